@@ -1,0 +1,44 @@
+"""A value that can be watched."""
+
+import anyio
+import pytest
+
+from sd35.latest import Latest
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_slow_watcher_gets_the_newest() -> None:
+    """A slow watcher holds up the one who sets, or is shown what has been overtaken."""
+    latest = Latest(0)
+    seen = []
+    watching = latest.watch(at_most_every=0.01, at_least_every=5)
+    seen.append(await anext(watching))
+    for value in range(1, 100):
+        latest.set(value)
+    seen.append(await anext(watching))
+    assert seen == [0, 99]
+    await watching.aclose()
+
+
+async def test_nothing_new_is_told_too() -> None:
+    """A page that watches a silent job is not woken, so that its clock stands still."""
+    latest = Latest("same")
+    watching = latest.watch(at_most_every=0.001, at_least_every=0.01)
+    with anyio.fail_after(5):
+        assert [await anext(watching) for _ in range(3)] == ["same"] * 3
+    await watching.aclose()
+
+
+async def test_a_change_wakes_at_once() -> None:
+    """Who waits for a change learns of it only when the limit has passed."""
+    latest = Latest(0)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, lambda: None)
+            tasks.start_soon(_set, latest)
+            assert await latest.wait_for_change(0, limit_seconds=60) == 1
+
+
+async def _set(latest: Latest[int]) -> None:
+    latest.set(1)

@@ -1,0 +1,63 @@
+"""A picture's bytes are checked before anything is done with them."""
+
+import base64
+import io
+import struct
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sd35.errors import PictureError
+from sd35.picture import open_picture, shrink
+
+
+def encoded(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, "teal").save(out, kind)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_what_a_picture_is(kind: str) -> None:
+    """A picture's bytes are changed, or its kind or size is wrong."""
+    data = encoded(kind)
+    picture = open_picture(data)
+    assert (picture.data, picture.format, picture.width, picture.height) == (data, kind, 40, 30)
+    assert base64.b64decode(picture.data_url.removeprefix(f"data:image/{kind.lower()};base64,")) == data
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims to be huge."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"<html>login</html>", encoded("GIF"), b"GIF89a", b"RIFF....WAVE", encoded("PNG")[:20], bomb(60_000, 60_000)],
+    ids=["empty", "page", "gif", "short gif", "sound", "cut", "bomb"],
+)
+def test_what_is_no_picture(data: bytes) -> None:
+    """A login page, a format that isn't expected, or a decompression bomb passes for a picture."""
+    with pytest.raises(PictureError):
+        open_picture(data)
+
+
+@given(
+    st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x00\x00\x00\x00WEBPVP8 "]), st.binary(max_size=60)
+)
+def test_garbage_behind_a_good_beginning(signature: bytes, rest: bytes) -> None:
+    """A damaged picture surfaces as an error of Pillow's."""
+    try:
+        open_picture(signature + rest)
+    except PictureError as error:
+        assert str(error)
+
+
+def test_a_large_preview_is_shrunk() -> None:
+    """A preview of a megabyte goes to every page as it is."""
+    small = shrink(open_picture(encoded("PNG", (1000, 500))), 100)
+    assert (small.format, small.width, small.height) == ("JPEG", 100, 50)
