@@ -1,0 +1,183 @@
+"""The queue's messages → events. Pure: a conversation is fed one message at a time and knows no sockets."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from sd35.client.contract import Contract
+from sd35.client.refusals import clean, error_of_run
+from sd35.errors import GenerationFailedError, ProtocolError, SpaceAsleepError, StreamCutError
+from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, RemotePicture, Started
+
+__all__ = ["Conversation", "apply_diff"]
+
+
+class Conversation:
+    """What a Space says of one run, from `estimation` to `process_completed`."""
+
+    def __init__(self, contract: Contract, event_id: str) -> None:
+        self._contract = contract
+        self.event_id = event_id
+        self._outputs: list[Any] | None = None
+        self._shown: RemotePicture | None = None
+        self.started = False
+        self.ended = False
+        """Whether the Space has said its last word on this run, good or bad."""
+
+    def feed(self, payload: bytes) -> tuple[Event, ...]:
+        """Return what this message (the JSON of one server-sent event) reports.
+
+        Raises:
+            SD35Error: the message says that the run has failed, or can't be understood.
+
+        """
+        try:
+            message = orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise ProtocolError("The Space sent a message that isn't JSON.") from error
+        if not isinstance(message, dict) or message.get("event_id") not in {None, self.event_id}:
+            return ()
+        try:
+            return tuple(self._take(message))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ProtocolError("The Space sent a message that can't be understood.") from error
+
+    def _take(self, message: Mapping[str, Any]) -> Iterator[Event]:
+        match message.get("msg"):
+            case "estimation":
+                yield Queued(int(message["rank"]), int(message["queue_size"]), _seconds(message.get("rank_eta")))
+            case "process_starts":
+                self.started = True
+                yield Started(_seconds(message.get("eta")))
+            case "progress":
+                yield from _progress(message.get("progress_data"))
+            case "log":
+                yield from _notice(message)
+            case "process_generating":
+                yield from self._generating(message)
+            case "process_completed":
+                yield self._completed(message)
+            case "unexpected_error" | "server_stopped" | "Server stopped unexpectedly." | "queue_full" | "close_stream":
+                self._broken(message)
+            case _:  # heartbeats, and what later generations may add
+                return
+
+    def _generating(self, message: Mapping[str, Any]) -> Iterator[Preview]:
+        if not message.get("success", True):
+            return  # the reason follows in process_completed
+        data = message["output"]["data"]
+        if self._outputs is None:
+            self._outputs = list(data)
+        else:
+            self._outputs = [apply_diff(old, edits) for old, edits in zip(self._outputs, data, strict=True)]
+        picture = _picture(self._outputs[self._contract.image_output])
+        if picture is not None and picture != self._shown:
+            self._shown = picture
+            yield Preview(picture)
+
+    def _completed(self, message: Mapping[str, Any]) -> Finished:
+        self.ended = True
+        output = message.get("output") or {}
+        if not message.get("success"):
+            raise error_of_run(output.get("error"), output.get("title"))
+        if not output.get("data"):
+            raise GenerationFailedError(
+                "The run was stopped at the Space before there was a picture.", "Generate again."
+            )
+        data = output["data"]
+        picture = _picture(data[self._contract.image_output])
+        if picture is None:
+            raise GenerationFailedError("The Space finished without a picture.")
+        position = self._contract.seed_output
+        return Finished(picture, None if position is None else _seed(data[position]))
+
+    def _broken(self, message: Mapping[str, Any]) -> None:
+        if message["msg"] in {"server_stopped", "Server stopped unexpectedly."}:
+            self.ended = True
+            raise SpaceAsleepError("The Space was stopped or restarted while it worked on this.")
+        if message["msg"] == "close_stream" or message.get("session_not_found"):
+            raise StreamCutError("The Space no longer knows this run; it may have restarted.")
+        self.ended = True
+        raise error_of_run(message.get("message"))
+
+
+def apply_diff(value: Any, edits: list[Any]) -> Any:  # noqa: ANN401  # any JSON
+    """Return `value` after Gradio's edits `[action, path, value]`; an empty list leaves it as it is.
+
+    Raises:
+        ProtocolError: an edit doesn't apply.
+
+    """
+    if not edits:
+        return value
+    try:
+        holder = [copy.deepcopy(value)]
+        for action, path, new in edits:
+            _apply_edit(holder, action, [0, *path], new)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ProtocolError("The Space sent a change that doesn't fit what it sent before.") from error
+    return holder[0]
+
+
+def _apply_edit(holder: Any, action: str, path: list[Any], new: Any) -> None:  # noqa: ANN401  # any JSON
+    target = holder
+    for key in path[:-1]:
+        target = target[key]
+    last = path[-1]
+    match action:
+        case "replace":
+            target[last] = new
+        case "append":
+            target[last] += new
+        case "add" if isinstance(target, list):
+            target.insert(int(last), new)
+        case "add":
+            target[last] = new
+        case "delete":
+            del target[last]
+        case _:
+            raise ValueError(action)
+
+
+def _picture(value: object) -> RemotePicture | None:
+    """The picture in an output: Gradio's FileData, or (older servers) a bare address or data URL."""
+    if isinstance(value, str) and value:
+        return RemotePicture(value)
+    if not isinstance(value, dict):
+        return None
+    url, path = (value[key] if isinstance(value.get(key), str) else None for key in ("url", "path"))
+    return RemotePicture(url or "", path) if url or path else None
+
+
+def _seed(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e6 else None
+
+
+def _progress(data: object) -> Iterator[Progress]:
+    if not (isinstance(data, list) and data and isinstance(data[-1], dict)):
+        return
+    unit = data[-1]  # the innermost bar is the one that moves
+    step, total, fraction = (
+        _count(unit.get("index")),
+        _count(unit.get("length")),
+        _seconds(unit.get("progress")),
+    )
+    description = clean(unit["desc"]) if unit.get("desc") else None
+    yield Progress(step, total, clean(unit["unit"]) if unit.get("unit") else None, description, fraction)
+
+
+def _count(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) and 0 <= value < 1e9 else None
+
+
+def _notice(message: Mapping[str, Any]) -> Iterator[Notice]:
+    text = clean(message.get("log") or "")
+    if text:
+        title = message.get("title")
+        yield Notice(text, str(message.get("level") or "info")[:20], clean(title) if title else None)

@@ -1,0 +1,52 @@
+"""The event stream format (WHATWG HTML, §9.2), as much of it as Gradio uses: bytes in, data fields out. No I/O."""
+
+from collections.abc import Iterator
+
+from sd35.errors import ProtocolError
+
+__all__ = ["MAX_EVENT_BYTES", "EventStreamDecoder"]
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""A data URL of a large lossless picture fits; a stream that never ends a message doesn't fill the memory."""
+
+
+class EventStreamDecoder:
+    """Cuts a stream of bytes into the `data` of its events, wherever the chunks happen to be cut.
+
+    Other fields (`event`, `id`, `retry`) and comments are passed over.
+    """
+
+    def __init__(self, limit_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._limit = limit_bytes
+        self._size = 0
+        self._unfinished: list[bytes] = []  # the parts of a line whose end hasn't come
+        self._data: list[bytes] = []  # the data lines of an event whose end hasn't come
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the data of each event that this chunk completes.
+
+        Raises:
+            ProtocolError: an event is larger than the limit.
+
+        """
+        self._size += len(chunk)
+        self._unfinished.append(chunk)
+        if b"\n" in chunk or b"\r" in chunk:
+            for line in self._complete_lines():
+                yield from self._take(line)
+            self._size = sum(map(len, self._unfinished)) + sum(map(len, self._data))
+        if self._size > self._limit:
+            raise ProtocolError(f"The Space sent a message larger than {self._limit // 1024 // 1024} MiB.")
+
+    def _complete_lines(self) -> list[bytes]:
+        lines = b"".join(self._unfinished).splitlines(keepends=True)
+        # A carriage return at the very end may be the first half of a line end.
+        self._unfinished = [] if lines[-1].endswith(b"\n") else [lines.pop()]
+        return [line.rstrip(b"\r\n") for line in lines]
+
+    def _take(self, line: bytes) -> Iterator[bytes]:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+        elif not line and self._data:
+            yield b"\n".join(self._data)
+            self._data = []

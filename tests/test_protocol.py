@@ -1,0 +1,193 @@
+"""The queue's messages → events, on conversations recorded from Gradio 5.0, 5.49 and 6.31, and on garbage."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sd35.client.contract import Contract
+from sd35.client.protocol import Conversation, apply_diff
+from sd35.client.sse import EventStreamDecoder
+from sd35.errors import (
+    GenerationFailedError,
+    ProtocolError,
+    QuotaError,
+    SD35Error,
+    SpaceAsleepError,
+    StreamCutError,
+)
+from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, RemotePicture, Started
+from sd35.request import PUBLIC_LIMITS
+
+CONTRACT = Contract("Fake Space", "6.31.0", "/gradio_api", 0, True, (), 0, 1, PUBLIC_LIMITS)  # noqa: FBT003
+FOLDER = Path(__file__).parent / "conversations"
+VERSIONS = ["5.0.2", "5.49.1", "6.31.0"]
+
+
+def replay(stream: bytes, *, chunk: int = 1 << 20) -> tuple[list[Event], SD35Error | None]:
+    """The events of a recorded stream, cut into chunks of this many bytes, and the error at its end."""
+    decoder, events, conversation = EventStreamDecoder(), list[Event](), None
+    for start in range(0, len(stream), chunk):
+        for payload in decoder.feed(stream[start : start + chunk]):
+            conversation = conversation or Conversation(CONTRACT, orjson.loads(payload)["event_id"])
+            try:
+                events += conversation.feed(payload)
+            except SD35Error as error:
+                return events, error
+            if conversation.ended:
+                return events, None
+    return events, None
+
+
+def recorded(name: str) -> bytes:
+    return (FOLDER / f"gradio-{name}.sse").read_bytes()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_a_generator_s_run(version: str, chunk: int) -> None:
+    """A preview, a step, or the seed of some generation of Gradio is lost."""
+    events, error = replay(recorded(f"{version}-generator"), chunk=chunk)
+    assert error is None
+    assert [type(event) for event in events] == [
+        *(Queued, Started, Notice),
+        *(Progress, Preview) * 3,
+        Finished,
+    ]
+    assert [event.step for event in events if isinstance(event, Progress)] == [1, 2, 3]
+    previews = [event.picture.url for event in events if isinstance(event, Preview)]
+    assert len(set(previews)) == 3
+    assert isinstance(events[-1], Finished)
+    assert events[-1].seed == 7
+    assert events[-1].picture.url == previews[-1]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_plain_function_s_run(version: str) -> None:
+    """On a Space like the public one, a preview is pretended, or the steps are lost."""
+    events, error = replay(recorded(f"{version}-plain"))
+    assert error is None
+    assert [type(event) for event in events] == [Queued, Started, Progress, Progress, Progress, Finished]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", ["generator", "plain"])
+def test_refusals(version: str, kind: str) -> None:
+    """The Space's reason is lost on the way, in either of the forms that Gradio has given it."""
+    _, error = replay(recorded(f"{version}-{kind}-quota"))
+    assert isinstance(error, QuotaError)
+    assert error.retry_after_seconds == 56
+    assert "(59s left vs. 60s requested)" in error.happened
+    _, error = replay(recorded(f"{version}-{kind}-silent"))
+    assert isinstance(error, GenerationFailedError)
+    assert "doesn't say why" in error.happened
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ({"msg": "process_completed", "success": True, "output": {}}, GenerationFailedError),
+        ({"msg": "process_completed", "success": True, "output": {"data": [None, 7]}}, GenerationFailedError),
+        ({"msg": "process_completed", "success": True, "output": {"data": []}}, GenerationFailedError),
+        ({"msg": "server_stopped"}, SpaceAsleepError),
+        ({"msg": "unexpected_error", "message": "Session not found", "session_not_found": True}, StreamCutError),
+        ({"msg": "unexpected_error", "message": "boom"}, GenerationFailedError),
+        ({"msg": "close_stream"}, StreamCutError),
+        ({"msg": "estimation"}, ProtocolError),
+        ({"msg": "process_generating", "output": {"data": 5}}, ProtocolError),
+    ],
+)
+def test_other_endings(message: dict[str, Any], kind: type[SD35Error]) -> None:
+    """An ending without a picture passes for a success, or surfaces as a traceback."""
+    with pytest.raises(kind):
+        Conversation(CONTRACT, "e").feed(orjson.dumps(message | {"event_id": "e"}))
+
+
+def test_another_event_s_messages_are_not_ours() -> None:
+    """The end of another run on the same stream is taken for this one's."""
+    message = {"msg": "process_completed", "event_id": "other", "success": False, "output": {"error": "no"}}
+    assert Conversation(CONTRACT, "e").feed(orjson.dumps(message)) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "picture"),
+    [
+        ({"url": "http://x/a.webp", "path": "/a.webp"}, RemotePicture("http://x/a.webp", "/a.webp")),
+        ({"url": None, "path": "/a.webp"}, RemotePicture("", "/a.webp")),
+        ("data:image/png;base64,AA==", RemotePicture("data:image/png;base64,AA==")),
+    ],
+)
+def test_forms_of_a_picture(value: object, picture: RemotePicture) -> None:
+    """A form in which some generation of Gradio gives a picture isn't understood."""
+    message = {"msg": "process_generating", "event_id": "e", "output": {"data": [value, 7]}}
+    assert Conversation(CONTRACT, "e").feed(orjson.dumps(message)) == (Preview(picture),)
+
+
+@pytest.mark.parametrize(
+    ("edits", "result"),
+    [
+        ([], {"a": [1, "x"]}),
+        ([["replace", [], 5]], 5),
+        ([["replace", ["a", 0], 2]], {"a": [2, "x"]}),
+        ([["append", ["a", 1], "yz"]], {"a": [1, "xyz"]}),
+        ([["add", ["a", 1], "new"]], {"a": [1, "new", "x"]}),
+        ([["add", ["b"], 1], ["delete", ["a", 0], None]], {"a": ["x"], "b": 1}),
+    ],
+)
+def test_diffs(edits: list[Any], result: object) -> None:
+    """A preview after the first is put together wrongly."""
+    before = {"a": [1, "x"]}
+    assert apply_diff(before, edits) == result
+    assert before == {"a": [1, "x"]}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 2**40) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+messages = st.fixed_dictionaries(
+    {
+        "msg": st.sampled_from(
+            ["estimation", "process_starts", "progress", "log", "process_generating", "process_completed"]
+        )
+    },
+    optional=dict.fromkeys(
+        ("rank", "queue_size", "eta", "success", "log", "level", "title", "progress_data"), json_values
+    )
+    | {"output": json_values | st.fixed_dictionaries({}, optional={"data": json_values, "error": json_values})},
+)
+
+
+@given(st.lists(messages, max_size=4))
+def test_any_json_is_an_event_or_a_clear_error(conversation: list[dict[str, Any]]) -> None:
+    """A hostile or broken Space makes the client fail in a way that nobody foresaw."""
+    talk = Conversation(CONTRACT, "e")
+    for message in conversation:
+        try:
+            talk.feed(orjson.dumps(message))
+        except SD35Error as error:
+            assert str(error)
+
+
+@given(
+    json_values, st.lists(st.tuples(st.text(max_size=8), st.lists(json_values, max_size=3), json_values), max_size=3)
+)
+def test_any_diff_applies_or_is_a_clear_error(value: object, edits: list[Any]) -> None:
+    """A diff that doesn't fit surfaces as a KeyError."""
+    try:
+        apply_diff(value, edits)
+    except ProtocolError as error:
+        assert str(error)
+
+
+@given(st.binary(max_size=50))
+def test_bytes_that_are_no_message(payload: bytes) -> None:
+    """Garbage on the stream surfaces as a decoding error."""
+    try:
+        Conversation(CONTRACT, "e").feed(payload)
+    except SD35Error as error:
+        assert str(error)
