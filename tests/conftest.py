@@ -1,0 +1,35 @@
+"""What the tests share. Gradio's environment is prepared before anything imports it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from sd35 import hosting
+
+settings.register_profile(
+    "house",
+    max_examples=80,
+    deadline=None,  # two shared cores: time is not what is tested
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
+)
+settings.load_profile("house")
+
+for name in [name for name in os.environ if name.startswith(("SD35_", "GRADIO_", "HF_")) or name == "SPACE_ID"]:
+    del os.environ[name]
+
+_FILES = hosting.prepare()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Aiohttp knows asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _served_files() -> Iterator[None]:
+    yield
+    _FILES.cleanup()
