@@ -1,0 +1,1 @@
+"""Being a Space: the demo Space and its painter."""

@@ -1,0 +1,28 @@
+"""`python -m sd35.space`: the demo Space alone, at a port of its own, until Ctrl-C."""
+
+import argparse
+import signal
+import sys
+import threading
+
+from sd35 import hosting
+
+parser = argparse.ArgumentParser(prog="python -m sd35.space", description="The demo Space: a painter behind /infer.")
+parser.add_argument("--port", type=int, default=7861, help="the port to listen on (default: %(default)s)")
+arguments = parser.parse_args()
+
+folder = hosting.prepare()
+from sd35.space import server  # noqa: E402  # gradio is imported after its environment is prepared
+
+demo = server.build()
+try:
+    address = hosting.launch(demo, port=arguments.port)
+except OSError as error:
+    sys.exit(f"The port {arguments.port} can't be had: {error}")
+print(f"{server.TITLE}\n{address}", flush=True)  # noqa: T201
+stop = threading.Event()
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: stop.set())
+stop.wait()
+hosting.close(demo)
+folder.cleanup()

@@ -1,0 +1,121 @@
+"""Outlines: lists of points in units of the picture's shorter side, x to the right and y downwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sd35.space.painter.streams import Stream
+
+Point = tuple[float, float]
+Outline = list[Point]
+
+# Rounded, because the last bit of a sine is the machine's own.
+_CIRCLE = [(round(math.cos(math.tau * i / 72), 9), round(math.sin(math.tau * i / 72), 9)) for i in range(72)]
+
+
+def oval(x: float, y: float, across: float, down: float | None = None) -> Outline:
+    """Return an ellipse by its centre and its half axes (a circle if only one is given)."""
+    high = across if down is None else down
+    return [(x + across * c, y + high * s) for c, s in _CIRCLE]
+
+
+def box(left: float, top: float, right: float, bottom: float) -> Outline:
+    """Return a rectangle."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def lens(x: float, y: float, half: float, thick: float) -> Outline:
+    """Return a thin horizontal streak with pointed ends."""
+    upper = [(x + half * i / 6, y - thick * (1 - (i / 6) ** 2)) for i in range(-6, 7)]
+    return upper + [(x + half * i / 6, y + thick * (1 - (i / 6) ** 2)) for i in range(5, -6, -1)]
+
+
+def turn(degrees: float) -> Point:
+    """Return the unit vector at this angle, clockwise from the right as y points down."""
+    angle = math.radians(degrees)
+    return round(math.cos(angle), 9), round(math.sin(angle), 9)
+
+
+def star(x: float, y: float, outer: float, inner: float, points: int, tilt: float = -90.0) -> Outline:
+    """Return a star with that many points."""
+    outline = []
+    for i in range(2 * points):
+        c, s = turn(tilt + 180.0 * i / points)
+        radius = inner if i % 2 else outer
+        outline.append((x + radius * c, y + radius * s))
+    return outline
+
+
+def smooth(points: Sequence[Point], *, closed: bool = True, detail: int = 8) -> Outline:
+    """Return the curve (a Catmull-Rom spline) that goes through these points."""
+    count = len(points)
+    curve: Outline = []
+    for i in range(count if closed else count - 1):
+        near = [points[(i + k) % count if closed else min(max(i + k, 0), count - 1)] for k in (-1, 0, 1, 2)]
+        curve += [_between(near, step / detail) for step in range(detail)]
+    return curve if closed else [*curve, points[-1]]
+
+
+def _between(near: Sequence[Point], t: float) -> Point:
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = near
+    square, cube = t * t, t * t * t
+    wa, wb = -cube + 2 * square - t, 3 * cube - 5 * square + 2
+    wc, wd = -3 * cube + 4 * square + t, cube - square
+    return (wa * ax + wb * bx + wc * cx + wd * dx) / 2, (wa * ay + wb * by + wc * cy + wd * dy) / 2
+
+
+def ribbon(path: Sequence[Point], start: float, end: float | None = None) -> Outline:
+    """Return a band along the path whose width goes from `start` to `end`."""
+    last = len(path) - 1
+    finish = start if end is None else end
+    left: Outline = []
+    right: Outline = []
+    for i, (x, y) in enumerate(path):
+        (ax, ay), (bx, by) = path[max(i - 1, 0)], path[min(i + 1, last)]
+        length = math.sqrt((bx - ax) ** 2 + (by - ay) ** 2) or 1.0
+        half = (start + (finish - start) * i / max(last, 1)) / 2
+        nx, ny = -(by - ay) / length * half, (bx - ax) / length * half
+        left.append((x + nx, y + ny))
+        right.append((x - nx, y - ny))
+    return left + right[::-1]
+
+
+def profile(random: Stream, count: int, first: int, *, roughness: float = 0.5, octaves: int = 5) -> list[float]:
+    """Return `count` heights between about −1 and 1: value noise whose first octave has `first` waves."""
+    heights = [0.0] * count
+    strength = 1.0
+    for octave in range(octaves):
+        waves = first * 2**octave
+        if waves > count:
+            break
+        knots = [random.between(-1.0, 1.0) for _ in range(waves + 2)]
+        for i in range(count):
+            heights[i] += strength * _eased(knots, i * waves / count)
+        strength *= roughness
+    return heights
+
+
+def _eased(knots: Sequence[float], place: float) -> float:
+    index = int(place)
+    t = place - index
+    return knots[index] + (knots[index + 1] - knots[index]) * t * t * (3 - 2 * t)
+
+
+def along(heights: Sequence[float], width: float, level: float, swing: float) -> Outline:
+    """Return the open line of these heights across the width, `swing` up and down around the level."""
+    last = len(heights) - 1
+    return [(width * i / last, level - swing * h) for i, h in enumerate(heights)]
+
+
+def down_to(line: Sequence[Point], floor: float) -> Outline:
+    """Return the area between an open line and a floor below it."""
+    return [*line, (line[-1][0], floor), (line[0][0], floor)]
+
+
+def height_at(line: Sequence[Point], x: float) -> float:
+    """Return the y of an open line of even spacing at this x."""
+    span = line[-1][0] - line[0][0]
+    place = min(max((x - line[0][0]) / span, 0.0), 1.0) * (len(line) - 1)
+    index = min(int(place), len(line) - 2)
+    return line[index][1] + (line[index + 1][1] - line[index][1]) * (place - index)

@@ -1,0 +1,269 @@
+"""The words the painter knows, and how it reads a prompt."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sd35.space.painter.palettes import COLOURS, TIMES
+
+MOST_WORDS = 256  # as the model's text encoder reads a prompt's beginning only
+_MOST_CHARACTERS = 4096
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+SUBJECTS = _words("""
+    sun moon stars planet comet galaxy clouds sky bird balloon rocket airplane butterfly
+    mountain hill volcano city forest island pyramid waterfall
+    sea lake river reef beach desert meadow road
+    tree pine palm cherry flower tulip sunflower cactus mushroom
+    house castle lighthouse bridge windmill pagoda tent
+    cat dog fox rabbit owl fish whale
+    boat ship car train person astronaut apple snowman lantern
+    """)
+WEATHER = _words("rain snow fog storm lightning wind rainbow aurora sunny")
+SEASONS = _words("spring summer autumn winter")
+STYLES = _words("""
+    watercolor lineart sketch pixel poster mosaic oil monochrome vintage neon minimal papercut pointillism
+    blueprint popart
+    """)
+MOODS = _words("calm dark bright warm cold dreamy dramatic vivid pastel")
+CANONICAL = SUBJECTS | WEATHER | SEASONS | STYLES | MOODS | frozenset(TIMES) | frozenset(COLOURS)
+
+_SYNONYMS = {
+    "sunshine": "sunny",
+    "crescent": "moon",
+    "moonlight": "moon",
+    "starry": "stars",
+    "cosmos": "galaxy",
+    "nebula": "galaxy",
+    "saturn": "planet",
+    "cloudy": "clouds",
+    "eagle": "bird",
+    "seagull": "bird",
+    "plane": "airplane",
+    "spaceship": "rocket",
+    "space": "galaxy",
+    "valley": "hill",
+    "alps": "mountain",
+    "peak": "mountain",
+    "skyline": "city",
+    "town": "city",
+    "skyscraper": "city",
+    "woods": "forest",
+    "jungle": "forest",
+    "ocean": "sea",
+    "pond": "lake",
+    "underwater": "reef",
+    "coral": "reef",
+    "aquarium": "reef",
+    "stream": "river",
+    "coast": "beach",
+    "shore": "beach",
+    "dune": "desert",
+    "sahara": "desert",
+    "field": "meadow",
+    "grass": "meadow",
+    "path": "road",
+    "fir": "pine",
+    "spruce": "pine",
+    "oak": "tree",
+    "sakura": "cherry",
+    "blossom": "cherry",
+    "daisy": "flower",
+    "rose": "flower",
+    "poppy": "flower",
+    "cabin": "house",
+    "cottage": "house",
+    "hut": "house",
+    "palace": "castle",
+    "mill": "windmill",
+    "temple": "pagoda",
+    "camping": "tent",
+    "kitten": "cat",
+    "puppy": "dog",
+    "bunny": "rabbit",
+    "hare": "rabbit",
+    "sailboat": "boat",
+    "yacht": "boat",
+    "steamer": "ship",
+    "locomotive": "train",
+    "man": "person",
+    "woman": "person",
+    "traveller": "person",
+    "spaceman": "astronaut",
+    "rainy": "rain",
+    "snowy": "snow",
+    "snowfall": "snow",
+    "mist": "fog",
+    "misty": "fog",
+    "foggy": "fog",
+    "stormy": "storm",
+    "thunder": "lightning",
+    "windy": "wind",
+    "fall": "autumn",
+    "autumnal": "autumn",
+    "wintry": "winter",
+    "day": "noon",
+    "midday": "noon",
+    "evening": "dusk",
+    "twilight": "dusk",
+    "nighttime": "night",
+    "daybreak": "dawn",
+    "golden": "gold",
+    "scarlet": "crimson",
+    "cyan": "turquoise",
+    "violet": "purple",
+    "gray": "grey",
+    "watercolour": "watercolor",
+    "drawing": "sketch",
+    "pencil": "sketch",
+    "painting": "oil",
+    "impressionist": "oil",
+    "stainedglass": "mosaic",
+    "blackandwhite": "monochrome",
+    "sepia": "vintage",
+    "retro": "vintage",
+    "synthwave": "neon",
+    "cyberpunk": "neon",
+    "minimalist": "minimal",
+    "papercraft": "papercut",
+    "peaceful": "calm",
+    "serene": "calm",
+    "gloomy": "dark",
+    "cozy": "warm",
+    "dreamlike": "dreamy",
+    "epic": "dramatic",
+    "vibrant": "vivid",
+    "colorful": "vivid",
+    "soft": "pastel",
+}
+
+_PHRASES = {
+    "line art": "lineart",
+    "pixel art": "pixel",
+    "pop art": "popart",
+    "paper cut": "papercut",
+    "stained glass": "stainedglass",
+    "black and white": "blackandwhite",
+    "northern lights": "aurora",
+    "hot air balloon": "balloon",
+    "golden hour": "afternoon",
+    "cherry blossom": "cherry",
+    "milky way": "galaxy",
+    "shooting star": "comet",
+    "palm tree": "palm",
+    "pine tree": "pine",
+    "pine forest": "forest",
+    "cherry tree": "cherry",
+    "oil painting": "oil",
+    "snow man": "snowman",
+}
+
+KNOWN_WORDS: frozenset[str] = CANONICAL | frozenset(_SYNONYMS) | frozenset(_PHRASES)
+"""Every word (and phrase) that changes the picture; simple plurals are understood besides."""
+
+_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "many": 5, "several": 4, "some": 3, "few": 3}
+_PHRASE = re.compile("|".join(sorted(_PHRASES, key=len, reverse=True)))
+_WORD = re.compile("[a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One subject of the prompt, in the colour of the word before it if that is one."""
+
+    word: str
+    colour: str | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the painter understood of a prompt, each kind in the order of the prompt."""
+
+    mentions: tuple[Mention, ...] = ()
+    colours: tuple[str, ...] = ()  # of the whole picture
+    times: tuple[str, ...] = ()
+    manners: tuple[str, ...] = ()  # weather, seasons, styles and moods
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Every known word, in its canonical form."""
+        subjects = {mention.word for mention in self.mentions}
+        return frozenset(subjects | {*self.colours, *self.times, *self.manners})
+
+    def without(self, other: Reading) -> Reading:
+        """Return the reading less what the other one names."""
+        gone = other.words
+        return Reading(
+            tuple(m for m in self.mentions if m.word not in gone),
+            tuple(word for word in self.colours if word not in gone),
+            tuple(word for word in self.times if word not in gone),
+            tuple(word for word in self.manners if word not in gone),
+        )
+
+
+def known(word: str) -> tuple[str, bool] | None:
+    """Return the canonical form of a word and whether it was a plural, or None for an unknown word."""
+    for form, plural in _forms(word):
+        canonical = _SYNONYMS.get(form, form)
+        if canonical in CANONICAL:
+            return canonical, plural
+    return None
+
+
+def _forms(word: str) -> Iterator[tuple[str, bool]]:
+    yield word, False
+    if word.endswith("s"):
+        yield word[:-1], True
+    else:
+        yield word + "s", False
+    if word.endswith("ies"):
+        yield word[:-3] + "y", True
+    if word.endswith("es"):
+        yield word[:-2], True
+    if word.endswith("y"):
+        yield word[:-1], False
+
+
+def read(prompt: str) -> Reading:
+    """Return what the painter understands of this text, whatever it is."""
+    text = prompt[:_MOST_CHARACTERS].casefold().replace("-", " ")
+    tokens = _WORD.findall(_PHRASE.sub(lambda match: _PHRASES[match.group()], text))[:MOST_WORDS]
+    mentions: dict[str, Mention] = {}
+    colours: list[str] = []
+    others: list[str] = []
+    colour: str | None = None
+    count = 1
+    for token in tokens:
+        found = known(token)
+        if found is None:
+            count = _NUMBERS.get(token, count)
+            continue
+        word, plural = found
+        if word in COLOURS:
+            colours += [colour] if colour else []
+            colour = word
+        elif word in SUBJECTS:
+            number = max(count, 3) if plural and count == 1 else count
+            mentions.setdefault(word, Mention(word, colour, number))
+            colour, count = None, 1
+        else:
+            others.append(word)
+    colours += [colour] if colour else []
+    return Reading(
+        tuple(mentions.values()),
+        tuple(dict.fromkeys(colours)),
+        tuple(dict.fromkeys(word for word in others if word in TIMES)),
+        tuple(dict.fromkeys(word for word in others if word not in TIMES)),
+    )
+
+
+def fingerprint(prompt: str) -> str:
+    """Return a hash of the text, whatever characters it has."""
+    return hashlib.sha256(prompt.encode(errors="backslashreplace")).hexdigest()

@@ -1,0 +1,160 @@
+"""The demo Space: a real Gradio app with the public Space's `/infer`, and a painter in place of the model."""
+
+import io
+import logging
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from sd35 import hosting
+from sd35.request import PUBLIC_LIMITS, Range
+from sd35.space.painter import Painting, Step, paint
+
+__all__ = ["TITLE", "DemoSpace", "build"]
+
+log = logging.getLogger(__name__)
+
+TITLE = "SD 3.5 demo painter (not Stable Diffusion)"
+
+PREVIEWS = 12
+"""About this many previews come from one run."""
+
+MAX_PREVIEW_BYTES = 50_000
+PREVIEW_LONGEST_SIDE = 512
+
+STEP_SECONDS = 0.04
+"""A step takes at least this long: the painter is done in a moment otherwise, and there would be nothing to watch."""
+
+FILES_LIVE_SECONDS = 3600
+"""A client fetches a picture at once; what has lain longer than this is deleted."""
+
+
+def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its order
+    prompt: str,
+    negative_prompt: str,
+    seed: float,
+    randomize_seed: bool,  # noqa: FBT001
+    width: float,
+    height: float,
+    guidance_scale: float,
+    num_inference_steps: float,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio passes it
+) -> Iterator[tuple[str, int]]:
+    """Paint the prompt's words. Not Stable Diffusion: a stand-in that keeps its parameters and its way of working.
+
+    Yields the path of a preview every few steps, and at last that of the picture, a PNG; beside it the seed used.
+    """
+    used_seed = random.randint(0, int(PUBLIC_SEED.maximum)) if randomize_seed else int(seed)  # noqa: S311
+    if width % 16 or height % 16:
+        raise gr.Error("Width and height must be multiples of 16.", print_exception=False)
+    painting = Painting(
+        prompt, negative_prompt, used_seed, int(width), int(height), guidance_scale, int(num_inference_steps)
+    )
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=_served_folder()))
+    steps, began = paint(painting), time.monotonic()
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            yield _save_picture(end.value, painting, folder), used_seed
+            return
+        time.sleep(max(0.0, began + step.number * STEP_SECONDS - time.monotonic()))
+        progress((step.number, step.total), desc="Painting", unit="steps")
+        if step.number % max(1, step.total // PREVIEWS) == 0 and step.number < step.total:
+            yield _save_preview(step, folder), used_seed
+
+
+assert PUBLIC_LIMITS.seed is not None
+PUBLIC_SEED: Range = PUBLIC_LIMITS.seed
+
+
+def _served_folder() -> Path:
+    folder = Path(gr.utils.get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _save_preview(step: Step, folder: Path) -> str:
+    path = folder / f"preview-{step.number:02d}.jpg"
+    path.write_bytes(encode_preview(step.preview(PREVIEW_LONGEST_SIDE)))
+    return str(path)
+
+
+def encode_preview(image: Image.Image) -> bytes:
+    """Encode as JPEG of at most `MAX_PREVIEW_BYTES`, as good as that allows."""
+    for quality in (85, 70, 50, 25):
+        out = io.BytesIO()
+        image.save(out, "JPEG", quality=quality)
+        if out.tell() <= MAX_PREVIEW_BYTES:
+            break
+    return out.getvalue()
+
+
+def _save_picture(image: Image.Image, painting: Painting, folder: Path) -> str:
+    """Save without loss, and say in the file that this isn't Stable Diffusion's."""
+    info = PngInfo()
+    info.add_text("Software", TITLE)
+    info.add_text("Comment", f"Painted by the demo painter, seed {painting.seed}. Not made by Stable Diffusion.")
+    path = folder / "demo-painter.png"
+    image.save(path, "PNG", pnginfo=info, compress_level=3)
+    return str(path)
+
+
+def _slider(span: Range | None, label: str) -> gr.Slider:
+    assert span is not None
+    return gr.Slider(span.minimum, span.maximum, value=span.default, step=span.step, label=label)
+
+
+def build() -> gr.Blocks:
+    """The app: the public Space's page in small, with its endpoint `/infer`."""
+    with gr.Blocks(title=TITLE, delete_cache=(FILES_LIVE_SECONDS // 4, FILES_LIVE_SECONDS)) as demo:
+        gr.Markdown(f"# {TITLE}\nIt paints the words it knows, offline. For trying things out, and for tests.")
+        prompt = gr.Text(label="Prompt", placeholder="a lighthouse by the sea at dusk", max_lines=1)
+        run = gr.Button("Paint", variant="primary")
+        result = gr.Image(label="Result", format="png")
+        with gr.Accordion("Advanced settings", open=False):
+            negative_prompt = gr.Text(label="Negative prompt")
+            seed = _slider(PUBLIC_LIMITS.seed, "Seed")
+            randomize_seed = gr.Checkbox(value=True, label="Randomize seed")
+            width = _slider(PUBLIC_LIMITS.width, "Width")
+            height = _slider(PUBLIC_LIMITS.height, "Height")
+            guidance_scale = _slider(PUBLIC_LIMITS.guidance_scale, "Guidance scale")
+            steps = _slider(PUBLIC_LIMITS.num_inference_steps, "Inference steps")
+        gr.on(
+            [run.click, prompt.submit],
+            infer,
+            [prompt, negative_prompt, seed, randomize_seed, width, height, guidance_scale, steps],
+            [result, seed],
+            api_name="infer",
+            concurrency_limit=1,
+        )
+    return demo.queue(max_size=64)
+
+
+class DemoSpace:
+    """The demo Space, embedded: started on demand, at a free port of the loopback interface, in this process."""
+
+    def __init__(self) -> None:
+        self._demo: gr.Blocks | None = None
+        self._address = ""
+
+    def start(self) -> str:
+        """Start it, if it isn't running, and return its address. Takes some tenths of a second."""
+        if self._demo is None:
+            demo = build()
+            self._address = hosting.launch(demo, port=hosting.free_port())
+            self._demo = demo
+            log.info("the demo Space is at %s", self._address)
+        return self._address
+
+    def close(self) -> None:
+        """End it, if it runs."""
+        if self._demo is not None:
+            hosting.close(self._demo)
+            self._demo = None

@@ -1,0 +1,125 @@
+"""Fake Spaces: real Gradio servers with the public Space's `/infer`, that do what the prompt says.
+
+Prompts: `error: …` fails with those words, `silent` fails without any, `wait` runs until it is released,
+`notice: …` writes that line first; anything else makes a picture.
+"""
+
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from sd35 import hosting
+
+STEPS = 6
+LIMIT_SECONDS = 20
+
+Frame = NDArray[np.uint8]
+
+
+class FakeSpace:
+    """A Space whose endpoint is a generator that yields previews, or a plain function like the public one's.
+
+    Attributes:
+        address: where it is.
+        running: set while a `wait` prompt is being worked on.
+        ended: counts the runs that have come to an end of any kind.
+
+    """
+
+    def __init__(self, *, is_generator: bool, width: tuple[int, int, int] = (512, 1024, 32)) -> None:
+        self.running = threading.Event()
+        self.ended = threading.Semaphore(0)
+        self.finished = itertools.count()
+        self._release = threading.Event()
+        self._demo = self._build(self._generator if is_generator else self._plain, width)
+        self.address = hosting.launch(self._demo, port=hosting.free_port())
+
+    def release(self) -> None:
+        """Let what waits go on to its picture."""
+        self._release.set()
+
+    def hold(self) -> None:
+        """Make the next `wait` prompt wait again."""
+        self._release.clear()
+        self.running.clear()
+
+    def close(self) -> None:
+        """End the server, and what still runs on it."""
+        self._release.set()
+        hosting.close(self._demo)
+
+    def _frames(self, prompt: str, width: float, height: float, progress: gr.Progress) -> Iterator[Frame]:
+        try:
+            kind, _, words = prompt.partition(": ")
+            if kind == "error":
+                raise gr.Error(words, title="ZeroGPU quota exceeded", print_exception=False)
+            if kind == "silent":
+                raise gr.Error("", print_exception=False) from RuntimeError("nobody is told")
+            if kind == "notice":
+                gr.Info(words)
+            for step in range(1, STEPS + 1):
+                progress((step, STEPS), desc="Denoising", unit="steps")
+                yield np.full((int(height) // 8, int(width) // 8, 3), step * 40, np.uint8)
+                if kind == "wait" and step == 2:
+                    self.running.set()
+                    yield from self._wait(step)
+        finally:
+            self.ended.release()
+
+    def _wait(self, step: int) -> Iterator[Frame]:
+        """Be at this step until released; a generator that yields meanwhile can be ended."""
+        for _ in range(LIMIT_SECONDS * 20):
+            if self._release.wait(0.05):
+                return
+            yield np.full((64, 64, 3), step * 40, np.uint8)
+
+    def _generator(  # noqa: PLR0917
+        self,
+        prompt: str,
+        negative_prompt: str,
+        seed: float,
+        randomize_seed: bool,  # noqa: FBT001
+        width: float,
+        height: float,
+        guidance_scale: float,
+        num_inference_steps: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[Frame, float]]:
+        for frame in self._frames(prompt, width, height, progress):
+            yield frame, seed
+
+    def _plain(  # noqa: PLR0917
+        self,
+        prompt: str,
+        negative_prompt: str,
+        seed: float,
+        randomize_seed: bool,  # noqa: FBT001
+        width: float,
+        height: float,
+        guidance_scale: float,
+        num_inference_steps: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[Frame, float]:
+        return list(self._frames(prompt, width, height, progress))[-1], seed
+
+    def _build(self, infer: Any, width: tuple[int, int, int]) -> gr.Blocks:  # noqa: ANN401
+        low, high, step = width
+        with gr.Blocks(title="A fake Space") as demo:
+            inputs = [
+                gr.Text(label="Prompt"),
+                gr.Text(label="Negative prompt"),
+                gr.Slider(0, 2_147_483_647, value=0, step=1),
+                gr.Checkbox(value=True),
+                gr.Slider(low, high, value=high, step=step),
+                gr.Slider(low, high, value=high, step=step),
+                gr.Slider(0, 7.5, value=4.5, step=0.1),
+                gr.Slider(1, 50, value=40, step=1),
+            ]
+            outputs = [gr.Image(), inputs[2]]
+            gr.Button().click(infer, inputs, outputs, api_name="infer", concurrency_limit=1)
+        return demo.queue(max_size=4)

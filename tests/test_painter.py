@@ -1,0 +1,194 @@
+"""The demo painter: its arithmetic, its vocabulary, and that it paints the same picture everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sd35.space.painter import Painting, Step, paint
+from sd35.space.painter.flow import sigmas
+from sd35.space.painter.scene import compose
+from sd35.space.painter.streams import Stream
+from sd35.space.painter.vocabulary import CANONICAL, KNOWN_WORDS, Mention, Reading, read
+
+SMALL = Painting("a lighthouse by the sea at sunset", seed=3, width=96, height=64, num_inference_steps=8)
+
+
+def run(painting: Painting) -> tuple[list[Step], Image.Image]:
+    steps, flow = [], paint(painting)
+    while True:
+        try:
+            steps.append(next(flow))
+        except StopIteration as end:
+            return steps, end.value
+
+
+@cache
+def picture(painting: Painting) -> Image.Image:
+    return run(painting)[1]
+
+
+def distance(first: Image.Image, second: Image.Image) -> float:
+    """Return the mean difference of two pictures of one size, 0 … 255."""
+    return float(np.abs(np.asarray(first).astype(int) - np.asarray(second).astype(int)).mean())
+
+
+def digest(image: Image.Image) -> str:
+    return hashlib.sha256(image.tobytes()).hexdigest()
+
+
+def test_same_inputs_same_bytes() -> None:
+    """A seed would not bring its picture back."""
+    assert run(SMALL)[1].tobytes() == run(SMALL)[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sha256"),
+    [
+        ("a lighthouse by the sea at sunset", "5ed3ff5870bae3d80a49aea1bda6056b4add23a8e8a65f5f4fc3b16327fe401f"),
+        ("fox, stars, winter forest", "c50ae77c8d13a48eaf8c703d18b1bf0f4715350f8b9583406b287626be259885"),
+        ("zzz", "1769da2ecd7892d5fd97bb6b347d64e34a2d585cf97ce2d12eb2f64748b255b6"),
+    ],
+)
+def test_pinned_pictures(prompt: str, sha256: str) -> None:
+    """Another machine, or a change that was not meant, would paint something else for the same seed."""
+    assert digest(picture(replace(SMALL, prompt=prompt))) == sha256
+
+
+def test_seeds_differ() -> None:
+    """Every seed would give the same picture."""
+    pictures = [picture(replace(SMALL, seed=seed)) for seed in range(4)]
+    assert len({digest(image) for image in pictures}) == 4
+    assert distance(pictures[0], pictures[1]) > 4
+
+
+@pytest.mark.parametrize("word", sorted(CANONICAL))
+def test_every_word_changes_the_picture(word: str) -> None:
+    """A word would be known but not painted; the random streams are held fixed to see the word alone."""
+    base = "tree" if word != "tree" else "house"
+    plain, worded = (compose(read(text), Reading(), "key", (72, 54)).finished for text in (base, f"{base}, {word}"))
+    change = np.abs(np.asarray(plain).astype(int) - np.asarray(worded).astype(int)).max(axis=2)
+    assert float((change >= 12).mean()) > 0.012  # of the pixels, visibly
+
+
+def test_vocabulary() -> None:
+    """The vocabulary would be poor, or hold words that the reader does not find."""
+    assert len(KNOWN_WORDS) >= 70
+    assert all(read(word).words for word in KNOWN_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("A red fox", Reading(mentions=(Mention("fox", "red"),))),
+        ("two CATS and a dog", Reading(mentions=(Mention("cat", None, 2), Mention("dog")))),
+        ("boats at night, line art", Reading((Mention("boat", None, 3),), (), ("night",), ("lineart",))),
+        ("northern lights, teal", Reading(colours=("teal",), manners=("aurora",))),
+        ("butterflies", Reading(mentions=(Mention("butterfly", None, 3),))),
+        ("catastrophe", Reading()),
+    ],
+)
+def test_reading(prompt: str, expected: Reading) -> None:
+    """Colours, numbers, plurals, phrases or look-alikes would be misread."""
+    assert read(prompt) == expected
+
+
+def test_unknown_prompts_differ() -> None:
+    """Prompts without a known word would share one abstract picture."""
+    pictures = [picture(replace(SMALL, prompt=text)) for text in ("qwx", "blorb", "ζ", "")]
+    pairs = [(a, b) for i, a in enumerate(pictures) for b in pictures[:i]]
+    assert all(distance(a, b) > 8 for a, b in pairs)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (192, 64), (64, 192), (65, 97)])
+def test_sizes(size: tuple[int, int]) -> None:
+    """A picture, or a preview of it, would not have the size that was asked for."""
+    steps, image = run(replace(SMALL, width=size[0], height=size[1], num_inference_steps=2))
+    assert (image.mode, image.size) == ("RGB", size)
+    assert max(steps[0].preview(48).size) == 48
+    assert steps[0].preview().size == size
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(prompt=st.text(st.characters(), max_size=300), negative=st.text(st.characters(), max_size=60))
+def test_any_text_paints(prompt: str, negative: str) -> None:
+    """Some text, lone surrogates included, would make the painter fail."""
+    image = run(Painting(prompt, negative, width=32, height=32, num_inference_steps=1))[1]
+    assert image.size == (32, 32)
+
+
+@pytest.mark.parametrize("prompt", ["x" * 100_000, "red " * 25_000, "\ud800" * 100_000, "İ ﷽ \x00" * 20_000])
+def test_long_prompts_paint(prompt: str) -> None:
+    """A very long prompt would fail, or be taken in whole."""
+    assert run(replace(SMALL, prompt=prompt, num_inference_steps=1))[1].size == (96, 64)
+
+
+def test_sigmas() -> None:
+    """The noise levels would not be SD3's: evenly spaced times under a shift of 3."""
+    assert sigmas(1) == [1.0, 0.0]
+    assert sigmas(4) == pytest.approx([1.0, 0.9, 0.75, 0.5, 0.0])
+    steps, _ = run(replace(SMALL, num_inference_steps=4))
+    assert [step.sigma for step in steps] == pytest.approx([0.9, 0.75, 0.5, 0.0])
+    assert [(step.number, step.total) for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_noise_is_normal() -> None:
+    """The flow would not begin at unit noise."""
+    noise = Stream("noise").bell(64, 64, 3)
+    assert abs(float(noise.mean())) < 0.05
+    assert abs(float(noise.std()) - 1) < 0.05
+
+
+def test_previews_approach_the_picture() -> None:
+    """The previews would not lead to the picture."""
+    steps, image = run(replace(SMALL, num_inference_steps=20))
+    away = [distance(step.preview(), image) for step in steps]
+    assert all(later <= earlier + 0.75 for earlier, later in pairwise(away))
+    assert away[0] > 20
+    assert away[-1] < 1
+
+
+def test_steps_matter() -> None:
+    """A few steps would give as finished a picture as many."""
+    finished = picture(replace(SMALL, num_inference_steps=40))
+    away = [distance(picture(replace(SMALL, num_inference_steps=n)), finished) for n in (1, 4, 8, 20)]
+    assert away == sorted(away, reverse=True)
+    assert away[1] > 3
+    assert away[3] < 1
+
+
+def test_guidance_matters() -> None:
+    """Guidance would not take the picture from washed out to overcooked."""
+    contrast = [float(np.asarray(picture(replace(SMALL, guidance_scale=g))).std()) for g in (1.0, 3.0, 4.5, 7.5)]
+    assert contrast == sorted(contrast)
+    assert contrast[0] < 0.6 * contrast[2]
+
+
+@pytest.mark.parametrize("negative", ["sea", "lighthouse", "sunset", "purple", "ugly"])
+def test_negative_prompt_counts_only_under_guidance(negative: str) -> None:
+    """The negative prompt would do nothing, or, against the arithmetic, something without guidance."""
+    unguided = replace(SMALL, guidance_scale=1.0)
+    assert digest(picture(replace(unguided, negative_prompt=negative))) == digest(picture(unguided))
+    assert distance(picture(replace(SMALL, negative_prompt=negative)), picture(SMALL)) > 0.3
+
+
+def test_negative_colour_pushes_away() -> None:
+    """A negative colour would not take that colour out of the picture."""
+    blue = [float(np.asarray(picture(replace(SMALL, negative_prompt=n)))[..., 2].mean()) for n in ("", "blue")]
+    assert blue[1] < blue[0] - 5
+
+
+def test_closing_midway() -> None:
+    """Stop would leave an error behind, or take back the preview that is on the screen."""
+    flow = paint(SMALL)
+    step = next(flow)
+    flow.close()
+    assert step.preview(32).size == (32, 21)

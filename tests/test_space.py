@@ -1,0 +1,123 @@
+"""The demo Space, as a Space: over the client, over gradio_client, and over the simple HTTP way."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import gradio_client
+import httpx
+import pytest
+from PIL import Image
+
+from sd35.client import SpaceClient
+from sd35.events import Finished, Preview, Progress
+from sd35.picture import open_picture
+from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, GenerationRequest, SizeUnavailableError, size_for
+from sd35.space.server import MAX_PREVIEW_BYTES, PREVIEW_LONGEST_SIDE, DemoSpace
+from tests.test_contract import DESCRIPTIONS
+
+REQUEST = GenerationRequest("a cat by the sea", "", 512, 512, 4.5, 12, 7, randomize_seed=False)
+DATA = [REQUEST.prompt, "", 7, False, 512, 512, 4.5, 12]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    space = DemoSpace()
+    yield space.start()
+    space.close()
+
+
+@pytest.mark.anyio
+async def test_over_the_client(address: str) -> None:
+    """The demo Space isn't what it stands in for: previews on the way, every step told, a lossless picture."""
+    async with SpaceClient.connect(address) as space:
+        assert space.contract.is_demo
+        assert space.contract.limits == PUBLIC_LIMITS
+        previews, steps = [], []
+        async with space.generate(REQUEST) as generation:
+            async for event in generation:
+                match event:
+                    case Preview(picture=remote):
+                        previews.append(await space.fetch(remote))
+                    case Progress(step=step):
+                        steps.append(step)
+                    case Finished():
+                        finished = event
+        picture = await space.fetch(finished.picture)
+    assert len({preview.data for preview in previews}) >= 3
+    assert all(len(preview.data) <= MAX_PREVIEW_BYTES for preview in previews[:-1])
+    assert all(max(preview.width, preview.height) <= PREVIEW_LONGEST_SIDE for preview in previews[:-1])
+    assert steps
+    assert steps[-1] == 12
+    assert finished.seed == 7
+    assert (picture.format, picture.width, picture.height) == ("PNG", 512, 512)
+    text = Image.open(io.BytesIO(picture.data)).info
+    assert "demo painter" in text["Software"]
+
+
+@pytest.mark.anyio
+async def test_every_preset_that_it_offers(address: str) -> None:
+    """A preset gives a size that a Space with the public one's limits refuses."""
+    async with SpaceClient.connect(address) as space:
+        for ratio in ASPECT_RATIOS:
+            try:
+                size = size_for(ratio, space.contract.limits)
+            except SizeUnavailableError:
+                continue
+            async with space.generate(GenerationRequest("sun", "", size.width, size.height, 4.5, 1)) as generation:
+                finished = [event async for event in generation][-1]
+            assert isinstance(finished, Finished)
+            picture = await space.fetch(finished.picture)
+            assert (picture.width, picture.height) == (size.width, size.height)
+
+
+def test_the_signature_is_the_public_one_s(address: str) -> None:
+    """Code written for the public Space doesn't run against the demo."""
+    info = httpx.get(f"{address}gradio_api/info").json()["named_endpoints"]["/infer"]["parameters"]
+    public = json.loads(DESCRIPTIONS[-1].read_text())["info"]["named_endpoints"]["/infer"]["parameters"]
+    assert [{key: parameter[key] for key in public[0]} for parameter in info] == public
+
+
+def test_over_gradio_client(address: str) -> None:
+    """The ordinary client of every Gradio app can't use the demo Space, or gets no previews from it."""
+    client = gradio_client.Client(address, verbose=False, download_files=False)
+    job = client.submit(*DATA, api_name="/infer")
+    image, seed = job.result(timeout=30)
+    assert seed == 7
+    assert image["path"].endswith(".png")
+    assert len(job.outputs()) > 3
+
+
+def test_over_the_simple_way(address: str) -> None:
+    """The wire format of the seed system (`/call/infer`) doesn't work against the demo Space."""
+    event_id = httpx.post(f"{address}gradio_api/call/infer", json={"data": DATA}).json()["event_id"]
+    answer = httpx.get(f"{address}gradio_api/call/infer/{event_id}", timeout=30).text
+    events = [block.split("\n") for block in answer.strip().split("\n\n")]
+    names = [lines[0] for lines in events]
+    assert names.count("event: generating") >= 3
+    assert names[-1] == "event: complete"
+    image, seed = json.loads(events[-1][1].removeprefix("data: "))
+    assert seed == 7
+    assert open_picture(httpx.get(image["url"]).content).format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "words"),
+    [(4, 1344, "1344 is greater than maximum value 1024"), (5, 520, "multiples of 16"), (7, 51, "maximum value 50")],
+)
+def test_what_the_public_space_refuses(address: str, position: int, value: Any, words: str) -> None:  # noqa: ANN401
+    """The demo Space makes what the public one refuses, so that mistakes show only there."""
+    data = [*DATA]
+    data[position] = value
+    event_id = httpx.post(f"{address}gradio_api/call/infer", json={"data": data}).json()["event_id"]
+    answer = httpx.get(f"{address}gradio_api/call/infer/{event_id}", timeout=30).text
+    assert "event: error" in answer
+    assert words in answer
+
+
+def test_a_random_seed_is_told(address: str) -> None:
+    """The seed that a random picture was made with is not known."""
+    client = gradio_client.Client(address, verbose=False, download_files=False)
+    seeds = {client.predict(*DATA[:3], *[True], *DATA[4:7], 1, api_name="/infer")[1] for _ in range(3)}
+    assert len(seeds) == 3
