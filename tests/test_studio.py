@@ -1,0 +1,184 @@
+"""The studio: jobs from the request to the kept picture, on real servers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sd35.client import StopOutcome
+from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
+from sd35.request import GenerationRequest
+from sd35.studio import MAX_JOBS, Job, JobState, Phase, SpaceChoice, Studio
+from tests.fakes import FakeSpace
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 20
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeSpace]:
+    space = FakeSpace(is_generator=True)
+    yield space
+    space.close()
+
+
+@pytest.fixture
+async def studio(fake: FakeSpace, tmp_path: Path) -> AsyncIterator[Studio]:
+    studio = Studio(SpaceChoice(fake.address), _no_demo, tmp_path)
+    yield studio
+    await studio.aclose()
+
+
+async def _no_demo() -> str:
+    raise AssertionError("an explicit choice never falls back")
+
+
+async def end_of(job: Job) -> JobState:
+    with anyio.fail_after(LIMIT):
+        while not job.state.value.phase.is_final:
+            await job.state.wait_for_change(job.state.value, LIMIT)
+    return job.state.value
+
+
+def is_settled(studio: Studio) -> bool:
+    return studio.connection.value.is_settled
+
+
+def phase_of(job: Job) -> Phase:
+    return job.state.value.phase
+
+
+def asking(prompt: str, *, seed: int | None = None) -> GenerationRequest:
+    return GenerationRequest(prompt, width=512, height=512, seed=seed or 0, randomize_seed=seed is None)
+
+
+async def test_a_picture_is_kept_as_it_came(studio: Studio, tmp_path: Path) -> None:
+    """The picture is not kept, or not under a name that says what it is, or with another seed."""
+    state = await end_of(studio.submit(asking("A cat, “sleeping”/../../etc", seed=7)))
+    assert state.phase is Phase.FINISHED
+    assert state.made is not None
+    assert state.made.seed == 7
+    assert state.made.path.read_bytes() == state.made.picture.data
+    assert state.made.path.is_relative_to(tmp_path)
+    assert state.made.path.name.endswith("a-cat-sleeping-etc-seed-7.webp")
+
+
+async def test_random_seeds_are_drawn_here_and_told(studio: Studio) -> None:
+    """With a random seed, it is not known which one made the picture, or all pictures are the same."""
+    states = [await end_of(studio.submit(asking("a cat"))) for _ in range(3)]
+    seeds = {state.made.seed for state in states if state.made}
+    assert len(seeds) == 3
+    assert seeds == {state.request.seed for state in states}
+
+
+async def test_previews_and_steps_are_seen_on_the_way(fake: FakeSpace, studio: Studio) -> None:
+    """Who watches a job doesn't see its preview and its step."""
+    fake.hold()
+    job = studio.submit(asking("wait: "))
+    with anyio.fail_after(LIMIT):
+        while job.state.value.preview is None or job.state.value.progress is None:
+            await job.state.wait_for_change(job.state.value, LIMIT)
+    state = job.state.value
+    assert state.phase is Phase.RUNNING
+    assert state.preview is not None
+    assert state.preview.data_url.startswith("data:image/webp;base64,")
+    fake.release()
+    state = await end_of(job)
+    assert state.made is not None
+    assert state.preview is None, "its memory is let go"
+
+
+async def test_stopping_a_running_job(fake: FakeSpace, studio: Studio) -> None:
+    """Stop doesn't end the run at the Space, or doesn't say what it did."""
+    fake.hold()
+    job = studio.submit(asking("wait: "))
+    assert await asyncio.to_thread(fake.running.wait, LIMIT)
+    while (state := job.state.value).phase is not Phase.RUNNING:
+        await job.state.wait_for_change(state, LIMIT)
+    job.stop()
+    assert phase_of(job) is Phase.STOPPING
+    state = await end_of(job)
+    assert (state.phase, state.stopped) == (Phase.STOPPED, StopOutcome.ENDED)
+    fake.release()
+
+
+async def test_stopping_before_anything_was_sent(studio: Studio) -> None:
+    """A job that is stopped in its first moment is sent all the same, or never ends."""
+    job = studio.submit(asking("a cat"))
+    job.stop()
+    state = await end_of(job)
+    assert (state.phase, state.stopped) == (Phase.STOPPED, StopOutcome.REMOVED)
+
+
+async def test_a_refusal_ends_the_job_with_its_reason(studio: Studio) -> None:
+    """What the Space says is lost between the client and who watches."""
+    state = await end_of(studio.submit(asking("error: You have exceeded your GPU quota")))
+    assert state.phase is Phase.FAILED
+    assert isinstance(state.error, QuotaError)
+
+
+async def test_what_the_space_would_refuse_is_not_sent(studio: Studio) -> None:
+    """A request checked against the assumed limits alone reaches a Space with others."""
+    state = await end_of(studio.submit(GenerationRequest("a cat", width=4096)))
+    assert isinstance(state.error, InvalidRequestError)
+
+
+async def test_jobs_are_remembered_but_not_for_ever(studio: Studio) -> None:
+    """A job can't be watched again, or the finished ones fill the memory."""
+    jobs = [studio.submit(asking("")) for _ in range(MAX_JOBS + 5)]
+    for job in jobs:
+        await end_of(job)
+    last = studio.submit(asking(""))
+    assert studio.job(last.id) is last
+    assert studio.job(jobs[0].id) is None
+    assert sum(studio.job(job.id) is not None for job in jobs) < MAX_JOBS
+    await end_of(last)
+
+
+async def test_auto_falls_back_to_the_demo_and_says_why(
+    fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network, nothing can be made; or the stand-in isn't owned up to."""
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:1")  # never the real Hub
+    started = []
+
+    async def start_demo() -> str:
+        started.append(1)
+        return fake.address
+
+    studio = Studio(SpaceChoice("auto"), start_demo, tmp_path)
+    assert not is_settled(studio)
+    state = await end_of(studio.submit(asking("a cat")))
+    assert state.made is not None
+    assert isinstance(studio.connection.value.fallback, UnreachableError)
+    studio.connect()
+    assert is_settled(studio), "it isn't looked for again unasked"
+    studio.connect(again=True)
+    assert not is_settled(studio)
+    assert (await end_of(studio.submit(asking("a cat")))).made is not None
+    assert started == [1, 1]
+    await studio.aclose()
+
+
+async def test_an_explicit_choice_never_falls_back(tmp_path: Path) -> None:
+    """A person who names a Space gets another one's pictures; or it isn't looked for again at the next try."""
+    studio = Studio(SpaceChoice("http://127.0.0.1:1/"), _no_demo, tmp_path)
+    for _ in range(2):
+        state = await end_of(studio.submit(asking("a cat")))
+        assert isinstance(state.error, UnreachableError)
+        assert studio.connection.value.space is None
+    await studio.aclose()
+
+
+async def test_closing_stops_what_runs(fake: FakeSpace, tmp_path: Path) -> None:
+    """When the program ends, its runs go on at the Space."""
+    fake.hold()
+    studio = Studio(SpaceChoice(fake.address), _no_demo, tmp_path)
+    job = studio.submit(asking("wait: "))
+    assert await asyncio.to_thread(fake.running.wait, LIMIT)
+    await studio.aclose()
+    assert job.state.value.phase is Phase.STOPPED
+    fake.release()
