@@ -1,0 +1,114 @@
+"""Flags and environment: one typed model, and the only reader of either."""
+
+import re
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, CliApp, CliSuppress, SettingsConfigDict
+
+__all__ = ["Settings", "load"]
+
+_SPACE_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}")
+_ADDRESS = re.compile(r"https?://[^\s/@]+(?:/\S*)?")
+_HUB_PAGE = re.compile(r"https://(?:www\.)?huggingface\.co/spaces/([^/?#]+/[^/?#]+)/?(?:[?#].*)?")
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """A studio for Stable Diffusion 3.5 in the browser, over a Gradio Space."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SD35_",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # the input may be a token
+        extra="ignore",
+        cli_prog_name="app.py",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    space: str = Field(
+        default="auto",
+        description="which Space makes the pictures: auto (the public one, or the demo Space when it can't be "
+        "reached), demo, owner/name, or an address",
+    )
+    token: SecretStr | None = Field(
+        default=None, description="a token for the chosen Space; HF_TOKEN, which `ps` doesn't show, is the better way"
+    )
+    host: str | None = Field(
+        default=None, description="the address to listen on, 127.0.0.1 if not given; 0.0.0.0 for your whole network"
+    )
+    port: Port | None = Field(default=None, description="the port; if not given, 7860 or the next one that is free")
+    share: bool = Field(default=False, description="make a public link, for whoever has it, through gradio.live")
+    hf_token: CliSuppress[SecretStr | None] = Field(
+        default=None, validation_alias="HF_TOKEN", description="a Hugging Face token, for Spaces there and nowhere else"
+    )
+
+    gradio_server_name: CliSuppress[str | None] = Field(default=None, validation_alias="GRADIO_SERVER_NAME")
+    gradio_server_port: CliSuppress[Port | None] = Field(default=None, validation_alias="GRADIO_SERVER_PORT")
+    space_id: CliSuppress[str | None] = Field(default=None, validation_alias="SPACE_ID")
+
+    @field_validator("space")
+    @classmethod
+    def _check_space(cls, value: str) -> str:
+        value = value.strip()
+        page = _HUB_PAGE.fullmatch(value)
+        if page:
+            return page[1]
+        if value in {"auto", "demo"} or _SPACE_NAME.fullmatch(value) or _ADDRESS.fullmatch(value):
+            return value
+        raise ValueError("give auto, demo, owner/name, or an address that begins with http:// or https://")
+
+    @property
+    def server_name(self) -> str:
+        """The address to listen on."""
+        return self.host or self.gradio_server_name or "127.0.0.1"
+
+    @property
+    def server_port(self) -> int | None:
+        """The port to listen on; `None` for 7860 or the next one that is free."""
+        return self.port or self.gradio_server_port
+
+    @property
+    def known_hosts(self) -> tuple[str, ...]:
+        """The names under which this program's page may be asked for, beside localhost and plain addresses."""
+        return (
+            self.server_name,
+            *((socket.gethostname(), f"{socket.gethostname()}.local") if self.server_name == "0.0.0.0" else ()),  # noqa: S104
+            *((".gradio.live",) if self.share else ()),
+            *((".hf.space",) if self.runs_on_hub else ()),
+        )
+
+    @property
+    def runs_on_hub(self) -> bool:
+        """Whether this program itself runs as a Space on Hugging Face."""
+        return self.space_id is not None
+
+    @property
+    def space_token(self) -> str | None:
+        """The token that goes to the chosen Space: the one that was given for it, or, on Hugging Face, HF_TOKEN."""
+        is_on_hub = self.space == "auto" or _SPACE_NAME.fullmatch(self.space)
+        token = self.token or (self.hf_token if is_on_hub else None)
+        return token.get_secret_value() if token else None
+
+
+def load(arguments: Sequence[str]) -> Settings:
+    """Read the settings from these flags and the environment.
+
+    Exits with status 2 and a sentence for each mistake; with 0 after `--help`.
+    """
+    try:
+        return CliApp.run(Settings, cli_args=list(arguments))
+    except ValidationError as error:
+        for mistake in error.errors(include_input=False, include_url=False):
+            name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
+            flag = name.removeprefix("SD35_").lower().replace("_", "-")
+            print(f"app.py: --{flag}: {mistake['msg'].removeprefix('Value error, ')}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)

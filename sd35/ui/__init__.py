@@ -1,0 +1,1 @@
+"""The page: widgets, what they ask for, and what they show. No HTTP, no SQL."""

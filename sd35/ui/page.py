@@ -1,0 +1,205 @@
+"""The page: layout and wiring."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import gradio as gr
+
+from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, Limits, Range, SizeUnavailableError, size_for
+from sd35.studio import Job, Studio
+from sd35.ui import render
+from sd35.ui.endpoint import Endpoint
+from sd35.ui.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request, updated_defaults
+
+__all__ = ["TITLE", "Page"]
+
+TITLE = "SD 3.5 Studio"
+
+FRAME_SECONDS = 0.1
+"""Not more than ten frames a second go to a page: its stream has no back-pressure."""
+
+PULSE_SECONDS = 1.0
+"""At least once a second something goes there: the clock ticks, and a page that has gone is noticed."""
+
+FOOTER = """<p>Powered by <a href="https://stability.ai">Stability AI</a>. Stable Diffusion 3.5 is licensed under the
+<a href="https://stability.ai/community-license-agreement">Stability AI Community License</a>; its use is subject to
+the <a href="https://stability.ai/use-policy">Acceptable Use Policy</a>.</p>
+<p>Pictures are kept here until the program ends: download what you want to keep.</p>"""
+
+Frame = tuple[Any, ...]
+"""What one turn of a job shows: image, panel, job id, download. The fewer outputs, the cheaper a frame."""
+
+
+class Page:
+    """The one page. `demo` is the Gradio app; it belongs to `studio`, which does the work."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        with gr.Blocks(title=TITLE, delete_cache=(3600, 86400), fill_width=True) as self.demo:
+            self._build_header()
+            with gr.Row(elem_id="studio"):
+                with gr.Column(elem_id="ask"):
+                    self._build_prompt()
+                with gr.Column(elem_id="output"):
+                    self._build_output()
+                with gr.Column(elem_id="settings"):
+                    self._build_settings()
+            gr.HTML(FOOTER, elem_id="footer")
+            self._wire()
+            gr.api(Endpoint(studio).generate, api_name="generate", concurrency_limit=None)
+        self.demo.queue(default_concurrency_limit=None, max_size=None)
+
+    def _build_header(self) -> None:
+        connection = self._studio.connection.value
+        with gr.Row(elem_id="header"):
+            gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
+            self.status = gr.HTML(render.status_line(connection), elem_id="status")
+        with gr.Row(elem_id="banner"):
+            self.banner = gr.HTML(render.banner(connection))
+            self.retry = gr.Button("Try again", size="sm", elem_id="retry")
+
+    def _build_prompt(self) -> None:
+        self.prompt = gr.Textbox(
+            label="Prompt", placeholder="a lighthouse by the sea at dusk, watercolor", lines=3, max_lines=8
+        )
+        self.negative_prompt = gr.Textbox(
+            label="Negative prompt", placeholder="what to leave out", lines=1, max_lines=4
+        )
+        self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+        self.stop = gr.Button("Stop", variant="stop", elem_id="stop")
+
+    def _build_output(self) -> None:
+        self.image = gr.Image(
+            show_label=False, interactive=False, buttons=["fullscreen"], elem_id="picture", height="100%"
+        )
+        self.panel = gr.HTML(render.idle(), elem_id="panel")
+        with gr.Row(elem_id="actions"):
+            self.use_seed = gr.Button("Use this seed", size="sm", elem_id="use-seed")
+            self.download = gr.DownloadButton("Download", size="sm", elem_id="download")
+
+    def _build_settings(self) -> None:
+        limits = PUBLIC_LIMITS
+        choices = [*ASPECT_RATIOS[:7], ("Custom", CUSTOM_SIZE), *ASPECT_RATIOS[7:]]
+        self.size = gr.Radio(choices, value="1:1", label="Size", elem_id="size")
+        self.size_hint = gr.HTML(render.size_hint("1:1", limits), elem_id="size-hint")
+        with gr.Row(elem_id="custom-size"):
+            self.width = _slider(limits.width, "Width")
+            self.height = _slider(limits.height, "Height")
+        self.guidance_scale = _slider(limits.guidance_scale, "Guidance scale", "How closely to follow the prompt")
+        self.num_inference_steps = _slider(limits.num_inference_steps, "Inference steps")
+        with gr.Row(elem_id="seed-row"):
+            self.seed = gr.Number(label="Seed", value=0, precision=0, elem_id="seed")
+            self.randomize_seed = gr.Checkbox(label="Randomize seed", value=True, elem_id="randomize-seed")
+
+    def _wire(self) -> None:
+        self.job_id = gr.BrowserState("", storage_key="sd35-job", secret="sd35-job")  # noqa: S106  # no secret: the id is
+        self.applied = gr.Textbox(visible="hidden")
+        self.fields = [getattr(self, name) for name in FIELDS]
+        shown = [self.image, self.panel, self.job_id, self.download]
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        raw = private | {"preprocess": False}
+        live = raw | {"postprocess": False, "concurrency_limit": None}
+        lines = [self.banner, self.status]
+        watch = [self._watch_connection, None, lines]
+        adapt = [self._adapt, [*self.fields, self.applied], [*self.fields, self.size_hint, self.applied]]
+
+        run = self.generate.click(self._generate, self.fields, shown, validator=self._validate, **live)
+        run.then(*watch, **live).then(*adapt, **raw)
+        self.stop.click(self._stop, self.job_id, None, queue=False, **private)
+        self.demo.load(self._resume, self.job_id, shown, **live)
+        self.demo.load(*watch, **live).then(*adapt, **raw)
+        self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw)
+        self.size.input(
+            self._describe_size, self.size, [self.size_hint, self.width, self.height], queue=False, **private
+        )
+        self.use_seed.click(None, None, [self.seed, self.randomize_seed], js="() => [usedSeed(), false]", **private)
+
+    def _validate(self, *sent: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # whatever the browser sends
+        values = FormValues(*sent)
+        _, found = read_request(values, self._studio.connection.value.limits)
+        shown = messages(found, values)
+        return [gr.validate(name not in shown, shown.get(name, "")) for name in FIELDS]
+
+    async def _generate(self, *sent: Any) -> AsyncGenerator[Frame, None]:  # noqa: ANN401
+        request, found = read_request(FormValues(*sent), self._studio.connection.value.limits)
+        if request is None:  # the validator has said so already; this is for who goes round it
+            yield (None, render.refused(" ".join(p.message for p in found)), "", None)
+            return
+        async with aclosing(self._frames(self._studio.submit(request))) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def _resume(self, job_id: Any) -> AsyncGenerator[Frame, None]:  # noqa: ANN401
+        job = self._studio.job(job_id) if isinstance(job_id, str) else None
+        if job is None:
+            yield (None, render.lost_job() if job_id else render.idle(), "", None)
+            return
+        async with aclosing(self._frames(job)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def _frames(self, job: Job) -> AsyncGenerator[Frame, None]:
+        states = job.state.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS)
+        async with aclosing(states):
+            async for state in states:
+                yield (render.image(state), render.job(state), job.id, render.download(state))
+                if state.phase.is_final:
+                    return
+
+    async def _watch_connection(self) -> AsyncGenerator[tuple[str, str], None]:
+        self._studio.connect()
+        states = self._studio.connection.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS)
+        async with aclosing(states):
+            async for connection in states:
+                yield render.banner(connection), render.status_line(connection)
+                if connection.is_settled:
+                    return
+
+    async def _reconnect(self) -> AsyncGenerator[tuple[str, str], None]:
+        self._studio.connect(again=True)
+        async with aclosing(self._watch_connection()) as shown:
+            async for lines in shown:
+                yield lines
+
+    async def _stop(self, job_id: Any) -> None:  # noqa: ANN401
+        job = self._studio.job(job_id) if isinstance(job_id, str) else None
+        if job is not None:
+            job.stop()
+
+    def _adapt(self, *sent: Any) -> list[Any]:  # noqa: ANN401
+        """Give the fields the connected Space's own ranges, steps and defaults; keep what was typed."""
+        *fields, applied = sent
+        limits = self._studio.connection.value.limits
+        if applied == str(limits):
+            return [gr.skip() for _ in range(len(FIELDS) + 2)]
+        values = FormValues(*fields)
+        defaults = updated_defaults(values, limits)
+        updates = {name: _range_update(limits, name, defaults) for name in FIELDS}
+        return [*updates.values(), render.size_hint(values.size, limits), str(limits)]
+
+    def _describe_size(self, size: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
+        limits = self._studio.connection.value.limits
+        hint = render.size_hint(size, limits)
+        try:
+            sides = size_for(size, limits)
+        except (SizeUnavailableError, ValueError):
+            return hint, gr.skip(), gr.skip()
+        return hint, sides.width, sides.height
+
+
+def _slider(span: Range | None, label: str, info: str | None = None) -> gr.Slider:
+    assert span is not None
+    return gr.Slider(span.minimum, span.maximum, value=span.default, step=span.step, label=label, info=info)
+
+
+def _range_update(limits: Limits, name: str, defaults: dict[str, float]) -> Any:  # noqa: ANN401  # Gradio's own
+    if name == "negative_prompt":
+        return gr.update(interactive=limits.negative_prompt)
+    span = getattr(limits, name, None)
+    if name not in {"width", "height", "guidance_scale", "num_inference_steps"}:
+        return gr.skip()
+    if span is None:
+        return gr.update(interactive=False)
+    update = {"minimum": span.minimum, "maximum": span.maximum, "step": span.step, "interactive": True}
+    return gr.update(**update, **({"value": defaults[name]} if name in defaults else {}))

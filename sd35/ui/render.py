@@ -1,0 +1,279 @@
+"""State → HTML, and → what Gradio's components take. Pure. Everything that isn't ours is escaped by `Markup.format`."""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from sd35.client import StopOutcome
+from sd35.request import Limits, SizeUnavailableError, size_for
+from sd35.studio import ConnectionState, JobState, Made, Phase
+from sd35.ui.form import CUSTOM_SIZE, unavailable_ratios
+
+__all__ = ["banner", "download", "file_data", "idle", "image", "job", "lost_job", "refused", "size_hint", "status_line"]
+
+FILE_DATA: Final = {"_type": "gradio.FileData"}
+
+NOTICES_SHOWN = 3
+
+
+def image(state: JobState) -> dict[str, Any] | None:
+    """The output Image's value: the finished picture's file, else the preview's bytes as they came."""
+    if state.made is not None:
+        return file_data(state.made)
+    if state.preview is None:
+        return None
+    return {"path": None, "url": state.preview.data_url, "orig_name": "preview.jpg", "meta": FILE_DATA}
+
+
+def download(state: JobState) -> dict[str, Any] | None:
+    """The Download button's value: the picture's own bytes, under a name that says what it is."""
+    return None if state.made is None else file_data(state.made)
+
+
+def file_data(made: Made) -> dict[str, Any]:
+    """A kept picture as Gradio's FileData."""
+    return {
+        "path": str(made.path),
+        "url": f"/gradio_api/file={quote(str(made.path))}",
+        "orig_name": made.path.name,
+        "mime_type": made.picture.mime_type,
+        "size": len(made.picture.data),
+        "meta": FILE_DATA,
+    }
+
+
+def status_line(connection: ConnectionState) -> str:
+    """One line that names the Space, its state, and what it can do."""
+    if connection.space is None:
+        kind, state = ("failed", "not available") if connection.error else ("waiting", "connecting…")
+        return _status(kind, connection.wanted, Markup("<span>{}</span>").format(state))
+    contract = connection.space.contract
+    name = "Demo Space" if contract.is_demo else connection.space.name
+    facts = [
+        "the demo painter, not Stable Diffusion" if contract.is_demo else "ready",
+        "live previews" if contract.is_generator else "no previews, steps only",
+        _size_range(contract.limits),
+    ]
+    text = Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
+    return _status("demo" if contract.is_demo else "ready", name, text)
+
+
+def _status(kind: str, name: str, facts: Markup) -> str:
+    return Markup('<p class="status" data-state="{}"><i></i><b>{}</b>{}</p>').format(kind, name, facts)
+
+
+def _size_range(limits: Limits) -> str:
+    width, height = limits.width, limits.height
+    if (width.minimum, width.maximum) == (height.minimum, height.maximum):
+        return f"{width.minimum:g}–{width.maximum:g} px a side"
+    return f"{width.minimum:g}–{width.maximum:g} × {height.minimum:g}–{height.maximum:g} px"
+
+
+def banner(connection: ConnectionState) -> str:
+    """What nobody may overlook: that a demo painter stands in, or that there is no Space; else nothing."""
+    if connection.fallback is not None:
+        return Markup(
+            '<div class="banner" role="status"><p><b>These pictures come from a demo painter, not from Stable '
+            "Diffusion.</b> {}</p></div>"
+        ).format(_fallback_reason(connection))
+    if connection.error is not None:
+        return Markup(
+            '<div class="banner" data-kind="error" role="alert"><p><b>No Space to make pictures.</b> {}</p></div>'
+        ).format(connection.error)
+    return ""
+
+
+def _fallback_reason(connection: ConnectionState) -> str:
+    assert connection.fallback is not None
+    return f"{connection.fallback.happened} Until it can be used, the demo Space on this machine takes its place."
+
+
+def idle() -> str:
+    """The panel before the first picture."""
+    return Markup(
+        '<div class="job" data-phase="idle"><p class="hint">Describe a picture, then press Generate '
+        "<kbd>Ctrl</kbd> <kbd>Enter</kbd></p></div>"
+    )
+
+
+def lost_job() -> str:
+    """The panel for a job that is no longer remembered."""
+    return Markup('<div class="job" data-phase="idle"><p class="hint">The last picture is no longer here.</p></div>')
+
+
+def refused(reason: str) -> str:
+    """The panel for a request that wasn't sent."""
+    return _panel("failed", Markup('<p class="headline">Nothing was sent.</p><p role="alert">{}</p>').format(reason))
+
+
+def job(state: JobState) -> str:
+    """The panel beside the output Image: what is going on, or what came of it."""
+    match state.phase:
+        case Phase.FINISHED:
+            body = _finished(state)
+        case Phase.FAILED:
+            body = _failed(state)
+        case Phase.STOPPED:
+            body = _stopped(state)
+        case _:
+            body = _under_way(state)
+    return _panel("running" if not state.phase.is_final else state.phase.value, body)
+
+
+def _panel(phase: str, body: Markup) -> str:
+    return Markup('<div class="job" data-phase="{}">{}</div>').format(phase, body)
+
+
+def _under_way(state: JobState) -> Markup:
+    notices = Markup("").join(
+        Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
+        for notice in state.notices[-NOTICES_SHOWN:]
+    )
+    return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}').format(
+        _headline(state),
+        _clock(state.elapsed_seconds),
+        _bar(state),
+        Markup("<p>{}</p>").format(_detail(state)) if _detail(state) else "",
+        Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
+    )
+
+
+def _headline(state: JobState) -> str:
+    match state.phase:
+        case Phase.CONNECTING:
+            return "Connecting to the Space…"
+        case Phase.QUEUED:
+            return _place(state)
+        case Phase.FETCHING:
+            return "Fetching the picture…"
+        case Phase.STOPPING:
+            return "Stopping…"
+        case _:
+            return _step(state)
+
+
+def _place(state: JobState) -> str:
+    if state.queued is None:
+        return "In the queue…"
+    if state.queued.rank == 0:
+        return "Next in the queue"
+    return f"Number {state.queued.rank + 1} of {max(state.queued.size, state.queued.rank + 1)} in the queue"
+
+
+def _step(state: JobState) -> str:
+    progress = state.progress
+    if progress is None:
+        return "The Space is working…"
+    if progress.step is not None and progress.total:
+        return f"Step {min(progress.step, progress.total)} of {progress.total}"
+    return progress.description or "The Space is working…"
+
+
+def _detail(state: JobState) -> str:
+    if state.phase is Phase.QUEUED and state.queued is not None and state.queued.eta_seconds is not None:
+        return f"About {_clock(state.queued.eta_seconds)} to go, the Space estimates."
+    if state.phase is Phase.RUNNING and state.eta_seconds is not None and state.progress is None:
+        return f"A run takes about {_clock(state.eta_seconds)} there."
+    if state.space is not None and state.phase is Phase.RUNNING and not state.space.contract.is_generator:
+        return "This Space sends no previews: the picture comes at the end."
+    return ""
+
+
+def _bar(state: JobState) -> Markup:
+    done = _fraction(state)
+    if done is None:
+        return Markup('<div class="bar" role="progressbar" data-unknown><i></i></div>')
+    return Markup(
+        '<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{0}">'
+        '<i style="width:{0}%"></i></div>'
+    ).format(round(100 * done))
+
+
+def _fraction(state: JobState) -> float | None:
+    if state.phase is Phase.FETCHING:
+        return 1.0
+    if state.phase is not Phase.RUNNING or state.progress is None:
+        return None
+    if state.progress.step is not None and state.progress.total:
+        return min(1.0, state.progress.step / state.progress.total)
+    return None if state.progress.fraction is None else min(1.0, state.progress.fraction)
+
+
+def _finished(state: JobState) -> Markup:
+    assert state.made is not None
+    picture = state.made.picture
+    facts = (
+        f"{picture.width} × {picture.height}",
+        f"{picture.format} {_bytes(len(picture.data))}",
+        f"{_seconds(state.elapsed_seconds)}",
+        *(("demo painter",) if state.space is not None and state.space.contract.is_demo else ()),
+    )
+    return Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p><p class="facts">{1}</p>').format(
+        state.made.seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
+    )
+
+
+def _failed(state: JobState) -> Markup:
+    assert state.error is not None
+    return Markup('<p class="headline">No picture</p><p role="alert">{}</p>').format(state.error)
+
+
+_STOPPED = {
+    StopOutcome.REMOVED: "It was removed from the queue before it began.",
+    StopOutcome.ENDED: "The Space ended the run.",
+    StopOutcome.MAY_FINISH: "No longer waited for. This Space can't end a run that has begun: its GPU may finish it, "
+    "and it counts against your quota.",
+    StopOutcome.UNCONFIRMED: "No longer waited for. The Space didn't confirm that it stopped; it may finish the run.",
+}
+
+
+def _stopped(state: JobState) -> Markup:
+    assert state.stopped is not None
+    return Markup('<p class="headline">Stopped</p><p>{}</p>').format(_STOPPED[state.stopped])
+
+
+def size_hint(size: object, limits: Limits) -> str:
+    """What the chosen size is in pixels, and which presets this Space can't meet, with the reason."""
+    reasons = unavailable_ratios(limits)
+    grey = Markup("").join(
+        Markup('#size label:has([value="{}"]) {{opacity:.4; text-decoration:line-through}}').format(ratio)
+        for ratio in reasons
+    )
+    return Markup('<style>{}</style><p class="size-hint">{}</p>{}').format(
+        grey, _size_text(size, limits), _unavailable(reasons, size)
+    )
+
+
+def _size_text(size: object, limits: Limits) -> str:
+    if size == CUSTOM_SIZE or not isinstance(size, str):
+        return f"Any size of {_size_range(limits)}, in multiples of 16."
+    try:
+        return f"{size_for(size, limits)} pixels"
+    except SizeUnavailableError as error:
+        return str(error)
+    except ValueError:
+        return "Choose a size."
+
+
+def _unavailable(reasons: dict[str, str], size: object) -> Markup:
+    others = [ratio for ratio in reasons if ratio != size]
+    if not others:
+        return Markup("")
+    reason = reasons[others[0]]
+    return Markup('<p class="size-hint" data-unavailable>Not on this Space: {}. {}</p>').format(
+        ", ".join(others), reason
+    )
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02d} min"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else _clock(seconds)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"

@@ -1,0 +1,55 @@
+"""How the page looks: Gradio's theme variables, and the files in `assets/`."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+__all__ = ["ASSETS", "looks"]
+
+ASSETS = Path(__file__).parent.parent.parent / "assets"
+
+# No web fonts: the page is whole without a network.
+_SANS = ["Inter", "ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
+_MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+
+def looks() -> dict[str, Any]:
+    """What `launch` takes to make the page look as it should."""
+    keys = (ASSETS / "keys.js").read_text(encoding="utf-8")
+    return {
+        "theme": _theme(),
+        "css": (ASSETS / "style.css").read_text(encoding="utf-8"),
+        "head": f'<meta name="theme-color" content="#c2410c"><script>{keys}</script>',
+        "favicon_path": ASSETS / "icon.svg",
+    }
+
+
+def _theme() -> gr.themes.Base:
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.orange,
+        secondary_hue=gr.themes.colors.orange,
+        neutral_hue=gr.themes.colors.stone,
+        radius_size=gr.themes.sizes.radius_lg,
+        font=_SANS,
+        font_mono=_MONO,
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="#171412",
+        block_background_fill="white",
+        block_background_fill_dark="#211d1a",
+        block_border_width="1px",
+        block_border_color="*neutral_200",
+        block_border_color_dark="#38322d",
+        input_background_fill="white",
+        input_background_fill_dark="#171412",
+        input_border_color="*neutral_300",
+        input_border_color_dark="#463f39",
+        button_primary_background_fill="#c2410c",
+        button_primary_background_fill_hover="#9a3412",
+        button_primary_background_fill_dark="#c2410c",
+        button_primary_background_fill_hover_dark="#ea580c",
+        button_primary_text_color="white",
+        slider_color="#c2410c",
+        slider_color_dark="#f97316",
+    )

@@ -1,0 +1,130 @@
+"""`app.py` as a process, driven as its users drive it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio_client
+import pytest
+
+from sd35.hosting import free_port
+from sd35.picture import open_picture
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 60
+
+
+def environment(folder: Path, **extra: str) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("GRADIO")} | {
+        "TMPDIR": str(folder),
+        "HOME": str(folder),
+        **extra,
+    }
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+    folder, port = tmp_path_factory.mktemp("program"), free_port()
+    command = [sys.executable, "app.py", "--space", "demo", "--port", str(port)]
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        cwd=ROOT,
+        env=environment(folder, HF_TOKEN="hf_verysecret"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == f"SD 3.5 Studio is at http://127.0.0.1:{port}/\n"
+    yield process, f"http://127.0.0.1:{port}/", folder
+    process.kill()
+    process.wait(LIMIT)
+
+
+Program = tuple[subprocess.Popen[str], str, Path]
+
+
+def test_over_gradio_client(program: Program, tmp_path: Path) -> None:
+    """The program that a person starts with the README's command makes no picture, or can't be scripted."""
+    client = gradio_client.Client(program[1], verbose=False, download_files=tmp_path)
+    path, seed, made_by = client.predict("a cat by the sea", aspect_ratio="16:9", seed=7, api_name="/generate")
+    picture = open_picture(Path(path).read_bytes())
+    assert (picture.format, picture.width, picture.height) == ("PNG", 1024, 576)
+    assert (seed, made_by) == (7, "demo painter")
+    again = client.predict("a cat by the sea", width=512, height=512, num_inference_steps=4, api_name="/generate")
+    assert again[1] != 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"prompt": " "}, "prompt is empty"),
+        ({"prompt": "a cat", "aspect_ratio": "21:9"}, "smallest is 512"),
+        ({"prompt": "a cat", "width": 512}, "both width and height"),
+        ({"prompt": "a cat", "aspect_ratio": "wide"}, "16:9, not 'wide'"),
+        ({"prompt": "a cat", "num_inference_steps": 0}, "1 to 50"),
+    ],
+)
+def test_mistakes_of_a_script(program: Program, arguments: dict[str, Any], words: str) -> None:
+    """A script's mistake is answered with a traceback, or not at all."""
+    client = gradio_client.Client(program[1], verbose=False)
+    with pytest.raises(gradio_client.exceptions.AppError, match=words):
+        client.predict(**arguments, api_name="/generate")
+
+
+def test_the_page_s_own_listeners_are_not_its_interface(program: Program) -> None:
+    """The page's inner wiring is offered to scripts and agents as an interface."""
+    client = gradio_client.Client(program[1], verbose=False)
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/generate"]
+
+
+def test_a_second_one_on_the_same_port(program: Program, tmp_path: Path) -> None:
+    """A port that is taken ends in a traceback."""
+    port = program[1].rstrip("/").rpartition(":")[2]
+    command = [sys.executable, "app.py", "--space", "demo", "--port", port]
+    other = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert other.returncode == 1
+    assert "The page can't be served" in other.stderr
+    assert "Traceback" not in other.stderr
+
+
+def test_its_end(program: Program) -> None:
+    """SIGTERM leaves the program, or its files, behind; or something secret was printed on the way."""
+    process, _, folder = program
+    assert list(folder.glob("sd35-*")), "its own directory"
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+    assert printed == "Stopping…\n"
+    assert not list(folder.glob("sd35-*"))
+    assert not (folder / "gradio").exists()
+
+
+def test_help_does_not_wait_for_gradio() -> None:
+    """--help takes seconds, because something imports gradio on the way."""
+    command = [sys.executable, "-X", "importtime", "app.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True)  # noqa: S603
+    assert "--space" in done.stdout
+    assert "gradio" not in done.stderr
+    assert "aiohttp" not in done.stderr
+
+
+def test_the_demo_space_alone(tmp_path: Path) -> None:
+    """`python -m sd35.space` doesn't start, or doesn't say what it is and where."""
+    port = free_port()
+    command = [sys.executable, "-m", "sd35.space", "--port", str(port)]
+    process = subprocess.Popen(  # noqa: S603
+        command, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "not Stable Diffusion" in process.stdout.readline()
+    assert process.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+    process.terminate()
+    assert process.wait(LIMIT) == 0

@@ -1,0 +1,73 @@
+"""The form's fields ↔ a request."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sd35.request import PUBLIC_LIMITS, GenerationRequest, Range
+from sd35.ui.form import FormValues, messages, read_request, updated_defaults
+
+VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True)  # noqa: FBT003
+
+
+def test_a_request_is_what_the_form_says() -> None:
+    """A field of the form doesn't reach the request."""
+    values = FormValues("  a cat\n", "dog", "custom", 512, 768, 3.5, 20, 7, False)  # noqa: FBT003
+    request, found = read_request(values, PUBLIC_LIMITS)
+    assert not found
+    assert request == GenerationRequest("a cat", "dog", 512, 768, 3.5, 20, 7, randomize_seed=False)
+
+
+def test_a_preset_goes_before_the_sliders() -> None:
+    """The sliders' leftovers override the preset that was chosen."""
+    request, _ = read_request(replace(VALUES, size="9:16", width=512, height=512), PUBLIC_LIMITS)
+    assert request is not None
+    assert (request.width, request.height) == (576, 1024)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"prompt": "  "}, "prompt", "prompt is empty"),
+        ({"prompt": None}, "prompt", "prompt is empty"),
+        ({"size": "21:9"}, "size", "would need a height of 439"),
+        ({"size": "100:1"}, "size", "Choose a size"),
+        ({"size": None}, "size", "Choose a size"),
+        ({"size": "custom", "width": 520}, "width", "try 512"),
+        ({"size": "custom", "height": None}, "height", "Give a height"),
+        ({"seed": 1.5, "randomize_seed": False}, "seed", "whole number"),
+        ({"seed": 2**31, "randomize_seed": False}, "seed", "0 to 2147483647"),
+        ({"seed": None, "randomize_seed": False}, "seed", "Give a seed"),
+        ({"num_inference_steps": "40"}, "num_inference_steps", "Give a number of steps"),
+        ({"guidance_scale": True}, "guidance_scale", "Give a guidance scale"),
+    ],
+)
+def test_problems_are_said_at_the_field(changes: dict[str, Any], field: str, words: str) -> None:
+    """A mistake is sent to the Space, or said at another field than the one to change."""
+    values = replace(VALUES, **changes)
+    request, found = read_request(values, PUBLIC_LIMITS)
+    assert request is None
+    shown = messages(found, values)
+    assert list(shown) == [field]
+    assert words in shown[field]
+
+
+anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers())
+
+
+@given(st.lists(anything, min_size=9, max_size=9))
+def test_whatever_a_browser_sends(sent: list[Any]) -> None:
+    """A forged form surfaces as a traceback, or gets through unchecked."""
+    values = FormValues(*sent)
+    request, found = read_request(values, PUBLIC_LIMITS)
+    assert (request is None) == bool(found) == bool(messages(found, values))
+
+
+def test_defaults_of_the_space_leave_what_was_typed() -> None:
+    """Connecting to a Space overwrites what a person has set meanwhile, or keeps the wrong defaults."""
+    turbo = replace(PUBLIC_LIMITS, guidance_scale=Range(0, 7.5, 0.1, 0), num_inference_steps=Range(1, 50, 1, 4))
+    assert updated_defaults(VALUES, turbo) == {"guidance_scale": 0, "num_inference_steps": 4}
+    assert updated_defaults(replace(VALUES, num_inference_steps=12), turbo) == {"guidance_scale": 0}

@@ -1,0 +1,297 @@
+"""The page in a real browser, over the demo Space and over fake ones."""
+
+import io
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+
+from sd35 import hosting
+from sd35.space.server import DemoSpace
+from sd35.studio import SpaceChoice, Studio
+from sd35.ui import page as ui
+from sd35.ui.theme import looks
+from tests.fakes import FakeSpace
+
+expect.set_options(timeout=20_000)
+
+HOW_TO_GET_ONE = (
+    "No browser to test the page with. Install Chromium (Debian: apt install chromium), or: playwright install chromium"
+)
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+SEE_PREVIEWS = """() => {
+  window.previews = new Set();
+  new MutationObserver(() => {
+    const image = document.querySelector("#picture img");
+    if (image && image.src.startsWith("data:")) window.previews.add(image.src);
+  }).observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["src"]});
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, or else Playwright's own."""
+    system = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=system, args=FLAGS)
+        except Error:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO_GET_ONE)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def serving(choice: str, folder: Path) -> Iterator[str]:
+    """The whole program but for its process: studio, page, server."""
+    demo_space = DemoSpace()
+
+    async def start_demo() -> str:
+        return await anyio.to_thread.run_sync(demo_space.start)
+
+    studio = Studio(SpaceChoice(choice), start_demo, folder)
+    demo = ui.Page(studio).demo
+    yield hosting.launch(demo, port=hosting.free_port(), lifespan=studio.lifespan, footer_links=[], **looks())
+    hosting.close(demo)
+    demo_space.close()
+
+
+class Places:
+    """The pages under test, each started once."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.generator, self.plain = FakeSpace(is_generator=True), FakeSpace(is_generator=False, width=(256, 1440, 32))
+        stack.callback(self.generator.close)
+        stack.callback(self.plain.close)
+        self.demo = stack.enter_context(serving("demo", folder))
+        self.over_generator = stack.enter_context(serving(self.generator.address, folder))
+        self.over_plain = stack.enter_context(serving(self.plain.address, folder))
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[Places]:
+    # below Gradio's own directory, as in the program: what is not there is not served
+    with ExitStack() as stack:
+        yield Places(Path(os.environ["GRADIO_TEMP_DIR"]) / "pictures", stack)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1360, "height": 900})
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors, "the page's own scripts failed"
+
+
+def opened(page: Page, address: str) -> Page:
+    page.goto(address)
+    expect(page.locator("#status [data-state=waiting]")).to_have_count(0)
+    expect(page.get_by_role("button", name="Generate")).to_be_visible()
+    page.evaluate(SEE_PREVIEWS)
+    return page
+
+
+def ask(page: Page, prompt: str) -> None:
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_role("button", name="Generate").click()
+
+
+def seed_of(page: Page) -> int:
+    seed = page.locator("#panel [data-seed]").get_attribute("data-seed", timeout=20_000)
+    assert seed is not None
+    return int(seed)
+
+
+def test_a_prompt_becomes_a_picture(page: Page, places: Places) -> None:
+    """The main job doesn't work: previews on the way, then the picture, its seed, and its bytes to keep."""
+    opened(page, places.demo)
+    ask(page, "a lighthouse by the sea at dusk")
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    assert page.evaluate("window.previews.size") >= 3
+    expect(page.locator("#picture img")).to_have_attribute("src", re.compile(r"/gradio_api/file=.*\.png"))
+    assert page.evaluate("document.querySelector('#picture img').naturalWidth") == 1024
+    expect(page.locator("#panel")).to_contain_text("demo painter")
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    name = f"demo-painter-a-lighthouse-by-the-sea-at-dusk-seed-{seed_of(page)}.png"
+    assert download.value.suggested_filename == name
+    picture = Image.open(io.BytesIO(Path(download.value.path()).read_bytes()))
+    assert "demo painter" in picture.info["Software"]
+    assert picture.size == (1024, 1024)
+
+
+def test_the_seed(page: Page, places: Places) -> None:
+    """“Randomize seed” draws the same seed twice, or a given seed isn't used, or can't be had back with one click."""
+    opened(page, places.over_generator)
+    seeds = set()
+    for prompt in ("a cat", "a dog"):
+        ask(page, prompt)
+        expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+        seeds.add(seed_of(page))
+        page.locator("#panel").evaluate("panel => panel.querySelector('[data-phase]').remove()")
+    assert len(seeds) == 2
+    ask(page, "a bird")
+    used = seed_of(page)
+    page.get_by_role("button", name="Use this seed").click()
+    expect(page.get_by_label("Seed", exact=True)).to_have_value(str(used))
+    expect(page.get_by_label("Randomize seed")).not_to_be_checked()
+    page.get_by_label("Seed", exact=True).fill("4242")
+    ask(page, "a fish")
+    expect(page.locator("#panel [data-seed='4242']")).to_be_visible()
+
+
+def test_keys_and_stop(page: Page, places: Places) -> None:
+    """Ctrl+Enter doesn't generate, Escape doesn't stop, or the page doesn't say what stopping did."""
+    places.generator.hold()
+    opened(page, places.over_generator)
+    page.get_by_label("Prompt", exact=True).fill("wait: a cat")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    expect(page.get_by_role("button", name="Generate")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel")).to_contain_text("The Space ended the run.")
+    expect(page.get_by_role("button", name="Generate")).to_be_visible()
+    places.generator.release()
+
+
+def test_a_space_without_previews(page: Page, places: Places) -> None:
+    """On a Space like the public one the page pretends previews, or says that a plain function was ended."""
+    places.plain.hold()
+    opened(page, places.over_plain)
+    expect(page.locator("#status")).to_contain_text("no previews, steps only")
+    ask(page, "wait: a cat")
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    expect(page.locator("#panel")).to_contain_text("no previews")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#panel")).to_contain_text("may finish it")
+    places.plain.release()
+    ask(page, "a dog")
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    assert page.evaluate("window.previews.size") == 0
+    expect(page.locator("#picture img")).to_be_visible()
+
+
+def test_the_queue_and_the_space_s_own_words(page: Page, places: Places) -> None:
+    """A person behind others isn't told of the queue, or of what the Space says."""
+    places.generator.hold()
+    opened(page, places.over_generator)
+    ask(page, "wait: a cat")
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    other = page.context.new_page()
+    opened(other, places.over_generator)
+    # the same browser follows the same job; this one is asked in a tab that has been told of nothing
+    other.evaluate("localStorage.clear()")
+    other.reload()
+    opened(other, places.over_generator)
+    ask(other, "notice: Waiting for a GPU to become available")
+    expect(other.locator("#panel")).to_contain_text("queue")
+    places.generator.release()
+    expect(other.locator("#panel [data-phase=finished]")).to_be_visible()
+
+
+def test_a_reload_loses_nothing(page: Page, places: Places) -> None:
+    """A page that is reloaded, or opened again, has forgotten the picture that is on its way."""
+    places.generator.hold()
+    opened(page, places.over_generator)
+    ask(page, "wait: a cat")
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    page.reload()
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    places.generator.release()
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    page.reload()
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#picture img")).to_be_visible()
+
+
+def test_mistakes_are_said_at_the_field(page: Page, places: Places) -> None:
+    """A mistake is sent to the Space, is said somewhere else, or costs what was typed."""
+    opened(page, places.demo)
+    page.get_by_label("Negative prompt").fill("people")
+    page.get_by_label("Randomize seed").uncheck()
+    page.get_by_label("Seed", exact=True).fill("-5")
+    page.locator("#size label", has_text="21:9").click()
+    expect(page.locator("#size-hint")).to_contain_text("21:9 would need a height of 439 pixels")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#ask")).to_contain_text("the prompt is empty")
+    expect(page.locator("#seed")).to_contain_text("The seed must be 0 to 2147483647")
+    expect(page.locator("#size")).to_contain_text("smallest is 512")
+    expect(page.locator("#panel [data-phase=idle]")).to_be_visible()
+    expect(page.get_by_label("Negative prompt")).to_have_value("people")
+
+
+def test_the_space_s_own_limits(page: Page, places: Places) -> None:
+    """The form keeps to the public Space's ranges on a Space with others."""
+    opened(page, places.over_plain)
+    expect(page.locator("#status")).to_contain_text("256–1440 px a side")
+    page.locator("#size label", has_text="Custom").click()
+    width = page.get_by_label("number input for Width")
+    expect(width).to_have_attribute("max", "1440")
+    page.locator("#size label", has_text="21:9").click()
+    expect(page.locator("#size-hint")).to_contain_text("1408 × 608 pixels")
+    ask(page, "a cat")
+    expect(page.locator("#panel")).to_contain_text("176 × 76")  # the fake Space's eighths
+
+
+@pytest.mark.parametrize("words", ["<img src=x onerror=window.pwned=1>", "${window.pwned=1}", "{{7*7}}"])
+def test_a_failure_is_a_sentence_and_no_script(page: Page, places: Places, words: str) -> None:
+    """A failure isn't told, costs what was typed, or what the Space says is run as a script."""
+    opened(page, places.over_generator)
+    ask(page, f"error: GPU quota {words} exceeded")
+    expect(page.locator("#panel [role=alert]")).to_contain_text("The Space says: GPU quota")
+    expect(page.locator("#panel [role=alert]")).to_contain_text("Wait until the quota returns")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value(f"error: GPU quota {words} exceeded")
+    assert page.evaluate("window.pwned") is None
+    expect(page.locator("#panel")).not_to_contain_text("GPU quota 49")
+
+
+def test_the_fallback_is_owned_up_to(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network, a demo picture passes for Stable Diffusion, or there is no way to try again."""
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:1")  # never the real Hub
+    with serving("auto", tmp_path) as address:
+        opened(page, address)
+        expect(page.locator("#banner")).to_contain_text("come from a demo painter, not from Stable Diffusion")
+        expect(page.locator("#banner")).to_contain_text("stabilityai/stable-diffusion-3.5-large can't be reached")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("#status [data-state=demo]")).to_be_visible()
+        expect(page.locator("#banner")).to_contain_text("demo painter")
+
+
+def test_no_space_at_all(page: Page, tmp_path: Path) -> None:
+    """An explicit choice falls back, or the page says nothing of why nothing works."""
+    with serving("http://127.0.0.1:1/", tmp_path) as address:
+        opened(page, address)
+        expect(page.locator("#banner [role=alert]")).to_contain_text("nothing listens there")
+        ask(page, "a cat")
+        expect(page.locator("#panel [role=alert]")).to_contain_text("nothing listens there")
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("a cat")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone(browser: Browser, places: Places, scheme: str) -> None:
+    """On a phone the page scrolls sideways, or its main button is off the screen."""
+    context = browser.new_context(
+        viewport={"width": 360, "height": 740},
+        has_touch=True,
+        is_mobile=True,
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    page = opened(context.new_page(), places.demo)
+    expect(page.get_by_role("button", name="Generate")).to_be_in_viewport()
+    ask(page, "a fox in the snow")
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    context.close()
