@@ -1,0 +1,128 @@
+"""The house itself: who imports whom, and that what the README says is so."""
+
+import ast
+import asyncio
+import importlib
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sd35.settings import Settings
+from sd35.space.server import DemoSpace
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+MODULES = sorted(path for path in ROOT.glob("sd35/**/*.py"))
+
+PURE = {"sd35.request", "sd35.events", "sd35.errors", "sd35.picture", "sd35.latest"}
+
+MAY_IMPORT = {
+    "sd35.request": set[str](),
+    "sd35.events": set[str](),
+    "sd35.errors": set[str](),
+    "sd35.latest": set[str](),
+    "sd35.guard": set[str](),
+    "sd35.settings": set[str](),
+    "sd35.picture": {"sd35.errors"},
+    "sd35.hosting": {"sd35.guard"},
+    "sd35.client": {*PURE, "sd35.client"} - {"sd35.latest"},
+    "sd35.studio": {*PURE, "sd35.client"},
+    "sd35.ui": {*PURE, "sd35.client", "sd35.studio", "sd35.ui"},
+    "sd35.space": {"sd35.request", "sd35.hosting", "sd35.space"},
+    "sd35.space.painter": {"sd35.space.painter"},
+}
+
+NOT_IN = {
+    "sd35.ui": {"aiohttp", "httpx", "sqlite3"},
+    "sd35.studio": {"aiohttp", "httpx", "gradio", "gradio_client"},
+    "sd35.client": {"gradio", "sqlite3"},
+    "sd35.space.painter": {"gradio", "aiohttp"},
+}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            if node.module in {"sd35", "sd35.ui", "sd35.space"}:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def below(name: str, rooms: set[str]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_who_imports_whom(path: Path) -> None:
+    """A room reaches into one that it must know nothing of."""
+    rooms = [room for room in MAY_IMPORT if below(name_of(path), {room})]
+    if not rooms:
+        assert name_of(path) == "sd35"
+        return
+    room = max(rooms, key=len)
+    ours = {name for name in imported(path) if name.startswith("sd35.")}
+    assert not {name for name in ours if not below(name, MAY_IMPORT[room])}
+    assert not {name for name in imported(path) if below(name, NOT_IN.get(room, set()))}
+
+
+@pytest.mark.parametrize("name", ["sd35", "sd35.client", "sd35.request", "sd35.events", "sd35.errors", "sd35.studio"])
+def test_public_names_exist(name: str) -> None:
+    """A name in `__all__` isn't there, or has no docstring."""
+    module = importlib.import_module(name)
+    for public in module.__all__:
+        value = getattr(module, public)
+        assert not isinstance(value, type) or value.__doc__, f"{name}.{public}"
+
+
+def test_every_flag_is_in_the_readme() -> None:
+    """A flag exists that the README doesn't speak of, or the README speaks of one that doesn't exist."""
+    flags = {f"--{name}" for name, field in Settings.model_fields.items() if field.validation_alias is None}
+    assert flags == set(re.findall(r"^\| `(--[a-z-]+)` \| [^|]", README, re.MULTILINE)) | {"--space"}
+
+
+def test_every_file_in_the_readme_exists() -> None:
+    """The README points to a file or a module that isn't there."""
+    named = re.findall(r"\]\((?!http)([^)]+)\)|src=\"([^\"]+)\"|python (\w+\.py)|`(bench/[^`]+)`", README)
+    files = {next(filter(None, groups)) for groups in named}
+    assert files >= {"LICENSE", "app.py", "assets/screenshots/desktop.png", "assets/screenshots/phone.png"}
+    assert not {file for file in files if not (ROOT / file).is_file()}
+    for module in re.findall(r"python -m ([\w.]+)", README):
+        assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
+
+
+def test_the_readme_s_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example for scripts doesn't run as it stands there."""
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "SpaceClient" in block)
+    demo = DemoSpace()
+    code = code.replace("stabilityai/stable-diffusion-3.5-large", demo.start()).replace("asyncio.run(main())", "")
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102  # our own README
+    asyncio.run(names["main"]())  # type: ignore[operator]
+    demo.close()
+    assert re.search(r"PNG \d+ bytes, seed \d+", capsys.readouterr().out)
+
+
+def test_the_gate_runs_the_readme_s_command() -> None:
+    """CI tests by another command than the one that people are told."""
+    command = "pip install -r requirements-dev.txt && pytest"
+    assert f"```sh\n{command}\n```" in README
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_nothing_is_left_in_the_tree() -> None:
+    """A file of a tool, or one that is too large, is committed."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S607
+    files = [ROOT / name for name in listed.splitlines()]
+    assert files
+    assert not [file for file in files if file.suffix in {".pyc", ".pyi", ".log", ".orig"}]
+    assert not [file for file in files if file.stat().st_size > 1_000_000]
