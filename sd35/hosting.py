@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -34,6 +35,8 @@ def prepare() -> tempfile.TemporaryDirectory[str]:
     # launch() asks itself over HTTP whether it is up, and the demo Space is on loopback: no proxy belongs there
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), f"localhost,{LOOPBACK},::1"]))
+    # FastAPI silences this while it reads Gradio's routes, but not for another thread that does so at the same time.
+    warnings.filterwarnings("ignore", message="The 'alias' attribute with value")
     return folder
 
 

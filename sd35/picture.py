@@ -2,7 +2,6 @@
 
 import base64
 import io
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,10 +65,7 @@ def open_picture(data: bytes) -> Picture:
 
 def _read_size(data: bytes, expected: str) -> tuple[int, int]:
     try:
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(io.BytesIO(data), formats=[expected]) as image,
-        ):
+        with Image.open(io.BytesIO(data), formats=[expected]) as image:
             return image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError("The Space sent a damaged picture.") from error

@@ -102,7 +102,7 @@ def test_its_end(program: Program) -> None:
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0
-    assert printed == "Stopping…\n"
+    assert printed == "Stopping…\n", "nothing else, no token among it"
     assert not list(folder.glob("sd35-*"))
     assert not (folder / "gradio").exists()
 
