@@ -74,6 +74,7 @@ def serve(settings: Settings) -> None:
     files.cleanup()
 
 
-if __name__ == "__main__":
+# `gradio app.py` runs this file again in a thread when it has changed, and looks for `demo` alone.
+if __name__ == "__main__" and threading.current_thread() is threading.main_thread():
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     serve(settings)

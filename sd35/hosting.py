@@ -64,7 +64,7 @@ def launch(
     if hasattr(demo._queue, "sleep_when_free"):  # noqa: SLF001  # polls a thousand times a second otherwise
         demo._queue.sleep_when_free = 0.02  # noqa: SLF001
     _, address, _ = demo.launch(
-        server_name=host,
+        server_name=f"[{host}]" if ":" in host and not host.startswith("[") else host,
         server_port=port,
         share=share,
         prevent_thread_lock=True,
@@ -76,6 +76,7 @@ def launch(
         enable_monitoring=False,
         mcp_server=False,
         state_session_capacity=500,
+        max_file_size="5mb",
         app_kwargs={
             "middleware": [Middleware(Guard, hosts=known_hosts, framed_by=framed_by)],
             "lifespan": lifespan,

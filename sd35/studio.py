@@ -66,16 +66,23 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A finished picture: its file, what it is, and the seed that the Space says it used."""
+    """A finished picture: the file with its bytes as they came, what it is, and the seed that was used."""
 
     path: Path
-    picture: Picture
+    format: str
+    mime_type: str
+    width: int
+    height: int
+    size_bytes: int
     seed: int
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """All that is to be known of a job at one moment. Times are of `time.monotonic()`, in seconds."""
+    """All that is to be known of a job at one moment. Times are of `time.monotonic()`, in seconds.
+
+    `stopped` is what stopping did at the Space; `None` where nothing had been sent.
+    """
 
     request: GenerationRequest
     phase: Phase
@@ -138,8 +145,8 @@ class Job:
                 log.exception("a job failed in a way that wasn't foreseen")
                 self._end(Phase.FAILED, error=SD35Error("This program failed in a way that wasn't foreseen."))
         if not self.state.value.phase.is_final:
-            stopped = StopOutcome.REMOVED if generation is None else generation.stopped
-            self._end(Phase.STOPPED, stopped=stopped or StopOutcome.UNCONFIRMED)
+            stopped = None if generation is None else generation.stopped or StopOutcome.UNCONFIRMED
+            self._end(Phase.STOPPED, stopped=stopped)
 
     async def _follow(self, space: SpaceClient, generation: Generation) -> Finished:
         """Follow the run to its end; previews are fetched beside it, and only the newest."""
@@ -200,7 +207,7 @@ class Job:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise PictureError(f"The picture came, but couldn't be written: {reason}.", "Free some space.") from error
-        return Made(path, picture, seed)
+        return Made(path, picture.format, picture.mime_type, picture.width, picture.height, len(picture.data), seed)
 
 
 def _refuse_invalid(request: GenerationRequest, limits: Limits) -> None:

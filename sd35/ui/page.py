@@ -36,7 +36,7 @@ class Page:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        with gr.Blocks(title=TITLE, delete_cache=(3600, 86400), fill_width=True) as self.demo:
+        with gr.Blocks(title=TITLE, fill_width=True) as self.demo:
             self._build_header()
             with gr.Row(elem_id="studio"):
                 with gr.Column(elem_id="ask"):
@@ -86,7 +86,11 @@ class Page:
         with gr.Row(elem_id="custom-size"):
             self.width = _slider(limits.width, "Width")
             self.height = _slider(limits.height, "Height")
-        self.guidance_scale = _slider(limits.guidance_scale, "Guidance scale", "How closely to follow the prompt")
+        self.guidance_scale = _slider(
+            limits.guidance_scale,
+            "Guidance scale",
+            "How closely to follow the prompt. At 1 or less, the negative prompt has no effect.",
+        )
         self.num_inference_steps = _slider(limits.num_inference_steps, "Inference steps")
         with gr.Row(elem_id="seed-row"):
             self.seed = gr.Number(label="Seed", value=0, precision=0, elem_id="seed")

@@ -37,8 +37,8 @@ def file_data(made: Made) -> dict[str, Any]:
         "path": str(made.path),
         "url": f"/gradio_api/file={quote(str(made.path))}",
         "orig_name": made.path.name,
-        "mime_type": made.picture.mime_type,
-        "size": len(made.picture.data),
+        "mime_type": made.mime_type,
+        "size": made.size_bytes,
         "meta": FILE_DATA,
     }
 
@@ -202,15 +202,15 @@ def _fraction(state: JobState) -> float | None:
 
 def _finished(state: JobState) -> Markup:
     assert state.made is not None
-    picture = state.made.picture
+    made = state.made
     facts = (
-        f"{picture.width} × {picture.height}",
-        f"{picture.format} {_bytes(len(picture.data))}",
+        f"{made.width} × {made.height}",
+        f"{made.format} {_bytes(made.size_bytes)}",
         f"{_seconds(state.elapsed_seconds)}",
         *(("demo painter",) if state.space is not None and state.space.contract.is_demo else ()),
     )
     return Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p><p class="facts">{1}</p>').format(
-        state.made.seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
+        made.seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
     )
 
 
@@ -229,8 +229,8 @@ _STOPPED = {
 
 
 def _stopped(state: JobState) -> Markup:
-    assert state.stopped is not None
-    return Markup('<p class="headline">Stopped</p><p>{}</p>').format(_STOPPED[state.stopped])
+    said = "Nothing had been sent yet." if state.stopped is None else _STOPPED[state.stopped]
+    return Markup('<p class="headline">Stopped</p><p>{}</p>').format(said)
 
 
 def size_hint(size: object, limits: Limits) -> str:
