@@ -55,7 +55,7 @@ def serve(settings: Settings) -> None:
             host=settings.server_name,
             port=settings.server_port,
             share=settings.share,
-            known_hosts=settings.known_hosts,
+            known_hosts=settings.host_names,
             framed_by="'self' https://huggingface.co https://*.hf.space" if settings.runs_on_hub else "'self'",
             lifespan=studio.lifespan,
             footer_links=[],

@@ -64,7 +64,10 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if not self._is_known(host_of(host)):
-            return 400, "This server isn't known under that name."
+            return (
+                400,
+                "This server isn't known under that name. If it should be, start it with --known-hosts and the name.",
+            )
         if scope["method"] not in {"GET", "HEAD", "OPTIONS"} and self._is_cross_site(host, headers):
             return 403, "A page of another site can't do this."
         path = unquote(scope["path"]).replace("\\", "/")

@@ -51,9 +51,12 @@ class Range:
         return self.minimum <= value <= self.maximum
 
     def __str__(self) -> str:
-        return (
-            f"{self.minimum:g} to {self.maximum:g}" if self.maximum < 1e6 else f"{self.minimum:g} to {self.maximum:.0f}"
-        )
+        return f"{plain(self.minimum)} to {plain(self.maximum)}"
+
+
+def plain(number: float) -> str:
+    """Return the number as a person would write it: no exponent, no needless digits."""
+    return f"{number:.0f}" if math.isfinite(number) and number == int(number) else f"{number:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ def _number_problems(request: GenerationRequest, limits: Limits) -> Iterator[Pro
         ("seed", "seed", request.seed, None if request.randomize_seed else limits.seed),
     ):
         if span is not None and not span.holds(value):
-            yield Problem(field, f"The {name} must be {span} on this Space, not {value:g}.")
+            yield Problem(field, f"The {name} must be {span} on this Space, not {plain(value)}.")
 
 
 @lru_cache(maxsize=256)
@@ -195,7 +198,7 @@ def _parse_ratio(ratio: str) -> float:
     except (ValueError, ZeroDivisionError):
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"An aspect ratio is two positive numbers such as 16:9, not {ratio!r}.")
+        raise ValueError(f"An aspect ratio is two positive numbers such as 16:9, not {ratio[:20]!r}.")
     return value
 
 

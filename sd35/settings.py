@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         default=None, description="the address to listen on, 127.0.0.1 if not given; 0.0.0.0 for your whole network"
     )
     port: Port | None = Field(default=None, description="the port; if not given, 7860 or the next one that is free")
+    known_hosts: str = Field(
+        default="",
+        description="names under which the page may be asked for, beside localhost and plain addresses, with commas "
+        "between; one that begins with a dot stands for all below it",
+    )
     share: bool = Field(default=False, description="make a public link, for whoever has it, through gradio.live")
     hf_token: CliSuppress[SecretStr | None] = Field(
         default=None, validation_alias="HF_TOKEN", description="a Hugging Face token, for Spaces there and nowhere else"
@@ -77,11 +82,13 @@ class Settings(BaseSettings):
         return self.port or self.gradio_server_port
 
     @property
-    def known_hosts(self) -> tuple[str, ...]:
+    def host_names(self) -> tuple[str, ...]:
         """The names under which this program's page may be asked for, beside localhost and plain addresses."""
+        listens_to_all = self.server_name in {"0.0.0.0", "::", "[::]"}  # noqa: S104
         return (
             self.server_name,
-            *((socket.gethostname(), f"{socket.gethostname()}.local") if self.server_name == "0.0.0.0" else ()),  # noqa: S104
+            *(name.strip() for name in self.known_hosts.split(",") if name.strip()),
+            *((socket.gethostname(), f"{socket.gethostname()}.local") if listens_to_all else ()),
             *((".gradio.live",) if self.share else ()),
             *((".hf.space",) if self.runs_on_hub else ()),
         )
@@ -110,5 +117,11 @@ def load(arguments: Sequence[str]) -> Settings:
         for mistake in error.errors(include_input=False, include_url=False):
             name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
             flag = name.removeprefix("SD35_").lower().replace("_", "-")
-            print(f"app.py: --{flag}: {mistake['msg'].removeprefix('Value error, ')}", file=sys.stderr)  # noqa: T201
+            what = mistake["msg"].removeprefix("Value error, ")
+            print(f"app.py: --{flag} (or {_variable(name)}): {what}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+
+
+def _variable(name: str) -> str:
+    alias = Settings.model_fields[name].validation_alias if name in Settings.model_fields else name
+    return alias if isinstance(alias, str) else f"SD35_{name.upper()}"

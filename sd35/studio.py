@@ -19,9 +19,20 @@ from typing import assert_never
 
 import anyio
 import anyio.to_thread
+import stamina
 
 from sd35.client import Generation, SpaceClient, StopOutcome, Timeouts
-from sd35.errors import ConnectionFailedError, InvalidRequestError, PictureError, RateLimitedError, SD35Error
+from sd35.errors import (
+    BusyError,
+    ConnectionFailedError,
+    InvalidRequestError,
+    PictureError,
+    ProtocolError,
+    RateLimitedError,
+    SD35Error,
+    SpaceAsleepError,
+    UnreachableError,
+)
 from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, RemotePicture, Started
 from sd35.latest import Latest
 from sd35.picture import Picture, shrink
@@ -44,6 +55,10 @@ PREVIEW_LONGEST_SIDE = 768
 """A preview above the one is shrunk to the other, in pixels, before it goes to the pages."""
 
 MAX_NOTICES = 20
+
+FETCH_ATTEMPTS = 4
+PASSING_ERRORS = (UnreachableError, SpaceAsleepError, RateLimitedError, BusyError)
+"""What may pass while a finished picture waits at the Space: its download costs nobody's quota."""
 
 
 class Phase(Enum):
@@ -106,10 +121,18 @@ class JobState:
 
 
 class Job:
-    """One picture on its way. `id` can't be guessed; who knows it may watch and stop the job."""
+    """One picture on its way.
 
-    def __init__(self, request: GenerationRequest) -> None:
+    Attributes:
+        id: can't be guessed; who knows it may watch and stop the job.
+        asked: the request as it was made; that of the state has its random seed drawn.
+        state: what is known of the job, to be watched.
+
+    """
+
+    def __init__(self, asked: GenerationRequest, request: GenerationRequest) -> None:
         self.id = secrets.token_urlsafe(16)
+        self.asked = asked
         self.state = Latest(JobState(request, Phase.CONNECTING, time.monotonic()))
         self._scope = anyio.CancelScope()
 
@@ -130,39 +153,42 @@ class Job:
 
     async def run(self, connected: Callable[[], Awaitable[SpaceClient]], folder: Path) -> None:
         """Run the job to its end, whatever that is; raises nothing."""
+        try:
+            generation = await self._generate(connected)
+            if generation is None or generation.finished is None:
+                stopped = None if generation is None else generation.stopped
+                self._end(Phase.STOPPED, stopped=stopped)
+            else:  # it can't be stopped any more: that would only lose the picture
+                self._update(phase=Phase.FETCHING)
+                self._end(Phase.FINISHED, made=await self._keep(generation.finished, folder))
+        except SD35Error as error:
+            self._end(Phase.FAILED, error=error)
+        except Exception:  # the edge of a task: nobody above would hear of it
+            log.exception("a job failed in a way that wasn't foreseen")
+            self._end(Phase.FAILED, error=SD35Error("This program failed in a way that wasn't foreseen."))
+
+    async def _generate(self, connected: Callable[[], Awaitable[SpaceClient]]) -> Generation | None:
+        """Follow the run to its end or until it is stopped; `None` if nothing was sent."""
         generation: Generation | None = None
         with self._scope:
-            try:
-                space = await connected()
-                self._update(space=space)
-                _refuse_invalid(self.state.value.request, space.contract.limits)
-                generation = space.generate(self.state.value.request)
-                finished = await self._follow(space, generation)
-                self._end(Phase.FINISHED, made=await self._keep(space, finished, folder))
-            except SD35Error as error:
-                self._end(Phase.FAILED, error=error)
-            except Exception:  # the edge of a task: nobody above would hear of it
-                log.exception("a job failed in a way that wasn't foreseen")
-                self._end(Phase.FAILED, error=SD35Error("This program failed in a way that wasn't foreseen."))
-        if not self.state.value.phase.is_final:
-            stopped = None if generation is None else generation.stopped or StopOutcome.UNCONFIRMED
-            self._end(Phase.STOPPED, stopped=stopped)
+            space = await connected()
+            self._update(space=space)
+            _refuse_invalid(self.state.value.request, space.contract.limits)
+            generation = space.generate(self.state.value.request)
+            await self._follow(space, generation)
+        return generation
 
-    async def _follow(self, space: SpaceClient, generation: Generation) -> Finished:
-        """Follow the run to its end; previews are fetched beside it, and only the newest."""
+    async def _follow(self, space: SpaceClient, generation: Generation) -> None:
+        """Fold the run's events into the state; previews are fetched beside it, and only the newest."""
         newest: Latest[RemotePicture | None] = Latest(None)
         async with generation:
             self._update(phase=Phase.QUEUED)
             previews = asyncio.ensure_future(self._show_previews(space, newest))
             try:
                 async for event in generation:
-                    if isinstance(event, Finished):
-                        self._update(phase=Phase.FETCHING)  # from here on, a stop would only lose the picture
-                        return event
                     self._take(event, newest)
             finally:
                 previews.cancel()
-        raise AssertionError("a generation ends with Finished or an error")
 
     def _take(self, event: Event, newest: Latest[RemotePicture | None]) -> None:
         match event:
@@ -177,7 +203,7 @@ class Job:
             case Notice():
                 self._update(notices=(*self.state.value.notices, event)[-MAX_NOTICES:])
             case Finished():
-                raise AssertionError(event)
+                pass  # `generation.finished` has it
             case _:
                 assert_never(event)
 
@@ -196,9 +222,13 @@ class Job:
             else:
                 self._update(preview=preview)
 
-    async def _keep(self, space: SpaceClient, finished: Finished, folder: Path) -> Made:
-        """Fetch the picture and write its bytes as they came."""
-        picture = await space.fetch(finished.picture)
+    async def _keep(self, finished: Finished, folder: Path) -> Made:
+        """Fetch the picture, and again if the network fails, and write its bytes as they came."""
+        space = self.state.value.space
+        assert space is not None
+        async for attempt in stamina.retry_context(on=PASSING_ERRORS, attempts=FETCH_ATTEMPTS, wait_initial=0.5):
+            with attempt:
+                picture = await space.fetch(finished.picture)
         seed = self.state.value.request.seed if finished.seed is None else finished.seed
         name = _file_name(space, self.state.value.request.prompt, seed, picture)
         path = folder / self.id / name
@@ -279,7 +309,7 @@ class Studio:
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: asyncio.Task[None] | None = None
-        self._spaces = AsyncExitStack()
+        self._open_spaces: dict[SpaceClient, AsyncExitStack] = {}
         self._random = random.SystemRandom()
         self.connection = Latest(ConnectionState(PUBLIC_SPACE if choice.wanted == "auto" else choice.wanted))
 
@@ -301,13 +331,23 @@ class Studio:
 
     def submit(self, request: GenerationRequest) -> Job:
         """Start a job for this request; a random seed is drawn here, so that it is known whatever happens."""
-        if request.randomize_seed:
-            request = replace(request, seed=self._draw_seed(), randomize_seed=False)
-        job = Job(request)
+        drawn = replace(request, seed=self._draw_seed(), randomize_seed=False) if request.randomize_seed else request
+        job = Job(request, drawn)
         self._forget_old_jobs()
         self._jobs[job.id] = job
-        self._start(job.run(self.connected, self._folder))
+        self._start(self._run(job))
         return job
+
+    async def _run(self, job: Job) -> None:
+        """Run the job; a Space that turned out to be gone, or another than it was, is looked for again next time."""
+        await job.run(self.connected, self._folder)
+        state, connection = job.state.value, self.connection.value
+        if (
+            isinstance(state.error, ConnectionFailedError | ProtocolError)
+            and state.space is connection.space is not None
+        ):
+            self.connection.set(ConnectionState(connection.wanted, error=state.error))
+        await self._close_unused()
 
     def job(self, job_id: str) -> Job | None:
         """The job of this id, if it is remembered."""
@@ -339,7 +379,9 @@ class Studio:
             _, late = await asyncio.wait(self._tasks, timeout=limit_seconds)
             for task in late:
                 task.cancel()
-        await self._spaces.aclose()
+        for stack in self._open_spaces.values():
+            await stack.aclose()
+        self._open_spaces.clear()
 
     def _start(self, work: Awaitable[None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
@@ -367,6 +409,7 @@ class Studio:
             log.exception("connecting failed in a way that wasn't foreseen")
             connection = ConnectionState(wanted, error=ConnectionFailedError(f"{wanted} can't be used: see the log."))
         self.connection.set(connection)
+        await self._close_unused()
 
     async def _find(self, wanted: str) -> ConnectionState:
         if wanted == "demo":
@@ -378,11 +421,20 @@ class Studio:
         except (ConnectionFailedError, RateLimitedError) as error:
             if not automatic:
                 raise
-            log.info("the demo Space takes over: %s", error)
+            log.warning("%s The demo Space takes its place.", error.happened)
             return ConnectionState(wanted, await self._open_demo(), fallback=error)
 
     async def _open_demo(self) -> SpaceClient:
         return await self._open(await self._start_demo(), None, Timeouts())
 
     async def _open(self, source: str, token: str | None, timeouts: Timeouts) -> SpaceClient:
-        return await self._spaces.enter_async_context(SpaceClient.connect(source, token=token, timeouts=timeouts))
+        stack = AsyncExitStack()
+        space = await stack.enter_async_context(SpaceClient.connect(source, token=token, timeouts=timeouts))
+        self._open_spaces[space] = stack
+        return space
+
+    async def _close_unused(self) -> None:
+        """Let go of the connections to Spaces that were looked for again, once their last job has ended."""
+        active = {job.state.value.space for job in self._jobs.values() if not job.state.value.phase.is_final}
+        for space in set(self._open_spaces) - active - {self.connection.value.space}:
+            await self._open_spaces.pop(space).aclose()

@@ -65,7 +65,11 @@ def test_over_gradio_client(program: Program, tmp_path: Path) -> None:
     [
         ({"prompt": " "}, "prompt is empty"),
         ({"prompt": "a cat", "aspect_ratio": "21:9"}, "smallest is 512"),
-        ({"prompt": "a cat", "width": 512}, "both width and height"),
+        ({"prompt": "a cat", "width": 512}, "Give a height"),
+        ({"prompt": None}, "prompt is empty"),
+        ({"prompt": "a cat", "width": "abc", "height": 512}, "Give a width"),
+        ({"prompt": "a cat", "seed": True}, "Give a seed"),
+        ({"prompt": "a cat", "num_inference_steps": 2.5}, "whole number"),
         ({"prompt": "a cat", "aspect_ratio": "wide"}, "16:9, not 'wide'"),
         ({"prompt": "a cat", "num_inference_steps": 0}, "1 to 50"),
     ],

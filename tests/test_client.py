@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,6 +21,7 @@ from sd35.errors import (
     PictureError,
     ProtocolError,
     QuotaError,
+    RateLimitedError,
     SD35Error,
     SilentSpaceError,
     SpaceAsleepError,
@@ -139,6 +141,17 @@ async def test_leaving_one_that_is_queued(kind: str, request: pytest.FixtureRequ
     assert not fake.ended.acquire(blocking=False), "the second one ran"
 
 
+async def test_leaving_one_that_has_begun_unread(plain: FakeSpace) -> None:
+    """“Removed from the queue” is said of a run that has begun, because nobody had read that it had."""
+    plain.hold()
+    async with SpaceClient.connect(plain.address) as space:
+        async with space.generate(request("wait: ")) as generation:
+            assert await asyncio.to_thread(plain.running.wait, LIMIT)
+        assert generation.stopped is StopOutcome.MAY_FINISH
+        plain.release()
+        await ended(plain)
+
+
 async def test_being_cancelled_while_joining_leaves_no_orphan(generator: FakeSpace) -> None:
     """A run that nobody waits for stays at the Space when its caller is cancelled in the very beginning."""
     generator.hold()
@@ -168,7 +181,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def impostor(**handlers: Handler) -> AsyncIterator[str]:
+async def impostor(*, port: int = 0, **handlers: Handler) -> AsyncIterator[str]:
     """A server that describes itself as a Space, and answers as the handlers do: `join`, `data`, `cancel`, `file`."""
     told = json.loads(DESCRIPTIONS[-1].read_text())
 
@@ -190,7 +203,7 @@ async def impostor(**handlers: Handler) -> AsyncIterator[str]:
     app.router.add_get("/{path:.*}", handlers.get("file", config))
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     assert site._server is not None
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
@@ -241,7 +254,7 @@ STARTED = {"msg": "process_starts", "eta": None}
 )
 async def test_a_space_that_misbehaves(handlers: dict[str, Handler], kind: type[SD35Error]) -> None:
     """What a broken Space or its host answers hangs, or surfaces as a traceback."""
-    async with impostor(**handlers) as address:
+    async with impostor(port=0, **handlers) as address:
         async with SpaceClient.connect(address, timeouts=Timeouts(no_news=0.3)) as space:
             with anyio.fail_after(LIMIT), pytest.raises(kind) as caught:
                 await run(space)
@@ -326,6 +339,43 @@ async def test_the_token_goes_to_the_space_alone(caplog: pytest.LogCaptureFixtur
             assert "verysecret" not in f"{space!r} {refusal.value!r} {refusal.value} {vars(space)}"
     assert seen == ["Bearer hf_verysecret"]
     assert "verysecret" not in caplog.text
+
+
+@pytest.mark.parametrize("elsewhere", ["http://HOST", "//HOST", "/../..//HOST", "\\\\HOST"])
+async def test_a_space_can_not_send_the_token_elsewhere(elsewhere: str) -> None:
+    """A Space that says its API is at another address is given the token there."""
+    seen = []
+
+    async def thief(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        return web.Response(status=404)
+
+    told = json.loads(DESCRIPTIONS[-1].read_text())["config"]
+    async with impostor(file=thief, config=thief) as foreign:
+        prefix = elsewhere.replace("HOST", foreign.split("/")[2])
+        async with impostor(config=saying(200, json.dumps(told | {"api_prefix": prefix}))) as address:
+            with pytest.raises(ContractError, match="somewhere else"):
+                async with SpaceClient.connect(address, token="hf_verysecret"):
+                    pytest.fail("connected")
+    assert not seen
+
+
+async def test_nothing_of_this_machine_is_sent_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Space is sent the passwords in ~/.netrc, or Hugging Face is told which address was used."""
+    (tmp_path / "netrc").write_text("default login me password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setattr("sd35.client.connection.is_loopback", lambda _: False)  # as for a Space elsewhere
+    monkeypatch.setattr("gradio_client.client.send_telemetry", lambda *_, **__: told.append("telemetry"))
+    told: list[str | None] = []
+
+    async def join(request: web.Request) -> web.Response:
+        told.append(request.headers.get("Authorization"))
+        return web.Response(status=429)
+
+    async with impostor(join=join) as address, SpaceClient.connect(address) as space:
+        with pytest.raises(RateLimitedError):
+            await run(space)
+    assert told == [None]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.request import PUBLIC_LIMITS, GenerationRequest, Range
-from sd35.ui.form import FormValues, messages, read_request, updated_defaults
+from sd35.ui.form import FormValues, messages, read_request, updated_defaults, values_of
 
 VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True)  # noqa: FBT003
 
@@ -34,14 +34,15 @@ def test_a_preset_goes_before_the_sliders() -> None:
         ({"prompt": "  "}, "prompt", "prompt is empty"),
         ({"prompt": None}, "prompt", "prompt is empty"),
         ({"size": "21:9"}, "size", "would need a height of 439"),
-        ({"size": "100:1"}, "size", "Choose a size"),
-        ({"size": None}, "size", "Choose a size"),
+        ({"size": "100:1"}, "size", "would need a height of 10"),
+        ({"size": None}, "size", "such as 16:9"),
         ({"size": "custom", "width": 520}, "width", "try 512"),
         ({"size": "custom", "height": None}, "height", "Give a height"),
         ({"seed": 1.5, "randomize_seed": False}, "seed", "whole number"),
         ({"seed": 2**31, "randomize_seed": False}, "seed", "0 to 2147483647"),
         ({"seed": None, "randomize_seed": False}, "seed", "Give a seed"),
         ({"num_inference_steps": "40"}, "num_inference_steps", "Give a number of steps"),
+        ({"guidance_scale": 10**400}, "guidance_scale", "Give a guidance scale"),
         ({"guidance_scale": True}, "guidance_scale", "Give a guidance scale"),
     ],
 )
@@ -71,3 +72,12 @@ def test_defaults_of_the_space_leave_what_was_typed() -> None:
     turbo = replace(PUBLIC_LIMITS, guidance_scale=Range(0, 7.5, 0.1, 0), num_inference_steps=Range(1, 50, 1, 4))
     assert updated_defaults(VALUES, turbo) == {"guidance_scale": 0, "num_inference_steps": 4}
     assert updated_defaults(replace(VALUES, num_inference_steps=12), turbo) == {"guidance_scale": 0}
+
+
+@given(st.sampled_from(["1:1", "16:9", "2:3", "custom"]), st.integers(32, 64), st.integers(32, 64), st.booleans())
+def test_the_form_can_be_filled_again(size: str, width: int, height: int, randomize: bool) -> None:  # noqa: FBT001
+    """After a reload, the form asks for something else than what it asked for before."""
+    values = replace(VALUES, size=size, width=width * 16, height=height * 16, randomize_seed=randomize)
+    request, _ = read_request(values, PUBLIC_LIMITS)
+    assert request is not None
+    assert read_request(values_of(request, PUBLIC_LIMITS), PUBLIC_LIMITS) == (request, ())

@@ -86,7 +86,9 @@ def test_public_names_exist(name: str) -> None:
 
 def test_every_flag_is_in_the_readme() -> None:
     """A flag exists that the README doesn't speak of, or the README speaks of one that doesn't exist."""
-    flags = {f"--{name}" for name, field in Settings.model_fields.items() if field.validation_alias is None}
+    flags = {
+        f"--{name.replace('_', '-')}" for name, field in Settings.model_fields.items() if field.validation_alias is None
+    }
     assert flags == set(re.findall(r"^\| `(--[a-z-]+)` \| [^|]", README, re.MULTILINE)) | {"--space"}
 
 

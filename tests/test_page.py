@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def serving(choice: str, folder: Path) -> Iterator[str]:
+def serving(choice: str, folder: Path, port: int | None = None) -> Iterator[str]:
     """The whole program but for its process: studio, page, server."""
     demo_space = DemoSpace()
 
@@ -60,7 +60,8 @@ def serving(choice: str, folder: Path) -> Iterator[str]:
 
     studio = Studio(SpaceChoice(choice), start_demo, folder)
     demo = ui.Page(studio).demo
-    yield hosting.launch(demo, port=hosting.free_port(), lifespan=studio.lifespan, footer_links=[], **looks())
+    port = port or hosting.free_port()
+    yield hosting.launch(demo, port=port, lifespan=studio.lifespan, footer_links=[], **looks())
     hosting.close(demo)
     demo_space.close()
 
@@ -217,6 +218,88 @@ def test_a_reload_loses_nothing(page: Page, places: Places) -> None:
     expect(page.locator("#picture img")).to_be_visible()
 
 
+def test_a_reload_restores_the_form(page: Page, places: Places) -> None:
+    """After a reload nobody can see what the picture was asked with."""
+    opened(page, places.over_generator)
+    page.get_by_label("Negative prompt").fill("people")
+    page.locator("#size label", has_text="16:9").click()
+    ask(page, "a cat")
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a cat")
+    expect(page.get_by_label("Negative prompt")).to_have_value("people")
+    expect(page.locator("#size input[value='16:9']")).to_be_checked()
+    expect(page.get_by_label("Randomize seed")).to_be_checked()
+
+
+def test_the_last_picture_stays_in_sight(page: Page, places: Places) -> None:
+    """Pressing Generate throws away the picture that is there, before there is a new one."""
+    places.plain.hold()
+    opened(page, places.over_plain)
+    ask(page, "a cat")
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    before = page.locator("#picture img").get_attribute("src")
+    ask(page, "wait: a dog")
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    expect(page.locator("#picture img")).to_have_attribute("src", before or "")
+    expect(page.locator("#picture img")).to_have_css("opacity", "0.35")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#panel [data-phase=stopped]")).to_be_visible()
+    expect(page.locator("#picture img")).to_be_visible()
+    places.plain.release()
+
+
+def test_full_screen(page: Page, places: Places) -> None:
+    """Full screen shows the form through the picture; or the Escape that leaves it stops the run."""
+    places.generator.hold()
+    opened(page, places.over_generator)
+    ask(page, "wait: a cat")
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    page.locator("#picture").get_by_role("button", name=re.compile("fullscreen", re.IGNORECASE)).click()
+    inside = "([x, y]) => document.elementFromPoint(x, y).closest('#picture') !== null"
+    for point in ([40, 40], [200, 450], [680, 450], [1300, 860]):
+        assert page.evaluate(inside, point), point
+    page.keyboard.press("Escape")
+    expect(page.locator("#picture.fullscreen")).to_have_count(0)
+    expect(page.locator("#panel [data-phase=running]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel [data-phase=stopped]")).to_be_visible()
+    places.generator.release()
+
+
+def test_a_server_that_was_restarted_under_the_page(page: Page, places: Places, tmp_path: Path) -> None:
+    """When the program is restarted during a run, an open page is stuck with a run that nobody ends."""
+    places.generator.hold()
+    port = hosting.free_port()
+    with serving(places.generator.address, tmp_path, port) as address:
+        opened(page, address)
+        ask(page, "wait: a cat")
+        expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    with serving(places.generator.address, tmp_path, port):
+        places.generator.release()
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator("#panel")).to_contain_text("no longer here")
+        expect(page.get_by_role("button", name="Generate")).to_be_visible()
+
+
+def test_the_keyboard_alone(page: Page, places: Places) -> None:
+    """The sizes can't be chosen with the arrow keys, or the focus is lost when Generate makes way for Stop."""
+    places.generator.hold()
+    opened(page, places.over_generator)
+    page.locator("#size input[value='1:1']").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#size input[value='5:4']")).to_be_checked()
+    expect(page.locator("#size-hint")).to_contain_text("960 × 768 pixels")
+    page.get_by_label("Prompt", exact=True).fill("wait: a cat")
+    page.get_by_role("button", name="Generate").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Stop")).to_be_focused()
+    expect(page.locator(".voice")).to_have_text("Generating")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Generate")).to_be_focused()
+    places.generator.release()
+
+
 def test_mistakes_are_said_at_the_field(page: Page, places: Places) -> None:
     """A mistake is sent to the Space, is said somewhere else, or costs what was typed."""
     opened(page, places.demo)
@@ -265,6 +348,8 @@ def test_the_fallback_is_owned_up_to(page: Page, tmp_path: Path, monkeypatch: py
         opened(page, address)
         expect(page.locator("#banner")).to_contain_text("come from a demo painter, not from Stable Diffusion")
         expect(page.locator("#banner")).to_contain_text("stabilityai/stable-diffusion-3.5-large can't be reached")
+        ask(page, "a cat")
+        expect(page.locator("#panel .headline")).to_be_in_viewport(ratio=1)
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("#status [data-state=demo]")).to_be_visible()
         expect(page.locator("#banner")).to_contain_text("demo painter")
@@ -293,5 +378,13 @@ def test_on_a_phone(browser: Browser, places: Places, scheme: str) -> None:
     expect(page.get_by_role("button", name="Generate")).to_be_in_viewport()
     ask(page, "a fox in the snow")
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel .headline")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    size = "name => parseFloat(getComputedStyle(document.querySelector(name)).fontSize)"
+    assert page.evaluate(size, "#ask textarea") >= 16, "or iOS zooms in"
+    assert page.evaluate(size, "#seed input") >= 16
+    page.get_by_label("Randomize seed").uncheck()
+    page.get_by_label("Seed", exact=True).fill("-5")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#seed .validation-error").first).to_be_in_viewport()
     context.close()

@@ -126,6 +126,24 @@ def test_forms_of_a_picture(value: object, picture: RemotePicture) -> None:
     assert Conversation(CONTRACT, "e").feed(orjson.dumps(message)) == (Preview(picture),)
 
 
+@pytest.mark.parametrize("seed", [1e300, -1, True, "7", None])
+def test_a_seed_that_is_none(seed: object) -> None:
+    """A seed that no Space can have used is told, or makes a file name without end."""
+    message = {"msg": "process_completed", "event_id": "e", "success": True, "output": {"data": ["http://x/a", seed]}}
+    (finished,) = Conversation(CONTRACT, "e").feed(orjson.dumps(message))
+    assert isinstance(finished, Finished)
+    assert finished.seed is None
+
+
+def test_a_value_as_deep_as_can_be() -> None:
+    """Nesting without end surfaces as a RecursionError."""
+    deep: Any = []
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(ProtocolError):
+        apply_diff(deep, [["replace", [0], 1]] * 2)
+
+
 @pytest.mark.parametrize(
     ("edits", "result"),
     [

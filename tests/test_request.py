@@ -97,7 +97,7 @@ def test_what_is_no_ratio(ratio: str) -> None:
         ({"guidance_scale": 8.0}, "guidance_scale", "0 to 7.5"),
         ({"guidance_scale": math.nan}, "guidance_scale", "0 to 7.5"),
         ({"num_inference_steps": 0}, "num_inference_steps", "1 to 50"),
-        ({"seed": -1, "randomize_seed": False}, "seed", "0 to 2147483647"),
+        ({"seed": 2147483648, "randomize_seed": False}, "seed", "0 to 2147483647 on this Space, not 2147483648."),
     ],
 )
 def test_problems_are_said_at_their_field(changes: dict[str, object], field: str, words: str) -> None:

@@ -1,5 +1,7 @@
 """Flags and environment."""
 
+import socket
+
 import pytest
 
 from sd35.settings import Settings, load
@@ -35,7 +37,14 @@ def test_a_hosted_copy_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SPACE_ID", "me/studio")
     settings = load([])
     assert (settings.server_name, settings.server_port) == ("0.0.0.0", 7860)  # noqa: S104
-    assert ".hf.space" in settings.known_hosts
+    assert ".hf.space" in settings.host_names
+
+
+def test_names_of_a_server_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a reverse proxy, or for the whole network, the page can't be reached under its own name."""
+    monkeypatch.setenv("SD35_KNOWN_HOSTS", "nas.lan, .studio.example")
+    names = load(["--host", "::"]).host_names
+    assert {"nas.lan", ".studio.example", socket.gethostname()} <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +78,10 @@ def test_a_space_s_page_stands_for_the_space(given: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--space", "what is this"], "--space: give auto, demo, owner/name"),
-        (["--space", "http://user:pw@host"], "--space: give auto"),
-        (["--port", "http"], "--port: "),
-        (["--port", "70000"], "--port: "),
+        (["--space", "what is this"], "--space (or SD35_SPACE): give auto, demo, owner/name"),
+        (["--space", "http://user:pw@host"], "--space (or SD35_SPACE): give auto"),
+        (["--port", "http"], "--port (or SD35_PORT): "),
+        (["--port", "70000"], "--port (or SD35_PORT): "),
         (["--colour", "red"], "unrecognized arguments: --colour red"),
     ],
 )
@@ -98,4 +107,4 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     for name, field in Settings.model_fields.items():
         if field.validation_alias is None:
-            assert f"--{name}" in printed
+            assert f"--{name.replace('_', '-')}" in printed

@@ -6,17 +6,23 @@ from pathlib import Path
 
 import anyio
 import pytest
+from aiohttp import web
 
 from sd35.client import StopOutcome
 from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
+from sd35.hosting import free_port
 from sd35.picture import open_picture
 from sd35.request import GenerationRequest
 from sd35.studio import MAX_JOBS, Job, JobState, Phase, SpaceChoice, Studio
 from tests.fakes import FakeSpace
+from tests.test_client import impostor, sending
+from tests.test_picture import encoded
 
 pytestmark = pytest.mark.anyio
 
 LIMIT = 20
+
+PNG = encoded("PNG")
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +120,63 @@ async def test_stopping_before_anything_was_sent(studio: Studio) -> None:
     job.stop()
     state = await end_of(job)
     assert (state.phase, state.stopped) == (Phase.STOPPED, None)
+
+
+async def test_a_download_that_fails_once(tmp_path: Path) -> None:
+    """A finished picture, which cost a person's quota, is lost because its download failed once."""
+    asked = []
+
+    async def file(request: web.Request) -> web.Response:
+        if "file=" in request.path:  # gradio_client asks for a heartbeat, too
+            asked.append(request.path)
+        return web.Response(status=503) if len(asked) == 1 else web.Response(body=PNG)
+
+    done = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/a.png"}, 7]}}
+    async with impostor(file=file, data=sending(done)) as address:
+        studio = Studio(SpaceChoice(address), _no_demo, tmp_path)
+        state = await end_of(studio.submit(asking("a cat")))
+        await studio.aclose()
+    assert state.made is not None
+    assert state.made.path.read_bytes() == PNG
+    assert len(asked) == 2
+
+
+async def test_a_stop_after_the_end_keeps_the_picture(tmp_path: Path) -> None:
+    """Who presses Stop in the moment in which the picture is finished loses it."""
+    asked = anyio.Event()
+
+    async def file(_: web.Request) -> web.Response:
+        asked.set()
+        await anyio.sleep(0.05)
+        return web.Response(body=PNG)
+
+    done = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/a.png"}, 7]}}
+    async with impostor(file=file, data=sending(done)) as address:
+        studio = Studio(SpaceChoice(address), _no_demo, tmp_path)
+        job = studio.submit(asking("a cat"))
+        await asked.wait()
+        job.stop()
+        assert (await end_of(job)).made is not None
+        await studio.aclose()
+
+
+async def test_a_space_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
+    """The status line says ready over a Space that has gone, and a Space that comes back is never found."""
+    port = free_port()
+    async with impostor(port=port) as address:
+        studio = Studio(SpaceChoice(address), _no_demo, tmp_path)
+        await studio.connected()
+    state = await end_of(studio.submit(asking("a cat")))
+    assert isinstance(state.error, UnreachableError)
+    assert studio.connection.value.error is state.error
+    done = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/a.png"}, 7]}}
+
+    async def file(_: web.Request) -> web.Response:
+        return web.Response(body=PNG)
+
+    async with impostor(port=port, data=sending(done), file=file):
+        assert (await end_of(studio.submit(asking("a cat")))).made is not None
+        await studio.aclose()
 
 
 async def test_a_refusal_ends_the_job_with_its_reason(studio: Studio) -> None:

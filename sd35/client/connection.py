@@ -1,10 +1,11 @@
 """The transport to one Space: requests under the Space's address, limits on waits and sizes, and its errors as ours."""
 
+import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import orjson
@@ -70,7 +71,7 @@ class Connection:
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # "unsafe": also for hosts that are numbers
             headers={"User-Agent": "sd35-studio"} | (token_header(root, token) if token else {}),
-            trust_env=not is_loopback(root),
+            proxy=_proxy_for(root),  # not trust_env: that would also send what ~/.netrc holds
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
         ) as session:
             session.cookie_jar.update_cookies(cookies, URL(root))
@@ -78,7 +79,9 @@ class Connection:
 
     def url(self, path: str) -> URL:
         """The address of a path of Gradio's API at this Space."""
-        return self.root.join(URL(f"{self._prefix}/{path}" if self._prefix else path, encoded=True))
+        url = self.root.join(URL(f"{self._prefix}/{path}" if self._prefix else path, encoded=True))
+        assert url.origin() == self.root.origin(), "the token goes nowhere else"
+        return url
 
     def own_url(self, picture: RemotePicture) -> URL:
         """Return the full address of a picture at this Space: same scheme, host and port, whatever it says itself.
@@ -185,3 +188,13 @@ async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | N
         if size > limit_bytes:
             return None
     return b"".join(parts)
+
+
+def _proxy_for(root: str) -> str | None:
+    """The HTTP proxy that the system or the environment names for this address."""
+    parts = urlsplit(root)
+    host = parts.hostname or ""
+    if is_loopback(root) or urllib.request.proxy_bypass(host):
+        return None
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return proxy if proxy and proxy.startswith("http") else None

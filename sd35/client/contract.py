@@ -1,6 +1,7 @@
 """What a Space accepts and returns, read by name from its `/config` and `/gradio_api/info`. Pure."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 from sd35.errors import ContractError
 from sd35.request import PUBLIC_LIMITS, GenerationRequest, Limits, Range
 
-__all__ = ["DEMO_MARK", "Contract", "Parameter", "read_contract"]
+__all__ = ["DEMO_MARK", "Contract", "Parameter", "check_api_prefix", "read_contract"]
 
 DEMO_MARK: Final = "demo painter"
 """A Space whose title holds this doesn't run Stable Diffusion, and every page that shows its pictures says so."""
@@ -16,6 +17,7 @@ DEMO_MARK: Final = "demo painter"
 MAX_SIDE = 4096
 """A Space that claims larger pictures than this is taken at this much, in pixels."""
 
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
 _KNOWN = frozenset(GenerationRequest.__dataclass_fields__)
 
 
@@ -69,6 +71,19 @@ def read_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: 
         raise ContractError("The Space's description of itself can't be understood.") from error
 
 
+def check_api_prefix(config: Mapping[str, Any]) -> str:
+    """Return the path below which the Space's API is.
+
+    Raises:
+        ContractError: it isn't a path, but leads somewhere else.
+
+    """
+    prefix = config.get("api_prefix") or ""
+    if not isinstance(prefix, str) or _PREFIX.fullmatch(prefix) is None:
+        raise ContractError("The Space says that its API is somewhere else, which isn't followed.")
+    return prefix
+
+
 def _read(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str) -> Contract:
     dependency, fn_index = _find_dependency(config, endpoint)
     components = {component["id"]: component for component in config["components"]}
@@ -78,7 +93,7 @@ def _read(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str) -> 
     return Contract(
         title=" ".join(str(config.get("title") or "Gradio").split())[:80],
         version=str(config.get("version") or "")[:20],
-        api_prefix=str(config.get("api_prefix") or ""),
+        api_prefix=check_api_prefix(config),
         fn_index=fn_index,
         is_generator=bool((dependency.get("types") or {}).get("generator")),
         parameters=parameters,

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import anyio
 import gradio_client
 
+from sd35.client.contract import check_api_prefix
 from sd35.errors import (
     AccessDeniedError,
     ContractError,
@@ -85,10 +86,20 @@ def _look(source: str, token: str | None, limit_seconds: float) -> Discovery:
 
 
 class _Finder(gradio_client.Client):  # type: ignore[misc]  # untyped
-    """gradio_client asks a third server about apps older than Gradio 4; what is here goes to nobody else."""
+    """gradio_client, but what it learns here goes to nobody else, and a Space can't send it elsewhere."""
+
+    def _telemetry_thread(self) -> None:
+        """Tell nobody; the argument that should say so is overridden by the environment's default."""
+
+    def _get_config(self) -> dict[str, Any]:
+        config = super()._get_config()
+        if not isinstance(config, dict):
+            raise ContractError(f"{self.src} answers, but not like a Gradio app.")
+        check_api_prefix(config)  # the next request goes there, with the token
+        return config
 
     def _get_api_info(self) -> Any:  # noqa: ANN401  # as there
-        if self.app_version.major < 4:
+        if self.app_version.major < 4:  # gradio_client asks a third server about these
             raise ContractError(f"{self.src} is too old a Gradio app, or none: its version is {self.app_version}.")
         return super()._get_api_info()
 

@@ -17,12 +17,16 @@ from sd35.client.contract import Contract
 from sd35.client.protocol import Conversation
 from sd35.client.sse import EventStreamDecoder
 from sd35.errors import ProtocolError, SD35Error, SilentSpaceError, StreamCutError
-from sd35.events import Event
+from sd35.events import Event, Finished
 from sd35.request import GenerationRequest
 
 __all__ = ["Generation", "StopOutcome"]
 
 log = logging.getLogger(__name__)
+
+
+MAX_UNREAD = 256
+"""Events that wait for a slow listener; then the Space's stream does."""
 
 
 class StopOutcome(Enum):
@@ -45,6 +49,7 @@ class Generation:
 
     Attributes:
         stopped: what leaving the block early did at the Space; `None` for a run that came to its end.
+        finished: the last event of a run that came to a good end, even if the block was left before it was read.
 
     """
 
@@ -54,22 +59,24 @@ class Generation:
         self._session_hash = secrets.token_hex(8)
         self._data = contract.data(request)
         self._conversation: Conversation | None = None
-        self._events: AsyncGenerator[Event, None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._inbox: asyncio.Queue[Event | Exception] = asyncio.Queue(MAX_UNREAD)
+        self._is_left = False
         self.stopped: StopOutcome | None = None
+        self.finished: Finished | None = None
 
     async def __aenter__(self) -> Self:
         joining = asyncio.ensure_future(self._join())
         try:
             with anyio.CancelScope(shield=True):
-                await asyncio.shield(joining)
+                conversation = self._conversation = await asyncio.shield(joining)
+            self._reading = asyncio.ensure_future(self._read(conversation))
             await anyio.lowlevel.checkpoint_if_cancelled()
         except asyncio.CancelledError:
             # Left while the Space was being asked: hear its answer, so that no run stays there for nobody.
             with anyio.CancelScope(shield=True), contextlib.suppress(SD35Error):
-                self._conversation = await joining
-                self.stopped = await self._cancel(self._conversation)
+                await self._leave(await joining)
             raise
-        self._conversation = joining.result()
         return self
 
     async def __aexit__(
@@ -77,16 +84,29 @@ class Generation:
     ) -> None:
         assert self._conversation is not None
         with anyio.CancelScope(shield=True):
-            if self._events is not None:
-                await self._events.aclose()
-            if not self._conversation.ended:
-                self.stopped = await self._cancel(self._conversation)
+            await self._leave(self._conversation)
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        assert self._conversation is not None, "enter the block first"
-        if self._events is None:
-            self._events = self._read_events(self._conversation)
-        return self._events
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        assert self._reading is not None, "enter the block first"
+        while True:
+            news = await self._inbox.get()
+            if isinstance(news, Exception):
+                raise news
+            yield news
+            if isinstance(news, Finished):
+                return
+
+    async def _read(self, conversation: Conversation) -> None:
+        """Read the stream to its end in a task of its own: whoever listens may leave at any point of it."""
+        try:
+            async for event in self._events(conversation):
+                if isinstance(event, Finished):
+                    self.finished = event
+                if not self._is_left:
+                    await self._inbox.put(event)
+        except Exception as error:  # noqa: BLE001  # handed over to the one who listens
+            if not self._is_left:
+                await self._inbox.put(error)
 
     async def _join(self) -> Conversation:
         body = {"data": self._data, "fn_index": self._contract.fn_index, "session_hash": self._session_hash}
@@ -96,7 +116,7 @@ class Generation:
             raise ProtocolError("The Space took the request, but gave it no number.")
         return Conversation(self._contract, event_id)
 
-    async def _read_events(self, conversation: Conversation) -> AsyncGenerator[Event, None]:
+    async def _events(self, conversation: Conversation) -> AsyncGenerator[Event, None]:
         decoder = EventStreamDecoder()
         news_at = time.monotonic()
         chunks = self._connection.stream("queue/data", session_hash=self._session_hash)
@@ -112,18 +132,36 @@ class Generation:
                     raise SilentSpaceError(f"{self._connection.name} has had no news of this run for too long.")
         raise StreamCutError("The Space closed the stream before it said how the run ended.")
 
-    async def _cancel(self, conversation: Conversation) -> StopOutcome:
-        """Cancel the run at the Space; never raises its errors, and never takes longer than its limit."""
+    async def _leave(self, conversation: Conversation) -> None:
+        """End what is under way, here and there; takes no longer than the limit of a cancel, twice."""
+        self._is_left = True
+        while not self._inbox.empty():  # so that the reader isn't held up
+            self._inbox.get_nowait()
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read(conversation))
+        if not conversation.ended:
+            self.stopped = await self._cancel(conversation, self._reading)
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+
+    async def _cancel(self, conversation: Conversation, reading: asyncio.Task[None]) -> StopOutcome:
+        """Cancel the run at the Space; never raises its errors."""
         body: dict[str, Any] = {
             "session_hash": self._session_hash,
             "fn_index": self._contract.fn_index,
             "event_id": conversation.event_id,
         }
+        limit = self._connection.timeouts.cancel
         try:
-            await self._connection.post("cancel", body, self._connection.timeouts.cancel)
+            await self._connection.post("cancel", body, limit)
         except SD35Error as error:
             log.warning("%s didn't confirm a cancel: %s", self._connection.name, error)
             return StopOutcome.UNCONFIRMED
+        if not conversation.started:
+            # It may have begun a moment ago: the stream's last words tell.
+            await asyncio.wait([reading], timeout=limit)
+            if not (conversation.started or conversation.ended):
+                return StopOutcome.UNCONFIRMED
         if not conversation.started:
             return StopOutcome.REMOVED
         return StopOutcome.ENDED if self._contract.is_generator else StopOutcome.MAY_FINISH

@@ -41,7 +41,7 @@ class Conversation:
             return ()
         try:
             return tuple(self._take(message))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise ProtocolError("The Space sent a message that can't be understood.") from error
 
     def _take(self, message: Mapping[str, Any]) -> Iterator[Event]:
@@ -116,7 +116,7 @@ def apply_diff(value: Any, edits: list[Any]) -> Any:  # noqa: ANN401  # any JSON
         holder = [copy.deepcopy(value)]
         for action, path, new in edits:
             _apply_edit(holder, action, [0, *path], new)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise ProtocolError("The Space sent a change that doesn't fit what it sent before.") from error
     return holder[0]
 
@@ -152,7 +152,8 @@ def _picture(value: object) -> RemotePicture | None:
 
 
 def _seed(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
+    return int(value) if usable else None  # type: ignore[call-overload]  # narrowed by `usable`
 
 
 def _seconds(value: object) -> float | None:

@@ -3,6 +3,7 @@
 import io
 import logging
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,7 +33,9 @@ STEP_SECONDS = 0.04
 """A step takes at least this long: the painter is done in a moment otherwise, and there would be nothing to watch."""
 
 FILES_LIVE_SECONDS = 3600
-"""A client fetches a picture at once; what has lain longer than this is deleted."""
+"""A client fetches a picture at once; what has lain longer than this is deleted at the next run."""
+
+RUN_PREFIX = "run-"
 
 
 def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its order
@@ -56,7 +59,8 @@ def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its or
     painting = Painting(
         prompt, negative_prompt, used_seed, int(width), int(height), guidance_scale, int(num_inference_steps)
     )
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=_served_folder()))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=_served_folder()))
     steps, began = paint(painting), time.monotonic()
     while True:
         try:
@@ -72,6 +76,13 @@ def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its or
 
 assert PUBLIC_LIMITS.seed is not None
 PUBLIC_SEED: Range = PUBLIC_LIMITS.seed
+
+
+def _sweep() -> None:
+    """Delete the files of runs that nobody can still be fetching."""
+    for folder in _served_folder().glob(f"{RUN_PREFIX}*"):
+        if time.time() - folder.stat().st_mtime > FILES_LIVE_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _served_folder() -> Path:
@@ -113,7 +124,7 @@ def _slider(span: Range | None, label: str) -> gr.Slider:
 
 def build() -> gr.Blocks:
     """The app: the public Space's page in small, with its endpoint `/infer`."""
-    with gr.Blocks(title=TITLE, delete_cache=(FILES_LIVE_SECONDS // 4, FILES_LIVE_SECONDS)) as demo:
+    with gr.Blocks(title=TITLE) as demo:
         gr.Markdown(f"# {TITLE}\nIt paints the words it knows, offline. For trying things out, and for tests.")
         prompt = gr.Text(label="Prompt", placeholder="a lighthouse by the sea at dusk", max_lines=1)
         run = gr.Button("Paint", variant="primary")

@@ -5,9 +5,10 @@ from typing import Any
 import gradio as gr
 
 from sd35.errors import SD35Error
-from sd35.request import GenerationRequest, Limits, Range, Size, size_for
+from sd35.request import Range
 from sd35.studio import Job, JobState, Phase, Studio
 from sd35.ui import render
+from sd35.ui.form import CUSTOM_SIZE, FormValues, read_request
 
 __all__ = ["Endpoint"]
 
@@ -38,20 +39,23 @@ class Endpoint:
         """
         try:
             space = await self._studio.connected()
-            limits = space.contract.limits
-            sides = _sides(aspect_ratio, width, height, limits)
-        except (SD35Error, ValueError) as error:
+        except SD35Error as error:
             raise gr.Error(str(error), print_exception=False) from error
-        request = GenerationRequest(
-            prompt,
-            negative_prompt,
-            width=sides.width,
-            height=sides.height,
+        limits = space.contract.limits
+        values = FormValues(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            size=aspect_ratio if width is None and height is None else CUSTOM_SIZE,
+            width=width,
+            height=height,
             guidance_scale=_or_default(guidance_scale, limits.guidance_scale),
-            num_inference_steps=int(_or_default(num_inference_steps, limits.num_inference_steps)),
-            seed=seed or 0,
+            num_inference_steps=_or_default(num_inference_steps, limits.num_inference_steps),
+            seed=seed,
             randomize_seed=seed is None,
         )
+        request, found = read_request(values, limits)
+        if request is None:
+            raise gr.Error(" ".join(problem.message for problem in found), print_exception=False)
         state = await self._end_of(self._studio.submit(request))
         assert state.made is not None
         return render.file_data(state.made), state.made.seed, "demo painter" if space.contract.is_demo else space.name
@@ -65,14 +69,6 @@ class Endpoint:
         if state.phase is not Phase.FINISHED:
             raise gr.Error(str(state.error or "The run was stopped."), print_exception=False)
         return state
-
-
-def _sides(aspect_ratio: str, width: int | None, height: int | None, limits: Limits) -> Size:
-    if width is None and height is None:
-        return size_for(aspect_ratio, limits)
-    if width is None or height is None:
-        raise ValueError("Give both width and height, or neither.")
-    return Size(width, height)
 
 
 def _or_default(value: float | None, span: Range | None) -> float:

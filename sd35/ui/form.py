@@ -4,7 +4,6 @@ What a browser sends is checked here by hand: Gradio's own checks know only the 
 not those of the Space that was found since.
 """
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -14,14 +13,27 @@ from sd35.request import (
     GenerationRequest,
     Limits,
     Problem,
+    Size,
     SizeUnavailableError,
     problems,
     size_for,
 )
 
-__all__ = ["CUSTOM_SIZE", "FIELDS", "FormValues", "messages", "read_request", "unavailable_ratios", "updated_defaults"]
+__all__ = [
+    "CUSTOM_SIZE",
+    "FIELDS",
+    "FormValues",
+    "messages",
+    "read_request",
+    "unavailable_ratios",
+    "updated_defaults",
+    "values_of",
+]
 
 CUSTOM_SIZE: Final = "custom"
+
+LARGEST = 1e15
+"""Beyond any field's range; what is larger, infinite or no number at all is taken for no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +108,9 @@ def _size(values: FormValues, limits: Limits, found: list[Problem]) -> tuple[int
     if values.size == CUSTOM_SIZE:
         return _whole("width", "width", values.width, found), _whole("height", "height", values.height, found)
     try:
-        size = size_for(values.size if values.size in ASPECT_RATIOS else "", limits)
-    except SizeUnavailableError as error:
+        size = size_for(values.size if isinstance(values.size, str) else "", limits)
+    except ValueError as error:  # SizeUnavailableError too
         found.append(Problem("size", str(error)))
-    except ValueError:
-        found.append(Problem("size", "Choose a size."))
     else:
         return size.width, size.height
     return int(limits.width.default), int(limits.height.default)
@@ -111,7 +121,7 @@ def _text(value: object) -> str:
 
 
 def _number(field: str, name: str, value: object, found: list[Problem]) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
         return value
     found.append(Problem(field, f"Give a {name}: a number."))
     return 0
@@ -122,3 +132,26 @@ def _whole(field: str, name: str, value: object, found: list[Problem]) -> int:
     if number != int(number):
         found.append(Problem(field, f"The {name} is a whole number, not {number:g}."))
     return int(number)
+
+
+def values_of(request: GenerationRequest, limits: Limits) -> FormValues:
+    """Return what the fields held when this was asked for; a preset where the size is one, else a custom size."""
+    presets = (ratio for ratio in ASPECT_RATIOS if _is_of(ratio, request, limits))
+    return FormValues(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        size=next(presets, CUSTOM_SIZE),
+        width=request.width,
+        height=request.height,
+        guidance_scale=request.guidance_scale,
+        num_inference_steps=request.num_inference_steps,
+        seed=request.seed,
+        randomize_seed=request.randomize_seed,
+    )
+
+
+def _is_of(ratio: str, request: GenerationRequest, limits: Limits) -> bool:
+    try:
+        return size_for(ratio, limits) == Size(request.width, request.height)
+    except SizeUnavailableError:
+        return False

@@ -4,13 +4,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+import anyio
 import gradio as gr
 
 from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, Limits, Range, SizeUnavailableError, size_for
 from sd35.studio import Job, Studio
 from sd35.ui import render
 from sd35.ui.endpoint import Endpoint
-from sd35.ui.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request, updated_defaults
+from sd35.ui.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request, updated_defaults, values_of
 
 __all__ = ["TITLE", "Page"]
 
@@ -22,10 +23,13 @@ FRAME_SECONDS = 0.1
 PULSE_SECONDS = 1.0
 """At least once a second something goes there: the clock ticks, and a page that has gone is noticed."""
 
+STOP_SECONDS = 15.0
+"""Stop waits no longer than this for the job's end before it shows how far it is."""
+
 FOOTER = """<p>Powered by <a href="https://stability.ai">Stability AI</a>. Stable Diffusion 3.5 is licensed under the
 <a href="https://stability.ai/community-license-agreement">Stability AI Community License</a>; its use is subject to
 the <a href="https://stability.ai/use-policy">Acceptable Use Policy</a>.</p>
-<p>Pictures are kept here until the program ends: download what you want to keep.</p>"""
+<p>A picture stays here until the next one: download what you want to keep.</p>"""
 
 Frame = tuple[Any, ...]
 """What one turn of a job shows: image, panel, job id, download. The fewer outputs, the cheaper a frame."""
@@ -61,7 +65,7 @@ class Page:
 
     def _build_prompt(self) -> None:
         self.prompt = gr.Textbox(
-            label="Prompt", placeholder="a lighthouse by the sea at dusk, watercolor", lines=3, max_lines=8
+            label="Prompt", placeholder="a lighthouse by the sea at dusk, watercolor", lines=2, max_lines=8
         )
         self.negative_prompt = gr.Textbox(
             label="Negative prompt", placeholder="what to leave out", lines=1, max_lines=4
@@ -110,8 +114,9 @@ class Page:
 
         run = self.generate.click(self._generate, self.fields, shown, validator=self._validate, **live)
         run.then(*watch, **live).then(*adapt, **raw)
-        self.stop.click(self._stop, self.job_id, None, queue=False, **private)
-        self.demo.load(self._resume, self.job_id, shown, **live)
+        self.stop.click(self._stop, self.job_id, shown, queue=False, postprocess=False, **raw)
+        resumed = self.demo.load(self._resume, self.job_id, shown, **live)
+        resumed.then(self._restore, [self.job_id, *self.fields], self.fields, **raw)
         self.demo.load(*watch, **live).then(*adapt, **raw)
         self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw)
         self.size.input(
@@ -128,7 +133,7 @@ class Page:
     async def _generate(self, *sent: Any) -> AsyncGenerator[Frame, None]:  # noqa: ANN401
         request, found = read_request(FormValues(*sent), self._studio.connection.value.limits)
         if request is None:  # the validator has said so already; this is for who goes round it
-            yield (None, render.refused(" ".join(p.message for p in found)), "", None)
+            yield (gr.skip(), render.refused(" ".join(p.message for p in found)), "", None)
             return
         async with aclosing(self._frames(self._studio.submit(request))) as frames:
             async for frame in frames:
@@ -137,17 +142,24 @@ class Page:
     async def _resume(self, job_id: Any) -> AsyncGenerator[Frame, None]:  # noqa: ANN401
         job = self._studio.job(job_id) if isinstance(job_id, str) else None
         if job is None:
-            yield (None, render.lost_job() if job_id else render.idle(), "", None)
+            yield gr.skip(), render.lost_job() if job_id else render.idle(), "", None
             return
         async with aclosing(self._frames(job)) as frames:
             async for frame in frames:
                 yield frame
 
+    @staticmethod
+    def _frame(job: Job) -> Frame:
+        state = job.state.value
+        image = render.image(state)
+        # What was there stays until there is something new: nobody loses sight of the last picture.
+        return gr.skip() if image is None else image, render.job(state), job.id, render.download(state)
+
     async def _frames(self, job: Job) -> AsyncGenerator[Frame, None]:
         states = job.state.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS)
         async with aclosing(states):
             async for state in states:
-                yield (render.image(state), render.job(state), job.id, render.download(state))
+                yield self._frame(job)
                 if state.phase.is_final:
                     return
 
@@ -166,10 +178,24 @@ class Page:
             async for lines in shown:
                 yield lines
 
-    async def _stop(self, job_id: Any) -> None:  # noqa: ANN401
+    async def _stop(self, job_id: Any) -> Frame:  # noqa: ANN401
+        """Stop the job, and show its end without a stream: the one that showed it until now may be broken."""
         job = self._studio.job(job_id) if isinstance(job_id, str) else None
-        if job is not None:
-            job.stop()
+        if job is None:
+            return gr.skip(), render.lost_job(), "", None
+        job.stop()
+        with anyio.move_on_after(STOP_SECONDS):
+            while not (state := job.state.value).phase.is_final:
+                await job.state.wait_for_change(state, STOP_SECONDS)
+        return self._frame(job)
+
+    def _restore(self, job_id: Any, *sent: Any) -> list[Any]:  # noqa: ANN401
+        """After a reload, fill the form with what the picture was asked with, unless something is typed already."""
+        job, values = self._studio.job(job_id) if isinstance(job_id, str) else None, FormValues(*sent)
+        if job is None or values.prompt:
+            return [gr.skip() for _ in FIELDS]
+        asked = values_of(job.asked, self._studio.connection.value.limits)
+        return [getattr(asked, name) for name in FIELDS]
 
     def _adapt(self, *sent: Any) -> list[Any]:  # noqa: ANN401
         """Give the fields the connected Space's own ranges, steps and defaults; keep what was typed."""

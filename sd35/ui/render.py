@@ -86,7 +86,7 @@ def banner(connection: ConnectionState) -> str:
 
 def _fallback_reason(connection: ConnectionState) -> str:
     assert connection.fallback is not None
-    return f"{connection.fallback.happened} Until it can be used, the demo Space on this machine takes its place."
+    return connection.fallback.happened
 
 
 def idle() -> str:
@@ -104,7 +104,9 @@ def lost_job() -> str:
 
 def refused(reason: str) -> str:
     """The panel for a request that wasn't sent."""
-    return _panel("failed", Markup('<p class="headline">Nothing was sent.</p><p role="alert">{}</p>').format(reason))
+    return _panel(
+        "failed", Markup('<p class="headline">Nothing was sent.</p><p role="alert">{}</p>').format(reason), is_old=True
+    )
 
 
 def job(state: JobState) -> str:
@@ -118,11 +120,13 @@ def job(state: JobState) -> str:
             body = _stopped(state)
         case _:
             body = _under_way(state)
-    return _panel("running" if not state.phase.is_final else state.phase.value, body)
+    # Until this run has something to show, what is shown is of the one before.
+    is_old = state.phase is not Phase.FINISHED and state.preview is None
+    return _panel("running" if not state.phase.is_final else state.phase.value, body, is_old=is_old)
 
 
-def _panel(phase: str, body: Markup) -> str:
-    return Markup('<div class="job" data-phase="{}">{}</div>').format(phase, body)
+def _panel(phase: str, body: Markup, *, is_old: bool) -> str:
+    return Markup('<div class="job" data-phase="{}" data-old="{}">{}</div>').format(phase, is_old, body)
 
 
 def _under_way(state: JobState) -> Markup:
@@ -183,10 +187,10 @@ def _detail(state: JobState) -> str:
 def _bar(state: JobState) -> Markup:
     done = _fraction(state)
     if done is None:
-        return Markup('<div class="bar" role="progressbar" data-unknown><i></i></div>')
+        return Markup('<div class="bar" role="progressbar" aria-label="Progress"></div>')
     return Markup(
-        '<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{0}">'
-        '<i style="width:{0}%"></i></div>'
+        '<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
+        'aria-valuenow="{0}"><i style="width:{0}%"></i></div>'
     ).format(round(100 * done))
 
 
@@ -276,4 +280,6 @@ def _seconds(seconds: float) -> str:
 
 
 def _bytes(count: int) -> str:
+    if count < 1000:
+        return f"{count} bytes"
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"

@@ -16,11 +16,11 @@ _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 def looks() -> dict[str, Any]:
     """What `launch` takes to make the page look as it should."""
-    keys = (ASSETS / "keys.js").read_text(encoding="utf-8")
+    script = (ASSETS / "page.js").read_text(encoding="utf-8")
     return {
         "theme": _theme(),
         "css": (ASSETS / "style.css").read_text(encoding="utf-8"),
-        "head": f'<meta name="theme-color" content="#c2410c"><script>{keys}</script>',
+        "head": f'<meta name="theme-color" content="#c2410c"><script>{script}</script>',
         "favicon_path": ASSETS / "icon.svg",
     }
 
@@ -43,12 +43,19 @@ def _theme() -> gr.themes.Base:
         block_border_color_dark="#38322d",
         input_background_fill="white",
         input_background_fill_dark="#171412",
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_500",
+        input_border_width="1px",
         input_border_color="*neutral_300",
         input_border_color_dark="#463f39",
         button_primary_background_fill="#c2410c",
         button_primary_background_fill_hover="#9a3412",
         button_primary_background_fill_dark="#c2410c",
-        button_primary_background_fill_hover_dark="#ea580c",
+        button_primary_background_fill_hover_dark="#9a3412",
         button_primary_text_color="white",
         slider_color="#c2410c",
         slider_color_dark="#f97316",
