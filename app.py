@@ -61,8 +61,9 @@ def serve(settings: Settings) -> None:
             footer_links=[],
             **looks(),
         )
-    except OSError as error:
-        sys.exit(f"The page can't be served: {error}")
+    except OSError:
+        place = f"at {settings.server_name}, port {settings.server_port or '7860 or one of the next hundred'}"
+        sys.exit(f"The page can't be served {place}: in use, or not this machine's. Choose another --port or --host.")
     print(f"{TITLE} is at {address}", flush=True)  # noqa: T201
     if settings.share:
         print(f"Public link: {demo.share_url or 'none; gradio.live could not be reached'}", flush=True)  # noqa: T201

@@ -4,7 +4,6 @@ Prompts: `error: …` fails with those words, `silent` fails without any, `wait`
 `notice: …` writes that line first; anything else makes a picture.
 """
 
-import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +33,6 @@ class FakeSpace:
     def __init__(self, *, is_generator: bool, width: tuple[int, int, int] = (512, 1024, 32)) -> None:
         self.running = threading.Event()
         self.ended = threading.Semaphore(0)
-        self.finished = itertools.count()
         self._release = threading.Event()
         self._demo = self._build(self._generator if is_generator else self._plain, width)
         self.address = hosting.launch(self._demo, port=hosting.free_port())

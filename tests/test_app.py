@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +27,30 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
-    folder, port = tmp_path_factory.mktemp("program"), free_port()
-    command = [sys.executable, "app.py", "--space", "demo", "--port", str(port)]
+@contextmanager
+def started(folder: Path) -> "Iterator[Program]":
+    port = free_port()
     process = subprocess.Popen(  # noqa: S603
-        command,
+        [sys.executable, "app.py", "--space", "demo", "--port", str(port)],
         cwd=ROOT,
         env=environment(folder, HF_TOKEN="hf_verysecret"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line == f"SD 3.5 Studio is at http://127.0.0.1:{port}/\n"
-    yield process, f"http://127.0.0.1:{port}/", folder
-    process.kill()
-    process.wait(LIMIT)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"SD 3.5 Studio is at http://127.0.0.1:{port}/\n"
+        yield process, f"http://127.0.0.1:{port}/", folder
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Program]":
+    with started(tmp_path_factory.mktemp("program")) as program:
+        yield program
 
 
 Program = tuple[subprocess.Popen[str], str, Path]
@@ -99,12 +106,15 @@ def test_a_second_one_on_the_same_port(program: Program, tmp_path: Path) -> None
     assert "Traceback" not in other.stderr
 
 
-def test_its_end(program: Program) -> None:
-    """SIGTERM leaves the program, or its files, behind; or something secret was printed on the way."""
-    process, _, folder = program
-    assert list(folder.glob("sd35-*")), "its own directory"
-    process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=LIMIT)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_its_end(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C or SIGTERM leaves the program, or its files, behind; or something secret was printed on the way."""
+    with started(tmp_path) as (process, address, folder):
+        client = gradio_client.Client(address, verbose=False, download_files=False)
+        client.predict("sun", num_inference_steps=2, api_name="/generate")
+        assert list(folder.glob("sd35-*")), "its own directory"
+        process.send_signal(number)
+        printed, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0
     assert printed == "Stopping…\n", "nothing else, no token among it"
     assert not list(folder.glob("sd35-*"))

@@ -11,9 +11,10 @@ from aiohttp import web
 from sd35.client import StopOutcome
 from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
 from sd35.hosting import free_port
+from sd35.job import Job, JobState, Phase
 from sd35.picture import open_picture
 from sd35.request import GenerationRequest
-from sd35.studio import MAX_JOBS, Job, JobState, Phase, SpaceChoice, Studio
+from sd35.studio import MAX_JOBS, SpaceChoice, Studio
 from tests.fakes import FakeSpace
 from tests.test_client import impostor, sending
 from tests.test_picture import encoded

@@ -17,8 +17,8 @@ from sd35.space import server  # noqa: E402  # gradio is imported after its envi
 demo = server.build()
 try:
     address = hosting.launch(demo, port=arguments.port)
-except OSError as error:
-    sys.exit(f"The port {arguments.port} can't be had: {error}")
+except OSError:
+    sys.exit(f"Port {arguments.port} is in use. Choose another with --port.")
 print(f"{server.TITLE}\n{address}", flush=True)  # noqa: T201
 stop = threading.Event()
 for number in (signal.SIGINT, signal.SIGTERM):

@@ -5,8 +5,9 @@ from typing import Any
 import gradio as gr
 
 from sd35.errors import SD35Error
+from sd35.job import Job, JobState, Phase
 from sd35.request import Range
-from sd35.studio import Job, JobState, Phase, Studio
+from sd35.studio import Studio
 from sd35.ui import render
 from sd35.ui.form import CUSTOM_SIZE, FormValues, read_request
 

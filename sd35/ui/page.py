@@ -7,8 +7,9 @@ from typing import Any
 import anyio
 import gradio as gr
 
+from sd35.job import Job
 from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, Limits, Range, SizeUnavailableError, size_for
-from sd35.studio import Job, Studio
+from sd35.studio import Studio
 from sd35.ui import render
 from sd35.ui.endpoint import Endpoint
 from sd35.ui.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request, updated_defaults, values_of
@@ -52,7 +53,6 @@ class Page:
             gr.HTML(FOOTER, elem_id="footer")
             self._wire()
             gr.api(Endpoint(studio).generate, api_name="generate", concurrency_limit=None)
-        self.demo.queue(default_concurrency_limit=None, max_size=None)
 
     def _build_header(self) -> None:
         connection = self._studio.connection.value
@@ -86,7 +86,7 @@ class Page:
         limits = PUBLIC_LIMITS
         choices = [*ASPECT_RATIOS[:7], ("Custom", CUSTOM_SIZE), *ASPECT_RATIOS[7:]]
         self.size = gr.Radio(choices, value="1:1", label="Size", elem_id="size")
-        self.size_hint = gr.HTML(render.size_hint("1:1", limits), elem_id="size-hint")
+        self.size_hint = gr.HTML(render.size_hint("1:1", self._studio.connection.value), elem_id="size-hint")
         with gr.Row(elem_id="custom-size"):
             self.width = _slider(limits.width, "Width")
             self.height = _slider(limits.height, "Height")
@@ -105,9 +105,10 @@ class Page:
         self.applied = gr.Textbox(visible="hidden")
         self.fields = [getattr(self, name) for name in FIELDS]
         shown = [self.image, self.panel, self.job_id, self.download]
-        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        # A limit for each listener, not by queue(): that builds Gradio's whole application once more.
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         raw = private | {"preprocess": False}
-        live = raw | {"postprocess": False, "concurrency_limit": None}
+        live = raw | {"postprocess": False}
         lines = [self.banner, self.status]
         watch = [self._watch_connection, None, lines]
         adapt = [self._adapt, [*self.fields, self.applied], [*self.fields, self.size_hint, self.applied]]
@@ -200,19 +201,21 @@ class Page:
     def _adapt(self, *sent: Any) -> list[Any]:  # noqa: ANN401
         """Give the fields the connected Space's own ranges, steps and defaults; keep what was typed."""
         *fields, applied = sent
-        limits = self._studio.connection.value.limits
-        if applied == str(limits):
+        connection = self._studio.connection.value
+        limits = connection.limits
+        applied_now = f"{connection.wanted}: {limits}" if connection.space is not None else ""
+        if applied == applied_now:
             return [gr.skip() for _ in range(len(FIELDS) + 2)]
         values = FormValues(*fields)
         defaults = updated_defaults(values, limits)
         updates = {name: _range_update(limits, name, defaults) for name in FIELDS}
-        return [*updates.values(), render.size_hint(values.size, limits), str(limits)]
+        return [*updates.values(), render.size_hint(values.size, connection), applied_now]
 
     def _describe_size(self, size: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
-        limits = self._studio.connection.value.limits
-        hint = render.size_hint(size, limits)
+        connection = self._studio.connection.value
+        hint = render.size_hint(size, connection)
         try:
-            sides = size_for(size, limits)
+            sides = size_for(size, connection.limits)
         except (SizeUnavailableError, ValueError):
             return hint, gr.skip(), gr.skip()
         return hint, sides.width, sides.height

@@ -6,8 +6,9 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from sd35.client import StopOutcome
+from sd35.job import JobState, Made, Phase
 from sd35.request import Limits, SizeUnavailableError, size_for
-from sd35.studio import ConnectionState, JobState, Made, Phase
+from sd35.studio import ConnectionState
 from sd35.ui.form import CUSTOM_SIZE, unavailable_ratios
 
 __all__ = ["banner", "download", "file_data", "idle", "image", "job", "lost_job", "refused", "size_hint", "status_line"]
@@ -237,9 +238,10 @@ def _stopped(state: JobState) -> Markup:
     return Markup('<p class="headline">Stopped</p><p>{}</p>').format(said)
 
 
-def size_hint(size: object, limits: Limits) -> str:
-    """What the chosen size is in pixels, and which presets this Space can't meet, with the reason."""
-    reasons = unavailable_ratios(limits)
+def size_hint(size: object, connection: ConnectionState) -> str:
+    """What the chosen size is in pixels, and which presets this Space can't meet, once it is known, and why."""
+    limits = connection.limits
+    reasons = unavailable_ratios(limits) if connection.space is not None else {}
     grey = Markup("").join(
         Markup('#size label:has([value="{}"]) {{opacity:.4; text-decoration:line-through}}').format(ratio)
         for ratio in reasons

@@ -1,0 +1,247 @@
+"""One job: from its request to the kept picture, with a state that anybody can watch.
+
+A job is a task of its own. It doesn't belong to the page that asked for it, and any page may watch it.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import assert_never
+
+import anyio
+import anyio.to_thread
+import stamina
+
+from sd35.client import Generation, SpaceClient, StopOutcome
+from sd35.errors import (
+    BusyError,
+    InvalidRequestError,
+    PictureError,
+    RateLimitedError,
+    SD35Error,
+    SpaceAsleepError,
+    UnreachableError,
+)
+from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, RemotePicture, Started
+from sd35.latest import Latest
+from sd35.picture import Picture, shrink
+from sd35.request import GenerationRequest, Limits, problems
+
+__all__ = ["Job", "JobState", "Made", "Phase"]
+
+log = logging.getLogger(__name__)
+
+MAX_PREVIEW_BYTES = 150_000
+PREVIEW_LONGEST_SIDE = 768
+"""A preview above the one is shrunk to the other, in pixels, before it goes to the pages."""
+
+MAX_NOTICES = 20
+
+FETCH_ATTEMPTS = 4
+PASSING_ERRORS = (UnreachableError, SpaceAsleepError, RateLimitedError, BusyError)
+"""What may pass while a finished picture waits at the Space: its download costs nobody's quota."""
+
+
+class Phase(Enum):
+    """Where a job is."""
+
+    CONNECTING = "connecting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    FETCHING = "fetching"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in {Phase.FINISHED, Phase.STOPPED, Phase.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A finished picture: the file with its bytes as they came, what it is, and the seed that was used."""
+
+    path: Path
+    format: str
+    mime_type: str
+    width: int
+    height: int
+    size_bytes: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """All that is to be known of a job at one moment. Times are of `time.monotonic()`, in seconds.
+
+    `stopped` is what stopping did at the Space; `None` where nothing had been sent.
+    """
+
+    request: GenerationRequest
+    phase: Phase
+    created_at: float
+    space: SpaceClient | None = None
+    queued: Queued | None = None
+    eta_seconds: float | None = None
+    started_at: float | None = None
+    progress: Progress | None = None
+    preview: Picture | None = None
+    notices: tuple[Notice, ...] = ()
+    ended_at: float | None = None
+    made: Made | None = None
+    stopped: StopOutcome | None = None
+    error: SD35Error | None = None
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """How long it has taken so far, or took."""
+        return (time.monotonic() if self.ended_at is None else self.ended_at) - self.created_at
+
+
+class Job:
+    """One picture on its way.
+
+    Attributes:
+        id: can't be guessed; who knows it may watch and stop the job.
+        asked: the request as it was made; that of the state has its random seed drawn.
+        state: what is known of the job, to be watched.
+
+    """
+
+    def __init__(self, asked: GenerationRequest, request: GenerationRequest) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.asked = asked
+        self.state = Latest(JobState(request, Phase.CONNECTING, time.monotonic()))
+        self._scope = anyio.CancelScope()
+
+    def stop(self) -> None:
+        """End the job: its run is cancelled at the Space, and its state says what that did.
+
+        A picture that is already on its way here is not thrown away.
+        """
+        if self.state.value.phase in {Phase.CONNECTING, Phase.QUEUED, Phase.RUNNING}:
+            self._update(phase=Phase.STOPPING)
+            self._scope.cancel()
+
+    def _update(self, **changes: object) -> None:
+        self.state.set(replace(self.state.value, **changes))  # type: ignore[arg-type]
+
+    def _end(self, phase: Phase, **changes: object) -> None:
+        self._update(phase=phase, ended_at=time.monotonic(), preview=None, **changes)
+
+    async def run(self, connected: Callable[[], Awaitable[SpaceClient]], folder: Path) -> None:
+        """Run the job to its end, whatever that is; raises nothing."""
+        try:
+            generation = await self._generate(connected)
+            if generation is None or generation.finished is None:
+                stopped = None if generation is None else generation.stopped
+                self._end(Phase.STOPPED, stopped=stopped)
+            else:  # it can't be stopped any more: that would only lose the picture
+                self._update(phase=Phase.FETCHING)
+                self._end(Phase.FINISHED, made=await self._keep(generation.finished, folder))
+        except SD35Error as error:
+            self._end(Phase.FAILED, error=error)
+        except Exception:  # the edge of a task: nobody above would hear of it
+            log.exception("a job failed in a way that wasn't foreseen")
+            self._end(Phase.FAILED, error=SD35Error("This program failed in a way that wasn't foreseen."))
+
+    async def _generate(self, connected: Callable[[], Awaitable[SpaceClient]]) -> Generation | None:
+        """Follow the run to its end or until it is stopped; `None` if nothing was sent."""
+        generation: Generation | None = None
+        with self._scope:
+            space = await connected()
+            self._update(space=space)
+            _refuse_invalid(self.state.value.request, space.contract.limits)
+            generation = space.generate(self.state.value.request)
+            await self._follow(space, generation)
+        return generation
+
+    async def _follow(self, space: SpaceClient, generation: Generation) -> None:
+        """Fold the run's events into the state; previews are fetched beside it, and only the newest."""
+        newest: Latest[RemotePicture | None] = Latest(None)
+        async with generation:
+            self._update(phase=Phase.QUEUED)
+            previews = asyncio.ensure_future(self._show_previews(space, newest))
+            try:
+                async for event in generation:
+                    self._take(event, newest)
+            finally:
+                previews.cancel()
+
+    def _take(self, event: Event, newest: Latest[RemotePicture | None]) -> None:
+        match event:
+            case Queued():
+                self._update(queued=event)
+            case Started(eta_seconds=eta):
+                self._update(phase=Phase.RUNNING, started_at=time.monotonic(), eta_seconds=eta)
+            case Progress():
+                self._update(progress=event)
+            case Preview(picture=picture):
+                newest.set(picture)
+            case Notice():
+                self._update(notices=(*self.state.value.notices, event)[-MAX_NOTICES:])
+            case Finished():
+                pass  # `generation.finished` has it
+            case _:
+                assert_never(event)
+
+    async def _show_previews(self, space: SpaceClient, newest: Latest[RemotePicture | None]) -> None:
+        shown: RemotePicture | None = None
+        while True:
+            shown = await newest.wait_for_change(shown, limit_seconds=3600)
+            if shown is None:
+                continue
+            try:
+                preview = await space.fetch(shown)
+                if len(preview.data) > MAX_PREVIEW_BYTES:
+                    preview = await anyio.to_thread.run_sync(shrink, preview, PREVIEW_LONGEST_SIDE)
+            except SD35Error as error:  # a preview that can't be had is no reason to lose the picture
+                log.info("a preview was passed over: %s", error)
+            else:
+                self._update(preview=preview)
+
+    async def _keep(self, finished: Finished, folder: Path) -> Made:
+        """Fetch the picture, and again if the network fails, and write its bytes as they came."""
+        space = self.state.value.space
+        assert space is not None
+        async for attempt in stamina.retry_context(on=PASSING_ERRORS, attempts=FETCH_ATTEMPTS, wait_initial=0.5):
+            with attempt:
+                picture = await space.fetch(finished.picture)
+        seed = self.state.value.request.seed if finished.seed is None else finished.seed
+        name = _file_name(space, self.state.value.request.prompt, seed, picture)
+        path = folder / self.id / name
+        try:
+            await anyio.to_thread.run_sync(_write, path, picture.data)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise PictureError(f"The picture came, but couldn't be written: {reason}.", "Free some space.") from error
+        return Made(path, picture.format, picture.mime_type, picture.width, picture.height, len(picture.data), seed)
+
+
+def _refuse_invalid(request: GenerationRequest, limits: Limits) -> None:
+    found = problems(request, limits)
+    if found:
+        raise InvalidRequestError(" ".join(problem.message for problem in found))
+
+
+def _file_name(space: SpaceClient, prompt: str, seed: int, picture: Picture) -> str:
+    """A name that says what it is, on any file system: which Space, which prompt, which seed."""
+    model = "demo-painter" if space.contract.is_demo else space.name.rpartition("/")[2]
+    words = re.sub(r"[\W_]+", "-", f"{model} {prompt}", flags=re.ASCII).strip("-").lower()
+    return f"{words[:70].rstrip('-')}-seed-{seed}{picture.suffix}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.rename(path)
