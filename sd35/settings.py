@@ -13,6 +13,7 @@ __all__ = ["Settings", "load"]
 
 _SPACE_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}")
 _ADDRESS = re.compile(r"https?://[^\s/@]+(?:/\S*)?")
+_HUB_HOST = re.compile(r"https://[a-z0-9-]+\.hf\.space/?")
 _HUB_PAGE = re.compile(r"https://(?:www\.)?huggingface\.co/spaces/([^/?#]+/[^/?#]+)/?(?:[?#].*)?")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -101,7 +102,7 @@ class Settings(BaseSettings):
     @property
     def space_token(self) -> str | None:
         """The token that goes to the chosen Space: the one that was given for it, or, on Hugging Face, HF_TOKEN."""
-        is_on_hub = self.space == "auto" or _SPACE_NAME.fullmatch(self.space)
+        is_on_hub = self.space == "auto" or _SPACE_NAME.fullmatch(self.space) or _HUB_HOST.fullmatch(self.space)
         token = self.token or (self.hf_token if is_on_hub else None)
         return token.get_secret_value() if token else None
 

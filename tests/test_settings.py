@@ -52,6 +52,8 @@ def test_names_of_a_server_in_the_network(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ("auto", [], "hf_hub"),
         ("owner/name", [], "hf_hub"),
+        ("https://owner-name.hf.space", [], "hf_hub"),
+        ("https://owner-name.hf.space.example.org", [], None),
         ("http://example.org", [], None),
         ("demo", [], None),
         ("http://example.org", ["--token", "mine"], "mine"),
