@@ -220,16 +220,20 @@ def test_a_reload_loses_nothing(page: Page, places: Places) -> None:
 
 def test_a_reload_restores_the_form(page: Page, places: Places) -> None:
     """After a reload nobody can see what the picture was asked with."""
+    places.generator.hold()
     opened(page, places.over_generator)
     page.get_by_label("Negative prompt").fill("people")
     page.locator("#size label", has_text="16:9").click()
-    ask(page, "a cat")
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    ask(page, "wait: a cat")
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     page.reload()
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a cat")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("wait: a cat")
     expect(page.get_by_label("Negative prompt")).to_have_value("people")
     expect(page.locator("#size input[value='16:9']")).to_be_checked()
     expect(page.get_by_label("Randomize seed")).to_be_checked()
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    places.generator.release()
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
 
 
 def test_the_last_picture_stays_in_sight(page: Page, places: Places) -> None:

@@ -116,8 +116,8 @@ class Page:
         run = self.generate.click(self._generate, self.fields, shown, validator=self._validate, **live)
         run.then(*watch, **live).then(*adapt, **raw)
         self.stop.click(self._stop, self.job_id, shown, queue=False, postprocess=False, **raw)
-        resumed = self.demo.load(self._resume, self.job_id, shown, **live)
-        resumed.then(self._restore, [self.job_id, *self.fields], self.fields, **raw)
+        self.demo.load(self._restore, [self.job_id, *self.fields], self.fields, **raw)
+        self.demo.load(self._resume, self.job_id, shown, **live)
         self.demo.load(*watch, **live).then(*adapt, **raw)
         self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw)
         self.size.input(
