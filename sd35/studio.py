@@ -4,12 +4,14 @@ Everything here belongs to one event loop, that of the first call.
 """
 
 import asyncio
+import contextvars
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sd35.client import SpaceClient, Timeouts
 from sd35.errors import ConnectionFailedError, ProtocolError, RateLimitedError, SD35Error
@@ -157,8 +159,13 @@ class Studio:
             await stack.aclose()
         self._open_spaces.clear()
 
-    def _start(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task that inherits nothing from the page's listener that it may have been called from.
+
+        Gradio keeps in the context that a listener is running, and there takes a new component for an update: the
+        demo Space could not be built.
+        """
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

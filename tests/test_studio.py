@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from aiohttp import web
+from gradio.context import LocalContext
 
 from sd35.client import StopOutcome
 from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
@@ -14,6 +16,7 @@ from sd35.hosting import free_port
 from sd35.job import Job, JobState, Phase
 from sd35.picture import open_picture
 from sd35.request import GenerationRequest
+from sd35.space.server import DemoSpace
 from sd35.studio import MAX_JOBS, SpaceChoice, Studio
 from tests.fakes import FakeSpace
 from tests.test_client import impostor, sending
@@ -228,6 +231,23 @@ async def test_auto_falls_back_to_the_demo_and_says_why(
     assert (await end_of(studio.submit(asking("a cat")))).made is not None
     assert started == [1, 1]
     await studio.aclose()
+
+
+async def test_the_demo_space_can_be_started_from_a_listener(tmp_path: Path) -> None:
+    """When a page's listener is the first to need the demo Space, it can't be built: Gradio thinks of an update."""
+    demo_space = DemoSpace()
+
+    async def start_demo() -> str:
+        return await anyio.to_thread.run_sync(demo_space.start)
+
+    studio = Studio(SpaceChoice("demo"), start_demo, tmp_path)
+    listening = LocalContext.in_event_listener.set(True)
+    try:
+        assert (await studio.connected()).contract.is_demo
+    finally:
+        LocalContext.in_event_listener.reset(listening)
+        await studio.aclose()
+        demo_space.close()
 
 
 async def test_an_explicit_choice_never_falls_back(tmp_path: Path) -> None:

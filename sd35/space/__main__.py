@@ -14,15 +14,15 @@ arguments = parser.parse_args()
 folder = hosting.prepare()
 from sd35.space import server  # noqa: E402  # gradio is imported after its environment is prepared
 
+stop = threading.Event()
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: stop.set())
 demo = server.build()
 try:
     address = hosting.launch(demo, port=arguments.port)
 except OSError:
     sys.exit(f"Port {arguments.port} is in use. Choose another with --port.")
 print(f"{server.TITLE}\n{address}", flush=True)  # noqa: T201
-stop = threading.Event()
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda *_: stop.set())
 stop.wait()
 hosting.close(demo)
 folder.cleanup()
