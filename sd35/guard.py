@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Guard", "host_of"]
+__all__ = ["Guard"]
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{1,5})?")
 
@@ -63,7 +63,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
-        if not self._is_known(host_of(host)):
+        if not self._is_known(_host_of(host)):
             return (
                 400,
                 "This server isn't known under that name. If it should be, start it with --known-hosts and the name.",
@@ -89,10 +89,10 @@ class Guard:
             return False
         # A tunnel may pass on another Host than the one that the browser sees.
         place = origin.partition("://")[2].lower()
-        return place != host.lower() and not self._is_named(host_of(place))
+        return place != host.lower() and not self._is_named(_host_of(place))
 
 
-def host_of(header: str) -> str:
+def _host_of(header: str) -> str:
     """The host in a `Host` header, without port and brackets, in small letters; "" for what is none."""
     match = _HOST.fullmatch(header.lower())
     return "" if match is None else match[1] or match[2]

@@ -237,7 +237,7 @@ def _file_name(space: SpaceClient, prompt: str, seed: int, picture: Picture) -> 
     """A name that says what it is, on any file system: which Space, which prompt, which seed."""
     model = "demo-painter" if space.contract.is_demo else space.name.rpartition("/")[2]
     words = re.sub(r"[\W_]+", "-", f"{model} {prompt}", flags=re.ASCII).strip("-").lower()
-    return f"{words[:70].rstrip('-')}-seed-{seed}{picture.suffix}"
+    return f"{words[:70].rstrip('-') or 'picture'}-seed-{seed}{picture.suffix}"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -79,6 +79,13 @@ async def test_a_picture_is_kept_as_it_came(studio: Studio, tmp_path: Path) -> N
     assert state.made.path.name.endswith("a-cat-sleeping-etc-seed-7.webp")
 
 
+async def test_a_prompt_without_a_letter_for_a_name(studio: Studio) -> None:
+    """A picture whose prompt has nothing for a file's name gets one that begins with a dash, as options do."""
+    state = await end_of(studio.submit(asking("猫", seed=7)))
+    assert state.made is not None
+    assert state.made.path.name == "picture-seed-7.webp"
+
+
 async def test_random_seeds_are_drawn_here_and_told(studio: Studio) -> None:
     """With a random seed, it is not known which one made the picture, or all pictures are the same."""
     states = [await end_of(studio.submit(asking("a cat"))) for _ in range(3)]

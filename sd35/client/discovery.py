@@ -27,7 +27,7 @@ from sd35.errors import (
     UnreachableError,
 )
 
-__all__ = ["Discovery", "discover", "is_space_name"]
+__all__ = ["Discovery", "discover", "is_loopback", "token_header"]
 
 _T = TypeVar("_T")
 
@@ -44,7 +44,7 @@ class Discovery:
     cookies: dict[str, str]
 
 
-def is_space_name(text: str) -> bool:
+def _is_space_name(text: str) -> bool:
     """Whether this is the name of a Space on Hugging Face, `owner/name`."""
     return _SPACE_NAME.fullmatch(text) is not None
 
@@ -69,11 +69,11 @@ async def discover(source: str, token: str | None, limit_seconds: float) -> Disc
 
 
 def _look(source: str, token: str | None, limit_seconds: float) -> Discovery:
-    headers = {} if is_space_name(source) or token is None else token_header(source, token)
+    headers = {} if _is_space_name(source) or token is None else token_header(source, token)
     client = _Finder(
         source,
         # False: never the token that another program saved on this machine
-        token=token if token and is_space_name(source) else False,
+        token=token if token and _is_space_name(source) else False,
         headers=headers,
         verbose=False,
         analytics_enabled=False,
