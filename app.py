@@ -40,7 +40,8 @@ def _start_demo() -> str:
     return demo_space.start()
 
 
-studio = Studio(SpaceChoice(settings.space, settings.space_token), start_demo, Path(files.name) / "pictures")
+choice = SpaceChoice(settings.space, settings.space_token, settings.space_proxy, settings.hf_endpoint)
+studio = Studio(choice, start_demo, Path(files.name) / "pictures")
 demo = Page(studio).demo
 
 

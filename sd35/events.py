@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Event", "Finished", "Notice", "Preview", "Progress", "Queued", "RemotePicture", "Started"]
+from sd35.picture import Picture
+
+__all__ = ["Event", "Finished", "Notice", "Preview", "Progress", "Queued", "RemotePicture", "Started", "Waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,18 @@ class RemotePicture:
 
     url: str
     path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The Space can't take the request yet, and is asked again: it is waking up, or its queue is full.
+
+    `reason` is a sentence; `limit_seconds` is how long this goes on at most, where that is known.
+    """
+
+    reason: str
+    waited_seconds: float
+    limit_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +60,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The picture as it looks so far."""
+    """The picture as it looks so far; `fetched` are its bytes, where they were asked for."""
 
     picture: RemotePicture
+    fetched: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +77,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The picture is complete; `seed` is the one that the Space says it used, `None` where it doesn't say."""
+    """The picture is complete; `seed` is the one that the Space says it used, `None` where it doesn't say.
+
+    `fetched` are its bytes, where they were asked for.
+    """
 
     picture: RemotePicture
     seed: int | None
+    fetched: Picture | None = None
 
 
-Event = Queued | Started | Progress | Preview | Notice | Finished
+Event = Waiting | Queued | Started | Progress | Preview | Notice | Finished

@@ -3,9 +3,7 @@
 A job is a task of its own. It doesn't belong to the page that asked for it, and any page may watch it.
 """
 
-import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -16,22 +14,14 @@ from typing import assert_never
 
 import anyio
 import anyio.to_thread
-import stamina
 
-from sd35.client import Generation, SpaceClient, StopOutcome
-from sd35.errors import (
-    BusyError,
-    InvalidRequestError,
-    PictureError,
-    RateLimitedError,
-    SD35Error,
-    SpaceAsleepError,
-    UnreachableError,
-)
-from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, RemotePicture, Started
+from sd35.client import Generation, Previews, SpaceClient, StopOutcome
+from sd35.errors import PictureError, SD35Error
+from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
+from sd35.files import file_name, write_new
 from sd35.latest import Latest
 from sd35.picture import Picture, shrink
-from sd35.request import GenerationRequest, Limits, problems
+from sd35.request import GenerationRequest
 
 __all__ = ["Job", "JobState", "Made", "Phase"]
 
@@ -42,10 +32,6 @@ PREVIEW_LONGEST_SIDE = 768
 """A preview above the one is shrunk to the other, in pixels, before it goes to the pages."""
 
 MAX_NOTICES = 20
-
-FETCH_ATTEMPTS = 4
-PASSING_ERRORS = (UnreachableError, SpaceAsleepError, RateLimitedError, BusyError)
-"""What may pass while a finished picture waits at the Space: its download costs nobody's quota."""
 
 
 class Phase(Enum):
@@ -90,6 +76,7 @@ class JobState:
     phase: Phase
     created_at: float
     space: SpaceClient | None = None
+    waiting: Waiting | None = None
     queued: Queued | None = None
     eta_seconds: float | None = None
     started_at: float | None = None
@@ -147,7 +134,7 @@ class Job:
                 self._end(Phase.STOPPED, stopped=stopped)
             else:  # it can't be stopped any more: that would only lose the picture
                 self._update(phase=Phase.FETCHING)
-                self._end(Phase.FINISHED, made=await self._keep(generation.finished, folder))
+                self._end(Phase.FINISHED, made=await self._keep(generation, folder))
         except SD35Error as error:
             self._end(Phase.FAILED, error=error)
         except Exception:  # the edge of a task: nobody above would hear of it
@@ -160,33 +147,26 @@ class Job:
         with self._scope:
             space = await connected()
             self._update(space=space)
-            _refuse_invalid(self.state.value.request, space.contract.limits)
-            generation = space.generate(self.state.value.request)
-            await self._follow(space, generation)
+            generation = space.generate(self.state.value.request, previews=Previews.NEWEST)
+            async with generation:
+                async for event in generation:
+                    await self._take(event)
         return generation
 
-    async def _follow(self, space: SpaceClient, generation: Generation) -> None:
-        """Fold the run's events into the state; previews are fetched beside it, and only the newest."""
-        newest: Latest[RemotePicture | None] = Latest(None)
-        async with generation:
-            self._update(phase=Phase.QUEUED)
-            previews = asyncio.ensure_future(self._show_previews(space, newest))
-            try:
-                async for event in generation:
-                    self._take(event, newest)
-            finally:
-                previews.cancel()
-
-    def _take(self, event: Event, newest: Latest[RemotePicture | None]) -> None:
+    async def _take(self, event: Event) -> None:
+        if self.state.value.phase is Phase.STOPPING:
+            return
         match event:
+            case Waiting():
+                self._update(waiting=event, phase=Phase.CONNECTING)
             case Queued():
-                self._update(queued=event)
+                self._update(queued=event, phase=Phase.QUEUED, waiting=None)
             case Started(eta_seconds=eta):
-                self._update(phase=Phase.RUNNING, started_at=time.monotonic(), eta_seconds=eta)
+                self._update(phase=Phase.RUNNING, started_at=time.monotonic(), eta_seconds=eta, waiting=None)
             case Progress():
                 self._update(progress=event)
-            case Preview(picture=picture):
-                newest.set(picture)
+            case Preview():
+                await self._show(event)
             case Notice():
                 self._update(notices=(*self.state.value.notices, event)[-MAX_NOTICES:])
             case Finished():
@@ -194,54 +174,28 @@ class Job:
             case _:
                 assert_never(event)
 
-    async def _show_previews(self, space: SpaceClient, newest: Latest[RemotePicture | None]) -> None:
-        shown: RemotePicture | None = None
-        while True:
-            shown = await newest.wait_for_change(shown, limit_seconds=3600)
-            if shown is None:
-                continue
+    async def _show(self, event: Preview) -> None:
+        preview = event.fetched
+        if preview is not None and len(preview.data) > MAX_PREVIEW_BYTES:
             try:
-                preview = await space.fetch(shown)
-                if len(preview.data) > MAX_PREVIEW_BYTES:
-                    preview = await anyio.to_thread.run_sync(shrink, preview, PREVIEW_LONGEST_SIDE)
-            except SD35Error as error:  # a preview that can't be had is no reason to lose the picture
+                preview = await anyio.to_thread.run_sync(shrink, preview, PREVIEW_LONGEST_SIDE)
+            except PictureError as error:  # no reason to lose the picture
                 log.info("a preview was passed over: %s", error)
-            else:
-                self._update(preview=preview)
+                return
+        self._update(preview=preview)
 
-    async def _keep(self, finished: Finished, folder: Path) -> Made:
-        """Fetch the picture, and again if the network fails, and write its bytes as they came."""
+    async def _keep(self, generation: Generation, folder: Path) -> Made:
+        """Fetch the picture and write its bytes as they came."""
         space = self.state.value.space
         assert space is not None
-        async for attempt in stamina.retry_context(on=PASSING_ERRORS, attempts=FETCH_ATTEMPTS, wait_initial=0.5):
-            with attempt:
-                picture = await space.fetch(finished.picture)
-        seed = self.state.value.request.seed if finished.seed is None else finished.seed
-        name = _file_name(space, self.state.value.request.prompt, seed, picture)
-        path = folder / self.id / name
+        picture = await generation.fetch()
+        assert picture.seed is not None, "the request's seed was drawn here"
+        name = file_name(space.model, self.state.value.request.prompt, picture.seed, picture)
         try:
-            await anyio.to_thread.run_sync(_write, path, picture.data)
+            path = await anyio.to_thread.run_sync(write_new, folder / self.id, name, picture.data)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise PictureError(f"The picture came, but couldn't be written: {reason}.", "Free some space.") from error
-        return Made(path, picture.format, picture.mime_type, picture.width, picture.height, len(picture.data), seed)
-
-
-def _refuse_invalid(request: GenerationRequest, limits: Limits) -> None:
-    found = problems(request, limits)
-    if found:
-        raise InvalidRequestError(" ".join(problem.message for problem in found))
-
-
-def _file_name(space: SpaceClient, prompt: str, seed: int, picture: Picture) -> str:
-    """A name that says what it is, on any file system: which Space, which prompt, which seed."""
-    model = "demo-painter" if space.contract.is_demo else space.name.rpartition("/")[2]
-    words = re.sub(r"[\W_]+", "-", f"{model} {prompt}", flags=re.ASCII).strip("-").lower()
-    return f"{words[:70].rstrip('-') or 'picture'}-seed-{seed}{picture.suffix}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(data)
-    part.rename(path)
+        return Made(
+            path, picture.format, picture.mime_type, picture.width, picture.height, len(picture.data), picture.seed
+        )

@@ -4,10 +4,12 @@ import base64
 import io
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from PIL import Image
 
-from sd35.errors import PictureError
+from sd35.errors import PictureError, PictureTooLargeError
+from sd35.request import GenerationRequest
 
 __all__ = ["MAX_PIXELS", "Picture", "open_picture", "shrink"]
 
@@ -24,12 +26,40 @@ _SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it came: `data` is untouched, `format` is PNG, JPEG or WEBP, sizes are in pixels."""
+    """A picture as it came: `data` is untouched, `format` is PNG, JPEG or WEBP, sizes are in pixels.
+
+    Of one that was made for a request, `request` is that, and `seed` the one that the Space says it used, or else the
+    one that was asked for; `None` where neither is known.
+    """
 
     data: bytes
     format: str
     width: int
     height: int
+    seed: int | None = None
+    request: GenerationRequest | None = None
+
+    def __repr__(self) -> str:
+        return f"<Picture {self.format} {self.width}×{self.height}, {len(self.data)} bytes, seed {self.seed}>"
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The picture, decoded by Pillow.
+
+        Raises:
+            PictureError: its data is damaged.
+
+        """
+        try:
+            image = Image.open(io.BytesIO(self.data), formats=[self.format])
+            image.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise PictureError("The Space sent a damaged picture.") from error
+        return image
+
+    def save(self, path: str | Path) -> None:
+        """Write `data`, untouched, to a file."""
+        Path(path).write_bytes(self.data)
 
     @property
     def mime_type(self) -> str:
@@ -51,7 +81,8 @@ def open_picture(data: bytes) -> Picture:
     """Say what these bytes are, having read only the header.
 
     Raises:
-        PictureError: they aren't a PNG, JPEG or WebP that Pillow can open, or claim more than `MAX_PIXELS`.
+        PictureTooLargeError: they claim more than `MAX_PIXELS`.
+        PictureError: they aren't a PNG, JPEG or WebP that Pillow can open, or were cut off.
 
     """
     expected = next((name for signature, name in _SIGNATURES if data.startswith(signature)), None)
@@ -59,8 +90,23 @@ def open_picture(data: bytes) -> Picture:
         raise PictureError("The Space sent something that is not a PNG, JPEG or WebP picture.")
     width, height = _read_size(data, expected)
     if width * height > MAX_PIXELS:
-        raise PictureError(f"The Space sent a picture of {width} × {height} pixels, too large to be safe to open.")
+        raise PictureTooLargeError(
+            f"The Space sent a picture of {width} × {height} pixels, too large to be safe to open."
+        )
+    if not _is_whole(data, expected):
+        raise PictureError("The Space sent a picture that was cut off.")
     return Picture(data, expected, width, height)
+
+
+def _is_whole(data: bytes, expected: str) -> bool:
+    """Whether the end of the picture is there, as its format marks it; programs may append something to it."""
+    match expected:
+        case "PNG":
+            return b"IEND" in data[-4096:]
+        case "JPEG":
+            return b"\xff\xd9" in data[-4096:]
+        case _:
+            return len(data) >= int.from_bytes(data[4:8], "little") + 8
 
 
 def _read_size(data: bytes, expected: str) -> tuple[int, int]:

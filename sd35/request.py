@@ -1,9 +1,12 @@
 """What can be asked for: a request, the limits a Space sets, and the sizes of aspect ratios. No I/O."""
 
 import math
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+
+from sd35.errors import InvalidRequestError
 
 __all__ = [
     "ASPECT_RATIOS",
@@ -14,6 +17,10 @@ __all__ = [
     "Range",
     "Size",
     "SizeUnavailableError",
+    "Wish",
+    "draw_seed",
+    "nearest_size",
+    "parse_ratio",
     "problems",
     "size_for",
 ]
@@ -99,6 +106,76 @@ class GenerationRequest:
     randomize_seed: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked for before the Space is known: `None` stands for the Space's own default; sizes in pixels.
+
+    Of the size, `width` and `height` count before `aspect_ratio` (such as `16:9`). Without a `seed`, one is drawn.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    aspect_ratio: str | None = None
+    width: int | None = None
+    height: int | None = None
+    guidance_scale: float | None = None
+    num_inference_steps: int | None = None
+    seed: int | None = None
+
+    def on(self, limits: Limits) -> GenerationRequest:
+        """Return the request to a Space with these limits.
+
+        Raises:
+            InvalidRequestError: the aspect ratio isn't one, or lies outside the limits.
+
+        """
+        try:
+            width, height = self._size(limits)
+        except ValueError as error:
+            raise InvalidRequestError(str(error)) from error
+        return GenerationRequest(
+            self.prompt,
+            self.negative_prompt,
+            width,
+            height,
+            _default(self.guidance_scale, limits.guidance_scale, PUBLIC_LIMITS.guidance_scale),
+            round(_default(self.num_inference_steps, limits.num_inference_steps, PUBLIC_LIMITS.num_inference_steps)),
+            seed=draw_seed(limits) if self.seed is None else self.seed,
+            randomize_seed=False,
+        )
+
+    def _size(self, limits: Limits) -> tuple[int, int]:
+        if self.width is not None and self.height is not None:
+            return self.width, self.height
+        if self.aspect_ratio is None:
+            return (
+                round(limits.width.default) if self.width is None else self.width,
+                round(limits.height.default) if self.height is None else self.height,
+            )
+        if self.width is not None:
+            return self.width, _multiple(self.width / parse_ratio(self.aspect_ratio))
+        if self.height is not None:
+            return _multiple(self.height * parse_ratio(self.aspect_ratio)), self.height
+        size = size_for(self.aspect_ratio, limits)
+        return size.width, size.height
+
+
+def _default(value: float | None, span: Range | None, public: Range | None) -> float:
+    assert public is not None
+    return (span or public).default if value is None else value
+
+
+def _multiple(side: float) -> int:
+    return max(1, round(side / PIPELINE_MULTIPLE)) * PIPELINE_MULTIPLE
+
+
+def draw_seed(limits: Limits) -> int:
+    """Return a random seed that a Space with these limits accepts."""
+    span = limits.seed or PUBLIC_LIMITS.seed
+    assert span is not None
+    return random.SystemRandom().randint(math.ceil(span.minimum), math.floor(span.maximum))
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Why a request can't be sent: the field of `GenerationRequest` it is about, and a sentence for the person."""
@@ -156,7 +233,7 @@ def _size_problems(request: GenerationRequest, limits: Limits) -> Iterator[Probl
 
 
 def _nearest_multiple(side: int, span: Range) -> int:
-    near = round(side / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
+    near = _multiple(side)
     highest = math.floor(span.maximum / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
     lowest = math.ceil(span.minimum / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
     return max(lowest, min(near, highest))
@@ -184,14 +261,38 @@ def size_for(ratio: str, limits: Limits) -> Size:
         SizeUnavailableError: no size of this ratio lies within the limits.
 
     """
-    wanted = _parse_ratio(ratio)
+    wanted = parse_ratio(ratio)
     best = max(_sizes(limits), key=lambda size: _worth(size, wanted), default=None)
     if best is None or _ratio_error(best, wanted) > RATIO_TOLERANCE:
         raise SizeUnavailableError(_why_unavailable(ratio, wanted, limits))
     return best
 
 
-def _parse_ratio(ratio: str) -> float:
+def nearest_size(ratio: str, limits: Limits) -> Size:
+    """Return the size of a Space with these limits that comes nearest to this aspect ratio, however far off it is.
+
+    Raises:
+        ValueError: `ratio` isn't two positive numbers with a colon between.
+        SizeUnavailableError: the limits leave no size at all.
+
+    """
+    try:
+        return size_for(ratio, limits)
+    except SizeUnavailableError:
+        wanted = parse_ratio(ratio)
+        sizes = tuple(_sizes(limits))
+        if not sizes:
+            raise
+        return min(sizes, key=lambda size: (_ratio_error(size, wanted), -size.width * size.height))
+
+
+def parse_ratio(ratio: str) -> float:
+    """Return width divided by height.
+
+    Raises:
+        ValueError: `ratio` isn't two positive numbers with a colon between.
+
+    """
     try:
         width, height = (float(part) for part in ratio.split(":"))
         value = width / height

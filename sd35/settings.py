@@ -1,6 +1,5 @@
 """Flags and environment: one typed model, and the only reader of either."""
 
-import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -9,12 +8,9 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, CliApp, CliSuppress, SettingsConfigDict
 
-__all__ = ["Settings", "load"]
+from sd35.source import parse_source
 
-_SPACE_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}")
-_ADDRESS = re.compile(r"https?://[^\s/@]+(?:/\S*)?")
-_HUB_HOST = re.compile(r"https://[a-z0-9-]+\.hf\.space/?")
-_HUB_PAGE = re.compile(r"https://(?:www\.)?huggingface\.co/spaces/([^/?#]+/[^/?#]+)/?(?:[?#].*)?")
+__all__ = ["Settings", "load"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -43,6 +39,10 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         default=None, description="a token for the chosen Space; HF_TOKEN, which `ps` doesn't show, is the better way"
     )
+    proxy: SecretStr | None = Field(
+        default=None,
+        description="the HTTP proxy on the way to the Space, http://host:port; if not given, what the system says",
+    )
     host: str | None = Field(
         default=None, description="the address to listen on, 127.0.0.1 if not given; 0.0.0.0 for your whole network"
     )
@@ -57,6 +57,8 @@ class Settings(BaseSettings):
         default=None, validation_alias="HF_TOKEN", description="a Hugging Face token, for Spaces there and nowhere else"
     )
 
+    hf_endpoint: CliSuppress[str] = Field(default="https://huggingface.co", validation_alias="HF_ENDPOINT")
+
     gradio_server_name: CliSuppress[str | None] = Field(default=None, validation_alias="GRADIO_SERVER_NAME")
     gradio_server_port: CliSuppress[Port | None] = Field(default=None, validation_alias="GRADIO_SERVER_PORT")
     space_id: CliSuppress[str | None] = Field(default=None, validation_alias="SPACE_ID")
@@ -64,13 +66,19 @@ class Settings(BaseSettings):
     @field_validator("space")
     @classmethod
     def _check_space(cls, value: str) -> str:
-        value = value.strip()
-        page = _HUB_PAGE.fullmatch(value)
-        if page:
-            return page[1]
-        if value in {"auto", "demo"} or _SPACE_NAME.fullmatch(value) or _ADDRESS.fullmatch(value):
-            return value
-        raise ValueError("give auto, demo, owner/name, or an address that begins with http:// or https://")
+        if value.strip() in {"auto", "demo"}:
+            return value.strip()
+        try:
+            return str(parse_source(value))
+        except ValueError as error:
+            raise ValueError(f"{error}; or auto, or demo") from error
+
+    @field_validator("proxy")
+    @classmethod
+    def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("give an address that begins with http:// or https://")
+        return value
 
     @property
     def server_name(self) -> str:
@@ -102,9 +110,14 @@ class Settings(BaseSettings):
     @property
     def space_token(self) -> str | None:
         """The token that goes to the chosen Space: the one that was given for it, or, on Hugging Face, HF_TOKEN."""
-        is_on_hub = self.space == "auto" or _SPACE_NAME.fullmatch(self.space) or _HUB_HOST.fullmatch(self.space)
+        is_on_hub = self.space == "auto" or (self.space != "demo" and parse_source(self.space).is_on_hub)
         token = self.token or (self.hf_token if is_on_hub else None)
-        return token.get_secret_value() if token else None
+        return token.get_secret_value().strip() if token else None
+
+    @property
+    def space_proxy(self) -> str | None:
+        """The proxy on the way to the Space, if one was given."""
+        return self.proxy.get_secret_value() if self.proxy else None
 
 
 def load(arguments: Sequence[str]) -> Settings:

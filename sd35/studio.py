@@ -6,26 +6,25 @@ Everything here belongs to one event loop, that of the first call.
 import asyncio
 import contextvars
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sd35.client import SpaceClient, Timeouts
 from sd35.errors import ConnectionFailedError, ProtocolError, RateLimitedError, SD35Error
+from sd35.events import Waiting
 from sd35.job import Job
 from sd35.latest import Latest
-from sd35.request import PUBLIC_LIMITS, GenerationRequest, Limits
+from sd35.request import PUBLIC_LIMITS, GenerationRequest, Limits, draw_seed
+from sd35.source import PUBLIC_SPACE
 
-__all__ = ["PUBLIC_SPACE", "ConnectionState", "SpaceChoice", "Studio"]
+__all__ = ["ConnectionState", "SpaceChoice", "Studio"]
 
 log = logging.getLogger(__name__)
 
-PUBLIC_SPACE = "stabilityai/stable-diffusion-3.5-large"
-
-AUTO_TIMEOUTS = Timeouts(discovery=6.0)
+AUTO_TIMEOUTS = Timeouts(discovery=6.0, waking=0.0, attempts=1)
 """With `auto`, nobody waits longer than this for the public Space before the demo Space takes over."""
 
 LOOK_AFTER_SECONDS = 0.3
@@ -36,10 +35,15 @@ MAX_JOBS = 200
 
 @dataclass(frozen=True, slots=True)
 class SpaceChoice:
-    """Which Space is wanted: `auto`, `demo`, `owner/name` or an address; and the token that goes with it."""
+    """Which Space is wanted: `auto`, `demo`, `owner/name` or an address; and how to get there.
+
+    `token` goes with it, `proxy` is on the way to it, and `hub` is Hugging Face's address.
+    """
 
     wanted: str = "auto"
     token: str | None = None
+    proxy: str | None = None
+    hub: str = "https://huggingface.co"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,12 @@ class ConnectionState:
     """How it stands between this studio and a Space.
 
     Exactly one of these holds: `space` is there; `error` says why it isn't; neither: it is being looked for.
-    `fallback` is why the public Space couldn't be used, where the demo Space has taken its place.
+    `fallback` is why the public Space couldn't be used, where the demo Space has taken its place; `waiting` is what
+    is known of one that is waking up.
     """
 
     wanted: str
+    waiting: Waiting | None = None
     space: SpaceClient | None = None
     error: SD35Error | None = None
     fallback: SD35Error | None = None
@@ -73,18 +79,25 @@ class Studio:
         choice: which Space.
         start_demo: starts the embedded demo Space, if it isn't running, and returns its address.
         folder: where finished pictures are written.
+        timeouts: the limit of each wait for the chosen Space.
 
     """
 
-    def __init__(self, choice: SpaceChoice, start_demo: Callable[[], Awaitable[str]], folder: Path) -> None:
+    def __init__(
+        self,
+        choice: SpaceChoice,
+        start_demo: Callable[[], Awaitable[str]],
+        folder: Path,
+        timeouts: Timeouts | None = None,
+    ) -> None:
         self._choice = choice
         self._start_demo = start_demo
         self._folder = folder
+        self._timeouts = timeouts or (AUTO_TIMEOUTS if choice.wanted == "auto" else Timeouts())
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: asyncio.Task[None] | None = None
         self._open_spaces: dict[SpaceClient, AsyncExitStack] = {}
-        self._random = random.SystemRandom()
         self.connection = Latest(ConnectionState(PUBLIC_SPACE if choice.wanted == "auto" else choice.wanted))
 
     def connect(self, *, again: bool = False) -> None:
@@ -107,7 +120,11 @@ class Studio:
 
     def submit(self, request: GenerationRequest) -> Job:
         """Start a job for this request; a random seed is drawn here, so that it is known whatever happens."""
-        drawn = replace(request, seed=self._draw_seed(), randomize_seed=False) if request.randomize_seed else request
+        drawn = (
+            replace(request, seed=draw_seed(self.connection.value.limits), randomize_seed=False)
+            if request.randomize_seed
+            else request
+        )
         job = Job(request, drawn)
         self._forget_old_jobs()
         self._jobs[job.id] = job
@@ -170,11 +187,6 @@ class Studio:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _draw_seed(self) -> int:
-        span = self.connection.value.limits.seed or PUBLIC_LIMITS.seed
-        assert span is not None
-        return self._random.randint(int(span.minimum), int(span.maximum))
-
     def _forget_old_jobs(self) -> None:
         over = len(self._jobs) - MAX_JOBS + 1
         for job_id in [key for key, job in self._jobs.items() if job.state.value.phase.is_final][: max(0, over)]:
@@ -194,23 +206,34 @@ class Studio:
 
     async def _find(self, wanted: str) -> ConnectionState:
         if wanted == "demo":
-            return ConnectionState(wanted, await self._open_demo())
+            return ConnectionState(wanted, space=await self._open_demo())
         automatic = self._choice.wanted == "auto"
         try:
-            timeouts = AUTO_TIMEOUTS if automatic else Timeouts()
-            return ConnectionState(wanted, await self._open(wanted, self._choice.token, timeouts))
+            return ConnectionState(wanted, space=await self._open_chosen())
         except (ConnectionFailedError, RateLimitedError) as error:
             if not automatic:
                 raise
             log.warning("%s The demo Space takes its place.", error.happened)
-            return ConnectionState(wanted, await self._open_demo(), fallback=error)
+            return ConnectionState(wanted, space=await self._open_demo(), fallback=error)
 
     async def _open_demo(self) -> SpaceClient:
-        return await self._open(await self._start_demo(), None, Timeouts())
+        return await self._open(SpaceClient.connect(await self._start_demo()))
 
-    async def _open(self, source: str, token: str | None, timeouts: Timeouts) -> SpaceClient:
+    async def _open_chosen(self) -> SpaceClient:
+        choice, wanted = self._choice, self.connection.value.wanted
+
+        def tell(waiting: Waiting) -> None:
+            self.connection.set(ConnectionState(wanted, waiting=waiting))
+
+        return await self._open(
+            SpaceClient.connect(
+                wanted, token=choice.token, proxy=choice.proxy, timeouts=self._timeouts, hub=choice.hub, tell=tell
+            )
+        )
+
+    async def _open(self, connecting: AbstractAsyncContextManager[SpaceClient]) -> SpaceClient:
         stack = AsyncExitStack()
-        space = await stack.enter_async_context(SpaceClient.connect(source, token=token, timeouts=timeouts))
+        space = await stack.enter_async_context(connecting)
         self._open_spaces[space] = stack
         return space
 

@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 from aiohttp import web
 
-from sd35.client import SpaceClient, StopOutcome, Timeouts
+from sd35.client import Generation, SpaceClient, StopOutcome, Timeouts
 from sd35.errors import (
     AccessDeniedError,
     ContractError,
@@ -25,6 +25,7 @@ from sd35.errors import (
     SD35Error,
     SilentSpaceError,
     SpaceAsleepError,
+    SpaceNotFoundError,
     StreamCutError,
     UnreachableError,
 )
@@ -36,6 +37,7 @@ from tests.test_contract import DESCRIPTIONS
 pytestmark = pytest.mark.anyio
 
 LIMIT = 20
+QUICK = Timeouts(no_news=0.3, silence=0.3, waking=0.3, attempts=2)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +154,9 @@ async def test_leaving_one_that_has_begun_unread(plain: FakeSpace) -> None:
         await ended(plain)
 
 
-async def test_being_cancelled_while_joining_leaves_no_orphan(generator: FakeSpace) -> None:
-    """A run that nobody waits for stays at the Space when its caller is cancelled in the very beginning."""
+@pytest.mark.parametrize("checkpoints", [0, 1, 2, 5, 20])
+async def test_being_cancelled_in_the_very_beginning_leaves_no_orphan(generator: FakeSpace, checkpoints: int) -> None:
+    """A run that nobody waits for stays at the Space when its caller is cancelled while it joins the queue."""
     generator.hold()
     async with SpaceClient.connect(generator.address) as space, space.generate(GenerationRequest("wait: ")) as first:
         assert await asyncio.to_thread(generator.running.wait, LIMIT)
@@ -161,20 +164,28 @@ async def test_being_cancelled_while_joining_leaves_no_orphan(generator: FakeSpa
             second = space.generate(GenerationRequest("a cat"))
             if cancel_with_anyio:
                 with anyio.CancelScope() as scope:
-                    scope.cancel()
                     async with second:
-                        pytest.fail("entered")
+                        for _ in range(checkpoints):
+                            await anyio.lowlevel.checkpoint()
+                        scope.cancel()
+                        await anyio.sleep_forever()
             else:
-                task = asyncio.ensure_future(second.__aenter__())
-                await anyio.lowlevel.checkpoint()
+                task = asyncio.ensure_future(run_in(second))
+                for _ in range(checkpoints + 1):
+                    await anyio.lowlevel.checkpoint()
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            assert second.stopped is StopOutcome.REMOVED
+            assert second.stopped in {None, StopOutcome.REMOVED}
         generator.release()
         assert isinstance([event async for event in first][-1], Finished)
     await ended(generator)
     assert not generator.ended.acquire(blocking=False), "an orphan ran"
+
+
+async def run_in(generation: Generation) -> None:
+    async with generation:
+        await anyio.sleep_forever()
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -255,7 +266,7 @@ STARTED = {"msg": "process_starts", "eta": None}
 async def test_a_space_that_misbehaves(handlers: dict[str, Handler], kind: type[SD35Error]) -> None:
     """What a broken Space or its host answers hangs, or surfaces as a traceback."""
     async with impostor(port=0, **handlers) as address:
-        async with SpaceClient.connect(address, timeouts=Timeouts(no_news=0.3)) as space:
+        async with SpaceClient.connect(address, timeouts=QUICK) as space:
             with anyio.fail_after(LIMIT), pytest.raises(kind) as caught:
                 await run(space)
             assert str(caught.value)
@@ -364,18 +375,17 @@ async def test_nothing_of_this_machine_is_sent_along(tmp_path: Path, monkeypatch
     """A Space is sent the passwords in ~/.netrc, or Hugging Face is told which address was used."""
     (tmp_path / "netrc").write_text("default login me password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setattr("sd35.client.connection.is_loopback", lambda _: False)  # as for a Space elsewhere
-    monkeypatch.setattr("gradio_client.client.send_telemetry", lambda *_, **__: told.append("telemetry"))
+    monkeypatch.setattr("sd35.client.transport.is_loopback", lambda _: False)  # as for a Space elsewhere
     told: list[str | None] = []
 
     async def join(request: web.Request) -> web.Response:
         told.append(request.headers.get("Authorization"))
         return web.Response(status=429)
 
-    async with impostor(join=join) as address, SpaceClient.connect(address) as space:
+    async with impostor(join=join) as address, SpaceClient.connect(address, timeouts=QUICK) as space:
         with pytest.raises(RateLimitedError):
             await run(space)
-    assert told == [None]
+    assert set(told) == {None}
 
 
 @pytest.mark.parametrize(
@@ -383,16 +393,15 @@ async def test_nothing_of_this_machine_is_sent_along(tmp_path: Path, monkeypatch
     [
         ("http://127.0.0.1:1/", UnreachableError, "nothing listens there"),
         ("http://nowhere.invalid/", UnreachableError, "can't be resolved"),
-        ("owner/name", UnreachableError, "can't be reached"),
+        ("owner/name", UnreachableError, "owner/name at Hugging Face can't be reached"),
+        ("badname", SpaceNotFoundError, "owner/name"),
+        ("http://me:s3cret@127.0.0.1:1/", SpaceNotFoundError, "user or password"),
     ],
 )
-async def test_spaces_that_can_not_be_reached(
-    source: str, kind: type[SD35Error], words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_spaces_that_can_not_be_reached(source: str, kind: type[SD35Error], words: str) -> None:
     """A wrong address surfaces as a traceback, or as a sentence that says nothing."""
-    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:1")  # never the real Hub
     with pytest.raises(kind, match=words):
-        async with SpaceClient.connect(source, timeouts=Timeouts(discovery=LIMIT)):
+        async with SpaceClient.connect(source, timeouts=Timeouts(discovery=LIMIT), hub="http://127.0.0.1:1"):
             pytest.fail("connected")
 
 

@@ -18,19 +18,23 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 MODULES = sorted(path for path in ROOT.glob("sd35/**/*.py"))
 
-PURE = {"sd35.request", "sd35.events", "sd35.errors", "sd35.picture", "sd35.latest"}
+PURE = {"sd35.request", "sd35.events", "sd35.errors", "sd35.picture", "sd35.latest", "sd35.source"}
 
 MAY_IMPORT = {
-    "sd35.request": set[str](),
-    "sd35.events": set[str](),
+    "sd35.request": {"sd35.errors"},
+    "sd35.events": {"sd35.picture"},
+    "sd35.source": set[str](),
     "sd35.errors": set[str](),
     "sd35.latest": set[str](),
     "sd35.guard": set[str](),
-    "sd35.settings": set[str](),
-    "sd35.picture": {"sd35.errors"},
+    "sd35.settings": {"sd35.source"},
+    "sd35.picture": {"sd35.errors", "sd35.request"},
+    "sd35.files": {"sd35.picture"},
     "sd35.hosting": {"sd35.guard"},
+    "sd35.simple": {*PURE, "sd35.client"},
+    "sd35.provider": {*PURE, "sd35.client"},
     "sd35.client": {*PURE, "sd35.client"} - {"sd35.latest"},
-    "sd35.job": {*PURE, "sd35.client"},
+    "sd35.job": {*PURE, "sd35.client", "sd35.files"},
     "sd35.studio": {*PURE, "sd35.client", "sd35.job"},
     "sd35.ui": {*PURE, "sd35.client", "sd35.job", "sd35.studio", "sd35.ui"},
     "sd35.space": {"sd35.request", "sd35.hosting", "sd35.space"},

@@ -1,86 +1,233 @@
 """The words of a refusal → the error it is."""
 
 import datetime as dt
+import email.utils
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd35.client.refusals import clean, error_of_run, error_of_status
+from sd35 import errors
+from sd35.client.refusals import RUN_WORDINGS, STAGES, clean, error_of_run, error_of_stage, error_of_status
 from sd35.errors import (
     AbortedError,
     AccessDeniedError,
     BusyError,
     GenerationFailedError,
+    IdentityError,
+    IdentityExpiredError,
+    InvalidRequestError,
+    MalformedRequestError,
     ProtocolError,
+    QueueFullError,
     QuotaError,
     RateLimitedError,
     SD35Error,
     SpaceAsleepError,
     SpaceBrokenError,
     SpaceNotFoundError,
+    SpacePausedError,
+    SpaceStoppedError,
+    clock,
 )
+
+ANONYMOUS = "Authenticate with a Hugging Face token for more quota - https://huggingface.co/settings/tokens"
+FREE = "Subscribe to Hugging Face PRO to get 40 min of ZeroGPU quota a day - https://huggingface.co/subscribe/pro"
+PRO = "Add credits to keep using ZeroGPU. $1 for 10 minutes of ZeroGPU inference - https://huggingface.co/settings"
+SIGN_UP = '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account</a> to get more'
 
 
 @pytest.mark.parametrize(
     ("title", "text", "kind"),
     [
         ("ZeroGPU quota exceeded", "You have exceeded your GPU quota", QuotaError),
-        ("Error", "Unlogged user is runnning out of daily ZeroGPU quotas. Sign in.", QuotaError),
-        ("Error", "You have exceeded your ZeroGPU runs limit.", QuotaError),
+        ("Error", "You have exceeded your GPU quota (59s left vs. 60s requested). Please retry in 0:00:56", QuotaError),
+        ("Error", "Unlogged user is runnning out of daily ZeroGPU quotas. Signup for free", QuotaError),
+        ("Error", "You have exceeded your runs limit.", QuotaError),
+        ("Error", "You have exceeded your ZeroGPU runs limit. " + ANONYMOUS, QuotaError),
         ("ZeroGPU illegal duration", "The requested GPU duration (65s) is larger than the maximum allowed", QuotaError),
+        ("Error", "The requested GPU duration (65s) is larger than the maximum allowedSubscribe to", QuotaError),
+        ("ZeroGPU quota exceeded", "Space app has reached its GPU limit. Try re-running outside", IdentityError),
+        ("ZeroGPU client error", "Expired ZeroGPU proxy token", IdentityExpiredError),
         ("ZeroGPU queue timeout", "No GPU was available after 60s. Retry later", BusyError),
-        ("Error", "No GPU is currently available for you", BusyError),
-        ("Error", "You have too many ZeroGPU credits allocated to running tasks.", BusyError),
+        ("ZeroGPU quota exceeded", "No GPU was available after 60s. Try re-running outside of examples", BusyError),
+        ("ZeroGPU client error", "No GPU was available", BusyError),
+        ("Error", "No GPU is currently available for you after 60s", BusyError),
+        (
+            "ZeroGPU pending credits exceeded",
+            "You have too many ZeroGPU credits allocated to running tasks. Try again once some have completed.",
+            BusyError,
+        ),
+        ("Error", "Queue is full. Max size is 4 and size is 4.", QueueFullError),
         ("ZeroGPU worker error", "GPU task aborted", AbortedError),
-        ("Error", "Expired ZeroGPU proxy token", AccessDeniedError),
+        ("ZeroGPU worker error", "'ValueError'", GenerationFailedError),
         ("ZeroGPU worker error", "'OutOfMemoryError'", GenerationFailedError),
+        ("ZeroGPU client error", "Internal Gradio error", GenerationFailedError),
+        ("Error", "Value 1344 is greater than maximum value 1024.", InvalidRequestError),
+        ("Error", "Value 8 is less than minimum value 512.", InvalidRequestError),
+        ("Error", "Invalid token", AccessDeniedError),
         ("Error", None, GenerationFailedError),
         ("Error", "", GenerationFailedError),
+        (None, {"un": "foreseen"}, GenerationFailedError),
         ("Fehler", "Etwas ganz Neues", GenerationFailedError),
+        ("ZeroGPU quota exceeded", "in words that are new", QuotaError),
     ],
 )
-def test_kinds(title: str, text: str | None, kind: type[SD35Error]) -> None:
+def test_kinds(title: str | None, text: object, kind: type[SD35Error]) -> None:
     """A wording of ZeroGPU is taken for another kind, or the Space's own words are lost."""
     error = error_of_run(text, title)
     assert type(error) is kind
-    assert clean(text or "") in str(error)
+    if isinstance(text, str):
+        assert clean(text) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        ("You have exceeded your GPU quota (60s left vs. 60s requested). " + SIGN_UP, "anonymous"),
+        ("You have exceeded your ZeroGPU quota (65s requested vs. 81s left). Try again in 23:31:01. " + ANONYMOUS, ...),
+        ("Unlogged user is runnning out of daily ZeroGPU quotas. Signup", "anonymous"),
+        ("You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54", "free"),
+        (
+            "You have exceeded your free ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. " + FREE,
+            "free",
+        ),
+        ("User is runnning out of daily ZeroGPU quotas. Visit https://huggingface.co/subscribe/pro", "free"),
+        ("You have exceeded your Pro GPU quota (60s requested vs. 34s left). Try again in 1:23:54", "pro"),
+        ("You have exceeded your Pro ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. " + PRO, "pro"),
+        ("You have exceeded your GPU quota", None),
+    ],
+)
+def test_whose_quota(text: str, account: object) -> None:
+    """Somebody is told to get what they have already."""
+    error = error_of_run(text, "ZeroGPU quota exceeded")
+    assert isinstance(error, QuotaError)
+    assert error.account == ("anonymous" if account is ... else account)
 
 
 @given(
     st.timedeltas(dt.timedelta(0), dt.timedelta(days=3)),
+    st.integers(0, 999),
+    st.integers(0, 999),
     st.sampled_from(["Please retry in {}", "Try again in {}. Authenticate with a Hugging Face token", "try in {}"]),
+    st.sampled_from(["{a}s requested vs. {b}s left", "{b}s left vs. {a}s requested"]),
 )
-def test_when_the_quota_returns(wait: dt.timedelta, wording: str) -> None:
-    """The time that a refusal gives is misread; 0:00:00 means unknown, not now."""
-    error = error_of_run(f"You have exceeded your GPU quota (60s requested vs. 34s left). {wording.format(wait)}")
+def test_when_the_quota_returns(wait: dt.timedelta, asked: int, left: int, wording: str, numbers: str) -> None:
+    """The numbers of a refusal are misread; 0:00:00 means unknown, not now."""
+    told = f"You have exceeded your GPU quota ({numbers.format(a=asked, b=left)}). {wording.format(wait)}"
+    error = error_of_run(told)
     assert isinstance(error, QuotaError)
     assert error.retry_after_seconds == (int(wait.total_seconds()) or None)
+    assert (error.requested_seconds, error.left_seconds) == (asked, left)
+    assert (error.retry_at is not None) == (int(wait.total_seconds()) > 0) == ("Come back at" in str(error))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Try again in 45s", 45),
+        ("retry in 2 minutes", 120),
+        ("try again after 3 hours.", 10800),
+        ("Try again in -1 day, 23:59:50", None),
+    ],
+)
+def test_other_ways_to_give_a_time(text: str, seconds: int | None) -> None:
+    """A time that isn't in hours, minutes and seconds is lost, or one in the past is taken for one to come."""
+    assert error_of_run(f"You have exceeded your GPU quota. {text}").retry_after_seconds == seconds
+
+
+def test_the_clock_time() -> None:
+    """The time at which the quota returns is told in another time zone, or without its day."""
+    now = dt.datetime.now().astimezone()
+    noon = now.replace(hour=12, minute=5)
+    assert clock(noon.astimezone(dt.UTC)) == "12:05"
+    assert clock(noon + dt.timedelta(days=1)) == "12:05 tomorrow"
+    later = noon + dt.timedelta(days=40)
+    assert clock(later) == f"12:05 on {later.day} {later:%B %Y}"
 
 
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
+        (302, "", SpaceNotFoundError),
+        (400, "", MalformedRequestError),
         (401, '{"detail": "Not authenticated"}', AccessDeniedError),
+        (403, "", AccessDeniedError),
         (404, "<html>Sorry, we can't find the page</html>", SpaceNotFoundError),
-        (422, '{"detail": "bad"}', ProtocolError),
+        (413, "", MalformedRequestError),
+        (418, "I'm a teapot", MalformedRequestError),
+        (422, '{"detail": [{"loc": ["body"], "msg": "bad"}]}', MalformedRequestError),
         (429, "", RateLimitedError),
         (500, "Internal Server Error", ProtocolError),
-        (503, '{"detail": "Queue is full. Max size is 2 and size is 2."}', BusyError),
+        (503, '{"detail": "Queue is full. Max size is 2 and size is 2."}', QueueFullError),
+        (503, '{"detail": "Queue is stopped."}', SpaceStoppedError),
         (503, "Your space is in error, check its status on hf.co", SpaceBrokenError),
         (502, "<html><h1>Bad Gateway</h1></html>", SpaceAsleepError),
-        (302, "", SD35Error),
+        (503, "<html>Service Unavailable</html>", SpaceAsleepError),
+        (504, "", SpaceAsleepError),
+        (204, "", ProtocolError),
     ],
 )
 def test_statuses(status: int, body: str, kind: type[SD35Error]) -> None:
-    """What a Space's host answers below the application is taken for something else."""
-    assert isinstance(error_of_status(status, body), kind)
+    """What a Space's host answers below the application is taken for something else, or its page is quoted."""
+    error = error_of_status(status, body)
+    assert type(error) is kind
+    assert "<" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "30"}, 30),
+        ({"Retry-After": email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=3))}, 10800),
+        ({"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "9" * 40}, None),
+        ({"RateLimit": '"api";r=0;t=32'}, 32),
+        ({"RateLimit": "limit=100"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_when_a_server_says_to_come_back(status: int, headers: dict[str, str], seconds: int | None) -> None:
+    """A server's `Retry-After` isn't honoured, or a nonsensical one is."""
+    told = error_of_status(status, "", headers).retry_after_seconds
+    assert told == pytest.approx(seconds, abs=300) if seconds else told is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind"),
+    [
+        *((stage, None) for stage in ("RUNNING", "RUNNING_BUILDING", "RUNNING_APP_STARTING", "SOMETHING_NEW", "")),
+        *((stage, SpaceAsleepError) for stage in ("STOPPED", "SLEEPING", "BUILDING", "APP_STARTING")),
+        ("PAUSED", SpacePausedError),
+        *((stage, SpaceBrokenError) for stage in ("NO_APP_FILE", "CONFIG_ERROR", "BUILD_ERROR", "RUNTIME_ERROR")),
+        ("DELETING", SpaceBrokenError),
+    ],
+)
+def test_stages(stage: str, kind: type[SD35Error] | None) -> None:
+    """A Space that only its owner can start is waited for, or one that will wake up isn't."""
+    error = error_of_stage("owner/name", stage)
+    assert (None if error is None else type(error)) is kind
 
 
 @given(st.text(max_size=2000))
 def test_words_are_fit_to_be_read(text: str) -> None:
-    """A Space's words carry markup or line breaks onto the page, or never end."""
+    """A Space's words carry markup, line breaks or a terminal's commands onto the page, or never end."""
     words = clean(f"'<b>{text}</b>'")
     assert "<b>" not in words
-    assert "\n" not in words
+    assert all(letter.isprintable() for letter in words)
     assert len(words) <= 400
+    assert error_of_run(text, text).happened
+
+
+def test_the_catalogue_is_whole() -> None:
+    """A kind of error has no cause, no short name of its own, or no sentence that says what to do."""
+    kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
+    assert len({kind.kind for kind in kinds}) == len(kinds)
+    for kind in kinds:
+        assert kind.__doc__
+        assert kind("It happened.").remedy or kind is InvalidRequestError
+        assert f"{kind.__name__}" in (errors.__doc__ or "")
+    assert {wording.error for wording in RUN_WORDINGS} <= set(kinds)
+    assert {error for error, _ in STAGES.values() if error} <= set(kinds)

@@ -80,8 +80,9 @@ def test_a_space_s_page_stands_for_the_space(given: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--space", "what is this"], "--space (or SD35_SPACE): give auto, demo, owner/name"),
-        (["--space", "http://user:pw@host"], "--space (or SD35_SPACE): give auto"),
+        (["--space", "what is this"], "--space (or SD35_SPACE): give owner/name, or an address"),
+        (["--space", "http://user:pw@host"], "an address with a user or password in it isn't used"),
+        (["--proxy", "socks5://me:pw@host"], "--proxy (or SD35_PROXY): give an address that begins with http://"),
         (["--port", "http"], "--port (or SD35_PORT): "),
         (["--port", "70000"], "--port (or SD35_PORT): "),
         (["--colour", "red"], "unrecognized arguments: --colour red"),
@@ -97,7 +98,7 @@ def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixtur
 
 def test_tokens_are_not_shown() -> None:
     """A token is in what a log or an error would print of the settings."""
-    settings = load(["--token", "hf_verysecret"])
+    settings = load(["--token", "hf_verysecret", "--proxy", "http://me:verysecret@proxy"])
     assert "verysecret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 

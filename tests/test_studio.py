@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from gradio.context import LocalContext
 
-from sd35.client import StopOutcome
+from sd35.client import StopOutcome, Timeouts
 from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
 from sd35.hosting import free_port
 from sd35.job import Job, JobState, Phase
@@ -175,7 +175,7 @@ async def test_a_space_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
     """The status line says ready over a Space that has gone, and a Space that comes back is never found."""
     port = free_port()
     async with impostor(port=port) as address:
-        studio = Studio(SpaceChoice(address), _no_demo, tmp_path)
+        studio = Studio(SpaceChoice(address), _no_demo, tmp_path, Timeouts(attempts=1))
         await studio.connected()
     state = await end_of(studio.submit(asking("a cat")))
     assert isinstance(state.error, UnreachableError)
@@ -215,18 +215,15 @@ async def test_jobs_are_remembered_but_not_for_ever(studio: Studio) -> None:
     await end_of(last)
 
 
-async def test_auto_falls_back_to_the_demo_and_says_why(
-    fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_auto_falls_back_to_the_demo_and_says_why(fake: FakeSpace, tmp_path: Path) -> None:
     """Without a network, nothing can be made; or the stand-in isn't owned up to."""
-    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:1")  # never the real Hub
     started = []
 
     async def start_demo() -> str:
         started.append(1)
         return fake.address
 
-    studio = Studio(SpaceChoice("auto"), start_demo, tmp_path)
+    studio = Studio(SpaceChoice("auto", hub="http://127.0.0.1:1"), start_demo, tmp_path)
     assert not is_settled(studio)
     state = await end_of(studio.submit(asking("a cat")))
     assert state.made is not None

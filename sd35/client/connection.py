@@ -1,87 +1,123 @@
-"""The transport to one Space: requests under the Space's address, limits on waits and sizes, and its errors as ours."""
+"""The open connection to one Space: its addresses, its queue, and its contract, read again when that may be old."""
 
-import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import Any, Self
-from urllib.parse import quote, urlsplit
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import quote
 
-import aiohttp
-import orjson
+import anyio
 from yarl import URL
 
-from sd35.client.discovery import is_loopback, token_header
-from sd35.client.refusals import error_of_status
-from sd35.errors import PictureError, ProtocolError, SilentSpaceError, StreamCutError, UnreachableError
+from sd35.client.contract import Contract
+from sd35.client.discovery import Discovery
+from sd35.client.retries import Tell, retrying
+from sd35.client.transport import Timeouts, Transport
+from sd35.errors import (
+    PictureError,
+    QueueFullError,
+    RateLimitedError,
+    SD35Error,
+    SpaceAsleepError,
+    UnreachableError,
+)
 from sd35.events import RemotePicture
 
-__all__ = ["MAX_PICTURE_BYTES", "Connection", "Timeouts"]
-
-MAX_PICTURE_BYTES = 64 * 1024 * 1024
-MAX_ANSWER_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each wait may take, in seconds."""
-
-    discovery: float = 30.0
-    """Finding the Space and reading its description."""
-    connect: float = 10.0
-    """A TCP and TLS connection."""
-    join: float = 30.0
-    """The Space's answer to the request to join its queue."""
-    silence: float = 60.0
-    """Not a byte on the stream; Gradio sends a heartbeat every 15 s."""
-    no_news: float = 900.0
-    """Nothing but heartbeats on the stream."""
-    cancel: float = 5.0
-    """The Space's answer to a cancel."""
-    fetch: float = 120.0
-    """A picture, from the request to its last byte."""
+__all__ = ["Connection"]
 
 
 class Connection:
-    """The open connection to the Space called `name` at the address `root`."""
+    """A Space that was found, and what it has said of itself."""
 
-    def __init__(
-        self, name: str, root: str, api_prefix: str, session: aiohttp.ClientSession, timeouts: Timeouts
-    ) -> None:
-        self.name = name
-        self.root = URL(root)
-        self.timeouts = timeouts
-        self._prefix = api_prefix.strip("/")
-        self._session = session
+    def __init__(self, transport: Transport, discovery: Discovery, contract: Contract) -> None:
+        self._transport = transport
+        self._discovery = discovery
+        self._contract = contract
+        self._read_at = time.monotonic()
+        self._renewing = anyio.Lock()
 
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls,
-        name: str,
-        root: str,
-        *,
-        api_prefix: str,
-        token: str | None,
-        cookies: dict[str, str],
-        timeouts: Timeouts,
-    ) -> AsyncIterator[Self]:
-        """Hold a connection while the block lasts. The token goes to this address and nowhere else."""
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.CookieJar(unsafe=True),  # "unsafe": also for hosts that are numbers
-            headers={"User-Agent": "sd35-studio"} | (token_header(root, token) if token else {}),
-            proxy=_proxy_for(root),  # not trust_env: that would also send what ~/.netrc holds
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
-        ) as session:
-            session.cookie_jar.update_cookies(cookies, URL(root))
-            yield cls(name, root, api_prefix, session, timeouts)
+    @property
+    def name(self) -> str:
+        """What the Space was asked for by."""
+        return self._transport.name
+
+    @property
+    def root(self) -> URL:
+        """Where the Space is; ends with a slash."""
+        return self._transport.root
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limit of each wait."""
+        return self._transport.timeouts
+
+    @property
+    def contract(self) -> Contract:
+        """What the Space accepts, as it was last read."""
+        return self._contract
+
+    def doubt(self) -> None:
+        """Say that the Space may have restarted, so that its contract is read again before the next request."""
+        self._read_at = float("-inf")
+
+    async def current_contract(self, tell: Tell) -> Contract:
+        """Return the contract, read again if it is old or doubted.
+
+        Raises:
+            SD35Error: the Space can't be used any more; the kind says why.
+
+        """
+        async with self._renewing:
+            began = time.monotonic()
+            if began - self._read_at > self.timeouts.description:
+                self._contract = await self._discovery.describe(tell, was_there=True)
+                self._read_at = began
+            return self._contract
+
+    async def join(self, body: dict[str, Any]) -> Any:  # noqa: ANN401  # any JSON
+        """Ask, once, to be taken into the Space's queue, and return its answer.
+
+        Raises:
+            UnreachableError: with `was_sent`, it may have been taken in, and only the answer was lost.
+            SD35Error: the Space refused; the kind says why.
+
+        """
+        return await self._transport.post(self.url("queue/join"), body, self.timeouts.join)
+
+    async def cancel(self, body: dict[str, Any]) -> None:
+        """Ask the Space to end a run.
+
+        Raises:
+            SD35Error: it didn't say that it will, in time.
+
+        """
+        await self._transport.post(self.url("cancel"), body, self.timeouts.cancel)
+
+    async def open_stream(self, session_hash: str, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+        """Return the bytes of the stream of what was asked for under this hash; it is open as long as the stack is.
+
+        Raises:
+            SD35Error: the Space refused it, or couldn't be reached.
+
+        """
+        url = self.url("queue/data").with_query(session_hash=session_hash)
+        return await stack.enter_async_context(self._transport.stream(url))
+
+    async def get_picture(self, picture: RemotePicture) -> bytes:
+        """Return a picture's bytes, asked for again where that may help: it costs nobody's quota.
+
+        Raises:
+            PictureError: it isn't at the Space's own address, is too large, or is gone.
+            SD35Error: the Space didn't hand it out.
+
+        """
+        url = self.own_url(picture)
+        return await retrying(lambda: self._transport.get_picture(url), _fetch_passes, self.timeouts, lambda _: None)
 
     def url(self, path: str) -> URL:
-        """The address of a path of Gradio's API at this Space."""
-        url = self.root.join(URL(f"{self._prefix}/{path}" if self._prefix else path, encoded=True))
-        assert url.origin() == self.root.origin(), "the token goes nowhere else"
-        return url
+        """Return the address of a path of Gradio's API at this Space."""
+        prefix = self._contract.api_prefix.strip("/")
+        return self.root.join(URL(f"{prefix}/{path}" if prefix else path, encoded=True))
 
     def own_url(self, picture: RemotePicture) -> URL:
         """Return the full address of a picture at this Space: same scheme, host and port, whatever it says itself.
@@ -102,99 +138,6 @@ class Connection:
             raise PictureError("The Space points to a picture at a foreign address, which isn't fetched.")
         return self.url(f"file={quote(picture.path)}")
 
-    async def post(self, path: str, body: dict[str, Any], limit_seconds: float) -> Any:  # noqa: ANN401  # any JSON
-        """Post `body` as JSON and return the answer's.
 
-        Raises:
-            SD35Error: the Space refused, or didn't answer in time.
-
-        """
-        timeout = aiohttp.ClientTimeout(total=limit_seconds)
-        with self._translating():
-            async with self._session.post(
-                self.url(path), json=body, allow_redirects=False, timeout=timeout
-            ) as response:
-                text = await self._checked(response)
-                return orjson.loads(text)
-
-    async def get_picture(self, url: URL) -> bytes:
-        """Return the bytes at `url`, which must be this Space's own.
-
-        Raises:
-            PictureError: there are more than `MAX_PICTURE_BYTES`.
-            SD35Error: the Space didn't hand them out.
-
-        """
-        timeout = aiohttp.ClientTimeout(total=self.timeouts.fetch)
-        with self._translating():
-            async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
-                if response.status != 200:
-                    await self._checked(response)
-                data = await _read(response, MAX_PICTURE_BYTES)
-        if data is None:
-            raise PictureError(f"The Space sent a picture of more than {MAX_PICTURE_BYTES // 1024 // 1024} MiB.")
-        return data
-
-    async def stream(self, path: str, **query: str) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of an event stream as they come.
-
-        Raises:
-            StreamError: the stream broke, went silent, or isn't one.
-            SD35Error: the Space refused it.
-
-        """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence)
-        url = self.url(path).with_query(query)
-        with self._translating(during_run=True):
-            async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
-                if response.status != 200:
-                    await self._checked(response)
-                if response.content_type != "text/event-stream":
-                    raise ProtocolError("The Space sent something else where its event stream was expected.")
-                async for chunk in response.content.iter_any():
-                    yield chunk
-
-    async def _checked(self, response: aiohttp.ClientResponse) -> bytes:
-        """The short body of a good answer; a bad one is raised as the error it speaks of."""
-        body = await _read(response, MAX_ANSWER_BYTES)
-        if response.status != 200:
-            raise error_of_status(response.status, (body or b"").decode(errors="replace"))
-        return body or b""
-
-    @contextmanager
-    def _translating(self, *, during_run: bool = False) -> Iterator[None]:
-        """The one place where the transport's errors become ours."""
-        try:
-            yield
-        except TimeoutError as error:  # aiohttp's time-outs are of this kind too
-            if during_run:
-                raise SilentSpaceError(f"{self.name} went silent during the run.") from error
-            raise UnreachableError(f"{self.name} gave no answer in time.") from error
-        except aiohttp.ClientError as error:
-            if during_run:
-                raise StreamCutError(f"The connection to {self.name} broke during the run.") from error
-            raise UnreachableError(f"The connection to {self.name} failed.") from error
-        except ValueError as error:
-            raise ProtocolError(f"{self.name} sent an answer that can't be understood.") from error
-
-
-async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | None:
-    """The body of an answer, or `None` if it is larger than the limit."""
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        parts.append(chunk)
-        size += len(chunk)
-        if size > limit_bytes:
-            return None
-    return b"".join(parts)
-
-
-def _proxy_for(root: str) -> str | None:
-    """The HTTP proxy that the system or the environment names for this address."""
-    parts = urlsplit(root)
-    host = parts.hostname or ""
-    if is_loopback(root) or urllib.request.proxy_bypass(host):
-        return None
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    return proxy if proxy and proxy.startswith("http") else None
+def _fetch_passes(error: SD35Error) -> bool:
+    return isinstance(error, UnreachableError | SpaceAsleepError | RateLimitedError | QueueFullError)

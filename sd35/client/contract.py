@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sd35.client.refusals import clean
 from sd35.errors import ContractError
 from sd35.request import PUBLIC_LIMITS, GenerationRequest, Limits, Range
 
@@ -16,6 +17,8 @@ DEMO_MARK: Final = "demo painter"
 
 MAX_SIDE = 4096
 """A Space that claims larger pictures than this is taken at this much, in pixels."""
+
+PROTOCOLS: Final = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
 _KNOWN = frozenset(GenerationRequest.__dataclass_fields__)
@@ -43,11 +46,17 @@ class Contract:
     image_output: int
     seed_output: int | None
     limits: Limits
+    sends_diffs: bool = True
+    """Whether each preview after the first comes as changes to the one before."""
 
     @property
     def is_demo(self) -> bool:
         """Whether the Space says that it is the demo painter."""
         return DEMO_MARK in self.title.lower()
+
+    def takes(self, name: str) -> bool:
+        """Whether the endpoint has a parameter of this name."""
+        return any(parameter.name == name for parameter in self.parameters)
 
     def data(self, request: GenerationRequest) -> list[Any]:
         """Return the endpoint's inputs for this request, in its order; what it doesn't know keeps its default."""
@@ -100,7 +109,20 @@ def _read(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str) -> 
         image_output=image,
         seed_output=seed,
         limits=_limits({p.name: p for p in parameters if p.name}),
+        sends_diffs=_check_protocol(config) != "sse_v1",
     )
+
+
+def _check_protocol(config: Mapping[str, Any]) -> str:
+    """The version of the queue's protocol; the ones before have another stream for each run."""
+    protocol = config.get("protocol", "sse_v3")
+    if protocol not in PROTOCOLS:
+        raise ContractError(
+            f"The Space speaks a protocol that isn't known here: Gradio {str(config.get('version'))[:20]}, "
+            f"{clean(protocol)[:40]!r}.",
+            "Gradio 4.20 or later speaks one that is.",
+        )
+    return str(protocol)
 
 
 def _find_dependency(config: Mapping[str, Any], endpoint: str) -> tuple[Mapping[str, Any], int]:

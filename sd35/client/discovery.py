@@ -1,24 +1,22 @@
-"""Finding a Space: its address, stage, login and description of itself, through gradio_client.
+"""Finding a Space and reading what it says of itself; waiting, within a limit, for one that is waking up."""
 
-gradio_client blocks, and polls a Space that is being built for ever; so it works in a thread of its own, which is
-left behind when the time is up and doesn't keep the program from ending.
-"""
-
-import asyncio
-import re
-import threading
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 import anyio
-import gradio_client
+from yarl import URL
 
-from sd35.client.contract import check_api_prefix
+from sd35.client.contract import Contract, check_api_prefix, read_contract
+from sd35.client.hub import ask_hub
+from sd35.client.refusals import error_of_stage
+from sd35.client.retries import Tell, retrying
+from sd35.client.transport import Transport
 from sd35.errors import (
     AccessDeniedError,
+    ConnectionFailedError,
     ContractError,
+    ProtocolError,
     RateLimitedError,
     SD35Error,
     SpaceAsleepError,
@@ -26,162 +24,118 @@ from sd35.errors import (
     SpaceNotFoundError,
     UnreachableError,
 )
+from sd35.events import Waiting
 
-__all__ = ["Discovery", "discover", "is_loopback", "token_header"]
+__all__ = ["Discovery", "find_at_hub"]
 
-_T = TypeVar("_T")
-
-_SPACE_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}")
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 8.0
+"""How often a Space that is waking up is asked: soon at first, then less and less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """Where a Space is and what it says of itself. `root` ends with a slash; `cookies` choose its replica."""
+    """How to read what one Space says of itself.
 
-    root: str
-    config: dict[str, Any]
-    info: dict[str, Any]
-    cookies: dict[str, str]
+    `hub` and `name` are there for a Space that was asked for by its name at Hugging Face.
+    """
+
+    transport: Transport
+    endpoint: str
+    hub: Transport | None = None
+    name: str = ""
+
+    async def describe(self, tell: Tell, *, was_there: bool = False) -> Contract:
+        """Return the Space's contract, as soon as it answers.
+
+        A Space that `was_there` a moment ago and can't be reached now is waited for as well: it may be restarting.
+
+        Raises:
+            ConnectionFailedError: it can't be used; the kind says why.
+            RateLimitedError: it, or the Hub, has had too many requests.
+
+        """
+        timeouts, began, pause = self.transport.timeouts, time.monotonic(), FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._read_if_awake(tell)
+            except (SpaceAsleepError, UnreachableError) as error:
+                is_asleep = isinstance(error, SpaceAsleepError)
+                limit = timeouts.waking if is_asleep else timeouts.discovery if was_there else 0.0
+                waited = time.monotonic() - began
+                if waited + pause > limit:
+                    if is_asleep and waited > FIRST_PAUSE_SECONDS:
+                        error.happened += f" It was waited for {waited:.0f} seconds."
+                    raise
+                tell(
+                    Waiting(error.happened if not is_asleep else f"{self.transport.name} is waking up.", waited, limit)
+                )
+            await anyio.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _read_if_awake(self, tell: Tell) -> Contract:
+        asleep = await self._stage_error()
+        try:
+            with anyio.fail_after(self.transport.timeouts.discovery):
+                return await self._read(tell)  # of one that is asleep, too: a visit wakes it
+        except TimeoutError as error:
+            raise UnreachableError(f"{self.transport.name} gave no answer in time.") from error
+        except ConnectionFailedError as error:
+            if asleep is not None:
+                raise asleep from error
+            if isinstance(error, SpaceBrokenError):
+                raise await self._stage_error() or error from error
+            raise
+
+    async def _stage_error(self) -> SD35Error | None:
+        """Ask the Hub for the Space's stage: raises what only its owner can change, returns what may pass."""
+        if self.hub is None:
+            return None
+        try:
+            told = await ask_hub(self.hub, self.name, self.transport.timeouts.discovery)
+        except (UnreachableError, RateLimitedError, ProtocolError):  # the Space itself may answer all the same
+            return None
+        error = error_of_stage(self.name, told.stage)
+        if error is not None and not isinstance(error, SpaceAsleepError):
+            raise error
+        return error
+
+    async def _read(self, tell: Tell) -> Contract:
+        config = await self._get(self.transport.root / "config", tell)
+        prefix = check_api_prefix(config)  # the next request goes there, with the token
+        info = await self._get(self.transport.root / f"{prefix.strip('/')}/info".lstrip("/"), tell)
+        return read_contract(config, info, self.endpoint)
+
+    async def _get(self, url: URL, tell: Tell) -> dict[str, Any]:
+        name, limit = self.transport.name, self.transport.timeouts.discovery
+        try:
+            told = await retrying(lambda: self.transport.get_json(url, limit), _passes, self.transport.timeouts, tell)
+        except SpaceNotFoundError as error:
+            raise SpaceNotFoundError(f"There is no Gradio app at {self.transport.root}, or no longer.") from error
+        except AccessDeniedError as error:
+            raise AccessDeniedError(f"{name} wants a login or a valid token.") from error
+        except ProtocolError as error:
+            raise ContractError(f"{name} answers, but not like a Gradio app.") from error
+        if not isinstance(told, dict):
+            raise ContractError(f"{name} answers, but not like a Gradio app.")
+        return told
 
 
-def _is_space_name(text: str) -> bool:
-    """Whether this is the name of a Space on Hugging Face, `owner/name`."""
-    return _SPACE_NAME.fullmatch(text) is not None
-
-
-async def discover(source: str, token: str | None, limit_seconds: float) -> Discovery:
-    """Find the Space of this name (`owner/name`) or address (`http…`).
+async def find_at_hub(hub: Transport, name: str, tell: Tell) -> URL:
+    """Return the address of the Space `owner/name`.
 
     Raises:
-        ConnectionFailedError: it can't be found or used; the kind says why.
-        RateLimitedError: it, or the Hub, has had too many requests.
+        ConnectionFailedError: it can't be found; the kind says why.
+        RateLimitedError: the Hub has had too many requests.
 
     """
+    limit = hub.timeouts.discovery
     try:
-        with anyio.fail_after(limit_seconds):
-            return await _in_thread(lambda: _look(source, token, limit_seconds))
-    except TimeoutError as error:
-        raise UnreachableError(f"{source} gave no answer within {limit_seconds:g} seconds.") from error
-    except SD35Error:
-        raise
-    except Exception as error:  # whatever gradio_client and huggingface_hub may raise: one place, one translation
-        raise _translated(source, error) from error
+        told = await retrying(lambda: ask_hub(hub, name, limit), _passes, hub.timeouts, tell)
+    except ProtocolError as error:
+        raise ContractError(f"Hugging Face's answer about {name} can't be understood.") from error
+    return told.address
 
 
-def _look(source: str, token: str | None, limit_seconds: float) -> Discovery:
-    headers = {} if _is_space_name(source) or token is None else token_header(source, token)
-    client = _Finder(
-        source,
-        # False: never the token that another program saved on this machine
-        token=token if token and _is_space_name(source) else False,
-        headers=headers,
-        verbose=False,
-        analytics_enabled=False,
-        download_files=False,
-        httpx_kwargs={"timeout": limit_seconds, "trust_env": not is_loopback(source)},
-    )
-    if not (isinstance(client.config, dict) and isinstance(client._info, dict)):  # noqa: SLF001  # view_api() prints
-        raise ContractError(f"{source} answers, but not like a Gradio app.")
-    return Discovery(client.src, client.config, client._info, dict(client.cookies))  # noqa: SLF001
-
-
-class _Finder(gradio_client.Client):  # type: ignore[misc]  # untyped
-    """gradio_client, but what it learns here goes to nobody else, and a Space can't send it elsewhere."""
-
-    def _telemetry_thread(self) -> None:
-        """Tell nobody; the argument that should say so is overridden by the environment's default."""
-
-    def _get_config(self) -> dict[str, Any]:
-        config = super()._get_config()
-        if not isinstance(config, dict):
-            raise ContractError(f"{self.src} answers, but not like a Gradio app.")
-        check_api_prefix(config)  # the next request goes there, with the token
-        return config
-
-    def _get_api_info(self) -> Any:  # noqa: ANN401  # as there
-        if self.app_version.major < 4:  # gradio_client asks a third server about these
-            raise ContractError(f"{self.src} is too old a Gradio app, or none: its version is {self.app_version}.")
-        return super()._get_api_info()
-
-
-def token_header(root: str, token: str) -> dict[str, str]:
-    """Return the header that carries the token to this address.
-
-    Hugging Face's proxy takes `X-HF-Authorization` away, so that the Space's own code can't read the token.
-    """
-    host = urlsplit(root).hostname or ""
-    name = "X-HF-Authorization" if host == "hf.space" or host.endswith(".hf.space") else "Authorization"
-    return {name: f"Bearer {token}"}
-
-
-def is_loopback(address: str) -> bool:
-    """Whether this address is on this machine, where no proxy belongs between."""
-    return urlsplit(address).hostname in {"localhost", "127.0.0.1", "::1"}
-
-
-async def _in_thread(work: Callable[[], _T]) -> _T:
-    """Run `work` in a daemon thread: unlike a pool's, it doesn't outlive the program when it hangs."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[_T] = loop.create_future()
-
-    def settle(setter: Callable[[Any], None], value: object) -> None:
-        if not done.done():
-            setter(value)
-
-    def run() -> None:
-        try:
-            outcome = (done.set_result, work())
-        except Exception as error:  # noqa: BLE001  # handed over to the one who waits
-            outcome = (done.set_exception, error)  # type: ignore[assignment]
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, *outcome)
-
-    threading.Thread(target=run, name="space-discovery", daemon=True).start()
-    return await done
-
-
-def _translated(source: str, error: Exception) -> SD35Error:
-    # gradio_client uses httpx, and huggingface_hub, from one version to the next, requests, httpx or httpx2:
-    # the names of their errors are what they have in common.
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"RepositoryNotFoundError"}:
-        return SpaceNotFoundError(f"There is no Space {source}, or it is private.")
-    if names & {"AuthenticationError"}:
-        return AccessDeniedError(f"{source} wants a login or a token.")
-    if names & {"TooManyRequestsError"}:
-        return RateLimitedError(f"{source} has had too many requests from here.")
-    if names & {"TimeoutException", "Timeout", "TimeoutError"}:
-        return UnreachableError(f"{source} gave no answer in time.")
-    if names & {"TransportError", "ConnectionError", "OSError"}:
-        return UnreachableError(f"{source} can't be reached: {_reason(error)}.")
-    return _invalid(source, error)
-
-
-def _reason(error: BaseException) -> str:
-    text = f"{error} {error.__cause__ or ''}".lower()
-    for sign, reason in (
-        ("certificate", "its certificate isn't valid"),
-        ("name or service not known", "its name can't be resolved, or there is no network"),
-        ("name resolution", "its name can't be resolved, or there is no network"),
-        ("nodename nor servname", "its name can't be resolved, or there is no network"),
-        ("getaddrinfo", "its name can't be resolved, or there is no network"),
-        ("no address associated", "its name can't be resolved, or there is no network"),
-        ("refused", "nothing listens there"),
-        ("proxy", "the proxy doesn't let it through"),
-    ):
-        if sign in text:
-            return reason
-    return "the network doesn't let it through"
-
-
-def _invalid(source: str, error: Exception) -> SD35Error:
-    """gradio_client's ValueErrors: the only thing that tells them apart is their text."""
-    text = str(error)
-    stage = re.search(r"invalid state: (\w+)", text)
-    if stage:
-        return SpaceBrokenError(f"{source} isn't running: its stage is {stage[1]}.")
-    if "Could not find Space" in text:
-        return SpaceNotFoundError(f"There is no Space {source}, or it is private.")
-    if "Could not fetch config" in text:
-        return SpaceAsleepError(f"{source} doesn't answer like a running Space: asleep, or a wrong address.")
-    return ContractError(f"{source} answers, but not like a Gradio app ({type(error).__name__}).")
+def _passes(error: SD35Error) -> bool:
+    return isinstance(error, RateLimitedError) or (isinstance(error, UnreachableError) and error.was_sent)

@@ -8,7 +8,15 @@ import orjson
 
 from sd35.client.contract import Contract
 from sd35.client.refusals import clean, error_of_run
-from sd35.errors import GenerationFailedError, ProtocolError, SpaceAsleepError, StreamCutError
+from sd35.client.sse import MAX_EVENT_BYTES
+from sd35.errors import (
+    GenerationFailedError,
+    ProtocolError,
+    QueueFullError,
+    RunLostError,
+    SpaceStoppedError,
+    StreamCutError,
+)
 from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, RemotePicture, Started
 
 __all__ = ["Conversation", "apply_diff"]
@@ -17,11 +25,15 @@ __all__ = ["Conversation", "apply_diff"]
 class Conversation:
     """What a Space says of one run, from `estimation` to `process_completed`."""
 
-    def __init__(self, contract: Contract, event_id: str) -> None:
+    def __init__(self, contract: Contract, event_id: str | None) -> None:
         self._contract = contract
         self.event_id = event_id
+        """The run's number; `None` where the Space's answer was lost: then that of the first message."""
         self._outputs: list[Any] | None = None
         self._shown: RemotePicture | None = None
+        self._missed_some = False
+        self.heard = False
+        """Whether the Space has said anything of this run."""
         self.started = False
         self.ended = False
         """Whether the Space has said its last word on this run, good or bad."""
@@ -37,12 +49,24 @@ class Conversation:
             message = orjson.loads(payload)
         except orjson.JSONDecodeError as error:
             raise ProtocolError("The Space sent a message that isn't JSON.") from error
-        if not isinstance(message, dict) or message.get("event_id") not in {None, self.event_id}:
+        if not isinstance(message, dict) or not self._is_ours(message.get("event_id")):
             return ()
         try:
             return tuple(self._take(message))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise ProtocolError("The Space sent a message that can't be understood.") from error
+
+    def missed_some(self) -> None:
+        """Say that messages were missed: a change to an output that isn't known can't be applied."""
+        self._missed_some = True
+
+    def _is_ours(self, event_id: object) -> bool:
+        if event_id is None:
+            return True
+        if self.event_id is None and isinstance(event_id, str):
+            self.event_id = event_id
+        self.heard = self.heard or event_id == self.event_id
+        return event_id == self.event_id
 
     def _take(self, message: Mapping[str, Any]) -> Iterator[Event]:
         match message.get("msg"):
@@ -65,17 +89,25 @@ class Conversation:
                 return
 
     def _generating(self, message: Mapping[str, Any]) -> Iterator[Preview]:
-        if not message.get("success", True):
+        self.started = True
+        if self._missed_some or not message.get("success", True):
             return  # the reason follows in process_completed
         data = message["output"]["data"]
-        if self._outputs is None:
+        if self._outputs is None or not self._contract.sends_diffs:
             self._outputs = list(data)
         else:
             self._outputs = [apply_diff(old, edits) for old, edits in zip(self._outputs, data, strict=True)]
+            self._check_growth(data)
         picture = _picture(self._outputs[self._contract.image_output])
         if picture is not None and picture != self._shown:
             self._shown = picture
             yield Preview(picture)
+
+    def _check_growth(self, changes: list[list[Any]]) -> None:
+        """Refuse an output that grows and grows, message by message."""
+        grows = any(edit[0] in {"append", "add"} for edits in changes for edit in edits)
+        if grows and len(orjson.dumps(self._outputs)) > MAX_EVENT_BYTES:
+            raise ProtocolError(f"The Space sent an output of more than {MAX_EVENT_BYTES >> 20} MiB.")
 
     def _completed(self, message: Mapping[str, Any]) -> Finished:
         self.ended = True
@@ -96,10 +128,14 @@ class Conversation:
     def _broken(self, message: Mapping[str, Any]) -> None:
         if message["msg"] in {"server_stopped", "Server stopped unexpectedly."}:
             self.ended = True
-            raise SpaceAsleepError("The Space was stopped or restarted while it worked on this.")
-        if message["msg"] == "close_stream" or message.get("session_not_found"):
-            raise StreamCutError("The Space no longer knows this run; it may have restarted.")
+            raise SpaceStoppedError("The Space was stopped or restarted while it worked on this.")
+        if message.get("session_not_found"):
+            raise RunLostError("The Space no longer knows this run; it may have restarted.")
+        if message["msg"] == "close_stream":
+            raise StreamCutError("The Space closed the stream before it said how the run ended.")
         self.ended = True
+        if message["msg"] == "queue_full":
+            raise QueueFullError("The Space's queue is full.")
         raise error_of_run(message.get("message"))
 
 

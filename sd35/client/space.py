@@ -7,14 +7,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
-from sd35.client.connection import MAX_PICTURE_BYTES, Connection, Timeouts
-from sd35.client.contract import Contract, read_contract
-from sd35.client.discovery import discover
+from yarl import URL
+
+from sd35.client.connection import Connection
+from sd35.client.contract import Contract
+from sd35.client.discovery import Discovery, find_at_hub
 from sd35.client.generation import Generation
-from sd35.errors import PictureError
+from sd35.client.hub import HUB
+from sd35.client.previews import Previews
+from sd35.client.refusals import clean
+from sd35.client.retries import Tell
+from sd35.client.transport import MAX_PICTURE_BYTES, Timeouts, Transport, bearer, open_session, token_header
+from sd35.errors import PictureError, SpaceNotFoundError
 from sd35.events import RemotePicture
 from sd35.picture import Picture, open_picture
 from sd35.request import GenerationRequest
+from sd35.source import Source, parse_source
 
 __all__ = ["SpaceClient"]
 
@@ -26,59 +34,95 @@ class SpaceClient:
 
     Attributes:
         name: what it was asked for by: `owner/name` or an address.
-        contract: what it accepts and returns.
 
     """
 
-    def __init__(self, name: str, contract: Contract, connection: Connection) -> None:
-        self.name = name
-        self.contract = contract
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.name = connection.name
 
     def __repr__(self) -> str:
         return f"<SpaceClient {self.name}>"
 
     @classmethod
     @asynccontextmanager
-    async def connect(
-        cls, source: str, *, token: str | None = None, timeouts: Timeouts | None = None
+    async def connect(  # all but the first are options
+        cls,
+        source: str,
+        *,
+        token: str | None = None,
+        proxy: str | None = None,
+        timeouts: Timeouts | None = None,
+        endpoint: str = "infer",
+        hub: str = HUB,
+        tell: Tell = lambda _: None,
     ) -> AsyncIterator[Self]:
         """Find the Space and hold a connection to it while the block lasts.
 
         Args:
             source: `owner/name` on Hugging Face, or the address of a Gradio app.
-            token: sent to the Space and nowhere else; to Hugging Face in the header that its proxy takes away.
+            token: sent to the Space (and, for `owner/name`, to the Hub) and nowhere else; to a Space on Hugging Face in
+                the header that its proxy takes away.
+            proxy: `http://host:port`, for every request; if not given, what the environment says.
             timeouts: the limit of each wait.
+            endpoint: the name of the endpoint that makes pictures.
+            hub: the address of Hugging Face's Hub.
+            tell: is told of each wait for a Space that is waking up.
 
         Raises:
             ConnectionFailedError: it can't be found or used; the kind says why.
             RateLimitedError: it, or the Hub, has had too many requests.
+            InvalidRequestError: the proxy's address isn't one.
 
         """
         timeouts = timeouts or Timeouts()
-        found = await discover(source, token, timeouts.discovery)
-        contract = read_contract(found.config, found.info)
-        async with Connection.open(
-            source,
-            found.root,
-            api_prefix=contract.api_prefix,
-            token=token,
-            cookies=found.cookies,
-            timeouts=timeouts,
-        ) as connection:
-            yield cls(source, contract, connection)
+        wanted = _parsed(source)
+        async with open_session(timeouts) as session:
+
+            def transport(name: str, root: URL, headers: dict[str, str]) -> Transport:
+                return Transport(name, root, session, headers=headers, proxy=proxy, timeouts=timeouts)
+
+            if wanted.name is None:
+                root, at_hub = URL(str(wanted.address)), None
+            else:
+                hub_root = URL(hub.rstrip("/") + "/")
+                at_hub = transport(f"{wanted} at Hugging Face", hub_root, bearer(token))
+                root = await find_at_hub(at_hub, wanted.name, tell)
+            there = transport(str(wanted), root, token_header(root, token))
+            discovery = Discovery(there, endpoint, at_hub, wanted.name or "")
+            yield cls(Connection(there, discovery, await discovery.describe(tell)))
+
+    @property
+    def contract(self) -> Contract:
+        """What the Space accepts and returns, as it was last read: it is read again when it may have changed."""
+        return self._connection.contract
+
+    @property
+    def model(self) -> str:
+        """A short name for what makes its pictures, for a file's name: empty where only an address is known."""
+        return "demo painter" if self.contract.is_demo else "" if "://" in self.name else self.name.rpartition("/")[2]
 
     @property
     def address(self) -> str:
         """Where the Space is."""
         return str(self._connection.root)
 
-    def generate(self, request: GenerationRequest) -> Generation:
+    def generate(self, request: GenerationRequest, *, previews: Previews = Previews.NONE) -> Generation:
         """Ask for a picture: `async with space.generate(request) as generation: async for event in generation: …`.
 
-        Entering the block joins the Space's queue; leaving it before the end cancels the run.
+        Entering the block joins the Space's queue; leaving it before the end cancels the run. With `previews`, each
+        `Preview` comes with its bytes.
         """
-        return Generation(self._connection, self.contract, request)
+        return Generation(self._connection, request, self.fetch, previews)
+
+    def url_of(self, picture: RemotePicture) -> str:
+        """Return the full address of a picture at this Space, or the `data:` URL that it is.
+
+        Raises:
+            PictureError: it isn't at the Space's own address.
+
+        """
+        return picture.url if picture.url.startswith("data:") else str(self._connection.own_url(picture))
 
     async def fetch(self, picture: RemotePicture) -> Picture:
         """Return the bytes of a picture that this Space has made, untouched, and what they are.
@@ -90,7 +134,15 @@ class SpaceClient:
         """
         if picture.url.startswith("data:"):
             return open_picture(_decode_data_url(picture.url))
-        return open_picture(await self._connection.get_picture(self._connection.own_url(picture)))
+        return open_picture(await self._connection.get_picture(picture))
+
+
+def _parsed(source: str) -> Source:
+    try:
+        return parse_source(source)
+    except ValueError as error:
+        remedy = f"To name a Space, {error}."
+        raise SpaceNotFoundError(f"{clean(source)[:100]!r} isn't the name of a Space.", remedy) from error
 
 
 def _decode_data_url(url: str) -> bytes:

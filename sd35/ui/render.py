@@ -6,6 +6,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from sd35.client import StopOutcome
+from sd35.errors import SD35Error, clock
+from sd35.events import Waiting
 from sd35.job import JobState, Made, Phase
 from sd35.request import Limits, SizeUnavailableError, size_for
 from sd35.studio import ConnectionState
@@ -48,6 +50,8 @@ def status_line(connection: ConnectionState) -> str:
     """One line that names the Space, its state, and what it can do."""
     if connection.space is None:
         kind, state = ("failed", "not available") if connection.error else ("waiting", "connecting…")
+        if connection.waiting is not None:
+            state = _waiting(connection.waiting)
         return _status(kind, connection.wanted, Markup("<span>{}</span>").format(state))
     contract = connection.space.contract
     name = "Demo Space" if contract.is_demo else connection.space.name
@@ -147,7 +151,7 @@ def _under_way(state: JobState) -> Markup:
 def _headline(state: JobState) -> str:
     match state.phase:
         case Phase.CONNECTING:
-            return "Connecting to the Space…"
+            return "Connecting to the Space…" if state.waiting is None else "Waiting for the Space…"
         case Phase.QUEUED:
             return _place(state)
         case Phase.FETCHING:
@@ -175,7 +179,16 @@ def _step(state: JobState) -> str:
     return progress.description or "The Space is working…"
 
 
+def _waiting(waiting: Waiting) -> str:
+    if waiting.waited_seconds < 1:
+        return waiting.reason
+    limit = f" of at most {_clock(waiting.limit_seconds)}" if waiting.limit_seconds else ""
+    return f"{waiting.reason} For {_clock(waiting.waited_seconds)}{limit}."
+
+
 def _detail(state: JobState) -> str:
+    if state.phase is Phase.CONNECTING and state.waiting is not None:
+        return _waiting(state.waiting)
     if state.phase is Phase.QUEUED and state.queued is not None and state.queued.eta_seconds is not None:
         return f"About {_clock(state.queued.eta_seconds)} to go, the Space estimates."
     if state.phase is Phase.RUNNING and state.eta_seconds is not None and state.progress is None:
@@ -221,7 +234,17 @@ def _finished(state: JobState) -> Markup:
 
 def _failed(state: JobState) -> Markup:
     assert state.error is not None
-    return Markup('<p class="headline">No picture</p><p role="alert">{}</p>').format(state.error)
+    return Markup('<p class="headline">No picture</p><p role="alert">{}</p>').format(error(state.error))
+
+
+def error(problem: SD35Error) -> Markup:
+    """What happened and what to do; a time is shown by the browser's own clock."""
+    when = Markup("")
+    if problem.retry_at is not None:
+        when = Markup(' Come back at <time datetime="{}">{}</time>.').format(
+            problem.retry_at.isoformat(timespec="seconds"), clock(problem.retry_at)
+        )
+    return Markup("{}{} {}").format(problem.happened, when, problem.remedy)
 
 
 _STOPPED = {

@@ -1,0 +1,88 @@
+"""The bytes of previews, fetched beside a run's stream: every one, or only the newest."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from enum import Enum
+
+from sd35.errors import SD35Error
+from sd35.events import Preview, RemotePicture
+from sd35.picture import Picture
+
+__all__ = ["PreviewFetcher", "Previews"]
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING = 64
+MAX_UNREAD = 4
+"""With every preview: so many wait to be fetched before the stream does, and so many lie here unread."""
+
+
+class Previews(Enum):
+    """Which previews' bytes are fetched during a run."""
+
+    NONE = "none"
+    """None: each `Preview` says where it is."""
+    NEWEST = "newest"
+    """The newest, each time the last one was read: what has been overtaken isn't even asked for."""
+    ALL = "all"
+    """Every one, in order, and before `Finished`."""
+
+
+class PreviewFetcher:
+    """Fetches a run's previews one after another, and gives them on.
+
+    Args:
+        which: `NEWEST` or `ALL`.
+        fetch: returns a preview's bytes.
+        give: takes the `Preview` with its bytes; `read` is to be called when somebody has read it.
+
+    """
+
+    def __init__(
+        self,
+        which: Previews,
+        fetch: Callable[[RemotePicture], Awaitable[Picture]],
+        give: Callable[[Preview], Awaitable[None]],
+    ) -> None:
+        self._fetches_all = which is Previews.ALL
+        self._fetch = fetch
+        self._give = give
+        self._pending: asyncio.Queue[RemotePicture] = asyncio.Queue(MAX_PENDING if self._fetches_all else 1)
+        self._room = asyncio.Semaphore(MAX_UNREAD if self._fetches_all else 1)
+        self._working: asyncio.Task[None] | None = None
+
+    def read(self) -> None:
+        """Say that a preview has been read: there is room for another."""
+        self._room.release()
+
+    async def take(self, picture: RemotePicture) -> None:
+        """Fetch this one in its turn; of the newest, in place of the one that waits."""
+        if self._working is None:
+            self._working = asyncio.ensure_future(self._work())
+        if self._pending.full() and not self._fetches_all:
+            self._pending.get_nowait()
+        await self._pending.put(picture)
+
+    async def finish(self) -> None:
+        """Come to an end: every preview is given on, or what is under way is dropped."""
+        if self._fetches_all:
+            await self._pending.join()
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Drop what is under way."""
+        if self._working is not None:
+            self._working.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            await self._room.acquire()
+            picture = await self._pending.get()
+            try:
+                await self._give(Preview(picture, await self._fetch(picture)))
+            except SD35Error as error:  # a preview that can't be had is no reason to lose the picture
+                log.info("a preview was passed over: %s", error.happened)
+                self._room.release()
+            finally:
+                self._pending.task_done()

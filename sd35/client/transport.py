@@ -1,0 +1,317 @@
+"""HTTP to one server: limits on waits and sizes, the way of token and proxy, and the transport's errors as ours."""
+
+import ssl
+import urllib.request
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from sd35.client.refusals import error_of_status
+from sd35.errors import (
+    AccessDeniedError,
+    InvalidRequestError,
+    PictureGoneError,
+    PictureTooLargeError,
+    ProtocolError,
+    SD35Error,
+    SilentSpaceError,
+    StreamCutError,
+    UnreachableError,
+)
+
+__all__ = ["MAX_PICTURE_BYTES", "Timeouts", "Transport", "bearer", "is_loopback", "open_session", "token_header"]
+
+MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
+MAX_DESCRIPTION_BYTES: Final = 16 * 1024 * 1024
+MAX_ANSWER_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each wait may take, in seconds, and how often the opening is tried."""
+
+    discovery: float = 30.0
+    """Finding the Space and reading its description."""
+    waking: float = 300.0
+    """A Space that is asleep, building or starting; 0 not to wait for one."""
+    connect: float = 10.0
+    """A TCP and TLS connection."""
+    join: float = 30.0
+    """The Space's answer to the request to join its queue."""
+    retry_after: float = 60.0
+    """The longest wait that a server may ask for before the opening is tried again."""
+    silence: float = 60.0
+    """Not a byte on the stream; Gradio sends a heartbeat every 15 s."""
+    no_news: float = 900.0
+    """Nothing but heartbeats on the stream."""
+    run: float = 7200.0
+    """A whole run, from the first word on the stream to the last."""
+    cancel: float = 5.0
+    """The Space's answer to a cancel."""
+    fetch: float = 120.0
+    """A picture, from the request to its last byte."""
+    description: float = 300.0
+    """How long a Space's description of itself is trusted before it is read again."""
+    attempts: int = 6
+    """How often the opening is tried: reading the description, joining the queue, fetching a picture."""
+
+
+@asynccontextmanager
+async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSession]:
+    """Hold a pool of connections and a cookie jar while the block lasts."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.CookieJar(unsafe=True),  # "unsafe": also for hosts that are numbers
+        # identity: nothing here is worth compressing, and what is compressed can be a bomb
+        headers={"User-Agent": "sd35-studio", "Accept-Encoding": "identity"},
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
+    ) as session:
+        yield session
+
+
+class Transport:
+    """Requests to the server called `name`, all below the address `root`; the token goes there and nowhere else."""
+
+    def __init__(
+        self,
+        name: str,
+        root: URL,
+        session: aiohttp.ClientSession,
+        *,
+        headers: Mapping[str, str],
+        proxy: str | None,
+        timeouts: Timeouts,
+    ) -> None:
+        self.name = name
+        self.root = root
+        self.timeouts = timeouts
+        self._session = session
+        self._headers = dict(headers)
+        self._proxy = _checked_proxy(proxy) or _proxy_for(root)  # not trust_env: it also sends what ~/.netrc holds
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token goes with each request."""
+        return any("authorization" in name.lower() for name in self._headers)
+
+    async def get_json(self, url: URL, limit_seconds: float) -> Any:  # noqa: ANN401  # any JSON
+        """Return the JSON at `url`.
+
+        Raises:
+            SD35Error: the server refused, or didn't answer in time, or not with JSON.
+
+        """
+        timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
+        with self._translating(), self._only_here(url):
+            async with self._session.get(
+                url, headers=self._headers, proxy=self._proxy, allow_redirects=False, timeout=timeout
+            ) as response:
+                return orjson.loads(await self._checked(response, MAX_DESCRIPTION_BYTES))
+
+    async def post(self, url: URL, body: dict[str, Any], limit_seconds: float) -> Any:  # noqa: ANN401  # any JSON
+        """Post `body` as JSON and return the answer's.
+
+        Raises:
+            SD35Error: the server refused, or didn't answer in time, or not with JSON.
+
+        """
+        timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
+        headers = self._headers | {"Content-Type": "application/json"}
+        with self._translating(), self._only_here(url):
+            async with self._session.post(
+                url,
+                data=orjson.dumps(body),
+                headers=headers,
+                proxy=self._proxy,
+                allow_redirects=False,
+                timeout=timeout,
+            ) as response:
+                return orjson.loads(await self._checked(response, MAX_ANSWER_BYTES))
+
+    async def get_picture(self, url: URL) -> bytes:
+        """Return the bytes at `url`, untouched.
+
+        Raises:
+            PictureTooLargeError: there are more than `MAX_PICTURE_BYTES`.
+            PictureGoneError: the server doesn't have them, or no longer.
+            SD35Error: the server didn't hand them out.
+
+        """
+        timeout = aiohttp.ClientTimeout(total=self.timeouts.fetch, sock_connect=self.timeouts.connect)
+        with self._translating(), self._only_here(url):
+            async with self._session.get(
+                url, headers=self._headers, proxy=self._proxy, allow_redirects=False, timeout=timeout
+            ) as response:
+                if response.status in {403, 404, 410}:
+                    raise PictureGoneError(f"{self.name} no longer has the picture; it may have restarted.")
+                if response.status != 200:
+                    await self._checked(response, MAX_ANSWER_BYTES)
+                data = await _read(response, MAX_PICTURE_BYTES)
+        if data is None:
+            raise PictureTooLargeError(f"The Space sent a picture of more than {MAX_PICTURE_BYTES >> 20} MiB.")
+        return data
+
+    @asynccontextmanager
+    async def stream(self, url: URL) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Hold an event stream open while the block lasts, and yield its bytes as they come.
+
+        Raises:
+            StreamError: while iterating: the stream broke, or went silent.
+            SD35Error: on entering: the server refused it, or isn't there.
+
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence)
+        with self._translating(), self._only_here(url):
+            response = await self._session.get(
+                url, headers=self._headers, proxy=self._proxy, allow_redirects=False, timeout=timeout
+            )
+        try:
+            with self._translating():
+                if response.status != 200:
+                    await self._checked(response, MAX_ANSWER_BYTES)
+            if response.content_type != "text/event-stream":
+                raise ProtocolError(f"{self.name} sent something else where its event stream was expected.")
+            yield self._chunks(response)
+        finally:
+            response.release()
+
+    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        try:
+            async for chunk in response.content.iter_any():
+                yield chunk
+        except TimeoutError as error:
+            raise SilentSpaceError(f"{self.name} went silent during the run.") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise StreamCutError(f"The connection to {self.name} broke during the run.") from error
+
+    async def _checked(self, response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+        """The body of a good answer; a bad one is raised as the error it speaks of."""
+        body = await _read(response, limit_bytes if response.status == 200 else MAX_ANSWER_BYTES)
+        if response.status != 200:
+            raise error_of_status(response.status, (body or b"").decode(errors="replace"), response.headers)
+        if body is None:
+            raise ProtocolError(f"{self.name} sent an answer of more than {limit_bytes >> 10} KiB.")
+        return body
+
+    @contextmanager
+    def _only_here(self, url: URL) -> Iterator[None]:
+        if url.origin() != self.root.origin():
+            raise ProtocolError(f"{self.name} points to another server, which isn't followed.")
+        yield
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """The one place, with `_chunks`, where the transport's errors become ours."""
+        try:
+            yield
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> SD35Error:
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return UnreachableError(f"{self.name} can't be reached: {_reason(error)}.")
+        if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
+            return error_of_status(407, "")
+        if isinstance(error, TimeoutError):  # aiohttp's time-outs are of this kind too
+            return UnreachableError(f"{self.name} gave no answer in time.", was_sent=True)
+        if isinstance(error, aiohttp.ClientError):
+            return UnreachableError(f"The connection to {self.name} failed: {_reason(error)}.", was_sent=True)
+        return ProtocolError(f"{self.name} sent an answer that can't be understood.")
+
+
+_REASONS: Final = (
+    ((aiohttp.ClientConnectorCertificateError,), "its certificate isn't valid"),
+    ((aiohttp.ClientConnectorDNSError,), "its name can't be resolved, or there is no network"),
+    ((aiohttp.ClientProxyConnectionError,), "the proxy can't be reached"),
+    ((aiohttp.ClientHttpProxyError,), "the proxy doesn't let it through"),
+    ((aiohttp.ClientSSLError, ssl.SSLError), "no secure connection could be made"),
+    ((aiohttp.ConnectionTimeoutError,), "it gave no answer in time"),
+    ((aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError), "it was broken off"),
+    ((aiohttp.ClientResponseError,), "what answers there isn't a web server"),
+)
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no connection, without any address: one of them may hold a password."""
+    if isinstance(getattr(error, "os_error", None), ConnectionRefusedError) and type(error) is (
+        aiohttp.ClientConnectorError
+    ):
+        return "nothing listens there"
+    reason = next((words for kinds, words in _REASONS if isinstance(error, kinds)), None)
+    is_broken = isinstance(error, aiohttp.ClientOSError) and not isinstance(error, aiohttp.ClientConnectorError)
+    return reason or ("it was broken off" if is_broken else "the network doesn't let it through")
+
+
+async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | None:
+    """The body of an answer, or `None` if it is larger than the limit."""
+    length = response.content_length
+    if length is not None:
+        return await response.read() if length <= limit_bytes else None
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit_bytes:
+            return None
+    return b"".join(parts)
+
+
+def token_header(root: URL, token: str | None) -> dict[str, str]:
+    """Return the header that carries the token to this address.
+
+    Hugging Face's proxy takes `X-HF-Authorization` away, so that the Space's own code can't read the token.
+
+    Raises:
+        AccessDeniedError: it can't be a token.
+
+    """
+    host = root.host or ""
+    is_space = host == "hf.space" or host.endswith(".hf.space")
+    return {f"X-HF-{name}" if is_space else name: value for name, value in bearer(token).items()}
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    """Return the header that carries the token to the Hub, or to a server of one's own.
+
+    Raises:
+        AccessDeniedError: it can't be a token.
+
+    """
+    token = (token or "").strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise AccessDeniedError("The token holds characters that no token has.")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def is_loopback(root: URL) -> bool:
+    """Whether this address is on this machine, where no proxy belongs between."""
+    return root.host in {"localhost", "127.0.0.1", "::1"}
+
+
+def _checked_proxy(proxy: str | None) -> str | None:
+    if not proxy:
+        return None
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InvalidRequestError("The proxy's address must look like http://host:port or http://user:password@host.")
+    return proxy
+
+
+def _proxy_for(root: URL) -> str | None:
+    """The HTTP proxy that the system or the environment names for this address."""
+    if is_loopback(root) or urllib.request.proxy_bypass(root.host or ""):
+        return None
+    proxy = urllib.request.getproxies().get(root.scheme)
+    return proxy if proxy and proxy.startswith("http") else None
