@@ -50,6 +50,12 @@ class Contract:
     """Whether each preview after the first comes as changes to the one before."""
 
     @property
+    def cancel_removes_queued(self) -> bool:
+        """Whether a cancel takes a request out of the queue; before Gradio 6.14 it only answers that it does."""
+        numbers = tuple(int(number) for number in re.findall(r"\d{1,6}", self.version)[:2])
+        return numbers >= (6, 14)
+
+    @property
     def is_demo(self) -> bool:
         """Whether the Space says that it is the demo painter."""
         return DEMO_MARK in self.title.lower()
@@ -141,6 +147,8 @@ def _parameters(inputs: list[Mapping[str, Any]], described: list[Mapping[str, An
 
 
 def _parameter(component: Mapping[str, Any], description: Mapping[str, Any]) -> Parameter:
+    if "parameter_name" not in description:
+        raise ContractError("The Space's Gradio is too old: it doesn't name its parameters.")
     name = str(description["parameter_name"])
     if name not in _KNOWN and not description.get("parameter_has_default"):
         raise ContractError(f"The Space wants a parameter that is not known here: {name[:60]!r}.")

@@ -52,6 +52,16 @@ PAUSE_SECONDS: Final = 2.0
 """Between two requests to a Space that answers, but doesn't take this one yet."""
 
 
+LAST_NEWS_SECONDS: Final = 0.2
+"""How long what a Space has said already may take to be here."""
+
+
+PROBES: Final = 3
+PROBE_SECONDS: Final = 0.3
+PROBE_PAUSE_SECONDS: Final = 0.05
+"""How often, and for how long, a Space is asked whether it has forgotten a stream; it says so at once if it has."""
+
+
 class StopOutcome(Enum):
     """What leaving a run before its end did at the Space."""
 
@@ -302,25 +312,55 @@ class Generation:
 
     async def _cancel(self, conversation: Conversation, reading: asyncio.Task[None]) -> StopOutcome:
         """Cancel the run at the Space; never raises its errors."""
-        limit = self._connection.timeouts.cancel
         body = {
             "session_hash": self._session_hash,
             "fn_index": self._contract.fn_index,
             "event_id": conversation.event_id,
         }
+        if not (conversation.started or self._contract.cancel_removes_queued):
+            return await self._hang_up(conversation, reading)
         try:
             await self._connection.cancel(body)
+        except SpaceNotFoundError:  # Gradio before 4.30 knows no cancel
+            return await self._hang_up(conversation, reading)
         except SD35Error as error:
             log.warning("%s didn't confirm a cancel: %s", self._connection.name, error.happened)
             return StopOutcome.UNCONFIRMED
         if not conversation.started:
             # It may have begun a moment ago: the stream's last words tell.
-            await asyncio.wait([reading], timeout=limit)
+            await asyncio.wait([reading], timeout=self._connection.timeouts.cancel)
             if not (conversation.started or conversation.ended):
                 return StopOutcome.UNCONFIRMED
+        return self._outcome(conversation)
+
+    def _outcome(self, conversation: Conversation) -> StopOutcome:
         if not conversation.started:
             return StopOutcome.REMOVED
         return StopOutcome.ENDED if self._contract.is_generator else StopOutcome.MAY_FINISH
+
+    async def _hang_up(self, conversation: Conversation, reading: asyncio.Task[None]) -> StopOutcome:
+        """Close the stream: then Gradio takes what is queued for it out of the queue, and ends what is a generator.
+
+        It doesn't confirm that; but often it forgets the stream as well, and says so if it is asked for it again.
+        """
+        await asyncio.wait([reading], timeout=LAST_NEWS_SECONDS)  # that it has begun may be on its way
+        reading.cancel()
+        await asyncio.wait([reading])
+        for _ in range(PROBES):
+            await anyio.sleep(PROBE_PAUSE_SECONDS)
+            with anyio.move_on_after(PROBE_SECONDS):  # who asks too early is taken for a second listener
+                if await self._is_forgotten():
+                    return self._outcome(conversation)
+        return StopOutcome.UNCONFIRMED
+
+    async def _is_forgotten(self) -> bool:
+        """Open the stream and close it again: whether the Space doesn't know it any more."""
+        try:
+            async with AsyncExitStack() as stack:
+                chunks = await self._connection.open_stream(self._session_hash, stack)
+                return b'"session_not_found":true' in (await anext(aiter(chunks))).replace(b" ", b"")
+        except (SD35Error, StopAsyncIteration):
+            return False
 
 
 def _refuse_invalid(request: GenerationRequest, contract: Contract) -> None:

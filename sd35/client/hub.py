@@ -1,15 +1,17 @@
 """Hugging Face's Hub: where a Space is, what its stage is, and whose a token is."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from yarl import URL
 
-from sd35.client.transport import Transport
+from sd35.client.transport import Timeouts, Transport, bearer, open_session
 from sd35.errors import AccessDeniedError, MalformedRequestError, ProtocolError, SpaceNotFoundError
 
-__all__ = ["HUB", "Account", "HubSpace", "ask_hub", "who_am_i"]
+__all__ = ["HUB", "Account", "HubSpace", "ask_hub", "open_hub", "who_am_i"]
 
 HUB = "https://huggingface.co"
 
@@ -31,6 +33,23 @@ class Account:
 
     name: str
     is_pro: bool
+
+
+@asynccontextmanager
+async def open_hub(
+    address: str = HUB, *, token: str | None = None, proxy: str | None = None, timeouts: Timeouts | None = None
+) -> AsyncIterator[Transport]:
+    """Hold a connection to the Hub while the block lasts.
+
+    Raises:
+        AccessDeniedError: the token can't be one.
+        InvalidRequestError: the proxy's address isn't one.
+
+    """
+    timeouts = timeouts or Timeouts()
+    async with open_session(timeouts) as session:
+        root = URL(address.rstrip("/") + "/")
+        yield Transport("Hugging Face", root, session, headers=bearer(token), proxy=proxy, timeouts=timeouts)
 
 
 async def ask_hub(hub: Transport, name: str, limit_seconds: float) -> HubSpace:

@@ -25,7 +25,16 @@ from sd35.errors import (
     UnreachableError,
 )
 
-__all__ = ["MAX_PICTURE_BYTES", "Timeouts", "Transport", "bearer", "is_loopback", "open_session", "token_header"]
+__all__ = [
+    "MAX_PICTURE_BYTES",
+    "Timeouts",
+    "Transport",
+    "bearer",
+    "is_loopback",
+    "open_session",
+    "proxy_to",
+    "token_header",
+]
 
 MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTION_BYTES: Final = 16 * 1024 * 1024
@@ -180,7 +189,7 @@ class Transport:
                 raise ProtocolError(f"{self.name} sent something else where its event stream was expected.")
             yield self._chunks(response)
         finally:
-            response.release()
+            response.close()
 
     async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         try:
@@ -294,6 +303,20 @@ def bearer(token: str | None) -> dict[str, str]:
 def is_loopback(root: URL) -> bool:
     """Whether this address is on this machine, where no proxy belongs between."""
     return root.host in {"localhost", "127.0.0.1", "::1"}
+
+
+def proxy_to(root: URL, proxy: str | None = None) -> str:
+    """Return the proxy on the way to this address, without user and password; empty where there is none.
+
+    Raises:
+        InvalidRequestError: the address of the proxy that was given isn't one.
+
+    """
+    way = _checked_proxy(proxy) or _proxy_for(root)
+    try:
+        return str(URL(way).origin()) if way else ""
+    except ValueError:
+        return "an address that can't be understood"
 
 
 def _checked_proxy(proxy: str | None) -> str | None:

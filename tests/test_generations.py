@@ -1,0 +1,173 @@
+"""The client against real Gradio servers of several generations, each in a virtual environment of its own.
+
+They are made by uv, from the package index: so these tests are run only when they are asked for, as CI does.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts
+from sd35.errors import ContractError, GenerationFailedError, QuotaError
+from sd35.events import Event, Finished, Preview, Queued, Started
+from sd35.hosting import free_port
+from sd35.provider import StabilityAI_SD35Large
+from sd35.request import GenerationRequest
+from tests.generation_server import STEPS
+
+pytestmark = [pytest.mark.generations, pytest.mark.anyio]
+
+SERVER = Path(__file__).parent / "generation_server.py"
+LIMIT = 60
+
+OLD = ("huggingface_hub<0.26", "pydantic<2.8", "starlette<0.38", "fastapi<0.111", "numpy<2")
+TOO_OLD = "4.19.2"
+GENERATIONS = {
+    TOO_OLD: OLD,
+    "4.26.0": OLD,
+    "4.44.1": ("huggingface_hub<0.26", "pydantic<2.11", "starlette<0.40", "fastapi<0.113"),
+    "5.0.2": ("huggingface_hub<0.30", "pydantic<2.11", "starlette<0.40", "fastapi<0.116"),
+    "5.49.1": ("huggingface_hub<1",),
+    "6.0.2": (),
+    "6.31.0": (),
+}
+"""Versions of Gradio, and what was current with them; later ones of those break it."""
+
+QUOTA = "You have exceeded your GPU quota (59s left vs. 60s requested). Please retry in 0:00:56"
+
+
+class Server:
+    """A server of one generation of Gradio; `began` lists the prompts of the runs that have begun there."""
+
+    def __init__(self, version: str, folder: Path) -> None:
+        environment = folder / version
+        python = environment / "bin" / "python"
+        packages = (f"gradio=={version}", *GENERATIONS[version])
+        self._run("uv", "venv", "--quiet", "--python", sys.executable, str(environment))
+        self._run("uv", "pip", "install", "--quiet", "--python", str(python), *packages)
+        port = free_port()
+        self.version = version
+        self.address = f"http://127.0.0.1:{port}/"
+        self.began: list[str] = []
+        self._process = subprocess.Popen(  # noqa: S603
+            [str(python), str(SERVER), str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(environment / "files")},
+        )
+        while self._line() != "listening":
+            pass
+
+    @staticmethod
+    def _run(*command: str) -> None:
+        subprocess.run(command, check=True, timeout=600)  # noqa: S603
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"the server of Gradio {self.version} has ended"
+        return line.strip()
+
+    def all_up_to(self, prompt: str) -> list[str]:
+        """The prompts that have begun, up to this one, since this was last asked."""
+        began = []
+        while prompt not in began:
+            began.append(self._line().removeprefix("began "))
+        return began
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate(timeout=LIMIT)
+
+
+@pytest.fixture(scope="module", params=[version for version in GENERATIONS if version != TOO_OLD])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(request.param, tmp_path_factory.mktemp("generations"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["infer", "plain"])
+async def space(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[SpaceClient]:
+    timeouts = Timeouts(no_news=LIMIT)
+    async with SpaceClient.connect(server.address, endpoint=request.param, timeouts=timeouts) as space:
+        yield space
+
+
+def asking(prompt: str) -> GenerationRequest:
+    return GenerationRequest(prompt, seed=7, randomize_seed=False, width=512, height=768)
+
+
+async def run(space: SpaceClient, prompt: str) -> list[Event]:
+    async with space.generate(asking(prompt), previews=Previews.ALL) as generation:
+        return [event async for event in generation]
+
+
+async def test_a_picture(space: SpaceClient, server: Server) -> None:
+    """With some generation of Gradio a preview, the seed or the picture is lost."""
+    events = await run(space, "a cat")
+    kinds = [type(event) for event in events]
+    assert kinds[:2] == [Queued, Started]
+    previews = [event.fetched for event in events if isinstance(event, Preview)]
+    assert len(previews) == (STEPS if space.contract.is_generator else 0)
+    assert all(preview is not None for preview in previews)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].seed == 7
+    picture = await space.fetch(events[-1].picture)
+    assert (picture.width, picture.height) == (64, 96)
+    assert server.all_up_to("a cat") == ["a cat"]
+
+
+async def test_refusals(space: SpaceClient, server: Server) -> None:
+    """With some generation of Gradio the reason of a failure is lost, or one without a reason passes for a success."""
+    with pytest.raises(QuotaError, match="59s left") as refusal:
+        await run(space, f"error: {QUOTA}")
+    assert refusal.value.retry_after_seconds == 56
+    with pytest.raises(GenerationFailedError, match="doesn't say why"):
+        await run(space, "silent")
+    server.all_up_to("silent")
+
+
+async def test_leaving(space: SpaceClient, server: Server) -> None:
+    """With some generation of Gradio a request that was left is run later for nobody, or the wrong thing is said."""
+    async with space.generate(asking("wait")) as first:
+        async for event in first:
+            if isinstance(event, Started):
+                break
+        async with space.generate(asking("second")) as second:
+            assert isinstance(await anext(aiter(second)), Queued)
+        assert second.stopped in {StopOutcome.REMOVED, StopOutcome.UNCONFIRMED}
+        assert second.stopped is StopOutcome.REMOVED or not space.contract.cancel_removes_queued
+    told = StopOutcome.ENDED if space.contract.is_generator else StopOutcome.MAY_FINISH
+    assert first.stopped is told or server.version < "4.30", "older ones know no cancel"
+    await run(space, "third")
+    assert await asyncio.to_thread(server.all_up_to, "third") == ["wait", "third"]
+
+
+async def test_the_provider(server: Server) -> None:
+    """The provider class works with one generation of Gradio alone."""
+
+    class Provider(StabilityAI_SD35Large):
+        url = server.address
+
+    images = [image async for image in Provider.create_async_generator("", [], "a dog", aspect_ratio="2:3")]
+    assert isinstance(images[-1], Provider.ImageResponse)
+    assert sum(isinstance(image, Provider.ImagePreview) for image in images) == STEPS
+    server.all_up_to("a dog")
+
+
+async def test_one_that_is_too_old(tmp_path: Path) -> None:
+    """A Gradio from before parameters had names surfaces as a KeyError."""
+    server = Server(TOO_OLD, tmp_path)
+    with pytest.raises(ContractError, match="too old"):
+        async with SpaceClient.connect(server.address):
+            pytest.fail("connected")
+    server.close()
