@@ -57,6 +57,8 @@ __all__ = [
     "stream",
 ]
 
+__version__ = "0.1.0"
+
 _ROOMS = ("client", "errors", "events", "picture", "provider", "request", "simple")
 
 

@@ -28,7 +28,8 @@ SD35Error
 │       └── MalformedRequestError  it doesn't understand this program's request
 └── PictureError              what came isn't a picture that is safe to show
     ├── PictureTooLargeError  more bytes or pixels than are safe
-    └── PictureGoneError      the Space no longer has it
+    ├── PictureGoneError      the Space no longer has it
+    └── NotWrittenError       it couldn't be written to this machine
 
 `str(error)` is fit for the person who reads it: what happened, when it passes if that is known, and what to do now.
 The class says the rest: its docstring is the cause, `kind` its short name for programs, `remedy` what to do, and
@@ -48,6 +49,7 @@ __all__ = [
     "IdentityExpiredError",
     "InvalidRequestError",
     "MalformedRequestError",
+    "NotWrittenError",
     "PictureError",
     "PictureGoneError",
     "PictureTooLargeError",
@@ -188,7 +190,7 @@ class AccessDeniedError(ConnectionFailedError):
     """The Space is private or wants a login, and the token is missing, not valid, or may not see it."""
 
     kind = "access"
-    remedy = "Set HF_TOKEN (or --token) to a valid token, and restart."
+    remedy = "Set HF_TOKEN (or --token) to a valid token, and start again."
 
 
 class ContractError(ConnectionFailedError):
@@ -334,6 +336,13 @@ class PictureTooLargeError(PictureError):
 
     kind = "too-large"
     remedy = "Choose another Space, or a smaller size."
+
+
+class NotWrittenError(PictureError):
+    """A picture, or the program's output, couldn't be written to this machine."""
+
+    kind = "not-written"
+    remedy = "Free some space, or choose another folder."
 
 
 class PictureGoneError(PictureError):

@@ -14,10 +14,11 @@ MAX_WORDS = 70
 """Characters of the model's name and the prompt in a file's name."""
 
 
-def file_name(model: str, prompt: str, seed: int, picture: Picture) -> str:
-    """Return a name that says what it is, on any file system: which model, which prompt, which seed."""
+def file_name(model: str, prompt: str, seed: int | None, picture: Picture) -> str:
+    """Return a name that says what it is, on any file system: which model, which prompt, which seed, if known."""
     words = re.sub(r"[\W_]+", "-", f"{model} {prompt}", flags=re.ASCII).strip("-").lower()
-    return f"{words[:MAX_WORDS].rstrip('-') or 'picture'}-seed-{seed}{picture.suffix}"
+    end = "" if seed is None else f"-seed-{seed}"
+    return f"{words[:MAX_WORDS].rstrip('-') or 'picture'}{end}{picture.suffix}"
 
 
 def write_new(folder: Path, name: str, data: bytes) -> Path:

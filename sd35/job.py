@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from sd35.client import Generation, Previews, SpaceClient, StopOutcome
-from sd35.errors import PictureError, SD35Error
+from sd35.errors import NotWrittenError, PictureError, SD35Error
 from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
 from sd35.files import file_name, write_new
 from sd35.latest import Latest
@@ -54,7 +54,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A finished picture: the file with its bytes as they came, what it is, and the seed that was used."""
+    """A finished picture: the file with its bytes as they came, what it is, and the seed used, if known."""
 
     path: Path
     format: str
@@ -62,7 +62,7 @@ class Made:
     width: int
     height: int
     size_bytes: int
-    seed: int
+    seed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +189,12 @@ class Job:
         space = self.state.value.space
         assert space is not None
         picture = await generation.fetch()
-        assert picture.seed is not None, "the request's seed was drawn here"
         name = file_name(space.model, self.state.value.request.prompt, picture.seed, picture)
         try:
             path = await anyio.to_thread.run_sync(write_new, folder / self.id, name, picture.data)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise PictureError(f"The picture came, but couldn't be written: {reason}.", "Free some space.") from error
+            raise NotWrittenError(f"The picture came, but couldn't be written: {reason}.") from error
         return Made(
             path, picture.format, picture.mime_type, picture.width, picture.height, len(picture.data), picture.seed
         )

@@ -10,6 +10,7 @@ from sd35.errors import InvalidRequestError
 
 __all__ = [
     "ASPECT_RATIOS",
+    "PIPELINE_MULTIPLE",
     "PUBLIC_LIMITS",
     "GenerationRequest",
     "Limits",
@@ -21,6 +22,7 @@ __all__ = [
     "draw_seed",
     "nearest_size",
     "parse_ratio",
+    "plain",
     "problems",
     "size_for",
 ]
@@ -63,6 +65,8 @@ class Range:
 
 def plain(number: float) -> str:
     """Return the number as a person would write it: no exponent, no needless digits."""
+    if isinstance(number, int):
+        return str(number) if abs(number) < 10**15 else f"{'-' if number < 0 else ''}10^{len(str(abs(number))) - 1}"
     return f"{number:.0f}" if math.isfinite(number) and number == int(number) else f"{number:g}"
 
 

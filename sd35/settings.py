@@ -80,6 +80,14 @@ class Settings(BaseSettings):
             raise ValueError("give an address that begins with http:// or https://")
         return value
 
+    @field_validator("hf_endpoint")
+    @classmethod
+    def _check_hub(cls, value: str) -> str:
+        address = parse_source(value).address
+        if address is None:
+            raise ValueError("give an address that begins with http:// or https://")
+        return address
+
     @property
     def server_name(self) -> str:
         """The address to listen on."""

@@ -34,6 +34,13 @@ MAY_IMPORT = {
     "sd35.simple": {*PURE, "sd35.client"},
     "sd35.provider": {*PURE, "sd35.client"},
     "sd35.client": {*PURE, "sd35.client"} - {"sd35.latest"},
+    "sd35.__main__": {"sd35.cli"},
+    "sd35.cli": {
+        *PURE,
+        *("sd35.cli", "sd35.client", "sd35.files", "sd35.settings"),
+        *("sd35.hosting", "sd35.space"),  # for `--space demo` alone; tests/test_cli.py sees to that
+    }
+    - {"sd35.latest"},
     "sd35.job": {*PURE, "sd35.client", "sd35.files"},
     "sd35.studio": {*PURE, "sd35.client", "sd35.job"},
     "sd35.ui": {*PURE, "sd35.client", "sd35.job", "sd35.studio", "sd35.ui"},
@@ -42,6 +49,7 @@ MAY_IMPORT = {
 }
 
 NOT_IN = {
+    "sd35.cli": {"aiohttp", "httpx", "gradio", "gradio_client", "PIL", "numpy"},
     "sd35.ui": {"aiohttp", "httpx", "sqlite3"},
     "sd35.job": {"aiohttp", "httpx", "gradio", "gradio_client"},
     "sd35.studio": {"aiohttp", "httpx", "gradio", "gradio_client"},
@@ -61,7 +69,7 @@ def imported(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             if node.module in {"sd35", "sd35.ui", "sd35.space"}:
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                yield from (f"{node.module}.{alias.name}" for alias in node.names if not alias.name.startswith("__"))
 
 
 def below(name: str, rooms: set[str]) -> bool:

@@ -19,7 +19,7 @@ from sd35.request import GenerationRequest
 from sd35.space.server import DemoSpace
 from sd35.studio import MAX_JOBS, SpaceChoice, Studio
 from tests.fakes import FakeSpace
-from tests.test_client import impostor, sending
+from tests.impostor import impostor, sending
 from tests.test_picture import encoded
 
 pytestmark = pytest.mark.anyio

@@ -106,8 +106,8 @@ def _read(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str) -> 
     parameters = _parameters(inputs, info["named_endpoints"][f"/{endpoint}"]["parameters"])
     image, seed = _outputs([components[number] for number in dependency["outputs"]])
     return Contract(
-        title=" ".join(str(config.get("title") or "Gradio").split())[:80],
-        version=str(config.get("version") or "")[:20],
+        title=clean(config.get("title") or "Gradio")[:80],
+        version=clean(config.get("version") or "")[:20],
         api_prefix=check_api_prefix(config),
         fn_index=fn_index,
         is_generator=bool((dependency.get("types") or {}).get("generator")),

@@ -55,6 +55,8 @@ PAUSE_SECONDS: Final = 2.0
 LAST_NEWS_SECONDS: Final = 0.2
 """How long what a Space has said already may take to be here."""
 
+MAX_LAST_CHUNKS: Final = 4
+"""As much as a stream is read on for after its last word."""
 
 PROBES: Final = 3
 PROBE_SECONDS: Final = 0.3
@@ -73,6 +75,20 @@ class StopOutcome(Enum):
     """It was running in a plain function, which Gradio can't end: the Space may finish it for nobody."""
     UNCONFIRMED = "unconfirmed"
     """The Space didn't confirm the cancel in time."""
+
+    @property
+    def sentence(self) -> str:
+        """What that means, for the person who has stopped it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    StopOutcome.REMOVED: "It was removed from the queue before it began.",
+    StopOutcome.ENDED: "The Space ended the run.",
+    StopOutcome.MAY_FINISH: "No longer waited for. This Space can't end a run that has begun: its GPU may finish it, "
+    "and it counts against your quota.",
+    StopOutcome.UNCONFIRMED: "No longer waited for. The Space didn't confirm that it stopped; it may finish the run.",
+}
 
 
 class Generation:
@@ -104,6 +120,7 @@ class Generation:
         self._reading: asyncio.Task[None] | None = None
         self._inbox: asyncio.Queue[Event | Exception] = asyncio.Queue(MAX_UNREAD)
         self._previews = None if previews is Previews.NONE else PreviewFetcher(previews, fetch, self._give)
+        self._shown: Preview | None = None
         self._is_left = False
         self.stopped: StopOutcome | None = None
         self.finished: Finished | None = None
@@ -132,9 +149,11 @@ class Generation:
 
     @property
     def seed(self) -> int | None:
-        """The seed that the Space says it used, or else the one that was asked for, if one was."""
-        told = None if self.finished is None else self.finished.seed
-        return (None if self._request.randomize_seed else self._request.seed) if told is None else told
+        """The seed that the Space says it used, or else the one that it was asked for, if it was."""
+        if self.finished is not None and self.finished.seed is not None:
+            return self.finished.seed
+        was_asked = self._contract.takes("seed") and not self._request.randomize_seed
+        return self._request.seed if was_asked else None
 
     async def fetch(self) -> Picture:
         """Return the finished picture, with its seed and its request.
@@ -145,10 +164,17 @@ class Generation:
 
         """
         assert self.finished is not None, "there is no picture before Finished"
-        return replace(await self._fetch(self.finished.picture), seed=self.seed, request=self._request)
+        shown = self._shown  # the last preview of a generator is the finished picture
+        if shown is not None and shown.picture == self.finished.picture and shown.fetched is not None:
+            picture = shown.fetched
+        else:
+            picture = await self._fetch(self.finished.picture)
+        return replace(picture, seed=self.seed, request=self._request)
 
     async def _give(self, news: Event | Exception) -> None:
         """Hand over to the one who listens, if anybody still does."""
+        if isinstance(news, Preview):
+            self._shown = news
         if not self._is_left:
             await self._inbox.put(news)
 
@@ -272,6 +298,7 @@ class Generation:
                         news_at = now
                         await self._pass_on(event)
                     if conversation.ended:
+                        await _drain(chunks)
                         return
                 if now - news_at > no_news_seconds or now - began > limits.run:
                     raise SilentSpaceError(f"{self._connection.name} has had no news of this run for too long.")
@@ -374,6 +401,13 @@ def _event_id(answer: object) -> str:
     if not isinstance(event_id, str):
         raise ProtocolError("The Space took the request, but gave it no number.")
     return event_id
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read what is left of a stream that has said all, so that its connection serves again for the picture."""
+    with anyio.move_on_after(LAST_NEWS_SECONDS):
+        for _ in range(MAX_LAST_CHUNKS):
+            await anext(chunks, b"")
 
 
 def _join_passes(error: SD35Error) -> bool:

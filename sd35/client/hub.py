@@ -81,7 +81,7 @@ def _hub_space(hub: Transport, name: str, told: Any) -> HubSpace:  # noqa: ANN40
     foreign = hub.root.host == "huggingface.co" and not (address.host or "").endswith(".hf.space")
     if foreign or address.scheme not in {"http", "https"} or not address.host:
         raise ProtocolError(f"Hugging Face gives an address for {name} that isn't one of its own.")
-    return HubSpace(name, address.origin() / "", stage if _STAGE.fullmatch(stage) else "")
+    return HubSpace(name, address.origin().with_path("/"), stage if _STAGE.fullmatch(stage) else "")
 
 
 async def _is_valid(hub: Transport, limit_seconds: float) -> bool:

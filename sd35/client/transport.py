@@ -189,7 +189,10 @@ class Transport:
                 raise ProtocolError(f"{self.name} sent something else where its event stream was expected.")
             yield self._chunks(response)
         finally:
-            response.close()
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
 
     async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         try:

@@ -32,7 +32,7 @@ class Endpoint:
         guidance_scale: float | None = None,
         num_inference_steps: int | None = None,
         seed: int | None = None,
-    ) -> tuple[dict[str, Any], int, str]:
+    ) -> tuple[dict[str, Any], int | None, str]:
         """Make one picture, and return it, the seed that was used, and who made it.
 
         Width and height in pixels go before the aspect ratio; what is left out is the Space's own default, and

@@ -5,7 +5,6 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from sd35.client import StopOutcome
 from sd35.errors import SD35Error, clock
 from sd35.events import Waiting
 from sd35.job import JobState, Made, Phase
@@ -227,8 +226,11 @@ def _finished(state: JobState) -> Markup:
         f"{_seconds(state.elapsed_seconds)}",
         *(("demo painter",) if state.space is not None and state.space.contract.is_demo else ()),
     )
-    return Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p><p class="facts">{1}</p>').format(
-        made.seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
+    seed = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(made.seed)
+    if made.seed is None:
+        seed = Markup('<p class="headline">Finished</p>')
+    return Markup('{}<p class="facts">{}</p>').format(
+        seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
     )
 
 
@@ -247,17 +249,8 @@ def error(problem: SD35Error) -> Markup:
     return Markup("{}{} {}").format(problem.happened, when, problem.remedy)
 
 
-_STOPPED = {
-    StopOutcome.REMOVED: "It was removed from the queue before it began.",
-    StopOutcome.ENDED: "The Space ended the run.",
-    StopOutcome.MAY_FINISH: "No longer waited for. This Space can't end a run that has begun: its GPU may finish it, "
-    "and it counts against your quota.",
-    StopOutcome.UNCONFIRMED: "No longer waited for. The Space didn't confirm that it stopped; it may finish the run.",
-}
-
-
 def _stopped(state: JobState) -> Markup:
-    said = "Nothing had been sent yet." if state.stopped is None else _STOPPED[state.stopped]
+    said = "Nothing had been sent yet." if state.stopped is None else state.stopped.sentence
     return Markup('<p class="headline">Stopped</p><p>{}</p>').format(said)
 
 

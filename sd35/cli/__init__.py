@@ -1,0 +1,1 @@
+"""The terminal program: `generate`, `space` and `doctor`."""

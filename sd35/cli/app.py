@@ -1,0 +1,133 @@
+"""The commands. What one of them needs is imported when it runs: `--help` waits for nothing."""
+
+import logging
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import typer
+
+from sd35 import __version__
+from sd35.cli import options
+from sd35.cli.exits import EXITS, UNFORESEEN
+from sd35.cli.streams import prepare_streams
+
+if TYPE_CHECKING:
+    from sd35.cli.generate import Show
+
+__all__ = ["app", "main"]
+
+log = logging.getLogger(__name__)
+
+CODES: Final = "\b\nEnds with\n" + "\n".join(
+    f"  {way.code:3}  {way.meaning}" for way in sorted(EXITS, key=lambda way: way.code)
+)
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=CODES,
+)
+
+
+@app.callback(invoke_without_command=True)
+def program(context: typer.Context, *, version: options.Version = False) -> None:
+    """Pictures by Stable Diffusion 3.5, over a Gradio Space."""
+    if version:
+        typer.echo(__version__)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(epilog=CODES)
+def generate(  # noqa: PLR0913  # each is an option
+    prompt: options.Prompt = None,
+    *,
+    negative: options.Negative = "",
+    aspect: options.Aspect = None,
+    width: options.Width = None,
+    height: options.Height = None,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+    seed: options.Seed = None,
+    count: options.Count = 1,
+    out: options.Folder = Path(),
+    prompts: options.PromptsFile = None,
+    previews: options.Previews = False,
+    keep_going: options.KeepGoing = False,
+    space: options.Space = None,
+    token: options.Token = None,
+    proxy: options.Proxy = None,
+    quiet: options.Quiet = False,
+    as_json: options.JsonEvents = False,
+) -> None:
+    """Make pictures, one after another, and save each as it came.
+
+    The standard output gets the path of each picture, one a line, and the standard error stream all else.
+    """
+    from sd35.cli.choice import choose  # noqa: PLC0415
+    from sd35.cli.generate import make_pictures, run_and_tell  # noqa: PLC0415
+    from sd35.cli.order import Order, read_prompts  # noqa: PLC0415
+    from sd35.request import Wish  # noqa: PLC0415
+
+    def begin(show: "Show") -> Coroutine[Any, Any, int]:
+        wish = Wish(
+            prompt="",
+            negative_prompt=negative,
+            aspect_ratio=aspect,
+            width=width,
+            height=height,
+            guidance_scale=guidance,
+            num_inference_steps=steps,
+            seed=seed,
+        )
+        order = Order(read_prompts(prompt, prompts), wish, count, out, previews, keep_going)
+        return make_pictures(order, choose(space, token, proxy), show)
+
+    raise typer.Exit(run_and_tell(begin, is_quiet=quiet, is_json=as_json))
+
+
+@app.command("space", epilog=CODES)
+def describe(
+    name: options.Name = None,
+    *,
+    wait: options.Wait = 300,
+    token: options.Token = None,
+    proxy: options.Proxy = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what a Space accepts and how it works."""
+    from sd35.cli.choice import choose  # noqa: PLC0415
+    from sd35.cli.describe import describe_space  # noqa: PLC0415
+
+    raise typer.Exit(describe_space(lambda: choose(name, token, proxy), wait, is_json=as_json))
+
+
+@app.command(epilog=CODES)
+def doctor(
+    name: options.Name = None,
+    *,
+    tries: options.Try = False,
+    token: options.Token = None,
+    proxy: options.Proxy = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what works from here, and what to do about what doesn't."""
+    from sd35.cli.choice import choose  # noqa: PLC0415
+    from sd35.cli.doctor import examine  # noqa: PLC0415
+
+    raise typer.Exit(examine(lambda: choose(name, token, proxy), tries=tries, is_json=as_json))
+
+
+def main() -> NoReturn:
+    """Run the program, and end it."""
+    prepare_streams()
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except Exception:  # the outermost edge
+        log.exception("this program failed in a way that wasn't foreseen")
+    sys.exit(UNFORESEEN)

@@ -1,0 +1,110 @@
+"""What can be typed: each option and argument with its help, as types for the commands' parameters."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+__all__ = [
+    "Aspect",
+    "Count",
+    "Folder",
+    "Guidance",
+    "Height",
+    "Json",
+    "JsonEvents",
+    "KeepGoing",
+    "Name",
+    "Negative",
+    "Previews",
+    "Prompt",
+    "PromptsFile",
+    "Proxy",
+    "Quiet",
+    "Seed",
+    "Space",
+    "Steps",
+    "Token",
+    "Try",
+    "Version",
+    "Wait",
+    "Width",
+]
+
+Prompt = Annotated[str | None, Argument(metavar="PROMPT", show_default=False, help="What is to be seen.")]
+Negative = Annotated[str, Option(metavar="TEXT", show_default=False, help="What isn't to be seen.")]
+Aspect = Annotated[
+    str | None, Option(metavar="RATIO", help="Such as 16:9: the size is the largest that the Space makes of it.")
+]
+Width = Annotated[int | None, Option(metavar="PIXELS", help="The width, in multiples of 16.")]
+Height = Annotated[int | None, Option(metavar="PIXELS", help="The height, in multiples of 16.")]
+Steps = Annotated[int | None, Option(metavar="N", help="The number of inference steps.")]
+Guidance = Annotated[float | None, Option(metavar="SCALE", help="How closely the prompt is followed.")]
+Seed = Annotated[
+    int | None,
+    Option(
+        metavar="N",
+        help="The first picture's seed; with --count, those after it have the next ones. If not given, each is "
+        "drawn, and told in the file's name.",
+    ),
+]
+Count = Annotated[int, Option(metavar="N", min=1, max=1000, help="How many pictures are made of each prompt.")]
+Folder = Annotated[
+    Path,
+    Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        show_default=False,
+        help="Where pictures are saved, by default here; made if it is missing. No file is ever overwritten.",
+    ),
+]
+PromptsFile = Annotated[
+    Path | None,
+    Option(
+        metavar="FILE",
+        help="Prompts, one a line; empty lines, and those that begin with #, are passed over. - is the standard input.",
+    ),
+]
+Previews = Annotated[
+    bool, Option("--previews", help="Keep the previews, too, beside the picture: its name and -preview-01, -02, …")
+]
+KeepGoing = Annotated[bool, Option("--keep-going", help="Make the next picture after one has failed.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Tell only of failures, and of demo pictures.")]
+JsonEvents = Annotated[
+    bool, Option("--json", help="Write each event to the standard output as a JSON object, one a line.")
+]
+
+Space = Annotated[
+    str | None,
+    Option(
+        metavar="SPACE",
+        help="owner/name, an address, or demo: the embedded demo painter. If not given: SD35_SPACE, or else "
+        "stabilityai/stable-diffusion-3.5-large.",
+    ),
+]
+Name = Annotated[
+    str | None,
+    Argument(
+        metavar="NAME",
+        show_default=False,
+        help="owner/name, an address, or demo. If not given: SD35_SPACE, or else "
+        "stabilityai/stable-diffusion-3.5-large.",
+    ),
+]
+Token = Annotated[
+    str | None,
+    Option(metavar="TOKEN", help="A token for the Space. HF_TOKEN, which `ps` doesn't show, is the better way."),
+]
+Proxy = Annotated[
+    str | None, Option(metavar="ADDRESS", help="The HTTP proxy, http://host:port. If not given: what the system says.")
+]
+
+Json = Annotated[bool, Option("--json", help="Write a JSON object to the standard output.")]
+Wait = Annotated[
+    int, Option(metavar="SECONDS", min=0, max=86400, help="How long a Space that is asleep is waited for; 0: not.")
+]
+Try = Annotated[
+    bool, Option("--try", help="Ask for a picture, too: the smallest, in one step. It costs some of your quota.")
+]
+Version = Annotated[bool, Option("--version", help="Show the version and end.")]

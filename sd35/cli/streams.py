@@ -1,0 +1,74 @@
+"""The standard streams: what may be written to them, and how the program lets go of one that nobody reads."""
+
+import codecs
+import io
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, TextIO
+
+from sd35.errors import NotWrittenError
+
+__all__ = ["is_terminal", "let_go_of_output", "prepare_streams", "write_json", "write_line"]
+
+_PLAIN_LETTERS: Final = str.maketrans(
+    {"…": "...", "×": "x", "·": "-", "–": "-", "“": '"', "”": '"', "✓": "+", "✗": "!", "■": "!"}
+)
+
+
+def prepare_streams() -> None:
+    """Let no letter end the program that a terminal, or a file, of few letters can't show."""
+    codecs.register_error("plain-letters", _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain-letters")
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(_PLAIN_LETTERS)
+    return "".join(letter if letter.isascii() else "?" for letter in text), error.end
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is written there; `None` is a stream that was closed before the program began."""
+    return stream is not None and stream.isatty()
+
+
+def write_line(line: bytes) -> None:
+    """Write one line to the standard output, and see that it gets there.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        NotWrittenError: it couldn't be written.
+
+    """
+    if sys.stdout is None:  # closed by the one who started the program
+        return
+    try:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        let_go_of_output()
+        happened = f"The output can't be written: {error.strerror or type(error).__name__}."
+        raise NotWrittenError(happened, "Write it somewhere else.") from error
+
+
+def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:
+    """Write an object as JSON to the standard output: one line, if not indented.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        NotWrittenError: it couldn't be written.
+
+    """
+    write_line(json.dumps(value, indent=indent).encode("ascii"))
+
+
+def let_go_of_output() -> None:
+    """Send what is still to be written nowhere, so that the end of the program doesn't fail of it, too."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  # a name, not a path
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

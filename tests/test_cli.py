@@ -1,0 +1,572 @@
+"""`python -m sd35`, driven as its users and their scripts drive it."""
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import anyio.to_thread
+import pytest
+from aiohttp import web
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from typer.testing import CliRunner
+
+import sd35
+from sd35 import errors, events
+from sd35.cli import words
+from sd35.cli.app import app
+from sd35.cli.exits import EXITS, exit_code
+from sd35.hosting import free_port
+from sd35.picture import open_picture
+from tests.fakes import STEPS, FakeSpace
+from tests.impostor import STARTED, Handler, impostor, saying, sending
+from tests.test_contract import DESCRIPTIONS
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 30
+SECRET = "verysecret"
+
+QUOTA = "error: You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54"
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+MADE = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/tmp/a.webp"}, 7]}}  # noqa: S108
+
+
+@pytest.fixture(scope="module")
+def generator() -> Iterator[FakeSpace]:
+    space = FakeSpace(is_generator=True)
+    yield space
+    space.close()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[FakeSpace]:
+    space = FakeSpace(is_generator=False)
+    yield space
+    space.close()
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    """A thread with an event loop, for servers of our own."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder, without a network, and with a token that nobody may see."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("HF_TOKEN", f"hf_{SECRET}")
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+
+
+Answer = tuple[int, str, str]
+
+
+def invoke(*arguments: str, given: str | bytes = "") -> Answer:
+    """Run it in this process: exit code, standard output, standard error stream."""
+    done = CliRunner().invoke(app, arguments, input=given)
+    return checked(done.exit_code, done.stdout, done.stderr)
+
+
+def checked(code: int, out: str, err: str) -> Answer:
+    """What holds whatever happens."""
+    assert SECRET not in out + err, "the token, or a password, is shown"
+    assert "Traceback" not in err
+    assert "\x1b" not in out + err, "a control sequence that is not for a terminal, or not ours"
+    return code, out, err
+
+
+@contextlib.contextmanager
+def started(
+    *arguments: str,
+    stdout: int | IO[str] = subprocess.PIPE,
+    stderr: int | IO[str] = subprocess.PIPE,
+    **options: Any,  # noqa: ANN401  # as Popen takes them
+) -> Iterator[subprocess.Popen[str]]:
+    """Run it as a process of its own."""
+    command = [sys.executable, "-m", "sd35", *arguments]
+    process = subprocess.Popen(command, stdout=stdout, stderr=stderr, encoding="utf-8", **options)  # noqa: S603
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT)
+
+
+def run(*arguments: str, **options: Any) -> Answer:  # noqa: ANN401
+    with started(*arguments, **options) as process:
+        out, err = process.communicate(timeout=LIMIT)
+    return checked(process.returncode, out or "", err)
+
+
+def lines_until(process: subprocess.Popen[str], **wanted: object) -> list[dict[str, Any]]:
+    """Read events from its standard output, up to the one that is wanted."""
+    assert process.stdout is not None
+    read = []
+    for line in process.stdout:
+        read.append(json.loads(line))
+        if wanted.items() <= read[-1].items():
+            return read
+    raise AssertionError(f"{wanted} didn't come: {read}")
+
+
+def held(space: FakeSpace) -> FakeSpace:
+    """Let its next `wait` prompt wait, and forget the runs that have ended."""
+    space.hold()
+    while space.ended.acquire(blocking=False):
+        pass
+    return space
+
+
+def ended(space: FakeSpace) -> None:
+    """Wait until a run there has come to an end."""
+    assert space.ended.acquire(timeout=LIMIT)
+
+
+def test_help_waits_for_nothing() -> None:
+    """Help takes as long as an HTTP library or Gradio needs to be imported, or leaves out a command or a code."""
+    command = [sys.executable, "-X", "importtime", "-m", "sd35"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)  # noqa: S603
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert not imported & {"aiohttp", "anyio", "PIL", "gradio", "numpy", "pydantic_settings", "rich"}
+    assert all(f"  {way.code}  {way.meaning}" in done.stdout for way in EXITS)
+    assert all(re.search(rf"^  {name} ", done.stdout, re.MULTILINE) for name in ("generate", "space", "doctor"))
+    assert invoke("--help") == (0, done.stdout.replace("python -m sd35", "root"), "")
+
+
+def test_version() -> None:
+    """The version that is told isn't the package's."""
+    assert invoke("--version") == (0, f"{sd35.__version__}\n", "")
+
+
+def test_pictures(generator: FakeSpace, tmp_path: Path) -> None:
+    """A picture is overwritten, made with another seed than was asked for, or its path isn't told to a program."""
+    (tmp_path / "prompts.txt").write_text("﻿# two\n\n a cat \r\nein Möwe\n", encoding="utf-8")
+    order = ("generate", "--space", generator.address, "--prompts", "prompts.txt", "--count", "3", "-o", "new/out")
+    seeds = (2_147_483_646, 2_147_483_647, 0)
+    names = [f"{words}-seed-{seed}" for words in ("a-cat", "ein-m-we") for seed in seeds]
+    for again in ("", "-2"):
+        code, out, err = invoke(*order, "--seed", str(seeds[0]))
+        assert code == 0
+        assert out.splitlines() == [f"new/out/{name}{again}.webp" for name in names]
+        assert [line for line in err.splitlines() if line.startswith("✓")][3].startswith(
+            f"✓ 4 of 6 · seed {seeds[0]} ·"
+        )
+    assert len(list(Path("new/out").iterdir())) == 2 * len(names)
+    assert {open_picture(Path(path).read_bytes()).format for path in out.splitlines()} == {"WEBP"}
+
+
+def test_random_seeds_and_quiet(generator: FakeSpace) -> None:
+    """Without a seed the pictures are all the same, or nobody learns which seed it was; or quiet isn't."""
+    code, out, err = invoke(
+        "generate", "--prompts", "-", "--count", "2", "-q", "--space", generator.address, given="x\n"
+    )
+    assert (code, err) == (0, "")
+    assert len(set(re.findall(r"^x-seed-\d+\.webp$", out, re.MULTILINE))) == 2
+
+
+def test_events_as_json(generator: FakeSpace) -> None:
+    """A program that reads the events misses one, a field of one, or a preview; or the picture is kept twice."""
+    prompt = "notice: [bold]\x1b[31mred"
+    code, out, err = invoke(
+        *("generate", prompt, "--seed", "7", "--json", "--previews", "--width", "512", "--space", generator.address)
+    )
+    told = [json.loads(line) for line in out.splitlines()]
+    assert (code, told[-1]["event"]) == (0, "saved")
+    assert {(event["picture"], event["pictures"]) for event in told} == {(1, 1)}
+    for name, kind in (("queued", events.Queued), ("started", events.Started), ("notice", events.Notice)):
+        event = next(event for event in told if event["event"] == name)
+        assert set(event) == {"event", "picture", "pictures", *kind.__dataclass_fields__}
+    saved, previews = told[-1], [event for event in told if event["event"] == "preview"]
+    assert (saved["path"], saved["seed"], saved["prompt"]) == ("notice-bold-31mred-seed-7.webp", 7, prompt)
+    assert (saved["format"], saved["width"], saved["height"]) == ("WEBP", 64, 128)
+    assert (saved["space"], saved["is_demo"]) == (generator.address, False)
+    assert saved["bytes"] == len(Path(saved["path"]).read_bytes())
+    names = [f"notice-bold-31mred-seed-7-preview-{number:02d}.webp" for number in range(1, STEPS)]
+    assert [preview["path"] for preview in previews] == names
+    assert sorted(path.name for path in Path().glob("*.webp")) == sorted([*names, saved["path"]])
+    assert "· [bold] [31mred" in err
+
+
+def test_going_on_after_a_failure(generator: FakeSpace) -> None:
+    """After a failure quota is spent on the next prompt unasked, or with --keep-going the next isn't made."""
+    order = ("generate", "--prompts", "-", "--json", "--seed", "7", "--space", generator.address)
+    prompts = f"{QUOTA}\nerror: GPU task aborted\na cat\n"
+    for goes_on, kinds in ((False, ["quota"]), (True, ["quota", "aborted"])):
+        code, out, err = invoke(*order, *(("--keep-going",) if goes_on else ()), given=prompts)
+        told = [json.loads(line) for line in out.splitlines()]
+        failed = [event for event in told if event["event"] == "error"]
+        assert (code, [event["kind"] for event in failed]) == (5, kinds)
+        assert failed[0]["retry_after_seconds"] == 5034
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00", failed[0]["retry_at"])
+        assert (failed[0]["prompt"], failed[0]["seed"], failed[0]["exit_code"]) == (QUOTA, 7, 5)
+        assert "60s requested vs. 34s left" in err
+        assert "Come back at " in err
+        assert Path("a-cat-seed-7.webp").exists() == goes_on
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["generate"], 2, "Describe a picture"),
+        (["generate", " "], 2, "prompt is empty"),
+        (["generate", "x", "--prompts", "y"], 2, "not both"),
+        (["generate", "--prompts", "missing"], 2, "No such file"),
+        (["generate", "--prompts", "."], 2, "Is a directory"),
+        (["generate", "--prompts", "latin-1"], 2, "isn't UTF-8 in line 2"),
+        (["generate", "--prompts", "empty"], 2, "There is no prompt in empty"),
+        (["generate", "x", "--aspect", "21:9"], 2, "smallest is 512. `python -m sd35 space`"),
+        (["generate", "x", "--aspect", "wide"], 2, "16:9, not 'wide'"),
+        (["generate", "x", "--width", "100"], 2, "512 to 1024"),
+        (["generate", "x", "--steps", "9" * 500], 2, "numbers from 0"),
+        (["generate", "x", "--guidance", "nan"], 2, "0 to 7.5 on this Space, not nan"),
+        (["generate", "x", "--seed", "2147483648"], 2, "seed must be"),
+        (["generate", "x", "--seed", "seven"], 2, "--seed"),
+        (["generate", "x", "--count", "0"], 2, "--count"),
+        (["generate", "x", "--colour"], 2, "--colour"),
+        (["generate", "x", "--space", "what is this"], 2, "give owner/name"),
+        (["generate", "x", "--proxy", f"socks5://me:{SECRET}@host"], 2, "begins with http://"),
+        (["generate", "x", "--space", "a/b", "--token", f"{SECRET} {SECRET}"], 4, "no token has"),
+        (["generate", "x", "--space", "auto"], 3, "Hugging Face can't be reached"),
+        (["generate", "x", "--space", "http://127.0.0.1:1"], 3, "nothing listens there"),
+        (["generate", "x", "-o", "empty"], 9, "it isn't a folder"),
+        (["generate", "x", "-o", "empty/below"], 9, "Not a directory"),
+        (["generate", "error: No GPU was available"], 6, "No GPU was available"),
+        (["generate", "error: Expired ZeroGPU proxy token"], 5, "Expired"),
+        (["generate", "error: GPU task aborted"], 7, "Try fewer steps"),
+        (["generate", "silent: "], 7, "doesn't say why"),
+        (["space", "http://127.0.0.1:1"], 3, "nothing listens there"),
+        (["doctor", "what is this"], 2, "give owner/name"),
+    ],
+)
+def test_mistakes_and_failures(
+    arguments: list[str], code: int, said: str, generator: FakeSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure that was to be foreseen ends in a traceback, or doesn't say why, or with the code of another."""
+    Path("latin-1").write_bytes(b"a cat\ncaf\xe9\n")
+    Path("empty").write_text("# nothing\n")
+    monkeypatch.setenv("SD35_SPACE", generator.address)
+    ended_with, out, err = invoke(*arguments)
+    assert (ended_with, out) == (code, "")
+    assert said in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("handlers", "code", "said"),
+    [
+        ({"join": saying(401, "who are you")}, 4, "wants a token"),
+        ({"data": sending(STARTED)}, 8, "closed the stream"),
+        ({"data": sending(STARTED, MADE), "file": saying(200, "<html>log in</html>")}, 9, "not a PNG"),
+        ({"config": saying(200, "{}")}, 3, "not like a Gradio app"),
+        ({"join": saying(429, **{"Retry-After": "3600"})}, 6, "Come back at"),
+    ],
+    ids=["access", "cut", "no picture", "contract", "rate"],
+)
+def test_a_space_that_misbehaves(handlers: dict[str, Handler], code: int, said: str, portal: BlockingPortal) -> None:
+    """What a broken Space answers ends in a traceback, or with a code that says something else."""
+    with portal.wrap_async_context_manager(impostor(handlers)) as address:
+        ended_with, out, err = invoke("generate", "x", "--space", address, "--token", f"hf_{SECRET}")
+    assert (ended_with, out) == (code, "")
+    assert said in err
+
+
+def test_every_error_has_its_code() -> None:
+    """A kind of error ends the program with the code of another one."""
+    codes = {
+        error.kind: exit_code(error("x"))
+        for error in (getattr(errors, name) for name in errors.__all__)
+        if isinstance(error, type) and issubclass(error, errors.SD35Error)
+    }
+    assert codes.pop("unforeseen") == 1
+    by_code = {code: {kind for kind in codes if codes[kind] == code} for code in set(codes.values())}
+    assert by_code[2] == {"invalid"}
+    assert by_code[3] >= {"connection", "unreachable", "not-found", "asleep", "in-error", "paused", "contract"}
+    assert by_code[4] == {"access"}
+    assert by_code[5] == {"quota", "identity", "identity-expired"}
+    assert by_code[6] == {"refused", "busy", "queue-full", "rate-limited"}
+    assert by_code[7] == {"failed", "aborted"}
+    assert by_code[8] == {"stream", "cut", "lost", "silent", "protocol", "malformed"}
+    assert by_code[9] == {"not-a-picture", "too-large", "picture-gone", "not-written"}
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals, outcome: str) -> None:
+    """Stop it, and see that it says what that did."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=LIMIT)
+    checked(process.returncode, out, err)
+    told = json.loads(out.splitlines()[-1])
+    assert (process.returncode, told["event"], told["outcome"]) == (128 + number, "stopped", outcome)
+    assert f"Stopped. {told['text']}" in err
+
+
+def test_ctrl_c(generator: FakeSpace, plain: FakeSpace) -> None:
+    """Ctrl-C or SIGTERM leaves a run at the Space, says something that isn't so, or ends with another code."""
+    wait = ("generate", "wait: ", "--json", "--space")
+    with started(*wait, held(generator).address) as running, started(*wait, held(plain).address) as endless:
+        for process in (running, endless):
+            lines_until(process, event="progress", step=2)
+        with started(*wait, generator.address) as queued:
+            lines_until(queued, event="queued")
+            stop(queued, signal.SIGINT, "removed")
+        stop(running, signal.SIGTERM, "ended")
+        stop(endless, signal.SIGINT, "may finish")
+    plain.release()
+    ended(generator)
+    ended(plain)
+    assert not generator.ended.acquire(blocking=False), "the one in the queue ran"
+
+
+class Gate:
+    """A place that answers when it is let.
+
+    Attributes:
+        asked: set when it was asked.
+        open: to be set to let it answer.
+
+    """
+
+    def __init__(self, answer: Handler) -> None:
+        self.asked = threading.Event()
+        self.open = threading.Event()
+        self._answer = answer
+
+    async def handler(self, request: web.Request) -> web.StreamResponse:
+        """Take a request."""
+        self.asked.set()
+        await anyio.to_thread.run_sync(self.open.wait, LIMIT)
+        return await self._answer(request)
+
+
+def told_that_it_stops(process: subprocess.Popen[str]) -> None:
+    """Wait until it says that it was asked to stop."""
+    assert process.stderr is not None
+    assert any("Stopping" in line for line in process.stderr)
+
+
+def test_ctrl_c_does_not_lose_a_finished_picture(portal: BlockingPortal) -> None:
+    """A picture that has cost its quota is thrown away because Ctrl-C came while it was fetched."""
+
+    async def picture(_: web.Request) -> web.Response:
+        return web.Response(body=PICTURE)
+
+    gate = Gate(picture)
+    with portal.wrap_async_context_manager(impostor(data=sending(STARTED, MADE), file=gate.handler)) as address:
+        with started("generate", "x", "--count", "2", "--space", address) as process:
+            assert gate.asked.wait(LIMIT)
+            process.send_signal(signal.SIGINT)
+            told_that_it_stops(process)
+            gate.open.set()
+            out, err = process.communicate(timeout=LIMIT)
+    assert (process.returncode, out) == (130, "x-seed-7.png\n")
+    assert Path("x-seed-7.png").read_bytes() == PICTURE
+    assert "The picture that was complete is saved." in err
+
+
+def test_a_second_ctrl_c_ends_at_once(portal: BlockingPortal) -> None:
+    """Whoever presses Ctrl-C again waits for a Space that doesn't answer."""
+    gate = Gate(saying(200, "{}"))
+    with portal.wrap_async_context_manager(impostor(data=sending(STARTED, stay=True), cancel=gate.handler)) as address:
+        with started("generate", "x", "--json", "--space", address) as process:
+            lines_until(process, event="started")
+            process.send_signal(signal.SIGINT)
+            told_that_it_stops(process)
+            assert gate.asked.wait(LIMIT)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(LIMIT) == -signal.SIGINT, "which shells call 130"
+            gate.open.set()
+
+
+def test_nobody_reads_the_output(generator: FakeSpace) -> None:
+    """`| head` ends in a traceback, or goes on to the next picture."""
+    with started("generate", "x", "--count", "50", "--json", "--space", generator.address) as process:
+        assert process.stdout is not None
+        assert '"queued"' in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+        assert process.wait(LIMIT) == 141
+    checked(141, "", err)
+
+
+def test_a_full_disk(generator: FakeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full ends in a traceback, leaves half a picture, or its picture's seed isn't told."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    order = ("generate", "x", "--seed", "7", "--space", generator.address, "-q")
+    code, out, err = run(*order, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)))
+    assert (code, out) == (9, "")
+    assert "couldn't be written: File too large." in err
+    assert "The seed was 7." in err
+    assert not list(Path().iterdir())
+    with Path("/dev/full").open("w") as full:
+        code, _, err = run(*order, stdout=full)
+    assert code == 9
+    assert "The output can't be written: No space left on device." in err
+
+
+def test_on_a_terminal(generator: FakeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal nothing moves, a path is written twice, the cursor stays hidden, or NO_COLOR isn't heeded."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    order = ("generate", "wait: x", "--seed", "7", "--space", held(generator).address)
+    with started(*order, stdin=follower, stdout=follower, stderr=follower) as process:
+        os.close(follower)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+            while chunk := os.read(leader, 65536):
+                shown += chunk
+                if f"Step 2 of {STEPS}" in shown.decode(errors="ignore"):
+                    generator.release()
+        assert process.wait(LIMIT) == 0
+    os.close(leader)
+    text = shown.decode()
+    assert text.count("wait-x-seed-7.webp") == 1
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    assert not re.search(r"\x1b\[(?:\d+;)*[349]\d[;m]", text), "a colour"
+
+
+def test_the_demo_space(tmp_path: Path) -> None:
+    """The demo Space isn't started, passes for Stable Diffusion, leaves files behind, or can't be told of in ASCII."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    order = ("generate", "sun", "--space", "demo", "--seed", "7", "--steps", "1", "--width", "512", "--height", "512")
+    code, out, err = run(*order, env=os.environ | {"TMPDIR": str(folder), "PYTHONIOENCODING": "ascii"})
+    assert (code, out) == (0, "demo-painter-sun-seed-7.png\n")
+    assert f"\n! {words.DEMO}\n" in err
+    assert "+ seed 7 - 512 x 512 - PNG" in err
+    assert not list(folder.iterdir())
+
+
+def test_what_a_space_accepts(plain: FakeSpace, generator: FakeSpace) -> None:
+    """What the Space accepts is told wrongly, or not so that a person or a program can read it."""
+    code, out, _ = invoke("space", plain.address)
+    assert code == 0
+    for line in (
+        r"^Title +A fake Space",
+        r"^Gradio +6\.",
+        r"^Stop +can't end a run that has begun",
+        r"^guidance_scale +0 to 7\.5 +0\.1 +4\.5",
+        r"^16:9 +1024 × 576",
+        r"^21:9 +can't be made: .* smallest is 512\.",
+    ):
+        assert re.search(line, out, re.MULTILINE), line
+    code, out, _ = invoke("space", generator.address, "--json")
+    told = json.loads(out)
+    assert (code, told["is_generator"], told["tells_seed"], told["is_demo"]) == (0, True, True, False)
+    assert {"name": "width", "minimum": 512, "maximum": 1024, "step": 32, "default": 1024} in told["parameters"]
+    assert told["sizes"]["3:2"] == {"width": 960, "height": 640}
+    assert "smallest is 512" in told["sizes"]["9:21"]["unavailable"]
+
+
+def test_a_space_s_words_stay_words(portal: BlockingPortal) -> None:
+    """What a Space says of itself moves the cursor, renames the window, or is taken for markup."""
+    config = json.loads(DESCRIPTIONS[-1].read_text())["config"] | {"title": "[red]x[/red]\x1b]0;mine\x07\x1b[2J"}
+    with portal.wrap_async_context_manager(impostor(config=saying(200, json.dumps(config)))) as address:
+        for arguments in (("space", address), ("space", address, "--json"), ("doctor", address)):
+            code, out, _ = invoke(*arguments)
+            assert code == 0
+            assert "[red]x[/red]" in out
+            assert "\x07" not in out
+
+
+@contextlib.asynccontextmanager
+async def hub(space: str, stage: str) -> AsyncIterator[str]:
+    """A Hub that knows one token, alice's, and one Space."""
+
+    async def whoami(request: web.Request) -> web.Response:
+        is_hers = request.headers.get("Authorization") == f"Bearer hf_{SECRET}"
+        return web.json_response({"name": "alice\x1b[2J", "isPro": True}, status=200 if is_hers else 401)
+
+    async def described(_: web.Request) -> web.Response:
+        return web.json_response({"host": space, "runtime": {"stage": stage}})
+
+    app = web.Application()
+    app.router.add_get("/api/whoami-v2", whoami)
+    app.router.add_get("/api/spaces/a/b", described)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port := free_port()).start()
+    yield f"http://127.0.0.1:{port}"
+    await runner.cleanup()
+
+
+REFUSED = {"msg": "process_completed", "success": False, "output": {"error": QUOTA.removeprefix("error: ")}}
+WELL = ["ok"] * 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stage", "code", "statuses", "said"),
+    [
+        ([], "RUNNING", 0, [*WELL, "skipped"], "valid: alice [2J, a PRO account"),
+        (["--try"], "STOPPED", 5, [*WELL, "not ok"], "Come back at"),
+        (
+            ["--token", "other"],
+            "RUNNING",
+            4,
+            ["ok", "ok", "not ok", "skipped", "skipped", "skipped"],
+            "doesn't know it",
+        ),
+        ([], "PAUSED", 3, ["ok", "ok", "ok", "not ok", "skipped", "skipped"], "paused by its owner"),
+        (
+            ["--proxy", f"http://me:{SECRET}@127.0.0.1:1"],
+            *("RUNNING", 3, ["ok", "not ok", "skipped", "skipped", "skipped", "skipped"], "http://127.0.0.1:1"),
+        ),
+    ],
+    ids=["well", "quota", "token", "paused", "proxy"],
+)
+def test_doctor(
+    arguments: list[str],
+    stage: str,
+    code: int,
+    statuses: list[str],
+    said: str,
+    portal: BlockingPortal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The doctor finds well what isn't, or doesn't say what to do."""
+    with (
+        portal.wrap_async_context_manager(impostor(data=sending(STARTED, REFUSED))) as space,
+        portal.wrap_async_context_manager(hub(space, stage)) as address,
+    ):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        ended_with, out, _ = invoke("doctor", "a/b", *arguments)
+        assert ended_with == code
+        assert said in out
+        assert re.findall(r"^(ok|not ok|skipped) ", out, re.MULTILINE) == statuses
+        told = json.loads(invoke("doctor", "a/b", *arguments, "--json")[1])
+    assert (told["exit_code"], [check["status"] for check in told["checks"]]) == (code, statuses)
+
+
+def test_a_space_that_sleeps(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --wait 0 a sleeping Space is waited for, or it isn't said that it sleeps."""
+    asleep = saying(503, "<html>Preparing Space</html>")
+    with (
+        portal.wrap_async_context_manager(impostor(config=asleep)) as space,
+        portal.wrap_async_context_manager(hub(space, "STOPPED")) as address,
+    ):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        code, out, err = invoke("space", "a/b", "--wait", "0", "--json")
+    assert (code, json.loads(out)["error"]["kind"]) == (3, "asleep")
+    assert "a/b is asleep." in err

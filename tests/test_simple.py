@@ -1,0 +1,83 @@
+"""Pictures without `async`."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import sd35
+from sd35 import Finished, Preview, Previews, Progress
+from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
+from tests.fakes import STEPS, FakeSpace
+
+LIMIT = 20
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeSpace]:
+    space = FakeSpace(is_generator=True)
+    yield space
+    space.close()
+
+
+def test_one_call(fake: FakeSpace) -> None:
+    """A script gets no picture, or not the bytes, the seed and the request that belong to it."""
+    picture = sd35.generate("a cat", space=fake.address, seed=7, aspect_ratio="3:2", num_inference_steps=4)
+    assert picture.image.size == (picture.width, picture.height) == (960 // 8, 640 // 8)
+    assert picture.image.format == "WEBP"
+    assert picture.seed == 7
+    assert picture.request == sd35.GenerationRequest("a cat", "", 960, 640, 4.5, 4, 7, randomize_seed=False)
+    assert "120×80" in repr(picture)
+    assert fake.ended.acquire(timeout=LIMIT)
+
+
+def test_a_drawn_seed(fake: FakeSpace) -> None:
+    """Without a seed, every picture is the same, or nobody knows which one it was."""
+    pictures = [sd35.generate("a cat", space=fake.address, width=512, height=512) for _ in range(2)]
+    assert len({picture.seed for picture in pictures}) == 2
+    for _ in pictures:
+        assert fake.ended.acquire(timeout=LIMIT)
+
+
+def test_events(fake: FakeSpace) -> None:
+    """A script can't show what is going on, or gets no picture in the end."""
+    events = list(sd35.stream("a cat", space=fake.address, previews=Previews.ALL))
+    previews = [event.fetched for event in events if isinstance(event, Preview)]
+    assert len(previews) == STEPS
+    assert all(preview is not None and preview.image.size == (128, 128) for preview in previews)
+    assert any(isinstance(event, Progress) for event in events)
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert last.fetched is not None
+    assert last.fetched.request is not None
+    assert fake.ended.acquire(timeout=LIMIT)
+
+
+def test_leaving_the_loop(fake: FakeSpace) -> None:
+    """A run whose loop was left goes on for nobody."""
+    fake.hold()
+    for event in sd35.stream("wait: ", space=fake.address):
+        if isinstance(event, Progress) and event.step == 2:
+            break
+    fake.release()
+    assert fake.ended.acquire(timeout=LIMIT)
+
+
+def test_errors(fake: FakeSpace) -> None:
+    """An error of the client's thread surfaces as something else, or hangs."""
+    with pytest.raises(QuotaError):
+        sd35.generate("error: You have exceeded your GPU quota", space=fake.address)
+    with pytest.raises(InvalidRequestError, match="multiple of 16"):
+        sd35.generate("a cat", space=fake.address, width=1000, height=1000)
+    with pytest.raises(InvalidRequestError, match="21:9"):
+        sd35.generate("a cat", space=fake.address, aspect_ratio="21:9")
+    with pytest.raises(UnreachableError):
+        sd35.generate("a cat", space="http://127.0.0.1:1")
+
+
+def test_public_names() -> None:
+    """A name that the package promises isn't there."""
+    for name in sd35.__all__:
+        assert getattr(sd35, name) is not None
+    assert set(dir(sd35)) == set(sd35.__all__)
+    with pytest.raises(AttributeError):
+        _ = sd35.nothing
