@@ -1,7 +1,6 @@
 """The house itself: who imports whom, and that what the README says is so."""
 
 import ast
-import asyncio
 import importlib
 import re
 import subprocess
@@ -9,7 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from sd35.cli.app import app
+from sd35.cli.exits import EXITS
+from sd35.provider import StabilityAI_SD35Large
 from sd35.settings import Settings
 from sd35.space.server import DemoSpace
 
@@ -90,7 +93,20 @@ def test_who_imports_whom(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["sd35", "sd35.client", "sd35.request", "sd35.events", "sd35.errors", "sd35.job", "sd35.studio"]
+    "name",
+    [
+        "sd35",
+        "sd35.client",
+        "sd35.provider",
+        "sd35.simple",
+        "sd35.source",
+        "sd35.files",
+        "sd35.request",
+        "sd35.events",
+        "sd35.errors",
+        "sd35.job",
+        "sd35.studio",
+    ],
 )
 def test_public_names_exist(name: str) -> None:
     """A name in `__all__` isn't there, or has no docstring."""
@@ -118,16 +134,41 @@ def test_every_file_in_the_readme_exists() -> None:
         assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
 
 
-def test_the_readme_s_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """The example for scripts doesn't run as it stands there."""
-    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "SpaceClient" in block)
+EXAMPLES = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "gradio_client" not in code]
+
+
+def test_the_readme_s_examples_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An example for scripts doesn't run as it stands there."""
     demo = DemoSpace()
-    code = code.replace("stabilityai/stable-diffusion-3.5-large", demo.start()).replace("asyncio.run(main())", "")
-    names: dict[str, object] = {}
-    exec(code, names)  # noqa: S102  # our own README
-    asyncio.run(names["main"]())  # type: ignore[operator]
+    address = demo.start()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(StabilityAI_SD35Large, "url", address)
+    for code in EXAMPLES:
+        exec(code.replace("stabilityai/stable-diffusion-3.5-large", address), {})  # noqa: S102  # our own README
     demo.close()
-    assert re.search(r"PNG \d+ bytes, seed \d+", capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert "7 1024 576" in printed
+    assert (tmp_path / "lighthouse.png").is_file()
+    assert re.search(r"<Picture PNG .* seed \d+>", printed)
+    assert len(re.findall(r"PNG \d+ bytes, seed \d+", printed)) == 2
+    assert re.search(r"/gradio_api/file=\S+ seed \d+", printed)
+
+
+def test_every_option_of_the_terminal_program_is_in_the_readme() -> None:
+    """A command or an option exists that the README is silent about, or speaks of and isn't there."""
+    section = README[README.index("### From a terminal") : README.index("### From Python")]
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    options = {option for command in commands.values() for each in command.params for option in each.opts}
+    assert set(re.findall(r"python -m sd35 (\w+)", section)) == set(commands)
+    assert set(re.findall(r"--[a-z][a-z-]*", section)) == {option for option in options if option.startswith("--")}
+
+
+def test_every_exit_code_is_in_the_readme() -> None:
+    """The program ends with a code that the README doesn't speak of, or says something else of."""
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE))
+    assert rows == {str(way.code): way.meaning for way in EXITS if way.code < 128}
 
 
 def test_the_gate_runs_the_readme_s_command() -> None:
