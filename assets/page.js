@@ -56,11 +56,23 @@
     hadMistakes = wrong.length > 0;
   };
 
+  // A time is shown by the clock of who reads it, which may be another than the server's.
+  const followTimes = () => {
+    document.querySelectorAll("#panel time:not([data-here]), #banner time:not([data-here])").forEach((time) => {
+      const moment = new Date(time.dateTime);
+      const clock = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+      const isToday = moment.toDateString() === new Date().toDateString();
+      time.dataset.here = "";
+      time.textContent = isToday ? clock : `${moment.toLocaleDateString([], { weekday: "long" })}, ${clock}`;
+    });
+  };
+
   const follow = () => {
     scheduled = false;
     if (!voice.isConnected) document.body.append(voice);
     // Gradio names each radio input differently, so that the arrow keys don't know that they belong together.
     document.querySelectorAll("#size input:not([name=size])").forEach((input) => (input.name = "size"));
+    followTimes();
     followPhase();
     followMistakes();
   };

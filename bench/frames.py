@@ -6,7 +6,6 @@ watches a silent run of the same length is taken off.
 """
 
 import asyncio
-import io
 import json
 import multiprocessing
 import os
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import numpy as np
 from aiohttp import web
-from PIL import Image
 
+from bench import pictures
 from sd35.hosting import free_port
 
 __all__ = ["measure"]
@@ -110,7 +108,7 @@ async def _run(port: int, config: dict[str, Any], prompt: str) -> int:
 def _serve(port: int) -> None:
     """The lean Space: `previews` sends previews, anything else only the steps."""
     told = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
-    pictures = [_jpeg(number) for number in range(FRAMES)]
+    previews = [pictures.preview(number) for number in range(FRAMES)]
     prompts: dict[str, str] = {}
 
     async def join(request: web.Request) -> web.Response:
@@ -137,7 +135,7 @@ def _serve(port: int) -> None:
         return response
 
     async def file(request: web.Request) -> web.Response:
-        return web.Response(body=pictures[int(request.match_info["number"])])
+        return web.Response(body=previews[int(request.match_info["number"])])
 
     app = web.Application()
     app.router.add_get("/config", _json(told["config"]))
@@ -157,11 +155,3 @@ def _json(value: object) -> Any:  # noqa: ANN401  # an aiohttp handler
 
 async def _send(response: web.StreamResponse, message: dict[str, Any]) -> None:
     await response.write(b"data: " + json.dumps(message | {"event_id": "e"}).encode() + b"\n\n")
-
-
-def _jpeg(seed: int) -> bytes:
-    """A preview of 512² with about as many bytes as a real one, some 50 KB."""
-    coarse = np.random.default_rng(seed).integers(0, 255, (56, 56, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(coarse).resize((512, 512), Image.Resampling.BICUBIC).save(out, "JPEG", quality=82)
-    return out.getvalue()

@@ -102,9 +102,9 @@ def _is_whole(data: bytes, expected: str) -> bool:
     """Whether the end of the picture is there, as its format marks it; programs may append something to it."""
     match expected:
         case "PNG":
-            return b"IEND" in data[-4096:]
+            return data.endswith(b"IEND\xaeB`\x82") or b"IEND" in data[-4096:]
         case "JPEG":
-            return b"\xff\xd9" in data[-4096:]
+            return data.endswith(b"\xff\xd9") or b"\xff\xd9" in data[-4096:]
         case _:
             return len(data) >= int.from_bytes(data[4:8], "little") + 8
 

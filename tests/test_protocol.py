@@ -138,10 +138,10 @@ def test_a_seed_that_is_none(seed: object) -> None:
 def test_a_value_as_deep_as_can_be() -> None:
     """Nesting without end surfaces as a RecursionError."""
     deep: Any = []
-    for _ in range(900):
+    for _ in range(5000):
         deep = [deep]
     with pytest.raises(ProtocolError):
-        apply_diff(deep, [["replace", [0], 1]] * 2)
+        apply_diff(deep, [["replace", [0] * 4000, 1]])
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,11 @@ def test_over_gradio_client(address: str) -> None:
     assert len(job.outputs()) > 3
 
 
-def test_over_the_simple_way(address: str) -> None:
-    """The wire format of the seed system (`/call/infer`) doesn't work against the demo Space."""
-    event_id = httpx.post(f"{address}gradio_api/call/infer", json={"data": DATA}).json()["event_id"]
+@pytest.mark.parametrize("negative_prompt", ["", None])
+def test_over_the_simple_way(address: str, negative_prompt: str | None) -> None:
+    """The wire format of the seed system (`/call/infer`) doesn't work against the demo Space, or its `null` doesn't."""
+    data = [DATA[0], negative_prompt, *DATA[2:]]
+    event_id = httpx.post(f"{address}gradio_api/call/infer", json={"data": data}).json()["event_id"]
     answer = httpx.get(f"{address}gradio_api/call/infer/{event_id}", timeout=30).text
     events = [block.split("\n") for block in answer.strip().split("\n\n")]
     names = [lines[0] for lines in events]

@@ -67,9 +67,7 @@ class Discovery:
                     if is_asleep and waited > FIRST_PAUSE_SECONDS:
                         error.happened += f" It was waited for {waited:.0f} seconds."
                     raise
-                tell(
-                    Waiting(error.happened if not is_asleep else f"{self.transport.name} is waking up.", waited, limit)
-                )
+                tell(Waiting(error.happened if not is_asleep else "The Space is waking up.", waited, limit))
             await anyio.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE_SECONDS)
 

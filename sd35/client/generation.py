@@ -192,6 +192,14 @@ class Generation:
             if self._previews is not None:
                 self._previews.cancel()
 
+    def _passed_on_at_once(self, event: Event) -> bool:
+        """Whether that could be done without a wait, as with most events: most of a run's cost here is in these."""
+        if self._inbox.full() or isinstance(event, Preview | Finished):
+            return False
+        if not self._is_left:
+            self._inbox.put_nowait(event)
+        return True
+
     async def _pass_on(self, event: Event) -> None:
         if isinstance(event, Finished):
             self.finished = event
@@ -296,7 +304,8 @@ class Generation:
                 for payload in decoder.feed(chunk):
                     for event in conversation.feed(payload):
                         news_at = now
-                        await self._pass_on(event)
+                        if not self._passed_on_at_once(event):
+                            await self._pass_on(event)
                     if conversation.ended:
                         await _drain(chunks)
                         return

@@ -1,7 +1,6 @@
 """The queue's messages → events. Pure: a conversation is fed one message at a time and knows no sockets."""
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -52,7 +51,7 @@ class Conversation:
         if not isinstance(message, dict) or not self._is_ours(message.get("event_id")):
             return ()
         try:
-            return tuple(self._take(message))
+            return self._take(message)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise ProtocolError("The Space sent a message that can't be understood.") from error
 
@@ -68,30 +67,35 @@ class Conversation:
         self.heard = self.heard or event_id == self.event_id
         return event_id == self.event_id
 
-    def _take(self, message: Mapping[str, Any]) -> Iterator[Event]:
+    def _take(self, message: Mapping[str, Any]) -> tuple[Event, ...]:
         match message.get("msg"):
+            case "progress":
+                return _progress(message.get("progress_data"))
+            case "process_generating":
+                return self._generating(message)
             case "estimation":
-                yield Queued(int(message["rank"]), int(message["queue_size"]), _seconds(message.get("rank_eta")))
+                eta = _seconds(message.get("rank_eta"))
+                return (Queued(int(message["rank"]), int(message["queue_size"]), eta),)
             case "process_starts":
                 self.started = True
-                yield Started(_seconds(message.get("eta")))
-            case "progress":
-                yield from _progress(message.get("progress_data"))
+                return (Started(_seconds(message.get("eta"))),)
             case "log":
-                yield from _notice(message)
-            case "process_generating":
-                yield from self._generating(message)
+                return _notice(message)
+            case _:
+                return self._ending(message)
+
+    def _ending(self, message: Mapping[str, Any]) -> tuple[Event, ...]:
+        match message.get("msg"):
             case "process_completed":
-                yield self._completed(message)
+                return (self._completed(message),)
             case "unexpected_error" | "server_stopped" | "Server stopped unexpectedly." | "queue_full" | "close_stream":
                 self._broken(message)
-            case _:  # heartbeats, and what later generations may add
-                return
+        return ()  # heartbeats, and what later generations may add
 
-    def _generating(self, message: Mapping[str, Any]) -> Iterator[Preview]:
+    def _generating(self, message: Mapping[str, Any]) -> tuple[Preview, ...]:
         self.started = True
         if self._missed_some or not message.get("success", True):
-            return  # the reason follows in process_completed
+            return ()  # the reason follows in process_completed
         data = message["output"]["data"]
         if self._outputs is None or not self._contract.sends_diffs:
             self._outputs = list(data)
@@ -99,9 +103,10 @@ class Conversation:
             self._outputs = [apply_diff(old, edits) for old, edits in zip(self._outputs, data, strict=True)]
             self._check_growth(data)
         picture = _picture(self._outputs[self._contract.image_output])
-        if picture is not None and picture != self._shown:
-            self._shown = picture
-            yield Preview(picture)
+        if picture is None or picture == self._shown:
+            return ()
+        self._shown = picture
+        return (Preview(picture),)
 
     def _check_growth(self, changes: list[list[Any]]) -> None:
         """Refuse an output that grows and grows, message by message."""
@@ -149,32 +154,42 @@ def apply_diff(value: Any, edits: list[Any]) -> Any:  # noqa: ANN401  # any JSON
     if not edits:
         return value
     try:
-        holder = [copy.deepcopy(value)]
         for action, path, new in edits:
-            _apply_edit(holder, action, [0, *path], new)
+            value = _edited(value, action, path, new)
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise ProtocolError("The Space sent a change that doesn't fit what it sent before.") from error
-    return holder[0]
+    return value
 
 
-def _apply_edit(holder: Any, action: str, path: list[Any], new: Any) -> None:  # noqa: ANN401  # any JSON
-    target = holder
-    for key in path[:-1]:
-        target = target[key]
-    last = path[-1]
-    match action:
-        case "replace":
-            target[last] = new
-        case "append":
-            target[last] += new
-        case "add" if isinstance(target, list):
-            target.insert(int(last), new)
-        case "add":
-            target[last] = new
-        case "delete":
-            del target[last]
-        case _:
-            raise ValueError(action)
+def _edited(value: Any, action: str, path: list[Any], new: Any) -> Any:  # noqa: ANN401  # any JSON
+    """Return `value` after one edit: only what lies on the path is copied."""
+    if not path:
+        return _at_its_place(value, action, new)
+    if not isinstance(value, list | dict):
+        raise TypeError(action)
+    key, *rest = path
+    copied = value.copy()
+    if not rest and action == "replace":
+        copied[key] = new
+    elif rest or action == "append":
+        copied[key] = _edited(value[key], action, rest, new)
+    elif action == "add" and isinstance(copied, list):
+        copied.insert(int(key), new)
+    elif action == "add":
+        copied[key] = new
+    elif action == "delete":
+        del copied[key]
+    else:
+        raise ValueError(action)
+    return copied
+
+
+def _at_its_place(value: Any, action: str, new: Any) -> Any:  # noqa: ANN401  # any JSON
+    if action == "replace":
+        return new
+    if action == "append":
+        return value + new
+    raise ValueError(action)
 
 
 def _picture(value: object) -> RemotePicture | None:
@@ -196,9 +211,9 @@ def _seconds(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 <= value < 1e6 else None
 
 
-def _progress(data: object) -> Iterator[Progress]:
+def _progress(data: object) -> tuple[Progress, ...]:
     if not (isinstance(data, list) and data and isinstance(data[-1], dict)):
-        return
+        return ()
     unit = data[-1]  # the innermost bar is the one that moves
     step, total, fraction = (
         _count(unit.get("index")),
@@ -206,15 +221,15 @@ def _progress(data: object) -> Iterator[Progress]:
         _seconds(unit.get("progress")),
     )
     description = clean(unit["desc"]) if unit.get("desc") else None
-    yield Progress(step, total, clean(unit["unit"]) if unit.get("unit") else None, description, fraction)
+    return (Progress(step, total, clean(unit["unit"]) if unit.get("unit") else None, description, fraction),)
 
 
 def _count(value: object) -> int | None:
     return int(value) if isinstance(value, int | float) and 0 <= value < 1e9 else None
 
 
-def _notice(message: Mapping[str, Any]) -> Iterator[Notice]:
-    text = clean(message.get("log") or "")
-    if text:
-        title = message.get("title")
-        yield Notice(text, str(message.get("level") or "info")[:20], clean(title) if title else None)
+def _notice(message: Mapping[str, Any]) -> tuple[Notice, ...]:
+    text, title = clean(message.get("log") or ""), message.get("title")
+    if not text:
+        return ()
+    return (Notice(text, str(message.get("level") or "info")[:20], clean(title) if title else None),)

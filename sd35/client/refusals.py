@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -129,7 +130,12 @@ _EXCEPTION = re.compile(r"[A-Za-z_.]{0,60}(?:Error|Exception)")
 
 def clean(text: object) -> str:
     """Return a Space's words fit to be read: no markup, no wrapping quotes, one line, not endless."""
-    plain = html.unescape(_TAG.sub("", str(text)[: 4 * MAX_WORDS]))
+    return _clean(str(text)[: 4 * MAX_WORDS])
+
+
+@lru_cache(maxsize=512)  # the same unit and description come with each step
+def _clean(text: str) -> str:
+    plain = _TAG.sub("", html.unescape(_TAG.sub("", text)))
     printable = "".join(letter if letter.isprintable() else " " for letter in plain)
     words = " ".join(printable.split()).strip("'\"").strip()
     return words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 1] + "…"

@@ -41,10 +41,16 @@ async def retrying(
         tell(Waiting(error.happened, time.monotonic() - began))
         return True if wait is None else wait
 
+    try:  # before anything has failed, to be ready to retry would cost as much as a request
+        return await work()
+    except SD35Error as error:
+        failed = error
     attempts = stamina.retry_context(
         on=again, attempts=timeouts.attempts, timeout=None, wait_initial=0.25, wait_max=5.0, wait_jitter=0.25
     )
     async for attempt in attempts:
         with attempt:
+            if attempt.num == 1:
+                raise failed
             return await work()
     raise AssertionError("the last attempt's error is raised")

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Self
 
 from yarl import URL
@@ -90,7 +90,8 @@ class SpaceClient:
                 root = await find_at_hub(at_hub, wanted.name, tell)
             there = transport(str(wanted), root, token_header(root, token))
             discovery = Discovery(there, endpoint, at_hub, wanted.name or "")
-            yield cls(Connection(there, discovery, await discovery.describe(tell)))
+            with closing(there):
+                yield cls(Connection(there, discovery, await discovery.describe(tell)))
 
     @property
     def contract(self) -> Contract:

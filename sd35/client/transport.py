@@ -13,6 +13,7 @@ import orjson
 from yarl import URL
 
 from sd35.client.refusals import error_of_status
+from sd35.client.wire import Wires
 from sd35.errors import (
     AccessDeniedError,
     InvalidRequestError,
@@ -104,6 +105,12 @@ class Transport:
         self._session = session
         self._headers = dict(headers)
         self._proxy = _checked_proxy(proxy) or _proxy_for(root)  # not trust_env: it also sends what ~/.netrc holds
+        self._wires = None if self._proxy else Wires(root, MAX_PICTURE_BYTES, timeouts.connect)
+
+    def close(self) -> None:
+        """Let go of what isn't the session's."""
+        if self._wires is not None:
+            self._wires.close()
 
     @property
     def has_token(self) -> bool:
@@ -153,16 +160,28 @@ class Transport:
             SD35Error: the server didn't hand them out.
 
         """
-        timeout = aiohttp.ClientTimeout(total=self.timeouts.fetch, sock_connect=self.timeouts.connect)
         with self._translating(), self._only_here(url):
-            async with self._session.get(
-                url, headers=self._headers, proxy=self._proxy, allow_redirects=False, timeout=timeout
-            ) as response:
-                if response.status in {403, 404, 410}:
-                    raise PictureGoneError(f"{self.name} no longer has the picture; it may have restarted.")
-                if response.status != 200:
-                    await self._checked(response, MAX_ANSWER_BYTES)
-                data = await _read(response, MAX_PICTURE_BYTES)
+            if self._wires is not None:
+                data = await self._wires.get(url, self._headers | self._cookies(url), self.timeouts.fetch)
+                if data is not None:
+                    return data
+            return await self._get_picture(url)
+
+    def _cookies(self, url: URL) -> dict[str, str]:
+        cookies = self._session.cookie_jar.filter_cookies(url)
+        text = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in cookies.items())
+        return {"Cookie": text} if text else {}
+
+    async def _get_picture(self, url: URL) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=self.timeouts.fetch, sock_connect=self.timeouts.connect)
+        async with self._session.get(
+            url, headers=self._headers, proxy=self._proxy, allow_redirects=False, timeout=timeout
+        ) as response:
+            if response.status in {403, 404, 410}:
+                raise PictureGoneError(f"{self.name} no longer has the picture; it may have restarted.")
+            if response.status != 200:
+                await self._checked(response, MAX_ANSWER_BYTES)
+            data = await _read(response, MAX_PICTURE_BYTES)
         if data is None:
             raise PictureTooLargeError(f"The Space sent a picture of more than {MAX_PICTURE_BYTES >> 20} MiB.")
         return data

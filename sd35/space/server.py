@@ -40,7 +40,7 @@ RUN_PREFIX = "run-"
 
 def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its order
     prompt: str,
-    negative_prompt: str,
+    negative_prompt: str | None,
     seed: float,
     randomize_seed: bool,  # noqa: FBT001
     width: float,
@@ -57,7 +57,13 @@ def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its or
     if width % 16 or height % 16:
         raise gr.Error("Width and height must be multiples of 16.", print_exception=False)
     painting = Painting(
-        prompt, negative_prompt, used_seed, int(width), int(height), guidance_scale, int(num_inference_steps)
+        prompt or "",
+        negative_prompt or "",
+        used_seed,
+        int(width),
+        int(height),
+        guidance_scale,
+        int(num_inference_steps),
     )
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=_served_folder()))

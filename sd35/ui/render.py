@@ -84,7 +84,7 @@ def banner(connection: ConnectionState) -> str:
     if connection.error is not None:
         return Markup(
             '<div class="banner" data-kind="error" role="alert"><p><b>No Space to make pictures.</b> {}</p></div>'
-        ).format(connection.error)
+        ).format(error(connection.error))
     return ""
 
 
@@ -182,7 +182,7 @@ def _waiting(waiting: Waiting) -> str:
     if waiting.waited_seconds < 1:
         return waiting.reason
     limit = f" of at most {_clock(waiting.limit_seconds)}" if waiting.limit_seconds else ""
-    return f"{waiting.reason} For {_clock(waiting.waited_seconds)}{limit}."
+    return f"{waiting.reason} Waited {_clock(waiting.waited_seconds)}{limit}."
 
 
 def _detail(state: JobState) -> str:

@@ -1,0 +1,148 @@
+"""Below the floor: asyncio's protocols, without its streams, and nothing understood beyond need.
+
+No client in Python is likely to be faster: an answer of a known length is received straight into its own buffer, the
+event stream isn't parsed, only searched for addresses, and one connection does for all of it.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+from urllib.parse import urlsplit
+
+from bench.seen import Generate, Seen
+
+__all__ = ["BODY", "JOIN", "every_preview", "skipping"]
+
+HEAD_BYTES = 32 * 1024
+"""Room for the head of an answer, and for the whole of a run's stream, which may not be larger."""
+
+JOIN = b"""POST /gradio_api/queue/join HTTP/1.1\r
+Host: space\r
+Content-Type: application/json\r
+Content-Length: %d\r
+\r
+%s"""
+BODY = b'{"data": ["a lighthouse at dusk", "", 0, true, 1024, 1024, 4.5, 40], "fn_index": 0, "session_hash": "%s"}'
+
+_PICTURE = re.compile(rb'"url"\]?[:,]"http://[^/]+([^"]+)"')
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
+
+
+@asynccontextmanager
+async def skipping(address: str) -> AsyncIterator[Generate]:
+    """Fetch the first preview and the final picture."""
+    wires = _Wires(address)
+    yield lambda seen: _generate(wires, seen, most_previews=1)
+
+
+@asynccontextmanager
+async def every_preview(address: str) -> AsyncIterator[Generate]:
+    """Fetch every preview and the final picture."""
+    wires = _Wires(address)
+    yield lambda seen: _generate(wires, seen, most_previews=None)
+
+
+async def _generate(wires: "_Wires", seen: Seen, *, most_previews: int | None) -> None:
+    wire = await wires.take()
+    *previews, last = await _run(wire, seen)
+    for path in previews[:most_previews]:
+        await wire.ask(_get(path))
+        seen.preview()
+    seen.final(await wire.ask(_get(last)))
+    wires.give(wire)
+
+
+async def _run(wire: "_Wire", seen: Seen) -> list[bytes]:
+    """Join the queue, read the stream to its end, and return the paths of its pictures."""
+    session = secrets.token_hex(8).encode()
+    body = BODY % session
+    await wire.ask(JOIN % (len(body), body))
+    stream = await wire.ask(_get(b"/gradio_api/queue/data?session_hash=" + session), seen.event)
+    return _PICTURE.findall(stream)
+
+
+def _get(path: bytes) -> bytes:
+    return b"GET %s HTTP/1.1\r\nHost: space\r\n\r\n" % path
+
+
+class _Wires:
+    """Open connections that wait for the next request."""
+
+    def __init__(self, address: str) -> None:
+        self._port = urlsplit(address).port or 80
+        self._idle: list[_Wire] = []
+
+    async def take(self) -> "_Wire":
+        if self._idle:
+            return self._idle.pop()
+        _, wire = await asyncio.get_running_loop().create_connection(_Wire, "127.0.0.1", self._port)
+        return wire
+
+    def give(self, wire: "_Wire") -> None:
+        self._idle.append(wire)
+
+
+class _Wire(asyncio.BufferedProtocol):
+    """One connection, asked for one thing at a time."""
+
+    def __init__(self) -> None:
+        self._head = self._into = memoryview(bytearray(HEAD_BYTES))
+        self._filled = 0
+        self._body: bytearray | None = None
+        self._answer: asyncio.Future[bytearray] | None = None
+        self._on_first_bytes: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def ask(self, request: bytes, on_first_bytes: Callable[[], None] | None = None) -> "asyncio.Future[bytearray]":
+        """Send the request; the future is the body of the answer, or the whole answer if it is a stream."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._on_first_bytes = on_first_bytes
+        self._transport.write(request)
+        return self._answer
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's interface
+        return self._into[self._filled :]
+
+    def buffer_updated(self, count: int) -> None:
+        self._filled += count
+        if self._body is None:
+            self._read_head(bytes(self._head[: self._filled]))
+        elif self._filled == len(self._body):
+            self._finish(self._body)
+
+    def _read_head(self, so_far: bytes) -> None:
+        end = so_far.find(b"\r\n\r\n") + 4
+        if end < 4:
+            return
+        length = _LENGTH.search(so_far, 0, end)
+        if length is None:
+            self._read_stream(so_far)
+            return
+        self._body = bytearray(int(length[1]))
+        self._into, self._filled = memoryview(self._body), len(so_far) - end
+        self._body[: self._filled] = so_far[end:]
+        if self._filled == len(self._body):
+            self._finish(self._body)
+
+    def _read_stream(self, so_far: bytes) -> None:
+        if self._on_first_bytes is not None and b"\ndata: " in so_far:
+            self._on_first_bytes()
+            self._on_first_bytes = None
+        if so_far.endswith(b"\r\n0\r\n\r\n"):
+            self._finish(bytearray(so_far))
+        elif self._filled == HEAD_BYTES:
+            self._transport.abort()
+
+    def _finish(self, body: bytearray) -> None:
+        assert self._answer is not None
+        self._answer.set_result(body)
+        self._body, self._into, self._filled = None, self._head, 0
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error or ConnectionResetError("the connection is closed"))

@@ -1,0 +1,98 @@
+"""The other clients, each used in its own natural way."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import gradio_client
+import httpx
+
+from bench.seen import Generate, Seen
+
+__all__ = ["gradio_async", "gradio_iterator", "simple_way"]
+
+PROMPT = "a lighthouse at dusk"
+INPUTS = [PROMPT, "", 0, True, 1024, 1024, 4.5, 40]
+LIMIT_SECONDS = 60
+MAX_THREADS = 256
+
+
+@asynccontextmanager
+async def gradio_iterator(address: str) -> AsyncIterator[Generate]:
+    """gradio_client's jobs iterated in threads; it downloads each preview and the final picture to files."""
+    client = await asyncio.to_thread(gradio_client.Client, address, verbose=False, analytics_enabled=False)
+    threads = ThreadPoolExecutor(MAX_THREADS)
+
+    def iterate(seen: Seen) -> None:
+        job = client.submit(PROMPT, "", api_name="/infer")
+        for _ in job:
+            seen.event()
+            seen.preview()
+        path, _ = job.result(LIMIT_SECONDS)
+        seen.final(Path(path).read_bytes())
+
+    async def generate(seen: Seen) -> None:
+        await asyncio.get_running_loop().run_in_executor(threads, iterate, seen)
+
+    yield generate
+
+
+@asynccontextmanager
+async def gradio_async(address: str) -> AsyncIterator[Generate]:
+    """gradio_client's jobs iterated asynchronously, without its downloads; the final picture is got by httpx."""
+    client = await asyncio.to_thread(
+        gradio_client.Client, address, verbose=False, analytics_enabled=False, download_files=False
+    )
+    async with httpx.AsyncClient(timeout=LIMIT_SECONDS) as http:
+
+        async def generate(seen: Seen) -> None:
+            job = client.submit(PROMPT, "", api_name="/infer")
+            async for _ in job:
+                seen.event()
+            file, _ = job.result(LIMIT_SECONDS)
+            seen.final((await http.get(file["url"])).raise_for_status().content)
+
+        yield generate
+
+
+@asynccontextmanager
+async def simple_way(address: str) -> AsyncIterator[Generate]:
+    """The seed system's: aiohttp, the simple endpoint, its stream line by line; the first preview as it comes."""
+    endpoint = f"{address}gradio_api/call/infer"
+
+    async def generate(seen: Seen) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS)) as session:
+            async with session.post(endpoint, json={"data": INPUTS}) as answer:
+                run = (await answer.json())["event_id"]
+            async with session.get(f"{endpoint}/{run}") as stream:
+                last = await _follow(session, stream, seen)
+            seen.final(await _download(session, last))
+
+    yield generate
+
+
+async def _follow(session: aiohttp.ClientSession, stream: aiohttp.ClientResponse, seen: Seen) -> Any:  # noqa: ANN401  # any JSON
+    event = ""
+    async for line in stream.content:
+        text = line.decode().strip()
+        if text.startswith("event: "):
+            event = text.removeprefix("event: ")
+            seen.event()
+        elif text.startswith("data: "):
+            picture = json.loads(text.removeprefix("data: "))[0]
+            if event == "complete":
+                return picture
+            if seen.preview_at is None:
+                await _download(session, picture)
+                seen.preview()
+    raise EOFError("the stream ended before the run")
+
+
+async def _download(session: aiohttp.ClientSession, picture: dict[str, Any]) -> bytes:
+    async with session.get(picture["url"]) as answer:
+        return await answer.read()
