@@ -111,15 +111,16 @@ class Page:
         live = raw | {"postprocess": False}
         lines = [self.banner, self.status]
         watch = [self._watch_connection, None, lines]
-        adapt = [self._adapt, [*self.fields, self.applied], [*self.fields, self.size_hint, self.applied]]
+        adapt = [self._adapt, [*self.fields, self.applied], [*self.fields, self.applied]]
+        hint = [self._hint, self.size, self.size_hint]  # after `adapt`, by the size that is chosen then
 
         run = self.generate.click(self._generate, self.fields, shown, validator=self._validate, **live)
-        run.then(*watch, **live).then(*adapt, **raw)
+        run.then(*watch, **live).then(*adapt, **raw).then(*hint, **raw)
         self.stop.click(self._stop, self.job_id, shown, queue=False, postprocess=False, **raw)
         self.demo.load(self._restore, [self.job_id, *self.fields], self.fields, **raw)
         self.demo.load(self._resume, self.job_id, shown, **live)
-        self.demo.load(*watch, **live).then(*adapt, **raw)
-        self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw)
+        self.demo.load(*watch, **live).then(*adapt, **raw).then(*hint, **raw)
+        self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw).then(*hint, **raw)
         self.size.input(
             self._describe_size, self.size, [self.size_hint, self.width, self.height], queue=False, **private
         )
@@ -205,17 +206,19 @@ class Page:
         limits = connection.limits
         applied_now = f"{connection.wanted}: {limits}" if connection.space is not None else ""
         if applied == applied_now:
-            return [gr.skip() for _ in range(len(FIELDS) + 2)]
+            return [gr.skip() for _ in range(len(FIELDS) + 1)]
         values = FormValues(*fields)
         defaults = updated_defaults(values, limits)
         updates = {name: _range_update(limits, name, defaults) for name in FIELDS}
-        return [*updates.values(), render.size_hint(values.size, connection), applied_now]
+        return [*updates.values(), applied_now]
+
+    def _hint(self, size: Any) -> str:  # noqa: ANN401
+        return render.size_hint(size, self._studio.connection.value)
 
     def _describe_size(self, size: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
-        connection = self._studio.connection.value
-        hint = render.size_hint(size, connection)
+        hint = self._hint(size)
         try:
-            sides = size_for(size, connection.limits)
+            sides = size_for(size, self._studio.connection.value.limits)
         except (SizeUnavailableError, ValueError):
             return hint, gr.skip(), gr.skip()
         return hint, sides.width, sides.height
