@@ -160,11 +160,17 @@ class SpaceNotFoundError(ConnectionFailedError):
 
 
 class SpaceAsleepError(ConnectionFailedError):
-    """The Space is asleep, building or starting; asking for it wakes it."""
+    """The Space is asleep, building or starting; asking for it wakes it.
+
+    Attributes:
+        was_sent: whether a gateway answered in its place, so that the request may have reached the Space all the same.
+
+    """
 
     kind = "asleep"
     may_pass = True
     remedy = "Try again in a minute or two."
+    was_sent = False
 
 
 class SpaceStoppedError(SpaceAsleepError):

@@ -218,6 +218,8 @@ def _prompt_problems(request: GenerationRequest, limits: Limits) -> Iterator[Pro
     if request.negative_prompt.strip() and not limits.negative_prompt:
         yield Problem("negative_prompt", "This Space takes no negative prompt: leave it empty.")
     for field, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            yield Problem(field, "It holds bytes that are no text: type it again, or save its file as UTF-8.")
         if len(text) > MAX_PROMPT_CHARACTERS:
             yield Problem(field, f"Too long: {len(text):,} characters, and {MAX_PROMPT_CHARACTERS:,} is the most.")
 
@@ -317,7 +319,7 @@ def _sides(span: Range) -> Iterator[int]:
     step = max(1, round(span.step))
     return (
         side
-        for side in range(math.ceil(span.minimum), math.floor(span.maximum) + 1, step)
+        for side in range(max(0, math.ceil(span.minimum)), math.floor(span.maximum) + 1, step)
         if side and not side % PIPELINE_MULTIPLE
     )
 

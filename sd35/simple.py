@@ -3,20 +3,24 @@
 Each runs an event loop of its own in a thread, so both work in scripts, notebooks and threads.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import asyncio
+import atexit
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import replace
-from typing import TypedDict, Unpack
-
-from anyio.from_thread import start_blocking_portal
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from sd35.client import Previews, SpaceClient, Timeouts
 from sd35.events import Event, Finished
 from sd35.picture import Picture
-from sd35.request import GenerationRequest, Wish
+from sd35.request import Wish
 from sd35.source import PUBLIC_SPACE
 
 __all__ = ["Options", "generate", "stream"]
+
+T = TypeVar("T")
 
 
 class Options(TypedDict, total=False):
@@ -84,21 +88,73 @@ def stream(
     """
     wish = Wish(prompt=prompt, **options)
     connecting = SpaceClient.connect(space, token=token, proxy=proxy, timeouts=timeouts)
-    with start_blocking_portal("asyncio") as portal, portal.wrap_async_context_manager(connecting) as client:
-        request = wish.on(client.contract.limits)
-        with portal.wrap_async_context_manager(_following(client, request, previews)) as events:
-            while (event := portal.call(anext, events, None)) is not None:
+    events = _events(connecting, wish, previews)
+    _LIVE.add(events)
+    return events
+
+
+_LIVE: weakref.WeakSet[Generator[Event, None, None]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End at the Space what a program leaves behind that ends in the middle of a run."""
+    for events in tuple(_LIVE):
+        events.close()
+
+
+def _events(
+    connecting: AbstractAsyncContextManager[SpaceClient], wish: Wish, previews: Previews
+) -> Generator[Event, None, None]:
+    """Yield the events of a run that goes on in the loop of another thread."""
+    with _loop() as call:
+        following = _Following(connecting, wish, previews)
+        try:
+            call(following.begin())
+            while (event := call(following.next())) is not None:
                 yield event
+        finally:
+            call(following.end())
 
 
-@asynccontextmanager
-async def _following(
-    client: SpaceClient, request: GenerationRequest, previews: Previews
-) -> AsyncIterator[AsyncIterator[Event]]:
-    async with client.generate(request, previews=previews) as generation:
+@contextmanager
+def _loop() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
+    """An event loop in a thread, and how to have it do something.
 
-        async def events() -> AsyncIterator[Event]:
-            async for event in generation:
-                yield replace(event, fetched=await generation.fetch()) if isinstance(event, Finished) else event
+    The thread doesn't keep the program from ending, as a pool's would.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="sd35", daemon=True)
+    thread.start()
+    try:
+        yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
-        yield events()
+
+class _Following:
+    """A connection and a run, held open from one call to the next."""
+
+    def __init__(self, connecting: AbstractAsyncContextManager[SpaceClient], wish: Wish, previews: Previews) -> None:
+        self._connecting = connecting
+        self._wish = wish
+        self._previews = previews
+        self._stack = AsyncExitStack()
+
+    async def begin(self) -> None:
+        """Connect, and ask for the picture."""
+        client = await self._stack.enter_async_context(self._connecting)
+        request = self._wish.on(client.contract.limits)
+        self._generation = await self._stack.enter_async_context(client.generate(request, previews=self._previews))
+        self._news = aiter(self._generation)
+
+    async def next(self) -> Event | None:
+        """Return the next event, the last with the picture's bytes; then `None`."""
+        event = await anext(self._news, None)
+        return replace(event, fetched=await self._generation.fetch()) if isinstance(event, Finished) else event
+
+    async def end(self) -> None:
+        """Let go of both; a run that isn't over is cancelled."""
+        await self._stack.aclose()

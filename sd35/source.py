@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
+from yarl import URL
+
 __all__ = ["PUBLIC_SPACE", "Source", "parse_source"]
 
 PUBLIC_SPACE = "stabilityai/stable-diffusion-3.5-large"
@@ -25,8 +27,14 @@ class Source:
     @property
     def is_on_hub(self) -> bool:
         """Whether it is at Hugging Face, so that a Hugging Face token is meant for it."""
-        host = urlsplit(self.address).hostname if self.address else None
-        return self.name is not None or (str(self.address).startswith("https://") and str(host).endswith(".hf.space"))
+        if self.address is None:
+            return self.name is not None
+        parts = urlsplit(self.address)
+        return parts.scheme == "https" and _is_hub_host(parts.hostname or "")
+
+
+def _is_hub_host(host: str) -> bool:
+    return host.rstrip(".").endswith(".hf.space")
 
 
 def parse_source(text: str) -> Source:
@@ -45,12 +53,12 @@ def parse_source(text: str) -> Source:
         raise ValueError("give owner/name, or an address that begins with http:// or https://")
     try:
         parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
+        _ = parts.port, URL(text).host
+    except (ValueError, IndexError):
         parts = urlsplit("http:")
     if not parts.hostname:
         raise ValueError("the address isn't one: it must look like http://host:port/")
     if "@" in parts.netloc:
         raise ValueError("an address with a user or password in it isn't used: give a token instead")
-    scheme = "https" if parts.hostname.endswith(".hf.space") else parts.scheme  # a token never goes there in the clear
+    scheme = "https" if _is_hub_host(parts.hostname) else parts.scheme  # a token never goes there in the clear
     return Source(address=urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/", "", "")))

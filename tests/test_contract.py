@@ -10,7 +10,7 @@ import pytest
 
 from sd35.client.contract import Contract, read_contract
 from sd35.errors import ContractError
-from sd35.request import PUBLIC_LIMITS, GenerationRequest
+from sd35.request import PUBLIC_LIMITS, GenerationRequest, size_for
 
 DESCRIPTIONS = sorted(Path(__file__).parent.glob("conversations/*-description.json"))
 
@@ -97,3 +97,26 @@ def test_what_can_not_be_used_is_said_at_connect_time(change: Any, words: str) -
     """A Space that doesn't fit gives a wrong picture, or a traceback, instead of a clear error."""
     with pytest.raises(ContractError, match=words):
         described(change)
+
+
+def test_a_space_that_claims_sizes_below_nothing() -> None:
+    """A smallest size without end makes this program count for ever."""
+    contract = described(
+        lambda _, components, __: [c["props"].update(minimum=-1e12) for c in components if "minimum" in c["props"]]
+    )
+    assert contract.limits.width.minimum == 0
+    assert contract.limits.seed is not None
+    assert contract.limits.seed.minimum == 0
+    assert size_for("1:1", contract.limits).width == 1024
+
+
+@pytest.mark.parametrize("mark", [{"type": "button"}, {"type": "custom", "skip_api": True}])
+def test_inputs_that_no_caller_fills(mark: dict[str, Any]) -> None:
+    """A button among the inputs shifts every value by one, or surfaces as a StopIteration."""
+
+    def with_button(told: Description, components: list[Description], _: list[Description]) -> None:
+        components.append({"id": 999, "props": {}, **mark})
+        told["config"]["dependencies"][-1]["inputs"].insert(1, 999)
+
+    names = [parameter.name for parameter in described(with_button).parameters]
+    assert names[:3] == ["prompt", None, "negative_prompt"]

@@ -41,6 +41,7 @@ from sd35.hosting import free_port
 from tests.impostor import (
     FINISHED,
     GONE,
+    HEARTBEAT,
     LIMIT,
     PICTURE,
     PNG,
@@ -106,8 +107,8 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
     ("join: broken off, and not taken", {"join": aborting, "data": sending(GONE)}, RunLostError),
     ("join: full", {"join": FULL}, QueueFullError),
     ("join: stopped", {"join": saying(503, '{"detail": "Queue is stopped."}')}, SpaceStoppedError),
-    ("join: gateway", {"join": saying(502, "<html>Bad Gateway</html>")}, SpaceAsleepError),
-    ("join: time-out of the gateway", {"join": saying(504)}, SpaceAsleepError),
+    ("join: gateway", {"join": saying(502, "<html>Bad Gateway</html>"), "data": saying(502)}, SpaceAsleepError),
+    ("join: gateway, and not taken", {"join": saying(504), "data": sending(GONE)}, RunLostError),
     ("join: too many requests", {"join": saying(429)}, RateLimitedError),
     ("join: login", {"join": saying(401)}, AccessDeniedError),
     ("join: malformed", {"join": saying(422, '{"detail": "bad"}')}, MalformedRequestError),
@@ -174,6 +175,7 @@ RECOVERIES: list[tuple[str, Callable[[], dict[str, InTurn]]]] = [
     ("join: too many requests at first", lambda: {"join": InTurn(saying(429), telling({"event_id": "e"}))}),
     ("join: asleep at first", lambda: {"join": InTurn(ASLEEP, telling({"event_id": "e"}))}),
     ("join: its answer is lost", lambda: {"join": InTurn(aborting)}),
+    ("join: a gateway's answer, but taken", lambda: {"join": InTurn(saying(504))}),
     (
         "join: lost on the way there",
         lambda: {"join": InTurn(aborting, telling({"event_id": "e"})), "data": InTurn(sending(GONE), WHOLE)},
@@ -532,3 +534,69 @@ async def test_an_expired_identity_is_told_in_the_end() -> None:
     async with impostor(data=sending(QUEUED, STARTED, EXPIRED)) as address:
         with pytest.raises(IdentityExpiredError, match="Expired"):
             await outcome(address)
+
+
+@pytest.mark.parametrize("cancels", [1, 2, 3])
+async def test_being_cancelled_while_leaving_leaves_no_orphan(cancels: int) -> None:
+    """A second cancel tears the leaving apart: the run goes on at the Space, and a task here."""
+    asked, cancelled = anyio.Event(), list[str]()
+
+    async def join(_: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.sleep(0.2)
+        return web.json_response({"event_id": "e"})
+
+    async def cancel(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.2)
+        cancelled.append((await request.json())["event_id"])
+        return web.json_response({"success": True})
+
+    ending = {"msg": "process_completed", "success": True, "output": {}}
+    async with impostor(join=join, cancel=cancel, data=sending(QUEUED, ending)) as address:
+        async with SpaceClient.connect(address) as space:
+            before = asyncio.all_tasks()
+            task = asyncio.ensure_future(run(space))
+            await asked.wait()
+            for _ in range(cancels):
+                task.cancel()
+                await asyncio.sleep(0.02)
+            await asyncio.wait([task])
+            assert task.cancelled()
+            assert cancelled == ["e"]
+            ours = {task for task in asyncio.all_tasks() - before if "Generation" in repr(task)}
+            assert not ours
+
+
+async def test_many_wait_for_one_description() -> None:
+    """Runs that find a Space asleep learn of it one after another, each after the whole wait."""
+    config = InTurn(telling(TOLD["config"]), ASLEEP)
+    async with impostor(config=config) as address:
+        async with SpaceClient.connect(address, timeouts=Timeouts(description=0, waking=1.5, attempts=1)) as space:
+            with anyio.fail_after(4):
+                ends = await asyncio.gather(*(run(space) for _ in range(5)), return_exceptions=True)
+    assert [type(end) for end in ends] == [SpaceAsleepError] * 5
+
+
+async def test_a_slow_listener_is_not_a_silent_space() -> None:
+    """A program that takes its time loses its run."""
+    logs = [{"msg": "log", "log": f"line {number}", "level": "info"} for number in range(300)]
+    async with impostor(data=sending(QUEUED, STARTED, *logs, HEARTBEAT, FINISHED)) as address:
+        async with SpaceClient.connect(address, timeouts=QUICK) as space, space.generate(asking()) as generation:
+            events = aiter(generation)
+            assert isinstance(await anext(events), Queued)
+            await asyncio.sleep(2 * QUICK.no_news)
+            assert isinstance([event async for event in events][-1], Finished)
+            assert not [event async for event in generation], "it hangs when it is asked again"
+
+
+@pytest.mark.parametrize("url", ["data:image/png;base64,é", "//[::1]:80℀@/x", "http://["])
+@pytest.mark.parametrize("previews", [Previews.NEWEST, Previews.ALL])
+async def test_a_preview_that_can_not_be_had_costs_nothing_else(url: str, previews: Previews) -> None:
+    """A preview's address that nobody foresaw costs the finished picture."""
+    bad = PREVIEW | {"output": {"data": [{"url": url}, 7]}}
+    good = PREVIEW | {"output": {"data": [[["replace", [], PICTURE]], []]}}
+    async with impostor(data=sending(QUEUED, STARTED, bad, good, FINISHED)) as address:
+        async with SpaceClient.connect(address) as space, space.generate(asking(), previews=previews) as generation:
+            with anyio.fail_after(LIMIT):
+                assert isinstance([event async for event in generation][-1], Finished)
+                assert (await generation.fetch()).data == PNG

@@ -96,7 +96,6 @@ def test_refusals(version: str, kind: str) -> None:
         ({"msg": "unexpected_error", "message": "Session not found", "session_not_found": True}, StreamCutError),
         ({"msg": "unexpected_error", "message": "boom"}, GenerationFailedError),
         ({"msg": "close_stream"}, StreamCutError),
-        ({"msg": "estimation"}, ProtocolError),
         ({"msg": "process_generating", "output": {"data": 5}}, ProtocolError),
     ],
 )

@@ -70,6 +70,11 @@ SIGN_UP = '<a style="white-space: nowrap" href="https://huggingface.co/join">Cre
         ("Error", "", GenerationFailedError),
         (None, {"un": "foreseen"}, GenerationFailedError),
         ("Fehler", "Etwas ganz Neues", GenerationFailedError),
+        ("Error", "[Errno 122] Disk quota exceeded", GenerationFailedError),
+        ("Error", "There is no pad token in this tokenizer", GenerationFailedError),
+        ("Error", "Prompt blocked: 'a grand piano and a token'", GenerationFailedError),
+        ("Error", "No GPU was found: CUDA driver missing", GenerationFailedError),
+        ("Error", "The size a < b is invalid but c > d", GenerationFailedError),
         ("ZeroGPU quota exceeded", "in words that are new", QuotaError),
     ],
 )

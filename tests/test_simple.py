@@ -1,6 +1,9 @@
 """Pictures without `async`."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
 from tests.fakes import STEPS, FakeSpace
 
 LIMIT = 20
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,21 @@ def test_leaving_the_loop(fake: FakeSpace) -> None:
     for event in sd35.stream("wait: ", space=fake.address):
         if isinstance(event, Progress) and event.step == 2:
             break
+    fake.release()
+    assert fake.ended.acquire(timeout=LIMIT)
+
+
+def test_a_program_that_ends_in_the_middle(fake: FakeSpace) -> None:
+    """A script that ends before its picture is there never ends, or leaves its run at the Space."""
+    fake.hold()
+    script = f"""
+import sd35
+events = sd35.stream("wait: ", space={fake.address!r})
+for event in events:
+    if isinstance(event, sd35.Progress) and event.step == 2:
+        break
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=LIMIT)  # noqa: S603
     fake.release()
     assert fake.ended.acquire(timeout=LIMIT)
 

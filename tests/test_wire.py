@@ -81,6 +81,7 @@ async def got(wires: Wires, limit_seconds: float = LIMIT) -> bytes | None:
         (b"HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nno", None),
         (HEAD + b"Content-Length: 0\r\n\r\n", None),
         (HEAD + b"Content-Length: -1\r\n\r\n", None),
+        (HEAD + b"Content-Length: 350\r\nContent-Length: 7\r\n\r\n" + BODY, None),
         (HEAD + b"Content-Length: 1001\r\n\r\n" + BODY * 3, None),
         (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", None),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", None),
@@ -118,6 +119,16 @@ async def test_the_next_picture(first: bytes, connections: int, requests: int) -
             await got(wires)
             assert await got(wires) == (BODY if requests == 2 else None)
     assert (server.connections, len(server.requests)) == (connections, requests)
+
+
+async def test_bytes_that_nobody_asked_for() -> None:
+    """What comes after a picture, as a broken server or proxy sends it, passes for the next one."""
+    evil = PLAIN.replace(b"350", b"4") + b"EVIL"
+    server = Server(PLAIN + BODY + evil, PLAIN + BODY, PLAIN + BODY, PLAIN + BODY)
+    async with server.at() as wires:
+        with anyio.fail_after(LIMIT):
+            got_all = [await got(wires) for _ in range(3)]
+    assert b"EVIL" not in got_all
 
 
 async def test_limits() -> None:

@@ -1,12 +1,12 @@
 """The open connection to one Space: its addresses, its queue, and its contract, read again when that may be old."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote
 
-import anyio
 from yarl import URL
 
 from sd35.client.contract import Contract
@@ -21,7 +21,7 @@ from sd35.errors import (
     SpaceAsleepError,
     UnreachableError,
 )
-from sd35.events import RemotePicture
+from sd35.events import RemotePicture, Waiting
 
 __all__ = ["Connection"]
 
@@ -34,7 +34,9 @@ class Connection:
         self._discovery = discovery
         self._contract = contract
         self._read_at = time.monotonic()
-        self._renewing = anyio.Lock()
+        self._doubts = 0
+        self._renewing: asyncio.Task[Contract] | None = None
+        self._waiting: list[Tell] = []
 
     @property
     def name(self) -> str:
@@ -58,6 +60,7 @@ class Connection:
 
     def doubt(self) -> None:
         """Say that the Space may have restarted, so that its contract is read again before the next request."""
+        self._doubts += 1
         self._read_at = float("-inf")
 
     async def current_contract(self, tell: Tell) -> Contract:
@@ -67,12 +70,28 @@ class Connection:
             SD35Error: the Space can't be used any more; the kind says why.
 
         """
-        async with self._renewing:
-            began = time.monotonic()
-            if began - self._read_at > self.timeouts.description:
-                self._contract = await self._discovery.describe(tell, was_there=True)
-                self._read_at = began
+        if time.monotonic() - self._read_at <= self.timeouts.description:
             return self._contract
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.ensure_future(self._renewed())
+        self._waiting.append(tell)
+        try:
+            return await asyncio.shield(self._renewing)  # one reads it, for all who wait for it
+        finally:
+            self._waiting.remove(tell)
+            if not self._waiting:
+                self._renewing.cancel()
+
+    async def _renewed(self) -> Contract:
+        def tell_all(waiting: Waiting) -> None:
+            for tell in self._waiting:
+                tell(waiting)
+
+        began, doubts = time.monotonic(), self._doubts
+        self._contract = await self._discovery.describe(tell_all, was_there=True)
+        if doubts == self._doubts:  # otherwise it may have restarted once more in the meantime
+            self._read_at = began
+        return self._contract
 
     async def join(self, body: dict[str, Any]) -> Any:  # noqa: ANN401  # any JSON
         """Ask, once, to be taken into the Space's queue, and return its answer.
@@ -132,7 +151,7 @@ class Connection:
             url = self.root.join(URL(picture.url))
             if picture.url and url.origin() == self.root.origin() and url.user is None and url.password is None:
                 return url
-        except ValueError:
+        except (ValueError, IndexError):  # the latter for some that no address is
             pass
         if picture.path is None or "://" in picture.path:
             raise PictureError("The Space points to a picture at a foreign address, which isn't fetched.")

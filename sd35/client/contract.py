@@ -20,6 +20,9 @@ MAX_SIDE = 4096
 
 PROTOCOLS: Final = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
 
+NOT_IN_THE_API: Final = frozenset({"state", "button", "html", "uploadbutton", "downloadbutton"})
+"""Components that no caller fills, so that they aren't described as parameters; newer servers say `skip_api`."""
+
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
 _KNOWN = frozenset(GenerationRequest.__dataclass_fields__)
 
@@ -139,10 +142,13 @@ def _find_dependency(config: Mapping[str, Any], endpoint: str) -> tuple[Mapping[
 
 
 def _parameters(inputs: list[Mapping[str, Any]], described: list[Mapping[str, Any]]) -> tuple[Parameter, ...]:
+    is_skipped = [component.get("skip_api", component["type"] in NOT_IN_THE_API) for component in inputs]
+    if is_skipped.count(False) != len(described):
+        raise ContractError("The Space describes other parameters than it has.")
     remaining = iter(described)
     return tuple(
-        Parameter(None, None, None) if component["type"] == "state" else _parameter(component, next(remaining))
-        for component in inputs
+        Parameter(None, None, None) if skipped else _parameter(component, next(remaining))
+        for component, skipped in zip(inputs, is_skipped, strict=True)
     )
 
 
@@ -160,14 +166,23 @@ def _range(name: str, props: Mapping[str, Any]) -> Range | None:
     known: Range | None = getattr(PUBLIC_LIMITS, name, None) if name != "negative_prompt" else None
     if known is None:
         return None
-    largest = MAX_SIDE if name in {"width", "height"} else math.inf
-    minimum = _number(props.get("minimum"), known.minimum)
+    smallest, largest = _BOUNDS.get(name, (-math.inf, math.inf))
+    minimum = max(_number(props.get("minimum"), known.minimum), smallest)
     maximum = min(_number(props.get("maximum"), known.maximum), largest)
+    if name == "seed":
+        minimum, maximum = math.ceil(minimum), math.floor(maximum)
     step = _number(props.get("step"), known.step)
     default = _number(props.get("value"), known.default)
     if minimum > maximum or step <= 0:
         raise ContractError(f"The Space's limits for {name} contradict each other.")
     return Range(minimum, maximum, step, min(max(default, minimum), maximum))
+
+
+_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "width": (0, MAX_SIDE),
+    "height": (0, MAX_SIDE),
+    "seed": (0, 2**63 - 1),
+}
 
 
 def _number(value: object, otherwise: float) -> float:

@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from enum import Enum
 from functools import partial
@@ -122,6 +122,7 @@ class Generation:
         self._previews = None if previews is Previews.NONE else PreviewFetcher(previews, fetch, self._give)
         self._shown: Preview | None = None
         self._is_left = False
+        self._is_told = False
         self.stopped: StopOutcome | None = None
         self.finished: Finished | None = None
 
@@ -132,20 +133,27 @@ class Generation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        leaving, cancelled = asyncio.ensure_future(self._leave()), None
         with anyio.CancelScope(shield=True):
-            await self._leave()
+            while not leaving.done():
+                try:
+                    await asyncio.wait([leaving])  # which isn't cancelled with who waits for it
+                except asyncio.CancelledError as again:
+                    cancelled = again
+        leaving.result()
+        if cancelled is not None:
+            raise cancelled
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         assert self._reading is not None, "enter the block first"
-        while True:
+        while not self._is_told:
             news = await self._inbox.get()
+            self._is_told = isinstance(news, Exception | Finished)
             if isinstance(news, Exception):
                 raise news
             if isinstance(news, Preview) and self._previews is not None:
                 self._previews.read()
             yield news
-            if isinstance(news, Finished):
-                return
 
     @property
     def seed(self) -> int | None:
@@ -208,14 +216,14 @@ class Generation:
                 await self._previews.take(event.picture)
                 return
             if isinstance(event, Finished):
-                await self._previews.finish()
+                await self._previews.finish(self._connection.timeouts.fetch)
         await self._give(event)
 
     async def _run(self) -> None:
         """Join and follow; once more, at most, where it is certain that nothing was run."""
         try:
             await self._once()
-        except (RunLostError, IdentityExpiredError, SpaceStoppedError) as error:
+        except (RunLostError, IdentityExpiredError, SpaceAsleepError) as error:
             if self._is_left or not self._was_in_vain(error):
                 raise
             self._tell(Waiting(error.happened, 0.0))
@@ -231,6 +239,8 @@ class Generation:
                 return not conversation.heard
             case (SpaceStoppedError(), conversation):
                 return not conversation.started
+            case (SpaceAsleepError(), conversation):
+                return conversation.event_id is None  # a gateway answered in its place, and nobody takes the stream
             case _:
                 return True
 
@@ -251,10 +261,13 @@ class Generation:
             try:
                 answer = await retrying(self._ask, _join_passes, timeouts, self._tell)
             except SpaceAsleepError as error:
-                if time.monotonic() - began + PAUSE_SECONDS > timeouts.waking:
+                if error.was_sent:
+                    return Conversation(contract, None)  # a gateway answered in its place
+                pause = max(PAUSE_SECONDS, error.retry_after_seconds or 0.0)
+                if time.monotonic() - began + pause > timeouts.waking:
                     raise
                 self._tell(Waiting(error.happened, time.monotonic() - began, timeouts.waking))
-                await anyio.sleep(PAUSE_SECONDS)
+                await anyio.sleep(pause)
             except UnreachableError as error:
                 if not error.was_sent:
                     raise
@@ -300,15 +313,15 @@ class Generation:
             chunks = await retrying(opened, _stream_passes, limits, self._tell)
             began = news_at = time.monotonic()
             async for chunk in chunks:
-                now = time.monotonic()
                 for payload in decoder.feed(chunk):
                     for event in conversation.feed(payload):
-                        news_at = now
                         if not self._passed_on_at_once(event):
                             await self._pass_on(event)
+                        news_at = time.monotonic()  # only now: a slow listener isn't a silent Space
                     if conversation.ended:
                         await _drain(chunks)
                         return
+                now = time.monotonic()
                 if now - news_at > no_news_seconds or now - began > limits.run:
                     raise SilentSpaceError(f"{self._connection.name} has had no news of this run for too long.")
         raise StreamCutError("The Space closed the stream before it said how the run ended.")
@@ -414,7 +427,7 @@ def _event_id(answer: object) -> str:
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
     """Read what is left of a stream that has said all, so that its connection serves again for the picture."""
-    with anyio.move_on_after(LAST_NEWS_SECONDS):
+    with anyio.move_on_after(LAST_NEWS_SECONDS), suppress(SD35Error):
         for _ in range(MAX_LAST_CHUNKS):
             await anext(chunks, b"")
 

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
+import anyio
+
 from sd35.errors import SD35Error
 from sd35.events import Preview, RemotePicture
 from sd35.picture import Picture
@@ -64,10 +66,11 @@ class PreviewFetcher:
             self._pending.get_nowait()
         await self._pending.put(picture)
 
-    async def finish(self) -> None:
-        """Come to an end: every preview is given on, or what is under way is dropped."""
+    async def finish(self, limit_seconds: float) -> None:
+        """Come to an end: every preview is given on, within the limit, or what is under way is dropped."""
         if self._fetches_all:
-            await self._pending.join()
+            with anyio.move_on_after(limit_seconds):
+                await self._pending.join()
         self.cancel()
 
     def cancel(self) -> None:
@@ -83,6 +86,9 @@ class PreviewFetcher:
                 await self._give(Preview(picture, await self._fetch(picture)))
             except SD35Error as error:  # a preview that can't be had is no reason to lose the picture
                 log.info("a preview was passed over: %s", error.happened)
+                self._room.release()
+            except Exception:  # the edge of a task: nor is what wasn't foreseen
+                log.exception("a preview was passed over in a way that wasn't foreseen")
                 self._room.release()
             finally:
                 self._pending.task_done()

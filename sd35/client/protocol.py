@@ -74,8 +74,9 @@ class Conversation:
             case "process_generating":
                 return self._generating(message)
             case "estimation":
+                rank, size = _count(message.get("rank")), _count(message.get("queue_size"))
                 eta = _seconds(message.get("rank_eta"))
-                return (Queued(int(message["rank"]), int(message["queue_size"]), eta),)
+                return () if rank is None else (Queued(rank, size or rank + 1, eta),)
             case "process_starts":
                 self.started = True
                 return (Started(_seconds(message.get("eta"))),)
@@ -96,7 +97,9 @@ class Conversation:
         self.started = True
         if self._missed_some or not message.get("success", True):
             return ()  # the reason follows in process_completed
-        data = message["output"]["data"]
+        data = (message.get("output") or {}).get("data")
+        if data is None:
+            return ()
         if self._outputs is None or not self._contract.sends_diffs:
             self._outputs = list(data)
         else:

@@ -86,8 +86,8 @@ RUN_WORDINGS: Final = (
         "Let your other runs end first, then try again: fewer at once.",
         title="pending credits",
     ),
-    Wording(r"no GPU (?:was|is)", BusyError, title="queue timeout"),
-    Wording(r"\bquotas?\b|\bruns limit\b", QuotaError, title="quota exceeded"),
+    Wording(r"no GPU (?:was|is) (?:currently )?available", BusyError, title="queue timeout"),
+    Wording(r"GPU quotas?\b|exceeded your .{0,40}\bquota\b|\bruns limit\b", QuotaError, title="quota exceeded"),
     Wording(r"queue is full", QueueFullError),
     Wording(r"GPU task aborted", AbortedError),
     Wording(
@@ -100,7 +100,11 @@ RUN_WORDINGS: Final = (
         GenerationFailedError,
         "Its GPU's memory is too small for this: try a smaller size.",
     ),
-    Wording(r"(?:invalid|expired|missing|no) .{0,40}\btoken\b|not authenticated|log ?in to use", AccessDeniedError),
+    Wording(
+        r"\b(?:invalid|expired|missing) (?:(?:hf|hugging ?face|access|api|auth|user|bearer)\w* ){0,2}token\b"
+        r"|not authenticated|log ?in to use",
+        AccessDeniedError,
+    ),
     Wording(r"", GenerationFailedError),  # whatever else it says, in its own words
 )
 """In the order in which they are tried: first each one's words, then each one's title."""
@@ -124,7 +128,8 @@ _QUOTA_REMEDIES: Final = {
     "pro": "Credits can be added to your Hugging Face account for more.",
 }
 
-_TAG = re.compile(r"<[^<>]{0,500}>")
+_TAG = re.compile(r"</?[A-Za-z!][^<>]{0,500}>")
+_QUOTED = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
 _EXCEPTION = re.compile(r"[A-Za-z_.]{0,60}(?:Error|Exception)")
 
 
@@ -137,7 +142,9 @@ def clean(text: object) -> str:
 def _clean(text: str) -> str:
     plain = _TAG.sub("", html.unescape(_TAG.sub("", text)))
     printable = "".join(letter if letter.isprintable() else " " for letter in plain)
-    words = " ".join(printable.split()).strip("'\"").strip()
+    words = " ".join(printable.split())
+    while quoted := _QUOTED.fullmatch(words):
+        words = quoted[2].strip()
     return words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 1] + "…"
 
 
@@ -263,7 +270,9 @@ def _server_error(status: int, words: str) -> SD35Error:
     if "space is in error" in lowered:
         return SpaceBrokenError("The Space is in error or paused.")
     if status in {502, 503, 504}:
-        return SpaceAsleepError("The Space is starting or restarting.")
+        error = SpaceAsleepError("The Space is starting or restarting.")
+        error.was_sent = status != 503
+        return error
     return ProtocolError(f"The Space failed to answer ({status}){f': {words}' if words else ''}.")
 
 

@@ -1,7 +1,6 @@
 """One Space, spoken to over its queue: connect, generate, fetch."""
 
 import base64
-import binascii
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -152,5 +151,5 @@ def _decode_data_url(url: str) -> bytes:
         raise PictureError("The Space sent something that is not a PNG, JPEG or WebP picture.")
     try:
         return base64.b64decode(url[match.end() :], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also `binascii.Error`
         raise PictureError("The Space sent a damaged picture.") from error

@@ -19,6 +19,7 @@ class EventStreamDecoder:
     def __init__(self, limit_bytes: int = MAX_EVENT_BYTES) -> None:
         self._limit = limit_bytes
         self._size = 0
+        self._is_new = True
         self._unfinished: list[bytes] = []  # the parts of a line whose end hasn't come
         self._data: list[bytes] = []  # the data lines of an event whose end hasn't come
 
@@ -29,6 +30,8 @@ class EventStreamDecoder:
             ProtocolError: an event is larger than the limit.
 
         """
+        if self._is_new:  # a byte order mark may come first
+            chunk, self._is_new = chunk.removeprefix(b"\xef\xbb\xbf"), False
         self._size += len(chunk)
         self._unfinished.append(chunk)
         if b"\n" in chunk or b"\r" in chunk:

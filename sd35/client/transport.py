@@ -2,9 +2,11 @@
 
 import ssl
 import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -104,8 +106,16 @@ class Transport:
         self.timeouts = timeouts
         self._session = session
         self._headers = dict(headers)
-        self._proxy = _checked_proxy(proxy) or _proxy_for(root)  # not trust_env: it also sends what ~/.netrc holds
-        self._wires = None if self._proxy else Wires(root, MAX_PICTURE_BYTES, timeouts.connect)
+        way = _checked_proxy(proxy) or _proxy_for(root)  # not trust_env: it also sends what ~/.netrc holds
+        address, login = _without_password(way)
+        is_tunnel = root.scheme == "https"  # through which the proxy sees nothing else
+        way_there: Any = {"proxy": address, "proxy_headers": login if is_tunnel else None, "allow_redirects": False}
+        sent = self._headers | ({} if is_tunnel else login)
+        self._get: Callable[..., Any] = partial(session.get, headers=sent, **way_there)
+        self._post: Callable[..., Any] = partial(
+            session.post, headers=sent | {"Content-Type": "application/json"}, **way_there
+        )
+        self._wires = None if address else Wires(root, MAX_PICTURE_BYTES, timeouts.connect)
 
     def close(self) -> None:
         """Let go of what isn't the session's."""
@@ -126,9 +136,7 @@ class Transport:
         """
         timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
         with self._translating(), self._only_here(url):
-            async with self._session.get(
-                url, headers=self._headers, proxy=self._proxy, allow_redirects=False, timeout=timeout
-            ) as response:
+            async with self._get(url, timeout=timeout) as response:
                 return orjson.loads(await self._checked(response, MAX_DESCRIPTION_BYTES))
 
     async def post(self, url: URL, body: dict[str, Any], limit_seconds: float) -> Any:  # noqa: ANN401  # any JSON
@@ -139,16 +147,8 @@ class Transport:
 
         """
         timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
-        headers = self._headers | {"Content-Type": "application/json"}
         with self._translating(), self._only_here(url):
-            async with self._session.post(
-                url,
-                data=orjson.dumps(body),
-                headers=headers,
-                proxy=self._proxy,
-                allow_redirects=False,
-                timeout=timeout,
-            ) as response:
+            async with self._post(url, data=orjson.dumps(body), timeout=timeout) as response:
                 return orjson.loads(await self._checked(response, MAX_ANSWER_BYTES))
 
     async def get_picture(self, url: URL) -> bytes:
@@ -174,9 +174,7 @@ class Transport:
 
     async def _get_picture(self, url: URL) -> bytes:
         timeout = aiohttp.ClientTimeout(total=self.timeouts.fetch, sock_connect=self.timeouts.connect)
-        async with self._session.get(
-            url, headers=self._headers, proxy=self._proxy, allow_redirects=False, timeout=timeout
-        ) as response:
+        async with self._get(url, timeout=timeout) as response:
             if response.status in {403, 404, 410}:
                 raise PictureGoneError(f"{self.name} no longer has the picture; it may have restarted.")
             if response.status != 200:
@@ -197,9 +195,7 @@ class Transport:
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence)
         with self._translating(), self._only_here(url):
-            response = await self._session.get(
-                url, headers=self._headers, proxy=self._proxy, allow_redirects=False, timeout=timeout
-            )
+            response = await self._get(url, timeout=timeout)
         try:
             with self._translating():
                 if response.status != 200:
@@ -304,7 +300,7 @@ def token_header(root: URL, token: str | None) -> dict[str, str]:
         AccessDeniedError: it can't be a token.
 
     """
-    host = root.host or ""
+    host = (root.host or "").rstrip(".")
     is_space = host == "hf.space" or host.endswith(".hf.space")
     return {f"X-HF-{name}" if is_space else name: value for name, value in bearer(token).items()}
 
@@ -352,6 +348,17 @@ def _checked_proxy(proxy: str | None) -> str | None:
     if not usable:
         raise InvalidRequestError("The proxy's address must look like http://host:port or http://user:password@host.")
     return proxy
+
+
+def _without_password(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
+    """The proxy's address, and apart from it, so that no error shows it, the header that it is to be given."""
+    if proxy is None:
+        return None, {}
+    url = URL(proxy)
+    if not (url.user or url.password):
+        return url, {}
+    login = b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
+    return url.with_user(None), {"Proxy-Authorization": f"Basic {login}"}
 
 
 def _proxy_for(root: URL) -> str | None:

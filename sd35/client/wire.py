@@ -25,7 +25,7 @@ IDLE_SECONDS: Final = 3.0
 MAX_IDLE: Final = 256
 
 _STATUS = re.compile(rb"HTTP/1\.1 200[ \r]")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*(?=\r\n)", re.IGNORECASE)
 _NOT_PLAIN = re.compile(rb"\r\n(?:transfer-encoding|content-encoding|content-range)\s*:", re.IGNORECASE)
 _LAST = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 
@@ -79,6 +79,7 @@ class Wires:
     async def _take(self) -> "_Wire":
         while self._idle:
             wire = self._idle.pop()
+            await wire.settled()
             if wire.is_usable and time.monotonic() - wire.idle_since < IDLE_SECONDS:
                 return wire
             wire.close()
@@ -129,6 +130,14 @@ class _Wire(asyncio.BufferedProtocol):
         """Whether it can be asked for something."""
         return self._is_open and not self._is_last and self._answer is None
 
+    async def settled(self) -> None:
+        """Let what has come by now be taken: bytes that nobody asked for make it useless."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.close()
+            raise
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take hold of the connection."""
         self._transport = cast("asyncio.Transport", transport)
@@ -170,10 +179,10 @@ class _Wire(asyncio.BufferedProtocol):
         end = so_far.find(b"\r\n\r\n") + 4
         if end < 4 and self._filled < HEAD_BYTES:
             return
-        length = _LENGTH.search(so_far, 0, end)
+        lengths = _LENGTH.findall(so_far, 0, end)
         is_good = _STATUS.match(so_far) is not None
-        is_plain = length is not None and not _NOT_PLAIN.search(so_far, 0, end)
-        size = int(length[1]) if length is not None and is_good and is_plain else -1
+        is_plain = len(lengths) == 1 and not _NOT_PLAIN.search(so_far, 0, end)
+        size = int(lengths[0]) if is_good and is_plain else -1
         self._is_last = _LAST.search(so_far, 0, end) is not None
         if not max(1, self._filled - end) <= size <= self._limit_bytes:
             self.was_good_but_not_plain = is_good and not is_plain
