@@ -16,7 +16,8 @@ from sd35.client import SpaceClient, Timeouts
 from sd35.client.generation import MAX_UNREAD
 from sd35.client.hub import who_am_i
 from sd35.client.sse import MAX_EVENT_BYTES
-from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session, token_header
+from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
+from sd35.client.way import token_header
 from sd35.errors import (
     AccessDeniedError,
     ContractError,
@@ -310,7 +311,7 @@ async def test_nothing_of_this_machine_is_sent_along(tmp_path: Path, monkeypatch
     """A Space is sent the passwords in ~/.netrc."""
     (tmp_path / "netrc").write_text("default login me password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setattr("sd35.client.transport.is_loopback", lambda _: False)  # as for a Space elsewhere
+    monkeypatch.setattr("sd35.client.way.is_loopback", lambda _: False)  # as for a Space elsewhere
     told: list[str | None] = []
 
     async def join(request: web.Request) -> web.Response:

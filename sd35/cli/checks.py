@@ -12,7 +12,7 @@ from sd35.cli.choice import DEMO, Choice
 from sd35.client import SpaceClient, StopOutcome, Timeouts
 from sd35.client.hub import ask_hub, open_hub, who_am_i
 from sd35.client.refusals import error_of_stage
-from sd35.client.transport import proxy_to
+from sd35.client.way import proxy_to
 from sd35.errors import AccessDeniedError, SD35Error, SpaceAsleepError
 from sd35.events import Event
 from sd35.request import PIPELINE_MULTIPLE, Range, Wish

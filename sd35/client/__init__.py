@@ -1,9 +1,10 @@
 """Talking to a Space: `SpaceClient.connect`, then `generate` and `fetch`."""
 
 from sd35.client.contract import Contract
-from sd35.client.generation import Generation, StopOutcome
+from sd35.client.generation import Generation
+from sd35.client.outcome import StopOutcome
 from sd35.client.previews import Previews
 from sd35.client.space import SpaceClient
-from sd35.client.transport import Timeouts
+from sd35.client.timeouts import Timeouts
 
 __all__ = ["Contract", "Generation", "Previews", "SpaceClient", "StopOutcome", "Timeouts"]

@@ -12,7 +12,8 @@ from yarl import URL
 from sd35.client.contract import Contract
 from sd35.client.discovery import Discovery
 from sd35.client.retries import Tell, retrying
-from sd35.client.transport import Timeouts, Transport
+from sd35.client.timeouts import Timeouts
+from sd35.client.transport import Transport
 from sd35.errors import (
     PictureError,
     QueueFullError,

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,6 +15,7 @@ import anyio
 
 from sd35.client.connection import Connection
 from sd35.client.contract import Contract
+from sd35.client.outcome import StopOutcome
 from sd35.client.previews import PreviewFetcher, Previews
 from sd35.client.protocol import Conversation
 from sd35.client.retries import retrying
@@ -41,7 +41,7 @@ from sd35.events import Event, Finished, Preview, RemotePicture, Waiting
 from sd35.picture import Picture
 from sd35.request import GenerationRequest, problems
 
-__all__ = ["Generation", "StopOutcome"]
+__all__ = ["Generation"]
 
 log = logging.getLogger(__name__)
 
@@ -62,33 +62,6 @@ PROBES: Final = 3
 PROBE_SECONDS: Final = 0.3
 PROBE_PAUSE_SECONDS: Final = 0.05
 """How often, and for how long, a Space is asked whether it has forgotten a stream; it says so at once if it has."""
-
-
-class StopOutcome(Enum):
-    """What leaving a run before its end did at the Space."""
-
-    REMOVED = "removed"
-    """It was still waiting in the queue, and is no longer."""
-    ENDED = "ended"
-    """It was running in a generator, which the Space ended."""
-    MAY_FINISH = "may finish"
-    """It was running in a plain function, which Gradio can't end: the Space may finish it for nobody."""
-    UNCONFIRMED = "unconfirmed"
-    """The Space didn't confirm the cancel in time."""
-
-    @property
-    def sentence(self) -> str:
-        """What that means, for the person who has stopped it."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    StopOutcome.REMOVED: "It was removed from the queue before it began.",
-    StopOutcome.ENDED: "The Space ended the run.",
-    StopOutcome.MAY_FINISH: "No longer waited for. This Space can't end a run that has begun: its GPU may finish it, "
-    "and it counts against your quota.",
-    StopOutcome.UNCONFIRMED: "No longer waited for. The Space didn't confirm that it stopped; it may finish the run.",
-}
 
 
 class Generation:

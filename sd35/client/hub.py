@@ -8,7 +8,9 @@ from typing import Any
 
 from yarl import URL
 
-from sd35.client.transport import Timeouts, Transport, bearer, open_session
+from sd35.client.timeouts import Timeouts
+from sd35.client.transport import Transport, open_session
+from sd35.client.way import bearer
 from sd35.errors import AccessDeniedError, MalformedRequestError, ProtocolError, SpaceNotFoundError
 
 __all__ = ["HUB", "Account", "HubSpace", "ask_hub", "open_hub", "who_am_i"]

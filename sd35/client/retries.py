@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import stamina
 
-from sd35.client.transport import Timeouts
+from sd35.client.timeouts import Timeouts
 from sd35.errors import SD35Error
 from sd35.events import Waiting
 

@@ -16,7 +16,9 @@ from sd35.client.hub import HUB
 from sd35.client.previews import Previews
 from sd35.client.refusals import clean
 from sd35.client.retries import Tell
-from sd35.client.transport import MAX_PICTURE_BYTES, Timeouts, Transport, bearer, open_session, token_header
+from sd35.client.timeouts import Timeouts
+from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
+from sd35.client.way import bearer, token_header
 from sd35.errors import PictureError, SpaceNotFoundError
 from sd35.events import RemotePicture
 from sd35.picture import Picture, open_picture

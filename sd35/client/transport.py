@@ -1,24 +1,20 @@
 """HTTP to one server: limits on waits and sizes, the way of token and proxy, and the transport's errors as ours."""
 
 import ssl
-import urllib.request
-from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 from yarl import URL
 
 from sd35.client.refusals import error_of_status
+from sd35.client.timeouts import Timeouts
+from sd35.client.way import checked_proxy, proxy_for, without_password
 from sd35.client.wire import Wires
 from sd35.errors import (
-    AccessDeniedError,
-    InvalidRequestError,
     PictureGoneError,
     PictureTooLargeError,
     ProtocolError,
@@ -28,50 +24,11 @@ from sd35.errors import (
     UnreachableError,
 )
 
-__all__ = [
-    "MAX_PICTURE_BYTES",
-    "Timeouts",
-    "Transport",
-    "bearer",
-    "is_loopback",
-    "open_session",
-    "proxy_to",
-    "token_header",
-]
+__all__ = ["MAX_PICTURE_BYTES", "Transport", "open_session"]
 
 MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTION_BYTES: Final = 16 * 1024 * 1024
 MAX_ANSWER_BYTES: Final = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each wait may take, in seconds, and how often the opening is tried."""
-
-    discovery: float = 30.0
-    """Finding the Space and reading its description."""
-    waking: float = 300.0
-    """A Space that is asleep, building or starting; 0 not to wait for one."""
-    connect: float = 10.0
-    """A TCP and TLS connection."""
-    join: float = 30.0
-    """The Space's answer to the request to join its queue."""
-    retry_after: float = 60.0
-    """The longest wait that a server may ask for before the opening is tried again."""
-    silence: float = 60.0
-    """Not a byte on the stream; Gradio sends a heartbeat every 15 s."""
-    no_news: float = 900.0
-    """Nothing but heartbeats on the stream."""
-    run: float = 7200.0
-    """A whole run, from the first word on the stream to the last."""
-    cancel: float = 5.0
-    """The Space's answer to a cancel."""
-    fetch: float = 120.0
-    """A picture, from the request to its last byte."""
-    description: float = 300.0
-    """How long a Space's description of itself is trusted before it is read again."""
-    attempts: int = 6
-    """How often the opening is tried: reading the description, joining the queue, fetching a picture."""
 
 
 @asynccontextmanager
@@ -106,8 +63,8 @@ class Transport:
         self.timeouts = timeouts
         self._session = session
         self._headers = dict(headers)
-        way = _checked_proxy(proxy) or _proxy_for(root)  # not trust_env: it also sends what ~/.netrc holds
-        address, login = _without_password(way)
+        way = checked_proxy(proxy) or proxy_for(root)  # not trust_env: it also sends what ~/.netrc holds
+        address, login = without_password(way)
         is_tunnel = root.scheme == "https"  # through which the proxy sees nothing else
         way_there: Any = {"proxy": address, "proxy_headers": login if is_tunnel else None, "allow_redirects": False}
         sent = self._headers | ({} if is_tunnel else login)
@@ -289,81 +246,3 @@ async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | N
         if size > limit_bytes:
             return None
     return b"".join(parts)
-
-
-def token_header(root: URL, token: str | None) -> dict[str, str]:
-    """Return the header that carries the token to this address.
-
-    Hugging Face's proxy takes `X-HF-Authorization` away, so that the Space's own code can't read the token.
-
-    Raises:
-        AccessDeniedError: it can't be a token.
-
-    """
-    host = (root.host or "").rstrip(".")
-    is_space = host == "hf.space" or host.endswith(".hf.space")
-    return {f"X-HF-{name}" if is_space else name: value for name, value in bearer(token).items()}
-
-
-def bearer(token: str | None) -> dict[str, str]:
-    """Return the header that carries the token to the Hub, or to a server of one's own.
-
-    Raises:
-        AccessDeniedError: it can't be a token.
-
-    """
-    token = (token or "").strip()
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise AccessDeniedError("The token holds characters that no token has.")
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def is_loopback(root: URL) -> bool:
-    """Whether this address is on this machine, where no proxy belongs between."""
-    return root.host in {"localhost", "127.0.0.1", "::1"}
-
-
-def proxy_to(root: URL, proxy: str | None = None) -> str:
-    """Return the proxy on the way to this address, without user and password; empty where there is none.
-
-    Raises:
-        InvalidRequestError: the address of the proxy that was given isn't one.
-
-    """
-    way = _checked_proxy(proxy) or _proxy_for(root)
-    try:
-        return str(URL(way).origin()) if way else ""
-    except ValueError:
-        return "an address that can't be understood"
-
-
-def _checked_proxy(proxy: str | None) -> str | None:
-    if not proxy:
-        return None
-    try:
-        parts = urlsplit(proxy)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InvalidRequestError("The proxy's address must look like http://host:port or http://user:password@host.")
-    return proxy
-
-
-def _without_password(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
-    """The proxy's address, and apart from it, so that no error shows it, the header that it is to be given."""
-    if proxy is None:
-        return None, {}
-    url = URL(proxy)
-    if not (url.user or url.password):
-        return url, {}
-    login = b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
-    return url.with_user(None), {"Proxy-Authorization": f"Basic {login}"}
-
-
-def _proxy_for(root: URL) -> str | None:
-    """The HTTP proxy that the system or the environment names for this address."""
-    if is_loopback(root) or urllib.request.proxy_bypass(root.host or ""):
-        return None
-    proxy = urllib.request.getproxies().get(root.scheme)
-    return proxy if proxy and proxy.startswith("http") else None
