@@ -45,7 +45,7 @@ _CONTESTANTS = (
     _Contestant("ours, every preview", "bench.ours:every_preview", _EVERY),
     _Contestant("gradio_client, iterator", "bench.others:gradio_iterator", _SKIPPING, 50),
     _Contestant("gradio_client, async, no downloads", "bench.others:gradio_async", _SKIPPING, 50),
-    _Contestant("seed system's way", "bench.others:simple_way", _SKIPPING),
+    _Contestant("simple way, as g4f's", "bench.others:simple_way", _SKIPPING),
 )
 _COLUMNS = (
     ("event", "first event, ms", 1000),

@@ -62,7 +62,7 @@ async def gradio_async(address: str) -> AsyncIterator[Generate]:
 
 @asynccontextmanager
 async def simple_way(address: str) -> AsyncIterator[Generate]:
-    """The seed system's: aiohttp, the simple endpoint, its stream line by line; the first preview as it comes."""
+    """As in g4f's provider: aiohttp, the simple endpoint, its stream line by line; the first preview as it comes."""
     endpoint = f"{address}gradio_api/call/infer"
 
     async def generate(seen: Seen) -> None:
