@@ -189,6 +189,7 @@ class Page:
         with anyio.move_on_after(STOP_SECONDS):
             while not (state := job.state.value).phase.is_final:
                 await job.state.wait_for_change(state, STOP_SECONDS)
+        await anyio.sleep(2 * FRAME_SECONDS)  # its stream ends first: until then, Generate isn't taken again
         return self._frame(job)
 
     def _restore(self, job_id: Any, *sent: Any) -> list[Any]:  # noqa: ANN401
