@@ -124,14 +124,28 @@ def _loop() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
     The thread doesn't keep the program from ending, as a pool's would.
     """
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="sd35", daemon=True)
+
+    def work() -> None:
+        loop.run_forever()
+        loop.run_until_complete(_end_tasks())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+    thread = threading.Thread(target=work, name="sd35", daemon=True)
     thread.start()
     try:
         yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        loop.close()
+
+
+async def _end_tasks() -> None:
+    """End what is left in the loop, such as a wait for the next event that Ctrl-C has broken off."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 class _Following:

@@ -14,7 +14,7 @@ import sd35
 from sd35.client import Timeouts
 from sd35.errors import QuotaError
 from sd35.provider import ImagePreview, ImageResponse, ResponseError, StabilityAI_SD35Large
-from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS
+from sd35.request import ASPECT_RATIOS
 from sd35.space.server import DemoSpace
 from tests.impostor import FINISHED, LIMIT, PREVIEW, QUEUED, STARTED, Handler, impostor, saying, sending
 
@@ -202,4 +202,3 @@ async def test_a_subclass_for_another_endpoint() -> None:
         provider.api_endpoint = "/gradio_api/call/other"
         with pytest.raises(ResponseError, match="no /other endpoint"):
             await images(provider, "", MESSAGES)
-    assert PUBLIC_LIMITS.width.maximum == 1024

@@ -1,5 +1,6 @@
 """Pictures without `async`."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,21 @@ for event in events:
         break
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=LIMIT)  # noqa: S603
+    fake.release()
+    assert fake.ended.acquire(timeout=LIMIT)
+
+
+def test_ctrl_c(fake: FakeSpace) -> None:
+    """Ctrl-C leaves the run at the Space, or buries its own traceback under those of asyncio."""
+    fake.hold()
+    script = f"import sd35\nfor event in sd35.stream('wait: ', space={fake.address!r}):\n    pass"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    assert fake.running.wait(LIMIT)
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.SIGINT
+    assert words.rstrip().endswith("KeyboardInterrupt")
+    assert "pending" not in words
     fake.release()
     assert fake.ended.acquire(timeout=LIMIT)
 
