@@ -100,10 +100,11 @@ async def test_any_address_stays_at_the_space(url: str) -> None:
 def _space_over(transport: Transport) -> SpaceClient:
     from sd35.client.connection import Connection  # noqa: PLC0415
     from sd35.client.contract import read_contract  # noqa: PLC0415
+    from sd35.client.description import Description  # noqa: PLC0415
     from sd35.client.discovery import Discovery  # noqa: PLC0415
 
     contract = read_contract(TOLD["config"], TOLD["info"])
-    return SpaceClient(Connection(transport, Discovery(transport, "infer"), contract))
+    return SpaceClient(Connection(transport, Description(Discovery(transport, "infer"), contract, 300.0)))
 
 
 async def test_a_file_s_name_serves_where_its_address_does_not() -> None:

@@ -2,9 +2,10 @@
 
 from sd35.client.contract import Contract
 from sd35.client.generation import Generation
+from sd35.client.identity import Identity
 from sd35.client.outcome import StopOutcome
 from sd35.client.previews import Previews
 from sd35.client.space import SpaceClient
 from sd35.client.timeouts import Timeouts
 
-__all__ = ["Contract", "Generation", "Previews", "SpaceClient", "StopOutcome", "Timeouts"]
+__all__ = ["Contract", "Generation", "Identity", "Previews", "SpaceClient", "StopOutcome", "Timeouts"]

@@ -1,8 +1,6 @@
-"""The open connection to one Space: its addresses, its queue, and its contract, read again when that may be old."""
+"""The open connection to one Space: its addresses, its queue, and what it has said of itself."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +8,8 @@ from urllib.parse import quote
 from yarl import URL
 
 from sd35.client.contract import Contract
-from sd35.client.discovery import Discovery
+from sd35.client.description import Description
+from sd35.client.identity import Identity
 from sd35.client.retries import Tell, retrying
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport
@@ -22,7 +21,7 @@ from sd35.errors import (
     SpaceAsleepError,
     UnreachableError,
 )
-from sd35.events import RemotePicture, Waiting
+from sd35.events import RemotePicture
 
 __all__ = ["Connection"]
 
@@ -30,14 +29,24 @@ __all__ = ["Connection"]
 class Connection:
     """A Space that was found, and what it has said of itself."""
 
-    def __init__(self, transport: Transport, discovery: Discovery, contract: Contract) -> None:
+    def __init__(
+        self, transport: Transport, description: Description, join_headers: Mapping[str, str] | None = None
+    ) -> None:
         self._transport = transport
-        self._discovery = discovery
-        self._contract = contract
-        self._read_at = time.monotonic()
-        self._doubts = 0
-        self._renewing: asyncio.Task[Contract] | None = None
-        self._waiting: list[Tell] = []
+        self._description = description
+        self._join_headers = join_headers or {}
+
+    def seen_as(self, identity: Identity | None) -> "Connection":
+        """Return the same connection, but asking as somebody else; as itself for `None`.
+
+        Raises:
+            AccessDeniedError: the token can't be one.
+
+        """
+        if identity is None:
+            return self
+        transport = self._transport.with_headers(identity.headers(self.root))
+        return Connection(transport, self._description, identity.join_headers(self.root))
 
     @property
     def name(self) -> str:
@@ -57,12 +66,11 @@ class Connection:
     @property
     def contract(self) -> Contract:
         """What the Space accepts, as it was last read."""
-        return self._contract
+        return self._description.contract
 
     def doubt(self) -> None:
         """Say that the Space may have restarted, so that its contract is read again before the next request."""
-        self._doubts += 1
-        self._read_at = float("-inf")
+        self._description.doubt()
 
     async def current_contract(self, tell: Tell) -> Contract:
         """Return the contract, read again if it is old or doubted.
@@ -71,28 +79,7 @@ class Connection:
             SD35Error: the Space can't be used any more; the kind says why.
 
         """
-        if time.monotonic() - self._read_at <= self.timeouts.description:
-            return self._contract
-        if self._renewing is None or self._renewing.done():
-            self._renewing = asyncio.ensure_future(self._renewed())
-        self._waiting.append(tell)
-        try:
-            return await asyncio.shield(self._renewing)  # one reads it, for all who wait for it
-        finally:
-            self._waiting.remove(tell)
-            if not self._waiting:
-                self._renewing.cancel()
-
-    async def _renewed(self) -> Contract:
-        def tell_all(waiting: Waiting) -> None:
-            for tell in self._waiting:
-                tell(waiting)
-
-        began, doubts = time.monotonic(), self._doubts
-        self._contract = await self._discovery.describe(tell_all, was_there=True)
-        if doubts == self._doubts:  # otherwise it may have restarted once more in the meantime
-            self._read_at = began
-        return self._contract
+        return await self._description.current(tell)
 
     async def join(self, body: dict[str, Any]) -> Any:  # noqa: ANN401  # any JSON
         """Ask, once, to be taken into the Space's queue, and return its answer.
@@ -102,7 +89,7 @@ class Connection:
             SD35Error: the Space refused; the kind says why.
 
         """
-        return await self._transport.post(self.url("queue/join"), body, self.timeouts.join)
+        return await self._transport.post(self.url("queue/join"), body, self.timeouts.join, self._join_headers)
 
     async def cancel(self, body: dict[str, Any]) -> None:
         """Ask the Space to end a run.
@@ -136,7 +123,7 @@ class Connection:
 
     def url(self, path: str) -> URL:
         """Return the address of a path of Gradio's API at this Space."""
-        prefix = self._contract.api_prefix.strip("/")
+        prefix = self.contract.api_prefix.strip("/")
         return self.root.join(URL(f"{prefix}/{path}" if prefix else path, encoded=True))
 
     def own_url(self, picture: RemotePicture) -> URL:

@@ -4,15 +4,18 @@ import base64
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from typing import Self
 
 from yarl import URL
 
 from sd35.client.connection import Connection
 from sd35.client.contract import Contract
+from sd35.client.description import Description
 from sd35.client.discovery import Discovery, find_at_hub
 from sd35.client.generation import Generation
 from sd35.client.hub import HUB
+from sd35.client.identity import Identity
 from sd35.client.previews import Previews
 from sd35.client.refusals import clean
 from sd35.client.retries import Tell
@@ -92,7 +95,8 @@ class SpaceClient:
             there = transport(str(wanted), root, token_header(root, token))
             discovery = Discovery(there, endpoint, at_hub, wanted.name or "")
             with closing(there):
-                yield cls(Connection(there, discovery, await discovery.describe(tell)))
+                description = Description(discovery, await discovery.describe(tell), timeouts.description)
+                yield cls(Connection(there, description))
 
     @property
     def contract(self) -> Contract:
@@ -109,13 +113,20 @@ class SpaceClient:
         """Where the Space is."""
         return str(self._connection.root)
 
-    def generate(self, request: GenerationRequest, *, previews: Previews = Previews.NONE) -> Generation:
+    def generate(
+        self, request: GenerationRequest, *, previews: Previews = Previews.NONE, identity: Identity | None = None
+    ) -> Generation:
         """Ask for a picture: `async with space.generate(request) as generation: async for event in generation: …`.
 
         Entering the block joins the Space's queue; leaving it before the end cancels the run. With `previews`, each
-        `Preview` comes with its bytes.
+        `Preview` comes with its bytes; with an `identity`, the run is asked for as that one.
+
+        Raises:
+            AccessDeniedError: the identity's token can't be one.
+
         """
-        return Generation(self._connection, request, self.fetch, previews)
+        connection = self._connection.seen_as(identity)
+        return Generation(connection, request, partial(_fetch, connection), previews)
 
     def url_of(self, picture: RemotePicture) -> str:
         """Return the full address of a picture at this Space, or the `data:` URL that it is.
@@ -134,9 +145,13 @@ class SpaceClient:
             SD35Error: the Space didn't hand it out.
 
         """
-        if picture.url.startswith("data:"):
-            return open_picture(_decode_data_url(picture.url))
-        return open_picture(await self._connection.get_picture(picture))
+        return await _fetch(self._connection, picture)
+
+
+async def _fetch(connection: Connection, picture: RemotePicture) -> Picture:
+    if picture.url.startswith("data:"):
+        return open_picture(_decode_data_url(picture.url))
+    return open_picture(await connection.get_picture(picture))
 
 
 def _parsed(source: str) -> Source:

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from copy import copy
 from typing import Any, Final
 
 import aiohttp
@@ -33,16 +33,20 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 
 @asynccontextmanager
 async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSession]:
-    """Hold a pool of connections and a cookie jar while the block lasts."""
+    """Hold a pool of connections while the block lasts. Cookies belong to who asks (`Transport`), not to the pool."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
-        cookie_jar=aiohttp.CookieJar(unsafe=True),  # "unsafe": also for hosts that are numbers
+        cookie_jar=aiohttp.DummyCookieJar(),
         # identity: nothing here is worth compressing, and what is compressed can be a bomb
         headers={"User-Agent": "sd35-studio", "Accept-Encoding": "identity"},
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
     ) as session:
         yield session
+
+
+def _new_jar() -> aiohttp.CookieJar:
+    return aiohttp.CookieJar(unsafe=True)  # "unsafe": also for hosts that are numbers
 
 
 class Transport:
@@ -62,17 +66,20 @@ class Transport:
         self.root = root
         self.timeouts = timeouts
         self._session = session
-        self._headers = dict(headers)
         way = checked_proxy(proxy) or proxy_for(root)  # not trust_env: it also sends what ~/.netrc holds
         address, login = without_password(way)
         is_tunnel = root.scheme == "https"  # through which the proxy sees nothing else
-        way_there: Any = {"proxy": address, "proxy_headers": login if is_tunnel else None, "allow_redirects": False}
-        sent = self._headers | ({} if is_tunnel else login)
-        self._get: Callable[..., Any] = partial(session.get, headers=sent, **way_there)
-        self._post: Callable[..., Any] = partial(
-            session.post, headers=sent | {"Content-Type": "application/json"}, **way_there
-        )
+        self._way: Any = {"proxy": address, "proxy_headers": login if is_tunnel else None, "allow_redirects": False}
+        self._login = {} if is_tunnel else login
+        self._headers = dict(headers)
+        self._jar = _new_jar()
         self._wires = None if address else Wires(root, MAX_PICTURE_BYTES, timeouts.connect)
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Transport":
+        """Return the same way to the same server, that sends these headers in place of its own, and its own cookies."""
+        other = copy(self)
+        other._headers, other._jar = dict(headers), _new_jar()  # noqa: SLF001  # it is one of us
+        return other
 
     def close(self) -> None:
         """Let go of what isn't the session's."""
@@ -93,19 +100,24 @@ class Transport:
         """
         timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
         with self._translating(), self._only_here(url):
-            async with self._get(url, timeout=timeout) as response:
+            async with await self._ask(self._session.get, url, timeout=timeout) as response:
                 return orjson.loads(await self._checked(response, MAX_DESCRIPTION_BYTES))
 
-    async def post(self, url: URL, body: dict[str, Any], limit_seconds: float) -> Any:  # noqa: ANN401  # any JSON
-        """Post `body` as JSON and return the answer's.
+    async def post(  # any JSON
+        self, url: URL, body: dict[str, Any], limit_seconds: float, headers: Mapping[str, str] | None = None
+    ) -> Any:  # noqa: ANN401
+        """Post `body` as JSON, with these headers beside the usual ones, and return the answer's.
 
         Raises:
             SD35Error: the server refused, or didn't answer in time, or not with JSON.
 
         """
         timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
+        more = {"Content-Type": "application/json", **(headers or {})}
         with self._translating(), self._only_here(url):
-            async with self._post(url, data=orjson.dumps(body), timeout=timeout) as response:
+            async with await self._ask(
+                self._session.post, url, more, data=orjson.dumps(body), timeout=timeout
+            ) as response:
                 return orjson.loads(await self._checked(response, MAX_ANSWER_BYTES))
 
     async def get_picture(self, url: URL) -> bytes:
@@ -125,13 +137,26 @@ class Transport:
             return await self._get_picture(url)
 
     def _cookies(self, url: URL) -> dict[str, str]:
-        cookies = self._session.cookie_jar.filter_cookies(url)
+        cookies = self._jar.filter_cookies(url)
         text = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in cookies.items())
         return {"Cookie": text} if text else {}
 
+    async def _ask(  # the options are aiohttp's own
+        self,
+        method: Callable[..., Any],
+        url: URL,
+        more: Mapping[str, str] | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> aiohttp.ClientResponse:
+        headers = {**self._headers, **self._login, **self._cookies(url), **(more or {})}
+        response: aiohttp.ClientResponse = await method(url, headers=headers, **self._way, **options)
+        if response.cookies:
+            self._jar.update_cookies(response.cookies, url)
+        return response
+
     async def _get_picture(self, url: URL) -> bytes:
         timeout = aiohttp.ClientTimeout(total=self.timeouts.fetch, sock_connect=self.timeouts.connect)
-        async with self._get(url, timeout=timeout) as response:
+        async with await self._ask(self._session.get, url, timeout=timeout) as response:
             if response.status in {403, 404, 410}:
                 raise PictureGoneError(f"{self.name} no longer has the picture; it may have restarted.")
             if response.status != 200:
@@ -152,7 +177,7 @@ class Transport:
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence)
         with self._translating(), self._only_here(url):
-            response = await self._get(url, timeout=timeout)
+            response = await self._ask(self._session.get, url, timeout=timeout)
         try:
             with self._translating():
                 if response.status != 200:

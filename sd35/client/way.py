@@ -8,7 +8,16 @@ from yarl import URL
 
 from sd35.errors import AccessDeniedError, InvalidRequestError
 
-__all__ = ["bearer", "checked_proxy", "is_loopback", "proxy_for", "proxy_to", "token_header", "without_password"]
+__all__ = [
+    "bearer",
+    "checked_proxy",
+    "is_loopback",
+    "is_on_hub",
+    "proxy_for",
+    "proxy_to",
+    "token_header",
+    "without_password",
+]
 
 
 def token_header(root: URL, token: str | None) -> dict[str, str]:
@@ -20,9 +29,13 @@ def token_header(root: URL, token: str | None) -> dict[str, str]:
         AccessDeniedError: it can't be a token.
 
     """
+    return {f"X-HF-{name}" if is_on_hub(root) else name: value for name, value in bearer(token).items()}
+
+
+def is_on_hub(root: URL) -> bool:
+    """Whether a Space of Hugging Face's answers at this address."""
     host = (root.host or "").rstrip(".")
-    is_space = host == "hf.space" or host.endswith(".hf.space")
-    return {f"X-HF-{name}" if is_space else name: value for name, value in bearer(token).items()}
+    return host == "hf.space" or host.endswith(".hf.space")
 
 
 def bearer(token: str | None) -> dict[str, str]:
