@@ -1,0 +1,131 @@
+"""How often somebody may try to log in."""
+
+import ipaddress
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from sd35.accounts import MAX_NAME, AccountError, plain_name
+
+__all__ = ["Attempts"]
+
+MAX_A_MINUTE: Final = 60
+FORGOTTEN_AFTER_SECONDS: Final = 3600.0
+MAX_KEYS: Final = 4096
+"""More than can fail, by the rule for all, before it is forgotten: nobody can push out what was counted of somebody."""
+
+
+class Attempts:
+    """How often somebody may try to log in. An attempt counts from when it begins, so that no two slip through at once.
+
+    - Five failures of one name from one address are free; then each is followed by a wait: 1 s, 2 s, 4 s … 5 minutes.
+    - Twenty failures of one name, from wherever, are free; then likewise, but 30 s at most: whoever guesses at a name
+      can't keep its owner out for long.
+    - In all there are at most 60 failures in a minute.
+
+    A name that hasn't failed for an hour is as good as new. What is asked for too early is refused and not counted.
+    Safe in threads.
+
+    Args:
+        clock: returns seconds, and never goes back.
+
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._by_pair = _Failures(free=5, longest=300)
+        self._by_name = _Failures(free=20, longest=30)
+        self._all: deque[float] = deque(maxlen=MAX_A_MINUTE)
+
+    def begin(self, name: object, address: str | None) -> float:
+        """Begin an attempt, and return 0; or return for how many seconds none may begin.
+
+        It counts as a failure unless `succeeded` says otherwise.
+
+        Args:
+            name: as it was typed.
+            address: where it came from; `None` if that isn't known, as behind a tunnel: then who guesses can't make the
+                owner, who seems to be at the same place, wait for minutes.
+
+        """
+        person, place = _person(name), _place(address)
+        with self._lock:
+            now = self._clock()
+            waits = [self._by_name.wait(person, now), self._wait_of_all(now)]
+            if place is not None:
+                waits.append(self._by_pair.wait((person, place), now))
+            if max(waits) > 0:
+                return max(waits)
+            self._all.append(now)
+            self._by_name.add(person, now)
+            if place is not None:
+                self._by_pair.add((person, place), now)
+            return 0.0
+
+    def succeeded(self, name: object, address: str | None) -> None:
+        """Take back an attempt that has begun: the password was right. What failed there before it is forgiven."""
+        person, place = _person(name), _place(address)
+        with self._lock:
+            # Not all that had failed of this name: others, elsewhere, may be guessing at it.
+            self._by_name.take_back(person, max(self._by_pair.take_back((person, place)), 1))
+            if self._all:
+                self._all.popleft()  # the oldest: what stays counts for longer than it would, never for less
+
+    def _wait_of_all(self, now: float) -> float:
+        return self._all[0] + 60 - now if len(self._all) == MAX_A_MINUTE else 0.0
+
+
+class _Failures:
+    """How often each key has failed, and when it did last."""
+
+    def __init__(self, free: int, longest: float) -> None:
+        self._free = free
+        self._longest = longest
+        self._seen: dict[Hashable, tuple[int, float]] = {}
+
+    def wait(self, key: Hashable, now: float) -> float:
+        """Return for how many seconds it has to wait."""
+        count, last = self._seen.get(key, (0, now))
+        if count < self._free:
+            return 0.0
+        return max(last + min(2.0 ** min(count - self._free, 20), self._longest) - now, 0.0)
+
+    def add(self, key: Hashable, now: float) -> None:
+        """Count one, and let go of the oldest keys if they are too many."""
+        count, last = self._seen.pop(key, (0, now))
+        self._seen[key] = (count + 1 if now - last < FORGOTTEN_AFTER_SECONDS else 1, now)
+        while len(self._seen) > MAX_KEYS:
+            del self._seen[next(iter(self._seen))]
+
+    def take_back(self, key: Hashable, number: int = MAX_A_MINUTE * 60) -> int:
+        """Count so many less, if there are that many; return how many these were."""
+        count, last = self._seen.get(key, (0, 0.0))
+        if count > number:
+            self._seen[key] = (count - number, last)
+        else:
+            self._seen.pop(key, None)
+        return min(count, number)
+
+
+def _person(name: object) -> str:
+    """A name as it is compared; all that can't be one count as the same."""
+    try:
+        return plain_name(name)
+    except AccountError:
+        return ""
+
+
+def _place(address: str | None) -> str | None:
+    """An address as it is counted: of IPv6 the network, of which a single person has all addresses."""
+    try:
+        known = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return address[:MAX_NAME] if address else None
+    if isinstance(known, ipaddress.IPv4Address):
+        return str(known)
+    if known.ipv4_mapped:
+        return str(known.ipv4_mapped)
+    return str(ipaddress.ip_network((known, 64), strict=False))
