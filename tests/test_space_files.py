@@ -1,0 +1,317 @@
+"""What a Space on Hugging Face gets, and what the Hub would refuse of it."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sd35.cli.app import app
+from sd35.publish.card import read_card
+from sd35.publish.check import find_problems
+from sd35.publish.files import list_files
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+TOKEN = "hf_" + "aB3" * 12
+
+GOOD = {
+    "README.md": """---
+title: A studio
+emoji: 🌄
+colorFrom: red
+colorTo: yellow
+sdk: gradio
+sdk_version: 6.31.0
+python_version: "3.11"
+app_file: app.py
+short_description: Pictures
+license: mit
+models: [stabilityai/stable-diffusion-3.5-large]
+header: mini
+pinned: false
+hf_oauth: true
+startup_duration_timeout: 30m
+---
+# A studio
+""",
+    "requirements.txt": "# What it takes.\ngradio[oauth]>=6.31,<7  # and more\nPillow>=11\n",
+    "pyproject.toml": '[project]\nname = "a-studio"\nrequires-python = ">=3.11"\n',
+    "app.py": "import gradio as gr\n\nwith gr.Blocks() as demo:\n    pass\n",
+    ".gitignore": "__pycache__/\n.env\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that could be a Space."""
+    for name, text in GOOD.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def problems_of(folder: Path) -> list[str]:
+    return [f"{problem.happened} {problem.remedy}" for problem in find_problems(folder, list_files(folder))]
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_this_repository_can_be_a_space() -> None:
+    """What is in this repository can't be uploaded, or wouldn't start at Hugging Face."""
+    assert not problems_of(ROOT)
+
+
+def test_the_card_of_this_repository() -> None:
+    """A visitor can't sign in, another program than ours is started, or the Space isn't found by its model."""
+    card = read_card(README)
+    assert (card["sdk"], card["app_file"], card["hf_oauth"]) == ("gradio", "app.py", True)
+    assert card["models"] == ["stabilityai/stable-diffusion-3.5-large"]
+
+
+BROKEN = [
+    # what is changed, and what is said: the file, the text there, another in its place, words of the one problem
+    ("README.md", "---\ntitle", "\n---\ntitle", "doesn't begin with a Space's settings. Put them at the very top"),
+    ("README.md", "30m\n---", "30m\n--", "doesn't begin with a Space's settings"),
+    (
+        "README.md",
+        "title: A studio",
+        "title: A studio: large",
+        "README.md: line 2 of the settings can't be read",
+    ),
+    ("README.md", "title: A studio", "title: 2026-13-45", "a value of the settings can't be read"),
+    ("README.md", "colorTo: yellow", "colorFrom: yellow", "colorFrom is there 2 times"),
+    ("README.md", "title: A studio\n", "", "title is missing. Add it; the Hub shows it."),
+    ("README.md", "sdk_version: 6.31.0\n", "", "sdk_version is missing"),
+    (
+        "README.md",
+        'python_version: "3.11"\n',
+        "",
+        "python_version is missing. Add it; without it the Hub",
+    ),
+    (
+        "README.md",
+        "colorTo:",
+        "colourTo:",
+        "that the Hub knows of a Gradio Space. Is colorTo meant?",
+    ),
+    (
+        "README.md",
+        "header: mini",
+        "background: dark",
+        "background is no setting that the Hub knows",
+    ),
+    ("README.md", "title: A studio", f"title: {'x' * 101}", "101 characters. It must be a text of at most 100"),
+    ("README.md", "title: A studio", "title:", "title is empty"),
+    ("README.md", "emoji: 🌄", "emoji: 🌄🌄", "emoji is “🌄🌄”. It must be one emoji"),
+    ("README.md", "emoji: 🌄", "emoji: A", "It must be one emoji"),
+    ("README.md", "colorTo: yellow", "colorTo: orange", "colorTo is “orange”. It must be red, yellow, green, blue,"),
+    ("README.md", "sdk: gradio", "sdk: docker", "sdk is “docker”. It must be gradio"),
+    (
+        "README.md",
+        "sdk_version: 6.31.0",
+        "sdk_version: 6.31",
+        "is the number 6.31. It must be the number of",
+    ),
+    ("README.md", "sdk_version: 6.31.0", "sdk_version: 6.31.0b1", "sdk_version is “6.31.0b1”"),
+    (
+        "README.md",
+        'python_version: "3.11"',
+        "python_version: 3.11",
+        "the number 3.11. It must be a version in quotes",
+    ),
+    (
+        "README.md",
+        'python_version: "3.11"',
+        'python_version: "3.10"',
+        "is 3.10, and pyproject.toml wants >=3.11",
+    ),
+    ("README.md", "app_file: app.py", "app_file: web/app.py", "It must be the name of a Python file beside README.md"),
+    ("README.md", "app_file: app.py", "app_file: main.py", "main.py: it isn't there, or .gitignore leaves it out"),
+    ("README.md", "Pictures", "x" * 61, "61 characters. It must be a text of at most 60 characters"),
+    ("README.md", "license: mit", "license: MIT", "license is “MIT”. It must be an identifier of the Hub's list"),
+    ("README.md", "models: [", "models: [a/b/c, ", "It must be a list of names such as owner/name"),
+    ("README.md", "header: mini", "header: small", "It must be default or mini"),
+    ("README.md", "pinned: false", "pinned: 0", "pinned is the number 0. It must be true or false"),
+    ("README.md", "header: mini", "hf_oauth_scopes: read-repos", "It must be a list of scopes"),
+    ("README.md", "header: mini", "hf_oauth_scopes: [root]", "It must be a list of scopes: openid, profile"),
+    ("README.md", "header: mini", "hf_oauth_expiration_minutes: 43201", "a whole number from 1 to 43200"),
+    ("README.md", "header: mini", "hf_oauth_expiration_minutes: true", "is true. It must be a whole number"),
+    ("README.md", "timeout: 30m", "timeout: half an hour", "It must be a length of time, such as 30m or 1h"),
+    ("README.md", "header: mini", "custom_headers: {X-Frame-Options: deny}", "It must be cross-origin-… headers"),
+    (
+        "requirements.txt",
+        "gradio[oauth]",
+        "gradio",
+        "gradio is without its extra oauth, and README.md has hf_o",
+    ),
+    ("requirements.txt", "<7", "<6.31", "leaves out 6.31.0, the sdk_version of README.md"),
+    (
+        "requirements.txt",
+        "Pillow>=11",
+        "-r more.txt",
+        "line 3 names another file, and the Hub's builder sees",
+    ),
+    ("requirements.txt", "Pillow>=11", "-e .", "line 3 installs a folder"),
+    (
+        "requirements.txt",
+        "Pillow>=11",
+        "--extra-index-url=https://a.example",
+        "line 3 has an option, --extra-index-u",
+    ),
+    ("requirements.txt", "Pillow>=11", "./pillow", "line 3 names a file"),
+    ("requirements.txt", "Pillow>=11", "pillow @ file:///pillow.whl", "line 3 names a file"),
+    ("requirements.txt", "Pillow>=11", "Pillow>=eleven", "line 3 isn't a package with its versions"),
+    ("pyproject.toml", ">=3.11", "3.11", "requires-python can't be read"),
+    ("pyproject.toml", "[project]", "[project", "requires-python can't be read"),
+    ("app.py", "as demo", "as page", "app.py: it defines no demo"),
+    ("app.py", "with", "def it():\n  demo = 1\n\nif", "app.py: line 6 isn't Python"),
+    ("app.py", "    pass", f"    pass  # {TOKEN}", "app.py: line 4 holds what looks like a Hugging Face token"),
+    (".gitignore", "__pycache__/", "app.py", "app.py: it isn't there, or .gitignore leaves it out"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "words"), BROKEN, ids=[f"{row[0]} {row[2][:40]!r}" for row in BROKEN])
+def test_what_is_amiss_is_found(name: str, old: str, new: str, words: str, folder: Path) -> None:
+    """The Hub refuses what was found well here, or what is amiss isn't said, or is said more than once."""
+    assert not problems_of(folder)
+    change(folder / name, old, new)
+    [problem] = problems_of(folder)
+    assert words in problem
+    assert TOKEN not in problem
+    assert re.fullmatch(r"\S+: .*\.", problem)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("emoji: 🌄", "emoji: 🖼️"),
+        ("emoji: 🌄", "emoji: 👩🏽‍🎨"),
+        ("emoji: 🌄", "emoji: 🇪🇺"),
+        ("emoji: 🌄", "emoji: 2️⃣"),
+        ('"3.11"', "3.12.12"),
+        ("license: mit", "license: apache-2.0"),
+        ("license: mit", "license: other\nlicense_name: ours\nlicense_link: LICENSE"),
+        ("header: mini", "header: default\nfullWidth: true\ntags: [text-to-image]\ndatasets: [squad]"),
+        ("header: mini", "hf_oauth_scopes:\n - inference-api\n - read-billing\nhf_oauth_expiration_minutes: 480"),
+        ("header: mini", "hf_oauth_authorized_org: [one, two]\ndisable_embedding: true"),
+        ("header: mini", "hf_oauth_authorized_org: one\nthumbnail: https://a.example/picture.png"),
+        ("header: mini", "custom_headers:\n  cross-origin-opener-policy: same-origin\nbase_path: /?__theme=dark"),
+        ("header: mini", "preload_from_hub:\n  - owner/name config.json\nsuggested_hardware: cpu-upgrade"),
+        ("30m\n---", "1h\n---  "),
+    ],
+)
+def test_what_the_hub_takes_is_taken(old: str, new: str, folder: Path) -> None:
+    """What the Hub documents is called amiss."""
+    change(folder / "README.md", old, new)
+    assert not problems_of(folder)
+
+
+def test_files_that_are_missing_or_unreadable(folder: Path) -> None:
+    """A file that is needed is missing, or isn't text, and the program fails of it or is silent."""
+    (folder / "README.md").write_bytes(b"\xff")
+    (folder / "requirements.txt").unlink()
+    (folder / "pyproject.toml").unlink()
+    assert [problem.partition(".")[0] for problem in problems_of(folder)] == ["README", "requirements", "pyproject"]
+
+
+def test_which_files_are_sent(folder: Path) -> None:
+    """A file that is sent isn't told of, or one is that git or the Hub leaves out."""
+    for name in (".git/config", "a/__pycache__/b.pyc", ".env", "a/.env", "a/b c.txt", "untracked.txt", "a/.gitignore"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("untracked.txt\n")
+    (folder / "lost").symlink_to("nowhere")
+    sent = [file.path for file in list_files(folder)]
+    assert sent == sorted([*GOOD, "a/.gitignore", "a/b c.txt", "untracked.txt"])
+    assert sum(file.size_bytes for file in list_files(folder)) == sum(len(text.encode()) for text in GOOD.values()) + 42
+
+
+def test_files_that_had_better_stay(folder: Path) -> None:
+    """A large file, a folder of some tool, or the list of logins is sent without a word."""
+    (folder / ".gitignore").unlink()
+    for name in ("a/__pycache__/b/c.pyc", "venv/lib/__pycache__/d.pyc", ".env", "users.txt", "large.bin"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(TOKEN)
+    with (folder / "large.bin").open("wb") as file:
+        file.truncate(10_000_001)
+    said = problems_of(folder)
+    assert [problem.partition(":")[0] for problem in said] == [
+        ".env",
+        "a/__pycache__",
+        "users.txt",
+        "venv",
+        "large.bin",
+    ]
+    assert "10.0 MB" in said[-1]
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["space-files", *arguments])
+    return done.exit_code, done.stdout
+
+
+def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command lists other files than are sent, or ends with 0 where something is amiss."""
+    code, out = invoke(str(folder))
+    assert code == 0
+    assert re.search(r"^ +\d+ bytes  requirements\.txt$", out, re.MULTILINE)
+    assert f"\n{len(GOOD)} files, " in out
+    monkeypatch.chdir(folder)
+    code, out = invoke("--check")
+    assert (code, out.partition(":")[0]) == (0, "✓ This folder can be a Space on Hugging Face")
+    change(folder / "README.md", "header: mini", "header: \x1b[2J")
+    assert invoke("--check")[0] == 2
+    change(folder / "README.md", "\x1b[2J", "large")
+    code, out = invoke("--check")
+    assert (code, out) == (2, "✗ README.md: header is “large”.\nIt must be default or mini.\n")
+
+
+def test_the_command_for_programs(folder: Path) -> None:
+    """A program can't read which files are sent, or what is amiss."""
+    told = json.loads(invoke(str(folder), "--json")[1])
+    assert {"path": "app.py", "bytes": len(GOOD["app.py"])} in told["files"]
+    assert "problems" not in told
+    change(folder / "README.md", "header: mini", "header: large")
+    code, out = invoke(str(folder), "--check", "--json")
+    told = json.loads(out)
+    assert told["problems"] == [{"happened": "README.md: header is “large”.", "remedy": "It must be default or mini."}]
+    assert code == told["exit_code"] == 2
+
+
+def test_a_folder_that_is_none(folder: Path) -> None:
+    """A file is taken for a folder."""
+    assert invoke(str(folder / "app.py"))[0] == 2
+
+
+HUB_COMMANDS = ["".join(found) for found in re.findall(r"^(hf .*)$|`(hf [^`]+ [^`]+)`", README, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("line", HUB_COMMANDS)
+def test_the_readme_s_commands_of_the_hub_exist(line: str, tmp_path: Path) -> None:
+    """The README tells to type a command of Hugging Face's program, or an option, that it doesn't have."""
+    command = [str(Path(sys.executable).with_name("hf")), *shlex.split(line)[1:], "--help"]  # which wins over all else
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.lstrip().startswith("Usage: hf ")
+
+
+@pytest.mark.generations
+def test_what_the_hub_installs_goes_together(tmp_path: Path) -> None:
+    """The Hub adds packages of its own to requirements.txt, and no version of one suits all: the build fails."""
+    card = read_card(README)
+    added = tmp_path / "added.txt"
+    added.write_text(
+        f"gradio[oauth,mcp]=={card['sdk_version']}\nuvicorn>=0.14.0\nwebsockets>=10.4\nspaces\n", encoding="ascii"
+    )
+    command = ["uv", "pip", "compile", "--quiet", "--python-version", card["python_version"], "requirements.txt"]
+    subprocess.run([*command, str(added)], cwd=ROOT, stdout=subprocess.DEVNULL, check=True, timeout=600)  # noqa: S603
