@@ -81,6 +81,4 @@
     if (!scheduled) requestAnimationFrame(follow);
     scheduled = true;
   }).observe(document.documentElement, { subtree: true, childList: true });
-
-  window.usedSeed = () => Number(document.querySelector("#panel [data-seed]").dataset.seed);
 })();

@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import web
 
 from bench import pictures
-from sd35.hosting import free_port
+from sd35.web.hosting import free_port
 
 __all__ = ["measure"]
 

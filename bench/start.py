@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from sd35.hosting import free_port
+from sd35.web.hosting import free_port
 
 __all__ = ["measure"]
 

@@ -18,6 +18,7 @@ SD35Error
 │   ├── BusyError             no GPU is free
 │   │   └── QueueFullError    the Space's queue is full
 │   └── RateLimitedError      too many requests
+│       └── AllowanceError    this program's own limit for its visitors is reached
 ├── GenerationFailedError     the run failed inside the Space
 │   └── AbortedError          the GPU task was ended before it was done
 ├── StreamError               the way between here and the Space broke during a run
@@ -41,6 +42,7 @@ import datetime as dt
 __all__ = [
     "AbortedError",
     "AccessDeniedError",
+    "AllowanceError",
     "BusyError",
     "ConnectionFailedError",
     "ContractError",
@@ -275,6 +277,14 @@ class RateLimitedError(RefusedError):
     kind = "rate-limited"
     may_pass = True
     remedy = "Wait a minute, then try again."
+
+
+class AllowanceError(RateLimitedError):
+    """A limit is reached that who runs this program has set for its visitors."""
+
+    kind = "allowance"
+    may_pass = True
+    remedy = "Wait until a picture of yours is done, or until the hour is over."
 
 
 class GenerationFailedError(SD35Error):

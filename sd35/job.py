@@ -3,10 +3,12 @@
 A job is a task of its own. It doesn't belong to the page that asked for it, and any page may watch it.
 """
 
+import datetime as dt
 import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -15,10 +17,11 @@ from typing import assert_never
 import anyio
 import anyio.to_thread
 
-from sd35.client import Generation, Previews, SpaceClient, StopOutcome
-from sd35.errors import NotWrittenError, PictureError, SD35Error
+from sd35.client import Generation, Identity, Previews, SpaceClient, StopOutcome
+from sd35.errors import PictureError, SD35Error
 from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
 from sd35.files import file_name, write_new
+from sd35.kept import Kept
 from sd35.latest import Latest
 from sd35.picture import Picture, shrink
 from sd35.request import GenerationRequest
@@ -35,8 +38,9 @@ MAX_NOTICES = 20
 
 
 class Phase(Enum):
-    """Where a job is."""
+    """Where a job is; first, where others may go before, in this program's own line."""
 
+    WAITING = "waiting"
     CONNECTING = "connecting"
     QUEUED = "queued"
     RUNNING = "running"
@@ -54,9 +58,16 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A finished picture: the file with its bytes as they came, what it is, and the seed used, if known."""
+    """A finished picture: the file with its bytes as they came, what it is, and the seed used, if known.
 
-    path: Path
+    `served_as` is the path by which it is asked for here.
+    `path` is `None` where it couldn't be written, for the reason `unwritten`: then it is kept in memory.
+    """
+
+    name: str
+    served_as: str
+    path: Path | None
+    unwritten: str
     format: str
     mime_type: str
     width: int
@@ -69,12 +80,15 @@ class Made:
 class JobState:
     """All that is to be known of a job at one moment. Times are of `time.monotonic()`, in seconds.
 
-    `stopped` is what stopping did at the Space; `None` where nothing had been sent.
+    `ahead` is how many go before, of so many `in_line`, while it waits for its turn here. `stopped` is what stopping
+    did at the Space; `None` where nothing had been sent.
     """
 
     request: GenerationRequest
     phase: Phase
     created_at: float
+    ahead: int = 0
+    in_line: int = 0
     space: SpaceClient | None = None
     waiting: Waiting | None = None
     queued: Queued | None = None
@@ -83,10 +97,16 @@ class JobState:
     progress: Progress | None = None
     preview: Picture | None = None
     notices: tuple[Notice, ...] = ()
+    first_preview_at: float | None = None
     ended_at: float | None = None
     made: Made | None = None
     stopped: StopOutcome | None = None
     error: SD35Error | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What the finished picture takes; 0 before there is one."""
+        return 0 if self.made is None else self.made.size_bytes
 
     @property
     def elapsed_seconds(self) -> float:
@@ -94,20 +114,36 @@ class JobState:
         return (time.monotonic() if self.ended_at is None else self.ended_at) - self.created_at
 
 
+Turn = Callable[[Callable[[int, int], None]], AbstractAsyncContextManager[None]]
+"""Waits for a turn, tells of each new place in the line, and is held while the Space is asked."""
+
+Keep = Callable[["Job", Kept], str]
+"""Hands out a job's finished picture from now on, and returns the path by which it is asked for."""
+
+
 class Job:
     """One picture on its way.
 
     Attributes:
-        id: can't be guessed; who knows it may watch and stop the job.
+        id: can't be guessed; who knows it, and is its owner if it has one, may watch and stop the job.
         asked: the request as it was made; that of the state has its random seed drawn.
+        owner: whose it is; `None`: who knows its id.
         state: what is known of the job, to be watched.
 
     """
 
-    def __init__(self, asked: GenerationRequest, request: GenerationRequest) -> None:
+    def __init__(
+        self,
+        asked: GenerationRequest,
+        request: GenerationRequest,
+        owner: str | None = None,
+        identity: Identity | None = None,
+    ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.asked = asked
-        self.state = Latest(JobState(request, Phase.CONNECTING, time.monotonic()))
+        self.owner = owner
+        self._identity = identity
+        self.state = Latest(JobState(request, Phase.WAITING, time.monotonic()))
         self._scope = anyio.CancelScope()
 
     def stop(self) -> None:
@@ -115,7 +151,7 @@ class Job:
 
         A picture that is already on its way here is not thrown away.
         """
-        if self.state.value.phase in {Phase.CONNECTING, Phase.QUEUED, Phase.RUNNING}:
+        if self.state.value.phase in {Phase.WAITING, Phase.CONNECTING, Phase.QUEUED, Phase.RUNNING}:
             self._update(phase=Phase.STOPPING)
             self._scope.cancel()
 
@@ -125,33 +161,44 @@ class Job:
     def _end(self, phase: Phase, **changes: object) -> None:
         self._update(phase=phase, ended_at=time.monotonic(), preview=None, **changes)
 
-    async def run(self, connected: Callable[[], Awaitable[SpaceClient]], folder: Path) -> None:
+    async def run(
+        self, turn: Turn, connected: Callable[[], Awaitable[SpaceClient]], folder: Path | None, keep: Keep
+    ) -> None:
         """Run the job to its end, whatever that is; raises nothing."""
         try:
-            generation = await self._generate(connected)
+            generation = await self._generate(turn, connected)
             if generation is None or generation.finished is None:
                 stopped = None if generation is None else generation.stopped
                 self._end(Phase.STOPPED, stopped=stopped)
             else:  # it can't be stopped any more: that would only lose the picture
                 self._update(phase=Phase.FETCHING)
-                self._end(Phase.FINISHED, made=await self._keep(generation, folder))
+                self._end(Phase.FINISHED, made=await self._keep(generation, folder, keep))
         except SD35Error as error:
             self._end(Phase.FAILED, error=error)
         except Exception:  # the edge of a task: nobody above would hear of it
             log.exception("a job failed in a way that wasn't foreseen")
             self._end(Phase.FAILED, error=SD35Error("This program failed in a way that wasn't foreseen."))
+        finally:
+            self._identity = None  # it may hold a token
 
-    async def _generate(self, connected: Callable[[], Awaitable[SpaceClient]]) -> Generation | None:
+    async def _generate(self, turn: Turn, connected: Callable[[], Awaitable[SpaceClient]]) -> Generation | None:
         """Follow the run to its end or until it is stopped; `None` if nothing was sent."""
         generation: Generation | None = None
         with self._scope:
-            space = await connected()
-            self._update(space=space)
-            generation = space.generate(self.state.value.request, previews=Previews.NEWEST)
-            async with generation:
-                async for event in generation:
-                    await self._take(event)
+            async with turn(self._tell_place):
+                self._update(phase=Phase.CONNECTING)
+                space = await connected()
+                self._update(space=space)
+                identity = self._identity
+                generation = space.generate(self.state.value.request, previews=Previews.NEWEST, identity=identity)
+                async with generation:
+                    async for event in generation:
+                        await self._take(event)
         return generation
+
+    def _tell_place(self, ahead: int, in_line: int) -> None:
+        if self.state.value.phase is Phase.WAITING:
+            self._update(ahead=ahead, in_line=in_line)
 
     async def _take(self, event: Event) -> None:
         if self.state.value.phase is Phase.STOPPING:
@@ -182,19 +229,33 @@ class Job:
             except PictureError as error:  # no reason to lose the picture
                 log.info("a preview was passed over: %s", error)
                 return
-        self._update(preview=preview)
+        first = self.state.value.first_preview_at
+        self._update(preview=preview, first_preview_at=time.monotonic() if first is None else first)
 
-    async def _keep(self, generation: Generation, folder: Path) -> Made:
-        """Fetch the picture and write its bytes as they came."""
+    async def _keep(self, generation: Generation, folder: Path | None, keep: Keep) -> Made:
+        """Fetch the picture and keep its bytes as they came: in a file, or else in memory."""
         space = self.state.value.space
         assert space is not None
         picture = await generation.fetch()
-        name = file_name(space.model, self.state.value.request.prompt, picture.seed, picture)
-        try:
-            path = await anyio.to_thread.run_sync(write_new, folder / self.id, name, picture.data)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise NotWrittenError(f"The picture came, but couldn't be written: {reason}.") from error
+        name, path, reason = file_name(space.model, self.state.value.request.prompt, picture.seed, picture), None, ""
+        if folder is not None:
+            try:
+                day = folder / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
+                path = await anyio.to_thread.run_sync(write_new, day, name, picture.data)
+                name = path.name
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                log.warning("a picture couldn't be written, and is kept in memory: %s", reason)
+        served_as = keep(self, Kept(self.owner, name, picture.mime_type, picture.data if path is None else path))
         return Made(
-            path, picture.format, picture.mime_type, picture.width, picture.height, len(picture.data), picture.seed
+            name,
+            served_as,
+            path,
+            reason,
+            picture.format,
+            picture.mime_type,
+            picture.width,
+            picture.height,
+            len(picture.data),
+            picture.seed,
         )

@@ -1,18 +1,21 @@
 """Flags and environment: one typed model, and the only reader of either."""
 
+import re
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, CliApp, CliSuppress, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, CliApp, CliSuppress, CliToggleFlag, SettingsConfigDict
 
 from sd35.source import parse_source
 
 __all__ = ["Settings", "load"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Cap = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class Settings(BaseSettings):
@@ -52,7 +55,47 @@ class Settings(BaseSettings):
         description="names under which the page may be asked for, beside localhost and plain addresses, with commas "
         "between; one that begins with a dot stands for all below it",
     )
-    share: bool = Field(default=False, description="make a public link, for whoever has it, through gradio.live")
+    share: bool = Field(
+        default=False, description="make a public link through gradio.live, with a login, and print it with a QR code"
+    )
+    auth: SecretStr | None = Field(
+        default=None,
+        description="a login for the page, name:password; may be given several times. What `ps` doesn't show, and "
+        "stores no password, is --users",
+    )
+    users: Path | None = Field(
+        default=None, description="a file of logins with hashed passwords, made by `python -m sd35 user add NAME`"
+    )
+    no_auth: CliToggleFlag[bool] = Field(
+        default=False, description="share without a login: whoever has the link, or guesses it, makes pictures here"
+    )
+    lend_token: CliToggleFlag[bool] = Field(
+        default=False, description="make visitors' pictures with your token, too, and so with your quota"
+    )
+    visitor_hourly: Cap | None = Field(
+        default=None, description="pictures that one visitor may ask for within an hour, 30 if not given; 0: no limit"
+    )
+    all_hourly: Cap | None = Field(
+        default=None, description="pictures that all visitors may ask for within an hour, 200 if not given"
+    )
+    visitor_waiting: Cap | None = Field(default=None, description="of one visitor's pictures, so many may wait: 3")
+    all_waiting: Cap | None = Field(default=None, description="so many pictures may wait in all: 50")
+    at_once: Cap | None = Field(
+        default=None,
+        description="visitors' pictures that are made at the same time: 1, or 20 where each visitor's own quota is "
+        "used, on Hugging Face",
+    )
+    embed_in: str | None = Field(
+        default=None,
+        description="sites that may show the page within theirs, with commas between: https://blog.example, "
+        "https://*.example, or * for any; none if not given, but any on Hugging Face",
+    )
+    root_path: str | None = Field(
+        default=None, description="the path under which a reverse proxy shows the page, such as /studio"
+    )
+    mcp: CliToggleFlag[bool] = Field(
+        default=False, description="be a tool for agents, too (Model Context Protocol); needs requirements-mcp.txt"
+    )
     hf_token: CliSuppress[SecretStr | None] = Field(
         default=None, validation_alias="HF_TOKEN", description="a Hugging Face token, for Spaces there and nowhere else"
     )
@@ -61,7 +104,10 @@ class Settings(BaseSettings):
 
     gradio_server_name: CliSuppress[str | None] = Field(default=None, validation_alias="GRADIO_SERVER_NAME")
     gradio_server_port: CliSuppress[Port | None] = Field(default=None, validation_alias="GRADIO_SERVER_PORT")
+    oauth_client_id: CliSuppress[str | None] = Field(default=None, validation_alias="OAUTH_CLIENT_ID")
     space_id: CliSuppress[str | None] = Field(default=None, validation_alias="SPACE_ID")
+    space_host: CliSuppress[str | None] = Field(default=None, validation_alias="SPACE_HOST")
+    system: CliSuppress[str | None] = Field(default=None, validation_alias="SYSTEM")
 
     @field_validator("space")
     @classmethod
@@ -79,6 +125,27 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
             raise ValueError("give an address that begins with http:// or https://")
         return value
+
+    @field_validator("embed_in")
+    @classmethod
+    def _check_sites(cls, value: str | None) -> str | None:
+        for site in _listed(value):
+            if not re.fullmatch(r"\*|https?://(\*\.)?[a-z0-9.-]+(:\d{1,5})?/?", site, re.IGNORECASE):
+                raise ValueError(f"{site!r} isn't a site: it looks like https://blog.example, without a path")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(https?://[\w.:\[\]-]+)?(/[\w.~-]+)+/?", value):
+            raise ValueError("give a path such as /studio, or an address with one")
+        return None if value is None else value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.no_auth and (self.auth or self.users):
+            raise ValueError("--no-auth and a login (--auth, --users) exclude each other")
+        return self
 
     @field_validator("hf_endpoint")
     @classmethod
@@ -104,11 +171,66 @@ class Settings(BaseSettings):
         listens_to_all = self.server_name in {"0.0.0.0", "::", "[::]"}  # noqa: S104
         return (
             self.server_name,
-            *(name.strip() for name in self.known_hosts.split(",") if name.strip()),
+            *_listed(self.known_hosts),
             *((socket.gethostname(), f"{socket.gethostname()}.local") if listens_to_all else ()),
-            *((".gradio.live",) if self.share else ()),
-            *((".hf.space",) if self.runs_on_hub else ()),
+            *((".gradio.live",) if self.shares else ()),
+            *((".hf.space", *_listed(self.space_host)) if self.runs_on_hub else ()),
         )
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the page can be reached from this machine alone, and without a login: there is one owner then."""
+        is_loopback = self.server_name in {"127.0.0.1", "localhost", "::1", "[::1]"}
+        is_shown = self.share or self.runs_on_hub or self.known_hosts or self.root_path or self.embed_in
+        return is_loopback and not (is_shown or self.auth or self.users)
+
+    @property
+    def logins(self) -> tuple[str, ...]:
+        """The logins that were given, `name:password`: in the environment, one a line."""
+        return tuple(self.auth.get_secret_value().splitlines()) if self.auth else ()
+
+    @property
+    def shares(self) -> bool:
+        """Whether a public link is made: on Hugging Face the page has one already."""
+        return self.share and not self.runs_on_hub
+
+    @property
+    def makes_login(self) -> bool:
+        """Whether a login is to be made: for a public link, unless one was given, or none is wanted."""
+        return self.shares and not (self.auth or self.users or self.no_auth)
+
+    @property
+    def has_logins(self) -> bool:
+        """Whether one has to log in."""
+        return bool(self.auth or self.users or self.makes_login)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites that may show the page within theirs."""
+        return ("*",) if self.embed_in is None and self.runs_on_hub else _listed(self.embed_in)
+
+    @property
+    def caps(self) -> dict[str, int | None]:
+        """What visitors may ask for, by the names of `sd35.allowance.Caps`; nothing where there are none."""
+        if self.is_private:
+            return {}
+        given = {
+            "hourly": (self.visitor_hourly, 30),
+            "hourly_in_all": (self.all_hourly, 200),
+            "waiting": (self.visitor_waiting, 3),
+            "waiting_in_all": (self.all_waiting, 50),
+            "at_once": (self.at_once, 20 if self.runs_on_hub and not self.lend_token else 1),
+            "at_once_each": (None, 1),
+        }
+        return {name: (default if value is None else value) or None for name, (value, default) in given.items()}
+
+    @property
+    def can_sign_in(self) -> bool:
+        """Whether a visitor may sign in with Hugging Face: on a Space whose front matter says `hf_oauth: true`.
+
+        Where Gradio doesn't take this for a Space, it lets everybody in as who runs this program.
+        """
+        return self.runs_on_hub and self.system == "spaces" and self.oauth_client_id is not None
 
     @property
     def runs_on_hub(self) -> bool:
@@ -128,13 +250,17 @@ class Settings(BaseSettings):
         return self.proxy.get_secret_value() if self.proxy else None
 
 
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
 def load(arguments: Sequence[str]) -> Settings:
     """Read the settings from these flags and the environment.
 
     Exits with status 2 and a sentence for each mistake; with 0 after `--help`.
     """
     try:
-        return CliApp.run(Settings, cli_args=list(arguments))
+        return CliApp.run(Settings, cli_args=_with_one_auth(arguments))
     except ValidationError as error:
         for mistake in error.errors(include_input=False, include_url=False):
             name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
@@ -142,6 +268,18 @@ def load(arguments: Sequence[str]) -> Settings:
             what = mistake["msg"].removeprefix("Value error, ")
             print(f"app.py: --{flag} (or {_variable(name)}): {what}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+
+
+def _with_one_auth(arguments: Sequence[str]) -> list[str]:
+    """The same flags, with every --auth in one, a line each: a password may hold any other character."""
+    logins, others, rest = [], [], list(arguments)
+    while rest:
+        flag, equals, value = rest.pop(0).partition("=")
+        if flag == "--auth" and (equals or rest):
+            logins.append(value if equals else rest.pop(0))
+        else:
+            others.append(flag + equals + value)
+    return [*others, "--auth", "\n".join(logins)] if logins else others
 
 
 def _variable(name: str) -> str:

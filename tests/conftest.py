@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sd35 import hosting
+from sd35.web import hosting
 
 settings.register_profile(
     "house",

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from sd35 import hosting
+from sd35.web import hosting
 
 STEPS = 6
 LIMIT_SECONDS = 20

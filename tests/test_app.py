@@ -1,6 +1,7 @@
 """`app.py` as a process, driven as its users drive it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio_client
+import httpx
+import orjson
 import pytest
 
-from sd35.hosting import free_port
 from sd35.picture import open_picture
+from sd35.web.hosting import free_port
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 60
@@ -28,12 +31,12 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(folder: Path) -> "Iterator[Program]":
+def started(folder: Path, *flags: str, **extra: str) -> "Iterator[Program]":
     port = free_port()
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "app.py", "--space", "demo", "--port", str(port)],
+        [sys.executable, "app.py", "--space", "demo", "--port", str(port), *flags],
         cwd=ROOT,
-        env=environment(folder, HF_TOKEN="hf_verysecret"),
+        env=environment(folder, HF_TOKEN="hf_verysecret", **extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -67,6 +70,62 @@ def test_over_gradio_client(program: Program, tmp_path: Path) -> None:
     assert again[1] != 7
 
 
+def test_as_the_public_space_is_called(program: Program, tmp_path: Path) -> None:
+    """What speaks to the public Space can't speak to this: by position, in its order, with previews on the way."""
+    client = gradio_client.Client(program[1], verbose=False, download_files=tmp_path)
+    job = client.submit(*["a cat by the sea", "", 7, False, 512, 768, 4.5, 30], api_name="/infer")
+    path, seed = job.result(LIMIT)
+    picture = open_picture(Path(path).read_bytes())
+    assert (picture.format, picture.width, picture.height, seed) == ("PNG", 512, 768, 7)
+    previews = {Path(path).read_bytes() for path, _ in job.outputs()[:-1]}
+    assert len(previews) >= 3
+    assert all(open_picture(preview).format == "JPEG" for preview in previews)
+
+
+def test_as_the_seed_system_s_client_calls(program: Program) -> None:
+    """The simple way, with `null` where that client has nothing to say, fails; or the pictures aren't where it says."""
+    call = f"{program[1]}gradio_api/call/infer"
+    body = {"data": ["a cat", None, 0, True, 1024, 576, 4.5, 50]}
+    event_id = httpx.post(call, json=body, timeout=LIMIT).raise_for_status().json()["event_id"]
+    said = httpx.get(f"{call}/{event_id}", timeout=LIMIT).text
+    assert said.count("event: generating") >= 3
+    *_, data = re.findall(r"event: complete\ndata: (.*)", said)
+    [shown, seed] = orjson.loads(data)
+    picture = open_picture(httpx.get(shown["url"], timeout=LIMIT).content)
+    assert (picture.width, picture.height) == (1024, 576)
+    assert isinstance(seed, int)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (0, " ", "prompt is empty"),
+        (4, 4096, "width"),
+        (7, 500, "1 to 50"),
+        (7, "many", "number of steps"),
+        (2, -1, "seed"),
+    ],
+)
+def test_mistakes_at_infer(program: Program, place: int, value: object, words: str) -> None:
+    """What the Space behind doesn't make is sent there, or is answered without a reason."""
+    data = ["a cat", "", 7, False, 512, 512, 4.5, 20]
+    data[place] = value
+    call = f"{program[1]}gradio_api/call/infer"
+    event_id = httpx.post(call, json={"data": data}, timeout=LIMIT).raise_for_status().json()["event_id"]
+    said = httpx.get(f"{call}/{event_id}", timeout=LIMIT).text
+    assert "event: error" in said
+    assert words in said
+
+
+def test_a_studio_over_a_studio(program: Program) -> None:
+    """Over a studio whose pictures are the demo painter's, another one takes them for Stable Diffusion's."""
+    words = [sys.executable, "-m", "sd35", "space", program[1], "--json"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True)  # noqa: S603
+    told = orjson.loads(done.stdout)
+    assert told["is_demo"] is True
+    assert told["endpoint"] == "infer"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -91,7 +150,7 @@ def test_mistakes_of_a_script(program: Program, arguments: dict[str, Any], words
 def test_the_page_s_own_listeners_are_not_its_interface(program: Program) -> None:
     """The page's inner wiring is offered to scripts and agents as an interface."""
     client = gradio_client.Client(program[1], verbose=False)
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/generate"]
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/infer", "/generate"]
 
 
 def test_a_second_one_on_the_same_port(program: Program, tmp_path: Path) -> None:
@@ -119,6 +178,27 @@ def test_its_end(tmp_path: Path, number: signal.Signals) -> None:
     assert printed == "Stopping…\n", "nothing else, no token among it"
     assert not list(folder.glob("sd35-*"))
     assert not (folder / "gradio").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--no-auth"]])
+def test_a_link_that_can_not_be_made(tmp_path: Path, more: list[str]) -> None:
+    """Without a way to gradio.live, the program ends, is silent about it, or leaves something behind."""
+    with started(tmp_path, "--share", *more, HTTPS_PROXY="http://127.0.0.1:1") as (process, address, _):
+        assert process.stdout is not None
+        lines = [] if more else [process.stdout.readline() for _ in range(2)]
+        assert process.stdout.readline() == (
+            "No public link: gradio.live could not be reached: there is no network, or it is blocked. "
+            "The page is here only.\n"
+        )
+        if more:
+            assert httpx.get(address, timeout=LIMIT).status_code == 200
+            return
+        assert httpx.get(address, timeout=LIMIT).status_code == 401
+        name, password = (line.split()[1] for line in lines)
+        with httpx.Client(base_url=address, timeout=LIMIT) as client:
+            client.post("/login", data={"username": name, "password": password}).raise_for_status()
+            assert client.get("/config").status_code == 200
+    assert not (ROOT / ".gradio").exists()
 
 
 def test_help_does_not_wait_for_gradio() -> None:

@@ -29,8 +29,8 @@ from sd35 import errors, events
 from sd35.cli import words
 from sd35.cli.app import app
 from sd35.cli.exits import EXITS, exit_code
-from sd35.hosting import free_port
 from sd35.picture import open_picture
+from sd35.web.hosting import free_port
 from tests.fakes import STEPS, FakeSpace
 from tests.impostor import STARTED, Handler, impostor, saying, sending
 from tests.test_contract import DESCRIPTIONS
@@ -304,7 +304,7 @@ def test_every_error_has_its_code() -> None:
     assert by_code[3] >= {"connection", "unreachable", "not-found", "asleep", "in-error", "paused", "contract"}
     assert by_code[4] == {"access"}
     assert by_code[5] == {"quota", "identity", "identity-expired"}
-    assert by_code[6] == {"refused", "busy", "queue-full", "rate-limited"}
+    assert by_code[6] == {"refused", "busy", "queue-full", "rate-limited", "allowance"}
     assert by_code[7] == {"failed", "aborted"}
     assert by_code[8] == {"stream", "cut", "lost", "silent", "protocol", "malformed"}
     assert by_code[9] == {"not-a-picture", "too-large", "picture-gone", "not-written"}

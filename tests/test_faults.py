@@ -37,7 +37,7 @@ from sd35.errors import (
     UnreachableError,
 )
 from sd35.events import Finished, Notice, Preview, Progress, Queued, Started, Waiting
-from sd35.hosting import free_port
+from sd35.web.hosting import free_port
 from tests.impostor import (
     FINISHED,
     GONE,

@@ -15,9 +15,9 @@ import pytest
 from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts
 from sd35.errors import ContractError, GenerationFailedError, QuotaError
 from sd35.events import Event, Finished, Preview, Queued, Started
-from sd35.hosting import free_port
 from sd35.provider import StabilityAI_SD35Large
 from sd35.request import GenerationRequest
+from sd35.web.hosting import free_port
 from tests.generation_server import STEPS
 
 pytestmark = [pytest.mark.generations, pytest.mark.anyio]

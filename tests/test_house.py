@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -28,27 +29,40 @@ MAY_IMPORT = {
     "sd35.events": {"sd35.picture"},
     "sd35.source": set[str](),
     "sd35.errors": set[str](),
+    "sd35.accounts": set[str](),
+    "sd35.attempts": {"sd35.accounts"},
     "sd35.latest": set[str](),
-    "sd35.guard": set[str](),
     "sd35.settings": {"sd35.source"},
     "sd35.picture": {"sd35.errors", "sd35.request"},
     "sd35.files": {"sd35.picture"},
-    "sd35.hosting": {"sd35.guard"},
+    "sd35.visitor": set[str](),
+    "sd35.kept": set[str](),
+    "sd35.line": set[str](),
+    "sd35.allowance": {"sd35.errors"},
+    "sd35.metrics": {"sd35.job"},
+    "sd35.web": {"sd35.web", "sd35.accounts", "sd35.attempts", "sd35.kept", "sd35.visitor"},
     "sd35.simple": {*PURE, "sd35.client"},
     "sd35.provider": {*PURE, "sd35.client"},
     "sd35.client": {*PURE, "sd35.client"} - {"sd35.latest"},
     "sd35.__main__": {"sd35.cli"},
     "sd35.cli": {
         *PURE,
-        *("sd35.cli", "sd35.client", "sd35.files", "sd35.settings"),
-        *("sd35.hosting", "sd35.space"),  # for `--space demo` alone; tests/test_cli.py sees to that
+        *("sd35.cli", "sd35.client", "sd35.files", "sd35.settings", "sd35.accounts", "sd35.publish"),
+        *("sd35.web", "sd35.space"),  # for `--space demo` alone; tests/test_cli.py sees to that
     }
     - {"sd35.latest"},
-    "sd35.job": {*PURE, "sd35.client", "sd35.files"},
-    "sd35.studio": {*PURE, "sd35.client", "sd35.job"},
-    "sd35.ui": {*PURE, "sd35.client", "sd35.job", "sd35.studio", "sd35.ui"},
-    "sd35.space": {"sd35.request", "sd35.hosting", "sd35.space"},
+    "sd35.job": {*PURE, "sd35.client", "sd35.files", "sd35.kept"},
+    "sd35.studio": {
+        *PURE,
+        *("sd35.client", "sd35.job", "sd35.allowance", "sd35.kept", "sd35.line", "sd35.metrics", "sd35.visitor"),
+    },
+    "sd35.ui": {
+        *PURE,
+        *("sd35.client", "sd35.job", "sd35.studio", "sd35.ui", "sd35.allowance", "sd35.kept", "sd35.visitor"),
+    },
+    "sd35.space": {"sd35.request", "sd35.web", "sd35.space"},
     "sd35.space.painter": {"sd35.space.painter"},
+    "sd35.publish": {"sd35.publish"},
 }
 
 NOT_IN = {
@@ -58,6 +72,7 @@ NOT_IN = {
     "sd35.studio": {"aiohttp", "httpx", "gradio", "gradio_client"},
     "sd35.client": {"gradio", "sqlite3"},
     "sd35.space.painter": {"gradio", "aiohttp"},
+    "sd35.publish": {"aiohttp", "httpx", "gradio", "huggingface_hub"},
 }
 
 
@@ -71,7 +86,7 @@ def imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
-            if node.module in {"sd35", "sd35.ui", "sd35.space"}:
+            if node.module in {"sd35", "sd35.ui", "sd35.space", "sd35.web"}:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names if not alias.name.startswith("__"))
 
 
@@ -106,6 +121,7 @@ def test_who_imports_whom(path: Path) -> None:
         "sd35.errors",
         "sd35.job",
         "sd35.studio",
+        "sd35.accounts",
     ],
 )
 def test_public_names_exist(name: str) -> None:
@@ -126,7 +142,7 @@ def test_every_flag_is_in_the_readme() -> None:
 
 def test_every_file_in_the_readme_exists() -> None:
     """The README points to a file or a module that isn't there."""
-    named = re.findall(r"\]\((?!http)([^)]+)\)|src=\"([^\"]+)\"|python (\w+\.py)|`(bench/[^`]+)`", README)
+    named = re.findall(r"\]\((?!http)([^)]+)\)|src=\"(?!http)([^\"]+)\"|python (\w+\.py)|`(bench/[^`]+)`", README)
     files = {next(filter(None, groups)) for groups in named}
     assert files >= {"LICENSE", "app.py", "assets/screenshots/desktop.png", "assets/screenshots/phone.png"}
     assert not {file for file in files if not (ROOT / file).is_file()}
@@ -156,12 +172,22 @@ def test_the_readme_s_examples_run(
     assert re.search(r"/gradio_api/file=\S+ seed \d+", printed)
 
 
+def commands_below(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # click's, or typer's own
+    """Each command that does something, and what is typed for it; a group is its commands, and has no options."""
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            assert not command.params
+            yield from commands_below(command, f"{name} {word}")
+        else:
+            yield f"{name} {word}", command
+
+
 def test_every_option_of_the_terminal_program_is_in_the_readme() -> None:
     """A command or an option exists that the README is silent about, or speaks of and isn't there."""
     section = README[README.index("### From a terminal") : README.index("### From Python")]
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = dict(commands_below(get_command(app)))
     options = {option for command in commands.values() for each in command.params for option in each.opts}
-    assert set(re.findall(r"python -m sd35 (\w+)", section)) == set(commands)
+    assert set(re.findall(r"python -m sd35((?: [a-z][a-z-]*)+)", section)) == set(commands)
     assert set(re.findall(r"--[a-z][a-z-]*", section)) == {option for option in options if option.startswith("--")}
 
 

@@ -3,67 +3,22 @@
 import io
 import os
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import anyio.to_thread
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from sd35 import hosting
-from sd35.space.server import DemoSpace
-from sd35.studio import SpaceChoice, Studio
-from sd35.ui import page as ui
-from sd35.ui.theme import looks
+from sd35.web import hosting
+from sd35.web.door import Door
+from sd35.web.site import Site
+from tests.chromium import ask, browser, opened  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
+from tests.serving import serving
 
 expect.set_options(timeout=20_000)
-
-HOW_TO_GET_ONE = (
-    "No browser to test the page with. Install Chromium (Debian: apt install chromium), or: playwright install chromium"
-)
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-
-SEE_PREVIEWS = """() => {
-  window.previews = new Set();
-  new MutationObserver(() => {
-    const image = document.querySelector("#picture img");
-    if (image && image.src.startsWith("data:")) window.previews.add(image.src);
-  }).observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["src"]});
-}"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium, or else Playwright's own."""
-    system = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=system, args=FLAGS)
-        except Error:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO_GET_ONE)
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def serving(choice: str, folder: Path, port: int | None = None) -> Iterator[str]:
-    """The whole program but for its process: studio, page, server."""
-    demo_space = DemoSpace()
-
-    async def start_demo() -> str:
-        return await anyio.to_thread.run_sync(demo_space.start)
-
-    studio = Studio(SpaceChoice(choice, hub="http://127.0.0.1:1"), start_demo, folder)
-    demo = ui.Page(studio).demo
-    port = port or hosting.free_port()
-    yield hosting.launch(demo, port=port, lifespan=studio.lifespan, footer_links=[], **looks())
-    hosting.close(demo)
-    demo_space.close()
 
 
 class Places:
@@ -73,9 +28,9 @@ class Places:
         self.generator, self.plain = FakeSpace(is_generator=True), FakeSpace(is_generator=False, width=(256, 1440, 32))
         stack.callback(self.generator.close)
         stack.callback(self.plain.close)
-        self.demo = stack.enter_context(serving("demo", folder))
-        self.over_generator = stack.enter_context(serving(self.generator.address, folder))
-        self.over_plain = stack.enter_context(serving(self.plain.address, folder))
+        self.demo = stack.enter_context(serving("demo", folder)).address
+        self.over_generator = stack.enter_context(serving(self.generator.address, folder)).address
+        self.over_plain = stack.enter_context(serving(self.plain.address, folder)).address
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +49,6 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert not errors, "the page's own scripts failed"
-
-
-def opened(page: Page, address: str) -> Page:
-    page.goto(address)
-    expect(page.locator("#status [data-state=waiting]")).to_have_count(0)
-    expect(page.get_by_role("button", name="Generate")).to_be_visible()
-    page.evaluate(SEE_PREVIEWS)
-    return page
-
-
-def ask(page: Page, prompt: str) -> None:
-    page.get_by_label("Prompt", exact=True).fill(prompt)
-    page.get_by_role("button", name="Generate").click()
 
 
 def seed_of(page: Page) -> int:
@@ -185,22 +127,19 @@ def test_a_space_without_previews(page: Page, places: Places) -> None:
     expect(page.locator("#picture img")).to_be_visible()
 
 
-def test_the_queue_and_the_space_s_own_words(page: Page, places: Places) -> None:
+def test_the_queue_and_the_space_s_own_words(browser: Browser, page: Page, places: Places) -> None:
     """A person behind others isn't told of the queue, or of what the Space says."""
     places.generator.hold()
     opened(page, places.over_generator)
     ask(page, "wait: a cat")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    other = page.context.new_page()
-    opened(other, places.over_generator)
-    # the same browser follows the same job; this one is asked in a tab that has been told of nothing
-    other.evaluate("localStorage.clear()")
-    other.reload()
+    other = browser.new_context().new_page()
     opened(other, places.over_generator)
     ask(other, "notice: Waiting for a GPU to become available")
     expect(other.locator("#panel")).to_contain_text("queue")
     places.generator.release()
     expect(other.locator("#panel [data-phase=finished]")).to_be_visible()
+    other.context.close()
 
 
 def test_a_reload_loses_nothing(page: Page, places: Places) -> None:
@@ -274,12 +213,12 @@ def test_full_screen(page: Page, places: Places) -> None:
 def test_a_server_that_was_restarted_under_the_page(page: Page, places: Places, tmp_path: Path) -> None:
     """When the program is restarted during a run, an open page is stuck with a run that nobody ends."""
     places.generator.hold()
-    port = hosting.free_port()
-    with serving(places.generator.address, tmp_path, port) as address:
-        opened(page, address)
+    site = Site(Door(), port=hosting.free_port())
+    with serving(places.generator.address, tmp_path, site=lambda _: site) as served:
+        opened(page, served.address)
         ask(page, "wait: a cat")
         expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    with serving(places.generator.address, tmp_path, port):
+    with serving(places.generator.address, tmp_path, site=lambda _: site):
         places.generator.release()
         page.get_by_role("button", name="Stop").click()
         expect(page.locator("#panel")).to_contain_text("no longer here")
@@ -347,8 +286,8 @@ def test_a_failure_is_a_sentence_and_no_script(page: Page, places: Places, words
 
 def test_the_fallback_is_owned_up_to(page: Page, tmp_path: Path) -> None:
     """Without a network, a demo picture passes for Stable Diffusion, or there is no way to try again."""
-    with serving("auto", tmp_path) as address:
-        opened(page, address)
+    with serving("auto", tmp_path) as served:
+        opened(page, served.address)
         expect(page.locator("#banner")).to_contain_text("come from a demo painter, not from Stable Diffusion")
         expect(page.locator("#banner")).to_contain_text(
             "stabilityai/stable-diffusion-3.5-large at Hugging Face can't be reached"
@@ -362,8 +301,8 @@ def test_the_fallback_is_owned_up_to(page: Page, tmp_path: Path) -> None:
 
 def test_no_space_at_all(page: Page, tmp_path: Path) -> None:
     """An explicit choice falls back, or the page says nothing of why nothing works."""
-    with serving("http://127.0.0.1:1/", tmp_path) as address:
-        opened(page, address)
+    with serving("http://127.0.0.1:1/", tmp_path) as served:
+        opened(page, served.address)
         expect(page.locator("#banner [role=alert]")).to_contain_text("nothing listens there")
         ask(page, "a cat")
         expect(page.locator("#panel [role=alert]")).to_contain_text("nothing listens there")

@@ -85,6 +85,11 @@ def test_a_space_s_page_stands_for_the_space(given: str) -> None:
         (["--proxy", "socks5://me:pw@host"], "--proxy (or SD35_PROXY): give an address that begins with http://"),
         (["--port", "http"], "--port (or SD35_PORT): "),
         (["--port", "70000"], "--port (or SD35_PORT): "),
+        (["--embed-in", "blog.example"], "--embed-in (or SD35_EMBED_IN): 'blog.example' isn't a site"),
+        (["--embed-in", "https://a.example; script-src *"], "isn't a site"),
+        (["--root-path", "studio"], "--root-path (or SD35_ROOT_PATH): give a path such as /studio"),
+        (["--at-once", "-1"], "--at-once (or SD35_AT_ONCE): "),
+        (["--no-auth", "--auth", "ann:secret-word"], "--no-auth and a login"),
         (["--colour", "red"], "unrecognized arguments: --colour red"),
     ],
 )
@@ -96,9 +101,76 @@ def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixtur
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "is_private"),
+    [
+        ([], True),
+        (["--host", "localhost"], True),
+        (["--host", "::1"], True),
+        (["--embed-in", "https://blog.example"], False),
+        (["--host", "0.0.0.0"], False),  # noqa: S104
+        (["--share"], False),
+        (["--share", "--no-auth"], False),
+        (["--known-hosts", "studio.example"], False),
+        (["--root-path", "/studio"], False),
+        (["--auth", "ann:secret-word"], False),
+        (["--users", "users.txt"], False),
+    ],
+)
+def test_when_there_is_one_owner(arguments: list[str], is_private: bool) -> None:  # noqa: FBT001
+    """Others can reach the page, and all are taken for its one owner; or the owner runs into limits alone at home."""
+    settings = load(arguments)
+    assert settings.is_private is is_private
+    assert bool(settings.caps) is not is_private
+
+
+def test_a_link_has_a_login_unless_it_is_not_wanted() -> None:
+    """A public link is open to whoever has it, though nobody has said so."""
+    assert load(["--share"]).makes_login
+    assert not load(["--share", "--no-auth"]).has_logins
+    assert not load(["--share", "--auth", "ann:secret-word"]).makes_login
+    assert load(["--users", "users.txt"]).has_logins
+    assert not load([]).has_logins
+
+
+def test_several_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several logins only one counts, or a password can't hold a comma or a sign of equality."""
+    given = load(["--auth", "ann:a,b", "--port", "8000", "--auth=bob:c=d"])
+    assert given.logins == ("ann:a,b", "bob:c=d")
+    assert given.server_port == 8000
+    monkeypatch.setenv("SD35_AUTH", "ann:a,b\nbob:c=d")
+    assert load([]).logins == ("ann:a,b", "bob:c=d")
+
+
+def test_what_visitors_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Visitors cost more than was said, or 0 isn't no limit, or on Hugging Face all wait for each other."""
+    caps = load(["--share", "--visitor-hourly", "5", "--all-hourly", "0"]).caps
+    assert caps == {
+        "hourly": 5,
+        "hourly_in_all": None,
+        "waiting": 3,
+        "waiting_in_all": 50,
+        "at_once": 1,
+        "at_once_each": 1,
+    }
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    assert load([]).caps["at_once"] == 20
+    assert load(["--lend-token"]).caps["at_once"] == 1
+
+
+def test_who_may_embed_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page can be embedded by anybody, or, as a Space, by nobody."""
+    assert load([]).sites == ()
+    given = "https://blog.example, https://*.hf.space"
+    assert load(["--embed-in", given]).sites == ("https://blog.example", "https://*.hf.space")
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    assert load([]).sites == ("*",)
+    assert load(["--embed-in", "https://blog.example"]).sites == ("https://blog.example",)
+
+
 def test_tokens_are_not_shown() -> None:
     """A token is in what a log or an error would print of the settings."""
-    settings = load(["--token", "hf_verysecret", "--proxy", "http://me:verysecret@proxy"])
+    settings = load(["--token", "hf_verysecret", "--proxy", "http://me:verysecret@proxy", "--auth", "ann:verysecret"])
     assert "verysecret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 

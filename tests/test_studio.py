@@ -2,24 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from aiohttp import web
 from gradio.context import LocalContext
 
+from sd35.allowance import Caps
 from sd35.client import StopOutcome, Timeouts
 from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
-from sd35.hosting import free_port
 from sd35.job import Job, JobState, Phase
 from sd35.picture import open_picture
 from sd35.request import GenerationRequest
 from sd35.space.server import DemoSpace
-from sd35.studio import MAX_JOBS, SpaceChoice, Studio
+from sd35.studio import SpaceChoice, Studio
+from sd35.visitor import Visitor
+from sd35.web.hosting import free_port
 from tests.fakes import FakeSpace
 from tests.impostor import impostor, sending
+from tests.serving import house
 from tests.test_picture import encoded
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +32,8 @@ pytestmark = pytest.mark.anyio
 LIMIT = 20
 
 PNG = encoded("PNG")
+
+MAX_JOBS = 50
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,7 @@ def fake() -> Iterator[FakeSpace]:
 
 @pytest.fixture
 async def studio(fake: FakeSpace, tmp_path: Path) -> AsyncIterator[Studio]:
-    studio = Studio(SpaceChoice(fake.address), _no_demo, tmp_path)
+    studio = Studio(SpaceChoice(fake.address), _no_demo, house(tmp_path))
     yield studio
     await studio.aclose()
 
@@ -72,6 +79,7 @@ async def test_a_picture_is_kept_as_it_came(studio: Studio, tmp_path: Path) -> N
     assert state.phase is Phase.FINISHED
     assert state.made is not None
     assert state.made.seed == 7
+    assert state.made.path is not None
     kept = open_picture(state.made.path.read_bytes())
     assert (kept.format, kept.width, kept.height) == (state.made.format, state.made.width, state.made.height)
     assert len(kept.data) == state.made.size_bytes
@@ -83,7 +91,7 @@ async def test_a_prompt_without_a_letter_for_a_name(studio: Studio) -> None:
     """A picture whose prompt has nothing for a file's name gets one that begins with a dash, as options do."""
     state = await end_of(studio.submit(asking("猫", seed=7)))
     assert state.made is not None
-    assert state.made.path.name == "picture-seed-7.webp"
+    assert state.made.name == "picture-seed-7.webp"
 
 
 async def test_random_seeds_are_drawn_here_and_told(studio: Studio) -> None:
@@ -144,10 +152,11 @@ async def test_a_download_that_fails_once(tmp_path: Path) -> None:
 
     done = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/a.png"}, 7]}}
     async with impostor(file=file, data=sending(done)) as address:
-        studio = Studio(SpaceChoice(address), _no_demo, tmp_path)
+        studio = Studio(SpaceChoice(address), _no_demo, house(tmp_path))
         state = await end_of(studio.submit(asking("a cat")))
         await studio.aclose()
     assert state.made is not None
+    assert state.made.path is not None
     assert state.made.path.read_bytes() == PNG
     assert len(asked) == 2
 
@@ -163,7 +172,7 @@ async def test_a_stop_after_the_end_keeps_the_picture(tmp_path: Path) -> None:
 
     done = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/a.png"}, 7]}}
     async with impostor(file=file, data=sending(done)) as address:
-        studio = Studio(SpaceChoice(address), _no_demo, tmp_path)
+        studio = Studio(SpaceChoice(address), _no_demo, house(tmp_path))
         job = studio.submit(asking("a cat"))
         await asked.wait()
         job.stop()
@@ -175,7 +184,7 @@ async def test_a_space_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
     """The status line says ready over a Space that has gone, and a Space that comes back is never found."""
     port = free_port()
     async with impostor(port=port) as address:
-        studio = Studio(SpaceChoice(address), _no_demo, tmp_path, Timeouts(attempts=1))
+        studio = Studio(SpaceChoice(address), _no_demo, house(tmp_path), Timeouts(attempts=1))
         await studio.connected()
     state = await end_of(studio.submit(asking("a cat")))
     assert isinstance(state.error, UnreachableError)
@@ -203,8 +212,9 @@ async def test_what_the_space_would_refuse_is_not_sent(studio: Studio) -> None:
     assert isinstance(state.error, InvalidRequestError)
 
 
-async def test_jobs_are_remembered_but_not_for_ever(studio: Studio) -> None:
+async def test_jobs_are_remembered_but_not_for_ever(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job can't be watched again, or the finished ones fill the memory."""
+    monkeypatch.setattr("sd35.studio.MAX_JOBS", MAX_JOBS)
     jobs = [studio.submit(asking("")) for _ in range(MAX_JOBS + 5)]
     for job in jobs:
         await end_of(job)
@@ -215,6 +225,67 @@ async def test_jobs_are_remembered_but_not_for_ever(studio: Studio) -> None:
     await end_of(last)
 
 
+async def test_a_disk_that_takes_nothing(fake: FakeSpace, tmp_path: Path) -> None:
+    """A finished picture, which cost a person's quota, is lost because it can't be written."""
+    no_folder = tmp_path / "a file"
+    no_folder.write_bytes(b"")
+    for folder in (no_folder, None):
+        studio = Studio(SpaceChoice(fake.address), _no_demo, house(folder))
+        made = (await end_of(studio.submit(asking("a cat")))).made
+        assert made is not None
+        assert made.path is None
+        assert (made.unwritten != "") is (folder is not None), "it is said, unless it is meant so"
+        kept = studio.kept.find(made.served_as)
+        assert kept is not None
+        assert isinstance(kept.content, bytes)
+        assert open_picture(kept.content).width == made.width
+        await studio.aclose()
+
+
+async def test_what_is_forgotten_leaves_no_file(
+    fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures that nobody can see any more fill the disk; or those that were meant to last are deleted."""
+    monkeypatch.setattr("sd35.studio.MAX_PICTURE_BYTES", 0)
+    for is_lasting in (False, True):
+        folder = tmp_path / str(is_lasting)
+        studio = Studio(SpaceChoice(fake.address), _no_demo, replace(house(folder), is_lasting=is_lasting))
+        first = (await end_of(studio.submit(asking("a cat")))).made
+        await end_of(studio.submit(asking("a cat")))
+        assert first is not None
+        assert first.path is not None
+        assert first.path.exists() is is_lasting
+        assert studio.kept.find(first.served_as) is None
+        await studio.aclose()
+
+
+async def test_visitors_wait_for_their_turn_and_their_tokens_do_not(fake: FakeSpace, tmp_path: Path) -> None:
+    """Visitors' pictures are all asked for at once, whatever was said; or a token is kept when it has served."""
+    studio = Studio(SpaceChoice(fake.address), _no_demo, house(tmp_path, Caps(hourly=3, at_once=1)))
+    fake.hold()
+    ann, bob = (Visitor(f"user:{name}", f"user:{name}", token=f"hf_{name}") for name in ("ann", "bob"))
+    first = studio.submit(asking("wait: "), ann)
+    assert await asyncio.to_thread(fake.running.wait, LIMIT)
+    second = studio.submit(asking("a cat"), bob)
+    await second.state.wait_for_change(second.state.value, LIMIT)
+    assert (phase_of(second), second.state.value.in_line) == (Phase.WAITING, 1)
+    left = studio.left(bob)
+    assert left is not None
+    assert (left.pictures, left.waiting) == (2, 1)
+    second.stop()
+    assert (await end_of(second)).stopped is None, "nothing was sent"
+    assert studio.job(first.id, bob) is None
+    assert studio.job(first.id, ann) is first
+    fake.release()
+    await end_of(first)
+    assert first._identity is second._identity is None
+    await anyio.lowlevel.checkpoint()
+    left = studio.left(bob)
+    assert left is not None
+    assert left.pictures == 3, "what cost nothing is given back"
+    await studio.aclose()
+
+
 async def test_auto_falls_back_to_the_demo_and_says_why(fake: FakeSpace, tmp_path: Path) -> None:
     """Without a network, nothing can be made; or the stand-in isn't owned up to."""
     started = []
@@ -223,7 +294,7 @@ async def test_auto_falls_back_to_the_demo_and_says_why(fake: FakeSpace, tmp_pat
         started.append(1)
         return fake.address
 
-    studio = Studio(SpaceChoice("auto", hub="http://127.0.0.1:1"), start_demo, tmp_path)
+    studio = Studio(SpaceChoice("auto", hub="http://127.0.0.1:1"), start_demo, house(tmp_path))
     assert not is_settled(studio)
     state = await end_of(studio.submit(asking("a cat")))
     assert state.made is not None
@@ -244,7 +315,7 @@ async def test_the_demo_space_can_be_started_from_a_listener(tmp_path: Path) -> 
     async def start_demo() -> str:
         return await anyio.to_thread.run_sync(demo_space.start)
 
-    studio = Studio(SpaceChoice("demo"), start_demo, tmp_path)
+    studio = Studio(SpaceChoice("demo"), start_demo, house(tmp_path))
     listening = LocalContext.in_event_listener.set(True)
     try:
         assert (await studio.connected()).contract.is_demo
@@ -256,7 +327,7 @@ async def test_the_demo_space_can_be_started_from_a_listener(tmp_path: Path) -> 
 
 async def test_an_explicit_choice_never_falls_back(tmp_path: Path) -> None:
     """A person who names a Space gets another one's pictures; or it isn't looked for again at the next try."""
-    studio = Studio(SpaceChoice("http://127.0.0.1:1/"), _no_demo, tmp_path)
+    studio = Studio(SpaceChoice("http://127.0.0.1:1/"), _no_demo, house(tmp_path))
     for _ in range(2):
         state = await end_of(studio.submit(asking("a cat")))
         assert isinstance(state.error, UnreachableError)
@@ -267,7 +338,7 @@ async def test_an_explicit_choice_never_falls_back(tmp_path: Path) -> None:
 async def test_closing_stops_what_runs(fake: FakeSpace, tmp_path: Path) -> None:
     """When the program ends, its runs go on at the Space."""
     fake.hold()
-    studio = Studio(SpaceChoice(fake.address), _no_demo, tmp_path)
+    studio = Studio(SpaceChoice(fake.address), _no_demo, house(tmp_path))
     job = studio.submit(asking("wait: "))
     assert await asyncio.to_thread(fake.running.wait, LIMIT)
     await studio.aclose()

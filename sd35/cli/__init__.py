@@ -1,1 +1,1 @@
-"""The terminal program: `generate`, `space` and `doctor`."""
+"""The terminal program: `generate`, `space`, `doctor`, `space-files` and `user`."""

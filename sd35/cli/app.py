@@ -4,14 +4,15 @@ import logging
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from sd35 import __version__
 from sd35.cli import options
-from sd35.cli.exits import EXITS, UNFORESEEN
+from sd35.cli.exits import CODES, UNFORESEEN
 from sd35.cli.streams import prepare_streams
+from sd35.cli.user import user
 
 if TYPE_CHECKING:
     from sd35.cli.generate import Show
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 log = logging.getLogger(__name__)
-
-CODES: Final = "\b\nEnds with\n" + "\n".join(
-    f"  {way.code:3}  {way.meaning}" for way in sorted(EXITS, key=lambda way: way.code)
-)
 
 app = typer.Typer(
     add_completion=False,
@@ -120,6 +117,22 @@ def doctor(
     from sd35.cli.doctor import examine  # noqa: PLC0415
 
     raise typer.Exit(examine(lambda: choose(name, token, proxy), tries=tries, is_json=as_json))
+
+
+@app.command("space-files", epilog=CODES)
+def space_files(
+    folder: options.SpaceFolder = Path(), *, checks: options.Check = False, as_json: options.Json = False
+) -> None:
+    """Say which files a Space on Hugging Face gets.
+
+    With --check it says instead what would keep the Space from running, which ends the program with 2.
+    """
+    from sd35.cli.space_files import tell_files  # noqa: PLC0415
+
+    raise typer.Exit(tell_files(folder, checks=checks, is_json=as_json))
+
+
+app.add_typer(user, name="user")
 
 
 def main() -> NoReturn:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 from pydantic import ValidationError
 
-from sd35 import hosting
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.retries import Tell
 from sd35.errors import InvalidRequestError
 from sd35.settings import Settings
 from sd35.source import PUBLIC_SPACE, parse_source
+from sd35.web import hosting
 
 if TYPE_CHECKING:
     from sd35.space.server import DemoSpace

@@ -17,7 +17,7 @@ from sd35.errors import (
     StreamError,
 )
 
-__all__ = ["DONE", "EXITS", "READER_GONE", "UNFORESEEN", "Exit", "exit_code", "exit_code_of_signal"]
+__all__ = ["CODES", "DONE", "EXITS", "READER_GONE", "UNFORESEEN", "Exit", "exit_code", "exit_code_of_signal"]
 
 DONE: Final = 0
 UNFORESEEN: Final = 1
@@ -43,13 +43,19 @@ EXITS: Final = (
     Exit(6, "busy: no GPU is free, the queue is full, too many requests", (RefusedError,)),
     Exit(7, "the run failed, or was ended, inside the Space", (GenerationFailedError,)),
     Exit(8, "the connection broke, or went silent, during the run", (StreamError,)),
-    Exit(9, "the picture can't be used, or can't be written", (PictureError,)),
+    Exit(9, "the picture can't be used, or a file can't be written", (PictureError,)),
     Exit(UNFORESEEN, "failed in a way that wasn't foreseen", (SD35Error,)),
     Exit(128 + signal.SIGINT, "stopped by Ctrl-C"),
     Exit(READER_GONE, "nobody reads the output any more"),
     Exit(128 + signal.SIGTERM, "stopped by SIGTERM"),
 )
 """In the order in which they are tried: an error ends the program with the first code that has its kind."""
+
+
+CODES: Final = "\b\nEnds with\n" + "\n".join(
+    f"  {way.code:3}  {way.meaning}" for way in sorted(EXITS, key=lambda way: way.code)
+)
+"""The same, for `--help`; its first letter keeps the lines."""
 
 
 def exit_code(error: SD35Error) -> int:

@@ -7,8 +7,10 @@ from typer import Argument, Option
 
 __all__ = [
     "Aspect",
+    "Check",
     "Count",
     "Folder",
+    "GeneratedPassword",
     "Guidance",
     "Height",
     "Json",
@@ -23,9 +25,12 @@ __all__ = [
     "Quiet",
     "Seed",
     "Space",
+    "SpaceFolder",
     "Steps",
     "Token",
     "Try",
+    "UserFile",
+    "UserName",
     "Version",
     "Wait",
     "Width",
@@ -106,5 +111,31 @@ Wait = Annotated[
 ]
 Try = Annotated[
     bool, Option("--try", help="Ask for a picture, too: the smallest, in one step. It costs some of your quota.")
+]
+SpaceFolder = Annotated[
+    Path,
+    Argument(
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+        help="The folder of this program; the current one, if not given.",
+    ),
+]
+Check = Annotated[bool, Option("--check", help="Say what is amiss with them instead, and what to do about it.")]
+UserName = Annotated[
+    str, Argument(metavar="NAME", show_default=False, help="Whose login it is; capitals are the same as small letters.")
+]
+UserFile = Annotated[
+    Path,
+    Option(
+        "--file",
+        metavar="FILE",
+        show_default=False,
+        help="The file of those who may log in: users.txt in this folder, if not given.",
+    ),
+]
+GeneratedPassword = Annotated[
+    bool, Option("--generate", help="Make a password, and write it to the standard output: it isn't shown again.")
 ]
 Version = Annotated[bool, Option("--version", help="Show the version and end.")]

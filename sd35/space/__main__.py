@@ -1,11 +1,11 @@
 """`python -m sd35.space`: the demo Space alone, at a port of its own, until Ctrl-C."""
 
 import argparse
+import queue
 import signal
 import sys
-import threading
 
-from sd35 import hosting
+from sd35.web import hosting
 
 parser = argparse.ArgumentParser(prog="python -m sd35.space", description="The demo Space: a painter behind /infer.")
 parser.add_argument("--port", type=int, default=7861, help="the port to listen on (default: %(default)s)")
@@ -14,15 +14,15 @@ arguments = parser.parse_args()
 folder = hosting.prepare()
 from sd35.space import server  # noqa: E402  # gradio is imported after its environment is prepared
 
-stop = threading.Event()
+stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # unlike an Event, safe in a signal's handler
 for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda *_: stop.set())
+    signal.signal(number, lambda number, _: stop.put(number))
 demo = server.build()
 try:
     address = hosting.launch(demo, port=arguments.port)
 except OSError:
     sys.exit(f"Port {arguments.port} is in use. Choose another with --port.")
 print(f"{server.TITLE}\n{address}", flush=True)  # noqa: T201
-stop.wait()
+stop.get()
 hosting.close(demo)
 folder.cleanup()

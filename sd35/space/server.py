@@ -13,9 +13,9 @@ import gradio as gr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35 import hosting
 from sd35.request import PUBLIC_LIMITS, Range
 from sd35.space.painter import Painting, Step, paint
+from sd35.web import hosting
 
 __all__ = ["TITLE", "DemoSpace", "build"]
 

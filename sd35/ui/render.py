@@ -5,14 +5,31 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from sd35.allowance import Caps, Left
 from sd35.errors import SD35Error, clock
 from sd35.events import Waiting
 from sd35.job import JobState, Made, Phase
+from sd35.kept import Kept
 from sd35.request import Limits, SizeUnavailableError, size_for
 from sd35.studio import ConnectionState
 from sd35.ui.form import CUSTOM_SIZE, unavailable_ratios
 
-__all__ = ["banner", "download", "file_data", "idle", "image", "job", "lost_job", "refused", "size_hint", "status_line"]
+__all__ = [
+    "allowance",
+    "banner",
+    "download",
+    "file_data",
+    "headline",
+    "idle",
+    "image",
+    "job",
+    "lost_job",
+    "person",
+    "preview_data",
+    "refused",
+    "size_hint",
+    "status_line",
+]
 
 FILE_DATA: Final = {"_type": "gradio.FileData"}
 
@@ -35,14 +52,46 @@ def download(state: JobState) -> dict[str, Any] | None:
 
 def file_data(made: Made) -> dict[str, Any]:
     """A kept picture as Gradio's FileData."""
+    return _file_data(made.served_as, made.name, made.mime_type, made.size_bytes)
+
+
+def preview_data(path: str, kept: Kept) -> dict[str, Any]:
+    """A kept preview as Gradio's FileData."""
+    return _file_data(path, kept.name, kept.mime_type, None)
+
+
+def _file_data(path: str, name: str, mime_type: str, size_bytes: int | None) -> dict[str, Any]:
     return {
-        "path": str(made.path),
-        "url": f"/gradio_api/file={quote(str(made.path))}",
-        "orig_name": made.path.name,
-        "mime_type": made.mime_type,
-        "size": made.size_bytes,
+        "path": path,
+        "url": f"/gradio_api/file={quote(path)}",
+        "orig_name": name,
+        "mime_type": mime_type,
+        "size": size_bytes,
         "meta": FILE_DATA,
     }
+
+
+def allowance(left: Left | None, caps: Caps) -> str:
+    """What a visitor may still ask for here, before it is reached; nothing where there are no limits."""
+    if left is None:
+        return ""
+    facts = []
+    if left.pictures is not None:
+        facts.append(f"{left.pictures} of {left.of} pictures left for this hour")
+    if caps.at_once is not None:
+        facts.append(f"{caps.at_once} at a time here" if caps.at_once > 1 else "one at a time here")
+    if left.may_wait is not None:
+        facts.append(f"up to {left.may_wait} of yours may wait")
+    spans = Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
+    return Markup('<p class="allowance" data-left="{}">{}</p>').format(left.pictures, spans) if facts else ""
+
+
+def person(name: str | None, *, can_log_out: bool) -> str:
+    """Who is logged in, with a way out."""
+    if name is None:
+        return ""
+    out = Markup(' <a href="logout">Log out</a>') if can_log_out else ""
+    return Markup('<p class="person">{}{}</p>').format(name, out)
 
 
 def status_line(connection: ConnectionState) -> str:
@@ -106,7 +155,7 @@ def lost_job() -> str:
     return Markup('<div class="job" data-phase="idle"><p class="hint">The last picture is no longer here.</p></div>')
 
 
-def refused(reason: str) -> str:
+def refused(reason: str | Markup) -> str:
     """The panel for a request that wasn't sent."""
     return _panel(
         "failed", Markup('<p class="headline">Nothing was sent.</p><p role="alert">{}</p>').format(reason), is_old=True
@@ -139,7 +188,7 @@ def _under_way(state: JobState) -> Markup:
         for notice in state.notices[-NOTICES_SHOWN:]
     )
     return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}').format(
-        _headline(state),
+        headline(state),
         _clock(state.elapsed_seconds),
         _bar(state),
         Markup("<p>{}</p>").format(_detail(state)) if _detail(state) else "",
@@ -147,8 +196,11 @@ def _under_way(state: JobState) -> Markup:
     )
 
 
-def _headline(state: JobState) -> str:
+def headline(state: JobState) -> str:
+    """What is going on, in a few plain words."""
     match state.phase:
+        case Phase.WAITING:
+            return _place_here(state)
         case Phase.CONNECTING:
             return "Connecting to the Space…" if state.waiting is None else "Waiting for the Space…"
         case Phase.QUEUED:
@@ -167,6 +219,12 @@ def _place(state: JobState) -> str:
     if state.queued.rank == 0:
         return "Next in the queue"
     return f"Number {state.queued.rank + 1} of {max(state.queued.size, state.queued.rank + 1)} in the queue"
+
+
+def _place_here(state: JobState) -> str:
+    if state.ahead == 0:
+        return "Next in this studio's line" if state.in_line else "Waiting for its turn here…"
+    return f"Number {state.ahead + 1} of {state.in_line} in this studio's line"
 
 
 def _step(state: JobState) -> str:
@@ -229,8 +287,13 @@ def _finished(state: JobState) -> Markup:
     seed = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(made.seed)
     if made.seed is None:
         seed = Markup('<p class="headline">Finished</p>')
-    return Markup('{}<p class="facts">{}</p>').format(
-        seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
+    unwritten = Markup("")
+    if made.unwritten:
+        unwritten = Markup('<p role="alert">It couldn\'t be written to this machine ({}): download it now.</p>').format(
+            made.unwritten
+        )
+    return Markup('{}<p class="facts">{}</p>{}').format(
+        seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts), unwritten
     )
 
 

@@ -3,22 +3,33 @@
 `prepare` comes before the first `import gradio`.
 """
 
+import asyncio
 import logging
 import os
 import socket
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import gradio as gr
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
 
-__all__ = ["close", "free_port", "launch", "prepare"]
+__all__ = ["close", "free_port", "lasting_folder", "launch", "prepare"]
 
 LOOPBACK = "127.0.0.1"
+
+MAX_OPEN_FILES = 16_384
+
+SILENT_SECONDS = 20.0
+"""A connection that has not said what it wants after this is closed."""
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
 def prepare() -> tempfile.TemporaryDirectory[str]:
@@ -40,15 +51,22 @@ def prepare() -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
-def launch(
+def lasting_folder(storage: Path = Path("/data")) -> Path | None:
+    """Where pictures outlive a restart on Hugging Face: below a storage that is mounted there, if one is."""
+    return storage / "sd35" if storage.is_dir() and os.access(storage, os.W_OK) else None
+
+
+def launch(  # noqa: PLR0913  # what the two apps of this program differ in
     demo: "gr.Blocks",
     *,
     host: str = LOOPBACK,
     port: int | None = None,
-    share: bool = False,
     known_hosts: Sequence[str] = (),
-    framed_by: str = "'self'",
-    lifespan: Callable[..., AbstractAsyncContextManager[None]] | None = None,
+    embed_in: Sequence[str] = (),
+    root_path: str | None = None,
+    login: Callable[[str, str], Awaitable[bool]] | None = None,
+    middleware: Sequence["Middleware"] = (),
+    lifespan: Lifespan | None = None,
     **looks: Any,  # noqa: ANN401  # theme, css, head … as Gradio's launch takes them
 ) -> str:
     """Start serving in a thread, and return the address. `port=None` is 7860 or the next one that is free.
@@ -57,16 +75,26 @@ def launch(
         OSError: the port can't be had.
 
     """
-    from starlette.middleware import Middleware  # noqa: PLC0415  # with gradio, after `prepare`
+    from sd35.web.guard import Guard  # noqa: PLC0415
 
-    from sd35.guard import Guard  # noqa: PLC0415
-
+    _raise_file_limit()
     if hasattr(demo._queue, "sleep_when_free"):  # noqa: SLF001  # polls a thousand times a second otherwise
         demo._queue.sleep_when_free = 0.02  # noqa: SLF001
+
+    @asynccontextmanager
+    async def guarded(app: "Starlette") -> AsyncIterator[None]:
+        # Around all else, Gradio's own middleware too: that answers before any that `app_kwargs` takes.
+        assert app.middleware_stack is not None
+        app.middleware_stack = Guard(app.middleware_stack, known_hosts, embed_in)
+        hanging_up = asyncio.create_task(_hang_up_on_the_silent(demo))
+        async with lifespan(app) if lifespan else nullcontext():
+            yield
+        hanging_up.cancel()
+
     _, address, _ = demo.launch(
         server_name=f"[{host}]" if ":" in host and not host.startswith("[") else host,
         server_port=port,
-        share=share,
+        share=False,
         prevent_thread_lock=True,
         quiet=True,
         max_threads=256,
@@ -77,13 +105,38 @@ def launch(
         mcp_server=False,
         state_session_capacity=500,
         max_file_size="5mb",
-        app_kwargs={
-            "middleware": [Middleware(Guard, hosts=known_hosts, framed_by=framed_by)],
-            "lifespan": lifespan,
-        },
+        root_path=root_path,
+        auth=login,
+        app_kwargs={"middleware": list(middleware), "lifespan": guarded},
         **looks,
     )
     return str(address)
+
+
+def _raise_file_limit() -> None:
+    """Let this process hold as many connections open as the system lets it: each is a file to it."""
+    try:
+        import resource  # noqa: PLC0415  # not on Windows, which has no such limit
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _hang_up_on_the_silent(demo: "gr.Blocks") -> None:
+    """Close connections on which no whole request comes: uvicorn itself waits for ever."""
+    since: dict[tuple[Any, Any], float] = {}
+    while True:
+        await asyncio.sleep(SILENT_SECONDS / 4)
+        state = getattr(getattr(demo, "server", None), "server_state", None)
+        now = time.monotonic()
+        each_last = [(each, getattr(each, "cycle", None)) for each in getattr(state, "connections", ())]
+        silent = {(each, last) for each, last in each_last if last is None or last.response_complete}
+        since = {key: since.get(key, now) for key in silent}
+        for each, _ in [key for key, then in since.items() if now - then > SILENT_SECONDS]:
+            each.transport.close()
 
 
 def close(demo: "gr.Blocks") -> None:

@@ -1,0 +1,1 @@
+"""The server around the page: who may ask for what, and who is asking."""

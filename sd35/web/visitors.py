@@ -1,0 +1,253 @@
+"""Each visitor their own: who asks is found out once for each request, and nobody gets at what is another's.
+
+An ASGI middleware around Gradio's app, within its session's. It knows the parts of Gradio's protocol that name what
+belongs to somebody: the hash of a page's session, and the id of an event.
+"""
+
+import logging
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sd35.kept import Kept
+from sd35.visitor import HERE, Visitor
+from sd35.web.door import ADDRESS, BROWSER_COOKIE, Door
+from sd35.web.pace import Pace
+
+__all__ = ["Visitors"]
+
+log = logging.getLogger(__name__)
+
+API: Final = "/gradio_api/"
+FILES: Final = f"{API}file="
+OPEN_TO_ALL: Final = re.compile(
+    r"/(?:login/?|favicon\.ico|robots\.txt|manifest\.json|gradio\.js|(?:assets|static)/.+|gradio_api/startup-events)"
+)
+"""What tells nothing of anybody: the way in, and the files of Gradio's own package."""
+
+MAX_STREAMS: Final = 2000
+MAX_STREAMS_EACH: Final = 48
+"""Event streams that are open at the same time, in all and for one visitor."""
+
+MAX_BOUND: Final = 50_000
+YEAR_SECONDS: Final = 365 * 24 * 3600
+
+
+class Visitors:
+    """Finds out who asks, and keeps others from what is theirs.
+
+    Args:
+        app: Gradio's.
+        door: who is let in, and as whom.
+        find: a kept picture by the path that it is asked for by.
+        login_page: the page where one logs in.
+        routes: what is answered here besides, by the path: behind the same door, where programs may also come with
+            name and password in each request (HTTP Basic).
+        is_embedded: whether the page may be within another site's: its cookies must go there, too.
+        count_streams: is told of each stream that is opened (1) or closed (-1).
+
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        door: Door,
+        find: Callable[[str], Kept | None],
+        login_page: str,
+        *,
+        routes: Mapping[str, ASGIApp] = MappingProxyType({}),
+        is_embedded: bool = False,
+        count_streams: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._app = app
+        self._door = door
+        self._find = find
+        self._login_page = login_page
+        self._routes = routes
+        self._is_embedded = is_embedded
+        self._count_streams = count_streams
+        self._bound: OrderedDict[str, str] = OrderedDict()
+        self._streams: dict[str, int] = {}
+        self._pace = Pace()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is refused or is ours, and pass on the rest, with `request.state.visitor`."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        route = next((each for each in self._routes if scope["path"].rstrip("/") == each), None)
+        ADDRESS.set(self._door.address(request))
+        try:
+            user = await self._user(request, is_route=route is not None)
+        except HTTPException as error:
+            await PlainTextResponse(error.detail, error.status_code, error.headers)(scope, receive, send)
+            return
+        visitor = self._door.visitor(request, user)
+        scope.setdefault("state", {})["visitor"] = visitor
+        answer = self._refusal(request, user, visitor, is_route=route is not None)
+        if answer is not None:
+            await answer(scope, receive, send)
+        elif route is not None:
+            await self._counted(self._routes[route], scope, receive, send, visitor)
+        else:
+            await self._pass_on(request, send, visitor)
+
+    async def _user(self, request: Request, *, is_route: bool) -> str | None:
+        brings_login = is_route or request.scope["path"].startswith(FILES)
+        return self._door.user(request) or (await self._door.basic(request) if brings_login else None)
+
+    def _refusal(self, request: Request, user: str | None, visitor: Visitor, *, is_route: bool) -> Response | None:
+        path = request.scope["path"]
+        if self._door.accounts and user is None and not OPEN_TO_ALL.fullmatch(path):
+            return self._closed(path, is_route=is_route)
+        is_paced = visitor is not HERE and (request.method == "POST" or is_route or path == "/")
+        if is_paced and not self._pace.allows(visitor.payer):
+            return PlainTextResponse("Too many requests: slow down.", HTTPStatus.TOO_MANY_REQUESTS)
+        return None
+
+    async def _pass_on(self, request: Request, send: Send, visitor: Visitor) -> None:
+        scope, receive, path = request.scope, request.receive, request.scope["path"]
+        if path.startswith(FILES):
+            await self._file(path.removeprefix(FILES), visitor)(scope, receive, send)
+        elif path.startswith("/logout"):
+            self._door.forget(request)
+            # Gradio would log out everybody who came by the same login.
+            asked = [(name, value) for name, value in request.query_params.multi_items() if name != "all_session"]
+            query = urlencode([*asked, ("all_session", "false")])
+            await self._app({**scope, "query_string": query.encode()}, receive, send)
+        elif path.rstrip("/") == "/login/callback" and "error" in request.query_params:
+            await RedirectResponse("/")(scope, receive, send)  # who signs in at Hugging Face has thought better of it
+        elif request.method == "POST" and path.startswith(API):
+            await self._post(request, send, visitor)
+        elif path.startswith((f"{API}queue/data", f"{API}call/", f"{API}heartbeat/")):
+            await self._stream(scope, receive, send, visitor)
+        else:
+            await self._app(scope, receive, self._remembering(request, send) if path == "/" else send)
+
+    def _closed(self, path: str, *, is_route: bool) -> Response:
+        if is_route:
+            return PlainTextResponse(
+                "A login is needed.", HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Basic realm="SD 3.5 Studio"'}
+            )
+        if path == "/":
+            return Response(self._login_page, HTTPStatus.UNAUTHORIZED, media_type="text/html")
+        return JSONResponse({"detail": {"error": "Not authenticated"}}, HTTPStatus.UNAUTHORIZED)
+
+    def _file(self, path: str, visitor: Visitor) -> Response:
+        """A picture of this visitor's; whether there is one of another's isn't told."""
+        kept = self._find(path)
+        if kept is None or not visitor.may_see(kept.owner):
+            return PlainTextResponse("There is no such picture here, or no longer.", HTTPStatus.NOT_FOUND)
+        headers = {"Cache-Control": "private, max-age=86400"}
+        if isinstance(kept.content, bytes):
+            return Response(kept.content, media_type=kept.mime_type, headers=headers)
+        if not kept.content.is_file():
+            return PlainTextResponse("The picture's file is no longer there.", HTTPStatus.NOT_FOUND)
+        return FileResponse(kept.content, media_type=kept.mime_type, headers=headers)
+
+    async def _post(self, request: Request, send: Send, visitor: Visitor) -> None:
+        """Pass on what somebody asks for, if it is theirs to ask, and remember whose it is from then on."""
+        scope, body = request.scope, await request.body()
+        asked = _json(body)
+        names = [asked[name] for name in ("session_hash", "event_id") if isinstance(asked.get(name), str)]
+        if not all(self._is_theirs(name, visitor) for name in names):
+            answer = PlainTextResponse("This isn't yours.", HTTPStatus.FORBIDDEN)
+            await answer(scope, request.receive, send)
+            return
+        parts: list[bytes] = []
+
+        async def send_and_read(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                parts.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    self._bind(_json(b"".join(parts)).get("event_id"), visitor)
+            await send(message)
+
+        is_asked = scope["path"].startswith((f"{API}queue/join", f"{API}call/"))
+        if is_asked:
+            self._bind(asked.get("session_hash"), visitor)
+        await self._app(scope, _replay(body, request.receive), send_and_read if is_asked else send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
+        """Let a visitor follow what is theirs."""
+        request = HTTPConnection(scope)
+        name = request.query_params.get("session_hash") or scope["path"].rstrip("/").rpartition("/")[2]
+        if self._is_theirs(name, visitor):
+            await self._counted(self._app, scope, receive, send, visitor)
+        else:
+            await PlainTextResponse("This isn't yours.", HTTPStatus.FORBIDDEN)(scope, receive, send)
+
+    async def _counted(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
+        """Pass on a request whose answer may last, with a limit to how many of them last at once."""
+        payer, mine = visitor.payer, self._streams.get(visitor.payer, 0)
+        each = MAX_STREAMS if visitor is HERE else MAX_STREAMS_EACH
+        if mine >= each or sum(self._streams.values()) >= MAX_STREAMS:
+            answer = PlainTextResponse("Too many pages are open at once: close some.", HTTPStatus.SERVICE_UNAVAILABLE)
+            await answer(scope, receive, send)
+            return
+        self._streams[payer] = mine + 1
+        self._count_streams(1)
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._count_streams(-1)
+            self._streams[payer] -= 1
+            if not self._streams[payer]:
+                del self._streams[payer]
+
+    def _is_theirs(self, name: str, visitor: Visitor) -> bool:
+        return name not in self._bound or visitor.may_see(self._bound[name])
+
+    def _bind(self, name: object, visitor: Visitor) -> None:
+        """Remember whose session, or event, this is; of who can't be told from others, the name itself is the key."""
+        if isinstance(name, str) and visitor.owner is not None and len(name) <= 64:
+            self._bound[name] = visitor.owner
+            self._bound.move_to_end(name)
+            while len(self._bound) > MAX_BOUND:
+                self._bound.popitem(last=False)
+
+    def _remembering(self, request: Request, send: Send) -> Send:
+        """Give a browser that comes for the first time its secret."""
+        if self._door.is_private or self._door.secret(request) is not None:
+            return send
+        is_secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
+        reach = "SameSite=None; Secure; Partitioned" if self._is_embedded else "SameSite=Lax"
+        more = "; Secure" if is_secure and not self._is_embedded else ""
+        secret = secrets.token_urlsafe(32)
+        cookie = f"{BROWSER_COOKIE}={secret}; Path=/; Max-Age={YEAR_SECONDS}; HttpOnly; {reach}{more}"
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
+            await send(message)
+
+        return send_with_cookie
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_on() -> Message:
+        return first.pop() if first else await receive()
+
+    return receive_on

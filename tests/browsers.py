@@ -1,0 +1,81 @@
+"""Browsers without a screen: what a page does over HTTP, with cookies of its own, and what an attacker would."""
+
+import secrets
+from collections.abc import Iterator
+from typing import Any, Self
+
+import httpx
+import orjson
+
+LIMIT_SECONDS = 20.0
+
+FIELDS: list[Any] = ["a cat", "", "custom", 512, 512, 4.5, 20, 7, False]
+"""What the form's fields hold."""
+
+
+class Visit:
+    """One browser at a page.
+
+    Attributes:
+        http: as it asks, with its cookies.
+        session_hash: of its one open page.
+
+    """
+
+    def __init__(self, address: str, headers: dict[str, str] | None = None) -> None:
+        self.http = httpx.Client(base_url=address, timeout=LIMIT_SECONDS, headers=headers)
+        self.session_hash = secrets.token_hex(6)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def open(self) -> Self:
+        """Open the page: where the browser gets its secret."""
+        self.http.get("/").raise_for_status()
+        return self
+
+    def log_in(self, name: str, password: str) -> httpx.Response:
+        """Log in, as the page's form does."""
+        return self.http.post("/login", data={"username": name, "password": password})
+
+    def listener(self, name: str) -> int:
+        """The number of one of the page's listeners."""
+        dependencies = self.http.get("/config").raise_for_status().json()["dependencies"]
+        return next(int(each["id"]) for each in dependencies if each["api_name"] == name)
+
+    def join(self, name: str, data: list[Any], **more: str) -> httpx.Response:
+        """Ask for what a listener of the page does."""
+        body = {"data": data, "fn_index": self.listener(name), "session_hash": self.session_hash} | more
+        return self.http.post("/gradio_api/queue/join", json=body)
+
+    def messages(self, event_id: str) -> Iterator[dict[str, Any]]:
+        """What the stream says of an event, to its end."""
+        with self.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.session_hash}) as answer:
+            answer.raise_for_status()
+            for line in answer.iter_lines():
+                message = orjson.loads(line[5:]) if line.startswith("data:") else {}
+                if message.get("event_id") == event_id:
+                    yield message
+                if message.get("msg") in {"process_completed", "close_stream"}:
+                    return
+
+    def result(self, name: str, data: list[Any]) -> list[Any]:
+        """What a listener of the page answers in the end."""
+        event_id = self.join(name, data).raise_for_status().json()["event_id"]
+        *_, last = self.messages(event_id)
+        outcome: list[Any] = last["output"]["data"]
+        return outcome
+
+    def run(self, name: str, data: list[Any]) -> list[Any]:
+        """What a listener that isn't queued answers."""
+        body = {"data": data, "fn_index": self.listener(name), "session_hash": self.session_hash}
+        outcome: list[Any] = self.http.post(f"/gradio_api/run/{name}", json=body).raise_for_status().json()["data"]
+        return outcome
+
+    def make(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:
+        """Make a picture at the page; return its file, as the page gets it, and the job's id."""
+        image, _, job_id, _ = self.result("_generate", [prompt, *FIELDS[1:]])
+        return image, job_id

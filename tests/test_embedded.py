@@ -1,0 +1,225 @@
+"""The page where it isn't alone: within another site's page, behind a reverse proxy, and two browsers at one link."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from sd35.accounts import Accounts, Cost
+from sd35.allowance import Caps
+from sd35.web.door import Door
+from sd35.web.hosting import free_port
+from sd35.web.site import Site
+from tests.chromium import browser, makes_a_picture, opened, previews_seen  # noqa: F401  # it is a fixture
+from tests.fakes import FakeSpace
+from tests.serving import SERVED, Served, serving
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+SNIPPETS = dict(zip(["frame", "app"], re.findall(r"```html\n(.*?)```", README, re.DOTALL), strict=True))
+"""The README's own, for other people's pages."""
+
+
+class Blog(BaseHTTPRequestHandler):
+    """Another site's pages, that show this one: `/frame` and `/app`, with what comes after them for its address."""
+
+    studio = ""
+
+    def do_GET(self) -> None:
+        """Answer with a page around the README's snippet."""
+        kind, _, query = self.path.strip("/").partition("?")
+        snippet = SNIPPETS.get(kind, "").replace("https://YOU-sd35-studio.hf.space", self.studio)
+        snippet = snippet.replace(f'src="{self.studio}"', f'src="{self.studio}/?{query}"')
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(f"<!doctype html><body><h1>A blog</h1>{snippet}</body>".encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def blog() -> Iterator[str]:
+    """Another site, that may embed the page; and the page, on a site of its own (`localhost`)."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Blog)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+
+    def site(port: int) -> Site:
+        return Site(Door(is_private=False), port=port, embed_in=(address,))
+
+    with serving("demo", SERVED / "pictures", site=site) as served:
+        Blog.studio = served.address.rstrip("/").replace("127.0.0.1", "localhost")
+        yield address
+    server.shutdown()
+
+
+def visit(browser: Browser, width: int = 1360) -> Page:
+    return browser.new_context(viewport={"width": width, "height": 1000}).new_page()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1360, "dark"), (390, "light")])
+def test_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None:
+    """In another site's frame the page doesn't come up, makes no picture, or looks as it wasn't asked to."""
+    page = visit(browser, width)
+    page.goto(f"{blog}/frame?__theme={theme}")
+    frame = page.frame_locator("iframe")
+    makes_a_picture(frame)
+    assert frame.locator("body").evaluate("body => body.classList.contains('dark')") is (theme == "dark")
+    assert frame.locator("body").evaluate("body => body.scrollWidth <= innerWidth"), "nothing is beyond the edge"
+    cookies = page.context.cookies()
+    assert [cookie["name"] for cookie in cookies if "partitionKey" in cookie] == ["sd35-browser"]
+    page.context.close()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1360, "light"), (390, "dark")])
+def test_as_an_element(browser: Browser, blog: str, width: int, theme: str) -> None:
+    """As `<gradio-app>` in another site's page, the page doesn't come up, makes no picture, or breaks what is there."""
+    page = visit(browser, width)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    page.goto(f"{blog}/app")
+    makes_a_picture(page)
+    assert (page.locator("gradio-app.dark").count() == 1) is (theme == "dark")
+    page.get_by_role("button", name="Use this seed").click()
+    expect(page.get_by_label("Randomize seed")).not_to_be_checked()
+    assert page.evaluate("document.body.scrollWidth <= innerWidth")
+    expect(page.get_by_role("heading", name="A blog")).to_be_visible()
+    page.set_viewport_size({"width": 1750 - width, "height": 700})
+    assert page.evaluate("document.body.scrollWidth <= innerWidth"), "it follows the window"
+    assert not errors
+    page.context.close()
+
+
+def test_only_where_it_may(browser: Browser, blog: str) -> None:
+    """Any site can show the page in a frame of its own, and lead clicks to it."""
+    page = visit(browser)
+    answer = httpx.get(Blog.studio, headers={"Host": "localhost"})
+    assert answer.headers["content-security-policy"].endswith(f"frame-ancestors 'self' {blog}")
+    stranger = blog.replace("127.0.0.1", "localhost")
+    page.goto(f"{stranger}/frame")
+    page.wait_for_load_state("networkidle")
+    assert page.frames[1].url == "chrome-error://chromewebdata/"
+    page.context.close()
+
+
+NGINX = """
+daemon off; error_log stderr; pid {folder}/nginx.pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{ listen 127.0.0.1:{on}; proxy_buffering on; {location} }}
+    server {{ listen 127.0.0.1:{off}; proxy_buffering off; {location} }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Nginx with the README's own `location`, in front of the page: with its buffering on, and off."""
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if nginx is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("No nginx to test with. Debian: apt install nginx-light")
+    folder = tmp_path_factory.mktemp("nginx")
+    ports = {"on": free_port(), "off": free_port()}
+    location = re.search(r"```nginx\n(.*?)```", README, re.DOTALL)
+    assert location is not None
+
+    def site(port: int) -> Site:
+        return Site(Door(is_private=False), port=port, root_path="/studio")
+
+    with serving("demo", SERVED / "pictures", site=site) as served:
+        there = location[1].replace("http://127.0.0.1:7860/", served.address)
+        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, location=there, **ports), "utf-8")
+        process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")])  # noqa: S603
+        transport = httpx.HTTPTransport(retries=8)  # until it listens
+        addresses = {kind: f"http://127.0.0.1:{port}/studio/" for kind, port in ports.items()}
+        with httpx.Client(transport=transport) as client:
+            assert [client.get(address).status_code for address in addresses.values()] == [200, 200]
+        yield addresses
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_behind_a_reverse_proxy(browser: Browser, proxies: dict[str, str], buffering: str) -> None:
+    """Behind nginx and a path, something is asked for at the wrong place, or previews come all at once at the end."""
+    page = visit(browser)
+    failed: list[str] = []
+    page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
+    opened(page, proxies[buffering])
+    makes_a_picture(page)
+    assert previews_seen(page) >= 3
+    source = page.locator("#picture img").get_attribute("src")
+    assert source is not None
+    assert source.startswith(proxies[buffering])
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    page.reload()
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    assert not failed
+    page.context.close()
+
+
+@pytest.fixture(scope="module")
+def link() -> Iterator[Served]:
+    """The page as it is shared: behind a login that is handed out, with limits, over a Space that takes its time."""
+    fake = FakeSpace(is_generator=True)
+    accounts = Accounts(["guest:handed out"], cost=Cost(1, 1))
+    door = Door(is_private=False, accounts=accounts, handed_out=frozenset({"guest"}))
+    caps = Caps(hourly=30, waiting=3, at_once=1, at_once_each=1)
+    with serving(fake.address, SERVED / "pictures", caps, lambda port: Site(door, port=port)) as served:
+        fake.hold()
+        yield served
+        fake.release()
+    fake.close()
+
+
+def log_in(page: Page, link: Served) -> None:
+    page.goto(link.address)
+    page.get_by_label("Name").fill("guest")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_have_text("The name or the password is wrong.")
+    page.get_by_label("Password").fill("handed out")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Generate")).to_be_visible()
+
+
+def test_two_browsers_and_one_link(browser: Browser, link: Served) -> None:
+    """Two people with the same link see each other's pictures, or don't know that they wait for each other."""
+    one, other = visit(browser), visit(browser, 390)
+    for page in (one, other):
+        log_in(page, link)
+        expect(page.locator("#allowance")).to_contain_text("30 of 30 pictures left for this hour")
+    for page in (one, other):
+        page.get_by_label("Prompt", exact=True).fill("wait: a cat")
+        page.get_by_role("button", name="Generate").click()
+    expect(one.locator("#panel")).to_contain_text("Step 2 of 6")
+    expect(other.locator("#panel")).to_contain_text("Next in this studio's line")
+    one.get_by_role("button", name="Stop").click()
+    expect(one.locator("#panel")).to_contain_text("Stopped")
+    expect(other.locator("#panel")).to_contain_text("Step 2 of 6")
+    other.reload()
+    expect(other.locator("#panel")).to_contain_text("Step 2 of 6")
+    one.reload()
+    expect(one.locator("#panel")).to_contain_text("Stopped")
+    other.get_by_role("button", name="Stop").click()
+    expect(other.locator("#allowance")).to_contain_text("29 of 30")
+    other.get_by_role("link", name="Log out").click()
+    expect(other.get_by_label("Password")).to_be_visible()
+    for page in (one, other):
+        page.context.close()

@@ -1,0 +1,388 @@
+"""Each visitor their own, and nobody gets in: attacked over HTTP, on a running page."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sd35.accounts import Accounts, Cost
+from sd35.allowance import Caps
+from sd35.web import visitors
+from sd35.web.door import Door
+from sd35.web.site import Site
+from tests.browsers import FIELDS, Visit
+from tests.fakes import FakeSpace
+from tests.serving import SERVED, Served, serving
+
+LIMIT = 20
+
+CHEAP = Cost(1, 1)
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeSpace]:
+    space = FakeSpace(is_generator=True)
+    yield space
+    space.close()
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("users") / "users.txt"
+
+
+@pytest.fixture(scope="module")
+def places(fake: FakeSpace, users: Path) -> Iterator[dict[str, Served]]:
+    """The page for everybody, for those with a login, and for one owner."""
+    users.write_text("", "utf-8")
+    accounts = Accounts(["ann:ann's password", "bob:bob's password", "guest:handed out"], cost=CHEAP)
+    closed = Door(is_private=False, accounts=accounts, handed_out=frozenset({"guest"}))
+    folder = SERVED / "pictures"
+    with ExitStack() as stack:
+
+        def served(door: Door, caps: Caps) -> Served:
+            return stack.enter_context(serving(fake.address, folder, caps, lambda port: Site(door, port=port)))
+
+        yield {
+            "open": served(Door(is_private=False), Caps(hourly=1000, waiting=3, at_once_each=1)),
+            "closed": served(closed, Caps(hourly=1000)),
+            "private": served(Door(), Caps()),
+        }
+
+
+@pytest.fixture
+def ann(places: dict[str, Served]) -> Iterator[Visit]:
+    with Visit(places["open"].address) as visit:
+        yield visit.open()
+
+
+@pytest.fixture
+def bob(places: dict[str, Served]) -> Iterator[Visit]:
+    with Visit(places["open"].address) as visit:
+        yield visit.open()
+
+
+def waiting(fake: FakeSpace, visit: Visit) -> tuple[str, str]:
+    """Start a run that waits at the Space; return its event's id and its job's."""
+    fake.hold()
+    event_id = visit.join("_generate", ["wait: a cat", *FIELDS[1:]]).raise_for_status().json()["event_id"]
+    job_id = ""
+    for message in visit.messages(event_id):
+        if message["msg"] == "process_generating" and not job_id:
+            job_id = message["output"]["data"][2]
+        if fake.running.is_set():
+            return event_id, job_id
+    raise AssertionError("it ended")
+
+
+def test_a_picture_is_its_owner_s(ann: Visit, bob: Visit, places: dict[str, Served]) -> None:
+    """Who gets hold of a picture's address sees it, whoever they are."""
+    image, _ = ann.make()
+    assert ann.http.get(image["url"]).content[8:12] == b"WEBP"
+    assert bob.http.get(image["url"]).status_code == 404
+    with Visit(places["open"].address) as stranger:
+        assert stranger.http.get(image["url"]).status_code == 404
+
+
+def test_a_job_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> None:
+    """Who gets hold of a job's id can watch it, or stop it."""
+    _, job_id = waiting(fake, ann)
+    assert "no longer here" in bob.run("_stop", [job_id])[1]
+    assert "no longer here" in bob.result("_resume", [job_id])[1]
+    assert bob.result("_restore", [job_id, "", *FIELDS[1:]])[0]["__type__"] == "update"
+    fake.release()
+    assert ann.result("_resume", [job_id])[2] == job_id
+
+
+def test_a_session_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> None:
+    """Who gets hold of a session's hash or an event's id can read the stream, cancel the run, or ask in its name."""
+    event_id, job_id = waiting(fake, ann)
+    stream = {"session_hash": ann.session_hash}
+    theirs = {"fn_index": 0, "event_id": event_id}
+    assert bob.http.get("/gradio_api/queue/data", params=stream).status_code == 403
+    assert bob.http.get(f"/gradio_api/heartbeat/{ann.session_hash}").status_code == 403
+    assert bob.http.get(f"/gradio_api/call/_generate/{event_id}").status_code == 403
+    assert bob.http.post("/gradio_api/cancel", json=theirs | stream).status_code == 403
+    assert bob.http.post("/gradio_api/cancel", json=theirs | {"session_hash": bob.session_hash}).status_code == 403
+    assert bob.join("_generate", FIELDS, session_hash=ann.session_hash).status_code == 403
+    body = {"data": [job_id], "fn_index": 0, "session_hash": ann.session_hash}
+    assert bob.http.post("/gradio_api/run/_stop", json=body).status_code == 403
+    assert not fake.ended.acquire(blocking=False) or fake.running.is_set(), "it still runs"
+    fake.release()
+    assert ann.result("_resume", [job_id])[0]["mime_type"] == "image/webp"
+
+
+def test_a_program_without_cookies(places: dict[str, Served], ann: Visit) -> None:
+    """Programs, which keep no cookies, can't fetch what they have asked for; or others can, without its address."""
+    body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
+    with Visit(places["open"].address) as program:
+        event_id = program.http.post("/gradio_api/call/infer", json=body).raise_for_status().json()["event_id"]
+        said = program.http.get(f"/gradio_api/call/infer/{event_id}").text
+        urls = re.findall(r'"url": "([^"]+)"', said)
+        assert "event: complete" in said
+        assert all(program.http.get(url).status_code == 200 for url in urls)
+    guessed = re.sub(r"sd35/[^/]+/", "sd35/AAAAAAAAAAAAAAAAAAAAAA/", urls[-1])
+    assert ann.http.get(guessed).status_code == 404
+
+
+def test_what_a_program_asks_for_as_somebody_is_theirs(ann: Visit, bob: Visit) -> None:
+    """What a script makes with somebody's cookie can be fetched by anybody."""
+    event_id = ann.http.post("/gradio_api/call/infer", json={"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}).json()
+    said = ann.http.get(f"/gradio_api/call/infer/{event_id['event_id']}").text
+    url = re.findall(r'"url": "([^"]+)"', said)[-1]
+    assert ann.http.get(url).status_code == 200
+    assert bob.http.get(url).status_code == 404
+
+
+PATHS = [
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "%2e%2e/%2e%2e/etc/passwd",
+    "..%5c..%5cetc%5cpasswd",
+    "C:%5cWindows%5cwin.ini",
+    "file:///etc/passwd",
+    "/proc/self/environ",
+    "app.py",
+    "sd35/../app.py",
+    f"{SERVED}/pictures",
+    f"{SERVED}/../../etc/passwd",
+    "sd35//",
+    "%00",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("place", ["open", "private"])
+def test_no_file_is_read_by_its_path(places: dict[str, Served], place: str, path: str) -> None:
+    """A file of this machine can be read by its path."""
+    answer = httpx.get(f"{places[place].address}gradio_api/file={path}", timeout=LIMIT)
+    assert answer.status_code == 404
+    assert "root:" not in answer.text
+
+
+def test_a_link_in_the_folder_leads_nowhere(ann: Visit) -> None:
+    """A link among the pictures leads out of the folder."""
+    image, _ = ann.make()
+    link = SERVED / "pictures" / "link.png"
+    link.symlink_to("/etc/passwd")
+    there = image["url"].rpartition("/")[0]
+    for path in (f"{there}/link.png", f"{there}/..%2flink.png", f"/gradio_api/file={link}"):
+        assert ann.http.get(path).status_code == 404
+    link.unlink()
+
+
+def test_the_browser_s_secret_stays_in_its_cookie(ann: Visit) -> None:
+    """A script in the page, or a look at it, tells the secret that makes a browser who it is."""
+    answer = httpx.get(str(ann.http.base_url), timeout=LIMIT)
+    cookie = answer.headers["set-cookie"]
+    assert re.fullmatch(r"sd35-browser=[\w-]{43}; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax", cookie)
+    secret = ann.http.cookies["sd35-browser"]
+    image, job_id = ann.make()
+    assert secret not in ann.http.get("/").text + ann.http.get("/config").text + str(image) + job_id
+    assert "set-cookie" not in ann.http.get("/").headers, "who has one keeps it"
+    secure = httpx.get(str(ann.http.base_url), headers={"X-Forwarded-Proto": "https"}, timeout=LIMIT)
+    assert "; Secure" in secure.headers["set-cookie"]
+
+
+@pytest.mark.parametrize("secret", ["", "short", "x" * 5000, "a b", '"', "'; DROP TABLE"])
+def test_a_secret_that_is_none(places: dict[str, Served], secret: str) -> None:
+    """A made-up cookie breaks the page, or stands for somebody."""
+    with Visit(places["open"].address, {"Cookie": f"sd35-browser={secret}"}) as visit:
+        assert visit.http.get("/").status_code == 200
+
+
+def test_one_owner_on_one_s_own_machine(places: dict[str, Served]) -> None:
+    """On one's own machine, something gets in the way: another browser, or a script, can't get at one's pictures."""
+    with Visit(places["private"].address) as one, Visit(places["private"].address) as other:
+        assert "set-cookie" not in one.http.get("/").headers
+        image, job_id = one.make()
+        assert other.http.get(image["url"]).status_code == 200
+        assert other.result("_resume", [job_id])[0]["url"] == image["url"]
+
+
+# Logins
+
+CLOSED = [
+    ("GET", "/config"),
+    ("GET", "/gradio_api/info"),
+    ("GET", "/gradio_api/openapi.json"),
+    ("GET", "/gradio_api/queue/data?session_hash=x"),
+    ("GET", "/gradio_api/heartbeat/x"),
+    ("GET", "/gradio_api/call/infer/x"),
+    ("GET", "/gradio_api/file=/sd35/a/b.png"),
+    ("GET", "/metrics"),
+    ("GET", "/logout"),
+    ("GET", "/gradio_api/app_id"),
+    ("POST", "/gradio_api/queue/join"),
+    ("POST", "/gradio_api/call/infer"),
+    ("POST", "/gradio_api/call/v2/generate"),
+    ("POST", "/gradio_api/run/_stop"),
+    ("POST", "/gradio_api/cancel"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+def test_without_a_login_nothing_is_told(places: dict[str, Served], method: str, path: str) -> None:
+    """Something answers whoever asks, without the login that was wanted."""
+    body = {"data": [], "session_hash": "x", "fn_index": 0, "event_id": "x"}
+    answer = httpx.request(method, places["closed"].address.rstrip("/") + path, json=body, timeout=LIMIT)
+    assert answer.status_code == 401
+
+
+def test_the_way_in(places: dict[str, Served]) -> None:
+    """The page isn't shown to who logs in, or is to who doesn't, or a program can't log in as gradio_client does."""
+    with Visit(places["closed"].address) as visit:
+        door = visit.http.get("/")
+        assert door.status_code == 401
+        assert 'name="password"' in door.text
+        assert visit.log_in("ann", "bob's password").status_code == 400
+        assert visit.log_in("nobody", "x").status_code == 400
+        assert visit.http.get("/config").status_code == 401
+        assert visit.log_in("ann", "ann's password").status_code == 200
+        assert "Stability AI" in visit.http.get("/config").text
+        assert visit.http.get("/").status_code == 200
+    assert httpx.get(places["closed"].address + "healthz", timeout=LIMIT).json() == {"status": "ok"}
+    metrics = places["closed"].address + "metrics"
+    assert httpx.get(metrics, auth=("ann", "ann's password"), timeout=LIMIT).status_code == 200
+    assert httpx.get(metrics, auth=("ann", "wrong"), timeout=LIMIT).status_code == 401
+    assert httpx.get(metrics, headers={"Authorization": "Basic !"}, timeout=LIMIT).status_code == 401
+
+
+def logged_in(stack: ExitStack, place: Served, name: str, password: str) -> Visit:
+    visit = stack.enter_context(Visit(place.address))
+    visit.log_in(name, password).raise_for_status()
+    return visit.open()
+
+
+def test_a_login_s_pictures_are_there_wherever_one_logs_in(places: dict[str, Served]) -> None:
+    """Ann's pictures aren't hers on her phone; or are Bob's, too."""
+    place = places["closed"]
+    with ExitStack() as stack:
+        ann = logged_in(stack, place, "ann", "ann's password")
+        phone = logged_in(stack, place, "Ann", "ann's password")
+        bob = logged_in(stack, place, "bob", "bob's password")
+        image, job_id = ann.make()
+        assert phone.http.get(image["url"]).status_code == 200
+        assert phone.result("_resume", [job_id])[2] == job_id
+        assert bob.http.get(image["url"]).status_code == 404
+        assert "no longer here" in bob.result("_resume", [job_id])[1]
+        assert "ann" in ann.result("_greet", [])[0]
+
+
+def test_a_login_that_is_handed_out_is_nobody(places: dict[str, Served]) -> None:
+    """All who come by one link, with the login that was made for it, share their pictures."""
+    with ExitStack() as stack:
+        one = logged_in(stack, places["closed"], "guest", "handed out")
+        other = logged_in(stack, places["closed"], "guest", "handed out")
+        image, _ = one.make()
+        assert one.http.get(image["url"]).status_code == 200
+        assert other.http.get(image["url"]).status_code == 404
+
+
+def test_logging_out_is_one_s_own_affair(places: dict[str, Served]) -> None:
+    """Who logs out, or is led to the link by another site, logs out everybody with the same login."""
+    with ExitStack() as stack:
+        one = logged_in(stack, places["closed"], "guest", "handed out")
+        other = logged_in(stack, places["closed"], "guest", "handed out")
+        one.http.get("/logout?all_session=true")
+        assert one.http.get("/config").status_code == 401
+        assert other.http.get("/config").status_code == 200
+
+
+def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
+    """Who was removed from the file of logins stays in as long as the program runs."""
+    from sd35.accounts import hash_password  # noqa: PLC0415
+
+    file = tmp_path / "users.txt"
+    file.write_text(f"eve:{hash_password('eve was here', CHEAP)}\n", "utf-8")
+    door = Door(is_private=False, accounts=Accounts(file=file, cost=CHEAP))
+    with serving(fake.address, SERVED, site=lambda port: Site(door, port=port)) as place, ExitStack() as stack:
+        eve = logged_in(stack, place, "eve", "eve was here")
+        assert eve.http.get("/config").status_code == 200
+        file.write_text("# nobody\n", "utf-8")
+        assert eve.http.get("/config").status_code == 401
+
+
+def test_guessing_is_slowed_down(fake: FakeSpace) -> None:
+    """A password can be guessed as fast as the machine goes, or a wait isn't told."""
+    door = Door(is_private=False, accounts=Accounts(["ann:ann's password"], cost=CHEAP))
+    with serving(fake.address, SERVED, site=lambda port: Site(door, port=port)) as place:
+        with Visit(place.address, {"X-Forwarded-For": "6.6.6.6, 198.51.100.7"}) as guesser:
+            answers = [guesser.log_in("ann", f"guess {number}") for number in range(6)]
+            assert [answer.status_code for answer in answers] == [400] * 5 + [429]
+            assert "Too many attempts" in answers[-1].json()["detail"]
+            assert int(answers[-1].headers["retry-after"]) >= 1
+            assert guesser.log_in("ann", "ann's password").status_code == 429, "the right one, too"
+        with Visit(place.address, {"X-Forwarded-For": "198.51.100.8"}) as ann:
+            assert ann.log_in("ann", "ann's password").status_code == 200, "from elsewhere she still gets in"
+
+
+# Limits
+
+
+def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> None:
+    """A visitor runs into a limit that nobody spoke of, or can ask for more than that."""
+    caps = Caps(hourly=2, hourly_in_all=100, waiting=3, at_once=1, at_once_each=1)
+    fake.release()
+    with serving(fake.address, SERVED, caps, lambda port: Site(Door(is_private=False), port=port)) as place:
+        with Visit(place.address) as visit, Visit(place.address) as other:
+            visit.open(), other.open()
+            assert "2 of 2 pictures left" in visit.result("_greet", [])[1]
+            visit.make()
+            assert "1 of 2 pictures left" in visit.result("_greet", [])[1]
+            visit.result("_generate", ["error: no", *FIELDS[1:]])
+            refused = visit.result("_generate", FIELDS)[1]
+            assert "2 pictures within an hour" in refused
+            assert "Come back at <time" in refused
+            body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
+            event_id = visit.http.post("/gradio_api/call/infer", json=body).json()["event_id"]
+            assert "2 pictures within an hour" in visit.http.get(f"/gradio_api/call/infer/{event_id}").text
+            assert other.make()[0]["url"], "another's hour is another's"
+
+
+def test_too_many_streams(ann: Visit, bob: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One visitor opens so many streams that nobody else gets one."""
+    monkeypatch.setattr(visitors, "MAX_STREAMS_EACH", 3)
+    with ExitStack() as stack:
+        statuses = [
+            stack.enter_context(ann.http.stream("GET", f"/gradio_api/heartbeat/{number}")).status_code
+            for number in range(5)
+        ]
+        assert statuses == [200, 200, 200, 503, 503]
+        assert stack.enter_context(bob.http.stream("GET", "/gradio_api/heartbeat/x")).status_code == 200
+
+
+def test_too_many_requests(places: dict[str, Served], ann: Visit) -> None:
+    """One visitor keeps the server busy for all with nothing but questions."""
+    with Visit(places["open"].address) as visit:
+        visit.open()
+        body = {"session_hash": "x", "event_id": "x", "fn_index": 0}
+        statuses = [visit.http.post("/gradio_api/cancel", json=body).status_code for _ in range(400)]
+    assert 429 in statuses
+    assert statuses.index(429) >= 100, "not before a page would ever ask so much"
+    assert ann.http.post("/gradio_api/cancel", json=body | {"session_hash": "y"}).status_code == 200
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b'{"session_hash": 7}', b'{"data": {}}', b"\xff" * 64])
+def test_bodies_that_are_none(ann: Visit, content: bytes) -> None:
+    """What isn't a request breaks something, or is answered with what happened inside."""
+    headers = {"Content-Type": "application/json"}
+    for path in ("queue/join", "call/infer", "cancel", "run/_stop"):
+        answer = ann.http.post(f"/gradio_api/{path}", content=content, headers=headers)
+        assert answer.status_code in {400, 422, 500}
+        assert "Traceback" not in answer.text
+        assert "site-packages" not in answer.text
+
+
+def test_metrics_tell_nobody_s_business(ann: Visit) -> None:
+    """What is counted holds a prompt, a name or an address; or nothing is counted."""
+    ann.make("a very private wish")
+    text = ann.http.get("/metrics").text
+    assert re.search(r'sd35_jobs_ended_total\{outcome="finished"\} [1-9]', text)
+    assert re.search(r"sd35_first_preview_seconds_count [1-9]", text)
+    assert re.search(r"sd35_picture_bytes_total [1-9]", text)
+    assert "private" not in text
+    assert ann.http.cookies["sd35-browser"] not in text
