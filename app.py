@@ -87,7 +87,7 @@ def make_door(settings: Settings) -> tuple[Door, str]:
         pairs, handed_out = [f"{name}:{password}"], frozenset({name})
         said = f"Login:       {name}\nPassword:    {password}"
     accounts = Accounts(pairs, settings.users) if pairs or settings.users else None
-    return Door(settings.is_private, accounts, handed_out, settings.runs_on_hub), said
+    return Door(settings.is_private, accounts, handed_out, settings.runs_on_hub, bool(settings.sites)), said
 
 
 def make_services(settings: Settings) -> Services:

@@ -1,5 +1,25 @@
 // What the page does by itself: keys, focus, and telling those who don't see the screen. It changes no values.
 (() => {
+  // In another site's frame a browser may keep nothing for this page, and throw where it is asked: Gradio stops there.
+  for (const name of ["localStorage", "sessionStorage"]) {
+    try {
+      window[name].length;
+    } catch {
+      const kept = new Map();
+      const value = {
+        getItem: (key) => kept.get(String(key)) ?? null,
+        setItem: (key, what) => void kept.set(String(key), String(what)),
+        removeItem: (key) => void kept.delete(String(key)),
+        clear: () => kept.clear(),
+        key: (index) => [...kept.keys()][index] ?? null,
+        get length() {
+          return kept.size;
+        },
+      };
+      Object.defineProperty(window, name, { value });
+    }
+  }
+
   const byId = (id) => document.getElementById(id);
   const isShown = (element) => element !== null && element.offsetParent !== null;
   const press = (id) => {

@@ -265,6 +265,16 @@ class Accounts:
         """
         return frozenset(self._current())
 
+    def mark(self, name: str) -> str:
+        """Return what changes with somebody's password, and tells nothing of it; empty for who may not log in.
+
+        Raises:
+            AccountError: the file can't be used any more.
+
+        """
+        known = self._current().get(name)
+        return "" if known is None else hmac.digest(self._key, str(known).encode(), "sha256").hex()
+
     def check(self, name: object, password: object) -> bool:
         """Whether this is the password of that name. A name that nobody has takes as long as one that somebody has.
 

@@ -5,13 +5,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Final
+from typing import Final, TypeVar
 
 from sd35.accounts import MAX_NAME, AccountError, plain_name
 
 __all__ = ["Attempts"]
 
 MAX_A_MINUTE: Final = 60
+MAX_A_MINUTE_EACH: Final = 15
 FORGOTTEN_AFTER_SECONDS: Final = 3600.0
 MAX_KEYS: Final = 4096
 """More than can fail, by the rule for all, before it is forgotten: nobody can push out what was counted of somebody."""
@@ -23,7 +24,8 @@ class Attempts:
     - Five failures of one name from one address are free; then each is followed by a wait: 1 s, 2 s, 4 s … 5 minutes.
     - Twenty failures of one name, from wherever, are free; then likewise, but 30 s at most: whoever guesses at a name
       can't keep its owner out for long.
-    - In all there are at most 60 failures in a minute.
+    - In all there are at most 60 failures in a minute, and 15 of one address.
+    - Who has logged in from an address before is held up by failures there alone, whatever others do elsewhere.
 
     A name that hasn't failed for an hour is as good as new. What is asked for too early is refused and not counted.
     Safe in threads.
@@ -39,6 +41,8 @@ class Attempts:
         self._by_pair = _Failures(free=5, longest=300)
         self._by_name = _Failures(free=20, longest=30)
         self._all: deque[float] = deque(maxlen=MAX_A_MINUTE)
+        self._by_place: dict[str, deque[float]] = {}
+        self._at_home: dict[tuple[str, str], None] = {}
 
     def begin(self, name: object, address: str | None) -> float:
         """Begin an attempt, and return 0; or return for how many seconds none may begin.
@@ -54,16 +58,24 @@ class Attempts:
         person, place = _person(name), _place(address)
         with self._lock:
             now = self._clock()
-            waits = [self._by_name.wait(person, now), self._wait_of_all(now)]
-            if place is not None:
-                waits.append(self._by_pair.wait((person, place), now))
-            if max(waits) > 0:
-                return max(waits)
+            wait = self._wait(person, place, now)
+            if wait > 0:
+                return wait
             self._all.append(now)
             self._by_name.add(person, now)
             if place is not None:
                 self._by_pair.add((person, place), now)
+                _newest(self._by_place, place, deque(maxlen=MAX_A_MINUTE_EACH)).append(now)
             return 0.0
+
+    def _wait(self, person: str, place: str | None, now: float) -> float:
+        if place is None:
+            return max(self._by_name.wait(person, now), _wait_of(self._all, now))
+        here = self._by_pair.wait((person, place), now)
+        if (person, place) in self._at_home:
+            return here
+        of_place = self._by_place.get(place, deque[float](maxlen=MAX_A_MINUTE_EACH))
+        return max(here, self._by_name.wait(person, now), _wait_of(self._all, now), _wait_of(of_place, now))
 
     def succeeded(self, name: object, address: str | None) -> None:
         """Take back an attempt that has begun: the password was right. What failed there before it is forgiven."""
@@ -73,9 +85,27 @@ class Attempts:
             self._by_name.take_back(person, max(self._by_pair.take_back((person, place)), 1))
             if self._all:
                 self._all.popleft()  # the oldest: what stays counts for longer than it would, never for less
+            if place is not None:
+                if self._by_place.get(place):
+                    self._by_place[place].popleft()
+                _newest(self._at_home, (person, place), None)
 
-    def _wait_of_all(self, now: float) -> float:
-        return self._all[0] + 60 - now if len(self._all) == MAX_A_MINUTE else 0.0
+
+def _wait_of(moments: deque[float], now: float) -> float:
+    """How long until there is room for one more within a minute."""
+    return max(moments[0] + 60 - now, 0.0) if len(moments) == moments.maxlen else 0.0
+
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+def _newest(known: dict[K, V], key: K, otherwise: V) -> V:
+    """What is known under a key, as the newest of what is; the oldest go first where there are too many."""
+    known[key] = known.pop(key, otherwise)
+    while len(known) > MAX_KEYS:
+        del known[next(iter(known))]
+    return known[key]
 
 
 class _Failures:

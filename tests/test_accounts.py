@@ -336,6 +336,27 @@ def test_what_is_refused_is_not_counted() -> None:
     assert attempts.begin("anna", "1.2.3.4") == 0
 
 
+def test_one_place_can_not_use_up_everybody_s_minute() -> None:
+    """Who guesses at made-up names, from one place, keeps all others from logging in."""
+    attempts = Attempts(clock := Clock())
+    assert [attempts.begin(f"name {number}", "6.6.6.6") for number in range(16)] == [0.0] * 15 + [60.0]
+    assert attempts.begin("anna", "1.2.3.4") == 0
+    clock.now += 61
+    assert attempts.begin("name 16", "6.6.6.6") == 0
+
+
+def test_who_has_been_in_is_not_kept_out() -> None:
+    """Guesses at somebody's name, from many places, keep out the one who has logged in from here before."""
+    attempts = Attempts(clock := Clock())
+    assert attempts.begin("anna", "1.2.3.4") == 0
+    attempts.succeeded("anna", "1.2.3.4")
+    for number in range(60):
+        clock.now += attempts.begin("anna", f"10.0.1.{number}")
+        attempts.begin(f"name {number}", f"10.0.2.{number}")
+    assert attempts.begin("anna", "5.6.7.8") > 0, "from elsewhere the name has to wait"
+    assert [attempts.begin("anna", "1.2.3.4") for _ in range(6)] == [0.0] * 5 + [1.0], "its own failures count"
+
+
 def test_sixty_a_minute() -> None:
     """From many addresses, at many names, there are as many guesses as the line takes; or those who know wait, too."""
     attempts = Attempts(clock := Clock())

@@ -55,7 +55,7 @@ def blog() -> Iterator[str]:
     address = f"http://127.0.0.1:{server.server_port}"
 
     def site(port: int) -> Site:
-        return Site(Door(is_private=False), port=port, embed_in=(address,))
+        return Site(Door(is_private=False, is_embedded=True), port=port, embed_in=(address,))
 
     with serving("demo", SERVED / "pictures", site=site) as served:
         Blog.studio = served.address.rstrip("/").replace("127.0.0.1", "localhost")
@@ -71,13 +71,16 @@ def visit(browser: Browser, width: int = 1360) -> Page:
 def test_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None:
     """In another site's frame the page doesn't come up, makes no picture, or looks as it wasn't asked to."""
     page = visit(browser, width)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{blog}/frame?__theme={theme}")
     frame = page.frame_locator("iframe")
     makes_a_picture(frame)
     assert frame.locator("body").evaluate("body => body.classList.contains('dark')") is (theme == "dark")
     assert frame.locator("body").evaluate("body => body.scrollWidth <= innerWidth"), "nothing is beyond the edge"
     cookies = page.context.cookies()
-    assert [cookie["name"] for cookie in cookies if "partitionKey" in cookie] == ["sd35-browser"]
+    assert not errors, "such as that the browser keeps nothing for it there"
+    assert [cookie["name"] for cookie in cookies if "partitionKey" in cookie] == ["__Host-sd35-browser"]
     page.context.close()
 
 

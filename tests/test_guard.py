@@ -18,7 +18,7 @@ def behind(**options: tuple[str, ...]) -> TestClient:
     return TestClient(Guard(inner, **options))
 
 
-client = behind(hosts=("studio.example", ".gradio.live"))
+client = behind(hosts=("127.0.0.1", "studio.example", ".gradio.live"))
 embedded = behind(hosts=("studio.example",), embed_in=("https://blog.example", "https://*.hf.space"))
 
 JOIN = "/gradio_api/queue/join"
@@ -54,6 +54,7 @@ def test_only_known_hosts(host: str, status: int) -> None:
         ({"Origin": "http://localhost:7860"}, 200),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "http://localhost:7861"}, 403),
+        ({"Origin": "http://127.0.0.1:7861"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://["}, 403),
         ({"Origin": "https://abc.gradio.live"}, 200),

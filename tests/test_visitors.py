@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 
 from sd35.accounts import Accounts, Cost
@@ -108,9 +109,16 @@ def test_a_session_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> No
     assert bob.http.post("/gradio_api/cancel", json=theirs | stream).status_code == 403
     assert bob.http.post("/gradio_api/cancel", json=theirs | {"session_hash": bob.session_hash}).status_code == 403
     assert bob.join("_generate", FIELDS, session_hash=ann.session_hash).status_code == 403
-    body = {"data": [job_id], "fn_index": 0, "session_hash": ann.session_hash}
-    assert bob.http.post("/gradio_api/run/_stop", json=body).status_code == 403
+    stop = {"data": [job_id], "fn_index": bob.listener("_stop"), "session_hash": ann.session_hash}
+    assert bob.http.post("/gradio_api/run/_stop", json=stop).status_code == 403
     assert not fake.ended.acquire(blocking=False) or fake.running.is_set(), "it still runs"
+    for path in (f"call/_generate/{event_id}", f"heartbeat/{ann.session_hash}"):
+        assert bob.http.get(f"/gradio_api/{path}?session_hash=foo").status_code == 403, "another name beside it"
+    plain = orjson.dumps(theirs | stream)
+    others = [plain[:-1] + b', "x": NaN}', plain.decode().encode("utf-16"), b"\xef\xbb\xbf" + plain]
+    for body in (*others, plain[:-1] + b', "x": "\\ud800"}'):
+        answer = bob.http.post("/gradio_api/cancel", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400, "what one reader refuses, and another takes"
     fake.release()
     assert ann.result("_resume", [job_id])[0]["mime_type"] == "image/webp"
 
@@ -184,7 +192,10 @@ def test_the_browser_s_secret_stays_in_its_cookie(ann: Visit) -> None:
     assert secret not in ann.http.get("/").text + ann.http.get("/config").text + str(image) + job_id
     assert "set-cookie" not in ann.http.get("/").headers, "who has one keeps it"
     secure = httpx.get(str(ann.http.base_url), headers={"X-Forwarded-Proto": "https"}, timeout=LIMIT)
-    assert "; Secure" in secure.headers["set-cookie"]
+    assert re.fullmatch(
+        r"__Host-sd35-browser=[\w-]{43}; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax; Secure",
+        secure.headers["set-cookie"],
+    ), "a server of the same domain can't set it"
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 5000, "a b", '"', "'; DROP TABLE"])
@@ -287,6 +298,8 @@ def test_logging_out_is_one_s_own_affair(places: dict[str, Served]) -> None:
     with ExitStack() as stack:
         one = logged_in(stack, places["closed"], "guest", "handed out")
         other = logged_in(stack, places["closed"], "guest", "handed out")
+        led = one.http.get("/logout", headers={"Sec-Fetch-Site": "cross-site"})
+        assert led.status_code == 403
         one.http.get("/logout?all_session=true")
         assert one.http.get("/config").status_code == 401
         assert other.http.get("/config").status_code == 200
@@ -302,8 +315,13 @@ def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
     with serving(fake.address, SERVED, site=lambda port: Site(door, port=port)) as place, ExitStack() as stack:
         eve = logged_in(stack, place, "eve", "eve was here")
         assert eve.http.get("/config").status_code == 200
+        file.write_text(f"eve:{hash_password('another one', CHEAP)}\n", "utf-8")
+        assert eve.http.get("/config").status_code == 401, "with another password, too"
+        again = logged_in(stack, place, "eve", "another one")
         file.write_text("# nobody\n", "utf-8")
-        assert eve.http.get("/config").status_code == 401
+        assert again.http.get("/config").status_code == 401
+        file.write_text(f"eve:{hash_password('eve was here', CHEAP)}\n", "utf-8")
+        assert eve.http.get("/config").status_code == 401, "an old cookie isn't one of somebody new"
 
 
 def test_guessing_is_slowed_down(fake: FakeSpace) -> None:
@@ -355,6 +373,20 @@ def test_too_many_streams(ann: Visit, bob: Visit, monkeypatch: pytest.MonkeyPatc
         assert stack.enter_context(bob.http.stream("GET", "/gradio_api/heartbeat/x")).status_code == 200
 
 
+def test_streams_of_visitors_who_are_ever_new(places: dict[str, Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who makes up a new cookie for each stream, all from one place, shuts out everybody else."""
+    monkeypatch.setattr(visitors, "MAX_STREAMS_A_PLACE", 3)
+    with ExitStack() as stack:
+
+        def opens(number: int, place: str) -> int:
+            headers = {"Cookie": f"sd35-browser={number:040}", "X-Forwarded-For": place}
+            visit = stack.enter_context(Visit(places["open"].address, headers))
+            return stack.enter_context(visit.http.stream("GET", f"/gradio_api/heartbeat/n{number}")).status_code
+
+        assert [opens(number, "198.51.100.7") for number in range(5)] == [200, 200, 200, 503, 503]
+        assert opens(6, "198.51.100.8") == 200
+
+
 def test_too_many_requests(places: dict[str, Served], ann: Visit) -> None:
     """One visitor keeps the server busy for all with nothing but questions."""
     with Visit(places["open"].address) as visit:
@@ -372,9 +404,32 @@ def test_bodies_that_are_none(ann: Visit, content: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     for path in ("queue/join", "call/infer", "cancel", "run/_stop"):
         answer = ann.http.post(f"/gradio_api/{path}", content=content, headers=headers)
-        assert answer.status_code in {400, 422, 500}
+        assert answer.status_code in {400, 404, 422}
+        assert "object at 0x" not in answer.text
         assert "Traceback" not in answer.text
         assert "site-packages" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("queue/join", {"fn_index": -1, "data": [], "session_hash": "q"}, 404),
+        ("queue/join", {"fn_index": 10**9, "data": [], "session_hash": "q"}, 404),
+        ("queue/join", {"fn_index": 0, "data": ["\x1b[2J\nERROR sd35: forged"], "session_hash": "q"}, 422),
+        ("call/infer", {"data": ["forged"] * 7}, 422),
+        ("call/nothing", {"data": []}, 404),
+        ("call/v2/nothing", {"prompt": "a cat"}, 404),
+        ("run/nothing", {"data": []}, 404),
+    ],
+)
+def test_what_gradio_would_print(
+    ann: Visit, capfd: pytest.CaptureFixture[str], path: str, body: dict[str, object], status: int
+) -> None:
+    """A stranger writes lines of their own into the log, or fills it with tracebacks."""
+    assert ann.http.post(f"/gradio_api/{path}", json=body).status_code == status
+    printed = "".join(capfd.readouterr())
+    assert "forged" not in printed
+    assert "Traceback" not in printed
 
 
 def test_metrics_tell_nobody_s_business(ann: Visit) -> None:

@@ -38,7 +38,9 @@ class Door:
         accounts: the logins; `None`: none is needed.
         handed_out: those of the logins that stand for nobody: each browser behind one is a visitor of its own.
         is_on_hub: this program is a Space on Hugging Face, whose proxy tells whose request it is.
+        is_embedded: whether the page may be within another site's: its cookies must go there, too.
         attempts: those that have failed.
+        sessions: by what a browser's cookie holds, the mark of the password that was right then.
         key: a secret of this run's.
         remembered: marks of the logins that programs bring with each request, and until when they are taken for
             right: to check a password is meant to take long.
@@ -49,7 +51,9 @@ class Door:
     accounts: Accounts | None = None
     handed_out: frozenset[str] = frozenset()
     is_on_hub: bool = False
+    is_embedded: bool = False
     attempts: Attempts = field(default_factory=Attempts)
+    sessions: dict[str, str] = field(default_factory=dict, repr=False)
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     remembered: dict[bytes, float] = field(default_factory=dict, repr=False)
 
@@ -106,8 +110,15 @@ class Door:
         if self.accounts is None:
             return None
         tokens = _tokens(request)
-        name = next((tokens[token] for token in _given_tokens(request) if token in tokens), None)
-        return None if name is None else self._known(name)  # Gradio keeps it as it was typed
+        token = next((token for token in _given_tokens(request) if token in tokens), None)
+        name = None if token is None else self._known(tokens[token])  # Gradio keeps it as it was typed
+        if token is None or name is None:
+            return None
+        mark = self.accounts.mark(name)
+        if self.sessions.setdefault(token, mark) == mark:
+            return name
+        del tokens[token]  # the password is another one since then
+        return None
 
     @staticmethod
     def forget(request: HTTPConnection) -> None:
@@ -139,10 +150,19 @@ class Door:
             owner = owner_of_secret(secret)
         return Visitor(owner, owner or f"address:{self.address(request)}", name, token, ip_token)
 
-    @staticmethod
-    def secret(request: HTTPConnection) -> str | None:
+    def cookie(self, request: HTTPConnection) -> tuple[str, str]:
+        """The name of the cookie that holds a browser's secret, and what it needs to be sent back here.
+
+        Over https, a name that no other server below the same domain can set.
+        """
+        reach = "SameSite=None; Secure; Partitioned" if self.is_embedded else "SameSite=Lax"
+        if self.is_embedded or request.headers.get("x-forwarded-proto", request.url.scheme) == "https":
+            return f"__Host-{BROWSER_COOKIE}", reach if self.is_embedded else f"{reach}; Secure"
+        return BROWSER_COOKIE, reach
+
+    def secret(self, request: HTTPConnection) -> str | None:
         """The secret that is kept in this browser, if it is one."""
-        secret = request.cookies.get(BROWSER_COOKIE, "")
+        secret = request.cookies.get(self.cookie(request)[0], "")
         return secret if len(secret) in SECRET_CHARACTERS else None
 
     def address(self, request: HTTPConnection) -> str | None:

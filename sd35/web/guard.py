@@ -96,7 +96,8 @@ class Guard:
         is_foreign = self._is_foreign(host, headers)
         if scope["method"] == "OPTIONS":
             return Response(status_code=403 if is_foreign else 204)
-        if scope["method"] not in {"GET", "HEAD"} and is_foreign:
+        does = scope["method"] not in {"GET", "HEAD"} or scope["path"].startswith("/logout")
+        if does and is_foreign:
             return PlainTextResponse("A page of another site can't do this.", 403)
         path = unquote(scope["path"])
         if not _WAYS_IN.fullmatch(scope["path"]) or not _WAYS_IN.fullmatch(path):
@@ -138,7 +139,8 @@ class Guard:
             return False
         # A tunnel may pass on another Host than the one that the browser sees.
         place = origin.partition("://")[2].lower()
-        return place != host.lower() and not self._is_named(_host_of(place))
+        name = _host_of(place)
+        return place != host.lower() and (name == "localhost" or _is_address(name) or not self._is_named(name))
 
     def _is_any_page(self, headers: Headers) -> bool:
         """Whether another site's page asks, of which nothing is known: not as who looks at it, then."""

@@ -128,6 +128,7 @@ def _raise_file_limit() -> None:
 async def _hang_up_on_the_silent(demo: "gr.Blocks") -> None:
     """Close connections on which no whole request comes: uvicorn itself waits for ever."""
     since: dict[tuple[Any, Any], float] = {}
+    left: set[Any] = set()
     while True:
         await asyncio.sleep(SILENT_SECONDS / 4)
         state = getattr(getattr(demo, "server", None), "server_state", None)
@@ -135,8 +136,11 @@ async def _hang_up_on_the_silent(demo: "gr.Blocks") -> None:
         each_last = [(each, getattr(each, "cycle", None)) for each in getattr(state, "connections", ())]
         silent = {(each, last) for each, last in each_last if last is None or last.response_complete}
         since = {key: since.get(key, now) for key in silent}
-        for each, _ in [key for key, then in since.items() if now - then > SILENT_SECONDS]:
-            each.transport.close()
+        closing = {each for each, _ in each_last if each.transport.is_closing()}
+        # Who doesn't read what was sent to them is never done with being closed.
+        for each in (closing & left) | {each for (each, _), then in since.items() if now - then > SILENT_SECONDS}:
+            each.transport.abort()
+        left = closing
 
 
 def close(demo: "gr.Blocks") -> None:

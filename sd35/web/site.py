@@ -78,7 +78,6 @@ def open_site(demo: gr.Blocks, site: Site, services: Services, login_page: Path,
         find=services.find,
         login_page=login_page.read_text(encoding="utf-8"),
         routes={"/metrics": _metrics(services.metrics), "/gradio.js": FileResponse(EMBEDDING), **services.routes},
-        is_embedded=bool(site.embed_in),
         count_streams=services.count_streams,
     )
     return hosting.launch(

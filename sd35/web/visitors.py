@@ -7,7 +7,7 @@ belongs to somebody: the hash of a page's session, and the id of an event.
 import logging
 import re
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sd35.kept import Kept
 from sd35.visitor import HERE, Visitor
-from sd35.web.door import ADDRESS, BROWSER_COOKIE, Door
+from sd35.web.asked import unanswerable
+from sd35.web.door import ADDRESS, Door
 from sd35.web.pace import Pace
 
 __all__ = ["Visitors"]
@@ -37,8 +38,9 @@ OPEN_TO_ALL: Final = re.compile(
 """What tells nothing of anybody: the way in, and the files of Gradio's own package."""
 
 MAX_STREAMS: Final = 2000
+MAX_STREAMS_A_PLACE: Final = 300
 MAX_STREAMS_EACH: Final = 48
-"""Event streams that are open at the same time, in all and for one visitor."""
+"""Event streams that are open at the same time: in all, from one network address, and for one visitor."""
 
 MAX_BOUND: Final = 50_000
 YEAR_SECONDS: Final = 365 * 24 * 3600
@@ -54,7 +56,6 @@ class Visitors:
         login_page: the page where one logs in.
         routes: what is answered here besides, by the path: behind the same door, where programs may also come with
             name and password in each request (HTTP Basic).
-        is_embedded: whether the page may be within another site's: its cookies must go there, too.
         count_streams: is told of each stream that is opened (1) or closed (-1).
 
     """
@@ -67,7 +68,6 @@ class Visitors:
         login_page: str,
         *,
         routes: Mapping[str, ASGIApp] = MappingProxyType({}),
-        is_embedded: bool = False,
         count_streams: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._app = app
@@ -75,11 +75,11 @@ class Visitors:
         self._find = find
         self._login_page = login_page
         self._routes = routes
-        self._is_embedded = is_embedded
         self._count_streams = count_streams
         self._bound: OrderedDict[str, str] = OrderedDict()
-        self._streams: dict[str, int] = {}
+        self._streams: Counter[str] = Counter()
         self._pace = Pace()
+        self._pace_of_place = Pace(600.0, 60.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused or is ours, and pass on the rest, with `request.state.visitor`."""
@@ -113,9 +113,13 @@ class Visitors:
         if self._door.accounts and user is None and not OPEN_TO_ALL.fullmatch(path):
             return self._closed(path, is_route=is_route)
         is_paced = visitor is not HERE and (request.method == "POST" or is_route or path == "/")
-        if is_paced and not self._pace.allows(visitor.payer):
+        if is_paced and not self._is_slow_enough(visitor):
             return PlainTextResponse("Too many requests: slow down.", HTTPStatus.TOO_MANY_REQUESTS)
         return None
+
+    def _is_slow_enough(self, visitor: Visitor) -> bool:
+        place = ADDRESS.get()
+        return self._pace.allows(visitor.payer) and (place is None or self._pace_of_place.allows(place))
 
     async def _pass_on(self, request: Request, send: Send, visitor: Visitor) -> None:
         scope, receive, path = request.scope, request.receive, request.scope["path"]
@@ -159,8 +163,12 @@ class Visitors:
 
     async def _post(self, request: Request, send: Send, visitor: Visitor) -> None:
         """Pass on what somebody asks for, if it is theirs to ask, and remember whose it is from then on."""
-        scope, body = request.scope, await request.body()
-        asked = _json(body)
+        scope, asked = request.scope, _json(await request.body())
+        refusal = unanswerable(scope.get("app"), scope["path"].removeprefix(API), asked)
+        if asked is None or refusal is not None:
+            answer = refusal or PlainTextResponse("This isn't a JSON object.", HTTPStatus.BAD_REQUEST)
+            await answer(scope, request.receive, send)
+            return
         names = [asked[name] for name in ("session_hash", "event_id") if isinstance(asked.get(name), str)]
         if not all(self._is_theirs(name, visitor) for name in names):
             answer = PlainTextResponse("This isn't yours.", HTTPStatus.FORBIDDEN)
@@ -172,40 +180,41 @@ class Visitors:
             if message["type"] == "http.response.body":
                 parts.append(message.get("body", b""))
                 if not message.get("more_body"):
-                    self._bind(_json(b"".join(parts)).get("event_id"), visitor)
+                    self._bind((_json(b"".join(parts)) or {}).get("event_id"), visitor)
             await send(message)
 
         is_asked = scope["path"].startswith((f"{API}queue/join", f"{API}call/"))
         if is_asked:
             self._bind(asked.get("session_hash"), visitor)
+        body = orjson.dumps(asked)  # what was read here, and nothing else that could be read from it
         await self._app(scope, _replay(body, request.receive), send_and_read if is_asked else send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
         """Let a visitor follow what is theirs."""
-        request = HTTPConnection(scope)
-        name = request.query_params.get("session_hash") or scope["path"].rstrip("/").rpartition("/")[2]
-        if self._is_theirs(name, visitor):
+        named = HTTPConnection(scope).query_params.getlist("session_hash")
+        if all(self._is_theirs(name, visitor) for name in (*named, scope["path"].rstrip("/").rpartition("/")[2])):
             await self._counted(self._app, scope, receive, send, visitor)
         else:
             await PlainTextResponse("This isn't yours.", HTTPStatus.FORBIDDEN)(scope, receive, send)
 
     async def _counted(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
         """Pass on a request whose answer may last, with a limit to how many of them last at once."""
-        payer, mine = visitor.payer, self._streams.get(visitor.payer, 0)
-        each = MAX_STREAMS if visitor is HERE else MAX_STREAMS_EACH
-        if mine >= each or sum(self._streams.values()) >= MAX_STREAMS:
+        whose = {"all": MAX_STREAMS, f"of {visitor.payer}": MAX_STREAMS if visitor is HERE else MAX_STREAMS_EACH}
+        if visitor is not HERE and ADDRESS.get() is not None:
+            whose[f"from {ADDRESS.get()}"] = MAX_STREAMS_A_PLACE  # a browser may forget who it is
+        if any(self._streams[key] >= most for key, most in whose.items()):
             answer = PlainTextResponse("Too many pages are open at once: close some.", HTTPStatus.SERVICE_UNAVAILABLE)
             await answer(scope, receive, send)
             return
-        self._streams[payer] = mine + 1
+        self._streams.update(whose.keys())
         self._count_streams(1)
         try:
             await app(scope, receive, send)
         finally:
             self._count_streams(-1)
-            self._streams[payer] -= 1
-            if not self._streams[payer]:
-                del self._streams[payer]
+            self._streams.subtract(whose.keys())
+            for key in [key for key in whose if not self._streams[key]]:
+                del self._streams[key]
 
     def _is_theirs(self, name: str, visitor: Visitor) -> bool:
         return name not in self._bound or visitor.may_see(self._bound[name])
@@ -222,11 +231,8 @@ class Visitors:
         """Give a browser that comes for the first time its secret."""
         if self._door.is_private or self._door.secret(request) is not None:
             return send
-        is_secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
-        reach = "SameSite=None; Secure; Partitioned" if self._is_embedded else "SameSite=Lax"
-        more = "; Secure" if is_secure and not self._is_embedded else ""
-        secret = secrets.token_urlsafe(32)
-        cookie = f"{BROWSER_COOKIE}={secret}; Path=/; Max-Age={YEAR_SECONDS}; HttpOnly; {reach}{more}"
+        name, reach = self._door.cookie(request)
+        cookie = f"{name}={secrets.token_urlsafe(32)}; Path=/; Max-Age={YEAR_SECONDS}; HttpOnly; {reach}"
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -236,12 +242,12 @@ class Visitors:
         return send_with_cookie
 
 
-def _json(body: bytes) -> dict[str, Any]:
+def _json(body: bytes) -> dict[str, Any] | None:
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return {}
-    return told if isinstance(told, dict) else {}
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

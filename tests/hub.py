@@ -1,0 +1,259 @@
+"""What of Hugging Face a Space has to do with: the Hub, signing in there, and another Space, that takes notes."""
+
+import asyncio
+import itertools
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final
+
+from aiohttp import web
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from yarl import URL
+
+from tests.impostor import (
+    FINISHED,
+    LIMIT,
+    PNG,
+    QUEUED,
+    STARTED,
+    TOLD,
+    Handler,
+    message_bytes,
+    saying,
+    sending,
+    showing,
+    streaming,
+    telling,
+)
+
+__all__ = ["CLIENT", "ISSUER", "Asked", "HuggingFace", "NotingSpace"]
+
+ISSUER: Final = "https://huggingface.co"
+CLIENT: Final = {"OAUTH_CLIENT_ID": "made-up-client", "OAUTH_CLIENT_SECRET": "made-up-secret"}
+
+LATE: Final = "late"
+"""This account's sessions are over as soon as they begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request to a Space: which kind (config, info, join, data, file, cancel), where, for which run, and how."""
+
+    kind: str
+    host: str
+    prompt: str
+    session_hash: str
+    headers: Mapping[str, str]
+
+
+class NotingSpace:
+    """A Space that notes every request. What its runs do is said by the first word of the prompt.
+
+    `pair` waits until there are two of them, `hold` stays until it is cancelled, `cut` breaks off, `refused` isn't even
+    taken in, `error` fails, with the Space's own words; anything else makes a picture. Each join is given a cookie.
+    """
+
+    def __init__(self) -> None:
+        self._asked: list[Asked] = []
+        self._news = threading.Condition()
+        self._prompts: dict[str, str] = {}
+        self._pair = asyncio.Barrier(2)
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return how to answer, for an impostor."""
+        return {
+            "config": self._noting("config", telling(TOLD["config"])),
+            "info": self._noting("info", telling(TOLD["info"])),
+            "join": self._join,
+            "data": self._data,
+            "cancel": self._cancel,
+            "file": self._file,
+        }
+
+    def asked(self, prompt: str = "", host: str | None = None) -> list[Asked]:
+        """Return what was asked for this prompt's runs; without one, what belongs to no run."""
+        with self._news:
+            return [each for each in self._asked if each.prompt == prompt and host in {None, each.host}]
+
+    def wait_for(self, prompt: str, kind: str) -> None:
+        """Wait until this was asked for this prompt."""
+        with self._news:
+            came = self._news.wait_for(lambda: any((a.prompt, a.kind) == (prompt, kind) for a in self._asked), LIMIT)
+        assert came, f"no {kind} for {prompt!r}"
+
+    def everything(self) -> list[Asked]:
+        """Return every request."""
+        with self._news:
+            return list(self._asked)
+
+    def _note(self, kind: str, request: web.Request, session_hash: str = "") -> str:
+        prompt = self._prompts.get(session_hash, "")
+        with self._news:
+            self._asked.append(Asked(kind, request.host, prompt, session_hash, request.headers.copy()))
+            self._news.notify_all()
+        return prompt
+
+    def _noting(self, kind: str, handler: Handler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            self._note(kind, request)
+            response = await handler(request)
+            response.set_cookie("seen", kind)
+            return response
+
+        return answer
+
+    async def _join(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        session_hash = body["session_hash"]
+        self._prompts[session_hash] = body["data"][0]
+        if self._note("join", request, session_hash).startswith("refused"):
+            return await saying(500, "Internal Server Error")(request)
+        response = web.json_response({"event_id": "e"})
+        response.set_cookie("run", session_hash)
+        return response
+
+    async def _data(self, request: web.Request) -> web.StreamResponse:
+        session_hash = request.query["session_hash"]
+        prompt = self._note("data", request, session_hash)
+        match prompt.partition(" ")[0]:
+            case "hold":
+                return await sending(QUEUED, STARTED, stay=True)(request)
+            case "cut" | "cut,":
+                return await sending(QUEUED, STARTED, cut=b"")(request)
+            case "error":
+                failed = {"msg": "process_completed", "success": False, "output": {"error": prompt}}
+                return await sending(QUEUED, STARTED, failed)(request)
+        response = await streaming(request)
+        await response.write(message_bytes(QUEUED) + message_bytes(STARTED))
+        if prompt.startswith("pair"):
+            async with asyncio.timeout(LIMIT):
+                await self._pair.wait()
+        picture = {"url": f"/gradio_api/file={session_hash}.png", "path": f"/{session_hash}.png"}
+        await response.write(message_bytes(FINISHED | {"output": {"data": [picture, 7]}}))
+        return response
+
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        self._note("cancel", request, (await request.json())["session_hash"])
+        return await telling({"success": True})(request)
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        self._note("file", request, request.path.rpartition("=")[2].removesuffix(".png"))
+        return await showing(PNG)(request)
+
+
+class HuggingFace:
+    """The Hub, and its way to sign in (OpenID Connect): every account signs in with one click on its name.
+
+    Attributes:
+        tokens: each access token that was given, with whose it is.
+        hub_asked: the headers of each question about a Space.
+
+    """
+
+    def __init__(self) -> None:
+        self._key = RSAKey.generate_key(2048, parameters={"kid": "made-up-key", "use": "sig"})
+        self._codes: dict[str, tuple[str, str, str]] = {}
+        self._numbers: Iterator[int] = itertools.count(1)
+        self.tokens: dict[str, str] = {}
+        self.hub_asked: list[Mapping[str, str]] = []
+
+    def tokens_of(self, account: str) -> list[str]:
+        """Return the tokens that were given to this account, the newest last."""
+        return [token for token, name in self.tokens.items() if name == account]
+
+    def app(self) -> web.Application:
+        """Return the server."""
+        app = web.Application()
+        app.router.add_get("/api/spaces/{owner}/{name}", self._space)
+        app.router.add_get("/spaces/{owner}/{name}", self._page)
+        app.router.add_get("/blog", self._blog)
+        app.router.add_route("*", "/api/spaces/by-subdomain/{host}", self._stage)
+        app.router.add_get("/.well-known/openid-configuration", self._describe)
+        app.router.add_get("/oauth/jwks", self._keys)
+        app.router.add_get("/oauth/authorize", self._ask)
+        app.router.add_get("/oauth/approve", self._approve)
+        app.router.add_post("/oauth/token", self._token)
+        return app
+
+    async def _space(self, request: web.Request) -> web.Response:
+        self.hub_asked.append(request.headers.copy())
+        host = "https://{owner}-{name}.hf.space".format(**request.match_info)
+        return web.json_response({"host": host, "runtime": {"stage": "RUNNING"}})
+
+    async def _stage(self, _: web.Request) -> web.Response:
+        """What Gradio's scripts ask for, from anybody's page."""
+        allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
+        return web.json_response({"id": "owner/studio", "runtime": {"stage": "RUNNING"}}, headers=allowed)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        """The page of a Space, which shows it within."""
+        host = "https://{owner}-{name}.hf.space/".format(**request.match_info)
+        return _html(f'<iframe src="{host}?__theme=light" width="1300" height="860"></iframe>')
+
+    async def _blog(self, request: web.Request) -> web.Response:
+        """The page of anybody's site, with a Space as an element of it."""
+        space = f"https://{request.query['space']}"
+        script = f'<script type="module" src="{space}/gradio.js"></script>'
+        return _html(f'{script}<gradio-app src="{space}"></gradio-app>')
+
+    async def _describe(self, _: web.Request) -> web.Response:
+        places = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
+        ends = {f"{name}_endpoint": f"{ISSUER}/oauth/{path}" for name, path in places.items()}
+        return web.json_response({"issuer": ISSUER, "jwks_uri": f"{ISSUER}/oauth/jwks", **ends})
+
+    async def _keys(self, _: web.Request) -> web.Response:
+        return web.json_response({"keys": [self._key.as_dict(private=False)]})
+
+    async def _ask(self, request: web.Request) -> web.Response:
+        assert request.query["client_id"] == CLIENT["OAUTH_CLIENT_ID"]
+        assert request.query["response_type"] == "code"
+        approve = URL("/oauth/approve").with_query(request.query)
+        links = (
+            f'<a href="{escape(str(approve.update_query(account=who)))}">{who}</a>' for who in ("ada", "bob", LATE)
+        )
+        return _html("".join(links))
+
+    async def _approve(self, request: web.Request) -> web.Response:
+        told = request.query
+        code = f"code-{next(self._numbers)}"
+        self._codes[code] = (told["account"], told["redirect_uri"], told["nonce"])
+        raise web.HTTPFound(URL(told["redirect_uri"]).update_query(code=code, state=told["state"]))
+
+    async def _token(self, request: web.Request) -> web.Response:
+        form: Any = await request.post()
+        assert b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode() == ":".join(CLIENT.values())
+        account, redirect_uri, nonce = self._codes.pop(form["code"])
+        assert form["redirect_uri"] == redirect_uri
+        token, now = f"hf_oauth_{account}_{next(self._numbers)}_made_up", int(time.time())
+        self.tokens[token] = account
+        claims = {
+            "iss": ISSUER,
+            "sub": f"id-of-{account}",
+            "aud": CLIENT["OAUTH_CLIENT_ID"],
+            "nonce": nonce,
+            "iat": now,
+            "auth_time": now,
+            "exp": now + 3600,
+            "name": account.title(),
+            "preferred_username": account,
+            "profile": f"{ISSUER}/{account}",
+            "picture": f"{ISSUER}/avatars/{account}.png",
+        }
+        return web.json_response(
+            {
+                "access_token": token,
+                "token_type": "bearer",
+                "expires_in": -60 if account == LATE else 28800,
+                "id_token": jwt.encode({"alg": "RS256", "kid": "made-up-key"}, claims, self._key),
+                "scope": "openid profile",
+            }
+        )
+
+
+def _html(body: str) -> web.Response:
+    return web.Response(text=f"<!doctype html><body>{body}</body>", content_type="text/html")
