@@ -155,8 +155,8 @@ PATHS = [
     "/proc/self/environ",
     "app.py",
     "sd35/../app.py",
-    f"{SERVED}/pictures",
-    f"{SERVED}/../../etc/passwd",
+    "SERVED/pictures",
+    "SERVED/../../etc/passwd",
     "sd35//",
     "%00",
 ]
@@ -166,6 +166,7 @@ PATHS = [
 @pytest.mark.parametrize("place", ["open", "private"])
 def test_no_file_is_read_by_its_path(places: dict[str, Served], place: str, path: str) -> None:
     """A file of this machine can be read by its path."""
+    path = path.replace("SERVED", str(SERVED))
     answer = httpx.get(f"{places[place].address}gradio_api/file={path}", timeout=LIMIT)
     assert answer.status_code == 404
     assert "root:" not in answer.text
