@@ -1,8 +1,8 @@
-"""`python -m bench start`, `python -m bench frames` and `python -m bench client`."""
+"""`python -m bench start`, `frames`, `client` and `app`."""
 
 import argparse
 
-from bench import client, frames, start
+from bench import app, client, frames, start
 
 
 def _numbers(text: str) -> list[int]:
@@ -20,10 +20,26 @@ clients.add_argument(
     "--at", type=_numbers, default=list(client.AT_ONCE), help="how many at once (default: 1,10,50,200)"
 )
 clients.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contestants whose name holds one of these")
+apps = what.add_parser("app", parents=[rounds], help="the load of the app: visitors at once, a crowd, and nobody")
+apps.add_argument(
+    "--visitors", type=_numbers, default=list(app.AT_ONCE), help="how many at once (default: 1,10,50,200)"
+)
+apps.add_argument(
+    "--seconds", type=float, default=app.RUN_SECONDS, help="how long a run takes at the Space (default: %(default)s)"
+)
+apps.add_argument(
+    "--spread", type=float, default=0.0, help="over how many seconds they begin (default: all in the same moment)"
+)
+apps.add_argument("--crowd", type=int, default=app.CROWD, help="how many come and go (default: %(default)s)")
+apps.add_argument("--quick", action="store_true", help="one round, 1 and 10 at once, and a crowd of 100")
 arguments = parser.parse_args()
 if arguments.what == "start":
     start.measure(arguments.rounds)
 elif arguments.what == "frames":
     frames.measure(arguments.rounds)
+elif arguments.what == "app":
+    times = app.Times(arguments.seconds, arguments.spread)
+    few = (1, [1, 10], times, 100)
+    app.measure(*few if arguments.quick else (arguments.rounds, arguments.visitors, times, arguments.crowd))
 else:
     client.measure(arguments.rounds, arguments.at, arguments.only)

@@ -5,22 +5,18 @@ does meets all of them alike; figures are medians over the rounds, ratios are to
 """
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from bench import lean
+from bench.processes import ROOT, lean_space
 from bench.trial import Measured
 
 __all__ = ["AT_ONCE", "measure"]
 
-ROOT = Path(__file__).parent.parent
 AT_ONCE = (1, 10, 50, 200)
 LIMIT_SECONDS = 60
 """A sample that takes longer is given up, and what hasn't come by then is lost."""
@@ -60,7 +56,7 @@ _COLUMNS = (
 def measure(rounds: int, at: Sequence[int], only: Sequence[str]) -> None:
     """Print a table for each number of generations at once."""
     chosen = [one for one in _CONTESTANTS if not only or any(word in one.name for word in only)]
-    with _space() as (address, digest):
+    with lean_space() as (address, digest):
         for at_once in at:
             results: dict[str, list[Measured]] = {one.name: [] for one in chosen}
             for turn in range(rounds):
@@ -69,22 +65,6 @@ def measure(rounds: int, at: Sequence[int], only: Sequence[str]) -> None:
                     if at_once <= one.most_at_once:
                         results[one.name].append(_trial(one, address, digest, at_once))
             _print_table(at_once, chosen, {name: Measured.median(of) for name, of in results.items() if of})
-
-
-@contextmanager
-def _space() -> Iterator[tuple[str, str]]:
-    """The lean Space's address, and the final picture's SHA-256, while the block lasts."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=lean.serve, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        if not ours.poll(LIMIT_SECONDS):
-            raise TimeoutError("the lean Space didn't start")
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join(LIMIT_SECONDS)
 
 
 def _trial(one: _Contestant, address: str, digest: str, at_once: int) -> Measured:

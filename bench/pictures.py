@@ -8,11 +8,14 @@ from PIL import Image
 __all__ = ["final", "preview"]
 
 
-def preview(number: int) -> bytes:
-    """A JPEG of 512² with about as many bytes as a real preview, some 60 KB; each number gives another."""
+def preview(number: int, quality: int = 83) -> bytes:
+    """A JPEG of 512² with about as many bytes as a real preview; each number gives another.
+
+    60 KB at quality 83, and 45 KB at 70.
+    """
     coarse = np.random.default_rng(number).integers(0, 255, (56, 56, 3), dtype=np.uint8)
     out = io.BytesIO()
-    Image.fromarray(coarse).resize((512, 512), Image.Resampling.BICUBIC).save(out, "JPEG", quality=83)
+    Image.fromarray(coarse).resize((512, 512), Image.Resampling.BICUBIC).save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 

@@ -103,6 +103,10 @@ class JobState:
     stopped: StopOutcome | None = None
     error: SD35Error | None = None
 
+    def is_urgent_after(self, seen: "JobState") -> bool:
+        """Whether this is news that whoever has seen that one shouldn't wait for: another phase, the first preview."""
+        return self.phase is not seen.phase or (seen.preview is None and self.preview is not None)
+
     @property
     def size_bytes(self) -> int:
         """What the finished picture takes; 0 before there is one."""

@@ -1,6 +1,6 @@
 """A value that changes and can be watched: the newest counts, and a slow watcher misses what was overtaken."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Generic, TypeVar
 
 import anyio
@@ -35,13 +35,22 @@ class Latest(Generic[T]):
                 await self._changed.wait()
         return self._value
 
-    async def watch(self, *, at_most_every: float, at_least_every: float) -> AsyncGenerator[T, None]:
+    async def watch(
+        self,
+        *,
+        at_most_every: float,
+        at_least_every: float,
+        is_urgent: Callable[[T, T], bool] = lambda _old, _new: False,
+    ) -> AsyncGenerator[T, None]:
         """Yield the newest value, for ever: after a change, but not more often and not less often than said.
 
-        The intervals are in seconds. A value that hasn't changed for `at_least_every` is yielded again.
+        The intervals are in seconds. A value that hasn't changed for `at_least_every` is yielded again. One that
+        `is_urgent`, compared with the one yielded before it, doesn't wait for its interval.
         """
         while True:
             value = self._value
             yield value
-            await anyio.sleep(at_most_every)
+            with anyio.move_on_after(at_most_every):
+                while not is_urgent(value, self._value):
+                    await self._changed.wait()
             await self.wait_for_change(value, at_least_every - at_most_every)

@@ -1,6 +1,7 @@
 """A value that can be watched."""
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from sd35.latest import Latest
@@ -28,6 +29,24 @@ async def test_nothing_new_is_told_too() -> None:
     with anyio.fail_after(5):
         assert [await anext(watching) for _ in range(3)] == ["same"] * 3
     await watching.aclose()
+
+
+async def test_what_is_urgent_does_not_wait() -> None:
+    """The end of a run is told only when the next frame is due."""
+    latest = Latest(0)
+    watching = latest.watch(at_most_every=60, at_least_every=61, is_urgent=lambda old, new: new - old >= 10)
+    with anyio.fail_after(5):
+        assert await anext(watching) == 0
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_count, latest)
+            assert await anext(watching) == 10
+    await watching.aclose()
+
+
+async def _count(latest: Latest[int]) -> None:
+    for value in range(1, 11):
+        latest.set(value)
+        await anyio.lowlevel.checkpoint()
 
 
 async def test_a_change_wakes_at_once() -> None:

@@ -18,7 +18,7 @@ from sd35.ui.asking import made, start, values_by_name
 from sd35.ui.form import CUSTOM_SIZE, FormValues
 from sd35.visitor import Visitor
 
-__all__ = ["Endpoint", "visitor_of"]
+__all__ = ["Endpoint", "is_urgent", "visitor_of"]
 
 FRAME_SECONDS = 0.1
 PULSE_SECONDS = 1.0
@@ -28,6 +28,11 @@ def visitor_of(request: gr.Request) -> Visitor:
     """Who asks, as it was found out when the request came in."""
     visitor: Visitor = request.state.visitor
     return visitor
+
+
+def is_urgent(seen: JobState, now: JobState) -> bool:
+    """Whether somebody who watches is told at once, whatever was told just before."""
+    return now.is_urgent_after(seen)
 
 
 class Endpoint:
@@ -77,16 +82,18 @@ class Endpoint:
     async def _previews(self, job: Job, progress: gr.Progress) -> AsyncGenerator[dict[str, Any], None]:
         """Yield each preview as a program takes it; one that lasts, again each second: so who has left is noticed."""
         number, shown, shown_at, told = 0, None, 0.0, None
-        async for state in job.state.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS):
-            if state.progress is not None and state.progress is not told:
-                told = state.progress
-                _tell(progress, told)
-            if state.phase.is_final:
-                return
-            now, is_new = time.monotonic(), state.preview is not shown
-            if state.preview is not None and (is_new or now - shown_at >= PULSE_SECONDS):
-                number, shown, shown_at = number + is_new, state.preview, now
-                yield self._hand_out(job, shown, number)
+        states = job.state.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS, is_urgent=is_urgent)
+        async with aclosing(states):
+            async for state in states:
+                if state.progress is not None and state.progress is not told:
+                    told = state.progress
+                    _tell(progress, told)
+                if state.phase.is_final:
+                    return
+                now, is_new = time.monotonic(), state.preview is not shown
+                if state.preview is not None and (is_new or now - shown_at >= PULSE_SECONDS):
+                    number, shown, shown_at = number + is_new, state.preview, now
+                    yield self._hand_out(job, shown, number)
 
     def _hand_out(self, job: Job, preview: Picture, number: int) -> dict[str, Any]:
         """A preview as a program takes it: at an address of its own."""

@@ -13,7 +13,7 @@ from sd35.job import Job
 from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, Limits, Range, SizeUnavailableError, size_for
 from sd35.studio import ConnectionState, Studio
 from sd35.ui import render
-from sd35.ui.endpoint import Endpoint, visitor_of
+from sd35.ui.endpoint import Endpoint, is_urgent, visitor_of
 from sd35.ui.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request, updated_defaults, values_of
 
 __all__ = ["TITLE", "Page"]
@@ -240,7 +240,7 @@ class Page:
         return gr.skip() if image is None else image, render.job(state), job.id, render.download(state)
 
     async def _frames(self, job: Job) -> AsyncGenerator[Frame, None]:
-        states = job.state.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS)
+        states = job.state.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS, is_urgent=is_urgent)
         async with aclosing(states):
             async for state in states:
                 yield self._frame(job)

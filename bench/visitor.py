@@ -1,0 +1,130 @@
+"""One browser, or as much of it as asks: raw asyncio streams, and messages that are searched, not understood."""
+
+import asyncio
+import itertools
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Self
+
+__all__ = ["HOST", "Visitor"]
+
+HOST = "studio.example"
+ANSWER_SECONDS = 60.0
+LIMIT_BYTES = 4 * 1024 * 1024
+"""What is read ahead of one connection, and the largest message."""
+
+_addresses = itertools.count(1)
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_COOKIE = re.compile(rb"\r\nset-cookie: *([^;\r]+)", re.IGNORECASE)
+
+
+class Visitor:
+    """Has a cookie, a session and an address of its own, a connection for its questions, and one for files.
+
+    It comes as through a reverse proxy, that says which address it comes from.
+
+    Raises:
+        OSError, asyncio.IncompleteReadError, AssertionError: from each method: what came isn't what should.
+
+    """
+
+    def __init__(self, port: int) -> None:
+        self._asking = _Wire(port)
+        self._fetching = _Wire(port)
+        self._port = port
+        address = ".".join(map(str, next(_addresses).to_bytes(3)))
+        self._head = b"Host: %s\r\nX-Forwarded-For: 10.%s\r\n" % (HOST.encode(), address.encode())
+        self._session = secrets.token_hex(6)
+
+    async def come(self) -> Self:
+        """Get the page, and with it the cookie; what a browser loads besides, it has."""
+        wire = _Wire(self._port)
+        head, _ = await wire.ask(self._get(b"/"))
+        cookie = _COOKIE.search(head)
+        if cookie:
+            self._head += b"Cookie: %s\r\n" % cookie[1]
+        wire.close()
+        return self
+
+    async def ask(self, fn_index: int, data: Sequence[Any]) -> None:
+        """Join the queue."""
+        told = {"data": data, "event_data": None, "fn_index": fn_index, "trigger_id": None}
+        body = json.dumps(told | {"session_hash": self._session}).encode()
+        head = b"POST /gradio_api/queue/join HTTP/1.1\r\n" + self._head
+        kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        await self._asking.ask(head + kind + body)
+
+    async def follow(self) -> AsyncIterator[bytes]:
+        """Yield what the session's stream says, a message or some at a time, until all that was asked for is over."""
+        async for chunk in self._asking.stream(
+            self._get(b"/gradio_api/queue/data?session_hash=" + self._session.encode())
+        ):
+            yield chunk
+            if b'"unexpected_error"' in chunk:
+                raise ConnectionResetError(chunk)
+
+    async def fetch(self, path: bytes) -> bytes:
+        """Get a file."""
+        return (await self._fetching.ask(self._get(path)))[1]
+
+    def leave(self) -> None:
+        """Close every connection."""
+        self._asking.close()
+        self._fetching.close()
+
+    def _get(self, path: bytes) -> bytes:
+        return b"GET %s HTTP/1.1\r\n%s\r\n" % (path, self._head)
+
+
+class _Wire:
+    """A connection, made when it is first needed, asked for one thing at a time.
+
+    Servers close what was silent for some seconds: then, as browsers do, it asks once more, by another.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, request: bytes) -> tuple[bytes, bytes]:
+        """Return the answer's head and body."""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reader, head = await self._send(request)
+            length = _LENGTH.search(head)
+            assert length is not None, head
+            return head, await reader.readexactly(int(length[1]))
+
+    async def stream(self, request: bytes) -> AsyncIterator[bytes]:
+        """Yield the answer's chunks."""
+        reader, _ = await self._send(request)
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            yield await reader.readexactly(size + 2)
+        await reader.readexactly(2)
+
+    async def _send(self, request: bytes) -> tuple[asyncio.StreamReader, bytes]:
+        """Return where the answer's body comes, and its head."""
+        is_new = self._streams is None
+        try:
+            return await self._send_once(request)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            if is_new:
+                raise
+            self.close()
+            return await self._send_once(request)
+
+    async def _send_once(self, request: bytes) -> tuple[asyncio.StreamReader, bytes]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=LIMIT_BYTES)
+        reader, writer = self._streams
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        return reader, head
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
