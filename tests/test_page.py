@@ -329,6 +329,7 @@ def test_on_a_phone(browser: Browser, places: Places, scheme: str) -> None:
     assert page.evaluate(size, "#seed input") >= 16
     page.get_by_label("Randomize seed").uncheck()
     page.get_by_label("Seed", exact=True).fill("-5")
+    page.wait_for_load_state("networkidle")  # Gradio takes no click while the last run's stream is open
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#seed .validation-error").first).to_be_in_viewport()
     context.close()
