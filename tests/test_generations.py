@@ -149,7 +149,8 @@ async def test_leaving(space: SpaceClient, server: Server) -> None:
     told = StopOutcome.ENDED if space.contract.is_generator else StopOutcome.MAY_FINISH
     assert first.stopped is told or server.version < "4.30", "older ones know no cancel"
     await run(space, "third")
-    assert await asyncio.to_thread(server.all_up_to, "third") == ["wait", "third"]
+    # the first may have been ended in the moment between being started and its first line
+    assert await asyncio.to_thread(server.all_up_to, "third") in (["wait", "third"], ["third"])
 
 
 async def test_the_provider(server: Server) -> None:
