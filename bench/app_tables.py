@@ -19,6 +19,9 @@ MAX_FRAME_MS = 2
 MAX_SLOWEST = 2.0
 """The slowest visitor's time, as a multiple of the median: beyond it, somebody is starved."""
 
+ENOUGH_FRAMES = 5
+"""With fewer previews, what one of them costs can't be told from what else a picture costs."""
+
 MAX_GROWTH = 1.2
 MAX_IDLE = 0.02
 
@@ -84,7 +87,7 @@ class Table:
             return whole, None
         without = Sample.median(self.sudden[name])
         frames = one.frames - without.frames
-        return whole, 1000 * (one.cpu_each - (without.cpu_each or 0)) / frames if frames > 0 else None
+        return whole, 1000 * (one.cpu_each - (without.cpu_each or 0)) / frames if frames >= ENOUGH_FRAMES else None
 
     def show(self) -> None:
         """Print it."""
