@@ -27,10 +27,11 @@ SD35Error
 │   ├── SilentSpaceError      no news for too long
 │   └── ProtocolError         an answer that can't be understood
 │       └── MalformedRequestError  it doesn't understand this program's request
-└── PictureError              what came isn't a picture that is safe to show
-    ├── PictureTooLargeError  more bytes or pixels than are safe
-    ├── PictureGoneError      the Space no longer has it
-    └── NotWrittenError       it couldn't be written to this machine
+├── PictureError              what came isn't a picture that is safe to show
+│   ├── PictureTooLargeError  more bytes or pixels than are safe
+│   ├── PictureGoneError      the Space no longer has it
+│   └── NotWrittenError       it couldn't be written to this machine
+└── LibraryError              the library's index or folder can't be used
 
 `str(error)` is fit for the person who reads it: what happened, when it passes if that is known, and what to do now.
 The class says the rest: its docstring is the cause, `kind` its short name for programs, `remedy` what to do, and
@@ -50,6 +51,7 @@ __all__ = [
     "IdentityError",
     "IdentityExpiredError",
     "InvalidRequestError",
+    "LibraryError",
     "MalformedRequestError",
     "NotWrittenError",
     "PictureError",
@@ -366,3 +368,10 @@ class PictureGoneError(PictureError):
 
     kind = "picture-gone"
     remedy = "Generate again; with the same seed it is the same picture."
+
+
+class LibraryError(SD35Error):
+    """The library's index or folder can't be used."""
+
+    kind = "library"
+    remedy = "Choose another folder with --library, or free some space."

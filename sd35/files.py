@@ -3,14 +3,20 @@
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 from sd35.picture import Picture
 
-__all__ = ["file_name", "write_new"]
+__all__ = ["PART", "file_name", "free_path", "move_new", "replace", "write_new"]
 
-MAX_WORDS = 70
+PART: Final = ".part"
+"""How the name of a file ends that is still being written; it begins with a dot."""
+
+MAX_WORDS: Final = 70
 """Characters of the model's name and the prompt in a file's name."""
 
 
@@ -24,24 +30,77 @@ def file_name(model: str, prompt: str, seed: int | None, picture: Picture) -> st
 def write_new(folder: Path, name: str, data: bytes) -> Path:
     """Write a new file, whole or not at all, and return its path; one that is there already is left alone.
 
+    It is on the disk, and not just on its way there, when this returns.
+
     Raises:
         OSError: it couldn't be written; nothing of it is left.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
+    with _part(folder, data) as part:
+        path = move_new(part, folder / name)
+    _sync_folder(folder)
+    return path
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file anew, whole or not at all; whoever reads it meanwhile reads the former one.
+
+    Raises:
+        OSError: it couldn't be written; the former one is as it was.
+
+    """
+    with _part(path.parent, data) as part:
+        part.replace(path)
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def _part(folder: Path, data: bytes) -> Iterator[Path]:
+    """A file with another name, that holds all of the data, and is gone at the end unless it was moved."""
+    handle, name = tempfile.mkstemp(prefix=".", suffix=PART, dir=folder)
+    part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        Path(part).chmod(0o644)
-        return _move(Path(part), folder / name)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        yield part
     finally:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
-def _move(part: Path, wanted: Path) -> Path:
-    for number in count(1):
-        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
+def _sync_folder(folder: Path) -> None:
+    """Have the names on the disk too, where the system lets folders be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def free_path(wanted: Path) -> Path:
+    """Return this path, or one beside it whose name has a number, that isn't there yet."""
+    return next(path for path in _numbered(wanted) if not os.path.lexists(path))
+
+
+def _numbered(wanted: Path) -> Iterator[Path]:
+    yield wanted
+    yield from (wanted.with_stem(f"{wanted.stem}-{number}") for number in count(2))
+
+
+def move_new(part: Path, wanted: Path) -> Path:
+    """Give a file this name, or one beside it that has a number, and return it; what is there already is left alone.
+
+    It may keep its former name too.
+
+    Raises:
+        OSError: it couldn't be moved.
+
+    """
+    for path in _numbered(wanted):
         try:
             os.link(part, path)
         except FileExistsError:

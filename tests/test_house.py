@@ -35,12 +35,30 @@ MAY_IMPORT = {
     "sd35.settings": {"sd35.source"},
     "sd35.picture": {"sd35.errors", "sd35.request"},
     "sd35.files": {"sd35.picture"},
+    "sd35.library": {"sd35.library", "sd35.errors", "sd35.picture", "sd35.request", "sd35.files"},
+    "sd35.recording": {*PURE, "sd35.client", "sd35.library"},
+    "sd35.saving": {*PURE, "sd35.client", "sd35.library", "sd35.job", "sd35.kept", "sd35.files", "sd35.recording"},
+    "sd35.ledger": {*PURE, "sd35.client", "sd35.library", "sd35.job"},
+    "sd35.board": {*PURE, "sd35.job"},
+    "sd35.restoring": {
+        *PURE,
+        *("sd35.client", "sd35.job", "sd35.ledger", "sd35.library", "sd35.line", "sd35.saving", "sd35.visitor"),
+    },
+    "sd35.spaces": {*PURE, "sd35.client"},
     "sd35.visitor": set[str](),
     "sd35.kept": set[str](),
     "sd35.line": set[str](),
     "sd35.allowance": {"sd35.errors"},
     "sd35.metrics": {"sd35.job"},
-    "sd35.web": {"sd35.web", "sd35.accounts", "sd35.attempts", "sd35.kept", "sd35.visitor"},
+    "sd35.web": {
+        "sd35.web",
+        "sd35.accounts",
+        "sd35.attempts",
+        "sd35.kept",
+        "sd35.visitor",
+        "sd35.library",
+        "sd35.errors",
+    },
     "sd35.simple": {*PURE, "sd35.client"},
     "sd35.provider": {*PURE, "sd35.client"},
     "sd35.client": {*PURE, "sd35.client"} - {"sd35.latest"},
@@ -48,17 +66,20 @@ MAY_IMPORT = {
     "sd35.cli": {
         *PURE,
         *("sd35.cli", "sd35.client", "sd35.files", "sd35.settings", "sd35.accounts", "sd35.publish"),
+        *("sd35.library", "sd35.recording"),
         *("sd35.web", "sd35.space"),  # for `--space demo` alone; tests/test_cli.py sees to that
     }
     - {"sd35.latest"},
-    "sd35.job": {*PURE, "sd35.client", "sd35.files", "sd35.kept"},
+    "sd35.job": {*PURE, "sd35.client", "sd35.line"},
     "sd35.studio": {
         *PURE,
         *("sd35.client", "sd35.job", "sd35.allowance", "sd35.kept", "sd35.line", "sd35.metrics", "sd35.visitor"),
+        *("sd35.board", "sd35.ledger", "sd35.library", "sd35.restoring", "sd35.saving", "sd35.spaces"),
     },
     "sd35.ui": {
         *PURE,
         *("sd35.client", "sd35.job", "sd35.studio", "sd35.ui", "sd35.allowance", "sd35.kept", "sd35.visitor"),
+        *("sd35.board", "sd35.library"),
     },
     "sd35.space": {"sd35.request", "sd35.web", "sd35.space"},
     "sd35.space.painter": {"sd35.space.painter"},
@@ -66,10 +87,11 @@ MAY_IMPORT = {
 }
 
 NOT_IN = {
-    "sd35.cli": {"aiohttp", "httpx", "gradio", "gradio_client", "PIL", "numpy"},
+    "sd35.cli": {"aiohttp", "httpx", "gradio", "gradio_client", "PIL", "numpy", "sqlite3"},
+    "sd35.library": {"aiohttp", "httpx", "gradio", "gradio_client"},
     "sd35.ui": {"aiohttp", "httpx", "sqlite3"},
-    "sd35.job": {"aiohttp", "httpx", "gradio", "gradio_client"},
-    "sd35.studio": {"aiohttp", "httpx", "gradio", "gradio_client"},
+    "sd35.job": {"aiohttp", "httpx", "gradio", "gradio_client", "sqlite3"},
+    "sd35.studio": {"aiohttp", "httpx", "gradio", "gradio_client", "sqlite3"},
     "sd35.client": {"gradio", "sqlite3"},
     "sd35.space.painter": {"gradio", "aiohttp"},
     "sd35.publish": {"aiohttp", "httpx", "gradio", "huggingface_hub"},

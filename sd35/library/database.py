@@ -1,0 +1,247 @@
+"""The index's file: opened, migrated, put aside where it is damaged; connections for threads; errors translated."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from sd35.errors import LibraryError
+from sd35.library.schema import VERSION, migrate, readable_from, version_of
+
+__all__ = ["Database"]
+
+BUSY_SECONDS: Final = 20.0
+"""How long one program waits until another has written."""
+
+OPENING_SECONDS: Final = 120.0
+"""How long it waits until another has brought a large index to its newest version."""
+
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+_NEWER: Final = "The library's index was made by a newer version of this program."
+
+
+class Database:
+    """Connections to an index that threads and programs use at once.
+
+    Attributes:
+        path: the file.
+        was_rebuilt: it was damaged and put aside, or wasn't there: what the pictures' files tell isn't in it yet.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.was_rebuilt = False
+        self._idle: list[Connection] = []
+        self._idle_lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._is_closed = False
+
+    @classmethod
+    def open(cls, path: Path) -> "Database":
+        """Open an index, or make it, with the newest tables.
+
+        Raises:
+            LibraryError: it can't be used.
+
+        """
+        database = cls(path)
+        try:
+            with FileLock(path.with_name("opening.lock"), timeout=OPENING_SECONDS, thread_local=False):
+                database._prepare()
+        except Timeout as error:
+            raise LibraryError("Another program has been opening the library for minutes.") from error
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+        except OSError as error:
+            raise LibraryError(f"The library's index can't be opened: {error.strerror}.") from error
+        return database
+
+    def _prepare(self) -> None:
+        if self._is_damaged():
+            self._put_aside()
+        connection = _connect(self.path)
+        try:
+            _check_version(connection)
+            self.was_rebuilt = version_of(connection) == 0
+            _choose_journal(connection)
+            migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+    def _is_damaged(self) -> bool:
+        """Whether it is no database, or was found damaged earlier and is: to look through all of it takes seconds."""
+        if not self.path.exists():
+            return False
+        try:
+            with closing(_connect(self.path)) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                return self._suspect.exists() and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+        except sqlite3.DatabaseError as error:
+            if _is_damage(error):
+                return True
+            raise
+        finally:
+            self._suspect.unlink(missing_ok=True)
+
+    @property
+    def _suspect(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.suspect")
+
+    def _put_aside(self) -> None:
+        aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        for end in ("", "-wal", "-shm", "-journal"):
+            with suppress(FileNotFoundError):
+                self.path.with_name(self.path.name + end).replace(self.path.with_name(aside + end))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the index for as long as the block lasts.
+
+        Raises:
+            LibraryError: the index can't be used.
+
+        """
+        with self._lent() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                _roll_back(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection that alone writes; at the block's end all of it is on the disk, and nothing if it raised.
+
+        Raises:
+            LibraryError: the index can't be used.
+
+        """
+        with self._lent() as connection, self.writing_on(connection):
+            yield connection
+
+    @contextmanager
+    def writing_on(self, connection: Connection) -> Iterator[None]:
+        """The same with a connection that is at hand already."""
+        with self._writing:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                connection.execute("COMMIT")
+            finally:
+                _roll_back(connection)
+
+    @contextmanager
+    def own(self) -> Iterator[Connection]:
+        """A connection that has temporary tables of its own, which are gone at the block's end.
+
+        Raises:
+            LibraryError: the index can't be used.
+
+        """
+        with self._translating():
+            connection = _connect(self.path)
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _lent(self) -> Iterator[Connection]:
+        with self._translating():
+            connection = self._take()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                with suppress(OSError):
+                    self._suspect.touch()
+            raise _translated(error) from error
+
+    def _take(self) -> Connection:
+        with self._idle_lock:
+            if self._is_closed:
+                raise LibraryError("The library is closed.", "Start this program again.")
+            if self._idle:
+                return self._idle.pop()
+        return _connect(self.path)
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._idle_lock:
+            if not self._is_closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Let go of the file; what is still being read or written ends first by itself."""
+        with self._idle_lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+def _connect(path: Path) -> Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cache_size = -16000")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_version(connection: Connection) -> None:
+    if version_of(connection) > VERSION and readable_from(connection) > VERSION:
+        raise LibraryError(_NEWER, "Update it, or choose another folder with --library.")
+
+
+def _choose_journal(connection: Connection) -> None:
+    """Readers don't wait for a writer where a write-ahead log can be had: not on a share of the network."""
+    try:
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    except sqlite3.OperationalError:
+        mode = ""
+    if mode != "wal":
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+
+
+def _roll_back(connection: Connection) -> None:
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
+def _translated(error: sqlite3.Error) -> LibraryError:
+    if _is_damage(error):
+        return LibraryError("The library's index is damaged.", "Start again: it is made anew from the pictures.")
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return LibraryError("The disk of the library is full.")
+        case sqlite3.SQLITE_BUSY:
+            return LibraryError("Another program has kept the library's index busy for too long.", "Try again.")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return LibraryError("The library's index may not be written.", "Choose another folder with --library.")
+        case _:
+            return LibraryError(f"The library's index can't be used: {error}.")

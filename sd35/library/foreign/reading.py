@@ -1,0 +1,39 @@
+"""Whose texts these are, and what they say. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from sd35.library.foreign.comfyui import read_comfyui
+from sd35.library.foreign.fooocus import read_fooocus
+from sd35.library.foreign.invokeai import read_invokeai
+from sd35.library.foreign.swarmui import read_swarmui
+from sd35.library.infotext import has_parameters, read_infotext
+from sd35.library.png import INFOTEXT_KEY
+from sd35.library.record import Record
+
+__all__ = ["read_foreign"]
+
+_Reader = Callable[[Mapping[str, str]], Record | None]
+
+
+def read_foreign(texts: Mapping[str, str]) -> Record | None:
+    """Return what another program says of a picture in the texts of its file; `None` where it is nothing known."""
+    return next(_found(texts), None)
+
+
+def _found(texts: Mapping[str, str]) -> Iterator[Record]:
+    readers: tuple[_Reader, ...] = (read_swarmui, read_fooocus, _read_infotext, read_invokeai, read_comfyui)
+    for reader in readers:
+        record = reader(texts)
+        if record is not None:
+            yield record
+
+
+def _read_infotext(texts: Mapping[str, str]) -> Record | None:
+    """Return what an infotext says; in a comment it must have parameters, for a comment may be anything."""
+    written = texts.get(INFOTEXT_KEY, "")
+    if written.strip() and written.lstrip()[:1] != "{":
+        return read_infotext(written)
+    for name in ("UserComment", "Comment", "ImageDescription"):
+        if has_parameters(texts.get(name, "")):
+            return read_infotext(texts[name])
+    return None

@@ -1,0 +1,35 @@
+"""A record into a picture's file, and out of one: our own, or another program's. Pure.
+
+Ours goes in twice: as an infotext, for other programs, and as it is, for this one, whatever the prompt holds.
+"""
+
+from sd35.errors import PictureError
+from sd35.library.containers import RECORD_KEY, embed, read_texts
+from sd35.library.foreign import read_foreign
+from sd35.library.infotext import write_infotext
+from sd35.library.record import Record, read_record
+
+__all__ = ["embed_record", "read_picture"]
+
+
+def embed_record(data: bytes, record: Record) -> bytes:
+    """Return the picture's file with this record in it, in place of a former one; pixels and all else are as they were.
+
+    Raises:
+        PictureError: it isn't a PNG, JPEG or WebP, is damaged, or was cut off.
+
+    """
+    size = read_texts(data).size
+    if size is None:
+        raise PictureError("This isn't a PNG, a JPEG or a WebP that says its size.", "")
+    return embed(data, write_infotext(record, *size), record.as_json())
+
+
+def read_picture(data: bytes) -> Record | None:
+    """Return what a picture's file says of it; `None` where that is nothing. A skeleton of the file will do.
+
+    Our own record wins; every value is checked, for anybody may have written it.
+    """
+    texts = read_texts(data).texts
+    ours = read_record(texts.get(RECORD_KEY, ""))
+    return read_foreign(texts) if ours is None else ours

@@ -1,0 +1,49 @@
+"""What is written into a finished picture's file: all that it takes to make it again."""
+
+import datetime as dt
+from dataclasses import replace
+
+from sd35 import __version__
+from sd35.client import SpaceClient
+from sd35.errors import PictureError
+from sd35.library.metadata import embed_record
+from sd35.library.record import OURS, Record
+from sd35.picture import Picture
+from sd35.request import GenerationRequest
+
+__all__ = ["record_of", "recorded"]
+
+
+def record_of(
+    request: GenerationRequest,
+    picture: Picture,
+    space: SpaceClient,
+    took_seconds: float,
+    id: str,  # noqa: A002  # its name everywhere
+) -> Record:
+    """Return the record of a picture that this Space has made just now, in so many seconds."""
+    contract = space.contract
+    return Record(
+        id=id,
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        width=request.width,
+        height=request.height,
+        guidance_scale=request.guidance_scale if contract.takes("guidance_scale") else None,
+        num_inference_steps=request.num_inference_steps if contract.takes("num_inference_steps") else None,
+        seed=picture.seed,
+        model=space.model,
+        space="demo Space" if contract.is_demo else space.name,
+        is_demo=contract.is_demo,
+        made_at=dt.datetime.now(dt.UTC),
+        took_seconds=round(took_seconds, 3),
+        versions={OURS: __version__, "Gradio": contract.version},
+    )
+
+
+def recorded(picture: Picture, record: Record) -> Picture:
+    """Return the picture with the record in its file; as it came, where its file can't carry one."""
+    try:
+        return replace(picture, data=embed_record(picture.data, record))
+    except PictureError:
+        return picture

@@ -1,0 +1,169 @@
+"""The search line: everything that people type is understood or said not to be, and finds what it should."""
+
+import datetime as dt
+import sqlite3
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sd35.library import schema
+from sd35.library.pictures import Entry
+from sd35.library.pictures import put as keep
+from sd35.library.query import EVERYTHING, Filter, Query, parse_query
+from sd35.library.record import Record
+from sd35.library.searching import find_page
+from sd35.library.shelf import Library
+from tests.shelves import NOON, folder, ids, library, put
+
+__all__ = ["folder", "library"]
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("", EVERYTHING),
+        ("  ", EVERYTHING),
+        ("red boat", Query(wanted=("red",), begun="boat")),
+        ("red boat ", Query(wanted=("red", "boat"))),
+        ('"red boat" x', Query(wanted=("red boat",), begun="x")),
+        ('"red boat"', Query(wanted=("red boat",))),
+        ('say "red boat', Query(wanted=("say", "red boat"))),
+        ('-red -"old boat" x-y', Query(unwanted=("red", "old boat"), begun="x-y")),
+        ("seed:7 steps:40 ", Query(filters=(Filter("seed", (7,)), Filter("steps", (40,))))),
+        ("SIZE:1024X576", Query(filters=(Filter("size", (1024, 576)),))),
+        ("-tag:sea", Query(filters=(Filter("tag", ("sea",), is_excluded=True),))),
+        ('tag:"deep sea"', Query(filters=(Filter("tag", ("deep sea",)),))),
+        ("space:turbo", Query(filters=(Filter("space", ("turbo",)),))),
+        ("is:starred -is:demo", Query(filters=(Filter("starred"), Filter("demo", is_excluded=True)))),
+        ("is:trash boat", Query(begun="boat", place="trash")),
+        ("is:failed", Query(place="failed")),
+        ("time:12:30 http://x", Query(wanted=("time:12:30",), begun="http://x")),
+        ("seed: 7", Query(wanted=("seed:",), begun="7")),
+    ],
+)  # fmt: skip
+def test_what_is_understood(text: str, query: Query) -> None:
+    """Something is searched for that wasn't typed."""
+    assert parse_query(text) == query
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("seed:abc", "seed:-1", "seed:99999999999999999999", "steps:٣", "size:1024", "size:axb", "ratio:x"),
+        *("before:2026-13", "after:yesterday", "on:2026-02-30", "on:0000", "on:9999", "before:1", "is:nice"),
+        *("-is:trash", "ratio:0:1"),
+        *('tag:""', "!!!", "🦊", "x" * 5000, "x " * 100),
+    ],
+)  # fmt: skip
+def test_what_is_not_understood(text: str) -> None:
+    """A slip of the finger ends the page, or finds something else without a word."""
+    query = parse_query(text)
+    assert len(query.problems) == 1
+    assert query.problems[0].endswith(".")
+    assert not query.filters
+
+
+def moment(*date: int) -> float:
+    return dt.datetime(*date).astimezone().timestamp()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("on:2026-11-24", moment(2026, 11, 24), moment(2026, 11, 25)),
+        ("on:2026-12", moment(2026, 12, 1), moment(2027, 1, 1)),
+        ("on:2026", moment(2026, 1, 1), moment(2027, 1, 1)),
+        ("after:2026-10", moment(2026, 10, 1), float("inf")),
+        ("before:2026-11-01", float("-inf"), moment(2026, 11, 1)),
+    ],
+)
+def test_dates(text: str, first: float, last: float) -> None:
+    """A day, a month or a year begins or ends with another moment than this machine's calendar has it."""
+    (found,) = parse_query(text).filters
+    told_first, told_last = found.values
+    assert told_first == first
+    assert float(told_last) <= last
+    assert last - float(told_last) < 1e-3 or last == told_last
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        *(("lighthouse", "a"), ("lighthouses", "a"), ("lightho", "a"), ("runnin", "b"), ("run", "b"), ("RUN", "b")),
+        *(("灯台", "c"), ("夜", "c"), ("台灯", ""), ("cafe", "b"), ("café", "b"), ('"old lighthouse"', "a")),
+        *(('"lighthouse old"', ""), ("-old", "cb"), ("a -lighthouse", "b"), ("blurry", "")),
+        *(("medium", ""), ("studio", "")),
+        *(("seed:1", "a"), ("seed:2", "b"), ("size:32x24", "cba"), ("ratio:4:3", "cba"), ("ratio:1:1", "")),
+        *(("model:MEDIUM", "b"), ("space:Turbo", "a"), ("tag:sea", "c"), ("sea", "c"), ("tag:s", "")),
+        *(("is:starred", "c"), ("-is:starred", "ba")),
+        *(("is:demo", "b"), ("-is:demo", "ca"), ("-seed:1", "cb"), ("-steps:40", "cb"), ("tool:comfy", "c")),
+        *(("before:2026", ""), ("after:2026", "cba"), ("on:2026-11", "cba"), ("is:trash", ""), ("is:failed", "")),
+    ],
+)  # fmt: skip
+def test_what_is_found(library: Library, text: str, found: str) -> None:
+    """A word or a filter finds another picture than the one that has it."""
+    put(library, 1, id="a", prompt="An old lighthouse", seed=1, space="x/SD-Turbo", num_inference_steps=40)
+    put(
+        library,
+        2,
+        id="b",
+        prompt="a fox running to a café",
+        negative_prompt="blurry",
+        seed=2,
+        model="sd-medium",
+        is_demo=True,
+    )
+    put(library, 3, id="c", prompt="夜の灯台", tags=("Sea",), is_starred=True, tool="ComfyUI")
+    assert "".join(ids(library, parse_query(text))) == found
+
+
+def an_index(*records: Record) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.migrate(connection)
+    for record in records:
+        entry = Entry(record.id, f"{record.id}.png", "", record, "PNG", 4, 3, 5, NOON)
+        keep(connection, entry, 6)
+    return connection
+
+
+def found_by(connection: sqlite3.Connection, text: str) -> list[str]:
+    return [entry.id for entry in find_page(connection, parse_query(text), "", 9, None, None).entries]
+
+
+TYPED = st.one_of(
+    st.text(max_size=60),
+    st.lists(
+        st.sampled_from(
+            [
+                *("seed:", "size:", "is:", "on:", "-", '"', "*", "^", "NEAR(", "AND", "OR", "NOT", "(", ")", "{"),
+                *("prompt:", "words", "1", "灯", "a", " ", ":", "+", "'", "\\", "%", "\0", "\ud800", "9" * 30, "𞤀"),
+            ]
+        )
+    ).map("".join),
+)  # fmt: skip
+
+
+@given(TYPED)
+@example('"' * 10_000)
+@example("-:" * 5000)
+@example("a " * 5000)
+@example("seed:" * 2000)
+@example("x" * 10_000)
+def test_whatever_is_typed(text: str) -> None:
+    """Something that somebody types is more to SQLite than a word."""
+    connection = an_index(Record(id="a", prompt="a picture"))
+    assert found_by(connection, text) in (["a"], [])
+    connection.close()
+
+
+@given(st.text(max_size=80), st.lists(st.text(min_size=1, max_size=20), max_size=3))
+@example("灯台lighthouse's naïve “quotes” İstanbul ẞ ﬁ ² x\u0301y", ["a-b", "c d"])
+def test_what_was_added_is_found_by_each_of_its_words(prompt: str, tags: list[str]) -> None:
+    """A picture isn't found by a word that stands in its prompt or is its tag, as it stands there."""
+    connection = an_index(Record(id="a", prompt=prompt, tags=tuple(tags)), Record(id="_"))
+    for word in " ".join([prompt, *tags]).replace('"', " ").replace(":", " ").replace("\0", " ").split():
+        if not word.startswith("-") and any("a" <= letter <= "z" or "一" <= letter <= "鿿" for letter in word):
+            assert found_by(connection, f"{word} ") == ["a"]
+            assert found_by(connection, word) == ["a"]
+    connection.close()
