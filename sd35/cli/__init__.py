@@ -1,1 +1,1 @@
-"""The terminal program: `generate`, `space`, `doctor`, `space-files` and `user`."""
+"""The terminal program: `generate`, `space`, `doctor`, `space-files`, `library` and `user`."""

@@ -11,6 +11,7 @@ import typer
 from sd35 import __version__
 from sd35.cli import options
 from sd35.cli.exits import CODES, UNFORESEEN
+from sd35.cli.library import library
 from sd35.cli.streams import prepare_streams
 from sd35.cli.user import user
 
@@ -63,7 +64,8 @@ def generate(  # noqa: PLR0913  # each is an option
 ) -> None:
     """Make pictures, one after another, and save each as it came.
 
-    The standard output gets the path of each picture, one a line, and the standard error stream all else.
+    Its settings are added to its file; no pixel is touched. The standard output gets the path of each picture, one a
+    line, and the standard error stream all else.
     """
     from sd35.cli.choice import choose  # noqa: PLC0415
     from sd35.cli.generate import make_pictures, run_and_tell  # noqa: PLC0415
@@ -132,6 +134,7 @@ def space_files(
     raise typer.Exit(tell_files(folder, checks=checks, is_json=as_json))
 
 
+app.add_typer(library, name="library")
 app.add_typer(user, name="user")
 
 

@@ -1,17 +1,15 @@
 """Which Space, and the way to it: what was typed, and else what the environment says."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
-from pydantic import ValidationError
 
+from sd35.cli.given import read_settings
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.retries import Tell
-from sd35.errors import InvalidRequestError
-from sd35.settings import Settings
 from sd35.source import PUBLIC_SPACE, parse_source
 from sd35.web import hosting
 
@@ -21,12 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["DEMO", "Choice", "choose"]
 
 DEMO: Final = "demo"
-
-_WHAT: Final = {
-    "space": "The name of the Space, as given or in SD35_SPACE",
-    "token": "The token, as given or in SD35_TOKEN",
-    "proxy": "The proxy, as given or in SD35_PROXY",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +79,10 @@ def choose(space: str | None, token: str | None, proxy: str | None) -> Choice:
         InvalidRequestError: a flag, or a variable of the environment, can't be meant so.
 
     """
-    given = {"space": space, "token": token, "proxy": proxy}
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # read by its fields' types
-    except ValidationError as error:
-        raise InvalidRequestError(" ".join(_mistakes(error))) from None  # its input may be a token
+    settings = read_settings(space=space, token=token, proxy=proxy)
     return Choice(
         PUBLIC_SPACE if settings.space == "auto" else settings.space,
         settings.space_token,
         settings.space_proxy,
         settings.hf_endpoint,
     )
-
-
-def _mistakes(error: ValidationError) -> Iterator[str]:
-    for mistake in error.errors(include_input=False, include_url=False):
-        name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
-        what = _WHAT.get(name, name if name.isupper() else f"SD35_{name.upper()}")
-        yield f"{what}: {mistake['msg'].removeprefix('Value error, ')}."

@@ -34,7 +34,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_picture(folder: Path, name: str, picture: Picture) -> Path:
-    """Write the picture's bytes, as they came, to a new file, and return its path.
+    """Write the picture's bytes to a new file, and return its path.
 
     Raises:
         NotWrittenError: it couldn't be written.

@@ -1,4 +1,4 @@
-"""`generate`: pictures, one after another over one connection, each saved as it came."""
+"""`generate`: pictures, one after another over one connection, each saved as it came, with its settings added."""
 
 import time
 from collections.abc import Callable, Coroutine
@@ -18,7 +18,9 @@ from sd35.cli.stopping import Stop
 from sd35.client import Previews, SpaceClient, Timeouts
 from sd35.errors import SD35Error
 from sd35.files import file_name
+from sd35.library.record import new_id
 from sd35.picture import Picture
+from sd35.recording import record_of, recorded
 from sd35.request import GenerationRequest
 
 __all__ = ["Show", "make_pictures", "run_and_tell"]
@@ -116,9 +118,10 @@ class _Maker:
         # From here on nothing interrupts it: the picture has cost its quota.
         self.show(Fetching())
         picture = await generation.fetch()
+        took = time.monotonic() - began
+        picture = recorded(picture, record_of(request, picture, self.space, took, new_id()))
         path = write_picture(self.order.folder, self._file_name(request, picture), picture)
-        took, is_demo = time.monotonic() - began, self.space.contract.is_demo
-        self.show(Saved(path, picture, request.prompt, took, self.name, is_demo))
+        self.show(Saved(path, picture, request.prompt, took, self.name, self.space.contract.is_demo))
         return Stopped(None, has_saved=True)
 
     def _file_name(self, request: GenerationRequest, picture: Picture) -> str:

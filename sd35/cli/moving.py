@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from sd35.cli.news import Connecting, News, Stopping
+from sd35.cli.news import Connecting, News, Stopping, Working
 from sd35.events import Progress as Steps
 from sd35.events import Queued, Started, Waiting
 
@@ -47,13 +47,17 @@ class PlainLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._told = ""
+        self._what = ""
         self._quarter = 0
 
     def show(self, headline: str, news: News) -> None:
         """Write the line, if it says something new."""
         match news:
-            case Steps():
-                is_wanted = self._is_another_quarter(news)
+            case Steps(step=step, total=total):
+                is_wanted = self._is_another_quarter(step, total)
+            case Working(what=what, done=done, total=total):
+                is_wanted = what != self._what or self._is_another_quarter(done, total)
+                self._what = what
             case Connecting() | Waiting() | Queued() | Started() | Stopping():
                 is_wanted = headline != self._told
             case _:
@@ -64,10 +68,10 @@ class PlainLines:
 
     def rest(self) -> None:
         """Be ready for the next picture."""
-        self._told, self._quarter = "", 0
+        self._told, self._what, self._quarter = "", "", 0
 
-    def _is_another_quarter(self, steps: Steps) -> bool:
-        quarter = QUARTERS * steps.step // steps.total if steps.step is not None and steps.total else 0
+    def _is_another_quarter(self, step: int | None, total: int | None) -> bool:
+        quarter = QUARTERS * step // total if step is not None and total else 0
         is_another, self._quarter = quarter > self._quarter, max(quarter, self._quarter)
         return is_another
 
@@ -83,10 +87,9 @@ class LiveLine:
         """Write the line again."""
         if self._line is None:
             self._line = self._make()
-        total = news.total if isinstance(news, Steps) else None
-        completed = news.step if isinstance(news, Steps) and total else None
+        completed, total = _measured(news)
         for task in self._line.task_ids:
-            self._line.update(task, description=headline, completed=completed or 0, total=total)
+            self._line.update(task, description=headline, completed=completed, total=total)
         self._line.start()
 
     def rest(self) -> None:
@@ -109,6 +112,15 @@ class LiveLine:
         )
         line.add_task("", total=None)
         return line
+
+
+def _measured(news: News) -> tuple[int, int | None]:
+    """How much is done, and of how much, where that is known."""
+    match news:
+        case Steps(step=done, total=total) | Working(done=done, total=total) if total:
+            return done or 0, total
+        case _:
+            return 0, None
 
 
 class _StepsBar(BarColumn):

@@ -22,6 +22,7 @@ __all__ = [
     "Saved",
     "Stopped",
     "Stopping",
+    "Working",
 ]
 
 
@@ -107,6 +108,15 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Working:
+    """Something of many parts is being done, and so many are; `total` is `None` where it isn't known."""
+
+    what: str
+    done: int = 0
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """There is no picture; of one that had begun, `request` says which."""
 
@@ -115,5 +125,17 @@ class Failed:
 
 
 News = (
-    Event | Checking | Connecting | Connected | Remark | Begun | Kept | Fetching | Saved | Stopping | Stopped | Failed
+    Event
+    | Checking
+    | Connecting
+    | Connected
+    | Remark
+    | Begun
+    | Kept
+    | Fetching
+    | Saved
+    | Stopping
+    | Stopped
+    | Working
+    | Failed
 )

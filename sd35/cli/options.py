@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 __all__ = [
+    "All",
     "Aspect",
     "Check",
     "Count",
@@ -13,20 +14,27 @@ __all__ = [
     "GeneratedPassword",
     "Guidance",
     "Height",
+    "Infotext",
     "Json",
     "JsonEvents",
+    "JsonLines",
     "KeepGoing",
+    "LibraryFolder",
+    "Limit",
     "Name",
     "Negative",
+    "PictureName",
     "Previews",
     "Prompt",
     "PromptsFile",
     "Proxy",
     "Quiet",
     "Seed",
+    "Source",
     "Space",
     "SpaceFolder",
     "Steps",
+    "Target",
     "Token",
     "Try",
     "UserFile",
@@ -34,6 +42,7 @@ __all__ = [
     "Version",
     "Wait",
     "Width",
+    "Words",
 ]
 
 Prompt = Annotated[str | None, Argument(metavar="PROMPT", show_default=False, help="What is to be seen.")]
@@ -137,5 +146,39 @@ UserFile = Annotated[
 ]
 GeneratedPassword = Annotated[
     bool, Option("--generate", help="Make a password, and write it to the standard output: it isn't shown again.")
+]
+
+LibraryFolder = Annotated[
+    Path | None,
+    Option(
+        "--library",
+        metavar="FOLDER",
+        help="The library. If not given: SD35_LIBRARY, or else SD 3.5 Studio among your pictures.",
+    ),
+]
+Words = Annotated[
+    list[str] | None,
+    Argument(
+        metavar="WORDS",
+        show_default=False,
+        help="What is searched for: words, '\"a phrase\"', -word, and seed:7 size:1024x576 ratio:16:9 steps:40 "
+        "space:turbo model:medium tag:sea tool:comfyui before:2026-11-01 after:2026-10 on:2026-11-24 is:starred "
+        "is:demo is:trash is:missing is:failed. Everything, if not given.",
+    ),
+]
+Limit = Annotated[int, Option(metavar="N", min=1, help="How many pictures are told, the newest first.")]
+All = Annotated[bool, Option("--all", help="Tell all of them.")]
+JsonLines = Annotated[bool, Option("--json", help="Write JSON objects to the standard output, one a line.")]
+PictureName = Annotated[
+    str, Argument(metavar="ID|PATH", show_default=False, help="A picture in the library, or the file of any picture.")
+]
+Infotext = Annotated[bool, Option("--infotext", help="Write only the text that other tools read settings from.")]
+Target = Annotated[
+    Path,
+    Argument(metavar="TARGET", show_default=False, help="A folder, or a file that ends with .zip: not there yet."),
+]
+Source = Annotated[
+    Path,
+    Argument(metavar="FOLDER", exists=True, file_okay=False, show_default=False, help="Other pictures, or an export."),
 ]
 Version = Annotated[bool, Option("--version", help="Show the version and end.")]

@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO
 
 from sd35.errors import NotWrittenError
 
-__all__ = ["is_terminal", "let_go_of_output", "prepare_streams", "write_json", "write_line"]
+__all__ = ["is_terminal", "let_go_of_output", "prepare_streams", "unwritten_output", "write_json", "write_line"]
 
 _PLAIN_LETTERS: Final = str.maketrans(
     {"…": "...", "×": "x", "·": "-", "–": "-", "“": '"', "”": '"', "✓": "+", "✗": "!", "■": "!"}
@@ -52,9 +52,14 @@ def write_line(line: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        let_go_of_output()
-        happened = f"The output can't be written: {error.strerror or type(error).__name__}."
-        raise NotWrittenError(happened, "Write it somewhere else.") from error
+        raise unwritten_output(error) from error
+
+
+def unwritten_output(error: OSError) -> NotWrittenError:
+    """Let go of the standard output, and return what is to be raised for not being able to write there."""
+    let_go_of_output()
+    happened = f"The output can't be written: {error.strerror or type(error).__name__}."
+    return NotWrittenError(happened, "Write it somewhere else.")
 
 
 def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:

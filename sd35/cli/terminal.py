@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from sd35.cli.streams import is_terminal
+from sd35.cli.streams import is_terminal, unwritten_output
 
 __all__ = ["console", "say"]
 
@@ -21,6 +21,16 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
         raise BrokenPipeError
+
+    def _write_buffer(self) -> None:
+        try:
+            super()._write_buffer()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if self.stderr:
+                raise
+            raise unwritten_output(error) from error
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -1,13 +1,21 @@
 """What is told, as sentences. Pure; nothing that a Space or a person wrote leaves here with a control character."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from sd35.cli.news import Begun, Checking, Connecting, Failed, Fetching, News, Saved, Stopped, Stopping
+from sd35.cli.news import Begun, Checking, Connecting, Failed, Fetching, News, Saved, Stopped, Stopping, Working
 from sd35.events import Notice, Progress, Queued, Started, Waiting
 
-__all__ = ["DEMO", "clock", "facts", "failed", "headline", "notice", "plain", "reason", "stopped"]
+__all__ = ["DEMO", "clock", "facts", "failed", "headline", "notice", "plain", "reason", "size", "stopped"]
 
 DEMO: Final = "These pictures come from the demo painter, not from Stable Diffusion."
+
+
+_HEADLINES: Final[Mapping[type, str]] = {
+    Begun: "Asking for a place in the queue…",
+    Fetching: "Fetching the picture…",
+    Stopping: "Stopping… (again to leave at once)",
+}
 
 
 def plain(text: object) -> str:
@@ -17,14 +25,12 @@ def plain(text: object) -> str:
 
 def headline(news: News) -> str:
     """What is going on now, in a few words; nothing for what doesn't change that."""
-    text = ""
+    text = _HEADLINES.get(type(news), "")
     match news:
         case Checking(what=what):
             text = f"Checking: {what}…"
         case Connecting(space=space):
             text = "Starting the demo Space…" if space == "demo" else f"Connecting to {plain(space)}…"
-        case Begun():
-            text = "Asking for a place in the queue…"
         case Waiting():
             text = _waiting(news)
         case Queued():
@@ -33,10 +39,8 @@ def headline(news: News) -> str:
             text = f"The Space is working{_about(eta, '; it takes about {}')}…"
         case Progress():
             text = _step(news)
-        case Fetching():
-            text = "Fetching the picture…"
-        case Stopping():
-            text = "Stopping… (again to leave at once)"
+        case Working():
+            text = _work(news)
     return text
 
 
@@ -62,6 +66,12 @@ def _step(progress: Progress) -> str:
     return plain(progress.description or "") or "The Space is working…"
 
 
+def _work(news: Working) -> str:
+    if news.total is not None:
+        return f"{news.what}: {news.done:,} of {news.total:,}…"
+    return f"{news.what}: {news.done:,}…" if news.done else f"{news.what}…"
+
+
 def notice(news: Notice) -> str:
     """A Space's own line, under its title, unless that only says of what level it is."""
     is_titled = news.title is not None and news.title.lower() != news.level.lower()
@@ -75,7 +85,7 @@ def facts(saved: Saved) -> str:
         (
             *((f"seed {picture.seed}",) if picture.seed is not None else ()),
             f"{picture.width} × {picture.height}",
-            f"{picture.format} {_size(len(picture.data))}",
+            f"{picture.format} {size(len(picture.data))}",
             f"{saved.seconds:.1f} s" if saved.seconds < 60 else clock(saved.seconds),
             *(("demo painter",) if saved.is_demo else ()),
         )
@@ -106,7 +116,9 @@ def clock(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02d} min"
 
 
-def _size(count: int) -> str:
-    if count < 1000:
-        return f"{count} bytes"
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
+def size(count: int) -> str:
+    """Return a number of bytes as a person says it."""
+    for limit, unit, digits in ((1e9, "GB", 1), (1e6, "MB", 1), (1e3, "KB", 0)):
+        if count >= limit:
+            return f"{count / limit:.{digits}f} {unit}"
+    return f"{count} bytes"
