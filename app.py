@@ -32,6 +32,8 @@ files = hosting.prepare()
 import anyio.to_thread  # noqa: E402
 
 from sd35.allowance import Caps  # noqa: E402
+from sd35.errors import LibraryError  # noqa: E402
+from sd35.library.shelf import Library  # noqa: E402
 from sd35.studio import House, SpaceChoice, Studio  # noqa: E402
 from sd35.ui.page import TITLE, Page  # noqa: E402
 from sd35.ui.theme import ASSETS, looks  # noqa: E402
@@ -59,16 +61,32 @@ def _start_demo() -> str:
 
 
 def make_house(settings: Settings) -> House:
-    """Say where pictures are kept, and what visitors may."""
-    lasting = hosting.lasting_folder() if settings.runs_on_hub else None
-    folder = lasting or Path(files.name) / "pictures"
-    return House(Path(files.name), folder, lasting is not None, Caps(**settings.caps), settings.lend_token)
+    """Say where pictures are kept, and what visitors may.
+
+    Raises:
+        LibraryError: the library can't be used.
+
+    """
+    folder, is_lasting = settings.library_folder, True
+    if settings.runs_on_hub and settings.library is None:
+        lasting = hosting.lasting_folder()
+        folder, is_lasting = lasting or Path(files.name) / "library", lasting is not None
+    return House(
+        Path(files.name),
+        Library.open(folder),
+        is_lasting,
+        Caps(**settings.caps),
+        settings.lend_token,
+        settings.unwatched_seconds,
+    )
 
 
+try:
+    house = make_house(settings)
+except LibraryError as error:
+    sys.exit(f"app.py: {error}")
 studio = Studio(
-    SpaceChoice(settings.space, settings.space_token, settings.space_proxy, settings.hf_endpoint),
-    start_demo,
-    make_house(settings),
+    SpaceChoice(settings.space, settings.space_token, settings.space_proxy, settings.hf_endpoint), start_demo, house
 )
 demo = Page(studio, can_sign_in=settings.can_sign_in, can_log_out=settings.has_logins).demo
 
@@ -92,7 +110,9 @@ def make_door(settings: Settings) -> tuple[Door, str]:
 
 def make_services(settings: Settings) -> Services:
     """Return what is answered beside the page; with --mcp agents' calls, too."""
-    services = Services(studio.kept.find, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, routes={})
+    services = Services(
+        studio.kept.find, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, {}, studio.library
+    )
     if not settings.mcp:
         return services
     from sd35.ui.agents import PATH, Agents  # noqa: PLC0415  # what it takes need not be installed
@@ -173,6 +193,7 @@ def serve(settings: Settings) -> None:
     hosting.close(demo)
     if demo_space is not None:
         demo_space.close()
+    house.library.close()
     files.cleanup()
 
 

@@ -3,9 +3,7 @@
 A job is a task of its own. It doesn't belong to the page that asked for it, and any page may watch it.
 """
 
-import datetime as dt
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -18,15 +16,14 @@ import anyio
 import anyio.to_thread
 
 from sd35.client import Generation, Identity, Previews, SpaceClient, StopOutcome
-from sd35.errors import PictureError, SD35Error
+from sd35.errors import PictureError, QuotaError, SD35Error
 from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
-from sd35.files import file_name, write_new
-from sd35.kept import Kept
 from sd35.latest import Latest
+from sd35.line import Ticket
 from sd35.picture import Picture, shrink
 from sd35.request import GenerationRequest
 
-__all__ = ["Job", "JobState", "Made", "Phase"]
+__all__ = ["Job", "JobState", "Made", "Phase", "Steps"]
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +46,19 @@ class Phase(Enum):
     FINISHED = "finished"
     STOPPED = "stopped"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"
 
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen."""
-        return self in {Phase.FINISHED, Phase.STOPPED, Phase.FAILED}
+        return self in {Phase.FINISHED, Phase.STOPPED, Phase.FAILED, Phase.INTERRUPTED}
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A finished picture: the file with its bytes as they came, what it is, and the seed used, if known.
+    """A finished picture: its file in the library, what it is, and the seed used, if known.
 
-    `served_as` is the path by which it is asked for here.
+    `served_as` is the path by which it is asked for here, and `space` where it was made.
     `path` is `None` where it couldn't be written, for the reason `unwritten`: then it is kept in memory.
     """
 
@@ -74,14 +72,17 @@ class Made:
     height: int
     size_bytes: int
     seed: int | None
+    space: str = ""
+    is_demo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
     """All that is to be known of a job at one moment. Times are of `time.monotonic()`, in seconds.
 
-    `ahead` is how many go before, of so many `in_line`, while it waits for its turn here. `stopped` is what stopping
-    did at the Space; `None` where nothing had been sent.
+    `ahead` is how many go before, of so many `in_line`, while it waits for its turn here; with `is_held`, it waits
+    until somebody lets it go on. `refusal` is why the Space refused it when it had its turn before. `stopped` is what
+    stopping did at the Space; `None` where nothing had been sent. `reason` is why it was stopped, if nobody asked.
     """
 
     request: GenerationRequest
@@ -89,6 +90,9 @@ class JobState:
     created_at: float
     ahead: int = 0
     in_line: int = 0
+    is_held: bool = False
+    refusal: QuotaError | None = None
+    reason: str = ""
     space: SpaceClient | None = None
     waiting: Waiting | None = None
     queued: Queued | None = None
@@ -118,65 +122,111 @@ class JobState:
         return (time.monotonic() if self.ended_at is None else self.ended_at) - self.created_at
 
 
-Turn = Callable[[Callable[[int, int], None]], AbstractAsyncContextManager[None]]
-"""Waits for a turn, tells of each new place in the line, and is held while the Space is asked."""
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a job needs on its way.
 
-Keep = Callable[["Job", Kept], str]
-"""Hands out a job's finished picture from now on, and returns the path by which it is asked for."""
+    Attributes:
+        turn: waits for a turn, and is held while the Space is asked.
+        begin: writes down that the job is being run; before anything is sent.
+        connected: returns the Space.
+        refused: is told, before another one has its turn, that the quota is used up.
+        save: keeps the finished picture.
+
+    """
+
+    turn: Callable[[Ticket], AbstractAsyncContextManager[None]]
+    begin: Callable[["Job"], Awaitable[None]]
+    connected: Callable[[], Awaitable[SpaceClient]]
+    refused: Callable[["Job", QuotaError], Awaitable[None]]
+    save: Callable[["Job", SpaceClient, Picture], Awaitable[Made]]
 
 
 class Job:
     """One picture on its way.
 
-    Attributes:
-        id: can't be guessed; who knows it, and is its owner if it has one, may watch and stop the job.
-        asked: the request as it was made; that of the state has its random seed drawn.
+    Args:
+        id: what the job, and its picture, are called; who knows it, and is its owner if it has one, may watch it.
+        asked: the request as it was made.
+        state: what is known of it; its request has its random seed drawn.
+        ticket: its place in the line.
         owner: whose it is; `None`: who knows its id.
+        identity: as whom the Space is asked.
+        by_program: whether a program waits for it, and not a person at a page.
+
+    Attributes:
         state: what is known of the job, to be watched.
+        on_change: is told of each change.
 
     """
 
     def __init__(
         self,
+        *,
+        id: str,  # noqa: A002  # what it is
         asked: GenerationRequest,
-        request: GenerationRequest,
+        state: JobState,
+        ticket: Ticket,
         owner: str | None = None,
         identity: Identity | None = None,
+        by_program: bool = False,
     ) -> None:
-        self.id = secrets.token_urlsafe(16)
+        self.id = id
         self.asked = asked
         self.owner = owner
+        self.by_program = by_program
+        self.ticket = ticket
+        ticket.tell = self._tell_place
+        self.state = Latest(state)
+        self.on_change: Callable[[JobState, JobState], None] = lambda _old, _new: None
         self._identity = identity
-        self.state = Latest(JobState(request, Phase.WAITING, time.monotonic()))
         self._scope = anyio.CancelScope()
+        self._is_interrupted = False
 
-    def stop(self) -> None:
-        """End the job: its run is cancelled at the Space, and its state says what that did.
+    def stop(self, reason: str = "") -> None:
+        """End the job: its run is cancelled at the Space, and its state says what that did, and why it was.
 
         A picture that is already on its way here is not thrown away.
         """
         if self.state.value.phase in {Phase.WAITING, Phase.CONNECTING, Phase.QUEUED, Phase.RUNNING}:
-            self._update(phase=Phase.STOPPING)
+            self._update(phase=Phase.STOPPING, is_held=False, reason=reason)
             self._scope.cancel()
 
+    def interrupt(self) -> None:
+        """End the job as `stop` does, because this program comes to its end."""
+        self._is_interrupted = True
+        self.stop()
+
+    def hold(self, *, is_held: bool) -> None:
+        """Keep the job from its turn, or let it go on; the line is to be told."""
+        self.ticket.is_held = is_held
+        if self.state.value.phase is Phase.WAITING:
+            self._update(is_held=is_held)
+
     def _update(self, **changes: object) -> None:
-        self.state.set(replace(self.state.value, **changes))  # type: ignore[arg-type]
+        old = self.state.value
+        self.state.set(replace(old, **changes))  # type: ignore[arg-type]
+        self.on_change(old, self.state.value)
 
     def _end(self, phase: Phase, **changes: object) -> None:
         self._update(phase=phase, ended_at=time.monotonic(), preview=None, **changes)
 
-    async def run(
-        self, turn: Turn, connected: Callable[[], Awaitable[SpaceClient]], folder: Path | None, keep: Keep
-    ) -> None:
+    def saved(self, made: Made) -> None:
+        """Say that a picture that couldn't be written before is written now."""
+        self._update(made=made)
+
+    async def run(self, steps: Steps) -> None:
         """Run the job to its end, whatever that is; raises nothing."""
         try:
-            generation = await self._generate(turn, connected)
-            if generation is None or generation.finished is None:
+            generation = await self._generate(steps)
+            space = self.state.value.space
+            if generation is None or generation.finished is None or space is None:
                 stopped = None if generation is None else generation.stopped
-                self._end(Phase.STOPPED, stopped=stopped)
+                self._end(Phase.INTERRUPTED if self._is_interrupted else Phase.STOPPED, stopped=stopped)
             else:  # it can't be stopped any more: that would only lose the picture
                 self._update(phase=Phase.FETCHING)
-                self._end(Phase.FINISHED, made=await self._keep(generation, folder, keep))
+                picture = await generation.fetch()
+                self._end(Phase.FINISHED, made=await steps.save(self, space, picture))
         except SD35Error as error:
             self._end(Phase.FAILED, error=error)
         except Exception:  # the edge of a task: nobody above would hear of it
@@ -185,23 +235,41 @@ class Job:
         finally:
             self._identity = None  # it may hold a token
 
-    async def _generate(self, turn: Turn, connected: Callable[[], Awaitable[SpaceClient]]) -> Generation | None:
+    async def _generate(self, steps: Steps) -> Generation | None:
         """Follow the run to its end or until it is stopped; `None` if nothing was sent."""
         generation: Generation | None = None
         with self._scope:
-            async with turn(self._tell_place):
-                self._update(phase=Phase.CONNECTING)
-                space = await connected()
-                self._update(space=space)
-                identity = self._identity
-                generation = space.generate(self.state.value.request, previews=Previews.NEWEST, identity=identity)
-                async with generation:
-                    async for event in generation:
-                        await self._take(event)
+            while generation is None:
+                async with steps.turn(self.ticket):
+                    await steps.begin(self)
+                    self._update(phase=Phase.CONNECTING, refusal=None)
+                    space = await steps.connected()
+                    self._update(space=space)
+                    generation = space.generate(
+                        self.state.value.request, previews=Previews.NEWEST, identity=self._identity
+                    )
+                    try:
+                        async with generation:
+                            async for event in generation:
+                                await self._take(event)
+                    except QuotaError as error:
+                        await steps.refused(self, error)
+                        if error.retry_at is None or self.by_program:
+                            raise
+                        self._wait_again(error)
+                        generation = None
         return generation
 
+    def _wait_again(self, refusal: QuotaError) -> None:
+        """Go back to the line: what was refused for its quota hasn't cost anything."""
+        if self.state.value.phase is not Phase.STOPPING:
+            self._update(
+                phase=Phase.WAITING, refusal=refusal, queued=None, started_at=None, progress=None, eta_seconds=None
+            )
+
     def _tell_place(self, ahead: int, in_line: int) -> None:
-        if self.state.value.phase is Phase.WAITING:
+        state = self.state.value
+        if state.phase is Phase.WAITING and (state.ahead, state.in_line) != (ahead, in_line):
             self._update(ahead=ahead, in_line=in_line)
 
     async def _take(self, event: Event) -> None:
@@ -235,31 +303,3 @@ class Job:
                 return
         first = self.state.value.first_preview_at
         self._update(preview=preview, first_preview_at=time.monotonic() if first is None else first)
-
-    async def _keep(self, generation: Generation, folder: Path | None, keep: Keep) -> Made:
-        """Fetch the picture and keep its bytes as they came: in a file, or else in memory."""
-        space = self.state.value.space
-        assert space is not None
-        picture = await generation.fetch()
-        name, path, reason = file_name(space.model, self.state.value.request.prompt, picture.seed, picture), None, ""
-        if folder is not None:
-            try:
-                day = folder / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
-                path = await anyio.to_thread.run_sync(write_new, day, name, picture.data)
-                name = path.name
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                log.warning("a picture couldn't be written, and is kept in memory: %s", reason)
-        served_as = keep(self, Kept(self.owner, name, picture.mime_type, picture.data if path is None else path))
-        return Made(
-            name,
-            served_as,
-            path,
-            reason,
-            picture.format,
-            picture.mime_type,
-            picture.width,
-            picture.height,
-            len(picture.data),
-            picture.seed,
-        )

@@ -1,23 +1,40 @@
 """Whose turn it is: so many at once, and between those who wait, each visitor in turn. Belongs to one event loop."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
-__all__ = ["Line"]
+__all__ = ["Line", "Ticket"]
 
 Tell = Callable[[int, int], None]
 """Is told of each new place in the line: how many go before, and how many wait in all."""
 
 MAX_REMEMBERED = 1000
 
+MAX_PAUSE_SECONDS = 30 * 24 * 3600.0
+
 
 @dataclass(eq=False, slots=True)
-class _Waiter:
+class Ticket:
+    """A place in the line. Who changes it asks the line to `reconsider`.
+
+    Attributes:
+        payer: the visitor whose place it is.
+        position: of a visitor's own places, the lowest goes first.
+        tell: is told of each new place.
+        is_held: it isn't called before it is released.
+        heeds_pause: while the visitor's are paused, it isn't called, either.
+
+    """
+
     payer: str
-    tell: Tell
+    position: float
+    tell: Tell = lambda _ahead, _in_line: None
+    is_held: bool = False
+    heeds_pause: bool = True
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -27,9 +44,10 @@ class Line:
     def __init__(self, at_once: int | None = None, at_once_each: int | None = None) -> None:
         self._at_once = at_once
         self._at_once_each = at_once_each
-        self._waiters: list[_Waiter] = []
+        self._waiters: list[Ticket] = []
         self._running: Counter[str] = Counter()
         self._served: dict[str, int] = {}
+        self._paused: dict[str, asyncio.TimerHandle] = {}
         self._turns = 0
 
     def __len__(self) -> int:
@@ -40,26 +58,43 @@ class Line:
         return sum(waiter.payer == payer for waiter in self._waiters)
 
     @asynccontextmanager
-    async def turn(self, payer: str, tell: Tell) -> AsyncIterator[None]:
+    async def turn(self, ticket: Ticket) -> AsyncIterator[None]:
         """Wait for a turn, and have it while the block lasts."""
-        waiter = _Waiter(payer, tell)
-        self._waiters.append(waiter)
-        self._advance()
+        ticket.called.clear()
+        self._waiters.append(ticket)
+        self.reconsider()
         try:
-            await waiter.called.wait()
+            await ticket.called.wait()
             yield
         finally:
-            if waiter.called.is_set():
-                self._running[payer] -= 1
+            if ticket.called.is_set():
+                self._running[ticket.payer] -= 1
                 self._running += Counter()  # drops those that are zero
             else:
-                self._waiters.remove(waiter)
-            self._advance()
+                self._waiters.remove(ticket)
+            self.reconsider()
 
-    def _advance(self) -> None:
+    def pause(self, payer: str, seconds: float, on_end: Callable[[], None] = lambda: None) -> None:
+        """Call none of this visitor's that heed it for so long, or until they are let go on."""
+
+        def end() -> None:
+            on_end()
+            self.resume(payer)
+
+        self.resume(payer)
+        self._paused[payer] = asyncio.get_running_loop().call_later(min(seconds, MAX_PAUSE_SECONDS), end)
+
+    def resume(self, payer: str) -> None:
+        """Let this visitor's go on."""
+        timer = self._paused.pop(payer, None)
+        if timer is not None:
+            timer.cancel()
+            self.reconsider()
+
+    def reconsider(self) -> None:
         """Call those who may go now, and tell the others where they stand."""
         running = self._running.copy()
-        order = self._order(dict(self._served))
+        order = self._order(self._served)
         for waiter in order:
             if self._may_go(waiter, running):
                 running[waiter.payer] += 1
@@ -68,11 +103,11 @@ class Line:
         for ahead, waiter in enumerate(waiting):
             waiter.tell(ahead, len(waiting))
 
-    def _may_go(self, waiter: _Waiter, running: Counter[str]) -> bool:
+    def _may_go(self, waiter: Ticket, running: Counter[str]) -> bool:
         is_room = self._at_once is None or running.total() < self._at_once
         return is_room and (self._at_once_each is None or running[waiter.payer] < self._at_once_each)
 
-    def _call(self, waiter: _Waiter) -> None:
+    def _call(self, waiter: Ticket) -> None:
         self._turns += 1
         self._served.pop(waiter.payer, None)
         self._served[waiter.payer] = self._turns  # the longest unserved first
@@ -82,13 +117,19 @@ class Line:
         self._waiters.remove(waiter)
         waiter.called.set()
 
-    def _order(self, served: dict[str, int]) -> list[_Waiter]:
+    def _order(self, served: dict[str, int]) -> list[Ticket]:
         """The waiters as they will be called: who was served longest ago first, each visitor's own in order."""
-        rest, order, turns = list(self._waiters), [], self._turns
+        own: dict[str, deque[Ticket]] = {}
+        for waiter in sorted(self._waiters, key=lambda each: each.position):
+            if not waiter.is_held and not (waiter.heeds_pause and waiter.payer in self._paused):
+                own.setdefault(waiter.payer, deque()).append(waiter)
+        turns, order = self._turns, []
+        rest = [(served.get(payer, -1), number, payer) for number, payer in enumerate(own)]  # the first of equals
+        heapify(rest)
         while rest:
-            following = min(rest, key=lambda waiter: served.get(waiter.payer, -1))  # the first of equals
-            rest.remove(following)
-            order.append(following)
+            _, number, payer = heappop(rest)
+            order.append(own[payer].popleft())
             turns += 1
-            served[following.payer] = turns
+            if own[payer]:
+                heappush(rest, (turns, number, payer))
         return order

@@ -46,6 +46,15 @@ class Settings(BaseSettings):
         default=None,
         description="the HTTP proxy on the way to the Space, http://host:port; if not given, what the system says",
     )
+    library: Path | None = Field(
+        default=None,
+        description="the folder in which pictures, and what was asked for, are kept; if not given, "
+        "SD 3.5 Studio among your pictures",
+    )
+    unwatched_minutes: Annotated[float, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="how long pictures go on being made while no page looks; if not given, all that were asked for",
+    )
     host: str | None = Field(
         default=None, description="the address to listen on, 127.0.0.1 if not given; 0.0.0.0 for your whole network"
     )
@@ -82,8 +91,8 @@ class Settings(BaseSettings):
     all_waiting: Cap | None = Field(default=None, description="so many pictures may wait in all: 50")
     at_once: Cap | None = Field(
         default=None,
-        description="visitors' pictures that are made at the same time: 1, or 20 where each visitor's own quota is "
-        "used, on Hugging Face",
+        description="pictures that are made at the same time: 1, or 20 where each visitor's own quota is used, on "
+        "Hugging Face; 0: no limit",
     )
     embed_in: str | None = Field(
         default=None,
@@ -185,6 +194,20 @@ class Settings(BaseSettings):
         return is_loopback and not (is_shown or self.auth or self.users)
 
     @property
+    def library_folder(self) -> Path:
+        """Where pictures are kept, unless this program runs as a Space."""
+        if self.library is not None:
+            return self.library.expanduser()
+        from platformdirs import user_pictures_path  # noqa: PLC0415  # only who needs it waits for it
+
+        return user_pictures_path() / "SD 3.5 Studio"
+
+    @property
+    def unwatched_seconds(self) -> float | None:
+        """How long jobs go on that no page looks at; `None`: to their end."""
+        return None if self.unwatched_minutes is None else self.unwatched_minutes * 60
+
+    @property
     def logins(self) -> tuple[str, ...]:
         """The logins that were given, `name:password`: in the environment, one a line."""
         return tuple(self.auth.get_secret_value().splitlines()) if self.auth else ()
@@ -211,9 +234,9 @@ class Settings(BaseSettings):
 
     @property
     def caps(self) -> dict[str, int | None]:
-        """What visitors may ask for, by the names of `sd35.allowance.Caps`; nothing where there are none."""
+        """What may be asked for, by the names of `sd35.allowance.Caps`."""
         if self.is_private:
-            return {}
+            return {"at_once": (1 if self.at_once is None else self.at_once) or None}
         given = {
             "hourly": (self.visitor_hourly, 30),
             "hourly_in_all": (self.all_hourly, 200),

@@ -1,83 +1,55 @@
-"""The use case: connect to the chosen Space, take requests, run them there as jobs, and remember them.
+"""The use case: take requests, write them down, run them at the chosen Space as jobs, keep what comes.
 
 Everything here belongs to one event loop, that of the first call.
 """
 
 import asyncio
-import contextvars
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sd35.allowance import NO_CAPS, Allowance, Caps, Left
+from sd35.board import Board, Boards, Pause
 from sd35.client import Identity, SpaceClient, Timeouts
-from sd35.errors import AccessDeniedError, ConnectionFailedError, ProtocolError, RateLimitedError, SD35Error
-from sd35.events import Waiting
-from sd35.job import Job
-from sd35.kept import Kept, KeptPictures
-from sd35.latest import Latest
-from sd35.line import Line
+from sd35.errors import LibraryError, QuotaError
+from sd35.job import Job, JobState, Phase, Steps
+from sd35.kept import KeptPictures
+from sd35.ledger import Ledger
+from sd35.library.record import new_id
+from sd35.library.shelf import Library
+from sd35.line import Line, Ticket
 from sd35.metrics import Metrics
-from sd35.request import PUBLIC_LIMITS, GenerationRequest, Limits, draw_seed
-from sd35.source import PUBLIC_SPACE
+from sd35.request import GenerationRequest, draw_seed
+from sd35.restoring import Restorer
+from sd35.saving import Saver
+from sd35.spaces import ConnectionState, SpaceChoice, Spaces, start_task
 from sd35.visitor import HERE, Visitor
 
 __all__ = ["ConnectionState", "House", "SpaceChoice", "Studio"]
 
 log = logging.getLogger(__name__)
 
-AUTO_TIMEOUTS = Timeouts(discovery=6.0, waking=0.0, attempts=1)
-"""With `auto`, nobody waits longer than this for the public Space before the demo Space takes over."""
-
 LOOK_AFTER_SECONDS = 0.3
 
 MAX_JOBS = 1000
 MAX_PICTURE_BYTES = 1 << 30
-"""Jobs that are remembered, and the sum of their pictures; the oldest finished ones are forgotten first."""
+"""Jobs that are remembered, and the sum of their pictures where those don't last; the oldest are forgotten first."""
 
+SAVE_AGAIN_SECONDS = 15.0
+"""How often it is tried again to write a picture that couldn't be."""
 
-@dataclass(frozen=True, slots=True)
-class SpaceChoice:
-    """Which Space is wanted: `auto`, `demo`, `owner/name` or an address; and how to get there.
+LEAST_PAUSE_SECONDS = 1.0
 
-    `token` goes with it, `proxy` is on the way to it, and `hub` is Hugging Face's address.
-    """
+LOOK_THROUGH_AFTER_SECONDS = 2.0
+LOOK_THROUGH_SECONDS = 120.0
+"""So long after a page was opened, and not more often than that, the library's folder is looked through."""
 
-    wanted: str = "auto"
-    token: str | None = None
-    proxy: str | None = None
-    hub: str = "https://huggingface.co"
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionState:
-    """How it stands between this studio and a Space.
-
-    Exactly one of these holds: `space` is there; `error` says why it isn't; neither: it is being looked for.
-    `fallback` is why the public Space couldn't be used, where the demo Space has taken its place; `waiting` is what
-    is known of one that is waking up.
-    """
-
-    wanted: str
-    waiting: Waiting | None = None
-    space: SpaceClient | None = None
-    error: SD35Error | None = None
-    fallback: SD35Error | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the looking is over, well or badly."""
-        return self.space is not None or self.error is not None
-
-    @property
-    def limits(self) -> Limits:
-        """The Space's limits; until it has said them, the public Space's."""
-        return PUBLIC_LIMITS if self.space is None else self.space.contract.limits
+NOBODY_LOOKED = "No page looked any more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +58,24 @@ class House:
 
     Attributes:
         served: Gradio's own folder, in which programs are told that pictures are.
-        folder: where finished pictures are written; `None`: they are kept in memory.
-        is_lasting: whether they stay there when this program forgets them, or ends.
+        library: where jobs and pictures are kept.
+        is_lasting: whether it stays when this program ends; if not, it doesn't grow for ever.
         caps: what each visitor may ask for.
         lends_token: whether visitors' pictures are asked for with the token of who runs this program.
+        unwatched_seconds: how long jobs go on that no page looks at; `None`: to their end.
 
     """
 
     served: Path
-    folder: Path | None
-    is_lasting: bool = False
+    library: Library
+    is_lasting: bool = True
     caps: Caps = NO_CAPS
     lends_token: bool = False
+    unwatched_seconds: float | None = None
 
 
 class Studio:
-    """Connects to the chosen Space, runs jobs there, and remembers them.
+    """Runs jobs at the chosen Space, and remembers them.
 
     Args:
         choice: which Space.
@@ -110,9 +84,10 @@ class Studio:
         timeouts: the limit of each wait for the chosen Space.
 
     Attributes:
-        kept: the pictures that are handed out.
+        library: where jobs and pictures are kept.
+        spaces: finds the Space.
+        kept: the pictures that are handed out to who has asked for them.
         metrics: what is counted.
-        on_settled: is told when a Space was found, or wasn't, before anybody else.
 
     """
 
@@ -123,27 +98,29 @@ class Studio:
         house: House,
         timeouts: Timeouts | None = None,
     ) -> None:
-        self._choice = choice
-        self._start_demo = start_demo
         self._house = house
-        self._timeouts = timeouts or (AUTO_TIMEOUTS if choice.wanted == "auto" else Timeouts())
         self._allowance = Allowance(house.caps)
         self._line = Line(house.caps.at_once, house.caps.at_once_each)
         self._jobs: dict[str, Job] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._connecting: asyncio.Task[None] | None = None
-        self._open_spaces: dict[SpaceClient, AsyncExitStack] = {}
+        self._boards = Boards(self._note_unwatched)
+        self._coming: set[str] = set()
+        self._tasks: dict[asyncio.Task[None], Job | None] = {}
+        self._last_position = 0.0
+        self._look_through_at = 0.0
+        self.library = house.library
+        self._ledger = Ledger(self.library)
         self.kept = KeptPictures(house.served)
+        self._saver = Saver(self.library, self.kept)
+        self._restorer = Restorer(self._ledger, self._saver, self._identity)
         self.metrics = Metrics(lambda: Counter(job.state.value.phase.value for job in self._jobs.values()))
-        self.on_settled: Callable[[ConnectionState], None] = lambda _: None
-        self.connection = Latest(ConnectionState(PUBLIC_SPACE if choice.wanted == "auto" else choice.wanted))
+        self.spaces = Spaces(choice, start_demo, timeouts, self._spaces_in_use)
+        self.connection = self.spaces.connection
+        self.connect = self.spaces.connect
+        self.connected = self.spaces.connected
+        self._steps = Steps(self._line.turn, self._ledger.begun, self.connected, self._refused, self._saver.save)
 
-    def connect(self, *, again: bool = False) -> None:
-        """Start looking for the Space, unless that is under way or done; with `again`, even if it is done."""
-        if self._connecting is not None and not (again and self._connecting.done()):
-            return
-        self.connection.set(ConnectionState(self.connection.value.wanted))
-        self._connecting = self._start(self._connect())
+    def _spaces_in_use(self) -> set[SpaceClient | None]:
+        return {job.state.value.space for job in self._jobs.values() if not job.state.value.phase.is_final}
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
@@ -156,25 +133,44 @@ class Studio:
             looking.cancel()
             await self.aclose(limit_seconds=3)
 
-    def submit(self, request: GenerationRequest, visitor: Visitor = HERE) -> Job:
-        """Start a job for this request; a random seed is drawn here, so that it is known whatever happens.
+    async def submit(self, request: GenerationRequest, visitor: Visitor = HERE, *, by_program: bool = False) -> Job:
+        """Write a job down for this request, and start it; a random seed is drawn here, so that it is known.
 
         Raises:
             AllowanceError: it is more than this visitor may ask for now.
+            LibraryError: it can't be written down, so that it isn't sent, either.
 
         """
         if visitor is not HERE:
             self._allowance.take(visitor.payer, self._line.waiting(visitor.payer), len(self._line))
-        drawn = (
-            replace(request, seed=draw_seed(self.connection.value.limits), randomize_seed=False)
-            if request.randomize_seed
-            else request
+        limits = self.connection.value.limits
+        is_random = request.randomize_seed
+        drawn = replace(request, seed=draw_seed(limits), randomize_seed=False) if is_random else request
+        job = Job(
+            id=new_id(),
+            asked=request,
+            state=JobState(drawn, Phase.WAITING, time.monotonic()),
+            ticket=Ticket(visitor.payer, self._next_position(), heeds_pause=not by_program),
+            owner=visitor.owner,
+            identity=self._identity(visitor),
+            by_program=by_program,
         )
-        job = Job(request, drawn, visitor.owner, self._identity(visitor))
+        self._coming.add(job.id)
+        try:
+            await self._ledger.add(job, self.connection.value.wanted)
+        except LibraryError:
+            if visitor is not HERE:
+                self._allowance.give_back(visitor.payer)
+            raise
+        finally:
+            self._coming.discard(job.id)
         self._forget_old_jobs()
-        self._jobs[job.id] = job
-        self._start(self._run(job, visitor.payer))
+        self._start(job)
         return job
+
+    def _next_position(self) -> float:
+        self._last_position = max(self._last_position + 1, time.time())
+        return self._last_position
 
     def _identity(self, visitor: Visitor) -> Identity | None:
         """As whom a visitor's run is asked for; `None`: with the connection's own token."""
@@ -182,25 +178,178 @@ class Studio:
             return None
         return Identity(visitor.token, visitor.ip_token)
 
-    async def _run(self, job: Job, payer: str) -> None:
-        """Run the job; a Space that turned out to be gone, or another than it was, is looked for again next time."""
-        is_here = payer == HERE.payer
-        turn = _at_once if is_here else partial(self._line.turn, payer)
-        await job.run(turn, self.connected, self._house.folder, self._keep)
-        state, connection = job.state.value, self.connection.value
-        if not is_here and state.queued is None and state.started_at is None:
-            self._allowance.give_back(payer)
-        if (
-            isinstance(state.error, ConnectionFailedError | ProtocolError)
-            and not isinstance(state.error, AccessDeniedError)
-            and state.space is connection.space is not None
-        ):
-            self.connection.set(ConnectionState(connection.wanted, error=state.error))
-        self.metrics.ended(state)
-        await self._close_unused()
+    def _start(self, job: Job) -> None:
+        self._remember(job)
+        self._track(self._run(job), job)
+        self._note_unwatched(self._board_of(job))
 
-    def _keep(self, job: Job, kept: Kept) -> str:
-        return self.kept.keep(job.id, kept)
+    def _remember(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        self._board_of(job).add(job)
+
+    def _track(self, work: Coroutine[Any, Any, None], job: Job | None = None) -> None:
+        task = start_task(work)
+        self._tasks[task] = job
+        task.add_done_callback(lambda task: self._tasks.pop(task, None))
+
+    async def _run(self, job: Job) -> None:
+        """Run the job; a Space that turned out to be gone, or another than it was, is looked for again next time."""
+        await job.run(self._steps)
+        state, payer = job.state.value, job.ticket.payer
+        if payer != HERE.payer and state.queued is None and state.started_at is None:
+            self._allowance.give_back(payer)
+        self.spaces.doubt(state.space, state.error)
+        self.metrics.ended(state)
+        await self._ledger.ended(job)
+        await self.spaces.close_unused()
+        while state.space is not None and state.made is not None and state.made.path is None:
+            await asyncio.sleep(SAVE_AGAIN_SECONDS)
+            made = await self._saver.save_again(job, state.space)
+            if made is not None:
+                job.saved(made)
+                await self._ledger.ended(job)
+                return
+
+    async def _refused(self, job: Job, error: QuotaError) -> None:
+        """Begin nothing more of who has no quota left, until it returns, or until they say so."""
+        board = self._board_of(job)
+        board.pause = Pause(error, error.retry_at)
+        if error.retry_at is None:
+            self._hold(board, is_held=True)
+        else:
+            seconds = error.retry_at.timestamp() - time.time()
+            self._line.pause(job.ticket.payer, max(LEAST_PAUSE_SECONDS, seconds), lambda: self._unpause(board))
+        board.change()
+        if error.retry_at is not None and not job.by_program:
+            await self._ledger.waits_again(job, error)
+        if error.retry_at is None:
+            await self._ledger.moved(board.waiting)
+
+    @staticmethod
+    def _unpause(board: Board) -> None:
+        board.pause = None
+        board.change()
+
+    def _hold(self, board: Board, *, is_held: bool) -> list[Job]:
+        """Hold what waits, but for what a program waits for: that is rather told at once what stands against it."""
+        jobs = [job for job in board.waiting if job.ticket.is_held is not is_held and not job.by_program]
+        for job in jobs:
+            job.hold(is_held=is_held)
+        self._line.reconsider()
+        return jobs
+
+    def board(self, visitor: Visitor, job_id: object = "") -> Board:
+        """What this visitor has asked for; of one who can't be told from others, the one job whose id is known."""
+        if visitor.owner is None and job_id not in self._jobs:
+            return Board()
+        return self._boards[_key(visitor.owner, str(job_id))]
+
+    def _board_of(self, job: Job) -> Board:
+        return self._boards[_key(job.owner, job.id)]
+
+    def _note_unwatched(self, board: Board) -> None:
+        if board.is_empty and not board.watchers:
+            self._boards.drop(board)
+        elif self._house.unwatched_seconds is not None and not board.watchers:
+            self._track(self._end_unwatched(board, self._house.unwatched_seconds))
+
+    async def _end_unwatched(self, board: Board, seconds: float) -> None:
+        seen = board.looks
+        await asyncio.sleep(seconds)
+        if board.watchers or board.looks != seen:
+            return
+        await self._ledger.moved(self._hold(board, is_held=True))
+        for job in board.running:
+            if not job.by_program:
+                job.stop(NOBODY_LOOKED)
+
+    async def welcome(self, visitor: Visitor) -> None:
+        """Take up again what is this visitor's, and was left by a program that is gone: held, until they say so.
+
+        Raises:
+            LibraryError: the index can't be read or written.
+
+        """
+        if visitor.owner is None:
+            return
+        self._look_through()
+        for job in await self._restorer.left(visitor):
+            if job.id in self._jobs or job.id in self._coming:
+                continue
+            if job.state.value.phase.is_final:
+                self._remember(job)
+            else:
+                self._start(job)
+
+    def _look_through(self) -> None:
+        """Have the library's folder looked through, somewhat later, if that is long ago: a page goes first."""
+        if time.monotonic() < self._look_through_at:
+            return
+        self._look_through_at = time.monotonic() + LOOK_THROUGH_SECONDS
+
+        async def look() -> None:
+            await asyncio.sleep(LOOK_THROUGH_AFTER_SECONDS)
+            await self._ledger.rescan()
+
+        self._track(look())
+
+    def job(self, job_id: object, visitor: Visitor = HERE) -> Job | None:
+        """The job of this id, if it is remembered and is this visitor's."""
+        job = self._jobs.get(job_id) if isinstance(job_id, str) else None
+        return job if job is not None and visitor.may_see(job.owner) else None
+
+    async def find(self, job_id: object, visitor: Visitor) -> Job | None:
+        """The job of this id, also if only the library knows it.
+
+        Raises:
+            LibraryError: the index can't be read.
+
+        """
+        job = self.job(job_id, visitor)
+        if job is not None or not isinstance(job_id, str) or job_id in self._jobs:
+            return job
+        return await self._restorer.find(job_id, visitor)
+
+    async def again(self, job: Job, visitor: Visitor) -> Job:
+        """Run a job that came to no good end once more, as it was, with its seed; as a job of its own.
+
+        Raises:
+            AllowanceError: it is more than this visitor may ask for now.
+            LibraryError: it can't be written down.
+
+        """
+        new = await self.submit(job.state.value.request, visitor)
+        await self.dismiss(job)
+        return new
+
+    async def dismiss(self, job: Job) -> None:
+        """Don't speak of a job any more that has ended."""
+        self._board_of(job).dismiss(job)
+        await self._ledger.dismissed(job)
+
+    async def go_on(self, visitor: Visitor, job_id: object = "") -> None:
+        """Let this visitor's jobs have their turns, whatever they wait for."""
+        board = self.board(visitor, job_id)
+        board.pause = None
+        self._line.resume(visitor.payer)
+        await self._ledger.moved(self._hold(board, is_held=False))
+        board.change()
+
+    async def move(self, job: Job, places: int) -> None:
+        """Let a waiting job go so many places back in its owner's line, or forward, if negative."""
+        board = self._board_of(job)
+        order = board.waiting
+        if job not in order:
+            return
+        positions = [each.ticket.position for each in order]
+        at = order.index(job)
+        order.insert(max(0, min(len(order) - 1, at + places)), order.pop(at))
+        moved = [each for each, place in zip(order, positions, strict=True) if each.ticket.position != place]
+        for each, place in zip(order, positions, strict=True):
+            each.ticket.position = place
+        self._line.reconsider()
+        board.change()
+        await self._ledger.moved(moved)
 
     def left(self, visitor: Visitor) -> Left | None:
         """Return what this visitor may still ask for; `None` where there are no limits."""
@@ -211,117 +360,41 @@ class Studio:
         """What each visitor may ask for."""
         return self._house.caps
 
-    def job(self, job_id: object, visitor: Visitor = HERE) -> Job | None:
-        """The job of this id, if it is remembered and is this visitor's."""
-        job = self._jobs.get(job_id) if isinstance(job_id, str) else None
-        return job if job is not None and visitor.may_see(job.owner) else None
-
-    async def connected(self) -> SpaceClient:
-        """Return the Space, once it is found; one that couldn't be reached is looked for again.
-
-        Raises:
-            SD35Error: it can't be found or used; the kind says why.
-
-        """
-        self.connect(again=self.connection.value.error is not None)
-        while True:
-            connection = self.connection.value
-            if connection.space is not None:
-                return connection.space
-            if connection.error is not None:
-                raise connection.error
-            await self.connection.wait_for_change(connection, limit_seconds=60)
-
     async def aclose(self, limit_seconds: float = 5.0) -> None:
-        """Stop every job, at the Space too, and let go of the connections."""
-        for job in self._jobs.values():
-            job.stop()
-        if self._connecting is not None:
-            self._connecting.cancel()
+        """Interrupt what runs, at the Space too, leave what waits for the next time, and let go of the connections."""
+        for task, job in list(self._tasks.items()):
+            if job is None or job.state.value.phase in {Phase.WAITING, Phase.FINISHED}:
+                task.cancel()
+            else:
+                job.interrupt()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=limit_seconds)
             for task in late:
                 task.cancel()
-        for stack in self._open_spaces.values():
-            await stack.aclose()
-        self._open_spaces.clear()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that inherits nothing from the page's listener that it may have been called from.
-
-        Gradio keeps in the context that a listener is running, and there takes a new component for an update: the
-        demo Space could not be built.
-        """
-        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        await self.spaces.aclose()
 
     def _forget_old_jobs(self) -> None:
         done = [job for job in self._jobs.values() if job.state.value.phase.is_final]
         size = sum(job.state.value.size_bytes for job in done)
+        gone: list[str] = []
         for job in done:
-            if len(self._jobs) < MAX_JOBS and size <= MAX_PICTURE_BYTES:
-                return
-            del self._jobs[job.id]
+            is_small = self._house.is_lasting or size <= MAX_PICTURE_BYTES
+            if len(self._jobs) < MAX_JOBS and is_small:
+                break
             size -= job.state.value.size_bytes
-            for file in self.kept.forget(job.id):
-                if not self._house.is_lasting:
-                    file.unlink(missing_ok=True)
+            self._forget(job)
+            gone.append(job.id)
+        if gone and not self._house.is_lasting:
+            self._track(self._ledger.discard(gone))
 
-    async def _connect(self) -> None:
-        wanted = self.connection.value.wanted
-        try:
-            connection = await self._find(wanted)
-        except SD35Error as error:
-            connection = ConnectionState(wanted, error=error)
-        except Exception:  # the edge of a task
-            log.exception("connecting failed in a way that wasn't foreseen")
-            connection = ConnectionState(wanted, error=ConnectionFailedError(f"{wanted} can't be used: see the log."))
-        self.on_settled(connection)
-        self.connection.set(connection)
-        await self._close_unused()
-
-    async def _find(self, wanted: str) -> ConnectionState:
-        if wanted == "demo":
-            return ConnectionState(wanted, space=await self._open_demo())
-        automatic = self._choice.wanted == "auto"
-        try:
-            return ConnectionState(wanted, space=await self._open_chosen())
-        except (ConnectionFailedError, RateLimitedError) as error:
-            if not automatic:
-                raise
-            log.warning("%s The demo Space takes its place.", error.happened)
-            return ConnectionState(wanted, space=await self._open_demo(), fallback=error)
-
-    async def _open_demo(self) -> SpaceClient:
-        return await self._open(SpaceClient.connect(await self._start_demo()))
-
-    async def _open_chosen(self) -> SpaceClient:
-        choice, wanted = self._choice, self.connection.value.wanted
-
-        def tell(waiting: Waiting) -> None:
-            self.connection.set(ConnectionState(wanted, waiting=waiting))
-
-        return await self._open(
-            SpaceClient.connect(
-                wanted, token=choice.token, proxy=choice.proxy, timeouts=self._timeouts, hub=choice.hub, tell=tell
-            )
-        )
-
-    async def _open(self, connecting: AbstractAsyncContextManager[SpaceClient]) -> SpaceClient:
-        stack = AsyncExitStack()
-        space = await stack.enter_async_context(connecting)
-        self._open_spaces[space] = stack
-        return space
-
-    async def _close_unused(self) -> None:
-        """Let go of the connections to Spaces that were looked for again, once their last job has ended."""
-        active = {job.state.value.space for job in self._jobs.values() if not job.state.value.phase.is_final}
-        for space in set(self._open_spaces) - active - {self.connection.value.space}:
-            await self._open_spaces.pop(space).aclose()
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.id]
+        self._board_of(job).forget(job)
+        if job.owner is None:
+            self._boards.pop(_key(None, job.id), None)
+        self.kept.forget(job.id)
 
 
-def _at_once(_tell: Callable[[int, int], None]) -> AbstractAsyncContextManager[None]:
-    """A turn that needs no waiting."""
-    return nullcontext()
+def _key(owner: str | None, job_id: str) -> str:
+    """The name of a board: a visitor's, or of somebody who can't be told from others the job's own."""
+    return f"job {job_id}" if owner is None else owner

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from sd35.allowance import NO_CAPS, Caps
+from sd35.library.shelf import Library
 from sd35.space.server import DemoSpace
 from sd35.studio import House, SpaceChoice, Studio
 from sd35.ui import page as ui
@@ -20,9 +21,9 @@ from sd35.web.site import Services, Site, open_site
 SERVED = Path(os.environ["GRADIO_TEMP_DIR"])
 
 
-def house(folder: Path | None, caps: Caps = NO_CAPS) -> House:
+def house(folder: Path, caps: Caps = NO_CAPS, *, is_lasting: bool = True, unwatched: float | None = None) -> House:
     """Where pictures are kept in a test."""
-    return House(SERVED, folder, caps=caps)
+    return House(SERVED, Library.open(folder), is_lasting, caps, unwatched_seconds=unwatched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,12 @@ def serving(
     place = site(hosting.free_port())
     studio = Studio(SpaceChoice(choice, hub="http://127.0.0.1:1"), start_demo, house(folder, caps))
     demo = ui.Page(studio, can_log_out=place.door.accounts is not None).demo
-    services = Services(studio.kept.find, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, {})
-    yield Served(open_site(demo, place, services, ASSETS / "login.html", footer_links=["api"], **looks()), studio)
-    hosting.close(demo)
-    demo_space.close()
+    services = Services(
+        studio.kept.find, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, {}, studio.library
+    )
+    try:
+        yield Served(open_site(demo, place, services, ASSETS / "login.html", footer_links=["api"], **looks()), studio)
+    finally:
+        hosting.close(demo)
+        demo_space.close()
+        studio.library.close()

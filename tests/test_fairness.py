@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sd35 import allowance
 from sd35.allowance import Allowance, Caps
 from sd35.errors import AllowanceError
-from sd35.line import Line
+from sd35.line import Line, Ticket
 from sd35.web.pace import Pace
 
 
@@ -110,6 +111,7 @@ class Visitors:
         self.places: dict[str, list[tuple[int, int]]] = {}
         self._stack = stack
         self._go: dict[str, asyncio.Event] = {}
+        self._positions = count()
 
     async def comes(self, name: str) -> "asyncio.Task[None]":
         """Let `name` come, a picture of the visitor that its first letter is."""
@@ -125,7 +127,7 @@ class Visitors:
         await settle()
 
     async def _visit(self, name: str, tell: Callable[[int, int], None]) -> None:
-        async with self.line.turn(name[0], tell):
+        async with self.line.turn(Ticket(name[0], next(self._positions), tell)):
             self.order.append(name)
             await self._go[name].wait()
 

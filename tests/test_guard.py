@@ -168,7 +168,7 @@ def test_no_endless_bodies(headers: dict[str, str]) -> None:
     """Somebody fills the memory with one request."""
 
     def endless() -> "list[bytes]":
-        return [b"x" * 100_000 for _ in range(9)]
+        return [b"x" * 200_000 for _ in range(9)]
 
     answer = client.post(JOIN, headers={"Host": "localhost"} | headers, content=iter(endless()))
     assert answer.status_code == 413

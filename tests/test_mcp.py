@@ -280,7 +280,7 @@ async def test_through_a_public_link(program: Program) -> None:
     assert program.get(url.path).content == shown(result), "it is the picture of who has logged in, however they did"
 
 
-async def test_a_large_picture() -> None:
+async def test_a_large_picture(tmp_path: Path) -> None:
     """A picture is so large that clients refuse the whole answer, or a smaller copy passes for the picture."""
     out = io.BytesIO()
     Image.effect_noise((1024, 1024), 200).convert("RGB").save(out, "PNG", compress_level=0)
@@ -288,7 +288,7 @@ async def test_a_large_picture() -> None:
     async def no_demo() -> str:
         raise NotImplementedError
 
-    studio = Studio(SpaceChoice("demo"), no_demo, house(None))
+    studio = Studio(SpaceChoice("demo"), no_demo, house(tmp_path))
     served_as = studio.kept.keep("job", Kept(None, "noise.png", "image/png", out.getvalue()))
     size = len(out.getvalue())
     made = Made("noise.png", served_as, None, "", "PNG", "image/png", 1024, 1024, size, 7)

@@ -121,7 +121,7 @@ def test_when_there_is_one_owner(arguments: list[str], is_private: bool) -> None
     """Others can reach the page, and all are taken for its one owner; or the owner runs into limits alone at home."""
     settings = load(arguments)
     assert settings.is_private is is_private
-    assert bool(settings.caps) is not is_private
+    assert (settings.caps == {"at_once": 1}) is is_private
 
 
 def test_a_link_has_a_login_unless_it_is_not_wanted() -> None:
@@ -153,6 +153,7 @@ def test_what_visitors_may(monkeypatch: pytest.MonkeyPatch) -> None:
         "at_once": 1,
         "at_once_each": 1,
     }
+    assert load(["--at-once", "0"]).caps == {"at_once": None}, "one's own have no other"
     monkeypatch.setenv("SPACE_ID", "me/studio")
     assert load([]).caps["at_once"] == 20
     assert load(["--lend-token"]).caps["at_once"] == 1

@@ -67,14 +67,12 @@ def bob(places: dict[str, Served]) -> Iterator[Visit]:
 
 
 def waiting(fake: FakeSpace, visit: Visit) -> tuple[str, str]:
-    """Start a run that waits at the Space; return its event's id and its job's."""
+    """Start a run that waits at the Space; return the id of an event that shows it, and its job's."""
     fake.hold()
-    event_id = visit.join("_generate", ["wait: a cat", *FIELDS[1:]]).raise_for_status().json()["event_id"]
-    job_id = ""
+    _, job_id = visit.result("_submit", ["wait: a cat", *FIELDS[1:], ""])
+    event_id = visit.join("_watch", [job_id]).raise_for_status().json()["event_id"]
     for message in visit.messages(event_id):
-        if message["msg"] == "process_generating" and not job_id:
-            job_id = message["output"]["data"][2]
-        if fake.running.is_set():
+        if message["msg"] == "process_generating" and fake.running.is_set():
             return event_id, job_id
     raise AssertionError("it ended")
 
@@ -92,10 +90,10 @@ def test_a_job_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> None:
     """Who gets hold of a job's id can watch it, or stop it."""
     _, job_id = waiting(fake, ann)
     assert "no longer here" in bob.run("_stop", [job_id])[1]
-    assert "no longer here" in bob.result("_resume", [job_id])[1]
-    assert bob.result("_restore", [job_id, "", *FIELDS[1:]])[0]["__type__"] == "update"
+    assert "no longer here" in bob.result("_watch", [job_id])[1]
+    assert bob.result("restore", [job_id, "", "", *FIELDS[1:]])[0]["__type__"] == "update"
     fake.release()
-    assert ann.result("_resume", [job_id])[2] == job_id
+    assert ann.result("_watch", [job_id])[2] == job_id
 
 
 def test_a_session_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> None:
@@ -105,14 +103,14 @@ def test_a_session_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> No
     theirs = {"fn_index": 0, "event_id": event_id}
     assert bob.http.get("/gradio_api/queue/data", params=stream).status_code == 403
     assert bob.http.get(f"/gradio_api/heartbeat/{ann.session_hash}").status_code == 403
-    assert bob.http.get(f"/gradio_api/call/_generate/{event_id}").status_code == 403
+    assert bob.http.get(f"/gradio_api/call/_watch/{event_id}").status_code == 403
     assert bob.http.post("/gradio_api/cancel", json=theirs | stream).status_code == 403
     assert bob.http.post("/gradio_api/cancel", json=theirs | {"session_hash": bob.session_hash}).status_code == 403
-    assert bob.join("_generate", FIELDS, session_hash=ann.session_hash).status_code == 403
+    assert bob.join("_watch", [""], session_hash=ann.session_hash).status_code == 403
     stop = {"data": [job_id], "fn_index": bob.listener("_stop"), "session_hash": ann.session_hash}
     assert bob.http.post("/gradio_api/run/_stop", json=stop).status_code == 403
     assert not fake.ended.acquire(blocking=False) or fake.running.is_set(), "it still runs"
-    for path in (f"call/_generate/{event_id}", f"heartbeat/{ann.session_hash}"):
+    for path in (f"call/_watch/{event_id}", f"heartbeat/{ann.session_hash}"):
         assert bob.http.get(f"/gradio_api/{path}?session_hash=foo").status_code == 403, "another name beside it"
     plain = orjson.dumps(theirs | stream)
     others = [plain[:-1] + b', "x": NaN}', plain.decode().encode("utf-16"), b"\xef\xbb\xbf" + plain]
@@ -120,7 +118,7 @@ def test_a_session_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> No
         answer = bob.http.post("/gradio_api/cancel", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == 400, "what one reader refuses, and another takes"
     fake.release()
-    assert ann.result("_resume", [job_id])[0]["mime_type"] == "image/webp"
+    assert ann.result("_watch", [job_id])[0]["mime_type"] == "image/webp"
 
 
 def test_a_program_without_cookies(places: dict[str, Served], ann: Visit) -> None:
@@ -212,7 +210,7 @@ def test_one_owner_on_one_s_own_machine(places: dict[str, Served]) -> None:
         assert "set-cookie" not in one.http.get("/").headers
         image, job_id = one.make()
         assert other.http.get(image["url"]).status_code == 200
-        assert other.result("_resume", [job_id])[0]["url"] == image["url"]
+        assert other.result("_watch", [job_id])[0]["url"] == image["url"]
 
 
 # Logins
@@ -278,9 +276,9 @@ def test_a_login_s_pictures_are_there_wherever_one_logs_in(places: dict[str, Ser
         bob = logged_in(stack, place, "bob", "bob's password")
         image, job_id = ann.make()
         assert phone.http.get(image["url"]).status_code == 200
-        assert phone.result("_resume", [job_id])[2] == job_id
+        assert phone.result("_watch", [job_id])[2] == job_id
         assert bob.http.get(image["url"]).status_code == 404
-        assert "no longer here" in bob.result("_resume", [job_id])[1]
+        assert "no longer here" in bob.result("_watch", [job_id])[1]
         assert "ann" in ann.result("_greet", [])[0]
 
 
@@ -352,8 +350,8 @@ def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> 
             assert "2 of 2 pictures left" in visit.result("_greet", [])[1]
             visit.make()
             assert "1 of 2 pictures left" in visit.result("_greet", [])[1]
-            visit.result("_generate", ["error: no", *FIELDS[1:]])
-            refused = visit.result("_generate", FIELDS)[1]
+            visit.result("_watch", [visit.result("_submit", ["error: no", *FIELDS[1:], ""])[1]])
+            refused = visit.result("_submit", [*FIELDS, ""])[0]
             assert "2 pictures within an hour" in refused
             assert "Come back at <time" in refused
             body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}

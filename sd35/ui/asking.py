@@ -48,7 +48,8 @@ async def start(studio: Studio, values: FormValues, visitor: Visitor) -> tuple[J
     """
     space = await studio.connected()
     request = _request(values, space.contract.limits)
-    return studio.submit(request, visitor), DEMO_PAINTER if space.contract.is_demo else space.name
+    job = await studio.submit(request, visitor, by_program=True)
+    return job, DEMO_PAINTER if space.contract.is_demo else space.name
 
 
 def _request(values: FormValues, limits: Limits) -> GenerationRequest:

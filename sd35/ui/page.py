@@ -1,20 +1,30 @@
 """The page: layout and wiring."""
 
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import gradio as gr
 
 from sd35.allowance import NO_CAPS
-from sd35.errors import AllowanceError
-from sd35.job import Job
-from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, Limits, Range, SizeUnavailableError, size_for
+from sd35.board import News
+from sd35.errors import LibraryError, SD35Error
+from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, GenerationRequest, Range
 from sd35.studio import ConnectionState, Studio
-from sd35.ui import render
-from sd35.ui.endpoint import Endpoint, is_urgent, visitor_of
-from sd35.ui.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request, updated_defaults, values_of
+from sd35.ui import render, space_view
+from sd35.ui.endpoint import Endpoint, visitor_of
+from sd35.ui.filling import Filling
+from sd35.ui.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request
+from sd35.ui.gallery import Gallery
+from sd35.ui.gallery_view import rooms_nav
+from sd35.ui.queue import act
+from sd35.ui.varying import requests_like
+from sd35.ui.watching import PINNED, Frame, View
+from sd35.visitor import Visitor
 
 __all__ = ["TITLE", "Page"]
 
@@ -31,13 +41,12 @@ STOP_SECONDS = 15.0
 
 FOOTER = """<p>Powered by <a href="https://stability.ai">Stability AI</a>. Stable Diffusion 3.5 is licensed under the
 <a href="https://stability.ai/community-license-agreement">Stability AI Community License</a>; its use is subject to
-the <a href="https://stability.ai/use-policy">Acceptable Use Policy</a>.</p>
-<p>A picture stays here until the next one: download what you want to keep.</p>"""
+the <a href="https://stability.ai/use-policy">Acceptable Use Policy</a>.</p>"""
 
 USED_SEED = "() => [Number(document.querySelector('#panel [data-seed]').dataset.seed), false]"
 
-Frame = tuple[Any, ...]
-"""What one turn of a job shows: image, panel, job id, download. The fewer outputs, the cheaper a frame."""
+DOES = "sd35.does(element, trigger)"
+"""Each button in this HTML says what it does; assets/page.js tells the page."""
 
 
 class Page:
@@ -54,6 +63,9 @@ class Page:
         self._studio = studio
         self._can_sign_in = can_sign_in
         self._can_log_out = can_log_out
+        self._filling = Filling(studio)
+        self._gallery = Gallery(studio)
+        self._watching: dict[str, object] = {}
         with gr.Blocks(title=TITLE, fill_width=True) as self.demo:
             self._build_header()
             with gr.Row(elem_id="studio"):
@@ -63,10 +75,11 @@ class Page:
                     self._build_output()
                 with gr.Column(elem_id="settings"):
                     self._build_settings()
+            self._gallery.build()
             gr.HTML(FOOTER, elem_id="footer")
             self._wire()
             self._announced = self._build_endpoints(Endpoint(studio))
-        studio.on_settled = self._announce
+        studio.spaces.on_settled = self._announce
         for listener in self.demo.fns.values():
             if listener.api_name not in {"infer", "generate"}:  # nor what Gradio's own button to sign in brings along
                 listener.api_visibility = "private"
@@ -75,40 +88,49 @@ class Page:
         connection = self._studio.connection.value
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
-            self.status = gr.HTML(render.status_line(connection), elem_id="status")
+            gr.HTML(rooms_nav(), elem_id="rooms", apply_default_css=False)
+            self.status = gr.HTML(space_view.status_line(connection), elem_id="status")
             self.person = gr.HTML("", elem_id="person", visible=self._can_log_out)
             if self._can_sign_in:
                 # Its usual icon is a file of Gradio's: only pictures of this program's are handed out.
                 gr.LoginButton("Sign in with Hugging Face", icon=None, size="sm", elem_id="sign-in")
         with gr.Row(elem_id="banner"):
-            self.banner = gr.HTML(render.banner(connection))
+            self.banner = gr.HTML(space_view.banner(connection))
             self.retry = gr.Button("Try again", size="sm", elem_id="retry")
 
     def _build_prompt(self) -> None:
+        self.recalled = gr.HTML(
+            render.drop_hint(), elem_id="recalled", js_on_load="sd35.drop(element, trigger)", apply_default_css=False
+        )
         self.prompt = gr.Textbox(
             label="Prompt", placeholder="a lighthouse by the sea at dusk, watercolor", lines=2, max_lines=8
         )
         self.negative_prompt = gr.Textbox(
             label="Negative prompt", placeholder="what to leave out", lines=1, max_lines=4
         )
-        self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
-        self.stop = gr.Button("Stop", variant="stop", elem_id="stop")
-        self.allowance = gr.HTML("", elem_id="allowance", visible=self._studio.caps != NO_CAPS)
+        with gr.Row(elem_id="go"):
+            self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+            self.stop = gr.Button("Stop", variant="stop", elem_id="stop")
+        self.said = gr.HTML("", elem_id="said")
+        has_limits = replace(self._studio.caps, at_once=None) != NO_CAPS
+        self.allowance = gr.HTML("", elem_id="allowance", visible=has_limits)
+        self.queue = gr.HTML("", elem_id="queue", js_on_load=DOES, apply_default_css=False)
 
     def _build_output(self) -> None:
         self.image = gr.Image(
             show_label=False, interactive=False, buttons=["fullscreen"], elem_id="picture", height="100%"
         )
-        self.panel = gr.HTML(render.idle(), elem_id="panel")
+        self.panel = gr.HTML(render.idle(), elem_id="panel", js_on_load=DOES, apply_default_css=False)
         with gr.Row(elem_id="actions"):
             self.use_seed = gr.Button("Use this seed", size="sm", elem_id="use-seed")
             self.download = gr.DownloadButton("Download", size="sm", elem_id="download")
+        self.recent = gr.HTML("", elem_id="recent", js_on_load=DOES, apply_default_css=False)
 
     def _build_settings(self) -> None:
         limits = PUBLIC_LIMITS
         choices = [*ASPECT_RATIOS[:7], ("Custom", CUSTOM_SIZE), *ASPECT_RATIOS[7:]]
         self.size = gr.Radio(choices, value="1:1", label="Size", elem_id="size")
-        self.size_hint = gr.HTML(render.size_hint("1:1", self._studio.connection.value), elem_id="size-hint")
+        self.size_hint = gr.HTML(space_view.size_hint("1:1", self._studio.connection.value), elem_id="size-hint")
         with gr.Row(elem_id="custom-size"):
             self.width = _slider(limits.width, "Width")
             self.height = _slider(limits.height, "Height")
@@ -168,61 +190,137 @@ class Page:
             app.page_api_info.clear()
 
     def _wire(self) -> None:
-        self.job_id = gr.BrowserState("", storage_key="sd35-job", secret="sd35-job")  # noqa: S106  # no secret: the id is
+        self.focus = gr.BrowserState("", storage_key="sd35-job", secret="sd35-job")  # noqa: S106  # no secret: the id is
         self.applied = gr.Textbox(visible="hidden")
+        self.before = gr.Textbox(visible="hidden")
+        self.look = gr.Button(visible="hidden", elem_id="look")
         self.fields = [getattr(self, name) for name in FIELDS]
-        shown = [self.image, self.panel, self.job_id, self.download]
         # A limit for each listener, not by queue(): that builds Gradio's whole application once more.
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         raw = private | {"preprocess": False}
         live = raw | {"postprocess": False}
         lines = [self.banner, self.status]
-        watch = [self._watch_connection, None, lines]
-        adapt = [self._adapt, [*self.fields, self.applied], [*self.fields, self.applied]]
-        hint = [self._hint, self.size, self.size_hint]  # after `adapt`, by the size that is chosen then
+        shown = [self.image, self.panel, self.focus, self.download, self.queue, self.recent]
+        watch: list[Any] = [self._watch, self.focus, shown]
+        again = live | {"trigger_mode": "multiple"}  # the newest one counts
+        look_at_space = [self._watch_connection, None, lines]
+        adapt = [self._filling.adapt, [*self.fields, self.applied], [*self.fields, self.applied]]
+        hint = [self._filling.hint, self.size, self.size_hint]  # after `adapt`, by the size that is chosen then
         greet = [self._greet, None, [self.person, self.allowance]]
 
-        run = self.generate.click(self._generate, self.fields, shown, validator=self._validate, **live)
-        run.then(*greet, **raw).then(*watch, **live).then(*adapt, **raw).then(*hint, **raw)
-        self.stop.click(self._stop, self.job_id, shown, queue=False, postprocess=False, **raw)
-        self.demo.load(self._restore, [self.job_id, *self.fields], self.fields, **raw)
-        self.demo.load(self._resume, self.job_id, shown, **live)
+        submitted = self.generate.click(
+            self._submit, [*self.fields, self.focus], [self.said, self.focus], validator=self._validate, **live
+        )
+        submitted.then(*greet, **raw)
+        watched = submitted.then(*watch, **again)
+        watched.then(*greet, **raw).then(*look_at_space, **live).then(*adapt, **raw).then(*hint, **raw)
+        self.stop.click(self._stop, self.focus, shown, queue=False, **live).then(*watch, **again)
+        self.look.click(*watch, **again)
+        done = gr.on(
+            [self.queue.click, self.panel.click, self.recent.click],
+            self._act,
+            self.focus,
+            [self.said, *shown],
+            queue=False,
+            **live,
+        )
+        done.then(*greet, **raw)
+        done.then(*watch, **again)
+        recalled = [*self.fields, self.recalled, self.before]
+        self.recalled.upload(self._filling.read_dropped, self.fields, recalled, **raw).then(*hint, **raw)
+        self.recalled.undo(self._filling.undo, self.before, recalled, **raw).then(*hint, **raw)
+        self.recalled.clear(lambda: (render.drop_hint(), ""), None, [self.recalled, self.before], **raw)
+
+        self.draft = gr.Textbox(visible="hidden")
+        typed = "(focus, _, ...fields) => [focus, sd35.draft(), ...fields]"
+        to_form, more = self._gallery.to_form, self._gallery.again
+        to_form.submit(self._filling.from_library, self.fields, recalled, **raw).then(*hint, **raw)
+        varied = more.retry(self._vary, self.focus, [self.said, *shown], queue=False, **live)
+        varied.then(*greet, **raw)
+        varied.then(*watch, **again)
+
+        self.demo.load(self._filling.restore, [self.focus, self.draft, *self.fields], self.fields, js=typed, **raw)
+        self.demo.load(*watch, **again)
         self.demo.load(*greet, **raw)
-        self.demo.load(*watch, **live).then(*adapt, **raw).then(*hint, **raw)
+        self.demo.load(*look_at_space, **live).then(*adapt, **raw).then(*hint, **raw)
         self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw).then(*hint, **raw)
         self.size.input(
-            self._describe_size, self.size, [self.size_hint, self.width, self.height], queue=False, **private
+            self._filling.describe_size, self.size, [self.size_hint, self.width, self.height], queue=False, **private
         )
         self.use_seed.click(None, None, [self.seed, self.randomize_seed], js=USED_SEED, **private)
 
     def _validate(self, *sent: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # whatever the browser sends
-        values = FormValues(*sent)
+        values = FormValues(*sent[: len(FIELDS)])
         _, found = read_request(values, self._studio.connection.value.limits)
         shown = messages(found, values)
-        return [gr.validate(name not in shown, shown.get(name, "")) for name in FIELDS]
+        return [*(gr.validate(name not in shown, shown.get(name, "")) for name in FIELDS), gr.validate(True, "")]  # noqa: FBT003
 
-    async def _generate(self, request: gr.Request, *sent: Any) -> AsyncGenerator[Frame, None]:  # noqa: ANN401
-        wanted, found = read_request(FormValues(*sent), self._studio.connection.value.limits)
+    async def _submit(self, request: gr.Request, *sent: Any) -> tuple[str, Any]:  # noqa: ANN401
+        *fields, focus = sent
+        wanted, found = read_request(FormValues(*fields), self._studio.connection.value.limits)
         if wanted is None:  # the validator has said so already; this is for who goes round it
-            yield (gr.skip(), render.refused(" ".join(p.message for p in found)), "", None)
-            return
-        try:
-            job = self._studio.submit(wanted, visitor_of(request))
-        except AllowanceError as error:
-            yield (gr.skip(), render.refused(render.error(error)), gr.skip(), gr.skip())
-            return
-        async with aclosing(self._frames(job)) as frames:
-            async for frame in frames:
-                yield frame
+            return render.refused(" ".join(problem.message for problem in found)), focus
+        return await self._ask(wanted, visitor_of(request), focus)
 
-    async def _resume(self, request: gr.Request, job_id: Any) -> AsyncGenerator[Frame, None]:  # noqa: ANN401
-        job = self._studio.job(job_id, visitor_of(request))
-        if job is None:
-            yield gr.skip(), render.lost_job() if job_id else render.idle(), "", None
-            return
-        async with aclosing(self._frames(job)) as frames:
-            async for frame in frames:
-                yield frame
+    async def _ask(self, wanted: GenerationRequest, visitor: Visitor, focus: object) -> tuple[str, Any]:
+        """Ask for a picture; what is in focus stays so, if it runs."""
+        try:
+            job = await self._studio.submit(wanted, visitor)
+        except SD35Error as error:
+            return render.refused(render.error(error)), focus
+        is_free = visitor.owner is None or not self._studio.board(visitor).running
+        return "", job.id if is_free else self._studio.board(visitor).running[0].id
+
+    async def _act(self, request: gr.Request, event: gr.EventData, focus: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        """Do what a button says, and show what came of it without a stream: the one that there was may be broken."""
+        told = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001  # the only way to what was told
+        said, view = "", self._view(request, focus)
+        try:
+            await self._studio.welcome(view.visitor)
+            view.focus = await act(self._studio, view.visitor, told.get("do"), told.get("id"), view.focus)
+        except SD35Error as error:
+            said = render.refused(render.error(error))
+        return said, *(await view.frame())
+
+    async def _vary(self, request: gr.Request, event: gr.EventData, focus: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        """Ask for pictures like one in the library, or once more for one that didn't come."""
+        told = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001
+        said, view = "", self._view(request, focus)
+        try:
+            if told.get("what") == "job":
+                view.focus = await act(self._studio, view.visitor, "again", told.get("id"), view.focus)
+            elif (found := await self._filling.record(told, view.visitor)) is not None:
+                for wanted in requests_like(found[1], told.get("what"), self._studio.connection.value.limits):
+                    said, view.focus = await self._ask(wanted, view.visitor, view.focus)
+        except SD35Error as error:
+            said = render.refused(render.error(error))
+        return said, *(await view.frame())
+
+    def _view(self, request: gr.Request, focus: object) -> View:
+        return View(self._studio, visitor_of(request), focus if isinstance(focus, str) else "")
+
+    async def _watch(self, request: gr.Request, focus: Any) -> AsyncGenerator[Frame, None]:  # noqa: ANN401
+        """Show this visitor's jobs until nothing more will happen by itself, or the page asks anew."""
+        page, this = request.session_hash or "", object()
+        self._watching[page] = this
+        view = self._view(request, focus)
+        try:
+            await self._studio.welcome(view.visitor)
+            board = view.board
+            with board.watched():
+                news = board.news.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS, is_urgent=_is_urgent)
+                async with aclosing(news) as changes:
+                    async for _ in changes:
+                        if self._watching.get(page) is not this:
+                            return
+                        yield await view.frame()
+                        if not board.is_at_work:
+                            return
+        except LibraryError as error:
+            yield gr.skip(), render.refused(render.error(error)), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        finally:
+            if self._watching.get(page) is this:
+                del self._watching[page]
 
     def _greet(self, request: gr.Request) -> tuple[str, str]:
         """Say to a visitor who they are here, and what they may still ask for."""
@@ -232,27 +330,12 @@ class Page:
             render.allowance(self._studio.left(visitor), self._studio.caps),
         )
 
-    @staticmethod
-    def _frame(job: Job) -> Frame:
-        state = job.state.value
-        image = render.image(state)
-        # What was there stays until there is something new: nobody loses sight of the last picture.
-        return gr.skip() if image is None else image, render.job(state), job.id, render.download(state)
-
-    async def _frames(self, job: Job) -> AsyncGenerator[Frame, None]:
-        states = job.state.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS, is_urgent=is_urgent)
-        async with aclosing(states):
-            async for state in states:
-                yield self._frame(job)
-                if state.phase.is_final:
-                    return
-
     async def _watch_connection(self) -> AsyncGenerator[tuple[str, str], None]:
         self._studio.connect()
         states = self._studio.connection.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS)
         async with aclosing(states):
             async for connection in states:
-                yield render.banner(connection), render.status_line(connection)
+                yield space_view.banner(connection), space_view.status_line(connection)
                 if connection.is_settled:
                     return
 
@@ -262,63 +345,24 @@ class Page:
             async for lines in shown:
                 yield lines
 
-    async def _stop(self, request: gr.Request, job_id: Any) -> Frame:  # noqa: ANN401
-        """Stop the job, and show its end without a stream: the one that showed it until now may be broken."""
-        job = self._studio.job(job_id, visitor_of(request))
-        if job is None:
-            return gr.skip(), render.lost_job(), "", None
-        job.stop()
-        with anyio.move_on_after(STOP_SECONDS):
-            while not (state := job.state.value).phase.is_final:
-                await job.state.wait_for_change(state, STOP_SECONDS)
-        await anyio.sleep(2 * FRAME_SECONDS)  # its stream ends first: until then, Generate isn't taken again
-        return self._frame(job)
+    async def _stop(self, request: gr.Request, focus: Any) -> Frame:  # noqa: ANN401
+        """Stop the job that is in focus, and show its end; without a stream, as `_act` does."""
+        view = self._view(request, focus)
+        with contextlib.suppress(LibraryError):  # it is stopped all the same
+            await self._studio.welcome(view.visitor)
+        job = self._studio.job(view.focus.removeprefix(PINNED), view.visitor)
+        if job is not None:
+            job.stop()
+            with anyio.move_on_after(STOP_SECONDS):
+                while not (state := job.state.value).phase.is_final:
+                    await job.state.wait_for_change(state, STOP_SECONDS)
+        return await view.frame()
 
-    def _restore(self, request: gr.Request, job_id: Any, *sent: Any) -> list[Any]:  # noqa: ANN401
-        """After a reload, fill the form with what the picture was asked with, unless something is typed already."""
-        job, values = self._studio.job(job_id, visitor_of(request)), FormValues(*sent)
-        if job is None or values.prompt:
-            return [gr.skip() for _ in FIELDS]
-        asked = values_of(job.asked, self._studio.connection.value.limits)
-        return [getattr(asked, name) for name in FIELDS]
 
-    def _adapt(self, *sent: Any) -> list[Any]:  # noqa: ANN401
-        """Give the fields the connected Space's own ranges, steps and defaults; keep what was typed."""
-        *fields, applied = sent
-        connection = self._studio.connection.value
-        limits = connection.limits
-        applied_now = f"{connection.wanted}: {limits}" if connection.space is not None else ""
-        if applied == applied_now:
-            return [gr.skip() for _ in range(len(FIELDS) + 1)]
-        values = FormValues(*fields)
-        defaults = updated_defaults(values, limits)
-        updates = {name: _range_update(limits, name, defaults) for name in FIELDS}
-        return [*updates.values(), applied_now]
-
-    def _hint(self, size: Any) -> str:  # noqa: ANN401
-        return render.size_hint(size, self._studio.connection.value)
-
-    def _describe_size(self, size: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
-        hint = self._hint(size)
-        try:
-            sides = size_for(size, self._studio.connection.value.limits)
-        except (SizeUnavailableError, ValueError):
-            return hint, gr.skip(), gr.skip()
-        return hint, sides.width, sides.height
+def _is_urgent(seen: News, now: News) -> bool:
+    return seen.urgent != now.urgent
 
 
 def _slider(span: Range | None, label: str, info: str | None = None) -> gr.Slider:
     assert span is not None
     return gr.Slider(span.minimum, span.maximum, value=span.default, step=span.step, label=label, info=info)
-
-
-def _range_update(limits: Limits, name: str, defaults: dict[str, float]) -> Any:  # noqa: ANN401  # Gradio's own
-    if name == "negative_prompt":
-        return gr.update(interactive=limits.negative_prompt)
-    span = getattr(limits, name, None)
-    if name not in {"width", "height", "guidance_scale", "num_inference_steps"}:
-        return gr.skip()
-    if span is None:
-        return gr.update(interactive=False)
-    update = {"minimum": span.minimum, "maximum": span.maximum, "step": span.step, "interactive": True}
-    return gr.update(**update, **({"value": defaults[name]} if name in defaults else {}))

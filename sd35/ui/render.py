@@ -10,30 +10,41 @@ from sd35.errors import SD35Error, clock
 from sd35.events import Waiting
 from sd35.job import JobState, Made, Phase
 from sd35.kept import Kept
-from sd35.request import Limits, SizeUnavailableError, size_for
-from sd35.studio import ConnectionState
-from sd35.ui.form import CUSTOM_SIZE, unavailable_ratios
+from sd35.ui.recall import Recalled
 
 __all__ = [
     "allowance",
-    "banner",
     "download",
+    "drop_hint",
     "file_data",
     "headline",
     "idle",
     "image",
     "job",
     "lost_job",
+    "nothing_in",
+    "outcome",
     "person",
     "preview_data",
+    "recalled",
     "refused",
-    "size_hint",
-    "status_line",
+    "waiting",
 ]
 
 FILE_DATA: Final = {"_type": "gradio.FileData"}
 
 NOTICES_SHOWN = 3
+
+UNUSED_SHOWN: Final = 8
+UNUSED_CHARACTERS: Final = 120
+"""Of what a picture says that can't be used here, so many lines are shown, each of at most so many characters."""
+
+INTERRUPTED: Final = "This program was ended while the picture was being made."
+
+AGAIN: Final = Markup(
+    '<p class="does"><button type="button" data-do="again">Run again, with the same seed</button></p>'
+)
+GO_ON: Final = Markup('<p class="does"><button type="button" data-do="go-on">{}</button></p>')
 
 
 def image(state: JobState) -> dict[str, Any] | None:
@@ -94,54 +105,6 @@ def person(name: str | None, *, can_log_out: bool) -> str:
     return Markup('<p class="person">{}{}</p>').format(name, out)
 
 
-def status_line(connection: ConnectionState) -> str:
-    """One line that names the Space, its state, and what it can do."""
-    if connection.space is None:
-        kind, state = ("failed", "not available") if connection.error else ("waiting", "connecting…")
-        if connection.waiting is not None:
-            state = _waiting(connection.waiting)
-        return _status(kind, connection.wanted, Markup("<span>{}</span>").format(state))
-    contract = connection.space.contract
-    name = "Demo Space" if contract.is_demo else connection.space.name
-    facts = [
-        "the demo painter, not Stable Diffusion" if contract.is_demo else "ready",
-        "live previews" if contract.is_generator else "no previews, steps only",
-        _size_range(contract.limits),
-    ]
-    text = Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
-    return _status("demo" if contract.is_demo else "ready", name, text)
-
-
-def _status(kind: str, name: str, facts: Markup) -> str:
-    return Markup('<p class="status" data-state="{}"><i></i><b>{}</b>{}</p>').format(kind, name, facts)
-
-
-def _size_range(limits: Limits) -> str:
-    width, height = limits.width, limits.height
-    if (width.minimum, width.maximum) == (height.minimum, height.maximum):
-        return f"{width.minimum:g}–{width.maximum:g} px a side"
-    return f"{width.minimum:g}–{width.maximum:g} × {height.minimum:g}–{height.maximum:g} px"
-
-
-def banner(connection: ConnectionState) -> str:
-    """What nobody may overlook: that a demo painter stands in, or that there is no Space; else nothing."""
-    if connection.fallback is not None:
-        return Markup(
-            '<div class="banner" role="status"><p><b>These pictures come from a demo painter, not from Stable '
-            "Diffusion.</b> {}</p></div>"
-        ).format(_fallback_reason(connection))
-    if connection.error is not None:
-        return Markup(
-            '<div class="banner" data-kind="error" role="alert"><p><b>No Space to make pictures.</b> {}</p></div>'
-        ).format(error(connection.error))
-    return ""
-
-
-def _fallback_reason(connection: ConnectionState) -> str:
-    assert connection.fallback is not None
-    return connection.fallback.happened
-
-
 def idle() -> str:
     """The panel before the first picture."""
     return Markup(
@@ -151,8 +114,42 @@ def idle() -> str:
 
 
 def lost_job() -> str:
-    """The panel for a job that is no longer remembered."""
+    """The panel for a job that is no longer known."""
     return Markup('<div class="job" data-phase="idle"><p class="hint">The last picture is no longer here.</p></div>')
+
+
+def drop_hint() -> str:
+    """The way to a picture's settings, for who doesn't drop it on the page."""
+    return Markup(
+        '<p class="drop-hint"><label>Use the settings of a picture…<input type="file" '
+        'accept="image/png,image/webp,image/jpeg"></label></p>'
+    )
+
+
+def nothing_in(name: str) -> str:
+    """What is said of a dropped picture that tells nothing of itself."""
+    return Markup('{}<p class="recalled" role="alert">{} doesn\'t say with what it was made.</p>').format(
+        drop_hint(), name
+    )
+
+
+def recalled(name: str, tool: str, told: Recalled) -> str:
+    """What was put into the form, of which picture, and what of it can't be used here."""
+    unused = Markup("").join(
+        Markup("<li>{}</li>").format(each[:UNUSED_CHARACTERS]) for each in told.unused[:UNUSED_SHOWN]
+    )
+    more = len(told.unused) - UNUSED_SHOWN
+    if more > 0:
+        unused += Markup("<li>and {} more</li>").format(more)
+    return Markup(
+        '<div class="recalled" role="status"><p><b>{}</b>{}: {}.</p>{}<p class="does"><button type="button" '
+        'data-event="undo">Undo</button><button type="button" data-event="clear">OK</button></p></div>'
+    ).format(
+        name,
+        f" ({tool})" if tool else "",
+        ", ".join(told.taken) or "nothing that can be used here",
+        Markup("<p>Not used here:</p><ul>{}</ul>").format(unused) if unused else "",
+    )
 
 
 def refused(reason: str | Markup) -> str:
@@ -160,6 +157,17 @@ def refused(reason: str | Markup) -> str:
     return _panel(
         "failed", Markup('<p class="headline">Nothing was sent.</p><p role="alert">{}</p>').format(reason), is_old=True
     )
+
+
+def outcome(state: JobState) -> str:
+    """How a job that has no picture has ended, in one line."""
+    match state.phase:
+        case Phase.FAILED if state.error is not None:
+            return state.error.happened
+        case Phase.INTERRUPTED:
+            return INTERRUPTED
+        case _:
+            return f"Stopped. {state.reason}".strip()
 
 
 def job(state: JobState) -> str:
@@ -171,6 +179,8 @@ def job(state: JobState) -> str:
             body = _failed(state)
         case Phase.STOPPED:
             body = _stopped(state)
+        case Phase.INTERRUPTED:
+            body = _interrupted(state)
         case _:
             body = _under_way(state)
     # Until this run has something to show, what is shown is of the one before.
@@ -187,12 +197,24 @@ def _under_way(state: JobState) -> Markup:
         Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
         for notice in state.notices[-NOTICES_SHOWN:]
     )
+    if state.phase is Phase.WAITING and (state.is_held or state.refusal is not None):
+        return _put_off(state)
     return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}').format(
         headline(state),
         _clock(state.elapsed_seconds),
         _bar(state),
         Markup("<p>{}</p>").format(_detail(state)) if _detail(state) else "",
         Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
+    )
+
+
+def _put_off(state: JobState) -> Markup:
+    """A job that won't have its turn soon: why, and how it would."""
+    said, words = Markup("It was asked for before this program was started, or was put off."), "Go on"
+    if state.refusal is not None:
+        said, words = Markup("{} It goes on by itself then.").format(error(state.refusal)), "Try now"
+    return Markup('<p class="headline">{}</p><p role="alert">{}</p>{}').format(
+        headline(state), said, GO_ON.format(words)
     )
 
 
@@ -222,6 +244,10 @@ def _place(state: JobState) -> str:
 
 
 def _place_here(state: JobState) -> str:
+    if state.is_held:
+        return "Waits until you let it go on"
+    if state.refusal is not None:
+        return "Waits for the quota"
     if state.ahead == 0:
         return "Next in this studio's line" if state.in_line else "Waiting for its turn here…"
     return f"Number {state.ahead + 1} of {state.in_line} in this studio's line"
@@ -236,16 +262,17 @@ def _step(state: JobState) -> str:
     return progress.description or "The Space is working…"
 
 
-def _waiting(waiting: Waiting) -> str:
-    if waiting.waited_seconds < 1:
-        return waiting.reason
-    limit = f" of at most {_clock(waiting.limit_seconds)}" if waiting.limit_seconds else ""
-    return f"{waiting.reason} Waited {_clock(waiting.waited_seconds)}{limit}."
+def waiting(news: Waiting) -> str:
+    """What a Space is waited for, how long so far, and at most."""
+    if news.waited_seconds < 1:
+        return news.reason
+    limit = f" of at most {_clock(news.limit_seconds)}" if news.limit_seconds else ""
+    return f"{news.reason} Waited {_clock(news.waited_seconds)}{limit}."
 
 
 def _detail(state: JobState) -> str:
     if state.phase is Phase.CONNECTING and state.waiting is not None:
-        return _waiting(state.waiting)
+        return waiting(state.waiting)
     if state.phase is Phase.QUEUED and state.queued is not None and state.queued.eta_seconds is not None:
         return f"About {_clock(state.queued.eta_seconds)} to go, the Space estimates."
     if state.phase is Phase.RUNNING and state.eta_seconds is not None and state.progress is None:
@@ -282,16 +309,16 @@ def _finished(state: JobState) -> Markup:
         f"{made.width} × {made.height}",
         f"{made.format} {_bytes(made.size_bytes)}",
         f"{_seconds(state.elapsed_seconds)}",
-        *(("demo painter",) if state.space is not None and state.space.contract.is_demo else ()),
+        *(("demo painter",) if made.is_demo else ()),
     )
     seed = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(made.seed)
     if made.seed is None:
         seed = Markup('<p class="headline">Finished</p>')
     unwritten = Markup("")
     if made.unwritten:
-        unwritten = Markup('<p role="alert">It couldn\'t be written to this machine ({}): download it now.</p>').format(
-            made.unwritten
-        )
+        unwritten = Markup(
+            '<p role="alert">It couldn\'t be written ({}) Download it now; it is tried again.</p>'
+        ).format(made.unwritten)
     return Markup('{}<p class="facts">{}</p>{}').format(
         seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts), unwritten
     )
@@ -299,7 +326,7 @@ def _finished(state: JobState) -> Markup:
 
 def _failed(state: JobState) -> Markup:
     assert state.error is not None
-    return Markup('<p class="headline">No picture</p><p role="alert">{}</p>').format(error(state.error))
+    return Markup('<p class="headline">No picture</p><p role="alert">{}</p>{}').format(error(state.error), AGAIN)
 
 
 def error(problem: SD35Error) -> Markup:
@@ -314,41 +341,12 @@ def error(problem: SD35Error) -> Markup:
 
 def _stopped(state: JobState) -> Markup:
     said = "Nothing had been sent yet." if state.stopped is None else state.stopped.sentence
-    return Markup('<p class="headline">Stopped</p><p>{}</p>').format(said)
+    return Markup('<p class="headline">Stopped</p><p>{}</p>{}').format(f"{state.reason} {said}".strip(), AGAIN)
 
 
-def size_hint(size: object, connection: ConnectionState) -> str:
-    """What the chosen size is in pixels, and which presets this Space can't meet, once it is known, and why."""
-    limits = connection.limits
-    reasons = unavailable_ratios(limits) if connection.space is not None else {}
-    grey = Markup("").join(
-        Markup('#size label:has([value="{}"]) {{opacity:.4; text-decoration:line-through}}').format(ratio)
-        for ratio in reasons
-    )
-    return Markup('<style>{}</style><p class="size-hint">{}</p>{}').format(
-        grey, _size_text(size, limits), _unavailable(reasons, size)
-    )
-
-
-def _size_text(size: object, limits: Limits) -> str:
-    if size == CUSTOM_SIZE or not isinstance(size, str):
-        return f"Any size of {_size_range(limits)}, in multiples of 16."
-    try:
-        return f"{size_for(size, limits)} pixels"
-    except SizeUnavailableError as error:
-        return str(error)
-    except ValueError:
-        return "Choose a size."
-
-
-def _unavailable(reasons: dict[str, str], size: object) -> Markup:
-    others = [ratio for ratio in reasons if ratio != size]
-    if not others:
-        return Markup("")
-    reason = reasons[others[0]]
-    return Markup('<p class="size-hint" data-unavailable>Not on this Space: {}. {}</p>').format(
-        ", ".join(others), reason
-    )
+def _interrupted(state: JobState) -> Markup:
+    said = INTERRUPTED if state.stopped is None else f"{INTERRUPTED} {state.stopped.sentence}"
+    return Markup('<p class="headline">Interrupted</p><p>{}</p>{}').format(said, AGAIN)
 
 
 def _clock(seconds: float) -> str:

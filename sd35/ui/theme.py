@@ -16,13 +16,18 @@ _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 def looks() -> dict[str, Any]:
     """What `launch` takes to make the page look as it should."""
-    script = (ASSETS / "page.js").read_text(encoding="utf-8")
+    scripts = "".join(f"<script>{_text(name)}</script>" for name in ("page.js", "library.js"))
     return {
         "theme": _theme(),
-        "css": (ASSETS / "style.css").read_text(encoding="utf-8"),
-        "head": f'<meta name="theme-color" content="#c2410c"><script>{script}</script>',
+        "css": _text("style.css"),
+        # In the head, for Gradio would put its own name before its rules: they begin with <html>, that says which room.
+        "head": f'<meta name="theme-color" content="#c2410c"><style>{_text("library.css")}</style>{scripts}',
         "favicon_path": ASSETS / "icon.svg",
     }
+
+
+def _text(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def _theme() -> gr.themes.Base:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Guard"]
 
-MAX_BODY_BYTES = 256 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 20.0
 READ_SECONDS = 60.0
 """A request's body comes within the one; who doesn't take what is sent to it for the other, is left."""
@@ -31,6 +31,7 @@ _WAYS_IN = re.compile(
     r"/|/(?:config|login|logout|theme\.css|healthz|metrics)/?|/login/(?:huggingface|callback)"
     r"|/(?:favicon\.ico|manifest\.json|robots\.txt|pwa_icon(?:/\d+)?|gradio\.js)"
     r"|/(?:assets|static|svelte)/.+"
+    r"|/studio/(?:zip|(?:thumbnail|picture)/[\w-]{1,64})"
     r"|/gradio_api/(?:info|config|openapi\.json|startup-events|theme\.css|app_id|user|login_check|cancel)/?"
     r"|/gradio_api/(?:queue/(?:join|data)|heartbeat/[\w-]+|(?:run|call|call/v2)/\w+(?:/\w+)?|mcp(?:/[\w/-]*)?)/?"
     r"|/gradio_api/file=(?!\w+:|//).+",

@@ -11,8 +11,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sd35.kept import Kept
+from sd35.library.shelf import Library
 from sd35.web import hosting
 from sd35.web.door import Door
+from sd35.web.shelves import Shelves
 from sd35.web.visitors import Visitors
 
 __all__ = ["Services", "Site", "open_site"]
@@ -55,6 +57,7 @@ class Services:
         metrics: everything that is counted, as Prometheus takes it.
         lifespan: is entered before the first request, and left after the last.
         routes: what is answered besides, by the path.
+        library: whose pictures are handed out to whom they belong to.
 
     """
 
@@ -63,6 +66,7 @@ class Services:
     metrics: Callable[[], bytes]
     lifespan: hosting.Lifespan
     routes: Mapping[str, ASGIApp]
+    library: Library | None = None
 
 
 def open_site(demo: gr.Blocks, site: Site, services: Services, login_page: Path, **looks: Any) -> str:  # noqa: ANN401  # Gradio's own
@@ -78,6 +82,7 @@ def open_site(demo: gr.Blocks, site: Site, services: Services, login_page: Path,
         find=services.find,
         login_page=login_page.read_text(encoding="utf-8"),
         routes={"/metrics": _metrics(services.metrics), "/gradio.js": FileResponse(EMBEDDING), **services.routes},
+        shelves=None if services.library is None else Shelves(services.library),
         count_streams=services.count_streams,
     )
     return hosting.launch(

@@ -25,6 +25,7 @@ from sd35.visitor import HERE, Visitor
 from sd35.web.asked import unanswerable
 from sd35.web.door import ADDRESS, Door
 from sd35.web.pace import Pace
+from sd35.web.shelves import SHELVES
 
 __all__ = ["Visitors"]
 
@@ -56,6 +57,7 @@ class Visitors:
         login_page: the page where one logs in.
         routes: what is answered here besides, by the path: behind the same door, where programs may also come with
             name and password in each request (HTTP Basic).
+        shelves: what is answered below `/studio/`, likewise: a page asks for many small pictures at once.
         count_streams: is told of each stream that is opened (1) or closed (-1).
 
     """
@@ -68,6 +70,7 @@ class Visitors:
         login_page: str,
         *,
         routes: Mapping[str, ASGIApp] = MappingProxyType({}),
+        shelves: ASGIApp | None = None,
         count_streams: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._app = app
@@ -75,6 +78,7 @@ class Visitors:
         self._find = find
         self._login_page = login_page
         self._routes = routes
+        self._shelves = shelves
         self._count_streams = count_streams
         self._bound: OrderedDict[str, str] = OrderedDict()
         self._streams: Counter[str] = Counter()
@@ -105,7 +109,7 @@ class Visitors:
             await self._pass_on(request, send, visitor)
 
     async def _user(self, request: Request, *, is_route: bool) -> str | None:
-        brings_login = is_route or request.scope["path"].startswith(FILES)
+        brings_login = is_route or request.scope["path"].startswith((FILES, SHELVES))
         return self._door.user(request) or (await self._door.basic(request) if brings_login else None)
 
     def _refusal(self, request: Request, user: str | None, visitor: Visitor, *, is_route: bool) -> Response | None:
@@ -125,6 +129,11 @@ class Visitors:
         scope, receive, path = request.scope, request.receive, request.scope["path"]
         if path.startswith(FILES):
             await self._file(path.removeprefix(FILES), visitor)(scope, receive, send)
+        elif path.startswith(SHELVES) and self._shelves is not None:
+            if request.method == "POST":
+                await self._counted(self._shelves, scope, receive, send, visitor)
+            else:
+                await self._shelves(scope, receive, send)
         elif path.startswith("/logout"):
             self._door.forget(request)
             # Gradio would log out everybody who came by the same login.

@@ -1,0 +1,151 @@
+"""What one visitor has asked for, as their pages watch it: what runs, what waits, what came to no good end."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sd35.errors import QuotaError
+from sd35.job import Job, JobState, Phase
+from sd35.latest import Latest
+
+__all__ = ["Board", "Boards", "News", "Pause"]
+
+MAX_TROUBLES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """How often something has changed, and how often something that nobody should wait for."""
+
+    changes: int = 0
+    urgent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing of a visitor's is sent for a while, or until they say so: the quota is used up."""
+
+    refusal: QuotaError
+    until: dt.datetime | None
+
+
+class Board:
+    """The jobs of one visitor. Belongs to one event loop.
+
+    Attributes:
+        news: changes with each of the jobs, to be watched.
+        pause: why none of them is begun, if that is so.
+        watchers: how many pages look.
+        looks: how many have ever begun to.
+        done: how many pictures have come, and how many jobs have failed (`bad`), since the program was started.
+
+    """
+
+    def __init__(self, on_unwatched: Callable[["Board"], None] = lambda _: None) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._dismissed: set[str] = set()
+        self._on_unwatched = on_unwatched
+        self.news = Latest(News())
+        self.pause: Pause | None = None
+        self.watchers = 0
+        self.looks = 0
+        self.done = 0
+        self.bad = 0
+
+    def add(self, job: Job) -> None:
+        """Take a job up."""
+        self._jobs[job.id] = job
+        job.on_change = self._changed
+        self.change()
+
+    def forget(self, job: Job) -> None:
+        """Know nothing of the job any more."""
+        self._jobs.pop(job.id, None)
+        self._dismissed.discard(job.id)
+
+    def dismiss(self, job: Job) -> None:
+        """Don't speak of a job any more that has ended."""
+        if job.state.value.phase.is_final:
+            self._dismissed.add(job.id)
+            self.change()
+
+    def change(self) -> None:
+        """Tell those who watch that something has changed."""
+        news = self.news.value
+        self.news.set(News(news.changes + 1, news.urgent + 1))
+
+    def _changed(self, old: JobState, new: JobState) -> None:
+        news = self.news.value
+        is_urgent = new.is_urgent_after(old)
+        if new.phase.is_final and not old.phase.is_final:
+            self.done += new.phase is Phase.FINISHED
+            self.bad += new.phase in {Phase.FAILED, Phase.INTERRUPTED}
+        self.news.set(News(news.changes + 1, news.urgent + is_urgent))
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Count as one who looks while the block lasts."""
+        self.watchers += 1
+        self.looks += 1
+        try:
+            yield
+        finally:
+            self.watchers -= 1
+            if not self.watchers:
+                self._on_unwatched(self)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of this visitor's is remembered."""
+        return not self._jobs
+
+    @property
+    def unfinished(self) -> list[Job]:
+        """What runs, and after that what waits, as it will have its turn."""
+        jobs = (job for job in self._jobs.values() if not job.state.value.phase.is_final)
+        return sorted(jobs, key=lambda job: (job.state.value.phase is Phase.WAITING, job.ticket.position))
+
+    @property
+    def running(self) -> list[Job]:
+        """What has had its turn."""
+        return [job for job in self.unfinished if job.state.value.phase is not Phase.WAITING]
+
+    @property
+    def waiting(self) -> list[Job]:
+        """What waits for its turn."""
+        return [job for job in self.unfinished if job.state.value.phase is Phase.WAITING]
+
+    @property
+    def troubles(self) -> list[Job]:
+        """What has failed, was interrupted, or stopped unasked, the newest first; not what a program had asked for."""
+        found = (job for job in reversed(self._jobs.values()) if _is_trouble(job) and job.id not in self._dismissed)
+        return [job for job, _ in zip(found, range(MAX_TROUBLES), strict=False)]
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something will happen by itself."""
+        return any(not job.state.value.is_held for job in self.unfinished)
+
+
+class Boards(dict[str, Board]):
+    """The boards by their names, each made when it is first asked for; `on_unwatched` is told when nobody looks."""
+
+    def __init__(self, on_unwatched: Callable[[Board], None]) -> None:
+        super().__init__()
+        self._on_unwatched = on_unwatched
+
+    def __missing__(self, name: str) -> Board:
+        self[name] = board = Board(self._on_unwatched)
+        return board
+
+    def drop(self, board: Board) -> None:
+        """Forget a board; its visitor gets another one."""
+        for name in [name for name, each in self.items() if each is board]:
+            del self[name]
+
+
+def _is_trouble(job: Job) -> bool:
+    state = job.state.value
+    is_bad = state.phase in {Phase.FAILED, Phase.INTERRUPTED} or (state.phase is Phase.STOPPED and state.reason != "")
+    return is_bad and not job.by_program

@@ -1,0 +1,71 @@
+"""Jobs that are only written down: what a program that is gone has left, and what ended long ago."""
+
+from collections.abc import Callable
+
+from sd35.client import Identity
+from sd35.job import Job, JobState, Made
+from sd35.ledger import Ledger, state_of
+from sd35.library.folder import owner_key
+from sd35.library.jobs import JobRecord
+from sd35.line import Ticket
+from sd35.saving import Saver
+from sd35.visitor import Visitor
+
+__all__ = ["Restorer"]
+
+
+class Restorer:
+    """Makes jobs of what is written down.
+
+    Args:
+        ledger: reads it.
+        saver: hands out their pictures.
+        identity: as whom a visitor's run is asked for.
+
+    """
+
+    def __init__(self, ledger: Ledger, saver: Saver, identity: Callable[[Visitor], Identity | None]) -> None:
+        self._ledger = ledger
+        self._saver = saver
+        self._identity = identity
+
+    async def left(self, visitor: Visitor) -> list[Job]:
+        """Return this visitor's jobs that came to no good end, or wait; of programs that are gone, too.
+
+        Raises:
+            LibraryError: the index can't be read or written.
+
+        """
+        await self._ledger.take_over()
+        records = await self._ledger.left(visitor.owner)
+        states = [(record, state_of(record, None)) for record in records]
+        return [self._job(record, state, visitor, visitor.owner) for record, state in states if state is not None]
+
+    async def find(self, job_id: str, visitor: Visitor) -> Job | None:
+        """Return a job of this visitor's, or of nobody's, that has ended.
+
+        Raises:
+            LibraryError: the index can't be read.
+
+        """
+        record = await self._ledger.find(job_id)
+        if record is None or record.owner not in {owner_key(visitor.owner), owner_key(None)}:
+            return None
+        owner = None if record.owner == owner_key(None) else visitor.owner
+        state = state_of(record, await self._made(record, owner))
+        return self._job(record, state, visitor, owner) if state is not None and state.phase.is_final else None
+
+    async def _made(self, record: JobRecord, owner: str | None) -> Made | None:
+        entry = await self._ledger.picture(record)
+        return None if entry is None else self._saver.hand_out(entry, owner)
+
+    def _job(self, record: JobRecord, state: JobState, visitor: Visitor, owner: str | None) -> Job:
+        return Job(
+            id=record.id,
+            asked=record.asked,
+            state=state,
+            ticket=Ticket(visitor.payer, record.position, is_held=state.is_held),
+            owner=owner,
+            identity=self._identity(visitor),
+            by_program=record.by_program,
+        )

@@ -1,0 +1,135 @@
+"""A picture's record → the form: with what it was made, as far as the connected Space makes such pictures. Pure."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from sd35.library.record import OURS, Record
+from sd35.request import (
+    ASPECT_RATIOS,
+    GenerationRequest,
+    Limits,
+    Range,
+    Size,
+    SizeUnavailableError,
+    nearest_size,
+    plain,
+    size_for,
+)
+from sd35.ui.form import CUSTOM_SIZE, FormValues
+
+__all__ = ["WHAT", "Recalled", "recall", "record_asked"]
+
+WHAT: Final = ("all", "prompt", "seed")
+"""What is taken: everything, the words, or the seed alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The form's fields with what was taken; which were (`taken`), and what couldn't be used, each with its value."""
+
+    values: FormValues
+    taken: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def recall(record: Record, now: FormValues, limits: Limits, what: str = "all") -> Recalled:
+    """Return the fields as they are after this record was taken; what it doesn't say stays as it is `now`."""
+    fields, taken, unused = asdict(now), list[str](), list[str]()
+    if what != "seed":
+        _words(record, limits, fields, taken, unused)
+    if what == "all":
+        _size(record, limits, fields, taken, unused)
+        _number("guidance_scale", "guidance scale", record.guidance_scale, limits.guidance_scale, fields, taken, unused)
+        steps = record.num_inference_steps
+        _number("num_inference_steps", "steps", steps, limits.num_inference_steps, fields, taken, unused)
+        if record.tool != OURS and record.model:
+            unused.append(f"model {record.model}")
+        unused += [f"{name} {value}" for name, value in record.others]
+    if what != "prompt":
+        _seed(record, limits, fields, taken, unused)
+    return Recalled(replace(now, **fields), tuple(taken), tuple(unused))
+
+
+def record_asked(request: GenerationRequest) -> Record:
+    """Return the record that a picture of this request would have."""
+    return Record(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        width=request.width,
+        height=request.height,
+        guidance_scale=request.guidance_scale,
+        num_inference_steps=request.num_inference_steps,
+        seed=request.seed,
+    )
+
+
+def _words(record: Record, limits: Limits, fields: dict[str, Any], taken: list[str], unused: list[str]) -> None:
+    if record.prompt:
+        fields["prompt"] = record.prompt
+        taken.append("prompt")
+    if not record.prompt and not record.negative_prompt:
+        return
+    if limits.negative_prompt:
+        fields["negative_prompt"] = record.negative_prompt
+        taken += ["negative prompt"] * bool(record.negative_prompt)
+    elif record.negative_prompt:
+        unused.append("negative prompt: this Space takes none")
+
+
+def _size(record: Record, limits: Limits, fields: dict[str, Any], taken: list[str], unused: list[str]) -> None:
+    width, height = record.width, record.height
+    if not width or not height or width < 1 or height < 1:
+        return
+    ratio = next((ratio for ratio in ASPECT_RATIOS if _is_size(ratio, width, height, limits)), CUSTOM_SIZE)
+    if ratio == CUSTOM_SIZE and not _fits(width, height, limits):
+        try:
+            near = nearest_size(f"{width}:{height}", limits)
+        except ValueError:
+            return
+        unused.append(f"{width} × {height} pixels: this Space makes {near.width} × {near.height} of it")
+        width, height = near.width, near.height
+        ratio = next((ratio for ratio in ASPECT_RATIOS if _is_size(ratio, width, height, limits)), CUSTOM_SIZE)
+    fields |= {"size": ratio, "width": width, "height": height}
+    taken.append("size")
+
+
+def _fits(width: int, height: int, limits: Limits) -> bool:
+    return limits.width.holds(width) and limits.height.holds(height) and not width % 16 and not height % 16
+
+
+def _is_size(ratio: str, width: int, height: int, limits: Limits) -> bool:
+    try:
+        return size_for(ratio, limits) == Size(width, height)
+    except SizeUnavailableError:
+        return False
+
+
+def _number(  # one line for each field
+    field: str,
+    name: str,
+    value: float | None,
+    span: Range | None,
+    fields: dict[str, Any],
+    taken: list[str],
+    unused: list[str],
+) -> None:
+    if value is None:
+        return
+    if span is None:
+        unused.append(f"{name} {plain(value)}: this Space takes none")
+        return
+    near = min(max(value, span.minimum), span.maximum)
+    if near != value:
+        unused.append(f"{name} {plain(value)}: this Space takes {span}")
+    fields[field] = near
+    taken.append(name)
+
+
+def _seed(record: Record, limits: Limits, fields: dict[str, Any], taken: list[str], unused: list[str]) -> None:
+    if record.seed is None:
+        return
+    if limits.seed is None or not limits.seed.holds(record.seed):
+        unused.append(f"seed {record.seed}: this Space takes {limits.seed or 'none'}")
+        return
+    fields |= {"seed": record.seed, "randomize_seed": False}
+    taken.append("seed")

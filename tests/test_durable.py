@@ -1,0 +1,295 @@
+"""Jobs outlive the page that asked for them, and the program; and a queue that one can work with. On real servers."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sd35.allowance import Caps
+from sd35.errors import LibraryError, QuotaError
+from sd35.job import Job, Phase
+from sd35.library.jobs import JobRecord, Stage
+from sd35.library.shelf import Library
+from sd35.request import GenerationRequest
+from sd35.studio import SpaceChoice, Studio
+from sd35.visitor import HERE, Visitor
+from tests.fakes import FakeSpace
+from tests.serving import house
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 20
+ONE = Caps(at_once=1)
+QUOTA = "error: You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 0:00:{:02}"
+ANN = Visitor("user:ann", "user:ann")
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeSpace]:
+    space = FakeSpace(is_generator=True)
+    yield space
+    space.close()
+
+
+@asynccontextmanager
+async def opened(
+    fake: FakeSpace, folder: Path, caps: Caps = ONE, unwatched: float | None = None
+) -> AsyncIterator[Studio]:
+    studio = Studio(SpaceChoice(fake.address), _no_demo, house(folder, caps, unwatched=unwatched))
+    await studio.connected()
+    yield studio
+    await studio.aclose()
+    studio.library.close()
+
+
+@pytest.fixture
+async def studio(fake: FakeSpace, tmp_path: Path) -> AsyncIterator[Studio]:
+    async with opened(fake, tmp_path) as studio:
+        yield studio
+
+
+async def _no_demo() -> str:
+    raise AssertionError("an explicit choice never falls back")
+
+
+def asking(prompt: str, seed: int = 7) -> GenerationRequest:
+    return GenerationRequest(prompt, width=512, height=512, seed=seed, randomize_seed=False)
+
+
+async def until(job: Job, *phases: Phase) -> Job:
+    with anyio.fail_after(LIMIT):
+        while (state := job.state.value).phase not in phases:
+            await job.state.wait_for_change(state, LIMIT)
+    return job
+
+
+async def written(studio: Studio, job: Job, stage: Stage) -> JobRecord:
+    """What is written down of a job, as soon as it is that."""
+    with anyio.fail_after(LIMIT):
+        while (record := studio.library.jobs.get(job.id)) is None or record.stage is not stage:
+            await anyio.lowlevel.checkpoint()
+    return record
+
+
+async def running(fake: FakeSpace, studio: Studio, visitor: Visitor = HERE) -> Job:
+    """A job that runs until it is released."""
+    fake.hold()
+    job = await studio.submit(asking("wait: "), visitor)
+    assert await asyncio.to_thread(fake.running.wait, LIMIT)
+    return await until(job, Phase.RUNNING)
+
+
+def prompts(jobs: list[Job]) -> list[str]:
+    return [job.state.value.request.prompt for job in jobs]
+
+
+async def test_a_job_is_written_down_at_each_step(fake: FakeSpace, studio: Studio) -> None:
+    """What was asked for, or what became of it, isn't written down, or with another seed than the one that is used."""
+    first = await running(fake, studio)
+    second = await studio.submit(replace(asking("a cat"), randomize_seed=True))
+    record = await written(studio, second, Stage.WAITING)
+    assert (record.request, record.asked.randomize_seed) == (second.state.value.request, True)
+    assert (await written(studio, first, Stage.RUNNING)).started_at is not None
+    fake.release()
+    await until(second, Phase.FINISHED)
+    saved = await written(studio, second, Stage.SAVED)
+    entry = studio.library.entry(saved.picture_id or "")
+    assert entry is not None
+    assert (entry.record.seed, entry.record.prompt) == (record.request.seed, "a cat")
+    failed = await studio.submit(asking("error: no"))
+    assert (await written(studio, failed, Stage.FAILED)).error_happened == "The Space says: no."
+
+
+async def test_what_can_not_be_written_down_is_not_sent(fake: FakeSpace, tmp_path: Path) -> None:
+    """A picture is asked for, and paid for, though nobody would know of it after a crash."""
+    async with opened(fake, tmp_path) as studio:
+        studio.library.close()
+        with pytest.raises(LibraryError):
+            await studio.submit(asking("a cat"))
+        assert not studio.board(HERE).unfinished
+
+
+async def test_after_the_program_was_ended(fake: FakeSpace, tmp_path: Path) -> None:
+    """What ran is sent a second time unasked, or can't be run again with its seed; or what waited is forgotten."""
+    async with opened(fake, tmp_path) as before:
+        ran, waited = await running(fake, before), await before.submit(asking("a cat", 8))
+        assert before.board(HERE).running == [ran]
+    fake.release()
+    async with opened(fake, tmp_path) as studio:
+        await studio.welcome(HERE)
+        await studio.welcome(HERE)
+        board = studio.board(HERE)
+        assert [job.id for job in board.troubles] == [ran.id]
+        assert [job.id for job in board.waiting] == [waited.id]
+        assert board.troubles[0].state.value.phase is Phase.INTERRUPTED
+        assert not board.is_at_work, "it waits until somebody says so"
+        new = await studio.submit(asking("a dog"))
+        await until(new, Phase.FINISHED)
+        again = await studio.again(board.troubles[0], HERE)
+        assert again.state.value.request == ran.state.value.request
+        assert not board.troubles
+        await until(again, Phase.FINISHED)
+        [left] = board.waiting
+        await studio.go_on(HERE)
+        await until(left, Phase.FINISHED)
+        assert left.state.value.request.seed == 8
+
+
+async def test_two_programs_on_one_library(fake: FakeSpace, tmp_path: Path) -> None:
+    """A second program takes what the first one is doing for interrupted, or does it a second time."""
+    async with opened(fake, tmp_path) as one:
+        job, waits = await running(fake, one), await one.submit(asking("a cat"))
+        async with opened(fake, tmp_path) as other:
+            await other.welcome(HERE)
+            assert not other.board(HERE).unfinished
+            assert not other.board(HERE).troubles
+            fake.release()
+            await until(waits, Phase.FINISHED)
+            found = await other.find(job.id, HERE)
+            assert found is not None
+            assert found.state.value.made is not None, "its pictures are there for both"
+
+
+async def test_a_program_s_job_is_not_taken_up(fake: FakeSpace, tmp_path: Path) -> None:
+    """A script that has gone with the program has its pictures made all the same, for nobody."""
+    async with opened(fake, tmp_path) as before:
+        await running(fake, before)
+        job = await before.submit(asking("a cat"), by_program=True)
+    fake.release()
+    async with opened(fake, tmp_path) as studio:
+        await studio.welcome(HERE)
+        assert not studio.board(HERE).waiting
+        assert (await written(studio, job, Stage.INTERRUPTED)).by_program
+
+
+async def test_everybody_s_jobs_come_back_to_them_alone(fake: FakeSpace, tmp_path: Path) -> None:
+    """After a restart, a visitor finds another's jobs, or not their own."""
+    async with opened(fake, tmp_path) as before:
+        await running(fake, before)
+        job = await before.submit(asking("a cat"), ANN)
+    fake.release()
+    async with opened(fake, tmp_path) as studio:
+        await studio.welcome(HERE)
+        assert not studio.board(HERE).waiting
+        await studio.welcome(ANN)
+        assert [each.id for each in studio.board(ANN).waiting] == [job.id]
+        assert studio.job(job.id, HERE) is None
+        await studio.go_on(ANN)
+        await until(studio.board(ANN).waiting[0], Phase.FINISHED)
+        assert await studio.find(job.id, Visitor("user:bob", "user:bob")) is None
+
+
+async def test_the_queue_s_order(fake: FakeSpace, studio: Studio) -> None:
+    """What waits can't be put before something else, the line doesn't heed it, or a restart forgets it."""
+    first = await running(fake, studio)
+    jobs = [await studio.submit(asking(name)) for name in "abcd"]
+    await studio.move(jobs[3], -2)
+    await studio.move(jobs[0], 9)
+    await studio.move(first, 1)  # it is past that
+    assert prompts(studio.board(HERE).waiting) == ["d", "b", "c", "a"]
+    kept = [each.request.prompt for each in studio.library.jobs.unfinished(owner="") if each.id != first.id]
+    assert kept == ["d", "b", "c", "a"]
+    jobs[1].stop()
+    fake.release()
+    for job in jobs:
+        await until(job, Phase.FINISHED, Phase.STOPPED)
+    ends = sorted((job.state.value.ended_at or 0, job.state.value.request.prompt) for job in jobs if job is not jobs[1])
+    assert [name for _, name in ends] == ["d", "c", "a"]
+    assert jobs[1].state.value.phase is Phase.STOPPED
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+async def test_so_many_at_once(fake: FakeSpace, tmp_path: Path, at_once: int) -> None:
+    """More are sent to the Space at the same time than was said."""
+    async with opened(fake, tmp_path, Caps(at_once=at_once)) as studio:
+        await running(fake, studio)
+        for name in "abc":
+            await studio.submit(asking(f"wait: {name}"))
+        with anyio.fail_after(LIMIT):
+            while len(studio.board(HERE).running) < at_once:
+                await studio.board(HERE).news.wait_for_change(studio.board(HERE).news.value, LIMIT)
+        await anyio.lowlevel.checkpoint()
+        assert len(studio.board(HERE).running) == at_once
+        fake.release()
+
+
+async def test_a_quota_pauses_the_queue_until_its_time(fake: FakeSpace, studio: Studio) -> None:
+    """The whole queue is burnt at a Space that has said when to come back; or it doesn't go on then."""
+    first, second = await studio.submit(asking(QUOTA.format(2))), await studio.submit(asking("a cat"))
+    began = time.monotonic()
+    await until(first, Phase.CONNECTING, Phase.RUNNING)
+    await until(first, Phase.WAITING)
+    board = studio.board(HERE)
+    assert board.pause is not None
+    assert board.pause.until is not None
+    assert isinstance(first.state.value.refusal, QuotaError)
+    assert second.state.value.phase is Phase.WAITING
+    assert (await written(studio, first, Stage.WAITING)).retry_at is not None
+    await until(first, Phase.CONNECTING, Phase.RUNNING)
+    assert time.monotonic() - began > 1
+    await until(first, Phase.WAITING)  # refused again
+    first.stop()
+    assert second.state.value.phase is Phase.WAITING
+    await studio.go_on(HERE)
+    await until(second, Phase.FINISHED)
+    assert board.pause is None
+
+
+async def test_a_quota_without_a_time_holds_the_rest(fake: FakeSpace, studio: Studio) -> None:
+    """Without a time to come back at, the rest of the queue is burnt; or what is asked for anew isn't tried."""
+    first = await running(fake, studio)
+    refused = await studio.submit(asking("error: You have exceeded your GPU quota"))
+    held = await studio.submit(asking("a cat"))
+    fake.release()
+    await until(refused, Phase.FAILED)
+    assert first.state.value.phase is Phase.FINISHED
+    assert held.state.value.is_held
+    assert not studio.board(HERE).is_at_work
+    await until(await studio.submit(asking("a dog")), Phase.FINISHED)
+    await studio.go_on(HERE)
+    await until(held, Phase.FINISHED)
+
+
+async def test_a_program_is_told_of_the_quota_at_once(fake: FakeSpace, studio: Studio) -> None:
+    """A script that waits for its picture hangs until the quota returns."""
+    for _ in range(2):  # the second one comes into the pause
+        job = await studio.submit(asking(QUOTA.format(59)), by_program=True)
+        waits = await studio.submit(asking("a cat"))
+        await until(job, Phase.FAILED)
+        assert isinstance(job.state.value.error, QuotaError)
+        assert waits.state.value.phase is Phase.WAITING
+
+
+async def test_nobody_looks(fake: FakeSpace, tmp_path: Path) -> None:
+    """With a limit to what is made for nobody, it goes on all the same; or it is lost, or ends while somebody looks."""
+    async with opened(fake, tmp_path, unwatched=0.2) as studio:
+        board = studio.board(HERE)
+        with board.watched():
+            job, waits = await running(fake, studio), await studio.submit(asking("a cat"))
+            await anyio.sleep(0.3)  # the limit itself is what is tested
+            assert job.state.value.phase is Phase.RUNNING
+        await until(job, Phase.STOPPED)
+        assert waits.state.value.is_held
+        fake.release()
+        await studio.go_on(HERE)
+        with board.watched():
+            await until(waits, Phase.FINISHED)
+
+
+async def test_a_picture_whose_job_was_not_written_to_its_end(fake: FakeSpace, tmp_path: Path) -> None:
+    """A program that was killed after a picture was saved says that it was interrupted, and makes it once more."""
+    async with opened(fake, tmp_path) as before:
+        job = await until(await before.submit(asking("a cat")), Phase.FINISHED)
+        await written(before, job, Stage.SAVED)
+    library = Library.open(tmp_path)
+    library.jobs.change(job.id, stage=Stage.RUNNING, picture_id=None)
+    library.close()
+    async with opened(fake, tmp_path) as studio:
+        await studio.welcome(HERE)
+        assert not studio.board(HERE).troubles
+        assert (await written(studio, job, Stage.SAVED)).picture_id == job.id

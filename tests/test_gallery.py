@@ -1,0 +1,423 @@
+"""The library's room in a real browser."""
+
+import datetime as dt
+import io
+import json
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from sd35.library.jobs import JobRecord, Stage
+from sd35.library.pictures import Entry
+from sd35.library.record import OURS, Record
+from sd35.library.shelf import Library
+from sd35.request import GenerationRequest
+from sd35.ui.gallery_asked import Asked
+from sd35.web.door import Door
+from tests.chromium import browser  # noqa: F401  # it is a fixture
+from tests.shelving import Shelved, put, shelving
+
+expect.set_options(timeout=20_000)
+
+NOON = dt.datetime.now().astimezone().replace(hour=12)
+MANY = 200
+HOSTILE = ("<img src=x onerror=window.pwned=1>", "${window.pwned=1}", "{{7*7}}", '"><script>window.pwned=1</script>')
+
+
+KNOWN = (
+    Record(prompt="a lighthouse at dusk", negative_prompt="people", seed=7, num_inference_steps=28),
+    Record(prompt="a harbour at dusk", seed=7, num_inference_steps=40, is_demo=True),
+    Record(prompt="a fox", seed=1),
+    Record(prompt="a heron", seed=2),
+    Record(prompt="an owl", seed=3),
+)
+
+
+def fill(library: Library) -> None:
+    """Many plain pictures, some days old, and a few of which something is known."""
+    for number in range(MANY):
+        put(library, Record(prompt=f"plain {number}", seed=number, made_at=NOON - dt.timedelta(days=9, minutes=number)))
+    for number, record in enumerate(KNOWN):
+        put(library, replace(record, made_at=NOON - dt.timedelta(days=1, minutes=number)), size=(120, 80))
+    for number, words in enumerate(HOSTILE):
+        made_at = NOON - dt.timedelta(days=2, minutes=number)
+        put(library, Record(prompt=f"hostile {words}", tags=(words,), made_at=made_at))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelved]:
+    """The room of one owner, with many pictures."""
+    with shelving(tmp_path_factory.mktemp("library")) as shelved:
+        fill(shelved.library)
+        yield shelved
+
+
+@pytest.fixture
+def page(browser: Browser, place: Shelved) -> Iterator[Page]:
+    may = ["clipboard-read", "clipboard-write"]
+    context = browser.new_context(viewport={"width": 1360, "height": 900}, permissions=may)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield shown(page, place.address)
+    context.close()
+    assert not errors, "the page's own scripts failed"
+
+
+def shown(page: Page, address: str) -> Page:
+    page.goto(f"{address}#library")
+    expect(page.locator("#shelf [data-place=loading]")).to_have_count(0)
+    return page
+
+
+def items(page: Page) -> Locator:
+    return page.locator("#shelf .item")
+
+
+def find(page: Page, words: str, count: int = 1) -> Locator:
+    """Search, and return the first picture that is found."""
+    page.get_by_label("Search", exact=True).fill(words)
+    expect(page.locator("#shelf .found")).to_have_text(re.compile(rf"^{count} picture"))
+    return items(page).first
+
+
+def look(page: Page, words: str) -> Locator:
+    find(page, words).locator(".open").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    return dialog
+
+
+def pick(page: Page, words: str, count: int) -> None:
+    for number in range(count):
+        find(page, words, count).page.locator(".pick input").nth(number).check()
+
+
+def test_that_lighthouse(page: Page, place: Shelved) -> None:
+    """A picture can't be found again among many by what was typed, looked at, starred, tagged; or isn't what it was."""
+    dialog = look(page, "seed:7 lightho")
+    expect(dialog.locator("img.whole")).to_have_js_property("naturalWidth", 120)
+    for told in ("a lighthouse at dusk", "Without people", "120 × 80", "28", "Yesterday, "):
+        expect(dialog).to_contain_text(told)
+    page.keyboard.press("s")
+    expect(dialog.get_by_role("button", name="Star")).to_have_attribute("aria-pressed", "true")
+    dialog.get_by_label("Tags").fill("sea,  night sky")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_label("Tags")).to_have_value("sea, night sky")
+    expect(dialog.get_by_label("Tags")).to_have_attribute("value", "sea, night sky")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(find(page, 'tag:"night sky" is:starred').locator("img")).to_have_attribute("alt", "a lighthouse at dusk")
+    entry = place.library.page().entries[0]
+    assert (entry.record.tags, entry.record.is_starred) == (("sea", "night sky"), True)
+    page.get_by_label("Starred", exact=True).check()
+    expect(items(page)).to_have_count(1)
+    page.get_by_label("Search", exact=True).fill("nothing like that")
+    page.get_by_role("button", name="Show everything").click()
+    expect(page.get_by_label("Search", exact=True)).to_have_value("")
+    expect(items(page)).to_have_count(48)
+
+
+def test_what_is_not_understood(page: Page) -> None:
+    """A search that makes no sense is passed over in silence."""
+    page.get_by_label("Search", exact=True).fill("seed:abc lighthouse")
+    expect(page.locator("#shelf .problems")).to_contain_text("seed:abc isn't understood")
+    expect(items(page)).to_have_count(1)
+
+
+def test_pages(page: Page) -> None:
+    """Older pictures can't be reached, some are shown twice or never, or what was selected is lost on the way."""
+    find(page, "plain", MANY)
+    items(page).first.locator(".pick input").check()
+    seen: list[str] = []
+    while True:
+        alts = [image.get_attribute("alt") or "" for image in items(page).locator("img").all()]
+        seen += alts
+        older = page.get_by_role("button", name="Older →")
+        if not older.count():
+            break
+        older.click()
+        expect(items(page).first.locator("img")).not_to_have_attribute("alt", alts[0])
+    assert seen == [f"plain {number}" for number in range(MANY)]
+    page.get_by_role("button", name="Newest").click()
+    expect(items(page).first.locator("img")).to_have_attribute("alt", "plain 0")
+    expect(items(page).first.locator(".pick input")).to_be_checked()
+    expect(page.locator(".selection")).to_contain_text("1 selected")
+
+
+def test_from_picture_to_picture(page: Page) -> None:
+    """The arrow keys don't go to the next picture of what was searched for, or go beyond it."""
+    find(page, "at dusk", 2).locator(".open").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".prompt")).to_have_text("a lighthouse at dusk")
+    expect(dialog.get_by_role("button", name="The newer one")).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    expect(dialog.locator(".prompt")).to_have_text("a harbour at dusk")
+    expect(dialog).to_contain_text("demo painter, not Stable Diffusion")
+    expect(dialog.get_by_role("button", name="The older one")).to_be_hidden()
+    page.keyboard.press("ArrowLeft")
+    expect(dialog.locator(".prompt")).to_have_text("a lighthouse at dusk")
+    page.keyboard.press("Escape")
+    expect(items(page).first.locator(".open")).to_be_focused()
+
+
+def test_deleted_and_back(page: Page, place: Shelved) -> None:
+    """A picture that was deleted by mistake is gone, or one that was to go for ever is still there."""
+    look(page, "heron")
+    page.keyboard.press("Delete")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator("#shelf .said")).to_contain_text("1 picture is in the trash.")
+    expect(items(page)).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(items(page)).to_have_count(1)
+    items(page).first.locator(".open").focus()
+    page.keyboard.press("Delete")
+    expect(items(page)).to_have_count(0)
+    page.get_by_label("Trash", exact=True).check()
+    expect(items(page)).to_have_count(1)
+    page.get_by_role("button", name="Delete all for ever").click()
+    page.get_by_role("button", name="Keep them").click()
+    expect(items(page)).to_have_count(1)
+    page.get_by_role("button", name="Delete all for ever").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete for ever").click()
+    expect(page.locator("#shelf .said")).to_contain_text("1 picture deleted for ever")
+    assert place.library.stats().trashed == 0
+
+
+def test_many_at_once(page: Page, place: Shelved) -> None:
+    """What is selected can't be saved in one file, tagged, starred or deleted together, or others are."""
+    find(page, "plain", MANY)
+    items(page).nth(2).locator(".pick input").check()
+    items(page).nth(5).locator(".pick input").click(modifiers=["Shift"])
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    expect(bar).to_contain_text("4 selected")
+    with page.expect_download() as download:
+        bar.get_by_role("button", name="Download ZIP").click()
+    assert re.fullmatch(r"sd35-pictures-\d{4}-\d\d-\d\d\.zip", download.value.suggested_filename)
+    archive = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
+    lines = [json.loads(line) for line in archive.read("pictures.jsonl").splitlines()]
+    assert sorted(line["record"]["prompt"] for line in lines) == ["plain 2", "plain 3", "plain 4", "plain 5"]
+    bar.get_by_role("button", name="Tag…").click()
+    page.keyboard.type("mine, -other")
+    page.keyboard.press("Enter")
+    bar.get_by_role("button", name="Star").click()
+    expect(page.locator("#shelf .star[aria-pressed=true]")).to_have_count(4)
+    assert {entry.record.tags for entry in entries(place, "plain 3")} == {("mine",)}
+    bar.get_by_role("button", name="Clear").click()
+    expect(bar).to_be_hidden()
+    pick(page, "tag:mine", 4)
+    bar.get_by_role("button", name="Delete").click()
+    expect(page.locator("#shelf .said")).to_contain_text("4 pictures are in the trash.")
+    page.get_by_role("button", name="Undo").click()
+    expect(items(page)).to_have_count(4)
+
+
+def entries(place: Shelved, prompt: str) -> list[Entry]:
+    return [entry for entry in place.library.page(limit=300).entries if entry.record.prompt == prompt]
+
+
+def test_two_compared(page: Page) -> None:
+    """Two pictures can't be laid over each other, by keyboard too, or it isn't said what differs between them."""
+    pick(page, "at dusk", 2)
+    page.get_by_role("button", name="Compare", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("tbody tr")).to_have_count(4)
+    for row in ("Prompt", "Negative prompt", "Steps", "Model"):
+        expect(dialog.get_by_role("row", name=re.compile(rf"^{row}\b"))).to_have_count(1)
+    slider = dialog.get_by_role("slider")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(dialog.locator(".both")).to_have_attribute("style", re.compile("51%"))
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Clear").click()
+    look(page, "fox").get_by_role("button", name="Compare with…").click()
+    look(page, "owl")
+    expect(dialog.get_by_role("row", name=re.compile("a fox an owl"))).to_be_visible()
+
+
+def test_back_to_the_form(page: Page, place: Shelved) -> None:
+    """Others aren't told with which picture, or which job, something is to be made again."""
+    dialog = look(page, "owl")
+    (entry,) = entries(place, "an owl")
+    dialog.get_by_role("button", name="Prompt only").click()
+    expect(page.locator("#told")).to_be_visible()
+    told = page.locator("#told").locator("input, textarea")
+    expect(told).to_have_value(json.dumps({"id": entry.id, "what": "prompt", "kind": "picture"}))
+    page.go_back()
+    look(page, "owl").get_by_role("button", name="Four neighbours").click()
+    expect(told).to_have_value(json.dumps({"id": entry.id, "what": "neighbours"}))
+
+
+def test_what_failed(page: Page, place: Shelved) -> None:
+    """What came to no picture is forgotten, without a word of why, or can't be run again."""
+    request = GenerationRequest(prompt="a castle <b>", seed=7, randomize_seed=False)
+    job = JobRecord(
+        id="failed-job",
+        owner="",
+        asked=request,
+        request=request,
+        space="",
+        created_at=NOON.timestamp(),
+        runner="",
+        stage=Stage.FAILED,
+        error_happened="The Space says: no GPU.",
+        error_remedy="Wait.",
+    )
+    place.library.jobs.add(job)
+    page.get_by_label("Failed", exact=True).check()
+    row = page.locator(".job-row")
+    expect(row).to_contain_text("a castle <b>")
+    expect(row).to_contain_text("The Space says: no GPU. Wait.")
+    row.get_by_role("button", name="Run again").click()
+    told = page.locator("#told").locator("input, textarea")
+    expect(told).to_have_value(json.dumps({"id": "failed-job", "what": "job"}))
+    page.go_back()
+    row.get_by_role("button", name="To the form").click()
+    expect(told).to_have_value(json.dumps({"id": "failed-job", "what": "all", "kind": "job"}))
+
+
+def test_the_settings_to_the_clipboard(page: Page) -> None:
+    """What a picture was made with can't be taken to another program."""
+    look(page, "lighthouse").get_by_role("button", name="Copy settings").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("a lighthouse at dusk\nNegative prompt: people\nSteps: 28, ")
+    assert f"Seed: 7, Size: 120x80, Version: {OURS}" in copied
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_a_prompt_is_no_script(page: Page, words: str) -> None:
+    """A prompt, which may be another program's, runs as a script in the browser of who looks at it."""
+    number = HOSTILE.index(words)
+    find(page, "hostile", len(HOSTILE))
+    expect(items(page).nth(number).locator("img")).to_have_attribute("alt", f"hostile {words}")
+    items(page).nth(number).locator(".open").click()
+    expect(page.get_by_role("dialog").locator(".prompt")).to_have_text(f"hostile {words}")
+    expect(page.get_by_role("dialog").get_by_label("Tags")).to_have_value(words)
+    page.keyboard.press("Escape")
+    page.get_by_label("Search", exact=True).fill(f"seed:{words}")
+    expect(page.locator("#shelf .problems")).not_to_be_empty()
+    assert page.evaluate("window.pwned") is None
+
+
+def test_each_their_own(browser: Browser, tmp_path: Path) -> None:
+    """A visitor sees, or changes, another's pictures."""
+    with shelving(tmp_path, Door(is_private=False)) as place:
+        entry = put(place.library, Record(prompt="a secret"), "0" * 32)
+        context = browser.new_context()
+        page = shown(context.new_page(), place.address)
+        expect(page.locator("#shelf")).to_contain_text("Your pictures will be here")
+        buttons = "<p data-id='{}'><button data-do='trash'>x</button><button data-do='open'>y</button></p>"
+        page.locator("#shelf .shelf").evaluate(
+            "(shelf, buttons) => shelf.insertAdjacentHTML('beforeend', buttons)", buttons.format(entry.id)
+        )
+        for name in ("x", "y"):
+            with page.expect_response("**/run/predict"):
+                page.get_by_role("button", name=name, exact=True).click()
+        assert page.locator("#viewer dialog").count() == 0
+        assert place.library.page().entries == (entry,)
+        context.close()
+
+
+def test_rooms(page: Page, place: Shelved) -> None:
+    """The back button doesn't lead back, both rooms are shown, or opening the page reads the library."""
+    page.get_by_role("link", name="Create").click()
+    expect(page.locator("#studio")).to_be_visible()
+    expect(page.locator("#library")).to_be_hidden()
+    page.go_back()
+    expect(items(page)).to_have_count(48)
+    expect(page.get_by_role("link", name="Library")).to_have_attribute("aria-current", "page")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(place.address + "?fresh#create")
+    expect(page.locator("#studio")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert not [url for url in asked if "/studio/" in url or "/run/" in url]
+    page.get_by_role("link", name="Library").click()
+    expect(items(page)).to_have_count(48)
+    assert page.url.endswith("?fresh#library")
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Shows another server below `/studio`."""
+
+    behind = ""
+
+    def do_GET(self) -> None:
+        """Ask the other server, and pass on what it answers."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        address = f"{self.behind.rstrip('/')}/{self.path.removeprefix('/studio').lstrip('/')}"
+        headers = {"Content-Type": self.headers.get("Content-Type", ""), "X-Forwarded-Host": self.headers["Host"]}
+        answer = httpx.request(self.command, address, content=body, headers=headers, trust_env=False)
+        is_below = self.path.startswith("/studio/")
+        self.send_response(answer.status_code if is_below else 404)
+        self.send_header("Content-Type", answer.headers.get("content-type", ""))
+        self.end_headers()
+        self.wfile.write(answer.content if is_below else b"")
+
+    do_POST = do_GET  # noqa: N815  # its name there
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_below_a_path(browser: Browser, tmp_path: Path) -> None:
+    """Where a reverse proxy shows the page below a path, no picture is seen, or the library can't be opened."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with shelving(tmp_path, root_path="/studio") as place:
+        Proxy.behind = place.address
+        put(place.library, Record(prompt="a cat"), size=(120, 80))
+        context = browser.new_context()
+        page = shown(context.new_page(), f"http://127.0.0.1:{server.server_port}/studio/?__theme=dark")
+        expect(items(page).locator("img")).to_have_js_property("naturalWidth", 120)
+        items(page).locator(".open").click()
+        expect(page.get_by_role("dialog").locator("img.whole")).to_have_js_property("naturalWidth", 120)
+        page.keyboard.press("Escape")
+        page.get_by_role("link", name="Create").click()
+        assert page.url.endswith("/studio/?__theme=dark#create")
+        context.close()
+    server.shutdown()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone(browser: Browser, place: Shelved, scheme: str) -> None:
+    """On a phone the room scrolls sideways, or its buttons are off the screen."""
+    context = browser.new_context(
+        viewport={"width": 360, "height": 740},
+        has_touch=True,
+        is_mobile=True,
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    page = shown(context.new_page(), place.address)
+    width = "document.documentElement.scrollWidth"
+    expect(items(page)).to_have_count(48)
+    assert page.evaluate(width) <= 360
+    items(page).first.locator(".pick input").check()
+    for button in page.get_by_role("toolbar").get_by_role("button").filter(visible=True).all():
+        expect(button).to_be_in_viewport(ratio=1)
+    items(page).nth(1).locator(".open").tap()
+    expect(page.get_by_role("dialog").locator(".whole")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
+    assert page.evaluate(width) <= 360
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *(None, "page", [], {"what": 7, "ids": "a", "at": {}, "words": None, "is_open": 1}),
+        {"ids": [None, {}, "../x", "a" * 65, "a\n", "ſ"], "at": "elsewhere:x"},
+    ],
+)
+def test_what_a_browser_may_say(told: object) -> None:
+    """What comes from a browser, and may be anything, is taken for what it isn't."""
+    assert Asked.read(told) == Asked()

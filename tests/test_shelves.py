@@ -1,0 +1,187 @@
+"""The library's pictures over HTTP: to whom they belong, as they are, and to nobody else."""
+
+import base64
+import io
+import json
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from sd35.accounts import Accounts, Cost
+from sd35.library.folder import owner_key
+from sd35.library.pictures import Entry
+from sd35.library.record import Record, new_id
+from sd35.library.shelf import Library
+from sd35.picture import open_picture
+from sd35.visitor import owner_of_secret
+from sd35.web.door import BROWSER_COOKIE, Door
+from sd35.web.shelves import MAX_IN_ZIP, _zipped
+from tests.shelving import Shelved, put, shelving
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelved]:
+    """A page for everybody: each browser is a visitor."""
+    with shelving(tmp_path_factory.mktemp("library"), Door(is_private=False)) as shelved:
+        yield shelved
+
+
+class Browser(httpx.Client):
+    """A visitor's browser, which has opened the page."""
+
+    def __init__(self, place: Shelved) -> None:
+        super().__init__(base_url=place.address, trust_env=False)
+        assert self.get("/").status_code == 200
+        self.key = owner_key(owner_of_secret(self.cookies[BROWSER_COOKIE]))
+
+
+@pytest.fixture
+def ann(place: Shelved) -> Iterator[Browser]:
+    with closing(Browser(place)) as browser:
+        yield browser
+
+
+@pytest.fixture
+def bob(place: Shelved) -> Iterator[Browser]:
+    with closing(Browser(place)) as browser:
+        yield browser
+
+
+def lighthouse(place: Shelved, browser: Browser) -> Entry:
+    return put(place.library, Record(prompt="a lighthouse", seed=7), browser.key, (960, 640))
+
+
+def zipped(browser: httpx.Client, *ids: str) -> httpx.Response:
+    return browser.post("/studio/zip", data={"ids": ",".join(ids)})
+
+
+def test_pictures_come_as_they_are(place: Shelved, ann: Browser) -> None:
+    """A picture isn't there for who made it, is another than its file, or is saved without its name."""
+    entry = lighthouse(place, ann)
+    small = ann.get(f"/studio/thumbnail/{entry.id}")
+    assert max(Image.open(io.BytesIO(small.content)).size) == 320
+    assert small.headers["content-type"] == "image/webp"
+    assert small.headers["cache-control"] == "private, max-age=31536000, immutable"
+    large = ann.get(f"/studio/picture/{entry.id}")
+    assert large.content == place.library.read(entry.id)
+    assert large.headers["content-type"] == "image/png"
+    assert "attachment" not in large.headers.get("content-disposition", "")
+    assert {small.headers["x-content-type-options"], large.headers["x-content-type-options"]} == {"nosniff"}
+    saved = ann.get(f"/studio/picture/{entry.id}?download")
+    assert saved.headers["content-disposition"] == f'attachment; filename="{Path(entry.path).name}"'
+    asked = ann.head(f"/studio/picture/{entry.id}")
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-length"] == str(entry.size_bytes)
+
+
+def test_nobody_gets_at_another_s(place: Shelved, ann: Browser, bob: Browser) -> None:
+    """A picture is handed to somebody else; or it is told that there is one."""
+    entry = lighthouse(place, ann)
+    with httpx.Client(base_url=place.address, trust_env=False) as program:
+        for other in (bob, program):
+            for path in ("thumbnail", "picture"):
+                theirs, nothing = (other.get(f"/studio/{path}/{id_}") for id_ in (entry.id, new_id()))
+                assert (theirs.status_code, theirs.text) == (nothing.status_code, nothing.text)
+                assert theirs.status_code == 404
+            assert zipped(other, entry.id).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "thumbnail/",
+        "picture/..",
+        "picture/%2e%2e%2flibrary.sqlite3",
+        "picture/a/b",
+        "picture/" + "a" * 65,
+        "picture/%00",
+        "picture/a%0A",
+        "picture/ſ",
+        "thumbnail/..%5c..%5cx",
+        "library.sqlite3",
+        "",
+    ],
+)
+def test_no_path_is_made_of_what_is_asked(ann: Browser, path: str) -> None:
+    """A file of the server's can be had, or a request breaks it."""
+    assert ann.get(f"/studio/{path}").status_code == 404
+
+
+def test_many_in_one_file(place: Shelved, ann: Browser) -> None:
+    """The ZIP can't be opened, misses a picture or what is known of it, or breaks off at a file that is gone."""
+    entries = [put(place.library, Record(prompt=f"picture {n}", seed=n, tags=("sea",)), ann.key) for n in range(5)]
+    place.library.path_of(entries[3]).unlink()
+    place.library.trash([entries[4].id], ann.key)
+    answer = zipped(ann, *(entry.id for entry in entries), entries[0].id)
+    assert answer.headers["content-type"] == "application/zip"
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.testzip() is None
+    assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+    told = [json.loads(line) for line in archive.read("pictures.jsonl").splitlines()]
+    kept = [*entries[:3], entries[4]]
+    assert [each["id"] for each in told] == [entry.id for entry in kept]
+    assert all("/" in each["path"] and "visitors" not in each["path"] for each in told)
+    assert [archive.read(each["path"]) for each in told] == [place.library.read(entry.id) for entry in kept]
+    assert [(each["record"]["seed"], each["record"]["tags"]) for each in told] == [(n, ["sea"]) for n in (0, 1, 2, 4)]
+    assert len(archive.namelist()) == 5
+
+
+@pytest.mark.parametrize(
+    "body", ["", "ids=", "ids=../x", "ids=a,,b", "ids=%ff", "ids=" + ",".join(["a"] * 9 + ["b c"]), "&" * 50]
+)
+def test_what_is_no_list_of_pictures(ann: Browser, body: str) -> None:
+    """A request for a ZIP breaks the server, or asks for what has no id."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert ann.post("/studio/zip", content=body, headers=headers).status_code == 400
+
+
+def test_a_zip_has_its_limits(ann: Browser) -> None:
+    """One request reads the whole disk, another site's page asks for it, or a link does."""
+    assert zipped(ann, *(f"a{n}" for n in range(MAX_IN_ZIP + 1))).status_code == 400
+    assert zipped(ann, *(f"a{n}" for n in range(MAX_IN_ZIP))).status_code == 404
+    assert ann.post("/studio/zip", data={"ids": "a"}, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert ann.get("/studio/zip").status_code == 405
+    assert ann.post("/studio/picture/a").status_code == 405
+
+
+def test_a_zip_is_never_in_memory(tmp_path: Path) -> None:
+    """Who takes many pictures at once takes as much of the server's memory."""
+    with Library.open(tmp_path) as library:
+        out = io.BytesIO()
+        Image.effect_noise((1000, 1000), 100).save(out, "PNG")
+        picture = open_picture(out.getvalue())
+        entries = [library.add(picture.data, picture, Record(prompt=f"noise {n}"), "") for n in range(12)]
+        tracemalloc.start()
+        size = sum(map(len, _zipped(library, entries)))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert size > 12 * len(picture.data)
+    assert peak < 2 * len(picture.data)
+
+
+def test_a_page_of_many_is_no_attack(place: Shelved, ann: Browser) -> None:
+    """Who looks through their pictures is told to slow down."""
+    entry = lighthouse(place, ann)
+    assert {ann.get(f"/studio/thumbnail/{entry.id}").status_code for _ in range(400)} == {200}
+
+
+def test_the_door(tmp_path: Path) -> None:
+    """Pictures are handed out without the login that the page needs; or a program with one doesn't get them."""
+    accounts = Accounts(["ann:ann's password"], cost=Cost(1, 1))
+    with (
+        shelving(tmp_path, Door(is_private=False, accounts=accounts)) as place,
+        httpx.Client(base_url=place.address, trust_env=False) as program,
+    ):
+        entry = put(place.library, Record(prompt="a cat"), owner_key("user:ann"))
+        refused = program.get(f"/studio/picture/{entry.id}")
+        assert refused.status_code == 401
+        assert "www-authenticate" not in refused.headers, "or browsers ask for a password at each picture"
+        login = base64.b64encode(b"ann:ann's password").decode()
+        let_in = program.get(f"/studio/picture/{entry.id}", headers={"Authorization": f"Basic {login}"})
+        assert let_in.status_code == 200
