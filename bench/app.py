@@ -124,6 +124,7 @@ def _idle(studio: Program) -> Idles:
     alone = idle(studio, IDLE_SECONDS)
     page = Page.of(studio)
     event = events(studio, page.after(page.loads)[-1])
-    with_page = idle_with_page(studio, page.generate_with(f"a lighthouse at dusk{NEVER}"), IDLE_SECONDS)
+    asked = page.generate_with(f"a lighthouse at dusk{NEVER}")
+    with_page = idle_with_page(studio, asked, page.watch, IDLE_SECONDS)
     with program("an empty Gradio app", "-m", "bench.empty_page", "{port}") as empty:
         return Idles(alone, with_page, idle(empty, IDLE_SECONDS), event, events(empty, Listener(0, ["1:1"])))

@@ -67,7 +67,7 @@ async def _visit(page: Page, expected: bytes) -> BaseException | None:
             for each in page.after(page.loads):
                 await _ask(visitor, [each])
             await generate(face, visitor, "", expected, Told())
-            for each in page.after([face.asked("")]):
+            for each in page.after([face.shown or face.asked("")]):
                 await _ask(visitor, [each])
     except (OSError, EOFError, AssertionError, TimeoutError) as error:
         return error

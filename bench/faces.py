@@ -34,7 +34,8 @@ class Face:
         asked: the listener, given a prompt.
         preview: finds a preview in a message; its group, if it has one, is the path that it is fetched by.
         final: finds the path of the final picture.
-        is_untouched: whether the final picture is the Space's own bytes.
+        is_untouched: whether the final picture's image is the Space's own bytes.
+        shown: the listener that shows it, where the one that is asked only takes the request.
 
     """
 
@@ -44,6 +45,7 @@ class Face:
     preview: re.Pattern[bytes]
     final: re.Pattern[bytes]
     is_untouched: bool = True
+    shown: Listener | None = None
 
     @classmethod
     def direct(cls, port: int) -> "Face":
@@ -83,7 +85,12 @@ class Page:
     def generate(self) -> Face:
         """The Generate button. Previews are within the messages, and the only file is the final picture."""
         preview, final = re.compile(rb"data:image/jpeg;base64,"), re.compile(_FILE % rb"[^\"]+")
-        return Face("the page", self.port, self.generate_with, preview, final)
+        return Face("the page", self.port, self.generate_with, preview, final, shown=self.watch)
+
+    @property
+    def watch(self) -> Listener:
+        """What shows, moment by moment, what was asked for."""
+        return self._listener(self._named("_watch"))
 
     @property
     def infer(self) -> Face:
@@ -94,7 +101,7 @@ class Page:
 
     def generate_with(self, prompt: str) -> Listener:
         """The Generate button, after this prompt was typed."""
-        asked = self._listener(self._named("_generate"))
+        asked = self._listener(self._named("_submit"))
         return Listener(asked.fn_index, [prompt, *asked.data[1:]])
 
     @property

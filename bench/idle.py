@@ -40,14 +40,16 @@ async def _idle(pid: int, seconds: float) -> Idle:
     return Idle(usage.memory(pid), (usage.cpu_seconds(pid) - cpu) / (time.perf_counter() - began))
 
 
-def idle_with_page(program: Program, asked: Listener, seconds: float) -> Idle:
+def idle_with_page(program: Program, asked: Listener, shown: Listener, seconds: float) -> Idle:
     """Watch a program while one page follows a run that has nothing to show yet."""
-    return asyncio.run(_idle_with_page(program, asked, seconds))
+    return asyncio.run(_idle_with_page(program, asked, shown, seconds))
 
 
-async def _idle_with_page(program: Program, asked: Listener, seconds: float) -> Idle:
+async def _idle_with_page(program: Program, asked: Listener, shown: Listener, seconds: float) -> Idle:
     visitor = await Visitor(program.port).come()
     await visitor.ask(asked.fn_index, asked.data)
+    await _follow(visitor)
+    await visitor.ask(shown.fn_index, shown.data)
     following = asyncio.create_task(_follow(visitor))
     seen = await _idle(program.pid, seconds)
     assert not following.done(), "the stream ended"

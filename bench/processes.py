@@ -77,8 +77,8 @@ def program(name: str, *arguments: str) -> Iterator[Program]:
 def _surroundings(folder: str) -> dict[str, str]:
     """The environment, less what would change the program, and with a temporary folder that is thrown away."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SD35_", "GRADIO_", "HF_"))}
-    here = {"TMPDIR": folder, "NO_PROXY": "127.0.0.1", "GRADIO_ANALYTICS_ENABLED": "False"}
-    return kept | here | {"PYTHONUNBUFFERED": "1"}
+    here = {"TMPDIR": folder, "SD35_LIBRARY": f"{folder}/library", "NO_PROXY": "127.0.0.1"}
+    return kept | here | {"GRADIO_ANALYTICS_ENABLED": "False", "PYTHONUNBUFFERED": "1"}
 
 
 def _wait(name: str, process: "subprocess.Popen[bytes]", said: Path) -> None:

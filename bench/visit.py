@@ -12,6 +12,9 @@ __all__ = ["Told", "generate"]
 
 _numbers = itertools.count(1)
 
+PNG_HEAD = 33
+"""Bytes of a PNG before its chunks of image data, or of words."""
+
 
 @dataclass(slots=True)
 class Told:
@@ -45,6 +48,10 @@ async def generate(face: Face, visitor: Visitor, pace: str, expected: bytes, tol
     asked = face.asked(f"a lighthouse at dusk, number {next(_numbers)}{pace}")
     told.asked_at = time.perf_counter()
     await visitor.ask(asked.fn_index, asked.data)
+    if face.shown is not None:
+        async for _ in visitor.follow():
+            pass
+        await visitor.ask(face.shown.fn_index, face.shown.data)
     fetching = _Fetching(visitor, told)
     try:
         async for chunk in visitor.follow():
@@ -57,7 +64,7 @@ async def generate(face: Face, visitor: Visitor, pace: str, expected: bytes, tol
                 else:
                     told.frame()
         picture = await fetching.final_picture()
-        assert picture == expected or not face.is_untouched, "another picture than the Space's"
+        assert picture.endswith(expected[PNG_HEAD:]) or not face.is_untouched, "another picture than the Space's"
     finally:
         fetching.cancel()
 
