@@ -175,6 +175,7 @@ def serve(settings: Settings) -> None:
         sys.exit(f"app.py: {error}")
     address = make_site(settings, door)
     say(f"{TITLE} is at {address}")
+    say(f"Pictures are kept in {house.library.folder}")
     if settings.mcp:
         say(f"For agents:  {address}gradio_api/mcp")
     if said_of_login:

@@ -44,6 +44,7 @@ def started(folder: Path, *flags: str, **extra: str) -> "Iterator[Program]":
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == f"SD 3.5 Studio is at http://127.0.0.1:{port}/\n"
+        assert process.stdout.readline() == f"Pictures are kept in {folder / 'Pictures' / 'SD 3.5 Studio'}\n"
         yield process, f"http://127.0.0.1:{port}/", folder
     finally:
         process.kill()

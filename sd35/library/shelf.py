@@ -21,7 +21,7 @@ from sd35.library.query import EVERYTHING, Query
 from sd35.library.record import Record
 from sd35.library.scan import Changes, Scan, Tell
 from sd35.library.searching import MAX_PAGE, Page, find_all, find_page, neighbour
-from sd35.library.stats import Stats, count_all
+from sd35.library.stats import Stats, bytes_of, count_all
 from sd35.library.thumbnails import Thumbnails
 from sd35.picture import Picture
 
@@ -253,6 +253,10 @@ class Library:
 
         """
         return export_pictures(self.folder, find_all(self._database, query, owner), target, owner)
+
+    def bytes_of(self, owner: str, place: str = "shown") -> int:
+        """Return how much an owner's pictures take that are shown, or in the `trash`."""
+        return bytes_of(self._database, owner, place)
 
     def stats(self) -> Stats:
         """Return how much there is of everything."""

@@ -12,7 +12,7 @@ from sd35.library.database import Database
 from sd35.library.jobs import Jobs, Stage
 from sd35.library.thumbnails import Thumbnails
 
-__all__ = ["Stats", "count_all"]
+__all__ = ["Stats", "bytes_of", "count_all"]
 
 
 _SHOWN: Final = "FROM pictures WHERE trashed_at IS NULL AND is_missing = 0"
@@ -46,6 +46,18 @@ class Stats:
     free_bytes: int | None
     first: dt.datetime | None
     last: dt.datetime | None
+
+
+def bytes_of(database: Database, owner: str, place: str) -> int:
+    """Return how much an owner's pictures take that are in this place: `shown`, `trash` or `missing`.
+
+    Raises:
+        LibraryError: the index can't be used.
+
+    """
+    with database.reading() as connection:
+        found = connection.execute("SELECT bytes FROM counts WHERE owner = ? AND place = ?", (owner, place)).fetchone()
+    return found[0] if found else 0
 
 
 def count_all(folder: Path, database: Database, jobs: Jobs, thumbnails: Thumbnails) -> Stats:

@@ -191,7 +191,8 @@ class Gallery:
                 place, page = BEGINNING, library.page(query, owner, limit=PAGE)
         except LibraryError as error:
             return view.broken(error)
-        return view.pictures(page, query, place, today, said)
+        size = 0 if query.is_search else library.bytes_of(owner, query.place)
+        return view.pictures(page, query, place, today, said, size)
 
     def _neighbours(self, owner: str, asked: Asked, query: Query) -> tuple[str, ...]:
         """The picture itself, and those beside it, in the order in which they take its place when it goes."""

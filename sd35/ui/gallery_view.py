@@ -15,6 +15,7 @@ from sd35.library.query import Query
 from sd35.library.searching import Page
 from sd35.ui.gallery_asked import BEGINNING, Place
 from sd35.ui.gallery_fixed import TRY_AGAIN, empty, nothing
+from sd35.ui.render import amount
 
 __all__ = [
     "NOTHING",
@@ -95,12 +96,16 @@ def gone_for_ever(count: int) -> Markup:
     return Markup('<p role="status">{} deleted for ever.</p>').format(plural(count, "picture"))
 
 
-def pictures(page: Page, query: Query, place: Place, today: dt.date, said: Markup = NOTHING) -> str:
-    """A page of pictures, by days, and what was just done to them."""
+def pictures(  # what a page of them is
+    page: Page, query: Query, place: Place, today: dt.date, said: Markup = NOTHING, size_bytes: int = 0
+) -> str:
+    """A page of pictures, by days, what was just done to them, and how much all of them take, if that is known."""
     days = groupby(page.entries, key=lambda entry: entry.made_at.astimezone().date())
     body = Markup("").join(_day(day_name(day, today), entries) for day, entries in days)
     count = page.count if page.is_count_exact else f"{page.count:,}+"
     found = Markup("<b>{}</b>").format(plural(count, "picture")) if page.count else _NONE
+    if size_bytes:
+        found += Markup(" {}").format(amount(size_bytes))
     if query.place == "trash" and page.count:
         found += Markup(
             " What is here stays until you delete it."

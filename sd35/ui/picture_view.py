@@ -10,6 +10,7 @@ from sd35.library.infotext import write_infotext
 from sd35.library.pictures import Entry
 from sd35.library.record import OURS
 from sd35.ui.gallery_view import NOTHING, day_name, words_of
+from sd35.ui.render import amount
 
 __all__ = ["compare", "picture"]
 
@@ -166,7 +167,7 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())
     yield from record.others
     yield "File", entry.path
-    yield "Format", f"{entry.format}, {_bytes(entry.size_bytes)}"
+    yield "Format", f"{entry.format}, {amount(entry.size_bytes)}"
 
 
 def _settings(entry: Entry) -> list[tuple[str, str]]:
@@ -182,7 +183,3 @@ def _settings(entry: Entry) -> list[tuple[str, str]]:
         ("Model", _DEMO if record.is_demo else record.model),
         ("Space", record.space),
     ]
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"

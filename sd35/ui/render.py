@@ -14,6 +14,7 @@ from sd35.ui.recall import Recalled
 
 __all__ = [
     "allowance",
+    "amount",
     "download",
     "drop_hint",
     "file_data",
@@ -307,7 +308,7 @@ def _finished(state: JobState) -> Markup:
     made = state.made
     facts = (
         f"{made.width} × {made.height}",
-        f"{made.format} {_bytes(made.size_bytes)}",
+        f"{made.format} {amount(made.size_bytes)}",
         f"{_seconds(state.elapsed_seconds)}",
         *(("demo painter",) if made.is_demo else ()),
     )
@@ -358,7 +359,9 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else _clock(seconds)
 
 
-def _bytes(count: int) -> str:
+def amount(count: int) -> str:
+    """So many bytes, as people say it."""
     if count < 1000:
         return f"{count} bytes"
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
+    unit, name = next((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")) if count >= unit)
+    return f"{count / unit:.0f} {name}" if name == "KB" else f"{count / unit:.1f} {name}"
