@@ -88,11 +88,26 @@
     showSelection();
   };
 
-  // Many pictures as one file: a plain form, so that the browser saves what comes as it comes.
+  // Many pictures as one file: a plain form, so that the browser saves what comes as it comes; or else a sentence comes.
+  const zipFrame = () => {
+    let frame = document.querySelector("iframe[name=sd35-zip]");
+    if (frame !== null) return frame;
+    frame = Object.assign(document.createElement("iframe"), { name: "sd35-zip", hidden: true });
+    frame.addEventListener("load", () => {
+      const words = frame.contentDocument?.body?.textContent.trim();
+      if (!words) return;
+      const said = Object.assign(document.createElement("p"), { textContent: words });
+      said.setAttribute("role", "alert");
+      one("#shelf .said")?.replaceChildren(said);
+    });
+    document.body.append(frame);
+    return frame;
+  };
   const downloadZip = () => {
     const form = document.createElement("form");
     form.method = "post";
     form.action = "studio/zip";
+    form.target = zipFrame().name;
     const field = document.createElement("input");
     field.type = "hidden";
     field.name = "ids";

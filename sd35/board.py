@@ -9,7 +9,7 @@ from sd35.errors import QuotaError
 from sd35.job import Job, JobState, Phase
 from sd35.latest import Latest
 
-__all__ = ["Board", "Boards", "News", "Pause"]
+__all__ = ["Board", "News", "Pause"]
 
 MAX_TROUBLES = 50
 
@@ -35,7 +35,6 @@ class Board:
 
     Attributes:
         news: changes with each of the jobs, to be watched.
-        pause: why none of them is begun, if that is so.
         watchers: how many pages look.
         looks: how many have ever begun to.
         done: how many pictures have come, and how many jobs have failed (`bad`), since the program was started.
@@ -47,11 +46,21 @@ class Board:
         self._dismissed: set[str] = set()
         self._on_unwatched = on_unwatched
         self.news = Latest(News())
-        self.pause: Pause | None = None
+        self._pause: Pause | None = None
         self.watchers = 0
         self.looks = 0
         self.done = 0
         self.bad = 0
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why none of them is begun, if that is so."""
+        is_over = self._pause is not None and self._pause.until is not None and self._pause.until <= _now()
+        return None if is_over else self._pause
+
+    @pause.setter
+    def pause(self, pause: Pause | None) -> None:
+        self._pause = pause
 
     def add(self, job: Job) -> None:
         """Take a job up."""
@@ -61,14 +70,20 @@ class Board:
 
     def forget(self, job: Job) -> None:
         """Know nothing of the job any more."""
-        self._jobs.pop(job.id, None)
-        self._dismissed.discard(job.id)
+        if self._jobs.pop(job.id, None) is not None:
+            self._dismissed.discard(job.id)
+            self.change()
 
     def dismiss(self, job: Job) -> None:
         """Don't speak of a job any more that has ended."""
         if job.state.value.phase.is_final:
             self._dismissed.add(job.id)
             self.change()
+
+    def undismiss(self, job: Job) -> None:
+        """Speak of a job again."""
+        self._dismissed.discard(job.id)
+        self.change()
 
     def change(self) -> None:
         """Tell those who watch that something has changed."""
@@ -78,6 +93,8 @@ class Board:
     def _changed(self, old: JobState, new: JobState) -> None:
         news = self.news.value
         is_urgent = new.is_urgent_after(old)
+        if new.phase is Phase.RUNNING and self._pause is not None and self._pause.until is None:
+            self._pause = None  # the Space has taken one after all
         if new.phase.is_final and not old.phase.is_final:
             self.done += new.phase is Phase.FINISHED
             self.bad += new.phase in {Phase.FAILED, Phase.INTERRUPTED}
@@ -104,17 +121,17 @@ class Board:
     def unfinished(self) -> list[Job]:
         """What runs, and after that what waits, as it will have its turn."""
         jobs = (job for job in self._jobs.values() if not job.state.value.phase.is_final)
-        return sorted(jobs, key=lambda job: (job.state.value.phase is Phase.WAITING, job.ticket.position))
+        return sorted(jobs, key=lambda job: (_waits(job), job.ticket.position))
 
     @property
     def running(self) -> list[Job]:
         """What has had its turn."""
-        return [job for job in self.unfinished if job.state.value.phase is not Phase.WAITING]
+        return [job for job in self.unfinished if not _waits(job)]
 
     @property
     def waiting(self) -> list[Job]:
         """What waits for its turn."""
-        return [job for job in self.unfinished if job.state.value.phase is Phase.WAITING]
+        return [job for job in self.unfinished if _waits(job)]
 
     @property
     def troubles(self) -> list[Job]:
@@ -128,21 +145,13 @@ class Board:
         return any(not job.state.value.is_held for job in self.unfinished)
 
 
-class Boards(dict[str, Board]):
-    """The boards by their names, each made when it is first asked for; `on_unwatched` is told when nobody looks."""
+def _waits(job: Job) -> bool:
+    """Whether it has not been called yet."""
+    return job.state.value.phase is Phase.WAITING and not job.ticket.called.is_set()
 
-    def __init__(self, on_unwatched: Callable[[Board], None]) -> None:
-        super().__init__()
-        self._on_unwatched = on_unwatched
 
-    def __missing__(self, name: str) -> Board:
-        self[name] = board = Board(self._on_unwatched)
-        return board
-
-    def drop(self, board: Board) -> None:
-        """Forget a board; its visitor gets another one."""
-        for name in [name for name, each in self.items() if each is board]:
-            del self[name]
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 def _is_trouble(job: Job) -> bool:

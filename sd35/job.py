@@ -194,8 +194,12 @@ class Job:
 
     def interrupt(self) -> None:
         """End the job as `stop` does, because this program comes to its end."""
-        self._is_interrupted = True
+        self._is_interrupted = self.state.value.phase is not Phase.STOPPING  # then somebody has asked for its end
         self.stop()
+
+    def ask_as(self, identity: Identity | None) -> None:
+        """Ask the Space as who this is, from the next turn on: what was known before may have expired."""
+        self._identity = identity
 
     def hold(self, *, is_held: bool) -> None:
         """Keep the job from its turn, or let it go on; the line is to be told."""
@@ -242,7 +246,7 @@ class Job:
             while generation is None:
                 async with steps.turn(self.ticket):
                     await steps.begin(self)
-                    self._update(phase=Phase.CONNECTING, refusal=None)
+                    self._update(phase=Phase.CONNECTING, refusal=None, is_held=False)
                     space = await steps.connected()
                     self._update(space=space)
                     generation = space.generate(

@@ -15,8 +15,9 @@ from sd35.library.folder import owner_key
 from sd35.library.jobs import JobRecord, Stage
 from sd35.library.pictures import Entry
 from sd35.library.shelf import Library
+from sd35.request import GenerationRequest
 
-__all__ = ["Ledger", "state_of"]
+__all__ = ["Ledger", "state_of", "state_of_picture"]
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +93,23 @@ class Ledger:
             "stage": STAGES[state.phase],
             "ended_at": time.time(),
             "stopped": "" if state.stopped is None else state.stopped.name,
+            "reason": state.reason,
             "picture_id": job.id if is_saved else None,
             **_error(state.error),
         }
         await self._try_to_change(job.id, **changes)
+
+    async def withdrawn(self, job: Job) -> None:
+        """Write down that the job was stopped before it had its place in the line."""
+        await self._try_to_change(job.id, stage=Stage.STOPPED, ended_at=time.time())
+
+    async def is_saved(self, job: Job) -> bool:
+        """Whether the job's picture is in the library after all."""
+        try:
+            record = await self.find(job.id)
+        except LibraryError:
+            return False
+        return record is not None and record.stage is Stage.SAVED
 
     async def moved(self, jobs: list[Job]) -> None:
         """Write down the jobs' places, and whether they are held."""
@@ -126,7 +140,7 @@ class Ledger:
             LibraryError: it can't be.
 
         """
-        await self._in_thread(self._library.take_over)
+        await anyio.to_thread.run_sync(self._library.take_over)  # which may look through the folder
 
     async def rescan(self) -> None:
         """Notice what has changed in the library's folder since it was last looked through."""
@@ -143,17 +157,17 @@ class Ledger:
 
         """
         jobs, key, runner = self._library.jobs, owner_key(owner), self._library.instance
-        return await self._in_thread(lambda: [*jobs.troubles(key), *jobs.unfinished(owner=key, runner=runner)])
+        records = await self._in_thread(lambda: [*jobs.troubles(key), *jobs.unfinished(owner=key, runner=runner)])
+        return [record for record in records if not record.by_program]
 
-    async def picture(self, record: JobRecord) -> Entry | None:
-        """Return the picture that came of a job, if it is there.
+    async def picture(self, picture_id: str, owner: str | None = None) -> Entry | None:
+        """Return what is known of a picture, if there is one; with an owner's key, of theirs.
 
         Raises:
             LibraryError: the index can't be read.
 
         """
-        picture_id = record.picture_id
-        return None if picture_id is None else await self._in_thread(lambda: self._library.entry(picture_id))
+        return await self._in_thread(lambda: self._library.entry(picture_id, owner))
 
     async def discard(self, ids: Sequence[str]) -> None:
         """Delete pictures for ever, where they aren't meant to last."""
@@ -194,12 +208,19 @@ def state_of(record: JobRecord, made: Made | None) -> JobState | None:
         record.request,
         phase,
         record.created_at + shift,
-        is_held=phase is Phase.WAITING,
+        is_held=record.is_held and phase is Phase.WAITING,
+        reason=record.reason,
         ended_at=None if record.ended_at is None else record.ended_at + shift,
         made=made,
         stopped=StopOutcome.__members__.get(record.stopped),
         error=error,
     )
+
+
+def state_of_picture(request: GenerationRequest, made: Made) -> JobState:
+    """Return the state of a job of which nothing is known but its picture."""
+    now = time.monotonic()
+    return JobState(request, Phase.FINISHED, now, ended_at=now, made=made)
 
 
 def _read_error(record: JobRecord) -> SD35Error:

@@ -1,6 +1,7 @@
 """Whose turn it is: so many at once, and between those who wait, each visitor in turn. Belongs to one event loop."""
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,8 @@ Tell = Callable[[int, int], None]
 
 MAX_REMEMBERED = 1000
 
-MAX_PAUSE_SECONDS = 30 * 24 * 3600.0
+LOOK_SECONDS = 30.0
+"""How often it is looked whether a pause is over."""
 
 
 @dataclass(eq=False, slots=True)
@@ -74,22 +76,34 @@ class Line:
                 self._waiters.remove(ticket)
             self.reconsider()
 
-    def pause(self, payer: str, seconds: float, on_end: Callable[[], None] = lambda: None) -> None:
-        """Call none of this visitor's that heed it for so long, or until they are let go on."""
+    def pause(self, payer: str, until: float, on_end: Callable[[], None] = lambda: None) -> None:
+        """Call none of this visitor's that heed it until this moment, or until they are let go on.
 
-        def end() -> None:
-            on_end()
-            self.resume(payer)
+        The moment is in seconds since 1970, by the clock on the wall: a laptop may sleep meanwhile.
+        """
+        self._stop_timer(payer)
+        loop = asyncio.get_running_loop()
 
-        self.resume(payer)
-        self._paused[payer] = asyncio.get_running_loop().call_later(min(seconds, MAX_PAUSE_SECONDS), end)
+        def look() -> None:
+            left = until - time.time()
+            if left > 0:
+                self._paused[payer] = loop.call_later(min(left, LOOK_SECONDS), look)
+            else:
+                on_end()
+                self.resume(payer)
+
+        look()
 
     def resume(self, payer: str) -> None:
         """Let this visitor's go on."""
+        if self._stop_timer(payer):
+            self.reconsider()
+
+    def _stop_timer(self, payer: str) -> bool:
         timer = self._paused.pop(payer, None)
         if timer is not None:
             timer.cancel()
-            self.reconsider()
+        return timer is not None
 
     def reconsider(self) -> None:
         """Call those who may go now, and tell the others where they stand."""

@@ -11,7 +11,7 @@ from sd35.library.record import OURS, Record
 from sd35.picture import Picture
 from sd35.request import GenerationRequest
 
-__all__ = ["record_of", "recorded"]
+__all__ = ["record_of", "recorded", "request_of"]
 
 
 def record_of(
@@ -38,6 +38,21 @@ def record_of(
         made_at=dt.datetime.now(dt.UTC),
         took_seconds=round(took_seconds, 3),
         versions={OURS: __version__, "Gradio": contract.version},
+    )
+
+
+def request_of(record: Record, width: int, height: int) -> GenerationRequest:
+    """Return the request that would make a picture again, of this size if its record tells no other."""
+    public = GenerationRequest(record.prompt)
+    return GenerationRequest(
+        record.prompt,
+        record.negative_prompt,
+        width if record.width is None else record.width,
+        height if record.height is None else record.height,
+        public.guidance_scale if record.guidance_scale is None else record.guidance_scale,
+        public.num_inference_steps if record.num_inference_steps is None else record.num_inference_steps,
+        0 if record.seed is None else record.seed,
+        randomize_seed=record.seed is None,
     )
 
 

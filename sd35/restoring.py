@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from sd35.client import Identity
-from sd35.job import Job, JobState, Made
-from sd35.ledger import Ledger, state_of
+from sd35.job import Job, JobState
+from sd35.ledger import Ledger, state_of, state_of_picture
 from sd35.library.folder import owner_key
 from sd35.library.jobs import JobRecord
 from sd35.line import Ticket
+from sd35.recording import request_of
 from sd35.saving import Saver
 from sd35.visitor import Visitor
 
@@ -49,15 +50,25 @@ class Restorer:
 
         """
         record = await self._ledger.find(job_id)
-        if record is None or record.owner not in {owner_key(visitor.owner), owner_key(None)}:
+        if record is None:
+            return await self._of_picture(job_id, visitor)
+        if record.owner not in {owner_key(visitor.owner), owner_key(None)}:
             return None
         owner = None if record.owner == owner_key(None) else visitor.owner
-        state = state_of(record, await self._made(record, owner))
+        entry = None if record.picture_id is None else await self._ledger.picture(record.picture_id)
+        state = state_of(record, None if entry is None else self._saver.hand_out(entry, owner))
         return self._job(record, state, visitor, owner) if state is not None and state.phase.is_final else None
 
-    async def _made(self, record: JobRecord, owner: str | None) -> Made | None:
-        entry = await self._ledger.picture(record)
-        return None if entry is None else self._saver.hand_out(entry, owner)
+    async def _of_picture(self, picture_id: str, visitor: Visitor) -> Job | None:
+        """A job for a picture whose own isn't known here: it was imported, or the index was made anew."""
+        entry = None
+        if visitor.owner is not None:
+            entry = await self._ledger.picture(picture_id, owner_key(visitor.owner))
+        if entry is None:
+            return None
+        request = request_of(entry.record, entry.width, entry.height)
+        state = state_of_picture(request, self._saver.hand_out(entry, visitor.owner))
+        return Job(id=entry.id, asked=request, state=state, ticket=Ticket(visitor.payer, 0.0), owner=visitor.owner)
 
     def _job(self, record: JobRecord, state: JobState, visitor: Visitor, owner: str | None) -> Job:
         return Job(
@@ -66,6 +77,6 @@ class Restorer:
             state=state,
             ticket=Ticket(visitor.payer, record.position, is_held=state.is_held),
             owner=owner,
-            identity=self._identity(visitor),
+            identity=None if state.phase.is_final else self._identity(visitor),  # it may hold a token
             by_program=record.by_program,
         )

@@ -34,29 +34,46 @@ class Saver:
     def __init__(self, library: Library, kept: KeptPictures) -> None:
         self._library = library
         self._kept = kept
+        self._unsaved: dict[str, Record] = {}
 
     async def save(self, job: Job, space: SpaceClient, picture: Picture) -> Made:
         """Keep the picture: in the library, or else in memory, and say why."""
-        record = _record(job, space, picture)
+        state = job.state.value
+        record = record_of(state.request, picture, space, state.elapsed_seconds, job.id)
         try:
             return await self._save(job, record, picture)
-        except (LibraryError, NotWrittenError) as error:
-            log.warning("a picture couldn't be written, and is kept in memory: %s", error.happened)
-            name = file_name(space.model, record.prompt, picture.seed, picture)
-            served_as = self._kept.keep(job.id, Kept(job.owner, name, picture.mime_type, picture.data))
-            return _made(record, picture, name, served_as, unwritten=error.happened)
+        except NotWrittenError as error:
+            self._unsaved[job.id] = record
+            unwritten = f"{error.happened} It is tried again."
+        except LibraryError as error:  # the file is there: the next look through the folder finds it
+            unwritten = error.happened
+        log.warning("a picture isn't kept as it should be: %s", unwritten)
+        name = file_name(space.model, record.prompt, picture.seed, picture)
+        served_as = self._kept.keep(job.id, Kept(job.owner, name, picture.mime_type, picture.data))
+        return _made(record, picture, name, served_as, unwritten=unwritten)
 
-    async def save_again(self, job: Job, space: SpaceClient) -> Made | None:
-        """Try once more to write a picture that is kept in memory; `None` if it still can't be."""
+    def has_unsaved(self, job: Job) -> bool:
+        """Whether a picture is kept in memory that is still to be written."""
+        return job.id in self._unsaved
+
+    async def save_again(self, job: Job) -> bool:
+        """Try once more to write a picture that is kept in memory, and say whether that is over, well or badly."""
         made = job.state.value.made
         kept = None if made is None else self._kept.find(made.served_as)
         if made is None or kept is None or not isinstance(kept.content, bytes):
-            return None
+            del self._unsaved[job.id]
+            if made is not None:
+                job.saved(replace(made, unwritten="There was no more room for it in memory, either: it is lost."))
+            return True
         picture = replace(open_picture(kept.content), seed=made.seed)
         try:
-            return await self._save(job, _record(job, space, picture), picture)
-        except (LibraryError, NotWrittenError):
-            return None
+            job.saved(await self._save(job, self._unsaved[job.id], picture))
+        except NotWrittenError:
+            return False
+        except LibraryError as error:
+            job.saved(replace(made, unwritten=error.happened))
+        del self._unsaved[job.id]
+        return True
 
     async def _save(self, job: Job, record: Record, picture: Picture) -> Made:
         entry = await anyio.to_thread.run_sync(self._library.add, picture.data, picture, record, owner_key(job.owner))
@@ -98,8 +115,3 @@ def _made(record: Record, picture: Picture, name: str, served_as: str, *, unwrit
         space=record.space,
         is_demo=record.is_demo,
     )
-
-
-def _record(job: Job, space: SpaceClient, picture: Picture) -> Record:
-    state = job.state.value
-    return record_of(state.request, picture, space, state.elapsed_seconds, job.id)

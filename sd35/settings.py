@@ -15,6 +15,9 @@ from sd35.source import parse_source
 __all__ = ["Settings", "load"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+LEAST_UNWATCHED_SECONDS = 5.0
+"""A page that has asked for something, or is loaded anew, is there again before that."""
+
 Cap = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -51,7 +54,7 @@ class Settings(BaseSettings):
         description="the folder in which pictures, and what was asked for, are kept; if not given, "
         "SD 3.5 Studio among your pictures",
     )
-    unwatched_minutes: Annotated[float, Field(ge=0, le=1_000_000)] | None = Field(
+    unwatched_minutes: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
         default=None,
         description="how long pictures go on being made while no page looks; if not given, all that were asked for",
     )
@@ -205,7 +208,7 @@ class Settings(BaseSettings):
     @property
     def unwatched_seconds(self) -> float | None:
         """How long jobs go on that no page looks at; `None`: to their end."""
-        return None if self.unwatched_minutes is None else self.unwatched_minutes * 60
+        return None if self.unwatched_minutes is None else max(LEAST_UNWATCHED_SECONDS, self.unwatched_minutes * 60)
 
     @property
     def logins(self) -> tuple[str, ...]:

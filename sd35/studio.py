@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sd35.allowance import NO_CAPS, Allowance, Caps, Left
-from sd35.board import Board, Boards, Pause
+from sd35.board import Board
 from sd35.client import Identity, SpaceClient, Timeouts
-from sd35.errors import LibraryError, QuotaError
+from sd35.errors import SD35Error
 from sd35.job import Job, JobState, Phase, Steps
 from sd35.kept import KeptPictures
 from sd35.ledger import Ledger
@@ -24,6 +24,7 @@ from sd35.library.record import new_id
 from sd35.library.shelf import Library
 from sd35.line import Line, Ticket
 from sd35.metrics import Metrics
+from sd35.queues import Queues
 from sd35.request import GenerationRequest, draw_seed
 from sd35.restoring import Restorer
 from sd35.saving import Saver
@@ -43,13 +44,9 @@ MAX_PICTURE_BYTES = 1 << 30
 SAVE_AGAIN_SECONDS = 15.0
 """How often it is tried again to write a picture that couldn't be."""
 
-LEAST_PAUSE_SECONDS = 1.0
-
 LOOK_THROUGH_AFTER_SECONDS = 2.0
 LOOK_THROUGH_SECONDS = 120.0
 """So long after a page was opened, and not more often than that, the library's folder is looked through."""
-
-NOBODY_LOOKED = "No page looked any more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +85,7 @@ class Studio:
         spaces: finds the Space.
         kept: the pictures that are handed out to who has asked for them.
         metrics: what is counted.
+        queues: what visitors' jobs wait for.
 
     """
 
@@ -102,13 +100,14 @@ class Studio:
         self._allowance = Allowance(house.caps)
         self._line = Line(house.caps.at_once, house.caps.at_once_each)
         self._jobs: dict[str, Job] = {}
-        self._boards = Boards(self._note_unwatched)
-        self._coming: set[str] = set()
+        self._coming: dict[str, str] = {}
+        self._counted: set[str] = set()
         self._tasks: dict[asyncio.Task[None], Job | None] = {}
         self._last_position = 0.0
         self._look_through_at = 0.0
         self.library = house.library
         self._ledger = Ledger(self.library)
+        self.queues = Queues(self._line, self._ledger, house.unwatched_seconds, self._track)
         self.kept = KeptPictures(house.served)
         self._saver = Saver(self.library, self.kept)
         self._restorer = Restorer(self._ledger, self._saver, self._identity)
@@ -117,7 +116,7 @@ class Studio:
         self.connection = self.spaces.connection
         self.connect = self.spaces.connect
         self.connected = self.spaces.connected
-        self._steps = Steps(self._line.turn, self._ledger.begun, self.connected, self._refused, self._saver.save)
+        self._steps = Steps(self._line.turn, self._ledger.begun, self.connected, self.queues.refused, self._saver.save)
 
     def _spaces_in_use(self) -> set[SpaceClient | None]:
         return {job.state.value.space for job in self._jobs.values() if not job.state.value.phase.is_final}
@@ -142,7 +141,8 @@ class Studio:
 
         """
         if visitor is not HERE:
-            self._allowance.take(visitor.payer, self._line.waiting(visitor.payer), len(self._line))
+            waiting, in_all = self._waiting(visitor.payer), len(self._line) + len(self._coming)
+            self._allowance.take(visitor.payer, waiting, in_all)
         limits = self.connection.value.limits
         is_random = request.randomize_seed
         drawn = replace(request, seed=draw_seed(limits), randomize_seed=False) if is_random else request
@@ -155,18 +155,36 @@ class Studio:
             identity=self._identity(visitor),
             by_program=by_program,
         )
-        self._coming.add(job.id)
-        try:
-            await self._ledger.add(job, self.connection.value.wanted)
-        except LibraryError:
-            if visitor is not HERE:
-                self._allowance.give_back(visitor.payer)
-            raise
-        finally:
-            self._coming.discard(job.id)
+        await self._write_down(job, is_counted=visitor is not HERE)
         self._forget_old_jobs()
         self._start(job)
         return job
+
+    async def _write_down(self, job: Job, *, is_counted: bool) -> None:
+        payer = job.ticket.payer
+        self._coming[job.id] = payer
+        adding = asyncio.ensure_future(self._ledger.add(job, self.connection.value.wanted))
+        try:
+            await asyncio.shield(adding)
+        except BaseException as error:
+            if is_counted:
+                self._allowance.give_back(payer)
+            if isinstance(error, asyncio.CancelledError):
+                self._track(self._withdraw(adding, job))
+            raise
+        finally:
+            self._coming.pop(job.id, None)
+        if is_counted:
+            self._counted.add(job.id)
+
+    async def _withdraw(self, adding: "asyncio.Future[None]", job: Job) -> None:
+        """Write down that a job was stopped whose caller left while it was written down."""
+        await asyncio.wait([adding])
+        if adding.exception() is None:
+            await self._ledger.withdrawn(job)
+
+    def _waiting(self, payer: str) -> int:
+        return self._line.waiting(payer) + sum(each == payer for each in self._coming.values())
 
     def _next_position(self) -> float:
         self._last_position = max(self._last_position + 1, time.time())
@@ -181,11 +199,10 @@ class Studio:
     def _start(self, job: Job) -> None:
         self._remember(job)
         self._track(self._run(job), job)
-        self._note_unwatched(self._board_of(job))
 
     def _remember(self, job: Job) -> None:
         self._jobs[job.id] = job
-        self._board_of(job).add(job)
+        self.queues.add(job)
 
     def _track(self, work: Coroutine[Any, Any, None], job: Job | None = None) -> None:
         task = start_task(work)
@@ -195,73 +212,25 @@ class Studio:
     async def _run(self, job: Job) -> None:
         """Run the job; a Space that turned out to be gone, or another than it was, is looked for again next time."""
         await job.run(self._steps)
-        state, payer = job.state.value, job.ticket.payer
-        if payer != HERE.payer and state.queued is None and state.started_at is None:
-            self._allowance.give_back(payer)
+        state = job.state.value
+        is_counted = job.id in self._counted
+        self._counted.discard(job.id)
+        if is_counted and state.queued is None and state.started_at is None:
+            self._allowance.give_back(job.ticket.payer)
         self.spaces.doubt(state.space, state.error)
         self.metrics.ended(state)
         await self._ledger.ended(job)
         await self.spaces.close_unused()
-        while state.space is not None and state.made is not None and state.made.path is None:
+        while self._saver.has_unsaved(job):
             await asyncio.sleep(SAVE_AGAIN_SECONDS)
-            made = await self._saver.save_again(job, state.space)
-            if made is not None:
-                job.saved(made)
+            if await self._saver.save_again(job):
                 await self._ledger.ended(job)
-                return
-
-    async def _refused(self, job: Job, error: QuotaError) -> None:
-        """Begin nothing more of who has no quota left, until it returns, or until they say so."""
-        board = self._board_of(job)
-        board.pause = Pause(error, error.retry_at)
-        if error.retry_at is None:
-            self._hold(board, is_held=True)
-        else:
-            seconds = error.retry_at.timestamp() - time.time()
-            self._line.pause(job.ticket.payer, max(LEAST_PAUSE_SECONDS, seconds), lambda: self._unpause(board))
-        board.change()
-        if error.retry_at is not None and not job.by_program:
-            await self._ledger.waits_again(job, error)
-        if error.retry_at is None:
-            await self._ledger.moved(board.waiting)
-
-    @staticmethod
-    def _unpause(board: Board) -> None:
-        board.pause = None
-        board.change()
-
-    def _hold(self, board: Board, *, is_held: bool) -> list[Job]:
-        """Hold what waits, but for what a program waits for: that is rather told at once what stands against it."""
-        jobs = [job for job in board.waiting if job.ticket.is_held is not is_held and not job.by_program]
-        for job in jobs:
-            job.hold(is_held=is_held)
-        self._line.reconsider()
-        return jobs
 
     def board(self, visitor: Visitor, job_id: object = "") -> Board:
         """What this visitor has asked for; of one who can't be told from others, the one job whose id is known."""
         if visitor.owner is None and job_id not in self._jobs:
             return Board()
-        return self._boards[_key(visitor.owner, str(job_id))]
-
-    def _board_of(self, job: Job) -> Board:
-        return self._boards[_key(job.owner, job.id)]
-
-    def _note_unwatched(self, board: Board) -> None:
-        if board.is_empty and not board.watchers:
-            self._boards.drop(board)
-        elif self._house.unwatched_seconds is not None and not board.watchers:
-            self._track(self._end_unwatched(board, self._house.unwatched_seconds))
-
-    async def _end_unwatched(self, board: Board, seconds: float) -> None:
-        seen = board.looks
-        await asyncio.sleep(seconds)
-        if board.watchers or board.looks != seen:
-            return
-        await self._ledger.moved(self._hold(board, is_held=True))
-        for job in board.running:
-            if not job.by_program:
-                job.stop(NOBODY_LOOKED)
+        return self.queues.board(visitor.owner, str(job_id))
 
     async def welcome(self, visitor: Visitor) -> None:
         """Take up again what is this visitor's, and was left by a program that is gone: held, until they say so.
@@ -286,12 +255,20 @@ class Studio:
         if time.monotonic() < self._look_through_at:
             return
         self._look_through_at = time.monotonic() + LOOK_THROUGH_SECONDS
+        after = 0.0 if self.library.is_to_be_scanned else LOOK_THROUGH_AFTER_SECONDS
 
         async def look() -> None:
-            await asyncio.sleep(LOOK_THROUGH_AFTER_SECONDS)
+            await asyncio.sleep(after)
             await self._ledger.rescan()
+            await self._settle()
 
         self._track(look())
+
+    async def _settle(self) -> None:
+        """Speak no more of jobs that seemed to be interrupted, and whose pictures were found."""
+        for job in list(self._jobs.values()):
+            if job.state.value.phase is Phase.INTERRUPTED and await self._ledger.is_saved(job):
+                self._forget(job)
 
     def job(self, job_id: object, visitor: Visitor = HERE) -> Job | None:
         """The job of this id, if it is remembered and is this visitor's."""
@@ -318,42 +295,28 @@ class Studio:
             LibraryError: it can't be written down.
 
         """
-        new = await self.submit(job.state.value.request, visitor)
-        await self.dismiss(job)
+        board = self.queues.board_of(job)
+        board.dismiss(job)  # at once: another page may ask for the same
+        try:
+            new = await self.submit(job.state.value.request, visitor)
+        except SD35Error:
+            board.undismiss(job)
+            raise
+        await self._ledger.dismissed(job)
         return new
 
     async def dismiss(self, job: Job) -> None:
         """Don't speak of a job any more that has ended."""
-        self._board_of(job).dismiss(job)
+        self.queues.board_of(job).dismiss(job)
         await self._ledger.dismissed(job)
 
     async def go_on(self, visitor: Visitor, job_id: object = "") -> None:
         """Let this visitor's jobs have their turns, whatever they wait for."""
-        board = self.board(visitor, job_id)
-        board.pause = None
-        self._line.resume(visitor.payer)
-        await self._ledger.moved(self._hold(board, is_held=False))
-        board.change()
-
-    async def move(self, job: Job, places: int) -> None:
-        """Let a waiting job go so many places back in its owner's line, or forward, if negative."""
-        board = self._board_of(job)
-        order = board.waiting
-        if job not in order:
-            return
-        positions = [each.ticket.position for each in order]
-        at = order.index(job)
-        order.insert(max(0, min(len(order) - 1, at + places)), order.pop(at))
-        moved = [each for each, place in zip(order, positions, strict=True) if each.ticket.position != place]
-        for each, place in zip(order, positions, strict=True):
-            each.ticket.position = place
-        self._line.reconsider()
-        board.change()
-        await self._ledger.moved(moved)
+        await self.queues.go_on(self.board(visitor, job_id), visitor.payer, self._identity(visitor))
 
     def left(self, visitor: Visitor) -> Left | None:
         """Return what this visitor may still ask for; `None` where there are no limits."""
-        return None if visitor is HERE else self._allowance.left(visitor.payer, self._line.waiting(visitor.payer))
+        return None if visitor is HERE else self._allowance.left(visitor.payer, self._waiting(visitor.payer))
 
     @property
     def caps(self) -> Caps:
@@ -374,7 +337,8 @@ class Studio:
         await self.spaces.aclose()
 
     def _forget_old_jobs(self) -> None:
-        done = [job for job in self._jobs.values() if job.state.value.phase.is_final]
+        ended = (job for job in self._jobs.values() if job.state.value.phase.is_final)
+        done = [job for job in ended if not self._saver.has_unsaved(job)]
         size = sum(job.state.value.size_bytes for job in done)
         gone: list[str] = []
         for job in done:
@@ -389,12 +353,5 @@ class Studio:
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.id]
-        self._board_of(job).forget(job)
-        if job.owner is None:
-            self._boards.pop(_key(None, job.id), None)
+        self.queues.forget(job)
         self.kept.forget(job.id)
-
-
-def _key(owner: str | None, job_id: str) -> str:
-    """The name of a board: a visitor's, or of somebody who can't be told from others the job's own."""
-    return f"job {job_id}" if owner is None else owner

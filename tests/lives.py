@@ -27,6 +27,7 @@ from anyio.from_thread import start_blocking_portal
 from sd35.allowance import Caps
 from sd35.library.folder import owner_key
 from sd35.library.query import parse_query
+from sd35.library.record import new_id
 from sd35.library.shelf import Library
 from sd35.request import GenerationRequest
 from sd35.studio import House, SpaceChoice, Studio
@@ -181,7 +182,7 @@ async def _ask(studio: Studio, diary: Connection, chance: random.Random) -> None
     if len(studio.board(visitor).unfinished) >= MOST_UNFINISHED:
         await studio.go_on(visitor)
         return
-    request = GenerationRequest(f"number {chance.getrandbits(60)}", width=512, height=512)
+    request = GenerationRequest(f"number {new_id()}", width=512, height=512)
     job = await studio.submit(request, visitor, by_program=chance.random() < 0.1)
     diary.send(["asked", job.id, owner_key(visitor.owner), request.prompt, job.state.value.request.seed])
 
@@ -189,7 +190,7 @@ async def _ask(studio: Studio, diary: Connection, chance: random.Random) -> None
 async def _arrange(studio: Studio, _: Connection, chance: random.Random) -> None:
     waiting = studio.board(chance.choice(VISITORS)).waiting
     if waiting:
-        await studio.move(chance.choice(waiting), chance.choice([-5, -1, 1, 5]))
+        await studio.queues.move(chance.choice(waiting), chance.choice([-5, -1, 1, 5]))
 
 
 async def _end(studio: Studio, diary: Connection, chance: random.Random) -> None:

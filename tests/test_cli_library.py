@@ -289,7 +289,9 @@ def test_what_failed() -> None:
     """What came to no picture can't be found, or it isn't said why."""
     asked = GenerationRequest("a cat\x1b[2J", seed=7)
     with Library.open(SHELF) as library:
-        job = JobRecord(id="j", owner=HERE, asked=asked, request=asked, space="a/b", created_at=1.0, runner="x")
+        job = JobRecord(
+            id="j", owner=HERE, asked=asked, request=asked, space="a/b", created_at=1.0, runner="x", position=1.0
+        )
         library.jobs.add(job)
         library.jobs.change("j", stage=Stage.FAILED, error_kind="busy", error_happened="No GPU.\x07")
     assert invoke("library", "search", "is:failed", "cat") == (0, "j\n", "")

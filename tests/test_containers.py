@@ -188,7 +188,9 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 def test_a_bomb_among_the_texts() -> None:
     """Some kilobytes of compressed text fill the memory, or a thousand of them take an hour."""
-    bomb = chunk(b"zTXt", b"bomb\0\0" + zlib.compress(b"x" * (40 << 20), 9))
+    whole = zlib.compress(b"x" * (40 << 20), 9)
+    damaged = zlib.compress(b"x" * (4 << 20), 9)[:-1] + b"!"
+    bomb = chunk(b"zTXt", b"bomb\0\0" + whole) + chunk(b"zTXt", b"\0\0" + whole) + chunk(b"zTXt", b"a\0\0" + damaged)
     data = encoded("PNG")[:33] + chunk(b"tEXt", b"parameters\0a cat") + bomb * 300 + encoded("PNG")[33:]
     assert read_texts(data).texts == {"parameters": "a cat"}
 

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,15 @@ def _chance() -> random.Random:
     return random.Random(SEED)  # noqa: S311
 
 
+@contextmanager
+def _noting(words: str) -> Iterator[None]:
+    try:
+        yield
+    except (AssertionError, pytest.fail.Exception) as error:
+        error.add_note(words)
+        raise
+
+
 class Story:
     """A library in which one program after another is killed, and what they were promised.
 
@@ -88,6 +97,7 @@ class Story:
         self._scratch.mkdir()
         Library.open(self.folder).close()
         self._waited: dict[str, list[str]] = {}
+        self._asked_before = space.asked.copy()
         self._ran: set[str] = set()
         self._was_taken_over = False
         self._seen: dict[Path, tuple[int, Record]] = {}
@@ -144,20 +154,24 @@ class Story:
     def _check_jobs(self, index: sqlite3.Connection) -> None:
         rows = index.execute(
             "SELECT id, owner, json_extract(request, '$.prompt'), json_extract(request, '$.seed'), stage, picture_id,"
-            " by_program FROM jobs ORDER BY position, created_at"
+            " by_program, position FROM jobs ORDER BY position, created_at"
         ).fetchall()
         stages = {row[0]: row[4] for row in rows}
         assert self.asked.items() <= {row[0]: list(row[1:4]) for row in rows}.items(), "a job is lost"
-        assert self.space.asked <= Counter(row[2] for row in rows), "something was run again by itself"
+        assert self.space.asked - self._asked_before <= Counter(row[2] for row in rows), (
+            "something was run again by itself"
+        )
         made = {record.id for record in self.pictures().values()}
         assert made >= {row[0] for row in rows if row[4] == "saved"}, "a saved picture is lost"
         if self._was_taken_over:
             assert not any(stages[id_] in {"running", "waiting"} for id_ in self._ran), "what ran isn't interrupted"
         self._ran, self._was_taken_over = {id_ for id_, stage in stages.items() if stage == "running"}, False
         self._waited = {}
-        for id_, owner, *_, stage, _, by_program in rows:
+        for id_, owner, *_, stage, _, by_program, _ in rows:
             if stage == "waiting" and not by_program:
                 self._waited.setdefault(owner, []).append(id_)
+        positions = [row[-1] for row in rows if row[4] == "waiting"]
+        assert len(positions) == len(set(positions)), "a change of the order was written by halves"
 
     def look_through(self) -> None:
         """Check everything, as a program finds it that opens the library and looks through its folder."""
@@ -198,8 +212,10 @@ def test_killed_at_any_moment(folder: Path, space: Space) -> None:
     for number in range(KILLS):
         program = story.begin(SEED + number)
         program.listen(chance.randrange(MOST_LINES), LIMIT)
-        story.hear(program.kill(chance.random() * LONGEST_SECONDS))
-        story.look()
+        said = program.kill(chance.random() * LONGEST_SECONDS)
+        with _noting(f"seed {SEED}, program {number}"):
+            story.hear(said)
+            story.look()
     story.look_through()
     assert len(story.asked) > KILLS / 2
 

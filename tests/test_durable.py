@@ -177,10 +177,11 @@ async def test_everybody_s_jobs_come_back_to_them_alone(fake: FakeSpace, tmp_pat
         await studio.welcome(HERE)
         assert not studio.board(HERE).waiting
         await studio.welcome(ANN)
-        assert [each.id for each in studio.board(ANN).waiting] == [job.id]
+        [waiting] = studio.board(ANN).waiting
+        assert waiting.id == job.id
         assert studio.job(job.id, HERE) is None
         await studio.go_on(ANN)
-        await until(studio.board(ANN).waiting[0], Phase.FINISHED)
+        await until(waiting, Phase.FINISHED)
         assert await studio.find(job.id, Visitor("user:bob", "user:bob")) is None
 
 
@@ -188,9 +189,9 @@ async def test_the_queue_s_order(fake: FakeSpace, studio: Studio) -> None:
     """What waits can't be put before something else, the line doesn't heed it, or a restart forgets it."""
     first = await running(fake, studio)
     jobs = [await studio.submit(asking(name)) for name in "abcd"]
-    await studio.move(jobs[3], -2)
-    await studio.move(jobs[0], 9)
-    await studio.move(first, 1)  # it is past that
+    await studio.queues.move(jobs[3], -2)
+    await studio.queues.move(jobs[0], 9)
+    await studio.queues.move(first, 1)  # it is past that
     assert prompts(studio.board(HERE).waiting) == ["d", "b", "c", "a"]
     kept = [each.request.prompt for each in studio.library.jobs.unfinished(owner="") if each.id != first.id]
     assert kept == ["d", "b", "c", "a"]
@@ -198,8 +199,8 @@ async def test_the_queue_s_order(fake: FakeSpace, studio: Studio) -> None:
     fake.release()
     for job in jobs:
         await until(job, Phase.FINISHED, Phase.STOPPED)
-    ends = sorted((job.state.value.ended_at or 0, job.state.value.request.prompt) for job in jobs if job is not jobs[1])
-    assert [name for _, name in ends] == ["d", "c", "a"]
+    begun = sorted((job.state.value.started_at or 0, job.state.value.request.prompt) for job in jobs)
+    assert [name for _, name in begun] == ["b", "d", "c", "a"], "b has never begun"
     assert jobs[1].state.value.phase is Phase.STOPPED
 
 
@@ -218,8 +219,11 @@ async def test_so_many_at_once(fake: FakeSpace, tmp_path: Path, at_once: int) ->
         fake.release()
 
 
-async def test_a_quota_pauses_the_queue_until_its_time(fake: FakeSpace, studio: Studio) -> None:
+async def test_a_quota_pauses_the_queue_until_its_time(
+    fake: FakeSpace, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The whole queue is burnt at a Space that has said when to come back; or it doesn't go on then."""
+    monkeypatch.setattr("sd35.queues.LEAST_PAUSE_SECONDS", 0.0)
     first, second = await studio.submit(asking(QUOTA.format(2))), await studio.submit(asking("a cat"))
     began = time.monotonic()
     await until(first, Phase.CONNECTING, Phase.RUNNING)
@@ -293,3 +297,69 @@ async def test_a_picture_whose_job_was_not_written_to_its_end(fake: FakeSpace, t
         await studio.welcome(HERE)
         assert not studio.board(HERE).troubles
         assert (await written(studio, job, Stage.SAVED)).picture_id == job.id
+
+
+async def test_a_quota_that_two_run_into(fake: FakeSpace, tmp_path: Path) -> None:
+    """Two that are refused at the same time send each other back to the Space, again and again."""
+    async with opened(fake, tmp_path, Caps(at_once=2)) as studio:
+        jobs = [await studio.submit(asking(QUOTA.format(59))) for _ in range(4)]
+        refused: set[int] = set()
+        with anyio.move_on_after(1.0):  # in which there would be dozens
+            while True:
+                news = studio.board(HERE).news
+                await news.wait_for_change(news.value, LIMIT)
+                refused |= {id(job.state.value.refusal) for job in jobs if job.state.value.refusal is not None}
+        assert all(job.state.value.phase is Phase.WAITING for job in jobs)
+        assert len(refused) == 2
+
+
+async def test_asking_in_parallel(fake: FakeSpace, tmp_path: Path) -> None:
+    """A visitor who asks for many at the same moment gets more into the line than may wait."""
+    async with opened(fake, tmp_path, Caps(waiting=3, at_once=1)) as studio:
+        await running(fake, studio, ANN)
+        asked = await asyncio.gather(*(studio.submit(asking("a cat"), ANN) for _ in range(9)), return_exceptions=True)
+        assert sum(isinstance(each, Job) for each in asked) == 3
+        fake.release()
+
+
+async def test_who_leaves_while_it_is_written_down(fake: FakeSpace, studio: Studio) -> None:
+    """A job whose caller has left in its first moment waits for ever, for nobody."""
+    await running(fake, studio)
+    asking_for_it = asyncio.ensure_future(studio.submit(asking("a cat"), by_program=True))
+    await anyio.lowlevel.checkpoint()
+    asking_for_it.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking_for_it
+    with anyio.fail_after(LIMIT):
+        while len(studio.library.jobs.unfinished()) != 1:
+            await anyio.lowlevel.checkpoint()
+    await studio.welcome(HERE)
+    assert not studio.board(HERE).waiting
+    fake.release()
+
+
+async def test_a_stop_that_nobody_had_asked_for_is_told_after_a_restart(fake: FakeSpace, tmp_path: Path) -> None:
+    """What was stopped for want of a looker can't be run again after a restart."""
+    async with opened(fake, tmp_path, unwatched=0.1) as before:
+        with before.board(HERE).watched():
+            job = await running(fake, before)
+        await until(job, Phase.STOPPED)
+        await written(before, job, Stage.STOPPED)
+    fake.release()
+    async with opened(fake, tmp_path) as studio:
+        await studio.welcome(HERE)
+        assert [each.id for each in studio.board(HERE).troubles] == [job.id]
+
+
+async def test_a_picture_without_a_job_can_be_looked_at(fake: FakeSpace, tmp_path: Path) -> None:
+    """After the index was made anew, or of an imported picture, the page says that it is no longer here."""
+    async with opened(fake, tmp_path) as before:
+        job = await until(await before.submit(asking("a cat")), Phase.FINISHED)
+    (tmp_path / ".studio" / "library.sqlite3").unlink()
+    async with opened(fake, tmp_path) as studio:
+        studio.library.rescan()
+        found = await studio.find(job.id, HERE)
+        assert found is not None
+        assert found.state.value.made is not None
+        assert found.state.value.request == job.state.value.request
+        assert await studio.find(job.id, ANN) is None

@@ -267,6 +267,7 @@ def test_what_failed(page: Page, place: Shelved) -> None:
         space="",
         created_at=NOON.timestamp(),
         runner="",
+        position=1.0,
         stage=Stage.FAILED,
         error_happened="The Space says: no GPU.",
         error_remedy="Wait.",

@@ -40,9 +40,19 @@ MAY_IMPORT = {
     "sd35.saving": {*PURE, "sd35.client", "sd35.library", "sd35.job", "sd35.kept", "sd35.files", "sd35.recording"},
     "sd35.ledger": {*PURE, "sd35.client", "sd35.library", "sd35.job"},
     "sd35.board": {*PURE, "sd35.job"},
+    "sd35.queues": {*PURE, "sd35.board", "sd35.client", "sd35.job", "sd35.ledger", "sd35.line"},
     "sd35.restoring": {
         *PURE,
-        *("sd35.client", "sd35.job", "sd35.ledger", "sd35.library", "sd35.line", "sd35.saving", "sd35.visitor"),
+        *(
+            "sd35.client",
+            "sd35.job",
+            "sd35.ledger",
+            "sd35.library",
+            "sd35.line",
+            "sd35.recording",
+            "sd35.saving",
+            "sd35.visitor",
+        ),
     },
     "sd35.spaces": {*PURE, "sd35.client"},
     "sd35.visitor": set[str](),
@@ -74,7 +84,7 @@ MAY_IMPORT = {
     "sd35.studio": {
         *PURE,
         *("sd35.client", "sd35.job", "sd35.allowance", "sd35.kept", "sd35.line", "sd35.metrics", "sd35.visitor"),
-        *("sd35.board", "sd35.ledger", "sd35.library", "sd35.restoring", "sd35.saving", "sd35.spaces"),
+        *("sd35.board", "sd35.ledger", "sd35.library", "sd35.queues", "sd35.restoring", "sd35.saving", "sd35.spaces"),
     },
     "sd35.ui": {
         *PURE,

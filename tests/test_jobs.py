@@ -24,8 +24,8 @@ __all__ = ["folder", "library"]
 def a_job(id_: str, **told: Any) -> JobRecord:  # noqa: ANN401
     request = GenerationRequest(f"a {id_}", seed=7, randomize_seed=False)
     asked = replace(request, seed=0, randomize_seed=True)
-    told = {"owner": "", "asked": asked, "request": request, "space": "x/y", "created_at": 5.0, "runner": "me", **told}
-    return JobRecord(id=id_, **told)
+    usual = {"owner": "", "asked": asked, "request": request, "space": "x/y", "created_at": 5.0, "runner": "me"}
+    return JobRecord(**{"id": id_, "position": 1.0, **usual, **told})
 
 
 def names(jobs: tuple[JobRecord, ...]) -> str:
@@ -61,7 +61,8 @@ def test_a_job_comes_back_as_it_was(
     """A job is another one after the program was started again: another seed, prompt or error."""
     path = tmp_path_factory.mktemp("jobs") / "index"
     with closing(Database.open(path)) as database:
-        job = Jobs(database).add(a_job("a", request=request, **told))
+        job = a_job("a", request=request, **told)
+        Jobs(database).add(job)
     with closing(Database.open(path)) as database:
         assert Jobs(database).get("a") == job
 
@@ -81,7 +82,8 @@ def test_what_another_version_wrote(library: Library) -> None:
 
 def test_changes(library: Library) -> None:
     """A change isn't kept, or is kept of something that a job doesn't have."""
-    job = library.jobs.add(a_job("a"))
+    job = a_job("a")
+    library.jobs.add(job)
     changed = library.jobs.change("a", stage=Stage.SAVED, picture_id="p", ended_at=9.5)
     assert changed == replace(job, stage=Stage.SAVED, picture_id="p", ended_at=9.5) == library.jobs.get("a")
     assert library.jobs.change("a") == changed
@@ -93,32 +95,19 @@ def test_changes(library: Library) -> None:
 
 def test_the_line(library: Library) -> None:
     """Jobs wait in another order than they were put in."""
-    for name in "abcd":
-        library.jobs.add(a_job(name, owner=ANN if name in "ac" else "", runner="you" if name == "d" else "me"))
-    library.jobs.place("d", "b")
-    assert names(library.jobs.unfinished()) == "adbc"
-    library.jobs.place("a", None)
+    for name, position in zip("abcd", (2, 4, 3, 1), strict=True):
+        owner, runner = ANN if name in "ac" else "", "you" if name == "d" else "me"
+        library.jobs.add(a_job(name, owner=owner, runner=runner, position=float(position)))
+    assert names(library.jobs.unfinished()) == "dacb"
+    library.jobs.arrange([("a", 4.0, False), ("b", 2.0, True)])
     assert names(library.jobs.unfinished()) == "dbca"
-    library.jobs.place("b", "d")
-    assert names(library.jobs.unfinished()) == "bdca"
+    assert [job.is_held for job in library.jobs.unfinished()] == [False, True, False, False]
     assert names(library.jobs.unfinished(runner="you")) == "d"
     assert names(library.jobs.unfinished(owner=ANN)) == "ca"
     library.jobs.change("d", stage=Stage.RUNNING)
     library.jobs.change("b", stage=Stage.SAVED)
-    library.jobs.place("d", None)  # it is past that
     assert names(library.jobs.unfinished()) == "dca"
     assert library.jobs.counts()[Stage.WAITING] == 2
-
-
-def test_a_line_is_never_too_narrow(library: Library) -> None:
-    """After many moves there is no number left between two jobs."""
-    for name in "abc":
-        library.jobs.add(a_job(name))
-    for _ in range(30):
-        library.jobs.place("a", "c")
-        assert names(library.jobs.unfinished()) == "bac"
-        library.jobs.place("b", "c")
-        assert names(library.jobs.unfinished()) == "abc"
 
 
 def test_what_is_left_of_a_program_that_is_gone(library: Library) -> None:
@@ -131,30 +120,30 @@ def test_what_is_left_of_a_program_that_is_gone(library: Library) -> None:
         a_job("d", stage=Stage.SAVED, **dead),
         a_job("e", **alive),
         a_job("f", runner="me"),
-        a_job("g", **{**dead, "runner": "dead too"}),
+        a_job("g", runner="dead too", position=0.5),
     ):
         library.jobs.add(job)
-    library.jobs.place("g", "a")
     taken = library.jobs.take_over("me", lambda name: name == "alive")
     assert names(taken) == "ga"
     assert {(job.runner, job.is_held, job.stage) for job in taken} == {("me", True, Stage.WAITING)}
-    assert names(library.jobs.troubles("")) == "cb"
-    assert {job.stage for job in library.jobs.troubles("")} == {Stage.INTERRUPTED}
+    assert names(library.jobs.troubles("")) == "b", "what a program had asked for, it was told of"
+    assert {job.stage for job in filter(None, map(library.jobs.get, "bc"))} == {Stage.INTERRUPTED}
     assert names(library.jobs.unfinished(runner="me")) == "gaf"
     assert names(library.jobs.unfinished(runner="alive")) == "e"
     assert library.jobs.take_over("me", lambda name: name == "alive") == ()
 
 
 def test_troubles(library: Library) -> None:
-    """A failure isn't told, is told to somebody else, or for ever."""
-    stages = [Stage.FAILED, Stage.STOPPED, Stage.INTERRUPTED, Stage.SAVED, Stage.FAILED]
-    for name, stage, created in zip("abcde", stages, range(5), strict=True):
-        library.jobs.add(a_job(name, stage=stage, created_at=float(created), owner=BOB if name == "e" else ANN))
-    assert names(library.jobs.troubles(ANN)) == "cba"
-    assert names(library.jobs.troubles(ANN, limit=1)) == "c"
-    library.jobs.dismiss(["b", "e", "x"], ANN)
-    assert names(library.jobs.troubles(ANN)) == "ca"
-    assert names(library.jobs.troubles()) == "eca"
+    """A failure isn't told, is told to somebody else, or for ever; or what somebody has stopped is told to them."""
+    stages = [Stage.FAILED, Stage.STOPPED, Stage.INTERRUPTED, Stage.SAVED, Stage.FAILED, Stage.STOPPED]
+    for name, stage, created in zip("abcdef", stages, range(6), strict=True):
+        owner, reason = BOB if name == "e" else ANN, "No page looked." if name == "f" else ""
+        library.jobs.add(a_job(name, stage=stage, created_at=float(created), owner=owner, reason=reason))
+    assert names(library.jobs.troubles(ANN)) == "fca"
+    assert names(library.jobs.troubles(ANN, limit=1)) == "f"
+    library.jobs.change("c", is_dismissed=True)
+    assert names(library.jobs.troubles(ANN)) == "fa"
+    assert names(library.jobs.troubles()) == "fea"
 
 
 def test_failed_jobs_are_found(library: Library) -> None:

@@ -305,9 +305,10 @@ def test_every_earlier_index_is_brought_up(folder: Path, version: int) -> None:
         a_row(connection, number)
     connection.close()
     with Library.open(folder) as library:
-        assert ids(library, parse_query("灯台")) == (["id2", "id1", "id0"] if version else [])
+        words = "灯台" if version < 3 else ""  # from then on, who writes a picture writes its words, too
+        assert ids(library, parse_query(words)) == (["id2", "id1", "id0"] if version else [])
         assert library.page().count == (3 if version else 0)
-        assert library.was_rebuilt is not bool(version)
+        assert library.is_to_be_scanned is not bool(version)
         assert not library.jobs.unfinished()
         put(library)
 
@@ -400,13 +401,13 @@ def test_a_damaged_index_is_made_anew(folder: Path, damage: Callable[[bytes], by
     (folder / INDEX).write_bytes(damage((folder / INDEX).read_bytes()))
     try:
         with Library.open(folder) as library:
+            is_whole = library.is_to_be_scanned
             library.rescan()
-            is_whole = library.was_rebuilt
     except LibraryError as error:
         assert "Start again" in str(error)
         is_whole = False
     with Library.open(folder) as library:
-        assert library.was_rebuilt or is_whole
+        assert library.is_to_be_scanned or is_whole
         library.rescan()
         assert ids(library) == kept[::-1]
     assert list((folder / HIDDEN).glob("library.sqlite3.damaged-*"))

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 from sd35.library.folder import HIDDEN, TRASH
 from sd35.library.inspecting import MAX_BYTES
+from sd35.library.metadata import read_picture
 from sd35.library.pictures import Entry
 from sd35.library.query import parse_query
 from sd35.library.scan import Changes
@@ -44,7 +46,7 @@ def test_an_index_that_is_lost(folder: Path) -> None:
     for path in (folder / HIDDEN).glob("library.sqlite3*"):
         path.unlink()
     with Library.open(folder) as library:
-        assert library.was_rebuilt
+        assert library.is_to_be_scanned
         told = list[tuple[int, int]]()
         assert library.rescan(lambda done, total: told.append((done, total))) == Changes(added=12)
         assert told[-1] == (12, 12)
@@ -264,3 +266,15 @@ def test_the_record_of_another_program(library: Library) -> None:
         again.rescan()
         assert again.page(parse_query("is:starred")).entries[0].made_at == entry.made_at
         assert ids(again) == [entry.id]
+
+
+def test_a_star_for_what_has_lost_its_record(library: Library) -> None:
+    """A picture that an editor has saved without its settings loses them for good when it is starred."""
+    entry = put(library, 7)
+    picture = Image.open(library.path_of(entry))
+    picture.copy().save(library.path_of(entry), "PNG")
+    library.rescan()
+    library.star([entry.id], None, is_starred=True)
+    [kept] = library.page().entries
+    assert kept.record == replace(entry.record, is_starred=True)
+    assert read_picture(library.read(kept.id)) == kept.record

@@ -118,7 +118,7 @@ def open_library(folder: Path | None, told: Telling, needs: Needs) -> Iterator[L
     folder = read_settings(library=folder).library_folder
     _check(folder, needs)
     with Library.open(folder) as library:
-        if library.was_rebuilt and needs is not Needs.FOLDER:
+        if library.is_to_be_scanned and needs is not Needs.FOLDER:
             changes = library.rescan(told.work("Making the index of the library anew"))
             if changes.added:
                 told.remark(f"The index was made anew, of {changes.added:,} pictures.")

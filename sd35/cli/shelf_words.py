@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sd35.cli.words import clock, plain, size
 from sd35.library.jobs import JobRecord
+from sd35.library.moving import told_of
 from sd35.library.pictures import Entry
 from sd35.library.record import Record
 from sd35.request import plain as digits
@@ -132,14 +133,7 @@ def job_facts(job: JobRecord) -> Facts:
 
 def entry_as_json(entry: Entry, path: object) -> dict[str, Any]:
     """Return all that is known of a picture whose file is at this path."""
-    return {
-        "path": str(path),
-        "id": entry.id,
-        "record": json.loads(entry.record.as_json()),
-        "width": entry.width,
-        "height": entry.height,
-        "format": entry.format,
-        "size": entry.size_bytes,
+    return told_of(entry, path) | {
         "made_at": entry.made_at.isoformat(),
         "owner": entry.owner,
         "is_trashed": entry.is_trashed,

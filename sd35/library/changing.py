@@ -61,9 +61,10 @@ class Shelf:
             return self._rewrite(connection, entry, data, change)
 
     def _rewrite(self, connection: Connection, entry: Entry, data: bytes, change: Callable[[Record], Record]) -> bool:
-        """What the file says counts, and not what the index remembers of it."""
+        """What the file says counts, and not what the index remembers of it; unless it says nothing any more."""
         told = inspect(data)
-        record = replace(told.record, id=entry.id, made_at=entry.made_at)
+        is_bare = not told.tells_id and told.record.prompt == ""
+        record = replace(entry.record if is_bare else told.record, id=entry.id, made_at=entry.made_at)
         changed = change(record)
         if changed == record:
             return False
@@ -124,9 +125,9 @@ class Shelf:
         source, original = self._folder / entry.path, original_path(entry.path)
         wanted = self._folder / TRASH / original if is_trashed else self._folder / original
         wanted.parent.mkdir(parents=True, exist_ok=True)
-        path = files.free_path(wanted)
         try:
-            source.rename(path)
+            path = files.free_path(wanted)
+            source.rename(path)  # in one step: killed between a link and its removal, the picture would be there twice
         except FileNotFoundError:
             mark_missing(connection, [id_])
             return None

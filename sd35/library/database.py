@@ -1,5 +1,6 @@
 """The index's file: opened, migrated, put aside where it is damaged; connections for threads; errors translated."""
 
+import logging
 import sqlite3
 import threading
 import time
@@ -15,6 +16,11 @@ from sd35.errors import LibraryError
 from sd35.library.schema import VERSION, migrate, readable_from, version_of
 
 __all__ = ["Database"]
+
+log = logging.getLogger(__name__)
+
+MAX_IDLE: Final = 8
+"""Connections that are kept for the next one who needs one; each may have 4 MB in memory."""
 
 BUSY_SECONDS: Final = 20.0
 """How long one program waits until another has written."""
@@ -99,6 +105,7 @@ class Database:
 
     def _put_aside(self) -> None:
         aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        log.warning("the library's index is damaged: it is put aside as %s, and made anew of the pictures", aside)
         for end in ("", "-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + end).replace(self.path.with_name(aside + end))
@@ -184,7 +191,7 @@ class Database:
 
     def _give_back(self, connection: Connection) -> None:
         with self._idle_lock:
-            if not self._is_closed:
+            if not self._is_closed and len(self._idle) < MAX_IDLE:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -201,7 +208,7 @@ class Database:
 def _connect(path: Path) -> Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cache_size = -16000")
+        connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000")
     except sqlite3.Error:
         connection.close()
         raise

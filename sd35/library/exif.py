@@ -9,10 +9,15 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from sd35.errors import PictureError
+
 __all__ = ["IDENTIFIER", "MAKER_NOTE", "MAX_TEXT_BYTES", "USER_COMMENT", "as_user_comment", "merge", "read_exif"]
 
 IDENTIFIER = b"Exif\0\0"
 """Before a block in a JPEG; some programs write it in WebP files too."""
+
+MAX_TAGS = 65_535
+"""Of a table: its count has two bytes."""
 
 MAX_TEXT_BYTES = 4 << 20
 """Of all the texts of one picture, decompressed; ComfyUI's largest workflows have some hundred kilobytes."""
@@ -180,6 +185,8 @@ def _write_table(
 ) -> bytes:
     """Return a table that begins at an offset of the block, with these values behind it, and an even length."""
     entries, behind = dict(entries), b""
+    if len(entries) + len(values) > MAX_TAGS:
+        raise PictureError("Its EXIF data has more tags than fit into a table.", "")
     end = at + 2 + 12 * (len(entries) + len(values)) + 4
     for tag, value in values.items():
         entries[tag] = struct.pack(order + "HHLL", tag, _UNDEFINED, len(value), end + len(behind))

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any, Final
@@ -10,10 +9,7 @@ from typing import Any, Final
 from sd35.library.words import plain_text
 from sd35.request import GenerationRequest
 
-__all__ = ["LAST", "NAMES", "JobRecord", "Stage", "job_of", "stored"]
-
-LAST: Final = math.inf
-"""The position of a job that is to come after all others."""
+__all__ = ["NAMES", "JobRecord", "Stage", "job_of", "stored"]
 
 
 class Stage(Enum):
@@ -25,6 +21,11 @@ class Stage(Enum):
     STOPPED = "stopped"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+
+    @classmethod
+    def of(cls, text: str) -> "Stage":
+        """The stage that is kept as this; one that a newer version of the program knows is an end without a picture."""
+        return next((stage for stage in cls if stage.value == text), cls.STOPPED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class JobRecord:
         error_kind: of the error that ended it, as are `error_happened` and `error_remedy`; empty without one.
         retry_at: when it makes sense to try again.
         stopped: what stopping it did: an outcome's name.
+        reason: why it was stopped, if nobody had asked for it.
         picture_id: of the picture that came of it.
         runner: the instance of this program whose job it is.
         is_dismissed: nobody wants to be told of it any more.
@@ -55,7 +57,7 @@ class JobRecord:
     space: str
     created_at: float
     runner: str
-    position: float = LAST
+    position: float
     stage: Stage = Stage.WAITING
     is_held: bool = False
     started_at: float | None = None
@@ -65,6 +67,7 @@ class JobRecord:
     error_remedy: str = ""
     retry_at: dt.datetime | None = None
     stopped: str = ""
+    reason: str = ""
     picture_id: str | None = None
     is_dismissed: bool = False
     by_program: bool = False
@@ -93,7 +96,7 @@ def job_of(row: tuple[Any, ...]) -> JobRecord:
     """Return the job whose columns hold this."""
     told = dict(zip(NAMES, row, strict=True))
     told["asked"], told["request"] = _request(told["asked"]), _request(told["request"])
-    told["stage"] = Stage(told["stage"])
+    told["stage"] = Stage.of(told["stage"])
     told["retry_at"] = None if told["retry_at"] is None else dt.datetime.fromisoformat(told["retry_at"])
     for name in ("is_held", "is_dismissed", "by_program"):
         told[name] = bool(told[name])

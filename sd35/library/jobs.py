@@ -2,20 +2,19 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.library.cursors import Cursor
 from sd35.library.database import Database
-from sd35.library.job_records import LAST, NAMES, JobRecord, Stage, job_of, stored
+from sd35.library.job_records import NAMES, JobRecord, Stage, job_of, stored
 from sd35.library.query import Query
 from sd35.library.words import plain_text
 
-__all__ = ["LAST", "JobPage", "JobRecord", "Jobs", "Stage"]
+__all__ = ["JobPage", "JobRecord", "Jobs", "Stage"]
 
-MAX_TROUBLES: Final = 100
-
+MAX_TROUBLES: Final = 50
 
 _UNFINISHED: Final = "stage IN ('waiting', 'running')"
 _TROUBLES: Final = "stage IN ('stopped', 'failed', 'interrupted')"
@@ -41,14 +40,11 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, job: JobRecord) -> JobRecord:
-        """Keep a new job, and return it with its place in the line."""
+    def add(self, job: JobRecord) -> None:
+        """Keep a new job."""
         with self._database.writing() as connection:
-            if job.position == LAST:
-                job = _at(job, _last(connection) + 1)
             marks = ", ".join("?" * len(NAMES))
             connection.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES ({marks})", _values(job))  # noqa: S608  # our names
-        return job
 
     def change(self, id: str, **changes: Any) -> JobRecord | None:  # noqa: A002, ANN401  # any of a job's fields
         """Set these fields of a job, and return it as it is then; `None` where there is no such job.
@@ -83,12 +79,12 @@ class Jobs:
             )
 
     def troubles(self, owner: str | None = None, limit: int = MAX_TROUBLES) -> tuple[JobRecord, ...]:
-        """Return the jobs that came to no picture and that nobody has dismissed, newest first."""
+        """Return the jobs that came to no picture against somebody's will and weren't dismissed, newest first."""
         with self._database.reading() as connection:
             return _select(
                 connection,
-                f"{_TROUBLES} AND NOT is_dismissed AND (?1 IS NULL OR owner = ?1)"
-                " ORDER BY created_at DESC, id DESC LIMIT ?2",
+                f"{_TROUBLES} AND NOT is_dismissed AND NOT by_program AND (stage != 'stopped' OR reason != '')"
+                " AND (?1 IS NULL OR owner = ?1) ORDER BY created_at DESC, id DESC LIMIT ?2",
                 (owner, limit),
             )
 
@@ -105,21 +101,12 @@ class Jobs:
         page = found[:limit]
         return JobPage(page, str(Cursor(page[-1].created_at, page[-1].id)) if len(found) > limit else None)
 
-    def place(self, id: str, before: str | None) -> None:  # noqa: A002  # its name everywhere
-        """Put a waiting job before another one in the line, or at its end."""
-        with self._database.writing() as connection:
-            position = _place_before(connection, before)
-            if position is None:
-                _renumber(connection)
-                position = _place_before(connection, before)
-            connection.execute("UPDATE jobs SET position = ? WHERE id = ? AND stage = 'waiting'", (position, id))
-
     def left_by(self, instance: str, is_alive: Callable[[str], bool]) -> set[Stage]:
         """Return how far the jobs have come that instances that are gone have left unfinished."""
         with self._database.reading() as connection:
             rows = connection.execute(f"SELECT DISTINCT runner, stage FROM jobs WHERE {_UNFINISHED}").fetchall()  # noqa: S608
         gone = {runner for runner, _ in rows if runner != instance and not is_alive(runner)}
-        return {Stage(stage) for runner, stage in rows if runner in gone}
+        return {Stage.of(stage) for runner, stage in rows if runner in gone}
 
     def arrange(self, places: Iterable[tuple[str, float, bool]]) -> None:
         """Give jobs, by their ids, these positions, and say whether they are held; all at once, or none of them."""
@@ -148,14 +135,6 @@ class Jobs:
                 connection.execute(f"UPDATE jobs SET runner = ?2, is_held = 1 WHERE {_WAITING_OF}", (runner, instance))  # noqa: S608
             jobs = [_one(connection, job.id) for job in sorted(taken, key=lambda job: job.position)]
         return tuple(job for job in jobs if job is not None)
-
-    def dismiss(self, ids: Iterable[str], owner: str | None = None) -> None:
-        """Tell nobody of these jobs any more; those of other owners are passed over."""
-        with self._database.writing() as connection:
-            connection.executemany(
-                f"UPDATE jobs SET is_dismissed = 1 WHERE id = ?1 AND {_TROUBLES} AND (?2 IS NULL OR owner = ?2)",  # noqa: S608
-                [(each, owner) for each in ids],
-            )
 
     def counts(self) -> dict[Stage, int]:
         """Return how many jobs have come how far."""
@@ -207,31 +186,6 @@ def _conditions(query: Query, owner: str | None) -> tuple[list[str], list[Any]]:
     return where, told
 
 
-def _last(connection: Connection) -> float:
-    row = connection.execute(f"SELECT max(position) FROM jobs WHERE {_UNFINISHED}").fetchone()  # noqa: S608  # no values
-    position: float = 0 if row[0] is None else row[0]
-    return position
-
-
-def _place_before(connection: Connection, before: str | None) -> float | None:
-    """The position just before that of a job; `None` where numbers don't go between it and the one before."""
-    row = connection.execute(f"SELECT position FROM jobs WHERE id = ? AND {_UNFINISHED}", (before,)).fetchone()  # noqa: S608
-    if row is None:
-        return _last(connection) + 1
-    after: float = row[0]
-    found = connection.execute(f"SELECT max(position) FROM jobs WHERE {_UNFINISHED} AND position < ?", row).fetchone()  # noqa: S608
-    ahead: float = after - 2 if found[0] is None else found[0]
-    middle = (ahead + after) / 2
-    return middle if ahead < middle < after else None
-
-
-def _renumber(connection: Connection) -> None:
-    rows = connection.execute(f"SELECT id FROM jobs WHERE {_UNFINISHED} ORDER BY position, created_at").fetchall()  # noqa: S608
-    connection.executemany(
-        "UPDATE jobs SET position = ? WHERE id = ?", [(number, each) for number, (each,) in enumerate(rows, 1)]
-    )
-
-
 def _one(connection: Connection, id_: str) -> JobRecord | None:
     return next(iter(_select(connection, "id = ?", (id_,))), None)
 
@@ -239,10 +193,6 @@ def _one(connection: Connection, id_: str) -> JobRecord | None:
 def _select(connection: Connection, condition: str, told: tuple[Any, ...]) -> tuple[JobRecord, ...]:
     rows = connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {condition}", told)  # noqa: S608  # our own conditions
     return tuple(job_of(row) for row in rows)
-
-
-def _at(job: JobRecord, position: float) -> JobRecord:
-    return replace(job, position=position)
 
 
 def _values(job: JobRecord) -> tuple[Any, ...]:

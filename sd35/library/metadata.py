@@ -4,12 +4,12 @@ Ours goes in twice: as an infotext, for other programs, and as it is, for this o
 """
 
 from sd35.errors import PictureError
-from sd35.library.containers import RECORD_KEY, embed, read_texts
+from sd35.library.containers import RECORD_KEY, Texts, embed, read_texts
 from sd35.library.foreign import read_foreign
 from sd35.library.infotext import write_infotext
 from sd35.library.record import Record, read_record
 
-__all__ = ["embed_record", "read_picture"]
+__all__ = ["embed_record", "read_picture", "record_in"]
 
 
 def embed_record(data: bytes, record: Record) -> bytes:
@@ -30,6 +30,10 @@ def read_picture(data: bytes) -> Record | None:
 
     Our own record wins; every value is checked, for anybody may have written it.
     """
-    texts = read_texts(data).texts
-    ours = read_record(texts.get(RECORD_KEY, ""))
-    return read_foreign(texts) if ours is None else ours
+    return record_in(read_texts(data))
+
+
+def record_in(read: Texts) -> Record | None:
+    """Return what these texts of a picture's file say of it, as `read_picture` does."""
+    ours = read_record(read.texts.get(RECORD_KEY, ""))
+    return read_foreign(read.texts) if ours is None else ours

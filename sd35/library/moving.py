@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
 from sqlite3 import Connection
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from sd35.errors import LibraryError, PictureError
 from sd35.files import PART, free_path, move_new, write_new
@@ -22,7 +22,7 @@ from sd35.library.pictures import Entry, find, put
 from sd35.library.scan import Tell
 from sd35.library.unwritten import unwritten
 
-__all__ = ["Exported", "Imported", "export_pictures", "import_pictures"]
+__all__ = ["LIST", "Exported", "Imported", "export_pictures", "import_pictures", "line_of", "told_of"]
 
 LIST: Final = "pictures.jsonl"
 """The file of an export that has a line for each picture."""
@@ -148,7 +148,7 @@ def export_pictures(root: Path, entries: Iterable[Entry], target: Path, owner: s
             except (OSError, PictureError):
                 unreadable.append(entry.path)
                 continue
-            lines.append(_line(entry, out.write(_path_outside(entry, owner), data, entry.made_at)))
+            lines.append(line_of(entry, out.write(_path_outside(entry, owner), data, entry.made_at)))
         out.write(LIST, "".join(lines).encode("ascii"), None)
     return Exported(target, len(lines), tuple(unreadable))
 
@@ -159,9 +159,10 @@ def _path_outside(entry: Entry, owner: str | None) -> str:
     return "/".join(parts[2:] if owner and len(parts) > 2 else parts)
 
 
-def _line(entry: Entry, path: str) -> str:
-    told = {
-        "path": path,
+def told_of(entry: Entry, path: object) -> dict[str, Any]:
+    """Return what is told of a picture whose file is at this path, in a list of exported ones."""
+    return {
+        "path": str(path),
         "id": entry.id,
         "record": json.loads(entry.record.as_json()),
         "width": entry.width,
@@ -169,7 +170,11 @@ def _line(entry: Entry, path: str) -> str:
         "format": entry.format,
         "size": entry.size_bytes,
     }
-    return json.dumps(told) + "\n"
+
+
+def line_of(entry: Entry, path: str) -> str:
+    """Return the line of a picture in a list of exported ones."""
+    return json.dumps(told_of(entry, path)) + "\n"
 
 
 class _Target(Protocol):

@@ -18,6 +18,9 @@ INFOTEXT_KEY = "parameters"
 MAX_CHUNKS = 100_000
 """A picture of 64 megapixels in chunks of 8 KiB has a third of it; more is somebody's joke."""
 
+MOST_INFLATED = 1032
+"""Bytes that a byte can be inflated to (https://zlib.net/zlib_tech.html)."""
+
 _FRAME = 12  # a chunk's length, type and checksum
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 
@@ -70,11 +73,13 @@ class _TextReader:
 
     def add(self, kind: bytes, body: bytes) -> None:
         keyword, _, rest = body.partition(b"\0")
+        if not keyword:
+            return
         try:
             coded = self._content(kind, rest)
         except (zlib.error, ValueError):
             return
-        if keyword and len(coded) <= self._left:
+        if len(coded) <= self._left:
             self._left -= len(coded)
             text = coded.decode("utf-8", "replace") if kind == b"iTXt" else coded.decode("latin-1")
             self.texts.setdefault(keyword.decode("latin-1"), text)
@@ -89,7 +94,11 @@ class _TextReader:
 
     def _inflate(self, data: bytes) -> bytes:
         """Inflate up to what is left; one that is longer uses that up, so that there can't be a thousand of them."""
-        content = zlib.decompressobj().decompress(data, self._left + 1)
+        try:
+            content = zlib.decompressobj().decompress(data, self._left + 1)
+        except zlib.error:  # how much that was isn't told
+            self._left = max(0, self._left - MOST_INFLATED * len(data))
+            raise
         if len(content) > self._left:
             self._left = 0
         return content

@@ -9,9 +9,9 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Final
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from sd35.errors import PictureError
+from sd35.errors import LibraryError, PictureError
 from sd35.library.database import Database
 from sd35.library.folder import HIDDEN, TRASH, Found, is_in_trash, stamp_of, walk
 from sd35.library.inspecting import copy_id, entry_for, inspect, read_file
@@ -89,6 +89,10 @@ SELECT number, id FROM pictures WHERE is_missing = 0 AND number > ? AND NOT EXIS
 """
 
 
+WAIT_SECONDS: Final = 600.0
+"""How long is waited for another program that looks through the folder."""
+
+
 class Scan:
     """One look through a library's folder. Only files are opened whose size or time isn't as it was."""
 
@@ -99,15 +103,25 @@ class Scan:
         self._counts: Counter[str] = Counter()
         self._unreadable: list[str] = []
 
-    def run(self, tell: Tell | None = None) -> Changes:
+    def run(self, tell: Tell | None = None, limit_seconds: float = WAIT_SECONDS) -> Changes:
         """Look, and return what has changed. Two programs do so one after the other.
 
         Raises:
-            LibraryError: the index can't be used; what was found until then is kept.
+            LibraryError: the index can't be used; what was found until then is kept. Or another program has been
+                looking for as long as is waited for it.
 
         """
-        lock = FileLock(self._folder / HIDDEN / "rescan.lock", thread_local=False)
-        with lock, self._database.own() as connection:
+        lock = FileLock(self._folder / HIDDEN / "rescan.lock", timeout=limit_seconds, thread_local=False)
+        try:
+            with lock:
+                self._run(tell)
+        except Timeout as error:
+            raise LibraryError("Another program looks through the library.", "Try again when it is done.") from error
+        self._thumbnails.tidy()
+        return Changes(**self._counts, unreadable=tuple(self._unreadable))
+
+    def _run(self, tell: Tell | None) -> None:
+        with self._database.own() as connection:
             self._look(connection)
             parts = ((_CHANGED, self._take_changed), (_NEW, self._take_new))
             total = sum(connection.execute(f"SELECT count(*) {part}").fetchone()[0] for part, _ in parts)
@@ -119,8 +133,6 @@ class Scan:
                     if tell is not None:
                         tell(done, total)
             self._take_gone(connection)
-        self._thumbnails.tidy()
-        return Changes(**self._counts, unreadable=tuple(self._unreadable))
 
     def _look(self, connection: Connection) -> None:
         for table in (_WALKED, _SEEN):

@@ -136,6 +136,7 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _PICTURES.format(new=_PLACE.format("new"), old=_PLACE.format("old"), facts=_FACTS),
     _JOBS,
     _search,
+    "ALTER TABLE jobs ADD COLUMN reason TEXT NOT NULL DEFAULT '';",
 )
 """Each makes the next version of the former one. What is here has been run on people's machines: it never changes."""
 

@@ -148,11 +148,14 @@ class _Where:
 
     def _add_words(self) -> None:
         query = self._query
-        if query.wanted:
-            self._add(f"+number IN ({_WORDS})", " ".join(matching(word) for word in query.wanted))
+        wanted = " ".join(matching(word) for word in query.wanted)
         if query.begun is not None:
-            wholly, beginning = matching(query.begun), matching(query.begun, is_beginning=True)
-            self._add(f"(+number IN ({_WORDS}) OR +number IN ({_BEGINNINGS}))", wholly, beginning)
+            # Whoever has all words whole is found first: all that have the other ones need seldom be listed then.
+            wholly, beginning = f"{wanted} {matching(query.begun)}", matching(query.begun, is_beginning=True)
+            others, told = (f" AND +number IN ({_WORDS})", [wanted]) if wanted else ("", [])
+            self._add(f"(+number IN ({_WORDS}) OR (+number IN ({_BEGINNINGS}){others}))", wholly, beginning, *told)
+        elif wanted:
+            self._add(f"+number IN ({_WORDS})", wanted)
         if query.unwanted:
             self._add(f"+number NOT IN ({_WORDS})", " OR ".join(matching(word) for word in query.unwanted))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from sd35.errors import LibraryError
 from sd35.library import changing
@@ -28,6 +28,10 @@ from sd35.picture import Picture
 __all__ = ["Library"]
 
 
+TAKE_OVER_SECONDS: Final = 1.0
+"""How long is waited for another program's look through the folder before jobs are taken over."""
+
+
 class Library:
     """A library that is open. Threads may use it, and several programs one folder.
 
@@ -38,14 +42,14 @@ class Library:
     Attributes:
         folder: of the pictures.
         jobs: what was asked for, and what became of it.
-        was_rebuilt: the index was damaged, or wasn't there, and is empty until `rescan` has been called.
+        is_to_be_scanned: the index was damaged, or wasn't there, and is empty until `rescan` has been called.
 
     """
 
     def __init__(self, folder: Path, database: Database, instance: Instance) -> None:
         self.folder = folder
         self.jobs = Jobs(database)
-        self.was_rebuilt = database.was_rebuilt
+        self.is_to_be_scanned = database.was_rebuilt
         self._database = database
         self._instance = instance
         self._thumbnails = Thumbnails(folder / HIDDEN / "thumbnails")
@@ -220,6 +224,7 @@ class Library:
         """Look through the folder, and bring the index to what is there; `tell` hears how many files were opened."""
         changes = Scan(self.folder, self._database, self._thumbnails).run(tell)
         self.jobs.settle()
+        self.is_to_be_scanned = False
         return changes
 
     def take_over(self) -> None:
@@ -229,7 +234,8 @@ class Library:
         """
         left = self.jobs.left_by(self.instance, self.is_alive)
         if Stage.RUNNING in left:
-            self.rescan()
+            with suppress(LibraryError):  # then the next look through the folder settles it
+                Scan(self.folder, self._database, self._thumbnails).run(limit_seconds=TAKE_OVER_SECONDS)
         if left:
             self.jobs.take_over(self.instance, self.is_alive)
 

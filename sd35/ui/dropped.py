@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from sd35.library.containers import read_texts
-from sd35.library.metadata import read_picture
+from sd35.library.metadata import record_in
 from sd35.library.record import Record
 from sd35.ui.form import FIELDS, FormValues
 
@@ -34,8 +34,8 @@ def read_dropped(told: Mapping[str, Any]) -> tuple[str, Record | None]:
         file = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return shown, None
-    record = read_picture(file)
-    size = read_texts(file).size
+    read = read_texts(file)
+    record, size = record_in(read), read.size
     if record is not None and size is not None and (record.width is None or record.height is None):
         record = replace(record, width=size[0], height=size[1])
     return shown, record

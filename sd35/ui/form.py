@@ -24,6 +24,7 @@ __all__ = [
     "FIELDS",
     "FormValues",
     "messages",
+    "preset_of",
     "read_request",
     "unavailable_ratios",
     "updated_defaults",
@@ -136,11 +137,10 @@ def _whole(field: str, name: str, value: object, found: list[Problem]) -> int:
 
 def values_of(request: GenerationRequest, limits: Limits) -> FormValues:
     """Return what the fields held when this was asked for; a preset where the size is one, else a custom size."""
-    presets = (ratio for ratio in ASPECT_RATIOS if _is_of(ratio, request, limits))
     return FormValues(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
-        size=next(presets, CUSTOM_SIZE),
+        size=preset_of(request.width, request.height, limits),
         width=request.width,
         height=request.height,
         guidance_scale=request.guidance_scale,
@@ -150,8 +150,13 @@ def values_of(request: GenerationRequest, limits: Limits) -> FormValues:
     )
 
 
-def _is_of(ratio: str, request: GenerationRequest, limits: Limits) -> bool:
+def preset_of(width: int, height: int, limits: Limits) -> str:
+    """Return the preset that has this size at a Space with these limits, or else that for custom sizes."""
+    return next((ratio for ratio in ASPECT_RATIOS if _has_size(ratio, Size(width, height), limits)), CUSTOM_SIZE)
+
+
+def _has_size(ratio: str, size: Size, limits: Limits) -> bool:
     try:
-        return size_for(ratio, limits) == Size(request.width, request.height)
+        return size_for(ratio, limits) == size
     except SizeUnavailableError:
         return False

@@ -11,7 +11,7 @@ __all__ = ["TRY_AGAIN", "empty", "loading", "nothing", "search_help", "selection
 TRY_AGAIN: Final = Markup('<button type="button" data-do="page" data-to="">Try again</button>')
 
 _HELP: Final = (
-    ("lighthouse dusk", "both words, anywhere in the prompt, the tags or the model"),
+    ("lighthouse dusk", "both words, anywhere in the prompt or the tags"),
     ("“at dusk”", "these words in a row: in quotes"),
     ("-people", "not this word"),
     ("seed:7  steps:40", "made with just these"),

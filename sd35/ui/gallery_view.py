@@ -190,7 +190,7 @@ def _item(entry: Entry) -> Markup:
     starred = entry.record.is_starred
     return Markup(
         '<li class="item{gone}" data-id="{id}" style="--ratio:{ratio}">'
-        '<button type="button" class="open" data-do="open"><img src="studio/thumbnail/{id}" loading="lazy" '
+        '<button type="button" class="open" data-do="open"><img src="studio/thumbnail/{id}?v={version}" loading="lazy" '
         'decoding="async" width="{width}" height="{height}" alt="{words}"></button>'
         '<span class="caption" aria-hidden="true">{words}</span>'
         '<label class="pick"><input type="checkbox" aria-label="Select: {words}"></label>'
@@ -199,6 +199,7 @@ def _item(entry: Entry) -> Markup:
     ).format(
         gone=" is-missing" if entry.is_missing else "",
         id=entry.id,
+        version=entry.size_bytes,  # of what a browser may keep for good
         ratio=_ratio(entry),
         width=entry.width,
         height=entry.height,

@@ -313,8 +313,9 @@ class Page:
                     async for _ in changes:
                         if self._watching.get(page) is not this:
                             return
+                        goes_on = board.is_at_work  # before the frame is made: its end is shown, whatever it takes
                         yield await view.frame()
-                        if not board.is_at_work:
+                        if not goes_on:
                             return
         except LibraryError as error:
             yield gr.skip(), render.refused(render.error(error)), gr.skip(), gr.skip(), gr.skip(), gr.skip()

@@ -85,8 +85,8 @@ def _shown(entry: Entry) -> Markup:
             '<div class="empty-room"><i></i><h2>The file is gone</h2><p>It was moved or deleted outside of this '
             "program: <code>{}</code>. What is known of the picture is still here.</p></div>"
         ).format(entry.path)
-    return Markup('<img class="whole" src="studio/picture/{}" width="{}" height="{}" alt="{}">').format(
-        entry.id, entry.width, entry.height, words_of(entry)
+    return Markup('<img class="whole" src="studio/picture/{}?v={}" width="{}" height="{}" alt="{}">').format(
+        entry.id, entry.size_bytes, entry.width, entry.height, words_of(entry)
     )
 
 

@@ -62,13 +62,13 @@ async def _stop_all(asked: _Asked) -> str:
 
 async def _sooner(asked: _Asked) -> str:
     if asked.job is not None:
-        await asked.studio.move(asked.job, -1)
+        await asked.studio.queues.move(asked.job, -1)
     return asked.focus
 
 
 async def _later(asked: _Asked) -> str:
     if asked.job is not None:
-        await asked.studio.move(asked.job, 1)
+        await asked.studio.queues.move(asked.job, 1)
     return asked.focus
 
 

@@ -16,6 +16,7 @@ from sd35.ui import render
 __all__ = ["button", "queue", "recent"]
 
 SHOWN_WORDS = 160
+SHOWN_WAITING = 50
 
 
 def queue(board: Board, focused: Job | None) -> str:
@@ -68,7 +69,9 @@ def _pause(board: Board) -> Markup:
 def _rows(board: Board, troubles: Sequence[Job], focused: Job | None) -> Markup:
     rows = [_running(job, focused) for job in board.running]
     waiting = board.waiting
-    rows += [_waiting(job, number, len(waiting)) for number, job in enumerate(waiting)]
+    rows += [_waiting(job, number, len(waiting)) for number, job in enumerate(waiting[:SHOWN_WAITING])]
+    if len(waiting) > SHOWN_WAITING:
+        rows.append(Markup('<li class="more">and {} more wait</li>').format(len(waiting) - SHOWN_WAITING))
     rows += [_trouble(job) for job in troubles]
     return Markup("<ol>{}</ol>").format(Markup("").join(rows))
 
@@ -112,9 +115,9 @@ def recent(entries: Sequence[Entry]) -> str:
         return ""
     pictures = Markup("").join(
         Markup(
-            '<button type="button" data-do="look" data-id="{0}" title="{1}"><img src="studio/thumbnail/{0}" '
+            '<button type="button" data-do="look" data-id="{0}" title="{1}"><img src="studio/thumbnail/{0}?v={2}" '
             'alt="{1}" loading="lazy" decoding="async"></button>'
-        ).format(entry.id, entry.record.prompt[:SHOWN_WORDS])
+        ).format(entry.id, entry.record.prompt[:SHOWN_WORDS], entry.size_bytes)
         for entry in entries
     )
     return Markup(

@@ -5,17 +5,13 @@ from typing import Any, Final
 
 from sd35.library.record import OURS, Record
 from sd35.request import (
-    ASPECT_RATIOS,
     GenerationRequest,
     Limits,
     Range,
-    Size,
-    SizeUnavailableError,
     nearest_size,
     plain,
-    size_for,
 )
-from sd35.ui.form import CUSTOM_SIZE, FormValues
+from sd35.ui.form import CUSTOM_SIZE, FormValues, preset_of
 
 __all__ = ["WHAT", "Recalled", "recall", "record_asked"]
 
@@ -80,7 +76,7 @@ def _size(record: Record, limits: Limits, fields: dict[str, Any], taken: list[st
     width, height = record.width, record.height
     if not width or not height or width < 1 or height < 1:
         return
-    ratio = next((ratio for ratio in ASPECT_RATIOS if _is_size(ratio, width, height, limits)), CUSTOM_SIZE)
+    ratio = preset_of(width, height, limits)
     if ratio == CUSTOM_SIZE and not _fits(width, height, limits):
         try:
             near = nearest_size(f"{width}:{height}", limits)
@@ -88,20 +84,13 @@ def _size(record: Record, limits: Limits, fields: dict[str, Any], taken: list[st
             return
         unused.append(f"{width} × {height} pixels: this Space makes {near.width} × {near.height} of it")
         width, height = near.width, near.height
-        ratio = next((ratio for ratio in ASPECT_RATIOS if _is_size(ratio, width, height, limits)), CUSTOM_SIZE)
+        ratio = preset_of(width, height, limits)
     fields |= {"size": ratio, "width": width, "height": height}
     taken.append("size")
 
 
 def _fits(width: int, height: int, limits: Limits) -> bool:
     return limits.width.holds(width) and limits.height.holds(height) and not width % 16 and not height % 16
-
-
-def _is_size(ratio: str, width: int, height: int, limits: Limits) -> bool:
-    try:
-        return size_for(ratio, limits) == Size(width, height)
-    except SizeUnavailableError:
-        return False
 
 
 def _number(  # one line for each field

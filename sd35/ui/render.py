@@ -317,9 +317,7 @@ def _finished(state: JobState) -> Markup:
         seed = Markup('<p class="headline">Finished</p>')
     unwritten = Markup("")
     if made.unwritten:
-        unwritten = Markup(
-            '<p role="alert">It couldn\'t be written ({}) Download it now; it is tried again.</p>'
-        ).format(made.unwritten)
+        unwritten = Markup('<p role="alert">{} Download it now.</p>').format(made.unwritten)
     return Markup('{}<p class="facts">{}</p>{}').format(
         seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts), unwritten
     )

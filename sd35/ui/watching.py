@@ -1,5 +1,6 @@
 """What a page shows of a visitor's jobs, moment by moment: the one in focus, the queue, and the newest pictures."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,7 @@ class View:
     studio: Studio
     visitor: Visitor
     focus: str
+    _asked: str = ""
     _found: Job | None = None
     _recent: str = ""
     _recent_of: int | None = field(default=None)
@@ -69,8 +71,10 @@ class View:
 
     async def _focused(self, asked: str) -> Job | None:
         """The job that is looked at; when it has ended, the one that runs, or will."""
-        if self._found is None or self._found.id != asked:
-            self._found = await self.studio.find(asked, self.visitor) if asked else None
+        if asked != self._asked:
+            self._asked, self._found = asked, None
+            with suppress(LibraryError):
+                self._found = await self.studio.find(asked, self.visitor) if asked else None
         job, board = self._found, self.board
         if job is not None and (self.focus.startswith(PINNED) or not job.state.value.phase.is_final):
             return job

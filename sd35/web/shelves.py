@@ -5,7 +5,6 @@ another's is answered as what isn't there.
 """
 
 import datetime as dt
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -21,6 +20,7 @@ from zipstream import ZIP_STORED, ZipStream  # type: ignore[import-untyped]
 
 from sd35.errors import LibraryError
 from sd35.library.folder import original_path, owner_key
+from sd35.library.moving import LIST, line_of
 from sd35.library.pictures import Entry
 from sd35.library.shelf import Library
 from sd35.visitor import Visitor
@@ -38,8 +38,6 @@ DRAWN_AT_ONCE: Final = 2
 """How many thumbnails are drawn at the same time: each may need as much memory as the picture has pixels."""
 
 CHUNK_BYTES: Final = 256 * 1024
-
-LIST: Final = "pictures.jsonl"
 
 _PICTURE: Final = re.compile(rf"{SHELVES}(thumbnail|picture)/([A-Za-z0-9_-]{{1,64}})")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -151,7 +149,7 @@ def _zipped(library: Library, entries: list[Entry]) -> Iterator[bytes]:
         with file:
             archive.add(_chunks(file), name)
             yield from archive.all_files()
-        lines.append(_line(entry, name))
+        lines.append(line_of(entry, name))
     archive.add("".join(lines).encode("ascii"), LIST)
     yield from archive.finalize()
 
@@ -167,16 +165,3 @@ def _name(entry: Entry, taken: set[str]) -> str:
     name = f"{entry.id}/{name}" if name in taken else name
     taken.add(name)
     return name
-
-
-def _line(entry: Entry, path: str) -> str:
-    told = {
-        "path": path,
-        "id": entry.id,
-        "record": json.loads(entry.record.as_json()),
-        "width": entry.width,
-        "height": entry.height,
-        "format": entry.format,
-        "size": entry.size_bytes,
-    }
-    return json.dumps(told) + "\n"
