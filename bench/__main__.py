@@ -1,8 +1,8 @@
-"""`python -m bench start`, `frames`, `client` and `app`."""
+"""`python -m bench start`, `frames`, `client`, `app` and `library`."""
 
 import argparse
 
-from bench import app, client, frames, start
+from bench import app, client, frames, library, start
 
 
 def _numbers(text: str) -> list[int]:
@@ -32,11 +32,17 @@ apps.add_argument(
 )
 apps.add_argument("--crowd", type=int, default=app.CROWD, help="how many come and go (default: %(default)s)")
 apps.add_argument("--quick", action="store_true", help="one round, 1 and 10 at once, and a crowd of 100")
+libraries = what.add_parser("library", parents=[rounds], help="the library with many pictures, beside one with few")
+libraries.add_argument(
+    "--pictures", type=int, default=library.PICTURES, help="how many pictures are in it (default: %(default)s)"
+)
 arguments = parser.parse_args()
 if arguments.what == "start":
     start.measure(arguments.rounds)
 elif arguments.what == "frames":
     frames.measure(arguments.rounds)
+elif arguments.what == "library":
+    library.measure(arguments.pictures, arguments.rounds)
 elif arguments.what == "app":
     times = app.Times(arguments.seconds, arguments.spread)
     few = (1, [1, 10], times, 100)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sd35.web.hosting import free_port
 
-__all__ = ["measure"]
+__all__ = ["first_page", "measure"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,15 +26,16 @@ def measure(rounds: int) -> None:
     ours, empty = [], []
     for _ in range(rounds):
         port = free_port()
-        empty.append(_first_page([sys.executable, "-c", EMPTY.format(port=port)], port))
+        empty.append(first_page([sys.executable, "-c", EMPTY.format(port=port)], port))
         port = free_port()
-        ours.append(_first_page([sys.executable, "app.py", "--space", "demo", "--port", str(port)], port))
+        ours.append(first_page([sys.executable, "app.py", "--space", "demo", "--port", str(port)], port))
     a, b = statistics.median(ours), statistics.median(empty)
     print("| to the first page | median s | of an empty app |\n|---|---|---|")
     print(f"| this program | {a:.2f} | {a / b:.2f}× |\n| an empty Gradio app | {b:.2f} | 1× |")
 
 
-def _first_page(command: list[str], port: int) -> float:
+def first_page(command: list[str], port: int) -> float:
+    """Return how many seconds this command takes to serve a page at this port, and end it."""
     began = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
     try:
