@@ -19,12 +19,12 @@ from bench import pictures, shelves
 from bench.start import first_page
 from sd35.files import write_new
 from sd35.library.cursors import Cursor
-from sd35.library.metadata import embed_record
 from sd35.library.query import Query, parse_query
-from sd35.library.record import Record, new_id
 from sd35.library.searching import Page
 from sd35.library.shelf import Library
 from sd35.library.thumbnails import draw_small
+from sd35.metadata.embedding import embed_record
+from sd35.metadata.record import Record, new_id
 from sd35.picture import open_picture
 from sd35.web.hosting import free_port
 

@@ -10,8 +10,8 @@ from typing import Final
 from PIL import Image
 
 from sd35.library.folder import name_for, place_for
-from sd35.library.metadata import embed_record
-from sd35.library.record import Record
+from sd35.metadata.embedding import embed_record
+from sd35.metadata.record import Record
 
 __all__ = ["fill", "moment"]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from sd35 import __version__
 from sd35.client import SpaceClient
 from sd35.errors import PictureError
-from sd35.library.metadata import embed_record
-from sd35.library.record import OURS, Record
+from sd35.metadata.embedding import embed_record
+from sd35.metadata.record import OURS, Record
 from sd35.picture import Picture
 from sd35.request import GenerationRequest
 

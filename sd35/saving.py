@@ -12,8 +12,8 @@ from sd35.job import Job, Made
 from sd35.kept import Kept, KeptPictures
 from sd35.library.folder import owner_key
 from sd35.library.pictures import Entry
-from sd35.library.record import Record
 from sd35.library.shelf import Library
+from sd35.metadata.record import Record
 from sd35.picture import Picture, open_picture
 from sd35.recording import record_of
 

@@ -20,9 +20,9 @@ from sd35.errors import SD35Error
 from sd35.job import Job, JobState, Phase, Steps
 from sd35.kept import KeptPictures
 from sd35.ledger import Ledger
-from sd35.library.record import new_id
 from sd35.library.shelf import Library
 from sd35.line import Line, Ticket
+from sd35.metadata.record import new_id
 from sd35.metrics import Metrics
 from sd35.queues import Queues
 from sd35.request import GenerationRequest, draw_seed

@@ -27,8 +27,8 @@ from anyio.from_thread import start_blocking_portal
 from sd35.allowance import Caps
 from sd35.library.folder import owner_key
 from sd35.library.query import parse_query
-from sd35.library.record import new_id
 from sd35.library.shelf import Library
+from sd35.metadata.record import new_id
 from sd35.request import GenerationRequest
 from sd35.studio import House, SpaceChoice, Studio
 from sd35.visitor import HERE, Visitor

@@ -11,8 +11,8 @@ from PIL import Image
 
 from sd35.library.pictures import Entry
 from sd35.library.query import EVERYTHING, Query
-from sd35.library.record import Record
 from sd35.library.shelf import Library
+from sd35.metadata.record import Record
 from sd35.picture import open_picture
 
 ANN, BOB = "a" * 32, "b" * 32

@@ -12,8 +12,8 @@ import gradio as gr
 from PIL import Image
 
 from sd35.library.pictures import Entry
-from sd35.library.record import Record
 from sd35.library.shelf import Library
+from sd35.metadata.record import Record
 from sd35.picture import open_picture
 from sd35.ui import gallery_view
 from sd35.ui.gallery import Gallery

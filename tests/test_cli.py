@@ -29,8 +29,8 @@ from sd35 import errors, events
 from sd35.cli import words
 from sd35.cli.app import app
 from sd35.cli.exits import EXITS, exit_code
-from sd35.library.containers import read_texts
-from sd35.library.metadata import read_picture
+from sd35.metadata.containers import read_texts
+from sd35.metadata.embedding import read_picture
 from sd35.picture import open_picture
 from sd35.web.hosting import free_port
 from tests.fakes import STEPS, FakeSpace

@@ -23,8 +23,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from sd35.library.folder import HERE, HIDDEN
 from sd35.library.jobs import JobRecord, Stage
-from sd35.library.record import Record
 from sd35.library.shelf import Library
+from sd35.metadata.record import Record
 from sd35.picture import open_picture
 from sd35.request import GenerationRequest
 from tests.test_cli import LIMIT, ROOT, invoke, run, started
@@ -307,7 +307,7 @@ STUDIO = """
 import io, sys, threading
 from pathlib import Path
 from PIL import Image
-from sd35.library.record import Record
+from sd35.metadata.record import Record
 from sd35.library.shelf import Library
 from sd35.picture import open_picture
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from sd35.errors import PictureError
-from sd35.library.containers import INFOTEXT_KEY, RECORD_KEY, embed, read_texts
+from sd35.metadata.containers import INFOTEXT_KEY, RECORD_KEY, embed, read_texts
 
 SIZE = (43, 31)
 COMMENT = "Steps: 1, Seed: 2, Model: 猫"

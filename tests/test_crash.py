@@ -22,12 +22,12 @@ from sd35.files import PART
 from sd35.job import Job, JobState, Phase
 from sd35.library.folder import HIDDEN
 from sd35.library.jobs import Stage
-from sd35.library.metadata import embed_record, read_picture
 from sd35.library.pictures import Entry
 from sd35.library.query import parse_query
-from sd35.library.record import Record
 from sd35.library.scan import Changes
 from sd35.library.shelf import Library
+from sd35.metadata.embedding import embed_record, read_picture
+from sd35.metadata.record import Record
 from sd35.studio import House, SpaceChoice, Studio
 from tests.browsers import FIELDS, Visit
 from tests.disks import Disk, disk

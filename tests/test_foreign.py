@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.library.foreign import read_foreign
-from sd35.library.metadata import read_picture
-from sd35.library.record import Record
+from sd35.metadata.embedding import read_picture
+from sd35.metadata.foreign import read_foreign
+from sd35.metadata.record import Record
 
 SWARM = {
     "sui_image_params": {

@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from sd35.library.jobs import JobRecord, Stage
 from sd35.library.pictures import Entry
-from sd35.library.record import OURS, Record
 from sd35.library.shelf import Library
+from sd35.metadata.record import OURS, Record
 from sd35.request import GenerationRequest
 from sd35.ui.gallery_asked import Asked
 from sd35.web.door import Door

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd35.library.infotext import read_infotext, write_infotext
-from sd35.library.record import OURS, Record
+from sd35.metadata.infotext import read_infotext, write_infotext
+from sd35.metadata.record import OURS, Record
 
 RECORD = Record(
     prompt="a red fox,\n(snow:1.3)",

@@ -21,11 +21,11 @@ from PIL import Image
 from sd35.errors import LibraryError
 from sd35.library import database, schema, searching
 from sd35.library.folder import HERE, HIDDEN, NOBODY, name_for, owner_key, owner_of, place_for
-from sd35.library.metadata import read_picture
 from sd35.library.query import parse_query
-from sd35.library.record import Record
 from sd35.library.shelf import Library
 from sd35.library.thumbnails import Thumbnails
+from sd35.metadata.embedding import read_picture
+from sd35.metadata.record import Record
 from sd35.picture import open_picture
 from tests.shelves import ANN, BOB, NOON, encoded, folder, ids, library, pixels, put
 
@@ -464,7 +464,7 @@ from sd35.errors import SD35Error
 from sd35.library.query import parse_query
 from sd35.library.shelf import Library
 from sd35.picture import open_picture
-from sd35.library.record import Record
+from sd35.metadata.record import Record
 from tests.shelves import encoded, put
 library = Library.open(Path(sys.argv[1]))
 small = put(library, 1)

@@ -11,9 +11,9 @@ from PIL import Image
 from sd_parsers import ParserManager
 
 from sd35.errors import PictureError
-from sd35.library.containers import RECORD_KEY, embed, read_texts
-from sd35.library.metadata import embed_record, read_picture
-from sd35.library.record import Record, read_record
+from sd35.metadata.containers import RECORD_KEY, embed, read_texts
+from sd35.metadata.embedding import embed_record, read_picture
+from sd35.metadata.record import Record, read_record
 from tests.test_containers import BY_KIND, KINDS, SIZE, encoded
 
 RECORD = Record(

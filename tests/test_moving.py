@@ -11,8 +11,8 @@ from sd35.errors import LibraryError
 from sd35.library.folder import HIDDEN
 from sd35.library.moving import Exported, Imported
 from sd35.library.query import parse_query
-from sd35.library.record import Record, read_record
 from sd35.library.shelf import Library
+from sd35.metadata.record import Record, read_record
 from tests.shelves import ANN, BOB, encoded, folder, ids, library, put
 
 __all__ = ["folder", "library"]

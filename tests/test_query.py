@@ -11,9 +11,9 @@ from sd35.library import schema
 from sd35.library.pictures import Entry
 from sd35.library.pictures import put as keep
 from sd35.library.query import EVERYTHING, Filter, Query, parse_query
-from sd35.library.record import Record
 from sd35.library.searching import find_page
 from sd35.library.shelf import Library
+from sd35.metadata.record import Record
 from tests.shelves import NOON, folder, ids, library, put
 
 __all__ = ["folder", "library"]

@@ -14,11 +14,11 @@ from PIL import Image
 
 from sd35.library.folder import HIDDEN, TRASH
 from sd35.library.inspecting import MAX_BYTES
-from sd35.library.metadata import read_picture
 from sd35.library.pictures import Entry
 from sd35.library.query import parse_query
 from sd35.library.scan import Changes
 from sd35.library.shelf import Library
+from sd35.metadata.embedding import read_picture
 from tests.shelves import ANN, BOB, encoded, folder, ids, library, put
 
 __all__ = ["folder", "library"]

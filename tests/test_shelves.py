@@ -16,8 +16,8 @@ from PIL import Image
 from sd35.accounts import Accounts, Cost
 from sd35.library.folder import owner_key
 from sd35.library.pictures import Entry
-from sd35.library.record import Record, new_id
 from sd35.library.shelf import Library
+from sd35.metadata.record import Record, new_id
 from sd35.picture import open_picture
 from sd35.visitor import owner_of_secret
 from sd35.web.door import BROWSER_COOKIE, Door

@@ -18,7 +18,7 @@ from sd35.cli.stopping import Stop
 from sd35.client import Previews, SpaceClient, Timeouts
 from sd35.errors import SD35Error
 from sd35.files import file_name
-from sd35.library.record import new_id
+from sd35.metadata.record import new_id
 from sd35.picture import Picture
 from sd35.recording import record_of, recorded
 from sd35.request import GenerationRequest

@@ -14,10 +14,10 @@ from sd35.cli.streams import write_json, write_line
 from sd35.cli.terminal import console
 from sd35.cli.words import plain, reason
 from sd35.errors import InvalidRequestError
-from sd35.library.containers import read_texts
-from sd35.library.infotext import write_infotext
 from sd35.library.inspecting import read_file
-from sd35.library.metadata import read_picture
+from sd35.metadata.containers import read_texts
+from sd35.metadata.embedding import read_picture
+from sd35.metadata.infotext import write_infotext
 
 __all__ = ["show"]
 

@@ -10,7 +10,7 @@ from sd35.cli.words import clock, plain, size
 from sd35.library.jobs import JobRecord
 from sd35.library.moving import told_of
 from sd35.library.pictures import Entry
-from sd35.library.record import Record
+from sd35.metadata.record import Record
 from sd35.request import plain as digits
 
 __all__ = [

@@ -1,1 +1,1 @@
-"""What was made: pictures as files that a person and other tools can read, and an index of them."""
+"""What was made: a folder of pictures that a person can read, and an index of them and of the jobs."""

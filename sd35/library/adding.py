@@ -10,10 +10,10 @@ from sd35.files import write_new
 from sd35.library.database import Database
 from sd35.library.folder import name_for, place_for, stamp_of
 from sd35.library.inspecting import Inspected, entry_for, moment_of
-from sd35.library.metadata import embed_record
 from sd35.library.pictures import Entry, put
-from sd35.library.record import Record, new_id
 from sd35.library.unwritten import unwritten
+from sd35.metadata.embedding import embed_record
+from sd35.metadata.record import Record, new_id
 from sd35.picture import Picture
 
 __all__ = ["add_picture"]

@@ -14,11 +14,11 @@ from sd35.errors import LibraryError
 from sd35.library.database import Database
 from sd35.library.folder import TRASH, original_path, stamp_of
 from sd35.library.inspecting import MAX_TAG, entry_for, inspect, read_file
-from sd35.library.metadata import embed_record
 from sd35.library.pictures import Entry, find, forget, mark_missing, put
-from sd35.library.record import MAX_TAGS, Record
 from sd35.library.thumbnails import Thumbnails
 from sd35.library.unwritten import unwritten, why
+from sd35.metadata.embedding import embed_record
+from sd35.metadata.record import MAX_TAGS, Record
 
 __all__ = ["Shelf", "retagged"]
 

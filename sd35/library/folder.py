@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from sd35.files import PART
-from sd35.library.record import Record
+from sd35.metadata.record import Record
 
 __all__ = [
     "HERE",

@@ -10,9 +10,9 @@ from typing import Final
 
 from sd35.errors import PictureError, PictureTooLargeError
 from sd35.library.folder import is_in_trash, owner_of
-from sd35.library.metadata import read_picture
 from sd35.library.pictures import Entry
-from sd35.library.record import Record
+from sd35.metadata.embedding import read_picture
+from sd35.metadata.record import Record
 from sd35.picture import Picture, open_picture
 
 __all__ = ["MAX_BYTES", "MAX_TAG", "Inspected", "copy_id", "entry_for", "inspect", "moment_of", "read_file"]

@@ -7,8 +7,8 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.library.folder import is_in_trash
-from sd35.library.record import Record, read_record
 from sd35.library.words import plain_text, searchable
+from sd35.metadata.record import Record, read_record
 
 __all__ = ["READ", "Entry", "entry_of", "find", "forget", "mark_missing", "put"]
 

@@ -18,11 +18,11 @@ from sd35.library.jobs import Jobs
 from sd35.library.moving import Exported, Imported, export_pictures, import_pictures
 from sd35.library.pictures import Entry, find, mark_missing
 from sd35.library.query import EVERYTHING, Query
-from sd35.library.record import Record
 from sd35.library.scan import Changes, Scan, Tell
 from sd35.library.searching import MAX_PAGE, Page, find_all, find_page, neighbour
 from sd35.library.stats import Stats, bytes_of, count_all
 from sd35.library.thumbnails import Thumbnails
+from sd35.metadata.record import Record
 from sd35.picture import Picture
 
 __all__ = ["Library"]

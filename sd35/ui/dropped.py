@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import orjson
 
-from sd35.library.containers import read_texts
-from sd35.library.metadata import record_in
-from sd35.library.record import Record
+from sd35.metadata.containers import read_texts
+from sd35.metadata.embedding import record_in
+from sd35.metadata.record import Record
 from sd35.ui.form import FIELDS, FormValues
 
 __all__ = ["pack", "read_dropped", "unpack", "unpack_draft"]

@@ -10,7 +10,7 @@ from sd35.errors import LibraryError
 from sd35.job import Job
 from sd35.library.folder import owner_key
 from sd35.library.pictures import Entry
-from sd35.library.record import Record
+from sd35.metadata.record import Record
 from sd35.request import Limits, SizeUnavailableError, size_for
 from sd35.studio import Studio
 from sd35.ui import render, space_view

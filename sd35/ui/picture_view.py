@@ -6,9 +6,9 @@ from typing import Final
 
 from markupsafe import Markup
 
-from sd35.library.infotext import write_infotext
 from sd35.library.pictures import Entry
-from sd35.library.record import OURS
+from sd35.metadata.infotext import write_infotext
+from sd35.metadata.record import OURS
 from sd35.ui.gallery_view import NOTHING, day_name, words_of
 from sd35.ui.render import amount
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from sd35.library.record import OURS, Record
+from sd35.metadata.record import OURS, Record
 from sd35.request import (
     GenerationRequest,
     Limits,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sd35.errors import InvalidRequestError
-from sd35.library.record import Record
+from sd35.metadata.record import Record
 from sd35.request import PUBLIC_LIMITS, GenerationRequest, Limits
 from sd35.ui.form import CUSTOM_SIZE, FormValues, read_request
 from sd35.ui.recall import recall

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sd35.library.foreign.objects import Keys, lora, of_object
-from sd35.library.record import Record
-from sd35.library.values import as_label, read_object
+from sd35.metadata.foreign.objects import Keys, lora, of_object
+from sd35.metadata.record import Record
+from sd35.metadata.values import as_label, read_object
 
 __all__ = ["read_swarmui"]
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import sd35
-from sd35.library.lora import take_loras
-from sd35.library.record import MAX_OTHERS, MAX_TEXT, OURS, Record
-from sd35.library.values import as_number, as_text, as_whole
+from sd35.metadata.lora import take_loras
+from sd35.metadata.record import MAX_OTHERS, MAX_TEXT, OURS, Record
+from sd35.metadata.values import as_number, as_text, as_whole
 
 __all__ = ["DEMO_MODEL", "has_parameters", "read_infotext", "write_infotext"]
 

@@ -4,10 +4,10 @@ Ours goes in twice: as an infotext, for other programs, and as it is, for this o
 """
 
 from sd35.errors import PictureError
-from sd35.library.containers import RECORD_KEY, Texts, embed, read_texts
-from sd35.library.foreign import read_foreign
-from sd35.library.infotext import write_infotext
-from sd35.library.record import Record, read_record
+from sd35.metadata.containers import RECORD_KEY, Texts, embed, read_texts
+from sd35.metadata.foreign import read_foreign
+from sd35.metadata.infotext import write_infotext
+from sd35.metadata.record import Record, read_record
 
 __all__ = ["embed_record", "read_picture", "record_in"]
 

@@ -5,10 +5,10 @@ As far as the workflow says: what a node of somebody's own works out while it ru
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from sd35.library.foreign.graph import Graph, Node
-from sd35.library.foreign.objects import lora
-from sd35.library.record import MAX_OTHERS, Record
-from sd35.library.values import as_label, as_name, as_number, as_text, as_whole, read_object
+from sd35.metadata.foreign.graph import Graph, Node
+from sd35.metadata.foreign.objects import lora
+from sd35.metadata.record import MAX_OTHERS, Record
+from sd35.metadata.values import as_label, as_name, as_number, as_text, as_whole, read_object
 
 __all__ = ["read_comfyui"]
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sd35.errors import PictureError
-from sd35.library.exif import MAKER_NOTE, MAX_TEXT_BYTES, USER_COMMENT, as_user_comment, merge, read_exif
-from sd35.library.jpeg import OUR_IDENTIFIER
-from sd35.library.png import MAX_CHUNKS, RECORD_KEY
+from sd35.metadata.exif import MAKER_NOTE, MAX_TEXT_BYTES, USER_COMMENT, as_user_comment, merge, read_exif
+from sd35.metadata.jpeg import OUR_IDENTIFIER
+from sd35.metadata.png import MAX_CHUNKS, RECORD_KEY
 
 __all__ = ["embed_webp", "is_webp", "read_webp"]
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from sd35.library.foreign.comfyui import read_comfyui
-from sd35.library.foreign.fooocus import read_fooocus
-from sd35.library.foreign.invokeai import read_invokeai
-from sd35.library.foreign.swarmui import read_swarmui
-from sd35.library.infotext import has_parameters, read_infotext
-from sd35.library.png import INFOTEXT_KEY
-from sd35.library.record import Record
+from sd35.metadata.foreign.comfyui import read_comfyui
+from sd35.metadata.foreign.fooocus import read_fooocus
+from sd35.metadata.foreign.invokeai import read_invokeai
+from sd35.metadata.foreign.swarmui import read_swarmui
+from sd35.metadata.infotext import has_parameters, read_infotext
+from sd35.metadata.png import INFOTEXT_KEY
+from sd35.metadata.record import Record
 
 __all__ = ["read_foreign"]
 

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from sd35.library.record import MAX_NUMBER, MAX_TEXT
+from sd35.metadata.record import MAX_NUMBER, MAX_TEXT
 
 __all__ = ["as_label", "as_name", "as_number", "as_text", "as_whole", "read_object"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sd35.errors import PictureError
-from sd35.library.exif import MAX_TEXT_BYTES, read_exif
+from sd35.metadata.exif import MAX_TEXT_BYTES, read_exif
 
 __all__ = ["INFOTEXT_KEY", "RECORD_KEY", "SIGNATURE", "embed_png", "read_png"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sd35.errors import PictureError
-from sd35.library.exif import IDENTIFIER, MAX_TEXT_BYTES, USER_COMMENT, as_user_comment, merge, read_exif
-from sd35.library.png import RECORD_KEY
+from sd35.metadata.exif import IDENTIFIER, MAX_TEXT_BYTES, USER_COMMENT, as_user_comment, merge, read_exif
+from sd35.metadata.png import RECORD_KEY
 
 __all__ = ["OUR_IDENTIFIER", "SIGNATURE", "embed_jpeg", "read_jpeg"]
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sd35.library.foreign.objects import Keys, find_object, lora, of_object
-from sd35.library.record import Record
-from sd35.library.values import as_label, as_text
+from sd35.metadata.foreign.objects import Keys, find_object, lora, of_object
+from sd35.metadata.record import Record
+from sd35.metadata.values import as_label, as_text
 
 __all__ = ["read_invokeai"]
 

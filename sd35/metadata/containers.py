@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sd35.errors import PictureError
-from sd35.library import jpeg, png, webp
-from sd35.library.png import INFOTEXT_KEY, RECORD_KEY
+from sd35.metadata import jpeg, png, webp
+from sd35.metadata.png import INFOTEXT_KEY, RECORD_KEY
 
 __all__ = ["INFOTEXT_KEY", "RECORD_KEY", "Texts", "embed", "read_texts"]
 

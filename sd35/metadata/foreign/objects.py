@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sd35.library.lora import take_loras
-from sd35.library.record import MAX_OTHERS, Record
-from sd35.library.values import as_label, as_name, as_number, as_text, as_whole, read_object
+from sd35.metadata.lora import take_loras
+from sd35.metadata.record import MAX_OTHERS, Record
+from sd35.metadata.values import as_label, as_name, as_number, as_text, as_whole, read_object
 
 __all__ = ["Keys", "find_object", "lora", "of_object"]
 
