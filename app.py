@@ -111,7 +111,7 @@ def make_door(settings: Settings) -> tuple[Door, str]:
 def make_services(settings: Settings) -> Services:
     """Return what is answered beside the page; with --mcp agents' calls, too."""
     services = Services(
-        studio.kept.find, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, {}, studio.library
+        studio.handed_out, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, {}, studio.library
     )
     if not settings.mcp:
         return services

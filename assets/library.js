@@ -65,7 +65,8 @@
     const count = selected.size;
     if (!bar()) return;
     bar().hidden = count === 0;
-    one(".number", bar()).textContent = count;
+    const hidden = count - boxes().filter((box) => box.checked).length;
+    one(".number", bar()).textContent = hidden > 0 ? `${count} (${hidden} not shown here)` : count;
     for (const button of all("[data-in]", bar())) button.hidden = (button.dataset.in === "trash") !== (place === "trash");
     one("[data-do=compare]", bar()).disabled = count !== 2;
     if (count === 0) one(".tagging", bar()).hidden = true;
@@ -211,6 +212,7 @@
       button.setAttribute("aria-expanded", String(!form.hidden));
       if (!form.hidden) one("input", form).focus();
     },
+    look: () => ask("look"),
     compare: () => ask("compare", { ids: [...selected] }),
     clear,
     choose: (button) => {
@@ -304,6 +306,20 @@
     event.target.closest(".item, .stage")?.classList.toggle("is-broken", event.type === "error");
   };
 
+  // An answer that another one has overtaken isn't shown for long: it is asked again.
+  const wanted = () => `${one("#show input:checked")?.value ?? "All"}|${one("#search :is(input, textarea)")?.value ?? ""}`;
+  const isStale = () => one("#shelf .answer") !== null && one("#shelf .answer").dataset.for !== wanted();
+  let again = { of: "", tries: 0 };
+  const followAnswer = () => {
+    if (shelf()?.dataset.place === "looking") setTimeout(() => root.dataset.room === "library" && ask("page"), 1500);
+    if (!isStale()) return;
+    setTimeout(() => {
+      if (!isStale()) return;
+      again = { of: wanted(), tries: again.of === wanted() ? again.tries + 1 : 0 };
+      if (again.tries < 3) ask("page", { at: "" });
+    }, 400);
+  };
+
   let wasTrash = false;
   const follow = {
     shelf: () => {
@@ -314,6 +330,7 @@
       for (const input of all("#show input")) input.name = "show";
       followPictures();
       showSelection();
+      followAnswer();
     },
     viewer: () => {
       showViewer();

@@ -96,7 +96,7 @@
     if (document.activeElement === document.body || !isShown(document.activeElement)) {
       [byId("stop"), byId("generate")].find(isShown)?.focus({ preventScroll: true });
     }
-    byId("output").scrollIntoView({ block: "nearest" });
+    if (matchMedia("(max-width: 900px)").matches) byId("output").scrollIntoView({ block: "nearest" });
   };
 
   // A mistake may be said at a field that is off the screen.

@@ -17,6 +17,9 @@ __all__ = ["PART", "file_name", "free_path", "move_new", "replace", "write_new"]
 PART: Final = ".part"
 """How the name of a file ends that is still being written; it begins with a dot."""
 
+_UMASK: Final = os.umask(0o077)
+os.umask(_UMASK)  # it can only be asked for by setting it
+
 MAX_WORDS: Final = 70
 """Characters of the model's name and the prompt in a file's name."""
 
@@ -68,7 +71,7 @@ def _part(folder: Path, data: bytes) -> Iterator[Path]:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(0o644)
+        part.chmod(0o666 & ~_UMASK)
         yield part
     finally:
         part.unlink(missing_ok=True)

@@ -73,13 +73,17 @@ class KeptPictures:
         key = job_id, name
         return self._files.get(key) or self._unwritten.get(key) or self._previews.get(key)
 
-    def forget(self, job_id: str) -> list[Path]:
-        """Hand out nothing of this job any more; return the files that were."""
-        keys = [key for key in self._files if key[0] == job_id]
-        files = [self._files.pop(key).content for key in keys]
+    @staticmethod
+    def job_of(path: str) -> str:
+        """The job that a path speaks of, if it is one by which something may be handed out."""
+        return ["", "", *re.split(r"[/\\]", path)][-2]
+
+    def forget(self, job_id: str) -> None:
+        """Hand out nothing of this job any more."""
+        for key in [key for key in self._files if key[0] == job_id]:
+            del self._files[key]
         self._unwritten.forget(job_id)
         self._previews.forget(job_id)
-        return [file for file in files if isinstance(file, Path)]
 
 
 class _Memory:

@@ -204,12 +204,14 @@ def state_of(record: JobRecord, made: Made | None) -> JobState | None:
         return None
     shift = time.monotonic() - time.time()
     error = _read_error(record) if phase is Phase.FAILED else None
+    is_refused = phase is Phase.WAITING and record.retry_at is not None
     return JobState(
         record.request,
         phase,
         record.created_at + shift,
         is_held=record.is_held and phase is Phase.WAITING,
         reason=record.reason,
+        refusal=_refusal(record) if is_refused else None,
         ended_at=None if record.ended_at is None else record.ended_at + shift,
         made=made,
         stopped=StopOutcome.__members__.get(record.stopped),
@@ -221,6 +223,12 @@ def state_of_picture(request: GenerationRequest, made: Made) -> JobState:
     """Return the state of a job of which nothing is known but its picture."""
     now = time.monotonic()
     return JobState(request, Phase.FINISHED, now, ended_at=now, made=made)
+
+
+def _refusal(record: JobRecord) -> QuotaError:
+    refusal = QuotaError(record.error_happened, record.error_remedy)
+    refusal.retry_at = record.retry_at
+    return refusal
 
 
 def _read_error(record: JobRecord) -> SD35Error:

@@ -16,9 +16,9 @@ from typing import Any
 from sd35.allowance import NO_CAPS, Allowance, Caps, Left
 from sd35.board import Board
 from sd35.client import Identity, SpaceClient, Timeouts
-from sd35.errors import SD35Error
+from sd35.errors import LibraryError, SD35Error
 from sd35.job import Job, JobState, Phase, Steps
-from sd35.kept import KeptPictures
+from sd35.kept import Kept, KeptPictures
 from sd35.ledger import Ledger
 from sd35.library.shelf import Library
 from sd35.line import Line, Ticket
@@ -45,7 +45,7 @@ SAVE_AGAIN_SECONDS = 15.0
 """How often it is tried again to write a picture that couldn't be."""
 
 LOOK_THROUGH_AFTER_SECONDS = 2.0
-LOOK_THROUGH_SECONDS = 120.0
+LOOK_THROUGH_SECONDS = 20.0
 """So long after a page was opened, and not more often than that, the library's folder is looked through."""
 
 
@@ -313,6 +313,17 @@ class Studio:
     async def go_on(self, visitor: Visitor, job_id: object = "") -> None:
         """Let this visitor's jobs have their turns, whatever they wait for."""
         await self.queues.go_on(self.board(visitor, job_id), visitor.payer, self._identity(visitor))
+
+    def handed_out(self, path: str) -> Kept | None:
+        """What is handed out by this path; a picture's file, wherever it has been moved to in the library."""
+        kept = self.kept.find(path)
+        if kept is None or isinstance(kept.content, bytes) or kept.content.is_file():
+            return kept
+        try:
+            entry = self.library.entry(self.kept.job_of(path))
+        except LibraryError:
+            return kept
+        return kept if entry is None else replace(kept, content=self.library.path_of(entry))
 
     def left(self, visitor: Visitor) -> Left | None:
         """Return what this visitor may still ask for; `None` where there are no limits."""

@@ -48,7 +48,7 @@ def serving(
     studio = Studio(SpaceChoice(choice, hub="http://127.0.0.1:1"), start_demo, house(folder, caps))
     demo = ui.Page(studio, can_log_out=place.door.accounts is not None).demo
     services = Services(
-        studio.kept.find, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, {}, studio.library
+        studio.handed_out, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, {}, studio.library
     )
     try:
         yield Served(open_site(demo, place, services, ASSETS / "login.html", footer_links=["api"], **looks()), studio)

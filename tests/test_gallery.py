@@ -316,11 +316,11 @@ def test_each_their_own(browser: Browser, tmp_path: Path) -> None:
         context = browser.new_context()
         page = shown(context.new_page(), place.address)
         expect(page.locator("#shelf")).to_contain_text("Your pictures will be here")
-        buttons = "<p data-id='{}'><button data-do='trash'>x</button><button data-do='open'>y</button></p>"
-        page.locator("#shelf .shelf").evaluate(
-            "(shelf, buttons) => shelf.insertAdjacentHTML('beforeend', buttons)", buttons.format(entry.id)
-        )
-        for name in ("x", "y"):
+        for name, does in (("x", "trash"), ("y", "open")):
+            button = f"<p data-id='{entry.id}'><button data-do='{does}'>{name}</button></p>"
+            page.locator("#shelf .shelf").evaluate(
+                "(shelf, button) => shelf.insertAdjacentHTML('beforeend', button)", button
+            )
             with page.expect_response("**/run/predict"):
                 page.get_by_role("button", name=name, exact=True).click()
         assert page.locator("#viewer dialog").count() == 0

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from sd35.errors import LibraryError
 from sd35.library.schema import VERSION, migrate, readable_from, version_of
+from sd35.library.words import folded
 
 __all__ = ["Database"]
 
@@ -208,6 +209,7 @@ class Database:
 def _connect(path: Path) -> Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        connection.create_function("folded", 1, folded, deterministic=True)
         connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000")
     except sqlite3.Error:
         connection.close()

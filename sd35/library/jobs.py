@@ -89,7 +89,7 @@ class Jobs:
             )
 
     def search(self, query: Query, owner: str | None = None, cursor: str | None = None, limit: int = 48) -> JobPage:
-        """Return jobs that came to no picture, dismissed or not, whose prompt has the query's words; newest first."""
+        """Return jobs that came to no picture and weren't dismissed, and that the query finds; newest first."""
         where, told = _conditions(query, owner)
         start = Cursor.read(cursor)
         if start is not None:
@@ -165,11 +165,11 @@ _FILTERS: Final = {
 }
 """The query's filters that a job knows; the others speak of pictures alone, and are passed over."""
 
-_WORD: Final = "instr(lower(json_extract(request, '$.prompt')), lower(?)) > 0"
+_WORD: Final = "instr(folded(json_extract(request, '$.prompt')), folded(?)) > 0"
 
 
 def _conditions(query: Query, owner: str | None) -> tuple[list[str], list[Any]]:
-    where, told = [_TROUBLES], list[Any]()
+    where, told = [_TROUBLES, "NOT is_dismissed"], list[Any]()
     if owner is not None:
         where.append("owner = ?")
         told.append(owner)

@@ -18,7 +18,7 @@ from sd35.library.jobs import Jobs
 from sd35.library.moving import Exported, Imported, export_pictures, import_pictures
 from sd35.library.pictures import Entry, find, mark_missing
 from sd35.library.query import EVERYTHING, Query
-from sd35.library.scan import Changes, Scan, Tell
+from sd35.library.scan import WAIT_SECONDS, Changes, Scan, Tell
 from sd35.library.searching import MAX_PAGE, Page, find_all, find_page, neighbour
 from sd35.library.stats import Stats, bytes_of, count_all
 from sd35.library.thumbnails import Thumbnails
@@ -220,9 +220,12 @@ class Library:
         entry = self.entry(id, owner)
         return None if entry is None or entry.is_missing else self._thumbnails.get(entry.id, self.path_of(entry))
 
-    def rescan(self, tell: Tell | None = None) -> Changes:
-        """Look through the folder, and bring the index to what is there; `tell` hears how many files were opened."""
-        changes = Scan(self.folder, self._database, self._thumbnails).run(tell)
+    def rescan(self, tell: Tell | None = None, limit_seconds: float = WAIT_SECONDS) -> Changes:
+        """Look through the folder, and bring the index to what is there; `tell` hears how many files were opened.
+
+        Another program that does so is waited for as long as `limit_seconds`, and then LibraryError raised.
+        """
+        changes = Scan(self.folder, self._database, self._thumbnails).run(tell, limit_seconds)
         self.jobs.settle()
         self.is_to_be_scanned = False
         return changes

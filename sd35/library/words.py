@@ -1,9 +1,10 @@
 """What a picture is found by: words as the index keeps them, and as it is asked for them."""
 
 import re
+import unicodedata
 from typing import Final
 
-__all__ = ["matching", "plain_text", "searchable"]
+__all__ = ["folded", "matching", "plain_text", "searchable"]
 
 _ALONE: Final = re.compile(r"([⺀-⿕々-〇〡-〩ぁ-ヿㄅ-ㆷㇰ-ㇿ㐀-䶿一-鿿가-힣豈-龎ｦ-ﾟ\U00020000-\U0003ffff])")
 """Letters of scripts that put no spaces between words: each of them is a word, and several in a row are a phrase."""
@@ -30,6 +31,12 @@ def matching(text: str, *, is_beginning: bool = False) -> str:
     """Return what FTS5 is asked for, so that it finds the words of the text in a row, whatever letters they have."""
     phrase = _apart(text).replace('"', " ")
     return f'"{phrase}"*' if is_beginning else f'"{phrase}"'
+
+
+def folded(text: object) -> str:
+    """Return the text as it is compared: without capitals, and without accents."""
+    plain = unicodedata.normalize("NFKD", text.casefold() if isinstance(text, str) else "")
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
 def _apart(text: str) -> str:

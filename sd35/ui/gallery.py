@@ -12,8 +12,8 @@ import gradio as gr
 from markupsafe import Markup
 
 from sd35.errors import LibraryError, SD35Error
-from sd35.library.folder import owner_key
-from sd35.library.query import Query, parse_query
+from sd35.library.folder import HERE, owner_key
+from sd35.library.query import EVERYTHING, Query, parse_query
 from sd35.library.shelf import Library
 from sd35.ui import gallery_fixed as fixed
 from sd35.ui import gallery_view as view
@@ -24,6 +24,9 @@ from sd35.ui.gallery_asked import BEGINNING, Asked, Place
 __all__ = ["Gallery"]
 
 PAGE: Final = 48
+
+LOOK_SECONDS: Final = 5.0
+"""How long is waited for another look through the folder that is under way."""
 
 SHOW: Final = {"All": "", "Starred": "is:starred ", "Failed": "is:failed ", "Trash": "is:trash "}
 """What the choices beside the search line add to it; before it, for its last word may be unfinished."""
@@ -105,7 +108,7 @@ class Gallery:
         shelf: str = await self._in_thread(
             request, lambda owner: self._shelf(owner, _query(text, show), BEGINNING), view.no_library
         )
-        return shelf
+        return view.answer(shelf, show, text)
 
     async def _ask(
         self,
@@ -121,7 +124,7 @@ class Gallery:
             request, lambda owner: self._answer(owner, asked, _query(text, show)), lambda: (view.no_library(), "")
         )
         fields = ("", "All") if asked.what == "reset" else (gr.skip(), gr.skip())
-        return _or_unchanged(shelf), _or_unchanged(viewer), *fields
+        return _or_unchanged(shelf and view.answer(shelf, show, text)), _or_unchanged(viewer), *fields
 
     @staticmethod
     async def _in_thread(request: gr.Request, work: Callable[[str], Any], nobody: Callable[[], Any]) -> Any:  # noqa: ANN401
@@ -167,12 +170,22 @@ class Gallery:
             case "tags":
                 self._retag(owner, ids, asked.tags)
             case "trash":
-                return view.in_trash(library.trash(ids, owner))
+                done = library.trash(ids, owner)
+                if len(done) < len(ids):
+                    self._look(owner)
+                return view.in_trash(done, len(ids) - len(done))
+            case "look":
+                self._look(owner)
             case "restore":
                 return view.out_of_trash(library.restore(ids, owner))
             case "erase":
                 return view.gone_for_ever(library.empty_trash(owner))
         return view.NOTHING
+
+    def _look(self, owner: str) -> None:
+        """Look through the folder for who runs the program: visitors put nothing there."""
+        if owner == HERE:
+            self._library.rescan(limit_seconds=LOOK_SECONDS)
 
     def _retag(self, owner: str, ids: tuple[str, ...], words: list[str]) -> None:
         """Let pictures have these tags and no others."""
@@ -191,6 +204,8 @@ class Gallery:
                 place, page = BEGINNING, library.page(query, owner, limit=PAGE)
         except LibraryError as error:
             return view.broken(error)
+        if library.is_to_be_scanned and owner == HERE and query == EVERYTHING and not page.entries and not said:
+            return view.looking()
         size = 0 if query.is_search else library.bytes_of(owner, query.place)
         return view.pictures(page, query, place, today, said, size)
 

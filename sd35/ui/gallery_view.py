@@ -19,11 +19,13 @@ from sd35.ui.render import amount
 
 __all__ = [
     "NOTHING",
+    "answer",
     "broken",
     "day_name",
     "failed",
     "gone_for_ever",
     "in_trash",
+    "looking",
     "no_library",
     "out_of_trash",
     "pictures",
@@ -64,10 +66,21 @@ def no_library() -> str:
     )
 
 
+def answer(shelf: str, show: object, text: object) -> str:
+    """A shelf, and to which question it is the answer: answers may come in another order than they were asked for."""
+    return Markup('<div class="answer" data-for="{}|{}">{}</div>').format(show, text, Markup(shelf))  # noqa: S704  # ours
+
+
 def broken(error: SD35Error) -> str:
     """The shelf where the library can't be read."""
     hint = f"{error.happened} {error.remedy}".strip()
     return _shelf("none", BEGINNING, body=empty("The library can’t be read", hint, TRY_AGAIN))
+
+
+def looking() -> str:
+    """The shelf while the folder is looked through for the first time; the browser asks again."""
+    hint = "What is there already appears here as it is found."
+    return _shelf("looking", BEGINNING, body=empty("Looking through the folder…", hint))
 
 
 def refused(error: SD35Error) -> Markup:
@@ -75,8 +88,12 @@ def refused(error: SD35Error) -> Markup:
     return Markup('<p role="alert">{} {}</p>').format(error.happened, error.remedy)
 
 
-def in_trash(ids: Sequence[str]) -> Markup:
-    """That pictures were put into the trash, and a way back."""
+def in_trash(ids: Sequence[str], elsewhere: int) -> Markup:
+    """That pictures were put into the trash, and a way back; or that so many files aren't where they were."""
+    if elsewhere:
+        return in_trash(ids, 0) + Markup('<p role="alert">{} not deleted: the file isn’t where it was.</p>').format(
+            plural(elsewhere, "picture")
+        )
     if not ids:
         return NOTHING
     are = "is" if len(ids) == 1 else "are"
@@ -106,6 +123,8 @@ def pictures(  # what a page of them is
     found = Markup("<b>{}</b>").format(plural(count, "picture")) if page.count else _NONE
     if size_bytes:
         found += Markup(" {}").format(amount(size_bytes))
+    if query.place == "shown" and not query.is_search and all(entry.owner == "" for entry in page.entries):
+        found += Markup('<button type="button" data-do="look" class="plain">Look for new files</button>')
     if query.place == "trash" and page.count:
         found += Markup(
             " What is here stays until you delete it."

@@ -66,6 +66,12 @@ async def _sooner(asked: _Asked) -> str:
     return asked.focus
 
 
+async def _first(asked: _Asked) -> str:
+    if asked.job is not None:
+        await asked.studio.queues.move(asked.job, -len(asked.board.waiting))
+    return asked.focus
+
+
 async def _later(asked: _Asked) -> str:
     if asked.job is not None:
         await asked.studio.queues.move(asked.job, 1)
@@ -107,6 +113,7 @@ _DOES: dict[str, Callable[[_Asked], Awaitable[str]]] = {
     "stop": _stop,
     "stop-rest": _stop_rest,
     "stop-all": _stop_all,
+    "first": _first,
     "up": _sooner,
     "down": _later,
     "again": _again,

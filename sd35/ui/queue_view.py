@@ -23,7 +23,8 @@ def queue(board: Board, focused: Job | None) -> str:
     """The queue, as soon as there is more to say than what the focused job's own panel says."""
     unfinished, troubles = board.unfinished, [job for job in board.troubles if job is not focused]
     is_worth_it = troubles or len(unfinished) > 1 or any(job is not focused for job in unfinished)
-    body = Markup("{}{}{}").format(_head(board), _pause(board), _rows(board, troubles, focused)) if is_worth_it else ""
+    head = _head(board, len(troubles))
+    body = Markup("{}{}{}").format(head, _pause(board), _rows(board, troubles, focused)) if is_worth_it else ""
     left = sum(not job.state.value.is_held for job in unfinished)
     return Markup('<div class="queue" data-left="{}" data-done="{}" data-bad="{}" data-now="{}">{}</div>').format(
         left, board.done, board.bad, int(time.time()), body
@@ -37,9 +38,9 @@ def button(do: str, words: str, job_id: str = "", label: str = "", kind: str = "
     )
 
 
-def _head(board: Board) -> Markup:
+def _head(board: Board, bad: int) -> Markup:
     running, waiting = len(board.running), len(board.waiting)
-    bad, held = len(board.troubles), sum(job.state.value.is_held for job in board.waiting)
+    held = sum(job.state.value.is_held for job in board.waiting)
     facts = (
         [f"{running} running"] * bool(running) + [f"{waiting} waiting"] * bool(waiting) + [f"{bad} ended"] * bool(bad)
     )
@@ -51,14 +52,14 @@ def _head(board: Board) -> Markup:
     if running and waiting:
         does += button("stop-all", "Stop all")
     if bad:
-        does += button("retry-all", "Run all again" if bad > 1 else "Run again") + button("dismiss-all", "Clear")
+        does += (button("retry-all", "Run all again") if bad > 1 else "") + button("dismiss-all", "Clear")
     return Markup('<div class="queue-head"><h2>Queue</h2><span>{}</span><div class="does">{}</div></div>').format(
         " · ".join(facts), does
     )
 
 
 def _pause(board: Board) -> Markup:
-    if board.pause is None:
+    if board.pause is None or not board.waiting:
         return Markup("")
     words = Markup("Paused: {}").format(render.error(board.pause.refusal))
     if board.pause.until is not None:
@@ -97,6 +98,8 @@ def _waiting(job: Job, number: int, count: int) -> Markup:
     if state.is_held:
         said = f"Waits until you let it go on. {said}"
     does = Markup("")
+    if number > 1:
+        does += button("first", "⤒", job.id, "Before all others")
     if number > 0:
         does += button("up", "↑", job.id, "Sooner")
     if number < count - 1:

@@ -1,12 +1,13 @@
 """State → HTML, and → what Gradio's components take. Pure. Everything that isn't ours is escaped by `Markup.format`."""
 
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
 from markupsafe import Markup
 
 from sd35.allowance import Caps, Left
-from sd35.errors import SD35Error, clock
+from sd35.errors import QuotaError, SD35Error, clock
 from sd35.events import Waiting
 from sd35.job import JobState, Made, Phase
 from sd35.kept import Kept
@@ -171,8 +172,10 @@ def outcome(state: JobState) -> str:
             return f"Stopped. {state.reason}".strip()
 
 
-def job(state: JobState) -> str:
-    """The panel beside the output Image: what is going on, or what came of it."""
+def job(state: JobState, pause: QuotaError | None = None) -> str:
+    """The panel beside the output Image: what is going on, or what came of it; `pause` is why nothing is begun."""
+    if pause is not None and state.phase is Phase.WAITING and state.refusal is None:
+        state = replace(state, refusal=pause)
     match state.phase:
         case Phase.FINISHED:
             body = _finished(state)
@@ -213,7 +216,8 @@ def _put_off(state: JobState) -> Markup:
     """A job that won't have its turn soon: why, and how it would."""
     said, words = Markup("It was asked for before this program was started, or was put off."), "Go on"
     if state.refusal is not None:
-        said, words = Markup("{} It goes on by itself then.").format(error(state.refusal)), "Try now"
+        by_itself = " It goes on by itself then." if state.refusal.retry_at and not state.is_held else ""
+        said, words = Markup("{}{}").format(error(state.refusal), by_itself), "Try now"
     return Markup('<p class="headline">{}</p><p role="alert">{}</p>{}').format(
         headline(state), said, GO_ON.format(words)
     )

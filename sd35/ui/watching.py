@@ -62,7 +62,7 @@ class View:
         return (
             # What was there stays until there is something new: nobody loses sight of the last picture.
             gr.skip() if image is None else image,
-            render.job(state),
+            render.job(state, None if self.board.pause is None else self.board.pause.refusal),
             self.focus,
             render.download(state),
             queue_view.queue(self.board, job),
