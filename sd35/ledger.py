@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -56,7 +57,11 @@ class Ledger:
             LibraryError: it can't be.
 
         """
-        record = JobRecord(
+        record = self._record(job, space)
+        await self._in_thread(lambda: self._library.jobs.add(record))
+
+    def _record(self, job: Job, space: str) -> JobRecord:
+        return JobRecord(
             id=job.id,
             owner=owner_key(job.owner),
             asked=job.asked,
@@ -68,7 +73,6 @@ class Ledger:
             runner=self._library.instance,
             by_program=job.by_program,
         )
-        await self._in_thread(lambda: self._library.jobs.add(record))
 
     async def begun(self, job: Job) -> None:
         """Write down that the job is about to be sent.
@@ -77,11 +81,12 @@ class Ledger:
             LibraryError: it can't be.
 
         """
-        await self._change(job.id, stage=Stage.RUNNING, is_held=False, started_at=time.time())
+        began = time.time()
+        await self._in_thread(lambda: self._change(job, stage=Stage.RUNNING, is_held=False, started_at=began))
 
     async def waits_again(self, job: Job, refusal: QuotaError) -> None:
         """Write down that the job was refused, and waits for another turn."""
-        await self._try_to_change(job.id, stage=Stage.WAITING, started_at=None, **_error(refusal))
+        await self._try_to_change(job, stage=Stage.WAITING, started_at=None, **_error(refusal))
 
     async def ended(self, job: Job) -> None:
         """Write down how the job has ended; not before its picture is on the disk: it would be lost unnoticed."""
@@ -97,11 +102,11 @@ class Ledger:
             "picture_id": job.id if is_saved else None,
             **_error(state.error),
         }
-        await self._try_to_change(job.id, **changes)
+        await self._try_to_change(job, **changes)
 
     async def withdrawn(self, job: Job) -> None:
         """Write down that the job was stopped before it had its place in the line."""
-        await self._try_to_change(job.id, stage=Stage.STOPPED, ended_at=time.time())
+        await self._try_to_change(job, stage=Stage.STOPPED, ended_at=time.time())
 
     async def is_saved(self, job: Job) -> bool:
         """Whether the job's picture is in the library after all."""
@@ -119,13 +124,20 @@ class Ledger:
 
     async def dismissed(self, job: Job) -> None:
         """Write down that nobody need be told of the job any more."""
-        await self._try_to_change(job.id, is_dismissed=True)
+        await self._try_to_change(job, is_dismissed=True)
 
-    async def _change(self, job_id: str, **changes: Any) -> None:  # noqa: ANN401  # the record's own fields
-        await self._in_thread(lambda: self._library.jobs.change(job_id, **changes))
+    async def ensure(self, jobs: Sequence[Job]) -> None:
+        """Write down those of these jobs that aren't: somebody may have taken the index away."""
+        for job in jobs:
+            await self._try_to_change(job)
 
-    async def _try_to_change(self, job_id: str, **changes: Any) -> None:  # noqa: ANN401
-        await self._try(lambda: self._library.jobs.change(job_id, **changes))
+    def _change(self, job: Job, **changes: Any) -> None:  # noqa: ANN401  # the record's own fields
+        """Change what is written down of a job; if that is nothing any more, write it down anew."""
+        if self._library.jobs.change(job.id, **changes) is None:
+            self._library.jobs.add(replace(self._record(job, ""), **changes))
+
+    async def _try_to_change(self, job: Job, **changes: Any) -> None:  # noqa: ANN401
+        await self._try(lambda: self._change(job, **changes))
 
     async def _try(self, work: Callable[[], object]) -> None:
         try:

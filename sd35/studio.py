@@ -260,6 +260,7 @@ class Studio:
         async def look() -> None:
             await asyncio.sleep(after)
             await self._ledger.rescan()
+            await self._ledger.ensure([job for job in self._jobs.values() if not job.state.value.phase.is_final])
             await self._settle()
 
         self._track(look())

@@ -1,6 +1,7 @@
 """Jobs outlive the page that asked for them, and the program; and a queue that one can work with. On real servers."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -363,3 +364,23 @@ async def test_a_picture_without_a_job_can_be_looked_at(fake: FakeSpace, tmp_pat
         assert found.state.value.made is not None
         assert found.state.value.request == job.state.value.request
         assert await studio.find(job.id, ANN) is None
+
+
+async def test_an_index_that_is_taken_away_while_the_program_runs(fake: FakeSpace, tmp_path: Path) -> None:
+    """After somebody has deleted the index, pictures, or what waits, are gone; or another program takes it over."""
+    async with opened(fake, tmp_path) as studio:
+        made = await until(await studio.submit(asking("a cat")), Phase.FINISHED)
+        ran, waits = await running(fake, studio), await studio.submit(asking("a dog"))
+        shutil.rmtree(tmp_path / ".studio")
+        assert studio.library.entry(made.id) is None
+        assert studio.library.is_to_be_scanned
+        studio.library.rescan()
+        await studio._ledger.ensure([ran, waits])
+        assert studio.library.entry(made.id) is not None
+        async with opened(fake, tmp_path) as other:
+            await other.welcome(HERE)
+            assert not other.board(HERE).unfinished
+            assert [job.id for job in other.library.jobs.unfinished()] == [ran.id, waits.id]
+        fake.release()
+        await until(waits, Phase.FINISHED)
+        await written(studio, waits, Stage.SAVED)

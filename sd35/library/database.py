@@ -4,7 +4,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection
@@ -37,39 +37,64 @@ _NEWER: Final = "The library's index was made by a newer version of this program
 class Database:
     """Connections to an index that threads and programs use at once.
 
+    Args:
+        path: the file.
+        on_lost: is told when the file was taken away while it was open, and another one has been made.
+
     Attributes:
         path: the file.
         was_rebuilt: it was damaged and put aside, or wasn't there: what the pictures' files tell isn't in it yet.
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_lost: Callable[[], None] = lambda: None) -> None:
         self.path = path
         self.was_rebuilt = False
+        self._on_lost = on_lost
+        self._file: tuple[int, int] | None = None
         self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
         self._writing = threading.Lock()
         self._is_closed = False
 
     @classmethod
-    def open(cls, path: Path) -> "Database":
+    def open(cls, path: Path, on_lost: Callable[[], None] = lambda: None) -> "Database":
         """Open an index, or make it, with the newest tables.
 
         Raises:
             LibraryError: it can't be used.
 
         """
-        database = cls(path)
+        database = cls(path, on_lost)
+        database._open()
+        return database
+
+    def _open(self) -> None:
         try:
-            with FileLock(path.with_name("opening.lock"), timeout=OPENING_SECONDS, thread_local=False):
-                database._prepare()
+            with FileLock(self.path.with_name("opening.lock"), timeout=OPENING_SECONDS, thread_local=False):
+                self._prepare()
+            self._file = _file_at(self.path)
         except Timeout as error:
             raise LibraryError("Another program has been opening the library for minutes.") from error
         except sqlite3.Error as error:
             raise _translated(error) from error
         except OSError as error:
             raise LibraryError(f"The library's index can't be opened: {error.strerror}.") from error
-        return database
+
+    def _ensure(self) -> None:
+        """Make the file anew if somebody has taken it away: what is written to the former one is lost."""
+        if _file_at(self.path) == self._file:
+            return
+        log.warning("the library's index is gone; it is made anew of the pictures")
+        for connection in self._idle:
+            connection.close()
+        self._idle = []
+        try:
+            self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(f"The library's folder is gone: {error.strerror}.") from error
+        self._open()
+        self._on_lost()
 
     def _prepare(self) -> None:
         if self._is_damaged():
@@ -157,6 +182,8 @@ class Database:
 
         """
         with self._translating():
+            with self._idle_lock:
+                self._ensure()
             connection = _connect(self.path)
             try:
                 yield connection
@@ -186,6 +213,7 @@ class Database:
         with self._idle_lock:
             if self._is_closed:
                 raise LibraryError("The library is closed.", "Start this program again.")
+            self._ensure()
             if self._idle:
                 return self._idle.pop()
         return _connect(self.path)
@@ -204,6 +232,15 @@ class Database:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file there is, whatever it is called; `None`: none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path) -> Connection:

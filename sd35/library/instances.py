@@ -53,6 +53,13 @@ class Instance:
         lock.release()
         return False
 
+    def renew(self) -> None:
+        """Hold the lock again, if its file was taken away: others would take this program's jobs for left ones."""
+        if not self._path(self.name).exists():
+            self._lock.release()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(blocking=False)
+
     def tidy(self) -> None:
         """Remove what those have left behind that were killed."""
         for path in self._folder.glob("*.lock"):

@@ -42,14 +42,12 @@ class Library:
     Attributes:
         folder: of the pictures.
         jobs: what was asked for, and what became of it.
-        is_to_be_scanned: the index was damaged, or wasn't there, and is empty until `rescan` has been called.
 
     """
 
     def __init__(self, folder: Path, database: Database, instance: Instance) -> None:
         self.folder = folder
         self.jobs = Jobs(database)
-        self.is_to_be_scanned = database.was_rebuilt
         self._database = database
         self._instance = instance
         self._thumbnails = Thumbnails(folder / HIDDEN / "thumbnails")
@@ -72,7 +70,7 @@ class Library:
         except OSError as error:
             raise LibraryError(f"{folder} can't be used for pictures: {error.strerror or error}.") from error
         try:
-            database = Database.open(hidden / "library.sqlite3")
+            database = Database.open(hidden / "library.sqlite3", instance.renew)
         except LibraryError:
             instance.close()
             raise
@@ -89,6 +87,11 @@ class Library:
         """Let go of the folder."""
         self._database.close()
         self._instance.close()
+
+    @property
+    def is_to_be_scanned(self) -> bool:
+        """Whether the index was damaged, or wasn't there, and is empty until `rescan` has been called."""
+        return self._database.was_rebuilt
 
     @property
     def instance(self) -> str:
@@ -227,7 +230,7 @@ class Library:
         """
         changes = Scan(self.folder, self._database, self._thumbnails).run(tell, limit_seconds)
         self.jobs.settle()
-        self.is_to_be_scanned = False
+        self._database.was_rebuilt = False
         return changes
 
     def take_over(self) -> None:
