@@ -24,7 +24,7 @@ def queue(board: Board, focused: Job | None) -> str:
     unfinished, troubles = board.unfinished, [job for job in board.troubles if job is not focused]
     is_worth_it = troubles or len(unfinished) > 1 or any(job is not focused for job in unfinished)
     head = _head(board, len(troubles))
-    body = Markup("{}{}{}").format(head, _pause(board), _rows(board, troubles, focused)) if is_worth_it else ""
+    body = Markup("{}{}{}").format(head, _pause(board, focused), _rows(board, troubles, focused)) if is_worth_it else ""
     left = sum(not job.state.value.is_held for job in unfinished)
     return Markup('<div class="queue" data-left="{}" data-done="{}" data-bad="{}" data-now="{}">{}</div>').format(
         left, board.done, board.bad, int(time.time()), body
@@ -42,7 +42,9 @@ def _head(board: Board, bad: int) -> Markup:
     running, waiting = len(board.running), len(board.waiting)
     held = sum(job.state.value.is_held for job in board.waiting)
     facts = (
-        [f"{running} running"] * bool(running) + [f"{waiting} waiting"] * bool(waiting) + [f"{bad} ended"] * bool(bad)
+        [f"{running} running"] * bool(running)
+        + [f"{waiting} waiting"] * bool(waiting)
+        + [f"{bad} not made"] * bool(bad)
     )
     does = Markup("")
     if held:
@@ -58,8 +60,9 @@ def _head(board: Board, bad: int) -> Markup:
     )
 
 
-def _pause(board: Board) -> Markup:
-    if board.pause is None or not board.waiting:
+def _pause(board: Board, focused: Job | None) -> Markup:
+    """Why nothing is begun, unless the panel of what is in focus says so."""
+    if board.pause is None or not board.waiting or focused in board.waiting:
         return Markup("")
     words = Markup("Paused: {}").format(render.error(board.pause.refusal))
     if board.pause.until is not None:
@@ -108,7 +111,9 @@ def _waiting(job: Job, number: int, count: int) -> Markup:
 
 
 def _trouble(job: Job) -> Markup:
-    does = button("again", "↻", job.id, "Run again, with the same seed") + button("dismiss", "✕", job.id, "Clear")
+    does = button("again", "Run again", job.id, "Run again, with the same seed") + button(
+        "dismiss", "✕", job.id, "Clear"
+    )
     return _row(job, job.state.value.phase.value, render.outcome(job.state.value), does)
 
 
