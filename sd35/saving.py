@@ -3,7 +3,6 @@
 import logging
 from dataclasses import replace
 
-import anyio
 import anyio.to_thread
 
 from sd35.client import SpaceClient
@@ -22,9 +21,6 @@ __all__ = ["Saver"]
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 3
-"""Pictures that are written at the same time: each thread that has held one keeps some memory."""
-
 
 class Saver:
     """Puts pictures into the library, and hands them out.
@@ -39,7 +35,6 @@ class Saver:
         self._library = library
         self._kept = kept
         self._unsaved: dict[str, Record] = {}
-        self._few_at_once = anyio.CapacityLimiter(AT_ONCE)
 
     async def save(self, job: Job, space: SpaceClient, picture: Picture) -> Made:
         """Keep the picture: in the library, or else in memory, and say why."""
@@ -81,9 +76,7 @@ class Saver:
         return True
 
     async def _save(self, job: Job, record: Record, picture: Picture) -> Made:
-        entry = await anyio.to_thread.run_sync(
-            self._library.add, picture.data, picture, record, owner_key(job.owner), limiter=self._few_at_once
-        )
+        entry = await anyio.to_thread.run_sync(self._library.add, picture.data, picture, record, owner_key(job.owner))
         return self.hand_out(entry, job.owner)
 
     def hand_out(self, entry: Entry, owner: str | None) -> Made:

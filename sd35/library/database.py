@@ -20,7 +20,7 @@ __all__ = ["Database"]
 
 log = logging.getLogger(__name__)
 
-MAX_IDLE: Final = 4
+MAX_IDLE: Final = 8
 """Connections that are kept for the next one who needs one; each may have 4 MB in memory."""
 
 BUSY_SECONDS: Final = 20.0
