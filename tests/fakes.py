@@ -12,6 +12,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
+from sd35.building import blocks
 from sd35.web import hosting
 
 STEPS = 6
@@ -107,7 +108,7 @@ class FakeSpace:
 
     def _build(self, infer: Any, width: tuple[int, int, int]) -> gr.Blocks:  # noqa: ANN401
         low, high, step = width
-        with gr.Blocks(title="A fake Space") as demo:
+        with blocks("A fake Space") as demo:
             inputs = [
                 gr.Text(label="Prompt"),
                 gr.Text(label="Negative prompt"),

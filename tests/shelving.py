@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from sd35.building import blocks
 from sd35.library.pictures import Entry
 from sd35.library.shelf import Library
 from sd35.metadata.record import Record
@@ -36,7 +37,7 @@ class Shelved:
 
 
 def _blocks(shelved: Shelved) -> gr.Blocks:
-    with gr.Blocks(title="A library", fill_width=True) as demo:
+    with blocks("A library", fill_width=True) as demo:
         with gr.Row(elem_id="header"):
             gr.HTML(gallery_view.rooms_nav(), elem_id="rooms", apply_default_css=False)
         with gr.Row(elem_id="studio"):

@@ -50,6 +50,7 @@ MAY_IMPORT = {
     },
     "sd35.ledger": {*PURE, "sd35.client", "sd35.library", "sd35.metadata", "sd35.job"},
     "sd35.board": {*PURE, "sd35.job"},
+    "sd35.building": set[str](),
     "sd35.queues": {*PURE, "sd35.board", "sd35.client", "sd35.job", "sd35.ledger", "sd35.line"},
     "sd35.restoring": {
         *PURE,
@@ -110,9 +111,9 @@ MAY_IMPORT = {
     "sd35.ui": {
         *PURE,
         *("sd35.client", "sd35.job", "sd35.studio", "sd35.ui", "sd35.allowance", "sd35.kept", "sd35.visitor"),
-        *("sd35.board", "sd35.library", "sd35.metadata"),
+        *("sd35.board", "sd35.building", "sd35.library", "sd35.metadata"),
     },
-    "sd35.space": {"sd35.request", "sd35.web", "sd35.space"},
+    "sd35.space": {"sd35.building", "sd35.request", "sd35.web", "sd35.space"},
     "sd35.space.painter": {"sd35.space.painter"},
     "sd35.publish": {"sd35.publish"},
 }

@@ -2,14 +2,18 @@
 
 import io
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import gradio as gr
 import gradio_client
 import httpx
 import pytest
 from PIL import Image
 
+from sd35.building import blocks
 from sd35.client import SpaceClient
 from sd35.events import Finished, Preview, Progress
 from sd35.picture import open_picture
@@ -123,3 +127,21 @@ def test_a_random_seed_is_told(address: str) -> None:
     client = gradio_client.Client(address, verbose=False, download_files=False)
     seeds = {client.predict(*DATA[:3], *[True], *DATA[4:7], 1, api_name="/infer")[1] for _ in range(3)}
     assert len(seeds) == 3
+
+
+def test_built_at_once() -> None:
+    """Apps that are built in two threads at once get each other's components, or are left without an endpoint."""
+    is_building_second = threading.Event()
+
+    def build_second() -> gr.Blocks:
+        with blocks("second") as second:
+            is_building_second.set()
+            gr.Button("second").click(len, api_name="of_second")
+        return second
+
+    with ThreadPoolExecutor() as threads, blocks("first") as first:
+        second = threads.submit(build_second)
+        assert not is_building_second.wait(0.2)
+        gr.Button("first").click(len, api_name="of_first")
+    endpoints = [[function.api_name for function in each.fns.values()] for each in (first, second.result(10))]
+    assert endpoints == [["of_first"], ["of_second"]]

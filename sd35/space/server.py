@@ -13,6 +13,7 @@ import gradio as gr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sd35.building import blocks
 from sd35.request import PUBLIC_LIMITS, Range
 from sd35.space.painter import Painting, Step, paint
 from sd35.web import hosting
@@ -130,7 +131,7 @@ def _slider(span: Range | None, label: str) -> gr.Slider:
 
 def build() -> gr.Blocks:
     """The app: the public Space's page in small, with its endpoint `/infer`."""
-    with gr.Blocks(title=TITLE) as demo:
+    with blocks(TITLE) as demo:
         gr.Markdown(f"# {TITLE}\nIt paints the words it knows, offline. For trying things out, and for tests.")
         prompt = gr.Text(label="Prompt", placeholder="a lighthouse by the sea at dusk", max_lines=1)
         run = gr.Button("Paint", variant="primary")

@@ -12,6 +12,7 @@ import gradio as gr
 
 from sd35.allowance import NO_CAPS
 from sd35.board import News
+from sd35.building import blocks
 from sd35.errors import LibraryError, SD35Error
 from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, GenerationRequest, Range
 from sd35.studio import ConnectionState, Studio
@@ -66,7 +67,7 @@ class Page:
         self._filling = Filling(studio)
         self._gallery = Gallery(studio)
         self._watching: dict[str, object] = {}
-        with gr.Blocks(title=TITLE, fill_width=True) as self.demo:
+        with blocks(TITLE, fill_width=True) as self.demo:
             self._build_header()
             with gr.Row(elem_id="studio"):
                 with gr.Column(elem_id="ask"):

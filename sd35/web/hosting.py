@@ -29,9 +29,6 @@ MAX_OPEN_FILES = 16_384
 SILENT_SECONDS = 20.0
 """A connection that has not said what it wants after this is closed."""
 
-_named_ports: set[int] = set()
-"""A server that is about to listen doesn't do so yet: another one isn't to be told of the same port meanwhile."""
-
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
@@ -156,11 +153,8 @@ def close(demo: "gr.Blocks") -> None:
 
 
 def free_port() -> int:
-    """A port on the loopback interface that nobody uses at the moment, and that wasn't named here before."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            port: int = probe.getsockname()[1]
-        if port not in _named_ports:
-            _named_ports.add(port)
-            return port
+    """A port on the loopback interface that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
