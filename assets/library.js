@@ -21,16 +21,17 @@
   // Rooms. In another site's page, which shows this one as an element of its own, there is one room.
   const isOwnPage = () => window.gradio_config !== undefined;
   const scrolled = {};
-  const showRoom = () => {
-    const room = location.hash === "#library" ? "library" : "create";
+  const showRoom = (wasGoingBack = false) => {
+    const room = /^#library(\/|$)/.test(location.hash) ? "library" : "create";
     const before = root.dataset.room;
-    if (before === room) return;
+    if (before === room) return wasGoingBack ? followViewer() : showAddressed();
     if (before) scrolled[before] = window.scrollY;
     root.dataset.room = room;
     markRoom();
     window.scrollTo(0, scrolled[room] ?? 0);
     if (room === "library") ask("page", { is_open: false });
     else closeViewer();
+    showAddressed();
   };
   const markRoom = () => {
     for (const link of all("#rooms a")) {
@@ -51,7 +52,11 @@
     markRoom();
   });
   untilLinks.observe(root, { subtree: true, childList: true });
-  window.addEventListener("hashchange", showRoom);
+  window.addEventListener("hashchange", () => {
+    const wasGoingBack = isGoingBack;
+    isGoingBack = false;
+    showRoom(wasGoingBack);
+  });
 
   // Selecting.
   const selected = new Set();
@@ -130,6 +135,30 @@
       showSelection();
     } else ask("open", { ids: [id] });
   };
+  // Its address is `#library/` and its id, or two with a comma. No element has an id that is an address: to leave such
+  // a one, or come back to it, would move the focus.
+  const addressed = () => location.hash.match(/^#library\/([\w-]+(?:,[\w-]+)?)$/)?.[1] ?? null;
+  const inViewer = () => viewer()?.dataset.id ?? viewer()?.dataset.pair ?? null;
+  const showAddressed = () => {
+    const ids = addressed()?.split(",") ?? [];
+    if (ids.length === 0) closeViewer();
+    else if (addressed() !== inViewer()) ask(ids.length === 2 ? "compare" : "open", { ids });
+  };
+  let isGoingBack = false;
+  const followViewer = () => {
+    const shown = inViewer();
+    if (!isOwnPage() || root.dataset.room !== "library" || shown === addressed()) return;
+    if (isGoingBack) return;
+    if (shown === null && history.state?.sd35 === "over the shelf") {
+      isGoingBack = true; // which takes a moment
+      return history.back();
+    }
+    const isFirst = addressed() === null;
+    const state = isFirst ? { sd35: "over the shelf" } : history.state;
+    const address = `${location.pathname}${location.search}#library${shown === null ? "" : `/${shown}`}`;
+    history[isFirst ? "pushState" : "replaceState"](state, "", address);
+  };
+
   let shownLast = null;
   const closeViewer = () => {
     asked.id = null;
@@ -137,6 +166,7 @@
     viewer().close(); // at once: what is beneath it can't have the focus before
     parts.viewer.props.value = "";
     one(`#shelf [data-id="${shownLast}"] .open`)?.focus();
+    followViewer();
   };
   const showViewer = () => {
     const dialog = viewer();
@@ -228,12 +258,10 @@
     form: (button) => {
       const isJob = button.closest(".job-row") !== null;
       parts["to-form"].tell({ id: idOf(button), what: button.dataset.what ?? "all", kind: isJob ? "job" : "picture" });
-      closeViewer();
       location.hash = "#create";
     },
     retry: (button) => {
       parts.again.tell({ id: idOf(button), what: button.dataset.what ?? "job" });
-      closeViewer();
       location.hash = "#create";
     },
   };
@@ -334,6 +362,7 @@
     },
     viewer: () => {
       showViewer();
+      followViewer();
       followPictures();
     },
   };
@@ -355,7 +384,10 @@
       if (event.target === viewer() && !event.target.open) closeViewer();
     }, true);
     if (follow[name]) watch("value", follow[name]);
-    if (name === "shelf" && root.dataset.room === "library") ask("page", { is_open: false });
+    if (name === "shelf" && root.dataset.room === "library") {
+      ask("page", { is_open: false });
+      showAddressed();
+    }
   };
 
   showRoom();

@@ -147,7 +147,7 @@ def brings(_: Connection, folder: Path, source: Path, target: Path) -> None:
     """Import a folder into a library, and export that."""
     with Library.open(folder) as library:
         if source.exists():
-            library.import_folder(source, "")
+            library.import_from(source, "")
         library.export(target)
 
 

@@ -332,7 +332,7 @@ def test_rooms(page: Page, place: Shelved) -> None:
     """The back button doesn't lead back, both rooms are shown, or opening the page reads the library."""
     page.get_by_role("link", name="Create").click()
     expect(page.locator("#studio")).to_be_visible()
-    expect(page.locator("#library")).to_be_hidden()
+    expect(page.locator("#gallery")).to_be_hidden()
     page.go_back()
     expect(items(page)).to_have_count(48)
     expect(page.get_by_role("link", name="Library")).to_have_attribute("aria-current", "page")
@@ -345,6 +345,47 @@ def test_rooms(page: Page, place: Shelved) -> None:
     page.get_by_role("link", name="Library").click()
     expect(items(page)).to_have_count(48)
     assert page.url.endswith("?fresh#library")
+
+
+def test_back_from_a_picture(page: Page) -> None:
+    """Back leaves the library instead of the picture, the focus is lost, or a picture's address doesn't show it."""
+    first, second = items(page).nth(0), items(page).nth(1)
+    ids = [item.get_attribute("data-id") for item in (first, second)]
+    dialog = page.get_by_role("dialog")
+
+    def is_shown(number: int) -> None:
+        expect(dialog).to_have_attribute("data-id", str(ids[number]))
+        expect(page).to_have_url(re.compile(f"#library/{ids[number]}$"))
+
+    first.locator(".open").click()
+    is_shown(0)
+    page.keyboard.press("ArrowRight")
+    is_shown(1)
+    page.go_back()
+    expect(dialog).to_have_count(0)
+    expect(second.locator(".open")).to_be_focused()
+    page.go_forward()
+    is_shown(1)
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("#library$"))
+    expect(second.locator(".open")).to_be_focused()
+    first.locator(".open").click()
+    is_shown(0)
+    page.reload()
+    is_shown(0)
+    page.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
+    expect(page).to_have_url(re.compile("#library$"))
+    expect(items(page)).to_have_count(48)
+    first.locator(".open").click()
+    is_shown(0)
+    page.get_by_role("button", name="Use all settings").click()
+    expect(page.locator("#studio")).to_be_visible()
+    page.go_back()
+    is_shown(0)
+    page.go_back()
+    expect(dialog).to_have_count(0)
+    expect(items(page)).to_have_count(48)
 
 
 class Proxy(BaseHTTPRequestHandler):

@@ -41,13 +41,13 @@ def test_an_export_brought_back(library: Library, tmp_path: Path) -> None:
         assert told == (32, 24, entry.format, entry.size_bytes)
     with Library.open(tmp_path / "other") as other:
         told_of = list[tuple[int, int]]()
-        assert other.import_folder(tmp_path / "out", "", lambda *told: told_of.append(told)) == Imported(6, 0, ())
+        assert other.import_from(tmp_path / "out", "", lambda *told: told_of.append(told)) == Imported(6, 0, ())
         assert told_of == [(number, 6) for number in range(1, 7)]
         assert ids(other) == ids(library)
         for query in ("is:starred", "tag:sea", "on:2001", "fox"):
             assert ids(other, parse_query(query)) == ids(library, parse_query(query)) != []
         assert [entry.record for entry in other.page().entries] == [entry.record for entry in library.page().entries]
-        assert other.import_folder(tmp_path / "out", "") == Imported(0, 6, ())
+        assert other.import_from(tmp_path / "out", "") == Imported(0, 6, ())
         assert not other.rescan().changed
 
 
@@ -65,6 +65,48 @@ def test_into_a_zip(library: Library, tmp_path: Path) -> None:
         assert file.read(name) == library.read(entry.id)
         assert ANN not in file.read("pictures.jsonl").decode()
     assert [each.name for each in path.parent.iterdir()] == ["out.ZIP"]
+
+
+def test_out_of_a_zip(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exported .zip can't be brought back, or what somebody has made of one ends it, or gets somewhere else."""
+    made = [put(library, number, kind=["PNG", "JPEG", "WEBP"][number], prompt=f"fox {number}") for number in range(3)]
+    library.star([made[1].id], None, is_starred=True)
+    library.export(tmp_path / "out.zip")
+    with Library.open(tmp_path / "other") as other:
+        for done in (Imported(3, 0, ()), Imported(0, 3, ())):
+            assert other.import_from(tmp_path / "out.zip", "") == done
+        assert [entry.record for entry in other.page().entries] == [entry.record for entry in library.page().entries]
+        assert ids(other, parse_query("is:starred")) == [made[1].id]
+
+    monkeypatch.setattr("sd35.library.sources.MAX_BYTES", 1 << 20)
+    hostile = tmp_path / "hostile.zip"
+    with zipfile.ZipFile(hostile, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(zipfile.ZipInfo("../../Old Cat.png", (2001, 2, 3, 4, 5, 6)), encoded(10))
+        file.writestr(zipfile.ZipInfo("/no day.png", (1980, 0, 0, 0, 0, 0)), encoded(11))
+        file.writestr("again.png", encoded(10))
+        file.writestr("__MACOSX/._x.png", b"x")
+        file.writestr("a/.hidden/x.png", encoded(12))
+        file.writestr("notes.txt", "x")
+        file.writestr("broken.png", encoded(13)[:40])
+        file.writestr("torn.png", encoded(14))
+        torn = file.getinfo("torn.png")
+        file.writestr("bomb.png", bytes((1 << 20) + 1))
+    data = bytearray(hostile.read_bytes())
+    data[torn.header_offset + 60] ^= 255
+    hostile.write_bytes(data)
+    done = library.import_from(hostile, BOB)
+    assert done == Imported(2, 1, tuple(hostile / name for name in ("broken.png", "torn.png", "bomb.png")))
+    (cat,) = library.page(parse_query("on:2001-02-03"), BOB).entries
+    assert cat.path.startswith(f"visitors/{BOB}/2001-02-03/")
+    assert cat.path.endswith("-old-cat.png")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".png") == []
+
+    (tmp_path / "one.png").write_bytes(encoded(20))
+    assert library.import_from(tmp_path / "one.png", BOB) == Imported(1, 0, ())
+    for name, held in (("no.zip", b"PK\3\4 and nothing more"), ("x.txt", b"x"), ("empty.zip", b"")):
+        (tmp_path / name).write_bytes(held)
+        with pytest.raises(LibraryError, match="no picture"):
+            library.import_from(tmp_path / name, BOB)
 
 
 def test_an_export_overwrites_nothing(library: Library, tmp_path: Path) -> None:
@@ -96,7 +138,7 @@ def test_pictures_of_other_programs(library: Library, tmp_path: Path) -> None:
     (there / "broken.png").write_bytes(encoded(2)[:40])
     (there / "text.txt").write_text("x")
     (there / ".hidden.png").write_bytes(encoded(3))
-    done = library.import_folder(tmp_path / "there", ANN)
+    done = library.import_from(tmp_path / "there", ANN)
     assert done == Imported(1, 1, (there / "broken.png",))
     (entry,) = library.page(parse_query("on:2001"), ANN).entries
     assert library.read(entry.id) == encoded(1, "JPEG")
@@ -104,7 +146,7 @@ def test_pictures_of_other_programs(library: Library, tmp_path: Path) -> None:
     assert entry.path.endswith("-my-cat.jpg")
     assert entry.record == Record(id=entry.id, tool="")
     library.star([entry.id], ANN, is_starred=True)
-    assert library.import_folder(tmp_path / "there", ANN).added == 0, "it is known by what it was"
+    assert library.import_from(tmp_path / "there", ANN).added == 0, "it is known by what it was"
 
 
 def test_what_is_there_for_somebody_else(library: Library, tmp_path: Path) -> None:
@@ -113,11 +155,11 @@ def test_what_is_there_for_somebody_else(library: Library, tmp_path: Path) -> No
     entry = put(library, 1, ANN)
     (tmp_path / "out" / "x.png").write_bytes(library.read(entry.id))
     for added in (1, 0):
-        assert library.import_folder(tmp_path / "out", BOB).added == added
+        assert library.import_from(tmp_path / "out", BOB).added == added
     assert len(ids(library, owner=BOB)) == 1
     library.trash([entry.id], ANN)
     for added in (1, 0):
-        assert library.import_folder(tmp_path / "out", ANN).added == added
+        assert library.import_from(tmp_path / "out", ANN).added == added
     assert not library.rescan().added
     assert library.restore([entry.id], ANN) == (entry.id,)
     assert len(ids(library, owner=ANN)) == 2
@@ -128,7 +170,7 @@ def test_folders_that_are_none(library: Library, tmp_path: Path) -> None:
     put(library)
     for path in (tmp_path / "nothing", library.folder, library.folder / "2026-11-24", library.folder / HIDDEN):
         with pytest.raises(LibraryError):
-            library.import_folder(path, "")
-    assert library.import_folder(tmp_path, "") == Imported(0, 0, ()), "the library lies in it, and is passed over"
+            library.import_from(path, "")
+    assert library.import_from(tmp_path, "") == Imported(0, 0, ()), "the library lies in it, and is passed over"
     with pytest.raises(ValueError, match="key"):
-        library.import_folder(tmp_path, "../x")
+        library.import_from(tmp_path, "../x")

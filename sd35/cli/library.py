@@ -99,7 +99,7 @@ def export(
 
 @library.command("import", epilog=CODES)
 def bring_in(source: options.Source, *, folder: options.LibraryFolder = None, as_json: options.Json = False) -> None:
-    """Copy a folder's pictures into the library.
+    """Copy the pictures of a folder or a .zip, or a single one, into the library.
 
     They may be those of other tools, or an export. What is there already is passed over.
     """

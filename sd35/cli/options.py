@@ -179,6 +179,6 @@ Target = Annotated[
 ]
 Source = Annotated[
     Path,
-    Argument(metavar="FOLDER", exists=True, file_okay=False, show_default=False, help="Other pictures, or an export."),
+    Argument(metavar="SOURCE", exists=True, show_default=False, help="A folder, a .zip, or a picture; or an export."),
 ]
 Version = Annotated[bool, Option("--version", help="Show the version and end.")]

@@ -36,10 +36,10 @@ def export_to(folder: Path | None, target: Path, words: Sequence[str], *, is_jso
 
 
 def import_from(folder: Path | None, source: Path, *, is_json: bool) -> int:
-    """Copy another folder's pictures into the library, and return what the program ends with."""
+    """Copy the pictures of a folder or a .zip into the library, and return what the program ends with."""
 
     def work(library: Library, told: Telling) -> None:
-        done = library.import_folder(source, HERE, told.work("Importing pictures"))
+        done = library.import_from(source, HERE, told.work("Importing pictures"))
         unreadable = [str(path) for path in done.unreadable]
         _tell_unreadable(told, unreadable)
         told.end(

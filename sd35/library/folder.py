@@ -145,9 +145,15 @@ def walk(root: Path, *, but: Path | None = None) -> Iterator[Found]:
         for entry in entries:
             if entry.name.startswith(".") and entry.name.endswith(PART):
                 remove_if_old(Path(entry.path))
-            elif not entry.name.startswith(".") and entry.name.lower().endswith(_SUFFIXES):
+            elif is_shown_picture(entry.name):
                 yield from _found(prefix, entry)
         folders += reversed([f"{prefix}{entry.name}/" for entry in entries if _is_shown_folder(entry)])
+
+
+def is_shown_picture(path: str) -> bool:
+    """Whether a file of this path below some folder, with slashes, is a picture's, and nothing on its way is hidden."""
+    names = [name for name in path.split("/") if name not in {".", ".."}]
+    return path.lower().endswith(_SUFFIXES) and not any(name.startswith(".") for name in names)
 
 
 def stamp_of(told: os.stat_result) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Pictures from other folders into the library, and out of it into a folder or a .zip."""
+"""Pictures from elsewhere into the library, and out of it into a folder or a .zip."""
 
 import datetime as dt
 import json
@@ -16,10 +16,11 @@ from typing import Any, Final, Protocol, Self
 from sd35.errors import LibraryError, PictureError
 from sd35.files import PART, free_path, move_new, write_new
 from sd35.library.database import Database
-from sd35.library.folder import name_for, original_path, place_for, stamp_of, walk
+from sd35.library.folder import name_for, original_path, place_for, stamp_of
 from sd35.library.inspecting import Inspected, copy_id, entry_for, inspect, moment_of, read_file
 from sd35.library.pictures import Entry, find, put
 from sd35.library.scan import Tell
+from sd35.library.sources import pictures_in
 from sd35.library.unwritten import unwritten
 
 __all__ = ["LIST", "Exported", "Imported", "export_pictures", "import_pictures", "line_of", "told_of"]
@@ -30,7 +31,7 @@ LIST: Final = "pictures.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a folder's pictures.
+    """What became of the pictures of a folder or a .zip.
 
     Attributes:
         added: how many are in the library now.
@@ -60,25 +61,24 @@ class Exported:
     unreadable: tuple[str, ...]
 
 
-def import_pictures(root: Path, database: Database, folder: Path, owner: str, tell: Tell | None) -> Imported:
-    """Copy a folder's pictures into the library at `root`; documented at `Library.import_folder`."""
+def import_pictures(root: Path, database: Database, source: Path, owner: str, tell: Tell | None) -> Imported:
+    """Copy pictures into the library at `root`; documented at `Library.import_from`."""
     place_for(owner, dt.datetime.now(dt.UTC))  # is it a key?
-    folder, own = folder.expanduser().resolve(), root.resolve()
-    if not folder.is_dir():
-        raise LibraryError(f"There is no folder {folder}.", "Name a folder with pictures in it.")
-    if folder == own or own in folder.parents:
-        raise LibraryError(f"{folder} belongs to the library already.", "Name another folder.")
-    files = [folder / found.path for found in walk(folder, but=own)]
+    source, own = source.expanduser().resolve(), root.resolve()
+    if source == own or own in source.parents:
+        raise LibraryError(f"{source} belongs to the library already.", "Name another folder.")
     counts, unreadable = {True: 0, False: 0}, list[Path]()
-    for number, file in enumerate(files, 1):
-        try:
-            mtime_ns, told = stamp_of(file.stat())[1], inspect(read_file(file))
-        except (OSError, PictureError):
-            unreadable.append(file)
-        else:
-            counts[_bring_in(root, database, owner, told, mtime_ns, file.stem)] += 1
-        if tell is not None:
-            tell(number, len(files))
+    with pictures_in(source, but=own) as pictures:
+        for number, picture in enumerate(pictures, 1):
+            try:
+                data, mtime_ns = picture.read()
+                told = inspect(data)
+            except (OSError, PictureError):
+                unreadable.append(picture.path)
+            else:
+                counts[_bring_in(root, database, owner, told, mtime_ns, picture.path.stem)] += 1
+            if tell is not None:
+                tell(number, len(pictures))
     return Imported(counts[True], counts[False], tuple(unreadable))
 
 

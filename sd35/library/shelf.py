@@ -245,16 +245,16 @@ class Library:
         if left:
             self.jobs.take_over(self.instance, self.is_alive)
 
-    def import_folder(self, folder: Path, owner: str, tell: Tell | None = None) -> Imported:
-        """Copy another folder's pictures, byte for byte, but for those that are here already.
+    def import_from(self, source: Path, owner: str, tell: Tell | None = None) -> Imported:
+        """Copy the pictures of a folder or a .zip, or one, byte for byte, but for those that are here already.
 
         Raises:
             NotWrittenError: a file couldn't be written; those before it are.
-            LibraryError: there is no such folder, or it is the library's own.
+            LibraryError: there is no such thing, or it is in the library's own folder.
             ValueError: this is no owner's key.
 
         """
-        return import_pictures(self.folder, self._database, folder, owner, tell)
+        return import_pictures(self.folder, self._database, source, owner, tell)
 
     def export(self, target: Path, query: Query = EVERYTHING, owner: str | None = None) -> Exported:
         """Copy pictures, and what is known of them, into a new folder, or a new .zip file.

@@ -61,7 +61,7 @@ class Gallery:
 
     def build(self) -> None:
         """Build the room in the Blocks whose context this is called in."""
-        with gr.Column(elem_id="library"):
+        with gr.Column(elem_id="gallery"):
             with gr.Row(elem_id="find"):
                 self.search = gr.Textbox(
                     show_label=False, label="Search", placeholder=HINT, max_lines=1, elem_id="search", container=False

@@ -71,7 +71,7 @@ def compare(first: Entry, second: Entry) -> str:
         '<p class="same">All else is the same.</p>'
     ).format(table)
     return Markup(
-        '<dialog class="viewer comparing" open aria-label="Two pictures compared" data-pair="{0} {1}">'
+        '<dialog class="viewer comparing" open aria-label="Two pictures compared" data-pair="{0},{1}">'
         '<div class="stage"><div class="both"><img src="studio/picture/{1}" alt="Right: {3}">'
         '<img class="over" src="studio/picture/{0}" alt="Left: {2}"><i aria-hidden="true"></i>'
         '<input type="range" min="0" max="100" step="1" value="50" aria-label="How much of the left picture is shown">'
