@@ -138,7 +138,7 @@
   // Its address is `#library/` and its id, or two with a comma. No element has an id that is an address: to leave such
   // a one, or come back to it, would move the focus.
   const addressed = () => location.hash.match(/^#library\/([\w-]+(?:,[\w-]+)?)$/)?.[1] ?? null;
-  const inViewer = () => viewer()?.dataset.id ?? viewer()?.dataset.pair ?? null;
+  const inViewer = () => (viewer()?.open ? (viewer().dataset.id ?? viewer().dataset.pair) : null);
   const showAddressed = () => {
     const ids = addressed()?.split(",") ?? [];
     if (ids.length === 0) closeViewer();

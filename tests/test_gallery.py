@@ -252,7 +252,7 @@ def test_back_to_the_form(page: Page, place: Shelved) -> None:
     told = page.locator("#told").locator("input, textarea")
     expect(told).to_have_value(json.dumps({"id": entry.id, "what": "prompt", "kind": "picture"}))
     page.go_back()
-    look(page, "owl").get_by_role("button", name="Four neighbours").click()
+    dialog.get_by_role("button", name="Four neighbours").click()
     expect(told).to_have_value(json.dumps({"id": entry.id, "what": "neighbours"}))
 
 
@@ -349,6 +349,7 @@ def test_rooms(page: Page, place: Shelved) -> None:
 
 def test_back_from_a_picture(page: Page) -> None:
     """Back leaves the library instead of the picture, the focus is lost, or a picture's address doesn't show it."""
+    expect(items(page)).to_have_count(48)
     first, second = items(page).nth(0), items(page).nth(1)
     ids = [item.get_attribute("data-id") for item in (first, second)]
     dialog = page.get_by_role("dialog")

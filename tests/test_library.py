@@ -23,7 +23,7 @@ from sd35.library import database, schema, searching
 from sd35.library.folder import HERE, HIDDEN, NOBODY, name_for, owner_key, owner_of, place_for
 from sd35.library.query import parse_query
 from sd35.library.shelf import Library
-from sd35.library.thumbnails import Thumbnails
+from sd35.library.thumbnails import Thumbnails, draw_small
 from sd35.metadata.embedding import read_picture
 from sd35.metadata.record import Record
 from sd35.picture import open_picture
@@ -244,6 +244,14 @@ def test_thumbnails(library: Library, kind: str) -> None:
     assert turned is not None
     with Image.open(turned) as image:
         assert image.size == (45, 90)
+
+
+def test_a_thumbnail_of_16_bits() -> None:
+    """A picture of 16-bit grey is white on a page of many."""
+    out = io.BytesIO()
+    Image.new("I;16", (64, 64), 0x8000).save(out, "PNG")
+    with Image.open(io.BytesIO(draw_small(out.getvalue()))) as image:
+        assert image.convert("L").getpixel((32, 32)) == pytest.approx(128, abs=2)
 
 
 def bomb() -> bytes:

@@ -118,6 +118,8 @@ def draw_small(data: bytes) -> bytes:
         with Image.open(io.BytesIO(data), formats=[picture.format]) as image:
             image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
             upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # 16 bits of grey, of which `convert` would take the lower ones
+            upright = upright.point(lambda value: value * (1 / 256)).convert("L")
         small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
         out = io.BytesIO()

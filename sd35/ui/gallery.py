@@ -142,13 +142,14 @@ class Gallery:
     def _answered(self, owner: str, asked: Asked, query: Query) -> tuple[str | None, str | None]:
         if asked.what in {"open", "compare"}:
             return None, self._viewer(owner, asked, query)
-        around = self._neighbours(owner, asked, query) if asked.is_open else ()
+        is_about_viewer = asked.is_open and bool(asked.ids)
+        around = self._neighbours(owner, asked, query) if is_about_viewer else ()
         try:
             said = self._do(owner, asked)
         except SD35Error as error:
             said = view.refused(error)
         viewer = None
-        if asked.is_open:
+        if is_about_viewer:
             has_left = asked.what == "trash" or (asked.what == "restore" and query.place == "trash")
             viewer = self._viewer(owner, Asked("open", around[1:2] if has_left else around[:1]), query, said)
         return self._shelf(owner, query, asked.place, said), viewer

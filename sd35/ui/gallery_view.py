@@ -68,7 +68,7 @@ def no_library() -> str:
 
 def answer(shelf: str, show: object, text: object) -> str:
     """A shelf, and to which question it is the answer: answers may come in another order than they were asked for."""
-    return Markup('<div class="answer" data-for="{}|{}">{}</div>').format(show, text, Markup(shelf))  # noqa: S704  # ours
+    return Markup('<div class="answer" data-for="{}|{}">{}</div>').format(show, text or "", Markup(shelf))  # noqa: S704  # ours
 
 
 def broken(error: SD35Error) -> str:
