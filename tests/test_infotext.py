@@ -172,8 +172,32 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
                 ),
             ),
         ),
+        (
+            'Seed: 1, Hashes: {"model": "6ce", "lora": "ab"}, Parts: [{"a":"Ink, b: v2"}], Broken: {"a": [1, Other: x',
+            replace(
+                BARE,
+                seed=1,
+                others=(
+                    ("Hashes", '{"model": "6ce", "lora": "ab"}'),
+                    ("Parts", '[{"a":"Ink, b: v2"}]'),
+                    ("Broken", '{"a": [1'),
+                    ("Other", "x"),
+                ),
+            ),
+        ),
+        (
+            "a red fox\nSteps: 2, Seed: 3, CFG scale: 4\nTemplate: a {red|blue}\nfox\n\nNegative Template: x",
+            replace(
+                BARE,
+                prompt="a red fox",
+                num_inference_steps=2,
+                seed=3,
+                guidance_scale=4,
+                others=(("Template", "a {red|blue}\nfox"), ("Negative Template", "x")),
+            ),
+        ),
     ],
-    ids=["empty", "blank", "prompt", "two pairs", "negative", "all", "weights", "nonsense"],
+    ids=["empty", "blank", "prompt", "two pairs", "negative", "all", "weights", "nonsense", "objects", "templates"],
 )
 def test_how_it_is_read(text: str, wanted: Record | None) -> None:
     """An infotext of another program's is read otherwise than that program would."""
@@ -211,8 +235,14 @@ def test_whose_it_is(version: str, tool: str, number: str | None) -> None:
         "<lora:" * MANY,
         ", " * MANY,
         'aa: "x' * MANY,
+        "aa: [" * MANY,
+        'aa: ["bb: [",' * MANY,
+        "Template: x\n" * MANY,
     ],
-    ids=["word", "keys", "quote", "blanks", "lines", "version", "loras", "commas", "quotes"],
+    ids=[
+        *("word", "keys", "quote", "blanks", "lines", "version", "loras", "commas", "quotes"),
+        *("brackets", "lists", "templates"),
+    ],
 )
 def test_no_line_takes_hours(text: str) -> None:
     """A megabyte of letters, made for it, keeps a core busy: this test would be the slowest of all."""

@@ -2,12 +2,16 @@
 
 import datetime as dt
 import io
+import struct
+import zlib
 from dataclasses import replace
 
+import piexif  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
 from sd35.errors import PictureError
@@ -57,6 +61,75 @@ def test_another_program_reads_it(kind: str) -> None:
     assert (sampler.name, sampler.parameters) == ("Euler", {"steps": "40", "cfg_scale": "4.5", "seed": "123"})
     assert sampler.model is not None
     assert sampler.model.name == RECORD.model
+
+
+INFOTEXT = "a fox <lora:ink:0.8>\nSteps: 30, Seed: 1, Size: 8x8, Hires upscale: 2, Version: v1.9.4"
+SWARM = '{"sui_image_params": {"prompt": "a fox", "seed": 1}, "sui_extra_data": {"date": "today"}}'
+
+
+def written(kind: str, text: str, **more: bytes) -> bytes:
+    """A picture as another program writes it, with this as its parameters, and a camera's own notes."""
+    out, info = io.BytesIO(), PngInfo()
+    info.add_text("parameters", text)
+    inner = {piexif.ExifIFD.UserComment: b"UNICODE\0" + text.encode("utf-16-be"), piexif.ExifIFD.MakerNote: b"Canon"}
+    Image.new("RGB", (8, 8)).save(
+        out, kind, **({"pnginfo": info} if kind == "PNG" else {"exif": piexif.dump({"Exif": inner})})
+    )
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("text", [INFOTEXT, SWARM], ids=["AUTOMATIC1111", "SwarmUI"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_what_another_program_wrote_stays(kind: str, text: str) -> None:
+    """A star takes away what the program that made the picture reads from it, or a camera's notes."""
+    before = written(kind, text)
+    record = read_picture(before)
+    assert record is not None
+    for changed in (replace(record, is_starred=True), replace(record, tags=("fox",)), record):
+        after = embed_record(before, changed)
+        assert read_picture(after) == changed
+        told = dict(read_texts(after).texts)
+        assert told.pop(RECORD_KEY) == changed.as_json()
+        assert told == read_texts(before).texts
+        assert embed_record(after, record) == embed_record(before, record), "nothing is left behind"
+
+
+def test_a_bare_picture_stays_so() -> None:
+    """A picture that nothing is known of tells other programs of an empty prompt, once it is starred."""
+    starred = embed_record(encoded("PNG"), Record(tool="", is_starred=True))
+    assert set(read_texts(starred).texts) == {RECORD_KEY}
+    told = embed_record(encoded("PNG"), replace(RECORD, tool="InvokeAI"))
+    assert read_texts(told).texts["parameters"].startswith(RECORD.prompt), "what only the index knew is told"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "prompt"),
+    [
+        ("parameters", "{red|blue} fox", "{red|blue} fox"),
+        ("parameters", '{"a scene": 1}\nNegative prompt: \nSteps: 1, Seed: 2, Size: 8x8', '{"a scene": 1}'),
+        ("parameters", '{"cut off": 1, "b', None),
+        ("Comment", "Photographer: Anna, Place: Rome, Date: today", None),
+        ("Comment", '{"prompt": "fox, artist:x, rating:y, year:z", "steps": 1}', None),
+        ("Comment", "a fox\nSteps: 1, Seed: 2, Size: 8x8", "a fox"),
+    ],
+)
+def test_what_is_an_infotext(name: str, text: str, prompt: str | None) -> None:
+    """A prompt that begins with a bracket isn't read, or a comment about something else is."""
+    info, out = PngInfo(), io.BytesIO()
+    info.add_text(name, text)
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
+    read = read_picture(out.getvalue())
+    assert (None if read is None else read.prompt) == prompt
+
+
+@pytest.mark.parametrize(("coded", "text"), [("Füchse".encode(), "Füchse"), (b"F\xfcchse", "Füchse")])
+def test_what_isn_t_latin_1(coded: bytes, text: str) -> None:
+    """Letters of a program that writes UTF-8 where Latin-1 belongs come out wrong."""
+    data, body = encoded("PNG"), b"tEXtparameters\0" + coded
+    chunk = struct.pack(">L", len(body) - 4) + body + struct.pack(">L", zlib.crc32(body))
+    read = read_picture(data[:33] + chunk + data[33:])
+    assert read is not None
+    assert read.prompt == text
 
 
 def test_whose_record_wins() -> None:

@@ -12,6 +12,7 @@ from sd35.library.folder import HIDDEN
 from sd35.library.moving import Exported, Imported
 from sd35.library.query import parse_query
 from sd35.library.shelf import Library
+from sd35.metadata.embedding import embed_record
 from sd35.metadata.record import Record, read_record
 from tests.shelves import ANN, BOB, encoded, folder, ids, library, put
 
@@ -84,18 +85,22 @@ def test_out_of_a_zip(library: Library, tmp_path: Path, monkeypatch: pytest.Monk
         file.writestr(zipfile.ZipInfo("../../Old Cat.png", (2001, 2, 3, 4, 5, 6)), encoded(10))
         file.writestr(zipfile.ZipInfo("/no day.png", (1980, 0, 0, 0, 0, 0)), encoded(11))
         file.writestr("again.png", encoded(10))
+        file.writestr("x\\.hidden\\y.png", encoded(15))
         file.writestr("__MACOSX/._x.png", b"x")
         file.writestr("a/.hidden/x.png", encoded(12))
         file.writestr("notes.txt", "x")
         file.writestr("broken.png", encoded(13)[:40])
         file.writestr("torn.png", encoded(14))
         torn = file.getinfo("torn.png")
+        file.writestr("lzma.png", encoded(16, size=(200, 200)), zipfile.ZIP_LZMA)
+        lzma = file.getinfo("lzma.png")
         file.writestr("bomb.png", bytes((1 << 20) + 1))
     data = bytearray(hostile.read_bytes())
-    data[torn.header_offset + 60] ^= 255
+    for info in (torn, lzma):
+        data[info.header_offset + 60] ^= 255
     hostile.write_bytes(data)
     done = library.import_from(hostile, BOB)
-    assert done == Imported(2, 1, tuple(hostile / name for name in ("broken.png", "torn.png", "bomb.png")))
+    assert done == Imported(2, 1, tuple(hostile / name for name in ("broken.png", "torn.png", "lzma.png", "bomb.png")))
     (cat,) = library.page(parse_query("on:2001-02-03"), BOB).entries
     assert cat.path.startswith(f"visitors/{BOB}/2001-02-03/")
     assert cat.path.endswith("-old-cat.png")
@@ -147,6 +152,19 @@ def test_pictures_of_other_programs(library: Library, tmp_path: Path) -> None:
     assert entry.record == Record(id=entry.id, tool="")
     library.star([entry.id], ANN, is_starred=True)
     assert library.import_from(tmp_path / "there", ANN).added == 0, "it is known by what it was"
+
+
+def test_an_edited_copy(library: Library, tmp_path: Path) -> None:
+    """A picture that was made larger elsewhere is passed over, since it still tells which one it was."""
+    entry = put(library, 1)
+    library.star([entry.id], None, is_starred=True)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "as it was.png").write_bytes(embed_record(encoded(1), entry.record))
+    (tmp_path / "there" / "larger.png").write_bytes(embed_record(encoded(1, size=(64, 48)), entry.record))
+    for done in (Imported(1, 1, ()), Imported(0, 2, ())):
+        assert library.import_from(tmp_path / "there", "") == done
+    assert not library.rescan().changed
+    assert sorted(each.width for each in library.page().entries) == [32, 64]
 
 
 def test_what_is_there_for_somebody_else(library: Library, tmp_path: Path) -> None:

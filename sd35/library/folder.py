@@ -57,7 +57,7 @@ MAX_WORD_BYTES: Final = 150
 OLD_SECONDS: Final = 3600.0
 """A file that is still being written isn't that old."""
 
-_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
+_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp")
 _MOST: Final = 2**63 - 1
 _KEY: Final = re.compile(r"[0-9a-z]{0,64}")
 

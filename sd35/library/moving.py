@@ -22,6 +22,7 @@ from sd35.library.pictures import Entry, find, put
 from sd35.library.scan import Tell
 from sd35.library.sources import pictures_in
 from sd35.library.unwritten import unwritten
+from sd35.metadata.embedding import embed_record
 
 __all__ = ["LIST", "Exported", "Imported", "export_pictures", "import_pictures", "line_of", "told_of"]
 
@@ -107,13 +108,21 @@ def _bring_in(root: Path, database: Database, owner: str, told: Inspected, mtime
 def _same(connection: Connection, root: Path, owner: str, told: Inspected) -> bool:
     """Whether the owner's shown pictures have this one: under its id, or under another one with the same bytes."""
     known = find(connection, told.record.id, owner)
-    if known is not None and not known.is_trashed:
+    if known is not None and not known.is_trashed and _differ_in_record(_bytes_of(root / known.path), told):
         return True
     rows = connection.execute(
         "SELECT path FROM pictures WHERE owner = ? AND size_bytes = ? AND trashed_at IS NULL AND is_missing = 0",
         (owner, len(told.picture.data)),
     )
     return any(_bytes_of(root / path) == told.picture.data for (path,) in rows)
+
+
+def _differ_in_record(kept: bytes, told: Inspected) -> bool:
+    """Whether they differ in our record at the most; an edited copy may still have it. What can't be read may be it."""
+    try:
+        return embed_record(kept, told.record) == embed_record(told.picture.data, told.record)
+    except PictureError:
+        return True
 
 
 def _written_before(wanted: Path, data: bytes, but: Collection[Path] = ()) -> Path | None:

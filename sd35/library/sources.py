@@ -13,12 +13,21 @@ from sd35.errors import LibraryError, PictureError, PictureTooLargeError
 from sd35.library.folder import is_shown_picture, stamp_of, walk
 from sd35.library.inspecting import MAX_BYTES, read_file
 
+try:
+    import lzma
+except ImportError:  # Python may be built without it
+    lzma = None  # type: ignore[assignment]
+
 __all__ = ["Source", "pictures_in"]
 
 _NOT_UNPACKED: Final = (
     *(OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),
     *(RuntimeError, ValueError),  # a password is needed; a place before the file's beginning
+    *(() if lzma is None else (lzma.LZMAError,)),
 )
+
+
+_NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ def pictures_in(place: Path, *, but: Path) -> Iterator[list[Source]]:
     except _NOT_UNPACKED as error:
         raise LibraryError(f"{place} is no folder, no .zip and no picture.", "Name one that is.") from error
     with archive:
-        yield [_in_zip(archive, place, info) for info in archive.infolist() if is_shown_picture(info.filename)]
+        yield [_in_zip(archive, place, info) for info in archive.infolist() if is_shown_picture(_name_of(info))]
 
 
 def _in_folder(path: Path) -> Source:
@@ -66,7 +75,7 @@ def _in_folder(path: Path) -> Source:
 
 
 def _in_zip(archive: zipfile.ZipFile, place: Path, info: zipfile.ZipInfo) -> Source:
-    path = place / info.filename.lstrip("/")
+    path = place / _name_of(info).lstrip("/")
 
     def read() -> tuple[bytes, int]:
         try:
@@ -81,9 +90,15 @@ def _in_zip(archive: zipfile.ZipFile, place: Path, info: zipfile.ZipInfo) -> Sou
     return Source(path, read)
 
 
+def _name_of(info: zipfile.ZipInfo) -> str:
+    return info.filename.replace("\\", "/")  # as some programs on Windows write it
+
+
 def _time_of(info: zipfile.ZipInfo, place: Path) -> int:
     """A .zip tells a file's time as the clock on the wall; where that is nonsense, its own time stands for it."""
     try:
+        if info.date_time == _NO_TIME:
+            return stamp_of(place.stat())[1]
         return int(dt.datetime(*info.date_time).astimezone().timestamp()) * 10**9
     except (ValueError, OverflowError, OSError):
         return stamp_of(place.stat())[1]

@@ -40,8 +40,10 @@ def read_texts(data: bytes) -> Texts:
     return Texts()
 
 
-def embed(picture_bytes: bytes, infotext: str, record_json: str) -> bytes:
+def embed(picture_bytes: bytes, infotext: str | None, record_json: str) -> bytes:
     """Return the file with this infotext and this record, in place of former ones; all else is as it was.
+
+    With `None` for the infotext, what is there in its place stays.
 
     Raises:
         PictureError: it isn't a PNG, JPEG or WebP, is damaged, or was cut off.

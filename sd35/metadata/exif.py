@@ -90,6 +90,11 @@ class _Block:
         kind, count, offset = struct.unpack(self.order + "HLL", entry[2:])
         return offset, kind, count * _WIDTHS.get(kind, 8)
 
+    def is_beyond(self, entry: bytes, end: int) -> bool:
+        """Whether an entry's value lies behind this offset."""
+        offset, _, length = self.place(entry)
+        return length > 4 and offset >= end
+
     def value(self, entry: bytes) -> bytes:
         offset, _, length = self.place(entry)
         return entry[8 : 8 + length] if length <= 4 else self.data[offset : offset + length]
@@ -160,6 +165,8 @@ def merge(data: bytes, values: Mapping[int, bytes | None]) -> bytes:
     first = block.first
     inner = block.table(block.exif_offset(first))
     base = _without_our_tables(block)
+    again = {tag: block.value(entry) for tag, entry in inner.entries.items() if block.is_beyond(entry, len(base))}
+    values = {**values, **{tag: value for tag, value in again.items() if tag not in values}}
     kept = {tag: entry for tag, entry in inner.entries.items() if tag not in values}
     outer = {tag: entry for tag, entry in first.entries.items() if tag not in values and tag != _EXIF_TABLE}
     mark = base + b"\0" * (len(base) % 2) + _MARK

@@ -22,8 +22,13 @@ _NEGATIVE = "Negative prompt:"
 _SAMPLER = "Euler"  # what the pipeline is documented to use; a Space doesn't say
 _OWN_KEYS = {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Version"}
 
+_JSON = json.JSONDecoder()
 _MIN_PAIRS = 3
+MAX_OBJECTS = 20
+"""Values of a line that are read as JSON; what is written on civitai.com has two."""
+
 _PAIR = re.compile(r'(\w[\w \-/]{1,60}+):\s*("(?:\\.|[^\\"])++"|[^,]*)(?:,|$)')  # bounded: no line takes hours
+_TEMPLATE = re.compile(r"^((?:Negative )?Template):", re.MULTILINE)
 _WHOLE_KEY = re.compile(r"\w[\w \-/]{0,59}[\w\-/]")
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII)
 _NAMED_VERSION = re.compile(r"(?P<name>[^\W\d].*?)(?:\s+(?P<version>v?\d\S*))?", re.DOTALL)
@@ -80,8 +85,8 @@ def _quoted(value: str) -> str:
 
 
 def has_parameters(text: str) -> bool:
-    """Whether the last line holds enough pairs to be one of parameters."""
-    return len(_pairs_of(text.strip().rpartition("\n")[2])) >= _MIN_PAIRS
+    """Whether the last line holds enough pairs to be one of parameters, and a well-known one among them."""
+    return len(pairs := _split(text)[1]) >= _MIN_PAIRS and any(name in _OWN_KEYS for name, _ in pairs)
 
 
 def read_infotext(text: str) -> Record | None:
@@ -89,10 +94,7 @@ def read_infotext(text: str) -> Record | None:
 
     Without a line of parameters it is a prompt, and no tool's. What can't be asked for here, is in `others`.
     """
-    body, _, last = text.strip().rpartition("\n")
-    pairs = _pairs_of(last)
-    if len(pairs) < _MIN_PAIRS:
-        body, pairs = f"{body}\n{last}", []
+    body, pairs = _split(text)
     prompt, negative = _prompts(body)
     if not (prompt or negative or pairs):
         return None
@@ -101,6 +103,22 @@ def read_infotext(text: str) -> Record | None:
         return replace(record, prompt=prompt, negative_prompt=negative)
     prompt, loras = take_loras(prompt)
     return replace(record, prompt=prompt, negative_prompt=negative, others=(*record.others, *loras)[:MAX_OTHERS])
+
+
+def _split(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return what stands before the parameters, and those; behind them sd-dynamic-prompts writes its templates."""
+    text = text.strip()
+    template = _TEMPLATE.search(text)
+    for end in filter(None, (len(text), template and template.start())):
+        body, _, last = text[:end].rstrip().rpartition("\n")
+        pairs = _pairs_of(last)
+        if len(pairs) >= _MIN_PAIRS:
+            _, *templates = _TEMPLATE.split(text[end:])
+            return body, [
+                *pairs,
+                *((name, told.strip()) for name, told in zip(templates[::2], templates[1::2], strict=True)),
+            ]
+    return text, []
 
 
 def _prompts(text: str) -> tuple[str, str]:
@@ -117,7 +135,23 @@ def _prompts(text: str) -> tuple[str, str]:
 
 
 def _pairs_of(line: str) -> list[tuple[str, str]]:
-    return [(name.strip(), _unquoted(value.strip())) for name, value in _PAIR.findall(line[:MAX_TEXT])]
+    line, pairs, at, left = line[:MAX_TEXT], list[tuple[str, str]](), 0, MAX_OBJECTS
+    while found := _PAIR.search(line, at):
+        value, at = found[2], found.end()
+        if left and value[:1] in {"{", "["}:
+            left, end = left - 1, _end_of_object(line, found.start(2))
+            value, at = (line[found.start(2) : end], end) if end else (value, at)
+        pairs.append((found[1].strip(), _unquoted(value.strip())))
+    return pairs
+
+
+def _end_of_object(line: str, start: int) -> int | None:
+    """Return where the JSON ends that begins there; it is what some tools write without quoting it."""
+    try:
+        _, end = _JSON.raw_decode(line, start)
+    except (ValueError, RecursionError):
+        return None
+    return end if line[end : end + 1] in {"", ","} else None
 
 
 def _unquoted(value: str) -> str:

@@ -87,8 +87,8 @@ def _joined(parts: dict[bytes, bytes]) -> dict[str, str]:
     return {RECORD_KEY: whole.decode("utf-8", "replace")} if is_whole else {}
 
 
-def embed_jpeg(data: bytes, infotext: str, record_json: str) -> bytes:
-    """Return the file with these two in it; every other segment is there, byte for byte, and in its order.
+def embed_jpeg(data: bytes, infotext: str | None, record_json: str) -> bytes:
+    """Return the file with these in it; every other segment is there, byte for byte, and in its order.
 
     An infotext that fits into no segment is left out: the record holds what it says.
 
@@ -100,10 +100,13 @@ def embed_jpeg(data: bytes, infotext: str, record_json: str) -> bytes:
     kinds = {segment.kind for segment in segments}
     if _START_OF_SCAN not in kinds or not kinds & _FRAMES or data.find(b"\xff\xd9", segments[-1].end) < 0:
         raise PictureError("The JPEG is damaged or was cut off.", "")
-    exif = next((segment for segment in segments if _is_exif(segment)), None)
     head = _head_end(segments)
-    gone = [segment for segment in segments if segment is exif or _is_ours(segment)]
-    written = [_exif_segment(b"" if exif is None else exif.body, infotext), *_record_segments(record_json)]
+    gone = [segment for segment in segments if _is_ours(segment)]
+    written = _record_segments(record_json)
+    if infotext is not None:
+        exif = [segment for segment in segments if _is_exif(segment)][:1]
+        gone = [segment for segment in segments if segment in exif or _is_ours(segment)]
+        written = [_exif_segment(exif[0].body if exif else b"", infotext), *written]
     parts, at = [data[:head], *written], head
     for segment in gone:
         parts.append(data[at : segment.start])

@@ -81,7 +81,7 @@ class _TextReader:
             return
         if len(coded) <= self._left:
             self._left -= len(coded)
-            text = coded.decode("utf-8", "replace") if kind == b"iTXt" else coded.decode("latin-1")
+            text = coded.decode("utf-8", "replace") if kind == b"iTXt" else _decoded(coded)
             self.texts.setdefault(keyword.decode("latin-1"), text)
 
     def _content(self, kind: bytes, rest: bytes) -> bytes:
@@ -104,8 +104,16 @@ class _TextReader:
         return content
 
 
-def embed_png(data: bytes, infotext: str, record_json: str) -> bytes:
-    """Return the file with these two as its texts; every other chunk is there, byte for byte.
+def _decoded(coded: bytes) -> str:
+    """Return text that is to be Latin-1; there are programs that write UTF-8 all the same."""
+    try:
+        return coded.decode("utf-8")
+    except UnicodeDecodeError:
+        return coded.decode("latin-1")
+
+
+def embed_png(data: bytes, infotext: str | None, record_json: str) -> bytes:
+    """Return the file with these as its texts, as far as there are any; every other chunk is there, byte for byte.
 
     Raises:
         PictureError: it is damaged, or cut off.
@@ -116,26 +124,29 @@ def embed_png(data: bytes, infotext: str, record_json: str) -> bytes:
     if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"IDAT" not in kinds:
         raise PictureError("The PNG is damaged or was cut off.", "")
     first_image = chunks[kinds.index(b"IDAT")].start
+    texts = {RECORD_KEY: _record_chunk(record_json)}
+    if infotext is not None:
+        texts = {INFOTEXT_KEY: _infotext_chunk(infotext), **texts}
     view, parts, at = memoryview(data), list[bytes | memoryview](), 0
     for chunk in chunks:
         if chunk.start == first_image:
-            parts += view[at : chunk.start], _infotext_chunk(infotext), _record_chunk(record_json)
+            parts += view[at : chunk.start], *texts.values()
             at = chunk.start
-        elif chunk.kind in _TEXTS and _is_replaced(data[chunk.start + 8 : min(chunk.start + 96, chunk.end - 4)]):
+        elif chunk.kind in _TEXTS and _keyword(data[chunk.start + 8 : min(chunk.start + 96, chunk.end - 4)]) in texts:
             parts.append(view[at : chunk.start])
             at = chunk.end
     return b"".join([*parts, view[at:]])
 
 
-def _is_replaced(body: bytes) -> bool:
-    return body.partition(b"\0")[0] in {RECORD_KEY.encode(), INFOTEXT_KEY.encode()}
+def _keyword(body: bytes) -> str:
+    return body.partition(b"\0")[0].decode("latin-1")
 
 
 def _infotext_chunk(infotext: str) -> bytes:
-    try:
-        return _chunk(b"tEXt", INFOTEXT_KEY.encode() + b"\0" + infotext.encode("latin-1"))
-    except UnicodeEncodeError:
+    coded = infotext.encode("latin-1", "replace")
+    if _decoded(coded) != infotext:
         return _unicode_chunk(INFOTEXT_KEY, infotext)
+    return _chunk(b"tEXt", INFOTEXT_KEY.encode() + b"\0" + coded)
 
 
 def _record_chunk(record_json: str) -> bytes:

@@ -13,6 +13,7 @@ __all__ = ["embed_webp", "is_webp", "read_webp"]
 
 _HEADER = 12
 _HAS_EXIF, _HAS_ALPHA = 0x08, 0x10
+_RECORD = b"sd35"
 _IMAGES = {b"VP8 ", b"VP8L", b"ANMF"}
 
 
@@ -53,6 +54,8 @@ def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
             found = {**_with_record(read_exif(data[body])), **found}
         elif chunk.kind == b"XMP " and chunk.length <= MAX_TEXT_BYTES:
             found.setdefault("XMP", data[body].decode("utf-8", "replace"))
+        elif chunk.kind == _RECORD and chunk.length <= MAX_TEXT_BYTES:
+            found[RECORD_KEY] = data[body].removeprefix(OUR_IDENTIFIER).decode("utf-8", "replace")
         elif size is None:
             size = _size(chunk.kind, data[body.start : min(body.stop, body.start + 10)])
     return found, size
@@ -79,8 +82,10 @@ def _size(kind: bytes, head: bytes) -> tuple[int, int] | None:
     return None
 
 
-def embed_webp(data: bytes, infotext: str, record_json: str) -> bytes:
-    """Return the file with these two in its EXIF; every other chunk is there, byte for byte.
+def embed_webp(data: bytes, infotext: str | None, record_json: str) -> bytes:
+    """Return the file with these in its EXIF; every other chunk is there, byte for byte.
+
+    Where a camera's own notes have the place of our record, that gets a chunk of its own.
 
     Raises:
         PictureError: it is damaged, or cut off.
@@ -93,12 +98,20 @@ def embed_webp(data: bytes, infotext: str, record_json: str) -> bytes:
     former = next((chunk for chunk in chunks if chunk.kind == b"EXIF"), None)
     note = OUR_IDENTIFIER + record_json.encode("utf-8", "replace")
     block = b"" if former is None else data[former.start + 8 : former.start + 8 + former.length]
-    exif = merge(block, {USER_COMMENT: as_user_comment(infotext), MAKER_NOTE: note})
-    kept = [chunk for chunk in chunks if chunk.kind not in {b"VP8X", b"EXIF"}]
+    is_free = _has_room(block)
+    values = {USER_COMMENT: as_user_comment(infotext)} if infotext is not None else {}
+    exif = merge(block, values | {MAKER_NOTE: note} if is_free else values)
+    kept = [chunk for chunk in chunks if chunk.kind not in {b"VP8X", b"EXIF", _RECORD}]
     at = next((index for index, chunk in enumerate(kept) if chunk.kind == b"XMP "), len(kept))
-    parts = [_copied(data, chunk) for chunk in kept]
+    parts = [_copied(data, chunk) for chunk in kept] + ([] if is_free else [_chunk(_RECORD, note)])
     body = b"".join([_chunk(b"VP8X", _extended(data, chunks[0])), *parts[:at], _chunk(b"EXIF", exif), *parts[at:]])
     return b"RIFF" + struct.pack("<L", len(body) + 4) + b"WEBP" + body + data[end:]
+
+
+def _has_room(block: bytes) -> bool:
+    """Whether the maker's note is ours, or nobody's."""
+    note = read_exif(block).get("MakerNote", "")
+    return not note or note.startswith(OUR_IDENTIFIER.decode())
 
 
 def _extended(data: bytes, chunk: _Chunk) -> bytes:

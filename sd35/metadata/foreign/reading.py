@@ -1,5 +1,6 @@
 """Whose texts these are, and what they say. Pure."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from sd35.metadata.foreign.comfyui import read_comfyui
@@ -9,6 +10,7 @@ from sd35.metadata.foreign.swarmui import read_swarmui
 from sd35.metadata.infotext import has_parameters, read_infotext
 from sd35.metadata.png import INFOTEXT_KEY
 from sd35.metadata.record import Record
+from sd35.metadata.values import read_object
 
 __all__ = ["read_foreign"]
 
@@ -31,9 +33,14 @@ def _found(texts: Mapping[str, str]) -> Iterator[Record]:
 def _read_infotext(texts: Mapping[str, str]) -> Record | None:
     """Return what an infotext says; in a comment it must have parameters, for a comment may be anything."""
     written = texts.get(INFOTEXT_KEY, "")
-    if written.strip() and written.lstrip()[:1] != "{":
+    if written.strip() and (has_parameters(written) or not _is_object(written)):
         return read_infotext(written)
     for name in ("UserComment", "Comment", "ImageDescription"):
         if has_parameters(texts.get(name, "")):
             return read_infotext(texts[name])
     return None
+
+
+def _is_object(text: str) -> bool:
+    """Whether it is an object in JSON, or what is left of one; a prompt may begin with such a bracket, too."""
+    return bool(read_object(text)) or re.match(r'\s*\{\s*"', text) is not None
