@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sd35.metadata.embedding import read_picture
 from sd35.metadata.foreign import read_foreign
-from sd35.metadata.record import Record
+from sd35.metadata.record import MAX_TEXT, Record
 
 SWARM = {
     "sui_image_params": {
@@ -94,7 +95,7 @@ def node(kind: str, **inputs: object) -> dict[str, object]:
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
 
 
-COMFY = {
+COMFY: dict[str, Any] = {
     "3": node(
         "KSampler",
         seed=1071208483,
@@ -270,6 +271,259 @@ def test_pngs_of_other_programs(name: str) -> None:
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
     assert read_picture(out.getvalue()) == wanted
+
+
+def sampled(kind: str = "KSampler", **inputs: object) -> dict[str, object]:
+    """COMFY's sampler, with other inputs."""
+    return node(kind, **{**COMFY["3"]["inputs"], **inputs})
+
+
+SETTINGS = (("Sampler", "euler"), ("Scheduler", "sgm_uniform"))
+INK = (("LoRA", "ink:0.75"),)
+OTHER = {
+    "1": node("VAEDecode", samples=["2", 0]),
+    "2": node("KSampler", seed=9, steps=4, cfg=1, positive=["40", 0], negative=["40", 0], latent_image=["53", 0]),
+}
+WROTE = node("OllamaGenerate", prompt="Write a prompt", url="http://localhost", model="llama3")
+BLURRED = ["40", 0]
+FROM_LOADER = ("model", "positive", "negative", "latent_image")
+
+GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "settings of one node": (
+        {
+            "3": sampled(seed=["1", 0], steps=["1", 1], cfg=["1", 2], sampler_name=["1", 3], denoise=["1", 5]),
+            "1": node("Input Parameters (Image Saver)", seed=5, steps=20, cfg=6.5, sampler_name="heun", denoise=0.5),
+        },
+        {
+            "seed": 5,
+            "num_inference_steps": 20,
+            "guidance_scale": 6.5,
+            "others": (("Sampler", "heun"), SETTINGS[1], ("Denoise", "0.5"), *INK),
+        },
+    ),
+    "a size of one node": (
+        {
+            "53": node("EmptyLatentImage", width=["1", 0], height=["1", 1]),
+            "1": node("SDParameterGenerator", seed=5, steps=9, aspect_ratio="custom", width=832, height=1216),
+        },
+        {"width": 832, "height": 1216},
+    ),
+    "a size out of a ratio": (
+        {
+            "53": node("EmptyLatentImage", width=["1", 0], height=["1", 1]),
+            "1": node("CR Aspect Ratio", width=832, height=1216, aspect_ratio="custom", swap_dimensions="On"),
+        },
+        {"width": None, "height": None},
+    ),
+    "arithmetic": (
+        {
+            "3": sampled(steps=["1", 0], cfg=["2", 0]),
+            "1": node("FloatToInt", float=["2", 0]),
+            "2": node("MathBinary", op="*", value=10, number=3),
+        },
+        {"num_inference_steps": None, "guidance_scale": None},
+    ),
+    "KSampler Config": (
+        {
+            "3": sampled(steps=["1", 0], cfg=["1", 2], scheduler=["1", 4]),
+            "1": node("KSampler Config (rgthree)", steps_total=24, refiner_step=20, cfg=6.5, scheduler="beta"),
+        },
+        {"num_inference_steps": 24, "guidance_scale": 6.5, "others": (SETTINGS[0], ("Scheduler", "beta"), *INK)},
+    ),
+    "a random seed": (
+        {"3": sampled(seed=["1", 0], sampler_name=["2", 3]), "1": node("Seed (rgthree)", seed=-1), "2": WROTE},
+        {"seed": None, "others": (SETTINGS[1], *INK)},
+    ),
+    "some of the steps": (
+        {"3": sampled("KSamplerAdvanced", start_at_step=2, end_at_step=20)},
+        {"others": (*SETTINGS, ("Start at step", "2"), ("End at step", "20"), *INK)},
+    ),
+    "refined pixels": (
+        {
+            "1": sampled("FaceDetailer", seed=9, latent_image=None, image=["8", 0]),
+            "2": node("ImageScaleBy", image=["1", 0]),
+            "5": node("VAEEncode", pixels=["2", 0]),
+            "6": sampled(seed=8, latent_image=["5", 0]),
+            "7": node("VAEDecode", samples=["6", 0]),
+            "9": node("SaveImage", images=["7", 0]),
+        },
+        {},
+    ),
+    "a preview": ({"0": node("PreviewImage", images=["1", 0]), **OTHER}, {}),
+    "a saver of its own": (
+        {
+            "0": node("PreviewImage", images=["1", 0]),
+            **OTHER,
+            "9": node("SDPromptSaver", images=["8", 0], positive="x", negative="x", steps=1, seed=1),
+        },
+        {},
+    ),
+    "two pictures": (
+        {**OTHER, "z": node("SaveImage", images=["1", 0])},
+        {"others": (*SETTINGS, ("Other samplers", "1"), *INK)},
+    ),
+    "LoRAs": (
+        {
+            "20": node(
+                "Power Lora Loader (rgthree)",
+                model=["21", 0],
+                lora_1={"on": True, "lora": "a/ink.safetensors", "strength": 0.8},
+                lora_2={"on": False, "lora": "off.safetensors", "strength": 1},
+            ),
+            "21": node("Lora Loader Stack (rgthree)", model=["4", 0], lora_01="snow", strength_01=0.5, lora_02="None"),
+        },
+        {"others": (*SETTINGS, ("LoRA", "ink:0.8"), ("LoRA", "snow:0.5"))},
+    ),
+    "Efficient Loader": (
+        {
+            "3": sampled("KSampler (Efficient)", **{key: ["1", 0] for key in FROM_LOADER}),
+            "1": node(
+                "Efficient Loader",
+                ckpt_name="sd3.5_large_fp8",
+                lora_name="ink",
+                lora_model_strength=0.75,
+                positive="a fox",
+                negative="blurry",
+                empty_latent_width=1024,
+                empty_latent_height=768,
+            ),
+        },
+        {"height": 768},
+    ),
+    "Efficient Loader's no LoRA": (
+        {"20": node("Efficient Loader", ckpt_name="base.ckpt", lora_name="None", lora_model_strength=1)},
+        {"model": "base", "others": SETTINGS},
+    ),
+    "text encoders": (
+        {"16": node("CLIPTextEncodeSD3", clip_l="fox", clip_g="", t5xxl=["17", 0])},
+        {"others": (*SETTINGS, ("Prompt for CLIP-L", "fox"), *INK)},
+    ),
+    "Flux's guidance": (
+        {"3": sampled(positive=["1", 0]), "1": node("FluxGuidance", guidance=3.5, conditioning=["16", 0])},
+        {"others": (*SETTINGS, ("Guidance", "3.5"), *INK)},
+    ),
+    "conditions": (
+        {
+            "3": sampled(positive=["1", 0]),
+            "1": node("ConditioningCombine", conditioning_1=["2", 0], conditioning_2=["5", 0]),
+            "2": node("CLIPTextEncode", text=""),
+            "5": node("ConditioningConcat", conditioning_to=["16", 0], conditioning_from=["6", 0]),
+            "6": node("CLIPTextEncode", text="in snow"),
+        },
+        {"prompt": "a fox, in snow"},
+    ),
+    "SD3's negative schedule": (
+        {
+            "3": sampled(negative=["1", 0]),
+            "1": node("ConditioningCombine", conditioning_1=["2", 0], conditioning_2=["5", 0]),
+            "2": node("ConditioningSetTimestepRange", conditioning=["6", 0], start=0.1, end=1),
+            "5": node("ConditioningSetTimestepRange", conditioning=BLURRED, start=0, end=0.1),
+            "6": node("ConditioningZeroOut", conditioning=BLURRED),
+        },
+        {},
+    ),
+    "DualCFGGuider": (
+        {
+            "3": node("SamplerCustomAdvanced", guider=["1", 0], sampler=["2", 0], latent_image=["53", 0]),
+            "1": node("DualCFGGuider", cond1=["16", 0], cond2=["5", 0], negative=BLURRED, cfg_conds=5, model=["20", 0]),
+            "2": node("KSamplerSelect", sampler_name="euler"),
+            "5": node("CLIPTextEncode", text="in snow"),
+        },
+        {
+            "seed": None,
+            "num_inference_steps": None,
+            "guidance_scale": 5,
+            "others": (SETTINGS[0], ("Second prompt", "in snow"), *INK),
+        },
+    ),
+    "two texts of one node": (
+        {
+            "17": node("Prompt Pair", prompt="a fox", negative_prompt="smudged"),
+            "40": node("CLIPTextEncode", text=["17", 1]),
+        },
+        {"negative_prompt": "smudged"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_of_comfyui(name: str) -> None:
+    """Another node's number, the refiner's settings or another picture's fill the form, as if they were this one's."""
+    changed, wanted = GRAPHS[name]
+    graph = json.dumps({**COMFY, **changed}, sort_keys=True)
+    assert read_foreign({"prompt": graph}) == replace(TABLE["ComfyUI"][1], **wanted)
+
+
+WORDINGS: dict[str, tuple[dict[str, object], str, str]] = {
+    "StringConcatenate": (
+        node("StringConcatenate", string_a="a fox", string_b=["18", 0], delimiter=" "),
+        "a fox in snow",
+        "",
+    ),
+    "Text Concatenate": (
+        node("Text Concatenate", text_b=["18", 0], text_a="a fox ", text_c="", delimiter=", ", clean_whitespace="true"),
+        "a fox, in snow",
+        "",
+    ),
+    "JoinStrings": (node("JoinStrings", string1="a fox", string2="in snow", delimiter="\\n"), "a fox\nin snow", ""),
+    "append": (
+        node("StringFunction|pysssss", action="append", tidy_tags="yes", text_a="a fox,", text_b="in snow", text_c=""),
+        "a fox, in snow",
+        "",
+    ),
+    "replace": (
+        node("StringFunction|pysssss", action="replace", text_a="a cat", text_b="cat", text_c="fox"),
+        "",
+        "worked out by StringFunction|pysssss",
+    ),
+    "what it became": (
+        node("StringFunction|pysssss", action="replace", text_a="a cat", text_b="cat", text_c="fox", result="a fox"),
+        "a fox",
+        "",
+    ),
+    "a language model": (WROTE, "", "worked out by OllamaGenerate"),
+    "half of it": (
+        node("StringConcatenate", string_a="a fox", string_b=["19", 0]),
+        "a fox",
+        "partly worked out by OllamaGenerate",
+    ),
+    "what it wrote": (node("ShowText|pysssss", text=["19", 0], text_0="a fox"), "a fox", ""),
+    "a switch": (node("Text Input Switch", boolean=False, text_a="a cat", text_b=["18", 0]), "in snow", ""),
+    "a switch by number": (node("ImpactSwitch", select=2, input1=["19", 0], input2=["18", 0]), "in snow", ""),
+    "a switch by chance": (
+        node("ComfySwitchNode", switch=["19", 0], on_true="a fox", on_false="a cat"),
+        "",
+        "worked out by ComfySwitchNode",
+    ),
+    "a styler": (node("SDXLPromptStyler", text_negative="blurry", text_positive="a fox", style="base"), "a fox", ""),
+    "easy positive": (node("easy positive", positive="a fox"), "a fox", ""),
+    "a circle": (node("StringConcatenate", string_a="a fox", string_b=["17", 0]), "a fox", ""),
+}
+
+
+@pytest.mark.parametrize("name", WORDINGS)
+def test_wordings_of_comfyui(name: str) -> None:
+    """Half of a prompt, or what a language model was told, passes for the prompt."""
+    written, prompt, told = WORDINGS[name]
+    graph = {**COMFY, "17": written, "18": node("PrimitiveString", value="in snow"), "19": WROTE}
+    read = read_foreign({"prompt": json.dumps(graph)})
+    assert read is not None
+    assert (read.prompt, dict(read.others).get("Prompt", "")) == (prompt, told)
+
+
+def test_a_prompt_that_doubles() -> None:
+    """Each of some nodes joins the next one with itself: a small file becomes a prompt of gigabytes."""
+    for kind, first, second in (
+        ("ConditioningCombine", "conditioning_1", "conditioning_2"),
+        ("StringConcatenate", "string_a", "string_b"),
+    ):
+        joined = {str(at): node(kind, **{key: [str(at + 1), 0] for key in (first, second)}) for at in range(30)}
+        last = {"30": node("PrimitiveString", value="fox" * 9000), "s": node("CLIPTextEncode", text=["0", 0])}
+        for start in ("0", "s"):
+            graph = {"k": node("KSampler", positive=[start, 0]), **last, **joined}
+            read = read_foreign({"prompt": json.dumps(graph)})
+            assert read is not None
+            assert len(read.prompt) <= MAX_TEXT
 
 
 def with_exif(kind: str, tags: dict[int, object], inner: dict[int, object]) -> bytes:
