@@ -11,7 +11,9 @@
   const viewer = () => one("#viewer dialog");
   const bar = () => one("#selection .selection");
   const at = () => shelf()?.dataset.at ?? "";
-  const ask = (what, told = {}) => parts.shelf?.tell({ what, at: at(), is_open: viewer() !== null, ...told });
+  let ticket = 0; // each question has a number, which its answer has too
+  const ask = (what, told = {}) =>
+    parts.shelf?.tell({ what, at: at(), is_open: inViewer() !== null, ticket: ++ticket, ...told });
   let voiced;
   const say = (text) => {
     const voice = one("#selection .voice");
@@ -22,16 +24,19 @@
   const isOwnPage = () => window.gradio_config !== undefined;
   const scrolled = {};
   const showRoom = (wasGoingBack = false) => {
-    const room = /^#library(\/|$)/.test(location.hash) ? "library" : "create";
+    const room = parsed() ? "library" : "create";
     const before = root.dataset.room;
-    if (before === room) return wasGoingBack ? followViewer() : showAddressed();
+    if (before === room) {
+      if (wasGoingBack) followViewer();
+      else if (room === "library") parsed()[2] && `?${parsed()[2]}` !== question() ? showLibrary() : showAddressed();
+      return;
+    }
     if (before) scrolled[before] = window.scrollY;
     root.dataset.room = room;
     markRoom();
     window.scrollTo(0, scrolled[room] ?? 0);
-    if (room === "library") ask("page", { is_open: false });
+    if (room === "library") showLibrary();
     else closeViewer();
-    showAddressed();
   };
   const markRoom = () => {
     for (const link of all("#rooms a")) {
@@ -130,19 +135,54 @@
     if (asked.id === id && Date.now() - asked.at < 1500) return; // a key that is held down asks again and again
     Object.assign(asked, { id, at: Date.now() });
     if (first !== null && first !== id) {
-      ask("compare", { ids: [first, id] });
+      want([first, id]);
       first = null;
       showSelection();
-    } else ask("open", { ids: [id] });
+    } else want([id]);
   };
-  // Its address is `#library/` and its id, or two with a comma. No element has an id that is an address: to leave such
-  // a one, or come back to it, would move the focus.
-  const addressed = () => location.hash.match(/^#library\/([\w-]+(?:,[\w-]+)?)$/)?.[1] ?? null;
+  // What is to be seen large: none, one or two. An answer to what was asked before that was wanted comes too late.
+  let wanted = null;
+  let late = 0;
+  const want = (ids) => {
+    wanted = ids.join(",");
+    late = ticket;
+    askFor(ids);
+  };
+  const askFor = (ids) => ask(ids.length === 2 ? "compare" : "open", { ids });
+  const dropLate = () => {
+    if (wanted === null) return emptyViewer();
+    showViewer();
+    if (inViewer() !== wanted) askFor(wanted.split(","));
+  };
+  // Its address is `#library/` and its id, or two with a comma, and what was searched for: `?q=fox&show=Starred`. No
+  // element has an id that is an address: to leave such a one, or come back to it, would move the focus.
+  const parsed = () => location.hash.match(/^#library(?:\/([\w-]+(?:,[\w-]+)?))?(?:\?(.*))?$/);
+  const addressed = () => parsed()?.[1] ?? null;
   const inViewer = () => (viewer()?.open ? (viewer().dataset.id ?? viewer().dataset.pair) : null);
   const showAddressed = () => {
-    const ids = addressed()?.split(",") ?? [];
-    if (ids.length === 0) closeViewer();
-    else if (addressed() !== inViewer()) ask(ids.length === 2 ? "compare" : "open", { ids });
+    if (addressed() === null) closeViewer();
+    else if (addressed() !== inViewer()) want(addressed().split(","));
+  };
+  // What was searched for is put into the fields, if the address tells it; and into the address, when it is answered.
+  const showLibrary = () => {
+    const told = parsed()?.[2];
+    const [show, words] = [new URLSearchParams(told).get("show") ?? "All", new URLSearchParams(told).get("q") ?? ""];
+    if (told && `${show}|${words}` !== searched()) ask("find", { is_open: false, show, words });
+    else ask("page", { is_open: false });
+    showAddressed();
+  };
+  const question = () => {
+    const [show, ...words] = (one("#shelf .answer")?.dataset.for ?? "All|").split("|");
+    const told = new URLSearchParams();
+    if (words.join("|")) told.set("q", words.join("|"));
+    if (show !== "All") told.set("show", show);
+    return told.size ? `?${told}` : "";
+  };
+  const addressOf = (shown) => `${location.pathname}${location.search}#library${shown === null ? "" : `/${shown}`}`;
+  const followSearch = () => {
+    if (!isOwnPage() || root.dataset.room !== "library" || isGoingBack || isStale()) return;
+    const address = addressOf(addressed()) + question();
+    if (address !== location.pathname + location.search + location.hash) history.replaceState(history.state, "", address);
   };
   let isGoingBack = false;
   const followViewer = () => {
@@ -155,17 +195,20 @@
     }
     const isFirst = addressed() === null;
     const state = isFirst ? { sd35: "over the shelf" } : history.state;
-    const address = `${location.pathname}${location.search}#library${shown === null ? "" : `/${shown}`}`;
-    history[isFirst ? "pushState" : "replaceState"](state, "", address);
+    history[isFirst ? "pushState" : "replaceState"](state, "", addressOf(shown) + question());
   };
 
   let shownLast = null;
-  const closeViewer = () => {
-    asked.id = null;
-    if (viewer() === null) return;
-    viewer().close(); // at once: what is beneath it can't have the focus before
+  const emptyViewer = () => {
+    viewer()?.close(); // at once: what is beneath it can't have the focus before
     parts.viewer.props.value = "";
-    one(`#shelf [data-id="${shownLast}"] .open`)?.focus();
+  };
+  const closeViewer = () => {
+    asked.id = wanted = null;
+    late = ticket;
+    if (viewer() === null) return;
+    emptyViewer();
+    (one(`#shelf [data-id="${shownLast}"] .open`) ?? one("#shelf .item .open"))?.focus();
     followViewer();
   };
   const showViewer = () => {
@@ -220,10 +263,12 @@
       ask(isOn ? "unstar" : "star", { ids });
     },
     trash: (_, ids) => {
+      deletedAt = Date.now();
       ids.forEach((id) => selected.delete(id));
       showSelection();
       ask("trash", { ids });
     },
+    forget: (_, ids) => ask("forget", { ids }),
     restore: (button, ids) => {
       ask("restore", { ids: button.dataset.ids?.split(" ") ?? ids });
       if (button.closest(".selection")) clear();
@@ -267,7 +312,9 @@
   };
   const idsFor = (button) => (button.closest(".selection") ? [...selected] : [idOf(button)].filter(Boolean));
 
+  let deletedAt = 0;
   const onClick = (event) => {
+    if (event.detail > 1 && Date.now() - deletedAt < 1000) return; // a double click isn't for what is there then
     const box = event.target.closest(".pick input");
     const button = event.target.closest("[data-do]");
     if (box) select(box, event.shiftKey);
@@ -335,15 +382,15 @@
   };
 
   // An answer that another one has overtaken isn't shown for long: it is asked again.
-  const wanted = () => `${one("#show input:checked")?.value ?? "All"}|${one("#search :is(input, textarea)")?.value ?? ""}`;
-  const isStale = () => one("#shelf .answer") !== null && one("#shelf .answer").dataset.for !== wanted();
+  const searched = () => `${one("#show input:checked")?.value ?? "All"}|${one("#search :is(input, textarea)")?.value ?? ""}`;
+  const isStale = () => one("#shelf .answer") !== null && one("#shelf .answer").dataset.for !== searched();
   let again = { of: "", tries: 0 };
   const followAnswer = () => {
     if (shelf()?.dataset.place === "looking") setTimeout(() => root.dataset.room === "library" && ask("page"), 1500);
     if (!isStale()) return;
     setTimeout(() => {
       if (!isStale()) return;
-      again = { of: wanted(), tries: again.of === wanted() ? again.tries + 1 : 0 };
+      again = { of: searched(), tries: again.of === searched() ? again.tries + 1 : 0 };
       if (again.tries < 3) ask("page", { at: "" });
     }, 400);
   };
@@ -359,8 +406,13 @@
       followPictures();
       showSelection();
       followAnswer();
+      followSearch();
     },
     viewer: () => {
+      const answer = one("#viewer [data-ticket]");
+      if (answer === null) return; // it was emptied here
+      if (Number(answer.dataset.ticket) <= late) return dropLate();
+      wanted = viewer()?.dataset.id ?? viewer()?.dataset.pair ?? null;
       showViewer();
       followViewer();
       followPictures();
@@ -384,10 +436,7 @@
       if (event.target === viewer() && !event.target.open) closeViewer();
     }, true);
     if (follow[name]) watch("value", follow[name]);
-    if (name === "shelf" && root.dataset.room === "library") {
-      ask("page", { is_open: false });
-      showAddressed();
-    }
+    if (name === "shelf" && root.dataset.room === "library") showLibrary();
   };
 
   showRoom();

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from sd35.library.jobs import JobRecord, Stage
 from sd35.library.pictures import Entry
 from sd35.library.shelf import Library
+from sd35.metadata.embedding import read_picture
 from sd35.metadata.record import OURS, Record
 from sd35.request import GenerationRequest
 from sd35.ui.gallery_asked import Asked
@@ -190,6 +191,87 @@ def test_deleted_and_back(page: Page, place: Shelved) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Delete for ever").click()
     expect(page.locator("#shelf .said")).to_contain_text("1 picture deleted for ever")
     assert place.library.stats().trashed == 0
+
+
+def test_what_was_closed_stays_closed(page: Page) -> None:
+    """An answer that comes late opens a picture again, over the form even; or takes away the way back."""
+    dialog, said = page.get_by_role("dialog"), page.locator("#shelf .said")
+    held: list[Route] = []
+
+    def let_go() -> None:
+        with page.expect_response("**/run/predict"):
+            held.pop(0).continue_()
+
+    look(page, "owl")
+    dialog.get_by_label("Tags").fill("night")
+    page.route("**/run/predict", lambda route: held.append(route))
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    let_go()
+    expect(page.locator("#shelf .found")).to_have_text(re.compile("^1 picture"))
+    expect(dialog).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"#library\?q=owl$"))
+
+    items(page).first.locator(".open").click()
+    page.get_by_role("link", name="Create").click()
+    expect(page.locator("#studio")).to_be_visible()
+    let_go()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    expect(dialog).to_have_count(0)
+    page.unroute("**/run/predict")
+    page.go_back()
+
+    look(page, "tag:night").get_by_role("button", name="Delete", exact=True).dblclick()
+    expect(said).to_contain_text("1 picture is in the trash.")
+    expect(said).not_to_contain_text("not deleted")
+    page.get_by_role("button", name="Undo").click()
+    expect(items(page)).to_have_count(1)
+
+
+def test_an_address(page: Page, place: Shelved) -> None:
+    """A reload, or an address that was kept, forgets what was searched for; or says nothing where no picture is."""
+    find(page, "at dusk", 2)
+    page.get_by_label("Starred", exact=True).check()
+    expect(page.locator("#shelf")).to_contain_text("Nothing found")
+    expect(page).to_have_url(re.compile(r"#library\?q=at\+dusk&show=Starred$"))
+    page.get_by_label("All", exact=True).check()
+    expect(page).to_have_url(re.compile(r"#library\?q=at\+dusk$"))
+    items(page).first.locator(".open").click()
+    expect(page).to_have_url(re.compile(r"#library/[\w-]+\?q=at\+dusk$"))
+    page.reload()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.get_by_label("Search", exact=True)).to_have_value("at dusk")
+    expect(items(page)).to_have_count(2)
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(items(page)).to_have_count(2)
+    page.goto(f"{place.address}?again#library/nothing?q=owl&show=Nonsense")
+    expect(page.locator("#shelf .said")).to_contain_text("There is no such picture here.")
+    expect(items(page)).to_have_count(1)
+    expect(page).to_have_url(re.compile(r"#library\?q=owl$"))
+
+
+def test_files_that_are_gone(page: Page, place: Shelved) -> None:
+    """A star on a picture whose file was moved by hand is lost without a word; or nothing can be forgotten."""
+    (owl,) = entries(place, "an owl")
+    file = place.library.path_of(owl)
+    dialog = look(page, "owl")
+    moved = file.rename(file.with_name("moved.png"))
+    page.keyboard.press("s")
+    expect(dialog.get_by_role("button", name="Star")).to_have_attribute("aria-pressed", "true")
+    record = read_picture(moved.read_bytes())
+    assert record is not None
+    assert record.is_starred
+    moved.unlink()
+    page.keyboard.press("s")
+    expect(dialog.locator(".said")).to_contain_text("1 picture not changed: the file is gone.")
+    dialog.get_by_role("button", name="Forget it").click()
+    expect(page.locator("#shelf .said")).to_contain_text("1 picture forgotten.")
+    (place.library.folder / "2026").mkdir()
+    (place.library.folder / "2026" / "broken.png").write_bytes(b"no picture")
+    page.get_by_label("Search", exact=True).fill("")
+    page.get_by_role("button", name="Look for new files").click()
+    expect(page.locator("#shelf .said")).to_contain_text("Can’t be read as a picture: 2026/broken.png")
 
 
 def test_many_at_once(page: Page, place: Shelved) -> None:

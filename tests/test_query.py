@@ -39,7 +39,8 @@ __all__ = ["folder", "library"]
         ("is:trash boat", Query(begun="boat", place="trash")),
         ("is:failed", Query(place="failed")),
         ("time:12:30 http://x", Query(wanted=("time:12:30",), begun="http://x")),
-        ("seed: 7", Query(wanted=("seed:",), begun="7")),
+        ("seed: 7", Query(filters=(Filter("seed", (7,)),))),
+        ("seed: x", Query(wanted=("seed:",), begun="x")),
     ],
 )  # fmt: skip
 def test_what_is_understood(text: str, query: Query) -> None:

@@ -164,6 +164,22 @@ def test_a_copy_outlives_its_original(library: Library) -> None:
     assert ids(library) == [other]
 
 
+def test_a_trash_that_was_half_emptied(library: Library) -> None:
+    """What was deleted for ever, before the program was killed in the midst of it, is shown as missing."""
+    made = [put(library, number) for number in range(3)]
+    library.trash([made[0].id, made[1].id], None)
+    gone = library.entry(made[0].id)
+    assert gone is not None
+    library.path_of(gone).unlink()
+    library.path_of(made[2]).unlink()
+    library.rescan()
+    assert library.entry(made[0].id) is None
+    assert ids(library, parse_query("is:trash")) == [made[1].id]
+    assert ids(library, parse_query("is:missing")) == [made[2].id]
+    assert library.forget_missing([each.id for each in made]) == (made[2].id,)
+    assert library.entry(made[2].id) is None
+
+
 def test_into_the_trash_by_hand(library: Library) -> None:
     """What somebody has moved into the trash, or out of it, is shown where it was."""
     entry = put(library, 1, BOB)

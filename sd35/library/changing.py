@@ -100,6 +100,14 @@ class Shelf:
         """Delete files, wherever they are, and return the ids of those that were known."""
         return self._each(ids, lambda connection, id_: self._delete(connection, id_, owner=owner))
 
+    def forget_missing(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
+        """Keep nothing of pictures whose files are gone, and return the ids of those that were known."""
+        return self._each(ids, lambda connection, id_: self._forget_missing(connection, id_, owner))
+
+    def _forget_missing(self, connection: Connection, id_: str, owner: str | None) -> _Undo | None:
+        entry = find(connection, id_, owner)
+        return self._delete(connection, id_, owner=owner) if entry is not None and entry.is_missing else None
+
     def _each(self, ids: Iterable[str], act: Callable[[Connection, str], _Undo | None]) -> tuple[str, ...]:
         """Do this with pictures, some at a time; where a file refuses, what was done before it is kept."""
         wanted, done = _once(ids), list[str]()

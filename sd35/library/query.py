@@ -17,6 +17,9 @@ MAX_PARTS: Final = 40
 RATIO_TOLERANCE: Final = 0.03
 """How far off, as a part of it, a picture's ratio may be."""
 
+_WITH_BLANKS: Final = re.compile(r"\b(seed|steps|size|ratio|before|after|on):\s+(?=[0-9])", re.IGNORECASE)
+"""People put a blank behind a colon."""
+
 _MOST: Final = 2**63 - 1
 
 _PART: Final = re.compile(r'(-?)(?:([A-Za-z]+):(?="|[^\s"]))?(?:"([^"]*)(?:"|$)|(\S+))')
@@ -89,11 +92,12 @@ def parse_query(text: str) -> Query:
     """
     problems = [f"Only the first {MAX_CHARACTERS:,} characters count."] if len(text) > MAX_CHARACTERS else []
     found = _Found(problems)
-    parts = list(_PART.finditer(text[:MAX_CHARACTERS]))
+    text = text[:MAX_CHARACTERS]
+    parts = list(_PART.finditer(_WITH_BLANKS.sub(r"\1:", text)))
     if len(parts) > MAX_PARTS:
         problems.append(f"Only the first {MAX_PARTS} words count.")
     for part in parts[:MAX_PARTS]:
-        found.add(part, is_last=part.end() == len(text))
+        found.add(part, is_last=part.end() == len(part.string))
     return found.query()
 
 

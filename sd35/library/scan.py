@@ -15,7 +15,7 @@ from sd35.errors import LibraryError, PictureError
 from sd35.library.database import Database
 from sd35.library.folder import HIDDEN, TRASH, Found, is_in_trash, stamp_of, walk
 from sd35.library.inspecting import copy_id, entry_for, inspect, read_file
-from sd35.library.pictures import Entry, find, mark_missing, put
+from sd35.library.pictures import Entry, find, forget, mark_missing, put
 from sd35.library.thumbnails import Thumbnails
 from sd35.library.words import plain_text
 
@@ -220,9 +220,14 @@ class Scan:
             last = rows[-1][0]
             with self._database.writing_on(connection):
                 known = [find(connection, id_) for _, id_ in rows]
-                gone = [entry.id for entry in known if entry is not None and self._is_gone(entry)]
-                mark_missing(connection, gone)
-            self._counts["missing"] += len(gone)
+                gone = [entry for entry in known if entry is not None and self._is_gone(entry)]
+                missing = [entry.id for entry in gone if not entry.is_trashed]
+                mark_missing(connection, missing)
+                for entry in gone:
+                    if entry.is_trashed:  # it was to go; the program may have been killed while it emptied the trash
+                        forget(connection, entry.id)
+                        self._thumbnails.forget(entry.id)
+            self._counts["missing"] += len(missing)
 
     def _is_gone(self, entry: Entry) -> bool:
         """Whether the file isn't there; of one that may not be looked at that can't be said."""

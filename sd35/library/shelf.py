@@ -218,6 +218,10 @@ class Library:
         """
         return self._shelf.discard(ids, owner)
 
+    def forget_missing(self, ids: Iterable[str], owner: str | None = None) -> tuple[str, ...]:
+        """Keep nothing of pictures whose files are gone, and return the ids of those that were known."""
+        return self._shelf.forget_missing(ids, owner)
+
     def thumbnail(self, id: str, owner: str | None = None) -> Path | None:  # noqa: A002
         """Return a small WebP of a picture; `None` where there is none: no such picture, or it is damaged."""
         entry = self.entry(id, owner)

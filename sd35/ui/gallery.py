@@ -20,13 +20,11 @@ from sd35.ui import gallery_view as view
 from sd35.ui import picture_view
 from sd35.ui.endpoint import visitor_of
 from sd35.ui.gallery_asked import BEGINNING, Asked, Place
+from sd35.ui.gallery_doing import do
 
 __all__ = ["Gallery"]
 
 PAGE: Final = 48
-
-LOOK_SECONDS: Final = 5.0
-"""How long is waited for another look through the folder that is under way."""
 
 SHOW: Final = {"All": "", "Starred": "is:starred ", "Failed": "is:failed ", "Trash": "is:trash "}
 """What the choices beside the search line add to it; before it, for its last word may be unfinished."""
@@ -118,13 +116,15 @@ class Gallery:
         event: gr.EventData = None,  # Gradio gives it, if it was sent
     ) -> tuple[Any, ...]:
         asked = Asked.read(getattr(event, "_data", None))
-        if asked.what == "reset":
-            text, show = "", "All"
+        if asked.what in {"reset", "find"}:
+            text, show = asked.words, asked.show if asked.show in SHOW else "All"
         shelf, viewer = await self._in_thread(
             request, lambda owner: self._answer(owner, asked, _query(text, show)), lambda: (view.no_library(), "")
         )
-        fields = ("", "All") if asked.what == "reset" else (gr.skip(), gr.skip())
-        return _or_unchanged(shelf and view.answer(shelf, show, text)), _or_unchanged(viewer), *fields
+        shelf = None if shelf is None else view.answer(shelf, show, text)
+        viewer = None if viewer is None else view.numbered(viewer, asked.ticket)
+        fields = (text, show) if asked.what in {"reset", "find"} else (gr.skip(), gr.skip())
+        return _or_unchanged(shelf), _or_unchanged(viewer), *fields
 
     @staticmethod
     async def _in_thread(request: gr.Request, work: Callable[[str], Any], nobody: Callable[[], Any]) -> Any:  # noqa: ANN401
@@ -141,58 +141,19 @@ class Gallery:
 
     def _answered(self, owner: str, asked: Asked, query: Query) -> tuple[str | None, str | None]:
         if asked.what in {"open", "compare"}:
-            return None, self._viewer(owner, asked, query)
+            shown = self._viewer(owner, asked, query)
+            return None if shown else self._shelf(owner, query, asked.place, view.NO_PICTURE), shown
         is_about_viewer = asked.is_open and bool(asked.ids)
         around = self._neighbours(owner, asked, query) if is_about_viewer else ()
         try:
-            said = self._do(owner, asked)
+            said = do(self._library, owner, asked)
         except SD35Error as error:
             said = view.refused(error)
         viewer = None
         if is_about_viewer:
-            has_left = asked.what == "trash" or (asked.what == "restore" and query.place == "trash")
+            has_left = asked.what in {"trash", "forget"} or (asked.what == "restore" and query.place == "trash")
             viewer = self._viewer(owner, Asked("open", around[1:2] if has_left else around[:1]), query, said)
         return self._shelf(owner, query, asked.place, said), viewer
-
-    def _do(self, owner: str, asked: Asked) -> Markup:
-        """Do to the pictures what is asked, and say so where it can't be seen.
-
-        Raises:
-            SD35Error: it can't be done.
-
-        """
-        library, ids = self._library, asked.ids
-        match asked.what:
-            case "star" | "unstar":
-                library.star(ids, owner, is_starred=asked.what == "star")
-            case "tag":
-                gone = [word.removeprefix("-").strip() for word in asked.tags if word.startswith("-")]
-                library.tag(ids, owner, add=[word for word in asked.tags if not word.startswith("-")], remove=gone)
-            case "tags":
-                self._retag(owner, ids, asked.tags)
-            case "trash":
-                done = library.trash(ids, owner)
-                if len(done) < len(ids):
-                    self._look(owner)
-                return view.in_trash(done, len(ids) - len(done))
-            case "look":
-                self._look(owner)
-            case "restore":
-                return view.out_of_trash(library.restore(ids, owner))
-            case "erase":
-                return view.gone_for_ever(library.empty_trash(owner))
-        return view.NOTHING
-
-    def _look(self, owner: str) -> None:
-        """Look through the folder for who runs the program: visitors put nothing there."""
-        if owner == HERE:
-            self._library.rescan(limit_seconds=LOOK_SECONDS)
-
-    def _retag(self, owner: str, ids: tuple[str, ...], words: list[str]) -> None:
-        """Let pictures have these tags and no others."""
-        for entry in filter(None, (self._library.entry(id_, owner) for id_ in ids[:1])):
-            gone = [tag for tag in entry.record.tags if tag not in words]
-            self._library.tag([entry.id], owner, add=words, remove=gone)
 
     def _shelf(self, owner: str, query: Query, place: Place, said: Markup = view.NOTHING) -> str:
         library, today = self._library, _today()

@@ -9,6 +9,7 @@ __all__ = ["BEGINNING", "Asked", "Place"]
 MAX_IDS: Final = 2000
 MAX_TAGS_TEXT: Final = 2000
 MAX_CURSOR: Final = 400
+MAX_TICKET: Final = 2**53
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -38,11 +39,13 @@ class Asked:
     """What somebody asks for in the gallery, checked: it comes from a browser.
 
     Attributes:
-        what: `page`, `reset`, `open`, `compare`, or what is to be done with the pictures.
+        what: `page`, `reset`, `find`, `open`, `compare`, or what is to be done with the pictures.
         ids: of pictures.
         place: of the page that is shown.
-        words: what was typed for tags.
+        words: what was typed for tags, or is to be searched for.
+        show: which of the choices beside the search line.
         is_open: whether a picture is shown large, which is then the only one that it is about.
+        ticket: the number of this question, which goes with its answer.
 
     """
 
@@ -50,16 +53,26 @@ class Asked:
     ids: tuple[str, ...] = ()
     place: Place = BEGINNING
     words: str = ""
+    show: str = ""
     is_open: bool = False
+    ticket: int = 0
 
     @classmethod
     def read(cls, told: object) -> "Asked":
         """Return what this says, as far as it says anything that can be asked for."""
         values = told if isinstance(told, dict) else {}
-        what, at, words = (_text(values.get(name)) for name in ("what", "at", "words"))
-        ids = values.get("ids")
+        what, at, words, show = (_text(values.get(name)) for name in ("what", "at", "words", "show"))
+        ids, ticket = values.get("ids"), values.get("ticket")
         kept = [each for each in ids[:MAX_IDS] if _is_id(each)] if isinstance(ids, list) else []
-        return cls(what, tuple(kept), Place.read(at), words[:MAX_TAGS_TEXT], values.get("is_open") is True)
+        return cls(
+            what,
+            tuple(kept),
+            Place.read(at),
+            words[:MAX_TAGS_TEXT],
+            show,
+            is_open=values.get("is_open") is True,
+            ticket=ticket if type(ticket) is int and 0 <= ticket < MAX_TICKET else 0,
+        )
 
     @property
     def tags(self) -> list[str]:

@@ -39,6 +39,9 @@ a minus before it, to take away" placeholder="sea, dusk, -draft"><button>Tag</bu
 them</button><button type="button" data-do="erase" class="danger">Delete for ever</button></div></dialog>"""
 
 
+_NUMBERS: Final = "A seed is found as seed:7, a day as on:2026-11-24."
+
+
 def search_help() -> str:
     """The whole search language, on demand."""
     rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in _HELP)
@@ -66,9 +69,9 @@ def nothing(query: Query) -> Markup:
     if query.is_search and [each.name for each in query.filters] == ["starred"] and not (query.wanted or query.begun):
         return empty("No starred pictures", "Press ☆ on a picture that you like, and it is here.", everything)
     if query.is_search:
-        return empty(
-            "Nothing found", "No picture has all of that. Take a word away, or look at everything.", everything
-        )
+        words = [*query.wanted, *filter(None, [query.begun])]
+        hint = _NUMBERS if any(word[:1].isdigit() for word in words) else "Take a word away, or look at everything."
+        return empty("Nothing found", f"No picture has all of that. {hint}", everything)
     match query.place:
         case "trash":
             return empty("The trash is empty", "What you delete is kept here until you delete it for ever.")

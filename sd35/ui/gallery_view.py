@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Final
@@ -12,6 +13,7 @@ from sd35.errors import SD35Error
 from sd35.library.jobs import JobPage, JobRecord, Stage
 from sd35.library.pictures import Entry
 from sd35.library.query import Query
+from sd35.library.scan import Changes
 from sd35.library.searching import Page
 from sd35.ui.gallery_asked import BEGINNING, Place
 from sd35.ui.gallery_fixed import TRY_AGAIN, empty, nothing
@@ -19,14 +21,19 @@ from sd35.ui.render import amount
 
 __all__ = [
     "NOTHING",
+    "NO_PICTURE",
     "answer",
     "broken",
     "day_name",
     "failed",
+    "forgotten",
     "gone_for_ever",
     "in_trash",
+    "looked",
     "looking",
+    "marked",
     "no_library",
+    "numbered",
     "out_of_trash",
     "pictures",
     "plural",
@@ -36,6 +43,10 @@ __all__ = [
 ]
 
 NOTHING: Final = Markup("")
+NO_PICTURE: Final = Markup('<p role="alert">There is no such picture here.</p>')
+
+MAX_NAMED: Final = 3
+"""Files that can't be read, by name."""
 
 _NONE: Final = Markup('<span class="voice">Nothing</span>')
 """For who listens; who looks sees more of it."""
@@ -69,6 +80,11 @@ def no_library() -> str:
 def answer(shelf: str, show: object, text: object) -> str:
     """A shelf, and to which question it is the answer: answers may come in another order than they were asked for."""
     return Markup('<div class="answer" data-for="{}|{}">{}</div>').format(show, text or "", Markup(shelf))  # noqa: S704  # ours
+
+
+def numbered(viewer: str, ticket: int) -> str:
+    """What is shown large, or nothing, and the number of the question that it is the answer to."""
+    return Markup('<div data-ticket="{}">{}</div>').format(ticket, Markup(viewer))  # noqa: S704  # ours
 
 
 def broken(error: SD35Error) -> str:
@@ -106,6 +122,32 @@ def out_of_trash(ids: Sequence[str]) -> Markup:
     """That pictures are back."""
     are = "is" if len(ids) == 1 else "are"
     return Markup('<p role="status">{} {} back.</p>').format(plural(len(ids), "picture"), are)
+
+
+def looked(changes: Changes | None) -> Markup:
+    """What has changed in the folder; `None` where nobody looked."""
+    if changes is None:
+        return NOTHING
+    counts = {name: count for name, count in asdict(changes).items() if name != "unreadable" and count}
+    found = ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "Nothing new"
+    said = Markup('<p role="status">{}.</p>').format(found)
+    if changes.unreadable:
+        some = ", ".join(changes.unreadable[:MAX_NAMED]) + ("…" if len(changes.unreadable) > MAX_NAMED else "")
+        said += Markup('<p role="alert">Can’t be read as a picture: {}</p>').format(some)
+    return said
+
+
+def marked(tagged: int, lost: int) -> Markup:
+    """That pictures were tagged, where that can't be seen; and that files are gone, which can't be written to."""
+    said = Markup('<p role="status">{} tagged.</p>').format(plural(tagged, "picture")) if tagged else NOTHING
+    if lost:
+        said += Markup('<p role="alert">{} not changed: the file is gone.</p>').format(plural(lost, "picture"))
+    return said
+
+
+def forgotten(count: int) -> Markup:
+    """That nothing is known any more of pictures whose files are gone."""
+    return Markup('<p role="status">{} forgotten.</p>').format(plural(count, "picture"))
 
 
 def gone_for_ever(count: int) -> Markup:

@@ -130,11 +130,13 @@ def _doing(entry: Entry) -> Markup:
         '<a href="studio/picture/{id}?download" download {no_file}>Download</a>'
         '<button type="button" data-do="copy"><span aria-live="polite">Copy settings</span></button>'
         '<button type="button" data-do="choose">Compare with…</button>'
-        '<button type="button" data-do="trash" title="Delete" {no_file}>Delete</button></div></div>'
+        '<button type="button" data-do="trash" title="Delete" {no_file}>Delete</button>'
+        '<button type="button" data-do="forget" {has_file}>Forget it</button></div></div>'
     ).format(
         id=entry.id,
         no_seed=Markup("disabled") if entry.record.seed is None else "",
         no_file=Markup("hidden") if entry.is_missing else "",
+        has_file="" if entry.is_missing else Markup("hidden"),
     )
 
 
