@@ -198,13 +198,16 @@ def test_what_was_closed_stays_closed(page: Page) -> None:
     dialog, said = page.get_by_role("dialog"), page.locator("#shelf .said")
     held: list[Route] = []
 
+    def hold(route: Route) -> None:
+        held.append(route)
+
     def let_go() -> None:
         with page.expect_response("**/run/predict"):
             held.pop(0).continue_()
 
     look(page, "owl")
     dialog.get_by_label("Tags").fill("night")
-    page.route("**/run/predict", lambda route: held.append(route))
+    page.route("**/run/predict", hold)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     let_go()
