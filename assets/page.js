@@ -296,12 +296,14 @@
     return joined(parts);
   };
 
-  // The server says with every frame what time it has. When it doesn't, though there is something to do, it is asked anew.
+  // The server says with every frame what time it has. When it doesn't, though there is something to do, or it has promised
+  // to write a picture that it couldn't write, it is asked anew.
   const NEWS_SECONDS = [4, 4, 8, 16];
   let news = { now: "", at: Date.now(), tries: 0 };
   setInterval(() => {
     const now = document.querySelector("#queue .queue")?.dataset.now;
-    if (now !== news.now || told.left === 0) news = { now, at: Date.now(), tries: 0 };
+    const waits = told.left > 0 || document.querySelector("#panel [data-promised]") !== null;
+    if (now !== news.now || !waits) news = { now, at: Date.now(), tries: 0 };
     if (Date.now() - news.at < 1000 * NEWS_SECONDS[Math.min(news.tries, 3)]) return;
     news = { ...news, at: Date.now(), tries: news.tries + 1 };
     byId("look")?.click();

@@ -38,6 +38,7 @@ class Board:
         watchers: how many pages look.
         looks: how many have ever begun to.
         done: how many pictures have come, and how many jobs have failed (`bad`), since the program was started.
+        repeats: of a job's id, the job that it was run again as.
 
     """
 
@@ -51,6 +52,7 @@ class Board:
         self.looks = 0
         self.done = 0
         self.bad = 0
+        self.repeats: dict[str, Job] = {}
 
     @property
     def pause(self) -> Pause | None:
@@ -72,7 +74,12 @@ class Board:
         """Know nothing of the job any more."""
         if self._jobs.pop(job.id, None) is not None:
             self._dismissed.discard(job.id)
+            self.repeats.pop(job.id, None)
             self.change()
+
+    def is_dismissed(self, job: Job) -> bool:
+        """Whether it was said here that a job isn't to be spoken of."""
+        return job.id in self._dismissed
 
     def dismiss(self, job: Job) -> None:
         """Don't speak of a job any more that has ended."""

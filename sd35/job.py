@@ -59,7 +59,8 @@ class Made:
     """A finished picture: its file in the library, what it is, and the seed used, if known.
 
     `served_as` is the path by which it is asked for here, and `space` where it was made.
-    `path` is `None` where it couldn't be written, for the reason `unwritten`: then it is kept in memory.
+    `path` is `None` where it couldn't be written, for the reason `unwritten`: then it is kept in memory, and with
+    `is_promised` it is tried again.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Made:
     seed: int | None
     space: str = ""
     is_demo: bool = False
+    is_promised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,9 @@ class JobState:
 
     @property
     def elapsed_seconds(self) -> float:
-        """How long it has taken so far, or took."""
-        return (time.monotonic() if self.ended_at is None else self.ended_at) - self.created_at
+        """How long it has taken so far, or took; without the time that it waited, once the Space has begun."""
+        began = self.created_at if self.started_at is None else self.started_at
+        return (time.monotonic() if self.ended_at is None else self.ended_at) - began
 
 
 @dataclass(frozen=True, slots=True)

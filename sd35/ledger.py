@@ -126,6 +126,16 @@ class Ledger:
         """Write down that nobody need be told of the job any more."""
         await self._try_to_change(job, is_dismissed=True)
 
+    async def is_dismissed(self, job: Job) -> bool:
+        """Whether it is written down that nobody need be told of the job any more.
+
+        Raises:
+            LibraryError: the index can't be read.
+
+        """
+        record = await self.find(job.id)
+        return record is not None and record.is_dismissed
+
     async def ensure(self, jobs: Sequence[Job]) -> None:
         """Write down those of these jobs that aren't: somebody may have taken the index away."""
         for job in jobs:

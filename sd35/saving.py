@@ -50,7 +50,8 @@ class Saver:
         log.warning("a picture isn't kept as it should be: %s", unwritten)
         name = file_name(space.model, record.prompt, picture.seed, picture)
         served_as = self._kept.keep(job.id, Kept(job.owner, name, picture.mime_type, picture.data))
-        return _made(record, picture, name, served_as, unwritten=unwritten)
+        made = _made(record, picture, name, served_as, unwritten=unwritten)
+        return replace(made, is_promised=self.has_unsaved(job))
 
     def has_unsaved(self, job: Job) -> bool:
         """Whether a picture is kept in memory that is still to be written."""
@@ -63,7 +64,8 @@ class Saver:
         if made is None or kept is None or not isinstance(kept.content, bytes):
             del self._unsaved[job.id]
             if made is not None:
-                job.saved(replace(made, unwritten="There was no more room for it in memory, either: it is lost."))
+                lost = "There was no more room for it in memory, either: it is lost."
+                job.saved(replace(made, unwritten=lost, is_promised=False))
             return True
         picture = replace(open_picture(kept.content), seed=made.seed)
         try:
@@ -71,7 +73,7 @@ class Saver:
         except NotWrittenError:
             return False
         except LibraryError as error:
-            job.saved(replace(made, unwritten=error.happened))
+            job.saved(replace(made, unwritten=error.happened, is_promised=False))
         del self._unsaved[job.id]
         return True
 

@@ -16,7 +16,7 @@ from typing import Any
 from sd35.allowance import NO_CAPS, Allowance, Caps, Left
 from sd35.board import Board
 from sd35.client import Identity, SpaceClient, Timeouts
-from sd35.errors import LibraryError, SD35Error
+from sd35.errors import InvalidRequestError, LibraryError
 from sd35.job import Job, JobState, Phase, Steps
 from sd35.kept import Kept, KeptPictures
 from sd35.ledger import Ledger
@@ -104,6 +104,7 @@ class Studio:
         self._counted: set[str] = set()
         self._tasks: dict[asyncio.Task[None], Job | None] = {}
         self._last_position = 0.0
+        self._repeating = asyncio.Lock()
         self._look_through_at = 0.0
         self.library = house.library
         self._ledger = Ledger(self.library)
@@ -289,18 +290,29 @@ class Studio:
         return await self._restorer.find(job_id, visitor)
 
     async def again(self, job: Job, visitor: Visitor) -> Job:
-        """Run a job that came to no good end once more, as it was, with its seed; as a job of its own.
+        """Run a job that came to no good end once more, as it was, with its seed; as a job of its own, and only once.
 
         Raises:
             AllowanceError: it is more than this visitor may ask for now.
+            InvalidRequestError: that was done before, and it isn't known any more as which job.
             LibraryError: it can't be written down.
 
         """
         board = self.queues.board_of(job)
-        board.dismiss(job)  # at once: another page may ask for the same
+        async with self._repeating:  # another page may ask for the same
+            return board.repeats.get(job.id) or await self._repeat(job, visitor, board)
+
+    async def _repeat(self, job: Job, visitor: Visitor, board: Board) -> Job:
+        if not board.is_dismissed(job) and await self._ledger.is_dismissed(job):
+            if job.id in self._jobs:  # another program on this library has done that
+                self._forget(job)
+            raise InvalidRequestError(
+                "This was run again already, or cleared.", "Look for it in the library, or generate it anew."
+            )
+        board.dismiss(job)
         try:
-            new = await self.submit(job.state.value.request, visitor)
-        except SD35Error:
+            new = board.repeats[job.id] = await self.submit(job.state.value.request, visitor)
+        except BaseException:  # it may also be cancelled
             board.undismiss(job)
             raise
         await self._ledger.dismissed(job)

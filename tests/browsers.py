@@ -77,7 +77,7 @@ class Visit:
 
     def make(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:
         """Make a picture at the page; return its file, as the page gets it, and the job's id."""
-        said, job_id = self.result("_submit", [prompt, *FIELDS[1:], ""])
+        said, job_id, _ = self.result("_submit", [prompt, *FIELDS[1:], ""])
         assert not said
         image, _, job_id, *_ = self.result("_watch", [job_id])
         return image, job_id

@@ -25,6 +25,7 @@ from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
 from sd35.allowance import Caps
+from sd35.errors import InvalidRequestError
 from sd35.library.folder import owner_key
 from sd35.library.query import parse_query
 from sd35.library.shelf import Library
@@ -198,7 +199,10 @@ async def _end(studio: Studio, diary: Connection, chance: random.Random) -> None
     board = studio.board(visitor)
     if board.troubles and chance.random() < 0.5:
         job = chance.choice(board.troubles)
-        new = await studio.again(job, visitor)
+        try:
+            new = await studio.again(job, visitor)
+        except InvalidRequestError:  # the other program has done that
+            return
         request = new.state.value.request
         diary.send(["asked", new.id, owner_key(visitor.owner), request.prompt, request.seed])
     elif board.unfinished and chance.random() < 0.2:

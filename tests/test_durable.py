@@ -12,12 +12,14 @@ import anyio
 import pytest
 
 from sd35.allowance import Caps
-from sd35.errors import LibraryError, QuotaError
+from sd35.errors import InvalidRequestError, LibraryError, QuotaError
 from sd35.job import Job, Phase
 from sd35.library.jobs import JobRecord, Stage
+from sd35.library.query import parse_query
 from sd35.library.shelf import Library
 from sd35.request import GenerationRequest
 from sd35.studio import SpaceChoice, Studio
+from sd35.ui.queue import act
 from sd35.visitor import HERE, Visitor
 from tests.fakes import FakeSpace
 from tests.serving import house
@@ -141,6 +143,60 @@ async def test_after_the_program_was_ended(fake: FakeSpace, tmp_path: Path) -> N
         assert left.state.value.request.seed == 8
 
 
+async def test_nothing_is_run_again_twice(fake: FakeSpace, tmp_path: Path) -> None:
+    """Two pages run the same job again, at once or one after the other, and it costs its quota twice."""
+    async with opened(fake, tmp_path) as studio:
+        job = await until(await studio.submit(asking("silent", 8)), Phase.FAILED)
+        new, other = await asyncio.gather(studio.again(job, HERE), studio.again(job, HERE))
+        assert new is other
+        assert (new.state.value.request, new.asked) == (job.state.value.request, job.state.value.request)
+        await until(new, Phase.FAILED)
+        await written(studio, new, Stage.FAILED)
+        assert await act(studio, HERE, "again", job.id, "") == new.id
+        found = studio.library.jobs.search(parse_query("is:failed")).jobs
+        assert [each.id for each in found] == [new.id], "the library offers it once more"
+        await studio.dismiss(new)
+        third = await until(await studio.again(new, HERE), Phase.FAILED)
+        await written(studio, third, Stage.FAILED)
+    async with opened(fake, tmp_path) as studio:
+        await studio.welcome(HERE)
+        assert [each.id for each in studio.board(HERE).troubles] == [third.id]
+        with pytest.raises(InvalidRequestError, match="run again already"):
+            await act(studio, HERE, "again", job.id, "")
+        assert sum(studio.library.jobs.counts().values()) == 3
+
+
+async def test_all_are_run_again_from_two_pages(fake: FakeSpace, studio: Studio) -> None:
+    """Run all again, pressed in two pages at once, makes each picture twice."""
+    for prompt in ("silent", "silent"):
+        await until(await studio.submit(asking(prompt)), Phase.FAILED)
+    await running(fake, studio)
+    await asyncio.gather(act(studio, HERE, "retry-all", "", ""), act(studio, HERE, "retry-all", "", ""))
+    assert len(studio.board(HERE).waiting) == 2
+    fake.release()
+
+
+async def test_what_another_program_has_run_again(fake: FakeSpace, tmp_path: Path) -> None:
+    """Of two programs on one library, each runs the same job again; or one stays with what it can't run again."""
+    async with opened(fake, tmp_path) as before:
+        await running(fake, before)
+    fake.release()
+    async with opened(fake, tmp_path) as one, opened(fake, tmp_path) as other:
+        for studio in (one, other):
+            await studio.welcome(HERE)
+        await act(one, HERE, "retry-all", "", "")
+        await act(other, HERE, "retry-all", "", "")
+        assert not other.board(HERE).troubles
+        assert not other.board(HERE).unfinished
+
+
+async def test_what_has_its_picture_is_not_run_again(fake: FakeSpace, studio: Studio) -> None:
+    """A page that still shows as interrupted what was found to have its picture has it made a second time."""
+    job = await until(await studio.submit(asking("a cat")), Phase.FINISHED)
+    assert await act(studio, HERE, "again", job.id, "") == f"={job.id}"
+    assert not studio.board(HERE).unfinished
+
+
 async def test_two_programs_on_one_library(fake: FakeSpace, tmp_path: Path) -> None:
     """A second program takes what the first one is doing for interrupted, or does it a second time."""
     async with opened(fake, tmp_path) as one:
@@ -252,7 +308,7 @@ async def test_a_quota_without_a_time_holds_the_rest(fake: FakeSpace, studio: St
     held = await studio.submit(asking("a cat"))
     fake.release()
     await until(refused, Phase.FAILED)
-    assert first.state.value.phase is Phase.FINISHED
+    await until(first, Phase.FINISHED)
     assert held.state.value.is_held
     assert not studio.board(HERE).is_at_work
     await until(await studio.submit(asking("a dog")), Phase.FINISHED)

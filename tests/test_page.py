@@ -1,5 +1,6 @@
 """The page in a real browser, over the demo Space and over fake ones."""
 
+import datetime as dt
 import io
 import os
 import re
@@ -226,6 +227,26 @@ def test_a_server_that_was_restarted_under_the_page(page: Page, places: Places, 
         expect(page.get_by_label("Prompt", exact=True)).to_have_value("a dog, half typed")
         page.get_by_role("button", name="Run again").click()
         expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+
+
+def test_a_picture_that_is_still_to_be_written(
+    page: Page, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open page goes on promising to write a picture that was lost with the program, or one that is written."""
+    monkeypatch.setattr("sd35.studio.SAVE_AGAIN_SECONDS", 0.1)
+    site = Site(Door(), port=hosting.free_port())
+    day = tmp_path / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
+    day.write_bytes(b"")  # no folder can be made there
+    with serving(places.generator.address, tmp_path, site=lambda _: site) as served:
+        opened(page, served.address)
+        ask(page, "a cat")
+        expect(page.locator("#panel")).to_contain_text("It is tried again. Download it now.")
+    with serving(places.generator.address, tmp_path, site=lambda _: site):
+        expect(page.locator("#panel")).to_contain_text("ended while the picture was being made")
+        ask(page, "a dog")
+        expect(page.locator("#panel")).to_contain_text("It is tried again. Download it now.")
+        day.unlink()
+        expect(page.locator("#panel")).not_to_contain_text("Download it now.")
 
 
 def test_the_keyboard_alone(page: Page, places: Places) -> None:

@@ -125,6 +125,27 @@ def test_what_failed_is_said_and_can_be_tried_again(page: Page, place: Place) ->
     expect(page.locator("#queue li")).to_have_count(0)
 
 
+def test_what_a_button_asks_for_is_not_what_the_form_did(page: Page, place: Place) -> None:
+    """After Run again, or Four neighbours, a reload gives the form their seed, and all later pictures share it."""
+    running(page)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.locator("#panel").get_by_role("button", name="Run again, with the same seed").click()
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    page.reload()
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("wait: first")
+    expect(page.get_by_label("Randomize seed")).to_be_checked()
+    place.fake.release()
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    page.get_by_role("link", name="Library").click()
+    page.locator("#shelf .item .open").first.click()
+    page.get_by_role("button", name="Four neighbours").click()
+    expect(page).to_have_title(re.compile("^✓ . done"))
+    page.reload()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("wait: first")
+    expect(page.get_by_label("Randomize seed")).to_be_checked()
+
+
 def test_another_tab_and_a_lost_connection(context: BrowserContext, page: Page, place: Place) -> None:
     """A second tab shows nothing of what runs; or a page that was offline for a while never hears of it again."""
     running(page)

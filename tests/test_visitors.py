@@ -69,7 +69,7 @@ def bob(places: dict[str, Served]) -> Iterator[Visit]:
 def waiting(fake: FakeSpace, visit: Visit) -> tuple[str, str]:
     """Start a run that waits at the Space; return the id of an event that shows it, and its job's."""
     fake.hold()
-    _, job_id = visit.result("_submit", ["wait: a cat", *FIELDS[1:], ""])
+    _, job_id, _ = visit.result("_submit", ["wait: a cat", *FIELDS[1:], ""])
     event_id = visit.join("_watch", [job_id]).raise_for_status().json()["event_id"]
     for message in visit.messages(event_id):
         if message["msg"] == "process_generating" and fake.running.is_set():

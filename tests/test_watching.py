@@ -7,11 +7,13 @@ from typing import Any
 import anyio
 import pytest
 
+from sd35.allowance import Caps
 from sd35.job import Phase
 from sd35.studio import SpaceChoice, Studio
 from sd35.ui.page import Page
 from sd35.ui.watching import View
 from sd35.visitor import HERE
+from tests.browsers import FIELDS
 from tests.fakes import FakeSpace
 from tests.serving import house
 from tests.test_durable import asking, until
@@ -61,6 +63,25 @@ async def test_a_newer_look_ends_the_older_one(tmp_path: Path) -> None:
     fake.release()
     await studio.aclose()
     studio.library.close()
+    fake.close()
+
+
+async def test_the_form_comes_back_after_a_restart(tmp_path: Path) -> None:
+    """What the form asked for last still waited when the program was ended, and the form comes back empty."""
+    fake = FakeSpace(is_generator=True)
+    fake.hold()
+    for is_first in (True, False):
+        studio = Studio(SpaceChoice(fake.address), _no_demo, house(tmp_path, Caps(at_once=1)))
+        page = Page(studio)
+        request: Any = SimpleNamespace(session_hash="x", state=SimpleNamespace(visitor=HERE))
+        if is_first:
+            await until(await studio.submit(asking("wait: ")), Phase.RUNNING)
+            _, _, asked = await page._submit(request, *FIELDS, "")
+        else:
+            filled = await page._filling.restore(request, asked, "", "", *FIELDS[1:])
+            assert (filled[0], filled[-2:]) == (FIELDS[0], FIELDS[-2:])
+        await studio.aclose()
+        studio.library.close()
     fake.close()
 
 

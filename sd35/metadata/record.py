@@ -45,7 +45,7 @@ class Record:
         space: where it was made: `owner/name`, or an address.
         is_demo: it is the demo painter's, and not Stable Diffusion's.
         made_at: with its time zone.
-        took_seconds: from the request to the picture.
+        took_seconds: from when the Space began to the picture.
         tool: the program that wrote the record.
         versions: of programs, by name.
         others: what else a tool says of it that can't be asked for here, such as a sampler: pairs of name and value.

@@ -18,7 +18,6 @@ from sd35.ui.dropped import pack, read_dropped, unpack, unpack_draft
 from sd35.ui.endpoint import visitor_of
 from sd35.ui.form import FIELDS, FormValues, updated_defaults, values_of
 from sd35.ui.recall import WHAT, recall, record_asked
-from sd35.ui.watching import PINNED
 from sd35.visitor import Visitor
 
 __all__ = ["Filling"]
@@ -35,10 +34,10 @@ class Filling:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
 
-    async def restore(self, request: gr.Request, focus: Any, draft: Any, *sent: Any) -> list[Any]:  # noqa: ANN401
-        """After a reload, fill the form with what the picture was asked with, and with what was typed since."""
+    async def restore(self, request: gr.Request, asked: Any, draft: Any, *sent: Any) -> list[Any]:  # noqa: ANN401
+        """After a reload, fill the form as it was when it asked for this job, and with what was typed since."""
         values, typed = FormValues(*sent), unpack_draft(draft)
-        job = None if values.prompt else await self._job(focus, visitor_of(request))
+        job = None if values.prompt else await self._job(asked, visitor_of(request))
         if values.prompt or (job is None and typed is None):
             return [gr.skip() for _ in FIELDS]
         if job is not None:
@@ -47,9 +46,10 @@ class Filling:
             values = replace(values, prompt=typed[0], negative_prompt=typed[1])
         return [getattr(values, name) for name in FIELDS]
 
-    async def _job(self, focus: object, visitor: Visitor) -> Job | None:
+    async def _job(self, job_id: object, visitor: Visitor) -> Job | None:
         try:
-            return await self._studio.find(_id(focus), visitor)
+            await self._studio.welcome(visitor)  # it may wait since before the program was started
+            return await self._studio.find(job_id, visitor)
         except LibraryError:
             return None
 
@@ -130,11 +130,6 @@ class Filling:
         except (SizeUnavailableError, ValueError):
             return hint, gr.skip(), gr.skip()
         return hint, sides.width, sides.height
-
-
-def _id(focus: object) -> str:
-    """The id of the job in focus, pinned or not."""
-    return focus.removeprefix(PINNED) if isinstance(focus, str) else ""
 
 
 def _range_update(limits: Limits, name: str, defaults: dict[str, float]) -> Any:  # noqa: ANN401  # Gradio's own

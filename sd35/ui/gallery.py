@@ -141,8 +141,7 @@ class Gallery:
 
     def _answered(self, owner: str, asked: Asked, query: Query) -> tuple[str | None, str | None]:
         if asked.what in {"open", "compare"}:
-            shown = self._viewer(owner, asked, query)
-            return None if shown else self._shelf(owner, query, asked.place, view.NO_PICTURE), shown
+            return None, self._viewer(owner, asked, query) or picture_view.no_picture(asked.ids)
         is_about_viewer = asked.is_open and bool(asked.ids)
         around = self._neighbours(owner, asked, query) if is_about_viewer else ()
         try:

@@ -21,7 +21,6 @@ from sd35.ui.render import amount
 
 __all__ = [
     "NOTHING",
-    "NO_PICTURE",
     "answer",
     "broken",
     "day_name",
@@ -43,7 +42,6 @@ __all__ = [
 ]
 
 NOTHING: Final = Markup("")
-NO_PICTURE: Final = Markup('<p role="alert">There is no such picture here.</p>')
 
 MAX_NAMED: Final = 3
 """Files that can't be read, by name."""

@@ -192,6 +192,8 @@ class Page:
 
     def _wire(self) -> None:
         self.focus = gr.BrowserState("", storage_key="sd35-job", secret="sd35-job")  # noqa: S106  # no secret: the id is
+        # The job that the form has asked for: what is in focus may be another one, or one that a button has repeated.
+        self.typed = gr.BrowserState("", storage_key="sd35-form", secret="sd35-form")  # noqa: S106  # as above
         self.applied = gr.Textbox(visible="hidden")
         self.before = gr.Textbox(visible="hidden")
         self.look = gr.Button(visible="hidden", elem_id="look")
@@ -210,7 +212,11 @@ class Page:
         greet = [self._greet, None, [self.person, self.allowance]]
 
         submitted = self.generate.click(
-            self._submit, [*self.fields, self.focus], [self.said, self.focus], validator=self._validate, **live
+            self._submit,
+            [*self.fields, self.focus],
+            [self.said, self.focus, self.typed],
+            validator=self._validate,
+            **live,
         )
         submitted.then(*greet, **raw)
         watched = submitted.then(*watch, **again)
@@ -233,14 +239,14 @@ class Page:
         self.recalled.clear(lambda: (render.drop_hint(), ""), None, [self.recalled, self.before], **raw)
 
         self.draft = gr.Textbox(visible="hidden")
-        typed = "(focus, _, ...fields) => [focus, sd35.draft(), ...fields]"
+        draft = "(typed, _, ...fields) => [typed, sd35.draft(), ...fields]"
         to_form, more = self._gallery.to_form, self._gallery.again
         to_form.submit(self._filling.from_library, self.fields, recalled, **raw).then(*hint, **raw)
         varied = more.retry(self._vary, self.focus, [self.said, *shown], queue=False, **live)
         varied.then(*greet, **raw)
         varied.then(*watch, **again)
 
-        self.demo.load(self._filling.restore, [self.focus, self.draft, *self.fields], self.fields, js=typed, **raw)
+        self.demo.load(self._filling.restore, [self.typed, self.draft, *self.fields], self.fields, js=draft, **raw)
         self.demo.load(*watch, **again)
         self.demo.load(*greet, **raw)
         self.demo.load(*look_at_space, **live).then(*adapt, **raw).then(*hint, **raw)
@@ -256,21 +262,21 @@ class Page:
         shown = messages(found, values)
         return [*(gr.validate(name not in shown, shown.get(name, "")) for name in FIELDS), gr.validate(True, "")]  # noqa: FBT003
 
-    async def _submit(self, request: gr.Request, *sent: Any) -> tuple[str, Any]:  # noqa: ANN401
+    async def _submit(self, request: gr.Request, *sent: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
         *fields, focus = sent
         wanted, found = read_request(FormValues(*fields), self._studio.connection.value.limits)
         if wanted is None:  # the validator has said so already; this is for who goes round it
-            return render.refused(" ".join(problem.message for problem in found)), focus
+            return render.refused(" ".join(problem.message for problem in found)), focus, gr.skip()
         return await self._ask(wanted, visitor_of(request), focus)
 
-    async def _ask(self, wanted: GenerationRequest, visitor: Visitor, focus: object) -> tuple[str, Any]:
-        """Ask for a picture; what is in focus stays so, if it runs."""
+    async def _ask(self, wanted: GenerationRequest, visitor: Visitor, focus: object) -> tuple[str, Any, Any]:
+        """Ask for a picture, and return its job's id last; what is in focus stays so, if it runs."""
         try:
             job = await self._studio.submit(wanted, visitor)
         except SD35Error as error:
-            return render.refused(render.error(error)), focus
+            return render.refused(render.error(error)), focus, gr.skip()
         is_free = visitor.owner is None or not self._studio.board(visitor).running
-        return "", job.id if is_free else self._studio.board(visitor).running[0].id
+        return "", job.id if is_free else self._studio.board(visitor).running[0].id, job.id
 
     async def _act(self, request: gr.Request, event: gr.EventData, focus: Any) -> tuple[Any, ...]:  # noqa: ANN401
         """Do what a button says, and show what came of it without a stream: the one that there was may be broken."""
@@ -292,7 +298,7 @@ class Page:
                 view.focus = await act(self._studio, view.visitor, "again", told.get("id"), view.focus)
             elif (found := await self._filling.record(told, view.visitor)) is not None:
                 for wanted in requests_like(found[1], told.get("what"), self._studio.connection.value.limits):
-                    said, view.focus = await self._ask(wanted, view.visitor, view.focus)
+                    said, view.focus, _ = await self._ask(wanted, view.visitor, view.focus)
         except SD35Error as error:
             said = render.refused(render.error(error))
         return said, *(await view.frame())

@@ -1,7 +1,7 @@
 """One picture of the library, or two beside each other: state → HTML. Pure. What isn't ours is escaped."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from markupsafe import Markup
@@ -12,7 +12,7 @@ from sd35.metadata.record import OURS
 from sd35.ui.gallery_view import NOTHING, day_name, words_of
 from sd35.ui.render import amount
 
-__all__ = ["compare", "picture"]
+__all__ = ["compare", "no_picture", "picture"]
 
 _CLOSE: Final = Markup('<button type="button" class="icon" data-do="close" aria-label="Close">✕</button>')
 
@@ -77,6 +77,16 @@ def compare(first: Entry, second: Entry) -> str:
         '<input type="range" min="0" max="100" step="1" value="50" aria-label="How much of the left picture is shown">'
         '</div></div><div class="about"><div class="top"><p class="when">Compare</p>{4}</div>{5}</div></dialog>'
     ).format(first.id, second.id, words_of(first), words_of(second), _CLOSE, body)
+
+
+def no_picture(ids: Sequence[str]) -> str:
+    """What is shown where no such picture is, or one of two isn't."""
+    return Markup(
+        '<dialog class="viewer" open aria-label="No such picture" data-{}="{}"><div class="stage">'
+        '<div class="empty-room"><i></i><h2>There is no such picture here</h2>'
+        "<p>It was deleted, or belongs to somebody else.</p></div></div>"
+        '<div class="about"><div class="top"><p class="when"></p>{}</div></div></dialog>'
+    ).format("pair" if len(ids) > 1 else "id", ",".join(ids[:2]), _CLOSE)
 
 
 def _shown(entry: Entry) -> Markup:

@@ -1,9 +1,11 @@
 """What the buttons of the queue, and of the panel, do."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sd35.board import Board
+from sd35.errors import InvalidRequestError
 from sd35.job import Job
 from sd35.studio import Studio
 from sd35.ui.watching import PINNED
@@ -81,13 +83,16 @@ async def _later(asked: _Asked) -> str:
 async def _again(asked: _Asked) -> str:
     if asked.job is None or not asked.job.state.value.phase.is_final:
         return asked.focus
+    if asked.job.state.value.made is not None:  # its picture was found after all
+        return await _look(asked)
     new = await asked.studio.again(asked.job, asked.visitor)
     return new.id if not asked.board.running else asked.focus.removeprefix(PINNED)
 
 
 async def _retry_all(asked: _Asked) -> str:
     for job in reversed(asked.board.troubles):  # the oldest first
-        await asked.studio.again(job, asked.visitor)
+        with suppress(InvalidRequestError):  # another program on this library has run it again
+            await asked.studio.again(job, asked.visitor)
     return ""
 
 

@@ -321,7 +321,8 @@ def _finished(state: JobState) -> Markup:
         seed = Markup('<p class="headline">Finished</p>')
     unwritten = Markup("")
     if made.unwritten:
-        unwritten = Markup('<p role="alert">{} Download it now.</p>').format(made.unwritten)
+        promise = Markup(" data-promised") if made.is_promised else ""
+        unwritten = Markup('<p role="alert"{}>{} Download it now.</p>').format(promise, made.unwritten)
     return Markup('{}<p class="facts">{}</p>{}').format(
         seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts), unwritten
     )
