@@ -89,6 +89,13 @@ async def test_a_picture_is_kept_as_it_came(studio: Studio, tmp_path: Path) -> N
     assert state.made.path.name.endswith("-7-a-cat-sleeping-etc.webp")
 
 
+async def test_what_a_picture_took() -> None:
+    """A picture is said to have taken as long as it waited for others."""
+    waiting = JobState(asking("a cat"), Phase.FINISHED, created_at=1, ended_at=8)
+    assert waiting.elapsed_seconds == 7
+    assert replace(waiting, started_at=5).elapsed_seconds == 3
+
+
 async def test_a_prompt_without_a_letter_for_a_name(studio: Studio) -> None:
     """A picture whose prompt has nothing for a file's name gets one that begins with a dash, as options do."""
     state = await end_of(await studio.submit(asking("猫", seed=7)))

@@ -17,6 +17,7 @@ from sd35.cli.screen import open_screen
 from sd35.cli.stopping import Stop
 from sd35.client import Previews, SpaceClient, Timeouts
 from sd35.errors import SD35Error
+from sd35.events import Started
 from sd35.files import file_name
 from sd35.metadata.record import new_id
 from sd35.picture import Picture
@@ -111,6 +112,7 @@ class _Maker:
         with self.stop.breakable():
             async with generation:
                 async for event in generation:
+                    began = time.monotonic() if isinstance(event, Started) else began
                     album.take(event)
         album.close()
         if generation.finished is None:
