@@ -92,7 +92,9 @@ class Database:
         try:
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise LibraryError(f"The library's folder is gone: {error.strerror}.") from error
+            raise LibraryError(
+                f"The library's folder is gone: {error.strerror}.", "Put it back, or choose another one with --library."
+            ) from error
         self._open()
         self._on_lost()
 
