@@ -381,9 +381,14 @@
     event.target.closest(".item, .stage")?.classList.toggle("is-broken", event.type === "error");
   };
 
-  // An answer that another one has overtaken isn't shown for long: it is asked again.
+  // An answer that another one has overtaken isn't shown; where nothing better is there, it is asked again.
   const searched = () => `${one("#show input:checked")?.value ?? "All"}|${one("#search :is(input, textarea)")?.value ?? ""}`;
   const isStale = () => one("#shelf .answer") !== null && one("#shelf .answer").dataset.for !== searched();
+  const newest = { for: null, html: "" };
+  const keepNewest = () => {
+    if (!isStale()) Object.assign(newest, { for: one("#shelf .answer")?.dataset.for ?? null, html: parts.shelf.props.value });
+    else if (newest.for === searched()) parts.shelf.props.value = newest.html;
+  };
   let again = { of: "", tries: 0 };
   const followAnswer = () => {
     if (shelf()?.dataset.place === "looking") setTimeout(() => root.dataset.room === "library" && ask("page"), 1500);
@@ -398,6 +403,7 @@
   let wasTrash = false;
   const follow = {
     shelf: () => {
+      keepNewest();
       const isTrash = shelf()?.dataset.place === "trash";
       if (isTrash !== wasTrash) selected.clear(); // what can be done with them is something else there
       wasTrash = isTrash;

@@ -231,6 +231,27 @@ def test_what_was_closed_stays_closed(page: Page) -> None:
     expect(items(page)).to_have_count(1)
 
 
+def test_an_answer_that_is_overtaken(page: Page) -> None:
+    """What was asked for before, and comes later, takes the place of what was found; and a click meets that."""
+    held: list[Route] = []
+
+    def hold_pages(route: Route) -> None:
+        if '"what":"page"' in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/run/predict", hold_pages)
+    page.reload()
+    expect(page.locator("#shelf [data-place=loading]")).to_have_count(1)
+    find(page, "owl")
+    with page.expect_response("**/run/predict"):
+        held[0].continue_()
+    page.evaluate("new Promise(done => setTimeout(() => requestAnimationFrame(done)))")
+    assert items(page).count() == 1
+    expect(items(page).locator("img")).to_have_attribute("alt", "an owl")
+
+
 def test_an_address(page: Page, place: Shelved) -> None:
     """A reload, or an address that was kept, forgets what was searched for; or says nothing where no picture is."""
     find(page, "a harbour")
