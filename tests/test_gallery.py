@@ -425,13 +425,15 @@ def test_each_their_own(browser: Browser, tmp_path: Path) -> None:
         context = browser.new_context()
         page = shown(context.new_page(), place.address)
         expect(page.locator("#shelf")).to_contain_text("Your pictures will be here")
-        for name, does in (("x", "trash"), ("y", "open")):
+        for name, does in (("w", "star"), ("x", "trash"), ("y", "open")):
             button = f"<p data-id='{entry.id}'><button data-do='{does}'>{name}</button></p>"
             page.locator("#shelf .shelf").evaluate(
                 "(shelf, button) => shelf.insertAdjacentHTML('beforeend', button)", button
             )
             with page.expect_response("**/run/predict"):
                 page.get_by_role("button", name=name, exact=True).click()
+            if does != "open":
+                expect(page.locator("#shelf .said")).to_contain_text("1 picture not")
         expect(page.get_by_role("dialog")).to_contain_text("There is no such picture here")
         expect(page.get_by_role("dialog")).not_to_contain_text("a secret")
         assert place.library.page().entries == (entry,)

@@ -49,11 +49,11 @@ def _look(library: Library, owner: str) -> Changes | None:
 def _mark(library: Library, owner: str, asked: Asked) -> Markup:
     """Star or tag pictures; those whose file isn't where it was are looked for."""
     _write_marks(library, owner, asked.ids, asked)
-    lost = _missing(library, owner, asked.ids)
+    lost = _lost(library, owner, asked.ids)
     if lost:
         _look(library, owner)
         _write_marks(library, owner, lost, asked)
-        lost = _missing(library, owner, lost)
+        lost = _lost(library, owner, lost)
     return view.marked(len(asked.ids) - len(lost) if asked.what == "tag" else 0, len(lost))
 
 
@@ -85,6 +85,7 @@ def _trash(library: Library, owner: str, ids: Sequence[str]) -> Markup:
     return view.in_trash(trashed, len(ids) - len(trashed))
 
 
-def _missing(library: Library, owner: str, ids: Iterable[str]) -> list[str]:
-    entries = [library.entry(id_, owner) for id_ in ids]
-    return [entry.id for entry in entries if entry is not None and entry.is_missing]
+def _lost(library: Library, owner: str, ids: Iterable[str]) -> list[str]:
+    """Return which of these aren't an owner's pictures whose files are there."""
+    entries = {id_: library.entry(id_, owner) for id_ in ids}
+    return [id_ for id_, entry in entries.items() if entry is None or entry.is_missing]
