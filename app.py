@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sd35.accounts import AccountError, Accounts, generated_login
+from sd35.server import launch
+from sd35.server.accounts import AccountError, Accounts, generated_login
 from sd35.settings import Settings, load
-from sd35.web import hosting
 
 if TYPE_CHECKING:
     from sd35.space.server import DemoSpace
@@ -24,22 +24,26 @@ if settings.mcp:
     try:
         import mcp.server.mcpserver  # noqa: F401  # this early, so that nobody waits to be told
     except ImportError:
-        print("app.py: --mcp takes a package that isn't here: pip install -r requirements-mcp.txt", file=sys.stderr)  # noqa: T201
+        print(  # noqa: T201
+            "app.py: --mcp takes a package that isn't here: pip install -r requirements-mcp.txt",
+            file=sys.stderr,
+        )
         sys.exit(2)
-files = hosting.prepare()
+files = launch.prepare()
 
-# Only now: Gradio takes seconds to import, which --help shouldn't cost, and reads its environment as it is imported.
+# Only now: Gradio takes seconds to import, which --help shouldn't cost, and reads its environment
+# as it is imported.
 import anyio.to_thread  # noqa: E402
 
-from sd35.allowance import Caps  # noqa: E402
-from sd35.errors import LibraryError  # noqa: E402
-from sd35.library.shelf import Library  # noqa: E402
-from sd35.studio import House, SpaceChoice, Studio  # noqa: E402
+from sd35.core.errors import LibraryError  # noqa: E402
+from sd35.jobs.limits import Caps  # noqa: E402
+from sd35.jobs.service import House, SpaceChoice, Studio  # noqa: E402
+from sd35.library.library import Library  # noqa: E402
+from sd35.server.auth import Door  # noqa: E402
+from sd35.server.server import Services, Site, open_site  # noqa: E402
+from sd35.server.tunnel import LIFETIME, NoTunnelError, Tunnel, close_tunnels, qr_code  # noqa: E402
 from sd35.ui.page import TITLE, Page  # noqa: E402
 from sd35.ui.theme import ASSETS, looks  # noqa: E402
-from sd35.web.door import Door  # noqa: E402
-from sd35.web.site import Services, Site, open_site  # noqa: E402
-from sd35.web.tunnel import LIFETIME, NoTunnelError, Tunnel, close_tunnels, qr_code  # noqa: E402
 
 LOOK_SECONDS = 5.0
 
@@ -69,7 +73,7 @@ def make_house(settings: Settings) -> House:
     """
     folder, is_lasting = settings.library_folder, True
     if settings.runs_on_hub and settings.library is None:
-        lasting = hosting.lasting_folder()
+        lasting = launch.lasting_folder()
         folder, is_lasting = lasting or Path(files.name) / "library", lasting is not None
     return House(
         Path(files.name),
@@ -86,7 +90,9 @@ try:
 except LibraryError as error:
     sys.exit(f"app.py: {error}")
 studio = Studio(
-    SpaceChoice(settings.space, settings.space_token, settings.space_proxy, settings.hf_endpoint), start_demo, house
+    SpaceChoice(settings.space, settings.space_token, settings.space_proxy, settings.hf_endpoint),
+    start_demo,
+    house,
 )
 demo = Page(studio, can_sign_in=settings.can_sign_in, can_log_out=settings.has_logins).demo
 
@@ -105,17 +111,24 @@ def make_door(settings: Settings) -> tuple[Door, str]:
         pairs, handed_out = [f"{name}:{password}"], frozenset({name})
         said = f"Login:       {name}\nPassword:    {password}"
     accounts = Accounts(pairs, settings.users) if pairs or settings.users else None
-    return Door(settings.is_private, accounts, handed_out, settings.runs_on_hub, bool(settings.sites)), said
+    return Door(
+        settings.is_private, accounts, handed_out, settings.runs_on_hub, bool(settings.sites)
+    ), said
 
 
 def make_services(settings: Settings) -> Services:
     """Return what is answered beside the page; with --mcp agents' calls, too."""
     services = Services(
-        studio.handed_out, studio.metrics.streams.inc, studio.metrics.text, studio.lifespan, {}, studio.library
+        studio.handed_out,
+        studio.metrics.streams.inc,
+        studio.metrics.text,
+        studio.lifespan,
+        {},
+        studio.library,
     )
     if not settings.mcp:
         return services
-    from sd35.ui.agents import PATH, Agents  # noqa: PLC0415  # what it takes need not be installed
+    from sd35.server.mcp import PATH, Agents  # noqa: PLC0415  # what it takes need not be installed
 
     agents = Agents(studio, settings.root_path)
 
@@ -130,13 +143,27 @@ def make_services(settings: Settings) -> Services:
 def make_site(settings: Settings, door: Door) -> str:
     """Start serving, and return the address on this machine."""
     site = Site(
-        door, settings.server_name, settings.server_port, settings.host_names, settings.sites, settings.root_path
+        door,
+        settings.server_name,
+        settings.server_port,
+        settings.host_names,
+        settings.sites,
+        settings.root_path,
     )
     try:
-        return open_site(demo, site, make_services(settings), ASSETS / "login.html", footer_links=["api"], **looks())
+        return open_site(
+            demo,
+            site,
+            make_services(settings),
+            ASSETS / "login.html",
+            footer_links=["api"],
+            **looks(),
+        )
     except OSError:
         place = f"at {settings.server_name}, port {settings.server_port or '7860 or one of the next hundred'}"
-        sys.exit(f"The page can't be served {place}: in use, or not this machine's. Choose another --port or --host.")
+        sys.exit(
+            f"The page can't be served {place}: in use, or not this machine's. Choose another --port or --host."
+        )
 
 
 def share(said_of_login: str) -> Tunnel | None:
@@ -148,7 +175,9 @@ def share(said_of_login: str) -> Tunnel | None:
         return None
     say(f"Public link: {tunnel.url}\n{qr_code(tunnel.url)}{LIFETIME}")
     if not said_of_login and settings.no_auth:
-        say("Without a login: whoever has this link, or guesses it, can make pictures at your cost.")
+        say(
+            "Without a login: whoever has this link, or guesses it, can make pictures at your cost."
+        )
     return tunnel
 
 
@@ -166,7 +195,9 @@ def is_stopped(stop: "queue.SimpleQueue[int]") -> bool:
 
 def serve(settings: Settings) -> None:
     """Serve the page until Ctrl-C or SIGTERM, and end everything in good order."""
-    stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # unlike an Event, safe in a signal's handler
+    stop: queue.SimpleQueue[int] = (
+        queue.SimpleQueue()
+    )  # unlike an Event, safe in a signal's handler
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: stop.put(number))
     try:
@@ -181,7 +212,9 @@ def serve(settings: Settings) -> None:
     if said_of_login:
         say(said_of_login)
     if not settings.is_private and settings.space_token and not settings.lend_token:
-        say("Pictures are made without your token, as others may ask for them; --lend-token changes that.")
+        say(
+            "Pictures are made without your token, as others may ask for them; --lend-token changes that."
+        )
     if settings.share and not settings.shares:
         say("No public link: on Hugging Face this page has one already.")
     tunnel = share(said_of_login) if settings.shares else None
@@ -191,7 +224,7 @@ def serve(settings: Settings) -> None:
             tunnel = None
     say("Stopping…")
     close_tunnels()
-    hosting.close(demo)
+    launch.close(demo)
     if demo_space is not None:
         demo_space.close()
     house.library.close()

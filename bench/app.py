@@ -1,7 +1,7 @@
 """The load of the app: visitors at once, a crowd that comes and goes, and nobody at all.
 
-The app, the lean Space and the simple page are processes of their own; those who visit are one more. Those who are
-compared take turns.
+The app, the lean Space and the simple page are processes of their own; those who visit are one
+more. Those who are compared take turns.
 """
 
 import signal
@@ -62,7 +62,8 @@ def measure(rounds: int, at: Sequence[int], times: Times, crowd_size: int) -> No
             for at_once in at:
                 ask = Ask(at_once, f", in {times.run_seconds:g} s", times.spread_seconds, expected)
                 aims.table(
-                    _table(contestants, ask, times, rounds), [one.face.name for one in contestants if one.is_ours]
+                    _table(contestants, ask, times, rounds),
+                    [one.face.name for one in contestants if one.is_ours],
                 )
         if crowd_size:
             with _studio(address) as studio:
@@ -78,7 +79,9 @@ def _studio(address: str) -> Iterator[Program]:
 
 def _contestants(stack: ExitStack, address: str) -> list[_Contestant]:
     studio = stack.enter_context(_studio(address))
-    simple = stack.enter_context(program("the simple page", "-m", "bench.simple_page", address, "{port}"))
+    simple = stack.enter_context(
+        program("the simple page", "-m", "bench.simple_page", address, "{port}")
+    )
     simple.rest()
     page = Page.of(studio)
     return [
@@ -127,4 +130,6 @@ def _idle(studio: Program) -> Idles:
     asked = page.generate_with(f"a lighthouse at dusk{NEVER}")
     with_page = idle_with_page(studio, asked, page.watch, IDLE_SECONDS)
     with program("an empty Gradio app", "-m", "bench.empty_page", "{port}") as empty:
-        return Idles(alone, with_page, idle(empty, IDLE_SECONDS), event, events(empty, Listener(0, ["1:1"])))
+        return Idles(
+            alone, with_page, idle(empty, IDLE_SECONDS), event, events(empty, Listener(0, ["1:1"]))
+        )

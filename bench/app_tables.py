@@ -57,7 +57,8 @@ class Table:
         at_once: so many.
         times: of their runs.
         results: by the name of who was asked; the first is the Space itself.
-        sudden: the same with runs that take no time, so that no preview is worth showing: what else a picture costs.
+        sudden: the same with runs that take no time, so that no preview is worth showing: what else
+            a picture costs.
         before: the app's memory.
         after: its memory after all have left.
 
@@ -74,7 +75,11 @@ class Table:
         """What this one adds to the final picture: the median of the rounds' differences."""
         direct = next(iter(self.results.values()))
         pairs = zip(self.results[name], direct, strict=True)
-        added = [one.final - base.final for one, base in pairs if one.final is not None and base.final is not None]
+        added = [
+            one.final - base.final
+            for one, base in pairs
+            if one.final is not None and base.final is not None
+        ]
         return 1000 * statistics.median(added) if added else None
 
     def preview_ms(self, name: str) -> tuple[float | None, float | None]:
@@ -87,7 +92,9 @@ class Table:
             return whole, None
         without = Sample.median(self.sudden[name])
         frames = one.frames - without.frames
-        return whole, 1000 * (one.cpu_each - (without.cpu_each or 0)) / frames if frames >= ENOUGH_FRAMES else None
+        return whole, 1000 * (
+            one.cpu_each - (without.cpu_each or 0)
+        ) / frames if frames >= ENOUGH_FRAMES else None
 
     def show(self) -> None:
         """Print it."""
@@ -110,16 +117,25 @@ class Table:
         for name in self.results:
             print(f"| {name} | {' | '.join(self._cells(name))} |")
         print(
-            f"\nThe app's memory before: {_mib(self.before)}; after they have left: {_mib(self.after)}.\n", flush=True
+            f"\nThe app's memory before: {_mib(self.before)}; after they have left: {_mib(self.after)}.\n",
+            flush=True,
         )
 
     def _cells(self, name: str) -> list[str]:
-        one, base = Sample.median(self.results[name]), Sample.median(next(iter(self.results.values())))
+        one, base = (
+            Sample.median(self.results[name]),
+            Sample.median(next(iter(self.results.values()))),
+        )
         added = None if one == base else self.added_ms(name)
         return [
             _ms(one.preview),
             _ms(one.message),
-            _ms(one.final) + (f" ({one.final / base.final:.2f}×)" if one.final and base.final and one != base else ""),
+            _ms(one.final)
+            + (
+                f" ({one.final / base.final:.2f}×)"
+                if one.final and base.final and one != base
+                else ""
+            ),
             "–" if added is None else f"{added:.0f}",
             _figure(one.slowest and one.final and one.slowest / one.final, ".2f"),
             f"{one.lost:.0f}",
@@ -140,16 +156,27 @@ class Aims:
     def idle(self, idles: Idles) -> None:
         """Nobody at all."""
         event, empty_event = _ms(idles.event, ".1f"), _ms(idles.empty_event, ".1f")
-        print("| nobody asks for a picture | memory, MiB | CPU, of a core | one event, ms |\n|---|---|---|---|")
-        print(f"| the app, never visited | {_mib(idles.alone.memory)} | {idles.alone.cpu:.1%} | {event} |")
-        print(f"| the app, one page follows a run | {_mib(idles.with_page.memory)} | {idles.with_page.cpu:.1%} | – |")
+        print(
+            "| nobody asks for a picture | memory, MiB | CPU, of a core | one event, ms |\n|---|---|---|---|"
+        )
+        print(
+            f"| the app, never visited | {_mib(idles.alone.memory)} | {idles.alone.cpu:.1%} | {event} |"
+        )
+        print(
+            f"| the app, one page follows a run | {_mib(idles.with_page.memory)} | {idles.with_page.cpu:.1%} | – |"
+        )
         print(
             f"| an empty Gradio app | {_mib(idles.empty.memory)} | {idles.empty.cpu:.1%} | {empty_event} |\n",
             flush=True,
         )
-        for words, one in (("never visited", idles.alone), ("one page follows a run", idles.with_page)):
+        for words, one in (
+            ("never visited", idles.alone),
+            ("one page follows a run", idles.with_page),
+        ):
             self._add(
-                f"idle CPU at most {MAX_IDLE:.0%} of a core, {words}", f"{one.cpu:.1%}", is_met=one.cpu <= MAX_IDLE
+                f"idle CPU at most {MAX_IDLE:.0%} of a core, {words}",
+                f"{one.cpu:.1%}",
+                is_met=one.cpu <= MAX_IDLE,
             )
 
     def table(self, table: Table, faces: Sequence[str]) -> None:
@@ -160,25 +187,45 @@ class Aims:
             slowest = one.slowest / one.final if one.slowest and one.final else float("inf")
             where = f"{name}, {table.at_once} at once"
             said = f"{one.lost:.0f} lost, the last after {slowest:.2f}× the median"
-            self._add(f"nobody lost or starved: {where}", said, is_met=one.lost == 0 and slowest <= MAX_SLOWEST)
+            self._add(
+                f"nobody lost or starved: {where}",
+                said,
+                is_met=one.lost == 0 and slowest <= MAX_SLOWEST,
+            )
             if table.at_once != AIMED_AT_ONCE:
                 continue
             is_soon = added is not None and added <= MAX_ADDED_MS
             said = _figure(added, ".0f") + " ms"
-            self._add(f"adds at most {MAX_ADDED_MS} ms to the final picture: {where}", said, is_met=is_soon)
-            for ms, how in zip(table.preview_ms(name), ("all of it", "what it costs more"), strict=True):
+            self._add(
+                f"adds at most {MAX_ADDED_MS} ms to the final picture: {where}",
+                said,
+                is_met=is_soon,
+            )
+            for ms, how in zip(
+                table.preview_ms(name), ("all of it", "what it costs more"), strict=True
+            ):
                 aim = f"CPU of a preview of 512² at most {MAX_FRAME_MS} ms, {how}: {where}"
-                self._add(aim, _figure(ms, ".1f") + " ms", is_met=ms is not None and ms <= MAX_FRAME_MS)
+                self._add(
+                    aim, _figure(ms, ".1f") + " ms", is_met=ms is not None and ms <= MAX_FRAME_MS
+                )
 
     def crowd(self, crowd: Crowd) -> None:
         """Those who came and went."""
         print(f"| {crowd.visitors} came and went | |\n|---|---|")
-        print(f"| memory before, MiB | {_mib(crowd.before)} |\n| at the peak, MiB | {crowd.peak_mib:.0f} |")
-        print(f"| after, MiB | {_mib(crowd.after)} |\n| CPU of a visit, ms | {_ms(crowd.cpu_each)} |")
+        print(
+            f"| memory before, MiB | {_mib(crowd.before)} |\n| at the peak, MiB | {crowd.peak_mib:.0f} |"
+        )
+        print(
+            f"| after, MiB | {_mib(crowd.after)} |\n| CPU of a visit, ms | {_ms(crowd.cpu_each)} |"
+        )
         print(f"| took, s | {crowd.seconds:.0f} |\n| lost | {crowd.lost} |")
         print(f"| the visitors' own CPU | {crowd.own_cpu:.0%} |\n", flush=True)
         growth = crowd.after.rss / crowd.before.rss
-        self._add(f"memory within 20 % after {crowd.visitors}", f"{growth - 1:+.0%}", is_met=growth <= MAX_GROWTH)
+        self._add(
+            f"memory within 20 % after {crowd.visitors}",
+            f"{growth - 1:+.0%}",
+            is_met=growth <= MAX_GROWTH,
+        )
         self._add(f"nobody lost of {crowd.visitors}", f"{crowd.lost} lost", is_met=crowd.lost == 0)
 
     def _add(self, aim: str, said: str, *, is_met: bool) -> None:

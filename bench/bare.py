@@ -1,6 +1,7 @@
 """Below the floor: asyncio's protocols, without its streams, and nothing understood beyond need.
 
-No client in Python is likely to be faster: an answer of a known length is received straight into its own buffer, the
+No client in Python is likely to be faster: an answer of a known length is received straight into
+    its own buffer, the
 event stream isn't parsed, only searched for addresses, and one connection does for all of it.
 """
 
@@ -98,7 +99,9 @@ class _Wire(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
-    def ask(self, request: bytes, on_first_bytes: Callable[[], None] | None = None) -> "asyncio.Future[bytearray]":
+    def ask(
+        self, request: bytes, on_first_bytes: Callable[[], None] | None = None
+    ) -> "asyncio.Future[bytearray]":
         """Send the request; the future is the body of the answer, or the whole answer if it is a stream."""
         self._answer = asyncio.get_running_loop().create_future()
         self._on_first_bytes = on_first_bytes

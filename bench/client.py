@@ -1,7 +1,8 @@
 """Clients side by side against a lean Space: how long, how much CPU and memory a generation takes in each.
 
-The Space is a process of its own, and so is each contestant, every time. They take turns, so that what else the machine
-does meets all of them alike; figures are medians over the rounds, ratios are to the floor that fetches as much.
+The Space is a process of its own, and so is each contestant, every time. They take turns, so that
+what else the machine does meets all of them alike; figures are medians over the rounds, ratios are
+to the floor that fetches as much.
 """
 
 import json
@@ -64,15 +65,35 @@ def measure(rounds: int, at: Sequence[int], only: Sequence[str]) -> None:
                 for one in (*chosen[start:], *chosen[:start]):
                     if at_once <= one.most_at_once:
                         results[one.name].append(_trial(one, address, digest, at_once))
-            _print_table(at_once, chosen, {name: Measured.median(of) for name, of in results.items() if of})
+            _print_table(
+                at_once, chosen, {name: Measured.median(of) for name, of in results.items() if of}
+            )
 
 
 def _trial(one: _Contestant, address: str, digest: str, at_once: int) -> Measured:
-    command = [sys.executable, "-m", "bench.trial", one.place, address, digest, str(at_once), str(LIMIT_SECONDS)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.trial",
+        one.place,
+        address,
+        digest,
+        str(at_once),
+        str(LIMIT_SECONDS),
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        surroundings = os.environ | {"TMPDIR": folder, "NO_PROXY": "127.0.0.1", "GRADIO_ANALYTICS_ENABLED": "False"}
+        surroundings = os.environ | {
+            "TMPDIR": folder,
+            "NO_PROXY": "127.0.0.1",
+            "GRADIO_ANALYTICS_ENABLED": "False",
+        }
         done = subprocess.run(  # noqa: S603
-            command, cwd=ROOT, env=surroundings, timeout=PROCESS_LIMIT_SECONDS, capture_output=True, check=False
+            command,
+            cwd=ROOT,
+            env=surroundings,
+            timeout=PROCESS_LIMIT_SECONDS,
+            capture_output=True,
+            check=False,
         )
     if done.returncode != 0:
         raise RuntimeError(f"{one.name}, {at_once} at once: {done.stderr.decode(errors='replace')}")

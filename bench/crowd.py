@@ -49,12 +49,17 @@ def crowd(app: Program, visitors: int, expected: bytes) -> Crowd:
     seconds, own = time.perf_counter() - began, time.process_time() - own_began
     cpu_each, peak = (usage.cpu_seconds(app.pid) - cpu) / visitors, usage.peak_mib(app.pid)
     time.sleep(REST_SECONDS)
-    return Crowd(visitors, before, peak, usage.memory(app.pid), cpu_each, seconds, own / seconds, lost)
+    return Crowd(
+        visitors, before, peak, usage.memory(app.pid), cpu_each, seconds, own / seconds, lost
+    )
 
 
 async def _come_and_go(page: Page, visitors: int, expected: bytes) -> int:
     """Return how many were lost."""
-    return say_lost("of the crowd", await few_at_once(AT_ONCE, (_visit(page, expected) for _ in range(visitors))))
+    return say_lost(
+        "of the crowd",
+        await few_at_once(AT_ONCE, (_visit(page, expected) for _ in range(visitors))),
+    )
 
 
 async def _visit(page: Page, expected: bytes) -> BaseException | None:

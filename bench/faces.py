@@ -32,7 +32,8 @@ class Face:
         name: what the tables call it.
         port: where it is.
         asked: the listener, given a prompt.
-        preview: finds a preview in a message; its group, if it has one, is the path that it is fetched by.
+        preview: finds a preview in a message; its group, if it has one, is the path that it is
+            fetched by.
         final: finds the path of the final picture.
         is_untouched: whether the final picture's image is the Space's own bytes.
         shown: the listener that shows it, where the one that is asked only takes the request.
@@ -58,7 +59,14 @@ class Face:
         """The page that one would write first. Only the last message tells that its picture is the last."""
         preview = re.compile(_FILE % rb"[^\"]+")
         final = re.compile(rb'"process_completed".*' + preview.pattern, re.DOTALL)
-        return cls(program.name, program.port, lambda prompt: Listener(0, [prompt]), preview, final, is_untouched=False)
+        return cls(
+            program.name,
+            program.port,
+            lambda prompt: Listener(0, [prompt]),
+            preview,
+            final,
+            is_untouched=False,
+        )
 
 
 def _infer(fn_index: int) -> Callable[[str], Listener]:
@@ -76,7 +84,9 @@ class Page:
     @classmethod
     def of(cls, program: Program) -> "Page":
         """Read the configuration."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{program.port}/config", timeout=LIMIT_SECONDS) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{program.port}/config", timeout=LIMIT_SECONDS
+        ) as answer:
             config = json.load(answer)
         values = {each["id"]: each["props"].get("value") for each in config["components"]}
         return cls(program.port, config["dependencies"], values)
@@ -107,7 +117,11 @@ class Page:
     @property
     def loads(self) -> list[Listener]:
         """What a browser asks for when the page is there, all at once."""
-        return [self._listener(each) for each in self._dependencies if [e for _, e in each["targets"]] == ["load"]]
+        return [
+            self._listener(each)
+            for each in self._dependencies
+            if [e for _, e in each["targets"]] == ["load"]
+        ]
 
     def after(self, asked: list[Listener]) -> list[Listener]:
         """What a browser asks for after these, one after another."""

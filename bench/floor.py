@@ -33,7 +33,9 @@ async def every_preview(address: str) -> AsyncIterator[Generate]:
 
 
 async def _generate(address: str, seen: Seen, *, most_previews: int | None) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port, limit=LIMIT_BYTES)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", urlsplit(address).port, limit=LIMIT_BYTES
+    )
     session = secrets.token_hex(8).encode()
     body = BODY % session
     writer.write(JOIN % (len(body), body))

@@ -1,8 +1,8 @@
 """CPU that one preview of 512² costs in the program, from the Space's message to the page's.
 
-A lean Space in a process of its own sends the same JPEGs again and again, ten a second; the program's process is
-watched by a real page's stream, and its CPU time is read before and after. What the program uses while it merely
-watches a silent run of the same length is taken off.
+A lean Space in a process of its own sends the same JPEGs again and again, ten a second; the
+program's process is watched by a real page's stream, and its CPU time is read before and after.
+What the program uses while it merely watches a silent run of the same length is taken off.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ import aiohttp
 from aiohttp import web
 
 from bench import pictures
-from sd35.web.hosting import free_port
+from sd35.server.launch import free_port
 
 __all__ = ["measure"]
 
@@ -38,7 +38,14 @@ def measure(rounds: int) -> None:
     port, space_port = free_port(), free_port()
     space = multiprocessing.Process(target=_serve, args=(space_port,), daemon=True)
     space.start()
-    command = [sys.executable, "app.py", "--port", str(port), "--space", f"http://127.0.0.1:{space_port}/"]
+    command = [
+        sys.executable,
+        "app.py",
+        "--port",
+        str(port),
+        "--space",
+        f"http://127.0.0.1:{space_port}/",
+    ]
     folder = tempfile.TemporaryDirectory(prefix="bench-")
     command += ["--library", folder.name]
     program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603
@@ -52,7 +59,9 @@ def measure(rounds: int) -> None:
         space.terminate()
         folder.cleanup()
     print("| CPU of a preview of 512² in the program | ms |\n|---|---|")
-    print(f"| median of {rounds} | {costs[len(costs) // 2]:.2f} |\n| best, worst | {costs[0]:.2f}, {costs[-1]:.2f} |")
+    print(
+        f"| median of {rounds} | {costs[len(costs) // 2]:.2f} |\n| best, worst | {costs[0]:.2f}, {costs[-1]:.2f} |"
+    )
 
 
 def _cost(pid: int, port: int, config: dict[str, Any]) -> float:
@@ -90,7 +99,8 @@ async def _run(port: int, config: dict[str, Any], prompt: str) -> int:
     named = {each["api_name"]: each["id"] for each in config["dependencies"]}
     data = [prompt, "", "1:1", 1024, 1024, 4.5, 40, 7, False, ""]
     async with aiohttp.ClientSession(
-        f"http://127.0.0.1:{port}/gradio_api/queue/", timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS)
+        f"http://127.0.0.1:{port}/gradio_api/queue/",
+        timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS),
     ) as session:
         await _ask(session, named["_submit"], data)
         return await _ask(session, named["_watch"], [""])
@@ -142,7 +152,9 @@ def _serve(port: int) -> None:
             await _send(response, message if sends_previews else {"msg": "heartbeat"})
             await asyncio.sleep(SECONDS_A_FRAME)
         final = {"path": "", "url": "/gradio_api/file=0.jpg"}
-        await _send(response, {"msg": "process_completed", "success": True, "output": {"data": [final, 7]}})
+        await _send(
+            response, {"msg": "process_completed", "success": True, "output": {"data": [final, 7]}}
+        )
         return response
 
     async def file(request: web.Request) -> web.Response:

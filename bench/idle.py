@@ -45,7 +45,9 @@ def idle_with_page(program: Program, asked: Listener, shown: Listener, seconds: 
     return asyncio.run(_idle_with_page(program, asked, shown, seconds))
 
 
-async def _idle_with_page(program: Program, asked: Listener, shown: Listener, seconds: float) -> Idle:
+async def _idle_with_page(
+    program: Program, asked: Listener, shown: Listener, seconds: float
+) -> Idle:
     visitor = await Visitor(program.port).come()
     await visitor.ask(asked.fn_index, asked.data)
     await _follow(visitor)

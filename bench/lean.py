@@ -1,8 +1,9 @@
 """A lean Space for measuring clients: Gradio's queue and the simple way, every answer made beforehand.
 
-A run takes no time, unless its prompt ends in a time such as `…, in 2 s`: its twenty steps, twenty previews and its
-last word are sent at once, as soon as the stream is asked for; or else they are spread evenly over that time. All that
-is left to do for an answer is to put the run's number into it.
+A run takes no time, unless its prompt ends in a time such as `…, in 2 s`: its twenty steps, twenty
+previews and its last word are sent at once, as soon as the stream is asked for; or else they are
+spread evenly over that time. All that is left to do for an answer is to put the run's number into
+it.
 """
 
 import asyncio
@@ -24,13 +25,16 @@ from bench.messages import CLOSE, NOT_FOUND, RUN, STEPS, STREAM, answer, json_an
 
 __all__ = ["serve"]
 
-DESCRIPTION = Path(__file__).parent.parent / "tests" / "conversations" / "gradio-6.31.0-description.json"
+DESCRIPTION = (
+    Path(__file__).parent.parent / "tests" / "conversations" / "gradio-6.31.0-description.json"
+)
 BACKLOG = 1024
 SHARED_STREAM_SECONDS = 1.0
 """How long the stream of a session that has a heartbeat outlasts its last run.
 
-gradio_client has one stream for all of its runs, and loses a run that it joins while that stream is being closed. Where
-runs take time, that doesn't happen; here it would, had each stream been closed at once.
+gradio_client has one stream for all of its runs, and loses a run that it joins while that stream is
+being closed. Where runs take time, that doesn't happen; here it would, had each stream been closed
+at once.
 """
 
 _SESSION = re.compile(rb'"session_hash": ?"([^"]+)"')
@@ -49,12 +53,18 @@ def serve(pipe: Pipe, preview_quality: int = 83) -> None:
 
 async def _serve(pipe: Pipe, preview_quality: int) -> None:
     space: _Space
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(space), "127.0.0.1", 0, backlog=BACKLOG)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(space), "127.0.0.1", 0, backlog=BACKLOG
+    )
     address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     last = pictures.final()
-    space = _Space(address, [pictures.preview(number, preview_quality) for number in range(STEPS)], last)
+    space = _Space(
+        address, [pictures.preview(number, preview_quality) for number in range(STEPS)], last
+    )
     pipe.send((address, hashlib.sha256(last).hexdigest()))
-    asyncio.get_running_loop().add_reader(pipe.fileno(), sys.exit)  # at the end of who has started this
+    asyncio.get_running_loop().add_reader(
+        pipe.fileno(), sys.exit
+    )  # at the end of who has started this
     await server.serve_forever()
 
 
@@ -79,7 +89,9 @@ class _Space:
         files = [messages.file(address, "image/jpeg", "image.jpg", data) for data in previews]
         files.append(messages.file(address, "image/png", "image.png", last))
         for file, data in zip(files, (*previews, last), strict=True):
-            self._fixed[b"/gradio_api/file=" + file["path"].encode()] = answer(file["mime_type"], data)
+            self._fixed[b"/gradio_api/file=" + file["path"].encode()] = answer(
+                file["mime_type"], data
+            )
         self._parts = messages.queue_parts(files)
         self._whole = b"".join(self._parts)
         self._simple_run = messages.simple_run(files)
@@ -130,7 +142,9 @@ class _Space:
                 self._play(run, shared.write, shared.begin_run())
         elif any(run.seconds for run in runs):
             write(STREAM)
-            self._play(runs[0], write, lambda: write(CLOSE))  # who asks for a pace has one run for a stream
+            self._play(
+                runs[0], write, lambda: write(CLOSE)
+            )  # who asks for a pace has one run for a stream
         else:
             write(STREAM + b"".join(self._whole.replace(RUN, run.number) for run in runs) + CLOSE)
 
@@ -172,7 +186,9 @@ class _Shared:
     def _end_run(self) -> None:
         self._under_way -= 1
         if not self._under_way:
-            self._closing = asyncio.get_running_loop().call_later(SHARED_STREAM_SECONDS, self._close)
+            self._closing = asyncio.get_running_loop().call_later(
+                SHARED_STREAM_SECONDS, self._close
+            )
 
     def _close(self) -> None:
         self.write(CLOSE)

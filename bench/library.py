@@ -1,6 +1,7 @@
 """The library with many pictures in it: pages, searches, adding, looking through; and what opening it costs the app.
 
-What is read is read of a small library beside it in turn, so that the ratio says what many pictures cost.
+What is read is read of a small library beside it in turn, so that the ratio says what many pictures
+cost.
 """
 
 import statistics
@@ -17,16 +18,15 @@ from typing import Final
 
 from bench import pictures, shelves
 from bench.start import first_page
-from sd35.files import write_new
-from sd35.library.cursors import Cursor
-from sd35.library.query import Query, parse_query
-from sd35.library.searching import Page
-from sd35.library.shelf import Library
+from sd35.core.atomic_files import write_new
+from sd35.core.picture import open_picture
+from sd35.library.library import Library
+from sd35.library.query import Cursor, Query, parse_query
+from sd35.library.search import Page
 from sd35.library.thumbnails import draw_small
 from sd35.metadata.embedding import embed_record
-from sd35.metadata.record import Record, new_id
-from sd35.picture import open_picture
-from sd35.web.hosting import free_port
+from sd35.metadata.model import Record, new_id
+from sd35.server.launch import free_port
 
 __all__ = ["PICTURES", "measure"]
 
@@ -80,7 +80,10 @@ def measure(number: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-library-") as place, ExitStack() as stack:
         folders = [Path(place) / name for name in ("many", "few", "none")]
         many, few, none = (stack.enter_context(Library.open(folder)) for folder in folders)
-        scans = [_Row("looking through the folder, first"), _Row("looking through the folder, again")]
+        scans = [
+            _Row("looking through the folder, first"),
+            _Row("looking through the folder, again"),
+        ]
         for library, wanted, seconds in ((many, number, scans[0].many), (few, FEW, scans[0].few)):
             print(f"making {wanted:,} pictures: this may take minutes", file=sys.stderr, flush=True)
             shelves.fill(library.folder, wanted)
@@ -89,9 +92,16 @@ def measure(number: int, rounds: int) -> None:
         _take_turns(scans[1], many.rescan, few.rescan, rounds, times=1)
         _show(f"{number:,} pictures", f"{FEW} pictures", [*reads, *scans])
         opens = _Row("opening the library, and closing it")
-        _take_turns(opens, lambda: Library.open(many.folder).close(), lambda: Library.open(none.folder).close(), rounds)
+        _take_turns(
+            opens,
+            lambda: Library.open(many.folder).close(),
+            lambda: Library.open(none.folder).close(),
+            rounds,
+        )
         start = _Row("start of app.py to its first page")
-        _take_turns(start, lambda: _start(many.folder), lambda: _start(none.folder), rounds, times=1)
+        _take_turns(
+            start, lambda: _start(many.folder), lambda: _start(none.folder), rounds, times=1
+        )
         _show(f"{number:,} pictures", "none", [opens, start])
         adds, beyond = _adds(many, Path(place), rounds)
         writes = [adds, *_writes(many, rounds)]
@@ -110,8 +120,16 @@ def _aims(reads: list[_Row], beyond: float, embed: _Row, start: _Row) -> None:
             f"{slowest_ms:.1f}, {slowest.name}",
             slowest_ms <= MAX_PAGE_MS,
         ),
-        (f"adding at most {MAX_ADD_MS} ms beyond the disk", f"{1000 * beyond:.1f}", 1000 * beyond <= MAX_ADD_MS),
-        (f"a record into a picture at most {MAX_EMBED_MS} ms", f"{embed_ms:.1f}", embed_ms <= MAX_EMBED_MS),
+        (
+            f"adding at most {MAX_ADD_MS} ms beyond the disk",
+            f"{1000 * beyond:.1f}",
+            1000 * beyond <= MAX_ADD_MS,
+        ),
+        (
+            f"a record into a picture at most {MAX_EMBED_MS} ms",
+            f"{embed_ms:.1f}",
+            embed_ms <= MAX_EMBED_MS,
+        ),
         ("the app starts as soon as with none", f"{ratio:.2f}×", ratio <= MAX_START),
     ):
         print(f"- {'met' if is_met else '**not met**'}: {words}: {said}")
@@ -125,9 +143,18 @@ def _reads(number: int) -> Iterator[tuple[_Row, _Read]]:
     seconds = {"many": _place(number - 48), "few": _place(FEW - 48)}
     far = {"many": _place(number // 10), "few": _place(FEW // 2)}
     yield _Row("the first page"), lambda library: library.page(everything, "")
-    yield _Row("the next page"), lambda library: library.page(everything, "", older=seconds[library.folder.name])
-    yield _Row("a page far down"), lambda library: library.page(everything, "", older=far[library.folder.name])
-    yield _Row("a picture and its neighbours"), lambda library: (library.entry(_ID, ""), library.neighbours(_ID, ""))
+    yield (
+        _Row("the next page"),
+        lambda library: library.page(everything, "", older=seconds[library.folder.name]),
+    )
+    yield (
+        _Row("a page far down"),
+        lambda library: library.page(everything, "", older=far[library.folder.name]),
+    )
+    yield (
+        _Row("a picture and its neighbours"),
+        lambda library: (library.entry(_ID, ""), library.neighbours(_ID, "")),
+    )
     for name, text in SEARCHES.items():
         yield _Row(f"{name}: `{text.strip()}`"), partial(_search, parse_query(text))
 
@@ -160,7 +187,11 @@ def _steps(library: Library, act: _Read) -> int:
 
 
 def _take_turns(
-    row: _Row, many: Callable[[], object], few: Callable[[], object], rounds: int, times: int = EACH_ROUND
+    row: _Row,
+    many: Callable[[], object],
+    few: Callable[[], object],
+    rounds: int,
+    times: int = EACH_ROUND,
 ) -> None:
     turns = [(many, row.many), (few, row.few)]
     many(), few()
@@ -178,7 +209,19 @@ def _seconds(act: Callable[[], object]) -> float:
 
 def _start(folder: Path) -> None:
     port = free_port()
-    first_page([sys.executable, "app.py", "--space", "demo", "--port", str(port), "--library", str(folder)], port)
+    first_page(
+        [
+            sys.executable,
+            "app.py",
+            "--space",
+            "demo",
+            "--port",
+            str(port),
+            "--library",
+            str(folder),
+        ],
+        port,
+    )
 
 
 def _adds(library: Library, place: Path, rounds: int) -> tuple[_Row, float]:
@@ -202,7 +245,9 @@ def _writes(library: Library, rounds: int) -> Iterator[_Row]:
     library.thumbnail(entry.id)
     yield _alone("finding its thumbnail", lambda: library.thumbnail(entry.id), rounds)
     on = count()
-    yield _alone("starring it", lambda: library.star([entry.id], "", is_starred=next(on) % 2 == 0), rounds)
+    yield _alone(
+        "starring it", lambda: library.star([entry.id], "", is_starred=next(on) % 2 == 0), rounds
+    )
 
 
 def _alone(name: str, act: Callable[[], object], rounds: int) -> _Row:

@@ -42,7 +42,9 @@ class Sample:
     @classmethod
     def median(cls, of: "list[Sample]") -> "Sample":
         """Return the median of each figure, and the most that were lost."""
-        figures = {each.name: _median(getattr(one, each.name) for one in of) for each in fields(cls)}
+        figures = {
+            each.name: _median(getattr(one, each.name) for one in of) for each in fields(cls)
+        }
         return cls(**figures | {"lost": max(one.lost for one in of)})  # type: ignore[arg-type]
 
 
@@ -75,14 +77,25 @@ def sample(face: Face, pid: int | None, ask: Ask) -> Sample:
 
 
 async def _sample(face: Face, pid: int | None, ask: Ask) -> Sample:
-    visitors = await few_at_once(COMING_AT_ONCE, [Visitor(face.port).come() for _ in range(ask.at_once)])
+    visitors = await few_at_once(
+        COMING_AT_ONCE, [Visitor(face.port).come() for _ in range(ask.at_once)]
+    )
     before = _before(pid)
     began, own_began = time.perf_counter(), time.process_time()
     gap = ask.spread_seconds / ask.at_once
-    told = await asyncio.gather(*(_limited(face, one, ask, number * gap) for number, one in enumerate(visitors)))
+    told = await asyncio.gather(
+        *(_limited(face, one, ask, number * gap) for number, one in enumerate(visitors))
+    )
     own_cpu = (time.process_time() - own_began) / (time.perf_counter() - began)
-    frames, finals = sum(one.frames for one in told), [one.after(one.final_at) for one in told if one.final_at]
-    cpu, mib = (None, None) if pid is None else (usage.cpu_seconds(pid) - before[0], usage.peak_mib(pid) - before[1])
+    frames, finals = (
+        sum(one.frames for one in told),
+        [one.after(one.final_at) for one in told if one.final_at],
+    )
+    cpu, mib = (
+        (None, None)
+        if pid is None
+        else (usage.cpu_seconds(pid) - before[0], usage.peak_mib(pid) - before[1])
+    )
     return Sample(
         preview=_median(one.after(one.preview_at) for one in told),
         message=_median(one.after(one.message_at) for one in told),

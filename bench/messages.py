@@ -45,10 +45,19 @@ def queue_parts(files: list[dict[str, Any]]) -> list[bytes]:
 def _step(run: dict[str, Any], number: int, file: dict[str, Any]) -> list[dict[str, Any]]:
     """One step's progress and preview; all but the first preview as a difference."""
     unit = {"index": number + 1, "length": STEPS, "unit": "steps", "progress": None, "desc": "Step"}
-    data = [file, SEED] if number == 0 else [[["replace", [key], file[key]] for key in ("path", "url")], []]
+    data = (
+        [file, SEED]
+        if number == 0
+        else [[["replace", [key], file[key]] for key in ("path", "url")], []]
+    )
     return [
         {"msg": "progress", **run, "progress_data": [unit]},
-        {"msg": "process_generating", **run, "output": _output(data, going_on=True), "success": True},
+        {
+            "msg": "process_generating",
+            **run,
+            "output": _output(data, going_on=True),
+            "success": True,
+        },
     ]
 
 
@@ -65,7 +74,13 @@ def _simple(files: list[dict[str, Any]], kinds: list[str]) -> Iterator[bytes]:
 
 def _output(data: list[Any], *, going_on: bool) -> dict[str, Any]:
     times = {"duration": 0.1506, "average_duration": 0.1511}
-    return {"data": data, "is_generating": going_on, **times, "render_config": None, "changed_state_ids": []}
+    return {
+        "data": data,
+        "is_generating": going_on,
+        **times,
+        "render_config": None,
+        "changed_state_ids": [],
+    }
 
 
 def file(address: str, kind: str, name: str, data: bytes) -> dict[str, Any]:
@@ -93,7 +108,10 @@ def json_answer(value: object) -> bytes:
 
 def answer(kind: str, body: bytes) -> bytes:
     """A whole answer."""
-    return f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
 
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -25,7 +25,9 @@ MAX_THREADS = 256
 @asynccontextmanager
 async def gradio_iterator(address: str) -> AsyncIterator[Generate]:
     """gradio_client's jobs iterated in threads; it downloads each preview and the final picture to files."""
-    client = await asyncio.to_thread(gradio_client.Client, address, verbose=False, analytics_enabled=False)
+    client = await asyncio.to_thread(
+        gradio_client.Client, address, verbose=False, analytics_enabled=False
+    )
     threads = ThreadPoolExecutor(MAX_THREADS)
 
     def iterate(seen: Seen) -> None:
@@ -66,7 +68,9 @@ async def simple_way(address: str) -> AsyncIterator[Generate]:
     endpoint = f"{address}gradio_api/call/infer"
 
     async def generate(seen: Seen) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS)) as session:
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS)
+        ) as session:
             async with session.post(endpoint, json={"data": INPUTS}) as answer:
                 run = (await answer.json())["event_id"]
             async with session.get(f"{endpoint}/{run}") as stream:
@@ -76,7 +80,9 @@ async def simple_way(address: str) -> AsyncIterator[Generate]:
     yield generate
 
 
-async def _follow(session: aiohttp.ClientSession, stream: aiohttp.ClientResponse, seen: Seen) -> Any:  # noqa: ANN401  # any JSON
+async def _follow(
+    session: aiohttp.ClientSession, stream: aiohttp.ClientResponse, seen: Seen
+) -> Any:  # noqa: ANN401  # any JSON
     event = ""
     async for line in stream.content:
         text = line.decode().strip()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from bench.seen import Generate, Seen
 from sd35 import GenerationRequest, Preview
 from sd35.client import Previews, SpaceClient
-from sd35.events import RemotePicture
+from sd35.core.events import RemotePicture
 
 __all__ = ["every_preview", "skipping"]
 

@@ -15,7 +15,9 @@ def preview(number: int, quality: int = 83) -> bytes:
     """
     coarse = np.random.default_rng(number).integers(0, 255, (56, 56, 3), dtype=np.uint8)
     out = io.BytesIO()
-    Image.fromarray(coarse).resize((512, 512), Image.Resampling.BICUBIC).save(out, "JPEG", quality=quality)
+    Image.fromarray(coarse).resize((512, 512), Image.Resampling.BICUBIC).save(
+        out, "JPEG", quality=quality
+    )
     return out.getvalue()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import lean
-from sd35.web.hosting import free_port
+from sd35.server.launch import free_port
 
 __all__ = ["ROOT", "Program", "lean_space", "program"]
 
@@ -64,7 +64,12 @@ def program(name: str, *arguments: str) -> Iterator[Program]:
         said = Path(folder) / "said.txt"
         with said.open("wb") as out:
             process = subprocess.Popen(  # noqa: S603
-                command, cwd=ROOT, env=_surroundings(folder), stdout=out, stderr=out, start_new_session=True
+                command,
+                cwd=ROOT,
+                env=_surroundings(folder),
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         try:
             _wait(name, process, said)
@@ -76,7 +81,11 @@ def program(name: str, *arguments: str) -> Iterator[Program]:
 
 def _surroundings(folder: str) -> dict[str, str]:
     """The environment, less what would change the program, and with a temporary folder that is thrown away."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SD35_", "GRADIO_", "HF_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SD35_", "GRADIO_", "HF_"))
+    }
     here = {"TMPDIR": folder, "SD35_LIBRARY": f"{folder}/library", "NO_PROXY": "127.0.0.1"}
     return kept | here | {"GRADIO_ANALYTICS_ENABLED": "False", "PYTHONUNBUFFERED": "1"}
 
@@ -107,4 +116,6 @@ def _show_errors(name: str, said: Path) -> None:
     count = text.count("Traceback (most recent call last)")
     if count:
         last = text[text.rindex("Traceback (most recent call last)") :]
-        print(f"{name} failed {count} times inside; the last time:\n{last[-2000:]}", file=sys.stderr)
+        print(
+            f"{name} failed {count} times inside; the last time:\n{last[-2000:]}", file=sys.stderr
+        )

@@ -9,9 +9,9 @@ from typing import Final
 
 from PIL import Image
 
-from sd35.library.folder import name_for, place_for
+from sd35.library.layout import name_for, place_for
 from sd35.metadata.embedding import embed_record
-from sd35.metadata.record import Record
+from sd35.metadata.model import Record
 
 __all__ = ["fill", "moment"]
 
@@ -20,13 +20,68 @@ APART: Final = dt.timedelta(minutes=17)
 """50,000 pictures take some 19 months."""
 
 _WHAT: Final = (
-    *("lighthouse", "harbour", "cathedral", "fox", "astronaut", "teapot", "glacier", "violin", "market", "owl"),
-    *("waterfall", "robot", "orchard", "train", "island", "dancer", "library", "canyon", "bicycle", "whale"),
-    *("灯台", "compass", "greenhouse", "lantern", "volcano", "bridge", "carousel", "mushroom", "shipwreck", "balcony"),
+    *(
+        "lighthouse",
+        "harbour",
+        "cathedral",
+        "fox",
+        "astronaut",
+        "teapot",
+        "glacier",
+        "violin",
+        "market",
+        "owl",
+    ),
+    *(
+        "waterfall",
+        "robot",
+        "orchard",
+        "train",
+        "island",
+        "dancer",
+        "library",
+        "canyon",
+        "bicycle",
+        "whale",
+    ),
+    *(
+        "灯台",
+        "compass",
+        "greenhouse",
+        "lantern",
+        "volcano",
+        "bridge",
+        "carousel",
+        "mushroom",
+        "shipwreck",
+        "balcony",
+    ),
 )
 _HOW: Final = (
-    *("ancient", "misty", "golden", "tiny", "abandoned", "glowing", "snowy", "crowded", "quiet", "rusty"),
-    *("floating", "painted", "broken", "colossal", "sunlit", "velvet", "crystal", "wooden", "midnight", "paper"),
+    *(
+        "ancient",
+        "misty",
+        "golden",
+        "tiny",
+        "abandoned",
+        "glowing",
+        "snowy",
+        "crowded",
+        "quiet",
+        "rusty",
+    ),
+    *(
+        "floating",
+        "painted",
+        "broken",
+        "colossal",
+        "sunlit",
+        "velvet",
+        "crystal",
+        "wooden",
+        "midnight",
+        "paper",
+    ),
 )
 _STYLE: Final = (
     "oil painting",
@@ -46,7 +101,9 @@ def moment(number: int) -> dt.datetime:
 
 def fill(folder: Path, pictures: int) -> None:
     """Write so many pictures' files; the index learns of them by a rescan."""
-    plain = [_encoded(size, color) for size in _SIZES for color in ("teal", "maroon", "navy", "olive")]
+    plain = [
+        _encoded(size, color) for size in _SIZES for color in ("teal", "maroon", "navy", "olive")
+    ]
     for record in _records(pictures):
         assert record.made_at is not None
         file = folder / place_for("", record.made_at) / name_for(record, record.made_at, ".png")

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from sd35.web.hosting import free_port
+from sd35.server.launch import free_port
 
 __all__ = ["first_page", "measure"]
 
@@ -28,7 +28,9 @@ def measure(rounds: int) -> None:
         port = free_port()
         empty.append(first_page([sys.executable, "-c", EMPTY.format(port=port)], port))
         port = free_port()
-        ours.append(first_page([sys.executable, "app.py", "--space", "demo", "--port", str(port)], port))
+        ours.append(
+            first_page([sys.executable, "app.py", "--space", "demo", "--port", str(port)], port)
+        )
     a, b = statistics.median(ours), statistics.median(empty)
     print("| to the first page | median s | of an empty app |\n|---|---|---|")
     print(f"| this program | {a:.2f} | {a / b:.2f}× |\n| an empty Gradio app | {b:.2f} | 1× |")
@@ -37,7 +39,9 @@ def measure(rounds: int) -> None:
 def first_page(command: list[str], port: int) -> float:
     """Return how many seconds this command takes to serve a page at this port, and end it."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         while time.perf_counter() - began < LIMIT_SECONDS:
             with contextlib.suppress(urllib.error.URLError, ConnectionError):

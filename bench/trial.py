@@ -59,13 +59,17 @@ def median(values: Sequence[float | None]) -> float | None:
 def _main(place: str, address: str, digest: str, at_once: int, limit_seconds: float) -> None:
     raise_file_limit()
     module, _, function = place.partition(":")
-    connect: Connect = getattr(importlib.import_module(module), function)  # only this one: imports take memory
+    connect: Connect = getattr(
+        importlib.import_module(module), function
+    )  # only this one: imports take memory
     measured = asyncio.run(_measure(connect, address, digest, at_once, limit_seconds))
     print(json.dumps(asdict(measured)), flush=True)
     os._exit(0)  # some clients leave threads behind that never end
 
 
-async def _measure(connect: Connect, address: str, digest: str, at_once: int, limit_seconds: float) -> Measured:
+async def _measure(
+    connect: Connect, address: str, digest: str, at_once: int, limit_seconds: float
+) -> Measured:
     async with connect(address) as generate:
         await _sample(generate, digest, 1, limit_seconds)
         began, samples = time.perf_counter(), list[Measured]()
@@ -87,11 +91,16 @@ async def _sample(generate: Generate, digest: str, at_once: int, limit_seconds: 
     cpu, peak = time.process_time() - cpu_began, _peak_mib()
     for task in late:
         task.cancel()
-    failures = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if one is not None]
+    failures = [
+        one for one in await asyncio.gather(*tasks, return_exceptions=True) if one is not None
+    ]
     if failures:
         print(repr(failures[0]), file=sys.stderr)
     finals = [one.final_at - began for one in seen if one.final_at is not None]
-    right = sum(one.picture is not None and hashlib.sha256(one.picture).hexdigest() == digest for one in seen)
+    right = sum(
+        one.picture is not None and hashlib.sha256(one.picture).hexdigest() == digest
+        for one in seen
+    )
     return Measured(
         event=median([one.event_at and one.event_at - began for one in seen]),
         preview=median([one.preview_at and one.preview_at - began for one in seen]),

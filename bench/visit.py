@@ -69,7 +69,9 @@ async def generate(face: Face, visitor: Visitor, pace: str, expected: bytes, tol
                 else:
                     told.frame()
         picture = await fetching.final_picture()
-        assert picture.endswith(expected[PNG_HEAD:]) or not face.is_untouched, "another picture than the Space's"
+        assert picture.endswith(expected[PNG_HEAD:]) or not face.is_untouched, (
+            "another picture than the Space's"
+        )
     finally:
         fetching.cancel()
 

@@ -27,7 +27,8 @@ class Visitor:
     It comes as through a reverse proxy, that says which address it comes from.
 
     Raises:
-        OSError, asyncio.IncompleteReadError, AssertionError: from each method: what came isn't what should.
+        OSError, asyncio.IncompleteReadError, AssertionError: from each method: what came isn't what
+            should.
 
     """
 
@@ -82,7 +83,8 @@ class Visitor:
 class _Wire:
     """A connection, made when it is first needed, asked for one thing at a time.
 
-    Servers close what was silent for some seconds: then, as browsers do, it asks once more, by another.
+    Servers close what was silent for some seconds: then, as browsers do, it asks once more, by
+        another.
     """
 
     def __init__(self, port: int) -> None:
@@ -117,7 +119,9 @@ class _Wire:
 
     async def _send_once(self, request: bytes) -> tuple[asyncio.StreamReader, bytes]:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=LIMIT_BYTES)
+            self._streams = await asyncio.open_connection(
+                "127.0.0.1", self._port, limit=LIMIT_BYTES
+            )
         reader, writer = self._streams
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")

@@ -1,18 +1,20 @@
 """A studio for Stable Diffusion 3.5 over a Gradio Space.
 
 - `generate` returns a picture, and `stream` the events on the way to it, without `async`.
-- `SpaceClient` is the asynchronous client under them; `GenerationRequest` is what a Space is asked, `Event` what it
-  reports, and `SD35Error` the root of everything that is raised.
+- `SpaceClient` is the asynchronous client under them; `GenerationRequest` is what a Space is asked,
+  `Event` what it reports, and `SD35Error` the root of everything that is raised.
 - `StabilityAI_SD35Large` is the provider class that programs for many providers know.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sd35.core.version import __version__
+
 if TYPE_CHECKING:
     from sd35.client import Contract, Generation, Previews, SpaceClient, StopOutcome, Timeouts
-    from sd35.errors import SD35Error
-    from sd35.events import (
+    from sd35.core.errors import SD35Error
+    from sd35.core.events import (
         Event,
         Finished,
         Notice,
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
         Started,
         Waiting,
     )
-    from sd35.picture import Picture
+    from sd35.core.limits import Limits
+    from sd35.core.picture import Picture
+    from sd35.core.request import GenerationRequest, Wish
     from sd35.provider import ImagePreview, ImageResponse, ResponseError, StabilityAI_SD35Large
-    from sd35.request import GenerationRequest, Limits, Wish
-    from sd35.simple import generate, stream
+    from sd35.sync import generate, stream
 
 __all__ = [
     "Contract",
@@ -53,20 +56,28 @@ __all__ = [
     "Timeouts",
     "Waiting",
     "Wish",
+    "__version__",
     "generate",
     "stream",
 ]
 
-__version__ = "0.1.0"
-
-_ROOMS = ("client", "errors", "events", "picture", "provider", "request", "simple")
+_MODULES = (
+    "client",
+    "core.errors",
+    "core.events",
+    "core.limits",
+    "core.picture",
+    "core.request",
+    "provider",
+    "sync",
+)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # as Python has it
     """Import a public name when it is first used: who asks for `--help` doesn't wait for an HTTP library."""
     if name in __all__:
-        for room in _ROOMS:
-            module = importlib.import_module(f"sd35.{room}")
+        for module_name in _MODULES:
+            module = importlib.import_module(f"sd35.{module_name}")
             if name in module.__all__:
                 value = globals()[name] = getattr(module, name)
                 return value

@@ -1,7 +1,7 @@
 """The provider class: an asynchronous generator of previews and a picture, as programs that know many providers use.
 
-Its interface is that of the provider of the same name in g4f (https://github.com/xtekky/gpt4free); what it does is done
-by `sd35.client`.
+Its interface is that of the provider of the same name in g4f (https://github.com/xtekky/gpt4free);
+what it does is done by `sd35.client`.
 """
 
 import logging
@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from sd35.client import Contract, SpaceClient, Timeouts
-from sd35.errors import InvalidRequestError, SD35Error
-from sd35.events import Finished, Preview
-from sd35.request import GenerationRequest, Wish, nearest_size
+from sd35.core.errors import InvalidRequestError, SD35Error
+from sd35.core.events import Finished, Preview
+from sd35.core.request import GenerationRequest, Wish
+from sd35.core.sizes import nearest_size
 
 __all__ = ["ImagePreview", "ImageResponse", "ResponseError", "StabilityAI_SD35Large"]
 
@@ -85,7 +86,8 @@ class ResponseError(SD35Error):
 class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know it
     """Stable Diffusion 3.5 Large at Stability AI's Space.
 
-    A subclass may name another Space with the same endpoint by its `url`, and another endpoint by its `api_endpoint`.
+    A subclass may name another Space with the same endpoint by its `url`, and another endpoint by
+    its `api_endpoint`.
     """
 
     label = "StabilityAI SD-3.5-Large"
@@ -97,7 +99,10 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
 
     default_model = "stabilityai-stable-diffusion-3-5-large"
     default_image_model = default_model
-    model_aliases: ClassVar[dict[str, str]] = {"sd-3.5-large": default_model, "sd-3.5": default_model}
+    model_aliases: ClassVar[dict[str, str]] = {
+        "sd-3.5-large": default_model,
+        "sd-3.5": default_model,
+    }
     image_models: ClassVar[list[str]] = list(model_aliases)
     models = image_models
 
@@ -115,7 +120,9 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
     @classmethod
     def get_model(cls, model: str | None, **_: Any) -> str:  # noqa: ANN401  # as its users know it
         """Return the model that this name stands for: every name that isn't known stands for itself."""
-        return cls.model_aliases.get(model, model) if model and model != "auto" else cls.default_model
+        return (
+            cls.model_aliases.get(model, model) if model and model != "auto" else cls.default_model
+        )
 
     @classmethod
     async def create_async_generator(  # noqa: PLR0913, PLR0917  # as its users know it
@@ -138,7 +145,8 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
         """Yield an `ImagePreview` for each preview, and at last the `ImageResponse`.
 
         Args:
-            model: one of `models`. Another name makes no difference, but in the log: there is one model here.
+            model: one of `models`. Another name makes no difference, but in the log: there is one
+                model here.
             messages: a conversation; its last user message is the prompt, where none is given.
             prompt: what is to be seen.
             negative_prompt: what isn't.
@@ -154,7 +162,8 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
             kwargs: are passed over.
 
         Raises:
-            ResponseError: there is no picture; it says why, in the Space's own words where it has said any.
+            ResponseError: there is no picture; it says why, in the Space's own words where it has
+                said any.
 
         """
         if model and cls.get_model(model) != cls.default_model:
@@ -170,16 +179,22 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
             seed=None if randomize_seed else seed,
         )
         try:
-            async with aclosing(cls._run(wish, 0 if seed is None else seed, api_key, proxy)) as images:
+            async with aclosing(
+                cls._run(wish, 0 if seed is None else seed, api_key, proxy)
+            ) as images:
                 async for image in images:
                     yield image
         except SD35Error as error:
             raise ResponseError(error) from error
 
     @classmethod
-    async def _run(cls, wish: Wish, seed: int, api_key: str | None, proxy: str | None) -> AsyncGenerator[Yielded, None]:
+    async def _run(
+        cls, wish: Wish, seed: int, api_key: str | None, proxy: str | None
+    ) -> AsyncGenerator[Yielded, None]:
         endpoint = cls.api_endpoint.rstrip("/").rpartition("/")[2]
-        connecting = SpaceClient.connect(cls.url, token=api_key, proxy=proxy, timeouts=cls.timeouts, endpoint=endpoint)
+        connecting = SpaceClient.connect(
+            cls.url, token=api_key, proxy=proxy, timeouts=cls.timeouts, endpoint=endpoint
+        )
         async with connecting as space:
             request = _request(wish, seed, space.contract)
             async with space.generate(request) as generation:
@@ -192,7 +207,12 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
 
     @classmethod
     def _response(cls, url: str, request: GenerationRequest, seed: int | None) -> Yielded:
-        options = {"seed": seed, "width": request.width, "height": request.height, "model": cls.default_model}
+        options = {
+            "seed": seed,
+            "width": request.width,
+            "height": request.height,
+            "model": cls.default_model,
+        }
         return ImageResponse(url, request.prompt, options)
 
 
@@ -205,7 +225,9 @@ def _request(wish: Wish, seed: int, contract: Contract) -> GenerationRequest:
             raise InvalidRequestError(str(error)) from error
         wish = replace(wish, width=size.width, height=size.height)
     request = wish.on(contract.limits)
-    is_drawn_there = wish.seed is None and contract.seed_output is not None and contract.takes("randomize_seed")
+    is_drawn_there = (
+        wish.seed is None and contract.seed_output is not None and contract.takes("randomize_seed")
+    )
     return replace(request, seed=seed, randomize_seed=True) if is_drawn_there else request
 
 

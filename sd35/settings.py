@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, CliSuppress, CliToggleFlag, SettingsConfigDict
 
-from sd35.source import parse_source
+from sd35.core.space_ref import parse_source
 
 __all__ = ["Settings", "load"]
 
@@ -43,7 +43,8 @@ class Settings(BaseSettings):
         "reached), demo, owner/name, or an address",
     )
     token: SecretStr | None = Field(
-        default=None, description="a token for the chosen Space; HF_TOKEN, which `ps` doesn't show, is the better way"
+        default=None,
+        description="a token for the chosen Space; HF_TOKEN, which `ps` doesn't show, is the better way",
     )
     proxy: SecretStr | None = Field(
         default=None,
@@ -59,16 +60,20 @@ class Settings(BaseSettings):
         description="how long pictures go on being made while no page looks; if not given, all that were asked for",
     )
     host: str | None = Field(
-        default=None, description="the address to listen on, 127.0.0.1 if not given; 0.0.0.0 for your whole network"
+        default=None,
+        description="the address to listen on, 127.0.0.1 if not given; 0.0.0.0 for your whole network",
     )
-    port: Port | None = Field(default=None, description="the port; if not given, 7860 or the next one that is free")
+    port: Port | None = Field(
+        default=None, description="the port; if not given, 7860 or the next one that is free"
+    )
     known_hosts: str = Field(
         default="",
         description="names under which the page may be asked for, beside localhost and plain addresses, with commas "
         "between; one that begins with a dot stands for all below it",
     )
     share: bool = Field(
-        default=False, description="make a public link through gradio.live, with a login, and print it with a QR code"
+        default=False,
+        description="make a public link through gradio.live, with a login, and print it with a QR code",
     )
     auth: SecretStr | None = Field(
         default=None,
@@ -76,22 +81,31 @@ class Settings(BaseSettings):
         "stores no password, is --users",
     )
     users: Path | None = Field(
-        default=None, description="a file of logins with hashed passwords, made by `python -m sd35 user add NAME`"
+        default=None,
+        description="a file of logins with hashed passwords, made by `python -m sd35 user add NAME`",
     )
     no_auth: CliToggleFlag[bool] = Field(
-        default=False, description="share without a login: whoever has the link, or guesses it, makes pictures here"
+        default=False,
+        description="share without a login: whoever has the link, or guesses it, makes pictures here",
     )
     lend_token: CliToggleFlag[bool] = Field(
-        default=False, description="make visitors' pictures with your token, too, and so with your quota"
+        default=False,
+        description="make visitors' pictures with your token, too, and so with your quota",
     )
     visitor_hourly: Cap | None = Field(
-        default=None, description="pictures that one visitor may ask for within an hour, 30 if not given; 0: no limit"
+        default=None,
+        description="pictures that one visitor may ask for within an hour, 30 if not given; 0: no limit",
     )
     all_hourly: Cap | None = Field(
-        default=None, description="pictures that all visitors may ask for within an hour, 200 if not given"
+        default=None,
+        description="pictures that all visitors may ask for within an hour, 200 if not given",
     )
-    visitor_waiting: Cap | None = Field(default=None, description="of one visitor's pictures, so many may wait: 3")
-    all_waiting: Cap | None = Field(default=None, description="so many pictures may wait in all: 50")
+    visitor_waiting: Cap | None = Field(
+        default=None, description="of one visitor's pictures, so many may wait: 3"
+    )
+    all_waiting: Cap | None = Field(
+        default=None, description="so many pictures may wait in all: 50"
+    )
     at_once: Cap | None = Field(
         default=None,
         description="pictures that are made at the same time: 1, or 20 where each visitor's own quota is used, on "
@@ -103,20 +117,32 @@ class Settings(BaseSettings):
         "https://*.example, or * for any; none if not given, but any on Hugging Face",
     )
     root_path: str | None = Field(
-        default=None, description="the path under which a reverse proxy shows the page, such as /studio"
+        default=None,
+        description="the path under which a reverse proxy shows the page, such as /studio",
     )
     mcp: CliToggleFlag[bool] = Field(
-        default=False, description="be a tool for agents, too (Model Context Protocol); needs requirements-mcp.txt"
+        default=False,
+        description="be a tool for agents, too (Model Context Protocol); needs requirements-mcp.txt",
     )
     hf_token: CliSuppress[SecretStr | None] = Field(
-        default=None, validation_alias="HF_TOKEN", description="a Hugging Face token, for Spaces there and nowhere else"
+        default=None,
+        validation_alias="HF_TOKEN",
+        description="a Hugging Face token, for Spaces there and nowhere else",
     )
 
-    hf_endpoint: CliSuppress[str] = Field(default="https://huggingface.co", validation_alias="HF_ENDPOINT")
+    hf_endpoint: CliSuppress[str] = Field(
+        default="https://huggingface.co", validation_alias="HF_ENDPOINT"
+    )
 
-    gradio_server_name: CliSuppress[str | None] = Field(default=None, validation_alias="GRADIO_SERVER_NAME")
-    gradio_server_port: CliSuppress[Port | None] = Field(default=None, validation_alias="GRADIO_SERVER_PORT")
-    oauth_client_id: CliSuppress[str | None] = Field(default=None, validation_alias="OAUTH_CLIENT_ID")
+    gradio_server_name: CliSuppress[str | None] = Field(
+        default=None, validation_alias="GRADIO_SERVER_NAME"
+    )
+    gradio_server_port: CliSuppress[Port | None] = Field(
+        default=None, validation_alias="GRADIO_SERVER_PORT"
+    )
+    oauth_client_id: CliSuppress[str | None] = Field(
+        default=None, validation_alias="OAUTH_CLIENT_ID"
+    )
     space_id: CliSuppress[str | None] = Field(default=None, validation_alias="SPACE_ID")
     space_host: CliSuppress[str | None] = Field(default=None, validation_alias="SPACE_HOST")
     system: CliSuppress[str | None] = Field(default=None, validation_alias="SYSTEM")
@@ -142,8 +168,12 @@ class Settings(BaseSettings):
     @classmethod
     def _check_sites(cls, value: str | None) -> str | None:
         for site in _listed(value):
-            if not re.fullmatch(r"\*|https?://(\*\.)?[a-z0-9.-]+(:\d{1,5})?/?", site, re.IGNORECASE):
-                raise ValueError(f"{site!r} isn't a site: it looks like https://blog.example, without a path")
+            if not re.fullmatch(
+                r"\*|https?://(\*\.)?[a-z0-9.-]+(:\d{1,5})?/?", site, re.IGNORECASE
+            ):
+                raise ValueError(
+                    f"{site!r} isn't a site: it looks like https://blog.example, without a path"
+                )
         return value
 
     @field_validator("root_path")
@@ -193,7 +223,9 @@ class Settings(BaseSettings):
     def is_private(self) -> bool:
         """Whether the page can be reached from this machine alone, and without a login: there is one owner then."""
         is_loopback = self.server_name in {"127.0.0.1", "localhost", "::1", "[::1]"}
-        is_shown = self.share or self.runs_on_hub or self.known_hosts or self.root_path or self.embed_in
+        is_shown = (
+            self.share or self.runs_on_hub or self.known_hosts or self.root_path or self.embed_in
+        )
         return is_loopback and not (is_shown or self.auth or self.users)
 
     @property
@@ -208,7 +240,11 @@ class Settings(BaseSettings):
     @property
     def unwatched_seconds(self) -> float | None:
         """How long jobs go on that no page looks at; `None`: to their end."""
-        return None if self.unwatched_minutes is None else max(LEAST_UNWATCHED_SECONDS, self.unwatched_minutes * 60)
+        return (
+            None
+            if self.unwatched_minutes is None
+            else max(LEAST_UNWATCHED_SECONDS, self.unwatched_minutes * 60)
+        )
 
     @property
     def logins(self) -> tuple[str, ...]:
@@ -237,7 +273,7 @@ class Settings(BaseSettings):
 
     @property
     def caps(self) -> dict[str, int | None]:
-        """What may be asked for, by the names of `sd35.allowance.Caps`."""
+        """What may be asked for, by the names of `sd35.jobs.limits.Caps`."""
         if self.is_private:
             return {"at_once": (1 if self.at_once is None else self.at_once) or None}
         given = {
@@ -248,7 +284,10 @@ class Settings(BaseSettings):
             "at_once": (self.at_once, 20 if self.runs_on_hub and not self.lend_token else 1),
             "at_once_each": (None, 1),
         }
-        return {name: (default if value is None else value) or None for name, (value, default) in given.items()}
+        return {
+            name: (default if value is None else value) or None
+            for name, (value, default) in given.items()
+        }
 
     @property
     def can_sign_in(self) -> bool:
@@ -266,7 +305,9 @@ class Settings(BaseSettings):
     @property
     def space_token(self) -> str | None:
         """The token that goes to the chosen Space: the one that was given for it, or, on Hugging Face, HF_TOKEN."""
-        is_on_hub = self.space == "auto" or (self.space != "demo" and parse_source(self.space).is_on_hub)
+        is_on_hub = self.space == "auto" or (
+            self.space != "demo" and parse_source(self.space).is_on_hub
+        )
         token = self.token or (self.hf_token if is_on_hub else None)
         return token.get_secret_value().strip() if token else None
 

@@ -48,12 +48,18 @@ class Visit:
 
     def join(self, name: str, data: list[Any], **more: str) -> httpx.Response:
         """Ask for what a listener of the page does."""
-        body = {"data": data, "fn_index": self.listener(name), "session_hash": self.session_hash} | more
+        body = {
+            "data": data,
+            "fn_index": self.listener(name),
+            "session_hash": self.session_hash,
+        } | more
         return self.http.post("/gradio_api/queue/join", json=body)
 
     def messages(self, event_id: str) -> Iterator[dict[str, Any]]:
         """What the stream says of an event, to its end."""
-        with self.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.session_hash}) as answer:
+        with self.http.stream(
+            "GET", "/gradio_api/queue/data", params={"session_hash": self.session_hash}
+        ) as answer:
             answer.raise_for_status()
             for line in answer.iter_lines():
                 message = orjson.loads(line[5:]) if line.startswith("data:") else {}
@@ -72,7 +78,9 @@ class Visit:
     def run(self, name: str, data: list[Any]) -> list[Any]:
         """What a listener that isn't queued answers."""
         body = {"data": data, "fn_index": self.listener(name), "session_hash": self.session_hash}
-        outcome: list[Any] = self.http.post(f"/gradio_api/run/{name}", json=body).raise_for_status().json()["data"]
+        outcome: list[Any] = (
+            self.http.post(f"/gradio_api/run/{name}", json=body).raise_for_status().json()["data"]
+        )
         return outcome
 
     def make(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:

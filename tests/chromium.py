@@ -10,11 +10,15 @@ from playwright.sync_api import Browser, Error, FrameLocator, Page, expect, sync
 
 expect.set_options(timeout=20_000)
 
-HOW_TO_GET_ONE = (
-    "No browser to test the page with. Install Chromium (Debian: apt install chromium), or: playwright install chromium"
-)
+HOW_TO_GET_ONE = "No browser to test the page with. Install Chromium (Debian: apt install chromium), or: playwright install chromium"  # noqa: E501
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 
 SEE_PREVIEWS = """() => {
   window.previews = new Set();
@@ -28,7 +32,9 @@ SEE_PREVIEWS = """() => {
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, or else Playwright's own."""
-    system = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    system = next(
+        filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
+    )
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=system, args=FLAGS)

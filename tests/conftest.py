@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sd35.web import hosting
+from sd35.server import launch
 
 settings.register_profile(
     "house",
@@ -17,10 +17,14 @@ settings.register_profile(
 )
 settings.load_profile("house")
 
-for name in [name for name in os.environ if name.startswith(("SD35_", "GRADIO_", "HF_")) or name == "SPACE_ID"]:
+for name in [
+    name
+    for name in os.environ
+    if name.startswith(("SD35_", "GRADIO_", "HF_")) or name == "SPACE_ID"
+]:
     del os.environ[name]
 
-_FILES = hosting.prepare()
+_FILES = launch.prepare()
 
 
 @pytest.fixture(scope="session")

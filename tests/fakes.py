@@ -1,6 +1,7 @@
 """Fake Spaces: real Gradio servers with the public Space's `/infer`, that do what the prompt says.
 
-Prompts: `error: …` fails with those words, `silent` fails without any, `wait` runs until it is released,
+Prompts: `error: …` fails with those words, `silent` fails without any, `wait` runs until it is
+    released,
 `notice: …` writes that line first; anything else makes a picture.
 """
 
@@ -12,8 +13,8 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from sd35.building import blocks
-from sd35.web import hosting
+from sd35.server import launch
+from sd35.server.blocks import blocks
 
 STEPS = 6
 LIMIT_SECONDS = 20
@@ -31,12 +32,14 @@ class FakeSpace:
 
     """
 
-    def __init__(self, *, is_generator: bool, width: tuple[int, int, int] = (512, 1024, 32)) -> None:
+    def __init__(
+        self, *, is_generator: bool, width: tuple[int, int, int] = (512, 1024, 32)
+    ) -> None:
         self.running = threading.Event()
         self.ended = threading.Semaphore(0)
         self._release = threading.Event()
         self._demo = self._build(self._generator if is_generator else self._plain, width)
-        self.address = hosting.launch(self._demo, port=hosting.free_port())
+        self.address = launch.launch(self._demo, port=launch.free_port())
 
     def release(self) -> None:
         """Let what waits go on to its picture."""
@@ -50,9 +53,11 @@ class FakeSpace:
     def close(self) -> None:
         """End the server, and what still runs on it."""
         self._release.set()
-        hosting.close(self._demo)
+        launch.close(self._demo)
 
-    def _frames(self, prompt: str, width: float, height: float, progress: gr.Progress) -> Iterator[Frame]:
+    def _frames(
+        self, prompt: str, width: float, height: float, progress: gr.Progress
+    ) -> Iterator[Frame]:
         try:
             kind, _, words = prompt.partition(": ")
             if kind == "error":

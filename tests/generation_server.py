@@ -1,6 +1,7 @@
 """A Space for Gradio of any generation, run by an interpreter that has it: `/infer` yields previews, `/plain` doesn't.
 
-Prompts: `error: …` fails with those words, `silent` without any, `wait` takes some seconds; anything else makes a
+Prompts: `error: …` fails with those words, `silent` without any, `wait` takes some seconds;
+    anything else makes a
 picture in four steps at once. A line is printed when it listens, and as each run begins.
 """
 
@@ -75,6 +76,8 @@ with gr.Blocks(title="A Space of another generation") as demo:
     gr.Button().click(plain, inputs, outputs, api_name="plain", concurrency_limit=1)
 
 if __name__ == "__main__":
-    demo.queue().launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), prevent_thread_lock=True, quiet=True)
+    demo.queue().launch(
+        server_name="127.0.0.1", server_port=int(sys.argv[1]), prevent_thread_lock=True, quiet=True
+    )
     print("listening", flush=True)  # noqa: T201
     sys.stdin.read()  # until whoever started it is gone

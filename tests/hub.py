@@ -54,8 +54,9 @@ class Asked:
 class NotingSpace:
     """A Space that notes every request. What its runs do is said by the first word of the prompt.
 
-    `pair` waits until there are two of them, `hold` stays until it is cancelled, `cut` breaks off, `refused` isn't even
-    taken in, `error` fails, with the Space's own words; anything else makes a picture. Each join is given a cookie.
+    `pair` waits until there are two of them, `hold` stays until it is cancelled, `cut` breaks off,
+    `refused` isn't even taken in, `error` fails, with the Space's own words; anything else makes a
+    picture. Each join is given a cookie.
     """
 
     def __init__(self) -> None:
@@ -78,12 +79,16 @@ class NotingSpace:
     def asked(self, prompt: str = "", host: str | None = None) -> list[Asked]:
         """Return what was asked for this prompt's runs; without one, what belongs to no run."""
         with self._news:
-            return [each for each in self._asked if each.prompt == prompt and host in {None, each.host}]
+            return [
+                each for each in self._asked if each.prompt == prompt and host in {None, each.host}
+            ]
 
     def wait_for(self, prompt: str, kind: str) -> None:
         """Wait until this was asked for this prompt."""
         with self._news:
-            came = self._news.wait_for(lambda: any((a.prompt, a.kind) == (prompt, kind) for a in self._asked), LIMIT)
+            came = self._news.wait_for(
+                lambda: any((a.prompt, a.kind) == (prompt, kind) for a in self._asked), LIMIT
+            )
         assert came, f"no {kind} for {prompt!r}"
 
     def everything(self) -> list[Asked]:
@@ -94,7 +99,9 @@ class NotingSpace:
     def _note(self, kind: str, request: web.Request, session_hash: str = "") -> str:
         prompt = self._prompts.get(session_hash, "")
         with self._news:
-            self._asked.append(Asked(kind, request.host, prompt, session_hash, request.headers.copy()))
+            self._asked.append(
+                Asked(kind, request.host, prompt, session_hash, request.headers.copy())
+            )
             self._news.notify_all()
         return prompt
 
@@ -188,7 +195,9 @@ class HuggingFace:
     async def _stage(self, _: web.Request) -> web.Response:
         """What Gradio's scripts ask for, from anybody's page."""
         allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
-        return web.json_response({"id": "owner/studio", "runtime": {"stage": "RUNNING"}}, headers=allowed)
+        return web.json_response(
+            {"id": "owner/studio", "runtime": {"stage": "RUNNING"}}, headers=allowed
+        )
 
     async def _page(self, request: web.Request) -> web.Response:
         """The page of a Space, which shows it within."""
@@ -214,7 +223,8 @@ class HuggingFace:
         assert request.query["response_type"] == "code"
         approve = URL("/oauth/approve").with_query(request.query)
         links = (
-            f'<a href="{escape(str(approve.update_query(account=who)))}">{who}</a>' for who in ("ada", "bob", LATE)
+            f'<a href="{escape(str(approve.update_query(account=who)))}">{who}</a>'
+            for who in ("ada", "bob", LATE)
         )
         return _html("".join(links))
 
@@ -226,7 +236,9 @@ class HuggingFace:
 
     async def _token(self, request: web.Request) -> web.Response:
         form: Any = await request.post()
-        assert b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode() == ":".join(CLIENT.values())
+        assert b64decode(
+            request.headers["Authorization"].removeprefix("Basic ")
+        ).decode() == ":".join(CLIENT.values())
         account, redirect_uri, nonce = self._codes.pop(form["code"])
         assert form["redirect_uri"] == redirect_uri
         token, now = f"hf_oauth_{account}_{next(self._numbers)}_made_up", int(time.time())

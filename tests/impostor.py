@@ -10,8 +10,8 @@ import anyio
 from aiohttp import web
 
 from sd35.client import SpaceClient
-from sd35.events import Event
-from sd35.request import GenerationRequest
+from sd35.core.events import Event
+from sd35.core.request import GenerationRequest
 from tests.test_contract import DESCRIPTIONS
 from tests.test_picture import encoded
 
@@ -24,7 +24,12 @@ STARTED = {"msg": "process_starts", "eta": None}
 PICTURE = {"url": "/gradio_api/file=a.png", "path": "/a.png"}
 PREVIEW = {"msg": "process_generating", "success": True, "output": {"data": [PICTURE, 7]}}
 FINISHED = {"msg": "process_completed", "success": True, "output": {"data": [PICTURE, 7]}}
-GONE = {"msg": "unexpected_error", "message": "404: Not Found", "session_not_found": True, "event_id": None}
+GONE = {
+    "msg": "unexpected_error",
+    "message": "404: Not Found",
+    "session_not_found": True,
+    "event_id": None,
+}
 HEARTBEAT = {"msg": "heartbeat"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -40,7 +45,8 @@ async def impostor(
 ) -> AsyncIterator[str]:
     """A server that describes itself as a Space, takes every request, and makes the same picture of each.
 
-    Handlers in place of that, by name: `config`, `info`, `join`, `data`, `cancel`, and `file` for all else.
+    Handlers in place of that, by name: `config`, `info`, `join`, `data`, `cancel`, and `file` for
+        all else.
     """
     handlers = {**(handlers or {}), **more}
     routes: list[tuple[str, str, str, Handler]] = [
@@ -95,7 +101,9 @@ def saying(status: int, text: str = "", **headers: str) -> Handler:
     """Answer with this status and text."""
 
     async def handler(_: web.Request) -> web.Response:
-        return web.Response(status=status, text=text, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        return web.Response(
+            status=status, text=text, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
 
     return handler
 
@@ -151,7 +159,9 @@ def cutting(data: bytes, length: int) -> Handler:
     """Promise so many bytes, send these, and break off."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "image/png", "Content-Length": str(length)})
+        response = web.StreamResponse(
+            headers={"Content-Type": "image/png", "Content-Length": str(length)}
+        )
         await response.prepare(request)
         await response.write(data)
         abort(request)
@@ -176,7 +186,9 @@ class InTurn:
 
 def asking(prompt: str = "a cat", **changes: Any) -> GenerationRequest:  # noqa: ANN401
     """A request that every Space here accepts."""
-    return GenerationRequest(prompt, **({"seed": 7, "randomize_seed": False, "width": 512, "height": 512} | changes))
+    return GenerationRequest(
+        prompt, **({"seed": 7, "randomize_seed": False, "width": 512, "height": 512} | changes)
+    )
 
 
 async def run(space: SpaceClient, prompt: str = "a cat") -> list[Event]:

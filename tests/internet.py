@@ -53,7 +53,9 @@ class Internet:
         """Let it be there while the block lasts, for these names; `*.` stands for all below one."""
         internet = cls(folder, *names)
         doors = [
-            await asyncio.start_server(internet._serving(partial(internet._connect, noted)), LOOPBACK, 0)
+            await asyncio.start_server(
+                internet._serving(partial(internet._connect, noted)), LOOPBACK, 0
+            )
             for noted in (internet.asked, set[str]())
         ]
         internet.proxy, internet.visitors_proxy = (
@@ -80,13 +82,19 @@ class Internet:
     @asynccontextmanager
     async def showing(self, port: int, *names: str) -> AsyncIterator[None]:
         """Show the plain server at this port under these names, with a proxy in front, while the block lasts."""
-        async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        async with aiohttp.ClientSession(
+            auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session:
             app = web.Application()
-            app.router.add_route("*", "/{path:.*}", partial(_pass_on, session, URL(f"http://{LOOPBACK}:{port}")))
+            app.router.add_route(
+                "*", "/{path:.*}", partial(_pass_on, session, URL(f"http://{LOOPBACK}:{port}"))
+            )
             async with self.serving(app, *names):
                 yield
 
-    def _serving(self, serve: Serve) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+    def _serving(
+        self, serve: Serve
+    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         """Serve each connection in a task that ends with this, at the latest."""
 
         async def until_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,7 +109,9 @@ class Internet:
 
         return start
 
-    async def _connect(self, noted: set[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(
+        self, noted: set[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Answer `CONNECT name:port`, and note the name."""
         head = await reader.readuntil(b"\r\n\r\n")
         name = head.split()[1].decode().rpartition(":")[0]
@@ -113,13 +123,19 @@ class Internet:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
 
 
-async def _pass_on(session: aiohttp.ClientSession, root: URL, request: web.Request) -> web.StreamResponse:
+async def _pass_on(
+    session: aiohttp.ClientSession, root: URL, request: web.Request
+) -> web.StreamResponse:
     """Ask the server behind in the visitor's place, as a proxy does that ends TLS."""
     headers = request.headers.copy()
     headers["X-Forwarded-Proto"] = "https"
     body = await request.read()
     asking = session.request(
-        request.method, root.join(request.rel_url), headers=headers, data=body or None, allow_redirects=False
+        request.method,
+        root.join(request.rel_url),
+        headers=headers,
+        data=body or None,
+        allow_redirects=False,
     )
     async with asking as answer:
         response = web.StreamResponse(status=answer.status)
@@ -135,7 +151,10 @@ async def _pass_on(session: aiohttp.ClientSession, root: URL, request: web.Reque
 async def _lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
     """Pass on what comes, both ways, until one side ends."""
     there_reader, there_writer = await asyncio.open_connection(LOOPBACK, port)
-    ways = [asyncio.ensure_future(_copy(reader, there_writer)), asyncio.ensure_future(_copy(there_reader, writer))]
+    ways = [
+        asyncio.ensure_future(_copy(reader, there_writer)),
+        asyncio.ensure_future(_copy(there_reader, writer)),
+    ]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -24,16 +24,25 @@ import anyio.to_thread
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
-from sd35.allowance import Caps
-from sd35.errors import InvalidRequestError
-from sd35.library.folder import owner_key
+from sd35.core.errors import InvalidRequestError
+from sd35.core.request import GenerationRequest
+from sd35.core.visitor import HERE, Visitor
+from sd35.jobs.limits import Caps
+from sd35.jobs.service import House, SpaceChoice, Studio
+from sd35.library.layout import owner_key
+from sd35.library.library import Library
 from sd35.library.query import parse_query
-from sd35.library.shelf import Library
-from sd35.metadata.record import new_id
-from sd35.request import GenerationRequest
-from sd35.studio import House, SpaceChoice, Studio
-from sd35.visitor import HERE, Visitor
-from tests.impostor import FINISHED, PICTURE, PREVIEW, QUEUED, STARTED, impostor, message_bytes, streaming
+from sd35.metadata.model import new_id
+from tests.impostor import (
+    FINISHED,
+    PICTURE,
+    PREVIEW,
+    QUEUED,
+    STARTED,
+    impostor,
+    message_bytes,
+    streaming,
+)
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["__main__", "tests.lives"])
@@ -67,7 +76,9 @@ class Space:
         """Serve in a thread of its own while the block lasts."""
         with (
             start_blocking_portal() as portal,
-            portal.wrap_async_context_manager(impostor(join=self._join, data=self._data)) as address,
+            portal.wrap_async_context_manager(
+                impostor(join=self._join, data=self._data)
+            ) as address,
         ):
             self.address = address
             yield self
@@ -84,7 +95,9 @@ class Space:
         response: web.StreamResponse = web.Response()
         with suppress(ConnectionResetError):  # who has asked is dead
             response = await streaming(request)
-            await response.write(b"".join(message_bytes(message) for message in (QUEUED, STARTED, PREVIEW)))
+            await response.write(
+                b"".join(message_bytes(message) for message in (QUEUED, STARTED, PREVIEW))
+            )
             if prompt == "wait":
                 self.working.set()
                 await anyio.to_thread.run_sync(self.go_on.wait, LIMIT, abandon_on_cancel=True)
@@ -103,7 +116,9 @@ class Program:
 
     def __init__(self, work: Callable[..., None], *told: object) -> None:
         self._pipe, theirs = FORKS.Pipe(duplex=False)
-        self._process = FORKS.Process(target=_telling_failures, args=(theirs, work, *told), daemon=True)
+        self._process = FORKS.Process(
+            target=_telling_failures, args=(theirs, work, *told), daemon=True
+        )
         self._process.start()
         theirs.close()
         self.said: list[Any] = []
@@ -166,13 +181,17 @@ async def _live(folder: Path, address: str, diary: Connection, seed: int) -> Non
         diary.send(["left", owner_key(visitor.owner), waiting])
     async with anyio.create_task_group() as group:
         for number, act in enumerate((_ask, _ask, _arrange, _end, _mark, _mark, _throw)):
-            group.start_soon(_again_and_again, act, studio, diary, random.Random(seed * 100 + number))  # noqa: S311
+            group.start_soon(
+                _again_and_again, act, studio, diary, random.Random(seed * 100 + number)  # noqa: S311
+            )
 
 
 _Act = Callable[[Studio, Connection, random.Random], Awaitable[None]]
 
 
-async def _again_and_again(act: _Act, studio: Studio, diary: Connection, chance: random.Random) -> None:
+async def _again_and_again(
+    act: _Act, studio: Studio, diary: Connection, chance: random.Random
+) -> None:
     while True:
         await anyio.sleep(chance.random() * 0.005)
         await act(studio, diary, chance)
@@ -185,7 +204,9 @@ async def _ask(studio: Studio, diary: Connection, chance: random.Random) -> None
         return
     request = GenerationRequest(f"number {new_id()}", width=512, height=512)
     job = await studio.submit(request, visitor, by_program=chance.random() < 0.1)
-    diary.send(["asked", job.id, owner_key(visitor.owner), request.prompt, job.state.value.request.seed])
+    diary.send(
+        ["asked", job.id, owner_key(visitor.owner), request.prompt, job.state.value.request.seed]
+    )
 
 
 async def _arrange(studio: Studio, _: Connection, chance: random.Random) -> None:

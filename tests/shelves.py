@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sd35.library.pictures import Entry
+from sd35.core.picture import open_picture
+from sd35.library.library import Library
 from sd35.library.query import EVERYTHING, Query
-from sd35.library.shelf import Library
-from sd35.metadata.record import Record
-from sd35.picture import open_picture
+from sd35.library.repository import Entry
+from sd35.metadata.model import Record
 
 ANN, BOB = "a" * 32, "b" * 32
 """Keys of visitors."""
@@ -39,10 +39,14 @@ def encoded(number: int = 0, kind: str = "PNG", size: tuple[int, int] = (32, 24)
     return out.getvalue()
 
 
-def put(library: Library, number: int = 0, owner: str = "", kind: str = "PNG", **told: Any) -> Entry:  # noqa: ANN401
+def put(
+    library: Library, number: int = 0, owner: str = "", kind: str = "PNG", **told: Any  # noqa: ANN401
+) -> Entry:
     """Add a picture that was made so many minutes after noon; `told` is of its record."""
     data = encoded(number, kind)
-    record = Record(**{"prompt": f"picture {number}", "made_at": NOON + dt.timedelta(minutes=number), **told})
+    record = Record(
+        **{"prompt": f"picture {number}", "made_at": NOON + dt.timedelta(minutes=number), **told}
+    )
     return library.add(data, open_picture(data), record, owner)
 
 

@@ -11,17 +11,17 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from sd35.building import blocks
-from sd35.library.pictures import Entry
-from sd35.library.shelf import Library
-from sd35.metadata.record import Record
-from sd35.picture import open_picture
-from sd35.ui import gallery_view
-from sd35.ui.gallery import Gallery
+from sd35.core.picture import open_picture
+from sd35.library.library import Library
+from sd35.library.repository import Entry
+from sd35.metadata.model import Record
+from sd35.server import launch
+from sd35.server.auth import Door
+from sd35.server.blocks import blocks
+from sd35.server.server import Services, Site, open_site
+from sd35.ui.gallery import view
+from sd35.ui.gallery.gallery import Gallery
 from sd35.ui.theme import ASSETS, looks
-from sd35.web import hosting
-from sd35.web.door import Door
-from sd35.web.site import Services, Site, open_site
 
 __all__ = ["Shelved", "put", "shelving"]
 
@@ -39,7 +39,7 @@ class Shelved:
 def _blocks(shelved: Shelved) -> gr.Blocks:
     with blocks("A library", fill_width=True) as demo:
         with gr.Row(elem_id="header"):
-            gr.HTML(gallery_view.rooms_nav(), elem_id="rooms", apply_default_css=False)
+            gr.HTML(view.rooms_nav(), elem_id="rooms", apply_default_css=False)
         with gr.Row(elem_id="studio"):
             told = gr.Textbox(elem_id="told", show_label=False)
         gallery = Gallery(shelved)
@@ -62,17 +62,19 @@ async def _lifespan(_: object) -> Any:  # noqa: ANN401  # Starlette's own
 def shelving(folder: Path, door: Door = OURS, root_path: str | None = None) -> Iterator[Shelved]:
     """Serve the room over the library in this folder, at a free port."""
     library = Library.open(folder)
-    site = Site(door, port=hosting.free_port(), root_path=root_path)
+    site = Site(door, port=launch.free_port(), root_path=root_path)
     demo = _blocks(Shelved("", library))
     services = Services(lambda _: None, lambda _: None, lambda: b"", _lifespan, {}, library)
     try:
         yield Shelved(open_site(demo, site, services, ASSETS / "login.html", **looks()), library)
     finally:
-        hosting.close(demo)
+        launch.close(demo)
         library.close()
 
 
-def put(library: Library, record: Record, owner: str = "", size: tuple[int, int] = (96, 64)) -> Entry:
+def put(
+    library: Library, record: Record, owner: str = "", size: tuple[int, int] = (96, 64)
+) -> Entry:
     """Add a plain picture, whose colour follows from its prompt."""
     colour = (len(record.prompt) * 37 % 256, len(record.prompt) * 91 % 256, 120)
     out = io.BytesIO()

@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd35.accounts import (
+from sd35.cli.user_file import UserFile
+from sd35.core.errors import NotWrittenError
+from sd35.server.accounts import (
     LETTERS,
     STRONG,
     Account,
@@ -29,15 +31,15 @@ from sd35.accounts import (
     hash_password,
     plain_name,
 )
-from sd35.attempts import MAX_KEYS, Attempts
-from sd35.cli.userfile import UserFile
-from sd35.errors import NotWrittenError
+from sd35.server.rate_limit import MAX_KEYS, Attempts
 from tests.test_cli import LIMIT, ROOT, SECRET, invoke, run, started
 
 CHEAP = Cost(ln=1, p=1)
 FILE = Path("users.txt")
 
-anything = st.one_of(st.text(st.characters(), max_size=80), st.none(), st.integers(), st.binary(max_size=9))
+anything = st.one_of(
+    st.text(st.characters(), max_size=80), st.none(), st.integers(), st.binary(max_size=9)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +77,9 @@ def test_a_strong_hash() -> None:
     assert not accounts.check("anna", SECRET.upper())
     hashes = {hash_password(SECRET, CHEAP) for _ in range(9)}
     assert len(hashes) == 9
-    assert all(re.fullmatch(r"\$scrypt\$ln=1,r=8,p=1\$[\w+/]{22}\$[\w+/]{43}", each) for each in hashes)
+    assert all(
+        re.fullmatch(r"\$scrypt\$ln=1,r=8,p=1\$[\w+/]{22}\$[\w+/]{43}", each) for each in hashes
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,8 +93,36 @@ def test_a_strong_hash() -> None:
         ("anna@example.org", "anna@example.org"),
         ("安娜", "安娜"),
         ("x" * 64, "x" * 64),
-        *((bad, None) for bad in ("", " ", " anna", "anna ", "anna\u00a0", "a:b", "a：b", "#anna", "＃a", "x" * 65)),
-        *((bad, None) for bad in ("a\nb", "a\0", "a\x1b[2J", "a\u202eb", "a\u200bb", "\ud800", "ﷺ" * 9, None, 7, b"a")),
+        *(
+            (bad, None)
+            for bad in (
+                "",
+                " ",
+                " anna",
+                "anna ",
+                "anna\u00a0",
+                "a:b",
+                "a：b",
+                "#anna",
+                "＃a",
+                "x" * 65,
+            )
+        ),
+        *(
+            (bad, None)
+            for bad in (
+                "a\nb",
+                "a\0",
+                "a\x1b[2J",
+                "a\u202eb",
+                "a\u200bb",
+                "\ud800",
+                "ﷺ" * 9,
+                None,
+                7,
+                b"a",
+            )
+        ),
     ],
 )
 def test_names(typed: object, stored: str | None) -> None:
@@ -135,7 +167,9 @@ def test_keyboards_that_compose_letters() -> None:
     assert accounts.check("Zoë", "mo\u0308we 2")
 
 
-@pytest.mark.parametrize("hostile", [None, 7, b"anna", "", "a\0", "\ud800", "x" * 1025, "x" * 10**7, ["anna"], "\x1b"])
+@pytest.mark.parametrize(
+    "hostile", [None, 7, b"anna", "", "a\0", "\ud800", "x" * 1025, "x" * 10**7, ["anna"], "\x1b"]
+)
 def test_hostile_logins(hostile: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page's form never sends ends in an exception, keeps the machine busy, or lets in."""
     accounts = Accounts(["anna:a"], cost=CHEAP)
@@ -163,7 +197,9 @@ def test_an_unknown_name_costs_the_same(costs: list[Cost], monkeypatch: pytest.M
         hashed.append(Cost(parameters["n"].bit_length() - 1, parameters["p"]))
         return scrypt(password, **parameters)
 
-    monkeypatch.setattr(hashlib, "scrypt", counted)  # time itself can't be measured in a test that holds everywhere
+    monkeypatch.setattr(
+        hashlib, "scrypt", counted
+    )  # time itself can't be measured in a test that holds everywhere
     names = [f"{kind} {number}" for kind in ("known", "unknown") for number in range(60)]
     assert [accounts.check(name, "wrong") for name in names] == [False] * 120
     assert len(hashed) == 120
@@ -184,18 +220,30 @@ def test_generated_logins() -> None:
     for name, password in logins:
         assert re.fullmatch(rf"([{LETTERS}]{{4}}-){{3}}[{LETTERS}]{{4}}", password)
         assert plain_name(name) == name
-    assert Accounts([":".join(login) for login in list(logins)[:1]], cost=CHEAP).names() == {"guest"}
+    assert Accounts([":".join(login) for login in list(logins)[:1]], cost=CHEAP).names() == {
+        "guest"
+    }
 
 
 # Where they come from
 
 
 @pytest.mark.parametrize(
-    "pairs", [["anna"], [f":{SECRET}"], [f"an\nna:{SECRET}"], ["anna:"], [f"anna:{SECRET}\0"], ["anna:x", "Anna:y"]]
+    "pairs",
+    [
+        ["anna"],
+        [f":{SECRET}"],
+        [f"an\nna:{SECRET}"],
+        ["anna:"],
+        [f"anna:{SECRET}\0"],
+        ["anna:x", "Anna:y"],
+    ],
 )
 def test_pairs_that_are_none(pairs: list[str]) -> None:
     """A login that can't be used is passed over, or its password is shown."""
-    with pytest.raises(AccountError, match=rf"^Login {len(pairs)} isn't name:password\. ") as caught:
+    with pytest.raises(
+        AccountError, match=rf"^Login {len(pairs)} isn't name:password\. "
+    ) as caught:
         Accounts(pairs, cost=CHEAP)
     assert SECRET not in str(caught.value)
 
@@ -206,16 +254,31 @@ def test_nothing_is_shown() -> None:
     assert accounts.check("anna", f"{SECRET}:x")
     assert SECRET not in repr(vars(accounts))
     kept = account("anna")
-    assert not any(part in repr(kept) for part in (*str(kept.password).split("$")[3:], repr(kept.password.digest)))
+    assert not any(
+        part in repr(kept)
+        for part in (*str(kept.password).split("$")[3:], repr(kept.password.digest))
+    )
 
 
 BROKEN = {
     b"anna": "it isn't name:hash",
     b"anna:verysecret": "what follows the name isn't a hash",
-    b"anna:$scrypt$ln=40,r=8,p=1$" + b"A" * 22 + b"$" + b"A" * 43: "the hash there would take too much",
-    b"anna:$scrypt$ln=15,r=8,p=99$" + b"A" * 22 + b"$" + b"A" * 43: "the hash there would take too much",
-    b"anna:$scrypt$ln=0,r=8,p=1$" + b"A" * 22 + b"$" + b"A" * 43: "the hash there would take too much",
-    b"anna:$scrypt$ln=1,r=8,p=1$" + b"A" * 25 + b"$" + b"A" * 43: "what follows the name isn't a hash",
+    b"anna:$scrypt$ln=40,r=8,p=1$"
+    + b"A" * 22
+    + b"$"
+    + b"A" * 43: "the hash there would take too much",
+    b"anna:$scrypt$ln=15,r=8,p=99$"
+    + b"A" * 22
+    + b"$"
+    + b"A" * 43: "the hash there would take too much",
+    b"anna:$scrypt$ln=0,r=8,p=1$"
+    + b"A" * 22
+    + b"$"
+    + b"A" * 43: "the hash there would take too much",
+    b"anna:$scrypt$ln=1,r=8,p=1$"
+    + b"A" * 25
+    + b"$"
+    + b"A" * 43: "what follows the name isn't a hash",
     line("caf\xe9").encode("latin-1").rstrip(): "it isn't UTF-8",
     line("a\x1bb").encode().rstrip(): "a name has letters",
     line("Guest").encode().rstrip(): "the same name is in a line above it",
@@ -229,7 +292,9 @@ def test_broken_lines(broken: bytes) -> None:
     accounts = Accounts(file=FILE)
     with FILE.open("ab") as file:
         file.write(broken + b"\n")
-    with pytest.raises(AccountError, match=rf"^Line 4 of users\.txt can't be used: {BROKEN[broken]}") as caught:
+    with pytest.raises(
+        AccountError, match=rf"^Line 4 of users\.txt can't be used: {BROKEN[broken]}"
+    ) as caught:
         accounts.check("guest", SECRET)
     assert not any(part in str(caught.value) for part in ("$", "AAA", SECRET, "\x1b"))
     with pytest.raises(AccountError, match="Line 4"):
@@ -273,7 +338,7 @@ def test_the_file_is_read_only_when_it_changes(monkeypatch: pytest.MonkeyPatch) 
     """Each attempt reads the whole file again."""
     write(line("anna"), at=1)
     accounts = Accounts(file=FILE)
-    monkeypatch.setattr("sd35.accounts.accounts_in", None)
+    monkeypatch.setattr("sd35.server.accounts.accounts_in", None)
     assert accounts.check("anna", SECRET)
 
 
@@ -291,7 +356,9 @@ class Clock:
         return self.now
 
 
-def waits(attempts: Attempts, clock: Clock, count: int, address: str | None = "1.2.3.4") -> list[float]:
+def waits(
+    attempts: Attempts, clock: Clock, count: int, address: str | None = "1.2.3.4"
+) -> list[float]:
     """Fail as often, as soon as that may be, and return how long each had to wait."""
     told = []
     for number in range(count):
@@ -339,7 +406,9 @@ def test_what_is_refused_is_not_counted() -> None:
 def test_one_place_can_not_use_up_everybody_s_minute() -> None:
     """Who guesses at made-up names, from one place, keeps all others from logging in."""
     attempts = Attempts(clock := Clock())
-    assert [attempts.begin(f"name {number}", "6.6.6.6") for number in range(16)] == [0.0] * 15 + [60.0]
+    assert [attempts.begin(f"name {number}", "6.6.6.6") for number in range(16)] == [0.0] * 15 + [
+        60.0
+    ]
     assert attempts.begin("anna", "1.2.3.4") == 0
     clock.now += 61
     assert attempts.begin("name 16", "6.6.6.6") == 0
@@ -354,7 +423,9 @@ def test_who_has_been_in_is_not_kept_out() -> None:
         clock.now += attempts.begin("anna", f"10.0.1.{number}")
         attempts.begin(f"name {number}", f"10.0.2.{number}")
     assert attempts.begin("anna", "5.6.7.8") > 0, "from elsewhere the name has to wait"
-    assert [attempts.begin("anna", "1.2.3.4") for _ in range(6)] == [0.0] * 5 + [1.0], "its own failures count"
+    assert [attempts.begin("anna", "1.2.3.4") for _ in range(6)] == [0.0] * 5 + [1.0], (
+        "its own failures count"
+    )
 
 
 def test_sixty_a_minute() -> None:
@@ -448,7 +519,12 @@ def test_memory_is_bounded() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["1", "2", None]), st.booleans(), st.floats(0, 40)),
+        st.tuples(
+            st.sampled_from(["a", "b"]),
+            st.sampled_from(["1", "2", None]),
+            st.booleans(),
+            st.floats(0, 40),
+        ),
         max_size=200,
     )
 )
@@ -477,7 +553,11 @@ def test_adding_and_removing() -> None:
     """Who was added can't log in, others or comments in the file are lost, or others can read it."""
     FILE.write_text(f"# mine\n\n{line('bert')}#end", encoding="utf-8")
     FILE.chmod(0o644)
-    assert user("add", "Anna", given=f"{SECRET}\r\nmore\n") == (0, "", "✓ anna was added in users.txt.\n")
+    assert user("add", "Anna", given=f"{SECRET}\r\nmore\n") == (
+        0,
+        "",
+        "✓ anna was added in users.txt.\n",
+    )
     assert FILE.stat().st_mode & 0o777 == 0o600
     assert Accounts(file=FILE).check("anna", SECRET)
     code, _, err = user("add", "ANNA", given="new")
@@ -486,7 +566,12 @@ def test_adding_and_removing() -> None:
     assert Accounts(file=FILE).check("anna", "new")
     assert user("list") == (0, "bert\nanna\n", "")
     assert user("remove", "bert") == (0, "", "✓ bert was removed from users.txt.\n")
-    assert [re.sub(":.*", "", each) for each in FILE.read_text().splitlines()] == ["# mine", "", "#end", "anna"]
+    assert [re.sub(":.*", "", each) for each in FILE.read_text().splitlines()] == [
+        "# mine",
+        "",
+        "#end",
+        "anna",
+    ]
     assert user("remove", "anna")[0] == 0
     assert user("list") == (0, "", "· There is nobody in users.txt.\n")
     assert os.listdir() == ["users.txt"]  # noqa: PTH208  # names
@@ -517,9 +602,19 @@ def test_a_generated_password() -> None:
         (["add", "anna", "--password", "x"], SECRET, 2, "--password"),
         (["add", "anna", SECRET[:4]], SECRET, 2, "unexpected extra argument"),
         (["add"], SECRET, 2, "NAME"),
-        (["add", "anna", "--file", "broken"], SECRET, 2, "Line 2 of broken can't be used: it isn't name:hash."),
+        (
+            ["add", "anna", "--file", "broken"],
+            SECRET,
+            2,
+            "Line 2 of broken can't be used: it isn't name:hash.",
+        ),
         (["add", "anna", "--file", "."], SECRET, 2, "can't be read: Is a directory"),
-        (["add", "anna", "--file", "missing/users"], SECRET, 9, "missing/users can't be written: No such file"),
+        (
+            ["add", "anna", "--file", "missing/users"],
+            SECRET,
+            9,
+            "missing/users can't be written: No such file",
+        ),
         (["remove", "anna"], "", 2, "There is no file users.txt."),
         (["remove", "anna", "--file", "empty"], "", 2, "There is no anna in empty."),
         (["list"], "", 2, "There is no file users.txt."),
@@ -554,7 +649,9 @@ def test_on_a_terminal(typed: list[str], code: int, said: str) -> None:
     """On a terminal the password is shown, asked for once, or another one is taken than the one that was meant."""
     leader, follower = pty.openpty()
     streams = {"stdin": follower, "stdout": follower, "stderr": follower}
-    with started("user", "add", "anna", **streams, start_new_session=True, preexec_fn=_its_terminal) as process:
+    with started(
+        "user", "add", "anna", **streams, start_new_session=True, preexec_fn=_its_terminal
+    ) as process:
         os.close(follower)
         shown, left = b"", list(typed)
         with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
@@ -613,7 +710,8 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     FILE.write_text(before)
     limit = (10, 10)
     code, out, err = run(
-        *("user", "add", "anna", "--generate"), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        *("user", "add", "anna", "--generate"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )
     assert (code, out) == (9, "")
     assert "users.txt can't be written: File too large." in err

@@ -15,8 +15,8 @@ import httpx
 import orjson
 import pytest
 
-from sd35.picture import open_picture
-from sd35.web.hosting import free_port
+from sd35.core.picture import open_picture
+from sd35.server.launch import free_port
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 60
@@ -44,7 +44,10 @@ def started(folder: Path, *flags: str, **extra: str) -> "Iterator[Program]":
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == f"SD 3.5 Studio is at http://127.0.0.1:{port}/\n"
-        assert process.stdout.readline() == f"Pictures are kept in {folder / 'Pictures' / 'SD 3.5 Studio'}\n"
+        assert (
+            process.stdout.readline()
+            == f"Pictures are kept in {folder / 'Pictures' / 'SD 3.5 Studio'}\n"
+        )
         yield process, f"http://127.0.0.1:{port}/", folder
     finally:
         process.kill()
@@ -63,11 +66,15 @@ Program = tuple[subprocess.Popen[str], str, Path]
 def test_over_gradio_client(program: Program, tmp_path: Path) -> None:
     """The program that a person starts with the README's command makes no picture, or can't be scripted."""
     client = gradio_client.Client(program[1], verbose=False, download_files=tmp_path)
-    path, seed, made_by = client.predict("a cat by the sea", aspect_ratio="16:9", seed=7, api_name="/generate")
+    path, seed, made_by = client.predict(
+        "a cat by the sea", aspect_ratio="16:9", seed=7, api_name="/generate"
+    )
     picture = open_picture(Path(path).read_bytes())
     assert (picture.format, picture.width, picture.height) == ("PNG", 1024, 576)
     assert (seed, made_by) == (7, "demo painter")
-    again = client.predict("a cat by the sea", width=512, height=512, num_inference_steps=4, api_name="/generate")
+    again = client.predict(
+        "a cat by the sea", width=512, height=512, num_inference_steps=4, api_name="/generate"
+    )
     assert again[1] != 7
 
 
@@ -112,7 +119,9 @@ def test_mistakes_at_infer(program: Program, place: int, value: object, words: s
     data = ["a cat", "", 7, False, 512, 512, 4.5, 20]
     data[place] = value
     call = f"{program[1]}gradio_api/call/infer"
-    event_id = httpx.post(call, json={"data": data}, timeout=LIMIT).raise_for_status().json()["event_id"]
+    event_id = (
+        httpx.post(call, json={"data": data}, timeout=LIMIT).raise_for_status().json()["event_id"]
+    )
     said = httpx.get(f"{call}/{event_id}", timeout=LIMIT).text
     assert "event: error" in said
     assert words in said
@@ -121,7 +130,9 @@ def test_mistakes_at_infer(program: Program, place: int, value: object, words: s
 def test_a_studio_over_a_studio(program: Program) -> None:
     """Over a studio whose pictures are the demo painter's, another one takes them for Stable Diffusion's."""
     words = [sys.executable, "-m", "sd35", "space", program[1], "--json"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        words, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True
+    )
     told = orjson.loads(done.stdout)
     assert told["is_demo"] is True
     assert told["endpoint"] == "infer"
@@ -159,7 +170,13 @@ def test_a_second_one_on_the_same_port(program: Program, tmp_path: Path) -> None
     port = program[1].rstrip("/").rpartition(":")[2]
     command = [sys.executable, "app.py", "--space", "demo", "--port", port]
     other = subprocess.run(  # noqa: S603
-        command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=LIMIT, check=False
+        command,
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
     )
     assert other.returncode == 1
     assert "The page can't be served" in other.stderr
@@ -184,7 +201,11 @@ def test_its_end(tmp_path: Path, number: signal.Signals) -> None:
 @pytest.mark.parametrize("more", [[], ["--no-auth"]])
 def test_a_link_that_can_not_be_made(tmp_path: Path, more: list[str]) -> None:
     """Without a way to gradio.live, the program ends, is silent about it, or leaves something behind."""
-    with started(tmp_path, "--share", *more, HTTPS_PROXY="http://127.0.0.1:1") as (process, address, _):
+    with started(tmp_path, "--share", *more, HTTPS_PROXY="http://127.0.0.1:1") as (
+        process,
+        address,
+        _,
+    ):
         assert process.stdout is not None
         lines = [] if more else [process.stdout.readline() for _ in range(2)]
         assert process.stdout.readline() == (
@@ -205,7 +226,9 @@ def test_a_link_that_can_not_be_made(tmp_path: Path, more: list[str]) -> None:
 def test_help_does_not_wait_for_gradio() -> None:
     """--help takes seconds, because something imports gradio on the way."""
     command = [sys.executable, "-X", "importtime", "app.py", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True
+    )
     assert "--space" in done.stdout
     assert "gradio" not in done.stderr
     assert "aiohttp" not in done.stderr

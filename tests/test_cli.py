@@ -25,14 +25,13 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from typer.testing import CliRunner
 
 import sd35
-from sd35 import errors, events
-from sd35.cli import words
+from sd35.cli import messages
 from sd35.cli.app import app
-from sd35.cli.exits import EXITS, exit_code
-from sd35.metadata.containers import read_texts
-from sd35.metadata.embedding import read_picture
-from sd35.picture import open_picture
-from sd35.web.hosting import free_port
+from sd35.cli.exit_codes import EXITS, exit_code
+from sd35.core import errors, events
+from sd35.core.picture import open_picture
+from sd35.metadata.embedding import read_picture, read_texts
+from sd35.server.launch import free_port
 from tests.fakes import STEPS, FakeSpace
 from tests.impostor import STARTED, Handler, impostor, saying, sending, showing
 from tests.test_contract import DESCRIPTIONS
@@ -47,7 +46,11 @@ PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 DAMAGED = PICTURE.replace(b"\0\0\0\x0dIDAT", b"\0\0\xff\xffIDAT")
-MADE = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/tmp/a.webp"}, 7]}}  # noqa: S108
+MADE = {
+    "msg": "process_completed",
+    "success": True,
+    "output": {"data": [{"path": "/tmp/a.webp"}, 7]},  # noqa: S108
+}
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +156,21 @@ def test_help_waits_for_nothing() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)  # noqa: S603
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "typer" in imported
-    assert not imported & {"aiohttp", "anyio", "PIL", "gradio", "numpy", "pydantic_settings", "rich", "sqlite3"}
+    assert not imported & {
+        "aiohttp",
+        "anyio",
+        "PIL",
+        "gradio",
+        "numpy",
+        "pydantic_settings",
+        "rich",
+        "sqlite3",
+    }
     assert all(f"  {way.code}  {way.meaning}" in done.stdout for way in EXITS)
-    assert all(re.search(rf"^  {name} ", done.stdout, re.MULTILINE) for name in ("generate", "space", "doctor"))
+    assert all(
+        re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+        for name in ("generate", "space", "doctor")
+    )
     assert invoke("--help") == (0, done.stdout.replace("python -m sd35", "root"), "")
 
 
@@ -167,7 +182,17 @@ def test_version() -> None:
 def test_pictures(generator: FakeSpace, tmp_path: Path) -> None:
     """A picture is overwritten, made with another seed than was asked for, or its path isn't told to a program."""
     (tmp_path / "prompts.txt").write_text("﻿# two\n\n a cat \r\nein Möwe\n", encoding="utf-8")
-    order = ("generate", "--space", generator.address, "--prompts", "prompts.txt", "--count", "3", "-o", "new/out")
+    order = (
+        "generate",
+        "--space",
+        generator.address,
+        "--prompts",
+        "prompts.txt",
+        "--count",
+        "3",
+        "-o",
+        "new/out",
+    )
     seeds = (2_147_483_646, 2_147_483_647, 0)
     names = [f"{words}-seed-{seed}" for words in ("a-cat", "ein-m-we") for seed in seeds]
     for again in ("", "-2"):
@@ -192,14 +217,22 @@ def png_chunks(png: bytes) -> Iterator[bytes]:
 
 def without_ours(png: bytes) -> bytes:
     """The PNG without what was added to it: a picture that has come from a Space, and is saved, has both texts."""
-    ours = [chunk for chunk in png_chunks(png) if re.match(rb"(tEXt|iTXt)(parameters|sd35)\0", chunk[4:])]
+    ours = [
+        chunk
+        for chunk in png_chunks(png)
+        if re.match(rb"(tEXt|iTXt)(parameters|sd35)\0", chunk[4:])
+    ]
     assert len(ours) == 2
     return png[:8] + b"".join(chunk for chunk in png_chunks(png) if chunk not in ours)
 
 
-def made_by_impostor(portal: BlockingPortal, body: bytes, *order: str) -> tuple[dict[str, Any], bytes]:
+def made_by_impostor(
+    portal: BlockingPortal, body: bytes, *order: str
+) -> tuple[dict[str, Any], bytes]:
     """What is told of a picture that comes with these bytes, and what is saved of it."""
-    with portal.wrap_async_context_manager(impostor(data=sending(STARTED, MADE), file=showing(body))) as address:
+    with portal.wrap_async_context_manager(
+        impostor(data=sending(STARTED, MADE), file=showing(body))
+    ) as address:
         code, out, _ = invoke("generate", *order, "--json", "--space", address)
     assert code == 0
     saved = json.loads(out.splitlines()[-1])
@@ -210,14 +243,18 @@ def test_a_picture_says_how_it_was_made(portal: BlockingPortal) -> None:
     """A picture can't be made again from its file, or it isn't the Space's any more."""
     prompt = "a “cat”, big\nSteps: 3"
     for body in (PICTURE, encoded("WEBP", (64, 64))):
-        saved, data = made_by_impostor(portal, body, prompt, "--negative", "dog", "--steps", "9", "--seed", "7")
+        saved, data = made_by_impostor(
+            portal, body, prompt, "--negative", "dog", "--steps", "9", "--seed", "7"
+        )
         assert saved["bytes"] == len(data)
         record = read_picture(data)
         assert record is not None
         assert (record.prompt, record.negative_prompt, record.seed) == (prompt, "dog", 7)
         assert (record.num_inference_steps, record.width, record.tool) == (9, 1024, "SD 3.5 Studio")
         assert (record.space, record.is_demo, len(record.id)) == (saved["space"], False, 22)
-        assert any(text.startswith(f"{prompt}\nNegative prompt: dog\nSteps: 9,") for text in texts_in(data))
+        assert any(
+            text.startswith(f"{prompt}\nNegative prompt: dog\nSteps: 9,") for text in texts_in(data)
+        )
         assert open_picture(data).image.tobytes() == open_picture(body).image.tobytes()
     assert without_ours(Path("a-cat-big-steps-3-seed-7.png").read_bytes()) == PICTURE
 
@@ -235,7 +272,15 @@ def test_a_picture_that_can_say_nothing(portal: BlockingPortal) -> None:
 def test_random_seeds_and_quiet(generator: FakeSpace) -> None:
     """Without a seed the pictures are all the same, or nobody learns which seed it was; or quiet isn't."""
     code, out, err = invoke(
-        "generate", "--prompts", "-", "--count", "2", "-q", "--space", generator.address, given="x\n"
+        "generate",
+        "--prompts",
+        "-",
+        "--count",
+        "2",
+        "-q",
+        "--space",
+        generator.address,
+        given="x\n",
     )
     assert (code, err) == (0, "")
     assert len(set(re.findall(r"^x-seed-\d+\.webp$", out, re.MULTILINE))) == 2
@@ -245,16 +290,35 @@ def test_events_as_json(generator: FakeSpace) -> None:
     """A program that reads the events misses one, a field of one, or a preview; or the picture is kept twice."""
     prompt = "notice: [bold]\x1b[31mred"
     code, out, err = invoke(
-        *("generate", prompt, "--seed", "7", "--json", "--previews", "--width", "512", "--space", generator.address)
+        *(
+            "generate",
+            prompt,
+            "--seed",
+            "7",
+            "--json",
+            "--previews",
+            "--width",
+            "512",
+            "--space",
+            generator.address,
+        )
     )
     told = [json.loads(line) for line in out.splitlines()]
     assert (code, told[-1]["event"]) == (0, "saved")
     assert {(event["picture"], event["pictures"]) for event in told} == {(1, 1)}
-    for name, kind in (("queued", events.Queued), ("started", events.Started), ("notice", events.Notice)):
+    for name, kind in (
+        ("queued", events.Queued),
+        ("started", events.Started),
+        ("notice", events.Notice),
+    ):
         event = next(event for event in told if event["event"] == name)
         assert set(event) == {"event", "picture", "pictures", *kind.__dataclass_fields__}
     saved, previews = told[-1], [event for event in told if event["event"] == "preview"]
-    assert (saved["path"], saved["seed"], saved["prompt"]) == ("notice-bold-31mred-seed-7.webp", 7, prompt)
+    assert (saved["path"], saved["seed"], saved["prompt"]) == (
+        "notice-bold-31mred-seed-7.webp",
+        7,
+        prompt,
+    )
     assert (saved["format"], saved["width"], saved["height"]) == ("WEBP", 64, 128)
     assert (saved["space"], saved["is_demo"]) == (generator.address, False)
     assert saved["bytes"] == len(Path(saved["path"]).read_bytes())
@@ -316,7 +380,11 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
     ],
 )
 def test_mistakes_and_failures(
-    arguments: list[str], code: int, said: str, generator: FakeSpace, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    code: int,
+    said: str,
+    generator: FakeSpace,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A failure that was to be foreseen ends in a traceback, or doesn't say why, or with the code of another."""
     Path("latin-1").write_bytes(b"a cat\ncaf\xe9\n")
@@ -332,16 +400,24 @@ def test_mistakes_and_failures(
     [
         ({"join": saying(401, "who are you")}, 4, "wants a token"),
         ({"data": sending(STARTED)}, 8, "closed the stream"),
-        ({"data": sending(STARTED, MADE), "file": saying(200, "<html>log in</html>")}, 9, "not a PNG"),
+        (
+            {"data": sending(STARTED, MADE), "file": saying(200, "<html>log in</html>")},
+            9,
+            "not a PNG",
+        ),
         ({"config": saying(200, "{}")}, 3, "not like a Gradio app"),
         ({"join": saying(429, **{"Retry-After": "3600"})}, 6, "Come back at"),
     ],
     ids=["access", "cut", "no picture", "contract", "rate"],
 )
-def test_a_space_that_misbehaves(handlers: dict[str, Handler], code: int, said: str, portal: BlockingPortal) -> None:
+def test_a_space_that_misbehaves(
+    handlers: dict[str, Handler], code: int, said: str, portal: BlockingPortal
+) -> None:
     """What a broken Space answers ends in a traceback, or with a code that says something else."""
     with portal.wrap_async_context_manager(impostor(handlers)) as address:
-        ended_with, out, err = invoke("generate", "x", "--space", address, "--token", f"hf_{SECRET}")
+        ended_with, out, err = invoke(
+            "generate", "x", "--space", address, "--token", f"hf_{SECRET}"
+        )
     assert (ended_with, out) == (code, "")
     assert said in err
 
@@ -354,9 +430,19 @@ def test_every_error_has_its_code() -> None:
         if isinstance(error, type) and issubclass(error, errors.SD35Error)
     }
     assert codes.pop("unforeseen") == 1
-    by_code = {code: {kind for kind in codes if codes[kind] == code} for code in set(codes.values())}
+    by_code = {
+        code: {kind for kind in codes if codes[kind] == code} for code in set(codes.values())
+    }
     assert by_code[2] == {"invalid"}
-    assert by_code[3] >= {"connection", "unreachable", "not-found", "asleep", "in-error", "paused", "contract"}
+    assert by_code[3] >= {
+        "connection",
+        "unreachable",
+        "not-found",
+        "asleep",
+        "in-error",
+        "paused",
+        "contract",
+    }
     assert by_code[4] == {"access"}
     assert by_code[5] == {"quota", "identity", "identity-expired"}
     assert by_code[6] == {"refused", "busy", "queue-full", "rate-limited", "allowance"}
@@ -371,14 +457,21 @@ def stop(process: subprocess.Popen[str], number: signal.Signals, outcome: str) -
     out, err = process.communicate(timeout=LIMIT)
     checked(process.returncode, out, err)
     told = json.loads(out.splitlines()[-1])
-    assert (process.returncode, told["event"], told["outcome"]) == (128 + number, "stopped", outcome)
+    assert (process.returncode, told["event"], told["outcome"]) == (
+        128 + number,
+        "stopped",
+        outcome,
+    )
     assert f"Stopped. {told['text']}" in err
 
 
 def test_ctrl_c(generator: FakeSpace, plain: FakeSpace) -> None:
     """Ctrl-C or SIGTERM leaves a run at the Space, says something that isn't so, or ends with another code."""
     wait = ("generate", "wait: ", "--json", "--space")
-    with started(*wait, held(generator).address) as running, started(*wait, held(plain).address) as endless:
+    with (
+        started(*wait, held(generator).address) as running,
+        started(*wait, held(plain).address) as endless,
+    ):
         for process in (running, endless):
             lines_until(process, event="progress", step=2)
         with started(*wait, generator.address) as queued:
@@ -426,7 +519,9 @@ def test_ctrl_c_does_not_lose_a_finished_picture(portal: BlockingPortal) -> None
         return web.Response(body=PICTURE)
 
     gate = Gate(picture)
-    with portal.wrap_async_context_manager(impostor(data=sending(STARTED, MADE), file=gate.handler)) as address:
+    with portal.wrap_async_context_manager(
+        impostor(data=sending(STARTED, MADE), file=gate.handler)
+    ) as address:
         with started("generate", "x", "--count", "2", "--space", address) as process:
             assert gate.asked.wait(LIMIT)
             process.send_signal(signal.SIGINT)
@@ -441,7 +536,9 @@ def test_ctrl_c_does_not_lose_a_finished_picture(portal: BlockingPortal) -> None
 def test_a_second_ctrl_c_ends_at_once(portal: BlockingPortal) -> None:
     """Whoever presses Ctrl-C again waits for a Space that doesn't answer."""
     gate = Gate(saying(200, "{}"))
-    with portal.wrap_async_context_manager(impostor(data=sending(STARTED, stay=True), cancel=gate.handler)) as address:
+    with portal.wrap_async_context_manager(
+        impostor(data=sending(STARTED, stay=True), cancel=gate.handler)
+    ) as address:
         with started("generate", "x", "--json", "--space", address) as process:
             lines_until(process, event="started")
             process.send_signal(signal.SIGINT)
@@ -454,7 +551,9 @@ def test_a_second_ctrl_c_ends_at_once(portal: BlockingPortal) -> None:
 
 def test_nobody_reads_the_output(generator: FakeSpace) -> None:
     """`| head` ends in a traceback, or goes on to the next picture."""
-    with started("generate", "x", "--count", "50", "--json", "--space", generator.address) as process:
+    with started(
+        "generate", "x", "--count", "50", "--json", "--space", generator.address
+    ) as process:
         assert process.stdout is not None
         assert '"queued"' in process.stdout.readline()
         process.stdout.close()
@@ -468,7 +567,9 @@ def test_a_full_disk(generator: FakeSpace, monkeypatch: pytest.MonkeyPatch) -> N
     """A disk that is full ends in a traceback, leaves half a picture, or its picture's seed isn't told."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     order = ("generate", "x", "--seed", "7", "--space", generator.address, "-q")
-    code, out, err = run(*order, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)))
+    code, out, err = run(
+        *order, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+    )
     assert (code, out) == (9, "")
     assert "couldn't be written: File too large." in err
     assert "The seed was 7." in err
@@ -506,10 +607,25 @@ def test_the_demo_space(tmp_path: Path) -> None:
     """The demo Space isn't started, passes for Stable Diffusion, leaves files behind, or can't be told of in ASCII."""
     folder = tmp_path / "temporary"
     folder.mkdir()
-    order = ("generate", "sun", "--space", "demo", "--seed", "7", "--steps", "1", "--width", "512", "--height", "512")
-    code, out, err = run(*order, env=os.environ | {"TMPDIR": str(folder), "PYTHONIOENCODING": "ascii"})
+    order = (
+        "generate",
+        "sun",
+        "--space",
+        "demo",
+        "--seed",
+        "7",
+        "--steps",
+        "1",
+        "--width",
+        "512",
+        "--height",
+        "512",
+    )
+    code, out, err = run(
+        *order, env=os.environ | {"TMPDIR": str(folder), "PYTHONIOENCODING": "ascii"}
+    )
     assert (code, out) == (0, "demo-painter-sun-seed-7.png\n")
-    assert f"\n! {words.DEMO}\n" in err
+    assert f"\n! {messages.DEMO}\n" in err
     assert "+ seed 7 - 512 x 512 - PNG" in err
     assert not list(folder.iterdir())
 
@@ -529,16 +645,27 @@ def test_what_a_space_accepts(plain: FakeSpace, generator: FakeSpace) -> None:
         assert re.search(line, out, re.MULTILINE), line
     code, out, _ = invoke("space", generator.address, "--json")
     told = json.loads(out)
-    assert (code, told["is_generator"], told["tells_seed"], told["is_demo"]) == (0, True, True, False)
-    assert {"name": "width", "minimum": 512, "maximum": 1024, "step": 32, "default": 1024} in told["parameters"]
+    assert (code, told["is_generator"], told["tells_seed"], told["is_demo"]) == (
+        0,
+        True,
+        True,
+        False,
+    )
+    assert {"name": "width", "minimum": 512, "maximum": 1024, "step": 32, "default": 1024} in told[
+        "parameters"
+    ]
     assert told["sizes"]["3:2"] == {"width": 960, "height": 640}
     assert "smallest is 512" in told["sizes"]["9:21"]["unavailable"]
 
 
 def test_a_space_s_words_stay_words(portal: BlockingPortal) -> None:
     """What a Space says of itself moves the cursor, renames the window, or is taken for markup."""
-    config = json.loads(DESCRIPTIONS[-1].read_text())["config"] | {"title": "[red]x[/red]\x1b]0;mine\x07\x1b[2J"}
-    with portal.wrap_async_context_manager(impostor(config=saying(200, json.dumps(config)))) as address:
+    config = json.loads(DESCRIPTIONS[-1].read_text())["config"] | {
+        "title": "[red]x[/red]\x1b]0;mine\x07\x1b[2J"
+    }
+    with portal.wrap_async_context_manager(
+        impostor(config=saying(200, json.dumps(config)))
+    ) as address:
         for arguments in (("space", address), ("space", address, "--json"), ("doctor", address)):
             code, out, _ = invoke(*arguments)
             assert code == 0
@@ -552,7 +679,9 @@ async def hub(space: str, stage: str) -> AsyncIterator[str]:
 
     async def whoami(request: web.Request) -> web.Response:
         is_hers = request.headers.get("Authorization") == f"Bearer hf_{SECRET}"
-        return web.json_response({"name": "alice\x1b[2J", "isPro": True}, status=200 if is_hers else 401)
+        return web.json_response(
+            {"name": "alice\x1b[2J", "isPro": True}, status=200 if is_hers else 401
+        )
 
     async def described(_: web.Request) -> web.Response:
         return web.json_response({"host": space, "runtime": {"stage": stage}})
@@ -567,7 +696,11 @@ async def hub(space: str, stage: str) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-REFUSED = {"msg": "process_completed", "success": False, "output": {"error": QUOTA.removeprefix("error: ")}}
+REFUSED = {
+    "msg": "process_completed",
+    "success": False,
+    "output": {"error": QUOTA.removeprefix("error: ")},
+}
 WELL = ["ok"] * 5
 
 
@@ -583,10 +716,21 @@ WELL = ["ok"] * 5
             ["ok", "ok", "not ok", "skipped", "skipped", "skipped"],
             "doesn't know it",
         ),
-        ([], "PAUSED", 3, ["ok", "ok", "ok", "not ok", "skipped", "skipped"], "paused by its owner"),
+        (
+            [],
+            "PAUSED",
+            3,
+            ["ok", "ok", "ok", "not ok", "skipped", "skipped"],
+            "paused by its owner",
+        ),
         (
             ["--proxy", f"http://me:{SECRET}@127.0.0.1:1"],
-            *("RUNNING", 3, ["ok", "not ok", "skipped", "skipped", "skipped", "skipped"], "http://127.0.0.1:1"),
+            *(
+                "RUNNING",
+                3,
+                ["ok", "not ok", "skipped", "skipped", "skipped", "skipped"],
+                "http://127.0.0.1:1",
+            ),
         ),
     ],
     ids=["well", "quota", "token", "paused", "proxy"],

@@ -21,12 +21,12 @@ from filelock import FileLock
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.library.folder import HERE, HIDDEN
-from sd35.library.jobs import JobRecord, Stage
-from sd35.library.shelf import Library
-from sd35.metadata.record import Record
-from sd35.picture import open_picture
-from sd35.request import GenerationRequest
+from sd35.core.picture import open_picture
+from sd35.core.request import GenerationRequest
+from sd35.jobs.repository import JobRecord, Stage
+from sd35.library.layout import HERE, HIDDEN
+from sd35.library.library import Library
+from sd35.metadata.model import Record
 from tests.test_cli import LIMIT, ROOT, invoke, run, started
 
 SHELF = Path("shelf")
@@ -62,7 +62,14 @@ def fill(prompts: Iterable[str] = PROMPTS, folder: Path = SHELF) -> list[str]:
 
 def put(library: Library, seed: int, prompt: str) -> str:
     made_at = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC) - dt.timedelta(days=seed)
-    record = Record(prompt=prompt, seed=seed, model="medium", is_starred=seed == 1, tags=("sea",), made_at=made_at)
+    record = Record(
+        prompt=prompt,
+        seed=seed,
+        model="medium",
+        is_starred=seed == 1,
+        tags=("sea",),
+        made_at=made_at,
+    )
     data = png(seed)
     return library.add(data, open_picture(data), record, HERE).id
 
@@ -114,9 +121,10 @@ def test_what_a_program_gets() -> None:
     ids = fill(f"number {number}" for number in range(130))
     code, out, err = invoke("library", "search")
     assert (code, err) == (0, "· 20 of 130 are shown, the newest; --all shows all.\n")
-    assert [json.loads(invoke("library", "show", path, "--json")[1])["record"]["id"] for path in out.splitlines()] == (
-        ids[:20]
-    )
+    assert [
+        json.loads(invoke("library", "show", path, "--json")[1])["record"]["id"]
+        for path in out.splitlines()
+    ] == (ids[:20])
     code, out, err = invoke("library", "search", "number", "--all", "--json")
     assert (code, err) == (0, "")
     assert [each["id"] for each in objects(out)] == ids
@@ -193,7 +201,10 @@ def test_what_is_shown() -> None:
         ):
             assert re.search(line, out, re.MULTILINE), line
         code, out, _ = invoke("library", "show", name, "--infotext")
-        assert (code, out.splitlines()[:3]) == (0, ["fog  [31m[red]", "steps: 3", "Negative prompt: "])
+        assert (code, out.splitlines()[:3]) == (
+            0,
+            ["fog  [31m[red]", "steps: 3", "Negative prompt: "],
+        )
         told = json.loads(invoke("library", "show", name, "--json")[1])
         assert (told["record"]["prompt"], told["width"], told["height"]) == (PROMPTS[3], 64, 32)
 
@@ -204,19 +215,32 @@ def test_a_picture_of_another_tool() -> None:
     Path("-x.png").write_bytes(png(5, parameters=infotext))
     code, out, err = invoke("library", "show", "-x.png")
     assert (code, err) == (0, "")
-    for line in (r"^Tool +AUTOMATIC1111", r"^Sampler +Euler a", r"^Negative +dog", r"^Guidance +7$"):
+    for line in (
+        r"^Tool +AUTOMATIC1111",
+        r"^Sampler +Euler a",
+        r"^Negative +dog",
+        r"^Guidance +7$",
+    ):
         assert re.search(line, re.sub(" +$", "", out, flags=re.MULTILINE), re.MULTILINE), line
-    assert invoke("library", "show", "-x.png", "--infotext")[1].splitlines()[:2] == infotext.splitlines()[:2]
+    assert (
+        invoke("library", "show", "-x.png", "--infotext")[1].splitlines()[:2]
+        == infotext.splitlines()[:2]
+    )
     assert not SHELF.exists()
 
 
 @pytest.mark.parametrize(
     ("made_at", "zone"),
-    [("0001-01-01T00:00:00+00:00", "America/New_York"), ("9999-12-31T23:59:59+00:00", "Asia/Tokyo")],
+    [
+        ("0001-01-01T00:00:00+00:00", "America/New_York"),
+        ("9999-12-31T23:59:59+00:00", "Asia/Tokyo"),
+    ],
 )
 def test_a_picture_of_no_time(made_at: str, zone: str) -> None:
     """A file that says when it was made, and can't have been, ends in a traceback."""
-    record = json.dumps({"format": 1, "prompt": "\ud800 a cat", "made_at": made_at, "took_seconds": -1e14})
+    record = json.dumps(
+        {"format": 1, "prompt": "\ud800 a cat", "made_at": made_at, "took_seconds": -1e14}
+    )
     Path("x.png").write_bytes(png(1, sd35=record))
     code, out, err = run("library", "show", "x.png", env=os.environ | {"TZ": zone})
     assert (code, err) == (0, "")
@@ -228,7 +252,9 @@ def test_out_and_in_again() -> None:
     """An export lacks a picture, or what was known of it; or brought in again, a picture is there twice."""
     ids = fill()
     for target in ("out", "starred.zip"):
-        code, out, err = invoke("library", "export", target, *(["is:starred"] if target == "starred.zip" else []))
+        code, out, err = invoke(
+            "library", "export", target, *(["is:starred"] if target == "starred.zip" else [])
+        )
         assert (code, out) == (0, "")
     assert err.endswith(f"✓ 1 picture was copied to {Path('starred.zip').absolute()}.\n")
     Path("out/note.png").write_text("no picture")
@@ -290,10 +316,19 @@ def test_what_failed() -> None:
     asked = GenerationRequest("a cat\x1b[2J", seed=7)
     with Library.open(SHELF) as library:
         job = JobRecord(
-            id="j", owner=HERE, asked=asked, request=asked, space="a/b", created_at=1.0, runner="x", position=1.0
+            id="j",
+            owner=HERE,
+            asked=asked,
+            request=asked,
+            space="a/b",
+            created_at=1.0,
+            runner="x",
+            position=1.0,
         )
         library.jobs.add(job)
-        library.jobs.change("j", stage=Stage.FAILED, error_kind="busy", error_happened="No GPU.\x07")
+        library.jobs.change(
+            "j", stage=Stage.FAILED, error_kind="busy", error_happened="No GPU.\x07"
+        )
     assert invoke("library", "search", "is:failed", "cat") == (0, "j\n", "")
     told = json.loads(invoke("library", "search", "is:failed", "--json")[1])
     assert (told["id"], told["prompt"], told["error"]["kind"]) == ("j", asked.prompt, "busy")
@@ -346,7 +381,9 @@ def test_beside_a_studio_that_runs() -> None:
 def studio_that_runs() -> subprocess.Popen[str]:
     """A program that puts one picture after another into the library, until it is told to stop."""
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", STUDIO], stdin=pipe, stdout=pipe, stderr=pipe, text=True)  # noqa: S603
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", STUDIO], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -368,7 +405,10 @@ def test_an_output_that_takes_nothing() -> None:
     with Path("/dev/full").open("w") as full:
         for arguments in (("stats",), ("search", "--json"), ("search",)):
             code, _, err = run("library", *arguments, stdout=full)
-            assert (code, err.count("The output can't be written: No space left on device.")) == (9, 1)
+            assert (code, err.count("The output can't be written: No space left on device.")) == (
+                9,
+                1,
+            )
     read, write = os.pipe()
     os.close(read)
     code, _, err = run("library", "search", "--all", stdout=write)
@@ -380,7 +420,9 @@ def test_on_a_terminal() -> None:
     """On a terminal the list lacks what a picture is, or its path; or its prompt moves the cursor."""
     fill()
     leader, follower = pty.openpty()
-    with started("library", "search", "--limit", "4", stdin=follower, stdout=follower, stderr=follower) as process:
+    with started(
+        "library", "search", "--limit", "4", stdin=follower, stdout=follower, stderr=follower
+    ) as process:
         os.close(follower)
         shown = b""
         with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more

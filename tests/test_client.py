@@ -9,12 +9,9 @@ import anyio.lowlevel
 import pytest
 
 from sd35.client import Generation, SpaceClient, StopOutcome, Timeouts
-from sd35.errors import (
-    GenerationFailedError,
-    QuotaError,
-)
-from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, Started
-from sd35.request import GenerationRequest
+from sd35.core.errors import GenerationFailedError, QuotaError
+from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued, Started
+from sd35.core.request import GenerationRequest
 from tests.fakes import STEPS, FakeSpace
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +35,9 @@ def plain() -> Iterator[FakeSpace]:
 
 
 def request(prompt: str = "a cat", **changes: Any) -> GenerationRequest:  # noqa: ANN401
-    return GenerationRequest(prompt, **({"seed": 7, "randomize_seed": False, "width": 512, "height": 512} | changes))
+    return GenerationRequest(
+        prompt, **({"seed": 7, "randomize_seed": False, "width": 512, "height": 512} | changes)
+    )
 
 
 async def run(space: SpaceClient, prompt: str = "a cat") -> list[Event]:
@@ -73,7 +72,11 @@ async def test_a_plain_function_s_picture(plain: FakeSpace) -> None:
     async with SpaceClient.connect(plain.address) as space:
         assert not space.contract.is_generator
         events = await run(space)
-        assert {Queued, Started, Finished} <= {type(event) for event in events} <= {Queued, Started, Progress, Finished}
+        assert (
+            {Queued, Started, Finished}
+            <= {type(event) for event in events}
+            <= {Queued, Started, Progress, Finished}
+        )
     await ended(plain)
 
 
@@ -84,7 +87,8 @@ async def test_refusals(kind: str, request: pytest.FixtureRequest) -> None:
     async with SpaceClient.connect(fake.address) as space:
         with pytest.raises(QuotaError, match=r"60s requested vs\. 34s left") as refusal:
             await run(
-                space, "error: You have exceeded your GPU quota (60s requested vs. 34s left). Try again in 1:23:54"
+                space,
+                "error: You have exceeded your GPU quota (60s requested vs. 34s left). Try again in 1:23:54",
             )
         assert refusal.value.retry_after_seconds == 5034
         await ended(fake)
@@ -93,8 +97,12 @@ async def test_refusals(kind: str, request: pytest.FixtureRequest) -> None:
         await ended(fake)
 
 
-@pytest.mark.parametrize(("kind", "outcome"), [("generator", StopOutcome.ENDED), ("plain", StopOutcome.MAY_FINISH)])
-async def test_leaving_a_running_one(kind: str, outcome: StopOutcome, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("kind", "outcome"), [("generator", StopOutcome.ENDED), ("plain", StopOutcome.MAY_FINISH)]
+)
+async def test_leaving_a_running_one(
+    kind: str, outcome: StopOutcome, request: pytest.FixtureRequest
+) -> None:
     """Leaving the block doesn't end the run, or says that it did where Gradio can't."""
     fake: FakeSpace = request.getfixturevalue(kind)
     fake.hold()
@@ -114,7 +122,10 @@ async def test_leaving_one_that_is_queued(kind: str, request: pytest.FixtureRequ
     """A job that waits behind another is not removed from the queue, and runs later for nobody."""
     fake: FakeSpace = request.getfixturevalue(kind)
     fake.hold()
-    async with SpaceClient.connect(fake.address) as space, space.generate(GenerationRequest("wait: ")) as first:
+    async with (
+        SpaceClient.connect(fake.address) as space,
+        space.generate(GenerationRequest("wait: ")) as first,
+    ):
         assert await asyncio.to_thread(fake.running.wait, LIMIT)
         async with space.generate(GenerationRequest("a cat")) as second:
             assert isinstance(await anext(aiter(second)), Queued)
@@ -138,10 +149,15 @@ async def test_leaving_one_that_has_begun_unread(plain: FakeSpace) -> None:
 
 
 @pytest.mark.parametrize("checkpoints", [0, 1, 2, 5, 20])
-async def test_being_cancelled_in_the_very_beginning_leaves_no_orphan(generator: FakeSpace, checkpoints: int) -> None:
+async def test_being_cancelled_in_the_very_beginning_leaves_no_orphan(
+    generator: FakeSpace, checkpoints: int
+) -> None:
     """A run that nobody waits for stays at the Space when its caller is cancelled while it joins the queue."""
     generator.hold()
-    async with SpaceClient.connect(generator.address) as space, space.generate(GenerationRequest("wait: ")) as first:
+    async with (
+        SpaceClient.connect(generator.address) as space,
+        space.generate(GenerationRequest("wait: ")) as first,
+    ):
         assert await asyncio.to_thread(generator.running.wait, LIMIT)
         for cancel_with_anyio in (True, False):
             second = space.generate(GenerationRequest("a cat"))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.errors import PictureError
-from sd35.metadata.containers import INFOTEXT_KEY, RECORD_KEY, embed, read_texts
+from sd35.core.errors import PictureError
+from sd35.metadata.embedding import INFOTEXT_KEY, RECORD_KEY, embed, read_texts
 
 SIZE = (43, 31)
 COMMENT = "Steps: 1, Seed: 2, Model: 猫"
@@ -42,7 +42,11 @@ def encoded(kind: str, *, is_rich: bool = False) -> bytes:
     noise = Image.effect_noise(SIZE, 90)
     image = Image.merge("RGBA", [noise, noise.rotate(90), noise.rotate(180), noise]).convert(mode)
     out = io.BytesIO()
-    rich = {"exif": camera_exif(), "icc_profile": profile(mode), "xmp": b"<x:xmpmeta/>"} if is_rich else {}
+    rich = (
+        {"exif": camera_exif(), "icc_profile": profile(mode), "xmp": b"<x:xmpmeta/>"}
+        if is_rich
+        else {}
+    )
     image.save(out, format_, **options, **rich)
     return out.getvalue()
 
@@ -67,7 +71,9 @@ def camera_exif() -> bytes:
 
 @cache
 def profile(mode: str) -> bytes | None:
-    return None if mode == "L" else ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return (
+        None if mode == "L" else ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    )
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -100,7 +106,11 @@ def parts(data: bytes) -> list[tuple[bytes, bytes]]:
     if data.startswith(b"RIFF"):
         return [part for part in riff_chunks(data) if part[0] not in {b"EXIF", b"VP8X"}]
     if data.startswith(b"\xff\xd8"):
-        return [part for part in segments(data) if b"Exif\0" not in part[1][:12] and b"sd35-studio" not in part[1][:20]]
+        return [
+            part
+            for part in segments(data)
+            if b"Exif\0" not in part[1][:12] and b"sd35-studio" not in part[1][:20]
+        ]
     ours = {b"tEXtparameters", b"iTXtparameters", b"iTXtsd35"}
     return [part for part in png_chunks(data) if part[1][4:].partition(b"\0")[0] not in ours]
 
@@ -136,7 +146,10 @@ def test_a_camera_s_exif_stays(kind: str) -> None:
     after = embed(encoded(kind, is_rich=True), COMMENT, "{}")
     block = after if kind == "JPEG" else b"Exif\0\0" + dict(riff_chunks(after))[b"EXIF"][8:]
     was, now = piexif.load(camera_exif()), piexif.load(block)
-    assert (now["0th"][piexif.ImageIFD.Make], now["0th"][piexif.ImageIFD.Orientation]) == (b"A camera", 6)
+    assert (now["0th"][piexif.ImageIFD.Make], now["0th"][piexif.ImageIFD.Orientation]) == (
+        b"A camera",
+        6,
+    )
     assert now["Exif"][piexif.ExifIFD.DateTimeOriginal] == b"2024:02:29 12:00:00"
     assert (now["GPS"], now["thumbnail"]) == (was["GPS"], was["thumbnail"])
     assert piexif.helper.UserComment.load(now["Exif"][piexif.ExifIFD.UserComment]) == COMMENT
@@ -161,7 +174,13 @@ def test_comments_as_they_are_found(value: bytes, text: str, order: str) -> None
     mark = {"big": ">", "little": "<"}[order]
     pointer = struct.pack(f"{mark}HHHLLL", 1, 0x8769, 4, 1, 26, 0)
     entry = struct.pack(f"{mark}HHHLLL", 1, 0x9286, 7, len(value), 44, 0)
-    block = {"big": b"MM\0*", "little": b"II*\0"}[order] + struct.pack(f"{mark}L", 8) + pointer + entry + value
+    block = (
+        {"big": b"MM\0*", "little": b"II*\0"}[order]
+        + struct.pack(f"{mark}L", 8)
+        + pointer
+        + entry
+        + value
+    )
     out = io.BytesIO()
     Image.new("RGB", SIZE).save(out, "WEBP", exif=block)
     assert read_texts(out.getvalue()).texts == {"UserComment": text}
@@ -178,7 +197,13 @@ def test_texts_of_a_png() -> None:
     Image.new("RGB", SIZE).save(out, "PNG", pnginfo=info)
     end = chunk(b"tEXt", b"five\0behind") + chunk(b"IEND", b"")
     texts = read_texts(out.getvalue()[:-12] + end)
-    wanted = {"one": "café", "two": "long " * 200, "three": "猫", "four": "猫" * 300, "five": "behind"}
+    wanted = {
+        "one": "café",
+        "two": "long " * 200,
+        "three": "猫",
+        "four": "猫" * 300,
+        "five": "behind",
+    }
     assert (texts.texts, texts.size) == (wanted, SIZE)
 
 
@@ -190,8 +215,17 @@ def test_a_bomb_among_the_texts() -> None:
     """Some kilobytes of compressed text fill the memory, or a thousand of them take an hour."""
     whole = zlib.compress(b"x" * (40 << 20), 9)
     damaged = zlib.compress(b"x" * (4 << 20), 9)[:-1] + b"!"
-    bomb = chunk(b"zTXt", b"bomb\0\0" + whole) + chunk(b"zTXt", b"\0\0" + whole) + chunk(b"zTXt", b"a\0\0" + damaged)
-    data = encoded("PNG")[:33] + chunk(b"tEXt", b"parameters\0a cat") + bomb * 300 + encoded("PNG")[33:]
+    bomb = (
+        chunk(b"zTXt", b"bomb\0\0" + whole)
+        + chunk(b"zTXt", b"\0\0" + whole)
+        + chunk(b"zTXt", b"a\0\0" + damaged)
+    )
+    data = (
+        encoded("PNG")[:33]
+        + chunk(b"tEXt", b"parameters\0a cat")
+        + bomb * 300
+        + encoded("PNG")[33:]
+    )
     assert read_texts(data).texts == {"parameters": "a cat"}
 
 
@@ -205,9 +239,13 @@ def test_where_texts_are_in_a_png() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_the_header_of_a_webp(mode: str) -> None:
     """A lossless picture's transparency is ignored, for its new header doesn't speak of it; or sizes don't add up."""
-    after = embed(encoded("lossless WebP" + (" with alpha" if mode == "RGBA" else "")), COMMENT, "{}")
+    after = embed(
+        encoded("lossless WebP" + (" with alpha" if mode == "RGBA" else "")), COMMENT, "{}"
+    )
     header = dict(riff_chunks(after))[b"VP8X"][8:]
-    assert header == bytes([0x18 if mode == "RGBA" else 0x08, 0, 0, 0, SIZE[0] - 1, 0, 0, SIZE[1] - 1, 0, 0])
+    assert header == bytes(
+        [0x18 if mode == "RGBA" else 0x08, 0, 0, 0, SIZE[0] - 1, 0, 0, SIZE[1] - 1, 0, 0]
+    )
     assert int.from_bytes(after[4:8], "little") == len(after) - 8
     assert len(after) % 2 == 0
 
@@ -236,10 +274,18 @@ def test_much_text_in_a_jpeg(length: int) -> None:
 def skeleton(data: bytes) -> bytes:
     """A file without its image data, as a browser leaves it out before it asks what is in it."""
     if data.startswith(b"RIFF"):
-        chunks = [body + b"\0" * (len(body) % 2) for name, body in riff_chunks(data) if name in {b"VP8X", b"EXIF"}]
+        chunks = [
+            body + b"\0" * (len(body) % 2)
+            for name, body in riff_chunks(data)
+            if name in {b"VP8X", b"EXIF"}
+        ]
         return data[:12] + b"".join(chunks)
     if data.startswith(b"\xff\xd8"):
-        return b"\xff\xd8" + b"".join(body for name, body in segments(data) if name != b"scan") + b"\xff\xd9"
+        return (
+            b"\xff\xd8"
+            + b"".join(body for name, body in segments(data) if name != b"scan")
+            + b"\xff\xd9"
+        )
     return data[:8] + b"".join(body for name, body in png_chunks(data) if name != b"IDAT")
 
 
@@ -251,7 +297,9 @@ def test_a_skeleton_tells_as_much(kind: str) -> None:
     assert len(without_image) < len(whole) - 100
     told = read_texts(without_image)
     assert (told.texts[RECORD_KEY], told.size) == ("{}", SIZE)
-    assert {name: text for name, text in read_texts(whole).texts.items() if name != "XMP"}.items() <= told.texts.items()
+    assert {
+        name: text for name, text in read_texts(whole).texts.items() if name != "XMP"
+    }.items() <= told.texts.items()
 
 
 @BY_KIND
@@ -262,7 +310,10 @@ def test_what_is_cut_off_takes_no_texts(kind: str, end: int) -> None:
         embed(encoded(kind)[:end], COMMENT, "{}")
 
 
-@given(st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\0\0\0WEBP", b""]), st.binary(max_size=300))
+@given(
+    st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\0\0\0WEBP", b""]),
+    st.binary(max_size=300),
+)
 def test_garbage_has_no_texts(signature: bytes, rest: bytes) -> None:
     """Reading a file that is none, or putting something into it, ends in an error that nobody foresaw."""
     read_texts(signature + rest)
@@ -270,7 +321,10 @@ def test_garbage_has_no_texts(signature: bytes, rest: bytes) -> None:
         embed(signature + rest, COMMENT, "{}")
 
 
-@given(st.sampled_from(list(KINDS)), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255))))
+@given(
+    st.sampled_from(list(KINDS)),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255))),
+)
 def test_damage_is_survived(kind: str, changes: list[tuple[float, int]]) -> None:
     """A byte that flipped on the way makes reading fail, or what is written then can't be read."""
     data = bytearray(embed(encoded(kind, is_rich=True), COMMENT, "{}"))
@@ -292,7 +346,8 @@ def test_damage_is_survived(kind: str, changes: list[tuple[float, int]]) -> None
         b"\xff\xd8" + b"\xff\xe1\0\2" * 2_000_000,
         b"\xff\xd8" + b"\xff\0" * 4_000_000,
         b"RIFF\0\0\0\0WEBP" + b"EXIF\0\0\0\0" * 1_000_000,
-        b"RIFF\0\0\0\0WEBPEXIF\xff\xff\0\0" + b"MM\0*\0\0\0\x08\xff\xff" + b"\x01\x0e\0\2\0\0\xff\xff\0\0\0\0" * 5000,
+        b"RIFF\0\0\0\0WEBPEXIF\xff\xff\0\0"
+        b"MM\0*\0\0\0\x08\xff\xff" + b"\x01\x0e\0\2\0\0\xff\xff\0\0\0\0" * 5000,
     ],
     ids=["chunks", "fill", "segments", "stuffing", "riff", "table"],
 )

@@ -9,18 +9,24 @@ from typing import Any
 import pytest
 
 from sd35.client.contract import Contract, read_contract
-from sd35.errors import ContractError
-from sd35.request import PUBLIC_LIMITS, GenerationRequest, size_for
+from sd35.core.errors import ContractError
+from sd35.core.limits import PUBLIC_LIMITS
+from sd35.core.request import GenerationRequest
+from sd35.core.sizes import size_for
 
 DESCRIPTIONS = sorted(Path(__file__).parent.glob("conversations/*-description.json"))
 
 Description = dict[str, Any]
 
 
-def described(change: Callable[[Description, list[Description], list[Description]], object]) -> Contract:
+def described(
+    change: Callable[[Description, list[Description], list[Description]], object],
+) -> Contract:
     """Read the public Space's description after a change to it, its components, and its parameters."""
     told = copy.deepcopy(json.loads(DESCRIPTIONS[-1].read_text()))
-    change(told, told["config"]["components"], told["info"]["named_endpoints"]["/infer"]["parameters"])
+    change(
+        told, told["config"]["components"], told["info"]["named_endpoints"]["/infer"]["parameters"]
+    )
     return read_contract(told["config"], told["info"])
 
 
@@ -52,11 +58,15 @@ def test_parameters_are_mapped_by_name() -> None:
 def test_what_is_not_known_but_has_a_default_keeps_it() -> None:
     """A Space with an extra option can't be used, or its option is sent as nothing."""
 
-    def add(told: Description, components: list[Description], parameters: list[Description]) -> None:
+    def add(
+        told: Description, components: list[Description], parameters: list[Description]
+    ) -> None:
         components.append({"id": 900, "type": "dropdown", "props": {}})
         components.append({"id": 901, "type": "state", "props": {}})
         told["config"]["dependencies"][0]["inputs"] += [901, 900]
-        parameters.append({"parameter_name": "style", "parameter_has_default": True, "parameter_default": "none"})
+        parameters.append(
+            {"parameter_name": "style", "parameter_has_default": True, "parameter_default": "none"}
+        )
 
     assert described(add).data(GenerationRequest("a cat"))[-2:] == [None, "none"]
 
@@ -64,7 +74,9 @@ def test_what_is_not_known_but_has_a_default_keeps_it() -> None:
 def test_limits_are_the_space_s_own() -> None:
     """Another Space's ranges and defaults are taken for the public one's."""
 
-    def turbo(told: Description, components: list[Description], parameters: list[Description]) -> None:
+    def turbo(
+        told: Description, components: list[Description], parameters: list[Description]
+    ) -> None:
         steps = next(c for c in components if c["props"].get("value") == 40)
         steps["props"].update(value=4, maximum=20)
 
@@ -87,10 +99,19 @@ def test_a_space_that_claims_pictures_without_end() -> None:
         (lambda told, c, p: told["config"]["dependencies"].clear(), "no /infer endpoint"),
         (lambda told, c, p: told["config"].clear(), "can't be understood"),
         (lambda told, c, p: told["info"].clear(), "can't be understood"),
-        (lambda told, c, p: p[0].update(parameter_name="input_image"), "not known here: 'input_image'"),
+        (
+            lambda told, c, p: p[0].update(parameter_name="input_image"),
+            "not known here: 'input_image'",
+        ),
         (lambda told, c, p: p[4].update(parameter_name="breite"), "takes no width"),
-        (lambda told, c, p: [x.update(type="textbox") for x in c if x["type"] == "image"], "returns no image"),
-        (lambda told, c, p: [x["props"].update(step=0) for x in c if x["type"] == "slider"], "contradict"),
+        (
+            lambda told, c, p: [x.update(type="textbox") for x in c if x["type"] == "image"],
+            "returns no image",
+        ),
+        (
+            lambda told, c, p: [x["props"].update(step=0) for x in c if x["type"] == "slider"],
+            "contradict",
+        ),
     ],
 )
 def test_what_can_not_be_used_is_said_at_connect_time(change: Any, words: str) -> None:  # noqa: ANN401
@@ -102,7 +123,9 @@ def test_what_can_not_be_used_is_said_at_connect_time(change: Any, words: str) -
 def test_a_space_that_claims_sizes_below_nothing() -> None:
     """A smallest size without end makes this program count for ever."""
     contract = described(
-        lambda _, components, __: [c["props"].update(minimum=-1e12) for c in components if "minimum" in c["props"]]
+        lambda _, components, __: [
+            c["props"].update(minimum=-1e12) for c in components if "minimum" in c["props"]
+        ]
     )
     assert contract.limits.width.minimum == 0
     assert contract.limits.seed is not None

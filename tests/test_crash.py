@@ -17,18 +17,18 @@ import anyio
 import pytest
 from PIL import Image
 
-from sd35.errors import LibraryError
-from sd35.files import PART
-from sd35.job import Job, JobState, Phase
-from sd35.library.folder import HIDDEN
-from sd35.library.jobs import Stage
-from sd35.library.pictures import Entry
+from sd35.core.atomic_files import PART
+from sd35.core.errors import LibraryError
+from sd35.jobs.job import Job, JobState, Phase
+from sd35.jobs.repository import Stage
+from sd35.jobs.service import House, SpaceChoice, Studio
+from sd35.library.layout import HIDDEN
+from sd35.library.library import Library
 from sd35.library.query import parse_query
-from sd35.library.scan import Changes
-from sd35.library.shelf import Library
+from sd35.library.repository import Entry
+from sd35.library.scanner import Changes
 from sd35.metadata.embedding import embed_record, read_picture
-from sd35.metadata.record import Record
-from sd35.studio import House, SpaceChoice, Studio
+from sd35.metadata.model import Record
 from tests.browsers import FIELDS, Visit
 from tests.disks import Disk, disk
 from tests.impostor import asking
@@ -108,7 +108,10 @@ class Story:
 
     def pictures(self) -> dict[Path, Record]:
         """Every picture's file that shows, opened whole if it is new or another."""
-        for path in [*self.folder.glob("**/*.png"), *(self.folder / HIDDEN / "trash").glob("**/*.png")]:
+        for path in [
+            *self.folder.glob("**/*.png"),
+            *(self.folder / HIDDEN / "trash").glob("**/*.png"),
+        ]:
             stamp = path.stat().st_mtime_ns
             if path not in self._seen or self._seen[path][0] != stamp:
                 with Image.open(path) as image:
@@ -129,9 +132,9 @@ class Story:
                 case ["tagged", id_, tag]:
                     self.tagged.append((id_, tag))
                 case ["left", owner, waiting]:
-                    assert not is_alone or waiting == [[id_, True] for id_ in self._waited.get(owner, [])], (
-                        "what waited is lost"
-                    )
+                    assert not is_alone or waiting == [
+                        [id_, True] for id_ in self._waited.get(owner, [])
+                    ], "what waited is lost"
                     self._was_taken_over = True
                 case other:
                     pytest.fail("\n".join(map(str, other)))
@@ -147,7 +150,9 @@ class Story:
         with closing(sqlite3.connect(copy)) as index:
             assert index.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert not index.execute("PRAGMA foreign_key_check").fetchall()
-            counts = [row for row in index.execute("SELECT * FROM counts ORDER BY owner, place") if row[2]]
+            counts = [
+                row for row in index.execute("SELECT * FROM counts ORDER BY owner, place") if row[2]
+            ]
             assert counts == index.execute(_COUNTS).fetchall()
             self._check_jobs(index)
 
@@ -157,15 +162,22 @@ class Story:
             " by_program, position FROM jobs ORDER BY position, created_at"
         ).fetchall()
         stages = {row[0]: row[4] for row in rows}
-        assert self.asked.items() <= {row[0]: list(row[1:4]) for row in rows}.items(), "a job is lost"
+        assert self.asked.items() <= {row[0]: list(row[1:4]) for row in rows}.items(), (
+            "a job is lost"
+        )
         assert self.space.asked - self._asked_before <= Counter(row[2] for row in rows), (
             "something was run again by itself"
         )
         made = {record.id for record in self.pictures().values()}
         assert made >= {row[0] for row in rows if row[4] == "saved"}, "a saved picture is lost"
         if self._was_taken_over:
-            assert not any(stages[id_] in {"running", "waiting"} for id_ in self._ran), "what ran isn't interrupted"
-        self._ran, self._was_taken_over = {id_ for id_, stage in stages.items() if stage == "running"}, False
+            assert not any(stages[id_] in {"running", "waiting"} for id_ in self._ran), (
+                "what ran isn't interrupted"
+            )
+        self._ran, self._was_taken_over = (
+            {id_ for id_, stage in stages.items() if stage == "running"},
+            False,
+        )
         self._waited = {}
         for id_, owner, *_, stage, _, by_program, _ in rows:
             if stage == "waiting" and not by_program:
@@ -187,7 +199,9 @@ class Story:
             entries = {entry.id: entry for entry in _all(library)}
             assert {library.path_of(entry): entry.record for entry in entries.values()} == files
             assert sum(page.count for page in shown) == len(files)
-            assert all(tag in entries[id_].record.tags for id_, tag in self.tagged), "a word is lost"
+            assert all(tag in entries[id_].record.tags for id_, tag in self.tagged), (
+                "a word is lost"
+            )
             jobs = [library.jobs.get(id_) for id_ in self.asked]
             for job in filter(None, jobs):
                 assert (job.id in entries) == (job.stage is Stage.SAVED), job
@@ -251,7 +265,9 @@ def test_killed_while_it_imports_or_exports(folder: Path) -> None:
     source.mkdir()
     for number in range(PICTURES):
         data = encoded(number)
-        (source / f"{number}.png").write_bytes(embed_record(data, Record(id=f"p{number}")) if number % 2 else data)
+        (source / f"{number}.png").write_bytes(
+            embed_record(data, Record(id=f"p{number}")) if number % 2 else data
+        )
     for number in range(20):
         library, target = folder / f"library-{number}", folder / f"export-{number}"
         program = Program(brings, library, source, target)
@@ -274,13 +290,17 @@ def test_the_program_itself_is_killed(folder: Path, space: Space) -> None:
     flags = ("--space", space.address, "--at-once", "1")
     space.go_on.clear()
     with started(folder, *flags) as (process, address, _), Visit(address).open() as visit:
-        ran, _ = (visit.result("_submit", [prompt, *FIELDS[1:], ""])[1] for prompt in ("wait", "a cat"))
+        ran, _ = (
+            visit.result("_submit", [prompt, *FIELDS[1:], ""])[1] for prompt in ("wait", "a cat")
+        )
         assert space.working.wait(LIMIT)
         process.kill()
     with started(folder, *flags) as (_, address, _), Visit(address).open() as visit:
         _, _, _, _, queue, _ = visit.result("_watch", [""])
         assert f'<li data-kind="interrupted" data-job="{ran}">' in queue
-        assert re.search('<li data-kind="held".*?<b>a cat</b><span>Waits until you let it go on. Seed 7,', queue)
+        assert re.search(
+            '<li data-kind="held".*?<b>a cat</b><span>Waits until you let it go on. Seed 7,', queue
+        )
         with Library.open(next(folder.rglob("library.sqlite3")).parent.parent) as library:
             job = library.jobs.get(ran)
         assert job is not None
@@ -299,7 +319,9 @@ async def _until(job: Job, is_so: Callable[[JobState], bool]) -> JobState:
 @pytest.mark.anyio
 async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that comes when the disk is full is lost, or there twice later; or others are, or the program."""
-    monkeypatch.setattr("sd35.studio.SAVE_AGAIN_SECONDS", 0.1)  # else the test takes as long as that
+    monkeypatch.setattr(
+        "sd35.jobs.service.SAVE_AGAIN_SECONDS", 0.1
+    )  # else the test takes as long as that
     library = Library.open(disk.folder / "library")
     studio = Studio(SpaceChoice(space.address), no_demo, House(disk.folder, library))
     early = await studio.submit(asking("early"))
@@ -323,7 +345,9 @@ async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.Mo
         for _ in range(MANY):
             await studio.submit(asking("refused"))
     disk.free()
-    assert (await _until(late, lambda state: state.made is not None and state.made.path is not None)).made is not None
+    assert (
+        await _until(late, lambda state: state.made is not None and state.made.path is not None)
+    ).made is not None
     assert before.path.read_bytes() == was
     await _until(await studio.submit(asking("after")), lambda state: state.phase is Phase.FINISHED)
     await studio.aclose()

@@ -11,16 +11,16 @@ from pathlib import Path
 import anyio
 import pytest
 
-from sd35.allowance import Caps
-from sd35.errors import InvalidRequestError, LibraryError, QuotaError
-from sd35.job import Job, Phase
-from sd35.library.jobs import JobRecord, Stage
+from sd35.core.errors import InvalidRequestError, LibraryError, QuotaError
+from sd35.core.request import GenerationRequest
+from sd35.core.visitor import HERE, Visitor
+from sd35.jobs.job import Job, Phase
+from sd35.jobs.limits import Caps
+from sd35.jobs.repository import JobRecord, Stage
+from sd35.jobs.service import SpaceChoice, Studio
+from sd35.library.library import Library
 from sd35.library.query import parse_query
-from sd35.library.shelf import Library
-from sd35.request import GenerationRequest
-from sd35.studio import SpaceChoice, Studio
-from sd35.ui.queue import act
-from sd35.visitor import HERE, Visitor
+from sd35.ui.create.queue_actions import act
 from tests.fakes import FakeSpace
 from tests.serving import house
 
@@ -149,7 +149,10 @@ async def test_nothing_is_run_again_twice(fake: FakeSpace, tmp_path: Path) -> No
         job = await until(await studio.submit(asking("silent", 8)), Phase.FAILED)
         new, other = await asyncio.gather(studio.again(job, HERE), studio.again(job, HERE))
         assert new is other
-        assert (new.state.value.request, new.asked) == (job.state.value.request, job.state.value.request)
+        assert (new.state.value.request, new.asked) == (
+            job.state.value.request,
+            job.state.value.request,
+        )
         await until(new, Phase.FAILED)
         await written(studio, new, Stage.FAILED)
         assert await act(studio, HERE, "again", job.id, "") == new.id
@@ -171,7 +174,9 @@ async def test_all_are_run_again_from_two_pages(fake: FakeSpace, studio: Studio)
     for prompt in ("silent", "silent"):
         await until(await studio.submit(asking(prompt)), Phase.FAILED)
     await running(fake, studio)
-    await asyncio.gather(act(studio, HERE, "retry-all", "", ""), act(studio, HERE, "retry-all", "", ""))
+    await asyncio.gather(
+        act(studio, HERE, "retry-all", "", ""), act(studio, HERE, "retry-all", "", "")
+    )
     assert len(studio.board(HERE).waiting) == 2
     fake.release()
 
@@ -250,13 +255,19 @@ async def test_the_queue_s_order(fake: FakeSpace, studio: Studio) -> None:
     await studio.queues.move(jobs[0], 9)
     await studio.queues.move(first, 1)  # it is past that
     assert prompts(studio.board(HERE).waiting) == ["d", "b", "c", "a"]
-    kept = [each.request.prompt for each in studio.library.jobs.unfinished(owner="") if each.id != first.id]
+    kept = [
+        each.request.prompt
+        for each in studio.library.jobs.unfinished(owner="")
+        if each.id != first.id
+    ]
     assert kept == ["d", "b", "c", "a"]
     jobs[1].stop()
     fake.release()
     for job in jobs:
         await until(job, Phase.FINISHED, Phase.STOPPED)
-    begun = sorted((job.state.value.started_at or 0, job.state.value.request.prompt) for job in jobs)
+    begun = sorted(
+        (job.state.value.started_at or 0, job.state.value.request.prompt) for job in jobs
+    )
     assert [name for _, name in begun] == ["b", "d", "c", "a"], "b has never begun"
     assert jobs[1].state.value.phase is Phase.STOPPED
 
@@ -280,8 +291,11 @@ async def test_a_quota_pauses_the_queue_until_its_time(
     fake: FakeSpace, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole queue is burnt at a Space that has said when to come back; or it doesn't go on then."""
-    monkeypatch.setattr("sd35.queues.LEAST_PAUSE_SECONDS", 0.0)
-    first, second = await studio.submit(asking(QUOTA.format(2))), await studio.submit(asking("a cat"))
+    monkeypatch.setattr("sd35.jobs.queues.LEAST_PAUSE_SECONDS", 0.0)
+    first, second = (
+        await studio.submit(asking(QUOTA.format(2))),
+        await studio.submit(asking("a cat")),
+    )
     began = time.monotonic()
     await until(first, Phase.CONNECTING, Phase.RUNNING)
     await until(first, Phase.WAITING)
@@ -342,7 +356,9 @@ async def test_nobody_looks(fake: FakeSpace, tmp_path: Path) -> None:
             await until(waits, Phase.FINISHED)
 
 
-async def test_a_picture_whose_job_was_not_written_to_its_end(fake: FakeSpace, tmp_path: Path) -> None:
+async def test_a_picture_whose_job_was_not_written_to_its_end(
+    fake: FakeSpace, tmp_path: Path
+) -> None:
     """A program that was killed after a picture was saved says that it was interrupted, and makes it once more."""
     async with opened(fake, tmp_path) as before:
         job = await until(await before.submit(asking("a cat")), Phase.FINISHED)
@@ -365,7 +381,11 @@ async def test_a_quota_that_two_run_into(fake: FakeSpace, tmp_path: Path) -> Non
             while True:
                 news = studio.board(HERE).news
                 await news.wait_for_change(news.value, LIMIT)
-                refused |= {id(job.state.value.refusal) for job in jobs if job.state.value.refusal is not None}
+                refused |= {
+                    id(job.state.value.refusal)
+                    for job in jobs
+                    if job.state.value.refusal is not None
+                }
         assert all(job.state.value.phase is Phase.WAITING for job in jobs)
         assert len(refused) == 2
 
@@ -374,7 +394,9 @@ async def test_asking_in_parallel(fake: FakeSpace, tmp_path: Path) -> None:
     """A visitor who asks for many at the same moment gets more into the line than may wait."""
     async with opened(fake, tmp_path, Caps(waiting=3, at_once=1)) as studio:
         await running(fake, studio, ANN)
-        asked = await asyncio.gather(*(studio.submit(asking("a cat"), ANN) for _ in range(9)), return_exceptions=True)
+        asked = await asyncio.gather(
+            *(studio.submit(asking("a cat"), ANN) for _ in range(9)), return_exceptions=True
+        )
         assert sum(isinstance(each, Job) for each in asked) == 3
         fake.release()
 
@@ -395,7 +417,9 @@ async def test_who_leaves_while_it_is_written_down(fake: FakeSpace, studio: Stud
     fake.release()
 
 
-async def test_a_stop_that_nobody_had_asked_for_is_told_after_a_restart(fake: FakeSpace, tmp_path: Path) -> None:
+async def test_a_stop_that_nobody_had_asked_for_is_told_after_a_restart(
+    fake: FakeSpace, tmp_path: Path
+) -> None:
     """What was stopped for want of a looker can't be run again after a restart."""
     async with opened(fake, tmp_path, unwatched=0.1) as before:
         with before.board(HERE).watched():
@@ -422,7 +446,9 @@ async def test_a_picture_without_a_job_can_be_looked_at(fake: FakeSpace, tmp_pat
         assert await studio.find(job.id, ANN) is None
 
 
-async def test_an_index_that_is_taken_away_while_the_program_runs(fake: FakeSpace, tmp_path: Path) -> None:
+async def test_an_index_that_is_taken_away_while_the_program_runs(
+    fake: FakeSpace, tmp_path: Path
+) -> None:
     """After somebody has deleted the index, pictures, or what waits, are gone; or another program takes it over."""
     async with opened(fake, tmp_path) as studio:
         made = await until(await studio.submit(asking("a cat")), Phase.FINISHED)

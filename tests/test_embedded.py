@@ -13,18 +13,20 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from sd35.accounts import Accounts, Cost
-from sd35.allowance import Caps
-from sd35.web.door import Door
-from sd35.web.hosting import free_port
-from sd35.web.site import Site
+from sd35.jobs.limits import Caps
+from sd35.server.accounts import Accounts, Cost
+from sd35.server.auth import Door
+from sd35.server.launch import free_port
+from sd35.server.server import Site
 from tests.chromium import browser, makes_a_picture, opened, previews_seen  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
 from tests.serving import SERVED, Served, serving
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
-SNIPPETS = dict(zip(["frame", "app"], re.findall(r"```html\n(.*?)```", README, re.DOTALL), strict=True))
+SNIPPETS = dict(
+    zip(["frame", "app"], re.findall(r"```html\n(.*?)```", README, re.DOTALL), strict=True)
+)
 """The README's own, for other people's pages."""
 
 
@@ -76,11 +78,17 @@ def test_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None
     page.goto(f"{blog}/frame?__theme={theme}")
     frame = page.frame_locator("iframe")
     makes_a_picture(frame)
-    assert frame.locator("body").evaluate("body => body.classList.contains('dark')") is (theme == "dark")
-    assert frame.locator("body").evaluate("body => body.scrollWidth <= innerWidth"), "nothing is beyond the edge"
+    assert frame.locator("body").evaluate("body => body.classList.contains('dark')") is (
+        theme == "dark"
+    )
+    assert frame.locator("body").evaluate("body => body.scrollWidth <= innerWidth"), (
+        "nothing is beyond the edge"
+    )
     cookies = page.context.cookies()
     assert not errors, "such as that the browser keeps nothing for it there"
-    assert [cookie["name"] for cookie in cookies if "partitionKey" in cookie] == ["__Host-sd35-browser"]
+    assert [cookie["name"] for cookie in cookies if "partitionKey" in cookie] == [
+        "__Host-sd35-browser"
+    ]
     page.context.close()
 
 
@@ -134,7 +142,9 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """Nginx with the README's own `location`, in front of the page: with its buffering on, and off."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if nginx is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("No nginx to test with. Debian: apt install nginx-light")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "No nginx to test with. Debian: apt install nginx-light"
+        )
     folder = tmp_path_factory.mktemp("nginx")
     ports = {"on": free_port(), "off": free_port()}
     location = re.search(r"```nginx\n(.*?)```", README, re.DOTALL)
@@ -145,7 +155,9 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
     with serving("demo", SERVED / "pictures", site=site) as served:
         there = location[1].replace("http://127.0.0.1:7860/", served.address)
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, location=there, **ports), "utf-8")
+        (folder / "nginx.conf").write_text(
+            NGINX.format(folder=folder, location=there, **ports), "utf-8"
+        )
         process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")])  # noqa: S603
         transport = httpx.HTTPTransport(retries=8)  # until it listens
         addresses = {kind: f"http://127.0.0.1:{port}/studio/" for kind, port in ports.items()}
@@ -184,7 +196,9 @@ def link() -> Iterator[Served]:
     accounts = Accounts(["guest:handed out"], cost=Cost(1, 1))
     door = Door(is_private=False, accounts=accounts, handed_out=frozenset({"guest"}))
     caps = Caps(hourly=30, waiting=3, at_once=1, at_once_each=1)
-    with serving(fake.address, SERVED / "pictures", caps, lambda port: Site(door, port=port)) as served:
+    with serving(
+        fake.address, SERVED / "pictures", caps, lambda port: Site(door, port=port)
+    ) as served:
         fake.hold()
         yield served
         fake.release()

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd35 import allowance
-from sd35.allowance import Allowance, Caps
-from sd35.errors import AllowanceError
-from sd35.line import Line, Ticket
-from sd35.web.pace import Pace
+from sd35.core.errors import AllowanceError
+from sd35.jobs import limits
+from sd35.jobs.limits import Allowance, Caps
+from sd35.jobs.scheduler import Line, Ticket
+from sd35.server.rate_limit import Pace
 
 
 class Clock:
@@ -56,7 +56,8 @@ def test_everybody_s_hour() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mine", "of_all", "words"), [(3, 3, "As many of your pictures wait as may: 3"), (0, 9, "As many pictures wait")]
+    ("mine", "of_all", "words"),
+    [(3, 3, "As many of your pictures wait as may: 3"), (0, 9, "As many pictures wait")],
 )
 def test_what_waits(mine: int, of_all: int, words: str) -> None:
     """The line gets as long as somebody wants it to be."""
@@ -77,7 +78,7 @@ def test_what_cost_nothing_is_given_back() -> None:
 
 def test_visitors_are_forgotten_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Visitors with ever new names fill the memory."""
-    monkeypatch.setattr(allowance, "MAX_PAYERS", 10)
+    monkeypatch.setattr(limits, "MAX_PAYERS", 10)
     counted = Allowance(Caps(hourly=1), Clock())
     for number in range(100):
         counted.take(f"visitor {number}", 0, 0)
@@ -85,7 +86,9 @@ def test_visitors_are_forgotten_at_last(monkeypatch: pytest.MonkeyPatch) -> None
     assert counted.left("visitor 0", 0).pictures == 1
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 2000)), max_size=60), st.integers(1, 6))
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 2000)), max_size=60), st.integers(1, 6)
+)
 def test_never_more_in_any_hour(asked: list[tuple[str, float]], hourly: int) -> None:
     """There is a way to ask for more within some hour than an hour's pictures."""
     clock = Clock()
@@ -116,7 +119,9 @@ class Visitors:
     async def comes(self, name: str) -> "asyncio.Task[None]":
         """Let `name` come, a picture of the visitor that its first letter is."""
         self._go[name], self.places[name] = asyncio.Event(), []
-        task = asyncio.ensure_future(self._visit(name, lambda *place: self.places[name].append(place)))
+        task = asyncio.ensure_future(
+            self._visit(name, lambda *place: self.places[name].append(place))
+        )
         self._stack.callback(task.cancel)
         await settle()
         return task

@@ -14,7 +14,7 @@ import trustme
 from aiohttp import web
 
 from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts
-from sd35.errors import (
+from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
     ContractError,
@@ -36,8 +36,8 @@ from sd35.errors import (
     StreamCutError,
     UnreachableError,
 )
-from sd35.events import Finished, Notice, Preview, Progress, Queued, Started, Waiting
-from sd35.web.hosting import free_port
+from sd35.core.events import Finished, Notice, Preview, Progress, Queued, Started, Waiting
+from sd35.server.launch import free_port
 from tests.impostor import (
     FINISHED,
     GONE,
@@ -69,7 +69,15 @@ from tests.impostor import (
 pytestmark = pytest.mark.anyio
 
 QUICK = Timeouts(
-    discovery=0.5, waking=0.5, connect=2, join=0.5, silence=0.5, no_news=0.4, cancel=0.5, fetch=0.5, attempts=2
+    discovery=0.5,
+    waking=0.5,
+    connect=2,
+    join=0.5,
+    silence=0.5,
+    no_news=0.4,
+    cancel=0.5,
+    fetch=0.5,
+    attempts=2,
 )
 PATIENT = Timeouts(waking=LIMIT, attempts=4)
 FULL = saying(503, '{"detail": "Queue is full. Max size is 1 and size is 1."}')
@@ -93,13 +101,33 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
     ("config: a page", {"config": saying(200, "<html>hello</html>")}, ContractError),
     ("config: {}", {"config": saying(200, "{}")}, ContractError),
     ("config: []", {"config": saying(200, "[]")}, ContractError),
-    ("config: no endpoint", {"config": telling(TOLD["config"] | {"dependencies": []})}, ContractError),
-    ("config: old protocol", {"config": telling(TOLD["config"] | {"protocol": "ws"})}, ContractError),
-    ("config: login", {"config": saying(401, '{"detail": "Not authenticated"}')}, AccessDeniedError),
+    (
+        "config: no endpoint",
+        {"config": telling(TOLD["config"] | {"dependencies": []})},
+        ContractError,
+    ),
+    (
+        "config: old protocol",
+        {"config": telling(TOLD["config"] | {"protocol": "ws"})},
+        ContractError,
+    ),
+    (
+        "config: login",
+        {"config": saying(401, '{"detail": "Not authenticated"}')},
+        AccessDeniedError,
+    ),
     ("config: no such Space", {"config": saying(404, "<html>")}, SpaceNotFoundError),
-    ("config: redirect", {"config": saying(302, Location="http://127.0.0.1:1/")}, SpaceNotFoundError),
+    (
+        "config: redirect",
+        {"config": saying(302, Location="http://127.0.0.1:1/")},
+        SpaceNotFoundError,
+    ),
     ("config: asleep", {"config": ASLEEP}, SpaceAsleepError),
-    ("config: in error", {"config": saying(503, "Your space is in error, check its status")}, SpaceBrokenError),
+    (
+        "config: in error",
+        {"config": saying(503, "Your space is in error, check its status")},
+        SpaceBrokenError,
+    ),
     ("config: too many requests", {"config": saying(429)}, RateLimitedError),
     ("config: server error", {"config": saying(500, "Internal Server Error")}, ContractError),
     ("info: a page", {"info": saying(200, "<html>hello</html>")}, ContractError),
@@ -107,7 +135,11 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
     ("join: broken off, and not taken", {"join": aborting, "data": sending(GONE)}, RunLostError),
     ("join: full", {"join": FULL}, QueueFullError),
     ("join: stopped", {"join": saying(503, '{"detail": "Queue is stopped."}')}, SpaceStoppedError),
-    ("join: gateway", {"join": saying(502, "<html>Bad Gateway</html>"), "data": saying(502)}, SpaceAsleepError),
+    (
+        "join: gateway",
+        {"join": saying(502, "<html>Bad Gateway</html>"), "data": saying(502)},
+        SpaceAsleepError,
+    ),
     ("join: gateway, and not taken", {"join": saying(504), "data": sending(GONE)}, RunLostError),
     ("join: too many requests", {"join": saying(429)}, RateLimitedError),
     ("join: login", {"join": saying(401)}, AccessDeniedError),
@@ -117,22 +149,50 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
     ("join: no number", {"join": telling({})}, ProtocolError),
     ("join: redirect", {"join": saying(307, Location="http://127.0.0.1:1/")}, SpaceNotFoundError),
     ("stream: slow header", {"data": silent}, UnreachableError),
-    ("stream: a page", {"data": saying(200, "<html>log in</html>", Content_Type="text/html")}, ProtocolError),
+    (
+        "stream: a page",
+        {"data": saying(200, "<html>log in</html>", Content_Type="text/html")},
+        ProtocolError,
+    ),
     ("stream: gateway", {"data": saying(502, "<html>Bad Gateway</html>")}, SpaceAsleepError),
     ("stream: not found", {"data": saying(404)}, SpaceNotFoundError),
     ("stream: empty", {"data": sending()}, StreamCutError),
     ("stream: gone", {"data": sending(GONE)}, RunLostError),
     ("stream: ends early", {"data": sending(QUEUED, STARTED)}, StreamCutError),
-    ("stream: cut in a message", {"data": sending(QUEUED, STARTED, cut=b'data: {"msg": "pro')}, StreamCutError),
-    ("stream: cut after a preview", {"data": sending(QUEUED, STARTED, PREVIEW, cut=b"")}, StreamCutError),
-    ("stream: heartbeats for ever", {"data": sending(QUEUED, STARTED, stay=True)}, SilentSpaceError),
-    ("stream: nothing at all", {"data": sending(QUEUED, STARTED, {"msg": "unknown"}, stay=True)}, SilentSpaceError),
-    ("stream: stopped in the run", {"data": sending(QUEUED, STARTED, {"msg": "server_stopped"})}, SpaceStoppedError),
+    (
+        "stream: cut in a message",
+        {"data": sending(QUEUED, STARTED, cut=b'data: {"msg": "pro')},
+        StreamCutError,
+    ),
+    (
+        "stream: cut after a preview",
+        {"data": sending(QUEUED, STARTED, PREVIEW, cut=b"")},
+        StreamCutError,
+    ),
+    (
+        "stream: heartbeats for ever",
+        {"data": sending(QUEUED, STARTED, stay=True)},
+        SilentSpaceError,
+    ),
+    (
+        "stream: nothing at all",
+        {"data": sending(QUEUED, STARTED, {"msg": "unknown"}, stay=True)},
+        SilentSpaceError,
+    ),
+    (
+        "stream: stopped in the run",
+        {"data": sending(QUEUED, STARTED, {"msg": "server_stopped"})},
+        SpaceStoppedError,
+    ),
     ("stream: garbage", {"data": sending(PREVIEW, PREVIEW)}, ProtocolError),
     ("picture: gone", {"file": saying(404)}, PictureGoneError),
     ("picture: forbidden", {"file": saying(403)}, PictureGoneError),
     ("picture: a page", {"file": saying(200, "<html>log in</html>")}, PictureError),
-    ("picture: redirect", {"file": saying(302, Location="http://127.0.0.1:1/x.png")}, SpaceNotFoundError),
+    (
+        "picture: redirect",
+        {"file": saying(302, Location="http://127.0.0.1:1/x.png")},
+        SpaceNotFoundError,
+    ),
     ("picture: slow header", {"file": silent}, UnreachableError),
     ("picture: cut", {"file": cutting(PNG[:40], len(PNG))}, UnreachableError),
     ("picture: cut unnoticed", {"file": showing(PNG[:-20])}, PictureError),
@@ -141,7 +201,9 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
 ]
 
 
-@pytest.mark.parametrize(("handlers", "kind"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
+@pytest.mark.parametrize(
+    ("handlers", "kind"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS]
+)
 async def test_faults(handlers: dict[str, Handler], kind: type[SD35Error]) -> None:
     """What a broken Space or its host answers hangs, surfaces as a traceback, or as something that it isn't."""
     async with impostor(handlers) as address:
@@ -170,26 +232,44 @@ EXPIRED = {
 RECOVERIES: list[tuple[str, Callable[[], dict[str, InTurn]]]] = [
     ("config: asleep at first", lambda: {"config": InTurn(ASLEEP, telling(TOLD["config"]))}),
     ("config: broken off at first", lambda: {"config": InTurn(aborting, telling(TOLD["config"]))}),
-    ("config: too many requests at first", lambda: {"config": InTurn(saying(429), telling(TOLD["config"]))}),
+    (
+        "config: too many requests at first",
+        lambda: {"config": InTurn(saying(429), telling(TOLD["config"]))},
+    ),
     ("join: full at first", lambda: {"join": InTurn(FULL, telling({"event_id": "e"}))}),
-    ("join: too many requests at first", lambda: {"join": InTurn(saying(429), telling({"event_id": "e"}))}),
+    (
+        "join: too many requests at first",
+        lambda: {"join": InTurn(saying(429), telling({"event_id": "e"}))},
+    ),
     ("join: asleep at first", lambda: {"join": InTurn(ASLEEP, telling({"event_id": "e"}))}),
     ("join: its answer is lost", lambda: {"join": InTurn(aborting)}),
     ("join: a gateway's answer, but taken", lambda: {"join": InTurn(saying(504))}),
     (
         "join: lost on the way there",
-        lambda: {"join": InTurn(aborting, telling({"event_id": "e"})), "data": InTurn(sending(GONE), WHOLE)},
+        lambda: {
+            "join": InTurn(aborting, telling({"event_id": "e"})),
+            "data": InTurn(sending(GONE), WHOLE),
+        },
     ),
-    ("join: malformed, for it has restarted", lambda: {"join": InTurn(saying(422), telling({"event_id": "e"}))}),
+    (
+        "join: malformed, for it has restarted",
+        lambda: {"join": InTurn(saying(422), telling({"event_id": "e"}))},
+    ),
     ("stream: broken off before its first byte", lambda: {"data": InTurn(aborting, WHOLE)}),
     ("stream: gateway at first", lambda: {"data": InTurn(saying(502), WHOLE)}),
     ("stream: gone, before anything was heard", lambda: {"data": InTurn(sending(GONE), WHOLE)}),
-    ("stream: cut in the run, unnoticed there", lambda: {"data": InTurn(CUT, sending(STARTED, PREVIEW, FINISHED))}),
+    (
+        "stream: cut in the run, unnoticed there",
+        lambda: {"data": InTurn(CUT, sending(STARTED, PREVIEW, FINISHED))},
+    ),
     (
         "stream: stopped while it was queued",
         lambda: {"data": InTurn(sending(QUEUED, {"msg": "server_stopped"}), WHOLE)},
     ),
-    ("stream: the identity has expired", lambda: {"data": InTurn(sending(QUEUED, STARTED, EXPIRED), WHOLE)}),
+    (
+        "stream: the identity has expired",
+        lambda: {"data": InTurn(sending(QUEUED, STARTED, EXPIRED), WHOLE)},
+    ),
     ("picture: cut at first", lambda: {"file": InTurn(cutting(PNG[:40], len(PNG)), showing(PNG))}),
     ("picture: gateway at first", lambda: {"file": InTurn(saying(504), showing(PNG))}),
 ]
@@ -199,7 +279,10 @@ RECOVERIES: list[tuple[str, Callable[[], dict[str, InTurn]]]] = [
 async def test_what_is_survived(make: Callable[[], dict[str, InTurn]]) -> None:
     """A fault that passes costs a picture, or the person isn't told that there is a wait."""
     told: list[Waiting] = []
-    async with impostor(make()) as address, SpaceClient.connect(address, timeouts=PATIENT, tell=told.append) as space:
+    async with (
+        impostor(make()) as address,
+        SpaceClient.connect(address, timeouts=PATIENT, tell=told.append) as space,
+    ):
         with anyio.fail_after(LIMIT):
             events = await run(space)
             assert isinstance(events[-1], Finished)
@@ -214,7 +297,14 @@ async def test_what_is_survived(make: Callable[[], dict[str, InTurn]]) -> None:
         (sending(QUEUED, STARTED, GONE), 1),
         (sending(QUEUED, STARTED, cut=b""), 1),
         (sending(QUEUED, STARTED, {"msg": "server_stopped"}), 1),
-        (sending(QUEUED, STARTED, {"msg": "process_completed", "success": False, "output": {"error": "no"}}), 1),
+        (
+            sending(
+                QUEUED,
+                STARTED,
+                {"msg": "process_completed", "success": False, "output": {"error": "no"}},
+            ),
+            1,
+        ),
         (sending(GONE), 2),
         (sending(QUEUED, {"msg": "server_stopped"}), 2),
         (sending(QUEUED, STARTED, EXPIRED), 2),
@@ -244,7 +334,9 @@ async def test_a_server_that_dies_and_comes_back_between_join_and_stream() -> No
     async with contextlib.AsyncExitStack() as stack:
         with anyio.fail_after(LIMIT):
             first = contextlib.AsyncExitStack()
-            address = await first.enter_async_context(impostor(port=port, join=join, data=dead_stream))
+            address = await first.enter_async_context(
+                impostor(port=port, join=join, data=dead_stream)
+            )
             space = await stack.enter_async_context(SpaceClient.connect(address, timeouts=PATIENT))
             running = asyncio.ensure_future(run(space))
             await joined.wait()
@@ -257,7 +349,9 @@ async def test_a_server_that_dies_and_comes_back_between_join_and_stream() -> No
                 return web.json_response({"event_id": "e"})
 
             data = InTurn(sending(GONE), WHOLE)
-            again = impostor(port=port, config=telling(_numbered(renumbered, 5)), join=taking, data=data)
+            again = impostor(
+                port=port, config=telling(_numbered(renumbered, 5)), join=taking, data=data
+            )
             await stack.enter_async_context(again)
             assert isinstance((await running)[-1], Finished)
     assert seen == [5], "its description wasn't read again"
@@ -294,7 +388,8 @@ async def test_replicas_behind_one_address() -> None:
 async def test_a_thousand_messages_at_once() -> None:
     """Many messages in one piece are lost, or make the client wait."""
     steps = [
-        {"msg": "progress", "progress_data": [{"index": step, "length": 1000, "unit": "steps"}]} for step in range(1000)
+        {"msg": "progress", "progress_data": [{"index": step, "length": 1000, "unit": "steps"}]}
+        for step in range(1000)
     ]
     async with impostor(data=sending(QUEUED, STARTED, *steps, FINISHED)) as address:
         *events, _ = await outcome(address)
@@ -325,7 +420,9 @@ async def test_a_retry_after_is_honoured() -> None:
     async with impostor(join=join) as address:
         await outcome(address)
     assert asyncio.get_running_loop().time() - began >= 1
-    async with impostor(join=saying(503, '{"detail": "Queue is full."}', Retry_After="3600")) as address:
+    async with impostor(
+        join=saying(503, '{"detail": "Queue is full."}', Retry_After="3600")
+    ) as address:
         with anyio.fail_after(2), pytest.raises(QueueFullError) as refusal:
             await outcome(address)
     assert refusal.value.retry_after_seconds == 3600
@@ -356,7 +453,9 @@ async def test_a_secure_connection_that_is_not_one() -> None:
         ("http://127.0.0.1:99999/", SpaceNotFoundError, "address"),
     ],
 )
-async def test_spaces_that_can_not_be_reached(source: str, kind: type[SD35Error], words: str) -> None:
+async def test_spaces_that_can_not_be_reached(
+    source: str, kind: type[SD35Error], words: str
+) -> None:
     """A wrong address surfaces as a traceback, or as a sentence that says nothing."""
     with pytest.raises(kind, match=words):
         async with SpaceClient.connect(source, hub="http://127.0.0.1:1"):
@@ -373,7 +472,9 @@ async def test_spaces_that_can_not_be_reached(source: str, kind: type[SD35Error]
         (["SLEEPING", "BUILD_ERROR"], SpaceBrokenError),
     ],
 )
-async def test_a_space_by_its_name(stages: list[str], kind: type[ConnectionFailedError] | None) -> None:
+async def test_a_space_by_its_name(
+    stages: list[str], kind: type[ConnectionFailedError] | None
+) -> None:
     """A Space that is asleep isn't waited for, or one that only its owner can start is."""
     told: list[Waiting] = []
     here: list[str] = []
@@ -387,7 +488,9 @@ async def test_a_space_by_its_name(stages: list[str], kind: type[ConnectionFaile
     configs = InTurn(*[ASLEEP] * (len(stages) - 1), telling(TOLD["config"]))
     async with impostor(config=configs) as address, impostor(file=hub) as hub_address:
         here.append(address)
-        connecting = SpaceClient.connect("owner/name", hub=hub_address, timeouts=PATIENT, tell=told.append)
+        connecting = SpaceClient.connect(
+            "owner/name", hub=hub_address, timeouts=PATIENT, tell=told.append
+        )
         with anyio.fail_after(LIMIT), pytest.raises(kind) if kind else contextlib.nullcontext():
             async with connecting as space:
                 assert isinstance((await run(space))[-1], Finished)
@@ -405,11 +508,15 @@ async def test_a_space_by_its_name(stages: list[str], kind: type[ConnectionFaile
         ({"api/spaces": 200}, None, ContractError),
     ],
 )
-async def test_what_the_hub_answers(answers: dict[str, int], token: str | None, kind: type[SD35Error]) -> None:
+async def test_what_the_hub_answers(
+    answers: dict[str, int], token: str | None, kind: type[SD35Error]
+) -> None:
     """A token that isn't valid is said to be a Space that doesn't exist, or the other way round."""
 
     async def hub(request: web.Request) -> web.Response:
-        status = next(status for path, status in answers.items() if request.path.startswith(f"/{path}"))
+        status = next(
+            status for path, status in answers.items() if request.path.startswith(f"/{path}")
+        )
         return web.Response(status=status, text="{}")
 
     async with impostor(file=hub) as address:
@@ -450,7 +557,9 @@ async def test_a_cancel_that_is_not_confirmed(caplog: pytest.LogCaptureFixture) 
             assert generation.stopped is StopOutcome.UNCONFIRMED
 
 
-@pytest.mark.parametrize("answer", [telling({"event_id": "e"}), FULL, aborting], ids=["taken", "refused", "lost"])
+@pytest.mark.parametrize(
+    "answer", [telling({"event_id": "e"}), FULL, aborting], ids=["taken", "refused", "lost"]
+)
 async def test_leaving_while_the_space_is_asked(answer: Handler) -> None:
     """A cancel that comes while a request is being taken in leaves a run there that nobody waits for."""
     asked, answering, cancelled = anyio.Event(), anyio.Event(), list[str]()
@@ -481,7 +590,11 @@ async def test_leaving_while_the_space_is_asked(answer: Handler) -> None:
     was_taken = answer is not FULL and answer is not aborting
     assert cancelled == (["e"] if was_taken else [])
     assert generation.stopped is (
-        StopOutcome.REMOVED if was_taken else StopOutcome.UNCONFIRMED if answer is aborting else None
+        StopOutcome.REMOVED
+        if was_taken
+        else StopOutcome.UNCONFIRMED
+        if answer is aborting
+        else None
     )
 
 
@@ -491,7 +604,9 @@ async def test_previews(previews: Previews) -> None:
     asked: list[str] = []
     events: list[object] = []
     first_is_asked, all_are_sent, all_are_seen = anyio.Event(), anyio.Event(), anyio.Event()
-    fetched = {Previews.NONE: [], Previews.NEWEST: [0, 5], Previews.ALL: [0, 1, 2, 3, 4, 5]}[previews]
+    fetched = {Previews.NONE: [], Previews.NEWEST: [0, 5], Previews.ALL: [0, 1, 2, 3, 4, 5]}[
+        previews
+    ]
     seen = {Previews.NONE: 6, Previews.NEWEST: 2, Previews.ALL: 5}[previews]  # the fourth is lost
 
     async def file(request: web.Request) -> web.StreamResponse:
@@ -505,7 +620,9 @@ async def test_previews(previews: Previews) -> None:
         for number in range(6):
             picture = PICTURE | {"url": f"/gradio_api/file={number}.png"}
             value: Any = [["replace", [], picture]] if number else picture
-            await response.write(message_bytes(PREVIEW | {"output": {"data": [value, [] if number else 7]}}))
+            await response.write(
+                message_bytes(PREVIEW | {"output": {"data": [value, [] if number else 7]}})
+            )
             if previews is not Previews.NONE:
                 await first_is_asked.wait()
         await response.write(message_bytes({"msg": "log", "log": "all are sent", "level": "info"}))
@@ -571,7 +688,9 @@ async def test_many_wait_for_one_description() -> None:
     """Runs that find a Space asleep learn of it one after another, each after the whole wait."""
     config = InTurn(telling(TOLD["config"]), ASLEEP)
     async with impostor(config=config) as address:
-        async with SpaceClient.connect(address, timeouts=Timeouts(description=0, waking=1.5, attempts=1)) as space:
+        async with SpaceClient.connect(
+            address, timeouts=Timeouts(description=0, waking=1.5, attempts=1)
+        ) as space:
             with anyio.fail_after(4):
                 ends = await asyncio.gather(*(run(space) for _ in range(5)), return_exceptions=True)
     assert [type(end) for end in ends] == [SpaceAsleepError] * 5
@@ -581,7 +700,10 @@ async def test_a_slow_listener_is_not_a_silent_space() -> None:
     """A program that takes its time loses its run."""
     logs = [{"msg": "log", "log": f"line {number}", "level": "info"} for number in range(300)]
     async with impostor(data=sending(QUEUED, STARTED, *logs, HEARTBEAT, FINISHED)) as address:
-        async with SpaceClient.connect(address, timeouts=QUICK) as space, space.generate(asking()) as generation:
+        async with (
+            SpaceClient.connect(address, timeouts=QUICK) as space,
+            space.generate(asking()) as generation,
+        ):
             events = aiter(generation)
             assert isinstance(await anext(events), Queued)
             await asyncio.sleep(2 * QUICK.no_news)
@@ -591,12 +713,17 @@ async def test_a_slow_listener_is_not_a_silent_space() -> None:
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,é", "//[::1]:80℀@/x", "http://["])
 @pytest.mark.parametrize("previews", [Previews.NEWEST, Previews.ALL])
-async def test_a_preview_that_can_not_be_had_costs_nothing_else(url: str, previews: Previews) -> None:
+async def test_a_preview_that_can_not_be_had_costs_nothing_else(
+    url: str, previews: Previews
+) -> None:
     """A preview's address that nobody foresaw costs the finished picture."""
     bad = PREVIEW | {"output": {"data": [{"url": url}, 7]}}
     good = PREVIEW | {"output": {"data": [[["replace", [], PICTURE]], []]}}
     async with impostor(data=sending(QUEUED, STARTED, bad, good, FINISHED)) as address:
-        async with SpaceClient.connect(address) as space, space.generate(asking(), previews=previews) as generation:
+        async with (
+            SpaceClient.connect(address) as space,
+            space.generate(asking(), previews=previews) as generation,
+        ):
             with anyio.fail_after(LIMIT):
                 assert isinstance([event async for event in generation][-1], Finished)
                 assert (await generation.fetch()).data == PNG

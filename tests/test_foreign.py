@@ -13,8 +13,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sd35.metadata.embedding import read_picture
-from sd35.metadata.foreign import read_foreign
-from sd35.metadata.record import MAX_TEXT, Record
+from sd35.metadata.model import MAX_TEXT, Record
+from sd35.metadata.readers import read_foreign
 
 SWARM = {
     "sui_image_params": {
@@ -110,12 +110,20 @@ COMFY: dict[str, Any] = {
         latent_image=["53", 0],
     ),
     "4": node("CheckpointLoaderSimple", ckpt_name="sd35\\sd3.5_large_fp8.safetensors"),
-    "20": node("LoraLoader", lora_name="ink.safetensors", strength_model=0.75, model=["4", 0], clip=["4", 1]),
+    "20": node(
+        "LoraLoader",
+        lora_name="ink.safetensors",
+        strength_model=0.75,
+        model=["4", 0],
+        clip=["4", 1],
+    ),
     "8": node("VAEDecode", samples=["3", 0], vae=["4", 2]),
     "9": node("SaveImage", images=["8", 0]),
     "16": node("CLIPTextEncode", text=["17", 0], clip=["20", 1]),
     "17": node("PrimitiveString", value="a fox"),
-    "40": node("CLIPTextEncodeSD3", clip_l="blurry", clip_g="blurry", t5xxl="blurry", clip=["20", 1]),
+    "40": node(
+        "CLIPTextEncodeSD3", clip_l="blurry", clip_g="blurry", t5xxl="blurry", clip=["20", 1]
+    ),
     "53": node("EmptySD3LatentImage", width=1024, height=768, batch_size=1),
 }
 
@@ -145,11 +153,21 @@ CUSTOM = {
 REFINED = {
     "1": node("SaveImage", images=["2", 0]),
     "2": node("VAEDecode", samples=["3", 0]),
-    "3": node("KSampler", seed=9, steps=9, cfg=1, positive=["5", 0], negative=["6", 0], latent_image=["4", 0]),
+    "3": node(
+        "KSampler",
+        seed=9,
+        steps=9,
+        cfg=1,
+        positive=["5", 0],
+        negative=["6", 0],
+        latent_image=["4", 0],
+    ),
     "4": node("LatentUpscale", samples=["7", 0], width=2048, height=2048),
     "5": node("CLIPTextEncode", text="a fox"),
     "6": node("ConditioningZeroOut", conditioning=["5", 0]),
-    "7": node("KSamplerAdvanced", noise_seed=4, steps=20, cfg=7, positive=["5", 0], latent_image=["8", 0]),
+    "7": node(
+        "KSamplerAdvanced", noise_seed=4, steps=20, cfg=7, positive=["5", 0], latent_image=["8", 0]
+    ),
     "8": node("EmptyLatentImage", width=512, height=640),
 }
 
@@ -171,7 +189,12 @@ TABLE: dict[str, tuple[dict[str, str], Record]] = {
             model="sd3.5_large",
             versions={"SwarmUI": "0.9.5.2"},
             others=(
-                *(("LoRA", "ink:0.8"), ("LoRA", "snow:0.5"), ("Aspectratio", "1:1"), ("Sampler", "euler")),
+                *(
+                    ("LoRA", "ink:0.8"),
+                    ("LoRA", "snow:0.5"),
+                    ("Aspectratio", "1:1"),
+                    ("Sampler", "euler"),
+                ),
                 ("Nopreviews", "true"),
             ),
         ),
@@ -186,8 +209,16 @@ TABLE: dict[str, tuple[dict[str, str], Record]] = {
             model="juggernautXL_v8Rundiffusion",
             versions={"Fooocus": "v2.5.5"},
             others=(
-                *(("LoRA", "offset:0.1"), ("Adm guidance", "(1.5, 0.8, 0.3)"), ("Performance", "Speed")),
-                *(("Sampler", "dpmpp_2m_sde_gpu"), ("Sharpness", "2"), ("Styles", "['Fooocus V2']")),
+                *(
+                    ("LoRA", "offset:0.1"),
+                    ("Adm guidance", "(1.5, 0.8, 0.3)"),
+                    ("Performance", "Speed"),
+                ),
+                *(
+                    ("Sampler", "dpmpp_2m_sde_gpu"),
+                    ("Sharpness", "2"),
+                    ("Styles", "['Fooocus V2']"),
+                ),
             ),
         ),
     ),
@@ -254,10 +285,15 @@ TABLE: dict[str, tuple[dict[str, str], Record]] = {
         ),
     ),
     "AUTOMATIC1111": (
-        {"parameters": "a fox\nNegative prompt: blurry\nSteps: 2, Sampler: Euler a, Seed: 3, Size: 1024x768"},
+        {
+            "parameters": "a fox\nNegative prompt: blurry\nSteps: 2, Sampler: Euler a, Seed: 3, Size: 1024x768"
+        },
         a_fox("AUTOMATIC1111", num_inference_steps=2, seed=3, others=(("Sampler", "Euler a"),)),
     ),
-    "a prompt": ({"parameters": "a fox, in the snow"}, Record(prompt="a fox, in the snow", tool="")),
+    "a prompt": (
+        {"parameters": "a fox, in the snow"},
+        Record(prompt="a fox, in the snow", tool=""),
+    ),
 }
 
 
@@ -282,7 +318,15 @@ SETTINGS = (("Sampler", "euler"), ("Scheduler", "sgm_uniform"))
 INK = (("LoRA", "ink:0.75"),)
 OTHER = {
     "1": node("VAEDecode", samples=["2", 0]),
-    "2": node("KSampler", seed=9, steps=4, cfg=1, positive=["40", 0], negative=["40", 0], latent_image=["53", 0]),
+    "2": node(
+        "KSampler",
+        seed=9,
+        steps=4,
+        cfg=1,
+        positive=["40", 0],
+        negative=["40", 0],
+        latent_image=["53", 0],
+    ),
 }
 WROTE = node("OllamaGenerate", prompt="Write a prompt", url="http://localhost", model="llama3")
 BLURRED = ["40", 0]
@@ -291,8 +335,17 @@ FROM_LOADER = ("model", "positive", "negative", "latent_image")
 GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "settings of one node": (
         {
-            "3": sampled(seed=["1", 0], steps=["1", 1], cfg=["1", 2], sampler_name=["1", 3], denoise=["1", 5]),
-            "1": node("Input Parameters (Image Saver)", seed=5, steps=20, cfg=6.5, sampler_name="heun", denoise=0.5),
+            "3": sampled(
+                seed=["1", 0], steps=["1", 1], cfg=["1", 2], sampler_name=["1", 3], denoise=["1", 5]
+            ),
+            "1": node(
+                "Input Parameters (Image Saver)",
+                seed=5,
+                steps=20,
+                cfg=6.5,
+                sampler_name="heun",
+                denoise=0.5,
+            ),
         },
         {
             "seed": 5,
@@ -304,14 +357,27 @@ GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a size of one node": (
         {
             "53": node("EmptyLatentImage", width=["1", 0], height=["1", 1]),
-            "1": node("SDParameterGenerator", seed=5, steps=9, aspect_ratio="custom", width=832, height=1216),
+            "1": node(
+                "SDParameterGenerator",
+                seed=5,
+                steps=9,
+                aspect_ratio="custom",
+                width=832,
+                height=1216,
+            ),
         },
         {"width": 832, "height": 1216},
     ),
     "a size out of a ratio": (
         {
             "53": node("EmptyLatentImage", width=["1", 0], height=["1", 1]),
-            "1": node("CR Aspect Ratio", width=832, height=1216, aspect_ratio="custom", swap_dimensions="On"),
+            "1": node(
+                "CR Aspect Ratio",
+                width=832,
+                height=1216,
+                aspect_ratio="custom",
+                swap_dimensions="On",
+            ),
         },
         {"width": None, "height": None},
     ),
@@ -326,12 +392,26 @@ GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "KSampler Config": (
         {
             "3": sampled(steps=["1", 0], cfg=["1", 2], scheduler=["1", 4]),
-            "1": node("KSampler Config (rgthree)", steps_total=24, refiner_step=20, cfg=6.5, scheduler="beta"),
+            "1": node(
+                "KSampler Config (rgthree)",
+                steps_total=24,
+                refiner_step=20,
+                cfg=6.5,
+                scheduler="beta",
+            ),
         },
-        {"num_inference_steps": 24, "guidance_scale": 6.5, "others": (SETTINGS[0], ("Scheduler", "beta"), *INK)},
+        {
+            "num_inference_steps": 24,
+            "guidance_scale": 6.5,
+            "others": (SETTINGS[0], ("Scheduler", "beta"), *INK),
+        },
     ),
     "a random seed": (
-        {"3": sampled(seed=["1", 0], sampler_name=["2", 3]), "1": node("Seed (rgthree)", seed=-1), "2": WROTE},
+        {
+            "3": sampled(seed=["1", 0], sampler_name=["2", 3]),
+            "1": node("Seed (rgthree)", seed=-1),
+            "2": WROTE,
+        },
         {"seed": None, "others": (SETTINGS[1], *INK)},
     ),
     "some of the steps": (
@@ -354,7 +434,9 @@ GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {
             "0": node("PreviewImage", images=["1", 0]),
             **OTHER,
-            "9": node("SDPromptSaver", images=["8", 0], positive="x", negative="x", steps=1, seed=1),
+            "9": node(
+                "SDPromptSaver", images=["8", 0], positive="x", negative="x", steps=1, seed=1
+            ),
         },
         {},
     ),
@@ -370,7 +452,13 @@ GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 lora_1={"on": True, "lora": "a/ink.safetensors", "strength": 0.8},
                 lora_2={"on": False, "lora": "off.safetensors", "strength": 1},
             ),
-            "21": node("Lora Loader Stack (rgthree)", model=["4", 0], lora_01="snow", strength_01=0.5, lora_02="None"),
+            "21": node(
+                "Lora Loader Stack (rgthree)",
+                model=["4", 0],
+                lora_01="snow",
+                strength_01=0.5,
+                lora_02="None",
+            ),
         },
         {"others": (*SETTINGS, ("LoRA", "ink:0.8"), ("LoRA", "snow:0.5"))},
     ),
@@ -391,7 +479,11 @@ GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"height": 768},
     ),
     "Efficient Loader's no LoRA": (
-        {"20": node("Efficient Loader", ckpt_name="base.ckpt", lora_name="None", lora_model_strength=1)},
+        {
+            "20": node(
+                "Efficient Loader", ckpt_name="base.ckpt", lora_name="None", lora_model_strength=1
+            )
+        },
         {"model": "base", "others": SETTINGS},
     ),
     "text encoders": (
@@ -399,7 +491,10 @@ GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"others": (*SETTINGS, ("Prompt for CLIP-L", "fox"), *INK)},
     ),
     "Flux's guidance": (
-        {"3": sampled(positive=["1", 0]), "1": node("FluxGuidance", guidance=3.5, conditioning=["16", 0])},
+        {
+            "3": sampled(positive=["1", 0]),
+            "1": node("FluxGuidance", guidance=3.5, conditioning=["16", 0]),
+        },
         {"others": (*SETTINGS, ("Guidance", "3.5"), *INK)},
     ),
     "conditions": (
@@ -424,8 +519,17 @@ GRAPHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "DualCFGGuider": (
         {
-            "3": node("SamplerCustomAdvanced", guider=["1", 0], sampler=["2", 0], latent_image=["53", 0]),
-            "1": node("DualCFGGuider", cond1=["16", 0], cond2=["5", 0], negative=BLURRED, cfg_conds=5, model=["20", 0]),
+            "3": node(
+                "SamplerCustomAdvanced", guider=["1", 0], sampler=["2", 0], latent_image=["53", 0]
+            ),
+            "1": node(
+                "DualCFGGuider",
+                cond1=["16", 0],
+                cond2=["5", 0],
+                negative=BLURRED,
+                cfg_conds=5,
+                model=["20", 0],
+            ),
             "2": node("KSamplerSelect", sampler_name="euler"),
             "5": node("CLIPTextEncode", text="in snow"),
         },
@@ -461,23 +565,50 @@ WORDINGS: dict[str, tuple[dict[str, object], str, str]] = {
         "",
     ),
     "Text Concatenate": (
-        node("Text Concatenate", text_b=["18", 0], text_a="a fox ", text_c="", delimiter=", ", clean_whitespace="true"),
+        node(
+            "Text Concatenate",
+            text_b=["18", 0],
+            text_a="a fox ",
+            text_c="",
+            delimiter=", ",
+            clean_whitespace="true",
+        ),
         "a fox, in snow",
         "",
     ),
-    "JoinStrings": (node("JoinStrings", string1="a fox", string2="in snow", delimiter="\\n"), "a fox\nin snow", ""),
+    "JoinStrings": (
+        node("JoinStrings", string1="a fox", string2="in snow", delimiter="\\n"),
+        "a fox\nin snow",
+        "",
+    ),
     "append": (
-        node("StringFunction|pysssss", action="append", tidy_tags="yes", text_a="a fox,", text_b="in snow", text_c=""),
+        node(
+            "StringFunction|pysssss",
+            action="append",
+            tidy_tags="yes",
+            text_a="a fox,",
+            text_b="in snow",
+            text_c="",
+        ),
         "a fox, in snow",
         "",
     ),
     "replace": (
-        node("StringFunction|pysssss", action="replace", text_a="a cat", text_b="cat", text_c="fox"),
+        node(
+            "StringFunction|pysssss", action="replace", text_a="a cat", text_b="cat", text_c="fox"
+        ),
         "",
         "worked out by StringFunction|pysssss",
     ),
     "what it became": (
-        node("StringFunction|pysssss", action="replace", text_a="a cat", text_b="cat", text_c="fox", result="a fox"),
+        node(
+            "StringFunction|pysssss",
+            action="replace",
+            text_a="a cat",
+            text_b="cat",
+            text_c="fox",
+            result="a fox",
+        ),
         "a fox",
         "",
     ),
@@ -488,14 +619,26 @@ WORDINGS: dict[str, tuple[dict[str, object], str, str]] = {
         "partly worked out by OllamaGenerate",
     ),
     "what it wrote": (node("ShowText|pysssss", text=["19", 0], text_0="a fox"), "a fox", ""),
-    "a switch": (node("Text Input Switch", boolean=False, text_a="a cat", text_b=["18", 0]), "in snow", ""),
-    "a switch by number": (node("ImpactSwitch", select=2, input1=["19", 0], input2=["18", 0]), "in snow", ""),
+    "a switch": (
+        node("Text Input Switch", boolean=False, text_a="a cat", text_b=["18", 0]),
+        "in snow",
+        "",
+    ),
+    "a switch by number": (
+        node("ImpactSwitch", select=2, input1=["19", 0], input2=["18", 0]),
+        "in snow",
+        "",
+    ),
     "a switch by chance": (
         node("ComfySwitchNode", switch=["19", 0], on_true="a fox", on_false="a cat"),
         "",
         "worked out by ComfySwitchNode",
     ),
-    "a styler": (node("SDXLPromptStyler", text_negative="blurry", text_positive="a fox", style="base"), "a fox", ""),
+    "a styler": (
+        node("SDXLPromptStyler", text_negative="blurry", text_positive="a fox", style="base"),
+        "a fox",
+        "",
+    ),
     "easy positive": (node("easy positive", positive="a fox"), "a fox", ""),
     "a circle": (node("StringConcatenate", string_a="a fox", string_b=["17", 0]), "a fox", ""),
 }
@@ -517,8 +660,14 @@ def test_a_prompt_that_doubles() -> None:
         ("ConditioningCombine", "conditioning_1", "conditioning_2"),
         ("StringConcatenate", "string_a", "string_b"),
     ):
-        joined = {str(at): node(kind, **{key: [str(at + 1), 0] for key in (first, second)}) for at in range(30)}
-        last = {"30": node("PrimitiveString", value="fox" * 9000), "s": node("CLIPTextEncode", text=["0", 0])}
+        joined = {
+            str(at): node(kind, **{key: [str(at + 1), 0] for key in (first, second)})
+            for at in range(30)
+        }
+        last = {
+            "30": node("PrimitiveString", value="fox" * 9000),
+            "s": node("CLIPTextEncode", text=["0", 0]),
+        }
         for start in ("0", "s"):
             graph = {"k": node("KSampler", positive=[start, 0]), **last, **joined}
             read = read_foreign({"prompt": json.dumps(graph)})
@@ -552,7 +701,9 @@ def with_exif(kind: str, tags: dict[int, object], inner: dict[int, object]) -> b
     ],
     ids=["SwarmUI", "Fooocus", "ComfyUI", "ComfyUI's nodes", "AUTOMATIC1111"],
 )
-def test_other_files_of_other_programs(kind: str, name: str, tags: dict[int, object], inner: dict[int, object]) -> None:
+def test_other_files_of_other_programs(
+    kind: str, name: str, tags: dict[int, object], inner: dict[int, object]
+) -> None:
     """What is understood in a PNG isn't in a JPEG or WebP, where the same program writes it in another way."""
     assert read_picture(with_exif(kind, tags, inner)) == TABLE[name][1]
 
@@ -562,7 +713,12 @@ def test_other_files_of_other_programs(kind: str, name: str, tags: dict[int, obj
     [
         {},
         {"Comment": "Made on a rainy day: a fox", "UserComment": "one, two", "Make": "A camera"},
-        {"parameters": '{"a": 1}', "prompt": "a fox", "invokeai_metadata": "[]", "sd-metadata": '{"image": 3}'},
+        {
+            "parameters": '{"a": 1}',
+            "prompt": "a fox",
+            "invokeai_metadata": "[]",
+            "sd-metadata": '{"image": 3}',
+        },
         {"prompt": json.dumps({"1": node("LoadImage", image="x.png")})},
         {"parameters": '{"sui_image_params": [1]}'},
     ],
@@ -575,9 +731,23 @@ def test_what_says_nothing(texts: dict[str, str]) -> None:
 
 def test_a_graph_that_never_ends() -> None:
     """Somebody's workflow, made for it, keeps a core busy for ever: cycles, and a thousand ways between two nodes."""
-    keys = ("text", "clip_l", "clip_g", "t5xxl", "conditioning", "value", "string", "samples", "model", "positive")
+    keys = (
+        "text",
+        "clip_l",
+        "clip_g",
+        "t5xxl",
+        "conditioning",
+        "value",
+        "string",
+        "samples",
+        "model",
+        "positive",
+    )
     size = 2000
-    graph = {str(at): node("KSampler", **{key: [str((at + 1) % size), 0] for key in keys}) for at in range(size)}
+    graph = {
+        str(at): node("KSampler", **{key: [str((at + 1) % size), 0] for key in keys})
+        for at in range(size)
+    }
     read = read_foreign({"prompt": json.dumps(graph)})
     assert read is not None
     assert (read.prompt, read.seed) == ("", None)
@@ -586,12 +756,19 @@ def test_a_graph_that_never_ends() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
 
-@given(st.sampled_from([SWARM["sui_image_params"], FOOOCUS, INVOKE, SD_METADATA["image"], COMFY, CUSTOM]), st.data())
+@given(
+    st.sampled_from(
+        [SWARM["sui_image_params"], FOOOCUS, INVOKE, SD_METADATA["image"], COMFY, CUSTOM]
+    ),
+    st.data(),
+)
 def test_nonsense_is_survived(told: dict[str, Any], data: st.DataObject) -> None:
     """A value of another kind than its program writes ends in an error that nobody foresaw."""
     names = st.sampled_from(sorted({*told, "inputs", "class_type"}))
@@ -601,7 +778,10 @@ def test_nonsense_is_survived(told: dict[str, Any], data: st.DataObject) -> None
             inputs = st.sampled_from(sorted(each["inputs"]))
             changed[name] = {
                 **each,
-                "inputs": {**each["inputs"], **data.draw(st.dictionaries(inputs, JSON, max_size=1))},
+                "inputs": {
+                    **each["inputs"],
+                    **data.draw(st.dictionaries(inputs, JSON, max_size=1)),
+                },
             }
     for texts in (
         {"parameters": json.dumps({"sui_image_params": changed})},

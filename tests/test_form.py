@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd35.request import PUBLIC_LIMITS, GenerationRequest, Range
-from sd35.ui.form import FormValues, messages, read_request, updated_defaults, values_of
+from sd35.core.limits import PUBLIC_LIMITS, Range
+from sd35.core.request import GenerationRequest
+from sd35.ui.create.form import FormValues, messages, read_request, updated_defaults, values_of
 
 VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True)  # noqa: FBT003
 
@@ -56,7 +57,14 @@ def test_problems_are_said_at_the_field(changes: dict[str, Any], field: str, wor
     assert words in shown[field]
 
 
-anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers())
+anything = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.lists(st.integers())
+)
 
 
 @given(st.lists(anything, min_size=9, max_size=9))
@@ -69,15 +77,24 @@ def test_whatever_a_browser_sends(sent: list[Any]) -> None:
 
 def test_defaults_of_the_space_leave_what_was_typed() -> None:
     """Connecting to a Space overwrites what a person has set meanwhile, or keeps the wrong defaults."""
-    turbo = replace(PUBLIC_LIMITS, guidance_scale=Range(0, 7.5, 0.1, 0), num_inference_steps=Range(1, 50, 1, 4))
+    turbo = replace(
+        PUBLIC_LIMITS, guidance_scale=Range(0, 7.5, 0.1, 0), num_inference_steps=Range(1, 50, 1, 4)
+    )
     assert updated_defaults(VALUES, turbo) == {"guidance_scale": 0, "num_inference_steps": 4}
     assert updated_defaults(replace(VALUES, num_inference_steps=12), turbo) == {"guidance_scale": 0}
 
 
-@given(st.sampled_from(["1:1", "16:9", "2:3", "custom"]), st.integers(32, 64), st.integers(32, 64), st.booleans())
+@given(
+    st.sampled_from(["1:1", "16:9", "2:3", "custom"]),
+    st.integers(32, 64),
+    st.integers(32, 64),
+    st.booleans(),
+)
 def test_the_form_can_be_filled_again(size: str, width: int, height: int, randomize: bool) -> None:  # noqa: FBT001
     """After a reload, the form asks for something else than what it asked for before."""
-    values = replace(VALUES, size=size, width=width * 16, height=height * 16, randomize_seed=randomize)
+    values = replace(
+        VALUES, size=size, width=width * 16, height=height * 16, randomize_seed=randomize
+    )
     request, _ = read_request(values, PUBLIC_LIMITS)
     assert request is not None
     assert read_request(values_of(request, PUBLIC_LIMITS), PUBLIC_LIMITS) == (request, ())

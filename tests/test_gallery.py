@@ -15,14 +15,14 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from sd35.library.jobs import JobRecord, Stage
-from sd35.library.pictures import Entry
-from sd35.library.shelf import Library
+from sd35.core.request import GenerationRequest
+from sd35.jobs.repository import JobRecord, Stage
+from sd35.library.library import Library
+from sd35.library.repository import Entry
 from sd35.metadata.embedding import read_picture
-from sd35.metadata.record import OURS, Record
-from sd35.request import GenerationRequest
-from sd35.ui.gallery_asked import Asked
-from sd35.web.door import Door
+from sd35.metadata.model import OURS, Record
+from sd35.server.auth import Door
+from sd35.ui.gallery.events import Asked
 from tests.chromium import browser  # noqa: F401  # it is a fixture
 from tests.shelving import Shelved, put, shelving
 
@@ -30,7 +30,12 @@ expect.set_options(timeout=20_000)
 
 NOON = dt.datetime.now().astimezone().replace(hour=12)
 MANY = 200
-HOSTILE = ("<img src=x onerror=window.pwned=1>", "${window.pwned=1}", "{{7*7}}", '"><script>window.pwned=1</script>')
+HOSTILE = (
+    "<img src=x onerror=window.pwned=1>",
+    "${window.pwned=1}",
+    "{{7*7}}",
+    '"><script>window.pwned=1</script>',
+)
 
 
 KNOWN = (
@@ -45,9 +50,20 @@ KNOWN = (
 def fill(library: Library) -> None:
     """Many plain pictures, some days old, and a few of which something is known."""
     for number in range(MANY):
-        put(library, Record(prompt=f"plain {number}", seed=number, made_at=NOON - dt.timedelta(days=9, minutes=number)))
+        put(
+            library,
+            Record(
+                prompt=f"plain {number}",
+                seed=number,
+                made_at=NOON - dt.timedelta(days=9, minutes=number),
+            ),
+        )
     for number, record in enumerate(KNOWN):
-        put(library, replace(record, made_at=NOON - dt.timedelta(days=1, minutes=number)), size=(120, 80))
+        put(
+            library,
+            replace(record, made_at=NOON - dt.timedelta(days=1, minutes=number)),
+            size=(120, 80),
+        )
     for number, words in enumerate(HOSTILE):
         made_at = NOON - dt.timedelta(days=2, minutes=number)
         put(library, Record(prompt=f"hostile {words}", tags=(words,), made_at=made_at))
@@ -116,7 +132,9 @@ def test_that_lighthouse(page: Page, place: Shelved) -> None:
     expect(dialog.get_by_label("Tags")).to_have_attribute("value", "sea, night sky")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    expect(find(page, 'tag:"night sky" is:starred').locator("img")).to_have_attribute("alt", "a lighthouse at dusk")
+    expect(find(page, 'tag:"night sky" is:starred').locator("img")).to_have_attribute(
+        "alt", "a lighthouse at dusk"
+    )
     entry = place.library.page().entries[0]
     assert (entry.record.tags, entry.record.is_starred) == (("sea", "night sky"), True)
     page.get_by_label("Starred", exact=True).check()
@@ -298,7 +316,9 @@ def test_files_that_are_gone(page: Page, tmp_path: Path) -> None:
         (place.library.folder / "2026" / "broken.png").write_bytes(b"no picture")
         page.get_by_label("Search", exact=True).fill("")
         page.get_by_role("button", name="Look for new files").click()
-        expect(page.locator("#shelf .said")).to_contain_text("Can’t be read as a picture: 2026/broken.png")
+        expect(page.locator("#shelf .said")).to_contain_text(
+            "Can’t be read as a picture: 2026/broken.png"
+        )
 
 
 def test_many_at_once(page: Page, place: Shelved) -> None:
@@ -313,7 +333,12 @@ def test_many_at_once(page: Page, place: Shelved) -> None:
     assert re.fullmatch(r"sd35-pictures-\d{4}-\d\d-\d\d\.zip", download.value.suggested_filename)
     archive = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
     lines = [json.loads(line) for line in archive.read("pictures.jsonl").splitlines()]
-    assert sorted(line["record"]["prompt"] for line in lines) == ["plain 2", "plain 3", "plain 4", "plain 5"]
+    assert sorted(line["record"]["prompt"] for line in lines) == [
+        "plain 2",
+        "plain 3",
+        "plain 4",
+        "plain 5",
+    ]
     bar.get_by_role("button", name="Tag…").click()
     page.keyboard.type("mine, -other")
     page.keyboard.press("Enter")
@@ -330,7 +355,9 @@ def test_many_at_once(page: Page, place: Shelved) -> None:
 
 
 def entries(place: Shelved, prompt: str) -> list[Entry]:
-    return [entry for entry in place.library.page(limit=300).entries if entry.record.prompt == prompt]
+    return [
+        entry for entry in place.library.page(limit=300).entries if entry.record.prompt == prompt
+    ]
 
 
 def test_two_compared(page: Page) -> None:
@@ -510,8 +537,13 @@ class Proxy(BaseHTTPRequestHandler):
         """Ask the other server, and pass on what it answers."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         address = f"{self.behind.rstrip('/')}/{self.path.removeprefix('/studio').lstrip('/')}"
-        headers = {"Content-Type": self.headers.get("Content-Type", ""), "X-Forwarded-Host": self.headers["Host"]}
-        answer = httpx.request(self.command, address, content=body, headers=headers, trust_env=False)
+        headers = {
+            "Content-Type": self.headers.get("Content-Type", ""),
+            "X-Forwarded-Host": self.headers["Host"],
+        }
+        answer = httpx.request(
+            self.command, address, content=body, headers=headers, trust_env=False
+        )
         is_below = self.path.startswith("/studio/")
         self.send_response(answer.status_code if is_below else 404)
         self.send_header("Content-Type", answer.headers.get("content-type", ""))
@@ -532,10 +564,14 @@ def test_below_a_path(browser: Browser, tmp_path: Path) -> None:
         Proxy.behind = place.address
         put(place.library, Record(prompt="a cat"), size=(120, 80))
         context = browser.new_context()
-        page = shown(context.new_page(), f"http://127.0.0.1:{server.server_port}/studio/?__theme=dark")
+        page = shown(
+            context.new_page(), f"http://127.0.0.1:{server.server_port}/studio/?__theme=dark"
+        )
         expect(items(page).locator("img")).to_have_js_property("naturalWidth", 120)
         items(page).locator(".open").click()
-        expect(page.get_by_role("dialog").locator("img.whole")).to_have_js_property("naturalWidth", 120)
+        expect(page.get_by_role("dialog").locator("img.whole")).to_have_js_property(
+            "naturalWidth", 120
+        )
         page.keyboard.press("Escape")
         page.get_by_role("link", name="Create").click()
         assert page.url.endswith("/studio/?__theme=dark#create")

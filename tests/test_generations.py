@@ -1,6 +1,7 @@
 """The client against real Gradio servers of several generations, each in a virtual environment of its own.
 
-They are made by uv, from the package index: so these tests are run only when they are asked for, as CI does.
+They are made by uv, from the package index: so these tests are run only when they are asked for, as
+    CI does.
 """
 
 import asyncio
@@ -13,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts
-from sd35.errors import ContractError, GenerationFailedError, QuotaError
-from sd35.events import Event, Finished, Preview, Queued, Started
+from sd35.core.errors import ContractError, GenerationFailedError, QuotaError
+from sd35.core.events import Event, Finished, Preview, Queued, Started
+from sd35.core.request import GenerationRequest
 from sd35.provider import StabilityAI_SD35Large
-from sd35.request import GenerationRequest
-from sd35.web.hosting import free_port
+from sd35.server.launch import free_port
 from tests.generation_server import STEPS
 
 pytestmark = [pytest.mark.generations, pytest.mark.anyio]
@@ -60,7 +61,11 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(environment / "files")},
+            env={
+                **os.environ,
+                "GRADIO_ANALYTICS_ENABLED": "False",
+                "GRADIO_TEMP_DIR": str(environment / "files"),
+            },
         )
         while self._line() != "listening":
             pass
@@ -89,7 +94,9 @@ class Server:
 
 
 @pytest.fixture(scope="module", params=[version for version in GENERATIONS if version != TOO_OLD])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     server = Server(request.param, tmp_path_factory.mktemp("generations"))
     yield server
     server.close()
@@ -98,7 +105,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(params=["infer", "plain"])
 async def space(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[SpaceClient]:
     timeouts = Timeouts(no_news=LIMIT)
-    async with SpaceClient.connect(server.address, endpoint=request.param, timeouts=timeouts) as space:
+    async with SpaceClient.connect(
+        server.address, endpoint=request.param, timeouts=timeouts
+    ) as space:
         yield space
 
 
@@ -159,7 +168,10 @@ async def test_the_provider(server: Server) -> None:
     class Provider(StabilityAI_SD35Large):
         url = server.address
 
-    images = [image async for image in Provider.create_async_generator("", [], "a dog", aspect_ratio="2:3")]
+    images = [
+        image
+        async for image in Provider.create_async_generator("", [], "a dog", aspect_ratio="2:3")
+    ]
     assert isinstance(images[-1], Provider.ImageResponse)
     assert sum(isinstance(image, Provider.ImagePreview) for image in images) == STEPS
     server.all_up_to("a dog")

@@ -9,17 +9,21 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
-from sd35.web import guard
-from sd35.web.guard import Guard
+from sd35.server import security
+from sd35.server.security import Guard
 
 
 def behind(**options: tuple[str, ...]) -> TestClient:
-    inner = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("in"), methods=["GET", "POST"])])
+    inner = Starlette(
+        routes=[Route("/{path:path}", lambda _: PlainTextResponse("in"), methods=["GET", "POST"])]
+    )
     return TestClient(Guard(inner, **options))
 
 
 client = behind(hosts=("127.0.0.1", "studio.example", ".gradio.live"))
-embedded = behind(hosts=("studio.example",), embed_in=("https://blog.example", "https://*.hf.space"))
+embedded = behind(
+    hosts=("studio.example",), embed_in=("https://blog.example", "https://*.hf.space")
+)
 
 JOIN = "/gradio_api/queue/join"
 
@@ -82,7 +86,9 @@ def test_no_posts_from_other_sites(headers: dict[str, str], status: int) -> None
 )
 def test_only_sites_that_may_embed_the_page_may_ask(origin: str, status: int) -> None:
     """A page that embeds this one doesn't work there, or any page may use what only some are trusted with."""
-    answer = embedded.post(JOIN, headers={"Host": "studio.example", "Origin": origin, "Sec-Fetch-Site": "cross-site"})
+    answer = embedded.post(
+        JOIN, headers={"Host": "studio.example", "Origin": origin, "Sec-Fetch-Site": "cross-site"}
+    )
     assert answer.status_code == status
     assert answer.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
     asked = {"Host": "studio.example", "Origin": origin, "Access-Control-Request-Method": "POST"}
@@ -93,7 +99,10 @@ def test_other_sites_can_not_read() -> None:
     """Gradio lets any site read what is here, with the visitor's cookies, where it isn't called localhost."""
 
     async def as_gradio_does(scope: Scope, _receive: object, send: object) -> None:
-        headers = {"Access-Control-Allow-Origin": "http://evil.example", "Access-Control-Allow-Credentials": "true"}
+        headers = {
+            "Access-Control-Allow-Origin": "http://evil.example",
+            "Access-Control-Allow-Credentials": "true",
+        }
         await PlainTextResponse("in", headers=headers)(scope, _receive, send)  # type: ignore[arg-type]
 
     answer = TestClient(Guard(as_gradio_does)).get(
@@ -159,7 +168,9 @@ def test_headers() -> None:
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "SAMEORIGIN"
     there = embedded.get("/", headers={"Host": "localhost"}).headers
-    assert there["content-security-policy"].endswith("frame-ancestors 'self' https://blog.example https://*.hf.space")
+    assert there["content-security-policy"].endswith(
+        "frame-ancestors 'self' https://blog.example https://*.hf.space"
+    )
     assert "x-frame-options" not in there
 
 
@@ -177,7 +188,7 @@ def test_no_endless_bodies(headers: dict[str, str]) -> None:
 @pytest.mark.anyio
 async def test_no_bodies_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody holds connections for ever, with requests that have no end."""
-    monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
     sent: list[Message] = []
 
     async def trickle() -> AsyncIterator[Message]:
@@ -196,6 +207,12 @@ async def test_no_bodies_that_never_come(monkeypatch: pytest.MonkeyPatch) -> Non
     async def nobody(*_: object) -> None:
         raise AssertionError("it isn't passed on")
 
-    scope = {"type": "http", "method": "POST", "path": JOIN, "headers": [(b"host", b"localhost")], "query_string": b""}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": JOIN,
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+    }
     await Guard(nobody)(scope, lambda: anext(messages), send)
     assert sent[0]["status"] == 408

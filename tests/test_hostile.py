@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from sd35.client import SpaceClient, Timeouts
+from sd35.client.auth import token_header
 from sd35.client.generation import MAX_UNREAD
 from sd35.client.hub import who_am_i
 from sd35.client.sse import MAX_EVENT_BYTES
 from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
-from sd35.client.way import token_header
-from sd35.errors import (
+from sd35.core.errors import (
     AccessDeniedError,
     ContractError,
     InvalidRequestError,
@@ -29,7 +29,7 @@ from sd35.errors import (
     SD35Error,
     UnreachableError,
 )
-from sd35.events import RemotePicture
+from sd35.core.events import RemotePicture
 from tests.impostor import (
     FINISHED,
     LIMIT,
@@ -82,12 +82,15 @@ async def test_foreign_pictures_are_not_fetched(url: str) -> None:
 
 
 @given(
-    st.text(max_size=60) | st.from_regex(r"(https?:)?[/\\]{1,3}[^/]{0,20}(@|:|\.\.)[^/]{0,20}/.{0,20}", fullmatch=True)
+    st.text(max_size=60)
+    | st.from_regex(r"(https?:)?[/\\]{1,3}[^/]{0,20}(@|:|\.\.)[^/]{0,20}/.{0,20}", fullmatch=True)
 )
 async def test_any_address_stays_at_the_space(url: str) -> None:
     """Some spelling of an address leads elsewhere, with the token."""
     async with open_session(QUICK) as session:
-        transport = Transport("x", URL("http://a.test:7/"), session, headers={}, proxy=None, timeouts=QUICK)
+        transport = Transport(
+            "x", URL("http://a.test:7/"), session, headers={}, proxy=None, timeouts=QUICK
+        )
         space = _space_over(transport)
         try:
             found = space.url_of(RemotePicture(url, None))
@@ -100,11 +103,15 @@ async def test_any_address_stays_at_the_space(url: str) -> None:
 def _space_over(transport: Transport) -> SpaceClient:
     from sd35.client.connection import Connection  # noqa: PLC0415
     from sd35.client.contract import read_contract  # noqa: PLC0415
-    from sd35.client.description import Description  # noqa: PLC0415
-    from sd35.client.discovery import Discovery  # noqa: PLC0415
+    from sd35.client.discovery import (  # noqa: PLC0415
+        Description,
+        Discovery,
+    )
 
     contract = read_contract(TOLD["config"], TOLD["info"])
-    return SpaceClient(Connection(transport, Description(Discovery(transport, "infer"), contract, 300.0)))
+    return SpaceClient(
+        Connection(transport, Description(Discovery(transport, "infer"), contract, 300.0))
+    )
 
 
 async def test_a_file_s_name_serves_where_its_address_does_not() -> None:
@@ -117,7 +124,9 @@ async def test_a_file_s_name_serves_where_its_address_does_not() -> None:
 
     async with impostor(file=file) as address, SpaceClient.connect(address) as space:
         with pytest.raises(PictureError, match="not a PNG"):
-            await space.fetch(RemotePicture("http://inside:8080/file=/tmp/a.webp", "/tmp/a #1.webp"))  # noqa: S108
+            await space.fetch(
+                RemotePicture("http://inside:8080/file=/tmp/a.webp", "/tmp/a #1.webp")  # noqa: S108
+            )
     assert asked == ["/gradio_api/file=/tmp/a #1.webp"]
 
 
@@ -135,14 +144,19 @@ def endless(content_type: str, piece: bytes, **headers: str) -> Handler:
 
 BOMB = gzip.compress(bytes(MAX_PICTURE_BYTES * 2), 9)
 PIECE = b"x" * (1 << 20)
-GROWING: dict[str, Any] = PREVIEW | {"output": {"data": [[["append", ["url"], "x" * (MAX_EVENT_BYTES // 2)]], []]}}
+GROWING: dict[str, Any] = PREVIEW | {
+    "output": {"data": [[["append", ["url"], "x" * (MAX_EVENT_BYTES // 2)]], []]}
+}
 
 
 @pytest.mark.parametrize(
     ("handlers", "kind"),
     [
         ({"file": endless("image/png", PNG)}, PictureTooLargeError),
-        ({"file": saying(200, "", Content_Length=str(MAX_PICTURE_BYTES + 1))}, PictureTooLargeError),
+        (
+            {"file": saying(200, "", Content_Length=str(MAX_PICTURE_BYTES + 1))},
+            PictureTooLargeError,
+        ),
         ({"file": endless("image/png", PIECE)}, PictureTooLargeError),
         ({"data": endless("text/event-stream", PIECE)}, ProtocolError),
         ({"data": endless("text/event-stream", b"data: " + PIECE + b"\n")}, ProtocolError),
@@ -181,7 +195,9 @@ async def test_bombs() -> None:
 
     async def packed(request: web.Request) -> web.Response:
         assert request.headers["Accept-Encoding"] == "identity"
-        return web.Response(body=BOMB, headers={"Content-Encoding": "gzip", "Content-Type": "image/png"})
+        return web.Response(
+            body=BOMB, headers={"Content-Encoding": "gzip", "Content-Type": "image/png"}
+        )
 
     async def large(_: web.Request) -> web.Response:
         return web.Response(body=bomb(60_000, 60_000))
@@ -204,7 +220,10 @@ async def test_a_slow_listener_holds_up_the_space_and_not_the_memory() -> None:
             await response.write(line * 100)
             sent += 100
 
-    async with impostor(data=data) as address, SpaceClient.connect(address, timeouts=QUICK) as space:
+    async with (
+        impostor(data=data) as address,
+        SpaceClient.connect(address, timeouts=QUICK) as space,
+    ):
         async with space.generate(asking()) as generation:
             seen = 0
             with anyio.fail_after(LIMIT):
@@ -247,7 +266,10 @@ async def test_the_token_goes_to_the_space_alone(caplog: pytest.LogCaptureFixtur
         return web.Response(status=401, text="who are you")
 
     with caplog.at_level(logging.DEBUG):
-        async with impostor(join=join) as address, SpaceClient.connect(address, token=SECRET) as space:
+        async with (
+            impostor(join=join) as address,
+            SpaceClient.connect(address, token=SECRET) as space,
+        ):
             with pytest.raises(AccessDeniedError) as refusal:
                 await run(space)
             assert "verysecret" not in f"{space!r} {refusal.value!r} {refusal.value} {vars(space)}"
@@ -295,7 +317,9 @@ async def test_redirects_are_not_followed() -> None:
 async def test_the_hub_can_not_send_the_token_elsewhere() -> None:
     """Hugging Face's answer, were it forged, sends the token to any host."""
     async with open_session(QUICK) as session:
-        hub = Transport("x", URL("https://huggingface.co/"), session, headers={}, proxy=None, timeouts=QUICK)
+        hub = Transport(
+            "x", URL("https://huggingface.co/"), session, headers={}, proxy=None, timeouts=QUICK
+        )
 
         async def forged(url: URL, limit_seconds: float) -> dict[str, str]:
             return {"host": "https://example.org"}
@@ -308,18 +332,25 @@ async def test_the_hub_can_not_send_the_token_elsewhere() -> None:
         assert (await who_am_i(hub, 1)).name == "unnamed"
 
 
-async def test_nothing_of_this_machine_is_sent_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_of_this_machine_is_sent_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A Space is sent the passwords in ~/.netrc."""
     (tmp_path / "netrc").write_text("default login me password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setattr("sd35.client.way.is_loopback", lambda _: False)  # as for a Space elsewhere
+    monkeypatch.setattr(
+        "sd35.client.proxy.is_loopback", lambda _: False
+    )  # as for a Space elsewhere
     told: list[str | None] = []
 
     async def join(request: web.Request) -> web.Response:
         told.append(request.headers.get("Authorization"))
         return web.Response(status=429)
 
-    async with impostor(join=join) as address, SpaceClient.connect(address, timeouts=QUICK) as space:
+    async with (
+        impostor(join=join) as address,
+        SpaceClient.connect(address, timeouts=QUICK) as space,
+    ):
         with pytest.raises(RateLimitedError):
             await run(space)
     assert told == [None]
@@ -334,9 +365,14 @@ async def test_a_proxy_holds_for_every_request() -> None:
         assert request.headers["Proxy-Authorization"].startswith("Basic ")
         path = URL(request.raw_path).path
         if path == "/api/spaces/owner/name":
-            return web.json_response({"host": "http://space.test:8080", "runtime": {"stage": "RUNNING"}})
+            return web.json_response(
+                {"host": "http://space.test:8080", "runtime": {"stage": "RUNNING"}}
+            )
         answers = {"/config": telling(TOLD["config"]), "/gradio_api/info": telling(TOLD["info"])}
-        answers |= {"/gradio_api/queue/join": telling({"event_id": "e"}), "/gradio_api/cancel": telling({})}
+        answers |= {
+            "/gradio_api/queue/join": telling({"event_id": "e"}),
+            "/gradio_api/cancel": telling({}),
+        }
         answers["/gradio_api/queue/data"] = sending(QUEUED, STARTED, PREVIEW, FINISHED)
         return await answers.get(path, saying(404))(request)  # type: ignore[arg-type]  # as much of one as they need
 
@@ -347,7 +383,9 @@ async def test_a_proxy_holds_for_every_request() -> None:
     await site.start()
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     way = f"http://me:s3cret@127.0.0.1:{port}"
-    async with SpaceClient.connect("owner/name", hub="http://hub.test", proxy=way, timeouts=QUICK) as space:
+    async with SpaceClient.connect(
+        "owner/name", hub="http://hub.test", proxy=way, timeouts=QUICK
+    ) as space:
         await run(space)
         with pytest.raises(SD35Error) as gone:
             await space.fetch(RemotePicture("/gradio_api/file=a.png"))
@@ -368,7 +406,9 @@ async def test_a_proxy_holds_for_every_request() -> None:
     assert "s3cret" not in f"{down.value!r} {down.value.__cause__}"
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "127.0.0.1:8080", "http://", "http://[", "http://h:99999"])
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:1", "127.0.0.1:8080", "http://", "http://[", "http://h:99999"]
+)
 async def test_a_proxy_that_is_none(proxy: str) -> None:
     """A mistyped proxy surfaces as a traceback, or is gone past."""
     with pytest.raises(InvalidRequestError, match="proxy's address"):

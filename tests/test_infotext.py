@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.metadata.infotext import read_infotext, write_infotext
-from sd35.metadata.record import OURS, Record
+from sd35.metadata.model import OURS, Record
 
 RECORD = Record(
     prompt="a red fox,\n(snow:1.3)",
@@ -50,14 +50,19 @@ def read_by_the_rules(text: str) -> tuple[str, str, dict[str, str]]:
         if line.startswith("Negative prompt:"):
             is_negative = True
         prompts[is_negative].append(line.removeprefix("Negative prompt:").strip())
-    values = {key: json.loads(value) if value[:1] == value[-1:] == '"' else value for key, value in pairs}
+    values = {
+        key: json.loads(value) if value[:1] == value[-1:] == '"' else value for key, value in pairs
+    }
     return "\n".join(prompts[False]), "\n".join(prompts[True]), values
 
 
 def test_how_it_is_written() -> None:
     """Another tool doesn't find a pair where it looks for it: the order, the line of the negative prompt."""
     assert write_infotext(RECORD, 1024, 768) == INFOTEXT
-    assert write_infotext(replace(RECORD, negative_prompt=""), 8, 8).splitlines()[2] == "Negative prompt: "
+    assert (
+        write_infotext(replace(RECORD, negative_prompt=""), 8, 8).splitlines()[2]
+        == "Negative prompt: "
+    )
 
 
 def test_whose_pictures_have_no_sampler() -> None:
@@ -73,7 +78,9 @@ def test_whose_pictures_have_no_sampler() -> None:
 def lines_of_prompts() -> st.SearchStrategy[str]:
     """What the format can express: lines without blanks around them, none of which begins the negative prompt."""
     letters = st.characters(exclude_categories=["Cs"], exclude_characters="\n\0")
-    line = st.text(letters).map(str.strip).filter(lambda text: not text.startswith("Negative prompt:"))
+    line = (
+        st.text(letters).map(str.strip).filter(lambda text: not text.startswith("Negative prompt:"))
+    )
     return st.lists(line, max_size=4).map("\n".join).map(str.strip)
 
 
@@ -90,9 +97,9 @@ RECORDS = st.builds(
     seed=st.none() | st.integers(0, 2**32),
     model=VALUES,
     versions=st.just({OURS: "0.1"}),
-    others=st.dictionaries(st.sampled_from(["Schedule type", "Hires upscale", "LoRA", "a/b-c_1"]), VALUES).map(
-        lambda pairs: tuple(pairs.items())
-    ),
+    others=st.dictionaries(
+        st.sampled_from(["Schedule type", "Hires upscale", "LoRA", "a/b-c_1"]), VALUES
+    ).map(lambda pairs: tuple(pairs.items())),
 )
 
 
@@ -113,7 +120,9 @@ def test_what_is_written_is_read_again(record: Record) -> None:
 @given(st.text(), st.text())
 def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
     """A prompt that looks like parameters breaks the writing, or the parameters behind it aren't the last ones."""
-    read = read_infotext(write_infotext(replace(RECORD, prompt=prompt, negative_prompt=negative), 1024, 768))
+    read = read_infotext(
+        write_infotext(replace(RECORD, prompt=prompt, negative_prompt=negative), 1024, 768)
+    )
     assert read is not None
     assert (read.seed, read.num_inference_steps, read.model) == (123, 40, RECORD.model)
 
@@ -197,7 +206,18 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
             ),
         ),
     ],
-    ids=["empty", "blank", "prompt", "two pairs", "negative", "all", "weights", "nonsense", "objects", "templates"],
+    ids=[
+        "empty",
+        "blank",
+        "prompt",
+        "two pairs",
+        "negative",
+        "all",
+        "weights",
+        "nonsense",
+        "objects",
+        "templates",
+    ],
 )
 def test_how_it_is_read(text: str, wanted: Record | None) -> None:
     """An infotext of another program's is read otherwise than that program would."""

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sd35.core.request import GenerationRequest
+from sd35.jobs.repository import JobRecord, Jobs, Stage
 from sd35.library.database import Database
-from sd35.library.folder import HIDDEN
-from sd35.library.jobs import JobRecord, Jobs, Stage
+from sd35.library.layout import HIDDEN
+from sd35.library.library import Library
 from sd35.library.query import parse_query
-from sd35.library.shelf import Library
-from sd35.request import GenerationRequest
 from tests.shelves import ANN, BOB, folder, library
 
 __all__ = ["folder", "library"]
@@ -24,7 +24,14 @@ __all__ = ["folder", "library"]
 def a_job(id_: str, **told: Any) -> JobRecord:  # noqa: ANN401
     request = GenerationRequest(f"a {id_}", seed=7, randomize_seed=False)
     asked = replace(request, seed=0, randomize_seed=True)
-    usual = {"owner": "", "asked": asked, "request": request, "space": "x/y", "created_at": 5.0, "runner": "me"}
+    usual = {
+        "owner": "",
+        "asked": asked,
+        "request": request,
+        "space": "x/y",
+        "created_at": 5.0,
+        "runner": "me",
+    }
     return JobRecord(**{"id": id_, "position": 1.0, **usual, **told})
 
 
@@ -50,7 +57,9 @@ def names(jobs: tuple[JobRecord, ...]) -> str:
             "by_program": st.booleans(),
             "started_at": st.none() | st.floats(allow_nan=False, allow_infinity=False),
             "retry_at": st.none() | st.datetimes(timezones=st.just(dt.UTC)),
-            "error_happened": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+            "error_happened": st.text(
+                st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+            ),
             "picture_id": st.none() | st.just("x"),
         }
     ),
@@ -85,7 +94,11 @@ def test_changes(library: Library) -> None:
     job = a_job("a")
     library.jobs.add(job)
     changed = library.jobs.change("a", stage=Stage.SAVED, picture_id="p", ended_at=9.5)
-    assert changed == replace(job, stage=Stage.SAVED, picture_id="p", ended_at=9.5) == library.jobs.get("a")
+    assert (
+        changed
+        == replace(job, stage=Stage.SAVED, picture_id="p", ended_at=9.5)
+        == library.jobs.get("a")
+    )
     assert library.jobs.change("a") == changed
     assert library.jobs.change("b", space="z") is None
     with pytest.raises(TypeError):
@@ -135,10 +148,19 @@ def test_what_is_left_of_a_program_that_is_gone(library: Library) -> None:
 
 def test_troubles(library: Library) -> None:
     """A failure isn't told, is told to somebody else, or for ever; or what somebody has stopped is told to them."""
-    stages = [Stage.FAILED, Stage.STOPPED, Stage.INTERRUPTED, Stage.SAVED, Stage.FAILED, Stage.STOPPED]
+    stages = [
+        Stage.FAILED,
+        Stage.STOPPED,
+        Stage.INTERRUPTED,
+        Stage.SAVED,
+        Stage.FAILED,
+        Stage.STOPPED,
+    ]
     for name, stage, created in zip("abcdef", stages, range(6), strict=True):
         owner, reason = BOB if name == "e" else ANN, "No page looked." if name == "f" else ""
-        library.jobs.add(a_job(name, stage=stage, created_at=float(created), owner=owner, reason=reason))
+        library.jobs.add(
+            a_job(name, stage=stage, created_at=float(created), owner=owner, reason=reason)
+        )
     assert names(library.jobs.troubles(ANN)) == "fca"
     assert names(library.jobs.troubles(ANN, limit=1)) == "f"
     library.jobs.change("c", is_dismissed=True)
@@ -149,19 +171,31 @@ def test_troubles(library: Library) -> None:
 def test_failed_jobs_are_found(library: Library) -> None:
     """What failed isn't found by its words, or a page of it leads nowhere."""
     for number, name in enumerate("abcdef"):
-        request = GenerationRequest(f"a Lighthouse {name}", seed=number, width=512, randomize_seed=False)
-        library.jobs.add(a_job(name, stage=Stage.FAILED, created_at=float(number // 2), request=request, owner=ANN))
+        request = GenerationRequest(
+            f"a Lighthouse {name}", seed=number, width=512, randomize_seed=False
+        )
+        library.jobs.add(
+            a_job(
+                name, stage=Stage.FAILED, created_at=float(number // 2), request=request, owner=ANN
+            )
+        )
     library.jobs.add(a_job("g", stage=Stage.SAVED, owner=ANN))
 
     def found(text: str) -> str:
         return names(library.jobs.search(parse_query(f"is:failed {text}"), ANN).jobs)
 
     assert found("") == "fedcba"
-    assert (found("lighthouse"), found("LIGHT"), found("-lighthouse"), found('"lighthouse c"')) == ("fedcba",) * 2 + (
+    assert (found("lighthouse"), found("LIGHT"), found("-lighthouse"), found('"lighthouse c"')) == (
+        "fedcba",
+    ) * 2 + (
         "",
         "c",
     )
-    assert (found("seed:3"), found("-seed:3"), found("size:512x1024 steps:40")) == ("d", "fecba", "fedcba")
+    assert (found("seed:3"), found("-seed:3"), found("size:512x1024 steps:40")) == (
+        "d",
+        "fecba",
+        "fedcba",
+    )
     assert (found("before:1971"), found("after:1971"), found("space:X/"), found("space:z")) == (
         "fedcba",
         "",

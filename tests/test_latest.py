@@ -4,7 +4,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from sd35.latest import Latest
+from sd35.core.observable import Latest
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,9 @@ async def test_nothing_new_is_told_too() -> None:
 async def test_what_is_urgent_does_not_wait() -> None:
     """The end of a run is told only when the next frame is due."""
     latest = Latest(0)
-    watching = latest.watch(at_most_every=60, at_least_every=61, is_urgent=lambda old, new: new - old >= 10)
+    watching = latest.watch(
+        at_most_every=60, at_least_every=61, is_urgent=lambda old, new: new - old >= 10
+    )
     with anyio.fail_after(5):
         assert await anext(watching) == 0
         async with anyio.create_task_group() as tasks:

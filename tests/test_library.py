@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sd35.errors import LibraryError
-from sd35.library import database, schema, searching
-from sd35.library.folder import HERE, HIDDEN, NOBODY, name_for, owner_key, owner_of, place_for
+from sd35.core.errors import LibraryError
+from sd35.core.picture import open_picture
+from sd35.library import database, schema, search
+from sd35.library.layout import HERE, HIDDEN, NOBODY, name_for, owner_key, owner_of, place_for
+from sd35.library.library import Library
 from sd35.library.query import parse_query
-from sd35.library.shelf import Library
 from sd35.library.thumbnails import Thumbnails, draw_small
 from sd35.metadata.embedding import read_picture
-from sd35.metadata.record import Record
-from sd35.picture import open_picture
+from sd35.metadata.model import Record
 from tests.shelves import ANN, BOB, NOON, encoded, folder, ids, library, pixels, put
 
 __all__ = ["folder", "library"]
@@ -119,7 +119,9 @@ def test_stars_and_tags_are_in_the_files(library: Library) -> None:
     entry = put(library, 3)
     assert library.star([entry.id, entry.id, "unknown"], None, is_starred=True) == (entry.id,)
     assert library.star([entry.id], None, is_starred=True) == ()
-    assert library.tag([entry.id], None, ["Sea", "sea", "  a  b ", "", "x"], ["X", "y"]) == (entry.id,)
+    assert library.tag([entry.id], None, ["Sea", "sea", "  a  b ", "", "x"], ["X", "y"]) == (
+        entry.id,
+    )
     assert library.tag([entry.id], None, remove=["SEA"]) == (entry.id,)
     told = library.path_of(entry).read_bytes()
     assert pixels(told) == pixels(encoded(3))
@@ -153,7 +155,11 @@ def test_pages_in_both_directions(library: Library) -> None:
         put(library, number // 5, ANN if number % 2 else "")
     every = ids(library)
     assert (
-        every == [entry.id for entry in sorted(library.page().entries, key=lambda each: (each.made_at, each.id))][::-1]
+        every
+        == [
+            entry.id
+            for entry in sorted(library.page().entries, key=lambda each: (each.made_at, each.id))
+        ][::-1]
     )
     pages = [library.page(limit=5)]
     while pages[-1].older:
@@ -178,7 +184,7 @@ def test_a_search_counts_to_a_limit(library: Library, monkeypatch: pytest.Monkey
     """What a search finds is counted in full, or the count is another one than what is there."""
     for number in range(7):
         put(library, number, prompt="fox" if number else "cat")
-    monkeypatch.setattr(searching, "MOST_COUNTED", 4)
+    monkeypatch.setattr(search, "MOST_COUNTED", 4)
     table = ("fox", 2, 4, False), ("fox", 6, 6, True), ("", 2, 7, True), ("cat", 1, 1, True)
     for text, limit, count, is_exact in table:
         page = library.page(parse_query(text), limit=limit)
@@ -210,7 +216,9 @@ def test_counts_are_right_whatever_was_done(library: Library) -> None:
     library.empty_trash(ANN)
     stats = library.stats()
     assert (stats.pictures, stats.trashed, stats.missing, stats.starred) == (8, 2, 1, 1)
-    files = [path.stat().st_size for path in library.folder.rglob("*.png") if HIDDEN not in path.parts]
+    files = [
+        path.stat().st_size for path in library.folder.rglob("*.png") if HIDDEN not in path.parts
+    ]
     assert stats.picture_bytes == sum(files)
     assert (stats.first, stats.last) == (made[0].made_at, made[11].made_at)
     assert stats.index_bytes > 0
@@ -240,7 +248,9 @@ def test_thumbnails(library: Library, kind: str) -> None:
     out, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 6  # lies on its side
     Image.new("RGB", (90, 45)).save(out, kind, exif=exif)
-    turned = library.thumbnail(library.add(out.getvalue(), open_picture(out.getvalue()), Record(), "").id)
+    turned = library.thumbnail(
+        library.add(out.getvalue(), open_picture(out.getvalue()), Record(), "").id
+    )
     assert turned is not None
     with Image.open(turned) as image:
         assert image.size == (45, 90)
@@ -276,7 +286,9 @@ def test_thumbnails_of_damaged_pictures(
     for _ in range(choose.draw(st.integers(1, 8))):
         data[choose.draw(st.integers(0, len(data) - 1))] = choose.draw(st.integers(0, 255))
     place = tmp_path_factory.mktemp("damaged")
-    (place / "x").write_bytes(choose.draw(st.sampled_from([bytes(data), bytes(data[: len(data) // 2]), bomb()])))
+    (place / "x").write_bytes(
+        choose.draw(st.sampled_from([bytes(data), bytes(data[: len(data) // 2]), bomb()]))
+    )
     small = Thumbnails(place / "small").get("x", place / "x")
     assert small is None or small.is_file()
 
@@ -313,7 +325,9 @@ def test_every_earlier_index_is_brought_up(folder: Path, version: int) -> None:
         a_row(connection, number)
     connection.close()
     with Library.open(folder) as library:
-        words = "灯台" if version < 3 else ""  # from then on, who writes a picture writes its words, too
+        words = (
+            "灯台" if version < 3 else ""
+        )  # from then on, who writes a picture writes its words, too
         assert ids(library, parse_query(words)) == (["id2", "id1", "id0"] if version else [])
         assert library.page().count == (3 if version else 0)
         assert library.is_to_be_scanned is not bool(version)
@@ -326,7 +340,9 @@ def test_a_step_that_fails(folder: Path) -> None:
     (folder / HIDDEN).mkdir(parents=True)
     with closing(sqlite3.connect(folder / INDEX, isolation_level=None)) as connection:
         schema.migrate(connection, 1)
-        connection.execute("CREATE INDEX jobs_stage ON pictures(seed)")  # is in the second step's way
+        connection.execute(
+            "CREATE INDEX jobs_stage ON pictures(seed)"
+        )  # is in the second step's way
         for _ in range(2):
             with pytest.raises(sqlite3.OperationalError):
                 schema.migrate(connection)
@@ -368,7 +384,8 @@ def test_without_a_log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("readable_from", "is_usable"), [(schema.VERSION, True), (schema.VERSION + 1, False), ("", False)]
+    ("readable_from", "is_usable"),
+    [(schema.VERSION, True), (schema.VERSION + 1, False), ("", False)],
 )
 def test_an_index_of_a_newer_program(folder: Path, readable_from: object, is_usable: bool) -> None:  # noqa: FBT001
     """An older program spoils what a newer one has written, or refuses what it could use."""
@@ -376,7 +393,9 @@ def test_an_index_of_a_newer_program(folder: Path, readable_from: object, is_usa
         put(library)
     connection = sqlite3.connect(folder / INDEX, isolation_level=None)
     connection.execute(f"PRAGMA user_version = {schema.VERSION + 5}")
-    connection.execute("UPDATE meta SET value = ? WHERE name = 'readable_from'", (str(readable_from),))
+    connection.execute(
+        "UPDATE meta SET value = ? WHERE name = 'readable_from'", (str(readable_from),)
+    )
     connection.close()
     if is_usable:
         with Library.open(folder) as library:
@@ -447,14 +466,20 @@ def test_programs_that_write_at_once(folder: Path) -> None:
 
 
 def vars_of(changes: object) -> list[object]:
-    return [getattr(changes, name) for name in ("added", "moved", "changed", "missing", "back", "unreadable")]
+    return [
+        getattr(changes, name)
+        for name in ("added", "moved", "changed", "missing", "back", "unreadable")
+    ]
 
 
 def test_threads_that_write_at_once(library: Library) -> None:
     """A page's many threads get in each other's way."""
     first = put(library)
     work = [lambda n=n: library.tag([first.id], None, [f"t{n}"]) for n in range(6)]
-    threads = [threading.Thread(target=each) for each in [*work, *(lambda n=n: put(library, n) for n in range(6))]]
+    threads = [
+        threading.Thread(target=each)
+        for each in [*work, *(lambda n=n: put(library, n) for n in range(6))]
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -504,9 +529,14 @@ assert library.read(large.id) == before
 
 def test_a_full_disk(folder: Path) -> None:
     """A picture that doesn't fit any more takes a former one with it, stays there in halves, or ends the program."""
-    done = subprocess.run([sys.executable, "-c", FULL, folder], capture_output=True, text=True, check=False)  # noqa: S603  # ourselves
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", FULL, folder], capture_output=True, text=True, check=False
+    )  # ourselves
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == [*["NotWrittenError"] * 4, "LibraryError"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        *["NotWrittenError"] * 4,
+        "LibraryError",
+    ]
     assert "File too large" in done.stdout
     assert not list(folder.parent.rglob(".*.part"))
     assert not folder.with_suffix(".zip").exists()
@@ -520,7 +550,10 @@ def test_who_is_alive(folder: Path) -> None:
     code = "import sys; from sd35.library.shelf import *; from pathlib import Path\n"
     code += "library = Library.open(Path(sys.argv[1])); print(library.instance, flush=True); sys.stdin.read()"
     other = subprocess.Popen(  # noqa: S603  # ourselves
-        [sys.executable, "-c", code, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert other.stdout is not None
     name = other.stdout.readline().strip()

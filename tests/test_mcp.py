@@ -27,11 +27,11 @@ from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
 from starlette.requests import Request
 
-from sd35.job import Made
-from sd35.kept import Kept
-from sd35.studio import SpaceChoice, Studio
-from sd35.ui.agents import PATH, Agents
-from sd35.web.hosting import free_port
+from sd35.jobs.artifacts import Kept
+from sd35.jobs.job import Made
+from sd35.jobs.service import SpaceChoice, Studio
+from sd35.server.launch import free_port
+from sd35.server.mcp import PATH, Agents
 from tests.serving import house
 from tests.test_app import LIMIT, ROOT, environment
 
@@ -55,7 +55,9 @@ class Program:
     @asynccontextmanager
     async def agent(self, mode: str, path: str = PATH, **options: Any) -> AsyncIterator[Client]:  # noqa: ANN401  # httpx2's own
         """An agent that has logged in, unless the options say something else."""
-        async with httpx2.AsyncClient(timeout=LIMIT, **({"cookies": self.cookies} | options)) as http:
+        async with httpx2.AsyncClient(
+            timeout=LIMIT, **({"cookies": self.cookies} | options)
+        ) as http:
             transport = streamable_http_client(f"{self.address}{path}", http_client=http)
             async with Client(transport, mode=mode) as client:
                 with anyio.fail_after(LIMIT):
@@ -68,7 +70,9 @@ class Program:
     def ended(self, outcome: str) -> float:
         """How many jobs have ended so."""
         found = re.search(
-            rf'^sd35_jobs_ended_total{{outcome="{outcome}"}} (\S+)$', self.get("/metrics").text, re.MULTILINE
+            rf'^sd35_jobs_ended_total{{outcome="{outcome}"}} (\S+)$',
+            self.get("/metrics").text,
+            re.MULTILINE,
         )
         return float(found[1]) if found else 0.0
 
@@ -96,7 +100,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "app.py", "--port", str(port), *flags],
         cwd=ROOT,
-        env=environment(tmp_path_factory.mktemp("agents"), SD35_AUTH="\n".join(map(":".join, (LOGIN, OTHER)))),
+        env=environment(
+            tmp_path_factory.mktemp("agents"), SD35_AUTH="\n".join(map(":".join, (LOGIN, OTHER)))
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -153,7 +159,13 @@ async def test_a_picture(program: Program, mode: str) -> None:
     async def listen(progress: float, total: float | None, message: str | None) -> None:
         told.append((progress, total, message))
 
-    asked = {"prompt": "a cat by the sea", "width": 768, "height": 512, "num_inference_steps": 20, "seed": 7}
+    asked = {
+        "prompt": "a cat by the sea",
+        "width": 768,
+        "height": 512,
+        "num_inference_steps": 20,
+        "seed": 7,
+    }
     async with program.agent(mode) as client:
         result = await client.call_tool("generate", asked, progress_callback=listen)
     assert Image.open(io.BytesIO(shown(result))).size == (768, 512)
@@ -161,9 +173,14 @@ async def test_a_picture(program: Program, mode: str) -> None:
     assert facts is not None
     assert (facts["seed"], facts["width"], facts["height"]) == (7, 768, 512)
     assert facts["made_by"] == "demo painter, not Stable Diffusion"
-    assert all(words in text(result) for words in ("demo painter, not Stable Diffusion", "Seed 7", facts["url"]))
+    assert all(
+        words in text(result)
+        for words in ("demo painter, not Stable Diffusion", "Seed 7", facts["url"])
+    )
     assert program.get(facts["url"].removeprefix(program.address)).content == shown(result)
-    assert any(total == 20 and re.fullmatch(r"Step \d+ of 20", message or "") for _, total, message in told)
+    assert any(
+        total == 20 and re.fullmatch(r"Step \d+ of 20", message or "") for _, total, message in told
+    )
     numbers = [progress for progress, _, _ in told]
     assert numbers == sorted(set(numbers)), "the protocol wants each one larger than the one before"
 
@@ -174,7 +191,10 @@ async def test_a_picture(program: Program, mode: str) -> None:
         ({"prompt": " "}, "Describe the picture first: the prompt is empty."),
         ({}, "Describe the picture first: the prompt is empty."),
         ({"prompt": ["a", "cat"]}, "Describe the picture first: the prompt is empty."),
-        ({"prompt": "a cat", "width": 100, "height": 512}, "512 to 1024 pixels on this Space, not 100"),
+        (
+            {"prompt": "a cat", "width": 100, "height": 512},
+            "512 to 1024 pixels on this Space, not 100",
+        ),
         ({"prompt": "a cat", "width": "wide", "height": 512}, "Give a width: a number."),
         ({"prompt": "a cat", "aspect_ratio": "wide"}, "16:9, not 'wide'"),
         ({"prompt": "null", "num_inference_steps": 0}, "1 to 50"),
@@ -236,7 +256,9 @@ async def test_what_a_visitor_may(program: Program) -> None:
             for words in ("Step", "Next in this studio's line"):
                 reached = anyio.Event()
                 listen = when(words, reached.set)
-                calls.start_soon(partial(client.call_tool, "generate", LONG, progress_callback=listen))
+                calls.start_soon(
+                    partial(client.call_tool, "generate", LONG, progress_callback=listen)
+                )
                 await reached.wait()
             refused = await client.call_tool("generate", LONG)
             calls.cancel_scope.cancel()
@@ -258,10 +280,16 @@ async def test_without_a_login(program: Program) -> None:
 async def test_another_s_session(program: Program) -> None:
     """Who learns of a session's id can go on with it, and end what its agent has asked for."""
     headers = {"Accept": "application/json, text/event-stream"}
-    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    hello = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    }
     begin = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
     look = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
-    async with httpx2.AsyncClient(timeout=LIMIT, base_url=f"{program.address}{PATH}", headers=headers) as http:
+    async with httpx2.AsyncClient(
+        timeout=LIMIT, base_url=f"{program.address}{PATH}", headers=headers
+    ) as http:
         begun = await http.post("", json=begin, auth=LOGIN)
         session = {"Mcp-Session-Id": begun.headers["mcp-session-id"]}
         assert (await http.post("", json=look, headers=session, auth=OTHER)).status_code == 404
@@ -271,14 +299,18 @@ async def test_another_s_session(program: Program) -> None:
 async def test_through_a_public_link(program: Program) -> None:
     """An agent elsewhere can't log in, is refused by the SDK, or is told an address that isn't the picture's there."""
     headers = {"Host": SHARED, "X-Forwarded-Proto": "https"}
-    async with program.agent("auto", f"{PATH}/", cookies=None, auth=LOGIN, headers=headers) as client:
+    async with program.agent(
+        "auto", f"{PATH}/", cookies=None, auth=LOGIN, headers=headers
+    ) as client:
         asked = {"prompt": "a cat", "width": 512, "height": 512, "num_inference_steps": 1}
         result = await client.call_tool("generate", asked)
     assert result.structured_content is not None
     url = urlsplit(result.structured_content["url"])
     assert (url.scheme, url.hostname) == ("https", SHARED)
     assert url.path.startswith("/gradio_api/file=sd35/"), "no path of this machine"
-    assert program.get(url.path).content == shown(result), "it is the picture of who has logged in, however they did"
+    assert program.get(url.path).content == shown(result), (
+        "it is the picture of who has logged in, however they did"
+    )
 
 
 async def test_a_large_picture(tmp_path: Path) -> None:
@@ -293,7 +325,14 @@ async def test_a_large_picture(tmp_path: Path) -> None:
     served_as = studio.kept.keep("job", Kept(None, "noise.png", "image/png", out.getvalue()))
     size = len(out.getvalue())
     made = Made("noise.png", served_as, None, "", "PNG", "image/png", 1024, 1024, size, 7)
-    scope = {"type": "http", "method": "POST", "scheme": "http", "path": PATH, "query_string": b"", "headers": []}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": PATH,
+        "query_string": b"",
+        "headers": [],
+    }
     request = Request(scope | {"server": ("127.0.0.1", 7860)})
     result = await Agents(studio, "/studio")._answer(made, "owner/name", request)
     assert len(result.model_dump_json()) < DEFAULT_MAX_SSE_EVENT_SIZE < size

@@ -14,10 +14,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
-from sd35.errors import PictureError
-from sd35.metadata.containers import RECORD_KEY, embed, read_texts
-from sd35.metadata.embedding import embed_record, read_picture
-from sd35.metadata.record import Record, read_record
+from sd35.core.errors import PictureError
+from sd35.metadata.embedding import RECORD_KEY, embed, embed_record, read_picture, read_texts
+from sd35.metadata.model import Record, read_record
 from tests.test_containers import BY_KIND, KINDS, SIZE, encoded
 
 RECORD = Record(
@@ -35,7 +34,15 @@ RECORD = Record(
 )
 
 TEXTS = st.text() | st.sampled_from(
-    ["a\nNegative prompt: b\nSteps: 1, Seed: 2, Size: 3x4", "\0", "<lora:x:1>", "\n" * 9, "猫" * 40_000, '"', "\ud800"]
+    [
+        "a\nNegative prompt: b\nSteps: 1, Seed: 2, Size: 3x4",
+        "\0",
+        "<lora:x:1>",
+        "\n" * 9,
+        "猫" * 40_000,
+        '"',
+        "\ud800",
+    ]
 )
 
 
@@ -45,7 +52,10 @@ def test_a_record_comes_back(kind: str, is_rich: bool, prompt: str, negative: st
     record = replace(RECORD, prompt=prompt, negative_prompt=negative)
     data = embed_record(encoded(kind, is_rich=is_rich), record)
     assert read_picture(data) == record
-    with Image.open(io.BytesIO(data)) as image, Image.open(io.BytesIO(encoded(kind, is_rich=is_rich))) as before:
+    with (
+        Image.open(io.BytesIO(data)) as image,
+        Image.open(io.BytesIO(encoded(kind, is_rich=is_rich))) as before,
+    ):
         assert image.tobytes() == before.tobytes()
 
 
@@ -56,9 +66,14 @@ def test_another_program_reads_it(kind: str) -> None:
     assert read is not None
     assert read.full_prompt == RECORD.prompt
     assert read.full_negative_prompt == RECORD.negative_prompt
-    assert read.metadata["Size"] == f"{SIZE[0]}x{SIZE[1]}", "the picture's own, and not what was asked for"
+    assert read.metadata["Size"] == f"{SIZE[0]}x{SIZE[1]}", (
+        "the picture's own, and not what was asked for"
+    )
     (sampler,) = read.samplers
-    assert (sampler.name, sampler.parameters) == ("Euler", {"steps": "40", "cfg_scale": "4.5", "seed": "123"})
+    assert (sampler.name, sampler.parameters) == (
+        "Euler",
+        {"steps": "40", "cfg_scale": "4.5", "seed": "123"},
+    )
     assert sampler.model is not None
     assert sampler.model.name == RECORD.model
 
@@ -71,9 +86,14 @@ def written(kind: str, text: str, **more: bytes) -> bytes:
     """A picture as another program writes it, with this as its parameters, and a camera's own notes."""
     out, info = io.BytesIO(), PngInfo()
     info.add_text("parameters", text)
-    inner = {piexif.ExifIFD.UserComment: b"UNICODE\0" + text.encode("utf-16-be"), piexif.ExifIFD.MakerNote: b"Canon"}
+    inner = {
+        piexif.ExifIFD.UserComment: b"UNICODE\0" + text.encode("utf-16-be"),
+        piexif.ExifIFD.MakerNote: b"Canon",
+    }
     Image.new("RGB", (8, 8)).save(
-        out, kind, **({"pnginfo": info} if kind == "PNG" else {"exif": piexif.dump({"Exif": inner})})
+        out,
+        kind,
+        **({"pnginfo": info} if kind == "PNG" else {"exif": piexif.dump({"Exif": inner})}),
     )
     return out.getvalue()
 
@@ -99,14 +119,20 @@ def test_a_bare_picture_stays_so() -> None:
     starred = embed_record(encoded("PNG"), Record(tool="", is_starred=True))
     assert set(read_texts(starred).texts) == {RECORD_KEY}
     told = embed_record(encoded("PNG"), replace(RECORD, tool="InvokeAI"))
-    assert read_texts(told).texts["parameters"].startswith(RECORD.prompt), "what only the index knew is told"
+    assert read_texts(told).texts["parameters"].startswith(RECORD.prompt), (
+        "what only the index knew is told"
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "text", "prompt"),
     [
         ("parameters", "{red|blue} fox", "{red|blue} fox"),
-        ("parameters", '{"a scene": 1}\nNegative prompt: \nSteps: 1, Seed: 2, Size: 8x8', '{"a scene": 1}'),
+        (
+            "parameters",
+            '{"a scene": 1}\nNegative prompt: \nSteps: 1, Seed: 2, Size: 8x8',
+            '{"a scene": 1}',
+        ),
         ("parameters", '{"cut off": 1, "b', None),
         ("Comment", "Photographer: Anna, Place: Rome, Date: today", None),
         ("Comment", '{"prompt": "fox, artist:x, rating:y, year:z", "steps": 1}', None),
@@ -122,7 +148,9 @@ def test_what_is_an_infotext(name: str, text: str, prompt: str | None) -> None:
     assert (None if read is None else read.prompt) == prompt
 
 
-@pytest.mark.parametrize(("coded", "text"), [("Füchse".encode(), "Füchse"), (b"F\xfcchse", "Füchse")])
+@pytest.mark.parametrize(
+    ("coded", "text"), [("Füchse".encode(), "Füchse"), (b"F\xfcchse", "Füchse")]
+)
 def test_what_isn_t_latin_1(coded: bytes, text: str) -> None:
     """Letters of a program that writes UTF-8 where Latin-1 belongs come out wrong."""
     data, body = encoded("PNG"), b"tEXtparameters\0" + coded
@@ -147,7 +175,9 @@ def test_whose_record_wins() -> None:
 def test_a_record_of_somebody_else_s_making() -> None:
     """A number that no machine can hold, in a file that somebody made, ends in an error that nobody foresaw."""
     read = read_record(
-        '{"format":1,"seed":1' + "0" * 400 + ',"guidance_scale":NaN,"width":1e999,"tags":[{}],"others":3}'
+        '{"format":1,"seed":1'
+        + "0" * 400
+        + ',"guidance_scale":NaN,"width":1e999,"tags":[{}],"others":3}'
     )
     assert read == Record(tool="")
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from sd35.errors import LibraryError
-from sd35.library.folder import HIDDEN
-from sd35.library.moving import Exported, Imported
+from sd35.core.errors import LibraryError
+from sd35.library.exporter import Exported
+from sd35.library.importer import Imported
+from sd35.library.layout import HIDDEN
+from sd35.library.library import Library
 from sd35.library.query import parse_query
-from sd35.library.shelf import Library
 from sd35.metadata.embedding import embed_record
-from sd35.metadata.record import Record, read_record
+from sd35.metadata.model import Record, read_record
 from tests.shelves import ANN, BOB, encoded, folder, ids, library, put
 
 __all__ = ["folder", "library"]
@@ -22,7 +23,8 @@ __all__ = ["folder", "library"]
 def test_an_export_brought_back(library: Library, tmp_path: Path) -> None:
     """A star, a tag or a date is lost on the way from one library to another."""
     made = [
-        put(library, number, kind=["PNG", "JPEG", "WEBP"][number % 3], prompt=f"fox {number}") for number in range(6)
+        put(library, number, kind=["PNG", "JPEG", "WEBP"][number % 3], prompt=f"fox {number}")
+        for number in range(6)
     ]
     (library.folder / "by hand.png").write_bytes(encoded(50))
     os.utime(library.folder / "by hand.png", (10**9, 10**9))
@@ -31,7 +33,9 @@ def test_an_export_brought_back(library: Library, tmp_path: Path) -> None:
     library.tag([made[2].id], None, ["sea"])
     library.trash([made[5].id], None)
     assert library.export(tmp_path / "out") == Exported(tmp_path / "out", 6, ())
-    lines = [json.loads(line) for line in (tmp_path / "out" / "pictures.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "out" / "pictures.jsonl").read_text().splitlines()
+    ]
     assert [line["id"] for line in lines] == ids(library)
     for line in lines:
         entry = library.entry(line["id"])
@@ -42,12 +46,16 @@ def test_an_export_brought_back(library: Library, tmp_path: Path) -> None:
         assert told == (32, 24, entry.format, entry.size_bytes)
     with Library.open(tmp_path / "other") as other:
         told_of = list[tuple[int, int]]()
-        assert other.import_from(tmp_path / "out", "", lambda *told: told_of.append(told)) == Imported(6, 0, ())
+        assert other.import_from(
+            tmp_path / "out", "", lambda *told: told_of.append(told)
+        ) == Imported(6, 0, ())
         assert told_of == [(number, 6) for number in range(1, 7)]
         assert ids(other) == ids(library)
         for query in ("is:starred", "tag:sea", "on:2001", "fox"):
             assert ids(other, parse_query(query)) == ids(library, parse_query(query)) != []
-        assert [entry.record for entry in other.page().entries] == [entry.record for entry in library.page().entries]
+        assert [entry.record for entry in other.page().entries] == [
+            entry.record for entry in library.page().entries
+        ]
         assert other.import_from(tmp_path / "out", "") == Imported(0, 6, ())
         assert not other.rescan().changed
 
@@ -70,16 +78,21 @@ def test_into_a_zip(library: Library, tmp_path: Path) -> None:
 
 def test_out_of_a_zip(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exported .zip can't be brought back, or what somebody has made of one ends it, or gets somewhere else."""
-    made = [put(library, number, kind=["PNG", "JPEG", "WEBP"][number], prompt=f"fox {number}") for number in range(3)]
+    made = [
+        put(library, number, kind=["PNG", "JPEG", "WEBP"][number], prompt=f"fox {number}")
+        for number in range(3)
+    ]
     library.star([made[1].id], None, is_starred=True)
     library.export(tmp_path / "out.zip")
     with Library.open(tmp_path / "other") as other:
         for done in (Imported(3, 0, ()), Imported(0, 3, ())):
             assert other.import_from(tmp_path / "out.zip", "") == done
-        assert [entry.record for entry in other.page().entries] == [entry.record for entry in library.page().entries]
+        assert [entry.record for entry in other.page().entries] == [
+            entry.record for entry in library.page().entries
+        ]
         assert ids(other, parse_query("is:starred")) == [made[1].id]
 
-    monkeypatch.setattr("sd35.library.sources.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("sd35.library.importer.MAX_BYTES", 1 << 20)
     hostile = tmp_path / "hostile.zip"
     with zipfile.ZipFile(hostile, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(zipfile.ZipInfo("../../Old Cat.png", (2001, 2, 3, 4, 5, 6)), encoded(10))
@@ -100,7 +113,9 @@ def test_out_of_a_zip(library: Library, tmp_path: Path, monkeypatch: pytest.Monk
         data[info.header_offset + 60] ^= 255
     hostile.write_bytes(data)
     done = library.import_from(hostile, BOB)
-    assert done == Imported(2, 1, tuple(hostile / name for name in ("broken.png", "torn.png", "lzma.png", "bomb.png")))
+    assert done == Imported(
+        2, 1, tuple(hostile / name for name in ("broken.png", "torn.png", "lzma.png", "bomb.png"))
+    )
     (cat,) = library.page(parse_query("on:2001-02-03"), BOB).entries
     assert cat.path.startswith(f"visitors/{BOB}/2001-02-03/")
     assert cat.path.endswith("-old-cat.png")
@@ -128,7 +143,12 @@ def test_an_export_overwrites_nothing(library: Library, tmp_path: Path) -> None:
     assert theirs.read_bytes() == b"theirs"
     line = json.loads((tmp_path / "out" / "pictures.jsonl").read_text())
     assert (tmp_path / "out" / line["path"]).read_bytes() == library.read(entry.id)
-    for target in (tmp_path / "out", library.folder / "out", library.folder, library.folder / "x.zip"):
+    for target in (
+        tmp_path / "out",
+        library.folder / "out",
+        library.folder,
+        library.folder / "x.zip",
+    ):
         with pytest.raises(LibraryError):
             library.export(target)
 
@@ -160,7 +180,9 @@ def test_an_edited_copy(library: Library, tmp_path: Path) -> None:
     library.star([entry.id], None, is_starred=True)
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "as it was.png").write_bytes(embed_record(encoded(1), entry.record))
-    (tmp_path / "there" / "larger.png").write_bytes(embed_record(encoded(1, size=(64, 48)), entry.record))
+    (tmp_path / "there" / "larger.png").write_bytes(
+        embed_record(encoded(1, size=(64, 48)), entry.record)
+    )
     for done in (Imported(1, 1, ()), Imported(0, 2, ())):
         assert library.import_from(tmp_path / "there", "") == done
     assert not library.rescan().changed
@@ -186,9 +208,16 @@ def test_what_is_there_for_somebody_else(library: Library, tmp_path: Path) -> No
 def test_folders_that_are_none(library: Library, tmp_path: Path) -> None:
     """A library is imported into itself, or a folder that isn't there ends it with a traceback."""
     put(library)
-    for path in (tmp_path / "nothing", library.folder, library.folder / "2026-11-24", library.folder / HIDDEN):
+    for path in (
+        tmp_path / "nothing",
+        library.folder,
+        library.folder / "2026-11-24",
+        library.folder / HIDDEN,
+    ):
         with pytest.raises(LibraryError):
             library.import_from(path, "")
-    assert library.import_from(tmp_path, "") == Imported(0, 0, ()), "the library lies in it, and is passed over"
+    assert library.import_from(tmp_path, "") == Imported(0, 0, ()), (
+        "the library lies in it, and is passed over"
+    )
     with pytest.raises(ValueError, match="key"):
         library.import_from(tmp_path, "../x")

@@ -24,8 +24,8 @@ from playwright.sync_api import Browser, Page, expect
 from yarl import URL
 
 from sd35.client import Identity
+from sd35.server.launch import free_port
 from sd35.settings import load
-from sd35.web.hosting import free_port
 from tests.chromium import browser, makes_a_picture  # noqa: F401  # it is a fixture
 from tests.hub import CLIENT, ISSUER, Asked, HuggingFace, NotingSpace
 from tests.impostor import LIMIT, PNG, impostor
@@ -68,7 +68,10 @@ def as_on_hub(host: str, space: str, **more: str) -> dict[str, str]:
 PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
     STUDIO: as_on_hub(STUDIO, "maker/space"),
     LENDING: as_on_hub(
-        LENDING, "https://maker-lent.hf.space", SD35_LEND_TOKEN="true", SD35_AUTH="ann:made-up-password"
+        LENDING,
+        "https://maker-lent.hf.space",
+        SD35_LEND_TOKEN="true",
+        SD35_AUTH="ann:made-up-password",
     ),
     ELSEWHERE: as_on_hub(ELSEWHERE, "https://space.example", SD35_SHARE="true"),
     AT_HOME: {
@@ -187,7 +190,9 @@ class Visitor:
 
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
         """Send this as JSON."""
-        return self._heard(self._http.post(path, json=body, headers=_encoded(self.passed_on | headers)))
+        return self._heard(
+            self._http.post(path, json=body, headers=_encoded(self.passed_on | headers))
+        )
 
     def _heard(self, response: httpx.Response) -> httpx.Response:
         if response.url.host != URL(ISSUER).host:
@@ -227,7 +232,11 @@ class Visitor:
         link = re.search(rf'href="([^"]*account={account})"', page.text)
         assert link is not None, page.text
         answer = self.get(ISSUER + unescape(link[1]))
-        assert (answer.status_code, answer.url.path, answer.url.query) == (200, "/", b"__theme=light")
+        assert (answer.status_code, answer.url.path, answer.url.query) == (
+            200,
+            "/",
+            b"__theme=light",
+        )
 
 
 def _encoded(headers: Mapping[str, str]) -> dict[bytes, bytes]:
@@ -235,16 +244,25 @@ def _encoded(headers: Mapping[str, str]) -> dict[bytes, bytes]:
 
 
 @asynccontextmanager
-async def everything_outside(folder: Path, ports: Mapping[str, int]) -> AsyncIterator[tuple[Any, ...]]:
+async def everything_outside(
+    folder: Path, ports: Mapping[str, int]
+) -> AsyncIterator[tuple[Any, ...]]:
     """The internet with all servers in it, and the programs' own under their names."""
     space, hugging_face = NotingSpace(), HuggingFace()
     async with AsyncExitStack() as stack:
         names = ("huggingface.co", "*.hf.space", "space.example", AT_HOME, ANYBODY)
         internet = await stack.enter_async_context(Internet.opened(folder, *names))
         address = await stack.enter_async_context(impostor(space.handlers(), tls=internet.tls))
-        for name in ("maker-space.hf.space", "maker-lent.hf.space", "maker-home.hf.space", "space.example"):
+        for name in (
+            "maker-space.hf.space",
+            "maker-lent.hf.space",
+            "maker-home.hf.space",
+            "space.example",
+        ):
             internet.ports[name] = URL(address).port or 0
-        await stack.enter_async_context(internet.serving(hugging_face.app(), "huggingface.co", ANYBODY))
+        await stack.enter_async_context(
+            internet.serving(hugging_face.app(), "huggingface.co", ANYBODY)
+        )
         for name, port in ports.items():
             await stack.enter_async_context(internet.showing(port, name))
         yield internet, space, hugging_face
@@ -259,7 +277,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         outside = portal.wrap_async_context_manager(everything_outside(folder, ports))
         internet, space, hugging_face = stack.enter_context(outside)
         way = {"HTTPS_PROXY": internet.proxy, "SSL_CERT_FILE": str(internet.authority)}
-        programs = {name: Program(folder / name, ports[name], {**own, **way}) for name, own in PROGRAMS.items()}
+        programs = {
+            name: Program(folder / name, ports[name], {**own, **way})
+            for name, own in PROGRAMS.items()
+        }
         try:
             for program in programs.values():
                 program.wait()
@@ -271,7 +292,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 program.stop()
             ends = {name: program.end() for name, program in programs.items()}
         assert ends == dict.fromkeys(PROGRAMS, 0), "a program didn't end in good order"
-        assert not NEVER_SHOWN.search("".join(line for program in programs.values() for line in program.printed))
+        assert not NEVER_SHOWN.search(
+            "".join(line for program in programs.values() for line in program.printed)
+        )
         assert not [text for text in world.heard if NEVER_SHOWN.search(text)], "a secret was told"
         assert internet.asked <= set(internet.ports), "somebody else was asked for something"
 
@@ -304,7 +327,11 @@ def test_reading_the_description_again(world: World) -> None:
 def test_a_cancel_without_an_identity(world: World) -> None:
     """A visitor's identity goes with the request that ends a run, or a run isn't ended with who asked for it."""
     ada = world.visitor(ip_token="ip-ada-made-up")
-    fn_index = next(each["id"] for each in ada.get("/config").json()["dependencies"] if each["api_name"] == "generate")
+    fn_index = next(
+        each["id"]
+        for each in ada.get("/config").json()["dependencies"]
+        if each["api_name"] == "generate"
+    )
     session_hash = secrets.token_hex(5)
     event_id = ada.begin("hold a cat", session_hash)
     world.space.wait_for("hold a cat", "data")
@@ -317,12 +344,22 @@ def test_a_cancel_without_an_identity(world: World) -> None:
 
 def test_each_visitor_at_the_same_time(world: World) -> None:
     """Of two pictures that are made at the same time, one uses the other visitor's quota."""
-    people = {f"pair {name}": world.visitor(ip_token=f"ip-{name}-made-up") for name in ("ada", "bob")}
+    people = {
+        f"pair {name}": world.visitor(ip_token=f"ip-{name}-made-up") for name in ("ada", "bob")
+    }
     with ThreadPoolExecutor() as pool:
-        paths = dict(zip(people, pool.map(lambda prompt: people[prompt].picture(prompt), people), strict=True))
+        paths = dict(
+            zip(
+                people, pool.map(lambda prompt: people[prompt].picture(prompt), people), strict=True
+            )
+        )
     for prompt, person in people.items():
         identity = f"ip-{prompt.removeprefix('pair ')}-made-up"
-        assert told(world.space.asked(prompt), "X-IP-Token") == {"join": identity, "data": None, "file": None}
+        assert told(world.space.asked(prompt), "X-IP-Token") == {
+            "join": identity,
+            "data": None,
+            "file": None,
+        }
         assert [person.get(path).status_code for path in paths.values()].count(200) == 1
 
 
@@ -336,11 +373,15 @@ def test_an_identity_is_not_kept(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "ip_token", ["ip-made-up-é", "ip-made-up\tx", "ip-made-up-" + "x" * 4096, ""], ids=["é", "tab", "long", "no"]
+    "ip_token",
+    ["ip-made-up-é", "ip-made-up\tx", "ip-made-up-" + "x" * 4096, ""],
+    ids=["é", "tab", "long", "no"],
 )
 def test_what_can_not_be_an_identity(world: World, ip_token: str) -> None:
     """A header that somebody else wrote reaches the Space, or costs the picture."""
-    place = f"http://127.0.0.1:{world.programs[STUDIO].port}"  # past what would put it right on the way
+    place = (
+        f"http://127.0.0.1:{world.programs[STUDIO].port}"  # past what would put it right on the way
+    )
     Visitor(world, place, None, ip_token).picture(f"odd {ip_token[-3:]!r}")
     assert told(world.space.asked(f"odd {ip_token[-3:]!r}"), "X-IP-Token")["join"] is None
 
@@ -352,7 +393,13 @@ def test_a_failure_tells_nothing(world: World, prompt: str) -> None:
     ada.sign_in("ada")
     said = ada.ask(prompt)
     assert said.startswith("event: error")
-    texts = [said, *(ada.get(path).text for path in ("/", "/config", "/gradio_api/info", "/metrics", "/healthz"))]
+    texts = [
+        said,
+        *(
+            ada.get(path).text
+            for path in ("/", "/config", "/gradio_api/info", "/metrics", "/healthz")
+        ),
+    ]
     assert world.space.asked(prompt)[0].headers["X-IP-Token"] == "ip-ada-made-up"
     assert not [text for text in texts if NEVER_SHOWN.search(text)]
 
@@ -371,7 +418,9 @@ def test_a_failure_tells_nothing(world: World, prompt: str) -> None:
 def test_where_an_identity_may_go(root: str, *, is_told: bool) -> None:
     """A visitor's quota or token is handed to a server that isn't Hugging Face's, or in the clear."""
     identity = Identity("hf_ada_made_up", "ip-ada-made-up")
-    assert identity.headers(URL(root)) == ({"X-HF-Authorization": "Bearer hf_ada_made_up"} if is_told else {})
+    assert identity.headers(URL(root)) == (
+        {"X-HF-Authorization": "Bearer hf_ada_made_up"} if is_told else {}
+    )
     assert identity.join_headers(URL(root)) == ({"X-IP-Token": "ip-ada-made-up"} if is_told else {})
 
 
@@ -389,7 +438,9 @@ def test_a_program_that_is_not_on_hugging_face(world: World) -> None:
     """At home, a header that anybody can send is taken for whose quota it is; or visitors use the owner's."""
     ada = world.visitor(AT_HOME, "ip-ada-made-up")
     ada.picture("at home a cat")
-    assert not [each for each in world.space.asked("at home a cat") if NEVER_SHOWN.search(str(each.headers))]
+    assert not [
+        each for each in world.space.asked("at home a cat") if NEVER_SHOWN.search(str(each.headers))
+    ]
 
 
 def test_the_owner_s_token_is_the_owner_s(world: World) -> None:
@@ -397,7 +448,11 @@ def test_the_owner_s_token_is_the_owner_s(world: World) -> None:
     world.visitor(ip_token="ip-ada-made-up").picture("not lent")
     owner = f"Bearer {OWNER}"
     assert {headers.get("Authorization") for headers in world.hugging_face.hub_asked} == {owner}
-    read = [each for each in world.space.everything() if each.host == "maker-space.hf.space" and not each.session_hash]
+    read = [
+        each
+        for each in world.space.everything()
+        if each.host == "maker-space.hf.space" and not each.session_hash
+    ]
     assert {each.headers.get("X-HF-Authorization") for each in read} == {owner}
     asked = world.space.asked("not lent")
     assert told(asked, "X-HF-Authorization") == dict.fromkeys(("join", "data", "file"))
@@ -410,7 +465,9 @@ def test_a_token_that_is_lent(world: World) -> None:
     ada.log_in("ann", "made-up-password")
     ada.picture("lent")
     owner = f"Bearer {OWNER}"
-    assert told(world.space.asked("lent"), "X-HF-Authorization") == dict.fromkeys(("join", "data", "file"), owner)
+    assert told(world.space.asked("lent"), "X-HF-Authorization") == dict.fromkeys(
+        ("join", "data", "file"), owner
+    )
     assert told(world.space.asked("lent"), "X-IP-Token")["join"] is None
     ada.sign_in("ada")
     ada.picture("not needed")
@@ -455,12 +512,17 @@ def test_its_names(world: World, host: str, status: int) -> None:
 
 def test_what_is_offered_to_programs(world: World) -> None:
     """The wiring of the button to sign in is offered as an interface."""
-    assert list(world.visitor().get("/gradio_api/info").json()["named_endpoints"]) == ["/infer", "/generate"]
+    assert list(world.visitor().get("/gradio_api/info").json()["named_endpoints"]) == [
+        "/infer",
+        "/generate",
+    ]
 
 
 def test_an_account_s_pictures(world: World) -> None:
     """Who has signed in uses somebody else's quota, or loses the picture to others, or can't have it elsewhere."""
-    ada, again, bob, nobody = (world.visitor(ip_token=f"ip-{number}-made-up") for number in range(4))
+    ada, again, bob, nobody = (
+        world.visitor(ip_token=f"ip-{number}-made-up") for number in range(4)
+    )
     ada.sign_in("ada")
     again.sign_in("ada")
     bob.sign_in("bob")
@@ -471,9 +533,17 @@ def test_an_account_s_pictures(world: World) -> None:
     token = (carried["join"] or "").removeprefix("Bearer ")
     assert set(carried.values()) == {f"Bearer {token}"}
     assert world.hugging_face.tokens[token] == "ada"
-    assert [visitor.get(path).status_code for visitor in (ada, again, bob, nobody)] == [200, 200, 404, 404]
+    assert [visitor.get(path).status_code for visitor in (ada, again, bob, nobody)] == [
+        200,
+        200,
+        404,
+        404,
+    ]
     assert NEVER_SHOWN.search(str(asked[0].headers))
-    shown = [{name: value for name, value in each.headers.items() if name.upper() not in CARRIERS} for each in asked]
+    shown = [
+        {name: value for name, value in each.headers.items() if name.upper() not in CARRIERS}
+        for each in asked
+    ]
     assert not NEVER_SHOWN.search(str(shown))
 
 
@@ -569,7 +639,10 @@ def page(world: World, browser: Browser) -> Iterator[Page]:
 def test_signing_in_with_a_browser(world: World, page: Page) -> None:
     """The button doesn't sign in, or out again; scripts can read the token; or something of the page isn't there."""
     missing: list[str] = []
-    page.on("response", lambda response: missing.append(response.url) if response.status >= 400 else None)
+    page.on(
+        "response",
+        lambda response: missing.append(response.url) if response.status >= 400 else None,
+    )
     page.goto(f"https://{STUDIO}/?__theme=light")
     page.get_by_role("button", name="Sign in with Hugging Face").click()
     page.get_by_role("link", name="ada").click()
@@ -580,7 +653,9 @@ def test_signing_in_with_a_browser(world: World, page: Page) -> None:
     asked = world.space.asked("in a browser a cat")
     assert set(told(asked, "X-HF-Authorization").values()) == {f"Bearer {token}"}
     assert told(asked, "X-IP-Token")["join"] == "ip-browser-made-up"
-    kept = page.evaluate("JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])")
+    kept = page.evaluate(
+        "JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])"
+    )
     assert not NEVER_SHOWN.search(page.content() + kept)
     way_out.click()
     expect(page.get_by_role("button", name="Sign in with Hugging Face")).to_be_visible()

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from sd35.web import hosting
-from sd35.web.door import Door
-from sd35.web.site import Site
+from sd35.server import launch
+from sd35.server.auth import Door
+from sd35.server.server import Site
 from tests.chromium import ask, browser, opened  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
 from tests.serving import serving
@@ -26,7 +26,10 @@ class Places:
     """The pages under test, each started once."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.generator, self.plain = FakeSpace(is_generator=True), FakeSpace(is_generator=False, width=(256, 1440, 32))
+        self.generator, self.plain = (
+            FakeSpace(is_generator=True),
+            FakeSpace(is_generator=False, width=(256, 1440, 32)),
+        )
         stack.callback(self.generator.close)
         stack.callback(self.plain.close)
         self.demo = stack.enter_context(serving("demo", folder)).address
@@ -64,7 +67,9 @@ def test_a_prompt_becomes_a_picture(page: Page, places: Places) -> None:
     ask(page, "a lighthouse by the sea at dusk")
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     assert page.evaluate("window.previews.size") >= 3
-    expect(page.locator("#picture img")).to_have_attribute("src", re.compile(r"/gradio_api/file=.*\.png"))
+    expect(page.locator("#picture img")).to_have_attribute(
+        "src", re.compile(r"/gradio_api/file=.*\.png")
+    )
     assert page.evaluate("document.querySelector('#picture img').naturalWidth") == 1024
     expect(page.locator("#panel")).to_contain_text("demo painter")
 
@@ -200,7 +205,9 @@ def test_full_screen(page: Page, places: Places) -> None:
     opened(page, places.over_generator)
     ask(page, "wait: a cat")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    page.locator("#picture").get_by_role("button", name=re.compile("fullscreen", re.IGNORECASE)).click()
+    page.locator("#picture").get_by_role(
+        "button", name=re.compile("fullscreen", re.IGNORECASE)
+    ).click()
     inside = "([x, y]) => document.elementFromPoint(x, y).closest('#picture') !== null"
     for point in ([40, 40], [200, 450], [680, 450], [1300, 860]):
         assert page.evaluate(inside, point), point
@@ -212,10 +219,12 @@ def test_full_screen(page: Page, places: Places) -> None:
     places.generator.release()
 
 
-def test_a_server_that_was_restarted_under_the_page(page: Page, places: Places, tmp_path: Path) -> None:
+def test_a_server_that_was_restarted_under_the_page(
+    page: Page, places: Places, tmp_path: Path
+) -> None:
     """When the program is restarted during a run, an open page is stuck with it, or forgets what was typed."""
     places.generator.hold()
-    site = Site(Door(), port=hosting.free_port())
+    site = Site(Door(), port=launch.free_port())
     with serving(places.generator.address, tmp_path, site=lambda _: site) as served:
         opened(page, served.address)
         ask(page, "wait: a cat")
@@ -233,8 +242,8 @@ def test_a_picture_that_is_still_to_be_written(
     page: Page, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An open page goes on promising to write a picture that was lost with the program, or one that is written."""
-    monkeypatch.setattr("sd35.studio.SAVE_AGAIN_SECONDS", 0.1)
-    site = Site(Door(), port=hosting.free_port())
+    monkeypatch.setattr("sd35.jobs.service.SAVE_AGAIN_SECONDS", 0.1)
+    site = Site(Door(), port=launch.free_port())
     day = tmp_path / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
     day.write_bytes(b"")  # no folder can be made there
     with serving(places.generator.address, tmp_path, site=lambda _: site) as served:
@@ -297,14 +306,18 @@ def test_the_space_s_own_limits(page: Page, places: Places) -> None:
     expect(page.locator("#panel")).to_contain_text("176 × 76")  # the fake Space's eighths
 
 
-@pytest.mark.parametrize("words", ["<img src=x onerror=window.pwned=1>", "${window.pwned=1}", "{{7*7}}"])
+@pytest.mark.parametrize(
+    "words", ["<img src=x onerror=window.pwned=1>", "${window.pwned=1}", "{{7*7}}"]
+)
 def test_a_failure_is_a_sentence_and_no_script(page: Page, places: Places, words: str) -> None:
     """A failure isn't told, costs what was typed, or what the Space says is run as a script."""
     opened(page, places.over_generator)
     ask(page, f"error: GPU quota {words} exceeded")
     expect(page.locator("#panel [role=alert]")).to_contain_text("The Space says: GPU quota")
     expect(page.locator("#panel [role=alert]")).to_contain_text("Wait until the quota returns")
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value(f"error: GPU quota {words} exceeded")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value(
+        f"error: GPU quota {words} exceeded"
+    )
     assert page.evaluate("window.pwned") is None
     expect(page.locator("#panel")).not_to_contain_text("GPU quota 49")
 
@@ -313,7 +326,9 @@ def test_the_fallback_is_owned_up_to(page: Page, tmp_path: Path) -> None:
     """Without a network, a demo picture passes for Stable Diffusion, or there is no way to try again."""
     with serving("auto", tmp_path) as served:
         opened(page, served.address)
-        expect(page.locator("#banner")).to_contain_text("come from a demo painter, not from Stable Diffusion")
+        expect(page.locator("#banner")).to_contain_text(
+            "come from a demo painter, not from Stable Diffusion"
+        )
         expect(page.locator("#banner")).to_contain_text(
             "stabilityai/stable-diffusion-3.5-large at Hugging Face can't be reached"
         )
@@ -354,7 +369,9 @@ def test_on_a_phone(browser: Browser, places: Places, scheme: str) -> None:
     assert page.evaluate(size, "#seed input") >= 16
     page.get_by_label("Randomize seed").uncheck()
     page.get_by_label("Seed", exact=True).fill("-5")
-    page.wait_for_load_state("networkidle")  # Gradio takes no click while the last run's stream is open
+    page.wait_for_load_state(
+        "networkidle"
+    )  # Gradio takes no click while the last run's stream is open
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#seed .validation-error").first).to_be_in_viewport()
     context.close()

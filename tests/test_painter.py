@@ -19,7 +19,9 @@ from sd35.space.painter.scene import compose
 from sd35.space.painter.streams import Stream
 from sd35.space.painter.vocabulary import CANONICAL, KNOWN_WORDS, Mention, Reading, read
 
-SMALL = Painting("a lighthouse by the sea at sunset", seed=3, width=96, height=64, num_inference_steps=8)
+SMALL = Painting(
+    "a lighthouse by the sea at sunset", seed=3, width=96, height=64, num_inference_steps=8
+)
 
 
 def run(painting: Painting) -> tuple[list[Step], Image.Image]:
@@ -53,8 +55,14 @@ def test_same_inputs_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("prompt", "sha256"),
     [
-        ("a lighthouse by the sea at sunset", "5ed3ff5870bae3d80a49aea1bda6056b4add23a8e8a65f5f4fc3b16327fe401f"),
-        ("fox, stars, winter forest", "c50ae77c8d13a48eaf8c703d18b1bf0f4715350f8b9583406b287626be259885"),
+        (
+            "a lighthouse by the sea at sunset",
+            "5ed3ff5870bae3d80a49aea1bda6056b4add23a8e8a65f5f4fc3b16327fe401f",
+        ),
+        (
+            "fox, stars, winter forest",
+            "c50ae77c8d13a48eaf8c703d18b1bf0f4715350f8b9583406b287626be259885",
+        ),
         ("zzz", "1769da2ecd7892d5fd97bb6b347d64e34a2d585cf97ce2d12eb2f64748b255b6"),
     ],
 )
@@ -74,7 +82,10 @@ def test_seeds_differ() -> None:
 def test_every_word_changes_the_picture(word: str) -> None:
     """A word would be known but not painted; the random streams are held fixed to see the word alone."""
     base = "tree" if word != "tree" else "house"
-    plain, worded = (compose(read(text), Reading(), "key", (72, 54)).finished for text in (base, f"{base}, {word}"))
+    plain, worded = (
+        compose(read(text), Reading(), "key", (72, 54)).finished
+        for text in (base, f"{base}, {word}")
+    )
     change = np.abs(np.asarray(plain).astype(int) - np.asarray(worded).astype(int)).max(axis=2)
     assert float((change >= 12).mean()) > 0.012  # of the pixels, visibly
 
@@ -90,7 +101,10 @@ def test_vocabulary() -> None:
     [
         ("A red fox", Reading(mentions=(Mention("fox", "red"),))),
         ("two CATS and a dog", Reading(mentions=(Mention("cat", None, 2), Mention("dog")))),
-        ("boats at night, line art", Reading((Mention("boat", None, 3),), (), ("night",), ("lineart",))),
+        (
+            "boats at night, line art",
+            Reading((Mention("boat", None, 3),), (), ("night",), ("lineart",)),
+        ),
         ("northern lights, teal", Reading(colours=("teal",), manners=("aurora",))),
         ("butterflies", Reading(mentions=(Mention("butterfly", None, 3),))),
         ("catastrophe", Reading()),
@@ -118,14 +132,18 @@ def test_sizes(size: tuple[int, int]) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(prompt=st.text(st.characters(), max_size=300), negative=st.text(st.characters(), max_size=60))
+@given(
+    prompt=st.text(st.characters(), max_size=300), negative=st.text(st.characters(), max_size=60)
+)
 def test_any_text_paints(prompt: str, negative: str) -> None:
     """Some text, lone surrogates included, would make the painter fail."""
     image = run(Painting(prompt, negative, width=32, height=32, num_inference_steps=1))[1]
     assert image.size == (32, 32)
 
 
-@pytest.mark.parametrize("prompt", ["x" * 100_000, "red " * 25_000, "\ud800" * 100_000, "İ ﷽ \x00" * 20_000])
+@pytest.mark.parametrize(
+    "prompt", ["x" * 100_000, "red " * 25_000, "\ud800" * 100_000, "İ ﷽ \x00" * 20_000]
+)
 def test_long_prompts_paint(prompt: str) -> None:
     """A very long prompt would fail, or be taken in whole."""
     assert run(replace(SMALL, prompt=prompt, num_inference_steps=1))[1].size == (96, 64)
@@ -159,7 +177,9 @@ def test_previews_approach_the_picture() -> None:
 def test_steps_matter() -> None:
     """A few steps would give as finished a picture as many."""
     finished = picture(replace(SMALL, num_inference_steps=40))
-    away = [distance(picture(replace(SMALL, num_inference_steps=n)), finished) for n in (1, 4, 8, 20)]
+    away = [
+        distance(picture(replace(SMALL, num_inference_steps=n)), finished) for n in (1, 4, 8, 20)
+    ]
     assert away == sorted(away, reverse=True)
     assert away[1] > 3
     assert away[3] < 1
@@ -167,7 +187,10 @@ def test_steps_matter() -> None:
 
 def test_guidance_matters() -> None:
     """Guidance would not take the picture from washed out to overcooked."""
-    contrast = [float(np.asarray(picture(replace(SMALL, guidance_scale=g))).std()) for g in (1.0, 3.0, 4.5, 7.5)]
+    contrast = [
+        float(np.asarray(picture(replace(SMALL, guidance_scale=g))).std())
+        for g in (1.0, 3.0, 4.5, 7.5)
+    ]
     assert contrast == sorted(contrast)
     assert contrast[0] < 0.6 * contrast[2]
 
@@ -182,7 +205,10 @@ def test_negative_prompt_counts_only_under_guidance(negative: str) -> None:
 
 def test_negative_colour_pushes_away() -> None:
     """A negative colour would not take that colour out of the picture."""
-    blue = [float(np.asarray(picture(replace(SMALL, negative_prompt=n)))[..., 2].mean()) for n in ("", "blue")]
+    blue = [
+        float(np.asarray(picture(replace(SMALL, negative_prompt=n)))[..., 2].mean())
+        for n in ("", "blue")
+    ]
     assert blue[1] < blue[0] - 5
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sd35.errors import PictureError
-from sd35.picture import open_picture, shrink
+from sd35.core.errors import PictureError
+from sd35.core.picture import open_picture, shrink
 
 
 def encoded(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -26,18 +26,34 @@ def test_what_a_picture_is(kind: str) -> None:
     data = encoded(kind)
     picture = open_picture(data)
     assert (picture.data, picture.format, picture.width, picture.height) == (data, kind, 40, 30)
-    assert base64.b64decode(picture.data_url.removeprefix(f"data:image/{kind.lower()};base64,")) == data
+    assert (
+        base64.b64decode(picture.data_url.removeprefix(f"data:image/{kind.lower()};base64,"))
+        == data
+    )
 
 
 def bomb(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims to be huge."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + header
+        + struct.pack(">I", zlib.crc32(header))
+    )
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"<html>login</html>", encoded("GIF"), b"GIF89a", b"RIFF....WAVE", encoded("PNG")[:20], bomb(60_000, 60_000)],
+    [
+        b"",
+        b"<html>login</html>",
+        encoded("GIF"),
+        b"GIF89a",
+        b"RIFF....WAVE",
+        encoded("PNG")[:20],
+        bomb(60_000, 60_000),
+    ],
     ids=["empty", "page", "gif", "short gif", "sound", "cut", "bomb"],
 )
 def test_what_is_no_picture(data: bytes) -> None:
@@ -47,7 +63,8 @@ def test_what_is_no_picture(data: bytes) -> None:
 
 
 @given(
-    st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x00\x00\x00\x00WEBPVP8 "]), st.binary(max_size=60)
+    st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x00\x00\x00\x00WEBPVP8 "]),
+    st.binary(max_size=60),
 )
 def test_garbage_behind_a_good_beginning(signature: bytes, rest: bytes) -> None:
     """A damaged picture surfaces as an error of Pillow's."""

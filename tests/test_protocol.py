@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sd35.client.contract import Contract
 from sd35.client.protocol import Conversation, apply_diff
 from sd35.client.sse import EventStreamDecoder
-from sd35.errors import (
+from sd35.core.errors import (
     GenerationFailedError,
     ProtocolError,
     QuotaError,
@@ -19,8 +19,17 @@ from sd35.errors import (
     SpaceAsleepError,
     StreamCutError,
 )
-from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, RemotePicture, Started
-from sd35.request import PUBLIC_LIMITS
+from sd35.core.events import (
+    Event,
+    Finished,
+    Notice,
+    Preview,
+    Progress,
+    Queued,
+    RemotePicture,
+    Started,
+)
+from sd35.core.limits import PUBLIC_LIMITS
 
 CONTRACT = Contract("Fake Space", "6.31.0", "/gradio_api", 0, True, (), 0, 1, PUBLIC_LIMITS)  # noqa: FBT003
 FOLDER = Path(__file__).parent / "conversations"
@@ -70,7 +79,14 @@ def test_a_plain_function_s_run(version: str) -> None:
     """On a Space like the public one, a preview is pretended, or the steps are lost."""
     events, error = replay(recorded(f"{version}-plain"))
     assert error is None
-    assert [type(event) for event in events] == [Queued, Started, Progress, Progress, Progress, Finished]
+    assert [type(event) for event in events] == [
+        Queued,
+        Started,
+        Progress,
+        Progress,
+        Progress,
+        Finished,
+    ]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -90,10 +106,19 @@ def test_refusals(version: str, kind: str) -> None:
     ("message", "kind"),
     [
         ({"msg": "process_completed", "success": True, "output": {}}, GenerationFailedError),
-        ({"msg": "process_completed", "success": True, "output": {"data": [None, 7]}}, GenerationFailedError),
-        ({"msg": "process_completed", "success": True, "output": {"data": []}}, GenerationFailedError),
+        (
+            {"msg": "process_completed", "success": True, "output": {"data": [None, 7]}},
+            GenerationFailedError,
+        ),
+        (
+            {"msg": "process_completed", "success": True, "output": {"data": []}},
+            GenerationFailedError,
+        ),
         ({"msg": "server_stopped"}, SpaceAsleepError),
-        ({"msg": "unexpected_error", "message": "Session not found", "session_not_found": True}, StreamCutError),
+        (
+            {"msg": "unexpected_error", "message": "Session not found", "session_not_found": True},
+            StreamCutError,
+        ),
         ({"msg": "unexpected_error", "message": "boom"}, GenerationFailedError),
         ({"msg": "close_stream"}, StreamCutError),
         ({"msg": "process_generating", "output": {"data": 5}}, ProtocolError),
@@ -107,14 +132,22 @@ def test_other_endings(message: dict[str, Any], kind: type[SD35Error]) -> None:
 
 def test_another_event_s_messages_are_not_ours() -> None:
     """The end of another run on the same stream is taken for this one's."""
-    message = {"msg": "process_completed", "event_id": "other", "success": False, "output": {"error": "no"}}
+    message = {
+        "msg": "process_completed",
+        "event_id": "other",
+        "success": False,
+        "output": {"error": "no"},
+    }
     assert Conversation(CONTRACT, "e").feed(orjson.dumps(message)) == ()
 
 
 @pytest.mark.parametrize(
     ("value", "picture"),
     [
-        ({"url": "http://x/a.webp", "path": "/a.webp"}, RemotePicture("http://x/a.webp", "/a.webp")),
+        (
+            {"url": "http://x/a.webp", "path": "/a.webp"},
+            RemotePicture("http://x/a.webp", "/a.webp"),
+        ),
         ({"url": None, "path": "/a.webp"}, RemotePicture("", "/a.webp")),
         ("data:image/png;base64,AA==", RemotePicture("data:image/png;base64,AA==")),
     ],
@@ -128,7 +161,12 @@ def test_forms_of_a_picture(value: object, picture: RemotePicture) -> None:
 @pytest.mark.parametrize("seed", [1e300, -1, True, "7", None])
 def test_a_seed_that_is_none(seed: object) -> None:
     """A seed that no Space can have used is told, or makes a file name without end."""
-    message = {"msg": "process_completed", "event_id": "e", "success": True, "output": {"data": ["http://x/a", seed]}}
+    message = {
+        "msg": "process_completed",
+        "event_id": "e",
+        "success": True,
+        "output": {"data": ["http://x/a", seed]},
+    }
     (finished,) = Conversation(CONTRACT, "e").feed(orjson.dumps(message))
     assert isinstance(finished, Finished)
     assert finished.seed is None
@@ -162,20 +200,37 @@ def test_diffs(edits: list[Any], result: object) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 2**40) | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 2**40)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 messages = st.fixed_dictionaries(
     {
         "msg": st.sampled_from(
-            ["estimation", "process_starts", "progress", "log", "process_generating", "process_completed"]
+            [
+                "estimation",
+                "process_starts",
+                "progress",
+                "log",
+                "process_generating",
+                "process_completed",
+            ]
         )
     },
     optional=dict.fromkeys(
-        ("rank", "queue_size", "eta", "success", "log", "level", "title", "progress_data"), json_values
+        ("rank", "queue_size", "eta", "success", "log", "level", "title", "progress_data"),
+        json_values,
     )
-    | {"output": json_values | st.fixed_dictionaries({}, optional={"data": json_values, "error": json_values})},
+    | {
+        "output": json_values
+        | st.fixed_dictionaries({}, optional={"data": json_values, "error": json_values})
+    },
 )
 
 
@@ -191,7 +246,10 @@ def test_any_json_is_an_event_or_a_clear_error(conversation: list[dict[str, Any]
 
 
 @given(
-    json_values, st.lists(st.tuples(st.text(max_size=8), st.lists(json_values, max_size=3), json_values), max_size=3)
+    json_values,
+    st.lists(
+        st.tuples(st.text(max_size=8), st.lists(json_values, max_size=3), json_values), max_size=3
+    ),
 )
 def test_any_diff_applies_or_is_a_clear_error(value: object, edits: list[Any]) -> None:
     """A diff that doesn't fit surfaces as a KeyError."""

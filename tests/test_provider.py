@@ -12,11 +12,21 @@ from aiohttp import web
 
 import sd35
 from sd35.client import Timeouts
-from sd35.errors import QuotaError
+from sd35.core.errors import QuotaError
+from sd35.core.sizes import ASPECT_RATIOS
 from sd35.provider import ImagePreview, ImageResponse, ResponseError, StabilityAI_SD35Large
-from sd35.request import ASPECT_RATIOS
 from sd35.space.server import DemoSpace
-from tests.impostor import FINISHED, LIMIT, PREVIEW, QUEUED, STARTED, Handler, impostor, saying, sending
+from tests.impostor import (
+    FINISHED,
+    LIMIT,
+    PREVIEW,
+    QUEUED,
+    STARTED,
+    Handler,
+    impostor,
+    saying,
+    sending,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -55,23 +65,39 @@ def test_its_interface() -> None:
     assert kind.api_endpoint == "/gradio_api/call/infer"
     assert kind.working
     assert kind.label
-    assert {kind.get_model(name) for name in ["", None, "auto", *kind.models, *kind.model_aliases]} == {
-        kind.default_model
-    }
+    assert {
+        kind.get_model(name) for name in ["", None, "auto", *kind.models, *kind.model_aliases]
+    } == {kind.default_model}
     assert kind.models == kind.image_models == kind.get_models()
     parameters = inspect.signature(kind.create_async_generator).parameters
     assert list(parameters) == [
-        *("model", "messages", "prompt", "negative_prompt", "api_key", "proxy", "aspect_ratio", "width", "height"),
+        *(
+            "model",
+            "messages",
+            "prompt",
+            "negative_prompt",
+            "api_key",
+            "proxy",
+            "aspect_ratio",
+            "width",
+            "height",
+        ),
         *("guidance_scale", "num_inference_steps", "seed", "randomize_seed", "kwargs"),
     ]
     assert (parameters["seed"].default, parameters["randomize_seed"].default) == (0, True)
     assert parameters["aspect_ratio"].default == "1:1"
-    assert (kind.ImagePreview, kind.ImageResponse, kind.ResponseError) == (ImagePreview, ImageResponse, ResponseError)
+    assert (kind.ImagePreview, kind.ImageResponse, kind.ResponseError) == (
+        ImagePreview,
+        ImageResponse,
+        ResponseError,
+    )
 
 
 async def test_a_picture(demo: str) -> None:
     """Between the demo Space and a program a preview, the picture, its prompt or its seed is lost."""
-    made = await images(at(demo), "sd-3.5-large", MESSAGES, seed=7, randomize_seed=False, num_inference_steps=6)
+    made = await images(
+        at(demo), "sd-3.5-large", MESSAGES, seed=7, randomize_seed=False, num_inference_steps=6
+    )
     *previews, response = made
     assert previews
     assert all(isinstance(preview, ImagePreview) and not str(preview) for preview in previews)
@@ -108,13 +134,22 @@ async def sent(**options: Any) -> list[Any]:  # noqa: ANN401
     ("options", "data"),
     [
         ({}, ["a cat", "", 0, True, 1024, 1024, 4.5, 40]),
-        ({"prompt": "a fox", "negative_prompt": "blurry"}, ["a fox", "blurry", 0, True, 1024, 1024, 4.5, 40]),
+        (
+            {"prompt": "a fox", "negative_prompt": "blurry"},
+            ["a fox", "blurry", 0, True, 1024, 1024, 4.5, 40],
+        ),
         ({"seed": 9, "randomize_seed": False}, ["a cat", "", 9, False, 1024, 1024, 4.5, 40]),
         ({"width": 512, "height": 768}, ["a cat", "", 0, True, 512, 768, 4.5, 40]),
         ({"width": 768, "aspect_ratio": "3:2"}, ["a cat", "", 0, True, 768, 512, 4.5, 40]),
-        ({"aspect_ratio": "16:9", "num_inference_steps": 50}, ["a cat", "", 0, True, 1024, 576, 4.5, 50]),
+        (
+            {"aspect_ratio": "16:9", "num_inference_steps": 50},
+            ["a cat", "", 0, True, 1024, 576, 4.5, 50],
+        ),
         ({"aspect_ratio": "21:9", "guidance_scale": 0}, ["a cat", "", 0, True, 1024, 512, 0, 40]),
-        ({"media": None, "stream": True, "unknown": 1}, ["a cat", "", 0, True, 1024, 1024, 4.5, 40]),
+        (
+            {"media": None, "stream": True, "unknown": 1},
+            ["a cat", "", 0, True, 1024, 1024, 4.5, 40],
+        ),
     ],
 )
 async def test_what_is_asked_for(options: dict[str, Any], data: list[Any]) -> None:
@@ -149,19 +184,30 @@ async def test_an_unknown_model_is_owned_up_to(caplog: pytest.LogCaptureFixture)
     assert made[-1].get("model") == StabilityAI_SD35Large.default_model
 
 
-REFUSAL = {"error": "You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54"}
+REFUSAL = {
+    "error": "You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54"
+}
 
 
 @pytest.mark.parametrize(
     ("handlers", "kind", "words"),
     [
         (
-            {"data": sending(QUEUED, {"msg": "process_completed", "success": False, "output": REFUSAL})},
+            {
+                "data": sending(
+                    QUEUED, {"msg": "process_completed", "success": False, "output": REFUSAL}
+                )
+            },
             "quota",
             "34s left",
         ),
         (
-            {"data": sending(QUEUED, {"msg": "process_completed", "success": False, "output": {"error": None}})},
+            {
+                "data": sending(
+                    QUEUED,
+                    {"msg": "process_completed", "success": False, "output": {"error": None}},
+                )
+            },
             "failed",
             "say why",
         ),
@@ -170,7 +216,9 @@ REFUSAL = {"error": "You have exceeded your free GPU quota (60s requested vs. 34
         ({"data": sending(QUEUED, STARTED, stay=True)}, "silent", "no news"),
     ],
 )
-async def test_the_error_is_the_space_s_own(handlers: dict[str, Handler], kind: str, words: str) -> None:
+async def test_the_error_is_the_space_s_own(
+    handlers: dict[str, Handler], kind: str, words: str
+) -> None:
     """Every failure is said to be a quota, or a Space that went silent is waited for for ever."""
     async with impostor(handlers) as address:
         with pytest.raises(ResponseError, match=words) as caught:
@@ -189,7 +237,9 @@ async def test_leaving_it_cancels() -> None:
         cancelled.set()
         return web.json_response({"success": True})
 
-    async with impostor(data=sending(QUEUED, STARTED, PREVIEW, stay=True), cancel=cancel) as address:
+    async with impostor(
+        data=sending(QUEUED, STARTED, PREVIEW, stay=True), cancel=cancel
+    ) as address:
         async with aclosing(at(address).create_async_generator("", MESSAGES)) as generator:
             assert isinstance(await anext(generator), ImagePreview)
         assert cancelled.is_set()

@@ -8,12 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sd35.library import schema
-from sd35.library.pictures import Entry
-from sd35.library.pictures import put as keep
+from sd35.library.library import Library
 from sd35.library.query import EVERYTHING, Filter, Query, parse_query
-from sd35.library.searching import find_page
-from sd35.library.shelf import Library
-from sd35.metadata.record import Record
+from sd35.library.repository import Entry
+from sd35.library.repository import put as keep
+from sd35.library.search import find_page
+from sd35.metadata.model import Record
 from tests.shelves import NOON, folder, ids, library, put
 
 __all__ = ["folder", "library"]
@@ -104,7 +104,15 @@ def test_dates(text: str, first: float, last: float) -> None:
 )  # fmt: skip
 def test_what_is_found(library: Library, text: str, found: str) -> None:
     """A word or a filter finds another picture than the one that has it."""
-    put(library, 1, id="a", prompt="An old lighthouse", seed=1, space="x/SD-Turbo", num_inference_steps=40)
+    put(
+        library,
+        1,
+        id="a",
+        prompt="An old lighthouse",
+        seed=1,
+        space="x/SD-Turbo",
+        num_inference_steps=40,
+    )
     put(
         library,
         2,
@@ -129,7 +137,9 @@ def an_index(*records: Record) -> sqlite3.Connection:
 
 
 def found_by(connection: sqlite3.Connection, text: str) -> list[str]:
-    return [entry.id for entry in find_page(connection, parse_query(text), "", 9, None, None).entries]
+    return [
+        entry.id for entry in find_page(connection, parse_query(text), "", 9, None, None).entries
+    ]
 
 
 TYPED = st.one_of(
@@ -163,8 +173,12 @@ def test_whatever_is_typed(text: str) -> None:
 def test_what_was_added_is_found_by_each_of_its_words(prompt: str, tags: list[str]) -> None:
     """A picture isn't found by a word that stands in its prompt or is its tag, as it stands there."""
     connection = an_index(Record(id="a", prompt=prompt, tags=tuple(tags)), Record(id="_"))
-    for word in " ".join([prompt, *tags]).replace('"', " ").replace(":", " ").replace("\0", " ").split():
-        if not word.startswith("-") and any("a" <= letter <= "z" or "一" <= letter <= "鿿" for letter in word):
+    for word in (
+        " ".join([prompt, *tags]).replace('"', " ").replace(":", " ").replace("\0", " ").split()
+    ):
+        if not word.startswith("-") and any(
+            "a" <= letter <= "z" or "一" <= letter <= "鿿" for letter in word
+        ):
             assert found_by(connection, f"{word} ") == ["a"]
             assert found_by(connection, word) == ["a"]
     connection.close()

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from sd35.allowance import Caps
+from sd35.jobs.limits import Caps
 from tests.chromium import ask, browser, opened  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
 from tests.serving import Served, serving
@@ -43,7 +43,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         fake = FakeSpace(is_generator=True)
         stack.callback(fake.close)
         yield Place(
-            fake, stack.enter_context(serving(fake.address, tmp_path_factory.mktemp("library"), Caps(at_once=1)))
+            fake,
+            stack.enter_context(
+                serving(fake.address, tmp_path_factory.mktemp("library"), Caps(at_once=1))
+            ),
         )
 
 
@@ -120,7 +123,9 @@ def test_what_failed_is_said_and_can_be_tried_again(page: Page, place: Place) ->
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     assert "Your picture is done" in page.evaluate("window.told")
     expect(page.locator("#queue li[data-kind=failed]")).to_contain_text("silent")
-    page.locator("#queue li[data-kind=failed]").get_by_role("button", name="Run again, with the same seed").click()
+    page.locator("#queue li[data-kind=failed]").get_by_role(
+        "button", name="Run again, with the same seed"
+    ).click()
     expect(page.locator("#panel")).to_contain_text("No picture")
     expect(page.locator("#queue li")).to_have_count(0)
 
@@ -146,7 +151,9 @@ def test_what_a_button_asks_for_is_not_what_the_form_did(page: Page, place: Plac
     expect(page.get_by_label("Randomize seed")).to_be_checked()
 
 
-def test_another_tab_and_a_lost_connection(context: BrowserContext, page: Page, place: Place) -> None:
+def test_another_tab_and_a_lost_connection(
+    context: BrowserContext, page: Page, place: Place
+) -> None:
     """A second tab shows nothing of what runs; or a page that was offline for a while never hears of it again."""
     running(page)
     other = opened(context.new_page(), place.served.address)
@@ -208,15 +215,26 @@ def test_a_picture_of_ours_is_dropped_and_one_that_says_nothing(page: Page, plac
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     page.get_by_label("Prompt", exact=True).fill("something else")
-    [file] = [each for each in place.served.studio.library.folder.rglob("*.webp") if "quoted" in each.name]
+    [file] = [
+        each for each in place.served.studio.library.folder.rglob("*.webp") if "quoted" in each.name
+    ]
     page.evaluate(DROP, [file.name, list(file.read_bytes())])
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a cat,\nNegative prompt: Steps: 3, “quoted”")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value(
+        "a cat,\nNegative prompt: Steps: 3, “quoted”"
+    )
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, "WEBP")
     page.evaluate(DROP, ["<b>plain</b>.webp", list(out.getvalue())])
-    expect(page.locator("#recalled [role=alert]")).to_have_text("<b>plain</b>.webp doesn't say with what it was made.")
+    expect(page.locator("#recalled [role=alert]")).to_have_text(
+        "<b>plain</b>.webp doesn't say with what it was made."
+    )
     chunk = b"tEXtparameters\0" + b"x" * 3_000_000
-    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", len(chunk) - 4)
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+    )
     page.evaluate(
         DROP.replace("new Uint8Array(bytes)", "Uint8Array.from(atob(bytes), c => c.charCodeAt())"),
         ["big.png", base64.b64encode(bomb).decode()],

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd35 import errors
-from sd35.client.refusals import RUN_WORDINGS, STAGES, clean, error_of_run, error_of_stage, error_of_status
-from sd35.errors import (
+from sd35.client.error_parsing import (
+    RUN_WORDINGS,
+    STAGES,
+    clean,
+    error_of_run,
+    error_of_stage,
+    error_of_status,
+)
+from sd35.core import errors
+from sd35.core.errors import (
     AbortedError,
     AccessDeniedError,
     BusyError,
@@ -31,7 +38,9 @@ from sd35.errors import (
     clock,
 )
 
-ANONYMOUS = "Authenticate with a Hugging Face token for more quota - https://huggingface.co/settings/tokens"
+ANONYMOUS = (
+    "Authenticate with a Hugging Face token for more quota - https://huggingface.co/settings/tokens"
+)
 FREE = "Subscribe to Hugging Face PRO to get 40 min of ZeroGPU quota a day - https://huggingface.co/subscribe/pro"
 PRO = "Add credits to keep using ZeroGPU. $1 for 10 minutes of ZeroGPU inference - https://huggingface.co/settings"
 SIGN_UP = '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account</a> to get more'
@@ -41,16 +50,40 @@ SIGN_UP = '<a style="white-space: nowrap" href="https://huggingface.co/join">Cre
     ("title", "text", "kind"),
     [
         ("ZeroGPU quota exceeded", "You have exceeded your GPU quota", QuotaError),
-        ("Error", "You have exceeded your GPU quota (59s left vs. 60s requested). Please retry in 0:00:56", QuotaError),
-        ("Error", "Unlogged user is runnning out of daily ZeroGPU quotas. Signup for free", QuotaError),
+        (
+            "Error",
+            "You have exceeded your GPU quota (59s left vs. 60s requested). Please retry in 0:00:56",
+            QuotaError,
+        ),
+        (
+            "Error",
+            "Unlogged user is runnning out of daily ZeroGPU quotas. Signup for free",
+            QuotaError,
+        ),
         ("Error", "You have exceeded your runs limit.", QuotaError),
         ("Error", "You have exceeded your ZeroGPU runs limit. " + ANONYMOUS, QuotaError),
-        ("ZeroGPU illegal duration", "The requested GPU duration (65s) is larger than the maximum allowed", QuotaError),
-        ("Error", "The requested GPU duration (65s) is larger than the maximum allowedSubscribe to", QuotaError),
-        ("ZeroGPU quota exceeded", "Space app has reached its GPU limit. Try re-running outside", IdentityError),
+        (
+            "ZeroGPU illegal duration",
+            "The requested GPU duration (65s) is larger than the maximum allowed",
+            QuotaError,
+        ),
+        (
+            "Error",
+            "The requested GPU duration (65s) is larger than the maximum allowedSubscribe to",
+            QuotaError,
+        ),
+        (
+            "ZeroGPU quota exceeded",
+            "Space app has reached its GPU limit. Try re-running outside",
+            IdentityError,
+        ),
         ("ZeroGPU client error", "Expired ZeroGPU proxy token", IdentityExpiredError),
         ("ZeroGPU queue timeout", "No GPU was available after 60s. Retry later", BusyError),
-        ("ZeroGPU quota exceeded", "No GPU was available after 60s. Try re-running outside of examples", BusyError),
+        (
+            "ZeroGPU quota exceeded",
+            "No GPU was available after 60s. Try re-running outside of examples",
+            BusyError,
+        ),
         ("ZeroGPU client error", "No GPU was available", BusyError),
         ("Error", "No GPU is currently available for you after 60s", BusyError),
         (
@@ -90,16 +123,34 @@ def test_kinds(title: str | None, text: object, kind: type[SD35Error]) -> None:
     ("text", "account"),
     [
         ("You have exceeded your GPU quota (60s left vs. 60s requested). " + SIGN_UP, "anonymous"),
-        ("You have exceeded your ZeroGPU quota (65s requested vs. 81s left). Try again in 23:31:01. " + ANONYMOUS, ...),
-        ("Unlogged user is runnning out of daily ZeroGPU quotas. Signup", "anonymous"),
-        ("You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54", "free"),
         (
-            "You have exceeded your free ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. " + FREE,
+            "You have exceeded your ZeroGPU quota (65s requested vs. 81s left). Try again in 23:31:01. "
+            + ANONYMOUS,
+            ...,
+        ),
+        ("Unlogged user is runnning out of daily ZeroGPU quotas. Signup", "anonymous"),
+        (
+            "You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54",
             "free",
         ),
-        ("User is runnning out of daily ZeroGPU quotas. Visit https://huggingface.co/subscribe/pro", "free"),
-        ("You have exceeded your Pro GPU quota (60s requested vs. 34s left). Try again in 1:23:54", "pro"),
-        ("You have exceeded your Pro ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. " + PRO, "pro"),
+        (
+            "You have exceeded your free ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. "
+            + FREE,
+            "free",
+        ),
+        (
+            "User is runnning out of daily ZeroGPU quotas. Visit https://huggingface.co/subscribe/pro",
+            "free",
+        ),
+        (
+            "You have exceeded your Pro GPU quota (60s requested vs. 34s left). Try again in 1:23:54",
+            "pro",
+        ),
+        (
+            "You have exceeded your Pro ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. "
+            + PRO,
+            "pro",
+        ),
         ("You have exceeded your GPU quota", None),
     ],
 )
@@ -114,17 +165,29 @@ def test_whose_quota(text: str, account: object) -> None:
     st.timedeltas(dt.timedelta(0), dt.timedelta(days=3)),
     st.integers(0, 999),
     st.integers(0, 999),
-    st.sampled_from(["Please retry in {}", "Try again in {}. Authenticate with a Hugging Face token", "try in {}"]),
+    st.sampled_from(
+        [
+            "Please retry in {}",
+            "Try again in {}. Authenticate with a Hugging Face token",
+            "try in {}",
+        ]
+    ),
     st.sampled_from(["{a}s requested vs. {b}s left", "{b}s left vs. {a}s requested"]),
 )
-def test_when_the_quota_returns(wait: dt.timedelta, asked: int, left: int, wording: str, numbers: str) -> None:
+def test_when_the_quota_returns(
+    wait: dt.timedelta, asked: int, left: int, wording: str, numbers: str
+) -> None:
     """The numbers of a refusal are misread; 0:00:00 means unknown, not now."""
     told = f"You have exceeded your GPU quota ({numbers.format(a=asked, b=left)}). {wording.format(wait)}"
     error = error_of_run(told)
     assert isinstance(error, QuotaError)
     assert error.retry_after_seconds == (int(wait.total_seconds()) or None)
     assert (error.requested_seconds, error.left_seconds) == (asked, left)
-    assert (error.retry_at is not None) == (int(wait.total_seconds()) > 0) == ("Come back at" in str(error))
+    assert (
+        (error.retry_at is not None)
+        == (int(wait.total_seconds()) > 0)
+        == ("Come back at" in str(error))
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,10 +257,16 @@ def test_statuses(status: int, body: str, kind: type[SD35Error]) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_when_a_server_says_to_come_back(status: int, headers: dict[str, str], seconds: int | None) -> None:
+def test_when_a_server_says_to_come_back(
+    status: int, headers: dict[str, str], seconds: int | None
+) -> None:
     """A server's `Retry-After` isn't honoured, or a nonsensical one is."""
     if headers.get("Retry-After") == "in three hours":
-        headers = {"Retry-After": email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=3))}
+        headers = {
+            "Retry-After": email.utils.format_datetime(
+                dt.datetime.now(dt.UTC) + dt.timedelta(hours=3)
+            )
+        }
     told = error_of_status(status, "", headers).retry_after_seconds
     assert told == pytest.approx(seconds, abs=30) if seconds else told is None
 
@@ -205,10 +274,25 @@ def test_when_a_server_says_to_come_back(status: int, headers: dict[str, str], s
 @pytest.mark.parametrize(
     ("stage", "kind"),
     [
-        *((stage, None) for stage in ("RUNNING", "RUNNING_BUILDING", "RUNNING_APP_STARTING", "SOMETHING_NEW", "")),
-        *((stage, SpaceAsleepError) for stage in ("STOPPED", "SLEEPING", "BUILDING", "APP_STARTING")),
+        *(
+            (stage, None)
+            for stage in (
+                "RUNNING",
+                "RUNNING_BUILDING",
+                "RUNNING_APP_STARTING",
+                "SOMETHING_NEW",
+                "",
+            )
+        ),
+        *(
+            (stage, SpaceAsleepError)
+            for stage in ("STOPPED", "SLEEPING", "BUILDING", "APP_STARTING")
+        ),
         ("PAUSED", SpacePausedError),
-        *((stage, SpaceBrokenError) for stage in ("NO_APP_FILE", "CONFIG_ERROR", "BUILD_ERROR", "RUNTIME_ERROR")),
+        *(
+            (stage, SpaceBrokenError)
+            for stage in ("NO_APP_FILE", "CONFIG_ERROR", "BUILD_ERROR", "RUNTIME_ERROR")
+        ),
         ("DELETING", SpaceBrokenError),
     ],
 )

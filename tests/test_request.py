@@ -7,21 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd35.request import (
-    ASPECT_RATIOS,
-    PUBLIC_LIMITS,
-    GenerationRequest,
-    Limits,
-    Range,
-    SizeUnavailableError,
-    problems,
-    size_for,
-)
+from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
+from sd35.core.request import GenerationRequest, problems
+from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 
 SPACES = {
     "large, large-turbo": PUBLIC_LIMITS,
-    "medium": replace(PUBLIC_LIMITS, width=Range(512, 1440, 32, 1024), height=Range(512, 1440, 32, 1024)),
-    "sd3-medium": replace(PUBLIC_LIMITS, width=Range(256, 1344, 64, 1024), height=Range(256, 1344, 64, 1024)),
+    "medium": replace(
+        PUBLIC_LIMITS, width=Range(512, 1440, 32, 1024), height=Range(512, 1440, 32, 1024)
+    ),
+    "sd3-medium": replace(
+        PUBLIC_LIMITS, width=Range(256, 1344, 64, 1024), height=Range(256, 1344, 64, 1024)
+    ),
 }
 
 
@@ -63,8 +60,16 @@ def test_every_preset_on_every_sister_space(ratio: str, limits: Limits) -> None:
     assert math.isclose(size.width / size.height, width / height, rel_tol=0.03)
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 60), st.integers(0, 60), st.sampled_from([8, 16, 32, 64]))
-def test_any_ratio_within_any_limits(across: int, down: int, low: int, more: int, step: int) -> None:
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 60),
+    st.integers(0, 60),
+    st.sampled_from([8, 16, 32, 64]),
+)
+def test_any_ratio_within_any_limits(
+    across: int, down: int, low: int, more: int, step: int
+) -> None:
     """A computed size isn't on the pipeline's or the slider's grid, or outside the limits."""
     span = Range(low * step, (low + more) * step, step, low * step)
     limits = replace(PUBLIC_LIMITS, width=span, height=span)
@@ -97,10 +102,16 @@ def test_what_is_no_ratio(ratio: str) -> None:
         ({"guidance_scale": 8.0}, "guidance_scale", "0 to 7.5"),
         ({"guidance_scale": math.nan}, "guidance_scale", "0 to 7.5"),
         ({"num_inference_steps": 0}, "num_inference_steps", "1 to 50"),
-        ({"seed": 2147483648, "randomize_seed": False}, "seed", "0 to 2147483647 on this Space, not 2147483648."),
+        (
+            {"seed": 2147483648, "randomize_seed": False},
+            "seed",
+            "0 to 2147483647 on this Space, not 2147483648.",
+        ),
     ],
 )
-def test_problems_are_said_at_their_field(changes: dict[str, object], field: str, words: str) -> None:
+def test_problems_are_said_at_their_field(
+    changes: dict[str, object], field: str, words: str
+) -> None:
     """A request that the Space would refuse is sent, or the sentence doesn't say what would do."""
     (problem,) = problems(replace(GenerationRequest("a cat"), **changes), PUBLIC_LIMITS)  # type: ignore[arg-type]
     assert problem.field == field
@@ -115,4 +126,7 @@ def test_a_seed_that_does_not_count_is_no_problem() -> None:
 def test_a_negative_prompt_where_there_is_none() -> None:
     """On a Space without one, the negative prompt is dropped without a word."""
     limits = replace(PUBLIC_LIMITS, negative_prompt=False)
-    assert problems(GenerationRequest("a cat", negative_prompt="dog"), limits)[0].field == "negative_prompt"
+    assert (
+        problems(GenerationRequest("a cat", negative_prompt="dog"), limits)[0].field
+        == "negative_prompt"
+    )

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sd35.library.folder import HIDDEN, TRASH
-from sd35.library.inspecting import MAX_BYTES
-from sd35.library.pictures import Entry
+from sd35.library.layout import HIDDEN, TRASH
+from sd35.library.library import Library
+from sd35.library.picture_file import MAX_BYTES
 from sd35.library.query import parse_query
-from sd35.library.scan import Changes
-from sd35.library.shelf import Library
+from sd35.library.repository import Entry
+from sd35.library.scanner import Changes
 from sd35.metadata.embedding import read_picture
 from tests.shelves import ANN, BOB, encoded, folder, ids, library, put
 
@@ -26,19 +26,27 @@ __all__ = ["folder", "library"]
 
 def everything(library: Library) -> list[Entry]:
     """All that the pages show, of whatever place."""
-    return [entry for query in ("", "is:trash") for entry in library.page(parse_query(query), limit=500).entries]
+    return [
+        entry
+        for query in ("", "is:trash")
+        for entry in library.page(parse_query(query), limit=500).entries
+    ]
 
 
 def test_an_index_that_is_lost(folder: Path) -> None:
     """A picture, a star, a tag, an owner or the trash is lost with the index."""
     with Library.open(folder) as library:
         made = [
-            put(library, number, (ANN, BOB, "")[number % 3], ["PNG", "JPEG", "WEBP"][number % 3]) for number in range(9)
+            put(library, number, (ANN, BOB, "")[number % 3], ["PNG", "JPEG", "WEBP"][number % 3])
+            for number in range(9)
         ]
         library.star([made[1].id, made[4].id], None, is_starred=True)
         library.tag([made[2].id], None, ["sea", "灯"])
         library.trash([made[3].id, made[5].id], None)
-        for path in (folder / "a.webp", library.path_of(made[6]).with_name("120600-picture-6 copy.webp")):
+        for path in (
+            folder / "a.webp",
+            library.path_of(made[6]).with_name("120600-picture-6 copy.webp"),
+        ):
             shutil.copy(library.path_of(made[6]), path)
         (folder / "by hand.webp").write_bytes(encoded(99, "WEBP"))
         library.rescan()
@@ -146,7 +154,10 @@ def test_two_that_change_places(library: Library) -> None:
     second.rename(first)
     (library.folder / "x").rename(second)
     assert library.rescan() == Changes(moved=2)
-    assert {entry.id: entry.path for entry in library.page().entries} == {one.id: two.path, two.id: one.path}
+    assert {entry.id: entry.path for entry in library.page().entries} == {
+        one.id: two.path,
+        two.id: one.path,
+    }
     assert library.entry(two.id).record == two.record  # type: ignore[union-attr]
 
 

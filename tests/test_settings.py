@@ -70,7 +70,11 @@ def test_a_token_goes_only_where_it_belongs(
 
 @pytest.mark.parametrize(
     "given",
-    ["https://huggingface.co/spaces/owner/name", "https://huggingface.co/spaces/owner/name/?x=1", " owner/name "],
+    [
+        "https://huggingface.co/spaces/owner/name",
+        "https://huggingface.co/spaces/owner/name/?x=1",
+        " owner/name ",
+    ],
 )
 def test_a_space_s_page_stands_for_the_space(given: str) -> None:
     """The address that a person copies from the browser isn't understood."""
@@ -82,10 +86,16 @@ def test_a_space_s_page_stands_for_the_space(given: str) -> None:
     [
         (["--space", "what is this"], "--space (or SD35_SPACE): give owner/name, or an address"),
         (["--space", "http://user:pw@host"], "an address with a user or password in it isn't used"),
-        (["--proxy", "socks5://me:pw@host"], "--proxy (or SD35_PROXY): give an address that begins with http://"),
+        (
+            ["--proxy", "socks5://me:pw@host"],
+            "--proxy (or SD35_PROXY): give an address that begins with http://",
+        ),
         (["--port", "http"], "--port (or SD35_PORT): "),
         (["--port", "70000"], "--port (or SD35_PORT): "),
-        (["--embed-in", "blog.example"], "--embed-in (or SD35_EMBED_IN): 'blog.example' isn't a site"),
+        (
+            ["--embed-in", "blog.example"],
+            "--embed-in (or SD35_EMBED_IN): 'blog.example' isn't a site",
+        ),
         (["--embed-in", "https://a.example; script-src *"], "isn't a site"),
         (["--root-path", "studio"], "--root-path (or SD35_ROOT_PATH): give a path such as /studio"),
         (["--at-once", "-1"], "--at-once (or SD35_AT_ONCE): "),
@@ -171,7 +181,16 @@ def test_who_may_embed_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tokens_are_not_shown() -> None:
     """A token is in what a log or an error would print of the settings."""
-    settings = load(["--token", "hf_verysecret", "--proxy", "http://me:verysecret@proxy", "--auth", "ann:verysecret"])
+    settings = load(
+        [
+            "--token",
+            "hf_verysecret",
+            "--proxy",
+            "http://me:verysecret@proxy",
+            "--auth",
+            "ann:verysecret",
+        ]
+    )
     assert "verysecret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 

@@ -13,15 +13,15 @@ import httpx
 import pytest
 from PIL import Image
 
-from sd35.accounts import Accounts, Cost
-from sd35.library.folder import owner_key
-from sd35.library.pictures import Entry
-from sd35.library.shelf import Library
-from sd35.metadata.record import Record, new_id
-from sd35.picture import open_picture
-from sd35.visitor import owner_of_secret
-from sd35.web.door import BROWSER_COOKIE, Door
-from sd35.web.shelves import MAX_IN_ZIP, _zipped
+from sd35.core.picture import open_picture
+from sd35.core.visitor import owner_of_secret
+from sd35.library.layout import owner_key
+from sd35.library.library import Library
+from sd35.library.repository import Entry
+from sd35.metadata.model import Record, new_id
+from sd35.server.accounts import Accounts, Cost
+from sd35.server.auth import BROWSER_COOKIE, Door
+from sd35.server.picture_routes import MAX_IN_ZIP, _zipped
 from tests.shelving import Shelved, put, shelving
 
 
@@ -72,7 +72,9 @@ def test_pictures_come_as_they_are(place: Shelved, ann: Browser) -> None:
     assert large.content == place.library.read(entry.id)
     assert large.headers["content-type"] == "image/png"
     assert "attachment" not in large.headers.get("content-disposition", "")
-    assert {small.headers["x-content-type-options"], large.headers["x-content-type-options"]} == {"nosniff"}
+    assert {small.headers["x-content-type-options"], large.headers["x-content-type-options"]} == {
+        "nosniff"
+    }
     saved = ann.get(f"/studio/picture/{entry.id}?download")
     assert saved.headers["content-disposition"] == f'attachment; filename="{Path(entry.path).name}"'
     asked = ann.head(f"/studio/picture/{entry.id}")
@@ -86,7 +88,9 @@ def test_nobody_gets_at_another_s(place: Shelved, ann: Browser, bob: Browser) ->
     with httpx.Client(base_url=place.address, trust_env=False) as program:
         for other in (bob, program):
             for path in ("thumbnail", "picture"):
-                theirs, nothing = (other.get(f"/studio/{path}/{id_}") for id_ in (entry.id, new_id()))
+                theirs, nothing = (
+                    other.get(f"/studio/{path}/{id_}") for id_ in (entry.id, new_id())
+                )
                 assert (theirs.status_code, theirs.text) == (nothing.status_code, nothing.text)
                 assert theirs.status_code == 404
             assert zipped(other, entry.id).status_code == 404
@@ -115,7 +119,10 @@ def test_no_path_is_made_of_what_is_asked(ann: Browser, path: str) -> None:
 
 def test_many_in_one_file(place: Shelved, ann: Browser) -> None:
     """The ZIP can't be opened, misses a picture or what is known of it, or breaks off at a file that is gone."""
-    entries = [put(place.library, Record(prompt=f"picture {n}", seed=n, tags=("sea",)), ann.key) for n in range(5)]
+    entries = [
+        put(place.library, Record(prompt=f"picture {n}", seed=n, tags=("sea",)), ann.key)
+        for n in range(5)
+    ]
     place.library.path_of(entries[3]).unlink()
     place.library.trash([entries[4].id], ann.key)
     answer = zipped(ann, *(entry.id for entry in entries), entries[0].id)
@@ -127,13 +134,26 @@ def test_many_in_one_file(place: Shelved, ann: Browser) -> None:
     kept = [*entries[:3], entries[4]]
     assert [each["id"] for each in told] == [entry.id for entry in kept]
     assert all("/" in each["path"] and "visitors" not in each["path"] for each in told)
-    assert [archive.read(each["path"]) for each in told] == [place.library.read(entry.id) for entry in kept]
-    assert [(each["record"]["seed"], each["record"]["tags"]) for each in told] == [(n, ["sea"]) for n in (0, 1, 2, 4)]
+    assert [archive.read(each["path"]) for each in told] == [
+        place.library.read(entry.id) for entry in kept
+    ]
+    assert [(each["record"]["seed"], each["record"]["tags"]) for each in told] == [
+        (n, ["sea"]) for n in (0, 1, 2, 4)
+    ]
     assert len(archive.namelist()) == 5
 
 
 @pytest.mark.parametrize(
-    "body", ["", "ids=", "ids=../x", "ids=a,,b", "ids=%ff", "ids=" + ",".join(["a"] * 9 + ["b c"]), "&" * 50]
+    "body",
+    [
+        "",
+        "ids=",
+        "ids=../x",
+        "ids=a,,b",
+        "ids=%ff",
+        "ids=" + ",".join(["a"] * 9 + ["b c"]),
+        "&" * 50,
+    ],
 )
 def test_what_is_no_list_of_pictures(ann: Browser, body: str) -> None:
     """A request for a ZIP breaks the server, or asks for what has no id."""
@@ -145,7 +165,12 @@ def test_a_zip_has_its_limits(ann: Browser) -> None:
     """One request reads the whole disk, another site's page asks for it, or a link does."""
     assert zipped(ann, *(f"a{n}" for n in range(MAX_IN_ZIP + 1))).status_code == 400
     assert zipped(ann, *(f"a{n}" for n in range(MAX_IN_ZIP))).status_code == 404
-    assert ann.post("/studio/zip", data={"ids": "a"}, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert (
+        ann.post(
+            "/studio/zip", data={"ids": "a"}, headers={"Origin": "https://evil.example"}
+        ).status_code
+        == 403
+    )
     assert ann.get("/studio/zip").status_code == 405
     assert ann.post("/studio/picture/a").status_code == 405
 
@@ -156,7 +181,9 @@ def test_a_zip_is_never_in_memory(tmp_path: Path) -> None:
         out = io.BytesIO()
         Image.effect_noise((1000, 1000), 100).save(out, "PNG")
         picture = open_picture(out.getvalue())
-        entries = [library.add(picture.data, picture, Record(prompt=f"noise {n}"), "") for n in range(12)]
+        entries = [
+            library.add(picture.data, picture, Record(prompt=f"noise {n}"), "") for n in range(12)
+        ]
         tracemalloc.start()
         size = sum(map(len, _zipped(library, entries)))
         _, peak = tracemalloc.get_traced_memory()
@@ -181,7 +208,11 @@ def test_the_door(tmp_path: Path) -> None:
         entry = put(place.library, Record(prompt="a cat"), owner_key("user:ann"))
         refused = program.get(f"/studio/picture/{entry.id}")
         assert refused.status_code == 401
-        assert "www-authenticate" not in refused.headers, "or browsers ask for a password at each picture"
+        assert "www-authenticate" not in refused.headers, (
+            "or browsers ask for a password at each picture"
+        )
         login = base64.b64encode(b"ann:ann's password").decode()
-        let_in = program.get(f"/studio/picture/{entry.id}", headers={"Authorization": f"Basic {login}"})
+        let_in = program.get(
+            f"/studio/picture/{entry.id}", headers={"Authorization": f"Basic {login}"}
+        )
         assert let_in.status_code == 200

@@ -10,7 +10,7 @@ import pytest
 
 import sd35
 from sd35 import Finished, Preview, Previews, Progress
-from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
+from sd35.core.errors import InvalidRequestError, QuotaError, UnreachableError
 from tests.fakes import STEPS, FakeSpace
 
 LIMIT = 20
@@ -26,11 +26,15 @@ def fake() -> Iterator[FakeSpace]:
 
 def test_one_call(fake: FakeSpace) -> None:
     """A script gets no picture, or not the bytes, the seed and the request that belong to it."""
-    picture = sd35.generate("a cat", space=fake.address, seed=7, aspect_ratio="3:2", num_inference_steps=4)
+    picture = sd35.generate(
+        "a cat", space=fake.address, seed=7, aspect_ratio="3:2", num_inference_steps=4
+    )
     assert picture.image.size == (picture.width, picture.height) == (960 // 8, 640 // 8)
     assert picture.image.format == "WEBP"
     assert picture.seed == 7
-    assert picture.request == sd35.GenerationRequest("a cat", "", 960, 640, 4.5, 4, 7, randomize_seed=False)
+    assert picture.request == sd35.GenerationRequest(
+        "a cat", "", 960, 640, 4.5, 4, 7, randomize_seed=False
+    )
     assert "120×80" in repr(picture)
     assert fake.ended.acquire(timeout=LIMIT)
 
@@ -86,7 +90,9 @@ def test_ctrl_c(fake: FakeSpace) -> None:
     """Ctrl-C leaves the run at the Space, or buries its own traceback under those of asyncio."""
     fake.hold()
     script = f"import sd35\nfor event in sd35.stream('wait: ', space={fake.address!r}):\n    pass"
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
     assert fake.running.wait(LIMIT)
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=LIMIT)

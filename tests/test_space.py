@@ -13,11 +13,13 @@ import httpx
 import pytest
 from PIL import Image
 
-from sd35.building import blocks
 from sd35.client import SpaceClient
-from sd35.events import Finished, Preview, Progress
-from sd35.picture import open_picture
-from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, GenerationRequest, SizeUnavailableError, size_for
+from sd35.core.events import Finished, Preview, Progress
+from sd35.core.limits import PUBLIC_LIMITS
+from sd35.core.picture import open_picture
+from sd35.core.request import GenerationRequest
+from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
+from sd35.server.blocks import blocks
 from sd35.space.server import MAX_PREVIEW_BYTES, PREVIEW_LONGEST_SIDE, DemoSpace
 from tests.test_contract import DESCRIPTIONS
 
@@ -51,7 +53,9 @@ async def test_over_the_client(address: str) -> None:
         picture = await space.fetch(finished.picture)
     assert len({preview.data for preview in previews}) >= 3
     assert all(len(preview.data) <= MAX_PREVIEW_BYTES for preview in previews[:-1])
-    assert all(max(preview.width, preview.height) <= PREVIEW_LONGEST_SIDE for preview in previews[:-1])
+    assert all(
+        max(preview.width, preview.height) <= PREVIEW_LONGEST_SIDE for preview in previews[:-1]
+    )
     assert steps
     assert steps[-1] == 12
     assert finished.seed == 7
@@ -69,7 +73,9 @@ async def test_every_preset_that_it_offers(address: str) -> None:
                 size = size_for(ratio, space.contract.limits)
             except SizeUnavailableError:
                 continue
-            async with space.generate(GenerationRequest("sun", "", size.width, size.height, 4.5, 1)) as generation:
+            async with space.generate(
+                GenerationRequest("sun", "", size.width, size.height, 4.5, 1)
+            ) as generation:
                 finished = [event async for event in generation][-1]
             assert isinstance(finished, Finished)
             picture = await space.fetch(finished.picture)
@@ -79,7 +85,9 @@ async def test_every_preset_that_it_offers(address: str) -> None:
 def test_the_signature_is_the_public_one_s(address: str) -> None:
     """Code written for the public Space doesn't run against the demo."""
     info = httpx.get(f"{address}gradio_api/info").json()["named_endpoints"]["/infer"]["parameters"]
-    public = json.loads(DESCRIPTIONS[-1].read_text())["info"]["named_endpoints"]["/infer"]["parameters"]
+    public = json.loads(DESCRIPTIONS[-1].read_text())["info"]["named_endpoints"]["/infer"][
+        "parameters"
+    ]
     assert [{key: parameter[key] for key in public[0]} for parameter in info] == public
 
 
@@ -110,7 +118,11 @@ def test_over_the_simple_way(address: str, negative_prompt: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("position", "value", "words"),
-    [(4, 1344, "1344 is greater than maximum value 1024"), (5, 520, "multiples of 16"), (7, 51, "maximum value 50")],
+    [
+        (4, 1344, "1344 is greater than maximum value 1024"),
+        (5, 520, "multiples of 16"),
+        (7, 51, "maximum value 50"),
+    ],
 )
 def test_what_the_public_space_refuses(address: str, position: int, value: Any, words: str) -> None:  # noqa: ANN401
     """The demo Space makes what the public one refuses, so that mistakes show only there."""
@@ -125,7 +137,9 @@ def test_what_the_public_space_refuses(address: str, position: int, value: Any, 
 def test_a_random_seed_is_told(address: str) -> None:
     """The seed that a random picture was made with is not known."""
     client = gradio_client.Client(address, verbose=False, download_files=False)
-    seeds = {client.predict(*DATA[:3], *[True], *DATA[4:7], 1, api_name="/infer")[1] for _ in range(3)}
+    seeds = {
+        client.predict(*DATA[:3], *[True], *DATA[4:7], 1, api_name="/infer")[1] for _ in range(3)
+    }
     assert len(seeds) == 3
 
 
@@ -143,5 +157,7 @@ def test_built_at_once() -> None:
         second = threads.submit(build_second)
         assert not is_building_second.wait(0.2)
         gr.Button("first").click(lambda: None, api_name="of_first")
-    endpoints = [[function.api_name for function in each.fns.values()] for each in (first, second.result(10))]
+    endpoints = [
+        [function.api_name for function in each.fns.values()] for each in (first, second.result(10))
+    ]
     assert endpoints == [["of_first"], ["of_second"]]

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from sd35.cli.app import app
-from sd35.publish.card import read_card
-from sd35.publish.check import find_problems
-from sd35.publish.files import list_files
+from sd35.space.deploy.card import read_card
+from sd35.space.deploy.check import find_problems
+from sd35.space.deploy.files import list_files
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,7 +57,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def problems_of(folder: Path) -> list[str]:
-    return [f"{problem.happened} {problem.remedy}" for problem in find_problems(folder, list_files(folder))]
+    return [
+        f"{problem.happened} {problem.remedy}"
+        for problem in find_problems(folder, list_files(folder))
+    ]
 
 
 def change(path: Path, old: str, new: str) -> None:
@@ -79,8 +82,14 @@ def test_the_card_of_this_repository() -> None:
 
 
 BROKEN = [
-    # what is changed, and what is said: the file, the text there, another in its place, words of the one problem
-    ("README.md", "---\ntitle", "\n---\ntitle", "doesn't begin with a Space's settings. Put them at the very top"),
+    # what is changed, and what is said: the file, the text there, another in its place, words of
+    # the one problem
+    (
+        "README.md",
+        "---\ntitle",
+        "\n---\ntitle",
+        "doesn't begin with a Space's settings. Put them at the very top",
+    ),
     ("README.md", "30m\n---", "30m\n--", "doesn't begin with a Space's settings"),
     (
         "README.md",
@@ -110,11 +119,21 @@ BROKEN = [
         "background: dark",
         "background is no setting that the Hub knows",
     ),
-    ("README.md", "title: A studio", f"title: {'x' * 101}", "101 characters. It must be a text of at most 100"),
+    (
+        "README.md",
+        "title: A studio",
+        f"title: {'x' * 101}",
+        "101 characters. It must be a text of at most 100",
+    ),
     ("README.md", "title: A studio", "title:", "title is empty"),
     ("README.md", "emoji: 🌄", "emoji: 🌄🌄", "emoji is “🌄🌄”. It must be one emoji"),
     ("README.md", "emoji: 🌄", "emoji: A", "It must be one emoji"),
-    ("README.md", "colorTo: yellow", "colorTo: orange", "colorTo is “orange”. It must be red, yellow, green, blue,"),
+    (
+        "README.md",
+        "colorTo: yellow",
+        "colorTo: orange",
+        "colorTo is “orange”. It must be red, yellow, green, blue,",
+    ),
     ("README.md", "sdk: gradio", "sdk: docker", "sdk is “docker”. It must be gradio"),
     (
         "README.md",
@@ -135,19 +154,64 @@ BROKEN = [
         'python_version: "3.10"',
         "is 3.10, and pyproject.toml wants >=3.11",
     ),
-    ("README.md", "app_file: app.py", "app_file: web/app.py", "It must be the name of a Python file beside README.md"),
-    ("README.md", "app_file: app.py", "app_file: main.py", "main.py: it isn't there, or .gitignore leaves it out"),
-    ("README.md", "Pictures", "x" * 61, "61 characters. It must be a text of at most 60 characters"),
-    ("README.md", "license: mit", "license: MIT", "license is “MIT”. It must be an identifier of the Hub's list"),
+    (
+        "README.md",
+        "app_file: app.py",
+        "app_file: web/app.py",
+        "It must be the name of a Python file beside README.md",
+    ),
+    (
+        "README.md",
+        "app_file: app.py",
+        "app_file: main.py",
+        "main.py: it isn't there, or .gitignore leaves it out",
+    ),
+    (
+        "README.md",
+        "Pictures",
+        "x" * 61,
+        "61 characters. It must be a text of at most 60 characters",
+    ),
+    (
+        "README.md",
+        "license: mit",
+        "license: MIT",
+        "license is “MIT”. It must be an identifier of the Hub's list",
+    ),
     ("README.md", "models: [", "models: [a/b/c, ", "It must be a list of names such as owner/name"),
     ("README.md", "header: mini", "header: small", "It must be default or mini"),
     ("README.md", "pinned: false", "pinned: 0", "pinned is the number 0. It must be true or false"),
     ("README.md", "header: mini", "hf_oauth_scopes: read-repos", "It must be a list of scopes"),
-    ("README.md", "header: mini", "hf_oauth_scopes: [root]", "It must be a list of scopes: openid, profile"),
-    ("README.md", "header: mini", "hf_oauth_expiration_minutes: 43201", "a whole number from 1 to 43200"),
-    ("README.md", "header: mini", "hf_oauth_expiration_minutes: true", "is true. It must be a whole number"),
-    ("README.md", "timeout: 30m", "timeout: half an hour", "It must be a length of time, such as 30m or 1h"),
-    ("README.md", "header: mini", "custom_headers: {X-Frame-Options: deny}", "It must be cross-origin-… headers"),
+    (
+        "README.md",
+        "header: mini",
+        "hf_oauth_scopes: [root]",
+        "It must be a list of scopes: openid, profile",
+    ),
+    (
+        "README.md",
+        "header: mini",
+        "hf_oauth_expiration_minutes: 43201",
+        "a whole number from 1 to 43200",
+    ),
+    (
+        "README.md",
+        "header: mini",
+        "hf_oauth_expiration_minutes: true",
+        "is true. It must be a whole number",
+    ),
+    (
+        "README.md",
+        "timeout: 30m",
+        "timeout: half an hour",
+        "It must be a length of time, such as 30m or 1h",
+    ),
+    (
+        "README.md",
+        "header: mini",
+        "custom_headers: {X-Frame-Options: deny}",
+        "It must be cross-origin-… headers",
+    ),
     (
         "requirements.txt",
         "gradio[oauth]",
@@ -170,17 +234,29 @@ BROKEN = [
     ),
     ("requirements.txt", "Pillow>=11", "./pillow", "line 3 names a file"),
     ("requirements.txt", "Pillow>=11", "pillow @ file:///pillow.whl", "line 3 names a file"),
-    ("requirements.txt", "Pillow>=11", "Pillow>=eleven", "line 3 isn't a package with its versions"),
+    (
+        "requirements.txt",
+        "Pillow>=11",
+        "Pillow>=eleven",
+        "line 3 isn't a package with its versions",
+    ),
     ("pyproject.toml", ">=3.11", "3.11", "requires-python can't be read"),
     ("pyproject.toml", "[project]", "[project", "requires-python can't be read"),
     ("app.py", "as demo", "as page", "app.py: it defines no demo"),
     ("app.py", "with", "def it():\n  demo = 1\n\nif", "app.py: line 6 isn't Python"),
-    ("app.py", "    pass", f"    pass  # {TOKEN}", "app.py: line 4 holds what looks like a Hugging Face token"),
+    (
+        "app.py",
+        "    pass",
+        f"    pass  # {TOKEN}",
+        "app.py: line 4 holds what looks like a Hugging Face token",
+    ),
     (".gitignore", "__pycache__/", "app.py", "app.py: it isn't there, or .gitignore leaves it out"),
 ]
 
 
-@pytest.mark.parametrize(("name", "old", "new", "words"), BROKEN, ids=[f"{row[0]} {row[2][:40]!r}" for row in BROKEN])
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"), BROKEN, ids=[f"{row[0]} {row[2][:40]!r}" for row in BROKEN]
+)
 def test_what_is_amiss_is_found(name: str, old: str, new: str, words: str, folder: Path) -> None:
     """The Hub refuses what was found well here, or what is amiss isn't said, or is said more than once."""
     assert not problems_of(folder)
@@ -201,12 +277,24 @@ def test_what_is_amiss_is_found(name: str, old: str, new: str, words: str, folde
         ('"3.11"', "3.12.12"),
         ("license: mit", "license: apache-2.0"),
         ("license: mit", "license: other\nlicense_name: ours\nlicense_link: LICENSE"),
-        ("header: mini", "header: default\nfullWidth: true\ntags: [text-to-image]\ndatasets: [squad]"),
-        ("header: mini", "hf_oauth_scopes:\n - inference-api\n - read-billing\nhf_oauth_expiration_minutes: 480"),
+        (
+            "header: mini",
+            "header: default\nfullWidth: true\ntags: [text-to-image]\ndatasets: [squad]",
+        ),
+        (
+            "header: mini",
+            "hf_oauth_scopes:\n - inference-api\n - read-billing\nhf_oauth_expiration_minutes: 480",
+        ),
         ("header: mini", "hf_oauth_authorized_org: [one, two]\ndisable_embedding: true"),
         ("header: mini", "hf_oauth_authorized_org: one\nthumbnail: https://a.example/picture.png"),
-        ("header: mini", "custom_headers:\n  cross-origin-opener-policy: same-origin\nbase_path: /?__theme=dark"),
-        ("header: mini", "preload_from_hub:\n  - owner/name config.json\nsuggested_hardware: cpu-upgrade"),
+        (
+            "header: mini",
+            "custom_headers:\n  cross-origin-opener-policy: same-origin\nbase_path: /?__theme=dark",
+        ),
+        (
+            "header: mini",
+            "preload_from_hub:\n  - owner/name config.json\nsuggested_hardware: cpu-upgrade",
+        ),
         ("30m\n---", "1h\n---  "),
     ],
 )
@@ -221,24 +309,45 @@ def test_files_that_are_missing_or_unreadable(folder: Path) -> None:
     (folder / "README.md").write_bytes(b"\xff")
     (folder / "requirements.txt").unlink()
     (folder / "pyproject.toml").unlink()
-    assert [problem.partition(".")[0] for problem in problems_of(folder)] == ["README", "requirements", "pyproject"]
+    assert [problem.partition(".")[0] for problem in problems_of(folder)] == [
+        "README",
+        "requirements",
+        "pyproject",
+    ]
 
 
 def test_which_files_are_sent(folder: Path) -> None:
     """A file that is sent isn't told of, or one is that git or the Hub leaves out."""
-    for name in (".git/config", "a/__pycache__/b.pyc", ".env", "a/.env", "a/b c.txt", "untracked.txt", "a/.gitignore"):
+    for name in (
+        ".git/config",
+        "a/__pycache__/b.pyc",
+        ".env",
+        "a/.env",
+        "a/b c.txt",
+        "untracked.txt",
+        "a/.gitignore",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("untracked.txt\n")
     (folder / "lost").symlink_to("nowhere")
     sent = [file.path for file in list_files(folder)]
     assert sent == sorted([*GOOD, "a/.gitignore", "a/b c.txt", "untracked.txt"])
-    assert sum(file.size_bytes for file in list_files(folder)) == sum(len(text.encode()) for text in GOOD.values()) + 42
+    assert (
+        sum(file.size_bytes for file in list_files(folder))
+        == sum(len(text.encode()) for text in GOOD.values()) + 42
+    )
 
 
 def test_files_that_had_better_stay(folder: Path) -> None:
     """A large file, a folder of some tool, or the list of logins is sent without a word."""
     (folder / ".gitignore").unlink()
-    for name in ("a/__pycache__/b/c.pyc", "venv/lib/__pycache__/d.pyc", ".env", "users.txt", "large.bin"):
+    for name in (
+        "a/__pycache__/b/c.pyc",
+        "venv/lib/__pycache__/d.pyc",
+        ".env",
+        "users.txt",
+        "large.bin",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(TOKEN)
     with (folder / "large.bin").open("wb") as file:
@@ -283,7 +392,9 @@ def test_the_command_for_programs(folder: Path) -> None:
     change(folder / "README.md", "header: mini", "header: large")
     code, out = invoke(str(folder), "--check", "--json")
     told = json.loads(out)
-    assert told["problems"] == [{"happened": "README.md: header is “large”.", "remedy": "It must be default or mini."}]
+    assert told["problems"] == [
+        {"happened": "README.md: header is “large”.", "remedy": "It must be default or mini."}
+    ]
     assert code == told["exit_code"] == 2
 
 
@@ -292,15 +403,23 @@ def test_a_folder_that_is_none(folder: Path) -> None:
     assert invoke(str(folder / "app.py"))[0] == 2
 
 
-HUB_COMMANDS = ["".join(found) for found in re.findall(r"^(hf .*)$|`(hf [^`]+ [^`]+)`", README, re.MULTILINE)]
+HUB_COMMANDS = [
+    "".join(found) for found in re.findall(r"^(hf .*)$|`(hf [^`]+ [^`]+)`", README, re.MULTILINE)
+]
 
 
 @pytest.mark.parametrize("line", HUB_COMMANDS)
 def test_the_readme_s_commands_of_the_hub_exist(line: str, tmp_path: Path) -> None:
     """The README tells to type a command of Hugging Face's program, or an option, that it doesn't have."""
-    command = [str(Path(sys.executable).with_name("hf")), *shlex.split(line)[1:], "--help"]  # which wins over all else
+    command = [
+        str(Path(sys.executable).with_name("hf")),
+        *shlex.split(line)[1:],
+        "--help",
+    ]  # which wins over all else
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.lstrip().startswith("Usage: hf ")
 
@@ -311,7 +430,18 @@ def test_what_the_hub_installs_goes_together(tmp_path: Path) -> None:
     card = read_card(README)
     added = tmp_path / "added.txt"
     added.write_text(
-        f"gradio[oauth,mcp]=={card['sdk_version']}\nuvicorn>=0.14.0\nwebsockets>=10.4\nspaces\n", encoding="ascii"
+        f"gradio[oauth,mcp]=={card['sdk_version']}\nuvicorn>=0.14.0\nwebsockets>=10.4\nspaces\n",
+        encoding="ascii",
     )
-    command = ["uv", "pip", "compile", "--quiet", "--python-version", card["python_version"], "requirements.txt"]
-    subprocess.run([*command, str(added)], cwd=ROOT, stdout=subprocess.DEVNULL, check=True, timeout=600)  # noqa: S603
+    command = [
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--python-version",
+        card["python_version"],
+        "requirements.txt",
+    ]
+    subprocess.run(  # noqa: S603
+        [*command, str(added)], cwd=ROOT, stdout=subprocess.DEVNULL, check=True, timeout=600
+    )

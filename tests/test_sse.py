@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.client.sse import EventStreamDecoder
-from sd35.errors import ProtocolError
+from sd35.core.errors import ProtocolError
 
 
 def decode(*chunks: bytes) -> list[bytes]:
@@ -31,7 +31,9 @@ def test_streams(stream: bytes, events: list[bytes]) -> None:
     assert decode(stream) == events
 
 
-lines = st.sampled_from([b"data: a", b"data: {}", b"data:", b"", b": x", b"event: y", "data: ü€".encode()])
+lines = st.sampled_from(
+    [b"data: a", b"data: {}", b"data:", b"", b": x", b"event: y", "data: ü€".encode()]
+)
 
 
 @given(

@@ -14,16 +14,16 @@ import pytest
 from aiohttp import web
 from gradio.context import LocalContext
 
-from sd35.allowance import Caps
 from sd35.client import StopOutcome, Timeouts
-from sd35.errors import InvalidRequestError, QuotaError, UnreachableError
-from sd35.job import Job, JobState, Phase
-from sd35.picture import open_picture
-from sd35.request import GenerationRequest
+from sd35.core.errors import InvalidRequestError, QuotaError, UnreachableError
+from sd35.core.picture import open_picture
+from sd35.core.request import GenerationRequest
+from sd35.core.visitor import Visitor
+from sd35.jobs.job import Job, JobState, Phase
+from sd35.jobs.limits import Caps
+from sd35.jobs.service import SpaceChoice, Studio
+from sd35.server.launch import free_port
 from sd35.space.server import DemoSpace
-from sd35.studio import SpaceChoice, Studio
-from sd35.visitor import Visitor
-from sd35.web.hosting import free_port
 from tests.fakes import FakeSpace
 from tests.impostor import impostor, sending
 from tests.serving import house
@@ -72,7 +72,9 @@ def phase_of(job: Job) -> Phase:
 
 
 def asking(prompt: str, *, seed: int | None = None) -> GenerationRequest:
-    return GenerationRequest(prompt, width=512, height=512, seed=seed or 0, randomize_seed=seed is None)
+    return GenerationRequest(
+        prompt, width=512, height=512, seed=seed or 0, randomize_seed=seed is None
+    )
 
 
 async def test_a_picture_is_kept_as_it_came(studio: Studio, tmp_path: Path) -> None:
@@ -83,7 +85,11 @@ async def test_a_picture_is_kept_as_it_came(studio: Studio, tmp_path: Path) -> N
     assert state.made.seed == 7
     assert state.made.path is not None
     kept = open_picture(state.made.path.read_bytes())
-    assert (kept.format, kept.width, kept.height) == (state.made.format, state.made.width, state.made.height)
+    assert (kept.format, kept.width, kept.height) == (
+        state.made.format,
+        state.made.width,
+        state.made.height,
+    )
     assert len(kept.data) == state.made.size_bytes
     assert state.made.path.is_relative_to(tmp_path)
     assert state.made.path.name.endswith("-7-a-cat-sleeping-etc.webp")
@@ -159,14 +165,21 @@ async def test_a_download_that_fails_once(tmp_path: Path) -> None:
             asked.append(request.path)
         return web.Response(status=503) if len(asked) == 1 else web.Response(body=PNG)
 
-    done = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/a.png"}, 7]}}
+    done = {
+        "msg": "process_completed",
+        "success": True,
+        "output": {"data": [{"path": "/a.png"}, 7]},
+    }
     async with impostor(file=file, data=sending(done)) as address:
         studio = Studio(SpaceChoice(address), _no_demo, house(tmp_path))
         state = await end_of(await studio.submit(asking("a cat")))
         await studio.aclose()
     assert state.made is not None
     assert state.made.path is not None
-    assert open_picture(state.made.path.read_bytes()).image.tobytes() == open_picture(PNG).image.tobytes()
+    assert (
+        open_picture(state.made.path.read_bytes()).image.tobytes()
+        == open_picture(PNG).image.tobytes()
+    )
     assert len(asked) == 2
 
 
@@ -179,7 +192,11 @@ async def test_a_stop_after_the_end_keeps_the_picture(tmp_path: Path) -> None:
         await anyio.sleep(0.05)
         return web.Response(body=PNG)
 
-    done = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/a.png"}, 7]}}
+    done = {
+        "msg": "process_completed",
+        "success": True,
+        "output": {"data": [{"path": "/a.png"}, 7]},
+    }
     async with impostor(file=file, data=sending(done)) as address:
         studio = Studio(SpaceChoice(address), _no_demo, house(tmp_path))
         job = await studio.submit(asking("a cat"))
@@ -198,7 +215,11 @@ async def test_a_space_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
     state = await end_of(await studio.submit(asking("a cat")))
     assert isinstance(state.error, UnreachableError)
     assert studio.connection.value.error is state.error
-    done = {"msg": "process_completed", "success": True, "output": {"data": [{"path": "/a.png"}, 7]}}
+    done = {
+        "msg": "process_completed",
+        "success": True,
+        "output": {"data": [{"path": "/a.png"}, 7]},
+    }
 
     async def file(_: web.Request) -> web.Response:
         return web.Response(body=PNG)
@@ -221,9 +242,11 @@ async def test_what_the_space_would_refuse_is_not_sent(studio: Studio) -> None:
     assert isinstance(state.error, InvalidRequestError)
 
 
-async def test_jobs_are_remembered_but_not_for_ever(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_are_remembered_but_not_for_ever(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A job can't be watched again, or the finished ones fill the memory."""
-    monkeypatch.setattr("sd35.studio.MAX_JOBS", MAX_JOBS)
+    monkeypatch.setattr("sd35.jobs.service.MAX_JOBS", MAX_JOBS)
     jobs = [await studio.submit(asking("")) for _ in range(MAX_JOBS + 5)]
     for job in jobs:
         await end_of(job)
@@ -234,9 +257,11 @@ async def test_jobs_are_remembered_but_not_for_ever(studio: Studio, monkeypatch:
     await end_of(last)
 
 
-async def test_a_disk_that_takes_nothing(fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_takes_nothing(
+    fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A finished picture, which cost a person's quota, is lost because it can't be written."""
-    monkeypatch.setattr("sd35.studio.SAVE_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("sd35.jobs.service.SAVE_AGAIN_SECONDS", 0.05)
     studio = Studio(SpaceChoice(fake.address), _no_demo, house(tmp_path))
     day = tmp_path / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
     day.write_bytes(b"")  # no folder can be made there
@@ -263,10 +288,12 @@ async def test_what_is_forgotten_leaves_no_file(
     fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pictures that nobody can see any more fill the disk; or those that were meant to last are deleted."""
-    monkeypatch.setattr("sd35.studio.MAX_PICTURE_BYTES", 0)
+    monkeypatch.setattr("sd35.jobs.service.MAX_PICTURE_BYTES", 0)
     for is_lasting in (False, True):
         folder = tmp_path / str(is_lasting)
-        studio = Studio(SpaceChoice(fake.address), _no_demo, replace(house(folder), is_lasting=is_lasting))
+        studio = Studio(
+            SpaceChoice(fake.address), _no_demo, replace(house(folder), is_lasting=is_lasting)
+        )
         first = (await end_of(await studio.submit(asking("a cat")))).made
         await end_of(await studio.submit(asking("a cat")))
         assert first is not None
@@ -278,11 +305,15 @@ async def test_what_is_forgotten_leaves_no_file(
         await studio.aclose()
 
 
-async def test_visitors_wait_for_their_turn_and_their_tokens_do_not(fake: FakeSpace, tmp_path: Path) -> None:
+async def test_visitors_wait_for_their_turn_and_their_tokens_do_not(
+    fake: FakeSpace, tmp_path: Path
+) -> None:
     """Visitors' pictures are all asked for at once, whatever was said; or a token is kept when it has served."""
     studio = Studio(SpaceChoice(fake.address), _no_demo, house(tmp_path, Caps(hourly=3, at_once=1)))
     fake.hold()
-    ann, bob = (Visitor(f"user:{name}", f"user:{name}", token=f"hf_{name}") for name in ("ann", "bob"))
+    ann, bob = (
+        Visitor(f"user:{name}", f"user:{name}", token=f"hf_{name}") for name in ("ann", "bob")
+    )
     first = await studio.submit(asking("wait: "), ann)
     assert await asyncio.to_thread(fake.running.wait, LIMIT)
     second = await studio.submit(asking("a cat"), bob)

@@ -9,11 +9,11 @@ import httpx
 import orjson
 import pytest
 
-from sd35.accounts import Accounts, Cost
-from sd35.allowance import Caps
-from sd35.web import visitors
-from sd35.web.door import Door
-from sd35.web.site import Site
+from sd35.jobs.limits import Caps
+from sd35.server import visitor_middleware
+from sd35.server.accounts import Accounts, Cost
+from sd35.server.auth import Door
+from sd35.server.server import Site
 from tests.browsers import FIELDS, Visit
 from tests.fakes import FakeSpace
 from tests.serving import SERVED, Served, serving
@@ -39,13 +39,17 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def places(fake: FakeSpace, users: Path) -> Iterator[dict[str, Served]]:
     """The page for everybody, for those with a login, and for one owner."""
     users.write_text("", "utf-8")
-    accounts = Accounts(["ann:ann's password", "bob:bob's password", "guest:handed out"], cost=CHEAP)
+    accounts = Accounts(
+        ["ann:ann's password", "bob:bob's password", "guest:handed out"], cost=CHEAP
+    )
     closed = Door(is_private=False, accounts=accounts, handed_out=frozenset({"guest"}))
     folder = SERVED / "pictures"
     with ExitStack() as stack:
 
         def served(door: Door, caps: Caps) -> Served:
-            return stack.enter_context(serving(fake.address, folder, caps, lambda port: Site(door, port=port)))
+            return stack.enter_context(
+                serving(fake.address, folder, caps, lambda port: Site(door, port=port))
+            )
 
         yield {
             "open": served(Door(is_private=False), Caps(hourly=1000, waiting=3, at_once_each=1)),
@@ -105,17 +109,26 @@ def test_a_session_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> No
     assert bob.http.get(f"/gradio_api/heartbeat/{ann.session_hash}").status_code == 403
     assert bob.http.get(f"/gradio_api/call/_watch/{event_id}").status_code == 403
     assert bob.http.post("/gradio_api/cancel", json=theirs | stream).status_code == 403
-    assert bob.http.post("/gradio_api/cancel", json=theirs | {"session_hash": bob.session_hash}).status_code == 403
+    assert (
+        bob.http.post(
+            "/gradio_api/cancel", json=theirs | {"session_hash": bob.session_hash}
+        ).status_code
+        == 403
+    )
     assert bob.join("_watch", [""], session_hash=ann.session_hash).status_code == 403
     stop = {"data": [job_id], "fn_index": bob.listener("_stop"), "session_hash": ann.session_hash}
     assert bob.http.post("/gradio_api/run/_stop", json=stop).status_code == 403
     assert not fake.ended.acquire(blocking=False) or fake.running.is_set(), "it still runs"
     for path in (f"call/_watch/{event_id}", f"heartbeat/{ann.session_hash}"):
-        assert bob.http.get(f"/gradio_api/{path}?session_hash=foo").status_code == 403, "another name beside it"
+        assert bob.http.get(f"/gradio_api/{path}?session_hash=foo").status_code == 403, (
+            "another name beside it"
+        )
     plain = orjson.dumps(theirs | stream)
     others = [plain[:-1] + b', "x": NaN}', plain.decode().encode("utf-16"), b"\xef\xbb\xbf" + plain]
     for body in (*others, plain[:-1] + b', "x": "\\ud800"}'):
-        answer = bob.http.post("/gradio_api/cancel", content=body, headers={"Content-Type": "application/json"})
+        answer = bob.http.post(
+            "/gradio_api/cancel", content=body, headers={"Content-Type": "application/json"}
+        )
         assert answer.status_code == 400, "what one reader refuses, and another takes"
     fake.release()
     assert ann.result("_watch", [job_id])[0]["mime_type"] == "image/webp"
@@ -125,7 +138,11 @@ def test_a_program_without_cookies(places: dict[str, Served], ann: Visit) -> Non
     """Programs, which keep no cookies, can't fetch what they have asked for; or others can, without its address."""
     body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
     with Visit(places["open"].address) as program:
-        event_id = program.http.post("/gradio_api/call/infer", json=body).raise_for_status().json()["event_id"]
+        event_id = (
+            program.http.post("/gradio_api/call/infer", json=body)
+            .raise_for_status()
+            .json()["event_id"]
+        )
         said = program.http.get(f"/gradio_api/call/infer/{event_id}").text
         urls = re.findall(r'"url": "([^"]+)"', said)
         assert "event: complete" in said
@@ -136,7 +153,9 @@ def test_a_program_without_cookies(places: dict[str, Served], ann: Visit) -> Non
 
 def test_what_a_program_asks_for_as_somebody_is_theirs(ann: Visit, bob: Visit) -> None:
     """What a script makes with somebody's cookie can be fetched by anybody."""
-    event_id = ann.http.post("/gradio_api/call/infer", json={"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}).json()
+    event_id = ann.http.post(
+        "/gradio_api/call/infer", json={"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
+    ).json()
     said = ann.http.get(f"/gradio_api/call/infer/{event_id['event_id']}").text
     url = re.findall(r'"url": "([^"]+)"', said)[-1]
     assert ann.http.get(url).status_code == 200
@@ -185,12 +204,16 @@ def test_the_browser_s_secret_stays_in_its_cookie(ann: Visit) -> None:
     """A script in the page, or a look at it, tells the secret that makes a browser who it is."""
     answer = httpx.get(str(ann.http.base_url), timeout=LIMIT)
     cookie = answer.headers["set-cookie"]
-    assert re.fullmatch(r"sd35-browser=[\w-]{43}; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax", cookie)
+    assert re.fullmatch(
+        r"sd35-browser=[\w-]{43}; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax", cookie
+    )
     secret = ann.http.cookies["sd35-browser"]
     image, job_id = ann.make()
     assert secret not in ann.http.get("/").text + ann.http.get("/config").text + str(image) + job_id
     assert "set-cookie" not in ann.http.get("/").headers, "who has one keeps it"
-    secure = httpx.get(str(ann.http.base_url), headers={"X-Forwarded-Proto": "https"}, timeout=LIMIT)
+    secure = httpx.get(
+        str(ann.http.base_url), headers={"X-Forwarded-Proto": "https"}, timeout=LIMIT
+    )
     assert re.fullmatch(
         r"__Host-sd35-browser=[\w-]{43}; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax; Secure",
         secure.headers["set-cookie"],
@@ -238,7 +261,9 @@ CLOSED = [
 def test_without_a_login_nothing_is_told(places: dict[str, Served], method: str, path: str) -> None:
     """Something answers whoever asks, without the login that was wanted."""
     body = {"data": [], "session_hash": "x", "fn_index": 0, "event_id": "x"}
-    answer = httpx.request(method, places["closed"].address.rstrip("/") + path, json=body, timeout=LIMIT)
+    answer = httpx.request(
+        method, places["closed"].address.rstrip("/") + path, json=body, timeout=LIMIT
+    )
     assert answer.status_code == 401
 
 
@@ -258,7 +283,9 @@ def test_the_way_in(places: dict[str, Served]) -> None:
     metrics = places["closed"].address + "metrics"
     assert httpx.get(metrics, auth=("ann", "ann's password"), timeout=LIMIT).status_code == 200
     assert httpx.get(metrics, auth=("ann", "wrong"), timeout=LIMIT).status_code == 401
-    assert httpx.get(metrics, headers={"Authorization": "Basic !"}, timeout=LIMIT).status_code == 401
+    assert (
+        httpx.get(metrics, headers={"Authorization": "Basic !"}, timeout=LIMIT).status_code == 401
+    )
 
 
 def logged_in(stack: ExitStack, place: Served, name: str, password: str) -> Visit:
@@ -306,12 +333,15 @@ def test_logging_out_is_one_s_own_affair(places: dict[str, Served]) -> None:
 
 def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
     """Who was removed from the file of logins stays in as long as the program runs."""
-    from sd35.accounts import hash_password  # noqa: PLC0415
+    from sd35.server.accounts import hash_password  # noqa: PLC0415
 
     file = tmp_path / "users.txt"
     file.write_text(f"eve:{hash_password('eve was here', CHEAP)}\n", "utf-8")
     door = Door(is_private=False, accounts=Accounts(file=file, cost=CHEAP))
-    with serving(fake.address, SERVED, site=lambda port: Site(door, port=port)) as place, ExitStack() as stack:
+    with (
+        serving(fake.address, SERVED, site=lambda port: Site(door, port=port)) as place,
+        ExitStack() as stack,
+    ):
         eve = logged_in(stack, place, "eve", "eve was here")
         assert eve.http.get("/config").status_code == 200
         file.write_text(f"eve:{hash_password('another one', CHEAP)}\n", "utf-8")
@@ -334,7 +364,9 @@ def test_guessing_is_slowed_down(fake: FakeSpace) -> None:
             assert int(answers[-1].headers["retry-after"]) >= 1
             assert guesser.log_in("ann", "ann's password").status_code == 429, "the right one, too"
         with Visit(place.address, {"X-Forwarded-For": "198.51.100.8"}) as ann:
-            assert ann.log_in("ann", "ann's password").status_code == 200, "from elsewhere she still gets in"
+            assert ann.log_in("ann", "ann's password").status_code == 200, (
+                "from elsewhere she still gets in"
+            )
 
 
 # Limits
@@ -344,7 +376,9 @@ def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> 
     """A visitor runs into a limit that nobody spoke of, or can ask for more than that."""
     caps = Caps(hourly=2, hourly_in_all=100, waiting=3, at_once=1, at_once_each=1)
     fake.release()
-    with serving(fake.address, SERVED, caps, lambda port: Site(Door(is_private=False), port=port)) as place:
+    with serving(
+        fake.address, SERVED, caps, lambda port: Site(Door(is_private=False), port=port)
+    ) as place:
         with Visit(place.address) as visit, Visit(place.address) as other:
             visit.open(), other.open()
             assert "2 of 2 pictures left" in visit.result("_greet", [])[1]
@@ -356,31 +390,43 @@ def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> 
             assert "Come back at <time" in refused
             body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
             event_id = visit.http.post("/gradio_api/call/infer", json=body).json()["event_id"]
-            assert "2 pictures within an hour" in visit.http.get(f"/gradio_api/call/infer/{event_id}").text
+            assert (
+                "2 pictures within an hour"
+                in visit.http.get(f"/gradio_api/call/infer/{event_id}").text
+            )
             assert other.make()[0]["url"], "another's hour is another's"
 
 
 def test_too_many_streams(ann: Visit, bob: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     """One visitor opens so many streams that nobody else gets one."""
-    monkeypatch.setattr(visitors, "MAX_STREAMS_EACH", 3)
+    monkeypatch.setattr(visitor_middleware, "MAX_STREAMS_EACH", 3)
     with ExitStack() as stack:
         statuses = [
-            stack.enter_context(ann.http.stream("GET", f"/gradio_api/heartbeat/{number}")).status_code
+            stack.enter_context(
+                ann.http.stream("GET", f"/gradio_api/heartbeat/{number}")
+            ).status_code
             for number in range(5)
         ]
         assert statuses == [200, 200, 200, 503, 503]
-        assert stack.enter_context(bob.http.stream("GET", "/gradio_api/heartbeat/x")).status_code == 200
+        assert (
+            stack.enter_context(bob.http.stream("GET", "/gradio_api/heartbeat/x")).status_code
+            == 200
+        )
 
 
-def test_streams_of_visitors_who_are_ever_new(places: dict[str, Served], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_of_visitors_who_are_ever_new(
+    places: dict[str, Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who makes up a new cookie for each stream, all from one place, shuts out everybody else."""
-    monkeypatch.setattr(visitors, "MAX_STREAMS_A_PLACE", 3)
+    monkeypatch.setattr(visitor_middleware, "MAX_STREAMS_A_PLACE", 3)
     with ExitStack() as stack:
 
         def opens(number: int, place: str) -> int:
             headers = {"Cookie": f"sd35-browser={number:040}", "X-Forwarded-For": place}
             visit = stack.enter_context(Visit(places["open"].address, headers))
-            return stack.enter_context(visit.http.stream("GET", f"/gradio_api/heartbeat/n{number}")).status_code
+            return stack.enter_context(
+                visit.http.stream("GET", f"/gradio_api/heartbeat/n{number}")
+            ).status_code
 
         assert [opens(number, "198.51.100.7") for number in range(5)] == [200, 200, 200, 503, 503]
         assert opens(6, "198.51.100.8") == 200
@@ -391,13 +437,17 @@ def test_too_many_requests(places: dict[str, Served], ann: Visit) -> None:
     with Visit(places["open"].address) as visit:
         visit.open()
         body = {"session_hash": "x", "event_id": "x", "fn_index": 0}
-        statuses = [visit.http.post("/gradio_api/cancel", json=body).status_code for _ in range(400)]
+        statuses = [
+            visit.http.post("/gradio_api/cancel", json=body).status_code for _ in range(400)
+        ]
     assert 429 in statuses
     assert statuses.index(429) >= 100, "not before a page would ever ask so much"
     assert ann.http.post("/gradio_api/cancel", json=body | {"session_hash": "y"}).status_code == 200
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b'{"session_hash": 7}', b'{"data": {}}', b"\xff" * 64])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b"{", b'{"session_hash": 7}', b'{"data": {}}', b"\xff" * 64]
+)
 def test_bodies_that_are_none(ann: Visit, content: bytes) -> None:
     """What isn't a request breaks something, or is answered with what happened inside."""
     headers = {"Content-Type": "application/json"}
@@ -414,7 +464,11 @@ def test_bodies_that_are_none(ann: Visit, content: bytes) -> None:
     [
         ("queue/join", {"fn_index": -1, "data": [], "session_hash": "q"}, 404),
         ("queue/join", {"fn_index": 10**9, "data": [], "session_hash": "q"}, 404),
-        ("queue/join", {"fn_index": 0, "data": ["\x1b[2J\nERROR sd35: forged"], "session_hash": "q"}, 422),
+        (
+            "queue/join",
+            {"fn_index": 0, "data": ["\x1b[2J\nERROR sd35: forged"], "session_hash": "q"},
+            422,
+        ),
         ("call/infer", {"data": ["forged"] * 7}, 422),
         ("call/nothing", {"data": []}, 404),
         ("call/v2/nothing", {"prompt": "a cat"}, 404),

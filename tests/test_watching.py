@@ -7,12 +7,12 @@ from typing import Any
 import anyio
 import pytest
 
-from sd35.allowance import Caps
-from sd35.job import Phase
-from sd35.studio import SpaceChoice, Studio
+from sd35.core.visitor import HERE
+from sd35.jobs.job import Phase
+from sd35.jobs.limits import Caps
+from sd35.jobs.service import SpaceChoice, Studio
+from sd35.ui.create.live_view import View
 from sd35.ui.page import Page
-from sd35.ui.watching import View
-from sd35.visitor import HERE
 from tests.browsers import FIELDS
 from tests.fakes import FakeSpace
 from tests.serving import house
@@ -92,7 +92,12 @@ async def test_what_is_in_focus(tmp_path: Path) -> None:
     done = await until(await studio.submit(asking("a cat")), Phase.FINISHED)
     fake.hold()
     runs = await until(await studio.submit(asking("wait: ")), Phase.RUNNING)
-    for focus, shown in ((done.id, runs.id), (f"={done.id}", f"={done.id}"), ("", runs.id), (runs.id, runs.id)):
+    for focus, shown in (
+        (done.id, runs.id),
+        (f"={done.id}", f"={done.id}"),
+        ("", runs.id),
+        (runs.id, runs.id),
+    ):
         assert (await View(studio, HERE, focus).frame())[2] == shown
     fake.release()
     await until(runs, Phase.FINISHED)

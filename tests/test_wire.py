@@ -11,8 +11,8 @@ from aiohttp import web
 from yarl import URL
 
 from sd35.client import SpaceClient
-from sd35.client.wire import HEAD_BYTES, Wires
-from sd35.events import RemotePicture
+from sd35.client.fast_get import HEAD_BYTES, Wires
+from sd35.core.events import RemotePicture
 from tests.impostor import LIMIT, PNG, TOLD, impostor
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,9 @@ class Server:
 
 
 async def got(wires: Wires, limit_seconds: float = LIMIT) -> bytes | None:
-    return await wires.get(URL("http://127.0.0.1/gradio_api/file=a b.png?x=1"), {"Cookie": "a=b"}, limit_seconds)
+    return await wires.get(
+        URL("http://127.0.0.1/gradio_api/file=a b.png?x=1"), {"Cookie": "a=b"}, limit_seconds
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,9 @@ async def test_answers(answer: bytes | tuple[bytes, ...], body: bytes | None) ->
         with anyio.fail_after(LIMIT):
             data = await got(wires)
     assert data == body
-    assert server.requests[0].startswith(b"GET /gradio_api/file=a%20b.png?x=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    assert server.requests[0].startswith(
+        b"GET /gradio_api/file=a%20b.png?x=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    )
     assert b"\r\nCookie: a=b\r\n" in server.requests[0]
 
 
@@ -154,7 +158,10 @@ async def test_over_the_client() -> None:
         response.set_cookie("replica", "2")
         return response
 
-    async with impostor(file=file, config=config) as address, SpaceClient.connect(address, token="hf_x") as space:
+    async with (
+        impostor(file=file, config=config) as address,
+        SpaceClient.connect(address, token="hf_x") as space,
+    ):
         for _ in range(3):
             assert (await space.fetch(RemotePicture("/gradio_api/file=a.png"))).data == PNG
     assert seen == [("Bearer hf_x", "2")] * 3

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from sd35 import __version__
 from sd35.cli import options
-from sd35.cli.exits import CODES, UNFORESEEN
-from sd35.cli.library import library
-from sd35.cli.streams import prepare_streams
-from sd35.cli.user import user
+from sd35.cli.commands.library import library
+from sd35.cli.commands.user import user
+from sd35.cli.exit_codes import CODES, UNFORESEEN
+from sd35.cli.terminal import prepare_streams
+from sd35.core.version import __version__
 
 if TYPE_CHECKING:
-    from sd35.cli.generate import Show
+    from sd35.cli.commands.generate import Show
 
 __all__ = ["app", "main"]
 
@@ -64,13 +64,13 @@ def generate(  # noqa: PLR0913  # each is an option
 ) -> None:
     """Make pictures, one after another, and save each as it came.
 
-    Its settings are added to its file; no pixel is touched. The standard output gets the path of each picture, one a
-    line, and the standard error stream all else.
+    Its settings are added to its file; no pixel is touched. The standard output gets the path of
+    each picture, one a line, and the standard error stream all else.
     """
-    from sd35.cli.choice import choose  # noqa: PLC0415
-    from sd35.cli.generate import make_pictures, run_and_tell  # noqa: PLC0415
-    from sd35.cli.order import Order, read_prompts  # noqa: PLC0415
-    from sd35.request import Wish  # noqa: PLC0415
+    from sd35.cli.batch import Order, read_prompts  # noqa: PLC0415
+    from sd35.cli.commands.generate import make_pictures, run_and_tell  # noqa: PLC0415
+    from sd35.cli.target import choose  # noqa: PLC0415
+    from sd35.core.request import Wish  # noqa: PLC0415
 
     def begin(show: "Show") -> Coroutine[Any, Any, int]:
         wish = Wish(
@@ -99,8 +99,8 @@ def describe(
     as_json: options.Json = False,
 ) -> None:
     """Say what a Space accepts and how it works."""
-    from sd35.cli.choice import choose  # noqa: PLC0415
-    from sd35.cli.describe import describe_space  # noqa: PLC0415
+    from sd35.cli.commands.space import describe_space  # noqa: PLC0415
+    from sd35.cli.target import choose  # noqa: PLC0415
 
     raise typer.Exit(describe_space(lambda: choose(name, token, proxy), wait, is_json=as_json))
 
@@ -115,21 +115,25 @@ def doctor(
     as_json: options.Json = False,
 ) -> None:
     """Say what works from here, and what to do about what doesn't."""
-    from sd35.cli.choice import choose  # noqa: PLC0415
-    from sd35.cli.doctor import examine  # noqa: PLC0415
+    from sd35.cli.commands.doctor import examine  # noqa: PLC0415
+    from sd35.cli.target import choose  # noqa: PLC0415
 
     raise typer.Exit(examine(lambda: choose(name, token, proxy), tries=tries, is_json=as_json))
 
 
 @app.command("space-files", epilog=CODES)
 def space_files(
-    folder: options.SpaceFolder = Path(), *, checks: options.Check = False, as_json: options.Json = False
+    folder: options.SpaceFolder = Path(),
+    *,
+    checks: options.Check = False,
+    as_json: options.Json = False,
 ) -> None:
     """Say which files a Space on Hugging Face gets.
 
-    With --check it says instead what would keep the Space from running, which ends the program with 2.
+    With --check it says instead what would keep the Space from running, which ends the program with
+    2.
     """
-    from sd35.cli.space_files import tell_files  # noqa: PLC0415
+    from sd35.cli.commands.space_files import tell_files  # noqa: PLC0415
 
     raise typer.Exit(tell_files(folder, checks=checks, is_json=as_json))
 

@@ -45,15 +45,22 @@ __all__ = [
     "Words",
 ]
 
-Prompt = Annotated[str | None, Argument(metavar="PROMPT", show_default=False, help="What is to be seen.")]
+Prompt = Annotated[
+    str | None, Argument(metavar="PROMPT", show_default=False, help="What is to be seen.")
+]
 Negative = Annotated[str, Option(metavar="TEXT", show_default=False, help="What isn't to be seen.")]
 Aspect = Annotated[
-    str | None, Option(metavar="RATIO", help="Such as 16:9: the size is the largest that the Space makes of it.")
+    str | None,
+    Option(
+        metavar="RATIO", help="Such as 16:9: the size is the largest that the Space makes of it."
+    ),
 ]
 Width = Annotated[int | None, Option(metavar="PIXELS", help="The width, in multiples of 16.")]
 Height = Annotated[int | None, Option(metavar="PIXELS", help="The height, in multiples of 16.")]
 Steps = Annotated[int | None, Option(metavar="N", help="The number of inference steps.")]
-Guidance = Annotated[float | None, Option(metavar="SCALE", help="How closely the prompt is followed.")]
+Guidance = Annotated[
+    float | None, Option(metavar="SCALE", help="How closely the prompt is followed.")
+]
 Seed = Annotated[
     int | None,
     Option(
@@ -62,7 +69,9 @@ Seed = Annotated[
         "drawn, and told in the file's name.",
     ),
 ]
-Count = Annotated[int, Option(metavar="N", min=1, max=1000, help="How many pictures are made of each prompt.")]
+Count = Annotated[
+    int, Option(metavar="N", min=1, max=1000, help="How many pictures are made of each prompt.")
+]
 Folder = Annotated[
     Path,
     Option(
@@ -81,12 +90,21 @@ PromptsFile = Annotated[
     ),
 ]
 Previews = Annotated[
-    bool, Option("--previews", help="Keep the previews, too, beside the picture: its name and -preview-01, -02, …")
+    bool,
+    Option(
+        "--previews",
+        help="Keep the previews, too, beside the picture: its name and -preview-01, -02, …",
+    ),
 ]
-KeepGoing = Annotated[bool, Option("--keep-going", help="Make the next picture after one has failed.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Tell only of failures, and of demo pictures.")]
+KeepGoing = Annotated[
+    bool, Option("--keep-going", help="Make the next picture after one has failed.")
+]
+Quiet = Annotated[
+    bool, Option("--quiet", "-q", help="Tell only of failures, and of demo pictures.")
+]
 JsonEvents = Annotated[
-    bool, Option("--json", help="Write each event to the standard output as a JSON object, one a line.")
+    bool,
+    Option("--json", help="Write each event to the standard output as a JSON object, one a line."),
 ]
 
 Space = Annotated[
@@ -108,18 +126,35 @@ Name = Annotated[
 ]
 Token = Annotated[
     str | None,
-    Option(metavar="TOKEN", help="A token for the Space. HF_TOKEN, which `ps` doesn't show, is the better way."),
+    Option(
+        metavar="TOKEN",
+        help="A token for the Space. HF_TOKEN, which `ps` doesn't show, is the better way.",
+    ),
 ]
 Proxy = Annotated[
-    str | None, Option(metavar="ADDRESS", help="The HTTP proxy, http://host:port. If not given: what the system says.")
+    str | None,
+    Option(
+        metavar="ADDRESS",
+        help="The HTTP proxy, http://host:port. If not given: what the system says.",
+    ),
 ]
 
 Json = Annotated[bool, Option("--json", help="Write a JSON object to the standard output.")]
 Wait = Annotated[
-    int, Option(metavar="SECONDS", min=0, max=86400, help="How long a Space that is asleep is waited for; 0: not.")
+    int,
+    Option(
+        metavar="SECONDS",
+        min=0,
+        max=86400,
+        help="How long a Space that is asleep is waited for; 0: not.",
+    ),
 ]
 Try = Annotated[
-    bool, Option("--try", help="Ask for a picture, too: the smallest, in one step. It costs some of your quota.")
+    bool,
+    Option(
+        "--try",
+        help="Ask for a picture, too: the smallest, in one step. It costs some of your quota.",
+    ),
 ]
 SpaceFolder = Annotated[
     Path,
@@ -131,9 +166,16 @@ SpaceFolder = Annotated[
         help="The folder of this program; the current one, if not given.",
     ),
 ]
-Check = Annotated[bool, Option("--check", help="Say what is amiss with them instead, and what to do about it.")]
+Check = Annotated[
+    bool, Option("--check", help="Say what is amiss with them instead, and what to do about it.")
+]
 UserName = Annotated[
-    str, Argument(metavar="NAME", show_default=False, help="Whose login it is; capitals are the same as small letters.")
+    str,
+    Argument(
+        metavar="NAME",
+        show_default=False,
+        help="Whose login it is; capitals are the same as small letters.",
+    ),
 ]
 UserFile = Annotated[
     Path,
@@ -145,7 +187,11 @@ UserFile = Annotated[
     ),
 ]
 GeneratedPassword = Annotated[
-    bool, Option("--generate", help="Make a password, and write it to the standard output: it isn't shown again.")
+    bool,
+    Option(
+        "--generate",
+        help="Make a password, and write it to the standard output: it isn't shown again.",
+    ),
 ]
 
 LibraryFolder = Annotated[
@@ -166,19 +212,39 @@ Words = Annotated[
         "is:demo is:trash is:missing is:failed. Everything, if not given.",
     ),
 ]
-Limit = Annotated[int, Option(metavar="N", min=1, help="How many pictures are told, the newest first.")]
-All = Annotated[bool, Option("--all", help="Tell all of them.")]
-JsonLines = Annotated[bool, Option("--json", help="Write JSON objects to the standard output, one a line.")]
-PictureName = Annotated[
-    str, Argument(metavar="ID|PATH", show_default=False, help="A picture in the library, or the file of any picture.")
+Limit = Annotated[
+    int, Option(metavar="N", min=1, help="How many pictures are told, the newest first.")
 ]
-Infotext = Annotated[bool, Option("--infotext", help="Write only the text that other tools read settings from.")]
+All = Annotated[bool, Option("--all", help="Tell all of them.")]
+JsonLines = Annotated[
+    bool, Option("--json", help="Write JSON objects to the standard output, one a line.")
+]
+PictureName = Annotated[
+    str,
+    Argument(
+        metavar="ID|PATH",
+        show_default=False,
+        help="A picture in the library, or the file of any picture.",
+    ),
+]
+Infotext = Annotated[
+    bool, Option("--infotext", help="Write only the text that other tools read settings from.")
+]
 Target = Annotated[
     Path,
-    Argument(metavar="TARGET", show_default=False, help="A folder, or a file that ends with .zip: not there yet."),
+    Argument(
+        metavar="TARGET",
+        show_default=False,
+        help="A folder, or a file that ends with .zip: not there yet.",
+    ),
 ]
 Source = Annotated[
     Path,
-    Argument(metavar="SOURCE", exists=True, show_default=False, help="A folder, a .zip, or a picture; or an export."),
+    Argument(
+        metavar="SOURCE",
+        exists=True,
+        show_default=False,
+        help="A folder, a .zip, or a picture; or an export.",
+    ),
 ]
 Version = Annotated[bool, Option("--version", help="Show the version and end.")]

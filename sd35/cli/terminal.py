@@ -1,15 +1,97 @@
 """What a person reads: a console that takes words as they are, and sentences with a mark before them."""
 
+import codecs
+import io
+import json
+import os
 import sys
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from sd35.cli.streams import is_terminal, unwritten_output
+from sd35.core.errors import NotWrittenError
 
-__all__ = ["console", "say"]
+__all__ = [
+    "console",
+    "is_terminal",
+    "let_go_of_output",
+    "prepare_streams",
+    "say",
+    "unwritten_output",
+    "write_json",
+    "write_line",
+]
+
+
+_PLAIN_LETTERS: Final = str.maketrans(
+    {"…": "...", "×": "x", "·": "-", "–": "-", "“": '"', "”": '"', "✓": "+", "✗": "!", "■": "!"}
+)
+
+
+def prepare_streams() -> None:
+    """Let no letter end the program that a terminal, or a file, of few letters can't show."""
+    codecs.register_error("plain-letters", _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain-letters")
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(_PLAIN_LETTERS)
+    return "".join(letter if letter.isascii() else "?" for letter in text), error.end
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is written there; `None` is a stream that was closed before the program began."""
+    return stream is not None and stream.isatty()
+
+
+def write_line(line: bytes) -> None:
+    """Write one line to the standard output, and see that it gets there.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        NotWrittenError: it couldn't be written.
+
+    """
+    if sys.stdout is None:  # closed by the one who started the program
+        return
+    try:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritten_output(error) from error
+
+
+def unwritten_output(error: OSError) -> NotWrittenError:
+    """Let go of the standard output, and return what is to be raised for not being able to write there."""
+    let_go_of_output()
+    happened = f"The output can't be written: {error.strerror or type(error).__name__}."
+    return NotWrittenError(happened, "Write it somewhere else.")
+
+
+def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:
+    """Write an object as JSON to the standard output: one line, if not indented.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        NotWrittenError: it couldn't be written.
+
+    """
+    write_line(json.dumps(value, indent=indent).encode("ascii"))
+
+
+def let_go_of_output() -> None:
+    """Send what is still to be written nowhere, so that the end of the program doesn't fail of it, too."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  # a name, not a path
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
 
 WIDE: Final = 1000
 """Letters in a line of what isn't a terminal: nothing is broken there, so that `grep` finds it."""

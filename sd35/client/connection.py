@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from sd35.client.auth import Identity
 from sd35.client.contract import Contract
-from sd35.client.description import Description
-from sd35.client.identity import Identity
-from sd35.client.retries import Tell, retrying
+from sd35.client.discovery import Description
+from sd35.client.retry import Tell, retrying
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport
-from sd35.errors import (
+from sd35.core.errors import (
     PictureError,
     QueueFullError,
     RateLimitedError,
@@ -21,7 +21,7 @@ from sd35.errors import (
     SpaceAsleepError,
     UnreachableError,
 )
-from sd35.events import RemotePicture
+from sd35.core.events import RemotePicture
 
 __all__ = ["Connection"]
 
@@ -30,7 +30,10 @@ class Connection:
     """A Space that was found, and what it has said of itself."""
 
     def __init__(
-        self, transport: Transport, description: Description, join_headers: Mapping[str, str] | None = None
+        self,
+        transport: Transport,
+        description: Description,
+        join_headers: Mapping[str, str] | None = None,
     ) -> None:
         self._transport = transport
         self._description = description
@@ -85,11 +88,14 @@ class Connection:
         """Ask, once, to be taken into the Space's queue, and return its answer.
 
         Raises:
-            UnreachableError: with `was_sent`, it may have been taken in, and only the answer was lost.
+            UnreachableError: with `was_sent`, it may have been taken in, and only the answer was
+                lost.
             SD35Error: the Space refused; the kind says why.
 
         """
-        return await self._transport.post(self.url("queue/join"), body, self.timeouts.join, self._join_headers)
+        return await self._transport.post(
+            self.url("queue/join"), body, self.timeouts.join, self._join_headers
+        )
 
     async def cancel(self, body: dict[str, Any]) -> None:
         """Ask the Space to end a run.
@@ -119,7 +125,9 @@ class Connection:
 
         """
         url = self.own_url(picture)
-        return await retrying(lambda: self._transport.get_picture(url), _fetch_passes, self.timeouts, lambda _: None)
+        return await retrying(
+            lambda: self._transport.get_picture(url), _fetch_passes, self.timeouts, lambda _: None
+        )
 
     def url(self, path: str) -> URL:
         """Return the address of a path of Gradio's API at this Space."""
@@ -129,7 +137,8 @@ class Connection:
     def own_url(self, picture: RemotePicture) -> URL:
         """Return the full address of a picture at this Space: same scheme, host and port, whatever it says itself.
 
-        A server behind a proxy may give an address that only it understands; its file's name serves then.
+        A server behind a proxy may give an address that only it understands; its file's name serves
+        then.
 
         Raises:
             PictureError: it names no address of its own.
@@ -137,14 +146,23 @@ class Connection:
         """
         try:
             url = self.root.join(URL(picture.url))
-            if picture.url and url.origin() == self.root.origin() and url.user is None and url.password is None:
+            if (
+                picture.url
+                and url.origin() == self.root.origin()
+                and url.user is None
+                and url.password is None
+            ):
                 return url
         except (ValueError, IndexError):  # the latter for some that no address is
             pass
         if picture.path is None or "://" in picture.path:
-            raise PictureError("The Space points to a picture at a foreign address, which isn't fetched.")
+            raise PictureError(
+                "The Space points to a picture at a foreign address, which isn't fetched."
+            )
         return self.url(f"file={quote(picture.path)}")
 
 
 def _fetch_passes(error: SD35Error) -> bool:
-    return isinstance(error, UnreachableError | SpaceAsleepError | RateLimitedError | QueueFullError)
+    return isinstance(
+        error, UnreachableError | SpaceAsleepError | RateLimitedError | QueueFullError
+    )

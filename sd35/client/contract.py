@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sd35.client.refusals import clean
-from sd35.errors import ContractError
-from sd35.request import PUBLIC_LIMITS, GenerationRequest, Limits, Range
+from sd35.client.error_parsing import clean
+from sd35.core.errors import ContractError
+from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
+from sd35.core.request import GenerationRequest
 
 __all__ = ["DEMO_MARK", "Contract", "Parameter", "check_api_prefix", "read_contract"]
 
@@ -75,12 +76,15 @@ class Contract:
         ]
 
 
-def read_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str = "infer") -> Contract:
+def read_contract(
+    config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str = "infer"
+) -> Contract:
     """Read the contract of the endpoint from a Space's `/config` and `/info`.
 
     Raises:
-        ContractError: there is no such endpoint, or it can't be used: it wants something that is not known here,
-            has no prompt, width or height, returns no image, or the answer isn't Gradio's.
+        ContractError: there is no such endpoint, or it can't be used: it wants something that is
+            not known here, has no prompt, width or height, returns no image, or the answer isn't
+            Gradio's.
 
     """
     try:
@@ -141,8 +145,12 @@ def _find_dependency(config: Mapping[str, Any], endpoint: str) -> tuple[Mapping[
     raise ContractError(f"The Space has no /{endpoint} endpoint.")
 
 
-def _parameters(inputs: list[Mapping[str, Any]], described: list[Mapping[str, Any]]) -> tuple[Parameter, ...]:
-    is_skipped = [component.get("skip_api", component["type"] in NOT_IN_THE_API) for component in inputs]
+def _parameters(
+    inputs: list[Mapping[str, Any]], described: list[Mapping[str, Any]]
+) -> tuple[Parameter, ...]:
+    is_skipped = [
+        component.get("skip_api", component["type"] in NOT_IN_THE_API) for component in inputs
+    ]
     if is_skipped.count(False) != len(described):
         raise ContractError("The Space describes other parameters than it has.")
     remaining = iter(described)
@@ -158,7 +166,9 @@ def _parameter(component: Mapping[str, Any], description: Mapping[str, Any]) -> 
     name = str(description["parameter_name"])
     if name not in _KNOWN and not description.get("parameter_has_default"):
         raise ContractError(f"The Space wants a parameter that is not known here: {name[:60]!r}.")
-    return Parameter(name, description.get("parameter_default"), _range(name, component.get("props") or {}))
+    return Parameter(
+        name, description.get("parameter_default"), _range(name, component.get("props") or {})
+    )
 
 
 def _range(name: str, props: Mapping[str, Any]) -> Range | None:

@@ -1,5 +1,6 @@
 """Finding a Space and reading what it says of itself; waiting, within a limit, for one that is waking up."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,11 @@ import anyio
 from yarl import URL
 
 from sd35.client.contract import Contract, check_api_prefix, read_contract
+from sd35.client.error_parsing import error_of_stage
 from sd35.client.hub import ask_hub
-from sd35.client.refusals import error_of_stage
-from sd35.client.retries import Tell, retrying
+from sd35.client.retry import Tell, retrying
 from sd35.client.transport import Transport
-from sd35.errors import (
+from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
     ContractError,
@@ -24,9 +25,10 @@ from sd35.errors import (
     SpaceNotFoundError,
     UnreachableError,
 )
-from sd35.events import Waiting
+from sd35.core.events import Waiting
 
-__all__ = ["Discovery", "find_at_hub"]
+__all__ = ["Description", "Discovery", "find_at_hub"]
+
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 8.0
@@ -48,7 +50,8 @@ class Discovery:
     async def describe(self, tell: Tell, *, was_there: bool = False) -> Contract:
         """Return the Space's contract, as soon as it answers.
 
-        A Space that `was_there` a moment ago and can't be reached now is waited for as well: it may be restarting.
+        A Space that `was_there` a moment ago and can't be reached now is waited for as well: it may
+        be restarting.
 
         Raises:
             ConnectionFailedError: it can't be used; the kind says why.
@@ -67,7 +70,13 @@ class Discovery:
                     if is_asleep and waited > FIRST_PAUSE_SECONDS:
                         error.happened += f" It was waited for {waited:.0f} seconds."
                     raise
-                tell(Waiting(error.happened if not is_asleep else "The Space is waking up.", waited, limit))
+                tell(
+                    Waiting(
+                        error.happened if not is_asleep else "The Space is waking up.",
+                        waited,
+                        limit,
+                    )
+                )
             await anyio.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -91,7 +100,11 @@ class Discovery:
             return None
         try:
             told = await ask_hub(self.hub, self.name, self.transport.timeouts.discovery)
-        except (UnreachableError, RateLimitedError, ProtocolError):  # the Space itself may answer all the same
+        except (
+            UnreachableError,
+            RateLimitedError,
+            ProtocolError,
+        ):  # the Space itself may answer all the same
             return None
         error = error_of_stage(self.name, told.stage)
         if error is not None and not isinstance(error, SpaceAsleepError):
@@ -107,9 +120,13 @@ class Discovery:
     async def _get(self, url: URL, tell: Tell) -> dict[str, Any]:
         name, limit = self.transport.name, self.transport.timeouts.discovery
         try:
-            told = await retrying(lambda: self.transport.get_json(url, limit), _passes, self.transport.timeouts, tell)
+            told = await retrying(
+                lambda: self.transport.get_json(url, limit), _passes, self.transport.timeouts, tell
+            )
         except SpaceNotFoundError as error:
-            raise SpaceNotFoundError(f"There is no Gradio app at {self.transport.root}, or no longer.") from error
+            raise SpaceNotFoundError(
+                f"There is no Gradio app at {self.transport.root}, or no longer."
+            ) from error
         except AccessDeniedError as error:
             raise AccessDeniedError(f"{name} wants a login or a valid token.") from error
         except ProtocolError as error:
@@ -136,4 +153,61 @@ async def find_at_hub(hub: Transport, name: str, tell: Tell) -> URL:
 
 
 def _passes(error: SD35Error) -> bool:
-    return isinstance(error, RateLimitedError) or (isinstance(error, UnreachableError) and error.was_sent)
+    return isinstance(error, RateLimitedError) or (
+        isinstance(error, UnreachableError) and error.was_sent
+    )
+
+
+class Description:
+    """A Space's contract, as it was last read.
+
+    Args:
+        discovery: reads it.
+        contract: as it was read just now.
+        lasting_seconds: how long it is taken to hold.
+
+    """
+
+    def __init__(self, discovery: Discovery, contract: Contract, lasting_seconds: float) -> None:
+        self.contract = contract
+        self._discovery = discovery
+        self._lasting_seconds = lasting_seconds
+        self._read_at = time.monotonic()
+        self._doubts = 0
+        self._renewing: asyncio.Task[Contract] | None = None
+        self._waiting: list[Tell] = []
+
+    def doubt(self) -> None:
+        """Say that the Space may have restarted, so that its contract is read again before the next request."""
+        self._doubts += 1
+        self._read_at = float("-inf")
+
+    async def current(self, tell: Tell) -> Contract:
+        """Return the contract, read again if it is old or doubted.
+
+        Raises:
+            SD35Error: the Space can't be used any more; the kind says why.
+
+        """
+        if time.monotonic() - self._read_at <= self._lasting_seconds:
+            return self.contract
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.ensure_future(self._renewed())
+        self._waiting.append(tell)
+        try:
+            return await asyncio.shield(self._renewing)  # one reads it, for all who wait for it
+        finally:
+            self._waiting.remove(tell)
+            if not self._waiting:
+                self._renewing.cancel()
+
+    async def _renewed(self) -> Contract:
+        def tell_all(waiting: Waiting) -> None:
+            for tell in self._waiting:
+                tell(waiting)
+
+        began, doubts = time.monotonic(), self._doubts
+        self.contract = await self._discovery.describe(tell_all, was_there=True)
+        if doubts == self._doubts:  # otherwise it may have restarted once more in the meantime
+            self._read_at = began
+        return self.contract

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,12 +16,11 @@ import anyio
 
 from sd35.client.connection import Connection
 from sd35.client.contract import Contract
-from sd35.client.outcome import StopOutcome
 from sd35.client.previews import PreviewFetcher, Previews
 from sd35.client.protocol import Conversation
-from sd35.client.retries import retrying
+from sd35.client.retry import retrying
 from sd35.client.sse import EventStreamDecoder
-from sd35.errors import (
+from sd35.core.errors import (
     ConnectionFailedError,
     IdentityExpiredError,
     InvalidRequestError,
@@ -37,11 +37,39 @@ from sd35.errors import (
     StreamError,
     UnreachableError,
 )
-from sd35.events import Event, Finished, Preview, RemotePicture, Waiting
-from sd35.picture import Picture
-from sd35.request import GenerationRequest, problems
+from sd35.core.events import Event, Finished, Preview, RemotePicture, Waiting
+from sd35.core.picture import Picture
+from sd35.core.request import GenerationRequest, problems
 
-__all__ = ["Generation"]
+__all__ = ["Generation", "StopOutcome"]
+
+
+class StopOutcome(Enum):
+    """What leaving a run before its end did at the Space."""
+
+    REMOVED = "removed"
+    """It was still waiting in the queue, and is no longer."""
+    ENDED = "ended"
+    """It was running in a generator, which the Space ended."""
+    MAY_FINISH = "may finish"
+    """It was running in a plain function, which Gradio can't end: the Space may finish it for nobody."""
+    UNCONFIRMED = "unconfirmed"
+    """The Space didn't confirm the cancel in time."""
+
+    @property
+    def sentence(self) -> str:
+        """What that means, for the person who has stopped it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    StopOutcome.REMOVED: "It was removed from the queue before it began.",
+    StopOutcome.ENDED: "The Space ended the run.",
+    StopOutcome.MAY_FINISH: "No longer waited for. This Space can't end a run that has begun: its GPU may finish it, "
+    "and it counts against your quota.",
+    StopOutcome.UNCONFIRMED: "No longer waited for. The Space didn't confirm that it stopped; it may finish the run.",
+}
+
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +98,10 @@ class Generation:
     Raises, while iterating, the `SD35Error` that says what happened. The last event is `Finished`.
 
     Attributes:
-        stopped: what leaving the block early did at the Space; `None` for a run that came to its end, and where
-            nothing had been sent.
-        finished: the last event of a run that came to a good end, even if the block was left before it was read.
+        stopped: what leaving the block early did at the Space; `None` for a run that came to its
+            end, and where nothing had been sent.
+        finished: the last event of a run that came to a good end, even if the block was left before
+            it was read.
 
     """
 
@@ -92,7 +121,9 @@ class Generation:
         self._joining: asyncio.Task[Any] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._inbox: asyncio.Queue[Event | Exception] = asyncio.Queue(MAX_UNREAD)
-        self._previews = None if previews is Previews.NONE else PreviewFetcher(previews, fetch, self._give)
+        self._previews = (
+            None if previews is Previews.NONE else PreviewFetcher(previews, fetch, self._give)
+        )
         self._shown: Preview | None = None
         self._is_left = False
         self._is_told = False
@@ -104,7 +135,10 @@ class Generation:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         leaving, cancelled = asyncio.ensure_future(self._leave()), None
         with anyio.CancelScope(shield=True):
@@ -146,7 +180,11 @@ class Generation:
         """
         assert self.finished is not None, "there is no picture before Finished"
         shown = self._shown  # the last preview of a generator is the finished picture
-        if shown is not None and shown.picture == self.finished.picture and shown.fetched is not None:
+        if (
+            shown is not None
+            and shown.picture == self.finished.picture
+            and shown.fetched is not None
+        ):
             picture = shown.fetched
         else:
             picture = await self._fetch(self.finished.picture)
@@ -213,7 +251,9 @@ class Generation:
             case (SpaceStoppedError(), conversation):
                 return not conversation.started
             case (SpaceAsleepError(), conversation):
-                return conversation.event_id is None  # a gateway answered in its place, and nobody takes the stream
+                return (
+                    conversation.event_id is None
+                )  # a gateway answered in its place, and nobody takes the stream
             case _:
                 return True
 
@@ -296,7 +336,9 @@ class Generation:
                         return
                 now = time.monotonic()
                 if now - news_at > no_news_seconds or now - began > limits.run:
-                    raise SilentSpaceError(f"{self._connection.name} has had no news of this run for too long.")
+                    raise SilentSpaceError(
+                        f"{self._connection.name} has had no news of this run for too long."
+                    )
         raise StreamCutError("The Space closed the stream before it said how the run ended.")
 
     async def _leave(self) -> None:
@@ -360,17 +402,24 @@ class Generation:
             return StopOutcome.REMOVED
         return StopOutcome.ENDED if self._contract.is_generator else StopOutcome.MAY_FINISH
 
-    async def _hang_up(self, conversation: Conversation, reading: asyncio.Task[None]) -> StopOutcome:
+    async def _hang_up(
+        self, conversation: Conversation, reading: asyncio.Task[None]
+    ) -> StopOutcome:
         """Close the stream: then Gradio takes what is queued for it out of the queue, and ends what is a generator.
 
-        It doesn't confirm that; but often it forgets the stream as well, and says so if it is asked for it again.
+        It doesn't confirm that; but often it forgets the stream as well, and says so if it is asked
+        for it again.
         """
-        await asyncio.wait([reading], timeout=LAST_NEWS_SECONDS)  # that it has begun may be on its way
+        await asyncio.wait(
+            [reading], timeout=LAST_NEWS_SECONDS
+        )  # that it has begun may be on its way
         reading.cancel()
         await asyncio.wait([reading])
         for _ in range(PROBES):
             await anyio.sleep(PROBE_PAUSE_SECONDS)
-            with anyio.move_on_after(PROBE_SECONDS):  # who asks too early is taken for a second listener
+            with anyio.move_on_after(
+                PROBE_SECONDS
+            ):  # who asks too early is taken for a second listener
                 if await self._is_forgotten():
                     return self._outcome(conversation)
         return StopOutcome.UNCONFIRMED
@@ -380,7 +429,9 @@ class Generation:
         try:
             async with AsyncExitStack() as stack:
                 chunks = await self._connection.open_stream(self._session_hash, stack)
-                return b'"session_not_found":true' in (await anext(aiter(chunks))).replace(b" ", b"")
+                return b'"session_not_found":true' in (await anext(aiter(chunks))).replace(
+                    b" ", b""
+                )
         except (SD35Error, StopAsyncIteration):
             return False
 

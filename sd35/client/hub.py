@@ -8,10 +8,15 @@ from typing import Any
 
 from yarl import URL
 
+from sd35.client.auth import bearer
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport, open_session
-from sd35.client.way import bearer
-from sd35.errors import AccessDeniedError, MalformedRequestError, ProtocolError, SpaceNotFoundError
+from sd35.core.errors import (
+    AccessDeniedError,
+    MalformedRequestError,
+    ProtocolError,
+    SpaceNotFoundError,
+)
 
 __all__ = ["HUB", "Account", "HubSpace", "ask_hub", "open_hub", "who_am_i"]
 
@@ -39,7 +44,11 @@ class Account:
 
 @asynccontextmanager
 async def open_hub(
-    address: str = HUB, *, token: str | None = None, proxy: str | None = None, timeouts: Timeouts | None = None
+    address: str = HUB,
+    *,
+    token: str | None = None,
+    proxy: str | None = None,
+    timeouts: Timeouts | None = None,
 ) -> AsyncIterator[Transport]:
     """Hold a connection to the Hub while the block lasts.
 
@@ -51,7 +60,9 @@ async def open_hub(
     timeouts = timeouts or Timeouts()
     async with open_session(timeouts) as session:
         root = URL(address.rstrip("/") + "/")
-        yield Transport("Hugging Face", root, session, headers=bearer(token), proxy=proxy, timeouts=timeouts)
+        yield Transport(
+            "Hugging Face", root, session, headers=bearer(token), proxy=proxy, timeouts=timeouts
+        )
 
 
 async def ask_hub(hub: Transport, name: str, limit_seconds: float) -> HubSpace:
@@ -67,7 +78,9 @@ async def ask_hub(hub: Transport, name: str, limit_seconds: float) -> HubSpace:
         told = await hub.get_json(hub.root / "api/spaces" / name, limit_seconds)
     except AccessDeniedError as error:
         if hub.has_token and not await _is_valid(hub, limit_seconds):
-            raise AccessDeniedError("The token isn't valid: Hugging Face doesn't know it.") from error
+            raise AccessDeniedError(
+                "The token isn't valid: Hugging Face doesn't know it."
+            ) from error
         raise SpaceNotFoundError(f"There is no Space {name}, or it is private.") from error
     except (SpaceNotFoundError, MalformedRequestError) as error:
         raise SpaceNotFoundError(f"There is no Space {name}, or it is private.") from error

@@ -7,9 +7,9 @@ from enum import Enum
 
 import anyio
 
-from sd35.errors import SD35Error
-from sd35.events import Preview, RemotePicture
-from sd35.picture import Picture
+from sd35.core.errors import SD35Error
+from sd35.core.events import Preview, RemotePicture
+from sd35.core.picture import Picture
 
 __all__ = ["PreviewFetcher", "Previews"]
 
@@ -50,7 +50,9 @@ class PreviewFetcher:
         self._fetches_all = which is Previews.ALL
         self._fetch = fetch
         self._give = give
-        self._pending: asyncio.Queue[RemotePicture] = asyncio.Queue(MAX_PENDING if self._fetches_all else 1)
+        self._pending: asyncio.Queue[RemotePicture] = asyncio.Queue(
+            MAX_PENDING if self._fetches_all else 1
+        )
         self._room = asyncio.Semaphore(MAX_UNREAD if self._fetches_all else 1)
         self._working: asyncio.Task[None] | None = None
 
@@ -84,7 +86,9 @@ class PreviewFetcher:
             picture = await self._pending.get()
             try:
                 await self._give(Preview(picture, await self._fetch(picture)))
-            except SD35Error as error:  # a preview that can't be had is no reason to lose the picture
+            except (
+                SD35Error
+            ) as error:  # a preview that can't be had is no reason to lose the picture
                 log.info("a preview was passed over: %s", error.happened)
                 self._room.release()
             except Exception:  # the edge of a task: nor is what wasn't foreseen

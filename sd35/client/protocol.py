@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 
 from sd35.client.contract import Contract
-from sd35.client.refusals import clean, error_of_run
+from sd35.client.error_parsing import clean, error_of_run
 from sd35.client.sse import MAX_EVENT_BYTES
-from sd35.errors import (
+from sd35.core.errors import (
     GenerationFailedError,
     ProtocolError,
     QueueFullError,
@@ -16,7 +16,16 @@ from sd35.errors import (
     SpaceStoppedError,
     StreamCutError,
 )
-from sd35.events import Event, Finished, Notice, Preview, Progress, Queued, RemotePicture, Started
+from sd35.core.events import (
+    Event,
+    Finished,
+    Notice,
+    Preview,
+    Progress,
+    Queued,
+    RemotePicture,
+    Started,
+)
 
 __all__ = ["Conversation", "apply_diff"]
 
@@ -52,7 +61,15 @@ class Conversation:
             return ()
         try:
             return self._take(message)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise ProtocolError("The Space sent a message that can't be understood.") from error
 
     def missed_some(self) -> None:
@@ -89,7 +106,13 @@ class Conversation:
         match message.get("msg"):
             case "process_completed":
                 return (self._completed(message),)
-            case "unexpected_error" | "server_stopped" | "Server stopped unexpectedly." | "queue_full" | "close_stream":
+            case (
+                "unexpected_error"
+                | "server_stopped"
+                | "Server stopped unexpectedly."
+                | "queue_full"
+                | "close_stream"
+            ):
                 self._broken(message)
         return ()  # heartbeats, and what later generations may add
 
@@ -103,7 +126,9 @@ class Conversation:
         if self._outputs is None or not self._contract.sends_diffs:
             self._outputs = list(data)
         else:
-            self._outputs = [apply_diff(old, edits) for old, edits in zip(self._outputs, data, strict=True)]
+            self._outputs = [
+                apply_diff(old, edits) for old, edits in zip(self._outputs, data, strict=True)
+            ]
             self._check_growth(data)
         picture = _picture(self._outputs[self._contract.image_output])
         if picture is None or picture == self._shown:
@@ -115,7 +140,9 @@ class Conversation:
         """Refuse an output that grows and grows, message by message."""
         grows = any(edit[0] in {"append", "add"} for edits in changes for edit in edits)
         if grows and len(orjson.dumps(self._outputs)) > MAX_EVENT_BYTES:
-            raise ProtocolError(f"The Space sent an output of more than {MAX_EVENT_BYTES >> 20} MiB.")
+            raise ProtocolError(
+                f"The Space sent an output of more than {MAX_EVENT_BYTES >> 20} MiB."
+            )
 
     def _completed(self, message: Mapping[str, Any]) -> Finished:
         self.ended = True
@@ -160,7 +187,9 @@ def apply_diff(value: Any, edits: list[Any]) -> Any:  # noqa: ANN401  # any JSON
         for action, path, new in edits:
             value = _edited(value, action, path, new)
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        raise ProtocolError("The Space sent a change that doesn't fit what it sent before.") from error
+        raise ProtocolError(
+            "The Space sent a change that doesn't fit what it sent before."
+        ) from error
     return value
 
 
@@ -224,7 +253,11 @@ def _progress(data: object) -> tuple[Progress, ...]:
         _seconds(unit.get("progress")),
     )
     description = clean(unit["desc"]) if unit.get("desc") else None
-    return (Progress(step, total, clean(unit["unit"]) if unit.get("unit") else None, description, fraction),)
+    return (
+        Progress(
+            step, total, clean(unit["unit"]) if unit.get("unit") else None, description, fraction
+        ),
+    )
 
 
 def _count(value: object) -> int | None:
@@ -235,4 +268,6 @@ def _notice(message: Mapping[str, Any]) -> tuple[Notice, ...]:
     text, title = clean(message.get("log") or ""), message.get("title")
     if not text:
         return ()
-    return (Notice(text, str(message.get("level") or "info")[:20], clean(title) if title else None),)
+    return (
+        Notice(text, str(message.get("level") or "info")[:20], clean(title) if title else None),
+    )

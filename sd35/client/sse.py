@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sd35.errors import ProtocolError
+from sd35.core.errors import ProtocolError
 
 __all__ = ["MAX_EVENT_BYTES", "EventStreamDecoder"]
 
@@ -39,7 +39,9 @@ class EventStreamDecoder:
                 yield from self._take(line)
             self._size = sum(map(len, self._unfinished)) + sum(map(len, self._data))
         if self._size > self._limit:
-            raise ProtocolError(f"The Space sent a message larger than {self._limit // 1024 // 1024} MiB.")
+            raise ProtocolError(
+                f"The Space sent a message larger than {self._limit // 1024 // 1024} MiB."
+            )
 
     def _complete_lines(self) -> list[bytes]:
         lines = b"".join(self._unfinished).splitlines(keepends=True)

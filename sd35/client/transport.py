@@ -10,11 +10,11 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from sd35.client.refusals import error_of_status
+from sd35.client.error_parsing import error_of_status
+from sd35.client.fast_get import Wires
+from sd35.client.proxy import checked_proxy, proxy_for, without_password
 from sd35.client.timeouts import Timeouts
-from sd35.client.way import checked_proxy, proxy_for, without_password
-from sd35.client.wire import Wires
-from sd35.errors import (
+from sd35.core.errors import (
     PictureGoneError,
     PictureTooLargeError,
     ProtocolError,
@@ -66,10 +66,16 @@ class Transport:
         self.root = root
         self.timeouts = timeouts
         self._session = session
-        way = checked_proxy(proxy) or proxy_for(root)  # not trust_env: it also sends what ~/.netrc holds
+        way = checked_proxy(proxy) or proxy_for(
+            root
+        )  # not trust_env: it also sends what ~/.netrc holds
         address, login = without_password(way)
         is_tunnel = root.scheme == "https"  # through which the proxy sees nothing else
-        self._way: Any = {"proxy": address, "proxy_headers": login if is_tunnel else None, "allow_redirects": False}
+        self._way: Any = {
+            "proxy": address,
+            "proxy_headers": login if is_tunnel else None,
+            "allow_redirects": False,
+        }
         self._login = {} if is_tunnel else login
         self._headers = dict(headers)
         self._jar = _new_jar()
@@ -104,7 +110,11 @@ class Transport:
                 return orjson.loads(await self._checked(response, MAX_DESCRIPTION_BYTES))
 
     async def post(  # any JSON
-        self, url: URL, body: dict[str, Any], limit_seconds: float, headers: Mapping[str, str] | None = None
+        self,
+        url: URL,
+        body: dict[str, Any],
+        limit_seconds: float,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401
         """Post `body` as JSON, with these headers beside the usual ones, and return the answer's.
 
@@ -131,7 +141,9 @@ class Transport:
         """
         with self._translating(), self._only_here(url):
             if self._wires is not None:
-                data = await self._wires.get(url, self._headers | self._cookies(url), self.timeouts.fetch)
+                data = await self._wires.get(
+                    url, self._headers | self._cookies(url), self.timeouts.fetch
+                )
                 if data is not None:
                     return data
             return await self._get_picture(url)
@@ -149,21 +161,29 @@ class Transport:
         **options: Any,  # noqa: ANN401
     ) -> aiohttp.ClientResponse:
         headers = {**self._headers, **self._login, **self._cookies(url), **(more or {})}
-        response: aiohttp.ClientResponse = await method(url, headers=headers, **self._way, **options)
+        response: aiohttp.ClientResponse = await method(
+            url, headers=headers, **self._way, **options
+        )
         if response.cookies:
             self._jar.update_cookies(response.cookies, url)
         return response
 
     async def _get_picture(self, url: URL) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=self.timeouts.fetch, sock_connect=self.timeouts.connect)
+        timeout = aiohttp.ClientTimeout(
+            total=self.timeouts.fetch, sock_connect=self.timeouts.connect
+        )
         async with await self._ask(self._session.get, url, timeout=timeout) as response:
             if response.status in {403, 404, 410}:
-                raise PictureGoneError(f"{self.name} no longer has the picture; it may have restarted.")
+                raise PictureGoneError(
+                    f"{self.name} no longer has the picture; it may have restarted."
+                )
             if response.status != 200:
                 await self._checked(response, MAX_ANSWER_BYTES)
             data = await _read(response, MAX_PICTURE_BYTES)
         if data is None:
-            raise PictureTooLargeError(f"The Space sent a picture of more than {MAX_PICTURE_BYTES >> 20} MiB.")
+            raise PictureTooLargeError(
+                f"The Space sent a picture of more than {MAX_PICTURE_BYTES >> 20} MiB."
+            )
         return data
 
     @asynccontextmanager
@@ -175,7 +195,9 @@ class Transport:
             SD35Error: on entering: the server refused it, or isn't there.
 
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence
+        )
         with self._translating(), self._only_here(url):
             response = await self._ask(self._session.get, url, timeout=timeout)
         try:
@@ -183,7 +205,9 @@ class Transport:
                 if response.status != 200:
                     await self._checked(response, MAX_ANSWER_BYTES)
             if response.content_type != "text/event-stream":
-                raise ProtocolError(f"{self.name} sent something else where its event stream was expected.")
+                raise ProtocolError(
+                    f"{self.name} sent something else where its event stream was expected."
+                )
             yield self._chunks(response)
         finally:
             if response.content.at_eof():
@@ -204,7 +228,9 @@ class Transport:
         """The body of a good answer; a bad one is raised as the error it speaks of."""
         body = await _read(response, limit_bytes if response.status == 200 else MAX_ANSWER_BYTES)
         if response.status != 200:
-            raise error_of_status(response.status, (body or b"").decode(errors="replace"), response.headers)
+            raise error_of_status(
+                response.status, (body or b"").decode(errors="replace"), response.headers
+            )
         if body is None:
             raise ProtocolError(f"{self.name} sent an answer of more than {limit_bytes >> 10} KiB.")
         return body
@@ -231,7 +257,9 @@ class Transport:
         if isinstance(error, TimeoutError):  # aiohttp's time-outs are of this kind too
             return UnreachableError(f"{self.name} gave no answer in time.", was_sent=True)
         if isinstance(error, aiohttp.ClientError):
-            return UnreachableError(f"The connection to {self.name} failed: {_reason(error)}.", was_sent=True)
+            return UnreachableError(
+                f"The connection to {self.name} failed: {_reason(error)}.", was_sent=True
+            )
         return ProtocolError(f"{self.name} sent an answer that can't be understood.")
 
 
@@ -254,7 +282,9 @@ def _reason(error: Exception) -> str:
     ):
         return "nothing listens there"
     reason = next((words for kinds, words in _REASONS if isinstance(error, kinds)), None)
-    is_broken = isinstance(error, aiohttp.ClientOSError) and not isinstance(error, aiohttp.ClientConnectorError)
+    is_broken = isinstance(error, aiohttp.ClientOSError) and not isinstance(
+        error, aiohttp.ClientConnectorError
+    )
     return reason or ("it was broken off" if is_broken else "the network doesn't let it through")
 
 

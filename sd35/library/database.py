@@ -12,9 +12,9 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from sd35.errors import LibraryError
+from sd35.core.errors import LibraryError
 from sd35.library.schema import VERSION, migrate, readable_from, version_of
-from sd35.library.words import folded
+from sd35.library.text_index import folded
 
 __all__ = ["Database"]
 
@@ -39,11 +39,13 @@ class Database:
 
     Args:
         path: the file.
-        on_lost: is told when the file was taken away while it was open, and another one has been made.
+        on_lost: is told when the file was taken away while it was open, and another one has been
+            made.
 
     Attributes:
         path: the file.
-        was_rebuilt: it was damaged and put aside, or wasn't there: what the pictures' files tell isn't in it yet.
+        was_rebuilt: it was damaged and put aside, or wasn't there: what the pictures' files tell
+            isn't in it yet.
 
     """
 
@@ -71,11 +73,15 @@ class Database:
 
     def _open(self) -> None:
         try:
-            with FileLock(self.path.with_name("opening.lock"), timeout=OPENING_SECONDS, thread_local=False):
+            with FileLock(
+                self.path.with_name("opening.lock"), timeout=OPENING_SECONDS, thread_local=False
+            ):
                 self._prepare()
             self._file = _file_at(self.path)
         except Timeout as error:
-            raise LibraryError("Another program has been opening the library for minutes.") from error
+            raise LibraryError(
+                "Another program has been opening the library for minutes."
+            ) from error
         except sqlite3.Error as error:
             raise _translated(error) from error
         except OSError as error:
@@ -93,7 +99,8 @@ class Database:
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise LibraryError(
-                f"The library's folder is gone: {error.strerror}.", "Put it back, or choose another one with --library."
+                f"The library's folder is gone: {error.strerror}.",
+                "Put it back, or choose another one with --library.",
             ) from error
         self._open()
         self._on_lost()
@@ -119,7 +126,10 @@ class Database:
         try:
             with closing(_connect(self.path)) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-                return self._suspect.exists() and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+                return (
+                    self._suspect.exists()
+                    and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+                )
         except sqlite3.DatabaseError as error:
             if _is_damage(error):
                 return True
@@ -133,7 +143,10 @@ class Database:
 
     def _put_aside(self) -> None:
         aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
-        log.warning("the library's index is damaged: it is put aside as %s, and made anew of the pictures", aside)
+        log.warning(
+            "the library's index is damaged: it is put aside as %s, and made anew of the pictures",
+            aside,
+        )
         for end in ("", "-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + end).replace(self.path.with_name(aside + end))
@@ -246,10 +259,14 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 
 
 def _connect(path: Path) -> Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
     try:
         connection.create_function("folded", 1, folded, deterministic=True)
-        connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000")
+        connection.executescript(
+            "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000"
+        )
     except sqlite3.Error:
         connection.close()
         raise
@@ -283,13 +300,19 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 def _translated(error: sqlite3.Error) -> LibraryError:
     if _is_damage(error):
-        return LibraryError("The library's index is damaged.", "Start again: it is made anew from the pictures.")
+        return LibraryError(
+            "The library's index is damaged.", "Start again: it is made anew from the pictures."
+        )
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_FULL:
             return LibraryError("The disk of the library is full.")
         case sqlite3.SQLITE_BUSY:
-            return LibraryError("Another program has kept the library's index busy for too long.", "Try again.")
+            return LibraryError(
+                "Another program has kept the library's index busy for too long.", "Try again."
+            )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return LibraryError("The library's index may not be written.", "Choose another folder with --library.")
+            return LibraryError(
+                "The library's index may not be written.", "Choose another folder with --library."
+            )
         case _:
             return LibraryError(f"The library's index can't be used: {error}.")

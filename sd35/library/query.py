@@ -1,15 +1,75 @@
 """The search line: words, and what a picture is to be, in one line as people type it. Pure."""
 
+import datetime as dt
 import math
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from sd35.library.days import days
-from sd35.request import parse_ratio
+from sd35.core.sizes import parse_ratio
+from sd35.library.text_index import plain_text
 
-__all__ = ["EVERYTHING", "Filter", "Query", "parse_query"]
+__all__ = ["EVERYTHING", "Cursor", "Filter", "Query", "days", "parse_query"]
+
+
+def days(text: str) -> tuple[float, float]:
+    """Return the first moment of a day, a month or a year, and the first one after it, in seconds since 1970.
+
+    Raises:
+        ValueError: the text is no `2026-11-24`, `2026-11` or `2026`, or this machine's calendar
+            doesn't go there.
+
+    """
+    parts = re.fullmatch(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2}))?)?", text)
+    numbers = [int(part) for part in (parts.groups() if parts else ()) if part]
+    year, month, day = [*numbers, 1, 1][:3]
+    first = dt.date(year, month, day)
+    try:
+        return _moment(first), _moment(_next(first, len(numbers)))
+    except (OverflowError, OSError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _next(first: dt.date, precision: int) -> dt.date:
+    match precision:
+        case 1:
+            return dt.date(first.year + 1, 1, 1)
+        case 2:
+            return dt.date(first.year + first.month // 12, first.month % 12 + 1, 1)
+        case _:
+            return first + dt.timedelta(days=1)
+
+
+def _moment(day: dt.date) -> float:
+    return dt.datetime(day.year, day.month, day.day).astimezone().timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a list that is ordered by moment (seconds since 1970) and id; `str` is fit for an address."""
+
+    made_at: float
+    id: str
+
+    def __str__(self) -> str:
+        return urlsafe_b64encode(f"{self.made_at!r} {self.id}".encode()).decode("ascii").rstrip("=")
+
+    @classmethod
+    def read(cls, text: str | None) -> Self | None:
+        """Return the place that this text says; `None` where it says none."""
+        if not text:
+            return None
+        try:
+            moment, _, id_ = (
+                urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8").partition(" ")
+            )
+            place = cls(float(moment), plain_text(id_))
+        except ValueError:
+            return None
+        return place if math.isfinite(place.made_at) else None
+
 
 MAX_CHARACTERS: Final = 1000
 MAX_PARTS: Final = 40
@@ -17,7 +77,9 @@ MAX_PARTS: Final = 40
 RATIO_TOLERANCE: Final = 0.03
 """How far off, as a part of it, a picture's ratio may be."""
 
-_WITH_BLANKS: Final = re.compile(r"\b(seed|steps|size|ratio|before|after|on):\s+(?=[0-9])", re.IGNORECASE)
+_WITH_BLANKS: Final = re.compile(
+    r"\b(seed|steps|size|ratio|before|after|on):\s+(?=[0-9])", re.IGNORECASE
+)
 """People put a blank behind a colon."""
 
 _MOST: Final = 2**63 - 1
@@ -31,9 +93,10 @@ class Filter:
     """What a picture is to be, or mustn't be.
 
     Attributes:
-        name: what `values` are: `seed`, `size` (width and height in pixels), `steps`, `ratio` (the smallest and the
-            largest width/height), `made` (the first and the last moment, in seconds since 1970), `space`, `model`,
-            `tool` (a part of its name), `tag`, or `starred`, `demo` (no values).
+        name: what `values` are: `seed`, `size` (width and height in pixels), `steps`, `ratio` (the
+            smallest and the largest width/height), `made` (the first and the last moment, in
+            seconds since 1970), `space`, `model`, `tool` (a part of its name), `tag`, or `starred`,
+            `demo` (no values).
 
     """
 
@@ -51,8 +114,8 @@ class Query:
         begun: a word that begins so: the last one, that may be still being typed.
         unwanted: words and phrases that aren't there.
         filters: all of which hold.
-        place: which pictures: those that are `shown`, in the `trash`, `missing`, or instead of any the jobs that
-            `failed`.
+        place: which pictures: those that are `shown`, in the `trash`, `missing`, or instead of any
+            the jobs that `failed`.
         problems: a sentence for each part that wasn't understood, and doesn't count.
 
     """
@@ -85,12 +148,16 @@ class _NotUnderstoodError(ValueError):
 def parse_query(text: str) -> Query:
     """Return what this line asks for, whatever was typed.
 
-    Words and "phrases" are all to be there, -words aren't; `seed:7 size:1024x576 steps:40 ratio:16:9 space:… model:…
-    tool:… tag:… before:2026-11-01 after:2026-10 on:2026-11-24`, by this machine's calendar, where a month or a year
-    stands for all of its days and `after` begins with the first one; `is:starred is:demo is:trash is:missing
-    is:failed`.
+    Words and "phrases" are all to be there, -words aren't; `seed:7 size:1024x576 steps:40
+    ratio:16:9 space:… model:… tool:… tag:… before:2026-11-01 after:2026-10 on:2026-11-24`, by this
+    machine's calendar, where a month or a year stands for all of its days and `after` begins with
+    the first one; `is:starred is:demo is:trash is:missing is:failed`.
     """
-    problems = [f"Only the first {MAX_CHARACTERS:,} characters count."] if len(text) > MAX_CHARACTERS else []
+    problems = (
+        [f"Only the first {MAX_CHARACTERS:,} characters count."]
+        if len(text) > MAX_CHARACTERS
+        else []
+    )
     found = _Found(problems)
     text = text[:MAX_CHARACTERS]
     parts = list(_PART.finditer(_WITH_BLANKS.sub(r"\1:", text)))
@@ -119,7 +186,9 @@ class _Found:
         if name and read:
             self._add_filter(name.lower(), value, is_excluded=bool(minus))
         else:
-            self._add_word(f"{name}:{value}" if name else value, minus, is_begun=is_last and word is not None)
+            self._add_word(
+                f"{name}:{value}" if name else value, minus, is_begun=is_last and word is not None
+            )
 
     def _add_filter(self, name: str, value: str, *, is_excluded: bool) -> None:
         try:
@@ -130,7 +199,9 @@ class _Found:
         if each.name != "place":
             self._filters.append(Filter(each.name, each.values, is_excluded))
         elif is_excluded:
-            self._problems.append(f"-{name}:{value[:40]} isn't understood: what is left out here anyway has no minus.")
+            self._problems.append(
+                f"-{name}:{value[:40]} isn't understood: what is left out here anyway has no minus."
+            )
         else:
             self._place = str(each.values[0])
 
@@ -222,7 +293,9 @@ def _days(value: str) -> tuple[float, float]:
     try:
         return days(value)
     except ValueError:
-        raise _NotUnderstoodError("a day, a month or a year, such as 2026-11-24, 2026-11 or 2026.") from None
+        raise _NotUnderstoodError(
+            "a day, a month or a year, such as 2026-11-24, 2026-11 or 2026."
+        ) from None
 
 
 _FIELDS: Final[dict[str, Callable[[str], Filter]]] = {

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from sqlite3 import Connection, OperationalError, complete_statement
 from typing import Final
 
-from sd35.library.words import searchable
+from sd35.library.text_index import searchable
 
 __all__ = ["MIGRATIONS", "READABLE_FROM", "VERSION", "migrate", "readable_from", "version_of"]
 
@@ -74,7 +74,9 @@ CREATE TRIGGER pictures_change AFTER UPDATE OF owner, trashed_at, is_missing, si
 END;
 """
 
-_FACTS: Final = "trashed_at, is_missing, seed, width, height, steps, space, model, tool, is_demo, is_starred"
+_FACTS: Final = (
+    "trashed_at, is_missing, seed, width, height, steps, space, model, tool, is_demo, is_starred"
+)
 
 _PLACE: Final = "CASE WHEN {0}.is_missing THEN 'missing' WHEN {0}.trashed_at IS NULL THEN 'shown' ELSE 'trash' END"
 
@@ -175,7 +177,8 @@ def migrate(connection: Connection, upto: int = VERSION) -> None:
                 _run(connection, MIGRATIONS[version - 1])
                 connection.execute(f"PRAGMA user_version = {version}")
                 connection.execute(
-                    "INSERT OR REPLACE INTO meta VALUES ('readable_from', ?)", (str(min(version, READABLE_FROM)),)
+                    "INSERT OR REPLACE INTO meta VALUES ('readable_from', ?)",
+                    (str(min(version, READABLE_FROM)),),
                 )
             connection.execute("COMMIT")
         except BaseException:

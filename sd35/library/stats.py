@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sd35.jobs.repository import Jobs, Stage
 from sd35.library.database import Database
-from sd35.library.jobs import Jobs, Stage
 from sd35.library.thumbnails import Thumbnails
 
 __all__ = ["Stats", "bytes_of", "count_all"]
@@ -30,7 +30,8 @@ class Stats:
         starred: of those.
         jobs: how many have come how far.
         free_bytes: on the disk; `None` where it doesn't tell.
-        first: when the oldest picture was made that is shown, and `last` the newest; `None` without any.
+        first: when the oldest picture was made that is shown, and `last` the newest; `None` without
+            any.
 
     """
 
@@ -56,7 +57,9 @@ def bytes_of(database: Database, owner: str, place: str) -> int:
 
     """
     with database.reading() as connection:
-        found = connection.execute("SELECT bytes FROM counts WHERE owner = ? AND place = ?", (owner, place)).fetchone()
+        found = connection.execute(
+            "SELECT bytes FROM counts WHERE owner = ? AND place = ?", (owner, place)
+        ).fetchone()
     return found[0] if found else 0
 
 
@@ -68,10 +71,15 @@ def count_all(folder: Path, database: Database, jobs: Jobs, thumbnails: Thumbnai
 
     """
     with database.reading() as connection:
-        rows = connection.execute("SELECT place, sum(pictures), sum(bytes) FROM counts GROUP BY place")
+        rows = connection.execute(
+            "SELECT place, sum(pictures), sum(bytes) FROM counts GROUP BY place"
+        )
         counts = {place: (pictures, size) for place, pictures, size in rows}
         starred = connection.execute(_STARRED).fetchone()[0]
-        ends = [connection.execute(f"SELECT {end}(made_at) {_SHOWN}").fetchone()[0] for end in ("min", "max")]
+        ends = [
+            connection.execute(f"SELECT {end}(made_at) {_SHOWN}").fetchone()[0]
+            for end in ("min", "max")
+        ]
     first, last = (None if end is None else dt.datetime.fromtimestamp(end, dt.UTC) for end in ends)
     return Stats(
         pictures=counts.get("shown", (0, 0))[0],
@@ -80,7 +88,9 @@ def count_all(folder: Path, database: Database, jobs: Jobs, thumbnails: Thumbnai
         missing=counts.get("missing", (0, 0))[0],
         jobs=jobs.counts(),
         picture_bytes=counts.get("shown", (0, 0))[1],
-        index_bytes=sum(_size(database.path.with_name(database.path.name + end)) for end in ("", "-wal", "-shm")),
+        index_bytes=sum(
+            _size(database.path.with_name(database.path.name + end)) for end in ("", "-wal", "-shm")
+        ),
         thumbnail_bytes=thumbnails.size_bytes(),
         trash_bytes=counts.get("trash", (0, 0))[1],
         free_bytes=_free(folder),

@@ -12,11 +12,11 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
-from sd35.errors import PictureError
-from sd35.files import PART, replace
-from sd35.library.folder import remove_if_old
-from sd35.library.inspecting import read_file
-from sd35.picture import open_picture
+from sd35.core.atomic_files import PART, replace
+from sd35.core.errors import PictureError
+from sd35.core.picture import open_picture
+from sd35.library.layout import remove_if_old
+from sd35.library.picture_file import read_file
 
 __all__ = ["LONGEST_SIDE", "Thumbnails", "draw_small"]
 
@@ -30,8 +30,25 @@ AT_ONCE: Final = 2
 """How many pictures are decoded at the same time: one of 64 million pixels takes 256 MB."""
 
 _BROKEN: Final = (
-    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, OverflowError, IndexError, KeyError),
-    *(TypeError, AttributeError, MemoryError, ZeroDivisionError, RuntimeError, Image.DecompressionBombError),
+    *(
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        OverflowError,
+        IndexError,
+        KeyError,
+    ),
+    *(
+        TypeError,
+        AttributeError,
+        MemoryError,
+        ZeroDivisionError,
+        RuntimeError,
+        Image.DecompressionBombError,
+    ),
 )
 """What Pillow raises of pictures that somebody has damaged with care."""
 
@@ -118,7 +135,9 @@ def draw_small(data: bytes) -> bytes:
         with Image.open(io.BytesIO(data), formats=[picture.format]) as image:
             image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
             upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):  # 16 bits of grey, of which `convert` would take the lower ones
+        if upright.mode.startswith(
+            "I"
+        ):  # 16 bits of grey, of which `convert` would take the lower ones
             upright = upright.point(lambda value: value * (1 / 256)).convert("L")
         small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)

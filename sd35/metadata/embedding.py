@@ -1,16 +1,76 @@
 """A record into a picture's file, and out of one: our own, or another program's. Pure.
 
-Ours goes in twice: as an infotext, for other programs, and as it is, for this one, whatever the prompt holds. What
+Ours goes in twice: as an infotext, for other programs, and as it is, for this one, whatever the
+    prompt holds. What
 another program has written stays as that wrote it: an infotext of ours would say less.
 """
 
-from sd35.errors import PictureError
-from sd35.metadata.containers import RECORD_KEY, Texts, embed, read_texts
-from sd35.metadata.foreign import read_foreign
-from sd35.metadata.infotext import write_infotext
-from sd35.metadata.record import OURS, Record, read_record
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-__all__ = ["embed_record", "read_picture", "record_in"]
+from sd35.core.errors import PictureError
+from sd35.metadata import jpeg, png, webp
+from sd35.metadata.infotext import write_infotext
+from sd35.metadata.model import OURS, Record, read_record
+from sd35.metadata.png import INFOTEXT_KEY, RECORD_KEY
+from sd35.metadata.readers import read_foreign
+
+__all__ = [
+    "INFOTEXT_KEY",
+    "RECORD_KEY",
+    "Texts",
+    "embed",
+    "embed_record",
+    "read_picture",
+    "read_texts",
+    "record_in",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What a file says of its picture.
+
+    Attributes:
+        texts: by name. Of a PNG's text chunks it is their keyword. Of EXIF, in any file, it is
+            `UserComment`, `ImageDescription`, `Make`, `Model`, `Software`, `MakerNote`, or
+            `Tag0100` to `Tag010D`. `Comment` and `XMP` are a JPEG's, `XMP` a WebP's too.
+            `RECORD_KEY` is our own record, whatever the file.
+        size: the picture's, in pixels, where the header tells it.
+
+    """
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+
+
+def read_texts(data: bytes) -> Texts:
+    """Return all text that a file carries; of a damaged one, what can be read; of what is no picture, nothing."""
+    if data.startswith(png.SIGNATURE):
+        return Texts(*png.read_png(data))
+    if data.startswith(jpeg.SIGNATURE):
+        return Texts(*jpeg.read_jpeg(data))
+    if webp.is_webp(data):
+        return Texts(*webp.read_webp(data))
+    return Texts()
+
+
+def embed(picture_bytes: bytes, infotext: str | None, record_json: str) -> bytes:
+    """Return the file with this infotext and this record, in place of former ones; all else is as it was.
+
+    With `None` for the infotext, what is there in its place stays.
+
+    Raises:
+        PictureError: it isn't a PNG, JPEG or WebP, is damaged, or was cut off.
+
+    """
+    if picture_bytes.startswith(png.SIGNATURE):
+        return png.embed_png(picture_bytes, infotext, record_json)
+    if picture_bytes.startswith(jpeg.SIGNATURE):
+        return jpeg.embed_jpeg(picture_bytes, infotext, record_json)
+    if webp.is_webp(picture_bytes):
+        return webp.embed_webp(picture_bytes, infotext, record_json)
+    raise PictureError("Only a PNG, a JPEG or a WebP can carry what is known of it.", "")
 
 
 def embed_record(data: bytes, record: Record) -> bytes:
@@ -25,8 +85,12 @@ def embed_record(data: bytes, record: Record) -> bytes:
     read = read_texts(data)
     if read.size is None:
         raise PictureError("This isn't a PNG, a JPEG or a WebP that says its size.", "")
-    is_ours_to_tell = record.tool == OURS or (record.prompt != "" and read_foreign(read.texts) is None)
-    return embed(data, write_infotext(record, *read.size) if is_ours_to_tell else None, record.as_json())
+    is_ours_to_tell = record.tool == OURS or (
+        record.prompt != "" and read_foreign(read.texts) is None
+    )
+    return embed(
+        data, write_infotext(record, *read.size) if is_ours_to_tell else None, record.as_json()
+    )
 
 
 def read_picture(data: bytes) -> Record | None:

@@ -1,7 +1,9 @@
 """EXIF: the texts in a block, and a block with other texts in it. Pure.
 
-A block is a TIFF file without a picture: a header, and tables of 12-byte entries that point anywhere into it. It is
-changed by writing new tables behind it, so that what the old ones point to stays where it is, byte for byte: a camera's
+A block is a TIFF file without a picture: a header, and tables of 12-byte entries that point
+    anywhere into it. It is
+changed by writing new tables behind it, so that what the old ones point to stays where it is, byte
+    for byte: a camera's
 own notes, a thumbnail, a place.
 """
 
@@ -9,9 +11,17 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sd35.errors import PictureError
+from sd35.core.errors import PictureError
 
-__all__ = ["IDENTIFIER", "MAKER_NOTE", "MAX_TEXT_BYTES", "USER_COMMENT", "as_user_comment", "merge", "read_exif"]
+__all__ = [
+    "IDENTIFIER",
+    "MAKER_NOTE",
+    "MAX_TEXT_BYTES",
+    "USER_COMMENT",
+    "as_user_comment",
+    "merge",
+    "read_exif",
+]
 
 IDENTIFIER = b"Exif\0\0"
 """Before a block in a JPEG; some programs write it in WebP files too."""
@@ -27,7 +37,9 @@ MAKER_NOTE = 0x927C
 _EXIF_TABLE = 0x8769
 
 _NAMES = {
-    **{tag: f"Tag{tag:04X}" for tag in range(0x0100, 0x010E)},  # ComfyUI counts downwards from 0x010F
+    **{
+        tag: f"Tag{tag:04X}" for tag in range(0x0100, 0x010E)
+    },  # ComfyUI counts downwards from 0x010F
     0x010E: "ImageDescription",
     0x010F: "Make",
     0x0110: "Model",
@@ -165,16 +177,26 @@ def merge(data: bytes, values: Mapping[int, bytes | None]) -> bytes:
     first = block.first
     inner = block.table(block.exif_offset(first))
     base = _without_our_tables(block)
-    again = {tag: block.value(entry) for tag, entry in inner.entries.items() if block.is_beyond(entry, len(base))}
+    again = {
+        tag: block.value(entry)
+        for tag, entry in inner.entries.items()
+        if block.is_beyond(entry, len(base))
+    }
     values = {**values, **{tag: value for tag, value in again.items() if tag not in values}}
     kept = {tag: entry for tag, entry in inner.entries.items() if tag not in values}
-    outer = {tag: entry for tag, entry in first.entries.items() if tag not in values and tag != _EXIF_TABLE}
+    outer = {
+        tag: entry
+        for tag, entry in first.entries.items()
+        if tag not in values and tag != _EXIF_TABLE
+    }
     mark = base + b"\0" * (len(base) % 2) + _MARK
     written = {tag: value for tag, value in values.items() if value is not None}
     table = _write_table(block.order, len(mark), kept, written, inner.following)
     pointer = struct.pack(block.order + "HHLL", _EXIF_TABLE, _LONG, 1, len(mark))
     at = len(mark) + len(table)
-    outer_table = _write_table(block.order, at, {**outer, _EXIF_TABLE: pointer}, {}, first.following)
+    outer_table = _write_table(
+        block.order, at, {**outer, _EXIF_TABLE: pointer}, {}, first.following
+    )
     return mark[:4] + struct.pack(block.order + "L", at) + mark[8:] + table + outer_table
 
 
@@ -199,4 +221,6 @@ def _write_table(
         entries[tag] = struct.pack(order + "HHLL", tag, _UNDEFINED, len(value), end + len(behind))
         behind += value + b"\0" * (len(value) % 2)
     rows = b"".join(entries[tag] for tag in sorted(entries))
-    return struct.pack(order + "H", len(entries)) + rows + struct.pack(order + "L", following) + behind
+    return (
+        struct.pack(order + "H", len(entries)) + rows + struct.pack(order + "L", following) + behind
+    )

@@ -1,7 +1,9 @@
 """Infotext: a picture's parameters as AUTOMATIC1111 writes them, and most tools read them. Pure.
 
-A prompt, a negative prompt, and a last line of pairs: `Steps: 40, Sampler: Euler, CFG scale: 4.5, …`. Not everything
-can be said in it: a prompt's own line that begins with `Negative prompt:` is read as what it looks like.
+A prompt, a negative prompt, and a last line of pairs: `Steps: 40, Sampler: Euler, CFG scale: 4.5,
+    …`. Not everything
+can be said in it: a prompt's own line that begins with `Negative prompt:` is read as what it looks
+    like.
 """
 
 import json
@@ -9,10 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import sd35
-from sd35.metadata.lora import take_loras
-from sd35.metadata.record import MAX_OTHERS, MAX_TEXT, OURS, Record
-from sd35.metadata.values import as_number, as_text, as_whole
+from sd35.core.version import __version__
+from sd35.metadata.model import MAX_OTHERS, MAX_TEXT, OURS, Record
+from sd35.metadata.parsing import as_number, as_text, as_whole, take_loras
 
 __all__ = ["DEMO_MODEL", "has_parameters", "read_infotext", "write_infotext"]
 
@@ -27,7 +28,9 @@ _MIN_PAIRS = 3
 MAX_OBJECTS = 20
 """Values of a line that are read as JSON; what is written on civitai.com has two."""
 
-_PAIR = re.compile(r'(\w[\w \-/]{1,60}+):\s*("(?:\\.|[^\\"])++"|[^,]*)(?:,|$)')  # bounded: no line takes hours
+_PAIR = re.compile(
+    r'(\w[\w \-/]{1,60}+):\s*("(?:\\.|[^\\"])++"|[^,]*)(?:,|$)'
+)  # bounded: no line takes hours
 _TEMPLATE = re.compile(r"^((?:Negative )?Template):", re.MULTILINE)
 _WHOLE_KEY = re.compile(r"\w[\w \-/]{0,59}[\w\-/]")
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII)
@@ -38,7 +41,8 @@ _BARE_VERSION = re.compile(r"(?P<fork>f?)v?\d[\w.+\-]*|[0-9a-f]{7,40}")
 def write_infotext(record: Record, width: int, height: int) -> str:
     """Return the infotext of a picture of this size in pixels, which is the picture's own.
 
-    There's always a line of the negative prompt, and the well-known pairs come first: stricter readers want that.
+    There's always a line of the negative prompt, and the well-known pairs come first: stricter
+    readers want that.
     """
     prompt, negative = (text.replace("\0", "") for text in (record.prompt, record.negative_prompt))
     return f"{prompt}\n{_NEGATIVE} {negative}\n{', '.join(_written_pairs(record, width, height))}"
@@ -74,7 +78,7 @@ def _can_be_key(name: str) -> bool:
 
 def _version(record: Record) -> str | None:
     """Return the tool's name with its version: with a bare number below 1.7 AUTOMATIC1111 does as it did then."""
-    version = record.versions.get(record.tool, sd35.__version__ if record.tool == OURS else "")
+    version = record.versions.get(record.tool, __version__ if record.tool == OURS else "")
     return f"{record.tool} {version}".strip() or None
 
 
@@ -86,13 +90,16 @@ def _quoted(value: str) -> str:
 
 def has_parameters(text: str) -> bool:
     """Whether the last line holds enough pairs to be one of parameters, and a well-known one among them."""
-    return len(pairs := _split(text)[1]) >= _MIN_PAIRS and any(name in _OWN_KEYS for name, _ in pairs)
+    return len(pairs := _split(text)[1]) >= _MIN_PAIRS and any(
+        name in _OWN_KEYS for name, _ in pairs
+    )
 
 
 def read_infotext(text: str) -> Record | None:
     """Return the record that an infotext tells, as AUTOMATIC1111 reads it; `None` where there is no text.
 
-    Without a line of parameters it is a prompt, and no tool's. What can't be asked for here, is in `others`.
+    Without a line of parameters it is a prompt, and no tool's. What can't be asked for here, is in
+    `others`.
     """
     body, pairs = _split(text)
     prompt, negative = _prompts(body)
@@ -102,7 +109,12 @@ def read_infotext(text: str) -> Record | None:
     if record.tool == OURS:
         return replace(record, prompt=prompt, negative_prompt=negative)
     prompt, loras = take_loras(prompt)
-    return replace(record, prompt=prompt, negative_prompt=negative, others=(*record.others, *loras)[:MAX_OTHERS])
+    return replace(
+        record,
+        prompt=prompt,
+        negative_prompt=negative,
+        others=(*record.others, *loras)[:MAX_OTHERS],
+    )
 
 
 def _split(text: str) -> tuple[str, list[tuple[str, str]]]:
@@ -116,7 +128,10 @@ def _split(text: str) -> tuple[str, list[tuple[str, str]]]:
             _, *templates = _TEMPLATE.split(text[end:])
             return body, [
                 *pairs,
-                *((name, told.strip()) for name, told in zip(templates[::2], templates[1::2], strict=True)),
+                *(
+                    (name, told.strip())
+                    for name, told in zip(templates[::2], templates[1::2], strict=True)
+                ),
             ]
     return text, []
 
@@ -173,7 +188,11 @@ def _of_pairs(pairs: list[tuple[str, str]]) -> Record:
     is_demo = tool == OURS and model == DEMO_MODEL
     known = {"Steps": steps, "CFG scale": scale, "Seed": seed, "Size": width}
     used = {name for name, value in known.items() if value is not None} | {"Model", "Version"}
-    others = tuple((name, value) for name, value in pairs if name not in used and not _is_ours(tool, name, value))
+    others = tuple(
+        (name, value)
+        for name, value in pairs
+        if name not in used and not _is_ours(tool, name, value)
+    )
     return Record(
         width=width,
         height=height,

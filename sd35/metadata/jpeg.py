@@ -5,8 +5,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sd35.errors import PictureError
-from sd35.metadata.exif import IDENTIFIER, MAX_TEXT_BYTES, USER_COMMENT, as_user_comment, merge, read_exif
+from sd35.core.errors import PictureError
+from sd35.metadata.exif import (
+    IDENTIFIER,
+    MAX_TEXT_BYTES,
+    USER_COMMENT,
+    as_user_comment,
+    merge,
+    read_exif,
+)
 from sd35.metadata.png import RECORD_KEY
 
 __all__ = ["OUR_IDENTIFIER", "SIGNATURE", "embed_jpeg", "read_jpeg"]
@@ -26,7 +33,9 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _START_OF_SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
 _APP0, _APP1, _APP15 = 0xE0, 0xE1, 0xEF
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # what has no length is passed over, as by other readers
+_MARKER = re.compile(
+    rb"\xff[^\x00\x01\xd0-\xd8\xff]"
+)  # what has no length is passed over, as by other readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,11 @@ def _joined(parts: dict[bytes, bytes]) -> dict[str, str]:
     count = int.from_bytes(next(iter(parts), b"")[2:], "big")
     wanted = [struct.pack(">HH", number, count) for number in range(1, count + 1)]
     whole = b"".join(parts.get(key, b"") for key in wanted)
-    is_whole = 0 < count == len(parts) and all(key in parts for key in wanted) and len(whole) <= MAX_TEXT_BYTES
+    is_whole = (
+        0 < count == len(parts)
+        and all(key in parts for key in wanted)
+        and len(whole) <= MAX_TEXT_BYTES
+    )
     return {RECORD_KEY: whole.decode("utf-8", "replace")} if is_whole else {}
 
 
@@ -98,7 +111,11 @@ def embed_jpeg(data: bytes, infotext: str | None, record_json: str) -> bytes:
     """
     segments = list(_segments(data))
     kinds = {segment.kind for segment in segments}
-    if _START_OF_SCAN not in kinds or not kinds & _FRAMES or data.find(b"\xff\xd9", segments[-1].end) < 0:
+    if (
+        _START_OF_SCAN not in kinds
+        or not kinds & _FRAMES
+        or data.find(b"\xff\xd9", segments[-1].end) < 0
+    ):
         raise PictureError("The JPEG is damaged or was cut off.", "")
     head = _head_end(segments)
     gone = [segment for segment in segments if _is_ours(segment)]

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sd35.errors import PictureError
+from sd35.core.errors import PictureError
 from sd35.metadata.exif import MAX_TEXT_BYTES, read_exif
 
 __all__ = ["INFOTEXT_KEY", "RECORD_KEY", "SIGNATURE", "embed_png", "read_png"]
@@ -132,7 +132,10 @@ def embed_png(data: bytes, infotext: str | None, record_json: str) -> bytes:
         if chunk.start == first_image:
             parts += view[at : chunk.start], *texts.values()
             at = chunk.start
-        elif chunk.kind in _TEXTS and _keyword(data[chunk.start + 8 : min(chunk.start + 96, chunk.end - 4)]) in texts:
+        elif (
+            chunk.kind in _TEXTS
+            and _keyword(data[chunk.start + 8 : min(chunk.start + 96, chunk.end - 4)]) in texts
+        ):
             parts.append(view[at : chunk.start])
             at = chunk.end
     return b"".join([*parts, view[at:]])
@@ -159,4 +162,9 @@ def _unicode_chunk(keyword: str, text: str) -> bytes:
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(body, zlib.crc32(kind)))
+    return (
+        struct.pack(">L", len(body))
+        + kind
+        + body
+        + struct.pack(">L", zlib.crc32(body, zlib.crc32(kind)))
+    )

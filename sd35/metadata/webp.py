@@ -4,8 +4,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sd35.errors import PictureError
-from sd35.metadata.exif import MAKER_NOTE, MAX_TEXT_BYTES, USER_COMMENT, as_user_comment, merge, read_exif
+from sd35.core.errors import PictureError
+from sd35.metadata.exif import (
+    MAKER_NOTE,
+    MAX_TEXT_BYTES,
+    USER_COMMENT,
+    as_user_comment,
+    merge,
+    read_exif,
+)
 from sd35.metadata.jpeg import OUR_IDENTIFIER
 from sd35.metadata.png import MAX_CHUNKS, RECORD_KEY
 
@@ -78,7 +85,9 @@ def _size(kind: bytes, head: bytes) -> tuple[int, int] | None:
         bits = int.from_bytes(head[1:5], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8 " and head[3:6] == b"\x9d\x01\x2a" and len(head) == 10:
-        return int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF
+        return int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(
+            head[8:10], "little"
+        ) & 0x3FFF
     return None
 
 
@@ -104,7 +113,14 @@ def embed_webp(data: bytes, infotext: str | None, record_json: str) -> bytes:
     kept = [chunk for chunk in chunks if chunk.kind not in {b"VP8X", b"EXIF", _RECORD}]
     at = next((index for index, chunk in enumerate(kept) if chunk.kind == b"XMP "), len(kept))
     parts = [_copied(data, chunk) for chunk in kept] + ([] if is_free else [_chunk(_RECORD, note)])
-    body = b"".join([_chunk(b"VP8X", _extended(data, chunks[0])), *parts[:at], _chunk(b"EXIF", exif), *parts[at:]])
+    body = b"".join(
+        [
+            _chunk(b"VP8X", _extended(data, chunks[0])),
+            *parts[:at],
+            _chunk(b"EXIF", exif),
+            *parts[at:],
+        ]
+    )
     return b"RIFF" + struct.pack("<L", len(body) + 4) + b"WEBP" + body + data[end:]
 
 
@@ -124,7 +140,11 @@ def _extended(data: bytes, chunk: _Chunk) -> bytes:
         return bytes([head[0] | _HAS_EXIF]) + head[1:]
     flags = _HAS_EXIF | (_HAS_ALPHA if chunk.kind == b"VP8L" and head[4] & 0x10 else 0)
     width, height = size
-    return struct.pack("<L", flags) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return (
+        struct.pack("<L", flags)
+        + (width - 1).to_bytes(3, "little")
+        + (height - 1).to_bytes(3, "little")
+    )
 
 
 def _copied(data: bytes, chunk: _Chunk) -> bytes:

@@ -5,13 +5,17 @@ import queue
 import signal
 import sys
 
-from sd35.web import hosting
+from sd35.server import launch
 
-parser = argparse.ArgumentParser(prog="python -m sd35.space", description="The demo Space: a painter behind /infer.")
-parser.add_argument("--port", type=int, default=7861, help="the port to listen on (default: %(default)s)")
+parser = argparse.ArgumentParser(
+    prog="python -m sd35.space", description="The demo Space: a painter behind /infer."
+)
+parser.add_argument(
+    "--port", type=int, default=7861, help="the port to listen on (default: %(default)s)"
+)
 arguments = parser.parse_args()
 
-folder = hosting.prepare()
+folder = launch.prepare()
 from sd35.space import server  # noqa: E402  # gradio is imported after its environment is prepared
 
 stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # unlike an Event, safe in a signal's handler
@@ -19,10 +23,10 @@ for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, _: stop.put(number))
 demo = server.build()
 try:
-    address = hosting.launch(demo, port=arguments.port)
+    address = launch.launch(demo, port=arguments.port)
 except OSError:
     sys.exit(f"Port {arguments.port} is in use. Choose another with --port.")
 print(f"{server.TITLE}\n{address}", flush=True)  # noqa: T201
 stop.get()
-hosting.close(demo)
+launch.close(demo)
 folder.cleanup()

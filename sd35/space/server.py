@@ -13,10 +13,10 @@ import gradio as gr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.building import blocks
-from sd35.request import PUBLIC_LIMITS, Range
+from sd35.core.limits import PUBLIC_LIMITS, Range
+from sd35.server import launch
+from sd35.server.blocks import blocks
 from sd35.space.painter import Painting, Step, paint
-from sd35.web import hosting
 
 __all__ = ["TITLE", "DemoSpace", "build"]
 
@@ -52,7 +52,8 @@ def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its or
 ) -> Iterator[tuple[str, int]]:
     """Paint the prompt's words. Not Stable Diffusion: a stand-in that keeps its parameters and its way of working.
 
-    Yields the path of a preview every few steps, and at last that of the picture, a PNG; beside it the seed used.
+    Yields the path of a preview every few steps, and at last that of the picture, a PNG; beside it
+    the seed used.
     """
     used_seed = random.randint(0, int(PUBLIC_SEED.maximum)) if randomize_seed else int(seed)  # noqa: S311
     if width % 16 or height % 16:
@@ -118,7 +119,10 @@ def _save_picture(image: Image.Image, painting: Painting, folder: Path) -> str:
     """Save without loss, and say in the file that this isn't Stable Diffusion's."""
     info = PngInfo()
     info.add_text("Software", TITLE)
-    info.add_text("Comment", f"Painted by the demo painter, seed {painting.seed}. Not made by Stable Diffusion.")
+    info.add_text(
+        "Comment",
+        f"Painted by the demo painter, seed {painting.seed}. Not made by Stable Diffusion.",
+    )
     path = folder / "demo-painter.png"
     image.save(path, "PNG", pnginfo=info, compress_level=3)
     return str(path)
@@ -132,7 +136,9 @@ def _slider(span: Range | None, label: str) -> gr.Slider:
 def build() -> gr.Blocks:
     """The app: the public Space's page in small, with its endpoint `/infer`."""
     with blocks(TITLE) as demo:
-        gr.Markdown(f"# {TITLE}\nIt paints the words it knows, offline. For trying things out, and for tests.")
+        gr.Markdown(
+            f"# {TITLE}\nIt paints the words it knows, offline. For trying things out, and for tests."
+        )
         prompt = gr.Text(label="Prompt", placeholder="a lighthouse by the sea at dusk", max_lines=1)
         run = gr.Button("Paint", variant="primary")
         result = gr.Image(label="Result", format="png")
@@ -166,7 +172,7 @@ class DemoSpace:
         """Start it, if it isn't running, and return its address. Takes some tenths of a second."""
         if self._demo is None:
             demo = build()
-            self._address = hosting.launch(demo, port=hosting.free_port())
+            self._address = launch.launch(demo, port=launch.free_port())
             self._demo = demo
             log.info("the demo Space is at %s", self._address)
         return self._address
@@ -174,5 +180,5 @@ class DemoSpace:
     def close(self) -> None:
         """End it, if it runs."""
         if self._demo is not None:
-            hosting.close(self._demo)
+            launch.close(self._demo)
             self._demo = None

@@ -10,22 +10,24 @@ import anyio
 import anyio.to_thread
 import gradio as gr
 
-from sd35.allowance import NO_CAPS
-from sd35.board import News
-from sd35.building import blocks
-from sd35.errors import LibraryError, SD35Error
-from sd35.request import ASPECT_RATIOS, PUBLIC_LIMITS, GenerationRequest, Range
-from sd35.studio import ConnectionState, Studio
-from sd35.ui import render, space_view
-from sd35.ui.endpoint import Endpoint, visitor_of
-from sd35.ui.filling import Filling
-from sd35.ui.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request
-from sd35.ui.gallery import Gallery
-from sd35.ui.gallery_view import rooms_nav
-from sd35.ui.queue import act
-from sd35.ui.varying import requests_like
-from sd35.ui.watching import PINNED, Frame, View
-from sd35.visitor import Visitor
+from sd35.core.errors import LibraryError, SD35Error
+from sd35.core.limits import PUBLIC_LIMITS, Range
+from sd35.core.request import GenerationRequest
+from sd35.core.sizes import ASPECT_RATIOS
+from sd35.core.visitor import Visitor
+from sd35.jobs.limits import NO_CAPS
+from sd35.jobs.queues import News
+from sd35.jobs.service import ConnectionState, Studio
+from sd35.server.api import Endpoint, visitor_of
+from sd35.server.blocks import blocks
+from sd35.ui.create import job_view, space_view
+from sd35.ui.create.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request
+from sd35.ui.create.form_handlers import Filling
+from sd35.ui.create.import_settings import requests_like
+from sd35.ui.create.live_view import PINNED, Frame, View
+from sd35.ui.create.queue_actions import act
+from sd35.ui.gallery.gallery import Gallery
+from sd35.ui.gallery.view import rooms_nav
 
 __all__ = ["TITLE", "Page"]
 
@@ -55,12 +57,15 @@ class Page:
 
     Args:
         studio: does the work.
-        can_sign_in: whether visitors may sign in with Hugging Face, where this program runs as a Space.
+        can_sign_in: whether visitors may sign in with Hugging Face, where this program runs as a
+            Space.
         can_log_out: whether visitors come in by a login.
 
     """
 
-    def __init__(self, studio: Studio, *, can_sign_in: bool = False, can_log_out: bool = False) -> None:
+    def __init__(
+        self, studio: Studio, *, can_sign_in: bool = False, can_log_out: bool = False
+    ) -> None:
         self._studio = studio
         self._can_sign_in = can_sign_in
         self._can_log_out = can_log_out
@@ -82,7 +87,10 @@ class Page:
             self._announced = self._build_endpoints(Endpoint(studio))
         studio.spaces.on_settled = self._announce
         for listener in self.demo.fns.values():
-            if listener.api_name not in {"infer", "generate"}:  # nor what Gradio's own button to sign in brings along
+            if listener.api_name not in {
+                "infer",
+                "generate",
+            }:  # nor what Gradio's own button to sign in brings along
                 listener.api_visibility = "private"
 
     def _build_header(self) -> None:
@@ -93,7 +101,8 @@ class Page:
             self.status = gr.HTML(space_view.status_line(connection), elem_id="status")
             self.person = gr.HTML("", elem_id="person", visible=self._can_log_out)
             if self._can_sign_in:
-                # Its usual icon is a file of Gradio's: only pictures of this program's are handed out.
+                # Its usual icon is a file of Gradio's: only pictures of this program's are handed
+                # out.
                 gr.LoginButton("Sign in with Hugging Face", icon=None, size="sm", elem_id="sign-in")
         with gr.Row(elem_id="banner"):
             self.banner = gr.HTML(space_view.banner(connection))
@@ -101,10 +110,16 @@ class Page:
 
     def _build_prompt(self) -> None:
         self.recalled = gr.HTML(
-            render.drop_hint(), elem_id="recalled", js_on_load="sd35.drop(element, trigger)", apply_default_css=False
+            job_view.drop_hint(),
+            elem_id="recalled",
+            js_on_load="sd35.drop(element, trigger)",
+            apply_default_css=False,
         )
         self.prompt = gr.Textbox(
-            label="Prompt", placeholder="a lighthouse by the sea at dusk, watercolor", lines=2, max_lines=8
+            label="Prompt",
+            placeholder="a lighthouse by the sea at dusk, watercolor",
+            lines=2,
+            max_lines=8,
         )
         self.negative_prompt = gr.Textbox(
             label="Negative prompt", placeholder="what to leave out", lines=1, max_lines=4
@@ -119,9 +134,15 @@ class Page:
 
     def _build_output(self) -> None:
         self.image = gr.Image(
-            show_label=False, interactive=False, buttons=["fullscreen"], elem_id="picture", height="100%"
+            show_label=False,
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="picture",
+            height="100%",
         )
-        self.panel = gr.HTML(render.idle(), elem_id="panel", js_on_load=DOES, apply_default_css=False)
+        self.panel = gr.HTML(
+            job_view.idle(), elem_id="panel", js_on_load=DOES, apply_default_css=False
+        )
         with gr.Row(elem_id="actions"):
             self.use_seed = gr.Button("Use this seed", size="sm", elem_id="use-seed")
             self.download = gr.DownloadButton("Download", size="sm", elem_id="download")
@@ -131,7 +152,9 @@ class Page:
         limits = PUBLIC_LIMITS
         choices = [*ASPECT_RATIOS[:7], ("Custom", CUSTOM_SIZE), *ASPECT_RATIOS[7:]]
         self.size = gr.Radio(choices, value="1:1", label="Size", elem_id="size")
-        self.size_hint = gr.HTML(space_view.size_hint("1:1", self._studio.connection.value), elem_id="size-hint")
+        self.size_hint = gr.HTML(
+            space_view.size_hint("1:1", self._studio.connection.value), elem_id="size-hint"
+        )
         with gr.Row(elem_id="custom-size"):
             self.width = _slider(limits.width, "Width")
             self.height = _slider(limits.height, "Height")
@@ -143,7 +166,9 @@ class Page:
         self.num_inference_steps = _slider(limits.num_inference_steps, "Inference steps")
         with gr.Row(elem_id="seed-row"):
             self.seed = gr.Number(label="Seed", value=0, precision=0, elem_id="seed")
-            self.randomize_seed = gr.Checkbox(label="Randomize seed", value=True, elem_id="randomize-seed")
+            self.randomize_seed = gr.Checkbox(
+                label="Randomize seed", value=True, elem_id="randomize-seed"
+            )
 
     @staticmethod
     def _build_endpoints(endpoint: Endpoint) -> dict[str, gr.Slider]:
@@ -192,14 +217,20 @@ class Page:
 
     def _wire(self) -> None:
         self.focus = gr.BrowserState("", storage_key="sd35-job", secret="sd35-job")  # noqa: S106  # no secret: the id is
-        # The job that the form has asked for: what is in focus may be another one, or one that a button has repeated.
+        # The job that the form has asked for: what is in focus may be another one, or one that a
+        # button has repeated.
         self.typed = gr.BrowserState("", storage_key="sd35-form", secret="sd35-form")  # noqa: S106  # as above
         self.applied = gr.Textbox(visible="hidden")
         self.before = gr.Textbox(visible="hidden")
         self.look = gr.Button(visible="hidden", elem_id="look")
         self.fields = [getattr(self, name) for name in FIELDS]
-        # A limit for each listener, not by queue(): that builds Gradio's whole application once more.
-        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+        # A limit for each listener, not by queue(): that builds Gradio's whole application once
+        # more.
+        private: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "concurrency_limit": None,
+        }
         raw = private | {"preprocess": False}
         live = raw | {"postprocess": False}
         lines = [self.banner, self.status]
@@ -208,7 +239,11 @@ class Page:
         again = live | {"trigger_mode": "multiple"}  # the newest one counts
         look_at_space = [self._watch_connection, None, lines]
         adapt = [self._filling.adapt, [*self.fields, self.applied], [*self.fields, self.applied]]
-        hint = [self._filling.hint, self.size, self.size_hint]  # after `adapt`, by the size that is chosen then
+        hint = [
+            self._filling.hint,
+            self.size,
+            self.size_hint,
+        ]  # after `adapt`, by the size that is chosen then
         greet = [self._greet, None, [self.person, self.allowance]]
 
         submitted = self.generate.click(
@@ -220,7 +255,9 @@ class Page:
         )
         submitted.then(*greet, **raw)
         watched = submitted.then(*watch, **again)
-        watched.then(*greet, **raw).then(*look_at_space, **live).then(*adapt, **raw).then(*hint, **raw)
+        watched.then(*greet, **raw).then(*look_at_space, **live).then(*adapt, **raw).then(
+            *hint, **raw
+        )
         self.stop.click(self._stop, self.focus, shown, queue=False, **live).then(*watch, **again)
         self.look.click(*watch, **again)
         done = gr.on(
@@ -234,9 +271,13 @@ class Page:
         done.then(*greet, **raw)
         done.then(*watch, **again)
         recalled = [*self.fields, self.recalled, self.before]
-        self.recalled.upload(self._filling.read_dropped, self.fields, recalled, **raw).then(*hint, **raw)
+        self.recalled.upload(self._filling.read_dropped, self.fields, recalled, **raw).then(
+            *hint, **raw
+        )
         self.recalled.undo(self._filling.undo, self.before, recalled, **raw).then(*hint, **raw)
-        self.recalled.clear(lambda: (render.drop_hint(), ""), None, [self.recalled, self.before], **raw)
+        self.recalled.clear(
+            lambda: (job_view.drop_hint(), ""), None, [self.recalled, self.before], **raw
+        )
 
         self.draft = gr.Textbox(visible="hidden")
         draft = "(typed, _, ...fields) => [typed, sd35.draft(), ...fields]"
@@ -246,13 +287,25 @@ class Page:
         varied.then(*greet, **raw)
         varied.then(*watch, **again)
 
-        self.demo.load(self._filling.restore, [self.typed, self.draft, *self.fields], self.fields, js=draft, **raw)
+        self.demo.load(
+            self._filling.restore,
+            [self.typed, self.draft, *self.fields],
+            self.fields,
+            js=draft,
+            **raw,
+        )
         self.demo.load(*watch, **again)
         self.demo.load(*greet, **raw)
         self.demo.load(*look_at_space, **live).then(*adapt, **raw).then(*hint, **raw)
-        self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw).then(*hint, **raw)
+        self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw).then(
+            *hint, **raw
+        )
         self.size.input(
-            self._filling.describe_size, self.size, [self.size_hint, self.width, self.height], queue=False, **private
+            self._filling.describe_size,
+            self.size,
+            [self.size_hint, self.width, self.height],
+            queue=False,
+            **private,
         )
         self.use_seed.click(None, None, [self.seed, self.randomize_seed], js=USED_SEED, **private)
 
@@ -260,21 +313,30 @@ class Page:
         values = FormValues(*sent[: len(FIELDS)])
         _, found = read_request(values, self._studio.connection.value.limits)
         shown = messages(found, values)
-        return [*(gr.validate(name not in shown, shown.get(name, "")) for name in FIELDS), gr.validate(True, "")]  # noqa: FBT003
+        return [
+            *(gr.validate(name not in shown, shown.get(name, "")) for name in FIELDS),
+            gr.validate(True, ""),  # noqa: FBT003
+        ]
 
     async def _submit(self, request: gr.Request, *sent: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
         *fields, focus = sent
         wanted, found = read_request(FormValues(*fields), self._studio.connection.value.limits)
         if wanted is None:  # the validator has said so already; this is for who goes round it
-            return render.refused(" ".join(problem.message for problem in found)), focus, gr.skip()
+            return (
+                job_view.refused(" ".join(problem.message for problem in found)),
+                focus,
+                gr.skip(),
+            )
         return await self._ask(wanted, visitor_of(request), focus)
 
-    async def _ask(self, wanted: GenerationRequest, visitor: Visitor, focus: object) -> tuple[str, Any, Any]:
+    async def _ask(
+        self, wanted: GenerationRequest, visitor: Visitor, focus: object
+    ) -> tuple[str, Any, Any]:
         """Ask for a picture, and return its job's id last; what is in focus stays so, if it runs."""
         try:
             job = await self._studio.submit(wanted, visitor)
         except SD35Error as error:
-            return render.refused(render.error(error)), focus, gr.skip()
+            return job_view.refused(job_view.error(error)), focus, gr.skip()
         is_free = visitor.owner is None or not self._studio.board(visitor).running
         return "", job.id if is_free else self._studio.board(visitor).running[0].id, job.id
 
@@ -284,9 +346,11 @@ class Page:
         said, view = "", self._view(request, focus)
         try:
             await self._studio.welcome(view.visitor)
-            view.focus = await act(self._studio, view.visitor, told.get("do"), told.get("id"), view.focus)
+            view.focus = await act(
+                self._studio, view.visitor, told.get("do"), told.get("id"), view.focus
+            )
         except SD35Error as error:
-            said = render.refused(render.error(error))
+            said = job_view.refused(job_view.error(error))
         return said, *(await view.frame())
 
     async def _vary(self, request: gr.Request, event: gr.EventData, focus: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -295,12 +359,16 @@ class Page:
         said, view = "", self._view(request, focus)
         try:
             if told.get("what") == "job":
-                view.focus = await act(self._studio, view.visitor, "again", told.get("id"), view.focus)
+                view.focus = await act(
+                    self._studio, view.visitor, "again", told.get("id"), view.focus
+                )
             elif (found := await self._filling.record(told, view.visitor)) is not None:
-                for wanted in requests_like(found[1], told.get("what"), self._studio.connection.value.limits):
+                for wanted in requests_like(
+                    found[1], told.get("what"), self._studio.connection.value.limits
+                ):
                     said, view.focus, _ = await self._ask(wanted, view.visitor, view.focus)
         except SD35Error as error:
-            said = render.refused(render.error(error))
+            said = job_view.refused(job_view.error(error))
         return said, *(await view.frame())
 
     def _view(self, request: gr.Request, focus: object) -> View:
@@ -315,17 +383,28 @@ class Page:
             await self._studio.welcome(view.visitor)
             board = view.board
             with board.watched():
-                news = board.news.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS, is_urgent=_is_urgent)
+                news = board.news.watch(
+                    at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS, is_urgent=_is_urgent
+                )
                 async with aclosing(news) as changes:
                     async for _ in changes:
                         if self._watching.get(page) is not this:
                             return
-                        goes_on = board.is_at_work  # before the frame is made: its end is shown, whatever it takes
+                        goes_on = (
+                            board.is_at_work
+                        )  # before the frame is made: its end is shown, whatever it takes
                         yield await view.frame()
                         if not goes_on:
                             return
         except LibraryError as error:
-            yield gr.skip(), render.refused(render.error(error)), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            yield (
+                gr.skip(),
+                job_view.refused(job_view.error(error)),
+                gr.skip(),
+                gr.skip(),
+                gr.skip(),
+                gr.skip(),
+            )
         finally:
             if self._watching.get(page) is this:
                 del self._watching[page]
@@ -334,13 +413,15 @@ class Page:
         """Say to a visitor who they are here, and what they may still ask for."""
         visitor = visitor_of(request)
         return (
-            render.person(visitor.name, can_log_out=self._can_log_out),
-            render.allowance(self._studio.left(visitor), self._studio.caps),
+            job_view.person(visitor.name, can_log_out=self._can_log_out),
+            job_view.allowance(self._studio.left(visitor), self._studio.caps),
         )
 
     async def _watch_connection(self) -> AsyncGenerator[tuple[str, str], None]:
         self._studio.connect()
-        states = self._studio.connection.watch(at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS)
+        states = self._studio.connection.watch(
+            at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS
+        )
         async with aclosing(states):
             async for connection in states:
                 yield space_view.banner(connection), space_view.status_line(connection)
@@ -373,4 +454,6 @@ def _is_urgent(seen: News, now: News) -> bool:
 
 def _slider(span: Range | None, label: str, info: str | None = None) -> gr.Slider:
     assert span is not None
-    return gr.Slider(span.minimum, span.maximum, value=span.default, step=span.step, label=label, info=info)
+    return gr.Slider(
+        span.minimum, span.maximum, value=span.default, step=span.step, label=label, info=info
+    )

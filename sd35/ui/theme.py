@@ -10,7 +10,15 @@ __all__ = ["ASSETS", "looks"]
 ASSETS = Path(__file__).parent.parent.parent / "assets"
 
 # No web fonts: the page is whole without a network.
-_SANS = ["Inter", "ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
+_SANS = [
+    "Inter",
+    "ui-sans-serif",
+    "system-ui",
+    "Segoe UI",
+    "Roboto",
+    "Helvetica Neue",
+    "sans-serif",
+]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 
@@ -20,7 +28,8 @@ def looks() -> dict[str, Any]:
     return {
         "theme": _theme(),
         "css": _text("style.css"),
-        # In the head, for Gradio would put its own name before its rules: they begin with <html>, that says which room.
+        # In the head, for Gradio would put its own name before its rules: they begin with <html>,
+        # that says which room.
         "head": f'<meta name="theme-color" content="#c2410c"><style>{_text("library.css")}</style>{scripts}',
         "favicon_path": ASSETS / "icon.svg",
     }

@@ -50,7 +50,8 @@ def _discs(canvas: Canvas, random: Stream, colours: list[RGB]) -> None:
         c, s = turn(random.pick([0.0, 45.0, 90.0, 135.0]))
         reach = random.between(0.15, 0.5)
         canvas.fill(
-            [ribbon([(x - c * reach, y - s * reach), (x + c * reach, y + s * reach)], 0.008)], colours[1 + i % 5]
+            [ribbon([(x - c * reach, y - s * reach), (x + c * reach, y + s * reach)], 0.008)],
+            colours[1 + i % 5],
         )
 
 
@@ -128,9 +129,20 @@ def _tile(canvas: Canvas, random: Stream, place: tuple[float, float, float], col
     if kind == "quarter":
         canvas.fill([oval(*corner, size)], colour, holes=outside)
     elif kind == "ring":
-        canvas.fill([oval(*corner, size * 0.95)], colour, holes=[oval(*corner, size * 0.55), *outside])
+        canvas.fill(
+            [oval(*corner, size * 0.95)], colour, holes=[oval(*corner, size * 0.55), *outside]
+        )
     elif kind == "triangle":
-        canvas.fill([[corner, (2 * x + size - corner[0], corner[1]), (corner[0], 2 * y + size - corner[1])]], colour)
+        canvas.fill(
+            [
+                [
+                    corner,
+                    (2 * x + size - corner[0], corner[1]),
+                    (corner[0], 2 * y + size - corner[1]),
+                ]
+            ],
+            colour,
+        )
     elif kind == "dot":
         canvas.fill([oval(x + size / 2, y + size / 2, size * 0.3)], colour)
 

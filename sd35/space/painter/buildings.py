@@ -33,7 +33,8 @@ def house(stage: Stage, spot: Spot) -> None:
     brush.polygon([(-0.5, 0), (-0.08, 0), (-0.08, 0.46), (-0.29, 0.82), (-0.5, 0.46)], wall)
     brush.polygon([(-0.29, 0.86), (0.4, 0.86), (0.6, 0.42), (-0.06, 0.42)], roof)
     brush.polygon(
-        [(-0.29, 0.88), (-0.57, 0.42), (-0.51, 0.40), (-0.29, 0.76), (-0.07, 0.40), (-0.01, 0.42)], darker(roof, 0.22)
+        [(-0.29, 0.88), (-0.57, 0.42), (-0.51, 0.40), (-0.29, 0.76), (-0.07, 0.40), (-0.01, 0.42)],
+        darker(roof, 0.22),
     )
     brush.block(-0.36, 0, -0.22, 0.27, stage.palette.lit(rgb("6b4330")))
     brush.oval(-0.29, 0.56, 0.055, 0.055, pane)
@@ -58,20 +59,37 @@ def castle(stage: Stage, spot: Spot) -> None:
         brush.block(-0.46 + 0.08 * i, 0.33, -0.42 + 0.08 * i, 0.38, stone)
     for x, half, height in ((-0.44, 0.11, 0.52), (0.44, 0.11, 0.56)):
         _tower(brush, (x, half, height), lighter(stone, 0.06), roof, pane)
-    arch = [(-0.09, 0), (-0.09, 0.16), (-0.05, 0.22), (0, 0.24), (0.05, 0.22), (0.09, 0.16), (0.09, 0)]
+    arch = [
+        (-0.09, 0),
+        (-0.09, 0.16),
+        (-0.05, 0.22),
+        (0, 0.24),
+        (0.05, 0.22),
+        (0.09, 0.16),
+        (0.09, 0),
+    ]
     brush.polygon(arch, stage.palette.lit(rgb("4a3326")))
     for x in (-0.24, 0.24):
         brush.block(x - 0.016, 0.14, x + 0.016, 0.22, pane)
 
 
-def _tower(brush: Brush, shape: tuple[float, float, float], stone: RGB, roof: RGB, pane: RGB) -> None:
+def _tower(
+    brush: Brush, shape: tuple[float, float, float], stone: RGB, roof: RGB, pane: RGB
+) -> None:
     x, half, height = shape
     brush.block(x - half, 0, x + half, height, stone)
     brush.block(x + half * 0.3, 0, x + half, height, darker(stone, 0.14))
-    brush.block(x - half * 1.15, height - 0.02, x + half * 1.15, height + 0.02, lighter(stone, 0.15))
+    brush.block(
+        x - half * 1.15, height - 0.02, x + half * 1.15, height + 0.02, lighter(stone, 0.15)
+    )
     tip = height + half * 3.1
-    brush.polygon([(x - half * 1.3, height + 0.02), (x, tip), (x + half * 1.3, height + 0.02)], roof)
-    brush.polygon([(x + half * 0.2, height + 0.02), (x, tip), (x + half * 1.3, height + 0.02)], darker(roof, 0.25))
+    brush.polygon(
+        [(x - half * 1.3, height + 0.02), (x, tip), (x + half * 1.3, height + 0.02)], roof
+    )
+    brush.polygon(
+        [(x + half * 0.2, height + 0.02), (x, tip), (x + half * 1.3, height + 0.02)],
+        darker(roof, 0.25),
+    )
     brush.block(x - 0.004, tip - 0.01, x + 0.004, tip + 0.09, darker(stone, 0.5))
     brush.polygon([(x, tip + 0.09), (x + 0.1, tip + 0.065), (x, tip + 0.04)], rgb("d8433f"))
     brush.block(x - 0.016, height * 0.68, x + 0.016, height * 0.68 + 0.075, pane)
@@ -90,7 +108,10 @@ def lighthouse(stage: Stage, spot: Spot) -> None:
         wide, narrow = _taper(low), _taper(high)
         tone = white if i % 2 else red
         brush.polygon([(-wide, low), (wide, low), (narrow, high), (-narrow, high)], tone)
-        brush.polygon([(wide * 0.25, low), (wide, low), (narrow, high), (narrow * 0.25, high)], darker(tone, 0.2))
+        brush.polygon(
+            [(wide * 0.25, low), (wide, low), (narrow, high), (narrow * 0.25, high)],
+            darker(tone, 0.2),
+        )
     iron, pane = stage.palette.lit(rgb("38424f")), _window(stage)
     for y in (0.28, 0.42, 0.56):
         brush.block(-0.045, y, -0.015, y + 0.045, pane)
@@ -146,7 +167,10 @@ def _rock(stage: Stage, spot: Spot, brush: Brush) -> None:
             (x, y - 0.03),
         ]
         brush.blob(ledge, darker(rock, 0.32), 0.6)
-    foam = [lens(*brush.at(x, -0.05), spot.size * half, 0.0042) for x, half in ((0, 0.8), (-0.4, 0.5), (0.45, 0.42))]
+    foam = [
+        lens(*brush.at(x, -0.05), spot.size * half, 0.0042)
+        for x, half in ((0, 0.8), (-0.4, 0.5), (0.45, 0.42))
+    ]
     stage.canvas.fill(foam, lighter(stage.palette.water, 0.6), opacity=0.85)
 
 
@@ -176,10 +200,15 @@ def windmill(stage: Stage, spot: Spot) -> None:
     wood, cloth = stage.palette.lit(rgb("4d372b")), stage.palette.lit(rgb("fbf3e2"))
     for i in range(4):
         (c, s), (px, py) = turn(tilt + 90 * i), turn(tilt + 90 * i + 90)
-        at = [(c * r + px * k, 0.68 + s * r + py * k) for r, k in ((0.09, 0), (0.52, 0), (0.52, 0.12), (0.09, 0.12))]
+        at = [
+            (c * r + px * k, 0.68 + s * r + py * k)
+            for r, k in ((0.09, 0), (0.52, 0), (0.52, 0.12), (0.09, 0.12))
+        ]
         brush.polygon(at, cloth, 0.92)
         for r in (0.2, 0.3, 0.4):
-            brush.stroke([(c * r, 0.68 + s * r), (c * r + px * 0.12, 0.68 + s * r + py * 0.12)], 0.008, wood)
+            brush.stroke(
+                [(c * r, 0.68 + s * r), (c * r + px * 0.12, 0.68 + s * r + py * 0.12)], 0.008, wood
+            )
         brush.stroke([(0, 0.68), (c * 0.54, 0.68 + s * 0.54)], 0.022, wood)
     brush.oval(0, 0.68, 0.03, 0.03, darker(wood, 0.3))
 
@@ -195,7 +224,9 @@ def pagoda(stage: Stage, spot: Spot) -> None:
         brush.block(-half, low, half, low + 0.11, wall)
         brush.block(half * 0.3, low, half, low + 0.11, darker(wall, 0.14))
         for k in (-0.55, 0.0, 0.55):
-            brush.block(k * half - 0.022, low + 0.015, k * half + 0.022, low + 0.085, _window(stage))
+            brush.block(
+                k * half - 0.022, low + 0.015, k * half + 0.022, low + 0.085, _window(stage)
+            )
         _eaves(brush, low + 0.095, half, mix(roof, darker(roof, 0.3), (4 - i) / 8))
     brush.polygon([(-0.02, 0.86), (0.02, 0.86), (0.0, 1.06)], stage.palette.lit(rgb("d8a83d")))
 
@@ -244,15 +275,26 @@ def lantern(stage: Stage, spot: Spot) -> None:
         paper,
     )
     stage.canvas.fill(
-        [smooth(brush.outline([(-0.1, 0.4), (-0.2, 0.0), (-0.1, -0.38), (0.1, -0.38), (0.2, 0.0), (0.1, 0.4)]))],
+        [
+            smooth(
+                brush.outline(
+                    [(-0.1, 0.4), (-0.2, 0.0), (-0.1, -0.38), (0.1, -0.38), (0.2, 0.0), (0.1, 0.4)]
+                )
+            )
+        ],
         lighter(paper, 0.5),
         opacity=0.7,
     )
     stage.canvas.fill(
-        [oval(spot.x, spot.y + spot.size * 0.2, spot.size * 0.13)], rgb("fff3c4"), opacity=0.9, blur=spot.size * 0.05
+        [oval(spot.x, spot.y + spot.size * 0.2, spot.size * 0.13)],
+        rgb("fff3c4"),
+        opacity=0.9,
+        blur=spot.size * 0.05,
     )
     for y, half in ((0.24, 0.36), (0.05, 0.42), (-0.14, 0.40)):
-        brush.stroke([(-half, y + 0.03), (0, y - 0.03), (half, y + 0.03)], 0.014, darker(paper, 0.2))
+        brush.stroke(
+            [(-half, y + 0.03), (0, y - 0.03), (half, y + 0.03)], 0.014, darker(paper, 0.2)
+        )
     for y in (0.43, -0.42):
         brush.block(-0.17, y - 0.035, 0.17, y + 0.035, rgb("5b2a22"))
     brush.stroke([(0, -0.45), (0, -0.75)], 0.025, rgb("f2c14e"), 0.06)

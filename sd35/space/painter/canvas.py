@@ -82,7 +82,9 @@ class Canvas:
         table = [round(_FALLOFF[min(255, level * 2)] * strength) for level in range(256)]
         falloff = falloff.point(table)
         mask = falloff.resize(
-            (cut[2] - cut[0], cut[3] - cut[1]), Image.Resampling.BILINEAR, _share(falloff.size, where, cut)
+            (cut[2] - cut[0], cut[3] - cut[1]),
+            Image.Resampling.BILINEAR,
+            _share(falloff.size, where, cut),
         )
         light = Image.new("RGB", mask.size)
         light.paste(colour, (0, 0), mask)
@@ -94,10 +96,14 @@ class Canvas:
 
     def _cast(self, outlines: Sequence[Outline], holes: Sequence[Outline]) -> None:
         lower, right, soft = 0.006, 0.004, 0.011
-        shifted, gaps = ([[(x + right, y + lower) for x, y in o] for o in group] for group in (outlines, holes))
+        shifted, gaps = (
+            [[(x + right, y + lower) for x, y in o] for o in group] for group in (outlines, holes)
+        )
         where = self._box(shifted, soft)
         if where is not None:
-            mask = self._mask(where, shifted, gaps, soft).point([round(level * 0.42) for level in range(256)])
+            mask = self._mask(where, shifted, gaps, soft).point(
+                [round(level * 0.42) for level in range(256)]
+            )
             self.image.paste((10, 10, 30), where, mask)
 
     def _box(self, outlines: Sequence[Outline], blur: float) -> Box | None:
@@ -106,7 +112,9 @@ class Canvas:
         if not xs:
             return None
         margin = 3 * blur
-        return self._clipped(self._whole_box(min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin))
+        return self._clipped(
+            self._whole_box(min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin)
+        )
 
     def _whole_box(self, left: float, top: float, right: float, bottom: float) -> Box:
         unit = self.unit
@@ -123,7 +131,9 @@ class Canvas:
         right, bottom = min(where[2], width), min(where[3], height)
         return (left, top, right, bottom) if left < right and top < bottom else None
 
-    def _mask(self, where: Box, outlines: Sequence[Outline], holes: Sequence[Outline], blur: float) -> Image.Image:
+    def _mask(
+        self, where: Box, outlines: Sequence[Outline], holes: Sequence[Outline], blur: float
+    ) -> Image.Image:
         # What will be blurred anyway needs neither samples between the pixels nor every pixel.
         radius = blur * self.unit
         fine = _SAMPLES if radius < 2 else 1
@@ -138,7 +148,9 @@ class Canvas:
 
     def _sample(self, point: Point, where: Box, fine: int) -> tuple[int, int]:
         scale = self.unit * fine
-        return round(point[0] * scale - 0.5) - where[0] * fine, round(point[1] * scale - 0.5) - where[1] * fine
+        return round(point[0] * scale - 0.5) - where[0] * fine, round(
+            point[1] * scale - 0.5
+        ) - where[1] * fine
 
     def _paint(self, where: Box, paint: Paint) -> Image.Image | RGB:
         if not isinstance(paint, Gradient):
@@ -187,12 +199,18 @@ class Brush:
         """Fill the smooth closed curve through the points."""
         self.canvas.fill([smooth(self.outline(points))], paint, opacity=opacity)
 
-    def oval(self, x: float, y: float, across: float, down: float, paint: Paint, opacity: float = 1.0) -> None:
+    def oval(
+        self, x: float, y: float, across: float, down: float, paint: Paint, opacity: float = 1.0
+    ) -> None:
         """Fill an ellipse by its centre and half axes."""
         where = self.at(x, y)
-        self.canvas.fill([oval(*where, across * self.size, down * self.size)], paint, opacity=opacity)
+        self.canvas.fill(
+            [oval(*where, across * self.size, down * self.size)], paint, opacity=opacity
+        )
 
-    def stroke(self, points: Sequence[Point], width: float, paint: Paint, tip: float | None = None) -> None:
+    def stroke(
+        self, points: Sequence[Point], width: float, paint: Paint, tip: float | None = None
+    ) -> None:
         """Draw a smooth line through the points, from this width to that of its tip."""
         path = smooth(self.outline(points), closed=False)
         end = width if tip is None else tip

@@ -13,10 +13,14 @@ from sd35.space.painter.stage import LAMP, Spot, Stage
 def city(stage: Stage, spot: Spot) -> None:
     """Paint a skyline in three depths, with lit windows."""
     for depth in range(3):
-        colour = spot.stained(mix(stage.palette.land(0.15 + 0.35 * depth), stage.palette.haze, 0.3 - 0.12 * depth))
+        colour = spot.stained(
+            mix(stage.palette.land(0.15 + 0.35 * depth), stage.palette.haze, 0.3 - 0.12 * depth)
+        )
         blocks = _blocks(stage, spot, depth)
         top = min(y for outline in blocks for _, y in outline)
-        paint = Gradient(((top, colour), (stage.horizon, mix(colour, stage.palette.haze, 0.42 - 0.12 * depth))))
+        paint = Gradient(
+            ((top, colour), (stage.horizon, mix(colour, stage.palette.haze, 0.42 - 0.12 * depth)))
+        )
         stage.canvas.fill(blocks, paint)
         if depth:
             _windows(stage, spot, [outline for outline in blocks if len(outline) == 4], 0.3 * depth)
@@ -29,7 +33,11 @@ def _blocks(stage: Stage, spot: Spot, depth: int) -> list[Outline]:
     while x < stage.w:
         width = spot.random.between(0.05, 0.11)
         central = 1 - abs(2 * (x + width / 2) / stage.w - 1) ** 1.5
-        height = spot.size * (0.30 + 0.75 * central * spot.random.between(0.35, 1.0)) * (1.05 - 0.22 * depth)
+        height = (
+            spot.size
+            * (0.30 + 0.75 * central * spot.random.between(0.35, 1.0))
+            * (1.05 - 0.22 * depth)
+        )
         top = stage.horizon - height
         blocks.append(box(x, top, x + width, stage.horizon + 0.005))
         blocks += _roof(spot, x, width, top)
@@ -49,7 +57,12 @@ def _roof(spot: Spot, x: float, width: float, top: float) -> list[Outline]:
         ]
         return [[*spire, (middle, top + 0.001)]]
     if kind == "step":
-        return [[*box(middle - width * 0.3, top - width * 0.35, middle + width * 0.3, top + 0.001), (middle, top)]]
+        return [
+            [
+                *box(middle - width * 0.3, top - width * 0.35, middle + width * 0.3, top + 0.001),
+                (middle, top),
+            ]
+        ]
     if kind == "slant":
         return [[(x, top), (x + width, top - width * 0.5), (x + width, top + 0.001)]]
     return []
@@ -84,8 +97,12 @@ def bridge(stage: Stage, spot: Spot) -> None:
     ]
     for (ax, ay), (bx, by) in pairwise(cable):
         line = _sagging((ax, ay), (bx, by), deck)
-        stage.canvas.fill([box(x - 0.0012, y, x + 0.0012, deck) for x, y in line[1:-1]], near, opacity=0.8)
-        stage.canvas.fill([[(x, y - 0.005) for x, y in line] + [(x, y + 0.005) for x, y in line[::-1]]], steel)
+        stage.canvas.fill(
+            [box(x - 0.0012, y, x + 0.0012, deck) for x, y in line[1:-1]], near, opacity=0.8
+        )
+        stage.canvas.fill(
+            [[(x, y - 0.005) for x, y in line] + [(x, y + 0.005) for x, y in line[::-1]]], steel
+        )
     for x in towers:
         stage.canvas.fill([box(x - 0.021, deck, x + 0.021, spot.y + 0.03)], darker(steel, 0.35))
         for side in (-0.018, 0.008):

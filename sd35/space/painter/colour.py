@@ -43,7 +43,7 @@ def luminance(colour: RGB) -> float:
 def in_hue(colour: RGB, hue: RGB, share: float) -> RGB:
     """Return the colour drawn towards a shade or tint of `hue` that is as bright as itself."""
     wanted, own = luminance(colour), luminance(hue)
-    if wanted <= own:
+    if wanted <= own:  # noqa: SIM108
         shade = mix(BLACK, hue, wanted / max(own, 0.01))
     else:
         shade = mix(hue, WHITE, (wanted - own) / max(1.0 - own, 0.01))

@@ -15,9 +15,24 @@ def cat(stage: Stage, spot: Spot) -> None:
     pale, deep = lighter(fur, 0.5), darker(fur, 0.22)
     shadow(stage, brush, 0.42, -0.04)
     brush.stroke([(-0.2, 0.06), (-0.44, 0.05), (-0.5, 0.22), (-0.4, 0.4)], 0.085, deep, 0.06)
-    brush.blob([(-0.02, 0.6), (-0.22, 0.42), (-0.3, 0.14), (-0.24, 0.0), (0.2, 0.0), (0.2, 0.2), (0.17, 0.45)], fur)
+    brush.blob(
+        [
+            (-0.02, 0.6),
+            (-0.22, 0.42),
+            (-0.3, 0.14),
+            (-0.24, 0.0),
+            (0.2, 0.0),
+            (0.2, 0.2),
+            (0.17, 0.45),
+        ],
+        fur,
+    )
     brush.blob([(0.06, 0.5), (0.01, 0.3), (0.04, 0.1), (0.16, 0.12), (0.17, 0.4)], pale)
-    brush.blob([(-0.24, 0.22), (-0.28, 0.06), (-0.16, 0.0), (-0.02, 0.02), (-0.06, 0.22), (-0.16, 0.28)], deep, 0.55)
+    brush.blob(
+        [(-0.24, 0.22), (-0.28, 0.06), (-0.16, 0.0), (-0.02, 0.02), (-0.06, 0.22), (-0.16, 0.28)],
+        deep,
+        0.55,
+    )
     for x in (0.05, 0.17):
         brush.oval(x, 0.022, 0.07, 0.034, lighter(fur, 0.25))
     _cat_face(brush, fur)
@@ -29,7 +44,8 @@ def _cat_face(brush: Brush, fur: RGB) -> None:
         ear = [(0.06 + side * 0.03, 0.80), (0.06 + side * 0.15, 0.99), (0.06 + side * 0.20, 0.70)]
         brush.polygon(ear, tone)
         brush.polygon(
-            [(0.06 + side * 0.075, 0.80), (0.06 + side * 0.143, 0.93), (0.06 + side * 0.17, 0.75)], rgb("e7a09a")
+            [(0.06 + side * 0.075, 0.80), (0.06 + side * 0.143, 0.93), (0.06 + side * 0.17, 0.75)],
+            rgb("e7a09a"),
         )
     brush.blob(
         [
@@ -50,7 +66,12 @@ def _cat_face(brush: Brush, fur: RGB) -> None:
     brush.polygon([(0.035, 0.635), (0.085, 0.635), (0.06, 0.61)], rgb("c96a6a"))
     for side in (-1, 1):
         for y in (0.60, 0.57):
-            brush.stroke([(0.06 + side * 0.09, y), (0.06 + side * 0.25, y + 0.02)], 0.007, lighter(fur, 0.7), 0.003)
+            brush.stroke(
+                [(0.06 + side * 0.09, y), (0.06 + side * 0.25, y + 0.02)],
+                0.007,
+                lighter(fur, 0.7),
+                0.003,
+            )
     for x in (-0.02, 0.06, 0.14):
         brush.stroke([(x, 0.77), (0.06 + (x - 0.06) * 1.15, 0.84)], 0.018, deep, 0.008)
 
@@ -62,7 +83,18 @@ def dog(stage: Stage, spot: Spot) -> None:
     deep, pale = darker(fur, 0.3), lighter(fur, 0.55)
     shadow(stage, brush, 0.42)
     brush.stroke([(-0.22, 0.08), (-0.4, 0.12), (-0.48, 0.3)], 0.08, fur, 0.03)
-    brush.blob([(0.0, 0.62), (-0.2, 0.45), (-0.3, 0.15), (-0.25, 0.0), (0.18, 0.0), (0.22, 0.3), (0.18, 0.56)], fur)
+    brush.blob(
+        [
+            (0.0, 0.62),
+            (-0.2, 0.45),
+            (-0.3, 0.15),
+            (-0.25, 0.0),
+            (0.18, 0.0),
+            (0.22, 0.3),
+            (0.18, 0.56),
+        ],
+        fur,
+    )
     brush.blob([(0.08, 0.52), (0.02, 0.3), (0.06, 0.06), (0.17, 0.06), (0.2, 0.4)], pale)
     brush.blob([(-0.24, 0.22), (-0.28, 0.05), (-0.14, 0.0), (0.0, 0.02), (-0.06, 0.24)], deep, 0.5)
     for x in (0.05, 0.18):
@@ -82,37 +114,74 @@ def dog(stage: Stage, spot: Spot) -> None:
         ],
         fur,
     )
-    brush.blob([(0.07, 0.9), (0.03, 0.76), (-0.02, 0.6), (0.08, 0.54), (0.18, 0.6), (0.12, 0.76)], pale)
+    brush.blob(
+        [(0.07, 0.9), (0.03, 0.76), (-0.02, 0.6), (0.08, 0.54), (0.18, 0.6), (0.12, 0.76)], pale
+    )
     brush.blob([(-0.08, 0.9), (-0.2, 0.86), (-0.27, 0.66), (-0.2, 0.56), (-0.12, 0.7)], deep)
     brush.blob([(0.22, 0.9), (0.33, 0.86), (0.4, 0.66), (0.34, 0.56), (0.26, 0.7)], deep)
     for x in (-0.01, 0.16):
         eye(brush, x, 0.75, 0.028)
     brush.oval(0.08, 0.665, 0.05, 0.035, rgb("231d22"))
-    brush.blob([(0.05, 0.6), (0.05, 0.53), (0.085, 0.5), (0.115, 0.53), (0.115, 0.6)], rgb("e8737c"))
+    brush.blob(
+        [(0.05, 0.6), (0.05, 0.53), (0.085, 0.5), (0.115, 0.53), (0.115, 0.6)], rgb("e8737c")
+    )
 
 
 def fox(stage: Stage, spot: Spot) -> None:
     """Paint a sitting fox with its brush around it."""
     brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
     fur = spot.tone(stage, rgb("e2712d"))
-    deep, cream, dark = darker(fur, 0.24), stage.palette.lit(rgb("fdf0de")), stage.palette.lit(rgb("3a2a2c"))
+    deep, cream, dark = (
+        darker(fur, 0.24),
+        stage.palette.lit(rgb("fdf0de")),
+        stage.palette.lit(rgb("3a2a2c")),
+    )
     shadow(stage, brush, 0.5, -0.1)
     brush.blob(
-        [(-0.1, 0.04), (-0.32, 0.0), (-0.56, 0.12), (-0.62, 0.36), (-0.5, 0.5), (-0.42, 0.3), (-0.2, 0.22)], deep
+        [
+            (-0.1, 0.04),
+            (-0.32, 0.0),
+            (-0.56, 0.12),
+            (-0.62, 0.36),
+            (-0.5, 0.5),
+            (-0.42, 0.3),
+            (-0.2, 0.22),
+        ],
+        deep,
     )
     brush.blob([(-0.62, 0.34), (-0.6, 0.46), (-0.5, 0.56), (-0.46, 0.44), (-0.52, 0.36)], cream)
-    brush.blob([(0.0, 0.62), (-0.18, 0.44), (-0.26, 0.14), (-0.2, 0.0), (0.17, 0.0), (0.18, 0.3), (0.17, 0.55)], fur)
+    brush.blob(
+        [
+            (0.0, 0.62),
+            (-0.18, 0.44),
+            (-0.26, 0.14),
+            (-0.2, 0.0),
+            (0.17, 0.0),
+            (0.18, 0.3),
+            (0.17, 0.55),
+        ],
+        fur,
+    )
     brush.blob([(0.07, 0.56), (0.0, 0.4), (0.06, 0.2), (0.14, 0.24), (0.19, 0.44)], cream)
     for x in (0.05, 0.15):
-        brush.blob([(x - 0.035, 0.18), (x, 0.25), (x + 0.035, 0.18), (x + 0.055, 0.01), (x - 0.055, 0.01)], dark)
+        brush.blob(
+            [(x - 0.035, 0.18), (x, 0.25), (x + 0.035, 0.18), (x + 0.055, 0.01), (x - 0.055, 0.01)],
+            dark,
+        )
     _fox_face(brush, fur, cream, dark)
 
 
 def _fox_face(brush: Brush, fur: RGB, cream: RGB, dark: RGB) -> None:
     deep = darker(fur, 0.24)
     for side in (-1, 1):
-        brush.polygon([(0.07 + side * 0.04, 0.82), (0.07 + side * 0.17, 1.04), (0.07 + side * 0.22, 0.74)], deep)
-        brush.polygon([(0.07 + side * 0.135, 0.97), (0.07 + side * 0.17, 1.04), (0.07 + side * 0.188, 0.93)], dark)
+        brush.polygon(
+            [(0.07 + side * 0.04, 0.82), (0.07 + side * 0.17, 1.04), (0.07 + side * 0.22, 0.74)],
+            deep,
+        )
+        brush.polygon(
+            [(0.07 + side * 0.135, 0.97), (0.07 + side * 0.17, 1.04), (0.07 + side * 0.188, 0.93)],
+            dark,
+        )
     head = [
         (0.07, 0.86),
         (-0.12, 0.82),
@@ -144,13 +213,27 @@ def rabbit(stage: Stage, spot: Spot) -> None:
     deep, pale, pink = darker(fur, 0.18), lighter(fur, 0.55), rgb("eeaeb0")
     shadow(stage, brush, 0.4, -0.04)
     brush.oval(-0.31, 0.13, 0.085, 0.085, pale)
-    brush.blob([(0.02, 0.48), (-0.2, 0.4), (-0.32, 0.16), (-0.24, 0.0), (0.2, 0.0), (0.22, 0.22)], fur)
+    brush.blob(
+        [(0.02, 0.48), (-0.2, 0.4), (-0.32, 0.16), (-0.24, 0.0), (0.2, 0.0), (0.22, 0.22)], fur
+    )
     brush.blob([(-0.24, 0.2), (-0.24, 0.02), (0.02, 0.0), (0.02, 0.14), (-0.1, 0.26)], deep, 0.6)
     for x, lean in ((0.02, -0.05), (0.15, 0.06)):
-        ear = [(x - 0.045, 0.66), (x - 0.06 + lean, 0.92), (x + lean, 1.05), (x + 0.055 + lean, 0.9), (x + 0.045, 0.66)]
+        ear = [
+            (x - 0.045, 0.66),
+            (x - 0.06 + lean, 0.92),
+            (x + lean, 1.05),
+            (x + 0.055 + lean, 0.9),
+            (x + 0.045, 0.66),
+        ]
         brush.blob(ear, fur if lean > 0 else deep)
         brush.blob(
-            [(x - 0.015, 0.7), (x - 0.025 + lean, 0.9), (x + lean, 0.98), (x + 0.025 + lean, 0.88), (x + 0.02, 0.7)],
+            [
+                (x - 0.015, 0.7),
+                (x - 0.025 + lean, 0.9),
+                (x + lean, 0.98),
+                (x + 0.025 + lean, 0.88),
+                (x + 0.02, 0.7),
+            ],
             pink,
         )
     brush.oval(0.09, 0.56, 0.19, 0.165, fur)
@@ -170,11 +253,23 @@ def owl(stage: Stage, spot: Spot) -> None:
     brush.block(-0.09, -0.04, 0.09, 0.24, stage.palette.lit(rgb("4d392e")))
     brush.oval(0, 0.24, 0.13, 0.03, stage.palette.lit(rgb("7a5c46")))
     brush.blob(
-        [(0, 0.96), (-0.2, 0.88), (-0.26, 0.6), (-0.2, 0.32), (0, 0.22), (0.2, 0.32), (0.26, 0.6), (0.2, 0.88)], fur
+        [
+            (0, 0.96),
+            (-0.2, 0.88),
+            (-0.26, 0.6),
+            (-0.2, 0.32),
+            (0, 0.22),
+            (0.2, 0.32),
+            (0.26, 0.6),
+            (0.2, 0.88),
+        ],
+        fur,
     )
     for side in (-1, 1):
         brush.polygon([(side * 0.05, 0.92), (side * 0.19, 1.05), (side * 0.23, 0.8)], fur)
-    brush.blob([(0, 0.68), (-0.14, 0.56), (-0.13, 0.36), (0, 0.26), (0.13, 0.36), (0.14, 0.56)], pale)
+    brush.blob(
+        [(0, 0.68), (-0.14, 0.56), (-0.13, 0.36), (0, 0.26), (0.13, 0.36), (0.14, 0.56)], pale
+    )
     for row in range(3):
         for k in range(-1 + row // 2, 2 - row // 2):
             brush.polygon(
@@ -186,7 +281,9 @@ def owl(stage: Stage, spot: Spot) -> None:
                 deep,
             )
     for side in (-1, 1):
-        brush.blob([(side * 0.16, 0.66), (side * 0.29, 0.5), (side * 0.2, 0.26), (side * 0.13, 0.45)], deep)
+        brush.blob(
+            [(side * 0.16, 0.66), (side * 0.29, 0.5), (side * 0.2, 0.26), (side * 0.13, 0.45)], deep
+        )
         brush.oval(side * 0.1, 0.77, 0.105, 0.105, pale)
         brush.oval(side * 0.095, 0.77, 0.07, 0.07, rgb("f5b93a"))
         eye(brush, side * 0.09, 0.77, 0.042)
@@ -217,13 +314,32 @@ def butterfly(stage: Stage, spot: Spot) -> None:
     wing = spot.tone(stage, own)
     rim, spots = mix(darker(wing, 0.65), rgb("1c1a2a"), 0.5), lighter(wing, 0.65)
     for side in (-1, 1):
-        upper = [(side * 0.02, 0.02), (side * 0.2, 0.34), (side * 0.5, 0.46), (side * 0.54, 0.22), (side * 0.3, 0.0)]
-        lower = [(side * 0.02, 0.0), (side * 0.3, -0.02), (side * 0.42, -0.2), (side * 0.26, -0.4), (side * 0.1, -0.2)]
+        upper = [
+            (side * 0.02, 0.02),
+            (side * 0.2, 0.34),
+            (side * 0.5, 0.46),
+            (side * 0.54, 0.22),
+            (side * 0.3, 0.0),
+        ]
+        lower = [
+            (side * 0.02, 0.0),
+            (side * 0.3, -0.02),
+            (side * 0.42, -0.2),
+            (side * 0.26, -0.4),
+            (side * 0.1, -0.2),
+        ]
         for points, shrink in ((lower, 0.76), (upper, 0.82)):
             brush.blob(points, rim)
-            brush.blob([(side * 0.03 + (x - side * 0.03) * shrink, 0.01 + y * shrink) for x, y in points], wing)
+            brush.blob(
+                [(side * 0.03 + (x - side * 0.03) * shrink, 0.01 + y * shrink) for x, y in points],
+                wing,
+            )
         brush.oval(side * 0.34, 0.25, 0.06, 0.06, spots)
         brush.oval(side * 0.26, -0.19, 0.05, 0.05, spots)
         brush.oval(side * 0.475, 0.34, 0.018, 0.018, spots)
-        brush.stroke([(side * 0.01, 0.16), (side * 0.06, 0.3), (side * 0.13, 0.36)], 0.012, rim, 0.02)
-    brush.blob([(0, 0.2), (-0.035, 0.1), (-0.022, -0.24), (0, -0.3), (0.022, -0.24), (0.035, 0.1)], rim)
+        brush.stroke(
+            [(side * 0.01, 0.16), (side * 0.06, 0.3), (side * 0.13, 0.36)], 0.012, rim, 0.02
+        )
+    brush.blob(
+        [(0, 0.2), (-0.035, 0.1), (-0.022, -0.24), (0, -0.3), (0.022, -0.24), (0.035, 0.1)], rim
+    )

@@ -17,10 +17,15 @@ def desert(stage: Stage, spot: Spot) -> None:
     depth = stage.h - stage.horizon
     for i, share in enumerate((-0.06, 0.12, 0.34, 0.62)):
         nearness = i / 3
-        colour = mix(mix(sand, stage.palette.haze, 0.45), mix(sand, stage.palette.near, 0.22), nearness)
+        colour = mix(
+            mix(sand, stage.palette.haze, 0.45), mix(sand, stage.palette.near, 0.22), nearness
+        )
         line = _dune(stage, spot.random, stage.horizon + depth * share, depth * 0.2)
         paint = Gradient(
-            ((stage.horizon + depth * share - 0.05, lighter(colour, 0.14)), (stage.h, darker(colour, 0.12)))
+            (
+                (stage.horizon + depth * share - 0.05, lighter(colour, 0.14)),
+                (stage.h, darker(colour, 0.12)),
+            )
         )
         stage.canvas.fill([down_to(line, stage.h)], paint)
         _lee(stage, line, mix(darker(colour, 0.25), stage.palette.near, 0.2))
@@ -32,7 +37,9 @@ def _dune(stage: Stage, random: Stream, level: float, swing: float) -> Outline:
     while knots[-1][0] < stage.w + 0.3:
         x = knots[-1][0]
         knots.append((x + random.between(0.28, 0.5), level - swing * random.between(0.35, 1.0)))
-        knots.append((knots[-1][0] + random.between(0.22, 0.4), level + swing * random.between(0.0, 0.4)))
+        knots.append(
+            (knots[-1][0] + random.between(0.22, 0.4), level + swing * random.between(0.0, 0.4))
+        )
     line = smooth(knots, closed=False)
     return [(stage.w * i / 119, _height_at(line, stage.w * i / 119)) for i in range(120)]
 
@@ -57,7 +64,12 @@ def _lee(stage: Stage, line: Outline, shadow: RGB) -> None:
                 break
             fall.append(point)
         low, deep = fall[-1], min(0.30, 0.12 + 1.2 * (fall[-1][1] - y))
-        ridge = [(x, y), (x + 0.022, y + 0.25 * deep), (x - 0.012, y + 0.5 * deep), (x + 0.05, y + 0.8 * deep)]
+        ridge = [
+            (x, y),
+            (x + 0.022, y + 0.25 * deep),
+            (x - 0.012, y + 0.5 * deep),
+            (x + 0.05, y + 0.8 * deep),
+        ]
         curve = smooth([*ridge, ((x + low[0]) / 2, y + deep), low], closed=False)
         stage.canvas.fill([[*fall, *curve[::-1]]], shadow, opacity=0.42)
 

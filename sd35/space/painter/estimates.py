@@ -21,7 +21,8 @@ _LONGEST = 512  # pixels of the latents' longer side
 _BEST_GUIDANCE = 4.5
 _PAPER: RGB = (201, 194, 186)
 
-# The time (σ before the shift) at which each coarser view is all that is known; the first is the picture.
+# The time (σ before the shift) at which each coarser view is all that is known; the first is the
+# picture.
 _TIMES = (0.05, 0.10, 0.20, 0.36, 0.55, 0.76, 1.0)
 _COARSENESS = (0.0, 0.008, 0.018, 0.036, 0.07, 0.13, 0.25)  # of the shorter side
 _STRIP = 64  # rows decoded at once, to keep memory low
@@ -69,7 +70,12 @@ class Estimator:
 
     @classmethod
     def of(
-        cls, composition: Composition, negative: Reading, negative_prompt: str, guidance_scale: float, key: str
+        cls,
+        composition: Composition,
+        negative: Reading,
+        negative_prompt: str,
+        guidance_scale: float,
+        key: str,
     ) -> Estimator:
         """Return the estimator of a composition under these prompts."""
         size = latent_size(*composition.finished.size)
@@ -108,11 +114,16 @@ def decoded(estimator: Estimator, sigma: float) -> Image.Image:
     index, share = _rung(sigma)
     near, far = (_enlarged(estimator.views[i], size) for i in (index, index + 1))
     near = estimator.finished if index == 0 else near
-    blank, murk = (_enlarged(pixels(part), size) for part in (estimator.blank, estimator.murk * np.float32(0.25)))
+    blank, murk = (
+        _enlarged(pixels(part), size)
+        for part in (estimator.blank, estimator.murk * np.float32(0.25))
+    )
     picture = Image.new("RGB", size)
     for top in range(0, size[1], _STRIP):
         where = (0, top, size[0], min(top + _STRIP, size[1]))
-        first, second, plain, rest = (_values(image.crop(where)) for image in (near, far, blank, murk))
+        first, second, plain, rest = (
+            _values(image.crop(where)) for image in (near, far, blank, murk)
+        )
         target = first + np.float32(share) * (second - first)
         picture.paste(pixels(estimator.guide(target, plain, rest * np.float32(4.0), sigma)), where)
     return picture
@@ -138,7 +149,13 @@ def _rung(sigma: float) -> tuple[int, float]:
 
 def _view(composition: Composition, size: tuple[int, int], index: int) -> Image.Image:
     """Return the composition as coarse as the index says; the coarser, the fewer of its things are there."""
-    layer = composition.finished if index < 4 else composition.masses if index < 6 else composition.backdrop
+    layer = (
+        composition.finished
+        if index < 4
+        else composition.masses
+        if index < 6
+        else composition.backdrop
+    )
     small = layer.resize(size, Image.Resampling.BOX)
     radius = _COARSENESS[index] * min(size)
     if not radius:

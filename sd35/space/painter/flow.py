@@ -1,9 +1,10 @@
 """A small painter that obeys the model's arithmetic: it stands in for Stable Diffusion 3.5 without a network.
 
-A picture begins as noise and follows the rectified flow of SD3, x_σ = (1 − σ)·x₀ + σ·noise, from σ = 1 to 0 in
-Euler steps, with classifier-free guidance. Only the network is missing: what the picture would be without its
-noise is not predicted but known, because the scene was composed from the prompt's words, and it is told to the
-sampler as blurred as the network would see it at that noise level.
+A picture begins as noise and follows the rectified flow of SD3, x_σ = (1 − σ)·x₀ + σ·noise, from σ
+= 1 to 0 in Euler steps, with classifier-free guidance. Only the network is missing: what the
+picture would be without its noise is not predicted but known, because the scene was composed from
+the prompt's words, and it is told to the sampler as blurred as the network would see it at that
+noise level.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Step:
     number: int
     total: int
     sigma: float
-    _estimate: npt.NDArray[np.float32] = field(repr=False, compare=False)  # rows × columns × RGB, −1 … 1
+    _estimate: npt.NDArray[np.float32] = field(
+        repr=False, compare=False
+    )  # rows × columns × RGB, −1 … 1
 
     def preview(self, longest_side: int = 512) -> Image.Image:
         """Return the estimate of the clean picture, RGB, at most `longest_side` pixels wide and high."""
@@ -63,12 +66,18 @@ def sigmas(steps: int) -> list[float]:
 
 def paint(painting: Painting) -> Generator[Step, None, Image.Image]:
     """Yield each step as it is done, and return the finished RGB picture of width × height pixels."""
-    guided = painting.guidance_scale > 1  # below, the model is asked once, without the negative prompt
+    guided = (
+        painting.guidance_scale > 1
+    )  # below, the model is asked once, without the negative prompt
     negative = read(painting.negative_prompt) if guided else Reading()
     key = f"{painting.seed}/{fingerprint(painting.prompt)}"
     composition = compose(read(painting.prompt), negative, key, (painting.width, painting.height))
     estimator = Estimator.of(
-        composition, negative, painting.negative_prompt if guided else "", painting.guidance_scale, key
+        composition,
+        negative,
+        painting.negative_prompt if guided else "",
+        painting.guidance_scale,
+        key,
     )
     levels = sigmas(painting.num_inference_steps)
     columns, rows = latent_size(painting.width, painting.height)

@@ -6,7 +6,18 @@ from itertools import pairwise
 
 from sd35.space.painter.canvas import Gradient
 from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
-from sd35.space.painter.shapes import Outline, Point, along, down_to, height_at, lens, oval, profile, ribbon, smooth
+from sd35.space.painter.shapes import (
+    Outline,
+    Point,
+    along,
+    down_to,
+    height_at,
+    lens,
+    oval,
+    profile,
+    ribbon,
+    smooth,
+)
 from sd35.space.painter.stage import Spot, Stage
 from sd35.space.painter.streams import Stream
 
@@ -83,7 +94,9 @@ def _crest(random: Stream, peaks: list[Point], horizon: float, height: float) ->
     return [*line, peaks[-1]]
 
 
-def _facets(stage: Stage, random: Stream, line: list[Point], peaks: list[Point], colour: RGB) -> None:
+def _facets(
+    stage: Stage, random: Stream, line: list[Point], peaks: list[Point], colour: RGB
+) -> None:
     """Paint the side of each peak that is turned from the light."""
     away = 1 if stage.light[0] < stage.w / 2 else -1
     facets: list[Outline] = []
@@ -124,13 +137,31 @@ def volcano(stage: Stage, spot: Spot) -> None:
     for i in range(7):
         puff = 0.10 + 0.035 * i
         tone = mix(stage.palette.cloud, darker(stage.palette.near, 0.1), 0.55 - 0.05 * i)
-        brush.oval(0.05 * i + spot.random.between(-0.03, 0.03), 1.02 + 0.11 * i, puff, puff * 0.85, tone, 0.75)
+        brush.oval(
+            0.05 * i + spot.random.between(-0.03, 0.03),
+            1.02 + 0.11 * i,
+            puff,
+            puff * 0.85,
+            tone,
+            0.75,
+        )
     stage.canvas.glow(*brush.at(0, 1.0), spot.size * 0.5, rgb("ff6a2f"), 0.8)
-    cone = [(-1.15, 0), (-0.7, 0.22), (-0.36, 0.62), (-0.15, 1.0), (0.15, 1.0), (0.36, 0.62), (0.7, 0.22), (1.15, 0)]
+    cone = [
+        (-1.15, 0),
+        (-0.7, 0.22),
+        (-0.36, 0.62),
+        (-0.15, 1.0),
+        (0.15, 1.0),
+        (0.36, 0.62),
+        (0.7, 0.22),
+        (1.15, 0),
+    ]
     shape = smooth(brush.outline(cone), closed=False)
     stage.canvas.fill([shape], _fading(stage, rock, shape[0][1] - spot.size, 0.45))
     brush.polygon(
-        [(0.15, 1.0), (0.36, 0.62), (0.7, 0.22), (1.1, 0.0), (0.2, 0), (0.12, 0.4), (0.0, 0.7)], darker(rock, 0.3), 0.5
+        [(0.15, 1.0), (0.36, 0.62), (0.7, 0.22), (1.1, 0.0), (0.2, 0), (0.12, 0.4), (0.0, 0.7)],
+        darker(rock, 0.3),
+        0.5,
     )
     lava = rgb("ff7a35")
     brush.stroke([(-0.02, 1.0), (-0.06, 0.75), (0.02, 0.5), (-0.08, 0.2)], 0.06, lava, 0.015)
@@ -147,13 +178,16 @@ def island(stage: Stage, spot: Spot) -> None:
     line = [(-1.0 + 0.2 * i, h * spot.random.between(0.85, 1.1)) for i, h in enumerate(heights)]
     shape = smooth(brush.outline(line), closed=False)
     stage.canvas.fill(
-        [shape], Gradient(((spot.y - spot.size * 0.6, rock), (spot.y, mix(rock, stage.palette.haze, 0.3))))
+        [shape],
+        Gradient(((spot.y - spot.size * 0.6, rock), (spot.y, mix(rock, stage.palette.haze, 0.3)))),
     )
     green = spot.tone(stage, rgb("4f8f58"))
     crowns = [(x, y) for x, y in line[2:9]]
     for x, y in crowns:
         brush.oval(x, y, 0.13, 0.08, mix(green, rock, 0.25))
-    stage.canvas.fill([lens(spot.x, spot.y, spot.size * 1.15, 0.007)], lighter(stage.palette.water, 0.5))
+    stage.canvas.fill(
+        [lens(spot.x, spot.y, spot.size * 1.15, 0.007)], lighter(stage.palette.water, 0.5)
+    )
 
 
 def ground(stage: Stage, spot: Spot) -> None:
@@ -162,7 +196,9 @@ def ground(stage: Stage, spot: Spot) -> None:
     lines = slopes(stage, spot)
     for i, line in enumerate(lines):
         nearness = i / max(len(lines) - 1, 1)
-        colour = mix(mix(base, stage.palette.haze, 0.3), mix(base, stage.palette.near, 0.45), nearness)
+        colour = mix(
+            mix(base, stage.palette.haze, 0.3), mix(base, stage.palette.near, 0.45), nearness
+        )
         top = min(y for _, y in line)
         paint = Gradient(((top, lighter(colour, 0.09)), (top + 0.3, darker(colour, 0.16))))
         stage.canvas.fill([down_to(line, stage.h)], paint)
@@ -176,7 +212,10 @@ def shore(stage: Stage, spot: Spot) -> None:
     side = spot.random.pick([-1.0, 1.0])
     bends = profile(spot.random, 80, 2, roughness=0.3, octaves=3)
     level = stage.h - 0.145
-    line = [(stage.w * i / 79, level + side * 0.05 * (i / 39.5 - 1) - 0.018 * b) for i, b in enumerate(bends)]
+    line = [
+        (stage.w * i / 79, level + side * 0.05 * (i / 39.5 - 1) - 0.018 * b)
+        for i, b in enumerate(bends)
+    ]
     rim = [(x, y - 0.006) for x, y in line]
     stage.canvas.fill([down_to(rim, stage.h)], lighter(stage.palette.water, 0.5), opacity=0.6)
     colour = mix(base, stage.palette.near, 0.35)
@@ -190,9 +229,17 @@ def moonscape(stage: Stage, spot: Spot) -> None:
     """Paint the cratered ground of a moon."""
     stone = rgb("8d90b8")
     for i, rise in enumerate((0.10, 0.0)):
-        line = along(profile(spot.random, 80, 2 + i, roughness=0.4, octaves=4), stage.w, stage.h * 0.83 - rise, 0.03)
+        line = along(
+            profile(spot.random, 80, 2 + i, roughness=0.4, octaves=4),
+            stage.w,
+            stage.h * 0.83 - rise,
+            0.03,
+        )
         colour = mix(stone, rgb("2b2a52"), 0.45 - 0.2 * i)
-        stage.canvas.fill([down_to(line, stage.h)], Gradient(((line[0][1], colour), (stage.h, darker(colour, 0.45)))))
+        stage.canvas.fill(
+            [down_to(line, stage.h)],
+            Gradient(((line[0][1], colour), (stage.h, darker(colour, 0.45)))),
+        )
         stage.floor = line
     for _ in range(round(11 * stage.w)):
         x, y = spot.random.between(0, stage.w), stage.h - 0.15 * spot.random.between(0, 1)
@@ -215,7 +262,9 @@ def _tufts(stage: Stage, spot: Spot, base: RGB) -> None:
     blades: list[Outline] = []
     for _ in range(round(70 * stage.w)):
         x = spot.random.between(0, stage.w)
-        y = height_at(stage.floor, x) + (stage.h - height_at(stage.floor, x)) * spot.random.between(0.08, 1.0)
+        y = height_at(stage.floor, x) + (stage.h - height_at(stage.floor, x)) * spot.random.between(
+            0.08, 1.0
+        )
         tall = 0.012 + 0.03 * max(y - stage.horizon, 0.0)
         left, right = (x - tall * 0.12, y), (x + tall * 0.12, y)
         blades += [[left, (x + lean * tall, y - tall), right] for lean in (-0.5, 0.0, 0.5)]
@@ -225,7 +274,11 @@ def _tufts(stage: Stage, spot: Spot, base: RGB) -> None:
 def meadow(stage: Stage, spot: Spot) -> None:
     """Paint a meadow in flower."""
     ground(stage, spot)
-    hues = [spot.colour] if spot.colour else [rgb("f6d357"), rgb("f7f2e4"), rgb("e8718d"), rgb("9a7fd0")]
+    hues = (
+        [spot.colour]
+        if spot.colour
+        else [rgb("f6d357"), rgb("f7f2e4"), rgb("e8718d"), rgb("9a7fd0")]
+    )
     for hue in hues:
         dots = []
         for _ in range(round(240 * stage.w / len(hues))):

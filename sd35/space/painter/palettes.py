@@ -39,16 +39,34 @@ def _palette(codes: str, *, dark: bool = False) -> Palette:
 
 
 TIMES: dict[str, Palette] = {
-    "dawn": _palette("51649f 9a8dbd e4abb5 ffd9b8 f1c8bd a08fb5 2f2f55 6b6f86 7686b5 ffe9c4 f7cfc9 ded0e6"),
-    "sunrise": _palette("3f6aa8 90a6c9 f7b98b ffe2a3 fbcf9f b88f98 3d2c50 8f7d52 5b7cab fff2bf ffd9b0 ffdcc0"),
-    "morning": _palette("5b93cf 93bfe3 cfe0e8 fff0d6 e3e4e0 9fb6cc 2f4a63 83a866 4f8fb4 fff3c4 fff8ee fff6e2"),
-    "noon": _palette("1673c9 3f9be3 8accf2 d6f1f7 c3e7f2 7fb9d6 0f5564 52a84f 1286b8 ffffff ffffff ffffff"),
-    "afternoon": _palette("6aa3b5 b9c7ae f2d795 ffe9b0 f5dca6 c2a97f 4f3f2e a2914f 6d9a9c fff6d0 fff0cf ffedc9"),
-    "sunset": _palette("2b2a62 863f83 ec6a5e ffbe6b f78f66 a8487a 20163a 4a2f4e 5a3a80 fff0b8 f58a78 e8a898"),
-    "dusk": _palette("181c4a 43397f 95598f e8998c b5708f 6a4d8a 110f2b 2e2a4e 3b3a78 ffe0c8 7d5690 a88db5"),
-    "night": _palette("060a24 0f1c48 23397a 48649c 3c5790 26407a 050a1c 15263f 122655 f6f1d8 33487f 7484b8", dark=True),
+    "dawn": _palette(
+        "51649f 9a8dbd e4abb5 ffd9b8 f1c8bd a08fb5 2f2f55 6b6f86 7686b5 ffe9c4 f7cfc9 ded0e6"
+    ),
+    "sunrise": _palette(
+        "3f6aa8 90a6c9 f7b98b ffe2a3 fbcf9f b88f98 3d2c50 8f7d52 5b7cab fff2bf ffd9b0 ffdcc0"
+    ),
+    "morning": _palette(
+        "5b93cf 93bfe3 cfe0e8 fff0d6 e3e4e0 9fb6cc 2f4a63 83a866 4f8fb4 fff3c4 fff8ee fff6e2"
+    ),
+    "noon": _palette(
+        "1673c9 3f9be3 8accf2 d6f1f7 c3e7f2 7fb9d6 0f5564 52a84f 1286b8 ffffff ffffff ffffff"
+    ),
+    "afternoon": _palette(
+        "6aa3b5 b9c7ae f2d795 ffe9b0 f5dca6 c2a97f 4f3f2e a2914f 6d9a9c fff6d0 fff0cf ffedc9"
+    ),
+    "sunset": _palette(
+        "2b2a62 863f83 ec6a5e ffbe6b f78f66 a8487a 20163a 4a2f4e 5a3a80 fff0b8 f58a78 e8a898"
+    ),
+    "dusk": _palette(
+        "181c4a 43397f 95598f e8998c b5708f 6a4d8a 110f2b 2e2a4e 3b3a78 ffe0c8 7d5690 a88db5"
+    ),
+    "night": _palette(
+        "060a24 0f1c48 23397a 48649c 3c5790 26407a 050a1c 15263f 122655 f6f1d8 33487f 7484b8",
+        dark=True,
+    ),
     "midnight": _palette(
-        "02030d 070b26 101a45 1f2d63 1a2858 142250 02040e 0b152b 0a1438 eef2ff 1d2a55 6f7cba", dark=True
+        "02030d 070b26 101a45 1f2d63 1a2858 142250 02040e 0b152b 0a1438 eef2ff 1d2a55 6f7cba",
+        dark=True,
     ),
 }
 
@@ -60,7 +78,9 @@ UNNAMED: tuple[Palette, ...] = (
     _palette("2f6f8f 8bb8b0 f6cf9c ffb48a f8c29a b7868a 33284a 77704f 4a7f94 fff3cc ffe6cc ffe8d0"),
 )
 
-SPACE = _palette("0a0820 1a1145 33206b 4a2f86 3a2a78 3a3478 0a0a24 2a2a52 1a2a66 fff2d8 4a4690 c8c8ec", dark=True)
+SPACE = _palette(
+    "0a0820 1a1145 33206b 4a2f86 3a2a78 3a3478 0a0a24 2a2a52 1a2a66 fff2d8 4a4690 c8c8ec", dark=True
+)
 
 COLOURS: dict[str, RGB] = {
     "red": rgb("d62f35"),
@@ -90,7 +110,12 @@ COLOURS: dict[str, RGB] = {
 def snowed(palette: Palette) -> Palette:
     """Return the palette of the same hour with snow on the land."""
     white = mix(under(rgb("f6faff"), palette.ambient), palette.haze, 0.12)
-    return replace(palette, ground=white, far=mix(palette.far, white, 0.35), near=mix(palette.near, white, 0.16))
+    return replace(
+        palette,
+        ground=white,
+        far=mix(palette.far, white, 0.35),
+        near=mix(palette.near, white, 0.16),
+    )
 
 
 def recoloured(palette: Palette, hues: Sequence[RGB]) -> Palette:
@@ -98,7 +123,9 @@ def recoloured(palette: Palette, hues: Sequence[RGB]) -> Palette:
     if not hues:
         return palette
     first, last = hues[0], hues[-1]
-    a, b, c, d = (in_hue(mix(stop, first, share), first, 0.72) for stop, share in _rising(palette.sky))
+    a, b, c, d = (
+        in_hue(mix(stop, first, share), first, 0.72) for stop, share in _rising(palette.sky)
+    )
     return replace(
         palette,
         sky=(a, b, c, d),

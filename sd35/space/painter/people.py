@@ -15,20 +15,31 @@ def person(stage: Stage, spot: Spot) -> None:
     skin = stage.palette.lit(rgb("e9b48c"))
     shadow(stage, brush, 0.26)
     for x, foot in ((-0.06, -0.09), (0.06, 0.08)):
-        brush.polygon([(x - 0.055, 0.42), (x + 0.055, 0.42), (foot + 0.04, 0.02), (foot - 0.04, 0.02)], trousers)
+        brush.polygon(
+            [(x - 0.055, 0.42), (x + 0.055, 0.42), (foot + 0.04, 0.02), (foot - 0.04, 0.02)],
+            trousers,
+        )
         brush.oval(foot, 0.02, 0.055, 0.025, darker(hair, 0.2))
-    brush.blob([(-0.1, 0.7), (-0.2, 0.56), (-0.19, 0.4), (-0.13, 0.42), (-0.1, 0.56)], darker(coat, 0.15))
+    brush.blob(
+        [(-0.1, 0.7), (-0.2, 0.56), (-0.19, 0.4), (-0.13, 0.42), (-0.1, 0.56)], darker(coat, 0.15)
+    )
     brush.blob([(0.1, 0.7), (0.2, 0.58), (0.2, 0.4), (0.14, 0.4), (0.1, 0.56)], darker(coat, 0.25))
-    brush.blob([(-0.11, 0.75), (-0.15, 0.5), (-0.14, 0.36), (0.14, 0.36), (0.15, 0.5), (0.11, 0.75)], coat)
+    brush.blob(
+        [(-0.11, 0.75), (-0.15, 0.5), (-0.14, 0.36), (0.14, 0.36), (0.15, 0.5), (0.11, 0.75)], coat
+    )
     brush.blob(
         [(-0.09, 0.7), (-0.11, 0.55), (-0.08, 0.46), (0.08, 0.46), (0.11, 0.55), (0.09, 0.7)],
         stage.palette.lit(rgb("7a5a3a")),
     )
     brush.block(-0.07, 0.5, 0.07, 0.57, stage.palette.lit(rgb("94714c")))
     brush.oval(0, 0.86, 0.075, 0.085, skin)
-    brush.blob([(0, 0.965), (-0.085, 0.92), (-0.085, 0.82), (0, 0.79), (0.085, 0.82), (0.085, 0.92)], hair)
+    brush.blob(
+        [(0, 0.965), (-0.085, 0.92), (-0.085, 0.82), (0, 0.79), (0.085, 0.82), (0.085, 0.92)], hair
+    )
     brush.block(-0.08, 0.735, 0.08, 0.785, stage.palette.lit(rgb("f0c04c")))
-    brush.blob([(0.05, 0.77), (0.2, 0.79), (0.32, 0.74), (0.2, 0.72)], stage.palette.lit(rgb("f0c04c")))
+    brush.blob(
+        [(0.05, 0.77), (0.2, 0.79), (0.32, 0.74), (0.2, 0.72)], stage.palette.lit(rgb("f0c04c"))
+    )
 
 
 def astronaut(stage: Stage, spot: Spot) -> None:
@@ -39,8 +50,12 @@ def astronaut(stage: Stage, spot: Spot) -> None:
     shadow(stage, brush, 0.34)
     _pack(brush, shade, grey)
     for side, tone in ((-1, suit), (1, mix(suit, shade, 0.6))):
-        brush.blob([(side * 0.03, 0.42), (side * 0.19, 0.4), (side * 0.2, 0.1), (side * 0.06, 0.1)], tone)
-        brush.blob([(side * 0.03, 0.1), (side * 0.2, 0.12), (side * 0.26, 0.02), (side * 0.03, 0.0)], grey)
+        brush.blob(
+            [(side * 0.03, 0.42), (side * 0.19, 0.4), (side * 0.2, 0.1), (side * 0.06, 0.1)], tone
+        )
+        brush.blob(
+            [(side * 0.03, 0.1), (side * 0.2, 0.12), (side * 0.26, 0.02), (side * 0.03, 0.0)], grey
+        )
         brush.stroke([(side * 0.16, 0.6), (side * 0.31, 0.5), (side * 0.34, 0.36)], 0.13, tone, 0.1)
         brush.oval(side * 0.345, 0.33, 0.062, 0.066, grey)
         brush.stroke([(side * 0.28, 0.41), (side * 0.4, 0.42)], 0.026, orange)
@@ -50,8 +65,13 @@ def astronaut(stage: Stage, spot: Spot) -> None:
     for x, tone in ((-0.06, orange), (0.0, rgb("5fc0d8")), (0.06, rgb("f2d25c"))):
         brush.oval(x, 0.475, 0.02, 0.02, tone)
     brush.oval(0, 0.79, 0.215, 0.205, suit)
-    brush.blob([(-0.15, 0.8), (-0.11, 0.91), (0.11, 0.91), (0.16, 0.8), (0.12, 0.69), (-0.11, 0.69)], rgb("1d2a4d"))
-    brush.blob([(-0.14, 0.81), (-0.1, 0.895), (0.02, 0.9), (-0.06, 0.82), (-0.1, 0.74)], rgb("6f8fd8"), 0.8)
+    brush.blob(
+        [(-0.15, 0.8), (-0.11, 0.91), (0.11, 0.91), (0.16, 0.8), (0.12, 0.69), (-0.11, 0.69)],
+        rgb("1d2a4d"),
+    )
+    brush.blob(
+        [(-0.14, 0.81), (-0.1, 0.895), (0.02, 0.9), (-0.06, 0.82), (-0.1, 0.74)], rgb("6f8fd8"), 0.8
+    )
     brush.oval(0.08, 0.75, 0.024, 0.02, rgb("f7c46a"))
 
 

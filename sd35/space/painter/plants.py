@@ -47,7 +47,13 @@ def _crowned(stage: Stage, spot: Spot, leaf: RGB) -> None:
 def _crown(brush: Brush, shift: float, side: float) -> list[Outline]:
     """Return the tufts of a crown; a greater shift gives fewer of them, nearer to the light."""
     shrink = 1 - shift * 5
-    tufts = [(0.0, 0.62, 0.30), (-0.24, 0.58, 0.20), (0.24, 0.57, 0.20), (-0.13, 0.80, 0.20), (0.14, 0.79, 0.20)]
+    tufts = [
+        (0.0, 0.62, 0.30),
+        (-0.24, 0.58, 0.20),
+        (0.24, 0.57, 0.20),
+        (-0.13, 0.80, 0.20),
+        (0.14, 0.79, 0.20),
+    ]
     return [
         oval(*brush.at(x * shrink + side * shift * 1.5, y + shift), r * shrink * brush.size)
         for x, y, r in (*tufts, (0.0, 0.9, 0.15))
@@ -65,8 +71,15 @@ def pine(stage: Stage, spot: Spot) -> None:
         bottom, half = 0.12 + 0.165 * i, 0.27 - 0.042 * i
         top = bottom + 0.30 - 0.012 * i
         skirt = [(-half * 0.5, bottom - 0.02), (0.0, bottom + 0.015), (half * 0.5, bottom - 0.02)]
-        brush.polygon([(0, top), (-half, bottom), *skirt, (half, bottom)], darker(green, 0.20 - 0.05 * i))
-        lit = [(0, top), (side * half, bottom), (side * half * 0.5, bottom - 0.02), (0, bottom + 0.02)]
+        brush.polygon(
+            [(0, top), (-half, bottom), *skirt, (half, bottom)], darker(green, 0.20 - 0.05 * i)
+        )
+        lit = [
+            (0, top),
+            (side * half, bottom),
+            (side * half * 0.5, bottom - 0.02),
+            (0, bottom + 0.02),
+        ]
         brush.polygon(lit, lighter(green, 0.10 + 0.03 * i), 0.6)
 
 
@@ -93,13 +106,17 @@ def forest(stage: Stage, spot: Spot) -> None:
     leaf = stage.palette.lit(rgb(season))
     for rank in range(4):
         nearness = 0.25 + 0.25 * rank
-        own = mix(mix(stage.palette.land(nearness), leaf, share), stage.palette.haze, 0.34 - 0.11 * rank)
+        own = mix(
+            mix(stage.palette.land(nearness), leaf, share), stage.palette.haze, 0.34 - 0.11 * rank
+        )
         colour = spot.stained(own)
         level = stage.horizon + spot.size * (-0.18 + 0.17 * rank)
         bends = along(profile(spot.random, 60, 2, octaves=2), stage.w, level, 0.03)
         trees = _rank(spot.random, bends, stage.w, spot.size * (0.42 + 0.14 * rank))
         top = level - spot.size * 0.5
-        paint = Gradient(((top, colour), (level + 0.12, mix(colour, stage.palette.haze, 0.42 - 0.1 * rank))))
+        paint = Gradient(
+            ((top, colour), (level + 0.12, mix(colour, stage.palette.haze, 0.42 - 0.1 * rank)))
+        )
         stage.canvas.fill([[*bends, (stage.w, level + 0.25), (0, level + 0.25)], *trees], paint)
 
 
@@ -127,10 +144,14 @@ def grove(stage: Stage, spot: Spot) -> None:
     colour = mix(stage.palette.ground, stage.palette.near, 0.62)
     trees: list[Outline] = []
     for _ in range(spot.random.pick([2, 3])):
-        middle = stage.w * spot.random.pick([spot.random.between(0.0, 0.24), spot.random.between(0.76, 1.0)])
+        middle = stage.w * spot.random.pick(
+            [spot.random.between(0.0, 0.24), spot.random.between(0.76, 1.0)]
+        )
         for _ in range(spot.random.pick([4, 6, 8])):
             x = middle + (spot.random.between(-1, 1) + spot.random.between(-1, 1)) * 0.06
-            trees += fir(x, height_at(stage.floor, x) + 0.012, spot.size * spot.random.between(0.55, 1.1))
+            trees += fir(
+                x, height_at(stage.floor, x) + 0.012, spot.size * spot.random.between(0.55, 1.1)
+            )
     stage.canvas.fill(trees, colour)
 
 
@@ -163,9 +184,13 @@ def tulip(stage: Stage, spot: Spot) -> None:
     brush.stroke([(0, 0), (0.015, 0.35), (0, 0.66)], 0.034, darker(green, 0.15))
     brush.blob([(0, 0), (0.16, 0.22), (0.22, 0.5), (0.07, 0.26)], green)
     brush.blob([(0, 0), (-0.15, 0.18), (-0.24, 0.42), (-0.08, 0.22)], lighter(green, 0.12))
-    brush.blob([(0, 0.62), (-0.14, 0.72), (-0.06, 0.99), (0.06, 0.99), (0.14, 0.72)], darker(petal, 0.2))
+    brush.blob(
+        [(0, 0.62), (-0.14, 0.72), (-0.06, 0.99), (0.06, 0.99), (0.14, 0.72)], darker(petal, 0.2)
+    )
     brush.blob([(0, 0.61), (-0.15, 0.68), (-0.17, 0.95), (-0.04, 0.82), (0.01, 0.68)], petal)
-    brush.blob([(0, 0.61), (0.15, 0.68), (0.17, 0.95), (0.04, 0.82), (-0.01, 0.68)], lighter(petal, 0.12))
+    brush.blob(
+        [(0, 0.61), (0.15, 0.68), (0.17, 0.95), (0.04, 0.82), (-0.01, 0.68)], lighter(petal, 0.12)
+    )
 
 
 def sunflower(stage: Stage, spot: Spot) -> None:
@@ -212,7 +237,11 @@ def mushroom(stage: Stage, spot: Spot) -> None:
     cap = spot.tone(stage, rgb("d63b34"))
     stalk = stage.palette.lit(rgb("f5ead6"))
     brush.blob([(-0.15, 0), (-0.1, 0.3), (-0.09, 0.6), (0.09, 0.6), (0.1, 0.3), (0.16, 0)], stalk)
-    brush.polygon([(0.02, 0.02), (0.15, 0.01), (0.1, 0.3), (0.09, 0.58), (0.04, 0.58)], darker(stalk, 0.14), 0.8)
+    brush.polygon(
+        [(0.02, 0.02), (0.15, 0.01), (0.1, 0.3), (0.09, 0.58), (0.04, 0.58)],
+        darker(stalk, 0.14),
+        0.8,
+    )
     brush.oval(0, 0.52, 0.40, 0.075, darker(stalk, 0.28))
     dome = [
         (-0.46, 0.52),
@@ -225,7 +254,11 @@ def mushroom(stage: Stage, spot: Spot) -> None:
         (-0.2, 0.55),
     ]
     brush.blob(dome, cap)
-    brush.blob([(0.0, 0.94), (0.24, 0.86), (0.42, 0.6), (0.45, 0.53), (0.2, 0.57), (0.26, 0.75)], darker(cap, 0.2), 0.7)
+    brush.blob(
+        [(0.0, 0.94), (0.24, 0.86), (0.42, 0.6), (0.45, 0.53), (0.2, 0.57), (0.26, 0.75)],
+        darker(cap, 0.2),
+        0.7,
+    )
     for x, y, r in (
         (-0.2, 0.73, 0.062),
         (0.03, 0.83, 0.05),
@@ -255,8 +288,16 @@ def apple(stage: Stage, spot: Spot) -> None:
     ]
     brush.blob(body, skin)
     brush.blob(
-        [(0.05, 0.08), (0.24, 0.07), (0.41, 0.4), (0.4, 0.7), (0.24, 0.82), (0.3, 0.45)], darker(skin, 0.22), 0.8
+        [(0.05, 0.08), (0.24, 0.07), (0.41, 0.4), (0.4, 0.7), (0.24, 0.82), (0.3, 0.45)],
+        darker(skin, 0.22),
+        0.8,
     )
-    brush.blob([(-0.33, 0.62), (-0.26, 0.76), (-0.14, 0.78), (-0.24, 0.66), (-0.28, 0.5)], lighter(skin, 0.55), 0.75)
+    brush.blob(
+        [(-0.33, 0.62), (-0.26, 0.76), (-0.14, 0.78), (-0.24, 0.66), (-0.28, 0.5)],
+        lighter(skin, 0.55),
+        0.75,
+    )
     brush.stroke([(0, 0.78), (0.01, 0.9), (0.06, 1.0)], 0.035, stage.palette.lit(rgb("5a3b26")))
-    brush.blob([(0.03, 0.88), (0.14, 1.0), (0.33, 1.0), (0.22, 0.88)], stage.palette.lit(rgb("5aa24a")))
+    brush.blob(
+        [(0.03, 0.88), (0.14, 1.0), (0.33, 1.0), (0.22, 0.88)], stage.palette.lit(rgb("5aa24a"))
+    )

@@ -46,7 +46,9 @@ def compose(reading: Reading, negative: Reading, key: str, size: tuple[int, int]
 class Director:
     """Arranges one scene and has it painted, from the sky to the foreground."""
 
-    def __init__(self, reading: Reading, banned: frozenset[str], key: str, size: tuple[int, int]) -> None:
+    def __init__(
+        self, reading: Reading, banned: frozenset[str], key: str, size: tuple[int, int]
+    ) -> None:
         self._reading = reading
         self._banned = banned
         self._mentions = {m.word: m for m in reading.mentions if m.word in MOTIFS}
@@ -55,7 +57,9 @@ class Director:
         self.in_space = self._is_in_space()
         self._require()
         canvas = Canvas(*size, relief="papercut" in reading.words)
-        horizon = canvas.h * (1.0 if self.in_space else self._random.between(0.58, 0.66) + 0.12 * self._sky_counts())
+        horizon = canvas.h * (
+            1.0 if self.in_space else self._random.between(0.58, 0.66) + 0.12 * self._sky_counts()
+        )
         light = self._light_place(canvas, horizon)
         words = reading.words | self._mentions.keys()
         self.stage = Stage(canvas, self._palette(), key, words, horizon, light)
@@ -86,7 +90,11 @@ class Director:
 
     def _is_in_space(self) -> bool:
         earthly = {word for word in self._mentions if MOTIFS[word].zone not in (Zone.SKY, Zone.AIR)}
-        return bool(_HEAVENLY & self._mentions.keys()) and earthly <= {"astronaut"} and not self._reading.times
+        return (
+            bool(_HEAVENLY & self._mentions.keys())
+            and earthly <= {"astronaut"}
+            and not self._reading.times
+        )
 
     def _require(self) -> None:
         """Add the surfaces that the subjects need, and those that these need."""
@@ -140,7 +148,9 @@ class Director:
         if count <= 1:
             return [self._random.pick([0.36, 0.5, 0.64])]
         step = 0.84 / count
-        places = [0.08 + step * (i + 0.5) + self._random.between(-0.15, 0.15) * step for i in range(count)]
+        places = [
+            0.08 + step * (i + 0.5) + self._random.between(-0.15, 0.15) * step for i in range(count)
+        ]
         return sorted(places, key=lambda place: abs(place - 0.4))
 
     def _spot(self, mention: Mention, motif: Motif, place: float, total: int) -> Spot:
@@ -196,7 +206,12 @@ def _dress_sky(director: Director, _: list[Mention]) -> None:
 
 
 def _dress_distance(director: Director, chosen: list[Mention]) -> None:
-    if not chosen and director.allowed("hill", "mountain") and not director.has_water and not director.in_space:
+    if (
+        not chosen
+        and director.allowed("hill", "mountain")
+        and not director.has_water
+        and not director.in_space
+    ):
         director.dress("hills", land.hills, 0.24)
 
 

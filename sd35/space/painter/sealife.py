@@ -13,14 +13,28 @@ def fish(stage: Stage, spot: Spot) -> None:
     brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
     scales = spot.tone(stage, spot.random.pick([rgb("f2853f"), rgb("f2c14a"), rgb("e85d75")]))
     deep, pale = darker(scales, 0.22), lighter(scales, 0.5)
-    brush.blob([(-0.3, 0.02), (-0.52, 0.25), (-0.62, 0.22), (-0.52, 0.0), (-0.62, -0.22), (-0.5, -0.22)], deep)
+    brush.blob(
+        [(-0.3, 0.02), (-0.52, 0.25), (-0.62, 0.22), (-0.52, 0.0), (-0.62, -0.22), (-0.5, -0.22)],
+        deep,
+    )
     brush.blob([(-0.1, 0.2), (0.02, 0.36), (-0.24, 0.32), (-0.26, 0.1)], deep)
     brush.blob([(0.0, -0.18), (-0.06, -0.34), (-0.2, -0.28), (-0.2, -0.1)], deep)
     brush.blob(
-        [(0.46, 0.0), (0.28, 0.19), (0.0, 0.24), (-0.3, 0.07), (-0.36, 0.0), (-0.3, -0.07), (0.0, -0.2), (0.3, -0.16)],
+        [
+            (0.46, 0.0),
+            (0.28, 0.19),
+            (0.0, 0.24),
+            (-0.3, 0.07),
+            (-0.36, 0.0),
+            (-0.3, -0.07),
+            (0.0, -0.2),
+            (0.3, -0.16),
+        ],
         scales,
     )
-    brush.blob([(0.44, -0.03), (0.2, -0.06), (-0.2, -0.06), (0.0, -0.19), (0.28, -0.155)], pale, 0.8)
+    brush.blob(
+        [(0.44, -0.03), (0.2, -0.06), (-0.2, -0.06), (0.0, -0.19), (0.28, -0.155)], pale, 0.8
+    )
     for x, tall in ((0.16, 0.205), (-0.04, 0.22)):
         brush.stroke([(x, tall), (x - 0.03, 0.0), (x, -tall * 0.8)], 0.06, lighter(pale, 0.4))
     brush.blob([(0.06, 0.0), (-0.06, 0.06), (-0.14, -0.04), (-0.02, -0.07)], deep)
@@ -33,13 +47,21 @@ def fish(stage: Stage, spot: Spot) -> None:
 def leaping_fish(stage: Stage, spot: Spot) -> None:
     """Paint a fish above rings on the water, or a small shoal if it is seen from below."""
     if "reef" in stage.words:
-        for x, y, share in ((0.0, 0.0, 1.0), (-1.1, -0.9, 0.6), (1.0, -1.2, 0.5), (-1.5, 0.7, 0.45), (1.4, 0.6, 0.55)):
+        for x, y, share in (
+            (0.0, 0.0, 1.0),
+            (-1.1, -0.9, 0.6),
+            (1.0, -1.2, 0.5),
+            (-1.5, 0.7, 0.45),
+            (1.4, 0.6, 0.55),
+        ):
             place = (spot.x + x * spot.size, stage.h * 0.46 + y * spot.size)
             fish(stage, Spot(*place, spot.size * share, spot.random, spot.colour))
         return
     for reach in (1.0, 0.7, 0.42):
         ring = oval(spot.x, spot.y + 0.05, spot.size * reach, spot.size * reach * 0.16)
-        hole = oval(spot.x, spot.y + 0.05, spot.size * (reach - 0.06), spot.size * (reach - 0.06) * 0.14)
+        hole = oval(
+            spot.x, spot.y + 0.05, spot.size * (reach - 0.06), spot.size * (reach - 0.06) * 0.14
+        )
         stage.canvas.fill([ring], lighter(stage.palette.water, 0.6), opacity=0.55, holes=[hole])
     fish(stage, Spot(spot.x, spot.y - spot.size * 0.55, spot.size, spot.random, spot.colour))
 
@@ -61,7 +83,10 @@ def whale(stage: Stage, spot: Spot) -> None:
         (-0.5, -0.06),
     ]
     shape = smooth(brush.outline(body))
-    span = ((spot.y - spot.size * 0.46, lighter(skin, 0.14)), (spot.y + spot.size * 0.06, darker(skin, 0.2)))
+    span = (
+        (spot.y - spot.size * 0.46, lighter(skin, 0.14)),
+        (spot.y + spot.size * 0.06, darker(skin, 0.2)),
+    )
     stage.canvas.fill([shape], Gradient(span))
     brush.blob([(0.71, 0.1), (0.4, 0.14), (0.0, 0.06), (-0.2, -0.05), (0.66, -0.06)], belly)
     for y in (0.085, 0.045, 0.005):
@@ -74,7 +99,12 @@ def whale(stage: Stage, spot: Spot) -> None:
 
 def _spout_and_fluke(brush: Brush, skin: RGB, foam: RGB) -> None:
     for side in (-1, 1):
-        path = [(0.28, 0.45), (0.28 + side * 0.05, 0.72), (0.28 + side * 0.2, 0.76), (0.28 + side * 0.27, 0.62)]
+        path = [
+            (0.28, 0.45),
+            (0.28 + side * 0.05, 0.72),
+            (0.28 + side * 0.2, 0.76),
+            (0.28 + side * 0.27, 0.62),
+        ]
         brush.stroke(path, 0.035, foam, 0.02)
     brush.blob(
         [

@@ -11,7 +11,10 @@ Point = tuple[float, float]
 Outline = list[Point]
 
 # Rounded, because the last bit of a sine is the machine's own.
-_CIRCLE = [(round(math.cos(math.tau * i / 72), 9), round(math.sin(math.tau * i / 72), 9)) for i in range(72)]
+_CIRCLE = [
+    (round(math.cos(math.tau * i / 72), 9), round(math.sin(math.tau * i / 72), 9))
+    for i in range(72)
+]
 
 
 def oval(x: float, y: float, across: float, down: float | None = None) -> Outline:
@@ -37,7 +40,9 @@ def turn(degrees: float) -> Point:
     return round(math.cos(angle), 9), round(math.sin(angle), 9)
 
 
-def star(x: float, y: float, outer: float, inner: float, points: int, tilt: float = -90.0) -> Outline:
+def star(
+    x: float, y: float, outer: float, inner: float, points: int, tilt: float = -90.0
+) -> Outline:
     """Return a star with that many points."""
     outline = []
     for i in range(2 * points):
@@ -52,7 +57,10 @@ def smooth(points: Sequence[Point], *, closed: bool = True, detail: int = 8) -> 
     count = len(points)
     curve: Outline = []
     for i in range(count if closed else count - 1):
-        near = [points[(i + k) % count if closed else min(max(i + k, 0), count - 1)] for k in (-1, 0, 1, 2)]
+        near = [
+            points[(i + k) % count if closed else min(max(i + k, 0), count - 1)]
+            for k in (-1, 0, 1, 2)
+        ]
         curve += [_between(near, step / detail) for step in range(detail)]
     return curve if closed else [*curve, points[-1]]
 
@@ -81,7 +89,9 @@ def ribbon(path: Sequence[Point], start: float, end: float | None = None) -> Out
     return left + right[::-1]
 
 
-def profile(random: Stream, count: int, first: int, *, roughness: float = 0.5, octaves: int = 5) -> list[float]:
+def profile(
+    random: Stream, count: int, first: int, *, roughness: float = 0.5, octaves: int = 5
+) -> list[float]:
     """Return `count` heights between about −1 and 1: value noise whose first octave has `first` waves."""
     heights = [0.0] * count
     strength = 1.0

@@ -16,7 +16,13 @@ def air(stage: Stage) -> None:
     """Paint the sky's gradient down to the horizon, and the brightness around the light."""
     zenith, high, low, horizon = stage.palette.sky
     far = stage.horizon
-    stops = ((0.0, zenith), (far * 0.38, high), (far * 0.74, low), (far, horizon), (stage.h, horizon))
+    stops = (
+        (0.0, zenith),
+        (far * 0.38, high),
+        (far * 0.74, low),
+        (far, horizon),
+        (stage.h, horizon),
+    )
     stage.canvas.wash(Gradient(stops))
     x, y = stage.light
     strength = 0.35 if stage.palette.dark else 0.6
@@ -80,10 +86,16 @@ def stars(stage: Stage, spot: Spot) -> None:
         stage.canvas.fill([star(x, y, size, size * 0.16, 4)], colour)
 
 
-def _points(stage: Stage, random: Stream, count: int, size: float, opacity: float, colour: RGB | None = None) -> None:
+def _points(
+    stage: Stage, random: Stream, count: int, size: float, opacity: float, colour: RGB | None = None
+) -> None:
     for share in (1.0, 0.6, 0.3):
         dots = [
-            oval(random.between(0, stage.w), stage.horizon * random.between(0, 1) ** 1.5, size * (1.6 - share))[::6]
+            oval(
+                random.between(0, stage.w),
+                stage.horizon * random.between(0, 1) ** 1.5,
+                size * (1.6 - share),
+            )[::6]
             for _ in range(round(count * share / 2))
         ]
         stage.canvas.fill(dots, colour or stage.palette.light, opacity=opacity * share)
@@ -95,7 +107,11 @@ def galaxy(stage: Stage, spot: Spot) -> None:
     slope = spot.random.pick([-0.55, 0.55])
     for i in range(26):
         x = stage.w * (i + spot.random.between(-1, 1)) / 25
-        y = stage.horizon * 0.42 + slope * (x - stage.w / 2) * 0.8 + spot.random.between(-0.07, 0.07)
+        y = (
+            stage.horizon * 0.42
+            + slope * (x - stage.w / 2) * 0.8
+            + spot.random.between(-0.07, 0.07)
+        )
         stage.canvas.glow(x, y, spot.random.between(0.09, 0.26), spot.random.pick(hues), 0.32)
     band = []
     for _ in range(round(300 * stage.w)):
@@ -103,7 +119,9 @@ def galaxy(stage: Stage, spot: Spot) -> None:
         drift = (spot.random.between(-1, 1) + spot.random.between(-1, 1)) * 0.09
         y = stage.horizon * 0.42 + slope * (x - stage.w / 2) * 0.8 + drift
         band.append(oval(x, y, spot.random.between(0.0008, 0.0026))[::6])
-    stage.canvas.fill([dot for dot in band if dot[0][1] < stage.h], lighter(hues[1], 0.75), opacity=0.85)
+    stage.canvas.fill(
+        [dot for dot in band if dot[0][1] < stage.h], lighter(hues[1], 0.75), opacity=0.85
+    )
 
 
 def dressing(stage: Stage, spot: Spot) -> None:
@@ -118,7 +136,9 @@ def _streak(stage: Stage, random: Stream, y: float) -> None:
     for _ in range(4):
         shift = random.between(-0.5, 0.5) * half
         row = y + random.between(-0.016, 0.016)
-        parts.append(lens(x + shift, row, half * random.between(0.4, 0.9), random.between(0.004, 0.011)))
+        parts.append(
+            lens(x + shift, row, half * random.between(0.4, 0.9), random.between(0.004, 0.011))
+        )
     stage.canvas.fill(parts, stage.palette.cloud, opacity=0.5)
 
 
@@ -178,13 +198,17 @@ def _curtain(stage: Stage, random: Stream, line: list[float], hue: RGB) -> None:
     heights = profile(random, len(line), 6, octaves=2)
     for reach, opacity in ((1.0, 0.16), (0.7, 0.2), (0.42, 0.26), (0.2, 0.32)):
         lower = [(stage.w * i / last, y) for i, y in enumerate(line)]
-        upper = [(x, y - reach * (0.34 + 0.10 * h)) for (x, y), h in zip(lower, heights, strict=True)]
+        upper = [
+            (x, y - reach * (0.34 + 0.10 * h)) for (x, y), h in zip(lower, heights, strict=True)
+        ]
         stage.canvas.fill([lower + upper[::-1]], hue, opacity=opacity, blur=0.014)
 
 
 def planet(stage: Stage, spot: Spot) -> None:
     """Paint a banded planet with a ring."""
-    base = spot.colour or spot.random.pick([rgb("e0925a"), rgb("c86f86"), rgb("6f9fc8"), rgb("d9b06a")])
+    base = spot.colour or spot.random.pick(
+        [rgb("e0925a"), rgb("c86f86"), rgb("6f9fc8"), rgb("d9b06a")]
+    )
     x, y, size = spot.x, spot.y, spot.size
     stage.canvas.glow(x, y, size * 2.4, base, 0.35)
     stops = []
@@ -218,7 +242,9 @@ def comet(stage: Stage, spot: Spot) -> None:
     c, s = turn(spot.random.between(195, 225))
     for length, width, opacity in ((4.2, 0.34, 0.18), (3.2, 0.24, 0.3), (2.0, 0.16, 0.55)):
         tail = (spot.x + c * length * spot.size, spot.y + s * length * spot.size)
-        stage.canvas.fill([ribbon([(spot.x, spot.y), tail], width * spot.size, 0.0)], colour, opacity=opacity)
+        stage.canvas.fill(
+            [ribbon([(spot.x, spot.y), tail], width * spot.size, 0.0)], colour, opacity=opacity
+        )
     stage.canvas.glow(spot.x, spot.y, spot.size * 0.9, colour, 0.9)
     stage.canvas.fill([oval(spot.x, spot.y, spot.size * 0.13)], lighter(colour, 0.6))
 

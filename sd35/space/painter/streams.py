@@ -35,8 +35,8 @@ class Stream:
     def bell(self, *shape: int) -> npt.NDArray[np.float32]:
         """Return noise of mean 0 and variance 1 of this shape.
 
-        It is the sum of four random bytes, near enough to normal, because a true normal draw goes through
-        the machine's own logarithm.
+        It is the sum of four random bytes, near enough to normal, because a true normal draw goes
+        through the machine's own logarithm.
         """
         count = 4 * int(np.prod(shape))
         four = np.frombuffer(self._generator.bytes(count), dtype=np.uint8).reshape(4, *shape)
@@ -44,5 +44,7 @@ class Stream:
         for octets in four[1:]:
             total += octets
         # The variance of one byte is (256² − 1) / 12 = 5461.25, and of four 21845.
-        noise: npt.NDArray[np.float32] = (total.astype(np.float32) - np.float32(510.0)) * np.float32(1 / 147.8005)
+        noise: npt.NDArray[np.float32] = (
+            total.astype(np.float32) - np.float32(510.0)
+        ) * np.float32(1 / 147.8005)
         return noise

@@ -35,7 +35,11 @@ def _lay(stage: Stage, marks: Marks, under: Image.Image | RGB) -> None:
     """Draw many small marks at once, over the picture itself or over a plain ground."""
     image = stage.canvas.image
     size = (image.width * _SAMPLES, image.height * _SAMPLES)
-    large = Image.new("RGB", size, under) if isinstance(under, tuple) else under.resize(size, Image.Resampling.BOX)
+    large = (
+        Image.new("RGB", size, under)
+        if isinstance(under, tuple)
+        else under.resize(size, Image.Resampling.BOX)
+    )
     draw = ImageDraw.Draw(large)
     scale = stage.canvas.unit * _SAMPLES
     for outline, colour in marks:
@@ -59,7 +63,10 @@ def _brushwork(stage: Stage, random: Stream) -> Marks:
         for _ in range(round(count * stage.w * stage.h)):
             x, y = random.between(0, stage.w), random.between(0, stage.h)
             c, s = _flow(stage, x, y, random)
-            outline = [(x + px * c - py * s, y + px * s + py * c) for px, py in lens(0, 0, length, thick)[::2]]
+            outline = [
+                (x + px * c - py * s, y + px * s + py * c)
+                for px, py in lens(0, 0, length, thick)[::2]
+            ]
             yield outline, _varied(random, colour_at(x, y), 0.10)
 
 
@@ -100,7 +107,10 @@ def _panes(stage: Stage, random: Stream) -> Marks:
     jitter = 0.33 * pitch
     knots = [
         [
-            ((i - 0.5) * pitch + random.between(-jitter, jitter), (j - 0.5) * pitch + random.between(-jitter, jitter))
+            (
+                (i - 0.5) * pitch + random.between(-jitter, jitter),
+                (j - 0.5) * pitch + random.between(-jitter, jitter),
+            )
             for i in range(columns + 1)
         ]
         for j in range(rows + 1)
@@ -113,7 +123,9 @@ def _panes(stage: Stage, random: Stream) -> Marks:
                 yield _pane(piece, colour_at, random)
 
 
-def _pane(piece: Outline, colour_at: Callable[[float, float], RGB], random: Stream) -> tuple[Outline, RGB]:
+def _pane(
+    piece: Outline, colour_at: Callable[[float, float], RGB], random: Stream
+) -> tuple[Outline, RGB]:
     """Return the piece drawn in by half the lead's width, and its colour."""
     x, y = sum(px for px, _ in piece) / len(piece), sum(py for _, py in piece) / len(piece)
     inner = [(px + (x - px) * 0.11, py + (y - py) * 0.11) for px, py in piece]
@@ -122,7 +134,11 @@ def _pane(piece: Outline, colour_at: Callable[[float, float], RGB], random: Stre
 
 def popart(stage: Stage, random: Stream) -> None:
     """Print the picture in four loud inks under a halftone screen."""
-    sets = ("20174a e0245e ffb31a fff2c9", "12355b d72638 f49d37 f7f4e3", "2b0f54 ab1f65 ff4f69 fff7c0")
+    sets = (
+        "20174a e0245e ffb31a fff2c9",
+        "12355b d72638 f49d37 f7f4e3",
+        "2b0f54 ab1f65 ff4f69 fff7c0",
+    )
     inks = [rgb(code) for code in random.pick(sets).split()]
     image = stage.canvas.image
     grey = image.convert("L")

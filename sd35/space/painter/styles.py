@@ -39,7 +39,9 @@ def _cloudy(stage: Stage, random: Stream, waves: int, spread: float) -> Image.Im
     """Return soft noise around 128, L, with that many waves across the shorter side."""
     size = (max(round(waves * stage.w), 2), max(round(waves * stage.h), 2))
     levels = np.clip(random.bell(size[1], size[0]) * np.float32(spread) + np.float32(128), 0, 255)
-    return Image.fromarray(levels.astype(np.uint8)).resize(stage.canvas.image.size, Image.Resampling.BICUBIC)
+    return Image.fromarray(levels.astype(np.uint8)).resize(
+        stage.canvas.image.size, Image.Resampling.BICUBIC
+    )
 
 
 def _toned(stage: Stage, texture: Image.Image, strength: float) -> None:
@@ -56,12 +58,20 @@ def watercolor(stage: Stage, random: Stream) -> None:
     """Let the colours bleed on rough paper, with darker rims and a ragged white border."""
     image, unit = stage.canvas.image, stage.canvas.unit
     rims = _edges(stage, 2.4, 4.0)
-    washed = image.reduce(2).filter(ImageFilter.MedianFilter(5)).resize(image.size, Image.Resampling.BICUBIC)
+    washed = (
+        image.reduce(2)
+        .filter(ImageFilter.MedianFilter(5))
+        .resize(image.size, Image.Resampling.BICUBIC)
+    )
     image.paste(ImageEnhance.Color(_blurred(washed, unit / 500)).enhance(1.15))
     stage.canvas.wash(_PAPER, 0.20)
     _toned(stage, _cloudy(stage, random, 5, 60), 0.38)
     _toned(stage, _cloudy(stage, random, 22, 44), 0.26)
-    image.paste(ImageChops.multiply(image, Image.merge("RGB", [ImageOps.invert(rims.point(lambda v: v * 0.30))] * 3)))
+    image.paste(
+        ImageChops.multiply(
+            image, Image.merge("RGB", [ImageOps.invert(rims.point(lambda v: v * 0.30))] * 3)
+        )
+    )
     _toned(stage, _cloudy(stage, random, 260, 34), 0.22)
     ragged = _ragged(stage, random)
     stage.canvas.fill([box(0, 0, stage.w, stage.h)], _PAPER, holes=[ragged])
@@ -117,14 +127,20 @@ def pixel(stage: Stage, _random: Stream) -> None:
     """Rebuild the picture from large square pixels of few colours."""
     image = stage.canvas.image
     size = (max(round(88 * stage.w), 1), max(round(88 * stage.h), 1))
-    small = image.resize(size, Image.Resampling.BOX).quantize(28, dither=Image.Dither.NONE).convert("RGB")
+    small = (
+        image.resize(size, Image.Resampling.BOX)
+        .quantize(28, dither=Image.Dither.NONE)
+        .convert("RGB")
+    )
     image.paste(ImageEnhance.Color(small).enhance(1.2).resize(image.size, Image.Resampling.NEAREST))
 
 
 def poster(stage: Stage, _random: Stream) -> None:
     """Print the picture in flat inks within a frame, as travel posters are."""
     image = stage.canvas.image
-    smooth = image.reduce(2).filter(ImageFilter.MedianFilter(5)).quantize(12, dither=Image.Dither.NONE)
+    smooth = (
+        image.reduce(2).filter(ImageFilter.MedianFilter(5)).quantize(12, dither=Image.Dither.NONE)
+    )
     flat = _blurred(smooth.convert("RGB").resize(image.size, Image.Resampling.BICUBIC), 0.5)
     image.paste(ImageEnhance.Color(Image.blend(image, flat, 0.6)).enhance(1.2))
     whole, rim = box(0, 0, stage.w, stage.h), 0.052
@@ -162,13 +178,20 @@ def neon(stage: Stage, _random: Stream) -> None:
     for radius, gain in ((stage.canvas.unit / 60, 2.4), (stage.canvas.unit / 200, 1.6), (0.0, 1.0)):
         light = _blurred(lines, radius) if radius else lines
         light = light.point([min(255, round(level * gain)) for level in range(256)])
-        image.paste(ImageChops.screen(image, ImageChops.multiply(colour, Image.merge("RGB", [light] * 3))))
+        image.paste(
+            ImageChops.screen(image, ImageChops.multiply(colour, Image.merge("RGB", [light] * 3)))
+        )
 
 
 def minimal(stage: Stage, _random: Stream) -> None:
     """Keep a few flat colours in a circle on plain paper."""
     image = stage.canvas.image
-    flat = image.reduce(2).filter(ImageFilter.MedianFilter(7)).quantize(7, dither=Image.Dither.NONE).convert("RGB")
+    flat = (
+        image.reduce(2)
+        .filter(ImageFilter.MedianFilter(7))
+        .quantize(7, dither=Image.Dither.NONE)
+        .convert("RGB")
+    )
     image.paste(Image.blend(image, flat.resize(image.size, Image.Resampling.BICUBIC), 0.75))
     paper = mix(stage.palette.haze, rgb("fbf6ec"), 0.75)
     circle = oval(stage.w / 2, stage.h / 2, stage.w * 0.43, stage.h * 0.43)

@@ -13,7 +13,12 @@ def _reflection(stage: Stage, brush: Brush, half: float, colour: RGB) -> None:
     for i in range(7):
         width = half * (1.0 - 0.11 * i) * (0.9 if i % 2 else 1.0)
         brush.oval(
-            0.03 * (i % 3 - 1), -0.035 - 0.05 * i, width, 0.017, mix(colour, stage.palette.water, 0.45), 0.5 - 0.055 * i
+            0.03 * (i % 3 - 1),
+            -0.035 - 0.05 * i,
+            width,
+            0.017,
+            mix(colour, stage.palette.water, 0.45),
+            0.5 - 0.055 * i,
         )
 
 
@@ -29,11 +34,15 @@ def boat(stage: Stage, spot: Spot) -> None:
     for points, tone in ((main, sail), (jib, darker(sail, 0.12))):
         bent = [*smooth(points[:3], closed=False), points[3]]
         top = min(y for _, y in bent)
-        stage.canvas.fill([bent], Gradient(((top, lighter(tone, 0.25)), (top + 0.8 * spot.size, tone))))
+        stage.canvas.fill(
+            [bent], Gradient(((top, lighter(tone, 0.25)), (top + 0.8 * spot.size, tone)))
+        )
     brush.polygon([(0.0, 1.03), (0.13, 1.0), (0.0, 0.965)], rgb("e0543f"))
     shape = [(-0.46, 0.14), (-0.36, 0.0), (-0.3, -0.03), (0.3, -0.03), (0.38, 0.02), (0.44, 0.14)]
     brush.polygon(shape, hull)
-    brush.polygon([(-0.46, 0.14), (-0.435, 0.105), (0.425, 0.105), (0.44, 0.14)], lighter(hull, 0.65))
+    brush.polygon(
+        [(-0.46, 0.14), (-0.435, 0.105), (0.425, 0.105), (0.44, 0.14)], lighter(hull, 0.65)
+    )
     brush.oval(0, -0.03, 0.5, 0.014, lighter(stage.palette.water, 0.6), 0.7)
 
 
@@ -45,15 +54,29 @@ def ship(stage: Stage, spot: Spot) -> None:
     _reflection(stage, brush, 0.75, hull)
     for i in range(7):
         brush.oval(
-            -0.1 - 0.12 * i, 0.66 + 0.035 * i, 0.06 + 0.02 * i, 0.045 + 0.014 * i, stage.palette.cloud, 0.6 - 0.07 * i
+            -0.1 - 0.12 * i,
+            0.66 + 0.035 * i,
+            0.06 + 0.02 * i,
+            0.045 + 0.014 * i,
+            stage.palette.cloud,
+            0.6 - 0.07 * i,
         )
     for x in (-0.08, 0.18):
         brush.polygon([(x - 0.06, 0.3), (x + 0.06, 0.3), (x + 0.045, 0.62), (x - 0.075, 0.62)], red)
-        brush.polygon([(x - 0.07, 0.54), (x + 0.05, 0.54), (x + 0.045, 0.62), (x - 0.075, 0.62)], rgb("23242c"))
+        brush.polygon(
+            [(x - 0.07, 0.54), (x + 0.05, 0.54), (x + 0.045, 0.62), (x - 0.075, 0.62)],
+            rgb("23242c"),
+        )
     brush.block(-0.44, 0.2, 0.42, 0.3, white)
     brush.block(-0.34, 0.29, 0.32, 0.38, darker(white, 0.06))
     for i in range(9):
-        brush.block(-0.4 + 0.09 * i, 0.225, -0.36 + 0.09 * i, 0.268, mix(stage.palette.sky[1], rgb("2b3f5c"), 0.6))
+        brush.block(
+            -0.4 + 0.09 * i,
+            0.225,
+            -0.36 + 0.09 * i,
+            0.268,
+            mix(stage.palette.sky[1], rgb("2b3f5c"), 0.6),
+        )
     brush.polygon([(-0.78, 0.22), (-0.68, -0.03), (0.62, -0.03), (0.84, 0.25)], hull)
     brush.polygon([(-0.78, 0.22), (-0.765, 0.185), (0.795, 0.205), (0.84, 0.25)], white)
     brush.polygon([(-0.69, 0.02), (-0.68, -0.03), (0.62, -0.03), (0.66, 0.02)], red)
@@ -70,11 +93,25 @@ def car(stage: Stage, spot: Spot) -> None:
     brush.oval(0, 0.0, 0.62, 0.05, stage.palette.near, 0.45)
     brush.block(-0.2, 0.60, 0.16, 0.70, stage.palette.lit(rgb("8a5a36")))
     brush.block(-0.06, 0.60, -0.02, 0.70, stage.palette.lit(rgb("e8c27a")))
-    brush.blob([(-0.42, 0.3), (-0.32, 0.54), (-0.12, 0.61), (0.14, 0.6), (0.3, 0.48), (0.4, 0.3)], darker(paint, 0.08))
-    brush.polygon([(-0.3, 0.34), (-0.24, 0.5), (-0.1, 0.545), (-0.04, 0.545), (-0.04, 0.34)], glass)
-    brush.polygon([(0.01, 0.34), (0.01, 0.545), (0.13, 0.535), (0.25, 0.45), (0.3, 0.34)], lighter(glass, 0.3))
     brush.blob(
-        [(-0.56, 0.14), (-0.55, 0.3), (-0.4, 0.36), (0.3, 0.36), (0.54, 0.3), (0.58, 0.14), (0.4, 0.1), (-0.4, 0.1)],
+        [(-0.42, 0.3), (-0.32, 0.54), (-0.12, 0.61), (0.14, 0.6), (0.3, 0.48), (0.4, 0.3)],
+        darker(paint, 0.08),
+    )
+    brush.polygon([(-0.3, 0.34), (-0.24, 0.5), (-0.1, 0.545), (-0.04, 0.545), (-0.04, 0.34)], glass)
+    brush.polygon(
+        [(0.01, 0.34), (0.01, 0.545), (0.13, 0.535), (0.25, 0.45), (0.3, 0.34)], lighter(glass, 0.3)
+    )
+    brush.blob(
+        [
+            (-0.56, 0.14),
+            (-0.55, 0.3),
+            (-0.4, 0.36),
+            (0.3, 0.36),
+            (0.54, 0.3),
+            (0.58, 0.14),
+            (0.4, 0.1),
+            (-0.4, 0.1),
+        ],
         paint,
     )
     brush.block(-0.5, 0.2, 0.54, 0.225, lighter(paint, 0.45))
@@ -95,7 +132,10 @@ def train(stage: Stage, spot: Spot) -> None:
     size = spot.size
     loco = Brush(stage.canvas, stage.w * 0.66, rail, size)
     puffs = [
-        oval(*loco.at(0.34 - 0.2 * i, 0.78 + 0.05 * i), size * (0.09 + 0.026 * i + spot.random.between(0, 0.07)))
+        oval(
+            *loco.at(0.34 - 0.2 * i, 0.78 + 0.05 * i),
+            size * (0.09 + 0.026 * i + spot.random.between(0, 0.07)),
+        )
         for i in range(13)
     ]
     stage.canvas.fill(puffs, lighter(stage.palette.cloud, 0.25), opacity=0.85)
@@ -151,25 +191,36 @@ def _locomotive(stage: Stage, brush: Brush, body: RGB) -> None:
 def balloon(stage: Stage, spot: Spot) -> None:
     """Paint a hot air balloon of coloured gores."""
     brush = spot.brush(stage)
-    first = spot.tone(stage, spot.random.pick([rgb("e4523f"), rgb("2f8fa8"), rgb("e8a13a"), rgb("8a5fc0")]))
+    first = spot.tone(
+        stage, spot.random.pick([rgb("e4523f"), rgb("2f8fa8"), rgb("e8a13a"), rgb("8a5fc0")])
+    )
     second = stage.palette.lit(rgb("fdf0d8"))
     for i, reach in enumerate((1.0, 0.74, 0.46, 0.16)):
         brush.blob(_gore(reach), first if i % 2 == 0 else second)
     side = 0.16 if stage.light[0] < spot.x else -0.16
-    envelope, lit = (smooth(brush.outline([(x + shift, y) for x, y in _gore(1.0)])) for shift in (0.0, -side))
+    envelope, lit = (
+        smooth(brush.outline([(x + shift, y) for x, y in _gore(1.0)])) for shift in (0.0, -side)
+    )
     stage.canvas.fill([envelope], stage.palette.near, opacity=0.2, holes=[lit])
     rope = stage.palette.lit(rgb("5a4636"))
     for x in (-1, 1):
         brush.stroke([(x * 0.1, -0.34), (x * 0.065, -0.5)], 0.01, rope)
     brush.block(-0.1, -0.37, 0.1, -0.33, darker(first, 0.3))
-    brush.polygon([(-0.075, -0.5), (0.075, -0.5), (0.058, -0.63), (-0.058, -0.63)], stage.palette.lit(rgb("a06a3c")))
+    brush.polygon(
+        [(-0.075, -0.5), (0.075, -0.5), (0.058, -0.63), (-0.058, -0.63)],
+        stage.palette.lit(rgb("a06a3c")),
+    )
     brush.block(-0.08, -0.515, 0.08, -0.49, rope)
 
 
 def _gore(reach: float) -> list[Point]:
     """Return the outline of a balloon, or of the gores in its middle, that share of it wide."""
     half = [(0.1, -0.34), (0.34, -0.06), (0.42, 0.22), (0.26, 0.47)]
-    return [(0, 0.52), *((-x * reach, y) for x, y in half[::-1]), *((x * reach, y) for x, y in half)]
+    return [
+        (0, 0.52),
+        *((-x * reach, y) for x, y in half[::-1]),
+        *((x * reach, y) for x, y in half),
+    ]
 
 
 def rocket(stage: Stage, spot: Spot) -> None:
@@ -196,10 +247,20 @@ def rocket(stage: Stage, spot: Spot) -> None:
     ]
     brush.blob(hull, body)
     brush.blob(
-        [(0.01, 0.6), (0.12, 0.4), (0.185, 0.08), (0.16, -0.26), (0.1, -0.4), (0.06, -0.1), (0.07, 0.3)],
+        [
+            (0.01, 0.6),
+            (0.12, 0.4),
+            (0.185, 0.08),
+            (0.16, -0.26),
+            (0.1, -0.4),
+            (0.06, -0.1),
+            (0.07, 0.3),
+        ],
         mix(body, rgb("5b6b90"), 0.35),
     )
-    brush.blob([(0, 0.63), (-0.065, 0.52), (-0.115, 0.4), (0, 0.37), (0.115, 0.4), (0.065, 0.52)], red)
+    brush.blob(
+        [(0, 0.63), (-0.065, 0.52), (-0.115, 0.4), (0, 0.37), (0.115, 0.4), (0.065, 0.52)], red
+    )
     brush.polygon([(-0.155, -0.26), (0.155, -0.26), (0.12, -0.4), (-0.12, -0.4)], red)
     brush.oval(0, 0.14, 0.092, 0.092, darker(red, 0.15))
     brush.oval(0, 0.14, 0.066, 0.066, rgb("7cc6e6"))
@@ -213,13 +274,24 @@ def _exhaust(stage: Stage, spot: Spot, brush: Brush) -> None:
         spread = 0.05 + 0.014 * i
         for side in (-1, 1):
             x = side * spread * 0.55 + spot.random.between(-0.05, 0.05)
-            smoke.append(oval(*brush.at(x, -0.78 - 0.10 * i), spread * spot.size * spot.random.between(0.8, 1.25)))
+            smoke.append(
+                oval(
+                    *brush.at(x, -0.78 - 0.10 * i),
+                    spread * spot.size * spot.random.between(0.8, 1.25),
+                )
+            )
     below = spot.y + spot.size
-    fading = Gradient(((below, lighter(stage.palette.cloud, 0.3)), (below + spot.size * 1.8, stage.palette.haze)))
+    fading = Gradient(
+        ((below, lighter(stage.palette.cloud, 0.3)), (below + spot.size * 1.8, stage.palette.haze))
+    )
     stage.canvas.fill(smoke, fading, opacity=0.9)
     stage.canvas.glow(*brush.at(0, -0.6), spot.size * 0.8, rgb("ff9d3c"), 0.7)
-    brush.blob([(-0.11, -0.42), (-0.1, -0.66), (0.0, -1.0), (0.1, -0.66), (0.11, -0.42)], rgb("ff8a2f"))
-    brush.blob([(-0.06, -0.42), (-0.055, -0.6), (0.0, -0.8), (0.055, -0.6), (0.06, -0.42)], rgb("ffe48a"))
+    brush.blob(
+        [(-0.11, -0.42), (-0.1, -0.66), (0.0, -1.0), (0.1, -0.66), (0.11, -0.42)], rgb("ff8a2f")
+    )
+    brush.blob(
+        [(-0.06, -0.42), (-0.055, -0.6), (0.0, -0.8), (0.055, -0.6), (0.06, -0.42)], rgb("ffe48a")
+    )
 
 
 def airplane(stage: Stage, spot: Spot) -> None:
@@ -227,17 +299,37 @@ def airplane(stage: Stage, spot: Spot) -> None:
     brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
     body = mix(rgb("fafafa"), stage.palette.haze, 0.12)
     accent = spot.colour or rgb("d9483f")
-    trails = [brush.outline([(-0.5, y), (-3.2, y - 0.55), (-3.3, y - 0.62), (-0.5, y - 0.04)]) for y in (-0.02, -0.09)]
+    trails = [
+        brush.outline([(-0.5, y), (-3.2, y - 0.55), (-3.3, y - 0.62), (-0.5, y - 0.04)])
+        for y in (-0.02, -0.09)
+    ]
     stage.canvas.fill(trails, stage.palette.cloud, opacity=0.55, blur=0.003)
-    brush.polygon([(0.02, 0.0), (-0.2, 0.3), (-0.29, 0.3), (-0.14, 0.0)], mix(body, rgb("50607c"), 0.45))
+    brush.polygon(
+        [(0.02, 0.0), (-0.2, 0.3), (-0.29, 0.3), (-0.14, 0.0)], mix(body, rgb("50607c"), 0.45)
+    )
     brush.polygon([(-0.42, 0.04), (-0.57, 0.27), (-0.46, 0.27), (-0.27, 0.07)], accent)
     brush.blob(
-        [(0.56, 0.0), (0.44, 0.085), (0.2, 0.1), (-0.3, 0.085), (-0.54, 0.05), (-0.3, -0.06), (0.4, -0.07)], body
+        [
+            (0.56, 0.0),
+            (0.44, 0.085),
+            (0.2, 0.1),
+            (-0.3, 0.085),
+            (-0.54, 0.05),
+            (-0.3, -0.06),
+            (0.4, -0.07),
+        ],
+        body,
     )
-    brush.blob([(0.56, -0.01), (0.3, -0.02), (-0.5, 0.035), (-0.3, -0.06), (0.4, -0.07)], mix(body, rgb("50607c"), 0.3))
+    brush.blob(
+        [(0.56, -0.01), (0.3, -0.02), (-0.5, 0.035), (-0.3, -0.06), (0.4, -0.07)],
+        mix(body, rgb("50607c"), 0.3),
+    )
     for i in range(9):
         brush.oval(0.32 - 0.065 * i, 0.035, 0.014, 0.018, rgb("43597c"))
     brush.polygon([(0.44, 0.07), (0.5, 0.055), (0.475, 0.025), (0.42, 0.03)], rgb("2b3d5c"))
-    brush.polygon([(0.14, -0.02), (-0.26, -0.34), (-0.36, -0.34), (-0.14, -0.02)], mix(body, rgb("50607c"), 0.16))
+    brush.polygon(
+        [(0.14, -0.02), (-0.26, -0.34), (-0.36, -0.34), (-0.14, -0.02)],
+        mix(body, rgb("50607c"), 0.16),
+    )
     brush.polygon([(-0.26, -0.34), (-0.36, -0.34), (-0.335, -0.295), (-0.215, -0.295)], accent)
     brush.polygon([(-0.36, 0.03), (-0.55, -0.09), (-0.62, -0.09), (-0.5, 0.03)], accent)

@@ -168,7 +168,16 @@ _PHRASES = {
 KNOWN_WORDS: frozenset[str] = CANONICAL | frozenset(_SYNONYMS) | frozenset(_PHRASES)
 """Every word (and phrase) that changes the picture; simple plurals are understood besides."""
 
-_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "many": 5, "several": 4, "some": 3, "few": 3}
+_NUMBERS = {
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "many": 5,
+    "several": 4,
+    "some": 3,
+    "few": 3,
+}
 _PHRASE = re.compile("|".join(sorted(_PHRASES, key=len, reverse=True)))
 _WORD = re.compile("[a-z]+")
 

@@ -6,7 +6,19 @@ from PIL import Image, ImageFilter
 
 from sd35.space.painter.canvas import Canvas, Gradient
 from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
-from sd35.space.painter.shapes import Outline, along, box, down_to, height_at, lens, oval, profile, ribbon, smooth, turn
+from sd35.space.painter.shapes import (
+    Outline,
+    along,
+    box,
+    down_to,
+    height_at,
+    lens,
+    oval,
+    profile,
+    ribbon,
+    smooth,
+    turn,
+)
 from sd35.space.painter.stage import Spot, Stage
 from sd35.space.painter.streams import Stream
 
@@ -39,7 +51,9 @@ def _surface(stage: Stage, spot: Spot, clearness: float) -> None:
     fade = Image.linear_gradient("L").resize(mirrored.size)
     fade = fade.point([round(255 * clearness * (1 - 0.75 * level / 255)) for level in range(256)])
     canvas.image.paste(mirrored, (0, top), fade)
-    canvas.fill([lens(canvas.w / 2, edge + 0.001, canvas.w * 0.8, 0.0035)], stage.palette.haze, opacity=0.7)
+    canvas.fill(
+        [lens(canvas.w / 2, edge + 0.001, canvas.w * 0.8, 0.0035)], stage.palette.haze, opacity=0.7
+    )
 
 
 def _mirrored(canvas: Canvas, horizon: float, random: Stream) -> Image.Image:
@@ -48,7 +62,9 @@ def _mirrored(canvas: Canvas, horizon: float, random: Stream) -> Image.Image:
     top = canvas.pixels(horizon)
     depth = max(height - top, 1)
     source = canvas.image.crop((0, max(top - depth, 0), width, max(top, 1)))
-    flipped = source.transpose(Image.Transpose.FLIP_TOP_BOTTOM).resize((width, depth), Image.Resampling.BILINEAR)
+    flipped = source.transpose(Image.Transpose.FLIP_TOP_BOTTOM).resize(
+        (width, depth), Image.Resampling.BILINEAR
+    )
     flipped = flipped.filter(ImageFilter.GaussianBlur(canvas.unit / 400))
     waves = profile(random, depth, 24, octaves=3)
     rippled = flipped.copy()
@@ -62,7 +78,10 @@ def swell(stage: Stage, spot: Spot, count: int) -> None:
     """Paint streaks of wave, larger towards the viewer."""
     deep = spot.stained(stage.palette.water)
     depth = stage.h - stage.horizon
-    for colour, opacity in ((lighter(deep, 0.55), 0.30), (mix(deep, stage.palette.near, 0.55), 0.28)):
+    for colour, opacity in (
+        (lighter(deep, 0.55), 0.30),
+        (mix(deep, stage.palette.near, 0.55), 0.28),
+    ):
         streaks = []
         for _ in range(round(count * stage.w)):
             share = spot.random.between(0.03, 1.0) ** 1.5
@@ -96,13 +115,21 @@ def waterfall(stage: Stage, spot: Spot) -> None:
     brush.polygon([*left, *right], paint)
     shade = mix(rock, stage.palette.near, 0.5)
     for x, top in ((-0.62, 0.9), (-0.36, 1.0), (0.4, 1.08), (0.66, 0.88)):
-        brush.polygon([(x, top), (x + 0.1, top - 0.1), (x + 0.06, 0.1), (x - 0.02, 0.0), (x - 0.05, 0.5)], shade, 0.5)
+        brush.polygon(
+            [(x, top), (x + 0.1, top - 0.1), (x + 0.06, 0.1), (x - 0.02, 0.0), (x - 0.05, 0.5)],
+            shade,
+            0.5,
+        )
     white = spot.stained(lighter(stage.palette.water, 0.78))
-    brush.blob([(-0.13, 1.0), (0.2, 0.99), (0.22, 0.6), (0.26, 0.0), (-0.2, 0.0), (-0.15, 0.6)], white)
+    brush.blob(
+        [(-0.13, 1.0), (0.2, 0.99), (0.22, 0.6), (0.26, 0.0), (-0.2, 0.0), (-0.15, 0.6)], white
+    )
     for _ in range(9):
         x = spot.random.between(-0.12, 0.18)
         top = spot.random.between(0.55, 0.95)
-        brush.stroke([(x, top), (x * 1.15, top - 0.3)], 0.014, mix(white, stage.palette.water, 0.4), 0.004)
+        brush.stroke(
+            [(x, top), (x * 1.15, top - 0.3)], 0.014, mix(white, stage.palette.water, 0.4), 0.004
+        )
     for x in (-0.26, -0.1, 0.06, 0.2, 0.32):
         brush.oval(x, 0.0, 0.13, 0.06, lighter(white, 0.4), 0.7)
 
@@ -113,7 +140,10 @@ def beach(stage: Stage, spot: Spot) -> None:
     depth = stage.h - stage.horizon
     side = spot.random.pick([-1.0, 1.0])
     edge = [
-        (stage.w * i / 79, stage.horizon + depth * (0.66 + side * 0.14 * (i / 39.5 - 1)) - 0.02 * wave)
+        (
+            stage.w * i / 79,
+            stage.horizon + depth * (0.66 + side * 0.14 * (i / 39.5 - 1)) - 0.02 * wave,
+        )
         for i, wave in enumerate(profile(spot.random, 80, 4, octaves=2))
     ]
     for rise, colour, opacity in (
@@ -124,7 +154,10 @@ def beach(stage: Stage, spot: Spot) -> None:
         line = [(x, y - rise) for x, y in edge]
         stage.canvas.fill([[*line, (stage.w, stage.h), (0, stage.h)]], colour, opacity=opacity)
     paint = Gradient(
-        ((stage.horizon + depth * 0.5, lighter(sand, 0.2)), (stage.h, mix(sand, stage.palette.near, 0.12)))
+        (
+            (stage.horizon + depth * 0.5, lighter(sand, 0.2)),
+            (stage.h, mix(sand, stage.palette.near, 0.12)),
+        )
     )
     stage.canvas.fill([[*edge, (stage.w, stage.h), (0, stage.h)]], paint)
     stage.floor = [(x, y + 0.03) for x, y in edge]
@@ -133,7 +166,11 @@ def beach(stage: Stage, spot: Spot) -> None:
 def reef(stage: Stage, spot: Spot) -> None:
     """Paint the world under water: shafts of light, corals, weed and bubbles."""
     deep = spot.stained(mix(stage.palette.water, rgb("0e5f86"), 0.5))
-    stops = ((0.0, lighter(deep, 0.62)), (stage.h * 0.35, deep), (stage.h, mix(deep, rgb("06213f"), 0.7)))
+    stops = (
+        (0.0, lighter(deep, 0.62)),
+        (stage.h * 0.35, deep),
+        (stage.h, mix(deep, rgb("06213f"), 0.7)),
+    )
     stage.canvas.wash(Gradient(stops))
     for i in range(6):
         x = stage.w * (i + spot.random.between(0.1, 0.9)) / 6
@@ -146,16 +183,23 @@ def reef(stage: Stage, spot: Spot) -> None:
         ]
         stage.canvas.fill([shaft], lighter(deep, 0.7), opacity=0.13, blur=0.008)
     for i in range(3):
-        line = along(profile(spot.random, 80, 2 + i, octaves=3), stage.w, stage.h * (0.80 + 0.065 * i), 0.045)
+        line = along(
+            profile(spot.random, 80, 2 + i, octaves=3), stage.w, stage.h * (0.80 + 0.065 * i), 0.045
+        )
         stage.floor = line
-        _growth(stage, spot.random, line, mix(deep, rgb("0a2f4c"), 0.35 + 0.15 * i), 0.25 + 0.35 * i)
+        _growth(
+            stage, spot.random, line, mix(deep, rgb("0a2f4c"), 0.35 + 0.15 * i), 0.25 + 0.35 * i
+        )
         colour = mix(mix(deep, rgb("e6cf9e"), 0.12 + 0.2 * i), rgb("06213f"), 0.25)
         stage.canvas.fill(
-            [down_to(line, stage.h)], Gradient(((line[0][1], lighter(colour, 0.1)), (stage.h, darker(colour, 0.3))))
+            [down_to(line, stage.h)],
+            Gradient(((line[0][1], lighter(colour, 0.1)), (stage.h, darker(colour, 0.3)))),
         )
     bubbles = [
         oval(
-            spot.random.between(0, stage.w), stage.h * spot.random.between(0.05, 0.9), spot.random.between(0.003, 0.011)
+            spot.random.between(0, stage.w),
+            stage.h * spot.random.between(0.05, 0.9),
+            spot.random.between(0.003, 0.011),
         )
         for _ in range(36)
     ]
@@ -171,7 +215,12 @@ def _growth(stage: Stage, random: Stream, line: Outline, shade: RGB, nearness: f
         colour = mix(random.pick(hues), shade, 0.75 - 0.5 * nearness)
         if random.chance(0.5):
             sway = random.between(0.15, 0.3) * tall * random.pick([-1.0, 1.0])
-            path = [(x, y), (x + sway, y - tall * 0.35), (x - sway, y - tall * 0.7), (x + sway * 0.5, y - tall * 1.2)]
+            path = [
+                (x, y),
+                (x + sway, y - tall * 0.35),
+                (x - sway, y - tall * 0.7),
+                (x + sway * 0.5, y - tall * 1.2),
+            ]
             stage.canvas.fill([ribbon(smooth(path, closed=False), tall * 0.15, 0.002)], colour)
         else:
             stage.canvas.fill(_coral(random, x, y, tall), colour)

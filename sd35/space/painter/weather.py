@@ -24,13 +24,19 @@ def rain(stage: Stage, random: Stream) -> None:
         for _ in range(round(150 * stage.w * stage.h)):
             x, y = random.between(-0.1, stage.w + 0.1), random.between(-0.1, stage.h)
             long = 0.05 * share * random.between(0.6, 1.4)
-            drops.append(ribbon([(x, y), (x - long * 0.22, y + long)], 0.0012 * share, 0.0030 * share))
+            drops.append(
+                ribbon([(x, y), (x - long * 0.22, y + long)], 0.0012 * share, 0.0030 * share)
+            )
         stage.canvas.fill(drops, rgb("e4eef6"), opacity=opacity)
 
 
 def snow(stage: Stage, random: Stream) -> None:
     """Let snow fall, the near flakes large and soft."""
-    for count, size, blur, opacity in ((260, 0.0022, 0.0, 0.75), (110, 0.0048, 0.0, 0.9), (26, 0.012, 0.004, 0.8)):
+    for count, size, blur, opacity in (
+        (260, 0.0022, 0.0, 0.75),
+        (110, 0.0048, 0.0, 0.9),
+        (26, 0.012, 0.004, 0.8),
+    ):
         flakes = []
         for _ in range(round(count * stage.w * stage.h)):
             radius = size * random.between(0.6, 1.4)
@@ -43,7 +49,9 @@ def fog(stage: Stage, random: Stream) -> None:
     colour = mix(stage.palette.haze, WHITE, 0.0 if stage.palette.dark else 0.3)
     for _ in range(9):
         y = stage.horizon + random.between(-0.24, 0.26)
-        bank = lens(random.between(0, stage.w), y, random.between(0.5, 1.2), random.between(0.03, 0.075))
+        bank = lens(
+            random.between(0, stage.w), y, random.between(0.5, 1.2), random.between(0.03, 0.075)
+        )
         stage.canvas.fill([bank], colour, opacity=0.5, blur=0.03)
     stage.canvas.wash(colour, 0.22)
 
@@ -51,7 +59,9 @@ def fog(stage: Stage, random: Stream) -> None:
 def storm(stage: Stage, random: Stream) -> None:
     """Hang a ceiling of dark cloud over the scene."""
     slate = mix(stage.palette.sky[0], rgb("2b3040"), 0.75)
-    gloom = Gradient(((0.0, slate), (stage.horizon * 1.1, mix(slate, rgb("7b8494"), 0.5)), (stage.h, slate)))
+    gloom = Gradient(
+        ((0.0, slate), (stage.horizon * 1.1, mix(slate, rgb("7b8494"), 0.5)), (stage.h, slate))
+    )
     stage.canvas.wash(gloom, 0.42)
     for row in range(4):
         depth = 0.30 - 0.075 * row
@@ -61,7 +71,11 @@ def storm(stage: Stage, random: Stream) -> None:
             size = random.between(0.06, 0.13)
             lumps.append(oval(x, depth * 0.55, size, min(size, depth * 0.5)))
             x += size * random.between(0.8, 1.4)
-        stage.canvas.fill(lumps, Gradient(((0.0, darker(colour, 0.3)), (depth, lighter(colour, 0.12)))), opacity=0.94)
+        stage.canvas.fill(
+            lumps,
+            Gradient(((0.0, darker(colour, 0.3)), (depth, lighter(colour, 0.12)))),
+            opacity=0.94,
+        )
 
 
 def wind(stage: Stage, random: Stream) -> None:
@@ -70,7 +84,10 @@ def wind(stage: Stage, random: Stream) -> None:
     for _ in range(round(6 * max(stage.w, 1.0))):
         x, y = random.between(-0.1, stage.w * 0.8), random.between(0.1, 0.75) * stage.h
         curl = [
-            (x + 0.34 + 0.05 * turn(a)[0] * (1 - i / 14), y - 0.05 + 0.05 * turn(a)[1] * (1 - i / 14))
+            (
+                x + 0.34 + 0.05 * turn(a)[0] * (1 - i / 14),
+                y - 0.05 + 0.05 * turn(a)[1] * (1 - i / 14),
+            )
             for i, a in enumerate(range(90, -220, -30))
         ]
         path = [(x, y + 0.015), (x + 0.12, y - 0.008), (x + 0.24, y + 0.008), *curl]
@@ -155,7 +172,9 @@ def cold(stage: Stage, _random: Stream) -> None:
 def dreamy(stage: Stage, random: Stream) -> None:
     """Let every light bloom, and add motes."""
     image = stage.canvas.image
-    bloom = image.reduce(4).filter(ImageFilter.GaussianBlur(stage.canvas.unit / 160)).resize(image.size)
+    bloom = (
+        image.reduce(4).filter(ImageFilter.GaussianBlur(stage.canvas.unit / 160)).resize(image.size)
+    )
     image.paste(Image.blend(image, ImageChops.screen(image, bloom), 0.5))
     stage.canvas.wash(rgb("e9c8f2"), 0.12)
     for _ in range(round(14 * max(stage.w, 1.0))):
@@ -194,7 +213,11 @@ def _multiplied(stage: Stage, light: RGB, shade: RGB) -> None:
 
 def _vignette(stage: Stage, strength: float) -> None:
     ramp = [0 if d < 90 else round((d - 90) / 165 * 255 * strength) for d in range(256)]
-    mask = Image.radial_gradient("L").point(ramp).resize(stage.canvas.image.size, Image.Resampling.BILINEAR)
+    mask = (
+        Image.radial_gradient("L")
+        .point(ramp)
+        .resize(stage.canvas.image.size, Image.Resampling.BILINEAR)
+    )
     stage.canvas.image.paste((8, 8, 22), (0, 0), mask)
 
 

@@ -1,0 +1,1 @@
+"""Vocabulary that every package speaks: requests, events, errors, pictures. No I/O but atomic files."""

@@ -1,0 +1,138 @@
+"""The sizes in pixels that fit an aspect ratio and the limits of a Space. No I/O."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sd35.core.limits import PIPELINE_MULTIPLE, Limits, Range
+
+__all__ = [
+    "ASPECT_RATIOS",
+    "Size",
+    "SizeUnavailableError",
+    "nearest_size",
+    "parse_ratio",
+    "size_for",
+]
+
+
+ASPECT_RATIOS: tuple[str, ...] = (
+    *("1:1", "5:4", "4:3", "3:2", "16:9", "2:1", "21:9"),
+    *("4:5", "3:4", "2:3", "9:16", "1:2", "9:21"),
+)
+"""The presets: the square, the landscape forms, and their portrait forms."""
+
+
+RATIO_TOLERANCE = 0.03
+"""A size whose ratio is further off than this (as a part of it) doesn't pass for the preset."""
+
+
+RATIO_WEIGHT = 10.0
+"""How many parts of the area one part of the ratio is worth: 960×768 before 1024×832 for 5:4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of a picture in pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width} × {self.height}"
+
+
+class SizeUnavailableError(ValueError):
+    """A Space's limits leave no size of this aspect ratio; the text says which limit it is."""
+
+
+@lru_cache(maxsize=256)
+def size_for(ratio: str, limits: Limits) -> Size:
+    """Return the size in which a Space with these limits makes a picture of this aspect ratio.
+
+    Both sides are multiples of 16 and on the Space's own grid; among those, the largest, and an
+    exact ratio before a somewhat larger size that is a little off.
+
+    Raises:
+        ValueError: `ratio` isn't two positive numbers with a colon between.
+        SizeUnavailableError: no size of this ratio lies within the limits.
+
+    """
+    wanted = parse_ratio(ratio)
+    best = max(_sizes(limits), key=lambda size: _worth(size, wanted), default=None)
+    if best is None or _ratio_error(best, wanted) > RATIO_TOLERANCE:
+        raise SizeUnavailableError(_why_unavailable(ratio, wanted, limits))
+    return best
+
+
+def nearest_size(ratio: str, limits: Limits) -> Size:
+    """Return the size of a Space with these limits that comes nearest to this aspect ratio, however far off it is.
+
+    Raises:
+        ValueError: `ratio` isn't two positive numbers with a colon between.
+        SizeUnavailableError: the limits leave no size at all.
+
+    """
+    try:
+        return size_for(ratio, limits)
+    except SizeUnavailableError:
+        wanted = parse_ratio(ratio)
+        sizes = tuple(_sizes(limits))
+        if not sizes:
+            raise
+        return min(sizes, key=lambda size: (_ratio_error(size, wanted), -size.width * size.height))
+
+
+def parse_ratio(ratio: str) -> float:
+    """Return width divided by height.
+
+    Raises:
+        ValueError: `ratio` isn't two positive numbers with a colon between.
+
+    """
+    try:
+        width, height = (float(part) for part in ratio.split(":"))
+        value = width / height
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            f"An aspect ratio is two positive numbers such as 16:9, not {ratio[:20]!r}."
+        )
+    return value
+
+
+def _sizes(limits: Limits) -> Iterator[Size]:
+    heights = tuple(_sides(limits.height))
+    return (Size(width, height) for width in _sides(limits.width) for height in heights)
+
+
+def _sides(span: Range) -> Iterator[int]:
+    """The sides that are on the slider's grid, which starts at its minimum, and multiples of 16."""
+    step = max(1, round(span.step))
+    return (
+        side
+        for side in range(max(0, math.ceil(span.minimum)), math.floor(span.maximum) + 1, step)
+        if side and not side % PIPELINE_MULTIPLE
+    )
+
+
+def _ratio_error(size: Size, wanted: float) -> float:
+    return abs(size.width / size.height / wanted - 1)
+
+
+def _worth(size: Size, wanted: float) -> tuple[bool, float]:
+    error = _ratio_error(size, wanted)
+    return error <= RATIO_TOLERANCE, size.width * size.height * (1 - RATIO_WEIGHT * error)
+
+
+def _why_unavailable(ratio: str, wanted: float, limits: Limits) -> str:
+    name, short, span = (
+        ("height", limits.width.maximum / wanted, limits.height)
+        if wanted >= 1
+        else ("width", limits.height.maximum * wanted, limits.width)
+    )
+    if short < span.minimum:
+        return f"{ratio} would need a {name} of {short:.0f} pixels, and this Space's smallest is {span.minimum:g}."
+    return f"None of this Space's sizes is {ratio} or close to it."

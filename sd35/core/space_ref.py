@@ -1,0 +1,70 @@
+"""What a Space may be called: `owner/name`, its page at Hugging Face, or the address of a Gradio app. No I/O."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+from yarl import URL
+
+__all__ = ["PUBLIC_SPACE", "Source", "parse_source"]
+
+PUBLIC_SPACE = "stabilityai/stable-diffusion-3.5-large"
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
+_HUB_PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/spaces/([^/?#]+/[^/?#]+)/?(?:[?#].*)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Space, by one of its two kinds of names: `name` is `owner/name`, or else `address` ends with a slash."""
+
+    name: str | None = None
+    address: str | None = None
+
+    def __str__(self) -> str:
+        return self.name or self.address or ""
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether it is at Hugging Face, so that a Hugging Face token is meant for it."""
+        if self.address is None:
+            return self.name is not None
+        parts = urlsplit(self.address)
+        return parts.scheme == "https" and _is_hub_host(parts.hostname or "")
+
+
+def _is_hub_host(host: str) -> bool:
+    return host.rstrip(".").endswith(".hf.space")
+
+
+def parse_source(text: str) -> Source:
+    """Return the Space that this text names.
+
+    Raises:
+        ValueError: it names none; the text says what does.
+
+    """
+    text = text.strip()
+    page = _HUB_PAGE.fullmatch(text)
+    name = page[1] if page else text
+    if _NAME.fullmatch(name):
+        return Source(name=name)
+    if not text.startswith(("http://", "https://")) or any(letter.isspace() for letter in text):
+        raise ValueError("give owner/name, or an address that begins with http:// or https://")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port, URL(text).host
+    except (ValueError, IndexError):
+        parts = urlsplit("http:")
+    if not parts.hostname:
+        raise ValueError("the address isn't one: it must look like http://host:port/")
+    if "@" in parts.netloc:
+        raise ValueError(
+            "an address with a user or password in it isn't used: give a token instead"
+        )
+    scheme = (
+        "https" if _is_hub_host(parts.hostname) else parts.scheme
+    )  # a token never goes there in the clear
+    return Source(address=urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/", "", "")))

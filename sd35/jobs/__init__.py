@@ -1,0 +1,1 @@
+"""The durable job queue: submit, schedule, run, record, recover."""

@@ -1,0 +1,1 @@
+"""The Create tab: form, live view and queue."""

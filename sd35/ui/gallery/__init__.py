@@ -1,0 +1,1 @@
+"""The Library tab: search, grid and viewer."""
