@@ -13,123 +13,145 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from bench import pictures, usage
-from bench.app_tables import Aims, Idles, Table, Times
-from bench.crowd import crowd
-from bench.faces import Face, Listener, Page
-from bench.idle import NEVER, events, idle, idle_with_page
+from bench.app_tables import AimReport, IdleResults, RunTiming, Table
+from bench.crowd import measure_crowd
+from bench.faces import BenchTarget, Listener, PageClient
+from bench.idle import ENDLESS_RUN_SUFFIX, idle_with_page, measure_event_seconds, measure_idle
 from bench.limits import raise_file_limit
-from bench.load import Ask, Sample, sample
-from bench.processes import Program, lean_space, program
+from bench.load import LoadOptions, LoadSample, measure_load
+from bench.processes import ServerProcess, lean_space, start_server
 from bench.visitor import HOST
 
-__all__ = ["AT_ONCE", "CROWD", "RUN_SECONDS", "Times", "measure"]
+__all__ = ["CONCURRENCY_LEVELS", "CROWD_SIZE", "RUN_SECONDS", "RunTiming", "measure"]
 
-AT_ONCE = (1, 10, 50, 200)
-CROWD = 1000
+CONCURRENCY_LEVELS = (1, 10, 50, 200)
+CROWD_SIZE = 1000
 RUN_SECONDS = 2.0
 IDLE_SECONDS = 15.0
 PREVIEW_QUALITY = 70
 """Of JPEG; that makes previews of 45 KB."""
 
-MOST_OF_SIMPLE = 10
+MAX_CONCURRENT_SIMPLE = 10
 """The simple page makes one picture at a time."""
 
-REST_SECONDS = 5.0
+SETTLE_SECONDS = 5.0
 """After a table, so long nothing happens before what is left in memory is read."""
 
-CAPS = ("visitor-hourly", "all-hourly", "visitor-waiting", "all-waiting", "at-once")
-FLAGS = ("--known-hosts", HOST, *(part for cap in CAPS for part in (f"--{cap}", "0")))
+LIMIT_OPTIONS = ("visitor-hourly", "all-hourly", "visitor-waiting", "all-waiting", "at-once")
+APP_FLAGS = ("--known-hosts", HOST, *(part for cap in LIMIT_OPTIONS for part in (f"--{cap}", "0")))
 
 
 @dataclass(frozen=True, slots=True)
 class _Contestant:
-    face: Face
-    program: Program | None
-    most_at_once: int = 1000
+    target: BenchTarget
+    program: ServerProcess | None
+    max_concurrent: int = 1000
     is_ours: bool = False
 
 
-def measure(rounds: int, at: Sequence[int], times: Times, crowd_size: int) -> None:
+def measure(
+    rounds: int, concurrency_levels: Sequence[int], times: RunTiming, crowd_size: int
+) -> None:
     """Print the tables, and whether the aims hold."""
     raise_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every block ends
-    aims, expected = Aims(), pictures.final()
+    aims, expected = AimReport(), pictures.final()
     with lean_space(PREVIEW_QUALITY) as (address, _):
         with _studio(address) as studio:
             aims.idle(_idle(studio))
         with ExitStack() as stack:
             contestants = _contestants(stack, address)
-            for at_once in at:
-                ask = Ask(at_once, f", in {times.run_seconds:g} s", times.spread_seconds, expected)
+            for concurrency in concurrency_levels:
+                ask = LoadOptions(
+                    concurrency, f", in {times.run_seconds:g} s", times.spread_seconds, expected
+                )
                 aims.table(
                     _table(contestants, ask, times, rounds),
-                    [one.face.name for one in contestants if one.is_ours],
+                    [contestant.target.name for contestant in contestants if contestant.is_ours],
                 )
         if crowd_size:
             with _studio(address) as studio:
-                aims.crowd(crowd(studio, crowd_size, expected))
+                aims.crowd(measure_crowd(studio, crowd_size, expected))
     aims.show()
 
 
 @contextmanager
-def _studio(address: str) -> Iterator[Program]:
-    with program("the app", "app.py", "--space", address, "--port", "{port}", *FLAGS) as running:
+def _studio(address: str) -> Iterator[ServerProcess]:
+    with start_server(
+        "the app", "app.py", "--space", address, "--port", "{port}", *APP_FLAGS
+    ) as running:
         yield running
 
 
 def _contestants(stack: ExitStack, address: str) -> list[_Contestant]:
     studio = stack.enter_context(_studio(address))
     simple = stack.enter_context(
-        program("the simple page", "-m", "bench.simple_page", address, "{port}")
+        start_server("the simple page", "-m", "bench.simple_page", address, "{port}")
     )
-    simple.rest()
-    page = Page.of(studio)
+    simple.suspend()
+    page = PageClient.of(studio)
     return [
-        _Contestant(Face.direct(urlsplit(address).port or 80), None),
+        _Contestant(BenchTarget.direct(urlsplit(address).port or 80), None),
         _Contestant(page.generate, studio, is_ours=True),
         _Contestant(page.infer, studio, is_ours=True),
-        _Contestant(Face.simple(simple), simple, MOST_OF_SIMPLE),
+        _Contestant(BenchTarget.simple(simple), simple, MAX_CONCURRENT_SIMPLE),
     ]
 
 
-def _table(contestants: list[_Contestant], ask: Ask, times: Times, rounds: int) -> Table:
+def _table(
+    contestants: list[_Contestant], ask: LoadOptions, times: RunTiming, rounds: int
+) -> Table:
     """Let them take turns; a first turn of each is to warm up."""
-    chosen = [one for one in contestants if ask.at_once <= one.most_at_once]
-    studio = next(one.program for one in chosen if one.is_ours and one.program)
-    results: dict[str, list[Sample]] = {one.face.name: [] for one in chosen}
-    sudden: dict[str, list[Sample]] = {one.face.name: [] for one in chosen if one.is_ours}
-    for one in chosen:
-        _turn(one, replace(ask, at_once=1, spread_seconds=0))
-    before = usage.memory(studio.pid)
+    chosen = [
+        contestant for contestant in contestants if ask.concurrency <= contestant.max_concurrent
+    ]
+    studio = next(
+        contestant.program for contestant in chosen if contestant.is_ours and contestant.program
+    )
+    results: dict[str, list[LoadSample]] = {contestant.target.name: [] for contestant in chosen}
+    sudden: dict[str, list[LoadSample]] = {
+        contestant.target.name: [] for contestant in chosen if contestant.is_ours
+    }
+    for contestant in chosen:
+        _run_turn(contestant, replace(ask, concurrency=1, spread_seconds=0))
+    memory_before = usage.read_memory(studio.pid)
     for turn in range(rounds):
         start = turn % len(chosen)
-        for one in (*chosen[start:], *chosen[:start]):
-            results[one.face.name].append(_turn(one, ask))
-            if one.is_ours:
-                sudden[one.face.name].append(_turn(one, replace(ask, pace="")))
-    time.sleep(REST_SECONDS)
-    return Table(ask.at_once, times, results, sudden, before, usage.memory(studio.pid))
+        for contestant in (*chosen[start:], *chosen[:start]):
+            results[contestant.target.name].append(_run_turn(contestant, ask))
+            if contestant.is_ours:
+                sudden[contestant.target.name].append(
+                    _run_turn(contestant, replace(ask, prompt_suffix=""))
+                )
+    time.sleep(SETTLE_SECONDS)
+    return Table(
+        ask.concurrency, times, results, sudden, memory_before, usage.read_memory(studio.pid)
+    )
 
 
-def _turn(one: _Contestant, ask: Ask) -> Sample:
-    if one.program is None:
-        return sample(one.face, None, ask)
-    one.program.wake()
+def _run_turn(contestant: _Contestant, ask: LoadOptions) -> LoadSample:
+    if contestant.program is None:
+        return measure_load(contestant.target, None, ask)
+    contestant.program.resume()
     try:
-        return sample(one.face, one.program.pid, ask)
+        return measure_load(contestant.target, contestant.program.pid, ask)
     finally:
-        if not one.is_ours:
-            one.program.rest()
+        if not contestant.is_ours:
+            contestant.program.suspend()
 
 
-def _idle(studio: Program) -> Idles:
+def _idle(studio: ServerProcess) -> IdleResults:
     """The app before anybody has come, and with one page; and an empty Gradio app beside it."""
-    alone = idle(studio, IDLE_SECONDS)
-    page = Page.of(studio)
-    event = events(studio, page.after(page.loads)[-1])
-    asked = page.generate_with(f"a lighthouse at dusk{NEVER}")
-    with_page = idle_with_page(studio, asked, page.watch, IDLE_SECONDS)
-    with program("an empty Gradio app", "-m", "bench.empty_page", "{port}") as empty:
-        return Idles(
-            alone, with_page, idle(empty, IDLE_SECONDS), event, events(empty, Listener(0, ["1:1"]))
+    alone = measure_idle(studio, IDLE_SECONDS)
+    page = PageClient.of(studio)
+    event = measure_event_seconds(studio, page.follow_ups(page.load_listeners)[-1])
+    submit_listener = page.submit_listener(f"a lighthouse at dusk{ENDLESS_RUN_SUFFIX}")
+    with_page = idle_with_page(studio, submit_listener, page.watch, IDLE_SECONDS)
+    with start_server("an empty Gradio app", "-m", "bench.empty_page", "{port}") as empty:
+        return IdleResults(
+            alone,
+            with_page,
+            measure_idle(empty, IDLE_SECONDS),
+            event,
+            measure_event_seconds(empty, Listener(0, ["1:1"])),
         )

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from typing import cast
 from urllib.parse import urlsplit
 
-from bench.seen import Generate, Seen
+from bench.seen import Generate, GenerationRecorder
 
-__all__ = ["BODY", "JOIN", "every_preview", "skipping"]
+__all__ = ["BODY", "JOIN", "every_preview", "first_preview_only"]
 
 HEAD_BYTES = 32 * 1024
 """Room for the head of an answer, and for the whole of a run's stream, which may not be larger."""
@@ -33,35 +33,39 @@ _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
 
 
 @asynccontextmanager
-async def skipping(address: str) -> AsyncIterator[Generate]:
+async def first_preview_only(address: str) -> AsyncIterator[Generate]:
     """Fetch the first preview and the final picture."""
-    wires = _Wires(address)
-    yield lambda seen: _generate(wires, seen, most_previews=1)
+    pool = _ConnectionPool(address)
+    yield lambda recorder: _generate(pool, recorder, max_previews=1)
 
 
 @asynccontextmanager
 async def every_preview(address: str) -> AsyncIterator[Generate]:
     """Fetch every preview and the final picture."""
-    wires = _Wires(address)
-    yield lambda seen: _generate(wires, seen, most_previews=None)
+    pool = _ConnectionPool(address)
+    yield lambda recorder: _generate(pool, recorder, max_previews=None)
 
 
-async def _generate(wires: "_Wires", seen: Seen, *, most_previews: int | None) -> None:
-    wire = await wires.take()
-    *previews, last = await _run(wire, seen)
-    for path in previews[:most_previews]:
-        await wire.ask(_get(path))
-        seen.preview()
-    seen.final(await wire.ask(_get(last)))
-    wires.give(wire)
+async def _generate(
+    pool: "_ConnectionPool", recorder: GenerationRecorder, *, max_previews: int | None
+) -> None:
+    connection = await pool.acquire()
+    *previews, last = await _run(connection, recorder)
+    for path in previews[:max_previews]:
+        await connection.send_request(_get(path))
+        recorder.preview()
+    recorder.final(await connection.send_request(_get(last)))
+    pool.release(connection)
 
 
-async def _run(wire: "_Wire", seen: Seen) -> list[bytes]:
+async def _run(connection: "_RawConnection", recorder: GenerationRecorder) -> list[bytes]:
     """Join the queue, read the stream to its end, and return the paths of its pictures."""
     session = secrets.token_hex(8).encode()
     body = BODY % session
-    await wire.ask(JOIN % (len(body), body))
-    stream = await wire.ask(_get(b"/gradio_api/queue/data?session_hash=" + session), seen.event)
+    await connection.send_request(JOIN % (len(body), body))
+    stream = await connection.send_request(
+        _get(b"/gradio_api/queue/data?session_hash=" + session), recorder.event
+    )
     return _PICTURE.findall(stream)
 
 
@@ -69,47 +73,49 @@ def _get(path: bytes) -> bytes:
     return b"GET %s HTTP/1.1\r\nHost: space\r\n\r\n" % path
 
 
-class _Wires:
+class _ConnectionPool:
     """Open connections that wait for the next request."""
 
     def __init__(self, address: str) -> None:
         self._port = urlsplit(address).port or 80
-        self._idle: list[_Wire] = []
+        self._idle: list[_RawConnection] = []
 
-    async def take(self) -> "_Wire":
+    async def acquire(self) -> "_RawConnection":
         if self._idle:
             return self._idle.pop()
-        _, wire = await asyncio.get_running_loop().create_connection(_Wire, "127.0.0.1", self._port)
-        return wire
+        _, connection = await asyncio.get_running_loop().create_connection(
+            _RawConnection, "127.0.0.1", self._port
+        )
+        return connection
 
-    def give(self, wire: "_Wire") -> None:
-        self._idle.append(wire)
+    def release(self, connection: "_RawConnection") -> None:
+        self._idle.append(connection)
 
 
-class _Wire(asyncio.BufferedProtocol):
+class _RawConnection(asyncio.BufferedProtocol):
     """One connection, asked for one thing at a time."""
 
     def __init__(self) -> None:
-        self._head = self._into = memoryview(bytearray(HEAD_BYTES))
+        self._head = self._buffer = memoryview(bytearray(HEAD_BYTES))
         self._filled = 0
         self._body: bytearray | None = None
-        self._answer: asyncio.Future[bytearray] | None = None
+        self._response: asyncio.Future[bytearray] | None = None
         self._on_first_bytes: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
-    def ask(
+    def send_request(
         self, request: bytes, on_first_bytes: Callable[[], None] | None = None
     ) -> "asyncio.Future[bytearray]":
         """Send the request; the future is the body of the answer, or the whole answer if it is a stream."""
-        self._answer = asyncio.get_running_loop().create_future()
+        self._response = asyncio.get_running_loop().create_future()
         self._on_first_bytes = on_first_bytes
         self._transport.write(request)
-        return self._answer
+        return self._response
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's interface
-        return self._into[self._filled :]
+        return self._buffer[self._filled :]
 
     def buffer_updated(self, count: int) -> None:
         self._filled += count
@@ -118,34 +124,34 @@ class _Wire(asyncio.BufferedProtocol):
         elif self._filled == len(self._body):
             self._finish(self._body)
 
-    def _read_head(self, so_far: bytes) -> None:
-        end = so_far.find(b"\r\n\r\n") + 4
+    def _read_head(self, received: bytes) -> None:
+        end = received.find(b"\r\n\r\n") + 4
         if end < 4:
             return
-        length = _LENGTH.search(so_far, 0, end)
+        length = _LENGTH.search(received, 0, end)
         if length is None:
-            self._read_stream(so_far)
+            self._read_stream(received)
             return
         self._body = bytearray(int(length[1]))
-        self._into, self._filled = memoryview(self._body), len(so_far) - end
-        self._body[: self._filled] = so_far[end:]
+        self._buffer, self._filled = memoryview(self._body), len(received) - end
+        self._body[: self._filled] = received[end:]
         if self._filled == len(self._body):
             self._finish(self._body)
 
-    def _read_stream(self, so_far: bytes) -> None:
-        if self._on_first_bytes is not None and b"\ndata: " in so_far:
+    def _read_stream(self, received: bytes) -> None:
+        if self._on_first_bytes is not None and b"\ndata: " in received:
             self._on_first_bytes()
             self._on_first_bytes = None
-        if so_far.endswith(b"\r\n0\r\n\r\n"):
-            self._finish(bytearray(so_far))
+        if received.endswith(b"\r\n0\r\n\r\n"):
+            self._finish(bytearray(received))
         elif self._filled == HEAD_BYTES:
             self._transport.abort()
 
     def _finish(self, body: bytearray) -> None:
-        assert self._answer is not None
-        self._answer.set_result(body)
-        self._body, self._into, self._filled = None, self._head, 0
+        assert self._response is not None
+        self._response.set_result(body)
+        self._body, self._buffer, self._filled = None, self._head, 0
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error or ConnectionResetError("the connection is closed"))
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(error or ConnectionResetError("the connection is closed"))

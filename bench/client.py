@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.processes import ROOT, lean_space
-from bench.trial import Measured
+from bench.trial import TrialResult
 
-__all__ = ["AT_ONCE", "measure"]
+__all__ = ["CONCURRENCY_LEVELS", "measure"]
 
-AT_ONCE = (1, 10, 50, 200)
+CONCURRENCY_LEVELS = (1, 10, 50, 200)
 LIMIT_SECONDS = 60
 """A sample that takes longer is given up, and what hasn't come by then is lost."""
 PROCESS_LIMIT_SECONDS = 300
@@ -27,22 +27,26 @@ PROCESS_LIMIT_SECONDS = 300
 @dataclass(frozen=True, slots=True)
 class _Contestant:
     name: str
-    place: str
+    import_path: str
     floor: str
-    most_at_once: int = 1000
+    max_concurrent: int = 1000
 
 
-_SKIPPING, _EVERY = "floor, skipping", "floor, every preview"
+_FLOOR_FIRST_PREVIEW, _FLOOR_EVERY_PREVIEW = "floor, skipping", "floor, every preview"
 _CONTESTANTS = (
-    _Contestant(_SKIPPING, "bench.floor:skipping", _SKIPPING),
-    _Contestant(_EVERY, "bench.floor:every_preview", _EVERY),
-    _Contestant("bare protocol, skipping", "bench.bare:skipping", _SKIPPING),
-    _Contestant("bare protocol, every preview", "bench.bare:every_preview", _EVERY),
-    _Contestant("ours, skipping", "bench.ours:skipping", _SKIPPING),
-    _Contestant("ours, every preview", "bench.ours:every_preview", _EVERY),
-    _Contestant("gradio_client, iterator", "bench.others:gradio_iterator", _SKIPPING, 50),
-    _Contestant("gradio_client, async, no downloads", "bench.others:gradio_async", _SKIPPING, 50),
-    _Contestant("simple way, as g4f's", "bench.others:simple_way", _SKIPPING),
+    _Contestant(_FLOOR_FIRST_PREVIEW, "bench.floor:skipping", _FLOOR_FIRST_PREVIEW),
+    _Contestant(_FLOOR_EVERY_PREVIEW, "bench.floor:every_preview", _FLOOR_EVERY_PREVIEW),
+    _Contestant("bare protocol, skipping", "bench.bare:skipping", _FLOOR_FIRST_PREVIEW),
+    _Contestant("bare protocol, every preview", "bench.bare:every_preview", _FLOOR_EVERY_PREVIEW),
+    _Contestant("ours, skipping", "bench.ours:skipping", _FLOOR_FIRST_PREVIEW),
+    _Contestant("ours, every preview", "bench.ours:every_preview", _FLOOR_EVERY_PREVIEW),
+    _Contestant(
+        "gradio_client, iterator", "bench.others:gradio_iterator", _FLOOR_FIRST_PREVIEW, 50
+    ),
+    _Contestant(
+        "gradio_client, async, no downloads", "bench.others:gradio_async", _FLOOR_FIRST_PREVIEW, 50
+    ),
+    _Contestant("simple way, as g4f's", "bench.others:simple_way", _FLOOR_FIRST_PREVIEW),
 )
 _COLUMNS = (
     ("event", "first event, ms", 1000),
@@ -54,68 +58,83 @@ _COLUMNS = (
 )
 
 
-def measure(rounds: int, at: Sequence[int], only: Sequence[str]) -> None:
+def measure(rounds: int, concurrency_levels: Sequence[int], only: Sequence[str]) -> None:
     """Print a table for each number of generations at once."""
-    chosen = [one for one in _CONTESTANTS if not only or any(word in one.name for word in only)]
+    chosen = [
+        contestant
+        for contestant in _CONTESTANTS
+        if not only or any(word in contestant.name for word in only)
+    ]
     with lean_space() as (address, digest):
-        for at_once in at:
-            results: dict[str, list[Measured]] = {one.name: [] for one in chosen}
+        for concurrency in concurrency_levels:
+            results: dict[str, list[TrialResult]] = {contestant.name: [] for contestant in chosen}
             for turn in range(rounds):
                 start = turn % len(chosen)
-                for one in (*chosen[start:], *chosen[:start]):
-                    if at_once <= one.most_at_once:
-                        results[one.name].append(_trial(one, address, digest, at_once))
+                for contestant in (*chosen[start:], *chosen[:start]):
+                    if concurrency <= contestant.max_concurrent:
+                        results[contestant.name].append(
+                            _run_trial(contestant, address, digest, concurrency)
+                        )
             _print_table(
-                at_once, chosen, {name: Measured.median(of) for name, of in results.items() if of}
+                concurrency,
+                chosen,
+                {name: TrialResult.median(samples) for name, samples in results.items() if samples},
             )
 
 
-def _trial(one: _Contestant, address: str, digest: str, at_once: int) -> Measured:
+def _run_trial(contestant: _Contestant, address: str, digest: str, concurrency: int) -> TrialResult:
     command = [
         sys.executable,
         "-m",
         "bench.trial",
-        one.place,
+        contestant.import_path,
         address,
         digest,
-        str(at_once),
+        str(concurrency),
         str(LIMIT_SECONDS),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        surroundings = os.environ | {
+        environment = os.environ | {
             "TMPDIR": folder,
             "NO_PROXY": "127.0.0.1",
             "GRADIO_ANALYTICS_ENABLED": "False",
         }
-        done = subprocess.run(  # noqa: S603
+        completed = subprocess.run(  # noqa: S603
             command,
             cwd=ROOT,
-            env=surroundings,
+            env=environment,
             timeout=PROCESS_LIMIT_SECONDS,
             capture_output=True,
             check=False,
         )
-    if done.returncode != 0:
-        raise RuntimeError(f"{one.name}, {at_once} at once: {done.stderr.decode(errors='replace')}")
-    measured = Measured(**json.loads(done.stdout))
-    if measured.lost:
-        words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        print(f"{one.name}, {at_once} at once: {measured.lost} lost; {words}", file=sys.stderr)
+    if completed.returncode != 0:
+        raise RuntimeError(
+            f"{contestant.name}, {concurrency} at once: {completed.stderr.decode(errors='replace')}"
+        )
+    measured = TrialResult(**json.loads(completed.stdout))
+    if measured.lost_count:
+        error_text = completed.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        print(
+            f"{contestant.name}, {concurrency} at once: {measured.lost_count} lost; {error_text}",
+            file=sys.stderr,
+        )
     return measured
 
 
-def _print_table(at_once: int, chosen: Sequence[_Contestant], results: dict[str, Measured]) -> None:
-    titles = [f"{at_once} at once", *(title for _, title, _ in _COLUMNS), "missing or wrong"]
+def _print_table(
+    concurrency: int, chosen: Sequence[_Contestant], results: dict[str, TrialResult]
+) -> None:
+    titles = [f"{concurrency} at once", *(title for _, title, _ in _COLUMNS), "missing or wrong"]
     print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
-    for one in chosen:
-        result, floor = results.get(one.name), results.get(one.floor)
+    for contestant in chosen:
+        result, floor = results.get(contestant.name), results.get(contestant.floor)
         cells = [_cell(result, floor, name, scale) for name, _, scale in _COLUMNS]
-        lost = "–" if result is None else str(result.lost)
-        print(f"| {one.name} | {' | '.join(cells)} | {lost} |", flush=True)
+        lost_text = "–" if result is None else str(result.lost_count)
+        print(f"| {contestant.name} | {' | '.join(cells)} | {lost_text} |", flush=True)
     print(flush=True)
 
 
-def _cell(result: Measured | None, floor: Measured | None, name: str, scale: float) -> str:
+def _cell(result: TrialResult | None, floor: TrialResult | None, name: str, scale: float) -> str:
     """A figure, and its ratio to the floor's."""
     figure: float | None = getattr(result, name, None)
     if figure is None:

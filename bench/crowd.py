@@ -6,87 +6,96 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import usage
-from bench.faces import Listener, Page
-from bench.load import few_at_once, say_lost
-from bench.processes import Program
+from bench.faces import Listener, PageClient
+from bench.load import gather_limited, report_lost
+from bench.processes import ServerProcess
 from bench.usage import Memory
-from bench.visit import Told, generate
+from bench.visit import VisitTimings, request_picture
 from bench.visitor import Visitor
 
-__all__ = ["Crowd", "crowd"]
+__all__ = ["CrowdResult", "measure_crowd"]
 
-AT_ONCE = 50
-REST_SECONDS = 15.0
+MAX_CONCURRENT = 50
+SETTLE_SECONDS = 15.0
 """So long nothing happens before what is left is read; nothing is done to make it less."""
 
 LIMIT_SECONDS = 60.0
-WARM_UP = 5
+WARM_UP_VISITORS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class CrowdResult:
     """What a crowd leaves behind."""
 
     visitors: int
-    before: Memory
+    memory_before: Memory
     peak_mib: float
-    after: Memory
+    memory_after: Memory
     cpu_each: float
     seconds: float
     own_cpu: float
-    lost: int
+    lost_count: int
 
 
-def crowd(app: Program, visitors: int, expected: bytes) -> Crowd:
+def measure_crowd(app: ServerProcess, visitors: int, expected: bytes) -> CrowdResult:
     """Let so many come, ask for what a page asks for, make one picture each, and leave."""
-    page = Page.of(app)
-    asyncio.run(_come_and_go(page, WARM_UP, expected))  # what is needed but once isn't theirs
-    time.sleep(REST_SECONDS)
-    before, cpu = usage.memory(app.pid), usage.cpu_seconds(app.pid)
-    usage.forget_peak(app.pid)
-    began, own_began = time.perf_counter(), time.process_time()
-    lost = asyncio.run(_come_and_go(page, visitors, expected))
-    seconds, own = time.perf_counter() - began, time.process_time() - own_began
+    page = PageClient.of(app)
+    asyncio.run(
+        _run_visits(page, WARM_UP_VISITORS, expected)
+    )  # what is needed but once isn't theirs
+    time.sleep(SETTLE_SECONDS)
+    memory_before, cpu = usage.read_memory(app.pid), usage.cpu_seconds(app.pid)
+    usage.reset_peak(app.pid)
+    started_at, own_started_at = time.perf_counter(), time.process_time()
+    lost_count = asyncio.run(_run_visits(page, visitors, expected))
+    seconds, own_seconds = time.perf_counter() - started_at, time.process_time() - own_started_at
     cpu_each, peak = (usage.cpu_seconds(app.pid) - cpu) / visitors, usage.peak_mib(app.pid)
-    time.sleep(REST_SECONDS)
-    return Crowd(
-        visitors, before, peak, usage.memory(app.pid), cpu_each, seconds, own / seconds, lost
+    time.sleep(SETTLE_SECONDS)
+    return CrowdResult(
+        visitors,
+        memory_before,
+        peak,
+        usage.read_memory(app.pid),
+        cpu_each,
+        seconds,
+        own_seconds / seconds,
+        lost_count,
     )
 
 
-async def _come_and_go(page: Page, visitors: int, expected: bytes) -> int:
+async def _run_visits(page: PageClient, visitors: int, expected: bytes) -> int:
     """Return how many were lost."""
-    return say_lost(
+    return report_lost(
         "of the crowd",
-        await few_at_once(AT_ONCE, (_visit(page, expected) for _ in range(visitors))),
+        await gather_limited(MAX_CONCURRENT, (_visit(page, expected) for _ in range(visitors))),
     )
 
 
-async def _visit(page: Page, expected: bytes) -> BaseException | None:
+async def _visit(page: PageClient, expected: bytes) -> BaseException | None:
     """Do as a browser does; return what went wrong, if anything did."""
     visitor, face = Visitor(page.port), page.generate
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
-            await visitor.come()
-            await _ask(visitor, page.loads)
-            for each in page.after(page.loads):
-                await _ask(visitor, [each])
-            await generate(face, visitor, "", expected, Told())
-            for each in page.after([face.shown or face.asked("")]):
-                await _ask(visitor, [each])
+            await visitor.load_page()
+            await _call_listeners(visitor, page.load_listeners)
+            for listener in page.follow_ups(page.load_listeners):
+                await _call_listeners(visitor, [listener])
+            await request_picture(face, visitor, "", expected, VisitTimings())
+            for listener in page.follow_ups([face.watch_listener or face.submit_listener("")]):
+                await _call_listeners(visitor, [listener])
     except (OSError, EOFError, AssertionError, TimeoutError) as error:
         return error
     finally:
-        visitor.leave()
+        visitor.close()
     return None
 
 
-async def _ask(visitor: Visitor, listeners: Sequence[Listener]) -> None:
+async def _call_listeners(visitor: Visitor, listeners: Sequence[Listener]) -> None:
     """Ask for all of these, and see the answers."""
-    for each in listeners:
-        await visitor.ask(each.fn_index, each.data)
-    done = 0
+    for listener in listeners:
+        await visitor.join_queue(listener.fn_index, listener.data)
+    completed_count = 0
     async for chunk in visitor.follow():
-        done += chunk.count(b'"process_completed"')
+        completed_count += chunk.count(b'"process_completed"')
         assert b'"success":false' not in chunk, chunk
-    assert done == len(listeners), f"{done} of {len(listeners)} answers came"
+    assert completed_count == len(listeners), f"{completed_count} of {len(listeners)} answers came"

@@ -9,7 +9,7 @@ def main(port: int) -> None:
     """Serve it."""
     with gr.Blocks() as demo:
         text = gr.Textbox()
-        text.submit(lambda said: said, text, text)
+        text.submit(lambda value: value, text, text)
     _, address, _ = demo.launch(server_port=port, quiet=True, prevent_thread_lock=True)
     print(address, flush=True)
     demo.block_thread()

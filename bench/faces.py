@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.processes import Program
+from bench.processes import ServerProcess
 
-__all__ = ["Face", "Listener", "Page"]
+__all__ = ["BenchTarget", "Listener", "PageClient"]
 
 LIMIT_SECONDS = 60
 
@@ -25,7 +25,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class BenchTarget:
     """One way to a picture.
 
     Attributes:
@@ -42,20 +42,20 @@ class Face:
 
     name: str
     port: int
-    asked: Callable[[str], Listener]
+    submit_listener: Callable[[str], Listener]
     preview: re.Pattern[bytes]
     final: re.Pattern[bytes]
-    is_untouched: bool = True
-    shown: Listener | None = None
+    is_unmodified: bool = True
+    watch_listener: Listener | None = None
 
     @classmethod
-    def direct(cls, port: int) -> "Face":
+    def direct(cls, port: int) -> "BenchTarget":
         """The lean Space itself."""
         preview, final = re.compile(_FILE % rb"[^\"]+\.jpg"), re.compile(_FILE % rb"[^\"]+\.png")
         return cls("the Space itself", port, _infer(0), preview, final)
 
     @classmethod
-    def simple(cls, program: Program) -> "Face":
+    def simple(cls, program: ServerProcess) -> "BenchTarget":
         """The page that one would write first. Only the last message tells that its picture is the last."""
         preview = re.compile(_FILE % rb"[^\"]+")
         final = re.compile(rb'"process_completed".*' + preview.pattern, re.DOTALL)
@@ -65,7 +65,7 @@ class Face:
             lambda prompt: Listener(0, [prompt]),
             preview,
             final,
-            is_untouched=False,
+            is_unmodified=False,
         )
 
 
@@ -74,7 +74,7 @@ def _infer(fn_index: int) -> Callable[[str], Listener]:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageClient:
     """The studio's page, as its configuration tells it to a browser."""
 
     port: int
@@ -82,59 +82,74 @@ class Page:
     _values: dict[int, Any] = field(repr=False)
 
     @classmethod
-    def of(cls, program: Program) -> "Page":
+    def of(cls, program: ServerProcess) -> "PageClient":
         """Read the configuration."""
         with urllib.request.urlopen(
             f"http://127.0.0.1:{program.port}/config", timeout=LIMIT_SECONDS
         ) as answer:
             config = json.load(answer)
-        values = {each["id"]: each["props"].get("value") for each in config["components"]}
+        values = {
+            component["id"]: component["props"].get("value") for component in config["components"]
+        }
         return cls(program.port, config["dependencies"], values)
 
     @property
-    def generate(self) -> Face:
+    def generate(self) -> BenchTarget:
         """The Generate button. Previews are within the messages, and the only file is the final picture."""
         preview, final = re.compile(rb"data:image/jpeg;base64,"), re.compile(_FILE % rb"[^\"]+")
-        return Face("the page", self.port, self.generate_with, preview, final, shown=self.watch)
+        return BenchTarget(
+            "the page", self.port, self.submit_listener, preview, final, watch_listener=self.watch
+        )
 
     @property
     def watch(self) -> Listener:
         """What shows, moment by moment, what was asked for."""
-        return self._listener(self._named("_watch"))
+        return self._listener(self._dependency("_watch_jobs"))
 
     @property
-    def infer(self) -> Face:
+    def infer(self) -> BenchTarget:
         """The endpoint for programs."""
         preview = re.compile(_FILE % rb"[^\"]+/preview-\d+\.jpg")
         final = re.compile(_FILE % rb"(?:(?!/preview-\d)[^\"])+")
-        return Face("`/infer`", self.port, _infer(self._named("infer")["id"]), preview, final)
+        return BenchTarget(
+            "`/infer`", self.port, _infer(self._dependency("infer")["id"]), preview, final
+        )
 
-    def generate_with(self, prompt: str) -> Listener:
+    def submit_listener(self, prompt: str) -> Listener:
         """The Generate button, after this prompt was typed."""
-        asked = self._listener(self._named("_submit"))
-        return Listener(asked.fn_index, [prompt, *asked.data[1:]])
+        listener = self._listener(self._dependency("_on_submit"))
+        return Listener(listener.fn_index, [prompt, *listener.data[1:]])
 
     @property
-    def loads(self) -> list[Listener]:
+    def load_listeners(self) -> list[Listener]:
         """What a browser asks for when the page is there, all at once."""
         return [
-            self._listener(each)
-            for each in self._dependencies
-            if [e for _, e in each["targets"]] == ["load"]
+            self._listener(dependency)
+            for dependency in self._dependencies
+            if [e for _, e in dependency["targets"]] == ["load"]
         ]
 
-    def after(self, asked: list[Listener]) -> list[Listener]:
+    def follow_ups(self, listeners: list[Listener]) -> list[Listener]:
         """What a browser asks for after these, one after another."""
-        return [found for each in asked for found in self._following(each.fn_index)]
+        return [
+            follow_up
+            for listener in listeners
+            for follow_up in self._iter_follow_ups(listener.fn_index)
+        ]
 
-    def _following(self, fn_index: int) -> Iterator[Listener]:
-        for each in self._dependencies:
-            if each.get("trigger_after") == fn_index:
-                yield self._listener(each)
-                yield from self._following(each["id"])
+    def _iter_follow_ups(self, fn_index: int) -> Iterator[Listener]:
+        for dependency in self._dependencies:
+            if dependency.get("trigger_after") == fn_index:
+                yield self._listener(dependency)
+                yield from self._iter_follow_ups(dependency["id"])
 
-    def _named(self, name: str) -> dict[str, Any]:
-        return next(each for each in self._dependencies if each["api_name"] == name)
+    def _dependency(self, name: str) -> dict[str, Any]:
+        return next(
+            dependency for dependency in self._dependencies if dependency["api_name"] == name
+        )
 
     def _listener(self, dependency: dict[str, Any]) -> Listener:
-        return Listener(dependency["id"], [self._values.get(each) for each in dependency["inputs"]])
+        return Listener(
+            dependency["id"],
+            [self._values.get(component_id) for component_id in dependency["inputs"]],
+        )

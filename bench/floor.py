@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from bench.bare import BODY, JOIN
-from bench.seen import Generate, Seen
+from bench.seen import Generate, GenerationRecorder
 
-__all__ = ["every_preview", "skipping"]
+__all__ = ["every_preview", "first_preview_only"]
 
 _PICTURE = re.compile(rb'"url"\]?[:,]"http://[^/]+([^"]+)"')
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
@@ -21,33 +21,35 @@ LIMIT_BYTES = 2 * 1024 * 1024
 
 
 @asynccontextmanager
-async def skipping(address: str) -> AsyncIterator[Generate]:
+async def first_preview_only(address: str) -> AsyncIterator[Generate]:
     """Fetch the first preview and the final picture."""
-    yield lambda seen: _generate(address, seen, most_previews=1)
+    yield lambda recorder: _generate(address, recorder, max_previews=1)
 
 
 @asynccontextmanager
 async def every_preview(address: str) -> AsyncIterator[Generate]:
     """Fetch every preview and the final picture."""
-    yield lambda seen: _generate(address, seen, most_previews=None)
+    yield lambda recorder: _generate(address, recorder, max_previews=None)
 
 
-async def _generate(address: str, seen: Seen, *, most_previews: int | None) -> None:
+async def _generate(
+    address: str, recorder: GenerationRecorder, *, max_previews: int | None
+) -> None:
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", urlsplit(address).port, limit=LIMIT_BYTES
     )
     session = secrets.token_hex(8).encode()
     body = BODY % session
     writer.write(JOIN % (len(body), body))
-    await _answer(reader)
+    await _read_response(reader)
     writer.write(_get(b"/gradio_api/queue/data?session_hash=" + session))
-    *previews, last = await _run(reader, seen)
-    for path in previews[:most_previews]:
+    *previews, last = await _run(reader, recorder)
+    for path in previews[:max_previews]:
         writer.write(_get(path))
-        await _answer(reader)
-        seen.preview()
+        await _read_response(reader)
+        recorder.preview()
     writer.write(_get(last))
-    seen.final(await _answer(reader))
+    recorder.final(await _read_response(reader))
     writer.close()
 
 
@@ -55,19 +57,19 @@ def _get(path: bytes) -> bytes:
     return b"GET %s HTTP/1.1\r\nHost: space\r\n\r\n" % path
 
 
-async def _answer(reader: asyncio.StreamReader) -> bytes:
+async def _read_response(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     length = _LENGTH.search(head)
     assert length is not None
     return await reader.readexactly(int(length[1]))
 
 
-async def _run(reader: asyncio.StreamReader, seen: Seen) -> list[bytes]:
+async def _run(reader: asyncio.StreamReader, recorder: GenerationRecorder) -> list[bytes]:
     """Read the stream to its end, chunk by chunk, and return the paths of its pictures."""
     await reader.readuntil(b"\r\n\r\n")
     paths: list[bytes] = []
     while size := int(await reader.readuntil(b"\r\n"), 16):
         paths += _PICTURE.findall(await reader.readexactly(size + 2))
-        seen.event()
+        recorder.event()
     await reader.readexactly(2)
     return paths

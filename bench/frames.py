@@ -29,7 +29,7 @@ __all__ = ["measure"]
 ROOT = Path(__file__).parent.parent
 DESCRIPTION = ROOT / "tests" / "conversations" / "gradio-6.31.0-description.json"
 FRAMES = 80
-SECONDS_A_FRAME = 0.11
+FRAME_INTERVAL_SECONDS = 0.11
 LIMIT_SECONDS = 60
 
 
@@ -65,14 +65,14 @@ def measure(rounds: int) -> None:
 
 
 def _cost(pid: int, port: int, config: dict[str, Any]) -> float:
-    began = _cpu_seconds(pid)
+    started_at = _cpu_seconds(pid)
     silent_frames = asyncio.run(_run(port, config, "silent"))
-    between = _cpu_seconds(pid)
+    cpu_between = _cpu_seconds(pid)
     frames = asyncio.run(_run(port, config, "previews"))
-    with_previews = _cpu_seconds(pid) - between
+    with_previews = _cpu_seconds(pid) - cpu_between
     assert frames >= FRAMES * 0.8, f"only {frames} frames came"
     assert silent_frames < FRAMES * 0.5
-    return 1000 * (with_previews - (between - began)) / frames
+    return 1000 * (with_previews - (cpu_between - started_at)) / frames
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -82,35 +82,35 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _page_config(port: int) -> dict[str, Any]:
-    began = time.monotonic()
+    started_at = time.monotonic()
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/config", timeout=5) as answer:
                 config: dict[str, Any] = json.load(answer)
                 return config
         except OSError:
-            if time.monotonic() - began > LIMIT_SECONDS:
+            if time.monotonic() - started_at > LIMIT_SECONDS:
                 raise
             time.sleep(0.1)
 
 
 async def _run(port: int, config: dict[str, Any], prompt: str) -> int:
     """Generate as the page does, and return how many distinct frames its stream brought."""
-    named = {each["api_name"]: each["id"] for each in config["dependencies"]}
+    fn_indexes = {dependency["api_name"]: dependency["id"] for dependency in config["dependencies"]}
     data = [prompt, "", "1:1", 1024, 1024, 4.5, 40, 7, False, ""]
     async with aiohttp.ClientSession(
         f"http://127.0.0.1:{port}/gradio_api/queue/",
         timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS),
     ) as session:
-        await _ask(session, named["_submit"], data)
-        return await _ask(session, named["_watch"], [""])
+        await _call_listener(session, fn_indexes["_on_submit"], data)
+        return await _call_listener(session, fn_indexes["_watch_jobs"], [""])
 
 
-async def _ask(session: aiohttp.ClientSession, fn_index: int, data: list[Any]) -> int:
+async def _call_listener(session: aiohttp.ClientSession, fn_index: int, data: list[Any]) -> int:
     """Ask a listener, follow its stream to the end, and return how many distinct pictures that brought."""
     session_hash = os.urandom(6).hex()
     body = {"data": data, "fn_index": fn_index, "session_hash": session_hash}
-    seen: set[str] = set()
+    distinct_previews: set[str] = set()
     async with session.post("join", json=body) as answer:
         answer.raise_for_status()
     async with session.get("data", params={"session_hash": session_hash}) as stream:
@@ -119,17 +119,17 @@ async def _ask(session: aiohttp.ClientSession, fn_index: int, data: list[Any]) -
             buffer += chunk
             *messages, buffer = buffer.split(b"\n\n")
             for message in messages:
-                found = re.findall(r"data:image/jpeg;base64,[\w+/=]+", message.decode())
-                seen.update(picture[-64:] for picture in found)
+                matches = re.findall(r"data:image/jpeg;base64,[\w+/=]+", message.decode())
+                distinct_previews.update(picture[-64:] for picture in matches)
                 if b'"process_completed"' in message:
-                    return len(seen)
+                    return len(distinct_previews)
     raise AssertionError("the stream ended before the run")
 
 
 def _serve(port: int) -> None:
     """The lean Space: `previews` sends previews, anything else only the steps."""
-    told = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
-    previews = [pictures.preview(number) for number in range(FRAMES)]
+    description = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+    previews = [pictures.preview(index) for index in range(FRAMES)]
     prompts: dict[str, str] = {}
 
     async def join(request: web.Request) -> web.Response:
@@ -141,16 +141,16 @@ def _serve(port: int) -> None:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         sends_previews = prompts[request.query["session_hash"]] == "previews"
-        for number in range(FRAMES):
-            picture = {"path": "", "url": f"/gradio_api/file={number}.jpg"}
-            changed = picture if number == 0 else [["replace", ["url"], picture["url"]]]
+        for index in range(FRAMES):
+            picture = {"path": "", "url": f"/gradio_api/file={index}.jpg"}
+            changed = picture if index == 0 else [["replace", ["url"], picture["url"]]]
             message = {
                 "msg": "process_generating",
                 "success": True,
-                "output": {"data": [changed, 7 if number == 0 else []]},
+                "output": {"data": [changed, 7 if index == 0 else []]},
             }
             await _send(response, message if sends_previews else {"msg": "heartbeat"})
-            await asyncio.sleep(SECONDS_A_FRAME)
+            await asyncio.sleep(FRAME_INTERVAL_SECONDS)
         final = {"path": "", "url": "/gradio_api/file=0.jpg"}
         await _send(
             response, {"msg": "process_completed", "success": True, "output": {"data": [final, 7]}}
@@ -161,8 +161,8 @@ def _serve(port: int) -> None:
         return web.Response(body=previews[int(request.match_info["number"])])
 
     app = web.Application()
-    app.router.add_get("/config", _json(told["config"]))
-    app.router.add_get("/gradio_api/info", _json(told["info"]))
+    app.router.add_get("/config", _json(description["config"]))
+    app.router.add_get("/gradio_api/info", _json(description["info"]))
     app.router.add_post("/gradio_api/queue/join", join)
     app.router.add_get("/gradio_api/queue/data", data)
     app.router.add_get("/gradio_api/file={number}.jpg", file)

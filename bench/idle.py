@@ -7,57 +7,67 @@ from dataclasses import dataclass
 
 from bench import usage
 from bench.faces import Listener
-from bench.processes import Program
+from bench.processes import ServerProcess
 from bench.usage import Memory
 from bench.visitor import Visitor
 
-__all__ = ["NEVER", "Idle", "events", "idle", "idle_with_page"]
+__all__ = [
+    "ENDLESS_RUN_SUFFIX",
+    "IdleUsage",
+    "idle_with_page",
+    "measure_event_seconds",
+    "measure_idle",
+]
 
 SETTLE_SECONDS = 3.0
-EVENTS = 50
+EVENT_COUNT = 50
 LIMIT_SECONDS = 60.0
-NEVER = ", in 3600 s"
+ENDLESS_RUN_SUFFIX = ", in 3600 s"
 """A run that has nothing to show for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
+class IdleUsage:
     """What is used while nothing happens: memory, and CPU as a part of one core."""
 
     memory: Memory
     cpu: float
 
 
-def idle(program: Program, seconds: float) -> Idle:
+def measure_idle(program: ServerProcess, seconds: float) -> IdleUsage:
     """Watch a program that is left alone."""
-    return asyncio.run(_idle(program.pid, seconds))
+    return asyncio.run(_measure_idle(program.pid, seconds))
 
 
-async def _idle(pid: int, seconds: float) -> Idle:
+async def _measure_idle(pid: int, seconds: float) -> IdleUsage:
     await asyncio.sleep(SETTLE_SECONDS)
-    began, cpu = time.perf_counter(), usage.cpu_seconds(pid)
+    started_at, cpu = time.perf_counter(), usage.cpu_seconds(pid)
     await asyncio.sleep(seconds)
-    return Idle(usage.memory(pid), (usage.cpu_seconds(pid) - cpu) / (time.perf_counter() - began))
+    return IdleUsage(
+        usage.read_memory(pid), (usage.cpu_seconds(pid) - cpu) / (time.perf_counter() - started_at)
+    )
 
 
-def idle_with_page(program: Program, asked: Listener, shown: Listener, seconds: float) -> Idle:
+def idle_with_page(
+    program: ServerProcess, submit_listener: Listener, watch_listener: Listener, seconds: float
+) -> IdleUsage:
     """Watch a program while one page follows a run that has nothing to show yet."""
-    return asyncio.run(_idle_with_page(program, asked, shown, seconds))
+    return asyncio.run(_idle_with_page(program, submit_listener, watch_listener, seconds))
 
 
 async def _idle_with_page(
-    program: Program, asked: Listener, shown: Listener, seconds: float
-) -> Idle:
-    visitor = await Visitor(program.port).come()
-    await visitor.ask(asked.fn_index, asked.data)
+    program: ServerProcess, submit_listener: Listener, watch_listener: Listener, seconds: float
+) -> IdleUsage:
+    visitor = await Visitor(program.port).load_page()
+    await visitor.join_queue(submit_listener.fn_index, submit_listener.data)
     await _follow(visitor)
-    await visitor.ask(shown.fn_index, shown.data)
-    following = asyncio.create_task(_follow(visitor))
-    seen = await _idle(program.pid, seconds)
-    assert not following.done(), "the stream ended"
-    following.cancel()
-    visitor.leave()
-    return seen
+    await visitor.join_queue(watch_listener.fn_index, watch_listener.data)
+    follow_task = asyncio.create_task(_follow(visitor))
+    usage_sample = await _measure_idle(program.pid, seconds)
+    assert not follow_task.done(), "the stream ended"
+    follow_task.cancel()
+    visitor.close()
+    return usage_sample
 
 
 async def _follow(visitor: Visitor) -> None:
@@ -65,18 +75,18 @@ async def _follow(visitor: Visitor) -> None:
         pass
 
 
-def events(program: Program, asked: Listener) -> float:
+def measure_event_seconds(program: ServerProcess, listener: Listener) -> float:
     """Return the median seconds from asking a listener to its answer, one after another."""
-    return asyncio.run(_events(program, asked))
+    return asyncio.run(_measure_event_seconds(program, listener))
 
 
-async def _events(program: Program, asked: Listener) -> float:
-    visitor, took = await Visitor(program.port).come(), list[float]()
-    for _ in range(EVENTS):
-        began = time.perf_counter()
+async def _measure_event_seconds(program: ServerProcess, listener: Listener) -> float:
+    visitor, durations = await Visitor(program.port).load_page(), list[float]()
+    for _ in range(EVENT_COUNT):
+        started_at = time.perf_counter()
         async with asyncio.timeout(LIMIT_SECONDS):
-            await visitor.ask(asked.fn_index, asked.data)
+            await visitor.join_queue(listener.fn_index, listener.data)
             await _follow(visitor)
-        took.append(time.perf_counter() - began)
-    visitor.leave()
-    return statistics.median(took)
+        durations.append(time.perf_counter() - started_at)
+    visitor.close()
+    return statistics.median(durations)

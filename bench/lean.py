@@ -21,7 +21,15 @@ from typing import cast
 
 from bench import messages, pictures
 from bench.limits import raise_file_limit
-from bench.messages import CLOSE, NOT_FOUND, RUN, STEPS, STREAM, answer, json_answer
+from bench.messages import (
+    CLOSE,
+    NOT_FOUND,
+    RUN_ID_PLACEHOLDER,
+    STEPS,
+    STREAM,
+    http_response,
+    json_response,
+)
 
 __all__ = ["serve"]
 
@@ -29,7 +37,7 @@ DESCRIPTION = (
     Path(__file__).parent.parent / "tests" / "conversations" / "gradio-6.31.0-description.json"
 )
 BACKLOG = 1024
-SHARED_STREAM_SECONDS = 1.0
+SHARED_STREAM_LINGER_SECONDS = 1.0
 """How long the stream of a session that has a heartbeat outlasts its last run.
 
 gradio_client has one stream for all of its runs, and loses a run that it joins while that stream is
@@ -59,7 +67,7 @@ async def _serve(pipe: Pipe, preview_quality: int) -> None:
     address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     last = pictures.final()
     space = _Space(
-        address, [pictures.preview(number, preview_quality) for number in range(STEPS)], last
+        address, [pictures.preview(index, preview_quality) for index in range(STEPS)], last
     )
     pipe.send((address, hashlib.sha256(last).hexdigest()))
     asyncio.get_running_loop().add_reader(
@@ -70,7 +78,7 @@ async def _serve(pipe: Pipe, preview_quality: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    number: bytes
+    event_id: bytes
     seconds: float = 0.0
 
 
@@ -78,33 +86,35 @@ class _Space:
     """What is answered to what."""
 
     def __init__(self, address: str, previews: list[bytes], last: bytes) -> None:
-        told = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
-        self._fixed = {
-            b"/": answer("text/html", b"<!doctype html><title>A lean Space</title>"),
-            b"/config": json_answer(told["config"] | {"protocol": "sse_v3"}),
-            b"/gradio_api/info": json_answer(told["info"]),
-            b"/gradio_api/cancel": json_answer({"success": True}),
-            b"/gradio_api/reset": json_answer({"success": True}),
+        description = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+        self._fixed_responses = {
+            b"/": http_response("text/html", b"<!doctype html><title>A lean Space</title>"),
+            b"/config": json_response(description["config"] | {"protocol": "sse_v3"}),
+            b"/gradio_api/info": json_response(description["info"]),
+            b"/gradio_api/cancel": json_response({"success": True}),
+            b"/gradio_api/reset": json_response({"success": True}),
         }
         files = [messages.file(address, "image/jpeg", "image.jpg", data) for data in previews]
         files.append(messages.file(address, "image/png", "image.png", last))
         for file, data in zip(files, (*previews, last), strict=True):
-            self._fixed[b"/gradio_api/file=" + file["path"].encode()] = answer(
+            self._fixed_responses[b"/gradio_api/file=" + file["path"].encode()] = http_response(
                 file["mime_type"], data
             )
-        self._parts = messages.queue_parts(files)
+        self._parts = messages.queue_stream_parts(files)
         self._whole = b"".join(self._parts)
-        self._simple_run = messages.simple_run(files)
-        self._numbers = itertools.count(1)
-        self._joined: dict[bytes, list[_Run]] = {}  # by session, until its stream is asked for
-        self._shared: dict[bytes, _Shared] = {}
-        self._lasting: set[bytes] = set()
+        self._simple_run = messages.call_stream(files)
+        self._sequence = itertools.count(1)
+        self._pending_runs: dict[
+            bytes, list[_Run]
+        ] = {}  # by session, until its stream is asked for
+        self._shared_streams: dict[bytes, _SharedStream] = {}
+        self._heartbeat_sessions: set[bytes] = set()
 
     def answer(self, target: bytes, body: bytes, write: Write) -> None:
         """Write the whole answer to a request; a stream that stays open is written to later, too."""
         path, _, query = target.partition(b"?")
-        if path in self._fixed:
-            write(self._fixed[path])
+        if path in self._fixed_responses:
+            write(self._fixed_responses[path])
             return
         match path.split(b"/")[2:]:
             case [b"queue", b"join"] if session := _SESSION.search(body):
@@ -112,82 +122,90 @@ class _Space:
             case [b"queue", b"data"]:
                 self._stream(query.removeprefix(b"session_hash="), write)
             case [b"call", b"infer"]:
-                write(json_answer({"event_id": self._next_number().decode()}))
+                write(json_response({"event_id": self._next_event_id().decode()}))
             case [b"call", b"infer", _]:
                 write(STREAM + self._simple_run)
             case [b"heartbeat", session]:
-                self._lasting.add(session)
+                self._heartbeat_sessions.add(session)
                 write(STREAM)
             case _:
                 write(NOT_FOUND)
 
-    def _next_number(self) -> bytes:
-        return b"%032x" % next(self._numbers)
+    def _next_event_id(self) -> bytes:
+        return b"%032x" % next(self._sequence)
 
     def _join(self, session: bytes, body: bytes) -> bytes:
         pace = _PACE.search(body)
-        run = _Run(self._next_number(), float(pace[1]) if pace else 0.0)
-        if session in self._shared:
-            self._play(run, self._shared[session].write, self._shared[session].begin_run())
+        run = _Run(self._next_event_id(), float(pace[1]) if pace else 0.0)
+        if session in self._shared_streams:
+            self._send_run(
+                run, self._shared_streams[session].write, self._shared_streams[session].begin_run()
+            )
         else:
-            self._joined.setdefault(session, []).append(run)
-        return json_answer({"event_id": run.number.decode()})
+            self._pending_runs.setdefault(session, []).append(run)
+        return json_response({"event_id": run.event_id.decode()})
 
     def _stream(self, session: bytes, write: Write) -> None:
-        runs = self._joined.pop(session, [])
-        if session in self._lasting:
-            shared = self._shared[session] = _Shared(write, lambda: self._shared.pop(session))
+        runs = self._pending_runs.pop(session, [])
+        if session in self._heartbeat_sessions:
+            shared = self._shared_streams[session] = _SharedStream(
+                write, lambda: self._shared_streams.pop(session)
+            )
             write(STREAM)
             for run in runs:
-                self._play(run, shared.write, shared.begin_run())
+                self._send_run(run, shared.write, shared.begin_run())
         elif any(run.seconds for run in runs):
             write(STREAM)
-            self._play(
+            self._send_run(
                 runs[0], write, lambda: write(CLOSE)
             )  # who asks for a pace has one run for a stream
         else:
-            write(STREAM + b"".join(self._whole.replace(RUN, run.number) for run in runs) + CLOSE)
+            write(
+                STREAM
+                + b"".join(self._whole.replace(RUN_ID_PLACEHOLDER, run.event_id) for run in runs)
+                + CLOSE
+            )
 
-    def _play(self, run: _Run, write: Write, at_end: Callable[[], None]) -> None:
+    def _send_run(self, run: _Run, write: Write, at_end: Callable[[], None]) -> None:
         """Send all that is said of a run, in its time."""
         if not run.seconds:
-            write(self._whole.replace(RUN, run.number))
+            write(self._whole.replace(RUN_ID_PLACEHOLDER, run.event_id))
             at_end()
             return
         loop = asyncio.get_running_loop()
-        began, gap = loop.time(), run.seconds / (len(self._parts) - 1)
+        started_at, gap = loop.time(), run.seconds / (len(self._parts) - 1)
 
-        def send(number: int) -> None:
-            write(self._parts[number].replace(RUN, run.number))
-            if number + 1 == len(self._parts):
+        def send(index: int) -> None:
+            write(self._parts[index].replace(RUN_ID_PLACEHOLDER, run.event_id))
+            if index + 1 == len(self._parts):
                 at_end()
             else:
-                loop.call_at(began + (number + 1) * gap, send, number + 1)
+                loop.call_at(started_at + (index + 1) * gap, send, index + 1)
 
         send(0)
 
 
-class _Shared:
+class _SharedStream:
     """The one stream of all of a client's runs; it stays open for a moment after the last."""
 
     def __init__(self, write: Write, on_close: Callable[[], object]) -> None:
         self.write = write
         self._on_close = on_close
-        self._under_way = 0
+        self._active_runs = 0
         self._closing: asyncio.TimerHandle | None = None
 
     def begin_run(self) -> Callable[[], None]:
         """Keep the stream open until what is returned is called, and for a moment after."""
         if self._closing is not None:
             self._closing.cancel()
-        self._under_way += 1
+        self._active_runs += 1
         return self._end_run
 
     def _end_run(self) -> None:
-        self._under_way -= 1
-        if not self._under_way:
+        self._active_runs -= 1
+        if not self._active_runs:
             self._closing = asyncio.get_running_loop().call_later(
-                SHARED_STREAM_SECONDS, self._close
+                SHARED_STREAM_LINGER_SECONDS, self._close
             )
 
     def _close(self) -> None:
@@ -200,20 +218,20 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, space: _Space) -> None:
         self._space = space
-        self._unread = b""
+        self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self._unread += data
-        while (end := self._unread.find(b"\r\n\r\n")) >= 0:
-            length = _LENGTH.search(self._unread, 0, end)
-            whole = end + 4 + (int(length[1]) if length else 0)
-            if len(self._unread) < whole:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(self._buffer, 0, end)
+            message_end = end + 4 + (int(length[1]) if length else 0)
+            if len(self._buffer) < message_end:
                 return
-            target, body = self._unread.split(b" ", 2)[1], self._unread[end + 4 : whole]
-            self._unread = self._unread[whole:]
+            target, body = self._buffer.split(b" ", 2)[1], self._buffer[end + 4 : message_end]
+            self._buffer = self._buffer[message_end:]
             self._space.answer(target, body, self._write)
 
     def _write(self, data: bytes) -> None:

@@ -9,23 +9,30 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from bench import usage
-from bench.faces import Face
-from bench.visit import Told, generate
+from bench.faces import BenchTarget
+from bench.visit import VisitTimings, request_picture
 from bench.visitor import Visitor
 
-__all__ = ["LIMIT_SECONDS", "Ask", "Sample", "few_at_once", "sample", "say_lost"]
+__all__ = [
+    "LIMIT_SECONDS",
+    "LoadOptions",
+    "LoadSample",
+    "gather_limited",
+    "measure_load",
+    "report_lost",
+]
 
 T = TypeVar("T")
 
 LIMIT_SECONDS = 120.0
 """Who has no final picture after this is lost."""
 
-COMING_AT_ONCE = 10
+MAX_CONCURRENT_CONNECTS = 10
 """So many get the page at the same time, before anything is measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LoadSample:
     """What came of it. Times in seconds from asking, medians of the visitors; `None` is what can't be said."""
 
     preview: float | None
@@ -33,28 +40,29 @@ class Sample:
     final: float | None
     slowest: float | None
     frames: float
-    lost: float
+    lost_count: float
     cpu_each: float | None
     peak_mib_each: float | None
     own_cpu: float
     """Of one core, what this process took."""
 
     @classmethod
-    def median(cls, of: "list[Sample]") -> "Sample":
+    def median(cls, samples: "list[LoadSample]") -> "LoadSample":
         """Return the median of each figure, and the most that were lost."""
         figures = {
-            each.name: _median(getattr(one, each.name) for one in of) for each in fields(cls)
+            figure.name: _median(getattr(sample, figure.name) for sample in samples)
+            for figure in fields(cls)
         }
-        return cls(**figures | {"lost": max(one.lost for one in of)})  # type: ignore[arg-type]
+        return cls(**figures | {"lost_count": max(sample.lost_count for sample in samples)})  # type: ignore[arg-type]
 
 
 def _median(values: Iterable[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return statistics.median(there) if there else None
+    known_values = [value for value in values if value is not None]
+    return statistics.median(known_values) if known_values else None
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class LoadOptions:
     """How they ask.
 
     Attributes:
@@ -65,85 +73,92 @@ class Ask:
 
     """
 
-    at_once: int
-    pace: str
+    concurrency: int
+    prompt_suffix: str
     spread_seconds: float
     expected: bytes
 
 
-def sample(face: Face, pid: int | None, ask: Ask) -> Sample:
+def measure_load(face: BenchTarget, pid: int | None, ask: LoadOptions) -> LoadSample:
     """Let visitors come, ask, and leave; `pid` is the process that serves them."""
-    return asyncio.run(_sample(face, pid, ask))
+    return asyncio.run(_measure_load(face, pid, ask))
 
 
-async def _sample(face: Face, pid: int | None, ask: Ask) -> Sample:
-    visitors = await few_at_once(
-        COMING_AT_ONCE, [Visitor(face.port).come() for _ in range(ask.at_once)]
+async def _measure_load(face: BenchTarget, pid: int | None, ask: LoadOptions) -> LoadSample:
+    visitors = await gather_limited(
+        MAX_CONCURRENT_CONNECTS, [Visitor(face.port).load_page() for _ in range(ask.concurrency)]
     )
-    before = _before(pid)
-    began, own_began = time.perf_counter(), time.process_time()
-    gap = ask.spread_seconds / ask.at_once
-    told = await asyncio.gather(
-        *(_limited(face, one, ask, number * gap) for number, one in enumerate(visitors))
+    baseline = _reset_baseline(pid)
+    started_at, own_started_at = time.perf_counter(), time.process_time()
+    gap = ask.spread_seconds / ask.concurrency
+    results = await asyncio.gather(
+        *(_run_visit(face, visitor, ask, index * gap) for index, visitor in enumerate(visitors))
     )
-    own_cpu = (time.process_time() - own_began) / (time.perf_counter() - began)
+    own_cpu = (time.process_time() - own_started_at) / (time.perf_counter() - started_at)
     frames, finals = (
-        sum(one.frames for one in told),
-        [one.after(one.final_at) for one in told if one.final_at],
+        sum(visitor.frames for visitor in results),
+        [visitor.seconds_until(visitor.final_at) for visitor in results if visitor.final_at],
     )
     cpu, mib = (
         (None, None)
         if pid is None
-        else (usage.cpu_seconds(pid) - before[0], usage.peak_mib(pid) - before[1])
+        else (usage.cpu_seconds(pid) - baseline[0], usage.peak_mib(pid) - baseline[1])
     )
-    return Sample(
-        preview=_median(one.after(one.preview_at) for one in told),
-        message=_median(one.after(one.message_at) for one in told),
+    return LoadSample(
+        preview=_median(visitor.seconds_until(visitor.preview_at) for visitor in results),
+        message=_median(visitor.seconds_until(visitor.message_at) for visitor in results),
         final=_median(finals),
         slowest=max((final for final in finals if final), default=None),
-        frames=frames / ask.at_once,
-        lost=say_lost(f"visitors of {face.name}", [one.failure for one in told]),
-        cpu_each=None if cpu is None else cpu / ask.at_once,
-        peak_mib_each=None if mib is None else mib / ask.at_once,
+        frames=frames / ask.concurrency,
+        lost_count=report_lost(
+            f"visitors of {face.name}", [visitor.failure for visitor in results]
+        ),
+        cpu_each=None if cpu is None else cpu / ask.concurrency,
+        peak_mib_each=None if mib is None else mib / ask.concurrency,
         own_cpu=own_cpu,
     )
 
 
-def _before(pid: int | None) -> tuple[float, float]:
+def _reset_baseline(pid: int | None) -> tuple[float, float]:
     """CPU seconds and MiB until now; from now on there is another peak."""
     if pid is None:
         return 0.0, 0.0
-    usage.forget_peak(pid)
-    return usage.cpu_seconds(pid), usage.memory(pid).rss
+    usage.reset_peak(pid)
+    return usage.cpu_seconds(pid), usage.read_memory(pid).rss
 
 
-async def few_at_once(most: int, work: "Iterable[Awaitable[T]]") -> list[T]:
+async def gather_limited(max_concurrent: int, awaitables: "Iterable[Awaitable[T]]") -> list[T]:
     """Do all of it, so much at the same time."""
-    room = asyncio.Semaphore(most)
+    semaphore = asyncio.Semaphore(max_concurrent)
 
-    async def one(each: Awaitable[T]) -> T:
-        async with room:
-            return await each
+    async def run_limited(awaitable: Awaitable[T]) -> T:
+        async with semaphore:
+            return await awaitable
 
-    return await asyncio.gather(*map(one, work))
+    return await asyncio.gather(*map(run_limited, awaitables))
 
 
-async def _limited(face: Face, visitor: Visitor, ask: Ask, wait_seconds: float) -> Told:
-    told = Told()
+async def _run_visit(
+    face: BenchTarget, visitor: Visitor, ask: LoadOptions, wait_seconds: float
+) -> VisitTimings:
+    timings = VisitTimings()
     try:
         await asyncio.sleep(wait_seconds)
         async with asyncio.timeout(LIMIT_SECONDS):
-            await generate(face, visitor, ask.pace, ask.expected, told)
+            await request_picture(face, visitor, ask.prompt_suffix, ask.expected, timings)
     except (OSError, EOFError, AssertionError, TimeoutError) as error:
-        told.failure, told.final_at = error, None
+        timings.failure, timings.final_at = error, None
     finally:
-        visitor.leave()
-    return told
+        visitor.close()
+    return timings
 
 
-def say_lost(who: str, failures: Sequence[BaseException | None]) -> int:
+def report_lost(subject: str, failures: Sequence[BaseException | None]) -> int:
     """Say how many were lost, and why the first was, if any were; return how many."""
-    lost = [failure for failure in failures if failure is not None]
-    if lost:
-        print(f"{len(lost)} {who} were lost; the first: {lost[0]!r}"[:500], file=sys.stderr)
-    return len(lost)
+    actual_failures = [failure for failure in failures if failure is not None]
+    if actual_failures:
+        print(
+            f"{len(actual_failures)} {subject} were lost; the first: {actual_failures[0]!r}"[:500],
+            file=sys.stderr,
+        )
+    return len(actual_failures)

@@ -8,46 +8,46 @@ from typing import Any
 __all__ = [
     "CLOSE",
     "NOT_FOUND",
-    "RUN",
+    "RUN_ID_PLACEHOLDER",
     "STEPS",
     "STREAM",
-    "answer",
-    "chunk",
+    "call_stream",
     "file",
-    "json_answer",
+    "http_chunk",
+    "http_response",
+    "json_response",
     "message",
-    "queue_parts",
-    "simple_run",
+    "queue_stream_parts",
 ]
 
 STEPS = 20
 SEED = 7
-RUN = b"-" * 32
+RUN_ID_PLACEHOLDER = b"-" * 32
 """Where a run's number belongs."""
 
 
-def queue_parts(files: list[dict[str, Any]]) -> list[bytes]:
+def queue_stream_parts(files: list[dict[str, Any]]) -> list[bytes]:
     """What a stream says of a run: its begin, each step with its preview, its end."""
-    run = {"event_id": RUN.decode()}
+    run = {"event_id": RUN_ID_PLACEHOLDER.decode()}
     *previews, last = files
-    output = _output([last, SEED], going_on=False)
+    output = _output([last, SEED], is_generating=False)
     parts: list[list[dict[str, Any]]] = [
         [
             {"msg": "estimation", **run, "rank": 0, "queue_size": 1, "rank_eta": None},
             {"msg": "process_starts", **run, "eta": None},
         ],
-        *(_step(run, number, file) for number, file in enumerate(previews)),
+        *(_step(run, index, file) for index, file in enumerate(previews)),
         [{"msg": "process_completed", **run, "output": output, "success": True, "title": None}],
     ]
-    return [b"".join(chunk(message(each)) for each in part) for part in parts]
+    return [b"".join(http_chunk(message(item)) for item in part) for part in parts]
 
 
-def _step(run: dict[str, Any], number: int, file: dict[str, Any]) -> list[dict[str, Any]]:
+def _step(run: dict[str, Any], index: int, file: dict[str, Any]) -> list[dict[str, Any]]:
     """One step's progress and preview; all but the first preview as a difference."""
-    unit = {"index": number + 1, "length": STEPS, "unit": "steps", "progress": None, "desc": "Step"}
+    unit = {"index": index + 1, "length": STEPS, "unit": "steps", "progress": None, "desc": "Step"}
     data = (
         [file, SEED]
-        if number == 0
+        if index == 0
         else [[["replace", [key], file[key]] for key in ("path", "url")], []]
     )
     return [
@@ -55,28 +55,28 @@ def _step(run: dict[str, Any], number: int, file: dict[str, Any]) -> list[dict[s
         {
             "msg": "process_generating",
             **run,
-            "output": _output(data, going_on=True),
+            "output": _output(data, is_generating=True),
             "success": True,
         },
     ]
 
 
-def simple_run(files: list[dict[str, Any]]) -> bytes:
+def call_stream(files: list[dict[str, Any]]) -> bytes:
     """The whole stream of a run by the simple way."""
     kinds = ["generating"] * (len(files) - 1) + ["complete"]
-    return b"".join(_simple(files, kinds)) + chunk(b"")
+    return b"".join(_call_events(files, kinds)) + http_chunk(b"")
 
 
-def _simple(files: list[dict[str, Any]], kinds: list[str]) -> Iterator[bytes]:
+def _call_events(files: list[dict[str, Any]], kinds: list[str]) -> Iterator[bytes]:
     for file, kind in zip(files, kinds, strict=True):
-        yield chunk(f"event: {kind}\ndata: {json.dumps([file, SEED])}\n\n".encode())
+        yield http_chunk(f"event: {kind}\ndata: {json.dumps([file, SEED])}\n\n".encode())
 
 
-def _output(data: list[Any], *, going_on: bool) -> dict[str, Any]:
+def _output(data: list[Any], *, is_generating: bool) -> dict[str, Any]:
     times = {"duration": 0.1506, "average_duration": 0.1511}
     return {
         "data": data,
-        "is_generating": going_on,
+        "is_generating": is_generating,
         **times,
         "render_config": None,
         "changed_state_ids": [],
@@ -91,22 +91,22 @@ def file(address: str, kind: str, name: str, data: bytes) -> dict[str, Any]:
     return {"path": path, "url": url, **fixed, "meta": {"_type": "gradio.FileData"}}
 
 
-def message(told: dict[str, Any]) -> bytes:
+def message(payload: dict[str, Any]) -> bytes:
     """One event of a queue's stream."""
-    return b"data: " + json.dumps(told, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
 
 
-def chunk(data: bytes) -> bytes:
+def http_chunk(data: bytes) -> bytes:
     """A chunk of HTTP/1.1; an empty one is the last."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def json_answer(value: object) -> bytes:
+def json_response(value: object) -> bytes:
     """A whole answer in JSON."""
-    return answer("application/json", json.dumps(value).encode())
+    return http_response("application/json", json.dumps(value).encode())
 
 
-def answer(kind: str, body: bytes) -> bytes:
+def http_response(kind: str, body: bytes) -> bytes:
     """A whole answer."""
     return (
         f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -116,4 +116,4 @@ def answer(kind: str, body: bytes) -> bytes:
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-CLOSE = chunk(message({"msg": "close_stream", "event_id": None})) + chunk(b"")
+CLOSE = http_chunk(message({"msg": "close_stream", "event_id": None})) + http_chunk(b"")

@@ -12,9 +12,9 @@ import aiohttp
 import gradio_client
 import httpx
 
-from bench.seen import Generate, Seen
+from bench.seen import Generate, GenerationRecorder
 
-__all__ = ["gradio_async", "gradio_iterator", "simple_way"]
+__all__ = ["aiohttp_call_api", "gradio_async", "gradio_iterator"]
 
 PROMPT = "a lighthouse at dusk"
 INPUTS = [PROMPT, "", 0, True, 1024, 1024, 4.5, 40]
@@ -30,16 +30,16 @@ async def gradio_iterator(address: str) -> AsyncIterator[Generate]:
     )
     threads = ThreadPoolExecutor(MAX_THREADS)
 
-    def iterate(seen: Seen) -> None:
+    def iterate(recorder: GenerationRecorder) -> None:
         job = client.submit(PROMPT, "", api_name="/infer")
         for _ in job:
-            seen.event()
-            seen.preview()
+            recorder.event()
+            recorder.preview()
         path, _ = job.result(LIMIT_SECONDS)
-        seen.final(Path(path).read_bytes())
+        recorder.final(Path(path).read_bytes())
 
-    async def generate(seen: Seen) -> None:
-        await asyncio.get_running_loop().run_in_executor(threads, iterate, seen)
+    async def generate(recorder: GenerationRecorder) -> None:
+        await asyncio.get_running_loop().run_in_executor(threads, iterate, recorder)
 
     yield generate
 
@@ -52,50 +52,50 @@ async def gradio_async(address: str) -> AsyncIterator[Generate]:
     )
     async with httpx.AsyncClient(timeout=LIMIT_SECONDS) as http:
 
-        async def generate(seen: Seen) -> None:
+        async def generate(recorder: GenerationRecorder) -> None:
             job = client.submit(PROMPT, "", api_name="/infer")
             async for _ in job:
-                seen.event()
+                recorder.event()
             file, _ = job.result(LIMIT_SECONDS)
-            seen.final((await http.get(file["url"])).raise_for_status().content)
+            recorder.final((await http.get(file["url"])).raise_for_status().content)
 
         yield generate
 
 
 @asynccontextmanager
-async def simple_way(address: str) -> AsyncIterator[Generate]:
+async def aiohttp_call_api(address: str) -> AsyncIterator[Generate]:
     """As in g4f's provider: aiohttp, the simple endpoint, its stream line by line; the first preview as it comes."""
     endpoint = f"{address}gradio_api/call/infer"
 
-    async def generate(seen: Seen) -> None:
+    async def generate(recorder: GenerationRecorder) -> None:
         async with aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS)
         ) as session:
             async with session.post(endpoint, json={"data": INPUTS}) as answer:
                 run = (await answer.json())["event_id"]
             async with session.get(f"{endpoint}/{run}") as stream:
-                last = await _follow(session, stream, seen)
-            seen.final(await _download(session, last))
+                last = await _follow(session, stream, recorder)
+            recorder.final(await _download(session, last))
 
     yield generate
 
 
 async def _follow(
-    session: aiohttp.ClientSession, stream: aiohttp.ClientResponse, seen: Seen
+    session: aiohttp.ClientSession, stream: aiohttp.ClientResponse, recorder: GenerationRecorder
 ) -> Any:  # noqa: ANN401  # any JSON
     event = ""
     async for line in stream.content:
         text = line.decode().strip()
         if text.startswith("event: "):
             event = text.removeprefix("event: ")
-            seen.event()
+            recorder.event()
         elif text.startswith("data: "):
             picture = json.loads(text.removeprefix("data: "))[0]
             if event == "complete":
                 return picture
-            if seen.preview_at is None:
+            if recorder.preview_at is None:
                 await _download(session, picture)
-                seen.preview()
+                recorder.preview()
     raise EOFError("the stream ended before the run")
 
 

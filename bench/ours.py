@@ -5,56 +5,60 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench.seen import Generate, Seen
+from bench.seen import Generate, GenerationRecorder
 from sd35 import GenerationRequest, Preview
 from sd35.client import Previews, SpaceClient
 from sd35.core.events import RemotePicture
 
-__all__ = ["every_preview", "skipping"]
+__all__ = ["every_preview", "newest_preview_only"]
 
 REQUEST = GenerationRequest("a lighthouse at dusk")
 
 
 @asynccontextmanager
-async def skipping(address: str) -> AsyncIterator[Generate]:
+async def newest_preview_only(address: str) -> AsyncIterator[Generate]:
     """Fetch previews beside the stream, and only the newest."""
     async with SpaceClient.connect(address) as space:
-        yield lambda seen: _with_newest_preview(space, seen)
+        yield lambda recorder: _with_newest_preview(space, recorder)
 
 
 @asynccontextmanager
 async def every_preview(address: str) -> AsyncIterator[Generate]:
     """Fetch every preview, one after another."""
     async with SpaceClient.connect(address) as space:
-        yield lambda seen: _with_every_preview(space, seen)
+        yield lambda recorder: _with_every_preview(space, recorder)
 
 
-async def _with_newest_preview(space: SpaceClient, seen: Seen) -> None:
+async def _with_newest_preview(space: SpaceClient, recorder: GenerationRecorder) -> None:
     """Fetch the newest preview even if the run is over, as a run that takes no time is: `Previews.NEWEST` wouldn't."""
-    waiting: deque[RemotePicture] = deque(maxlen=1)
-    fetching: asyncio.Task[None] | None = None
+    pending_previews: deque[RemotePicture] = deque(maxlen=1)
+    fetch_task: asyncio.Task[None] | None = None
     async with space.generate(REQUEST) as generation:
         async for event in generation:
-            seen.event()
+            recorder.event()
             if isinstance(event, Preview):
-                waiting.append(event.picture)
-                if fetching is None or fetching.done():
-                    fetching = asyncio.ensure_future(_fetch_previews(space, waiting, seen))
-    seen.final((await generation.fetch()).data)
-    assert fetching is not None
-    await fetching
+                pending_previews.append(event.picture)
+                if fetch_task is None or fetch_task.done():
+                    fetch_task = asyncio.ensure_future(
+                        _fetch_previews(space, pending_previews, recorder)
+                    )
+    recorder.final((await generation.fetch()).data)
+    assert fetch_task is not None
+    await fetch_task
 
 
-async def _fetch_previews(space: SpaceClient, waiting: deque[RemotePicture], seen: Seen) -> None:
-    while waiting:
-        await space.fetch(waiting.popleft())
-        seen.preview()
+async def _fetch_previews(
+    space: SpaceClient, pending_previews: deque[RemotePicture], recorder: GenerationRecorder
+) -> None:
+    while pending_previews:
+        await space.fetch(pending_previews.popleft())
+        recorder.preview()
 
 
-async def _with_every_preview(space: SpaceClient, seen: Seen) -> None:
+async def _with_every_preview(space: SpaceClient, recorder: GenerationRecorder) -> None:
     async with space.generate(REQUEST, previews=Previews.ALL) as generation:
         async for event in generation:
-            seen.event()
+            recorder.event()
             if isinstance(event, Preview) and event.fetched is not None:
-                seen.preview()
-    seen.final((await generation.fetch()).data)
+                recorder.preview()
+    recorder.final((await generation.fetch()).data)

@@ -8,12 +8,12 @@ from PIL import Image
 __all__ = ["final", "preview"]
 
 
-def preview(number: int, quality: int = 83) -> bytes:
+def preview(seed: int, quality: int = 83) -> bytes:
     """A JPEG of 512² with about as many bytes as a real preview; each number gives another.
 
     60 KB at quality 83, and 45 KB at 70.
     """
-    coarse = np.random.default_rng(number).integers(0, 255, (56, 56, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(seed).integers(0, 255, (56, 56, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(coarse).resize((512, 512), Image.Resampling.BICUBIC).save(
         out, "JPEG", quality=quality

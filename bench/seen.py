@@ -5,10 +5,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-__all__ = ["Connect", "Generate", "Seen"]
+__all__ = ["Connect", "Generate", "GenerationRecorder"]
 
 
-class Seen:
+class GenerationRecorder:
     """Times of `time.perf_counter()`, in seconds; `None` is what hasn't come."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Seen:
         self.picture = picture
 
 
-Generate = Callable[[Seen], Coroutine[Any, Any, None]]
+Generate = Callable[[GenerationRecorder], Coroutine[Any, Any, None]]
 """One generation, from joining the queue to the final bytes."""
 
 Connect = Callable[[str], AbstractAsyncContextManager[Generate]]

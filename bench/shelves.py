@@ -9,17 +9,17 @@ from typing import Final
 
 from PIL import Image
 
-from sd35.library.layout import name_for, place_for
-from sd35.metadata.embedding import embed_record
-from sd35.metadata.model import Record
+from sd35.library.layout import directory_for, filename_for
+from sd35.metadata.embedding import embed_metadata
+from sd35.metadata.model import GenerationMetadata
 
-__all__ = ["fill", "moment"]
+__all__ = ["created_at", "write_pictures"]
 
-FIRST: Final = dt.datetime(2025, 1, 1, 12, 0, tzinfo=dt.UTC)
-APART: Final = dt.timedelta(minutes=17)
+FIRST_PICTURE_AT: Final = dt.datetime(2025, 1, 1, 12, 0, tzinfo=dt.UTC)
+PICTURE_INTERVAL: Final = dt.timedelta(minutes=17)
 """50,000 pictures take some 19 months."""
 
-_WHAT: Final = (
+_SUBJECTS: Final = (
     *(
         "lighthouse",
         "harbour",
@@ -57,7 +57,7 @@ _WHAT: Final = (
         "balcony",
     ),
 )
-_HOW: Final = (
+_ADJECTIVES: Final = (
     *(
         "ancient",
         "misty",
@@ -83,7 +83,7 @@ _HOW: Final = (
         "paper",
     ),
 )
-_STYLE: Final = (
+_STYLES: Final = (
     "oil painting",
     "photograph, 35 mm",
     "watercolour",
@@ -94,47 +94,51 @@ _STYLE: Final = (
 _SIZES: Final = ((64, 64), (64, 36), (36, 64))
 
 
-def moment(number: int) -> dt.datetime:
+def created_at(index: int) -> dt.datetime:
     """Return when the picture of this number was made; the last one is the newest."""
-    return FIRST + number * APART
+    return FIRST_PICTURE_AT + index * PICTURE_INTERVAL
 
 
-def fill(folder: Path, pictures: int) -> None:
+def write_pictures(folder: Path, pictures: int) -> None:
     """Write so many pictures' files; the index learns of them by a rescan."""
     plain = [
-        _encoded(size, color) for size in _SIZES for color in ("teal", "maroon", "navy", "olive")
+        _encode_png(size, color) for size in _SIZES for color in ("teal", "maroon", "navy", "olive")
     ]
     for record in _records(pictures):
         assert record.made_at is not None
-        file = folder / place_for("", record.made_at) / name_for(record, record.made_at, ".png")
+        file = (
+            folder
+            / directory_for("", record.made_at)
+            / filename_for(record, record.made_at, ".png")
+        )
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(embed_record(plain[(record.seed or 0) % len(plain)], record))
+        file.write_bytes(embed_metadata(plain[(record.seed or 0) % len(plain)], record))
 
 
-def _records(pictures: int) -> Iterator[Record]:
-    chance = random.Random(7)  # noqa: S311
-    for number in range(pictures):
-        one, other = chance.sample(_WHAT, 2)
-        yield Record(
-            id=f"{number:022d}",
-            prompt=f"{chance.choice(_HOW)} {one} near a {chance.choice(_HOW)} {other}, {chance.choice(_STYLE)},"
-            f" variation {chance.randrange(5000)}",
-            negative_prompt="blurry, watermark" if chance.random() < 0.3 else "",
+def _records(pictures: int) -> Iterator[GenerationMetadata]:
+    rng = random.Random(7)  # noqa: S311
+    for index in range(pictures):
+        first_subject, second_subject = rng.sample(_SUBJECTS, 2)
+        yield GenerationMetadata(
+            id=f"{index:022d}",
+            prompt=f"{rng.choice(_ADJECTIVES)} {first_subject} near a {rng.choice(_ADJECTIVES)} {second_subject}, {rng.choice(_STYLES)},"
+            f" variation {rng.randrange(5000)}",
+            negative_prompt="blurry, watermark" if rng.random() < 0.3 else "",
             width=1024,
             height=1024,
             guidance_scale=4.5,
-            num_inference_steps=chance.choice([28, 40]),
-            seed=chance.randrange(2**31),
-            model=chance.choice(["stable-diffusion-3.5-large", "stable-diffusion-3.5-medium"]),
+            num_inference_steps=rng.choice([28, 40]),
+            seed=rng.randrange(2**31),
+            model=rng.choice(["stable-diffusion-3.5-large", "stable-diffusion-3.5-medium"]),
             space="stabilityai/stable-diffusion-3.5-large",
-            made_at=moment(number),
-            took_seconds=round(chance.uniform(8, 40), 3),
-            is_starred=chance.random() < 0.02,
-            tags=("sea",) if chance.random() < 0.01 else (),
+            made_at=created_at(index),
+            took_seconds=round(rng.uniform(8, 40), 3),
+            is_starred=rng.random() < 0.02,
+            tags=("sea",) if rng.random() < 0.01 else (),
         )
 
 
-def _encoded(size: tuple[int, int], color: str) -> bytes:
+def _encode_png(size: tuple[int, int], color: str) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", size, color).save(out, "PNG")
     return out.getvalue()

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from sd35.server.launch import free_port
 
-__all__ = ["first_page", "measure"]
+__all__ = ["measure", "time_to_first_page"]
 
 ROOT = Path(__file__).parent.parent
 
-EMPTY = "import gradio as gr\nwith gr.Blocks() as demo: gr.Textbox()\ndemo.launch(server_port={port}, quiet=True)"
+EMPTY_APP_SCRIPT = "import gradio as gr\nwith gr.Blocks() as demo: gr.Textbox()\ndemo.launch(server_port={port}, quiet=True)"
 
 LIMIT_SECONDS = 60
 
@@ -26,27 +26,33 @@ def measure(rounds: int) -> None:
     ours, empty = [], []
     for _ in range(rounds):
         port = free_port()
-        empty.append(first_page([sys.executable, "-c", EMPTY.format(port=port)], port))
+        empty.append(
+            time_to_first_page([sys.executable, "-c", EMPTY_APP_SCRIPT.format(port=port)], port)
+        )
         port = free_port()
         ours.append(
-            first_page([sys.executable, "app.py", "--space", "demo", "--port", str(port)], port)
+            time_to_first_page(
+                [sys.executable, "app.py", "--space", "demo", "--port", str(port)], port
+            )
         )
-    a, b = statistics.median(ours), statistics.median(empty)
+    our_median, empty_median = statistics.median(ours), statistics.median(empty)
     print("| to the first page | median s | of an empty app |\n|---|---|---|")
-    print(f"| this program | {a:.2f} | {a / b:.2f}× |\n| an empty Gradio app | {b:.2f} | 1× |")
+    print(
+        f"| this program | {our_median:.2f} | {our_median / empty_median:.2f}× |\n| an empty Gradio app | {empty_median:.2f} | 1× |"
+    )
 
 
-def first_page(command: list[str], port: int) -> float:
+def time_to_first_page(command: list[str], port: int) -> float:
     """Return how many seconds this command takes to serve a page at this port, and end it."""
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        while time.perf_counter() - began < LIMIT_SECONDS:
+        while time.perf_counter() - started_at < LIMIT_SECONDS:
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
-                return time.perf_counter() - began
+                return time.perf_counter() - started_at
             time.sleep(0.01)
         raise TimeoutError(f"no page within {LIMIT_SECONDS} s: {command}")
     finally:

@@ -18,17 +18,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.limits import raise_file_limit
-from bench.seen import Connect, Generate, Seen
+from bench.seen import Connect, Generate, GenerationRecorder
 
-__all__ = ["FIGURES", "Measured"]
+__all__ = ["FIGURES", "TrialResult"]
 
-ENOUGH_GENERATIONS = 20
-ENOUGH_SECONDS = 2.0
+MIN_GENERATIONS = 20
+MIN_SECONDS = 2.0
 """Few generations at once are over so soon that they are measured again and again, until either is reached."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TrialResult:
     """What came of some generations at once. Times in seconds since the first join; `None` is what never came."""
 
     event: float | None
@@ -37,14 +37,14 @@ class Measured:
     last: float | None
     cpu: float | None
     peak_mib: float | None
-    lost: int
+    lost_count: int
     """How many final pictures are missing or wrong."""
 
     @classmethod
-    def median(cls, of: Sequence["Measured"]) -> "Measured":
+    def median(cls, samples: Sequence["TrialResult"]) -> "TrialResult":
         """Return the median of each figure, and the most that were lost."""
-        figures = {name: median([getattr(one, name) for one in of]) for name in FIGURES}
-        return cls(**figures, lost=max(one.lost for one in of))
+        figures = {name: median([getattr(sample, name) for sample in samples]) for name in FIGURES}
+        return cls(**figures, lost_count=max(sample.lost_count for sample in samples))
 
 
 FIGURES = ("event", "preview", "final", "last", "cpu", "peak_mib")
@@ -52,71 +52,83 @@ FIGURES = ("event", "preview", "final", "last", "cpu", "peak_mib")
 
 def median(values: Sequence[float | None]) -> float | None:
     """Return the median of what is there."""
-    there = [value for value in values if value is not None]
-    return statistics.median(there) if there else None
+    known_values = [value for value in values if value is not None]
+    return statistics.median(known_values) if known_values else None
 
 
-def _main(place: str, address: str, digest: str, at_once: int, limit_seconds: float) -> None:
+def _main(
+    import_path: str, address: str, digest: str, concurrency: int, limit_seconds: float
+) -> None:
     raise_file_limit()
-    module, _, function = place.partition(":")
+    module, _, function = import_path.partition(":")
     connect: Connect = getattr(
         importlib.import_module(module), function
     )  # only this one: imports take memory
-    measured = asyncio.run(_measure(connect, address, digest, at_once, limit_seconds))
+    measured = asyncio.run(_measure(connect, address, digest, concurrency, limit_seconds))
     print(json.dumps(asdict(measured)), flush=True)
     os._exit(0)  # some clients leave threads behind that never end
 
 
 async def _measure(
-    connect: Connect, address: str, digest: str, at_once: int, limit_seconds: float
-) -> Measured:
+    connect: Connect, address: str, digest: str, concurrency: int, limit_seconds: float
+) -> TrialResult:
     async with connect(address) as generate:
-        await _sample(generate, digest, 1, limit_seconds)
-        began, samples = time.perf_counter(), list[Measured]()
+        await _run_sample(generate, digest, 1, limit_seconds)
+        started_at, samples = time.perf_counter(), list[TrialResult]()
         while not samples or (
-            samples[-1].lost == 0
-            and len(samples) * at_once < ENOUGH_GENERATIONS
-            and time.perf_counter() - began < ENOUGH_SECONDS
+            samples[-1].lost_count == 0
+            and len(samples) * concurrency < MIN_GENERATIONS
+            and time.perf_counter() - started_at < MIN_SECONDS
         ):
-            samples.append(await _sample(generate, digest, at_once, limit_seconds))
-        return Measured.median(samples)
+            samples.append(await _run_sample(generate, digest, concurrency, limit_seconds))
+        return TrialResult.median(samples)
 
 
-async def _sample(generate: Generate, digest: str, at_once: int, limit_seconds: float) -> Measured:
-    seen = [Seen() for _ in range(at_once)]
+async def _run_sample(
+    generate: Generate, digest: str, concurrency: int, limit_seconds: float
+) -> TrialResult:
+    recorders = [GenerationRecorder() for _ in range(concurrency)]
     gc.collect()
-    began, cpu_began = time.perf_counter(), time.process_time()
-    tasks = [asyncio.ensure_future(generate(one)) for one in seen]
-    _, late = await asyncio.wait(tasks, timeout=limit_seconds)
-    cpu, peak = time.process_time() - cpu_began, _peak_mib()
-    for task in late:
+    started_at, cpu_started_at = time.perf_counter(), time.process_time()
+    tasks = [asyncio.ensure_future(generate(recorder)) for recorder in recorders]
+    _, pending_tasks = await asyncio.wait(tasks, timeout=limit_seconds)
+    cpu, peak = time.process_time() - cpu_started_at, _peak_mib()
+    for task in pending_tasks:
         task.cancel()
     failures = [
-        one for one in await asyncio.gather(*tasks, return_exceptions=True) if one is not None
+        recorder
+        for recorder in await asyncio.gather(*tasks, return_exceptions=True)
+        if recorder is not None
     ]
     if failures:
         print(repr(failures[0]), file=sys.stderr)
-    finals = [one.final_at - began for one in seen if one.final_at is not None]
-    right = sum(
-        one.picture is not None and hashlib.sha256(one.picture).hexdigest() == digest
-        for one in seen
+    finals = [
+        recorder.final_at - started_at for recorder in recorders if recorder.final_at is not None
+    ]
+    correct_count = sum(
+        recorder.picture is not None and hashlib.sha256(recorder.picture).hexdigest() == digest
+        for recorder in recorders
     )
-    return Measured(
-        event=median([one.event_at and one.event_at - began for one in seen]),
-        preview=median([one.preview_at and one.preview_at - began for one in seen]),
+    return TrialResult(
+        event=median(
+            [recorder.event_at and recorder.event_at - started_at for recorder in recorders]
+        ),
+        preview=median(
+            [recorder.preview_at and recorder.preview_at - started_at for recorder in recorders]
+        ),
         final=median(finals),
         last=max(finals, default=None),
         cpu=cpu,
         peak_mib=peak,
-        lost=at_once - right,
+        lost_count=concurrency - correct_count,
     )
 
 
 def _peak_mib() -> float:
     """The most memory that this process has held (Linux; `getrusage` would count the parent's before it began)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert found is not None
-    return int(found[1]) / 1024
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert match is not None
+    return int(match[1]) / 1024
 
 
 if __name__ == "__main__":

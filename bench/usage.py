@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Memory", "cpu_seconds", "forget_peak", "memory", "peak_mib"]
+__all__ = ["Memory", "cpu_seconds", "peak_mib", "read_memory", "reset_peak"]
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -24,13 +24,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
-def memory(pid: int) -> Memory:
+def read_memory(pid: int) -> Memory:
     """What it holds now."""
-    told = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return Memory(_mib("Rss", told), _mib("Pss", told))
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return Memory(_mib("Rss", rollup), _mib("Pss", rollup))
 
 
-def forget_peak(pid: int) -> None:
+def reset_peak(pid: int) -> None:
     """From now on, `peak_mib` is of what comes."""
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
@@ -40,7 +40,7 @@ def peak_mib(pid: int) -> float:
     return _mib("VmHWM", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
 
 
-def _mib(name: str, told: str) -> float:
-    found = re.search(rf"{name}:\s+(\d+) kB", told)
-    assert found is not None
-    return int(found[1]) / 1024
+def _mib(name: str, status_text: str) -> float:
+    match = re.search(rf"{name}:\s+(\d+) kB", status_text)
+    assert match is not None
+    return int(match[1]) / 1024

@@ -6,22 +6,22 @@ import re
 import time
 from dataclasses import dataclass
 
-from bench.faces import Face
+from bench.faces import BenchTarget
 from bench.visitor import Visitor
 
-__all__ = ["Told", "generate"]
+__all__ = ["VisitTimings", "request_picture"]
 
-_numbers = itertools.count(1)
+_sequence = itertools.count(1)
 
-JOB = re.compile(rb'"data": ?\[ ?"", ?"([\w-]{22})"')
+JOB_ID_PATTERN = re.compile(rb'"data": ?\[ ?"", ?"([\w-]{22})"')
 """What a page is told that has asked for a picture: nothing that stands against it, and the job's id."""
 
-PNG_HEAD = 33
+PNG_HEADER_BYTES = 33
 """Bytes of a PNG before its chunks of image data, or of words."""
 
 
 @dataclass(slots=True)
-class Told:
+class VisitTimings:
     """When a visitor asked and what they saw then, by `time.perf_counter()`; `None` is what hasn't come."""
 
     asked_at: float = 0.0
@@ -31,7 +31,7 @@ class Told:
     frames: int = 0
     failure: BaseException | None = None
 
-    def after(self, moment: float | None) -> float | None:
+    def seconds_until(self, moment: float | None) -> float | None:
         """Seconds from asking to this moment."""
         return None if moment is None else moment - self.asked_at
 
@@ -42,51 +42,55 @@ class Told:
             self.preview_at = time.perf_counter()
 
 
-async def generate(face: Face, visitor: Visitor, pace: str, expected: bytes, told: Told) -> None:
+async def request_picture(
+    face: BenchTarget, visitor: Visitor, prompt_suffix: str, expected: bytes, timings: VisitTimings
+) -> None:
     """Ask, follow the stream to its end, and fetch the final picture as soon as it is known.
 
     Raises:
         OSError, EOFError, AssertionError: the picture didn't come, or not as the Space made it.
 
     """
-    asked = face.asked(f"a lighthouse at dusk, number {next(_numbers)}{pace}")
-    told.asked_at = time.perf_counter()
-    await visitor.ask(asked.fn_index, asked.data)
-    if face.shown is not None:
-        said = b"".join([chunk async for chunk in visitor.follow()])
-        job = JOB.search(said)
-        assert job is not None, said
-        await visitor.ask(face.shown.fn_index, [job[1].decode()])
-    fetching = _Fetching(visitor, told)
+    listener = face.submit_listener(
+        f"a lighthouse at dusk, number {next(_sequence)}{prompt_suffix}"
+    )
+    timings.asked_at = time.perf_counter()
+    await visitor.join_queue(listener.fn_index, listener.data)
+    if face.watch_listener is not None:
+        response_text = b"".join([chunk async for chunk in visitor.follow()])
+        job = JOB_ID_PATTERN.search(response_text)
+        assert job is not None, response_text
+        await visitor.join_queue(face.watch_listener.fn_index, [job[1].decode()])
+    fetcher = _PictureFetcher(visitor, timings)
     try:
         async for chunk in visitor.follow():
-            if told.message_at is None and (found := face.final.search(chunk)):
-                told.message_at = time.perf_counter()
-                fetching.take(found[1], is_final=True)
-            elif told.message_at is None and (shown := face.preview.search(chunk)):
-                if shown.re.groups:
-                    fetching.take(shown[1], is_final=False)
+            if timings.message_at is None and (final_match := face.final.search(chunk)):
+                timings.message_at = time.perf_counter()
+                fetcher.request_picture(final_match[1], is_final=True)
+            elif timings.message_at is None and (preview_match := face.preview.search(chunk)):
+                if preview_match.re.groups:
+                    fetcher.request_picture(preview_match[1], is_final=False)
                 else:
-                    told.frame()
-        picture = await fetching.final_picture()
-        assert picture.endswith(expected[PNG_HEAD:]) or not face.is_untouched, (
+                    timings.frame()
+        picture = await fetcher.final_picture()
+        assert picture.endswith(expected[PNG_HEADER_BYTES:]) or not face.is_unmodified, (
             "another picture than the Space's"
         )
     finally:
-        fetching.cancel()
+        fetcher.cancel()
 
 
-class _Fetching:
+class _PictureFetcher:
     """Fetches what is newest, one after another, beside the stream."""
 
-    def __init__(self, visitor: Visitor, told: Told) -> None:
+    def __init__(self, visitor: Visitor, timings: VisitTimings) -> None:
         self._visitor = visitor
-        self._told = told
+        self._timings = timings
         self._newest: tuple[bytes, bool] | None = None
         self._task: asyncio.Task[None] | None = None
         self._final: bytes | None = None
 
-    def take(self, path: bytes, *, is_final: bool) -> None:
+    def request_picture(self, path: bytes, *, is_final: bool) -> None:
         self._newest = path, is_final
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._fetch())
@@ -96,10 +100,10 @@ class _Fetching:
             (path, is_final), self._newest = self._newest, None
             picture = await self._visitor.fetch(path)
             if is_final:
-                self._told.final_at = time.perf_counter()
+                self._timings.final_at = time.perf_counter()
                 self._final = picture
             else:
-                self._told.frame()
+                self._timings.frame()
 
     async def final_picture(self) -> bytes:
         assert self._task is not None, "the stream ended without a picture"

@@ -11,7 +11,7 @@ from typing import Any, Self
 __all__ = ["HOST", "Visitor"]
 
 HOST = "studio.example"
-ANSWER_SECONDS = 60.0
+RESPONSE_TIMEOUT_SECONDS = 60.0
 LIMIT_BYTES = 4 * 1024 * 1024
 """What is read ahead of one connection, and the largest message."""
 
@@ -33,34 +33,34 @@ class Visitor:
     """
 
     def __init__(self, port: int) -> None:
-        self._asking = _Wire(port)
-        self._fetching = _Wire(port)
+        self._queue_connection = _ReconnectingConnection(port)
+        self._file_connection = _ReconnectingConnection(port)
         self._port = port
         address = ".".join(map(str, next(_addresses).to_bytes(3)))
         self._head = b"Host: %s\r\nX-Forwarded-For: 10.%s\r\n" % (HOST.encode(), address.encode())
         self._session = secrets.token_hex(6)
 
-    async def come(self) -> Self:
+    async def load_page(self) -> Self:
         """Get the page, and with it the cookie; what a browser loads besides, it has."""
-        wire = _Wire(self._port)
-        head, _ = await wire.ask(self._get(b"/"))
+        connection = _ReconnectingConnection(self._port)
+        head, _ = await connection.request(self._get(b"/"))
         cookie = _COOKIE.search(head)
         if cookie:
             self._head += b"Cookie: %s\r\n" % cookie[1]
-        wire.close()
+        connection.close()
         return self
 
-    async def ask(self, fn_index: int, data: Sequence[Any]) -> None:
+    async def join_queue(self, fn_index: int, data: Sequence[Any]) -> None:
         """Join the queue."""
-        told = {"data": data, "event_data": None, "fn_index": fn_index, "trigger_id": None}
-        body = json.dumps(told | {"session_hash": self._session}).encode()
+        payload = {"data": data, "event_data": None, "fn_index": fn_index, "trigger_id": None}
+        body = json.dumps(payload | {"session_hash": self._session}).encode()
         head = b"POST /gradio_api/queue/join HTTP/1.1\r\n" + self._head
         kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-        await self._asking.ask(head + kind + body)
+        await self._queue_connection.request(head + kind + body)
 
     async def follow(self) -> AsyncIterator[bytes]:
         """Yield what the session's stream says, a message or some at a time, until all that was asked for is over."""
-        async for chunk in self._asking.stream(
+        async for chunk in self._queue_connection.stream(
             self._get(b"/gradio_api/queue/data?session_hash=" + self._session.encode())
         ):
             yield chunk
@@ -69,18 +69,18 @@ class Visitor:
 
     async def fetch(self, path: bytes) -> bytes:
         """Get a file."""
-        return (await self._fetching.ask(self._get(path)))[1]
+        return (await self._file_connection.request(self._get(path)))[1]
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Close every connection."""
-        self._asking.close()
-        self._fetching.close()
+        self._queue_connection.close()
+        self._file_connection.close()
 
     def _get(self, path: bytes) -> bytes:
         return b"GET %s HTTP/1.1\r\n%s\r\n" % (path, self._head)
 
 
-class _Wire:
+class _ReconnectingConnection:
     """A connection, made when it is first needed, asked for one thing at a time.
 
     Servers close what was silent for some seconds: then, as browsers do, it asks once more, by
@@ -91,9 +91,9 @@ class _Wire:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, request: bytes) -> tuple[bytes, bytes]:
+    async def request(self, request: bytes) -> tuple[bytes, bytes]:
         """Return the answer's head and body."""
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
             reader, head = await self._send(request)
             length = _LENGTH.search(head)
             assert length is not None, head

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from sd35.core.limits import Limits
     from sd35.core.picture import Picture
-    from sd35.core.request import GenerationRequest, Wish
+    from sd35.core.request import GenerationRequest, RequestOptions
     from sd35.provider import ImagePreview, ImageResponse, ResponseError, StabilityAI_SD35Large
     from sd35.sync import generate, stream
 
@@ -47,6 +47,7 @@ __all__ = [
     "Progress",
     "Queued",
     "RemotePicture",
+    "RequestOptions",
     "ResponseError",
     "SD35Error",
     "SpaceClient",
@@ -55,7 +56,6 @@ __all__ = [
     "StopOutcome",
     "Timeouts",
     "Waiting",
-    "Wish",
     "__version__",
     "generate",
     "stream",

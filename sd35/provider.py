@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from sd35.client import Contract, SpaceClient, Timeouts
 from sd35.core.errors import InvalidRequestError, SD35Error
 from sd35.core.events import Finished, Preview
-from sd35.core.request import GenerationRequest, Wish
+from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.sizes import nearest_size
 
 __all__ = ["ImagePreview", "ImageResponse", "ResponseError", "StabilityAI_SD35Large"]
@@ -68,7 +68,7 @@ class ImageResponse(_Image):
         return seed
 
 
-Yielded = ImagePreview | ImageResponse
+ImageResult = ImagePreview | ImageResponse
 
 
 class ResponseError(SD35Error):
@@ -141,7 +141,7 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
         seed: int | None = 0,
         randomize_seed: bool = True,  # noqa: FBT001, FBT002
         **kwargs: Any,  # noqa: ANN401, ARG003  # what others of its users' providers take
-    ) -> AsyncGenerator[Yielded, None]:
+    ) -> AsyncGenerator[ImageResult, None]:
         """Yield an `ImagePreview` for each preview, and at last the `ImageResponse`.
 
         Args:
@@ -168,7 +168,7 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
         """
         if model and cls.get_model(model) != cls.default_model:
             log.warning("%s makes the picture: there is no model %.100r here", cls.label, model)
-        wish = Wish(
+        request_options = RequestOptions(
             prompt=_last_user_message(messages) if prompt is None else prompt,
             negative_prompt=negative_prompt or "",
             aspect_ratio=aspect_ratio,
@@ -180,7 +180,7 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
         )
         try:
             async with aclosing(
-                cls._run(wish, 0 if seed is None else seed, api_key, proxy)
+                cls._run(request_options, 0 if seed is None else seed, api_key, proxy)
             ) as images:
                 async for image in images:
                     yield image
@@ -189,24 +189,26 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
 
     @classmethod
     async def _run(
-        cls, wish: Wish, seed: int, api_key: str | None, proxy: str | None
-    ) -> AsyncGenerator[Yielded, None]:
+        cls, request_options: RequestOptions, seed: int, api_key: str | None, proxy: str | None
+    ) -> AsyncGenerator[ImageResult, None]:
         endpoint = cls.api_endpoint.rstrip("/").rpartition("/")[2]
-        connecting = SpaceClient.connect(
+        connection = SpaceClient.connect(
             cls.url, token=api_key, proxy=proxy, timeouts=cls.timeouts, endpoint=endpoint
         )
-        async with connecting as space:
-            request = _request(wish, seed, space.contract)
+        async with connection as space:
+            request = _build_request(request_options, seed, space.contract)
             async with space.generate(request) as generation:
                 async for event in generation:
                     match event:
                         case Preview(picture=picture):
-                            yield ImagePreview(space.url_of(picture), wish.prompt)
+                            yield ImagePreview(space.url_of(picture), request_options.prompt)
                         case Finished(picture=picture):
-                            yield cls._response(space.url_of(picture), request, generation.seed)
+                            yield cls._build_response(
+                                space.url_of(picture), request, generation.seed
+                            )
 
     @classmethod
-    def _response(cls, url: str, request: GenerationRequest, seed: int | None) -> Yielded:
+    def _build_response(cls, url: str, request: GenerationRequest, seed: int | None) -> ImageResult:
         options = {
             "seed": seed,
             "width": request.width,
@@ -216,19 +218,27 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
         return ImageResponse(url, request.prompt, options)
 
 
-def _request(wish: Wish, seed: int, contract: Contract) -> GenerationRequest:
+def _build_request(
+    request_options: RequestOptions, seed: int, contract: Contract
+) -> GenerationRequest:
     """The request to this Space: in a size that it makes, and, if it tells the seed it used, with one that it draws."""
-    if wish.aspect_ratio is not None and wish.width is None and wish.height is None:
+    if (
+        request_options.aspect_ratio is not None
+        and request_options.width is None
+        and request_options.height is None
+    ):
         try:
-            size = nearest_size(wish.aspect_ratio, contract.limits)
+            size = nearest_size(request_options.aspect_ratio, contract.limits)
         except ValueError as error:
             raise InvalidRequestError(str(error)) from error
-        wish = replace(wish, width=size.width, height=size.height)
-    request = wish.on(contract.limits)
-    is_drawn_there = (
-        wish.seed is None and contract.seed_output is not None and contract.takes("randomize_seed")
+        request_options = replace(request_options, width=size.width, height=size.height)
+    request = request_options.resolve(contract.limits)
+    is_seed_remote = (
+        request_options.seed is None
+        and contract.seed_output is not None
+        and contract.has_parameter("randomize_seed")
     )
-    return replace(request, seed=seed, randomize_seed=True) if is_drawn_there else request
+    return replace(request, seed=seed, randomize_seed=True) if is_seed_remote else request
 
 
 def _last_user_message(messages: Sequence[Mapping[str, Any]]) -> str:

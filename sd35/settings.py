@@ -10,15 +10,15 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, CliSuppress, CliToggleFlag, SettingsConfigDict
 
-from sd35.core.space_ref import parse_source
+from sd35.core.space_ref import parse_space_ref
 
-__all__ = ["Settings", "load"]
+__all__ = ["Settings", "load_settings"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-LEAST_UNWATCHED_SECONDS = 5.0
+MIN_IDLE_TIMEOUT = 5.0
 """A page that has asked for something, or is loaded anew, is there again before that."""
 
-Cap = Annotated[int, Field(ge=0, le=1_000_000)]
+UsageLimit = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class Settings(BaseSettings):
@@ -92,21 +92,21 @@ class Settings(BaseSettings):
         default=False,
         description="make visitors' pictures with your token, too, and so with your quota",
     )
-    visitor_hourly: Cap | None = Field(
+    visitor_hourly: UsageLimit | None = Field(
         default=None,
         description="pictures that one visitor may ask for within an hour, 30 if not given; 0: no limit",
     )
-    all_hourly: Cap | None = Field(
+    all_hourly: UsageLimit | None = Field(
         default=None,
         description="pictures that all visitors may ask for within an hour, 200 if not given",
     )
-    visitor_waiting: Cap | None = Field(
+    visitor_waiting: UsageLimit | None = Field(
         default=None, description="of one visitor's pictures, so many may wait: 3"
     )
-    all_waiting: Cap | None = Field(
+    all_waiting: UsageLimit | None = Field(
         default=None, description="so many pictures may wait in all: 50"
     )
-    at_once: Cap | None = Field(
+    at_once: UsageLimit | None = Field(
         default=None,
         description="pictures that are made at the same time: 1, or 20 where each visitor's own quota is used, on "
         "Hugging Face; 0: no limit",
@@ -153,7 +153,7 @@ class Settings(BaseSettings):
         if value.strip() in {"auto", "demo"}:
             return value.strip()
         try:
-            return str(parse_source(value))
+            return str(parse_space_ref(value))
         except ValueError as error:
             raise ValueError(f"{error}; or auto, or demo") from error
 
@@ -166,8 +166,8 @@ class Settings(BaseSettings):
 
     @field_validator("embed_in")
     @classmethod
-    def _check_sites(cls, value: str | None) -> str | None:
-        for site in _listed(value):
+    def _check_frame_ancestors(cls, value: str | None) -> str | None:
+        for site in _split_list(value):
             if not re.fullmatch(
                 r"\*|https?://(\*\.)?[a-z0-9.-]+(:\d{1,5})?/?", site, re.IGNORECASE
             ):
@@ -178,21 +178,21 @@ class Settings(BaseSettings):
 
     @field_validator("root_path")
     @classmethod
-    def _check_root(cls, value: str | None) -> str | None:
+    def _check_root_path(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"(https?://[\w.:\[\]-]+)?(/[\w.~-]+)+/?", value):
             raise ValueError("give a path such as /studio, or an address with one")
         return None if value is None else value.rstrip("/")
 
     @model_validator(mode="after")
-    def _check_together(self) -> Self:
+    def _check_exclusive(self) -> Self:
         if self.no_auth and (self.auth or self.users):
             raise ValueError("--no-auth and a login (--auth, --users) exclude each other")
         return self
 
     @field_validator("hf_endpoint")
     @classmethod
-    def _check_hub(cls, value: str) -> str:
-        address = parse_source(value).address
+    def _check_hf_endpoint(cls, value: str) -> str:
+        address = parse_space_ref(value).address
         if address is None:
             raise ValueError("give an address that begins with http:// or https://")
         return address
@@ -210,23 +210,23 @@ class Settings(BaseSettings):
     @property
     def host_names(self) -> tuple[str, ...]:
         """The names under which this program's page may be asked for, beside localhost and plain addresses."""
-        listens_to_all = self.server_name in {"0.0.0.0", "::", "[::]"}  # noqa: S104
+        is_bound_to_all = self.server_name in {"0.0.0.0", "::", "[::]"}  # noqa: S104
         return (
             self.server_name,
-            *_listed(self.known_hosts),
-            *((socket.gethostname(), f"{socket.gethostname()}.local") if listens_to_all else ()),
-            *((".gradio.live",) if self.shares else ()),
-            *((".hf.space", *_listed(self.space_host)) if self.runs_on_hub else ()),
+            *_split_list(self.known_hosts),
+            *((socket.gethostname(), f"{socket.gethostname()}.local") if is_bound_to_all else ()),
+            *((".gradio.live",) if self.opens_share_link else ()),
+            *((".hf.space", *_split_list(self.space_host)) if self.runs_on_hub else ()),
         )
 
     @property
     def is_private(self) -> bool:
         """Whether the page can be reached from this machine alone, and without a login: there is one owner then."""
         is_loopback = self.server_name in {"127.0.0.1", "localhost", "::1", "[::1]"}
-        is_shown = (
+        is_exposed = (
             self.share or self.runs_on_hub or self.known_hosts or self.root_path or self.embed_in
         )
-        return is_loopback and not (is_shown or self.auth or self.users)
+        return is_loopback and not (is_exposed or self.auth or self.users)
 
     @property
     def library_folder(self) -> Path:
@@ -238,12 +238,12 @@ class Settings(BaseSettings):
         return user_pictures_path() / "SD 3.5 Studio"
 
     @property
-    def unwatched_seconds(self) -> float | None:
+    def idle_timeout(self) -> float | None:
         """How long jobs go on that no page looks at; `None`: to their end."""
         return (
             None
             if self.unwatched_minutes is None
-            else max(LEAST_UNWATCHED_SECONDS, self.unwatched_minutes * 60)
+            else max(MIN_IDLE_TIMEOUT, self.unwatched_minutes * 60)
         )
 
     @property
@@ -252,41 +252,41 @@ class Settings(BaseSettings):
         return tuple(self.auth.get_secret_value().splitlines()) if self.auth else ()
 
     @property
-    def shares(self) -> bool:
+    def opens_share_link(self) -> bool:
         """Whether a public link is made: on Hugging Face the page has one already."""
         return self.share and not self.runs_on_hub
 
     @property
-    def makes_login(self) -> bool:
+    def generates_login(self) -> bool:
         """Whether a login is to be made: for a public link, unless one was given, or none is wanted."""
-        return self.shares and not (self.auth or self.users or self.no_auth)
+        return self.opens_share_link and not (self.auth or self.users or self.no_auth)
 
     @property
     def has_logins(self) -> bool:
         """Whether one has to log in."""
-        return bool(self.auth or self.users or self.makes_login)
+        return bool(self.auth or self.users or self.generates_login)
 
     @property
-    def sites(self) -> tuple[str, ...]:
+    def frame_ancestors(self) -> tuple[str, ...]:
         """The sites that may show the page within theirs."""
-        return ("*",) if self.embed_in is None and self.runs_on_hub else _listed(self.embed_in)
+        return ("*",) if self.embed_in is None and self.runs_on_hub else _split_list(self.embed_in)
 
     @property
-    def caps(self) -> dict[str, int | None]:
+    def usage_limits(self) -> dict[str, int | None]:
         """What may be asked for, by the names of `sd35.jobs.limits.Caps`."""
         if self.is_private:
-            return {"at_once": (1 if self.at_once is None else self.at_once) or None}
-        given = {
-            "hourly": (self.visitor_hourly, 30),
-            "hourly_in_all": (self.all_hourly, 200),
-            "waiting": (self.visitor_waiting, 3),
-            "waiting_in_all": (self.all_waiting, 50),
-            "at_once": (self.at_once, 20 if self.runs_on_hub and not self.lend_token else 1),
-            "at_once_each": (None, 1),
+            return {"max_concurrent": (1 if self.at_once is None else self.at_once) or None}
+        limits = {
+            "per_hour": (self.visitor_hourly, 30),
+            "total_per_hour": (self.all_hourly, 200),
+            "max_queued": (self.visitor_waiting, 3),
+            "max_queued_total": (self.all_waiting, 50),
+            "max_concurrent": (self.at_once, 20 if self.runs_on_hub and not self.lend_token else 1),
+            "max_concurrent_per_visitor": (None, 1),
         }
         return {
             name: (default if value is None else value) or None
-            for name, (value, default) in given.items()
+            for name, (value, default) in limits.items()
         }
 
     @property
@@ -306,7 +306,7 @@ class Settings(BaseSettings):
     def space_token(self) -> str | None:
         """The token that goes to the chosen Space: the one that was given for it, or, on Hugging Face, HF_TOKEN."""
         is_on_hub = self.space == "auto" or (
-            self.space != "demo" and parse_source(self.space).is_on_hub
+            self.space != "demo" and parse_space_ref(self.space).is_on_hub
         )
         token = self.token or (self.hf_token if is_on_hub else None)
         return token.get_secret_value().strip() if token else None
@@ -317,38 +317,38 @@ class Settings(BaseSettings):
         return self.proxy.get_secret_value() if self.proxy else None
 
 
-def _listed(text: str | None) -> tuple[str, ...]:
+def _split_list(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def load(arguments: Sequence[str]) -> Settings:
+def load_settings(arguments: Sequence[str]) -> Settings:
     """Read the settings from these flags and the environment.
 
     Exits with status 2 and a sentence for each mistake; with 0 after `--help`.
     """
     try:
-        return CliApp.run(Settings, cli_args=_with_one_auth(arguments))
+        return CliApp.run(Settings, cli_args=_merge_auth_flags(arguments))
     except ValidationError as error:
-        for mistake in error.errors(include_input=False, include_url=False):
-            name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
+        for details in error.errors(include_input=False, include_url=False):
+            name = str(details["loc"][0]) if details["loc"] else "settings"
             flag = name.removeprefix("SD35_").lower().replace("_", "-")
-            what = mistake["msg"].removeprefix("Value error, ")
-            print(f"app.py: --{flag} (or {_variable(name)}): {what}", file=sys.stderr)  # noqa: T201
+            message = details["msg"].removeprefix("Value error, ")
+            print(f"app.py: --{flag} (or {_env_variable(name)}): {message}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
 
 
-def _with_one_auth(arguments: Sequence[str]) -> list[str]:
+def _merge_auth_flags(arguments: Sequence[str]) -> list[str]:
     """The same flags, with every --auth in one, a line each: a password may hold any other character."""
-    logins, others, rest = [], [], list(arguments)
-    while rest:
-        flag, equals, value = rest.pop(0).partition("=")
-        if flag == "--auth" and (equals or rest):
-            logins.append(value if equals else rest.pop(0))
+    logins, other_arguments, remaining = [], [], list(arguments)
+    while remaining:
+        flag, separator, value = remaining.pop(0).partition("=")
+        if flag == "--auth" and (separator or remaining):
+            logins.append(value if separator else remaining.pop(0))
         else:
-            others.append(flag + equals + value)
-    return [*others, "--auth", "\n".join(logins)] if logins else others
+            other_arguments.append(flag + separator + value)
+    return [*other_arguments, "--auth", "\n".join(logins)] if logins else other_arguments
 
 
-def _variable(name: str) -> str:
+def _env_variable(name: str) -> str:
     alias = Settings.model_fields[name].validation_alias if name in Settings.model_fields else name
     return alias if isinstance(alias, str) else f"SD35_{name.upper()}"

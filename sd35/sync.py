@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from sd35.client import Previews, SpaceClient, Timeouts
 from sd35.core.events import Event, Finished
 from sd35.core.picture import Picture
-from sd35.core.request import Wish
+from sd35.core.request import RequestOptions
 from sd35.core.space_ref import PUBLIC_SPACE
 
 __all__ = ["Options", "generate", "stream"]
@@ -95,97 +95,102 @@ def stream(
         SD35Error: there is no picture; the kind says why.
 
     """
-    wish = Wish(prompt=prompt, **options)
-    connecting = SpaceClient.connect(space, token=token, proxy=proxy, timeouts=timeouts)
-    events = _events(connecting, wish, previews)
-    _LIVE.add(events)
+    request_options = RequestOptions(prompt=prompt, **options)
+    connection = SpaceClient.connect(space, token=token, proxy=proxy, timeouts=timeouts)
+    events = _iterate_events(connection, request_options, previews)
+    _open_streams.add(events)
     return events
 
 
-_LIVE: weakref.WeakSet[Generator[Event, None, None]] = weakref.WeakSet()
+_open_streams: weakref.WeakSet[Generator[Event, None, None]] = weakref.WeakSet()
 
 
 @atexit.register
-def _close_all() -> None:
+def _close_open_streams() -> None:
     """End at the Space what a program leaves behind that ends in the middle of a run."""
-    for events in tuple(_LIVE):
+    for events in tuple(_open_streams):
         events.close()
 
 
-def _events(
-    connecting: AbstractAsyncContextManager[SpaceClient], wish: Wish, previews: Previews
+def _iterate_events(
+    connection: AbstractAsyncContextManager[SpaceClient],
+    request_options: RequestOptions,
+    previews: Previews,
 ) -> Generator[Event, None, None]:
     """Yield the events of a run that goes on in the loop of another thread."""
-    with _loop() as call:
-        following = _Following(connecting, wish, previews)
+    with _event_loop_thread() as run_coroutine:
+        session = _StreamSession(connection, request_options, previews)
         try:
-            call(following.begin())
-            while (event := call(following.next())) is not None:
+            run_coroutine(session.open())
+            while (event := run_coroutine(session.next_event())) is not None:
                 yield event
         finally:
-            call(following.end())
+            run_coroutine(session.close())
 
 
 @contextmanager
-def _loop() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
+def _event_loop_thread() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
     """An event loop in a thread, and how to have it do something.
 
     The thread doesn't keep the program from ending, as a pool's would.
     """
     loop = asyncio.new_event_loop()
 
-    def work() -> None:
+    def run_loop() -> None:
         loop.run_forever()
-        loop.run_until_complete(_end_tasks())
+        loop.run_until_complete(_cancel_pending_tasks())
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
-    thread = threading.Thread(target=work, name="sd35", daemon=True)
+    thread = threading.Thread(target=run_loop, name="sd35", daemon=True)
     thread.start()
     try:
-        yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result()
+        yield lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
 
 
-async def _end_tasks() -> None:
+async def _cancel_pending_tasks() -> None:
     """End what is left in the loop, such as a wait for the next event that Ctrl-C has broken off."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
+    pending_tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in pending_tasks:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.gather(*pending_tasks, return_exceptions=True)
 
 
-class _Following:
+class _StreamSession:
     """A connection and a run, held open from one call to the next."""
 
     def __init__(
-        self, connecting: AbstractAsyncContextManager[SpaceClient], wish: Wish, previews: Previews
+        self,
+        connection: AbstractAsyncContextManager[SpaceClient],
+        request_options: RequestOptions,
+        previews: Previews,
     ) -> None:
-        self._connecting = connecting
-        self._wish = wish
+        self._connection = connection
+        self._request_options = request_options
         self._previews = previews
-        self._stack = AsyncExitStack()
+        self._exit_stack = AsyncExitStack()
 
-    async def begin(self) -> None:
+    async def open(self) -> None:
         """Connect, and ask for the picture."""
-        client = await self._stack.enter_async_context(self._connecting)
-        request = self._wish.on(client.contract.limits)
-        self._generation = await self._stack.enter_async_context(
+        client = await self._exit_stack.enter_async_context(self._connection)
+        request = self._request_options.resolve(client.contract.limits)
+        self._generation = await self._exit_stack.enter_async_context(
             client.generate(request, previews=self._previews)
         )
-        self._news = aiter(self._generation)
+        self._events = aiter(self._generation)
 
-    async def next(self) -> Event | None:
+    async def next_event(self) -> Event | None:
         """Return the next event, the last with the picture's bytes; then `None`."""
-        event = await anext(self._news, None)
+        event = await anext(self._events, None)
         return (
             replace(event, fetched=await self._generation.fetch())
             if isinstance(event, Finished)
             else event
         )
 
-    async def end(self) -> None:
+    async def close(self) -> None:
         """Let go of both; a run that isn't over is cancelled."""
-        await self._stack.aclose()
+        await self._exit_stack.aclose()

@@ -9,11 +9,11 @@ import orjson
 
 LIMIT_SECONDS = 20.0
 
-FIELDS: list[Any] = ["a cat", "", "custom", 512, 512, 4.5, 20, 7, False]
+FORM_VALUES: list[Any] = ["a cat", "", "custom", 512, 512, 4.5, 20, 7, False]
 """What the form's fields hold."""
 
 
-class Visit:
+class BrowserSession:
     """One browser at a page.
 
     Attributes:
@@ -41,18 +41,20 @@ class Visit:
         """Log in, as the page's form does."""
         return self.http.post("/login", data={"username": name, "password": password})
 
-    def listener(self, name: str) -> int:
+    def find_fn_index(self, name: str) -> int:
         """The number of one of the page's listeners."""
         dependencies = self.http.get("/config").raise_for_status().json()["dependencies"]
-        return next(int(each["id"]) for each in dependencies if each["api_name"] == name)
+        return next(
+            int(dependency["id"]) for dependency in dependencies if dependency["api_name"] == name
+        )
 
-    def join(self, name: str, data: list[Any], **more: str) -> httpx.Response:
+    def join(self, name: str, data: list[Any], **extra_fields: str) -> httpx.Response:
         """Ask for what a listener of the page does."""
         body = {
             "data": data,
-            "fn_index": self.listener(name),
+            "fn_index": self.find_fn_index(name),
             "session_hash": self.session_hash,
-        } | more
+        } | extra_fields
         return self.http.post("/gradio_api/queue/join", json=body)
 
     def messages(self, event_id: str) -> Iterator[dict[str, Any]]:
@@ -77,15 +79,19 @@ class Visit:
 
     def run(self, name: str, data: list[Any]) -> list[Any]:
         """What a listener that isn't queued answers."""
-        body = {"data": data, "fn_index": self.listener(name), "session_hash": self.session_hash}
+        body = {
+            "data": data,
+            "fn_index": self.find_fn_index(name),
+            "session_hash": self.session_hash,
+        }
         outcome: list[Any] = (
             self.http.post(f"/gradio_api/run/{name}", json=body).raise_for_status().json()["data"]
         )
         return outcome
 
-    def make(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:
+    def generate_picture(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:
         """Make a picture at the page; return its file, as the page gets it, and the job's id."""
-        said, job_id, _ = self.result("_submit", [prompt, *FIELDS[1:], ""])
-        assert not said
-        image, _, job_id, *_ = self.result("_watch", [job_id])
+        message, job_id, _ = self.result("_on_submit", [prompt, *FORM_VALUES[1:], ""])
+        assert not message
+        image, _, job_id, *_ = self.result("_watch_jobs", [job_id])
         return image, job_id

@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Error, FrameLocator, Page, expect, sync
 
 expect.set_options(timeout=20_000)
 
-HOW_TO_GET_ONE = "No browser to test the page with. Install Chromium (Debian: apt install chromium), or: playwright install chromium"  # noqa: E501
+MISSING_BROWSER_MESSAGE = "No browser to test the page with. Install Chromium (Debian: apt install chromium), or: playwright install chromium"
 
-FLAGS = [
+BROWSER_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -20,7 +20,7 @@ FLAGS = [
     "--disable-background-networking",
 ]
 
-SEE_PREVIEWS = """() => {
+RECORD_PREVIEWS_JS = """() => {
   window.previews = new Set();
   new MutationObserver(() => {
     const image = document.querySelector("#picture img");
@@ -37,37 +37,37 @@ def browser() -> Iterator[Browser]:
     )
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=system, args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=system, args=BROWSER_FLAGS)
         except Error:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO_GET_ONE)
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING_BROWSER_MESSAGE)
         yield browser
         browser.close()
 
 
-def opened(page: Page, address: str) -> Page:
+def open_page(page: Page, address: str) -> Page:
     page.goto(address)
     expect(page.locator("#status [data-state=waiting]")).to_have_count(0)
     expect(page.get_by_role("button", name="Generate")).to_be_visible()
-    page.evaluate(SEE_PREVIEWS)
+    page.evaluate(RECORD_PREVIEWS_JS)
     return page
 
 
-def ask(page: Page, prompt: str) -> None:
+def submit_prompt(page: Page, prompt: str) -> None:
     page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_role("button", name="Generate").click()
 
 
-def previews_seen(page: Page) -> int:
+def count_previews(page: Page) -> int:
     """How many different previews were painted since the page was opened."""
-    number: int = page.evaluate("window.previews.size")
-    return number
+    count: int = page.evaluate("window.previews.size")
+    return count
 
 
-def makes_a_picture(place: Page | FrameLocator, prompt: str = "a lighthouse by the sea") -> None:
+def generate_picture(page: Page | FrameLocator, prompt: str = "a lighthouse by the sea") -> None:
     """Ask for a picture, and wait until it is there to be seen."""
-    place.get_by_label("Prompt", exact=True).fill(prompt)
-    place.get_by_role("button", name="Generate").click()
-    expect(place.locator("#panel [data-phase=finished]")).to_be_visible()
-    image = place.locator("#picture img")
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    image = page.locator("#picture img")
     expect(image).to_have_attribute("src", re.compile(r"/gradio_api/file="))
     image.evaluate("image => image.decode()")

@@ -24,7 +24,7 @@ for name in [
 ]:
     del os.environ[name]
 
-_FILES = launch.prepare()
+_TEMP_DIR = launch.configure_environment()
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +34,6 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _served_files() -> Iterator[None]:
+def _clean_up_temp_dir() -> Iterator[None]:
     yield
-    _FILES.cleanup()
+    _TEMP_DIR.cleanup()

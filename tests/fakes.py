@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sd35.server import launch
-from sd35.server.blocks import blocks
+from sd35.server.blocks import locked_blocks
 
 STEPS = 6
 LIMIT_SECONDS = 20
@@ -35,50 +35,50 @@ class FakeSpace:
     def __init__(
         self, *, is_generator: bool, width: tuple[int, int, int] = (512, 1024, 32)
     ) -> None:
-        self.running = threading.Event()
-        self.ended = threading.Semaphore(0)
-        self._release = threading.Event()
+        self.run_started = threading.Event()
+        self.finished_runs = threading.Semaphore(0)
+        self._released = threading.Event()
         self._demo = self._build(self._generator if is_generator else self._plain, width)
         self.address = launch.launch(self._demo, port=launch.free_port())
 
     def release(self) -> None:
         """Let what waits go on to its picture."""
-        self._release.set()
+        self._released.set()
 
     def hold(self) -> None:
         """Make the next `wait` prompt wait again."""
-        self._release.clear()
-        self.running.clear()
+        self._released.clear()
+        self.run_started.clear()
 
     def close(self) -> None:
         """End the server, and what still runs on it."""
-        self._release.set()
+        self._released.set()
         launch.close(self._demo)
 
-    def _frames(
+    def _render_steps(
         self, prompt: str, width: float, height: float, progress: gr.Progress
     ) -> Iterator[Frame]:
         try:
-            kind, _, words = prompt.partition(": ")
+            kind, _, text = prompt.partition(": ")
             if kind == "error":
-                raise gr.Error(words, title="ZeroGPU quota exceeded", print_exception=False)
+                raise gr.Error(text, title="ZeroGPU quota exceeded", print_exception=False)
             if kind == "silent":
                 raise gr.Error("", print_exception=False) from RuntimeError("nobody is told")
             if kind == "notice":
-                gr.Info(words)
+                gr.Info(text)
             for step in range(1, STEPS + 1):
                 progress((step, STEPS), desc="Denoising", unit="steps")
                 yield np.full((int(height) // 8, int(width) // 8, 3), step * 40, np.uint8)
                 if kind == "wait" and step == 2:
-                    self.running.set()
-                    yield from self._wait(step)
+                    self.run_started.set()
+                    yield from self._wait_for_release(step)
         finally:
-            self.ended.release()
+            self.finished_runs.release()
 
-    def _wait(self, step: int) -> Iterator[Frame]:
+    def _wait_for_release(self, step: int) -> Iterator[Frame]:
         """Be at this step until released; a generator that yields meanwhile can be ended."""
         for _ in range(LIMIT_SECONDS * 20):
-            if self._release.wait(0.05):
+            if self._released.wait(0.05):
                 return
             yield np.full((64, 64, 3), step * 40, np.uint8)
 
@@ -94,7 +94,7 @@ class FakeSpace:
         num_inference_steps: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[tuple[Frame, float]]:
-        for frame in self._frames(prompt, width, height, progress):
+        for frame in self._render_steps(prompt, width, height, progress):
             yield frame, seed
 
     def _plain(  # noqa: PLR0917
@@ -109,11 +109,11 @@ class FakeSpace:
         num_inference_steps: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Frame, float]:
-        return list(self._frames(prompt, width, height, progress))[-1], seed
+        return list(self._render_steps(prompt, width, height, progress))[-1], seed
 
     def _build(self, infer: Any, width: tuple[int, int, int]) -> gr.Blocks:  # noqa: ANN401
         low, high, step = width
-        with blocks("A fake Space") as demo:
+        with locked_blocks("A fake Space") as demo:
             inputs = [
                 gr.Text(label="Prompt"),
                 gr.Text(label="Negative prompt"),

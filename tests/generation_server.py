@@ -16,11 +16,11 @@ import numpy as np
 STEPS = 4
 
 
-def steps(prompt: str, width: float, height: float, progress: Any) -> Iterator[Any]:  # noqa: ANN401
+def render_steps(prompt: str, width: float, height: float, progress: Any) -> Iterator[Any]:  # noqa: ANN401
     print("began", prompt, flush=True)  # noqa: T201
-    kind, _, words = prompt.partition(": ")
+    kind, _, text = prompt.partition(": ")
     if kind == "error":
-        raise gr.Error(words)
+        raise gr.Error(text)
     if kind == "silent":
         raise RuntimeError("nobody is told")
     for step in range(1, STEPS + 1):
@@ -42,7 +42,7 @@ def infer(  # noqa: PLR0917
     num_inference_steps: float,
     progress: Any = gr.Progress(track_tqdm=True),  # noqa: ANN401, B008
 ) -> Iterator[Any]:
-    for frame in steps(prompt, width, height, progress):
+    for frame in render_steps(prompt, width, height, progress):
         yield frame, seed
 
 
@@ -57,7 +57,7 @@ def plain(  # noqa: PLR0917
     num_inference_steps: float,
     progress: Any = gr.Progress(track_tqdm=True),  # noqa: ANN401, B008
 ) -> Any:  # noqa: ANN401
-    return list(steps(prompt, width, height, progress))[-1], seed
+    return list(render_steps(prompt, width, height, progress))[-1], seed
 
 
 with gr.Blocks(title="A Space of another generation") as demo:

@@ -16,32 +16,32 @@ from joserfc.jwk import RSAKey
 from yarl import URL
 
 from tests.impostor import (
+    DESCRIPTION,
     FINISHED,
-    LIMIT,
+    LIMIT_SECONDS,
     PNG,
     QUEUED,
     STARTED,
-    TOLD,
     Handler,
     message_bytes,
-    saying,
-    sending,
-    showing,
-    streaming,
-    telling,
+    respond_events,
+    respond_json,
+    respond_picture,
+    respond_text,
+    start_event_stream,
 )
 
-__all__ = ["CLIENT", "ISSUER", "Asked", "HuggingFace", "NotingSpace"]
+__all__ = ["ISSUER", "OAUTH_CLIENT", "HuggingFace", "RecordedRequest", "RecordingSpace"]
 
 ISSUER: Final = "https://huggingface.co"
-CLIENT: Final = {"OAUTH_CLIENT_ID": "made-up-client", "OAUTH_CLIENT_SECRET": "made-up-secret"}
+OAUTH_CLIENT: Final = {"OAUTH_CLIENT_ID": "made-up-client", "OAUTH_CLIENT_SECRET": "made-up-secret"}
 
-LATE: Final = "late"
+EXPIRED_ACCOUNT: Final = "late"
 """This account's sessions are over as soon as they begin."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RecordedRequest:
     """One request to a Space: which kind (config, info, join, data, file, cancel), where, for which run, and how."""
 
     kind: str
@@ -51,7 +51,7 @@ class Asked:
     headers: Mapping[str, str]
 
 
-class NotingSpace:
+class RecordingSpace:
     """A Space that notes every request. What its runs do is said by the first word of the prompt.
 
     `pair` waits until there are two of them, `hold` stays until it is cancelled, `cut` breaks off,
@@ -60,54 +60,57 @@ class NotingSpace:
     """
 
     def __init__(self) -> None:
-        self._asked: list[Asked] = []
-        self._news = threading.Condition()
+        self._requests: list[RecordedRequest] = []
+        self._condition = threading.Condition()
         self._prompts: dict[str, str] = {}
         self._pair = asyncio.Barrier(2)
 
     def handlers(self) -> dict[str, Handler]:
         """Return how to answer, for an impostor."""
         return {
-            "config": self._noting("config", telling(TOLD["config"])),
-            "info": self._noting("info", telling(TOLD["info"])),
+            "config": self._recording("config", respond_json(DESCRIPTION["config"])),
+            "info": self._recording("info", respond_json(DESCRIPTION["info"])),
             "join": self._join,
             "data": self._data,
             "cancel": self._cancel,
             "file": self._file,
         }
 
-    def asked(self, prompt: str = "", host: str | None = None) -> list[Asked]:
+    def requests_for(self, prompt: str = "", host: str | None = None) -> list[RecordedRequest]:
         """Return what was asked for this prompt's runs; without one, what belongs to no run."""
-        with self._news:
+        with self._condition:
             return [
-                each for each in self._asked if each.prompt == prompt and host in {None, each.host}
+                recorded
+                for recorded in self._requests
+                if recorded.prompt == prompt and host in {None, recorded.host}
             ]
 
     def wait_for(self, prompt: str, kind: str) -> None:
         """Wait until this was asked for this prompt."""
-        with self._news:
-            came = self._news.wait_for(
-                lambda: any((a.prompt, a.kind) == (prompt, kind) for a in self._asked), LIMIT
+        with self._condition:
+            has_arrived = self._condition.wait_for(
+                lambda: any((a.prompt, a.kind) == (prompt, kind) for a in self._requests),
+                LIMIT_SECONDS,
             )
-        assert came, f"no {kind} for {prompt!r}"
+        assert has_arrived, f"no {kind} for {prompt!r}"
 
-    def everything(self) -> list[Asked]:
+    def all_requests(self) -> list[RecordedRequest]:
         """Return every request."""
-        with self._news:
-            return list(self._asked)
+        with self._condition:
+            return list(self._requests)
 
-    def _note(self, kind: str, request: web.Request, session_hash: str = "") -> str:
+    def _record(self, kind: str, request: web.Request, session_hash: str = "") -> str:
         prompt = self._prompts.get(session_hash, "")
-        with self._news:
-            self._asked.append(
-                Asked(kind, request.host, prompt, session_hash, request.headers.copy())
+        with self._condition:
+            self._requests.append(
+                RecordedRequest(kind, request.host, prompt, session_hash, request.headers.copy())
             )
-            self._news.notify_all()
+            self._condition.notify_all()
         return prompt
 
-    def _noting(self, kind: str, handler: Handler) -> Handler:
+    def _recording(self, kind: str, handler: Handler) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
-            self._note(kind, request)
+            self._record(kind, request)
             response = await handler(request)
             response.set_cookie("seen", kind)
             return response
@@ -118,39 +121,39 @@ class NotingSpace:
         body = await request.json()
         session_hash = body["session_hash"]
         self._prompts[session_hash] = body["data"][0]
-        if self._note("join", request, session_hash).startswith("refused"):
-            return await saying(500, "Internal Server Error")(request)
+        if self._record("join", request, session_hash).startswith("refused"):
+            return await respond_text(500, "Internal Server Error")(request)
         response = web.json_response({"event_id": "e"})
         response.set_cookie("run", session_hash)
         return response
 
     async def _data(self, request: web.Request) -> web.StreamResponse:
         session_hash = request.query["session_hash"]
-        prompt = self._note("data", request, session_hash)
+        prompt = self._record("data", request, session_hash)
         match prompt.partition(" ")[0]:
             case "hold":
-                return await sending(QUEUED, STARTED, stay=True)(request)
+                return await respond_events(QUEUED, STARTED, is_kept_open=True)(request)
             case "cut" | "cut,":
-                return await sending(QUEUED, STARTED, cut=b"")(request)
+                return await respond_events(QUEUED, STARTED, truncated_tail=b"")(request)
             case "error":
                 failed = {"msg": "process_completed", "success": False, "output": {"error": prompt}}
-                return await sending(QUEUED, STARTED, failed)(request)
-        response = await streaming(request)
+                return await respond_events(QUEUED, STARTED, failed)(request)
+        response = await start_event_stream(request)
         await response.write(message_bytes(QUEUED) + message_bytes(STARTED))
         if prompt.startswith("pair"):
-            async with asyncio.timeout(LIMIT):
+            async with asyncio.timeout(LIMIT_SECONDS):
                 await self._pair.wait()
         picture = {"url": f"/gradio_api/file={session_hash}.png", "path": f"/{session_hash}.png"}
         await response.write(message_bytes(FINISHED | {"output": {"data": [picture, 7]}}))
         return response
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
-        self._note("cancel", request, (await request.json())["session_hash"])
-        return await telling({"success": True})(request)
+        self._record("cancel", request, (await request.json())["session_hash"])
+        return await respond_json({"success": True})(request)
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
-        self._note("file", request, request.path.rpartition("=")[2].removesuffix(".png"))
-        return await showing(PNG)(request)
+        self._record("file", request, request.path.rpartition("=")[2].removesuffix(".png"))
+        return await respond_picture(PNG)(request)
 
 
 class HuggingFace:
@@ -165,9 +168,9 @@ class HuggingFace:
     def __init__(self) -> None:
         self._key = RSAKey.generate_key(2048, parameters={"kid": "made-up-key", "use": "sig"})
         self._codes: dict[str, tuple[str, str, str]] = {}
-        self._numbers: Iterator[int] = itertools.count(1)
+        self._sequence: Iterator[int] = itertools.count(1)
         self.tokens: dict[str, str] = {}
-        self.hub_asked: list[Mapping[str, str]] = []
+        self.hub_requests: list[Mapping[str, str]] = []
 
     def tokens_of(self, account: str) -> list[str]:
         """Return the tokens that were given to this account, the newest last."""
@@ -180,15 +183,15 @@ class HuggingFace:
         app.router.add_get("/spaces/{owner}/{name}", self._page)
         app.router.add_get("/blog", self._blog)
         app.router.add_route("*", "/api/spaces/by-subdomain/{host}", self._stage)
-        app.router.add_get("/.well-known/openid-configuration", self._describe)
+        app.router.add_get("/.well-known/openid-configuration", self._openid_configuration)
         app.router.add_get("/oauth/jwks", self._keys)
-        app.router.add_get("/oauth/authorize", self._ask)
+        app.router.add_get("/oauth/authorize", self._authorize)
         app.router.add_get("/oauth/approve", self._approve)
         app.router.add_post("/oauth/token", self._token)
         return app
 
     async def _space(self, request: web.Request) -> web.Response:
-        self.hub_asked.append(request.headers.copy())
+        self.hub_requests.append(request.headers.copy())
         host = "https://{owner}-{name}.hf.space".format(**request.match_info)
         return web.json_response({"host": host, "runtime": {"stage": "RUNNING"}})
 
@@ -210,43 +213,49 @@ class HuggingFace:
         script = f'<script type="module" src="{space}/gradio.js"></script>'
         return _html(f'{script}<gradio-app src="{space}"></gradio-app>')
 
-    async def _describe(self, _: web.Request) -> web.Response:
-        places = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
-        ends = {f"{name}_endpoint": f"{ISSUER}/oauth/{path}" for name, path in places.items()}
-        return web.json_response({"issuer": ISSUER, "jwks_uri": f"{ISSUER}/oauth/jwks", **ends})
+    async def _openid_configuration(self, _: web.Request) -> web.Response:
+        endpoints = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
+        endpoint_urls = {
+            f"{name}_endpoint": f"{ISSUER}/oauth/{path}" for name, path in endpoints.items()
+        }
+        return web.json_response(
+            {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/oauth/jwks", **endpoint_urls}
+        )
 
     async def _keys(self, _: web.Request) -> web.Response:
         return web.json_response({"keys": [self._key.as_dict(private=False)]})
 
-    async def _ask(self, request: web.Request) -> web.Response:
-        assert request.query["client_id"] == CLIENT["OAUTH_CLIENT_ID"]
+    async def _authorize(self, request: web.Request) -> web.Response:
+        assert request.query["client_id"] == OAUTH_CLIENT["OAUTH_CLIENT_ID"]
         assert request.query["response_type"] == "code"
         approve = URL("/oauth/approve").with_query(request.query)
         links = (
-            f'<a href="{escape(str(approve.update_query(account=who)))}">{who}</a>'
-            for who in ("ada", "bob", LATE)
+            f'<a href="{escape(str(approve.update_query(account=account)))}">{account}</a>'
+            for account in ("ada", "bob", EXPIRED_ACCOUNT)
         )
         return _html("".join(links))
 
     async def _approve(self, request: web.Request) -> web.Response:
-        told = request.query
-        code = f"code-{next(self._numbers)}"
-        self._codes[code] = (told["account"], told["redirect_uri"], told["nonce"])
-        raise web.HTTPFound(URL(told["redirect_uri"]).update_query(code=code, state=told["state"]))
+        query = request.query
+        code = f"code-{next(self._sequence)}"
+        self._codes[code] = (query["account"], query["redirect_uri"], query["nonce"])
+        raise web.HTTPFound(
+            URL(query["redirect_uri"]).update_query(code=code, state=query["state"])
+        )
 
     async def _token(self, request: web.Request) -> web.Response:
         form: Any = await request.post()
         assert b64decode(
             request.headers["Authorization"].removeprefix("Basic ")
-        ).decode() == ":".join(CLIENT.values())
+        ).decode() == ":".join(OAUTH_CLIENT.values())
         account, redirect_uri, nonce = self._codes.pop(form["code"])
         assert form["redirect_uri"] == redirect_uri
-        token, now = f"hf_oauth_{account}_{next(self._numbers)}_made_up", int(time.time())
+        token, now = f"hf_oauth_{account}_{next(self._sequence)}_made_up", int(time.time())
         self.tokens[token] = account
         claims = {
             "iss": ISSUER,
             "sub": f"id-of-{account}",
-            "aud": CLIENT["OAUTH_CLIENT_ID"],
+            "aud": OAUTH_CLIENT["OAUTH_CLIENT_ID"],
             "nonce": nonce,
             "iat": now,
             "auth_time": now,
@@ -260,7 +269,7 @@ class HuggingFace:
             {
                 "access_token": token,
                 "token_type": "bearer",
-                "expires_in": -60 if account == LATE else 28800,
+                "expires_in": -60 if account == EXPIRED_ACCOUNT else 28800,
                 "id_token": jwt.encode({"alg": "RS256", "kid": "made-up-key"}, claims, self._key),
                 "scope": "openid profile",
             }

@@ -13,18 +13,18 @@ from sd35.client import SpaceClient
 from sd35.core.events import Event
 from sd35.core.request import GenerationRequest
 from tests.test_contract import DESCRIPTIONS
-from tests.test_picture import encoded
+from tests.test_picture import encode_picture
 
-LIMIT = 20
-TOLD: dict[str, Any] = json.loads(DESCRIPTIONS[-1].read_text())
-PNG = encoded("PNG", (64, 64))
+LIMIT_SECONDS = 20
+DESCRIPTION: dict[str, Any] = json.loads(DESCRIPTIONS[-1].read_text())
+PNG = encode_picture("PNG", (64, 64))
 
 QUEUED = {"msg": "estimation", "rank": 0, "queue_size": 1, "rank_eta": None}
 STARTED = {"msg": "process_starts", "eta": None}
 PICTURE = {"url": "/gradio_api/file=a.png", "path": "/a.png"}
 PREVIEW = {"msg": "process_generating", "success": True, "output": {"data": [PICTURE, 7]}}
 FINISHED = {"msg": "process_completed", "success": True, "output": {"data": [PICTURE, 7]}}
-GONE = {
+SESSION_NOT_FOUND = {
     "msg": "unexpected_error",
     "message": "404: Not Found",
     "session_not_found": True,
@@ -36,30 +36,35 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def impostor(
+async def serve_fake_gradio(
     handlers: Mapping[str, Handler] | None = None,
     *,
     port: int = 0,
     tls: SSLContext | None = None,
-    **more: Handler,
+    **more_handlers: Handler,
 ) -> AsyncIterator[str]:
     """A server that describes itself as a Space, takes every request, and makes the same picture of each.
 
     Handlers in place of that, by name: `config`, `info`, `join`, `data`, `cancel`, and `file` for
         all else.
     """
-    handlers = {**(handlers or {}), **more}
+    handlers = {**(handlers or {}), **more_handlers}
     routes: list[tuple[str, str, str, Handler]] = [
-        ("GET", "/config", "config", telling(TOLD["config"])),
-        ("GET", "/gradio_api/info", "info", telling(TOLD["info"])),
-        ("POST", "/gradio_api/queue/join", "join", telling({"event_id": "e"})),
-        ("GET", "/gradio_api/queue/data", "data", sending(QUEUED, STARTED, PREVIEW, FINISHED)),
-        ("POST", "/gradio_api/cancel", "cancel", telling({"success": True})),
-        ("GET", "/{path:.*}", "file", showing(PNG)),
+        ("GET", "/config", "config", respond_json(DESCRIPTION["config"])),
+        ("GET", "/gradio_api/info", "info", respond_json(DESCRIPTION["info"])),
+        ("POST", "/gradio_api/queue/join", "join", respond_json({"event_id": "e"})),
+        (
+            "GET",
+            "/gradio_api/queue/data",
+            "data",
+            respond_events(QUEUED, STARTED, PREVIEW, FINISHED),
+        ),
+        ("POST", "/gradio_api/cancel", "cancel", respond_json({"success": True})),
+        ("GET", "/{path:.*}", "file", respond_picture(PNG)),
     ]
     app = web.Application()
-    for method, path, name, usual in routes:
-        app.router.add_route(method, path, _as_function(handlers.get(name, usual)))
+    for method, path, name, default_handler in routes:
+        app.router.add_route(method, path, _as_function(handlers.get(name, default_handler)))
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
@@ -79,7 +84,7 @@ def _as_function(handler: Handler) -> Handler:
     return answer
 
 
-def telling(value: object) -> Handler:
+def respond_json(value: object) -> Handler:
     """Answer with this as JSON."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -88,7 +93,7 @@ def telling(value: object) -> Handler:
     return handler
 
 
-def showing(data: bytes) -> Handler:
+def respond_picture(data: bytes) -> Handler:
     """Answer with these bytes as a picture."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -97,7 +102,7 @@ def showing(data: bytes) -> Handler:
     return handler
 
 
-def saying(status: int, text: str = "", **headers: str) -> Handler:
+def respond_text(status: int, text: str = "", **headers: str) -> Handler:
     """Answer with this status and text."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -108,24 +113,26 @@ def saying(status: int, text: str = "", **headers: str) -> Handler:
     return handler
 
 
-def sending(*messages: dict[str, Any], stay: bool = False, cut: bytes | None = None) -> Handler:
+def respond_events(
+    *messages: dict[str, Any], is_kept_open: bool = False, truncated_tail: bytes | None = None
+) -> Handler:
     """Send these messages as an event stream; then close it, `stay` with heartbeats, or `cut` it after those bytes."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        response = await streaming(request)
+        response = await start_event_stream(request)
         await response.write(b"".join(message_bytes(message) for message in messages))
-        while stay:
+        while is_kept_open:
             await response.write(message_bytes(HEARTBEAT))
             await anyio.sleep(0.02)
-        if cut is not None:
-            await response.write(cut)
-            abort(request)
+        if truncated_tail is not None:
+            await response.write(truncated_tail)
+            drop_connection(request)
         return response
 
     return handler
 
 
-async def streaming(request: web.Request) -> web.StreamResponse:
+async def start_event_stream(request: web.Request) -> web.StreamResponse:
     """Begin an event stream."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
@@ -137,25 +144,25 @@ def message_bytes(message: dict[str, Any]) -> bytes:
     return f"data: {json.dumps({'event_id': 'e'} | message)}\n\n".encode()
 
 
-def abort(request: web.Request) -> None:
+def drop_connection(request: web.Request) -> None:
     """Break the connection off."""
     assert request.transport is not None
     request.transport.close()
 
 
-async def aborting(request: web.Request) -> web.StreamResponse:
+async def drop_request(request: web.Request) -> web.StreamResponse:
     """Break the connection off before any answer."""
-    abort(request)
+    drop_connection(request)
     return web.Response()
 
 
-async def silent(_: web.Request) -> web.StreamResponse:
+async def never_respond(_: web.Request) -> web.StreamResponse:
     """Take the request and never answer."""
     await anyio.sleep_forever()
     raise AssertionError
 
 
-def cutting(data: bytes, length: int) -> Handler:
+def respond_truncated(data: bytes, length: int) -> Handler:
     """Promise so many bytes, send these, and break off."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -164,34 +171,34 @@ def cutting(data: bytes, length: int) -> Handler:
         )
         await response.prepare(request)
         await response.write(data)
-        abort(request)
+        drop_connection(request)
         return response
 
     return handler
 
 
-class InTurn:
+class HandlerSequence:
     """Answer as one handler after another does; as the last one for ever. `asked` counts."""
 
     def __init__(self, *handlers: Handler) -> None:
         self._handlers = handlers
-        self.asked = 0
+        self.call_count = 0
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answer."""
-        handler = self._handlers[min(self.asked, len(self._handlers) - 1)]
-        self.asked += 1
+        handler = self._handlers[min(self.call_count, len(self._handlers) - 1)]
+        self.call_count += 1
         return await handler(request)
 
 
-def asking(prompt: str = "a cat", **changes: Any) -> GenerationRequest:  # noqa: ANN401
+def make_request(prompt: str = "a cat", **changes: Any) -> GenerationRequest:  # noqa: ANN401
     """A request that every Space here accepts."""
     return GenerationRequest(
         prompt, **({"seed": 7, "randomize_seed": False, "width": 512, "height": 512} | changes)
     )
 
 
-async def run(space: SpaceClient, prompt: str = "a cat") -> list[Event]:
+async def collect_events(space: SpaceClient, prompt: str = "a cat") -> list[Event]:
     """The events of a run to its end."""
-    async with space.generate(asking(prompt)) as generation:
+    async with space.generate(make_request(prompt)) as generation:
         return [event async for event in generation]

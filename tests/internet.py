@@ -15,9 +15,9 @@ from yarl import URL
 __all__ = ["Internet"]
 
 LOOPBACK = "127.0.0.1"
-PIECE_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 16
 
-OWN_HEADERS = {"connection", "keep-alive", "transfer-encoding", "upgrade"}
+HOP_BY_HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "upgrade"}
 """Those that speak of one connection alone."""
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -44,31 +44,33 @@ class Internet:
         self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert(*names).configure_cert(self.tls)
         self.ports: dict[str, int] = {}
-        self.asked: set[str] = set()
-        self._open: set[asyncio.Task[None]] = set()
+        self.requested_names: set[str] = set()
+        self._open_connections: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, folder: Path, *names: str) -> "AsyncIterator[Internet]":
+    async def open(cls, folder: Path, *names: str) -> "AsyncIterator[Internet]":
         """Let it be there while the block lasts, for these names; `*.` stands for all below one."""
         internet = cls(folder, *names)
-        doors = [
+        proxy_servers = [
             await asyncio.start_server(
-                internet._serving(partial(internet._connect, noted)), LOOPBACK, 0
+                internet._connection_callback(partial(internet._connect, requested_names)),
+                LOOPBACK,
+                0,
             )
-            for noted in (internet.asked, set[str]())
+            for requested_names in (internet.requested_names, set[str]())
         ]
         internet.proxy, internet.visitors_proxy = (
-            f"http://{LOOPBACK}:{door.sockets[0].getsockname()[1]}" for door in doors
+            f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}" for server in proxy_servers
         )
-        async with doors[0], doors[1]:
+        async with proxy_servers[0], proxy_servers[1]:
             yield internet
-        for connection in internet._open:
+        for connection in internet._open_connections:
             connection.cancel()
-        await asyncio.gather(*internet._open)
+        await asyncio.gather(*internet._open_connections)
 
     @asynccontextmanager
-    async def serving(self, app: web.Application, *names: str) -> AsyncIterator[None]:
+    async def serve(self, app: web.Application, *names: str) -> AsyncIterator[None]:
         """Serve these names while the block lasts."""
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
@@ -80,91 +82,91 @@ class Internet:
             await runner.cleanup()
 
     @asynccontextmanager
-    async def showing(self, port: int, *names: str) -> AsyncIterator[None]:
+    async def expose(self, port: int, *names: str) -> AsyncIterator[None]:
         """Show the plain server at this port under these names, with a proxy in front, while the block lasts."""
         async with aiohttp.ClientSession(
             auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         ) as session:
             app = web.Application()
             app.router.add_route(
-                "*", "/{path:.*}", partial(_pass_on, session, URL(f"http://{LOOPBACK}:{port}"))
+                "*", "/{path:.*}", partial(_forward, session, URL(f"http://{LOOPBACK}:{port}"))
             )
-            async with self.serving(app, *names):
+            async with self.serve(app, *names):
                 yield
 
-    def _serving(
+    def _connection_callback(
         self, serve: Serve
     ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         """Serve each connection in a task that ends with this, at the latest."""
 
-        async def until_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def run_to_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with suppress(OSError, EOFError, asyncio.CancelledError):
                 await serve(reader, writer)
             writer.close()
 
         def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.ensure_future(until_the_end(reader, writer))
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+            task = asyncio.ensure_future(run_to_end(reader, writer))
+            self._open_connections.add(task)
+            task.add_done_callback(self._open_connections.discard)
 
         return start
 
     async def _connect(
-        self, noted: set[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, requested_names: set[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Answer `CONNECT name:port`, and note the name."""
         head = await reader.readuntil(b"\r\n\r\n")
         name = head.split()[1].decode().rpartition(":")[0]
-        noted.add(name)
+        requested_names.add(name)
         if head.startswith(b"CONNECT ") and name in self.ports:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            await _lead(reader, writer, self.ports[name])
+            await _relay(reader, writer, self.ports[name])
         else:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
 
 
-async def _pass_on(
+async def _forward(
     session: aiohttp.ClientSession, root: URL, request: web.Request
 ) -> web.StreamResponse:
     """Ask the server behind in the visitor's place, as a proxy does that ends TLS."""
     headers = request.headers.copy()
     headers["X-Forwarded-Proto"] = "https"
     body = await request.read()
-    asking = session.request(
+    upstream_request = session.request(
         request.method,
         root.join(request.rel_url),
         headers=headers,
         data=body or None,
         allow_redirects=False,
     )
-    async with asking as answer:
+    async with upstream_request as answer:
         response = web.StreamResponse(status=answer.status)
         for name, value in answer.headers.items():
-            if name.lower() not in OWN_HEADERS:
+            if name.lower() not in HOP_BY_HOP_HEADERS:
                 response.headers.add(name, value)
         await response.prepare(request)
-        async for piece in answer.content.iter_any():
-            await response.write(piece)
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
         return response
 
 
-async def _lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
     """Pass on what comes, both ways, until one side ends."""
-    there_reader, there_writer = await asyncio.open_connection(LOOPBACK, port)
-    ways = [
-        asyncio.ensure_future(_copy(reader, there_writer)),
-        asyncio.ensure_future(_copy(there_reader, writer)),
+    upstream_reader, upstream_writer = await asyncio.open_connection(LOOPBACK, port)
+    relay_tasks = [
+        asyncio.ensure_future(_copy(reader, upstream_writer)),
+        asyncio.ensure_future(_copy(upstream_reader, writer)),
     ]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(relay_tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for way in ways:
-            way.cancel()
-        there_writer.close()
+        for task in relay_tasks:
+            task.cancel()
+        upstream_writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while piece := await reader.read(PIECE_BYTES):
-            writer.write(piece)
+        while chunk := await reader.read(CHUNK_BYTES):
+            writer.write(chunk)
             await writer.drain()

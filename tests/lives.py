@@ -26,9 +26,9 @@ from anyio.from_thread import start_blocking_portal
 
 from sd35.core.errors import InvalidRequestError
 from sd35.core.request import GenerationRequest
-from sd35.core.visitor import HERE, Visitor
-from sd35.jobs.limits import Caps
-from sd35.jobs.service import House, SpaceChoice, Studio
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
+from sd35.jobs.limits import UsageLimits
+from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.query import parse_query
@@ -39,18 +39,18 @@ from tests.impostor import (
     PREVIEW,
     QUEUED,
     STARTED,
-    impostor,
     message_bytes,
-    streaming,
+    serve_fake_gradio,
+    start_event_stream,
 )
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["__main__", "tests.lives"])
+FORK_CONTEXT = multiprocessing.get_context("forkserver")
+FORK_CONTEXT.set_forkserver_preload(["__main__", "tests.lives"])
 
-VISITORS = (HERE, Visitor("user:ann", "user:ann"))
-MOST_UNFINISHED = 8
-LIMIT = 20.0
-ENOUGH = 30
+VISITORS = (LOCAL_VISITOR, Visitor("user:ann", "user:ann"))
+MAX_UNFINISHED = 8
+LIMIT_SECONDS = 20.0
+PAGE_LIMIT = 30
 """Pictures, among which one is chosen."""
 
 
@@ -66,42 +66,44 @@ class Space:
 
     def __init__(self) -> None:
         self.address = ""
-        self.asked: Counter[str] = Counter()
-        self.working, self.go_on = threading.Event(), threading.Event()
+        self.prompt_counts: Counter[str] = Counter()
+        self.run_started, self.resume_run = threading.Event(), threading.Event()
         self._joined: dict[str, tuple[str, int]] = {}
-        self._chance = random.Random(1)  # noqa: S311
+        self._rng = random.Random(1)  # noqa: S311
 
     @contextmanager
-    def served(self) -> Iterator["Space"]:
+    def serve(self) -> Iterator["Space"]:
         """Serve in a thread of its own while the block lasts."""
         with (
             start_blocking_portal() as portal,
             portal.wrap_async_context_manager(
-                impostor(join=self._join, data=self._data)
+                serve_fake_gradio(join=self._join, data=self._data)
             ) as address,
         ):
             self.address = address
             yield self
 
     async def _join(self, request: web.Request) -> web.StreamResponse:
-        told = await request.json()
-        prompt, _, seed, *_ = told["data"]
-        self.asked[prompt] += 1
-        self._joined[told["session_hash"]] = prompt, seed
+        payload = await request.json()
+        prompt, _, seed, *_ = payload["data"]
+        self.prompt_counts[prompt] += 1
+        self._joined[payload["session_hash"]] = prompt, seed
         return web.json_response({"event_id": "e"})
 
     async def _data(self, request: web.Request) -> web.StreamResponse:
         prompt, seed = self._joined.pop(request.query["session_hash"])
         response: web.StreamResponse = web.Response()
         with suppress(ConnectionResetError):  # who has asked is dead
-            response = await streaming(request)
+            response = await start_event_stream(request)
             await response.write(
                 b"".join(message_bytes(message) for message in (QUEUED, STARTED, PREVIEW))
             )
             if prompt == "wait":
-                self.working.set()
-                await anyio.to_thread.run_sync(self.go_on.wait, LIMIT, abandon_on_cancel=True)
-            await anyio.sleep(self._chance.random() * 0.02)
+                self.run_started.set()
+                await anyio.to_thread.run_sync(
+                    self.resume_run.wait, LIMIT_SECONDS, abandon_on_cancel=True
+                )
+            await anyio.sleep(self._rng.random() * 0.02)
             await response.write(message_bytes(FINISHED | {"output": {"data": [PICTURE, seed]}}))
         return response
 
@@ -114,25 +116,27 @@ class Program:
 
     """
 
-    def __init__(self, work: Callable[..., None], *told: object) -> None:
-        self._pipe, theirs = FORKS.Pipe(duplex=False)
-        self._process = FORKS.Process(
-            target=_telling_failures, args=(theirs, work, *told), daemon=True
+    def __init__(self, target: Callable[..., None], *args: object) -> None:
+        self._pipe_reader, child_pipe = FORK_CONTEXT.Pipe(duplex=False)
+        self._process = FORK_CONTEXT.Process(
+            target=_report_failures, args=(child_pipe, target, *args), daemon=True
         )
         self._process.start()
-        theirs.close()
-        self.said: list[Any] = []
+        child_pipe.close()
+        self.messages: list[Any] = []
 
     def listen(self, lines: int, seconds: float) -> None:
         """Wait until it has said so much, for so long at most."""
         end = time.monotonic() + seconds
         with suppress(EOFError):
-            while len(self.said) < lines and self._pipe.poll(max(0.0, end - time.monotonic())):
-                self.said.append(self._pipe.recv())
+            while len(self.messages) < lines and self._pipe_reader.poll(
+                max(0.0, end - time.monotonic())
+            ):
+                self.messages.append(self._pipe_reader.recv())
 
-    def ended(self) -> list[Any]:
+    def wait(self) -> list[Any]:
         """Wait until it has ended by itself, and return all that it has said."""
-        return self.kill(LIMIT)
+        return self.kill(LIMIT_SECONDS)
 
     def kill(self, after_seconds: float = 0.0) -> list[Any]:
         """Kill it, and return all that it has said."""
@@ -140,26 +144,26 @@ class Program:
         self._process.kill()
         self._process.join()
         self.listen(sys.maxsize, 0)
-        self._pipe.close()
-        return self.said
+        self._pipe_reader.close()
+        return self.messages
 
 
-def _telling_failures(pipe: Connection, work: Callable[..., None], *told: object) -> None:
+def _report_failures(pipe: Connection, target: Callable[..., None], *args: object) -> None:
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
-        work(pipe, *told)
+        target(pipe, *args)
         pipe.send(["done"])
     except BaseException:
         pipe.send(["failed", traceback.format_exc()])
         raise
 
 
-def lives(diary: Connection, folder: Path, address: str, seed: int) -> None:
+def run_studio(event_pipe: Connection, folder: Path, address: str, seed: int) -> None:
     """Be a studio that does all that it can, until it is killed."""
-    asyncio.run(_live(folder, address, diary, seed))
+    asyncio.run(_run_studio(folder, address, event_pipe, seed))
 
 
-def brings(_: Connection, folder: Path, source: Path, target: Path) -> None:
+def import_and_export(_: Connection, folder: Path, source: Path, target: Path) -> None:
     """Import a folder into a library, and export that."""
     with Library.open(folder) as library:
         if source.exists():
@@ -167,95 +171,115 @@ def brings(_: Connection, folder: Path, source: Path, target: Path) -> None:
         library.export(target)
 
 
-async def no_demo() -> str:
+async def fail_demo() -> str:
     """Of a studio whose Space is told."""
     raise AssertionError("an explicit choice never falls back")
 
 
-async def _live(folder: Path, address: str, diary: Connection, seed: int) -> None:
+async def _run_studio(folder: Path, address: str, event_pipe: Connection, seed: int) -> None:
     library = Library.open(folder)
-    studio = Studio(SpaceChoice(address), no_demo, House(folder, library, caps=Caps(at_once=2)))
+    studio = JobService(
+        SpaceConfig(address),
+        fail_demo,
+        JobServiceConfig(folder, library, usage_limits=UsageLimits(max_concurrent=2)),
+    )
     for visitor in VISITORS:
-        await studio.welcome(visitor)
-        waiting = [[job.id, job.state.value.is_held] for job in studio.board(visitor).waiting]
-        diary.send(["left", owner_key(visitor.owner), waiting])
+        await studio.restore_session(visitor)
+        pending = [
+            [job.id, job.state.value.is_held] for job in studio.visitor_queue(visitor).pending_jobs
+        ]
+        event_pipe.send(["left", owner_key(visitor.owner), pending])
     async with anyio.create_task_group() as group:
-        for number, act in enumerate((_ask, _ask, _arrange, _end, _mark, _mark, _throw)):
+        for index, action in enumerate(
+            (
+                _submit,
+                _submit,
+                _reorder,
+                _retry_or_cancel,
+                _edit_metadata,
+                _edit_metadata,
+                _trash_or_restore,
+            )
+        ):
             group.start_soon(
-                _again_and_again, act, studio, diary, random.Random(seed * 100 + number)  # noqa: S311
+                _repeat,
+                action,
+                studio,
+                event_pipe,
+                random.Random(seed * 100 + index),  # noqa: S311
             )
 
 
-_Act = Callable[[Studio, Connection, random.Random], Awaitable[None]]
+_Action = Callable[[JobService, Connection, random.Random], Awaitable[None]]
 
 
-async def _again_and_again(
-    act: _Act, studio: Studio, diary: Connection, chance: random.Random
+async def _repeat(
+    action: _Action, studio: JobService, event_pipe: Connection, rng: random.Random
 ) -> None:
     while True:
-        await anyio.sleep(chance.random() * 0.005)
-        await act(studio, diary, chance)
+        await anyio.sleep(rng.random() * 0.005)
+        await action(studio, event_pipe, rng)
 
 
-async def _ask(studio: Studio, diary: Connection, chance: random.Random) -> None:
-    visitor = chance.choice(VISITORS)
-    if len(studio.board(visitor).unfinished) >= MOST_UNFINISHED:
-        await studio.go_on(visitor)
+async def _submit(studio: JobService, event_pipe: Connection, rng: random.Random) -> None:
+    visitor = rng.choice(VISITORS)
+    if len(studio.visitor_queue(visitor).open_jobs) >= MAX_UNFINISHED:
+        await studio.resume(visitor)
         return
     request = GenerationRequest(f"number {new_id()}", width=512, height=512)
-    job = await studio.submit(request, visitor, by_program=chance.random() < 0.1)
-    diary.send(
+    job = await studio.submit(request, visitor, is_api_call=rng.random() < 0.1)
+    event_pipe.send(
         ["asked", job.id, owner_key(visitor.owner), request.prompt, job.state.value.request.seed]
     )
 
 
-async def _arrange(studio: Studio, _: Connection, chance: random.Random) -> None:
-    waiting = studio.board(chance.choice(VISITORS)).waiting
-    if waiting:
-        await studio.queues.move(chance.choice(waiting), chance.choice([-5, -1, 1, 5]))
+async def _reorder(studio: JobService, _: Connection, rng: random.Random) -> None:
+    pending = studio.visitor_queue(rng.choice(VISITORS)).pending_jobs
+    if pending:
+        await studio.queues.move(rng.choice(pending), rng.choice([-5, -1, 1, 5]))
 
 
-async def _end(studio: Studio, diary: Connection, chance: random.Random) -> None:
-    visitor = chance.choice(VISITORS)
-    board = studio.board(visitor)
-    if board.troubles and chance.random() < 0.5:
-        job = chance.choice(board.troubles)
+async def _retry_or_cancel(studio: JobService, event_pipe: Connection, rng: random.Random) -> None:
+    visitor = rng.choice(VISITORS)
+    queue = studio.visitor_queue(visitor)
+    if queue.failed_jobs and rng.random() < 0.5:
+        job = rng.choice(queue.failed_jobs)
         try:
-            new = await studio.again(job, visitor)
+            new = await studio.retry(job, visitor)
         except InvalidRequestError:  # the other program has done that
             return
         request = new.state.value.request
-        diary.send(["asked", new.id, owner_key(visitor.owner), request.prompt, request.seed])
-    elif board.unfinished and chance.random() < 0.2:
-        chance.choice(board.unfinished).stop()
+        event_pipe.send(["asked", new.id, owner_key(visitor.owner), request.prompt, request.seed])
+    elif queue.open_jobs and rng.random() < 0.2:
+        rng.choice(queue.open_jobs).cancel()
 
 
-async def _mark(studio: Studio, diary: Connection, chance: random.Random) -> None:
+async def _edit_metadata(studio: JobService, event_pipe: Connection, rng: random.Random) -> None:
     library = studio.library
-    id_ = await _picture(library, "", chance)
+    id_ = await _random_picture_id(library, "", rng)
     if id_ is None:
         return
-    if chance.random() < 0.3:
-        await _in_thread(library.star, [id_], None, is_starred=chance.random() < 0.5)
-    elif chance.random() < 0.2:
-        await _in_thread(library.thumbnail, id_)
+    if rng.random() < 0.3:
+        await _run_in_thread(library.star, [id_], None, is_starred=rng.random() < 0.5)
+    elif rng.random() < 0.2:
+        await _run_in_thread(library.thumbnail, id_)
     else:
-        tag = f"tag{chance.getrandbits(60)}"
-        if await _in_thread(library.tag, [id_], None, [tag]):
-            diary.send(["tagged", id_, tag])
+        tag = f"tag{rng.getrandbits(60)}"
+        if await _run_in_thread(library.tag, [id_], None, [tag]):
+            event_pipe.send(["tagged", id_, tag])
 
 
-async def _throw(studio: Studio, _: Connection, chance: random.Random) -> None:
+async def _trash_or_restore(studio: JobService, _: Connection, rng: random.Random) -> None:
     library = studio.library
-    id_ = await _picture(library, chance.choice(["", "is:trash"]), chance)
+    id_ = await _random_picture_id(library, rng.choice(["", "is:trash"]), rng)
     if id_ is not None:
-        await _in_thread(chance.choice([library.trash, library.restore]), [id_], None)
+        await _run_in_thread(rng.choice([library.trash, library.restore]), [id_], None)
 
 
-async def _picture(library: Library, query: str, chance: random.Random) -> str | None:
-    page = await _in_thread(library.page, parse_query(query), limit=ENOUGH)
-    return chance.choice(page.entries).id if page.entries else None
+async def _random_picture_id(library: Library, query: str, rng: random.Random) -> str | None:
+    page = await _run_in_thread(library.search, parse_query(query), limit=PAGE_LIMIT)
+    return rng.choice(page.entries).id if page.entries else None
 
 
-async def _in_thread(work: Callable[..., Any], *told: object, **more: object) -> Any:  # noqa: ANN401
-    return await anyio.to_thread.run_sync(partial(work, *told, **more))
+async def _run_in_thread(function: Callable[..., Any], *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+    return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))

@@ -8,62 +8,77 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from sd35.jobs.limits import NO_CAPS, Caps
-from sd35.jobs.service import House, SpaceChoice, Studio
+from sd35.jobs.limits import UNLIMITED, UsageLimits
+from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
 from sd35.library.library import Library
 from sd35.server import launch
-from sd35.server.auth import Door
-from sd35.server.server import Services, Site, open_site
+from sd35.server.auth import Authenticator
+from sd35.server.server import AppServices, ServerConfig, serve
 from sd35.space.server import DemoSpace
 from sd35.ui import page as ui
-from sd35.ui.theme import ASSETS, looks
+from sd35.ui.theme import ASSETS, launch_options
 
-SERVED = Path(os.environ["GRADIO_TEMP_DIR"])
+TEMP_DIR = Path(os.environ["GRADIO_TEMP_DIR"])
 
 
-def house(
-    folder: Path, caps: Caps = NO_CAPS, *, is_lasting: bool = True, unwatched: float | None = None
-) -> House:
+def studio_config(
+    folder: Path,
+    limits: UsageLimits = UNLIMITED,
+    *,
+    is_lasting: bool = True,
+    idle_timeout: float | None = None,
+) -> JobServiceConfig:
     """Where pictures are kept in a test."""
-    return House(SERVED, Library.open(folder), is_lasting, caps, unwatched_seconds=unwatched)
+    return JobServiceConfig(
+        TEMP_DIR, Library.open(folder), is_lasting, limits, idle_timeout=idle_timeout
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class AppServer:
     """A page that is served: its address, and the studio behind it."""
 
     address: str
-    studio: Studio
+    studio: JobService
 
 
 @contextmanager
-def serving(
-    choice: str,
+def serve_app(
+    space_name: str,
     folder: Path,
-    caps: Caps = NO_CAPS,
-    site: Callable[[int], Site] = lambda port: Site(Door(), port=port),
-) -> Iterator[Served]:
+    limits: UsageLimits = UNLIMITED,
+    make_config: Callable[[int], ServerConfig] = lambda port: ServerConfig(
+        Authenticator(), port=port
+    ),
+) -> Iterator[AppServer]:
     """Serve the page at a free port, which `site` is told; with no more said, to one owner."""
     demo_space = DemoSpace()
 
     async def start_demo() -> str:
         return await anyio.to_thread.run_sync(demo_space.start)
 
-    place = site(launch.free_port())
-    studio = Studio(SpaceChoice(choice, hub="http://127.0.0.1:1"), start_demo, house(folder, caps))
-    demo = ui.Page(studio, can_log_out=place.door.accounts is not None).demo
-    services = Services(
-        studio.handed_out,
-        studio.metrics.streams.inc,
+    server_config = make_config(launch.free_port())
+    studio = JobService(
+        SpaceConfig(space_name, hub="http://127.0.0.1:1"), start_demo, studio_config(folder, limits)
+    )
+    demo = ui.Page(studio, can_log_out=server_config.authenticator.accounts is not None).demo
+    services = AppServices(
+        studio.find_artifact,
+        studio.metrics.open_streams.inc,
         studio.metrics.text,
         studio.lifespan,
         {},
         studio.library,
     )
     try:
-        yield Served(
-            open_site(
-                demo, place, services, ASSETS / "login.html", footer_links=["api"], **looks()
+        yield AppServer(
+            serve(
+                demo,
+                server_config,
+                services,
+                ASSETS / "login.html",
+                footer_links=["api"],
+                **launch_options(),
             ),
             studio,
         )

@@ -14,38 +14,38 @@ from PIL import Image
 from sd35.core.picture import open_picture
 from sd35.library.library import Library
 from sd35.library.repository import Entry
-from sd35.metadata.model import Record
+from sd35.metadata.model import GenerationMetadata
 from sd35.server import launch
-from sd35.server.auth import Door
-from sd35.server.blocks import blocks
-from sd35.server.server import Services, Site, open_site
+from sd35.server.auth import Authenticator
+from sd35.server.blocks import locked_blocks
+from sd35.server.server import AppServices, ServerConfig, serve
 from sd35.ui.gallery import view
 from sd35.ui.gallery.gallery import Gallery
-from sd35.ui.theme import ASSETS, looks
+from sd35.ui.theme import ASSETS, launch_options
 
-__all__ = ["Shelved", "put", "shelving"]
+__all__ = ["GalleryServer", "add_picture", "serve_gallery"]
 
-OURS = Door()
+DEFAULT_AUTHENTICATOR = Authenticator()
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
+class GalleryServer:
     """Where the room is, and the library behind it."""
 
     address: str
     library: Library
 
 
-def _blocks(shelved: Shelved) -> gr.Blocks:
-    with blocks("A library", fill_width=True) as demo:
+def _build_blocks(server: GalleryServer) -> gr.Blocks:
+    with locked_blocks("A library", fill_width=True) as demo:
         with gr.Row(elem_id="header"):
-            gr.HTML(view.rooms_nav(), elem_id="rooms", apply_default_css=False)
+            gr.HTML(view.tab_bar(), elem_id="rooms", apply_default_css=False)
         with gr.Row(elem_id="studio"):
-            told = gr.Textbox(elem_id="told", show_label=False)
-        gallery = Gallery(shelved)
+            event_json = gr.Textbox(elem_id="told", show_label=False)
+        gallery = Gallery(server)
         gallery.build()
-        gallery.to_form.submit(_as_json, None, told, queue=False)
-        gallery.again.retry(_as_json, None, told, queue=False)
+        gallery.import_event.submit(_as_json, None, event_json, queue=False)
+        gallery.retry_event.retry(_as_json, None, event_json, queue=False)
     return demo
 
 
@@ -59,21 +59,25 @@ async def _lifespan(_: object) -> Any:  # noqa: ANN401  # Starlette's own
 
 
 @contextmanager
-def shelving(folder: Path, door: Door = OURS, root_path: str | None = None) -> Iterator[Shelved]:
+def serve_gallery(
+    folder: Path, authenticator: Authenticator = DEFAULT_AUTHENTICATOR, root_path: str | None = None
+) -> Iterator[GalleryServer]:
     """Serve the room over the library in this folder, at a free port."""
     library = Library.open(folder)
-    site = Site(door, port=launch.free_port(), root_path=root_path)
-    demo = _blocks(Shelved("", library))
-    services = Services(lambda _: None, lambda _: None, lambda: b"", _lifespan, {}, library)
+    site = ServerConfig(authenticator, port=launch.free_port(), root_path=root_path)
+    demo = _build_blocks(GalleryServer("", library))
+    services = AppServices(lambda _: None, lambda _: None, lambda: b"", _lifespan, {}, library)
     try:
-        yield Shelved(open_site(demo, site, services, ASSETS / "login.html", **looks()), library)
+        yield GalleryServer(
+            serve(demo, site, services, ASSETS / "login.html", **launch_options()), library
+        )
     finally:
         launch.close(demo)
         library.close()
 
 
-def put(
-    library: Library, record: Record, owner: str = "", size: tuple[int, int] = (96, 64)
+def add_picture(
+    library: Library, record: GenerationMetadata, owner: str = "", size: tuple[int, int] = (96, 64)
 ) -> Entry:
     """Add a plain picture, whose colour follows from its prompt."""
     colour = (len(record.prompt) * 37 % 256, len(record.prompt) * 91 % 256, 120)

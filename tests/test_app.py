@@ -19,7 +19,7 @@ from sd35.core.picture import open_picture
 from sd35.server.launch import free_port
 
 ROOT = Path(__file__).parent.parent
-LIMIT = 60
+LIMIT_SECONDS = 60
 
 
 def environment(folder: Path, **extra: str) -> dict[str, str]:
@@ -31,7 +31,7 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(folder: Path, *flags: str, **extra: str) -> "Iterator[Program]":
+def start_program(folder: Path, *flags: str, **extra: str) -> "Iterator[Program]":
     port = free_port()
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "app.py", "--space", "demo", "--port", str(port), *flags],
@@ -51,12 +51,12 @@ def started(folder: Path, *flags: str, **extra: str) -> "Iterator[Program]":
         yield process, f"http://127.0.0.1:{port}/", folder
     finally:
         process.kill()
-        process.communicate(timeout=LIMIT)
+        process.communicate(timeout=LIMIT_SECONDS)
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Program]":
-    with started(tmp_path_factory.mktemp("program")) as program:
+    with start_program(tmp_path_factory.mktemp("program")) as program:
         yield program
 
 
@@ -72,17 +72,17 @@ def test_over_gradio_client(program: Program, tmp_path: Path) -> None:
     picture = open_picture(Path(path).read_bytes())
     assert (picture.format, picture.width, picture.height) == ("PNG", 1024, 576)
     assert (seed, made_by) == (7, "demo painter")
-    again = client.predict(
+    second_result = client.predict(
         "a cat by the sea", width=512, height=512, num_inference_steps=4, api_name="/generate"
     )
-    assert again[1] != 7
+    assert second_result[1] != 7
 
 
 def test_as_the_public_space_is_called(program: Program, tmp_path: Path) -> None:
     """What speaks to the public Space can't speak to this: by position, in its order, with previews on the way."""
     client = gradio_client.Client(program[1], verbose=False, download_files=tmp_path)
     job = client.submit(*["a cat by the sea", "", 7, False, 512, 768, 4.5, 30], api_name="/infer")
-    path, seed = job.result(LIMIT)
+    path, seed = job.result(LIMIT_SECONDS)
     picture = open_picture(Path(path).read_bytes())
     assert (picture.format, picture.width, picture.height, seed) == ("PNG", 512, 768, 7)
     previews = {Path(path).read_bytes() for path, _ in job.outputs()[:-1]}
@@ -94,18 +94,20 @@ def test_as_the_seed_system_s_client_calls(program: Program) -> None:
     """The simple way, with `null` where that client has nothing to say, fails; or the pictures aren't where it says."""
     call = f"{program[1]}gradio_api/call/infer"
     body = {"data": ["a cat", None, 0, True, 1024, 576, 4.5, 50]}
-    event_id = httpx.post(call, json=body, timeout=LIMIT).raise_for_status().json()["event_id"]
-    said = httpx.get(f"{call}/{event_id}", timeout=LIMIT).text
-    assert said.count("event: generating") >= 3
-    *_, data = re.findall(r"event: complete\ndata: (.*)", said)
-    [shown, seed] = orjson.loads(data)
-    picture = open_picture(httpx.get(shown["url"], timeout=LIMIT).content)
+    event_id = (
+        httpx.post(call, json=body, timeout=LIMIT_SECONDS).raise_for_status().json()["event_id"]
+    )
+    response_text = httpx.get(f"{call}/{event_id}", timeout=LIMIT_SECONDS).text
+    assert response_text.count("event: generating") >= 3
+    *_, data = re.findall(r"event: complete\ndata: (.*)", response_text)
+    [image, seed] = orjson.loads(data)
+    picture = open_picture(httpx.get(image["url"], timeout=LIMIT_SECONDS).content)
     assert (picture.width, picture.height) == (1024, 576)
     assert isinstance(seed, int)
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "words"),
+    ("position", "value", "expected_message"),
     [
         (0, " ", "prompt is empty"),
         (4, 4096, "width"),
@@ -114,32 +116,36 @@ def test_as_the_seed_system_s_client_calls(program: Program) -> None:
         (2, -1, "seed"),
     ],
 )
-def test_mistakes_at_infer(program: Program, place: int, value: object, words: str) -> None:
+def test_mistakes_at_infer(
+    program: Program, position: int, value: object, expected_message: str
+) -> None:
     """What the Space behind doesn't make is sent there, or is answered without a reason."""
     data = ["a cat", "", 7, False, 512, 512, 4.5, 20]
-    data[place] = value
+    data[position] = value
     call = f"{program[1]}gradio_api/call/infer"
     event_id = (
-        httpx.post(call, json={"data": data}, timeout=LIMIT).raise_for_status().json()["event_id"]
+        httpx.post(call, json={"data": data}, timeout=LIMIT_SECONDS)
+        .raise_for_status()
+        .json()["event_id"]
     )
-    said = httpx.get(f"{call}/{event_id}", timeout=LIMIT).text
-    assert "event: error" in said
-    assert words in said
+    response_text = httpx.get(f"{call}/{event_id}", timeout=LIMIT_SECONDS).text
+    assert "event: error" in response_text
+    assert expected_message in response_text
 
 
 def test_a_studio_over_a_studio(program: Program) -> None:
     """Over a studio whose pictures are the demo painter's, another one takes them for Stable Diffusion's."""
-    words = [sys.executable, "-m", "sd35", "space", program[1], "--json"]
-    done = subprocess.run(  # noqa: S603
-        words, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True
+    command = [sys.executable, "-m", "sd35", "space", program[1], "--json"]
+    completed = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
     )
-    told = orjson.loads(done.stdout)
-    assert told["is_demo"] is True
-    assert told["endpoint"] == "infer"
+    description = orjson.loads(completed.stdout)
+    assert description["is_demo"] is True
+    assert description["endpoint"] == "infer"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected_message"),
     [
         ({"prompt": " "}, "prompt is empty"),
         ({"prompt": "a cat", "aspect_ratio": "21:9"}, "smallest is 512"),
@@ -152,10 +158,12 @@ def test_a_studio_over_a_studio(program: Program) -> None:
         ({"prompt": "a cat", "num_inference_steps": 0}, "1 to 50"),
     ],
 )
-def test_mistakes_of_a_script(program: Program, arguments: dict[str, Any], words: str) -> None:
+def test_mistakes_of_a_script(
+    program: Program, arguments: dict[str, Any], expected_message: str
+) -> None:
     """A script's mistake is answered with a traceback, or not at all."""
     client = gradio_client.Client(program[1], verbose=False)
-    with pytest.raises(gradio_client.exceptions.AppError, match=words):
+    with pytest.raises(gradio_client.exceptions.AppError, match=expected_message):
         client.predict(**arguments, api_name="/generate")
 
 
@@ -169,29 +177,29 @@ def test_a_second_one_on_the_same_port(program: Program, tmp_path: Path) -> None
     """A port that is taken ends in a traceback."""
     port = program[1].rstrip("/").rpartition(":")[2]
     command = [sys.executable, "app.py", "--space", "demo", "--port", port]
-    other = subprocess.run(  # noqa: S603
+    second_process = subprocess.run(  # noqa: S603
         command,
         cwd=ROOT,
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=LIMIT_SECONDS,
         check=False,
     )
-    assert other.returncode == 1
-    assert "The page can't be served" in other.stderr
-    assert "Traceback" not in other.stderr
+    assert second_process.returncode == 1
+    assert "The page can't be served" in second_process.stderr
+    assert "Traceback" not in second_process.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_its_end(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_its_end(tmp_path: Path, signal_number: signal.Signals) -> None:
     """Ctrl-C or SIGTERM leaves the program, or its files, behind; or something secret was printed on the way."""
-    with started(tmp_path) as (process, address, folder):
+    with start_program(tmp_path) as (process, address, folder):
         client = gradio_client.Client(address, verbose=False, download_files=False)
         client.predict("sun", num_inference_steps=2, api_name="/generate")
         assert list(folder.glob("sd35-*")), "its own directory"
-        process.send_signal(number)
-        printed, _ = process.communicate(timeout=LIMIT)
+        process.send_signal(signal_number)
+        printed, _ = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 0
     assert printed == "Stopping…\n", "nothing else, no token among it"
     assert not list(folder.glob("sd35-*"))
@@ -201,7 +209,7 @@ def test_its_end(tmp_path: Path, number: signal.Signals) -> None:
 @pytest.mark.parametrize("more", [[], ["--no-auth"]])
 def test_a_link_that_can_not_be_made(tmp_path: Path, more: list[str]) -> None:
     """Without a way to gradio.live, the program ends, is silent about it, or leaves something behind."""
-    with started(tmp_path, "--share", *more, HTTPS_PROXY="http://127.0.0.1:1") as (
+    with start_program(tmp_path, "--share", *more, HTTPS_PROXY="http://127.0.0.1:1") as (
         process,
         address,
         _,
@@ -213,11 +221,11 @@ def test_a_link_that_can_not_be_made(tmp_path: Path, more: list[str]) -> None:
             "The page is here only.\n"
         )
         if more:
-            assert httpx.get(address, timeout=LIMIT).status_code == 200
+            assert httpx.get(address, timeout=LIMIT_SECONDS).status_code == 200
             return
-        assert httpx.get(address, timeout=LIMIT).status_code == 401
+        assert httpx.get(address, timeout=LIMIT_SECONDS).status_code == 401
         name, password = (line.split()[1] for line in lines)
-        with httpx.Client(base_url=address, timeout=LIMIT) as client:
+        with httpx.Client(base_url=address, timeout=LIMIT_SECONDS) as client:
             client.post("/login", data={"username": name, "password": password}).raise_for_status()
             assert client.get("/config").status_code == 200
     assert not (ROOT / ".gradio").exists()
@@ -226,12 +234,12 @@ def test_a_link_that_can_not_be_made(tmp_path: Path, more: list[str]) -> None:
 def test_help_does_not_wait_for_gradio() -> None:
     """--help takes seconds, because something imports gradio on the way."""
     command = [sys.executable, "-X", "importtime", "app.py", "--help"]
-    done = subprocess.run(  # noqa: S603
-        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True
+    completed = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
     )
-    assert "--space" in done.stdout
-    assert "gradio" not in done.stderr
-    assert "aiohttp" not in done.stderr
+    assert "--space" in completed.stdout
+    assert "gradio" not in completed.stderr
+    assert "aiohttp" not in completed.stderr
 
 
 def test_the_demo_space_alone(tmp_path: Path) -> None:
@@ -245,4 +253,4 @@ def test_the_demo_space_alone(tmp_path: Path) -> None:
     assert "not Stable Diffusion" in process.stdout.readline()
     assert process.stdout.readline() == f"http://127.0.0.1:{port}/\n"
     process.terminate()
-    assert process.wait(LIMIT) == 0
+    assert process.wait(LIMIT_SECONDS) == 0

@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 from sd35.cli.app import app
-from sd35.cli.exit_codes import EXITS
+from sd35.cli.exit_codes import EXIT_CODES
 from sd35.provider import StabilityAI_SD35Large
 from sd35.settings import Settings
 from sd35.space.server import DemoSpace
@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 MODULES = sorted(ROOT.glob("sd35/**/*.py"))
 
-MAY_IMPORT = {
+ALLOWED_IMPORTS = {
     "sd35": {"client", "core", "provider", "sync"},
     "sd35.__main__": {"cli"},
     "sd35.cli": {
@@ -54,18 +54,18 @@ MAY_IMPORT = {
 KNOWN: dict[str, set[str]] = {
     "sd35.cli.commands.library_search": {"sd35.jobs.repository.JobRecord"},
     "sd35.cli.formatting": {"sd35.jobs.repository.JobRecord"},
-    "sd35.library.library": {"sd35.jobs.record.Stage", "sd35.jobs.repository.Jobs"},
+    "sd35.library.library": {"sd35.jobs.record.Stage", "sd35.jobs.repository.JobRepository"},
     "sd35.library.provenance": {"sd35.client.SpaceClient"},
-    "sd35.library.stats": {"sd35.jobs.repository.Jobs", "sd35.jobs.repository.Stage"},
+    "sd35.library.stats": {"sd35.jobs.repository.JobRepository", "sd35.jobs.repository.Stage"},
     "sd35.server.api": {
         "sd35.ui.create.form.CUSTOM_SIZE",
         "sd35.ui.create.form.FormValues",
-        "sd35.ui.create.form.read_request",
+        "sd35.ui.create.form.parse_request",
     },
     "sd35.server.mcp": {"sd35.ui.create.job_view"},
 }
 
-NOT_IN = {
+FORBIDDEN_IMPORTS = {
     "sd35.cli": {"PIL", "aiohttp", "gradio", "gradio_client", "httpx", "numpy", "sqlite3"},
     "sd35.client": {"gradio", "sqlite3"},
     "sd35.core": {"aiohttp", "gradio", "gradio_client", "httpx", "sqlite3"},
@@ -98,13 +98,15 @@ def is_below(name: str, packages: set[str]) -> bool:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_packages_import_only_what_lies_below_them(path: Path) -> None:
     """Each module imports its own package, and those that the table of the architecture allows."""
-    package = max((name for name in MAY_IMPORT if is_below(module_name(path), {name})), key=len)
-    own = {f"sd35.{name}" for name in MAY_IMPORT[package]} | ({package} - {"sd35"})
+    package = max(
+        (name for name in ALLOWED_IMPORTS if is_below(module_name(path), {name})), key=len
+    )
+    own = {f"sd35.{name}" for name in ALLOWED_IMPORTS[package]} | ({package} - {"sd35"})
     ours = {name for name in imported_names(path) if name.startswith("sd35.")}
     assert {name for name in ours if not is_below(name, own)} == KNOWN.get(module_name(path), set())
     others = {
         name
-        for key, names in NOT_IN.items()
+        for key, names in FORBIDDEN_IMPORTS.items()
         if is_below(module_name(path), {key})
         for name in names
     }
@@ -134,10 +136,10 @@ def test_every_flag_is_in_the_readme() -> None:
 
 def test_every_file_in_the_readme_exists() -> None:
     """The README points to a file or a module that isn't there."""
-    named = re.findall(
+    matches = re.findall(
         r"\]\((?!http)([^)]+)\)|src=\"(?!http)([^\"]+)\"|python (\w+\.py)|`(bench/[^`]+)`", README
     )
-    files = {next(filter(None, groups)) for groups in named}
+    files = {next(filter(None, groups)) for groups in matches}
     assert files >= {
         "LICENSE",
         "app.py",
@@ -190,7 +192,10 @@ def test_every_option_of_the_terminal_program_is_in_the_readme() -> None:
     section = README[README.index("### From a terminal") : README.index("### From Python")]
     commands = dict(commands_below(get_command(app)))
     options = {
-        option for command in commands.values() for each in command.params for option in each.opts
+        option
+        for command in commands.values()
+        for parameter in command.params
+        for option in parameter.opts
     }
     assert set(re.findall(r"python -m sd35((?: [a-z][a-z-]*)+)", section)) == set(commands)
     assert set(re.findall(r"--[a-z][a-z-]*", section)) == {
@@ -201,7 +206,9 @@ def test_every_option_of_the_terminal_program_is_in_the_readme() -> None:
 def test_every_exit_code_is_in_the_readme() -> None:
     """The program ends with a code that the README doesn't speak of, or says something else of."""
     rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE))
-    assert rows == {str(way.code): way.meaning for way in EXITS if way.code < 128}
+    assert rows == {
+        str(exit_code.code): exit_code.meaning for exit_code in EXIT_CODES if exit_code.code < 128
+    }
 
 
 def test_the_gate_runs_the_readme_s_command() -> None:
@@ -213,10 +220,14 @@ def test_the_gate_runs_the_readme_s_command() -> None:
 
 def test_nothing_is_left_in_the_tree() -> None:
     """A file of a tool, or one that is too large, is committed."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True  # noqa: S607
+    listing = subprocess.run(
+        ["git", "ls-files"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
-    files = [ROOT / name for name in listed.splitlines()]
+    files = [ROOT / name for name in listing.splitlines()]
     assert files
     assert not [file for file in files if file.suffix in {".pyc", ".pyi", ".log", ".orig"}]
     assert not [file for file in files if file.stat().st_size > 1_000_000]

@@ -27,26 +27,33 @@ from typer.testing import CliRunner
 import sd35
 from sd35.cli import messages
 from sd35.cli.app import app
-from sd35.cli.exit_codes import EXITS, exit_code
+from sd35.cli.exit_codes import EXIT_CODES, exit_code
 from sd35.core import errors, events
 from sd35.core.picture import open_picture
-from sd35.metadata.embedding import read_picture, read_texts
+from sd35.metadata.embedding import read_metadata, read_texts
 from sd35.server.launch import free_port
 from tests.fakes import STEPS, FakeSpace
-from tests.impostor import STARTED, Handler, impostor, saying, sending, showing
+from tests.impostor import (
+    STARTED,
+    Handler,
+    respond_events,
+    respond_picture,
+    respond_text,
+    serve_fake_gradio,
+)
 from tests.test_contract import DESCRIPTIONS
-from tests.test_picture import encoded
+from tests.test_picture import encode_picture
 
 ROOT = Path(__file__).parent.parent
-LIMIT = 30
-SECRET = "verysecret"
+LIMIT_SECONDS = 30
+SECRET_TOKEN = "verysecret"
 
 QUOTA = "error: You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54"
-PICTURE = base64.b64decode(
+PNG_PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-DAMAGED = PICTURE.replace(b"\0\0\0\x0dIDAT", b"\0\0\xff\xffIDAT")
-MADE = {
+DAMAGED_PNG = PNG_PICTURE.replace(b"\0\0\0\x0dIDAT", b"\0\0\xff\xffIDAT")
+COMPLETED_MESSAGE = {
     "msg": "process_completed",
     "success": True,
     "output": {"data": [{"path": "/tmp/a.webp"}, 7]},  # noqa: S108
@@ -81,30 +88,30 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.setenv("HF_TOKEN", f"hf_{SECRET}")
+    monkeypatch.setenv("HF_TOKEN", f"hf_{SECRET_TOKEN}")
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"):
         monkeypatch.delenv(name, raising=False)
 
 
-Answer = tuple[int, str, str]
+CliResult = tuple[int, str, str]
 
 
-def invoke(*arguments: str, given: str | bytes = "") -> Answer:
+def invoke(*arguments: str, stdin: str | bytes = "") -> CliResult:
     """Run it in this process: exit code, standard output, standard error stream."""
-    done = CliRunner().invoke(app, arguments, input=given)
-    return checked(done.exit_code, done.stdout, done.stderr)
+    result = CliRunner().invoke(app, arguments, input=stdin)
+    return check_output(result.exit_code, result.stdout, result.stderr)
 
 
-def checked(code: int, out: str, err: str) -> Answer:
+def check_output(code: int, out: str, err: str) -> CliResult:
     """What holds whatever happens."""
-    assert SECRET not in out + err, "the token, or a password, is shown"
+    assert SECRET_TOKEN not in out + err, "the token, or a password, is shown"
     assert "Traceback" not in err
     assert "\x1b" not in out + err, "a control sequence that is not for a terminal, or not ours"
     return code, out, err
 
 
 @contextlib.contextmanager
-def started(
+def start_process(
     *arguments: str,
     stdout: int | IO[str] = subprocess.PIPE,
     stderr: int | IO[str] = subprocess.PIPE,
@@ -117,44 +124,46 @@ def started(
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=LIMIT)
+        process.communicate(timeout=LIMIT_SECONDS)
 
 
-def run(*arguments: str, **options: Any) -> Answer:  # noqa: ANN401
-    with started(*arguments, **options) as process:
-        out, err = process.communicate(timeout=LIMIT)
-    return checked(process.returncode, out or "", err)
+def run_process(*arguments: str, **options: Any) -> CliResult:  # noqa: ANN401
+    with start_process(*arguments, **options) as process:
+        out, err = process.communicate(timeout=LIMIT_SECONDS)
+    return check_output(process.returncode, out or "", err)
 
 
-def lines_until(process: subprocess.Popen[str], **wanted: object) -> list[dict[str, Any]]:
+def read_events_until(process: subprocess.Popen[str], **expected: object) -> list[dict[str, Any]]:
     """Read events from its standard output, up to the one that is wanted."""
     assert process.stdout is not None
-    read = []
+    events = []
     for line in process.stdout:
-        read.append(json.loads(line))
-        if wanted.items() <= read[-1].items():
-            return read
-    raise AssertionError(f"{wanted} didn't come: {read}")
+        events.append(json.loads(line))
+        if expected.items() <= events[-1].items():
+            return events
+    raise AssertionError(f"{expected} didn't come: {events}")
 
 
-def held(space: FakeSpace) -> FakeSpace:
+def hold_space(space: FakeSpace) -> FakeSpace:
     """Let its next `wait` prompt wait, and forget the runs that have ended."""
     space.hold()
-    while space.ended.acquire(blocking=False):
+    while space.finished_runs.acquire(blocking=False):
         pass
     return space
 
 
-def ended(space: FakeSpace) -> None:
+def wait_for_run_end(space: FakeSpace) -> None:
     """Wait until a run there has come to an end."""
-    assert space.ended.acquire(timeout=LIMIT)
+    assert space.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
 def test_help_waits_for_nothing() -> None:
     """Help takes as long as an HTTP library or Gradio needs to be imported, or leaves out a command or a code."""
     command = [sys.executable, "-X", "importtime", "-m", "sd35"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)  # noqa: S603
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    completed = subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in completed.stderr.splitlines()}
     assert "typer" in imported
     assert not imported & {
         "aiohttp",
@@ -166,12 +175,14 @@ def test_help_waits_for_nothing() -> None:
         "rich",
         "sqlite3",
     }
-    assert all(f"  {way.code}  {way.meaning}" in done.stdout for way in EXITS)
     assert all(
-        re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+        f"  {exit_code.code}  {exit_code.meaning}" in completed.stdout for exit_code in EXIT_CODES
+    )
+    assert all(
+        re.search(rf"^  {name} ", completed.stdout, re.MULTILINE)
         for name in ("generate", "space", "doctor")
     )
-    assert invoke("--help") == (0, done.stdout.replace("python -m sd35", "root"), "")
+    assert invoke("--help") == (0, completed.stdout.replace("python -m sd35", "root"), "")
 
 
 def test_version() -> None:
@@ -194,11 +205,11 @@ def test_pictures(generator: FakeSpace, tmp_path: Path) -> None:
         "new/out",
     )
     seeds = (2_147_483_646, 2_147_483_647, 0)
-    names = [f"{words}-seed-{seed}" for words in ("a-cat", "ein-m-we") for seed in seeds]
-    for again in ("", "-2"):
+    names = [f"{slug}-seed-{seed}" for slug in ("a-cat", "ein-m-we") for seed in seeds]
+    for suffix in ("", "-2"):
         code, out, err = invoke(*order, "--seed", str(seeds[0]))
         assert code == 0
-        assert out.splitlines() == [f"new/out/{name}{again}.webp" for name in names]
+        assert out.splitlines() == [f"new/out/{name}{suffix}.webp" for name in names]
         assert [line for line in err.splitlines() if line.startswith("✓")][3].startswith(
             f"✓ 4 of 6 · seed {seeds[0]} ·"
         )
@@ -215,23 +226,25 @@ def png_chunks(png: bytes) -> Iterator[bytes]:
         at = end
 
 
-def without_ours(png: bytes) -> bytes:
+def strip_our_texts(png: bytes) -> bytes:
     """The PNG without what was added to it: a picture that has come from a Space, and is saved, has both texts."""
-    ours = [
+    text_chunks = [
         chunk
         for chunk in png_chunks(png)
         if re.match(rb"(tEXt|iTXt)(parameters|sd35)\0", chunk[4:])
     ]
-    assert len(ours) == 2
-    return png[:8] + b"".join(chunk for chunk in png_chunks(png) if chunk not in ours)
+    assert len(text_chunks) == 2
+    return png[:8] + b"".join(chunk for chunk in png_chunks(png) if chunk not in text_chunks)
 
 
-def made_by_impostor(
+def generate_from_fake(
     portal: BlockingPortal, body: bytes, *order: str
 ) -> tuple[dict[str, Any], bytes]:
     """What is told of a picture that comes with these bytes, and what is saved of it."""
     with portal.wrap_async_context_manager(
-        impostor(data=sending(STARTED, MADE), file=showing(body))
+        serve_fake_gradio(
+            data=respond_events(STARTED, COMPLETED_MESSAGE), file=respond_picture(body)
+        )
     ) as address:
         code, out, _ = invoke("generate", *order, "--json", "--space", address)
     assert code == 0
@@ -242,31 +255,32 @@ def made_by_impostor(
 def test_a_picture_says_how_it_was_made(portal: BlockingPortal) -> None:
     """A picture can't be made again from its file, or it isn't the Space's any more."""
     prompt = "a “cat”, big\nSteps: 3"
-    for body in (PICTURE, encoded("WEBP", (64, 64))):
-        saved, data = made_by_impostor(
+    for body in (PNG_PICTURE, encode_picture("WEBP", (64, 64))):
+        saved, data = generate_from_fake(
             portal, body, prompt, "--negative", "dog", "--steps", "9", "--seed", "7"
         )
         assert saved["bytes"] == len(data)
-        record = read_picture(data)
+        record = read_metadata(data)
         assert record is not None
         assert (record.prompt, record.negative_prompt, record.seed) == (prompt, "dog", 7)
         assert (record.num_inference_steps, record.width, record.tool) == (9, 1024, "SD 3.5 Studio")
         assert (record.space, record.is_demo, len(record.id)) == (saved["space"], False, 22)
         assert any(
-            text.startswith(f"{prompt}\nNegative prompt: dog\nSteps: 9,") for text in texts_in(data)
+            text.startswith(f"{prompt}\nNegative prompt: dog\nSteps: 9,")
+            for text in text_chunk_contents(data)
         )
         assert open_picture(data).image.tobytes() == open_picture(body).image.tobytes()
-    assert without_ours(Path("a-cat-big-steps-3-seed-7.png").read_bytes()) == PICTURE
+    assert strip_our_texts(Path("a-cat-big-steps-3-seed-7.png").read_bytes()) == PNG_PICTURE
 
 
-def texts_in(data: bytes) -> list[str]:
+def text_chunk_contents(data: bytes) -> list[str]:
     return list(read_texts(data).texts.values())
 
 
 def test_a_picture_that_can_say_nothing(portal: BlockingPortal) -> None:
     """A picture that has cost its quota is lost because its file, as it came, takes no settings."""
-    _, data = made_by_impostor(portal, DAMAGED, "x")
-    assert data == DAMAGED
+    _, data = generate_from_fake(portal, DAMAGED_PNG, "x")
+    assert data == DAMAGED_PNG
 
 
 def test_random_seeds_and_quiet(generator: FakeSpace) -> None:
@@ -280,7 +294,7 @@ def test_random_seeds_and_quiet(generator: FakeSpace) -> None:
         "-q",
         "--space",
         generator.address,
-        given="x\n",
+        stdin="x\n",
     )
     assert (code, err) == (0, "")
     assert len(set(re.findall(r"^x-seed-\d+\.webp$", out, re.MULTILINE))) == 2
@@ -303,17 +317,17 @@ def test_events_as_json(generator: FakeSpace) -> None:
             generator.address,
         )
     )
-    told = [json.loads(line) for line in out.splitlines()]
-    assert (code, told[-1]["event"]) == (0, "saved")
-    assert {(event["picture"], event["pictures"]) for event in told} == {(1, 1)}
+    event_list = [json.loads(line) for line in out.splitlines()]
+    assert (code, event_list[-1]["event"]) == (0, "saved")
+    assert {(event["picture"], event["pictures"]) for event in event_list} == {(1, 1)}
     for name, kind in (
         ("queued", events.Queued),
         ("started", events.Started),
         ("notice", events.Notice),
     ):
-        event = next(event for event in told if event["event"] == name)
+        event = next(event for event in event_list if event["event"] == name)
         assert set(event) == {"event", "picture", "pictures", *kind.__dataclass_fields__}
-    saved, previews = told[-1], [event for event in told if event["event"] == "preview"]
+    saved, previews = event_list[-1], [event for event in event_list if event["event"] == "preview"]
     assert (saved["path"], saved["seed"], saved["prompt"]) == (
         "notice-bold-31mred-seed-7.webp",
         7,
@@ -322,7 +336,7 @@ def test_events_as_json(generator: FakeSpace) -> None:
     assert (saved["format"], saved["width"], saved["height"]) == ("WEBP", 64, 128)
     assert (saved["space"], saved["is_demo"]) == (generator.address, False)
     assert saved["bytes"] == len(Path(saved["path"]).read_bytes())
-    names = [f"notice-bold-31mred-seed-7-preview-{number:02d}.webp" for number in range(1, STEPS)]
+    names = [f"notice-bold-31mred-seed-7-preview-{step:02d}.webp" for step in range(1, STEPS)]
     assert [preview["path"] for preview in previews] == names
     assert sorted(path.name for path in Path().glob("*.webp")) == sorted([*names, saved["path"]])
     assert "· [bold] [31mred" in err
@@ -333,9 +347,9 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
     order = ("generate", "--prompts", "-", "--json", "--seed", "7", "--space", generator.address)
     prompts = f"{QUOTA}\nerror: GPU task aborted\na cat\n"
     for goes_on, kinds in ((False, ["quota"]), (True, ["quota", "aborted"])):
-        code, out, err = invoke(*order, *(("--keep-going",) if goes_on else ()), given=prompts)
-        told = [json.loads(line) for line in out.splitlines()]
-        failed = [event for event in told if event["event"] == "error"]
+        code, out, err = invoke(*order, *(("--keep-going",) if goes_on else ()), stdin=prompts)
+        events = [json.loads(line) for line in out.splitlines()]
+        failed = [event for event in events if event["event"] == "error"]
         assert (code, [event["kind"] for event in failed]) == (5, kinds)
         assert failed[0]["retry_after_seconds"] == 5034
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00", failed[0]["retry_at"])
@@ -346,7 +360,7 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected_message"),
     [
         (["generate"], 2, "Describe a picture"),
         (["generate", " "], 2, "prompt is empty"),
@@ -365,8 +379,16 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
         (["generate", "x", "--count", "0"], 2, "--count"),
         (["generate", "x", "--colour"], 2, "--colour"),
         (["generate", "x", "--space", "what is this"], 2, "give owner/name"),
-        (["generate", "x", "--proxy", f"socks5://me:{SECRET}@host"], 2, "begins with http://"),
-        (["generate", "x", "--space", "a/b", "--token", f"{SECRET} {SECRET}"], 4, "no token has"),
+        (
+            ["generate", "x", "--proxy", f"socks5://me:{SECRET_TOKEN}@host"],
+            2,
+            "begins with http://",
+        ),
+        (
+            ["generate", "x", "--space", "a/b", "--token", f"{SECRET_TOKEN} {SECRET_TOKEN}"],
+            4,
+            "no token has",
+        ),
         (["generate", "x", "--space", "auto"], 3, "Hugging Face can't be reached"),
         (["generate", "x", "--space", "http://127.0.0.1:1"], 3, "nothing listens there"),
         (["generate", "x", "-o", "empty"], 9, "it isn't a folder"),
@@ -382,7 +404,7 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
 def test_mistakes_and_failures(
     arguments: list[str],
     code: int,
-    said: str,
+    expected_message: str,
     generator: FakeSpace,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -390,36 +412,39 @@ def test_mistakes_and_failures(
     Path("latin-1").write_bytes(b"a cat\ncaf\xe9\n")
     Path("empty").write_text("# nothing\n")
     monkeypatch.setenv("SD35_SPACE", generator.address)
-    ended_with, out, err = invoke(*arguments)
-    assert (ended_with, out) == (code, "")
-    assert said in " ".join(err.split())
+    exit_code, out, err = invoke(*arguments)
+    assert (exit_code, out) == (code, "")
+    assert expected_message in " ".join(err.split())
 
 
 @pytest.mark.parametrize(
-    ("handlers", "code", "said"),
+    ("handlers", "code", "expected_message"),
     [
-        ({"join": saying(401, "who are you")}, 4, "wants a token"),
-        ({"data": sending(STARTED)}, 8, "closed the stream"),
+        ({"join": respond_text(401, "who are you")}, 4, "wants a token"),
+        ({"data": respond_events(STARTED)}, 8, "closed the stream"),
         (
-            {"data": sending(STARTED, MADE), "file": saying(200, "<html>log in</html>")},
+            {
+                "data": respond_events(STARTED, COMPLETED_MESSAGE),
+                "file": respond_text(200, "<html>log in</html>"),
+            },
             9,
             "not a PNG",
         ),
-        ({"config": saying(200, "{}")}, 3, "not like a Gradio app"),
-        ({"join": saying(429, **{"Retry-After": "3600"})}, 6, "Come back at"),
+        ({"config": respond_text(200, "{}")}, 3, "not like a Gradio app"),
+        ({"join": respond_text(429, **{"Retry-After": "3600"})}, 6, "Come back at"),
     ],
     ids=["access", "cut", "no picture", "contract", "rate"],
 )
 def test_a_space_that_misbehaves(
-    handlers: dict[str, Handler], code: int, said: str, portal: BlockingPortal
+    handlers: dict[str, Handler], code: int, expected_message: str, portal: BlockingPortal
 ) -> None:
     """What a broken Space answers ends in a traceback, or with a code that says something else."""
-    with portal.wrap_async_context_manager(impostor(handlers)) as address:
-        ended_with, out, err = invoke(
-            "generate", "x", "--space", address, "--token", f"hf_{SECRET}"
+    with portal.wrap_async_context_manager(serve_fake_gradio(handlers)) as address:
+        exit_code, out, err = invoke(
+            "generate", "x", "--space", address, "--token", f"hf_{SECRET_TOKEN}"
         )
-    assert (ended_with, out) == (code, "")
-    assert said in err
+    assert (exit_code, out) == (code, "")
+    assert expected_message in err
 
 
 def test_every_error_has_its_code() -> None:
@@ -430,11 +455,11 @@ def test_every_error_has_its_code() -> None:
         if isinstance(error, type) and issubclass(error, errors.SD35Error)
     }
     assert codes.pop("unforeseen") == 1
-    by_code = {
+    counts_by_code = {
         code: {kind for kind in codes if codes[kind] == code} for code in set(codes.values())
     }
-    assert by_code[2] == {"invalid"}
-    assert by_code[3] >= {
+    assert counts_by_code[2] == {"invalid"}
+    assert counts_by_code[3] >= {
         "connection",
         "unreachable",
         "not-found",
@@ -443,49 +468,55 @@ def test_every_error_has_its_code() -> None:
         "paused",
         "contract",
     }
-    assert by_code[4] == {"access"}
-    assert by_code[5] == {"quota", "identity", "identity-expired"}
-    assert by_code[6] == {"refused", "busy", "queue-full", "rate-limited", "allowance"}
-    assert by_code[7] == {"failed", "aborted"}
-    assert by_code[8] == {"stream", "cut", "lost", "silent", "protocol", "malformed"}
-    assert by_code[9] == {"not-a-picture", "too-large", "picture-gone", "not-written", "library"}
+    assert counts_by_code[4] == {"access"}
+    assert counts_by_code[5] == {"quota", "identity", "identity-expired"}
+    assert counts_by_code[6] == {"refused", "busy", "queue-full", "rate-limited", "allowance"}
+    assert counts_by_code[7] == {"failed", "aborted"}
+    assert counts_by_code[8] == {"stream", "cut", "lost", "silent", "protocol", "malformed"}
+    assert counts_by_code[9] == {
+        "not-a-picture",
+        "too-large",
+        "picture-gone",
+        "not-written",
+        "library",
+    }
 
 
-def stop(process: subprocess.Popen[str], number: signal.Signals, outcome: str) -> None:
+def interrupt(process: subprocess.Popen[str], signal_number: signal.Signals, outcome: str) -> None:
     """Stop it, and see that it says what that did."""
-    process.send_signal(number)
-    out, err = process.communicate(timeout=LIMIT)
-    checked(process.returncode, out, err)
-    told = json.loads(out.splitlines()[-1])
-    assert (process.returncode, told["event"], told["outcome"]) == (
-        128 + number,
+    process.send_signal(signal_number)
+    out, err = process.communicate(timeout=LIMIT_SECONDS)
+    check_output(process.returncode, out, err)
+    event = json.loads(out.splitlines()[-1])
+    assert (process.returncode, event["event"], event["outcome"]) == (
+        128 + signal_number,
         "stopped",
         outcome,
     )
-    assert f"Stopped. {told['text']}" in err
+    assert f"Stopped. {event['text']}" in err
 
 
 def test_ctrl_c(generator: FakeSpace, plain: FakeSpace) -> None:
     """Ctrl-C or SIGTERM leaves a run at the Space, says something that isn't so, or ends with another code."""
     wait = ("generate", "wait: ", "--json", "--space")
     with (
-        started(*wait, held(generator).address) as running,
-        started(*wait, held(plain).address) as endless,
+        start_process(*wait, hold_space(generator).address) as running,
+        start_process(*wait, hold_space(plain).address) as endless,
     ):
         for process in (running, endless):
-            lines_until(process, event="progress", step=2)
-        with started(*wait, generator.address) as queued:
-            lines_until(queued, event="queued")
-            stop(queued, signal.SIGINT, "removed")
-        stop(running, signal.SIGTERM, "ended")
-        stop(endless, signal.SIGINT, "may finish")
+            read_events_until(process, event="progress", step=2)
+        with start_process(*wait, generator.address) as queued:
+            read_events_until(queued, event="queued")
+            interrupt(queued, signal.SIGINT, "removed")
+        interrupt(running, signal.SIGTERM, "ended")
+        interrupt(endless, signal.SIGINT, "may finish")
     plain.release()
-    ended(generator)
-    ended(plain)
-    assert not generator.ended.acquire(blocking=False), "the one in the queue ran"
+    wait_for_run_end(generator)
+    wait_for_run_end(plain)
+    assert not generator.finished_runs.acquire(blocking=False), "the one in the queue ran"
 
 
-class Gate:
+class GatedHandler:
     """A place that answers when it is let.
 
     Attributes:
@@ -495,18 +526,18 @@ class Gate:
     """
 
     def __init__(self, answer: Handler) -> None:
-        self.asked = threading.Event()
+        self.is_requested = threading.Event()
         self.open = threading.Event()
         self._answer = answer
 
     async def handler(self, request: web.Request) -> web.StreamResponse:
         """Take a request."""
-        self.asked.set()
-        await anyio.to_thread.run_sync(self.open.wait, LIMIT)
+        self.is_requested.set()
+        await anyio.to_thread.run_sync(self.open.wait, LIMIT_SECONDS)
         return await self._answer(request)
 
 
-def told_that_it_stops(process: subprocess.Popen[str]) -> None:
+def wait_for_stop_message(process: subprocess.Popen[str]) -> None:
     """Wait until it says that it was asked to stop."""
     assert process.stderr is not None
     assert any("Stopping" in line for line in process.stderr)
@@ -516,42 +547,42 @@ def test_ctrl_c_does_not_lose_a_finished_picture(portal: BlockingPortal) -> None
     """A picture that has cost its quota is thrown away because Ctrl-C came while it was fetched."""
 
     async def picture(_: web.Request) -> web.Response:
-        return web.Response(body=PICTURE)
+        return web.Response(body=PNG_PICTURE)
 
-    gate = Gate(picture)
+    gate = GatedHandler(picture)
     with portal.wrap_async_context_manager(
-        impostor(data=sending(STARTED, MADE), file=gate.handler)
+        serve_fake_gradio(data=respond_events(STARTED, COMPLETED_MESSAGE), file=gate.handler)
     ) as address:
-        with started("generate", "x", "--count", "2", "--space", address) as process:
-            assert gate.asked.wait(LIMIT)
+        with start_process("generate", "x", "--count", "2", "--space", address) as process:
+            assert gate.is_requested.wait(LIMIT_SECONDS)
             process.send_signal(signal.SIGINT)
-            told_that_it_stops(process)
+            wait_for_stop_message(process)
             gate.open.set()
-            out, err = process.communicate(timeout=LIMIT)
+            out, err = process.communicate(timeout=LIMIT_SECONDS)
     assert (process.returncode, out) == (130, "x-seed-7.png\n")
-    assert without_ours(Path("x-seed-7.png").read_bytes()) == PICTURE
+    assert strip_our_texts(Path("x-seed-7.png").read_bytes()) == PNG_PICTURE
     assert "The picture that was complete is saved." in err
 
 
 def test_a_second_ctrl_c_ends_at_once(portal: BlockingPortal) -> None:
     """Whoever presses Ctrl-C again waits for a Space that doesn't answer."""
-    gate = Gate(saying(200, "{}"))
+    gate = GatedHandler(respond_text(200, "{}"))
     with portal.wrap_async_context_manager(
-        impostor(data=sending(STARTED, stay=True), cancel=gate.handler)
+        serve_fake_gradio(data=respond_events(STARTED, is_kept_open=True), cancel=gate.handler)
     ) as address:
-        with started("generate", "x", "--json", "--space", address) as process:
-            lines_until(process, event="started")
+        with start_process("generate", "x", "--json", "--space", address) as process:
+            read_events_until(process, event="started")
             process.send_signal(signal.SIGINT)
-            told_that_it_stops(process)
-            assert gate.asked.wait(LIMIT)
+            wait_for_stop_message(process)
+            assert gate.is_requested.wait(LIMIT_SECONDS)
             process.send_signal(signal.SIGINT)
-            assert process.wait(LIMIT) == -signal.SIGINT, "which shells call 130"
+            assert process.wait(LIMIT_SECONDS) == -signal.SIGINT, "which shells call 130"
             gate.open.set()
 
 
 def test_nobody_reads_the_output(generator: FakeSpace) -> None:
     """`| head` ends in a traceback, or goes on to the next picture."""
-    with started(
+    with start_process(
         "generate", "x", "--count", "50", "--json", "--space", generator.address
     ) as process:
         assert process.stdout is not None
@@ -559,15 +590,15 @@ def test_nobody_reads_the_output(generator: FakeSpace) -> None:
         process.stdout.close()
         assert process.stderr is not None
         err = process.stderr.read()
-        assert process.wait(LIMIT) == 141
-    checked(141, "", err)
+        assert process.wait(LIMIT_SECONDS) == 141
+    check_output(141, "", err)
 
 
 def test_a_full_disk(generator: FakeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full ends in a traceback, leaves half a picture, or its picture's seed isn't told."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     order = ("generate", "x", "--seed", "7", "--space", generator.address, "-q")
-    code, out, err = run(
+    code, out, err = run_process(
         *order, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
     )
     assert (code, out) == (9, "")
@@ -575,7 +606,7 @@ def test_a_full_disk(generator: FakeSpace, monkeypatch: pytest.MonkeyPatch) -> N
     assert "The seed was 7." in err
     assert not list(Path().iterdir())
     with Path("/dev/full").open("w") as full:
-        code, _, err = run(*order, stdout=full)
+        code, _, err = run_process(*order, stdout=full)
     assert code == 9
     assert "The output can't be written: No space left on device." in err
 
@@ -586,18 +617,18 @@ def test_on_a_terminal(generator: FakeSpace, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TERM", "xterm-256color")
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    order = ("generate", "wait: x", "--seed", "7", "--space", held(generator).address)
-    with started(*order, stdin=follower, stdout=follower, stderr=follower) as process:
+    order = ("generate", "wait: x", "--seed", "7", "--space", hold_space(generator).address)
+    with start_process(*order, stdin=follower, stdout=follower, stderr=follower) as process:
         os.close(follower)
-        shown = b""
+        output = b""
         with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
             while chunk := os.read(leader, 65536):
-                shown += chunk
-                if f"Step 2 of {STEPS}" in shown.decode(errors="ignore"):
+                output += chunk
+                if f"Step 2 of {STEPS}" in output.decode(errors="ignore"):
                     generator.release()
-        assert process.wait(LIMIT) == 0
+        assert process.wait(LIMIT_SECONDS) == 0
     os.close(leader)
-    text = shown.decode()
+    text = output.decode()
     assert text.count("wait-x-seed-7.webp") == 1
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     assert not re.search(r"\x1b\[(?:\d+;)*[349]\d[;m]", text), "a colour"
@@ -621,11 +652,11 @@ def test_the_demo_space(tmp_path: Path) -> None:
         "--height",
         "512",
     )
-    code, out, err = run(
+    code, out, err = run_process(
         *order, env=os.environ | {"TMPDIR": str(folder), "PYTHONIOENCODING": "ascii"}
     )
     assert (code, out) == (0, "demo-painter-sun-seed-7.png\n")
-    assert f"\n! {messages.DEMO}\n" in err
+    assert f"\n! {messages.DEMO_NOTICE}\n" in err
     assert "+ seed 7 - 512 x 512 - PNG" in err
     assert not list(folder.iterdir())
 
@@ -644,18 +675,27 @@ def test_what_a_space_accepts(plain: FakeSpace, generator: FakeSpace) -> None:
     ):
         assert re.search(line, out, re.MULTILINE), line
     code, out, _ = invoke("space", generator.address, "--json")
-    told = json.loads(out)
-    assert (code, told["is_generator"], told["tells_seed"], told["is_demo"]) == (
+    description = json.loads(out)
+    assert (
+        code,
+        description["is_generator"],
+        description["tells_seed"],
+        description["is_demo"],
+    ) == (
         0,
         True,
         True,
         False,
     )
-    assert {"name": "width", "minimum": 512, "maximum": 1024, "step": 32, "default": 1024} in told[
-        "parameters"
-    ]
-    assert told["sizes"]["3:2"] == {"width": 960, "height": 640}
-    assert "smallest is 512" in told["sizes"]["9:21"]["unavailable"]
+    assert {
+        "name": "width",
+        "minimum": 512,
+        "maximum": 1024,
+        "step": 32,
+        "default": 1024,
+    } in description["parameters"]
+    assert description["sizes"]["3:2"] == {"width": 960, "height": 640}
+    assert "smallest is 512" in description["sizes"]["9:21"]["unavailable"]
 
 
 def test_a_space_s_words_stay_words(portal: BlockingPortal) -> None:
@@ -664,7 +704,7 @@ def test_a_space_s_words_stay_words(portal: BlockingPortal) -> None:
         "title": "[red]x[/red]\x1b]0;mine\x07\x1b[2J"
     }
     with portal.wrap_async_context_manager(
-        impostor(config=saying(200, json.dumps(config)))
+        serve_fake_gradio(config=respond_text(200, json.dumps(config)))
     ) as address:
         for arguments in (("space", address), ("space", address, "--json"), ("doctor", address)):
             code, out, _ = invoke(*arguments)
@@ -674,13 +714,13 @@ def test_a_space_s_words_stay_words(portal: BlockingPortal) -> None:
 
 
 @contextlib.asynccontextmanager
-async def hub(space: str, stage: str) -> AsyncIterator[str]:
+async def serve_hub(space: str, stage: str) -> AsyncIterator[str]:
     """A Hub that knows one token, alice's, and one Space."""
 
     async def whoami(request: web.Request) -> web.Response:
-        is_hers = request.headers.get("Authorization") == f"Bearer hf_{SECRET}"
+        is_owned = request.headers.get("Authorization") == f"Bearer hf_{SECRET_TOKEN}"
         return web.json_response(
-            {"name": "alice\x1b[2J", "isPro": True}, status=200 if is_hers else 401
+            {"name": "alice\x1b[2J", "isPro": True}, status=200 if is_owned else 401
         )
 
     async def described(_: web.Request) -> web.Response:
@@ -696,19 +736,19 @@ async def hub(space: str, stage: str) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-REFUSED = {
+QUOTA_FAILURE_MESSAGE = {
     "msg": "process_completed",
     "success": False,
     "output": {"error": QUOTA.removeprefix("error: ")},
 }
-WELL = ["ok"] * 5
+ALL_OK = ["ok"] * 5
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stage", "code", "statuses", "said"),
+    ("arguments", "stage", "code", "statuses", "expected_message"),
     [
-        ([], "RUNNING", 0, [*WELL, "skipped"], "valid: alice [2J, a PRO account"),
-        (["--try"], "STOPPED", 5, [*WELL, "not ok"], "Come back at"),
+        ([], "RUNNING", 0, [*ALL_OK, "skipped"], "valid: alice [2J, a PRO account"),
+        (["--try"], "STOPPED", 5, [*ALL_OK, "not ok"], "Come back at"),
         (
             ["--token", "other"],
             "RUNNING",
@@ -724,7 +764,7 @@ WELL = ["ok"] * 5
             "paused by its owner",
         ),
         (
-            ["--proxy", f"http://me:{SECRET}@127.0.0.1:1"],
+            ["--proxy", f"http://me:{SECRET_TOKEN}@127.0.0.1:1"],
             *(
                 "RUNNING",
                 3,
@@ -740,30 +780,35 @@ def test_doctor(
     stage: str,
     code: int,
     statuses: list[str],
-    said: str,
+    expected_message: str,
     portal: BlockingPortal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The doctor finds well what isn't, or doesn't say what to do."""
     with (
-        portal.wrap_async_context_manager(impostor(data=sending(STARTED, REFUSED))) as space,
-        portal.wrap_async_context_manager(hub(space, stage)) as address,
+        portal.wrap_async_context_manager(
+            serve_fake_gradio(data=respond_events(STARTED, QUOTA_FAILURE_MESSAGE))
+        ) as space,
+        portal.wrap_async_context_manager(serve_hub(space, stage)) as address,
     ):
         monkeypatch.setenv("HF_ENDPOINT", address)
-        ended_with, out, _ = invoke("doctor", "a/b", *arguments)
-        assert ended_with == code
-        assert said in out
+        exit_code, out, _ = invoke("doctor", "a/b", *arguments)
+        assert exit_code == code
+        assert expected_message in out
         assert re.findall(r"^(ok|not ok|skipped) ", out, re.MULTILINE) == statuses
-        told = json.loads(invoke("doctor", "a/b", *arguments, "--json")[1])
-    assert (told["exit_code"], [check["status"] for check in told["checks"]]) == (code, statuses)
+        report = json.loads(invoke("doctor", "a/b", *arguments, "--json")[1])
+    assert (report["exit_code"], [check["status"] for check in report["checks"]]) == (
+        code,
+        statuses,
+    )
 
 
 def test_a_space_that_sleeps(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --wait 0 a sleeping Space is waited for, or it isn't said that it sleeps."""
-    asleep = saying(503, "<html>Preparing Space</html>")
+    sleeping_space = respond_text(503, "<html>Preparing Space</html>")
     with (
-        portal.wrap_async_context_manager(impostor(config=asleep)) as space,
-        portal.wrap_async_context_manager(hub(space, "STOPPED")) as address,
+        portal.wrap_async_context_manager(serve_fake_gradio(config=sleeping_space)) as space,
+        portal.wrap_async_context_manager(serve_hub(space, "STOPPED")) as address,
     ):
         monkeypatch.setenv("HF_ENDPOINT", address)
         code, out, err = invoke("space", "a/b", "--wait", "0", "--json")

@@ -24,12 +24,12 @@ from PIL.PngImagePlugin import PngInfo
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.jobs.repository import JobRecord, Stage
-from sd35.library.layout import HERE, HIDDEN
+from sd35.library.layout import LOCAL_OWNER_KEY, STATE_DIR
 from sd35.library.library import Library
-from sd35.metadata.model import Record
-from tests.test_cli import LIMIT, ROOT, invoke, run, started
+from sd35.metadata.model import GenerationMetadata
+from tests.test_cli import LIMIT_SECONDS, ROOT, invoke, run_process, start_process
 
-SHELF = Path("shelf")
+LIBRARY_DIR = Path("shelf")
 PROMPTS = ("a lighthouse at dusk", "a light boat", "夜の灯台", "fog \x1b[31m[red]\nsteps: 3")
 
 
@@ -39,30 +39,30 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("SD35_LIBRARY", str(tmp_path / SHELF))
+    monkeypatch.setenv("SD35_LIBRARY", str(tmp_path / LIBRARY_DIR))
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"):
         monkeypatch.delenv(name, raising=False)
 
 
-def png(seed: int, **texts: str) -> bytes:
+def encode_png(seed: int, **texts: str) -> bytes:
     """A picture that no other seed has, with these texts in it."""
-    told = PngInfo()
+    png_info = PngInfo()
     for keyword, text in texts.items():
-        told.add_text(keyword, text)
+        png_info.add_text(keyword, text)
     out = io.BytesIO()
-    Image.new("RGB", (64, 32), (seed % 256, seed // 256, 7)).save(out, "PNG", pnginfo=told)
+    Image.new("RGB", (64, 32), (seed % 256, seed // 256, 7)).save(out, "PNG", pnginfo=png_info)
     return out.getvalue()
 
 
-def fill(prompts: Iterable[str] = PROMPTS, folder: Path = SHELF) -> list[str]:
+def fill(prompts: Iterable[str] = PROMPTS, folder: Path = LIBRARY_DIR) -> list[str]:
     """Put a picture of each prompt into the library, the first one the newest, and return their ids."""
     with Library.open(folder) as library:
-        return [put(library, seed, prompt) for seed, prompt in enumerate(prompts)]
+        return [add_picture(library, seed, prompt) for seed, prompt in enumerate(prompts)]
 
 
-def put(library: Library, seed: int, prompt: str) -> str:
+def add_picture(library: Library, seed: int, prompt: str) -> str:
     made_at = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC) - dt.timedelta(days=seed)
-    record = Record(
+    record = GenerationMetadata(
         prompt=prompt,
         seed=seed,
         model="medium",
@@ -70,27 +70,29 @@ def put(library: Library, seed: int, prompt: str) -> str:
         tags=("sea",),
         made_at=made_at,
     )
-    data = png(seed)
-    return library.add(data, open_picture(data), record, HERE).id
+    data = encode_png(seed)
+    return library.add(data, open_picture(data), record, LOCAL_OWNER_KEY).id
 
 
-def objects(out: str) -> list[dict[str, Any]]:
+def parse_json_lines(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
 def test_help_waits_for_nothing() -> None:
     """Help takes as long as SQLite, Pillow or Gradio need to be imported, or leaves out a command."""
     command = [sys.executable, "-X", "importtime", "-m", "sd35", "library", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)  # noqa: S603
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    completed = subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in completed.stderr.splitlines()}
     assert "typer" in imported
     assert not imported & {"gradio", "PIL", "numpy", "sqlite3", "pydantic_settings", "rich"}
     for name in ("search", "show", "export", "import", "rescan", "stats"):
-        assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE), name
+        assert re.search(rf"^  {name} ", completed.stdout, re.MULTILINE), name
 
 
 @pytest.mark.parametrize(
-    ("words", "seeds"),
+    ("query", "seeds"),
     [
         ("", [0, 1, 2, 3]),
         ("light", [0, 1]),
@@ -108,17 +110,17 @@ def test_help_waits_for_nothing() -> None:
         ("model:MED tag:sea before:2026-11-23", [2, 3]),
     ],
 )
-def test_what_is_found(words: str, seeds: list[int]) -> None:
+def test_what_is_found(query: str, seeds: list[int]) -> None:
     """What is typed isn't what the library is asked for: a -word is taken for an option, or a word is lost."""
     fill()
-    code, out, err = invoke("library", "search", "--json", *shlex.split(words))
-    assert (code, [each["record"]["seed"] for each in objects(out)]) == (0, seeds)
+    code, out, err = invoke("library", "search", "--json", *shlex.split(query))
+    assert (code, [item["record"]["seed"] for item in parse_json_lines(out)]) == (0, seeds)
     assert err == ("" if seeds else "· Nothing was found.\n")
 
 
 def test_what_a_program_gets() -> None:
     """A script gets other paths than the files', misses that there are more, or gets all when it asked for some."""
-    ids = fill(f"number {number}" for number in range(130))
+    ids = fill(f"number {index}" for index in range(130))
     code, out, err = invoke("library", "search")
     assert (code, err) == (0, "· 20 of 130 are shown, the newest; --all shows all.\n")
     assert [
@@ -127,13 +129,13 @@ def test_what_a_program_gets() -> None:
     ] == (ids[:20])
     code, out, err = invoke("library", "search", "number", "--all", "--json")
     assert (code, err) == (0, "")
-    assert [each["id"] for each in objects(out)] == ids
+    assert [item["id"] for item in parse_json_lines(out)] == ids
     code, out, _ = invoke("library", "search", "--limit", "105")
     assert len(out.splitlines()) == 105
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected_message"),
     [
         (["search", "seed:abc", "on:never"], 2, "seed:abc isn't understood"),
         (["search", "--limit", "0"], 2, "--limit"),
@@ -155,38 +157,38 @@ def test_what_a_program_gets() -> None:
         (["rescan", "--library", "nowhere"], 2, "There is no folder nowhere"),
     ],
 )
-def test_mistakes_and_failures(arguments: list[str], code: int, said: str) -> None:
+def test_mistakes_and_failures(arguments: list[str], code: int, expected_message: str) -> None:
     """A failure that was to be foreseen ends in a traceback, with the code of another, or makes a folder unasked."""
     fill()
     Path("folder").mkdir()
-    Path("old.png").write_bytes(png(1))
+    Path("old.png").write_bytes(encode_png(1))
     Path("there.zip").touch()
-    make_newer(Path("newer"))
-    before = sorted(Path().iterdir())
-    ended_with, out, err = invoke("library", *arguments)
-    assert (ended_with, out) == (code, "")
-    assert said in " ".join(err.split())
-    assert sorted(Path().iterdir()) == before
+    create_newer_library(Path("newer"))
+    files_before = sorted(Path().iterdir())
+    exit_code, out, err = invoke("library", *arguments)
+    assert (exit_code, out) == (code, "")
+    assert expected_message in " ".join(err.split())
+    assert sorted(Path().iterdir()) == files_before
     if code == 9:
-        ended_with, out, _ = invoke("library", *arguments, "--json")
-        assert (ended_with, json.loads(out)["error"]["exit_code"]) == (9, 9)
+        exit_code, out, _ = invoke("library", *arguments, "--json")
+        assert (exit_code, json.loads(out)["error"]["exit_code"]) == (9, 9)
 
 
-def make_newer(folder: Path) -> None:
+def create_newer_library(folder: Path) -> None:
     """Make a library that a later version has, which this one can't use."""
     fill([], folder)
     code = (
         "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA user_version = 9999');"
         "c.execute(\"UPDATE meta SET value = 9999 WHERE name = 'readable_from'\"); c.commit()"
     )
-    command = [sys.executable, "-c", code, str(folder / HIDDEN / "library.sqlite3")]
-    subprocess.run(command, check=True, timeout=LIMIT)  # noqa: S603
+    command = [sys.executable, "-c", code, str(folder / STATE_DIR / "library.sqlite3")]
+    subprocess.run(command, check=True, timeout=LIMIT_SECONDS)  # noqa: S603
 
 
 def test_what_is_shown() -> None:
     """Of a picture something isn't told that is known, or the terminal does what its prompt says."""
     ids = fill()
-    for name in (ids[3], next(str(path) for path in SHELF.glob("*/*-3-*.png"))):
+    for name in (ids[3], next(str(path) for path in LIBRARY_DIR.glob("*/*-3-*.png"))):
         code, out, err = invoke("library", "show", name)
         assert (code, err) == (0, "")
         for line in (
@@ -205,14 +207,18 @@ def test_what_is_shown() -> None:
             0,
             ["fog  [31m[red]", "steps: 3", "Negative prompt: "],
         )
-        told = json.loads(invoke("library", "show", name, "--json")[1])
-        assert (told["record"]["prompt"], told["width"], told["height"]) == (PROMPTS[3], 64, 32)
+        payload = json.loads(invoke("library", "show", name, "--json")[1])
+        assert (payload["record"]["prompt"], payload["width"], payload["height"]) == (
+            PROMPTS[3],
+            64,
+            32,
+        )
 
 
 def test_a_picture_of_another_tool() -> None:
     """A picture that another tool has made can't be read where there is no library."""
     infotext = "a cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 64x32"
-    Path("-x.png").write_bytes(png(5, parameters=infotext))
+    Path("-x.png").write_bytes(encode_png(5, parameters=infotext))
     code, out, err = invoke("library", "show", "-x.png")
     assert (code, err) == (0, "")
     for line in (
@@ -226,7 +232,7 @@ def test_a_picture_of_another_tool() -> None:
         invoke("library", "show", "-x.png", "--infotext")[1].splitlines()[:2]
         == infotext.splitlines()[:2]
     )
-    assert not SHELF.exists()
+    assert not LIBRARY_DIR.exists()
 
 
 @pytest.mark.parametrize(
@@ -241,8 +247,8 @@ def test_a_picture_of_no_time(made_at: str, zone: str) -> None:
     record = json.dumps(
         {"format": 1, "prompt": "\ud800 a cat", "made_at": made_at, "took_seconds": -1e14}
     )
-    Path("x.png").write_bytes(png(1, sd35=record))
-    code, out, err = run("library", "show", "x.png", env=os.environ | {"TZ": zone})
+    Path("x.png").write_bytes(encode_png(1, sd35=record))
+    code, out, err = run_process("library", "show", "x.png", env=os.environ | {"TZ": zone})
     assert (code, err) == (0, "")
     assert re.search("^Prompt +a cat", out, re.MULTILINE)
     assert made_at[:10] in out
@@ -258,37 +264,37 @@ def test_out_and_in_again() -> None:
         assert (code, out) == (0, "")
     assert err.endswith(f"✓ 1 picture was copied to {Path('starred.zip').absolute()}.\n")
     Path("out/note.png").write_text("no picture")
-    for library, added in (("other", 4), (str(SHELF), 0)):
+    for library, added in (("other", 4), (str(LIBRARY_DIR), 0)):
         code, out, err = invoke("library", "import", "out", "--library", library, "--json")
-        told = json.loads(out)
-        assert (code, told["added"], told["already"]) == (0, added, 4 - added)
-        assert told["unreadable"] == [str(Path("out/note.png").absolute())]
+        summary = json.loads(out)
+        assert (code, summary["added"], summary["already"]) == (0, added, 4 - added)
+        assert summary["unreadable"] == [str(Path("out/note.png").absolute())]
         assert "This can't be read as a picture: " in err
     assert "Importing pictures: 5 of 5…" in err
     code, out, _ = invoke("library", "search", "--library", "other", "--json")
-    assert [each["id"] for each in objects(out)] == ids
+    assert [item["id"] for item in parse_json_lines(out)] == ids
     code, out, _ = invoke("library", "search", "is:starred", "--library", "other", "--json")
-    assert [each["record"]["seed"] for each in objects(out)] == [1]
+    assert [item["record"]["seed"] for item in parse_json_lines(out)] == [1]
 
 
 def test_what_was_done_by_other_means() -> None:
     """What came or went in the folder isn't found out, or the index isn't made anew where it is gone."""
     fill()
-    next(SHELF.glob("*/*-0-*.png")).unlink()
-    (SHELF / "by hand").mkdir()
-    (SHELF / "by hand" / "a\x1b[31m\nb.png").write_bytes(png(9))
+    next(LIBRARY_DIR.glob("*/*-0-*.png")).unlink()
+    (LIBRARY_DIR / "by hand").mkdir()
+    (LIBRARY_DIR / "by hand" / "a\x1b[31m\nb.png").write_bytes(encode_png(9))
     code, out, err = invoke("library", "rescan", "--json")
-    told = json.loads(out)
-    assert (code, told["added"], told["missing"], told["unreadable"]) == (0, 1, 1, [])
+    summary = json.loads(out)
+    assert (code, summary["added"], summary["missing"], summary["unreadable"]) == (0, 1, 1, [])
     assert err.endswith("✓ The index is up to date: 1 added, 1 missing.\n")
     code, out, err = invoke("library", "search")
     assert (code, len(out.splitlines())) == (0, 3)
     assert "is told by --json alone: " in err
-    (SHELF / HIDDEN / "library.sqlite3").unlink()
+    (LIBRARY_DIR / STATE_DIR / "library.sqlite3").unlink()
     code, out, err = invoke("library", "search", "--json")
-    assert (code, len(objects(out))) == (0, 4)
+    assert (code, len(parse_json_lines(out))) == (0, 4)
     assert "· The index was made anew, of 4 pictures.\n" in err
-    shutil.rmtree(SHELF / HIDDEN)
+    shutil.rmtree(LIBRARY_DIR / STATE_DIR)
     assert invoke("library", "search")[0] == 2
     assert invoke("library", "rescan")[2].endswith("✓ The index is up to date: 4 added.\n")
 
@@ -305,40 +311,46 @@ def test_how_much_there_is() -> None:
         r"^Made +2026-11-21 .* to 2026-11-24 ",
     ):
         assert re.search(line, out, re.MULTILINE), line
-    told = json.loads(invoke("library", "stats", "--json")[1])
-    assert (told["pictures"], told["starred"], told["jobs"]["failed"]) == (4, 1, 0)
-    assert told["picture_bytes"] == sum(path.stat().st_size for path in SHELF.glob("*/*.png"))
-    assert told["last"] == "2026-11-24T12:00:00+00:00"
+    stats = json.loads(invoke("library", "stats", "--json")[1])
+    assert (stats["pictures"], stats["starred"], stats["jobs"]["failed"]) == (4, 1, 0)
+    assert stats["picture_bytes"] == sum(
+        path.stat().st_size for path in LIBRARY_DIR.glob("*/*.png")
+    )
+    assert stats["last"] == "2026-11-24T12:00:00+00:00"
 
 
 def test_what_failed() -> None:
     """What came to no picture can't be found, or it isn't said why."""
-    asked = GenerationRequest("a cat\x1b[2J", seed=7)
-    with Library.open(SHELF) as library:
+    original_request = GenerationRequest("a cat\x1b[2J", seed=7)
+    with Library.open(LIBRARY_DIR) as library:
         job = JobRecord(
             id="j",
-            owner=HERE,
-            asked=asked,
-            request=asked,
+            owner=LOCAL_OWNER_KEY,
+            asked=original_request,
+            request=original_request,
             space="a/b",
             created_at=1.0,
             runner="x",
             position=1.0,
         )
         library.jobs.add(job)
-        library.jobs.change(
+        library.jobs.update(
             "j", stage=Stage.FAILED, error_kind="busy", error_happened="No GPU.\x07"
         )
     assert invoke("library", "search", "is:failed", "cat") == (0, "j\n", "")
-    told = json.loads(invoke("library", "search", "is:failed", "--json")[1])
-    assert (told["id"], told["prompt"], told["error"]["kind"]) == ("j", asked.prompt, "busy")
+    payload = json.loads(invoke("library", "search", "is:failed", "--json")[1])
+    assert (payload["id"], payload["prompt"], payload["error"]["kind"]) == (
+        "j",
+        original_request.prompt,
+        "busy",
+    )
     code, out, _ = invoke("library", "show", "j")
     assert code == 0
     assert re.search(r"^Happened +No GPU\. *$", out, re.MULTILINE)
     assert invoke("library", "show", "j", "--infotext")[:2] == (2, "")
 
 
-STUDIO = """
+STUDIO_SCRIPT = """
 import io, sys, threading
 from pathlib import Path
 from PIL import Image
@@ -362,57 +374,64 @@ with Library.open(Path("shelf")) as library:
 def test_beside_a_studio_that_runs() -> None:
     """A studio's picture is lost, or taken to be missing, because somebody looks through the library meanwhile."""
     fill()
-    with studio_that_runs() as studio:
+    with start_studio() as studio:
         assert studio.stdout is not None
-        made = [studio.stdout.readline().strip()]
+        picture_ids = [studio.stdout.readline().strip()]
         for _ in range(4):
-            told = json.loads(invoke("library", "rescan", "--json")[1])
-            assert (told["missing"], told["moved"], told["unreadable"]) == (0, 0, [])
+            summary = json.loads(invoke("library", "rescan", "--json")[1])
+            assert (summary["missing"], summary["moved"], summary["unreadable"]) == (0, 0, [])
             assert invoke("library", "search", "made")[0] == 0
-        out, err = studio.communicate("", timeout=LIMIT)
+        out, err = studio.communicate("", timeout=LIMIT_SECONDS)
     assert (studio.returncode, err) == (0, "")
-    made += out.split()
+    picture_ids += out.split()
     code, out, _ = invoke("library", "search", "made meanwhile", "--all", "--json")
-    assert (code, [each["id"] for each in objects(out)]) == (0, made[::-1])
-    told = json.loads(invoke("library", "rescan", "--json")[1])
-    assert not any(told.values()), told
+    assert (code, [item["id"] for item in parse_json_lines(out)]) == (0, picture_ids[::-1])
+    summary = json.loads(invoke("library", "rescan", "--json")[1])
+    assert not any(summary.values()), summary
 
 
-def studio_that_runs() -> subprocess.Popen[str]:
+def start_studio() -> subprocess.Popen[str]:
     """A program that puts one picture after another into the library, until it is told to stop."""
     pipe = subprocess.PIPE
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", STUDIO], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        [sys.executable, "-c", STUDIO_SCRIPT], stdin=pipe, stdout=pipe, stderr=pipe, text=True
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped(number: signal.Signals) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped(signal_number: signal.Signals) -> None:
     """Ctrl-C ends in a traceback, leaves the library locked, or has the code of another end."""
     fill()
-    with FileLock(SHELF / HIDDEN / "rescan.lock"), started("library", "rescan") as process:
+    with (
+        FileLock(LIBRARY_DIR / STATE_DIR / "rescan.lock"),
+        start_process("library", "rescan") as process,
+    ):
         assert process.stderr is not None
         assert process.stderr.readline() == "Looking through the library…\n"
-        process.send_signal(number)
-        out, err = process.communicate(timeout=LIMIT)
-    assert (process.returncode, out, err) == (128 + number, "", "■ Stopped before the end.\n")
+        process.send_signal(signal_number)
+        out, err = process.communicate(timeout=LIMIT_SECONDS)
+    assert (process.returncode, out, err) == (
+        128 + signal_number,
+        "",
+        "■ Stopped before the end.\n",
+    )
     assert invoke("library", "rescan")[0] == 0
 
 
 def test_an_output_that_takes_nothing() -> None:
     """`| head`, or a disk that is full, ends in a traceback."""
-    fill(f"number {number}" for number in range(50))
+    fill(f"number {index}" for index in range(50))
     with Path("/dev/full").open("w") as full:
         for arguments in (("stats",), ("search", "--json"), ("search",)):
-            code, _, err = run("library", *arguments, stdout=full)
+            code, _, err = run_process("library", *arguments, stdout=full)
             assert (code, err.count("The output can't be written: No space left on device.")) == (
                 9,
                 1,
             )
-    read, write = os.pipe()
-    os.close(read)
-    code, _, err = run("library", "search", "--all", stdout=write)
-    os.close(write)
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    code, _, err = run_process("library", "search", "--all", stdout=write_fd)
+    os.close(write_fd)
     assert (code, err) == (141, "")
 
 
@@ -420,19 +439,19 @@ def test_on_a_terminal() -> None:
     """On a terminal the list lacks what a picture is, or its path; or its prompt moves the cursor."""
     fill()
     leader, follower = pty.openpty()
-    with started(
+    with start_process(
         "library", "search", "--limit", "4", stdin=follower, stdout=follower, stderr=follower
     ) as process:
         os.close(follower)
-        shown = b""
+        output = b""
         with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
             while chunk := os.read(leader, 65536):
-                shown += chunk
-        assert process.wait(LIMIT) == 0
+                output += chunk
+        assert process.wait(LIMIT_SECONDS) == 0
     os.close(leader)
-    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    text = re.sub(r"\x1b\[[0-9;]*m", "", output.decode())
     assert re.search(r"^2026-11-24 \d\d:\d\d +64 × 32 +a lighthouse at dusk", text, re.MULTILINE)
     assert re.search(r"seed 1 · starred · sea ·\s+2026-11-23/\d+-1-a-light-boat\.png", text)
     assert "夜の灯台" in text
     assert "fog [31m[red] steps: 3" in text
-    assert b"\x1b[31m" not in shown
+    assert b"\x1b[31m" not in output

@@ -16,8 +16,8 @@ from tests.fakes import STEPS, FakeSpace
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 20
-QUICK = Timeouts(no_news=0.3, silence=0.3, waking=0.3, attempts=2)
+LIMIT_SECONDS = 20
+SHORT_TIMEOUTS = Timeouts(no_news=0.3, silence=0.3, waking=0.3, attempts=2)
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +34,27 @@ def plain() -> Iterator[FakeSpace]:
     space.close()
 
 
-def request(prompt: str = "a cat", **changes: Any) -> GenerationRequest:  # noqa: ANN401
+def make_request(prompt: str = "a cat", **changes: Any) -> GenerationRequest:  # noqa: ANN401
     return GenerationRequest(
         prompt, **({"seed": 7, "randomize_seed": False, "width": 512, "height": 512} | changes)
     )
 
 
-async def run(space: SpaceClient, prompt: str = "a cat") -> list[Event]:
-    async with space.generate(request(prompt)) as generation:
+async def collect_events(space: SpaceClient, prompt: str = "a cat") -> list[Event]:
+    async with space.generate(make_request(prompt)) as generation:
         return [event async for event in generation]
 
 
-async def ended(space: FakeSpace) -> None:
+async def wait_for_run_end(space: FakeSpace) -> None:
     """Wait until a run there has come to an end."""
-    assert await asyncio.to_thread(space.ended.acquire, timeout=LIMIT)
+    assert await asyncio.to_thread(space.finished_runs.acquire, timeout=LIMIT_SECONDS)
 
 
 async def test_a_generator_s_picture(generator: FakeSpace) -> None:
     """Between a request and its picture something is lost, or the picture's bytes are."""
     async with SpaceClient.connect(generator.address) as space:
         assert space.contract.is_generator
-        events = await run(space, "notice: Waiting for a GPU")
+        events = await collect_events(space, "notice: Waiting for a GPU")
         assert {type(event) for event in events} >= {Queued, Started, Notice, Preview, Finished}
         steps = [event.step or 0 for event in events if isinstance(event, Progress)]
         assert steps == sorted(set(steps)), "Gradio sends the newest step alone, but in order"
@@ -64,20 +64,20 @@ async def test_a_generator_s_picture(generator: FakeSpace) -> None:
         assert finished.seed == 7
         picture = await space.fetch(finished.picture)
         assert (picture.format, picture.width, picture.height) == ("WEBP", 64, 64)
-    await ended(generator)
+    await wait_for_run_end(generator)
 
 
 async def test_a_plain_function_s_picture(plain: FakeSpace) -> None:
     """On a Space like the public one nothing comes, or previews are pretended."""
     async with SpaceClient.connect(plain.address) as space:
         assert not space.contract.is_generator
-        events = await run(space)
+        events = await collect_events(space)
         assert (
             {Queued, Started, Finished}
             <= {type(event) for event in events}
             <= {Queued, Started, Progress, Finished}
         )
-    await ended(plain)
+    await wait_for_run_end(plain)
 
 
 @pytest.mark.parametrize("kind", ["generator", "plain"])
@@ -86,15 +86,15 @@ async def test_refusals(kind: str, request: pytest.FixtureRequest) -> None:
     fake: FakeSpace = request.getfixturevalue(kind)
     async with SpaceClient.connect(fake.address) as space:
         with pytest.raises(QuotaError, match=r"60s requested vs\. 34s left") as refusal:
-            await run(
+            await collect_events(
                 space,
                 "error: You have exceeded your GPU quota (60s requested vs. 34s left). Try again in 1:23:54",
             )
         assert refusal.value.retry_after_seconds == 5034
-        await ended(fake)
+        await wait_for_run_end(fake)
         with pytest.raises(GenerationFailedError):
-            await run(space, "silent: ")
-        await ended(fake)
+            await collect_events(space, "silent: ")
+        await wait_for_run_end(fake)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ async def test_leaving_a_running_one(
             async for event in generation:
                 if isinstance(event, Progress) and event.step == 2:
                     break
-            assert await asyncio.to_thread(fake.running.wait, LIMIT)
+            assert await asyncio.to_thread(fake.run_started.wait, LIMIT_SECONDS)
         assert generation.stopped is outcome
         fake.release()
-        await ended(fake)
+        await wait_for_run_end(fake)
 
 
 @pytest.mark.parametrize("kind", ["generator", "plain"])
@@ -126,26 +126,26 @@ async def test_leaving_one_that_is_queued(kind: str, request: pytest.FixtureRequ
         SpaceClient.connect(fake.address) as space,
         space.generate(GenerationRequest("wait: ")) as first,
     ):
-        assert await asyncio.to_thread(fake.running.wait, LIMIT)
+        assert await asyncio.to_thread(fake.run_started.wait, LIMIT_SECONDS)
         async with space.generate(GenerationRequest("a cat")) as second:
             assert isinstance(await anext(aiter(second)), Queued)
         assert second.stopped is StopOutcome.REMOVED
         fake.release()
         events = [event async for event in first]
         assert isinstance(events[-1], Finished)
-    await ended(fake)
-    assert not fake.ended.acquire(blocking=False), "the second one ran"
+    await wait_for_run_end(fake)
+    assert not fake.finished_runs.acquire(blocking=False), "the second one ran"
 
 
 async def test_leaving_one_that_has_begun_unread(plain: FakeSpace) -> None:
     """“Removed from the queue” is said of a run that has begun, because nobody had read that it had."""
     plain.hold()
     async with SpaceClient.connect(plain.address) as space:
-        async with space.generate(request("wait: ")) as generation:
-            assert await asyncio.to_thread(plain.running.wait, LIMIT)
+        async with space.generate(make_request("wait: ")) as generation:
+            assert await asyncio.to_thread(plain.run_started.wait, LIMIT_SECONDS)
         assert generation.stopped is StopOutcome.MAY_FINISH
         plain.release()
-        await ended(plain)
+        await wait_for_run_end(plain)
 
 
 @pytest.mark.parametrize("checkpoints", [0, 1, 2, 5, 20])
@@ -158,7 +158,7 @@ async def test_being_cancelled_in_the_very_beginning_leaves_no_orphan(
         SpaceClient.connect(generator.address) as space,
         space.generate(GenerationRequest("wait: ")) as first,
     ):
-        assert await asyncio.to_thread(generator.running.wait, LIMIT)
+        assert await asyncio.to_thread(generator.run_started.wait, LIMIT_SECONDS)
         for cancel_with_anyio in (True, False):
             second = space.generate(GenerationRequest("a cat"))
             if cancel_with_anyio:
@@ -169,7 +169,7 @@ async def test_being_cancelled_in_the_very_beginning_leaves_no_orphan(
                         scope.cancel()
                         await anyio.sleep_forever()
             else:
-                task = asyncio.ensure_future(run_in(second))
+                task = asyncio.ensure_future(run_inside(second))
                 for _ in range(checkpoints + 1):
                     await anyio.lowlevel.checkpoint()
                 task.cancel()
@@ -178,10 +178,10 @@ async def test_being_cancelled_in_the_very_beginning_leaves_no_orphan(
             assert second.stopped in {None, StopOutcome.REMOVED}
         generator.release()
         assert isinstance([event async for event in first][-1], Finished)
-    await ended(generator)
-    assert not generator.ended.acquire(blocking=False), "an orphan ran"
+    await wait_for_run_end(generator)
+    assert not generator.finished_runs.acquire(blocking=False), "an orphan ran"
 
 
-async def run_in(generation: Generation) -> None:
+async def run_inside(generation: Generation) -> None:
     async with generation:
         await anyio.sleep_forever()

@@ -20,7 +20,7 @@ from sd35.metadata.embedding import INFOTEXT_KEY, RECORD_KEY, embed, read_texts
 SIZE = (43, 31)
 COMMENT = "Steps: 1, Seed: 2, Model: 猫"
 
-KINDS: dict[str, tuple[str, str, dict[str, object]]] = {
+IMAGE_KINDS: dict[str, tuple[str, str, dict[str, object]]] = {
     "PNG": ("PNG", "RGB", {}),
     "PNG with alpha": ("PNG", "RGBA", {}),
     "PNG in parts": ("PNG", "P", {"interlace": 1}),
@@ -32,18 +32,18 @@ KINDS: dict[str, tuple[str, str, dict[str, object]]] = {
     "lossless WebP": ("WEBP", "RGB", {"lossless": True}),
     "lossless WebP with alpha": ("WEBP", "RGBA", {"lossless": True}),
 }
-BY_KIND = pytest.mark.parametrize("kind", KINDS)
+EACH_KIND = pytest.mark.parametrize("kind", IMAGE_KINDS)
 
 
 @cache
-def encoded(kind: str, *, is_rich: bool = False) -> bytes:
+def encode_picture(kind: str, *, is_rich: bool = False) -> bytes:
     """A picture of a kind; a rich one carries a camera's EXIF, a colour profile and XMP."""
-    format_, mode, options = KINDS[kind]
+    format_, mode, options = IMAGE_KINDS[kind]
     noise = Image.effect_noise(SIZE, 90)
     image = Image.merge("RGBA", [noise, noise.rotate(90), noise.rotate(180), noise]).convert(mode)
     out = io.BytesIO()
     rich = (
-        {"exif": camera_exif(), "icc_profile": profile(mode), "xmp": b"<x:xmpmeta/>"}
+        {"exif": camera_exif(), "icc_profile": colour_profile(mode), "xmp": b"<x:xmpmeta/>"}
         if is_rich
         else {}
     )
@@ -70,7 +70,7 @@ def camera_exif() -> bytes:
 
 
 @cache
-def profile(mode: str) -> bytes | None:
+def colour_profile(mode: str) -> bytes | None:
     return (
         None if mode == "L" else ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     )
@@ -101,7 +101,7 @@ def segments(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     yield b"scan", data[at:]
 
 
-def parts(data: bytes) -> list[tuple[bytes, bytes]]:
+def non_text_parts(data: bytes) -> list[tuple[bytes, bytes]]:
     """Everything in a file that isn't texts of ours: what may not change."""
     if data.startswith(b"RIFF"):
         return [part for part in riff_chunks(data) if part[0] not in {b"EXIF", b"VP8X"}]
@@ -111,47 +111,49 @@ def parts(data: bytes) -> list[tuple[bytes, bytes]]:
             for part in segments(data)
             if b"Exif\0" not in part[1][:12] and b"sd35-studio" not in part[1][:20]
         ]
-    ours = {b"tEXtparameters", b"iTXtparameters", b"iTXtsd35"}
-    return [part for part in png_chunks(data) if part[1][4:].partition(b"\0")[0] not in ours]
+    text_chunk_names = {b"tEXtparameters", b"iTXtparameters", b"iTXtsd35"}
+    return [
+        part for part in png_chunks(data) if part[1][4:].partition(b"\0")[0] not in text_chunk_names
+    ]
 
 
-@BY_KIND
+@EACH_KIND
 @pytest.mark.parametrize("is_rich", [False, True], ids=["plain", "rich"])
 def test_only_texts_are_put_in(kind: str, is_rich: bool) -> None:  # noqa: FBT001  # a table's column
     """A pixel changes, or a profile, a camera's EXIF or its thumbnail is lost; or texts don't come back."""
-    before = encoded(kind, is_rich=is_rich)
-    after = embed(before, COMMENT, '{"format":1}')
-    texts = read_texts(after)
+    original = encode_picture(kind, is_rich=is_rich)
+    embedded = embed(original, COMMENT, '{"format":1}')
+    texts = read_texts(embedded)
     comment = texts.texts[INFOTEXT_KEY if kind.startswith("PNG") else "UserComment"]
     assert (comment, texts.texts[RECORD_KEY], texts.size) == (COMMENT, '{"format":1}', SIZE)
-    assert parts(after) == parts(before)
-    with Image.open(io.BytesIO(before)) as old, Image.open(io.BytesIO(after)) as new:
+    assert non_text_parts(embedded) == non_text_parts(original)
+    with Image.open(io.BytesIO(original)) as old, Image.open(io.BytesIO(embedded)) as new:
         assert (old.mode, old.size, old.tobytes()) == (new.mode, new.size, new.tobytes())
         assert old.info.get("icc_profile") == new.info.get("icc_profile")
         assert old.info.get("xmp") == new.info.get("xmp")
-    with Image.open(io.BytesIO(after)) as new:
+    with Image.open(io.BytesIO(embedded)) as new:
         new.verify()
 
 
-@BY_KIND
+@EACH_KIND
 def test_putting_in_again_replaces(kind: str) -> None:
     """A file that is starred and tagged again and again grows, or tells of what it no longer is."""
-    first = embed(encoded(kind, is_rich=True), "an old one", '{"format":0}')
-    assert embed(first, COMMENT, "{}") == embed(encoded(kind, is_rich=True), COMMENT, "{}")
+    first = embed(encode_picture(kind, is_rich=True), "an old one", '{"format":0}')
+    assert embed(first, COMMENT, "{}") == embed(encode_picture(kind, is_rich=True), COMMENT, "{}")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "lossy WebP"])
 def test_a_camera_s_exif_stays(kind: str) -> None:
     """What a camera or another program wrote into EXIF goes, or can't be read by another program any more."""
-    after = embed(encoded(kind, is_rich=True), COMMENT, "{}")
-    block = after if kind == "JPEG" else b"Exif\0\0" + dict(riff_chunks(after))[b"EXIF"][8:]
-    was, now = piexif.load(camera_exif()), piexif.load(block)
+    embedded = embed(encode_picture(kind, is_rich=True), COMMENT, "{}")
+    block = embedded if kind == "JPEG" else b"Exif\0\0" + dict(riff_chunks(embedded))[b"EXIF"][8:]
+    value_before, now = piexif.load(camera_exif()), piexif.load(block)
     assert (now["0th"][piexif.ImageIFD.Make], now["0th"][piexif.ImageIFD.Orientation]) == (
         b"A camera",
         6,
     )
     assert now["Exif"][piexif.ExifIFD.DateTimeOriginal] == b"2024:02:29 12:00:00"
-    assert (now["GPS"], now["thumbnail"]) == (was["GPS"], was["thumbnail"])
+    assert (now["GPS"], now["thumbnail"]) == (value_before["GPS"], value_before["thumbnail"])
     assert piexif.helper.UserComment.load(now["Exif"][piexif.ExifIFD.UserComment]) == COMMENT
 
 
@@ -195,59 +197,61 @@ def test_texts_of_a_png() -> None:
     info.add_itxt("four", "猫" * 300, zip=True)
     out = io.BytesIO()
     Image.new("RGB", SIZE).save(out, "PNG", pnginfo=info)
-    end = chunk(b"tEXt", b"five\0behind") + chunk(b"IEND", b"")
+    end = png_chunk(b"tEXt", b"five\0behind") + png_chunk(b"IEND", b"")
     texts = read_texts(out.getvalue()[:-12] + end)
-    wanted = {
+    expected_texts = {
         "one": "café",
         "two": "long " * 200,
         "three": "猫",
         "four": "猫" * 300,
         "five": "behind",
     }
-    assert (texts.texts, texts.size) == (wanted, SIZE)
+    assert (texts.texts, texts.size) == (expected_texts, SIZE)
 
 
-def chunk(name: bytes, body: bytes) -> bytes:
+def png_chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
 
 
 def test_a_bomb_among_the_texts() -> None:
     """Some kilobytes of compressed text fill the memory, or a thousand of them take an hour."""
-    whole = zlib.compress(b"x" * (40 << 20), 9)
+    complete_data = zlib.compress(b"x" * (40 << 20), 9)
     damaged = zlib.compress(b"x" * (4 << 20), 9)[:-1] + b"!"
     bomb = (
-        chunk(b"zTXt", b"bomb\0\0" + whole)
-        + chunk(b"zTXt", b"\0\0" + whole)
-        + chunk(b"zTXt", b"a\0\0" + damaged)
+        png_chunk(b"zTXt", b"bomb\0\0" + complete_data)
+        + png_chunk(b"zTXt", b"\0\0" + complete_data)
+        + png_chunk(b"zTXt", b"a\0\0" + damaged)
     )
     data = (
-        encoded("PNG")[:33]
-        + chunk(b"tEXt", b"parameters\0a cat")
+        encode_picture("PNG")[:33]
+        + png_chunk(b"tEXt", b"parameters\0a cat")
         + bomb * 300
-        + encoded("PNG")[33:]
+        + encode_picture("PNG")[33:]
     )
     assert read_texts(data).texts == {"parameters": "a cat"}
 
 
 def test_where_texts_are_in_a_png() -> None:
     """Texts stand behind the picture, where many readers have stopped; or one in Latin 1 is in a newer chunk."""
-    order = [name for name, _ in png_chunks(embed(encoded("PNG"), "café", "{}"))]
+    order = [name for name, _ in png_chunks(embed(encode_picture("PNG"), "café", "{}"))]
     assert order == [b"IHDR", b"tEXt", b"iTXt", b"IDAT", b"IEND"]
-    assert [name for name, _ in png_chunks(embed(encoded("PNG"), COMMENT, "{}"))][1] == b"iTXt"
+    assert [name for name, _ in png_chunks(embed(encode_picture("PNG"), COMMENT, "{}"))][
+        1
+    ] == b"iTXt"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_the_header_of_a_webp(mode: str) -> None:
     """A lossless picture's transparency is ignored, for its new header doesn't speak of it; or sizes don't add up."""
-    after = embed(
-        encoded("lossless WebP" + (" with alpha" if mode == "RGBA" else "")), COMMENT, "{}"
+    embedded = embed(
+        encode_picture("lossless WebP" + (" with alpha" if mode == "RGBA" else "")), COMMENT, "{}"
     )
-    header = dict(riff_chunks(after))[b"VP8X"][8:]
+    header = dict(riff_chunks(embedded))[b"VP8X"][8:]
     assert header == bytes(
         [0x18 if mode == "RGBA" else 0x08, 0, 0, 0, SIZE[0] - 1, 0, 0, SIZE[1] - 1, 0, 0]
     )
-    assert int.from_bytes(after[4:8], "little") == len(after) - 8
-    assert len(after) % 2 == 0
+    assert int.from_bytes(embedded[4:8], "little") == len(embedded) - 8
+    assert len(embedded) % 2 == 0
 
 
 def test_a_moving_webp_keeps_moving() -> None:
@@ -262,16 +266,16 @@ def test_a_moving_webp_keeps_moving() -> None:
 @pytest.mark.parametrize("length", [30_000, 40_000, 200_000])
 def test_much_text_in_a_jpeg(length: int) -> None:
     """A long prompt is cut, or makes a file that nobody can open: a segment holds 65,533 bytes."""
-    after = embed(encoded("JPEG", is_rich=True), "a" * length, "b" * length)
-    texts = read_texts(after).texts
+    embedded = embed(encode_picture("JPEG", is_rich=True), "a" * length, "b" * length)
+    texts = read_texts(embedded).texts
     assert texts[RECORD_KEY] == "b" * length
     assert texts.get("UserComment") == ("a" * length if length == 30_000 else None)
-    with Image.open(io.BytesIO(after)) as image:
+    with Image.open(io.BytesIO(embedded)) as image:
         image.load()
         assert image.getexif()[piexif.ImageIFD.Make] == "A camera"
 
 
-def skeleton(data: bytes) -> bytes:
+def without_image_data(data: bytes) -> bytes:
     """A file without its image data, as a browser leaves it out before it asks what is in it."""
     if data.startswith(b"RIFF"):
         chunks = [
@@ -289,59 +293,59 @@ def skeleton(data: bytes) -> bytes:
     return data[:8] + b"".join(body for name, body in png_chunks(data) if name != b"IDAT")
 
 
-@BY_KIND
+@EACH_KIND
 def test_a_skeleton_tells_as_much(kind: str) -> None:
     """A browser has to send a whole picture to be told what is in it."""
-    whole = embed(encoded(kind, is_rich=True), COMMENT, "{}")
-    without_image = skeleton(whole)
-    assert len(without_image) < len(whole) - 100
-    told = read_texts(without_image)
-    assert (told.texts[RECORD_KEY], told.size) == ("{}", SIZE)
+    complete_data = embed(encode_picture(kind, is_rich=True), COMMENT, "{}")
+    without_image = without_image_data(complete_data)
+    assert len(without_image) < len(complete_data) - 100
+    texts = read_texts(without_image)
+    assert (texts.texts[RECORD_KEY], texts.size) == ("{}", SIZE)
     assert {
-        name: text for name, text in read_texts(whole).texts.items() if name != "XMP"
-    }.items() <= told.texts.items()
+        name: text for name, text in read_texts(complete_data).texts.items() if name != "XMP"
+    }.items() <= texts.texts.items()
 
 
-@BY_KIND
+@EACH_KIND
 @pytest.mark.parametrize("end", [0, 3, 12, 20, 40, -40])
 def test_what_is_cut_off_takes_no_texts(kind: str, end: int) -> None:
     """Half a picture is saved as if it were one; or an error that nobody foresaw ends the saving."""
     with pytest.raises(PictureError):
-        embed(encoded(kind)[:end], COMMENT, "{}")
+        embed(encode_picture(kind)[:end], COMMENT, "{}")
 
 
 @given(
     st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\0\0\0WEBP", b""]),
     st.binary(max_size=300),
 )
-def test_garbage_has_no_texts(signature: bytes, rest: bytes) -> None:
+def test_garbage_has_no_texts(signature: bytes, remainder: bytes) -> None:
     """Reading a file that is none, or putting something into it, ends in an error that nobody foresaw."""
-    read_texts(signature + rest)
+    read_texts(signature + remainder)
     with pytest.raises(PictureError):
-        embed(signature + rest, COMMENT, "{}")
+        embed(signature + remainder, COMMENT, "{}")
 
 
 @given(
-    st.sampled_from(list(KINDS)),
+    st.sampled_from(list(IMAGE_KINDS)),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255))),
 )
 def test_damage_is_survived(kind: str, changes: list[tuple[float, int]]) -> None:
     """A byte that flipped on the way makes reading fail, or what is written then can't be read."""
-    data = bytearray(embed(encoded(kind, is_rich=True), COMMENT, "{}"))
-    for place, value in changes:
-        data[int(place**3 * len(data))] = value  # most of them where the texts are
+    data = bytearray(embed(encode_picture(kind, is_rich=True), COMMENT, "{}"))
+    for position, value in changes:
+        data[int(position**3 * len(data))] = value  # most of them where the texts are
     read_texts(bytes(data))
     try:
-        after = embed(bytes(data), COMMENT, "{}")
+        embedded = embed(bytes(data), COMMENT, "{}")
     except PictureError:
         return
-    assert read_texts(after).texts[RECORD_KEY] == "{}"
+    assert read_texts(embedded).texts[RECORD_KEY] == "{}"
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", b"") * 500_000,
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"tEXt", b"") * 500_000,
         b"\xff\xd8" + b"\xff" * 8_000_000,
         b"\xff\xd8" + b"\xff\xe1\0\2" * 2_000_000,
         b"\xff\xd8" + b"\xff\0" * 4_000_000,

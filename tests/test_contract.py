@@ -19,110 +19,126 @@ DESCRIPTIONS = sorted(Path(__file__).parent.glob("conversations/*-description.js
 Description = dict[str, Any]
 
 
-def described(
+def contract_with_change(
     change: Callable[[Description, list[Description], list[Description]], object],
 ) -> Contract:
     """Read the public Space's description after a change to it, its components, and its parameters."""
-    told = copy.deepcopy(json.loads(DESCRIPTIONS[-1].read_text()))
+    description = copy.deepcopy(json.loads(DESCRIPTIONS[-1].read_text()))
     change(
-        told, told["config"]["components"], told["info"]["named_endpoints"]["/infer"]["parameters"]
+        description,
+        description["config"]["components"],
+        description["info"]["named_endpoints"]["/infer"]["parameters"],
     )
-    return read_contract(told["config"], told["info"])
+    return read_contract(description["config"], description["info"])
 
 
 @pytest.mark.parametrize("path", DESCRIPTIONS, ids=lambda path: path.stem)
 def test_the_public_signature(path: Path) -> None:
     """The public Space isn't understood as it is, or is asked in another order than its own."""
-    told = json.loads(path.read_text())
-    contract = read_contract(told["config"], told["info"])
+    description = json.loads(path.read_text())
+    contract = read_contract(description["config"], description["info"])
     assert contract.limits == PUBLIC_LIMITS
     assert contract.is_generator
     assert (contract.image_output, contract.seed_output) == (0, 1)
     assert not contract.is_demo
     request = GenerationRequest("a cat", "a dog", 512, 768, 3.5, 20, 7, randomize_seed=False)
-    assert contract.data(request) == ["a cat", "a dog", 7, False, 512, 768, 3.5, 20]
+    assert contract.build_inputs(request) == ["a cat", "a dog", 7, False, 512, 768, 3.5, 20]
 
 
 def test_parameters_are_mapped_by_name() -> None:
     """A Space that has its parameters in another order gets the width for the height."""
 
-    def swap(_: Description, components: list[Description], parameters: list[Description]) -> None:
+    def swap_parameters(
+        _: Description, components: list[Description], parameters: list[Description]
+    ) -> None:
         names = [parameter["parameter_name"] for parameter in parameters]
         width, height = names.index("width"), names.index("height")
         parameters[width], parameters[height] = parameters[height], parameters[width]
 
-    data = described(swap).data(GenerationRequest("a cat", width=512, height=768))
+    data = contract_with_change(swap_parameters).build_inputs(
+        GenerationRequest("a cat", width=512, height=768)
+    )
     assert data[4:6] == [768, 512]
 
 
 def test_what_is_not_known_but_has_a_default_keeps_it() -> None:
     """A Space with an extra option can't be used, or its option is sent as nothing."""
 
-    def add(
-        told: Description, components: list[Description], parameters: list[Description]
+    def add_parameter(
+        description: Description, components: list[Description], parameters: list[Description]
     ) -> None:
         components.append({"id": 900, "type": "dropdown", "props": {}})
         components.append({"id": 901, "type": "state", "props": {}})
-        told["config"]["dependencies"][0]["inputs"] += [901, 900]
+        description["config"]["dependencies"][0]["inputs"] += [901, 900]
         parameters.append(
             {"parameter_name": "style", "parameter_has_default": True, "parameter_default": "none"}
         )
 
-    assert described(add).data(GenerationRequest("a cat"))[-2:] == [None, "none"]
+    assert contract_with_change(add_parameter).build_inputs(GenerationRequest("a cat"))[-2:] == [
+        None,
+        "none",
+    ]
 
 
 def test_limits_are_the_space_s_own() -> None:
     """Another Space's ranges and defaults are taken for the public one's."""
 
-    def turbo(
-        told: Description, components: list[Description], parameters: list[Description]
+    def apply_turbo_limits(
+        description: Description, components: list[Description], parameters: list[Description]
     ) -> None:
         steps = next(c for c in components if c["props"].get("value") == 40)
         steps["props"].update(value=4, maximum=20)
 
-    steps = described(turbo).limits.num_inference_steps
+    steps = contract_with_change(apply_turbo_limits).limits.num_inference_steps
     assert steps is not None
     assert (steps.default, steps.maximum) == (4, 20)
 
 
 def test_a_space_that_claims_pictures_without_end() -> None:
     """A hostile range makes the computation of sizes run for ever."""
-    limits = described(
-        lambda told, components, parameters: [c["props"].update(maximum=1e300) for c in components]
+    limits = contract_with_change(
+        lambda description, components, parameters: [
+            c["props"].update(maximum=1e300) for c in components
+        ]
     ).limits
     assert limits.width.maximum == 4096
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected_message"),
     [
-        (lambda told, c, p: told["config"]["dependencies"].clear(), "no /infer endpoint"),
-        (lambda told, c, p: told["config"].clear(), "can't be understood"),
-        (lambda told, c, p: told["info"].clear(), "can't be understood"),
         (
-            lambda told, c, p: p[0].update(parameter_name="input_image"),
+            lambda description, c, p: description["config"]["dependencies"].clear(),
+            "no /infer endpoint",
+        ),
+        (lambda description, c, p: description["config"].clear(), "can't be understood"),
+        (lambda description, c, p: description["info"].clear(), "can't be understood"),
+        (
+            lambda description, c, p: p[0].update(parameter_name="input_image"),
             "not known here: 'input_image'",
         ),
-        (lambda told, c, p: p[4].update(parameter_name="breite"), "takes no width"),
+        (lambda description, c, p: p[4].update(parameter_name="breite"), "takes no width"),
         (
-            lambda told, c, p: [x.update(type="textbox") for x in c if x["type"] == "image"],
+            lambda description, c, p: [x.update(type="textbox") for x in c if x["type"] == "image"],
             "returns no image",
         ),
         (
-            lambda told, c, p: [x["props"].update(step=0) for x in c if x["type"] == "slider"],
+            lambda description, c, p: [
+                x["props"].update(step=0) for x in c if x["type"] == "slider"
+            ],
             "contradict",
         ),
     ],
 )
-def test_what_can_not_be_used_is_said_at_connect_time(change: Any, words: str) -> None:  # noqa: ANN401
+def test_what_can_not_be_used_is_said_at_connect_time(change: Any, expected_message: str) -> None:  # noqa: ANN401
     """A Space that doesn't fit gives a wrong picture, or a traceback, instead of a clear error."""
-    with pytest.raises(ContractError, match=words):
-        described(change)
+    with pytest.raises(ContractError, match=expected_message):
+        contract_with_change(change)
 
 
 def test_a_space_that_claims_sizes_below_nothing() -> None:
     """A smallest size without end makes this program count for ever."""
-    contract = described(
+    contract = contract_with_change(
         lambda _, components, __: [
             c["props"].update(minimum=-1e12) for c in components if "minimum" in c["props"]
         ]
@@ -137,9 +153,11 @@ def test_a_space_that_claims_sizes_below_nothing() -> None:
 def test_inputs_that_no_caller_fills(mark: dict[str, Any]) -> None:
     """A button among the inputs shifts every value by one, or surfaces as a StopIteration."""
 
-    def with_button(told: Description, components: list[Description], _: list[Description]) -> None:
+    def with_button(
+        description: Description, components: list[Description], _: list[Description]
+    ) -> None:
         components.append({"id": 999, "props": {}, **mark})
-        told["config"]["dependencies"][-1]["inputs"].insert(1, 999)
+        description["config"]["dependencies"][-1]["inputs"].insert(1, 999)
 
-    names = [parameter.name for parameter in described(with_button).parameters]
+    names = [parameter.name for parameter in contract_with_change(with_button).parameters]
     assert names[:3] == ["prompt", None, "negative_prompt"]

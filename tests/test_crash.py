@@ -17,37 +17,37 @@ import anyio
 import pytest
 from PIL import Image
 
-from sd35.core.atomic_files import PART
+from sd35.core.atomic_files import TEMP_SUFFIX
 from sd35.core.errors import LibraryError
-from sd35.jobs.job import Job, JobState, Phase
+from sd35.jobs.job import Job, JobState, JobStatus
 from sd35.jobs.repository import Stage
-from sd35.jobs.service import House, SpaceChoice, Studio
-from sd35.library.layout import HIDDEN
+from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
+from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query
 from sd35.library.repository import Entry
-from sd35.library.scanner import Changes
-from sd35.metadata.embedding import embed_record, read_picture
-from sd35.metadata.model import Record
-from tests.browsers import FIELDS, Visit
+from sd35.library.scanner import ScanResult
+from sd35.metadata.embedding import embed_metadata, read_metadata
+from sd35.metadata.model import GenerationMetadata
+from tests.browsers import FORM_VALUES, BrowserSession
 from tests.disks import Disk, disk
-from tests.impostor import asking
-from tests.lives import LIMIT, Program, Space, brings, lives, no_demo
-from tests.shelves import encoded, put
-from tests.test_app import started
+from tests.impostor import make_request
+from tests.lives import LIMIT_SECONDS, Program, Space, fail_demo, import_and_export, run_studio
+from tests.shelves import add_picture, encode_picture
+from tests.test_app import start_program
 
 __all__ = ["disk"]
 
 SEED = 20_261_124
-KILLS = 200
-MANY = 500
-PICTURES = 30
-MOST_LINES = 8
-LONGEST_SECONDS = 0.04
+KILL_COUNT = 200
+LIBRARY_SIZE = 500
+PICTURE_COUNT = 30
+MAX_MESSAGES = 8
+MAX_LIFETIME_SECONDS = 0.04
 """After so many lines, and so much longer at most, a program is killed."""
 
 
-_COUNTS = """
+_COUNTS_SQL = """
 SELECT owner, CASE WHEN is_missing THEN 'missing' WHEN trashed_at IS NULL THEN 'shown' ELSE 'trash' END, count(*),
     sum(size_bytes) FROM pictures GROUP BY 1, 2 ORDER BY 1, 2
 """
@@ -55,7 +55,7 @@ SELECT owner, CASE WHEN is_missing THEN 'missing' WHEN trashed_at IS NULL THEN '
 
 @pytest.fixture(scope="module")
 def space() -> Iterator[Space]:
-    with Space().served() as space:
+    with Space().serve() as space:
         yield space
 
 
@@ -67,20 +67,20 @@ def folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _chance() -> random.Random:
+def _make_rng() -> random.Random:
     return random.Random(SEED)  # noqa: S311
 
 
 @contextmanager
-def _noting(words: str) -> Iterator[None]:
+def _with_note(note: str) -> Iterator[None]:
     try:
         yield
     except (AssertionError, pytest.fail.Exception) as error:
-        error.add_note(words)
+        error.add_note(note)
         raise
 
 
-class Story:
+class KillScenario:
     """A library in which one program after another is killed, and what they were promised.
 
     Attributes:
@@ -91,69 +91,73 @@ class Story:
 
     def __init__(self, folder: Path, space: Space) -> None:
         self.folder, self.space = folder / "library", space
-        self.asked: dict[str, list[Any]] = {}
+        self.submitted_jobs: dict[str, list[Any]] = {}
         self.tagged: list[tuple[str, str]] = []
-        self._scratch = folder / "scratch"
-        self._scratch.mkdir()
+        self._scratch_dir = folder / "scratch"
+        self._scratch_dir.mkdir()
         Library.open(self.folder).close()
-        self._waited: dict[str, list[str]] = {}
-        self._asked_before = space.asked.copy()
+        self._pending_jobs: dict[str, list[str]] = {}
+        self._initial_prompt_counts = space.prompt_counts.copy()
         self._ran: set[str] = set()
         self._was_taken_over = False
-        self._seen: dict[Path, tuple[int, Record]] = {}
+        self._metadata_cache: dict[Path, tuple[int, GenerationMetadata]] = {}
 
     def begin(self, seed: int) -> Program:
         """Start a program."""
-        return Program(lives, self.folder, self.space.address, seed)
+        return Program(run_studio, self.folder, self.space.address, seed)
 
-    def pictures(self) -> dict[Path, Record]:
+    def pictures(self) -> dict[Path, GenerationMetadata]:
         """Every picture's file that shows, opened whole if it is new or another."""
         for path in [
             *self.folder.glob("**/*.png"),
-            *(self.folder / HIDDEN / "trash").glob("**/*.png"),
+            *(self.folder / STATE_DIR / "trash").glob("**/*.png"),
         ]:
             stamp = path.stat().st_mtime_ns
-            if path not in self._seen or self._seen[path][0] != stamp:
+            if path not in self._metadata_cache or self._metadata_cache[path][0] != stamp:
                 with Image.open(path) as image:
                     image.load()
-                record = read_picture(path.read_bytes())
+                record = read_metadata(path.read_bytes())
                 assert record is not None, f"{path} has no record"
-                assert record.seed == self.asked.get(record.id, [None, None, record.seed])[2], path
-                self._seen[path] = stamp, record
-        self._seen = {path: told for path, told in self._seen.items() if path.exists()}
-        return {path: record for path, (_, record) in self._seen.items()}
+                assert (
+                    record.seed == self.submitted_jobs.get(record.id, [None, None, record.seed])[2]
+                ), path
+                self._metadata_cache[path] = stamp, record
+        self._metadata_cache = {
+            path: cached for path, cached in self._metadata_cache.items() if path.exists()
+        }
+        return {path: record for path, (_, record) in self._metadata_cache.items()}
 
-    def hear(self, said: list[Any], *, is_alone: bool = True) -> None:
+    def process_messages(self, messages: list[Any], *, is_alone: bool = True) -> None:
         """Take in what a program has said; only one that is alone finds all that waited."""
-        for line in said:
+        for line in messages:
             match line:
-                case ["asked", id_, *told]:
-                    self.asked[id_] = told
+                case ["asked", id_, *details]:
+                    self.submitted_jobs[id_] = details
                 case ["tagged", id_, tag]:
                     self.tagged.append((id_, tag))
-                case ["left", owner, waiting]:
-                    assert not is_alone or waiting == [
-                        [id_, True] for id_ in self._waited.get(owner, [])
+                case ["left", owner, pending]:
+                    assert not is_alone or pending == [
+                        [id_, True] for id_ in self._pending_jobs.get(owner, [])
                     ], "what waited is lost"
                     self._was_taken_over = True
-                case other:
-                    pytest.fail("\n".join(map(str, other)))
+                case unexpected:
+                    pytest.fail("\n".join(map(str, unexpected)))
 
-    def look(self) -> None:
+    def check_index(self) -> None:
         """Check what can be checked at any time, in a copy of the index: the next program finds it as it was left."""
-        copy = self._scratch / "library.sqlite3"
-        for file in self._scratch.iterdir():
+        copy = self._scratch_dir / "library.sqlite3"
+        for file in self._scratch_dir.iterdir():
             file.unlink()
         for end in ("", "-wal"):
             with suppress(FileNotFoundError):
-                shutil.copy(self.folder / HIDDEN / f"{copy.name}{end}", f"{copy}{end}")
+                shutil.copy(self.folder / STATE_DIR / f"{copy.name}{end}", f"{copy}{end}")
         with closing(sqlite3.connect(copy)) as index:
             assert index.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert not index.execute("PRAGMA foreign_key_check").fetchall()
             counts = [
                 row for row in index.execute("SELECT * FROM counts ORDER BY owner, place") if row[2]
             ]
-            assert counts == index.execute(_COUNTS).fetchall()
+            assert counts == index.execute(_COUNTS_SQL).fetchall()
             self._check_jobs(index)
 
     def _check_jobs(self, index: sqlite3.Connection) -> None:
@@ -162,14 +166,16 @@ class Story:
             " by_program, position FROM jobs ORDER BY position, created_at"
         ).fetchall()
         stages = {row[0]: row[4] for row in rows}
-        assert self.asked.items() <= {row[0]: list(row[1:4]) for row in rows}.items(), (
+        assert self.submitted_jobs.items() <= {row[0]: list(row[1:4]) for row in rows}.items(), (
             "a job is lost"
         )
-        assert self.space.asked - self._asked_before <= Counter(row[2] for row in rows), (
-            "something was run again by itself"
+        assert self.space.prompt_counts - self._initial_prompt_counts <= Counter(
+            row[2] for row in rows
+        ), "something was run again by itself"
+        picture_ids = {record.id for record in self.pictures().values()}
+        assert picture_ids >= {row[0] for row in rows if row[4] == "saved"}, (
+            "a saved picture is lost"
         )
-        made = {record.id for record in self.pictures().values()}
-        assert made >= {row[0] for row in rows if row[4] == "saved"}, "a saved picture is lost"
         if self._was_taken_over:
             assert not any(stages[id_] in {"running", "waiting"} for id_ in self._ran), (
                 "what ran isn't interrupted"
@@ -178,141 +184,145 @@ class Story:
             {id_ for id_, stage in stages.items() if stage == "running"},
             False,
         )
-        self._waited = {}
-        for id_, owner, *_, stage, _, by_program, _ in rows:
-            if stage == "waiting" and not by_program:
-                self._waited.setdefault(owner, []).append(id_)
+        self._pending_jobs = {}
+        for id_, owner, *_, stage, _, api_job, _ in rows:
+            if stage == "waiting" and not api_job:
+                self._pending_jobs.setdefault(owner, []).append(id_)
         positions = [row[-1] for row in rows if row[4] == "waiting"]
         assert len(positions) == len(set(positions)), "a change of the order was written by halves"
 
-    def look_through(self) -> None:
+    def check_everything(self) -> None:
         """Check everything, as a program finds it that opens the library and looks through its folder."""
-        for part in self.folder.rglob(f".*{PART}"):
+        for part in self.folder.rglob(f".*{TEMP_SUFFIX}"):
             os.utime(part, (0, 0))
         with Library.open(self.folder) as library:
-            library.take_over()
+            library.adopt_orphans()
             library.rescan()
-            assert library.rescan() == Changes()
-            assert not list(self.folder.rglob(f".*{PART}"))
+            assert library.rescan() == ScanResult()
+            assert not list(self.folder.rglob(f".*{TEMP_SUFFIX}"))
             files = self.pictures()
-            shown = [library.page(parse_query(text), limit=500) for text in ("", "is:trash")]
-            entries = {entry.id: entry for entry in _all(library)}
-            assert {library.path_of(entry): entry.record for entry in entries.values()} == files
-            assert sum(page.count for page in shown) == len(files)
+            pages = [library.search(parse_query(text), limit=500) for text in ("", "is:trash")]
+            entries = {entry.id: entry for entry in _iterate_entries(library)}
+            assert {library.file_path(entry): entry.record for entry in entries.values()} == files
+            assert sum(page.count for page in pages) == len(files)
             assert all(tag in entries[id_].record.tags for id_, tag in self.tagged), (
                 "a word is lost"
             )
-            jobs = [library.jobs.get(id_) for id_ in self.asked]
+            jobs = [library.jobs.get(id_) for id_ in self.submitted_jobs]
             for job in filter(None, jobs):
-                assert (job.id in entries) == (job.stage is Stage.SAVED), job
+                assert (job.id in entries) == (job.stage is Stage.COMPLETED), job
                 assert job.stage is not Stage.RUNNING
-        self.look()
+        self.check_index()
 
 
-def _all(library: Library) -> Iterator[Entry]:
+def _iterate_entries(library: Library) -> Iterator[Entry]:
     for text in ("", "is:trash"):
         older: str | None = None
         while True:
-            page = library.page(parse_query(text), limit=500, older=older)
+            page = library.search(parse_query(text), limit=500, older_cursor=older)
             yield from page.entries
-            older = page.older
+            older = page.older_cursor
             if older is None:
                 break
 
 
 def test_killed_at_any_moment(folder: Path, space: Space) -> None:
     """A crash loses or tears something, or has a picture made again that nobody has asked for again."""
-    story, chance = Story(folder, space), _chance()
-    for number in range(KILLS):
-        program = story.begin(SEED + number)
-        program.listen(chance.randrange(MOST_LINES), LIMIT)
-        said = program.kill(chance.random() * LONGEST_SECONDS)
-        with _noting(f"seed {SEED}, program {number}"):
-            story.hear(said)
-            story.look()
-    story.look_through()
-    assert len(story.asked) > KILLS / 2
+    scenario, rng = KillScenario(folder, space), _make_rng()
+    for index in range(KILL_COUNT):
+        program = scenario.begin(SEED + index)
+        program.listen(rng.randrange(MAX_MESSAGES), LIMIT_SECONDS)
+        messages = program.kill(rng.random() * MAX_LIFETIME_SECONDS)
+        with _with_note(f"seed {SEED}, program {index}"):
+            scenario.process_messages(messages)
+            scenario.check_index()
+    scenario.check_everything()
+    assert len(scenario.submitted_jobs) > KILL_COUNT / 2
 
 
 def test_killed_while_the_library_is_made(folder: Path, space: Space) -> None:
     """A program that was killed at its very first start can never be started again."""
-    chance = _chance()
-    for number in range(20):
-        program = Program(lives, folder / str(number), space.address, number)
-        program.kill(chance.random() * 0.05)
-        with Library.open(folder / str(number)) as library:
-            library.take_over()
-            assert library.rescan() == Changes()
+    rng = _make_rng()
+    for index in range(20):
+        program = Program(run_studio, folder / str(index), space.address, index)
+        program.kill(rng.random() * 0.05)
+        with Library.open(folder / str(index)) as library:
+            library.adopt_orphans()
+            assert library.rescan() == ScanResult()
 
 
 def test_two_programs_of_which_one_is_killed(folder: Path, space: Space) -> None:
     """Two programs on one library lose, tear or repeat each other's jobs, or what is done to the pictures."""
-    story, chance = Story(folder, space), _chance()
-    for number in range(6):
-        one, other = story.begin(2 * number), story.begin(2 * number + 1)
-        for program, lines in ((one, 20), (other, 20), (one, chance.randrange(20, 50))):
-            program.listen(lines, LIMIT)
-        story.hear(one.kill(chance.random() * LONGEST_SECONDS), is_alone=False)
-        other.listen(60, LIMIT)
-        story.hear(other.kill(chance.random() * LONGEST_SECONDS), is_alone=False)
-        story.look()
-    story.look_through()
+    scenario, rng = KillScenario(folder, space), _make_rng()
+    for index in range(6):
+        first, second = scenario.begin(2 * index), scenario.begin(2 * index + 1)
+        for program, lines in ((first, 20), (second, 20), (first, rng.randrange(20, 50))):
+            program.listen(lines, LIMIT_SECONDS)
+        scenario.process_messages(first.kill(rng.random() * MAX_LIFETIME_SECONDS), is_alone=False)
+        second.listen(60, LIMIT_SECONDS)
+        scenario.process_messages(second.kill(rng.random() * MAX_LIFETIME_SECONDS), is_alone=False)
+        scenario.check_index()
+    scenario.check_everything()
 
 
 def test_killed_while_it_imports_or_exports(folder: Path) -> None:
     """An import or export that was cut off can't be completed, or has some pictures twice then."""
-    source, chance = folder / "source", _chance()
+    source, rng = folder / "source", _make_rng()
     source.mkdir()
-    for number in range(PICTURES):
-        data = encoded(number)
-        (source / f"{number}.png").write_bytes(
-            embed_record(data, Record(id=f"p{number}")) if number % 2 else data
+    for index in range(PICTURE_COUNT):
+        data = encode_picture(index)
+        (source / f"{index}.png").write_bytes(
+            embed_metadata(data, GenerationMetadata(id=f"p{index}")) if index % 2 else data
         )
-    for number in range(20):
-        library, target = folder / f"library-{number}", folder / f"export-{number}"
-        program = Program(brings, library, source, target)
-        program.listen(1, chance.random() * 0.3)
+    for index in range(20):
+        library, target = folder / f"library-{index}", folder / f"export-{index}"
+        program = Program(import_and_export, library, source, target)
+        program.listen(1, rng.random() * 0.3)
         assert program.kill() in ([], [["done"]])
         if not (target / "pictures.jsonl").exists():
-            assert Program(brings, library, source, target).ended() == [["done"]]
-        told = (target / "pictures.jsonl").read_text("ascii").splitlines()
-        assert {json.loads(line)["path"] for line in told} == {
+            assert Program(import_and_export, library, source, target).wait() == [["done"]]
+        manifest_lines = (target / "pictures.jsonl").read_text("ascii").splitlines()
+        assert {json.loads(line)["path"] for line in manifest_lines} == {
             path.relative_to(target).as_posix() for path in target.rglob("*.png")
         }
-        assert len(told) == PICTURES
+        assert len(manifest_lines) == PICTURE_COUNT
         with Library.open(library) as opened:
-            assert opened.rescan() == Changes()
-            assert opened.page().count == PICTURES
+            assert opened.rescan() == ScanResult()
+            assert opened.search().count == PICTURE_COUNT
 
 
 def test_the_program_itself_is_killed(folder: Path, space: Space) -> None:
     """A page that is opened after a crash doesn't say what was cut off, or what waits; or it is all done again."""
     flags = ("--space", space.address, "--at-once", "1")
-    space.go_on.clear()
-    with started(folder, *flags) as (process, address, _), Visit(address).open() as visit:
-        ran, _ = (
-            visit.result("_submit", [prompt, *FIELDS[1:], ""])[1] for prompt in ("wait", "a cat")
+    space.resume_run.clear()
+    with (
+        start_program(folder, *flags) as (process, address, _),
+        BrowserSession(address).open() as visit,
+    ):
+        completed_run, _ = (
+            visit.result("_on_submit", [prompt, *FORM_VALUES[1:], ""])[1]
+            for prompt in ("wait", "a cat")
         )
-        assert space.working.wait(LIMIT)
+        assert space.run_started.wait(LIMIT_SECONDS)
         process.kill()
-    with started(folder, *flags) as (_, address, _), Visit(address).open() as visit:
-        _, _, _, _, queue, _ = visit.result("_watch", [""])
-        assert f'<li data-kind="interrupted" data-job="{ran}">' in queue
+    with start_program(folder, *flags) as (_, address, _), BrowserSession(address).open() as visit:
+        _, _, _, _, queue, _ = visit.result("_watch_jobs", [""])
+        assert f'<li data-kind="interrupted" data-job="{completed_run}">' in queue
         assert re.search(
             '<li data-kind="held".*?<b>a cat</b><span>Waits until you let it go on. Seed 7,', queue
         )
         with Library.open(next(folder.rglob("library.sqlite3")).parent.parent) as library:
-            job = library.jobs.get(ran)
+            job = library.jobs.get(completed_run)
         assert job is not None
         assert job.request.seed == 7
-        assert (space.asked["wait"], space.asked["a cat"]) == (1, 0)
-    space.go_on.set()
+        assert (space.prompt_counts["wait"], space.prompt_counts["a cat"]) == (1, 0)
+    space.resume_run.set()
 
 
-async def _until(job: Job, is_so: Callable[[JobState], bool]) -> JobState:
-    with anyio.fail_after(LIMIT):
-        while not is_so(state := job.state.value):
-            await job.state.wait_for_change(state, LIMIT)
+async def _wait_for_state(job: Job, predicate: Callable[[JobState], bool]) -> JobState:
+    with anyio.fail_after(LIMIT_SECONDS):
+        while not predicate(state := job.state.value):
+            await job.state.wait_for_change(state, LIMIT_SECONDS)
     return state
 
 
@@ -320,42 +330,49 @@ async def _until(job: Job, is_so: Callable[[JobState], bool]) -> JobState:
 async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that comes when the disk is full is lost, or there twice later; or others are, or the program."""
     monkeypatch.setattr(
-        "sd35.jobs.service.SAVE_AGAIN_SECONDS", 0.1
+        "sd35.jobs.service.SAVE_RETRY_INTERVAL", 0.1
     )  # else the test takes as long as that
     library = Library.open(disk.folder / "library")
-    studio = Studio(SpaceChoice(space.address), no_demo, House(disk.folder, library))
-    early = await studio.submit(asking("early"))
-    before = (await _until(early, lambda state: state.made is not None)).made
-    assert before is not None
-    assert before.path is not None
-    was = before.path.read_bytes()
-    space.go_on.clear()
-    late = await studio.submit(asking("wait"))
-    await _until(late, lambda state: state.phase is Phase.RUNNING)
+    studio = JobService(
+        SpaceConfig(space.address), fail_demo, JobServiceConfig(disk.folder, library)
+    )
+    early_job = await studio.submit(make_request("early"))
+    early_result = (await _wait_for_state(early_job, lambda state: state.result is not None)).result
+    assert early_result is not None
+    assert early_result.path is not None
+    value_before = early_result.path.read_bytes()
+    space.resume_run.clear()
+    late_job = await studio.submit(make_request("wait"))
+    await _wait_for_state(late_job, lambda state: state.status is JobStatus.RUNNING)
     disk.fill()
-    space.go_on.set()
-    made = (await _until(late, lambda state: state.made is not None)).made
-    assert made is not None
-    assert made.path is None
-    assert "couldn't be written" in made.unwritten
-    kept = studio.kept.find(made.served_as)
-    assert kept is not None
-    assert isinstance(kept.content, bytes)
+    space.resume_run.set()
+    late_result = (await _wait_for_state(late_job, lambda state: state.result is not None)).result
+    assert late_result is not None
+    assert late_result.path is None
+    assert "couldn't be written" in late_result.save_error
+    artifact = studio.artifacts.find(late_result.url_path)
+    assert artifact is not None
+    assert isinstance(artifact.content, bytes)
     with pytest.raises(LibraryError, match=r"The disk of the library is full|index can't be used"):
-        for _ in range(MANY):
-            await studio.submit(asking("refused"))
+        for _ in range(LIBRARY_SIZE):
+            await studio.submit(make_request("refused"))
     disk.free()
     assert (
-        await _until(late, lambda state: state.made is not None and state.made.path is not None)
-    ).made is not None
-    assert before.path.read_bytes() == was
-    await _until(await studio.submit(asking("after")), lambda state: state.phase is Phase.FINISHED)
+        await _wait_for_state(
+            late_job, lambda state: state.result is not None and state.result.path is not None
+        )
+    ).result is not None
+    assert early_result.path.read_bytes() == value_before
+    await _wait_for_state(
+        await studio.submit(make_request("after")),
+        lambda state: state.status is JobStatus.COMPLETED,
+    )
     await studio.aclose()
     library.close()
     with Library.open(disk.folder / "library") as library:
-        library.take_over()
-        assert library.rescan() == Changes()
-        prompts = Counter(entry.record.prompt for entry in _all(library))
+        library.adopt_orphans()
+        assert library.rescan() == ScanResult()
+        prompts = Counter(entry.record.prompt for entry in _iterate_entries(library))
     assert prompts["early"] == prompts["wait"] == prompts["after"] == 1
 
 
@@ -363,7 +380,7 @@ def test_a_picture_that_is_not_in_the_index(folder: Path) -> None:
     """A picture whose file could be written, but not the index, is lost, or written again and again."""
     library = Library.open(folder)
     library.close()
-    entry = put(library, 1)
+    entry = add_picture(library, 1)
     with Library.open(folder) as library:
-        assert library.rescan() == Changes(added=1)
-        assert library.entry(entry.id) == entry
+        assert library.rescan() == ScanResult(added=1)
+        assert library.get(entry.id) == entry

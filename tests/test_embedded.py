@@ -13,14 +13,14 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from sd35.jobs.limits import Caps
-from sd35.server.accounts import Accounts, Cost
-from sd35.server.auth import Door
+from sd35.jobs.limits import UsageLimits
+from sd35.server.accounts import CredentialStore, ScryptParams
+from sd35.server.auth import Authenticator
 from sd35.server.launch import free_port
-from sd35.server.server import Site
-from tests.chromium import browser, makes_a_picture, opened, previews_seen  # noqa: F401  # it is a fixture
+from sd35.server.server import ServerConfig
+from tests.chromium import browser, count_previews, generate_picture, open_page  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
-from tests.serving import SERVED, Served, serving
+from tests.serving import TEMP_DIR, AppServer, serve_app
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -30,7 +30,7 @@ SNIPPETS = dict(
 """The README's own, for other people's pages."""
 
 
-class Blog(BaseHTTPRequestHandler):
+class BlogHandler(BaseHTTPRequestHandler):
     """Another site's pages, that show this one: `/frame` and `/app`, with what comes after them for its address."""
 
     studio = ""
@@ -52,32 +52,34 @@ class Blog(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def blog() -> Iterator[str]:
     """Another site, that may embed the page; and the page, on a site of its own (`localhost`)."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Blog)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BlogHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
 
-    def site(port: int) -> Site:
-        return Site(Door(is_private=False, is_embedded=True), port=port, embed_in=(address,))
+    def site(port: int) -> ServerConfig:
+        return ServerConfig(
+            Authenticator(is_private=False, is_embedded=True), port=port, frame_ancestors=(address,)
+        )
 
-    with serving("demo", SERVED / "pictures", site=site) as served:
-        Blog.studio = served.address.rstrip("/").replace("127.0.0.1", "localhost")
+    with serve_app("demo", TEMP_DIR / "pictures", make_config=site) as app_server:
+        BlogHandler.studio = app_server.address.rstrip("/").replace("127.0.0.1", "localhost")
         yield address
     server.shutdown()
 
 
-def visit(browser: Browser, width: int = 1360) -> Page:
+def open_browser_page(browser: Browser, width: int = 1360) -> Page:
     return browser.new_context(viewport={"width": width, "height": 1000}).new_page()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1360, "dark"), (390, "light")])
 def test_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None:
     """In another site's frame the page doesn't come up, makes no picture, or looks as it wasn't asked to."""
-    page = visit(browser, width)
+    page = open_browser_page(browser, width)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{blog}/frame?__theme={theme}")
     frame = page.frame_locator("iframe")
-    makes_a_picture(frame)
+    generate_picture(frame)
     assert frame.locator("body").evaluate("body => body.classList.contains('dark')") is (
         theme == "dark"
     )
@@ -95,12 +97,12 @@ def test_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None
 @pytest.mark.parametrize(("width", "theme"), [(1360, "light"), (390, "dark")])
 def test_as_an_element(browser: Browser, blog: str, width: int, theme: str) -> None:
     """As `<gradio-app>` in another site's page, the page doesn't come up, makes no picture, or breaks what is there."""
-    page = visit(browser, width)
+    page = open_browser_page(browser, width)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.goto(f"{blog}/app")
-    makes_a_picture(page)
+    generate_picture(page)
     assert (page.locator("gradio-app.dark").count() == 1) is (theme == "dark")
     page.get_by_role("button", name="Use this seed").click()
     expect(page.get_by_label("Randomize seed")).not_to_be_checked()
@@ -114,8 +116,8 @@ def test_as_an_element(browser: Browser, blog: str, width: int, theme: str) -> N
 
 def test_only_where_it_may(browser: Browser, blog: str) -> None:
     """Any site can show the page in a frame of its own, and lead clicks to it."""
-    page = visit(browser)
-    answer = httpx.get(Blog.studio, headers={"Host": "localhost"})
+    page = open_browser_page(browser)
+    answer = httpx.get(BlogHandler.studio, headers={"Host": "localhost"})
     assert answer.headers["content-security-policy"].endswith(f"frame-ancestors 'self' {blog}")
     stranger = blog.replace("127.0.0.1", "localhost")
     page.goto(f"{stranger}/frame")
@@ -124,7 +126,7 @@ def test_only_where_it_may(browser: Browser, blog: str) -> None:
     page.context.close()
 
 
-NGINX = """
+NGINX_CONFIG = """
 daemon off; error_log stderr; pid {folder}/nginx.pid;
 events {{}}
 http {{
@@ -150,13 +152,13 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     location = re.search(r"```nginx\n(.*?)```", README, re.DOTALL)
     assert location is not None
 
-    def site(port: int) -> Site:
-        return Site(Door(is_private=False), port=port, root_path="/studio")
+    def site(port: int) -> ServerConfig:
+        return ServerConfig(Authenticator(is_private=False), port=port, root_path="/studio")
 
-    with serving("demo", SERVED / "pictures", site=site) as served:
-        there = location[1].replace("http://127.0.0.1:7860/", served.address)
+    with serve_app("demo", TEMP_DIR / "pictures", make_config=site) as server:
+        proxied_location = location[1].replace("http://127.0.0.1:7860/", server.address)
         (folder / "nginx.conf").write_text(
-            NGINX.format(folder=folder, location=there, **ports), "utf-8"
+            NGINX_CONFIG.format(folder=folder, location=proxied_location, **ports), "utf-8"
         )
         process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")])  # noqa: S603
         transport = httpx.HTTPTransport(retries=8)  # until it listens
@@ -171,12 +173,12 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 @pytest.mark.parametrize("buffering", ["on", "off"])
 def test_behind_a_reverse_proxy(browser: Browser, proxies: dict[str, str], buffering: str) -> None:
     """Behind nginx and a path, something is asked for at the wrong place, or previews come all at once at the end."""
-    page = visit(browser)
+    page = open_browser_page(browser)
     failed: list[str] = []
     page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
-    opened(page, proxies[buffering])
-    makes_a_picture(page)
-    assert previews_seen(page) >= 3
+    open_page(page, proxies[buffering])
+    generate_picture(page)
+    assert count_previews(page) >= 3
     source = page.locator("#picture img").get_attribute("src")
     assert source is not None
     assert source.startswith(proxies[buffering])
@@ -190,22 +192,27 @@ def test_behind_a_reverse_proxy(browser: Browser, proxies: dict[str, str], buffe
 
 
 @pytest.fixture(scope="module")
-def link() -> Iterator[Served]:
+def link() -> Iterator[AppServer]:
     """The page as it is shared: behind a login that is handed out, with limits, over a Space that takes its time."""
     fake = FakeSpace(is_generator=True)
-    accounts = Accounts(["guest:handed out"], cost=Cost(1, 1))
-    door = Door(is_private=False, accounts=accounts, handed_out=frozenset({"guest"}))
-    caps = Caps(hourly=30, waiting=3, at_once=1, at_once_each=1)
-    with serving(
-        fake.address, SERVED / "pictures", caps, lambda port: Site(door, port=port)
-    ) as served:
+    accounts = CredentialStore(["guest:handed out"], params=ScryptParams(1, 1))
+    authenticator = Authenticator(
+        is_private=False, accounts=accounts, shared_logins=frozenset({"guest"})
+    )
+    limits = UsageLimits(per_hour=30, max_queued=3, max_concurrent=1, max_concurrent_per_visitor=1)
+    with serve_app(
+        fake.address,
+        TEMP_DIR / "pictures",
+        limits,
+        lambda port: ServerConfig(authenticator, port=port),
+    ) as server:
         fake.hold()
-        yield served
+        yield server
         fake.release()
     fake.close()
 
 
-def log_in(page: Page, link: Served) -> None:
+def log_in(page: Page, link: AppServer) -> None:
     page.goto(link.address)
     page.get_by_label("Name").fill("guest")
     page.get_by_label("Password").fill("wrong")
@@ -216,27 +223,27 @@ def log_in(page: Page, link: Served) -> None:
     expect(page.get_by_role("button", name="Generate")).to_be_visible()
 
 
-def test_two_browsers_and_one_link(browser: Browser, link: Served) -> None:
+def test_two_browsers_and_one_link(browser: Browser, link: AppServer) -> None:
     """Two people with the same link see each other's pictures, or don't know that they wait for each other."""
-    one, other = visit(browser), visit(browser, 390)
-    for page in (one, other):
+    first_page, second_page = open_browser_page(browser), open_browser_page(browser, 390)
+    for page in (first_page, second_page):
         log_in(page, link)
         expect(page.locator("#allowance")).to_contain_text("30 of 30 pictures left for this hour")
-    for page in (one, other):
+    for page in (first_page, second_page):
         page.get_by_label("Prompt", exact=True).fill("wait: a cat")
         page.get_by_role("button", name="Generate").click()
-    expect(one.locator("#panel")).to_contain_text("Step 2 of 6")
-    expect(other.locator("#panel")).to_contain_text("Next in this studio's line")
-    one.get_by_role("button", name="Stop").click()
-    expect(one.locator("#panel")).to_contain_text("Stopped")
-    expect(other.locator("#panel")).to_contain_text("Step 2 of 6")
-    other.reload()
-    expect(other.locator("#panel")).to_contain_text("Step 2 of 6")
-    one.reload()
-    expect(one.locator("#panel")).to_contain_text("Stopped")
-    other.get_by_role("button", name="Stop").click()
-    expect(other.locator("#allowance")).to_contain_text("29 of 30")
-    other.get_by_role("link", name="Log out").click()
-    expect(other.get_by_label("Password")).to_be_visible()
-    for page in (one, other):
+    expect(first_page.locator("#panel")).to_contain_text("Step 2 of 6")
+    expect(second_page.locator("#panel")).to_contain_text("Next in this studio's line")
+    first_page.get_by_role("button", name="Stop").click()
+    expect(first_page.locator("#panel")).to_contain_text("Stopped")
+    expect(second_page.locator("#panel")).to_contain_text("Step 2 of 6")
+    second_page.reload()
+    expect(second_page.locator("#panel")).to_contain_text("Step 2 of 6")
+    first_page.reload()
+    expect(first_page.locator("#panel")).to_contain_text("Stopped")
+    second_page.get_by_role("button", name="Stop").click()
+    expect(second_page.locator("#allowance")).to_contain_text("29 of 30")
+    second_page.get_by_role("link", name="Log out").click()
+    expect(second_page.get_by_label("Password")).to_be_visible()
+    for page in (first_page, second_page):
         page.context.close()

@@ -21,54 +21,54 @@ from sd35.core.errors import (
     IdentityExpiredError,
     MalformedRequestError,
     PictureError,
-    PictureGoneError,
+    PictureExpiredError,
     ProtocolError,
     QueueFullError,
     RateLimitedError,
-    RunLostError,
     SD35Error,
-    SilentSpaceError,
+    SessionLostError,
     SpaceAsleepError,
     SpaceBrokenError,
     SpaceNotFoundError,
     SpacePausedError,
     SpaceStoppedError,
-    StreamCutError,
+    StreamInterruptedError,
+    StreamTimeoutError,
     UnreachableError,
 )
 from sd35.core.events import Finished, Notice, Preview, Progress, Queued, Started, Waiting
 from sd35.server.launch import free_port
 from tests.impostor import (
+    DESCRIPTION,
     FINISHED,
-    GONE,
     HEARTBEAT,
-    LIMIT,
+    LIMIT_SECONDS,
     PICTURE,
     PNG,
     PREVIEW,
     QUEUED,
+    SESSION_NOT_FOUND,
     STARTED,
-    TOLD,
     Handler,
-    InTurn,
-    abort,
-    aborting,
-    asking,
-    cutting,
-    impostor,
+    HandlerSequence,
+    collect_events,
+    drop_connection,
+    drop_request,
+    make_request,
     message_bytes,
-    run,
-    saying,
-    sending,
-    showing,
-    silent,
-    streaming,
-    telling,
+    never_respond,
+    respond_events,
+    respond_json,
+    respond_picture,
+    respond_text,
+    respond_truncated,
+    serve_fake_gradio,
+    start_event_stream,
 )
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Timeouts(
+SHORT_TIMEOUTS = Timeouts(
     discovery=0.5,
     waking=0.5,
     connect=2,
@@ -79,125 +79,145 @@ QUICK = Timeouts(
     fetch=0.5,
     attempts=2,
 )
-PATIENT = Timeouts(waking=LIMIT, attempts=4)
-FULL = saying(503, '{"detail": "Queue is full. Max size is 1 and size is 1."}')
-ASLEEP = saying(503, "<html>Preparing Space</html>")
+LONG_TIMEOUTS = Timeouts(waking=LIMIT_SECONDS, attempts=4)
+QUEUE_FULL = respond_text(503, '{"detail": "Queue is full. Max size is 1 and size is 1."}')
+SPACE_ASLEEP = respond_text(503, "<html>Preparing Space</html>")
 
 
-async def outcome(address: str, timeouts: Timeouts = QUICK) -> list[object]:
+async def run_and_fetch(address: str, timeouts: Timeouts = SHORT_TIMEOUTS) -> list[object]:
     """Connect, run, fetch: the events, and the picture's bytes."""
-    with anyio.fail_after(LIMIT):
+    with anyio.fail_after(LIMIT_SECONDS):
         async with SpaceClient.connect(address, timeouts=timeouts) as space:
-            events = await run(space)
+            events = await collect_events(space)
             last = events[-1]
             assert isinstance(last, Finished)
             return [*events, (await space.fetch(last.picture)).data]
 
 
 FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
-    ("config: slow header", {"config": silent}, UnreachableError),
-    ("config: broken off", {"config": aborting}, UnreachableError),
-    ("config: slow body", {"config": cutting(b"{", 100)}, UnreachableError),
-    ("config: a page", {"config": saying(200, "<html>hello</html>")}, ContractError),
-    ("config: {}", {"config": saying(200, "{}")}, ContractError),
-    ("config: []", {"config": saying(200, "[]")}, ContractError),
+    ("config: slow header", {"config": never_respond}, UnreachableError),
+    ("config: broken off", {"config": drop_request}, UnreachableError),
+    ("config: slow body", {"config": respond_truncated(b"{", 100)}, UnreachableError),
+    ("config: a page", {"config": respond_text(200, "<html>hello</html>")}, ContractError),
+    ("config: {}", {"config": respond_text(200, "{}")}, ContractError),
+    ("config: []", {"config": respond_text(200, "[]")}, ContractError),
     (
         "config: no endpoint",
-        {"config": telling(TOLD["config"] | {"dependencies": []})},
+        {"config": respond_json(DESCRIPTION["config"] | {"dependencies": []})},
         ContractError,
     ),
     (
         "config: old protocol",
-        {"config": telling(TOLD["config"] | {"protocol": "ws"})},
+        {"config": respond_json(DESCRIPTION["config"] | {"protocol": "ws"})},
         ContractError,
     ),
     (
         "config: login",
-        {"config": saying(401, '{"detail": "Not authenticated"}')},
+        {"config": respond_text(401, '{"detail": "Not authenticated"}')},
         AccessDeniedError,
     ),
-    ("config: no such Space", {"config": saying(404, "<html>")}, SpaceNotFoundError),
+    ("config: no such Space", {"config": respond_text(404, "<html>")}, SpaceNotFoundError),
     (
         "config: redirect",
-        {"config": saying(302, Location="http://127.0.0.1:1/")},
+        {"config": respond_text(302, Location="http://127.0.0.1:1/")},
         SpaceNotFoundError,
     ),
-    ("config: asleep", {"config": ASLEEP}, SpaceAsleepError),
+    ("config: asleep", {"config": SPACE_ASLEEP}, SpaceAsleepError),
     (
         "config: in error",
-        {"config": saying(503, "Your space is in error, check its status")},
+        {"config": respond_text(503, "Your space is in error, check its status")},
         SpaceBrokenError,
     ),
-    ("config: too many requests", {"config": saying(429)}, RateLimitedError),
-    ("config: server error", {"config": saying(500, "Internal Server Error")}, ContractError),
-    ("info: a page", {"info": saying(200, "<html>hello</html>")}, ContractError),
-    ("join: slow header, and not taken", {"join": silent, "data": sending(GONE)}, RunLostError),
-    ("join: broken off, and not taken", {"join": aborting, "data": sending(GONE)}, RunLostError),
-    ("join: full", {"join": FULL}, QueueFullError),
-    ("join: stopped", {"join": saying(503, '{"detail": "Queue is stopped."}')}, SpaceStoppedError),
+    ("config: too many requests", {"config": respond_text(429)}, RateLimitedError),
+    ("config: server error", {"config": respond_text(500, "Internal Server Error")}, ContractError),
+    ("info: a page", {"info": respond_text(200, "<html>hello</html>")}, ContractError),
+    (
+        "join: slow header, and not taken",
+        {"join": never_respond, "data": respond_events(SESSION_NOT_FOUND)},
+        SessionLostError,
+    ),
+    (
+        "join: broken off, and not taken",
+        {"join": drop_request, "data": respond_events(SESSION_NOT_FOUND)},
+        SessionLostError,
+    ),
+    ("join: full", {"join": QUEUE_FULL}, QueueFullError),
+    (
+        "join: stopped",
+        {"join": respond_text(503, '{"detail": "Queue is stopped."}')},
+        SpaceStoppedError,
+    ),
     (
         "join: gateway",
-        {"join": saying(502, "<html>Bad Gateway</html>"), "data": saying(502)},
+        {"join": respond_text(502, "<html>Bad Gateway</html>"), "data": respond_text(502)},
         SpaceAsleepError,
     ),
-    ("join: gateway, and not taken", {"join": saying(504), "data": sending(GONE)}, RunLostError),
-    ("join: too many requests", {"join": saying(429)}, RateLimitedError),
-    ("join: login", {"join": saying(401)}, AccessDeniedError),
-    ("join: malformed", {"join": saying(422, '{"detail": "bad"}')}, MalformedRequestError),
-    ("join: wrong number", {"join": saying(500, "Internal Server Error")}, ProtocolError),
-    ("join: a page", {"join": saying(200, "<html>log in</html>")}, ProtocolError),
-    ("join: no number", {"join": telling({})}, ProtocolError),
-    ("join: redirect", {"join": saying(307, Location="http://127.0.0.1:1/")}, SpaceNotFoundError),
-    ("stream: slow header", {"data": silent}, UnreachableError),
+    (
+        "join: gateway, and not taken",
+        {"join": respond_text(504), "data": respond_events(SESSION_NOT_FOUND)},
+        SessionLostError,
+    ),
+    ("join: too many requests", {"join": respond_text(429)}, RateLimitedError),
+    ("join: login", {"join": respond_text(401)}, AccessDeniedError),
+    ("join: malformed", {"join": respond_text(422, '{"detail": "bad"}')}, MalformedRequestError),
+    ("join: wrong number", {"join": respond_text(500, "Internal Server Error")}, ProtocolError),
+    ("join: a page", {"join": respond_text(200, "<html>log in</html>")}, ProtocolError),
+    ("join: no number", {"join": respond_json({})}, ProtocolError),
+    (
+        "join: redirect",
+        {"join": respond_text(307, Location="http://127.0.0.1:1/")},
+        SpaceNotFoundError,
+    ),
+    ("stream: slow header", {"data": never_respond}, UnreachableError),
     (
         "stream: a page",
-        {"data": saying(200, "<html>log in</html>", Content_Type="text/html")},
+        {"data": respond_text(200, "<html>log in</html>", Content_Type="text/html")},
         ProtocolError,
     ),
-    ("stream: gateway", {"data": saying(502, "<html>Bad Gateway</html>")}, SpaceAsleepError),
-    ("stream: not found", {"data": saying(404)}, SpaceNotFoundError),
-    ("stream: empty", {"data": sending()}, StreamCutError),
-    ("stream: gone", {"data": sending(GONE)}, RunLostError),
-    ("stream: ends early", {"data": sending(QUEUED, STARTED)}, StreamCutError),
+    ("stream: gateway", {"data": respond_text(502, "<html>Bad Gateway</html>")}, SpaceAsleepError),
+    ("stream: not found", {"data": respond_text(404)}, SpaceNotFoundError),
+    ("stream: empty", {"data": respond_events()}, StreamInterruptedError),
+    ("stream: gone", {"data": respond_events(SESSION_NOT_FOUND)}, SessionLostError),
+    ("stream: ends early", {"data": respond_events(QUEUED, STARTED)}, StreamInterruptedError),
     (
         "stream: cut in a message",
-        {"data": sending(QUEUED, STARTED, cut=b'data: {"msg": "pro')},
-        StreamCutError,
+        {"data": respond_events(QUEUED, STARTED, truncated_tail=b'data: {"msg": "pro')},
+        StreamInterruptedError,
     ),
     (
         "stream: cut after a preview",
-        {"data": sending(QUEUED, STARTED, PREVIEW, cut=b"")},
-        StreamCutError,
+        {"data": respond_events(QUEUED, STARTED, PREVIEW, truncated_tail=b"")},
+        StreamInterruptedError,
     ),
     (
         "stream: heartbeats for ever",
-        {"data": sending(QUEUED, STARTED, stay=True)},
-        SilentSpaceError,
+        {"data": respond_events(QUEUED, STARTED, is_kept_open=True)},
+        StreamTimeoutError,
     ),
     (
         "stream: nothing at all",
-        {"data": sending(QUEUED, STARTED, {"msg": "unknown"}, stay=True)},
-        SilentSpaceError,
+        {"data": respond_events(QUEUED, STARTED, {"msg": "unknown"}, is_kept_open=True)},
+        StreamTimeoutError,
     ),
     (
         "stream: stopped in the run",
-        {"data": sending(QUEUED, STARTED, {"msg": "server_stopped"})},
+        {"data": respond_events(QUEUED, STARTED, {"msg": "server_stopped"})},
         SpaceStoppedError,
     ),
-    ("stream: garbage", {"data": sending(PREVIEW, PREVIEW)}, ProtocolError),
-    ("picture: gone", {"file": saying(404)}, PictureGoneError),
-    ("picture: forbidden", {"file": saying(403)}, PictureGoneError),
-    ("picture: a page", {"file": saying(200, "<html>log in</html>")}, PictureError),
+    ("stream: garbage", {"data": respond_events(PREVIEW, PREVIEW)}, ProtocolError),
+    ("picture: gone", {"file": respond_text(404)}, PictureExpiredError),
+    ("picture: forbidden", {"file": respond_text(403)}, PictureExpiredError),
+    ("picture: a page", {"file": respond_text(200, "<html>log in</html>")}, PictureError),
     (
         "picture: redirect",
-        {"file": saying(302, Location="http://127.0.0.1:1/x.png")},
+        {"file": respond_text(302, Location="http://127.0.0.1:1/x.png")},
         SpaceNotFoundError,
     ),
-    ("picture: slow header", {"file": silent}, UnreachableError),
-    ("picture: cut", {"file": cutting(PNG[:40], len(PNG))}, UnreachableError),
-    ("picture: cut unnoticed", {"file": showing(PNG[:-20])}, PictureError),
-    ("picture: gateway", {"file": saying(502)}, SpaceAsleepError),
-    ("picture: too many requests", {"file": saying(429)}, RateLimitedError),
+    ("picture: slow header", {"file": never_respond}, UnreachableError),
+    ("picture: cut", {"file": respond_truncated(PNG[:40], len(PNG))}, UnreachableError),
+    ("picture: cut unnoticed", {"file": respond_picture(PNG[:-20])}, PictureError),
+    ("picture: gateway", {"file": respond_text(502)}, SpaceAsleepError),
+    ("picture: too many requests", {"file": respond_text(429)}, RateLimitedError),
 ]
 
 
@@ -206,117 +226,156 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
 )
 async def test_faults(handlers: dict[str, Handler], kind: type[SD35Error]) -> None:
     """What a broken Space or its host answers hangs, surfaces as a traceback, or as something that it isn't."""
-    async with impostor(handlers) as address:
-        with pytest.raises(SD35Error) as caught:
-            await outcome(address)
-    assert type(caught.value) is kind, repr(caught.value)
-    assert caught.value.happened.endswith((".", "!"))
+    async with serve_fake_gradio(handlers) as address:
+        with pytest.raises(SD35Error) as error_info:
+            await run_and_fetch(address)
+    assert type(error_info.value) is kind, repr(error_info.value)
+    assert error_info.value.happened.endswith((".", "!"))
 
 
 async def test_without_a_fault() -> None:
     """The table of faults is about something else than faults."""
-    async with impostor() as address:
-        *events, data = await outcome(address)
+    async with serve_fake_gradio() as address:
+        *events, data = await run_and_fetch(address)
     assert [type(event) for event in events] == [Queued, Started, Preview, Finished]
     assert data == PNG
 
 
-WHOLE = sending(QUEUED, STARTED, PREVIEW, FINISHED)
-CUT = sending(QUEUED, STARTED, PREVIEW, cut=b"data: ")
-EXPIRED = {
+COMPLETE_STREAM = respond_events(QUEUED, STARTED, PREVIEW, FINISHED)
+TRUNCATED_STREAM = respond_events(QUEUED, STARTED, PREVIEW, truncated_tail=b"data: ")
+EXPIRED_TOKEN_MESSAGE = {
     "msg": "process_completed",
     "success": False,
     "output": {"error": "Expired ZeroGPU proxy token", "title": "ZeroGPU client error"},
 }
 
-RECOVERIES: list[tuple[str, Callable[[], dict[str, InTurn]]]] = [
-    ("config: asleep at first", lambda: {"config": InTurn(ASLEEP, telling(TOLD["config"]))}),
-    ("config: broken off at first", lambda: {"config": InTurn(aborting, telling(TOLD["config"]))}),
+RECOVERIES: list[tuple[str, Callable[[], dict[str, HandlerSequence]]]] = [
+    (
+        "config: asleep at first",
+        lambda: {"config": HandlerSequence(SPACE_ASLEEP, respond_json(DESCRIPTION["config"]))},
+    ),
+    (
+        "config: broken off at first",
+        lambda: {"config": HandlerSequence(drop_request, respond_json(DESCRIPTION["config"]))},
+    ),
     (
         "config: too many requests at first",
-        lambda: {"config": InTurn(saying(429), telling(TOLD["config"]))},
+        lambda: {"config": HandlerSequence(respond_text(429), respond_json(DESCRIPTION["config"]))},
     ),
-    ("join: full at first", lambda: {"join": InTurn(FULL, telling({"event_id": "e"}))}),
+    (
+        "join: full at first",
+        lambda: {"join": HandlerSequence(QUEUE_FULL, respond_json({"event_id": "e"}))},
+    ),
     (
         "join: too many requests at first",
-        lambda: {"join": InTurn(saying(429), telling({"event_id": "e"}))},
+        lambda: {"join": HandlerSequence(respond_text(429), respond_json({"event_id": "e"}))},
     ),
-    ("join: asleep at first", lambda: {"join": InTurn(ASLEEP, telling({"event_id": "e"}))}),
-    ("join: its answer is lost", lambda: {"join": InTurn(aborting)}),
-    ("join: a gateway's answer, but taken", lambda: {"join": InTurn(saying(504))}),
+    (
+        "join: asleep at first",
+        lambda: {"join": HandlerSequence(SPACE_ASLEEP, respond_json({"event_id": "e"}))},
+    ),
+    ("join: its answer is lost", lambda: {"join": HandlerSequence(drop_request)}),
+    ("join: a gateway's answer, but taken", lambda: {"join": HandlerSequence(respond_text(504))}),
     (
         "join: lost on the way there",
         lambda: {
-            "join": InTurn(aborting, telling({"event_id": "e"})),
-            "data": InTurn(sending(GONE), WHOLE),
+            "join": HandlerSequence(drop_request, respond_json({"event_id": "e"})),
+            "data": HandlerSequence(respond_events(SESSION_NOT_FOUND), COMPLETE_STREAM),
         },
     ),
     (
         "join: malformed, for it has restarted",
-        lambda: {"join": InTurn(saying(422), telling({"event_id": "e"}))},
+        lambda: {"join": HandlerSequence(respond_text(422), respond_json({"event_id": "e"}))},
     ),
-    ("stream: broken off before its first byte", lambda: {"data": InTurn(aborting, WHOLE)}),
-    ("stream: gateway at first", lambda: {"data": InTurn(saying(502), WHOLE)}),
-    ("stream: gone, before anything was heard", lambda: {"data": InTurn(sending(GONE), WHOLE)}),
+    (
+        "stream: broken off before its first byte",
+        lambda: {"data": HandlerSequence(drop_request, COMPLETE_STREAM)},
+    ),
+    (
+        "stream: gateway at first",
+        lambda: {"data": HandlerSequence(respond_text(502), COMPLETE_STREAM)},
+    ),
+    (
+        "stream: gone, before anything was heard",
+        lambda: {"data": HandlerSequence(respond_events(SESSION_NOT_FOUND), COMPLETE_STREAM)},
+    ),
     (
         "stream: cut in the run, unnoticed there",
-        lambda: {"data": InTurn(CUT, sending(STARTED, PREVIEW, FINISHED))},
+        lambda: {
+            "data": HandlerSequence(TRUNCATED_STREAM, respond_events(STARTED, PREVIEW, FINISHED))
+        },
     ),
     (
         "stream: stopped while it was queued",
-        lambda: {"data": InTurn(sending(QUEUED, {"msg": "server_stopped"}), WHOLE)},
+        lambda: {
+            "data": HandlerSequence(
+                respond_events(QUEUED, {"msg": "server_stopped"}), COMPLETE_STREAM
+            )
+        },
     ),
     (
         "stream: the identity has expired",
-        lambda: {"data": InTurn(sending(QUEUED, STARTED, EXPIRED), WHOLE)},
+        lambda: {
+            "data": HandlerSequence(
+                respond_events(QUEUED, STARTED, EXPIRED_TOKEN_MESSAGE), COMPLETE_STREAM
+            )
+        },
     ),
-    ("picture: cut at first", lambda: {"file": InTurn(cutting(PNG[:40], len(PNG)), showing(PNG))}),
-    ("picture: gateway at first", lambda: {"file": InTurn(saying(504), showing(PNG))}),
+    (
+        "picture: cut at first",
+        lambda: {
+            "file": HandlerSequence(respond_truncated(PNG[:40], len(PNG)), respond_picture(PNG))
+        },
+    ),
+    (
+        "picture: gateway at first",
+        lambda: {"file": HandlerSequence(respond_text(504), respond_picture(PNG))},
+    ),
 ]
 
 
 @pytest.mark.parametrize("make", [row[1] for row in RECOVERIES], ids=[row[0] for row in RECOVERIES])
-async def test_what_is_survived(make: Callable[[], dict[str, InTurn]]) -> None:
+async def test_what_is_survived(make: Callable[[], dict[str, HandlerSequence]]) -> None:
     """A fault that passes costs a picture, or the person isn't told that there is a wait."""
-    told: list[Waiting] = []
+    waits: list[Waiting] = []
     async with (
-        impostor(make()) as address,
-        SpaceClient.connect(address, timeouts=PATIENT, tell=told.append) as space,
+        serve_fake_gradio(make()) as address,
+        SpaceClient.connect(address, timeouts=LONG_TIMEOUTS, on_wait=waits.append) as space,
     ):
-        with anyio.fail_after(LIMIT):
-            events = await run(space)
+        with anyio.fail_after(LIMIT_SECONDS):
+            events = await collect_events(space)
             assert isinstance(events[-1], Finished)
             assert (await space.fetch(events[-1].picture)).data == PNG
-    told += [event for event in events if isinstance(event, Waiting)]
-    assert all(waiting.reason.endswith(".") for waiting in told)
+    waits += [event for event in events if isinstance(event, Waiting)]
+    assert all(wait.reason.endswith(".") for wait in waits)
 
 
 @pytest.mark.parametrize(
     ("stream", "joins"),
     [
-        (sending(QUEUED, STARTED, GONE), 1),
-        (sending(QUEUED, STARTED, cut=b""), 1),
-        (sending(QUEUED, STARTED, {"msg": "server_stopped"}), 1),
+        (respond_events(QUEUED, STARTED, SESSION_NOT_FOUND), 1),
+        (respond_events(QUEUED, STARTED, truncated_tail=b""), 1),
+        (respond_events(QUEUED, STARTED, {"msg": "server_stopped"}), 1),
         (
-            sending(
+            respond_events(
                 QUEUED,
                 STARTED,
                 {"msg": "process_completed", "success": False, "output": {"error": "no"}},
             ),
             1,
         ),
-        (sending(GONE), 2),
-        (sending(QUEUED, {"msg": "server_stopped"}), 2),
-        (sending(QUEUED, STARTED, EXPIRED), 2),
+        (respond_events(SESSION_NOT_FOUND), 2),
+        (respond_events(QUEUED, {"msg": "server_stopped"}), 2),
+        (respond_events(QUEUED, STARTED, EXPIRED_TOKEN_MESSAGE), 2),
     ],
 )
 async def test_a_run_is_never_repeated(stream: Handler, joins: int) -> None:
     """A run that may have cost quota is started again unasked, or one that can't succeed is for ever."""
-    join = InTurn(telling({"event_id": "e"}))
-    async with impostor(join=join, data=stream) as address:
+    join = HandlerSequence(respond_json({"event_id": "e"}))
+    async with serve_fake_gradio(join=join, data=stream) as address:
         with pytest.raises(SD35Error):
-            await outcome(address)
-    assert join.asked == joins
+            await run_and_fetch(address)
+    assert join.call_count == joins
 
 
 async def test_a_server_that_dies_and_comes_back_between_join_and_stream() -> None:
@@ -328,38 +387,45 @@ async def test_a_server_that_dies_and_comes_back_between_join_and_stream() -> No
         return web.json_response({"event_id": "e"})
 
     async def dead_stream(request: web.Request) -> web.StreamResponse:
-        abort(request)
+        drop_connection(request)
         return web.Response()
 
     async with contextlib.AsyncExitStack() as stack:
-        with anyio.fail_after(LIMIT):
+        with anyio.fail_after(LIMIT_SECONDS):
             first = contextlib.AsyncExitStack()
             address = await first.enter_async_context(
-                impostor(port=port, join=join, data=dead_stream)
+                serve_fake_gradio(port=port, join=join, data=dead_stream)
             )
-            space = await stack.enter_async_context(SpaceClient.connect(address, timeouts=PATIENT))
-            running = asyncio.ensure_future(run(space))
+            space = await stack.enter_async_context(
+                SpaceClient.connect(address, timeouts=LONG_TIMEOUTS)
+            )
+            running = asyncio.ensure_future(collect_events(space))
             await joined.wait()
             await first.aclose()
-            renumbered = TOLD["config"] | {"dependencies": [{}, *TOLD["config"]["dependencies"]]}
-            seen: list[Any] = []
+            renumbered = DESCRIPTION["config"] | {
+                "dependencies": [{}, *DESCRIPTION["config"]["dependencies"]]
+            }
+            fn_indexes: list[Any] = []
 
-            async def taking(request: web.Request) -> web.Response:
-                seen.append((await request.json())["fn_index"])
+            async def accept_join(request: web.Request) -> web.Response:
+                fn_indexes.append((await request.json())["fn_index"])
                 return web.json_response({"event_id": "e"})
 
-            data = InTurn(sending(GONE), WHOLE)
-            again = impostor(
-                port=port, config=telling(_numbered(renumbered, 5)), join=taking, data=data
+            data = HandlerSequence(respond_events(SESSION_NOT_FOUND), COMPLETE_STREAM)
+            restarted_server = serve_fake_gradio(
+                port=port,
+                config=respond_json(_with_fn_index(renumbered, 5)),
+                join=accept_join,
+                data=data,
             )
-            await stack.enter_async_context(again)
+            await stack.enter_async_context(restarted_server)
             assert isinstance((await running)[-1], Finished)
-    assert seen == [5], "its description wasn't read again"
+    assert fn_indexes == [5], "its description wasn't read again"
 
 
-def _numbered(config: dict[str, Any], fn_index: int) -> dict[str, Any]:
-    *others, infer = config["dependencies"]
-    return config | {"dependencies": [*others, infer | {"id": fn_index}]}
+def _with_fn_index(config: dict[str, Any], fn_index: int) -> dict[str, Any]:
+    *other_dependencies, infer = config["dependencies"]
+    return config | {"dependencies": [*other_dependencies, infer | {"id": fn_index}]}
 
 
 async def test_replicas_behind_one_address() -> None:
@@ -368,7 +434,7 @@ async def test_replicas_behind_one_address() -> None:
     joined: set[str] = set()
 
     async def config(_: web.Request) -> web.Response:
-        response = web.json_response(TOLD["config"])
+        response = web.json_response(DESCRIPTION["config"])
         response.set_cookie("replica", str(next(replicas)))
         return response
 
@@ -377,11 +443,15 @@ async def test_replicas_behind_one_address() -> None:
         return web.json_response({"event_id": "e"})
 
     async def data(request: web.Request) -> web.StreamResponse:
-        return await (WHOLE if request.cookies.get("replica") in joined else sending(GONE))(request)
+        return await (
+            COMPLETE_STREAM
+            if request.cookies.get("replica") in joined
+            else respond_events(SESSION_NOT_FOUND)
+        )(request)
 
-    async with impostor(config=config, join=join, data=data) as address:
-        await outcome(address)
-        await outcome(address)
+    async with serve_fake_gradio(config=config, join=join, data=data) as address:
+        await run_and_fetch(address)
+        await run_and_fetch(address)
     assert joined == {"1", "2"}
 
 
@@ -391,40 +461,42 @@ async def test_a_thousand_messages_at_once() -> None:
         {"msg": "progress", "progress_data": [{"index": step, "length": 1000, "unit": "steps"}]}
         for step in range(1000)
     ]
-    async with impostor(data=sending(QUEUED, STARTED, *steps, FINISHED)) as address:
-        *events, _ = await outcome(address)
+    async with serve_fake_gradio(data=respond_events(QUEUED, STARTED, *steps, FINISHED)) as address:
+        *events, _ = await run_and_fetch(address)
     assert [event.step for event in events if isinstance(event, Progress)] == list(range(1000))
 
 
 async def test_bytes_cut_anywhere() -> None:
     """A message that comes in two pieces of the network is lost."""
-    whole = b"".join(message_bytes(message) for message in (QUEUED, STARTED, PREVIEW, FINISHED))
-    position = iter(range(1, len(whole), 37))
+    complete_data = b"".join(
+        message_bytes(message) for message in (QUEUED, STARTED, PREVIEW, FINISHED)
+    )
+    position = iter(range(1, len(complete_data), 37))
 
     async def data(request: web.Request) -> web.StreamResponse:
-        response, at = await streaming(request), next(position)
-        await response.write(whole[:at])
+        response, at = await start_event_stream(request), next(position)
+        await response.write(complete_data[:at])
         await asyncio.sleep(0)
-        await response.write(whole[at:])
+        await response.write(complete_data[at:])
         return response
 
-    async with impostor(data=data) as address, SpaceClient.connect(address) as space:
+    async with serve_fake_gradio(data=data) as address, SpaceClient.connect(address) as space:
         for _ in range(10):
-            assert isinstance((await run(space))[-1], Finished)
+            assert isinstance((await collect_events(space))[-1], Finished)
 
 
 async def test_a_retry_after_is_honoured() -> None:
     """A server that says when to come back is asked before, or one that asks for an hour makes one wait for it."""
-    began = asyncio.get_running_loop().time()
-    join = InTurn(saying(429, Retry_After="1"), telling({"event_id": "e"}))
-    async with impostor(join=join) as address:
-        await outcome(address)
-    assert asyncio.get_running_loop().time() - began >= 1
-    async with impostor(
-        join=saying(503, '{"detail": "Queue is full."}', Retry_After="3600")
+    started_at = asyncio.get_running_loop().time()
+    join = HandlerSequence(respond_text(429, Retry_After="1"), respond_json({"event_id": "e"}))
+    async with serve_fake_gradio(join=join) as address:
+        await run_and_fetch(address)
+    assert asyncio.get_running_loop().time() - started_at >= 1
+    async with serve_fake_gradio(
+        join=respond_text(503, '{"detail": "Queue is full."}', Retry_After="3600")
     ) as address:
         with anyio.fail_after(2), pytest.raises(QueueFullError) as refusal:
-            await outcome(address)
+            await run_and_fetch(address)
     assert refusal.value.retry_after_seconds == 3600
     assert refusal.value.retry_at is not None
 
@@ -433,16 +505,16 @@ async def test_a_secure_connection_that_is_not_one() -> None:
     """A certificate that nobody vouches for is accepted, or said to be a network that is down."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-    async with impostor(tls=tls) as address:
+    async with serve_fake_gradio(tls=tls) as address:
         with pytest.raises(UnreachableError, match="certificate isn't valid"):
-            await outcome(address)
-    async with impostor() as address:
+            await run_and_fetch(address)
+    async with serve_fake_gradio() as address:
         with pytest.raises(UnreachableError, match="no secure connection"):
-            await outcome(address.replace("http:", "https:"))
+            await run_and_fetch(address.replace("http:", "https:"))
 
 
 @pytest.mark.parametrize(
-    ("source", "kind", "words"),
+    ("source", "kind", "expected_message"),
     [
         ("http://127.0.0.1:1/", UnreachableError, "nothing listens there"),
         ("http://nowhere.invalid/", UnreachableError, "can't be resolved"),
@@ -454,10 +526,10 @@ async def test_a_secure_connection_that_is_not_one() -> None:
     ],
 )
 async def test_spaces_that_can_not_be_reached(
-    source: str, kind: type[SD35Error], words: str
+    source: str, kind: type[SD35Error], expected_message: str
 ) -> None:
     """A wrong address surfaces as a traceback, or as a sentence that says nothing."""
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=expected_message):
         async with SpaceClient.connect(source, hub="http://127.0.0.1:1"):
             pytest.fail("connected")
 
@@ -476,26 +548,34 @@ async def test_a_space_by_its_name(
     stages: list[str], kind: type[ConnectionFailedError] | None
 ) -> None:
     """A Space that is asleep isn't waited for, or one that only its owner can start is."""
-    told: list[Waiting] = []
-    here: list[str] = []
-    asked = iter([stages[0], *stages])  # once for the address
+    waits: list[Waiting] = []
+    addresses: list[str] = []
+    stage_iterator = iter([stages[0], *stages])  # once for the address
 
     async def hub(request: web.Request) -> web.Response:
         assert request.path == "/api/spaces/owner/name"
-        stage = next(asked, stages[-1])
-        return web.json_response({"host": here[0].rstrip("/"), "runtime": {"stage": stage}})
+        stage = next(stage_iterator, stages[-1])
+        return web.json_response({"host": addresses[0].rstrip("/"), "runtime": {"stage": stage}})
 
-    configs = InTurn(*[ASLEEP] * (len(stages) - 1), telling(TOLD["config"]))
-    async with impostor(config=configs) as address, impostor(file=hub) as hub_address:
-        here.append(address)
-        connecting = SpaceClient.connect(
-            "owner/name", hub=hub_address, timeouts=PATIENT, tell=told.append
+    configs = HandlerSequence(
+        *[SPACE_ASLEEP] * (len(stages) - 1), respond_json(DESCRIPTION["config"])
+    )
+    async with (
+        serve_fake_gradio(config=configs) as address,
+        serve_fake_gradio(file=hub) as hub_address,
+    ):
+        addresses.append(address)
+        connection = SpaceClient.connect(
+            "owner/name", hub=hub_address, timeouts=LONG_TIMEOUTS, on_wait=waits.append
         )
-        with anyio.fail_after(LIMIT), pytest.raises(kind) if kind else contextlib.nullcontext():
-            async with connecting as space:
-                assert isinstance((await run(space))[-1], Finished)
-    assert len(told) == (0 if kind is SpacePausedError else len(stages) - 1)
-    assert all("waking up" in waiting.reason and waiting.limit_seconds == LIMIT for waiting in told)
+        with (
+            anyio.fail_after(LIMIT_SECONDS),
+            pytest.raises(kind) if kind else contextlib.nullcontext(),
+        ):
+            async with connection as space:
+                assert isinstance((await collect_events(space))[-1], Finished)
+    assert len(waits) == (0 if kind is SpacePausedError else len(stages) - 1)
+    assert all("waking up" in wait.reason and wait.limit_seconds == LIMIT_SECONDS for wait in waits)
 
 
 @pytest.mark.parametrize(
@@ -519,37 +599,46 @@ async def test_what_the_hub_answers(
         )
         return web.Response(status=status, text="{}")
 
-    async with impostor(file=hub) as address:
+    async with serve_fake_gradio(file=hub) as address:
         with pytest.raises(kind):
-            async with SpaceClient.connect("owner/name", hub=address, token=token, timeouts=QUICK):
+            async with SpaceClient.connect(
+                "owner/name", hub=address, token=token, timeouts=SHORT_TIMEOUTS
+            ):
                 pytest.fail("connected")
 
 
 async def test_a_space_that_changes_under_us() -> None:
     """After a restart as something else, a request goes to a function that isn't the one it was."""
-    config = InTurn(telling(TOLD["config"]), telling(TOLD["config"] | {"dependencies": []}))
-    async with impostor(config=config, data=sending(QUEUED, STARTED, cut=b"")) as address:
-        async with SpaceClient.connect(address, timeouts=QUICK) as space:
-            with pytest.raises(StreamCutError):
-                await run(space)
+    config = HandlerSequence(
+        respond_json(DESCRIPTION["config"]),
+        respond_json(DESCRIPTION["config"] | {"dependencies": []}),
+    )
+    async with serve_fake_gradio(
+        config=config, data=respond_events(QUEUED, STARTED, truncated_tail=b"")
+    ) as address:
+        async with SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space:
+            with pytest.raises(StreamInterruptedError):
+                await collect_events(space)
             with pytest.raises(ContractError):
-                await run(space)
+                await collect_events(space)
 
 
 async def test_a_description_does_not_live_for_ever() -> None:
     """A Space that was changed is asked as it was before, as long as this program runs."""
-    config = InTurn(telling(TOLD["config"]))
-    async with impostor(config=config) as address:
+    config = HandlerSequence(respond_json(DESCRIPTION["config"]))
+    async with serve_fake_gradio(config=config) as address:
         async with SpaceClient.connect(address, timeouts=Timeouts(description=0)) as space:
-            await run(space)
-    assert config.asked == 2
+            await collect_events(space)
+    assert config.call_count == 2
 
 
 async def test_a_cancel_that_is_not_confirmed(caplog: pytest.LogCaptureFixture) -> None:
     """“Stopped” is said although the Space never confirmed it, or its error hides why the block was left."""
-    async with impostor(data=sending(STARTED, stay=True), cancel=saying(500, "no")) as address:
+    async with serve_fake_gradio(
+        data=respond_events(STARTED, is_kept_open=True), cancel=respond_text(500, "no")
+    ) as address:
         async with SpaceClient.connect(address) as space:
-            generation = space.generate(asking())
+            generation = space.generate(make_request())
             with caplog.at_level(logging.CRITICAL), pytest.raises(KeyError, match="mine"):
                 async with generation:
                     assert isinstance(await anext(aiter(generation)), Started)
@@ -558,14 +647,16 @@ async def test_a_cancel_that_is_not_confirmed(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize(
-    "answer", [telling({"event_id": "e"}), FULL, aborting], ids=["taken", "refused", "lost"]
+    "answer",
+    [respond_json({"event_id": "e"}), QUEUE_FULL, drop_request],
+    ids=["taken", "refused", "lost"],
 )
 async def test_leaving_while_the_space_is_asked(answer: Handler) -> None:
     """A cancel that comes while a request is being taken in leaves a run there that nobody waits for."""
-    asked, answering, cancelled = anyio.Event(), anyio.Event(), list[str]()
+    is_requested, answering, cancelled = anyio.Event(), anyio.Event(), list[str]()
 
     async def join(request: web.Request) -> web.StreamResponse:
-        asked.set()
+        is_requested.set()
         await answering.wait()
         return await answer(request)
 
@@ -574,26 +665,28 @@ async def test_leaving_while_the_space_is_asked(answer: Handler) -> None:
         return web.json_response({"success": True})
 
     ending = {"msg": "process_completed", "success": True, "output": {}}
-    async with impostor(join=join, cancel=cancel, data=sending(QUEUED, ending)) as address:
-        async with SpaceClient.connect(address, timeouts=QUICK) as space:
-            generation = space.generate(asking())
+    async with serve_fake_gradio(
+        join=join, cancel=cancel, data=respond_events(QUEUED, ending)
+    ) as address:
+        async with SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space:
+            generation = space.generate(make_request())
 
-            async def enter() -> None:
+            async def start_generation() -> None:
                 async with generation:
                     await anyio.sleep_forever()
 
-            task = asyncio.ensure_future(enter())
-            await asked.wait()
+            task = asyncio.ensure_future(start_generation())
+            await is_requested.wait()
             task.cancel()
             answering.set()
             await asyncio.wait([task])
-    was_taken = answer is not FULL and answer is not aborting
-    assert cancelled == (["e"] if was_taken else [])
+    was_accepted = answer is not QUEUE_FULL and answer is not drop_request
+    assert cancelled == (["e"] if was_accepted else [])
     assert generation.stopped is (
         StopOutcome.REMOVED
-        if was_taken
+        if was_accepted
         else StopOutcome.UNCONFIRMED
-        if answer is aborting
+        if answer is drop_request
         else None
     )
 
@@ -601,27 +694,31 @@ async def test_leaving_while_the_space_is_asked(answer: Handler) -> None:
 @pytest.mark.parametrize("previews", list(Previews))
 async def test_previews(previews: Previews) -> None:
     """A preview is fetched that nobody wants, one is missing that somebody does, or a lost one costs the picture."""
-    asked: list[str] = []
+    requested_paths: list[str] = []
     events: list[object] = []
     first_is_asked, all_are_sent, all_are_seen = anyio.Event(), anyio.Event(), anyio.Event()
     fetched = {Previews.NONE: [], Previews.NEWEST: [0, 5], Previews.ALL: [0, 1, 2, 3, 4, 5]}[
         previews
     ]
-    seen = {Previews.NONE: 6, Previews.NEWEST: 2, Previews.ALL: 5}[previews]  # the fourth is lost
+    expected_count = {Previews.NONE: 6, Previews.NEWEST: 2, Previews.ALL: 5}[
+        previews
+    ]  # the fourth is lost
 
     async def file(request: web.Request) -> web.StreamResponse:
-        asked.append(request.path)
+        requested_paths.append(request.path)
         first_is_asked.set()
         await all_are_sent.wait()
-        return await (saying(404) if request.path.endswith("3.png") else showing(PNG))(request)
+        return await (
+            respond_text(404) if request.path.endswith("3.png") else respond_picture(PNG)
+        )(request)
 
     async def data(request: web.Request) -> web.StreamResponse:
-        response = await streaming(request)
-        for number in range(6):
-            picture = PICTURE | {"url": f"/gradio_api/file={number}.png"}
-            value: Any = [["replace", [], picture]] if number else picture
+        response = await start_event_stream(request)
+        for index in range(6):
+            picture = PICTURE | {"url": f"/gradio_api/file={index}.png"}
+            value: Any = [["replace", [], picture]] if index else picture
             await response.write(
-                message_bytes(PREVIEW | {"output": {"data": [value, [] if number else 7]}})
+                message_bytes(PREVIEW | {"output": {"data": [value, [] if index else 7]}})
             )
             if previews is not Previews.NONE:
                 await first_is_asked.wait()
@@ -630,36 +727,43 @@ async def test_previews(previews: Previews) -> None:
         await response.write(message_bytes(FINISHED))
         return response
 
-    async with impostor(file=file, data=data) as address, SpaceClient.connect(address) as space:
-        async with space.generate(asking(), previews=previews) as generation:
-            with anyio.fail_after(LIMIT):
+    async with (
+        serve_fake_gradio(file=file, data=data) as address,
+        SpaceClient.connect(address) as space,
+    ):
+        async with space.generate(make_request(), previews=previews) as generation:
+            with anyio.fail_after(LIMIT_SECONDS):
                 async for event in generation:
                     events.append(event)
                     if isinstance(event, Notice):
                         all_are_sent.set()
-                    if sum(isinstance(event, Preview) for event in events) == seen:
+                    if sum(isinstance(event, Preview) for event in events) == expected_count:
                         all_are_seen.set()
-    shown = [event for event in events if isinstance(event, Preview)]
-    assert list(dict.fromkeys(asked)) == [f"/gradio_api/file={number}.png" for number in fetched]
-    assert len(shown) == seen
-    assert all((event.fetched is None) == (previews is Previews.NONE) for event in shown)
+    preview_events = [event for event in events if isinstance(event, Preview)]
+    assert list(dict.fromkeys(requested_paths)) == [
+        f"/gradio_api/file={index}.png" for index in fetched
+    ]
+    assert len(preview_events) == expected_count
+    assert all((event.fetched is None) == (previews is Previews.NONE) for event in preview_events)
     assert isinstance(events[-1], Finished)
 
 
 async def test_an_expired_identity_is_told_in_the_end() -> None:
     """A refusal that passes by itself at first is hidden when it doesn't."""
-    async with impostor(data=sending(QUEUED, STARTED, EXPIRED)) as address:
+    async with serve_fake_gradio(
+        data=respond_events(QUEUED, STARTED, EXPIRED_TOKEN_MESSAGE)
+    ) as address:
         with pytest.raises(IdentityExpiredError, match="Expired"):
-            await outcome(address)
+            await run_and_fetch(address)
 
 
 @pytest.mark.parametrize("cancels", [1, 2, 3])
 async def test_being_cancelled_while_leaving_leaves_no_orphan(cancels: int) -> None:
     """A second cancel tears the leaving apart: the run goes on at the Space, and a task here."""
-    asked, cancelled = anyio.Event(), list[str]()
+    is_requested, cancelled = anyio.Event(), list[str]()
 
     async def join(_: web.Request) -> web.Response:
-        asked.set()
+        is_requested.set()
         await asyncio.sleep(0.2)
         return web.json_response({"event_id": "e"})
 
@@ -669,44 +773,52 @@ async def test_being_cancelled_while_leaving_leaves_no_orphan(cancels: int) -> N
         return web.json_response({"success": True})
 
     ending = {"msg": "process_completed", "success": True, "output": {}}
-    async with impostor(join=join, cancel=cancel, data=sending(QUEUED, ending)) as address:
+    async with serve_fake_gradio(
+        join=join, cancel=cancel, data=respond_events(QUEUED, ending)
+    ) as address:
         async with SpaceClient.connect(address) as space:
-            before = asyncio.all_tasks()
-            task = asyncio.ensure_future(run(space))
-            await asked.wait()
+            tasks_before = asyncio.all_tasks()
+            task = asyncio.ensure_future(collect_events(space))
+            await is_requested.wait()
             for _ in range(cancels):
                 task.cancel()
                 await asyncio.sleep(0.02)
             await asyncio.wait([task])
             assert task.cancelled()
             assert cancelled == ["e"]
-            ours = {task for task in asyncio.all_tasks() - before if "Generation" in repr(task)}
-            assert not ours
+            generation_tasks = {
+                task for task in asyncio.all_tasks() - tasks_before if "Generation" in repr(task)
+            }
+            assert not generation_tasks
 
 
 async def test_many_wait_for_one_description() -> None:
     """Runs that find a Space asleep learn of it one after another, each after the whole wait."""
-    config = InTurn(telling(TOLD["config"]), ASLEEP)
-    async with impostor(config=config) as address:
+    config = HandlerSequence(respond_json(DESCRIPTION["config"]), SPACE_ASLEEP)
+    async with serve_fake_gradio(config=config) as address:
         async with SpaceClient.connect(
             address, timeouts=Timeouts(description=0, waking=1.5, attempts=1)
         ) as space:
             with anyio.fail_after(4):
-                ends = await asyncio.gather(*(run(space) for _ in range(5)), return_exceptions=True)
+                ends = await asyncio.gather(
+                    *(collect_events(space) for _ in range(5)), return_exceptions=True
+                )
     assert [type(end) for end in ends] == [SpaceAsleepError] * 5
 
 
 async def test_a_slow_listener_is_not_a_silent_space() -> None:
     """A program that takes its time loses its run."""
-    logs = [{"msg": "log", "log": f"line {number}", "level": "info"} for number in range(300)]
-    async with impostor(data=sending(QUEUED, STARTED, *logs, HEARTBEAT, FINISHED)) as address:
+    logs = [{"msg": "log", "log": f"line {index}", "level": "info"} for index in range(300)]
+    async with serve_fake_gradio(
+        data=respond_events(QUEUED, STARTED, *logs, HEARTBEAT, FINISHED)
+    ) as address:
         async with (
-            SpaceClient.connect(address, timeouts=QUICK) as space,
-            space.generate(asking()) as generation,
+            SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space,
+            space.generate(make_request()) as generation,
         ):
             events = aiter(generation)
             assert isinstance(await anext(events), Queued)
-            await asyncio.sleep(2 * QUICK.no_news)
+            await asyncio.sleep(2 * SHORT_TIMEOUTS.no_news)
             assert isinstance([event async for event in events][-1], Finished)
             assert not [event async for event in generation], "it hangs when it is asked again"
 
@@ -717,13 +829,15 @@ async def test_a_preview_that_can_not_be_had_costs_nothing_else(
     url: str, previews: Previews
 ) -> None:
     """A preview's address that nobody foresaw costs the finished picture."""
-    bad = PREVIEW | {"output": {"data": [{"url": url}, 7]}}
-    good = PREVIEW | {"output": {"data": [[["replace", [], PICTURE]], []]}}
-    async with impostor(data=sending(QUEUED, STARTED, bad, good, FINISHED)) as address:
+    invalid = PREVIEW | {"output": {"data": [{"url": url}, 7]}}
+    valid = PREVIEW | {"output": {"data": [[["replace", [], PICTURE]], []]}}
+    async with serve_fake_gradio(
+        data=respond_events(QUEUED, STARTED, invalid, valid, FINISHED)
+    ) as address:
         async with (
             SpaceClient.connect(address) as space,
-            space.generate(asking(), previews=previews) as generation,
+            space.generate(make_request(), previews=previews) as generation,
         ):
-            with anyio.fail_after(LIMIT):
+            with anyio.fail_after(LIMIT_SECONDS):
                 assert isinstance([event async for event in generation][-1], Finished)
                 assert (await generation.fetch()).data == PNG

@@ -9,28 +9,36 @@ from hypothesis import strategies as st
 
 from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.request import GenerationRequest
-from sd35.ui.create.form import FormValues, messages, read_request, updated_defaults, values_of
+from sd35.ui.create.form import (
+    FormValues,
+    error_messages,
+    parse_request,
+    updated_defaults,
+    values_from_request,
+)
 
-VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True)  # noqa: FBT003
+FORM_VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True)  # noqa: FBT003
 
 
 def test_a_request_is_what_the_form_says() -> None:
     """A field of the form doesn't reach the request."""
     values = FormValues("  a cat\n", "dog", "custom", 512, 768, 3.5, 20, 7, False)  # noqa: FBT003
-    request, found = read_request(values, PUBLIC_LIMITS)
-    assert not found
+    request, errors = parse_request(values, PUBLIC_LIMITS)
+    assert not errors
     assert request == GenerationRequest("a cat", "dog", 512, 768, 3.5, 20, 7, randomize_seed=False)
 
 
 def test_a_preset_goes_before_the_sliders() -> None:
     """The sliders' leftovers override the preset that was chosen."""
-    request, _ = read_request(replace(VALUES, size="9:16", width=512, height=512), PUBLIC_LIMITS)
+    request, _ = parse_request(
+        replace(FORM_VALUES, size="9:16", width=512, height=512), PUBLIC_LIMITS
+    )
     assert request is not None
     assert (request.width, request.height) == (576, 1024)
 
 
 @pytest.mark.parametrize(
-    ("changes", "field", "words"),
+    ("changes", "field", "expected_message"),
     [
         ({"prompt": "  "}, "prompt", "prompt is empty"),
         ({"prompt": None}, "prompt", "prompt is empty"),
@@ -47,17 +55,19 @@ def test_a_preset_goes_before_the_sliders() -> None:
         ({"guidance_scale": True}, "guidance_scale", "Give a guidance scale"),
     ],
 )
-def test_problems_are_said_at_the_field(changes: dict[str, Any], field: str, words: str) -> None:
+def test_problems_are_said_at_the_field(
+    changes: dict[str, Any], field: str, expected_message: str
+) -> None:
     """A mistake is sent to the Space, or said at another field than the one to change."""
-    values = replace(VALUES, **changes)
-    request, found = read_request(values, PUBLIC_LIMITS)
+    values = replace(FORM_VALUES, **changes)
+    request, errors = parse_request(values, PUBLIC_LIMITS)
     assert request is None
-    shown = messages(found, values)
-    assert list(shown) == [field]
-    assert words in shown[field]
+    field_messages = error_messages(errors, values)
+    assert list(field_messages) == [field]
+    assert expected_message in field_messages[field]
 
 
-anything = (
+any_value = (
     st.none()
     | st.booleans()
     | st.integers()
@@ -67,12 +77,12 @@ anything = (
 )
 
 
-@given(st.lists(anything, min_size=9, max_size=9))
-def test_whatever_a_browser_sends(sent: list[Any]) -> None:
+@given(st.lists(any_value, min_size=9, max_size=9))
+def test_whatever_a_browser_sends(raw_values: list[Any]) -> None:
     """A forged form surfaces as a traceback, or gets through unchecked."""
-    values = FormValues(*sent)
-    request, found = read_request(values, PUBLIC_LIMITS)
-    assert (request is None) == bool(found) == bool(messages(found, values))
+    values = FormValues(*raw_values)
+    request, errors = parse_request(values, PUBLIC_LIMITS)
+    assert (request is None) == bool(errors) == bool(error_messages(errors, values))
 
 
 def test_defaults_of_the_space_leave_what_was_typed() -> None:
@@ -80,8 +90,10 @@ def test_defaults_of_the_space_leave_what_was_typed() -> None:
     turbo = replace(
         PUBLIC_LIMITS, guidance_scale=Range(0, 7.5, 0.1, 0), num_inference_steps=Range(1, 50, 1, 4)
     )
-    assert updated_defaults(VALUES, turbo) == {"guidance_scale": 0, "num_inference_steps": 4}
-    assert updated_defaults(replace(VALUES, num_inference_steps=12), turbo) == {"guidance_scale": 0}
+    assert updated_defaults(FORM_VALUES, turbo) == {"guidance_scale": 0, "num_inference_steps": 4}
+    assert updated_defaults(replace(FORM_VALUES, num_inference_steps=12), turbo) == {
+        "guidance_scale": 0
+    }
 
 
 @given(
@@ -93,8 +105,11 @@ def test_defaults_of_the_space_leave_what_was_typed() -> None:
 def test_the_form_can_be_filled_again(size: str, width: int, height: int, randomize: bool) -> None:  # noqa: FBT001
     """After a reload, the form asks for something else than what it asked for before."""
     values = replace(
-        VALUES, size=size, width=width * 16, height=height * 16, randomize_seed=randomize
+        FORM_VALUES, size=size, width=width * 16, height=height * 16, randomize_seed=randomize
     )
-    request, _ = read_request(values, PUBLIC_LIMITS)
+    request, _ = parse_request(values, PUBLIC_LIMITS)
     assert request is not None
-    assert read_request(values_of(request, PUBLIC_LIMITS), PUBLIC_LIMITS) == (request, ())
+    assert parse_request(values_from_request(request, PUBLIC_LIMITS), PUBLIC_LIMITS) == (
+        request,
+        (),
+    )

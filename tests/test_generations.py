@@ -23,14 +23,20 @@ from tests.generation_server import STEPS
 
 pytestmark = [pytest.mark.generations, pytest.mark.anyio]
 
-SERVER = Path(__file__).parent / "generation_server.py"
-LIMIT = 60
+SERVER_SCRIPT = Path(__file__).parent / "generation_server.py"
+LIMIT_SECONDS = 60
 
-OLD = ("huggingface_hub<0.26", "pydantic<2.8", "starlette<0.38", "fastapi<0.111", "numpy<2")
-TOO_OLD = "4.19.2"
-GENERATIONS = {
-    TOO_OLD: OLD,
-    "4.26.0": OLD,
+OLD_CONSTRAINTS = (
+    "huggingface_hub<0.26",
+    "pydantic<2.8",
+    "starlette<0.38",
+    "fastapi<0.111",
+    "numpy<2",
+)
+UNSUPPORTED_VERSION = "4.19.2"
+GRADIO_VERSIONS = {
+    UNSUPPORTED_VERSION: OLD_CONSTRAINTS,
+    "4.26.0": OLD_CONSTRAINTS,
     "4.44.1": ("huggingface_hub<0.26", "pydantic<2.11", "starlette<0.40", "fastapi<0.113"),
     "5.0.2": ("huggingface_hub<0.30", "pydantic<2.11", "starlette<0.40", "fastapi<0.116"),
     "5.49.1": ("huggingface_hub<1",),
@@ -48,15 +54,15 @@ class Server:
     def __init__(self, version: str, folder: Path) -> None:
         environment = folder / version
         python = environment / "bin" / "python"
-        packages = (f"gradio=={version}", *GENERATIONS[version])
-        self._run("uv", "venv", "--quiet", "--python", sys.executable, str(environment))
-        self._run("uv", "pip", "install", "--quiet", "--python", str(python), *packages)
+        packages = (f"gradio=={version}", *GRADIO_VERSIONS[version])
+        self._serve_process("uv", "venv", "--quiet", "--python", sys.executable, str(environment))
+        self._serve_process("uv", "pip", "install", "--quiet", "--python", str(python), *packages)
         port = free_port()
         self.version = version
         self.address = f"http://127.0.0.1:{port}/"
-        self.began: list[str] = []
+        self.started_prompts: list[str] = []
         self._process = subprocess.Popen(  # noqa: S603
-            [str(python), str(SERVER), str(port)],
+            [str(python), str(SERVER_SCRIPT), str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -67,33 +73,36 @@ class Server:
                 "GRADIO_TEMP_DIR": str(environment / "files"),
             },
         )
-        while self._line() != "listening":
+        while self._read_line() != "listening":
             pass
 
     @staticmethod
-    def _run(*command: str) -> None:
+    def _serve_process(*command: str) -> None:
         subprocess.run(command, check=True, timeout=600)  # noqa: S603
 
-    def _line(self) -> str:
+    def _read_line(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the server of Gradio {self.version} has ended"
         return line.strip()
 
-    def all_up_to(self, prompt: str) -> list[str]:
+    def started_prompts_through(self, prompt: str) -> list[str]:
         """The prompts that have begun, up to this one, since this was last asked."""
-        began = []
-        while prompt not in began:
-            began.append(self._line().removeprefix("began "))
-        return began
+        started_at = []
+        while prompt not in started_at:
+            started_at.append(self._read_line().removeprefix("began "))
+        return started_at
 
     def close(self) -> None:
         """End it."""
         self._process.kill()
-        self._process.communicate(timeout=LIMIT)
+        self._process.communicate(timeout=LIMIT_SECONDS)
 
 
-@pytest.fixture(scope="module", params=[version for version in GENERATIONS if version != TOO_OLD])
+@pytest.fixture(
+    scope="module",
+    params=[version for version in GRADIO_VERSIONS if version != UNSUPPORTED_VERSION],
+)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
@@ -104,25 +113,25 @@ def server(
 
 @pytest.fixture(params=["infer", "plain"])
 async def space(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[SpaceClient]:
-    timeouts = Timeouts(no_news=LIMIT)
+    timeouts = Timeouts(no_news=LIMIT_SECONDS)
     async with SpaceClient.connect(
         server.address, endpoint=request.param, timeouts=timeouts
     ) as space:
         yield space
 
 
-def asking(prompt: str) -> GenerationRequest:
+def make_request(prompt: str) -> GenerationRequest:
     return GenerationRequest(prompt, seed=7, randomize_seed=False, width=512, height=768)
 
 
-async def run(space: SpaceClient, prompt: str) -> list[Event]:
-    async with space.generate(asking(prompt), previews=Previews.ALL) as generation:
+async def collect_events(space: SpaceClient, prompt: str) -> list[Event]:
+    async with space.generate(make_request(prompt), previews=Previews.ALL) as generation:
         return [event async for event in generation]
 
 
 async def test_a_picture(space: SpaceClient, server: Server) -> None:
     """With some generation of Gradio a preview, the seed or the picture is lost."""
-    events = await run(space, "a cat")
+    events = await collect_events(space, "a cat")
     kinds = [type(event) for event in events]
     assert kinds[:2] == [Queued, Started]
     previews = [event.fetched for event in events if isinstance(event, Preview)]
@@ -132,34 +141,37 @@ async def test_a_picture(space: SpaceClient, server: Server) -> None:
     assert events[-1].seed == 7
     picture = await space.fetch(events[-1].picture)
     assert (picture.width, picture.height) == (64, 96)
-    assert server.all_up_to("a cat") == ["a cat"]
+    assert server.started_prompts_through("a cat") == ["a cat"]
 
 
 async def test_refusals(space: SpaceClient, server: Server) -> None:
     """With some generation of Gradio the reason of a failure is lost, or one without a reason passes for a success."""
     with pytest.raises(QuotaError, match="59s left") as refusal:
-        await run(space, f"error: {QUOTA}")
+        await collect_events(space, f"error: {QUOTA}")
     assert refusal.value.retry_after_seconds == 56
     with pytest.raises(GenerationFailedError, match="doesn't say why"):
-        await run(space, "silent")
-    server.all_up_to("silent")
+        await collect_events(space, "silent")
+    server.started_prompts_through("silent")
 
 
 async def test_leaving(space: SpaceClient, server: Server) -> None:
     """With some generation of Gradio a request that was left is run later for nobody, or the wrong thing is said."""
-    async with space.generate(asking("wait")) as first:
+    async with space.generate(make_request("wait")) as first:
         async for event in first:
             if isinstance(event, Started):
                 break
-        async with space.generate(asking("second")) as second:
+        async with space.generate(make_request("second")) as second:
             assert isinstance(await anext(aiter(second)), Queued)
         assert second.stopped in {StopOutcome.REMOVED, StopOutcome.UNCONFIRMED}
-        assert second.stopped is StopOutcome.REMOVED or not space.contract.cancel_removes_queued
-    told = StopOutcome.ENDED if space.contract.is_generator else StopOutcome.MAY_FINISH
-    assert first.stopped is told or server.version < "4.30", "older ones know no cancel"
-    await run(space, "third")
+        assert second.stopped is StopOutcome.REMOVED or not space.contract.can_cancel_queued
+    expected_outcome = StopOutcome.ENDED if space.contract.is_generator else StopOutcome.MAY_FINISH
+    assert first.stopped is expected_outcome or server.version < "4.30", "older ones know no cancel"
+    await collect_events(space, "third")
     # the first may have been ended in the moment between being started and its first line
-    assert await asyncio.to_thread(server.all_up_to, "third") in (["wait", "third"], ["third"])
+    assert await asyncio.to_thread(server.started_prompts_through, "third") in (
+        ["wait", "third"],
+        ["third"],
+    )
 
 
 async def test_the_provider(server: Server) -> None:
@@ -174,12 +186,12 @@ async def test_the_provider(server: Server) -> None:
     ]
     assert isinstance(images[-1], Provider.ImageResponse)
     assert sum(isinstance(image, Provider.ImagePreview) for image in images) == STEPS
-    server.all_up_to("a dog")
+    server.started_prompts_through("a dog")
 
 
 async def test_one_that_is_too_old(tmp_path: Path) -> None:
     """A Gradio from before parameters had names surfaces as a KeyError."""
-    server = Server(TOO_OLD, tmp_path)
+    server = Server(UNSUPPORTED_VERSION, tmp_path)
     with pytest.raises(ContractError, match="too old"):
         async with SpaceClient.connect(server.address):
             pytest.fail("connected")

@@ -10,22 +10,22 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
 from sd35.server import security
-from sd35.server.security import Guard
+from sd35.server.security import SecurityMiddleware
 
 
-def behind(**options: tuple[str, ...]) -> TestClient:
+def make_client(**options: tuple[str, ...]) -> TestClient:
     inner = Starlette(
         routes=[Route("/{path:path}", lambda _: PlainTextResponse("in"), methods=["GET", "POST"])]
     )
-    return TestClient(Guard(inner, **options))
+    return TestClient(SecurityMiddleware(inner, **options))
 
 
-client = behind(hosts=("127.0.0.1", "studio.example", ".gradio.live"))
-embedded = behind(
-    hosts=("studio.example",), embed_in=("https://blog.example", "https://*.hf.space")
+client = make_client(known_hosts=("127.0.0.1", "studio.example", ".gradio.live"))
+embedded = make_client(
+    known_hosts=("studio.example",), frame_ancestors=("https://blog.example", "https://*.hf.space")
 )
 
-JOIN = "/gradio_api/queue/join"
+JOIN_PATH = "/gradio_api/queue/join"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,9 @@ def test_only_known_hosts(host: str, status: int) -> None:
 )
 def test_no_posts_from_other_sites(headers: dict[str, str], status: int) -> None:
     """A page of another site can start runs here."""
-    assert client.post(JOIN, headers={"Host": "localhost:7860"} | headers).status_code == status
+    assert (
+        client.post(JOIN_PATH, headers={"Host": "localhost:7860"} | headers).status_code == status
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,25 +89,28 @@ def test_no_posts_from_other_sites(headers: dict[str, str], status: int) -> None
 def test_only_sites_that_may_embed_the_page_may_ask(origin: str, status: int) -> None:
     """A page that embeds this one doesn't work there, or any page may use what only some are trusted with."""
     answer = embedded.post(
-        JOIN, headers={"Host": "studio.example", "Origin": origin, "Sec-Fetch-Site": "cross-site"}
+        JOIN_PATH,
+        headers={"Host": "studio.example", "Origin": origin, "Sec-Fetch-Site": "cross-site"},
     )
     assert answer.status_code == status
     assert answer.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
-    asked = {"Host": "studio.example", "Origin": origin, "Access-Control-Request-Method": "POST"}
-    assert embedded.options(JOIN, headers=asked).status_code == (204 if status == 200 else 403)
+    headers = {"Host": "studio.example", "Origin": origin, "Access-Control-Request-Method": "POST"}
+    assert embedded.options(JOIN_PATH, headers=headers).status_code == (
+        204 if status == 200 else 403
+    )
 
 
 def test_other_sites_can_not_read() -> None:
     """Gradio lets any site read what is here, with the visitor's cookies, where it isn't called localhost."""
 
-    async def as_gradio_does(scope: Scope, _receive: object, send: object) -> None:
+    async def stream_like_gradio(scope: Scope, _receive: object, send: object) -> None:
         headers = {
             "Access-Control-Allow-Origin": "http://evil.example",
             "Access-Control-Allow-Credentials": "true",
         }
         await PlainTextResponse("in", headers=headers)(scope, _receive, send)  # type: ignore[arg-type]
 
-    answer = TestClient(Guard(as_gradio_does)).get(
+    answer = TestClient(SecurityMiddleware(stream_like_gradio)).get(
         "/config", headers={"Host": "10.0.0.1", "Origin": "http://evil.example"}
     )
     assert answer.status_code == 200
@@ -151,7 +156,7 @@ def test_only_what_is_needed_is_there(path: str) -> None:
         "/config",
         "/gradio_api/info",
         "/assets/x.js",
-        JOIN,
+        JOIN_PATH,
         "/gradio_api/call/infer/0f3a",
         "/gradio_api/file=/a b.png",
     ],
@@ -167,31 +172,33 @@ def test_headers() -> None:
     assert headers["content-security-policy"].endswith("frame-ancestors 'self'")
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "SAMEORIGIN"
-    there = embedded.get("/", headers={"Host": "localhost"}).headers
-    assert there["content-security-policy"].endswith(
+    local_headers = embedded.get("/", headers={"Host": "localhost"}).headers
+    assert local_headers["content-security-policy"].endswith(
         "frame-ancestors 'self' https://blog.example https://*.hf.space"
     )
-    assert "x-frame-options" not in there
+    assert "x-frame-options" not in local_headers
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Length": "-1"}, {"Content-Length": "1e9"}])
 def test_no_endless_bodies(headers: dict[str, str]) -> None:
     """Somebody fills the memory with one request."""
 
-    def endless() -> "list[bytes]":
+    def endless_body() -> "list[bytes]":
         return [b"x" * 200_000 for _ in range(9)]
 
-    answer = client.post(JOIN, headers={"Host": "localhost"} | headers, content=iter(endless()))
+    answer = client.post(
+        JOIN_PATH, headers={"Host": "localhost"} | headers, content=iter(endless_body())
+    )
     assert answer.status_code == 413
 
 
 @pytest.mark.anyio
 async def test_no_bodies_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody holds connections for ever, with requests that have no end."""
-    monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
-    sent: list[Message] = []
+    monkeypatch.setattr(security, "BODY_TIMEOUT_SECONDS", 0.05)
+    sent_messages: list[Message] = []
 
-    async def trickle() -> AsyncIterator[Message]:
+    async def send_slowly() -> AsyncIterator[Message]:
         yield {"type": "http.request", "body": b"{", "more_body": True}
         while True:
             await asyncio_event.wait()
@@ -199,20 +206,20 @@ async def test_no_bodies_that_never_come(monkeypatch: pytest.MonkeyPatch) -> Non
     import asyncio  # noqa: PLC0415
 
     asyncio_event = asyncio.Event()
-    messages = trickle()
+    messages = send_slowly()
 
     async def send(message: Message) -> None:
-        sent.append(message)
+        sent_messages.append(message)
 
-    async def nobody(*_: object) -> None:
+    async def never_receive(*_: object) -> None:
         raise AssertionError("it isn't passed on")
 
     scope = {
         "type": "http",
         "method": "POST",
-        "path": JOIN,
+        "path": JOIN_PATH,
         "headers": [(b"host", b"localhost")],
         "query_string": b"",
     }
-    await Guard(nobody)(scope, lambda: anext(messages), send)
-    assert sent[0]["status"] == 408
+    await SecurityMiddleware(never_receive)(scope, lambda: anext(messages), send)
+    assert sent_messages[0]["status"] == 408

@@ -14,8 +14,8 @@ from yarl import URL
 
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.auth import token_header
-from sd35.client.generation import MAX_UNREAD
-from sd35.client.hub import who_am_i
+from sd35.client.generation import EVENT_BUFFER_SIZE
+from sd35.client.hub import whoami
 from sd35.client.sse import MAX_EVENT_BYTES
 from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
 from sd35.core.errors import (
@@ -31,29 +31,29 @@ from sd35.core.errors import (
 )
 from sd35.core.events import RemotePicture
 from tests.impostor import (
+    DESCRIPTION,
     FINISHED,
-    LIMIT,
+    LIMIT_SECONDS,
     PNG,
     PREVIEW,
     QUEUED,
     STARTED,
-    TOLD,
     Handler,
-    asking,
-    impostor,
+    collect_events,
+    make_request,
     message_bytes,
-    run,
-    saying,
-    sending,
-    streaming,
-    telling,
+    respond_events,
+    respond_json,
+    respond_text,
+    serve_fake_gradio,
+    start_event_stream,
 )
-from tests.test_picture import bomb
+from tests.test_picture import decompression_bomb
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Timeouts(attempts=1, waking=0, cancel=0.5)
-SECRET = "hf_verysecret"
+SHORT_TIMEOUTS = Timeouts(attempts=1, waking=0, cancel=0.5)
+SECRET_TOKEN = "hf_verysecret"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ SECRET = "hf_verysecret"
 )
 async def test_foreign_pictures_are_not_fetched(url: str) -> None:
     """A Space makes this program fetch from another host, another port, or from this machine."""
-    async with impostor() as address, SpaceClient.connect(address) as space:
+    async with serve_fake_gradio() as address, SpaceClient.connect(address) as space:
         with pytest.raises(PictureError):
             await space.fetch(RemotePicture(url.replace("HOST", address.split("/")[2])))
 
@@ -87,64 +87,64 @@ async def test_foreign_pictures_are_not_fetched(url: str) -> None:
 )
 async def test_any_address_stays_at_the_space(url: str) -> None:
     """Some spelling of an address leads elsewhere, with the token."""
-    async with open_session(QUICK) as session:
+    async with open_session(SHORT_TIMEOUTS) as session:
         transport = Transport(
-            "x", URL("http://a.test:7/"), session, headers={}, proxy=None, timeouts=QUICK
+            "x", URL("http://a.test:7/"), session, headers={}, proxy=None, timeouts=SHORT_TIMEOUTS
         )
-        space = _space_over(transport)
+        space = _connect_over(transport)
         try:
-            found = space.url_of(RemotePicture(url, None))
+            resolved_url = space.url_of(RemotePicture(url, None))
         except SD35Error:
             return
-        if not found.startswith("data:"):
-            assert URL(found).origin() == URL("http://a.test:7")
+        if not resolved_url.startswith("data:"):
+            assert URL(resolved_url).origin() == URL("http://a.test:7")
 
 
-def _space_over(transport: Transport) -> SpaceClient:
+def _connect_over(transport: Transport) -> SpaceClient:
     from sd35.client.connection import Connection  # noqa: PLC0415
     from sd35.client.contract import read_contract  # noqa: PLC0415
     from sd35.client.discovery import (  # noqa: PLC0415
-        Description,
+        ContractCache,
         Discovery,
     )
 
-    contract = read_contract(TOLD["config"], TOLD["info"])
+    contract = read_contract(DESCRIPTION["config"], DESCRIPTION["info"])
     return SpaceClient(
-        Connection(transport, Description(Discovery(transport, "infer"), contract, 300.0))
+        Connection(transport, ContractCache(Discovery(transport, "infer"), contract, 300.0))
     )
 
 
 async def test_a_file_s_name_serves_where_its_address_does_not() -> None:
     """Behind a proxy, where the server gives an address that only it understands, no picture is ever had."""
-    asked = []
+    requested_paths = []
 
     async def file(request: web.Request) -> web.Response:
-        asked.append(request.path)
+        requested_paths.append(request.path)
         return web.Response(body=b"no picture")
 
-    async with impostor(file=file) as address, SpaceClient.connect(address) as space:
+    async with serve_fake_gradio(file=file) as address, SpaceClient.connect(address) as space:
         with pytest.raises(PictureError, match="not a PNG"):
             await space.fetch(
                 RemotePicture("http://inside:8080/file=/tmp/a.webp", "/tmp/a #1.webp")  # noqa: S108
             )
-    assert asked == ["/gradio_api/file=/tmp/a #1.webp"]
+    assert requested_paths == ["/gradio_api/file=/tmp/a #1.webp"]
 
 
-def endless(content_type: str, piece: bytes, **headers: str) -> Handler:
+def respond_endlessly(content_type: str, chunk: bytes, **headers: str) -> Handler:
     """Send this for ever."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": content_type, **headers})
         await response.prepare(request)
         while True:
-            await response.write(piece)
+            await response.write(chunk)
 
     return handler
 
 
-BOMB = gzip.compress(bytes(MAX_PICTURE_BYTES * 2), 9)
-PIECE = b"x" * (1 << 20)
-GROWING: dict[str, Any] = PREVIEW | {
+GZIP_BOMB = gzip.compress(bytes(MAX_PICTURE_BYTES * 2), 9)
+CHUNK = b"x" * (1 << 20)
+GROWING_PREVIEW: dict[str, Any] = PREVIEW | {
     "output": {"data": [[["append", ["url"], "x" * (MAX_EVENT_BYTES // 2)]], []]}
 }
 
@@ -152,20 +152,33 @@ GROWING: dict[str, Any] = PREVIEW | {
 @pytest.mark.parametrize(
     ("handlers", "kind"),
     [
-        ({"file": endless("image/png", PNG)}, PictureTooLargeError),
+        ({"file": respond_endlessly("image/png", PNG)}, PictureTooLargeError),
         (
-            {"file": saying(200, "", Content_Length=str(MAX_PICTURE_BYTES + 1))},
+            {"file": respond_text(200, "", Content_Length=str(MAX_PICTURE_BYTES + 1))},
             PictureTooLargeError,
         ),
-        ({"file": endless("image/png", PIECE)}, PictureTooLargeError),
-        ({"data": endless("text/event-stream", PIECE)}, ProtocolError),
-        ({"data": endless("text/event-stream", b"data: " + PIECE + b"\n")}, ProtocolError),
-        ({"data": endless("text/event-stream", b"data: garbage\n\n")}, ProtocolError),
-        ({"data": sending(QUEUED, STARTED, PREVIEW, GROWING, GROWING, GROWING)}, ProtocolError),
-        ({"config": endless("application/json", b" " * (1 << 20))}, ContractError),
-        ({"join": endless("application/json", b" " * (1 << 20))}, ProtocolError),
-        ({"join": saying(500, "no" * 100_000)}, ProtocolError),
-        ({"config": telling(TOLD["config"] | {"dependencies": [[]] * 1000})}, ContractError),
+        ({"file": respond_endlessly("image/png", CHUNK)}, PictureTooLargeError),
+        ({"data": respond_endlessly("text/event-stream", CHUNK)}, ProtocolError),
+        (
+            {"data": respond_endlessly("text/event-stream", b"data: " + CHUNK + b"\n")},
+            ProtocolError,
+        ),
+        ({"data": respond_endlessly("text/event-stream", b"data: garbage\n\n")}, ProtocolError),
+        (
+            {
+                "data": respond_events(
+                    QUEUED, STARTED, PREVIEW, GROWING_PREVIEW, GROWING_PREVIEW, GROWING_PREVIEW
+                )
+            },
+            ProtocolError,
+        ),
+        ({"config": respond_endlessly("application/json", b" " * (1 << 20))}, ContractError),
+        ({"join": respond_endlessly("application/json", b" " * (1 << 20))}, ProtocolError),
+        ({"join": respond_text(500, "no" * 100_000)}, ProtocolError),
+        (
+            {"config": respond_json(DESCRIPTION["config"] | {"dependencies": [[]] * 1000})},
+            ContractError,
+        ),
     ],
     ids=[
         "picture without end",
@@ -183,54 +196,54 @@ GROWING: dict[str, Any] = PREVIEW | {
 )
 async def test_what_never_ends(handlers: dict[str, Handler], kind: type[SD35Error]) -> None:
     """A server without an end fills the memory, or makes the client wait for ever."""
-    async with impostor(handlers) as address:
-        with anyio.fail_after(LIMIT), pytest.raises(kind):
-            async with SpaceClient.connect(address, timeouts=QUICK) as space:
-                await run(space)
+    async with serve_fake_gradio(handlers) as address:
+        with anyio.fail_after(LIMIT_SECONDS), pytest.raises(kind):
+            async with SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space:
+                await collect_events(space)
                 await space.fetch(RemotePicture("/gradio_api/file=a.png"))
 
 
 async def test_bombs() -> None:
     """A few bytes unfold to gigabytes."""
 
-    async def packed(request: web.Request) -> web.Response:
+    async def send_compressed(request: web.Request) -> web.Response:
         assert request.headers["Accept-Encoding"] == "identity"
         return web.Response(
-            body=BOMB, headers={"Content-Encoding": "gzip", "Content-Type": "image/png"}
+            body=GZIP_BOMB, headers={"Content-Encoding": "gzip", "Content-Type": "image/png"}
         )
 
-    async def large(_: web.Request) -> web.Response:
-        return web.Response(body=bomb(60_000, 60_000))
+    async def send_large(_: web.Request) -> web.Response:
+        return web.Response(body=decompression_bomb(60_000, 60_000))
 
-    for file, kind in ((packed, PictureError), (large, PictureError)):
-        async with impostor(file=file) as address, SpaceClient.connect(address) as space:
+    for file, kind in ((send_compressed, PictureError), (send_large, PictureError)):
+        async with serve_fake_gradio(file=file) as address, SpaceClient.connect(address) as space:
             with pytest.raises(kind):
                 await space.fetch(RemotePicture("/gradio_api/file=a.png"))
 
 
 async def test_a_slow_listener_holds_up_the_space_and_not_the_memory() -> None:
     """A Space that talks without end fills the memory of a program that doesn't listen."""
-    sent = 0
+    sent_count = 0
 
     async def data(request: web.Request) -> web.StreamResponse:
-        nonlocal sent
-        response = await streaming(request)
+        nonlocal sent_count
+        response = await start_event_stream(request)
         line = message_bytes({"msg": "log", "log": "x" * 1000, "level": "info"})
         while True:
             await response.write(line * 100)
-            sent += 100
+            sent_count += 100
 
     async with (
-        impostor(data=data) as address,
-        SpaceClient.connect(address, timeouts=QUICK) as space,
+        serve_fake_gradio(data=data) as address,
+        SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space,
     ):
-        async with space.generate(asking()) as generation:
-            seen = 0
-            with anyio.fail_after(LIMIT):
-                while sent > seen or not sent:  # until it is held up
-                    seen = sent
+        async with space.generate(make_request()) as generation:
+            previous_count = 0
+            with anyio.fail_after(LIMIT_SECONDS):
+                while sent_count > previous_count or not sent_count:  # until it is held up
+                    previous_count = sent_count
                     await anyio.sleep(0.2)
-            assert generation._inbox.qsize() == MAX_UNREAD
+            assert generation._events.qsize() == EVENT_BUFFER_SIZE
 
 
 @pytest.mark.parametrize(
@@ -245,7 +258,7 @@ async def test_a_slow_listener_holds_up_the_space_and_not_the_memory() -> None:
 )
 def test_the_header_of_the_token(address: str, name: str) -> None:
     """Hugging Face's token is sent so that the Space's own code can read it."""
-    assert token_header(URL(address), f" {SECRET}\n") == {name: f"Bearer {SECRET}"}
+    assert token_header(URL(address), f" {SECRET_TOKEN}\n") == {name: f"Bearer {SECRET_TOKEN}"}
 
 
 @pytest.mark.parametrize("token", ["hf_a\r\nX-Evil: 1", "hf_ä", "two words"])
@@ -259,77 +272,88 @@ async def test_a_token_that_can_not_be_one(token: str) -> None:
 
 async def test_the_token_goes_to_the_space_alone(caplog: pytest.LogCaptureFixture) -> None:
     """The token is not sent, or is to be seen in a log, an error or a repr."""
-    seen = []
+    authorizations = []
 
     async def join(request: web.Request) -> web.Response:
-        seen.append(request.headers.get("Authorization"))
+        authorizations.append(request.headers.get("Authorization"))
         return web.Response(status=401, text="who are you")
 
     with caplog.at_level(logging.DEBUG):
         async with (
-            impostor(join=join) as address,
-            SpaceClient.connect(address, token=SECRET) as space,
+            serve_fake_gradio(join=join) as address,
+            SpaceClient.connect(address, token=SECRET_TOKEN) as space,
         ):
             with pytest.raises(AccessDeniedError) as refusal:
-                await run(space)
+                await collect_events(space)
             assert "verysecret" not in f"{space!r} {refusal.value!r} {refusal.value} {vars(space)}"
-    assert seen == [f"Bearer {SECRET}"]
+    assert authorizations == [f"Bearer {SECRET_TOKEN}"]
     assert "verysecret" not in caplog.text
 
 
 @pytest.mark.parametrize("elsewhere", ["http://HOST", "//HOST", "/../..//HOST", "\\\\HOST"])
 async def test_a_space_can_not_send_the_token_elsewhere(elsewhere: str) -> None:
     """A Space that says its API is at another address is given the token there."""
-    seen = []
+    requested_paths = []
 
-    async def thief(request: web.Request) -> web.Response:
-        seen.append(request.path)
+    async def steal_token(request: web.Request) -> web.Response:
+        requested_paths.append(request.path)
         return web.Response(status=404)
 
-    async with impostor(file=thief, config=thief) as foreign:
+    async with serve_fake_gradio(file=steal_token, config=steal_token) as foreign:
         prefix = elsewhere.replace("HOST", foreign.split("/")[2])
-        async with impostor(config=telling(TOLD["config"] | {"api_prefix": prefix})) as address:
+        async with serve_fake_gradio(
+            config=respond_json(DESCRIPTION["config"] | {"api_prefix": prefix})
+        ) as address:
             with pytest.raises(ContractError, match="somewhere else"):
-                async with SpaceClient.connect(address, token=SECRET):
+                async with SpaceClient.connect(address, token=SECRET_TOKEN):
                     pytest.fail("connected")
-    assert not seen
+    assert not requested_paths
 
 
 async def test_redirects_are_not_followed() -> None:
     """The token, or a request for a file, follows a redirect to another server."""
-    seen = []
+    requested_paths = []
 
-    async def thief(request: web.Request) -> web.Response:
-        seen.append(request.path)
-        return web.json_response(TOLD["config"])
+    async def steal_token(request: web.Request) -> web.Response:
+        requested_paths.append(request.path)
+        return web.json_response(DESCRIPTION["config"])
 
-    async with impostor(file=thief, config=thief, join=thief, data=thief) as foreign:
-        to_thief = saying(307, Location=foreign)
+    async with serve_fake_gradio(
+        file=steal_token, config=steal_token, join=steal_token, data=steal_token
+    ) as foreign:
+        to_thief = respond_text(307, Location=foreign)
         for name in ("config", "info", "join", "data", "file"):
-            async with impostor({name: to_thief}) as address:
+            async with serve_fake_gradio({name: to_thief}) as address:
                 with pytest.raises(SD35Error):
-                    async with SpaceClient.connect(address, token=SECRET, timeouts=QUICK) as space:
-                        await run(space)
+                    async with SpaceClient.connect(
+                        address, token=SECRET_TOKEN, timeouts=SHORT_TIMEOUTS
+                    ) as space:
+                        await collect_events(space)
                         await space.fetch(RemotePicture("/gradio_api/file=a.png"))
-    assert not seen
+    assert not requested_paths
 
 
 async def test_the_hub_can_not_send_the_token_elsewhere() -> None:
     """Hugging Face's answer, were it forged, sends the token to any host."""
-    async with open_session(QUICK) as session:
+    async with open_session(SHORT_TIMEOUTS) as session:
         hub = Transport(
-            "x", URL("https://huggingface.co/"), session, headers={}, proxy=None, timeouts=QUICK
+            "x",
+            URL("https://huggingface.co/"),
+            session,
+            headers={},
+            proxy=None,
+            timeouts=SHORT_TIMEOUTS,
         )
 
-        async def forged(url: URL, limit_seconds: float) -> dict[str, str]:
+        async def forged_metadata(url: URL, limit_seconds: float) -> dict[str, str]:
             return {"host": "https://example.org"}
 
-        hub.get_json = forged  # type: ignore[method-assign]
-        from sd35.client.hub import ask_hub  # noqa: PLC0415
+        hub.get_json = forged_metadata  # type: ignore[method-assign]
+        from sd35.client.hub import get_space_info  # noqa: PLC0415
 
         with pytest.raises(ProtocolError, match="isn't one of its own"):
-            await ask_hub(hub, "owner/name", 1)
-        assert (await who_am_i(hub, 1)).name == "unnamed"
+            await get_space_info(hub, "owner/name", 1)
+        assert (await whoami(hub, 1)).name == "unnamed"
 
 
 async def test_nothing_of_this_machine_is_sent_along(
@@ -341,40 +365,43 @@ async def test_nothing_of_this_machine_is_sent_along(
     monkeypatch.setattr(
         "sd35.client.proxy.is_loopback", lambda _: False
     )  # as for a Space elsewhere
-    told: list[str | None] = []
+    authorizations: list[str | None] = []
 
     async def join(request: web.Request) -> web.Response:
-        told.append(request.headers.get("Authorization"))
+        authorizations.append(request.headers.get("Authorization"))
         return web.Response(status=429)
 
     async with (
-        impostor(join=join) as address,
-        SpaceClient.connect(address, timeouts=QUICK) as space,
+        serve_fake_gradio(join=join) as address,
+        SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space,
     ):
         with pytest.raises(RateLimitedError):
-            await run(space)
-    assert told == [None]
+            await collect_events(space)
+    assert authorizations == [None]
 
 
 async def test_a_proxy_holds_for_every_request() -> None:
     """Some request goes past the proxy, or the proxy's password is to be seen."""
-    seen: list[tuple[str, str]] = []
+    proxied_requests: list[tuple[str, str]] = []
 
     async def proxy(request: web.BaseRequest) -> web.StreamResponse:
-        seen.append((request.method, request.raw_path))
+        proxied_requests.append((request.method, request.raw_path))
         assert request.headers["Proxy-Authorization"].startswith("Basic ")
         path = URL(request.raw_path).path
         if path == "/api/spaces/owner/name":
             return web.json_response(
                 {"host": "http://space.test:8080", "runtime": {"stage": "RUNNING"}}
             )
-        answers = {"/config": telling(TOLD["config"]), "/gradio_api/info": telling(TOLD["info"])}
-        answers |= {
-            "/gradio_api/queue/join": telling({"event_id": "e"}),
-            "/gradio_api/cancel": telling({}),
+        answers = {
+            "/config": respond_json(DESCRIPTION["config"]),
+            "/gradio_api/info": respond_json(DESCRIPTION["info"]),
         }
-        answers["/gradio_api/queue/data"] = sending(QUEUED, STARTED, PREVIEW, FINISHED)
-        return await answers.get(path, saying(404))(request)  # type: ignore[arg-type]  # as much of one as they need
+        answers |= {
+            "/gradio_api/queue/join": respond_json({"event_id": "e"}),
+            "/gradio_api/cancel": respond_json({}),
+        }
+        answers["/gradio_api/queue/data"] = respond_events(QUEUED, STARTED, PREVIEW, FINISHED)
+        return await answers.get(path, respond_text(404))(request)  # type: ignore[arg-type]  # as much of one as they need
 
     server = web.Server(proxy)
     runner = web.ServerRunner(server)
@@ -382,18 +409,23 @@ async def test_a_proxy_holds_for_every_request() -> None:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-    way = f"http://me:s3cret@127.0.0.1:{port}"
+    proxy_url = f"http://me:s3cret@127.0.0.1:{port}"
     async with SpaceClient.connect(
-        "owner/name", hub="http://hub.test", proxy=way, timeouts=QUICK
+        "owner/name", hub="http://hub.test", proxy=proxy_url, timeouts=SHORT_TIMEOUTS
     ) as space:
-        await run(space)
-        with pytest.raises(SD35Error) as gone:
+        await collect_events(space)
+        with pytest.raises(SD35Error) as error_info:
             await space.fetch(RemotePicture("/gradio_api/file=a.png"))
-        assert "s3cret" not in f"{gone.value!r} {space!r}"
+        assert "s3cret" not in f"{error_info.value!r} {space!r}"
     await runner.cleanup()
-    assert [path for _, path in seen if path.startswith("http://hub.test/")], seen
-    assert all(path.startswith(("http://hub.test/", "http://space.test:8080/")) for _, path in seen)
-    assert {URL(path).path for _, path in seen} >= {
+    assert [path for _, path in proxied_requests if path.startswith("http://hub.test/")], (
+        proxied_requests
+    )
+    assert all(
+        path.startswith(("http://hub.test/", "http://space.test:8080/"))
+        for _, path in proxied_requests
+    )
+    assert {URL(path).path for _, path in proxied_requests} >= {
         "/config",
         "/gradio_api/info",
         "/gradio_api/queue/join",
@@ -401,7 +433,9 @@ async def test_a_proxy_holds_for_every_request() -> None:
         "/gradio_api/file=a.png",
     }
     with pytest.raises(UnreachableError, match="the proxy can't be reached") as down:
-        async with SpaceClient.connect("http://space.test/", proxy=way, timeouts=QUICK):
+        async with SpaceClient.connect(
+            "http://space.test/", proxy=proxy_url, timeouts=SHORT_TIMEOUTS
+        ):
             pytest.fail("connected")
     assert "s3cret" not in f"{down.value!r} {down.value.__cause__}"
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.metadata.infotext import read_infotext, write_infotext
-from sd35.metadata.model import OURS, Record
+from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 
-RECORD = Record(
+RECORD = GenerationMetadata(
     prompt="a red fox,\n(snow:1.3)",
     negative_prompt="blurry, text",
     width=1024,
@@ -20,10 +20,10 @@ RECORD = Record(
     num_inference_steps=40,
     seed=123,
     model="stable-diffusion-3.5-large",
-    versions={OURS: "0.1"},
+    versions={THIS_TOOL: "0.1"},
 )
 
-MANY = 1_000_000
+PARSE_LIMIT = 1_000_000
 
 INFOTEXT = """a red fox,
 (snow:1.3)
@@ -31,14 +31,14 @@ Negative prompt: blurry, text
 Steps: 40, Sampler: Euler, CFG scale: 4.5, Seed: 123, Size: 1024x768, Model: stable-diffusion-3.5-large, \
 Version: SD 3.5 Studio 0.1"""
 
-OTHERS = """a
+INFOTEXT_WITH_EXTRAS = """a
 Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: -1, Size: 512x768, \
 Model hash: 6ce0161689, Model: "v1, 5", Clip skip: 2, Version: v1.10.1"""
 
-BARE = Record(tool="AUTOMATIC1111")
+EMPTY_METADATA = GenerationMetadata(tool="AUTOMATIC1111")
 
 
-def read_by_the_rules(text: str) -> tuple[str, str, dict[str, str]]:
+def parse_reference(text: str) -> tuple[str, str, dict[str, str]]:
     """The prompt, the negative one and the pairs as the format's own rules have them: another reader than ours."""
     *lines, last = text.strip().split("\n")
     pairs = re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', last)
@@ -67,15 +67,15 @@ def test_how_it_is_written() -> None:
 
 def test_whose_pictures_have_no_sampler() -> None:
     """A drawing of the demo painter passes for one of Stable Diffusion's, sampler and all."""
-    written = write_infotext(replace(RECORD, is_demo=True), 1024, 768)
-    assert "Sampler" not in written
-    assert "Model: demo painter" in written
-    read = read_infotext(written)
-    assert read is not None
-    assert (read.is_demo, read.model) == (True, "")
+    infotext = write_infotext(replace(RECORD, is_demo=True), 1024, 768)
+    assert "Sampler" not in infotext
+    assert "Model: demo painter" in infotext
+    metadata = read_infotext(infotext)
+    assert metadata is not None
+    assert (metadata.is_demo, metadata.model) == (True, "")
 
 
-def lines_of_prompts() -> st.SearchStrategy[str]:
+def prompt_lines() -> st.SearchStrategy[str]:
     """What the format can express: lines without blanks around them, none of which begins the negative prompt."""
     letters = st.characters(exclude_categories=["Cs"], exclude_characters="\n\0")
     line = (
@@ -84,33 +84,35 @@ def lines_of_prompts() -> st.SearchStrategy[str]:
     return st.lists(line, max_size=4).map("\n".join).map(str.strip)
 
 
-VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).map(str.strip)
+text_values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).map(
+    str.strip
+)
 
-RECORDS = st.builds(
-    Record,
-    prompt=lines_of_prompts(),
-    negative_prompt=lines_of_prompts(),
+metadata_values = st.builds(
+    GenerationMetadata,
+    prompt=prompt_lines(),
+    negative_prompt=prompt_lines(),
     width=st.integers(1, 99_999),
     height=st.integers(1, 99_999),
     guidance_scale=st.none() | st.integers(0, 100) | st.floats(0, 50),
     num_inference_steps=st.none() | st.integers(1, 1000),
     seed=st.none() | st.integers(0, 2**32),
-    model=VALUES,
-    versions=st.just({OURS: "0.1"}),
+    model=text_values,
+    versions=st.just({THIS_TOOL: "0.1"}),
     others=st.dictionaries(
-        st.sampled_from(["Schedule type", "Hires upscale", "LoRA", "a/b-c_1"]), VALUES
+        st.sampled_from(["Schedule type", "Hires upscale", "LoRA", "a/b-c_1"]), text_values
     ).map(lambda pairs: tuple(pairs.items())),
 )
 
 
-@given(RECORDS)
-def test_what_is_written_is_read_again(record: Record) -> None:
+@given(metadata_values)
+def test_what_is_written_is_read_again(record: GenerationMetadata) -> None:
     """What the format can express is read as something else, by us or by the format's own rules."""
     assert record.width is not None
     assert record.height is not None
-    written = write_infotext(record, record.width, record.height)
-    assert read_infotext(written) == record
-    prompt, negative, pairs = read_by_the_rules(written)
+    infotext = write_infotext(record, record.width, record.height)
+    assert read_infotext(infotext) == record
+    prompt, negative, pairs = parse_reference(infotext)
     assert (prompt, negative) == (record.prompt, record.negative_prompt)
     assert pairs["Size"] == f"{record.width}x{record.height}"
     assert pairs.get("Model", "") == record.model
@@ -120,28 +122,31 @@ def test_what_is_written_is_read_again(record: Record) -> None:
 @given(st.text(), st.text())
 def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
     """A prompt that looks like parameters breaks the writing, or the parameters behind it aren't the last ones."""
-    read = read_infotext(
+    metadata = read_infotext(
         write_infotext(replace(RECORD, prompt=prompt, negative_prompt=negative), 1024, 768)
     )
-    assert read is not None
-    assert (read.seed, read.num_inference_steps, read.model) == (123, 40, RECORD.model)
+    assert metadata is not None
+    assert (metadata.seed, metadata.num_inference_steps, metadata.model) == (123, 40, RECORD.model)
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("", None),
         (" \n ", None),
-        ("a cat", Record(prompt="a cat", tool="")),
-        ("a cat\nSteps: 2, Seed: 3", Record(prompt="a cat\nSteps: 2, Seed: 3", tool="")),
+        ("a cat", GenerationMetadata(prompt="a cat", tool="")),
         (
-            "a cat\nNegative prompt: a dog\n\n of his",
-            Record(prompt="a cat", negative_prompt="a dog\n\nof his", tool=""),
+            "a cat\nSteps: 2, Seed: 3",
+            GenerationMetadata(prompt="a cat\nSteps: 2, Seed: 3", tool=""),
         ),
         (
-            OTHERS,
+            "a cat\nNegative prompt: a dog\n\n of his",
+            GenerationMetadata(prompt="a cat", negative_prompt="a dog\n\nof his", tool=""),
+        ),
+        (
+            INFOTEXT_WITH_EXTRAS,
             replace(
-                BARE,
+                EMPTY_METADATA,
                 prompt="a",
                 num_inference_steps=20,
                 guidance_scale=7,
@@ -160,7 +165,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         (
             "a (red:1.2) fox, <lora:snow_v2:0.8>, <lora:x:1> in snow\nSteps: 1, Seed: 2, CFG scale: 3",
             replace(
-                BARE,
+                EMPTY_METADATA,
                 prompt="a (red:1.2) fox in snow",
                 num_inference_steps=1,
                 seed=2,
@@ -171,7 +176,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         (
             'Steps: many, Seed: 18446744073709551615, CFG scale: nan, Size: big, Hires: "un\\closed"',
             replace(
-                BARE,
+                EMPTY_METADATA,
                 others=(
                     ("Steps", "many"),
                     ("Seed", "18446744073709551615"),
@@ -184,7 +189,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         (
             'Seed: 1, Hashes: {"model": "6ce", "lora": "ab"}, Parts: [{"a":"Ink, b: v2"}], Broken: {"a": [1, Other: x',
             replace(
-                BARE,
+                EMPTY_METADATA,
                 seed=1,
                 others=(
                     ("Hashes", '{"model": "6ce", "lora": "ab"}'),
@@ -197,7 +202,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         (
             "a red fox\nSteps: 2, Seed: 3, CFG scale: 4\nTemplate: a {red|blue}\nfox\n\nNegative Template: x",
             replace(
-                BARE,
+                EMPTY_METADATA,
                 prompt="a red fox",
                 num_inference_steps=2,
                 seed=3,
@@ -219,13 +224,13 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         "templates",
     ],
 )
-def test_how_it_is_read(text: str, wanted: Record | None) -> None:
+def test_how_it_is_read(text: str, expected: GenerationMetadata | None) -> None:
     """An infotext of another program's is read otherwise than that program would."""
-    assert read_infotext(text) == wanted
+    assert read_infotext(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("version", "tool", "number"),
+    ("version", "tool", "version_number"),
     [
         ("v1.10.1", "AUTOMATIC1111", "v1.10.1"),
         ("1.6.0", "AUTOMATIC1111", "1.6.0"),
@@ -233,31 +238,34 @@ def test_how_it_is_read(text: str, wanted: Record | None) -> None:
         ("f2.0.1v1.10.1-previous-659-gc055f2d4", "Forge", "f2.0.1v1.10.1-previous-659-gc055f2d4"),
         ("Fooocus v2.5.5", "Fooocus", "v2.5.5"),
         ("ComfyUI", "ComfyUI", None),
-        ("SD 3.5 Studio 0.1.0", OURS, "0.1.0"),
+        ("SD 3.5 Studio 0.1.0", THIS_TOOL, "0.1.0"),
     ],
 )
-def test_whose_it_is(version: str, tool: str, number: str | None) -> None:
+def test_whose_it_is(version: str, tool: str, version_number: str | None) -> None:
     """A picture is said to be another tool's."""
-    read = read_infotext(f"a\nSteps: 1, Seed: 2, Version: {version}")
-    assert read is not None
-    assert (read.tool, read.versions) == (tool, {} if number is None else {tool: number})
+    metadata = read_infotext(f"a\nSteps: 1, Seed: 2, Version: {version}")
+    assert metadata is not None
+    assert (metadata.tool, metadata.versions) == (
+        tool,
+        {} if version_number is None else {tool: version_number},
+    )
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "a" * MANY,
-        "a:" * MANY,
-        'aa: "' + '\\"' * MANY,
-        " " * MANY + "x",
-        "\n" * MANY + "x",
-        "aa: b, Version: x" + " " * MANY + "y",
-        "<lora:" * MANY,
-        ", " * MANY,
-        'aa: "x' * MANY,
-        "aa: [" * MANY,
-        'aa: ["bb: [",' * MANY,
-        "Template: x\n" * MANY,
+        "a" * PARSE_LIMIT,
+        "a:" * PARSE_LIMIT,
+        'aa: "' + '\\"' * PARSE_LIMIT,
+        " " * PARSE_LIMIT + "x",
+        "\n" * PARSE_LIMIT + "x",
+        "aa: b, Version: x" + " " * PARSE_LIMIT + "y",
+        "<lora:" * PARSE_LIMIT,
+        ", " * PARSE_LIMIT,
+        'aa: "x' * PARSE_LIMIT,
+        "aa: [" * PARSE_LIMIT,
+        'aa: ["bb: [",' * PARSE_LIMIT,
+        "Template: x\n" * PARSE_LIMIT,
     ],
     ids=[
         *("word", "keys", "quote", "blanks", "lines", "version", "loras", "commas", "quotes"),

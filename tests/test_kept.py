@@ -5,24 +5,24 @@ from pathlib import Path
 import pytest
 
 from sd35.jobs import artifacts
-from sd35.jobs.artifacts import Kept, KeptPictures
+from sd35.jobs.artifacts import Artifact, ArtifactStore
 
-SERVED = Path("/served")
+TEMP_DIR = Path("/served")
 
 
-def a_picture(name: str = "a cat.png", content: Path | bytes = b"PNG") -> Kept:
-    return Kept("user:ann", name, "image/png", content)
+def make_artifact(name: str = "a cat.png", content: Path | bytes = b"PNG") -> Artifact:
+    return Artifact("user:ann", name, "image/png", content)
 
 
 @pytest.mark.parametrize("content", [b"PNG", Path("/elsewhere/x.png")])
 def test_what_is_kept_is_found_by_its_path(content: Path | bytes) -> None:
     """A picture isn't found by the path that was told; or something that wasn't kept is."""
-    pictures = KeptPictures(SERVED)
-    path = pictures.keep("job", a_picture(content=content))
+    pictures = ArtifactStore(TEMP_DIR)
+    path = pictures.put("job", make_artifact(content=content))
     assert path == "/served/sd35/job/a cat.png"
     assert pictures.find(path) is not None
     assert pictures.find(path.replace("/", "\\")) is not None, "as Windows writes it"
-    for other in (
+    for unknown_path in (
         "",
         "a cat.png",
         "sd35/job",
@@ -31,43 +31,43 @@ def test_what_is_kept_is_found_by_its_path(content: Path | bytes) -> None:
         f"{path}/",
         f"{path}/x",
     ):
-        assert pictures.find(other) is None
+        assert pictures.find(unknown_path) is None
 
 
 def test_what_is_forgotten_is_gone() -> None:
     """What was forgotten is still handed out, or its file stays on the disk for ever."""
-    pictures = KeptPictures(SERVED)
+    pictures = ArtifactStore(TEMP_DIR)
     file = Path("/elsewhere/x.png")
     paths = [
-        pictures.keep("job", a_picture("1.png", file)),
-        pictures.keep("job", a_picture("2.png")),
+        pictures.put("job", make_artifact("1.png", file)),
+        pictures.put("job", make_artifact("2.png")),
     ]
-    paths.append(pictures.keep_preview("job", a_picture("3.png")))
-    other = pictures.keep("other", a_picture("1.png"))
-    pictures.forget("job")
+    paths.append(pictures.put_preview("job", make_artifact("3.png")))
+    other_path = pictures.put("other", make_artifact("1.png"))
+    pictures.remove_job("job")
     assert [pictures.find(path) for path in paths] == [None, None, None]
-    assert pictures.find(other) is not None
+    assert pictures.find(other_path) is not None
 
 
 def test_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Previews, or pictures that couldn't be written, fill the memory."""
-    monkeypatch.setattr(artifacts, "MAX_PREVIEW_BYTES", 100)
-    pictures = KeptPictures(SERVED)
+    monkeypatch.setattr(artifacts, "MAX_PREVIEW_CACHE_BYTES", 100)
+    pictures = ArtifactStore(TEMP_DIR)
     paths = [
-        pictures.keep_preview("job", a_picture(f"{number}.png", b"x" * 30)) for number in range(5)
+        pictures.put_preview("job", make_artifact(f"{index}.png", b"x" * 30)) for index in range(5)
     ]
     assert [pictures.find(path) is not None for path in paths] == [False, False, True, True, True]
-    again = pictures.keep_preview("job", a_picture("4.png", b"x" * 40))
+    latest_path = pictures.put_preview("job", make_artifact("4.png", b"x" * 40))
     assert pictures.find(paths[2]) is not None, "what takes another's place takes no more room"
-    assert pictures.find(again) is not None
+    assert pictures.find(latest_path) is not None
 
 
 def test_previews_have_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Previews that nobody will fetch any more stay as long as there is room."""
     now = [0.0]
     monkeypatch.setattr("sd35.jobs.artifacts.time.monotonic", lambda: now[0])
-    pictures = KeptPictures(SERVED)
-    old = pictures.keep_preview("job", a_picture("old.png"))
-    now[0] = artifacts.PREVIEW_SECONDS + 1
-    pictures.keep_preview("job", a_picture("new.png"))
+    pictures = ArtifactStore(TEMP_DIR)
+    old = pictures.put_preview("job", make_artifact("old.png"))
+    now[0] = artifacts.PREVIEW_LIFETIME + 1
+    pictures.put_preview("job", make_artifact("new.png"))
     assert pictures.find(old) is None

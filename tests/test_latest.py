@@ -4,28 +4,28 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from sd35.core.observable import Latest
+from sd35.core.observable import Observable
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_slow_watcher_gets_the_newest() -> None:
     """A slow watcher holds up the one who sets, or is shown what has been overtaken."""
-    latest = Latest(0)
-    seen = []
-    watching = latest.watch(at_most_every=0.01, at_least_every=5)
-    seen.append(await anext(watching))
+    latest = Observable(0)
+    observed_values = []
+    watching = latest.watch(min_interval=0.01, max_interval=5)
+    observed_values.append(await anext(watching))
     for value in range(1, 100):
         latest.set(value)
-    seen.append(await anext(watching))
-    assert seen == [0, 99]
+    observed_values.append(await anext(watching))
+    assert observed_values == [0, 99]
     await watching.aclose()
 
 
 async def test_nothing_new_is_told_too() -> None:
     """A page that watches a silent job is not woken, so that its clock stands still."""
-    latest = Latest("same")
-    watching = latest.watch(at_most_every=0.001, at_least_every=0.01)
+    latest = Observable("same")
+    watching = latest.watch(min_interval=0.001, max_interval=0.01)
     with anyio.fail_after(5):
         assert [await anext(watching) for _ in range(3)] == ["same"] * 3
     await watching.aclose()
@@ -33,19 +33,19 @@ async def test_nothing_new_is_told_too() -> None:
 
 async def test_what_is_urgent_does_not_wait() -> None:
     """The end of a run is told only when the next frame is due."""
-    latest = Latest(0)
+    latest = Observable(0)
     watching = latest.watch(
-        at_most_every=60, at_least_every=61, is_urgent=lambda old, new: new - old >= 10
+        min_interval=60, max_interval=61, is_urgent=lambda old, new: new - old >= 10
     )
     with anyio.fail_after(5):
         assert await anext(watching) == 0
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_count, latest)
+            tasks.start_soon(_increment, latest)
             assert await anext(watching) == 10
     await watching.aclose()
 
 
-async def _count(latest: Latest[int]) -> None:
+async def _increment(latest: Observable[int]) -> None:
     for value in range(1, 11):
         latest.set(value)
         await anyio.lowlevel.checkpoint()
@@ -53,13 +53,13 @@ async def _count(latest: Latest[int]) -> None:
 
 async def test_a_change_wakes_at_once() -> None:
     """Who waits for a change learns of it only when the limit has passed."""
-    latest = Latest(0)
+    latest = Observable(0)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.to_thread.run_sync, lambda: None)
-            tasks.start_soon(_set, latest)
+            tasks.start_soon(_set_value, latest)
             assert await latest.wait_for_change(0, limit_seconds=60) == 1
 
 
-async def _set(latest: Latest[int]) -> None:
+async def _set_value(latest: Observable[int]) -> None:
     latest.set(1)

@@ -27,21 +27,21 @@ from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
 from starlette.requests import Request
 
-from sd35.jobs.artifacts import Kept
-from sd35.jobs.job import Made
-from sd35.jobs.service import SpaceChoice, Studio
+from sd35.jobs.artifacts import Artifact
+from sd35.jobs.job import JobResult
+from sd35.jobs.service import JobService, SpaceConfig
 from sd35.server.launch import free_port
-from sd35.server.mcp import PATH, Agents
-from tests.serving import house
-from tests.test_app import LIMIT, ROOT, environment
+from sd35.server.mcp import MCP_PATH, McpApp
+from tests.serving import studio_config
+from tests.test_app import LIMIT_SECONDS, ROOT, environment
 
 pytestmark = pytest.mark.anyio
 
 LOGIN = ("ann", "secret-pass")
-OTHER = ("bob", "other-pass")
-SHARED = "4f2a.gradio.live"
-LONG = {"prompt": "a cat", "num_inference_steps": 50}
-MODES = ("auto", "legacy")
+OTHER_LOGIN = ("bob", "other-pass")
+SHARED_HOST = "4f2a.gradio.live"
+LONG_RUN_ARGUMENTS = {"prompt": "a cat", "num_inference_steps": 50}
+CLIENT_MODES = ("auto", "legacy")
 """Protocol 2026-07-28, where each request stands for itself, and those before, with a session."""
 
 
@@ -53,33 +53,33 @@ class Program:
     cookies: httpx2.Cookies
 
     @asynccontextmanager
-    async def agent(self, mode: str, path: str = PATH, **options: Any) -> AsyncIterator[Client]:  # noqa: ANN401  # httpx2's own
+    async def agent(self, mode: str, path: str = MCP_PATH, **options: Any) -> AsyncIterator[Client]:  # noqa: ANN401  # httpx2's own
         """An agent that has logged in, unless the options say something else."""
         async with httpx2.AsyncClient(
-            timeout=LIMIT, **({"cookies": self.cookies} | options)
+            timeout=LIMIT_SECONDS, **({"cookies": self.cookies} | options)
         ) as http:
             transport = streamable_http_client(f"{self.address}{path}", http_client=http)
             async with Client(transport, mode=mode) as client:
-                with anyio.fail_after(LIMIT):
+                with anyio.fail_after(LIMIT_SECONDS):
                     yield client
 
     def get(self, path: str) -> httpx2.Response:
         """What somebody who has logged in gets there."""
-        return httpx2.get(f"{self.address}{path}", cookies=self.cookies, timeout=LIMIT)
+        return httpx2.get(f"{self.address}{path}", cookies=self.cookies, timeout=LIMIT_SECONDS)
 
-    def ended(self, outcome: str) -> float:
+    def count_jobs(self, outcome: str) -> float:
         """How many jobs have ended so."""
-        found = re.search(
+        match = re.search(
             rf'^sd35_jobs_ended_total{{outcome="{outcome}"}} (\S+)$',
             self.get("/metrics").text,
             re.MULTILINE,
         )
-        return float(found[1]) if found else 0.0
+        return float(match[1]) if match else 0.0
 
-    async def until_stopped(self, jobs: float) -> None:
+    async def wait_until_stopped(self, jobs: float) -> None:
         """Wait until so many jobs have been stopped."""
-        with anyio.fail_after(LIMIT):
-            while await anyio.to_thread.run_sync(self.ended, "stopped") < jobs:
+        with anyio.fail_after(LIMIT_SECONDS):
+            while await anyio.to_thread.run_sync(self.count_jobs, "stopped") < jobs:
                 pass
 
 
@@ -101,7 +101,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         [sys.executable, "app.py", "--port", str(port), *flags],
         cwd=ROOT,
         env=environment(
-            tmp_path_factory.mktemp("agents"), SD35_AUTH="\n".join(map(":".join, (LOGIN, OTHER)))
+            tmp_path_factory.mktemp("agents"),
+            SD35_AUTH="\n".join(map(":".join, (LOGIN, OTHER_LOGIN))),
         ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -114,20 +115,22 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         assert process.stdout.readline() == f"For agents:  http://127.0.0.1:{port}/gradio_api/mcp\n"
         address = f"http://127.0.0.1:{port}"
         form = dict(zip(("username", "password"), LOGIN, strict=True))
-        yield Program(address, httpx2.post(f"{address}/login", data=form, timeout=LIMIT).cookies)
+        yield Program(
+            address, httpx2.post(f"{address}/login", data=form, timeout=LIMIT_SECONDS).cookies
+        )
         process.send_signal(signal.SIGTERM)
-        printed, _ = process.communicate(timeout=LIMIT)
+        printed, _ = process.communicate(timeout=LIMIT_SECONDS)
         assert (process.returncode, printed) == (0, "Stopping…\n")
     finally:
         process.kill()
-        process.wait(LIMIT)
+        process.wait(LIMIT_SECONDS)
 
 
-def text(result: CallToolResult) -> str:
+def result_text(result: CallToolResult) -> str:
     return " ".join(content.text for content in result.content if isinstance(content, TextContent))
 
 
-def shown(result: CallToolResult) -> bytes:
+def image_bytes(result: CallToolResult) -> bytes:
     content = result.content[0]
     assert isinstance(content, ImageContent)
     return base64.b64decode(content.data)
@@ -143,7 +146,7 @@ async def test_the_tool(program: Program) -> None:
         *("prompt", "negative_prompt", "aspect_ratio", "width", "height"),
         *("guidance_scale", "num_inference_steps", "seed"),
     ]
-    assert all(each["description"] for each in properties.values())
+    assert all(schema["description"] for schema in properties.values())
     assert tool.input_schema["required"] == ["prompt"]
     assert tool.description is not None
     assert "half a minute" in tool.description
@@ -151,15 +154,15 @@ async def test_the_tool(program: Program) -> None:
     assert list(tool.output_schema["properties"]) == ["seed", "width", "height", "made_by", "url"]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", CLIENT_MODES)
 async def test_a_picture(program: Program, mode: str) -> None:
     """An agent gets no picture, or isn't told how far it is, what it is, who made it, or where its file is."""
-    told: list[tuple[float, float | None, str | None]] = []
+    progress_updates: list[tuple[float, float | None, str | None]] = []
 
     async def listen(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, total, message))
+        progress_updates.append((progress, total, message))
 
-    asked = {
+    arguments = {
         "prompt": "a cat by the sea",
         "width": 768,
         "height": 512,
@@ -167,26 +170,29 @@ async def test_a_picture(program: Program, mode: str) -> None:
         "seed": 7,
     }
     async with program.agent(mode) as client:
-        result = await client.call_tool("generate", asked, progress_callback=listen)
-    assert Image.open(io.BytesIO(shown(result))).size == (768, 512)
-    facts = result.structured_content
-    assert facts is not None
-    assert (facts["seed"], facts["width"], facts["height"]) == (7, 768, 512)
-    assert facts["made_by"] == "demo painter, not Stable Diffusion"
+        result = await client.call_tool("generate", arguments, progress_callback=listen)
+    assert Image.open(io.BytesIO(image_bytes(result))).size == (768, 512)
+    result_facts = result.structured_content
+    assert result_facts is not None
+    assert (result_facts["seed"], result_facts["width"], result_facts["height"]) == (7, 768, 512)
+    assert result_facts["made_by"] == "demo painter, not Stable Diffusion"
     assert all(
-        words in text(result)
-        for words in ("demo painter, not Stable Diffusion", "Seed 7", facts["url"])
+        expected_text in result_text(result)
+        for expected_text in ("demo painter, not Stable Diffusion", "Seed 7", result_facts["url"])
     )
-    assert program.get(facts["url"].removeprefix(program.address)).content == shown(result)
+    assert program.get(result_facts["url"].removeprefix(program.address)).content == image_bytes(
+        result
+    )
     assert any(
-        total == 20 and re.fullmatch(r"Step \d+ of 20", message or "") for _, total, message in told
+        total == 20 and re.fullmatch(r"Step \d+ of 20", message or "")
+        for _, total, message in progress_updates
     )
-    numbers = [progress for progress, _, _ in told]
+    numbers = [progress for progress, _, _ in progress_updates]
     assert numbers == sorted(set(numbers)), "the protocol wants each one larger than the one before"
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("arguments", "expected_text"),
     [
         ({"prompt": " "}, "Describe the picture first: the prompt is empty."),
         ({}, "Describe the picture first: the prompt is empty."),
@@ -200,71 +206,79 @@ async def test_a_picture(program: Program, mode: str) -> None:
         ({"prompt": "null", "num_inference_steps": 0}, "1 to 50"),
     ],
 )
-async def test_mistakes(program: Program, asked: dict[str, Any], words: str) -> None:
+async def test_mistakes(program: Program, arguments: dict[str, Any], expected_text: str) -> None:
     """An agent's mistake is no tool error, or told in other words than elsewhere; or what is none is called one."""
     async with program.agent("auto") as client:
-        result = await client.call_tool("generate", asked)
+        result = await client.call_tool("generate", arguments)
     assert result.is_error
-    assert words in text(result)
-    assert not re.search(r"Traceback|pydantic|validation|\.py\b", text(result))
-    assert ("the prompt is empty" in text(result)) == ("the prompt is empty" in words)
+    assert expected_text in result_text(result)
+    assert not re.search(r"Traceback|pydantic|validation|\.py\b", result_text(result))
+    assert ("the prompt is empty" in result_text(result)) == (
+        "the prompt is empty" in expected_text
+    )
 
 
-def when(words: str, do: Callable[[], None]) -> ProgressFnT:
+def call_when(prefix: str, callback: Callable[[], None]) -> ProgressFnT:
     """What listens to progress, and does that as soon as it begins with these words."""
 
     async def listen(progress: float, total: float | None, message: str | None) -> None:
-        if message is not None and message.startswith(words):
-            do()
+        if message is not None and message.startswith(prefix):
+            callback()
 
     return listen
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", CLIENT_MODES)
 async def test_cancelling(program: Program, mode: str) -> None:
     """An agent cancels the call, and the run goes on at somebody's cost."""
-    before = program.ended("stopped")
+    initial_count = program.count_jobs("stopped")
     async with program.agent(mode) as client:
         async with anyio.create_task_group() as calls:
-            cancel = when("Step", calls.cancel_scope.cancel)
-            calls.start_soon(partial(client.call_tool, "generate", LONG, progress_callback=cancel))
-        await program.until_stopped(before + 1)
+            cancel = call_when("Step", calls.cancel_scope.cancel)
+            calls.start_soon(
+                partial(client.call_tool, "generate", LONG_RUN_ARGUMENTS, progress_callback=cancel)
+            )
+        await program.wait_until_stopped(initial_count + 1)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", CLIENT_MODES)
 async def test_leaving(program: Program, mode: str) -> None:
     """An agent's program ends without a word, and the run goes on for nobody."""
-    before = program.ended("stopped")
-    async with httpx2.AsyncClient(timeout=LIMIT, cookies=program.cookies) as http:
-        transport = streamable_http_client(f"{program.address}{PATH}", http_client=http)
+    initial_count = program.count_jobs("stopped")
+    async with httpx2.AsyncClient(timeout=LIMIT_SECONDS, cookies=program.cookies) as http:
+        transport = streamable_http_client(f"{program.address}{MCP_PATH}", http_client=http)
 
-        async def leave(progress: float, total: float | None, message: str | None) -> None:
+        async def leave_scope(progress: float, total: float | None, message: str | None) -> None:
             if message is not None and message.startswith("Step"):
                 await http.aclose()
 
         async with Client(transport, mode=mode) as client:
-            with pytest.raises(MCPError), anyio.fail_after(LIMIT):
-                await client.call_tool("generate", LONG, progress_callback=leave)
-    await program.until_stopped(before + 1)
+            with pytest.raises(MCPError), anyio.fail_after(LIMIT_SECONDS):
+                await client.call_tool(
+                    "generate", LONG_RUN_ARGUMENTS, progress_callback=leave_scope
+                )
+    await program.wait_until_stopped(initial_count + 1)
 
 
 async def test_what_a_visitor_may(program: Program) -> None:
     """Agents don't stand in line with everybody else, or may ask for more than others, or aren't told so."""
-    before = program.ended("stopped")
+    initial_count = program.count_jobs("stopped")
     async with program.agent("auto") as client:
         async with anyio.create_task_group() as calls:
-            for words in ("Step", "Next in this studio's line"):
-                reached = anyio.Event()
-                listen = when(words, reached.set)
+            for prefix in ("Step", "Next in this studio's line"):
+                is_reached = anyio.Event()
+                listen = call_when(prefix, is_reached.set)
                 calls.start_soon(
-                    partial(client.call_tool, "generate", LONG, progress_callback=listen)
+                    partial(
+                        client.call_tool, "generate", LONG_RUN_ARGUMENTS, progress_callback=listen
+                    )
                 )
-                await reached.wait()
-            refused = await client.call_tool("generate", LONG)
+                await is_reached.wait()
+            rejected_result = await client.call_tool("generate", LONG_RUN_ARGUMENTS)
             calls.cancel_scope.cancel()
-        await program.until_stopped(before + 2)
-    assert refused.is_error
-    assert "As many of your pictures wait as may: 1." in text(refused)
+        await program.wait_until_stopped(initial_count + 2)
+    assert rejected_result.is_error
+    assert "As many of your pictures wait as may: 1." in result_text(rejected_result)
 
 
 async def test_without_a_login(program: Program) -> None:
@@ -272,7 +286,7 @@ async def test_without_a_login(program: Program) -> None:
     with pytest.RaisesGroup(MCPError, flatten_subgroups=True):
         async with program.agent("auto", cookies=None):
             pytest.fail("it came in")
-    answer = httpx2.post(f"{program.address}{PATH}", json={}, timeout=LIMIT)
+    answer = httpx2.post(f"{program.address}{MCP_PATH}", json={}, timeout=LIMIT_SECONDS)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Basic ")
 
@@ -288,27 +302,29 @@ async def test_another_s_session(program: Program) -> None:
     begin = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
     look = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
     async with httpx2.AsyncClient(
-        timeout=LIMIT, base_url=f"{program.address}{PATH}", headers=headers
+        timeout=LIMIT_SECONDS, base_url=f"{program.address}{MCP_PATH}", headers=headers
     ) as http:
-        begun = await http.post("", json=begin, auth=LOGIN)
-        session = {"Mcp-Session-Id": begun.headers["mcp-session-id"]}
-        assert (await http.post("", json=look, headers=session, auth=OTHER)).status_code == 404
+        init_response = await http.post("", json=begin, auth=LOGIN)
+        session = {"Mcp-Session-Id": init_response.headers["mcp-session-id"]}
+        assert (
+            await http.post("", json=look, headers=session, auth=OTHER_LOGIN)
+        ).status_code == 404
         assert (await http.post("", json=look, headers=session, auth=LOGIN)).status_code == 200
 
 
 async def test_through_a_public_link(program: Program) -> None:
     """An agent elsewhere can't log in, is refused by the SDK, or is told an address that isn't the picture's there."""
-    headers = {"Host": SHARED, "X-Forwarded-Proto": "https"}
+    headers = {"Host": SHARED_HOST, "X-Forwarded-Proto": "https"}
     async with program.agent(
-        "auto", f"{PATH}/", cookies=None, auth=LOGIN, headers=headers
+        "auto", f"{MCP_PATH}/", cookies=None, auth=LOGIN, headers=headers
     ) as client:
-        asked = {"prompt": "a cat", "width": 512, "height": 512, "num_inference_steps": 1}
-        result = await client.call_tool("generate", asked)
+        arguments = {"prompt": "a cat", "width": 512, "height": 512, "num_inference_steps": 1}
+        result = await client.call_tool("generate", arguments)
     assert result.structured_content is not None
     url = urlsplit(result.structured_content["url"])
-    assert (url.scheme, url.hostname) == ("https", SHARED)
+    assert (url.scheme, url.hostname) == ("https", SHARED_HOST)
     assert url.path.startswith("/gradio_api/file=sd35/"), "no path of this machine"
-    assert program.get(url.path).content == shown(result), (
+    assert program.get(url.path).content == image_bytes(result), (
         "it is the picture of who has logged in, however they did"
     )
 
@@ -318,43 +334,47 @@ async def test_a_large_picture(tmp_path: Path) -> None:
     out = io.BytesIO()
     Image.effect_noise((1024, 1024), 200).convert("RGB").save(out, "PNG", compress_level=0)
 
-    async def no_demo() -> str:
+    async def fail_demo() -> str:
         raise NotImplementedError
 
-    studio = Studio(SpaceChoice("demo"), no_demo, house(tmp_path))
-    served_as = studio.kept.keep("job", Kept(None, "noise.png", "image/png", out.getvalue()))
+    studio = JobService(SpaceConfig("demo"), fail_demo, studio_config(tmp_path))
+    served_as = studio.artifacts.put(
+        "job", Artifact(None, "noise.png", "image/png", out.getvalue())
+    )
     size = len(out.getvalue())
-    made = Made("noise.png", served_as, None, "", "PNG", "image/png", 1024, 1024, size, 7)
+    job_result = JobResult(
+        "noise.png", served_as, None, "", "PNG", "image/png", 1024, 1024, size, 7
+    )
     scope = {
         "type": "http",
         "method": "POST",
         "scheme": "http",
-        "path": PATH,
+        "path": MCP_PATH,
         "query_string": b"",
         "headers": [],
     }
     request = Request(scope | {"server": ("127.0.0.1", 7860)})
-    result = await Agents(studio, "/studio")._answer(made, "owner/name", request)
+    result = await McpApp(studio, "/studio")._build_tool_result(job_result, "owner/name", request)
     assert len(result.model_dump_json()) < DEFAULT_MAX_SSE_EVENT_SIZE < size
-    assert Image.open(io.BytesIO(shown(result))).format == "JPEG"
+    assert Image.open(io.BytesIO(image_bytes(result))).format == "JPEG"
     link = result.content[2]
     assert isinstance(link, ResourceLink)
     assert link.uri == "http://127.0.0.1:7860/studio/gradio_api/file=sd35/job/noise.png"
-    assert "too large to be shown here" in text(result)
-    assert "Seed 7" in text(result)
+    assert "too large to be shown here" in result_text(result)
+    assert "Seed 7" in result_text(result)
 
 
 def test_without_the_package(tmp_path: Path) -> None:
     """Who hasn't installed what it takes gets a traceback, or a page without the tool."""
     blocked = "import runpy, sys; sys.modules['mcp'] = None; sys.argv = ['app.py', '--mcp', '--space', 'demo']; "
-    done = subprocess.run(  # noqa: S603
+    completed = subprocess.run(  # noqa: S603
         [sys.executable, "-c", f"{blocked}runpy.run_path('app.py', run_name='__main__')"],
         cwd=ROOT,
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=LIMIT_SECONDS,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"app\.py: .*pip install -r requirements-mcp\.txt\n", done.stderr)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert re.fullmatch(r"app\.py: .*pip install -r requirements-mcp\.txt\n", completed.stderr)

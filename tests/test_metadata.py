@@ -15,11 +15,11 @@ from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
 from sd35.core.errors import PictureError
-from sd35.metadata.embedding import RECORD_KEY, embed, embed_record, read_picture, read_texts
-from sd35.metadata.model import Record, read_record
-from tests.test_containers import BY_KIND, KINDS, SIZE, encoded
+from sd35.metadata.embedding import RECORD_KEY, embed, embed_metadata, read_metadata, read_texts
+from sd35.metadata.model import GenerationMetadata, metadata_from_json
+from tests.test_containers import EACH_KIND, IMAGE_KINDS, SIZE, encode_picture
 
-RECORD = Record(
+RECORD = GenerationMetadata(
     id="abc",
     prompt="a red fox, (snow:1.3)",
     negative_prompt="blurry, text",
@@ -33,7 +33,7 @@ RECORD = Record(
     tags=("fox", "猫"),
 )
 
-TEXTS = st.text() | st.sampled_from(
+parameter_texts = st.text() | st.sampled_from(
     [
         "a\nNegative prompt: b\nSteps: 1, Seed: 2, Size: 3x4",
         "\0",
@@ -46,30 +46,32 @@ TEXTS = st.text() | st.sampled_from(
 )
 
 
-@given(st.sampled_from(list(KINDS)), st.booleans(), TEXTS, TEXTS)
+@given(st.sampled_from(list(IMAGE_KINDS)), st.booleans(), parameter_texts, parameter_texts)
 def test_a_record_comes_back(kind: str, is_rich: bool, prompt: str, negative: str) -> None:  # noqa: FBT001  # drawn
     """What a picture was made with is lost or changed on the way through its file, whatever the prompt is."""
     record = replace(RECORD, prompt=prompt, negative_prompt=negative)
-    data = embed_record(encoded(kind, is_rich=is_rich), record)
-    assert read_picture(data) == record
+    data = embed_metadata(encode_picture(kind, is_rich=is_rich), record)
+    assert read_metadata(data) == record
     with (
         Image.open(io.BytesIO(data)) as image,
-        Image.open(io.BytesIO(encoded(kind, is_rich=is_rich))) as before,
+        Image.open(io.BytesIO(encode_picture(kind, is_rich=is_rich))) as original,
     ):
-        assert image.tobytes() == before.tobytes()
+        assert image.tobytes() == original.tobytes()
 
 
-@BY_KIND
+@EACH_KIND
 def test_another_program_reads_it(kind: str) -> None:
     """The picture tells other programs nothing, or something else."""
-    read = ParserManager().parse(io.BytesIO(embed_record(encoded(kind, is_rich=True), RECORD)))
-    assert read is not None
-    assert read.full_prompt == RECORD.prompt
-    assert read.full_negative_prompt == RECORD.negative_prompt
-    assert read.metadata["Size"] == f"{SIZE[0]}x{SIZE[1]}", (
+    prompt_info = ParserManager().parse(
+        io.BytesIO(embed_metadata(encode_picture(kind, is_rich=True), RECORD))
+    )
+    assert prompt_info is not None
+    assert prompt_info.full_prompt == RECORD.prompt
+    assert prompt_info.full_negative_prompt == RECORD.negative_prompt
+    assert prompt_info.metadata["Size"] == f"{SIZE[0]}x{SIZE[1]}", (
         "the picture's own, and not what was asked for"
     )
-    (sampler,) = read.samplers
+    (sampler,) = prompt_info.samplers
     assert (sampler.name, sampler.parameters) == (
         "Euler",
         {"steps": "40", "cfg_scale": "4.5", "seed": "123"},
@@ -79,10 +81,12 @@ def test_another_program_reads_it(kind: str) -> None:
 
 
 INFOTEXT = "a fox <lora:ink:0.8>\nSteps: 30, Seed: 1, Size: 8x8, Hires upscale: 2, Version: v1.9.4"
-SWARM = '{"sui_image_params": {"prompt": "a fox", "seed": 1}, "sui_extra_data": {"date": "today"}}'
+SWARMUI_TEXT = (
+    '{"sui_image_params": {"prompt": "a fox", "seed": 1}, "sui_extra_data": {"date": "today"}}'
+)
 
 
-def written(kind: str, text: str, **more: bytes) -> bytes:
+def picture_with_parameters(kind: str, text: str, **kwargs: bytes) -> bytes:
     """A picture as another program writes it, with this as its parameters, and a camera's own notes."""
     out, info = io.BytesIO(), PngInfo()
     info.add_text("parameters", text)
@@ -98,28 +102,30 @@ def written(kind: str, text: str, **more: bytes) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("text", [INFOTEXT, SWARM], ids=["AUTOMATIC1111", "SwarmUI"])
+@pytest.mark.parametrize("text", [INFOTEXT, SWARMUI_TEXT], ids=["AUTOMATIC1111", "SwarmUI"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_what_another_program_wrote_stays(kind: str, text: str) -> None:
     """A star takes away what the program that made the picture reads from it, or a camera's notes."""
-    before = written(kind, text)
-    record = read_picture(before)
+    original = picture_with_parameters(kind, text)
+    record = read_metadata(original)
     assert record is not None
     for changed in (replace(record, is_starred=True), replace(record, tags=("fox",)), record):
-        after = embed_record(before, changed)
-        assert read_picture(after) == changed
-        told = dict(read_texts(after).texts)
-        assert told.pop(RECORD_KEY) == changed.as_json()
-        assert told == read_texts(before).texts
-        assert embed_record(after, record) == embed_record(before, record), "nothing is left behind"
+        updated = embed_metadata(original, changed)
+        assert read_metadata(updated) == changed
+        texts = dict(read_texts(updated).texts)
+        assert texts.pop(RECORD_KEY) == changed.to_json()
+        assert texts == read_texts(original).texts
+        assert embed_metadata(updated, record) == embed_metadata(original, record), (
+            "nothing is left behind"
+        )
 
 
 def test_a_bare_picture_stays_so() -> None:
     """A picture that nothing is known of tells other programs of an empty prompt, once it is starred."""
-    starred = embed_record(encoded("PNG"), Record(tool="", is_starred=True))
+    starred = embed_metadata(encode_picture("PNG"), GenerationMetadata(tool="", is_starred=True))
     assert set(read_texts(starred).texts) == {RECORD_KEY}
-    told = embed_record(encoded("PNG"), replace(RECORD, tool="InvokeAI"))
-    assert read_texts(told).texts["parameters"].startswith(RECORD.prompt), (
+    embedded = embed_metadata(encode_picture("PNG"), replace(RECORD, tool="InvokeAI"))
+    assert read_texts(embedded).texts["parameters"].startswith(RECORD.prompt), (
         "what only the index knew is told"
     )
 
@@ -144,55 +150,55 @@ def test_what_is_an_infotext(name: str, text: str, prompt: str | None) -> None:
     info, out = PngInfo(), io.BytesIO()
     info.add_text(name, text)
     Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
-    read = read_picture(out.getvalue())
-    assert (None if read is None else read.prompt) == prompt
+    metadata = read_metadata(out.getvalue())
+    assert (None if metadata is None else metadata.prompt) == prompt
 
 
 @pytest.mark.parametrize(
-    ("coded", "text"), [("Füchse".encode(), "Füchse"), (b"F\xfcchse", "Füchse")]
+    ("encoded_text", "text"), [("Füchse".encode(), "Füchse"), (b"F\xfcchse", "Füchse")]
 )
-def test_what_isn_t_latin_1(coded: bytes, text: str) -> None:
+def test_what_isn_t_latin_1(encoded_text: bytes, text: str) -> None:
     """Letters of a program that writes UTF-8 where Latin-1 belongs come out wrong."""
-    data, body = encoded("PNG"), b"tEXtparameters\0" + coded
+    data, body = encode_picture("PNG"), b"tEXtparameters\0" + encoded_text
     chunk = struct.pack(">L", len(body) - 4) + body + struct.pack(">L", zlib.crc32(body))
-    read = read_picture(data[:33] + chunk + data[33:])
-    assert read is not None
-    assert read.prompt == text
+    metadata = read_metadata(data[:33] + chunk + data[33:])
+    assert metadata is not None
+    assert metadata.prompt == text
 
 
 def test_whose_record_wins() -> None:
     """A prompt that the infotext can't express is changed; or a record that is no record hides what else is there."""
     infotext = "a dog\nNegative prompt: \nSteps: 1, Seed: 2, Size: 3x4"
-    assert read_picture(embed(encoded("PNG"), infotext, RECORD.as_json())) == RECORD
-    for broken in ("", "{", "[]", '{"prompt":"a cat"}', "1" * 5000):
-        read = read_picture(embed(encoded("PNG"), infotext, broken))
-        assert read is not None
-        assert (read.prompt, read.tool) == ("a dog", "AUTOMATIC1111")
-    assert read_picture(encoded("PNG")) is None
-    assert read_picture(b"") is None
+    assert read_metadata(embed(encode_picture("PNG"), infotext, RECORD.to_json())) == RECORD
+    for invalid_json in ("", "{", "[]", '{"prompt":"a cat"}', "1" * 5000):
+        metadata = read_metadata(embed(encode_picture("PNG"), infotext, invalid_json))
+        assert metadata is not None
+        assert (metadata.prompt, metadata.tool) == ("a dog", "AUTOMATIC1111")
+    assert read_metadata(encode_picture("PNG")) is None
+    assert read_metadata(b"") is None
 
 
 def test_a_record_of_somebody_else_s_making() -> None:
     """A number that no machine can hold, in a file that somebody made, ends in an error that nobody foresaw."""
-    read = read_record(
+    metadata = metadata_from_json(
         '{"format":1,"seed":1'
         + "0" * 400
         + ',"guidance_scale":NaN,"width":1e999,"tags":[{}],"others":3}'
     )
-    assert read == Record(tool="")
+    assert metadata == GenerationMetadata(tool="")
 
 
 def test_what_is_no_picture_takes_no_record() -> None:
     """A page that came in a picture's place is kept as a picture."""
     with pytest.raises(PictureError):
-        embed_record(b"<html>login</html>", RECORD)
+        embed_metadata(b"<html>login</html>", RECORD)
 
 
-@given(st.sampled_from(list(KINDS)), st.floats(0, 1), st.binary(max_size=20))
-def test_cut_and_patched_files_are_survived(kind: str, place: float, patch: bytes) -> None:
+@given(st.sampled_from(list(IMAGE_KINDS)), st.floats(0, 1), st.binary(max_size=20))
+def test_cut_and_patched_files_are_survived(kind: str, position: float, patch: bytes) -> None:
     """Half a file makes reading fail."""
-    data = embed_record(encoded(kind, is_rich=True), RECORD)
-    at = int(place * len(data))
-    assert read_texts(data[:at]).texts.get(RECORD_KEY, RECORD.as_json()) == RECORD.as_json()
-    read_picture(data[:at])
-    read_picture(data[:at] + patch + data[at:])
+    data = embed_metadata(encode_picture(kind, is_rich=True), RECORD)
+    at = int(position * len(data))
+    assert read_texts(data[:at]).texts.get(RECORD_KEY, RECORD.to_json()) == RECORD.to_json()
+    read_metadata(data[:at])
+    read_metadata(data[:at] + patch + data[at:])

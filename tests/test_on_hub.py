@@ -25,27 +25,27 @@ from yarl import URL
 
 from sd35.client import Identity
 from sd35.server.launch import free_port
-from sd35.settings import load
-from tests.chromium import browser, makes_a_picture  # noqa: F401  # it is a fixture
-from tests.hub import CLIENT, ISSUER, Asked, HuggingFace, NotingSpace
-from tests.impostor import LIMIT, PNG, impostor
+from sd35.settings import load_settings
+from tests.chromium import browser, generate_picture  # noqa: F401  # it is a fixture
+from tests.hub import ISSUER, OAUTH_CLIENT, HuggingFace, RecordedRequest, RecordingSpace
+from tests.impostor import LIMIT_SECONDS, PNG, serve_fake_gradio
 from tests.internet import Internet
 
 ROOT: Final = Path(__file__).parent.parent
 
-STUDIO: Final = "owner-studio.hf.space"
-LENDING: Final = "owner-lending.hf.space"
-ELSEWHERE: Final = "owner-elsewhere.hf.space"
-AT_HOME: Final = "studio.example"
+STUDIO_HOST: Final = "owner-studio.hf.space"
+LENDING_HOST: Final = "owner-lending.hf.space"
+ELSEWHERE_HOST: Final = "owner-elsewhere.hf.space"
+LOCAL_HOST: Final = "studio.example"
 OWN_DOMAIN: Final = "studio.art.example"
-ANYBODY: Final = "anybody.example"
+THIRD_PARTY_HOST: Final = "anybody.example"
 
-OWNER: Final = "hf_owner_made_up"
-NEVER_SHOWN: Final = re.compile("made.up", re.IGNORECASE)
+OWNER_TOKEN: Final = "hf_owner_made_up"
+SECRET_PATTERN: Final = re.compile("made.up", re.IGNORECASE)
 """Every secret here has it in it."""
 
 
-def as_on_hub(host: str, space: str, **more: str) -> dict[str, str]:
+def space_environment(host: str, space: str, **kwargs: str) -> dict[str, str]:
     """The environment of a Gradio Space that is called so."""
     owner, _, name = host.removesuffix(".hf.space").partition("-")
     return {
@@ -58,27 +58,27 @@ def as_on_hub(host: str, space: str, **more: str) -> dict[str, str]:
         "GRADIO_NUM_PORTS": "1",
         "OPENID_PROVIDER_URL": ISSUER,
         "OAUTH_SCOPES": "openid profile",
-        **CLIENT,
-        "HF_TOKEN": OWNER,
+        **OAUTH_CLIENT,
+        "HF_TOKEN": OWNER_TOKEN,
         "SD35_SPACE": space,
-        **more,
+        **kwargs,
     }
 
 
 PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
-    STUDIO: as_on_hub(STUDIO, "maker/space"),
-    LENDING: as_on_hub(
-        LENDING,
+    STUDIO_HOST: space_environment(STUDIO_HOST, "maker/space"),
+    LENDING_HOST: space_environment(
+        LENDING_HOST,
         "https://maker-lent.hf.space",
         SD35_LEND_TOKEN="true",
         SD35_AUTH="ann:made-up-password",
     ),
-    ELSEWHERE: as_on_hub(ELSEWHERE, "https://space.example", SD35_SHARE="true"),
-    AT_HOME: {
+    ELSEWHERE_HOST: space_environment(ELSEWHERE_HOST, "https://space.example", SD35_SHARE="true"),
+    LOCAL_HOST: {
         "SD35_SPACE": "https://maker-home.hf.space",
-        "SD35_KNOWN_HOSTS": AT_HOME,
-        "HF_TOKEN": OWNER,
-        **CLIENT,
+        "SD35_KNOWN_HOSTS": LOCAL_HOST,
+        "HF_TOKEN": OWNER_TOKEN,
+        **OAUTH_CLIENT,
     },
 }
 """By the name under which each is shown."""
@@ -95,7 +95,7 @@ class Program:
 
     def __init__(self, folder: Path, port: int, environment: Mapping[str, str]) -> None:
         self.port = port
-        self.printed: list[str] = []
+        self.output_lines: list[str] = []
         self._is_ready = threading.Event()
         folder.mkdir()
         self._process = subprocess.Popen(
@@ -112,35 +112,35 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader = threading.Thread(target=self._read_output, daemon=True)
         self._reader.start()
 
-    def _read(self) -> None:
+    def _read_output(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.printed.append(line)
+            self.output_lines.append(line)
             if line.startswith("SD 3.5 Studio is at"):
                 self._is_ready.set()
 
     def wait(self) -> None:
         """Wait until its page is there."""
-        assert self._is_ready.wait(LIMIT * 3), self.printed
+        assert self._is_ready.wait(LIMIT_SECONDS * 3), self.output_lines
 
     def stop(self) -> None:
         """Ask it to end, as a Space is asked."""
         self._process.send_signal(signal.SIGTERM)
 
-    def end(self) -> int:
+    def wait_for_exit(self) -> int:
         """Wait for its end, and return its exit status."""
         try:
-            return self._process.wait(LIMIT)
+            return self._process.wait(LIMIT_SECONDS)
         finally:
             self._process.kill()
-            self._reader.join(LIMIT)
+            self._reader.join(LIMIT_SECONDS)
 
 
 @dataclass
-class World:
+class TestWorld:
     """Everything that these tests need to be there.
 
     Attributes:
@@ -151,14 +151,14 @@ class World:
     """
 
     internet: Internet
-    space: NotingSpace
+    space: RecordingSpace
     hugging_face: HuggingFace
     programs: Mapping[str, Program]
-    trust: ssl.SSLContext
+    ssl_context: ssl.SSLContext
     stack: ExitStack
-    heard: list[str] = field(default_factory=list)
+    response_texts: list[str] = field(default_factory=list)
 
-    def visitor(self, host: str = STUDIO, ip_token: str | None = None) -> "Visitor":
+    def visitor(self, host: str = STUDIO_HOST, ip_token: str | None = None) -> "Visitor":
         """Somebody new, who has the page open."""
         visitor = Visitor(self, f"https://{host}", self.internet.visitors_proxy, ip_token)
         visitor.get("/")
@@ -168,38 +168,42 @@ class World:
 class Visitor:
     """Somebody's browser, whose requests Hugging Face's proxy passes on with what it says of them."""
 
-    def __init__(self, world: World, place: str, proxy: str | None, ip_token: str | None) -> None:
+    def __init__(
+        self, world: TestWorld, base_url: str, proxy: str | None, ip_token: str | None
+    ) -> None:
         address = ".".join(str(secrets.randbelow(250) + 1) for _ in range(4))
         self._world = world
         self._http = world.stack.enter_context(
             httpx.Client(
-                base_url=place,
+                base_url=base_url,
                 proxy=proxy,
-                verify=world.trust,
+                verify=world.ssl_context,
                 headers={"X-Forwarded-For": address},
                 follow_redirects=True,
-                timeout=LIMIT,
+                timeout=LIMIT_SECONDS,
                 trust_env=False,
             )
         )
-        self.passed_on = {"X-IP-Token": ip_token} if ip_token is not None else {}
+        self.proxy_headers = {"X-IP-Token": ip_token} if ip_token is not None else {}
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """Ask for this."""
-        return self._heard(self._http.get(path, headers=_encoded(self.passed_on | headers)))
+        return self._record_response(
+            self._http.get(path, headers=_encode_headers(self.proxy_headers | headers))
+        )
 
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
         """Send this as JSON."""
-        return self._heard(
-            self._http.post(path, json=body, headers=_encoded(self.passed_on | headers))
+        return self._record_response(
+            self._http.post(path, json=body, headers=_encode_headers(self.proxy_headers | headers))
         )
 
-    def _heard(self, response: httpx.Response) -> httpx.Response:
+    def _record_response(self, response: httpx.Response) -> httpx.Response:
         if response.url.host != URL(ISSUER).host:
-            self._world.heard.append(response.text)
+            self._world.response_texts.append(response.text)
         return response
 
-    def begin(self, prompt: str, session_hash: str = "") -> str:
+    def submit(self, prompt: str, session_hash: str = "") -> str:
         """Ask for a picture, and return the event's id."""
         body = {
             "data": [prompt, "", "1:1", None, None, None, None, 7],
@@ -210,13 +214,13 @@ class Visitor:
         event_id: str = answer.json()["event_id"]
         return event_id
 
-    def ask(self, prompt: str) -> str:
+    def generate(self, prompt: str) -> str:
         """Ask for a picture, wait for the end, and return what was said of it."""
-        return self.get(f"/gradio_api/call/generate/{self.begin(prompt)}").text
+        return self.get(f"/gradio_api/call/generate/{self.submit(prompt)}").text
 
     def picture(self, prompt: str) -> str:
         """Ask for a picture, and return the path of the finished one."""
-        event, _, data = self.ask(prompt).partition("\n")
+        event, _, data = self.generate(prompt).partition("\n")
         assert event == "event: complete", data
         url: str = orjson.loads(data.removeprefix("data: "))[0]["url"]
         return url
@@ -239,20 +243,20 @@ class Visitor:
         )
 
 
-def _encoded(headers: Mapping[str, str]) -> dict[bytes, bytes]:
+def _encode_headers(headers: Mapping[str, str]) -> dict[bytes, bytes]:
     return {name.encode(): value.encode("latin-1") for name, value in headers.items()}
 
 
 @asynccontextmanager
-async def everything_outside(
-    folder: Path, ports: Mapping[str, int]
-) -> AsyncIterator[tuple[Any, ...]]:
+async def serve_internet(folder: Path, ports: Mapping[str, int]) -> AsyncIterator[tuple[Any, ...]]:
     """The internet with all servers in it, and the programs' own under their names."""
-    space, hugging_face = NotingSpace(), HuggingFace()
+    space, hugging_face = RecordingSpace(), HuggingFace()
     async with AsyncExitStack() as stack:
-        names = ("huggingface.co", "*.hf.space", "space.example", AT_HOME, ANYBODY)
-        internet = await stack.enter_async_context(Internet.opened(folder, *names))
-        address = await stack.enter_async_context(impostor(space.handlers(), tls=internet.tls))
+        names = ("huggingface.co", "*.hf.space", "space.example", LOCAL_HOST, THIRD_PARTY_HOST)
+        internet = await stack.enter_async_context(Internet.open(folder, *names))
+        address = await stack.enter_async_context(
+            serve_fake_gradio(space.handlers(), tls=internet.tls)
+        )
         for name in (
             "maker-space.hf.space",
             "maker-lent.hf.space",
@@ -261,101 +265,118 @@ async def everything_outside(
         ):
             internet.ports[name] = URL(address).port or 0
         await stack.enter_async_context(
-            internet.serving(hugging_face.app(), "huggingface.co", ANYBODY)
+            internet.serve(hugging_face.app(), "huggingface.co", THIRD_PARTY_HOST)
         )
         for name, port in ports.items():
-            await stack.enter_async_context(internet.showing(port, name))
+            await stack.enter_async_context(internet.expose(port, name))
         yield internet, space, hugging_face
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestWorld]:
     folder = tmp_path_factory.mktemp("hub")
     ports = {name: free_port() for name in PROGRAMS}
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
-        outside = portal.wrap_async_context_manager(everything_outside(folder, ports))
-        internet, space, hugging_face = stack.enter_context(outside)
-        way = {"HTTPS_PROXY": internet.proxy, "SSL_CERT_FILE": str(internet.authority)}
+        external_servers = portal.wrap_async_context_manager(serve_internet(folder, ports))
+        internet, space, hugging_face = stack.enter_context(external_servers)
+        proxy_environment = {
+            "HTTPS_PROXY": internet.proxy,
+            "SSL_CERT_FILE": str(internet.authority),
+        }
         programs = {
-            name: Program(folder / name, ports[name], {**own, **way})
-            for name, own in PROGRAMS.items()
+            name: Program(folder / name, ports[name], {**own_value, **proxy_environment})
+            for name, own_value in PROGRAMS.items()
         }
         try:
             for program in programs.values():
                 program.wait()
             trust = ssl.create_default_context(cafile=internet.authority)
-            world = World(internet, space, hugging_face, programs, trust, stack)
+            world = TestWorld(internet, space, hugging_face, programs, trust, stack)
             yield world
         finally:
             for program in programs.values():
                 program.stop()
-            ends = {name: program.end() for name, program in programs.items()}
+            ends = {name: program.wait_for_exit() for name, program in programs.items()}
         assert ends == dict.fromkeys(PROGRAMS, 0), "a program didn't end in good order"
-        assert not NEVER_SHOWN.search(
-            "".join(line for program in programs.values() for line in program.printed)
+        assert not SECRET_PATTERN.search(
+            "".join(line for program in programs.values() for line in program.output_lines)
         )
-        assert not [text for text in world.heard if NEVER_SHOWN.search(text)], "a secret was told"
+        assert not [text for text in world.response_texts if SECRET_PATTERN.search(text)], (
+            "a secret was told"
+        )
         assert internet.asked <= set(internet.ports), "somebody else was asked for something"
 
 
-def told(asked: list[Asked], header: str) -> dict[str, str | None]:
+def header_by_kind(requests: list[RecordedRequest], header: str) -> dict[str, str | None]:
     """Return what each kind of request said in this header."""
-    return {each.kind: each.headers.get(header) for each in asked}
+    return {recorded.kind: recorded.headers.get(header) for recorded in requests}
 
 
-def test_a_visitor_s_identity_goes_with_the_join_alone(world: World) -> None:
+def test_a_visitor_s_identity_goes_with_the_join_alone(world: TestWorld) -> None:
     """Whose quota a picture is to use isn't told to the Space, or is told more often than it must be."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     assert ada.get(ada.picture("a cat")).content.endswith(PNG[33:])
-    asked = world.space.asked("a cat")
-    assert told(asked, "X-IP-Token") == {"join": "ip-ada-made-up", "data": None, "file": None}
-    first = world.space.asked(host="maker-space.hf.space")
-    assert told(first, "X-IP-Token") == {"config": None, "info": None}
+    requests = world.space.requests_for("a cat")
+    assert header_by_kind(requests, "X-IP-Token") == {
+        "join": "ip-ada-made-up",
+        "data": None,
+        "file": None,
+    }
+    first = world.space.requests_for(host="maker-space.hf.space")
+    assert header_by_kind(first, "X-IP-Token") == {"config": None, "info": None}
 
 
-def test_reading_the_description_again(world: World) -> None:
+def test_reading_the_description_again(world: TestWorld) -> None:
     """When a visitor's request makes this program ask the Space anew what it is, that tells whose request it was."""
     ada = world.visitor(ip_token="ip-ada-made-up")
-    ada.ask("cut, so that the Space is doubted")
-    before = len(world.space.asked())
+    ada.generate("cut, so that the Space is doubted")
+    count_before = len(world.space.requests_for())
     ada.picture("a cat, after a doubt")
-    assert len(world.space.asked()) > before
-    assert not [each for each in world.space.asked() if "X-IP-Token" in each.headers]
+    assert len(world.space.requests_for()) > count_before
+    assert not [
+        recorded for recorded in world.space.requests_for() if "X-IP-Token" in recorded.headers
+    ]
 
 
-def test_a_cancel_without_an_identity(world: World) -> None:
+def test_a_cancel_without_an_identity(world: TestWorld) -> None:
     """A visitor's identity goes with the request that ends a run, or a run isn't ended with who asked for it."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     fn_index = next(
-        each["id"]
-        for each in ada.get("/config").json()["dependencies"]
-        if each["api_name"] == "generate"
+        recorded["id"]
+        for recorded in ada.get("/config").json()["dependencies"]
+        if recorded["api_name"] == "generate"
     )
     session_hash = secrets.token_hex(5)
-    event_id = ada.begin("hold a cat", session_hash)
+    event_id = ada.submit("hold a cat", session_hash)
     world.space.wait_for("hold a cat", "data")
     body = {"session_hash": session_hash, "fn_index": fn_index, "event_id": event_id}
     assert ada.post("/gradio_api/cancel", body).status_code == 200
     world.space.wait_for("hold a cat", "cancel")
-    asked = world.space.asked("hold a cat")
-    assert told(asked, "X-IP-Token") == {"join": "ip-ada-made-up", "data": None, "cancel": None}
+    requests = world.space.requests_for("hold a cat")
+    assert header_by_kind(requests, "X-IP-Token") == {
+        "join": "ip-ada-made-up",
+        "data": None,
+        "cancel": None,
+    }
 
 
-def test_each_visitor_at_the_same_time(world: World) -> None:
+def test_each_visitor_at_the_same_time(world: TestWorld) -> None:
     """Of two pictures that are made at the same time, one uses the other visitor's quota."""
-    people = {
+    visitor_names = {
         f"pair {name}": world.visitor(ip_token=f"ip-{name}-made-up") for name in ("ada", "bob")
     }
     with ThreadPoolExecutor() as pool:
         paths = dict(
             zip(
-                people, pool.map(lambda prompt: people[prompt].picture(prompt), people), strict=True
+                visitor_names,
+                pool.map(lambda prompt: visitor_names[prompt].picture(prompt), visitor_names),
+                strict=True,
             )
         )
-    for prompt, person in people.items():
+    for prompt, person in visitor_names.items():
         identity = f"ip-{prompt.removeprefix('pair ')}-made-up"
-        assert told(world.space.asked(prompt), "X-IP-Token") == {
+        assert header_by_kind(world.space.requests_for(prompt), "X-IP-Token") == {
             "join": identity,
             "data": None,
             "file": None,
@@ -363,13 +384,13 @@ def test_each_visitor_at_the_same_time(world: World) -> None:
         assert [person.get(path).status_code for path in paths.values()].count(200) == 1
 
 
-def test_an_identity_is_not_kept(world: World) -> None:
+def test_an_identity_is_not_kept(world: TestWorld) -> None:
     """A picture uses a quota that an earlier request of the same browser brought."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     ada.picture("first a cat")
-    ada.passed_on.clear()
+    ada.proxy_headers.clear()
     ada.picture("then a dog")
-    assert told(world.space.asked("then a dog"), "X-IP-Token")["join"] is None
+    assert header_by_kind(world.space.requests_for("then a dog"), "X-IP-Token")["join"] is None
 
 
 @pytest.mark.parametrize(
@@ -377,35 +398,36 @@ def test_an_identity_is_not_kept(world: World) -> None:
     ["ip-made-up-é", "ip-made-up\tx", "ip-made-up-" + "x" * 4096, ""],
     ids=["é", "tab", "long", "no"],
 )
-def test_what_can_not_be_an_identity(world: World, ip_token: str) -> None:
+def test_what_can_not_be_an_identity(world: TestWorld, ip_token: str) -> None:
     """A header that somebody else wrote reaches the Space, or costs the picture."""
-    place = (
-        f"http://127.0.0.1:{world.programs[STUDIO].port}"  # past what would put it right on the way
+    direct_url = f"http://127.0.0.1:{world.programs[STUDIO_HOST].port}"  # past what would put it right on the way
+    Visitor(world, direct_url, None, ip_token).picture(f"odd {ip_token[-3:]!r}")
+    assert (
+        header_by_kind(world.space.requests_for(f"odd {ip_token[-3:]!r}"), "X-IP-Token")["join"]
+        is None
     )
-    Visitor(world, place, None, ip_token).picture(f"odd {ip_token[-3:]!r}")
-    assert told(world.space.asked(f"odd {ip_token[-3:]!r}"), "X-IP-Token")["join"] is None
 
 
 @pytest.mark.parametrize("prompt", ["error of the Space", "cut in the run", "refused at the door"])
-def test_a_failure_tells_nothing(world: World, prompt: str) -> None:
+def test_a_failure_tells_nothing(world: TestWorld, prompt: str) -> None:
     """An error, the page, its description or the figures show whose quota was used, or the owner's token."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     ada.sign_in("ada")
-    said = ada.ask(prompt)
-    assert said.startswith("event: error")
+    response_text = ada.generate(prompt)
+    assert response_text.startswith("event: error")
     texts = [
-        said,
+        response_text,
         *(
             ada.get(path).text
             for path in ("/", "/config", "/gradio_api/info", "/metrics", "/healthz")
         ),
     ]
-    assert world.space.asked(prompt)[0].headers["X-IP-Token"] == "ip-ada-made-up"
-    assert not [text for text in texts if NEVER_SHOWN.search(text)]
+    assert world.space.requests_for(prompt)[0].headers["X-IP-Token"] == "ip-ada-made-up"
+    assert not [text for text in texts if SECRET_PATTERN.search(text)]
 
 
 @pytest.mark.parametrize(
-    ("root", "is_told"),
+    ("root", "is_sent"),
     [
         ("https://maker-space.hf.space/", True),
         ("http://maker-space.hf.space/", False),
@@ -415,102 +437,111 @@ def test_a_failure_tells_nothing(world: World, prompt: str) -> None:
         ("http://127.0.0.1:7861/", False),
     ],
 )
-def test_where_an_identity_may_go(root: str, *, is_told: bool) -> None:
+def test_where_an_identity_may_go(root: str, *, is_sent: bool) -> None:
     """A visitor's quota or token is handed to a server that isn't Hugging Face's, or in the clear."""
     identity = Identity("hf_ada_made_up", "ip-ada-made-up")
     assert identity.headers(URL(root)) == (
-        {"X-HF-Authorization": "Bearer hf_ada_made_up"} if is_told else {}
+        {"X-HF-Authorization": "Bearer hf_ada_made_up"} if is_sent else {}
     )
-    assert identity.join_headers(URL(root)) == ({"X-IP-Token": "ip-ada-made-up"} if is_told else {})
+    assert identity.join_headers(URL(root)) == ({"X-IP-Token": "ip-ada-made-up"} if is_sent else {})
 
 
-def test_a_space_somewhere_else(world: World) -> None:
+def test_a_space_somewhere_else(world: TestWorld) -> None:
     """A visitor's quota or account, or the owner's token, is shown to a Space that isn't on Hugging Face."""
-    ada = world.visitor(ELSEWHERE, "ip-ada-made-up")
+    ada = world.visitor(ELSEWHERE_HOST, "ip-ada-made-up")
     ada.sign_in("ada")
     assert ada.get(ada.picture("elsewhere a cat")).content.endswith(PNG[33:])
-    asked = [*world.space.asked(host="space.example"), *world.space.asked("elsewhere a cat")]
-    assert {each.kind for each in asked} == {"config", "info", "join", "data", "file"}
-    assert not [each for each in asked if NEVER_SHOWN.search(str(each.headers))]
+    requests = [
+        *world.space.requests_for(host="space.example"),
+        *world.space.requests_for("elsewhere a cat"),
+    ]
+    assert {recorded.kind for recorded in requests} == {"config", "info", "join", "data", "file"}
+    assert not [recorded for recorded in requests if SECRET_PATTERN.search(str(recorded.headers))]
 
 
-def test_a_program_that_is_not_on_hugging_face(world: World) -> None:
+def test_a_program_that_is_not_on_hugging_face(world: TestWorld) -> None:
     """At home, a header that anybody can send is taken for whose quota it is; or visitors use the owner's."""
-    ada = world.visitor(AT_HOME, "ip-ada-made-up")
+    ada = world.visitor(LOCAL_HOST, "ip-ada-made-up")
     ada.picture("at home a cat")
     assert not [
-        each for each in world.space.asked("at home a cat") if NEVER_SHOWN.search(str(each.headers))
+        recorded
+        for recorded in world.space.requests_for("at home a cat")
+        if SECRET_PATTERN.search(str(recorded.headers))
     ]
 
 
-def test_the_owner_s_token_is_the_owner_s(world: World) -> None:
+def test_the_owner_s_token_is_the_owner_s(world: TestWorld) -> None:
     """Visitors' pictures are made with the owner's token, or the owner's private Space can't be found with it."""
     world.visitor(ip_token="ip-ada-made-up").picture("not lent")
-    owner = f"Bearer {OWNER}"
-    assert {headers.get("Authorization") for headers in world.hugging_face.hub_asked} == {owner}
-    read = [
-        each
-        for each in world.space.everything()
-        if each.host == "maker-space.hf.space" and not each.session_hash
+    owner = f"Bearer {OWNER_TOKEN}"
+    assert {headers.get("Authorization") for headers in world.hugging_face.hub_requests} == {owner}
+    contract_requests = [
+        recorded
+        for recorded in world.space.all_requests()
+        if recorded.host == "maker-space.hf.space" and not recorded.session_hash
     ]
-    assert {each.headers.get("X-HF-Authorization") for each in read} == {owner}
-    asked = world.space.asked("not lent")
-    assert told(asked, "X-HF-Authorization") == dict.fromkeys(("join", "data", "file"))
-    assert not [each for each in world.space.everything() if "Authorization" in each.headers]
+    assert {recorded.headers.get("X-HF-Authorization") for recorded in contract_requests} == {owner}
+    requests = world.space.requests_for("not lent")
+    assert header_by_kind(requests, "X-HF-Authorization") == dict.fromkeys(("join", "data", "file"))
+    assert not [
+        recorded for recorded in world.space.all_requests() if "Authorization" in recorded.headers
+    ]
 
 
-def test_a_token_that_is_lent(world: World) -> None:
+def test_a_token_that_is_lent(world: TestWorld) -> None:
     """SD35_LEND_TOKEN has no effect, or takes from those who have signed in what is theirs."""
-    ada = world.visitor(LENDING, "ip-ada-made-up")
+    ada = world.visitor(LENDING_HOST, "ip-ada-made-up")
     ada.log_in("ann", "made-up-password")
     ada.picture("lent")
-    owner = f"Bearer {OWNER}"
-    assert told(world.space.asked("lent"), "X-HF-Authorization") == dict.fromkeys(
+    owner = f"Bearer {OWNER_TOKEN}"
+    assert header_by_kind(world.space.requests_for("lent"), "X-HF-Authorization") == dict.fromkeys(
         ("join", "data", "file"), owner
     )
-    assert told(world.space.asked("lent"), "X-IP-Token")["join"] is None
+    assert header_by_kind(world.space.requests_for("lent"), "X-IP-Token")["join"] is None
     ada.sign_in("ada")
     ada.picture("not needed")
     token = world.hugging_face.tokens_of("ada")[-1]
-    own = dict.fromkeys(("join", "data", "file"), f"Bearer {token}")
-    assert told(world.space.asked("not needed"), "X-HF-Authorization") == own
+    own_value = dict.fromkeys(("join", "data", "file"), f"Bearer {token}")
+    assert header_by_kind(world.space.requests_for("not needed"), "X-HF-Authorization") == own_value
 
 
-def test_cookies_of_the_space(world: World) -> None:
+def test_cookies_of_the_space(world: TestWorld) -> None:
     """What a Space remembers of one visitor in a cookie is sent with another's picture."""
     ada, bob = world.visitor(), world.visitor()
-    for number, visitor in enumerate((ada, bob, ada, bob)):
-        visitor.picture(f"cookies {number}")
-        join, *others = world.space.asked(f"cookies {number}")
+    for index, visitor in enumerate((ada, bob, ada, bob)):
+        visitor.picture(f"cookies {index}")
+        join, *later_requests = world.space.requests_for(f"cookies {index}")
         assert "Cookie" not in join.headers
-        assert {each.headers["Cookie"] for each in others} == {f"run={join.session_hash}"}
+        assert {recorded.headers["Cookie"] for recorded in later_requests} == {
+            f"run={join.session_hash}"
+        }
 
 
-def test_no_public_link_there(world: World) -> None:
+def test_no_public_link_there(world: TestWorld) -> None:
     """SD35_SHARE opens a tunnel out of Hugging Face, asks everybody for a login, or ends the program."""
-    printed = "".join(world.programs[ELSEWHERE].printed)
+    printed = "".join(world.programs[ELSEWHERE_HOST].output_lines)
     assert "No public link: on Hugging Face this page has one already." in printed
     assert "Password" not in printed
-    assert "api.gradio.app" not in world.internet.asked
+    assert "api.gradio.app" not in world.internet.requested_names
 
 
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        (STUDIO, 200),
+        (STUDIO_HOST, 200),
         (OWN_DOMAIN, 200),
         ("evil.example", 400),
-        (f"{STUDIO}.evil.example", 400),
+        (f"{STUDIO_HOST}.evil.example", 400),
         ("evilhf.space", 400),
         ("hf.space", 400),
     ],
 )
-def test_its_names(world: World, host: str, status: int) -> None:
+def test_its_names(world: TestWorld, host: str, status: int) -> None:
     """The page isn't there under its own name, or is under a name that somebody else has led there."""
     assert world.visitor().get("/", Host=host).status_code == status
 
 
-def test_what_is_offered_to_programs(world: World) -> None:
+def test_what_is_offered_to_programs(world: TestWorld) -> None:
     """The wiring of the button to sign in is offered as an interface."""
     assert list(world.visitor().get("/gradio_api/info").json()["named_endpoints"]) == [
         "/infer",
@@ -518,39 +549,45 @@ def test_what_is_offered_to_programs(world: World) -> None:
     ]
 
 
-def test_an_account_s_pictures(world: World) -> None:
+def test_an_account_s_pictures(world: TestWorld) -> None:
     """Who has signed in uses somebody else's quota, or loses the picture to others, or can't have it elsewhere."""
-    ada, again, bob, nobody = (
-        world.visitor(ip_token=f"ip-{number}-made-up") for number in range(4)
+    ada, second_ada, bob, anonymous_visitor = (
+        world.visitor(ip_token=f"ip-{index}-made-up") for index in range(4)
     )
     ada.sign_in("ada")
-    again.sign_in("ada")
+    second_ada.sign_in("ada")
     bob.sign_in("bob")
     path = ada.picture("signed in a cat")
-    asked = world.space.asked("signed in a cat")
-    carried = told(asked, "X-HF-Authorization")
-    assert set(carried) == {"join", "data", "file"}
-    token = (carried["join"] or "").removeprefix("Bearer ")
-    assert set(carried.values()) == {f"Bearer {token}"}
+    requests = world.space.requests_for("signed in a cat")
+    token_headers = header_by_kind(requests, "X-HF-Authorization")
+    assert set(token_headers) == {"join", "data", "file"}
+    token = (token_headers["join"] or "").removeprefix("Bearer ")
+    assert set(token_headers.values()) == {f"Bearer {token}"}
     assert world.hugging_face.tokens[token] == "ada"
-    assert [visitor.get(path).status_code for visitor in (ada, again, bob, nobody)] == [
+    assert [
+        visitor.get(path).status_code for visitor in (ada, second_ada, bob, anonymous_visitor)
+    ] == [
         200,
         200,
         404,
         404,
     ]
-    assert NEVER_SHOWN.search(str(asked[0].headers))
-    shown = [
-        {name: value for name, value in each.headers.items() if name.upper() not in CARRIERS}
-        for each in asked
+    assert SECRET_PATTERN.search(str(requests[0].headers))
+    visible_headers = [
+        {
+            name: value
+            for name, value in recorded.headers.items()
+            if name.upper() not in TOKEN_HEADERS
+        }
+        for recorded in requests
     ]
-    assert not NEVER_SHOWN.search(str(shown))
+    assert not SECRET_PATTERN.search(str(visible_headers))
 
 
-CARRIERS: Final = {"X-HF-AUTHORIZATION", "X-IP-TOKEN"}
+TOKEN_HEADERS: Final = {"X-HF-AUTHORIZATION", "X-IP-TOKEN"}
 
 
-def test_signing_out(world: World) -> None:
+def test_signing_out(world: TestWorld) -> None:
     """After signing out, pictures are still made with, or handed out for, the account."""
     ada = world.visitor()
     ada.sign_in("ada")
@@ -559,123 +596,146 @@ def test_signing_out(world: World) -> None:
     assert (answer.status_code, answer.url.path, answer.url.query) == (200, "/", b"__theme=dark")
     assert ada.get(path).status_code == 404
     ada.picture("after a cat")
-    assert told(world.space.asked("after a cat"), "X-HF-Authorization")["join"] is None
+    assert (
+        header_by_kind(world.space.requests_for("after a cat"), "X-HF-Authorization")["join"]
+        is None
+    )
 
 
-def test_logging_out(world: World) -> None:
+def test_logging_out(world: TestWorld) -> None:
     """Where one can sign in besides, “Log out” leaves the browser logged in."""
-    ann = world.visitor(LENDING)
+    ann = world.visitor(LENDING_HOST)
     ann.log_in("ann", "made-up-password")
     assert ann.get("/").status_code == 200
     assert ann.get("/logout").status_code == 401
 
 
-def test_who_thinks_better_of_it(world: World) -> None:
+def test_who_thinks_better_of_it(world: TestWorld) -> None:
     """Who doesn't sign in after all, at Hugging Face's page, comes back to an error."""
     ada = world.visitor()
-    asked = ada.get("/login/huggingface").url.params
-    answer = ada.get(f"{asked['redirect_uri']}&error=access_denied&state={asked['state']}")
+    authorize_params = ada.get("/login/huggingface").url.params
+    answer = ada.get(
+        f"{authorize_params['redirect_uri']}&error=access_denied&state={authorize_params['state']}"
+    )
     assert (answer.status_code, answer.url.path) == (200, "/")
 
 
-def test_any_page_is_not_who_looks_at_it(world: World) -> None:
+def test_any_page_is_not_who_looks_at_it(world: TestWorld) -> None:
     """As any site may embed the page, every site can use the quota of who is signed in, or see what they made."""
     ada = world.visitor()
     ada.sign_in("ada")
     path = ada.picture("one's own a cat")
-    foreign = {"Origin": f"https://{ANYBODY}", "Sec-Fetch-Site": "cross-site"}
+    foreign = {"Origin": f"https://{THIRD_PARTY_HOST}", "Sec-Fetch-Site": "cross-site"}
     assert ada.get(path, **foreign).status_code == 404
-    ada.passed_on.update(foreign)
+    ada.proxy_headers.update(foreign)
     ada.picture("another site's a cat")
-    assert told(world.space.asked("another site's a cat"), "X-HF-Authorization")["join"] is None
+    assert (
+        header_by_kind(world.space.requests_for("another site's a cat"), "X-HF-Authorization")[
+            "join"
+        ]
+        is None
+    )
 
 
-def test_a_session_that_is_over(world: World) -> None:
+def test_a_session_that_is_over(world: TestWorld) -> None:
     """Pictures are asked for with a token that is no longer valid, or belong to an account that has left."""
-    late, nobody = world.visitor(), world.visitor()
-    late.sign_in("late")
-    path = late.picture("late a cat")
-    assert told(world.space.asked("late a cat"), "X-HF-Authorization")["join"] is None
-    assert [visitor.get(path).status_code for visitor in (late, nobody)] == [200, 404]
+    expired_visitor, anonymous_visitor = world.visitor(), world.visitor()
+    expired_visitor.sign_in("late")
+    path = expired_visitor.picture("late a cat")
+    assert (
+        header_by_kind(world.space.requests_for("late a cat"), "X-HF-Authorization")["join"] is None
+    )
+    assert [visitor.get(path).status_code for visitor in (expired_visitor, anonymous_visitor)] == [
+        200,
+        404,
+    ]
 
 
 @pytest.mark.parametrize(
     ("environment", "can_sign_in"),
     [
-        ({"SYSTEM": "spaces", "SPACE_ID": "owner/studio", **CLIENT}, True),
+        ({"SYSTEM": "spaces", "SPACE_ID": "owner/studio", **OAUTH_CLIENT}, True),
         ({"SYSTEM": "spaces", "SPACE_ID": "owner/studio"}, False),
-        ({"SPACE_ID": "owner/studio", **CLIENT}, False),
-        (CLIENT, False),
+        ({"SPACE_ID": "owner/studio", **OAUTH_CLIENT}, False),
+        (OAUTH_CLIENT, False),
     ],
 )
 def test_where_one_can_sign_in(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, can_sign_in: bool
 ) -> None:
     """The button is shown where Gradio would let everybody in as who runs the program."""
-    for name in ("SYSTEM", "SPACE_ID", *CLIENT):
+    for name in ("SYSTEM", "SPACE_ID", *OAUTH_CLIENT):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert load([]).can_sign_in is can_sign_in
+    assert load_settings([]).can_sign_in is can_sign_in
 
 
-def test_nobody_signs_in_at_home(world: World) -> None:
+def test_nobody_signs_in_at_home(world: TestWorld) -> None:
     """Off Hugging Face the page offers to sign in, and Gradio would let everybody in as who runs it."""
-    ada = world.visitor(AT_HOME)
+    ada = world.visitor(LOCAL_HOST)
     assert "Sign in with" not in ada.get("/config").text
     assert ada.get("/login/huggingface").status_code == 404
     assert "Sign in with" in world.visitor().get("/config").text
 
 
 @pytest.fixture
-def page(world: World, browser: Browser) -> Iterator[Page]:
+def page(world: TestWorld, browser: Browser) -> Iterator[Page]:
     """A page of a browser on this internet, as Hugging Face's proxy sees it."""
-    way: Any = {"proxy": {"server": world.internet.visitors_proxy}, "ignore_https_errors": True}
-    context = browser.new_context(extra_http_headers={"X-IP-Token": "ip-browser-made-up"}, **way)
+    proxy_options: Any = {
+        "proxy": {"server": world.internet.visitors_proxy},
+        "ignore_https_errors": True,
+    }
+    context = browser.new_context(
+        extra_http_headers={"X-IP-Token": "ip-browser-made-up"}, **proxy_options
+    )
     yield context.new_page()
     context.close()
 
 
-def test_signing_in_with_a_browser(world: World, page: Page) -> None:
+def test_signing_in_with_a_browser(world: TestWorld, page: Page) -> None:
     """The button doesn't sign in, or out again; scripts can read the token; or something of the page isn't there."""
     missing: list[str] = []
     page.on(
         "response",
         lambda response: missing.append(response.url) if response.status >= 400 else None,
     )
-    page.goto(f"https://{STUDIO}/?__theme=light")
+    page.goto(f"https://{STUDIO_HOST}/?__theme=light")
     page.get_by_role("button", name="Sign in with Hugging Face").click()
     page.get_by_role("link", name="ada").click()
     way_out = page.get_by_role("button", name="Logout (ada)")
     expect(way_out).to_be_visible()
-    makes_a_picture(page, "in a browser a cat")
+    generate_picture(page, "in a browser a cat")
     token = world.hugging_face.tokens_of("ada")[-1]
-    asked = world.space.asked("in a browser a cat")
-    assert set(told(asked, "X-HF-Authorization").values()) == {f"Bearer {token}"}
-    assert told(asked, "X-IP-Token")["join"] == "ip-browser-made-up"
-    kept = page.evaluate(
+    requests = world.space.requests_for("in a browser a cat")
+    assert set(header_by_kind(requests, "X-HF-Authorization").values()) == {f"Bearer {token}"}
+    assert header_by_kind(requests, "X-IP-Token")["join"] == "ip-browser-made-up"
+    browser_storage = page.evaluate(
         "JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])"
     )
-    assert not NEVER_SHOWN.search(page.content() + kept)
+    assert not SECRET_PATTERN.search(page.content() + browser_storage)
     way_out.click()
     expect(page.get_by_role("button", name="Sign in with Hugging Face")).to_be_visible()
     assert not missing
 
 
-def test_within_hugging_face_s_own_page(world: World, page: Page) -> None:
+def test_within_hugging_face_s_own_page(world: TestWorld, page: Page) -> None:
     """Where everybody meets a Space, in a frame of huggingface.co, the page isn't shown or makes no picture."""
     page.goto(f"{ISSUER}/spaces/owner/studio")
-    makes_a_picture(page.frame_locator("iframe"), "framed a cat")
-    assert told(world.space.asked("framed a cat"), "X-IP-Token")["join"] == "ip-browser-made-up"
+    generate_picture(page.frame_locator("iframe"), "framed a cat")
+    assert (
+        header_by_kind(world.space.requests_for("framed a cat"), "X-IP-Token")["join"]
+        == "ip-browser-made-up"
+    )
     policy = world.visitor().get("/").headers
     assert policy["Content-Security-Policy"].endswith("frame-ancestors 'self' *")
     assert "X-Frame-Options" not in policy
 
 
-def test_within_anybody_s_page(world: World, page: Page) -> None:
+def test_within_anybody_s_page(world: TestWorld, page: Page) -> None:
     """As an element of another site's page, without cookies, the page makes no picture."""
-    page.goto(f"https://{ANYBODY}/blog?space={STUDIO}")
-    makes_a_picture(page, "anybody's a cat")
-    asked = world.space.asked("anybody's a cat")
-    assert set(told(asked, "X-HF-Authorization").values()) == {None}
-    assert told(asked, "X-IP-Token")["join"] == "ip-browser-made-up"
+    page.goto(f"https://{THIRD_PARTY_HOST}/blog?space={STUDIO_HOST}")
+    generate_picture(page, "anybody's a cat")
+    requests = world.space.requests_for("anybody's a cat")
+    assert set(header_by_kind(requests, "X-HF-Authorization").values()) == {None}
+    assert header_by_kind(requests, "X-IP-Token")["join"] == "ip-browser-made-up"

@@ -13,16 +13,16 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from sd35.server import launch
-from sd35.server.auth import Door
-from sd35.server.server import Site
-from tests.chromium import ask, browser, opened  # noqa: F401  # it is a fixture
+from sd35.server.auth import Authenticator
+from sd35.server.server import ServerConfig
+from tests.chromium import browser, open_page, submit_prompt  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
-from tests.serving import serving
+from tests.serving import serve_app
 
 expect.set_options(timeout=20_000)
 
 
-class Places:
+class PageServers:
     """The pages under test, each started once."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -32,16 +32,18 @@ class Places:
         )
         stack.callback(self.generator.close)
         stack.callback(self.plain.close)
-        self.demo = stack.enter_context(serving("demo", folder)).address
-        self.over_generator = stack.enter_context(serving(self.generator.address, folder)).address
-        self.over_plain = stack.enter_context(serving(self.plain.address, folder)).address
+        self.demo = stack.enter_context(serve_app("demo", folder)).address
+        self.generator_address = stack.enter_context(
+            serve_app(self.generator.address, folder)
+        ).address
+        self.plain_address = stack.enter_context(serve_app(self.plain.address, folder)).address
 
 
 @pytest.fixture(scope="module")
-def places() -> Iterator[Places]:
+def servers() -> Iterator[PageServers]:
     # below Gradio's own directory, as in the program: what is not there is not served
     with ExitStack() as stack:
-        yield Places(Path(os.environ["GRADIO_TEMP_DIR"]) / "pictures", stack)
+        yield PageServers(Path(os.environ["GRADIO_TEMP_DIR"]) / "pictures", stack)
 
 
 @pytest.fixture
@@ -55,16 +57,16 @@ def page(browser: Browser) -> Iterator[Page]:
     assert not errors, "the page's own scripts failed"
 
 
-def seed_of(page: Page) -> int:
+def read_seed(page: Page) -> int:
     seed = page.locator("#panel [data-seed]").get_attribute("data-seed", timeout=20_000)
     assert seed is not None
     return int(seed)
 
 
-def test_a_prompt_becomes_a_picture(page: Page, places: Places) -> None:
+def test_a_prompt_becomes_a_picture(page: Page, servers: PageServers) -> None:
     """The main job doesn't work: previews on the way, then the picture, its seed, and its bytes to keep."""
-    opened(page, places.demo)
-    ask(page, "a lighthouse by the sea at dusk")
+    open_page(page, servers.demo)
+    submit_prompt(page, "a lighthouse by the sea at dusk")
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     assert page.evaluate("window.previews.size") >= 3
     expect(page.locator("#picture img")).to_have_attribute(
@@ -75,102 +77,104 @@ def test_a_prompt_becomes_a_picture(page: Page, places: Places) -> None:
 
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
-    name = rf"\d{{6}}-{seed_of(page)}-a-lighthouse-by-the-sea-at-dusk\.png"
+    name = rf"\d{{6}}-{read_seed(page)}-a-lighthouse-by-the-sea-at-dusk\.png"
     assert re.fullmatch(name, download.value.suggested_filename)
     picture = Image.open(io.BytesIO(Path(download.value.path()).read_bytes()))
     assert "demo painter" in picture.info["Software"]
     assert picture.size == (1024, 1024)
 
 
-def test_the_seed(page: Page, places: Places) -> None:
+def test_the_seed(page: Page, servers: PageServers) -> None:
     """“Randomize seed” draws the same seed twice, or a given seed isn't used, or can't be had back with one click."""
-    opened(page, places.over_generator)
+    open_page(page, servers.generator_address)
     seeds = set()
     for prompt in ("a cat", "a dog"):
-        ask(page, prompt)
+        submit_prompt(page, prompt)
         expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
-        seeds.add(seed_of(page))
+        seeds.add(read_seed(page))
         page.locator("#panel").evaluate("panel => panel.querySelector('[data-phase]').remove()")
     assert len(seeds) == 2
-    ask(page, "a bird")
-    used = seed_of(page)
+    submit_prompt(page, "a bird")
+    actual_seed = read_seed(page)
     page.get_by_role("button", name="Use this seed").click()
-    expect(page.get_by_label("Seed", exact=True)).to_have_value(str(used))
+    expect(page.get_by_label("Seed", exact=True)).to_have_value(str(actual_seed))
     expect(page.get_by_label("Randomize seed")).not_to_be_checked()
     page.get_by_label("Seed", exact=True).fill("4242")
-    ask(page, "a fish")
+    submit_prompt(page, "a fish")
     expect(page.locator("#panel [data-seed='4242']")).to_be_visible()
 
 
-def test_keys_and_stop(page: Page, places: Places) -> None:
+def test_keys_and_stop(page: Page, servers: PageServers) -> None:
     """Ctrl+Enter doesn't generate, Escape doesn't stop, or the page doesn't say what stopping did."""
-    places.generator.hold()
-    opened(page, places.over_generator)
+    servers.generator.hold()
+    open_page(page, servers.generator_address)
     page.get_by_label("Prompt", exact=True).fill("wait: a cat")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     page.keyboard.press("Escape")
     expect(page.locator("#panel")).to_contain_text("The Space ended the run.")
     expect(page.get_by_role("button", name="Generate")).to_be_visible()
-    places.generator.release()
+    servers.generator.release()
 
 
-def test_a_space_without_previews(page: Page, places: Places) -> None:
+def test_a_space_without_previews(page: Page, servers: PageServers) -> None:
     """On a Space like the public one the page pretends previews, or says that a plain function was ended."""
-    places.plain.hold()
-    opened(page, places.over_plain)
+    servers.plain.hold()
+    open_page(page, servers.plain_address)
     expect(page.locator("#status")).to_contain_text("no previews, steps only")
-    ask(page, "wait: a cat")
+    submit_prompt(page, "wait: a cat")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     expect(page.locator("#panel")).to_contain_text("no previews")
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#panel")).to_contain_text("may finish it")
-    places.plain.release()
-    ask(page, "a dog")
+    servers.plain.release()
+    submit_prompt(page, "a dog")
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     assert page.evaluate("window.previews.size") == 0
     expect(page.locator("#picture img")).to_be_visible()
 
 
-def test_the_queue_and_the_space_s_own_words(browser: Browser, page: Page, places: Places) -> None:
+def test_the_queue_and_the_space_s_own_words(
+    browser: Browser, page: Page, servers: PageServers
+) -> None:
     """A person behind others isn't told of the queue, or of what the Space says."""
-    places.generator.hold()
-    opened(page, places.over_generator)
-    ask(page, "wait: a cat")
+    servers.generator.hold()
+    open_page(page, servers.generator_address)
+    submit_prompt(page, "wait: a cat")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    other = browser.new_context().new_page()
-    opened(other, places.over_generator)
-    ask(other, "notice: Waiting for a GPU to become available")
-    expect(other.locator("#queue [data-kind=running]")).to_contain_text("queue")
-    other.locator("#queue [data-kind=running] .what").click()
-    expect(other.locator("#panel")).to_contain_text("queue")
-    places.generator.release()
-    expect(other.locator("#panel [data-phase=finished]")).to_be_visible()
-    other.context.close()
+    second_page = browser.new_context().new_page()
+    open_page(second_page, servers.generator_address)
+    submit_prompt(second_page, "notice: Waiting for a GPU to become available")
+    expect(second_page.locator("#queue [data-kind=running]")).to_contain_text("queue")
+    second_page.locator("#queue [data-kind=running] .what").click()
+    expect(second_page.locator("#panel")).to_contain_text("queue")
+    servers.generator.release()
+    expect(second_page.locator("#panel [data-phase=finished]")).to_be_visible()
+    second_page.context.close()
 
 
-def test_a_reload_loses_nothing(page: Page, places: Places) -> None:
+def test_a_reload_loses_nothing(page: Page, servers: PageServers) -> None:
     """A page that is reloaded, or opened again, has forgotten the picture that is on its way."""
-    places.generator.hold()
-    opened(page, places.over_generator)
-    ask(page, "wait: a cat")
+    servers.generator.hold()
+    open_page(page, servers.generator_address)
+    submit_prompt(page, "wait: a cat")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     page.reload()
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    places.generator.release()
+    servers.generator.release()
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     page.reload()
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     expect(page.locator("#picture img")).to_be_visible()
 
 
-def test_a_reload_restores_the_form(page: Page, places: Places) -> None:
+def test_a_reload_restores_the_form(page: Page, servers: PageServers) -> None:
     """After a reload nobody can see what the picture was asked with."""
-    places.generator.hold()
-    opened(page, places.over_generator)
+    servers.generator.hold()
+    open_page(page, servers.generator_address)
     page.get_by_label("Negative prompt").fill("people")
     page.locator("#size label", has_text="16:9").click()
-    ask(page, "wait: a cat")
+    submit_prompt(page, "wait: a cat")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     page.reload()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("wait: a cat")
@@ -178,32 +182,32 @@ def test_a_reload_restores_the_form(page: Page, places: Places) -> None:
     expect(page.locator("#size input[value='16:9']")).to_be_checked()
     expect(page.get_by_label("Randomize seed")).to_be_checked()
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    places.generator.release()
+    servers.generator.release()
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
 
 
-def test_the_last_picture_stays_in_sight(page: Page, places: Places) -> None:
+def test_the_last_picture_stays_in_sight(page: Page, servers: PageServers) -> None:
     """Pressing Generate throws away the picture that is there, before there is a new one."""
-    places.plain.hold()
-    opened(page, places.over_plain)
-    ask(page, "a cat")
+    servers.plain.hold()
+    open_page(page, servers.plain_address)
+    submit_prompt(page, "a cat")
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
-    before = page.locator("#picture img").get_attribute("src")
-    ask(page, "wait: a dog")
+    previous_src = page.locator("#picture img").get_attribute("src")
+    submit_prompt(page, "wait: a dog")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    expect(page.locator("#picture img")).to_have_attribute("src", before or "")
+    expect(page.locator("#picture img")).to_have_attribute("src", previous_src or "")
     expect(page.locator("#picture img")).to_have_css("opacity", "0.35")
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#panel [data-phase=stopped]")).to_be_visible()
     expect(page.locator("#picture img")).to_be_visible()
-    places.plain.release()
+    servers.plain.release()
 
 
-def test_full_screen(page: Page, places: Places) -> None:
+def test_full_screen(page: Page, servers: PageServers) -> None:
     """Full screen shows the form through the picture; or the Escape that leaves it stops the run."""
-    places.generator.hold()
-    opened(page, places.over_generator)
-    ask(page, "wait: a cat")
+    servers.generator.hold()
+    open_page(page, servers.generator_address)
+    submit_prompt(page, "wait: a cat")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     page.locator("#picture").get_by_role(
         "button", name=re.compile("fullscreen", re.IGNORECASE)
@@ -216,22 +220,22 @@ def test_full_screen(page: Page, places: Places) -> None:
     expect(page.locator("#panel [data-phase=running]")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#panel [data-phase=stopped]")).to_be_visible()
-    places.generator.release()
+    servers.generator.release()
 
 
 def test_a_server_that_was_restarted_under_the_page(
-    page: Page, places: Places, tmp_path: Path
+    page: Page, servers: PageServers, tmp_path: Path
 ) -> None:
     """When the program is restarted during a run, an open page is stuck with it, or forgets what was typed."""
-    places.generator.hold()
-    site = Site(Door(), port=launch.free_port())
-    with serving(places.generator.address, tmp_path, site=lambda _: site) as served:
-        opened(page, served.address)
-        ask(page, "wait: a cat")
+    servers.generator.hold()
+    site = ServerConfig(Authenticator(), port=launch.free_port())
+    with serve_app(servers.generator.address, tmp_path, make_config=lambda _: site) as server:
+        open_page(page, server.address)
+        submit_prompt(page, "wait: a cat")
         expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
         page.get_by_label("Prompt", exact=True).fill("a dog, half typed")
-    with serving(places.generator.address, tmp_path, site=lambda _: site):
-        places.generator.release()
+    with serve_app(servers.generator.address, tmp_path, make_config=lambda _: site):
+        servers.generator.release()
         expect(page.locator("#panel")).to_contain_text("ended while the picture was being made")
         expect(page.get_by_label("Prompt", exact=True)).to_have_value("a dog, half typed")
         page.get_by_role("button", name="Run again").click()
@@ -239,29 +243,29 @@ def test_a_server_that_was_restarted_under_the_page(
 
 
 def test_a_picture_that_is_still_to_be_written(
-    page: Page, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Page, servers: PageServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An open page goes on promising to write a picture that was lost with the program, or one that is written."""
-    monkeypatch.setattr("sd35.jobs.service.SAVE_AGAIN_SECONDS", 0.1)
-    site = Site(Door(), port=launch.free_port())
+    monkeypatch.setattr("sd35.jobs.service.SAVE_RETRY_INTERVAL", 0.1)
+    site = ServerConfig(Authenticator(), port=launch.free_port())
     day = tmp_path / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
     day.write_bytes(b"")  # no folder can be made there
-    with serving(places.generator.address, tmp_path, site=lambda _: site) as served:
-        opened(page, served.address)
-        ask(page, "a cat")
+    with serve_app(servers.generator.address, tmp_path, make_config=lambda _: site) as server:
+        open_page(page, server.address)
+        submit_prompt(page, "a cat")
         expect(page.locator("#panel")).to_contain_text("It is tried again. Download it now.")
-    with serving(places.generator.address, tmp_path, site=lambda _: site):
+    with serve_app(servers.generator.address, tmp_path, make_config=lambda _: site):
         expect(page.locator("#panel")).to_contain_text("ended while the picture was being made")
-        ask(page, "a dog")
+        submit_prompt(page, "a dog")
         expect(page.locator("#panel")).to_contain_text("It is tried again. Download it now.")
         day.unlink()
         expect(page.locator("#panel")).not_to_contain_text("Download it now.")
 
 
-def test_the_keyboard_alone(page: Page, places: Places) -> None:
+def test_the_keyboard_alone(page: Page, servers: PageServers) -> None:
     """The sizes can't be chosen with the arrow keys, or the focus is lost when Stop goes away."""
-    places.generator.hold()
-    opened(page, places.over_generator)
+    servers.generator.hold()
+    open_page(page, servers.generator_address)
     page.locator("#size input[value='1:1']").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#size input[value='5:4']")).to_be_checked()
@@ -274,12 +278,12 @@ def test_the_keyboard_alone(page: Page, places: Places) -> None:
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Generate")).to_be_focused()
-    places.generator.release()
+    servers.generator.release()
 
 
-def test_mistakes_are_said_at_the_field(page: Page, places: Places) -> None:
+def test_mistakes_are_said_at_the_field(page: Page, servers: PageServers) -> None:
     """A mistake is sent to the Space, is said somewhere else, or costs what was typed."""
-    opened(page, places.demo)
+    open_page(page, servers.demo)
     page.get_by_label("Negative prompt").fill("people")
     page.get_by_label("Randomize seed").uncheck()
     page.get_by_label("Seed", exact=True).fill("-5")
@@ -293,30 +297,30 @@ def test_mistakes_are_said_at_the_field(page: Page, places: Places) -> None:
     expect(page.get_by_label("Negative prompt")).to_have_value("people")
 
 
-def test_the_space_s_own_limits(page: Page, places: Places) -> None:
+def test_the_space_s_own_limits(page: Page, servers: PageServers) -> None:
     """The form keeps to the public Space's ranges on a Space with others."""
-    opened(page, places.over_plain)
+    open_page(page, servers.plain_address)
     expect(page.locator("#status")).to_contain_text("256–1440 px a side")
     page.locator("#size label", has_text="Custom").click()
     width = page.get_by_label("number input for Width")
     expect(width).to_have_attribute("max", "1440")
     page.locator("#size label", has_text="21:9").click()
     expect(page.locator("#size-hint")).to_contain_text("1408 × 608 pixels")
-    ask(page, "a cat")
+    submit_prompt(page, "a cat")
     expect(page.locator("#panel")).to_contain_text("176 × 76")  # the fake Space's eighths
 
 
 @pytest.mark.parametrize(
-    "words", ["<img src=x onerror=window.pwned=1>", "${window.pwned=1}", "{{7*7}}"]
+    "text", ["<img src=x onerror=window.pwned=1>", "${window.pwned=1}", "{{7*7}}"]
 )
-def test_a_failure_is_a_sentence_and_no_script(page: Page, places: Places, words: str) -> None:
+def test_a_failure_is_a_sentence_and_no_script(page: Page, servers: PageServers, text: str) -> None:
     """A failure isn't told, costs what was typed, or what the Space says is run as a script."""
-    opened(page, places.over_generator)
-    ask(page, f"error: GPU quota {words} exceeded")
+    open_page(page, servers.generator_address)
+    submit_prompt(page, f"error: GPU quota {text} exceeded")
     expect(page.locator("#panel [role=alert]")).to_contain_text("The Space says: GPU quota")
     expect(page.locator("#panel [role=alert]")).to_contain_text("Wait until the quota returns")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(
-        f"error: GPU quota {words} exceeded"
+        f"error: GPU quota {text} exceeded"
     )
     assert page.evaluate("window.pwned") is None
     expect(page.locator("#panel")).not_to_contain_text("GPU quota 49")
@@ -324,15 +328,15 @@ def test_a_failure_is_a_sentence_and_no_script(page: Page, places: Places, words
 
 def test_the_fallback_is_owned_up_to(page: Page, tmp_path: Path) -> None:
     """Without a network, a demo picture passes for Stable Diffusion, or there is no way to try again."""
-    with serving("auto", tmp_path) as served:
-        opened(page, served.address)
+    with serve_app("auto", tmp_path) as server:
+        open_page(page, server.address)
         expect(page.locator("#banner")).to_contain_text(
             "come from a demo painter, not from Stable Diffusion"
         )
         expect(page.locator("#banner")).to_contain_text(
             "stabilityai/stable-diffusion-3.5-large at Hugging Face can't be reached"
         )
-        ask(page, "a cat")
+        submit_prompt(page, "a cat")
         expect(page.locator("#panel .headline")).to_be_in_viewport(ratio=1)
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("#status [data-state=demo]")).to_be_visible()
@@ -341,16 +345,16 @@ def test_the_fallback_is_owned_up_to(page: Page, tmp_path: Path) -> None:
 
 def test_no_space_at_all(page: Page, tmp_path: Path) -> None:
     """An explicit choice falls back, or the page says nothing of why nothing works."""
-    with serving("http://127.0.0.1:1/", tmp_path) as served:
-        opened(page, served.address)
+    with serve_app("http://127.0.0.1:1/", tmp_path) as server:
+        open_page(page, server.address)
         expect(page.locator("#banner [role=alert]")).to_contain_text("nothing listens there")
-        ask(page, "a cat")
+        submit_prompt(page, "a cat")
         expect(page.locator("#panel [role=alert]")).to_contain_text("nothing listens there")
         expect(page.get_by_label("Prompt", exact=True)).to_have_value("a cat")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone(browser: Browser, places: Places, scheme: str) -> None:
+def test_on_a_phone(browser: Browser, servers: PageServers, scheme: str) -> None:
     """On a phone the page scrolls sideways, or its main button is off the screen."""
     context = browser.new_context(
         viewport={"width": 360, "height": 740},
@@ -358,9 +362,9 @@ def test_on_a_phone(browser: Browser, places: Places, scheme: str) -> None:
         is_mobile=True,
         color_scheme=scheme,  # type: ignore[arg-type]
     )
-    page = opened(context.new_page(), places.demo)
+    page = open_page(context.new_page(), servers.demo)
     expect(page.get_by_role("button", name="Generate")).to_be_in_viewport()
-    ask(page, "a fox in the snow")
+    submit_prompt(page, "a fox in the snow")
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     expect(page.locator("#panel .headline")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

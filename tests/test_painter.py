@@ -16,15 +16,21 @@ from PIL import Image
 from sd35.space.painter import Painting, Step, paint
 from sd35.space.painter.flow import sigmas
 from sd35.space.painter.scene import compose
-from sd35.space.painter.streams import Stream
-from sd35.space.painter.vocabulary import CANONICAL, KNOWN_WORDS, Mention, Reading, read
+from sd35.space.painter.streams import RandomStream
+from sd35.space.painter.vocabulary import (
+    CANONICAL,
+    KNOWN_WORDS,
+    Mention,
+    ParsedPrompt,
+    parse_prompt,
+)
 
-SMALL = Painting(
+SMALL_PAINTING = Painting(
     "a lighthouse by the sea at sunset", seed=3, width=96, height=64, num_inference_steps=8
 )
 
 
-def run(painting: Painting) -> tuple[list[Step], Image.Image]:
+def run_painting(painting: Painting) -> tuple[list[Step], Image.Image]:
     steps, flow = [], paint(painting)
     while True:
         try:
@@ -34,11 +40,11 @@ def run(painting: Painting) -> tuple[list[Step], Image.Image]:
 
 
 @cache
-def picture(painting: Painting) -> Image.Image:
-    return run(painting)[1]
+def final_picture(painting: Painting) -> Image.Image:
+    return run_painting(painting)[1]
 
 
-def distance(first: Image.Image, second: Image.Image) -> float:
+def mean_difference(first: Image.Image, second: Image.Image) -> float:
     """Return the mean difference of two pictures of one size, 0 … 255."""
     return float(np.abs(np.asarray(first).astype(int) - np.asarray(second).astype(int)).mean())
 
@@ -49,7 +55,7 @@ def digest(image: Image.Image) -> str:
 
 def test_same_inputs_same_bytes() -> None:
     """A seed would not bring its picture back."""
-    assert run(SMALL)[1].tobytes() == run(SMALL)[1].tobytes()
+    assert run_painting(SMALL_PAINTING)[1].tobytes() == run_painting(SMALL_PAINTING)[1].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -68,64 +74,68 @@ def test_same_inputs_same_bytes() -> None:
 )
 def test_pinned_pictures(prompt: str, sha256: str) -> None:
     """Another machine, or a change that was not meant, would paint something else for the same seed."""
-    assert digest(picture(replace(SMALL, prompt=prompt))) == sha256
+    assert digest(final_picture(replace(SMALL_PAINTING, prompt=prompt))) == sha256
 
 
 def test_seeds_differ() -> None:
     """Every seed would give the same picture."""
-    pictures = [picture(replace(SMALL, seed=seed)) for seed in range(4)]
+    pictures = [final_picture(replace(SMALL_PAINTING, seed=seed)) for seed in range(4)]
     assert len({digest(image) for image in pictures}) == 4
-    assert distance(pictures[0], pictures[1]) > 4
+    assert mean_difference(pictures[0], pictures[1]) > 4
 
 
 @pytest.mark.parametrize("word", sorted(CANONICAL))
 def test_every_word_changes_the_picture(word: str) -> None:
     """A word would be known but not painted; the random streams are held fixed to see the word alone."""
     base = "tree" if word != "tree" else "house"
-    plain, worded = (
-        compose(read(text), Reading(), "key", (72, 54)).finished
+    plain, with_word = (
+        compose(parse_prompt(text), ParsedPrompt(), "key", (72, 54)).picture
         for text in (base, f"{base}, {word}")
     )
-    change = np.abs(np.asarray(plain).astype(int) - np.asarray(worded).astype(int)).max(axis=2)
+    change = np.abs(np.asarray(plain).astype(int) - np.asarray(with_word).astype(int)).max(axis=2)
     assert float((change >= 12).mean()) > 0.012  # of the pixels, visibly
 
 
 def test_vocabulary() -> None:
     """The vocabulary would be poor, or hold words that the reader does not find."""
     assert len(KNOWN_WORDS) >= 70
-    assert all(read(word).words for word in KNOWN_WORDS)
+    assert all(parse_prompt(word).words for word in KNOWN_WORDS)
 
 
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("A red fox", Reading(mentions=(Mention("fox", "red"),))),
-        ("two CATS and a dog", Reading(mentions=(Mention("cat", None, 2), Mention("dog")))),
+        ("A red fox", ParsedPrompt(mentions=(Mention("fox", "red"),))),
+        ("two CATS and a dog", ParsedPrompt(mentions=(Mention("cat", None, 2), Mention("dog")))),
         (
             "boats at night, line art",
-            Reading((Mention("boat", None, 3),), (), ("night",), ("lineart",)),
+            ParsedPrompt((Mention("boat", None, 3),), (), ("night",), ("lineart",)),
         ),
-        ("northern lights, teal", Reading(colours=("teal",), manners=("aurora",))),
-        ("butterflies", Reading(mentions=(Mention("butterfly", None, 3),))),
-        ("catastrophe", Reading()),
+        ("northern lights, teal", ParsedPrompt(colours=("teal",), modifiers=("aurora",))),
+        ("butterflies", ParsedPrompt(mentions=(Mention("butterfly", None, 3),))),
+        ("catastrophe", ParsedPrompt()),
     ],
 )
-def test_reading(prompt: str, expected: Reading) -> None:
+def test_reading(prompt: str, expected: ParsedPrompt) -> None:
     """Colours, numbers, plurals, phrases or look-alikes would be misread."""
-    assert read(prompt) == expected
+    assert parse_prompt(prompt) == expected
 
 
 def test_unknown_prompts_differ() -> None:
     """Prompts without a known word would share one abstract picture."""
-    pictures = [picture(replace(SMALL, prompt=text)) for text in ("qwx", "blorb", "ζ", "")]
+    pictures = [
+        final_picture(replace(SMALL_PAINTING, prompt=text)) for text in ("qwx", "blorb", "ζ", "")
+    ]
     pairs = [(a, b) for i, a in enumerate(pictures) for b in pictures[:i]]
-    assert all(distance(a, b) > 8 for a, b in pairs)
+    assert all(mean_difference(a, b) > 8 for a, b in pairs)
 
 
 @pytest.mark.parametrize("size", [(256, 256), (192, 64), (64, 192), (65, 97)])
 def test_sizes(size: tuple[int, int]) -> None:
     """A picture, or a preview of it, would not have the size that was asked for."""
-    steps, image = run(replace(SMALL, width=size[0], height=size[1], num_inference_steps=2))
+    steps, image = run_painting(
+        replace(SMALL_PAINTING, width=size[0], height=size[1], num_inference_steps=2)
+    )
     assert (image.mode, image.size) == ("RGB", size)
     assert max(steps[0].preview(48).size) == 48
     assert steps[0].preview().size == size
@@ -137,7 +147,7 @@ def test_sizes(size: tuple[int, int]) -> None:
 )
 def test_any_text_paints(prompt: str, negative: str) -> None:
     """Some text, lone surrogates included, would make the painter fail."""
-    image = run(Painting(prompt, negative, width=32, height=32, num_inference_steps=1))[1]
+    image = run_painting(Painting(prompt, negative, width=32, height=32, num_inference_steps=1))[1]
     assert image.size == (32, 32)
 
 
@@ -146,49 +156,53 @@ def test_any_text_paints(prompt: str, negative: str) -> None:
 )
 def test_long_prompts_paint(prompt: str) -> None:
     """A very long prompt would fail, or be taken in whole."""
-    assert run(replace(SMALL, prompt=prompt, num_inference_steps=1))[1].size == (96, 64)
+    assert run_painting(replace(SMALL_PAINTING, prompt=prompt, num_inference_steps=1))[1].size == (
+        96,
+        64,
+    )
 
 
 def test_sigmas() -> None:
     """The noise levels would not be SD3's: evenly spaced times under a shift of 3."""
     assert sigmas(1) == [1.0, 0.0]
     assert sigmas(4) == pytest.approx([1.0, 0.9, 0.75, 0.5, 0.0])
-    steps, _ = run(replace(SMALL, num_inference_steps=4))
+    steps, _ = run_painting(replace(SMALL_PAINTING, num_inference_steps=4))
     assert [step.sigma for step in steps] == pytest.approx([0.9, 0.75, 0.5, 0.0])
     assert [(step.number, step.total) for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_noise_is_normal() -> None:
     """The flow would not begin at unit noise."""
-    noise = Stream("noise").bell(64, 64, 3)
+    noise = RandomStream("noise").normal(64, 64, 3)
     assert abs(float(noise.mean())) < 0.05
     assert abs(float(noise.std()) - 1) < 0.05
 
 
 def test_previews_approach_the_picture() -> None:
     """The previews would not lead to the picture."""
-    steps, image = run(replace(SMALL, num_inference_steps=20))
-    away = [distance(step.preview(), image) for step in steps]
-    assert all(later <= earlier + 0.75 for earlier, later in pairwise(away))
-    assert away[0] > 20
-    assert away[-1] < 1
+    steps, image = run_painting(replace(SMALL_PAINTING, num_inference_steps=20))
+    missing_path = [mean_difference(step.preview(), image) for step in steps]
+    assert all(later <= previous + 0.75 for previous, later in pairwise(missing_path))
+    assert missing_path[0] > 20
+    assert missing_path[-1] < 1
 
 
 def test_steps_matter() -> None:
     """A few steps would give as finished a picture as many."""
-    finished = picture(replace(SMALL, num_inference_steps=40))
-    away = [
-        distance(picture(replace(SMALL, num_inference_steps=n)), finished) for n in (1, 4, 8, 20)
+    finished = final_picture(replace(SMALL_PAINTING, num_inference_steps=40))
+    missing_path = [
+        mean_difference(final_picture(replace(SMALL_PAINTING, num_inference_steps=n)), finished)
+        for n in (1, 4, 8, 20)
     ]
-    assert away == sorted(away, reverse=True)
-    assert away[1] > 3
-    assert away[3] < 1
+    assert missing_path == sorted(missing_path, reverse=True)
+    assert missing_path[1] > 3
+    assert missing_path[3] < 1
 
 
 def test_guidance_matters() -> None:
     """Guidance would not take the picture from washed out to overcooked."""
     contrast = [
-        float(np.asarray(picture(replace(SMALL, guidance_scale=g))).std())
+        float(np.asarray(final_picture(replace(SMALL_PAINTING, guidance_scale=g))).std())
         for g in (1.0, 3.0, 4.5, 7.5)
     ]
     assert contrast == sorted(contrast)
@@ -198,15 +212,23 @@ def test_guidance_matters() -> None:
 @pytest.mark.parametrize("negative", ["sea", "lighthouse", "sunset", "purple", "ugly"])
 def test_negative_prompt_counts_only_under_guidance(negative: str) -> None:
     """The negative prompt would do nothing, or, against the arithmetic, something without guidance."""
-    unguided = replace(SMALL, guidance_scale=1.0)
-    assert digest(picture(replace(unguided, negative_prompt=negative))) == digest(picture(unguided))
-    assert distance(picture(replace(SMALL, negative_prompt=negative)), picture(SMALL)) > 0.3
+    without_guidance = replace(SMALL_PAINTING, guidance_scale=1.0)
+    assert digest(final_picture(replace(without_guidance, negative_prompt=negative))) == digest(
+        final_picture(without_guidance)
+    )
+    assert (
+        mean_difference(
+            final_picture(replace(SMALL_PAINTING, negative_prompt=negative)),
+            final_picture(SMALL_PAINTING),
+        )
+        > 0.3
+    )
 
 
 def test_negative_colour_pushes_away() -> None:
     """A negative colour would not take that colour out of the picture."""
     blue = [
-        float(np.asarray(picture(replace(SMALL, negative_prompt=n)))[..., 2].mean())
+        float(np.asarray(final_picture(replace(SMALL_PAINTING, negative_prompt=n)))[..., 2].mean())
         for n in ("", "blue")
     ]
     assert blue[1] < blue[0] - 5
@@ -214,7 +236,7 @@ def test_negative_colour_pushes_away() -> None:
 
 def test_closing_midway() -> None:
     """Stop would leave an error behind, or take back the preview that is on the screen."""
-    flow = paint(SMALL)
+    flow = paint(SMALL_PAINTING)
     step = next(flow)
     flow.close()
     assert step.preview(32).size == (32, 21)

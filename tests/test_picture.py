@@ -14,7 +14,7 @@ from sd35.core.errors import PictureError
 from sd35.core.picture import open_picture, shrink
 
 
-def encoded(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
+def encode_picture(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", size, "teal").save(out, kind)
     return out.getvalue()
@@ -23,7 +23,7 @@ def encoded(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_what_a_picture_is(kind: str) -> None:
     """A picture's bytes are changed, or its kind or size is wrong."""
-    data = encoded(kind)
+    data = encode_picture(kind)
     picture = open_picture(data)
     assert (picture.data, picture.format, picture.width, picture.height) == (data, kind, 40, 30)
     assert (
@@ -32,7 +32,7 @@ def test_what_a_picture_is(kind: str) -> None:
     )
 
 
-def bomb(width: int, height: int) -> bytes:
+def decompression_bomb(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims to be huge."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
@@ -48,11 +48,11 @@ def bomb(width: int, height: int) -> bytes:
     [
         b"",
         b"<html>login</html>",
-        encoded("GIF"),
+        encode_picture("GIF"),
         b"GIF89a",
         b"RIFF....WAVE",
-        encoded("PNG")[:20],
-        bomb(60_000, 60_000),
+        encode_picture("PNG")[:20],
+        decompression_bomb(60_000, 60_000),
     ],
     ids=["empty", "page", "gif", "short gif", "sound", "cut", "bomb"],
 )
@@ -66,15 +66,15 @@ def test_what_is_no_picture(data: bytes) -> None:
     st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x00\x00\x00\x00WEBPVP8 "]),
     st.binary(max_size=60),
 )
-def test_garbage_behind_a_good_beginning(signature: bytes, rest: bytes) -> None:
+def test_garbage_behind_a_good_beginning(signature: bytes, remainder: bytes) -> None:
     """A damaged picture surfaces as an error of Pillow's."""
     try:
-        open_picture(signature + rest)
+        open_picture(signature + remainder)
     except PictureError as error:
         assert str(error)
 
 
 def test_a_large_preview_is_shrunk() -> None:
     """A preview of a megabyte goes to every page as it is."""
-    small = shrink(open_picture(encoded("PNG", (1000, 500))), 100)
+    small = shrink(open_picture(encode_picture("PNG", (1000, 500))), 100)
     assert (small.format, small.width, small.height) == ("JPEG", 100, 50)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.client.contract import Contract
-from sd35.client.protocol import Conversation, apply_diff
+from sd35.client.protocol import RunParser, apply_diff
 from sd35.client.sse import EventStreamDecoder
 from sd35.core.errors import (
     GenerationFailedError,
@@ -17,7 +17,7 @@ from sd35.core.errors import (
     QuotaError,
     SD35Error,
     SpaceAsleepError,
-    StreamCutError,
+    StreamInterruptedError,
 )
 from sd35.core.events import (
     Event,
@@ -32,34 +32,34 @@ from sd35.core.events import (
 from sd35.core.limits import PUBLIC_LIMITS
 
 CONTRACT = Contract("Fake Space", "6.31.0", "/gradio_api", 0, True, (), 0, 1, PUBLIC_LIMITS)  # noqa: FBT003
-FOLDER = Path(__file__).parent / "conversations"
+CONVERSATIONS_DIR = Path(__file__).parent / "conversations"
 VERSIONS = ["5.0.2", "5.49.1", "6.31.0"]
 
 
-def replay(stream: bytes, *, chunk: int = 1 << 20) -> tuple[list[Event], SD35Error | None]:
+def replay(stream: bytes, *, chunk_size: int = 1 << 20) -> tuple[list[Event], SD35Error | None]:
     """The events of a recorded stream, cut into chunks of this many bytes, and the error at its end."""
     decoder, events, conversation = EventStreamDecoder(), list[Event](), None
-    for start in range(0, len(stream), chunk):
-        for payload in decoder.feed(stream[start : start + chunk]):
-            conversation = conversation or Conversation(CONTRACT, orjson.loads(payload)["event_id"])
+    for start in range(0, len(stream), chunk_size):
+        for payload in decoder.feed(stream[start : start + chunk_size]):
+            conversation = conversation or RunParser(CONTRACT, orjson.loads(payload)["event_id"])
             try:
                 events += conversation.feed(payload)
             except SD35Error as error:
                 return events, error
-            if conversation.ended:
+            if conversation.has_ended:
                 return events, None
     return events, None
 
 
-def recorded(name: str) -> bytes:
-    return (FOLDER / f"gradio-{name}.sse").read_bytes()
+def read_recording(name: str) -> bytes:
+    return (CONVERSATIONS_DIR / f"gradio-{name}.sse").read_bytes()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
 def test_a_generator_s_run(version: str, chunk: int) -> None:
     """A preview, a step, or the seed of some generation of Gradio is lost."""
-    events, error = replay(recorded(f"{version}-generator"), chunk=chunk)
+    events, error = replay(read_recording(f"{version}-generator"), chunk_size=chunk)
     assert error is None
     assert [type(event) for event in events] == [
         *(Queued, Started, Notice),
@@ -77,7 +77,7 @@ def test_a_generator_s_run(version: str, chunk: int) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_plain_function_s_run(version: str) -> None:
     """On a Space like the public one, a preview is pretended, or the steps are lost."""
-    events, error = replay(recorded(f"{version}-plain"))
+    events, error = replay(read_recording(f"{version}-plain"))
     assert error is None
     assert [type(event) for event in events] == [
         Queued,
@@ -93,11 +93,11 @@ def test_a_plain_function_s_run(version: str) -> None:
 @pytest.mark.parametrize("kind", ["generator", "plain"])
 def test_refusals(version: str, kind: str) -> None:
     """The Space's reason is lost on the way, in either of the forms that Gradio has given it."""
-    _, error = replay(recorded(f"{version}-{kind}-quota"))
+    _, error = replay(read_recording(f"{version}-{kind}-quota"))
     assert isinstance(error, QuotaError)
     assert error.retry_after_seconds == 56
     assert "(59s left vs. 60s requested)" in error.happened
-    _, error = replay(recorded(f"{version}-{kind}-silent"))
+    _, error = replay(read_recording(f"{version}-{kind}-silent"))
     assert isinstance(error, GenerationFailedError)
     assert "doesn't say why" in error.happened
 
@@ -117,17 +117,17 @@ def test_refusals(version: str, kind: str) -> None:
         ({"msg": "server_stopped"}, SpaceAsleepError),
         (
             {"msg": "unexpected_error", "message": "Session not found", "session_not_found": True},
-            StreamCutError,
+            StreamInterruptedError,
         ),
         ({"msg": "unexpected_error", "message": "boom"}, GenerationFailedError),
-        ({"msg": "close_stream"}, StreamCutError),
+        ({"msg": "close_stream"}, StreamInterruptedError),
         ({"msg": "process_generating", "output": {"data": 5}}, ProtocolError),
     ],
 )
 def test_other_endings(message: dict[str, Any], kind: type[SD35Error]) -> None:
     """An ending without a picture passes for a success, or surfaces as a traceback."""
     with pytest.raises(kind):
-        Conversation(CONTRACT, "e").feed(orjson.dumps(message | {"event_id": "e"}))
+        RunParser(CONTRACT, "e").feed(orjson.dumps(message | {"event_id": "e"}))
 
 
 def test_another_event_s_messages_are_not_ours() -> None:
@@ -138,7 +138,7 @@ def test_another_event_s_messages_are_not_ours() -> None:
         "success": False,
         "output": {"error": "no"},
     }
-    assert Conversation(CONTRACT, "e").feed(orjson.dumps(message)) == ()
+    assert RunParser(CONTRACT, "e").feed(orjson.dumps(message)) == ()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_another_event_s_messages_are_not_ours() -> None:
 def test_forms_of_a_picture(value: object, picture: RemotePicture) -> None:
     """A form in which some generation of Gradio gives a picture isn't understood."""
     message = {"msg": "process_generating", "event_id": "e", "output": {"data": [value, 7]}}
-    assert Conversation(CONTRACT, "e").feed(orjson.dumps(message)) == (Preview(picture),)
+    assert RunParser(CONTRACT, "e").feed(orjson.dumps(message)) == (Preview(picture),)
 
 
 @pytest.mark.parametrize("seed", [1e300, -1, True, "7", None])
@@ -167,18 +167,18 @@ def test_a_seed_that_is_none(seed: object) -> None:
         "success": True,
         "output": {"data": ["http://x/a", seed]},
     }
-    (finished,) = Conversation(CONTRACT, "e").feed(orjson.dumps(message))
+    (finished,) = RunParser(CONTRACT, "e").feed(orjson.dumps(message))
     assert isinstance(finished, Finished)
     assert finished.seed is None
 
 
 def test_a_value_as_deep_as_can_be() -> None:
     """Nesting without end surfaces as a RecursionError."""
-    deep: Any = []
+    nested_value: Any = []
     for _ in range(5000):
-        deep = [deep]
+        nested_value = [nested_value]
     with pytest.raises(ProtocolError):
-        apply_diff(deep, [["replace", [0] * 4000, 1]])
+        apply_diff(nested_value, [["replace", [0] * 4000, 1]])
 
 
 @pytest.mark.parametrize(
@@ -194,9 +194,9 @@ def test_a_value_as_deep_as_can_be() -> None:
 )
 def test_diffs(edits: list[Any], result: object) -> None:
     """A preview after the first is put together wrongly."""
-    before = {"a": [1, "x"]}
-    assert apply_diff(before, edits) == result
-    assert before == {"a": [1, "x"]}
+    original = {"a": [1, "x"]}
+    assert apply_diff(original, edits) == result
+    assert original == {"a": [1, "x"]}
 
 
 json_values = st.recursive(
@@ -237,7 +237,7 @@ messages = st.fixed_dictionaries(
 @given(st.lists(messages, max_size=4))
 def test_any_json_is_an_event_or_a_clear_error(conversation: list[dict[str, Any]]) -> None:
     """A hostile or broken Space makes the client fail in a way that nobody foresaw."""
-    talk = Conversation(CONTRACT, "e")
+    talk = RunParser(CONTRACT, "e")
     for message in conversation:
         try:
             talk.feed(orjson.dumps(message))
@@ -263,6 +263,6 @@ def test_any_diff_applies_or_is_a_clear_error(value: object, edits: list[Any]) -
 def test_bytes_that_are_no_message(payload: bytes) -> None:
     """Garbage on the stream surfaces as a decoding error."""
     try:
-        Conversation(CONTRACT, "e").feed(payload)
+        RunParser(CONTRACT, "e").feed(payload)
     except SD35Error as error:
         assert str(error)

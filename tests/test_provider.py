@@ -18,14 +18,14 @@ from sd35.provider import ImagePreview, ImageResponse, ResponseError, StabilityA
 from sd35.space.server import DemoSpace
 from tests.impostor import (
     FINISHED,
-    LIMIT,
+    LIMIT_SECONDS,
     PREVIEW,
     QUEUED,
     STARTED,
     Handler,
-    impostor,
-    saying,
-    sending,
+    respond_events,
+    respond_text,
+    serve_fake_gradio,
 )
 
 pytestmark = pytest.mark.anyio
@@ -47,14 +47,18 @@ def demo() -> Iterator[str]:
     space.close()
 
 
-def at(address: str, **timeouts: float) -> type[StabilityAI_SD35Large]:
+def provider_for(address: str, **timeouts: float) -> type[StabilityAI_SD35Large]:
     """The provider, at another Space."""
     values = {"url": address.rstrip("/"), "timeouts": Timeouts(**timeouts)}  # type: ignore[arg-type]
     return type("Provider", (StabilityAI_SD35Large,), values)
 
 
-async def images(provider: type[StabilityAI_SD35Large], *args: Any, **options: Any) -> Images:  # noqa: ANN401
-    with anyio.fail_after(LIMIT):
+async def collect_images(
+    provider: type[StabilityAI_SD35Large],
+    *args: Any,  # noqa: ANN401
+    **options: Any,  # noqa: ANN401
+) -> Images:
+    with anyio.fail_after(LIMIT_SECONDS):
         return [image async for image in provider.create_async_generator(*args, **options)]
 
 
@@ -95,10 +99,15 @@ def test_its_interface() -> None:
 
 async def test_a_picture(demo: str) -> None:
     """Between the demo Space and a program a preview, the picture, its prompt or its seed is lost."""
-    made = await images(
-        at(demo), "sd-3.5-large", MESSAGES, seed=7, randomize_seed=False, num_inference_steps=6
+    results = await collect_images(
+        provider_for(demo),
+        "sd-3.5-large",
+        MESSAGES,
+        seed=7,
+        randomize_seed=False,
+        num_inference_steps=6,
     )
-    *previews, response = made
+    *previews, response = results
     assert previews
     assert all(isinstance(preview, ImagePreview) and not str(preview) for preview in previews)
     assert isinstance(response, ImageResponse)
@@ -111,22 +120,26 @@ async def test_a_picture(demo: str) -> None:
 @pytest.mark.parametrize("ratio", ASPECT_RATIOS)
 async def test_every_aspect_ratio(demo: str, ratio: str) -> None:
     """An aspect ratio gives a size that a Space with the public one's limits refuses."""
-    response = (await images(at(demo), "", [], "x", aspect_ratio=ratio, num_inference_steps=1))[-1]
+    response = (
+        await collect_images(
+            provider_for(demo), "", [], "x", aspect_ratio=ratio, num_inference_steps=1
+        )
+    )[-1]
     width, height = (int(side) for side in ratio.split(":"))
     assert (response.get("width") >= response.get("height")) == (width >= height)
 
 
-async def sent(**options: Any) -> list[Any]:  # noqa: ANN401
+async def submitted_data(**options: Any) -> list[Any]:  # noqa: ANN401
     """What the Space is asked for."""
-    seen: list[Any] = []
+    payloads: list[Any] = []
 
     async def join(request: web.Request) -> web.Response:
-        seen.append(await request.json())
+        payloads.append(await request.json())
         return web.json_response({"event_id": "e"})
 
-    async with impostor(join=join) as address:
-        await images(at(address), None, MESSAGES, **options)
-    data: list[Any] = seen[0]["data"]
+    async with serve_fake_gradio(join=join) as address:
+        await collect_images(provider_for(address), None, MESSAGES, **options)
+    data: list[Any] = payloads[0]["data"]
     return data
 
 
@@ -154,11 +167,11 @@ async def sent(**options: Any) -> list[Any]:  # noqa: ANN401
 )
 async def test_what_is_asked_for(options: dict[str, Any], data: list[Any]) -> None:
     """An argument is lost on its way to the Space, or sent as it isn't accepted there."""
-    assert await sent(**options) == data
+    assert await submitted_data(**options) == data
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected_message"),
     [
         ({"aspect_ratio": "wide"}, "aspect ratio"),
         ({"width": 1000, "height": 1000}, "multiple of 16"),
@@ -168,34 +181,34 @@ async def test_what_is_asked_for(options: dict[str, Any], data: list[Any]) -> No
         ({"api_key": "two words"}, "token"),
     ],
 )
-async def test_bad_arguments(arguments: dict[str, Any], words: str) -> None:
+async def test_bad_arguments(arguments: dict[str, Any], expected_message: str) -> None:
     """A mistake surfaces as the Space's `'ValueError'`, or as an error that programs don't catch."""
-    async with impostor() as address:
-        with pytest.raises(ResponseError, match=words):
-            await images(at(address), "", MESSAGES, **arguments)
+    async with serve_fake_gradio() as address:
+        with pytest.raises(ResponseError, match=expected_message):
+            await collect_images(provider_for(address), "", MESSAGES, **arguments)
 
 
 async def test_an_unknown_model_is_owned_up_to(caplog: pytest.LogCaptureFixture) -> None:
     """A picture passes for another model's, or a name that other providers know ends in an error."""
-    async with impostor() as address:
+    async with serve_fake_gradio() as address:
         with caplog.at_level(logging.WARNING):
-            made = await images(at(address), "dall-e-3", MESSAGES)
+            results = await collect_images(provider_for(address), "dall-e-3", MESSAGES)
     assert "there is no model 'dall-e-3' here" in caplog.text
-    assert made[-1].get("model") == StabilityAI_SD35Large.default_model
+    assert results[-1].get("model") == StabilityAI_SD35Large.default_model
 
 
-REFUSAL = {
+QUOTA_FAILURE = {
     "error": "You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54"
 }
 
 
 @pytest.mark.parametrize(
-    ("handlers", "kind", "words"),
+    ("handlers", "kind", "expected_message"),
     [
         (
             {
-                "data": sending(
-                    QUEUED, {"msg": "process_completed", "success": False, "output": REFUSAL}
+                "data": respond_events(
+                    QUEUED, {"msg": "process_completed", "success": False, "output": QUOTA_FAILURE}
                 )
             },
             "quota",
@@ -203,7 +216,7 @@ REFUSAL = {
         ),
         (
             {
-                "data": sending(
+                "data": respond_events(
                     QUEUED,
                     {"msg": "process_completed", "success": False, "output": {"error": None}},
                 )
@@ -211,22 +224,22 @@ REFUSAL = {
             "failed",
             "say why",
         ),
-        ({"join": saying(401)}, "access", "token"),
-        ({"config": saying(404)}, "not-found", "no Gradio app"),
-        ({"data": sending(QUEUED, STARTED, stay=True)}, "silent", "no news"),
+        ({"join": respond_text(401)}, "access", "token"),
+        ({"config": respond_text(404)}, "not-found", "no Gradio app"),
+        ({"data": respond_events(QUEUED, STARTED, is_kept_open=True)}, "silent", "no news"),
     ],
 )
 async def test_the_error_is_the_space_s_own(
-    handlers: dict[str, Handler], kind: str, words: str
+    handlers: dict[str, Handler], kind: str, expected_message: str
 ) -> None:
     """Every failure is said to be a quota, or a Space that went silent is waited for for ever."""
-    async with impostor(handlers) as address:
-        with pytest.raises(ResponseError, match=words) as caught:
-            await images(at(address, no_news=0.3), "", MESSAGES)
-    assert caught.value.kind == kind
-    assert isinstance(caught.value, sd35.SD35Error)
-    if isinstance(caught.value.error, QuotaError):
-        assert caught.value.retry_after_seconds == 5034
+    async with serve_fake_gradio(handlers) as address:
+        with pytest.raises(ResponseError, match=expected_message) as error_info:
+            await collect_images(provider_for(address, no_news=0.3), "", MESSAGES)
+    assert error_info.value.kind == kind
+    assert isinstance(error_info.value, sd35.SD35Error)
+    if isinstance(error_info.value.error, QuotaError):
+        assert error_info.value.retry_after_seconds == 5034
 
 
 async def test_leaving_it_cancels() -> None:
@@ -237,18 +250,20 @@ async def test_leaving_it_cancels() -> None:
         cancelled.set()
         return web.json_response({"success": True})
 
-    async with impostor(
-        data=sending(QUEUED, STARTED, PREVIEW, stay=True), cancel=cancel
+    async with serve_fake_gradio(
+        data=respond_events(QUEUED, STARTED, PREVIEW, is_kept_open=True), cancel=cancel
     ) as address:
-        async with aclosing(at(address).create_async_generator("", MESSAGES)) as generator:
+        async with aclosing(
+            provider_for(address).create_async_generator("", MESSAGES)
+        ) as generator:
             assert isinstance(await anext(generator), ImagePreview)
         assert cancelled.is_set()
 
 
 async def test_a_subclass_for_another_endpoint() -> None:
     """`api_endpoint` is there and says nothing."""
-    async with impostor(data=sending(QUEUED, STARTED, FINISHED)) as address:
-        provider = at(address)
+    async with serve_fake_gradio(data=respond_events(QUEUED, STARTED, FINISHED)) as address:
+        provider = provider_for(address)
         provider.api_endpoint = "/gradio_api/call/other"
         with pytest.raises(ResponseError, match="no /other endpoint"):
-            await images(provider, "", MESSAGES)
+            await collect_images(provider, "", MESSAGES)

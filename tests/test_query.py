@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from sd35.library import schema
 from sd35.library.library import Library
-from sd35.library.query import EVERYTHING, Filter, Query, parse_query
+from sd35.library.query import MATCH_ALL, Filter, Query, parse_query
 from sd35.library.repository import Entry
-from sd35.library.repository import put as keep
+from sd35.library.repository import upsert_entry as keep
 from sd35.library.search import find_page
-from sd35.metadata.model import Record
-from tests.shelves import NOON, folder, ids, library, put
+from sd35.metadata.model import GenerationMetadata
+from tests.shelves import NOON, add_picture, find_ids, folder, library
 
 __all__ = ["folder", "library"]
 
@@ -22,25 +22,25 @@ __all__ = ["folder", "library"]
 @pytest.mark.parametrize(
     ("text", "query"),
     [
-        ("", EVERYTHING),
-        ("  ", EVERYTHING),
-        ("red boat", Query(wanted=("red",), begun="boat")),
-        ("red boat ", Query(wanted=("red", "boat"))),
-        ('"red boat" x', Query(wanted=("red boat",), begun="x")),
-        ('"red boat"', Query(wanted=("red boat",))),
-        ('say "red boat', Query(wanted=("say", "red boat"))),
-        ('-red -"old boat" x-y', Query(unwanted=("red", "old boat"), begun="x-y")),
+        ("", MATCH_ALL),
+        ("  ", MATCH_ALL),
+        ("red boat", Query(terms=("red",), prefix="boat")),
+        ("red boat ", Query(terms=("red", "boat"))),
+        ('"red boat" x', Query(terms=("red boat",), prefix="x")),
+        ('"red boat"', Query(terms=("red boat",))),
+        ('say "red boat', Query(terms=("say", "red boat"))),
+        ('-red -"old boat" x-y', Query(excluded_terms=("red", "old boat"), prefix="x-y")),
         ("seed:7 steps:40 ", Query(filters=(Filter("seed", (7,)), Filter("steps", (40,))))),
         ("SIZE:1024X576", Query(filters=(Filter("size", (1024, 576)),))),
         ("-tag:sea", Query(filters=(Filter("tag", ("sea",), is_excluded=True),))),
         ('tag:"deep sea"', Query(filters=(Filter("tag", ("deep sea",)),))),
         ("space:turbo", Query(filters=(Filter("space", ("turbo",)),))),
         ("is:starred -is:demo", Query(filters=(Filter("starred"), Filter("demo", is_excluded=True)))),
-        ("is:trash boat", Query(begun="boat", place="trash")),
-        ("is:failed", Query(place="failed")),
-        ("time:12:30 http://x", Query(wanted=("time:12:30",), begun="http://x")),
+        ("is:trash boat", Query(prefix="boat", scope="trash")),
+        ("is:failed", Query(scope="failed")),
+        ("time:12:30 http://x", Query(terms=("time:12:30",), prefix="http://x")),
         ("seed: 7", Query(filters=(Filter("seed", (7,)),))),
-        ("seed: x", Query(wanted=("seed:",), begun="x")),
+        ("seed: x", Query(terms=("seed:",), prefix="x")),
     ],
 )  # fmt: skip
 def test_what_is_understood(text: str, query: Query) -> None:
@@ -65,31 +65,31 @@ def test_what_is_not_understood(text: str) -> None:
     assert not query.filters
 
 
-def moment(*date: int) -> float:
+def timestamp(*date: int) -> float:
     return dt.datetime(*date).astimezone().timestamp()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("text", "first", "last"),
     [
-        ("on:2026-11-24", moment(2026, 11, 24), moment(2026, 11, 25)),
-        ("on:2026-12", moment(2026, 12, 1), moment(2027, 1, 1)),
-        ("on:2026", moment(2026, 1, 1), moment(2027, 1, 1)),
-        ("after:2026-10", moment(2026, 10, 1), float("inf")),
-        ("before:2026-11-01", float("-inf"), moment(2026, 11, 1)),
+        ("on:2026-11-24", timestamp(2026, 11, 24), timestamp(2026, 11, 25)),
+        ("on:2026-12", timestamp(2026, 12, 1), timestamp(2027, 1, 1)),
+        ("on:2026", timestamp(2026, 1, 1), timestamp(2027, 1, 1)),
+        ("after:2026-10", timestamp(2026, 10, 1), float("inf")),
+        ("before:2026-11-01", float("-inf"), timestamp(2026, 11, 1)),
     ],
 )
 def test_dates(text: str, first: float, last: float) -> None:
     """A day, a month or a year begins or ends with another moment than this machine's calendar has it."""
-    (found,) = parse_query(text).filters
-    told_first, told_last = found.values
-    assert told_first == first
-    assert float(told_last) <= last
-    assert last - float(told_last) < 1e-3 or last == told_last
+    (date_filter,) = parse_query(text).filters
+    range_start, range_end = date_filter.values
+    assert range_start == first
+    assert float(range_end) <= last
+    assert last - float(range_end) < 1e-3 or last == range_end
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected_ids"),
     [
         *(("lighthouse", "a"), ("lighthouses", "a"), ("lightho", "a"), ("runnin", "b"), ("run", "b"), ("RUN", "b")),
         *(("灯台", "c"), ("夜", "c"), ("台灯", ""), ("cafe", "b"), ("café", "b"), ('"old lighthouse"', "a")),
@@ -102,9 +102,9 @@ def test_dates(text: str, first: float, last: float) -> None:
         *(("before:2026", ""), ("after:2026", "cba"), ("on:2026-11", "cba"), ("is:trash", ""), ("is:failed", "")),
     ],
 )  # fmt: skip
-def test_what_is_found(library: Library, text: str, found: str) -> None:
+def test_what_is_found(library: Library, text: str, expected_ids: str) -> None:
     """A word or a filter finds another picture than the one that has it."""
-    put(
+    add_picture(
         library,
         1,
         id="a",
@@ -113,7 +113,7 @@ def test_what_is_found(library: Library, text: str, found: str) -> None:
         space="x/SD-Turbo",
         num_inference_steps=40,
     )
-    put(
+    add_picture(
         library,
         2,
         id="b",
@@ -123,11 +123,13 @@ def test_what_is_found(library: Library, text: str, found: str) -> None:
         model="sd-medium",
         is_demo=True,
     )
-    put(library, 3, id="c", prompt="夜の灯台", tags=("Sea",), is_starred=True, tool="ComfyUI")
-    assert "".join(ids(library, parse_query(text))) == found
+    add_picture(
+        library, 3, id="c", prompt="夜の灯台", tags=("Sea",), is_starred=True, tool="ComfyUI"
+    )
+    assert "".join(find_ids(library, parse_query(text))) == expected_ids
 
 
-def an_index(*records: Record) -> sqlite3.Connection:
+def create_index(*records: GenerationMetadata) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     schema.migrate(connection)
     for record in records:
@@ -136,13 +138,13 @@ def an_index(*records: Record) -> sqlite3.Connection:
     return connection
 
 
-def found_by(connection: sqlite3.Connection, text: str) -> list[str]:
+def search_ids(connection: sqlite3.Connection, text: str) -> list[str]:
     return [
         entry.id for entry in find_page(connection, parse_query(text), "", 9, None, None).entries
     ]
 
 
-TYPED = st.one_of(
+QUERY_TEXT = st.one_of(
     st.text(max_size=60),
     st.lists(
         st.sampled_from(
@@ -155,7 +157,7 @@ TYPED = st.one_of(
 )  # fmt: skip
 
 
-@given(TYPED)
+@given(QUERY_TEXT)
 @example('"' * 10_000)
 @example("-:" * 5000)
 @example("a " * 5000)
@@ -163,8 +165,8 @@ TYPED = st.one_of(
 @example("x" * 10_000)
 def test_whatever_is_typed(text: str) -> None:
     """Something that somebody types is more to SQLite than a word."""
-    connection = an_index(Record(id="a", prompt="a picture"))
-    assert found_by(connection, text) in (["a"], [])
+    connection = create_index(GenerationMetadata(id="a", prompt="a picture"))
+    assert search_ids(connection, text) in (["a"], [])
     connection.close()
 
 
@@ -172,13 +174,15 @@ def test_whatever_is_typed(text: str) -> None:
 @example("灯台lighthouse's naïve “quotes” İstanbul ẞ ﬁ ² x\u0301y", ["a-b", "c d"])
 def test_what_was_added_is_found_by_each_of_its_words(prompt: str, tags: list[str]) -> None:
     """A picture isn't found by a word that stands in its prompt or is its tag, as it stands there."""
-    connection = an_index(Record(id="a", prompt=prompt, tags=tuple(tags)), Record(id="_"))
+    connection = create_index(
+        GenerationMetadata(id="a", prompt=prompt, tags=tuple(tags)), GenerationMetadata(id="_")
+    )
     for word in (
         " ".join([prompt, *tags]).replace('"', " ").replace(":", " ").replace("\0", " ").split()
     ):
         if not word.startswith("-") and any(
-            "a" <= letter <= "z" or "一" <= letter <= "鿿" for letter in word
+            "a" <= char <= "z" or "一" <= char <= "鿿" for char in word
         ):
-            assert found_by(connection, f"{word} ") == ["a"]
-            assert found_by(connection, word) == ["a"]
+            assert search_ids(connection, f"{word} ") == ["a"]
+            assert search_ids(connection, word) == ["a"]
     connection.close()

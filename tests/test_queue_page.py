@@ -14,14 +14,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from sd35.jobs.limits import Caps
-from tests.chromium import ask, browser, opened  # noqa: F401  # it is a fixture
+from sd35.jobs.limits import UsageLimits
+from tests.chromium import browser, open_page, submit_prompt  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
-from tests.serving import Served, serving
+from tests.serving import AppServer, serve_app
 
 expect.set_options(timeout=20_000)
 
-NOTES = """() => {
+RECORD_NOTIFICATIONS_JS = """() => {
   window.told = [];
   window.Notification = class { constructor(words) { window.told.push(words); } };
   window.Notification.permission = "granted";
@@ -30,33 +30,35 @@ NOTES = """() => {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class QueueServers:
     """A page over a Space that makes one picture at a time."""
 
     fake: FakeSpace
-    served: Served
+    app_server: AppServer
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueServers]:
     with ExitStack() as stack:
         fake = FakeSpace(is_generator=True)
         stack.callback(fake.close)
-        yield Place(
+        yield QueueServers(
             fake,
             stack.enter_context(
-                serving(fake.address, tmp_path_factory.mktemp("library"), Caps(at_once=1))
+                serve_app(
+                    fake.address, tmp_path_factory.mktemp("library"), UsageLimits(max_concurrent=1)
+                )
             ),
         )
 
 
 @pytest.fixture
-def context(browser: Browser, place: Place) -> Iterator[BrowserContext]:
-    place.fake.hold()
+def context(browser: Browser, servers: QueueServers) -> Iterator[BrowserContext]:
+    servers.fake.hold()
     context = browser.new_context(viewport={"width": 1360, "height": 900})
     yield context
-    place.fake.release()
-    page = opened(context.new_page(), place.served.address)
+    servers.fake.release()
+    page = open_page(context.new_page(), servers.app_server.address)
     if page.get_by_role("button", name="Stop all").is_visible():
         page.get_by_role("button", name="Stop all").click()
     expect(page.locator("#queue .queue")).to_have_attribute("data-left", "0")
@@ -66,20 +68,20 @@ def context(browser: Browser, place: Place) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(context: BrowserContext, place: Place) -> Page:
-    return opened(context.new_page(), place.served.address)
+def page(context: BrowserContext, servers: QueueServers) -> Page:
+    return open_page(context.new_page(), servers.app_server.address)
 
 
-def running(page: Page) -> None:
-    ask(page, "wait: first")
+def wait_for_running(page: Page) -> None:
+    submit_prompt(page, "wait: first")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
 
 
-def test_a_queue_to_work_with(page: Page, place: Place) -> None:
+def test_a_queue_to_work_with(page: Page, servers: QueueServers) -> None:
     """Generate blocks while a picture is made; or what waits can't be seen, put in order, or taken out."""
-    running(page)
+    wait_for_running(page)
     for name in ("a cat", "a dog", "a fish"):
-        ask(page, name)
+        submit_prompt(page, name)
         expect(page.locator("#queue li b", has_text=name)).to_be_visible()
     expect(page.locator("#queue")).to_contain_text("1 running · 3 waiting")
     expect(page).to_have_title(re.compile("^4 to go"))
@@ -88,7 +90,7 @@ def test_a_queue_to_work_with(page: Page, place: Place) -> None:
     page.locator("#queue li", has_text="a cat").get_by_role("button", name="Remove").click()
     expect(page.locator("#queue li b")).to_have_text(["wait: first", "a fish", "a dog"])
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    place.fake.release()
+    servers.fake.release()
     expect(page.locator("#panel")).to_contain_text("Seed")
     expect(page).to_have_title(re.compile("^✓ 3 done"))
     expect(page.locator("#recent button")).to_have_count(3)
@@ -98,28 +100,28 @@ def test_a_queue_to_work_with(page: Page, place: Place) -> None:
 
 def test_stopping_the_rest_and_all(page: Page) -> None:
     """Stop ends more than was said, or the next one has its turn while all are stopped."""
-    running(page)
-    ask(page, "a cat")
-    ask(page, "a dog")
+    wait_for_running(page)
+    submit_prompt(page, "a cat")
+    submit_prompt(page, "a dog")
     expect(page.locator("#queue li")).to_have_count(3)
     page.get_by_role("button", name="Stop the rest").click()
     expect(page.locator("#queue .queue")).to_have_attribute("data-left", "1")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
-    ask(page, "a fish")
+    submit_prompt(page, "a fish")
     page.get_by_role("button", name="Stop all").click()
     expect(page.locator("#queue .queue")).to_have_attribute("data-left", "0")
     expect(page.locator("#panel [data-phase=stopped]")).to_be_visible()
 
 
-def test_what_failed_is_said_and_can_be_tried_again(page: Page, place: Place) -> None:
+def test_what_failed_is_said_and_can_be_tried_again(page: Page, servers: QueueServers) -> None:
     """A failure in a queue goes by unseen, or can't be tried again with one click."""
-    page.evaluate(NOTES)
-    place.fake.release()
-    ask(page, "silent")
+    page.evaluate(RECORD_NOTIFICATIONS_JS)
+    servers.fake.release()
+    submit_prompt(page, "silent")
     expect(page.locator("#panel")).to_contain_text("No picture")
     expect(page).to_have_title(re.compile("^✗ 1 failed"))
     assert page.evaluate("window.told") == ["1 picture failed"]
-    ask(page, "a cat")
+    submit_prompt(page, "a cat")
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     assert "Your picture is done" in page.evaluate("window.told")
     expect(page.locator("#queue li[data-kind=failed]")).to_contain_text("silent")
@@ -130,9 +132,9 @@ def test_what_failed_is_said_and_can_be_tried_again(page: Page, place: Place) ->
     expect(page.locator("#queue li")).to_have_count(0)
 
 
-def test_what_a_button_asks_for_is_not_what_the_form_did(page: Page, place: Place) -> None:
+def test_what_a_button_asks_for_is_not_what_the_form_did(page: Page, servers: QueueServers) -> None:
     """After Run again, or Four neighbours, a reload gives the form their seed, and all later pictures share it."""
-    running(page)
+    wait_for_running(page)
     page.get_by_role("button", name="Stop", exact=True).click()
     page.locator("#panel").get_by_role("button", name="Run again, with the same seed").click()
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
@@ -140,7 +142,7 @@ def test_what_a_button_asks_for_is_not_what_the_form_did(page: Page, place: Plac
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("wait: first")
     expect(page.get_by_label("Randomize seed")).to_be_checked()
-    place.fake.release()
+    servers.fake.release()
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     page.get_by_role("link", name="Library").click()
     page.locator("#shelf .item .open").first.click()
@@ -152,18 +154,18 @@ def test_what_a_button_asks_for_is_not_what_the_form_did(page: Page, place: Plac
 
 
 def test_another_tab_and_a_lost_connection(
-    context: BrowserContext, page: Page, place: Place
+    context: BrowserContext, page: Page, servers: QueueServers
 ) -> None:
     """A second tab shows nothing of what runs; or a page that was offline for a while never hears of it again."""
-    running(page)
-    other = opened(context.new_page(), place.served.address)
-    expect(other.locator("#panel")).to_contain_text("Step 2 of 6")
-    expect(other.locator("#picture img")).to_be_visible()
-    ask(other, "a cat")
+    wait_for_running(page)
+    second_page = open_page(context.new_page(), servers.app_server.address)
+    expect(second_page.locator("#panel")).to_contain_text("Step 2 of 6")
+    expect(second_page.locator("#picture img")).to_be_visible()
+    submit_prompt(second_page, "a cat")
     expect(page.locator("#queue li", has_text="a cat")).to_be_visible()
     context.set_offline(True)
-    other.close()
-    place.fake.release()
+    second_page.close()
+    servers.fake.release()
     context.set_offline(False)
     page.reload()
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
@@ -173,17 +175,17 @@ def test_another_tab_and_a_lost_connection(
 def test_a_picture_that_is_dropped_fills_the_form(page: Page) -> None:
     """A picture's settings don't come back, what can't be used is passed over in silence, or it can't be undone."""
     page.get_by_label("Prompt", exact=True).fill("half typed")
-    written = PngInfo()
-    written.add_text(
+    png_info = PngInfo()
+    png_info.add_text(
         "parameters",
         "a lighthouse, oil painting <lora:sea:0.8>\nNegative prompt: people\n"
         "Steps: 30, Sampler: DPM++ 2M, CFG scale: 6.5, Seed: 123, Size: 1024x576, Model: dreamshaper",
     )
     out = io.BytesIO()
-    Image.effect_noise((1024, 576), 50).save(out, "PNG", pnginfo=written)
+    Image.effect_noise((1024, 576), 50).save(out, "PNG", pnginfo=png_info)
     assert len(out.getvalue()) > 100_000
-    asked: list[int] = []
-    page.on("request", lambda request: asked.append(len(request.post_data or "")))
+    body_sizes: list[int] = []
+    page.on("request", lambda request: body_sizes.append(len(request.post_data or "")))
     page.locator("#recalled input[type=file]").set_input_files(
         {"name": "sea.png", "mimeType": "image/png", "buffer": out.getvalue()}
     )
@@ -193,38 +195,42 @@ def test_a_picture_that_is_dropped_fills_the_form(page: Page) -> None:
     expect(page.get_by_label("Seed", exact=True)).to_have_value("123")
     expect(page.get_by_label("Randomize seed")).not_to_be_checked()
     expect(page.get_by_label("number input for Guidance scale")).to_have_value("6.5")
-    for words in ("sea.png", "AUTOMATIC1111", "DPM++ 2M", "sea:0.8", "dreamshaper"):
-        expect(page.locator("#recalled .recalled")).to_contain_text(words)
-    assert max(asked) < 5_000, "the image itself stays in the browser"
+    for expected_text in ("sea.png", "AUTOMATIC1111", "DPM++ 2M", "sea:0.8", "dreamshaper"):
+        expect(page.locator("#recalled .recalled")).to_contain_text(expected_text)
+    assert max(body_sizes) < 5_000, "the image itself stays in the browser"
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("half typed")
     expect(page.get_by_label("Randomize seed")).to_be_checked()
 
 
-DROP = """([name, bytes]) => {
+DROP_FILE_JS = """([name, bytes]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([new Uint8Array(bytes)], name, {type: "image/webp"}));
   document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
 }"""
 
 
-def test_a_picture_of_ours_is_dropped_and_one_that_says_nothing(page: Page, place: Place) -> None:
+def test_a_picture_of_ours_is_dropped_and_one_that_says_nothing(
+    page: Page, servers: QueueServers
+) -> None:
     """The studio doesn't know its own pictures again; or a picture that says nothing is met with silence."""
-    place.fake.release()
+    servers.fake.release()
     page.get_by_label("Prompt", exact=True).fill("a cat,\nNegative prompt: Steps: 3, “quoted”")
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
     page.get_by_label("Prompt", exact=True).fill("something else")
     [file] = [
-        each for each in place.served.studio.library.folder.rglob("*.webp") if "quoted" in each.name
+        path
+        for path in servers.app_server.studio.library.folder.rglob("*.webp")
+        if "quoted" in path.name
     ]
-    page.evaluate(DROP, [file.name, list(file.read_bytes())])
+    page.evaluate(DROP_FILE_JS, [file.name, list(file.read_bytes())])
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(
         "a cat,\nNegative prompt: Steps: 3, “quoted”"
     )
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, "WEBP")
-    page.evaluate(DROP, ["<b>plain</b>.webp", list(out.getvalue())])
+    page.evaluate(DROP_FILE_JS, ["<b>plain</b>.webp", list(out.getvalue())])
     expect(page.locator("#recalled [role=alert]")).to_have_text(
         "<b>plain</b>.webp doesn't say with what it was made."
     )
@@ -236,7 +242,9 @@ def test_a_picture_of_ours_is_dropped_and_one_that_says_nothing(page: Page, plac
         + struct.pack(">I", zlib.crc32(chunk))
     )
     page.evaluate(
-        DROP.replace("new Uint8Array(bytes)", "Uint8Array.from(atob(bytes), c => c.charCodeAt())"),
+        DROP_FILE_JS.replace(
+            "new Uint8Array(bytes)", "Uint8Array.from(atob(bytes), c => c.charCodeAt())"
+        ),
         ["big.png", base64.b64encode(bomb).decode()],
     )
     expect(page.locator("#recalled [role=alert]")).to_contain_text("big.png doesn't say")

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.client.error_parsing import (
-    RUN_WORDINGS,
-    STAGES,
-    clean,
-    error_of_run,
-    error_of_stage,
-    error_of_status,
+    RUN_ERROR_PATTERNS,
+    STAGE_ERRORS,
+    error_for_stage,
+    error_for_status,
+    parse_run_error,
+    sanitize,
 )
 from sd35.core import errors
 from sd35.core.errors import (
@@ -35,15 +35,15 @@ from sd35.core.errors import (
     SpaceNotFoundError,
     SpacePausedError,
     SpaceStoppedError,
-    clock,
+    format_local_time,
 )
 
-ANONYMOUS = (
+ANONYMOUS_HINT = (
     "Authenticate with a Hugging Face token for more quota - https://huggingface.co/settings/tokens"
 )
-FREE = "Subscribe to Hugging Face PRO to get 40 min of ZeroGPU quota a day - https://huggingface.co/subscribe/pro"
-PRO = "Add credits to keep using ZeroGPU. $1 for 10 minutes of ZeroGPU inference - https://huggingface.co/settings"
-SIGN_UP = '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account</a> to get more'
+FREE_ACCOUNT_HINT = "Subscribe to Hugging Face PRO to get 40 min of ZeroGPU quota a day - https://huggingface.co/subscribe/pro"
+PRO_ACCOUNT_HINT = "Add credits to keep using ZeroGPU. $1 for 10 minutes of ZeroGPU inference - https://huggingface.co/settings"
+SIGN_UP_LINK = '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account</a> to get more'
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ SIGN_UP = '<a style="white-space: nowrap" href="https://huggingface.co/join">Cre
             QuotaError,
         ),
         ("Error", "You have exceeded your runs limit.", QuotaError),
-        ("Error", "You have exceeded your ZeroGPU runs limit. " + ANONYMOUS, QuotaError),
+        ("Error", "You have exceeded your ZeroGPU runs limit. " + ANONYMOUS_HINT, QuotaError),
         (
             "ZeroGPU illegal duration",
             "The requested GPU duration (65s) is larger than the maximum allowed",
@@ -113,19 +113,22 @@ SIGN_UP = '<a style="white-space: nowrap" href="https://huggingface.co/join">Cre
 )
 def test_kinds(title: str | None, text: object, kind: type[SD35Error]) -> None:
     """A wording of ZeroGPU is taken for another kind, or the Space's own words are lost."""
-    error = error_of_run(text, title)
+    error = parse_run_error(text, title)
     assert type(error) is kind
     if isinstance(text, str):
-        assert clean(text) in str(error)
+        assert sanitize(text) in str(error)
 
 
 @pytest.mark.parametrize(
     ("text", "account"),
     [
-        ("You have exceeded your GPU quota (60s left vs. 60s requested). " + SIGN_UP, "anonymous"),
+        (
+            "You have exceeded your GPU quota (60s left vs. 60s requested). " + SIGN_UP_LINK,
+            "anonymous",
+        ),
         (
             "You have exceeded your ZeroGPU quota (65s requested vs. 81s left). Try again in 23:31:01. "
-            + ANONYMOUS,
+            + ANONYMOUS_HINT,
             ...,
         ),
         ("Unlogged user is runnning out of daily ZeroGPU quotas. Signup", "anonymous"),
@@ -135,7 +138,7 @@ def test_kinds(title: str | None, text: object, kind: type[SD35Error]) -> None:
         ),
         (
             "You have exceeded your free ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. "
-            + FREE,
+            + FREE_ACCOUNT_HINT,
             "free",
         ),
         (
@@ -148,7 +151,7 @@ def test_kinds(title: str | None, text: object, kind: type[SD35Error]) -> None:
         ),
         (
             "You have exceeded your Pro ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. "
-            + PRO,
+            + PRO_ACCOUNT_HINT,
             "pro",
         ),
         ("You have exceeded your GPU quota", None),
@@ -156,7 +159,7 @@ def test_kinds(title: str | None, text: object, kind: type[SD35Error]) -> None:
 )
 def test_whose_quota(text: str, account: object) -> None:
     """Somebody is told to get what they have already."""
-    error = error_of_run(text, "ZeroGPU quota exceeded")
+    error = parse_run_error(text, "ZeroGPU quota exceeded")
     assert isinstance(error, QuotaError)
     assert error.account == ("anonymous" if account is ... else account)
 
@@ -175,14 +178,17 @@ def test_whose_quota(text: str, account: object) -> None:
     st.sampled_from(["{a}s requested vs. {b}s left", "{b}s left vs. {a}s requested"]),
 )
 def test_when_the_quota_returns(
-    wait: dt.timedelta, asked: int, left: int, wording: str, numbers: str
+    wait: dt.timedelta, requested_seconds: int, remaining_seconds: int, wording: str, numbers: str
 ) -> None:
     """The numbers of a refusal are misread; 0:00:00 means unknown, not now."""
-    told = f"You have exceeded your GPU quota ({numbers.format(a=asked, b=left)}). {wording.format(wait)}"
-    error = error_of_run(told)
+    message = f"You have exceeded your GPU quota ({numbers.format(a=requested_seconds, b=remaining_seconds)}). {wording.format(wait)}"
+    error = parse_run_error(message)
     assert isinstance(error, QuotaError)
     assert error.retry_after_seconds == (int(wait.total_seconds()) or None)
-    assert (error.requested_seconds, error.left_seconds) == (asked, left)
+    assert (error.requested_seconds, error.remaining_seconds) == (
+        requested_seconds,
+        remaining_seconds,
+    )
     assert (
         (error.retry_at is not None)
         == (int(wait.total_seconds()) > 0)
@@ -201,17 +207,19 @@ def test_when_the_quota_returns(
 )
 def test_other_ways_to_give_a_time(text: str, seconds: int | None) -> None:
     """A time that isn't in hours, minutes and seconds is lost, or one in the past is taken for one to come."""
-    assert error_of_run(f"You have exceeded your GPU quota. {text}").retry_after_seconds == seconds
+    assert (
+        parse_run_error(f"You have exceeded your GPU quota. {text}").retry_after_seconds == seconds
+    )
 
 
 def test_the_clock_time() -> None:
     """The time at which the quota returns is told in another time zone, or without its day."""
     now = dt.datetime.now().astimezone()
     noon = now.replace(hour=12, minute=5)
-    assert clock(noon.astimezone(dt.UTC)) == "12:05"
-    assert clock(noon + dt.timedelta(days=1)) == "12:05 tomorrow"
+    assert format_local_time(noon.astimezone(dt.UTC)) == "12:05"
+    assert format_local_time(noon + dt.timedelta(days=1)) == "12:05 tomorrow"
     later = noon + dt.timedelta(days=40)
-    assert clock(later) == f"12:05 on {later.day} {later:%B %Y}"
+    assert format_local_time(later) == f"12:05 on {later.day} {later:%B %Y}"
 
 
 @pytest.mark.parametrize(
@@ -238,7 +246,7 @@ def test_the_clock_time() -> None:
 )
 def test_statuses(status: int, body: str, kind: type[SD35Error]) -> None:
     """What a Space's host answers below the application is taken for something else, or its page is quoted."""
-    error = error_of_status(status, body)
+    error = error_for_status(status, body)
     assert type(error) is kind
     assert "<" not in str(error)
 
@@ -267,8 +275,8 @@ def test_when_a_server_says_to_come_back(
                 dt.datetime.now(dt.UTC) + dt.timedelta(hours=3)
             )
         }
-    told = error_of_status(status, "", headers).retry_after_seconds
-    assert told == pytest.approx(seconds, abs=30) if seconds else told is None
+    retry_after = error_for_status(status, "", headers).retry_after_seconds
+    assert retry_after == pytest.approx(seconds, abs=30) if seconds else retry_after is None
 
 
 @pytest.mark.parametrize(
@@ -298,18 +306,18 @@ def test_when_a_server_says_to_come_back(
 )
 def test_stages(stage: str, kind: type[SD35Error] | None) -> None:
     """A Space that only its owner can start is waited for, or one that will wake up isn't."""
-    error = error_of_stage("owner/name", stage)
+    error = error_for_stage("owner/name", stage)
     assert (None if error is None else type(error)) is kind
 
 
 @given(st.text(max_size=2000))
 def test_words_are_fit_to_be_read(text: str) -> None:
     """A Space's words carry markup, line breaks or a terminal's commands onto the page, or never end."""
-    words = clean(f"'<b>{text}</b>'")
-    assert "<b>" not in words
-    assert all(letter.isprintable() for letter in words)
-    assert len(words) <= 400
-    assert error_of_run(text, text).happened
+    sanitized = sanitize(f"'<b>{text}</b>'")
+    assert "<b>" not in sanitized
+    assert all(char.isprintable() for char in sanitized)
+    assert len(sanitized) <= 400
+    assert parse_run_error(text, text).happened
 
 
 def test_the_catalogue_is_whole() -> None:
@@ -320,5 +328,5 @@ def test_the_catalogue_is_whole() -> None:
         assert kind.__doc__
         assert kind("It happened.").remedy or kind is InvalidRequestError
         assert f"{kind.__name__}" in (errors.__doc__ or "")
-    assert {wording.error for wording in RUN_WORDINGS} <= set(kinds)
-    assert {error for error, _ in STAGES.values() if error} <= set(kinds)
+    assert {wording.error for wording in RUN_ERROR_PATTERNS} <= set(kinds)
+    assert {error for error, _ in STAGE_ERRORS.values() if error} <= set(kinds)

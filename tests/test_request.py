@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
-from sd35.core.request import GenerationRequest, problems
+from sd35.core.request import GenerationRequest, validate
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 
-SPACES = {
+SPACE_LIMITS = {
     "large, large-turbo": PUBLIC_LIMITS,
     "medium": replace(
         PUBLIC_LIMITS, width=Range(512, 1440, 32, 1024), height=Range(512, 1440, 32, 1024)
@@ -37,11 +37,11 @@ SPACES = {
 )
 def test_presets_on_the_public_space(ratio: str, size: tuple[int, int]) -> None:
     """A preset would be refused by the public Space, or be smaller or further off than need be."""
-    found = size_for(ratio, PUBLIC_LIMITS)
-    assert (found.width, found.height) == size
+    resolved_size = size_for(ratio, PUBLIC_LIMITS)
+    assert (resolved_size.width, resolved_size.height) == size
 
 
-@pytest.mark.parametrize("limits", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("limits", SPACE_LIMITS.values(), ids=SPACE_LIMITS)
 @pytest.mark.parametrize("ratio", ASPECT_RATIOS)
 def test_every_preset_on_every_sister_space(ratio: str, limits: Limits) -> None:
     """A preset gives a size that a Space refuses, or isn't its ratio, without being called unavailable."""
@@ -56,7 +56,7 @@ def test_every_preset_on_every_sister_space(ratio: str, limits: Limits) -> None:
         return
     assert size.width % 16 == size.height % 16 == 0
     assert (size.width - limits.width.minimum) % limits.width.step == 0
-    assert not problems(GenerationRequest("a cat", width=size.width, height=size.height), limits)
+    assert not validate(GenerationRequest("a cat", width=size.width, height=size.height), limits)
     assert math.isclose(size.width / size.height, width / height, rel_tol=0.03)
 
 
@@ -71,8 +71,8 @@ def test_any_ratio_within_any_limits(
     across: int, down: int, low: int, more: int, step: int
 ) -> None:
     """A computed size isn't on the pipeline's or the slider's grid, or outside the limits."""
-    span = Range(low * step, (low + more) * step, step, low * step)
-    limits = replace(PUBLIC_LIMITS, width=span, height=span)
+    value_range = Range(low * step, (low + more) * step, step, low * step)
+    limits = replace(PUBLIC_LIMITS, width=value_range, height=value_range)
     try:
         size = size_for(f"{across}:{down}", limits)
     except SizeUnavailableError:
@@ -80,7 +80,7 @@ def test_any_ratio_within_any_limits(
     for side in (size.width, size.height):
         assert side % 16 == 0
         assert side % step == 0
-        assert span.holds(side)
+        assert value_range.contains(side)
     assert abs(size.width / size.height / (across / down) - 1) <= 0.03
 
 
@@ -92,7 +92,7 @@ def test_what_is_no_ratio(ratio: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "field", "words"),
+    ("changes", "field", "expected_message"),
     [
         ({"prompt": " \n"}, "prompt", "prompt is empty"),
         ({"prompt": "x" * 10_001}, "prompt", "10,001 characters"),
@@ -110,23 +110,23 @@ def test_what_is_no_ratio(ratio: str) -> None:
     ],
 )
 def test_problems_are_said_at_their_field(
-    changes: dict[str, object], field: str, words: str
+    changes: dict[str, object], field: str, expected_message: str
 ) -> None:
     """A request that the Space would refuse is sent, or the sentence doesn't say what would do."""
-    (problem,) = problems(replace(GenerationRequest("a cat"), **changes), PUBLIC_LIMITS)  # type: ignore[arg-type]
+    (problem,) = validate(replace(GenerationRequest("a cat"), **changes), PUBLIC_LIMITS)  # type: ignore[arg-type]
     assert problem.field == field
-    assert words in problem.message
+    assert expected_message in problem.message
 
 
 def test_a_seed_that_does_not_count_is_no_problem() -> None:
     """With “Randomize seed”, a leftover in the seed field stops the request."""
-    assert not problems(GenerationRequest("a cat", seed=-1, randomize_seed=True), PUBLIC_LIMITS)
+    assert not validate(GenerationRequest("a cat", seed=-1, randomize_seed=True), PUBLIC_LIMITS)
 
 
 def test_a_negative_prompt_where_there_is_none() -> None:
     """On a Space without one, the negative prompt is dropped without a word."""
     limits = replace(PUBLIC_LIMITS, negative_prompt=False)
     assert (
-        problems(GenerationRequest("a cat", negative_prompt="dog"), limits)[0].field
+        validate(GenerationRequest("a cat", negative_prompt="dog"), limits)[0].field
         == "negative_prompt"
     )

@@ -4,12 +4,12 @@ import socket
 
 import pytest
 
-from sd35.settings import Settings, load
+from sd35.settings import Settings, load_settings
 
 
 def test_defaults() -> None:
     """Without a flag, something else than the local page over the public Space is started."""
-    settings = load([])
+    settings = load_settings([])
     assert (settings.space, settings.server_name, settings.server_port, settings.share) == (
         "auto",
         "127.0.0.1",
@@ -25,9 +25,9 @@ def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SD35_PORT", "8000")
     monkeypatch.setenv("SD35_SPACE", "demo")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "9000")
-    assert load([]).server_port == 8000
-    assert load(["--port", "8001", "--share"]).server_port == 8001
-    assert load(["--space", "owner/name"]).space == "owner/name"
+    assert load_settings([]).server_port == 8000
+    assert load_settings(["--port", "8001", "--share"]).server_port == 8001
+    assert load_settings(["--space", "owner/name"]).space == "owner/name"
 
 
 def test_a_hosted_copy_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_a_hosted_copy_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")  # noqa: S104
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7860")
     monkeypatch.setenv("SPACE_ID", "me/studio")
-    settings = load([])
+    settings = load_settings([])
     assert (settings.server_name, settings.server_port) == ("0.0.0.0", 7860)  # noqa: S104
     assert ".hf.space" in settings.host_names
 
@@ -43,12 +43,12 @@ def test_a_hosted_copy_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch)
 def test_names_of_a_server_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a reverse proxy, or for the whole network, the page can't be reached under its own name."""
     monkeypatch.setenv("SD35_KNOWN_HOSTS", "nas.lan, .studio.example")
-    names = load(["--host", "::"]).host_names
+    names = load_settings(["--host", "::"]).host_names
     assert {"nas.lan", ".studio.example", socket.gethostname()} <= set(names)
 
 
 @pytest.mark.parametrize(
-    ("space", "arguments", "sent"),
+    ("space", "arguments", "expected_token"),
     [
         ("auto", [], "hf_hub"),
         ("owner/name", [], "hf_hub"),
@@ -61,28 +61,28 @@ def test_names_of_a_server_in_the_network(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_a_token_goes_only_where_it_belongs(
-    space: str, arguments: list[str], sent: str | None, monkeypatch: pytest.MonkeyPatch
+    space: str, arguments: list[str], expected_token: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Hugging Face token in the environment is handed to some other server."""
     monkeypatch.setenv("HF_TOKEN", "hf_hub")
-    assert load(["--space", space, *arguments]).space_token == sent
+    assert load_settings(["--space", space, *arguments]).space_token == expected_token
 
 
 @pytest.mark.parametrize(
-    "given",
+    "space_argument",
     [
         "https://huggingface.co/spaces/owner/name",
         "https://huggingface.co/spaces/owner/name/?x=1",
         " owner/name ",
     ],
 )
-def test_a_space_s_page_stands_for_the_space(given: str) -> None:
+def test_a_space_s_page_stands_for_the_space(space_argument: str) -> None:
     """The address that a person copies from the browser isn't understood."""
-    assert load(["--space", given]).space == "owner/name"
+    assert load_settings(["--space", space_argument]).space == "owner/name"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected_message"),
     [
         (["--space", "what is this"], "--space (or SD35_SPACE): give owner/name, or an address"),
         (["--space", "http://user:pw@host"], "an address with a user or password in it isn't used"),
@@ -103,12 +103,14 @@ def test_a_space_s_page_stands_for_the_space(given: str) -> None:
         (["--colour", "red"], "unrecognized arguments: --colour red"),
     ],
 )
-def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(
+    arguments: list[str], expected_message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A mistyped flag ends in a traceback."""
     with pytest.raises(SystemExit) as ending:
-        load(arguments)
+        load_settings(arguments)
     assert ending.value.code == 2
-    assert words in capsys.readouterr().err
+    assert expected_message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -129,59 +131,66 @@ def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixtur
 )
 def test_when_there_is_one_owner(arguments: list[str], is_private: bool) -> None:  # noqa: FBT001
     """Others can reach the page, and all are taken for its one owner; or the owner runs into limits alone at home."""
-    settings = load(arguments)
+    settings = load_settings(arguments)
     assert settings.is_private is is_private
-    assert (settings.caps == {"at_once": 1}) is is_private
+    assert (settings.usage_limits == {"max_concurrent": 1}) is is_private
 
 
 def test_a_link_has_a_login_unless_it_is_not_wanted() -> None:
     """A public link is open to whoever has it, though nobody has said so."""
-    assert load(["--share"]).makes_login
-    assert not load(["--share", "--no-auth"]).has_logins
-    assert not load(["--share", "--auth", "ann:secret-word"]).makes_login
-    assert load(["--users", "users.txt"]).has_logins
-    assert not load([]).has_logins
+    assert load_settings(["--share"]).generates_login
+    assert not load_settings(["--share", "--no-auth"]).has_logins
+    assert not load_settings(["--share", "--auth", "ann:secret-word"]).generates_login
+    assert load_settings(["--users", "users.txt"]).has_logins
+    assert not load_settings([]).has_logins
 
 
 def test_several_logins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several logins only one counts, or a password can't hold a comma or a sign of equality."""
-    given = load(["--auth", "ann:a,b", "--port", "8000", "--auth=bob:c=d"])
-    assert given.logins == ("ann:a,b", "bob:c=d")
-    assert given.server_port == 8000
+    loaded_settings = load_settings(["--auth", "ann:a,b", "--port", "8000", "--auth=bob:c=d"])
+    assert loaded_settings.logins == ("ann:a,b", "bob:c=d")
+    assert loaded_settings.server_port == 8000
     monkeypatch.setenv("SD35_AUTH", "ann:a,b\nbob:c=d")
-    assert load([]).logins == ("ann:a,b", "bob:c=d")
+    assert load_settings([]).logins == ("ann:a,b", "bob:c=d")
 
 
 def test_what_visitors_may(monkeypatch: pytest.MonkeyPatch) -> None:
     """Visitors cost more than was said, or 0 isn't no limit, or on Hugging Face all wait for each other."""
-    caps = load(["--share", "--visitor-hourly", "5", "--all-hourly", "0"]).caps
-    assert caps == {
-        "hourly": 5,
-        "hourly_in_all": None,
-        "waiting": 3,
-        "waiting_in_all": 50,
-        "at_once": 1,
-        "at_once_each": 1,
+    limits = load_settings(["--share", "--visitor-hourly", "5", "--all-hourly", "0"]).usage_limits
+    assert limits == {
+        "per_hour": 5,
+        "total_per_hour": None,
+        "max_queued": 3,
+        "max_queued_total": 50,
+        "max_concurrent": 1,
+        "max_concurrent_per_visitor": 1,
     }
-    assert load(["--at-once", "0"]).caps == {"at_once": None}, "one's own have no other"
+    assert load_settings(["--at-once", "0"]).usage_limits == {"max_concurrent": None}, (
+        "one's own have no other"
+    )
     monkeypatch.setenv("SPACE_ID", "me/studio")
-    assert load([]).caps["at_once"] == 20
-    assert load(["--lend-token"]).caps["at_once"] == 1
+    assert load_settings([]).usage_limits["max_concurrent"] == 20
+    assert load_settings(["--lend-token"]).usage_limits["max_concurrent"] == 1
 
 
 def test_who_may_embed_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page can be embedded by anybody, or, as a Space, by nobody."""
-    assert load([]).sites == ()
-    given = "https://blog.example, https://*.hf.space"
-    assert load(["--embed-in", given]).sites == ("https://blog.example", "https://*.hf.space")
+    assert load_settings([]).frame_ancestors == ()
+    origins = "https://blog.example, https://*.hf.space"
+    assert load_settings(["--embed-in", origins]).frame_ancestors == (
+        "https://blog.example",
+        "https://*.hf.space",
+    )
     monkeypatch.setenv("SPACE_ID", "me/studio")
-    assert load([]).sites == ("*",)
-    assert load(["--embed-in", "https://blog.example"]).sites == ("https://blog.example",)
+    assert load_settings([]).frame_ancestors == ("*",)
+    assert load_settings(["--embed-in", "https://blog.example"]).frame_ancestors == (
+        "https://blog.example",
+    )
 
 
 def test_tokens_are_not_shown() -> None:
     """A token is in what a log or an error would print of the settings."""
-    settings = load(
+    settings = load_settings(
         [
             "--token",
             "hf_verysecret",
@@ -197,7 +206,7 @@ def test_tokens_are_not_shown() -> None:
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     """A setting exists that --help doesn't speak of."""
     with pytest.raises(SystemExit) as ending:
-        load(["--help"])
+        load_settings(["--help"])
     assert not ending.value.code
     printed = capsys.readouterr().out
     for name, field in Settings.model_fields.items():

@@ -14,62 +14,66 @@ import pytest
 from PIL import Image
 
 from sd35.core.picture import open_picture
-from sd35.core.visitor import owner_of_secret
+from sd35.core.visitor import owner_from_cookie
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.repository import Entry
-from sd35.metadata.model import Record, new_id
-from sd35.server.accounts import Accounts, Cost
-from sd35.server.auth import BROWSER_COOKIE, Door
-from sd35.server.picture_routes import MAX_IN_ZIP, _zipped
-from tests.shelving import Shelved, put, shelving
+from sd35.metadata.model import GenerationMetadata, new_id
+from sd35.server.accounts import CredentialStore, ScryptParams
+from sd35.server.auth import BROWSER_COOKIE, Authenticator
+from sd35.server.picture_routes import MAX_ZIP_PICTURES, _zip_stream
+from tests.shelving import GalleryServer, add_picture, serve_gallery
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelved]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GalleryServer]:
     """A page for everybody: each browser is a visitor."""
-    with shelving(tmp_path_factory.mktemp("library"), Door(is_private=False)) as shelved:
-        yield shelved
+    with serve_gallery(
+        tmp_path_factory.mktemp("library"), Authenticator(is_private=False)
+    ) as gallery_server:
+        yield gallery_server
 
 
-class Browser(httpx.Client):
+class VisitorBrowser(httpx.Client):
     """A visitor's browser, which has opened the page."""
 
-    def __init__(self, place: Shelved) -> None:
-        super().__init__(base_url=place.address, trust_env=False)
+    def __init__(self, server: GalleryServer) -> None:
+        super().__init__(base_url=server.address, trust_env=False)
         assert self.get("/").status_code == 200
-        self.key = owner_key(owner_of_secret(self.cookies[BROWSER_COOKIE]))
+        self.key = owner_key(owner_from_cookie(self.cookies[BROWSER_COOKIE]))
 
 
 @pytest.fixture
-def ann(place: Shelved) -> Iterator[Browser]:
-    with closing(Browser(place)) as browser:
+def ann(server: GalleryServer) -> Iterator[VisitorBrowser]:
+    with closing(VisitorBrowser(server)) as browser:
         yield browser
 
 
 @pytest.fixture
-def bob(place: Shelved) -> Iterator[Browser]:
-    with closing(Browser(place)) as browser:
+def bob(server: GalleryServer) -> Iterator[VisitorBrowser]:
+    with closing(VisitorBrowser(server)) as browser:
         yield browser
 
 
-def lighthouse(place: Shelved, browser: Browser) -> Entry:
-    return put(place.library, Record(prompt="a lighthouse", seed=7), browser.key, (960, 640))
+def add_lighthouse(server: GalleryServer, browser: VisitorBrowser) -> Entry:
+    return add_picture(
+        server.library, GenerationMetadata(prompt="a lighthouse", seed=7), browser.key, (960, 640)
+    )
 
 
-def zipped(browser: httpx.Client, *ids: str) -> httpx.Response:
+def download_zip(browser: httpx.Client, *ids: str) -> httpx.Response:
     return browser.post("/studio/zip", data={"ids": ",".join(ids)})
 
 
-def test_pictures_come_as_they_are(place: Shelved, ann: Browser) -> None:
+def test_pictures_come_as_they_are(server: GalleryServer, ann: VisitorBrowser) -> None:
     """A picture isn't there for who made it, is another than its file, or is saved without its name."""
-    entry = lighthouse(place, ann)
+    entry = add_lighthouse(server, ann)
     small = ann.get(f"/studio/thumbnail/{entry.id}")
     assert max(Image.open(io.BytesIO(small.content)).size) == 320
     assert small.headers["content-type"] == "image/webp"
     assert small.headers["cache-control"] == "private, max-age=31536000, immutable"
     large = ann.get(f"/studio/picture/{entry.id}")
-    assert large.content == place.library.read(entry.id)
+    assert large.content == server.library.read_bytes(entry.id)
     assert large.headers["content-type"] == "image/png"
     assert "attachment" not in large.headers.get("content-disposition", "")
     assert {small.headers["x-content-type-options"], large.headers["x-content-type-options"]} == {
@@ -77,23 +81,28 @@ def test_pictures_come_as_they_are(place: Shelved, ann: Browser) -> None:
     }
     saved = ann.get(f"/studio/picture/{entry.id}?download")
     assert saved.headers["content-disposition"] == f'attachment; filename="{Path(entry.path).name}"'
-    asked = ann.head(f"/studio/picture/{entry.id}")
-    assert (asked.status_code, asked.content) == (200, b"")
-    assert asked.headers["content-length"] == str(entry.size_bytes)
+    head_response = ann.head(f"/studio/picture/{entry.id}")
+    assert (head_response.status_code, head_response.content) == (200, b"")
+    assert head_response.headers["content-length"] == str(entry.size_bytes)
 
 
-def test_nobody_gets_at_another_s(place: Shelved, ann: Browser, bob: Browser) -> None:
+def test_nobody_gets_at_another_s(
+    server: GalleryServer, ann: VisitorBrowser, bob: VisitorBrowser
+) -> None:
     """A picture is handed to somebody else; or it is told that there is one."""
-    entry = lighthouse(place, ann)
-    with httpx.Client(base_url=place.address, trust_env=False) as program:
-        for other in (bob, program):
+    entry = add_lighthouse(server, ann)
+    with httpx.Client(base_url=server.address, trust_env=False) as program:
+        for client in (bob, program):
             for path in ("thumbnail", "picture"):
-                theirs, nothing = (
-                    other.get(f"/studio/{path}/{id_}") for id_ in (entry.id, new_id())
+                other_response, missing_response = (
+                    client.get(f"/studio/{path}/{id_}") for id_ in (entry.id, new_id())
                 )
-                assert (theirs.status_code, theirs.text) == (nothing.status_code, nothing.text)
-                assert theirs.status_code == 404
-            assert zipped(other, entry.id).status_code == 404
+                assert (other_response.status_code, other_response.text) == (
+                    missing_response.status_code,
+                    missing_response.text,
+                )
+                assert other_response.status_code == 404
+            assert download_zip(client, entry.id).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -112,34 +121,44 @@ def test_nobody_gets_at_another_s(place: Shelved, ann: Browser, bob: Browser) ->
         "",
     ],
 )
-def test_no_path_is_made_of_what_is_asked(ann: Browser, path: str) -> None:
+def test_no_path_is_made_of_what_is_asked(ann: VisitorBrowser, path: str) -> None:
     """A file of the server's can be had, or a request breaks it."""
     assert ann.get(f"/studio/{path}").status_code == 404
 
 
-def test_many_in_one_file(place: Shelved, ann: Browser) -> None:
+def test_many_in_one_file(server: GalleryServer, ann: VisitorBrowser) -> None:
     """The ZIP can't be opened, misses a picture or what is known of it, or breaks off at a file that is gone."""
     entries = [
-        put(place.library, Record(prompt=f"picture {n}", seed=n, tags=("sea",)), ann.key)
+        add_picture(
+            server.library,
+            GenerationMetadata(prompt=f"picture {n}", seed=n, tags=("sea",)),
+            ann.key,
+        )
         for n in range(5)
     ]
-    place.library.path_of(entries[3]).unlink()
-    place.library.trash([entries[4].id], ann.key)
-    answer = zipped(ann, *(entry.id for entry in entries), entries[0].id)
+    server.library.file_path(entries[3]).unlink()
+    server.library.trash([entries[4].id], ann.key)
+    answer = download_zip(ann, *(entry.id for entry in entries), entries[0].id)
     assert answer.headers["content-type"] == "application/zip"
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     assert archive.testzip() is None
     assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
-    told = [json.loads(line) for line in archive.read("pictures.jsonl").splitlines()]
-    kept = [*entries[:3], entries[4]]
-    assert [each["id"] for each in told] == [entry.id for entry in kept]
-    assert all("/" in each["path"] and "visitors" not in each["path"] for each in told)
-    assert [archive.read(each["path"]) for each in told] == [
-        place.library.read(entry.id) for entry in kept
+    manifest = [json.loads(line) for line in archive.read("pictures.jsonl").splitlines()]
+    remaining_entries = [*entries[:3], entries[4]]
+    assert [manifest_entry["id"] for manifest_entry in manifest] == [
+        entry.id for entry in remaining_entries
     ]
-    assert [(each["record"]["seed"], each["record"]["tags"]) for each in told] == [
-        (n, ["sea"]) for n in (0, 1, 2, 4)
+    assert all(
+        "/" in manifest_entry["path"] and "visitors" not in manifest_entry["path"]
+        for manifest_entry in manifest
+    )
+    assert [archive.read(manifest_entry["path"]) for manifest_entry in manifest] == [
+        server.library.read_bytes(entry.id) for entry in remaining_entries
     ]
+    assert [
+        (manifest_entry["record"]["seed"], manifest_entry["record"]["tags"])
+        for manifest_entry in manifest
+    ] == [(n, ["sea"]) for n in (0, 1, 2, 4)]
     assert len(archive.namelist()) == 5
 
 
@@ -155,16 +174,16 @@ def test_many_in_one_file(place: Shelved, ann: Browser) -> None:
         "&" * 50,
     ],
 )
-def test_what_is_no_list_of_pictures(ann: Browser, body: str) -> None:
+def test_what_is_no_list_of_pictures(ann: VisitorBrowser, body: str) -> None:
     """A request for a ZIP breaks the server, or asks for what has no id."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert ann.post("/studio/zip", content=body, headers=headers).status_code == 400
 
 
-def test_a_zip_has_its_limits(ann: Browser) -> None:
+def test_a_zip_has_its_limits(ann: VisitorBrowser) -> None:
     """One request reads the whole disk, another site's page asks for it, or a link does."""
-    assert zipped(ann, *(f"a{n}" for n in range(MAX_IN_ZIP + 1))).status_code == 400
-    assert zipped(ann, *(f"a{n}" for n in range(MAX_IN_ZIP))).status_code == 404
+    assert download_zip(ann, *(f"a{n}" for n in range(MAX_ZIP_PICTURES + 1))).status_code == 400
+    assert download_zip(ann, *(f"a{n}" for n in range(MAX_ZIP_PICTURES))).status_code == 404
     assert (
         ann.post(
             "/studio/zip", data={"ids": "a"}, headers={"Origin": "https://evil.example"}
@@ -182,37 +201,40 @@ def test_a_zip_is_never_in_memory(tmp_path: Path) -> None:
         Image.effect_noise((1000, 1000), 100).save(out, "PNG")
         picture = open_picture(out.getvalue())
         entries = [
-            library.add(picture.data, picture, Record(prompt=f"noise {n}"), "") for n in range(12)
+            library.add(picture.data, picture, GenerationMetadata(prompt=f"noise {n}"), "")
+            for n in range(12)
         ]
         tracemalloc.start()
-        size = sum(map(len, _zipped(library, entries)))
+        size = sum(map(len, _zip_stream(library, entries)))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert size > 12 * len(picture.data)
     assert peak < 2 * len(picture.data)
 
 
-def test_a_page_of_many_is_no_attack(place: Shelved, ann: Browser) -> None:
+def test_a_page_of_many_is_no_attack(server: GalleryServer, ann: VisitorBrowser) -> None:
     """Who looks through their pictures is told to slow down."""
-    entry = lighthouse(place, ann)
+    entry = add_lighthouse(server, ann)
     assert {ann.get(f"/studio/thumbnail/{entry.id}").status_code for _ in range(400)} == {200}
 
 
 def test_the_door(tmp_path: Path) -> None:
     """Pictures are handed out without the login that the page needs; or a program with one doesn't get them."""
-    accounts = Accounts(["ann:ann's password"], cost=Cost(1, 1))
+    accounts = CredentialStore(["ann:ann's password"], params=ScryptParams(1, 1))
     with (
-        shelving(tmp_path, Door(is_private=False, accounts=accounts)) as place,
-        httpx.Client(base_url=place.address, trust_env=False) as program,
+        serve_gallery(tmp_path, Authenticator(is_private=False, accounts=accounts)) as server,
+        httpx.Client(base_url=server.address, trust_env=False) as program,
     ):
-        entry = put(place.library, Record(prompt="a cat"), owner_key("user:ann"))
-        refused = program.get(f"/studio/picture/{entry.id}")
-        assert refused.status_code == 401
-        assert "www-authenticate" not in refused.headers, (
+        entry = add_picture(
+            server.library, GenerationMetadata(prompt="a cat"), owner_key("user:ann")
+        )
+        response = program.get(f"/studio/picture/{entry.id}")
+        assert response.status_code == 401
+        assert "www-authenticate" not in response.headers, (
             "or browsers ask for a password at each picture"
         )
         login = base64.b64encode(b"ann:ann's password").decode()
-        let_in = program.get(
+        authorized_response = program.get(
             f"/studio/picture/{entry.id}", headers={"Authorization": f"Basic {login}"}
         )
-        assert let_in.status_code == 200
+        assert authorized_response.status_code == 200

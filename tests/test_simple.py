@@ -13,7 +13,7 @@ from sd35 import Finished, Preview, Previews, Progress
 from sd35.core.errors import InvalidRequestError, QuotaError, UnreachableError
 from tests.fakes import STEPS, FakeSpace
 
-LIMIT = 20
+LIMIT_SECONDS = 20
 ROOT = Path(__file__).parent.parent
 
 
@@ -36,7 +36,7 @@ def test_one_call(fake: FakeSpace) -> None:
         "a cat", "", 960, 640, 4.5, 4, 7, randomize_seed=False
     )
     assert "120×80" in repr(picture)
-    assert fake.ended.acquire(timeout=LIMIT)
+    assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
 def test_a_drawn_seed(fake: FakeSpace) -> None:
@@ -44,7 +44,7 @@ def test_a_drawn_seed(fake: FakeSpace) -> None:
     pictures = [sd35.generate("a cat", space=fake.address, width=512, height=512) for _ in range(2)]
     assert len({picture.seed for picture in pictures}) == 2
     for _ in pictures:
-        assert fake.ended.acquire(timeout=LIMIT)
+        assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
 def test_events(fake: FakeSpace) -> None:
@@ -58,7 +58,7 @@ def test_events(fake: FakeSpace) -> None:
     assert isinstance(last, Finished)
     assert last.fetched is not None
     assert last.fetched.request is not None
-    assert fake.ended.acquire(timeout=LIMIT)
+    assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
 def test_leaving_the_loop(fake: FakeSpace) -> None:
@@ -68,7 +68,7 @@ def test_leaving_the_loop(fake: FakeSpace) -> None:
         if isinstance(event, Progress) and event.step == 2:
             break
     fake.release()
-    assert fake.ended.acquire(timeout=LIMIT)
+    assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
 def test_a_program_that_ends_in_the_middle(fake: FakeSpace) -> None:
@@ -81,9 +81,9 @@ for event in events:
     if isinstance(event, sd35.Progress) and event.step == 2:
         break
 """
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=LIMIT)  # noqa: S603
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=LIMIT_SECONDS)  # noqa: S603
     fake.release()
-    assert fake.ended.acquire(timeout=LIMIT)
+    assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
 def test_ctrl_c(fake: FakeSpace) -> None:
@@ -93,14 +93,14 @@ def test_ctrl_c(fake: FakeSpace) -> None:
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    assert fake.running.wait(LIMIT)
+    assert fake.run_started.wait(LIMIT_SECONDS)
     process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=LIMIT)
+    _, stderr = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == -signal.SIGINT
-    assert words.rstrip().endswith("KeyboardInterrupt")
-    assert "pending" not in words
+    assert stderr.rstrip().endswith("KeyboardInterrupt")
+    assert "pending" not in stderr
     fake.release()
-    assert fake.ended.acquire(timeout=LIMIT)
+    assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
 def test_errors(fake: FakeSpace) -> None:
@@ -121,4 +121,4 @@ def test_public_names() -> None:
         assert getattr(sd35, name) is not None
     assert set(dir(sd35)) == set(sd35.__all__)
     with pytest.raises(AttributeError):
-        _ = sd35.nothing
+        _ = sd35.no_results

@@ -19,12 +19,12 @@ from sd35.core.limits import PUBLIC_LIMITS
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
-from sd35.server.blocks import blocks
+from sd35.server.blocks import locked_blocks
 from sd35.space.server import MAX_PREVIEW_BYTES, PREVIEW_LONGEST_SIDE, DemoSpace
 from tests.test_contract import DESCRIPTIONS
 
 REQUEST = GenerationRequest("a cat by the sea", "", 512, 512, 4.5, 12, 7, randomize_seed=False)
-DATA = [REQUEST.prompt, "", 7, False, 512, 512, 4.5, 12]
+REQUEST_DATA = [REQUEST.prompt, "", 7, False, 512, 512, 4.5, 12]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_the_signature_is_the_public_one_s(address: str) -> None:
 def test_over_gradio_client(address: str) -> None:
     """The ordinary client of every Gradio app can't use the demo Space, or gets no previews from it."""
     client = gradio_client.Client(address, verbose=False, download_files=False)
-    job = client.submit(*DATA, api_name="/infer")
+    job = client.submit(*REQUEST_DATA, api_name="/infer")
     image, seed = job.result(timeout=30)
     assert seed == 7
     assert image["path"].endswith(".png")
@@ -104,7 +104,7 @@ def test_over_gradio_client(address: str) -> None:
 @pytest.mark.parametrize("negative_prompt", ["", None])
 def test_over_the_simple_way(address: str, negative_prompt: str | None) -> None:
     """The wire format of the seed system (`/call/infer`) doesn't work against the demo Space, or its `null` doesn't."""
-    data = [DATA[0], negative_prompt, *DATA[2:]]
+    data = [REQUEST_DATA[0], negative_prompt, *REQUEST_DATA[2:]]
     event_id = httpx.post(f"{address}gradio_api/call/infer", json={"data": data}).json()["event_id"]
     answer = httpx.get(f"{address}gradio_api/call/infer/{event_id}", timeout=30).text
     events = [block.split("\n") for block in answer.strip().split("\n\n")]
@@ -117,28 +117,34 @@ def test_over_the_simple_way(address: str, negative_prompt: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "value", "words"),
+    ("position", "value", "expected_message"),
     [
         (4, 1344, "1344 is greater than maximum value 1024"),
         (5, 520, "multiples of 16"),
         (7, 51, "maximum value 50"),
     ],
 )
-def test_what_the_public_space_refuses(address: str, position: int, value: Any, words: str) -> None:  # noqa: ANN401
+def test_what_the_public_space_refuses(
+    address: str,
+    position: int,
+    value: Any,  # noqa: ANN401
+    expected_message: str,  # noqa: ANN401, RUF100
+) -> None:
     """The demo Space makes what the public one refuses, so that mistakes show only there."""
-    data = [*DATA]
+    data = [*REQUEST_DATA]
     data[position] = value
     event_id = httpx.post(f"{address}gradio_api/call/infer", json={"data": data}).json()["event_id"]
     answer = httpx.get(f"{address}gradio_api/call/infer/{event_id}", timeout=30).text
     assert "event: error" in answer
-    assert words in answer
+    assert expected_message in answer
 
 
 def test_a_random_seed_is_told(address: str) -> None:
     """The seed that a random picture was made with is not known."""
     client = gradio_client.Client(address, verbose=False, download_files=False)
     seeds = {
-        client.predict(*DATA[:3], *[True], *DATA[4:7], 1, api_name="/infer")[1] for _ in range(3)
+        client.predict(*REQUEST_DATA[:3], *[True], *REQUEST_DATA[4:7], 1, api_name="/infer")[1]
+        for _ in range(3)
     }
     assert len(seeds) == 3
 
@@ -148,16 +154,16 @@ def test_built_at_once() -> None:
     is_building_second = threading.Event()
 
     def build_second() -> gr.Blocks:
-        with blocks("second") as second:
+        with locked_blocks("second") as second:
             is_building_second.set()
             gr.Button("second").click(lambda: None, api_name="of_second")
         return second
 
-    with ThreadPoolExecutor() as threads, blocks("first") as first:
+    with ThreadPoolExecutor() as threads, locked_blocks("first") as first:
         second = threads.submit(build_second)
         assert not is_building_second.wait(0.2)
         gr.Button("first").click(lambda: None, api_name="of_first")
     endpoints = [
-        [function.api_name for function in each.fns.values()] for each in (first, second.result(10))
+        [function.api_name for function in app.fns.values()] for app in (first, second.result(10))
     ]
     assert endpoints == [["of_first"], ["of_second"]]

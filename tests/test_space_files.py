@@ -19,9 +19,9 @@ from sd35.space.deploy.files import list_files
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-TOKEN = "hf_" + "aB3" * 12
+SECRET_TOKEN = "hf_" + "aB3" * 12
 
-GOOD = {
+VALID_FILES = {
     "README.md": """---
 title: A studio
 emoji: 🌄
@@ -51,19 +51,19 @@ startup_duration_timeout: 30m
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder that could be a Space."""
-    for name, text in GOOD.items():
+    for name, text in VALID_FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
 
 
-def problems_of(folder: Path) -> list[str]:
+def problem_texts(folder: Path) -> list[str]:
     return [
-        f"{problem.happened} {problem.remedy}"
+        f"{problem.message} {problem.remedy}"
         for problem in find_problems(folder, list_files(folder))
     ]
 
 
-def change(path: Path, old: str, new: str) -> None:
+def edit_file(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1
     path.write_text(text.replace(old, new), encoding="utf-8")
@@ -71,7 +71,7 @@ def change(path: Path, old: str, new: str) -> None:
 
 def test_this_repository_can_be_a_space() -> None:
     """What is in this repository can't be uploaded, or wouldn't start at Hugging Face."""
-    assert not problems_of(ROOT)
+    assert not problem_texts(ROOT)
 
 
 def test_the_card_of_this_repository() -> None:
@@ -81,7 +81,7 @@ def test_the_card_of_this_repository() -> None:
     assert card["models"] == ["stabilityai/stable-diffusion-3.5-large"]
 
 
-BROKEN = [
+INVALID_EDITS = [
     # what is changed, and what is said: the file, the text there, another in its place, words of
     # the one problem
     (
@@ -247,7 +247,7 @@ BROKEN = [
     (
         "app.py",
         "    pass",
-        f"    pass  # {TOKEN}",
+        f"    pass  # {SECRET_TOKEN}",
         "app.py: line 4 holds what looks like a Hugging Face token",
     ),
     (".gitignore", "__pycache__/", "app.py", "app.py: it isn't there, or .gitignore leaves it out"),
@@ -255,15 +255,19 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "words"), BROKEN, ids=[f"{row[0]} {row[2][:40]!r}" for row in BROKEN]
+    ("name", "old", "new", "expected_message"),
+    INVALID_EDITS,
+    ids=[f"{row[0]} {row[2][:40]!r}" for row in INVALID_EDITS],
 )
-def test_what_is_amiss_is_found(name: str, old: str, new: str, words: str, folder: Path) -> None:
+def test_what_is_amiss_is_found(
+    name: str, old: str, new: str, expected_message: str, folder: Path
+) -> None:
     """The Hub refuses what was found well here, or what is amiss isn't said, or is said more than once."""
-    assert not problems_of(folder)
-    change(folder / name, old, new)
-    [problem] = problems_of(folder)
-    assert words in problem
-    assert TOKEN not in problem
+    assert not problem_texts(folder)
+    edit_file(folder / name, old, new)
+    [problem] = problem_texts(folder)
+    assert expected_message in problem
+    assert SECRET_TOKEN not in problem
     assert re.fullmatch(r"\S+: .*\.", problem)
 
 
@@ -300,8 +304,8 @@ def test_what_is_amiss_is_found(name: str, old: str, new: str, words: str, folde
 )
 def test_what_the_hub_takes_is_taken(old: str, new: str, folder: Path) -> None:
     """What the Hub documents is called amiss."""
-    change(folder / "README.md", old, new)
-    assert not problems_of(folder)
+    edit_file(folder / "README.md", old, new)
+    assert not problem_texts(folder)
 
 
 def test_files_that_are_missing_or_unreadable(folder: Path) -> None:
@@ -309,7 +313,7 @@ def test_files_that_are_missing_or_unreadable(folder: Path) -> None:
     (folder / "README.md").write_bytes(b"\xff")
     (folder / "requirements.txt").unlink()
     (folder / "pyproject.toml").unlink()
-    assert [problem.partition(".")[0] for problem in problems_of(folder)] == [
+    assert [problem.partition(".")[0] for problem in problem_texts(folder)] == [
         "README",
         "requirements",
         "pyproject",
@@ -330,11 +334,11 @@ def test_which_files_are_sent(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("untracked.txt\n")
     (folder / "lost").symlink_to("nowhere")
-    sent = [file.path for file in list_files(folder)]
-    assert sent == sorted([*GOOD, "a/.gitignore", "a/b c.txt", "untracked.txt"])
+    paths = [file.path for file in list_files(folder)]
+    assert paths == sorted([*VALID_FILES, "a/.gitignore", "a/b c.txt", "untracked.txt"])
     assert (
         sum(file.size_bytes for file in list_files(folder))
-        == sum(len(text.encode()) for text in GOOD.values()) + 42
+        == sum(len(text.encode()) for text in VALID_FILES.values()) + 42
     )
 
 
@@ -349,23 +353,23 @@ def test_files_that_had_better_stay(folder: Path) -> None:
         "large.bin",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(TOKEN)
+        (folder / name).write_text(SECRET_TOKEN)
     with (folder / "large.bin").open("wb") as file:
         file.truncate(10_000_001)
-    said = problems_of(folder)
-    assert [problem.partition(":")[0] for problem in said] == [
+    problems = problem_texts(folder)
+    assert [problem.partition(":")[0] for problem in problems] == [
         ".env",
         "a/__pycache__",
         "users.txt",
         "venv",
         "large.bin",
     ]
-    assert "10.0 MB" in said[-1]
+    assert "10.0 MB" in problems[-1]
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["space-files", *arguments])
-    return done.exit_code, done.stdout
+    result = CliRunner().invoke(app, ["space-files", *arguments])
+    return result.exit_code, result.stdout
 
 
 def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,29 +377,29 @@ def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out = invoke(str(folder))
     assert code == 0
     assert re.search(r"^ +\d+ bytes  requirements\.txt$", out, re.MULTILINE)
-    assert f"\n{len(GOOD)} files, " in out
+    assert f"\n{len(VALID_FILES)} files, " in out
     monkeypatch.chdir(folder)
     code, out = invoke("--check")
     assert (code, out.partition(":")[0]) == (0, "✓ This folder can be a Space on Hugging Face")
-    change(folder / "README.md", "header: mini", "header: \x1b[2J")
+    edit_file(folder / "README.md", "header: mini", "header: \x1b[2J")
     assert invoke("--check")[0] == 2
-    change(folder / "README.md", "\x1b[2J", "large")
+    edit_file(folder / "README.md", "\x1b[2J", "large")
     code, out = invoke("--check")
     assert (code, out) == (2, "✗ README.md: header is “large”.\nIt must be default or mini.\n")
 
 
 def test_the_command_for_programs(folder: Path) -> None:
     """A program can't read which files are sent, or what is amiss."""
-    told = json.loads(invoke(str(folder), "--json")[1])
-    assert {"path": "app.py", "bytes": len(GOOD["app.py"])} in told["files"]
-    assert "problems" not in told
-    change(folder / "README.md", "header: mini", "header: large")
+    payload = json.loads(invoke(str(folder), "--json")[1])
+    assert {"path": "app.py", "bytes": len(VALID_FILES["app.py"])} in payload["files"]
+    assert "problems" not in payload
+    edit_file(folder / "README.md", "header: mini", "header: large")
     code, out = invoke(str(folder), "--check", "--json")
-    told = json.loads(out)
-    assert told["problems"] == [
+    payload = json.loads(out)
+    assert payload["problems"] == [
         {"happened": "README.md: header is “large”.", "remedy": "It must be default or mini."}
     ]
-    assert code == told["exit_code"] == 2
+    assert code == payload["exit_code"] == 2
 
 
 def test_a_folder_that_is_none(folder: Path) -> None:
@@ -404,7 +408,7 @@ def test_a_folder_that_is_none(folder: Path) -> None:
 
 
 HUB_COMMANDS = [
-    "".join(found) for found in re.findall(r"^(hf .*)$|`(hf [^`]+ [^`]+)`", README, re.MULTILINE)
+    "".join(match) for match in re.findall(r"^(hf .*)$|`(hf [^`]+ [^`]+)`", README, re.MULTILINE)
 ]
 
 
@@ -417,11 +421,11 @@ def test_the_readme_s_commands_of_the_hub_exist(line: str, tmp_path: Path) -> No
         "--help",
     ]  # which wins over all else
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run(  # noqa: S603
+    completed = subprocess.run(  # noqa: S603
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.lstrip().startswith("Usage: hf ")
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.lstrip().startswith("Usage: hf ")
 
 
 @pytest.mark.generations

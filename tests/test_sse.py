@@ -44,8 +44,10 @@ lines = st.sampled_from(
 )
 def test_chunks_may_be_cut_anywhere(stream: bytes, data: st.DataObject) -> None:
     """What is decoded depends on how the network cut the stream."""
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    split_points = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    pieces = [
+        stream[a:b] for a, b in zip([0, *split_points], [*split_points, len(stream)], strict=True)
+    ]
     assert decode(*pieces) == decode(stream)
 
 

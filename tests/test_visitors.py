@@ -9,18 +9,18 @@ import httpx
 import orjson
 import pytest
 
-from sd35.jobs.limits import Caps
+from sd35.jobs.limits import UsageLimits
 from sd35.server import visitor_middleware
-from sd35.server.accounts import Accounts, Cost
-from sd35.server.auth import Door
-from sd35.server.server import Site
-from tests.browsers import FIELDS, Visit
+from sd35.server.accounts import CredentialStore, ScryptParams
+from sd35.server.auth import Authenticator
+from sd35.server.server import ServerConfig
+from tests.browsers import FORM_VALUES, BrowserSession
 from tests.fakes import FakeSpace
-from tests.serving import SERVED, Served, serving
+from tests.serving import TEMP_DIR, AppServer, serve_app
 
-LIMIT = 20
+LIMIT_SECONDS = 20
 
-CHEAP = Cost(1, 1)
+CHEAP_PARAMS = ScryptParams(1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -36,133 +36,157 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def places(fake: FakeSpace, users: Path) -> Iterator[dict[str, Served]]:
+def servers(fake: FakeSpace, users: Path) -> Iterator[dict[str, AppServer]]:
     """The page for everybody, for those with a login, and for one owner."""
     users.write_text("", "utf-8")
-    accounts = Accounts(
-        ["ann:ann's password", "bob:bob's password", "guest:handed out"], cost=CHEAP
+    accounts = CredentialStore(
+        ["ann:ann's password", "bob:bob's password", "guest:handed out"], params=CHEAP_PARAMS
     )
-    closed = Door(is_private=False, accounts=accounts, handed_out=frozenset({"guest"}))
-    folder = SERVED / "pictures"
+    closed = Authenticator(is_private=False, accounts=accounts, shared_logins=frozenset({"guest"}))
+    folder = TEMP_DIR / "pictures"
     with ExitStack() as stack:
 
-        def served(door: Door, caps: Caps) -> Served:
+        def start_server(authenticator: Authenticator, limits: UsageLimits) -> AppServer:
             return stack.enter_context(
-                serving(fake.address, folder, caps, lambda port: Site(door, port=port))
+                serve_app(
+                    fake.address,
+                    folder,
+                    limits,
+                    lambda port: ServerConfig(authenticator, port=port),
+                )
             )
 
         yield {
-            "open": served(Door(is_private=False), Caps(hourly=1000, waiting=3, at_once_each=1)),
-            "closed": served(closed, Caps(hourly=1000)),
-            "private": served(Door(), Caps()),
+            "open": start_server(
+                Authenticator(is_private=False),
+                UsageLimits(per_hour=1000, max_queued=3, max_concurrent_per_visitor=1),
+            ),
+            "closed": start_server(closed, UsageLimits(per_hour=1000)),
+            "private": start_server(Authenticator(), UsageLimits()),
         }
 
 
 @pytest.fixture
-def ann(places: dict[str, Served]) -> Iterator[Visit]:
-    with Visit(places["open"].address) as visit:
+def ann(servers: dict[str, AppServer]) -> Iterator[BrowserSession]:
+    with BrowserSession(servers["open"].address) as visit:
         yield visit.open()
 
 
 @pytest.fixture
-def bob(places: dict[str, Served]) -> Iterator[Visit]:
-    with Visit(places["open"].address) as visit:
+def bob(servers: dict[str, AppServer]) -> Iterator[BrowserSession]:
+    with BrowserSession(servers["open"].address) as visit:
         yield visit.open()
 
 
-def waiting(fake: FakeSpace, visit: Visit) -> tuple[str, str]:
+def start_waiting_job(fake: FakeSpace, visit: BrowserSession) -> tuple[str, str]:
     """Start a run that waits at the Space; return the id of an event that shows it, and its job's."""
     fake.hold()
-    _, job_id, _ = visit.result("_submit", ["wait: a cat", *FIELDS[1:], ""])
-    event_id = visit.join("_watch", [job_id]).raise_for_status().json()["event_id"]
+    _, job_id, _ = visit.result("_on_submit", ["wait: a cat", *FORM_VALUES[1:], ""])
+    event_id = visit.join("_watch_jobs", [job_id]).raise_for_status().json()["event_id"]
     for message in visit.messages(event_id):
-        if message["msg"] == "process_generating" and fake.running.is_set():
+        if message["msg"] == "process_generating" and fake.run_started.is_set():
             return event_id, job_id
     raise AssertionError("it ended")
 
 
-def test_a_picture_is_its_owner_s(ann: Visit, bob: Visit, places: dict[str, Served]) -> None:
+def test_a_picture_is_its_owner_s(
+    ann: BrowserSession, bob: BrowserSession, servers: dict[str, AppServer]
+) -> None:
     """Who gets hold of a picture's address sees it, whoever they are."""
-    image, _ = ann.make()
+    image, _ = ann.generate_picture()
     assert ann.http.get(image["url"]).content[8:12] == b"WEBP"
     assert bob.http.get(image["url"]).status_code == 404
-    with Visit(places["open"].address) as stranger:
+    with BrowserSession(servers["open"].address) as stranger:
         assert stranger.http.get(image["url"]).status_code == 404
 
 
-def test_a_job_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> None:
+def test_a_job_is_its_owner_s(ann: BrowserSession, bob: BrowserSession, fake: FakeSpace) -> None:
     """Who gets hold of a job's id can watch it, or stop it."""
-    _, job_id = waiting(fake, ann)
-    assert "no longer here" in bob.run("_stop", [job_id])[1]
-    assert "no longer here" in bob.result("_watch", [job_id])[1]
-    assert bob.result("restore", [job_id, "", "", *FIELDS[1:]])[0]["__type__"] == "update"
+    _, job_id = start_waiting_job(fake, ann)
+    assert "no longer here" in bob.run("_on_cancel", [job_id])[1]
+    assert "no longer here" in bob.result("_watch_jobs", [job_id])[1]
+    assert bob.result("restore_form", [job_id, "", "", *FORM_VALUES[1:]])[0]["__type__"] == "update"
     fake.release()
-    assert ann.result("_watch", [job_id])[2] == job_id
+    assert ann.result("_watch_jobs", [job_id])[2] == job_id
 
 
-def test_a_session_is_its_owner_s(ann: Visit, bob: Visit, fake: FakeSpace) -> None:
+def test_a_session_is_its_owner_s(
+    ann: BrowserSession, bob: BrowserSession, fake: FakeSpace
+) -> None:
     """Who gets hold of a session's hash or an event's id can read the stream, cancel the run, or ask in its name."""
-    event_id, job_id = waiting(fake, ann)
+    event_id, job_id = start_waiting_job(fake, ann)
     stream = {"session_hash": ann.session_hash}
-    theirs = {"fn_index": 0, "event_id": event_id}
+    foreign_value = {"fn_index": 0, "event_id": event_id}
     assert bob.http.get("/gradio_api/queue/data", params=stream).status_code == 403
     assert bob.http.get(f"/gradio_api/heartbeat/{ann.session_hash}").status_code == 403
     assert bob.http.get(f"/gradio_api/call/_watch/{event_id}").status_code == 403
-    assert bob.http.post("/gradio_api/cancel", json=theirs | stream).status_code == 403
+    assert bob.http.post("/gradio_api/cancel", json=foreign_value | stream).status_code == 403
     assert (
         bob.http.post(
-            "/gradio_api/cancel", json=theirs | {"session_hash": bob.session_hash}
+            "/gradio_api/cancel", json=foreign_value | {"session_hash": bob.session_hash}
         ).status_code
         == 403
     )
-    assert bob.join("_watch", [""], session_hash=ann.session_hash).status_code == 403
-    stop = {"data": [job_id], "fn_index": bob.listener("_stop"), "session_hash": ann.session_hash}
+    assert bob.join("_watch_jobs", [""], session_hash=ann.session_hash).status_code == 403
+    stop = {
+        "data": [job_id],
+        "fn_index": bob.find_fn_index("_on_cancel"),
+        "session_hash": ann.session_hash,
+    }
     assert bob.http.post("/gradio_api/run/_stop", json=stop).status_code == 403
-    assert not fake.ended.acquire(blocking=False) or fake.running.is_set(), "it still runs"
+    assert not fake.finished_runs.acquire(blocking=False) or fake.run_started.is_set(), (
+        "it still runs"
+    )
     for path in (f"call/_watch/{event_id}", f"heartbeat/{ann.session_hash}"):
         assert bob.http.get(f"/gradio_api/{path}?session_hash=foo").status_code == 403, (
             "another name beside it"
         )
-    plain = orjson.dumps(theirs | stream)
-    others = [plain[:-1] + b', "x": NaN}', plain.decode().encode("utf-16"), b"\xef\xbb\xbf" + plain]
-    for body in (*others, plain[:-1] + b', "x": "\\ud800"}'):
+    plain = orjson.dumps(foreign_value | stream)
+    malformed_bodies = [
+        plain[:-1] + b', "x": NaN}',
+        plain.decode().encode("utf-16"),
+        b"\xef\xbb\xbf" + plain,
+    ]
+    for body in (*malformed_bodies, plain[:-1] + b', "x": "\\ud800"}'):
         answer = bob.http.post(
             "/gradio_api/cancel", content=body, headers={"Content-Type": "application/json"}
         )
         assert answer.status_code == 400, "what one reader refuses, and another takes"
     fake.release()
-    assert ann.result("_watch", [job_id])[0]["mime_type"] == "image/webp"
+    assert ann.result("_watch_jobs", [job_id])[0]["mime_type"] == "image/webp"
 
 
-def test_a_program_without_cookies(places: dict[str, Served], ann: Visit) -> None:
+def test_a_program_without_cookies(servers: dict[str, AppServer], ann: BrowserSession) -> None:
     """Programs, which keep no cookies, can't fetch what they have asked for; or others can, without its address."""
     body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
-    with Visit(places["open"].address) as program:
+    with BrowserSession(servers["open"].address) as program:
         event_id = (
             program.http.post("/gradio_api/call/infer", json=body)
             .raise_for_status()
             .json()["event_id"]
         )
-        said = program.http.get(f"/gradio_api/call/infer/{event_id}").text
-        urls = re.findall(r'"url": "([^"]+)"', said)
-        assert "event: complete" in said
+        response_text = program.http.get(f"/gradio_api/call/infer/{event_id}").text
+        urls = re.findall(r'"url": "([^"]+)"', response_text)
+        assert "event: complete" in response_text
         assert all(program.http.get(url).status_code == 200 for url in urls)
-    guessed = re.sub(r"sd35/[^/]+/", "sd35/AAAAAAAAAAAAAAAAAAAAAA/", urls[-1])
-    assert ann.http.get(guessed).status_code == 404
+    guessed_url = re.sub(r"sd35/[^/]+/", "sd35/AAAAAAAAAAAAAAAAAAAAAA/", urls[-1])
+    assert ann.http.get(guessed_url).status_code == 404
 
 
-def test_what_a_program_asks_for_as_somebody_is_theirs(ann: Visit, bob: Visit) -> None:
+def test_what_a_program_asks_for_as_somebody_is_theirs(
+    ann: BrowserSession, bob: BrowserSession
+) -> None:
     """What a script makes with somebody's cookie can be fetched by anybody."""
     event_id = ann.http.post(
         "/gradio_api/call/infer", json={"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
     ).json()
-    said = ann.http.get(f"/gradio_api/call/infer/{event_id['event_id']}").text
-    url = re.findall(r'"url": "([^"]+)"', said)[-1]
+    response_text = ann.http.get(f"/gradio_api/call/infer/{event_id['event_id']}").text
+    url = re.findall(r'"url": "([^"]+)"', response_text)[-1]
     assert ann.http.get(url).status_code == 200
     assert bob.http.get(url).status_code == 404
 
 
-PATHS = [
+FORBIDDEN_PATHS = [
     "../../../etc/passwd",
     "/etc/passwd",
     "%2e%2e/%2e%2e/etc/passwd",
@@ -179,40 +203,48 @@ PATHS = [
 ]
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("place", ["open", "private"])
-def test_no_file_is_read_by_its_path(places: dict[str, Served], place: str, path: str) -> None:
+@pytest.mark.parametrize("path", FORBIDDEN_PATHS)
+@pytest.mark.parametrize("server_name", ["open", "private"])
+def test_no_file_is_read_by_its_path(
+    servers: dict[str, AppServer], server_name: str, path: str
+) -> None:
     """A file of this machine can be read by its path."""
-    path = path.replace("SERVED", str(SERVED))
-    answer = httpx.get(f"{places[place].address}gradio_api/file={path}", timeout=LIMIT)
+    path = path.replace("SERVED", str(TEMP_DIR))
+    answer = httpx.get(
+        f"{servers[server_name].address}gradio_api/file={path}", timeout=LIMIT_SECONDS
+    )
     assert answer.status_code == 404
     assert "root:" not in answer.text
 
 
-def test_a_link_in_the_folder_leads_nowhere(ann: Visit) -> None:
+def test_a_link_in_the_folder_leads_nowhere(ann: BrowserSession) -> None:
     """A link among the pictures leads out of the folder."""
-    image, _ = ann.make()
-    link = SERVED / "pictures" / "link.png"
+    image, _ = ann.generate_picture()
+    link = TEMP_DIR / "pictures" / "link.png"
     link.symlink_to("/etc/passwd")
-    there = image["url"].rpartition("/")[0]
-    for path in (f"{there}/link.png", f"{there}/..%2flink.png", f"/gradio_api/file={link}"):
+    directory_url = image["url"].rpartition("/")[0]
+    for path in (
+        f"{directory_url}/link.png",
+        f"{directory_url}/..%2flink.png",
+        f"/gradio_api/file={link}",
+    ):
         assert ann.http.get(path).status_code == 404
     link.unlink()
 
 
-def test_the_browser_s_secret_stays_in_its_cookie(ann: Visit) -> None:
+def test_the_browser_s_secret_stays_in_its_cookie(ann: BrowserSession) -> None:
     """A script in the page, or a look at it, tells the secret that makes a browser who it is."""
-    answer = httpx.get(str(ann.http.base_url), timeout=LIMIT)
+    answer = httpx.get(str(ann.http.base_url), timeout=LIMIT_SECONDS)
     cookie = answer.headers["set-cookie"]
     assert re.fullmatch(
         r"sd35-browser=[\w-]{43}; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax", cookie
     )
     secret = ann.http.cookies["sd35-browser"]
-    image, job_id = ann.make()
+    image, job_id = ann.generate_picture()
     assert secret not in ann.http.get("/").text + ann.http.get("/config").text + str(image) + job_id
     assert "set-cookie" not in ann.http.get("/").headers, "who has one keeps it"
     secure = httpx.get(
-        str(ann.http.base_url), headers={"X-Forwarded-Proto": "https"}, timeout=LIMIT
+        str(ann.http.base_url), headers={"X-Forwarded-Proto": "https"}, timeout=LIMIT_SECONDS
     )
     assert re.fullmatch(
         r"__Host-sd35-browser=[\w-]{43}; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax; Secure",
@@ -221,24 +253,27 @@ def test_the_browser_s_secret_stays_in_its_cookie(ann: Visit) -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 5000, "a b", '"', "'; DROP TABLE"])
-def test_a_secret_that_is_none(places: dict[str, Served], secret: str) -> None:
+def test_a_secret_that_is_none(servers: dict[str, AppServer], secret: str) -> None:
     """A made-up cookie breaks the page, or stands for somebody."""
-    with Visit(places["open"].address, {"Cookie": f"sd35-browser={secret}"}) as visit:
+    with BrowserSession(servers["open"].address, {"Cookie": f"sd35-browser={secret}"}) as visit:
         assert visit.http.get("/").status_code == 200
 
 
-def test_one_owner_on_one_s_own_machine(places: dict[str, Served]) -> None:
+def test_one_owner_on_one_s_own_machine(servers: dict[str, AppServer]) -> None:
     """On one's own machine, something gets in the way: another browser, or a script, can't get at one's pictures."""
-    with Visit(places["private"].address) as one, Visit(places["private"].address) as other:
-        assert "set-cookie" not in one.http.get("/").headers
-        image, job_id = one.make()
-        assert other.http.get(image["url"]).status_code == 200
-        assert other.result("_watch", [job_id])[0]["url"] == image["url"]
+    with (
+        BrowserSession(servers["private"].address) as first_browser,
+        BrowserSession(servers["private"].address) as second_browser,
+    ):
+        assert "set-cookie" not in first_browser.http.get("/").headers
+        image, job_id = first_browser.generate_picture()
+        assert second_browser.http.get(image["url"]).status_code == 200
+        assert second_browser.result("_watch_jobs", [job_id])[0]["url"] == image["url"]
 
 
 # Logins
 
-CLOSED = [
+PRIVATE_ROUTES = [
     ("GET", "/config"),
     ("GET", "/gradio_api/info"),
     ("GET", "/gradio_api/openapi.json"),
@@ -257,78 +292,87 @@ CLOSED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), CLOSED)
-def test_without_a_login_nothing_is_told(places: dict[str, Served], method: str, path: str) -> None:
+@pytest.mark.parametrize(("method", "path"), PRIVATE_ROUTES)
+def test_without_a_login_nothing_is_told(
+    servers: dict[str, AppServer], method: str, path: str
+) -> None:
     """Something answers whoever asks, without the login that was wanted."""
     body = {"data": [], "session_hash": "x", "fn_index": 0, "event_id": "x"}
     answer = httpx.request(
-        method, places["closed"].address.rstrip("/") + path, json=body, timeout=LIMIT
+        method, servers["closed"].address.rstrip("/") + path, json=body, timeout=LIMIT_SECONDS
     )
     assert answer.status_code == 401
 
 
-def test_the_way_in(places: dict[str, Served]) -> None:
+def test_the_way_in(servers: dict[str, AppServer]) -> None:
     """The page isn't shown to who logs in, or is to who doesn't, or a program can't log in as gradio_client does."""
-    with Visit(places["closed"].address) as visit:
-        door = visit.http.get("/")
-        assert door.status_code == 401
-        assert 'name="password"' in door.text
+    with BrowserSession(servers["closed"].address) as visit:
+        authenticator = visit.http.get("/")
+        assert authenticator.status_code == 401
+        assert 'name="password"' in authenticator.text
         assert visit.log_in("ann", "bob's password").status_code == 400
         assert visit.log_in("nobody", "x").status_code == 400
         assert visit.http.get("/config").status_code == 401
         assert visit.log_in("ann", "ann's password").status_code == 200
         assert "Stability AI" in visit.http.get("/config").text
         assert visit.http.get("/").status_code == 200
-    assert httpx.get(places["closed"].address + "healthz", timeout=LIMIT).json() == {"status": "ok"}
-    metrics = places["closed"].address + "metrics"
-    assert httpx.get(metrics, auth=("ann", "ann's password"), timeout=LIMIT).status_code == 200
-    assert httpx.get(metrics, auth=("ann", "wrong"), timeout=LIMIT).status_code == 401
+    assert httpx.get(servers["closed"].address + "healthz", timeout=LIMIT_SECONDS).json() == {
+        "status": "ok"
+    }
+    metrics = servers["closed"].address + "metrics"
     assert (
-        httpx.get(metrics, headers={"Authorization": "Basic !"}, timeout=LIMIT).status_code == 401
+        httpx.get(metrics, auth=("ann", "ann's password"), timeout=LIMIT_SECONDS).status_code == 200
+    )
+    assert httpx.get(metrics, auth=("ann", "wrong"), timeout=LIMIT_SECONDS).status_code == 401
+    assert (
+        httpx.get(metrics, headers={"Authorization": "Basic !"}, timeout=LIMIT_SECONDS).status_code
+        == 401
     )
 
 
-def logged_in(stack: ExitStack, place: Served, name: str, password: str) -> Visit:
-    visit = stack.enter_context(Visit(place.address))
+def log_in_browser(stack: ExitStack, server: AppServer, name: str, password: str) -> BrowserSession:
+    visit = stack.enter_context(BrowserSession(server.address))
     visit.log_in(name, password).raise_for_status()
     return visit.open()
 
 
-def test_a_login_s_pictures_are_there_wherever_one_logs_in(places: dict[str, Served]) -> None:
+def test_a_login_s_pictures_are_there_wherever_one_logs_in(servers: dict[str, AppServer]) -> None:
     """Ann's pictures aren't hers on her phone; or are Bob's, too."""
-    place = places["closed"]
+    server = servers["closed"]
     with ExitStack() as stack:
-        ann = logged_in(stack, place, "ann", "ann's password")
-        phone = logged_in(stack, place, "Ann", "ann's password")
-        bob = logged_in(stack, place, "bob", "bob's password")
-        image, job_id = ann.make()
+        ann = log_in_browser(stack, server, "ann", "ann's password")
+        phone = log_in_browser(stack, server, "Ann", "ann's password")
+        bob = log_in_browser(stack, server, "bob", "bob's password")
+        image, job_id = ann.generate_picture()
         assert phone.http.get(image["url"]).status_code == 200
-        assert phone.result("_watch", [job_id])[2] == job_id
+        assert phone.result("_watch_jobs", [job_id])[2] == job_id
         assert bob.http.get(image["url"]).status_code == 404
-        assert "no longer here" in bob.result("_watch", [job_id])[1]
-        assert "ann" in ann.result("_greet", [])[0]
+        assert "no longer here" in bob.result("_watch_jobs", [job_id])[1]
+        assert "ann" in ann.result("_update_visitor_info", [])[0]
 
 
-def test_a_login_that_is_handed_out_is_nobody(places: dict[str, Served]) -> None:
+def test_a_login_that_is_handed_out_is_nobody(servers: dict[str, AppServer]) -> None:
     """All who come by one link, with the login that was made for it, share their pictures."""
     with ExitStack() as stack:
-        one = logged_in(stack, places["closed"], "guest", "handed out")
-        other = logged_in(stack, places["closed"], "guest", "handed out")
-        image, _ = one.make()
-        assert one.http.get(image["url"]).status_code == 200
-        assert other.http.get(image["url"]).status_code == 404
+        first_browser = log_in_browser(stack, servers["closed"], "guest", "handed out")
+        second_browser = log_in_browser(stack, servers["closed"], "guest", "handed out")
+        image, _ = first_browser.generate_picture()
+        assert first_browser.http.get(image["url"]).status_code == 200
+        assert second_browser.http.get(image["url"]).status_code == 404
 
 
-def test_logging_out_is_one_s_own_affair(places: dict[str, Served]) -> None:
+def test_logging_out_is_one_s_own_affair(servers: dict[str, AppServer]) -> None:
     """Who logs out, or is led to the link by another site, logs out everybody with the same login."""
     with ExitStack() as stack:
-        one = logged_in(stack, places["closed"], "guest", "handed out")
-        other = logged_in(stack, places["closed"], "guest", "handed out")
-        led = one.http.get("/logout", headers={"Sec-Fetch-Site": "cross-site"})
-        assert led.status_code == 403
-        one.http.get("/logout?all_session=true")
-        assert one.http.get("/config").status_code == 401
-        assert other.http.get("/config").status_code == 200
+        first_browser = log_in_browser(stack, servers["closed"], "guest", "handed out")
+        second_browser = log_in_browser(stack, servers["closed"], "guest", "handed out")
+        redirect_response = first_browser.http.get(
+            "/logout", headers={"Sec-Fetch-Site": "cross-site"}
+        )
+        assert redirect_response.status_code == 403
+        first_browser.http.get("/logout?all_session=true")
+        assert first_browser.http.get("/config").status_code == 401
+        assert second_browser.http.get("/config").status_code == 200
 
 
 def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
@@ -336,34 +380,44 @@ def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
     from sd35.server.accounts import hash_password  # noqa: PLC0415
 
     file = tmp_path / "users.txt"
-    file.write_text(f"eve:{hash_password('eve was here', CHEAP)}\n", "utf-8")
-    door = Door(is_private=False, accounts=Accounts(file=file, cost=CHEAP))
+    file.write_text(f"eve:{hash_password('eve was here', CHEAP_PARAMS)}\n", "utf-8")
+    authenticator = Authenticator(
+        is_private=False, accounts=CredentialStore(password_file=file, params=CHEAP_PARAMS)
+    )
     with (
-        serving(fake.address, SERVED, site=lambda port: Site(door, port=port)) as place,
+        serve_app(
+            fake.address, TEMP_DIR, make_config=lambda port: ServerConfig(authenticator, port=port)
+        ) as server,
         ExitStack() as stack,
     ):
-        eve = logged_in(stack, place, "eve", "eve was here")
+        eve = log_in_browser(stack, server, "eve", "eve was here")
         assert eve.http.get("/config").status_code == 200
-        file.write_text(f"eve:{hash_password('another one', CHEAP)}\n", "utf-8")
+        file.write_text(f"eve:{hash_password('another one', CHEAP_PARAMS)}\n", "utf-8")
         assert eve.http.get("/config").status_code == 401, "with another password, too"
-        again = logged_in(stack, place, "eve", "another one")
+        second_browser = log_in_browser(stack, server, "eve", "another one")
         file.write_text("# nobody\n", "utf-8")
-        assert again.http.get("/config").status_code == 401
-        file.write_text(f"eve:{hash_password('eve was here', CHEAP)}\n", "utf-8")
+        assert second_browser.http.get("/config").status_code == 401
+        file.write_text(f"eve:{hash_password('eve was here', CHEAP_PARAMS)}\n", "utf-8")
         assert eve.http.get("/config").status_code == 401, "an old cookie isn't one of somebody new"
 
 
 def test_guessing_is_slowed_down(fake: FakeSpace) -> None:
     """A password can be guessed as fast as the machine goes, or a wait isn't told."""
-    door = Door(is_private=False, accounts=Accounts(["ann:ann's password"], cost=CHEAP))
-    with serving(fake.address, SERVED, site=lambda port: Site(door, port=port)) as place:
-        with Visit(place.address, {"X-Forwarded-For": "6.6.6.6, 198.51.100.7"}) as guesser:
-            answers = [guesser.log_in("ann", f"guess {number}") for number in range(6)]
+    authenticator = Authenticator(
+        is_private=False, accounts=CredentialStore(["ann:ann's password"], params=CHEAP_PARAMS)
+    )
+    with serve_app(
+        fake.address, TEMP_DIR, make_config=lambda port: ServerConfig(authenticator, port=port)
+    ) as server:
+        with BrowserSession(
+            server.address, {"X-Forwarded-For": "6.6.6.6, 198.51.100.7"}
+        ) as guesser:
+            answers = [guesser.log_in("ann", f"guess {index}") for index in range(6)]
             assert [answer.status_code for answer in answers] == [400] * 5 + [429]
             assert "Too many attempts" in answers[-1].json()["detail"]
             assert int(answers[-1].headers["retry-after"]) >= 1
             assert guesser.log_in("ann", "ann's password").status_code == 429, "the right one, too"
-        with Visit(place.address, {"X-Forwarded-For": "198.51.100.8"}) as ann:
+        with BrowserSession(server.address, {"X-Forwarded-For": "198.51.100.8"}) as ann:
             assert ann.log_in("ann", "ann's password").status_code == 200, (
                 "from elsewhere she still gets in"
             )
@@ -374,38 +428,50 @@ def test_guessing_is_slowed_down(fake: FakeSpace) -> None:
 
 def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> None:
     """A visitor runs into a limit that nobody spoke of, or can ask for more than that."""
-    caps = Caps(hourly=2, hourly_in_all=100, waiting=3, at_once=1, at_once_each=1)
+    limits = UsageLimits(
+        per_hour=2, total_per_hour=100, max_queued=3, max_concurrent=1, max_concurrent_per_visitor=1
+    )
     fake.release()
-    with serving(
-        fake.address, SERVED, caps, lambda port: Site(Door(is_private=False), port=port)
-    ) as place:
-        with Visit(place.address) as visit, Visit(place.address) as other:
-            visit.open(), other.open()
-            assert "2 of 2 pictures left" in visit.result("_greet", [])[1]
-            visit.make()
-            assert "1 of 2 pictures left" in visit.result("_greet", [])[1]
-            visit.result("_watch", [visit.result("_submit", ["error: no", *FIELDS[1:], ""])[1]])
-            refused = visit.result("_submit", [*FIELDS, ""])[0]
-            assert "2 pictures within an hour" in refused
-            assert "Come back at <time" in refused
+    with serve_app(
+        fake.address,
+        TEMP_DIR,
+        limits,
+        lambda port: ServerConfig(Authenticator(is_private=False), port=port),
+    ) as server:
+        with (
+            BrowserSession(server.address) as visit,
+            BrowserSession(server.address) as second_browser,
+        ):
+            visit.open(), second_browser.open()
+            assert "2 of 2 pictures left" in visit.result("_update_visitor_info", [])[1]
+            visit.generate_picture()
+            assert "1 of 2 pictures left" in visit.result("_update_visitor_info", [])[1]
+            visit.result(
+                "_watch_jobs", [visit.result("_on_submit", ["error: no", *FORM_VALUES[1:], ""])[1]]
+            )
+            message = visit.result("_on_submit", [*FORM_VALUES, ""])[0]
+            assert "2 pictures within an hour" in message
+            assert "Come back at <time" in message
             body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
             event_id = visit.http.post("/gradio_api/call/infer", json=body).json()["event_id"]
             assert (
                 "2 pictures within an hour"
                 in visit.http.get(f"/gradio_api/call/infer/{event_id}").text
             )
-            assert other.make()[0]["url"], "another's hour is another's"
+            assert second_browser.generate_picture()[0]["url"], "another's hour is another's"
 
 
-def test_too_many_streams(ann: Visit, bob: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_streams(
+    ann: BrowserSession, bob: BrowserSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One visitor opens so many streams that nobody else gets one."""
-    monkeypatch.setattr(visitor_middleware, "MAX_STREAMS_EACH", 3)
+    monkeypatch.setattr(visitor_middleware, "MAX_STREAMS_PER_VISITOR", 3)
     with ExitStack() as stack:
         statuses = [
             stack.enter_context(
-                ann.http.stream("GET", f"/gradio_api/heartbeat/{number}")
+                ann.http.stream("GET", f"/gradio_api/heartbeat/{index}")
             ).status_code
-            for number in range(5)
+            for index in range(5)
         ]
         assert statuses == [200, 200, 200, 503, 503]
         assert (
@@ -415,26 +481,32 @@ def test_too_many_streams(ann: Visit, bob: Visit, monkeypatch: pytest.MonkeyPatc
 
 
 def test_streams_of_visitors_who_are_ever_new(
-    places: dict[str, Served], monkeypatch: pytest.MonkeyPatch
+    servers: dict[str, AppServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who makes up a new cookie for each stream, all from one place, shuts out everybody else."""
-    monkeypatch.setattr(visitor_middleware, "MAX_STREAMS_A_PLACE", 3)
+    monkeypatch.setattr(visitor_middleware, "MAX_STREAMS_PER_IP", 3)
     with ExitStack() as stack:
 
-        def opens(number: int, place: str) -> int:
-            headers = {"Cookie": f"sd35-browser={number:040}", "X-Forwarded-For": place}
-            visit = stack.enter_context(Visit(places["open"].address, headers))
+        def open_stream(index: int, client_ip: str) -> int:
+            headers = {"Cookie": f"sd35-browser={index:040}", "X-Forwarded-For": client_ip}
+            visit = stack.enter_context(BrowserSession(servers["open"].address, headers))
             return stack.enter_context(
-                visit.http.stream("GET", f"/gradio_api/heartbeat/n{number}")
+                visit.http.stream("GET", f"/gradio_api/heartbeat/n{index}")
             ).status_code
 
-        assert [opens(number, "198.51.100.7") for number in range(5)] == [200, 200, 200, 503, 503]
-        assert opens(6, "198.51.100.8") == 200
+        assert [open_stream(number, "198.51.100.7") for number in range(5)] == [
+            200,
+            200,
+            200,
+            503,
+            503,
+        ]
+        assert open_stream(6, "198.51.100.8") == 200
 
 
-def test_too_many_requests(places: dict[str, Served], ann: Visit) -> None:
+def test_too_many_requests(servers: dict[str, AppServer], ann: BrowserSession) -> None:
     """One visitor keeps the server busy for all with nothing but questions."""
-    with Visit(places["open"].address) as visit:
+    with BrowserSession(servers["open"].address) as visit:
         visit.open()
         body = {"session_hash": "x", "event_id": "x", "fn_index": 0}
         statuses = [
@@ -448,7 +520,7 @@ def test_too_many_requests(places: dict[str, Served], ann: Visit) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"null", b"{", b'{"session_hash": 7}', b'{"data": {}}', b"\xff" * 64]
 )
-def test_bodies_that_are_none(ann: Visit, content: bytes) -> None:
+def test_bodies_that_are_none(ann: BrowserSession, content: bytes) -> None:
     """What isn't a request breaks something, or is answered with what happened inside."""
     headers = {"Content-Type": "application/json"}
     for path in ("queue/join", "call/infer", "cancel", "run/_stop"):
@@ -476,7 +548,11 @@ def test_bodies_that_are_none(ann: Visit, content: bytes) -> None:
     ],
 )
 def test_what_gradio_would_print(
-    ann: Visit, capfd: pytest.CaptureFixture[str], path: str, body: dict[str, object], status: int
+    ann: BrowserSession,
+    capfd: pytest.CaptureFixture[str],
+    path: str,
+    body: dict[str, object],
+    status: int,
 ) -> None:
     """A stranger writes lines of their own into the log, or fills it with tracebacks."""
     assert ann.http.post(f"/gradio_api/{path}", json=body).status_code == status
@@ -485,9 +561,9 @@ def test_what_gradio_would_print(
     assert "Traceback" not in printed
 
 
-def test_metrics_tell_nobody_s_business(ann: Visit) -> None:
+def test_metrics_tell_nobody_s_business(ann: BrowserSession) -> None:
     """What is counted holds a prompt, a name or an address; or nothing is counted."""
-    ann.make("a very private wish")
+    ann.generate_picture("a very private wish")
     text = ann.http.get("/metrics").text
     assert re.search(r'sd35_jobs_ended_total\{outcome="finished"\} [1-9]', text)
     assert re.search(r"sd35_first_preview_seconds_count [1-9]", text)

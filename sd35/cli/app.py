@@ -11,12 +11,12 @@ import typer
 from sd35.cli import options
 from sd35.cli.commands.library import library
 from sd35.cli.commands.user import user
-from sd35.cli.exit_codes import CODES, UNFORESEEN
+from sd35.cli.exit_codes import EXIT_CODES_HELP, EXIT_UNEXPECTED
 from sd35.cli.terminal import prepare_streams
 from sd35.core.version import __version__
 
 if TYPE_CHECKING:
-    from sd35.cli.commands.generate import Show
+    from sd35.cli.commands.generate import EventHandler
 
 __all__ = ["app", "main"]
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=CODES,
+    epilog=EXIT_CODES_HELP,
 )
 
 
@@ -40,7 +40,7 @@ def program(context: typer.Context, *, version: options.Version = False) -> None
         typer.echo(context.get_help())
 
 
-@app.command(epilog=CODES)
+@app.command(epilog=EXIT_CODES_HELP)
 def generate(  # noqa: PLR0913  # each is an option
     prompt: options.Prompt = None,
     *,
@@ -52,9 +52,9 @@ def generate(  # noqa: PLR0913  # each is an option
     guidance: options.Guidance = None,
     seed: options.Seed = None,
     count: options.Count = 1,
-    out: options.Folder = Path(),
+    out: options.OutputFolder = Path(),
     prompts: options.PromptsFile = None,
-    previews: options.Previews = False,
+    previews: options.SavePreviews = False,
     keep_going: options.KeepGoing = False,
     space: options.Space = None,
     token: options.Token = None,
@@ -67,13 +67,13 @@ def generate(  # noqa: PLR0913  # each is an option
     Its settings are added to its file; no pixel is touched. The standard output gets the path of
     each picture, one a line, and the standard error stream all else.
     """
-    from sd35.cli.batch import Order, read_prompts  # noqa: PLC0415
-    from sd35.cli.commands.generate import make_pictures, run_and_tell  # noqa: PLC0415
-    from sd35.cli.target import choose  # noqa: PLC0415
-    from sd35.core.request import Wish  # noqa: PLC0415
+    from sd35.cli.batch import Batch, read_prompts  # noqa: PLC0415
+    from sd35.cli.commands.generate import generate_batch, run_with_output  # noqa: PLC0415
+    from sd35.cli.target import resolve_target  # noqa: PLC0415
+    from sd35.core.request import RequestOptions  # noqa: PLC0415
 
-    def begin(show: "Show") -> Coroutine[Any, Any, int]:
-        wish = Wish(
+    def run_batch(emit: "EventHandler") -> Coroutine[Any, Any, int]:
+        request_options = RequestOptions(
             prompt="",
             negative_prompt=negative,
             aspect_ratio=aspect,
@@ -83,49 +83,59 @@ def generate(  # noqa: PLR0913  # each is an option
             num_inference_steps=steps,
             seed=seed,
         )
-        order = Order(read_prompts(prompt, prompts), wish, count, out, previews, keep_going)
-        return make_pictures(order, choose(space, token, proxy), show)
+        batch = Batch(
+            read_prompts(prompt, prompts), request_options, count, out, previews, keep_going
+        )
+        return generate_batch(batch, resolve_target(space, token, proxy), emit)
 
-    raise typer.Exit(run_and_tell(begin, is_quiet=quiet, is_json=as_json))
+    raise typer.Exit(run_with_output(run_batch, is_quiet=quiet, is_json=as_json))
 
 
-@app.command("space", epilog=CODES)
+@app.command("space", epilog=EXIT_CODES_HELP)
 def describe(
-    name: options.Name = None,
+    name: options.SpaceName = None,
     *,
-    wait: options.Wait = 300,
+    wait: options.WaitSeconds = 300,
     token: options.Token = None,
     proxy: options.Proxy = None,
     as_json: options.Json = False,
 ) -> None:
     """Say what a Space accepts and how it works."""
     from sd35.cli.commands.space import describe_space  # noqa: PLC0415
-    from sd35.cli.target import choose  # noqa: PLC0415
+    from sd35.cli.target import resolve_target  # noqa: PLC0415
 
-    raise typer.Exit(describe_space(lambda: choose(name, token, proxy), wait, is_json=as_json))
+    raise typer.Exit(
+        describe_space(lambda: resolve_target(name, token, proxy), wait, is_json=as_json)
+    )
 
 
-@app.command(epilog=CODES)
+@app.command(epilog=EXIT_CODES_HELP)
 def doctor(
-    name: options.Name = None,
+    name: options.SpaceName = None,
     *,
-    tries: options.Try = False,
+    generates_picture: options.TryPicture = False,
     token: options.Token = None,
     proxy: options.Proxy = None,
     as_json: options.Json = False,
 ) -> None:
     """Say what works from here, and what to do about what doesn't."""
-    from sd35.cli.commands.doctor import examine  # noqa: PLC0415
-    from sd35.cli.target import choose  # noqa: PLC0415
+    from sd35.cli.commands.doctor import run_doctor  # noqa: PLC0415
+    from sd35.cli.target import resolve_target  # noqa: PLC0415
 
-    raise typer.Exit(examine(lambda: choose(name, token, proxy), tries=tries, is_json=as_json))
+    raise typer.Exit(
+        run_doctor(
+            lambda: resolve_target(name, token, proxy),
+            generates_picture=generates_picture,
+            is_json=as_json,
+        )
+    )
 
 
-@app.command("space-files", epilog=CODES)
+@app.command("space-files", epilog=EXIT_CODES_HELP)
 def space_files(
     folder: options.SpaceFolder = Path(),
     *,
-    checks: options.Check = False,
+    is_check: options.CheckFiles = False,
     as_json: options.Json = False,
 ) -> None:
     """Say which files a Space on Hugging Face gets.
@@ -133,9 +143,9 @@ def space_files(
     With --check it says instead what would keep the Space from running, which ends the program with
     2.
     """
-    from sd35.cli.commands.space_files import tell_files  # noqa: PLC0415
+    from sd35.cli.commands.space_files import run_space_files  # noqa: PLC0415
 
-    raise typer.Exit(tell_files(folder, checks=checks, is_json=as_json))
+    raise typer.Exit(run_space_files(folder, is_check=is_check, is_json=as_json))
 
 
 app.add_typer(library, name="library")
@@ -150,4 +160,4 @@ def main() -> NoReturn:
         app()
     except Exception:  # the outermost edge
         log.exception("this program failed in a way that wasn't foreseen")
-    sys.exit(UNFORESEEN)
+    sys.exit(EXIT_UNEXPECTED)

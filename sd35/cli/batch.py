@@ -6,21 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from sd35.cli.messages import plain, reason
+from sd35.cli.messages import one_line, os_error_text
 from sd35.core.errors import InvalidRequestError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
-from sd35.core.request import GenerationRequest, Wish, draw_seed, problems
+from sd35.core.request import GenerationRequest, RequestOptions, random_seed, validate
 from sd35.core.sizes import parse_ratio
 
-__all__ = ["Order", "read_prompts"]
+__all__ = ["Batch", "read_prompts"]
 
 STANDARD_INPUT: Final = Path("-")
 
-ASK: Final = "`python -m sd35 space` says what a Space accepts."
+SPACE_HINT: Final = "`python -m sd35 space` says what a Space accepts."
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Batch:
     """Pictures that are asked for: each prompt `count` times, otherwise all as the `wish` says.
 
     Attributes:
@@ -34,22 +34,27 @@ class Order:
     """
 
     prompts: tuple[str, ...]
-    wish: Wish
+    request_options: RequestOptions
     count: int
     folder: Path
     has_previews: bool = False
-    goes_on: bool = False
+    keep_going: bool = False
 
     def __post_init__(self) -> None:
-        wish = self.wish
-        for number in (wish.width, wish.height, wish.num_inference_steps, wish.seed):
-            if number is not None and not 0 <= number < 2**63:
+        request_options = self.request_options
+        for value in (
+            request_options.width,
+            request_options.height,
+            request_options.num_inference_steps,
+            request_options.seed,
+        ):
+            if value is not None and not 0 <= value < 2**63:
                 raise InvalidRequestError(
                     "A size, a number of steps and a seed are numbers from 0 to 2^63."
                 )
-        if wish.aspect_ratio is not None:
+        if request_options.aspect_ratio is not None:
             try:
-                parse_ratio(wish.aspect_ratio)
+                parse_ratio(request_options.aspect_ratio)
             except ValueError as error:
                 raise InvalidRequestError(str(error)) from error
 
@@ -60,33 +65,40 @@ class Order:
             InvalidRequestError: one of them lies outside the limits; none is to be sent.
 
         """
-        return [request for prompt in self.prompts for request in self._all(prompt, limits)]
+        return [
+            request
+            for prompt in self.prompts
+            for request in self._requests_for_prompt(prompt, limits)
+        ]
 
-    def _all(self, prompt: str, limits: Limits) -> Iterator[GenerationRequest]:
+    def _requests_for_prompt(self, prompt: str, limits: Limits) -> Iterator[GenerationRequest]:
         try:
-            first = replace(self.wish, prompt=prompt).on(limits)
+            base_request = replace(self.request_options, prompt=prompt).resolve(limits)
         except InvalidRequestError as error:
-            raise InvalidRequestError(error.happened, ASK) from error
-        found = " ".join(problem.message for problem in problems(first, limits))
-        if found:
+            raise InvalidRequestError(error.happened, SPACE_HINT) from error
+        error_text = " ".join(field_error.message for field_error in validate(base_request, limits))
+        if error_text:
             raise InvalidRequestError(
-                found if len(self.prompts) == 1 else f"“{plain(prompt)[:40]}”: {found}", ASK
+                error_text
+                if len(self.prompts) == 1
+                else f"“{one_line(prompt)[:40]}”: {error_text}",
+                SPACE_HINT,
             )
-        for number in range(self.count):
+        for offset in range(self.count):
             seed = (
-                draw_seed(limits)
-                if self.wish.seed is None
-                else _seed_after(first.seed, number, limits)
+                random_seed(limits)
+                if self.request_options.seed is None
+                else _seed_after(base_request.seed, offset, limits)
             )
-            yield replace(first, seed=seed)
+            yield replace(base_request, seed=seed)
 
 
-def _seed_after(seed: int, number: int, limits: Limits) -> int:
+def _seed_after(seed: int, offset: int, limits: Limits) -> int:
     """The seed that is `number` after this one; after the Space's largest comes its smallest."""
-    span = limits.seed or PUBLIC_LIMITS.seed
-    assert span is not None
-    low, high = round(span.minimum), round(span.maximum)
-    return low + (seed - low + number) % (high - low + 1)
+    seed_range = limits.seed or PUBLIC_LIMITS.seed
+    assert seed_range is not None
+    minimum, maximum = round(seed_range.minimum), round(seed_range.maximum)
+    return minimum + (seed - minimum + offset) % (maximum - minimum + 1)
 
 
 def read_prompts(prompt: str | None, file: Path | None) -> tuple[str, ...]:
@@ -99,7 +111,7 @@ def read_prompts(prompt: str | None, file: Path | None) -> tuple[str, ...]:
     if prompt is not None and file is not None:
         raise InvalidRequestError("Give a prompt, or a file with --prompts, not both.")
     if file is not None:
-        return _lines(file)
+        return _read_prompt_lines(file)
     if prompt is None:
         raise InvalidRequestError("Describe a picture, or give a file with --prompts.")
     if not prompt.strip():
@@ -107,27 +119,27 @@ def read_prompts(prompt: str | None, file: Path | None) -> tuple[str, ...]:
     return (prompt,)
 
 
-def _lines(file: Path) -> tuple[str, ...]:
-    name = "the standard input" if file == STANDARD_INPUT else plain(file)
+def _read_prompt_lines(file: Path) -> tuple[str, ...]:
+    source_name = "the standard input" if file == STANDARD_INPUT else one_line(file)
     try:
-        text = _read(file).decode("utf-8-sig")
+        text = _read_bytes(file).decode("utf-8-sig")
     except OSError as error:
         raise InvalidRequestError(
-            f"The prompts can't be read from {name}: {reason(error)}."
+            f"The prompts can't be read from {source_name}: {os_error_text(error)}."
         ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InvalidRequestError(
-            f"The prompts can't be read: {name} isn't UTF-8 in line {line}."
+            f"The prompts can't be read: {source_name} isn't UTF-8 in line {line}."
         ) from error
     lines = (line.strip() for line in text.split("\n"))
     prompts = tuple(line for line in lines if line and not line.startswith("#"))
     if not prompts:
-        raise InvalidRequestError(f"There is no prompt in {name}.")
+        raise InvalidRequestError(f"There is no prompt in {source_name}.")
     return prompts
 
 
-def _read(file: Path) -> bytes:
+def _read_bytes(file: Path) -> bytes:
     if file != STANDARD_INPUT:
         return file.read_bytes()
     return sys.stdin.buffer.read() if sys.stdin is not None else b""

@@ -10,38 +10,38 @@ from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
 
 __all__ = [
-    "Begun",
-    "Checking",
-    "Connected",
-    "Connecting",
-    "Failed",
-    "Fetching",
-    "Kept",
-    "News",
-    "Remark",
-    "Saved",
-    "Stopped",
-    "Stopping",
-    "Working",
+    "CheckStarted",
+    "CliEvent",
+    "ConnectionEstablished",
+    "ConnectionStarted",
+    "DownloadStarted",
+    "Hint",
+    "OperationFailed",
+    "PictureSaved",
+    "PictureStarted",
+    "PreviewSaved",
+    "ShutdownReport",
+    "ShutdownRequested",
+    "TaskProgress",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Checking:
+class CheckStarted:
     """Something is being looked at."""
 
-    what: str
+    check_name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Connecting:
+class ConnectionStarted:
     """The Space is being looked for."""
 
     space: str
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
+class ConnectionEstablished:
     """The Space was found."""
 
     space: str
@@ -49,54 +49,54 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class Hint:
     """A sentence that a person should know; nothing has failed."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class PictureStarted:
     """The turn of this picture has come: `number` of `count`."""
 
-    number: int
-    count: int
+    index: int
+    total: int
     request: GenerationRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PreviewSaved:
     """A preview was written to a file."""
 
     picture: RemotePicture
-    fetched: Picture
+    preview: Picture
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Fetching:
+class DownloadStarted:
     """The picture is complete at the Space, and is being fetched."""
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class PictureSaved:
     """The picture was written to a file; `seconds` is how long it took from its beginning."""
 
     path: Path
     picture: Picture
     prompt: str
-    seconds: float
+    elapsed_seconds: float
     space: str
     is_demo: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Stopping:
+class ShutdownRequested:
     """The program was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class ShutdownReport:
     """The program has stopped, as it was asked to.
 
     `outcome` is what that did at the Space, `None` where nothing was under way there; `has_saved`
@@ -104,38 +104,38 @@ class Stopped:
     """
 
     outcome: StopOutcome | None
-    has_saved: bool = False
+    has_saved_picture: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Working:
+class TaskProgress:
     """Something of many parts is being done, and so many are; `total` is `None` where it isn't known."""
 
-    what: str
-    done: int = 0
+    description: str
+    completed: int = 0
     total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class OperationFailed:
     """There is no picture; of one that had begun, `request` says which."""
 
     error: SD35Error
     request: GenerationRequest | None = None
 
 
-News = (
+CliEvent = (
     Event
-    | Checking
-    | Connecting
-    | Connected
-    | Remark
-    | Begun
-    | Kept
-    | Fetching
-    | Saved
-    | Stopping
-    | Stopped
-    | Working
-    | Failed
+    | CheckStarted
+    | ConnectionStarted
+    | ConnectionEstablished
+    | Hint
+    | PictureStarted
+    | PreviewSaved
+    | DownloadStarted
+    | PictureSaved
+    | ShutdownRequested
+    | ShutdownReport
+    | TaskProgress
+    | OperationFailed
 )

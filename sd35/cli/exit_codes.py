@@ -19,68 +19,73 @@ from sd35.core.errors import (
 )
 
 __all__ = [
-    "CODES",
-    "DONE",
-    "EXITS",
-    "READER_GONE",
-    "UNFORESEEN",
-    "Exit",
+    "EXIT_CODES",
+    "EXIT_CODES_HELP",
+    "EXIT_OK",
+    "EXIT_SIGPIPE",
+    "EXIT_UNEXPECTED",
+    "ExitCode",
     "exit_code",
-    "exit_code_of_signal",
+    "exit_code_for_signal",
 ]
 
-DONE: Final = 0
-UNFORESEEN: Final = 1
-READER_GONE: Final = 128 + 13
+EXIT_OK: Final = 0
+EXIT_UNEXPECTED: Final = 1
+EXIT_SIGPIPE: Final = 128 + 13
 """What a shell reports of a program whose output nobody reads any more (SIGPIPE; not every system has that)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
+class ExitCode:
     """One way in which the program ends."""
 
     code: int
     meaning: str
-    errors: tuple[type[SD35Error], ...] = ()
+    error_types: tuple[type[SD35Error], ...] = ()
 
 
-EXITS: Final = (
-    Exit(DONE, "done"),
-    Exit(
+EXIT_CODES: Final = (
+    ExitCode(EXIT_OK, "done"),
+    ExitCode(
         2,
         "the command line is wrong, or the Space doesn't make what was asked for",
         (InvalidRequestError,),
     ),
-    Exit(4, "a token is needed, not valid, or may not see the Space", (AccessDeniedError,)),
-    Exit(
+    ExitCode(4, "a token is needed, not valid, or may not see the Space", (AccessDeniedError,)),
+    ExitCode(
         3,
         "the Space can't be used: not reached, not found, asleep, in error",
         (ConnectionFailedError,),
     ),
-    Exit(5, "the GPU quota is used up, or whose it is wasn't told", (QuotaError, IdentityError)),
-    Exit(6, "busy: no GPU is free, the queue is full, too many requests", (RefusedError,)),
-    Exit(7, "the run failed, or was ended, inside the Space", (GenerationFailedError,)),
-    Exit(8, "the connection broke, or went silent, during the run", (StreamError,)),
-    Exit(9, "the picture can't be used, or a file can't be written", (PictureError, LibraryError)),
-    Exit(UNFORESEEN, "failed in a way that wasn't foreseen", (SD35Error,)),
-    Exit(128 + signal.SIGINT, "stopped by Ctrl-C"),
-    Exit(READER_GONE, "nobody reads the output any more"),
-    Exit(128 + signal.SIGTERM, "stopped by SIGTERM"),
+    ExitCode(
+        5, "the GPU quota is used up, or whose it is wasn't told", (QuotaError, IdentityError)
+    ),
+    ExitCode(6, "busy: no GPU is free, the queue is full, too many requests", (RefusedError,)),
+    ExitCode(7, "the run failed, or was ended, inside the Space", (GenerationFailedError,)),
+    ExitCode(8, "the connection broke, or went silent, during the run", (StreamError,)),
+    ExitCode(
+        9, "the picture can't be used, or a file can't be written", (PictureError, LibraryError)
+    ),
+    ExitCode(EXIT_UNEXPECTED, "failed in a way that wasn't foreseen", (SD35Error,)),
+    ExitCode(128 + signal.SIGINT, "stopped by Ctrl-C"),
+    ExitCode(EXIT_SIGPIPE, "nobody reads the output any more"),
+    ExitCode(128 + signal.SIGTERM, "stopped by SIGTERM"),
 )
 """In the order in which they are tried: an error ends the program with the first code that has its kind."""
 
 
-CODES: Final = "\b\nEnds with\n" + "\n".join(
-    f"  {way.code:3}  {way.meaning}" for way in sorted(EXITS, key=lambda way: way.code)
+EXIT_CODES_HELP: Final = "\b\nEnds with\n" + "\n".join(
+    f"  {entry.code:3}  {entry.meaning}"
+    for entry in sorted(EXIT_CODES, key=lambda entry: entry.code)
 )
 """The same, for `--help`; its first letter keeps the lines."""
 
 
 def exit_code(error: SD35Error) -> int:
     """Return the code that this error ends the program with."""
-    return next(way.code for way in EXITS if isinstance(error, way.errors))
+    return next(entry.code for entry in EXIT_CODES if isinstance(error, entry.error_types))
 
 
-def exit_code_of_signal(number: int) -> int:
+def exit_code_for_signal(signal_number: int) -> int:
     """Return the code of a program that this signal has stopped."""
-    return 128 + number
+    return 128 + signal_number

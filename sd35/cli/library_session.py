@@ -9,25 +9,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from sd35.cli.events import Failed, Remark, Working
-from sd35.cli.exit_codes import DONE, exit_code_of_signal
-from sd35.cli.messages import plain, reason
-from sd35.cli.output import error_as_json
-from sd35.cli.reporter import Screen, open_screen
-from sd35.cli.runner import SIGNALS, run_here
+from sd35.cli.events import Hint, OperationFailed, TaskProgress
+from sd35.cli.exit_codes import EXIT_OK, exit_code_for_signal
+from sd35.cli.messages import one_line, os_error_text
+from sd35.cli.output import error_to_json
+from sd35.cli.reporter import TerminalReporter, open_reporter
+from sd35.cli.runner import STOP_SIGNALS, run_sync
 from sd35.cli.target import read_settings
-from sd35.cli.terminal import console, say, write_json
+from sd35.cli.terminal import make_console, print_message, write_json
 from sd35.core.errors import InvalidRequestError, LibraryError, SD35Error
-from sd35.library.layout import HIDDEN
+from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import Query, parse_query
 
-__all__ = ["Needs", "Telling", "at_library", "open_library", "query_of", "telling"]
+__all__ = ["Reporter", "Requires", "build_query", "open_library", "run_command", "run_on_library"]
 
-REMEDY: Final = "Choose one with --library. `python -m sd35 library rescan` makes one of the pictures in a folder."
+NO_LIBRARY_REMEDY: Final = "Choose one with --library. `python -m sd35 library rescan` makes one of the pictures in a folder."
 
 
-class Needs(Enum):
+class Requires(Enum):
     """What has to be there already: a library, a folder that may become one, or nothing."""
 
     LIBRARY = "library"
@@ -36,80 +36,82 @@ class Needs(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Reporter:
     """Tells a person what goes on, on the standard error stream; and a program how it ended, where `is_json`."""
 
-    screen: Screen
+    terminal: TerminalReporter
     is_json: bool
 
-    def work(self, what: str) -> Callable[[int, int], None]:
+    def start_task(self, description: str) -> Callable[[int, int], None]:
         """Say that this is being done, and return what is to be told how much of it is done, of how much."""
-        self.screen.show(Working(what))
-        return lambda done, total: self.screen.show(Working(what, done, total or None))
+        self.terminal.show(TaskProgress(description))
+        return lambda completed, total: self.terminal.show(
+            TaskProgress(description, completed, total or None)
+        )
 
-    def remark(self, sentence: str) -> None:
+    def show_hint(self, message: str) -> None:
         """Say something that a person should know."""
-        self.screen.close()
-        self.screen.show(Remark(plain(sentence)))
+        self.terminal.close()
+        self.terminal.show(Hint(one_line(message)))
 
-    def end(self, sentence: str, told: Mapping[str, Any]) -> None:
+    def finish(self, message: str, payload: Mapping[str, Any]) -> None:
         """Say what was done: a sentence for a person, an object for a program."""
-        self.screen.close()
-        say(console(stderr=True), "✓", "green", sentence)
+        self.terminal.close()
+        print_message(make_console(stderr=True), "✓", "green", message)
         if self.is_json:
-            write_json(told)
+            write_json(payload)
 
-    def failed(self, error: SD35Error) -> None:
+    def report_error(self, error: SD35Error) -> None:
         """Say why it can't be done."""
-        self.screen.close()
-        self.screen.show(Failed(error))
+        self.terminal.close()
+        self.terminal.show(OperationFailed(error))
         if self.is_json:
-            write_json({"error": error_as_json(error)})
+            write_json({"error": error_to_json(error)})
 
 
-class _StoppedError(BaseException):
+class _SignalReceivedError(BaseException):
     """The program was asked to stop by this signal."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
 
 
-def telling(work: Callable[[Telling], None], *, is_json: bool) -> int:
+def run_command(operation: Callable[[Reporter], None], *, is_json: bool) -> int:
     """Do the work, tell of it, and return what the program ends with."""
-    with closing(open_screen(is_quiet=False, is_json=is_json)) as screen:
-        told = Telling(screen, is_json)
+    with closing(open_reporter(is_quiet=False, is_json=is_json)) as terminal:
+        reporter = Reporter(terminal, is_json)
 
-        def do() -> int:
+        def run_operation() -> int:
             try:
-                with _stoppable():
-                    work(told)
-            except _StoppedError as stopped:
-                screen.close()
-                say(console(stderr=True), "■", "yellow", "Stopped before the end.")
-                return exit_code_of_signal(stopped.number)
-            return DONE
+                with _interruptible():
+                    operation(reporter)
+            except _SignalReceivedError as signal_error:
+                terminal.close()
+                print_message(make_console(stderr=True), "■", "yellow", "Stopped before the end.")
+                return exit_code_for_signal(signal_error.signal_number)
+            return EXIT_OK
 
-        return run_here(do, told.failed)
+        return run_sync(run_operation, reporter.report_error)
 
 
-def at_library(
+def run_on_library(
     folder: Path | None,
-    work: Callable[[Library, Telling], None],
+    operation: Callable[[Library, Reporter], None],
     *,
     is_json: bool,
-    needs: Needs = Needs.LIBRARY,
+    requires: Requires = Requires.LIBRARY,
 ) -> int:
     """Open the library that is meant, do the work, and return what the program ends with."""
 
-    def do(told: Telling) -> None:
-        with open_library(folder, told, needs) as library:
-            work(library, told)
+    def run_with_library(reporter: Reporter) -> None:
+        with open_library(folder, reporter, requires) as library:
+            operation(library, reporter)
 
-    return telling(do, is_json=is_json)
+    return run_command(run_with_library, is_json=is_json)
 
 
 @contextmanager
-def open_library(folder: Path | None, told: Telling, needs: Needs) -> Iterator[Library]:
+def open_library(folder: Path | None, reporter: Reporter, requires: Requires) -> Iterator[Library]:
     """Hold the library in this folder open, or that of the settings; its index is made anew where it is gone.
 
     Raises:
@@ -118,53 +120,57 @@ def open_library(folder: Path | None, told: Telling, needs: Needs) -> Iterator[L
 
     """
     folder = read_settings(library=folder).library_folder
-    _check(folder, needs)
+    _check_folder(folder, requires)
     with Library.open(folder) as library:
-        if library.is_to_be_scanned and needs is not Needs.FOLDER:
-            changes = library.rescan(told.work("Making the index of the library anew"))
-            if changes.added:
-                told.remark(f"The index was made anew, of {changes.added:,} pictures.")
+        if library.needs_rescan and requires is not Requires.FOLDER:
+            scan_result = library.rescan(
+                reporter.start_task("Making the index of the library anew")
+            )
+            if scan_result.added:
+                reporter.show_hint(f"The index was made anew, of {scan_result.added:,} pictures.")
         yield library
 
 
-def _check(folder: Path, needs: Needs) -> None:
+def _check_folder(folder: Path, requires: Requires) -> None:
     try:
-        is_folder, is_library = folder.is_dir(), (folder / HIDDEN).is_dir()
+        is_folder, is_library = folder.is_dir(), (folder / STATE_DIR).is_dir()
     except OSError as error:
-        raise LibraryError(f"{plain(folder)} can't be read: {reason(error)}.") from error
-    if needs is Needs.LIBRARY and not is_library:
-        raise InvalidRequestError(f"There is no library in {plain(folder)}.", REMEDY)
-    if needs is Needs.FOLDER and not is_folder:
+        raise LibraryError(f"{one_line(folder)} can't be read: {os_error_text(error)}.") from error
+    if requires is Requires.LIBRARY and not is_library:
+        raise InvalidRequestError(f"There is no library in {one_line(folder)}.", NO_LIBRARY_REMEDY)
+    if requires is Requires.FOLDER and not is_folder:
         raise InvalidRequestError(
-            f"There is no folder {plain(folder)}.", "Choose one with --library."
+            f"There is no folder {one_line(folder)}.", "Choose one with --library."
         )
 
 
-def query_of(words: Sequence[str]) -> Query:
+def build_query(terms: Sequence[str]) -> Query:
     """Return what is searched for.
 
     Raises:
         InvalidRequestError: a part of it isn't understood: more would be found than is wanted.
 
     """
-    query = parse_query(" ".join(words))
+    query = parse_query(" ".join(terms))
     if query.problems:
-        raise InvalidRequestError(" ".join(plain(problem) for problem in query.problems))
+        raise InvalidRequestError(" ".join(one_line(problem) for problem in query.problems))
     return query
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _interruptible() -> Iterator[None]:
     """Leave the block when the program is asked to stop, wherever it is; asked again, it ends at once."""
 
-    def take(number: int, _: FrameType | None) -> NoReturn:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        raise _StoppedError(number)
+    def handle_signal(signal_number: int, _: FrameType | None) -> NoReturn:
+        for handled_signal in STOP_SIGNALS:
+            signal.signal(handled_signal, signal.SIG_DFL)
+        raise _SignalReceivedError(signal_number)
 
-    before = {number: signal.signal(number, take) for number in SIGNALS}
+    previous_handlers = {
+        signal_number: signal.signal(signal_number, handle_signal) for signal_number in STOP_SIGNALS
+    }
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signal_number, handler in previous_handlers.items():
+            signal.signal(signal_number, handler)

@@ -4,151 +4,161 @@ from collections.abc import Mapping
 from typing import Final
 
 from sd35.cli.events import (
-    Begun,
-    Checking,
-    Connecting,
-    Failed,
-    Fetching,
-    News,
-    Saved,
-    Stopped,
-    Stopping,
-    Working,
+    CheckStarted,
+    CliEvent,
+    ConnectionStarted,
+    DownloadStarted,
+    OperationFailed,
+    PictureSaved,
+    PictureStarted,
+    ShutdownReport,
+    ShutdownRequested,
+    TaskProgress,
 )
 from sd35.core.events import Notice, Progress, Queued, Started, Waiting
 
 __all__ = [
-    "DEMO",
-    "clock",
-    "facts",
-    "failed",
+    "DEMO_NOTICE",
+    "failure_text",
+    "format_bytes",
+    "format_duration",
     "headline",
-    "notice",
-    "plain",
-    "reason",
-    "size",
-    "stopped",
+    "notice_text",
+    "one_line",
+    "os_error_text",
+    "picture_summary",
+    "shutdown_text",
 ]
 
-DEMO: Final = "These pictures come from the demo painter, not from Stable Diffusion."
+DEMO_NOTICE: Final = "These pictures come from the demo painter, not from Stable Diffusion."
 
 
 _HEADLINES: Final[Mapping[type, str]] = {
-    Begun: "Asking for a place in the queue…",
-    Fetching: "Fetching the picture…",
-    Stopping: "Stopping… (again to leave at once)",
+    PictureStarted: "Asking for a place in the queue…",
+    DownloadStarted: "Fetching the picture…",
+    ShutdownRequested: "Stopping… (again to leave at once)",
 }
 
 
-def plain(text: object) -> str:
+def one_line(text: object) -> str:
     """Return the text as one line that moves no cursor and changes no colour."""
-    return " ".join(
-        "".join(letter if letter.isprintable() else " " for letter in str(text)).split()
-    )
+    return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
 
 
-def headline(news: News) -> str:
+def headline(event: CliEvent) -> str:
     """What is going on now, in a few words; nothing for what doesn't change that."""
-    text = _HEADLINES.get(type(news), "")
-    match news:
-        case Checking(what=what):
-            text = f"Checking: {what}…"
-        case Connecting(space=space):
+    text = _HEADLINES.get(type(event), "")
+    match event:
+        case CheckStarted(check_name=check_name):
+            text = f"Checking: {check_name}…"
+        case ConnectionStarted(space=space):
             text = (
-                "Starting the demo Space…" if space == "demo" else f"Connecting to {plain(space)}…"
+                "Starting the demo Space…"
+                if space == "demo"
+                else f"Connecting to {one_line(space)}…"
             )
         case Waiting():
-            text = _waiting(news)
+            text = _waiting_text(event)
         case Queued():
-            text = _place(news)
-        case Started(eta_seconds=eta):
-            text = f"The Space is working{_about(eta, '; it takes about {}')}…"
+            text = _queue_text(event)
+        case Started(eta_seconds=eta_seconds):
+            text = f"The Space is working{_eta_text(eta_seconds, '; it takes about {}')}…"
         case Progress():
-            text = _step(news)
-        case Working():
-            text = _work(news)
+            text = _step_text(event)
+        case TaskProgress():
+            text = _task_text(event)
     return text
 
 
-def _waiting(waiting: Waiting) -> str:
-    limit = (
-        f" It is waited for {clock(waiting.limit_seconds)} at most."
-        if waiting.limit_seconds
+def _waiting_text(event: Waiting) -> str:
+    limit_text = (
+        f" It is waited for {format_duration(event.limit_seconds)} at most."
+        if event.limit_seconds
         else ""
     )
-    return f"{plain(waiting.reason)}{limit}"
+    return f"{one_line(event.reason)}{limit_text}"
 
 
-def _place(queued: Queued) -> str:
-    eta = _about(queued.eta_seconds, ", about {} to go")
-    if queued.rank == 0:
-        return f"Next in the queue{eta}"
-    return f"Number {queued.rank + 1} of {max(queued.size, queued.rank + 1)} in the queue{eta}"
+def _queue_text(event: Queued) -> str:
+    eta_text = _eta_text(event.eta_seconds, ", about {} to go")
+    if event.rank == 0:
+        return f"Next in the queue{eta_text}"
+    return f"Number {event.rank + 1} of {max(event.size, event.rank + 1)} in the queue{eta_text}"
 
 
-def _about(seconds: float | None, words: str) -> str:
-    return "" if seconds is None or seconds < 1 else words.format(clock(seconds))
+def _eta_text(seconds: float | None, template: str) -> str:
+    return "" if seconds is None or seconds < 1 else template.format(format_duration(seconds))
 
 
-def _step(progress: Progress) -> str:
-    if progress.step is not None and progress.total:
-        return f"Step {min(progress.step, progress.total)} of {progress.total}"
-    return plain(progress.description or "") or "The Space is working…"
+def _step_text(event: Progress) -> str:
+    if event.step is not None and event.total:
+        return f"Step {min(event.step, event.total)} of {event.total}"
+    return one_line(event.description or "") or "The Space is working…"
 
 
-def _work(news: Working) -> str:
-    if news.total is not None:
-        return f"{news.what}: {news.done:,} of {news.total:,}…"
-    return f"{news.what}: {news.done:,}…" if news.done else f"{news.what}…"
+def _task_text(event: TaskProgress) -> str:
+    if event.total is not None:
+        return f"{event.description}: {event.completed:,} of {event.total:,}…"
+    return (
+        f"{event.description}: {event.completed:,}…" if event.completed else f"{event.description}…"
+    )
 
 
-def notice(news: Notice) -> str:
+def notice_text(event: Notice) -> str:
     """A Space's own line, under its title, unless that only says of what level it is."""
-    is_titled = news.title is not None and news.title.lower() != news.level.lower()
-    return plain(f"{news.title}: {news.text}" if is_titled else news.text)
+    has_title = event.title is not None and event.title.lower() != event.level.lower()
+    return one_line(f"{event.title}: {event.text}" if has_title else event.text)
 
 
-def facts(saved: Saved) -> str:
+def picture_summary(event: PictureSaved) -> str:
     """What a saved picture is."""
-    picture = saved.picture
+    picture = event.picture
     return " · ".join(
         (
             *((f"seed {picture.seed}",) if picture.seed is not None else ()),
             f"{picture.width} × {picture.height}",
-            f"{picture.format} {size(len(picture.data))}",
-            f"{saved.seconds:.1f} s" if saved.seconds < 60 else clock(saved.seconds),
-            *(("demo painter",) if saved.is_demo else ()),
+            f"{picture.format} {format_bytes(len(picture.data))}",
+            f"{event.elapsed_seconds:.1f} s"
+            if event.elapsed_seconds < 60
+            else format_duration(event.elapsed_seconds),
+            *(("demo painter",) if event.is_demo else ()),
         )
     )
 
 
-def failed(news: Failed) -> tuple[str, str]:
+def failure_text(event: OperationFailed) -> tuple[str, str]:
     """What happened; and when it passes, what to do, and with which seed."""
-    seed = "" if news.request is None else f"The seed was {news.request.seed}."
-    return plain(news.error.happened), plain(f"{news.error.when} {news.error.remedy} {seed}")
+    seed_text = "" if event.request is None else f"The seed was {event.request.seed}."
+    return one_line(event.error.happened), one_line(
+        f"{event.error.retry_hint} {event.error.remedy} {seed_text}"
+    )
 
 
-def reason(error: OSError) -> str:
+def os_error_text(error: OSError) -> str:
     """Return why this machine said no, in its own words."""
     return error.strerror or type(error).__name__
 
 
-def stopped(news: Stopped) -> str:
+def shutdown_text(event: ShutdownReport) -> str:
     """What stopping did."""
-    if news.has_saved:
+    if event.has_saved_picture:
         return "The picture that was complete is saved."
-    return "Nothing was under way at the Space." if news.outcome is None else news.outcome.sentence
+    return "Nothing was under way at the Space." if event.outcome is None else event.outcome.message
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a length of time as a person says it."""
-    whole = int(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02d} min"
+    whole_seconds = int(seconds)
+    return (
+        f"{whole_seconds} s"
+        if whole_seconds < 60
+        else f"{whole_seconds // 60}:{whole_seconds % 60:02d} min"
+    )
 
 
-def size(count: int) -> str:
+def format_bytes(byte_count: int) -> str:
     """Return a number of bytes as a person says it."""
-    for limit, unit, digits in ((1e9, "GB", 1), (1e6, "MB", 1), (1e3, "KB", 0)):
-        if count >= limit:
-            return f"{count / limit:.{digits}f} {unit}"
-    return f"{count} bytes"
+    for threshold, unit, decimals in ((1e9, "GB", 1), (1e6, "MB", 1), (1e3, "KB", 0)):
+        if byte_count >= threshold:
+            return f"{byte_count / threshold:.{decimals}f} {unit}"
+    return f"{byte_count} bytes"

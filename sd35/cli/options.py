@@ -6,14 +6,14 @@ from typing import Annotated
 from typer import Argument, Option
 
 __all__ = [
-    "All",
     "Aspect",
-    "Check",
+    "CheckFiles",
     "Count",
-    "Folder",
+    "ExportTarget",
     "GeneratedPassword",
     "Guidance",
     "Height",
+    "ImportSource",
     "Infotext",
     "Json",
     "JsonEvents",
@@ -21,28 +21,28 @@ __all__ = [
     "KeepGoing",
     "LibraryFolder",
     "Limit",
-    "Name",
     "Negative",
+    "OutputFolder",
     "PictureName",
-    "Previews",
     "Prompt",
     "PromptsFile",
     "Proxy",
     "Quiet",
+    "SavePreviews",
+    "SearchTerms",
     "Seed",
-    "Source",
+    "ShowAll",
     "Space",
     "SpaceFolder",
+    "SpaceName",
     "Steps",
-    "Target",
     "Token",
-    "Try",
-    "UserFile",
+    "TryPicture",
     "UserName",
+    "UsersFile",
     "Version",
-    "Wait",
+    "WaitSeconds",
     "Width",
-    "Words",
 ]
 
 Prompt = Annotated[
@@ -72,7 +72,7 @@ Seed = Annotated[
 Count = Annotated[
     int, Option(metavar="N", min=1, max=1000, help="How many pictures are made of each prompt.")
 ]
-Folder = Annotated[
+OutputFolder = Annotated[
     Path,
     Option(
         "--out",
@@ -89,7 +89,7 @@ PromptsFile = Annotated[
         help="Prompts, one a line; empty lines, and those that begin with #, are passed over. - is the standard input.",
     ),
 ]
-Previews = Annotated[
+SavePreviews = Annotated[
     bool,
     Option(
         "--previews",
@@ -115,7 +115,7 @@ Space = Annotated[
         "stabilityai/stable-diffusion-3.5-large.",
     ),
 ]
-Name = Annotated[
+SpaceName = Annotated[
     str | None,
     Argument(
         metavar="NAME",
@@ -140,7 +140,7 @@ Proxy = Annotated[
 ]
 
 Json = Annotated[bool, Option("--json", help="Write a JSON object to the standard output.")]
-Wait = Annotated[
+WaitSeconds = Annotated[
     int,
     Option(
         metavar="SECONDS",
@@ -149,7 +149,7 @@ Wait = Annotated[
         help="How long a Space that is asleep is waited for; 0: not.",
     ),
 ]
-Try = Annotated[
+TryPicture = Annotated[
     bool,
     Option(
         "--try",
@@ -166,7 +166,7 @@ SpaceFolder = Annotated[
         help="The folder of this program; the current one, if not given.",
     ),
 ]
-Check = Annotated[
+CheckFiles = Annotated[
     bool, Option("--check", help="Say what is amiss with them instead, and what to do about it.")
 ]
 UserName = Annotated[
@@ -177,7 +177,7 @@ UserName = Annotated[
         help="Whose login it is; capitals are the same as small letters.",
     ),
 ]
-UserFile = Annotated[
+UsersFile = Annotated[
     Path,
     Option(
         "--file",
@@ -202,7 +202,7 @@ LibraryFolder = Annotated[
         help="The library. If not given: SD35_LIBRARY, or else SD 3.5 Studio among your pictures.",
     ),
 ]
-Words = Annotated[
+SearchTerms = Annotated[
     list[str] | None,
     Argument(
         metavar="WORDS",
@@ -215,7 +215,7 @@ Words = Annotated[
 Limit = Annotated[
     int, Option(metavar="N", min=1, help="How many pictures are told, the newest first.")
 ]
-All = Annotated[bool, Option("--all", help="Tell all of them.")]
+ShowAll = Annotated[bool, Option("--all", help="Tell all of them.")]
 JsonLines = Annotated[
     bool, Option("--json", help="Write JSON objects to the standard output, one a line.")
 ]
@@ -230,7 +230,7 @@ PictureName = Annotated[
 Infotext = Annotated[
     bool, Option("--infotext", help="Write only the text that other tools read settings from.")
 ]
-Target = Annotated[
+ExportTarget = Annotated[
     Path,
     Argument(
         metavar="TARGET",
@@ -238,7 +238,7 @@ Target = Annotated[
         help="A folder, or a file that ends with .zip: not there yet.",
     ),
 ]
-Source = Annotated[
+ImportSource = Annotated[
     Path,
     Argument(
         metavar="SOURCE",

@@ -5,16 +5,23 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sd35.cli.events import Begun, Failed, Kept, News, Saved, Stopped
+from sd35.cli.events import (
+    CliEvent,
+    OperationFailed,
+    PictureSaved,
+    PictureStarted,
+    PreviewSaved,
+    ShutdownReport,
+)
 from sd35.cli.exit_codes import exit_code
-from sd35.cli.messages import plain, stopped
+from sd35.cli.messages import one_line, shutdown_text
 from sd35.cli.terminal import write_json, write_line
 from sd35.core.errors import SD35Error
 from sd35.core.events import Notice, Preview, Progress, Queued, Started, Waiting
 
-__all__ = ["JsonLines", "Paths", "error_as_json"]
+__all__ = ["JsonLinesOutput", "PathOutput", "error_to_json"]
 
-_NAMES: Mapping[type, str] = {
+_EVENT_NAMES: Mapping[type, str] = {
     Waiting: "waiting",
     Queued: "queued",
     Started: "started",
@@ -24,72 +31,78 @@ _NAMES: Mapping[type, str] = {
 """The events that are told as they are, each with all of its fields."""
 
 
-class Paths:
+class PathOutput:
     """The path of each saved picture, one a line."""
 
-    def show(self, news: News) -> None:
+    def show(self, event: CliEvent) -> None:
         """Write the path, if one was saved.
 
         Raises:
             BrokenPipeError: nobody reads it any more.
-            NotWrittenError: it couldn't be written.
+            WriteError: it couldn't be written.
 
         """
-        if isinstance(news, Saved):
-            write_line(os.fsencode(news.path))
+        if isinstance(event, PictureSaved):
+            write_line(os.fsencode(event.path))
 
 
-class JsonLines:
+class JsonLinesOutput:
     """A JSON object for each event, one a line; `picture` of `pictures` says which one it is about."""
 
     def __init__(self) -> None:
-        self._begun: Begun | None = None
+        self._current_picture: PictureStarted | None = None
 
-    def show(self, news: News) -> None:
+    def show(self, event: CliEvent) -> None:
         """Write the object, if it is an event for programs.
 
         Raises:
             BrokenPipeError: nobody reads it any more.
-            NotWrittenError: it couldn't be written.
+            WriteError: it couldn't be written.
 
         """
-        if isinstance(news, Begun):
-            self._begun = news
-        told = _told(news)
-        if told:
-            place = (
-                {"picture": self._begun.number, "pictures": self._begun.count}
-                if self._begun
+        if isinstance(event, PictureStarted):
+            self._current_picture = event
+        payload = _to_json(event)
+        if payload:
+            position = (
+                {"picture": self._current_picture.index, "pictures": self._current_picture.total}
+                if self._current_picture
                 else {}
             )
-            write_json(told | place)
+            write_json(payload | position)
 
 
-def _told(news: News) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    match news:
+def _to_json(event: CliEvent) -> dict[str, Any]:
+    payload: dict[str, Any] = {}
+    match event:
         case Waiting() | Queued() | Started() | Progress() | Notice():
-            told = {"event": _NAMES[type(news)], **asdict(news)}
-        case Preview() | Kept():
-            told = {"event": "preview", **_preview(news)}
-        case Saved():
-            told = {"event": "saved", **_saved(news)}
-        case Stopped(outcome=outcome):
-            told = {"event": "stopped", "outcome": outcome and outcome.value, "text": stopped(news)}
-        case Failed(error=error, request=request):
-            about = {} if request is None else {"prompt": request.prompt, "seed": request.seed}
-            told = {"event": "error", **error_as_json(error), **about}
-    return told
+            payload = {"event": _EVENT_NAMES[type(event)], **asdict(event)}
+        case Preview() | PreviewSaved():
+            payload = {"event": "preview", **_preview_to_json(event)}
+        case PictureSaved():
+            payload = {"event": "saved", **_saved_to_json(event)}
+        case ShutdownReport(outcome=outcome):
+            payload = {
+                "event": "stopped",
+                "outcome": outcome and outcome.value,
+                "text": shutdown_text(event),
+            }
+        case OperationFailed(error=error, request=request):
+            request_fields = (
+                {} if request is None else {"prompt": request.prompt, "seed": request.seed}
+            )
+            payload = {"event": "error", **error_to_json(error), **request_fields}
+    return payload
 
 
-def _preview(news: Preview | Kept) -> dict[str, Any]:
-    url = None if news.picture.url.startswith("data:") else news.picture.url
-    if isinstance(news, Preview):
+def _preview_to_json(event: Preview | PreviewSaved) -> dict[str, Any]:
+    url = None if event.picture.url.startswith("data:") else event.picture.url
+    if isinstance(event, Preview):
         return {"url": url}
-    picture = news.fetched
+    picture = event.preview
     return {
         "url": url,
-        "path": str(news.path),
+        "path": str(event.path),
         "width": picture.width,
         "height": picture.height,
         "format": picture.format,
@@ -97,27 +110,27 @@ def _preview(news: Preview | Kept) -> dict[str, Any]:
     }
 
 
-def _saved(news: Saved) -> dict[str, Any]:
-    picture = news.picture
+def _saved_to_json(event: PictureSaved) -> dict[str, Any]:
+    picture = event.picture
     return {
-        "path": str(news.path),
+        "path": str(event.path),
         "seed": picture.seed,
-        "prompt": news.prompt,
+        "prompt": event.prompt,
         "width": picture.width,
         "height": picture.height,
         "format": picture.format,
         "bytes": len(picture.data),
-        "seconds": round(news.seconds, 3),
-        "space": news.space,
-        "is_demo": news.is_demo,
+        "seconds": round(event.elapsed_seconds, 3),
+        "space": event.space,
+        "is_demo": event.is_demo,
     }
 
 
-def error_as_json(error: SD35Error) -> dict[str, Any]:
+def error_to_json(error: SD35Error) -> dict[str, Any]:
     """Return what a program wants to know of an error."""
     return {
         "kind": error.kind,
-        "happened": plain(error.happened),
+        "happened": one_line(error.happened),
         "remedy": error.remedy,
         "retry_after_seconds": error.retry_after_seconds,
         "retry_at": error.retry_at and error.retry_at.isoformat(timespec="seconds"),

@@ -4,14 +4,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sd35.cli.events import Kept
-from sd35.cli.messages import plain, reason
-from sd35.core.atomic_files import write_new
-from sd35.core.errors import NotWrittenError
+from sd35.cli.events import PreviewSaved
+from sd35.cli.messages import one_line, os_error_text
+from sd35.core.atomic_files import write_exclusive
+from sd35.core.errors import WriteError
 from sd35.core.events import Event, Finished, Preview, RemotePicture
 from sd35.core.picture import Picture
 
-__all__ = ["Album", "check_folder", "write_picture"]
+__all__ = ["PreviewWriter", "check_folder", "write_picture"]
 
 
 def check_folder(folder: Path) -> None:
@@ -21,7 +21,7 @@ def check_folder(folder: Path) -> None:
         quota.
 
     Raises:
-        NotWrittenError: it can't.
+        WriteError: it can't.
 
     """
     try:
@@ -29,10 +29,10 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        why = "it isn't a folder" if folder.is_file() else reason(error)
+        cause = "it isn't a folder" if folder.is_file() else os_error_text(error)
         remedy = "Choose another folder with --out."
-        raise NotWrittenError(
-            f"No picture can be written to {plain(folder)}: {why}.", remedy
+        raise WriteError(
+            f"No picture can be written to {one_line(folder)}: {cause}.", remedy
         ) from error
 
 
@@ -40,18 +40,18 @@ def write_picture(folder: Path, name: str, picture: Picture) -> Path:
     """Write the picture's bytes to a new file, and return its path.
 
     Raises:
-        NotWrittenError: it couldn't be written.
+        WriteError: it couldn't be written.
 
     """
     try:
-        return write_new(folder, name, picture.data)
+        return write_exclusive(folder, name, picture.data)
     except OSError as error:
-        raise NotWrittenError(
-            f"The picture came, but couldn't be written: {reason(error)}."
+        raise WriteError(
+            f"The picture came, but couldn't be written: {os_error_text(error)}."
         ) from error
 
 
-class Album:
+class PreviewWriter:
     """The previews of one picture, as files, where they came with their bytes.
 
     Each is written when the next one comes, or the end: Gradio sends the finished picture as a
@@ -66,42 +66,47 @@ class Album:
     """
 
     def __init__(
-        self, folder: Path, name: Callable[[Picture], str], tell: Callable[[Event | Kept], None]
+        self,
+        folder: Path,
+        make_name: Callable[[Picture], str],
+        on_event: Callable[[Event | PreviewSaved], None],
     ) -> None:
         self._folder = folder
-        self._name = name
-        self._tell = tell
-        self._held: tuple[RemotePicture, Picture] | None = None
-        self._count = 0
+        self._make_name = make_name
+        self._on_event = on_event
+        self._pending_preview: tuple[RemotePicture, Picture] | None = None
+        self._preview_count = 0
 
-    def take(self, event: Event) -> None:
+    def handle_event(self, event: Event) -> None:
         """Keep a preview, and pass on all else.
 
         Raises:
-            NotWrittenError: a preview couldn't be written.
+            WriteError: a preview couldn't be written.
 
         """
         match event:
-            case Preview(picture=picture, fetched=Picture() as fetched):
+            case Preview(picture=remote_picture, fetched=Picture() as preview):
                 self.close()
-                self._held = picture, fetched
-            case Finished(picture=picture) if self._held and self._held[0] == picture:
-                self._held = None
+                self._pending_preview = remote_picture, preview
+            case Finished(picture=remote_picture) if (
+                self._pending_preview and self._pending_preview[0] == remote_picture
+            ):
+                self._pending_preview = None
             case _:
-                self._tell(event)
+                self._on_event(event)
 
     def close(self) -> None:
         """Write what is still to be written.
 
         Raises:
-            NotWrittenError: it couldn't be written.
+            WriteError: it couldn't be written.
 
         """
-        if self._held is not None:
-            (picture, fetched), self._held = self._held, None
-            self._count += 1
-            name = Path(self._name(fetched))
+        if self._pending_preview is not None:
+            (remote_picture, preview), self._pending_preview = self._pending_preview, None
+            self._preview_count += 1
+            name = Path(self._make_name(preview))
             path = write_picture(
-                self._folder, f"{name.stem}-preview-{self._count:02d}{name.suffix}", fetched
+                self._folder, f"{name.stem}-preview-{self._preview_count:02d}{name.suffix}", preview
             )
-            self._tell(Kept(picture, fetched, path))
+            self._on_event(PreviewSaved(remote_picture, preview, path))

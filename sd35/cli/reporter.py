@@ -5,15 +5,25 @@ import sys
 from rich.console import Console
 
 from sd35.cli import messages
-from sd35.cli.events import Begun, Connected, Failed, Kept, News, Remark, Saved, Stopped, Stopping
-from sd35.cli.progress import LiveLine, Moving, PlainLines, Still
-from sd35.cli.terminal import console, is_terminal, say
+from sd35.cli.events import (
+    CliEvent,
+    ConnectionEstablished,
+    Hint,
+    OperationFailed,
+    PictureSaved,
+    PictureStarted,
+    PreviewSaved,
+    ShutdownReport,
+    ShutdownRequested,
+)
+from sd35.cli.progress import LiveProgress, NullProgress, PlainProgress, ProgressDisplay
+from sd35.cli.terminal import is_terminal, make_console, print_message
 from sd35.core.events import Notice
 
-__all__ = ["Screen", "open_screen"]
+__all__ = ["TerminalReporter", "open_reporter"]
 
 
-class Screen:
+class TerminalReporter:
     """Tells a person what happens.
 
     Args:
@@ -26,70 +36,83 @@ class Screen:
     """
 
     def __init__(
-        self, stream: Console, moving: Moving, *, is_quiet: bool, tells_paths: bool
+        self, console: Console, progress: ProgressDisplay, *, is_quiet: bool, shows_paths: bool
     ) -> None:
-        self._console = stream
-        self._moving = moving
+        self._console = console
+        self._progress = progress
         self._is_quiet = is_quiet
-        self._tells_paths = tells_paths
-        self._place = ""
+        self._shows_paths = shows_paths
+        self._position_prefix = ""
 
-    def show(self, news: News) -> None:
+    def show(self, event: CliEvent) -> None:
         """Tell the person."""
-        match news:
-            case Begun(number=number, count=count):
-                self._moving.rest()
-                self._place = f"{number} of {count} · " if count > 1 else ""
-            case Saved() | Failed() | Stopped():
-                self._moving.rest()
-            case Stopping():
-                self._moving.rest()
-                self._place = ""
-                self._moving = Still() if self._is_quiet else PlainLines(self._console)
-        if not self._stays(news) and (headline := messages.headline(news)):
-            self._moving.show(f"{self._place}{headline}", news)
+        match event:
+            case PictureStarted(index=index, total=total):
+                self._progress.clear()
+                self._position_prefix = f"{index} of {total} · " if total > 1 else ""
+            case PictureSaved() | OperationFailed() | ShutdownReport():
+                self._progress.clear()
+            case ShutdownRequested():
+                self._progress.clear()
+                self._position_prefix = ""
+                self._progress = NullProgress() if self._is_quiet else PlainProgress(self._console)
+        if not self._print_permanent(event) and (headline := messages.headline(event)):
+            self._progress.update(f"{self._position_prefix}{headline}", event)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self._moving.rest()
+        self._progress.clear()
 
-    def _stays(self, news: News) -> bool:
+    def _print_permanent(self, event: CliEvent) -> bool:
         """Write what is to stay; say whether that was it."""
-        match news:
-            case Failed():
-                happened, remedy = messages.failed(news)
-                say(self._console, "✗", "bold red", f"{self._place}{happened}", remedy)
-            case Stopped():
-                say(self._console, "■", "yellow", f"Stopped. {messages.stopped(news)}")
-            case Connected(is_demo=True):
-                say(self._console, "!", "yellow", messages.DEMO)
-            case Saved(path=path):
-                self._tell(
-                    "✓", "green", f"{self._place}{messages.facts(news)}", messages.plain(path)
+        match event:
+            case OperationFailed():
+                message, remedy = messages.failure_text(event)
+                print_message(
+                    self._console, "✗", "bold red", f"{self._position_prefix}{message}", remedy
                 )
-            case Kept(path=path) if self._tells_paths:
-                self._tell("·", "dim", f"Preview: {messages.plain(path)}")
-            case Remark(text=text):
-                self._tell("·", "dim", text)
+            case ShutdownReport():
+                print_message(
+                    self._console, "■", "yellow", f"Stopped. {messages.shutdown_text(event)}"
+                )
+            case ConnectionEstablished(is_demo=True):
+                print_message(self._console, "!", "yellow", messages.DEMO_NOTICE)
+            case PictureSaved(path=path):
+                self._print_unless_quiet(
+                    "✓",
+                    "green",
+                    f"{self._position_prefix}{messages.picture_summary(event)}",
+                    messages.one_line(path),
+                )
+            case PreviewSaved(path=path) if self._shows_paths:
+                self._print_unless_quiet("·", "dim", f"Preview: {messages.one_line(path)}")
+            case Hint(text=text):
+                self._print_unless_quiet("·", "dim", text)
             case Notice():
-                self._tell("·", "dim", messages.notice(news))
+                self._print_unless_quiet("·", "dim", messages.notice_text(event))
             case _:
                 return False
         return True
 
-    def _tell(self, mark: str, style: str, sentence: str, path: str = "") -> None:
+    def _print_unless_quiet(self, symbol: str, style: str, message: str, path: str = "") -> None:
         if not self._is_quiet:
-            say(self._console, mark, style, sentence, path if self._tells_paths else "")
+            print_message(self._console, symbol, style, message, path if self._shows_paths else "")
 
 
-def open_screen(*, is_quiet: bool, is_json: bool) -> Screen:
+def open_reporter(*, is_quiet: bool, is_json: bool) -> TerminalReporter:
     """Return the screen that suits where the two streams go."""
-    stream = console(stderr=True)
-    is_shared = is_terminal(sys.stderr) and is_terminal(sys.stdout)
+    console = make_console(stderr=True)
+    is_same_terminal = is_terminal(sys.stderr) and is_terminal(sys.stdout)
     if is_quiet:
-        moving: Moving = Still()
-    elif is_terminal(sys.stderr) and not stream.is_dumb_terminal and not (is_json and is_shared):
-        moving = LiveLine(stream)
+        progress: ProgressDisplay = NullProgress()
+    elif (
+        is_terminal(sys.stderr)
+        and not console.is_dumb_terminal
+        and not (is_json and is_same_terminal)
+    ):
+        progress = LiveProgress(console)
     else:
-        moving = PlainLines(stream)
-    return Screen(stream, moving, is_quiet=is_quiet, tells_paths=is_json or not is_shared)
+        progress = PlainProgress(console)
+    return TerminalReporter(
+        console, progress, is_quiet=is_quiet, shows_paths=is_json or not is_same_terminal
+    )

@@ -9,17 +9,17 @@ from typing import Any, Final
 
 import anyio
 
-from sd35.cli.exit_codes import READER_GONE, exit_code, exit_code_of_signal
-from sd35.cli.terminal import let_go_of_output
+from sd35.cli.exit_codes import EXIT_SIGPIPE, exit_code, exit_code_for_signal
+from sd35.cli.terminal import discard_stdout
 from sd35.core.errors import SD35Error
 
-__all__ = ["Stop", "run", "run_here"]
+__all__ = ["Shutdown", "run_async", "run_sync"]
 
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stop:
+class Shutdown:
     """Whether the program was asked to stop, and the one place where that interrupts it.
 
     Args:
@@ -30,53 +30,59 @@ class Stop:
 
     """
 
-    def __init__(self, tell: Callable[[], None] = lambda: None) -> None:
-        self.asked = False
-        self._tell = tell
-        self._number = 0
-        self._scope: anyio.CancelScope | None = None
+    def __init__(self, on_request: Callable[[], None] = lambda: None) -> None:
+        self.is_requested = False
+        self._on_request = on_request
+        self._signal_number = 0
+        self._cancel_scope: anyio.CancelScope | None = None
 
     @property
     def exit_code(self) -> int:
         """What the program ends with, once it was asked to stop."""
-        return exit_code_of_signal(self._number)
+        return exit_code_for_signal(self._signal_number)
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def installed(self) -> Iterator[None]:
         """Take the signals while the block lasts, in a running event loop of the main thread."""
         loop = asyncio.get_running_loop()
 
-        def take(number: int, _: FrameType | None) -> None:
-            for each in SIGNALS:
-                signal.signal(each, signal.SIG_DFL)  # so that the next one ends it, whatever hangs
-            loop.call_soon_threadsafe(self._ask, number)
+        def take(signal_number: int, _: FrameType | None) -> None:
+            for handled_signal in STOP_SIGNALS:
+                signal.signal(
+                    handled_signal, signal.SIG_DFL
+                )  # so that the next one ends it, whatever hangs
+            loop.call_soon_threadsafe(self._request, signal_number)
 
-        before = {number: signal.signal(number, take) for number in SIGNALS}
+        previous_handlers = {
+            signal_number: signal.signal(signal_number, take) for signal_number in STOP_SIGNALS
+        }
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for signal_number, handler in previous_handlers.items():
+                signal.signal(signal_number, handler)
 
     @contextmanager
-    def breakable(self) -> Iterator[None]:
+    def cancellable(self) -> Iterator[None]:
         """Leave this block when the program is asked to stop, or was; elsewhere it goes on to its end."""
         try:
-            with anyio.CancelScope() as self._scope:
-                if self.asked:
-                    self._scope.cancel()
+            with anyio.CancelScope() as self._cancel_scope:
+                if self.is_requested:
+                    self._cancel_scope.cancel()
                 yield
         finally:
-            self._scope = None
+            self._cancel_scope = None
 
-    def _ask(self, number: int) -> None:
-        self.asked, self._number = True, number
-        self._tell()
-        if self._scope is not None:
-            self._scope.cancel()
+    def _request(self, signal_number: int) -> None:
+        self.is_requested, self._signal_number = True, signal_number
+        self._on_request()
+        if self._cancel_scope is not None:
+            self._cancel_scope.cancel()
 
 
-def run(begin: Callable[[], Coroutine[Any, Any, int]], failed: Callable[[SD35Error], None]) -> int:
+def run_async(  # noqa: D417
+    operation: Callable[[], Coroutine[Any, Any, int]], on_error: Callable[[SD35Error], None]
+) -> int:
     """Run the work that `begin` returns, and return what it ends with.
 
     Args:
@@ -84,17 +90,17 @@ def run(begin: Callable[[], Coroutine[Any, Any, int]], failed: Callable[[SD35Err
         failed: tells the person, or the program, of a failure that was foreseen.
 
     """
-    return run_here(lambda: asyncio.run(begin()), failed)
+    return run_sync(lambda: asyncio.run(operation()), on_error)
 
 
-def run_here(work: Callable[[], int], failed: Callable[[SD35Error], None]) -> int:
+def run_sync(operation: Callable[[], int], on_error: Callable[[SD35Error], None]) -> int:
     """Do the work, which needs no event loop, and return what it ends with."""
     try:
         try:
-            return work()
+            return operation()
         except SD35Error as error:
-            failed(error)
+            on_error(error)
             return exit_code(error)
     except BrokenPipeError:
-        let_go_of_output()
-        return READER_GONE
+        discard_stdout()
+        return EXIT_SIGPIPE

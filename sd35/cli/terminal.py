@@ -12,37 +12,37 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from sd35.core.errors import NotWrittenError
+from sd35.core.errors import WriteError
 
 __all__ = [
-    "console",
+    "discard_stdout",
     "is_terminal",
-    "let_go_of_output",
+    "make_console",
     "prepare_streams",
-    "say",
-    "unwritten_output",
+    "print_message",
+    "stdout_write_error",
     "write_json",
     "write_line",
 ]
 
 
-_PLAIN_LETTERS: Final = str.maketrans(
+_ASCII_REPLACEMENTS: Final = str.maketrans(
     {"…": "...", "×": "x", "·": "-", "–": "-", "“": '"', "”": '"', "✓": "+", "✗": "!", "■": "!"}
 )
 
 
 def prepare_streams() -> None:
     """Let no letter end the program that a terminal, or a file, of few letters can't show."""
-    codecs.register_error("plain-letters", _in_plain_letters)
+    codecs.register_error("plain-letters", _ascii_fallback)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain-letters")
 
 
-def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+def _ascii_fallback(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    text = error.object[error.start : error.end].translate(_PLAIN_LETTERS)
-    return "".join(letter if letter.isascii() else "?" for letter in text), error.end
+    text = error.object[error.start : error.end].translate(_ASCII_REPLACEMENTS)
+    return "".join(char if char.isascii() else "?" for char in text), error.end
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -55,7 +55,7 @@ def write_line(line: bytes) -> None:
 
     Raises:
         BrokenPipeError: nobody reads it any more.
-        NotWrittenError: it couldn't be written.
+        WriteError: it couldn't be written.
 
     """
     if sys.stdout is None:  # closed by the one who started the program
@@ -66,14 +66,14 @@ def write_line(line: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise unwritten_output(error) from error
+        raise stdout_write_error(error) from error
 
 
-def unwritten_output(error: OSError) -> NotWrittenError:
+def stdout_write_error(error: OSError) -> WriteError:
     """Let go of the standard output, and return what is to be raised for not being able to write there."""
-    let_go_of_output()
-    happened = f"The output can't be written: {error.strerror or type(error).__name__}."
-    return NotWrittenError(happened, "Write it somewhere else.")
+    discard_stdout()
+    message = f"The output can't be written: {error.strerror or type(error).__name__}."
+    return WriteError(message, "Write it somewhere else.")
 
 
 def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:
@@ -81,19 +81,19 @@ def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:
 
     Raises:
         BrokenPipeError: nobody reads it any more.
-        NotWrittenError: it couldn't be written.
+        WriteError: it couldn't be written.
 
     """
     write_line(json.dumps(value, indent=indent).encode("ascii"))
 
 
-def let_go_of_output() -> None:
+def discard_stdout() -> None:
     """Send what is still to be written nowhere, so that the end of the program doesn't fail of it, too."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  # a name, not a path
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    with open(os.devnull, "w", encoding="utf-8") as devnull:  # noqa: PTH123  # a name, not a path
+        os.dup2(devnull.fileno(), sys.stdout.fileno())
 
 
-WIDE: Final = 1000
+UNWRAPPED_WIDTH: Final = 1000
 """Letters in a line of what isn't a terminal: nothing is broken there, so that `grep` finds it."""
 
 
@@ -112,21 +112,23 @@ class _Console(Console):
         except OSError as error:
             if self.stderr:
                 raise
-            raise unwritten_output(error) from error
+            raise stdout_write_error(error) from error
 
 
-def console(*, stderr: bool = False) -> Console:
+def make_console(*, stderr: bool = False) -> Console:
     """Return a console that takes words as they are: a `[` is a bracket, and a number isn't coloured."""
-    width = None if is_terminal(sys.stderr if stderr else sys.stdout) else WIDE
+    width = None if is_terminal(sys.stderr if stderr else sys.stdout) else UNWRAPPED_WIDTH
     return _Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
-def say(stream: Console, mark: str, style: str, sentence: str, small: str = "") -> None:
+def print_message(
+    console: Console, symbol: str, style: str, message: str, details: str = ""
+) -> None:
     """Write a sentence with a mark before it, and below it what is less important."""
-    text = Text.assemble(sentence, *(((f"\n{small}", "dim"),) if small else ()))
-    if stream.width == WIDE:
-        stream.print(Text.assemble(f"{mark} ", text), soft_wrap=True)
+    text = Text.assemble(message, *(((f"\n{details}", "dim"),) if details else ()))
+    if console.width == UNWRAPPED_WIDTH:
+        console.print(Text.assemble(f"{symbol} ", text), soft_wrap=True)
         return
-    hanging = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 1))
-    hanging.add_row(Text(mark, style), text)
-    stream.print(hanging)
+    grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 1))
+    grid.add_row(Text(symbol, style), text)
+    console.print(grid)

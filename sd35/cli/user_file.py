@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sd35.cli.messages import plain, reason
-from sd35.core.errors import InvalidRequestError, NotWrittenError
-from sd35.server.accounts import Account, accounts_in
+from sd35.cli.messages import one_line, os_error_text
+from sd35.core.errors import InvalidRequestError, WriteError
+from sd35.server.accounts import Account, parse_password_file
 
 __all__ = ["UserFile"]
 
-LOCK_SECONDS: Final = 10.0
-POLL_SECONDS: Final = 0.02
+LOCK_TIMEOUT: Final = 10.0
+POLL_INTERVAL: Final = 0.02
 
 _Lines = list[tuple[str, Account | None]]
 
@@ -29,9 +29,9 @@ class UserFile:
 
     """
 
-    def __init__(self, file: Path, lock_seconds: float = LOCK_SECONDS) -> None:
+    def __init__(self, file: Path, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self._file = file
-        self._lock_seconds = lock_seconds
+        self._lock_timeout = lock_timeout
 
     def accounts(self, *, must_exist: bool = False) -> list[Account]:
         """Return who is in it, in its order; nobody, if there is no such file and none `must_exist`.
@@ -41,24 +41,24 @@ class UserFile:
             InvalidRequestError: it can't be read.
 
         """
-        return [account for _, account in self._lines(must_exist=must_exist) if account]
+        return [account for _, account in self._read_lines(must_exist=must_exist) if account]
 
-    def put(self, account: Account) -> bool:
+    def upsert(self, account: Account) -> bool:
         """Add somebody, or replace what was there of them; return whether there was.
 
         Raises:
             AccountError: a line is broken.
             InvalidRequestError: it can't be read.
-            NotWrittenError: it can't be written; it is as it was.
+            WriteError: it can't be written; it is as it was.
 
         """
-        with self._changing(must_exist=False) as lines:
-            found = _place_of(account.name, lines)
-            if found is None:
+        with self._edit_lines(must_exist=False) as lines:
+            index = _line_index(account.name, lines)
+            if index is None:
                 lines.append((str(account), account))
             else:
-                lines[found] = (str(account), account)
-            return found is not None
+                lines[index] = (str(account), account)
+            return index is not None
 
     def remove(self, name: str) -> None:
         """Remove somebody.
@@ -66,91 +66,91 @@ class UserFile:
         Raises:
             AccountError: a line is broken.
             InvalidRequestError: it can't be read, or they aren't in it.
-            NotWrittenError: it can't be written; it is as it was.
+            WriteError: it can't be written; it is as it was.
 
         """
-        with self._changing(must_exist=True) as lines:
-            found = _place_of(name, lines)
-            if found is None:
-                raise InvalidRequestError(f"There is no {name} in {plain(self._file)}.")
-            del lines[found]
+        with self._edit_lines(must_exist=True) as lines:
+            index = _line_index(name, lines)
+            if index is None:
+                raise InvalidRequestError(f"There is no {name} in {one_line(self._file)}.")
+            del lines[index]
 
     @contextmanager
-    def _changing(self, *, must_exist: bool) -> Iterator[_Lines]:
+    def _edit_lines(self, *, must_exist: bool) -> Iterator[_Lines]:
         """Hold the lines while the block changes them, and write them when it has."""
         try:
             path = self._file.resolve()
-            with _lock(path, self._lock_seconds):
-                lines = self._lines(must_exist=must_exist)
+            with _file_lock(path, self._lock_timeout):
+                lines = self._read_lines(must_exist=must_exist)
                 yield lines
-                _replace(path, "".join(f"{line}\n" for line, _ in lines).encode("utf-8"))
+                _atomic_write(path, "".join(f"{line}\n" for line, _ in lines).encode("utf-8"))
         except OSError as error:
-            happened = f"{plain(self._file)} can't be written: {reason(error)}."
-            raise NotWrittenError(happened, "Choose another one with --file.") from error
+            message = f"{one_line(self._file)} can't be written: {os_error_text(error)}."
+            raise WriteError(message, "Choose another one with --file.") from error
 
-    def _lines(self, *, must_exist: bool) -> _Lines:
+    def _read_lines(self, *, must_exist: bool) -> _Lines:
         try:
-            lines = accounts_in(self._file.read_bytes(), self._file)
+            lines = parse_password_file(self._file.read_bytes(), self._file)
         except FileNotFoundError:
             if not must_exist:
                 return []
             raise InvalidRequestError(
-                f"There is no file {plain(self._file)}.", "Choose one with --file."
+                f"There is no file {one_line(self._file)}.", "Choose one with --file."
             ) from None
         except OSError as error:
             raise InvalidRequestError(
-                f"{plain(self._file)} can't be read: {reason(error)}."
+                f"{one_line(self._file)} can't be read: {os_error_text(error)}."
             ) from error
         while lines and not lines[-1][0]:
             lines.pop()  # what follows the last line's end
         return lines
 
 
-def _place_of(name: str, lines: _Lines) -> int | None:
+def _line_index(name: str, lines: _Lines) -> int | None:
     return next(
-        (place for place, (_, account) in enumerate(lines) if account and account.name == name),
+        (index for index, (_, account) in enumerate(lines) if account and account.name == name),
         None,
     )
 
 
 @contextmanager
-def _lock(path: Path, limit_seconds: float) -> Iterator[None]:
+def _file_lock(path: Path, timeout: float) -> Iterator[None]:
     """Keep other programs from changing the file while the block lasts, by a file beside it that only one can make.
 
     Raises:
-        NotWrittenError: another one holds it for too long, or was killed while it did.
+        WriteError: another one holds it for too long, or was killed while it did.
         OSError: no file can be made there.
 
     """
-    lock = path.with_name(f".{path.name}.lock")
-    deadline = time.monotonic() + limit_seconds
+    lock_path = path.with_name(f".{path.name}.lock")
+    deadline = time.monotonic() + timeout
     while True:
         try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(os.open(lock_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             break
         except FileExistsError:
             if time.monotonic() >= deadline:
-                remedy = f"If that can't be, remove {plain(lock)}, which says so."
-                raise NotWrittenError(
-                    f"Another program is changing {plain(path.name)}.", remedy
+                remedy = f"If that can't be, remove {one_line(lock_path)}, which says so."
+                raise WriteError(
+                    f"Another program is changing {one_line(path.name)}.", remedy
                 ) from None
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_INTERVAL)
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        lock_path.unlink(missing_ok=True)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _atomic_write(path: Path, data: bytes) -> None:
     """Write the file, whole or not at all; only its owner may read it."""
-    handle, part = tempfile.mkstemp(
+    descriptor, temp_path = tempfile.mkstemp(
         prefix=f".{path.name}.", suffix=".part", dir=path.parent
     )  # mode 0600
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(part).replace(path)
+        Path(temp_path).replace(path)
     finally:
-        Path(part).unlink(missing_ok=True)
+        Path(temp_path).unlink(missing_ok=True)

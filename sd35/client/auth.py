@@ -7,7 +7,7 @@ from yarl import URL
 
 from sd35.core.errors import AccessDeniedError
 
-__all__ = ["Identity", "bearer", "is_on_hub", "token_header"]
+__all__ = ["Identity", "bearer_header", "is_on_hub", "token_header"]
 
 
 def token_header(root: URL, token: str | None) -> dict[str, str]:
@@ -21,7 +21,8 @@ def token_header(root: URL, token: str | None) -> dict[str, str]:
 
     """
     return {
-        f"X-HF-{name}" if is_on_hub(root) else name: value for name, value in bearer(token).items()
+        f"X-HF-{name}" if is_on_hub(root) else name: value
+        for name, value in bearer_header(token).items()
     }
 
 
@@ -31,7 +32,7 @@ def is_on_hub(root: URL) -> bool:
     return host == "hf.space" or host.endswith(".hf.space")
 
 
-def bearer(token: str | None) -> dict[str, str]:
+def bearer_header(token: str | None) -> dict[str, str]:
     """Return the header that carries the token to the Hub, or to a server of one's own.
 
     Raises:
@@ -71,16 +72,16 @@ class Identity:
             AccessDeniedError: the token can't be one.
 
         """
-        return token_header(root, self.token) if _may_see(root) else {}
+        return token_header(root, self.token) if _may_receive_token(root) else {}
 
     def join_headers(self, root: URL) -> Mapping[str, str]:
         """Return what goes with the join, too."""
         token = self.ip_token or ""
-        is_one = (
+        is_valid = (
             token.isascii() and token.isprintable() and 0 < len(token) <= MAX_IP_TOKEN_CHARACTERS
         )
-        return {"X-IP-Token": token} if is_one and _may_see(root) else {}
+        return {"X-IP-Token": token} if is_valid and _may_receive_token(root) else {}
 
 
-def _may_see(root: URL) -> bool:
+def _may_receive_token(root: URL) -> bool:
     return root.scheme == "https" and is_on_hub(root)

@@ -9,26 +9,26 @@ from typing import Self
 
 from yarl import URL
 
-from sd35.client.auth import Identity, bearer, token_header
+from sd35.client.auth import Identity, bearer_header, token_header
 from sd35.client.connection import Connection
 from sd35.client.contract import Contract
-from sd35.client.discovery import Description, Discovery, find_at_hub
-from sd35.client.error_parsing import clean
+from sd35.client.discovery import ContractCache, Discovery, resolve_space_url
+from sd35.client.error_parsing import sanitize
 from sd35.client.generation import Generation
-from sd35.client.hub import HUB
+from sd35.client.hub import HUB_URL
 from sd35.client.previews import Previews
-from sd35.client.retry import Tell
+from sd35.client.retry import OnWait
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
 from sd35.core.errors import PictureError, SpaceNotFoundError
 from sd35.core.events import RemotePicture
 from sd35.core.picture import Picture, open_picture
 from sd35.core.request import GenerationRequest
-from sd35.core.space_ref import Source, parse_source
+from sd35.core.space_ref import SpaceRef, parse_space_ref
 
 __all__ = ["SpaceClient"]
 
-_DATA_URL = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,")
+_DATA_URL_PATTERN = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,")
 
 
 class SpaceClient:
@@ -48,16 +48,16 @@ class SpaceClient:
 
     @classmethod
     @asynccontextmanager
-    async def connect(  # all but the first are options
+    async def connect(  # all but the first are options  # noqa: D417
         cls,
-        source: str,
+        space: str,
         *,
         token: str | None = None,
         proxy: str | None = None,
         timeouts: Timeouts | None = None,
         endpoint: str = "infer",
-        hub: str = HUB,
-        tell: Tell = lambda _: None,
+        hub: str = HUB_URL,
+        on_wait: OnWait = lambda _: None,
     ) -> AsyncIterator[Self]:
         """Find the Space and hold a connection to it while the block lasts.
 
@@ -78,27 +78,29 @@ class SpaceClient:
 
         """
         timeouts = timeouts or Timeouts()
-        wanted = _parsed(source)
+        space_ref = _parse_space_name(space)
         async with open_session(timeouts) as session:
 
-            def transport(name: str, root: URL, headers: dict[str, str]) -> Transport:
+            def make_transport(name: str, root: URL, headers: dict[str, str]) -> Transport:
                 return Transport(
                     name, root, session, headers=headers, proxy=proxy, timeouts=timeouts
                 )
 
-            if wanted.name is None:
-                root, at_hub = URL(str(wanted.address)), None
+            if space_ref.name is None:
+                root, hub_transport = URL(str(space_ref.address)), None
             else:
                 hub_root = URL(hub.rstrip("/") + "/")
-                at_hub = transport(f"{wanted} at Hugging Face", hub_root, bearer(token))
-                root = await find_at_hub(at_hub, wanted.name, tell)
-            there = transport(str(wanted), root, token_header(root, token))
-            discovery = Discovery(there, endpoint, at_hub, wanted.name or "")
-            with closing(there):
-                description = Description(
-                    discovery, await discovery.describe(tell), timeouts.description
+                hub_transport = make_transport(
+                    f"{space_ref} at Hugging Face", hub_root, bearer_header(token)
                 )
-                yield cls(Connection(there, description))
+                root = await resolve_space_url(hub_transport, space_ref.name, on_wait)
+            space_transport = make_transport(str(space_ref), root, token_header(root, token))
+            discovery = Discovery(space_transport, endpoint, hub_transport, space_ref.name or "")
+            with closing(space_transport):
+                contract_cache = ContractCache(
+                    discovery, await discovery.wait_until_ready(on_wait), timeouts.description
+                )
+                yield cls(Connection(space_transport, contract_cache))
 
     @property
     def contract(self) -> Contract:
@@ -138,7 +140,7 @@ class SpaceClient:
             AccessDeniedError: the identity's token can't be one.
 
         """
-        connection = self._connection.seen_as(identity)
+        connection = self._connection.with_identity(identity)
         return Generation(connection, request, partial(_fetch, connection), previews)
 
     def url_of(self, picture: RemotePicture) -> str:
@@ -151,7 +153,7 @@ class SpaceClient:
         return (
             picture.url
             if picture.url.startswith("data:")
-            else str(self._connection.own_url(picture))
+            else str(self._connection.resolve_picture_url(picture))
         )
 
     async def fetch(self, picture: RemotePicture) -> Picture:
@@ -171,18 +173,18 @@ async def _fetch(connection: Connection, picture: RemotePicture) -> Picture:
     return open_picture(await connection.get_picture(picture))
 
 
-def _parsed(source: str) -> Source:
+def _parse_space_name(text: str) -> SpaceRef:
     try:
-        return parse_source(source)
+        return parse_space_ref(text)
     except ValueError as error:
         remedy = f"To name a Space, {error}."
         raise SpaceNotFoundError(
-            f"{clean(source)[:100]!r} isn't the name of a Space.", remedy
+            f"{sanitize(text)[:100]!r} isn't the name of a Space.", remedy
         ) from error
 
 
 def _decode_data_url(url: str) -> bytes:
-    match = _DATA_URL.match(url)
+    match = _DATA_URL_PATTERN.match(url)
     if match is None or len(url) > MAX_PICTURE_BYTES * 4 // 3:
         raise PictureError("The Space sent something that is not a PNG, JPEG or WebP picture.")
     try:

@@ -9,8 +9,8 @@ from yarl import URL
 
 from sd35.client.auth import Identity
 from sd35.client.contract import Contract
-from sd35.client.discovery import Description
-from sd35.client.retry import Tell, retrying
+from sd35.client.discovery import ContractCache
+from sd35.client.retry import OnWait, with_retry
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport
 from sd35.core.errors import (
@@ -32,14 +32,14 @@ class Connection:
     def __init__(
         self,
         transport: Transport,
-        description: Description,
+        contract_cache: ContractCache,
         join_headers: Mapping[str, str] | None = None,
     ) -> None:
         self._transport = transport
-        self._description = description
+        self._contract_cache = contract_cache
         self._join_headers = join_headers or {}
 
-    def seen_as(self, identity: Identity | None) -> "Connection":
+    def with_identity(self, identity: Identity | None) -> "Connection":
         """Return the same connection, but asking as somebody else; as itself for `None`.
 
         Raises:
@@ -49,7 +49,7 @@ class Connection:
         if identity is None:
             return self
         transport = self._transport.with_headers(identity.headers(self.root))
-        return Connection(transport, self._description, identity.join_headers(self.root))
+        return Connection(transport, self._contract_cache, identity.join_headers(self.root))
 
     @property
     def name(self) -> str:
@@ -69,20 +69,20 @@ class Connection:
     @property
     def contract(self) -> Contract:
         """What the Space accepts, as it was last read."""
-        return self._description.contract
+        return self._contract_cache.contract
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Say that the Space may have restarted, so that its contract is read again before the next request."""
-        self._description.doubt()
+        self._contract_cache.invalidate()
 
-    async def current_contract(self, tell: Tell) -> Contract:
+    async def refresh_contract(self, on_wait: OnWait) -> Contract:
         """Return the contract, read again if it is old or doubted.
 
         Raises:
             SD35Error: the Space can't be used any more; the kind says why.
 
         """
-        return await self._description.current(tell)
+        return await self._contract_cache.get(on_wait)
 
     async def join(self, body: dict[str, Any]) -> Any:  # noqa: ANN401  # any JSON
         """Ask, once, to be taken into the Space's queue, and return its answer.
@@ -94,7 +94,7 @@ class Connection:
 
         """
         return await self._transport.post(
-            self.url("queue/join"), body, self.timeouts.join, self._join_headers
+            self.api_url("queue/join"), body, self.timeouts.join, self._join_headers
         )
 
     async def cancel(self, body: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class Connection:
             SD35Error: it didn't say that it will, in time.
 
         """
-        await self._transport.post(self.url("cancel"), body, self.timeouts.cancel)
+        await self._transport.post(self.api_url("cancel"), body, self.timeouts.cancel)
 
     async def open_stream(self, session_hash: str, stack: AsyncExitStack) -> AsyncIterator[bytes]:
         """Return the bytes of the stream of what was asked for under this hash; it is open as long as the stack is.
@@ -113,7 +113,7 @@ class Connection:
             SD35Error: the Space refused it, or couldn't be reached.
 
         """
-        url = self.url("queue/data").with_query(session_hash=session_hash)
+        url = self.api_url("queue/data").with_query(session_hash=session_hash)
         return await stack.enter_async_context(self._transport.stream(url))
 
     async def get_picture(self, picture: RemotePicture) -> bytes:
@@ -124,17 +124,20 @@ class Connection:
             SD35Error: the Space didn't hand it out.
 
         """
-        url = self.own_url(picture)
-        return await retrying(
-            lambda: self._transport.get_picture(url), _fetch_passes, self.timeouts, lambda _: None
+        url = self.resolve_picture_url(picture)
+        return await with_retry(
+            lambda: self._transport.get_picture(url),
+            _is_retryable_fetch_error,
+            self.timeouts,
+            lambda _: None,
         )
 
-    def url(self, path: str) -> URL:
+    def api_url(self, path: str) -> URL:
         """Return the address of a path of Gradio's API at this Space."""
         prefix = self.contract.api_prefix.strip("/")
         return self.root.join(URL(f"{prefix}/{path}" if prefix else path, encoded=True))
 
-    def own_url(self, picture: RemotePicture) -> URL:
+    def resolve_picture_url(self, picture: RemotePicture) -> URL:
         """Return the full address of a picture at this Space: same scheme, host and port, whatever it says itself.
 
         A server behind a proxy may give an address that only it understands; its file's name serves
@@ -159,10 +162,10 @@ class Connection:
             raise PictureError(
                 "The Space points to a picture at a foreign address, which isn't fetched."
             )
-        return self.url(f"file={quote(picture.path)}")
+        return self.api_url(f"file={quote(picture.path)}")
 
 
-def _fetch_passes(error: SD35Error) -> bool:
+def _is_retryable_fetch_error(error: SD35Error) -> bool:
     return isinstance(
         error, UnreachableError | SpaceAsleepError | RateLimitedError | QueueFullError
     )

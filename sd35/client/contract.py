@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sd35.client.error_parsing import clean
+from sd35.client.error_parsing import sanitize
 from sd35.core.errors import ContractError
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest
 
-__all__ = ["DEMO_MARK", "Contract", "Parameter", "check_api_prefix", "read_contract"]
+__all__ = ["DEMO_TITLE_MARKER", "Contract", "Parameter", "check_api_prefix", "read_contract"]
 
-DEMO_MARK: Final = "demo painter"
+DEMO_TITLE_MARKER: Final = "demo painter"
 """A Space whose title holds this doesn't run Stable Diffusion, and every page that shows its pictures says so."""
 
-MAX_SIDE = 4096
+MAX_SIDE_PIXELS = 4096
 """A Space that claims larger pictures than this is taken at this much, in pixels."""
 
-PROTOCOLS: Final = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
+SUPPORTED_PROTOCOLS: Final = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
 
-NOT_IN_THE_API: Final = frozenset({"state", "button", "html", "uploadbutton", "downloadbutton"})
+NON_API_COMPONENTS: Final = frozenset({"state", "button", "html", "uploadbutton", "downloadbutton"})
 """Components that no caller fills, so that they aren't described as parameters; newer servers say `skip_api`."""
 
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
-_KNOWN = frozenset(GenerationRequest.__dataclass_fields__)
+_API_PREFIX_PATTERN = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
+_REQUEST_FIELDS = frozenset(GenerationRequest.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +54,26 @@ class Contract:
     """Whether each preview after the first comes as changes to the one before."""
 
     @property
-    def cancel_removes_queued(self) -> bool:
+    def can_cancel_queued(self) -> bool:
         """Whether a cancel takes a request out of the queue; before Gradio 6.14 it only answers that it does."""
-        numbers = tuple(int(number) for number in re.findall(r"\d{1,6}", self.version)[:2])
-        return numbers >= (6, 14)
+        version_parts = tuple(int(part) for part in re.findall(r"\d{1,6}", self.version)[:2])
+        return version_parts >= (6, 14)
 
     @property
     def is_demo(self) -> bool:
         """Whether the Space says that it is the demo painter."""
-        return DEMO_MARK in self.title.lower()
+        return DEMO_TITLE_MARKER in self.title.lower()
 
-    def takes(self, name: str) -> bool:
+    def has_parameter(self, parameter_name: str) -> bool:
         """Whether the endpoint has a parameter of this name."""
-        return any(parameter.name == name for parameter in self.parameters)
+        return any(parameter.name == parameter_name for parameter in self.parameters)
 
-    def data(self, request: GenerationRequest) -> list[Any]:
+    def build_inputs(self, request: GenerationRequest) -> list[Any]:
         """Return the endpoint's inputs for this request, in its order; what it doesn't know keeps its default."""
         return [
-            getattr(request, parameter.name) if parameter.name in _KNOWN else parameter.default
+            getattr(request, parameter.name)
+            if parameter.name in _REQUEST_FIELDS
+            else parameter.default
             for parameter in self.parameters
         ]
 
@@ -88,7 +90,7 @@ def read_contract(
 
     """
     try:
-        return _read(config, info, endpoint)
+        return _parse_contract(config, info, endpoint)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise ContractError("The Space's description of itself can't be understood.") from error
 
@@ -101,27 +103,31 @@ def check_api_prefix(config: Mapping[str, Any]) -> str:
 
     """
     prefix = config.get("api_prefix") or ""
-    if not isinstance(prefix, str) or _PREFIX.fullmatch(prefix) is None:
+    if not isinstance(prefix, str) or _API_PREFIX_PATTERN.fullmatch(prefix) is None:
         raise ContractError("The Space says that its API is somewhere else, which isn't followed.")
     return prefix
 
 
-def _read(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str) -> Contract:
+def _parse_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str) -> Contract:
     dependency, fn_index = _find_dependency(config, endpoint)
     components = {component["id"]: component for component in config["components"]}
-    inputs = [components[number] for number in dependency["inputs"]]
-    parameters = _parameters(inputs, info["named_endpoints"][f"/{endpoint}"]["parameters"])
-    image, seed = _outputs([components[number] for number in dependency["outputs"]])
+    inputs = [components[component_id] for component_id in dependency["inputs"]]
+    parameters = _parse_parameters(inputs, info["named_endpoints"][f"/{endpoint}"]["parameters"])
+    image_output, seed_output = _parse_outputs(
+        [components[component_id] for component_id in dependency["outputs"]]
+    )
     return Contract(
-        title=clean(config.get("title") or "Gradio")[:80],
-        version=clean(config.get("version") or "")[:20],
+        title=sanitize(config.get("title") or "Gradio")[:80],
+        version=sanitize(config.get("version") or "")[:20],
         api_prefix=check_api_prefix(config),
         fn_index=fn_index,
         is_generator=bool((dependency.get("types") or {}).get("generator")),
         parameters=parameters,
-        image_output=image,
-        seed_output=seed,
-        limits=_limits({p.name: p for p in parameters if p.name}),
+        image_output=image_output,
+        seed_output=seed_output,
+        limits=_parse_limits(
+            {parameter.name: parameter for parameter in parameters if parameter.name}
+        ),
         sends_diffs=_check_protocol(config) != "sse_v1",
     )
 
@@ -129,81 +135,85 @@ def _read(config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str) -> 
 def _check_protocol(config: Mapping[str, Any]) -> str:
     """The version of the queue's protocol; the ones before have another stream for each run."""
     protocol = config.get("protocol", "sse_v3")
-    if protocol not in PROTOCOLS:
+    if protocol not in SUPPORTED_PROTOCOLS:
         raise ContractError(
             f"The Space speaks a protocol that isn't known here: Gradio {str(config.get('version'))[:20]}, "
-            f"{clean(protocol)[:40]!r}.",
+            f"{sanitize(protocol)[:40]!r}.",
             "Gradio 4.20 or later speaks one that is.",
         )
     return str(protocol)
 
 
 def _find_dependency(config: Mapping[str, Any], endpoint: str) -> tuple[Mapping[str, Any], int]:
-    for number, dependency in enumerate(config["dependencies"]):
+    for index, dependency in enumerate(config["dependencies"]):
         if dependency.get("api_name") == endpoint:
-            return dependency, int(dependency.get("id", number))
+            return dependency, int(dependency.get("id", index))
     raise ContractError(f"The Space has no /{endpoint} endpoint.")
 
 
-def _parameters(
-    inputs: list[Mapping[str, Any]], described: list[Mapping[str, Any]]
+def _parse_parameters(
+    inputs: list[Mapping[str, Any]], descriptions: list[Mapping[str, Any]]
 ) -> tuple[Parameter, ...]:
-    is_skipped = [
-        component.get("skip_api", component["type"] in NOT_IN_THE_API) for component in inputs
+    skip_flags = [
+        component.get("skip_api", component["type"] in NON_API_COMPONENTS) for component in inputs
     ]
-    if is_skipped.count(False) != len(described):
+    if skip_flags.count(False) != len(descriptions):
         raise ContractError("The Space describes other parameters than it has.")
-    remaining = iter(described)
+    remaining = iter(descriptions)
     return tuple(
-        Parameter(None, None, None) if skipped else _parameter(component, next(remaining))
-        for component, skipped in zip(inputs, is_skipped, strict=True)
+        Parameter(None, None, None) if skip_flags else _parse_parameter(component, next(remaining))
+        for component, skip_flags in zip(inputs, skip_flags, strict=True)
     )
 
 
-def _parameter(component: Mapping[str, Any], description: Mapping[str, Any]) -> Parameter:
+def _parse_parameter(component: Mapping[str, Any], description: Mapping[str, Any]) -> Parameter:
     if "parameter_name" not in description:
         raise ContractError("The Space's Gradio is too old: it doesn't name its parameters.")
     name = str(description["parameter_name"])
-    if name not in _KNOWN and not description.get("parameter_has_default"):
+    if name not in _REQUEST_FIELDS and not description.get("parameter_has_default"):
         raise ContractError(f"The Space wants a parameter that is not known here: {name[:60]!r}.")
     return Parameter(
-        name, description.get("parameter_default"), _range(name, component.get("props") or {})
+        name, description.get("parameter_default"), _parse_range(name, component.get("props") or {})
     )
 
 
-def _range(name: str, props: Mapping[str, Any]) -> Range | None:
+def _parse_range(name: str, props: Mapping[str, Any]) -> Range | None:
     """A parameter's range; where the component sets no bounds, those of the public Space are assumed."""
-    known: Range | None = getattr(PUBLIC_LIMITS, name, None) if name != "negative_prompt" else None
-    if known is None:
+    public_range: Range | None = (
+        getattr(PUBLIC_LIMITS, name, None) if name != "negative_prompt" else None
+    )
+    if public_range is None:
         return None
-    smallest, largest = _BOUNDS.get(name, (-math.inf, math.inf))
-    minimum = max(_number(props.get("minimum"), known.minimum), smallest)
-    maximum = min(_number(props.get("maximum"), known.maximum), largest)
+    lower_bound, upper_bound = _HARD_BOUNDS.get(name, (-math.inf, math.inf))
+    minimum = max(_finite_or_default(props.get("minimum"), public_range.minimum), lower_bound)
+    maximum = min(_finite_or_default(props.get("maximum"), public_range.maximum), upper_bound)
     if name == "seed":
         minimum, maximum = math.ceil(minimum), math.floor(maximum)
-    step = _number(props.get("step"), known.step)
-    default = _number(props.get("value"), known.default)
+    step = _finite_or_default(props.get("step"), public_range.step)
+    default = _finite_or_default(props.get("value"), public_range.default)
     if minimum > maximum or step <= 0:
         raise ContractError(f"The Space's limits for {name} contradict each other.")
     return Range(minimum, maximum, step, min(max(default, minimum), maximum))
 
 
-_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
-    "width": (0, MAX_SIDE),
-    "height": (0, MAX_SIDE),
+_HARD_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "width": (0, MAX_SIDE_PIXELS),
+    "height": (0, MAX_SIDE_PIXELS),
     "seed": (0, 2**63 - 1),
 }
 
 
-def _number(value: object, otherwise: float) -> float:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return value if usable else otherwise  # type: ignore[return-value]  # narrowed by `usable`
+def _finite_or_default(value: object, default: float) -> float:
+    is_usable = (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
+    return value if is_usable else default  # type: ignore[return-value]  # narrowed by `usable`
 
 
-def _limits(parameters: Mapping[str, Parameter]) -> Limits:
-    for needed in ("prompt", "width", "height"):
-        if needed not in parameters:
-            raise ContractError(f"The Space's endpoint takes no {needed}.")
+def _parse_limits(parameters: Mapping[str, Parameter]) -> Limits:
+    for required_name in ("prompt", "width", "height"):
+        if required_name not in parameters:
+            raise ContractError(f"The Space's endpoint takes no {required_name}.")
     ranges = {name: parameter.range for name, parameter in parameters.items()}
     width, height = ranges["width"], ranges["height"]
     assert width is not None
@@ -218,9 +228,13 @@ def _limits(parameters: Mapping[str, Parameter]) -> Limits:
     )
 
 
-def _outputs(outputs: list[Mapping[str, Any]]) -> tuple[int, int | None]:
-    kinds = [component["type"] for component in outputs]
-    if "image" not in kinds:
+def _parse_outputs(outputs: list[Mapping[str, Any]]) -> tuple[int, int | None]:
+    component_types = [component["type"] for component in outputs]
+    if "image" not in component_types:
         raise ContractError("The Space's endpoint returns no image.")
-    seeds = [number for number, kind in enumerate(kinds) if kind in {"slider", "number"}]
-    return kinds.index("image"), seeds[0] if seeds else None
+    seed_indexes = [
+        index
+        for index, component_type in enumerate(component_types)
+        if component_type in {"slider", "number"}
+    ]
+    return component_types.index("image"), seed_indexes[0] if seed_indexes else None

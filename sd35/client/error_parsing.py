@@ -38,16 +38,16 @@ from sd35.core.errors import (
 )
 
 __all__ = [
-    "RUN_WORDINGS",
-    "STAGES",
-    "Wording",
-    "clean",
-    "error_of_run",
-    "error_of_stage",
-    "error_of_status",
+    "RUN_ERROR_PATTERNS",
+    "STAGE_ERRORS",
+    "ErrorPattern",
+    "error_for_stage",
+    "error_for_status",
+    "parse_run_error",
+    "sanitize",
 ]
 
-MAX_WORDS = 400
+MAX_MESSAGE_CHARACTERS = 400
 """Characters of a Space's own words that are shown."""
 
 MAX_RETRY_AFTER_SECONDS = 366 * 86400
@@ -55,85 +55,85 @@ MAX_RETRY_AFTER_SECONDS = 366 * 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class ErrorPattern:
     """One way in which a Space refuses: its words (or else its title) → the error, and what to do about it.
 
     `remedy` is `None` where that of the error's kind serves.
     """
 
-    words: str
+    pattern: str
     error: type[SD35Error]
     remedy: str | None = None
     title: str | None = None
 
-    def matches(self, words: str) -> bool:
+    def matches(self, message: str) -> bool:
         """Whether these are the words of this refusal."""
-        return re.search(self.words, words, re.IGNORECASE) is not None
+        return re.search(self.pattern, message, re.IGNORECASE) is not None
 
-    def is_under(self, title: str) -> bool:
+    def matches_title(self, title: str) -> bool:
         """Whether this is the title of this refusal."""
         return self.title is not None and self.title in title.lower()
 
 
-RUN_WORDINGS: Final = (
-    Wording(
+RUN_ERROR_PATTERNS: Final = (
+    ErrorPattern(
         r"app has reached its GPU limit",
         IdentityError,
         "It wasn't told whose quota to use: set HF_TOKEN to a token, then generate again.",
     ),
-    Wording(r"expired ZeroGPU proxy token", IdentityExpiredError),
-    Wording(
+    ErrorPattern(r"expired ZeroGPU proxy token", IdentityExpiredError),
+    ErrorPattern(
         r"requested GPU duration .* larger than the maximum allowed",
         QuotaError,
         "Set HF_TOKEN to a token that may use more GPU time, or choose another Space.",
         title="illegal duration",
     ),
-    Wording(
+    ErrorPattern(
         r"too many ZeroGPU credits",
         BusyError,
         "Let your other runs end first, then try again: fewer at once.",
         title="pending credits",
     ),
-    Wording(r"no GPU (?:was|is) (?:currently )?available", BusyError, title="queue timeout"),
-    Wording(
+    ErrorPattern(r"no GPU (?:was|is) (?:currently )?available", BusyError, title="queue timeout"),
+    ErrorPattern(
         r"GPU quotas?\b|exceeded your .{0,40}\bquota\b|\bruns limit\b",
         QuotaError,
         title="quota exceeded",
     ),
-    Wording(r"queue is full", QueueFullError),
-    Wording(r"GPU task aborted", AbortedError),
-    Wording(
+    ErrorPattern(r"queue is full", QueueFullError),
+    ErrorPattern(r"GPU task aborted", AbortedError),
+    ErrorPattern(
         r"(?:greater|less|larger|smaller) than (?:the )?(?:maximum|minimum) value|not in the list of choices",
         InvalidRequestError,
         "Connect again: the Space's limits may have changed.",
     ),
-    Wording(
+    ErrorPattern(
         r"out ?of ?memory",
         GenerationFailedError,
         "Its GPU's memory is too small for this: try a smaller size.",
     ),
-    Wording(
+    ErrorPattern(
         r"\b(?:invalid|expired|missing) (?:(?:hf|hugging ?face|access|api|auth|user|bearer)\w* ){0,2}token\b"
         r"|not authenticated|log ?in to use",
         AccessDeniedError,
     ),
-    Wording(r"", GenerationFailedError),  # whatever else it says, in its own words
+    ErrorPattern(r"", GenerationFailedError),  # whatever else it says, in its own words
 )
 """In the order in which they are tried: first each one's words, then each one's title."""
 
-_RETRY_IN = re.compile(
+_RETRY_DURATION_PATTERN = re.compile(
     r"(?:re)?try (?:again )?in (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)", re.IGNORECASE
 )
-_RETRY_UNITS = re.compile(
+_RETRY_UNIT_PATTERN = re.compile(
     r"(?:re)?try (?:again )?(?:in|after) (\d{1,6}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hours?)\b",
     re.IGNORECASE,
 )
-_SECONDS = re.compile(
+_QUOTA_SECONDS_PATTERN = re.compile(
     r"(\d{1,9})s (requested|left) vs\. (\d{1,9})s (requested|left)", re.IGNORECASE
 )
-_UNITS = {"s": 1, "m": 60, "h": 3600}
+_SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
 
-_ACCOUNTS: Final = (
+_ACCOUNT_PATTERNS: Final = (
     (
         "anonymous",
         r"unlogged|authenticate with a|sign-?up|huggingface\.co/join|create a free account|log ?in to get",
@@ -148,78 +148,88 @@ _QUOTA_REMEDIES: Final = {
     "pro": "Credits can be added to your Hugging Face account for more.",
 }
 
-_TAG = re.compile(r"</?[A-Za-z!][^<>]{0,500}>")
-_QUOTED = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
-_EXCEPTION = re.compile(r"[A-Za-z_.]{0,60}(?:Error|Exception)")
+_TAG_PATTERN = re.compile(r"</?[A-Za-z!][^<>]{0,500}>")
+_QUOTED_PATTERN = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
+_EXCEPTION_NAME_PATTERN = re.compile(r"[A-Za-z_.]{0,60}(?:Error|Exception)")
 
 
-def clean(text: object) -> str:
+def sanitize(text: object) -> str:
     """Return a Space's words fit to be read: no markup, no wrapping quotes, one line, not endless."""
-    return _clean(str(text)[: 4 * MAX_WORDS])
+    return _sanitize(str(text)[: 4 * MAX_MESSAGE_CHARACTERS])
 
 
 @lru_cache(maxsize=512)  # the same unit and description come with each step
-def _clean(text: str) -> str:
-    plain = _TAG.sub("", html.unescape(_TAG.sub("", text)))
-    printable = "".join(letter if letter.isprintable() else " " for letter in plain)
-    words = " ".join(printable.split())
-    while quoted := _QUOTED.fullmatch(words):
-        words = quoted[2].strip()
-    return words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 1] + "…"
+def _sanitize(text: str) -> str:
+    untagged_text = _TAG_PATTERN.sub("", html.unescape(_TAG_PATTERN.sub("", text)))
+    printable = "".join(char if char.isprintable() else " " for char in untagged_text)
+    result = " ".join(printable.split())
+    while quoted_match := _QUOTED_PATTERN.fullmatch(result):
+        result = quoted_match[2].strip()
+    return (
+        result
+        if len(result) <= MAX_MESSAGE_CHARACTERS
+        else result[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+    )
 
 
-def error_of_run(text: object, title: object = None) -> SD35Error:
+def parse_run_error(text: object, title: object = None) -> SD35Error:
     """Return the error that a failed run's `error` and `title` speak of; `text` is `None` where the Space hides it."""
-    words = clean(text) if isinstance(text, str) else ""
-    if not words:
+    message = sanitize(text) if isinstance(text, str) else ""
+    if not message:
         return GenerationFailedError("The run failed inside the Space, and it doesn't say why.")
-    heading = clean(title).lower() if isinstance(title, str) else ""
-    *known, general = RUN_WORDINGS
-    wording = next(
-        (w for w in known if w.matches(words)),
-        next((w for w in known if w.is_under(heading)), general),
+    title_text = sanitize(title).lower() if isinstance(title, str) else ""
+    *specific_patterns, fallback_pattern = RUN_ERROR_PATTERNS
+    error_pattern = next(
+        (candidate for candidate in specific_patterns if candidate.matches(message)),
+        next(
+            (candidate for candidate in specific_patterns if candidate.matches_title(title_text)),
+            fallback_pattern,
+        ),
     )
-    if wording.error is QuotaError:
-        return _quota(words, wording.remedy)
-    return wording.error(_sentence(words), wording.remedy)
+    if error_pattern.error is QuotaError:
+        return _quota_error(message, error_pattern.remedy)
+    return error_pattern.error(_format_message(message), error_pattern.remedy)
 
 
-def _sentence(words: str) -> str:
-    if _EXCEPTION.fullmatch(words):
-        return f"The run failed inside the Space: {words}."
-    return f"The Space says: {words}" + ("" if words.endswith((".", "!", "?", "…")) else ".")
+def _format_message(message: str) -> str:
+    if _EXCEPTION_NAME_PATTERN.fullmatch(message):
+        return f"The run failed inside the Space: {message}."
+    return f"The Space says: {message}" + ("" if message.endswith((".", "!", "?", "…")) else ".")
 
 
-def _quota(words: str, remedy: str | None) -> QuotaError:
+def _quota_error(message: str, remedy: str | None) -> QuotaError:
     account = next(
-        (name for name, signs in _ACCOUNTS if re.search(signs, words, re.IGNORECASE)), None
+        (name for name, pattern in _ACCOUNT_PATTERNS if re.search(pattern, message, re.IGNORECASE)),
+        None,
     )
-    told = _SECONDS.search(words)
-    seconds = {told[2].lower(): int(told[1]), told[4].lower(): int(told[3])} if told else {}
+    match = _QUOTA_SECONDS_PATTERN.search(message)
+    seconds_by_label = (
+        {match[2].lower(): int(match[1]), match[4].lower(): int(match[3])} if match else {}
+    )
     error = QuotaError(
-        _sentence(words),
+        _format_message(message),
         remedy or (_QUOTA_REMEDIES[account] if account else None),
         account=account,
-        requested_seconds=seconds.get("requested"),
-        left_seconds=seconds.get("left"),
+        requested_seconds=seconds_by_label.get("requested"),
+        remaining_seconds=seconds_by_label.get("left"),
     )
-    wait = _retry_in(words)
-    if wait is not None:
-        error.come_back_after(wait)
+    retry_delay = _parse_retry_delay(message)
+    if retry_delay is not None:
+        error.set_retry_after(retry_delay)
     return error
 
 
-def _retry_in(words: str) -> int | None:
+def _parse_retry_delay(message: str) -> int | None:
     """When to try again, in seconds; 0:00:00 means unknown, not now."""
-    if match := _RETRY_IN.search(words):
+    if match := _RETRY_DURATION_PATTERN.search(message):
         days, hours, minutes, seconds = (int((part or "0")[:6]) for part in match.groups())
         return ((days * 24 + hours) * 60 + minutes) * 60 + seconds or None
-    if match := _RETRY_UNITS.search(words):
-        return int(match[1]) * _UNITS[match[2][0].lower()] or None
+    if match := _RETRY_UNIT_PATTERN.search(message):
+        return int(match[1]) * _SECONDS_PER_UNIT[match[2][0].lower()] or None
     return None
 
 
-STAGES: Final[Mapping[str, tuple[type[SD35Error] | None, str]]] = {
+STAGE_ERRORS: Final[Mapping[str, tuple[type[SD35Error] | None, str]]] = {
     "RUNNING": (None, ""),
     "RUNNING_BUILDING": (None, ""),
     "RUNNING_APP_STARTING": (None, ""),
@@ -237,13 +247,13 @@ STAGES: Final[Mapping[str, tuple[type[SD35Error] | None, str]]] = {
 """What the Hub reports of a Space: the error that it is, and how to say it. A visit wakes one that is asleep."""
 
 
-def error_of_stage(name: str, stage: str) -> SD35Error | None:
+def error_for_stage(name: str, stage: str) -> SD35Error | None:
     """Return the error that a Space's stage at the Hub is; `None` if it runs, or the stage isn't known."""
-    kind, words = STAGES.get(stage, (None, ""))
-    return None if kind is None else kind(f"{name} {words}.")
+    error_class, state_text = STAGE_ERRORS.get(stage, (None, ""))
+    return None if error_class is None else error_class(f"{name} {state_text}.")
 
 
-STATUSES: Final[Mapping[int, tuple[type[SD35Error], str, str | None]]] = {
+STATUS_ERRORS: Final[Mapping[int, tuple[type[SD35Error], str, str | None]]] = {
     401: (
         AccessDeniedError,
         "The Space doesn't let this request in: it is private, or wants a token or a login.",
@@ -270,73 +280,77 @@ STATUSES: Final[Mapping[int, tuple[type[SD35Error], str, str | None]]] = {
 """What an HTTP status speaks of, where it isn't a run's own answer: the error, its sentence and its remedy."""
 
 
-def error_of_status(status: int, body: str, headers: Mapping[str, str] | None = None) -> SD35Error:
+def error_for_status(status: int, body: str, headers: Mapping[str, str] | None = None) -> SD35Error:
     """Return the error that an HTTP status other than 200 speaks of, where it isn't a run's own answer."""
-    words = _words_of(body)
-    wait = _retry_after(headers or {})
-    if status in STATUSES:
-        kind, sentence, remedy = STATUSES[status]
-        error = kind(sentence, remedy)
+    server_message = _error_message(body)
+    retry_delay = _parse_retry_after(headers or {})
+    if status in STATUS_ERRORS:
+        error_class, message, remedy = STATUS_ERRORS[status]
+        error = error_class(message, remedy)
     elif status >= 500:
-        error = _server_error(status, words)
+        error = _server_error(status, server_message)
     elif status >= 400:
-        told = words or "no reason given"
+        reason = server_message or "no reason given"
         error = MalformedRequestError(
-            f"The Space doesn't accept this program's request ({status}): {told}."
+            f"The Space doesn't accept this program's request ({status}): {reason}."
         )
     elif status >= 300:
         error = SpaceNotFoundError("The Space sends this request elsewhere, which isn't followed.")
     else:
         error = ProtocolError(f"The Space answered {status}, which is not expected.")
-    if wait is not None and error.may_pass:
-        error.come_back_after(wait)
+    if retry_delay is not None and error.may_pass:
+        error.set_retry_after(retry_delay)
     return error
 
 
-def _server_error(status: int, words: str) -> SD35Error:
-    lowered = words.lower()
-    if "queue is full" in lowered:
+def _server_error(status: int, message: str) -> SD35Error:
+    lowercase_message = message.lower()
+    if "queue is full" in lowercase_message:
         return QueueFullError("The Space's queue is full.")
-    if "queue is stopped" in lowered:
+    if "queue is stopped" in lowercase_message:
         return SpaceStoppedError("The Space is restarting.")
-    if "space is in error" in lowered:
+    if "space is in error" in lowercase_message:
         return SpaceBrokenError("The Space is in error or paused.")
     if status in {502, 503, 504}:
         error = SpaceAsleepError("The Space is starting or restarting.")
         error.was_sent = status != 503
         return error
-    return ProtocolError(f"The Space failed to answer ({status}){f': {words}' if words else ''}.")
+    return ProtocolError(
+        f"The Space failed to answer ({status}){f': {message}' if message else ''}."
+    )
 
 
-def _words_of(body: str) -> str:
+def _error_message(body: str) -> str:
     """What an answer's body says, if that is a sentence: Gradio's `detail`, the Hub's `error`, or plain text."""
     try:
-        told = orjson.loads(body)
+        payload = orjson.loads(body)
     except orjson.JSONDecodeError:
-        is_page = re.search(r"<(?:!doctype|html|head|body|div)\b", body, re.IGNORECASE) is not None
-        return "" if is_page else clean(body).rstrip(".")
-    for name in ("detail", "error", "message"):
-        if isinstance(told, dict) and told.get(name):
-            return clean(
-                told[name] if isinstance(told[name], str) else orjson.dumps(told[name]).decode()
+        is_html = re.search(r"<(?:!doctype|html|head|body|div)\b", body, re.IGNORECASE) is not None
+        return "" if is_html else sanitize(body).rstrip(".")
+    for key in ("detail", "error", "message"):
+        if isinstance(payload, dict) and payload.get(key):
+            return sanitize(
+                payload[key]
+                if isinstance(payload[key], str)
+                else orjson.dumps(payload[key]).decode()
             ).rstrip(".")
     return ""
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds that `Retry-After` (RFC 9110: a number or a date) or else `RateLimit` (…;t=number) ask for."""
-    told = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}", told):
-        return _believable(int(told))
-    if told:
+    header = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}", header):
+        return _plausible_delay(int(header))
+    if header:
         try:
-            moment = email.utils.parsedate_to_datetime(told)
+            retry_at = email.utils.parsedate_to_datetime(header)
         except ValueError:
             return None
-        return _believable((moment - dt.datetime.now(moment.tzinfo)).total_seconds())
-    limit = re.search(r";\s*t=(\d{1,9})\b", headers.get("RateLimit", ""))
-    return _believable(int(limit[1])) if limit else None
+        return _plausible_delay((retry_at - dt.datetime.now(retry_at.tzinfo)).total_seconds())
+    rate_limit_match = re.search(r";\s*t=(\d{1,9})\b", headers.get("RateLimit", ""))
+    return _plausible_delay(int(rate_limit_match[1])) if rate_limit_match else None
 
 
-def _believable(seconds: float) -> float | None:
+def _plausible_delay(seconds: float) -> float | None:
     return seconds if 0 < seconds <= MAX_RETRY_AFTER_SECONDS else None

@@ -15,25 +15,27 @@ from typing import Final, cast
 
 from yarl import URL
 
-__all__ = ["Wires"]
+__all__ = ["RawPool"]
 
-HEAD_BYTES: Final = 16 * 1024
+MAX_HEAD_BYTES: Final = 16 * 1024
 """Room for the head of an answer."""
 
-IDLE_SECONDS: Final = 3.0
+MAX_IDLE_SECONDS: Final = 3.0
 """A connection that has been idle for longer isn't used again: servers close them, uvicorn after five."""
 
-MAX_IDLE: Final = 256
+MAX_IDLE_CONNECTIONS: Final = 256
 
-_STATUS = re.compile(rb"HTTP/1\.1 200[ \r]")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*(?=\r\n)", re.IGNORECASE)
-_NOT_PLAIN = re.compile(
+_STATUS_OK_PATTERN = re.compile(rb"HTTP/1\.1 200[ \r]")
+_CONTENT_LENGTH_PATTERN = re.compile(
+    rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*(?=\r\n)", re.IGNORECASE
+)
+_UNSUPPORTED_HEADER_PATTERN = re.compile(
     rb"\r\n(?:transfer-encoding|content-encoding|content-range)\s*:", re.IGNORECASE
 )
-_LAST = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
+_CONNECTION_CLOSE_PATTERN = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 
 
-class Wires:
+class RawPool:
     """Connections to one server, kept for the next picture.
 
     Args:
@@ -47,9 +49,9 @@ class Wires:
         self._root = root
         self._limit_bytes = limit_bytes
         self._connect_seconds = connect_seconds
-        self._idle: list[_Wire] = []
-        self._tls: ssl.SSLContext | None = None
-        self._is_useless = False
+        self._idle_connections: list[_RawConnection] = []
+        self._ssl_context: ssl.SSLContext | None = None
+        self._is_disabled = False
 
     async def get(self, url: URL, headers: dict[str, str], limit_seconds: float) -> bytes | None:
         """Return the bytes at `url`, or `None` where they can't be had this way.
@@ -58,58 +60,60 @@ class Wires:
             TimeoutError: they didn't come in time.
 
         """
-        lines = {"Host": _host(url), "Accept-Encoding": "identity", **headers}
-        if self._is_useless or any("\r" in value or "\n" in value for value in lines.values()):
+        request_headers = {"Host": _host_header(url), "Accept-Encoding": "identity", **headers}
+        if self._is_disabled or any(
+            "\r" in value or "\n" in value for value in request_headers.values()
+        ):
             return None
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        head = "".join(f"{name}: {value}\r\n" for name, value in request_headers.items())
         request = f"GET {url.raw_path_qs} HTTP/1.1\r\n{head}\r\n".encode()
         async with asyncio.timeout(limit_seconds):
             try:
-                wire = await self._take()
+                connection = await self._acquire()
             except (OSError, TimeoutError):
                 return None
             try:
-                return await wire.ask(request, self._limit_bytes)
+                return await connection.send(request, self._limit_bytes)
             finally:
-                self._is_useless |= wire.was_good_but_not_plain
-                self._give(wire)
+                self._is_disabled |= connection.is_unsupported
+                self._release(connection)
 
     def close(self) -> None:
         """Let go of the connections."""
-        while self._idle:
-            self._idle.pop().close()
+        while self._idle_connections:
+            self._idle_connections.pop().close()
 
-    async def _take(self) -> "_Wire":
-        while self._idle:
-            wire = self._idle.pop()
-            await wire.settled()
-            if wire.is_usable and time.monotonic() - wire.idle_since < IDLE_SECONDS:
-                return wire
-            wire.close()
+    async def _acquire(self) -> "_RawConnection":
+        while self._idle_connections:
+            connection = self._idle_connections.pop()
+            await connection.drain()
+            if connection.is_usable and time.monotonic() - connection.idle_since < MAX_IDLE_SECONDS:
+                return connection
+            connection.close()
         host, port = self._root.host or "", self._root.port or 80
-        if self._root.scheme == "https" and self._tls is None:
-            self._tls = ssl.create_default_context()
+        if self._root.scheme == "https" and self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
         async with asyncio.timeout(self._connect_seconds):
-            _, wire = await asyncio.get_running_loop().create_connection(
-                _Wire, host, port, ssl=self._tls
+            _, connection = await asyncio.get_running_loop().create_connection(
+                _RawConnection, host, port, ssl=self._ssl_context
             )
-        return wire
+        return connection
 
-    def _give(self, wire: "_Wire") -> None:
-        if wire.is_usable and len(self._idle) < MAX_IDLE:
-            wire.idle_since = time.monotonic()
-            self._idle.append(wire)
+    def _release(self, connection: "_RawConnection") -> None:
+        if connection.is_usable and len(self._idle_connections) < MAX_IDLE_CONNECTIONS:
+            connection.idle_since = time.monotonic()
+            self._idle_connections.append(connection)
         else:
-            wire.close()
+            connection.close()
 
 
-def _host(url: URL) -> str:
+def _host_header(url: URL) -> str:
     host = url.raw_host or ""
     name = f"[{host}]" if ":" in host else host
     return name if url.is_default_port() else f"{name}:{url.port}"
 
 
-class _Wire(asyncio.BufferedProtocol):
+class _RawConnection(asyncio.BufferedProtocol):
     """One connection, asked for one thing at a time.
 
     Attributes:
@@ -120,23 +124,23 @@ class _Wire(asyncio.BufferedProtocol):
     """
 
     def __init__(self) -> None:
-        self._head = memoryview(bytearray(HEAD_BYTES))
-        self._into = self._head
-        self._filled = 0
+        self._head_buffer = memoryview(bytearray(MAX_HEAD_BYTES))
+        self._buffer = self._head_buffer
+        self._filled_bytes = 0
         self._body: io.BytesIO | None = None
-        self._answer: asyncio.Future[bytes | None] | None = None
+        self._response_future: asyncio.Future[bytes | None] | None = None
         self._limit_bytes = 0
         self._is_open = True
-        self._is_last = False
+        self._is_closing = False
         self.idle_since = 0.0
-        self.was_good_but_not_plain = False
+        self.is_unsupported = False
 
     @property
     def is_usable(self) -> bool:
         """Whether it can be asked for something."""
-        return self._is_open and not self._is_last and self._answer is None
+        return self._is_open and not self._is_closing and self._response_future is None
 
-    async def settled(self) -> None:
+    async def drain(self) -> None:
         """Let what has come by now be taken: bytes that nobody asked for make it useless."""
         try:
             await asyncio.sleep(0)
@@ -153,62 +157,64 @@ class _Wire(asyncio.BufferedProtocol):
         self._is_open = False
         self._transport.abort()
 
-    async def ask(self, request: bytes, limit_bytes: int) -> bytes | None:
+    async def send(self, request: bytes, limit_bytes: int) -> bytes | None:
         """Send the request and return the body of the answer; `None` if that isn't a plain one."""
-        self._answer = asyncio.get_running_loop().create_future()
+        self._response_future = asyncio.get_running_loop().create_future()
         self._limit_bytes = limit_bytes
         self._transport.write(request)
-        answer = await self._answer
-        self._answer = None
-        return answer
+        body = await self._response_future
+        self._response_future = None
+        return body
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's interface
         """Return where the next bytes go."""
-        return self._into[self._filled :]
+        return self._buffer[self._filled_bytes :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take the bytes that have come."""
-        self._filled += nbytes
-        if self._answer is None or self._answer.done():
+        self._filled_bytes += nbytes
+        if self._response_future is None or self._response_future.done():
             self.close()  # nothing was asked for
         elif self._body is None:
-            self._read_head(bytes(self._head[: self._filled]))
-        elif self._filled == len(self._into):
-            self._finish(self._body)
+            self._read_head(bytes(self._head_buffer[: self._filled_bytes]))
+        elif self._filled_bytes == len(self._buffer):
+            self._finish_response(self._body)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's interface
         """Leave whatever it was asked for to the library."""
         self._is_open = False
-        self._settle(None)
+        self._resolve(None)
 
-    def _read_head(self, so_far: bytes) -> None:
-        end = so_far.find(b"\r\n\r\n") + 4
-        if end < 4 and self._filled < HEAD_BYTES:
+    def _read_head(self, head: bytes) -> None:
+        head_end = head.find(b"\r\n\r\n") + 4
+        if head_end < 4 and self._filled_bytes < MAX_HEAD_BYTES:
             return
-        lengths = _LENGTH.findall(so_far, 0, end)
-        is_good = _STATUS.match(so_far) is not None
-        is_plain = len(lengths) == 1 and not _NOT_PLAIN.search(so_far, 0, end)
-        size = int(lengths[0]) if is_good and is_plain else -1
-        self._is_last = _LAST.search(so_far, 0, end) is not None
-        if not max(1, self._filled - end) <= size <= self._limit_bytes:
-            self.was_good_but_not_plain = is_good and not is_plain
+        content_lengths = _CONTENT_LENGTH_PATTERN.findall(head, 0, head_end)
+        is_ok = _STATUS_OK_PATTERN.match(head) is not None
+        is_supported = len(content_lengths) == 1 and not _UNSUPPORTED_HEADER_PATTERN.search(
+            head, 0, head_end
+        )
+        body_size = int(content_lengths[0]) if is_ok and is_supported else -1
+        self._is_closing = _CONNECTION_CLOSE_PATTERN.search(head, 0, head_end) is not None
+        if not max(1, self._filled_bytes - head_end) <= body_size <= self._limit_bytes:
+            self.is_unsupported = is_ok and not is_supported
             self.close()
-            self._settle(None)
+            self._resolve(None)
             return
         self._body = io.BytesIO(
-            bytes(size)
+            bytes(body_size)
         )  # zero pages, which aren't touched; `getvalue` doesn't copy them either
-        self._into = self._body.getbuffer()
-        self._into[: self._filled - end] = so_far[end:]
-        self._filled -= end
-        if self._filled == size:
-            self._finish(self._body)
+        self._buffer = self._body.getbuffer()
+        self._buffer[: self._filled_bytes - head_end] = head[head_end:]
+        self._filled_bytes -= head_end
+        if self._filled_bytes == body_size:
+            self._finish_response(self._body)
 
-    def _finish(self, body: io.BytesIO) -> None:
-        self._into.release()
-        self._into, self._filled, self._body = self._head, 0, None
-        self._settle(body.getvalue())
+    def _finish_response(self, body: io.BytesIO) -> None:
+        self._buffer.release()
+        self._buffer, self._filled_bytes, self._body = self._head_buffer, 0, None
+        self._resolve(body.getvalue())
 
-    def _settle(self, answer: bytes | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(answer)
+    def _resolve(self, body: bytes | None) -> None:
+        if self._response_future is not None and not self._response_future.done():
+            self._response_future.set_result(body)

@@ -17,8 +17,8 @@ import anyio
 from sd35.client.connection import Connection
 from sd35.client.contract import Contract
 from sd35.client.previews import PreviewFetcher, Previews
-from sd35.client.protocol import Conversation
-from sd35.client.retry import retrying
+from sd35.client.protocol import RunParser
+from sd35.client.retry import with_retry
 from sd35.client.sse import EventStreamDecoder
 from sd35.core.errors import (
     ConnectionFailedError,
@@ -27,19 +27,19 @@ from sd35.core.errors import (
     ProtocolError,
     QueueFullError,
     RateLimitedError,
-    RunLostError,
     SD35Error,
-    SilentSpaceError,
+    SessionLostError,
     SpaceAsleepError,
     SpaceNotFoundError,
     SpaceStoppedError,
-    StreamCutError,
     StreamError,
+    StreamInterruptedError,
+    StreamTimeoutError,
     UnreachableError,
 )
 from sd35.core.events import Event, Finished, Preview, RemotePicture, Waiting
 from sd35.core.picture import Picture
-from sd35.core.request import GenerationRequest, problems
+from sd35.core.request import GenerationRequest, validate
 
 __all__ = ["Generation", "StopOutcome"]
 
@@ -57,12 +57,12 @@ class StopOutcome(Enum):
     """The Space didn't confirm the cancel in time."""
 
     @property
-    def sentence(self) -> str:
+    def message(self) -> str:
         """What that means, for the person who has stopped it."""
-        return _SENTENCES[self]
+        return _MESSAGES[self]
 
 
-_SENTENCES = {
+_MESSAGES = {
     StopOutcome.REMOVED: "It was removed from the queue before it began.",
     StopOutcome.ENDED: "The Space ended the run.",
     StopOutcome.MAY_FINISH: "No longer waited for. This Space can't end a run that has begun: its GPU may finish it, "
@@ -73,22 +73,22 @@ _SENTENCES = {
 
 log = logging.getLogger(__name__)
 
-MAX_UNREAD: Final = 256
+EVENT_BUFFER_SIZE: Final = 256
 """Events that wait for a slow listener; then the Space's stream does."""
 
-PAUSE_SECONDS: Final = 2.0
+RETRY_DELAY_SECONDS: Final = 2.0
 """Between two requests to a Space that answers, but doesn't take this one yet."""
 
 
-LAST_NEWS_SECONDS: Final = 0.2
+DRAIN_SECONDS: Final = 0.2
 """How long what a Space has said already may take to be here."""
 
-MAX_LAST_CHUNKS: Final = 4
+MAX_DRAIN_CHUNKS: Final = 4
 """As much as a stream is read on for after its last word."""
 
-PROBES: Final = 3
-PROBE_SECONDS: Final = 0.3
-PROBE_PAUSE_SECONDS: Final = 0.05
+MAX_PROBES: Final = 3
+PROBE_TIMEOUT_SECONDS: Final = 0.3
+PROBE_INTERVAL_SECONDS: Final = 0.05
 """How often, and for how long, a Space is asked whether it has forgotten a stream; it says so at once if it has."""
 
 
@@ -117,58 +117,60 @@ class Generation:
         self._fetch = fetch
         self._session_hash = ""
         self._contract = connection.contract
-        self._conversation: Conversation | None = None
-        self._joining: asyncio.Task[Any] | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._inbox: asyncio.Queue[Event | Exception] = asyncio.Queue(MAX_UNREAD)
+        self._parser: RunParser | None = None
+        self._join_task: asyncio.Task[Any] | None = None
+        self._read_task: asyncio.Task[None] | None = None
+        self._events: asyncio.Queue[Event | Exception] = asyncio.Queue(EVENT_BUFFER_SIZE)
         self._previews = (
-            None if previews is Previews.NONE else PreviewFetcher(previews, fetch, self._give)
+            None if previews is Previews.NONE else PreviewFetcher(previews, fetch, self._emit)
         )
-        self._shown: Preview | None = None
-        self._is_left = False
-        self._is_told = False
+        self._last_preview: Preview | None = None
+        self._is_closed = False
+        self._is_exhausted = False
         self.stopped: StopOutcome | None = None
         self.finished: Finished | None = None
 
     async def __aenter__(self) -> Self:
-        self._reading = asyncio.ensure_future(self._read(self._run))
+        self._read_task = asyncio.ensure_future(self._forward_errors(self._run))
         return self
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        leaving, cancelled = asyncio.ensure_future(self._leave()), None
+        close_task, pending_cancellation = asyncio.ensure_future(self._close()), None
         with anyio.CancelScope(shield=True):
-            while not leaving.done():
+            while not close_task.done():
                 try:
-                    await asyncio.wait([leaving])  # which isn't cancelled with who waits for it
-                except asyncio.CancelledError as again:
-                    cancelled = again
-        leaving.result()
-        if cancelled is not None:
-            raise cancelled
+                    await asyncio.wait([close_task])  # which isn't cancelled with who waits for it
+                except asyncio.CancelledError as cancelled_error:
+                    pending_cancellation = cancelled_error
+        close_task.result()
+        if pending_cancellation is not None:
+            raise pending_cancellation
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        assert self._reading is not None, "enter the block first"
-        while not self._is_told:
-            news = await self._inbox.get()
-            self._is_told = isinstance(news, Exception | Finished)
-            if isinstance(news, Exception):
-                raise news
-            if isinstance(news, Preview) and self._previews is not None:
-                self._previews.read()
-            yield news
+        assert self._read_task is not None, "enter the block first"
+        while not self._is_exhausted:
+            event = await self._events.get()
+            self._is_exhausted = isinstance(event, Exception | Finished)
+            if isinstance(event, Exception):
+                raise event
+            if isinstance(event, Preview) and self._previews is not None:
+                self._previews.acknowledge()
+            yield event
 
     @property
     def seed(self) -> int | None:
         """The seed that the Space says it used, or else the one that it was asked for, if it was."""
         if self.finished is not None and self.finished.seed is not None:
             return self.finished.seed
-        was_asked = self._contract.takes("seed") and not self._request.randomize_seed
-        return self._request.seed if was_asked else None
+        has_requested_seed = (
+            self._contract.has_parameter("seed") and not self._request.randomize_seed
+        )
+        return self._request.seed if has_requested_seed else None
 
     async def fetch(self) -> Picture:
         """Return the finished picture, with its seed and its request.
@@ -179,252 +181,264 @@ class Generation:
 
         """
         assert self.finished is not None, "there is no picture before Finished"
-        shown = self._shown  # the last preview of a generator is the finished picture
+        preview = self._last_preview  # the last preview of a generator is the finished picture
         if (
-            shown is not None
-            and shown.picture == self.finished.picture
-            and shown.fetched is not None
+            preview is not None
+            and preview.picture == self.finished.picture
+            and preview.fetched is not None
         ):
-            picture = shown.fetched
+            picture = preview.fetched
         else:
             picture = await self._fetch(self.finished.picture)
         return replace(picture, seed=self.seed, request=self._request)
 
-    async def _give(self, news: Event | Exception) -> None:
+    async def _emit(self, event: Event | Exception) -> None:
         """Hand over to the one who listens, if anybody still does."""
-        if isinstance(news, Preview):
-            self._shown = news
-        if not self._is_left:
-            await self._inbox.put(news)
+        if isinstance(event, Preview):
+            self._last_preview = event
+        if not self._is_closed:
+            await self._events.put(event)
 
-    def _tell(self, waiting: Waiting) -> None:
-        if not self._is_left and not self._inbox.full():
-            self._inbox.put_nowait(waiting)
+    def _emit_waiting(self, event: Waiting) -> None:
+        if not self._is_closed and not self._events.full():
+            self._events.put_nowait(event)
 
-    async def _read(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _forward_errors(self, operation: Callable[[], Awaitable[None]]) -> None:
         """Work to the end in a task of its own: whoever listens may leave at any point of it."""
         try:
-            await work()
+            await operation()
         except Exception as error:  # noqa: BLE001  # handed over to the one who listens
-            await self._give(error)
+            await self._emit(error)
         finally:
             if self._previews is not None:
                 self._previews.cancel()
 
-    def _passed_on_at_once(self, event: Event) -> bool:
+    def _try_emit(self, event: Event) -> bool:
         """Whether that could be done without a wait, as with most events: most of a run's cost here is in these."""
-        if self._inbox.full() or isinstance(event, Preview | Finished):
+        if self._events.full() or isinstance(event, Preview | Finished):
             return False
-        if not self._is_left:
-            self._inbox.put_nowait(event)
+        if not self._is_closed:
+            self._events.put_nowait(event)
         return True
 
-    async def _pass_on(self, event: Event) -> None:
+    async def _handle(self, event: Event) -> None:
         if isinstance(event, Finished):
             self.finished = event
-        if self._previews is not None and not self._is_left:
+        if self._previews is not None and not self._is_closed:
             if isinstance(event, Preview):
-                await self._previews.take(event.picture)
+                await self._previews.submit(event.picture)
                 return
             if isinstance(event, Finished):
                 await self._previews.finish(self._connection.timeouts.fetch)
-        await self._give(event)
+        await self._emit(event)
 
     async def _run(self) -> None:
         """Join and follow; once more, at most, where it is certain that nothing was run."""
         try:
-            await self._once()
-        except (RunLostError, IdentityExpiredError, SpaceAsleepError) as error:
-            if self._is_left or not self._was_in_vain(error):
+            await self._attempt()
+        except (SessionLostError, IdentityExpiredError, SpaceAsleepError) as error:
+            if self._is_closed or not self._is_safe_to_rerun(error):
                 raise
-            self._tell(Waiting(error.happened, 0.0))
-            self._conversation = self._joining = None
-            await self._once()
+            self._emit_waiting(Waiting(error.happened, 0.0))
+            self._parser = self._join_task = None
+            await self._attempt()
 
-    def _was_in_vain(self, error: SD35Error) -> bool:
+    def _is_safe_to_rerun(self, error: SD35Error) -> bool:
         """Whether it is certain that nothing was run."""
-        match error, self._conversation:
+        match error, self._parser:
             case (_, None):
                 return False  # it wasn't even taken in, and joining has its own patience
-            case (RunLostError(), conversation):
-                return not conversation.heard
-            case (SpaceStoppedError(), conversation):
-                return not conversation.started
-            case (SpaceAsleepError(), conversation):
+            case (SessionLostError(), parser):
+                return not parser.has_messages
+            case (SpaceStoppedError(), parser):
+                return not parser.has_started
+            case (SpaceAsleepError(), parser):
                 return (
-                    conversation.event_id is None
+                    parser.event_id is None
                 )  # a gateway answered in its place, and nobody takes the stream
             case _:
                 return True
 
-    async def _once(self) -> None:
+    async def _attempt(self) -> None:
         try:
-            self._conversation = await self._join()
-            await self._follow(self._conversation)
+            self._parser = await self._join()
+            await self._follow_stream(self._parser)
         except (ConnectionFailedError, StreamError, InvalidRequestError, IdentityExpiredError):
-            self._connection.doubt()  # it may have restarted as something else
+            self._connection.invalidate()  # it may have restarted as something else
             raise
 
-    async def _join(self) -> Conversation:
+    async def _join(self) -> RunParser:
         """Be taken into the Space's queue, with the patience that one needs that is waking up."""
-        began, timeouts, is_checked = time.monotonic(), self._connection.timeouts, False
+        started_at, timeouts, is_contract_rechecked = (
+            time.monotonic(),
+            self._connection.timeouts,
+            False,
+        )
         while True:
-            contract = self._contract = await self._connection.current_contract(self._tell)
-            _refuse_invalid(self._request, contract)
+            contract = self._contract = await self._connection.refresh_contract(self._emit_waiting)
+            _validate(self._request, contract)
             try:
-                answer = await retrying(self._ask, _join_passes, timeouts, self._tell)
+                response = await with_retry(
+                    self._send_join, _is_retryable_join_error, timeouts, self._emit_waiting
+                )
             except SpaceAsleepError as error:
                 if error.was_sent:
-                    return Conversation(contract, None)  # a gateway answered in its place
-                pause = max(PAUSE_SECONDS, error.retry_after_seconds or 0.0)
-                if time.monotonic() - began + pause > timeouts.waking:
+                    return RunParser(contract, None)  # a gateway answered in its place
+                delay = max(RETRY_DELAY_SECONDS, error.retry_after_seconds or 0.0)
+                if time.monotonic() - started_at + delay > timeouts.waking:
                     raise
-                self._tell(Waiting(error.happened, time.monotonic() - began, timeouts.waking))
-                await anyio.sleep(pause)
+                self._emit_waiting(
+                    Waiting(error.happened, time.monotonic() - started_at, timeouts.waking)
+                )
+                await anyio.sleep(delay)
             except UnreachableError as error:
                 if not error.was_sent:
                     raise
-                return Conversation(contract, None)  # the stream tells whether it was taken in
+                return RunParser(contract, None)  # the stream tells whether it was taken in
             except (ProtocolError, SpaceNotFoundError):
-                if is_checked:
+                if is_contract_rechecked:
                     raise
-                is_checked = True
+                is_contract_rechecked = True
             else:
-                return Conversation(contract, _event_id(answer))
-            self._connection.doubt()
+                return RunParser(contract, _parse_event_id(response))
+            self._connection.invalidate()
 
-    async def _ask(self) -> Any:  # noqa: ANN401  # any JSON
+    async def _send_join(self) -> Any:  # noqa: ANN401  # any JSON
         """Ask once. The answer is heard even if this is cancelled, so that no run stays there for nobody."""
         self._session_hash = secrets.token_hex(8)
         body = {
-            "data": self._contract.data(self._request),
+            "data": self._contract.build_inputs(self._request),
             "fn_index": self._contract.fn_index,
             "session_hash": self._session_hash,
         }
-        self._joining = asyncio.ensure_future(self._connection.join(body))
-        return await asyncio.shield(self._joining)
+        self._join_task = asyncio.ensure_future(self._connection.join(body))
+        return await asyncio.shield(self._join_task)
 
-    async def _follow(self, conversation: Conversation) -> None:
+    async def _follow_stream(self, parser: RunParser) -> None:
         """Pass on what the stream says; where it breaks off, take it up once more: the Space may not have noticed."""
-        limits = self._connection.timeouts
+        timeouts = self._connection.timeouts
         try:
-            await self._stream(conversation, limits.no_news)
-        except (StreamCutError, UnreachableError) as cut:
-            if isinstance(cut, RunLostError) or self._is_left:
+            await self._read_stream(parser, timeouts.no_news)
+        except (StreamInterruptedError, UnreachableError) as stream_error:
+            if isinstance(stream_error, SessionLostError) or self._is_closed:
                 raise
-            self._tell(Waiting(cut.happened, 0.0))
-            conversation.missed_some()
+            self._emit_waiting(Waiting(stream_error.happened, 0.0))
+            parser.mark_gap()
             try:
-                await self._stream(conversation, min(limits.no_news, limits.silence))
-            except (StreamCutError, SilentSpaceError, UnreachableError) as error:
-                raise (cut if conversation.heard else error) from error
+                await self._read_stream(parser, min(timeouts.no_news, timeouts.silence))
+            except (StreamInterruptedError, StreamTimeoutError, UnreachableError) as error:
+                raise (stream_error if parser.has_messages else error) from error
 
-    async def _stream(self, conversation: Conversation, no_news_seconds: float) -> None:
-        decoder, limits = EventStreamDecoder(), self._connection.timeouts
+    async def _read_stream(self, parser: RunParser, idle_seconds: float) -> None:
+        decoder, timeouts = EventStreamDecoder(), self._connection.timeouts
         async with AsyncExitStack() as stack:
-            opened = partial(self._connection.open_stream, self._session_hash, stack)
-            chunks = await retrying(opened, _stream_passes, limits, self._tell)
-            began = news_at = time.monotonic()
+            open_stream = partial(self._connection.open_stream, self._session_hash, stack)
+            chunks = await with_retry(
+                open_stream, _is_retryable_stream_error, timeouts, self._emit_waiting
+            )
+            started_at = last_event_at = time.monotonic()
             async for chunk in chunks:
                 for payload in decoder.feed(chunk):
-                    for event in conversation.feed(payload):
-                        if not self._passed_on_at_once(event):
-                            await self._pass_on(event)
-                        news_at = time.monotonic()  # only now: a slow listener isn't a silent Space
-                    if conversation.ended:
+                    for event in parser.feed(payload):
+                        if not self._try_emit(event):
+                            await self._handle(event)
+                        last_event_at = (
+                            time.monotonic()
+                        )  # only now: a slow listener isn't a silent Space
+                    if parser.has_ended:
                         await _drain(chunks)
                         return
                 now = time.monotonic()
-                if now - news_at > no_news_seconds or now - began > limits.run:
-                    raise SilentSpaceError(
+                if now - last_event_at > idle_seconds or now - started_at > timeouts.run:
+                    raise StreamTimeoutError(
                         f"{self._connection.name} has had no news of this run for too long."
                     )
-        raise StreamCutError("The Space closed the stream before it said how the run ended.")
+        raise StreamInterruptedError(
+            "The Space closed the stream before it said how the run ended."
+        )
 
-    async def _leave(self) -> None:
+    async def _close(self) -> None:
         """End what is under way, here and there, within the limits of a join and of a cancel."""
-        self._is_left = True
-        while not self._inbox.empty():  # so that the reader isn't held up
-            self._inbox.get_nowait()
-        assert self._reading is not None
-        if self._conversation is None:
-            await self._stop_joining()
-        conversation = self._conversation
-        if conversation is not None and not conversation.ended:
-            self.stopped = await self._cancel(conversation, self._reading)
-        self._reading.cancel()
-        await asyncio.wait([self._reading])
+        self._is_closed = True
+        while not self._events.empty():  # so that the reader isn't held up
+            self._events.get_nowait()
+        assert self._read_task is not None
+        if self._parser is None:
+            await self._cancel_join()
+        parser = self._parser
+        if parser is not None and not parser.has_ended:
+            self.stopped = await self._cancel(parser, self._read_task)
+        self._read_task.cancel()
+        await asyncio.wait([self._read_task])
 
-    async def _stop_joining(self) -> None:
+    async def _cancel_join(self) -> None:
         """Stop asking; what was asked for already, and is taken in, is followed to its cancel."""
-        assert self._reading is not None
-        self._reading.cancel()
-        await asyncio.wait([self._reading])
-        if self._joining is None:
+        assert self._read_task is not None
+        self._read_task.cancel()
+        await asyncio.wait([self._read_task])
+        if self._join_task is None:
             return
         try:
-            conversation = Conversation(self._contract, _event_id(await self._joining))
+            parser = RunParser(self._contract, _parse_event_id(await self._join_task))
         except UnreachableError as error:
             if error.was_sent:
                 self.stopped = StopOutcome.UNCONFIRMED
         except SD35Error:
             pass  # it wasn't taken in
         else:
-            self._conversation = conversation
-            last_words = partial(self._stream, conversation, self._connection.timeouts.no_news)
-            self._reading = asyncio.ensure_future(self._read(last_words))
+            self._parser = parser
+            drain_stream = partial(self._read_stream, parser, self._connection.timeouts.no_news)
+            self._read_task = asyncio.ensure_future(self._forward_errors(drain_stream))
 
-    async def _cancel(self, conversation: Conversation, reading: asyncio.Task[None]) -> StopOutcome:
+    async def _cancel(self, parser: RunParser, read_task: asyncio.Task[None]) -> StopOutcome:
         """Cancel the run at the Space; never raises its errors."""
         body = {
             "session_hash": self._session_hash,
             "fn_index": self._contract.fn_index,
-            "event_id": conversation.event_id,
+            "event_id": parser.event_id,
         }
-        if not (conversation.started or self._contract.cancel_removes_queued):
-            return await self._hang_up(conversation, reading)
+        if not (parser.has_started or self._contract.can_cancel_queued):
+            return await self._disconnect(parser, read_task)
         try:
             await self._connection.cancel(body)
         except SpaceNotFoundError:  # Gradio before 4.30 knows no cancel
-            return await self._hang_up(conversation, reading)
+            return await self._disconnect(parser, read_task)
         except SD35Error as error:
             log.warning("%s didn't confirm a cancel: %s", self._connection.name, error.happened)
             return StopOutcome.UNCONFIRMED
-        if not conversation.started:
+        if not parser.has_started:
             # It may have begun a moment ago: the stream's last words tell.
-            await asyncio.wait([reading], timeout=self._connection.timeouts.cancel)
-            if not (conversation.started or conversation.ended):
+            await asyncio.wait([read_task], timeout=self._connection.timeouts.cancel)
+            if not (parser.has_started or parser.has_ended):
                 return StopOutcome.UNCONFIRMED
-        return self._outcome(conversation)
+        return self._stop_outcome(parser)
 
-    def _outcome(self, conversation: Conversation) -> StopOutcome:
-        if not conversation.started:
+    def _stop_outcome(self, parser: RunParser) -> StopOutcome:
+        if not parser.has_started:
             return StopOutcome.REMOVED
         return StopOutcome.ENDED if self._contract.is_generator else StopOutcome.MAY_FINISH
 
-    async def _hang_up(
-        self, conversation: Conversation, reading: asyncio.Task[None]
-    ) -> StopOutcome:
+    async def _disconnect(self, parser: RunParser, read_task: asyncio.Task[None]) -> StopOutcome:
         """Close the stream: then Gradio takes what is queued for it out of the queue, and ends what is a generator.
 
         It doesn't confirm that; but often it forgets the stream as well, and says so if it is asked
         for it again.
         """
         await asyncio.wait(
-            [reading], timeout=LAST_NEWS_SECONDS
+            [read_task], timeout=DRAIN_SECONDS
         )  # that it has begun may be on its way
-        reading.cancel()
-        await asyncio.wait([reading])
-        for _ in range(PROBES):
-            await anyio.sleep(PROBE_PAUSE_SECONDS)
+        read_task.cancel()
+        await asyncio.wait([read_task])
+        for _ in range(MAX_PROBES):
+            await anyio.sleep(PROBE_INTERVAL_SECONDS)
             with anyio.move_on_after(
-                PROBE_SECONDS
+                PROBE_TIMEOUT_SECONDS
             ):  # who asks too early is taken for a second listener
-                if await self._is_forgotten():
-                    return self._outcome(conversation)
+                if await self._is_session_gone():
+                    return self._stop_outcome(parser)
         return StopOutcome.UNCONFIRMED
 
-    async def _is_forgotten(self) -> bool:
+    async def _is_session_gone(self) -> bool:
         """Open the stream and close it again: whether the Space doesn't know it any more."""
         try:
             async with AsyncExitStack() as stack:
@@ -436,14 +450,14 @@ class Generation:
             return False
 
 
-def _refuse_invalid(request: GenerationRequest, contract: Contract) -> None:
-    found = problems(request, contract.limits)
-    if found:
-        raise InvalidRequestError(" ".join(problem.message for problem in found))
+def _validate(request: GenerationRequest, contract: Contract) -> None:
+    field_errors = validate(request, contract.limits)
+    if field_errors:
+        raise InvalidRequestError(" ".join(field_error.message for field_error in field_errors))
 
 
-def _event_id(answer: object) -> str:
-    event_id = answer.get("event_id") if isinstance(answer, dict) else None
+def _parse_event_id(response: object) -> str:
+    event_id = response.get("event_id") if isinstance(response, dict) else None
     if not isinstance(event_id, str):
         raise ProtocolError("The Space took the request, but gave it no number.")
     return event_id
@@ -451,16 +465,16 @@ def _event_id(answer: object) -> str:
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
     """Read what is left of a stream that has said all, so that its connection serves again for the picture."""
-    with anyio.move_on_after(LAST_NEWS_SECONDS), suppress(SD35Error):
-        for _ in range(MAX_LAST_CHUNKS):
+    with anyio.move_on_after(DRAIN_SECONDS), suppress(SD35Error):
+        for _ in range(MAX_DRAIN_CHUNKS):
             await anext(chunks, b"")
 
 
-def _join_passes(error: SD35Error) -> bool:
+def _is_retryable_join_error(error: SD35Error) -> bool:
     """Whether it is certain that the Space hasn't taken the request in, and may do so soon."""
-    refused = isinstance(error, QueueFullError | RateLimitedError)
-    return refused or (isinstance(error, UnreachableError) and not error.was_sent)
+    is_rejection = isinstance(error, QueueFullError | RateLimitedError)
+    return is_rejection or (isinstance(error, UnreachableError) and not error.was_sent)
 
 
-def _stream_passes(error: SD35Error) -> bool:
+def _is_retryable_stream_error(error: SD35Error) -> bool:
     return isinstance(error, UnreachableError | SpaceAsleepError | RateLimitedError)

@@ -8,7 +8,7 @@ from typing import Any
 
 from yarl import URL
 
-from sd35.client.auth import bearer
+from sd35.client.auth import bearer_header
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport, open_session
 from sd35.core.errors import (
@@ -18,15 +18,15 @@ from sd35.core.errors import (
     SpaceNotFoundError,
 )
 
-__all__ = ["HUB", "Account", "HubSpace", "ask_hub", "open_hub", "who_am_i"]
+__all__ = ["HUB_URL", "HubAccount", "SpaceInfo", "get_space_info", "open_hub", "whoami"]
 
-HUB = "https://huggingface.co"
+HUB_URL = "https://huggingface.co"
 
-_STAGE = re.compile(r"[A-Z_]{1,40}")
+_STAGE_PATTERN = re.compile(r"[A-Z_]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
-class HubSpace:
+class SpaceInfo:
     """What the Hub says of a Space: its address, and its stage (RUNNING, PAUSED, …)."""
 
     name: str
@@ -35,7 +35,7 @@ class HubSpace:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class HubAccount:
     """Whose a token is, and whether that is a PRO account."""
 
     name: str
@@ -44,7 +44,7 @@ class Account:
 
 @asynccontextmanager
 async def open_hub(
-    address: str = HUB,
+    address: str = HUB_URL,
     *,
     token: str | None = None,
     proxy: str | None = None,
@@ -61,11 +61,16 @@ async def open_hub(
     async with open_session(timeouts) as session:
         root = URL(address.rstrip("/") + "/")
         yield Transport(
-            "Hugging Face", root, session, headers=bearer(token), proxy=proxy, timeouts=timeouts
+            "Hugging Face",
+            root,
+            session,
+            headers=bearer_header(token),
+            proxy=proxy,
+            timeouts=timeouts,
         )
 
 
-async def ask_hub(hub: Transport, name: str, limit_seconds: float) -> HubSpace:
+async def get_space_info(hub: Transport, name: str, limit_seconds: float) -> SpaceInfo:
     """Return what the Hub says of the Space `owner/name`.
 
     Raises:
@@ -75,39 +80,43 @@ async def ask_hub(hub: Transport, name: str, limit_seconds: float) -> HubSpace:
 
     """
     try:
-        told = await hub.get_json(hub.root / "api/spaces" / name, limit_seconds)
+        payload = await hub.get_json(hub.root / "api/spaces" / name, limit_seconds)
     except AccessDeniedError as error:
-        if hub.has_token and not await _is_valid(hub, limit_seconds):
+        if hub.has_token and not await _is_token_valid(hub, limit_seconds):
             raise AccessDeniedError(
                 "The token isn't valid: Hugging Face doesn't know it."
             ) from error
         raise SpaceNotFoundError(f"There is no Space {name}, or it is private.") from error
     except (SpaceNotFoundError, MalformedRequestError) as error:
         raise SpaceNotFoundError(f"There is no Space {name}, or it is private.") from error
-    return _hub_space(hub, name, told)
+    return _parse_space_info(hub, name, payload)
 
 
-def _hub_space(hub: Transport, name: str, told: Any) -> HubSpace:  # noqa: ANN401  # any JSON
+def _parse_space_info(hub: Transport, name: str, payload: Any) -> SpaceInfo:  # noqa: ANN401  # any JSON
     try:
-        address = URL(told["host"])
-        stage = str((told.get("runtime") or {}).get("stage") or "")
+        address = URL(payload["host"])
+        stage = str((payload.get("runtime") or {}).get("stage") or "")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ProtocolError(f"Hugging Face's answer about {name} can't be understood.") from error
-    foreign = hub.root.host == "huggingface.co" and not (address.host or "").endswith(".hf.space")
-    if foreign or address.scheme not in {"http", "https"} or not address.host:
+    is_foreign_host = hub.root.host == "huggingface.co" and not (address.host or "").endswith(
+        ".hf.space"
+    )
+    if is_foreign_host or address.scheme not in {"http", "https"} or not address.host:
         raise ProtocolError(f"Hugging Face gives an address for {name} that isn't one of its own.")
-    return HubSpace(name, address.origin().with_path("/"), stage if _STAGE.fullmatch(stage) else "")
+    return SpaceInfo(
+        name, address.origin().with_path("/"), stage if _STAGE_PATTERN.fullmatch(stage) else ""
+    )
 
 
-async def _is_valid(hub: Transport, limit_seconds: float) -> bool:
+async def _is_token_valid(hub: Transport, limit_seconds: float) -> bool:
     try:
-        await who_am_i(hub, limit_seconds)
+        await whoami(hub, limit_seconds)
     except AccessDeniedError:
         return False
     return True
 
 
-async def who_am_i(hub: Transport, limit_seconds: float) -> Account:
+async def whoami(hub: Transport, limit_seconds: float) -> HubAccount:
     """Return whose the token is that this transport carries.
 
     Raises:
@@ -116,9 +125,9 @@ async def who_am_i(hub: Transport, limit_seconds: float) -> Account:
 
     """
     try:
-        told = await hub.get_json(hub.root / "api/whoami-v2", limit_seconds)
+        payload = await hub.get_json(hub.root / "api/whoami-v2", limit_seconds)
     except AccessDeniedError as error:
         raise AccessDeniedError("The token isn't valid: Hugging Face doesn't know it.") from error
-    if not isinstance(told, dict):
+    if not isinstance(payload, dict):
         raise ProtocolError("Hugging Face's answer about the token can't be understood.")
-    return Account(str(told.get("name") or "unnamed")[:100], told.get("isPro") is True)
+    return HubAccount(str(payload.get("name") or "unnamed")[:100], payload.get("isPro") is True)

@@ -16,7 +16,7 @@ __all__ = ["PreviewFetcher", "Previews"]
 log = logging.getLogger(__name__)
 
 MAX_PENDING = 64
-MAX_UNREAD = 4
+MAX_UNACKNOWLEDGED = 4
 """With every preview: so many wait to be fetched before the stream does, and so many lie here unread."""
 
 
@@ -43,56 +43,56 @@ class PreviewFetcher:
 
     def __init__(
         self,
-        which: Previews,
+        mode: Previews,
         fetch: Callable[[RemotePicture], Awaitable[Picture]],
-        give: Callable[[Preview], Awaitable[None]],
+        emit: Callable[[Preview], Awaitable[None]],
     ) -> None:
-        self._fetches_all = which is Previews.ALL
+        self._is_fetching_all = mode is Previews.ALL
         self._fetch = fetch
-        self._give = give
+        self._emit = emit
         self._pending: asyncio.Queue[RemotePicture] = asyncio.Queue(
-            MAX_PENDING if self._fetches_all else 1
+            MAX_PENDING if self._is_fetching_all else 1
         )
-        self._room = asyncio.Semaphore(MAX_UNREAD if self._fetches_all else 1)
-        self._working: asyncio.Task[None] | None = None
+        self._capacity = asyncio.Semaphore(MAX_UNACKNOWLEDGED if self._is_fetching_all else 1)
+        self._worker_task: asyncio.Task[None] | None = None
 
-    def read(self) -> None:
+    def acknowledge(self) -> None:
         """Say that a preview has been read: there is room for another."""
-        self._room.release()
+        self._capacity.release()
 
-    async def take(self, picture: RemotePicture) -> None:
+    async def submit(self, picture: RemotePicture) -> None:
         """Fetch this one in its turn; of the newest, in place of the one that waits."""
-        if self._working is None:
-            self._working = asyncio.ensure_future(self._work())
-        if self._pending.full() and not self._fetches_all:
+        if self._worker_task is None:
+            self._worker_task = asyncio.ensure_future(self._run_worker())
+        if self._pending.full() and not self._is_fetching_all:
             self._pending.get_nowait()
         await self._pending.put(picture)
 
     async def finish(self, limit_seconds: float) -> None:
         """Come to an end: every preview is given on, within the limit, or what is under way is dropped."""
-        if self._fetches_all:
+        if self._is_fetching_all:
             with anyio.move_on_after(limit_seconds):
                 await self._pending.join()
         self.cancel()
 
     def cancel(self) -> None:
         """Drop what is under way."""
-        if self._working is not None:
-            self._working.cancel()
+        if self._worker_task is not None:
+            self._worker_task.cancel()
 
-    async def _work(self) -> None:
+    async def _run_worker(self) -> None:
         while True:
-            await self._room.acquire()
+            await self._capacity.acquire()
             picture = await self._pending.get()
             try:
-                await self._give(Preview(picture, await self._fetch(picture)))
+                await self._emit(Preview(picture, await self._fetch(picture)))
             except (
                 SD35Error
             ) as error:  # a preview that can't be had is no reason to lose the picture
                 log.info("a preview was passed over: %s", error.happened)
-                self._room.release()
+                self._capacity.release()
             except Exception:  # the edge of a task: nor is what wasn't foreseen
                 log.exception("a preview was passed over in a way that wasn't foreseen")
-                self._room.release()
+                self._capacity.release()
             finally:
                 self._pending.task_done()

@@ -8,7 +8,7 @@ from yarl import URL
 
 from sd35.core.errors import InvalidRequestError
 
-__all__ = ["checked_proxy", "is_loopback", "proxy_for", "proxy_to", "without_password"]
+__all__ = ["effective_proxy", "is_loopback", "split_credentials", "system_proxy", "validate_proxy"]
 
 
 def is_loopback(root: URL) -> bool:
@@ -16,21 +16,21 @@ def is_loopback(root: URL) -> bool:
     return root.host in {"localhost", "127.0.0.1", "::1"}
 
 
-def proxy_to(root: URL, proxy: str | None = None) -> str:
+def effective_proxy(root: URL, proxy: str | None = None) -> str:
     """Return the proxy on the way to this address, without user and password; empty where there is none.
 
     Raises:
         InvalidRequestError: the address of the proxy that was given isn't one.
 
     """
-    way = checked_proxy(proxy) or proxy_for(root)
+    proxy_url = validate_proxy(proxy) or system_proxy(root)
     try:
-        return str(URL(way).origin()) if way else ""
+        return str(URL(proxy_url).origin()) if proxy_url else ""
     except ValueError:
         return "an address that can't be understood"
 
 
-def checked_proxy(proxy: str | None) -> str | None:
+def validate_proxy(proxy: str | None) -> str | None:
     """Return the address of a proxy that was given, if one was.
 
     Raises:
@@ -41,32 +41,32 @@ def checked_proxy(proxy: str | None) -> str | None:
         return None
     try:
         parts = urlsplit(proxy)
-        usable = (
+        is_valid = (
             parts.scheme in {"http", "https"}
             and bool(parts.hostname)
             and (parts.port is None or parts.port > 0)
         )
     except ValueError:
-        usable = False
-    if not usable:
+        is_valid = False
+    if not is_valid:
         raise InvalidRequestError(
             "The proxy's address must look like http://host:port or http://user:password@host."
         )
     return proxy
 
 
-def without_password(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
+def split_credentials(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
     """Return the proxy's address, and apart from it, so that no error shows it, the header that it is to be given."""
     if proxy is None:
         return None, {}
     url = URL(proxy)
     if not (url.user or url.password):
         return url, {}
-    login = b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
-    return url.with_user(None), {"Proxy-Authorization": f"Basic {login}"}
+    credentials = b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
+    return url.with_user(None), {"Proxy-Authorization": f"Basic {credentials}"}
 
 
-def proxy_for(root: URL) -> str | None:
+def system_proxy(root: URL) -> str | None:
     """Return the HTTP proxy that the system or the environment names for this address."""
     if is_loopback(root) or urllib.request.proxy_bypass(root.host or ""):
         return None

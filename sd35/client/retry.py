@@ -10,19 +10,19 @@ from sd35.client.timeouts import Timeouts
 from sd35.core.errors import SD35Error
 from sd35.core.events import Waiting
 
-__all__ = ["Tell", "retrying"]
+__all__ = ["OnWait", "with_retry"]
 
 T = TypeVar("T")
 
-Tell = Callable[[Waiting], None]
+OnWait = Callable[[Waiting], None]
 """Is told of each wait before something is tried again."""
 
 
-async def retrying(
-    work: Callable[[], Awaitable[T]],
-    may_pass: Callable[[SD35Error], bool],
+async def with_retry(
+    operation: Callable[[], Awaitable[T]],
+    is_retryable: Callable[[SD35Error], bool],
     timeouts: Timeouts,
-    tell: Tell,
+    on_wait: OnWait,
 ) -> T:
     """Return what `work` returns, tried again after the errors that may pass.
 
@@ -33,23 +33,23 @@ async def retrying(
         SD35Error: that of the last attempt.
 
     """
-    began = time.monotonic()
+    started_at = time.monotonic()
 
-    def again(error: Exception) -> bool | float:
-        if not isinstance(error, SD35Error) or not may_pass(error):
+    def should_retry(error: Exception) -> bool | float:
+        if not isinstance(error, SD35Error) or not is_retryable(error):
             return False
-        wait = error.retry_after_seconds
-        if max(wait or 0.0, time.monotonic() - began) > timeouts.retry_after:
+        delay = error.retry_after_seconds
+        if max(delay or 0.0, time.monotonic() - started_at) > timeouts.retry_after:
             return False
-        tell(Waiting(error.happened, time.monotonic() - began))
-        return True if wait is None else wait
+        on_wait(Waiting(error.happened, time.monotonic() - started_at))
+        return True if delay is None else delay
 
     try:  # before anything has failed, to be ready to retry would cost as much as a request
-        return await work()
+        return await operation()
     except SD35Error as error:
-        failed = error
+        first_error = error
     attempts = stamina.retry_context(
-        on=again,
+        on=should_retry,
         attempts=timeouts.attempts,
         timeout=None,
         wait_initial=0.25,
@@ -59,6 +59,6 @@ async def retrying(
     async for attempt in attempts:
         with attempt:
             if attempt.num == 1:
-                raise failed
-            return await work()
+                raise first_error
+            return await operation()
     raise AssertionError("the last attempt's error is raised")

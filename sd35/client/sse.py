@@ -17,11 +17,11 @@ class EventStreamDecoder:
     """
 
     def __init__(self, limit_bytes: int = MAX_EVENT_BYTES) -> None:
-        self._limit = limit_bytes
-        self._size = 0
-        self._is_new = True
-        self._unfinished: list[bytes] = []  # the parts of a line whose end hasn't come
-        self._data: list[bytes] = []  # the data lines of an event whose end hasn't come
+        self._limit_bytes = limit_bytes
+        self._buffered_bytes = 0
+        self._is_at_start = True
+        self._partial_line: list[bytes] = []  # the parts of a line whose end hasn't come
+        self._data_lines: list[bytes] = []  # the data lines of an event whose end hasn't come
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the data of each event that this chunk completes.
@@ -30,28 +30,30 @@ class EventStreamDecoder:
             ProtocolError: an event is larger than the limit.
 
         """
-        if self._is_new:  # a byte order mark may come first
-            chunk, self._is_new = chunk.removeprefix(b"\xef\xbb\xbf"), False
-        self._size += len(chunk)
-        self._unfinished.append(chunk)
+        if self._is_at_start:  # a byte order mark may come first
+            chunk, self._is_at_start = chunk.removeprefix(b"\xef\xbb\xbf"), False
+        self._buffered_bytes += len(chunk)
+        self._partial_line.append(chunk)
         if b"\n" in chunk or b"\r" in chunk:
-            for line in self._complete_lines():
-                yield from self._take(line)
-            self._size = sum(map(len, self._unfinished)) + sum(map(len, self._data))
-        if self._size > self._limit:
+            for line in self._pop_complete_lines():
+                yield from self._process_line(line)
+            self._buffered_bytes = sum(map(len, self._partial_line)) + sum(
+                map(len, self._data_lines)
+            )
+        if self._buffered_bytes > self._limit_bytes:
             raise ProtocolError(
-                f"The Space sent a message larger than {self._limit // 1024 // 1024} MiB."
+                f"The Space sent a message larger than {self._limit_bytes // 1024 // 1024} MiB."
             )
 
-    def _complete_lines(self) -> list[bytes]:
-        lines = b"".join(self._unfinished).splitlines(keepends=True)
+    def _pop_complete_lines(self) -> list[bytes]:
+        lines = b"".join(self._partial_line).splitlines(keepends=True)
         # A carriage return at the very end may be the first half of a line end.
-        self._unfinished = [] if lines[-1].endswith(b"\n") else [lines.pop()]
+        self._partial_line = [] if lines[-1].endswith(b"\n") else [lines.pop()]
         return [line.rstrip(b"\r\n") for line in lines]
 
-    def _take(self, line: bytes) -> Iterator[bytes]:
+    def _process_line(self, line: bytes) -> Iterator[bytes]:
         if line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-        elif not line and self._data:
-            yield b"\n".join(self._data)
-            self._data = []
+            self._data_lines.append(line[5:].removeprefix(b" "))
+        elif not line and self._data_lines:
+            yield b"\n".join(self._data_lines)
+            self._data_lines = []

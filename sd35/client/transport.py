@@ -10,17 +10,17 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from sd35.client.error_parsing import error_of_status
-from sd35.client.fast_get import Wires
-from sd35.client.proxy import checked_proxy, proxy_for, without_password
+from sd35.client.error_parsing import error_for_status
+from sd35.client.fast_get import RawPool
+from sd35.client.proxy import split_credentials, system_proxy, validate_proxy
 from sd35.client.timeouts import Timeouts
 from sd35.core.errors import (
-    PictureGoneError,
+    PictureExpiredError,
     PictureTooLargeError,
     ProtocolError,
     SD35Error,
-    SilentSpaceError,
-    StreamCutError,
+    StreamInterruptedError,
+    StreamTimeoutError,
     UnreachableError,
 )
 
@@ -28,7 +28,7 @@ __all__ = ["MAX_PICTURE_BYTES", "Transport", "open_session"]
 
 MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTION_BYTES: Final = 16 * 1024 * 1024
-MAX_ANSWER_BYTES: Final = 64 * 1024
+MAX_RESPONSE_BYTES: Final = 64 * 1024
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSessio
         yield session
 
 
-def _new_jar() -> aiohttp.CookieJar:
+def _new_cookie_jar() -> aiohttp.CookieJar:
     return aiohttp.CookieJar(unsafe=True)  # "unsafe": also for hosts that are numbers
 
 
@@ -66,31 +66,33 @@ class Transport:
         self.root = root
         self.timeouts = timeouts
         self._session = session
-        way = checked_proxy(proxy) or proxy_for(
+        proxy_url = validate_proxy(proxy) or system_proxy(
             root
         )  # not trust_env: it also sends what ~/.netrc holds
-        address, login = without_password(way)
+        proxy_address, proxy_auth = split_credentials(proxy_url)
         is_tunnel = root.scheme == "https"  # through which the proxy sees nothing else
-        self._way: Any = {
-            "proxy": address,
-            "proxy_headers": login if is_tunnel else None,
+        self._proxy_options: Any = {
+            "proxy": proxy_address,
+            "proxy_headers": proxy_auth if is_tunnel else None,
             "allow_redirects": False,
         }
-        self._login = {} if is_tunnel else login
+        self._proxy_auth = {} if is_tunnel else proxy_auth
         self._headers = dict(headers)
-        self._jar = _new_jar()
-        self._wires = None if address else Wires(root, MAX_PICTURE_BYTES, timeouts.connect)
+        self._cookie_jar = _new_cookie_jar()
+        self._raw_pool = (
+            None if proxy_address else RawPool(root, MAX_PICTURE_BYTES, timeouts.connect)
+        )
 
     def with_headers(self, headers: Mapping[str, str]) -> "Transport":
         """Return the same way to the same server, that sends these headers in place of its own, and its own cookies."""
-        other = copy(self)
-        other._headers, other._jar = dict(headers), _new_jar()  # noqa: SLF001  # it is one of us
-        return other
+        clone = copy(self)
+        clone._headers, clone._cookie_jar = dict(headers), _new_cookie_jar()  # noqa: SLF001  # it is one of us
+        return clone
 
     def close(self) -> None:
         """Let go of what isn't the session's."""
-        if self._wires is not None:
-            self._wires.close()
+        if self._raw_pool is not None:
+            self._raw_pool.close()
 
     @property
     def has_token(self) -> bool:
@@ -105,9 +107,9 @@ class Transport:
 
         """
         timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
-        with self._translating(), self._only_here(url):
-            async with await self._ask(self._session.get, url, timeout=timeout) as response:
-                return orjson.loads(await self._checked(response, MAX_DESCRIPTION_BYTES))
+        with self._map_exceptions(), self._check_origin(url):
+            async with await self._send(self._session.get, url, timeout=timeout) as response:
+                return orjson.loads(await self._read_ok(response, MAX_DESCRIPTION_BYTES))
 
     async def post(  # any JSON
         self,
@@ -123,63 +125,68 @@ class Transport:
 
         """
         timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
-        more = {"Content-Type": "application/json", **(headers or {})}
-        with self._translating(), self._only_here(url):
-            async with await self._ask(
-                self._session.post, url, more, data=orjson.dumps(body), timeout=timeout
+        extra_headers = {"Content-Type": "application/json", **(headers or {})}
+        with self._map_exceptions(), self._check_origin(url):
+            async with await self._send(
+                self._session.post, url, extra_headers, data=orjson.dumps(body), timeout=timeout
             ) as response:
-                return orjson.loads(await self._checked(response, MAX_ANSWER_BYTES))
+                return orjson.loads(await self._read_ok(response, MAX_RESPONSE_BYTES))
 
     async def get_picture(self, url: URL) -> bytes:
         """Return the bytes at `url`, untouched.
 
         Raises:
             PictureTooLargeError: there are more than `MAX_PICTURE_BYTES`.
-            PictureGoneError: the server doesn't have them, or no longer.
+            PictureExpiredError: the server doesn't have them, or no longer.
             SD35Error: the server didn't hand them out.
 
         """
-        with self._translating(), self._only_here(url):
-            if self._wires is not None:
-                data = await self._wires.get(
-                    url, self._headers | self._cookies(url), self.timeouts.fetch
+        with self._map_exceptions(), self._check_origin(url):
+            if self._raw_pool is not None:
+                data = await self._raw_pool.get(
+                    url, self._headers | self._cookie_header(url), self.timeouts.fetch
                 )
                 if data is not None:
                     return data
-            return await self._get_picture(url)
+            return await self._get_picture_with_aiohttp(url)
 
-    def _cookies(self, url: URL) -> dict[str, str]:
-        cookies = self._jar.filter_cookies(url)
-        text = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in cookies.items())
-        return {"Cookie": text} if text else {}
+    def _cookie_header(self, url: URL) -> dict[str, str]:
+        cookies = self._cookie_jar.filter_cookies(url)
+        header = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in cookies.items())
+        return {"Cookie": header} if header else {}
 
-    async def _ask(  # the options are aiohttp's own
+    async def _send(  # the options are aiohttp's own
         self,
         method: Callable[..., Any],
         url: URL,
-        more: Mapping[str, str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
         **options: Any,  # noqa: ANN401
     ) -> aiohttp.ClientResponse:
-        headers = {**self._headers, **self._login, **self._cookies(url), **(more or {})}
+        headers = {
+            **self._headers,
+            **self._proxy_auth,
+            **self._cookie_header(url),
+            **(extra_headers or {}),
+        }
         response: aiohttp.ClientResponse = await method(
-            url, headers=headers, **self._way, **options
+            url, headers=headers, **self._proxy_options, **options
         )
         if response.cookies:
-            self._jar.update_cookies(response.cookies, url)
+            self._cookie_jar.update_cookies(response.cookies, url)
         return response
 
-    async def _get_picture(self, url: URL) -> bytes:
+    async def _get_picture_with_aiohttp(self, url: URL) -> bytes:
         timeout = aiohttp.ClientTimeout(
             total=self.timeouts.fetch, sock_connect=self.timeouts.connect
         )
-        async with await self._ask(self._session.get, url, timeout=timeout) as response:
+        async with await self._send(self._session.get, url, timeout=timeout) as response:
             if response.status in {403, 404, 410}:
-                raise PictureGoneError(
+                raise PictureExpiredError(
                     f"{self.name} no longer has the picture; it may have restarted."
                 )
             if response.status != 200:
-                await self._checked(response, MAX_ANSWER_BYTES)
-            data = await _read(response, MAX_PICTURE_BYTES)
+                await self._read_ok(response, MAX_RESPONSE_BYTES)
+            data = await _read_body(response, MAX_PICTURE_BYTES)
         if data is None:
             raise PictureTooLargeError(
                 f"The Space sent a picture of more than {MAX_PICTURE_BYTES >> 20} MiB."
@@ -198,37 +205,41 @@ class Transport:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence
         )
-        with self._translating(), self._only_here(url):
-            response = await self._ask(self._session.get, url, timeout=timeout)
+        with self._map_exceptions(), self._check_origin(url):
+            response = await self._send(self._session.get, url, timeout=timeout)
         try:
-            with self._translating():
+            with self._map_exceptions():
                 if response.status != 200:
-                    await self._checked(response, MAX_ANSWER_BYTES)
+                    await self._read_ok(response, MAX_RESPONSE_BYTES)
             if response.content_type != "text/event-stream":
                 raise ProtocolError(
                     f"{self.name} sent something else where its event stream was expected."
                 )
-            yield self._chunks(response)
+            yield self._iter_chunks(response)
         finally:
             if response.content.at_eof():
                 response.release()
             else:
                 response.close()
 
-    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    async def _iter_chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         try:
             async for chunk in response.content.iter_any():
                 yield chunk
         except TimeoutError as error:
-            raise SilentSpaceError(f"{self.name} went silent during the run.") from error
+            raise StreamTimeoutError(f"{self.name} went silent during the run.") from error
         except (aiohttp.ClientError, ValueError) as error:
-            raise StreamCutError(f"The connection to {self.name} broke during the run.") from error
+            raise StreamInterruptedError(
+                f"The connection to {self.name} broke during the run."
+            ) from error
 
-    async def _checked(self, response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    async def _read_ok(self, response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
         """The body of a good answer; a bad one is raised as the error it speaks of."""
-        body = await _read(response, limit_bytes if response.status == 200 else MAX_ANSWER_BYTES)
+        body = await _read_body(
+            response, limit_bytes if response.status == 200 else MAX_RESPONSE_BYTES
+        )
         if response.status != 200:
-            raise error_of_status(
+            raise error_for_status(
                 response.status, (body or b"").decode(errors="replace"), response.headers
             )
         if body is None:
@@ -236,34 +247,34 @@ class Transport:
         return body
 
     @contextmanager
-    def _only_here(self, url: URL) -> Iterator[None]:
+    def _check_origin(self, url: URL) -> Iterator[None]:
         if url.origin() != self.root.origin():
             raise ProtocolError(f"{self.name} points to another server, which isn't followed.")
         yield
 
     @contextmanager
-    def _translating(self) -> Iterator[None]:
+    def _map_exceptions(self) -> Iterator[None]:
         """The one place, with `_chunks`, where the transport's errors become ours."""
         try:
             yield
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            raise self._error(error) from error
+            raise self._map_exception(error) from error
 
-    def _error(self, error: Exception) -> SD35Error:
+    def _map_exception(self, error: Exception) -> SD35Error:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return UnreachableError(f"{self.name} can't be reached: {_reason(error)}.")
+            return UnreachableError(f"{self.name} can't be reached: {_failure_reason(error)}.")
         if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
-            return error_of_status(407, "")
+            return error_for_status(407, "")
         if isinstance(error, TimeoutError):  # aiohttp's time-outs are of this kind too
             return UnreachableError(f"{self.name} gave no answer in time.", was_sent=True)
         if isinstance(error, aiohttp.ClientError):
             return UnreachableError(
-                f"The connection to {self.name} failed: {_reason(error)}.", was_sent=True
+                f"The connection to {self.name} failed: {_failure_reason(error)}.", was_sent=True
             )
         return ProtocolError(f"{self.name} sent an answer that can't be understood.")
 
 
-_REASONS: Final = (
+_FAILURE_REASONS: Final = (
     ((aiohttp.ClientConnectorCertificateError,), "its certificate isn't valid"),
     ((aiohttp.ClientConnectorDNSError,), "its name can't be resolved, or there is no network"),
     ((aiohttp.ClientProxyConnectionError,), "the proxy can't be reached"),
@@ -275,29 +286,31 @@ _REASONS: Final = (
 )
 
 
-def _reason(error: Exception) -> str:
+def _failure_reason(error: Exception) -> str:
     """Why there is no connection, without any address: one of them may hold a password."""
     if isinstance(getattr(error, "os_error", None), ConnectionRefusedError) and type(error) is (
         aiohttp.ClientConnectorError
     ):
         return "nothing listens there"
-    reason = next((words for kinds, words in _REASONS if isinstance(error, kinds)), None)
+    reason = next(
+        (text for error_types, text in _FAILURE_REASONS if isinstance(error, error_types)), None
+    )
     is_broken = isinstance(error, aiohttp.ClientOSError) and not isinstance(
         error, aiohttp.ClientConnectorError
     )
     return reason or ("it was broken off" if is_broken else "the network doesn't let it through")
 
 
-async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | None:
+async def _read_body(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | None:
     """The body of an answer, or `None` if it is larger than the limit."""
-    length = response.content_length
-    if length is not None:
-        return await response.read() if length <= limit_bytes else None
-    parts: list[bytes] = []
+    content_length = response.content_length
+    if content_length is not None:
+        return await response.read() if content_length <= limit_bytes else None
+    chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
-        parts.append(chunk)
+        chunks.append(chunk)
         size += len(chunk)
         if size > limit_bytes:
             return None
-    return b"".join(parts)
+    return b"".join(chunks)

@@ -18,19 +18,19 @@ SD35Error
 │   ├── BusyError             no GPU is free
 │   │   └── QueueFullError    the Space's queue is full
 │   └── RateLimitedError      too many requests
-│       └── AllowanceError    this program's own limit for its visitors is reached
+│       └── UsageLimitError    this program's own limit for its visitors is reached
 ├── GenerationFailedError     the run failed inside the Space
 │   └── AbortedError          the GPU task was ended before it was done
 ├── StreamError               the way between here and the Space broke during a run
-│   ├── StreamCutError        the stream ended without a result
-│   │   └── RunLostError      the Space no longer knows the run
-│   ├── SilentSpaceError      no news for too long
+│   ├── StreamInterruptedError        the stream ended without a result
+│   │   └── SessionLostError      the Space no longer knows the run
+│   ├── StreamTimeoutError      no news for too long
 │   └── ProtocolError         an answer that can't be understood
 │       └── MalformedRequestError  it doesn't understand this program's request
 ├── PictureError              what came isn't a picture that is safe to show
 │   ├── PictureTooLargeError  more bytes or pixels than are safe
-│   ├── PictureGoneError      the Space no longer has it
-│   └── NotWrittenError       it couldn't be written to this machine
+│   ├── PictureExpiredError      the Space no longer has it
+│   └── WriteError       it couldn't be written to this machine
 └── LibraryError              the library's index or folder can't be used
 
 `str(error)` is fit for the person who reads it: what happened, when it passes if that is known, and
@@ -44,7 +44,6 @@ import datetime as dt
 __all__ = [
     "AbortedError",
     "AccessDeniedError",
-    "AllowanceError",
     "BusyError",
     "ConnectionFailedError",
     "ContractError",
@@ -54,40 +53,41 @@ __all__ = [
     "InvalidRequestError",
     "LibraryError",
     "MalformedRequestError",
-    "NotWrittenError",
     "PictureError",
-    "PictureGoneError",
+    "PictureExpiredError",
     "PictureTooLargeError",
     "ProtocolError",
     "QueueFullError",
     "QuotaError",
     "RateLimitedError",
     "RefusedError",
-    "RunLostError",
     "SD35Error",
-    "SilentSpaceError",
+    "SessionLostError",
     "SpaceAsleepError",
     "SpaceBrokenError",
     "SpaceNotFoundError",
     "SpacePausedError",
     "SpaceStoppedError",
-    "StreamCutError",
     "StreamError",
+    "StreamInterruptedError",
+    "StreamTimeoutError",
     "UnreachableError",
-    "clock",
+    "UsageLimitError",
+    "WriteError",
+    "format_local_time",
 ]
 
 
-def clock(moment: dt.datetime) -> str:
+def format_local_time(moment: dt.datetime) -> str:
     """Return a moment as this machine's clock shows it, with the day unless that is today."""
-    here, today = moment.astimezone(), dt.datetime.now().astimezone().date()
-    match (here.date() - today).days:
+    local_time, today = moment.astimezone(), dt.datetime.now().astimezone().date()
+    match (local_time.date() - today).days:
         case 0:
-            return f"{here:%H:%M}"
+            return f"{local_time:%H:%M}"
         case 1:
-            return f"{here:%H:%M} tomorrow"
+            return f"{local_time:%H:%M} tomorrow"
         case _:
-            return f"{here:%H:%M} on {here.day} {here:%B %Y}"
+            return f"{local_time:%H:%M} on {local_time.day} {local_time:%B %Y}"
 
 
 class SD35Error(Exception):
@@ -114,18 +114,18 @@ class SD35Error(Exception):
         if remedy is not None:
             self.remedy = remedy
 
-    def come_back_after(self, seconds: float) -> None:
+    def set_retry_after(self, seconds: float) -> None:
         """Say that it makes sense to try again after this many seconds from now."""
         self.retry_after_seconds = seconds
         self.retry_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(seconds, 10**8))
 
     @property
-    def when(self) -> str:
+    def retry_hint(self) -> str:
         """A sentence that says when it passes, by this machine's clock; empty where that isn't known."""
-        return f"Come back at {clock(self.retry_at)}." if self.retry_at else ""
+        return f"Come back at {format_local_time(self.retry_at)}." if self.retry_at else ""
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.happened, self.when, self.remedy) if part)
+        return " ".join(part for part in (self.happened, self.retry_hint, self.remedy) if part)
 
 
 class InvalidRequestError(SD35Error):
@@ -242,12 +242,12 @@ class QuotaError(RefusedError):
         *,
         account: str | None = None,
         requested_seconds: int | None = None,
-        left_seconds: int | None = None,
+        remaining_seconds: int | None = None,
     ) -> None:
         super().__init__(happened, remedy)
         self.account = account
         self.requested_seconds = requested_seconds
-        self.left_seconds = left_seconds
+        self.remaining_seconds = remaining_seconds
 
 
 class IdentityError(RefusedError):
@@ -286,7 +286,7 @@ class RateLimitedError(RefusedError):
     remedy = "Wait a minute, then try again."
 
 
-class AllowanceError(RateLimitedError):
+class UsageLimitError(RateLimitedError):
     """A limit is reached that who runs this program has set for its visitors."""
 
     kind = "allowance"
@@ -316,19 +316,19 @@ class StreamError(SD35Error):
     remedy = "The run may be lost; generate again if no picture came."
 
 
-class StreamCutError(StreamError):
+class StreamInterruptedError(StreamError):
     """The stream ended without a result: the network, a proxy, or the Space broke it off."""
 
     kind = "cut"
 
 
-class RunLostError(StreamCutError):
+class SessionLostError(StreamInterruptedError):
     """The Space no longer knows the run: it restarted, or another copy of it answered."""
 
     kind = "lost"
 
 
-class SilentSpaceError(StreamError):
+class StreamTimeoutError(StreamError):
     """The Space said nothing new for too long."""
 
     kind = "silent"
@@ -361,14 +361,14 @@ class PictureTooLargeError(PictureError):
     remedy = "Choose another Space, or a smaller size."
 
 
-class NotWrittenError(PictureError):
+class WriteError(PictureError):
     """A picture, or the program's output, couldn't be written to this machine."""
 
     kind = "not-written"
     remedy = "Free some space, or choose another folder."
 
 
-class PictureGoneError(PictureError):
+class PictureExpiredError(PictureError):
     """The Space no longer has the picture: its files die when it restarts."""
 
     kind = "picture-gone"

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-__all__ = ["PIPELINE_MULTIPLE", "PUBLIC_LIMITS", "Limits", "Range", "plain"]
+__all__ = ["PIPELINE_MULTIPLE", "PUBLIC_LIMITS", "Limits", "Range", "format_number"]
 
 
 PIPELINE_MULTIPLE = 16
@@ -19,15 +19,15 @@ class Range:
     step: float
     default: float
 
-    def holds(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
         """Whether the value lies within the range; the step isn't enforced by Spaces either."""
         return self.minimum <= value <= self.maximum
 
     def __str__(self) -> str:
-        return f"{plain(self.minimum)} to {plain(self.maximum)}"
+        return f"{format_number(self.minimum)} to {format_number(self.maximum)}"
 
 
-def plain(number: float) -> str:
+def format_number(number: float) -> str:
     """Return the number as a person would write it: no exponent, no needless digits."""
     if isinstance(number, int):
         return (

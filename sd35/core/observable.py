@@ -5,17 +5,17 @@ from typing import Generic, TypeVar
 
 import anyio
 
-__all__ = ["Latest"]
+__all__ = ["Observable"]
 
 T = TypeVar("T")
 
 
-class Latest(Generic[T]):
+class Observable(Generic[T]):
     """Holds the newest value. Setting it never waits for those who watch. Belongs to one event loop."""
 
     def __init__(self, value: T) -> None:
         self._value = value
-        self._changed = anyio.Event()
+        self._change_event = anyio.Event()
 
     @property
     def value(self) -> T:
@@ -25,21 +25,21 @@ class Latest(Generic[T]):
     def set(self, value: T) -> None:
         """Replace the value and wake those who watch."""
         self._value = value
-        self._changed.set()
-        self._changed = anyio.Event()
+        self._change_event.set()
+        self._change_event = anyio.Event()
 
-    async def wait_for_change(self, seen: T, limit_seconds: float) -> T:
+    async def wait_for_change(self, last_value: T, limit_seconds: float) -> T:
         """Return the newest value as soon as it isn't `seen` (by identity), or after the limit whatever it is."""
         with anyio.move_on_after(limit_seconds):
-            while self._value is seen:
-                await self._changed.wait()
+            while self._value is last_value:
+                await self._change_event.wait()
         return self._value
 
     async def watch(
         self,
         *,
-        at_most_every: float,
-        at_least_every: float,
+        min_interval: float,
+        max_interval: float,
         is_urgent: Callable[[T, T], bool] = lambda _old, _new: False,
     ) -> AsyncGenerator[T, None]:
         """Yield the newest value, for ever: after a change, but not more often and not less often than said.
@@ -51,7 +51,7 @@ class Latest(Generic[T]):
         while True:
             value = self._value
             yield value
-            with anyio.move_on_after(at_most_every):
+            with anyio.move_on_after(min_interval):
                 while not is_urgent(value, self._value):
-                    await self._changed.wait()
-            await self.wait_for_change(value, at_least_every - at_most_every)
+                    await self._change_event.wait()
+            await self.wait_for_change(value, max_interval - min_interval)

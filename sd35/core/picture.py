@@ -85,22 +85,24 @@ def open_picture(data: bytes) -> Picture:
         PictureError: they aren't a PNG, JPEG or WebP that Pillow can open, or were cut off.
 
     """
-    expected = next((name for signature, name in _SIGNATURES if data.startswith(signature)), None)
-    if expected is None:
+    image_format = next(
+        (name for signature, name in _SIGNATURES if data.startswith(signature)), None
+    )
+    if image_format is None:
         raise PictureError("The Space sent something that is not a PNG, JPEG or WebP picture.")
-    width, height = _read_size(data, expected)
+    width, height = _read_size(data, image_format)
     if width * height > MAX_PIXELS:
         raise PictureTooLargeError(
             f"The Space sent a picture of {width} × {height} pixels, too large to be safe to open."
         )
-    if not _is_whole(data, expected):
+    if not _is_complete(data, image_format):
         raise PictureError("The Space sent a picture that was cut off.")
-    return Picture(data, expected, width, height)
+    return Picture(data, image_format, width, height)
 
 
-def _is_whole(data: bytes, expected: str) -> bool:
+def _is_complete(data: bytes, image_format: str) -> bool:
     """Whether the end of the picture is there, as its format marks it; programs may append something to it."""
-    match expected:
+    match image_format:
         case "PNG":
             return data.endswith(b"IEND\xaeB`\x82") or b"IEND" in data[-4096:]
         case "JPEG":
@@ -109,9 +111,9 @@ def _is_whole(data: bytes, expected: str) -> bool:
             return len(data) >= int.from_bytes(data[4:8], "little") + 8
 
 
-def _read_size(data: bytes, expected: str) -> tuple[int, int]:
+def _read_size(data: bytes, image_format: str) -> tuple[int, int]:
     try:
-        with Image.open(io.BytesIO(data), formats=[expected]) as image:
+        with Image.open(io.BytesIO(data), formats=[image_format]) as image:
             return image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError("The Space sent a damaged picture.") from error
@@ -127,10 +129,10 @@ def shrink(picture: Picture, longest_side: int) -> Picture:
     try:
         with Image.open(io.BytesIO(picture.data), formats=[picture.format]) as image:
             image.draft("RGB", (longest_side, longest_side))
-            small = image.convert("RGB")
-        small.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR)
+            resized_image = image.convert("RGB")
+        resized_image.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError) as error:
         raise PictureError("The Space sent a damaged preview.") from error
-    out = io.BytesIO()
-    small.save(out, "JPEG", quality=80)
-    return Picture(out.getvalue(), "JPEG", *small.size)
+    buffer = io.BytesIO()
+    resized_image.save(buffer, "JPEG", quality=80)
+    return Picture(buffer.getvalue(), "JPEG", *resized_image.size)

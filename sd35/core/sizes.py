@@ -59,11 +59,13 @@ def size_for(ratio: str, limits: Limits) -> Size:
         SizeUnavailableError: no size of this ratio lies within the limits.
 
     """
-    wanted = parse_ratio(ratio)
-    best = max(_sizes(limits), key=lambda size: _worth(size, wanted), default=None)
-    if best is None or _ratio_error(best, wanted) > RATIO_TOLERANCE:
-        raise SizeUnavailableError(_why_unavailable(ratio, wanted, limits))
-    return best
+    target_ratio = parse_ratio(ratio)
+    best_size = max(
+        _available_sizes(limits), key=lambda size: _score(size, target_ratio), default=None
+    )
+    if best_size is None or _ratio_error(best_size, target_ratio) > RATIO_TOLERANCE:
+        raise SizeUnavailableError(_unavailable_reason(ratio, target_ratio, limits))
+    return best_size
 
 
 def nearest_size(ratio: str, limits: Limits) -> Size:
@@ -77,11 +79,13 @@ def nearest_size(ratio: str, limits: Limits) -> Size:
     try:
         return size_for(ratio, limits)
     except SizeUnavailableError:
-        wanted = parse_ratio(ratio)
-        sizes = tuple(_sizes(limits))
+        target_ratio = parse_ratio(ratio)
+        sizes = tuple(_available_sizes(limits))
         if not sizes:
             raise
-        return min(sizes, key=lambda size: (_ratio_error(size, wanted), -size.width * size.height))
+        return min(
+            sizes, key=lambda size: (_ratio_error(size, target_ratio), -size.width * size.height)
+        )
 
 
 def parse_ratio(ratio: str) -> float:
@@ -103,36 +107,40 @@ def parse_ratio(ratio: str) -> float:
     return value
 
 
-def _sizes(limits: Limits) -> Iterator[Size]:
-    heights = tuple(_sides(limits.height))
-    return (Size(width, height) for width in _sides(limits.width) for height in heights)
+def _available_sizes(limits: Limits) -> Iterator[Size]:
+    heights = tuple(_side_lengths(limits.height))
+    return (Size(width, height) for width in _side_lengths(limits.width) for height in heights)
 
 
-def _sides(span: Range) -> Iterator[int]:
+def _side_lengths(value_range: Range) -> Iterator[int]:
     """The sides that are on the slider's grid, which starts at its minimum, and multiples of 16."""
-    step = max(1, round(span.step))
+    step = max(1, round(value_range.step))
     return (
         side
-        for side in range(max(0, math.ceil(span.minimum)), math.floor(span.maximum) + 1, step)
+        for side in range(
+            max(0, math.ceil(value_range.minimum)), math.floor(value_range.maximum) + 1, step
+        )
         if side and not side % PIPELINE_MULTIPLE
     )
 
 
-def _ratio_error(size: Size, wanted: float) -> float:
-    return abs(size.width / size.height / wanted - 1)
+def _ratio_error(size: Size, target_ratio: float) -> float:
+    return abs(size.width / size.height / target_ratio - 1)
 
 
-def _worth(size: Size, wanted: float) -> tuple[bool, float]:
-    error = _ratio_error(size, wanted)
-    return error <= RATIO_TOLERANCE, size.width * size.height * (1 - RATIO_WEIGHT * error)
-
-
-def _why_unavailable(ratio: str, wanted: float, limits: Limits) -> str:
-    name, short, span = (
-        ("height", limits.width.maximum / wanted, limits.height)
-        if wanted >= 1
-        else ("width", limits.height.maximum * wanted, limits.width)
+def _score(size: Size, target_ratio: float) -> tuple[bool, float]:
+    ratio_error = _ratio_error(size, target_ratio)
+    return ratio_error <= RATIO_TOLERANCE, size.width * size.height * (
+        1 - RATIO_WEIGHT * ratio_error
     )
-    if short < span.minimum:
-        return f"{ratio} would need a {name} of {short:.0f} pixels, and this Space's smallest is {span.minimum:g}."
+
+
+def _unavailable_reason(ratio: str, target_ratio: float, limits: Limits) -> str:
+    side_name, required_side, value_range = (
+        ("height", limits.width.maximum / target_ratio, limits.height)
+        if target_ratio >= 1
+        else ("width", limits.height.maximum * target_ratio, limits.width)
+    )
+    if required_side < value_range.minimum:
+        return f"{ratio} would need a {side_name} of {required_side:.0f} pixels, and this Space's smallest is {value_range.minimum:g}."
     return f"None of this Space's sizes is {ratio} or close to it."

@@ -6,18 +6,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 from yarl import URL
 
-__all__ = ["PUBLIC_SPACE", "Source", "parse_source"]
+__all__ = ["PUBLIC_SPACE", "SpaceRef", "parse_space_ref"]
 
 PUBLIC_SPACE = "stabilityai/stable-diffusion-3.5-large"
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
-_HUB_PAGE = re.compile(
+_NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
+_HUB_PAGE_PATTERN = re.compile(
     r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/spaces/([^/?#]+/[^/?#]+)/?(?:[?#].*)?"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SpaceRef:
     """A Space, by one of its two kinds of names: `name` is `owner/name`, or else `address` ends with a slash."""
 
     name: str | None = None
@@ -39,7 +39,7 @@ def _is_hub_host(host: str) -> bool:
     return host.rstrip(".").endswith(".hf.space")
 
 
-def parse_source(text: str) -> Source:
+def parse_space_ref(text: str) -> SpaceRef:
     """Return the Space that this text names.
 
     Raises:
@@ -47,11 +47,11 @@ def parse_source(text: str) -> Source:
 
     """
     text = text.strip()
-    page = _HUB_PAGE.fullmatch(text)
-    name = page[1] if page else text
-    if _NAME.fullmatch(name):
-        return Source(name=name)
-    if not text.startswith(("http://", "https://")) or any(letter.isspace() for letter in text):
+    page_match = _HUB_PAGE_PATTERN.fullmatch(text)
+    name = page_match[1] if page_match else text
+    if _NAME_PATTERN.fullmatch(name):
+        return SpaceRef(name=name)
+    if not text.startswith(("http://", "https://")) or any(char.isspace() for char in text):
         raise ValueError("give owner/name, or an address that begins with http:// or https://")
     try:
         parts = urlsplit(text)
@@ -67,4 +67,6 @@ def parse_source(text: str) -> Source:
     scheme = (
         "https" if _is_hub_host(parts.hostname) else parts.scheme
     )  # a token never goes there in the clear
-    return Source(address=urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/", "", "")))
+    return SpaceRef(
+        address=urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/", "", ""))
+    )

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-__all__ = ["HERE", "Visitor", "owner_of_secret"]
+__all__ = ["LOCAL_VISITOR", "Visitor", "owner_from_cookie"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -22,20 +22,20 @@ class Visitor:
     """
 
     owner: str | None
-    payer: str
+    rate_limit_key: str
     name: str | None = None
     token: str | None = None
     ip_token: str | None = None
 
-    def may_see(self, owner: str | None) -> bool:
+    def may_access(self, owner: str | None) -> bool:
         """Whether what belongs to this owner is this visitor's."""
         return owner is None or owner == self.owner
 
 
-HERE = Visitor("here", "here")
+LOCAL_VISITOR = Visitor("here", "here")
 """The one owner of a program that only this machine can reach."""
 
 
-def owner_of_secret(secret: str) -> str:
+def owner_from_cookie(secret: str) -> str:
     """Return the owner that a browser's secret stands for; the secret itself is kept nowhere."""
     return f"browser:{hashlib.sha256(secret.encode()).hexdigest()[:32]}"

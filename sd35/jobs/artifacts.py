@@ -11,21 +11,21 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Kept", "KeptPictures"]
+__all__ = ["Artifact", "ArtifactStore"]
 
-PLACE = "sd35"
+URL_PREFIX = "sd35"
 
-MAX_PREVIEW_BYTES = 64 << 20
+MAX_PREVIEW_CACHE_BYTES = 64 << 20
 """Of all the previews that are kept for programs; the oldest go first."""
 
-PREVIEW_SECONDS = 600.0
+PREVIEW_LIFETIME = 600.0
 
-MAX_UNWRITTEN_BYTES = 256 << 20
+MAX_UNSAVED_BYTES = 256 << 20
 """Of all the pictures that couldn't be written and are kept in memory; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Artifact:
     """A picture that is handed out: its file, or its bytes, and whose it is."""
 
     owner: str | None
@@ -34,7 +34,7 @@ class Kept:
     content: Path | bytes
 
 
-class KeptPictures:
+class ArtifactStore:
     """What is handed out, by `(job id, name)`. Belongs to one event loop.
 
     Args:
@@ -43,84 +43,84 @@ class KeptPictures:
 
     """
 
-    def __init__(self, served: Path) -> None:
-        self._served = served
-        self._files: dict[tuple[str, str], Kept] = {}
-        self._unwritten = _Memory(MAX_UNWRITTEN_BYTES)
-        self._previews = _Memory(MAX_PREVIEW_BYTES, PREVIEW_SECONDS)
+    def __init__(self, temp_dir: Path) -> None:
+        self._temp_dir = temp_dir
+        self._files: dict[tuple[str, str], Artifact] = {}
+        self._unsaved = _SizeLimitedCache(MAX_UNSAVED_BYTES)
+        self._previews = _SizeLimitedCache(MAX_PREVIEW_CACHE_BYTES, PREVIEW_LIFETIME)
 
-    def keep(self, job_id: str, kept: Kept) -> str:
+    def put(self, job_id: str, artifact: Artifact) -> str:
         """Hand this out from now on, and return the path by which it is asked for."""
-        key = job_id, kept.name
-        if isinstance(kept.content, Path):
-            self._files[key] = kept
+        key = job_id, artifact.name
+        if isinstance(artifact.content, Path):
+            self._files[key] = artifact
         else:
-            self._unwritten.add(key, kept)
+            self._unsaved.add(key, artifact)
         return self._path(key)
 
-    def keep_preview(self, job_id: str, kept: Kept) -> str:
+    def put_preview(self, job_id: str, artifact: Artifact) -> str:
         """Hand this out for some minutes, and return the path by which it is asked for."""
-        self._previews.add((job_id, kept.name), kept)
-        return self._path((job_id, kept.name))
+        self._previews.add((job_id, artifact.name), artifact)
+        return self._path((job_id, artifact.name))
 
     def _path(self, key: tuple[str, str]) -> str:
-        return str(self._served / PLACE / key[0] / key[1])
+        return str(self._temp_dir / URL_PREFIX / key[0] / key[1])
 
-    def find(self, path: str) -> Kept | None:
+    def find(self, path: str) -> Artifact | None:
         """What is handed out by this path, if anything is; the folders before ours don't matter."""
-        *_, place, job_id, name = ["", "", "", *re.split(r"[/\\]", path)]
-        if place != PLACE:
+        *_, prefix, job_id, name = ["", "", "", *re.split(r"[/\\]", path)]
+        if prefix != URL_PREFIX:
             return None
         key = job_id, name
-        return self._files.get(key) or self._unwritten.get(key) or self._previews.get(key)
+        return self._files.get(key) or self._unsaved.get(key) or self._previews.get(key)
 
     @staticmethod
-    def job_of(path: str) -> str:
+    def job_id_from_path(path: str) -> str:
         """The job that a path speaks of, if it is one by which something may be handed out."""
         return ["", "", *re.split(r"[/\\]", path)][-2]
 
-    def forget(self, job_id: str) -> None:
+    def remove_job(self, job_id: str) -> None:
         """Hand out nothing of this job any more."""
         for key in [key for key in self._files if key[0] == job_id]:
             del self._files[key]
-        self._unwritten.forget(job_id)
-        self._previews.forget(job_id)
+        self._unsaved.remove_job(job_id)
+        self._previews.remove_job(job_id)
 
 
-class _Memory:
+class _SizeLimitedCache:
     """Bytes with a limit on their sum, and one on their age in seconds."""
 
-    def __init__(self, limit_bytes: int, limit_seconds: float = float("inf")) -> None:
-        self._limit_bytes = limit_bytes
-        self._limit_seconds = limit_seconds
-        self._size = 0
-        self._entries: OrderedDict[tuple[str, str], tuple[float, Kept]] = OrderedDict()
+    def __init__(self, max_bytes: int, max_age_seconds: float = float("inf")) -> None:
+        self._max_bytes = max_bytes
+        self._max_age_seconds = max_age_seconds
+        self._total_bytes = 0
+        self._entries: OrderedDict[tuple[str, str], tuple[float, Artifact]] = OrderedDict()
 
-    def add(self, key: tuple[str, str], kept: Kept) -> None:
+    def add(self, key: tuple[str, str], artifact: Artifact) -> None:
         self._remove(key)
-        self._entries[key] = time.monotonic(), kept
-        self._size += _size(kept)
+        self._entries[key] = time.monotonic(), artifact
+        self._total_bytes += _size_bytes(artifact)
         while self._entries and (
-            self._size > self._limit_bytes or self._is_old(next(iter(self._entries)))
+            self._total_bytes > self._max_bytes or self._is_expired(next(iter(self._entries)))
         ):
             self._remove(next(iter(self._entries)))
 
-    def get(self, key: tuple[str, str]) -> Kept | None:
+    def get(self, key: tuple[str, str]) -> Artifact | None:
         entry = self._entries.get(key)
         return None if entry is None else entry[1]
 
-    def forget(self, job_id: str) -> None:
+    def remove_job(self, job_id: str) -> None:
         for key in [key for key in self._entries if key[0] == job_id]:
             self._remove(key)
 
-    def _is_old(self, key: tuple[str, str]) -> bool:
-        return time.monotonic() - self._entries[key][0] > self._limit_seconds
+    def _is_expired(self, key: tuple[str, str]) -> bool:
+        return time.monotonic() - self._entries[key][0] > self._max_age_seconds
 
     def _remove(self, key: tuple[str, str]) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._size -= _size(entry[1])
+            self._total_bytes -= _size_bytes(entry[1])
 
 
-def _size(kept: Kept) -> int:
-    return len(kept.content) if isinstance(kept.content, bytes) else 0
+def _size_bytes(artifact: Artifact) -> int:
+    return len(artifact.content) if isinstance(artifact.content, bytes) else 0

@@ -19,12 +19,12 @@ import anyio.to_thread
 from sd35.client import Generation, Identity, Previews, SpaceClient, StopOutcome
 from sd35.core.errors import PictureError, QuotaError, SD35Error
 from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
-from sd35.core.observable import Latest
+from sd35.core.observable import Observable
 from sd35.core.picture import Picture, shrink
 from sd35.core.request import GenerationRequest
-from sd35.jobs.scheduler import Ticket
+from sd35.jobs.scheduler import QueueEntry
 
-__all__ = ["Job", "JobState", "Made", "Phase", "Steps"]
+__all__ = ["Job", "JobDependencies", "JobResult", "JobState", "JobStatus"]
 
 log = logging.getLogger(__name__)
 
@@ -35,28 +35,33 @@ PREVIEW_LONGEST_SIDE = 768
 MAX_NOTICES = 20
 
 
-class Phase(Enum):
+class JobStatus(Enum):
     """Where a job is; first, where others may go before, in this program's own line."""
 
-    WAITING = "waiting"
+    PENDING = "waiting"
     CONNECTING = "connecting"
-    QUEUED = "queued"
+    QUEUED_REMOTELY = "queued"
     RUNNING = "running"
-    FETCHING = "fetching"
-    STOPPING = "stopping"
-    FINISHED = "finished"
-    STOPPED = "stopped"
+    DOWNLOADING = "fetching"
+    CANCELLING = "stopping"
+    COMPLETED = "finished"
+    CANCELLED = "stopped"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen."""
-        return self in {Phase.FINISHED, Phase.STOPPED, Phase.FAILED, Phase.INTERRUPTED}
+        return self in {
+            JobStatus.COMPLETED,
+            JobStatus.CANCELLED,
+            JobStatus.FAILED,
+            JobStatus.INTERRUPTED,
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class JobResult:
     """A finished picture: its file in the library, what it is, and the seed used, if known.
 
     `served_as` is the path by which it is asked for here, and `space` where it was made. `path` is
@@ -65,9 +70,9 @@ class Made:
     """
 
     name: str
-    served_as: str
+    url_path: str
     path: Path | None
-    unwritten: str
+    save_error: str
     format: str
     mime_type: str
     width: int
@@ -76,7 +81,7 @@ class Made:
     seed: int | None
     space: str = ""
     is_demo: bool = False
-    is_promised: bool = False
+    will_retry_save: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +95,16 @@ class JobState:
     """
 
     request: GenerationRequest
-    phase: Phase
+    status: JobStatus
     created_at: float
-    ahead: int = 0
-    in_line: int = 0
+    jobs_ahead: int = 0
+    queue_length: int = 0
     is_held: bool = False
-    refusal: QuotaError | None = None
-    reason: str = ""
+    quota_error: QuotaError | None = None
+    cancel_reason: str = ""
     space: SpaceClient | None = None
-    waiting: Waiting | None = None
-    queued: Queued | None = None
+    waiting_event: Waiting | None = None
+    queued_event: Queued | None = None
     eta_seconds: float | None = None
     started_at: float | None = None
     progress: Progress | None = None
@@ -107,28 +112,30 @@ class JobState:
     notices: tuple[Notice, ...] = ()
     first_preview_at: float | None = None
     ended_at: float | None = None
-    made: Made | None = None
-    stopped: StopOutcome | None = None
+    result: JobResult | None = None
+    cancel_outcome: StopOutcome | None = None
     error: SD35Error | None = None
 
-    def is_urgent_after(self, seen: "JobState") -> bool:
+    def is_significant_change(self, previous: "JobState") -> bool:
         """Whether this is news that whoever has seen that one shouldn't wait for: another phase, the first preview."""
-        return self.phase is not seen.phase or (seen.preview is None and self.preview is not None)
+        return self.status is not previous.status or (
+            previous.preview is None and self.preview is not None
+        )
 
     @property
     def size_bytes(self) -> int:
         """What the finished picture takes; 0 before there is one."""
-        return 0 if self.made is None else self.made.size_bytes
+        return 0 if self.result is None else self.result.size_bytes
 
     @property
     def elapsed_seconds(self) -> float:
         """How long it has taken so far, or took; without the time that it waited, once the Space has begun."""
-        began = self.created_at if self.started_at is None else self.started_at
-        return (time.monotonic() if self.ended_at is None else self.ended_at) - began
+        start = self.created_at if self.started_at is None else self.started_at
+        return (time.monotonic() if self.ended_at is None else self.ended_at) - start
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class JobDependencies:
     """What a job needs on its way.
 
     Attributes:
@@ -140,11 +147,11 @@ class Steps:
 
     """
 
-    turn: Callable[[Ticket], AbstractAsyncContextManager[None]]
-    begin: Callable[["Job"], Awaitable[None]]
-    connected: Callable[[], Awaitable[SpaceClient]]
-    refused: Callable[["Job", QuotaError], Awaitable[None]]
-    save: Callable[["Job", SpaceClient, Picture], Awaitable[Made]]
+    slot: Callable[[QueueEntry], AbstractAsyncContextManager[None]]
+    mark_started: Callable[["Job"], Awaitable[None]]
+    get_space: Callable[[], Awaitable[SpaceClient]]
+    on_quota_exceeded: Callable[["Job", QuotaError], Awaitable[None]]
+    save_result: Callable[["Job", SpaceClient, Picture], Awaitable[JobResult]]
 
 
 class Job:
@@ -170,49 +177,54 @@ class Job:
         self,
         *,
         id: str,  # noqa: A002  # what it is
-        asked: GenerationRequest,
+        original_request: GenerationRequest,
         state: JobState,
-        ticket: Ticket,
+        queue_entry: QueueEntry,
         owner: str | None = None,
         identity: Identity | None = None,
-        by_program: bool = False,
+        is_api_call: bool = False,
     ) -> None:
         self.id = id
-        self.asked = asked
+        self.original_request = original_request
         self.owner = owner
-        self.by_program = by_program
-        self.ticket = ticket
-        ticket.tell = self._tell_place
-        self.state = Latest(state)
+        self.is_api_call = is_api_call
+        self.queue_entry = queue_entry
+        queue_entry.on_position = self._on_position
+        self.state = Observable(state)
         self.on_change: Callable[[JobState, JobState], None] = lambda _old, _new: None
         self._identity = identity
-        self._scope = anyio.CancelScope()
+        self._cancel_scope = anyio.CancelScope()
         self._is_interrupted = False
 
-    def stop(self, reason: str = "") -> None:
+    def cancel(self, reason: str = "") -> None:
         """End the job: its run is cancelled at the Space, and its state says what that did, and why it was.
 
         A picture that is already on its way here is not thrown away.
         """
-        if self.state.value.phase in {Phase.WAITING, Phase.CONNECTING, Phase.QUEUED, Phase.RUNNING}:
-            self._update(phase=Phase.STOPPING, is_held=False, reason=reason)
-            self._scope.cancel()
+        if self.state.value.status in {
+            JobStatus.PENDING,
+            JobStatus.CONNECTING,
+            JobStatus.QUEUED_REMOTELY,
+            JobStatus.RUNNING,
+        }:
+            self._update(status=JobStatus.CANCELLING, is_held=False, cancel_reason=reason)
+            self._cancel_scope.cancel()
 
-    def interrupt(self) -> None:
+    def abort(self) -> None:
         """End the job as `stop` does, because this program comes to its end."""
         self._is_interrupted = (
-            self.state.value.phase is not Phase.STOPPING
+            self.state.value.status is not JobStatus.CANCELLING
         )  # then somebody has asked for its end
-        self.stop()
+        self.cancel()
 
-    def ask_as(self, identity: Identity | None) -> None:
+    def set_identity(self, identity: Identity | None) -> None:
         """Ask the Space as who this is, from the next turn on: what was known before may have expired."""
         self._identity = identity
 
-    def hold(self, *, is_held: bool) -> None:
+    def set_held(self, *, is_held: bool) -> None:
         """Keep the job from its turn, or let it go on; the line is to be told."""
-        self.ticket.is_held = is_held
-        if self.state.value.phase is Phase.WAITING:
+        self.queue_entry.is_held = is_held
+        if self.state.value.status is JobStatus.PENDING:
             self._update(is_held=is_held)
 
     def _update(self, **changes: object) -> None:
@@ -220,46 +232,50 @@ class Job:
         self.state.set(replace(old, **changes))  # type: ignore[arg-type]
         self.on_change(old, self.state.value)
 
-    def _end(self, phase: Phase, **changes: object) -> None:
-        self._update(phase=phase, ended_at=time.monotonic(), preview=None, **changes)
+    def _finish(self, status: JobStatus, **changes: object) -> None:
+        self._update(status=status, ended_at=time.monotonic(), preview=None, **changes)
 
-    def saved(self, made: Made) -> None:
+    def set_result(self, result: JobResult) -> None:
         """Say that a picture that couldn't be written before is written now."""
-        self._update(made=made)
+        self._update(result=result)
 
-    async def run(self, steps: Steps) -> None:
+    async def run(self, dependencies: JobDependencies) -> None:
         """Run the job to its end, whatever that is; raises nothing."""
         try:
-            generation = await self._generate(steps)
+            generation = await self._generate(dependencies)
             space = self.state.value.space
             if generation is None or generation.finished is None or space is None:
-                stopped = None if generation is None else generation.stopped
-                self._end(
-                    Phase.INTERRUPTED if self._is_interrupted else Phase.STOPPED, stopped=stopped
+                cancel_outcome = None if generation is None else generation.stopped
+                self._finish(
+                    JobStatus.INTERRUPTED if self._is_interrupted else JobStatus.CANCELLED,
+                    cancel_outcome=cancel_outcome,
                 )
             else:  # it can't be stopped any more: that would only lose the picture
-                self._update(phase=Phase.FETCHING)
+                self._update(status=JobStatus.DOWNLOADING)
                 picture = await generation.fetch()
-                self._end(Phase.FINISHED, made=await steps.save(self, space, picture))
+                self._finish(
+                    JobStatus.COMPLETED, result=await dependencies.save_result(self, space, picture)
+                )
         except SD35Error as error:
-            self._end(Phase.FAILED, error=error)
+            self._finish(JobStatus.FAILED, error=error)
         except Exception:  # the edge of a task: nobody above would hear of it
             log.exception("a job failed in a way that wasn't foreseen")
-            self._end(
-                Phase.FAILED, error=SD35Error("This program failed in a way that wasn't foreseen.")
+            self._finish(
+                JobStatus.FAILED,
+                error=SD35Error("This program failed in a way that wasn't foreseen."),
             )
         finally:
             self._identity = None  # it may hold a token
 
-    async def _generate(self, steps: Steps) -> Generation | None:
+    async def _generate(self, dependencies: JobDependencies) -> Generation | None:
         """Follow the run to its end or until it is stopped; `None` if nothing was sent."""
         generation: Generation | None = None
-        with self._scope:
+        with self._cancel_scope:
             while generation is None:
-                async with steps.turn(self.ticket):
-                    await steps.begin(self)
-                    self._update(phase=Phase.CONNECTING, refusal=None, is_held=False)
-                    space = await steps.connected()
+                async with dependencies.slot(self.queue_entry):
+                    await dependencies.mark_started(self)
+                    self._update(status=JobStatus.CONNECTING, quota_error=None, is_held=False)
+                    space = await dependencies.get_space()
                     self._update(space=space)
                     generation = space.generate(
                         self.state.value.request, previews=Previews.NEWEST, identity=self._identity
@@ -267,48 +283,56 @@ class Job:
                     try:
                         async with generation:
                             async for event in generation:
-                                await self._take(event)
+                                await self._on_event(event)
                     except QuotaError as error:
-                        await steps.refused(self, error)
-                        if error.retry_at is None or self.by_program:
+                        await dependencies.on_quota_exceeded(self, error)
+                        if error.retry_at is None or self.is_api_call:
                             raise
-                        self._wait_again(error)
+                        self._requeue(error)
                         generation = None
         return generation
 
-    def _wait_again(self, refusal: QuotaError) -> None:
+    def _requeue(self, quota_error: QuotaError) -> None:
         """Go back to the line: what was refused for its quota hasn't cost anything."""
-        if self.state.value.phase is not Phase.STOPPING:
+        if self.state.value.status is not JobStatus.CANCELLING:
             self._update(
-                phase=Phase.WAITING,
-                refusal=refusal,
-                queued=None,
+                status=JobStatus.PENDING,
+                quota_error=quota_error,
+                queued_event=None,
                 started_at=None,
                 progress=None,
                 eta_seconds=None,
             )
 
-    def _tell_place(self, ahead: int, in_line: int) -> None:
+    def _on_position(self, jobs_ahead: int, queue_length: int) -> None:
         state = self.state.value
-        if state.phase is Phase.WAITING and (state.ahead, state.in_line) != (ahead, in_line):
-            self._update(ahead=ahead, in_line=in_line)
+        if state.status is JobStatus.PENDING and (state.jobs_ahead, state.queue_length) != (
+            jobs_ahead,
+            queue_length,
+        ):
+            self._update(jobs_ahead=jobs_ahead, queue_length=queue_length)
 
-    async def _take(self, event: Event) -> None:
-        if self.state.value.phase is Phase.STOPPING:
+    async def _on_event(self, event: Event) -> None:
+        if self.state.value.status is JobStatus.CANCELLING:
             return
         match event:
             case Waiting():
-                self._update(waiting=event, phase=Phase.CONNECTING)
+                self._update(waiting_event=event, status=JobStatus.CONNECTING)
             case Queued():
-                self._update(queued=event, phase=Phase.QUEUED, waiting=None)
-            case Started(eta_seconds=eta):
                 self._update(
-                    phase=Phase.RUNNING, started_at=time.monotonic(), eta_seconds=eta, waiting=None
+                    queued_event=event, status=JobStatus.QUEUED_REMOTELY, waiting_event=None
+                )
+            case Started(eta_seconds=eta_seconds):
+                self._update(
+                    status=JobStatus.RUNNING,
+                    started_at=time.monotonic(),
+                    eta_seconds=eta_seconds,
+                    waiting_event=None,
                 )
             case Progress():
                 self._update(progress=event)
             case Preview():
-                await self._show(event)
+                await self._on_preview(event)
             case Notice():
                 self._update(notices=(*self.state.value.notices, event)[-MAX_NOTICES:])
             case Finished():
@@ -316,7 +340,7 @@ class Job:
             case _:
                 assert_never(event)
 
-    async def _show(self, event: Preview) -> None:
+    async def _on_preview(self, event: Preview) -> None:
         preview = event.fetched
         if preview is not None and len(preview.data) > MAX_PREVIEW_BYTES:
             try:
@@ -324,5 +348,8 @@ class Job:
             except PictureError as error:  # no reason to lose the picture
                 log.info("a preview was passed over: %s", error)
                 return
-        first = self.state.value.first_preview_at
-        self._update(preview=preview, first_preview_at=time.monotonic() if first is None else first)
+        first_preview_at = self.state.value.first_preview_at
+        self._update(
+            preview=preview,
+            first_preview_at=time.monotonic() if first_preview_at is None else first_preview_at,
+        )

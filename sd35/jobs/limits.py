@@ -5,18 +5,18 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sd35.core.errors import AllowanceError
+from sd35.core.errors import UsageLimitError
 
-__all__ = ["NO_CAPS", "Allowance", "Caps", "Left"]
+__all__ = ["UNLIMITED", "RemainingQuota", "UsageLimiter", "UsageLimits"]
 
 HOUR_SECONDS = 3600.0
 
-MAX_PAYERS = 5000
+MAX_TRACKED_VISITORS = 5000
 """Visitors whose hour is remembered; of those beyond, who has asked least recently is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
-class Caps:
+class UsageLimits:
     """The limits. `None`: none.
 
     Attributes:
@@ -29,19 +29,19 @@ class Caps:
 
     """
 
-    hourly: int | None = None
-    hourly_in_all: int | None = None
-    waiting: int | None = None
-    waiting_in_all: int | None = None
-    at_once: int | None = None
-    at_once_each: int | None = None
+    per_hour: int | None = None
+    total_per_hour: int | None = None
+    max_queued: int | None = None
+    max_queued_total: int | None = None
+    max_concurrent: int | None = None
+    max_concurrent_per_visitor: int | None = None
 
 
-NO_CAPS = Caps()
+UNLIMITED = UsageLimits()
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class RemainingQuota:
     """What one visitor may still ask for. `None`: no limit.
 
     Attributes:
@@ -52,13 +52,13 @@ class Left:
 
     """
 
-    pictures: int | None
-    of: int | None
-    waiting: int
-    may_wait: int | None
+    remaining: int | None
+    limit: int | None
+    queued_count: int
+    max_queued: int | None
 
 
-class Allowance:
+class UsageLimiter:
     """Counts what each visitor has asked for in the last hour.
 
     Args:
@@ -67,73 +67,92 @@ class Allowance:
 
     """
 
-    def __init__(self, caps: Caps, clock: Callable[[], float] = time.monotonic) -> None:
-        self.caps = caps
+    def __init__(self, limits: UsageLimits, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits = limits
         self._clock = clock
-        self._all: deque[float] = deque()
-        self._each: OrderedDict[str, deque[float]] = OrderedDict()
+        self._all_timestamps: deque[float] = deque()
+        self._timestamps_by_visitor: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def left(self, payer: str, waiting: int) -> Left:
+    def remaining(self, rate_limit_key: str, queued_count: int) -> RemainingQuota:
         """Return what this visitor, of whose requests so many wait, may still ask for."""
-        caps = self.caps
-        rooms = []
-        if caps.hourly is not None:
-            rooms.append(caps.hourly - self._count(self._each.get(payer, deque())))
-        if caps.hourly_in_all is not None:
-            rooms.append(caps.hourly_in_all - self._count(self._all))
-        return Left(max(0, min(rooms)) if rooms else None, caps.hourly, waiting, caps.waiting)
+        limits = self.limits
+        remaining_counts = []
+        if limits.per_hour is not None:
+            remaining_counts.append(
+                limits.per_hour
+                - self._count_recent(self._timestamps_by_visitor.get(rate_limit_key, deque()))
+            )
+        if limits.total_per_hour is not None:
+            remaining_counts.append(
+                limits.total_per_hour - self._count_recent(self._all_timestamps)
+            )
+        return RemainingQuota(
+            max(0, min(remaining_counts)) if remaining_counts else None,
+            limits.per_hour,
+            queued_count,
+            limits.max_queued,
+        )
 
-    def take(self, payer: str, waiting: int, waiting_in_all: int) -> None:
+    def acquire(self, rate_limit_key: str, queued_count: int, total_queued: int) -> None:
         """Count a request of this visitor's.
 
         Raises:
-            AllowanceError: it is beyond a limit; nothing was counted.
+            UsageLimitError: it is beyond a limit; nothing was counted.
 
         """
-        caps, mine = self.caps, self._each.setdefault(payer, deque())
-        self._each.move_to_end(payer)
-        if caps.waiting is not None and waiting >= caps.waiting:
-            raise AllowanceError(
-                f"As many of your pictures wait as may: {waiting}.", _WAIT_FOR_YOURS
+        limits, timestamps = (
+            self.limits,
+            self._timestamps_by_visitor.setdefault(rate_limit_key, deque()),
+        )
+        self._timestamps_by_visitor.move_to_end(rate_limit_key)
+        if limits.max_queued is not None and queued_count >= limits.max_queued:
+            raise UsageLimitError(
+                f"As many of your pictures wait as may: {queued_count}.", _WAIT_REMEDY
             )
-        if caps.waiting_in_all is not None and waiting_in_all >= caps.waiting_in_all:
-            raise AllowanceError("As many pictures wait here as may.", "Try again in some minutes.")
-        if caps.hourly is not None and self._count(mine) >= caps.hourly:
-            raise self._used_up(
-                f"You have asked for {_pictures(caps.hourly)} within an hour, as many as may be.",
-                mine,
+        if limits.max_queued_total is not None and total_queued >= limits.max_queued_total:
+            raise UsageLimitError(
+                "As many pictures wait here as may.", "Try again in some minutes."
             )
-        if caps.hourly_in_all is not None and self._count(self._all) >= caps.hourly_in_all:
-            raise self._used_up(
-                "Within this hour, as many pictures were asked for here as may be.", self._all
+        if limits.per_hour is not None and self._count_recent(timestamps) >= limits.per_hour:
+            raise self._limit_error(
+                f"You have asked for {_format_picture_count(limits.per_hour)} within an hour, as many as may be.",
+                timestamps,
             )
-        mine.append(self._clock())
-        self._all.append(self._clock())
-        while len(self._each) > MAX_PAYERS:
-            self._each.popitem(last=False)
+        if (
+            limits.total_per_hour is not None
+            and self._count_recent(self._all_timestamps) >= limits.total_per_hour
+        ):
+            raise self._limit_error(
+                "Within this hour, as many pictures were asked for here as may be.",
+                self._all_timestamps,
+            )
+        timestamps.append(self._clock())
+        self._all_timestamps.append(self._clock())
+        while len(self._timestamps_by_visitor) > MAX_TRACKED_VISITORS:
+            self._timestamps_by_visitor.popitem(last=False)
 
-    def give_back(self, payer: str) -> None:
+    def release(self, rate_limit_key: str) -> None:
         """Uncount a request that cost nothing."""
-        mine = self._each.get(payer)
-        if mine:
-            moment = mine.pop()
-            if moment in self._all:
-                self._all.remove(moment)
+        timestamps = self._timestamps_by_visitor.get(rate_limit_key)
+        if timestamps:
+            timestamp = timestamps.pop()
+            if timestamp in self._all_timestamps:
+                self._all_timestamps.remove(timestamp)
 
-    def _count(self, moments: deque[float]) -> int:
-        while moments and moments[0] <= self._clock() - HOUR_SECONDS:
-            moments.popleft()
-        return len(moments)
+    def _count_recent(self, timestamps: deque[float]) -> int:
+        while timestamps and timestamps[0] <= self._clock() - HOUR_SECONDS:
+            timestamps.popleft()
+        return len(timestamps)
 
-    def _used_up(self, happened: str, moments: deque[float]) -> AllowanceError:
-        error = AllowanceError(happened, "What you have made stays here.")
-        if moments:
-            error.come_back_after(moments[0] + HOUR_SECONDS - self._clock())
+    def _limit_error(self, message: str, timestamps: deque[float]) -> UsageLimitError:
+        error = UsageLimitError(message, "What you have made stays here.")
+        if timestamps:
+            error.set_retry_after(timestamps[0] + HOUR_SECONDS - self._clock())
         return error
 
 
-_WAIT_FOR_YOURS = "Wait until one of them is begun."
+_WAIT_REMEDY = "Wait until one of them is begun."
 
 
-def _pictures(number: int) -> str:
-    return "one picture" if number == 1 else f"{number} pictures"
+def _format_picture_count(count: int) -> str:
+    return "one picture" if count == 1 else f"{count} pictures"

@@ -7,25 +7,25 @@ from enum import Enum
 from typing import Any, Final
 
 from sd35.core.request import GenerationRequest
-from sd35.library.text_index import plain_text
+from sd35.library.text_index import sqlite_text
 
-__all__ = ["NAMES", "JobRecord", "Stage", "job_of", "stored"]
+__all__ = ["COLUMNS", "JobRecord", "Stage", "job_from_row", "to_column"]
 
 
 class Stage(Enum):
     """How far a job has come."""
 
-    WAITING = "waiting"
+    PENDING = "waiting"
     RUNNING = "running"
-    SAVED = "saved"
-    STOPPED = "stopped"
+    COMPLETED = "saved"
+    CANCELLED = "stopped"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
     @classmethod
-    def of(cls, text: str) -> "Stage":
+    def parse(cls, text: str) -> "Stage":
         """The stage that is kept as this; one that a newer version of the program knows is an end without a picture."""
-        return next((stage for stage in cls if stage.value == text), cls.STOPPED)
+        return next((stage for stage in cls if stage.value == text), cls.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class JobRecord:
     created_at: float
     runner: str
     position: float
-    stage: Stage = Stage.WAITING
+    stage: Stage = Stage.PENDING
     is_held: bool = False
     started_at: float | None = None
     ended_at: float | None = None
@@ -74,11 +74,11 @@ class JobRecord:
     by_program: bool = False
 
 
-NAMES: Final = tuple(field.name for field in fields(JobRecord))
+COLUMNS: Final = tuple(field.name for field in fields(JobRecord))
 """Of a job's fields, and of the columns that hold them."""
 
 
-def stored(value: object) -> object:
+def to_column(value: object) -> object:
     """Return a value of a job's field as its column holds it."""
     match value:
         case GenerationRequest():
@@ -88,33 +88,40 @@ def stored(value: object) -> object:
         case dt.datetime():
             return value.isoformat()
         case str():
-            return plain_text(value)
+            return sqlite_text(value)
         case _:
             return value
 
 
-def job_of(row: tuple[Any, ...]) -> JobRecord:
+def job_from_row(row: tuple[Any, ...]) -> JobRecord:
     """Return the job whose columns hold this."""
-    told = dict(zip(NAMES, row, strict=True))
-    told["asked"], told["request"] = _request(told["asked"]), _request(told["request"])
-    told["stage"] = Stage.of(told["stage"])
-    told["retry_at"] = (
-        None if told["retry_at"] is None else dt.datetime.fromisoformat(told["retry_at"])
+    values = dict(zip(COLUMNS, row, strict=True))
+    values["asked"], values["request"] = (
+        _parse_request(values["asked"]),
+        _parse_request(values["request"]),
+    )
+    values["stage"] = Stage.parse(values["stage"])
+    values["retry_at"] = (
+        None if values["retry_at"] is None else dt.datetime.fromisoformat(values["retry_at"])
     )
     for name in ("is_held", "is_dismissed", "by_program"):
-        told[name] = bool(told[name])
-    return JobRecord(**told)
+        values[name] = bool(values[name])
+    return JobRecord(**values)
 
 
-def _request(text: str) -> GenerationRequest:
+def _parse_request(text: str) -> GenerationRequest:
     """The request that was kept, of this or of another version of the program: what isn't known is as if unset."""
-    told = json.loads(text)
-    known = {field.name: field.default for field in fields(GenerationRequest)}
-    kept = {name: told[name] for name in known if name in told and _fits(told[name], known[name])}
-    return GenerationRequest(**{"prompt": "", **kept})
+    payload = json.loads(text)
+    defaults = {field.name: field.default for field in fields(GenerationRequest)}
+    valid_fields = {
+        name: payload[name]
+        for name in defaults
+        if name in payload and _has_type_of(payload[name], defaults[name])
+    }
+    return GenerationRequest(**{"prompt": "", **valid_fields})
 
 
-def _fits(value: object, default: object) -> bool:
+def _has_type_of(value: object, default: object) -> bool:
     match default:
         case bool():
             return isinstance(value, bool)

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any, Final
 
-from sd35.jobs.record import NAMES, JobRecord, Stage, job_of, stored
+from sd35.jobs.record import COLUMNS, JobRecord, Stage, job_from_row, to_column
 from sd35.library.database import Database
 from sd35.library.query import Cursor, Query
-from sd35.library.text_index import plain_text
+from sd35.library.text_index import sqlite_text
 
-__all__ = ["JobPage", "JobRecord", "Jobs", "Stage"]
+__all__ = ["JobPage", "JobRecord", "JobRepository", "Stage"]
 
-MAX_TROUBLES: Final = 50
+MAX_FAILED_JOBS: Final = 50
 
-_UNFINISHED: Final = "stage IN ('waiting', 'running')"
-_TROUBLES: Final = "stage IN ('stopped', 'failed', 'interrupted')"
+_UNFINISHED_CONDITION: Final = "stage IN ('waiting', 'running')"
+_FAILED_CONDITION: Final = "stage IN ('stopped', 'failed', 'interrupted')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class JobPage:
     """Some jobs, newest first, and where older ones go on, if there are any."""
 
     jobs: tuple[JobRecord, ...]
-    older: str | None
+    older_cursor: str | None
 
 
-_COLUMNS: Final = ", ".join(NAMES)
+_COLUMN_LIST: Final = ", ".join(COLUMNS)
 
 
-class Jobs:
+class JobRepository:
     """The jobs of a library. Each change is whole, or not there at all, whenever the program is killed.
 
     Every method raises LibraryError where the index can't be used.
@@ -41,52 +41,55 @@ class Jobs:
 
     def add(self, job: JobRecord) -> None:
         """Keep a new job."""
-        with self._database.writing() as connection:
-            marks = ", ".join("?" * len(NAMES))
-            connection.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES ({marks})", _values(job))  # noqa: S608  # our names
+        with self._database.write_transaction() as connection:
+            placeholders = ", ".join("?" * len(COLUMNS))
+            connection.execute(
+                f"INSERT INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})",  # noqa: S608
+                _column_values(job),  # noqa: RUF100, S608
+            )  # our names
 
-    def change(self, id: str, **changes: Any) -> JobRecord | None:  # noqa: A002, ANN401  # any of a job's fields
+    def update(self, id: str, **changes: Any) -> JobRecord | None:  # noqa: A002, ANN401  # any of a job's fields
         """Set these fields of a job, and return it as it is then; `None` where there is no such job.
 
         Raises:
             TypeError: a job has no field of this name.
 
         """
-        unknown = changes.keys() - set(NAMES)
-        if unknown:
-            raise TypeError(f"A job has no {', '.join(sorted(unknown))}.")
-        with self._database.writing() as connection:
-            sets = ", ".join(f"{name} = ?" for name in changes)
-            told = [stored(value) for value in changes.values()]
+        unknown_names = changes.keys() - set(COLUMNS)
+        if unknown_names:
+            raise TypeError(f"A job has no {', '.join(sorted(unknown_names))}.")
+        with self._database.write_transaction() as connection:
+            assignments = ", ".join(f"{name} = ?" for name in changes)
+            params = [to_column(value) for value in changes.values()]
             if changes:
-                connection.execute(f"UPDATE jobs SET {sets} WHERE id = ?", (*told, id))  # noqa: S608  # checked names
-            return _one(connection, id)
+                connection.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (*params, id))  # noqa: S608  # checked names
+            return _select_one(connection, id)
 
     def get(self, id: str) -> JobRecord | None:  # noqa: A002  # its name everywhere
         """Return a job; `None` where there is no such job."""
-        with self._database.reading() as connection:
-            return _one(connection, id)
+        with self._database.read_transaction() as connection:
+            return _select_one(connection, id)
 
-    def unfinished(
+    def list_unfinished(
         self, runner: str | None = None, owner: str | None = None
     ) -> tuple[JobRecord, ...]:
         """Return the jobs that wait or run, next one first: of this instance, or this owner, or all."""
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return _select(
                 connection,
-                f"{_UNFINISHED} AND (?1 IS NULL OR runner = ?1) AND (?2 IS NULL OR owner = ?2)"
+                f"{_UNFINISHED_CONDITION} AND (?1 IS NULL OR runner = ?1) AND (?2 IS NULL OR owner = ?2)"
                 " ORDER BY position, created_at",
                 (runner, owner),
             )
 
-    def troubles(
-        self, owner: str | None = None, limit: int = MAX_TROUBLES
+    def list_failed(
+        self, owner: str | None = None, limit: int = MAX_FAILED_JOBS
     ) -> tuple[JobRecord, ...]:
         """Return the jobs that came to no picture against somebody's will and weren't dismissed, newest first."""
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return _select(
                 connection,
-                f"{_TROUBLES} AND NOT is_dismissed AND NOT by_program AND (stage != 'stopped' OR reason != '')"
+                f"{_FAILED_CONDITION} AND NOT is_dismissed AND NOT by_program AND (stage != 'stopped' OR reason != '')"
                 " AND (?1 IS NULL OR owner = ?1) ORDER BY created_at DESC, id DESC LIMIT ?2",
                 (owner, limit),
             )
@@ -95,89 +98,98 @@ class Jobs:
         self, query: Query, owner: str | None = None, cursor: str | None = None, limit: int = 48
     ) -> JobPage:
         """Return jobs that came to no picture and weren't dismissed, and that the query finds; newest first."""
-        where, told = _conditions(query, owner)
-        start = Cursor.read(cursor)
+        conditions, params = _build_conditions(query, owner)
+        start = Cursor.parse(cursor)
         if start is not None:
-            where.append("(created_at, id) < (?, ?)")
-            told += [start.made_at, start.id]
-        with self._database.reading() as connection:
-            text = f"{' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT ?"
-            found = _select(connection, text, (*told, limit + 1))
-        page = found[:limit]
+            conditions.append("(created_at, id) < (?, ?)")
+            params += [start.timestamp, start.id]
+        with self._database.read_transaction() as connection:
+            condition = f"{' AND '.join(conditions)} ORDER BY created_at DESC, id DESC LIMIT ?"
+            matches = _select(connection, condition, (*params, limit + 1))
+        page = matches[:limit]
         return JobPage(
-            page, str(Cursor(page[-1].created_at, page[-1].id)) if len(found) > limit else None
+            page, str(Cursor(page[-1].created_at, page[-1].id)) if len(matches) > limit else None
         )
 
-    def left_by(self, instance: str, is_alive: Callable[[str], bool]) -> set[Stage]:
+    def orphaned_statuses(self, instance_id: str, is_alive: Callable[[str], bool]) -> set[Stage]:
         """Return how far the jobs have come that instances that are gone have left unfinished."""
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             rows = connection.execute(
-                f"SELECT DISTINCT runner, stage FROM jobs WHERE {_UNFINISHED}"  # noqa: S608
+                f"SELECT DISTINCT runner, stage FROM jobs WHERE {_UNFINISHED_CONDITION}"  # noqa: S608
             ).fetchall()
-        gone = {runner for runner, _ in rows if runner != instance and not is_alive(runner)}
-        return {Stage.of(stage) for runner, stage in rows if runner in gone}
+        dead_instances = {
+            runner for runner, _ in rows if runner != instance_id and not is_alive(runner)
+        }
+        return {Stage.parse(stage) for runner, stage in rows if runner in dead_instances}
 
-    def arrange(self, places: Iterable[tuple[str, float, bool]]) -> None:
+    def reorder(self, positions: Iterable[tuple[str, float, bool]]) -> None:
         """Give jobs, by their ids, these positions, and say whether they are held; all at once, or none of them."""
-        with self._database.writing() as connection:
+        with self._database.write_transaction() as connection:
             connection.executemany(
-                "UPDATE jobs SET position = ?2, is_held = ?3 WHERE id = ?1", places
+                "UPDATE jobs SET position = ?2, is_held = ?3 WHERE id = ?1", positions
             )
 
-    def settle(self) -> None:
+    def reconcile_saved(self) -> None:
         """Call the interrupted jobs saved whose pictures are there after all."""
-        with self._database.writing() as connection:
-            connection.execute(_SETTLE)
+        with self._database.write_transaction() as connection:
+            connection.execute(_RECONCILE_SAVED)
 
-    def take_over(self, instance: str, is_alive: Callable[[str], bool]) -> tuple[JobRecord, ...]:
+    def adopt_orphans(
+        self, instance_id: str, is_alive: Callable[[str], bool]
+    ) -> tuple[JobRecord, ...]:
         """Make the waiting jobs of instances that are gone this one's, held, and return them, next one first.
 
         What those ran is interrupted, and so is what a program waited for that was a caller of
         theirs.
         """
-        with self._database.writing() as connection:
-            rows = connection.execute(f"SELECT DISTINCT runner FROM jobs WHERE {_UNFINISHED}")  # noqa: S608  # no values
-            gone = [
+        with self._database.write_transaction() as connection:
+            rows = connection.execute(
+                f"SELECT DISTINCT runner FROM jobs WHERE {_UNFINISHED_CONDITION}"  # noqa: S608
+            )  # no values
+            dead_instances = [
                 runner
                 for (runner,) in rows.fetchall()
-                if runner != instance and not is_alive(runner)
+                if runner != instance_id and not is_alive(runner)
             ]
-            taken = [
+            pending_jobs = [
                 job
-                for runner in gone
-                for job in _select(connection, f"{_WAITING_OF} ORDER BY position", (runner,))
+                for runner in dead_instances
+                for job in _select(connection, f"{_PENDING_OF_RUNNER} ORDER BY position", (runner,))
             ]
-            for runner in gone:
-                connection.execute(_INTERRUPT, (dt.datetime.now(dt.UTC).timestamp(), runner))
-                connection.execute(_SETTLE)
+            for runner in dead_instances:
+                connection.execute(_MARK_INTERRUPTED, (dt.datetime.now(dt.UTC).timestamp(), runner))
+                connection.execute(_RECONCILE_SAVED)
                 connection.execute(
-                    f"UPDATE jobs SET runner = ?2, is_held = 1 WHERE {_WAITING_OF}",  # noqa: S608
-                    (runner, instance),
+                    f"UPDATE jobs SET runner = ?2, is_held = 1 WHERE {_PENDING_OF_RUNNER}",  # noqa: S608
+                    (runner, instance_id),
                 )
-            jobs = [_one(connection, job.id) for job in sorted(taken, key=lambda job: job.position)]
+            jobs = [
+                _select_one(connection, job.id)
+                for job in sorted(pending_jobs, key=lambda job: job.position)
+            ]
         return tuple(job for job in jobs if job is not None)
 
-    def counts(self) -> dict[Stage, int]:
+    def count_by_status(self) -> dict[Stage, int]:
         """Return how many jobs have come how far."""
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             rows = connection.execute("SELECT stage, count(*) FROM jobs GROUP BY stage").fetchall()
         return {stage: dict(rows).get(stage.value, 0) for stage in Stage}
 
 
-_WAITING_OF: Final = "stage = 'waiting' AND NOT by_program AND runner = ?1"
+_PENDING_OF_RUNNER: Final = "stage = 'waiting' AND NOT by_program AND runner = ?1"
 
-_INTERRUPT: Final = """
+_MARK_INTERRUPTED: Final = """
 UPDATE jobs SET stage = 'interrupted', ended_at = ?1
     WHERE runner = ?2 AND (stage = 'running' OR stage = 'waiting' AND by_program)
 """
 
-_SETTLE: Final = """
+_RECONCILE_SAVED: Final = """
 UPDATE jobs SET stage = 'saved', picture_id = id
     WHERE stage = 'interrupted' AND id IN (SELECT pictures.id FROM pictures WHERE pictures.id = jobs.id)
 """
 """A picture has the id of its job."""
 
-_FILTERS: Final = {
+_FILTER_CONDITIONS: Final = {
     "seed": "json_extract(request, '$.seed') = ?",
     "size": "(json_extract(request, '$.width'), json_extract(request, '$.height')) = (?, ?)",
     "steps": "json_extract(request, '$.num_inference_steps') = ?",
@@ -186,35 +198,39 @@ _FILTERS: Final = {
 }
 """The query's filters that a job knows; the others speak of pictures alone, and are passed over."""
 
-_WORD: Final = "instr(folded(json_extract(request, '$.prompt')), folded(?)) > 0"
+_PROMPT_CONTAINS: Final = "instr(folded(json_extract(request, '$.prompt')), folded(?)) > 0"
 
 
-def _conditions(query: Query, owner: str | None) -> tuple[list[str], list[Any]]:
-    where, told = [_TROUBLES, "NOT is_dismissed"], list[Any]()
+def _build_conditions(query: Query, owner: str | None) -> tuple[list[str], list[Any]]:
+    conditions, params = [_FAILED_CONDITION, "NOT is_dismissed"], list[Any]()
     if owner is not None:
-        where.append("owner = ?")
-        told.append(owner)
-    for word in (*query.wanted, *filter(None, (query.begun,))):
-        where.append(_WORD)
-        told.append(plain_text(word))
-    for word in query.unwanted:
-        where.append(f"NOT {_WORD}")
-        told.append(plain_text(word))
-    for each in query.filters:
-        if each.name in _FILTERS:
-            where.append(f"{'NOT ' if each.is_excluded else ''}({_FILTERS[each.name]})")
-            told += each.values
-    return where, told
+        conditions.append("owner = ?")
+        params.append(owner)
+    for term in (*query.terms, *filter(None, (query.prefix,))):
+        conditions.append(_PROMPT_CONTAINS)
+        params.append(sqlite_text(term))
+    for term in query.excluded_terms:
+        conditions.append(f"NOT {_PROMPT_CONTAINS}")
+        params.append(sqlite_text(term))
+    for filter_ in query.filters:
+        if filter_.name in _FILTER_CONDITIONS:
+            conditions.append(
+                f"{'NOT ' if filter_.is_excluded else ''}({_FILTER_CONDITIONS[filter_.name]})"
+            )
+            params += filter_.values
+    return conditions, params
 
 
-def _one(connection: Connection, id_: str) -> JobRecord | None:
+def _select_one(connection: Connection, id_: str) -> JobRecord | None:
     return next(iter(_select(connection, "id = ?", (id_,))), None)
 
 
-def _select(connection: Connection, condition: str, told: tuple[Any, ...]) -> tuple[JobRecord, ...]:
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {condition}", told)  # noqa: S608  # our own conditions
-    return tuple(job_of(row) for row in rows)
+def _select(
+    connection: Connection, condition: str, params: tuple[Any, ...]
+) -> tuple[JobRecord, ...]:
+    rows = connection.execute(f"SELECT {_COLUMN_LIST} FROM jobs WHERE {condition}", params)  # noqa: S608  # our own conditions
+    return tuple(job_from_row(row) for row in rows)
 
 
-def _values(job: JobRecord) -> tuple[Any, ...]:
-    return tuple(stored(getattr(job, name)) for name in NAMES)
+def _column_values(job: JobRecord) -> tuple[Any, ...]:
+    return tuple(to_column(getattr(job, name)) for name in COLUMNS)

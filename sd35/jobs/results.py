@@ -7,22 +7,22 @@ import anyio.to_thread
 
 from sd35.client import SpaceClient
 from sd35.core.atomic_files import file_name
-from sd35.core.errors import LibraryError, NotWrittenError
+from sd35.core.errors import LibraryError, WriteError
 from sd35.core.picture import Picture, open_picture
-from sd35.jobs.artifacts import Kept, KeptPictures
-from sd35.jobs.job import Job, Made
+from sd35.jobs.artifacts import Artifact, ArtifactStore
+from sd35.jobs.job import Job, JobResult
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
-from sd35.library.provenance import record_of
+from sd35.library.provenance import build_metadata
 from sd35.library.repository import Entry
-from sd35.metadata.model import Record
+from sd35.metadata.model import GenerationMetadata
 
-__all__ = ["Saver"]
+__all__ = ["ResultSaver"]
 
 log = logging.getLogger(__name__)
 
 
-class Saver:
+class ResultSaver:
     """Puts pictures into the library, and hands them out.
 
     Args:
@@ -31,70 +31,72 @@ class Saver:
 
     """
 
-    def __init__(self, library: Library, kept: KeptPictures) -> None:
+    def __init__(self, library: Library, artifacts: ArtifactStore) -> None:
         self._library = library
-        self._kept = kept
-        self._unsaved: dict[str, Record] = {}
+        self._artifacts = artifacts
+        self._unsaved_metadata: dict[str, GenerationMetadata] = {}
 
-    async def save(self, job: Job, space: SpaceClient, picture: Picture) -> Made:
+    async def save(self, job: Job, space: SpaceClient, picture: Picture) -> JobResult:
         """Keep the picture: in the library, or else in memory, and say why."""
         state = job.state.value
-        record = record_of(state.request, picture, space, state.elapsed_seconds, job.id)
+        metadata = build_metadata(state.request, picture, space, state.elapsed_seconds, job.id)
         try:
-            return await self._save(job, record, picture)
-        except NotWrittenError as error:
-            self._unsaved[job.id] = record
-            unwritten = f"{error.happened} It is tried again."
+            return await self._save(job, metadata, picture)
+        except WriteError as error:
+            self._unsaved_metadata[job.id] = metadata
+            save_error = f"{error.happened} It is tried again."
         except (
             LibraryError
         ) as error:  # the file is there: the next look through the folder finds it
-            unwritten = error.happened
-        log.warning("a picture isn't kept as it should be: %s", unwritten)
-        name = file_name(space.model, record.prompt, picture.seed, picture)
-        served_as = self._kept.keep(job.id, Kept(job.owner, name, picture.mime_type, picture.data))
-        made = _made(record, picture, name, served_as, unwritten=unwritten)
-        return replace(made, is_promised=self.has_unsaved(job))
+            save_error = error.happened
+        log.warning("a picture isn't kept as it should be: %s", save_error)
+        name = file_name(space.model, metadata.prompt, picture.seed, picture)
+        url_path = self._artifacts.put(
+            job.id, Artifact(job.owner, name, picture.mime_type, picture.data)
+        )
+        result = _unsaved_result(metadata, picture, name, url_path, save_error=save_error)
+        return replace(result, will_retry_save=self.has_unsaved(job))
 
     def has_unsaved(self, job: Job) -> bool:
         """Whether a picture is kept in memory that is still to be written."""
-        return job.id in self._unsaved
+        return job.id in self._unsaved_metadata
 
-    async def save_again(self, job: Job) -> bool:
+    async def retry_save(self, job: Job) -> bool:
         """Try once more to write a picture that is kept in memory, and say whether that is over, well or badly."""
-        made = job.state.value.made
-        kept = None if made is None else self._kept.find(made.served_as)
-        if made is None or kept is None or not isinstance(kept.content, bytes):
-            del self._unsaved[job.id]
-            if made is not None:
-                lost = "There was no more room for it in memory, either: it is lost."
-                job.saved(replace(made, unwritten=lost, is_promised=False))
+        result = job.state.value.result
+        artifact = None if result is None else self._artifacts.find(result.url_path)
+        if result is None or artifact is None or not isinstance(artifact.content, bytes):
+            del self._unsaved_metadata[job.id]
+            if result is not None:
+                message = "There was no more room for it in memory, either: it is lost."
+                job.set_result(replace(result, save_error=message, will_retry_save=False))
             return True
-        picture = replace(open_picture(kept.content), seed=made.seed)
+        picture = replace(open_picture(artifact.content), seed=result.seed)
         try:
-            job.saved(await self._save(job, self._unsaved[job.id], picture))
-        except NotWrittenError:
+            job.set_result(await self._save(job, self._unsaved_metadata[job.id], picture))
+        except WriteError:
             return False
         except LibraryError as error:
-            job.saved(replace(made, unwritten=error.happened, is_promised=False))
-        del self._unsaved[job.id]
+            job.set_result(replace(result, save_error=error.happened, will_retry_save=False))
+        del self._unsaved_metadata[job.id]
         return True
 
-    async def _save(self, job: Job, record: Record, picture: Picture) -> Made:
+    async def _save(self, job: Job, metadata: GenerationMetadata, picture: Picture) -> JobResult:
         entry = await anyio.to_thread.run_sync(
-            self._library.add, picture.data, picture, record, owner_key(job.owner)
+            self._library.add, picture.data, picture, metadata, owner_key(job.owner)
         )
-        return self.hand_out(entry, job.owner)
+        return self.publish(entry, job.owner)
 
-    def hand_out(self, entry: Entry, owner: str | None) -> Made:
+    def publish(self, entry: Entry, owner: str | None) -> JobResult:
         """Hand out a picture of the library's to who has asked for it."""
-        path = self._library.path_of(entry)
+        path = self._library.file_path(entry)
         mime_type = f"image/{entry.format.lower()}"
-        served_as = self._kept.keep(entry.id, Kept(owner, path.name, mime_type, path))
-        return Made(
+        url_path = self._artifacts.put(entry.id, Artifact(owner, path.name, mime_type, path))
+        return JobResult(
             name=path.name,
-            served_as=served_as,
+            url_path=url_path,
             path=path,
-            unwritten="",
+            save_error="",
             format=entry.format,
             mime_type=mime_type,
             width=entry.width,
@@ -106,18 +108,20 @@ class Saver:
         )
 
 
-def _made(record: Record, picture: Picture, name: str, served_as: str, *, unwritten: str) -> Made:
-    return Made(
+def _unsaved_result(
+    metadata: GenerationMetadata, picture: Picture, name: str, url_path: str, *, save_error: str
+) -> JobResult:
+    return JobResult(
         name=name,
-        served_as=served_as,
+        url_path=url_path,
         path=None,
-        unwritten=unwritten,
+        save_error=save_error,
         format=picture.format,
         mime_type=picture.mime_type,
         width=picture.width,
         height=picture.height,
         size_bytes=len(picture.data),
         seed=picture.seed,
-        space=record.space,
-        is_demo=record.is_demo,
+        space=metadata.space,
+        is_demo=metadata.is_demo,
     )

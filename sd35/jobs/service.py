@@ -15,41 +15,46 @@ from typing import Any
 
 from sd35.client import Identity, SpaceClient, Timeouts
 from sd35.core.errors import InvalidRequestError, LibraryError
-from sd35.core.request import GenerationRequest, draw_seed
-from sd35.core.visitor import HERE, Visitor
-from sd35.jobs.artifacts import Kept, KeptPictures
-from sd35.jobs.job import Job, JobState, Phase, Steps
-from sd35.jobs.limits import NO_CAPS, Allowance, Caps, Left
+from sd35.core.request import GenerationRequest, random_seed
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
+from sd35.jobs.artifacts import Artifact, ArtifactStore
+from sd35.jobs.job import Job, JobDependencies, JobState, JobStatus
+from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimiter, UsageLimits
 from sd35.jobs.metrics import Metrics
-from sd35.jobs.queues import Board, Queues
-from sd35.jobs.recovery import Restorer
-from sd35.jobs.results import Saver
-from sd35.jobs.scheduler import Line, Ticket
-from sd35.jobs.space_connection import ConnectionState, SpaceChoice, Spaces, start_task
-from sd35.jobs.store import Ledger
+from sd35.jobs.queues import QueueRegistry, VisitorQueue
+from sd35.jobs.recovery import JobRecovery
+from sd35.jobs.results import ResultSaver
+from sd35.jobs.scheduler import QueueEntry, Scheduler
+from sd35.jobs.space_connection import (
+    ConnectionState,
+    SpaceConfig,
+    SpaceConnector,
+    create_isolated_task,
+)
+from sd35.jobs.store import JobStore
 from sd35.library.library import Library
 from sd35.metadata.model import new_id
 
-__all__ = ["ConnectionState", "House", "SpaceChoice", "Studio"]
+__all__ = ["ConnectionState", "JobService", "JobServiceConfig", "SpaceConfig"]
 
 log = logging.getLogger(__name__)
 
-LOOK_AFTER_SECONDS = 0.3
+CONNECT_DELAY = 0.3
 
 MAX_JOBS = 1000
 MAX_PICTURE_BYTES = 1 << 30
 """Jobs that are remembered, and the sum of their pictures where those don't last; the oldest are forgotten first."""
 
-SAVE_AGAIN_SECONDS = 15.0
+SAVE_RETRY_INTERVAL = 15.0
 """How often it is tried again to write a picture that couldn't be."""
 
-LOOK_THROUGH_AFTER_SECONDS = 2.0
-LOOK_THROUGH_SECONDS = 20.0
+RESCAN_DELAY = 2.0
+RESCAN_INTERVAL = 20.0
 """So long after a page was opened, and not more often than that, the library's folder is looked through."""
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class JobServiceConfig:
     """What holds for pictures and visitors here.
 
     Attributes:
@@ -63,15 +68,15 @@ class House:
 
     """
 
-    served: Path
+    temp_dir: Path
     library: Library
-    is_lasting: bool = True
-    caps: Caps = NO_CAPS
-    lends_token: bool = False
-    unwatched_seconds: float | None = None
+    is_persistent: bool = True
+    usage_limits: UsageLimits = UNLIMITED
+    shares_token: bool = False
+    idle_timeout: float | None = None
 
 
-class Studio:
+class JobService:
     """Runs jobs at the chosen Space, and remembers them.
 
     Args:
@@ -91,47 +96,53 @@ class Studio:
 
     def __init__(
         self,
-        choice: SpaceChoice,
+        space_config: SpaceConfig,
         start_demo: Callable[[], Awaitable[str]],
-        house: House,
+        config: JobServiceConfig,
         timeouts: Timeouts | None = None,
     ) -> None:
-        self._house = house
-        self._allowance = Allowance(house.caps)
-        self._line = Line(house.caps.at_once, house.caps.at_once_each)
+        self._config = config
+        self._usage_limiter = UsageLimiter(config.usage_limits)
+        self._scheduler = Scheduler(
+            config.usage_limits.max_concurrent, config.usage_limits.max_concurrent_per_visitor
+        )
         self._jobs: dict[str, Job] = {}
-        self._coming: dict[str, str] = {}
-        self._counted: set[str] = set()
+        self._pending_inserts: dict[str, str] = {}
+        self._charged_jobs: set[str] = set()
         self._tasks: dict[asyncio.Task[None], Job | None] = {}
         self._last_position = 0.0
-        self._repeating = asyncio.Lock()
-        self._look_through_at = 0.0
-        self.library = house.library
-        self._ledger = Ledger(self.library)
-        self.queues = Queues(self._line, self._ledger, house.unwatched_seconds, self._track)
-        self.kept = KeptPictures(house.served)
-        self._saver = Saver(self.library, self.kept)
-        self._restorer = Restorer(self._ledger, self._saver, self._identity)
-        self.metrics = Metrics(
-            lambda: Counter(job.state.value.phase.value for job in self._jobs.values())
+        self._retry_lock = asyncio.Lock()
+        self._next_rescan_at = 0.0
+        self.library = config.library
+        self._job_store = JobStore(self.library)
+        self.queues = QueueRegistry(
+            self._scheduler, self._job_store, config.idle_timeout, self._start_task
         )
-        self.spaces = Spaces(choice, start_demo, timeouts, self._spaces_in_use)
-        self.connection = self.spaces.connection
-        self.connect = self.spaces.connect
-        self.connected = self.spaces.connected
-        self._steps = Steps(
-            self._line.turn,
-            self._ledger.begun,
-            self.connected,
-            self.queues.refused,
-            self._saver.save,
+        self.artifacts = ArtifactStore(config.temp_dir)
+        self._result_saver = ResultSaver(self.library, self.artifacts)
+        self._job_recovery = JobRecovery(self._job_store, self._result_saver, self._identity_for)
+        self.metrics = Metrics(
+            lambda: Counter(job.state.value.status.value for job in self._jobs.values())
+        )
+        self.space_connector = SpaceConnector(
+            space_config, start_demo, timeouts, self._spaces_in_use
+        )
+        self.connection = self.space_connector.connection
+        self.connect = self.space_connector.connect
+        self.get_space = self.space_connector.get
+        self._job_dependencies = JobDependencies(
+            self._scheduler.slot,
+            self._job_store.mark_started,
+            self.get_space,
+            self.queues.on_quota_exceeded,
+            self._result_saver.save,
         )
 
     def _spaces_in_use(self) -> set[SpaceClient | None]:
         return {
             job.state.value.space
             for job in self._jobs.values()
-            if not job.state.value.phase.is_final
+            if not job.state.value.status.is_final
         }
 
     @asynccontextmanager
@@ -139,118 +150,131 @@ class Studio:
         """A server's lifespan: look for the Space soon after its start, and stop every run at its end."""
         # Not at once: a page that is asked for in this moment goes first, and asks for the
         # connection itself.
-        looking = asyncio.get_running_loop().call_later(LOOK_AFTER_SECONDS, self.connect)
+        connect_timer = asyncio.get_running_loop().call_later(CONNECT_DELAY, self.connect)
         try:
             yield
         finally:
-            looking.cancel()
+            connect_timer.cancel()
             await self.aclose(limit_seconds=3)
 
     async def submit(
-        self, request: GenerationRequest, visitor: Visitor = HERE, *, by_program: bool = False
+        self,
+        request: GenerationRequest,
+        visitor: Visitor = LOCAL_VISITOR,
+        *,
+        is_api_call: bool = False,
     ) -> Job:
         """Write a job down for this request, and start it; a random seed is drawn here, so that it is known.
 
         Raises:
-            AllowanceError: it is more than this visitor may ask for now.
+            UsageLimitError: it is more than this visitor may ask for now.
             LibraryError: it can't be written down, so that it isn't sent, either.
 
         """
-        if visitor is not HERE:
-            waiting, in_all = self._waiting(visitor.payer), len(self._line) + len(self._coming)
-            self._allowance.take(visitor.payer, waiting, in_all)
+        if visitor is not LOCAL_VISITOR:
+            queued_count, total_queued = (
+                self._queued_count(visitor.rate_limit_key),
+                len(self._scheduler) + len(self._pending_inserts),
+            )
+            self._usage_limiter.acquire(visitor.rate_limit_key, queued_count, total_queued)
         limits = self.connection.value.limits
         is_random = request.randomize_seed
-        drawn = (
-            replace(request, seed=draw_seed(limits), randomize_seed=False) if is_random else request
+        resolved_request = (
+            replace(request, seed=random_seed(limits), randomize_seed=False)
+            if is_random
+            else request
         )
         job = Job(
             id=new_id(),
-            asked=request,
-            state=JobState(drawn, Phase.WAITING, time.monotonic()),
-            ticket=Ticket(visitor.payer, self._next_position(), heeds_pause=not by_program),
+            original_request=request,
+            state=JobState(resolved_request, JobStatus.PENDING, time.monotonic()),
+            queue_entry=QueueEntry(
+                visitor.rate_limit_key, self._next_position(), respects_pause=not is_api_call
+            ),
             owner=visitor.owner,
-            identity=self._identity(visitor),
-            by_program=by_program,
+            identity=self._identity_for(visitor),
+            is_api_call=is_api_call,
         )
-        await self._write_down(job, is_counted=visitor is not HERE)
-        self._forget_old_jobs()
-        self._start(job)
+        await self._insert_job(job, is_charged=visitor is not LOCAL_VISITOR)
+        self._evict_old_jobs()
+        self._start_job(job)
         return job
 
-    async def _write_down(self, job: Job, *, is_counted: bool) -> None:
-        payer = job.ticket.payer
-        self._coming[job.id] = payer
-        adding = asyncio.ensure_future(self._ledger.add(job, self.connection.value.wanted))
+    async def _insert_job(self, job: Job, *, is_charged: bool) -> None:
+        rate_limit_key = job.queue_entry.rate_limit_key
+        self._pending_inserts[job.id] = rate_limit_key
+        insert_task = asyncio.ensure_future(self._job_store.add(job, self.connection.value.target))
         try:
-            await asyncio.shield(adding)
+            await asyncio.shield(insert_task)
         except BaseException as error:
-            if is_counted:
-                self._allowance.give_back(payer)
+            if is_charged:
+                self._usage_limiter.release(rate_limit_key)
             if isinstance(error, asyncio.CancelledError):
-                self._track(self._withdraw(adding, job))
+                self._start_task(self._cancel_after_insert(insert_task, job))
             raise
         finally:
-            self._coming.pop(job.id, None)
-        if is_counted:
-            self._counted.add(job.id)
+            self._pending_inserts.pop(job.id, None)
+        if is_charged:
+            self._charged_jobs.add(job.id)
 
-    async def _withdraw(self, adding: "asyncio.Future[None]", job: Job) -> None:
+    async def _cancel_after_insert(self, insert_task: "asyncio.Future[None]", job: Job) -> None:
         """Write down that a job was stopped whose caller left while it was written down."""
-        await asyncio.wait([adding])
-        if adding.exception() is None:
-            await self._ledger.withdrawn(job)
+        await asyncio.wait([insert_task])
+        if insert_task.exception() is None:
+            await self._job_store.mark_cancelled(job)
 
-    def _waiting(self, payer: str) -> int:
-        return self._line.waiting(payer) + sum(each == payer for each in self._coming.values())
+    def _queued_count(self, rate_limit_key: str) -> int:
+        return self._scheduler.queued_count(rate_limit_key) + sum(
+            key == rate_limit_key for key in self._pending_inserts.values()
+        )
 
     def _next_position(self) -> float:
         self._last_position = max(self._last_position + 1, time.time())
         return self._last_position
 
-    def _identity(self, visitor: Visitor) -> Identity | None:
+    def _identity_for(self, visitor: Visitor) -> Identity | None:
         """As whom a visitor's run is asked for; `None`: with the connection's own token."""
-        if visitor is HERE or (self._house.lends_token and visitor.token is None):
+        if visitor is LOCAL_VISITOR or (self._config.shares_token and visitor.token is None):
             return None
         return Identity(visitor.token, visitor.ip_token)
 
-    def _start(self, job: Job) -> None:
-        self._remember(job)
-        self._track(self._run(job), job)
+    def _start_job(self, job: Job) -> None:
+        self._register(job)
+        self._start_task(self._run_job(job), job)
 
-    def _remember(self, job: Job) -> None:
+    def _register(self, job: Job) -> None:
         self._jobs[job.id] = job
         self.queues.add(job)
 
-    def _track(self, work: Coroutine[Any, Any, None], job: Job | None = None) -> None:
-        task = start_task(work)
+    def _start_task(self, coroutine: Coroutine[Any, Any, None], job: Job | None = None) -> None:
+        task = create_isolated_task(coroutine)
         self._tasks[task] = job
         task.add_done_callback(lambda task: self._tasks.pop(task, None))
 
-    async def _run(self, job: Job) -> None:
+    async def _run_job(self, job: Job) -> None:
         """Run the job; a Space that turned out to be gone, or another than it was, is looked for again next time."""
-        await job.run(self._steps)
+        await job.run(self._job_dependencies)
         state = job.state.value
-        is_counted = job.id in self._counted
-        self._counted.discard(job.id)
-        if is_counted and state.queued is None and state.started_at is None:
-            self._allowance.give_back(job.ticket.payer)
-        self.spaces.doubt(state.space, state.error)
-        self.metrics.ended(state)
-        await self._ledger.ended(job)
-        await self.spaces.close_unused()
-        while self._saver.has_unsaved(job):
-            await asyncio.sleep(SAVE_AGAIN_SECONDS)
-            if await self._saver.save_again(job):
-                await self._ledger.ended(job)
+        is_charged = job.id in self._charged_jobs
+        self._charged_jobs.discard(job.id)
+        if is_charged and state.queued_event is None and state.started_at is None:
+            self._usage_limiter.release(job.queue_entry.rate_limit_key)
+        self.space_connector.mark_suspect(state.space, state.error)
+        self.metrics.observe_job(state)
+        await self._job_store.mark_finished(job)
+        await self.space_connector.close_unused()
+        while self._result_saver.has_unsaved(job):
+            await asyncio.sleep(SAVE_RETRY_INTERVAL)
+            if await self._result_saver.retry_save(job):
+                await self._job_store.mark_finished(job)
 
-    def board(self, visitor: Visitor, job_id: object = "") -> Board:
+    def visitor_queue(self, visitor: Visitor, job_id: object = "") -> VisitorQueue:
         """What this visitor has asked for; of one who can't be told from others, the one job whose id is known."""
         if visitor.owner is None and job_id not in self._jobs:
-            return Board()
-        return self.queues.board(visitor.owner, str(job_id))
+            return VisitorQueue()
+        return self.queues.get_queue(visitor.owner, str(job_id))
 
-    async def welcome(self, visitor: Visitor) -> None:
+    async def restore_session(self, visitor: Visitor) -> None:
         """Take up again what is this visitor's, and was left by a program that is gone: held, until they say so.
 
         Raises:
@@ -259,147 +283,155 @@ class Studio:
         """
         if visitor.owner is None:
             return
-        self._look_through()
-        for job in await self._restorer.left(visitor):
-            if job.id in self._jobs or job.id in self._coming:
+        self._schedule_rescan()
+        for job in await self._job_recovery.restore_open(visitor):
+            if job.id in self._jobs or job.id in self._pending_inserts:
                 continue
-            if job.state.value.phase.is_final:
-                self._remember(job)
+            if job.state.value.status.is_final:
+                self._register(job)
             else:
-                self._start(job)
+                self._start_job(job)
 
-    def _look_through(self) -> None:
+    def _schedule_rescan(self) -> None:
         """Have the library's folder looked through, somewhat later, if that is long ago: a page goes first."""
-        if time.monotonic() < self._look_through_at:
+        if time.monotonic() < self._next_rescan_at:
             return
-        self._look_through_at = time.monotonic() + LOOK_THROUGH_SECONDS
-        after = 0.0 if self.library.is_to_be_scanned else LOOK_THROUGH_AFTER_SECONDS
+        self._next_rescan_at = time.monotonic() + RESCAN_INTERVAL
+        delay = 0.0 if self.library.needs_rescan else RESCAN_DELAY
 
-        async def look() -> None:
-            await asyncio.sleep(after)
-            await self._ledger.rescan()
-            await self._ledger.ensure(
-                [job for job in self._jobs.values() if not job.state.value.phase.is_final]
+        async def rescan() -> None:
+            await asyncio.sleep(delay)
+            await self._job_store.rescan()
+            await self._job_store.restore_missing(
+                [job for job in self._jobs.values() if not job.state.value.status.is_final]
             )
-            await self._settle()
+            await self._drop_recovered()
 
-        self._track(look())
+        self._start_task(rescan())
 
-    async def _settle(self) -> None:
+    async def _drop_recovered(self) -> None:
         """Speak no more of jobs that seemed to be interrupted, and whose pictures were found."""
         for job in list(self._jobs.values()):
-            if job.state.value.phase is Phase.INTERRUPTED and await self._ledger.is_saved(job):
-                self._forget(job)
+            if job.state.value.status is JobStatus.INTERRUPTED and await self._job_store.is_saved(
+                job
+            ):
+                self._unregister(job)
 
-    def job(self, job_id: object, visitor: Visitor = HERE) -> Job | None:
+    def get_job(self, job_id: object, visitor: Visitor = LOCAL_VISITOR) -> Job | None:
         """The job of this id, if it is remembered and is this visitor's."""
         job = self._jobs.get(job_id) if isinstance(job_id, str) else None
-        return job if job is not None and visitor.may_see(job.owner) else None
+        return job if job is not None and visitor.may_access(job.owner) else None
 
-    async def find(self, job_id: object, visitor: Visitor) -> Job | None:
+    async def find_job(self, job_id: object, visitor: Visitor) -> Job | None:
         """The job of this id, also if only the library knows it.
 
         Raises:
             LibraryError: the index can't be read.
 
         """
-        job = self.job(job_id, visitor)
+        job = self.get_job(job_id, visitor)
         if job is not None or not isinstance(job_id, str) or job_id in self._jobs:
             return job
-        return await self._restorer.find(job_id, visitor)
+        return await self._job_recovery.find(job_id, visitor)
 
-    async def again(self, job: Job, visitor: Visitor) -> Job:
+    async def retry(self, job: Job, visitor: Visitor) -> Job:
         """Run a job that came to no good end once more, as it was, with its seed; as a job of its own, and only once.
 
         Raises:
-            AllowanceError: it is more than this visitor may ask for now.
+            UsageLimitError: it is more than this visitor may ask for now.
             InvalidRequestError: that was done before, and it isn't known any more as which job.
             LibraryError: it can't be written down.
 
         """
-        board = self.queues.board_of(job)
-        async with self._repeating:  # another page may ask for the same
-            return board.repeats.get(job.id) or await self._repeat(job, visitor, board)
+        queue = self.queues.queue_of(job)
+        async with self._retry_lock:  # another page may ask for the same
+            return queue.retries.get(job.id) or await self._retry(job, visitor, queue)
 
-    async def _repeat(self, job: Job, visitor: Visitor, board: Board) -> Job:
-        if not board.is_dismissed(job) and await self._ledger.is_dismissed(job):
+    async def _retry(self, job: Job, visitor: Visitor, queue: VisitorQueue) -> Job:
+        if not queue.is_dismissed(job) and await self._job_store.is_dismissed(job):
             if job.id in self._jobs:  # another program on this library has done that
-                self._forget(job)
+                self._unregister(job)
             raise InvalidRequestError(
                 "This was run again already, or cleared.",
                 "Look for it in the library, or generate it anew.",
             )
-        board.dismiss(job)
+        queue.dismiss(job)
         try:
-            new = board.repeats[job.id] = await self.submit(job.state.value.request, visitor)
+            new_job = queue.retries[job.id] = await self.submit(job.state.value.request, visitor)
         except BaseException:  # it may also be cancelled
-            board.undismiss(job)
+            queue.undismiss(job)
             raise
-        await self._ledger.dismissed(job)
-        return new
+        await self._job_store.mark_dismissed(job)
+        return new_job
 
     async def dismiss(self, job: Job) -> None:
         """Don't speak of a job any more that has ended."""
-        self.queues.board_of(job).dismiss(job)
-        await self._ledger.dismissed(job)
+        self.queues.queue_of(job).dismiss(job)
+        await self._job_store.mark_dismissed(job)
 
-    async def go_on(self, visitor: Visitor, job_id: object = "") -> None:
+    async def resume(self, visitor: Visitor, job_id: object = "") -> None:
         """Let this visitor's jobs have their turns, whatever they wait for."""
-        await self.queues.go_on(self.board(visitor, job_id), visitor.payer, self._identity(visitor))
+        await self.queues.resume(
+            self.visitor_queue(visitor, job_id), visitor.rate_limit_key, self._identity_for(visitor)
+        )
 
-    def handed_out(self, path: str) -> Kept | None:
+    def find_artifact(self, path: str) -> Artifact | None:
         """What is handed out by this path; a picture's file, wherever it has been moved to in the library."""
-        kept = self.kept.find(path)
-        if kept is None or isinstance(kept.content, bytes) or kept.content.is_file():
-            return kept
+        artifact = self.artifacts.find(path)
+        if artifact is None or isinstance(artifact.content, bytes) or artifact.content.is_file():
+            return artifact
         try:
-            entry = self.library.entry(self.kept.job_of(path))
+            entry = self.library.get(self.artifacts.job_id_from_path(path))
         except LibraryError:
-            return kept
-        return kept if entry is None else replace(kept, content=self.library.path_of(entry))
+            return artifact
+        return (
+            artifact if entry is None else replace(artifact, content=self.library.file_path(entry))
+        )
 
-    def left(self, visitor: Visitor) -> Left | None:
+    def remaining_quota(self, visitor: Visitor) -> RemainingQuota | None:
         """Return what this visitor may still ask for; `None` where there are no limits."""
         return (
             None
-            if visitor is HERE
-            else self._allowance.left(visitor.payer, self._waiting(visitor.payer))
+            if visitor is LOCAL_VISITOR
+            else self._usage_limiter.remaining(
+                visitor.rate_limit_key, self._queued_count(visitor.rate_limit_key)
+            )
         )
 
     @property
-    def caps(self) -> Caps:
+    def usage_limits(self) -> UsageLimits:
         """What each visitor may ask for."""
-        return self._house.caps
+        return self._config.usage_limits
 
     async def aclose(self, limit_seconds: float = 5.0) -> None:
         """Interrupt what runs, at the Space too, leave what waits for the next time, and let go of the connections."""
         for task, job in list(self._tasks.items()):
-            if job is None or job.state.value.phase in {Phase.WAITING, Phase.FINISHED}:
+            if job is None or job.state.value.status in {JobStatus.PENDING, JobStatus.COMPLETED}:
                 task.cancel()
             else:
-                job.interrupt()
+                job.abort()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=limit_seconds)
-            for task in late:
+            _, unfinished_tasks = await asyncio.wait(self._tasks, timeout=limit_seconds)
+            for task in unfinished_tasks:
                 task.cancel()
-        await self.spaces.aclose()
+        await self.space_connector.aclose()
 
-    def _forget_old_jobs(self) -> None:
-        ended = (job for job in self._jobs.values() if job.state.value.phase.is_final)
-        done = [job for job in ended if not self._saver.has_unsaved(job)]
-        size = sum(job.state.value.size_bytes for job in done)
-        gone: list[str] = []
-        for job in done:
-            is_small = self._house.is_lasting or size <= MAX_PICTURE_BYTES
-            if len(self._jobs) < MAX_JOBS and is_small:
+    def _evict_old_jobs(self) -> None:
+        final_jobs = (job for job in self._jobs.values() if job.state.value.status.is_final)
+        evictable_jobs = [job for job in final_jobs if not self._result_saver.has_unsaved(job)]
+        total_bytes = sum(job.state.value.size_bytes for job in evictable_jobs)
+        evicted_ids: list[str] = []
+        for job in evictable_jobs:
+            is_within_limit = self._config.is_persistent or total_bytes <= MAX_PICTURE_BYTES
+            if len(self._jobs) < MAX_JOBS and is_within_limit:
                 break
-            size -= job.state.value.size_bytes
-            self._forget(job)
-            gone.append(job.id)
-        if gone and not self._house.is_lasting:
-            self._track(self._ledger.discard(gone))
+            total_bytes -= job.state.value.size_bytes
+            self._unregister(job)
+            evicted_ids.append(job.id)
+        if evicted_ids and not self._config.is_persistent:
+            self._start_task(self._job_store.discard(evicted_ids))
 
-    def _forget(self, job: Job) -> None:
+    def _unregister(self, job: Job) -> None:
         del self._jobs[job.id]
-        self.queues.forget(job)
-        self.kept.forget(job.id)
+        self.queues.remove(job)
+        self.artifacts.remove_job(job.id)

@@ -12,30 +12,32 @@ import anyio.to_thread
 from sd35.client import StopOutcome
 from sd35.core.errors import LibraryError, QuotaError, SD35Error
 from sd35.core.request import GenerationRequest
-from sd35.jobs.job import Job, JobState, Made, Phase
+from sd35.jobs.job import Job, JobResult, JobState, JobStatus
 from sd35.jobs.repository import JobRecord, Stage
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.repository import Entry
 
-__all__ = ["Ledger", "state_of", "state_of_picture"]
+__all__ = ["JobStore", "state_from_picture", "state_from_record"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STAGES: Final = {
-    Phase.FINISHED: Stage.SAVED,
-    Phase.STOPPED: Stage.STOPPED,
-    Phase.FAILED: Stage.FAILED,
-    Phase.INTERRUPTED: Stage.INTERRUPTED,
+STAGE_BY_STATUS: Final = {
+    JobStatus.COMPLETED: Stage.COMPLETED,
+    JobStatus.CANCELLED: Stage.CANCELLED,
+    JobStatus.FAILED: Stage.FAILED,
+    JobStatus.INTERRUPTED: Stage.INTERRUPTED,
 }
 """How a job that has ended is written down."""
 
-PHASES: Final = {Stage.WAITING: Phase.WAITING} | {stage: phase for phase, stage in STAGES.items()}
+STATUS_BY_STAGE: Final = {Stage.PENDING: JobStatus.PENDING} | {
+    stage: status for status, stage in STAGE_BY_STATUS.items()
+}
 
 
-class Ledger:
+class JobStore:
     """Writes jobs down in worker threads, one change after another.
 
     Args:
@@ -45,10 +47,10 @@ class Ledger:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._limiter = anyio.CapacityLimiter(1)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(work, limiter=self._one_at_a_time)
+    async def _run_in_thread(self, operation: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(operation, limiter=self._limiter)
 
     async def add(self, job: Job, space: str) -> None:
         """Write down a job that is about to wait for its turn.
@@ -57,58 +59,60 @@ class Ledger:
             LibraryError: it can't be.
 
         """
-        record = self._record(job, space)
-        await self._in_thread(lambda: self._library.jobs.add(record))
+        record = self._build_record(job, space)
+        await self._run_in_thread(lambda: self._library.jobs.add(record))
 
-    def _record(self, job: Job, space: str) -> JobRecord:
+    def _build_record(self, job: Job, space: str) -> JobRecord:
         return JobRecord(
             id=job.id,
             owner=owner_key(job.owner),
-            asked=job.asked,
+            asked=job.original_request,
             request=job.state.value.request,
             space=space,
             created_at=time.time(),
-            position=job.ticket.position,
-            stage=Stage.WAITING,
-            runner=self._library.instance,
-            by_program=job.by_program,
+            position=job.queue_entry.position,
+            stage=Stage.PENDING,
+            runner=self._library.instance_id,
+            by_program=job.is_api_call,
         )
 
-    async def begun(self, job: Job) -> None:
+    async def mark_started(self, job: Job) -> None:
         """Write down that the job is about to be sent.
 
         Raises:
             LibraryError: it can't be.
 
         """
-        began = time.time()
-        await self._in_thread(
-            lambda: self._change(job, stage=Stage.RUNNING, is_held=False, started_at=began)
+        started_at = time.time()
+        await self._run_in_thread(
+            lambda: self._upsert(job, stage=Stage.RUNNING, is_held=False, started_at=started_at)
         )
 
-    async def waits_again(self, job: Job, refusal: QuotaError) -> None:
+    async def mark_requeued(self, job: Job, quota_error: QuotaError) -> None:
         """Write down that the job was refused, and waits for another turn."""
-        await self._try_to_change(job, stage=Stage.WAITING, started_at=None, **_error(refusal))
+        await self._try_upsert(
+            job, stage=Stage.PENDING, started_at=None, **_error_columns(quota_error)
+        )
 
-    async def ended(self, job: Job) -> None:
+    async def mark_finished(self, job: Job) -> None:
         """Write down how the job has ended; not before its picture is on the disk: it would be lost unnoticed."""
         state = job.state.value
-        is_saved = state.made is not None and state.made.path is not None
-        if state.phase is Phase.FINISHED and not is_saved:
+        is_saved = state.result is not None and state.result.path is not None
+        if state.status is JobStatus.COMPLETED and not is_saved:
             return
         changes: dict[str, Any] = {
-            "stage": STAGES[state.phase],
+            "stage": STAGE_BY_STATUS[state.status],
             "ended_at": time.time(),
-            "stopped": "" if state.stopped is None else state.stopped.name,
-            "reason": state.reason,
+            "stopped": "" if state.cancel_outcome is None else state.cancel_outcome.name,
+            "reason": state.cancel_reason,
             "picture_id": job.id if is_saved else None,
-            **_error(state.error),
+            **_error_columns(state.error),
         }
-        await self._try_to_change(job, **changes)
+        await self._try_upsert(job, **changes)
 
-    async def withdrawn(self, job: Job) -> None:
+    async def mark_cancelled(self, job: Job) -> None:
         """Write down that the job was stopped before it had its place in the line."""
-        await self._try_to_change(job, stage=Stage.STOPPED, ended_at=time.time())
+        await self._try_upsert(job, stage=Stage.CANCELLED, ended_at=time.time())
 
     async def is_saved(self, job: Job) -> bool:
         """Whether the job's picture is in the library after all."""
@@ -116,17 +120,17 @@ class Ledger:
             record = await self.find(job.id)
         except LibraryError:
             return False
-        return record is not None and record.stage is Stage.SAVED
+        return record is not None and record.stage is Stage.COMPLETED
 
-    async def moved(self, jobs: list[Job]) -> None:
+    async def save_order(self, jobs: list[Job]) -> None:
         """Write down the jobs' places, and whether they are held."""
-        places = [(job.id, job.ticket.position, job.ticket.is_held) for job in jobs]
-        if places:
-            await self._try(lambda: self._library.jobs.arrange(places))
+        positions = [(job.id, job.queue_entry.position, job.queue_entry.is_held) for job in jobs]
+        if positions:
+            await self._try_in_thread(lambda: self._library.jobs.reorder(positions))
 
-    async def dismissed(self, job: Job) -> None:
+    async def mark_dismissed(self, job: Job) -> None:
         """Write down that nobody need be told of the job any more."""
-        await self._try_to_change(job, is_dismissed=True)
+        await self._try_upsert(job, is_dismissed=True)
 
     async def is_dismissed(self, job: Job) -> bool:
         """Whether it is written down that nobody need be told of the job any more.
@@ -138,33 +142,35 @@ class Ledger:
         record = await self.find(job.id)
         return record is not None and record.is_dismissed
 
-    async def ensure(self, jobs: Sequence[Job]) -> None:
+    async def restore_missing(self, jobs: Sequence[Job]) -> None:
         """Write down those of these jobs that aren't: somebody may have taken the index away."""
         for job in jobs:
-            await self._try_to_change(job)
+            await self._try_upsert(job)
 
-    def _change(self, job: Job, **changes: Any) -> None:  # noqa: ANN401  # the record's own fields
+    def _upsert(self, job: Job, **changes: Any) -> None:  # noqa: ANN401  # the record's own fields
         """Change what is written down of a job; if that is nothing any more, write it down anew."""
-        if self._library.jobs.change(job.id, **changes) is None:
-            self._library.jobs.add(replace(self._record(job, ""), **changes))
+        if self._library.jobs.update(job.id, **changes) is None:
+            self._library.jobs.add(replace(self._build_record(job, ""), **changes))
 
-    async def _try_to_change(self, job: Job, **changes: Any) -> None:  # noqa: ANN401
-        await self._try(lambda: self._change(job, **changes))
+    async def _try_upsert(self, job: Job, **changes: Any) -> None:  # noqa: ANN401
+        await self._try_in_thread(lambda: self._upsert(job, **changes))
 
-    async def _try(self, work: Callable[[], object]) -> None:
+    async def _try_in_thread(self, operation: Callable[[], object]) -> None:
         try:
-            await self._in_thread(work)
+            await self._run_in_thread(operation)
         except LibraryError as error:  # the job itself goes on
             log.warning("what became of a job couldn't be written down: %s", error.happened)
 
-    async def take_over(self) -> None:
+    async def adopt_orphans(self) -> None:
         """Make what was left by programs that are gone this one's, or interrupted.
 
         Raises:
             LibraryError: it can't be.
 
         """
-        await anyio.to_thread.run_sync(self._library.take_over)  # which may look through the folder
+        await anyio.to_thread.run_sync(
+            self._library.adopt_orphans
+        )  # which may look through the folder
 
     async def rescan(self) -> None:
         """Notice what has changed in the library's folder since it was last looked through."""
@@ -173,32 +179,35 @@ class Ledger:
         except LibraryError as error:
             log.warning("the library couldn't be looked through: %s", error.happened)
 
-    async def left(self, owner: str | None) -> list[JobRecord]:
+    async def list_open(self, owner: str | None) -> list[JobRecord]:
         """Return what waits, and what came to no good end, of this owner's.
 
         Raises:
             LibraryError: the index can't be read.
 
         """
-        jobs, key, runner = self._library.jobs, owner_key(owner), self._library.instance
-        records = await self._in_thread(
-            lambda: [*jobs.troubles(key), *jobs.unfinished(owner=key, runner=runner)]
+        repository, key, worker_id = self._library.jobs, owner_key(owner), self._library.instance_id
+        records = await self._run_in_thread(
+            lambda: [
+                *repository.list_failed(key),
+                *repository.list_unfinished(owner=key, runner=worker_id),
+            ]
         )
         return [record for record in records if not record.by_program]
 
-    async def picture(self, picture_id: str, owner: str | None = None) -> Entry | None:
+    async def find_picture(self, picture_id: str, owner: str | None = None) -> Entry | None:
         """Return what is known of a picture, if there is one; with an owner's key, of theirs.
 
         Raises:
             LibraryError: the index can't be read.
 
         """
-        return await self._in_thread(lambda: self._library.entry(picture_id, owner))
+        return await self._run_in_thread(lambda: self._library.get(picture_id, owner))
 
     async def discard(self, ids: Sequence[str]) -> None:
         """Delete pictures for ever, where they aren't meant to last."""
         try:
-            await self._in_thread(lambda: self._library.discard(ids))
+            await self._run_in_thread(lambda: self._library.delete(ids))
         except LibraryError as error:
             log.warning("old pictures couldn't be deleted: %s", error.happened)
 
@@ -209,10 +218,10 @@ class Ledger:
             LibraryError: the index can't be read.
 
         """
-        return await self._in_thread(lambda: self._library.jobs.get(job_id))
+        return await self._run_in_thread(lambda: self._library.jobs.get(job_id))
 
 
-def _error(error: SD35Error | None) -> dict[str, Any]:
+def _error_columns(error: SD35Error | None) -> dict[str, Any]:
     if error is None:
         return {"error_kind": "", "error_happened": "", "error_remedy": "", "retry_at": None}
     return {
@@ -223,38 +232,38 @@ def _error(error: SD35Error | None) -> dict[str, Any]:
     }
 
 
-def state_of(record: JobRecord, made: Made | None) -> JobState | None:
+def state_from_record(record: JobRecord, result: JobResult | None) -> JobState | None:
     """Return the state of a job that was written down; `None` for one that another program runs, or has no picture."""
-    phase = PHASES.get(record.stage)
-    if phase is None or (phase is Phase.FINISHED and made is None):
+    status = STATUS_BY_STAGE.get(record.stage)
+    if status is None or (status is JobStatus.COMPLETED and result is None):
         return None
-    shift = time.monotonic() - time.time()
-    error = _read_error(record) if phase is Phase.FAILED else None
-    is_refused = phase is Phase.WAITING and record.retry_at is not None
+    clock_offset = time.monotonic() - time.time()
+    error = _read_error(record) if status is JobStatus.FAILED else None
+    has_quota_error = status is JobStatus.PENDING and record.retry_at is not None
     return JobState(
         record.request,
-        phase,
-        record.created_at + shift,
-        is_held=record.is_held and phase is Phase.WAITING,
-        reason=record.reason,
-        refusal=_refusal(record) if is_refused else None,
-        ended_at=None if record.ended_at is None else record.ended_at + shift,
-        made=made,
-        stopped=StopOutcome.__members__.get(record.stopped),
+        status,
+        record.created_at + clock_offset,
+        is_held=record.is_held and status is JobStatus.PENDING,
+        cancel_reason=record.reason,
+        quota_error=_read_quota_error(record) if has_quota_error else None,
+        ended_at=None if record.ended_at is None else record.ended_at + clock_offset,
+        result=result,
+        cancel_outcome=StopOutcome.__members__.get(record.stopped),
         error=error,
     )
 
 
-def state_of_picture(request: GenerationRequest, made: Made) -> JobState:
+def state_from_picture(request: GenerationRequest, result: JobResult) -> JobState:
     """Return the state of a job of which nothing is known but its picture."""
     now = time.monotonic()
-    return JobState(request, Phase.FINISHED, now, ended_at=now, made=made)
+    return JobState(request, JobStatus.COMPLETED, now, ended_at=now, result=result)
 
 
-def _refusal(record: JobRecord) -> QuotaError:
-    refusal = QuotaError(record.error_happened, record.error_remedy)
-    refusal.retry_at = record.retry_at
-    return refusal
+def _read_quota_error(record: JobRecord) -> QuotaError:
+    quota_error = QuotaError(record.error_happened, record.error_remedy)
+    quota_error.retry_at = record.retry_at
+    return quota_error
 
 
 def _read_error(record: JobRecord) -> SD35Error:

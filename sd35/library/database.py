@@ -13,25 +13,25 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from sd35.core.errors import LibraryError
-from sd35.library.schema import VERSION, migrate, readable_from, version_of
-from sd35.library.text_index import folded
+from sd35.library.schema import SCHEMA_VERSION, migrate, min_compatible_version, schema_version
+from sd35.library.text_index import fold
 
 __all__ = ["Database"]
 
 log = logging.getLogger(__name__)
 
-MAX_IDLE: Final = 8
+MAX_IDLE_CONNECTIONS: Final = 8
 """Connections that are kept for the next one who needs one; each may have 4 MB in memory."""
 
-BUSY_SECONDS: Final = 20.0
+BUSY_TIMEOUT: Final = 20.0
 """How long one program waits until another has written."""
 
-OPENING_SECONDS: Final = 120.0
+OPEN_TIMEOUT: Final = 120.0
 """How long it waits until another has brought a large index to its newest version."""
 
-_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_CORRUPTION_CODES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-_NEWER: Final = "The library's index was made by a newer version of this program."
+_TOO_NEW_MESSAGE: Final = "The library's index was made by a newer version of this program."
 
 
 class Database:
@@ -49,52 +49,52 @@ class Database:
 
     """
 
-    def __init__(self, path: Path, on_lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: Path, on_recreated: Callable[[], None] = lambda: None) -> None:
         self.path = path
         self.was_rebuilt = False
-        self._on_lost = on_lost
-        self._file: tuple[int, int] | None = None
-        self._idle: list[Connection] = []
+        self._on_recreated = on_recreated
+        self._file_identity: tuple[int, int] | None = None
+        self._idle_connections: list[Connection] = []
         self._idle_lock = threading.Lock()
-        self._writing = threading.Lock()
+        self._write_lock = threading.Lock()
         self._is_closed = False
 
     @classmethod
-    def open(cls, path: Path, on_lost: Callable[[], None] = lambda: None) -> "Database":
+    def open(cls, path: Path, on_recreated: Callable[[], None] = lambda: None) -> "Database":
         """Open an index, or make it, with the newest tables.
 
         Raises:
             LibraryError: it can't be used.
 
         """
-        database = cls(path, on_lost)
+        database = cls(path, on_recreated)
         database._open()
         return database
 
     def _open(self) -> None:
         try:
             with FileLock(
-                self.path.with_name("opening.lock"), timeout=OPENING_SECONDS, thread_local=False
+                self.path.with_name("opening.lock"), timeout=OPEN_TIMEOUT, thread_local=False
             ):
                 self._prepare()
-            self._file = _file_at(self.path)
+            self._file_identity = _read_file_identity(self.path)
         except Timeout as error:
             raise LibraryError(
                 "Another program has been opening the library for minutes."
             ) from error
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise _to_library_error(error) from error
         except OSError as error:
             raise LibraryError(f"The library's index can't be opened: {error.strerror}.") from error
 
-    def _ensure(self) -> None:
+    def _reopen_if_replaced(self) -> None:
         """Make the file anew if somebody has taken it away: what is written to the former one is lost."""
-        if _file_at(self.path) == self._file:
+        if _read_file_identity(self.path) == self._file_identity:
             return
         log.warning("the library's index is gone; it is made anew of the pictures")
-        for connection in self._idle:
+        for connection in self._idle_connections:
             connection.close()
-        self._idle = []
+        self._idle_connections = []
         try:
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
@@ -103,23 +103,23 @@ class Database:
                 "Put it back, or choose another one with --library.",
             ) from error
         self._open()
-        self._on_lost()
+        self._on_recreated()
 
     def _prepare(self) -> None:
-        if self._is_damaged():
-            self._put_aside()
+        if self._is_corrupt():
+            self._quarantine()
         connection = _connect(self.path)
         try:
             _check_version(connection)
-            self.was_rebuilt = version_of(connection) == 0
-            _choose_journal(connection)
+            self.was_rebuilt = schema_version(connection) == 0
+            _set_journal_mode(connection)
             migrate(connection)
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        self._idle_connections.append(connection)
 
-    def _is_damaged(self) -> bool:
+    def _is_corrupt(self) -> bool:
         """Whether it is no database, or was found damaged earlier and is: to look through all of it takes seconds."""
         if not self.path.exists():
             return False
@@ -127,39 +127,41 @@ class Database:
             with closing(_connect(self.path)) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 return (
-                    self._suspect.exists()
+                    self._corruption_marker.exists()
                     and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
                 )
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+            if _is_corruption(error):
                 return True
             raise
         finally:
-            self._suspect.unlink(missing_ok=True)
+            self._corruption_marker.unlink(missing_ok=True)
 
     @property
-    def _suspect(self) -> Path:
+    def _corruption_marker(self) -> Path:
         return self.path.with_name(f"{self.path.name}.suspect")
 
-    def _put_aside(self) -> None:
-        aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+    def _quarantine(self) -> None:
+        quarantine_name = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         log.warning(
             "the library's index is damaged: it is put aside as %s, and made anew of the pictures",
-            aside,
+            quarantine_name,
         )
-        for end in ("", "-wal", "-shm", "-journal"):
+        for suffix in ("", "-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
-                self.path.with_name(self.path.name + end).replace(self.path.with_name(aside + end))
+                self.path.with_name(self.path.name + suffix).replace(
+                    self.path.with_name(quarantine_name + suffix)
+                )
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def read_transaction(self) -> Iterator[Connection]:
         """A connection that sees one state of the index for as long as the block lasts.
 
         Raises:
             LibraryError: the index can't be used.
 
         """
-        with self._lent() as connection:
+        with self._borrow() as connection:
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -167,20 +169,20 @@ class Database:
                 _roll_back(connection)
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def write_transaction(self) -> Iterator[Connection]:
         """A connection that alone writes; at the block's end all of it is on the disk, and nothing if it raised.
 
         Raises:
             LibraryError: the index can't be used.
 
         """
-        with self._lent() as connection, self.writing_on(connection):
+        with self._borrow() as connection, self.write_transaction_on(connection):
             yield connection
 
     @contextmanager
-    def writing_on(self, connection: Connection) -> Iterator[None]:
+    def write_transaction_on(self, connection: Connection) -> Iterator[None]:
         """The same with a connection that is at hand already."""
-        with self._writing:
+        with self._write_lock:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -189,16 +191,16 @@ class Database:
                 _roll_back(connection)
 
     @contextmanager
-    def own(self) -> Iterator[Connection]:
+    def dedicated_connection(self) -> Iterator[Connection]:
         """A connection that has temporary tables of its own, which are gone at the block's end.
 
         Raises:
             LibraryError: the index can't be used.
 
         """
-        with self._translating():
+        with self._map_errors():
             with self._idle_lock:
-                self._ensure()
+                self._reopen_if_replaced()
             connection = _connect(self.path)
             try:
                 yield connection
@@ -206,37 +208,37 @@ class Database:
                 connection.close()
 
     @contextmanager
-    def _lent(self) -> Iterator[Connection]:
-        with self._translating():
-            connection = self._take()
+    def _borrow(self) -> Iterator[Connection]:
+        with self._map_errors():
+            connection = self._acquire()
             try:
                 yield connection
             finally:
-                self._give_back(connection)
+                self._release(connection)
 
     @contextmanager
-    def _translating(self) -> Iterator[None]:
+    def _map_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            if _is_damage(error):
+            if _is_corruption(error):
                 with suppress(OSError):
-                    self._suspect.touch()
-            raise _translated(error) from error
+                    self._corruption_marker.touch()
+            raise _to_library_error(error) from error
 
-    def _take(self) -> Connection:
+    def _acquire(self) -> Connection:
         with self._idle_lock:
             if self._is_closed:
                 raise LibraryError("The library is closed.", "Start this program again.")
-            self._ensure()
-            if self._idle:
-                return self._idle.pop()
+            self._reopen_if_replaced()
+            if self._idle_connections:
+                return self._idle_connections.pop()
         return _connect(self.path)
 
-    def _give_back(self, connection: Connection) -> None:
+    def _release(self, connection: Connection) -> None:
         with self._idle_lock:
-            if not self._is_closed and len(self._idle) < MAX_IDLE:
-                self._idle.append(connection)
+            if not self._is_closed and len(self._idle_connections) < MAX_IDLE_CONNECTIONS:
+                self._idle_connections.append(connection)
                 return
         connection.close()
 
@@ -244,26 +246,26 @@ class Database:
         """Let go of the file; what is still being read or written ends first by itself."""
         with self._idle_lock:
             self._is_closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
+            idle_connections, self._idle_connections = self._idle_connections, []
+        for connection in idle_connections:
             connection.close()
 
 
-def _file_at(path: Path) -> tuple[int, int] | None:
+def _read_file_identity(path: Path) -> tuple[int, int] | None:
     """Which file there is, whatever it is called; `None`: none."""
     try:
-        found = path.stat()
+        stat_result = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return stat_result.st_dev, stat_result.st_ino
 
 
 def _connect(path: Path) -> Connection:
     connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.create_function("folded", 1, folded, deterministic=True)
+        connection.create_function("folded", 1, fold, deterministic=True)
         connection.executescript(
             "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000"
         )
@@ -274,11 +276,14 @@ def _connect(path: Path) -> Connection:
 
 
 def _check_version(connection: Connection) -> None:
-    if version_of(connection) > VERSION and readable_from(connection) > VERSION:
-        raise LibraryError(_NEWER, "Update it, or choose another folder with --library.")
+    if (
+        schema_version(connection) > SCHEMA_VERSION
+        and min_compatible_version(connection) > SCHEMA_VERSION
+    ):
+        raise LibraryError(_TOO_NEW_MESSAGE, "Update it, or choose another folder with --library.")
 
 
-def _choose_journal(connection: Connection) -> None:
+def _set_journal_mode(connection: Connection) -> None:
     """Readers don't wait for a writer where a write-ahead log can be had: not on a share of the network."""
     try:
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -294,12 +299,12 @@ def _roll_back(connection: Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+def _is_corruption(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPTION_CODES
 
 
-def _translated(error: sqlite3.Error) -> LibraryError:
-    if _is_damage(error):
+def _to_library_error(error: sqlite3.Error) -> LibraryError:
+    if _is_corruption(error):
         return LibraryError(
             "The library's index is damaged.", "Start again: it is made anew from the pictures."
         )

@@ -11,25 +11,32 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
 
-from sd35.core.atomic_files import unwritten, write_new
+from sd35.core.atomic_files import write_errors, write_exclusive
 from sd35.core.errors import LibraryError, PictureError, PictureTooLargeError
 from sd35.library.database import Database
-from sd35.library.layout import Tell, is_shown_picture, name_for, place_for, stamp_of, walk
+from sd35.library.layout import (
+    OnProgress,
+    directory_for,
+    file_version,
+    filename_for,
+    is_visible_picture,
+    walk_pictures,
+)
 from sd35.library.picture_file import (
-    MAX_BYTES,
-    Inspected,
-    _bytes_of,
-    _written_before,
-    copy_id,
-    entry_for,
-    inspect,
-    moment_of,
+    MAX_FILE_BYTES,
+    InspectedPicture,
+    _find_identical,
+    _read_or_empty,
+    build_entry,
+    creation_time,
+    derive_copy_id,
+    inspect_picture,
     read_file,
 )
-from sd35.library.repository import find, put
-from sd35.metadata.embedding import embed_record
+from sd35.library.repository import get_entry, upsert_entry
+from sd35.metadata.embedding import embed_metadata
 
-__all__ = ["Imported", "Source", "import_pictures", "pictures_in"]
+__all__ = ["ImportFile", "ImportResult", "import_pictures", "open_source"]
 
 
 try:
@@ -38,18 +45,18 @@ except ImportError:  # Python may be built without it
     lzma = None  # type: ignore[assignment]
 
 
-_NOT_UNPACKED: Final = (
+_UNPACK_ERRORS: Final = (
     *(OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),
     *(RuntimeError, ValueError),  # a password is needed; a place before the file's beginning
     *(() if lzma is None else (lzma.LZMAError,)),
 )
 
 
-_NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
+_UNSET_DATE_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImportFile:
     """A picture's file, elsewhere.
 
     Attributes:
@@ -59,11 +66,11 @@ class Source:
     """
 
     path: Path
-    read: Callable[[], tuple[bytes, int]]
+    load: Callable[[], tuple[bytes, int]]
 
 
 @contextmanager
-def pictures_in(place: Path, *, but: Path) -> Iterator[list[Source]]:
+def open_source(source: Path, *, exclude: Path) -> Iterator[list[ImportFile]]:  # noqa: D417
     """Find the pictures' files in a folder or a .zip, always in the same order; what is hidden is passed over.
 
     Args:
@@ -74,62 +81,65 @@ def pictures_in(place: Path, *, but: Path) -> Iterator[list[Source]]:
         LibraryError: it is none of these.
 
     """
-    if place.is_dir():
-        yield [_in_folder(place / found.path) for found in walk(place, but=but)]
+    if source.is_dir():
+        yield [
+            _file_on_disk(source / file_info.path)
+            for file_info in walk_pictures(source, exclude=exclude)
+        ]
         return
-    if place.is_file() and is_shown_picture(place.name):
-        yield [_in_folder(place)]
+    if source.is_file() and is_visible_picture(source.name):
+        yield [_file_on_disk(source)]
         return
     try:
-        archive = zipfile.ZipFile(place)
-    except _NOT_UNPACKED as error:
+        archive = zipfile.ZipFile(source)
+    except _UNPACK_ERRORS as error:
         raise LibraryError(
-            f"{place} is no folder, no .zip and no picture.", "Name one that is."
+            f"{source} is no folder, no .zip and no picture.", "Name one that is."
         ) from error
     with archive:
         yield [
-            _in_zip(archive, place, info)
+            _file_in_zip(archive, source, info)
             for info in archive.infolist()
-            if is_shown_picture(_name_of(info))
+            if is_visible_picture(_posix_name(info))
         ]
 
 
-def _in_folder(path: Path) -> Source:
-    return Source(path, lambda: (read_file(path), stamp_of(path.stat())[1]))
+def _file_on_disk(path: Path) -> ImportFile:
+    return ImportFile(path, lambda: (read_file(path), file_version(path.stat())[1]))
 
 
-def _in_zip(archive: zipfile.ZipFile, place: Path, info: zipfile.ZipInfo) -> Source:
-    path = place / _name_of(info).lstrip("/")
+def _file_in_zip(archive: zipfile.ZipFile, archive_path: Path, info: zipfile.ZipInfo) -> ImportFile:
+    path = archive_path / _posix_name(info).lstrip("/")
 
-    def read() -> tuple[bytes, int]:
+    def load() -> tuple[bytes, int]:
         try:
             with archive.open(info) as file:
-                data = file.read(MAX_BYTES + 1)  # whatever it says that it has
-        except _NOT_UNPACKED as error:
+                data = file.read(MAX_FILE_BYTES + 1)  # whatever it says that it has
+        except _UNPACK_ERRORS as error:
             raise PictureError(f"{info.filename} can't be unpacked.") from error
-        if len(data) > MAX_BYTES:
+        if len(data) > MAX_FILE_BYTES:
             raise PictureTooLargeError(f"{info.filename} is too large to be a picture.")
-        return data, _time_of(info, place)
+        return data, _mtime_ns(info, archive_path)
 
-    return Source(path, read)
+    return ImportFile(path, load)
 
 
-def _name_of(info: zipfile.ZipInfo) -> str:
+def _posix_name(info: zipfile.ZipInfo) -> str:
     return info.filename.replace("\\", "/")  # as some programs on Windows write it
 
 
-def _time_of(info: zipfile.ZipInfo, place: Path) -> int:
+def _mtime_ns(info: zipfile.ZipInfo, archive_path: Path) -> int:
     """A .zip tells a file's time as the clock on the wall; where that is nonsense, its own time stands for it."""
     try:
-        if info.date_time == _NO_TIME:
-            return stamp_of(place.stat())[1]
+        if info.date_time == _UNSET_DATE_TIME:
+            return file_version(archive_path.stat())[1]
         return int(dt.datetime(*info.date_time).astimezone().timestamp()) * 10**9
     except (ValueError, OverflowError, OSError):
-        return stamp_of(place.stat())[1]
+        return file_version(archive_path.stat())[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportResult:
     """What became of the pictures of a folder or a .zip.
 
     Attributes:
@@ -140,79 +150,92 @@ class Imported:
     """
 
     added: int
-    already: int
+    skipped: int
     unreadable: tuple[Path, ...]
 
 
 def import_pictures(
-    root: Path, database: Database, source: Path, owner: str, tell: Tell | None
-) -> Imported:
+    root: Path, database: Database, source: Path, owner: str, on_progress: OnProgress | None
+) -> ImportResult:
     """Copy pictures into the library at `root`; documented at `Library.import_from`."""
-    place_for(owner, dt.datetime.now(dt.UTC))  # is it a key?
-    source, own = source.expanduser().resolve(), root.resolve()
-    if source == own or own in source.parents:
+    directory_for(owner, dt.datetime.now(dt.UTC))  # is it a key?
+    source, library_root = source.expanduser().resolve(), root.resolve()
+    if source == library_root or library_root in source.parents:
         raise LibraryError(f"{source} belongs to the library already.", "Name another folder.")
     counts, unreadable = {True: 0, False: 0}, list[Path]()
-    with pictures_in(source, but=own) as pictures:
-        for number, picture in enumerate(pictures, 1):
+    with open_source(source, exclude=library_root) as pictures:
+        for index, picture in enumerate(pictures, 1):
             try:
-                data, mtime_ns = picture.read()
-                told = inspect(data)
+                data, mtime_ns = picture.load()
+                inspected = inspect_picture(data)
             except (OSError, PictureError):
                 unreadable.append(picture.path)
             else:
-                counts[_bring_in(root, database, owner, told, mtime_ns, picture.path.stem)] += 1
-            if tell is not None:
-                tell(number, len(pictures))
-    return Imported(counts[True], counts[False], tuple(unreadable))
+                counts[
+                    _import_one(root, database, owner, inspected, mtime_ns, picture.path.stem)
+                ] += 1
+            if on_progress is not None:
+                on_progress(index, len(pictures))
+    return ImportResult(counts[True], counts[False], tuple(unreadable))
 
 
-def _bring_in(
-    root: Path, database: Database, owner: str, told: Inspected, mtime_ns: int, words: str
+def _import_one(
+    root: Path,
+    database: Database,
+    owner: str,
+    inspected: InspectedPicture,
+    mtime_ns: int,
+    fallback_name: str,
 ) -> bool:
     """Whether the picture wasn't there, and is now. What is in the trash, or another owner's, isn't there."""
-    with database.reading() as connection:
-        known = find(connection, told.record.id)
-        is_there = known is not None and not known.is_missing
-        if is_there and _same(connection, root, owner, told):
+    with database.read_transaction() as connection:
+        existing_entry = get_entry(connection, inspected.record.id)
+        is_present = existing_entry is not None and not existing_entry.is_missing
+        if is_present and _is_duplicate(connection, root, owner, inspected):
             return False
-    made_at = moment_of(told.record, mtime_ns)
-    place, name = (
-        place_for(owner, made_at),
-        name_for(told.record, made_at, told.picture.suffix, words),
+    made_at = creation_time(inspected.record, mtime_ns)
+    directory, name = (
+        directory_for(owner, made_at),
+        filename_for(inspected.record, made_at, inspected.picture.suffix, fallback_name),
     )
-    with unwritten("A picture"):
-        file = _written_before(root / place / name, told.picture.data) or write_new(
-            root / place, name, told.picture.data
+    with write_errors("A picture"):
+        file = _find_identical(root / directory / name, inspected.picture.data) or write_exclusive(
+            root / directory, name, inspected.picture.data
         )
         os.utime(file, ns=(mtime_ns, mtime_ns))
-        mtime_ns = stamp_of(file.stat())[1]
-    path = f"{place}/{file.name}"
-    entry = entry_for(told, path, mtime_ns, copy_id(told.record.id, path) if is_there else None)
-    with database.writing() as connection:
-        put(connection, entry, mtime_ns)
+        mtime_ns = file_version(file.stat())[1]
+    path = f"{directory}/{file.name}"
+    entry = build_entry(
+        inspected, path, mtime_ns, derive_copy_id(inspected.record.id, path) if is_present else None
+    )
+    with database.write_transaction() as connection:
+        upsert_entry(connection, entry, mtime_ns)
     return True
 
 
-def _same(connection: Connection, root: Path, owner: str, told: Inspected) -> bool:
+def _is_duplicate(
+    connection: Connection, root: Path, owner: str, inspected: InspectedPicture
+) -> bool:
     """Whether the owner's shown pictures have this one: under its id, or under another one with the same bytes."""
-    known = find(connection, told.record.id, owner)
+    existing_entry = get_entry(connection, inspected.record.id, owner)
     if (
-        known is not None
-        and not known.is_trashed
-        and _differ_in_record(_bytes_of(root / known.path), told)
+        existing_entry is not None
+        and not existing_entry.is_trashed
+        and _matches_except_metadata(_read_or_empty(root / existing_entry.path), inspected)
     ):
         return True
     rows = connection.execute(
         "SELECT path FROM pictures WHERE owner = ? AND size_bytes = ? AND trashed_at IS NULL AND is_missing = 0",
-        (owner, len(told.picture.data)),
+        (owner, len(inspected.picture.data)),
     )
-    return any(_bytes_of(root / path) == told.picture.data for (path,) in rows)
+    return any(_read_or_empty(root / path) == inspected.picture.data for (path,) in rows)
 
 
-def _differ_in_record(kept: bytes, told: Inspected) -> bool:
+def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) -> bool:
     """Whether they differ in our record at the most; an edited copy may still have it. What can't be read may be it."""
     try:
-        return embed_record(kept, told.record) == embed_record(told.picture.data, told.record)
+        return embed_metadata(existing_data, inspected.record) == embed_metadata(
+            inspected.picture.data, inspected.record
+        )
     except PictureError:
         return True

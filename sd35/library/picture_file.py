@@ -10,61 +10,65 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from sd35.core.atomic_files import free_path
+from sd35.core.atomic_files import unique_path
 from sd35.core.errors import PictureError, PictureTooLargeError
 from sd35.core.picture import Picture, open_picture
-from sd35.library.layout import is_in_trash, owner_of
+from sd35.library.layout import is_in_trash, owner_from_path
 from sd35.library.repository import Entry
-from sd35.metadata.embedding import read_picture
-from sd35.metadata.model import Record
+from sd35.metadata.embedding import read_metadata
+from sd35.metadata.model import GenerationMetadata
 
 __all__ = [
-    "MAX_BYTES",
-    "MAX_TAG",
-    "Inspected",
-    "copy_id",
-    "entry_for",
-    "inspect",
-    "moment_of",
+    "MAX_FILE_BYTES",
+    "MAX_TAG_LENGTH",
+    "InspectedPicture",
+    "build_entry",
+    "creation_time",
+    "derive_copy_id",
+    "inspect_picture",
     "read_file",
 ]
 
 
-def _written_before(wanted: Path, data: bytes, but: Collection[Path] = ()) -> Path | None:
+def _find_identical(target: Path, data: bytes, exclude: Collection[Path] = ()) -> Path | None:
     """The file under this name, or one with a number, that holds this: what was killed in the midst has left it."""
-    free = free_path(wanted)
-    for number in count(1):
-        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
-        if path == free:
+    unused_path = unique_path(target)
+    for index in count(1):
+        path = target if index == 1 else target.with_stem(f"{target.stem}-{index}")
+        if path == unused_path:
             return None
-        if path not in but and path.stat().st_size == len(data) and _bytes_of(path) == data:
+        if (
+            path not in exclude
+            and path.stat().st_size == len(data)
+            and _read_or_empty(path) == data
+        ):
             return path
     raise AssertionError
 
 
-def _bytes_of(path: Path) -> bytes:
+def _read_or_empty(path: Path) -> bytes:
     try:
         return read_file(path)
     except (OSError, PictureError):
         return b""
 
 
-MAX_BYTES: Final = 256 << 20
+MAX_FILE_BYTES: Final = 256 << 20
 """More than any picture has that may be opened."""
 
-_UNREADABLE: Final = "The file isn't a PNG, a JPEG or a WebP that may be opened: it is damaged, cut off, or too large."
+_UNREADABLE_MESSAGE: Final = "The file isn't a PNG, a JPEG or a WebP that may be opened: it is damaged, cut off, or too large."
 
-MAX_TAG: Final = 100
+MAX_TAG_LENGTH: Final = 100
 """Characters."""
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-_FIRST: Final = dt.datetime(1970, 1, 2, tzinfo=dt.UTC)
-_LAST: Final = dt.datetime(9990, 1, 1, tzinfo=dt.UTC)
+_MIN_TIME: Final = dt.datetime(1970, 1, 2, tzinfo=dt.UTC)
+_MAX_TIME: Final = dt.datetime(9990, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected:
+class InspectedPicture:
     """What a picture's file says.
 
     Attributes:
@@ -75,8 +79,8 @@ class Inspected:
     """
 
     picture: Picture
-    record: Record
-    tells_id: bool
+    record: GenerationMetadata
+    has_embedded_id: bool
 
 
 def read_file(path: Path) -> bytes:
@@ -89,63 +93,67 @@ def read_file(path: Path) -> bytes:
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if size > MAX_BYTES:
+        if size > MAX_FILE_BYTES:
             raise PictureTooLargeError(f"{path.name} has {size:,} bytes, too many to be a picture.")
-        return file.read(MAX_BYTES)
+        return file.read(MAX_FILE_BYTES)
 
 
-def inspect(data: bytes) -> Inspected:
+def inspect_picture(data: bytes) -> InspectedPicture:
     """Say what a picture is and what is told in it.
 
     Raises:
         PictureError: it isn't one that may be opened.
 
     """
-    picture = _opened(data)
-    record = read_picture(data) or Record(tool="")
-    record = replace(record, tags=tuple(tag[:MAX_TAG] for tag in record.tags))
-    if _ID.fullmatch(record.id):
-        return Inspected(picture, record, tells_id=True)
-    return Inspected(
-        picture, replace(record, id=f"h{hashlib.sha256(data).hexdigest()[:21]}"), tells_id=False
+    picture = _open_valid_picture(data)
+    record = read_metadata(data) or GenerationMetadata(tool="")
+    record = replace(record, tags=tuple(tag[:MAX_TAG_LENGTH] for tag in record.tags))
+    if _ID_PATTERN.fullmatch(record.id):
+        return InspectedPicture(picture, record, has_embedded_id=True)
+    return InspectedPicture(
+        picture,
+        replace(record, id=f"h{hashlib.sha256(data).hexdigest()[:21]}"),
+        has_embedded_id=False,
     )
 
 
-def _opened(data: bytes) -> Picture:
+def _open_valid_picture(data: bytes) -> Picture:
     try:
         picture = open_picture(data)
     except PictureError as error:
-        raise PictureError(_UNREADABLE, "Choose another picture.") from error
+        raise PictureError(_UNREADABLE_MESSAGE, "Choose another picture.") from error
     if not picture.width or not picture.height:
-        raise PictureError(_UNREADABLE, "Choose another picture.")
+        raise PictureError(_UNREADABLE_MESSAGE, "Choose another picture.")
     return picture
 
 
-def copy_id(id_: str, path: str) -> str:
+def derive_copy_id(id_: str, path: str) -> str:
     """Return the id of a second file that tells an id; always the same for the same path."""
     return f"c{hashlib.sha256(f'{id_} {path}'.encode()).hexdigest()[:21]}"
 
 
-def moment_of(record: Record, mtime_ns: int) -> dt.datetime:
+def creation_time(record: GenerationMetadata, mtime_ns: int) -> dt.datetime:
     """Return when a picture was made: as it is told, or else its file's time; a nonsensical one is made sensible."""
-    if record.made_at is not None and _FIRST <= record.made_at <= _LAST:
+    if record.made_at is not None and _MIN_TIME <= record.made_at <= _MAX_TIME:
         return record.made_at
-    seconds = min(max(mtime_ns / 1e9, _FIRST.timestamp()), _LAST.timestamp())
+    seconds = min(max(mtime_ns / 1e9, _MIN_TIME.timestamp()), _MAX_TIME.timestamp())
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
-def entry_for(told: Inspected, path: str, mtime_ns: int, id_: str | None = None) -> Entry:
+def build_entry(
+    inspected: InspectedPicture, path: str, mtime_ns: int, id_: str | None = None
+) -> Entry:
     """Return what the library keeps of a file at this path; `id_` where it isn't the one that is told."""
-    picture = told.picture
+    picture = inspected.picture
     return Entry(
-        id=told.record.id if id_ is None else id_,
+        id=inspected.record.id if id_ is None else id_,
         path=path,
-        owner=owner_of(path),
-        record=told.record if id_ is None else replace(told.record, id=id_),
+        owner=owner_from_path(path),
+        record=inspected.record if id_ is None else replace(inspected.record, id=id_),
         format=picture.format,
         width=picture.width,
         height=picture.height,
         size_bytes=len(picture.data),
-        made_at=moment_of(told.record, mtime_ns),
+        made_at=creation_time(inspected.record, mtime_ns),
         is_trashed=is_in_trash(path),
     )

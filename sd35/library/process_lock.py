@@ -9,14 +9,14 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-__all__ = ["Instance"]
+__all__ = ["ProcessLock"]
 
-OLD_SECONDS: Final = 3600.0
+STALE_AFTER: Final = 3600.0
 
-_NAME: Final = re.compile(r"[0-9a-f]{16}")
+_INSTANCE_ID_PATTERN: Final = re.compile(r"[0-9a-f]{16}")
 
 
-class Instance:
+class ProcessLock:
     """The program that runs here, among those that use a library.
 
     Raises:
@@ -28,22 +28,25 @@ class Instance:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.name = secrets.token_hex(8)
+        self.instance_id = secrets.token_hex(8)
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self._path(self.name), thread_local=False)
+        self._lock = FileLock(self._lock_path(self.instance_id), thread_local=False)
         self._lock.acquire(blocking=False)
 
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.lock"
+    def _lock_path(self, instance_id: str) -> Path:
+        return self._folder / f"{instance_id}.lock"
 
-    def is_alive(self, name: str) -> bool:
+    def is_alive(self, instance_id: str) -> bool:
         """Whether the program of this name still runs."""
-        if name == self.name:
+        if instance_id == self.instance_id:
             return self._lock.is_locked
-        if not _NAME.fullmatch(name) or not self._path(name).exists():
+        if (
+            not _INSTANCE_ID_PATTERN.fullmatch(instance_id)
+            or not self._lock_path(instance_id).exists()
+        ):
             return False
-        lock = FileLock(self._path(name), thread_local=False)
+        lock = FileLock(self._lock_path(instance_id), thread_local=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -53,18 +56,18 @@ class Instance:
         lock.release()
         return False
 
-    def renew(self) -> None:
+    def reacquire(self) -> None:
         """Hold the lock again, if its file was taken away: others would take this program's jobs for left ones."""
-        if not self._path(self.name).exists():
+        if not self._lock_path(self.instance_id).exists():
             self._lock.release()
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
 
-    def tidy(self) -> None:
+    def remove_stale(self) -> None:
         """Remove what those have left behind that were killed."""
         for path in self._folder.glob("*.lock"):
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > OLD_SECONDS and not self.is_alive(
+                if time.time() - path.stat().st_mtime > STALE_AFTER and not self.is_alive(
                     path.stem
                 ):
                     path.unlink()
@@ -73,4 +76,4 @@ class Instance:
         """Say that this program has ended with the library."""
         self._lock.release()
         with suppress(OSError):
-            self._path(self.name).unlink()
+            self._lock_path(self.instance_id).unlink()

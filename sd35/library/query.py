@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from sd35.core.sizes import parse_ratio
-from sd35.library.text_index import plain_text
+from sd35.library.text_index import sqlite_text
 
-__all__ = ["EVERYTHING", "Cursor", "Filter", "Query", "days", "parse_query"]
+__all__ = ["MATCH_ALL", "Cursor", "Filter", "Query", "parse_date_range", "parse_query"]
 
 
-def days(text: str) -> tuple[float, float]:
+def parse_date_range(text: str) -> tuple[float, float]:
     """Return the first moment of a day, a month or a year, and the first one after it, in seconds since 1970.
 
     Raises:
@@ -22,27 +22,27 @@ def days(text: str) -> tuple[float, float]:
             doesn't go there.
 
     """
-    parts = re.fullmatch(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2}))?)?", text)
-    numbers = [int(part) for part in (parts.groups() if parts else ()) if part]
+    match = re.fullmatch(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2}))?)?", text)
+    numbers = [int(part) for part in (match.groups() if match else ()) if part]
     year, month, day = [*numbers, 1, 1][:3]
-    first = dt.date(year, month, day)
+    start_date = dt.date(year, month, day)
     try:
-        return _moment(first), _moment(_next(first, len(numbers)))
+        return _to_timestamp(start_date), _to_timestamp(_next_period(start_date, len(numbers)))
     except (OverflowError, OSError) as error:
         raise ValueError(str(error)) from error
 
 
-def _next(first: dt.date, precision: int) -> dt.date:
+def _next_period(start_date: dt.date, precision: int) -> dt.date:
     match precision:
         case 1:
-            return dt.date(first.year + 1, 1, 1)
+            return dt.date(start_date.year + 1, 1, 1)
         case 2:
-            return dt.date(first.year + first.month // 12, first.month % 12 + 1, 1)
+            return dt.date(start_date.year + start_date.month // 12, start_date.month % 12 + 1, 1)
         case _:
-            return first + dt.timedelta(days=1)
+            return start_date + dt.timedelta(days=1)
 
 
-def _moment(day: dt.date) -> float:
+def _to_timestamp(day: dt.date) -> float:
     return dt.datetime(day.year, day.month, day.day).astimezone().timestamp()
 
 
@@ -50,41 +50,43 @@ def _moment(day: dt.date) -> float:
 class Cursor:
     """A place in a list that is ordered by moment (seconds since 1970) and id; `str` is fit for an address."""
 
-    made_at: float
+    timestamp: float
     id: str
 
     def __str__(self) -> str:
-        return urlsafe_b64encode(f"{self.made_at!r} {self.id}".encode()).decode("ascii").rstrip("=")
+        return (
+            urlsafe_b64encode(f"{self.timestamp!r} {self.id}".encode()).decode("ascii").rstrip("=")
+        )
 
     @classmethod
-    def read(cls, text: str | None) -> Self | None:
+    def parse(cls, text: str | None) -> Self | None:
         """Return the place that this text says; `None` where it says none."""
         if not text:
             return None
         try:
-            moment, _, id_ = (
+            timestamp, _, id_ = (
                 urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8").partition(" ")
             )
-            place = cls(float(moment), plain_text(id_))
+            cursor = cls(float(timestamp), sqlite_text(id_))
         except ValueError:
             return None
-        return place if math.isfinite(place.made_at) else None
+        return cursor if math.isfinite(cursor.timestamp) else None
 
 
-MAX_CHARACTERS: Final = 1000
-MAX_PARTS: Final = 40
+MAX_QUERY_LENGTH: Final = 1000
+MAX_QUERY_TOKENS: Final = 40
 
 RATIO_TOLERANCE: Final = 0.03
 """How far off, as a part of it, a picture's ratio may be."""
 
-_WITH_BLANKS: Final = re.compile(
+_BLANK_AFTER_COLON: Final = re.compile(
     r"\b(seed|steps|size|ratio|before|after|on):\s+(?=[0-9])", re.IGNORECASE
 )
 """People put a blank behind a colon."""
 
-_MOST: Final = 2**63 - 1
+_MAX_INTEGER: Final = 2**63 - 1
 
-_PART: Final = re.compile(r'(-?)(?:([A-Za-z]+):(?="|[^\s"]))?(?:"([^"]*)(?:"|$)|(\S+))')
+_TOKEN: Final = re.compile(r'(-?)(?:([A-Za-z]+):(?="|[^\s"]))?(?:"([^"]*)(?:"|$)|(\S+))')
 """A minus sign, a field's name, and a phrase in quotes or a word."""
 
 
@@ -120,28 +122,28 @@ class Query:
 
     """
 
-    wanted: tuple[str, ...] = ()
-    begun: str | None = None
-    unwanted: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+    prefix: str | None = None
+    excluded_terms: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
-    place: str = "shown"
+    scope: str = "shown"
     problems: tuple[str, ...] = ()
 
     @property
-    def is_search(self) -> bool:
+    def has_criteria(self) -> bool:
         """Whether it is anything but all pictures of a place."""
-        return bool(self.wanted or self.begun or self.unwanted or self.filters)
+        return bool(self.terms or self.prefix or self.excluded_terms or self.filters)
 
     @property
-    def is_failed(self) -> bool:
+    def is_job_query(self) -> bool:
         """Whether it speaks of jobs that came to no picture, and not of pictures."""
-        return self.place == "failed"
+        return self.scope == "failed"
 
 
-EVERYTHING: Final = Query()
+MATCH_ALL: Final = Query()
 
 
-class _NotUnderstoodError(ValueError):
+class _QuerySyntaxError(ValueError):
     """What was typed isn't what its field takes; the text says what it takes."""
 
 
@@ -154,157 +156,157 @@ def parse_query(text: str) -> Query:
     the first one; `is:starred is:demo is:trash is:missing is:failed`.
     """
     problems = (
-        [f"Only the first {MAX_CHARACTERS:,} characters count."]
-        if len(text) > MAX_CHARACTERS
+        [f"Only the first {MAX_QUERY_LENGTH:,} characters count."]
+        if len(text) > MAX_QUERY_LENGTH
         else []
     )
-    found = _Found(problems)
-    text = text[:MAX_CHARACTERS]
-    parts = list(_PART.finditer(_WITH_BLANKS.sub(r"\1:", text)))
-    if len(parts) > MAX_PARTS:
-        problems.append(f"Only the first {MAX_PARTS} words count.")
-    for part in parts[:MAX_PARTS]:
-        found.add(part, is_last=part.end() == len(part.string))
-    return found.query()
+    builder = _QueryBuilder(problems)
+    text = text[:MAX_QUERY_LENGTH]
+    tokens = list(_TOKEN.finditer(_BLANK_AFTER_COLON.sub(r"\1:", text)))
+    if len(tokens) > MAX_QUERY_TOKENS:
+        problems.append(f"Only the first {MAX_QUERY_TOKENS} words count.")
+    for token in tokens[:MAX_QUERY_TOKENS]:
+        builder.add(token, is_last=token.end() == len(token.string))
+    return builder.build()
 
 
-class _Found:
+class _QueryBuilder:
     """What the parts have said so far."""
 
     def __init__(self, problems: list[str]) -> None:
         self._problems = problems
-        self._wanted: list[str] = []
-        self._unwanted: list[str] = []
+        self._terms: list[str] = []
+        self._excluded_terms: list[str] = []
         self._filters: list[Filter] = []
-        self._begun: str | None = None
-        self._place = "shown"
+        self._prefix: str | None = None
+        self._scope = "shown"
 
-    def add(self, part: re.Match[str], *, is_last: bool) -> None:
-        minus, name, phrase, word = part.groups()
+    def add(self, token: re.Match[str], *, is_last: bool) -> None:
+        minus, name, phrase, word = token.groups()
         value = phrase if word is None else word
-        read = _FIELDS.get((name or "").lower())
-        if name and read:
+        parser = _FIELD_PARSERS.get((name or "").lower())
+        if name and parser:
             self._add_filter(name.lower(), value, is_excluded=bool(minus))
         else:
-            self._add_word(
-                f"{name}:{value}" if name else value, minus, is_begun=is_last and word is not None
+            self._add_term(
+                f"{name}:{value}" if name else value, minus, is_prefix=is_last and word is not None
             )
 
     def _add_filter(self, name: str, value: str, *, is_excluded: bool) -> None:
         try:
-            each = _FIELDS[name](value)
-        except _NotUnderstoodError as error:
+            filter_ = _FIELD_PARSERS[name](value)
+        except _QuerySyntaxError as error:
             self._problems.append(f"{name}:{value[:40]} isn't understood: {error}")
             return
-        if each.name != "place":
-            self._filters.append(Filter(each.name, each.values, is_excluded))
+        if filter_.name != "scope":
+            self._filters.append(Filter(filter_.name, filter_.values, is_excluded))
         elif is_excluded:
             self._problems.append(
                 f"-{name}:{value[:40]} isn't understood: what is left out here anyway has no minus."
             )
         else:
-            self._place = str(each.values[0])
+            self._scope = str(filter_.values[0])
 
-    def _add_word(self, text: str, minus: str, *, is_begun: bool) -> None:
-        if not any(letter.isalnum() for letter in text):
+    def _add_term(self, text: str, minus: str, *, is_prefix: bool) -> None:
+        if not any(char.isalnum() for char in text):
             if text.strip():
                 self._problems.append(f"“{text[:40]}” has no letters or digits to search for.")
         elif minus:
-            self._unwanted.append(text)
-        elif is_begun:
-            self._begun = text
+            self._excluded_terms.append(text)
+        elif is_prefix:
+            self._prefix = text
         else:
-            self._wanted.append(text)
+            self._terms.append(text)
 
-    def query(self) -> Query:
+    def build(self) -> Query:
         return Query(
-            wanted=tuple(self._wanted),
-            begun=self._begun,
-            unwanted=tuple(self._unwanted),
+            terms=tuple(self._terms),
+            prefix=self._prefix,
+            excluded_terms=tuple(self._excluded_terms),
             filters=tuple(self._filters),
-            place=self._place,
+            scope=self._scope,
             problems=tuple(self._problems),
         )
 
 
-def _number(name: str) -> Callable[[str], Filter]:
-    def read(value: str) -> Filter:
-        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > _MOST:
-            raise _NotUnderstoodError(f"a whole number, such as {name}:40.")
+def _int_parser(name: str) -> Callable[[str], Filter]:
+    def parse(value: str) -> Filter:
+        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > _MAX_INTEGER:
+            raise _QuerySyntaxError(f"a whole number, such as {name}:40.")
         return Filter(name, (int(value),))
 
-    return read
+    return parse
 
 
-def _size(value: str) -> Filter:
-    sides = re.fullmatch(r"([0-9]{1,9})[x×*]([0-9]{1,9})", value, re.IGNORECASE)
-    if sides is None:
-        raise _NotUnderstoodError("width and height in pixels, such as size:1024x576.")
-    return Filter("size", (int(sides[1]), int(sides[2])))
+def _parse_size(value: str) -> Filter:
+    match = re.fullmatch(r"([0-9]{1,9})[x×*]([0-9]{1,9})", value, re.IGNORECASE)
+    if match is None:
+        raise _QuerySyntaxError("width and height in pixels, such as size:1024x576.")
+    return Filter("size", (int(match[1]), int(match[2])))
 
 
-def _ratio(value: str) -> Filter:
+def _parse_ratio_range(value: str) -> Filter:
     try:
-        wanted = parse_ratio(value)
+        ratio = parse_ratio(value)
     except (ValueError, OverflowError):
-        raise _NotUnderstoodError("width and height, such as ratio:16:9.") from None
-    return Filter("ratio", (wanted * (1 - RATIO_TOLERANCE), wanted * (1 + RATIO_TOLERANCE)))
+        raise _QuerySyntaxError("width and height, such as ratio:16:9.") from None
+    return Filter("ratio", (ratio * (1 - RATIO_TOLERANCE), ratio * (1 + RATIO_TOLERANCE)))
 
 
-def _part_of_name(name: str) -> Callable[[str], Filter]:
-    def read(value: str) -> Filter:
+def _name_parser(name: str) -> Callable[[str], Filter]:
+    def parse(value: str) -> Filter:
         if not value.strip():
-            raise _NotUnderstoodError("a name, or a part of it.")
+            raise _QuerySyntaxError("a name, or a part of it.")
         return Filter(name, (value.strip(),))
 
-    return read
+    return parse
 
 
-_IS: Final = {
+_FLAGS: Final = {
     "starred": Filter("starred"),
     "demo": Filter("demo"),
-    "trash": Filter("place", ("trash",)),
-    "missing": Filter("place", ("missing",)),
-    "failed": Filter("place", ("failed",)),
+    "trash": Filter("scope", ("trash",)),
+    "missing": Filter("scope", ("missing",)),
+    "failed": Filter("scope", ("failed",)),
 }
 
 
-def _is(value: str) -> Filter:
+def _parse_flag(value: str) -> Filter:
     try:
-        return _IS[value.lower()]
+        return _FLAGS[value.lower()]
     except KeyError:
-        raise _NotUnderstoodError(f"one of {', '.join(_IS)}.") from None
+        raise _QuerySyntaxError(f"one of {', '.join(_FLAGS)}.") from None
 
 
-def _before(value: str) -> Filter:
-    return Filter("made", (-math.inf, math.nextafter(_days(value)[0], -math.inf)))
+def _parse_before(value: str) -> Filter:
+    return Filter("made", (-math.inf, math.nextafter(_parse_dates(value)[0], -math.inf)))
 
 
-def _after(value: str) -> Filter:
-    return Filter("made", (_days(value)[0], math.inf))
+def _parse_after(value: str) -> Filter:
+    return Filter("made", (_parse_dates(value)[0], math.inf))
 
 
-def _on(value: str) -> Filter:
-    first, beyond = _days(value)
-    return Filter("made", (first, math.nextafter(beyond, -math.inf)))
+def _parse_on(value: str) -> Filter:
+    start, end = _parse_dates(value)
+    return Filter("made", (start, math.nextafter(end, -math.inf)))
 
 
-def _days(value: str) -> tuple[float, float]:
+def _parse_dates(value: str) -> tuple[float, float]:
     try:
-        return days(value)
+        return parse_date_range(value)
     except ValueError:
-        raise _NotUnderstoodError(
+        raise _QuerySyntaxError(
             "a day, a month or a year, such as 2026-11-24, 2026-11 or 2026."
         ) from None
 
 
-_FIELDS: Final[dict[str, Callable[[str], Filter]]] = {
-    **{name: _number(name) for name in ("seed", "steps")},
-    **{name: _part_of_name(name) for name in ("space", "model", "tool", "tag")},
-    "size": _size,
-    "ratio": _ratio,
-    "before": _before,
-    "after": _after,
-    "on": _on,
-    "is": _is,
+_FIELD_PARSERS: Final[dict[str, Callable[[str], Filter]]] = {
+    **{name: _int_parser(name) for name in ("seed", "steps")},
+    **{name: _name_parser(name) for name in ("space", "model", "tool", "tag")},
+    "size": _parse_size,
+    "ratio": _parse_ratio_range,
+    "before": _parse_before,
+    "after": _parse_after,
+    "on": _parse_on,
+    "is": _parse_flag,
 }

@@ -7,10 +7,18 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.library.layout import is_in_trash
-from sd35.library.text_index import plain_text, searchable
-from sd35.metadata.model import Record, read_record
+from sd35.library.text_index import fts_document, sqlite_text
+from sd35.metadata.model import GenerationMetadata, metadata_from_json
 
-__all__ = ["READ", "Entry", "entry_of", "find", "forget", "mark_missing", "put"]
+__all__ = [
+    "SELECT_ENTRY",
+    "Entry",
+    "delete_entry",
+    "entry_from_row",
+    "get_entry",
+    "mark_missing",
+    "upsert_entry",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class Entry:
     id: str
     path: str
     owner: str
-    record: Record
+    record: GenerationMetadata
     format: str
     width: int
     height: int
@@ -41,7 +49,7 @@ class Entry:
     is_missing: bool = False
 
 
-_NAMES: Final = (
+_COLUMNS: Final = (
     *(
         "id",
         "path",
@@ -68,20 +76,20 @@ _NAMES: Final = (
     ),
     *("is_missing", "record"),
 )
-_PUT: Final = f"""
-INSERT INTO pictures ({", ".join(_NAMES)}) VALUES ({", ".join("?" * len(_NAMES))})
-    ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _NAMES[1:])}
+_UPSERT: Final = f"""
+INSERT INTO pictures ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
+    ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])}
     RETURNING number
 """  # noqa: S608  # our own names
 
-READ: Final = (
+SELECT_ENTRY: Final = (
     "SELECT id, path, owner, record, format, width, height, size_bytes, made_at, trashed_at IS NOT NULL, is_missing"
     " FROM pictures"
 )
 """How a picture's row is read; the conditions follow."""
 
 
-def put(
+def upsert_entry(
     connection: Connection, entry: Entry, mtime_ns: int, trashed_at: float | None = None
 ) -> None:
     """Keep a picture as it is told here, in the place of what was kept under its id. Belongs in a transaction.
@@ -93,11 +101,11 @@ def put(
         (entry.path, entry.id),
     )
     record = entry.record
-    told = (
+    params = (
         *(entry.id, entry.path, entry.owner, entry.made_at.timestamp()),
         *(
-            plain_text(record.prompt),
-            plain_text(record.negative_prompt),
+            sqlite_text(record.prompt),
+            sqlite_text(record.negative_prompt),
             record.seed,
             entry.width,
             entry.height,
@@ -105,55 +113,55 @@ def put(
         *(
             record.num_inference_steps,
             record.guidance_scale,
-            plain_text(record.model),
-            plain_text(record.space),
+            sqlite_text(record.model),
+            sqlite_text(record.space),
         ),
         *(
             record.is_demo,
-            plain_text(record.tool),
+            sqlite_text(record.tool),
             entry.format,
             entry.size_bytes,
             mtime_ns,
             record.is_starred,
         ),
-        *(trashed_at, entry.is_missing, record.as_json()),
+        *(trashed_at, entry.is_missing, record.to_json()),
     )
-    number = connection.execute(_PUT, told).fetchone()[0]
-    _put_words(connection, number, entry)
+    rowid = connection.execute(_UPSERT, params).fetchone()[0]
+    _index_text(connection, rowid, entry)
 
 
-def _put_words(connection: Connection, number: int, entry: Entry) -> None:
+def _index_text(connection: Connection, rowid: int, entry: Entry) -> None:
     record = entry.record
-    connection.execute("DELETE FROM tags WHERE picture = ?", (number,))
-    tags = [(plain_text(tag).casefold(), number) for tag in record.tags]
-    connection.executemany("INSERT OR IGNORE INTO tags (tag, picture) VALUES (?, ?)", tags)
-    words = number, *searchable(record.prompt, " ".join(record.tags), entry.path)
+    connection.execute("DELETE FROM tags WHERE picture = ?", (rowid,))
+    tag_rows = [(sqlite_text(tag).casefold(), rowid) for tag in record.tags]
+    connection.executemany("INSERT OR IGNORE INTO tags (tag, picture) VALUES (?, ?)", tag_rows)
+    fts_row = rowid, *fts_document(record.prompt, " ".join(record.tags), entry.path)
     for table in ("words", "beginnings"):
-        connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))  # noqa: S608  # our own names
-        connection.execute(f"INSERT INTO {table} (rowid, prompt, others) VALUES (?, ?, ?)", words)  # noqa: S608
+        connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))  # noqa: S608  # our own names
+        connection.execute(f"INSERT INTO {table} (rowid, prompt, others) VALUES (?, ?, ?)", fts_row)  # noqa: S608
 
 
 def mark_missing(connection: Connection, ids: Iterable[str]) -> None:
     """Say that these pictures' files aren't there. Belongs in a transaction."""
     connection.executemany(
-        "UPDATE pictures SET is_missing = 1 WHERE id = ?", [(each,) for each in ids]
+        "UPDATE pictures SET is_missing = 1 WHERE id = ?", [(id_,) for id_ in ids]
     )
 
 
-def forget(connection: Connection, id_: str) -> None:
+def delete_entry(connection: Connection, id_: str) -> None:
     """Keep nothing of a picture. Belongs in a transaction."""
     connection.execute("DELETE FROM pictures WHERE id = ?", (id_,))
 
 
-def find(connection: Connection, id_: str, owner: str | None = None) -> Entry | None:
+def get_entry(connection: Connection, id_: str, owner: str | None = None) -> Entry | None:
     """Return a picture, if it is this owner's; `None` for anybody's."""
     row = connection.execute(
-        f"{READ} WHERE id = ? AND owner = coalesce(?, owner)", (plain_text(id_), owner)
+        f"{SELECT_ENTRY} WHERE id = ? AND owner = coalesce(?, owner)", (sqlite_text(id_), owner)
     ).fetchone()
-    return None if row is None else entry_of(row)
+    return None if row is None else entry_from_row(row)
 
 
-def entry_of(row: tuple[Any, ...]) -> Entry:
+def entry_from_row(row: tuple[Any, ...]) -> Entry:
     """Return the picture whose row `READ` has read."""
     (
         id_,
@@ -172,7 +180,7 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
         id=id_,
         path=path,
         owner=owner,
-        record=read_record(record) or Record(),
+        record=metadata_from_json(record) or GenerationMetadata(),
         format=format_,
         width=width,
         height=height,

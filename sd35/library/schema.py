@@ -4,11 +4,18 @@ from collections.abc import Callable
 from sqlite3 import Connection, OperationalError, complete_statement
 from typing import Final
 
-from sd35.library.text_index import searchable
+from sd35.library.text_index import fts_document
 
-__all__ = ["MIGRATIONS", "READABLE_FROM", "VERSION", "migrate", "readable_from", "version_of"]
+__all__ = [
+    "MIGRATIONS",
+    "MIN_COMPATIBLE_VERSION",
+    "SCHEMA_VERSION",
+    "migrate",
+    "min_compatible_version",
+    "schema_version",
+]
 
-_PICTURES: Final = """
+_CREATE_PICTURES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE pictures (
@@ -74,13 +81,13 @@ CREATE TRIGGER pictures_change AFTER UPDATE OF owner, trashed_at, is_missing, si
 END;
 """
 
-_FACTS: Final = (
+_INDEXED_COLUMNS: Final = (
     "trashed_at, is_missing, seed, width, height, steps, space, model, tool, is_demo, is_starred"
 )
 
-_PLACE: Final = "CASE WHEN {0}.is_missing THEN 'missing' WHEN {0}.trashed_at IS NULL THEN 'shown' ELSE 'trash' END"
+_SCOPE_EXPRESSION: Final = "CASE WHEN {0}.is_missing THEN 'missing' WHEN {0}.trashed_at IS NULL THEN 'shown' ELSE 'trash' END"
 
-_JOBS: Final = """
+_CREATE_JOBS: Final = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
     owner TEXT NOT NULL,
@@ -108,7 +115,7 @@ CREATE INDEX jobs_troubles ON jobs(owner, created_at, id) WHERE stage IN ('stopp
 CREATE INDEX jobs_stage ON jobs(stage);
 """
 
-_SEARCH: Final = """
+_CREATE_SEARCH_TABLES: Final = """
 CREATE VIRTUAL TABLE words USING fts5 (
     prompt, others, tokenize = 'porter unicode61 remove_diacritics 2', prefix = '2'
 );
@@ -122,63 +129,69 @@ END;
 """
 
 
-def _search(connection: Connection) -> None:
+def _create_search_tables(connection: Connection) -> None:
     """A word is found by its stem, `lighthouses` for `lighthouse`; one that is still being typed has none yet."""
-    for statement in _statements(_SEARCH):
+    for statement in _split_statements(_CREATE_SEARCH_TABLES):
         connection.execute(statement)
-    tags = "(SELECT group_concat(tag, ' ') FROM tags WHERE picture = number)"
-    rows = connection.execute(f"SELECT number, prompt, {tags}, path FROM pictures")  # noqa: S608  # no values
-    for number, prompt, said, path in rows:
-        told = (number, *searchable(prompt, said or "", path))
-        connection.execute("INSERT INTO words (rowid, prompt, others) VALUES (?, ?, ?)", told)
-        connection.execute("INSERT INTO beginnings (rowid, prompt, others) VALUES (?, ?, ?)", told)
+    tags_sql = "(SELECT group_concat(tag, ' ') FROM tags WHERE picture = number)"
+    rows = connection.execute(f"SELECT number, prompt, {tags_sql}, path FROM pictures")  # noqa: S608  # no values
+    for rowid, prompt, tags, path in rows:
+        fts_row = (rowid, *fts_document(prompt, tags or "", path))
+        connection.execute("INSERT INTO words (rowid, prompt, others) VALUES (?, ?, ?)", fts_row)
+        connection.execute(
+            "INSERT INTO beginnings (rowid, prompt, others) VALUES (?, ?, ?)", fts_row
+        )
 
 
 MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
-    _PICTURES.format(new=_PLACE.format("new"), old=_PLACE.format("old"), facts=_FACTS),
-    _JOBS,
-    _search,
+    _CREATE_PICTURES.format(
+        new=_SCOPE_EXPRESSION.format("new"),
+        old=_SCOPE_EXPRESSION.format("old"),
+        facts=_INDEXED_COLUMNS,
+    ),
+    _CREATE_JOBS,
+    _create_search_tables,
     "ALTER TABLE jobs ADD COLUMN reason TEXT NOT NULL DEFAULT '';",
 )
 """Each makes the next version of the former one. What is here has been run on people's machines: it never changes."""
 
-VERSION: Final = len(MIGRATIONS)
+SCHEMA_VERSION: Final = len(MIGRATIONS)
 
-READABLE_FROM: Final = 3
+MIN_COMPATIBLE_VERSION: Final = 3
 """The oldest version of this program's tables whose programs may still use an index that this one has migrated."""
 
 
-def version_of(connection: Connection) -> int:
+def schema_version(connection: Connection) -> int:
     """Return the version of the tables; 0 where there are none."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 
 
-def readable_from(connection: Connection) -> int:
+def min_compatible_version(connection: Connection) -> int:
     """Return the oldest version whose programs may use the tables; their own where nothing is said."""
     try:
         row = connection.execute("SELECT value FROM meta WHERE name = 'readable_from'").fetchone()
         return int(row[0])
     except (OperationalError, TypeError, ValueError):
-        return version_of(connection)
+        return schema_version(connection)
 
 
-def migrate(connection: Connection, upto: int = VERSION) -> None:
+def migrate(connection: Connection, target_version: int = SCHEMA_VERSION) -> None:
     """Bring the tables to this version, each step whole or not at all; several programs may try at once.
 
     Raises:
         sqlite3.Error: a step couldn't be done; the former ones are.
 
     """
-    for version in range(version_of(connection) + 1, upto + 1):
+    for version in range(schema_version(connection) + 1, target_version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if version_of(connection) < version:
-                _run(connection, MIGRATIONS[version - 1])
+            if schema_version(connection) < version:
+                _run_migration(connection, MIGRATIONS[version - 1])
                 connection.execute(f"PRAGMA user_version = {version}")
                 connection.execute(
                     "INSERT OR REPLACE INTO meta VALUES ('readable_from', ?)",
-                    (str(min(version, READABLE_FROM)),),
+                    (str(min(version, MIN_COMPATIBLE_VERSION)),),
                 )
             connection.execute("COMMIT")
         except BaseException:
@@ -187,21 +200,21 @@ def migrate(connection: Connection, upto: int = VERSION) -> None:
             raise
 
 
-def _run(connection: Connection, step: Callable[[Connection], None] | str) -> None:
-    if isinstance(step, str):
-        for statement in _statements(step):
+def _run_migration(connection: Connection, migration: Callable[[Connection], None] | str) -> None:
+    if isinstance(migration, str):
+        for statement in _split_statements(migration):
             connection.execute(statement)
     else:
-        step(connection)
+        migration(connection)
 
 
-def _statements(script: str) -> list[str]:
+def _split_statements(script: str) -> list[str]:
     """`executescript` would commit before it begins: its statements one by one, a trigger's own ones in one."""
     statements: list[str] = []
-    part = ""
+    buffer = ""
     for line in script.splitlines(keepends=True):
-        part += line
-        if complete_statement(part):
-            statements.append(part)
-            part = ""
+        buffer += line
+        if complete_statement(buffer):
+            statements.append(buffer)
+            buffer = ""
     return statements

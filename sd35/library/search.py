@@ -7,20 +7,20 @@ from typing import Any, Final
 
 from sd35.library.database import Database
 from sd35.library.query import Cursor, Query
-from sd35.library.repository import READ, Entry, entry_of
-from sd35.library.text_index import matching, plain_text
+from sd35.library.repository import SELECT_ENTRY, Entry, entry_from_row
+from sd35.library.text_index import fts_phrase, sqlite_text
 
-__all__ = ["MAX_PAGE", "Page", "find_all", "find_page", "neighbour"]
+__all__ = ["MAX_PAGE", "PicturePage", "adjacent_id", "find_all", "find_page"]
 
 MAX_PAGE: Final = 500
 """Pictures on a page."""
 
-MOST_COUNTED: Final = 1000
+MAX_COUNT: Final = 1000
 """What is found by a search is counted up to this."""
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PicturePage:
     """Some pictures, newest first.
 
     Attributes:
@@ -33,8 +33,8 @@ class Page:
     """
 
     entries: tuple[Entry, ...]
-    newer: str | None
-    older: str | None
+    newer_cursor: str | None
+    older_cursor: str | None
     count: int
     is_count_exact: bool
 
@@ -44,26 +44,26 @@ def find_page(
     query: Query,
     owner: str | None,
     limit: int,
-    newer: str | None,
-    older: str | None,
-) -> Page:
+    newer_cursor: str | None,
+    older_cursor: str | None,
+) -> PicturePage:
     """Return the pictures that a query finds: the first ones, or those next to where a page said that it goes on."""
-    if query.is_failed:
-        return Page((), None, None, 0, is_count_exact=True)
-    where = _Where(query, owner)
-    after, before = Cursor.read(newer), Cursor.read(older)
-    if after is not None:
-        found = where.select(connection, after, limit + 1, is_newer=True)
-        rows, is_more_newer, is_more_older = found[:limit][::-1], len(found) > limit, True
+    if query.is_job_query:
+        return PicturePage((), None, None, 0, is_count_exact=True)
+    sql_filter = _SqlFilter(query, owner)
+    newer_than, older_than = Cursor.parse(newer_cursor), Cursor.parse(older_cursor)
+    if newer_than is not None:
+        matches = sql_filter.select(connection, newer_than, limit + 1, is_newer=True)
+        rows, has_newer, has_older = matches[:limit][::-1], len(matches) > limit, True
     else:
-        found = where.select(connection, before, limit + 1)
-        rows, is_more_newer, is_more_older = found[:limit], before is not None, len(found) > limit
-    is_all = after is None and before is None and len(found) <= limit
-    count, is_exact = (len(rows), True) if is_all else where.count(connection)
-    return Page(
-        tuple(entry_of(row) for row in rows),
-        _cursor(rows[0]) if rows and is_more_newer else None,
-        _cursor(rows[-1]) if rows and is_more_older else None,
+        matches = sql_filter.select(connection, older_than, limit + 1)
+        rows, has_newer, has_older = matches[:limit], older_than is not None, len(matches) > limit
+    is_complete = newer_than is None and older_than is None and len(matches) <= limit
+    count, is_exact = (len(rows), True) if is_complete else sql_filter.count(connection)
+    return PicturePage(
+        tuple(entry_from_row(row) for row in rows),
+        _cursor_from_row(rows[0]) if rows and has_newer else None,
+        _cursor_from_row(rows[-1]) if rows and has_older else None,
         count,
         is_exact,
     )
@@ -76,36 +76,36 @@ def find_all(database: Database, query: Query, owner: str | None) -> Iterator[En
         LibraryError: the index can't be used.
 
     """
-    older: str | None = None
+    older_cursor: str | None = None
     while True:
-        with database.reading() as connection:
-            page = find_page(connection, query, owner, MAX_PAGE, None, older)
+        with database.read_transaction() as connection:
+            page = find_page(connection, query, owner, MAX_PAGE, None, older_cursor)
         yield from page.entries
-        older = page.older
-        if older is None:
+        older_cursor = page.older_cursor
+        if older_cursor is None:
             return
 
 
-def neighbour(
+def adjacent_id(
     connection: Connection, entry: Entry, query: Query, owner: str | None, *, is_newer: bool
 ) -> str | None:
     """Return the id of the next picture that a query finds, newer or older than this one."""
-    place = Cursor(entry.made_at.timestamp(), entry.id)
-    rows = _Where(query, owner).select(connection, place, 1, is_newer=is_newer)
+    cursor = Cursor(entry.made_at.timestamp(), entry.id)
+    rows = _SqlFilter(query, owner).select(connection, cursor, 1, is_newer=is_newer)
     return rows[0][0] if rows else None
 
 
-def _cursor(row: tuple[Any, ...]) -> str:
+def _cursor_from_row(row: tuple[Any, ...]) -> str:
     return str(Cursor(row[8], row[0]))
 
 
-_PLACES: Final = {
+_SCOPE_CONDITIONS: Final = {
     "shown": "trashed_at IS NULL AND is_missing = 0",
     "trash": "trashed_at IS NOT NULL AND is_missing = 0",
     "missing": "is_missing = 1",
 }
 
-_FILTERS: Final = {
+_FILTER_CONDITIONS: Final = {
     "seed": "seed = ?",
     "size": "(width, height) = (?, ?)",
     "steps": "steps = ?",
@@ -119,17 +119,17 @@ _FILTERS: Final = {
     "demo": "is_demo = 1",
 }
 
-_WORDS: Final = "SELECT rowid FROM words WHERE words MATCH ?"
-_BEGINNINGS: Final = "SELECT rowid FROM beginnings WHERE beginnings MATCH ?"
+_STEM_MATCHES: Final = "SELECT rowid FROM words WHERE words MATCH ?"
+_PREFIX_MATCHES: Final = "SELECT rowid FROM beginnings WHERE beginnings MATCH ?"
 
 
-def _plain(name: str, value: float | str) -> float | str:
+def _to_sql_value(name: str, value: float | str) -> float | str:
     if not isinstance(value, str):
         return value
-    return plain_text(value).casefold() if name == "tag" else plain_text(value)
+    return sqlite_text(value).casefold() if name == "tag" else sqlite_text(value)
 
 
-class _Where:
+class _SqlFilter:
     """A query as SQL; every value in it is a parameter.
 
     The index of what is shown is read in its order, and each picture looked for among the numbers
@@ -140,64 +140,69 @@ class _Where:
     def __init__(self, query: Query, owner: str | None) -> None:
         self._query = query
         self._owner = owner
-        self._conditions = [_PLACES[query.place]]
-        self._told: list[Any] = []
+        self._conditions = [_SCOPE_CONDITIONS[query.scope]]
+        self._params: list[Any] = []
         if owner is not None:
             self._add("owner = ?", owner)
-        self._add_words()
-        for each in query.filters:
-            told = [_plain(each.name, value) for value in each.values]
+        self._add_terms()
+        for filter_ in query.filters:
+            values = [_to_sql_value(filter_.name, value) for value in filter_.values]
             condition = (
-                f"coalesce({_FILTERS[each.name]}, 0)" if each.is_excluded else _FILTERS[each.name]
+                f"coalesce({_FILTER_CONDITIONS[filter_.name]}, 0)"
+                if filter_.is_excluded
+                else _FILTER_CONDITIONS[filter_.name]
             )
-            self._add(f"{'NOT ' if each.is_excluded else ''}({condition})", *told)
+            self._add(f"{'NOT ' if filter_.is_excluded else ''}({condition})", *values)
 
-    def _add(self, condition: str, *told: object) -> None:
+    def _add(self, condition: str, *params: object) -> None:
         self._conditions.append(condition)
-        self._told += told
+        self._params += params
 
-    def _add_words(self) -> None:
+    def _add_terms(self) -> None:
         query = self._query
-        wanted = " ".join(matching(word) for word in query.wanted)
-        if query.begun is not None:
+        terms_match = " ".join(fts_phrase(term) for term in query.terms)
+        if query.prefix is not None:
             # Whoever has all words whole is found first: all that have the other ones need seldom
             # be listed then.
-            wholly, beginning = (
-                f"{wanted} {matching(query.begun)}",
-                matching(query.begun, is_beginning=True),
+            full_match, prefix_match = (
+                f"{terms_match} {fts_phrase(query.prefix)}",
+                fts_phrase(query.prefix, is_prefix=True),
             )
-            others, told = (f" AND +number IN ({_WORDS})", [wanted]) if wanted else ("", [])
-            self._add(
-                f"(+number IN ({_WORDS}) OR (+number IN ({_BEGINNINGS}){others}))",
-                wholly,
-                beginning,
-                *told,
+            other_terms_sql, other_params = (
+                (f" AND +number IN ({_STEM_MATCHES})", [terms_match]) if terms_match else ("", [])
             )
-        elif wanted:
-            self._add(f"+number IN ({_WORDS})", wanted)
-        if query.unwanted:
             self._add(
-                f"+number NOT IN ({_WORDS})", " OR ".join(matching(word) for word in query.unwanted)
+                f"(+number IN ({_STEM_MATCHES}) OR (+number IN ({_PREFIX_MATCHES}){other_terms_sql}))",
+                full_match,
+                prefix_match,
+                *other_params,
+            )
+        elif terms_match:
+            self._add(f"+number IN ({_STEM_MATCHES})", terms_match)
+        if query.excluded_terms:
+            self._add(
+                f"+number NOT IN ({_STEM_MATCHES})",
+                " OR ".join(fts_phrase(term) for term in query.excluded_terms),
             )
 
     def select(
         self, connection: Connection, start: Cursor | None, limit: int, *, is_newer: bool = False
     ) -> list[tuple[Any, ...]]:
         """The rows next to a place in the list, or the newest ones, the nearest to it first."""
-        conditions, told = self._conditions, self._told
+        conditions, params = self._conditions, self._params
         if start is not None:
             conditions = [*conditions, f"(made_at, id) {'>' if is_newer else '<'} (?, ?)"]
-            told = [*told, start.made_at, start.id]
+            params = [*params, start.timestamp, start.id]
         order = "made_at, id" if is_newer else "made_at DESC, id DESC"
-        text = f"{READ} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
-        return connection.execute(text, (*told, limit)).fetchall()
+        sql = f"{SELECT_ENTRY} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
+        return connection.execute(sql, (*params, limit)).fetchall()
 
     def count(self, connection: Connection) -> tuple[int, bool]:
         """How many there are, and whether that is all: what is found by words is counted up to a limit."""
-        if not self._query.is_search:
-            text = "SELECT coalesce(sum(pictures), 0) FROM counts WHERE place = ? AND owner = coalesce(?, owner)"
-            return connection.execute(text, (self._query.place, self._owner)).fetchone()[0], True
-        where = " AND ".join(self._conditions)
-        inner = f"SELECT 1 FROM pictures WHERE {where} ORDER BY made_at DESC, id DESC LIMIT {MOST_COUNTED + 1}"  # noqa: S608
-        count = connection.execute(f"SELECT count(*) FROM ({inner})", self._told).fetchone()[0]  # noqa: S608
-        return min(count, MOST_COUNTED), count <= MOST_COUNTED
+        if not self._query.has_criteria:
+            sql = "SELECT coalesce(sum(pictures), 0) FROM counts WHERE place = ? AND owner = coalesce(?, owner)"
+            return connection.execute(sql, (self._query.scope, self._owner)).fetchone()[0], True
+        condition = " AND ".join(self._conditions)
+        subquery = f"SELECT 1 FROM pictures WHERE {condition} ORDER BY made_at DESC, id DESC LIMIT {MAX_COUNT + 1}"  # noqa: S608
+        count = connection.execute(f"SELECT count(*) FROM ({subquery})", self._params).fetchone()[0]  # noqa: S608
+        return min(count, MAX_COUNT), count <= MAX_COUNT

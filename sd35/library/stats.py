@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sd35.jobs.repository import Jobs, Stage
+from sd35.jobs.repository import JobRepository, Stage
 from sd35.library.database import Database
-from sd35.library.thumbnails import Thumbnails
+from sd35.library.thumbnails import ThumbnailCache
 
-__all__ = ["Stats", "bytes_of", "count_all"]
+__all__ = ["Stats", "collect_stats", "used_bytes"]
 
 
-_SHOWN: Final = "FROM pictures WHERE trashed_at IS NULL AND is_missing = 0"
+_FROM_VISIBLE: Final = "FROM pictures WHERE trashed_at IS NULL AND is_missing = 0"
 
-_STARRED: Final = f"SELECT sum(is_starred) FROM (SELECT is_starred {_SHOWN} ORDER BY made_at)"  # noqa: S608
+_COUNT_STARRED: Final = (
+    f"SELECT sum(is_starred) FROM (SELECT is_starred {_FROM_VISIBLE} ORDER BY made_at)"  # noqa: S608
+)
 """In the order of the index that holds it."""
 
 
@@ -49,63 +51,69 @@ class Stats:
     last: dt.datetime | None
 
 
-def bytes_of(database: Database, owner: str, place: str) -> int:
+def used_bytes(database: Database, owner: str, scope: str) -> int:
     """Return how much an owner's pictures take that are in this place: `shown`, `trash` or `missing`.
 
     Raises:
         LibraryError: the index can't be used.
 
     """
-    with database.reading() as connection:
-        found = connection.execute(
-            "SELECT bytes FROM counts WHERE owner = ? AND place = ?", (owner, place)
+    with database.read_transaction() as connection:
+        row = connection.execute(
+            "SELECT bytes FROM counts WHERE owner = ? AND place = ?", (owner, scope)
         ).fetchone()
-    return found[0] if found else 0
+    return row[0] if row else 0
 
 
-def count_all(folder: Path, database: Database, jobs: Jobs, thumbnails: Thumbnails) -> Stats:
+def collect_stats(
+    folder: Path, database: Database, jobs: JobRepository, thumbnails: ThumbnailCache
+) -> Stats:
     """Count what is in a library.
 
     Raises:
         LibraryError: the index can't be used.
 
     """
-    with database.reading() as connection:
+    with database.read_transaction() as connection:
         rows = connection.execute(
             "SELECT place, sum(pictures), sum(bytes) FROM counts GROUP BY place"
         )
-        counts = {place: (pictures, size) for place, pictures, size in rows}
-        starred = connection.execute(_STARRED).fetchone()[0]
-        ends = [
-            connection.execute(f"SELECT {end}(made_at) {_SHOWN}").fetchone()[0]
-            for end in ("min", "max")
+        counts = {scope: (pictures, size) for scope, pictures, size in rows}
+        starred_count = connection.execute(_COUNT_STARRED).fetchone()[0]
+        timestamps = [
+            connection.execute(f"SELECT {suffix}(made_at) {_FROM_VISIBLE}").fetchone()[0]
+            for suffix in ("min", "max")
         ]
-    first, last = (None if end is None else dt.datetime.fromtimestamp(end, dt.UTC) for end in ends)
+    oldest_made_at, newest_made_at = (
+        None if suffix is None else dt.datetime.fromtimestamp(suffix, dt.UTC)
+        for suffix in timestamps
+    )
     return Stats(
         pictures=counts.get("shown", (0, 0))[0],
-        starred=starred or 0,
+        starred=starred_count or 0,
         trashed=counts.get("trash", (0, 0))[0],
         missing=counts.get("missing", (0, 0))[0],
-        jobs=jobs.counts(),
+        jobs=jobs.count_by_status(),
         picture_bytes=counts.get("shown", (0, 0))[1],
         index_bytes=sum(
-            _size(database.path.with_name(database.path.name + end)) for end in ("", "-wal", "-shm")
+            _file_size(database.path.with_name(database.path.name + suffix))
+            for suffix in ("", "-wal", "-shm")
         ),
         thumbnail_bytes=thumbnails.size_bytes(),
         trash_bytes=counts.get("trash", (0, 0))[1],
-        free_bytes=_free(folder),
-        first=first,
-        last=last,
+        free_bytes=_free_bytes(folder),
+        first=oldest_made_at,
+        last=newest_made_at,
     )
 
 
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     with suppress(OSError):
         return path.stat().st_size
     return 0
 
 
-def _free(folder: Path) -> int | None:
+def _free_bytes(folder: Path) -> int | None:
     with suppress(OSError):
         return shutil.disk_usage(folder).free
     return None

@@ -12,24 +12,24 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
-from sd35.core.atomic_files import PART, replace
+from sd35.core.atomic_files import TEMP_SUFFIX, atomic_write
 from sd35.core.errors import PictureError
 from sd35.core.picture import open_picture
-from sd35.library.layout import remove_if_old
+from sd35.library.layout import remove_if_stale
 from sd35.library.picture_file import read_file
 
-__all__ = ["LONGEST_SIDE", "Thumbnails", "draw_small"]
+__all__ = ["MAX_THUMBNAIL_SIDE", "ThumbnailCache", "render_thumbnail"]
 
-LONGEST_SIDE: Final = 320
+MAX_THUMBNAIL_SIDE: Final = 320
 """In pixels."""
 
-MAX_BYTES: Final = 256 << 20
+MAX_CACHE_BYTES: Final = 256 << 20
 """Of all thumbnails of a library."""
 
-AT_ONCE: Final = 2
+MAX_CONCURRENT_DECODES: Final = 2
 """How many pictures are decoded at the same time: one of 64 million pixels takes 256 MB."""
 
-_BROKEN: Final = (
+_DECODE_ERRORS: Final = (
     *(
         OSError,
         ValueError,
@@ -53,33 +53,33 @@ _BROKEN: Final = (
 """What Pillow raises of pictures that somebody has damaged with care."""
 
 
-class Thumbnails:
+class ThumbnailCache:
     """The thumbnails in a folder."""
 
-    def __init__(self, folder: Path, limit_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, folder: Path, limit_bytes: int = MAX_CACHE_BYTES) -> None:
         self._folder = folder
         self._limit_bytes = limit_bytes
-        self._size: int | None = None
-        self._counting = threading.Lock()
-        self._drawing = threading.BoundedSemaphore(AT_ONCE)
+        self._total_bytes: int | None = None
+        self._size_lock = threading.Lock()
+        self._decode_semaphore = threading.BoundedSemaphore(MAX_CONCURRENT_DECODES)
 
     def get(self, id_: str, path: Path) -> Path | None:
         """Return the thumbnail of the picture in a file; `None` where it can't be drawn, or not be written."""
-        small = self._path(id_)
+        thumbnail_path = self._path(id_)
         with suppress(OSError):
-            os.utime(small)
-            return small
+            os.utime(thumbnail_path)
+            return thumbnail_path
         try:
-            with self._drawing:
-                data = draw_small(read_file(path))
-            small.parent.mkdir(parents=True, exist_ok=True)
-            replace(small, data)
+            with self._decode_semaphore:
+                data = render_thumbnail(read_file(path))
+            thumbnail_path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(thumbnail_path, data)
         except (OSError, PictureError):
             return None
-        self._count(len(data))
-        return small
+        self._add_size(len(data))
+        return thumbnail_path
 
-    def forget(self, id_: str) -> None:
+    def remove(self, id_: str) -> None:
         """Remove the thumbnail of a picture that has changed or is gone."""
         with suppress(OSError):
             self._path(id_).unlink()
@@ -88,42 +88,44 @@ class Thumbnails:
         name = hashlib.sha256(id_.encode("utf-8", "replace")).hexdigest()[:32]
         return self._folder / name[:2] / f"{name}.webp"
 
-    def tidy(self) -> None:
+    def remove_stale(self) -> None:
         """Remove what a program has left half written."""
-        for part in self._folder.glob(f"??/.*{PART}"):
-            remove_if_old(part)
+        for temp_file in self._folder.glob(f"??/.*{TEMP_SUFFIX}"):
+            remove_if_stale(temp_file)
 
     def size_bytes(self) -> int:
         """Return how many bytes all of them have."""
-        return sum(size for _, size, _ in self._all())
+        return sum(size for _, size, _ in self._list_thumbnails())
 
-    def _count(self, added: int) -> None:
-        with self._counting:
-            self._size = self.size_bytes() if self._size is None else self._size + added
-            if self._size > self._limit_bytes:
-                self._size = self._make_room()
+    def _add_size(self, added_bytes: int) -> None:
+        with self._size_lock:
+            self._total_bytes = (
+                self.size_bytes() if self._total_bytes is None else self._total_bytes + added_bytes
+            )
+            if self._total_bytes > self._limit_bytes:
+                self._total_bytes = self._evict_least_used()
 
-    def _make_room(self) -> int:
-        kept = 0
-        for _, size, path in sorted(self._all(), reverse=True):
-            if kept + size > self._limit_bytes * 9 // 10:
+    def _evict_least_used(self) -> int:
+        total_bytes = 0
+        for _, size, path in sorted(self._list_thumbnails(), reverse=True):
+            if total_bytes + size > self._limit_bytes * 9 // 10:
                 with suppress(OSError):
                     path.unlink()
             else:
-                kept += size
-        return kept
+                total_bytes += size
+        return total_bytes
 
-    def _all(self) -> list[tuple[float, int, Path]]:
+    def _list_thumbnails(self) -> list[tuple[float, int, Path]]:
         """When each was last used, its bytes, and its path."""
-        found = []
+        thumbnails = []
         for path in self._folder.glob("??/*.webp"):
             with suppress(OSError):
-                told = path.stat()
-                found.append((told.st_mtime, told.st_size, path))
-        return found
+                stat_result = path.stat()
+                thumbnails.append((stat_result.st_mtime, stat_result.st_size, path))
+        return thumbnails
 
 
-def draw_small(data: bytes) -> bytes:
+def render_thumbnail(data: bytes) -> bytes:
     """Return a picture as a WebP of at most `LONGEST_SIDE` pixels, the way up that it is to be looked at.
 
     Raises:
@@ -133,16 +135,18 @@ def draw_small(data: bytes) -> bytes:
     picture = open_picture(data)
     try:
         with Image.open(io.BytesIO(data), formats=[picture.format]) as image:
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+            image.draft("RGB", (MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
             upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith(
             "I"
         ):  # 16 bits of grey, of which `convert` would take the lower ones
             upright = upright.point(lambda value: value * (1 / 256)).convert("L")
-        small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-        small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
-        out = io.BytesIO()
-        small.save(out, "WEBP", quality=80, method=2)
-    except _BROKEN as error:
+        thumbnail = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+        thumbnail.thumbnail(
+            (MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0
+        )
+        buffer = io.BytesIO()
+        thumbnail.save(buffer, "WEBP", quality=80, method=2)
+    except _DECODE_ERRORS as error:
         raise PictureError("The picture is damaged.") from error
-    return out.getvalue()
+    return buffer.getvalue()

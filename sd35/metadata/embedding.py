@@ -11,24 +11,24 @@ from dataclasses import dataclass, field
 from sd35.core.errors import PictureError
 from sd35.metadata import jpeg, png, webp
 from sd35.metadata.infotext import write_infotext
-from sd35.metadata.model import OURS, Record, read_record
+from sd35.metadata.model import THIS_TOOL, GenerationMetadata, metadata_from_json
 from sd35.metadata.png import INFOTEXT_KEY, RECORD_KEY
 from sd35.metadata.readers import read_foreign
 
 __all__ = [
     "INFOTEXT_KEY",
     "RECORD_KEY",
-    "Texts",
+    "EmbeddedTexts",
     "embed",
-    "embed_record",
-    "read_picture",
+    "embed_metadata",
+    "metadata_from_texts",
+    "read_metadata",
     "read_texts",
-    "record_in",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class EmbeddedTexts:
     """What a file says of its picture.
 
     Attributes:
@@ -44,15 +44,15 @@ class Texts:
     size: tuple[int, int] | None = None
 
 
-def read_texts(data: bytes) -> Texts:
+def read_texts(data: bytes) -> EmbeddedTexts:
     """Return all text that a file carries; of a damaged one, what can be read; of what is no picture, nothing."""
     if data.startswith(png.SIGNATURE):
-        return Texts(*png.read_png(data))
+        return EmbeddedTexts(*png.read_png(data))
     if data.startswith(jpeg.SIGNATURE):
-        return Texts(*jpeg.read_jpeg(data))
+        return EmbeddedTexts(*jpeg.read_jpeg(data))
     if webp.is_webp(data):
-        return Texts(*webp.read_webp(data))
-    return Texts()
+        return EmbeddedTexts(*webp.read_webp(data))
+    return EmbeddedTexts()
 
 
 def embed(picture_bytes: bytes, infotext: str | None, record_json: str) -> bytes:
@@ -73,7 +73,7 @@ def embed(picture_bytes: bytes, infotext: str | None, record_json: str) -> bytes
     raise PictureError("Only a PNG, a JPEG or a WebP can carry what is known of it.", "")
 
 
-def embed_record(data: bytes, record: Record) -> bytes:
+def embed_metadata(data: bytes, record: GenerationMetadata) -> bytes:
     """Return the picture's file with this record in it, in place of a former one; pixels and all else are as they were.
 
     Of a picture that another program has made and says so in the file, that stays, too.
@@ -82,26 +82,28 @@ def embed_record(data: bytes, record: Record) -> bytes:
         PictureError: it isn't a PNG, JPEG or WebP, is damaged, or was cut off.
 
     """
-    read = read_texts(data)
-    if read.size is None:
+    embedded = read_texts(data)
+    if embedded.size is None:
         raise PictureError("This isn't a PNG, a JPEG or a WebP that says its size.", "")
-    is_ours_to_tell = record.tool == OURS or (
-        record.prompt != "" and read_foreign(read.texts) is None
+    should_write_infotext = record.tool == THIS_TOOL or (
+        record.prompt != "" and read_foreign(embedded.texts) is None
     )
     return embed(
-        data, write_infotext(record, *read.size) if is_ours_to_tell else None, record.as_json()
+        data,
+        write_infotext(record, *embedded.size) if should_write_infotext else None,
+        record.to_json(),
     )
 
 
-def read_picture(data: bytes) -> Record | None:
+def read_metadata(data: bytes) -> GenerationMetadata | None:
     """Return what a picture's file says of it; `None` where that is nothing. A skeleton of the file will do.
 
     Our own record wins; every value is checked, for anybody may have written it.
     """
-    return record_in(read_texts(data))
+    return metadata_from_texts(read_texts(data))
 
 
-def record_in(read: Texts) -> Record | None:
+def metadata_from_texts(embedded: EmbeddedTexts) -> GenerationMetadata | None:
     """Return what these texts of a picture's file say of it, as `read_picture` does."""
-    ours = read_record(read.texts.get(RECORD_KEY, ""))
-    return read_foreign(read.texts) if ours is None else ours
+    own_record = metadata_from_json(embedded.texts.get(RECORD_KEY, ""))
+    return read_foreign(embedded.texts) if own_record is None else own_record

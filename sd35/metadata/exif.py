@@ -18,8 +18,8 @@ __all__ = [
     "MAKER_NOTE",
     "MAX_TEXT_BYTES",
     "USER_COMMENT",
-    "as_user_comment",
-    "merge",
+    "encode_user_comment",
+    "merge_exif",
     "read_exif",
 ]
 
@@ -34,9 +34,9 @@ MAX_TEXT_BYTES = 4 << 20
 
 USER_COMMENT = 0x9286
 MAKER_NOTE = 0x927C
-_EXIF_TABLE = 0x8769
+_EXIF_IFD_POINTER = 0x8769
 
-_NAMES = {
+_TAG_NAMES = {
     **{
         tag: f"Tag{tag:04X}" for tag in range(0x0100, 0x010E)
     },  # ComfyUI counts downwards from 0x010F
@@ -48,19 +48,19 @@ _NAMES = {
     MAKER_NOTE: "MakerNote",
 }
 _BYTE, _ASCII, _LONG, _UNDEFINED = 1, 2, 4, 7
-_OF_ONE_BYTE = {_BYTE, _ASCII, _UNDEFINED}
-_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_BYTE_TYPES = {_BYTE, _ASCII, _UNDEFINED}
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
-_MARK = b"sd35exif"
+_OWN_MARKER = b"sd35exif"
 """Stands before the tables that were written here, so that they can be written again instead of behind each other."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _Ifd:
     """Entries as they stand in the block, by tag, and where the next table is (0: there is none)."""
 
     entries: dict[int, bytes]
-    following: int = 0
+    next_ifd_offset: int = 0
 
 
 class _Block:
@@ -68,99 +68,105 @@ class _Block:
 
     def __init__(self, data: bytes) -> None:
         data = data.removeprefix(IDENTIFIER)
-        order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-        self.is_sound = order is not None and len(data) >= 8
-        self.data = data if self.is_sound else b"MM\0*\0\0\0\0"
-        self.order = order if order is not None and self.is_sound else ">"
+        byte_order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+        self.is_valid = byte_order is not None and len(data) >= 8
+        self.data = data if self.is_valid else b"MM\0*\0\0\0\0"
+        self.byte_order = byte_order if byte_order is not None and self.is_valid else ">"
 
-    def number(self, at: int, form: str) -> int:
+    def read_number(self, offset: int, struct_format: str) -> int:
         """The number there, in this byte order; 0 where the block is too short."""
-        if at < 0 or at + struct.calcsize(self.order + form) > len(self.data):
+        if offset < 0 or offset + struct.calcsize(self.byte_order + struct_format) > len(self.data):
             return 0
-        value: int = struct.unpack_from(self.order + form, self.data, at)[0]
+        value: int = struct.unpack_from(self.byte_order + struct_format, self.data, offset)[0]
         return value
 
-    def table(self, at: int) -> _Table:
+    def read_ifd(self, offset: int) -> _Ifd:
         """The table there, as far as it goes; the first of two entries for one tag counts."""
-        if at < 8:
-            return _Table({})
-        end = at + 2 + 12 * self.number(at, "H")
+        if offset < 8:
+            return _Ifd({})
+        end = offset + 2 + 12 * self.read_number(offset, "H")
         entries: dict[int, bytes] = {}
-        for start in range(at + 2, min(end, len(self.data) - 11), 12):
-            entries.setdefault(self.number(start, "H"), self.data[start : start + 12])
-        return _Table(entries, self.number(end, "L"))
+        for start in range(offset + 2, min(end, len(self.data) - 11), 12):
+            entries.setdefault(self.read_number(start, "H"), self.data[start : start + 12])
+        return _Ifd(entries, self.read_number(end, "L"))
 
     @property
-    def first(self) -> _Table:
-        return self.table(self.number(4, "L"))
+    def first_ifd(self) -> _Ifd:
+        return self.read_ifd(self.read_number(4, "L"))
 
-    def exif_offset(self, first: _Table) -> int:
-        return self.place(first.entries[_EXIF_TABLE])[0] if _EXIF_TABLE in first.entries else 0
+    def exif_ifd_offset(self, first_ifd: _Ifd) -> int:
+        return (
+            self.pointer(first_ifd.entries[_EXIF_IFD_POINTER])[0]
+            if _EXIF_IFD_POINTER in first_ifd.entries
+            else 0
+        )
 
-    def place(self, entry: bytes) -> tuple[int, int, int]:
+    def pointer(self, entry: bytes) -> tuple[int, int, int]:
         """An entry's offset or four bytes as a number, its type, and its length in bytes."""
-        kind, count, offset = struct.unpack(self.order + "HLL", entry[2:])
-        return offset, kind, count * _WIDTHS.get(kind, 8)
+        kind, count, offset = struct.unpack(self.byte_order + "HLL", entry[2:])
+        return offset, kind, count * _TYPE_SIZES.get(kind, 8)
 
-    def is_beyond(self, entry: bytes, end: int) -> bool:
+    def lies_after(self, entry: bytes, end: int) -> bool:
         """Whether an entry's value lies behind this offset."""
-        offset, _, length = self.place(entry)
+        offset, _, length = self.pointer(entry)
         return length > 4 and offset >= end
 
     def value(self, entry: bytes) -> bytes:
-        offset, _, length = self.place(entry)
+        offset, _, length = self.pointer(entry)
         return entry[8 : 8 + length] if length <= 4 else self.data[offset : offset + length]
 
 
 def read_exif(data: bytes) -> dict[str, str]:
     """Return the texts of a block by the names of their tags, such as `UserComment`; of ruins, what there is."""
-    block, found, left = _Block(data), dict[str, str](), MAX_TEXT_BYTES
+    block, texts, remaining_bytes = _Block(data), dict[str, str](), MAX_TEXT_BYTES
     for tag, entry in _entries(block):
-        _, kind, length = block.place(entry)
-        name = _NAMES.get(tag)
-        if name is None or name in found or kind not in _OF_ONE_BYTE or length > left:
+        _, kind, length = block.pointer(entry)
+        name = _TAG_NAMES.get(tag)
+        if name is None or name in texts or kind not in _BYTE_TYPES or length > remaining_bytes:
             continue
-        left -= length
+        remaining_bytes -= length
         value = block.value(entry)
-        text = _read_comment(value) if tag == USER_COMMENT else _read_text(value)
+        text = _decode_comment(value) if tag == USER_COMMENT else _decode_text(value)
         if text:
-            found[name] = text
-    return found
+            texts[name] = text
+    return texts
 
 
 def _entries(block: _Block) -> Iterator[tuple[int, bytes]]:
     """Entries of the Exif table, then of the first one: Pillow, asked to write a comment, writes it there."""
-    first = block.first
-    yield from block.table(block.exif_offset(first)).entries.items()
-    yield from first.entries.items()
+    first_ifd = block.first_ifd
+    yield from block.read_ifd(block.exif_ifd_offset(first_ifd)).entries.items()
+    yield from first_ifd.entries.items()
 
 
-def as_user_comment(text: str) -> bytes:
+def encode_user_comment(text: str) -> bytes:
     """Return the value of a UserComment as AUTOMATIC1111 writes it, whatever the block's byte order."""
     return b"UNICODE\0" + text.encode("utf-16-be", "replace")
 
 
-def _read_comment(value: bytes) -> str:
+def _decode_comment(value: bytes) -> str:
     """Return a UserComment's text, which programs write in more ways than there are codes for."""
-    code, rest = value[:8], value[8:]
+    code, encoded_text = value[:8], value[8:]
     if code == b"UNICODE\0":
-        return _read_utf_16(rest).strip("\0")
+        return _decode_utf_16(encoded_text).strip("\0")
     if code in {b"ASCII\0\0\0", b"\0" * 8}:
-        return _read_text(rest)
-    return _read_text(value)
+        return _decode_text(encoded_text)
+    return _decode_text(value)
 
 
-def _read_utf_16(value: bytes) -> str:
+def _decode_utf_16(value: bytes) -> str:
     """Return text of either byte order; without a mark it is the one that gives more of ASCII, as every format has."""
     if value[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return value.decode("utf-16", "replace")
     if b"\0" not in value and len(value) > 8:  # some write UTF-8 all the same
-        return _read_text(value)
-    big, little = value[::2].count(0), value[1::2].count(0)
-    return value.decode("utf-16-le" if little > big else "utf-16-be", "replace")
+        return _decode_text(value)
+    big_endian_zeros, little_endian_zeros = value[::2].count(0), value[1::2].count(0)
+    return value.decode(
+        "utf-16-le" if little_endian_zeros > big_endian_zeros else "utf-16-be", "replace"
+    )
 
 
-def _read_text(value: bytes) -> str:
+def _decode_text(value: bytes) -> str:
     value = value.strip(b"\0")
     try:
         return value.decode("utf-8")
@@ -168,59 +174,85 @@ def _read_text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def merge(data: bytes, values: Mapping[int, bytes | None]) -> bytes:
+def merge_exif(data: bytes, values: Mapping[int, bytes | None]) -> bytes:
     """Return the block with these values in its Exif table, or a new block; with `None` for one, it goes.
 
     Everything else that it held, is there and where it was.
     """
     block = _Block(data)
-    first = block.first
-    inner = block.table(block.exif_offset(first))
-    base = _without_our_tables(block)
-    again = {
+    first_ifd = block.first_ifd
+    exif_ifd = block.read_ifd(block.exif_ifd_offset(first_ifd))
+    original = _without_own_ifds(block)
+    moved_values = {
         tag: block.value(entry)
-        for tag, entry in inner.entries.items()
-        if block.is_beyond(entry, len(base))
+        for tag, entry in exif_ifd.entries.items()
+        if block.lies_after(entry, len(original))
     }
-    values = {**values, **{tag: value for tag, value in again.items() if tag not in values}}
-    kept = {tag: entry for tag, entry in inner.entries.items() if tag not in values}
-    outer = {
+    values = {**values, **{tag: value for tag, value in moved_values.items() if tag not in values}}
+    kept_entries = {tag: entry for tag, entry in exif_ifd.entries.items() if tag not in values}
+    first_entries = {
         tag: entry
-        for tag, entry in first.entries.items()
-        if tag not in values and tag != _EXIF_TABLE
+        for tag, entry in first_ifd.entries.items()
+        if tag not in values and tag != _EXIF_IFD_POINTER
     }
-    mark = base + b"\0" * (len(base) % 2) + _MARK
-    written = {tag: value for tag, value in values.items() if value is not None}
-    table = _write_table(block.order, len(mark), kept, written, inner.following)
-    pointer = struct.pack(block.order + "HHLL", _EXIF_TABLE, _LONG, 1, len(mark))
-    at = len(mark) + len(table)
-    outer_table = _write_table(
-        block.order, at, {**outer, _EXIF_TABLE: pointer}, {}, first.following
+    prefix = original + b"\0" * (len(original) % 2) + _OWN_MARKER
+    new_values = {tag: value for tag, value in values.items() if value is not None}
+    exif_ifd_bytes = _build_ifd(
+        block.byte_order, len(prefix), kept_entries, new_values, exif_ifd.next_ifd_offset
     )
-    return mark[:4] + struct.pack(block.order + "L", at) + mark[8:] + table + outer_table
+    pointer = struct.pack(block.byte_order + "HHLL", _EXIF_IFD_POINTER, _LONG, 1, len(prefix))
+    first_ifd_offset = len(prefix) + len(exif_ifd_bytes)
+    first_ifd_bytes = _build_ifd(
+        block.byte_order,
+        first_ifd_offset,
+        {**first_entries, _EXIF_IFD_POINTER: pointer},
+        {},
+        first_ifd.next_ifd_offset,
+    )
+    return (
+        prefix[:4]
+        + struct.pack(block.byte_order + "L", first_ifd_offset)
+        + prefix[8:]
+        + exif_ifd_bytes
+        + first_ifd_bytes
+    )
 
 
-def _without_our_tables(block: _Block) -> bytes:
+def _without_own_ifds(block: _Block) -> bytes:
     """Return the block up to the tables that were written here before, if it ends with them as they were written."""
-    at = block.number(4, "L")
-    start = block.exif_offset(block.first) - len(_MARK)
-    is_ours = 8 <= start < at and block.data[start : start + len(_MARK)] == _MARK
-    is_last = at + 2 + 12 * block.number(at, "H") + 4 == len(block.data)
+    first_ifd_offset = block.read_number(4, "L")
+    start = block.exif_ifd_offset(block.first_ifd) - len(_OWN_MARKER)
+    is_ours = (
+        8 <= start < first_ifd_offset
+        and block.data[start : start + len(_OWN_MARKER)] == _OWN_MARKER
+    )
+    is_last = first_ifd_offset + 2 + 12 * block.read_number(first_ifd_offset, "H") + 4 == len(
+        block.data
+    )
     return block.data[:start] if is_ours and is_last else block.data
 
 
-def _write_table(
-    order: str, at: int, entries: Mapping[int, bytes], values: Mapping[int, bytes], following: int
+def _build_ifd(
+    byte_order: str,
+    offset: int,
+    entries: Mapping[int, bytes],
+    values: Mapping[int, bytes],
+    next_ifd_offset: int,
 ) -> bytes:
     """Return a table that begins at an offset of the block, with these values behind it, and an even length."""
-    entries, behind = dict(entries), b""
+    entries, value_data = dict(entries), b""
     if len(entries) + len(values) > MAX_TAGS:
         raise PictureError("Its EXIF data has more tags than fit into a table.", "")
-    end = at + 2 + 12 * (len(entries) + len(values)) + 4
+    values_offset = offset + 2 + 12 * (len(entries) + len(values)) + 4
     for tag, value in values.items():
-        entries[tag] = struct.pack(order + "HHLL", tag, _UNDEFINED, len(value), end + len(behind))
-        behind += value + b"\0" * (len(value) % 2)
-    rows = b"".join(entries[tag] for tag in sorted(entries))
+        entries[tag] = struct.pack(
+            byte_order + "HHLL", tag, _UNDEFINED, len(value), values_offset + len(value_data)
+        )
+        value_data += value + b"\0" * (len(value) % 2)
+    entry_bytes = b"".join(entries[tag] for tag in sorted(entries))
     return (
-        struct.pack(order + "H", len(entries)) + rows + struct.pack(order + "L", following) + behind
+        struct.pack(byte_order + "H", len(entries))
+        + entry_bytes
+        + struct.pack(byte_order + "L", next_ifd_offset)
+        + value_data
     )

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-__all__ = ["OURS", "Record", "new_id", "read_record"]
+__all__ = ["THIS_TOOL", "GenerationMetadata", "metadata_from_json", "new_id"]
 
-OURS: Final = "SD 3.5 Studio"
+THIS_TOOL: Final = "SD 3.5 Studio"
 """The tool that wrote a record, where it was this program."""
 
-FORMAT: Final = 1
+FORMAT_VERSION: Final = 1
 
-MAX_TEXT: Final = 100_000
-MAX_OTHERS: Final = 200
+MAX_TEXT_LENGTH: Final = 100_000
+MAX_EXTRA: Final = 200
 MAX_TAGS: Final = 100
 MAX_NUMBER: Final = 1e15
 
@@ -30,7 +30,7 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class GenerationMetadata:
     """A picture's record. `None` and empty: not known.
 
     Attributes:
@@ -68,60 +68,60 @@ class Record:
     is_demo: bool = False
     made_at: dt.datetime | None = None
     took_seconds: float | None = None
-    tool: str = OURS
+    tool: str = THIS_TOOL
     versions: Mapping[str, str] = field(default_factory=dict)
     others: tuple[tuple[str, str], ...] = ()
     is_starred: bool = False
     tags: tuple[str, ...] = ()
 
-    def as_json(self) -> str:
+    def to_json(self) -> str:
         """Return the record as JSON, in ASCII; `read_record` returns the same record of it."""
-        told: dict[str, Any] = {"format": FORMAT}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name == "tool" or not (
+        payload: dict[str, Any] = {"format": FORMAT_VERSION}
+        for attribute in fields(self):
+            value = getattr(self, attribute.name)
+            if attribute.name == "tool" or not (
                 value is None or value is False or value in ("", (), {})
             ):
-                told[each.name] = value
+                payload[attribute.name] = value
         if self.made_at is not None:
-            told["made_at"] = self.made_at.isoformat()
+            payload["made_at"] = self.made_at.isoformat()
         if self.versions:
-            told["versions"] = dict(self.versions)
-        return json.dumps(told, separators=(",", ":"), allow_nan=False)
+            payload["versions"] = dict(self.versions)
+        return json.dumps(payload, separators=(",", ":"), allow_nan=False)
 
 
-def read_record(text: str) -> Record | None:
+def metadata_from_json(text: str) -> GenerationMetadata | None:
     """Return the record that this JSON holds; `None` where it holds none. What isn't as it should be is left out."""
     try:
-        told = json.loads(text)
+        payload = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or not isinstance(told.get("format"), int):
+    if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
         return None
-    return Record(
-        id=_text(told.get("id"))[:64],
-        prompt=_text(told.get("prompt")),
-        negative_prompt=_text(told.get("negative_prompt")),
-        width=_whole(told.get("width")),
-        height=_whole(told.get("height")),
-        guidance_scale=_number(told.get("guidance_scale")),
-        num_inference_steps=_whole(told.get("num_inference_steps")),
-        seed=_whole(told.get("seed")),
-        model=_text(told.get("model")),
-        space=_text(told.get("space")),
-        is_demo=told.get("is_demo") is True,
-        made_at=_moment(told.get("made_at")),
-        took_seconds=_number(told.get("took_seconds")),
-        tool=_text(told.get("tool")),
-        versions=_versions(told.get("versions")),
-        others=_pairs(told.get("others")),
-        is_starred=told.get("is_starred") is True,
-        tags=_words(told.get("tags")),
+    return GenerationMetadata(
+        id=_text(payload.get("id"))[:64],
+        prompt=_text(payload.get("prompt")),
+        negative_prompt=_text(payload.get("negative_prompt")),
+        width=_integer(payload.get("width")),
+        height=_integer(payload.get("height")),
+        guidance_scale=_number(payload.get("guidance_scale")),
+        num_inference_steps=_integer(payload.get("num_inference_steps")),
+        seed=_integer(payload.get("seed")),
+        model=_text(payload.get("model")),
+        space=_text(payload.get("space")),
+        is_demo=payload.get("is_demo") is True,
+        made_at=_timestamp(payload.get("made_at")),
+        took_seconds=_number(payload.get("took_seconds")),
+        tool=_text(payload.get("tool")),
+        versions=_versions(payload.get("versions")),
+        others=_pairs(payload.get("others")),
+        is_starred=payload.get("is_starred") is True,
+        tags=_tags(payload.get("tags")),
     )
 
 
 def _text(value: object) -> str:
-    return value[:MAX_TEXT] if isinstance(value, str) else ""
+    return value[:MAX_TEXT_LENGTH] if isinstance(value, str) else ""
 
 
 def _number(value: object) -> float | None:
@@ -132,15 +132,17 @@ def _number(value: object) -> float | None:
     )  # neither NaN nor infinity is less than anything
 
 
-def _whole(value: object) -> int | None:
+def _integer(value: object) -> int | None:
     number = _number(value)
     return int(number) if number is not None and number == int(number) else None
 
 
-def _moment(value: object) -> dt.datetime | None:
+def _timestamp(value: object) -> dt.datetime | None:
     try:
-        moment = dt.datetime.fromisoformat(_text(value))
-        return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        timestamp = dt.datetime.fromisoformat(_text(value))
+        return (
+            timestamp.astimezone(dt.UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=dt.UTC)
+        )
     except (ValueError, OverflowError):
         return None
 
@@ -148,19 +150,21 @@ def _moment(value: object) -> dt.datetime | None:
 def _versions(value: object) -> dict[str, str]:
     pairs = value.items() if isinstance(value, dict) else ()
     return {
-        _text(name): _text(told) for name, told in list(pairs)[:MAX_TAGS] if isinstance(told, str)
+        _text(name): _text(version)
+        for name, version in list(pairs)[:MAX_TAGS]
+        if isinstance(version, str)
     }
 
 
 def _pairs(value: object) -> tuple[tuple[str, str], ...]:
-    found = (
+    pairs = (
         pair
-        for pair in (value if isinstance(value, list) else [])[:MAX_OTHERS]
+        for pair in (value if isinstance(value, list) else [])[:MAX_EXTRA]
         if isinstance(pair, list)
     )
-    return tuple((_text(pair[0]), _text(pair[1])) for pair in found if len(pair) == 2)
+    return tuple((_text(pair[0]), _text(pair[1])) for pair in pairs if len(pair) == 2)
 
 
-def _words(value: object) -> tuple[str, ...]:
-    words = (value if isinstance(value, list) else [])[:MAX_TAGS]
-    return tuple(word for word in words if isinstance(word, str) and word)
+def _tags(value: object) -> tuple[str, ...]:
+    tags = (value if isinstance(value, list) else [])[:MAX_TAGS]
+    return tuple(tag for tag in tags if isinstance(tag, str) and tag)

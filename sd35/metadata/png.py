@@ -18,11 +18,11 @@ INFOTEXT_KEY = "parameters"
 MAX_CHUNKS = 100_000
 """A picture of 64 megapixels in chunks of 8 KiB has a third of it; more is somebody's joke."""
 
-MOST_INFLATED = 1032
+MAX_INFLATION_RATIO = 1032
 """Bytes that a byte can be inflated to (https://zlib.net/zlib_tech.html)."""
 
-_FRAME = 12  # a chunk's length, type and checksum
-_TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
+_CHUNK_OVERHEAD = 12  # a chunk's length, type and checksum
+_TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +34,32 @@ class _Chunk:
     end: int
 
 
-def _chunks(data: bytes) -> Iterator[_Chunk]:
+def _iter_chunks(data: bytes) -> Iterator[_Chunk]:
     """Yield the chunks up to the last one that is whole, or IEND."""
-    at, size = len(SIGNATURE), len(data)
+    offset, size = len(SIGNATURE), len(data)
     for _ in range(MAX_CHUNKS):
-        if at + _FRAME > size:
+        if offset + _CHUNK_OVERHEAD > size:
             return
-        length, kind = struct.unpack_from(">L4s", data, at)
-        end = at + _FRAME + length
+        length, kind = struct.unpack_from(">L4s", data, offset)
+        end = offset + _CHUNK_OVERHEAD + length
         if end > size:
             return
-        yield _Chunk(kind, at, end)
+        yield _Chunk(kind, offset, end)
         if kind == b"IEND":
             return
-        at = end
+        offset = end
 
 
 def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
     """Return the texts by keyword, behind them those of its EXIF, and the size in pixels."""
     reader, exif, size = _TextReader(), b"", None
-    for chunk in _chunks(data):
+    for chunk in _iter_chunks(data):
         body = slice(chunk.start + 8, chunk.end - 4)
-        if chunk.kind == b"IHDR" and chunk.end - chunk.start >= _FRAME + 8:
+        if chunk.kind == b"IHDR" and chunk.end - chunk.start >= _CHUNK_OVERHEAD + 8:
             size = struct.unpack_from(">LL", data, chunk.start + 8)
         elif chunk.kind == b"eXIf":
             exif = exif or data[body]
-        elif chunk.kind in _TEXTS:
+        elif chunk.kind in _TEXT_CHUNKS:
             reader.add(chunk.kind, data[body])
     return {**read_exif(exif), **reader.texts}, size
 
@@ -69,47 +69,47 @@ class _TextReader:
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
-        self._left = MAX_TEXT_BYTES
+        self._remaining_bytes = MAX_TEXT_BYTES
 
     def add(self, kind: bytes, body: bytes) -> None:
-        keyword, _, rest = body.partition(b"\0")
+        keyword, _, encoded_body = body.partition(b"\0")
         if not keyword:
             return
         try:
-            coded = self._content(kind, rest)
+            encoded = self._decompress(kind, encoded_body)
         except (zlib.error, ValueError):
             return
-        if len(coded) <= self._left:
-            self._left -= len(coded)
-            text = coded.decode("utf-8", "replace") if kind == b"iTXt" else _decoded(coded)
+        if len(encoded) <= self._remaining_bytes:
+            self._remaining_bytes -= len(encoded)
+            text = encoded.decode("utf-8", "replace") if kind == b"iTXt" else _decode_text(encoded)
             self.texts.setdefault(keyword.decode("latin-1"), text)
 
-    def _content(self, kind: bytes, rest: bytes) -> bytes:
+    def _decompress(self, kind: bytes, encoded_body: bytes) -> bytes:
         if kind == b"tEXt":
-            return rest
+            return encoded_body
         if kind == b"zTXt":
-            return self._inflate(rest[1:])
-        _language, _translated, coded = rest[2:].split(b"\0", 2)
-        return self._inflate(coded) if rest[:1] == b"\1" else coded
+            return self._inflate(encoded_body[1:])
+        _language, _translated_keyword, encoded = encoded_body[2:].split(b"\0", 2)
+        return self._inflate(encoded) if encoded_body[:1] == b"\1" else encoded
 
     def _inflate(self, data: bytes) -> bytes:
         """Inflate up to what is left; one that is longer uses that up, so that there can't be a thousand of them."""
         try:
-            content = zlib.decompressobj().decompress(data, self._left + 1)
+            content = zlib.decompressobj().decompress(data, self._remaining_bytes + 1)
         except zlib.error:  # how much that was isn't told
-            self._left = max(0, self._left - MOST_INFLATED * len(data))
+            self._remaining_bytes = max(0, self._remaining_bytes - MAX_INFLATION_RATIO * len(data))
             raise
-        if len(content) > self._left:
-            self._left = 0
+        if len(content) > self._remaining_bytes:
+            self._remaining_bytes = 0
         return content
 
 
-def _decoded(coded: bytes) -> str:
+def _decode_text(encoded: bytes) -> str:
     """Return text that is to be Latin-1; there are programs that write UTF-8 all the same."""
     try:
-        return coded.decode("utf-8")
+        return encoded.decode("utf-8")
     except UnicodeDecodeError:
-        return coded.decode("latin-1")
+        return encoded.decode("latin-1")
 
 
 def embed_png(data: bytes, infotext: str | None, record_json: str) -> bytes:
@@ -119,49 +119,50 @@ def embed_png(data: bytes, infotext: str | None, record_json: str) -> bytes:
         PictureError: it is damaged, or cut off.
 
     """
-    chunks = list(_chunks(data))
+    chunks = list(_iter_chunks(data))
     kinds = [chunk.kind for chunk in chunks]
     if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"IDAT" not in kinds:
         raise PictureError("The PNG is damaged or was cut off.", "")
-    first_image = chunks[kinds.index(b"IDAT")].start
-    texts = {RECORD_KEY: _record_chunk(record_json)}
+    image_start = chunks[kinds.index(b"IDAT")].start
+    texts = {RECORD_KEY: _build_record_chunk(record_json)}
     if infotext is not None:
-        texts = {INFOTEXT_KEY: _infotext_chunk(infotext), **texts}
-    view, parts, at = memoryview(data), list[bytes | memoryview](), 0
+        texts = {INFOTEXT_KEY: _build_infotext_chunk(infotext), **texts}
+    view, parts, position = memoryview(data), list[bytes | memoryview](), 0
     for chunk in chunks:
-        if chunk.start == first_image:
-            parts += view[at : chunk.start], *texts.values()
-            at = chunk.start
+        if chunk.start == image_start:
+            parts += view[position : chunk.start], *texts.values()
+            position = chunk.start
         elif (
-            chunk.kind in _TEXTS
-            and _keyword(data[chunk.start + 8 : min(chunk.start + 96, chunk.end - 4)]) in texts
+            chunk.kind in _TEXT_CHUNKS
+            and _parse_keyword(data[chunk.start + 8 : min(chunk.start + 96, chunk.end - 4)])
+            in texts
         ):
-            parts.append(view[at : chunk.start])
-            at = chunk.end
-    return b"".join([*parts, view[at:]])
+            parts.append(view[position : chunk.start])
+            position = chunk.end
+    return b"".join([*parts, view[position:]])
 
 
-def _keyword(body: bytes) -> str:
+def _parse_keyword(body: bytes) -> str:
     return body.partition(b"\0")[0].decode("latin-1")
 
 
-def _infotext_chunk(infotext: str) -> bytes:
-    coded = infotext.encode("latin-1", "replace")
-    if _decoded(coded) != infotext:
-        return _unicode_chunk(INFOTEXT_KEY, infotext)
-    return _chunk(b"tEXt", INFOTEXT_KEY.encode() + b"\0" + coded)
+def _build_infotext_chunk(infotext: str) -> bytes:
+    encoded = infotext.encode("latin-1", "replace")
+    if _decode_text(encoded) != infotext:
+        return _build_unicode_chunk(INFOTEXT_KEY, infotext)
+    return _build_chunk(b"tEXt", INFOTEXT_KEY.encode() + b"\0" + encoded)
 
 
-def _record_chunk(record_json: str) -> bytes:
-    return _unicode_chunk(RECORD_KEY, record_json)
+def _build_record_chunk(record_json: str) -> bytes:
+    return _build_unicode_chunk(RECORD_KEY, record_json)
 
 
-def _unicode_chunk(keyword: str, text: str) -> bytes:
+def _build_unicode_chunk(keyword: str, text: str) -> bytes:
     """Return an iTXt chunk, not compressed, of no language: a reader may refuse to inflate."""
-    return _chunk(b"iTXt", keyword.encode() + b"\0" * 5 + text.encode("utf-8", "replace"))
+    return _build_chunk(b"iTXt", keyword.encode() + b"\0" * 5 + text.encode("utf-8", "replace"))
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
+def _build_chunk(kind: bytes, body: bytes) -> bytes:
     return (
         struct.pack(">L", len(body))
         + kind

@@ -18,31 +18,31 @@ from pathlib import Path
 from typing import Final
 
 __all__ = [
-    "MAX_NAME",
-    "MAX_PASSWORD",
-    "STRONG",
+    "DEFAULT_PARAMS",
+    "MAX_NAME_LENGTH",
+    "MAX_PASSWORD_LENGTH",
     "Account",
     "AccountError",
-    "Accounts",
-    "Cost",
+    "CredentialStore",
     "PasswordHash",
-    "accounts_in",
-    "generated_login",
+    "ScryptParams",
+    "generate_credentials",
     "hash_password",
-    "plain_name",
+    "normalize_username",
+    "parse_password_file",
 ]
 
-MAX_NAME: Final = 64
-MAX_PASSWORD: Final = 1024
+MAX_NAME_LENGTH: Final = 64
+MAX_PASSWORD_LENGTH: Final = 1024
 """Characters; more than that is no name or password but somebody's attempt to keep this machine busy."""
 
-LETTERS: Final = "acdefghjkmnpqrtuvwxy347"
+PASSWORD_CHARS: Final = "acdefghjkmnpqrtuvwxy347"  # noqa: S105
 """None of them is taken for another one: no 0 and o, 1, i and l, 2 and z, 5 and s, 6, 8 and b, 9 and g."""
 
-_AT_ONCE: Final = threading.BoundedSemaphore(4)
+_HASH_SEMAPHORE: Final = threading.BoundedSemaphore(4)
 """Hashes that are made at the same time; each takes its memory, and a good part of a second of one core."""
 
-_HASH: Final = re.compile(
+_HASH_PATTERN: Final = re.compile(
     r"\$scrypt\$ln=([0-9]{1,2}),r=8,p=([0-9]{1,2})\$([A-Za-z0-9+/]{22,86})\$([A-Za-z0-9+/]{43})"
 )
 """The PHC string format, https://github.com/P-H-C/phc-string-format, with r = 8 as RFC 7914 has it."""
@@ -53,17 +53,17 @@ class AccountError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class ScryptParams:
     """How much work one hash is: scrypt with N = 2^ln, r = 8 and p; it takes 2^ln KiB of memory."""
 
-    ln: int
+    log2_n: int
     p: int
 
 
-STRONG: Final = Cost(ln=15, p=3)
+DEFAULT_PARAMS: Final = ScryptParams(log2_n=15, p=3)
 """One of the equally strong ones that OWASP's Password Storage Cheat Sheet recommends: 32 MiB."""
 
-_MOST: Final = Cost(ln=17, p=8)
+_MAX_PARAMS: Final = ScryptParams(log2_n=17, p=8)
 """What a hash from elsewhere may cost: OWASP's largest memory, 128 MiB."""
 
 
@@ -71,12 +71,12 @@ _MOST: Final = Cost(ln=17, p=8)
 class PasswordHash:
     """What is kept of a password; `str` is the line's part of it in a file."""
 
-    cost: Cost
+    params: ScryptParams
     salt: bytes = field(repr=False)
     digest: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, password: str, cost: Cost = STRONG) -> "PasswordHash":
+    def from_password(cls, password: str, params: ScryptParams = DEFAULT_PARAMS) -> "PasswordHash":
         """Hash a password, with a salt of its own.
 
         Raises:
@@ -84,70 +84,73 @@ class PasswordHash:
 
         """
         salt = secrets.token_bytes(16)
-        return cls(cost, salt, _scrypt(_password_bytes(password), salt, cost))
+        return cls(params, salt, _scrypt(_encode_password(password), salt, params))
 
     @classmethod
-    def read(cls, text: str) -> "PasswordHash":
+    def parse(cls, text: str) -> "PasswordHash":
         """Read what `str` has written.
 
         Raises:
             AccountError: it isn't that.
 
         """
-        parts = _HASH.fullmatch(text)
-        if parts is None or len(parts[3]) % 4 == 1:
+        match = _HASH_PATTERN.fullmatch(text)
+        if match is None or len(match[3]) % 4 == 1:
             raise AccountError(
                 "what follows the name isn't a hash that `python -m sd35 user add` has made"
             )
-        cost = Cost(int(parts[1]), int(parts[2]))
-        if not (1 <= cost.ln <= _MOST.ln and 1 <= cost.p <= _MOST.p):
+        params = ScryptParams(int(match[1]), int(match[2]))
+        if not (1 <= params.log2_n <= _MAX_PARAMS.log2_n and 1 <= params.p <= _MAX_PARAMS.p):
             raise AccountError("the hash there would take too much of this machine, or is none")
         return cls(
-            cost, *(base64.b64decode(part + "=" * (-len(part) % 4)) for part in parts.groups()[2:])
+            params,
+            *(base64.b64decode(part + "=" * (-len(part) % 4)) for part in match.groups()[2:]),
         )
 
     def __str__(self) -> str:
         salt, digest = (
             base64.b64encode(part).decode("ascii").rstrip("=") for part in (self.salt, self.digest)
         )
-        return f"$scrypt$ln={self.cost.ln},r=8,p={self.cost.p}${salt}${digest}"
+        return f"$scrypt$ln={self.params.log2_n},r=8,p={self.params.p}${salt}${digest}"
 
     def matches(self, password: bytes) -> bool:
         """Whether it was made of this password; it takes as long whether it was or not."""
-        return hmac.compare_digest(self.digest, _scrypt(password, self.salt, self.cost))
+        return hmac.compare_digest(self.digest, _scrypt(password, self.salt, self.params))
 
 
-def _scrypt(password: bytes, salt: bytes, cost: Cost) -> bytes:
-    number = 2**cost.ln
-    memory = 128 * 8 * (number + cost.p + 2)
-    with _AT_ONCE:  # what it waits for is arithmetic, and ends by itself
-        return hashlib.scrypt(password, salt=salt, n=number, r=8, p=cost.p, maxmem=memory, dklen=32)
+def _scrypt(password: bytes, salt: bytes, params: ScryptParams) -> bytes:
+    cost_factor = 2**params.log2_n
+    max_memory = 128 * 8 * (cost_factor + params.p + 2)
+    with _HASH_SEMAPHORE:  # what it waits for is arithmetic, and ends by itself
+        return hashlib.scrypt(
+            password, salt=salt, n=cost_factor, r=8, p=params.p, maxmem=max_memory, dklen=32
+        )
 
 
-def hash_password(password: str, cost: Cost = STRONG) -> str:
+def hash_password(password: str, params: ScryptParams = DEFAULT_PARAMS) -> str:
     """Return what a file of logins keeps of a password: scrypt's parameters, a random salt, and the hash.
 
     Raises:
         AccountError: it can't be a password.
 
     """
-    return str(PasswordHash.of(password, cost))
+    return str(PasswordHash.from_password(password, params))
 
 
-def _password_bytes(password: object) -> bytes:
+def _encode_password(password: object) -> bytes:
     """Return a password as it is hashed: in NFKC, as NIST SP 800-63B has it, so that every keyboard writes it alike."""
     if not isinstance(password, str) or not password:
         raise AccountError("The password is empty.")
-    if len(password) > MAX_PASSWORD:
-        raise AccountError(f"The password has more than {MAX_PASSWORD} characters.")
+    if len(password) > MAX_PASSWORD_LENGTH:
+        raise AccountError(f"The password has more than {MAX_PASSWORD_LENGTH} characters.")
     # Beside what can't be typed that is NUL: HMAC, and scrypt with it, takes “a” and “a\0” for the
     # same password.
-    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in password):
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in password):
         raise AccountError("The password has a control character, or a broken one.")
     return unicodedata.normalize("NFKC", password).encode("utf-8")
 
 
-def plain_name(name: object) -> str:
+def normalize_username(name: object) -> str:
     """Return a name in the form in which it is stored and compared: NFKC, and in lower case.
 
     A phone begins it with a capital, and each keyboard composes its letters in its own way.
@@ -156,25 +159,35 @@ def plain_name(name: object) -> str:
         AccountError: it can't be a name.
 
     """
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-        raise AccountError(f"A name has 1 to {MAX_NAME} characters.")
-    plain = _folded(name)
-    if not plain.isprintable() or plain != plain.strip() or _folded(plain) != plain:
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
+        raise AccountError(f"A name has 1 to {MAX_NAME_LENGTH} characters.")
+    normalized = _fold_case(name)
+    if (
+        not normalized.isprintable()
+        or normalized != normalized.strip()
+        or _fold_case(normalized) != normalized
+    ):
         raise AccountError("A name has letters that can be seen, and no space at its ends.")
-    if ":" in plain or plain.startswith("#") or not 0 < len(plain) <= MAX_NAME:
+    if (
+        ":" in normalized
+        or normalized.startswith("#")
+        or not 0 < len(normalized) <= MAX_NAME_LENGTH
+    ):
         raise AccountError(
-            f"A name has no colon, doesn't begin with #, and has at most {MAX_NAME} characters."
+            f"A name has no colon, doesn't begin with #, and has at most {MAX_NAME_LENGTH} characters."
         )
-    return plain
+    return normalized
 
 
-def _folded(name: str) -> str:
+def _fold_case(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
-def generated_login() -> tuple[str, str]:
+def generate_credentials() -> tuple[str, str]:
     """Return a name, and a new password that is easy to read out and to type: 16 letters, 72 bits of chance."""
-    return "guest", "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(4))
+    return "guest", "-".join(
+        "".join(secrets.choice(PASSWORD_CHARS) for _ in range(4)) for _ in range(4)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,26 +195,26 @@ class Account:
     """Somebody who may log in; `str` is the line of a file."""
 
     name: str
-    password: PasswordHash
+    password_hash: PasswordHash
 
     @classmethod
-    def read(cls, line: str) -> "Account":
+    def parse(cls, line: str) -> "Account":
         """Read a line of a file.
 
         Raises:
             AccountError: it isn't `name:hash`.
 
         """
-        name, colon, text = line.strip().partition(":")
+        name, colon, hash_text = line.strip().partition(":")
         if not colon:
             raise AccountError("it isn't name:hash")
-        return cls(plain_name(name), PasswordHash.read(text))
+        return cls(normalize_username(name), PasswordHash.parse(hash_text))
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.password}"
+        return f"{self.name}:{self.password_hash}"
 
 
-def accounts_in(data: bytes, file: Path) -> list[tuple[str, Account | None]]:
+def parse_password_file(data: bytes, path: Path) -> list[tuple[str, Account | None]]:
     """Return each line of a file of logins, and whose it is; empty lines and comments are nobody's.
 
     Raises:
@@ -210,29 +223,29 @@ def accounts_in(data: bytes, file: Path) -> list[tuple[str, Account | None]]:
     """
     lines: list[tuple[str, Account | None]] = []
     names: set[str] = set()
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    for line_number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
             text = line.decode("utf-8").rstrip()
-            lines.append((text, _account_in(text, names)))
+            lines.append((text, _parse_line(text, names)))
         except ValueError as error:
-            what = str(error).rstrip(".") if isinstance(error, AccountError) else "it isn't UTF-8"
+            reason = str(error).rstrip(".") if isinstance(error, AccountError) else "it isn't UTF-8"
             raise AccountError(
-                f"Line {number} of {file} can't be used: {what[0].lower()}{what[1:]}."
+                f"Line {line_number} of {path} can't be used: {reason[0].lower()}{reason[1:]}."
             ) from None
     return lines
 
 
-def _account_in(line: str, names: set[str]) -> Account | None:
+def _parse_line(line: str, seen_names: set[str]) -> Account | None:
     if not line or line.lstrip().startswith("#"):
         return None
-    account = Account.read(line)
-    if account.name in names:
+    account = Account.parse(line)
+    if account.name in seen_names:
         raise AccountError("the same name is in a line above it")
-    names.add(account.name)
+    seen_names.add(account.name)
     return account
 
 
-class Accounts:
+class CredentialStore:
     """Who may log in: those given as `name:password`, and those in a file, which is read again when it has changed.
 
     Args:
@@ -247,51 +260,58 @@ class Accounts:
     """
 
     def __init__(
-        self, pairs: Iterable[str] = (), file: Path | None = None, cost: Cost = STRONG
+        self,
+        credentials: Iterable[str] = (),
+        password_file: Path | None = None,
+        params: ScryptParams = DEFAULT_PARAMS,
     ) -> None:
-        self._given: dict[str, PasswordHash] = {}
-        self._file = file
-        self._cost = cost
+        self._inline_hashes: dict[str, PasswordHash] = {}
+        self._password_file = password_file
+        self._params = params
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._stamp: tuple[int, ...] | None = None
-        self._known: Mapping[str, PasswordHash] = self._given
-        for number, pair in enumerate(pairs, 1):
+        self._file_version: tuple[int, ...] | None = None
+        self._hashes: Mapping[str, PasswordHash] = self._inline_hashes
+        for index, pair in enumerate(credentials, 1):
             try:
                 self._add(pair)
             except AccountError as error:
-                raise AccountError(f"Login {number} isn't name:password. {error}") from None
-        self._current()
+                raise AccountError(f"Login {index} isn't name:password. {error}") from None
+        self._current_hashes()
 
     def _add(self, pair: str) -> None:
         name, colon, password = pair.partition(":")
         if not colon:
             raise AccountError("There is no colon in it.")
-        plain = plain_name(name)
-        if plain in self._given:
+        username = normalize_username(name)
+        if username in self._inline_hashes:
             raise AccountError("The name is given twice.")
-        self._given[plain] = PasswordHash.of(password, self._cost)
+        self._inline_hashes[username] = PasswordHash.from_password(password, self._params)
 
-    def names(self) -> frozenset[str]:
+    def usernames(self) -> frozenset[str]:
         """Return who may log in at the moment.
 
         Raises:
             AccountError: the file can't be used any more.
 
         """
-        return frozenset(self._current())
+        return frozenset(self._current_hashes())
 
-    def mark(self, name: str) -> str:
+    def password_fingerprint(self, name: str) -> str:
         """Return what changes with somebody's password, and tells nothing of it; empty for who may not log in.
 
         Raises:
             AccountError: the file can't be used any more.
 
         """
-        known = self._current().get(name)
-        return "" if known is None else hmac.digest(self._key, str(known).encode(), "sha256").hex()
+        password_hash = self._current_hashes().get(name)
+        return (
+            ""
+            if password_hash is None
+            else hmac.digest(self._key, str(password_hash).encode(), "sha256").hex()
+        )
 
-    def check(self, name: object, password: object) -> bool:
+    def verify(self, name: object, password: object) -> bool:
         """Whether this is the password of that name. A name that nobody has takes as long as one that somebody has.
 
         It keeps a core busy for a good part of a second: not in an event loop's own thread.
@@ -302,39 +322,49 @@ class Accounts:
 
         """
         try:
-            plain, secret = plain_name(name), _password_bytes(password)
+            username, password_bytes = normalize_username(name), _encode_password(password)
         except AccountError:
             return False
-        known = self._current()
-        matches = known.get(plain, self._nobody_s(plain, known)).matches(secret)
-        return matches and plain in known
+        hashes = self._current_hashes()
+        is_match = hashes.get(username, self._dummy_hash(username, hashes)).matches(password_bytes)
+        return is_match and username in hashes
 
-    def _nobody_s(self, name: str, known: Mapping[str, PasswordHash]) -> PasswordHash:
+    def _dummy_hash(self, name: str, hashes: Mapping[str, PasswordHash]) -> PasswordHash:
         """Return a hash of nothing, at the cost of one of those known: for a name always of the same one."""
-        costs = [each.cost for each in known.values()] or [self._cost]
-        draw = int.from_bytes(hmac.digest(self._key, name.encode("utf-8"), "sha256"))
+        params_choices = [password_hash.params for password_hash in hashes.values()] or [
+            self._params
+        ]
+        name_digest = int.from_bytes(hmac.digest(self._key, name.encode("utf-8"), "sha256"))
         return PasswordHash(
-            costs[draw % len(costs)], secrets.token_bytes(16), secrets.token_bytes(32)
+            params_choices[name_digest % len(params_choices)],
+            secrets.token_bytes(16),
+            secrets.token_bytes(32),
         )
 
-    def _current(self) -> Mapping[str, PasswordHash]:
-        if self._file is None:
-            return self._given
+    def _current_hashes(self) -> Mapping[str, PasswordHash]:
+        if self._password_file is None:
+            return self._inline_hashes
         with self._lock:
             try:
-                self._read_if_changed(self._file)
+                self._reload_if_changed(self._password_file)
             except OSError as error:
-                why = error.strerror or type(error).__name__
-                raise AccountError(f"The logins can't be read from {self._file}: {why}.") from error
-            return self._known
+                reason = error.strerror or type(error).__name__
+                raise AccountError(
+                    f"The logins can't be read from {self._password_file}: {reason}."
+                ) from error
+            return self._hashes
 
-    def _read_if_changed(self, path: Path) -> None:
+    def _reload_if_changed(self, path: Path) -> None:
         with path.open("rb") as file:
-            status = os.fstat(
+            stat = os.fstat(
                 file.fileno()
             )  # before it is read: what is written meanwhile changes it again
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if stamp != self._stamp:
-                accounts = (account for _, account in accounts_in(file.read(), path) if account)
-                self._known = {account.name: account.password for account in accounts} | self._given
-                self._stamp = stamp
+            file_version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if file_version != self._file_version:
+                accounts = (
+                    account for _, account in parse_password_file(file.read(), path) if account
+                )
+                self._hashes = {
+                    account.name: account.password_hash for account in accounts
+                } | self._inline_hashes
+                self._file_version = file_version

@@ -13,19 +13,27 @@ from sd35.core.limits import Limits, Range
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import Visitor
-from sd35.jobs.artifacts import Kept
-from sd35.jobs.job import Job, JobState, Made
-from sd35.jobs.service import Studio
+from sd35.jobs.artifacts import Artifact
+from sd35.jobs.job import Job, JobResult, JobState
+from sd35.jobs.service import JobService
 from sd35.server.file_data import file_data, preview_data
-from sd35.ui.create.form import CUSTOM_SIZE, FormValues, read_request
+from sd35.ui.create.form import CUSTOM_SIZE, FormValues, parse_request
 
-__all__ = ["DEMO_PAINTER", "Endpoint", "is_urgent", "made", "start", "values_by_name", "visitor_of"]
+__all__ = [
+    "DEMO_PAINTER",
+    "ApiEndpoints",
+    "build_form_values",
+    "is_significant_change",
+    "result_or_raise",
+    "submit_job",
+    "visitor_from_request",
+]
 
 
 DEMO_PAINTER: Final = "demo painter"
 
 
-def values_by_name(
+def build_form_values(
     *,
     prompt: object,
     negative_prompt: object,
@@ -50,7 +58,9 @@ def values_by_name(
     )
 
 
-async def start(studio: Studio, values: FormValues, visitor: Visitor) -> tuple[Job, str]:
+async def submit_job(
+    job_service: JobService, values: FormValues, visitor: Visitor
+) -> tuple[Job, str]:
     """Start the job, with the Space's own value for each number that was left out; and say who will make it.
 
     Raises:
@@ -58,67 +68,69 @@ async def start(studio: Studio, values: FormValues, visitor: Visitor) -> tuple[J
             ask for.
 
     """
-    space = await studio.connected()
-    request = _request(values, space.contract.limits)
-    job = await studio.submit(request, visitor, by_program=True)
+    space = await job_service.get_space()
+    request = _build_request(values, space.contract.limits)
+    job = await job_service.submit(request, visitor, is_api_call=True)
     return job, DEMO_PAINTER if space.contract.is_demo else space.name
 
 
-def _request(values: FormValues, limits: Limits) -> GenerationRequest:
+def _build_request(values: FormValues, limits: Limits) -> GenerationRequest:
     is_custom = values.size == CUSTOM_SIZE and values.width is None and values.height is None
-    filled = FormValues(
+    completed_values = FormValues(
         prompt=values.prompt,
         negative_prompt=values.negative_prompt,
         size=values.size,
         width=limits.width.default if is_custom else values.width,
         height=limits.height.default if is_custom else values.height,
-        guidance_scale=_or_default(values.guidance_scale, limits.guidance_scale),
-        num_inference_steps=_or_default(values.num_inference_steps, limits.num_inference_steps),
+        guidance_scale=_value_or_default(values.guidance_scale, limits.guidance_scale),
+        num_inference_steps=_value_or_default(
+            values.num_inference_steps, limits.num_inference_steps
+        ),
         seed=values.seed,
         randomize_seed=values.randomize_seed,
     )
-    request, found = read_request(filled, limits)
+    request, problems = parse_request(completed_values, limits)
     if request is None:
-        raise InvalidRequestError(" ".join(problem.message for problem in found))
+        raise InvalidRequestError(" ".join(problem.message for problem in problems))
     return request
 
 
-def _or_default(value: Any, span: Range | None) -> Any:  # noqa: ANN401  # whatever a program sends
-    return value if value is not None else span.default if span else 0
+def _value_or_default(value: Any, value_range: Range | None) -> Any:  # noqa: ANN401  # whatever a program sends
+    return value if value is not None else value_range.default if value_range else 0
 
 
-def made(state: JobState) -> Made:
+def result_or_raise(state: JobState) -> JobResult:
     """Return what came of a job that has ended.
 
     Raises:
         SD35Error: there is no picture; it says why.
 
     """
-    if state.made is None:
+    if state.result is None:
         raise state.error or SD35Error("The run was stopped.", remedy="")
-    return state.made
+    return state.result
 
 
-FRAME_SECONDS = 0.1
-PULSE_SECONDS = 1.0
+MIN_UPDATE_INTERVAL = 0.1
+MAX_UPDATE_INTERVAL = 1.0
 
 
-def visitor_of(request: gr.Request) -> Visitor:
+def visitor_from_request(request: gr.Request) -> Visitor:
     """Who asks, as it was found out when the request came in."""
     visitor: Visitor = request.state.visitor
     return visitor
 
 
-def is_urgent(seen: JobState, now: JobState) -> bool:
+def is_significant_change(previous: JobState, current: JobState) -> bool:
     """Whether somebody who watches is told at once, whatever was told just before."""
-    return now.is_urgent_after(seen)
+    return current.is_significant_change(previous)
 
 
-class Endpoint:
+class ApiEndpoints:
     """What programs can ask for: a job of the studio's, from its request to its end."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, job_service: JobService) -> None:
+        self._job_service = job_service
 
     async def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its order
         self,
@@ -149,42 +161,46 @@ class Endpoint:
             seed=0 if seed is None else seed,
             randomize_seed=randomize_seed is not False,
         )
-        job, _ = await self._submit(values, visitor_of(request))
+        job, _ = await self._submit(values, visitor_from_request(request))
         try:
-            async with aclosing(self._previews(job, progress)) as previews:
+            async with aclosing(self._stream_previews(job, progress)) as previews:
                 async for preview in previews:
                     yield preview, job.state.value.request.seed
         finally:
-            job.stop()  # does nothing to a job that has ended
-        picture = _made(job.state.value)
-        yield file_data(picture), picture.seed
+            job.cancel()  # does nothing to a job that has ended
+        result = _result_or_raise(job.state.value)
+        yield file_data(result), result.seed
 
-    async def _previews(
+    async def _stream_previews(
         self, job: Job, progress: gr.Progress
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield each preview as a program takes it; one that lasts, again each second: so who has left is noticed."""
-        number, shown, shown_at, told = 0, None, 0.0, None
+        index, last_preview, last_sent_at, last_progress = 0, None, 0.0, None
         states = job.state.watch(
-            at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS, is_urgent=is_urgent
+            min_interval=MIN_UPDATE_INTERVAL,
+            max_interval=MAX_UPDATE_INTERVAL,
+            is_urgent=is_significant_change,
         )
         async with aclosing(states):
             async for state in states:
-                if state.progress is not None and state.progress is not told:
-                    told = state.progress
-                    _tell(progress, told)
-                if state.phase.is_final:
+                if state.progress is not None and state.progress is not last_progress:
+                    last_progress = state.progress
+                    _report_progress(progress, last_progress)
+                if state.status.is_final:
                     return
-                now, is_new = time.monotonic(), state.preview is not shown
-                if state.preview is not None and (is_new or now - shown_at >= PULSE_SECONDS):
-                    number, shown, shown_at = number + is_new, state.preview, now
-                    yield self._hand_out(job, shown, number)
+                now, is_new = time.monotonic(), state.preview is not last_preview
+                if state.preview is not None and (
+                    is_new or now - last_sent_at >= MAX_UPDATE_INTERVAL
+                ):
+                    index, last_preview, last_sent_at = index + is_new, state.preview, now
+                    yield self._publish_preview(job, last_preview, index)
 
-    def _hand_out(self, job: Job, preview: Picture, number: int) -> dict[str, Any]:
+    def _publish_preview(self, job: Job, preview: Picture, index: int) -> dict[str, Any]:
         """A preview as a program takes it: at an address of its own."""
-        kept = Kept(
-            job.owner, f"preview-{number:02}{preview.suffix}", preview.mime_type, preview.data
+        artifact = Artifact(
+            job.owner, f"preview-{index:02}{preview.suffix}", preview.mime_type, preview.data
         )
-        return preview_data(self._studio.kept.keep_preview(job.id, kept), kept)
+        return preview_data(self._job_service.artifacts.put_preview(job.id, artifact), artifact)
 
     async def generate(  # noqa: PLR0913, PLR0917  # an endpoint's parameters are its interface
         self,
@@ -212,7 +228,7 @@ class Endpoint:
             request: Gradio gives it.
 
         """
-        values = values_by_name(
+        values = build_form_values(
             prompt=prompt,
             negative_prompt=negative_prompt,
             aspect_ratio=aspect_ratio,
@@ -222,36 +238,36 @@ class Endpoint:
             num_inference_steps=num_inference_steps,
             seed=seed,
         )
-        job, made_by = await self._submit(values, visitor_of(request))
+        job, made_by = await self._submit(values, visitor_from_request(request))
         try:
-            while not (state := job.state.value).phase.is_final:
-                await job.state.wait_for_change(state, PULSE_SECONDS)
+            while not (state := job.state.value).status.is_final:
+                await job.state.wait_for_change(state, MAX_UPDATE_INTERVAL)
         finally:
-            job.stop()
-        picture = _made(state)
-        return file_data(picture), picture.seed, made_by
+            job.cancel()
+        result = _result_or_raise(state)
+        return file_data(result), result.seed, made_by
 
     async def _submit(self, values: FormValues, visitor: Visitor) -> tuple[Job, str]:
         """Start the job, and say who will make it; what stands against it is told as Gradio tells it."""
         try:
-            return await start(self._studio, values, visitor)
+            return await submit_job(self._job_service, values, visitor)
         except SD35Error as error:
-            raise _as_gradio_s(error) from error
+            raise _to_gradio_error(error) from error
 
 
-def _made(state: JobState) -> Made:
+def _result_or_raise(state: JobState) -> JobResult:
     try:
-        return made(state)
+        return result_or_raise(state)
     except SD35Error as error:
-        raise _as_gradio_s(error) from error
+        raise _to_gradio_error(error) from error
 
 
-def _as_gradio_s(error: SD35Error) -> gr.Error:
+def _to_gradio_error(error: SD35Error) -> gr.Error:
     return gr.Error(str(error), print_exception=False)
 
 
-def _tell(progress: gr.Progress, news: Progress) -> None:
-    if news.step is not None and news.total:
-        progress((news.step, news.total), desc=news.description or None, unit="steps")
-    elif news.fraction is not None:
-        progress(news.fraction, desc=news.description or None)
+def _report_progress(progress: gr.Progress, event: Progress) -> None:
+    if event.step is not None and event.total:
+        progress((event.step, event.total), desc=event.description or None, unit="steps")
+    elif event.fraction is not None:
+        progress(event.fraction, desc=event.description or None)

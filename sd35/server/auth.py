@@ -14,23 +14,23 @@ import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from sd35.core.visitor import HERE, Visitor, owner_of_secret
-from sd35.server.accounts import AccountError, Accounts, plain_name
-from sd35.server.rate_limit import Attempts
+from sd35.core.visitor import LOCAL_VISITOR, Visitor, owner_from_cookie
+from sd35.server.accounts import AccountError, CredentialStore, normalize_username
+from sd35.server.rate_limit import LoginThrottle
 
-__all__ = ["ADDRESS", "BROWSER_COOKIE", "Door"]
+__all__ = ["BROWSER_COOKIE", "Authenticator", "client_ip_var"]
 
 BROWSER_COOKIE: Final = "sd35-browser"
-SECRET_CHARACTERS: Final = range(32, 65)
+BROWSER_SECRET_LENGTHS: Final = range(32, 65)
 
-REMEMBERED_SECONDS: Final = 60.0
+BASIC_AUTH_CACHE_SECONDS: Final = 60.0
 
-ADDRESS: ContextVar[str | None] = ContextVar("ADDRESS", default=None)
+client_ip_var: ContextVar[str | None] = ContextVar("ADDRESS", default=None)
 """Where the request comes from that is being answered: Gradio's login hands on name and password alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Authenticator:
     """Who may come in, and as whom.
 
     Attributes:
@@ -50,16 +50,16 @@ class Door:
     """
 
     is_private: bool = True
-    accounts: Accounts | None = None
-    handed_out: frozenset[str] = frozenset()
+    accounts: CredentialStore | None = None
+    shared_logins: frozenset[str] = frozenset()
     is_on_hub: bool = False
     is_embedded: bool = False
-    attempts: Attempts = field(default_factory=Attempts)
-    sessions: dict[str, str] = field(default_factory=dict, repr=False)
-    key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    remembered: dict[bytes, float] = field(default_factory=dict, repr=False)
+    login_throttle: LoginThrottle = field(default_factory=LoginThrottle)
+    session_fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
+    hmac_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    basic_auth_cache: dict[bytes, float] = field(default_factory=dict, repr=False)
 
-    async def check(self, name: str, password: str) -> bool:
+    async def login(self, name: str, password: str) -> bool:
         """Whether this login is right, as Gradio asks it. Takes as long for a name that doesn't exist.
 
         Raises:
@@ -67,149 +67,172 @@ class Door:
 
         """
         assert self.accounts is not None
-        address = ADDRESS.get()
-        wait = self.attempts.begin(name, address)
-        if wait > 0:
-            seconds = max(1, round(wait + 0.5))
-            said = f"Too many attempts. The next one is possible in {seconds} s."
-            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, said, {"Retry-After": str(seconds)})
+        client_ip = client_ip_var.get()
+        delay = self.login_throttle.acquire(name, client_ip)
+        if delay > 0:
+            retry_after = max(1, round(delay + 0.5))
+            message = f"Too many attempts. The next one is possible in {retry_after} s."
+            raise HTTPException(
+                HTTPStatus.TOO_MANY_REQUESTS, message, {"Retry-After": str(retry_after)}
+            )
         try:
-            is_right = await anyio.to_thread.run_sync(self.accounts.check, name, password)
+            is_valid = await anyio.to_thread.run_sync(self.accounts.verify, name, password)
         except AccountError as error:
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE, "The logins can't be read here."
             ) from error
-        if is_right:
-            self.attempts.succeeded(name, address)
-        return is_right
+        if is_valid:
+            self.login_throttle.reset(name, client_ip)
+        return is_valid
 
-    async def basic(self, request: HTTPConnection) -> str | None:
+    async def basic_auth_user(self, request: HTTPConnection) -> str | None:
         """The name that this one request brings together with its password (HTTP Basic, RFC 7617), if it does.
 
         Raises:
             HTTPException: there were too many attempts.
 
         """
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         if self.accounts is None or scheme.lower() != "basic":
             return None
-        mark, now = hmac.digest(self.key, given.encode(), "sha256"), time.monotonic()
-        if self.remembered.get(mark, 0.0) < now:
-            if not await self._is_right(given):
+        fingerprint, now = (
+            hmac.digest(self.hmac_key, credentials.encode(), "sha256"),
+            time.monotonic(),
+        )
+        if self.basic_auth_cache.get(fingerprint, 0.0) < now:
+            if not await self._is_valid_basic(credentials):
                 return None
-            self.remembered[mark] = now + REMEMBERED_SECONDS
-            for old in [each for each, until in self.remembered.items() if until < now]:
-                del self.remembered[old]
-        return self._known(b64decode(given).decode().partition(":")[0])
+            self.basic_auth_cache[fingerprint] = now + BASIC_AUTH_CACHE_SECONDS
+            for expired_fingerprint in [
+                cached_fingerprint
+                for cached_fingerprint, expires_at in self.basic_auth_cache.items()
+                if expires_at < now
+            ]:
+                del self.basic_auth_cache[expired_fingerprint]
+        return self._canonical_name(b64decode(credentials).decode().partition(":")[0])
 
-    async def _is_right(self, given: str) -> bool:
+    async def _is_valid_basic(self, credentials: str) -> bool:
         try:
-            name, colon, password = b64decode(given, validate=True).decode().partition(":")
+            name, colon, password = b64decode(credentials, validate=True).decode().partition(":")
         except ValueError:
             return False
-        return bool(colon) and await self.check(name, password)
+        return bool(colon) and await self.login(name, password)
 
-    def user(self, request: HTTPConnection) -> str | None:
+    def session_user(self, request: HTTPConnection) -> str | None:
         """The name under which this browser or program has logged in, if it has, and still may."""
         if self.accounts is None:
             return None
-        tokens = _tokens(request)
-        token = next((token for token in _given_tokens(request) if token in tokens), None)
+        logged_in_names = _gradio_tokens(request)
+        token = next((token for token in _cookie_tokens(request) if token in logged_in_names), None)
         name = (
-            None if token is None else self._known(tokens[token])
+            None if token is None else self._canonical_name(logged_in_names[token])
         )  # Gradio keeps it as it was typed
         if token is None or name is None:
             return None
-        mark = self.accounts.mark(name)
-        if self.sessions.setdefault(token, mark) == mark:
+        fingerprint = self.accounts.password_fingerprint(name)
+        if self.session_fingerprints.setdefault(token, fingerprint) == fingerprint:
             return name
-        del tokens[token]  # the password is another one since then
+        del logged_in_names[token]  # the password is another one since then
         return None
 
     @staticmethod
-    def forget(request: HTTPConnection) -> None:
+    def log_out(request: HTTPConnection) -> None:
         """Log this browser out: where one can sign in with Hugging Face, Gradio ends nothing but that."""
-        for token in _given_tokens(request):
-            _tokens(request).pop(token, None)
+        for token in _cookie_tokens(request):
+            _gradio_tokens(request).pop(token, None)
 
-    def _known(self, name: str) -> str | None:
+    def _canonical_name(self, name: str) -> str | None:
         """The name as it is written, if it may still come in."""
         try:
-            plain = plain_name(name)
-            return plain if self.accounts is not None and plain in self.accounts.names() else None
+            username = normalize_username(name)
+            return (
+                username
+                if self.accounts is not None and username in self.accounts.usernames()
+                else None
+            )
         except AccountError:
             return None
 
-    def visitor(self, request: HTTPConnection, user: str | None) -> Visitor:
+    def identify_visitor(self, request: HTTPConnection, user: str | None) -> Visitor:
         """Say who asks."""
         if self.is_private:
-            return HERE
-        account = _account(request.scope.get("session") or {})
+            return LOCAL_VISITOR
+        account = _oauth_account(request.scope.get("session") or {})
         ip_token = request.headers.get("x-ip-token") if self.is_on_hub else None
-        secret = self.secret(request)
+        browser_secret = self.browser_secret(request)
         owner, name, token = None, user, None
-        if user is not None and user not in self.handed_out:
+        if user is not None and user not in self.shared_logins:
             owner = f"user:{user}"
         if account is not None:
             owner, name, token = f"account:{account['id']}", account["name"], account["token"]
-        if owner is None and secret is not None:
-            owner = owner_of_secret(secret)
-        return Visitor(owner, owner or f"address:{self.address(request)}", name, token, ip_token)
+        if owner is None and browser_secret is not None:
+            owner = owner_from_cookie(browser_secret)
+        return Visitor(owner, owner or f"address:{self.client_ip(request)}", name, token, ip_token)
 
-    def cookie(self, request: HTTPConnection) -> tuple[str, str]:
+    def browser_cookie(self, request: HTTPConnection) -> tuple[str, str]:
         """The name of the cookie that holds a browser's secret, and what it needs to be sent back here.
 
         Over https, a name that no other server below the same domain can set.
         """
-        reach = "SameSite=None; Secure; Partitioned" if self.is_embedded else "SameSite=Lax"
+        cookie_attributes = (
+            "SameSite=None; Secure; Partitioned" if self.is_embedded else "SameSite=Lax"
+        )
         if (
             self.is_embedded
             or request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
         ):
-            return f"__Host-{BROWSER_COOKIE}", reach if self.is_embedded else f"{reach}; Secure"
-        return BROWSER_COOKIE, reach
+            return (
+                f"__Host-{BROWSER_COOKIE}",
+                cookie_attributes if self.is_embedded else f"{cookie_attributes}; Secure",
+            )
+        return BROWSER_COOKIE, cookie_attributes
 
-    def secret(self, request: HTTPConnection) -> str | None:
+    def browser_secret(self, request: HTTPConnection) -> str | None:
         """The secret that is kept in this browser, if it is one."""
-        secret = request.cookies.get(self.cookie(request)[0], "")
-        return secret if len(secret) in SECRET_CHARACTERS else None
+        browser_secret = request.cookies.get(self.browser_cookie(request)[0], "")
+        return browser_secret if len(browser_secret) in BROWSER_SECRET_LENGTHS else None
 
-    def address(self, request: HTTPConnection) -> str | None:
+    def client_ip(self, request: HTTPConnection) -> str | None:
         """Where a request comes from, as far as that is to be trusted; `None` where a tunnel or a proxy hides it.
 
         Of the addresses that a request went through, only the last was written by a server next to
         this one.
         """
         peer = request.client.host if request.client else None
-        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        forwarded_ip = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         if not self.is_on_hub and peer not in {"127.0.0.1", "::1", None}:
             return peer
-        return forwarded or None
+        return forwarded_ip or None
 
 
-def _tokens(request: HTTPConnection) -> dict[str, str]:
+def _gradio_tokens(request: HTTPConnection) -> dict[str, str]:
     """Who has logged in, as Gradio keeps it: names by what their browsers' cookies hold."""
     tokens: dict[str, str] = getattr(request.scope.get("app"), "tokens", {})
     return tokens
 
 
-def _given_tokens(request: HTTPConnection) -> list[str]:
-    cookie = getattr(request.scope.get("app"), "cookie_id", "")
-    given = (request.cookies.get(f"access-token-{kind}{cookie}") for kind in ("", "unsecure-"))
-    return [token for token in given if token is not None]
+def _cookie_tokens(request: HTTPConnection) -> list[str]:
+    cookie_suffix = getattr(request.scope.get("app"), "cookie_id", "")
+    cookies = (
+        request.cookies.get(f"access-token-{prefix}{cookie_suffix}") for prefix in ("", "unsecure-")
+    )
+    return [token for token in cookies if token is not None]
 
 
-def _account(session: Mapping[str, Any]) -> dict[str, str] | None:
+def _oauth_account(session: Mapping[str, Any]) -> dict[str, str] | None:
     """The Hugging Face account that somebody has signed in with, as Gradio keeps it in a signed cookie."""
-    told = session.get("oauth_info")
-    if not isinstance(told, dict) or not isinstance(told.get("userinfo"), dict):
+    oauth_info = session.get("oauth_info")
+    if not isinstance(oauth_info, dict) or not isinstance(oauth_info.get("userinfo"), dict):
         return None
-    if not isinstance(told.get("expires_at"), int | float) or told["expires_at"] <= time.time():
+    if (
+        not isinstance(oauth_info.get("expires_at"), int | float)
+        or oauth_info["expires_at"] <= time.time()
+    ):
         return None
-    person = told["userinfo"]
-    found = {
-        "id": person.get("sub"),
-        "name": person.get("preferred_username"),
-        "token": told.get("access_token"),
+    userinfo = oauth_info["userinfo"]
+    account = {
+        "id": userinfo.get("sub"),
+        "name": userinfo.get("preferred_username"),
+        "token": oauth_info.get("access_token"),
     }
-    return {key: str(value) for key, value in found.items()} if all(found.values()) else None
+    return {key: str(value) for key, value in account.items()} if all(account.values()) else None

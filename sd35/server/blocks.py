@@ -12,13 +12,13 @@ from typing import Any
 
 import gradio as gr
 
-__all__ = ["blocks"]
+__all__ = ["locked_blocks"]
 
-_building = threading.Lock()
+_build_lock = threading.Lock()
 
 
 @contextmanager
-def blocks(title: str, **options: Any) -> Iterator[gr.Blocks]:  # noqa: ANN401  # as `gr.Blocks` takes them
+def locked_blocks(title: str, **options: Any) -> Iterator[gr.Blocks]:  # noqa: ANN401  # as `gr.Blocks` takes them
     """Build an app as `gr.Blocks` does, after any that is being built in another thread."""
-    with _building, gr.Blocks(title=title, **options) as demo:
+    with _build_lock, gr.Blocks(title=title, **options) as demo:
         yield demo

@@ -3,23 +3,23 @@
 from typing import Any, Final
 from urllib.parse import quote
 
-from sd35.jobs.artifacts import Kept
-from sd35.jobs.job import Made
+from sd35.jobs.artifacts import Artifact
+from sd35.jobs.job import JobResult
 
 __all__ = ["file_data", "preview_data"]
 
 
-FILE_DATA: Final = {"_type": "gradio.FileData"}
+FILE_DATA_META: Final = {"_type": "gradio.FileData"}
 
 
-def file_data(made: Made) -> dict[str, Any]:
+def file_data(result: JobResult) -> dict[str, Any]:
     """A kept picture as Gradio's FileData."""
-    return _file_data(made.served_as, made.name, made.mime_type, made.size_bytes)
+    return _file_data(result.url_path, result.name, result.mime_type, result.size_bytes)
 
 
-def preview_data(path: str, kept: Kept) -> dict[str, Any]:
+def preview_data(path: str, artifact: Artifact) -> dict[str, Any]:
     """A kept preview as Gradio's FileData."""
-    return _file_data(path, kept.name, kept.mime_type, None)
+    return _file_data(path, artifact.name, artifact.mime_type, None)
 
 
 def _file_data(path: str, name: str, mime_type: str, size_bytes: int | None) -> dict[str, Any]:
@@ -29,5 +29,5 @@ def _file_data(path: str, name: str, mime_type: str, size_bytes: int | None) -> 
         "orig_name": name,
         "mime_type": mime_type,
         "size": size_bytes,
-        "meta": FILE_DATA,
+        "meta": FILE_DATA_META,
     }

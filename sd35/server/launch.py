@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
 
-__all__ = ["close", "free_port", "lasting_folder", "launch", "prepare"]
+__all__ = ["close", "configure_environment", "free_port", "launch", "persistent_storage"]
 
 LOOPBACK = "127.0.0.1"
 
 MAX_OPEN_FILES = 16_384
 
-SILENT_SECONDS = 20.0
+IDLE_TIMEOUT_SECONDS = 20.0
 """A connection that has not said what it wants after this is closed."""
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
-def prepare() -> tempfile.TemporaryDirectory[str]:
+def configure_environment() -> tempfile.TemporaryDirectory[str]:
     """Set Gradio's environment, and return the private directory that it serves files from.
 
     Everything below Gradio's temporary directory can be downloaded by its path, and by default all
     Gradio apps of a user share one; so this program has its own, which goes when the program ends.
     """
-    folder = tempfile.TemporaryDirectory(prefix="sd35-", ignore_cleanup_errors=True)  # mode 0700
-    os.environ["GRADIO_TEMP_DIR"] = str(Path(folder.name).resolve())
+    temp_dir = tempfile.TemporaryDirectory(prefix="sd35-", ignore_cleanup_errors=True)  # mode 0700
+    os.environ["GRADIO_TEMP_DIR"] = str(Path(temp_dir.name).resolve())
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = (
         "1000000"  # the table of events makes each event dearer
@@ -54,10 +54,10 @@ def prepare() -> tempfile.TemporaryDirectory[str]:
     # FastAPI silences this while it reads Gradio's routes, but not for another thread that does so
     # at the same time.
     warnings.filterwarnings("ignore", message="The 'alias' attribute with value")
-    return folder
+    return temp_dir
 
 
-def lasting_folder(storage: Path = Path("/data")) -> Path | None:
+def persistent_storage(storage: Path = Path("/data")) -> Path | None:
     """Where pictures outlive a restart on Hugging Face: below a storage that is mounted there, if one is."""
     return storage / "sd35" if storage.is_dir() and os.access(storage, os.W_OK) else None
 
@@ -68,12 +68,12 @@ def launch(  # noqa: PLR0913  # what the two apps of this program differ in
     host: str = LOOPBACK,
     port: int | None = None,
     known_hosts: Sequence[str] = (),
-    embed_in: Sequence[str] = (),
+    frame_ancestors: Sequence[str] = (),
     root_path: str | None = None,
-    login: Callable[[str, str], Awaitable[bool]] | None = None,
+    auth: Callable[[str, str], Awaitable[bool]] | None = None,
     middleware: Sequence["Middleware"] = (),
     lifespan: Lifespan | None = None,
-    **looks: Any,  # noqa: ANN401  # theme, css, head … as Gradio's launch takes them
+    **launch_options: Any,  # noqa: ANN401  # theme, css, head … as Gradio's launch takes them
 ) -> str:
     """Start serving in a thread, and return the address. `port=None` is 7860 or the next one that is free.
 
@@ -81,22 +81,24 @@ def launch(  # noqa: PLR0913  # what the two apps of this program differ in
         OSError: the port can't be had.
 
     """
-    from sd35.server.security import Guard  # noqa: PLC0415
+    from sd35.server.security import SecurityMiddleware  # noqa: PLC0415
 
     _raise_file_limit()
     if hasattr(demo._queue, "sleep_when_free"):  # noqa: SLF001  # polls a thousand times a second otherwise
         demo._queue.sleep_when_free = 0.02  # noqa: SLF001
 
     @asynccontextmanager
-    async def guarded(app: "Starlette") -> AsyncIterator[None]:
+    async def guarded_lifespan(app: "Starlette") -> AsyncIterator[None]:
         # Around all else, Gradio's own middleware too: that answers before any that `app_kwargs`
         # takes.
         assert app.middleware_stack is not None
-        app.middleware_stack = Guard(app.middleware_stack, known_hosts, embed_in)
-        hanging_up = asyncio.create_task(_hang_up_on_the_silent(demo))
+        app.middleware_stack = SecurityMiddleware(
+            app.middleware_stack, known_hosts, frame_ancestors
+        )
+        close_idle_task = asyncio.create_task(_close_idle_connections(demo))
         async with lifespan(app) if lifespan else nullcontext():
             yield
-        hanging_up.cancel()
+        close_idle_task.cancel()
 
     _, address, _ = demo.launch(
         server_name=f"[{host}]" if ":" in host and not host.startswith("[") else host,
@@ -113,9 +115,9 @@ def launch(  # noqa: PLR0913  # what the two apps of this program differ in
         state_session_capacity=500,
         max_file_size="5mb",
         root_path=root_path,
-        auth=login,
-        app_kwargs={"middleware": list(middleware), "lifespan": guarded},
-        **looks,
+        auth=auth,
+        app_kwargs={"middleware": list(middleware), "lifespan": guarded_lifespan},
+        **launch_options,
     )
     return str(address)
 
@@ -126,34 +128,43 @@ def _raise_file_limit() -> None:
         import resource  # noqa: PLC0415  # not on Windows, which has no such limit
     except ImportError:
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    target = (
+        MAX_OPEN_FILES if hard_limit == resource.RLIM_INFINITY else min(hard_limit, MAX_OPEN_FILES)
+    )
+    if soft_limit != resource.RLIM_INFINITY and soft_limit < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard_limit))
 
 
-async def _hang_up_on_the_silent(demo: "gr.Blocks") -> None:
+async def _close_idle_connections(demo: "gr.Blocks") -> None:
     """Close connections on which no whole request comes: uvicorn itself waits for ever."""
-    since: dict[tuple[Any, Any], float] = {}
-    left: set[Any] = set()
+    idle_since: dict[tuple[Any, Any], float] = {}
+    previously_closing: set[Any] = set()
     while True:
-        await asyncio.sleep(SILENT_SECONDS / 4)
-        state = getattr(getattr(demo, "server", None), "server_state", None)
+        await asyncio.sleep(IDLE_TIMEOUT_SECONDS / 4)
+        server_state = getattr(getattr(demo, "server", None), "server_state", None)
         now = time.monotonic()
-        each_last = [
-            (each, getattr(each, "cycle", None)) for each in getattr(state, "connections", ())
+        connection_cycles = [
+            (connection, getattr(connection, "cycle", None))
+            for connection in getattr(server_state, "connections", ())
         ]
-        silent = {
-            (each, last) for each, last in each_last if last is None or last.response_complete
+        idle = {
+            (connection, cycle)
+            for connection, cycle in connection_cycles
+            if cycle is None or cycle.response_complete
         }
-        since = {key: since.get(key, now) for key in silent}
-        closing = {each for each, _ in each_last if each.transport.is_closing()}
+        idle_since = {key: idle_since.get(key, now) for key in idle}
+        closing = {
+            connection for connection, _ in connection_cycles if connection.transport.is_closing()
+        }
         # Who doesn't read what was sent to them is never done with being closed.
-        for each in (closing & left) | {
-            each for (each, _), then in since.items() if now - then > SILENT_SECONDS
+        for connection in (closing & previously_closing) | {
+            connection
+            for (connection, _), idle_start in idle_since.items()
+            if now - idle_start > IDLE_TIMEOUT_SECONDS
         }:
-            each.transport.abort()
-        left = closing
+            connection.transport.abort()
+        previously_closing = closing
 
 
 def close(demo: "gr.Blocks") -> None:

@@ -10,23 +10,23 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sd35.jobs.artifacts import Kept
+from sd35.jobs.artifacts import Artifact
 from sd35.library.library import Library
 from sd35.server import launch
-from sd35.server.auth import Door
-from sd35.server.picture_routes import Shelves
-from sd35.server.visitor_middleware import Visitors
+from sd35.server.auth import Authenticator
+from sd35.server.picture_routes import PictureRoutes
+from sd35.server.visitor_middleware import VisitorMiddleware
 
-__all__ = ["Services", "Site", "open_site"]
+__all__ = ["AppServices", "ServerConfig", "serve"]
 
-EMBEDDING = Path(gr.__file__).parent / "templates" / "frontend" / "gradio.js"
+EMBED_SCRIPT = Path(gr.__file__).parent / "templates" / "frontend" / "gradio.js"
 """The module that makes `<gradio-app>` work in another page."""
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ServerConfig:
     """Where the page is, and for whom.
 
     Attributes:
@@ -40,16 +40,16 @@ class Site:
 
     """
 
-    door: Door
+    authenticator: Authenticator
     host: str = launch.LOOPBACK
     port: int | None = None
     known_hosts: Sequence[str] = ()
-    embed_in: Sequence[str] = ()
+    frame_ancestors: Sequence[str] = ()
     root_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class AppServices:
     """What the server asks of the program behind it.
 
     Attributes:
@@ -62,16 +62,20 @@ class Services:
 
     """
 
-    find: Callable[[str], Kept | None]
-    count_streams: Callable[[int], None]
-    metrics: Callable[[], bytes]
+    find_artifact: Callable[[str], Artifact | None]
+    adjust_stream_count: Callable[[int], None]
+    render_metrics: Callable[[], bytes]
     lifespan: launch.Lifespan
     routes: Mapping[str, ASGIApp]
     library: Library | None = None
 
 
-def open_site(
-    demo: gr.Blocks, site: Site, services: Services, login_page: Path, **looks: Any  # noqa: ANN401
+def serve(
+    demo: gr.Blocks,
+    config: ServerConfig,
+    services: AppServices,
+    login_page: Path,
+    **launch_options: Any,  # noqa: ANN401
 ) -> str:  # Gradio's own
     """Serve the page in a thread of its own, and return its address on this machine.
 
@@ -79,41 +83,41 @@ def open_site(
         OSError: the port can't be had.
 
     """
-    visitors = Middleware(
-        Visitors,
-        door=site.door,
-        find=services.find,
+    visitor_middleware = Middleware(
+        VisitorMiddleware,
+        authenticator=config.authenticator,
+        find_artifact=services.find_artifact,
         login_page=login_page.read_text(encoding="utf-8"),
         routes={
-            "/metrics": _metrics(services.metrics),
-            "/gradio.js": FileResponse(EMBEDDING),
+            "/metrics": _metrics_endpoint(services.render_metrics),
+            "/gradio.js": FileResponse(EMBED_SCRIPT),
             **services.routes,
         },
-        shelves=None if services.library is None else Shelves(services.library),
-        count_streams=services.count_streams,
+        picture_routes=None if services.library is None else PictureRoutes(services.library),
+        adjust_stream_count=services.adjust_stream_count,
     )
     return launch.launch(
         demo,
-        host=site.host,
-        port=site.port,
-        known_hosts=site.known_hosts,
-        embed_in=site.embed_in,
-        root_path=site.root_path,
-        login=site.door.check if site.door.accounts else None,
-        middleware=[Middleware(_Health), visitors],
+        host=config.host,
+        port=config.port,
+        known_hosts=config.known_hosts,
+        frame_ancestors=config.frame_ancestors,
+        root_path=config.root_path,
+        auth=config.authenticator.login if config.authenticator.accounts else None,
+        middleware=[Middleware(_HealthCheck), visitor_middleware],
         lifespan=services.lifespan,
-        **looks,
+        **launch_options,
     )
 
 
-def _metrics(text: Callable[[], bytes]) -> ASGIApp:
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await Response(text(), media_type=METRICS_TYPE)(scope, receive, send)
+def _metrics_endpoint(render: Callable[[], bytes]) -> ASGIApp:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(render(), media_type=METRICS_CONTENT_TYPE)(scope, receive, send)
 
-    return answer
+    return respond
 
 
-class _Health:
+class _HealthCheck:
     """Answers whoever watches over this program, before anybody's door."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -13,15 +13,15 @@ import segno
 from gradio import networking, tunneling
 from gradio.exceptions import ChecksumMismatchError
 
-__all__ = ["LIFETIME", "NoTunnelError", "Tunnel", "qr_code"]
+__all__ = ["LIFETIME_NOTICE", "Tunnel", "TunnelError", "qr_code"]
 
-LIFETIME = "It lives as long as this program runs, and a week at most."
+LIFETIME_NOTICE = "It lives as long as this program runs, and a week at most."
 """A week: what Gradio 6.31 says of its share links when it makes one."""
 
-LIMIT_SECONDS = 60.0
+OPEN_TIMEOUT_SECONDS = 60.0
 
 
-class NoTunnelError(Exception):
+class TunnelError(Exception):
     """No public link could be made; `str` is one sentence that says why."""
 
 
@@ -55,12 +55,12 @@ class Tunnel:
         ):  # else it goes into whatever folder this program was started in
             networking.CERTIFICATE_PATH = str(folder / "gradio-live.pem")
         try:
-            url = _within(
-                LIMIT_SECONDS, lambda: networking.setup_tunnel(host, port, token, None, None)
+            url = _with_timeout(
+                OPEN_TIMEOUT_SECONDS, lambda: networking.setup_tunnel(host, port, token, None, None)
             )
         except Exception as error:  # Gradio's own ways to fail are many, and the page works without
             close_tunnels()
-            raise NoTunnelError(_reason(error)) from error
+            raise TunnelError(_error_message(error)) from error
         tunnels = tunneling.CURRENT_TUNNELS
         address = "https" + url[len("http") :] if url.startswith("http:") else url
         return cls(address, tunnels[-1].proc if tunnels else None)
@@ -73,20 +73,20 @@ def close_tunnels() -> None:
             tunnel.kill()
 
 
-def _within(limit_seconds: float, work: Callable[[], str]) -> str:
+def _with_timeout(timeout: float, operation: Callable[[], str]) -> str:
     """What `work` returns, if it does within the limit; what it prints is for nobody."""
     result: list[str | Exception] = []
 
     def run() -> None:
         try:
-            result.append(work())
+            result.append(operation())
         except Exception as error:  # noqa: BLE001  # raised again, in the thread that waits
             result.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         thread.start()
-        thread.join(limit_seconds)
+        thread.join(timeout)
     if not result:
         raise TimeoutError
     if isinstance(result[0], Exception):
@@ -94,28 +94,31 @@ def _within(limit_seconds: float, work: Callable[[], str]) -> str:
     return result[0]
 
 
-def _reason(error: Exception) -> str:
-    helper = f"Gradio's helper program, {tunneling.BINARY_PATH},"
-    reasons = (
+def _error_message(error: Exception) -> str:
+    helper_program = f"Gradio's helper program, {tunneling.BINARY_PATH},"
+    messages = (
         (TimeoutError, "gradio.live didn't answer in time."),
         (
             ChecksumMismatchError,
-            f"{helper} isn't the one that was expected; delete it and try again.",
+            f"{helper_program} isn't the one that was expected; delete it and try again.",
         ),
         (
             FileNotFoundError,
-            f"{helper} is missing and couldn't be had, or something on this machine blocks it.",
+            f"{helper_program} is missing and couldn't be had, or something on this machine blocks it.",
         ),
-        (PermissionError, f"{helper} can't be run: something on this machine blocks it."),
+        (PermissionError, f"{helper_program} can't be run: something on this machine blocks it."),
         (
             httpx.HTTPError,
-            f"{helper} couldn't be downloaded: there is no way there from this network.",
+            f"{helper_program} couldn't be downloaded: there is no way there from this network.",
         ),
-        (OSError, f"{helper} can't be had or run on this system."),
+        (OSError, f"{helper_program} can't be had or run on this system."),
         (ValueError, "gradio.live refused the tunnel, or this network blocks it."),
     )
-    otherwise = "gradio.live could not be reached: there is no network, or it is blocked."
-    return next((words for kind, words in reasons if isinstance(error, kind)), otherwise)
+    default_message = "gradio.live could not be reached: there is no network, or it is blocked."
+    return next(
+        (message for error_type, message in messages if isinstance(error, error_type)),
+        default_message,
+    )
 
 
 def qr_code(url: str) -> str:

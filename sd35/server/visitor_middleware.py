@@ -26,16 +26,16 @@ from starlette.responses import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sd35.core.visitor import HERE, Visitor
-from sd35.jobs.artifacts import Kept
-from sd35.server.auth import ADDRESS, Door
-from sd35.server.picture_routes import SHELVES
-from sd35.server.rate_limit import Pace
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
+from sd35.jobs.artifacts import Artifact
+from sd35.server.auth import Authenticator, client_ip_var
+from sd35.server.picture_routes import PICTURES_PREFIX
+from sd35.server.rate_limit import RateLimiter
 
-__all__ = ["Visitors", "unanswerable"]
+__all__ = ["VisitorMiddleware", "validate_call"]
 
 
-def unanswerable(app: Any, path: str, asked: dict[str, Any] | None) -> Response | None:  # noqa: ANN401  # Gradio's
+def validate_call(app: Any, path: str, payload: dict[str, Any] | None) -> Response | None:  # noqa: ANN401, D417
     """Return the answer to a request for what isn't there, or with more or less than it takes; `None` if it is fine.
 
     Args:
@@ -46,48 +46,61 @@ def unanswerable(app: Any, path: str, asked: dict[str, Any] | None) -> Response 
 
     """
     functions = getattr(getattr(app, "blocks", None), "fns", None)
-    what, _, name = path.strip("/").removeprefix("call/v2/").partition("/")
+    first_segment, _, name = path.strip("/").removeprefix("call/v2/").partition("/")
     is_by_name = path.startswith("call/v2/")
-    if functions is None or asked is None or not (is_by_name or what in {"run", "call", "queue"}):
+    if (
+        functions is None
+        or payload is None
+        or not (is_by_name or first_segment in {"run", "call", "queue"})
+    ):
         return None
-    named = (each for each in functions.values() if each.api_name == (what if is_by_name else name))
-    number = asked.get("fn_index")
-    wanted = (
-        functions.get(number) if isinstance(number, int) and not is_by_name else next(named, None)
+    matches = (
+        candidate
+        for candidate in functions.values()
+        if candidate.api_name == (first_segment if is_by_name else name)
     )
-    if wanted is None:
+    fn_index = payload.get("fn_index")
+    function = (
+        functions.get(fn_index)
+        if isinstance(fn_index, int) and not is_by_name
+        else next(matches, None)
+    )
+    if function is None:
         return PlainTextResponse("There is no such function here.", HTTPStatus.NOT_FOUND)
-    return None if is_by_name else _amiss(wanted.inputs, asked.get("data"))
+    return None if is_by_name else _check_argument_count(function.inputs, payload.get("data"))
 
 
-def _amiss(inputs: list[Any], data: object) -> Response | None:
-    most, public = len(inputs), sum(not getattr(each, "skip_api", False) for each in inputs)
-    if isinstance(data, list) and len(data) in {most, public}:
+def _check_argument_count(inputs: list[Any], data: object) -> Response | None:
+    input_count, public_count = (
+        len(inputs),
+        sum(not getattr(component, "skip_api", False) for component in inputs),
+    )
+    if isinstance(data, list) and len(data) in {input_count, public_count}:
         return None
     return PlainTextResponse(
-        f"As `data`, a list of {public} values is wanted.", HTTPStatus.UNPROCESSABLE_ENTITY
+        f"As `data`, a list of {public_count} values is wanted.", HTTPStatus.UNPROCESSABLE_ENTITY
     )
 
 
 log = logging.getLogger(__name__)
 
-API: Final = "/gradio_api/"
-FILES: Final = f"{API}file="
-OPEN_TO_ALL: Final = re.compile(
+API_PREFIX: Final = "/gradio_api/"
+FILE_PREFIX: Final = f"{API_PREFIX}file="
+PUBLIC_PATHS: Final = re.compile(
     r"/(?:login/?|favicon\.ico|robots\.txt|manifest\.json|gradio\.js|(?:assets|static)/.+|gradio_api/startup-events)"
 )
 """What tells nothing of anybody: the way in, and the files of Gradio's own package."""
 
 MAX_STREAMS: Final = 2000
-MAX_STREAMS_A_PLACE: Final = 300
-MAX_STREAMS_EACH: Final = 48
+MAX_STREAMS_PER_IP: Final = 300
+MAX_STREAMS_PER_VISITOR: Final = 48
 """Event streams that are open at the same time: in all, from one network address, and for one visitor."""
 
-MAX_BOUND: Final = 50_000
+MAX_CLAIMS: Final = 50_000
 YEAR_SECONDS: Final = 365 * 24 * 3600
 
 
-class Visitors:
+class VisitorMiddleware:
     """Finds out who asks, and keeps others from what is theirs.
 
     Args:
@@ -106,25 +119,25 @@ class Visitors:
     def __init__(
         self,
         app: ASGIApp,
-        door: Door,
-        find: Callable[[str], Kept | None],
+        authenticator: Authenticator,
+        find_artifact: Callable[[str], Artifact | None],
         login_page: str,
         *,
         routes: Mapping[str, ASGIApp] = MappingProxyType({}),
-        shelves: ASGIApp | None = None,
-        count_streams: Callable[[int], None] = lambda _: None,
+        picture_routes: ASGIApp | None = None,
+        adjust_stream_count: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._app = app
-        self._door = door
-        self._find = find
+        self._authenticator = authenticator
+        self._find_artifact = find_artifact
         self._login_page = login_page
         self._routes = routes
-        self._shelves = shelves
-        self._count_streams = count_streams
-        self._bound: OrderedDict[str, str] = OrderedDict()
-        self._streams: Counter[str] = Counter()
-        self._pace = Pace()
-        self._pace_of_place = Pace(600.0, 60.0)
+        self._picture_routes = picture_routes
+        self._adjust_stream_count = adjust_stream_count
+        self._claims: OrderedDict[str, str] = OrderedDict()
+        self._stream_counts: Counter[str] = Counter()
+        self._visitor_rate_limiter = RateLimiter()
+        self._ip_rate_limiter = RateLimiter(600.0, 60.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused or is ours, and pass on the rest, with `request.state.visitor`."""
@@ -132,81 +145,90 @@ class Visitors:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        route = next((each for each in self._routes if scope["path"].rstrip("/") == each), None)
-        ADDRESS.set(self._door.address(request))
+        matched_path = next(
+            (route_path for route_path in self._routes if scope["path"].rstrip("/") == route_path),
+            None,
+        )
+        client_ip_var.set(self._authenticator.client_ip(request))
         try:
-            user = await self._user(request, is_route=route is not None)
+            user = await self._authenticate(request, is_route=matched_path is not None)
         except HTTPException as error:
             await PlainTextResponse(error.detail, error.status_code, error.headers)(
                 scope, receive, send
             )
             return
-        visitor = self._door.visitor(request, user)
+        visitor = self._authenticator.identify_visitor(request, user)
         scope.setdefault("state", {})["visitor"] = visitor
-        answer = self._refusal(request, user, visitor, is_route=route is not None)
-        if answer is not None:
-            await answer(scope, receive, send)
-        elif route is not None:
-            await self._counted(self._routes[route], scope, receive, send, visitor)
+        response = self._rejection(request, user, visitor, is_route=matched_path is not None)
+        if response is not None:
+            await response(scope, receive, send)
+        elif matched_path is not None:
+            await self._with_stream_limit(self._routes[matched_path], scope, receive, send, visitor)
         else:
-            await self._pass_on(request, send, visitor)
+            await self._dispatch(request, send, visitor)
 
-    async def _user(self, request: Request, *, is_route: bool) -> str | None:
-        brings_login = is_route or request.scope["path"].startswith((FILES, SHELVES))
-        return self._door.user(request) or (
-            await self._door.basic(request) if brings_login else None
+    async def _authenticate(self, request: Request, *, is_route: bool) -> str | None:
+        accepts_basic_auth = is_route or request.scope["path"].startswith(
+            (FILE_PREFIX, PICTURES_PREFIX)
+        )
+        return self._authenticator.session_user(request) or (
+            await self._authenticator.basic_auth_user(request) if accepts_basic_auth else None
         )
 
-    def _refusal(
+    def _rejection(
         self, request: Request, user: str | None, visitor: Visitor, *, is_route: bool
     ) -> Response | None:
         path = request.scope["path"]
-        if self._door.accounts and user is None and not OPEN_TO_ALL.fullmatch(path):
-            return self._closed(path, is_route=is_route)
-        is_paced = visitor is not HERE and (request.method == "POST" or is_route or path == "/")
-        if is_paced and not self._is_slow_enough(visitor):
+        if self._authenticator.accounts and user is None and not PUBLIC_PATHS.fullmatch(path):
+            return self._unauthorized(path, is_route=is_route)
+        is_rate_limited = visitor is not LOCAL_VISITOR and (
+            request.method == "POST" or is_route or path == "/"
+        )
+        if is_rate_limited and not self._is_within_rate_limit(visitor):
             return PlainTextResponse("Too many requests: slow down.", HTTPStatus.TOO_MANY_REQUESTS)
         return None
 
-    def _is_slow_enough(self, visitor: Visitor) -> bool:
-        place = ADDRESS.get()
-        return self._pace.allows(visitor.payer) and (
-            place is None or self._pace_of_place.allows(place)
+    def _is_within_rate_limit(self, visitor: Visitor) -> bool:
+        client_ip = client_ip_var.get()
+        return self._visitor_rate_limiter.try_acquire(visitor.rate_limit_key) and (
+            client_ip is None or self._ip_rate_limiter.try_acquire(client_ip)
         )
 
-    async def _pass_on(self, request: Request, send: Send, visitor: Visitor) -> None:
+    async def _dispatch(self, request: Request, send: Send, visitor: Visitor) -> None:
         scope, receive, path = request.scope, request.receive, request.scope["path"]
-        if path.startswith(FILES):
-            await self._file(path.removeprefix(FILES), visitor)(scope, receive, send)
-        elif path.startswith(SHELVES) and self._shelves is not None:
+        if path.startswith(FILE_PREFIX):
+            await self._file_response(path.removeprefix(FILE_PREFIX), visitor)(scope, receive, send)
+        elif path.startswith(PICTURES_PREFIX) and self._picture_routes is not None:
             if request.method == "POST":
-                await self._counted(self._shelves, scope, receive, send, visitor)
+                await self._with_stream_limit(self._picture_routes, scope, receive, send, visitor)
             else:
-                await self._shelves(scope, receive, send)
+                await self._picture_routes(scope, receive, send)
         elif path.startswith("/logout"):
-            self._door.forget(request)
+            self._authenticator.log_out(request)
             # Gradio would log out everybody who came by the same login.
-            asked = [
+            params = [
                 (name, value)
                 for name, value in request.query_params.multi_items()
                 if name != "all_session"
             ]
-            query = urlencode([*asked, ("all_session", "false")])
+            query = urlencode([*params, ("all_session", "false")])
             await self._app({**scope, "query_string": query.encode()}, receive, send)
         elif path.rstrip("/") == "/login/callback" and "error" in request.query_params:
             await RedirectResponse("/")(
                 scope, receive, send
             )  # who signs in at Hugging Face has thought better of it
-        elif request.method == "POST" and path.startswith(API):
-            await self._post(request, send, visitor)
-        elif path.startswith((f"{API}queue/data", f"{API}call/", f"{API}heartbeat/")):
-            await self._stream(scope, receive, send, visitor)
+        elif request.method == "POST" and path.startswith(API_PREFIX):
+            await self._forward_post(request, send, visitor)
+        elif path.startswith(
+            (f"{API_PREFIX}queue/data", f"{API_PREFIX}call/", f"{API_PREFIX}heartbeat/")
+        ):
+            await self._forward_stream(scope, receive, send, visitor)
         else:
             await self._app(
-                scope, receive, self._remembering(request, send) if path == "/" else send
+                scope, receive, self._with_browser_cookie(request, send) if path == "/" else send
             )
 
-    def _closed(self, path: str, *, is_route: bool) -> Response:
+    def _unauthorized(self, path: str, *, is_route: bool) -> Response:
         if is_route:
             return PlainTextResponse(
                 "A login is needed.",
@@ -217,110 +239,123 @@ class Visitors:
             return Response(self._login_page, HTTPStatus.UNAUTHORIZED, media_type="text/html")
         return JSONResponse({"detail": {"error": "Not authenticated"}}, HTTPStatus.UNAUTHORIZED)
 
-    def _file(self, path: str, visitor: Visitor) -> Response:
+    def _file_response(self, path: str, visitor: Visitor) -> Response:
         """A picture of this visitor's; whether there is one of another's isn't told."""
-        kept = self._find(path)
-        if kept is None or not visitor.may_see(kept.owner):
+        artifact = self._find_artifact(path)
+        if artifact is None or not visitor.may_access(artifact.owner):
             return PlainTextResponse(
                 "There is no such picture here, or no longer.", HTTPStatus.NOT_FOUND
             )
         headers = {"Cache-Control": "private, max-age=86400"}
-        if isinstance(kept.content, bytes):
-            return Response(kept.content, media_type=kept.mime_type, headers=headers)
-        if not kept.content.is_file():
+        if isinstance(artifact.content, bytes):
+            return Response(artifact.content, media_type=artifact.mime_type, headers=headers)
+        if not artifact.content.is_file():
             return PlainTextResponse("The picture's file is no longer there.", HTTPStatus.NOT_FOUND)
-        return FileResponse(kept.content, media_type=kept.mime_type, headers=headers)
+        return FileResponse(artifact.content, media_type=artifact.mime_type, headers=headers)
 
-    async def _post(self, request: Request, send: Send, visitor: Visitor) -> None:
+    async def _forward_post(self, request: Request, send: Send, visitor: Visitor) -> None:
         """Pass on what somebody asks for, if it is theirs to ask, and remember whose it is from then on."""
-        scope, asked = request.scope, _json(await request.body())
-        refusal = unanswerable(scope.get("app"), scope["path"].removeprefix(API), asked)
-        if asked is None or refusal is not None:
-            answer = refusal or PlainTextResponse(
+        scope, payload = request.scope, _parse_json(await request.body())
+        error_response = validate_call(
+            scope.get("app"), scope["path"].removeprefix(API_PREFIX), payload
+        )
+        if payload is None or error_response is not None:
+            response = error_response or PlainTextResponse(
                 "This isn't a JSON object.", HTTPStatus.BAD_REQUEST
             )
-            await answer(scope, request.receive, send)
+            await response(scope, request.receive, send)
             return
-        names = [
-            asked[name] for name in ("session_hash", "event_id") if isinstance(asked.get(name), str)
+        claim_ids = [
+            payload[claim_id]
+            for claim_id in ("session_hash", "event_id")
+            if isinstance(payload.get(claim_id), str)
         ]
-        if not all(self._is_theirs(name, visitor) for name in names):
-            answer = PlainTextResponse("This isn't yours.", HTTPStatus.FORBIDDEN)
-            await answer(scope, request.receive, send)
+        if not all(self._may_access(claim_id, visitor) for claim_id in claim_ids):
+            response = PlainTextResponse("This isn't yours.", HTTPStatus.FORBIDDEN)
+            await response(scope, request.receive, send)
             return
-        parts: list[bytes] = []
+        chunks: list[bytes] = []
 
-        async def send_and_read(message: Message) -> None:
+        async def send_and_claim(message: Message) -> None:
             if message["type"] == "http.response.body":
-                parts.append(message.get("body", b""))
+                chunks.append(message.get("body", b""))
                 if not message.get("more_body"):
-                    self._bind((_json(b"".join(parts)) or {}).get("event_id"), visitor)
+                    self._claim((_parse_json(b"".join(chunks)) or {}).get("event_id"), visitor)
             await send(message)
 
-        is_asked = scope["path"].startswith((f"{API}queue/join", f"{API}call/"))
-        if is_asked:
-            self._bind(asked.get("session_hash"), visitor)
+        is_queue_call = scope["path"].startswith((f"{API_PREFIX}queue/join", f"{API_PREFIX}call/"))
+        if is_queue_call:
+            self._claim(payload.get("session_hash"), visitor)
         body = orjson.dumps(
-            asked
+            payload
         )  # what was read here, and nothing else that could be read from it
-        await self._app(scope, _replay(body, request.receive), send_and_read if is_asked else send)
+        await self._app(
+            scope, _replay_body(body, request.receive), send_and_claim if is_queue_call else send
+        )
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
+    async def _forward_stream(
+        self, scope: Scope, receive: Receive, send: Send, visitor: Visitor
+    ) -> None:
         """Let a visitor follow what is theirs."""
-        named = HTTPConnection(scope).query_params.getlist("session_hash")
+        session_hashes = HTTPConnection(scope).query_params.getlist("session_hash")
         if all(
-            self._is_theirs(name, visitor)
-            for name in (*named, scope["path"].rstrip("/").rpartition("/")[2])
+            self._may_access(claim_id, visitor)
+            for claim_id in (*session_hashes, scope["path"].rstrip("/").rpartition("/")[2])
         ):
-            await self._counted(self._app, scope, receive, send, visitor)
+            await self._with_stream_limit(self._app, scope, receive, send, visitor)
         else:
             await PlainTextResponse("This isn't yours.", HTTPStatus.FORBIDDEN)(scope, receive, send)
 
-    async def _counted(
+    async def _with_stream_limit(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, visitor: Visitor
     ) -> None:
         """Pass on a request whose answer may last, with a limit to how many of them last at once."""
-        whose = {
+        limits = {
             "all": MAX_STREAMS,
-            f"of {visitor.payer}": MAX_STREAMS if visitor is HERE else MAX_STREAMS_EACH,
+            f"of {visitor.rate_limit_key}": MAX_STREAMS
+            if visitor is LOCAL_VISITOR
+            else MAX_STREAMS_PER_VISITOR,
         }
-        if visitor is not HERE and ADDRESS.get() is not None:
-            whose[f"from {ADDRESS.get()}"] = MAX_STREAMS_A_PLACE  # a browser may forget who it is
-        if any(self._streams[key] >= most for key, most in whose.items()):
-            answer = PlainTextResponse(
+        if visitor is not LOCAL_VISITOR and client_ip_var.get() is not None:
+            limits[f"from {client_ip_var.get()}"] = (
+                MAX_STREAMS_PER_IP  # a browser may forget who it is
+            )
+        if any(self._stream_counts[key] >= limit for key, limit in limits.items()):
+            response = PlainTextResponse(
                 "Too many pages are open at once: close some.", HTTPStatus.SERVICE_UNAVAILABLE
             )
-            await answer(scope, receive, send)
+            await response(scope, receive, send)
             return
-        self._streams.update(whose.keys())
-        self._count_streams(1)
+        self._stream_counts.update(limits.keys())
+        self._adjust_stream_count(1)
         try:
             await app(scope, receive, send)
         finally:
-            self._count_streams(-1)
-            self._streams.subtract(whose.keys())
-            for key in [key for key in whose if not self._streams[key]]:
-                del self._streams[key]
+            self._adjust_stream_count(-1)
+            self._stream_counts.subtract(limits.keys())
+            for key in [key for key in limits if not self._stream_counts[key]]:
+                del self._stream_counts[key]
 
-    def _is_theirs(self, name: str, visitor: Visitor) -> bool:
-        return name not in self._bound or visitor.may_see(self._bound[name])
+    def _may_access(self, claim_id: str, visitor: Visitor) -> bool:
+        return claim_id not in self._claims or visitor.may_access(self._claims[claim_id])
 
-    def _bind(self, name: object, visitor: Visitor) -> None:
+    def _claim(self, claim_id: object, visitor: Visitor) -> None:
         """Remember whose session, or event, this is; of who can't be told from others, the name itself is the key."""
-        if isinstance(name, str) and visitor.owner is not None and len(name) <= 64:
-            self._bound[name] = visitor.owner
-            self._bound.move_to_end(name)
-            while len(self._bound) > MAX_BOUND:
-                self._bound.popitem(last=False)
+        if isinstance(claim_id, str) and visitor.owner is not None and len(claim_id) <= 64:
+            self._claims[claim_id] = visitor.owner
+            self._claims.move_to_end(claim_id)
+            while len(self._claims) > MAX_CLAIMS:
+                self._claims.popitem(last=False)
 
-    def _remembering(self, request: Request, send: Send) -> Send:
+    def _with_browser_cookie(self, request: Request, send: Send) -> Send:
         """Give a browser that comes for the first time its secret."""
-        if self._door.is_private or self._door.secret(request) is not None:
+        if (
+            self._authenticator.is_private
+            or self._authenticator.browser_secret(request) is not None
+        ):
             return send
-        name, reach = self._door.cookie(request)
-        cookie = (
-            f"{name}={secrets.token_urlsafe(32)}; Path=/; Max-Age={YEAR_SECONDS}; HttpOnly; {reach}"
-        )
+        name, cookie_attributes = self._authenticator.browser_cookie(request)
+        cookie = f"{name}={secrets.token_urlsafe(32)}; Path=/; Max-Age={YEAR_SECONDS}; HttpOnly; {cookie_attributes}"
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -330,18 +365,18 @@ class Visitors:
         return send_with_cookie
 
 
-def _json(body: bytes) -> dict[str, Any] | None:
+def _parse_json(body: bytes) -> dict[str, Any] | None:
     try:
-        told = orjson.loads(body)
+        payload = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return told if isinstance(told, dict) else None
+    return payload if isinstance(payload, dict) else None
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def _replay_body(body: bytes, receive: Receive) -> Receive:
+    replayed_messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def receive_on() -> Message:
-        return first.pop() if first else await receive()
+    async def receive_replayed() -> Message:
+        return replayed_messages.pop() if replayed_messages else await receive()
 
-    return receive_on
+    return receive_replayed

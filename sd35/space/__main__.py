@@ -15,18 +15,20 @@ parser.add_argument(
 )
 arguments = parser.parse_args()
 
-folder = launch.prepare()
+folder = launch.configure_environment()
 from sd35.space import server  # noqa: E402  # gradio is imported after its environment is prepared
 
-stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # unlike an Event, safe in a signal's handler
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda number, _: stop.put(number))
-demo = server.build()
+stop_signals: queue.SimpleQueue[int] = (
+    queue.SimpleQueue()
+)  # unlike an Event, safe in a signal's handler
+for signal_number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(signal_number, lambda signal_number, _: stop_signals.put(signal_number))
+demo = server.build_demo()
 try:
     address = launch.launch(demo, port=arguments.port)
 except OSError:
     sys.exit(f"Port {arguments.port} is in use. Choose another with --port.")
 print(f"{server.TITLE}\n{address}", flush=True)  # noqa: T201
-stop.get()
+stop_signals.get()
 launch.close(demo)
 folder.cleanup()

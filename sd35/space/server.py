@@ -15,25 +15,25 @@ from PIL.PngImagePlugin import PngInfo
 
 from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.server import launch
-from sd35.server.blocks import blocks
+from sd35.server.blocks import locked_blocks
 from sd35.space.painter import Painting, Step, paint
 
-__all__ = ["TITLE", "DemoSpace", "build"]
+__all__ = ["TITLE", "DemoSpace", "build_demo"]
 
 log = logging.getLogger(__name__)
 
 TITLE = "SD 3.5 demo painter (not Stable Diffusion)"
 
-PREVIEWS = 12
+PREVIEWS_PER_RUN = 12
 """About this many previews come from one run."""
 
 MAX_PREVIEW_BYTES = 50_000
 PREVIEW_LONGEST_SIDE = 512
 
-STEP_SECONDS = 0.04
+MIN_STEP_SECONDS = 0.04
 """A step takes at least this long: the painter is done in a moment otherwise, and there would be nothing to watch."""
 
-FILES_LIVE_SECONDS = 3600
+FILE_LIFETIME = 3600
 """A client fetches a picture at once; what has lain longer than this is deleted at the next run."""
 
 RUN_PREFIX = "run-"
@@ -55,7 +55,7 @@ def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its or
     Yields the path of a preview every few steps, and at last that of the picture, a PNG; beside it
     the seed used.
     """
-    used_seed = random.randint(0, int(PUBLIC_SEED.maximum)) if randomize_seed else int(seed)  # noqa: S311
+    used_seed = random.randint(0, int(SEED_RANGE.maximum)) if randomize_seed else int(seed)  # noqa: S311
     if width % 16 or height % 16:
         raise gr.Error("Width and height must be multiples of 16.", print_exception=False)
     painting = Painting(
@@ -67,33 +67,33 @@ def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its or
         guidance_scale,
         int(num_inference_steps),
     )
-    _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=_served_folder()))
-    steps, began = paint(painting), time.monotonic()
+    _delete_old_runs()
+    folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=_upload_folder()))
+    steps, started_at = paint(painting), time.monotonic()
     while True:
         try:
             step = next(steps)
-        except StopIteration as end:
-            yield _save_picture(end.value, painting, folder), used_seed
+        except StopIteration as stop_iteration:
+            yield _save_picture(stop_iteration.value, painting, folder), used_seed
             return
-        time.sleep(max(0.0, began + step.number * STEP_SECONDS - time.monotonic()))
+        time.sleep(max(0.0, started_at + step.number * MIN_STEP_SECONDS - time.monotonic()))
         progress((step.number, step.total), desc="Painting", unit="steps")
-        if step.number % max(1, step.total // PREVIEWS) == 0 and step.number < step.total:
+        if step.number % max(1, step.total // PREVIEWS_PER_RUN) == 0 and step.number < step.total:
             yield _save_preview(step, folder), used_seed
 
 
 assert PUBLIC_LIMITS.seed is not None
-PUBLIC_SEED: Range = PUBLIC_LIMITS.seed
+SEED_RANGE: Range = PUBLIC_LIMITS.seed
 
 
-def _sweep() -> None:
+def _delete_old_runs() -> None:
     """Delete the files of runs that nobody can still be fetching."""
-    for folder in _served_folder().glob(f"{RUN_PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > FILES_LIVE_SECONDS:
+    for folder in _upload_folder().glob(f"{RUN_PREFIX}*"):
+        if time.time() - folder.stat().st_mtime > FILE_LIFETIME:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _served_folder() -> Path:
+def _upload_folder() -> Path:
     folder = Path(gr.utils.get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -108,11 +108,11 @@ def _save_preview(step: Step, folder: Path) -> str:
 def encode_preview(image: Image.Image) -> bytes:
     """Encode as JPEG of at most `MAX_PREVIEW_BYTES`, as good as that allows."""
     for quality in (85, 70, 50, 25):
-        out = io.BytesIO()
-        image.save(out, "JPEG", quality=quality)
-        if out.tell() <= MAX_PREVIEW_BYTES:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        if buffer.tell() <= MAX_PREVIEW_BYTES:
             break
-    return out.getvalue()
+    return buffer.getvalue()
 
 
 def _save_picture(image: Image.Image, painting: Painting, folder: Path) -> str:
@@ -128,14 +128,20 @@ def _save_picture(image: Image.Image, painting: Painting, folder: Path) -> str:
     return str(path)
 
 
-def _slider(span: Range | None, label: str) -> gr.Slider:
-    assert span is not None
-    return gr.Slider(span.minimum, span.maximum, value=span.default, step=span.step, label=label)
+def _slider(value_range: Range | None, label: str) -> gr.Slider:
+    assert value_range is not None
+    return gr.Slider(
+        value_range.minimum,
+        value_range.maximum,
+        value=value_range.default,
+        step=value_range.step,
+        label=label,
+    )
 
 
-def build() -> gr.Blocks:
+def build_demo() -> gr.Blocks:
     """The app: the public Space's page in small, with its endpoint `/infer`."""
-    with blocks(TITLE) as demo:
+    with locked_blocks(TITLE) as demo:
         gr.Markdown(
             f"# {TITLE}\nIt paints the words it knows, offline. For trying things out, and for tests."
         )
@@ -171,7 +177,7 @@ class DemoSpace:
     def start(self) -> str:
         """Start it, if it isn't running, and return its address. Takes some tenths of a second."""
         if self._demo is None:
-            demo = build()
+            demo = build_demo()
             self._address = launch.launch(demo, port=launch.free_port())
             self._demo = demo
             log.info("the demo Space is at %s", self._address)

@@ -15,40 +15,40 @@ from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.request import GenerationRequest
 from sd35.core.sizes import ASPECT_RATIOS
 from sd35.core.visitor import Visitor
-from sd35.jobs.limits import NO_CAPS
-from sd35.jobs.queues import News
-from sd35.jobs.service import ConnectionState, Studio
-from sd35.server.api import Endpoint, visitor_of
-from sd35.server.blocks import blocks
+from sd35.jobs.limits import UNLIMITED
+from sd35.jobs.queues import Revision
+from sd35.jobs.service import ConnectionState, JobService
+from sd35.server.api import ApiEndpoints, visitor_from_request
+from sd35.server.blocks import locked_blocks
 from sd35.ui.create import job_view, space_view
-from sd35.ui.create.form import CUSTOM_SIZE, FIELDS, FormValues, messages, read_request
-from sd35.ui.create.form_handlers import Filling
-from sd35.ui.create.import_settings import requests_like
-from sd35.ui.create.live_view import PINNED, Frame, View
-from sd35.ui.create.queue_actions import act
+from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES, FormValues, error_messages, parse_request
+from sd35.ui.create.form_handlers import FormHandlers
+from sd35.ui.create.import_settings import variations
+from sd35.ui.create.live_view import PIN_PREFIX, JobView, PageUpdate
+from sd35.ui.create.queue_actions import run_action
 from sd35.ui.gallery.gallery import Gallery
-from sd35.ui.gallery.view import rooms_nav
+from sd35.ui.gallery.view import tab_bar
 
 __all__ = ["TITLE", "Page"]
 
 TITLE = "SD 3.5 Studio"
 
-FRAME_SECONDS = 0.1
+MIN_UPDATE_INTERVAL = 0.1
 """Not more than ten frames a second go to a page: its stream has no back-pressure."""
 
-PULSE_SECONDS = 1.0
+MAX_UPDATE_INTERVAL = 1.0
 """At least once a second something goes there: the clock ticks, and a page that has gone is noticed."""
 
-STOP_SECONDS = 15.0
+CANCEL_TIMEOUT = 15.0
 """Stop waits no longer than this for the job's end before it shows how far it is."""
 
-FOOTER = """<p>Powered by <a href="https://stability.ai">Stability AI</a>. Stable Diffusion 3.5 is licensed under the
+FOOTER_HTML = """<p>Powered by <a href="https://stability.ai">Stability AI</a>. Stable Diffusion 3.5 is licensed under the
 <a href="https://stability.ai/community-license-agreement">Stability AI Community License</a>; its use is subject to
 the <a href="https://stability.ai/use-policy">Acceptable Use Policy</a>.</p>"""
 
-USED_SEED = "() => [Number(document.querySelector('#panel [data-seed]').dataset.seed), false]"
+USE_SEED_JS = "() => [Number(document.querySelector('#panel [data-seed]').dataset.seed), false]"
 
-DOES = "sd35.does(element, trigger)"
+BIND_BUTTONS_JS = "sd35.does(element, trigger)"
 """Each button in this HTML says what it does; assets/page.js tells the page."""
 
 
@@ -64,15 +64,15 @@ class Page:
     """
 
     def __init__(
-        self, studio: Studio, *, can_sign_in: bool = False, can_log_out: bool = False
+        self, job_service: JobService, *, can_sign_in: bool = False, can_log_out: bool = False
     ) -> None:
-        self._studio = studio
+        self._job_service = job_service
         self._can_sign_in = can_sign_in
         self._can_log_out = can_log_out
-        self._filling = Filling(studio)
-        self._gallery = Gallery(studio)
-        self._watching: dict[str, object] = {}
-        with blocks(TITLE, fill_width=True) as self.demo:
+        self._form_handlers = FormHandlers(job_service)
+        self._gallery = Gallery(job_service)
+        self._watch_tokens: dict[str, object] = {}
+        with locked_blocks(TITLE, fill_width=True) as self.demo:
             self._build_header()
             with gr.Row(elem_id="studio"):
                 with gr.Column(elem_id="ask"):
@@ -82,10 +82,10 @@ class Page:
                 with gr.Column(elem_id="settings"):
                     self._build_settings()
             self._gallery.build()
-            gr.HTML(FOOTER, elem_id="footer")
-            self._wire()
-            self._announced = self._build_endpoints(Endpoint(studio))
-        studio.spaces.on_settled = self._announce
+            gr.HTML(FOOTER_HTML, elem_id="footer")
+            self._bind_events()
+            self._api_sliders = self._build_endpoints(ApiEndpoints(job_service))
+        job_service.space_connector.on_resolved = self._publish_api_info
         for listener in self.demo.fns.values():
             if listener.api_name not in {
                 "infer",
@@ -94,12 +94,12 @@ class Page:
                 listener.api_visibility = "private"
 
     def _build_header(self) -> None:
-        connection = self._studio.connection.value
+        connection = self._job_service.connection.value
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
-            gr.HTML(rooms_nav(), elem_id="rooms", apply_default_css=False)
+            gr.HTML(tab_bar(), elem_id="rooms", apply_default_css=False)
             self.status = gr.HTML(space_view.status_line(connection), elem_id="status")
-            self.person = gr.HTML("", elem_id="person", visible=self._can_log_out)
+            self.account = gr.HTML("", elem_id="person", visible=self._can_log_out)
             if self._can_sign_in:
                 # Its usual icon is a file of Gradio's: only pictures of this program's are handed
                 # out.
@@ -109,7 +109,7 @@ class Page:
             self.retry = gr.Button("Try again", size="sm", elem_id="retry")
 
     def _build_prompt(self) -> None:
-        self.recalled = gr.HTML(
+        self.settings_import = gr.HTML(
             job_view.drop_hint(),
             elem_id="recalled",
             js_on_load="sd35.drop(element, trigger)",
@@ -126,11 +126,13 @@ class Page:
         )
         with gr.Row(elem_id="go"):
             self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
-            self.stop = gr.Button("Stop", variant="stop", elem_id="stop")
-        self.said = gr.HTML("", elem_id="said")
-        has_limits = replace(self._studio.caps, at_once=None) != NO_CAPS
-        self.allowance = gr.HTML("", elem_id="allowance", visible=has_limits)
-        self.queue = gr.HTML("", elem_id="queue", js_on_load=DOES, apply_default_css=False)
+            self.cancel = gr.Button("Stop", variant="stop", elem_id="stop")
+        self.message = gr.HTML("", elem_id="said")
+        has_limits = replace(self._job_service.usage_limits, max_concurrent=None) != UNLIMITED
+        self.quota = gr.HTML("", elem_id="allowance", visible=has_limits)
+        self.queue = gr.HTML(
+            "", elem_id="queue", js_on_load=BIND_BUTTONS_JS, apply_default_css=False
+        )
 
     def _build_output(self) -> None:
         self.image = gr.Image(
@@ -140,20 +142,25 @@ class Page:
             elem_id="picture",
             height="100%",
         )
-        self.panel = gr.HTML(
-            job_view.idle(), elem_id="panel", js_on_load=DOES, apply_default_css=False
+        self.job_panel = gr.HTML(
+            job_view.idle_panel(),
+            elem_id="panel",
+            js_on_load=BIND_BUTTONS_JS,
+            apply_default_css=False,
         )
         with gr.Row(elem_id="actions"):
             self.use_seed = gr.Button("Use this seed", size="sm", elem_id="use-seed")
             self.download = gr.DownloadButton("Download", size="sm", elem_id="download")
-        self.recent = gr.HTML("", elem_id="recent", js_on_load=DOES, apply_default_css=False)
+        self.recent = gr.HTML(
+            "", elem_id="recent", js_on_load=BIND_BUTTONS_JS, apply_default_css=False
+        )
 
     def _build_settings(self) -> None:
         limits = PUBLIC_LIMITS
         choices = [*ASPECT_RATIOS[:7], ("Custom", CUSTOM_SIZE), *ASPECT_RATIOS[7:]]
         self.size = gr.Radio(choices, value="1:1", label="Size", elem_id="size")
         self.size_hint = gr.HTML(
-            space_view.size_hint("1:1", self._studio.connection.value), elem_id="size-hint"
+            space_view.size_hint("1:1", self._job_service.connection.value), elem_id="size-hint"
         )
         with gr.Row(elem_id="custom-size"):
             self.width = _slider(limits.width, "Width")
@@ -171,7 +178,7 @@ class Page:
             )
 
     @staticmethod
-    def _build_endpoints(endpoint: Endpoint) -> dict[str, gr.Slider]:
+    def _build_endpoints(endpoints: ApiEndpoints) -> dict[str, gr.Slider]:
         """Build what programs call: the public Space's own `/infer`, with its components, and `/generate`.
 
         Returns those of the components that have a range.
@@ -185,11 +192,16 @@ class Page:
                 "guidance_scale": _slider(limits.guidance_scale, "Guidance scale"),
                 "num_inference_steps": _slider(limits.num_inference_steps, "Inference steps"),
             }
-            seed, *numbers = sliders.values()
-            words = [gr.Text(label="Prompt"), gr.Text(label="Negative prompt")]
-            inputs = [*words, seed, gr.Checkbox(value=True, label="Randomize seed"), *numbers]
+            seed, *number_inputs = sliders.values()
+            text_inputs = [gr.Text(label="Prompt"), gr.Text(label="Negative prompt")]
+            inputs = [
+                *text_inputs,
+                seed,
+                gr.Checkbox(value=True, label="Randomize seed"),
+                *number_inputs,
+            ]
             gr.Button().click(
-                endpoint.infer,
+                endpoints.infer,
                 inputs,
                 [gr.Image(label="Result"), seed],
                 api_name="infer",
@@ -197,263 +209,343 @@ class Page:
                 postprocess=False,
                 concurrency_limit=None,
             )
-        gr.api(endpoint.generate, api_name="generate", concurrency_limit=None)
+        gr.api(endpoints.generate, api_name="generate", concurrency_limit=None)
         return sliders
 
-    def _announce(self, connection: ConnectionState) -> None:
+    def _publish_api_info(self, connection: ConnectionState) -> None:
         """Tell programs, too, what the Space that was found makes, and that the demo painter is one."""
         is_demo = connection.space is not None and connection.space.contract.is_demo
         self.demo.title = f"{TITLE}: demo painter, not Stable Diffusion" if is_demo else TITLE
-        for name, slider in self._announced.items():
-            span = getattr(connection.limits, name)
-            if span is not None:
-                slider.minimum, slider.maximum, slider.step = span.minimum, span.maximum, span.step
-                slider.value = span.default
+        for name, slider in self._api_sliders.items():
+            value_range = getattr(connection.limits, name)
+            if value_range is not None:
+                slider.minimum, slider.maximum, slider.step = (
+                    value_range.minimum,
+                    value_range.maximum,
+                    value_range.step,
+                )
+                slider.value = value_range.default
         self.demo.config = self.demo.get_config_file()
         app = getattr(self.demo, "app", None)
         if app is not None and hasattr(app, "api_info"):  # what Gradio has told until now
             app.api_info = None
             app.page_api_info.clear()
 
-    def _wire(self) -> None:
+    def _bind_events(self) -> None:
         self.focus = gr.BrowserState("", storage_key="sd35-job", secret="sd35-job")  # noqa: S106  # no secret: the id is
         # The job that the form has asked for: what is in focus may be another one, or one that a
         # button has repeated.
-        self.typed = gr.BrowserState("", storage_key="sd35-form", secret="sd35-form")  # noqa: S106  # as above
-        self.applied = gr.Textbox(visible="hidden")
-        self.before = gr.Textbox(visible="hidden")
-        self.look = gr.Button(visible="hidden", elem_id="look")
-        self.fields = [getattr(self, name) for name in FIELDS]
+        self.form_job = gr.BrowserState("", storage_key="sd35-form", secret="sd35-form")  # noqa: S106  # as above
+        self.applied_limits = gr.Textbox(visible="hidden")
+        self.undo_values = gr.Textbox(visible="hidden")
+        self.refresh = gr.Button(visible="hidden", elem_id="look")
+        self.fields = [getattr(self, name) for name in FIELD_NAMES]
         # A limit for each listener, not by queue(): that builds Gradio's whole application once
         # more.
-        private: dict[str, Any] = {
+        listener_options: dict[str, Any] = {
             "api_visibility": "private",
             "show_progress": "hidden",
             "concurrency_limit": None,
         }
-        raw = private | {"preprocess": False}
-        live = raw | {"postprocess": False}
-        lines = [self.banner, self.status]
-        shown = [self.image, self.panel, self.focus, self.download, self.queue, self.recent]
-        watch: list[Any] = [self._watch, self.focus, shown]
-        again = live | {"trigger_mode": "multiple"}  # the newest one counts
-        look_at_space = [self._watch_connection, None, lines]
-        adapt = [self._filling.adapt, [*self.fields, self.applied], [*self.fields, self.applied]]
-        hint = [
-            self._filling.hint,
+        raw_options = listener_options | {"preprocess": False}
+        live_options = raw_options | {"postprocess": False}
+        status_outputs = [self.banner, self.status]
+        view_outputs = [
+            self.image,
+            self.job_panel,
+            self.focus,
+            self.download,
+            self.queue,
+            self.recent,
+        ]
+        watch_args: list[Any] = [self._watch_jobs, self.focus, view_outputs]
+        repeat_options = live_options | {"trigger_mode": "multiple"}  # the newest one counts
+        watch_space_args = [self._watch_connection, None, status_outputs]
+        apply_limits_args = [
+            self._form_handlers.apply_limits,
+            [*self.fields, self.applied_limits],
+            [*self.fields, self.applied_limits],
+        ]
+        size_hint_args = [
+            self._form_handlers.size_hint,
             self.size,
             self.size_hint,
         ]  # after `adapt`, by the size that is chosen then
-        greet = [self._greet, None, [self.person, self.allowance]]
+        visitor_info_args = [self._update_visitor_info, None, [self.account, self.quota]]
 
-        submitted = self.generate.click(
-            self._submit,
+        submit_event = self.generate.click(
+            self._on_submit,
             [*self.fields, self.focus],
-            [self.said, self.focus, self.typed],
+            [self.message, self.focus, self.form_job],
             validator=self._validate,
-            **live,
+            **live_options,
         )
-        submitted.then(*greet, **raw)
-        watched = submitted.then(*watch, **again)
-        watched.then(*greet, **raw).then(*look_at_space, **live).then(*adapt, **raw).then(
-            *hint, **raw
-        )
-        self.stop.click(self._stop, self.focus, shown, queue=False, **live).then(*watch, **again)
-        self.look.click(*watch, **again)
-        done = gr.on(
-            [self.queue.click, self.panel.click, self.recent.click],
-            self._act,
+        submit_event.then(*visitor_info_args, **raw_options)
+        watch_event = submit_event.then(*watch_args, **repeat_options)
+        watch_event.then(*visitor_info_args, **raw_options).then(
+            *watch_space_args, **live_options
+        ).then(*apply_limits_args, **raw_options).then(*size_hint_args, **raw_options)
+        self.cancel.click(
+            self._on_cancel, self.focus, view_outputs, queue=False, **live_options
+        ).then(*watch_args, **repeat_options)
+        self.refresh.click(*watch_args, **repeat_options)
+        action_event = gr.on(
+            [self.queue.click, self.job_panel.click, self.recent.click],
+            self._on_queue_action,
             self.focus,
-            [self.said, *shown],
+            [self.message, *view_outputs],
             queue=False,
-            **live,
+            **live_options,
         )
-        done.then(*greet, **raw)
-        done.then(*watch, **again)
-        recalled = [*self.fields, self.recalled, self.before]
-        self.recalled.upload(self._filling.read_dropped, self.fields, recalled, **raw).then(
-            *hint, **raw
-        )
-        self.recalled.undo(self._filling.undo, self.before, recalled, **raw).then(*hint, **raw)
-        self.recalled.clear(
-            lambda: (job_view.drop_hint(), ""), None, [self.recalled, self.before], **raw
+        action_event.then(*visitor_info_args, **raw_options)
+        action_event.then(*watch_args, **repeat_options)
+        import_outputs = [*self.fields, self.settings_import, self.undo_values]
+        self.settings_import.upload(
+            self._form_handlers.import_dropped_file, self.fields, import_outputs, **raw_options
+        ).then(*size_hint_args, **raw_options)
+        self.settings_import.undo(
+            self._form_handlers.undo_import, self.undo_values, import_outputs, **raw_options
+        ).then(*size_hint_args, **raw_options)
+        self.settings_import.clear(
+            lambda: (job_view.drop_hint(), ""),
+            None,
+            [self.settings_import, self.undo_values],
+            **raw_options,
         )
 
         self.draft = gr.Textbox(visible="hidden")
-        draft = "(typed, _, ...fields) => [typed, sd35.draft(), ...fields]"
-        to_form, more = self._gallery.to_form, self._gallery.again
-        to_form.submit(self._filling.from_library, self.fields, recalled, **raw).then(*hint, **raw)
-        varied = more.retry(self._vary, self.focus, [self.said, *shown], queue=False, **live)
-        varied.then(*greet, **raw)
-        varied.then(*watch, **again)
+        restore_js = "(typed, _, ...fields) => [typed, sd35.draft(), ...fields]"
+        import_event, retry_event = self._gallery.import_event, self._gallery.retry_event
+        import_event.submit(
+            self._form_handlers.import_from_library, self.fields, import_outputs, **raw_options
+        ).then(*size_hint_args, **raw_options)
+        variation_event = retry_event.retry(
+            self._on_variation,
+            self.focus,
+            [self.message, *view_outputs],
+            queue=False,
+            **live_options,
+        )
+        variation_event.then(*visitor_info_args, **raw_options)
+        variation_event.then(*watch_args, **repeat_options)
 
         self.demo.load(
-            self._filling.restore,
-            [self.typed, self.draft, *self.fields],
+            self._form_handlers.restore_form,
+            [self.form_job, self.draft, *self.fields],
             self.fields,
-            js=draft,
-            **raw,
+            js=restore_js,
+            **raw_options,
         )
-        self.demo.load(*watch, **again)
-        self.demo.load(*greet, **raw)
-        self.demo.load(*look_at_space, **live).then(*adapt, **raw).then(*hint, **raw)
-        self.retry.click(self._reconnect, None, lines, **live).then(*adapt, **raw).then(
-            *hint, **raw
-        )
+        self.demo.load(*watch_args, **repeat_options)
+        self.demo.load(*visitor_info_args, **raw_options)
+        self.demo.load(*watch_space_args, **live_options).then(
+            *apply_limits_args, **raw_options
+        ).then(*size_hint_args, **raw_options)
+        self.retry.click(self._reconnect, None, status_outputs, **live_options).then(
+            *apply_limits_args, **raw_options
+        ).then(*size_hint_args, **raw_options)
         self.size.input(
-            self._filling.describe_size,
+            self._form_handlers.update_size,
             self.size,
             [self.size_hint, self.width, self.height],
             queue=False,
-            **private,
+            **listener_options,
         )
-        self.use_seed.click(None, None, [self.seed, self.randomize_seed], js=USED_SEED, **private)
+        self.use_seed.click(
+            None, None, [self.seed, self.randomize_seed], js=USE_SEED_JS, **listener_options
+        )
 
-    def _validate(self, *sent: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # whatever the browser sends
-        values = FormValues(*sent[: len(FIELDS)])
-        _, found = read_request(values, self._studio.connection.value.limits)
-        shown = messages(found, values)
+    def _validate(self, *inputs: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # whatever the browser sends
+        values = FormValues(*inputs[: len(FIELD_NAMES)])
+        _, field_errors = parse_request(values, self._job_service.connection.value.limits)
+        messages_by_field = error_messages(field_errors, values)
         return [
-            *(gr.validate(name not in shown, shown.get(name, "")) for name in FIELDS),
+            *(
+                gr.validate(name not in messages_by_field, messages_by_field.get(name, ""))
+                for name in FIELD_NAMES
+            ),
             gr.validate(True, ""),  # noqa: FBT003
         ]
 
-    async def _submit(self, request: gr.Request, *sent: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
-        *fields, focus = sent
-        wanted, found = read_request(FormValues(*fields), self._studio.connection.value.limits)
-        if wanted is None:  # the validator has said so already; this is for who goes round it
+    async def _on_submit(self, request: gr.Request, *inputs: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
+        *fields, focus = inputs
+        generation_request, field_errors = parse_request(
+            FormValues(*fields), self._job_service.connection.value.limits
+        )
+        if (
+            generation_request is None
+        ):  # the validator has said so already; this is for who goes round it
             return (
-                job_view.refused(" ".join(problem.message for problem in found)),
+                job_view.rejection_panel(
+                    " ".join(field_error.message for field_error in field_errors)
+                ),
                 focus,
                 gr.skip(),
             )
-        return await self._ask(wanted, visitor_of(request), focus)
+        return await self._submit_request(generation_request, visitor_from_request(request), focus)
 
-    async def _ask(
-        self, wanted: GenerationRequest, visitor: Visitor, focus: object
+    async def _submit_request(
+        self, generation_request: GenerationRequest, visitor: Visitor, focus: object
     ) -> tuple[str, Any, Any]:
         """Ask for a picture, and return its job's id last; what is in focus stays so, if it runs."""
         try:
-            job = await self._studio.submit(wanted, visitor)
+            job = await self._job_service.submit(generation_request, visitor)
         except SD35Error as error:
-            return job_view.refused(job_view.error(error)), focus, gr.skip()
-        is_free = visitor.owner is None or not self._studio.board(visitor).running
-        return "", job.id if is_free else self._studio.board(visitor).running[0].id, job.id
+            return job_view.rejection_panel(job_view.error_message(error)), focus, gr.skip()
+        is_idle = visitor.owner is None or not self._job_service.visitor_queue(visitor).running_jobs
+        return (
+            "",
+            job.id if is_idle else self._job_service.visitor_queue(visitor).running_jobs[0].id,
+            job.id,
+        )
 
-    async def _act(self, request: gr.Request, event: gr.EventData, focus: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    async def _on_queue_action(
+        self,
+        request: gr.Request,
+        event: gr.EventData,
+        focus: Any,  # noqa: ANN401
+    ) -> tuple[Any, ...]:
         """Do what a button says, and show what came of it without a stream: the one that there was may be broken."""
-        told = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001  # the only way to what was told
-        said, view = "", self._view(request, focus)
+        payload = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001  # the only way to what was told
+        message, view = "", self._job_view(request, focus)
         try:
-            await self._studio.welcome(view.visitor)
-            view.focus = await act(
-                self._studio, view.visitor, told.get("do"), told.get("id"), view.focus
+            await self._job_service.restore_session(view.visitor)
+            view.focus = await run_action(
+                self._job_service, view.visitor, payload.get("do"), payload.get("id"), view.focus
             )
         except SD35Error as error:
-            said = job_view.refused(job_view.error(error))
-        return said, *(await view.frame())
+            message = job_view.rejection_panel(job_view.error_message(error))
+        return message, *(await view.render())
 
-    async def _vary(self, request: gr.Request, event: gr.EventData, focus: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    async def _on_variation(
+        self,
+        request: gr.Request,
+        event: gr.EventData,
+        focus: Any,  # noqa: ANN401
+    ) -> tuple[Any, ...]:
         """Ask for pictures like one in the library, or once more for one that didn't come."""
-        told = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001
-        said, view = "", self._view(request, focus)
+        payload = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001
+        message, view = "", self._job_view(request, focus)
         try:
-            if told.get("what") == "job":
-                view.focus = await act(
-                    self._studio, view.visitor, "again", told.get("id"), view.focus
+            if payload.get("what") == "job":
+                view.focus = await run_action(
+                    self._job_service, view.visitor, "again", payload.get("id"), view.focus
                 )
-            elif (found := await self._filling.record(told, view.visitor)) is not None:
-                for wanted in requests_like(
-                    found[1], told.get("what"), self._studio.connection.value.limits
+            elif (
+                name_and_metadata := await self._form_handlers.find_metadata(payload, view.visitor)
+            ) is not None:
+                for generation_request in variations(
+                    name_and_metadata[1],
+                    payload.get("what"),
+                    self._job_service.connection.value.limits,
                 ):
-                    said, view.focus, _ = await self._ask(wanted, view.visitor, view.focus)
+                    message, view.focus, _ = await self._submit_request(
+                        generation_request, view.visitor, view.focus
+                    )
         except SD35Error as error:
-            said = job_view.refused(job_view.error(error))
-        return said, *(await view.frame())
+            message = job_view.rejection_panel(job_view.error_message(error))
+        return message, *(await view.render())
 
-    def _view(self, request: gr.Request, focus: object) -> View:
-        return View(self._studio, visitor_of(request), focus if isinstance(focus, str) else "")
+    def _job_view(self, request: gr.Request, focus: object) -> JobView:
+        return JobView(
+            self._job_service,
+            visitor_from_request(request),
+            focus if isinstance(focus, str) else "",
+        )
 
-    async def _watch(self, request: gr.Request, focus: Any) -> AsyncGenerator[Frame, None]:  # noqa: ANN401
+    async def _watch_jobs(
+        self,
+        request: gr.Request,
+        focus: Any,  # noqa: ANN401
+    ) -> AsyncGenerator[PageUpdate, None]:
         """Show this visitor's jobs until nothing more will happen by itself, or the page asks anew."""
-        page, this = request.session_hash or "", object()
-        self._watching[page] = this
-        view = self._view(request, focus)
+        session_hash, watch_token = request.session_hash or "", object()
+        self._watch_tokens[session_hash] = watch_token
+        view = self._job_view(request, focus)
         try:
-            await self._studio.welcome(view.visitor)
-            board = view.board
-            with board.watched():
-                news = board.news.watch(
-                    at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS, is_urgent=_is_urgent
+            await self._job_service.restore_session(view.visitor)
+            visitor_queue = view.visitor_queue
+            with visitor_queue.track_watcher():
+                revisions = visitor_queue.revision.watch(
+                    min_interval=MIN_UPDATE_INTERVAL,
+                    max_interval=MAX_UPDATE_INTERVAL,
+                    is_urgent=_is_urgent,
                 )
-                async with aclosing(news) as changes:
-                    async for _ in changes:
-                        if self._watching.get(page) is not this:
+                async with aclosing(revisions) as updates:
+                    async for _ in updates:
+                        if self._watch_tokens.get(session_hash) is not watch_token:
                             return
-                        goes_on = (
-                            board.is_at_work
+                        is_active = (
+                            visitor_queue.is_active
                         )  # before the frame is made: its end is shown, whatever it takes
-                        yield await view.frame()
-                        if not goes_on:
+                        yield await view.render()
+                        if not is_active:
                             return
         except LibraryError as error:
             yield (
                 gr.skip(),
-                job_view.refused(job_view.error(error)),
+                job_view.rejection_panel(job_view.error_message(error)),
                 gr.skip(),
                 gr.skip(),
                 gr.skip(),
                 gr.skip(),
             )
         finally:
-            if self._watching.get(page) is this:
-                del self._watching[page]
+            if self._watch_tokens.get(session_hash) is watch_token:
+                del self._watch_tokens[session_hash]
 
-    def _greet(self, request: gr.Request) -> tuple[str, str]:
+    def _update_visitor_info(self, request: gr.Request) -> tuple[str, str]:
         """Say to a visitor who they are here, and what they may still ask for."""
-        visitor = visitor_of(request)
+        visitor = visitor_from_request(request)
         return (
-            job_view.person(visitor.name, can_log_out=self._can_log_out),
-            job_view.allowance(self._studio.left(visitor), self._studio.caps),
+            job_view.account_info(visitor.name, can_log_out=self._can_log_out),
+            job_view.quota_info(
+                self._job_service.remaining_quota(visitor), self._job_service.usage_limits
+            ),
         )
 
     async def _watch_connection(self) -> AsyncGenerator[tuple[str, str], None]:
-        self._studio.connect()
-        states = self._studio.connection.watch(
-            at_most_every=FRAME_SECONDS, at_least_every=PULSE_SECONDS
+        self._job_service.connect()
+        states = self._job_service.connection.watch(
+            min_interval=MIN_UPDATE_INTERVAL, max_interval=MAX_UPDATE_INTERVAL
         )
         async with aclosing(states):
             async for connection in states:
                 yield space_view.banner(connection), space_view.status_line(connection)
-                if connection.is_settled:
+                if connection.is_resolved:
                     return
 
     async def _reconnect(self) -> AsyncGenerator[tuple[str, str], None]:
-        self._studio.connect(again=True)
-        async with aclosing(self._watch_connection()) as shown:
-            async for lines in shown:
-                yield lines
+        self._job_service.connect(force=True)
+        async with aclosing(self._watch_connection()) as updates:
+            async for status_values in updates:
+                yield status_values
 
-    async def _stop(self, request: gr.Request, focus: Any) -> Frame:  # noqa: ANN401
+    async def _on_cancel(self, request: gr.Request, focus: Any) -> PageUpdate:  # noqa: ANN401
         """Stop the job that is in focus, and show its end; without a stream, as `_act` does."""
-        view = self._view(request, focus)
+        view = self._job_view(request, focus)
         with contextlib.suppress(LibraryError):  # it is stopped all the same
-            await self._studio.welcome(view.visitor)
-        job = self._studio.job(view.focus.removeprefix(PINNED), view.visitor)
+            await self._job_service.restore_session(view.visitor)
+        job = self._job_service.get_job(view.focus.removeprefix(PIN_PREFIX), view.visitor)
         if job is not None:
-            job.stop()
-            with anyio.move_on_after(STOP_SECONDS):
-                while not (state := job.state.value).phase.is_final:
-                    await job.state.wait_for_change(state, STOP_SECONDS)
-        return await view.frame()
+            job.cancel()
+            with anyio.move_on_after(CANCEL_TIMEOUT):
+                while not (state := job.state.value).status.is_final:
+                    await job.state.wait_for_change(state, CANCEL_TIMEOUT)
+        return await view.render()
 
 
-def _is_urgent(seen: News, now: News) -> bool:
-    return seen.urgent != now.urgent
+def _is_urgent(previous: Revision, current: Revision) -> bool:
+    return previous.urgent_version != current.urgent_version
 
 
-def _slider(span: Range | None, label: str, info: str | None = None) -> gr.Slider:
-    assert span is not None
+def _slider(value_range: Range | None, label: str, info: str | None = None) -> gr.Slider:
+    assert value_range is not None
     return gr.Slider(
-        span.minimum, span.maximum, value=span.default, step=span.step, label=label, info=info
+        value_range.minimum,
+        value_range.maximum,
+        value=value_range.default,
+        step=value_range.step,
+        label=label,
+        info=info,
     )

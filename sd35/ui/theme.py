@@ -5,12 +5,12 @@ from typing import Any
 
 import gradio as gr
 
-__all__ = ["ASSETS", "looks"]
+__all__ = ["ASSETS", "launch_options"]
 
 ASSETS = Path(__file__).parent.parent.parent / "assets"
 
 # No web fonts: the page is whole without a network.
-_SANS = [
+_SANS_FONTS = [
     "Inter",
     "ui-sans-serif",
     "system-ui",
@@ -19,23 +19,23 @@ _SANS = [
     "Helvetica Neue",
     "sans-serif",
 ]
-_MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+_MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 
-def looks() -> dict[str, Any]:
+def launch_options() -> dict[str, Any]:
     """What `launch` takes to make the page look as it should."""
-    scripts = "".join(f"<script>{_text(name)}</script>" for name in ("page.js", "library.js"))
+    scripts = "".join(f"<script>{_read_asset(name)}</script>" for name in ("page.js", "library.js"))
     return {
         "theme": _theme(),
-        "css": _text("style.css"),
+        "css": _read_asset("style.css"),
         # In the head, for Gradio would put its own name before its rules: they begin with <html>,
         # that says which room.
-        "head": f'<meta name="theme-color" content="#c2410c"><style>{_text("library.css")}</style>{scripts}',
+        "head": f'<meta name="theme-color" content="#c2410c"><style>{_read_asset("library.css")}</style>{scripts}',
         "favicon_path": ASSETS / "icon.svg",
     }
 
 
-def _text(name: str) -> str:
+def _read_asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
@@ -45,8 +45,8 @@ def _theme() -> gr.themes.Base:
         secondary_hue=gr.themes.colors.orange,
         neutral_hue=gr.themes.colors.stone,
         radius_size=gr.themes.sizes.radius_lg,
-        font=_SANS,
-        font_mono=_MONO,
+        font=_SANS_FONTS,
+        font_mono=_MONO_FONTS,
     ).set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="#171412",

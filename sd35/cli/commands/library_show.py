@@ -9,51 +9,55 @@ from typing import Any, Final
 from rich.table import Column, Table
 
 from sd35.cli.formatting import (
-    entry_as_json,
     entry_facts,
-    file_as_json,
+    entry_to_json,
     file_facts,
-    job_as_json,
+    file_to_json,
     job_facts,
+    job_to_json,
 )
-from sd35.cli.library_session import Needs, Telling, open_library, telling
-from sd35.cli.messages import plain, reason
-from sd35.cli.terminal import console, write_json, write_line
+from sd35.cli.library_session import Reporter, Requires, open_library, run_command
+from sd35.cli.messages import one_line, os_error_text
+from sd35.cli.terminal import make_console, write_json, write_line
 from sd35.core.errors import InvalidRequestError
 from sd35.library.picture_file import read_file
-from sd35.metadata.embedding import read_picture, read_texts
+from sd35.metadata.embedding import read_metadata, read_texts
 from sd35.metadata.infotext import write_infotext
 
-__all__ = ["show"]
+__all__ = ["show_picture"]
 
-_NO_LETTER: Final = re.compile(r"[^\S\n]|[\0-\x08\x0e-\x1f\x7f-\x9f]")
+_UNPRINTABLE: Final = re.compile(r"[^\S\n]|[\0-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _PictureDetails:
     """What is known: fact by fact, the same for programs, and as infotext; empty where there is no picture."""
 
     facts: Iterable[tuple[str, str]]
-    as_json: dict[str, Any]
+    payload: dict[str, Any]
     infotext: str = ""
 
 
-def show(folder: Path | None, name: str, *, is_infotext: bool, is_json: bool) -> int:
+def show_picture(folder: Path | None, name: str, *, is_infotext: bool, is_json: bool) -> int:
     """Write all that is known of the picture in this file, or of this id, and return what the program ends with."""
 
-    def work(told: Telling) -> None:
+    def operation(reporter: Reporter) -> None:
         if is_infotext and is_json:
             raise InvalidRequestError("Give --infotext or --json, not both.")
-        shown = _of_file(Path(name)) if _is_file(Path(name)) else _of_id(folder, name, told)
-        told.screen.close()
+        details = (
+            _details_from_file(Path(name))
+            if _is_file(Path(name))
+            else _details_from_library(folder, name, reporter)
+        )
+        reporter.terminal.close()
         if is_json:
-            write_json(shown.as_json)
+            write_json(details.payload)
         elif is_infotext:
-            _write_infotext(shown)
+            _write_infotext(details)
         else:
-            _write_facts(shown)
+            _write_facts(details)
 
-    return telling(work, is_json=is_json)
+    return run_command(operation, is_json=is_json)
 
 
 def _is_file(path: Path) -> bool:
@@ -63,7 +67,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _of_file(path: Path) -> _Shown:
+def _details_from_file(path: Path) -> _PictureDetails:
     """What a file says of its picture.
 
     Raises:
@@ -74,18 +78,22 @@ def _of_file(path: Path) -> _Shown:
     try:
         data = read_file(path)
     except OSError as error:
-        raise InvalidRequestError(f"{plain(path)} can't be read: {reason(error)}.") from error
-    record, size = read_picture(data), read_texts(data).size
+        raise InvalidRequestError(
+            f"{one_line(path)} can't be read: {os_error_text(error)}."
+        ) from error
+    record, size = read_metadata(data), read_texts(data).size
     if record is None:
-        raise InvalidRequestError(f"{plain(path)} doesn't say how it was made, or isn't a picture.")
-    return _Shown(
+        raise InvalidRequestError(
+            f"{one_line(path)} doesn't say how it was made, or isn't a picture."
+        )
+    return _PictureDetails(
         file_facts(record, path, size, len(data)),
-        file_as_json(record, path, size, len(data)),
+        file_to_json(record, path, size, len(data)),
         write_infotext(record, *(size or (record.width or 0, record.height or 0))),
     )
 
 
-def _of_id(folder: Path | None, name: str, told: Telling) -> _Shown:
+def _details_from_library(folder: Path | None, name: str, reporter: Reporter) -> _PictureDetails:
     """What the library knows of a picture, or of a job.
 
     Raises:
@@ -93,32 +101,32 @@ def _of_id(folder: Path | None, name: str, told: Telling) -> _Shown:
         LibraryError: it can't be used.
 
     """
-    with open_library(folder, told, Needs.LIBRARY) as library:
-        entry, job = library.entry(name), library.jobs.get(name)
+    with open_library(folder, reporter, Requires.LIBRARY) as library:
+        entry, job = library.get(name), library.jobs.get(name)
         if entry is not None:
             path, infotext = (
-                library.path_of(entry),
+                library.file_path(entry),
                 write_infotext(entry.record, entry.width, entry.height),
             )
-            return _Shown(entry_facts(entry, path), entry_as_json(entry, path), infotext)
+            return _PictureDetails(entry_facts(entry, path), entry_to_json(entry, path), infotext)
     if job is not None:
-        return _Shown(job_facts(job), job_as_json(job))
+        return _PictureDetails(job_facts(job), job_to_json(job))
     raise InvalidRequestError(
-        f"There is no picture {plain(name)} in the library, and no such file."
+        f"There is no picture {one_line(name)} in the library, and no such file."
     )
 
 
-def _write_facts(shown: _Shown) -> None:
+def _write_facts(details: _PictureDetails) -> None:
     table = Table.grid(
         Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0)
     )
-    for name, value in shown.facts:
+    for name, value in details.facts:
         if value:
             table.add_row(name, value)
-    console().print(table)
+    make_console().print(table)
 
 
-def _write_infotext(shown: _Shown) -> None:
-    if not shown.infotext:
+def _write_infotext(details: _PictureDetails) -> None:
+    if not details.infotext:
         raise InvalidRequestError("This is a job that came to no picture: it has no infotext.")
-    write_line(_NO_LETTER.sub(" ", shown.infotext).encode("utf-8", "replace"))
+    write_line(_UNPRINTABLE.sub(" ", details.infotext).encode("utf-8", "replace"))

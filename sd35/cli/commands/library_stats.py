@@ -6,57 +6,59 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from sd35.cli.formatting import local
-from sd35.cli.library_session import Telling, at_library
-from sd35.cli.messages import plain, size
-from sd35.cli.terminal import console, write_json
+from sd35.cli.formatting import format_local_datetime
+from sd35.cli.library_session import Reporter, run_on_library
+from sd35.cli.messages import format_bytes, one_line
+from sd35.cli.terminal import make_console, write_json
 from sd35.library.library import Library
 from sd35.library.stats import Stats
 
-__all__ = ["tell_stats"]
+__all__ = ["show_stats"]
 
 
-def tell_stats(folder: Path | None, *, is_json: bool) -> int:
+def show_stats(folder: Path | None, *, is_json: bool) -> int:
     """Write how much there is of everything, and return what the program ends with."""
 
-    def work(library: Library, told: Telling) -> None:
+    def operation(library: Library, reporter: Reporter) -> None:
         stats = library.stats()
-        told.screen.close()
+        reporter.terminal.close()
         if is_json:
-            write_json(_as_json(library, stats))
+            write_json(_stats_to_json(library, stats))
         else:
-            _write(library, stats)
+            _write_table(library, stats)
 
-    return at_library(folder, work, is_json=is_json)
+    return run_on_library(folder, operation, is_json=is_json)
 
 
-def _as_json(library: Library, stats: Stats) -> dict[str, Any]:
+def _stats_to_json(library: Library, stats: Stats) -> dict[str, Any]:
     return {
         "folder": str(library.folder),
         **asdict(stats),
-        "jobs": {stage.value: count for stage, count in stats.jobs.items()},
+        "jobs": {status.value: count for status, count in stats.jobs.items()},
         "first": stats.first and stats.first.isoformat(),
         "last": stats.last and stats.last.isoformat(),
     }
 
 
-def _write(library: Library, stats: Stats) -> None:
+def _write_table(library: Library, stats: Stats) -> None:
     table = Table.grid(
         Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0)
     )
-    table.add_row("Folder", plain(library.folder))
-    table.add_row("Pictures", f"{stats.pictures:,}, {size(stats.picture_bytes)}")
+    table.add_row("Folder", one_line(library.folder))
+    table.add_row("Pictures", f"{stats.pictures:,}, {format_bytes(stats.picture_bytes)}")
     table.add_row("Starred", f"{stats.starred:,}")
-    table.add_row("Trash", f"{stats.trashed:,}, {size(stats.trash_bytes)}")
+    table.add_row("Trash", f"{stats.trashed:,}, {format_bytes(stats.trash_bytes)}")
     table.add_row("Missing", f"{stats.missing:,}")
     if stats.first is not None and stats.last is not None:
-        table.add_row("Made", f"{local(stats.first)} to {local(stats.last)}")
+        table.add_row(
+            "Made", f"{format_local_datetime(stats.first)} to {format_local_datetime(stats.last)}"
+        )
     table.add_row(
         "Jobs",
-        ", ".join(f"{count:,} {stage.value}" for stage, count in stats.jobs.items() if count),
+        ", ".join(f"{count:,} {status.value}" for status, count in stats.jobs.items() if count),
     )
-    table.add_row("Index", size(stats.index_bytes))
-    table.add_row("Thumbnails", size(stats.thumbnail_bytes))
+    table.add_row("Index", format_bytes(stats.index_bytes))
+    table.add_row("Thumbnails", format_bytes(stats.thumbnail_bytes))
     if stats.free_bytes is not None:
-        table.add_row("Free on disk", size(stats.free_bytes))
-    console().print(table)
+        table.add_row("Free on disk", format_bytes(stats.free_bytes))
+    make_console().print(table)

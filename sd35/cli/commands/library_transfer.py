@@ -5,77 +5,87 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from sd35.cli.library_session import Needs, Telling, at_library, query_of
-from sd35.cli.messages import plain
+from sd35.cli.library_session import Reporter, Requires, build_query, run_on_library
+from sd35.cli.messages import one_line
 from sd35.core.errors import InvalidRequestError
-from sd35.library.layout import HERE
+from sd35.library.layout import LOCAL_OWNER_KEY
 from sd35.library.library import Library
 
-__all__ = ["export_to", "import_from", "rescan"]
+__all__ = ["export_pictures", "import_pictures", "rescan_library"]
 
-MAX_TOLD: Final = 20
+MAX_LISTED_FILES: Final = 20
 """Files that couldn't be read, of which each is told by its name."""
 
 
-def export_to(folder: Path | None, target: Path, words: Sequence[str], *, is_json: bool) -> int:
+def export_pictures(
+    folder: Path | None, target: Path, terms: Sequence[str], *, is_json: bool
+) -> int:
     """Copy pictures out of the library, and return what the program ends with."""
 
-    def work(library: Library, told: Telling) -> None:
-        query = query_of(words)
-        if query.is_failed:
+    def operation(library: Library, reporter: Reporter) -> None:
+        query = build_query(terms)
+        if query.is_job_query:
             raise InvalidRequestError("What failed has no picture to be copied.")
-        told.work("Copying pictures")
-        done = library.export(target, query)
-        _tell_unreadable(told, done.unreadable)
-        told.end(
-            f"{_pictures(done.pictures)} copied to {plain(done.path)}.",
+        reporter.start_task("Copying pictures")
+        export_result = library.export(target, query)
+        _report_unreadable(reporter, export_result.unreadable)
+        reporter.finish(
+            f"{_count_phrase(export_result.pictures)} copied to {one_line(export_result.path)}.",
             {
-                "path": str(done.path),
-                "pictures": done.pictures,
-                "unreadable": list(done.unreadable),
+                "path": str(export_result.path),
+                "pictures": export_result.pictures,
+                "unreadable": list(export_result.unreadable),
             },
         )
 
-    return at_library(folder, work, is_json=is_json)
+    return run_on_library(folder, operation, is_json=is_json)
 
 
-def import_from(folder: Path | None, source: Path, *, is_json: bool) -> int:
+def import_pictures(folder: Path | None, source: Path, *, is_json: bool) -> int:
     """Copy the pictures of a folder or a .zip into the library, and return what the program ends with."""
 
-    def work(library: Library, told: Telling) -> None:
-        done = library.import_from(source, HERE, told.work("Importing pictures"))
-        unreadable = [str(path) for path in done.unreadable]
-        _tell_unreadable(told, unreadable)
-        told.end(
-            f"{_pictures(done.added)} added; {done.already:,} were there already.",
-            {"added": done.added, "already": done.already, "unreadable": unreadable},
+    def operation(library: Library, reporter: Reporter) -> None:
+        import_result = library.import_from(
+            source, LOCAL_OWNER_KEY, reporter.start_task("Importing pictures")
+        )
+        unreadable = [str(path) for path in import_result.unreadable]
+        _report_unreadable(reporter, unreadable)
+        reporter.finish(
+            f"{_count_phrase(import_result.added)} added; {import_result.skipped:,} were there already.",
+            {
+                "added": import_result.added,
+                "already": import_result.skipped,
+                "unreadable": unreadable,
+            },
         )
 
-    return at_library(folder, work, is_json=is_json, needs=Needs.NOTHING)
+    return run_on_library(folder, operation, is_json=is_json, requires=Requires.NOTHING)
 
 
-def rescan(folder: Path | None, *, is_json: bool) -> int:
+def rescan_library(folder: Path | None, *, is_json: bool) -> int:
     """Bring the index to what is in the library's folder, and return what the program ends with."""
 
-    def work(library: Library, told: Telling) -> None:
-        changes = library.rescan(told.work("Looking through the library"))
-        _tell_unreadable(told, changes.unreadable)
-        counts = {name: count for name, count in asdict(changes).items() if name != "unreadable"}
-        sentence = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-        told.end(
-            f"The index is up to date: {sentence or 'nothing has changed'}.",
-            {**counts, "unreadable": list(changes.unreadable)},
+    def operation(library: Library, reporter: Reporter) -> None:
+        scan_result = library.rescan(reporter.start_task("Looking through the library"))
+        _report_unreadable(reporter, scan_result.unreadable)
+        counts = {
+            name: count for name, count in asdict(scan_result).items() if name != "unreadable"
+        }
+        summary = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        reporter.finish(
+            f"The index is up to date: {summary or 'nothing has changed'}.",
+            {**counts, "unreadable": list(scan_result.unreadable)},
         )
 
-    return at_library(folder, work, is_json=is_json, needs=Needs.FOLDER)
+    return run_on_library(folder, operation, is_json=is_json, requires=Requires.FOLDER)
 
 
-def _pictures(count: int) -> str:
+def _count_phrase(count: int) -> str:
     return f"{count:,} {'picture was' if count == 1 else 'pictures were'}"
 
 
-def _tell_unreadable(told: Telling, paths: Sequence[str]) -> None:
-    for path in paths[:MAX_TOLD]:
-        told.remark(f"This can't be read as a picture: {path}")
-    if len(paths) > MAX_TOLD:
-        told.remark(f"So can't {len(paths) - MAX_TOLD:,} others.")
+def _report_unreadable(reporter: Reporter, paths: Sequence[str]) -> None:
+    for path in paths[:MAX_LISTED_FILES]:
+        reporter.show_hint(f"This can't be read as a picture: {path}")
+    if len(paths) > MAX_LISTED_FILES:
+        reporter.show_hint(f"So can't {len(paths) - MAX_LISTED_FILES:,} others.")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["PASSING", "Graph", "Node"]
+__all__ = ["PASS_THROUGH", "Graph", "Node"]
 
 MAX_NODES = 5000
 """In a graph; the largest workflows that people share have some hundred."""
@@ -16,10 +16,10 @@ MAX_INPUTS = 50_000
 MAX_HOPS = 30
 """Nodes that hand on a value, one behind another."""
 
-PASSING = ("", "input", "base_ctx", *(f"any_{at:02}" for at in range(1, 6)))
+PASS_THROUGH = ("", "input", "base_ctx", *(f"any_{index:02}" for index in range(1, 6)))
 """Inputs of nodes that only hand on what they are given; of several, the first that comes from a node."""
 
-_HELD = (
+_VALUE_INPUTS = (
     "value",
     "Value",
     "int",
@@ -33,10 +33,10 @@ _HELD = (
     "Text",
     "prompt",
 )
-_HARMLESS = frozenset(
+_NEUTRAL_INPUTS = frozenset(
     {"control_after_generate", "control_before_generate", "number_type", "title", "name"}
 )
-_WORKING = frozenset(
+_COMPUTING_INPUTS = frozenset(
     {
         "op",
         "operation",
@@ -57,74 +57,80 @@ class Node:
     """A node: its name in the graph, what kind it is, and its inputs: values, or links to other nodes."""
 
     name: str
-    kind: str
+    class_type: str
     inputs: Mapping[str, Any]
 
 
 class Graph:
     """The nodes of a graph as ComfyUI's API takes it; what is no node is left out."""
 
-    def __init__(self, told: Mapping[str, object]) -> None:
+    def __init__(self, graph_json: Mapping[str, object]) -> None:
         self.nodes: dict[str, Node] = {}
-        left = MAX_INPUTS
-        for name, node in list(told.items())[:MAX_NODES]:
+        remaining_inputs = MAX_INPUTS
+        for name, node in list(graph_json.items())[:MAX_NODES]:
             if isinstance(node, dict) and isinstance(node.get("class_type"), str):
                 inputs = node.get("inputs")
-                taken = dict(list(inputs.items())[:left]) if isinstance(inputs, dict) else {}
-                self.nodes[name] = Node(name, node["class_type"], taken)
-                left -= len(taken)
+                limited_inputs = (
+                    dict(list(inputs.items())[:remaining_inputs])
+                    if isinstance(inputs, dict)
+                    else {}
+                )
+                self.nodes[name] = Node(name, node["class_type"], limited_inputs)
+                remaining_inputs -= len(limited_inputs)
 
-    def linked(self, node: Node, *names: str) -> Node | None:
+    def linked_node(self, node: Node, *names: str) -> Node | None:
         """The node that the first of these inputs comes from that comes from one."""
         return next(
-            (found for name in names if (found := self._target(node.inputs.get(name)))), None
+            (target for name in names if (target := self._link_target(node.inputs.get(name)))), None
         )
 
-    def _target(self, value: object) -> Node | None:
+    def _link_target(self, value: object) -> Node | None:
         return self.nodes.get(value[0]) if _is_link(value) else None  # type: ignore[index]
 
     def upstream(
         self,
-        starts: Iterable[Node],
-        through: Iterable[str] | None = None,
-        without: Container[str] = (),
+        start_nodes: Iterable[Node],
+        only_inputs: Iterable[str] | None = None,
+        exclude: Container[str] = (),
     ) -> Iterator[Node]:
         """Yield these nodes and those they come from, each once, the nearest first; `through` these inputs only."""
-        seen = {node.name: node for node in starts}
-        waiting = deque(seen.values())
-        while waiting:
-            node = waiting.popleft()
+        visited = {node.name: node for node in start_nodes}
+        queue = deque(visited.values())
+        while queue:
+            node = queue.popleft()
             yield node
-            names = node.inputs if through is None else through
+            names = node.inputs if only_inputs is None else only_inputs
             for name in names:
-                found = None if name in without else self.linked(node, name)
-                if found is not None and found.name not in seen:
-                    seen[found.name] = found
-                    waiting.append(found)
+                source = None if name in exclude else self.linked_node(node, name)
+                if source is not None and source.name not in visited:
+                    visited[source.name] = source
+                    queue.append(source)
 
-    def value(
-        self, node: Node, names: Iterable[str], is_wanted: Callable[[object], bool]
+    def find_value(
+        self, node: Node, names: Iterable[str], predicate: Callable[[object], bool]
     ) -> object:
         """Return the first wanted value of these inputs, or what is put into them: `None` if a run works it out."""
         names = list(names)
-        each: Node | None = node
+        current: Node | None = node
         for _ in range(MAX_HOPS):
-            if each is None or (each is not node and not _WORKING.isdisjoint(each.inputs)):
+            if current is None or (
+                current is not node and not _COMPUTING_INPUTS.isdisjoint(current.inputs)
+            ):
                 break
-            keys = [name for name in names if each.inputs.get(name) is not None]
-            keys = keys if keys or each is node else _held(each)
-            wanted = next((value for key in keys if is_wanted(value := each.inputs[key])), None)
-            if wanted is not None:
-                return wanted
-            each = self.linked(each, *keys)
+            keys = [name for name in names if current.inputs.get(name) is not None]
+            keys = keys if keys or current is node else _value_keys(current)
+            match = next((value for key in keys if predicate(value := current.inputs[key])), None)
+            if match is not None:
+                return match
+            current = self.linked_node(current, *keys)
         return None
 
 
-def _held(node: Node) -> list[str]:
+def _value_keys(node: Node) -> list[str]:
     """Return under which name the node holds its one value, or hands on another's."""
-    passed = [name for name in PASSING if _is_link(node.inputs.get(name))]
-    names = [name for name in node.inputs if name not in _HARMLESS]
-    return passed or (names if len(names) == 1 and names[0] in _HELD else [])
+    linked_inputs = [name for name in PASS_THROUGH if _is_link(node.inputs.get(name))]
+    names = [name for name in node.inputs if name not in _NEUTRAL_INPUTS]
+    return linked_inputs or (names if len(names) == 1 and names[0] in _VALUE_INPUTS else [])
 
 
 def _is_link(value: object) -> bool:

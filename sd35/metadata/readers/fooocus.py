@@ -4,62 +4,79 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sd35.metadata.model import Record
-from sd35.metadata.parsing import as_label
-from sd35.metadata.readers.json_fields import Keys, find_object, lora, of_object
+from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.parsing import format_value
+from sd35.metadata.readers.json_fields import (
+    FieldMapping,
+    find_json_object,
+    format_lora,
+    metadata_from_fields,
+)
 
 __all__ = ["read_fooocus"]
 
 TOOL = "Fooocus"
 
-_KEYS = Keys(
+_FIELD_MAPPING = FieldMapping(
     guidance_scale="guidance_scale",
     model="base_model",
-    ignored=frozenset(
+    ignored_keys=frozenset(
         {"version", "resolution", "loras", "metadata_scheme"}
         | {"full_prompt", "full_negative_prompt", "prompt_expansion", "base_model_hash"}
     ),
 )
-_RESOLUTION = re.compile(r"\(?\s*(\d{1,6})\s*[,x×*]\s*(\d{1,6})\s*\)?", re.ASCII)
-_COMBINED = re.compile(r"lora_(?:combined_)?\d+|.*_hash")
+_RESOLUTION_PATTERN = re.compile(r"\(?\s*(\d{1,6})\s*[,x×*]\s*(\d{1,6})\s*\)?", re.ASCII)
+_COMBINED_KEY_PATTERN = re.compile(r"lora_(?:combined_)?\d+|.*_hash")
 
 
-def read_fooocus(texts: Mapping[str, str]) -> Record | None:
+def read_fooocus(texts: Mapping[str, str]) -> GenerationMetadata | None:
     """Return what Fooocus says of a picture; `None` where it doesn't."""
-    told = {name.lower().replace(" ", "_"): value for name, value in find_object(texts).items()}
-    is_named = "fooocus" in (
+    values = {
+        name.lower().replace(" ", "_"): value for name, value in find_json_object(texts).items()
+    }
+    is_fooocus = "fooocus" in (
         texts.get("fooocus_scheme"),
         texts.get("MakerNote"),
-        told.get("metadata_scheme"),
+        values.get("metadata_scheme"),
     )
-    if not told or not (is_named or {"base_model", "performance", "sharpness"} <= told.keys()):
+    if not values or not (
+        is_fooocus or {"base_model", "performance", "sharpness"} <= values.keys()
+    ):
         return None
-    width, height = _size(as_label(told.get("resolution")))
-    plain = {name: value for name, value in told.items() if not _COMBINED.fullmatch(name)}
-    version = as_label(told.get("version")).removeprefix(TOOL).strip()
-    return of_object(
-        TOOL, version, {**plain, "width": width, "height": height}, _KEYS, _loras(told)
+    width, height = _parse_size(format_value(values.get("resolution")))
+    plain_values = {
+        name: value for name, value in values.items() if not _COMBINED_KEY_PATTERN.fullmatch(name)
+    }
+    version = format_value(values.get("version")).removeprefix(TOOL).strip()
+    return metadata_from_fields(
+        TOOL,
+        version,
+        {**plain_values, "width": width, "height": height},
+        _FIELD_MAPPING,
+        _loras(values),
     )
 
 
-def _size(text: str) -> tuple[int | None, int | None]:
-    found = _RESOLUTION.fullmatch(text)
-    return (int(found[1]), int(found[2])) if found else (None, None)
+def _parse_size(text: str) -> tuple[int | None, int | None]:
+    match = _RESOLUTION_PATTERN.fullmatch(text)
+    return (int(match[1]), int(match[2])) if match else (None, None)
 
 
-def _loras(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _loras(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return them, each written as a name, a weight and a hash; or, formerly, as `name : weight` under its number."""
-    written = told.get("loras")
-    listed = (
-        [each for each in written[:50] if isinstance(each, list) and each]
-        if isinstance(written, list)
+    raw_loras = values.get("loras")
+    lora_entries = (
+        [entry for entry in raw_loras[:50] if isinstance(entry, list) and entry]
+        if isinstance(raw_loras, list)
         else []
     )
-    if listed:
-        return [lora(each[0], each[1] if len(each) > 1 else None) for each in listed]
-    combined = [
-        as_label(value).rpartition(" : ")
-        for name, value in told.items()
-        if _COMBINED.fullmatch(name)
+    if lora_entries:
+        return [
+            format_lora(entry[0], entry[1] if len(entry) > 1 else None) for entry in lora_entries
+        ]
+    combined_loras = [
+        format_value(value).rpartition(" : ")
+        for name, value in values.items()
+        if _COMBINED_KEY_PATTERN.fullmatch(name)
     ]
-    return [lora(name, weight) for name, _, weight in combined[:50] if name]
+    return [format_lora(name, weight) for name, _, weight in combined_loras[:50] if name]

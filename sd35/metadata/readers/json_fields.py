@@ -4,24 +4,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sd35.metadata.model import MAX_OTHERS, Record
+from sd35.metadata.model import MAX_EXTRA, GenerationMetadata
 from sd35.metadata.parsing import (
-    as_label,
-    as_name,
-    as_number,
-    as_text,
-    as_whole,
-    read_object,
-    take_loras,
+    extract_loras,
+    format_value,
+    model_name,
+    parse_int,
+    parse_json_object,
+    parse_number,
+    parse_text,
 )
 
-__all__ = ["Keys", "find_object", "lora", "of_object"]
+__all__ = ["FieldMapping", "find_json_object", "format_lora", "metadata_from_fields"]
 
-_COMMENTS = ("parameters", "UserComment", "Comment", "ImageDescription")
+_COMMENT_TEXTS = ("parameters", "UserComment", "Comment", "ImageDescription")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
+class FieldMapping:
     """Under which keys a tool writes what a record knows, and which keys say nothing that isn't said elsewhere."""
 
     prompt: str = "prompt"
@@ -32,12 +32,12 @@ class Keys:
     model: str = "model"
     width: str = "width"
     height: str = "height"
-    ignored: frozenset[str] = frozenset()
+    ignored_keys: frozenset[str] = frozenset()
 
     @property
-    def known(self) -> set[str]:
+    def all_keys(self) -> set[str]:
         """All of the keys."""
-        named = {
+        mapped_keys = {
             self.prompt,
             self.negative_prompt,
             self.guidance_scale,
@@ -45,60 +45,70 @@ class Keys:
             self.seed,
             self.model,
         }
-        return {*named, self.width, self.height, *self.ignored}
+        return {*mapped_keys, self.width, self.height, *self.ignored_keys}
 
 
-def find_object(texts: Mapping[str, str], names: Iterable[str] = _COMMENTS) -> dict[str, Any]:
+def find_json_object(
+    texts: Mapping[str, str], names: Iterable[str] = _COMMENT_TEXTS
+) -> dict[str, Any]:
     """Return the first JSON object among the texts of these names; an empty one where there's none."""
-    return next((found for name in names if (found := read_object(texts.get(name, "")))), {})
+    return next(
+        (json_object for name in names if (json_object := parse_json_object(texts.get(name, "")))),
+        {},
+    )
 
 
-def lora(name: object, weight: object) -> tuple[str, str]:
+def format_lora(name: object, weight: object) -> tuple[str, str]:
     """Return how a record tells of a LoRA, whoever loaded it."""
-    number = as_number(weight)
-    return "LoRA", as_name(name) if number is None else f"{as_name(name)}:{number:g}"
+    number = parse_number(weight)
+    return "LoRA", model_name(name) if number is None else f"{model_name(name)}:{number:g}"
 
 
-def of_object(
+def metadata_from_fields(
     tool: str,
     version: str,
-    told: Mapping[str, Any],
-    keys: Keys,
+    values: Mapping[str, Any],
+    mapping: FieldMapping,
     loras: Iterable[tuple[str, str]] = (),
-) -> Record:
+) -> GenerationMetadata:
     """Return the record that an object tells; what can't be asked for here is in `others`, by the tool's own names."""
-    prompt, ordered = take_loras(as_text(told.get(keys.prompt)))
-    seed = as_whole(told.get(keys.seed))
-    too_large = (
-        [("Seed", as_label(told[keys.seed]))]
-        if seed is None and as_label(told.get(keys.seed))
+    prompt, prompt_loras = extract_loras(parse_text(values.get(mapping.prompt)))
+    seed = parse_int(values.get(mapping.seed))
+    large_seed = (
+        [("Seed", format_value(values[mapping.seed]))]
+        if seed is None and format_value(values.get(mapping.seed))
         else []
     )
-    rest = [
-        (_title(name), as_label(value))
-        for name, value in told.items()
-        if _is_worth(name, value, keys)
+    labels = [
+        (_humanize(name), format_value(value))
+        for name, value in values.items()
+        if _is_extra(name, value, mapping)
     ]
-    others = [*too_large, *loras, *ordered, *((name, value) for name, value in rest if value)]
-    return Record(
+    extra = [
+        *large_seed,
+        *loras,
+        *prompt_loras,
+        *((name, value) for name, value in labels if value),
+    ]
+    return GenerationMetadata(
         prompt=prompt,
-        negative_prompt=as_text(told.get(keys.negative_prompt)),
-        width=as_whole(told.get(keys.width)),
-        height=as_whole(told.get(keys.height)),
-        guidance_scale=as_number(told.get(keys.guidance_scale)),
-        num_inference_steps=as_whole(told.get(keys.steps)),
+        negative_prompt=parse_text(values.get(mapping.negative_prompt)),
+        width=parse_int(values.get(mapping.width)),
+        height=parse_int(values.get(mapping.height)),
+        guidance_scale=parse_number(values.get(mapping.guidance_scale)),
+        num_inference_steps=parse_int(values.get(mapping.steps)),
         seed=None if seed == -1 else seed,
-        model=as_name(told.get(keys.model)),
+        model=model_name(values.get(mapping.model)),
         tool=tool,
         versions={tool: version} if version else {},
-        others=tuple(others[:MAX_OTHERS]),
+        others=tuple(extra[:MAX_EXTRA]),
     )
 
 
-def _is_worth(name: str, value: object, keys: Keys) -> bool:
-    return name not in keys.known and value is not False and value is not None
+def _is_extra(name: str, value: object, mapping: FieldMapping) -> bool:
+    return name not in mapping.all_keys and value is not False and value is not None
 
 
-def _title(name: str) -> str:
-    words = as_text(name)[:100].replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
+def _humanize(name: str) -> str:
+    text = parse_text(name)[:100].replace("_", " ").strip()
+    return text[:1].upper() + text[1:]

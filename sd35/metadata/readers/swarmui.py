@@ -3,39 +3,48 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sd35.metadata.model import Record
-from sd35.metadata.parsing import as_label, read_object
-from sd35.metadata.readers.json_fields import Keys, lora, of_object
+from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.parsing import format_value, parse_json_object
+from sd35.metadata.readers.json_fields import FieldMapping, format_lora, metadata_from_fields
 
 __all__ = ["read_swarmui"]
 
 TOOL = "SwarmUI"
 
-_KEYS = Keys(
+_FIELD_MAPPING = FieldMapping(
     negative_prompt="negativeprompt",
     guidance_scale="cfgscale",
-    ignored=frozenset(
+    ignored_keys=frozenset(
         {"swarm_version", "loras", "loraweights", "original_prompt", "original_negativeprompt"}
     ),
 )
 
 
-def read_swarmui(texts: Mapping[str, str]) -> Record | None:
+def read_swarmui(texts: Mapping[str, str]) -> GenerationMetadata | None:
     """Return what SwarmUI says of a picture; `None` where it doesn't. Of a file without PNG's texts, it is in EXIF."""
     for text in texts.values():
-        told = (
-            read_object(text).get("sui_image_params") if "sui_image_params" in text[:1000] else None
+        params = (
+            parse_json_object(text).get("sui_image_params")
+            if "sui_image_params" in text[:1000]
+            else None
         )
-        if isinstance(told, dict):
-            return of_object(TOOL, as_label(told.get("swarm_version")), told, _KEYS, _loras(told))
+        if isinstance(params, dict):
+            return metadata_from_fields(
+                TOOL,
+                format_value(params.get("swarm_version")),
+                params,
+                _FIELD_MAPPING,
+                _loras(params),
+            )
     return None
 
 
-def _loras(told: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names, weights = told.get("loras"), told.get("loraweights")
+def _loras(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names, weights = params.get("loras"), params.get("loraweights")
     if not isinstance(names, list):
         return []
     weights = weights if isinstance(weights, list) else []
     return [
-        lora(name, weights[at] if at < len(weights) else None) for at, name in enumerate(names[:50])
+        format_lora(name, weights[index] if index < len(weights) else None)
+        for index, name in enumerate(names[:50])
     ]

@@ -9,31 +9,39 @@ from typing import Any, Final
 
 import yaml
 
-__all__ = ["FIELDS", "REQUIRED", "Field", "Problem", "ProblemError", "card_problems", "read_card"]
+__all__ = [
+    "FIELDS",
+    "REQUIRED",
+    "Field",
+    "SpaceProblem",
+    "SpaceProblemError",
+    "card_problems",
+    "read_card",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SpaceProblem:
     """One thing that is amiss: `happened` says what and where, and `remedy` what to do, each as a sentence."""
 
-    happened: str
+    message: str
     remedy: str
 
 
-class ProblemError(Exception):
+class SpaceProblemError(Exception):
     """A file that is needed can't be used at all; `problem` says why."""
 
-    def __init__(self, happened: str, remedy: str) -> None:
-        self.problem = Problem(happened, remedy)
-        super().__init__(happened)
+    def __init__(self, message: str, remedy: str) -> None:
+        self.problem = SpaceProblem(message, remedy)
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """What a field may be: `wanted` says it in words, after “it must be”."""
 
-    wanted: str
-    takes: Callable[[object], bool]
+    expected: str
+    accepts: Callable[[object], bool]
 
 
 def _text(limit: int = 1000) -> Field:
@@ -43,21 +51,21 @@ def _text(limit: int = 1000) -> Field:
     )
 
 
-def _like(pattern: str, wanted: str) -> Field:
-    matches = re.compile(pattern, re.ASCII).fullmatch
-    return Field(wanted, lambda value: isinstance(value, str) and matches(value) is not None)
+def _matching(pattern: str, expected: str) -> Field:
+    full_match = re.compile(pattern, re.ASCII).fullmatch
+    return Field(expected, lambda value: isinstance(value, str) and full_match(value) is not None)
 
 
 def _one_of(*names: str) -> Field:
-    wanted = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-    return Field(wanted, lambda value: isinstance(value, str) and value in names)
+    expected = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    return Field(expected, lambda value: isinstance(value, str) and value in names)
 
 
-def _each(field: Field, wanted: str) -> Field:
-    return Field(wanted, lambda value: isinstance(value, list) and all(map(field.takes, value)))
+def _list_of(field: Field, expected: str) -> Field:
+    return Field(expected, lambda value: isinstance(value, list) and all(map(field.accepts, value)))
 
 
-def _number(low: int, high: int) -> Field:
+def _integer(low: int, high: int) -> Field:
     # `true` is a number for Python, and isn't one for the Hub
     return Field(
         f"a whole number from {low} to {high}",
@@ -65,7 +73,7 @@ def _number(low: int, high: int) -> Field:
     )
 
 
-def _headers(value: object) -> bool:
+def _is_valid_headers(value: object) -> bool:
     names = {
         "cross-origin-embedder-policy",
         "cross-origin-opener-policy",
@@ -81,15 +89,17 @@ def _emoji() -> Field:
     # Pictographs; in one emoji a zero-width joiner may bind several, each with a tone or the mark
     # for “in colour”.
     ranges = "©®‼⁉™ℹ↔-↪⌚-⏿Ⓜ▪-◾☀-➿⤴⤵⬅-⭕〰〽㊗㊙\U0001f000-\U0001f1e5\U0001f200-\U0001faff"
-    sign = f"[{ranges}][\ufe0f\U0001f3fb-\U0001f3ff]?"
+    pictograph = f"[{ranges}][\ufe0f\U0001f3fb-\U0001f3ff]?"
     flag = "[\U0001f1e6-\U0001f1ff]{2}"
-    return _like(f"{sign}(?:\u200d{sign})*|{flag}|[0-9#*]\ufe0f?\u20e3", "one emoji")
+    return _matching(
+        f"{pictograph}(?:\u200d{pictograph})*|{flag}|[0-9#*]\ufe0f?\u20e3", "one emoji"
+    )
 
 
-_FLAG: Final = Field("true or false", lambda value: isinstance(value, bool))
+_BOOLEAN: Final = Field("true or false", lambda value: isinstance(value, bool))
 _COLOUR: Final = _one_of("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
-_REPOSITORIES: Final = _each(
-    _like(r"[\w.-]+(?:/[\w.-]+)?", ""), "a list of names such as owner/name"
+_REPOSITORIES: Final = _list_of(
+    _matching(r"[\w.-]+(?:/[\w.-]+)?", ""), "a list of names such as owner/name"
 )
 _SCOPES: Final = _one_of(
     *(
@@ -124,36 +134,38 @@ FIELDS: Final[Mapping[str, Field]] = {
     "colorFrom": _COLOUR,
     "colorTo": _COLOUR,
     "sdk": _one_of("gradio"),  # the Hub knows others; this program is none of theirs
-    "sdk_version": _like(r"\d+\.\d+\.\d+", "the number of a release, such as 6.31.0"),
-    "python_version": _like(r"3\.\d+(?:\.\d+)?", 'a version in quotes, such as "3.11"'),
-    "app_file": _like(r"[\w.-]+\.py", "the name of a Python file beside README.md"),
+    "sdk_version": _matching(r"\d+\.\d+\.\d+", "the number of a release, such as 6.31.0"),
+    "python_version": _matching(r"3\.\d+(?:\.\d+)?", 'a version in quotes, such as "3.11"'),
+    "app_file": _matching(r"[\w.-]+\.py", "the name of a Python file beside README.md"),
     "short_description": _text(60),
-    "license": Field("an identifier of the Hub's list, such as mit", _LICENCE.takes),
+    "license": Field("an identifier of the Hub's list, such as mit", _LICENCE.accepts),
     "license_name": _text(),
     "license_link": _text(),
     "models": _REPOSITORIES,
     "datasets": _REPOSITORIES,
-    "tags": _each(_text(), "a list of words"),
-    "thumbnail": _like(r"https://\S+", "an address that begins with https://"),
-    "pinned": _FLAG,
-    "fullWidth": _FLAG,
+    "tags": _list_of(_text(), "a list of words"),
+    "thumbnail": _matching(r"https://\S+", "an address that begins with https://"),
+    "pinned": _BOOLEAN,
+    "fullWidth": _BOOLEAN,
     "header": _one_of("default", "mini"),
-    "disable_embedding": _FLAG,
-    "hf_oauth": _FLAG,
-    "hf_oauth_scopes": _each(_SCOPES, f"a list of scopes: {_SCOPES.wanted}"),
-    "hf_oauth_expiration_minutes": _number(1, 43200),
+    "disable_embedding": _BOOLEAN,
+    "hf_oauth": _BOOLEAN,
+    "hf_oauth_scopes": _list_of(_SCOPES, f"a list of scopes: {_SCOPES.expected}"),
+    "hf_oauth_expiration_minutes": _integer(1, 43200),
     "hf_oauth_authorized_org": Field(
         "an organization, or a list of them",
-        lambda value: _text().takes(value) or _each(_text(), "").takes(value),
+        lambda value: _text().accepts(value) or _list_of(_text(), "").accepts(value),
     ),
-    "startup_duration_timeout": _like(r"[1-9]\d*[smhd]", "a length of time, such as 30m or 1h"),
-    "suggested_hardware": _like(r"[a-z0-9-]+", "a kind of hardware, such as cpu-basic"),
-    "base_path": _like(r"/\S*", "a path that begins with /"),
-    "custom_headers": Field("cross-origin-… headers and their values, in small letters", _headers),
-    "preload_from_hub": _each(
+    "startup_duration_timeout": _matching(r"[1-9]\d*[smhd]", "a length of time, such as 30m or 1h"),
+    "suggested_hardware": _matching(r"[a-z0-9-]+", "a kind of hardware, such as cpu-basic"),
+    "base_path": _matching(r"/\S*", "a path that begins with /"),
+    "custom_headers": Field(
+        "cross-origin-… headers and their values, in small letters", _is_valid_headers
+    ),
+    "preload_from_hub": _list_of(
         _text(), "a list of repositories, each with its files if not all are meant"
     ),
-    "duplicated_from": _like(r"[\w.-]+/[\w.-]+", "owner/name"),
+    "duplicated_from": _matching(r"[\w.-]+/[\w.-]+", "owner/name"),
 }
 """Those that a Gradio Space may have. `suggested_storage`, for one, isn't heeded any more."""
 
@@ -167,9 +179,9 @@ REQUIRED: Final[Mapping[str, str]] = {
 """The fields that can't be left out here, each with the reason."""
 
 
-_BLOCK = re.compile(r"\A---\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+_FRONT_MATTER_PATTERN = re.compile(r"\A---\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 
-_SHOWN = 40
+_MAX_VALUE_LENGTH = 40
 """Letters of a value that are shown."""
 
 
@@ -180,63 +192,72 @@ def read_card(readme: str) -> Mapping[str, Any]:
         ProblemError: there is no card, or it isn't what the Hub could read.
 
     """
-    block = _BLOCK.match(readme)
-    if block is None:
-        raise _error(
+    front_matter = _FRONT_MATTER_PATTERN.match(readme)
+    if front_matter is None:
+        raise _card_error(
             "it doesn't begin with a Space's settings.",
             "Put them at the very top, between two lines ---.",
         )
     try:
-        root = yaml.compose(block[1], yaml.SafeLoader)
-        card = yaml.safe_load(block[1])
+        root = yaml.compose(front_matter[1], yaml.SafeLoader)
+        card = yaml.safe_load(front_matter[1])
     except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 2}" if mark else "a value"
-        raise _error(
-            f"{where} of the settings can't be read as YAML.", "Mend it, or put it in quotes."
+        location = f"line {mark.line + 2}" if mark else "a value"
+        raise _card_error(
+            f"{location} of the settings can't be read as YAML.", "Mend it, or put it in quotes."
         ) from error
     if not isinstance(root, yaml.MappingNode) or not root.value:
-        raise _error(
+        raise _card_error(
             "the settings aren't names with values.", "Write each as a line such as sdk: gradio."
         )
     name, count = Counter(str(name.value) for name, _ in root.value).most_common(1)[0]
     if count > 1:  # PyYAML takes the last one; the Hub refuses them
-        raise _error(f"{name} is there {count} times.", "Leave one of them.")
+        raise _card_error(f"{name} is there {count} times.", "Leave one of them.")
     return {str(name): value for name, value in card.items()}
 
 
-def _error(happened: str, remedy: str) -> ProblemError:
-    return ProblemError(f"README.md: {happened}", remedy)
+def _card_error(message: str, remedy: str) -> SpaceProblemError:
+    return SpaceProblemError(f"README.md: {message}", remedy)
 
 
-def card_problems(card: Mapping[str, Any]) -> Iterator[Problem]:
+def card_problems(card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     """Yield what the Hub would refuse, or take for something else than is meant."""
-    for name, why in REQUIRED.items():
+    for name, reason in REQUIRED.items():
         if name not in card:
-            yield Problem(f"README.md: {name} is missing.", f"Add it; {why}.")
+            yield SpaceProblem(f"README.md: {name} is missing.", f"Add it; {reason}.")
     for name, value in card.items():
         if name not in FIELDS:
-            yield _unknown(name)
-        elif not FIELDS[name].takes(value):
-            yield Problem(
-                f"README.md: {name} is {_shown(value)}.", f"It must be {FIELDS[name].wanted}."
+            yield _unknown_field(name)
+        elif not FIELDS[name].accepts(value):
+            yield SpaceProblem(
+                f"README.md: {name} is {_format_value(value)}.",
+                f"It must be {FIELDS[name].expected}.",
             )
 
 
-def _unknown(name: str) -> Problem:
-    close = get_close_matches(name, FIELDS, n=1)
-    remedy = f"Is {close[0]} meant? If not, take it out." if close else "Take it out."
-    return Problem(f"README.md: {name} is no setting that the Hub knows of a Gradio Space.", remedy)
+def _unknown_field(name: str) -> SpaceProblem:
+    close_matches = get_close_matches(name, FIELDS, n=1)
+    remedy = (
+        f"Is {close_matches[0]} meant? If not, take it out." if close_matches else "Take it out."
+    )
+    return SpaceProblem(
+        f"README.md: {name} is no setting that the Hub knows of a Gradio Space.", remedy
+    )
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, str):
         text = (
             f"“{value}”"
-            if len(value) <= _SHOWN
-            else f"“{value[:_SHOWN]}…”, {len(value)} characters"
+            if len(value) <= _MAX_VALUE_LENGTH
+            else f"“{value[:_MAX_VALUE_LENGTH]}…”, {len(value)} characters"
         )
         return text if value else "empty"
     if isinstance(value, bool | None):
         return {True: "true", False: "false", None: "empty"}[value]
-    return f"the number {value}" if isinstance(value, int | float) else f"{value!r:.{_SHOWN}}"
+    return (
+        f"the number {value}"
+        if isinstance(value, int | float)
+        else f"{value!r:.{_MAX_VALUE_LENGTH}}"
+    )

@@ -6,8 +6,18 @@ from collections.abc import Callable
 
 from sd35.space.painter.canvas import Canvas, Gradient
 from sd35.space.painter.colour import RGB, lighter, mix, rgb
-from sd35.space.painter.shapes import along, box, down_to, lens, oval, profile, ribbon, smooth, turn
-from sd35.space.painter.streams import Stream
+from sd35.space.painter.shapes import (
+    area_below,
+    box,
+    lens,
+    oval,
+    profile,
+    profile_line,
+    ribbon,
+    smooth,
+    unit_vector,
+)
+from sd35.space.painter.streams import RandomStream
 
 _PALETTES = (
     "f4ead7 1f3a4d e4572e f3a712 76b5a0 29335c",
@@ -21,111 +31,113 @@ _PALETTES = (
 )
 
 
-def abstract(canvas: Canvas, random: Stream) -> None:
+def abstract(canvas: Canvas, random: RandomStream) -> None:
     """Paint a composition whose kind, colours and forms all come from the stream."""
-    colours = [rgb(code) for code in random.pick(_PALETTES).split()]
+    colours = [rgb(code) for code in random.choice(_PALETTES).split()]
     if random.chance(0.5):
         colours[2:] = colours[:1:-1]
     tint = mix(colours[0], colours[3], 0.28)
     canvas.wash(Gradient(((0.0, colours[0]), (canvas.h, tint))))
-    random.pick(_KINDS)(canvas, random, colours)
+    random.choice(_COMPOSITIONS)(canvas, random, colours)
 
 
-def _place(canvas: Canvas, random: Stream) -> tuple[float, float]:
-    return random.between(0.08, 0.92) * canvas.w, random.between(0.08, 0.92) * canvas.h
+def _random_point(canvas: Canvas, random: RandomStream) -> tuple[float, float]:
+    return random.uniform(0.08, 0.92) * canvas.w, random.uniform(0.08, 0.92) * canvas.h
 
 
-def _discs(canvas: Canvas, random: Stream, colours: list[RGB]) -> None:
+def _discs(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
     """Paint overlapping discs, arcs and lines, as the Bauhaus did."""
     for i in range(round(9 * max(canvas.w, canvas.h))):
-        x, y = _place(canvas, random)
-        size = random.between(0.05, 0.26) * (1.25 if i < 3 else 0.8)
+        x, y = _random_point(canvas, random)
+        size = random.uniform(0.05, 0.26) * (1.25 if i < 3 else 0.8)
         colour = colours[1 + i % 5]
         paint = Gradient(((y - size, lighter(colour, 0.18)), (y + size, colour)))
-        hole = [oval(x, y, size * random.between(0.45, 0.85))] if random.chance(0.35) else []
+        hole = [oval(x, y, size * random.uniform(0.45, 0.85))] if random.chance(0.35) else []
         below = [box(x - size, y, x + size, y + size)] if random.chance(0.3) else []
         canvas.fill([oval(x, y, size)], paint, opacity=0.9, holes=hole + below)
     for i in range(6):
-        x, y = _place(canvas, random)
-        c, s = turn(random.pick([0.0, 45.0, 90.0, 135.0]))
-        reach = random.between(0.15, 0.5)
+        x, y = _random_point(canvas, random)
+        c, s = unit_vector(random.choice([0.0, 45.0, 90.0, 135.0]))
+        reach = random.uniform(0.15, 0.5)
         canvas.fill(
             [ribbon([(x - c * reach, y - s * reach), (x + c * reach, y + s * reach)], 0.008)],
             colours[1 + i % 5],
         )
 
 
-def _waves(canvas: Canvas, random: Stream, colours: list[RGB]) -> None:
+def _waves(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
     """Paint bands that swell across the picture, with a disc above them."""
-    x, y = random.between(0.25, 0.75) * canvas.w, random.between(0.2, 0.4) * canvas.h
-    size = random.between(0.12, 0.2)
+    x, y = random.uniform(0.25, 0.75) * canvas.w, random.uniform(0.2, 0.4) * canvas.h
+    size = random.uniform(0.12, 0.2)
     canvas.glow(x, y, size * 2.5, colours[4], 0.4)
-    canvas.fill([oval(x, y, size)], colours[random.pick([2, 3, 4])])
-    count = random.pick([6, 7, 8, 9])
+    canvas.fill([oval(x, y, size)], colours[random.choice([2, 3, 4])])
+    count = random.choice([6, 7, 8, 9])
     for i in range(count):
         level = canvas.h * (0.34 + 0.72 * i / count)
-        line = along(profile(random, 90, 1 + i % 3, octaves=2), canvas.w, level, 0.11)
+        line = profile_line(profile(random, 90, 1 + i % 3, octaves=2), canvas.w, level, 0.11)
         colour = mix(colours[1 + i % 5], colours[1], 0.5 * i / count)
         paint = Gradient(((level - 0.15, lighter(colour, 0.22)), (level + 0.3, colour)))
-        canvas.fill([down_to(line, canvas.h)], paint, opacity=0.94)
+        canvas.fill([area_below(line, canvas.h)], paint, opacity=0.94)
 
 
-def _stones(canvas: Canvas, random: Stream, colours: list[RGB]) -> None:
+def _stones(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
     """Paint large soft-cornered forms over one another, with sprigs and dots between them."""
     for i in range(round(7 * max(canvas.w, canvas.h))):
-        x, y = _place(canvas, random)
-        size = random.between(0.12, 0.34)
-        tilt = random.between(0, 60)
+        x, y = _random_point(canvas, random)
+        size = random.uniform(0.12, 0.34)
+        tilt = random.uniform(0, 60)
         points = []
         for k in range(7):
-            c, s = turn(tilt + 360 / 7 * k)
-            reach = size * random.between(0.65, 1.1)
+            c, s = unit_vector(tilt + 360 / 7 * k)
+            reach = size * random.uniform(0.65, 1.1)
             points.append((x + c * reach, y + s * reach))
         canvas.fill([smooth(points)], colours[1 + i % 5], opacity=0.88)
-        grain = [oval(*_near(random, x, y, size * 0.6), 0.0045)[::6] for _ in range(24)]
+        grain = [oval(*_nearby_point(random, x, y, size * 0.6), 0.0045)[::6] for _ in range(24)]
         canvas.fill(grain, lighter(colours[1 + i % 5], 0.5), opacity=0.8)
     for i in range(3):
         _sprig(canvas, random, colours[1 + i])
 
 
-def _near(random: Stream, x: float, y: float, reach: float) -> tuple[float, float]:
-    return x + random.between(-reach, reach), y + random.between(-reach, reach)
+def _nearby_point(random: RandomStream, x: float, y: float, reach: float) -> tuple[float, float]:
+    return x + random.uniform(-reach, reach), y + random.uniform(-reach, reach)
 
 
-def _sprig(canvas: Canvas, random: Stream, colour: RGB) -> None:
-    x, y = random.between(0.1, 0.9) * canvas.w, canvas.h * random.between(0.6, 1.0)
-    lean = random.between(-0.12, 0.12)
+def _sprig(canvas: Canvas, random: RandomStream, colour: RGB) -> None:
+    x, y = random.uniform(0.1, 0.9) * canvas.w, canvas.h * random.uniform(0.6, 1.0)
+    lean = random.uniform(-0.12, 0.12)
     stem = smooth([(x, y), (x + lean * 0.3, y - 0.15), (x + lean, y - 0.36)], closed=False)
     canvas.fill([ribbon(stem, 0.007, 0.003)], colour)
     for i in range(2, len(stem), 2):
         px, py = stem[i]
         for degrees in (-35.0, -145.0):
-            c, s = turn(degrees)
+            c, s = unit_vector(degrees)
             leaf = lens(0.045, 0, 0.045, 0.015)
             canvas.fill([[(px + lx * c - ly * s, py + lx * s + ly * c) for lx, ly in leaf]], colour)
 
 
-def _tiles(canvas: Canvas, random: Stream, colours: list[RGB]) -> None:
+def _tiles(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
     """Paint a quilt of quarter discs, triangles and rings."""
-    pitch = 1 / random.pick([4, 5, 6])
+    pitch = 1 / random.choice([4, 5, 6])
     for row in range(round(canvas.h / pitch + 0.49)):
         for column in range(round(canvas.w / pitch + 0.49)):
             x, y = column * pitch, row * pitch
-            back, front = random.pick(colours), random.pick(colours[1:])
+            back, front = random.choice(colours), random.choice(colours[1:])
             canvas.fill([box(x, y, x + pitch, y + pitch)], back)
             _tile(canvas, random, (x, y, pitch), front)
 
 
-def _tile(canvas: Canvas, random: Stream, place: tuple[float, float, float], colour: RGB) -> None:
-    x, y, size = place
-    corner = random.pick([(x, y), (x + size, y), (x, y + size), (x + size, y + size)])
+def _tile(
+    canvas: Canvas, random: RandomStream, square: tuple[float, float, float], colour: RGB
+) -> None:
+    x, y, size = square
+    corner = random.choice([(x, y), (x + size, y), (x, y + size), (x + size, y + size)])
     outside = [
         box(x - size, y - size, x, y + 2 * size),
         box(x + size, y - size, x + 2 * size, y + 2 * size),
         box(x - size, y - size, x + 2 * size, y),
         box(x - size, y + size, x + 2 * size, y + 2 * size),
     ]
-    kind = random.pick(["quarter", "quarter", "ring", "triangle", "dot", "plain"])
+    kind = random.choice(["quarter", "quarter", "ring", "triangle", "dot", "plain"])
     if kind == "quarter":
         canvas.fill([oval(*corner, size)], colour, holes=outside)
     elif kind == "ring":
@@ -147,4 +159,9 @@ def _tile(canvas: Canvas, random: Stream, place: tuple[float, float, float], col
         canvas.fill([oval(x + size / 2, y + size / 2, size * 0.3)], colour)
 
 
-_KINDS: tuple[Callable[[Canvas, Stream, list[RGB]], None], ...] = (_discs, _waves, _stones, _tiles)
+_COMPOSITIONS: tuple[Callable[[Canvas, RandomStream, list[RGB]], None], ...] = (
+    _discs,
+    _waves,
+    _stones,
+    _tiles,
+)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from sd35.space.painter.canvas import Brush, Gradient
 from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
-from sd35.space.painter.shapes import lens, oval, smooth, turn
-from sd35.space.painter.stage import LAMP, Spot, Stage
+from sd35.space.painter.shapes import lens, oval, smooth, unit_vector
+from sd35.space.painter.stage import LAMP_COLOUR, Spot, Stage
 
 
-def _window(stage: Stage) -> RGB:
+def _window_colour(stage: Stage) -> RGB:
     """Return the colour of a window: lit as soon as the light fails."""
     dim = sum(stage.palette.ambient) < 640
-    return LAMP if dim else mix(stage.palette.sky[1], rgb("2c4a66"), 0.55)
+    return LAMP_COLOUR if dim else mix(stage.palette.sky[1], rgb("2c4a66"), 0.55)
 
 
 def house(stage: Stage, spot: Spot) -> None:
     """Paint a small house with a smoking chimney."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
-    wall, roof = spot.tone(stage, rgb("f3e3c8")), stage.palette.lit(rgb("b9483b"))
-    pane = _window(stage)
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
+    wall, roof = spot.tone(stage, rgb("f3e3c8")), stage.palette.illuminate(rgb("b9483b"))
+    pane = _window_colour(stage)
     for i in range(5):
         brush.oval(
             0.3 + 0.03 * i * i * 0.6,
@@ -36,22 +36,22 @@ def house(stage: Stage, spot: Spot) -> None:
         [(-0.29, 0.88), (-0.57, 0.42), (-0.51, 0.40), (-0.29, 0.76), (-0.07, 0.40), (-0.01, 0.42)],
         darker(roof, 0.22),
     )
-    brush.block(-0.36, 0, -0.22, 0.27, stage.palette.lit(rgb("6b4330")))
+    brush.block(-0.36, 0, -0.22, 0.27, stage.palette.illuminate(rgb("6b4330")))
     brush.oval(-0.29, 0.56, 0.055, 0.055, pane)
     for x in (0.04, 0.26):
         brush.block(x - 0.012, 0.138, x + 0.142, 0.312, lighter(wall, 0.4))
         brush.block(x, 0.15, x + 0.13, 0.3, pane)
         brush.block(x + 0.06, 0.15, x + 0.07, 0.3, lighter(wall, 0.4))
-    if pane == LAMP:
-        stage.canvas.glow(*brush.at(0.15, 0.22), spot.size * 0.5, LAMP, 0.35)
+    if pane == LAMP_COLOUR:
+        stage.canvas.glow(*brush.to_canvas(0.15, 0.22), spot.size * 0.5, LAMP_COLOUR, 0.35)
 
 
 def castle(stage: Stage, spot: Spot) -> None:
     """Paint a castle with pointed towers and flags."""
-    brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
+    brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     stone = spot.tone(stage, rgb("cfc3bd"))
-    roof = stage.palette.lit(rgb("3f5f94"))
-    pane = _window(stage)
+    roof = stage.palette.illuminate(rgb("3f5f94"))
+    pane = _window_colour(stage)
     for x, half, height in ((-0.14, 0.09, 0.74), (0.17, 0.075, 0.64), (0.02, 0.10, 0.92)):
         _tower(brush, (x, half, height), darker(stone, 0.12), roof, pane)
     brush.block(-0.46, 0, 0.46, 0.34, stone)
@@ -68,7 +68,7 @@ def castle(stage: Stage, spot: Spot) -> None:
         (0.09, 0.16),
         (0.09, 0),
     ]
-    brush.polygon(arch, stage.palette.lit(rgb("4a3326")))
+    brush.polygon(arch, stage.palette.illuminate(rgb("4a3326")))
     for x in (-0.24, 0.24):
         brush.block(x - 0.016, 0.14, x + 0.016, 0.22, pane)
 
@@ -97,10 +97,10 @@ def _tower(
 
 def lighthouse(stage: Stage, spot: Spot) -> None:
     """Paint a striped lighthouse on a rock with the keeper's cottage, its beam lit."""
-    brush = spot.brush(stage, mirrored=spot.x > stage.w / 2)
-    white, red = stage.palette.lit(rgb("fbf5ea")), spot.tone(stage, rgb("d2403c"))
+    brush = spot.brush(stage, is_mirrored=spot.x > stage.w / 2)
+    white, red = stage.palette.illuminate(rgb("fbf5ea")), spot.tone(stage, rgb("d2403c"))
     _beam(stage, brush)
-    stage.canvas.glow(*brush.at(0, 0.83), spot.size * 0.34, LAMP, 0.8)
+    stage.canvas.glow(*brush.to_canvas(0, 0.83), spot.size * 0.34, LAMP_COLOUR, 0.8)
     _cottage(stage, brush, white, red)
     _rock(stage, spot, brush)
     for i in range(5):
@@ -112,14 +112,14 @@ def lighthouse(stage: Stage, spot: Spot) -> None:
             [(wide * 0.25, low), (wide, low), (narrow, high), (narrow * 0.25, high)],
             darker(tone, 0.2),
         )
-    iron, pane = stage.palette.lit(rgb("38424f")), _window(stage)
+    iron, pane = stage.palette.illuminate(rgb("38424f")), _window_colour(stage)
     for y in (0.28, 0.42, 0.56):
         brush.block(-0.045, y, -0.015, y + 0.045, pane)
     brush.block(-0.092, 0.765, 0.092, 0.785, iron)
     for i in range(9):
         brush.block(-0.088 + 0.021 * i, 0.785, -0.082 + 0.021 * i, 0.815, iron)
     brush.block(-0.09, 0.812, 0.09, 0.82, iron)
-    brush.block(-0.052, 0.785, 0.052, 0.875, LAMP)
+    brush.block(-0.052, 0.785, 0.052, 0.875, LAMP_COLOUR)
     for x in (-0.052, -0.02, 0.014, 0.046):
         brush.block(x, 0.785, x + 0.006, 0.875, iron)
     brush.blob([(-0.07, 0.87), (-0.05, 0.92), (0, 0.955), (0.05, 0.92), (0.07, 0.87)], red)
@@ -131,7 +131,7 @@ def _cottage(stage: Stage, brush: Brush, wall: RGB, roof: RGB) -> None:
     brush.polygon([(-0.39, 0.18), (-0.34, 0.275), (-0.16, 0.275), (-0.11, 0.18)], darker(roof, 0.2))
     brush.block(-0.2, 0.26, -0.17, 0.31, darker(roof, 0.35))
     for x in (-0.32, -0.235):
-        brush.block(x, 0.105, x + 0.04, 0.155, _window(stage))
+        brush.block(x, 0.105, x + 0.04, 0.155, _window_colour(stage))
 
 
 def _rock(stage: Stage, spot: Spot, brush: Brush) -> None:
@@ -168,7 +168,7 @@ def _rock(stage: Stage, spot: Spot, brush: Brush) -> None:
         ]
         brush.blob(ledge, darker(rock, 0.32), 0.6)
     foam = [
-        lens(*brush.at(x, -0.05), spot.size * half, 0.0042)
+        lens(*brush.to_canvas(x, -0.05), spot.size * half, 0.0042)
         for x, half in ((0, 0.8), (-0.4, 0.5), (0.45, 0.42))
     ]
     stage.canvas.fill(foam, lighter(stage.palette.water, 0.6), opacity=0.85)
@@ -188,23 +188,23 @@ def windmill(stage: Stage, spot: Spot) -> None:
     """Paint a Dutch windmill."""
     brush = spot.brush(stage)
     body = spot.tone(stage, rgb("e9dcc6"))
-    cap = stage.palette.lit(rgb("8a4b38"))
+    cap = stage.palette.illuminate(rgb("8a4b38"))
     brush.oval(0, 0, 0.34, 0.04, stage.palette.near, 0.35)
     brush.polygon([(-0.23, 0), (-0.13, 0.62), (0.13, 0.62), (0.23, 0)], body)
     brush.polygon([(0.04, 0), (0.03, 0.62), (0.13, 0.62), (0.23, 0)], darker(body, 0.18))
     brush.blob([(-0.16, 0.61), (-0.12, 0.73), (0.0, 0.79), (0.12, 0.73), (0.16, 0.61)], cap)
-    brush.block(-0.055, 0, 0.055, 0.17, stage.palette.lit(rgb("5f3d2b")))
+    brush.block(-0.055, 0, 0.055, 0.17, stage.palette.illuminate(rgb("5f3d2b")))
     for y in (0.28, 0.45):
-        brush.block(-0.03, y, 0.03, y + 0.07, _window(stage))
-    tilt = spot.random.between(10, 80)
-    wood, cloth = stage.palette.lit(rgb("4d372b")), stage.palette.lit(rgb("fbf3e2"))
+        brush.block(-0.03, y, 0.03, y + 0.07, _window_colour(stage))
+    tilt = spot.random.uniform(10, 80)
+    wood, cloth = stage.palette.illuminate(rgb("4d372b")), stage.palette.illuminate(rgb("fbf3e2"))
     for i in range(4):
-        (c, s), (px, py) = turn(tilt + 90 * i), turn(tilt + 90 * i + 90)
-        at = [
+        (c, s), (px, py) = unit_vector(tilt + 90 * i), unit_vector(tilt + 90 * i + 90)
+        points = [
             (c * r + px * k, 0.68 + s * r + py * k)
             for r, k in ((0.09, 0), (0.52, 0), (0.52, 0.12), (0.09, 0.12))
         ]
-        brush.polygon(at, cloth, 0.92)
+        brush.polygon(points, cloth, 0.92)
         for r in (0.2, 0.3, 0.4):
             brush.stroke(
                 [(c * r, 0.68 + s * r), (c * r + px * 0.12, 0.68 + s * r + py * 0.12)], 0.008, wood
@@ -216,7 +216,7 @@ def windmill(stage: Stage, spot: Spot) -> None:
 def pagoda(stage: Stage, spot: Spot) -> None:
     """Paint a pagoda of five roofs."""
     brush = spot.brush(stage)
-    wall = stage.palette.lit(rgb("f1e0c5"))
+    wall = stage.palette.illuminate(rgb("f1e0c5"))
     roof = spot.tone(stage, rgb("b8392f"))
     brush.block(-0.34, 0, 0.34, 0.035, darker(wall, 0.35))
     for i in range(5):
@@ -225,10 +225,12 @@ def pagoda(stage: Stage, spot: Spot) -> None:
         brush.block(half * 0.3, low, half, low + 0.11, darker(wall, 0.14))
         for k in (-0.55, 0.0, 0.55):
             brush.block(
-                k * half - 0.022, low + 0.015, k * half + 0.022, low + 0.085, _window(stage)
+                k * half - 0.022, low + 0.015, k * half + 0.022, low + 0.085, _window_colour(stage)
             )
         _eaves(brush, low + 0.095, half, mix(roof, darker(roof, 0.3), (4 - i) / 8))
-    brush.polygon([(-0.02, 0.86), (0.02, 0.86), (0.0, 1.06)], stage.palette.lit(rgb("d8a83d")))
+    brush.polygon(
+        [(-0.02, 0.86), (0.02, 0.86), (0.0, 1.06)], stage.palette.illuminate(rgb("d8a83d"))
+    )
 
 
 def _eaves(brush: Brush, eave: float, half: float, roof: RGB) -> None:
@@ -241,17 +243,17 @@ def _eaves(brush: Brush, eave: float, half: float, roof: RGB) -> None:
 
 def tent(stage: Stage, spot: Spot) -> None:
     """Paint a tent with a light in it, and a camp fire."""
-    brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
+    brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     cloth = spot.tone(stage, rgb("e0803c"))
     brush.oval(0, 0, 0.72, 0.06, stage.palette.near, 0.35)
     brush.polygon([(-0.5, 0), (-0.1, 0.62), (0.62, 0.0)], darker(cloth, 0.24))
     brush.polygon([(-0.5, 0), (-0.1, 0.62), (0.26, 0)], cloth)
     brush.polygon([(-0.24, 0), (-0.1, 0.5), (0.03, 0)], rgb("ffe2a0"))
     brush.polygon([(-0.24, 0), (-0.1, 0.5), (-0.15, 0)], darker(cloth, 0.35))
-    fire = brush.at(0.92, 0.06)
+    fire = brush.to_canvas(0.92, 0.06)
     stage.canvas.glow(*fire, spot.size * 0.8, rgb("ff9a3c"), 0.6)
-    brush.stroke([(0.8, 0.0), (1.04, 0.04)], 0.04, stage.palette.lit(rgb("4a3022")))
-    brush.stroke([(1.04, 0.0), (0.8, 0.04)], 0.04, stage.palette.lit(rgb("5a3b28")))
+    brush.stroke([(0.8, 0.0), (1.04, 0.04)], 0.04, stage.palette.illuminate(rgb("4a3022")))
+    brush.stroke([(1.04, 0.0), (0.8, 0.04)], 0.04, stage.palette.illuminate(rgb("5a3b28")))
     brush.blob([(0.84, 0.04), (0.86, 0.16), (0.93, 0.3), (0.98, 0.16), (1.0, 0.04)], rgb("ff8a2f"))
     brush.blob([(0.88, 0.04), (0.9, 0.12), (0.93, 0.19), (0.95, 0.12), (0.97, 0.04)], rgb("ffdf80"))
 

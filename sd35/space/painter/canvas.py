@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from sd35.space.painter.colour import RGB, mix
 from sd35.space.painter.shapes import Outline, Point, box, oval, ribbon, smooth
 
-_SAMPLES = 4  # per pixel and axis: 16 shades of an edge
+_SAMPLES_PER_PIXEL = 4  # per pixel and axis: 16 shades of an edge
 _FALLOFF = [round(255 * ((255 - d) / 255) ** 2) for d in range(256)]
 
 Box = tuple[int, int, int, int]
@@ -24,7 +24,7 @@ class Gradient:
 
     stops: tuple[tuple[float, RGB], ...]
 
-    def at(self, y: float) -> RGB:
+    def colour_at(self, y: float) -> RGB:
         """Return the colour at this y."""
         for (top, first), (bottom, second) in pairwise(self.stops):
             if y <= bottom:
@@ -41,8 +41,8 @@ class Canvas:
     With `relief` every shape casts a shadow on those below it, as cut paper does.
     """
 
-    def __init__(self, width: int, height: int, *, relief: bool = False) -> None:
-        self.relief = relief
+    def __init__(self, width: int, height: int, *, has_relief: bool = False) -> None:
+        self.has_relief = has_relief
         self.unit = min(width, height)  # pixels
         self.w = width / self.unit
         self.h = height / self.unit
@@ -58,15 +58,15 @@ class Canvas:
         holes: Sequence[Outline] = (),
     ) -> None:
         """Paint the union of the outlines less the holes; `blur` (in units) softens its edge."""
-        where = self._box(outlines, blur)
-        if where is None:
+        bounds = self._bounds(outlines, blur)
+        if bounds is None:
             return
-        if self.relief and blur == 0 and opacity > 0.6:
-            self._cast(outlines, holes)
-        mask = self._mask(where, outlines, holes, blur)
+        if self.has_relief and blur == 0 and opacity > 0.6:
+            self._cast_shadow(outlines, holes)
+        mask = self._mask(bounds, outlines, holes, blur)
         if opacity < 1.0:
             mask = mask.point([round(level * opacity) for level in range(256)])
-        self.image.paste(self._paint(where, paint), where, mask)
+        self.image.paste(self._paint(bounds, paint), bounds, mask)
 
     def wash(self, paint: Paint, opacity: float = 1.0) -> None:
         """Lay the paint over everything."""
@@ -74,49 +74,51 @@ class Canvas:
 
     def glow(self, x: float, y: float, radius: float, colour: RGB, strength: float = 1.0) -> None:
         """Add a round light that fades to nothing at the radius."""
-        where = self._whole_box(x - radius, y - radius, x + radius, y + radius)
-        cut = self._clipped(where)
-        if cut is None:
+        bounds = self._pixel_bounds(x - radius, y - radius, x + radius, y + radius)
+        visible_bounds = self._clip(bounds)
+        if visible_bounds is None:
             return
         falloff = Image.radial_gradient("L").crop((38, 38, 218, 218))
         table = [round(_FALLOFF[min(255, level * 2)] * strength) for level in range(256)]
         falloff = falloff.point(table)
         mask = falloff.resize(
-            (cut[2] - cut[0], cut[3] - cut[1]),
+            (visible_bounds[2] - visible_bounds[0], visible_bounds[3] - visible_bounds[1]),
             Image.Resampling.BILINEAR,
-            _share(falloff.size, where, cut),
+            _crop_box(falloff.size, bounds, visible_bounds),
         )
         light = Image.new("RGB", mask.size)
         light.paste(colour, (0, 0), mask)
-        self.image.paste(ImageChops.screen(self.image.crop(cut), light), cut)
+        self.image.paste(ImageChops.screen(self.image.crop(visible_bounds), light), visible_bounds)
 
-    def pixels(self, length: float) -> int:
+    def to_pixels(self, length: float) -> int:
         """Return a length in whole pixels."""
         return round(length * self.unit)
 
-    def _cast(self, outlines: Sequence[Outline], holes: Sequence[Outline]) -> None:
-        lower, right, soft = 0.006, 0.004, 0.011
+    def _cast_shadow(self, outlines: Sequence[Outline], holes: Sequence[Outline]) -> None:
+        lower, right, softness = 0.006, 0.004, 0.011
         shifted, gaps = (
             [[(x + right, y + lower) for x, y in o] for o in group] for group in (outlines, holes)
         )
-        where = self._box(shifted, soft)
-        if where is not None:
-            mask = self._mask(where, shifted, gaps, soft).point(
+        bounds = self._bounds(shifted, softness)
+        if bounds is not None:
+            mask = self._mask(bounds, shifted, gaps, softness).point(
                 [round(level * 0.42) for level in range(256)]
             )
-            self.image.paste((10, 10, 30), where, mask)
+            self.image.paste((10, 10, 30), bounds, mask)
 
-    def _box(self, outlines: Sequence[Outline], blur: float) -> Box | None:
+    def _bounds(self, outlines: Sequence[Outline], blur: float) -> Box | None:
         xs = [x for outline in outlines for x, _ in outline]
         ys = [y for outline in outlines for _, y in outline]
         if not xs:
             return None
         margin = 3 * blur
-        return self._clipped(
-            self._whole_box(min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin)
+        return self._clip(
+            self._pixel_bounds(
+                min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin
+            )
         )
 
-    def _whole_box(self, left: float, top: float, right: float, bottom: float) -> Box:
+    def _pixel_bounds(self, left: float, top: float, right: float, bottom: float) -> Box:
         unit = self.unit
         return (
             math.floor(left * unit),
@@ -125,43 +127,43 @@ class Canvas:
             math.ceil(bottom * unit) + 1,
         )
 
-    def _clipped(self, where: Box) -> Box | None:
+    def _clip(self, bounds: Box) -> Box | None:
         width, height = self.image.size
-        left, top = max(where[0], 0), max(where[1], 0)
-        right, bottom = min(where[2], width), min(where[3], height)
+        left, top = max(bounds[0], 0), max(bounds[1], 0)
+        right, bottom = min(bounds[2], width), min(bounds[3], height)
         return (left, top, right, bottom) if left < right and top < bottom else None
 
     def _mask(
-        self, where: Box, outlines: Sequence[Outline], holes: Sequence[Outline], blur: float
+        self, bounds: Box, outlines: Sequence[Outline], holes: Sequence[Outline], blur: float
     ) -> Image.Image:
         # What will be blurred anyway needs neither samples between the pixels nor every pixel.
         radius = blur * self.unit
-        fine = _SAMPLES if radius < 2 else 1
-        size = (where[2] - where[0], where[3] - where[1])
-        mask = Image.new("L", (size[0] * fine, size[1] * fine))
+        samples = _SAMPLES_PER_PIXEL if radius < 2 else 1
+        size = (bounds[2] - bounds[0], bounds[3] - bounds[1])
+        mask = Image.new("L", (size[0] * samples, size[1] * samples))
         draw = ImageDraw.Draw(mask)
         for outline, level in [*((o, 255) for o in outlines), *((o, 0) for o in holes)]:
-            draw.polygon([self._sample(point, where, fine) for point in outline], fill=level)
-        if fine > 1:
-            mask = mask.reduce(fine)
+            draw.polygon([self._to_sample(point, bounds, samples) for point in outline], fill=level)
+        if samples > 1:
+            mask = mask.reduce(samples)
         return mask.filter(ImageFilter.GaussianBlur(radius)) if radius > 0 else mask
 
-    def _sample(self, point: Point, where: Box, fine: int) -> tuple[int, int]:
-        scale = self.unit * fine
-        return round(point[0] * scale - 0.5) - where[0] * fine, round(
+    def _to_sample(self, point: Point, bounds: Box, samples: int) -> tuple[int, int]:
+        scale = self.unit * samples
+        return round(point[0] * scale - 0.5) - bounds[0] * samples, round(
             point[1] * scale - 0.5
-        ) - where[1] * fine
+        ) - bounds[1] * samples
 
-    def _paint(self, where: Box, paint: Paint) -> Image.Image | RGB:
+    def _paint(self, bounds: Box, paint: Paint) -> Image.Image | RGB:
         if not isinstance(paint, Gradient):
             return paint
-        rows = range(where[1], where[3])
+        rows = range(bounds[1], bounds[3])
         column = Image.new("RGB", (1, len(rows)))
-        column.putdata([paint.at((row + 0.5) / self.unit) for row in rows])
-        return column.resize((where[2] - where[0], len(rows)), Image.Resampling.NEAREST)
+        column.putdata([paint.colour_at((row + 0.5) / self.unit) for row in rows])
+        return column.resize((bounds[2] - bounds[0], len(rows)), Image.Resampling.NEAREST)
 
 
-def _share(size: tuple[int, int], whole: Box, part: Box) -> tuple[float, float, float, float]:
+def _crop_box(size: tuple[int, int], whole: Box, part: Box) -> tuple[float, float, float, float]:
     """Return the box of `part` in a picture of this size that covers `whole`."""
     across, down = size[0] / (whole[2] - whole[0]), size[1] / (whole[3] - whole[1])
     left, top = (part[0] - whole[0]) * across, (part[1] - whole[1]) * down
@@ -177,15 +179,15 @@ class Brush:
     x: float
     y: float
     size: float
-    mirrored: bool = False
+    is_mirrored: bool = False
 
-    def at(self, x: float, y: float) -> Point:
+    def to_canvas(self, x: float, y: float) -> Point:
         """Return the place on the canvas of a point of the subject."""
-        return self.x + self.size * (-x if self.mirrored else x), self.y - self.size * y
+        return self.x + self.size * (-x if self.is_mirrored else x), self.y - self.size * y
 
     def outline(self, points: Sequence[Point]) -> Outline:
         """Return the points as an outline on the canvas."""
-        return [self.at(x, y) for x, y in points]
+        return [self.to_canvas(x, y) for x, y in points]
 
     def polygon(self, points: Sequence[Point], paint: Paint, opacity: float = 1.0) -> None:
         """Fill straight lines between the points."""
@@ -203,9 +205,9 @@ class Brush:
         self, x: float, y: float, across: float, down: float, paint: Paint, opacity: float = 1.0
     ) -> None:
         """Fill an ellipse by its centre and half axes."""
-        where = self.at(x, y)
+        centre = self.to_canvas(x, y)
         self.canvas.fill(
-            [oval(*where, across * self.size, down * self.size)], paint, opacity=opacity
+            [oval(*centre, across * self.size, down * self.size)], paint, opacity=opacity
         )
 
     def stroke(

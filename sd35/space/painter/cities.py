@@ -7,13 +7,13 @@ from itertools import pairwise
 from sd35.space.painter.canvas import Gradient
 from sd35.space.painter.colour import darker, mix, rgb
 from sd35.space.painter.shapes import Outline, Point, box
-from sd35.space.painter.stage import LAMP, Spot, Stage
+from sd35.space.painter.stage import LAMP_COLOUR, Spot, Stage
 
 
 def city(stage: Stage, spot: Spot) -> None:
     """Paint a skyline in three depths, with lit windows."""
     for depth in range(3):
-        colour = spot.stained(
+        colour = spot.tint(
             mix(stage.palette.land(0.15 + 0.35 * depth), stage.palette.haze, 0.3 - 0.12 * depth)
         )
         blocks = _blocks(stage, spot, depth)
@@ -31,23 +31,23 @@ def _blocks(stage: Stage, spot: Spot, depth: int) -> list[Outline]:
     blocks: list[Outline] = []
     x = -0.05
     while x < stage.w:
-        width = spot.random.between(0.05, 0.11)
+        width = spot.random.uniform(0.05, 0.11)
         central = 1 - abs(2 * (x + width / 2) / stage.w - 1) ** 1.5
         height = (
             spot.size
-            * (0.30 + 0.75 * central * spot.random.between(0.35, 1.0))
+            * (0.30 + 0.75 * central * spot.random.uniform(0.35, 1.0))
             * (1.05 - 0.22 * depth)
         )
         top = stage.horizon - height
         blocks.append(box(x, top, x + width, stage.horizon + 0.005))
         blocks += _roof(spot, x, width, top)
-        x += width * spot.random.between(0.92, 1.25)
+        x += width * spot.random.uniform(0.92, 1.25)
     return blocks
 
 
 def _roof(spot: Spot, x: float, width: float, top: float) -> list[Outline]:
     middle = x + width / 2
-    kind = spot.random.pick(["flat", "flat", "spire", "step", "slant"])
+    kind = spot.random.choice(["flat", "flat", "spire", "step", "slant"])
     if kind == "spire":
         spire: Outline = [
             (middle - width * 0.3, top),
@@ -78,7 +78,7 @@ def _windows(stage: Stage, spot: Spot, blocks: list[Outline], share: float) -> N
                 if spot.random.chance(share * 0.55):
                     x, y = left + pitch * (column + 0.55), top + 0.016 + 0.019 * row
                     panes.append(box(x, y, x + pitch * 0.5, y + 0.009))
-    stage.canvas.fill(panes, mix(LAMP, stage.palette.light, 0.3), opacity=0.85)
+    stage.canvas.fill(panes, mix(LAMP_COLOUR, stage.palette.light, 0.3), opacity=0.85)
 
 
 def bridge(stage: Stage, spot: Spot) -> None:

@@ -29,7 +29,7 @@ def darker(colour: RGB, share: float) -> RGB:
     return mix(colour, BLACK, share)
 
 
-def under(colour: RGB, light: RGB) -> RGB:
+def multiply(colour: RGB, light: RGB) -> RGB:
     """Return how a surface of this colour looks in that light."""
     red, green, blue = (round(a * b / 255) for a, b in zip(colour, light, strict=True))
     return red, green, blue
@@ -40,11 +40,11 @@ def luminance(colour: RGB) -> float:
     return (299 * colour[0] + 587 * colour[1] + 114 * colour[2]) / 255_000
 
 
-def in_hue(colour: RGB, hue: RGB, share: float) -> RGB:
+def shift_towards_hue(colour: RGB, hue: RGB, share: float) -> RGB:
     """Return the colour drawn towards a shade or tint of `hue` that is as bright as itself."""
-    wanted, own = luminance(colour), luminance(hue)
-    if wanted <= own:  # noqa: SIM108
-        shade = mix(BLACK, hue, wanted / max(own, 0.01))
+    target_luminance, hue_luminance = luminance(colour), luminance(hue)
+    if target_luminance <= hue_luminance:
+        shade = mix(BLACK, hue, target_luminance / max(hue_luminance, 0.01))
     else:
-        shade = mix(hue, WHITE, (wanted - own) / max(1.0 - own, 0.01))
+        shade = mix(hue, WHITE, (target_luminance - hue_luminance) / max(1.0 - hue_luminance, 0.01))
     return mix(colour, shade, share)

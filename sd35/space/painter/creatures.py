@@ -10,8 +10,8 @@ from sd35.space.painter.stage import Spot, Stage, eye, shadow
 
 def cat(stage: Stage, spot: Spot) -> None:
     """Paint a sitting cat."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
-    fur = spot.tone(stage, spot.random.pick([rgb("e39a4e"), rgb("4a4654"), rgb("b9a79b")]))
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
+    fur = spot.tone(stage, spot.random.choice([rgb("e39a4e"), rgb("4a4654"), rgb("b9a79b")]))
     pale, deep = lighter(fur, 0.5), darker(fur, 0.22)
     shadow(stage, brush, 0.42, -0.04)
     brush.stroke([(-0.2, 0.06), (-0.44, 0.05), (-0.5, 0.22), (-0.4, 0.4)], 0.085, deep, 0.06)
@@ -78,8 +78,8 @@ def _cat_face(brush: Brush, fur: RGB) -> None:
 
 def dog(stage: Stage, spot: Spot) -> None:
     """Paint a sitting dog with hanging ears."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
-    fur = spot.tone(stage, spot.random.pick([rgb("c98b4f"), rgb("8a5f42"), rgb("e2c79b")]))
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
+    fur = spot.tone(stage, spot.random.choice([rgb("c98b4f"), rgb("8a5f42"), rgb("e2c79b")]))
     deep, pale = darker(fur, 0.3), lighter(fur, 0.55)
     shadow(stage, brush, 0.42)
     brush.stroke([(-0.22, 0.08), (-0.4, 0.12), (-0.48, 0.3)], 0.08, fur, 0.03)
@@ -129,12 +129,12 @@ def dog(stage: Stage, spot: Spot) -> None:
 
 def fox(stage: Stage, spot: Spot) -> None:
     """Paint a sitting fox with its brush around it."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     fur = spot.tone(stage, rgb("e2712d"))
     deep, cream, dark = (
         darker(fur, 0.24),
-        stage.palette.lit(rgb("fdf0de")),
-        stage.palette.lit(rgb("3a2a2c")),
+        stage.palette.illuminate(rgb("fdf0de")),
+        stage.palette.illuminate(rgb("3a2a2c")),
     )
     shadow(stage, brush, 0.5, -0.1)
     brush.blob(
@@ -208,7 +208,7 @@ def _fox_face(brush: Brush, fur: RGB, cream: RGB, dark: RGB) -> None:
 
 def rabbit(stage: Stage, spot: Spot) -> None:
     """Paint a rabbit with upright ears."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     fur = spot.tone(stage, rgb("d9c7b4"))
     deep, pale, pink = darker(fur, 0.18), lighter(fur, 0.55), rgb("eeaeb0")
     shadow(stage, brush, 0.4, -0.04)
@@ -250,8 +250,8 @@ def owl(stage: Stage, spot: Spot) -> None:
     brush = spot.brush(stage)
     fur = spot.tone(stage, rgb("8a6848"))
     deep, pale = darker(fur, 0.3), mix(lighter(fur, 0.6), rgb("f5e2c2"), 0.4)
-    brush.block(-0.09, -0.04, 0.09, 0.24, stage.palette.lit(rgb("4d392e")))
-    brush.oval(0, 0.24, 0.13, 0.03, stage.palette.lit(rgb("7a5c46")))
+    brush.block(-0.09, -0.04, 0.09, 0.24, stage.palette.illuminate(rgb("4d392e")))
+    brush.oval(0, 0.24, 0.13, 0.03, stage.palette.illuminate(rgb("7a5c46")))
     brush.blob(
         [
             (0, 0.96),
@@ -293,25 +293,31 @@ def owl(stage: Stage, spot: Spot) -> None:
 def birds(stage: Stage, spot: Spot) -> None:
     """Paint a flock of gliding birds."""
     colour = spot.colour or mix(stage.palette.near, rgb("1c2030"), 0.4)
-    if stage.palette.dark and not spot.colour:
+    if stage.palette.is_dark and not spot.colour:
         colour = lighter(stage.palette.cloud, 0.45)
     wings = []
     for i in range(7):
-        x = spot.x + (i - 3) * 0.075 + spot.random.between(-0.03, 0.03)
-        y = spot.y + abs(i - 3) * 0.03 + spot.random.between(-0.03, 0.03)
-        span = spot.size * spot.random.between(0.24, 0.42) * (1.35 if i == 3 else 1.0)
-        lift = span * spot.random.between(0.3, 0.5)
+        x = spot.x + (i - 3) * 0.075 + spot.random.uniform(-0.03, 0.03)
+        y = spot.y + abs(i - 3) * 0.03 + spot.random.uniform(-0.03, 0.03)
+        wingspan = spot.size * spot.random.uniform(0.24, 0.42) * (1.35 if i == 3 else 1.0)
+        lift = wingspan * spot.random.uniform(0.3, 0.5)
         for side in (-1, 1):
-            path = [(x, y), (x + side * span * 0.35, y - lift), (x + side * span, y - lift * 0.55)]
-            wings.append(ribbon(smooth(path, closed=False), span * 0.16, 0.001))
+            path = [
+                (x, y),
+                (x + side * wingspan * 0.35, y - lift),
+                (x + side * wingspan, y - lift * 0.55),
+            ]
+            wings.append(ribbon(smooth(path, closed=False), wingspan * 0.16, 0.001))
     stage.canvas.fill(wings, colour)
 
 
 def butterfly(stage: Stage, spot: Spot) -> None:
     """Paint a butterfly with open wings."""
     brush = spot.brush(stage)
-    own = spot.random.pick([rgb("f08a2e"), rgb("4f8fe0"), rgb("e05a8a"), rgb("8f6fd8")])
-    wing = spot.tone(stage, own)
+    default_colour = spot.random.choice(
+        [rgb("f08a2e"), rgb("4f8fe0"), rgb("e05a8a"), rgb("8f6fd8")]
+    )
+    wing = spot.tone(stage, default_colour)
     rim, spots = mix(darker(wing, 0.65), rgb("1c1a2a"), 0.5), lighter(wing, 0.65)
     for side in (-1, 1):
         upper = [

@@ -6,14 +6,14 @@ from itertools import pairwise
 
 from sd35.space.painter.canvas import Brush, Gradient
 from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
-from sd35.space.painter.shapes import Outline, down_to, smooth
+from sd35.space.painter.shapes import Outline, area_below, smooth
 from sd35.space.painter.stage import Spot, Stage
-from sd35.space.painter.streams import Stream
+from sd35.space.painter.streams import RandomStream
 
 
 def desert(stage: Stage, spot: Spot) -> None:
     """Paint dunes, each with a bright and a shaded side."""
-    sand = stage.palette.lit(spot.colour or rgb("e6b36a"))
+    sand = stage.palette.illuminate(spot.colour or rgb("e6b36a"))
     depth = stage.h - stage.horizon
     for i, share in enumerate((-0.06, 0.12, 0.34, 0.62)):
         nearness = i / 3
@@ -27,18 +27,18 @@ def desert(stage: Stage, spot: Spot) -> None:
                 (stage.h, darker(colour, 0.12)),
             )
         )
-        stage.canvas.fill([down_to(line, stage.h)], paint)
-        _lee(stage, line, mix(darker(colour, 0.25), stage.palette.near, 0.2))
+        stage.canvas.fill([area_below(line, stage.h)], paint)
+        _shade_lee(stage, line, mix(darker(colour, 0.25), stage.palette.near, 0.2))
         stage.floor = line
 
 
-def _dune(stage: Stage, random: Stream, level: float, swing: float) -> Outline:
+def _dune(stage: Stage, random: RandomStream, level: float, swing: float) -> Outline:
     knots = [(-0.3, level)]
     while knots[-1][0] < stage.w + 0.3:
         x = knots[-1][0]
-        knots.append((x + random.between(0.28, 0.5), level - swing * random.between(0.35, 1.0)))
+        knots.append((x + random.uniform(0.28, 0.5), level - swing * random.uniform(0.35, 1.0)))
         knots.append(
-            (knots[-1][0] + random.between(0.22, 0.4), level + swing * random.between(0.0, 0.4))
+            (knots[-1][0] + random.uniform(0.22, 0.4), level + swing * random.uniform(0.0, 0.4))
         )
     line = smooth(knots, closed=False)
     return [(stage.w * i / 119, _height_at(line, stage.w * i / 119)) for i in range(120)]
@@ -52,7 +52,7 @@ def _height_at(line: Outline, x: float) -> float:
     return line[-1][1]
 
 
-def _lee(stage: Stage, line: Outline, shadow: RGB) -> None:
+def _shade_lee(stage: Stage, line: Outline, shadow: RGB) -> None:
     """Shade the far side of each crest in a curve that runs down the dune."""
     for i in range(2, len(line) - 2):
         x, y = line[i]
@@ -76,12 +76,12 @@ def _lee(stage: Stage, line: Outline, shadow: RGB) -> None:
 
 def pyramids(stage: Stage, spot: Spot) -> None:
     """Paint three pyramids, one side of each in the shade."""
-    stone = mix(stage.palette.lit(spot.colour or rgb("e2b870")), stage.palette.haze, 0.15)
+    stone = mix(stage.palette.illuminate(spot.colour or rgb("e2b870")), stage.palette.haze, 0.15)
     away = 1.0 if stage.light[0] < spot.x else -1.0
     for x, size in ((-0.95, 0.55), (0.95, 0.7), (0.0, 1.0)):
         brush = Brush(stage.canvas, spot.x + x * spot.size, spot.y + 0.02, spot.size * size)
         foot = mix(stone, stage.palette.haze, 0.45)
         side = [(-0.85, 0), (0, 1.0), (0.85, 0)]
-        span = ((spot.y - brush.size, stone), (spot.y, foot))
-        stage.canvas.fill([brush.outline(side)], Gradient(span))
+        stops = ((spot.y - brush.size, stone), (spot.y, foot))
+        stage.canvas.fill([brush.outline(side)], Gradient(stops))
         brush.polygon([(0, 1.0), (away * 0.85, 0), (away * 0.25, 0)], darker(stone, 0.32), 0.85)

@@ -10,22 +10,22 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from sd35.space.painter.colour import RGB, rgb
-from sd35.space.painter.palettes import COLOURS, TIMES
+from sd35.space.painter.palettes import NAMED_COLOURS, TIME_PALETTES
 from sd35.space.painter.scene import Composition
-from sd35.space.painter.streams import Stream
-from sd35.space.painter.vocabulary import Reading
+from sd35.space.painter.streams import RandomStream
+from sd35.space.painter.vocabulary import ParsedPrompt
 
 Array = npt.NDArray[np.float32]
 
-_LONGEST = 512  # pixels of the latents' longer side
+_MAX_LATENT_SIDE = 512  # pixels of the latents' longer side
 _BEST_GUIDANCE = 4.5
 _PAPER: RGB = (201, 194, 186)
 
 # The time (σ before the shift) at which each coarser view is all that is known; the first is the
 # picture.
-_TIMES = (0.05, 0.10, 0.20, 0.36, 0.55, 0.76, 1.0)
-_COARSENESS = (0.0, 0.008, 0.018, 0.036, 0.07, 0.13, 0.25)  # of the shorter side
-_STRIP = 64  # rows decoded at once, to keep memory low
+_VIEW_TIMES = (0.05, 0.10, 0.20, 0.36, 0.55, 0.76, 1.0)
+_VIEW_BLURS = (0.0, 0.008, 0.018, 0.036, 0.07, 0.13, 0.25)  # of the shorter side
+_STRIP_ROWS = 64  # rows decoded at once, to keep memory low
 
 _TINTS: dict[str, RGB] = {
     "dark": rgb("20222e"),
@@ -43,17 +43,17 @@ _TINTS: dict[str, RGB] = {
 def latent_size(width: int, height: int) -> tuple[int, int]:
     """Return the columns and rows of the latents of a picture."""
     longest = max(width, height)
-    share = min(1.0, _LONGEST / longest)
+    share = min(1.0, _MAX_LATENT_SIDE / longest)
     return max(round(width * share), 1), max(round(height * share), 1)
 
 
-def pixels(estimate: Array) -> Image.Image:
+def to_image(estimate: Array) -> Image.Image:
     """Return an estimate (rows × columns × RGB, −1 … 1) as an image."""
     levels = estimate * np.float32(127.5) + np.float32(128.0)
     return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
-def _values(image: Image.Image) -> Array:
+def _to_array(image: Image.Image) -> Array:
     return (np.asarray(image).astype(np.float32) - np.float32(127.5)) * np.float32(1 / 127.5)
 
 
@@ -61,75 +61,84 @@ def _values(image: Image.Image) -> Array:
 class Estimator:
     """Knows the clean picture as far as it can be known at a noise level."""
 
-    finished: Image.Image
+    picture: Image.Image
     views: tuple[Image.Image, ...]  # of latent size, from the picture to a few soft blobs
-    blank: Array  # the unconditional estimate, without a negative prompt
-    push: Array  # what the negative prompt adds to that
-    murk: Array  # what is left of the noise in an estimate
+    base_estimate: Array  # the unconditional estimate, without a negative prompt
+    negative_offset: Array  # what the negative prompt adds to that
+    residual_noise: Array  # what is left of the noise in an estimate
     guidance: float
 
     @classmethod
-    def of(
+    def from_composition(
         cls,
         composition: Composition,
-        negative: Reading,
+        negative: ParsedPrompt,
         negative_prompt: str,
         guidance_scale: float,
         key: str,
     ) -> Estimator:
         """Return the estimator of a composition under these prompts."""
-        size = latent_size(*composition.finished.size)
-        views = tuple(_view(composition, size, i) for i in range(len(_TIMES)))
-        murk = _murk(size, key)
+        size = latent_size(*composition.picture.size)
+        views = tuple(_coarse_view(composition, size, i) for i in range(len(_VIEW_TIMES)))
+        residual_noise = _soft_noise(size, key)
         grey = Image.blend(views[-2], Image.new("RGB", size, _PAPER), 0.62)
-        blank = _values(grey) + np.float32(0.13) * murk
+        base = _to_array(grey) + np.float32(0.13) * residual_noise
         return cls(
-            composition.finished,
+            composition.picture,
             views,
-            blank,
-            _push(negative, negative_prompt),
-            murk,
-            _effective(guidance_scale),
+            base,
+            _negative_offset(negative, negative_prompt),
+            residual_noise,
+            _effective_guidance(guidance_scale),
         )
 
-    def at(self, sigma: float) -> Array:
+    def estimate(self, sigma: float) -> Array:
         """Return the guided estimate, rows × columns × RGB, at this noise level."""
-        index, share = _rung(sigma)
-        near, far = _values(self.views[index]), _values(self.views[index + 1])
-        return self.guide(near + np.float32(share) * (far - near), self.blank, self.murk, sigma)
+        index, share = _view_position(sigma)
+        near, far = _to_array(self.views[index]), _to_array(self.views[index + 1])
+        return self.apply_guidance(
+            near + np.float32(share) * (far - near), self.base_estimate, self.residual_noise, sigma
+        )
 
-    def guide(self, target: Array, blank: Array, murk: Array, sigma: float) -> Array:
+    def apply_guidance(
+        self, target: Array, base: Array, residual_noise: Array, sigma: float
+    ) -> Array:
         """Return u + g·(c − u), where c knows the prompt so weakly that guidance 4.5 gives the target."""
-        weak = blank + (target - blank) * np.float32(1 / _BEST_GUIDANCE)
-        unconditional = blank + self.push
-        guided: Array = unconditional + np.float32(self.guidance) * (weak - unconditional)
+        conditional = base + (target - base) * np.float32(1 / _BEST_GUIDANCE)
+        unconditional = base + self.negative_offset
+        guided: Array = unconditional + np.float32(self.guidance) * (conditional - unconditional)
         time = _time(sigma)
-        guided += np.float32(0.17 * time * time) * murk
+        guided += np.float32(0.17 * time * time) * residual_noise
         return guided
 
 
-def decoded(estimator: Estimator, sigma: float) -> Image.Image:
+def decode(estimator: Estimator, sigma: float) -> Image.Image:
     """Return the estimate at this noise level in full size."""
-    size = estimator.finished.size
-    index, share = _rung(sigma)
-    near, far = (_enlarged(estimator.views[i], size) for i in (index, index + 1))
-    near = estimator.finished if index == 0 else near
-    blank, murk = (
-        _enlarged(pixels(part), size)
-        for part in (estimator.blank, estimator.murk * np.float32(0.25))
+    size = estimator.picture.size
+    index, share = _view_position(sigma)
+    near, far = (_enlarge(estimator.views[i], size) for i in (index, index + 1))
+    near = estimator.picture if index == 0 else near
+    base, residual_noise = (
+        _enlarge(to_image(part), size)
+        for part in (estimator.base_estimate, estimator.residual_noise * np.float32(0.25))
     )
     picture = Image.new("RGB", size)
-    for top in range(0, size[1], _STRIP):
-        where = (0, top, size[0], min(top + _STRIP, size[1]))
-        first, second, plain, rest = (
-            _values(image.crop(where)) for image in (near, far, blank, murk)
+    for top in range(0, size[1], _STRIP_ROWS):
+        strip_box = (0, top, size[0], min(top + _STRIP_ROWS, size[1]))
+        near_strip, far_strip, base_strip, noise_strip = (
+            _to_array(image.crop(strip_box)) for image in (near, far, base, residual_noise)
         )
-        target = first + np.float32(share) * (second - first)
-        picture.paste(pixels(estimator.guide(target, plain, rest * np.float32(4.0), sigma)), where)
+        target = near_strip + np.float32(share) * (far_strip - near_strip)
+        picture.paste(
+            to_image(
+                estimator.apply_guidance(target, base_strip, noise_strip * np.float32(4.0), sigma)
+            ),
+            strip_box,
+        )
     return picture
 
 
-def _enlarged(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _enlarge(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
@@ -138,26 +147,26 @@ def _time(sigma: float) -> float:
     return sigma / (3.0 - 2.0 * sigma)
 
 
-def _rung(sigma: float) -> tuple[int, float]:
+def _view_position(sigma: float) -> tuple[int, float]:
     """Return the finer of the two views that are known at this noise level, and the share of the coarser."""
     time = _time(sigma)
-    for index, (near, far) in enumerate(pairwise(_TIMES)):
+    for index, (near, far) in enumerate(pairwise(_VIEW_TIMES)):
         if time <= far:
             return index, min(max((time - near) / (far - near), 0.0), 1.0)
-    return len(_TIMES) - 2, 1.0
+    return len(_VIEW_TIMES) - 2, 1.0
 
 
-def _view(composition: Composition, size: tuple[int, int], index: int) -> Image.Image:
+def _coarse_view(composition: Composition, size: tuple[int, int], index: int) -> Image.Image:
     """Return the composition as coarse as the index says; the coarser, the fewer of its things are there."""
     layer = (
-        composition.finished
+        composition.picture
         if index < 4
         else composition.masses
         if index < 6
         else composition.backdrop
     )
     small = layer.resize(size, Image.Resampling.BOX)
-    radius = _COARSENESS[index] * min(size)
+    radius = _VIEW_BLURS[index] * min(size)
     if not radius:
         return small
     factor = max(int(radius / 3), 1)
@@ -165,29 +174,29 @@ def _view(composition: Composition, size: tuple[int, int], index: int) -> Image.
     return blurred.resize(size, Image.Resampling.BICUBIC)
 
 
-def _murk(size: tuple[int, int], key: str) -> Array:
+def _soft_noise(size: tuple[int, int], key: str) -> Array:
     """Return soft coloured blobs: the low frequencies of the noise."""
     longest = max(size)
     columns, rows = max(round(6 * size[0] / longest), 2), max(round(6 * size[1] / longest), 2)
-    coarse = Stream(key, "murk").bell(rows, columns, 3) * np.float32(0.5)
-    return _values(pixels(coarse).resize(size, Image.Resampling.BICUBIC)) * np.float32(2.0)
+    coarse = RandomStream(key, "murk").normal(rows, columns, 3) * np.float32(0.5)
+    return _to_array(to_image(coarse).resize(size, Image.Resampling.BICUBIC)) * np.float32(2.0)
 
 
-def _effective(guidance_scale: float) -> float:
+def _effective_guidance(guidance_scale: float) -> float:
     """Return the guidance that is used: none below 1, and damped where the picture would burn."""
-    over = max(guidance_scale - _BEST_GUIDANCE, 0.0)
-    return min(max(guidance_scale, 1.0), _BEST_GUIDANCE) + 0.42 * over
+    excess = max(guidance_scale - _BEST_GUIDANCE, 0.0)
+    return min(max(guidance_scale, 1.0), _BEST_GUIDANCE) + 0.42 * excess
 
 
-def _push(negative: Reading, negative_prompt: str) -> Array:
+def _negative_offset(negative: ParsedPrompt, negative_prompt: str) -> Array:
     """Return the colour (RGB, −1 … 1) by which the negative prompt moves the unconditional estimate."""
-    push = np.zeros(3, dtype=np.float32)
+    offset = np.zeros(3, dtype=np.float32)
     for word in sorted(negative.words):
-        tint = COLOURS.get(word) or _TINTS.get(word)
-        tint = tint or (TIMES[word].sky[1] if word in TIMES else None)
+        tint = NAMED_COLOURS.get(word) or _TINTS.get(word)
+        tint = tint or (TIME_PALETTES[word].sky[1] if word in TIME_PALETTES else None)
         if tint:
-            push += np.array([(c - 128) / 128 for c in tint], dtype=np.float32) * np.float32(0.07)
+            offset += np.array([(c - 128) / 128 for c in tint], dtype=np.float32) * np.float32(0.07)
     if negative_prompt.strip():
-        random = Stream("negative", negative_prompt)
-        push += np.array([random.between(-0.012, 0.012) for _ in range(3)], dtype=np.float32)
-    return push
+        random = RandomStream("negative", negative_prompt)
+        offset += np.array([random.uniform(-0.012, 0.012) for _ in range(3)], dtype=np.float32)
+    return offset

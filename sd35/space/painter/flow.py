@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sd35.space.painter.estimates import Estimator, decoded, latent_size, pixels
+from sd35.space.painter.estimates import Estimator, decode, latent_size, to_image
 from sd35.space.painter.scene import compose
-from sd35.space.painter.streams import Stream
-from sd35.space.painter.vocabulary import Reading, fingerprint, read
+from sd35.space.painter.streams import RandomStream
+from sd35.space.painter.vocabulary import ParsedPrompt, fingerprint, parse_prompt
 
 __all__ = ["Painting", "Step", "paint", "sigmas"]
 
@@ -53,7 +53,7 @@ class Step:
 
     def preview(self, longest_side: int = 512) -> Image.Image:
         """Return the estimate of the clean picture, RGB, at most `longest_side` pixels wide and high."""
-        image = pixels(self._estimate)
+        image = to_image(self._estimate)
         image.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR, reducing_gap=None)
         return image
 
@@ -66,25 +66,27 @@ def sigmas(steps: int) -> list[float]:
 
 def paint(painting: Painting) -> Generator[Step, None, Image.Image]:
     """Yield each step as it is done, and return the finished RGB picture of width × height pixels."""
-    guided = (
+    is_guided = (
         painting.guidance_scale > 1
     )  # below, the model is asked once, without the negative prompt
-    negative = read(painting.negative_prompt) if guided else Reading()
+    negative = parse_prompt(painting.negative_prompt) if is_guided else ParsedPrompt()
     key = f"{painting.seed}/{fingerprint(painting.prompt)}"
-    composition = compose(read(painting.prompt), negative, key, (painting.width, painting.height))
-    estimator = Estimator.of(
+    composition = compose(
+        parse_prompt(painting.prompt), negative, key, (painting.width, painting.height)
+    )
+    estimator = Estimator.from_composition(
         composition,
         negative,
-        painting.negative_prompt if guided else "",
+        painting.negative_prompt if is_guided else "",
         painting.guidance_scale,
         key,
     )
     levels = sigmas(painting.num_inference_steps)
     columns, rows = latent_size(painting.width, painting.height)
-    x = Stream(painting.seed, "noise").bell(rows, columns, 3)
-    for number, (sigma, after) in enumerate(pairwise(levels), 1):
-        estimate = estimator.at(sigma)
-        velocity = (x - estimate) / np.float32(sigma)
-        x += np.float32(after - sigma) * velocity
-        yield Step(number, painting.num_inference_steps, after, estimate)
-    return decoded(estimator, levels[-2])
+    latents = RandomStream(painting.seed, "noise").normal(rows, columns, 3)
+    for step_number, (sigma, next_sigma) in enumerate(pairwise(levels), 1):
+        estimate = estimator.estimate(sigma)
+        velocity = (latents - estimate) / np.float32(sigma)
+        latents += np.float32(next_sigma - sigma) * velocity
+        yield Step(step_number, painting.num_inference_steps, next_sigma, estimate)
+    return decode(estimator, levels[-2])

@@ -44,7 +44,7 @@ class Motif:
     zone: Zone
     draw: Draw
     size: float
-    needs: str = ""  # the surface that it needs around itself
+    required_surface: str = ""  # the surface that it needs around itself
 
 
 MOTIFS: dict[str, Motif] = {
@@ -59,26 +59,26 @@ MOTIFS: dict[str, Motif] = {
     "clouds": Motif(Zone.SKY, skies.clouds, 0.20),
     "lightning": Motif(Zone.SKY, skies.lightning, 1.0),
     "mountain": Motif(Zone.FAR, land.mountains, 0.50),
-    "hill": Motif(Zone.FAR, land.rolling, 0.26),
+    "hill": Motif(Zone.FAR, land.rolling_hills, 0.26),
     "volcano": Motif(Zone.FAR, land.volcano, 0.42),
-    "pyramid": Motif(Zone.FAR, deserts.pyramids, 0.26, needs="desert"),
-    "city": Motif(Zone.FAR, cities.city, 0.42, needs="lake"),
+    "pyramid": Motif(Zone.FAR, deserts.pyramids, 0.26, required_surface="desert"),
+    "city": Motif(Zone.FAR, cities.city, 0.42, required_surface="lake"),
     "forest": Motif(Zone.FAR, plants.forest, 0.30),
     "train": Motif(Zone.FAR, vehicles.train, 0.15),
-    "waterfall": Motif(Zone.FAR, water.waterfall, 0.40, needs="lake"),
+    "waterfall": Motif(Zone.FAR, water.waterfall, 0.40, required_surface="lake"),
     "reef": Motif(Zone.WATER, water.reef, 1.0),
     "sea": Motif(Zone.WATER, water.sea, 1.0),
     "lake": Motif(Zone.WATER, water.lake, 1.0),
-    "island": Motif(Zone.AFLOAT, land.island, 0.26, needs="sea"),
-    "bridge": Motif(Zone.AFLOAT, cities.bridge, 1.0, needs="sea"),
-    "lighthouse": Motif(Zone.AFLOAT, buildings.lighthouse, 0.50, needs="sea"),
-    "ship": Motif(Zone.AFLOAT, vehicles.ship, 0.29, needs="sea"),
-    "whale": Motif(Zone.AFLOAT, sealife.whale, 0.29, needs="sea"),
-    "boat": Motif(Zone.AFLOAT, vehicles.boat, 0.32, needs="sea"),
-    "fish": Motif(Zone.AFLOAT, sealife.leaping_fish, 0.24, needs="sea"),
+    "island": Motif(Zone.AFLOAT, land.island, 0.26, required_surface="sea"),
+    "bridge": Motif(Zone.AFLOAT, cities.bridge, 1.0, required_surface="sea"),
+    "lighthouse": Motif(Zone.AFLOAT, buildings.lighthouse, 0.50, required_surface="sea"),
+    "ship": Motif(Zone.AFLOAT, vehicles.ship, 0.29, required_surface="sea"),
+    "whale": Motif(Zone.AFLOAT, sealife.whale, 0.29, required_surface="sea"),
+    "boat": Motif(Zone.AFLOAT, vehicles.boat, 0.32, required_surface="sea"),
+    "fish": Motif(Zone.AFLOAT, sealife.leaping_fish, 0.24, required_surface="sea"),
     "meadow": Motif(Zone.GROUND, land.meadow, 1.0),
     "desert": Motif(Zone.GROUND, deserts.desert, 1.0),
-    "beach": Motif(Zone.GROUND, water.beach, 1.0, needs="sea"),
+    "beach": Motif(Zone.GROUND, water.beach, 1.0, required_surface="sea"),
     "river": Motif(Zone.TRACK, land.river, 1.0),
     "road": Motif(Zone.TRACK, land.road, 1.0),
     "castle": Motif(Zone.STANDING, buildings.castle, 0.46),
@@ -88,8 +88,8 @@ MOTIFS: dict[str, Motif] = {
     "tree": Motif(Zone.STANDING, plants.tree, 0.48),
     "cherry": Motif(Zone.STANDING, plants.cherry, 0.50),
     "pine": Motif(Zone.STANDING, plants.pine, 0.46),
-    "palm": Motif(Zone.STANDING, plants.palm, 0.54, needs="beach"),
-    "cactus": Motif(Zone.STANDING, plants.cactus, 0.38, needs="desert"),
+    "palm": Motif(Zone.STANDING, plants.palm, 0.54, required_surface="beach"),
+    "cactus": Motif(Zone.STANDING, plants.cactus, 0.38, required_surface="desert"),
     "tent": Motif(Zone.STANDING, buildings.tent, 0.24),
     "car": Motif(Zone.STANDING, vehicles.car, 0.26),
     "snowman": Motif(Zone.STANDING, people.snowman, 0.36),

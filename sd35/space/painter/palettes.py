@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sd35.space.painter.colour import RGB, in_hue, mix, rgb, under
+from sd35.space.painter.colour import RGB, mix, multiply, rgb, shift_towards_hue
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +21,26 @@ class Palette:
     light: RGB  # the disc of sun or moon
     cloud: RGB
     ambient: RGB  # the light on things that have a colour of their own
-    dark: bool = False
+    is_dark: bool = False
 
     def land(self, nearness: float) -> RGB:
         """Return the colour of land at this nearness: 0 at the horizon, 1 at one's feet."""
         return mix(self.far, self.near, nearness)
 
-    def lit(self, colour: RGB, distance: float = 0.0) -> RGB:
+    def illuminate(self, colour: RGB, distance: float = 0.0) -> RGB:
         """Return how a thing of this colour looks in this light, that share of haze before it."""
-        return mix(under(colour, self.ambient), self.haze, 0.06 + 0.94 * distance)
+        return mix(multiply(colour, self.ambient), self.haze, 0.06 + 0.94 * distance)
 
 
-def _palette(codes: str, *, dark: bool = False) -> Palette:
-    a, b, c, d, *others = (rgb(code) for code in codes.split())
-    haze, far, near, ground, water, light, cloud, ambient = others
-    return Palette((a, b, c, d), haze, far, near, ground, water, light, cloud, ambient, dark=dark)
+def _palette(codes: str, *, is_dark: bool = False) -> Palette:
+    a, b, c, d, *other_colours = (rgb(code) for code in codes.split())
+    haze, far, near, ground, water, light, cloud, ambient = other_colours
+    return Palette(
+        (a, b, c, d), haze, far, near, ground, water, light, cloud, ambient, is_dark=is_dark
+    )
 
 
-TIMES: dict[str, Palette] = {
+TIME_PALETTES: dict[str, Palette] = {
     "dawn": _palette(
         "51649f 9a8dbd e4abb5 ffd9b8 f1c8bd a08fb5 2f2f55 6b6f86 7686b5 ffe9c4 f7cfc9 ded0e6"
     ),
@@ -62,27 +64,28 @@ TIMES: dict[str, Palette] = {
     ),
     "night": _palette(
         "060a24 0f1c48 23397a 48649c 3c5790 26407a 050a1c 15263f 122655 f6f1d8 33487f 7484b8",
-        dark=True,
+        is_dark=True,
     ),
     "midnight": _palette(
         "02030d 070b26 101a45 1f2d63 1a2858 142250 02040e 0b152b 0a1438 eef2ff 1d2a55 6f7cba",
-        dark=True,
+        is_dark=True,
     ),
 }
 
 # What a prompt that names no time gets, by the seed; none of them is one of the above.
-UNNAMED: tuple[Palette, ...] = (
+DEFAULT_PALETTES: tuple[Palette, ...] = (
     _palette("17566b 4f9a98 b9d8b5 fcecc0 e2e2b8 6fa9a0 0d3540 3f7a62 2b7c84 fff8d8 fdf6df fff4da"),
     _palette("40508f a583b0 f0a79b ffe0b8 f3bda5 b07f9f 2e2350 6f5674 7470a8 fff4d0 ffd9c6 ffe0d4"),
     _palette("2468a8 5ea8d4 b5dfe0 fdf3d4 d8e8d8 7fb3c0 123f57 4f9470 2a84a8 fffbe0 ffffff fffaf0"),
     _palette("2f6f8f 8bb8b0 f6cf9c ffb48a f8c29a b7868a 33284a 77704f 4a7f94 fff3cc ffe6cc ffe8d0"),
 )
 
-SPACE = _palette(
-    "0a0820 1a1145 33206b 4a2f86 3a2a78 3a3478 0a0a24 2a2a52 1a2a66 fff2d8 4a4690 c8c8ec", dark=True
+SPACE_PALETTE = _palette(
+    "0a0820 1a1145 33206b 4a2f86 3a2a78 3a3478 0a0a24 2a2a52 1a2a66 fff2d8 4a4690 c8c8ec",
+    is_dark=True,
 )
 
-COLOURS: dict[str, RGB] = {
+NAMED_COLOURS: dict[str, RGB] = {
     "red": rgb("d62f35"),
     "crimson": rgb("a5152f"),
     "orange": rgb("f07d22"),
@@ -107,9 +110,9 @@ COLOURS: dict[str, RGB] = {
 }
 
 
-def snowed(palette: Palette) -> Palette:
+def with_snow(palette: Palette) -> Palette:
     """Return the palette of the same hour with snow on the land."""
-    white = mix(under(rgb("f6faff"), palette.ambient), palette.haze, 0.12)
+    white = mix(multiply(rgb("f6faff"), palette.ambient), palette.haze, 0.12)
     return replace(
         palette,
         ground=white,
@@ -118,26 +121,27 @@ def snowed(palette: Palette) -> Palette:
     )
 
 
-def recoloured(palette: Palette, hues: Sequence[RGB]) -> Palette:
+def recolour(palette: Palette, hues: Sequence[RGB]) -> Palette:
     """Return the palette drawn towards the hues: the first rules the sky, the last the land and the water."""
     if not hues:
         return palette
     first, last = hues[0], hues[-1]
     a, b, c, d = (
-        in_hue(mix(stop, first, share), first, 0.72) for stop, share in _rising(palette.sky)
+        shift_towards_hue(mix(stop, first, share), first, 0.72)
+        for stop, share in _with_hue_shares(palette.sky)
     )
     return replace(
         palette,
         sky=(a, b, c, d),
-        haze=in_hue(mix(palette.haze, first, 0.14), first, 0.7),
-        far=in_hue(mix(palette.far, last, 0.2), last, 0.7),
-        near=in_hue(mix(palette.near, last, 0.12), last, 0.7),
-        ground=in_hue(mix(palette.ground, last, 0.25), last, 0.7),
-        water=in_hue(mix(palette.water, last, 0.25), last, 0.7),
+        haze=shift_towards_hue(mix(palette.haze, first, 0.14), first, 0.7),
+        far=shift_towards_hue(mix(palette.far, last, 0.2), last, 0.7),
+        near=shift_towards_hue(mix(palette.near, last, 0.12), last, 0.7),
+        ground=shift_towards_hue(mix(palette.ground, last, 0.25), last, 0.7),
+        water=shift_towards_hue(mix(palette.water, last, 0.25), last, 0.7),
         cloud=mix(palette.cloud, first, 0.15),
         ambient=mix(palette.ambient, last, 0.18),
     )
 
 
-def _rising(sky: Sequence[RGB]) -> list[tuple[RGB, float]]:
+def _with_hue_shares(sky: Sequence[RGB]) -> list[tuple[RGB, float]]:
     return list(zip(sky, (0.35, 0.28, 0.18, 0.1), strict=True))

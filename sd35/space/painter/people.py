@@ -9,10 +9,13 @@ from sd35.space.painter.stage import Spot, Stage, shadow
 
 def person(stage: Stage, spot: Spot) -> None:
     """Paint a traveller seen from behind, with a rucksack and a scarf."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     coat = spot.tone(stage, rgb("d9573f"))
-    trousers, hair = stage.palette.lit(rgb("33405c")), stage.palette.lit(rgb("3b2a26"))
-    skin = stage.palette.lit(rgb("e9b48c"))
+    trousers, hair = (
+        stage.palette.illuminate(rgb("33405c")),
+        stage.palette.illuminate(rgb("3b2a26")),
+    )
+    skin = stage.palette.illuminate(rgb("e9b48c"))
     shadow(stage, brush, 0.26)
     for x, foot in ((-0.06, -0.09), (0.06, 0.08)):
         brush.polygon(
@@ -29,22 +32,23 @@ def person(stage: Stage, spot: Spot) -> None:
     )
     brush.blob(
         [(-0.09, 0.7), (-0.11, 0.55), (-0.08, 0.46), (0.08, 0.46), (0.11, 0.55), (0.09, 0.7)],
-        stage.palette.lit(rgb("7a5a3a")),
+        stage.palette.illuminate(rgb("7a5a3a")),
     )
-    brush.block(-0.07, 0.5, 0.07, 0.57, stage.palette.lit(rgb("94714c")))
+    brush.block(-0.07, 0.5, 0.07, 0.57, stage.palette.illuminate(rgb("94714c")))
     brush.oval(0, 0.86, 0.075, 0.085, skin)
     brush.blob(
         [(0, 0.965), (-0.085, 0.92), (-0.085, 0.82), (0, 0.79), (0.085, 0.82), (0.085, 0.92)], hair
     )
-    brush.block(-0.08, 0.735, 0.08, 0.785, stage.palette.lit(rgb("f0c04c")))
+    brush.block(-0.08, 0.735, 0.08, 0.785, stage.palette.illuminate(rgb("f0c04c")))
     brush.blob(
-        [(0.05, 0.77), (0.2, 0.79), (0.32, 0.74), (0.2, 0.72)], stage.palette.lit(rgb("f0c04c"))
+        [(0.05, 0.77), (0.2, 0.79), (0.32, 0.74), (0.2, 0.72)],
+        stage.palette.illuminate(rgb("f0c04c")),
     )
 
 
 def astronaut(stage: Stage, spot: Spot) -> None:
     """Paint an astronaut in a white suit."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     suit = spot.colour or rgb("eef1f5")
     shade, grey, orange = mix(suit, rgb("46557a"), 0.35), rgb("77829a"), rgb("f0803c")
     shadow(stage, brush, 0.34)
@@ -83,7 +87,7 @@ def _pack(brush: Brush, shade: RGB, grey: RGB) -> None:
 
 def snowman(stage: Stage, spot: Spot) -> None:
     """Paint a snowman with a hat and a scarf."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     white = spot.tone(stage, rgb("fbfdff"))
     shade, coal = mix(white, stage.palette.sky[0], 0.3), rgb("2b2b33")
     scarf = rgb("d8434a")
@@ -92,7 +96,7 @@ def snowman(stage: Stage, spot: Spot) -> None:
         brush.stroke(
             [(side * 0.16, 0.46), (side * 0.32, 0.56), (side * 0.44, 0.62)],
             0.022,
-            stage.palette.lit(rgb("5c4030")),
+            stage.palette.illuminate(rgb("5c4030")),
             0.01,
         )
     for y, r in ((0.21, 0.25), (0.5, 0.185), (0.745, 0.135)):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sd35.space.painter.canvas import Brush, Gradient
 from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
-from sd35.space.painter.shapes import Outline, along, height_at, oval, profile, turn
+from sd35.space.painter.shapes import Outline, height_at, oval, profile, profile_line, unit_vector
 from sd35.space.painter.stage import Spot, Stage, shadow
-from sd35.space.painter.streams import Stream
+from sd35.space.painter.streams import RandomStream
 
-_LEAVES: dict[str, list[RGB]] = {
+_LEAF_COLOURS: dict[str, list[RGB]] = {
     "autumn": [rgb("d9742b"), rgb("e0a032"), rgb("b84a2c")],
     "winter": [rgb("dfe9f2")],
     "spring": [rgb("93c45f"), rgb("a8cf72")],
@@ -18,24 +18,24 @@ _LEAVES: dict[str, list[RGB]] = {
 
 def tree(stage: Stage, spot: Spot) -> None:
     """Paint a broad-leaved tree, its leaves in the season's colour."""
-    season = next((word for word in _LEAVES if word in stage.words), "summer")
-    _crowned(stage, spot, spot.tone(stage, spot.random.pick(_LEAVES[season])))
+    season = next((word for word in _LEAF_COLOURS if word in stage.words), "summer")
+    _paint_tree(stage, spot, spot.tone(stage, spot.random.choice(_LEAF_COLOURS[season])))
 
 
 def cherry(stage: Stage, spot: Spot) -> None:
     """Paint a cherry tree in blossom, and its petals on the ground."""
     pink = spot.tone(stage, rgb("f7a8c4"))
-    _crowned(stage, spot, pink)
+    _paint_tree(stage, spot, pink)
     brush = spot.brush(stage)
     for _ in range(34):
-        x, y = spot.random.between(-0.55, 0.55), spot.random.between(-0.08, 0.5) ** 2 - 0.03
+        x, y = spot.random.uniform(-0.55, 0.55), spot.random.uniform(-0.08, 0.5) ** 2 - 0.03
         brush.oval(x, y, 0.011, 0.007, lighter(pink, 0.3))
 
 
-def _crowned(stage: Stage, spot: Spot, leaf: RGB) -> None:
+def _paint_tree(stage: Stage, spot: Spot, leaf: RGB) -> None:
     brush = spot.brush(stage)
     shadow(stage, brush, 0.42)
-    bark = stage.palette.lit(rgb("5b3f31"), spot.distance)
+    bark = stage.palette.illuminate(rgb("5b3f31"), spot.distance)
     brush.polygon([(-0.06, 0), (-0.03, 0.45), (0.03, 0.45), (0.065, 0)], bark)
     brush.stroke([(0.0, 0.25), (0.08, 0.4), (0.18, 0.5)], 0.035, bark, 0.012)
     brush.stroke([(0.0, 0.3), (-0.08, 0.43), (-0.16, 0.52)], 0.035, bark, 0.012)
@@ -55,7 +55,7 @@ def _crown(brush: Brush, shift: float, side: float) -> list[Outline]:
         (0.14, 0.79, 0.20),
     ]
     return [
-        oval(*brush.at(x * shrink + side * shift * 1.5, y + shift), r * shrink * brush.size)
+        oval(*brush.to_canvas(x * shrink + side * shift * 1.5, y + shift), r * shrink * brush.size)
         for x, y, r in (*tufts, (0.0, 0.9, 0.15))
     ]
 
@@ -65,7 +65,7 @@ def pine(stage: Stage, spot: Spot) -> None:
     brush = spot.brush(stage)
     shadow(stage, brush, 0.28)
     green = spot.tone(stage, rgb("2f6b52"))
-    brush.block(-0.03, 0, 0.03, 0.2, stage.palette.lit(rgb("543a2d")))
+    brush.block(-0.03, 0, 0.03, 0.2, stage.palette.illuminate(rgb("543a2d")))
     side = 1.0 if stage.light[0] > spot.x else -1.0
     for i in range(5):
         bottom, half = 0.12 + 0.165 * i, 0.27 - 0.042 * i
@@ -74,24 +74,24 @@ def pine(stage: Stage, spot: Spot) -> None:
         brush.polygon(
             [(0, top), (-half, bottom), *skirt, (half, bottom)], darker(green, 0.20 - 0.05 * i)
         )
-        lit = [
+        lit_side = [
             (0, top),
             (side * half, bottom),
             (side * half * 0.5, bottom - 0.02),
             (0, bottom + 0.02),
         ]
-        brush.polygon(lit, lighter(green, 0.10 + 0.03 * i), 0.6)
+        brush.polygon(lit_side, lighter(green, 0.10 + 0.03 * i), 0.6)
 
 
 def palm(stage: Stage, spot: Spot) -> None:
     """Paint a palm that leans towards the light."""
-    brush = spot.brush(stage, mirrored=stage.light[0] < spot.x)
+    brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     shadow(stage, brush, 0.25)
-    trunk = stage.palette.lit(rgb("8a6547"))
+    trunk = stage.palette.illuminate(rgb("8a6547"))
     brush.stroke([(0, 0), (0.03, 0.3), (0.1, 0.58), (0.22, 0.84)], 0.06, trunk, 0.032)
     green = spot.tone(stage, rgb("2f8a5b"))
     for i, angle in enumerate((200, 165, 235, 130, 55, 20, 340, 305)):
-        c, s = turn(angle)
+        c, s = unit_vector(angle)
         middle = (0.22 + c * 0.22, 0.84 - s * 0.16 + 0.07)
         tip = (0.22 + c * 0.44, 0.84 - s * 0.26 - 0.10)
         leaf = [(0.22, 0.85), (middle[0], middle[1] + 0.035), tip, (middle[0], middle[1] - 0.03)]
@@ -103,16 +103,16 @@ def palm(stage: Stage, spot: Spot) -> None:
 def forest(stage: Stage, spot: Spot) -> None:
     """Paint a forest of firs, rank behind rank."""
     season, share = ("c8602a", 0.62) if "autumn" in stage.words else ("2f6a4f", 0.38)
-    leaf = stage.palette.lit(rgb(season))
+    leaf = stage.palette.illuminate(rgb(season))
     for rank in range(4):
         nearness = 0.25 + 0.25 * rank
-        own = mix(
+        base_colour = mix(
             mix(stage.palette.land(nearness), leaf, share), stage.palette.haze, 0.34 - 0.11 * rank
         )
-        colour = spot.stained(own)
+        colour = spot.tint(base_colour)
         level = stage.horizon + spot.size * (-0.18 + 0.17 * rank)
-        bends = along(profile(spot.random, 60, 2, octaves=2), stage.w, level, 0.03)
-        trees = _rank(spot.random, bends, stage.w, spot.size * (0.42 + 0.14 * rank))
+        bends = profile_line(profile(spot.random, 60, 2, octaves=2), stage.w, level, 0.03)
+        trees = _tree_row(spot.random, bends, stage.w, spot.size * (0.42 + 0.14 * rank))
         top = level - spot.size * 0.5
         paint = Gradient(
             ((top, colour), (level + 0.12, mix(colour, stage.palette.haze, 0.42 - 0.1 * rank)))
@@ -120,13 +120,13 @@ def forest(stage: Stage, spot: Spot) -> None:
         stage.canvas.fill([[*bends, (stage.w, level + 0.25), (0, level + 0.25)], *trees], paint)
 
 
-def _rank(random: Stream, line: Outline, width: float, tall: float) -> list[Outline]:
+def _tree_row(random: RandomStream, line: Outline, width: float, tall: float) -> list[Outline]:
     trees: list[Outline] = []
     x = -0.05
     while x < width + 0.05:
-        height = tall * random.between(0.6, 1.15)
+        height = tall * random.uniform(0.6, 1.15)
         trees += fir(x, height_at(line, x) + 0.02, height)
-        x += tall * random.between(0.12, 0.3)
+        x += tall * random.uniform(0.12, 0.3)
     return trees
 
 
@@ -143,14 +143,14 @@ def grove(stage: Stage, spot: Spot) -> None:
     """Paint the few small trees that a landscape has anyway."""
     colour = mix(stage.palette.ground, stage.palette.near, 0.62)
     trees: list[Outline] = []
-    for _ in range(spot.random.pick([2, 3])):
-        middle = stage.w * spot.random.pick(
-            [spot.random.between(0.0, 0.24), spot.random.between(0.76, 1.0)]
+    for _ in range(spot.random.choice([2, 3])):
+        middle = stage.w * spot.random.choice(
+            [spot.random.uniform(0.0, 0.24), spot.random.uniform(0.76, 1.0)]
         )
-        for _ in range(spot.random.pick([4, 6, 8])):
-            x = middle + (spot.random.between(-1, 1) + spot.random.between(-1, 1)) * 0.06
+        for _ in range(spot.random.choice([4, 6, 8])):
+            x = middle + (spot.random.uniform(-1, 1) + spot.random.uniform(-1, 1)) * 0.06
             trees += fir(
-                x, height_at(stage.floor, x) + 0.012, spot.size * spot.random.between(0.55, 1.1)
+                x, height_at(stage.floor, x) + 0.012, spot.size * spot.random.uniform(0.55, 1.1)
             )
     stage.canvas.fill(trees, colour)
 
@@ -158,19 +158,21 @@ def grove(stage: Stage, spot: Spot) -> None:
 def flower(stage: Stage, spot: Spot) -> None:
     """Paint a flower with round petals."""
     brush = spot.brush(stage)
-    own = spot.random.pick([rgb("f2637e"), rgb("f7f1e3"), rgb("f2a03d"), rgb("8f7ad6")])
-    petal = spot.tone(stage, own)
+    default_colour = spot.random.choice(
+        [rgb("f2637e"), rgb("f7f1e3"), rgb("f2a03d"), rgb("8f7ad6")]
+    )
+    petal = spot.tone(stage, default_colour)
     _stem(stage, brush, 0.72)
     for ring, tone in ((0.155, darker(petal, 0.12)), (0.125, lighter(petal, 0.12))):
         for i in range(8):
-            c, s = turn(45 * i + (22.5 if ring < 0.15 else 0))
+            c, s = unit_vector(45 * i + (22.5 if ring < 0.15 else 0))
             brush.oval(c * ring, 0.76 + s * ring, 0.085, 0.085, tone)
-    brush.oval(0, 0.76, 0.085, 0.085, stage.palette.lit(rgb("f6c445")))
-    brush.oval(-0.015, 0.775, 0.05, 0.05, stage.palette.lit(rgb("fbdc7e")))
+    brush.oval(0, 0.76, 0.085, 0.085, stage.palette.illuminate(rgb("f6c445")))
+    brush.oval(-0.015, 0.775, 0.05, 0.05, stage.palette.illuminate(rgb("fbdc7e")))
 
 
 def _stem(stage: Stage, brush: Brush, height: float) -> None:
-    green = stage.palette.lit(rgb("3f8a4d"))
+    green = stage.palette.illuminate(rgb("3f8a4d"))
     brush.stroke([(0.03, 0), (-0.01, height * 0.5), (0, height)], 0.032, darker(green, 0.2))
     brush.blob([(0.0, 0.1), (0.12, 0.24), (0.27, 0.31), (0.2, 0.15)], green)
     brush.blob([(0.0, 0.2), (-0.12, 0.35), (-0.25, 0.4), (-0.18, 0.24)], lighter(green, 0.12))
@@ -180,7 +182,7 @@ def tulip(stage: Stage, spot: Spot) -> None:
     """Paint a tulip."""
     brush = spot.brush(stage)
     petal = spot.tone(stage, rgb("e2425b"))
-    green = stage.palette.lit(rgb("4b9160"))
+    green = stage.palette.illuminate(rgb("4b9160"))
     brush.stroke([(0, 0), (0.015, 0.35), (0, 0.66)], 0.034, darker(green, 0.15))
     brush.blob([(0, 0), (0.16, 0.22), (0.22, 0.5), (0.07, 0.26)], green)
     brush.blob([(0, 0), (-0.15, 0.18), (-0.24, 0.42), (-0.08, 0.22)], lighter(green, 0.12))
@@ -200,18 +202,18 @@ def sunflower(stage: Stage, spot: Spot) -> None:
     _stem(stage, brush, 0.75)
     for shift, reach, tone in ((0.0, 0.255, darker(petal, 0.16)), (11.25, 0.225, petal)):
         for i in range(16):
-            (c, s), (px, py) = turn(22.5 * i + shift), turn(22.5 * i + shift + 90)
+            (c, s), (px, py) = unit_vector(22.5 * i + shift), unit_vector(22.5 * i + shift + 90)
             middle = (c * reach * 0.6, 0.78 + s * reach * 0.6)
             sides = [(middle[0] + k * px * 0.038, middle[1] + k * py * 0.038) for k in (-1, 1)]
             brush.polygon([(0, 0.78), sides[0], (c * reach, 0.78 + s * reach), sides[1]], tone)
-    brown = stage.palette.lit(rgb("5b3620"))
+    brown = stage.palette.illuminate(rgb("5b3620"))
     brush.oval(0, 0.78, 0.115, 0.115, brown)
     brush.oval(0, 0.78, 0.075, 0.075, lighter(brown, 0.16))
 
 
 def cactus(stage: Stage, spot: Spot) -> None:
     """Paint a saguaro."""
-    brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
+    brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     shadow(stage, brush, 0.3)
     green = spot.tone(stage, rgb("3f8659"))
     arms: list[tuple[list[tuple[float, float]], float]] = [
@@ -227,7 +229,7 @@ def cactus(stage: Stage, spot: Spot) -> None:
             line = [(x + shift * width, y) for x, y in path[-2:]]
             brush.stroke(line, 0.012, darker(green, 0.25) if shift < 0 else lighter(green, 0.25))
     for x, y in ((0, 1.02), (-0.03, 1.01), (0.03, 1.01)):
-        brush.oval(x, y, 0.026, 0.026, stage.palette.lit(rgb("f27da0")))
+        brush.oval(x, y, 0.026, 0.026, stage.palette.illuminate(rgb("f27da0")))
 
 
 def mushroom(stage: Stage, spot: Spot) -> None:
@@ -235,7 +237,7 @@ def mushroom(stage: Stage, spot: Spot) -> None:
     brush = spot.brush(stage)
     shadow(stage, brush, 0.4)
     cap = spot.tone(stage, rgb("d63b34"))
-    stalk = stage.palette.lit(rgb("f5ead6"))
+    stalk = stage.palette.illuminate(rgb("f5ead6"))
     brush.blob([(-0.15, 0), (-0.1, 0.3), (-0.09, 0.6), (0.09, 0.6), (0.1, 0.3), (0.16, 0)], stalk)
     brush.polygon(
         [(0.02, 0.02), (0.15, 0.01), (0.1, 0.3), (0.09, 0.58), (0.04, 0.58)],
@@ -297,7 +299,10 @@ def apple(stage: Stage, spot: Spot) -> None:
         lighter(skin, 0.55),
         0.75,
     )
-    brush.stroke([(0, 0.78), (0.01, 0.9), (0.06, 1.0)], 0.035, stage.palette.lit(rgb("5a3b26")))
+    brush.stroke(
+        [(0, 0.78), (0.01, 0.9), (0.06, 1.0)], 0.035, stage.palette.illuminate(rgb("5a3b26"))
+    )
     brush.blob(
-        [(0.03, 0.88), (0.14, 1.0), (0.33, 1.0), (0.22, 0.88)], stage.palette.lit(rgb("5aa24a"))
+        [(0.03, 0.88), (0.14, 1.0), (0.33, 1.0), (0.22, 0.88)],
+        stage.palette.illuminate(rgb("5aa24a")),
     )

@@ -10,8 +10,8 @@ from sd35.space.painter.stage import Spot, Stage, eye
 
 def fish(stage: Stage, spot: Spot) -> None:
     """Paint a fish with a fanned tail and bubbles."""
-    brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
-    scales = spot.tone(stage, spot.random.pick([rgb("f2853f"), rgb("f2c14a"), rgb("e85d75")]))
+    brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
+    scales = spot.tone(stage, spot.random.choice([rgb("f2853f"), rgb("f2c14a"), rgb("e85d75")]))
     deep, pale = darker(scales, 0.22), lighter(scales, 0.5)
     brush.blob(
         [(-0.3, 0.02), (-0.52, 0.25), (-0.62, 0.22), (-0.52, 0.0), (-0.62, -0.22), (-0.5, -0.22)],
@@ -54,8 +54,8 @@ def leaping_fish(stage: Stage, spot: Spot) -> None:
             (-1.5, 0.7, 0.45),
             (1.4, 0.6, 0.55),
         ):
-            place = (spot.x + x * spot.size, stage.h * 0.46 + y * spot.size)
-            fish(stage, Spot(*place, spot.size * share, spot.random, spot.colour))
+            centre = (spot.x + x * spot.size, stage.h * 0.46 + y * spot.size)
+            fish(stage, Spot(*centre, spot.size * share, spot.random, spot.colour))
         return
     for reach in (1.0, 0.7, 0.42):
         ring = oval(spot.x, spot.y + 0.05, spot.size * reach, spot.size * reach * 0.16)
@@ -68,7 +68,7 @@ def leaping_fish(stage: Stage, spot: Spot) -> None:
 
 def whale(stage: Stage, spot: Spot) -> None:
     """Paint a whale at the surface, blowing."""
-    brush = spot.brush(stage, mirrored=spot.x > stage.w / 2)
+    brush = spot.brush(stage, is_mirrored=spot.x > stage.w / 2)
     skin = spot.tone(stage, rgb("3d5f8a"))
     belly, foam = lighter(skin, 0.65), lighter(stage.palette.water, 0.7)
     _spout_and_fluke(brush, skin, foam)
@@ -83,11 +83,11 @@ def whale(stage: Stage, spot: Spot) -> None:
         (-0.5, -0.06),
     ]
     shape = smooth(brush.outline(body))
-    span = (
+    stops = (
         (spot.y - spot.size * 0.46, lighter(skin, 0.14)),
         (spot.y + spot.size * 0.06, darker(skin, 0.2)),
     )
-    stage.canvas.fill([shape], Gradient(span))
+    stage.canvas.fill([shape], Gradient(stops))
     brush.blob([(0.71, 0.1), (0.4, 0.14), (0.0, 0.06), (-0.2, -0.05), (0.66, -0.06)], belly)
     for y in (0.085, 0.045, 0.005):
         brush.stroke([(0.68, y), (0.4, y + 0.01), (0.12, y - 0.03)], 0.008, mix(belly, skin, 0.5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sd35.space.painter.streams import Stream
+from sd35.space.painter.streams import RandomStream
 
 Point = tuple[float, float]
 Outline = list[Point]
@@ -34,7 +34,7 @@ def lens(x: float, y: float, half: float, thick: float) -> Outline:
     return upper + [(x + half * i / 6, y + thick * (1 - (i / 6) ** 2)) for i in range(5, -6, -1)]
 
 
-def turn(degrees: float) -> Point:
+def unit_vector(degrees: float) -> Point:
     """Return the unit vector at this angle, clockwise from the right as y points down."""
     angle = math.radians(degrees)
     return round(math.cos(angle), 9), round(math.sin(angle), 9)
@@ -46,7 +46,7 @@ def star(
     """Return a star with that many points."""
     outline = []
     for i in range(2 * points):
-        c, s = turn(tilt + 180.0 * i / points)
+        c, s = unit_vector(tilt + 180.0 * i / points)
         radius = inner if i % 2 else outer
         outline.append((x + radius * c, y + radius * s))
     return outline
@@ -61,12 +61,12 @@ def smooth(points: Sequence[Point], *, closed: bool = True, detail: int = 8) -> 
             points[(i + k) % count if closed else min(max(i + k, 0), count - 1)]
             for k in (-1, 0, 1, 2)
         ]
-        curve += [_between(near, step / detail) for step in range(detail)]
+        curve += [_interpolate(near, step / detail) for step in range(detail)]
     return curve if closed else [*curve, points[-1]]
 
 
-def _between(near: Sequence[Point], t: float) -> Point:
-    (ax, ay), (bx, by), (cx, cy), (dx, dy) = near
+def _interpolate(control_points: Sequence[Point], t: float) -> Point:
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = control_points
     square, cube = t * t, t * t * t
     wa, wb = -cube + 2 * square - t, 3 * cube - 5 * square + 2
     wc, wd = -3 * cube + 4 * square + t, cube - square
@@ -90,7 +90,7 @@ def ribbon(path: Sequence[Point], start: float, end: float | None = None) -> Out
 
 
 def profile(
-    random: Stream, count: int, first: int, *, roughness: float = 0.5, octaves: int = 5
+    random: RandomStream, count: int, first: int, *, roughness: float = 0.5, octaves: int = 5
 ) -> list[float]:
     """Return `count` heights between about −1 and 1: value noise whose first octave has `first` waves."""
     heights = [0.0] * count
@@ -99,33 +99,33 @@ def profile(
         waves = first * 2**octave
         if waves > count:
             break
-        knots = [random.between(-1.0, 1.0) for _ in range(waves + 2)]
+        knots = [random.uniform(-1.0, 1.0) for _ in range(waves + 2)]
         for i in range(count):
-            heights[i] += strength * _eased(knots, i * waves / count)
+            heights[i] += strength * _sample_noise(knots, i * waves / count)
         strength *= roughness
     return heights
 
 
-def _eased(knots: Sequence[float], place: float) -> float:
-    index = int(place)
-    t = place - index
+def _sample_noise(knots: Sequence[float], position: float) -> float:
+    index = int(position)
+    t = position - index
     return knots[index] + (knots[index + 1] - knots[index]) * t * t * (3 - 2 * t)
 
 
-def along(heights: Sequence[float], width: float, level: float, swing: float) -> Outline:
+def profile_line(heights: Sequence[float], width: float, level: float, swing: float) -> Outline:
     """Return the open line of these heights across the width, `swing` up and down around the level."""
     last = len(heights) - 1
     return [(width * i / last, level - swing * h) for i, h in enumerate(heights)]
 
 
-def down_to(line: Sequence[Point], floor: float) -> Outline:
+def area_below(line: Sequence[Point], floor: float) -> Outline:
     """Return the area between an open line and a floor below it."""
     return [*line, (line[-1][0], floor), (line[0][0], floor)]
 
 
 def height_at(line: Sequence[Point], x: float) -> float:
     """Return the y of an open line of even spacing at this x."""
-    span = line[-1][0] - line[0][0]
-    place = min(max((x - line[0][0]) / span, 0.0), 1.0) * (len(line) - 1)
-    index = min(int(place), len(line) - 2)
-    return line[index][1] + (line[index + 1][1] - line[index][1]) * (place - index)
+    width = line[-1][0] - line[0][0]
+    position = min(max((x - line[0][0]) / width, 0.0), 1.0) * (len(line) - 1)
+    index = min(int(position), len(line) - 2)
+    return line[index][1] + (line[index + 1][1] - line[index][1]) * (position - index)

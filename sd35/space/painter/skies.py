@@ -6,13 +6,23 @@ import math
 
 from sd35.space.painter.canvas import Gradient
 from sd35.space.painter.colour import RGB, WHITE, darker, lighter, mix, rgb
-from sd35.space.painter.palettes import COLOURS
-from sd35.space.painter.shapes import Outline, Point, box, lens, oval, profile, ribbon, star, turn
+from sd35.space.painter.palettes import NAMED_COLOURS
+from sd35.space.painter.shapes import (
+    Outline,
+    Point,
+    box,
+    lens,
+    oval,
+    profile,
+    ribbon,
+    star,
+    unit_vector,
+)
 from sd35.space.painter.stage import Spot, Stage
-from sd35.space.painter.streams import Stream
+from sd35.space.painter.streams import RandomStream
 
 
-def air(stage: Stage) -> None:
+def sky_gradient(stage: Stage) -> None:
     """Paint the sky's gradient down to the horizon, and the brightness around the light."""
     zenith, high, low, horizon = stage.palette.sky
     far = stage.horizon
@@ -25,15 +35,15 @@ def air(stage: Stage) -> None:
     )
     stage.canvas.wash(Gradient(stops))
     x, y = stage.light
-    strength = 0.35 if stage.palette.dark else 0.6
+    strength = 0.35 if stage.palette.is_dark else 0.6
     warm = mix(stage.palette.light, stage.palette.sky[3], 0.4)
     stage.canvas.glow(x, y, 0.95, warm, strength * 0.6)
     stage.canvas.glow(x, y, 0.42, warm, strength)
 
 
-def disc(stage: Stage, spot: Spot) -> None:
+def sun_disc(stage: Stage, spot: Spot) -> None:
     """Paint a plain sun, or a crescent at night: the light of a scene whose prompt asks for neither."""
-    if stage.palette.dark:
+    if stage.palette.is_dark:
         _crescent(stage, spot.x, spot.y, spot.size * 0.75, stage.palette.light)
         return
     stage.canvas.glow(spot.x, spot.y, spot.size * 2.6, stage.palette.light, 0.5)
@@ -42,11 +52,11 @@ def disc(stage: Stage, spot: Spot) -> None:
 
 def sun(stage: Stage, spot: Spot) -> None:
     """Paint a large sun with rings of light around it."""
-    colour = spot.colour or mix(stage.palette.light, COLOURS["yellow"], 0.12)
+    colour = spot.colour or mix(stage.palette.light, NAMED_COLOURS["yellow"], 0.12)
     for ring, opacity in ((2.5, 0.10), (1.95, 0.13), (1.45, 0.20)):
         stage.canvas.fill([oval(spot.x, spot.y, spot.size * ring)], colour, opacity=opacity)
     stage.canvas.glow(spot.x, spot.y, spot.size * 3.4, colour, 0.6)
-    edge = mix(colour, COLOURS["orange"], 0.28)
+    edge = mix(colour, NAMED_COLOURS["orange"], 0.28)
     shade = Gradient(((spot.y - spot.size, lighter(colour, 0.25)), (spot.y + spot.size, edge)))
     stage.canvas.fill([oval(spot.x, spot.y, spot.size)], shade)
 
@@ -58,8 +68,8 @@ def moon(stage: Stage, spot: Spot) -> None:
     stage.canvas.fill([oval(spot.x, spot.y, spot.size)], colour)
     shadow = mix(colour, stage.palette.sky[1], 0.22)
     for _ in range(7):
-        x, y = turn(spot.random.between(0, 360))
-        reach, radius = spot.random.between(0.15, 0.68), spot.random.between(0.07, 0.22)
+        x, y = unit_vector(spot.random.uniform(0, 360))
+        reach, radius = spot.random.uniform(0.15, 0.68), spot.random.uniform(0.07, 0.22)
         centre = (spot.x + x * reach * spot.size, spot.y + y * reach * spot.size)
         stage.canvas.fill([oval(*centre, radius * spot.size)], shadow, opacity=0.75)
 
@@ -70,7 +80,7 @@ def _crescent(stage: Stage, x: float, y: float, size: float, colour: RGB) -> Non
     stage.canvas.fill([oval(x, y, size)], colour, holes=[bite])
 
 
-def sprinkle(stage: Stage, spot: Spot) -> None:
+def faint_stars(stage: Stage, spot: Spot) -> None:
     """Paint the faint stars of any night."""
     _points(stage, spot.random, round(90 * stage.w * stage.h), 0.0016, 0.75)
 
@@ -80,20 +90,25 @@ def stars(stage: Stage, spot: Spot) -> None:
     colour = spot.colour or mix(stage.palette.light, WHITE, 0.5)
     _points(stage, spot.random, round(240 * stage.w * stage.h), 0.0022, 0.95, colour)
     for _ in range(round(13 * max(stage.w, 1.0))):
-        x, y = spot.random.between(0, stage.w), spot.random.between(0.02, stage.horizon * 0.8)
-        size = spot.random.between(0.010, 0.024)
+        x, y = spot.random.uniform(0, stage.w), spot.random.uniform(0.02, stage.horizon * 0.8)
+        size = spot.random.uniform(0.010, 0.024)
         stage.canvas.glow(x, y, size * 2.2, colour, 0.5)
         stage.canvas.fill([star(x, y, size, size * 0.16, 4)], colour)
 
 
 def _points(
-    stage: Stage, random: Stream, count: int, size: float, opacity: float, colour: RGB | None = None
+    stage: Stage,
+    random: RandomStream,
+    count: int,
+    size: float,
+    opacity: float,
+    colour: RGB | None = None,
 ) -> None:
     for share in (1.0, 0.6, 0.3):
         dots = [
             oval(
-                random.between(0, stage.w),
-                stage.horizon * random.between(0, 1) ** 1.5,
+                random.uniform(0, stage.w),
+                stage.horizon * random.uniform(0, 1) ** 1.5,
                 size * (1.6 - share),
             )[::6]
             for _ in range(round(count * share / 2))
@@ -104,40 +119,40 @@ def _points(
 def galaxy(stage: Stage, spot: Spot) -> None:
     """Paint a band of star clouds across the sky."""
     hues = [spot.colour] * 3 if spot.colour else [rgb("8a6be0"), rgb("e07ab8"), rgb("5fb8e8")]
-    slope = spot.random.pick([-0.55, 0.55])
+    slope = spot.random.choice([-0.55, 0.55])
     for i in range(26):
-        x = stage.w * (i + spot.random.between(-1, 1)) / 25
+        x = stage.w * (i + spot.random.uniform(-1, 1)) / 25
         y = (
             stage.horizon * 0.42
             + slope * (x - stage.w / 2) * 0.8
-            + spot.random.between(-0.07, 0.07)
+            + spot.random.uniform(-0.07, 0.07)
         )
-        stage.canvas.glow(x, y, spot.random.between(0.09, 0.26), spot.random.pick(hues), 0.32)
+        stage.canvas.glow(x, y, spot.random.uniform(0.09, 0.26), spot.random.choice(hues), 0.32)
     band = []
     for _ in range(round(300 * stage.w)):
-        x = spot.random.between(0, stage.w)
-        drift = (spot.random.between(-1, 1) + spot.random.between(-1, 1)) * 0.09
+        x = spot.random.uniform(0, stage.w)
+        drift = (spot.random.uniform(-1, 1) + spot.random.uniform(-1, 1)) * 0.09
         y = stage.horizon * 0.42 + slope * (x - stage.w / 2) * 0.8 + drift
-        band.append(oval(x, y, spot.random.between(0.0008, 0.0026))[::6])
+        band.append(oval(x, y, spot.random.uniform(0.0008, 0.0026))[::6])
     stage.canvas.fill(
         [dot for dot in band if dot[0][1] < stage.h], lighter(hues[1], 0.75), opacity=0.85
     )
 
 
-def dressing(stage: Stage, spot: Spot) -> None:
+def thin_clouds(stage: Stage, spot: Spot) -> None:
     """Paint the few thin clouds of a fair sky."""
-    for _ in range(spot.random.pick([2, 3, 4])):
-        _streak(stage, spot.random, spot.random.between(0.25, 0.85) * stage.horizon)
+    for _ in range(spot.random.choice([2, 3, 4])):
+        _streak(stage, spot.random, spot.random.uniform(0.25, 0.85) * stage.horizon)
 
 
-def _streak(stage: Stage, random: Stream, y: float) -> None:
-    x, half = random.between(0, stage.w), random.between(0.12, 0.34)
+def _streak(stage: Stage, random: RandomStream, y: float) -> None:
+    x, half = random.uniform(0, stage.w), random.uniform(0.12, 0.34)
     parts = []
     for _ in range(4):
-        shift = random.between(-0.5, 0.5) * half
-        row = y + random.between(-0.016, 0.016)
+        shift = random.uniform(-0.5, 0.5) * half
+        row = y + random.uniform(-0.016, 0.016)
         parts.append(
-            lens(x + shift, row, half * random.between(0.4, 0.9), random.between(0.004, 0.011))
+            lens(x + shift, row, half * random.uniform(0.4, 0.9), random.uniform(0.004, 0.011))
         )
     stage.canvas.fill(parts, stage.palette.cloud, opacity=0.5)
 
@@ -148,19 +163,21 @@ def clouds(stage: Stage, spot: Spot) -> None:
     count = round(5 * max(stage.w, 1.0))
     for i in range(count):
         nearness = 1 - i / count
-        y = stage.horizon * (0.16 + 0.62 * (1 - nearness) + spot.random.between(-0.05, 0.05))
-        x = stage.w * ((i * 0.618 + spot.random.between(-0.1, 0.1) + 0.12) % 1.0)
+        y = stage.horizon * (0.16 + 0.62 * (1 - nearness) + spot.random.uniform(-0.05, 0.05))
+        x = stage.w * ((i * 0.618 + spot.random.uniform(-0.1, 0.1) + 0.12) % 1.0)
         cumulus(stage, spot.random, x, y, spot.size * (0.35 + 0.65 * nearness), colour)
 
 
-def cumulus(stage: Stage, random: Stream, x: float, base: float, size: float, colour: RGB) -> None:
+def cumulus(
+    stage: Stage, random: RandomStream, x: float, base: float, size: float, colour: RGB
+) -> None:
     """Paint one heaped cloud, lit from above."""
     bumps: list[Outline] = []
-    count = random.pick([4, 5, 6])
+    count = random.choice([4, 5, 6])
     for i in range(count):
-        place = 2 * (i + 0.5) / count - 1
-        radius = size * (0.24 + 0.30 * (1 - place * place)) * random.between(0.75, 1.1)
-        bumps.append(oval(x + place * size * 1.05, base - radius * 0.55, radius, radius * 0.86))
+        position = 2 * (i + 0.5) / count - 1
+        radius = size * (0.24 + 0.30 * (1 - position * position)) * random.uniform(0.75, 1.1)
+        bumps.append(oval(x + position * size * 1.05, base - radius * 0.55, radius, radius * 0.86))
     bumps.append(lens(x, base - size * 0.06, size * 1.22, size * 0.13))
     top = base - size * 0.95
     shade = mix(colour, stage.palette.sky[2], 0.55)
@@ -171,7 +188,7 @@ def cumulus(stage: Stage, random: Stream, x: float, base: float, size: float, co
 
 def rainbow(stage: Stage, spot: Spot) -> None:
     """Paint a rainbow from the horizon to the horizon."""
-    x, y = stage.w * spot.random.between(0.42, 0.58), stage.horizon + 0.06
+    x, y = stage.w * spot.random.uniform(0.42, 0.58), stage.horizon + 0.06
     outer = min(stage.w * 0.46, stage.horizon * 0.98)
     hues = ("e8483f", "f2913d", "f7d850", "5fbf6b", "3f93d9", "6a5cc4", "9a5cb8")
     band = outer * 0.026
@@ -181,7 +198,9 @@ def rainbow(stage: Stage, spot: Spot) -> None:
 
 
 def _arch(x: float, y: float, radius: float) -> list[Point]:
-    return [(x - radius * turn(3 * i)[0], y - radius * turn(3 * i)[1]) for i in range(61)]
+    return [
+        (x - radius * unit_vector(3 * i)[0], y - radius * unit_vector(3 * i)[1]) for i in range(61)
+    ]
 
 
 def aurora(stage: Stage, spot: Spot) -> None:
@@ -193,7 +212,7 @@ def aurora(stage: Stage, spot: Spot) -> None:
         _curtain(stage, spot.random, [level - 0.10 * b for b in bend], hue)
 
 
-def _curtain(stage: Stage, random: Stream, line: list[float], hue: RGB) -> None:
+def _curtain(stage: Stage, random: RandomStream, line: list[float], hue: RGB) -> None:
     last = len(line) - 1
     heights = profile(random, len(line), 6, octaves=2)
     for reach, opacity in ((1.0, 0.16), (0.7, 0.2), (0.42, 0.26), (0.2, 0.32)):
@@ -206,14 +225,14 @@ def _curtain(stage: Stage, random: Stream, line: list[float], hue: RGB) -> None:
 
 def planet(stage: Stage, spot: Spot) -> None:
     """Paint a banded planet with a ring."""
-    base = spot.colour or spot.random.pick(
+    base = spot.colour or spot.random.choice(
         [rgb("e0925a"), rgb("c86f86"), rgb("6f9fc8"), rgb("d9b06a")]
     )
     x, y, size = spot.x, spot.y, spot.size
     stage.canvas.glow(x, y, size * 2.4, base, 0.35)
     stops = []
     for i in range(9):
-        tone = mix(base, WHITE, 0.35) if i % 2 else darker(base, 0.12 * spot.random.between(0, 2))
+        tone = mix(base, WHITE, 0.35) if i % 2 else darker(base, 0.12 * spot.random.uniform(0, 2))
         stops += [(y - size + size * i * 2 / 9, tone), (y - size + size * (i + 0.8) * 2 / 9, tone)]
     globe = oval(x, y, size)
     stage.canvas.fill([globe], Gradient(tuple(stops)))
@@ -225,13 +244,15 @@ def planet(stage: Stage, spot: Spot) -> None:
 def _ring(stage: Stage, spot: Spot, colour: RGB) -> None:
     size = spot.size
 
-    def tilted(radius: float, part: range) -> list[Point]:
-        points = [(turn(i * 5)[0] * radius, turn(i * 5)[1] * radius * 0.26) for i in part]
+    def tilted_arc(radius: float, part: range) -> list[Point]:
+        points = [
+            (unit_vector(i * 5)[0] * radius, unit_vector(i * 5)[1] * radius * 0.26) for i in part
+        ]
         return [(spot.x + px + 0.3 * py, spot.y + py - 0.3 * px) for px, py in points]
 
     for radius, width in ((1.55, 0.16), (1.83, 0.09)):
-        front = ribbon(tilted(size * radius, range(-2, 39)), size * width)
-        behind = ribbon(tilted(size * radius, range(36, 73)), size * width)
+        front = ribbon(tilted_arc(size * radius, range(-2, 39)), size * width)
+        behind = ribbon(tilted_arc(size * radius, range(36, 73)), size * width)
         stage.canvas.fill([behind], colour, opacity=0.75, holes=[oval(spot.x, spot.y, size)])
         stage.canvas.fill([front], colour, opacity=0.9)
 
@@ -239,7 +260,7 @@ def _ring(stage: Stage, spot: Spot, colour: RGB) -> None:
 def comet(stage: Stage, spot: Spot) -> None:
     """Paint a comet and its tail."""
     colour = spot.colour or lighter(stage.palette.light, 0.4)
-    c, s = turn(spot.random.between(195, 225))
+    c, s = unit_vector(spot.random.uniform(195, 225))
     for length, width, opacity in ((4.2, 0.34, 0.18), (3.2, 0.24, 0.3), (2.0, 0.16, 0.55)):
         tail = (spot.x + c * length * spot.size, spot.y + s * length * spot.size)
         stage.canvas.fill(
@@ -254,11 +275,11 @@ def lightning(stage: Stage, spot: Spot) -> None:
     x = spot.x
     path: list[Point] = [(x, stage.horizon * 0.14)]
     for i in range(1, 10):
-        x += spot.random.between(-0.05, 0.05)
+        x += spot.random.uniform(-0.05, 0.05)
         path.append((x, stage.horizon * (0.14 + 0.88 * i / 9)))
     forks = [ribbon(path, 0.013, 0.004)]
     for start in (3, 5, 6):
-        side = spot.random.pick([-1.0, 1.0])
+        side = spot.random.choice([-1.0, 1.0])
         px, py = path[start]
         ends = [(px, py), (px + side * 0.05, py + 0.05), (px + side * 0.075, py + 0.12)]
         forks.append(ribbon(ends, 0.007, 0.001))
@@ -271,7 +292,7 @@ def rays(stage: Stage, x: float, y: float, colour: RGB, opacity: float) -> None:
     """Paint beams that spread from a point."""
     beams = []
     for i in range(16):
-        (ax, ay), (bx, by) = turn(22.5 * i - 3.6), turn(22.5 * i + 3.6)
+        (ax, ay), (bx, by) = unit_vector(22.5 * i - 3.6), unit_vector(22.5 * i + 3.6)
         reach = math.sqrt(stage.w**2 + stage.h**2)
         beams.append([(x, y), (x + ax * reach, y + ay * reach), (x + bx * reach, y + by * reach)])
     stage.canvas.fill(beams, colour, opacity=opacity)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sd35.space.painter.canvas import Brush, Canvas
-from sd35.space.painter.colour import RGB, WHITE, in_hue, mix, rgb
+from sd35.space.painter.colour import RGB, WHITE, mix, rgb, shift_towards_hue
 from sd35.space.painter.palettes import Palette
 from sd35.space.painter.shapes import Outline, height_at
-from sd35.space.painter.streams import Stream
+from sd35.space.painter.streams import RandomStream
 
-LAMP = rgb("ffd98a")  # the light in windows
+LAMP_COLOUR = rgb("ffd98a")  # the light in windows
 
 
 @dataclass(slots=True)
@@ -25,9 +25,9 @@ class Stage:
     light: tuple[float, float]  # where the sun or the moon is
     floor: Outline = field(default_factory=list)  # the line on which things in the foreground stand
 
-    def stream(self, purpose: str) -> Stream:
+    def stream(self, purpose: str) -> RandomStream:
         """Return the random stream for this purpose."""
-        return Stream(self.key, purpose)
+        return RandomStream(self.key, purpose)
 
     def floor_at(self, x: float) -> float:
         """Return the y of the foreground's ground at x."""
@@ -63,19 +63,23 @@ class Spot:
     x: float
     y: float
     size: float
-    random: Stream
+    random: RandomStream
     colour: RGB | None = None
     distance: float = 0.0  # 0 … 1, how much haze lies before it
 
-    def brush(self, stage: Stage, *, mirrored: bool = False) -> Brush:
+    def brush(self, stage: Stage, *, is_mirrored: bool = False) -> Brush:
         """Return a brush that draws at this spot in the subject's own measure."""
-        return Brush(stage.canvas, self.x, self.y, self.size, mirrored)
+        return Brush(stage.canvas, self.x, self.y, self.size, is_mirrored)
 
-    def tone(self, stage: Stage, own: RGB, *, named: bool = True) -> RGB:
+    def tone(self, stage: Stage, default_colour: RGB, *, use_spot_colour: bool = True) -> RGB:
         """Return a colour in the scene's light; the named colour takes its place where `named`."""
-        colour = self.colour if named and self.colour else own
-        return stage.palette.lit(colour, self.distance)
+        colour = self.colour if use_spot_colour and self.colour else default_colour
+        return stage.palette.illuminate(colour, self.distance)
 
-    def stained(self, colour: RGB) -> RGB:
+    def tint(self, colour: RGB) -> RGB:
         """Return a colour of the scene drawn towards the named colour, if there is one."""
-        return mix(in_hue(colour, self.colour, 0.85), self.colour, 0.3) if self.colour else colour
+        return (
+            mix(shift_towards_hue(colour, self.colour, 0.85), self.colour, 0.3)
+            if self.colour
+            else colour
+        )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 T = TypeVar("T")
 
 
-class Stream:
+class RandomStream:
     """Numbers drawn for one purpose; the same parts of the key give the same numbers everywhere."""
 
     def __init__(self, *key: str | int) -> None:
@@ -20,28 +20,30 @@ class Stream:
         digest = hashlib.sha256(text.encode(errors="backslashreplace")).digest()
         self._generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
-    def between(self, low: float, high: float) -> float:
+    def uniform(self, low: float, high: float) -> float:
         """Return a number in [low, high)."""
         return low + (high - low) * float(self._generator.random())
 
     def chance(self, probability: float) -> bool:
         """Return whether something of this probability happens."""
-        return self.between(0.0, 1.0) < probability
+        return self.uniform(0.0, 1.0) < probability
 
-    def pick(self, options: Sequence[T]) -> T:
+    def choice(self, options: Sequence[T]) -> T:
         """Return one of the options, each as likely."""
-        return options[int(self.between(0.0, len(options)))]
+        return options[int(self.uniform(0.0, len(options)))]
 
-    def bell(self, *shape: int) -> npt.NDArray[np.float32]:
+    def normal(self, *shape: int) -> npt.NDArray[np.float32]:
         """Return noise of mean 0 and variance 1 of this shape.
 
         It is the sum of four random bytes, near enough to normal, because a true normal draw goes
         through the machine's own logarithm.
         """
         count = 4 * int(np.prod(shape))
-        four = np.frombuffer(self._generator.bytes(count), dtype=np.uint8).reshape(4, *shape)
-        total = four[0].astype(np.int16)
-        for octets in four[1:]:
+        sample_bytes = np.frombuffer(self._generator.bytes(count), dtype=np.uint8).reshape(
+            4, *shape
+        )
+        total = sample_bytes[0].astype(np.int16)
+        for octets in sample_bytes[1:]:
             total += octets
         # The variance of one byte is (256² − 1) / 12 = 5461.25, and of four 21845.
         noise: npt.NDArray[np.float32] = (

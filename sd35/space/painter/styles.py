@@ -11,16 +11,16 @@ from sd35.space.painter.canvas import Canvas
 from sd35.space.painter.colour import RGB, mix, rgb
 from sd35.space.painter.shapes import Outline, box, oval, profile, ribbon
 from sd35.space.painter.stage import Stage
-from sd35.space.painter.streams import Stream
+from sd35.space.painter.streams import RandomStream
 from sd35.space.painter.strokes import mosaic, oil, pointillism, popart
 
 _PAPER: RGB = rgb("f6efe0")
 _INK: RGB = rgb("23242e")
 
-Style = Callable[[Stage, Stream], None]
+Style = Callable[[Stage, RandomStream], None]
 
 
-def _blurred(image: Image.Image, radius: float) -> Image.Image:
+def _blur(image: Image.Image, radius: float) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(radius))
 
 
@@ -29,22 +29,22 @@ def _edges(stage: Stage, thick: float = 1.0, gain: float = 22.0) -> Image.Image:
     radius = max(stage.canvas.unit / 900, 0.45) * thick
     channels = []
     for channel in stage.canvas.image.split():
-        fine, coarse = _blurred(channel, radius * 0.7), _blurred(channel, radius * 1.7)
+        fine, coarse = _blur(channel, radius * 0.7), _blur(channel, radius * 1.7)
         channels.append(ImageChops.difference(fine, coarse))
     strongest = ImageChops.lighter(ImageChops.lighter(channels[0], channels[1]), channels[2])
     return strongest.point([min(255, max(0, round((level - 1.2) * gain))) for level in range(256)])
 
 
-def _cloudy(stage: Stage, random: Stream, waves: int, spread: float) -> Image.Image:
+def _soft_noise(stage: Stage, random: RandomStream, waves: int, spread: float) -> Image.Image:
     """Return soft noise around 128, L, with that many waves across the shorter side."""
     size = (max(round(waves * stage.w), 2), max(round(waves * stage.h), 2))
-    levels = np.clip(random.bell(size[1], size[0]) * np.float32(spread) + np.float32(128), 0, 255)
+    levels = np.clip(random.normal(size[1], size[0]) * np.float32(spread) + np.float32(128), 0, 255)
     return Image.fromarray(levels.astype(np.uint8)).resize(
         stage.canvas.image.size, Image.Resampling.BICUBIC
     )
 
 
-def _toned(stage: Stage, texture: Image.Image, strength: float) -> None:
+def _apply_texture(stage: Stage, texture: Image.Image, strength: float) -> None:
     """Darken and lighten the picture by a texture around 128."""
     image = stage.canvas.image
     for shade, table in (
@@ -54,7 +54,7 @@ def _toned(stage: Stage, texture: Image.Image, strength: float) -> None:
         image.paste(shade, (0, 0), texture.point(table))
 
 
-def watercolor(stage: Stage, random: Stream) -> None:
+def watercolor(stage: Stage, random: RandomStream) -> None:
     """Let the colours bleed on rough paper, with darker rims and a ragged white border."""
     image, unit = stage.canvas.image, stage.canvas.unit
     rims = _edges(stage, 2.4, 4.0)
@@ -63,22 +63,22 @@ def watercolor(stage: Stage, random: Stream) -> None:
         .filter(ImageFilter.MedianFilter(5))
         .resize(image.size, Image.Resampling.BICUBIC)
     )
-    image.paste(ImageEnhance.Color(_blurred(washed, unit / 500)).enhance(1.15))
+    image.paste(ImageEnhance.Color(_blur(washed, unit / 500)).enhance(1.15))
     stage.canvas.wash(_PAPER, 0.20)
-    _toned(stage, _cloudy(stage, random, 5, 60), 0.38)
-    _toned(stage, _cloudy(stage, random, 22, 44), 0.26)
+    _apply_texture(stage, _soft_noise(stage, random, 5, 60), 0.38)
+    _apply_texture(stage, _soft_noise(stage, random, 22, 44), 0.26)
     image.paste(
         ImageChops.multiply(
             image, Image.merge("RGB", [ImageOps.invert(rims.point(lambda v: v * 0.30))] * 3)
         )
     )
-    _toned(stage, _cloudy(stage, random, 260, 34), 0.22)
-    ragged = _ragged(stage, random)
+    _apply_texture(stage, _soft_noise(stage, random, 260, 34), 0.22)
+    ragged = _ragged_outline(stage, random)
     stage.canvas.fill([box(0, 0, stage.w, stage.h)], _PAPER, holes=[ragged])
     stage.canvas.fill([ribbon([*ragged, ragged[0]], 0.008)], rgb("5a4a5a"), opacity=0.16)
 
 
-def _ragged(stage: Stage, random: Stream) -> Outline:
+def _ragged_outline(stage: Stage, random: RandomStream) -> Outline:
     """Return the outline of a wash that stops short of the paper's edge."""
     margin, swing, count = 0.045, 0.014, 64
     bends = [profile(random, count, 5, roughness=0.65) for _ in range(4)]
@@ -90,14 +90,14 @@ def _ragged(stage: Stage, random: Stream) -> Outline:
     return top + right + bottom + left
 
 
-def lineart(stage: Stage, _random: Stream) -> None:
+def lineart(stage: Stage, _random: RandomStream) -> None:
     """Leave only ink lines on paper."""
     lines = _edges(stage)
     stage.canvas.wash(_PAPER, 0.93)
     stage.canvas.image.paste(_INK, (0, 0), lines)
 
 
-def sketch(stage: Stage, random: Stream) -> None:
+def sketch(stage: Stage, random: RandomStream) -> None:
     """Draw the picture in pencil, hatched where it is dark."""
     grey = ImageOps.autocontrast(stage.canvas.image.convert("L"), cutoff=1)
     lines = _edges(stage, 1.2, 14.0)
@@ -107,23 +107,23 @@ def sketch(stage: Stage, random: Stream) -> None:
         hatching = ImageChops.multiply(grey.point(table), _hatching(stage, random, slope))
         stage.canvas.image.paste(rgb("3b3a40"), (0, 0), hatching)
     stage.canvas.image.paste(rgb("2b2a30"), (0, 0), lines)
-    _toned(stage, _cloudy(stage, random, 300, 40), 0.18)
+    _apply_texture(stage, _soft_noise(stage, random, 300, 40), 0.18)
 
 
-def _hatching(stage: Stage, random: Stream, slope: float) -> Image.Image:
+def _hatching(stage: Stage, random: RandomStream, slope: float) -> Image.Image:
     """Return parallel pencil strokes, L."""
     sheet = Canvas(*stage.canvas.image.size)
     strokes = []
     reach = stage.w + stage.h
     for i in range(round(reach / 0.0085)):
-        start = -stage.h + i * 0.0085 + random.between(-0.002, 0.002)
+        start = -stage.h + i * 0.0085 + random.uniform(-0.002, 0.002)
         x, y = (start, 0.0) if slope > 0 else (start, stage.h)
         strokes.append(ribbon([(x, y), (x + stage.h / abs(slope), stage.h - y)], 0.0026))
     sheet.fill(strokes, (235, 235, 235))
     return sheet.image.convert("L")
 
 
-def pixel(stage: Stage, _random: Stream) -> None:
+def pixel(stage: Stage, _random: RandomStream) -> None:
     """Rebuild the picture from large square pixels of few colours."""
     image = stage.canvas.image
     size = (max(round(88 * stage.w), 1), max(round(88 * stage.h), 1))
@@ -135,13 +135,13 @@ def pixel(stage: Stage, _random: Stream) -> None:
     image.paste(ImageEnhance.Color(small).enhance(1.2).resize(image.size, Image.Resampling.NEAREST))
 
 
-def poster(stage: Stage, _random: Stream) -> None:
+def poster(stage: Stage, _random: RandomStream) -> None:
     """Print the picture in flat inks within a frame, as travel posters are."""
     image = stage.canvas.image
     smooth = (
         image.reduce(2).filter(ImageFilter.MedianFilter(5)).quantize(12, dither=Image.Dither.NONE)
     )
-    flat = _blurred(smooth.convert("RGB").resize(image.size, Image.Resampling.BICUBIC), 0.5)
+    flat = _blur(smooth.convert("RGB").resize(image.size, Image.Resampling.BICUBIC), 0.5)
     image.paste(ImageEnhance.Color(Image.blend(image, flat, 0.6)).enhance(1.2))
     whole, rim = box(0, 0, stage.w, stage.h), 0.052
     stage.canvas.fill([whole], rgb("f7ecd6"), holes=[box(rim, rim, stage.w - rim, stage.h - rim)])
@@ -150,23 +150,23 @@ def poster(stage: Stage, _random: Stream) -> None:
     stage.canvas.fill([line], _INK, holes=[box(inner, inner, stage.w - inner, stage.h - inner)])
 
 
-def monochrome(stage: Stage, _random: Stream) -> None:
+def monochrome(stage: Stage, _random: RandomStream) -> None:
     """Take away every colour and deepen the greys."""
     grey = ImageOps.autocontrast(stage.canvas.image.convert("L"), cutoff=1)
     stage.canvas.image.paste(ImageEnhance.Contrast(grey).enhance(1.1).convert("RGB"))
 
 
-def vintage(stage: Stage, random: Stream) -> None:
+def vintage(stage: Stage, random: RandomStream) -> None:
     """Age the picture: sepia, faded, darker towards the corners."""
     image = stage.canvas.image
     sepia = ImageOps.colorize(image.convert("L"), rgb("3a2414"), rgb("f5e6c4"), mid=rgb("b08a5a"))
     image.paste(Image.blend(image, sepia, 0.82))
-    _toned(stage, _cloudy(stage, random, 240, 40), 0.25)
+    _apply_texture(stage, _soft_noise(stage, random, 240, 40), 0.25)
     corners = Image.radial_gradient("L").point([max(0, round((d - 110) * 0.9)) for d in range(256)])
     image.paste((48, 26, 10), (0, 0), corners.resize(image.size, Image.Resampling.BILINEAR))
 
 
-def neon(stage: Stage, _random: Stream) -> None:
+def neon(stage: Stage, _random: RandomStream) -> None:
     """Let the outlines glow in the dark, from magenta to cyan."""
     image = stage.canvas.image
     lines = _edges(stage, 1.3, 14.0)
@@ -176,14 +176,14 @@ def neon(stage: Stage, _random: Stream) -> None:
     hues.putdata([rgb("ff2fa8"), rgb("b04aff"), rgb("38d8ff"), rgb("20ffd0")])
     colour = hues.resize(image.size, Image.Resampling.BILINEAR)
     for radius, gain in ((stage.canvas.unit / 60, 2.4), (stage.canvas.unit / 200, 1.6), (0.0, 1.0)):
-        light = _blurred(lines, radius) if radius else lines
+        light = _blur(lines, radius) if radius else lines
         light = light.point([min(255, round(level * gain)) for level in range(256)])
         image.paste(
             ImageChops.screen(image, ImageChops.multiply(colour, Image.merge("RGB", [light] * 3)))
         )
 
 
-def minimal(stage: Stage, _random: Stream) -> None:
+def minimal(stage: Stage, _random: RandomStream) -> None:
     """Keep a few flat colours in a circle on plain paper."""
     image = stage.canvas.image
     flat = (
@@ -198,31 +198,31 @@ def minimal(stage: Stage, _random: Stream) -> None:
     stage.canvas.fill([box(0, 0, stage.w, stage.h)], paper, holes=[circle])
 
 
-def papercut(stage: Stage, random: Stream) -> None:
+def papercut(stage: Stage, random: RandomStream) -> None:
     """Give the sheets, which have cast their shadows already, the colour and the grain of paper."""
     image = stage.canvas.image
     image.paste(ImageEnhance.Contrast(ImageEnhance.Color(image).enhance(1.2)).enhance(1.08))
-    _toned(stage, _cloudy(stage, random, 200, 34), 0.16)
-    _toned(stage, _cloudy(stage, random, 420, 30), 0.14)
+    _apply_texture(stage, _soft_noise(stage, random, 200, 34), 0.16)
+    _apply_texture(stage, _soft_noise(stage, random, 420, 30), 0.14)
 
 
-def blueprint(stage: Stage, random: Stream) -> None:
+def blueprint(stage: Stage, random: RandomStream) -> None:
     """Draw the picture in white lines on blue paper with a grid."""
     image = stage.canvas.image
     lines = _edges(stage)
     image.paste(rgb("164a8c"), (0, 0, *image.size))
-    _toned(stage, _cloudy(stage, random, 4, 46), 0.25)
+    _apply_texture(stage, _soft_noise(stage, random, 4, 46), 0.25)
     draw = ImageDraw.Draw(image)
     pitch = stage.canvas.unit / 24
     for i in range(1, round(24 * max(stage.w, stage.h)) + 1):
         colour = rgb("3a6eae") if i % 4 == 0 else rgb("2a5c9c")
-        place = round(i * pitch)
-        draw.line([(place, 0), (place, image.height)], fill=colour)
-        draw.line([(0, place), (image.width, place)], fill=colour)
+        position = round(i * pitch)
+        draw.line([(position, 0), (position, image.height)], fill=colour)
+        draw.line([(0, position), (image.width, position)], fill=colour)
     image.paste(rgb("f2f8ff"), (0, 0), lines)
 
 
-STYLING: dict[str, Style] = {
+STYLE_EFFECTS: dict[str, Style] = {
     "minimal": minimal,
     "papercut": papercut,
     "oil": oil,

@@ -24,13 +24,23 @@ def _reflection(stage: Stage, brush: Brush, half: float, colour: RGB) -> None:
 
 def boat(stage: Stage, spot: Spot) -> None:
     """Paint a sailing boat and its image in the water."""
-    brush = spot.brush(stage, mirrored=stage.light[0] > spot.x)
+    brush = spot.brush(stage, is_mirrored=stage.light[0] > spot.x)
     sail = spot.tone(stage, rgb("fdf6e8"))
-    hull = stage.palette.lit(rgb("8c4433"))
+    hull = stage.palette.illuminate(rgb("8c4433"))
     _reflection(stage, brush, 0.36, mix(hull, sail, 0.5))
-    brush.block(-0.012, 0.1, 0.012, 1.02, stage.palette.lit(rgb("4a3528")))
-    main = [brush.at(0.03, 0.98), brush.at(0.2, 0.62), brush.at(0.34, 0.2), brush.at(0.03, 0.18)]
-    jib = [brush.at(-0.03, 0.92), brush.at(-0.17, 0.52), brush.at(-0.36, 0.2), brush.at(-0.03, 0.2)]
+    brush.block(-0.012, 0.1, 0.012, 1.02, stage.palette.illuminate(rgb("4a3528")))
+    main = [
+        brush.to_canvas(0.03, 0.98),
+        brush.to_canvas(0.2, 0.62),
+        brush.to_canvas(0.34, 0.2),
+        brush.to_canvas(0.03, 0.18),
+    ]
+    jib = [
+        brush.to_canvas(-0.03, 0.92),
+        brush.to_canvas(-0.17, 0.52),
+        brush.to_canvas(-0.36, 0.2),
+        brush.to_canvas(-0.03, 0.2),
+    ]
     for points, tone in ((main, sail), (jib, darker(sail, 0.12))):
         bent = [*smooth(points[:3], closed=False), points[3]]
         top = min(y for _, y in bent)
@@ -48,9 +58,9 @@ def boat(stage: Stage, spot: Spot) -> None:
 
 def ship(stage: Stage, spot: Spot) -> None:
     """Paint a steamer with two funnels."""
-    brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
+    brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     hull = spot.tone(stage, rgb("2d3f5f"))
-    white, red = stage.palette.lit(rgb("fbf7ee")), stage.palette.lit(rgb("d4483c"))
+    white, red = stage.palette.illuminate(rgb("fbf7ee")), stage.palette.illuminate(rgb("d4483c"))
     _reflection(stage, brush, 0.75, hull)
     for i in range(7):
         brush.oval(
@@ -87,12 +97,12 @@ def ship(stage: Stage, spot: Spot) -> None:
 
 def car(stage: Stage, spot: Spot) -> None:
     """Paint a small round car with luggage on its roof."""
-    brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
+    brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     paint = spot.tone(stage, rgb("e0533f"))
-    glass, tyre = stage.palette.lit(rgb("bfe3ee")), rgb("26262d")
+    glass, tyre = stage.palette.illuminate(rgb("bfe3ee")), rgb("26262d")
     brush.oval(0, 0.0, 0.62, 0.05, stage.palette.near, 0.45)
-    brush.block(-0.2, 0.60, 0.16, 0.70, stage.palette.lit(rgb("8a5a36")))
-    brush.block(-0.06, 0.60, -0.02, 0.70, stage.palette.lit(rgb("e8c27a")))
+    brush.block(-0.2, 0.60, 0.16, 0.70, stage.palette.illuminate(rgb("8a5a36")))
+    brush.block(-0.06, 0.60, -0.02, 0.70, stage.palette.illuminate(rgb("e8c27a")))
     brush.blob(
         [(-0.42, 0.3), (-0.32, 0.54), (-0.12, 0.61), (0.14, 0.6), (0.3, 0.48), (0.4, 0.3)],
         darker(paint, 0.08),
@@ -120,29 +130,29 @@ def car(stage: Stage, spot: Spot) -> None:
         brush.oval(x, 0.12, 0.065, 0.065, rgb("d9dce2"))
         brush.oval(x, 0.12, 0.025, 0.025, tyre)
     brush.oval(0.53, 0.27, 0.035, 0.045, rgb("fff0b8"))
-    stage.canvas.glow(*brush.at(0.56, 0.27), spot.size * 0.3, rgb("fff0b8"), 0.6)
+    stage.canvas.glow(*brush.to_canvas(0.56, 0.27), spot.size * 0.3, rgb("fff0b8"), 0.6)
 
 
 def train(stage: Stage, spot: Spot) -> None:
     """Paint a steam train on a viaduct across the whole picture."""
     rail = spot.y - 0.12
-    stone = mix(stage.palette.land(0.6), stage.palette.lit(rgb("a08a78")), 0.45)
+    stone = mix(stage.palette.land(0.6), stage.palette.illuminate(rgb("a08a78")), 0.45)
     _viaduct(stage, rail, stone)
     body = spot.tone(stage, rgb("b53d36"))
     size = spot.size
     loco = Brush(stage.canvas, stage.w * 0.66, rail, size)
     puffs = [
         oval(
-            *loco.at(0.34 - 0.2 * i, 0.78 + 0.05 * i),
-            size * (0.09 + 0.026 * i + spot.random.between(0, 0.07)),
+            *loco.to_canvas(0.34 - 0.2 * i, 0.78 + 0.05 * i),
+            size * (0.09 + 0.026 * i + spot.random.uniform(0, 0.07)),
         )
         for i in range(13)
     ]
     stage.canvas.fill(puffs, lighter(stage.palette.cloud, 0.25), opacity=0.85)
-    left = stage.w * 0.66 - 0.55 * size
-    while left > -1.2 * size:
-        left -= 1.02 * size
-        _carriage(Brush(stage.canvas, left + 0.48 * size, rail, size), body)
+    carriage_x = stage.w * 0.66 - 0.55 * size
+    while carriage_x > -1.2 * size:
+        carriage_x -= 1.02 * size
+        _carriage(Brush(stage.canvas, carriage_x + 0.48 * size, rail, size), body)
     _locomotive(stage, loco, darker(body, 0.1))
 
 
@@ -170,7 +180,7 @@ def _carriage(brush: Brush, body: RGB) -> None:
 
 
 def _locomotive(stage: Stage, brush: Brush, body: RGB) -> None:
-    iron = stage.palette.lit(rgb("2a2d38"))
+    iron = stage.palette.illuminate(rgb("2a2d38"))
     brush.block(-0.5, 0.1, -0.16, 0.56, body)
     brush.block(-0.56, 0.55, -0.1, 0.61, iron)
     brush.block(-0.42, 0.34, -0.24, 0.5, rgb("ffe6ac"))
@@ -185,30 +195,30 @@ def _locomotive(stage: Stage, brush: Brush, body: RGB) -> None:
         brush.oval(x, r, r, r, iron)
         brush.oval(x, r, r * 0.55, r * 0.55, darker(body, 0.1))
     brush.stroke([(-0.34, 0.1), (0.16, 0.1)], 0.03, rgb("c9ccd4"))
-    stage.canvas.glow(*brush.at(0.5, 0.3), brush.size * 0.5, rgb("fff0b8"), 0.6)
+    stage.canvas.glow(*brush.to_canvas(0.5, 0.3), brush.size * 0.5, rgb("fff0b8"), 0.6)
 
 
 def balloon(stage: Stage, spot: Spot) -> None:
     """Paint a hot air balloon of coloured gores."""
     brush = spot.brush(stage)
     first = spot.tone(
-        stage, spot.random.pick([rgb("e4523f"), rgb("2f8fa8"), rgb("e8a13a"), rgb("8a5fc0")])
+        stage, spot.random.choice([rgb("e4523f"), rgb("2f8fa8"), rgb("e8a13a"), rgb("8a5fc0")])
     )
-    second = stage.palette.lit(rgb("fdf0d8"))
+    second = stage.palette.illuminate(rgb("fdf0d8"))
     for i, reach in enumerate((1.0, 0.74, 0.46, 0.16)):
         brush.blob(_gore(reach), first if i % 2 == 0 else second)
     side = 0.16 if stage.light[0] < spot.x else -0.16
-    envelope, lit = (
+    envelope, lit_envelope = (
         smooth(brush.outline([(x + shift, y) for x, y in _gore(1.0)])) for shift in (0.0, -side)
     )
-    stage.canvas.fill([envelope], stage.palette.near, opacity=0.2, holes=[lit])
-    rope = stage.palette.lit(rgb("5a4636"))
+    stage.canvas.fill([envelope], stage.palette.near, opacity=0.2, holes=[lit_envelope])
+    rope = stage.palette.illuminate(rgb("5a4636"))
     for x in (-1, 1):
         brush.stroke([(x * 0.1, -0.34), (x * 0.065, -0.5)], 0.01, rope)
     brush.block(-0.1, -0.37, 0.1, -0.33, darker(first, 0.3))
     brush.polygon(
         [(-0.075, -0.5), (0.075, -0.5), (0.058, -0.63), (-0.058, -0.63)],
-        stage.palette.lit(rgb("a06a3c")),
+        stage.palette.illuminate(rgb("a06a3c")),
     )
     brush.block(-0.08, -0.515, 0.08, -0.49, rope)
 
@@ -273,11 +283,11 @@ def _exhaust(stage: Stage, spot: Spot, brush: Brush) -> None:
     for i in range(22):
         spread = 0.05 + 0.014 * i
         for side in (-1, 1):
-            x = side * spread * 0.55 + spot.random.between(-0.05, 0.05)
+            x = side * spread * 0.55 + spot.random.uniform(-0.05, 0.05)
             smoke.append(
                 oval(
-                    *brush.at(x, -0.78 - 0.10 * i),
-                    spread * spot.size * spot.random.between(0.8, 1.25),
+                    *brush.to_canvas(x, -0.78 - 0.10 * i),
+                    spread * spot.size * spot.random.uniform(0.8, 1.25),
                 )
             )
     below = spot.y + spot.size
@@ -285,7 +295,7 @@ def _exhaust(stage: Stage, spot: Spot, brush: Brush) -> None:
         ((below, lighter(stage.palette.cloud, 0.3)), (below + spot.size * 1.8, stage.palette.haze))
     )
     stage.canvas.fill(smoke, fading, opacity=0.9)
-    stage.canvas.glow(*brush.at(0, -0.6), spot.size * 0.8, rgb("ff9d3c"), 0.7)
+    stage.canvas.glow(*brush.to_canvas(0, -0.6), spot.size * 0.8, rgb("ff9d3c"), 0.7)
     brush.blob(
         [(-0.11, -0.42), (-0.1, -0.66), (0.0, -1.0), (0.1, -0.66), (0.11, -0.42)], rgb("ff8a2f")
     )
@@ -296,7 +306,7 @@ def _exhaust(stage: Stage, spot: Spot, brush: Brush) -> None:
 
 def airplane(stage: Stage, spot: Spot) -> None:
     """Paint an airliner with its trails."""
-    brush = spot.brush(stage, mirrored=spot.random.chance(0.5))
+    brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     body = mix(rgb("fafafa"), stage.palette.haze, 0.12)
     accent = spot.colour or rgb("d9483f")
     trails = [

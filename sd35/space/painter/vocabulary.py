@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sd35.space.painter.palettes import COLOURS, TIMES
+from sd35.space.painter.palettes import NAMED_COLOURS, TIME_PALETTES
 
-MOST_WORDS = 256  # as the model's text encoder reads a prompt's beginning only
-_MOST_CHARACTERS = 4096
+MAX_WORDS = 256  # as the model's text encoder reads a prompt's beginning only
+_MAX_CHARACTERS = 4096
 
 
-def _words(text: str) -> frozenset[str]:
+def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-SUBJECTS = _words("""
+SUBJECTS = _word_set("""
     sun moon stars planet comet galaxy clouds sky bird balloon rocket airplane butterfly
     mountain hill volcano city forest island pyramid waterfall
     sea lake river reef beach desert meadow road
@@ -26,14 +26,22 @@ SUBJECTS = _words("""
     cat dog fox rabbit owl fish whale
     boat ship car train person astronaut apple snowman lantern
     """)
-WEATHER = _words("rain snow fog storm lightning wind rainbow aurora sunny")
-SEASONS = _words("spring summer autumn winter")
-STYLES = _words("""
+WEATHER = _word_set("rain snow fog storm lightning wind rainbow aurora sunny")
+SEASONS = _word_set("spring summer autumn winter")
+STYLES = _word_set("""
     watercolor lineart sketch pixel poster mosaic oil monochrome vintage neon minimal papercut pointillism
     blueprint popart
     """)
-MOODS = _words("calm dark bright warm cold dreamy dramatic vivid pastel")
-CANONICAL = SUBJECTS | WEATHER | SEASONS | STYLES | MOODS | frozenset(TIMES) | frozenset(COLOURS)
+MOODS = _word_set("calm dark bright warm cold dreamy dramatic vivid pastel")
+CANONICAL = (
+    SUBJECTS
+    | WEATHER
+    | SEASONS
+    | STYLES
+    | MOODS
+    | frozenset(TIME_PALETTES)
+    | frozenset(NAMED_COLOURS)
+)
 
 _SYNONYMS = {
     "sunshine": "sunny",
@@ -168,7 +176,7 @@ _PHRASES = {
 KNOWN_WORDS: frozenset[str] = CANONICAL | frozenset(_SYNONYMS) | frozenset(_PHRASES)
 """Every word (and phrase) that changes the picture; simple plurals are understood besides."""
 
-_NUMBERS = {
+_COUNT_WORDS = {
     "two": 2,
     "three": 3,
     "four": 4,
@@ -192,41 +200,41 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedPrompt:
     """What the painter understood of a prompt, each kind in the order of the prompt."""
 
     mentions: tuple[Mention, ...] = ()
     colours: tuple[str, ...] = ()  # of the whole picture
     times: tuple[str, ...] = ()
-    manners: tuple[str, ...] = ()  # weather, seasons, styles and moods
+    modifiers: tuple[str, ...] = ()  # weather, seasons, styles and moods
 
     @property
     def words(self) -> frozenset[str]:
         """Every known word, in its canonical form."""
         subjects = {mention.word for mention in self.mentions}
-        return frozenset(subjects | {*self.colours, *self.times, *self.manners})
+        return frozenset(subjects | {*self.colours, *self.times, *self.modifiers})
 
-    def without(self, other: Reading) -> Reading:
+    def without(self, excluded: ParsedPrompt) -> ParsedPrompt:
         """Return the reading less what the other one names."""
-        gone = other.words
-        return Reading(
-            tuple(m for m in self.mentions if m.word not in gone),
-            tuple(word for word in self.colours if word not in gone),
-            tuple(word for word in self.times if word not in gone),
-            tuple(word for word in self.manners if word not in gone),
+        excluded_words = excluded.words
+        return ParsedPrompt(
+            tuple(m for m in self.mentions if m.word not in excluded_words),
+            tuple(word for word in self.colours if word not in excluded_words),
+            tuple(word for word in self.times if word not in excluded_words),
+            tuple(word for word in self.modifiers if word not in excluded_words),
         )
 
 
-def known(word: str) -> tuple[str, bool] | None:
+def canonical_form(word: str) -> tuple[str, bool] | None:
     """Return the canonical form of a word and whether it was a plural, or None for an unknown word."""
-    for form, plural in _forms(word):
+    for form, is_plural in _word_forms(word):
         canonical = _SYNONYMS.get(form, form)
         if canonical in CANONICAL:
-            return canonical, plural
+            return canonical, is_plural
     return None
 
 
-def _forms(word: str) -> Iterator[tuple[str, bool]]:
+def _word_forms(word: str) -> Iterator[tuple[str, bool]]:
     yield word, False
     if word.endswith("s"):
         yield word[:-1], True
@@ -240,36 +248,36 @@ def _forms(word: str) -> Iterator[tuple[str, bool]]:
         yield word[:-1], False
 
 
-def read(prompt: str) -> Reading:
+def parse_prompt(prompt: str) -> ParsedPrompt:
     """Return what the painter understands of this text, whatever it is."""
-    text = prompt[:_MOST_CHARACTERS].casefold().replace("-", " ")
-    tokens = _WORD.findall(_PHRASE.sub(lambda match: _PHRASES[match.group()], text))[:MOST_WORDS]
+    text = prompt[:_MAX_CHARACTERS].casefold().replace("-", " ")
+    tokens = _WORD.findall(_PHRASE.sub(lambda match: _PHRASES[match.group()], text))[:MAX_WORDS]
     mentions: dict[str, Mention] = {}
     colours: list[str] = []
-    others: list[str] = []
+    other_words: list[str] = []
     colour: str | None = None
     count = 1
     for token in tokens:
-        found = known(token)
-        if found is None:
-            count = _NUMBERS.get(token, count)
+        match = canonical_form(token)
+        if match is None:
+            count = _COUNT_WORDS.get(token, count)
             continue
-        word, plural = found
-        if word in COLOURS:
+        word, is_plural = match
+        if word in NAMED_COLOURS:
             colours += [colour] if colour else []
             colour = word
         elif word in SUBJECTS:
-            number = max(count, 3) if plural and count == 1 else count
-            mentions.setdefault(word, Mention(word, colour, number))
+            mention_count = max(count, 3) if is_plural and count == 1 else count
+            mentions.setdefault(word, Mention(word, colour, mention_count))
             colour, count = None, 1
         else:
-            others.append(word)
+            other_words.append(word)
     colours += [colour] if colour else []
-    return Reading(
+    return ParsedPrompt(
         tuple(mentions.values()),
         tuple(dict.fromkeys(colours)),
-        tuple(dict.fromkeys(word for word in others if word in TIMES)),
-        tuple(dict.fromkeys(word for word in others if word not in TIMES)),
+        tuple(dict.fromkeys(word for word in other_words if word in TIME_PALETTES)),
+        tuple(dict.fromkeys(word for word in other_words if word not in TIME_PALETTES)),
     )
 
 

@@ -8,19 +8,19 @@ from sd35.space.painter.canvas import Canvas, Gradient
 from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import (
     Outline,
-    along,
+    area_below,
     box,
-    down_to,
     height_at,
     lens,
     oval,
     profile,
+    profile_line,
     ribbon,
     smooth,
-    turn,
+    unit_vector,
 )
 from sd35.space.painter.stage import Spot, Stage
-from sd35.space.painter.streams import Stream
+from sd35.space.painter.streams import RandomStream
 
 
 def sea(stage: Stage, spot: Spot) -> None:
@@ -39,27 +39,27 @@ def lake(stage: Stage, spot: Spot) -> None:
 
 def _surface(stage: Stage, spot: Spot, clearness: float) -> None:
     """Mirror the picture at the horizon and lay the water's own colour over it."""
-    deep = spot.stained(stage.palette.water)
+    deep = spot.tint(stage.palette.water)
     near = mix(deep, stage.palette.near, 0.25)
     bright = mix(deep, stage.palette.sky[3], 0.6)
     edge = stage.horizon
     paint = Gradient(((edge, bright), (edge + 0.22 * (stage.h - edge), deep), (stage.h, near)))
     canvas = stage.canvas
-    mirrored = _mirrored(canvas, stage.horizon, spot.random)
+    reflection = _mirror(canvas, stage.horizon, spot.random)
     canvas.fill([box(0, edge, canvas.w, canvas.h)], paint)
-    top = canvas.pixels(edge)
-    fade = Image.linear_gradient("L").resize(mirrored.size)
+    top = canvas.to_pixels(edge)
+    fade = Image.linear_gradient("L").resize(reflection.size)
     fade = fade.point([round(255 * clearness * (1 - 0.75 * level / 255)) for level in range(256)])
-    canvas.image.paste(mirrored, (0, top), fade)
+    canvas.image.paste(reflection, (0, top), fade)
     canvas.fill(
         [lens(canvas.w / 2, edge + 0.001, canvas.w * 0.8, 0.0035)], stage.palette.haze, opacity=0.7
     )
 
 
-def _mirrored(canvas: Canvas, horizon: float, random: Stream) -> Image.Image:
+def _mirror(canvas: Canvas, horizon: float, random: RandomStream) -> Image.Image:
     """Return what is above the horizon upside down, as high as the water, its rows shifted by waves."""
     width, height = canvas.image.size
-    top = canvas.pixels(horizon)
+    top = canvas.to_pixels(horizon)
     depth = max(height - top, 1)
     source = canvas.image.crop((0, max(top - depth, 0), width, max(top, 1)))
     flipped = source.transpose(Image.Transpose.FLIP_TOP_BOTTOM).resize(
@@ -76,7 +76,7 @@ def _mirrored(canvas: Canvas, horizon: float, random: Stream) -> Image.Image:
 
 def swell(stage: Stage, spot: Spot, count: int) -> None:
     """Paint streaks of wave, larger towards the viewer."""
-    deep = spot.stained(stage.palette.water)
+    deep = spot.tint(stage.palette.water)
     depth = stage.h - stage.horizon
     for colour, opacity in (
         (lighter(deep, 0.55), 0.30),
@@ -84,22 +84,22 @@ def swell(stage: Stage, spot: Spot, count: int) -> None:
     ):
         streaks = []
         for _ in range(round(count * stage.w)):
-            share = spot.random.between(0.03, 1.0) ** 1.5
-            half = (0.03 + 0.20 * share) * spot.random.between(0.5, 1.2)
+            share = spot.random.uniform(0.03, 1.0) ** 1.5
+            half = (0.03 + 0.20 * share) * spot.random.uniform(0.5, 1.2)
             y = stage.horizon + depth * share
-            streaks.append(lens(spot.random.between(0, stage.w), y, half, 0.001 + 0.0055 * share))
+            streaks.append(lens(spot.random.uniform(0, stage.w), y, half, 0.001 + 0.0055 * share))
         stage.canvas.fill(streaks, colour, opacity=opacity)
 
 
-def _glitter(stage: Stage, random: Stream, opacity: float = 0.8) -> None:
+def _glitter(stage: Stage, random: RandomStream, opacity: float = 0.8) -> None:
     """Paint the path of light below the sun or moon."""
     x = stage.light[0]
     streaks: list[Outline] = []
     for _ in range(60):
-        share = random.between(0.0, 1.0) ** 1.3
+        share = random.uniform(0.0, 1.0) ** 1.3
         spread = 0.035 + 0.11 * share
-        shift = (random.between(-1, 1) + random.between(-1, 1)) * spread * 0.5
-        half = (0.012 + 0.055 * share) * random.between(0.4, 1.2)
+        shift = (random.uniform(-1, 1) + random.uniform(-1, 1)) * spread * 0.5
+        half = (0.012 + 0.055 * share) * random.uniform(0.4, 1.2)
         y = stage.horizon + 0.006 + (stage.h - stage.horizon) * 0.9 * share
         streaks.append(lens(x + shift, y, half, 0.0013 + 0.0038 * share))
     stage.canvas.fill(streaks, lighter(stage.palette.light, 0.1), opacity=opacity)
@@ -107,7 +107,7 @@ def _glitter(stage: Stage, random: Stream, opacity: float = 0.8) -> None:
 
 def waterfall(stage: Stage, spot: Spot) -> None:
     """Paint a waterfall between cliffs."""
-    rock = spot.random.pick([stage.palette.land(0.5), stage.palette.land(0.6)])
+    rock = spot.random.choice([stage.palette.land(0.5), stage.palette.land(0.6)])
     brush = spot.brush(stage)
     left = [(-1.0, 0), (-0.95, 0.5), (-0.72, 0.85), (-0.45, 1.05), (-0.2, 0.98), (0.0, 1.0)]
     right = [(0.2, 0.98), (0.42, 1.12), (0.62, 0.95), (0.86, 0.72), (0.98, 0.4), (1.1, 0)]
@@ -120,13 +120,13 @@ def waterfall(stage: Stage, spot: Spot) -> None:
             shade,
             0.5,
         )
-    white = spot.stained(lighter(stage.palette.water, 0.78))
+    white = spot.tint(lighter(stage.palette.water, 0.78))
     brush.blob(
         [(-0.13, 1.0), (0.2, 0.99), (0.22, 0.6), (0.26, 0.0), (-0.2, 0.0), (-0.15, 0.6)], white
     )
     for _ in range(9):
-        x = spot.random.between(-0.12, 0.18)
-        top = spot.random.between(0.55, 0.95)
+        x = spot.random.uniform(-0.12, 0.18)
+        top = spot.random.uniform(0.55, 0.95)
         brush.stroke(
             [(x, top), (x * 1.15, top - 0.3)], 0.014, mix(white, stage.palette.water, 0.4), 0.004
         )
@@ -136,9 +136,9 @@ def waterfall(stage: Stage, spot: Spot) -> None:
 
 def beach(stage: Stage, spot: Spot) -> None:
     """Paint a beach in front of the water, with foam at its edge."""
-    sand = stage.palette.lit(spot.colour or rgb("f1d6a2"))
+    sand = stage.palette.illuminate(spot.colour or rgb("f1d6a2"))
     depth = stage.h - stage.horizon
-    side = spot.random.pick([-1.0, 1.0])
+    side = spot.random.choice([-1.0, 1.0])
     edge = [
         (
             stage.w * i / 79,
@@ -165,7 +165,7 @@ def beach(stage: Stage, spot: Spot) -> None:
 
 def reef(stage: Stage, spot: Spot) -> None:
     """Paint the world under water: shafts of light, corals, weed and bubbles."""
-    deep = spot.stained(mix(stage.palette.water, rgb("0e5f86"), 0.5))
+    deep = spot.tint(mix(stage.palette.water, rgb("0e5f86"), 0.5))
     stops = (
         (0.0, lighter(deep, 0.62)),
         (stage.h * 0.35, deep),
@@ -173,8 +173,8 @@ def reef(stage: Stage, spot: Spot) -> None:
     )
     stage.canvas.wash(Gradient(stops))
     for i in range(6):
-        x = stage.w * (i + spot.random.between(0.1, 0.9)) / 6
-        half, drift = spot.random.between(0.02, 0.06), 0.25 * (x - stage.w / 2)
+        x = stage.w * (i + spot.random.uniform(0.1, 0.9)) / 6
+        half, drift = spot.random.uniform(0.02, 0.06), 0.25 * (x - stage.w / 2)
         shaft = [
             (x - half, -0.05),
             (x + half, -0.05),
@@ -183,7 +183,7 @@ def reef(stage: Stage, spot: Spot) -> None:
         ]
         stage.canvas.fill([shaft], lighter(deep, 0.7), opacity=0.13, blur=0.008)
     for i in range(3):
-        line = along(
+        line = profile_line(
             profile(spot.random, 80, 2 + i, octaves=3), stage.w, stage.h * (0.80 + 0.065 * i), 0.045
         )
         stage.floor = line
@@ -192,29 +192,29 @@ def reef(stage: Stage, spot: Spot) -> None:
         )
         colour = mix(mix(deep, rgb("e6cf9e"), 0.12 + 0.2 * i), rgb("06213f"), 0.25)
         stage.canvas.fill(
-            [down_to(line, stage.h)],
+            [area_below(line, stage.h)],
             Gradient(((line[0][1], lighter(colour, 0.1)), (stage.h, darker(colour, 0.3)))),
         )
     bubbles = [
         oval(
-            spot.random.between(0, stage.w),
-            stage.h * spot.random.between(0.05, 0.9),
-            spot.random.between(0.003, 0.011),
+            spot.random.uniform(0, stage.w),
+            stage.h * spot.random.uniform(0.05, 0.9),
+            spot.random.uniform(0.003, 0.011),
         )
         for _ in range(36)
     ]
     stage.canvas.fill(bubbles, lighter(deep, 0.75), opacity=0.4)
 
 
-def _growth(stage: Stage, random: Stream, line: Outline, shade: RGB, nearness: float) -> None:
+def _growth(stage: Stage, random: RandomStream, line: Outline, shade: RGB, nearness: float) -> None:
     """Paint weed and corals along a line of the sea bed."""
     hues = [rgb("f2727f"), rgb("f5a04c"), rgb("c86fc9"), rgb("3fae8f"), rgb("f2c75c")]
     for _ in range(round(11 * stage.w)):
-        x = random.between(0, stage.w)
-        y, tall = height_at(line, x) + 0.02, random.between(0.07, 0.19) * (0.6 + nearness)
-        colour = mix(random.pick(hues), shade, 0.75 - 0.5 * nearness)
+        x = random.uniform(0, stage.w)
+        y, tall = height_at(line, x) + 0.02, random.uniform(0.07, 0.19) * (0.6 + nearness)
+        colour = mix(random.choice(hues), shade, 0.75 - 0.5 * nearness)
         if random.chance(0.5):
-            sway = random.between(0.15, 0.3) * tall * random.pick([-1.0, 1.0])
+            sway = random.uniform(0.15, 0.3) * tall * random.choice([-1.0, 1.0])
             path = [
                 (x, y),
                 (x + sway, y - tall * 0.35),
@@ -226,11 +226,11 @@ def _growth(stage: Stage, random: Stream, line: Outline, shade: RGB, nearness: f
             stage.canvas.fill(_coral(random, x, y, tall), colour)
 
 
-def _coral(random: Stream, x: float, y: float, tall: float) -> list[Outline]:
+def _coral(random: RandomStream, x: float, y: float, tall: float) -> list[Outline]:
     parts: list[Outline] = []
     for degrees in (-150.0, -120.0, -95.0, -65.0, -35.0):
-        c, s = turn(degrees + random.between(-10, 10))
-        reach = tall * random.between(0.6, 0.95)
+        c, s = unit_vector(degrees + random.uniform(-10, 10))
+        reach = tall * random.uniform(0.6, 0.95)
         tip = (x + c * reach * 0.8, y + s * reach)
         parts += [ribbon([(x, y), tip], tall * 0.16, tall * 0.11), oval(*tip, tall * 0.065)]
     return parts

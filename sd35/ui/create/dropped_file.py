@@ -8,60 +8,64 @@ from typing import Any, Final
 
 import orjson
 
-from sd35.metadata.embedding import read_texts, record_in
-from sd35.metadata.model import Record
-from sd35.ui.create.form import FIELDS, FormValues
+from sd35.metadata.embedding import metadata_from_texts, read_texts
+from sd35.metadata.model import GenerationMetadata
+from sd35.ui.create.form import FIELD_NAMES, FormValues
 
-__all__ = ["pack", "read_dropped", "unpack", "unpack_draft"]
+__all__ = ["dump_form", "load_draft", "load_form", "parse_dropped_file"]
 
-MAX_CHARACTERS: Final = 1_000_000
-MAX_NAME: Final = 120
+MAX_BASE64_CHARACTERS: Final = 1_000_000
+MAX_NAME_LENGTH: Final = 120
 
 
-def read_dropped(told: Mapping[str, Any]) -> tuple[str, Record | None]:
+def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetadata | None]:  # noqa: D417
     """Return a dropped picture's name and record, of its file without the image data; `None` where there is none.
 
     Args:
         told: `name`, and `data`: the file in Base64.
 
     """
-    name, data = told.get("name"), told.get("data")
-    shown = name[:MAX_NAME] if isinstance(name, str) else "this file"
-    if not isinstance(data, str) or len(data) > MAX_CHARACTERS:
-        return shown, None
+    name, data = payload.get("name"), payload.get("data")
+    display_name = name[:MAX_NAME_LENGTH] if isinstance(name, str) else "this file"
+    if not isinstance(data, str) or len(data) > MAX_BASE64_CHARACTERS:
+        return display_name, None
     try:
-        file = base64.b64decode(data, validate=True)
+        file_bytes = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
-        return shown, None
-    read = read_texts(file)
-    record, size = record_in(read), read.size
-    if record is not None and size is not None and (record.width is None or record.height is None):
-        record = replace(record, width=size[0], height=size[1])
-    return shown, record
+        return display_name, None
+    embedded_texts = read_texts(file_bytes)
+    metadata, size = metadata_from_texts(embedded_texts), embedded_texts.size
+    if (
+        metadata is not None
+        and size is not None
+        and (metadata.width is None or metadata.height is None)
+    ):
+        metadata = replace(metadata, width=size[0], height=size[1])
+    return display_name, metadata
 
 
-def pack(values: FormValues) -> str:
+def dump_form(values: FormValues) -> str:
     """Return what the form holds as text, for the browser to keep."""
     return orjson.dumps(astuple(values), default=str).decode()
 
 
-def unpack(text: object) -> FormValues | None:
+def load_form(text: object) -> FormValues | None:
     """Return what the form held; `None` if this isn't it."""
-    told = _list(text)
-    return FormValues(*told) if len(told) == len(FIELDS) else None
+    items = _load_list(text)
+    return FormValues(*items) if len(items) == len(FIELD_NAMES) else None
 
 
-def unpack_draft(text: object) -> tuple[str, str] | None:
+def load_draft(text: object) -> tuple[str, str] | None:
     """Return the prompt and the negative prompt that were typed before a reload; `None` if this isn't them."""
-    told = _list(text)
-    if len(told) != 2 or not all(isinstance(words, str) for words in told):
+    items = _load_list(text)
+    if len(items) != 2 or not all(isinstance(item, str) for item in items):
         return None
-    return told[0], told[1]
+    return items[0], items[1]
 
 
-def _list(text: object) -> list[Any]:
+def _load_list(text: object) -> list[Any]:
     try:
-        told = orjson.loads(text) if isinstance(text, str) else None
+        items = orjson.loads(text) if isinstance(text, str) else None
     except orjson.JSONDecodeError:
         return []
-    return told if isinstance(told, list) else []
+    return items if isinstance(items, list) else []

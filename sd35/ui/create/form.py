@@ -9,24 +9,24 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from sd35.core.limits import PUBLIC_LIMITS, Limits
-from sd35.core.request import GenerationRequest, Problem, problems
+from sd35.core.request import FieldError, GenerationRequest, validate
 from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
 
 __all__ = [
     "CUSTOM_SIZE",
-    "FIELDS",
+    "FIELD_NAMES",
     "FormValues",
-    "messages",
-    "preset_of",
-    "read_request",
+    "error_messages",
+    "parse_request",
+    "preset_for_size",
     "unavailable_ratios",
     "updated_defaults",
-    "values_of",
+    "values_from_request",
 ]
 
 CUSTOM_SIZE: Final = "custom"
 
-LARGEST = 1e15
+MAX_MAGNITUDE = 1e15
 """Beyond any field's range; what is larger, infinite or no number at all is taken for no number."""
 
 
@@ -45,42 +45,49 @@ class FormValues:
     randomize_seed: Any
 
 
-FIELDS: Final = tuple(field.name for field in fields(FormValues))
+FIELD_NAMES: Final = tuple(field.name for field in fields(FormValues))
 """The names of the fields, in the order in which the page sends them."""
 
 
-def read_request(
+def parse_request(
     values: FormValues, limits: Limits
-) -> tuple[GenerationRequest | None, tuple[Problem, ...]]:
+) -> tuple[GenerationRequest | None, tuple[FieldError, ...]]:
     """Return the request that the form asks for, or `None` and what is wrong, each at its field."""
-    found: list[Problem] = []
-    width, height = _size(values, limits, found)
+    field_errors: list[FieldError] = []
+    width, height = _parse_size(values, limits, field_errors)
     request = GenerationRequest(
-        prompt=_text(values.prompt),
-        negative_prompt=_text(values.negative_prompt),
+        prompt=_parse_text(values.prompt),
+        negative_prompt=_parse_text(values.negative_prompt),
         width=width,
         height=height,
-        guidance_scale=_number("guidance_scale", "guidance scale", values.guidance_scale, found),
-        num_inference_steps=_whole(
-            "num_inference_steps", "number of steps", values.num_inference_steps, found
+        guidance_scale=_parse_number(
+            "guidance_scale", "guidance scale", values.guidance_scale, field_errors
         ),
-        seed=0 if values.randomize_seed is True else _whole("seed", "seed", values.seed, found),
+        num_inference_steps=_parse_integer(
+            "num_inference_steps", "number of steps", values.num_inference_steps, field_errors
+        ),
+        seed=0
+        if values.randomize_seed is True
+        else _parse_integer("seed", "seed", values.seed, field_errors),
         randomize_seed=values.randomize_seed is True,
     )
-    known = {problem.field for problem in found}
-    found += [problem for problem in problems(request, limits) if problem.field not in known]
-    return (None if found else request), tuple(found)
+    invalid_fields = {problem.field for problem in field_errors}
+    field_errors += [
+        problem for problem in validate(request, limits) if problem.field not in invalid_fields
+    ]
+    return (None if field_errors else request), tuple(field_errors)
 
 
-def messages(found: tuple[Problem, ...], values: FormValues) -> dict[str, str]:
+def error_messages(field_errors: tuple[FieldError, ...], values: FormValues) -> dict[str, str]:
     """Say at which field each problem is shown: a preset's size is the size field's affair."""
-    shown: dict[str, str] = {}
-    for problem in found:
-        is_side = problem.field in {"width", "height"}
-        shown.setdefault(
-            "size" if is_side and values.size != CUSTOM_SIZE else problem.field, problem.message
+    messages_by_field: dict[str, str] = {}
+    for field_error in field_errors:
+        is_dimension = field_error.field in {"width", "height"}
+        messages_by_field.setdefault(
+            "size" if is_dimension and values.size != CUSTOM_SIZE else field_error.field,
+            field_error.message,
         )
-    return shown
+    return messages_by_field
 
 
 def unavailable_ratios(limits: Limits) -> dict[str, str]:
@@ -96,52 +103,61 @@ def unavailable_ratios(limits: Limits) -> dict[str, str]:
 
 def updated_defaults(values: FormValues, limits: Limits) -> dict[str, float]:
     """The fields that still hold what the page was built with, and the Space's own default for each."""
-    changed = {}
+    changed_defaults = {}
     for name in ("width", "height", "guidance_scale", "num_inference_steps"):
-        built_with, live = getattr(PUBLIC_LIMITS, name), getattr(limits, name)
-        if live is not None and getattr(values, name) == built_with.default != live.default:
-            changed[name] = live.default
-    return changed
+        initial_range, current_range = getattr(PUBLIC_LIMITS, name), getattr(limits, name)
+        if (
+            current_range is not None
+            and getattr(values, name) == initial_range.default != current_range.default
+        ):
+            changed_defaults[name] = current_range.default
+    return changed_defaults
 
 
-def _size(values: FormValues, limits: Limits, found: list[Problem]) -> tuple[int, int]:
+def _parse_size(
+    values: FormValues, limits: Limits, field_errors: list[FieldError]
+) -> tuple[int, int]:
     if values.size == CUSTOM_SIZE:
-        return _whole("width", "width", values.width, found), _whole(
-            "height", "height", values.height, found
+        return _parse_integer("width", "width", values.width, field_errors), _parse_integer(
+            "height", "height", values.height, field_errors
         )
     try:
         size = size_for(values.size if isinstance(values.size, str) else "", limits)
     except ValueError as error:  # SizeUnavailableError too
-        found.append(Problem("size", str(error)))
+        field_errors.append(FieldError("size", str(error)))
     else:
         return size.width, size.height
     return int(limits.width.default), int(limits.height.default)
 
 
-def _text(value: object) -> str:
+def _parse_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _number(field: str, name: str, value: object, found: list[Problem]) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
+def _parse_number(field: str, label: str, value: object, field_errors: list[FieldError]) -> float:
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < MAX_MAGNITUDE
+    ):
         return value
-    found.append(Problem(field, f"Give a {name}: a number."))
+    field_errors.append(FieldError(field, f"Give a {label}: a number."))
     return 0
 
 
-def _whole(field: str, name: str, value: object, found: list[Problem]) -> int:
-    number = _number(field, name, value, found)
+def _parse_integer(field: str, label: str, value: object, field_errors: list[FieldError]) -> int:
+    number = _parse_number(field, label, value, field_errors)
     if number != int(number):
-        found.append(Problem(field, f"The {name} is a whole number, not {number:g}."))
+        field_errors.append(FieldError(field, f"The {label} is a whole number, not {number:g}."))
     return int(number)
 
 
-def values_of(request: GenerationRequest, limits: Limits) -> FormValues:
+def values_from_request(request: GenerationRequest, limits: Limits) -> FormValues:
     """Return what the fields held when this was asked for; a preset where the size is one, else a custom size."""
     return FormValues(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
-        size=preset_of(request.width, request.height, limits),
+        size=preset_for_size(request.width, request.height, limits),
         width=request.width,
         height=request.height,
         guidance_scale=request.guidance_scale,
@@ -151,7 +167,7 @@ def values_of(request: GenerationRequest, limits: Limits) -> FormValues:
     )
 
 
-def preset_of(width: int, height: int, limits: Limits) -> str:
+def preset_for_size(width: int, height: int, limits: Limits) -> str:
     """Return the preset that has this size at a Space with these limits, or else that for custom sizes."""
     return next(
         (ratio for ratio in ASPECT_RATIOS if _has_size(ratio, Size(width, height), limits)),

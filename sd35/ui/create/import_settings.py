@@ -5,47 +5,56 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from sd35.core.errors import InvalidRequestError
-from sd35.core.limits import PUBLIC_LIMITS, Limits, Range, plain
+from sd35.core.limits import PUBLIC_LIMITS, Limits, Range, format_number
 from sd35.core.request import GenerationRequest
 from sd35.core.sizes import nearest_size
-from sd35.metadata.model import OURS, Record
-from sd35.ui.create.form import CUSTOM_SIZE, FormValues, preset_of, read_request
+from sd35.metadata.model import THIS_TOOL, GenerationMetadata
+from sd35.ui.create.form import CUSTOM_SIZE, FormValues, parse_request, preset_for_size
 
-__all__ = ["WHAT", "Recalled", "recall", "record_asked", "requests_like"]
+__all__ = [
+    "SETTING_GROUPS",
+    "AppliedSettings",
+    "apply_settings",
+    "metadata_from_request",
+    "variations",
+]
 
 
-NEIGHBOURS = (-2, -1, 1, 2)
+SEED_OFFSETS = (-2, -1, 1, 2)
 
 
-def requests_like(record: Record, what: object, limits: Limits) -> list[GenerationRequest]:
+def variations(
+    metadata: GenerationMetadata, kind: object, limits: Limits
+) -> list[GenerationRequest]:
     """Return what is asked for to vary a picture: `same` with a new seed, or its four `neighbours`.
 
     Raises:
         InvalidRequestError: it can't be made at a Space with these limits.
 
     """
-    values = recall(record, _defaults(limits), limits).values
-    request, found = read_request(replace(values, randomize_seed=True), limits)
+    values = apply_settings(metadata, _default_values(limits), limits).values
+    request, field_errors = parse_request(replace(values, randomize_seed=True), limits)
     if request is None:
-        raise InvalidRequestError(" ".join(problem.message for problem in found))
-    if what != "neighbours":
+        raise InvalidRequestError(" ".join(field_error.message for field_error in field_errors))
+    if kind != "neighbours":
         return [request]
-    if record.seed is None:
+    if metadata.seed is None:
         raise InvalidRequestError("The seed of this picture isn't known, so it has no neighbours.")
     return [
-        replace(request, seed=seed, randomize_seed=False) for seed in _beside(record.seed, limits)
+        replace(request, seed=seed, randomize_seed=False)
+        for seed in _adjacent_seeds(metadata.seed, limits)
     ]
 
 
-def _beside(seed: int, limits: Limits) -> Iterator[int]:
+def _adjacent_seeds(seed: int, limits: Limits) -> Iterator[int]:
     """The seeds beside this one; beside the Space's largest comes its smallest."""
-    span = limits.seed or PUBLIC_LIMITS.seed
-    assert span is not None
-    low, high = round(span.minimum), round(span.maximum)
-    return (low + (seed + step - low) % (high - low + 1) for step in NEIGHBOURS)
+    seed_range = limits.seed or PUBLIC_LIMITS.seed
+    assert seed_range is not None
+    low, high = round(seed_range.minimum), round(seed_range.maximum)
+    return (low + (seed + offset - low) % (high - low + 1) for offset in SEED_OFFSETS)
 
 
-def _defaults(limits: Limits) -> FormValues:
+def _default_values(limits: Limits) -> FormValues:
     return FormValues(
         prompt="",
         negative_prompt="",
@@ -61,50 +70,58 @@ def _defaults(limits: Limits) -> FormValues:
     )
 
 
-WHAT: Final = ("all", "prompt", "seed")
+SETTING_GROUPS: Final = ("all", "prompt", "seed")
 """What is taken: everything, the words, or the seed alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class AppliedSettings:
     """The form's fields with what was taken; which were (`taken`), and what couldn't be used, each with its value."""
 
     values: FormValues
-    taken: tuple[str, ...]
-    unused: tuple[str, ...]
+    applied: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
-def recall(record: Record, now: FormValues, limits: Limits, what: str = "all") -> Recalled:
+def apply_settings(
+    metadata: GenerationMetadata, current_values: FormValues, limits: Limits, group: str = "all"
+) -> AppliedSettings:
     """Return the fields as they are after this record was taken; what it doesn't say stays as it is `now`."""
-    fields, taken, unused = asdict(now), list[str](), list[str]()
-    if what != "seed":
-        _words(record, limits, fields, taken, unused)
-    if what == "all":
-        _size(record, limits, fields, taken, unused)
-        _number(
+    fields, applied, ignored = asdict(current_values), list[str](), list[str]()
+    if group != "seed":
+        _apply_prompt(metadata, limits, fields, applied, ignored)
+    if group == "all":
+        _apply_size(metadata, limits, fields, applied, ignored)
+        _apply_number(
             "guidance_scale",
             "guidance scale",
-            record.guidance_scale,
+            metadata.guidance_scale,
             limits.guidance_scale,
             fields,
-            taken,
-            unused,
+            applied,
+            ignored,
         )
-        steps = record.num_inference_steps
-        _number(
-            "num_inference_steps", "steps", steps, limits.num_inference_steps, fields, taken, unused
+        steps = metadata.num_inference_steps
+        _apply_number(
+            "num_inference_steps",
+            "steps",
+            steps,
+            limits.num_inference_steps,
+            fields,
+            applied,
+            ignored,
         )
-        if record.tool != OURS and record.model:
-            unused.append(f"model {record.model}")
-        unused += [f"{name} {value}" for name, value in record.others]
-    if what != "prompt":
-        _seed(record, limits, fields, taken, unused)
-    return Recalled(replace(now, **fields), tuple(taken), tuple(unused))
+        if metadata.tool != THIS_TOOL and metadata.model:
+            ignored.append(f"model {metadata.model}")
+        ignored += [f"{name} {value}" for name, value in metadata.others]
+    if group != "prompt":
+        _apply_seed(metadata, limits, fields, applied, ignored)
+    return AppliedSettings(replace(current_values, **fields), tuple(applied), tuple(ignored))
 
 
-def record_asked(request: GenerationRequest) -> Record:
+def metadata_from_request(request: GenerationRequest) -> GenerationMetadata:
     """Return the record that a picture of this request would have."""
-    return Record(
+    return GenerationMetadata(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         width=request.width,
@@ -115,79 +132,91 @@ def record_asked(request: GenerationRequest) -> Record:
     )
 
 
-def _words(
-    record: Record, limits: Limits, fields: dict[str, Any], taken: list[str], unused: list[str]
+def _apply_prompt(
+    metadata: GenerationMetadata,
+    limits: Limits,
+    fields: dict[str, Any],
+    applied: list[str],
+    ignored: list[str],
 ) -> None:
-    if record.prompt:
-        fields["prompt"] = record.prompt
-        taken.append("prompt")
-    if not record.prompt and not record.negative_prompt:
+    if metadata.prompt:
+        fields["prompt"] = metadata.prompt
+        applied.append("prompt")
+    if not metadata.prompt and not metadata.negative_prompt:
         return
     if limits.negative_prompt:
-        fields["negative_prompt"] = record.negative_prompt
-        taken += ["negative prompt"] * bool(record.negative_prompt)
-    elif record.negative_prompt:
-        unused.append("negative prompt: this Space takes none")
+        fields["negative_prompt"] = metadata.negative_prompt
+        applied += ["negative prompt"] * bool(metadata.negative_prompt)
+    elif metadata.negative_prompt:
+        ignored.append("negative prompt: this Space takes none")
 
 
-def _size(
-    record: Record, limits: Limits, fields: dict[str, Any], taken: list[str], unused: list[str]
+def _apply_size(
+    metadata: GenerationMetadata,
+    limits: Limits,
+    fields: dict[str, Any],
+    applied: list[str],
+    ignored: list[str],
 ) -> None:
-    width, height = record.width, record.height
+    width, height = metadata.width, metadata.height
     if not width or not height or width < 1 or height < 1:
         return
-    ratio = preset_of(width, height, limits)
-    if ratio == CUSTOM_SIZE and not _fits(width, height, limits):
+    preset = preset_for_size(width, height, limits)
+    if preset == CUSTOM_SIZE and not _is_valid_size(width, height, limits):
         try:
-            near = nearest_size(f"{width}:{height}", limits)
+            nearest = nearest_size(f"{width}:{height}", limits)
         except ValueError:
             return
-        unused.append(
-            f"{width} × {height} pixels: this Space makes {near.width} × {near.height} of it"
+        ignored.append(
+            f"{width} × {height} pixels: this Space makes {nearest.width} × {nearest.height} of it"
         )
-        width, height = near.width, near.height
-        ratio = preset_of(width, height, limits)
-    fields |= {"size": ratio, "width": width, "height": height}
-    taken.append("size")
+        width, height = nearest.width, nearest.height
+        preset = preset_for_size(width, height, limits)
+    fields |= {"size": preset, "width": width, "height": height}
+    applied.append("size")
 
 
-def _fits(width: int, height: int, limits: Limits) -> bool:
+def _is_valid_size(width: int, height: int, limits: Limits) -> bool:
     return (
-        limits.width.holds(width)
-        and limits.height.holds(height)
+        limits.width.contains(width)
+        and limits.height.contains(height)
         and not width % 16
         and not height % 16
     )
 
 
-def _number(  # one line for each field
+def _apply_number(  # one line for each field
     field: str,
-    name: str,
+    label: str,
     value: float | None,
-    span: Range | None,
+    value_range: Range | None,
     fields: dict[str, Any],
-    taken: list[str],
-    unused: list[str],
+    applied: list[str],
+    ignored: list[str],
 ) -> None:
     if value is None:
         return
-    if span is None:
-        unused.append(f"{name} {plain(value)}: this Space takes none")
+    if value_range is None:
+        ignored.append(f"{label} {format_number(value)}: this Space takes none")
         return
-    near = min(max(value, span.minimum), span.maximum)
-    if near != value:
-        unused.append(f"{name} {plain(value)}: this Space takes {span}")
-    fields[field] = near
-    taken.append(name)
+    clamped = min(max(value, value_range.minimum), value_range.maximum)
+    if clamped != value:
+        ignored.append(f"{label} {format_number(value)}: this Space takes {value_range}")
+    fields[field] = clamped
+    applied.append(label)
 
 
-def _seed(
-    record: Record, limits: Limits, fields: dict[str, Any], taken: list[str], unused: list[str]
+def _apply_seed(
+    metadata: GenerationMetadata,
+    limits: Limits,
+    fields: dict[str, Any],
+    applied: list[str],
+    ignored: list[str],
 ) -> None:
-    if record.seed is None:
+    if metadata.seed is None:
         return
-    if limits.seed is None or not limits.seed.holds(record.seed):
-        unused.append(f"seed {record.seed}: this Space takes {limits.seed or 'none'}")
+    if limits.seed is None or not limits.seed.contains(metadata.seed):
+        ignored.append(f"seed {metadata.seed}: this Space takes {limits.seed or 'none'}")
         return
-    fields |= {"seed": record.seed, "randomize_seed": False}
-    taken.append("seed")
+    fields |= {"seed": metadata.seed, "randomize_seed": False}
+    applied.append("seed")

@@ -5,93 +5,103 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from sd35.core.errors import QuotaError, SD35Error, clock
+from sd35.core.errors import QuotaError, SD35Error, format_local_time
 from sd35.core.events import Waiting
-from sd35.jobs.job import JobState, Phase
-from sd35.jobs.limits import Caps, Left
-from sd35.server.file_data import FILE_DATA, file_data
-from sd35.ui.create.import_settings import Recalled
+from sd35.jobs.job import JobState, JobStatus
+from sd35.jobs.limits import RemainingQuota, UsageLimits
+from sd35.server.file_data import FILE_DATA_META, file_data
+from sd35.ui.create.import_settings import AppliedSettings
 
 __all__ = [
-    "allowance",
-    "amount",
-    "download",
+    "account_info",
+    "applied_settings",
+    "download_value",
     "drop_hint",
+    "format_bytes",
     "headline",
-    "idle",
-    "image",
-    "job",
-    "lost_job",
-    "nothing_in",
+    "idle_panel",
+    "image_value",
+    "job_not_found",
+    "job_panel",
+    "no_settings_found",
     "outcome",
-    "person",
-    "recalled",
-    "refused",
-    "waiting",
+    "quota_info",
+    "rejection_panel",
+    "waiting_message",
 ]
 
 
-NOTICES_SHOWN = 3
+MAX_NOTICES = 3
 
-UNUSED_SHOWN: Final = 8
-UNUSED_CHARACTERS: Final = 120
+MAX_IGNORED_ITEMS: Final = 8
+MAX_IGNORED_CHARACTERS: Final = 120
 """Of what a picture says that can't be used here, so many lines are shown, each of at most so many characters."""
 
-INTERRUPTED: Final = "This program was ended while the picture was being made."
+INTERRUPTED_MESSAGE: Final = "This program was ended while the picture was being made."
 
-AGAIN: Final = Markup(
+RETRY_BUTTON: Final = Markup(
     '<p class="does"><button type="button" data-do="again">Run again, with the same seed</button></p>'
 )
-GO_ON: Final = Markup('<p class="does"><button type="button" data-do="go-on">{}</button></p>')
+RESUME_BUTTON: Final = Markup(
+    '<p class="does"><button type="button" data-do="go-on">{}</button></p>'
+)
 
 
-def image(state: JobState) -> dict[str, Any] | None:
+def image_value(state: JobState) -> dict[str, Any] | None:
     """The output Image's value: the finished picture's file, else the preview's bytes as they came."""
-    if state.made is not None:
-        return file_data(state.made)
+    if state.result is not None:
+        return file_data(state.result)
     if state.preview is None:
         return None
     return {
         "path": None,
         "url": state.preview.data_url,
         "orig_name": "preview.jpg",
-        "meta": FILE_DATA,
+        "meta": FILE_DATA_META,
     }
 
 
-def download(state: JobState) -> dict[str, Any] | None:
+def download_value(state: JobState) -> dict[str, Any] | None:
     """The Download button's value: the picture's own bytes, under a name that says what it is."""
-    return None if state.made is None else file_data(state.made)
+    return None if state.result is None else file_data(state.result)
 
 
-def allowance(left: Left | None, caps: Caps) -> str:
+def quota_info(remaining_quota: RemainingQuota | None, usage_limits: UsageLimits) -> str:
     """What a visitor may still ask for here, before it is reached; nothing where there are no limits."""
-    if left is None:
+    if remaining_quota is None:
         return ""
     facts = []
-    if left.pictures is not None:
-        facts.append(f"{left.pictures} of {left.of} pictures left for this hour")
-    if caps.at_once is not None:
-        facts.append(f"{caps.at_once} at a time here" if caps.at_once > 1 else "one at a time here")
-    if left.may_wait is not None:
-        facts.append(f"up to {left.may_wait} of yours may wait")
+    if remaining_quota.remaining is not None:
+        facts.append(
+            f"{remaining_quota.remaining} of {remaining_quota.limit} pictures left for this hour"
+        )
+    if usage_limits.max_concurrent is not None:
+        facts.append(
+            f"{usage_limits.max_concurrent} at a time here"
+            if usage_limits.max_concurrent > 1
+            else "one at a time here"
+        )
+    if remaining_quota.max_queued is not None:
+        facts.append(f"up to {remaining_quota.max_queued} of yours may wait")
     spans = Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
     return (
-        Markup('<p class="allowance" data-left="{}">{}</p>').format(left.pictures, spans)
+        Markup('<p class="allowance" data-left="{}">{}</p>').format(
+            remaining_quota.remaining, spans
+        )
         if facts
         else ""
     )
 
 
-def person(name: str | None, *, can_log_out: bool) -> str:
+def account_info(username: str | None, *, can_log_out: bool) -> str:
     """Who is logged in, with a way out."""
-    if name is None:
+    if username is None:
         return ""
-    out = Markup(' <a href="logout">Log out</a>') if can_log_out else ""
-    return Markup('<p class="person">{}{}</p>').format(name, out)
+    log_out_link = Markup(' <a href="logout">Log out</a>') if can_log_out else ""
+    return Markup('<p class="person">{}{}</p>').format(username, log_out_link)
 
 
-def idle() -> str:
+def idle_panel() -> str:
     """The panel before the first picture."""
     return Markup(
         '<div class="job" data-phase="idle"><p class="hint">Describe a picture, then press Generate '
@@ -99,7 +109,7 @@ def idle() -> str:
     )
 
 
-def lost_job() -> str:
+def job_not_found() -> str:
     """The panel for a job that is no longer known."""
     return Markup(
         '<div class="job" data-phase="idle"><p class="hint">The last picture is no longer here.</p></div>'
@@ -114,147 +124,158 @@ def drop_hint() -> str:
     )
 
 
-def nothing_in(name: str) -> str:
+def no_settings_found(name: str) -> str:
     """What is said of a dropped picture that tells nothing of itself."""
     return Markup(
         '{}<p class="recalled" role="alert">{} doesn\'t say with what it was made.</p>'
     ).format(drop_hint(), name)
 
 
-def recalled(name: str, tool: str, told: Recalled) -> str:
+def applied_settings(name: str, tool: str, settings: AppliedSettings) -> str:
     """What was put into the form, of which picture, and what of it can't be used here."""
-    unused = Markup("").join(
-        Markup("<li>{}</li>").format(each[:UNUSED_CHARACTERS])
-        for each in told.unused[:UNUSED_SHOWN]
+    ignored_items = Markup("").join(
+        Markup("<li>{}</li>").format(item[:MAX_IGNORED_CHARACTERS])
+        for item in settings.ignored[:MAX_IGNORED_ITEMS]
     )
-    more = len(told.unused) - UNUSED_SHOWN
-    if more > 0:
-        unused += Markup("<li>and {} more</li>").format(more)
+    hidden_count = len(settings.ignored) - MAX_IGNORED_ITEMS
+    if hidden_count > 0:
+        ignored_items += Markup("<li>and {} more</li>").format(hidden_count)
     return Markup(
         '<div class="recalled" role="status"><p><b>{}</b>{}: {}.</p>{}<p class="does"><button type="button" '
         'data-event="undo">Undo</button><button type="button" data-event="clear">OK</button></p></div>'
     ).format(
         name,
         f" ({tool})" if tool else "",
-        ", ".join(told.taken) or "nothing that can be used here",
-        Markup("<p>Not used here:</p><ul>{}</ul>").format(unused) if unused else "",
+        ", ".join(settings.applied) or "nothing that can be used here",
+        Markup("<p>Not used here:</p><ul>{}</ul>").format(ignored_items) if ignored_items else "",
     )
 
 
-def refused(reason: str | Markup) -> str:
+def rejection_panel(reason: str | Markup) -> str:
     """The panel for a request that wasn't sent."""
     return _panel(
         "failed",
         Markup('<p class="headline">Nothing was sent.</p><p role="alert">{}</p>').format(reason),
-        is_old=True,
+        is_stale=True,
     )
 
 
 def outcome(state: JobState) -> str:
     """How a job that has no picture has ended, in one line."""
-    match state.phase:
-        case Phase.FAILED if state.error is not None:
+    match state.status:
+        case JobStatus.FAILED if state.error is not None:
             return state.error.happened
-        case Phase.INTERRUPTED:
-            return INTERRUPTED
+        case JobStatus.INTERRUPTED:
+            return INTERRUPTED_MESSAGE
         case _:
-            return f"Stopped. {state.reason}".strip()
+            return f"Stopped. {state.cancel_reason}".strip()
 
 
-def job(state: JobState, pause: QuotaError | None = None) -> str:
+def job_panel(state: JobState, quota_error: QuotaError | None = None) -> str:
     """The panel beside the output Image: what is going on, or what came of it; `pause` is why nothing is begun."""
-    if pause is not None and state.phase is Phase.WAITING and state.refusal is None:
-        state = replace(state, refusal=pause)
-    match state.phase:
-        case Phase.FINISHED:
-            body = _finished(state)
-        case Phase.FAILED:
-            body = _failed(state)
-        case Phase.STOPPED:
-            body = _stopped(state)
-        case Phase.INTERRUPTED:
-            body = _interrupted(state)
+    if quota_error is not None and state.status is JobStatus.PENDING and state.quota_error is None:
+        state = replace(state, quota_error=quota_error)
+    match state.status:
+        case JobStatus.COMPLETED:
+            body = _completed_body(state)
+        case JobStatus.FAILED:
+            body = _failed_body(state)
+        case JobStatus.CANCELLED:
+            body = _cancelled_body(state)
+        case JobStatus.INTERRUPTED:
+            body = _interrupted_body(state)
         case _:
-            body = _under_way(state)
+            body = _active_body(state)
     # Until this run has something to show, what is shown is of the one before.
-    is_old = state.phase is not Phase.FINISHED and state.preview is None
-    return _panel("running" if not state.phase.is_final else state.phase.value, body, is_old=is_old)
-
-
-def _panel(phase: str, body: Markup, *, is_old: bool) -> str:
-    return Markup('<div class="job" data-phase="{}" data-old="{}">{}</div>').format(
-        phase, is_old, body
+    is_stale = state.status is not JobStatus.COMPLETED and state.preview is None
+    return _panel(
+        "running" if not state.status.is_final else state.status.value, body, is_stale=is_stale
     )
 
 
-def _under_way(state: JobState) -> Markup:
+def _panel(status: str, body: Markup, *, is_stale: bool) -> str:
+    return Markup('<div class="job" data-phase="{}" data-old="{}">{}</div>').format(
+        status, is_stale, body
+    )
+
+
+def _active_body(state: JobState) -> Markup:
     notices = Markup("").join(
         Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
-        for notice in state.notices[-NOTICES_SHOWN:]
+        for notice in state.notices[-MAX_NOTICES:]
     )
-    if state.phase is Phase.WAITING and (state.is_held or state.refusal is not None):
-        return _put_off(state)
+    if state.status is JobStatus.PENDING and (state.is_held or state.quota_error is not None):
+        return _on_hold_body(state)
     return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}').format(
         headline(state),
-        _clock(state.elapsed_seconds),
-        _bar(state),
+        _format_duration(state.elapsed_seconds),
+        _progress_bar(state),
         Markup("<p>{}</p>").format(_detail(state)) if _detail(state) else "",
         Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
     )
 
 
-def _put_off(state: JobState) -> Markup:
+def _on_hold_body(state: JobState) -> Markup:
     """A job that won't have its turn soon: why, and how it would."""
-    said, words = (
+    message, button_text = (
         Markup("It was asked for before this program was started, or was put off."),
         "Go on",
     )
-    if state.refusal is not None:
-        by_itself = (
-            " It goes on by itself then." if state.refusal.retry_at and not state.is_held else ""
+    if state.quota_error is not None:
+        resume_hint = (
+            " It goes on by itself then."
+            if state.quota_error.retry_at and not state.is_held
+            else ""
         )
-        said, words = Markup("{}{}").format(error(state.refusal), by_itself), "Try now"
+        message, button_text = (
+            Markup("{}{}").format(error_message(state.quota_error), resume_hint),
+            "Try now",
+        )
     return Markup('<p class="headline">{}</p><p role="alert">{}</p>{}').format(
-        headline(state), said, GO_ON.format(words)
+        headline(state), message, RESUME_BUTTON.format(button_text)
     )
 
 
 def headline(state: JobState) -> str:
     """What is going on, in a few plain words."""
-    match state.phase:
-        case Phase.WAITING:
-            return _place_here(state)
-        case Phase.CONNECTING:
-            return "Connecting to the Space…" if state.waiting is None else "Waiting for the Space…"
-        case Phase.QUEUED:
-            return _place(state)
-        case Phase.FETCHING:
+    match state.status:
+        case JobStatus.PENDING:
+            return _local_position(state)
+        case JobStatus.CONNECTING:
+            return (
+                "Connecting to the Space…"
+                if state.waiting_event is None
+                else "Waiting for the Space…"
+            )
+        case JobStatus.QUEUED_REMOTELY:
+            return _remote_position(state)
+        case JobStatus.DOWNLOADING:
             return "Fetching the picture…"
-        case Phase.STOPPING:
+        case JobStatus.CANCELLING:
             return "Stopping…"
         case _:
-            return _step(state)
+            return _step_text(state)
 
 
-def _place(state: JobState) -> str:
-    if state.queued is None:
+def _remote_position(state: JobState) -> str:
+    if state.queued_event is None:
         return "In the queue…"
-    if state.queued.rank == 0:
+    if state.queued_event.rank == 0:
         return "Next in the queue"
-    return f"Number {state.queued.rank + 1} of {max(state.queued.size, state.queued.rank + 1)} in the queue"
+    return f"Number {state.queued_event.rank + 1} of {max(state.queued_event.size, state.queued_event.rank + 1)} in the queue"
 
 
-def _place_here(state: JobState) -> str:
+def _local_position(state: JobState) -> str:
     if state.is_held:
         return "Waits until you let it go on"
-    if state.refusal is not None:
+    if state.quota_error is not None:
         return "Waits for the quota"
-    if state.ahead == 0:
-        return "Next in this studio's line" if state.in_line else "Waiting for its turn here…"
-    return f"Number {state.ahead + 1} of {state.in_line} in this studio's line"
+    if state.jobs_ahead == 0:
+        return "Next in this studio's line" if state.queue_length else "Waiting for its turn here…"
+    return f"Number {state.jobs_ahead + 1} of {state.queue_length} in this studio's line"
 
 
-def _step(state: JobState) -> str:
+def _step_text(state: JobState) -> str:
     progress = state.progress
     if progress is None:
         return "The Space is working…"
@@ -263,120 +284,144 @@ def _step(state: JobState) -> str:
     return progress.description or "The Space is working…"
 
 
-def waiting(news: Waiting) -> str:
+def waiting_message(event: Waiting) -> str:
     """What a Space is waited for, how long so far, and at most."""
-    if news.waited_seconds < 1:
-        return news.reason
-    limit = f" of at most {_clock(news.limit_seconds)}" if news.limit_seconds else ""
-    return f"{news.reason} Waited {_clock(news.waited_seconds)}{limit}."
+    if event.waited_seconds < 1:
+        return event.reason
+    limit_text = (
+        f" of at most {_format_duration(event.limit_seconds)}" if event.limit_seconds else ""
+    )
+    return f"{event.reason} Waited {_format_duration(event.waited_seconds)}{limit_text}."
 
 
 def _detail(state: JobState) -> str:
-    if state.phase is Phase.CONNECTING and state.waiting is not None:
-        return waiting(state.waiting)
+    if state.status is JobStatus.CONNECTING and state.waiting_event is not None:
+        return waiting_message(state.waiting_event)
     if (
-        state.phase is Phase.QUEUED
-        and state.queued is not None
-        and state.queued.eta_seconds is not None
+        state.status is JobStatus.QUEUED_REMOTELY
+        and state.queued_event is not None
+        and state.queued_event.eta_seconds is not None
     ):
-        return f"About {_clock(state.queued.eta_seconds)} to go, the Space estimates."
-    if state.phase is Phase.RUNNING and state.eta_seconds is not None and state.progress is None:
-        return f"A run takes about {_clock(state.eta_seconds)} there."
+        return (
+            f"About {_format_duration(state.queued_event.eta_seconds)} to go, the Space estimates."
+        )
+    if (
+        state.status is JobStatus.RUNNING
+        and state.eta_seconds is not None
+        and state.progress is None
+    ):
+        return f"A run takes about {_format_duration(state.eta_seconds)} there."
     if (
         state.space is not None
-        and state.phase is Phase.RUNNING
+        and state.status is JobStatus.RUNNING
         and not state.space.contract.is_generator
     ):
         return "This Space sends no previews: the picture comes at the end."
     return ""
 
 
-def _bar(state: JobState) -> Markup:
-    done = _fraction(state)
-    if done is None:
+def _progress_bar(state: JobState) -> Markup:
+    fraction = _progress_fraction(state)
+    if fraction is None:
         return Markup('<div class="bar" role="progressbar" aria-label="Progress"></div>')
     return Markup(
         '<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
         'aria-valuenow="{0}"><i style="width:{0}%"></i></div>'
-    ).format(round(100 * done))
+    ).format(round(100 * fraction))
 
 
-def _fraction(state: JobState) -> float | None:
-    if state.phase is Phase.FETCHING:
+def _progress_fraction(state: JobState) -> float | None:
+    if state.status is JobStatus.DOWNLOADING:
         return 1.0
-    if state.phase is not Phase.RUNNING or state.progress is None:
+    if state.status is not JobStatus.RUNNING or state.progress is None:
         return None
     if state.progress.step is not None and state.progress.total:
         return min(1.0, state.progress.step / state.progress.total)
     return None if state.progress.fraction is None else min(1.0, state.progress.fraction)
 
 
-def _finished(state: JobState) -> Markup:
-    assert state.made is not None
-    made = state.made
+def _completed_body(state: JobState) -> Markup:
+    assert state.result is not None
+    result = state.result
     facts = (
-        f"{made.width} × {made.height}",
-        f"{made.format} {amount(made.size_bytes)}",
-        f"{_seconds(state.elapsed_seconds)}",
-        *(("demo painter",) if made.is_demo else ()),
+        f"{result.width} × {result.height}",
+        f"{result.format} {format_bytes(result.size_bytes)}",
+        f"{_format_seconds(state.elapsed_seconds)}",
+        *(("demo painter",) if result.is_demo else ()),
     )
-    seed = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(made.seed)
-    if made.seed is None:
-        seed = Markup('<p class="headline">Finished</p>')
-    unwritten = Markup("")
-    if made.unwritten:
-        promise = Markup(" data-promised") if made.is_promised else ""
-        unwritten = Markup('<p role="alert"{}>{} Download it now.</p>').format(
-            promise, made.unwritten
+    seed_html = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(
+        result.seed
+    )
+    if result.seed is None:
+        seed_html = Markup('<p class="headline">Finished</p>')
+    save_warning = Markup("")
+    if result.save_error:
+        retry_attribute = Markup(" data-promised") if result.will_retry_save else ""
+        save_warning = Markup('<p role="alert"{}>{} Download it now.</p>').format(
+            retry_attribute, result.save_error
         )
     return Markup('{}<p class="facts">{}</p>{}').format(
-        seed, Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts), unwritten
+        seed_html,
+        Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts),
+        save_warning,
     )
 
 
-def _failed(state: JobState) -> Markup:
+def _failed_body(state: JobState) -> Markup:
     assert state.error is not None
     return Markup('<p class="headline">No picture</p><p role="alert">{}</p>{}').format(
-        error(state.error), AGAIN
+        error_message(state.error), RETRY_BUTTON
     )
 
 
-def error(problem: SD35Error) -> Markup:
+def error_message(error: SD35Error) -> Markup:
     """What happened and what to do; a time is shown by the browser's own clock."""
-    when = Markup("")
-    if problem.retry_at is not None:
-        when = Markup(' Come back at <time datetime="{}">{}</time>.').format(
-            problem.retry_at.isoformat(timespec="seconds"), clock(problem.retry_at)
+    retry_text = Markup("")
+    if error.retry_at is not None:
+        retry_text = Markup(' Come back at <time datetime="{}">{}</time>.').format(
+            error.retry_at.isoformat(timespec="seconds"), format_local_time(error.retry_at)
         )
-    return Markup("{}{} {}").format(problem.happened, when, problem.remedy)
+    return Markup("{}{} {}").format(error.happened, retry_text, error.remedy)
 
 
-def _stopped(state: JobState) -> Markup:
-    said = "Nothing had been sent yet." if state.stopped is None else state.stopped.sentence
+def _cancelled_body(state: JobState) -> Markup:
+    message = (
+        "Nothing had been sent yet."
+        if state.cancel_outcome is None
+        else state.cancel_outcome.message
+    )
     return Markup('<p class="headline">Stopped</p><p>{}</p>{}').format(
-        f"{state.reason} {said}".strip(), AGAIN
+        f"{state.cancel_reason} {message}".strip(), RETRY_BUTTON
     )
 
 
-def _interrupted(state: JobState) -> Markup:
-    said = INTERRUPTED if state.stopped is None else f"{INTERRUPTED} {state.stopped.sentence}"
-    return Markup('<p class="headline">Interrupted</p><p>{}</p>{}').format(said, AGAIN)
+def _interrupted_body(state: JobState) -> Markup:
+    message = (
+        INTERRUPTED_MESSAGE
+        if state.cancel_outcome is None
+        else f"{INTERRUPTED_MESSAGE} {state.cancel_outcome.message}"
+    )
+    return Markup('<p class="headline">Interrupted</p><p>{}</p>{}').format(message, RETRY_BUTTON)
 
 
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02d} min"
+def _format_duration(seconds: float) -> str:
+    whole_seconds = int(seconds)
+    return (
+        f"{whole_seconds} s"
+        if whole_seconds < 60
+        else f"{whole_seconds // 60}:{whole_seconds % 60:02d} min"
+    )
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else _clock(seconds)
+def _format_seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else _format_duration(seconds)
 
 
-def amount(count: int) -> str:
+def format_bytes(byte_count: int) -> str:
     """So many bytes, as people say it."""
-    if count < 1000:
-        return f"{count} bytes"
+    if byte_count < 1000:
+        return f"{byte_count} bytes"
     unit, name = next(
-        (unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")) if count >= unit
+        (unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")) if byte_count >= unit
     )
-    return f"{count / unit:.0f} {name}" if name == "KB" else f"{count / unit:.1f} {name}"
+    return f"{byte_count / unit:.0f} {name}" if name == "KB" else f"{byte_count / unit:.1f} {name}"

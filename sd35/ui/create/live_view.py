@@ -10,25 +10,25 @@ import gradio as gr
 from sd35.core.errors import LibraryError
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job
-from sd35.jobs.queues import Board
-from sd35.jobs.service import Studio
+from sd35.jobs.queues import VisitorQueue
+from sd35.jobs.service import JobService
 from sd35.library.layout import owner_key
 from sd35.library.query import parse_query
 from sd35.ui.create import job_view, queue_view
 
-__all__ = ["PINNED", "Frame", "View"]
+__all__ = ["PIN_PREFIX", "JobView", "PageUpdate"]
 
-PINNED = "="
+PIN_PREFIX = "="
 """Before the id of a job that is looked at on purpose, whatever runs meanwhile."""
 
-RECENT = 8
+MAX_RECENT = 8
 
-Frame = tuple[Any, ...]
+PageUpdate = tuple[Any, ...]
 """What one moment shows: image, panel, focus, download, queue, recent. The fewer outputs, the cheaper a frame."""
 
 
 @dataclass(slots=True)
-class View:
+class JobView:
     """One page's look at a visitor's jobs.
 
     Attributes:
@@ -36,71 +36,86 @@ class View:
 
     """
 
-    studio: Studio
+    job_service: JobService
     visitor: Visitor
     focus: str
-    _asked: str = ""
-    _found: Job | None = None
-    _recent: str = ""
-    _recent_of: int | None = field(default=None)
+    _job_id: str = ""
+    _job: Job | None = None
+    _recent_html: str = ""
+    _recent_version: int | None = field(default=None)
 
     @property
-    def board(self) -> Board:
+    def visitor_queue(self) -> VisitorQueue:
         """All of this visitor's jobs."""
-        return self.studio.board(self.visitor, self.focus.removeprefix(PINNED))
+        return self.job_service.visitor_queue(self.visitor, self.focus.removeprefix(PIN_PREFIX))
 
-    async def frame(self) -> Frame:
+    async def render(self) -> PageUpdate:
         """Return what is to be shown now."""
-        asked = self.focus.removeprefix(PINNED)
-        job = await self._focused(asked)
+        job_id = self.focus.removeprefix(PIN_PREFIX)
+        job = await self._find_focused_job(job_id)
         if job is None:
-            panel = job_view.lost_job() if asked else job_view.idle()
+            panel = job_view.job_not_found() if job_id else job_view.idle_panel()
             return (
                 gr.skip(),
                 panel,
                 "",
                 None,
-                queue_view.queue(self.board, None),
-                await self._newest(),
+                queue_view.queue_panel(self.visitor_queue, None),
+                await self._recent_pictures(),
             )
-        self.focus = f"{PINNED}{job.id}" if self.focus.startswith(PINNED) else job.id
+        self.focus = f"{PIN_PREFIX}{job.id}" if self.focus.startswith(PIN_PREFIX) else job.id
         state = job.state.value
-        image = job_view.image(state)
+        image = job_view.image_value(state)
         return (
             # What was there stays until there is something new: nobody loses sight of the last
             # picture.
             gr.skip() if image is None else image,
-            job_view.job(state, None if self.board.pause is None else self.board.pause.refusal),
+            job_view.job_panel(
+                state,
+                None if self.visitor_queue.pause is None else self.visitor_queue.pause.quota_error,
+            ),
             self.focus,
-            job_view.download(state),
-            queue_view.queue(self.board, job),
-            await self._newest(),
+            job_view.download_value(state),
+            queue_view.queue_panel(self.visitor_queue, job),
+            await self._recent_pictures(),
         )
 
-    async def _focused(self, asked: str) -> Job | None:
+    async def _find_focused_job(self, job_id: str) -> Job | None:
         """The job that is looked at; when it has ended, the one that runs, or will."""
-        if asked != self._asked:
-            self._asked, self._found = asked, None
+        if job_id != self._job_id:
+            self._job_id, self._job = job_id, None
             with suppress(LibraryError):
-                self._found = await self.studio.find(asked, self.visitor) if asked else None
-        job, board = self._found, self.board
+                self._job = (
+                    await self.job_service.find_job(job_id, self.visitor) if job_id else None
+                )
+        job, visitor_queue = self._job, self.visitor_queue
         if job is not None and (
-            self.focus.startswith(PINNED) or not job.state.value.phase.is_final
+            self.focus.startswith(PIN_PREFIX) or not job.state.value.status.is_final
         ):
             return job
-        ready = [*board.running, *(each for each in board.waiting if not each.state.value.is_held)]
-        return ready[0] if ready else job
+        active_jobs = [
+            *visitor_queue.running_jobs,
+            *(
+                pending_job
+                for pending_job in visitor_queue.pending_jobs
+                if not pending_job.state.value.is_held
+            ),
+        ]
+        return active_jobs[0] if active_jobs else job
 
-    async def _newest(self) -> str:
+    async def _recent_pictures(self) -> str:
         """The strip of the newest pictures; it is read again when there is a new one."""
-        if self.visitor.owner is not None and self._recent_of != self.board.done:
-            self._recent_of = self.board.done
+        if (
+            self.visitor.owner is not None
+            and self._recent_version != self.visitor_queue.completed_count
+        ):
+            self._recent_version = self.visitor_queue.completed_count
             try:
-                library, key = self.studio.library, owner_key(self.visitor.owner)
+                library, key = self.job_service.library, owner_key(self.visitor.owner)
                 page = await anyio.to_thread.run_sync(
-                    lambda: library.page(parse_query(""), key, limit=RECENT)
+                    lambda: library.search(parse_query(""), key, limit=MAX_RECENT)
                 )
             except LibraryError:
-                return self._recent
-            self._recent = queue_view.recent(page.entries)
-        return self._recent
+                return self._recent_html
+            self._recent_html = queue_view.recent_pictures(page.entries)
+        return self._recent_html

@@ -9,148 +9,177 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from sd35.jobs.job import Job
-from sd35.jobs.queues import Board
+from sd35.jobs.queues import VisitorQueue
 from sd35.library.repository import Entry
 from sd35.ui.create import job_view
 
-__all__ = ["button", "queue", "recent"]
+__all__ = ["button", "queue_panel", "recent_pictures"]
 
-SHOWN_WORDS = 160
-SHOWN_WAITING = 50
+MAX_PROMPT_CHARACTERS = 160
+MAX_PENDING_ROWS = 50
 
 
-def queue(board: Board, focused: Job | None) -> str:
+def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
     """The queue, as soon as there is more to say than what the focused job's own panel says."""
-    unfinished, troubles = board.unfinished, [job for job in board.troubles if job is not focused]
-    is_worth_it = troubles or len(unfinished) > 1 or any(job is not focused for job in unfinished)
-    head = _head(board, len(troubles))
+    open_jobs, failed_jobs = (
+        visitor_queue.open_jobs,
+        [job for job in visitor_queue.failed_jobs if job is not focused_job],
+    )
+    is_visible = (
+        failed_jobs or len(open_jobs) > 1 or any(job is not focused_job for job in open_jobs)
+    )
+    head = _queue_header(visitor_queue, len(failed_jobs))
     body = (
-        Markup("{}{}{}").format(head, _pause(board, focused), _rows(board, troubles, focused))
-        if is_worth_it
+        Markup("{}{}{}").format(
+            head,
+            _pause_notice(visitor_queue, focused_job),
+            _job_rows(visitor_queue, failed_jobs, focused_job),
+        )
+        if is_visible
         else ""
     )
-    left = sum(not job.state.value.is_held for job in unfinished)
+    remaining = sum(not job.state.value.is_held for job in open_jobs)
     return Markup(
         '<div class="queue" data-left="{}" data-done="{}" data-bad="{}" data-now="{}">{}</div>'
-    ).format(left, board.done, board.bad, int(time.time()), body)
+    ).format(
+        remaining, visitor_queue.completed_count, visitor_queue.failed_count, int(time.time()), body
+    )
 
 
-def button(do: str, words: str, job_id: str = "", label: str = "", kind: str = "") -> Markup:
+def button(
+    action: str, text: str, job_id: str = "", label: str = "", css_class: str = ""
+) -> Markup:
     """A button that does something; `label` says it to those who don't see where it is."""
     return Markup(
         '<button type="button" class="{}" data-do="{}" data-id="{}"{}>{}</button>'
     ).format(
-        kind,
-        do,
+        css_class,
+        action,
         job_id,
         Markup(' aria-label="{0}" title="{0}"').format(label) if label else "",
-        words,
+        text,
     )
 
 
-def _head(board: Board, bad: int) -> Markup:
-    running, waiting = len(board.running), len(board.waiting)
-    held = sum(job.state.value.is_held for job in board.waiting)
-    facts = (
-        [f"{running} running"] * bool(running)
-        + [f"{waiting} waiting"] * bool(waiting)
-        + [f"{bad} not made"] * bool(bad)
+def _queue_header(visitor_queue: VisitorQueue, failed_count: int) -> Markup:
+    running_count, pending_count = len(visitor_queue.running_jobs), len(visitor_queue.pending_jobs)
+    held_count = sum(job.state.value.is_held for job in visitor_queue.pending_jobs)
+    counts = (
+        [f"{running_count} running"] * bool(running_count)
+        + [f"{pending_count} waiting"] * bool(pending_count)
+        + [f"{failed_count} not made"] * bool(failed_count)
     )
-    does = Markup("")
-    if held:
-        does += button("go-on", "Go on")
-    if waiting:
-        does += button("stop-rest", "Stop the rest")
-    if running and waiting:
-        does += button("stop-all", "Stop all")
-    if bad:
-        does += (button("retry-all", "Run all again") if bad > 1 else "") + button(
+    buttons = Markup("")
+    if held_count:
+        buttons += button("go-on", "Go on")
+    if pending_count:
+        buttons += button("stop-rest", "Stop the rest")
+    if running_count and pending_count:
+        buttons += button("stop-all", "Stop all")
+    if failed_count:
+        buttons += (button("retry-all", "Run all again") if failed_count > 1 else "") + button(
             "dismiss-all", "Clear"
         )
     return Markup(
         '<div class="queue-head"><h2>Queue</h2><span>{}</span><div class="does">{}</div></div>'
-    ).format(" · ".join(facts), does)
+    ).format(" · ".join(counts), buttons)
 
 
-def _pause(board: Board, focused: Job | None) -> Markup:
+def _pause_notice(visitor_queue: VisitorQueue, focused_job: Job | None) -> Markup:
     """Why nothing is begun, unless the panel of what is in focus says so."""
-    if board.pause is None or not board.waiting or focused in board.waiting:
+    if (
+        visitor_queue.pause is None
+        or not visitor_queue.pending_jobs
+        or focused_job in visitor_queue.pending_jobs
+    ):
         return Markup("")
-    words = Markup("Paused: {}").format(job_view.error(board.pause.refusal))
-    if board.pause.until is not None:
-        words += Markup(" It goes on by itself then.")
+    message = Markup("Paused: {}").format(job_view.error_message(visitor_queue.pause.quota_error))
+    if visitor_queue.pause.resumes_at is not None:
+        message += Markup(" It goes on by itself then.")
     return Markup('<p class="queue-pause" role="status">{} {}</p>').format(
-        words, button("go-on", "Try now")
+        message, button("go-on", "Try now")
     )
 
 
-def _rows(board: Board, troubles: Sequence[Job], focused: Job | None) -> Markup:
-    rows = [_running(job, focused) for job in board.running]
-    waiting = board.waiting
+def _job_rows(
+    visitor_queue: VisitorQueue, failed_jobs: Sequence[Job], focused_job: Job | None
+) -> Markup:
+    rows = [_running_row(job, focused_job) for job in visitor_queue.running_jobs]
+    pending_jobs = visitor_queue.pending_jobs
     rows += [
-        _waiting(job, number, len(waiting)) for number, job in enumerate(waiting[:SHOWN_WAITING])
+        _pending_row(job, index, len(pending_jobs))
+        for index, job in enumerate(pending_jobs[:MAX_PENDING_ROWS])
     ]
-    if len(waiting) > SHOWN_WAITING:
+    if len(pending_jobs) > MAX_PENDING_ROWS:
         rows.append(
-            Markup('<li class="more">and {} more wait</li>').format(len(waiting) - SHOWN_WAITING)
+            Markup('<li class="more">and {} more wait</li>').format(
+                len(pending_jobs) - MAX_PENDING_ROWS
+            )
         )
-    rows += [_trouble(job) for job in troubles]
+    rows += [_failed_row(job) for job in failed_jobs]
     return Markup("<ol>{}</ol>").format(Markup("").join(rows))
 
 
-def _row(job: Job, kind: str, said: str, does: Markup) -> Markup:
-    words = job.state.value.request.prompt[:SHOWN_WORDS]
+def _job_row(job: Job, kind: str, description: str, buttons: Markup) -> Markup:
+    prompt = job.state.value.request.prompt[:MAX_PROMPT_CHARACTERS]
     return Markup(
         '<li data-kind="{}" data-job="{}"><button type="button" class="what" data-do="look" data-id="{}">'
         "<b>{}</b><span>{}</span></button>{}</li>"
-    ).format(kind, job.id, job.id, words, said, Markup('<div class="does">{}</div>').format(does))
+    ).format(
+        kind,
+        job.id,
+        job.id,
+        prompt,
+        description,
+        Markup('<div class="does">{}</div>').format(buttons),
+    )
 
 
-def _running(job: Job, focused: Job | None) -> Markup:
-    return _row(
-        job, "running" if job is not focused else "focused", job_view.headline(job.state.value),
+def _running_row(job: Job, focused_job: Job | None) -> Markup:
+    return _job_row(
+        job, "running" if job is not focused_job else "focused", job_view.headline(job.state.value),
         button("stop", "■", job.id, "Stop this one"),
     )  # fmt: skip
 
 
-def _waiting(job: Job, number: int, count: int) -> Markup:
+def _pending_row(job: Job, index: int, pending_count: int) -> Markup:
     state = job.state.value
-    said = f"Seed {state.request.seed}, {state.request.width} × {state.request.height}"
+    description = f"Seed {state.request.seed}, {state.request.width} × {state.request.height}"
     if state.is_held:
-        said = f"Waits until you let it go on. {said}"
-    does = Markup("")
-    if number > 1:
-        does += button("first", "⤒", job.id, "Before all others")
-    if number > 0:
-        does += button("up", "↑", job.id, "Sooner")
-    if number < count - 1:
-        does += button("down", "↓", job.id, "Later")
-    return _row(
+        description = f"Waits until you let it go on. {description}"
+    buttons = Markup("")
+    if index > 1:
+        buttons += button("first", "⤒", job.id, "Before all others")
+    if index > 0:
+        buttons += button("up", "↑", job.id, "Sooner")
+    if index < pending_count - 1:
+        buttons += button("down", "↓", job.id, "Later")
+    return _job_row(
         job,
         "held" if state.is_held else "waiting",
-        said,
-        does + button("stop", "✕", job.id, "Remove"),
+        description,
+        buttons + button("stop", "✕", job.id, "Remove"),
     )
 
 
-def _trouble(job: Job) -> Markup:
-    does = button("again", "Run again", job.id, "Run again, with the same seed") + button(
+def _failed_row(job: Job) -> Markup:
+    buttons = button("again", "Run again", job.id, "Run again, with the same seed") + button(
         "dismiss", "✕", job.id, "Clear"
     )
-    return _row(job, job.state.value.phase.value, job_view.outcome(job.state.value), does)
+    return _job_row(job, job.state.value.status.value, job_view.outcome(job.state.value), buttons)
 
 
-def recent(entries: Sequence[Entry]) -> str:
+def recent_pictures(entries: Sequence[Entry]) -> str:
     """The newest pictures, as a strip to click at."""
     if not entries:
         return ""
-    pictures = Markup("").join(
+    thumbnails = Markup("").join(
         Markup(
             '<button type="button" data-do="look" data-id="{0}" title="{1}"><img src="studio/thumbnail/{0}?v={2}" '
             'alt="{1}" loading="lazy" decoding="async"></button>'
-        ).format(entry.id, entry.record.prompt[:SHOWN_WORDS], entry.size_bytes)
+        ).format(entry.id, entry.record.prompt[:MAX_PROMPT_CHARACTERS], entry.size_bytes)
         for entry in entries
     )
     return Markup(
         '<div class="recent" role="group" aria-label="The newest pictures">{}<a href="#library">All</a></div>'
-    ).format(pictures)
+    ).format(thumbnails)

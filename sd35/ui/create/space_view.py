@@ -6,7 +6,7 @@ from sd35.core.limits import Limits
 from sd35.core.sizes import SizeUnavailableError, size_for
 from sd35.jobs.service import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, unavailable_ratios
-from sd35.ui.create.job_view import error, waiting
+from sd35.ui.create.job_view import error_message, waiting_message
 
 __all__ = ["banner", "size_hint", "status_line"]
 
@@ -17,9 +17,9 @@ def status_line(connection: ConnectionState) -> str:
         kind, state = (
             ("failed", "not available") if connection.error else ("waiting", "connecting…")
         )
-        if connection.waiting is not None:
-            state = waiting(connection.waiting)
-        return _status(kind, connection.wanted, Markup("<span>{}</span>").format(state))
+        if connection.waiting_event is not None:
+            state = waiting_message(connection.waiting_event)
+        return _status(kind, connection.target, Markup("<span>{}</span>").format(state))
     contract = connection.space.contract
     name = "Demo Space" if contract.is_demo else connection.space.name
     facts = [
@@ -46,7 +46,7 @@ def _size_range(limits: Limits) -> str:
 
 def banner(connection: ConnectionState) -> str:
     """What nobody may overlook: that a demo painter stands in, or that there is no Space; else nothing."""
-    if connection.fallback is not None:
+    if connection.fallback_reason is not None:
         return Markup(
             '<div class="banner" role="status"><p><b>These pictures come from a demo painter, not from Stable '
             "Diffusion.</b> {}</p></div>"
@@ -54,27 +54,27 @@ def banner(connection: ConnectionState) -> str:
     if connection.error is not None:
         return Markup(
             '<div class="banner" data-kind="error" role="alert"><p><b>No Space to make pictures.</b> {}</p></div>'
-        ).format(error(connection.error))
+        ).format(error_message(connection.error))
     return ""
 
 
 def _fallback_reason(connection: ConnectionState) -> str:
-    assert connection.fallback is not None
-    return connection.fallback.happened
+    assert connection.fallback_reason is not None
+    return connection.fallback_reason.happened
 
 
 def size_hint(size: object, connection: ConnectionState) -> str:
     """What the chosen size is in pixels, and which presets this Space can't meet, once it is known, and why."""
     limits = connection.limits
     reasons = unavailable_ratios(limits) if connection.space is not None else {}
-    grey = Markup("").join(
+    style_rules = Markup("").join(
         Markup('#size label:has([value="{}"]) {{opacity:.4; text-decoration:line-through}}').format(
             ratio
         )
         for ratio in reasons
     )
     return Markup('<style>{}</style><p class="size-hint">{}</p>{}').format(
-        grey, _size_text(size, limits), _unavailable(reasons, size)
+        style_rules, _size_text(size, limits), _unavailable_hint(reasons, size)
     )
 
 
@@ -89,11 +89,11 @@ def _size_text(size: object, limits: Limits) -> str:
         return "Choose a size."
 
 
-def _unavailable(reasons: dict[str, str], size: object) -> Markup:
-    others = [ratio for ratio in reasons if ratio != size]
-    if not others:
+def _unavailable_hint(reasons: dict[str, str], size: object) -> Markup:
+    other_ratios = [ratio for ratio in reasons if ratio != size]
+    if not other_ratios:
         return Markup("")
-    reason = reasons[others[0]]
+    reason = reasons[other_ratios[0]]
     return Markup('<p class="size-hint" data-unavailable>Not on this Space: {}. {}</p>').format(
-        ", ".join(others), reason
+        ", ".join(other_ratios), reason
     )

@@ -4,18 +4,18 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["BEGINNING", "Asked", "Place"]
+__all__ = ["FIRST_PAGE", "GalleryEvent", "PagePosition"]
 
 MAX_IDS: Final = 2000
-MAX_TAGS_TEXT: Final = 2000
-MAX_CURSOR: Final = 400
-MAX_TICKET: Final = 2**53
+MAX_TEXT_LENGTH: Final = 2000
+MAX_CURSOR_LENGTH: Final = 400
+MAX_REQUEST_ID: Final = 2**53
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PagePosition:
     """Where in a list a page is: after or before which cursor; without either, at its beginning."""
 
     newer: str | None = None
@@ -25,19 +25,23 @@ class Place:
         return f"newer:{self.newer}" if self.newer else f"older:{self.older}" if self.older else ""
 
     @classmethod
-    def read(cls, text: str) -> "Place":
+    def parse(cls, text: str) -> "PagePosition":
         """Return the place that `str` has told; what is anything else is the beginning."""
-        way, _, cursor = text[:MAX_CURSOR].partition(":")
+        direction, _, cursor = text[:MAX_CURSOR_LENGTH].partition(":")
         return (
-            cls(newer=cursor) if way == "newer" else cls(older=cursor) if way == "older" else cls()
+            cls(newer=cursor)
+            if direction == "newer"
+            else cls(older=cursor)
+            if direction == "older"
+            else cls()
         )
 
 
-BEGINNING: Final = Place()
+FIRST_PAGE: Final = PagePosition()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GalleryEvent:
     """What somebody asks for in the gallery, checked: it comes from a browser.
 
     Attributes:
@@ -51,42 +55,44 @@ class Asked:
 
     """
 
-    what: str = ""
+    action: str = ""
     ids: tuple[str, ...] = ()
-    place: Place = BEGINNING
-    words: str = ""
-    show: str = ""
-    is_open: bool = False
-    ticket: int = 0
+    position: PagePosition = FIRST_PAGE
+    text: str = ""
+    filter_name: str = ""
+    is_viewer_open: bool = False
+    request_id: int = 0
 
     @classmethod
-    def read(cls, told: object) -> "Asked":
+    def from_payload(cls, payload: object) -> "GalleryEvent":
         """Return what this says, as far as it says anything that can be asked for."""
-        values = told if isinstance(told, dict) else {}
-        what, at, words, show = (
-            _text(values.get(name)) for name in ("what", "at", "words", "show")
+        values = payload if isinstance(payload, dict) else {}
+        action, position_text, text, filter_name = (
+            _text_or_empty(values.get(name)) for name in ("what", "at", "words", "show")
         )
-        ids, ticket = values.get("ids"), values.get("ticket")
-        kept = [each for each in ids[:MAX_IDS] if _is_id(each)] if isinstance(ids, list) else []
+        ids, request_id = values.get("ids"), values.get("ticket")
+        valid_ids = [id_ for id_ in ids[:MAX_IDS] if _is_id(id_)] if isinstance(ids, list) else []
         return cls(
-            what,
-            tuple(kept),
-            Place.read(at),
-            words[:MAX_TAGS_TEXT],
-            show,
-            is_open=values.get("is_open") is True,
-            ticket=ticket if type(ticket) is int and 0 <= ticket < MAX_TICKET else 0,
+            action,
+            tuple(valid_ids),
+            PagePosition.parse(position_text),
+            text[:MAX_TEXT_LENGTH],
+            filter_name,
+            is_viewer_open=values.get("is_open") is True,
+            request_id=request_id
+            if type(request_id) is int and 0 <= request_id < MAX_REQUEST_ID
+            else 0,
         )
 
     @property
     def tags(self) -> list[str]:
         """The words that were typed, with commas between."""
-        return [word for word in (" ".join(each.split()) for each in self.words.split(",")) if word]
+        return [tag for tag in (" ".join(part.split()) for part in self.text.split(",")) if tag]
 
 
-def _text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
+    return isinstance(value, str) and _ID_PATTERN.fullmatch(value) is not None

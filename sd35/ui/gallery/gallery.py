@@ -13,27 +13,34 @@ import gradio as gr
 from markupsafe import Markup
 
 from sd35.core.errors import LibraryError, SD35Error
-from sd35.library.layout import HERE, owner_key
+from sd35.library.layout import LOCAL_OWNER_KEY, owner_key
 from sd35.library.library import Library
-from sd35.library.query import EVERYTHING, Query, parse_query
-from sd35.server.api import visitor_of
+from sd35.library.query import MATCH_ALL, Query, parse_query
+from sd35.server.api import visitor_from_request
 from sd35.ui.gallery import picture_view
 from sd35.ui.gallery import static as fixed
 from sd35.ui.gallery import view as view  # noqa: PLC0414
-from sd35.ui.gallery.actions import do
-from sd35.ui.gallery.events import BEGINNING, Asked, Place
+from sd35.ui.gallery.actions import run_action
+from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
 
 __all__ = ["Gallery"]
 
-PAGE: Final = 48
+PAGE_SIZE: Final = 48
 
-SHOW: Final = {"All": "", "Starred": "is:starred ", "Failed": "is:failed ", "Trash": "is:trash "}
+FILTER_QUERIES: Final = {
+    "All": "",
+    "Starred": "is:starred ",
+    "Failed": "is:failed ",
+    "Trash": "is:trash ",
+}
 """What the choices beside the search line add to it; before it, for its last word may be unfinished."""
 
-HINT: Final = 'lighthouse, "at dusk", seed:7, size:1024x576, is:starred, after:2026-10'
+SEARCH_PLACEHOLDER: Final = (
+    'lighthouse, "at dusk", seed:7, size:1024x576, is:starred, after:2026-10'
+)
 
 
-class HasLibrary(Protocol):
+class LibraryProvider(Protocol):
     """What the gallery asks of a studio."""
 
     @property
@@ -55,8 +62,8 @@ class Gallery:
 
     """
 
-    def __init__(self, studio: HasLibrary) -> None:
-        self._library = studio.library
+    def __init__(self, library_provider: LibraryProvider) -> None:
+        self._library = library_provider.library
 
     def build(self) -> None:
         """Build the room in the Blocks whose context this is called in."""
@@ -65,13 +72,13 @@ class Gallery:
                 self.search = gr.Textbox(
                     show_label=False,
                     label="Search",
-                    placeholder=HINT,
+                    placeholder=SEARCH_PLACEHOLDER,
                     max_lines=1,
                     elem_id="search",
                     container=False,
                 )
-                self.show = gr.Radio(
-                    list(SHOW),
+                self.filter_choice = gr.Radio(
+                    list(FILTER_QUERIES),
                     value="All",
                     label="Show",
                     show_label=False,
@@ -79,21 +86,21 @@ class Gallery:
                     container=False,
                 )
             gr.HTML(fixed.search_help(), elem_id="search-help", apply_default_css=False)
-            self.shelf = self._html(fixed.loading(), "shelf", "ask")
-            self.viewer = self._html("", "viewer", "ask")
-            self._html(fixed.selection(), "selection", "ask")
-            self.to_form = self._html("", "to-form", "submit")
-            self.again = self._html("", "again", "retry")
-        self._wire()
+            self.grid = self._event_component(fixed.loading_grid(), "shelf", "ask")
+            self.viewer = self._event_component("", "viewer", "ask")
+            self._event_component(fixed.selection_bar(), "selection", "ask")
+            self.import_event = self._event_component("", "to-form", "submit")
+            self.retry_event = self._event_component("", "again", "retry")
+        self._bind_events()
 
     @staticmethod
-    def _html(value: str, name: str, event: str) -> gr.HTML:
-        tell = f"(told) => trigger('{event}', told)"
-        script = f"window.sd35?.gallery?.('{name}', element, props, watch, {tell})"
+    def _event_component(value: str, name: str, event: str) -> gr.HTML:
+        trigger_js = f"(told) => trigger('{event}', told)"
+        script = f"window.sd35?.gallery?.('{name}', element, props, watch, {trigger_js})"
         return gr.HTML(value, elem_id=name, js_on_load=script, apply_default_css=False)
 
-    def _wire(self) -> None:
-        private: dict[str, Any] = {
+    def _bind_events(self) -> None:
+        listener_options: dict[str, Any] = {
             "api_visibility": "private",
             "show_progress": "hidden",
             "concurrency_limit": None,
@@ -101,129 +108,167 @@ class Gallery:
             "preprocess": False,
             "postprocess": False,
         }
-        found = [[self.search, self.show], self.shelf]
+        search_args = [[self.search, self.filter_choice], self.grid]
         # Not `input`: Gradio's Textbox tells of keys that write something, but not of what is
         # deleted or pasted.
-        self.search.change(self._search, *found, trigger_mode="always_last", **private)
-        self.show.input(self._search, *found, trigger_mode="always_last", **private)
-        self.shelf.ask(
-            self._ask,
-            [self.search, self.show],
-            [self.shelf, self.viewer, self.search, self.show],
+        self.search.change(
+            self._on_search, *search_args, trigger_mode="always_last", **listener_options
+        )
+        self.filter_choice.input(
+            self._on_search, *search_args, trigger_mode="always_last", **listener_options
+        )
+        self.grid.ask(
+            self._on_event,
+            [self.search, self.filter_choice],
+            [self.grid, self.viewer, self.search, self.filter_choice],
             trigger_mode="multiple",
-            **private,
+            **listener_options,
         )
 
-    async def _search(self, request: gr.Request, text: Any, show: Any) -> str:  # noqa: ANN401  # whatever is sent
-        shelf: str = await self._in_thread(
+    async def _on_search(self, request: gr.Request, text: Any, filter_name: Any) -> str:  # noqa: ANN401  # whatever is sent
+        grid_html: str = await self._in_thread(
             request,
-            lambda owner: self._shelf(owner, _query(text, show), BEGINNING),
+            lambda owner: self._render_page(owner, _build_query(text, filter_name), FIRST_PAGE),
             view.no_library,
         )
-        return view.answer(shelf, show, text)
+        return view.with_query_key(grid_html, filter_name, text)
 
-    async def _ask(
+    async def _on_event(
         self,
         request: gr.Request,
         text: Any,  # noqa: ANN401  # whatever is sent
-        show: Any,  # noqa: ANN401
+        filter_name: Any,  # noqa: ANN401
         event: gr.EventData = None,  # Gradio gives it, if it was sent
     ) -> tuple[Any, ...]:
-        asked = Asked.read(getattr(event, "_data", None))
-        if asked.what in {"reset", "find"}:
-            text, show = asked.words, asked.show if asked.show in SHOW else "All"
-        shelf, viewer = await self._in_thread(
+        gallery_event = GalleryEvent.from_payload(getattr(event, "_data", None))
+        if gallery_event.action in {"reset", "find"}:
+            text, filter_name = (
+                gallery_event.text,
+                gallery_event.filter_name if gallery_event.filter_name in FILTER_QUERIES else "All",
+            )
+        grid_html, viewer_html = await self._in_thread(
             request,
-            lambda owner: self._answer(owner, asked, _query(text, show)),
+            lambda owner: self._handle(owner, gallery_event, _build_query(text, filter_name)),
             lambda: (view.no_library(), ""),
         )
-        shelf = None if shelf is None else view.answer(shelf, show, text)
-        viewer = None if viewer is None else view.numbered(viewer, asked.ticket)
-        fields = (text, show) if asked.what in {"reset", "find"} else (gr.skip(), gr.skip())
-        return _or_unchanged(shelf), _or_unchanged(viewer), *fields
+        grid_html = None if grid_html is None else view.with_query_key(grid_html, filter_name, text)
+        viewer_html = (
+            None
+            if viewer_html is None
+            else view.with_request_id(viewer_html, gallery_event.request_id)
+        )
+        fields = (
+            (text, filter_name)
+            if gallery_event.action in {"reset", "find"}
+            else (gr.skip(), gr.skip())
+        )
+        return _or_skip(grid_html), _or_skip(viewer_html), *fields
 
     @staticmethod
     async def _in_thread(
-        request: gr.Request, work: Callable[[str], Any], nobody: Callable[[], Any]
+        request: gr.Request, operation: Callable[[str], Any], on_anonymous: Callable[[], Any]
     ) -> Any:  # noqa: ANN401
         """Do this for the owner that whoever asks is; the index is on a disk."""
-        owner = visitor_of(request).owner
-        return nobody() if owner is None else await anyio.to_thread.run_sync(work, owner_key(owner))
-
-    def _answer(self, owner: str, asked: Asked, query: Query) -> tuple[str | None, str | None]:
-        """The shelf and the picture that is shown large, as they are then; `None` for what stays as it is."""
-        try:
-            return self._answered(owner, asked, query)
-        except LibraryError as error:
-            return view.broken(error), ""
-
-    def _answered(self, owner: str, asked: Asked, query: Query) -> tuple[str | None, str | None]:
-        if asked.what in {"open", "compare"}:
-            return None, self._viewer(owner, asked, query) or picture_view.no_picture(asked.ids)
-        is_about_viewer = asked.is_open and bool(asked.ids)
-        around = self._neighbours(owner, asked, query) if is_about_viewer else ()
-        try:
-            said = do(self._library, owner, asked)
-        except SD35Error as error:
-            said = view.refused(error)
-        viewer = None
-        if is_about_viewer:
-            has_left = asked.what in {"trash", "forget"} or (
-                asked.what == "restore" and query.place == "trash"
-            )
-            viewer = self._viewer(
-                owner, Asked("open", around[1:2] if has_left else around[:1]), query, said
-            )
-        return self._shelf(owner, query, asked.place, said), viewer
-
-    def _shelf(self, owner: str, query: Query, place: Place, said: Markup = view.NOTHING) -> str:
-        library, today = self._library, _today()
-        try:
-            if query.is_failed:
-                jobs = library.jobs.search(query, owner, place.older, limit=PAGE)
-                return view.failed(jobs, query, place, today, said)
-            page = library.page(query, owner, limit=PAGE, newer=place.newer, older=place.older)
-            if not page.entries and str(place):  # all that was there has gone from it
-                place, page = BEGINNING, library.page(query, owner, limit=PAGE)
-        except LibraryError as error:
-            return view.broken(error)
-        if (
-            library.is_to_be_scanned
-            and owner == HERE
-            and query == EVERYTHING
-            and not page.entries
-            and not said
-        ):
-            return view.looking()
-        size = 0 if query.is_search else library.bytes_of(owner, query.place)
-        return view.pictures(page, query, place, today, said, size)
-
-    def _neighbours(self, owner: str, asked: Asked, query: Query) -> tuple[str, ...]:
-        """The picture itself, and those beside it, in the order in which they take its place when it goes."""
-        found = [self._library.neighbours(id_, owner, query) for id_ in asked.ids[:1]]
+        owner = visitor_from_request(request).owner
         return (
-            *asked.ids[:1],
-            *(id_ for newer, older in found for id_ in (older, newer) if id_ is not None),
+            on_anonymous()
+            if owner is None
+            else await anyio.to_thread.run_sync(operation, owner_key(owner))
         )
 
-    def _viewer(self, owner: str, asked: Asked, query: Query, said: Markup = view.NOTHING) -> str:
-        entries = [entry for id_ in asked.ids[:2] if (entry := self._library.entry(id_, owner))]
-        if asked.what == "compare":
-            return picture_view.compare(*entries) if len(entries) == 2 else ""
+    def _handle(
+        self, owner: str, event: GalleryEvent, query: Query
+    ) -> tuple[str | None, str | None]:
+        """The shelf and the picture that is shown large, as they are then; `None` for what stays as it is."""
+        try:
+            return self._update(owner, event, query)
+        except LibraryError as error:
+            return view.library_error(error), ""
+
+    def _update(
+        self, owner: str, event: GalleryEvent, query: Query
+    ) -> tuple[str | None, str | None]:
+        if event.action in {"open", "compare"}:
+            return None, self._render_viewer(owner, event, query) or picture_view.not_found_dialog(
+                event.ids
+            )
+        is_viewer_event = event.is_viewer_open and bool(event.ids)
+        nearby_ids = self._adjacent_ids(owner, event, query) if is_viewer_event else ()
+        try:
+            message = run_action(self._library, owner, event)
+        except SD35Error as error:
+            message = view.action_error(error)
+        viewer_html = None
+        if is_viewer_event:
+            is_removed = event.action in {"trash", "forget"} or (
+                event.action == "restore" and query.scope == "trash"
+            )
+            viewer_html = self._render_viewer(
+                owner,
+                GalleryEvent("open", nearby_ids[1:2] if is_removed else nearby_ids[:1]),
+                query,
+                message,
+            )
+        return self._render_page(owner, query, event.position, message), viewer_html
+
+    def _render_page(
+        self, owner: str, query: Query, position: PagePosition, message: Markup = view.EMPTY_HTML
+    ) -> str:
+        library, today = self._library, _today()
+        try:
+            if query.is_job_query:
+                jobs = library.jobs.search(query, owner, position.older, limit=PAGE_SIZE)
+                return view.failed_job_page(jobs, query, position, today, message)
+            page = library.search(
+                query,
+                owner,
+                limit=PAGE_SIZE,
+                newer_cursor=position.newer,
+                older_cursor=position.older,
+            )
+            if not page.entries and str(position):  # all that was there has gone from it
+                position, page = FIRST_PAGE, library.search(query, owner, limit=PAGE_SIZE)
+        except LibraryError as error:
+            return view.library_error(error)
+        if (
+            library.needs_rescan
+            and owner == LOCAL_OWNER_KEY
+            and query == MATCH_ALL
+            and not page.entries
+            and not message
+        ):
+            return view.scan_in_progress()
+        total_bytes = 0 if query.has_criteria else library.used_bytes(owner, query.scope)
+        return view.picture_page(page, query, position, today, message, total_bytes)
+
+    def _adjacent_ids(self, owner: str, event: GalleryEvent, query: Query) -> tuple[str, ...]:
+        """The picture itself, and those beside it, in the order in which they take its place when it goes."""
+        adjacent = [self._library.adjacent_ids(id_, owner, query) for id_ in event.ids[:1]]
+        return (
+            *event.ids[:1],
+            *(id_ for newer, older in adjacent for id_ in (older, newer) if id_ is not None),
+        )
+
+    def _render_viewer(
+        self, owner: str, event: GalleryEvent, query: Query, message: Markup = view.EMPTY_HTML
+    ) -> str:
+        entries = [entry for id_ in event.ids[:2] if (entry := self._library.get(id_, owner))]
+        if event.action == "compare":
+            return picture_view.compare_dialog(*entries) if len(entries) == 2 else ""
         if not entries:
             return ""
-        beside = self._library.neighbours(entries[0].id, owner, query)
-        return picture_view.picture(entries[0], beside, _today(), said)
+        adjacent_ids = self._library.adjacent_ids(entries[0].id, owner, query)
+        return picture_view.picture_dialog(entries[0], adjacent_ids, _today(), message)
 
 
-def _query(text: object, show: object) -> Query:
-    chosen = SHOW.get(show, "") if isinstance(show, str) else ""
-    return parse_query(chosen + (text if isinstance(text, str) else ""))
+def _build_query(text: object, filter_name: object) -> Query:
+    filter_query = FILTER_QUERIES.get(filter_name, "") if isinstance(filter_name, str) else ""
+    return parse_query(filter_query + (text if isinstance(text, str) else ""))
 
 
 def _today() -> dt.date:
     return dt.datetime.now().astimezone().date()
 
 
-def _or_unchanged(value: str | None) -> Any:  # noqa: ANN401  # as Gradio takes it
+def _or_skip(value: str | None) -> Any:  # noqa: ANN401  # as Gradio takes it
     return gr.skip() if value is None else value

@@ -8,21 +8,24 @@ from markupsafe import Markup
 
 from sd35.library.repository import Entry
 from sd35.metadata.infotext import write_infotext
-from sd35.metadata.model import OURS
-from sd35.ui.create.job_view import amount
-from sd35.ui.gallery.view import NOTHING, day_name, words_of
+from sd35.metadata.model import THIS_TOOL
+from sd35.ui.create.job_view import format_bytes
+from sd35.ui.gallery.view import EMPTY_HTML, alt_text, day_name
 
-__all__ = ["compare", "no_picture", "picture"]
+__all__ = ["compare_dialog", "not_found_dialog", "picture_dialog"]
 
-_CLOSE: Final = Markup(
+_CLOSE_BUTTON: Final = Markup(
     '<button type="button" class="icon" data-do="close" aria-label="Close">✕</button>'
 )
 
-_DEMO: Final = "demo painter, not Stable Diffusion"
+_DEMO_LABEL: Final = "demo painter, not Stable Diffusion"
 
 
-def picture(
-    entry: Entry, beside: tuple[str | None, str | None], today: dt.date, said: Markup = NOTHING
+def picture_dialog(  # noqa: D417
+    entry: Entry,
+    adjacent_ids: tuple[str | None, str | None],
+    today: dt.date,
+    message: Markup = EMPTY_HTML,
 ) -> str:
     """A picture, large, with all that is known of it and what can be done with it, and what was just done.
 
@@ -33,7 +36,7 @@ def picture(
         said: as HTML.
 
     """
-    record = entry.record
+    metadata = entry.record
     return Markup(
         '<dialog class="viewer" open aria-label="{words}" data-id="{id}" data-infotext="{infotext}" {trash}>'
         '<div class="stage">{shown}{newer}{older}</div><div class="about"><div class="top">'
@@ -41,30 +44,32 @@ def picture(
         "{words_html}{demo}{does}{tags}<dl>{facts}</dl></div></dialog>"
     ).format(
         id=entry.id,
-        words=words_of(entry),
-        infotext=write_infotext(record, entry.width, entry.height),
+        words=alt_text(entry),
+        infotext=write_infotext(metadata, entry.width, entry.height),
         trash=Markup("data-trashed") if entry.is_trashed else "",
-        shown=_shown(entry),
-        said=said,
-        newer=_arrow("newer", beside[0], "‹", "The newer one"),
-        older=_arrow("older", beside[1], "›", "The older one"),
-        when=_when(entry, today),
-        star=_star(is_starred=record.is_starred),
-        close=_CLOSE,
-        words_html=_words(entry),
-        demo=Markup('<p class="badge">{}</p>').format(_DEMO) if record.is_demo else "",
-        does=_restoring() if entry.is_trashed else _doing(entry),
-        tags=_tags(record.tags),
-        facts=_rows(_facts(entry)),
+        shown=_image_html(entry),
+        said=message,
+        newer=_arrow_button("newer", adjacent_ids[0], "‹", "The newer one"),
+        older=_arrow_button("older", adjacent_ids[1], "›", "The older one"),
+        when=_creation_time(entry, today),
+        star=_star_button(is_starred=metadata.is_starred),
+        close=_CLOSE_BUTTON,
+        words_html=_prompt_html(entry),
+        demo=Markup('<p class="badge">{}</p>').format(_DEMO_LABEL) if metadata.is_demo else "",
+        does=_trash_buttons() if entry.is_trashed else _action_buttons(entry),
+        tags=_tag_form(metadata.tags),
+        facts=_detail_rows(_details(entry)),
     )
 
 
-def compare(first: Entry, second: Entry) -> str:
+def compare_dialog(first: Entry, second: Entry) -> str:
     """Two pictures, one over the other, with what differs in how they were made."""
     rows = [
-        (name, one, other)
-        for (name, one), (_, other) in zip(_settings(first), _settings(second), strict=True)
-        if one != other
+        (name, left_value, right_value)
+        for (name, left_value), (_, right_value) in zip(
+            _generation_settings(first), _generation_settings(second), strict=True
+        )
+        if left_value != right_value
     ]
     table = Markup("").join(
         Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(*row)
@@ -81,20 +86,20 @@ def compare(first: Entry, second: Entry) -> str:
         '<img class="over" src="studio/picture/{0}" alt="Left: {2}"><i aria-hidden="true"></i>'
         '<input type="range" min="0" max="100" step="1" value="50" aria-label="How much of the left picture is shown">'
         '</div></div><div class="about"><div class="top"><p class="when">Compare</p>{4}</div>{5}</div></dialog>'
-    ).format(first.id, second.id, words_of(first), words_of(second), _CLOSE, body)
+    ).format(first.id, second.id, alt_text(first), alt_text(second), _CLOSE_BUTTON, body)
 
 
-def no_picture(ids: Sequence[str]) -> str:
+def not_found_dialog(ids: Sequence[str]) -> str:
     """What is shown where no such picture is, or one of two isn't."""
     return Markup(
         '<dialog class="viewer" open aria-label="No such picture" data-{}="{}"><div class="stage">'
         '<div class="empty-room"><i></i><h2>There is no such picture here</h2>'
         "<p>It was deleted, or belongs to somebody else.</p></div></div>"
         '<div class="about"><div class="top"><p class="when"></p>{}</div></div></dialog>'
-    ).format("pair" if len(ids) > 1 else "id", ",".join(ids[:2]), _CLOSE)
+    ).format("pair" if len(ids) > 1 else "id", ",".join(ids[:2]), _CLOSE_BUTTON)
 
 
-def _shown(entry: Entry) -> Markup:
+def _image_html(entry: Entry) -> Markup:
     if entry.is_missing:
         return Markup(
             '<div class="empty-room"><i></i><h2>The file is gone</h2><p>It was moved or deleted outside of this '
@@ -102,37 +107,41 @@ def _shown(entry: Entry) -> Markup:
         ).format(entry.path)
     return Markup(
         '<img class="whole" src="studio/picture/{}?v={}" width="{}" height="{}" alt="{}">'
-    ).format(entry.id, entry.size_bytes, entry.width, entry.height, words_of(entry))
+    ).format(entry.id, entry.size_bytes, entry.width, entry.height, alt_text(entry))
 
 
-def _arrow(way: str, id_: str | None, mark: str, label: str) -> Markup:
+def _arrow_button(direction: str, id_: str | None, symbol: str, label: str) -> Markup:
     hidden = Markup("hidden") if id_ is None else ""
     return Markup(
         '<button type="button" class="arrow {}" data-do="open" data-id="{}" aria-label="{}" {}>{}</button>'
-    ).format(way, id_ or "", label, hidden, mark)
+    ).format(direction, id_ or "", label, hidden, symbol)
 
 
-def _when(entry: Entry, today: dt.date) -> Markup:
-    here = entry.made_at.astimezone()
-    return Markup("{}, {:%H:%M}").format(day_name(here.date(), today), here)
+def _creation_time(entry: Entry, today: dt.date) -> Markup:
+    local_time = entry.made_at.astimezone()
+    return Markup("{}, {:%H:%M}").format(day_name(local_time.date(), today), local_time)
 
 
-def _star(*, is_starred: bool) -> Markup:
+def _star_button(*, is_starred: bool) -> Markup:
     return Markup(
         '<button type="button" class="icon star" data-do="star" aria-pressed="{}" aria-label="Star" title="S">'
         '<span aria-hidden="true">{}</span></button>'
     ).format("true" if is_starred else "false", "★" if is_starred else "☆")
 
 
-def _words(entry: Entry) -> Markup:
-    record = entry.record
-    without = NOTHING
-    if record.negative_prompt:
-        without = Markup('<p class="negative"><b>Without</b> {}</p>').format(record.negative_prompt)
-    return Markup('<p class="prompt">{}</p>{}').format(record.prompt or words_of(entry), without)
+def _prompt_html(entry: Entry) -> Markup:
+    metadata = entry.record
+    negative_html = EMPTY_HTML
+    if metadata.negative_prompt:
+        negative_html = Markup('<p class="negative"><b>Without</b> {}</p>').format(
+            metadata.negative_prompt
+        )
+    return Markup('<p class="prompt">{}</p>{}').format(
+        metadata.prompt or alt_text(entry), negative_html
+    )
 
 
-def _doing(entry: Entry) -> Markup:
+def _action_buttons(entry: Entry) -> Markup:
     return Markup(
         '<div class="doing"><div role="group" aria-label="Use again">'
         '<button type="button" class="main" data-do="form" data-what="all">Use all settings</button>'
@@ -155,7 +164,7 @@ def _doing(entry: Entry) -> Markup:
     )
 
 
-def _restoring() -> Markup:
+def _trash_buttons() -> Markup:
     return Markup(
         '<p class="same">This picture is in the trash.</p><div class="doing"><div role="group">'
         '<button type="button" class="main" data-do="restore">Restore</button>'
@@ -163,42 +172,48 @@ def _restoring() -> Markup:
     )
 
 
-def _tags(tags: tuple[str, ...]) -> Markup:
+def _tag_form(tags: tuple[str, ...]) -> Markup:
     return Markup(
         '<form class="tags"><label>Tags <input name="words" maxlength="2000" autocomplete="off" value="{}" '
         'placeholder="sea, dusk"></label></form>'
     ).format(", ".join(tags))
 
 
-def _rows(facts: Iterator[tuple[str, str]]) -> Markup:
+def _detail_rows(details: Iterator[tuple[str, str]]) -> Markup:
     return Markup("").join(
         Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, value)
-        for name, value in facts
+        for name, value in details
         if value
     )
 
 
-def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
-    record = entry.record
-    yield from _settings(entry)[2:]
-    yield "Took", "" if record.took_seconds is None else f"{record.took_seconds:.1f} s"
-    yield "Tool", "" if record.tool == OURS else record.tool
-    yield "Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())
-    yield from record.others
+def _details(entry: Entry) -> Iterator[tuple[str, str]]:
+    metadata = entry.record
+    yield from _generation_settings(entry)[2:]
+    yield "Took", "" if metadata.took_seconds is None else f"{metadata.took_seconds:.1f} s"
+    yield "Tool", "" if metadata.tool == THIS_TOOL else metadata.tool
+    yield "Versions", ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
+    yield from metadata.others
     yield "File", entry.path
-    yield "Format", f"{entry.format}, {amount(entry.size_bytes)}"
+    yield "Format", f"{entry.format}, {format_bytes(entry.size_bytes)}"
 
 
-def _settings(entry: Entry) -> list[tuple[str, str]]:
+def _generation_settings(entry: Entry) -> list[tuple[str, str]]:
     """With what a picture was made: always the same names, in the same order."""
-    record = entry.record
+    metadata = entry.record
     return [
-        ("Prompt", record.prompt),
-        ("Negative prompt", record.negative_prompt),
-        ("Seed", "" if record.seed is None else str(record.seed)),
+        ("Prompt", metadata.prompt),
+        ("Negative prompt", metadata.negative_prompt),
+        ("Seed", "" if metadata.seed is None else str(metadata.seed)),
         ("Size", f"{entry.width} × {entry.height}"),
-        ("Steps", "" if record.num_inference_steps is None else str(record.num_inference_steps)),
-        ("Guidance scale", "" if record.guidance_scale is None else f"{record.guidance_scale:g}"),
-        ("Model", _DEMO if record.is_demo else record.model),
-        ("Space", record.space),
+        (
+            "Steps",
+            "" if metadata.num_inference_steps is None else str(metadata.num_inference_steps),
+        ),
+        (
+            "Guidance scale",
+            "" if metadata.guidance_scale is None else f"{metadata.guidance_scale:g}",
+        ),
+        ("Model", _DEMO_LABEL if metadata.is_demo else metadata.model),
+        ("Space", metadata.space),
     ]

@@ -6,11 +6,18 @@ from markupsafe import Markup
 
 from sd35.library.query import Query
 
-__all__ = ["TRY_AGAIN", "empty", "loading", "nothing", "search_help", "selection"]
+__all__ = [
+    "RETRY_BUTTON",
+    "empty_state",
+    "loading_grid",
+    "no_results",
+    "search_help",
+    "selection_bar",
+]
 
-TRY_AGAIN: Final = Markup('<button type="button" data-do="page" data-to="">Try again</button>')
+RETRY_BUTTON: Final = Markup('<button type="button" data-do="page" data-to="">Try again</button>')
 
-_HELP: Final = (
+_SEARCH_EXAMPLES: Final = (
     ("lighthouse dusk", "both words, anywhere in the prompt or the tags"),
     ("“at dusk”", "these words in a row: in quotes"),
     ("-people", "not this word"),
@@ -21,7 +28,7 @@ _HELP: Final = (
     ("is:starred  is:demo", "only those; is:missing: whose file is gone"),
 )
 
-_SELECTION: Final = """<p class="voice" role="status"></p>
+_SELECTION_BAR: Final = """<p class="voice" role="status"></p>
 <div class="selection" role="toolbar" aria-label="Selected pictures" hidden><p><b class="number">0</b> selected</p>
 <button type="button" data-do="zip">Download ZIP</button>
 <button type="button" data-do="star" data-in="shown">Star</button>
@@ -39,12 +46,14 @@ a minus before it, to take away" placeholder="sea, dusk, -draft"><button>Tag</bu
 them</button><button type="button" data-do="erase" class="danger">Delete for ever</button></div></dialog>"""
 
 
-_NUMBERS: Final = "A seed is found as seed:7, a day as on:2026-11-24."
+_NUMBER_HINT: Final = "A seed is found as seed:7, a day as on:2026-11-24."
 
 
 def search_help() -> str:
     """The whole search language, on demand."""
-    rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in _HELP)
+    rows = Markup("").join(
+        Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in _SEARCH_EXAMPLES
+    )
     return Markup(
         '<details class="search-help"><summary>How to search</summary><dl>{}</dl><p>A field with a minus before it '
         "leaves those out: <code>-is:demo</code>. Keys: <kbd>/</kbd> search, <kbd>←</kbd> <kbd>→</kbd> from picture to "
@@ -52,65 +61,67 @@ def search_help() -> str:
     ).format(rows)
 
 
-def selection() -> str:
+def selection_bar() -> str:
     """What is done to the pictures that are selected; assets/library.js fills it in."""
-    return _SELECTION
+    return _SELECTION_BAR
 
 
-def loading() -> str:
+def loading_grid() -> str:
     """The shelf before anything is known of it."""
-    ghosts = "".join(
+    placeholders = "".join(
         f'<li class="item ghost" style="--ratio:{ratio}"></li>'
         for ratio in (1, 1.5, 0.75, 1.78, 1, 1.33)
     )
-    return f'<div class="shelf" data-place="loading"><ul class="grid" aria-hidden="true">{ghosts}</ul></div>'
+    return f'<div class="shelf" data-place="loading"><ul class="grid" aria-hidden="true">{placeholders}</ul></div>'
 
 
-def nothing(query: Query) -> Markup:
+def no_results(query: Query) -> Markup:
     """What is shown where a search finds nothing, or there is nothing yet: and what to do then."""
-    everything = Markup('<button type="button" data-do="reset">Show everything</button>')
+    show_all_button = Markup('<button type="button" data-do="reset">Show everything</button>')
     if (
-        query.is_search
-        and [each.name for each in query.filters] == ["starred"]
-        and not (query.wanted or query.begun)
+        query.has_criteria
+        and [search_filter.name for search_filter in query.filters] == ["starred"]
+        and not (query.terms or query.prefix)
     ):
-        return empty(
-            "No starred pictures", "Press ☆ on a picture that you like, and it is here.", everything
+        return empty_state(
+            "No starred pictures",
+            "Press ☆ on a picture that you like, and it is here.",
+            show_all_button,
         )
-    if query.is_search:
-        words = [*query.wanted, *filter(None, [query.begun])]
+    if query.has_criteria:
+        terms = [*query.terms, *filter(None, [query.prefix])]
         hint = (
-            _NUMBERS
-            if any(word[:1].isdigit() for word in words)
+            _NUMBER_HINT
+            if any(term[:1].isdigit() for term in terms)
             else "Take a word away, or look at everything."
         )
-        return empty("Nothing found", f"No picture has all of that. {hint}", everything)
-    match query.place:
+        return empty_state("Nothing found", f"No picture has all of that. {hint}", show_all_button)
+    match query.scope:
         case "trash":
-            return empty(
+            return empty_state(
                 "The trash is empty", "What you delete is kept here until you delete it for ever."
             )
         case "failed":
-            return empty(
+            return empty_state(
                 "Nothing failed",
                 "What fails, is stopped or breaks off is kept here, to run it again.",
             )
         case "missing":
-            return empty(
+            return empty_state(
                 "Every file is there",
                 "No picture’s file has been moved out of the library.",
-                everything,
+                show_all_button,
             )
         case _:
-            return empty(
+            return empty_state(
                 "Your pictures will be here",
                 "Each picture you make is kept, with all that it was made with.",
                 Markup('<a class="go" href="#create">Make the first one</a>'),
             )
 
 
-def empty(title: str, hint: str, way: str = "") -> Markup:
+def empty_state(title: str, hint: str, action_html: str = "") -> Markup:
     """An empty room: why it is, and a way out, which is HTML."""
     return Markup(
         '<div class="empty-room"><i aria-hidden="true"></i><h2>{}</h2><p>{}</p>{}</div>'
-    ).format(title, hint, way)
+    ).format(title, hint, action_html)

@@ -13,53 +13,53 @@ from sd35.core.errors import SD35Error
 from sd35.jobs.repository import JobPage, JobRecord, Stage
 from sd35.library.query import Query
 from sd35.library.repository import Entry
-from sd35.library.scanner import Changes
-from sd35.library.search import Page
-from sd35.ui.create.job_view import amount
-from sd35.ui.gallery.events import BEGINNING, Place
-from sd35.ui.gallery.static import TRY_AGAIN, empty, nothing
+from sd35.library.scanner import ScanResult
+from sd35.library.search import PicturePage
+from sd35.ui.create.job_view import format_bytes
+from sd35.ui.gallery.events import FIRST_PAGE, PagePosition
+from sd35.ui.gallery.static import RETRY_BUTTON, empty_state, no_results
 
 __all__ = [
-    "NOTHING",
-    "answer",
-    "broken",
+    "EMPTY_HTML",
+    "action_error",
+    "alt_text",
     "day_name",
-    "failed",
-    "forgotten",
-    "gone_for_ever",
-    "in_trash",
-    "looked",
-    "looking",
-    "marked",
+    "deletion_summary",
+    "failed_job_page",
+    "library_error",
     "no_library",
-    "numbered",
-    "out_of_trash",
-    "pictures",
-    "plural",
-    "refused",
-    "rooms_nav",
-    "words_of",
+    "picture_page",
+    "pluralize",
+    "removal_summary",
+    "restore_summary",
+    "scan_in_progress",
+    "scan_summary",
+    "tab_bar",
+    "tag_summary",
+    "trash_summary",
+    "with_query_key",
+    "with_request_id",
 ]
 
-NOTHING: Final = Markup("")
+EMPTY_HTML: Final = Markup("")
 
-MAX_NAMED: Final = 3
+MAX_FILE_NAMES: Final = 3
 """Files that can't be read, by name."""
 
-_NONE: Final = Markup('<span class="voice">Nothing</span>')
+_EMPTY_COUNT: Final = Markup('<span class="voice">Nothing</span>')
 """For who listens; who looks sees more of it."""
 
-SHOWN_WORDS: Final = 240
+MAX_PROMPT_CHARACTERS: Final = 240
 """Characters of a prompt that are shown beside others."""
 
-_STAGES: Final = {
+_STATUS_LABELS: Final = {
     Stage.FAILED: "Failed",
-    Stage.STOPPED: "Stopped",
+    Stage.CANCELLED: "Stopped",
     Stage.INTERRUPTED: "Interrupted",
 }
 
 
-def rooms_nav() -> str:
+def tab_bar() -> str:
     """The links between the two rooms; assets/library.js says which one is shown."""
     return (
         '<nav class="rooms" aria-label="Rooms"><a href="#create" aria-current="page">Create</a>'
@@ -69,173 +69,185 @@ def rooms_nav() -> str:
 
 def no_library() -> str:
     """The shelf of somebody who can't be told from others."""
-    return _shelf(
+    return _grid(
         "none",
-        BEGINNING,
-        body=empty(
+        FIRST_PAGE,
+        body=empty_state(
             "No library for you here",
             "What is made here isn’t kept for you: log in, or open the page itself, to have a library.",
         ),
     )
 
 
-def answer(shelf: str, show: object, text: object) -> str:
+def with_query_key(grid_html: str, filter_name: object, text: object) -> str:
     """A shelf, and to which question it is the answer: answers may come in another order than they were asked for."""
     return Markup('<div class="answer" data-for="{}|{}">{}</div>').format(
-        show, text or "", Markup(shelf)  # noqa: S704
+        filter_name,
+        text or "",
+        Markup(grid_html),  # noqa: S704
     )  # ours
 
 
-def numbered(viewer: str, ticket: int) -> str:
+def with_request_id(viewer_html: str, request_id: int) -> str:
     """What is shown large, or nothing, and the number of the question that it is the answer to."""
-    return Markup('<div data-ticket="{}">{}</div>').format(ticket, Markup(viewer))  # noqa: S704  # ours
+    return Markup('<div data-ticket="{}">{}</div>').format(request_id, Markup(viewer_html))  # noqa: S704  # ours
 
 
-def broken(error: SD35Error) -> str:
+def library_error(error: SD35Error) -> str:
     """The shelf where the library can't be read."""
     hint = f"{error.happened} {error.remedy}".strip()
-    return _shelf("none", BEGINNING, body=empty("The library can’t be read", hint, TRY_AGAIN))
+    return _grid(
+        "none", FIRST_PAGE, body=empty_state("The library can’t be read", hint, RETRY_BUTTON)
+    )
 
 
-def looking() -> str:
+def scan_in_progress() -> str:
     """The shelf while the folder is looked through for the first time; the browser asks again."""
     hint = "What is there already appears here as it is found."
-    return _shelf("looking", BEGINNING, body=empty("Looking through the folder…", hint))
+    return _grid("looking", FIRST_PAGE, body=empty_state("Looking through the folder…", hint))
 
 
-def refused(error: SD35Error) -> Markup:
+def action_error(error: SD35Error) -> Markup:
     """What stands against what was asked for."""
     return Markup('<p role="alert">{} {}</p>').format(error.happened, error.remedy)
 
 
-def in_trash(ids: Sequence[str], elsewhere: int) -> Markup:
+def trash_summary(ids: Sequence[str], missing_count: int) -> Markup:
     """That pictures were put into the trash, and a way back; or that so many files aren't where they were."""
-    if elsewhere:
-        return in_trash(ids, 0) + Markup(
+    if missing_count:
+        return trash_summary(ids, 0) + Markup(
             '<p role="alert">{} not deleted: the file isn’t where it was.</p>'
-        ).format(plural(elsewhere, "picture"))
+        ).format(pluralize(missing_count, "picture"))
     if not ids:
-        return NOTHING
-    are = "is" if len(ids) == 1 else "are"
+        return EMPTY_HTML
+    verb = "is" if len(ids) == 1 else "are"
     return Markup(
         '<p role="status">{} {} in the trash.</p><button type="button" data-do="restore" data-ids="{}">Undo</button>'
-    ).format(plural(len(ids), "picture"), are, " ".join(ids))
+    ).format(pluralize(len(ids), "picture"), verb, " ".join(ids))
 
 
-def out_of_trash(ids: Sequence[str]) -> Markup:
+def restore_summary(ids: Sequence[str]) -> Markup:
     """That pictures are back."""
-    are = "is" if len(ids) == 1 else "are"
-    return Markup('<p role="status">{} {} back.</p>').format(plural(len(ids), "picture"), are)
+    verb = "is" if len(ids) == 1 else "are"
+    return Markup('<p role="status">{} {} back.</p>').format(pluralize(len(ids), "picture"), verb)
 
 
-def looked(changes: Changes | None) -> Markup:
+def scan_summary(changes: ScanResult | None) -> Markup:
     """What has changed in the folder; `None` where nobody looked."""
     if changes is None:
-        return NOTHING
+        return EMPTY_HTML
     counts = {
         name: count for name, count in asdict(changes).items() if name != "unreadable" and count
     }
-    found = ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "Nothing new"
-    said = Markup('<p role="status">{}.</p>').format(found)
+    summary = ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "Nothing new"
+    message = Markup('<p role="status">{}.</p>').format(summary)
     if changes.unreadable:
-        some = ", ".join(changes.unreadable[:MAX_NAMED]) + (
-            "…" if len(changes.unreadable) > MAX_NAMED else ""
+        unreadable_files = ", ".join(changes.unreadable[:MAX_FILE_NAMES]) + (
+            "…" if len(changes.unreadable) > MAX_FILE_NAMES else ""
         )
-        said += Markup('<p role="alert">Can’t be read as a picture: {}</p>').format(some)
-    return said
+        message += Markup('<p role="alert">Can’t be read as a picture: {}</p>').format(
+            unreadable_files
+        )
+    return message
 
 
-def marked(tagged: int, lost: int) -> Markup:
+def tag_summary(tagged_count: int, missing_count: int) -> Markup:
     """That pictures were tagged, where that can't be seen; and that files are gone, which can't be written to."""
-    said = (
-        Markup('<p role="status">{} tagged.</p>').format(plural(tagged, "picture"))
-        if tagged
-        else NOTHING
+    message = (
+        Markup('<p role="status">{} tagged.</p>').format(pluralize(tagged_count, "picture"))
+        if tagged_count
+        else EMPTY_HTML
     )
-    if lost:
-        said += Markup('<p role="alert">{} not changed: the file is gone.</p>').format(
-            plural(lost, "picture")
+    if missing_count:
+        message += Markup('<p role="alert">{} not changed: the file is gone.</p>').format(
+            pluralize(missing_count, "picture")
         )
-    return said
+    return message
 
 
-def forgotten(count: int) -> Markup:
+def removal_summary(count: int) -> Markup:
     """That nothing is known any more of pictures whose files are gone."""
-    return Markup('<p role="status">{} forgotten.</p>').format(plural(count, "picture"))
+    return Markup('<p role="status">{} forgotten.</p>').format(pluralize(count, "picture"))
 
 
-def gone_for_ever(count: int) -> Markup:
+def deletion_summary(count: int) -> Markup:
     """That there is nothing in the trash any more."""
-    return Markup('<p role="status">{} deleted for ever.</p>').format(plural(count, "picture"))
+    return Markup('<p role="status">{} deleted for ever.</p>').format(pluralize(count, "picture"))
 
 
-def pictures(  # what a page of them is
-    page: Page,
+def picture_page(  # what a page of them is
+    page: PicturePage,
     query: Query,
-    place: Place,
+    position: PagePosition,
     today: dt.date,
-    said: Markup = NOTHING,
+    message: Markup = EMPTY_HTML,
     size_bytes: int = 0,
 ) -> str:
     """A page of pictures, by days, what was just done to them, and how much all of them take, if that is known."""
     days = groupby(page.entries, key=lambda entry: entry.made_at.astimezone().date())
-    body = Markup("").join(_day(day_name(day, today), entries) for day, entries in days)
+    body = Markup("").join(_day_section(day_name(day, today), entries) for day, entries in days)
     count = page.count if page.is_count_exact else f"{page.count:,}+"
-    found = Markup("<b>{}</b>").format(plural(count, "picture")) if page.count else _NONE
+    summary = (
+        Markup("<b>{}</b>").format(pluralize(count, "picture")) if page.count else _EMPTY_COUNT
+    )
     if size_bytes:
-        found += Markup(" {}").format(amount(size_bytes))
+        summary += Markup(" {}").format(format_bytes(size_bytes))
     if (
-        query.place == "shown"
-        and not query.is_search
+        query.scope == "shown"
+        and not query.has_criteria
         and all(entry.owner == "" for entry in page.entries)
     ):
-        found += Markup(
+        summary += Markup(
             '<button type="button" data-do="look" class="plain">Look for new files</button>'
         )
-    if query.place == "trash" and page.count:
-        found += Markup(
+    if query.scope == "trash" and page.count:
+        summary += Markup(
             " What is here stays until you delete it."
             '<button type="button" data-do="ask-erase" class="plain">Delete all for ever…</button>'
         )
-    return _shelf(
-        query.place,
-        place,
-        found=found,
+    return _grid(
+        query.scope,
+        position,
+        summary=summary,
         problems=query.problems,
-        said=said,
-        body=body or nothing(query),
-        pager=_pager(page.newer, page.older),
+        message=message,
+        body=body or no_results(query),
+        pager=_pager(page.newer_cursor, page.older_cursor),
     )
 
 
-def failed(
-    page: JobPage, query: Query, place: Place, today: dt.date, said: Markup = NOTHING
+def failed_job_page(
+    page: JobPage,
+    query: Query,
+    position: PagePosition,
+    today: dt.date,
+    message: Markup = EMPTY_HTML,
 ) -> str:
     """A page of jobs that came to no picture."""
-    rows = Markup("").join(_job(job, today) for job in page.jobs)
-    count = f"{len(page.jobs)}{'+' if page.older or place.older else ''}"
-    found = Markup("<b>{}</b> came to no picture").format(count) if page.jobs else _NONE
-    return _shelf(
-        query.place,
-        place,
-        found=found,
+    rows = Markup("").join(_job_row(job, today) for job in page.jobs)
+    count = f"{len(page.jobs)}{'+' if page.older_cursor or position.older else ''}"
+    summary = Markup("<b>{}</b> came to no picture").format(count) if page.jobs else _EMPTY_COUNT
+    return _grid(
+        query.scope,
+        position,
+        summary=summary,
         problems=query.problems,
-        said=said,
-        body=Markup('<ul class="jobs">{}</ul>').format(rows) if page.jobs else nothing(query),
-        pager=_pager(None, page.older, is_first=not place.older),
+        message=message,
+        body=Markup('<ul class="jobs">{}</ul>').format(rows) if page.jobs else no_results(query),
+        pager=_pager(None, page.older_cursor, is_first_page=not position.older),
     )
 
 
-def plural(count: int | str, thing: str) -> str:
+def pluralize(count: int | str, noun: str) -> str:
     """A number of things, in words; of `count` that is text, many."""
-    shown = f"{count:,}" if isinstance(count, int) else count
-    return f"{shown} {thing}{'' if count == 1 else 's'}"
+    number_text = f"{count:,}" if isinstance(count, int) else count
+    return f"{number_text} {noun}{'' if count == 1 else 's'}"
 
 
-def words_of(entry: Entry) -> str:
+def alt_text(entry: Entry) -> str:
     """What a picture is called: by its prompt, or else by its file's name."""
-    words = " ".join(entry.record.prompt[: 2 * SHOWN_WORDS].split())
-    return _short(words) or PurePosixPath(entry.path).name
+    prompt = " ".join(entry.record.prompt[: 2 * MAX_PROMPT_CHARACTERS].split())
+    return _truncate(prompt) or PurePosixPath(entry.path).name
 
 
 def day_name(day: dt.date, today: dt.date) -> str:
@@ -247,35 +259,35 @@ def day_name(day: dt.date, today: dt.date) -> str:
     return f"{day:%A} {day.day} {day:%B} {day.year}"
 
 
-def _short(words: str) -> str:
-    return words if len(words) <= SHOWN_WORDS else f"{words[: SHOWN_WORDS - 1]}…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= MAX_PROMPT_CHARACTERS else f"{text[: MAX_PROMPT_CHARACTERS - 1]}…"
 
 
-def _shelf(
-    shown: str,
-    place: Place,
+def _grid(
+    scope: str,
+    position: PagePosition,
     *,
     body: Markup,
-    found: Markup = NOTHING,
+    summary: Markup = EMPTY_HTML,
     problems: Iterable[str] = (),
-    said: Markup = NOTHING,
-    pager: Markup = NOTHING,
+    message: Markup = EMPTY_HTML,
+    pager: Markup = EMPTY_HTML,
 ) -> str:
     """All of it. The parts are always there, in this order: Gradio changes what has changed, and nothing is lost."""
-    told = Markup("").join(Markup("<li>{}</li>").format(problem) for problem in problems)
+    problem_items = Markup("").join(Markup("<li>{}</li>").format(problem) for problem in problems)
     return Markup(
         '<div class="shelf" data-place="{}" data-at="{}"><div class="found" role="status">{}</div>'
         '<ul class="problems" role="alert">{}</ul><div class="said">{}</div><div class="days">{}</div>{}</div>'
-    ).format(shown, place, found, told, said, body, pager)
+    ).format(scope, position, summary, problem_items, message, body, pager)
 
 
-def _day(name: str, entries: Iterable[Entry]) -> Markup:
-    items = Markup("").join(map(_item, entries))
+def _day_section(name: str, entries: Iterable[Entry]) -> Markup:
+    items = Markup("").join(map(_grid_item, entries))
     return Markup('<section><h2>{}</h2><ul class="grid">{}</ul></section>').format(name, items)
 
 
-def _item(entry: Entry) -> Markup:
-    starred = entry.record.is_starred
+def _grid_item(entry: Entry) -> Markup:
+    is_starred = entry.record.is_starred
     return Markup(
         '<li class="item{gone}" data-id="{id}" style="--ratio:{ratio}">'
         '<button type="button" class="open" data-do="open"><img src="studio/thumbnail/{id}?v={version}" loading="lazy" '
@@ -288,39 +300,39 @@ def _item(entry: Entry) -> Markup:
         gone=" is-missing" if entry.is_missing else "",
         id=entry.id,
         version=entry.size_bytes,  # of what a browser may keep for good
-        ratio=_ratio(entry),
+        ratio=_aspect_ratio(entry),
         width=entry.width,
         height=entry.height,
-        words=words_of(entry),
-        starred="true" if starred else "false",
-        mark="★" if starred else "☆",
+        words=alt_text(entry),
+        starred="true" if is_starred else "false",
+        mark="★" if is_starred else "☆",
     )
 
 
-def _ratio(entry: Entry) -> str:
+def _aspect_ratio(entry: Entry) -> str:
     """Width by height, such that nothing is too thin to be hit."""
     return f"{min(3.5, max(0.4, entry.width / max(1, entry.height))):.4g}"
 
 
-def _pager(newer: str | None, older: str | None, *, is_first: bool = True) -> Markup:
-    ways = [
-        *([("", "Newest")] if newer or not is_first else []),
+def _pager(newer: str | None, older: str | None, *, is_first_page: bool = True) -> Markup:
+    links = [
+        *([("", "Newest")] if newer or not is_first_page else []),
         *([(f"newer:{newer}", "← Newer")] if newer else []),
         *([(f"older:{older}", "Older →")] if older else []),
     ]
     buttons = Markup("").join(
-        Markup('<button type="button" data-do="page" data-to="{}">{}</button>').format(*way)
-        for way in ways
+        Markup('<button type="button" data-do="page" data-to="{}">{}</button>').format(*link)
+        for link in links
     )
     return Markup('<nav class="pager" aria-label="Pages">{}</nav>').format(buttons)
 
 
-def _job(job: JobRecord, today: dt.date) -> Markup:
-    made_at = dt.datetime.fromtimestamp(job.created_at).astimezone()
-    when = f"{day_name(made_at.date(), today)}, {made_at:%H:%M}"
-    why = f"{job.error_happened} {job.error_remedy}".strip()
-    if job.stage is Stage.INTERRUPTED and not why:
-        why = "The program ended while it ran."
+def _job_row(job: JobRecord, today: dt.date) -> Markup:
+    created_at = dt.datetime.fromtimestamp(job.created_at).astimezone()
+    created_text = f"{day_name(created_at.date(), today)}, {created_at:%H:%M}"
+    reason = f"{job.error_happened} {job.error_remedy}".strip()
+    if job.stage is Stage.INTERRUPTED and not reason:
+        reason = "The program ended while it ran."
     return Markup(
         '<li class="job-row" data-id="{}" data-stage="{}"><p class="words">{}</p>'
         '<p class="why"><b>{}</b><span>{}</span>{}</p><p class="does">'
@@ -329,8 +341,8 @@ def _job(job: JobRecord, today: dt.date) -> Markup:
     ).format(
         job.id,
         job.stage.value,
-        _short(" ".join(job.request.prompt[: 2 * SHOWN_WORDS].split())),
-        _STAGES.get(job.stage, job.stage.value),
-        when,
-        Markup("<span>{}</span>").format(why) if why else "",
+        _truncate(" ".join(job.request.prompt[: 2 * MAX_PROMPT_CHARACTERS].split())),
+        _STATUS_LABELS.get(job.stage, job.stage.value),
+        created_text,
+        Markup("<span>{}</span>").format(reason) if reason else "",
     )
