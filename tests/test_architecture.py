@@ -55,7 +55,6 @@ KNOWN: dict[str, set[str]] = {
     "sd35.cli.commands.library_search": {"sd35.jobs.repository.JobRecord"},
     "sd35.cli.formatting": {"sd35.jobs.repository.JobRecord"},
     "sd35.library.library": {"sd35.jobs.record.Stage", "sd35.jobs.repository.JobRepository"},
-    "sd35.library.provenance": {"sd35.client.SpaceClient"},
     "sd35.library.stats": {"sd35.jobs.repository.JobRepository", "sd35.jobs.repository.Stage"},
     "sd35.server.api": {
         "sd35.ui.create.form.CUSTOM_SIZE",

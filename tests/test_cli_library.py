@@ -354,9 +354,9 @@ STUDIO_SCRIPT = """
 import io, sys, threading
 from pathlib import Path
 from PIL import Image
-from sd35.metadata.record import Record
-from sd35.library.shelf import Library
-from sd35.picture import open_picture
+from sd35.metadata.model import GenerationMetadata
+from sd35.library.library import Library
+from sd35.core.picture import open_picture
 
 is_told = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), is_told.set())).start()
@@ -366,7 +366,7 @@ with Library.open(Path("shelf")) as library:
         out = io.BytesIO()
         Image.new("RGB", (64, 32), (seed % 256, seed // 256, 7)).save(out, "PNG")
         data = out.getvalue()
-        print(library.add(data, open_picture(data), Record(prompt="made meanwhile", seed=seed), "").id, flush=True)
+        print(library.add(data, open_picture(data), GenerationMetadata(prompt="made meanwhile", seed=seed), "").id, flush=True)
         seed += 1
 """
 

@@ -30,10 +30,10 @@ from sd35.library.scanner import ScanResult
 from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.metadata.model import GenerationMetadata
 from tests.browsers import FORM_VALUES, BrowserSession
-from tests.disks import Disk, disk
+from tests.full_disk import Disk, disk
 from tests.impostor import make_request
+from tests.library_fixtures import add_picture, encode_picture
 from tests.lives import LIMIT_SECONDS, Program, Space, fail_demo, import_and_export, run_studio
-from tests.shelves import add_picture, encode_picture
 from tests.test_app import start_program
 
 __all__ = ["disk"]

@@ -16,7 +16,7 @@ from sd35.library.database import Database
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query
-from tests.shelves import ANN, BOB, folder, library
+from tests.library_fixtures import ANN, BOB, folder, library
 
 __all__ = ["folder", "library"]
 

@@ -35,7 +35,7 @@ from sd35.library.query import parse_query
 from sd35.library.thumbnails import ThumbnailCache, render_thumbnail
 from sd35.metadata.embedding import read_metadata
 from sd35.metadata.model import GenerationMetadata
-from tests.shelves import (
+from tests.library_fixtures import (
     ANN,
     BOB,
     NOON,
@@ -473,11 +473,11 @@ def test_a_damaged_index_is_made_anew(folder: Path, damage: Callable[[bytes], by
 WRITER_SCRIPT = """
 import sys
 from pathlib import Path
-from sd35.library.shelf import Library
-from tests.shelves import put
+from sd35.library.library import Library
+from tests.library_fixtures import add_picture
 with Library.open(Path(sys.argv[1])) as library:
     for number in range(20):
-        entry = put(library, number, prompt=sys.argv[2])
+        entry = add_picture(library, number, prompt=sys.argv[2])
         library.star([entry.id], None, is_starred=True)
     library.trash([entry.id], None)
 """
@@ -523,20 +523,20 @@ def test_threads_that_write_at_once(library: Library) -> None:
 FULL_DISK_SCRIPT = """
 import resource, sys
 from pathlib import Path
-from sd35.errors import SD35Error
+from sd35.core.errors import SD35Error
 from sd35.library.query import parse_query
-from sd35.library.shelf import Library
-from sd35.picture import open_picture
-from sd35.metadata.record import Record
-from tests.shelves import encoded, put
+from sd35.library.library import Library
+from sd35.core.picture import open_picture
+from sd35.metadata.model import GenerationMetadata
+from tests.library_fixtures import add_picture, encode_picture
 library = Library.open(Path(sys.argv[1]))
-small = put(library, 1)
-data = encoded(2)
+small = add_picture(library, 1)
+data = encode_picture(2)
 data = data[:-12] + (4_000_000).to_bytes(4, "big") + b"xxXx" + bytes(4_000_004) + data[-12:]
-large = library.add(data, open_picture(data), Record(), "")
+large = library.add(data, open_picture(data), GenerationMetadata(), "")
 before = library.read_bytes(large.id)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
-for act in (lambda: library.add(data, open_picture(data), Record(), ""),
+for act in (lambda: library.add(data, open_picture(data), GenerationMetadata(), ""),
             lambda: library.star([large.id], None, is_starred=True),
             lambda: library.export(Path(sys.argv[1] + ".zip")),
             lambda: library.export(Path(sys.argv[1] + "-out"))):
@@ -545,7 +545,7 @@ for act in (lambda: library.add(data, open_picture(data), Record(), ""),
     except SD35Error as error:
         print(type(error).__name__, error)
 assert library.read_bytes(large.id) == before
-put(library, 3)
+add_picture(library, 3)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 3_000_000))
 try:
     library.trash([small.id, large.id], None)
@@ -580,7 +580,7 @@ def test_a_full_disk(folder: Path) -> None:
 
 def test_who_is_alive(folder: Path) -> None:
     """A program that was killed counts as running, so that its jobs wait for ever; or one that runs doesn't."""
-    code = "import sys; from sd35.library.shelf import *; from pathlib import Path\n"
+    code = "import sys; from sd35.library.library import *; from pathlib import Path\n"
     code += "library = Library.open(Path(sys.argv[1])); print(library.instance_id, flush=True); sys.stdin.read()"
     other_process = subprocess.Popen(  # noqa: S603  # ourselves
         [sys.executable, "-c", code, folder],

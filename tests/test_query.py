@@ -14,7 +14,7 @@ from sd35.library.repository import Entry
 from sd35.library.repository import upsert_entry as keep
 from sd35.library.search import find_page
 from sd35.metadata.model import GenerationMetadata
-from tests.shelves import NOON, add_picture, find_ids, folder, library
+from tests.library_fixtures import NOON, add_picture, find_ids, folder, library
 
 __all__ = ["folder", "library"]
 

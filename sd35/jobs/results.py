@@ -39,7 +39,18 @@ class ResultSaver:
     async def save(self, job: Job, space: SpaceClient, picture: Picture) -> JobResult:
         """Keep the picture: in the library, or else in memory, and say why."""
         state = job.state.value
-        metadata = build_metadata(state.request, picture, space, state.elapsed_seconds, job.id)
+        contract = space.contract
+        metadata = build_metadata(
+            state.request,
+            picture,
+            id=job.id,
+            model=space.model,
+            space=space.name,
+            is_demo=contract.is_demo,
+            gradio_version=contract.version,
+            parameters={parameter.name for parameter in contract.parameters},
+            elapsed_seconds=state.elapsed_seconds,
+        )
         try:
             return await self._save(job, metadata, picture)
         except WriteError as error:

@@ -1,9 +1,9 @@
-"""What is written into a finished picture's file: all that it takes to make it again."""
+"""Metadata of a new image: everything that it takes to generate the image again."""
 
 import datetime as dt
+from collections.abc import Container
 from dataclasses import replace
 
-from sd35.client import SpaceClient
 from sd35.core.errors import PictureError
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
@@ -14,56 +14,63 @@ from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 __all__ = ["build_metadata", "embed_or_original", "request_from_metadata"]
 
 
-def build_metadata(
+def build_metadata(  # noqa: PLR0913  # plain values: the library knows no client
     request: GenerationRequest,
     picture: Picture,
-    space: SpaceClient,
+    *,
+    id: str,  # noqa: A002  # the field's name everywhere
+    model: str,
+    space: str,
+    is_demo: bool,
+    gradio_version: str,
+    parameters: Container[str | None],
     elapsed_seconds: float,
-    id: str,  # noqa: A002  # its name everywhere
 ) -> GenerationMetadata:
-    """Return the record of a picture that this Space has made just now, in so many seconds."""
-    contract = space.contract
+    """Return the metadata of an image that a Space has just generated.
+
+    `space` is the Space's name or URL, and `parameters` the names that its endpoint accepts.
+    """
+    # A Space without one of these parameters has used a value that nobody here knows.
+    has_guidance, has_steps = "guidance_scale" in parameters, "num_inference_steps" in parameters
     return GenerationMetadata(
         id=id,
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         width=request.width,
         height=request.height,
-        guidance_scale=request.guidance_scale if contract.has_parameter("guidance_scale") else None,
-        num_inference_steps=request.num_inference_steps
-        if contract.has_parameter("num_inference_steps")
-        else None,
+        guidance_scale=request.guidance_scale if has_guidance else None,
+        num_inference_steps=request.num_inference_steps if has_steps else None,
         seed=picture.seed,
-        model=space.model,
-        space="demo Space" if contract.is_demo else space.name,
-        is_demo=contract.is_demo,
+        model=model,
+        # The embedded demo Space listens at another loopback port each time.
+        space="demo Space" if is_demo else space,
+        is_demo=is_demo,
         made_at=dt.datetime.now(dt.UTC),
         took_seconds=round(elapsed_seconds, 3),
-        versions={THIS_TOOL: __version__, "Gradio": contract.version},
+        versions={THIS_TOOL: __version__, "Gradio": gradio_version},
     )
 
 
 def request_from_metadata(
     metadata: GenerationMetadata, width: int, height: int
 ) -> GenerationRequest:
-    """Return the request that would make a picture again, of this size if its record tells no other."""
+    """Return the request that generates an image again; `width` and `height` in pixels are fallbacks."""
     defaults = GenerationRequest(metadata.prompt)
+    guidance_scale, steps = metadata.guidance_scale, metadata.num_inference_steps
     return GenerationRequest(
         metadata.prompt,
         metadata.negative_prompt,
         width if metadata.width is None else metadata.width,
         height if metadata.height is None else metadata.height,
-        defaults.guidance_scale if metadata.guidance_scale is None else metadata.guidance_scale,
-        defaults.num_inference_steps
-        if metadata.num_inference_steps is None
-        else metadata.num_inference_steps,
+        defaults.guidance_scale if guidance_scale is None else guidance_scale,
+        defaults.num_inference_steps if steps is None else steps,
         0 if metadata.seed is None else metadata.seed,
         randomize_seed=metadata.seed is None,
     )
 
 
 def embed_or_original(picture: Picture, metadata: GenerationMetadata) -> Picture:
-    """Return the picture with the record in its file; as it came, where its file can't carry one."""
+    """Return the picture with the metadata in its file, or unchanged where its file can't carry any."""
     try:
         return replace(picture, data=embed_metadata(picture.data, metadata))
     except PictureError:

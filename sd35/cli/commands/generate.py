@@ -137,9 +137,19 @@ class _PictureGenerator:
         self.emit(DownloadStarted())
         picture = await generation.fetch()
         elapsed_seconds = time.monotonic() - started_at
-        picture = embed_or_original(
-            picture, build_metadata(request, picture, self.space, elapsed_seconds, new_id())
+        contract = self.space.contract
+        metadata = build_metadata(
+            request,
+            picture,
+            id=new_id(),
+            model=self.space.model,
+            space=self.space.name,
+            is_demo=contract.is_demo,
+            gradio_version=contract.version,
+            parameters={parameter.name for parameter in contract.parameters},
+            elapsed_seconds=elapsed_seconds,
         )
+        picture = embed_or_original(picture, metadata)
         path = write_picture(self.batch.folder, self._file_name(request, picture), picture)
         self.emit(
             PictureSaved(

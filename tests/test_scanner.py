@@ -19,7 +19,7 @@ from sd35.library.query import parse_query
 from sd35.library.repository import Entry
 from sd35.library.scanner import ScanResult
 from sd35.metadata.embedding import read_metadata
-from tests.shelves import ANN, BOB, add_picture, encode_picture, find_ids, folder, library
+from tests.library_fixtures import ANN, BOB, add_picture, encode_picture, find_ids, folder, library
 
 __all__ = ["folder", "library"]
 

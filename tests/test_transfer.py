@@ -15,7 +15,7 @@ from sd35.library.library import Library
 from sd35.library.query import parse_query
 from sd35.metadata.embedding import embed_metadata
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
-from tests.shelves import ANN, BOB, add_picture, encode_picture, find_ids, folder, library
+from tests.library_fixtures import ANN, BOB, add_picture, encode_picture, find_ids, folder, library
 
 __all__ = ["folder", "library"]
 
