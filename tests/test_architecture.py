@@ -61,7 +61,6 @@ KNOWN: dict[str, set[str]] = {
         "sd35.ui.create.form.FormValues",
         "sd35.ui.create.form.parse_request",
     },
-    "sd35.server.mcp": {"sd35.ui.create.job_view"},
 }
 
 FORBIDDEN_IMPORTS = {

@@ -233,7 +233,7 @@ def test_two_browsers_and_one_link(browser: Browser, link: AppServer) -> None:
         page.get_by_label("Prompt", exact=True).fill("wait: a cat")
         page.get_by_role("button", name="Generate").click()
     expect(first_page.locator("#panel")).to_contain_text("Step 2 of 6")
-    expect(second_page.locator("#panel")).to_contain_text("Next in this studio's line")
+    expect(second_page.locator("#panel")).to_contain_text("Up next")
     first_page.get_by_role("button", name="Stop").click()
     expect(first_page.locator("#panel")).to_contain_text("Stopped")
     expect(second_page.locator("#panel")).to_contain_text("Step 2 of 6")

@@ -347,7 +347,7 @@ async def test_what_is_survived(make: Callable[[], dict[str, HandlerSequence]]) 
             assert isinstance(events[-1], Finished)
             assert (await space.fetch(events[-1].picture)).data == PNG
     waits += [event for event in events if isinstance(event, Waiting)]
-    assert all(wait.reason.endswith(".") for wait in waits)
+    assert all(wait.reason for wait in waits)
 
 
 @pytest.mark.parametrize(
@@ -575,7 +575,7 @@ async def test_a_space_by_its_name(
             async with connection as space:
                 assert isinstance((await collect_events(space))[-1], Finished)
     assert len(waits) == (0 if kind is SpacePausedError else len(stages) - 1)
-    assert all("waking up" in wait.reason and wait.limit_seconds == LIMIT_SECONDS for wait in waits)
+    assert all("Waking up" in wait.reason and wait.limit_seconds == LIMIT_SECONDS for wait in waits)
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ async def test_what_a_visitor_may(program: Program) -> None:
     initial_count = program.count_jobs("stopped")
     async with program.agent("auto") as client:
         async with anyio.create_task_group() as calls:
-            for prefix in ("Step", "Next in this studio's line"):
+            for prefix in ("Step", "Up next"):
                 is_reached = anyio.Event()
                 listen = call_when(prefix, is_reached.set)
                 calls.start_soon(

@@ -35,7 +35,6 @@ from sd35.core.errors import (
     SpaceNotFoundError,
     SpacePausedError,
     SpaceStoppedError,
-    format_local_time,
 )
 
 ANONYMOUS_HINT = (
@@ -210,16 +209,6 @@ def test_other_ways_to_give_a_time(text: str, seconds: int | None) -> None:
     assert (
         parse_run_error(f"You have exceeded your GPU quota. {text}").retry_after_seconds == seconds
     )
-
-
-def test_the_clock_time() -> None:
-    """The time at which the quota returns is told in another time zone, or without its day."""
-    now = dt.datetime.now().astimezone()
-    noon = now.replace(hour=12, minute=5)
-    assert format_local_time(noon.astimezone(dt.UTC)) == "12:05"
-    assert format_local_time(noon + dt.timedelta(days=1)) == "12:05 tomorrow"
-    later = noon + dt.timedelta(days=40)
-    assert format_local_time(later) == f"12:05 on {later.day} {later:%B %Y}"
 
 
 @pytest.mark.parametrize(

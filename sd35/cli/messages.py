@@ -15,7 +15,17 @@ from sd35.cli.events import (
     ShutdownRequested,
     TaskProgress,
 )
-from sd35.core.events import Notice, Progress, Queued, Started, Waiting
+from sd35.core.events import Progress, Queued, Started, Waiting
+from sd35.core.text import (
+    format_bytes,
+    format_duration,
+    format_elapsed,
+    notice_text,
+    one_line,
+    progress_text,
+    queue_text,
+    waiting_text,
+)
 
 __all__ = [
     "DEMO_NOTICE",
@@ -34,15 +44,10 @@ DEMO_NOTICE: Final = "These pictures come from the demo painter, not from Stable
 
 
 _HEADLINES: Final[Mapping[type, str]] = {
-    PictureStarted: "Asking for a place in the queue…",
-    DownloadStarted: "Fetching the picture…",
+    PictureStarted: "Joining the queue…",
+    DownloadStarted: "Downloading the image…",
     ShutdownRequested: "Stopping… (again to leave at once)",
 }
-
-
-def one_line(text: object) -> str:
-    """Return the text as one line that moves no cursor and changes no colour."""
-    return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
 
 
 def headline(event: CliEvent) -> str:
@@ -58,42 +63,20 @@ def headline(event: CliEvent) -> str:
                 else f"Connecting to {one_line(space)}…"
             )
         case Waiting():
-            text = _waiting_text(event)
+            text = waiting_text(event)
         case Queued():
-            text = _queue_text(event)
+            text = f"{queue_text(event)}{_eta_text(event.eta_seconds, ', about {} left')}"
         case Started(eta_seconds=eta_seconds):
-            text = f"The Space is working{_eta_text(eta_seconds, '; it takes about {}')}…"
+            text = f"Generating…{_eta_text(eta_seconds, ' Usually takes about {}.')}"
         case Progress():
-            text = _step_text(event)
+            text = progress_text(event)
         case TaskProgress():
             text = _task_text(event)
     return text
 
 
-def _waiting_text(event: Waiting) -> str:
-    limit_text = (
-        f" It is waited for {format_duration(event.limit_seconds)} at most."
-        if event.limit_seconds
-        else ""
-    )
-    return f"{one_line(event.reason)}{limit_text}"
-
-
-def _queue_text(event: Queued) -> str:
-    eta_text = _eta_text(event.eta_seconds, ", about {} to go")
-    if event.rank == 0:
-        return f"Next in the queue{eta_text}"
-    return f"Number {event.rank + 1} of {max(event.size, event.rank + 1)} in the queue{eta_text}"
-
-
 def _eta_text(seconds: float | None, template: str) -> str:
     return "" if seconds is None or seconds < 1 else template.format(format_duration(seconds))
-
-
-def _step_text(event: Progress) -> str:
-    if event.step is not None and event.total:
-        return f"Step {min(event.step, event.total)} of {event.total}"
-    return one_line(event.description or "") or "The Space is working…"
 
 
 def _task_text(event: TaskProgress) -> str:
@@ -104,12 +87,6 @@ def _task_text(event: TaskProgress) -> str:
     )
 
 
-def notice_text(event: Notice) -> str:
-    """A Space's own line, under its title, unless that only says of what level it is."""
-    has_title = event.title is not None and event.title.lower() != event.level.lower()
-    return one_line(f"{event.title}: {event.text}" if has_title else event.text)
-
-
 def picture_summary(event: PictureSaved) -> str:
     """What a saved picture is."""
     picture = event.picture
@@ -118,9 +95,7 @@ def picture_summary(event: PictureSaved) -> str:
             *((f"seed {picture.seed}",) if picture.seed is not None else ()),
             f"{picture.width} × {picture.height}",
             f"{picture.format} {format_bytes(len(picture.data))}",
-            f"{event.elapsed_seconds:.1f} s"
-            if event.elapsed_seconds < 60
-            else format_duration(event.elapsed_seconds),
+            format_elapsed(event.elapsed_seconds),
             *(("demo painter",) if event.is_demo else ()),
         )
     )
@@ -144,21 +119,3 @@ def shutdown_text(event: ShutdownReport) -> str:
     if event.has_saved_picture:
         return "The picture that was complete is saved."
     return "Nothing was under way at the Space." if event.outcome is None else event.outcome.message
-
-
-def format_duration(seconds: float) -> str:
-    """Return a length of time as a person says it."""
-    whole_seconds = int(seconds)
-    return (
-        f"{whole_seconds} s"
-        if whole_seconds < 60
-        else f"{whole_seconds // 60}:{whole_seconds % 60:02d} min"
-    )
-
-
-def format_bytes(byte_count: int) -> str:
-    """Return a number of bytes as a person says it."""
-    for threshold, unit, decimals in ((1e9, "GB", 1), (1e6, "MB", 1), (1e3, "KB", 0)):
-        if byte_count >= threshold:
-            return f"{byte_count / threshold:.{decimals}f} {unit}"
-    return f"{byte_count} bytes"

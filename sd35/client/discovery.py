@@ -78,7 +78,7 @@ class Discovery:
                     raise
                 on_wait(
                     Waiting(
-                        error.happened if not is_asleep else "The Space is waking up.",
+                        error.happened if not is_asleep else "Waking up the Space",
                         waited_seconds,
                         limit_seconds,
                     )

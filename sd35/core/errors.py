@@ -41,6 +41,8 @@ later.
 
 import datetime as dt
 
+from sd35.core.text import format_local_time
+
 __all__ = [
     "AbortedError",
     "AccessDeniedError",
@@ -74,20 +76,7 @@ __all__ = [
     "UnreachableError",
     "UsageLimitError",
     "WriteError",
-    "format_local_time",
 ]
-
-
-def format_local_time(moment: dt.datetime) -> str:
-    """Return a moment as this machine's clock shows it, with the day unless that is today."""
-    local_time, today = moment.astimezone(), dt.datetime.now().astimezone().date()
-    match (local_time.date() - today).days:
-        case 0:
-            return f"{local_time:%H:%M}"
-        case 1:
-            return f"{local_time:%H:%M} tomorrow"
-        case _:
-            return f"{local_time:%H:%M} on {local_time.day} {local_time:%B %Y}"
 
 
 class SD35Error(Exception):

@@ -38,8 +38,8 @@ from sd35.core.version import __version__
 from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import Job, JobResult
 from sd35.jobs.service import JobService
+from sd35.jobs.status_text import headline
 from sd35.server.api import DEMO_PAINTER, build_form_values, result_or_raise, submit_job
-from sd35.ui.create import job_view
 
 __all__ = ["MCP_PATH", "McpApp"]
 
@@ -234,9 +234,7 @@ class McpApp:
                         break
                     step, total = _step_and_total(state.progress)
                     reported_progress = max(step, reported_progress + MIN_PROGRESS_STEP)
-                    await context.report_progress(
-                        reported_progress, total, job_view.headline(state)
-                    )
+                    await context.report_progress(reported_progress, total, headline(state))
         finally:
             job.cancel()  # does nothing to a job that has ended
         return result_or_raise(job.state.value)

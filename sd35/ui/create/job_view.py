@@ -5,10 +5,17 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from sd35.core.errors import QuotaError, SD35Error, format_local_time
-from sd35.core.events import Waiting
+from sd35.core.errors import QuotaError, SD35Error
+from sd35.core.text import (
+    format_bytes,
+    format_duration,
+    format_elapsed,
+    format_local_time,
+    waiting_text,
+)
 from sd35.jobs.job import JobState, JobStatus
 from sd35.jobs.limits import RemainingQuota, UsageLimits
+from sd35.jobs.status_text import headline
 from sd35.server.file_data import FILE_DATA_META, file_data
 from sd35.ui.create.import_settings import AppliedSettings
 
@@ -17,8 +24,6 @@ __all__ = [
     "applied_settings",
     "download_value",
     "drop_hint",
-    "format_bytes",
-    "headline",
     "idle_panel",
     "image_value",
     "job_not_found",
@@ -27,7 +32,6 @@ __all__ = [
     "outcome",
     "quota_info",
     "rejection_panel",
-    "waiting_message",
 ]
 
 
@@ -208,7 +212,7 @@ def _active_body(state: JobState) -> Markup:
         return _on_hold_body(state)
     return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}').format(
         headline(state),
-        _format_duration(state.elapsed_seconds),
+        format_duration(state.elapsed_seconds),
         _progress_bar(state),
         Markup("<p>{}</p>").format(_detail(state)) if _detail(state) else "",
         Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
@@ -236,81 +240,23 @@ def _on_hold_body(state: JobState) -> Markup:
     )
 
 
-def headline(state: JobState) -> str:
-    """What is going on, in a few plain words."""
-    match state.status:
-        case JobStatus.PENDING:
-            return _local_position(state)
-        case JobStatus.CONNECTING:
-            return (
-                "Connecting to the Space…"
-                if state.waiting_event is None
-                else "Waiting for the Space…"
-            )
-        case JobStatus.QUEUED_REMOTELY:
-            return _remote_position(state)
-        case JobStatus.DOWNLOADING:
-            return "Fetching the picture…"
-        case JobStatus.CANCELLING:
-            return "Stopping…"
-        case _:
-            return _step_text(state)
-
-
-def _remote_position(state: JobState) -> str:
-    if state.queued_event is None:
-        return "In the queue…"
-    if state.queued_event.rank == 0:
-        return "Next in the queue"
-    return f"Number {state.queued_event.rank + 1} of {max(state.queued_event.size, state.queued_event.rank + 1)} in the queue"
-
-
-def _local_position(state: JobState) -> str:
-    if state.is_held:
-        return "Waits until you let it go on"
-    if state.quota_error is not None:
-        return "Waits for the quota"
-    if state.jobs_ahead == 0:
-        return "Next in this studio's line" if state.queue_length else "Waiting for its turn here…"
-    return f"Number {state.jobs_ahead + 1} of {state.queue_length} in this studio's line"
-
-
-def _step_text(state: JobState) -> str:
-    progress = state.progress
-    if progress is None:
-        return "The Space is working…"
-    if progress.step is not None and progress.total:
-        return f"Step {min(progress.step, progress.total)} of {progress.total}"
-    return progress.description or "The Space is working…"
-
-
-def waiting_message(event: Waiting) -> str:
-    """What a Space is waited for, how long so far, and at most."""
-    if event.waited_seconds < 1:
-        return event.reason
-    limit_text = (
-        f" of at most {_format_duration(event.limit_seconds)}" if event.limit_seconds else ""
-    )
-    return f"{event.reason} Waited {_format_duration(event.waited_seconds)}{limit_text}."
-
-
 def _detail(state: JobState) -> str:
     if state.status is JobStatus.CONNECTING and state.waiting_event is not None:
-        return waiting_message(state.waiting_event)
+        return waiting_text(state.waiting_event)
     if (
         state.status is JobStatus.QUEUED_REMOTELY
         and state.queued_event is not None
         and state.queued_event.eta_seconds is not None
     ):
         return (
-            f"About {_format_duration(state.queued_event.eta_seconds)} to go, the Space estimates."
+            f"About {format_duration(state.queued_event.eta_seconds)} to go, the Space estimates."
         )
     if (
         state.status is JobStatus.RUNNING
         and state.eta_seconds is not None
         and state.progress is None
     ):
-        return f"A run takes about {_format_duration(state.eta_seconds)} there."
+        return f"A run takes about {format_duration(state.eta_seconds)} there."
     if (
         state.space is not None
         and state.status is JobStatus.RUNNING
@@ -346,7 +292,7 @@ def _completed_body(state: JobState) -> Markup:
     facts = (
         f"{result.width} × {result.height}",
         f"{result.format} {format_bytes(result.size_bytes)}",
-        f"{_format_seconds(state.elapsed_seconds)}",
+        format_elapsed(state.elapsed_seconds),
         *(("demo painter",) if result.is_demo else ()),
     )
     seed_html = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(
@@ -402,26 +348,3 @@ def _interrupted_body(state: JobState) -> Markup:
         else f"{INTERRUPTED_MESSAGE} {state.cancel_outcome.message}"
     )
     return Markup('<p class="headline">Interrupted</p><p>{}</p>{}').format(message, RETRY_BUTTON)
-
-
-def _format_duration(seconds: float) -> str:
-    whole_seconds = int(seconds)
-    return (
-        f"{whole_seconds} s"
-        if whole_seconds < 60
-        else f"{whole_seconds // 60}:{whole_seconds % 60:02d} min"
-    )
-
-
-def _format_seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else _format_duration(seconds)
-
-
-def format_bytes(byte_count: int) -> str:
-    """So many bytes, as people say it."""
-    if byte_count < 1000:
-        return f"{byte_count} bytes"
-    unit, name = next(
-        (unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")) if byte_count >= unit
-    )
-    return f"{byte_count / unit:.0f} {name}" if name == "KB" else f"{byte_count / unit:.1f} {name}"

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from sd35.jobs.job import Job
 from sd35.jobs.queues import VisitorQueue
+from sd35.jobs.status_text import headline
 from sd35.library.repository import Entry
 from sd35.ui.create import job_view
 
@@ -137,7 +138,7 @@ def _job_row(job: Job, kind: str, description: str, buttons: Markup) -> Markup:
 
 def _running_row(job: Job, focused_job: Job | None) -> Markup:
     return _job_row(
-        job, "running" if job is not focused_job else "focused", job_view.headline(job.state.value),
+        job, "running" if job is not focused_job else "focused", headline(job.state.value),
         button("stop", "■", job.id, "Stop this one"),
     )  # fmt: skip
 

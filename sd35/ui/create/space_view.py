@@ -4,9 +4,10 @@ from markupsafe import Markup
 
 from sd35.core.limits import Limits
 from sd35.core.sizes import SizeUnavailableError, size_for
+from sd35.core.text import waiting_text
 from sd35.jobs.service import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, unavailable_ratios
-from sd35.ui.create.job_view import error_message, waiting_message
+from sd35.ui.create.job_view import error_message
 
 __all__ = ["banner", "size_hint", "status_line"]
 
@@ -18,7 +19,7 @@ def status_line(connection: ConnectionState) -> str:
             ("failed", "not available") if connection.error else ("waiting", "connecting…")
         )
         if connection.waiting_event is not None:
-            state = waiting_message(connection.waiting_event)
+            state = waiting_text(connection.waiting_event)
         return _status(kind, connection.target, Markup("<span>{}</span>").format(state))
     contract = connection.space.contract
     name = "Demo Space" if contract.is_demo else connection.space.name

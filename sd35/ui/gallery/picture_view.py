@@ -6,10 +6,10 @@ from typing import Final
 
 from markupsafe import Markup
 
+from sd35.core.text import format_bytes
 from sd35.library.repository import Entry
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL
-from sd35.ui.create.job_view import format_bytes
 from sd35.ui.gallery.view import EMPTY_HTML, alt_text, day_name
 
 __all__ = ["compare_dialog", "not_found_dialog", "picture_dialog"]

@@ -10,12 +10,12 @@ from typing import Final
 from markupsafe import Markup
 
 from sd35.core.errors import SD35Error
+from sd35.core.text import format_bytes, pluralize
 from sd35.jobs.repository import JobPage, JobRecord, Stage
 from sd35.library.query import Query
 from sd35.library.repository import Entry
 from sd35.library.scanner import ScanResult
 from sd35.library.search import PicturePage
-from sd35.ui.create.job_view import format_bytes
 from sd35.ui.gallery.events import FIRST_PAGE, PagePosition
 from sd35.ui.gallery.static import RETRY_BUTTON, empty_state, no_results
 
@@ -29,7 +29,6 @@ __all__ = [
     "library_error",
     "no_library",
     "picture_page",
-    "pluralize",
     "removal_summary",
     "restore_summary",
     "scan_in_progress",
@@ -236,12 +235,6 @@ def failed_job_page(
         body=Markup('<ul class="jobs">{}</ul>').format(rows) if page.jobs else no_results(query),
         pager=_pager(None, page.older_cursor, is_first_page=not position.older),
     )
-
-
-def pluralize(count: int | str, noun: str) -> str:
-    """A number of things, in words; of `count` that is text, many."""
-    number_text = f"{count:,}" if isinstance(count, int) else count
-    return f"{number_text} {noun}{'' if count == 1 else 's'}"
 
 
 def alt_text(entry: Entry) -> str:

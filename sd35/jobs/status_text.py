@@ -1,0 +1,34 @@
+"""One-line texts for the state of a job, shared by the page and by agents."""
+
+from sd35.core.text import local_queue_text, progress_text, queue_text
+from sd35.jobs.job import JobState, JobStatus
+
+__all__ = ["headline"]
+
+
+def headline(state: JobState) -> str:
+    """Return what an unfinished job is doing, in a few words."""
+    match state.status:
+        case JobStatus.PENDING:
+            text = _pending_text(state)
+        case JobStatus.CONNECTING:
+            action = "Connecting to" if state.waiting_event is None else "Waiting for"
+            text = f"{action} the Space…"
+        case JobStatus.QUEUED_REMOTELY:
+            event = state.queued_event
+            text = "Queued at the Space" if event is None else queue_text(event)
+        case JobStatus.DOWNLOADING:
+            text = "Downloading the image…"
+        case JobStatus.CANCELLING:
+            text = "Stopping…"
+        case _:
+            text = progress_text(state.progress)
+    return text
+
+
+def _pending_text(state: JobState) -> str:
+    if state.is_held:
+        return "Paused"
+    if state.quota_error is not None:
+        return "Paused: GPU quota used up"
+    return local_queue_text(state.jobs_ahead, state.queue_length)
