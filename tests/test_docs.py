@@ -1,0 +1,136 @@
+"""The README and docs/: every flag, command, option, exit code and example in them is real."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from sd35.cli.app import app
+from sd35.cli.exit_codes import EXIT_CODES
+from sd35.provider import StabilityAI_SD35Large
+from sd35.settings import Settings
+from sd35.space.server import DemoSpace
+
+ROOT = Path(__file__).parent.parent
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench" / "README.md"]
+
+TEST_COMMAND = (
+    "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && .venv/bin/pytest"
+)
+
+
+def read_doc(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and the Hub make them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.strip("`").lower()).replace(" ", "-")
+        for heading in headings
+    }
+
+
+def test_readme_is_one_screen() -> None:
+    """The README has 150 lines at most; the rest is in docs/."""
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link and image of a page leads to a file, and to a heading, that exists."""
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!http)([^)\s]+)\)|src=\"(?!http)([^\"]+)\"", text)
+    for link in (next(filter(None, groups)) for groups in links):
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_and_modules_exist(page: Path) -> None:
+    """Each module that is run and each file of the repository that a page names exists."""
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m (sd35[\w.]*|bench)", text):
+        assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
+    for name in re.findall(r"`((?:sd35|tests|bench|assets|docs)/[\w./]+\.\w+)`", text):
+        assert (ROOT / name).is_file(), name
+
+
+def test_every_flag_is_documented() -> None:
+    """The table of options lists exactly the flags of app.py."""
+    flags = {
+        f"--{name.replace('_', '-')}"
+        for name, field in Settings.model_fields.items()
+        if field.validation_alias is None
+    }
+    rows = re.findall(r"^\| `(--[a-z-]+)` \| [^|]", read_doc("using-the-page"), re.MULTILINE)
+    assert set(rows) == flags
+
+
+def commands_of(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # click's, or typer's own
+    """Yield each command that does something, with the words that are typed for it."""
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            assert not command.params
+            yield from commands_of(command, f"{name} {word}")
+        else:
+            yield f"{name} {word}", command
+
+
+def test_every_command_and_option_is_documented() -> None:
+    """The command line's page names exactly the commands and options that exist."""
+    text = read_doc("command-line")
+    commands = dict(commands_of(get_command(app)))
+    options = {
+        option
+        for command in commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    assert set(re.findall(r"python -m sd35((?: [a-z][a-z-]*)+)", text)) == set(commands)
+    assert set(re.findall(r"--[a-z][a-z-]*", text)) == options
+
+
+def test_every_exit_code_is_documented() -> None:
+    """The table of exit codes says what the program says of them."""
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", read_doc("command-line"), re.MULTILINE))
+    assert rows == {
+        str(exit_code.code): exit_code.meaning for exit_code in EXIT_CODES if exit_code.code < 128
+    }
+
+
+def test_examples_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each Python example runs as it stands, against the demo Space."""
+    blocks = re.findall(r"```python\n(.*?)```", read_doc("python-and-http"), re.DOTALL)
+    demo = DemoSpace()
+    address = demo.start()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(StabilityAI_SD35Large, "url", address)
+    for code in blocks:
+        if "gradio_client" not in code:  # tests/test_app.py runs those against the page
+            exec(code.replace("stabilityai/stable-diffusion-3.5-large", address), {})  # noqa: S102  # our own text
+    demo.close()
+    output = capsys.readouterr().out
+    assert "7 1024 576" in output
+    assert (tmp_path / "lighthouse.png").is_file()
+    assert re.search(r"<Picture PNG .* seed \d+>", output)
+    assert len(re.findall(r"PNG \d+ bytes, seed \d+", output)) == 2
+    assert re.search(r"/gradio_api/file=\S+ seed \d+", output)
+
+
+def test_gate_runs_the_documented_command() -> None:
+    """CI takes its test command from the README."""
+    assert f"```sh\n{TEST_COMMAND}\n```" in README
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
