@@ -21,8 +21,8 @@ from sd35.jobs.service import JobService, SpaceConfig
 from sd35.library.library import Library
 from sd35.library.query import parse_query
 from sd35.ui.create.queue_actions import run_action
+from tests.app_server import studio_config
 from tests.fakes import FakeSpace
-from tests.serving import studio_config
 
 pytestmark = pytest.mark.anyio
 

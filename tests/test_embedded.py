@@ -14,13 +14,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from sd35.jobs.limits import UsageLimits
-from sd35.server.accounts import CredentialStore, ScryptParams
+from sd35.server.accounts import CredentialStore
 from sd35.server.auth import Authenticator
 from sd35.server.launch import free_port
 from sd35.server.server import ServerConfig
+from tests.app_server import CHEAP_HASHER, TEMP_DIR, AppServer, serve_app
 from tests.chromium import browser, count_previews, generate_picture, open_page  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
-from tests.serving import TEMP_DIR, AppServer, serve_app
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -195,7 +195,7 @@ def test_behind_a_reverse_proxy(browser: Browser, proxies: dict[str, str], buffe
 def link() -> Iterator[AppServer]:
     """The page as it is shared: behind a login that is handed out, with limits, over a Space that takes its time."""
     fake = FakeSpace(is_generator=True)
-    accounts = CredentialStore(["guest:handed out"], params=ScryptParams(1, 1))
+    accounts = CredentialStore(["guest:handed out"], hasher=CHEAP_HASHER)
     authenticator = Authenticator(
         is_private=False, accounts=accounts, shared_logins=frozenset({"guest"})
     )

@@ -14,7 +14,6 @@ from sd35.core.errors import UsageLimitError
 from sd35.jobs import limits
 from sd35.jobs.limits import UsageLimiter, UsageLimits
 from sd35.jobs.scheduler import QueueEntry, Scheduler
-from sd35.server.rate_limit import RateLimiter
 
 
 class Clock:
@@ -215,13 +214,3 @@ async def test_nobody_starves(names: list[str], at_once: int) -> None:
             assert own_value == sorted(own_value, key=lambda entry: int(entry[1:])), (
                 "one's own are made in order"
             )
-
-
-def test_pace() -> None:
-    """A page's own requests are too many, or a flood of them isn't; or who has waited isn't let in again."""
-    clock = Clock()
-    pace = RateLimiter(capacity=10, refill_per_second=2, clock=clock)
-    assert [pace.try_acquire("a") for _ in range(12)] == [True] * 10 + [False] * 2
-    assert pace.try_acquire("b")
-    clock.now = 1.0
-    assert [pace.try_acquire("a") for _ in range(3)] == [True, True, False]

@@ -32,7 +32,7 @@ from sd35.jobs.job import JobResult
 from sd35.jobs.service import JobService, SpaceConfig
 from sd35.server.launch import free_port
 from sd35.server.mcp import MCP_PATH, McpApp
-from tests.serving import studio_config
+from tests.app_server import studio_config
 from tests.test_app import LIMIT_SECONDS, ROOT, environment
 
 pytestmark = pytest.mark.anyio

@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.server import ServerConfig
+from tests.app_server import serve_app
 from tests.chromium import browser, open_page, submit_prompt  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
-from tests.serving import serve_app
 
 expect.set_options(timeout=20_000)
 

@@ -15,9 +15,9 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from sd35.jobs.limits import UsageLimits
+from tests.app_server import AppServer, serve_app
 from tests.chromium import browser, open_page, submit_prompt  # noqa: F401  # it is a fixture
 from tests.fakes import FakeSpace
-from tests.serving import AppServer, serve_app
 
 expect.set_options(timeout=20_000)
 

@@ -19,9 +19,10 @@ from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata, new_id
-from sd35.server.accounts import CredentialStore, ScryptParams
+from sd35.server.accounts import CredentialStore
 from sd35.server.auth import BROWSER_COOKIE, Authenticator
 from sd35.server.picture_routes import MAX_ZIP_PICTURES, _zip_stream
+from tests.app_server import CHEAP_HASHER
 from tests.shelving import GalleryServer, add_picture, serve_gallery
 
 
@@ -220,7 +221,7 @@ def test_a_page_of_many_is_no_attack(server: GalleryServer, ann: VisitorBrowser)
 
 def test_the_door(tmp_path: Path) -> None:
     """Pictures are handed out without the login that the page needs; or a program with one doesn't get them."""
-    accounts = CredentialStore(["ann:ann's password"], params=ScryptParams(1, 1))
+    accounts = CredentialStore(["ann:ann's password"], hasher=CHEAP_HASHER)
     with (
         serve_gallery(tmp_path, Authenticator(is_private=False, accounts=accounts)) as server,
         httpx.Client(base_url=server.address, trust_env=False) as program,

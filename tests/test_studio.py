@@ -24,9 +24,9 @@ from sd35.jobs.limits import UsageLimits
 from sd35.jobs.service import JobService, SpaceConfig
 from sd35.server.launch import free_port
 from sd35.space.server import DemoSpace
+from tests.app_server import studio_config
 from tests.fakes import FakeSpace
 from tests.impostor import respond_events, serve_fake_gradio
-from tests.serving import studio_config
 from tests.test_picture import encode_picture
 
 pytestmark = pytest.mark.anyio

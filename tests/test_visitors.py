@@ -11,16 +11,14 @@ import pytest
 
 from sd35.jobs.limits import UsageLimits
 from sd35.server import visitor_middleware
-from sd35.server.accounts import CredentialStore, ScryptParams
+from sd35.server.accounts import CredentialStore, hash_password
 from sd35.server.auth import Authenticator
 from sd35.server.server import ServerConfig
+from tests.app_server import CHEAP_HASHER, TEMP_DIR, AppServer, serve_app
 from tests.browsers import FORM_VALUES, BrowserSession
 from tests.fakes import FakeSpace
-from tests.serving import TEMP_DIR, AppServer, serve_app
 
 LIMIT_SECONDS = 20
-
-CHEAP_PARAMS = ScryptParams(1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,7 @@ def servers(fake: FakeSpace, users: Path) -> Iterator[dict[str, AppServer]]:
     """The page for everybody, for those with a login, and for one owner."""
     users.write_text("", "utf-8")
     accounts = CredentialStore(
-        ["ann:ann's password", "bob:bob's password", "guest:handed out"], params=CHEAP_PARAMS
+        ["ann:ann's password", "bob:bob's password", "guest:handed out"], hasher=CHEAP_HASHER
     )
     closed = Authenticator(is_private=False, accounts=accounts, shared_logins=frozenset({"guest"}))
     folder = TEMP_DIR / "pictures"
@@ -377,12 +375,10 @@ def test_logging_out_is_one_s_own_affair(servers: dict[str, AppServer]) -> None:
 
 def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
     """Who was removed from the file of logins stays in as long as the program runs."""
-    from sd35.server.accounts import hash_password  # noqa: PLC0415
-
     file = tmp_path / "users.txt"
-    file.write_text(f"eve:{hash_password('eve was here', CHEAP_PARAMS)}\n", "utf-8")
+    file.write_text(f"eve:{hash_password('eve was here', CHEAP_HASHER)}\n", "utf-8")
     authenticator = Authenticator(
-        is_private=False, accounts=CredentialStore(password_file=file, params=CHEAP_PARAMS)
+        is_private=False, accounts=CredentialStore(password_file=file, hasher=CHEAP_HASHER)
     )
     with (
         serve_app(
@@ -392,19 +388,19 @@ def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
     ):
         eve = log_in_browser(stack, server, "eve", "eve was here")
         assert eve.http.get("/config").status_code == 200
-        file.write_text(f"eve:{hash_password('another one', CHEAP_PARAMS)}\n", "utf-8")
+        file.write_text(f"eve:{hash_password('another one', CHEAP_HASHER)}\n", "utf-8")
         assert eve.http.get("/config").status_code == 401, "with another password, too"
         second_browser = log_in_browser(stack, server, "eve", "another one")
         file.write_text("# nobody\n", "utf-8")
         assert second_browser.http.get("/config").status_code == 401
-        file.write_text(f"eve:{hash_password('eve was here', CHEAP_PARAMS)}\n", "utf-8")
+        file.write_text(f"eve:{hash_password('eve was here', CHEAP_HASHER)}\n", "utf-8")
         assert eve.http.get("/config").status_code == 401, "an old cookie isn't one of somebody new"
 
 
 def test_guessing_is_slowed_down(fake: FakeSpace) -> None:
     """A password can be guessed as fast as the machine goes, or a wait isn't told."""
     authenticator = Authenticator(
-        is_private=False, accounts=CredentialStore(["ann:ann's password"], params=CHEAP_PARAMS)
+        is_private=False, accounts=CredentialStore(["ann:ann's password"], hasher=CHEAP_HASHER)
     )
     with serve_app(
         fake.address, TEMP_DIR, make_config=lambda port: ServerConfig(authenticator, port=port)

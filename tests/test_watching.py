@@ -13,9 +13,9 @@ from sd35.jobs.limits import UsageLimits
 from sd35.jobs.service import JobService, SpaceConfig
 from sd35.ui.create.live_view import JobView
 from sd35.ui.page import Page
+from tests.app_server import studio_config
 from tests.browsers import FORM_VALUES
 from tests.fakes import FakeSpace
-from tests.serving import studio_config
 from tests.test_durable import make_request, wait_for_status
 
 pytestmark = pytest.mark.anyio

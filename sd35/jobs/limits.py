@@ -1,11 +1,12 @@
 """What visitors may ask of a program that others can reach. The clock is given, so that hours can pass in a test."""
 
+import math
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from sd35.core.errors import UsageLimitError
+from sd35.core.rate_limit import RateLimiter
 
 __all__ = ["UNLIMITED", "RemainingQuota", "UsageLimiter", "UsageLimits"]
 
@@ -59,52 +60,37 @@ class RemainingQuota:
 
 
 class UsageLimiter:
-    """Counts what each visitor has asked for in the last hour.
+    """Counter of the requests of each visitor within the last hour.
 
     Args:
-        caps: the limits.
-        clock: the time in seconds, that only goes forward.
+        limits: what is allowed.
+        clock: a monotonic clock in seconds.
 
     """
 
     def __init__(self, limits: UsageLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
-        self._clock = clock
-        self._all_timestamps: deque[float] = deque()
-        self._timestamps_by_visitor: OrderedDict[str, deque[float]] = OrderedDict()
+        self._per_visitor = _hourly_limiter(limits.per_hour, clock)
+        self._total = _hourly_limiter(limits.total_per_hour, clock)
 
     def remaining(self, rate_limit_key: str, queued_count: int) -> RemainingQuota:
-        """Return what this visitor, of whose requests so many wait, may still ask for."""
-        limits = self.limits
-        remaining_counts = []
-        if limits.per_hour is not None:
-            remaining_counts.append(
-                limits.per_hour
-                - self._count_recent(self._timestamps_by_visitor.get(rate_limit_key, deque()))
-            )
-        if limits.total_per_hour is not None:
-            remaining_counts.append(
-                limits.total_per_hour - self._count_recent(self._all_timestamps)
-            )
+        """Return what a visitor with this many queued requests may still ask for."""
+        remaining = min(self._per_visitor.remaining(rate_limit_key), self._total.remaining(None))
         return RemainingQuota(
-            max(0, min(remaining_counts)) if remaining_counts else None,
-            limits.per_hour,
+            None if math.isinf(remaining) else int(remaining),
+            self.limits.per_hour,
             queued_count,
-            limits.max_queued,
+            self.limits.max_queued,
         )
 
     def acquire(self, rate_limit_key: str, queued_count: int, total_queued: int) -> None:
-        """Count a request of this visitor's.
+        """Count a request of a visitor.
 
         Raises:
-            UsageLimitError: it is beyond a limit; nothing was counted.
+            UsageLimitError: it is beyond a limit, and was not counted.
 
         """
-        limits, timestamps = (
-            self.limits,
-            self._timestamps_by_visitor.setdefault(rate_limit_key, deque()),
-        )
-        self._timestamps_by_visitor.move_to_end(rate_limit_key)
+        limits = self.limits
         if limits.max_queued is not None and queued_count >= limits.max_queued:
             raise UsageLimitError(
                 f"As many of your pictures wait as may: {queued_count}.", _WAIT_REMEDY
@@ -113,42 +99,32 @@ class UsageLimiter:
             raise UsageLimitError(
                 "As many pictures wait here as may.", "Try again in some minutes."
             )
-        if limits.per_hour is not None and self._count_recent(timestamps) >= limits.per_hour:
-            raise self._limit_error(
-                f"You have asked for {_format_picture_count(limits.per_hour)} within an hour, as many as may be.",
-                timestamps,
-            )
-        if (
-            limits.total_per_hour is not None
-            and self._count_recent(self._all_timestamps) >= limits.total_per_hour
-        ):
-            raise self._limit_error(
-                "Within this hour, as many pictures were asked for here as may be.",
-                self._all_timestamps,
-            )
-        timestamps.append(self._clock())
-        self._all_timestamps.append(self._clock())
-        while len(self._timestamps_by_visitor) > MAX_TRACKED_VISITORS:
-            self._timestamps_by_visitor.popitem(last=False)
+        if not self._per_visitor.remaining(rate_limit_key):
+            message = f"You have asked for {_format_picture_count(limits.per_hour or 0)} within an hour, as many as may be."
+            raise _limit_error(message, self._per_visitor.retry_after(rate_limit_key))
+        if not self._total.remaining(None):
+            message = "Within this hour, as many pictures were asked for here as may be."
+            raise _limit_error(message, self._total.retry_after(None))
+        self._per_visitor.record(rate_limit_key)
+        self._total.record(None)
 
     def release(self, rate_limit_key: str) -> None:
-        """Uncount a request that cost nothing."""
-        timestamps = self._timestamps_by_visitor.get(rate_limit_key)
-        if timestamps:
-            timestamp = timestamps.pop()
-            if timestamp in self._all_timestamps:
-                self._all_timestamps.remove(timestamp)
+        """Uncount the newest request of a visitor, because it cost nothing."""
+        event = self._per_visitor.release(rate_limit_key)
+        if event is not None:
+            self._total.release(None, event)
 
-    def _count_recent(self, timestamps: deque[float]) -> int:
-        while timestamps and timestamps[0] <= self._clock() - HOUR_SECONDS:
-            timestamps.popleft()
-        return len(timestamps)
 
-    def _limit_error(self, message: str, timestamps: deque[float]) -> UsageLimitError:
-        error = UsageLimitError(message, "What you have made stays here.")
-        if timestamps:
-            error.set_retry_after(timestamps[0] + HOUR_SECONDS - self._clock())
-        return error
+def _hourly_limiter(limit: int | None, clock: Callable[[], float]) -> RateLimiter:
+    return RateLimiter(
+        math.inf if limit is None else limit, HOUR_SECONDS, clock, MAX_TRACKED_VISITORS
+    )
+
+
+def _limit_error(message: str, retry_after: float) -> UsageLimitError:
+    error = UsageLimitError(message, "What you have made stays here.")
+    error.set_retry_after(retry_after)
+    return error
 
 
 _WAIT_REMEDY = "Wait until one of them is begun."

@@ -1,11 +1,8 @@
-"""Logins for a page that is shared: passwords as hashes, who may log in, and how often somebody may try.
+"""Usernames and password hashes, and the file that holds them.
 
-A file of logins has one `name:hash` a line, as `hash_password` returns it; empty lines, and those
-that begin with `#`, are passed over.
+A password file has one `name:hash` per line; empty lines and lines that begin with `#` are ignored.
 """
 
-import base64
-import hashlib
 import hmac
 import os
 import re
@@ -17,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+
 __all__ = [
-    "DEFAULT_PARAMS",
     "MAX_NAME_LENGTH",
     "MAX_PASSWORD_LENGTH",
     "Account",
     "AccountError",
     "CredentialStore",
-    "PasswordHash",
-    "ScryptParams",
     "generate_credentials",
     "hash_password",
     "normalize_username",
@@ -33,196 +30,164 @@ __all__ = [
 ]
 
 MAX_NAME_LENGTH: Final = 64
-MAX_PASSWORD_LENGTH: Final = 1024
-"""Characters; more than that is no name or password but somebody's attempt to keep this machine busy."""
+MAX_PASSWORD_LENGTH: Final = 1024  # characters; longer input would only keep the hash function busy
 
-PASSWORD_CHARS: Final = "acdefghjkmnpqrtuvwxy347"  # noqa: S105
-"""None of them is taken for another one: no 0 and o, 1, i and l, 2 and z, 5 and s, 6, 8 and b, 9 and g."""
+# Each of these characters is unlike all others: no 0/o, 1/i/l, 2/z, 5/s, 6/8/b or 9/g.
+PASSWORD_CHARS: Final = "acdefghjkmnpqrtuvwxy347"  # noqa: S105  # an alphabet, not a password
 
+# The library's defaults are the second recommendation of RFC 9106: 64 MiB, 3 passes, 4 lanes.
+DEFAULT_HASHER: Final = PasswordHasher()
+
+# A hash needs its 64 MiB while it is computed: more at once could exhaust a small machine.
 _HASH_SEMAPHORE: Final = threading.BoundedSemaphore(4)
-"""Hashes that are made at the same time; each takes its memory, and a good part of a second of one core."""
 
+# A file may come from elsewhere, and its parameters decide what each login attempt costs here.
+_MAX_MEMORY_KIB: Final = 128 * 1024
+_MAX_PASSES: Final = 10
+_MAX_LANES: Final = 8
+
+# The PHC string format. The last characters of salt and digest are limited to those that leave no
+# bits over: libargon2 rejects others, but only when somebody tries to log in.
 _HASH_PATTERN: Final = re.compile(
-    r"\$scrypt\$ln=([0-9]{1,2}),r=8,p=([0-9]{1,2})\$([A-Za-z0-9+/]{22,86})\$([A-Za-z0-9+/]{43})"
+    r"\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,3}),p=([0-9]{1,3})"
+    r"\$[A-Za-z0-9+/]{21}[AQgw]\$[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
 )
-"""The PHC string format, https://github.com/P-H-C/phc-string-format, with r = 8 as RFC 7914 has it."""
 
 
 class AccountError(ValueError):
-    """What was given can't be used for logins; `str` is fit for the person who gave it, and shows nothing of it."""
+    """A name, password or password file that can't be used; `str` names no secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScryptParams:
-    """How much work one hash is: scrypt with N = 2^ln, r = 8 and p; it takes 2^ln KiB of memory."""
-
-    log2_n: int
-    p: int
-
-
-DEFAULT_PARAMS: Final = ScryptParams(log2_n=15, p=3)
-"""One of the equally strong ones that OWASP's Password Storage Cheat Sheet recommends: 32 MiB."""
-
-_MAX_PARAMS: Final = ScryptParams(log2_n=17, p=8)
-"""What a hash from elsewhere may cost: OWASP's largest memory, 128 MiB."""
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordHash:
-    """What is kept of a password; `str` is the line's part of it in a file."""
-
-    params: ScryptParams
-    salt: bytes = field(repr=False)
-    digest: bytes = field(repr=False)
-
-    @classmethod
-    def from_password(cls, password: str, params: ScryptParams = DEFAULT_PARAMS) -> "PasswordHash":
-        """Hash a password, with a salt of its own.
-
-        Raises:
-            AccountError: it can't be a password.
-
-        """
-        salt = secrets.token_bytes(16)
-        return cls(params, salt, _scrypt(_encode_password(password), salt, params))
-
-    @classmethod
-    def parse(cls, text: str) -> "PasswordHash":
-        """Read what `str` has written.
-
-        Raises:
-            AccountError: it isn't that.
-
-        """
-        match = _HASH_PATTERN.fullmatch(text)
-        if match is None or len(match[3]) % 4 == 1:
-            raise AccountError(
-                "what follows the name isn't a hash that `python -m sd35 user add` has made"
-            )
-        params = ScryptParams(int(match[1]), int(match[2]))
-        if not (1 <= params.log2_n <= _MAX_PARAMS.log2_n and 1 <= params.p <= _MAX_PARAMS.p):
-            raise AccountError("the hash there would take too much of this machine, or is none")
-        return cls(
-            params,
-            *(base64.b64decode(part + "=" * (-len(part) % 4)) for part in match.groups()[2:]),
-        )
-
-    def __str__(self) -> str:
-        salt, digest = (
-            base64.b64encode(part).decode("ascii").rstrip("=") for part in (self.salt, self.digest)
-        )
-        return f"$scrypt$ln={self.params.log2_n},r=8,p={self.params.p}${salt}${digest}"
-
-    def matches(self, password: bytes) -> bool:
-        """Whether it was made of this password; it takes as long whether it was or not."""
-        return hmac.compare_digest(self.digest, _scrypt(password, self.salt, self.params))
-
-
-def _scrypt(password: bytes, salt: bytes, params: ScryptParams) -> bytes:
-    cost_factor = 2**params.log2_n
-    max_memory = 128 * 8 * (cost_factor + params.p + 2)
-    with _HASH_SEMAPHORE:  # what it waits for is arithmetic, and ends by itself
-        return hashlib.scrypt(
-            password, salt=salt, n=cost_factor, r=8, p=params.p, maxmem=max_memory, dklen=32
-        )
-
-
-def hash_password(password: str, params: ScryptParams = DEFAULT_PARAMS) -> str:
-    """Return what a file of logins keeps of a password: scrypt's parameters, a random salt, and the hash.
+def _check_hash(text: str) -> str:
+    """Return the hash if `hash_password` could have made it.
 
     Raises:
-        AccountError: it can't be a password.
+        AccountError: it has another format, or its parameters are too expensive.
 
     """
-    return str(PasswordHash.from_password(password, params))
+    if text.startswith("$scrypt$"):
+        raise AccountError(
+            "the hash is from an older version; delete the line, then run "
+            "`python -m sd35 user add NAME` to set the password again"
+        )
+    match = _HASH_PATTERN.fullmatch(text)
+    if match is None:
+        raise AccountError("the hash isn't one that `python -m sd35 user add` creates")
+    memory_kib, passes, lanes = map(int, match.groups())
+    if not (
+        1 <= lanes <= _MAX_LANES
+        and 1 <= passes <= _MAX_PASSES
+        and 8 * lanes <= memory_kib <= _MAX_MEMORY_KIB  # 8 blocks of 1 KiB per lane: RFC 9106, 3.1
+    ):
+        raise AccountError("the hash has invalid parameters, or would take too much memory or time")
+    return text
 
 
-def _encode_password(password: object) -> bytes:
-    """Return a password as it is hashed: in NFKC, as NIST SP 800-63B has it, so that every keyboard writes it alike."""
+def hash_password(password: str, hasher: PasswordHasher = DEFAULT_HASHER) -> str:
+    """Return the password's Argon2id hash, with parameters and a random salt.
+
+    Raises:
+        AccountError: this can't be a password.
+
+    """
+    normalized = _normalize_password(password)
+    with _HASH_SEMAPHORE:
+        return hasher.hash(normalized)
+
+
+def _matches(password_hash: str, normalized_password: str) -> bool:
+    with _HASH_SEMAPHORE:
+        try:
+            # Parameters come from the hash; the hasher's own are those of new hashes.
+            return DEFAULT_HASHER.verify(password_hash, normalized_password)
+        except VerificationError:
+            return False
+
+
+def _normalize_password(password: object) -> str:
+    """Return the password in NFKC, as NIST SP 800-63B says: keyboards compose letters differently."""
     if not isinstance(password, str) or not password:
         raise AccountError("The password is empty.")
     if len(password) > MAX_PASSWORD_LENGTH:
-        raise AccountError(f"The password has more than {MAX_PASSWORD_LENGTH} characters.")
-    # Beside what can't be typed that is NUL: HMAC, and scrypt with it, takes “a” and “a\0” for the
-    # same password.
+        raise AccountError(f"The password is longer than {MAX_PASSWORD_LENGTH} characters.")
+    # Surrogates (Cs) can't be encoded as UTF-8, and control characters can't be typed in a form.
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in password):
-        raise AccountError("The password has a control character, or a broken one.")
-    return unicodedata.normalize("NFKC", password).encode("utf-8")
+        raise AccountError("The password contains a control character or an invalid one.")
+    return unicodedata.normalize("NFKC", password)
 
 
 def normalize_username(name: object) -> str:
-    """Return a name in the form in which it is stored and compared: NFKC, and in lower case.
+    """Return a name as it is stored and compared: in NFKC and lower case.
 
-    A phone begins it with a capital, and each keyboard composes its letters in its own way.
+    Phones capitalize the first letter, and keyboards compose letters differently.
 
     Raises:
-        AccountError: it can't be a name.
+        AccountError: this can't be a name.
 
     """
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
-        raise AccountError(f"A name has 1 to {MAX_NAME_LENGTH} characters.")
+        raise AccountError(f"A username must have 1 to {MAX_NAME_LENGTH} characters.")
     normalized = _fold_case(name)
     if (
         not normalized.isprintable()
         or normalized != normalized.strip()
-        or _fold_case(normalized) != normalized
-    ):
-        raise AccountError("A name has letters that can be seen, and no space at its ends.")
-    if (
-        ":" in normalized
-        or normalized.startswith("#")
-        or not 0 < len(normalized) <= MAX_NAME_LENGTH
+        or _fold_case(normalized) != normalized  # else it would change when it is read again
     ):
         raise AccountError(
-            f"A name has no colon, doesn't begin with #, and has at most {MAX_NAME_LENGTH} characters."
+            "A username must consist of visible characters, with no space at either end."
         )
+    if ":" in normalized or normalized.startswith("#"):
+        raise AccountError("A username must not contain a colon or begin with #.")
+    if not 0 < len(normalized) <= MAX_NAME_LENGTH:  # NFKC makes 18 characters of one ligature
+        raise AccountError(f"A username must have 1 to {MAX_NAME_LENGTH} characters.")
     return normalized
 
 
 def _fold_case(name: str) -> str:
+    # Case folding can take NFKC apart, so normalization comes before and after it.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def generate_credentials() -> tuple[str, str]:
-    """Return a name, and a new password that is easy to read out and to type: 16 letters, 72 bits of chance."""
-    return "guest", "-".join(
-        "".join(secrets.choice(PASSWORD_CHARS) for _ in range(4)) for _ in range(4)
-    )
+    """Return a guest's name and a random password of 72 bits that is easy to type."""
+    groups = ("".join(secrets.choice(PASSWORD_CHARS) for _ in range(4)) for _ in range(4))
+    return "guest", "-".join(groups)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may log in; `str` is the line of a file."""
+    """A user who may log in; `str` is the line of a password file."""
 
     name: str
-    password_hash: PasswordHash
+    password_hash: str = field(repr=False)
 
     @classmethod
     def parse(cls, line: str) -> "Account":
-        """Read a line of a file.
+        """Read a line of a password file.
 
         Raises:
-            AccountError: it isn't `name:hash`.
+            AccountError: the line can't be used.
 
         """
-        name, colon, hash_text = line.strip().partition(":")
+        name, colon, password_hash = line.strip().partition(":")
         if not colon:
-            raise AccountError("it isn't name:hash")
-        return cls(normalize_username(name), PasswordHash.parse(hash_text))
+            raise AccountError("it must have the form name:hash")
+        return cls(normalize_username(name), _check_hash(password_hash))
 
     def __str__(self) -> str:
         return f"{self.name}:{self.password_hash}"
 
 
 def parse_password_file(data: bytes, path: Path) -> list[tuple[str, Account | None]]:
-    """Return each line of a file of logins, and whose it is; empty lines and comments are nobody's.
+    """Return each line of a password file with its account; comments have none.
 
     Raises:
-        AccountError: a line is broken; it says which of what file.
+        AccountError: a line can't be used; the message names line and file.
 
     """
     lines: list[tuple[str, Account | None]] = []
     names: set[str] = set()
+    # Windows editors begin UTF-8 files with a byte order mark.
     for line_number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
             text = line.decode("utf-8").rstrip()
@@ -235,27 +200,26 @@ def parse_password_file(data: bytes, path: Path) -> list[tuple[str, Account | No
     return lines
 
 
-def _parse_line(line: str, seen_names: set[str]) -> Account | None:
+def _parse_line(line: str, previous_names: set[str]) -> Account | None:
     if not line or line.lstrip().startswith("#"):
         return None
     account = Account.parse(line)
-    if account.name in seen_names:
-        raise AccountError("the same name is in a line above it")
-    seen_names.add(account.name)
+    if account.name in previous_names:
+        raise AccountError("the same name is in a line above")
+    previous_names.add(account.name)
     return account
 
 
 class CredentialStore:
-    """Who may log in: those given as `name:password`, and those in a file, which is read again when it has changed.
+    """Users from flags and from a password file, which is read again whenever it changes.
 
     Args:
-        pairs: of a name and a password, with a colon between; they are hashed at once, and not
-            kept.
-        file: of names and hashes. Of a name that is given both ways, the pair counts.
-        cost: of the pairs' hashes.
+        credentials: `name:password` pairs; they are hashed at once, and not kept.
+        password_file: names and hashes; a name in `credentials` overrides the file's.
+        hasher: for the passwords in `credentials`.
 
     Raises:
-        AccountError: a pair, or a line of the file, can't be used, or the file can't be read.
+        AccountError: a pair or a line can't be used, or the file can't be read.
 
     """
 
@@ -263,85 +227,80 @@ class CredentialStore:
         self,
         credentials: Iterable[str] = (),
         password_file: Path | None = None,
-        params: ScryptParams = DEFAULT_PARAMS,
+        hasher: PasswordHasher = DEFAULT_HASHER,
     ) -> None:
-        self._inline_hashes: dict[str, PasswordHash] = {}
+        self._inline_hashes: dict[str, str] = {}
         self._password_file = password_file
-        self._params = params
+        self._hasher = hasher
         self._key = secrets.token_bytes(32)
+        self._spare_hash = hasher.hash(self._key)
         self._lock = threading.Lock()
         self._file_version: tuple[int, ...] | None = None
-        self._hashes: Mapping[str, PasswordHash] = self._inline_hashes
+        self._hashes: Mapping[str, str] = self._inline_hashes
         for index, pair in enumerate(credentials, 1):
-            try:
-                self._add(pair)
-            except AccountError as error:
-                raise AccountError(f"Login {index} isn't name:password. {error}") from None
+            self._add(pair, f"Login {index}")
         self._current_hashes()
 
-    def _add(self, pair: str) -> None:
+    def _add(self, pair: str, label: str) -> None:
         name, colon, password = pair.partition(":")
         if not colon:
-            raise AccountError("There is no colon in it.")
-        username = normalize_username(name)
+            raise AccountError(f"{label} must have the form name:password.")
+        try:
+            username = normalize_username(name)
+            password_hash = hash_password(password, self._hasher)
+        except AccountError as error:
+            raise AccountError(f"{label} can't be used. {error}") from None
         if username in self._inline_hashes:
-            raise AccountError("The name is given twice.")
-        self._inline_hashes[username] = PasswordHash.from_password(password, self._params)
+            raise AccountError(f"{label} can't be used. The name is given twice.")
+        self._inline_hashes[username] = password_hash
 
     def usernames(self) -> frozenset[str]:
-        """Return who may log in at the moment.
+        """Return the names that may log in now.
 
         Raises:
-            AccountError: the file can't be used any more.
+            AccountError: the file can no longer be used.
 
         """
         return frozenset(self._current_hashes())
 
     def password_fingerprint(self, name: str) -> str:
-        """Return what changes with somebody's password, and tells nothing of it; empty for who may not log in.
+        """Return a value that changes with the user's password and reveals nothing about it.
 
         Raises:
-            AccountError: the file can't be used any more.
+            AccountError: the file can no longer be used.
 
         """
-        password_hash = self._current_hashes().get(name)
-        return (
-            ""
-            if password_hash is None
-            else hmac.digest(self._key, str(password_hash).encode(), "sha256").hex()
-        )
+        password_hash = self._current_hashes().get(name, "")
+        return hmac.digest(self._key, password_hash.encode(), "sha256").hex()
 
     def verify(self, name: object, password: object) -> bool:
-        """Whether this is the password of that name. A name that nobody has takes as long as one that somebody has.
-
-        It keeps a core busy for a good part of a second: not in an event loop's own thread.
+        """Return whether this is the user's password. Blocks for about a tenth of a second.
 
         Raises:
-            AccountError: the file can't be used any more. Nobody is let in then: who was removed
-                isn't, either.
+            AccountError: the file can no longer be used. Nobody is let in then, because a user who
+                was removed might be.
 
         """
         try:
-            username, password_bytes = normalize_username(name), _encode_password(password)
+            username, normalized_password = normalize_username(name), _normalize_password(password)
         except AccountError:
             return False
         hashes = self._current_hashes()
-        is_match = hashes.get(username, self._dummy_hash(username, hashes)).matches(password_bytes)
-        return is_match and username in hashes
+        # An unknown name is checked against another user's hash: a faster answer would tell which
+        # names exist.
+        password_hash = hashes.get(username) or self._decoy_hash(username, hashes)
+        return _matches(password_hash, normalized_password) and username in hashes
 
-    def _dummy_hash(self, name: str, hashes: Mapping[str, PasswordHash]) -> PasswordHash:
-        """Return a hash of nothing, at the cost of one of those known: for a name always of the same one."""
-        params_choices = [password_hash.params for password_hash in hashes.values()] or [
-            self._params
-        ]
-        name_digest = int.from_bytes(hmac.digest(self._key, name.encode("utf-8"), "sha256"))
-        return PasswordHash(
-            params_choices[name_digest % len(params_choices)],
-            secrets.token_bytes(16),
-            secrets.token_bytes(32),
-        )
+    def _decoy_hash(self, name: str, hashes: Mapping[str, str]) -> str:
+        """Return a hash to check for an unknown name: always the same one for the same name.
 
-    def _current_hashes(self) -> Mapping[str, PasswordHash]:
+        Hashes may differ in cost. A random choice would show in repeated attempts.
+        """
+        candidates = list(hashes.values()) or [self._spare_hash]
+        digest = hmac.digest(self._key, name.encode("utf-8"), "sha256")
+        return candidates[int.from_bytes(digest) % len(candidates)]
+
+    def _current_hashes(self) -> Mapping[str, str]:
         if self._password_file is None:
             return self._inline_hashes
         with self._lock:
@@ -349,22 +308,17 @@ class CredentialStore:
                 self._reload_if_changed(self._password_file)
             except OSError as error:
                 reason = error.strerror or type(error).__name__
-                raise AccountError(
-                    f"The logins can't be read from {self._password_file}: {reason}."
-                ) from error
+                raise AccountError(f"Can't read {self._password_file}: {reason}.") from error
             return self._hashes
 
     def _reload_if_changed(self, path: Path) -> None:
         with path.open("rb") as file:
-            stat = os.fstat(
-                file.fileno()
-            )  # before it is read: what is written meanwhile changes it again
+            # Before the file is read: a change in between then causes another reload, not a miss.
+            stat = os.fstat(file.fileno())
             file_version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if file_version != self._file_version:
-                accounts = (
-                    account for _, account in parse_password_file(file.read(), path) if account
-                )
-                self._hashes = {
-                    account.name: account.password_hash for account in accounts
-                } | self._inline_hashes
-                self._file_version = file_version
+            if file_version == self._file_version:
+                return
+            lines = parse_password_file(file.read(), path)
+        file_hashes = {account.name: account.password_hash for _, account in lines if account}
+        self._hashes = file_hashes | self._inline_hashes
+        self._file_version = file_version

@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection
 
 from sd35.core.visitor import LOCAL_VISITOR, Visitor, owner_from_cookie
 from sd35.server.accounts import AccountError, CredentialStore, normalize_username
-from sd35.server.rate_limit import LoginThrottle
+from sd35.server.login_throttle import LoginThrottle
 
 __all__ = ["BROWSER_COOKIE", "Authenticator", "client_ip_var"]
 

@@ -26,11 +26,11 @@ from starlette.responses import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sd35.core.rate_limit import RateLimiter
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.artifacts import Artifact
 from sd35.server.auth import Authenticator, client_ip_var
 from sd35.server.picture_routes import PICTURES_PREFIX
-from sd35.server.rate_limit import RateLimiter
 
 __all__ = ["VisitorMiddleware", "validate_call"]
 
@@ -136,8 +136,8 @@ class VisitorMiddleware:
         self._adjust_stream_count = adjust_stream_count
         self._claims: OrderedDict[str, str] = OrderedDict()
         self._stream_counts: Counter[str] = Counter()
-        self._visitor_rate_limiter = RateLimiter()
-        self._ip_rate_limiter = RateLimiter(600.0, 60.0)
+        self._visitor_rate_limiter = RateLimiter(150, 10.0)
+        self._ip_rate_limiter = RateLimiter(600, 10.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused or is ours, and pass on the rest, with `request.state.visitor`."""

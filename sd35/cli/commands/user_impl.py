@@ -19,8 +19,8 @@ from sd35.server.accounts import (
     MAX_PASSWORD_LENGTH,
     Account,
     AccountError,
-    PasswordHash,
     generate_credentials,
+    hash_password,
     normalize_username,
 )
 
@@ -39,7 +39,7 @@ def add_user(name: str, file: Path, *, generates_password: bool) -> int:
         user_file, username = UserFile(file), normalize_username(name)
         user_file.accounts()  # a file that can't be used is told of before anybody types a password
         password = generate_credentials()[1] if generates_password else _prompt_password()
-        is_replaced = user_file.upsert(Account(username, PasswordHash.from_password(password)))
+        is_replaced = user_file.upsert(Account(username, hash_password(password)))
         summary = f"{username} has a new password" if is_replaced else f"{username} was added"
         _print_message("✓", "green", f"{summary} in {one_line(file)}.")
         if len(password) < MIN_STRONG_LENGTH:

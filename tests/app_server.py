@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.to_thread
+from argon2 import PasswordHasher
 
 from sd35.jobs.limits import UNLIMITED, UsageLimits
 from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
@@ -19,6 +20,9 @@ from sd35.ui import page as ui
 from sd35.ui.theme import ASSETS, launch_options
 
 TEMP_DIR = Path(os.environ["GRADIO_TEMP_DIR"])
+
+# The smallest parameters that Argon2 allows: the hash is not under test in most tests.
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 def studio_config(

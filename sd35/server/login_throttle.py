@@ -1,0 +1,140 @@
+"""Brute-force protection for logins."""
+
+import ipaddress
+import threading
+import time
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from cachetools import LRUCache, TTLCache
+
+from sd35.core.rate_limit import RateLimiter
+from sd35.server.accounts import MAX_NAME_LENGTH, AccountError, normalize_username
+
+__all__ = ["LoginThrottle"]
+
+MAX_PER_MINUTE: Final = 60
+MAX_PER_MINUTE_PER_IP: Final = 15
+FAILURE_TTL_SECONDS: Final = 3600.0
+
+# More than can fail within an hour at 60 a minute: nobody can push out another key's failures.
+MAX_TRACKED_KEYS: Final = 4096
+
+
+class LoginThrottle:
+    """Limits on login attempts, per name, per client IP and in all. Thread-safe.
+
+    - One name from one IP: five failures are free; then each is followed by a delay of 1 s, 2 s,
+      4 s … 5 minutes.
+    - One name from anywhere: twenty failures are free; then likewise, but up to 30 s only, because
+      a stranger who guesses must not lock the user out for long.
+    - 60 failures a minute in all, 15 from one IP.
+    - Where a user has logged in before, only the failures of that name and IP count.
+
+    Failures are forgotten after an hour without another one. Refused attempts don't count.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._by_name_and_ip = _Backoff(free_attempts=5, max_delay=300, clock=clock)
+        self._by_name = _Backoff(free_attempts=20, max_delay=30, clock=clock)
+        self._by_ip = RateLimiter(MAX_PER_MINUTE_PER_IP, 60, clock)
+        self._total = RateLimiter(MAX_PER_MINUTE, 60, clock)
+        self._trusted: LRUCache[tuple[str, str], bool] = LRUCache(MAX_TRACKED_KEYS)
+
+    def acquire(self, name: object, client_ip: str | None) -> float:
+        """Count an attempt and return 0, or return the seconds until one is allowed.
+
+        It counts as a failure from the start, until `reset`: otherwise many parallel guesses would
+        pass before the first one has failed. The client IP is `None` behind a tunnel, where all
+        visitors look alike: the strict rule per name and IP would lock the user out there.
+        """
+        username = _username(name)
+        ip_key = _ip_key(client_ip)
+        with self._lock:
+            delay = self._remaining_delay(username, ip_key)
+            if delay > 0:
+                return delay
+            self._total.record(None)
+            self._by_name.add(username)
+            if ip_key is not None:
+                self._by_name_and_ip.add((username, ip_key))
+                self._by_ip.record(ip_key)
+            return 0.0
+
+    def _remaining_delay(self, username: str, ip_key: str | None) -> float:
+        delays = [self._by_name.remaining_delay(username), self._total.retry_after(None)]
+        if ip_key is not None:
+            pair_delay = self._by_name_and_ip.remaining_delay((username, ip_key))
+            if (username, ip_key) in self._trusted:
+                return pair_delay
+            delays += [pair_delay, self._by_ip.retry_after(ip_key)]
+        return max(delays)
+
+    def reset(self, name: object, client_ip: str | None) -> None:
+        """Uncount an attempt with the right password, and the failures of this name and IP."""
+        username = _username(name)
+        ip_key = _ip_key(client_ip)
+        with self._lock:
+            pair_failures = self._by_name_and_ip.subtract((username, ip_key))
+            # Only its own: failures from other addresses may be somebody else's guesses.
+            self._by_name.subtract(username, max(pair_failures, 1))
+            self._total.release(None)
+            if ip_key is not None:
+                self._by_ip.release(ip_key)
+                self._trusted[username, ip_key] = True
+
+
+class _Backoff:
+    """Failures per key, each followed by a longer delay once the free attempts are used up."""
+
+    def __init__(self, free_attempts: int, max_delay: float, clock: Callable[[], float]) -> None:
+        self._free_attempts = free_attempts
+        self._max_delay = max_delay
+        self._clock = clock
+        self._failures: TTLCache[Hashable, tuple[int, float]] = TTLCache(
+            MAX_TRACKED_KEYS, FAILURE_TTL_SECONDS, clock
+        )
+
+    def remaining_delay(self, key: Hashable) -> float:
+        """Return the seconds until the next attempt is allowed."""
+        count, last_failure = self._failures.get(key, (0, 0.0))
+        if count < self._free_attempts:
+            return 0.0
+        exponent = min(count - self._free_attempts, 20)  # 2.0 ** 1024 would overflow
+        delay = min(2.0**exponent, self._max_delay)
+        return max(last_failure + delay - self._clock(), 0.0)
+
+    def add(self, key: Hashable) -> None:
+        """Count a failure now."""
+        count, _ = self._failures.get(key, (0, 0.0))
+        self._failures[key] = (count + 1, self._clock())
+
+    def subtract(self, key: Hashable, max_count: int | None = None) -> int:
+        """Uncount up to `max_count` failures, or all, and return how many these were."""
+        count, last_failure = self._failures.pop(key, (0, 0.0))
+        if max_count is None or count <= max_count:
+            return count
+        self._failures[key] = (count - max_count, last_failure)
+        return max_count
+
+
+def _username(name: object) -> str:
+    """Return the name as it is compared. All invalid names count as one."""
+    try:
+        return normalize_username(name)
+    except AccountError:
+        return ""
+
+
+def _ip_key(client_ip: str | None) -> str | None:
+    """Return the address, or the /64 network of an IPv6 address: one customer has all of that."""
+    try:
+        ip = ipaddress.ip_address((client_ip or "").partition("%")[0])
+    except ValueError:
+        return client_ip[:MAX_NAME_LENGTH] if client_ip else None
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, 64), strict=False))
