@@ -198,7 +198,7 @@ def _measure_read(
 def _count_sqlite_steps(library: Library, operation: _LibraryRead) -> int:
     """How many instructions of SQLite's own machine it takes: a row that is read takes at least three."""
     counter = count()
-    database = library._database  # noqa: SLF001  # only its own connections can be counted
+    database = library.database  # only its own connections can be counted
     with database.read_transaction() as connection:
         pass
     connection.set_progress_handler(lambda: next(counter) < 0, 1)

@@ -67,7 +67,7 @@ def generate_picture(page: Page | FrameLocator, prompt: str = "a lighthouse by t
     """Ask for a picture, and wait until it is there to be seen."""
     page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_role("button", name="Generate").click()
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     image = page.locator("#picture img")
     expect(image).to_have_attribute("src", re.compile(r"/gradio_api/file="))
     image.evaluate("image => image.decode()")

@@ -19,6 +19,7 @@ ALLOWED_IMPORTS = {
             "client",
             "core",
             "jobs.record",
+            "jobs.repository",
             "library",
             "metadata",
             "server.accounts",
@@ -41,10 +42,6 @@ ALLOWED_IMPORTS = {
 """Which packages, or modules of them, a package may import beside itself: docs/architecture.md draws it."""
 
 KNOWN: dict[str, set[str]] = {
-    "sd35.cli.commands.library_search": {"sd35.jobs.repository.JobRecord"},
-    "sd35.cli.formatting": {"sd35.jobs.repository.JobRecord"},
-    "sd35.library.library": {"sd35.jobs.record.Stage", "sd35.jobs.repository.JobRepository"},
-    "sd35.library.stats": {"sd35.jobs.repository.JobRepository", "sd35.jobs.repository.Stage"},
     "sd35.server.api": {
         "sd35.ui.create.form.CUSTOM_SIZE",
         "sd35.ui.create.form.FormValues",

@@ -23,7 +23,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
-from sd35.jobs.repository import JobRecord, Stage
+from sd35.jobs.record import JobRecord, JobStatus
+from sd35.jobs.repository import JobRepository
 from sd35.library.layout import LOCAL_OWNER_KEY, STATE_DIR
 from sd35.library.library import Library
 from sd35.metadata.model import GenerationMetadata
@@ -326,16 +327,16 @@ def test_what_failed() -> None:
         job = JobRecord(
             id="j",
             owner=LOCAL_OWNER_KEY,
-            asked=original_request,
+            original_request=original_request,
             request=original_request,
             space="a/b",
             created_at=1.0,
-            runner="x",
+            worker_id="x",
             position=1.0,
         )
-        library.jobs.add(job)
-        library.jobs.update(
-            "j", stage=Stage.FAILED, error_kind="busy", error_happened="No GPU.\x07"
+        JobRepository(library).add(job)
+        JobRepository(library).update(
+            "j", status=JobStatus.FAILED, error_kind="busy", error_message="No GPU.\x07"
         )
     assert invoke("library", "search", "is:failed", "cat") == (0, "j\n", "")
     payload = json.loads(invoke("library", "search", "is:failed", "--json")[1])

@@ -19,8 +19,9 @@ from PIL import Image
 
 from sd35.core.atomic_files import TEMP_SUFFIX
 from sd35.core.errors import LibraryError
-from sd35.jobs.job import Job, JobState, JobStatus
-from sd35.jobs.repository import Stage
+from sd35.jobs.job import Job, JobState
+from sd35.jobs.record import JobStatus
+from sd35.jobs.repository import JobRepository
 from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
@@ -196,7 +197,7 @@ class KillScenario:
         for part in self.folder.rglob(f".*{TEMP_SUFFIX}"):
             os.utime(part, (0, 0))
         with Library.open(self.folder) as library:
-            library.adopt_orphans()
+            JobRepository(library).adopt_orphans()
             library.rescan()
             assert library.rescan() == ScanResult()
             assert not list(self.folder.rglob(f".*{TEMP_SUFFIX}"))
@@ -208,10 +209,10 @@ class KillScenario:
             assert all(tag in entries[id_].record.tags for id_, tag in self.tagged), (
                 "a word is lost"
             )
-            jobs = [library.jobs.get(id_) for id_ in self.submitted_jobs]
+            jobs = [JobRepository(library).get(id_) for id_ in self.submitted_jobs]
             for job in filter(None, jobs):
-                assert (job.id in entries) == (job.stage is Stage.COMPLETED), job
-                assert job.stage is not Stage.RUNNING
+                assert (job.id in entries) == (job.status is JobStatus.COMPLETED), job
+                assert job.status is not JobStatus.RUNNING
         self.check_index()
 
 
@@ -247,7 +248,7 @@ def test_killed_while_the_library_is_made(folder: Path, space: Space) -> None:
         program = Program(run_studio, folder / str(index), space.address, index)
         program.kill(rng.random() * 0.05)
         with Library.open(folder / str(index)) as library:
-            library.adopt_orphans()
+            JobRepository(library).adopt_orphans()
             assert library.rescan() == ScanResult()
 
 
@@ -312,7 +313,7 @@ def test_the_program_itself_is_killed(folder: Path, space: Space) -> None:
             '<li data-kind="held".*?<b>a cat</b><span>Waits until you let it go on. Seed 7,', queue
         )
         with Library.open(next(folder.rglob("library.sqlite3")).parent.parent) as library:
-            job = library.jobs.get(completed_run)
+            job = JobRepository(library).get(completed_run)
         assert job is not None
         assert job.request.seed == 7
         assert (space.prompt_counts["wait"], space.prompt_counts["a cat"]) == (1, 0)
@@ -370,7 +371,7 @@ async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.Mo
     await studio.aclose()
     library.close()
     with Library.open(disk.folder / "library") as library:
-        library.adopt_orphans()
+        JobRepository(library).adopt_orphans()
         assert library.rescan() == ScanResult()
         prompts = Counter(entry.record.prompt for entry in _iterate_entries(library))
     assert prompts["early"] == prompts["wait"] == prompts["after"] == 1

@@ -14,9 +14,10 @@ import pytest
 from sd35.core.errors import InvalidRequestError, LibraryError, QuotaError
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
-from sd35.jobs.job import Job, JobStatus
+from sd35.jobs.job import Job
 from sd35.jobs.limits import UsageLimits
-from sd35.jobs.repository import JobRecord, Stage
+from sd35.jobs.record import JobRecord, JobStatus
+from sd35.jobs.repository import JobRepository
 from sd35.jobs.service import JobService, SpaceConfig
 from sd35.library.library import Library
 from sd35.library.query import parse_query
@@ -78,10 +79,12 @@ async def wait_for_status(job: Job, *phases: JobStatus) -> Job:
     return job
 
 
-async def wait_for_record(studio: JobService, job: Job, stage: Stage) -> JobRecord:
+async def wait_for_record(studio: JobService, job: Job, stage: JobStatus) -> JobRecord:
     """What is written down of a job, as soon as it is that."""
     with anyio.fail_after(LIMIT_SECONDS):
-        while (record := studio.library.jobs.get(job.id)) is None or record.stage is not stage:
+        while (
+            record := JobRepository(studio.library).get(job.id)
+        ) is None or record.status is not stage:
             await anyio.lowlevel.checkpoint()
     return record
 
@@ -104,19 +107,22 @@ async def test_a_job_is_written_down_at_each_step(fake: FakeSpace, studio: JobSe
     """What was asked for, or what became of it, isn't written down, or with another seed than the one that is used."""
     first = await start_running_job(fake, studio)
     second = await studio.submit(replace(make_request("a cat"), randomize_seed=True))
-    record = await wait_for_record(studio, second, Stage.PENDING)
-    assert (record.request, record.asked.randomize_seed) == (second.state.value.request, True)
-    assert (await wait_for_record(studio, first, Stage.RUNNING)).started_at is not None
+    record = await wait_for_record(studio, second, JobStatus.PENDING)
+    assert (record.request, record.original_request.randomize_seed) == (
+        second.state.value.request,
+        True,
+    )
+    assert (await wait_for_record(studio, first, JobStatus.RUNNING)).started_at is not None
     fake.release()
     await wait_for_status(second, JobStatus.COMPLETED)
-    saved = await wait_for_record(studio, second, Stage.COMPLETED)
+    saved = await wait_for_record(studio, second, JobStatus.COMPLETED)
     entry = studio.library.get(saved.picture_id or "")
     assert entry is not None
     assert (entry.record.seed, entry.record.prompt) == (record.request.seed, "a cat")
     failed = await studio.submit(make_request("error: no"))
     assert (
-        await wait_for_record(studio, failed, Stage.FAILED)
-    ).error_happened == "The Space says: no."
+        await wait_for_record(studio, failed, JobStatus.FAILED)
+    ).error_message == "The Space says: no."
 
 
 async def test_what_can_not_be_written_down_is_not_sent(fake: FakeSpace, tmp_path: Path) -> None:
@@ -172,15 +178,15 @@ async def test_nothing_is_run_again_twice(fake: FakeSpace, tmp_path: Path) -> No
             job.state.value.request,
         )
         await wait_for_status(new, JobStatus.FAILED)
-        await wait_for_record(studio, new, Stage.FAILED)
+        await wait_for_record(studio, new, JobStatus.FAILED)
         assert await run_action(studio, LOCAL_VISITOR, "again", job.id, "") == new.id
-        failed_jobs = studio.library.jobs.search(parse_query("is:failed")).jobs
+        failed_jobs = JobRepository(studio.library).search(parse_query("is:failed")).jobs
         assert [failed_job.id for failed_job in failed_jobs] == [new.id], (
             "the library offers it once more"
         )
         await studio.dismiss(new)
         third = await wait_for_status(await studio.retry(new, LOCAL_VISITOR), JobStatus.FAILED)
-        await wait_for_record(studio, third, Stage.FAILED)
+        await wait_for_record(studio, third, JobStatus.FAILED)
     async with open_service(fake, tmp_path) as studio:
         await studio.restore_session(LOCAL_VISITOR)
         assert [
@@ -188,7 +194,7 @@ async def test_nothing_is_run_again_twice(fake: FakeSpace, tmp_path: Path) -> No
         ] == [third.id]
         with pytest.raises(InvalidRequestError, match="run again already"):
             await run_action(studio, LOCAL_VISITOR, "again", job.id, "")
-        assert sum(studio.library.jobs.count_by_status().values()) == 3
+        assert sum(JobRepository(studio.library).count_by_status().values()) == 3
 
 
 async def test_all_are_run_again_from_two_pages(fake: FakeSpace, studio: JobService) -> None:
@@ -255,7 +261,7 @@ async def test_a_program_s_job_is_not_taken_up(fake: FakeSpace, tmp_path: Path) 
     async with open_service(fake, tmp_path) as studio:
         await studio.restore_session(LOCAL_VISITOR)
         assert not studio.visitor_queue(LOCAL_VISITOR).pending_jobs
-        assert (await wait_for_record(studio, job, Stage.INTERRUPTED)).by_program
+        assert (await wait_for_record(studio, job, JobStatus.INTERRUPTED)).is_api_call
 
 
 async def test_everybody_s_jobs_come_back_to_them_alone(fake: FakeSpace, tmp_path: Path) -> None:
@@ -286,7 +292,7 @@ async def test_the_queue_s_order(fake: FakeSpace, studio: JobService) -> None:
     assert job_prompts(studio.visitor_queue(LOCAL_VISITOR).pending_jobs) == ["d", "b", "c", "a"]
     saved_order = [
         record.request.prompt
-        for record in studio.library.jobs.list_unfinished(owner="")
+        for record in JobRepository(studio.library).list_unfinished(owner="")
         if record.id != first.id
     ]
     assert saved_order == ["d", "b", "c", "a"]
@@ -335,7 +341,7 @@ async def test_a_quota_pauses_the_queue_until_its_time(
     assert queue.pause.resumes_at is not None
     assert isinstance(first.state.value.quota_error, QuotaError)
     assert second.state.value.status is JobStatus.PENDING
-    assert (await wait_for_record(studio, first, Stage.PENDING)).retry_at is not None
+    assert (await wait_for_record(studio, first, JobStatus.PENDING)).retry_at is not None
     await wait_for_status(first, JobStatus.CONNECTING, JobStatus.RUNNING)
     assert time.monotonic() - started_at > 1
     await wait_for_status(first, JobStatus.PENDING)  # refused again
@@ -398,14 +404,14 @@ async def test_a_picture_whose_job_was_not_written_to_its_end(
         job = await wait_for_status(
             await first_service.submit(make_request("a cat")), JobStatus.COMPLETED
         )
-        await wait_for_record(first_service, job, Stage.COMPLETED)
+        await wait_for_record(first_service, job, JobStatus.COMPLETED)
     library = Library.open(tmp_path)
-    library.jobs.update(job.id, stage=Stage.RUNNING, picture_id=None)
+    JobRepository(library).update(job.id, status=JobStatus.RUNNING, picture_id=None)
     library.close()
     async with open_service(fake, tmp_path) as studio:
         await studio.restore_session(LOCAL_VISITOR)
         assert not studio.visitor_queue(LOCAL_VISITOR).failed_jobs
-        assert (await wait_for_record(studio, job, Stage.COMPLETED)).picture_id == job.id
+        assert (await wait_for_record(studio, job, JobStatus.COMPLETED)).picture_id == job.id
 
 
 async def test_a_quota_that_two_run_into(fake: FakeSpace, tmp_path: Path) -> None:
@@ -446,7 +452,7 @@ async def test_who_leaves_while_it_is_written_down(fake: FakeSpace, studio: JobS
     with pytest.raises(asyncio.CancelledError):
         await submit_calls
     with anyio.fail_after(LIMIT_SECONDS):
-        while len(studio.library.jobs.list_unfinished()) != 1:
+        while len(JobRepository(studio.library).list_unfinished()) != 1:
             await anyio.lowlevel.checkpoint()
     await studio.restore_session(LOCAL_VISITOR)
     assert not studio.visitor_queue(LOCAL_VISITOR).pending_jobs
@@ -461,7 +467,7 @@ async def test_a_stop_that_nobody_had_asked_for_is_told_after_a_restart(
         with first_service.visitor_queue(LOCAL_VISITOR).track_watcher():
             job = await start_running_job(fake, first_service)
         await wait_for_status(job, JobStatus.CANCELLED)
-        await wait_for_record(first_service, job, Stage.CANCELLED)
+        await wait_for_record(first_service, job, JobStatus.CANCELLED)
     fake.release()
     async with open_service(fake, tmp_path) as studio:
         await studio.restore_session(LOCAL_VISITOR)
@@ -507,10 +513,10 @@ async def test_an_index_that_is_taken_away_while_the_program_runs(
         async with open_service(fake, tmp_path) as second_service:
             await second_service.restore_session(LOCAL_VISITOR)
             assert not second_service.visitor_queue(LOCAL_VISITOR).open_jobs
-            assert [job.id for job in second_service.library.jobs.list_unfinished()] == [
+            assert [job.id for job in JobRepository(second_service.library).list_unfinished()] == [
                 completed_run.id,
                 waits.id,
             ]
         fake.release()
         await wait_for_status(waits, JobStatus.COMPLETED)
-        await wait_for_record(studio, waits, Stage.COMPLETED)
+        await wait_for_record(studio, waits, JobStatus.COMPLETED)

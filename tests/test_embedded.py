@@ -186,7 +186,7 @@ def test_behind_a_reverse_proxy(browser: Browser, proxies: dict[str, str], buffe
         page.get_by_role("button", name="Download").click()
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
     page.reload()
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     assert not failed
     page.context.close()
 

@@ -16,7 +16,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from sd35.core.request import GenerationRequest
-from sd35.jobs.repository import JobRecord, Stage
+from sd35.jobs.record import JobRecord, JobStatus
+from sd35.jobs.repository import JobRepository
 from sd35.library.library import Library
 from sd35.library.repository import Entry
 from sd35.metadata.embedding import read_metadata
@@ -414,17 +415,17 @@ def test_what_failed(page: Page, server: GalleryServer) -> None:
     job = JobRecord(
         id="failed-job",
         owner="",
-        asked=request,
+        original_request=request,
         request=request,
         space="",
         created_at=NOON.timestamp(),
-        runner="",
+        worker_id="",
         position=1.0,
-        stage=Stage.FAILED,
-        error_happened="The Space says: no GPU.",
+        status=JobStatus.FAILED,
+        error_message="The Space says: no GPU.",
         error_remedy="Wait.",
     )
-    server.library.jobs.add(job)
+    JobRepository(server.library).add(job)
     page.get_by_label("Failed", exact=True).check()
     row = page.locator(".job-row")
     expect(row).to_contain_text("a castle <b>")

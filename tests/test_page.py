@@ -67,7 +67,7 @@ def test_a_prompt_becomes_a_picture(page: Page, servers: PageServers) -> None:
     """The main job doesn't work: previews on the way, then the picture, its seed, and its bytes to keep."""
     open_page(page, servers.demo)
     submit_prompt(page, "a lighthouse by the sea at dusk")
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     assert page.evaluate("window.previews.size") >= 3
     expect(page.locator("#picture img")).to_have_attribute(
         "src", re.compile(r"/gradio_api/file=.*\.png")
@@ -90,7 +90,7 @@ def test_the_seed(page: Page, servers: PageServers) -> None:
     seeds = set()
     for prompt in ("a cat", "a dog"):
         submit_prompt(page, prompt)
-        expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+        expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
         seeds.add(read_seed(page))
         page.locator("#panel").evaluate("panel => panel.querySelector('[data-phase]').remove()")
     assert len(seeds) == 2
@@ -129,7 +129,7 @@ def test_a_space_without_previews(page: Page, servers: PageServers) -> None:
     expect(page.locator("#panel")).to_contain_text("may finish it")
     servers.plain.release()
     submit_prompt(page, "a dog")
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     assert page.evaluate("window.previews.size") == 0
     expect(page.locator("#picture img")).to_be_visible()
 
@@ -149,7 +149,7 @@ def test_the_queue_and_the_space_s_own_words(
     second_page.locator("#queue [data-kind=running] .what").click()
     expect(second_page.locator("#panel")).to_contain_text("queue")
     servers.generator.release()
-    expect(second_page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(second_page.locator("#panel [data-phase=completed]")).to_be_visible()
     second_page.context.close()
 
 
@@ -162,9 +162,9 @@ def test_a_reload_loses_nothing(page: Page, servers: PageServers) -> None:
     page.reload()
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     servers.generator.release()
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     page.reload()
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     expect(page.locator("#picture img")).to_be_visible()
 
 
@@ -183,7 +183,7 @@ def test_a_reload_restores_the_form(page: Page, servers: PageServers) -> None:
     expect(page.get_by_label("Randomize seed")).to_be_checked()
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     servers.generator.release()
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
 
 
 def test_the_last_picture_stays_in_sight(page: Page, servers: PageServers) -> None:
@@ -191,14 +191,14 @@ def test_the_last_picture_stays_in_sight(page: Page, servers: PageServers) -> No
     servers.plain.hold()
     open_page(page, servers.plain_address)
     submit_prompt(page, "a cat")
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     previous_src = page.locator("#picture img").get_attribute("src")
     submit_prompt(page, "wait: a dog")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     expect(page.locator("#picture img")).to_have_attribute("src", previous_src or "")
     expect(page.locator("#picture img")).to_have_css("opacity", "0.35")
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.locator("#panel [data-phase=stopped]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=cancelled]")).to_be_visible()
     expect(page.locator("#picture img")).to_be_visible()
     servers.plain.release()
 
@@ -219,7 +219,7 @@ def test_full_screen(page: Page, servers: PageServers) -> None:
     expect(page.locator("#picture.fullscreen")).to_have_count(0)
     expect(page.locator("#panel [data-phase=running]")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.locator("#panel [data-phase=stopped]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=cancelled]")).to_be_visible()
     servers.generator.release()
 
 
@@ -239,7 +239,7 @@ def test_a_server_that_was_restarted_under_the_page(
         expect(page.locator("#panel")).to_contain_text("ended while the picture was being made")
         expect(page.get_by_label("Prompt", exact=True)).to_have_value("a dog, half typed")
         page.get_by_role("button", name="Run again").click()
-        expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+        expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
 
 
 def test_a_picture_that_is_still_to_be_written(
@@ -365,7 +365,7 @@ def test_on_a_phone(browser: Browser, servers: PageServers, scheme: str) -> None
     page = open_page(context.new_page(), servers.demo)
     expect(page.get_by_role("button", name="Generate")).to_be_in_viewport()
     submit_prompt(page, "a fox in the snow")
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     expect(page.locator("#panel .headline")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     size = "name => parseFloat(getComputedStyle(document.querySelector(name)).fontSize)"

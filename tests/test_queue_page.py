@@ -110,7 +110,7 @@ def test_stopping_the_rest_and_all(page: Page) -> None:
     submit_prompt(page, "a fish")
     page.get_by_role("button", name="Stop all").click()
     expect(page.locator("#queue .queue")).to_have_attribute("data-left", "0")
-    expect(page.locator("#panel [data-phase=stopped]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=cancelled]")).to_be_visible()
 
 
 def test_what_failed_is_said_and_can_be_tried_again(page: Page, servers: QueueServers) -> None:
@@ -122,7 +122,7 @@ def test_what_failed_is_said_and_can_be_tried_again(page: Page, servers: QueueSe
     expect(page).to_have_title(re.compile("^✗ 1 failed"))
     assert page.evaluate("window.told") == ["1 picture failed"]
     submit_prompt(page, "a cat")
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     assert "Your picture is done" in page.evaluate("window.told")
     expect(page.locator("#queue li[data-kind=failed]")).to_contain_text("silent")
     page.locator("#queue li[data-kind=failed]").get_by_role(
@@ -143,7 +143,7 @@ def test_what_a_button_asks_for_is_not_what_the_form_did(page: Page, servers: Qu
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("wait: first")
     expect(page.get_by_label("Randomize seed")).to_be_checked()
     servers.fake.release()
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     page.get_by_role("link", name="Library").click()
     page.locator("#shelf .item .open").first.click()
     page.get_by_role("button", name="Four neighbours").click()
@@ -168,7 +168,7 @@ def test_another_tab_and_a_lost_connection(
     servers.fake.release()
     context.set_offline(False)
     page.reload()
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     expect(page.locator("#recent button").nth(1)).to_be_visible()
 
 
@@ -217,7 +217,7 @@ def test_a_picture_of_ours_is_dropped_and_one_that_says_nothing(
     servers.fake.release()
     page.get_by_label("Prompt", exact=True).fill("a cat,\nNegative prompt: Steps: 3, “quoted”")
     page.get_by_role("button", name="Generate").click()
-    expect(page.locator("#panel [data-phase=finished]")).to_be_visible()
+    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
     page.get_by_label("Prompt", exact=True).fill("something else")
     [file] = [
         path

@@ -19,8 +19,9 @@ from sd35.core.errors import InvalidRequestError, QuotaError, UnreachableError
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import Visitor
-from sd35.jobs.job import Job, JobState, JobStatus
+from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UsageLimits
+from sd35.jobs.record import JobStatus
 from sd35.jobs.service import JobService, SpaceConfig
 from sd35.server.launch import free_port
 from sd35.space.server import DemoSpace

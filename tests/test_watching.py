@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from sd35.core.visitor import LOCAL_VISITOR
-from sd35.jobs.job import JobStatus
 from sd35.jobs.limits import UsageLimits
+from sd35.jobs.record import JobStatus
 from sd35.jobs.service import JobService, SpaceConfig
 from sd35.ui.create.live_view import JobView
 from sd35.ui.page import Page
@@ -37,7 +37,7 @@ async def test_the_end_is_shown_however_slow_the_page_is(tmp_path: Path) -> None
         async for frame in page._watch_jobs(request, job.id):
             panel = frame[1]
             await anyio.sleep(0.02)  # what it takes to send one
-        assert 'data-phase="finished"' in panel
+        assert 'data-phase="completed"' in panel
     await studio.aclose()
     studio.library.close()
     fake.close()

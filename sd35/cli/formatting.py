@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sd35.cli.messages import format_bytes, format_duration, one_line
 from sd35.core.limits import format_number as digits
-from sd35.jobs.repository import JobRecord
+from sd35.jobs.record import JobRecord, JobStatus
 from sd35.library.exporter import manifest_entry
 from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
@@ -29,6 +29,16 @@ __all__ = [
 
 MAX_PROMPT_LENGTH: Final = 200
 """Letters of a prompt that a list shows."""
+
+STATUS_TO_JSON: Final = {
+    JobStatus.PENDING: "waiting",
+    JobStatus.RUNNING: "running",
+    JobStatus.COMPLETED: "saved",
+    JobStatus.CANCELLED: "stopped",
+    JobStatus.FAILED: "failed",
+    JobStatus.INTERRUPTED: "interrupted",
+}
+"""Words of the JSON output. Scripts read them, so they stay as they are."""
 
 Facts = Iterator[tuple[str, str]]
 
@@ -66,7 +76,7 @@ def summary_line(entry: Entry) -> str:
 
 def job_summary_line(job: JobRecord) -> str:
     """Return what a list says of a job below its prompt."""
-    parts = (f"seed {job.request.seed}", job.error_happened, job.id)
+    parts = (f"seed {job.request.seed}", job.error_message, job.id)
     return " · ".join(one_line(part) for part in parts if part)
 
 
@@ -142,14 +152,14 @@ def _creation_text(record: GenerationMetadata) -> str:
 def job_facts(job: JobRecord) -> Facts:
     """Each fact of a job."""
     yield "Job", one_line(job.id)
-    yield "Stage", job.stage.value
+    yield "Stage", job.status.value
     yield "Prompt", one_line(job.request.prompt)
     yield "Negative", one_line(job.request.negative_prompt)
     yield "Seed", str(job.request.seed)
     yield "Size", f"{job.request.width} × {job.request.height}"
     yield "Space", one_line(job.space)
     yield "Asked", format_local_datetime(job_created_at(job))
-    yield "Happened", one_line(job.error_happened)
+    yield "Happened", one_line(job.error_message)
     yield "Remedy", one_line(job.error_remedy)
     yield "Visitor", one_line(job.owner)
 
@@ -184,7 +194,7 @@ def job_to_json(job: JobRecord) -> dict[str, Any]:
     request = job.request
     return {
         "id": job.id,
-        "stage": job.stage.value,
+        "stage": STATUS_TO_JSON[job.status],
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
         "seed": request.seed,
@@ -195,7 +205,7 @@ def job_to_json(job: JobRecord) -> dict[str, Any]:
         "owner": job.owner,
         "error": {
             "kind": job.error_kind,
-            "happened": job.error_happened,
+            "happened": job.error_message,
             "remedy": job.error_remedy,
         },
     }

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import assert_never
 
@@ -22,9 +21,10 @@ from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued,
 from sd35.core.observable import Observable
 from sd35.core.picture import Picture, shrink
 from sd35.core.request import GenerationRequest
+from sd35.jobs.record import JobStatus
 from sd35.jobs.scheduler import QueueEntry
 
-__all__ = ["Job", "JobDependencies", "JobResult", "JobState", "JobStatus"]
+__all__ = ["Job", "JobDependencies", "JobResult", "JobState"]
 
 log = logging.getLogger(__name__)
 
@@ -33,31 +33,6 @@ PREVIEW_LONGEST_SIDE = 768
 """A preview above the one is shrunk to the other, in pixels, before it goes to the pages."""
 
 MAX_NOTICES = 20
-
-
-class JobStatus(Enum):
-    """Where a job is; first, where others may go before, in this program's own line."""
-
-    PENDING = "waiting"
-    CONNECTING = "connecting"
-    QUEUED_REMOTELY = "queued"
-    RUNNING = "running"
-    DOWNLOADING = "fetching"
-    CANCELLING = "stopping"
-    COMPLETED = "finished"
-    CANCELLED = "stopped"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing more will happen."""
-        return self in {
-            JobStatus.COMPLETED,
-            JobStatus.CANCELLED,
-            JobStatus.FAILED,
-            JobStatus.INTERRUPTED,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sd35.jobs.job import JobState, JobStatus
+from sd35.jobs.job import JobState
+from sd35.jobs.record import JobStatus
 
 __all__ = ["Metrics"]
 

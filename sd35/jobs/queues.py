@@ -11,7 +11,8 @@ from typing import Any
 from sd35.client import Identity
 from sd35.core.errors import QuotaError
 from sd35.core.observable import Observable
-from sd35.jobs.job import Job, JobState, JobStatus
+from sd35.jobs.job import Job, JobState
+from sd35.jobs.record import JobStatus
 from sd35.jobs.scheduler import Scheduler
 from sd35.jobs.store import JobStore
 

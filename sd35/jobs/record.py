@@ -1,4 +1,4 @@
-"""A job's record, and how it is kept as a row: of what another version of this program wrote, what is understood."""
+"""The status of a job, and its durable record: one row of the table `jobs`."""
 
 import datetime as dt
 import json
@@ -9,69 +9,93 @@ from typing import Any, Final
 from sd35.core.request import GenerationRequest
 from sd35.library.text_index import sqlite_text
 
-__all__ = ["COLUMNS", "JobRecord", "Stage", "job_from_row", "to_column"]
+__all__ = ["COLUMNS", "STORED_STATUSES", "JobRecord", "JobStatus", "job_from_row", "to_column"]
 
 
-class Stage(Enum):
-    """How far a job has come."""
+class JobStatus(Enum):
+    """Status of a job, from the database to the page.
 
-    PENDING = "waiting"
+    The database holds those of `STORED_STATUSES`; the others last no longer than the program.
+    """
+
+    PENDING = "pending"
+    CONNECTING = "connecting"
+    QUEUED_REMOTELY = "queued_remotely"
     RUNNING = "running"
-    COMPLETED = "saved"
-    CANCELLED = "stopped"
+    DOWNLOADING = "downloading"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
     @classmethod
-    def parse(cls, text: str) -> "Stage":
-        """The stage that is kept as this; one that a newer version of the program knows is an end without a picture."""
-        return next((stage for stage in cls if stage.value == text), cls.CANCELLED)
+    def parse(cls, text: str) -> "JobStatus":
+        """Return the status that a row holds."""
+        # A newer version may write a status that is unknown here. Such a job isn't run again.
+        return next((status for status in cls if status.value == text), cls.CANCELLED)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return self in {
+            JobStatus.COMPLETED,
+            JobStatus.CANCELLED,
+            JobStatus.FAILED,
+            JobStatus.INTERRUPTED,
+        }
+
+
+STORED_STATUSES: Final = (
+    JobStatus.PENDING,
+    JobStatus.RUNNING,
+    JobStatus.COMPLETED,
+    JobStatus.CANCELLED,
+    JobStatus.FAILED,
+    JobStatus.INTERRUPTED,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A job, as it is kept. Moments are seconds since 1970.
+    """Durable record of a job. Times are seconds since 1970.
 
     Attributes:
-        owner: the key of who asked; empty for who runs the program.
-        asked: as it was typed.
-        request: as it was sent, with the seed that was drawn.
-        space: where it was, or is to be, made.
-        position: in the line; the smallest is next.
-        is_held: it waits until somebody says that it goes on.
-        error_kind: of the error that ended it, as are `error_happened` and `error_remedy`; empty
-            without one.
-        retry_at: when it makes sense to try again.
-        stopped: what stopping it did: an outcome's name.
-        reason: why it was stopped, if nobody had asked for it.
-        picture_id: of the picture that came of it.
-        runner: the instance of this program whose job it is.
-        is_dismissed: nobody wants to be told of it any more.
-        by_program: a program asked for it, and has gone away with the program that ran it.
+        owner: the owner's key; empty for the person who runs the program.
+        original_request: the request as it was submitted.
+        request: the request as it was sent, with the seed that was drawn.
+        position: the place in the queue; the smallest comes first.
+        is_held: whether the job waits until its owner resumes it.
+        retry_at: when the GPU quota is expected to be back.
+        cancel_outcome: the name of a `StopOutcome`.
+        cancel_reason: why the job was cancelled, unless its owner did it.
+        worker_id: the instance of this program that the job belongs to.
+        is_dismissed: whether the owner has dismissed the failed job.
+        is_api_call: whether a program waits for the job; it ends with that call.
 
     """
 
     id: str
     owner: str
-    asked: GenerationRequest
+    original_request: GenerationRequest
     request: GenerationRequest
     space: str
     created_at: float
-    runner: str
+    worker_id: str
     position: float
-    stage: Stage = Stage.PENDING
+    status: JobStatus = JobStatus.PENDING
     is_held: bool = False
     started_at: float | None = None
     ended_at: float | None = None
     error_kind: str = ""
-    error_happened: str = ""
+    error_message: str = ""
     error_remedy: str = ""
     retry_at: dt.datetime | None = None
-    stopped: str = ""
-    reason: str = ""
+    cancel_outcome: str = ""
+    cancel_reason: str = ""
     picture_id: str | None = None
     is_dismissed: bool = False
-    by_program: bool = False
+    is_api_call: bool = False
 
 
 COLUMNS: Final = tuple(field.name for field in fields(JobRecord))
@@ -83,7 +107,7 @@ def to_column(value: object) -> object:
     match value:
         case GenerationRequest():
             return json.dumps(asdict(value))
-        case Stage():
+        case JobStatus():
             return value.value
         case dt.datetime():
             return value.isoformat()
@@ -96,15 +120,12 @@ def to_column(value: object) -> object:
 def job_from_row(row: tuple[Any, ...]) -> JobRecord:
     """Return the job whose columns hold this."""
     values = dict(zip(COLUMNS, row, strict=True))
-    values["asked"], values["request"] = (
-        _parse_request(values["asked"]),
-        _parse_request(values["request"]),
-    )
-    values["stage"] = Stage.parse(values["stage"])
-    values["retry_at"] = (
-        None if values["retry_at"] is None else dt.datetime.fromisoformat(values["retry_at"])
-    )
-    for name in ("is_held", "is_dismissed", "by_program"):
+    values["original_request"] = _parse_request(values["original_request"])
+    values["request"] = _parse_request(values["request"])
+    values["status"] = JobStatus.parse(values["status"])
+    if values["retry_at"] is not None:
+        values["retry_at"] = dt.datetime.fromisoformat(values["retry_at"])
+    for name in ("is_held", "is_dismissed", "is_api_call"):
         values[name] = bool(values[name])
     return JobRecord(**values)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sd35.client import Identity
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job, JobState
-from sd35.jobs.repository import JobRecord
+from sd35.jobs.record import JobRecord
 from sd35.jobs.results import ResultSaver
 from sd35.jobs.scheduler import QueueEntry
 from sd35.jobs.store import JobStore, state_from_picture, state_from_record
@@ -100,12 +100,12 @@ class JobRecovery:
     ) -> Job:
         return Job(
             id=record.id,
-            original_request=record.asked,
+            original_request=record.original_request,
             state=state,
             queue_entry=QueueEntry(visitor.rate_limit_key, record.position, is_held=state.is_held),
             owner=owner,
             identity=None
             if state.status.is_final
             else self._identity_for(visitor),  # it may hold a token
-            is_api_call=record.by_program,
+            is_api_call=record.is_api_call,
         )

@@ -1,22 +1,37 @@
-"""What was asked for and what became of it, in the index: a job's record outlives the program that ran it."""
+"""The durable records of jobs, in the library's index. They outlive the program that runs the jobs."""
 
-import datetime as dt
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any, Final
 
-from sd35.jobs.record import COLUMNS, JobRecord, Stage, job_from_row, to_column
-from sd35.library.database import Database
+from sd35.core.errors import LibraryError
+from sd35.jobs.record import (
+    COLUMNS,
+    STORED_STATUSES,
+    JobRecord,
+    JobStatus,
+    job_from_row,
+    to_column,
+)
+from sd35.library.layout import OnProgress
+from sd35.library.library import Library
 from sd35.library.query import Cursor, Query
+from sd35.library.scanner import LOCK_TIMEOUT, ScanResult
 from sd35.library.text_index import sqlite_text
 
-__all__ = ["JobPage", "JobRecord", "JobRepository", "Stage"]
+__all__ = ["JobPage", "JobRepository"]
 
 MAX_FAILED_JOBS: Final = 50
 
-_UNFINISHED_CONDITION: Final = "stage IN ('waiting', 'running')"
-_FAILED_CONDITION: Final = "stage IN ('stopped', 'failed', 'interrupted')"
+ADOPTION_LOCK_TIMEOUT: Final = 1.0
+"""Seconds to wait for another program's rescan before orphaned jobs are adopted without one."""
+
+# The same words as in the partial indexes: otherwise SQLite doesn't use them.
+_UNFINISHED: Final = "status IN ('pending', 'running')"
+_FAILED: Final = "status IN ('cancelled', 'failed', 'interrupted')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +46,25 @@ _COLUMN_LIST: Final = ", ".join(COLUMNS)
 
 
 class JobRepository:
-    """The jobs of a library. Each change is whole, or not there at all, whenever the program is killed.
+    """Repository of the jobs of a library.
 
-    Every method raises LibraryError where the index can't be used.
+    Each change is atomic. Threads may use it, and several programs on one library. Every method
+    raises LibraryError if the index can't be used.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._database = library.database
 
     def add(self, job: JobRecord) -> None:
-        """Keep a new job."""
+        """Insert a new job."""
+        placeholders = ", ".join("?" * len(COLUMNS))
+        values = [to_column(getattr(job, name)) for name in COLUMNS]
         with self._database.write_transaction() as connection:
-            placeholders = ", ".join("?" * len(COLUMNS))
-            connection.execute(
-                f"INSERT INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})",  # noqa: S608
-                _column_values(job),  # noqa: RUF100, S608
-            )  # our names
+            connection.execute(f"INSERT INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})", values)  # noqa: S608  # our names
 
     def update(self, id: str, **changes: Any) -> JobRecord | None:  # noqa: A002, ANN401  # any of a job's fields
-        """Set these fields of a job, and return it as it is then; `None` where there is no such job.
+        """Set fields of a job and return its new record; `None` if there is no such job.
 
         Raises:
             TypeError: a job has no field of this name.
@@ -59,37 +74,38 @@ class JobRepository:
         if unknown_names:
             raise TypeError(f"A job has no {', '.join(sorted(unknown_names))}.")
         with self._database.write_transaction() as connection:
-            assignments = ", ".join(f"{name} = ?" for name in changes)
-            params = [to_column(value) for value in changes.values()]
             if changes:
+                assignments = ", ".join(f"{name} = ?" for name in changes)
+                params = [to_column(value) for value in changes.values()]
                 connection.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (*params, id))  # noqa: S608  # checked names
             return _select_one(connection, id)
 
     def get(self, id: str) -> JobRecord | None:  # noqa: A002  # its name everywhere
-        """Return a job; `None` where there is no such job."""
+        """Return a job; `None` if there is no such job."""
         with self._database.read_transaction() as connection:
             return _select_one(connection, id)
 
     def list_unfinished(
-        self, runner: str | None = None, owner: str | None = None
+        self, worker_id: str | None = None, owner: str | None = None
     ) -> tuple[JobRecord, ...]:
-        """Return the jobs that wait or run, next one first: of this instance, or this owner, or all."""
+        """Return the jobs that are pending or running in queue order, optionally of one worker or owner."""
         with self._database.read_transaction() as connection:
             return _select(
                 connection,
-                f"{_UNFINISHED_CONDITION} AND (?1 IS NULL OR runner = ?1) AND (?2 IS NULL OR owner = ?2)"
+                f"{_UNFINISHED} AND (?1 IS NULL OR worker_id = ?1) AND (?2 IS NULL OR owner = ?2)"
                 " ORDER BY position, created_at",
-                (runner, owner),
+                (worker_id, owner),
             )
 
     def list_failed(
         self, owner: str | None = None, limit: int = MAX_FAILED_JOBS
     ) -> tuple[JobRecord, ...]:
-        """Return the jobs that came to no picture against somebody's will and weren't dismissed, newest first."""
+        """Return the failed jobs that their owner should see, newest first: not dismissed, nor cancelled by them."""
         with self._database.read_transaction() as connection:
             return _select(
                 connection,
-                f"{_FAILED_CONDITION} AND NOT is_dismissed AND NOT by_program AND (stage != 'stopped' OR reason != '')"
+                f"{_FAILED} AND NOT is_dismissed AND NOT is_api_call"
+                " AND (status != 'cancelled' OR cancel_reason != '')"
                 " AND (?1 IS NULL OR owner = ?1) ORDER BY created_at DESC, id DESC LIMIT ?2",
                 (owner, limit),
             )
@@ -97,7 +113,7 @@ class JobRepository:
     def search(
         self, query: Query, owner: str | None = None, cursor: str | None = None, limit: int = 48
     ) -> JobPage:
-        """Return jobs that came to no picture and weren't dismissed, and that the query finds; newest first."""
+        """Return the jobs without a picture that match the query and weren't dismissed, newest first."""
         conditions, params = _build_conditions(query, owner)
         start = Cursor.parse(cursor)
         if start is not None:
@@ -107,87 +123,76 @@ class JobRepository:
             condition = f"{' AND '.join(conditions)} ORDER BY created_at DESC, id DESC LIMIT ?"
             matches = _select(connection, condition, (*params, limit + 1))
         page = matches[:limit]
-        return JobPage(
-            page, str(Cursor(page[-1].created_at, page[-1].id)) if len(matches) > limit else None
-        )
-
-    def orphaned_statuses(self, instance_id: str, is_alive: Callable[[str], bool]) -> set[Stage]:
-        """Return how far the jobs have come that instances that are gone have left unfinished."""
-        with self._database.read_transaction() as connection:
-            rows = connection.execute(
-                f"SELECT DISTINCT runner, stage FROM jobs WHERE {_UNFINISHED_CONDITION}"  # noqa: S608
-            ).fetchall()
-        dead_instances = {
-            runner for runner, _ in rows if runner != instance_id and not is_alive(runner)
-        }
-        return {Stage.parse(stage) for runner, stage in rows if runner in dead_instances}
+        has_more = len(matches) > limit
+        return JobPage(page, str(Cursor(page[-1].created_at, page[-1].id)) if has_more else None)
 
     def reorder(self, positions: Iterable[tuple[str, float, bool]]) -> None:
-        """Give jobs, by their ids, these positions, and say whether they are held; all at once, or none of them."""
+        """Set `position` and `is_held` of jobs, given as `(id, position, is_held)`."""
         with self._database.write_transaction() as connection:
             connection.executemany(
                 "UPDATE jobs SET position = ?2, is_held = ?3 WHERE id = ?1", positions
             )
 
-    def reconcile_saved(self) -> None:
-        """Call the interrupted jobs saved whose pictures are there after all."""
+    def rescan(
+        self, on_progress: OnProgress | None = None, lock_timeout: float = LOCK_TIMEOUT
+    ) -> ScanResult:
+        """Rescan the library, and complete the interrupted jobs whose pictures were found."""
+        result = self._library.rescan(on_progress, lock_timeout)
         with self._database.write_transaction() as connection:
-            connection.execute(_RECONCILE_SAVED)
+            connection.execute(_COMPLETE_SAVED)
+        return result
 
-    def adopt_orphans(
-        self, instance_id: str, is_alive: Callable[[str], bool]
-    ) -> tuple[JobRecord, ...]:
-        """Make the waiting jobs of instances that are gone this one's, held, and return them, next one first.
+    def adopt_orphans(self) -> None:
+        """Take over the unfinished jobs of programs that are gone.
 
-        What those ran is interrupted, and so is what a program waited for that was a caller of
-        theirs.
+        A pending job becomes this instance's, held. A job that was running is interrupted, unless
+        its picture was saved; so is one that an API caller waited for, who has gone, too.
         """
+        orphans = self._orphans()
+        if not orphans:
+            return
+        if any(status == JobStatus.RUNNING.value for _, status in orphans):
+            # The program may have been killed between saving the file and indexing it.
+            with suppress(LibraryError):
+                self._library.rescan(lock_timeout=ADOPTION_LOCK_TIMEOUT)
         with self._database.write_transaction() as connection:
-            rows = connection.execute(
-                f"SELECT DISTINCT runner FROM jobs WHERE {_UNFINISHED_CONDITION}"  # noqa: S608
-            )  # no values
-            dead_instances = [
-                runner
-                for (runner,) in rows.fetchall()
-                if runner != instance_id and not is_alive(runner)
-            ]
-            pending_jobs = [
-                job
-                for runner in dead_instances
-                for job in _select(connection, f"{_PENDING_OF_RUNNER} ORDER BY position", (runner,))
-            ]
-            for runner in dead_instances:
-                connection.execute(_MARK_INTERRUPTED, (dt.datetime.now(dt.UTC).timestamp(), runner))
-                connection.execute(_RECONCILE_SAVED)
-                connection.execute(
-                    f"UPDATE jobs SET runner = ?2, is_held = 1 WHERE {_PENDING_OF_RUNNER}",  # noqa: S608
-                    (runner, instance_id),
-                )
-            jobs = [
-                _select_one(connection, job.id)
-                for job in sorted(pending_jobs, key=lambda job: job.position)
-            ]
-        return tuple(job for job in jobs if job is not None)
+            for worker_id in {worker_id for worker_id, _ in orphans}:
+                connection.execute(_INTERRUPT, (time.time(), worker_id))
+                connection.execute(_ADOPT, (self._library.instance_id, worker_id))
+            connection.execute(_COMPLETE_SAVED)
 
-    def count_by_status(self) -> dict[Stage, int]:
-        """Return how many jobs have come how far."""
+    def _orphans(self) -> set[tuple[str, str]]:
+        """Return the worker and the status of each unfinished job of a program that is gone."""
         with self._database.read_transaction() as connection:
-            rows = connection.execute("SELECT stage, count(*) FROM jobs GROUP BY stage").fetchall()
-        return {stage: dict(rows).get(stage.value, 0) for stage in Stage}
+            rows = connection.execute(
+                f"SELECT DISTINCT worker_id, status FROM jobs WHERE {_UNFINISHED}"  # noqa: S608  # no values
+            ).fetchall()
+        workers = {worker_id for worker_id, _ in rows} - {self._library.instance_id}
+        gone = {worker_id for worker_id in workers if not self._library.is_alive(worker_id)}
+        return {(worker_id, status) for worker_id, status in rows if worker_id in gone}
+
+    def count_by_status(self) -> dict[JobStatus, int]:
+        """Return the number of jobs of each status that the database knows."""
+        with self._database.read_transaction() as connection:
+            rows = connection.execute("SELECT status, count(*) FROM jobs GROUP BY status")
+            counts = dict(rows.fetchall())
+        return {status: counts.get(status.value, 0) for status in STORED_STATUSES}
 
 
-_PENDING_OF_RUNNER: Final = "stage = 'waiting' AND NOT by_program AND runner = ?1"
-
-_MARK_INTERRUPTED: Final = """
-UPDATE jobs SET stage = 'interrupted', ended_at = ?1
-    WHERE runner = ?2 AND (stage = 'running' OR stage = 'waiting' AND by_program)
+_INTERRUPT: Final = """
+UPDATE jobs SET status = 'interrupted', ended_at = ?1
+    WHERE worker_id = ?2 AND (status = 'running' OR status = 'pending' AND is_api_call)
 """
 
-_RECONCILE_SAVED: Final = """
-UPDATE jobs SET stage = 'saved', picture_id = id
-    WHERE stage = 'interrupted' AND id IN (SELECT pictures.id FROM pictures WHERE pictures.id = jobs.id)
+_ADOPT: Final = (
+    "UPDATE jobs SET worker_id = ?1, is_held = 1 WHERE status = 'pending' AND worker_id = ?2"
+)
+
+# A picture has the id of its job.
+_COMPLETE_SAVED: Final = """
+UPDATE jobs SET status = 'completed', picture_id = id
+    WHERE status = 'interrupted' AND EXISTS (SELECT 1 FROM pictures WHERE pictures.id = jobs.id)
 """
-"""A picture has the id of its job."""
 
 _FILTER_CONDITIONS: Final = {
     "seed": "json_extract(request, '$.seed') = ?",
@@ -196,13 +201,13 @@ _FILTER_CONDITIONS: Final = {
     "space": "instr(lower(space), lower(?)) > 0",
     "made": "created_at BETWEEN ? AND ?",
 }
-"""The query's filters that a job knows; the others speak of pictures alone, and are passed over."""
+"""The filters that apply to jobs; the others are ignored."""
 
 _PROMPT_CONTAINS: Final = "instr(folded(json_extract(request, '$.prompt')), folded(?)) > 0"
 
 
 def _build_conditions(query: Query, owner: str | None) -> tuple[list[str], list[Any]]:
-    conditions, params = [_FAILED_CONDITION, "NOT is_dismissed"], list[Any]()
+    conditions, params = [_FAILED, "NOT is_dismissed"], list[Any]()
     if owner is not None:
         conditions.append("owner = ?")
         params.append(owner)
@@ -230,7 +235,3 @@ def _select(
 ) -> tuple[JobRecord, ...]:
     rows = connection.execute(f"SELECT {_COLUMN_LIST} FROM jobs WHERE {condition}", params)  # noqa: S608  # our own conditions
     return tuple(job_from_row(row) for row in rows)
-
-
-def _column_values(job: JobRecord) -> tuple[Any, ...]:
-    return tuple(to_column(getattr(job, name)) for name in COLUMNS)

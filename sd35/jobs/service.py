@@ -18,10 +18,11 @@ from sd35.core.errors import InvalidRequestError, LibraryError
 from sd35.core.request import GenerationRequest, random_seed
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.artifacts import Artifact, ArtifactStore
-from sd35.jobs.job import Job, JobDependencies, JobState, JobStatus
+from sd35.jobs.job import Job, JobDependencies, JobState
 from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimiter, UsageLimits
 from sd35.jobs.metrics import Metrics
 from sd35.jobs.queues import QueueRegistry, VisitorQueue
+from sd35.jobs.record import JobStatus
 from sd35.jobs.recovery import JobRecovery
 from sd35.jobs.results import ResultSaver
 from sd35.jobs.scheduler import QueueEntry, Scheduler

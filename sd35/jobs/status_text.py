@@ -1,7 +1,8 @@
 """One-line texts for the state of a job, shared by the page and by agents."""
 
 from sd35.core.text import local_queue_text, progress_text, queue_text
-from sd35.jobs.job import JobState, JobStatus
+from sd35.jobs.job import JobState
+from sd35.jobs.record import JobStatus
 
 __all__ = ["headline"]
 

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -12,8 +12,9 @@ import anyio.to_thread
 from sd35.client import StopOutcome
 from sd35.core.errors import LibraryError, QuotaError, SD35Error
 from sd35.core.request import GenerationRequest
-from sd35.jobs.job import Job, JobResult, JobState, JobStatus
-from sd35.jobs.repository import JobRecord, Stage
+from sd35.jobs.job import Job, JobResult, JobState
+from sd35.jobs.record import JobRecord, JobStatus
+from sd35.jobs.repository import JobRepository
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.repository import Entry
@@ -23,18 +24,6 @@ __all__ = ["JobStore", "state_from_picture", "state_from_record"]
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-STAGE_BY_STATUS: Final = {
-    JobStatus.COMPLETED: Stage.COMPLETED,
-    JobStatus.CANCELLED: Stage.CANCELLED,
-    JobStatus.FAILED: Stage.FAILED,
-    JobStatus.INTERRUPTED: Stage.INTERRUPTED,
-}
-"""How a job that has ended is written down."""
-
-STATUS_BY_STAGE: Final = {Stage.PENDING: JobStatus.PENDING} | {
-    stage: status for status, stage in STAGE_BY_STATUS.items()
-}
 
 
 class JobStore:
@@ -47,6 +36,7 @@ class JobStore:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._repository = JobRepository(library)
         self._limiter = anyio.CapacityLimiter(1)
 
     async def _run_in_thread(self, operation: Callable[[], T]) -> T:
@@ -60,20 +50,20 @@ class JobStore:
 
         """
         record = self._build_record(job, space)
-        await self._run_in_thread(lambda: self._library.jobs.add(record))
+        await self._run_in_thread(lambda: self._repository.add(record))
 
     def _build_record(self, job: Job, space: str) -> JobRecord:
         return JobRecord(
             id=job.id,
             owner=owner_key(job.owner),
-            asked=job.original_request,
+            original_request=job.original_request,
             request=job.state.value.request,
             space=space,
             created_at=time.time(),
             position=job.queue_entry.position,
-            stage=Stage.PENDING,
-            runner=self._library.instance_id,
-            by_program=job.is_api_call,
+            status=JobStatus.PENDING,
+            worker_id=self._library.instance_id,
+            is_api_call=job.is_api_call,
         )
 
     async def mark_started(self, job: Job) -> None:
@@ -85,13 +75,15 @@ class JobStore:
         """
         started_at = time.time()
         await self._run_in_thread(
-            lambda: self._upsert(job, stage=Stage.RUNNING, is_held=False, started_at=started_at)
+            lambda: self._upsert(
+                job, status=JobStatus.RUNNING, is_held=False, started_at=started_at
+            )
         )
 
     async def mark_requeued(self, job: Job, quota_error: QuotaError) -> None:
         """Write down that the job was refused, and waits for another turn."""
         await self._try_upsert(
-            job, stage=Stage.PENDING, started_at=None, **_error_columns(quota_error)
+            job, status=JobStatus.PENDING, started_at=None, **_error_columns(quota_error)
         )
 
     async def mark_finished(self, job: Job) -> None:
@@ -101,10 +93,10 @@ class JobStore:
         if state.status is JobStatus.COMPLETED and not is_saved:
             return
         changes: dict[str, Any] = {
-            "stage": STAGE_BY_STATUS[state.status],
+            "status": state.status,
             "ended_at": time.time(),
-            "stopped": "" if state.cancel_outcome is None else state.cancel_outcome.name,
-            "reason": state.cancel_reason,
+            "cancel_outcome": "" if state.cancel_outcome is None else state.cancel_outcome.name,
+            "cancel_reason": state.cancel_reason,
             "picture_id": job.id if is_saved else None,
             **_error_columns(state.error),
         }
@@ -112,7 +104,7 @@ class JobStore:
 
     async def mark_cancelled(self, job: Job) -> None:
         """Write down that the job was stopped before it had its place in the line."""
-        await self._try_upsert(job, stage=Stage.CANCELLED, ended_at=time.time())
+        await self._try_upsert(job, status=JobStatus.CANCELLED, ended_at=time.time())
 
     async def is_saved(self, job: Job) -> bool:
         """Whether the job's picture is in the library after all."""
@@ -120,13 +112,13 @@ class JobStore:
             record = await self.find(job.id)
         except LibraryError:
             return False
-        return record is not None and record.stage is Stage.COMPLETED
+        return record is not None and record.status is JobStatus.COMPLETED
 
     async def save_order(self, jobs: list[Job]) -> None:
         """Write down the jobs' places, and whether they are held."""
         positions = [(job.id, job.queue_entry.position, job.queue_entry.is_held) for job in jobs]
         if positions:
-            await self._try_in_thread(lambda: self._library.jobs.reorder(positions))
+            await self._try_in_thread(lambda: self._repository.reorder(positions))
 
     async def mark_dismissed(self, job: Job) -> None:
         """Write down that nobody need be told of the job any more."""
@@ -149,8 +141,8 @@ class JobStore:
 
     def _upsert(self, job: Job, **changes: Any) -> None:  # noqa: ANN401  # the record's own fields
         """Change what is written down of a job; if that is nothing any more, write it down anew."""
-        if self._library.jobs.update(job.id, **changes) is None:
-            self._library.jobs.add(replace(self._build_record(job, ""), **changes))
+        if self._repository.update(job.id, **changes) is None:
+            self._repository.add(replace(self._build_record(job, ""), **changes))
 
     async def _try_upsert(self, job: Job, **changes: Any) -> None:  # noqa: ANN401
         await self._try_in_thread(lambda: self._upsert(job, **changes))
@@ -169,13 +161,13 @@ class JobStore:
 
         """
         await anyio.to_thread.run_sync(
-            self._library.adopt_orphans
+            self._repository.adopt_orphans
         )  # which may look through the folder
 
     async def rescan(self) -> None:
         """Notice what has changed in the library's folder since it was last looked through."""
         try:
-            await anyio.to_thread.run_sync(self._library.rescan)
+            await anyio.to_thread.run_sync(self._repository.rescan)
         except LibraryError as error:
             log.warning("the library couldn't be looked through: %s", error.happened)
 
@@ -186,14 +178,14 @@ class JobStore:
             LibraryError: the index can't be read.
 
         """
-        repository, key, worker_id = self._library.jobs, owner_key(owner), self._library.instance_id
+        repository, key, worker_id = self._repository, owner_key(owner), self._library.instance_id
         records = await self._run_in_thread(
             lambda: [
                 *repository.list_failed(key),
-                *repository.list_unfinished(owner=key, runner=worker_id),
+                *repository.list_unfinished(owner=key, worker_id=worker_id),
             ]
         )
-        return [record for record in records if not record.by_program]
+        return [record for record in records if not record.is_api_call]
 
     async def find_picture(self, picture_id: str, owner: str | None = None) -> Entry | None:
         """Return what is known of a picture, if there is one; with an owner's key, of theirs.
@@ -218,15 +210,15 @@ class JobStore:
             LibraryError: the index can't be read.
 
         """
-        return await self._run_in_thread(lambda: self._library.jobs.get(job_id))
+        return await self._run_in_thread(lambda: self._repository.get(job_id))
 
 
 def _error_columns(error: SD35Error | None) -> dict[str, Any]:
     if error is None:
-        return {"error_kind": "", "error_happened": "", "error_remedy": "", "retry_at": None}
+        return {"error_kind": "", "error_message": "", "error_remedy": "", "retry_at": None}
     return {
         "error_kind": error.kind,
-        "error_happened": error.happened,
+        "error_message": error.happened,
         "error_remedy": error.remedy,
         "retry_at": error.retry_at,
     }
@@ -234,8 +226,8 @@ def _error_columns(error: SD35Error | None) -> dict[str, Any]:
 
 def state_from_record(record: JobRecord, result: JobResult | None) -> JobState | None:
     """Return the state of a job that was written down; `None` for one that another program runs, or has no picture."""
-    status = STATUS_BY_STAGE.get(record.stage)
-    if status is None or (status is JobStatus.COMPLETED and result is None):
+    status = record.status
+    if status is JobStatus.RUNNING or (status is JobStatus.COMPLETED and result is None):
         return None
     clock_offset = time.monotonic() - time.time()
     error = _read_error(record) if status is JobStatus.FAILED else None
@@ -245,11 +237,11 @@ def state_from_record(record: JobRecord, result: JobResult | None) -> JobState |
         status,
         record.created_at + clock_offset,
         is_held=record.is_held and status is JobStatus.PENDING,
-        cancel_reason=record.reason,
+        cancel_reason=record.cancel_reason,
         quota_error=_read_quota_error(record) if has_quota_error else None,
         ended_at=None if record.ended_at is None else record.ended_at + clock_offset,
         result=result,
-        cancel_outcome=StopOutcome.__members__.get(record.stopped),
+        cancel_outcome=StopOutcome.__members__.get(record.cancel_outcome),
         error=error,
     )
 
@@ -261,13 +253,13 @@ def state_from_picture(request: GenerationRequest, result: JobResult) -> JobStat
 
 
 def _read_quota_error(record: JobRecord) -> QuotaError:
-    quota_error = QuotaError(record.error_happened, record.error_remedy)
+    quota_error = QuotaError(record.error_message, record.error_remedy)
     quota_error.retry_at = record.retry_at
     return quota_error
 
 
 def _read_error(record: JobRecord) -> SD35Error:
-    error = SD35Error(record.error_happened, record.error_remedy)
+    error = SD35Error(record.error_message, record.error_remedy)
     error.kind = record.error_kind
     error.retry_at = record.retry_at
     return error

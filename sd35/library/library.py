@@ -1,15 +1,13 @@
-"""The library: a folder of pictures, an index of it, and the jobs whose pictures they are."""
+"""The library: a folder of pictures, and an index of it."""
 
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from sd35.core.errors import LibraryError
 from sd35.core.picture import Picture
-from sd35.jobs.record import Stage
-from sd35.jobs.repository import JobRepository
 from sd35.library import store
 from sd35.library.database import Database
 from sd35.library.exporter import ExportResult, export_pictures
@@ -29,10 +27,6 @@ from sd35.metadata.model import GenerationMetadata
 __all__ = ["Library"]
 
 
-ADOPTION_LOCK_TIMEOUT: Final = 1.0
-"""How long is waited for another program's look through the folder before jobs are taken over."""
-
-
 class Library:
     """A library that is open. Threads may use it, and several programs one folder.
 
@@ -42,14 +36,13 @@ class Library:
 
     Attributes:
         folder: of the pictures.
-        jobs: what was asked for, and what became of it.
+        database: connections to the index.
 
     """
 
     def __init__(self, folder: Path, database: Database, process_lock: ProcessLock) -> None:
         self.folder = folder
-        self.jobs = JobRepository(database)
-        self._database = database
+        self.database = database
         self._process_lock = process_lock
         self._thumbnails = ThumbnailCache(folder / STATE_DIR / "thumbnails")
         self._store = store.PictureStore(folder, database, self._thumbnails)
@@ -88,13 +81,13 @@ class Library:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._database.close()
+        self.database.close()
         self._process_lock.close()
 
     @property
     def needs_rescan(self) -> bool:
         """Whether the index was damaged, or wasn't there, and is empty until `rescan` has been called."""
-        return self._database.was_rebuilt
+        return self.database.was_rebuilt
 
     @property
     def instance_id(self) -> str:
@@ -116,7 +109,7 @@ class Library:
             ValueError: this is no owner's key.
 
         """
-        return add_picture(self.folder, self._database, data, picture, record, owner)
+        return add_picture(self.folder, self.database, data, picture, record, owner)
 
     def file_path(self, entry: Entry) -> Path:
         """Return where a picture's file is."""
@@ -124,7 +117,7 @@ class Library:
 
     def get(self, id: str, owner: str | None = None) -> Entry | None:  # noqa: A002  # its name everywhere
         """Return what is known of a picture; `None` where there is no such picture."""
-        with self._database.read_transaction() as connection:
+        with self.database.read_transaction() as connection:
             return get_entry(connection, id, owner)
 
     def read_bytes(self, id: str, owner: str | None = None) -> bytes:  # noqa: A002
@@ -141,7 +134,7 @@ class Library:
         try:
             return read_file(self.file_path(entry))
         except FileNotFoundError as error:
-            with suppress(LibraryError), self._database.write_transaction() as connection:
+            with suppress(LibraryError), self.database.write_transaction() as connection:
                 mark_missing(connection, [entry.id])
             raise LibraryError(f"The picture's file is gone: {entry.path}.", "") from error
         except OSError as error:
@@ -157,7 +150,7 @@ class Library:
         older_cursor: str | None = None,
     ) -> PicturePage:
         """Return pictures that the query finds, newest first: the first ones, or those next to where a page ended."""
-        with self._database.read_transaction() as connection:
+        with self.database.read_transaction() as connection:
             return find_page(
                 connection, query, owner, min(max(1, limit), MAX_PAGE), newer_cursor, older_cursor
             )
@@ -169,7 +162,7 @@ class Library:
         query: Query = MATCH_ALL,
     ) -> tuple[str | None, str | None]:
         """Return the ids of the next newer and the next older picture that the query finds."""
-        with self._database.read_transaction() as connection:
+        with self.database.read_transaction() as connection:
             entry = get_entry(connection, id, owner)
             if entry is None or query.is_job_query:
                 return None, None
@@ -254,26 +247,11 @@ class Library:
         Another program that does so is waited for as long as `limit_seconds`, and then LibraryError
         raised.
         """
-        result = Scanner(self.folder, self._database, self._thumbnails).run(
+        result = Scanner(self.folder, self.database, self._thumbnails).run(
             on_progress, lock_timeout
         )
-        self.jobs.reconcile_saved()
-        self._database.was_rebuilt = False
+        self.database.was_rebuilt = False
         return result
-
-    def adopt_orphans(self) -> None:
-        """Make what programs that are gone have left this one's: what waited, held; what ran is interrupted.
-
-        Unless its picture is there: then it was only not written down any more.
-        """
-        orphaned_statuses = self.jobs.orphaned_statuses(self.instance_id, self.is_alive)
-        if Stage.RUNNING in orphaned_statuses:
-            with suppress(LibraryError):  # then the next look through the folder settles it
-                Scanner(self.folder, self._database, self._thumbnails).run(
-                    lock_timeout=ADOPTION_LOCK_TIMEOUT
-                )
-        if orphaned_statuses:
-            self.jobs.adopt_orphans(self.instance_id, self.is_alive)
 
     def import_from(
         self, source: Path, owner: str, on_progress: OnProgress | None = None
@@ -286,7 +264,7 @@ class Library:
             ValueError: this is no owner's key.
 
         """
-        return import_pictures(self.folder, self._database, source, owner, on_progress)
+        return import_pictures(self.folder, self.database, source, owner, on_progress)
 
     def export(
         self, target: Path, query: Query = MATCH_ALL, owner: str | None = None
@@ -298,12 +276,12 @@ class Library:
             LibraryError: there is something already, or it is in the library's own folder.
 
         """
-        return export_pictures(self.folder, find_all(self._database, query, owner), target, owner)
+        return export_pictures(self.folder, find_all(self.database, query, owner), target, owner)
 
     def used_bytes(self, owner: str, scope: str = "shown") -> int:
         """Return how much an owner's pictures take that are shown, or in the `trash`."""
-        return used_bytes(self._database, owner, scope)
+        return used_bytes(self.database, owner, scope)
 
     def stats(self) -> Stats:
         """Return how much there is of everything."""
-        return collect_stats(self.folder, self._database, self.jobs, self._thumbnails)
+        return collect_stats(self.folder, self.database, self._thumbnails)

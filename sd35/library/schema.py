@@ -115,6 +115,24 @@ CREATE INDEX jobs_troubles ON jobs(owner, created_at, id) WHERE stage IN ('stopp
 CREATE INDEX jobs_stage ON jobs(stage);
 """
 
+_RENAME_JOB_COLUMNS: Final = """
+DROP INDEX jobs_unfinished;
+DROP INDEX jobs_troubles;
+DROP INDEX jobs_stage;
+ALTER TABLE jobs RENAME COLUMN asked TO original_request;
+ALTER TABLE jobs RENAME COLUMN stage TO status;
+ALTER TABLE jobs RENAME COLUMN error_happened TO error_message;
+ALTER TABLE jobs RENAME COLUMN stopped TO cancel_outcome;
+ALTER TABLE jobs RENAME COLUMN reason TO cancel_reason;
+ALTER TABLE jobs RENAME COLUMN runner TO worker_id;
+ALTER TABLE jobs RENAME COLUMN by_program TO is_api_call;
+UPDATE jobs SET status = CASE status
+    WHEN 'waiting' THEN 'pending' WHEN 'saved' THEN 'completed' WHEN 'stopped' THEN 'cancelled' ELSE status END;
+CREATE INDEX jobs_unfinished ON jobs(position) WHERE status IN ('pending', 'running');
+CREATE INDEX jobs_failed ON jobs(owner, created_at, id) WHERE status IN ('cancelled', 'failed', 'interrupted');
+CREATE INDEX jobs_status ON jobs(status);
+"""
+
 _CREATE_SEARCH_TABLES: Final = """
 CREATE VIRTUAL TABLE words USING fts5 (
     prompt, others, tokenize = 'porter unicode61 remove_diacritics 2', prefix = '2'
@@ -152,12 +170,13 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _CREATE_JOBS,
     _create_search_tables,
     "ALTER TABLE jobs ADD COLUMN reason TEXT NOT NULL DEFAULT '';",
+    _RENAME_JOB_COLUMNS,
 )
 """Each makes the next version of the former one. What is here has been run on people's machines: it never changes."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
-MIN_COMPATIBLE_VERSION: Final = 3
+MIN_COMPATIBLE_VERSION: Final = 5
 """The oldest version of this program's tables whose programs may still use an index that this one has migrated."""
 
 

@@ -2,13 +2,11 @@
 
 import datetime as dt
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sd35.jobs.repository import JobRepository, Stage
 from sd35.library.database import Database
 from sd35.library.thumbnails import ThumbnailCache
 
@@ -30,7 +28,6 @@ class Stats:
     Attributes:
         pictures: that are shown.
         starred: of those.
-        jobs: how many have come how far.
         free_bytes: on the disk; `None` where it doesn't tell.
         first: when the oldest picture was made that is shown, and `last` the newest; `None` without
             any.
@@ -41,7 +38,6 @@ class Stats:
     starred: int
     trashed: int
     missing: int
-    jobs: Mapping[Stage, int]
     picture_bytes: int
     index_bytes: int
     thumbnail_bytes: int
@@ -65,9 +61,7 @@ def used_bytes(database: Database, owner: str, scope: str) -> int:
     return row[0] if row else 0
 
 
-def collect_stats(
-    folder: Path, database: Database, jobs: JobRepository, thumbnails: ThumbnailCache
-) -> Stats:
+def collect_stats(folder: Path, database: Database, thumbnails: ThumbnailCache) -> Stats:
     """Count what is in a library.
 
     Raises:
@@ -93,7 +87,6 @@ def collect_stats(
         starred=starred_count or 0,
         trashed=counts.get("trash", (0, 0))[0],
         missing=counts.get("missing", (0, 0))[0],
-        jobs=jobs.count_by_status(),
         picture_bytes=counts.get("shown", (0, 0))[1],
         index_bytes=sum(
             _file_size(database.path.with_name(database.path.name + suffix))

@@ -21,7 +21,8 @@ from sd35.cli.formatting import (
 )
 from sd35.cli.library_session import Reporter, build_query, run_on_library
 from sd35.cli.terminal import is_terminal, make_console, write_json, write_line
-from sd35.jobs.repository import JobRecord
+from sd35.jobs.record import JobRecord
+from sd35.jobs.repository import JobRepository
 from sd35.library.library import Library
 from sd35.library.query import Query
 from sd35.library.repository import Entry
@@ -89,7 +90,7 @@ class _PagedSearch:
 
     def _fetch_page(self, limit: int) -> Sequence[_SearchHit]:
         if self._query.is_job_query:
-            jobs = self._library.jobs.search(self._query, None, self._cursor, limit)
+            jobs = JobRepository(self._library).search(self._query, None, self._cursor, limit)
             self._cursor, self.is_more = jobs.older_cursor, jobs.older_cursor is not None
             return jobs.jobs
         page = self._library.search(self._query, limit=limit, older_cursor=self._cursor)
@@ -148,4 +149,4 @@ def _table_row(hit: _SearchHit) -> tuple[str, str, Text]:
             Text.assemble(truncate_prompt(record.prompt) or "(no prompt)", "\n", (details, "dim")),
         )
     text = Text.assemble(truncate_prompt(hit.request.prompt), "\n", (job_summary_line(hit), "dim"))
-    return format_local_datetime(job_created_at(hit)), hit.stage.value, text
+    return format_local_datetime(job_created_at(hit)), hit.status.value, text

@@ -20,6 +20,7 @@ from sd35.cli.library_session import Reporter, Requires, open_library, run_comma
 from sd35.cli.messages import one_line, os_error_text
 from sd35.cli.terminal import make_console, write_json, write_line
 from sd35.core.errors import InvalidRequestError
+from sd35.jobs.repository import JobRepository
 from sd35.library.picture_file import read_file
 from sd35.metadata.embedding import read_metadata, read_texts
 from sd35.metadata.infotext import write_infotext
@@ -102,7 +103,7 @@ def _details_from_library(folder: Path | None, name: str, reporter: Reporter) ->
 
     """
     with open_library(folder, reporter, Requires.LIBRARY) as library:
-        entry, job = library.get(name), library.jobs.get(name)
+        entry, job = library.get(name), JobRepository(library).get(name)
         if entry is not None:
             path, infotext = (
                 library.file_path(entry),

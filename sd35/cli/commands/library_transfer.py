@@ -8,6 +8,7 @@ from typing import Final
 from sd35.cli.library_session import Reporter, Requires, build_query, run_on_library
 from sd35.cli.messages import one_line
 from sd35.core.errors import InvalidRequestError
+from sd35.jobs.repository import JobRepository
 from sd35.library.layout import LOCAL_OWNER_KEY
 from sd35.library.library import Library
 
@@ -66,7 +67,9 @@ def rescan_library(folder: Path | None, *, is_json: bool) -> int:
     """Bring the index to what is in the library's folder, and return what the program ends with."""
 
     def operation(library: Library, reporter: Reporter) -> None:
-        scan_result = library.rescan(reporter.start_task("Looking through the library"))
+        scan_result = JobRepository(library).rescan(
+            reporter.start_task("Looking through the library")
+        )
         _report_unreadable(reporter, scan_result.unreadable)
         counts = {
             name: count for name, count in asdict(scan_result).items() if name != "unreadable"

@@ -13,8 +13,9 @@ from sd35.core.text import (
     format_local_time,
     waiting_text,
 )
-from sd35.jobs.job import JobState, JobStatus
+from sd35.jobs.job import JobState
 from sd35.jobs.limits import RemainingQuota, UsageLimits
+from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import headline
 from sd35.server.file_data import FILE_DATA_META, file_data
 from sd35.ui.create.import_settings import AppliedSettings

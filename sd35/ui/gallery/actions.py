@@ -5,6 +5,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from sd35.jobs.repository import JobRepository
 from sd35.library.layout import LOCAL_OWNER_KEY
 from sd35.library.library import Library
 from sd35.library.scanner import ScanResult
@@ -43,7 +44,9 @@ def run_action(library: Library, owner: str, event: GalleryEvent) -> Markup:
 
 def _rescan(library: Library, owner: str) -> ScanResult | None:
     """Look through the folder for who runs the program: visitors put nothing there."""
-    return library.rescan(lock_timeout=RESCAN_TIMEOUT) if owner == LOCAL_OWNER_KEY else None
+    if owner != LOCAL_OWNER_KEY:
+        return None
+    return JobRepository(library).rescan(lock_timeout=RESCAN_TIMEOUT)
 
 
 def _star_or_tag(library: Library, owner: str, event: GalleryEvent) -> Markup:

@@ -13,6 +13,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from sd35.core.errors import LibraryError, SD35Error
+from sd35.jobs.repository import JobRepository
 from sd35.library.layout import LOCAL_OWNER_KEY, owner_key
 from sd35.library.library import Library
 from sd35.library.query import MATCH_ALL, Query, parse_query
@@ -64,6 +65,7 @@ class Gallery:
 
     def __init__(self, library_provider: LibraryProvider) -> None:
         self._library = library_provider.library
+        self._job_repository = JobRepository(self._library)
 
     def build(self) -> None:
         """Build the room in the Blocks whose context this is called in."""
@@ -217,7 +219,7 @@ class Gallery:
         library, today = self._library, _today()
         try:
             if query.is_job_query:
-                jobs = library.jobs.search(query, owner, position.older, limit=PAGE_SIZE)
+                jobs = self._job_repository.search(query, owner, position.older, limit=PAGE_SIZE)
                 return view.failed_job_page(jobs, query, position, today, message)
             page = library.search(
                 query,

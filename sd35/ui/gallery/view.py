@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from sd35.core.errors import SD35Error
 from sd35.core.text import format_bytes, pluralize
-from sd35.jobs.repository import JobPage, JobRecord, Stage
+from sd35.jobs.record import JobRecord, JobStatus
+from sd35.jobs.repository import JobPage
 from sd35.library.query import Query
 from sd35.library.repository import Entry
 from sd35.library.scanner import ScanResult
@@ -52,9 +53,9 @@ MAX_PROMPT_CHARACTERS: Final = 240
 """Characters of a prompt that are shown beside others."""
 
 _STATUS_LABELS: Final = {
-    Stage.FAILED: "Failed",
-    Stage.CANCELLED: "Stopped",
-    Stage.INTERRUPTED: "Interrupted",
+    JobStatus.FAILED: "Failed",
+    JobStatus.CANCELLED: "Stopped",
+    JobStatus.INTERRUPTED: "Interrupted",
 }
 
 
@@ -323,8 +324,8 @@ def _pager(newer: str | None, older: str | None, *, is_first_page: bool = True) 
 def _job_row(job: JobRecord, today: dt.date) -> Markup:
     created_at = dt.datetime.fromtimestamp(job.created_at).astimezone()
     created_text = f"{day_name(created_at.date(), today)}, {created_at:%H:%M}"
-    reason = f"{job.error_happened} {job.error_remedy}".strip()
-    if job.stage is Stage.INTERRUPTED and not reason:
+    reason = f"{job.error_message} {job.error_remedy}".strip()
+    if job.status is JobStatus.INTERRUPTED and not reason:
         reason = "The program ended while it ran."
     return Markup(
         '<li class="job-row" data-id="{}" data-stage="{}"><p class="words">{}</p>'
@@ -333,9 +334,9 @@ def _job_row(job: JobRecord, today: dt.date) -> Markup:
         '<button type="button" data-do="form">To the form</button></p></li>'
     ).format(
         job.id,
-        job.stage.value,
+        job.status.value,
         _truncate(" ".join(job.request.prompt[: 2 * MAX_PROMPT_CHARACTERS].split())),
-        _STATUS_LABELS.get(job.stage, job.stage.value),
+        _STATUS_LABELS.get(job.status, job.status.value),
         created_text,
         Markup("<span>{}</span>").format(reason) if reason else "",
     )
