@@ -99,7 +99,7 @@ metadata_values = st.builds(
     seed=st.none() | st.integers(0, 2**32),
     model=text_values,
     versions=st.just({THIS_TOOL: "0.1"}),
-    others=st.dictionaries(
+    extra=st.dictionaries(
         st.sampled_from(["Schedule type", "Hires upscale", "LoRA", "a/b-c_1"]), text_values
     ).map(lambda pairs: tuple(pairs.items())),
 )
@@ -116,7 +116,7 @@ def test_what_is_written_is_read_again(record: GenerationMetadata) -> None:
     assert (prompt, negative) == (record.prompt, record.negative_prompt)
     assert pairs["Size"] == f"{record.width}x{record.height}"
     assert pairs.get("Model", "") == record.model
-    assert {name: pairs[name] for name, _ in record.others} == dict(record.others)
+    assert {name: pairs[name] for name, _ in record.extra} == dict(record.extra)
 
 
 @given(st.text(), st.text())
@@ -154,7 +154,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
                 height=768,
                 model="v1, 5",
                 versions={"AUTOMATIC1111": "v1.10.1"},
-                others=(
+                extra=(
                     ("Sampler", "DPM++ 2M"),
                     ("Schedule type", "Karras"),
                     ("Model hash", "6ce0161689"),
@@ -170,14 +170,14 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
                 num_inference_steps=1,
                 seed=2,
                 guidance_scale=3,
-                others=(("LoRA", "snow_v2:0.8"), ("LoRA", "x:1")),
+                extra=(("LoRA", "snow_v2:0.8"), ("LoRA", "x:1")),
             ),
         ),
         (
             'Steps: many, Seed: 18446744073709551615, CFG scale: nan, Size: big, Hires: "un\\closed"',
             replace(
                 EMPTY_METADATA,
-                others=(
+                extra=(
                     ("Steps", "many"),
                     ("Seed", "18446744073709551615"),
                     ("CFG scale", "nan"),
@@ -191,7 +191,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
             replace(
                 EMPTY_METADATA,
                 seed=1,
-                others=(
+                extra=(
                     ("Hashes", '{"model": "6ce", "lora": "ab"}'),
                     ("Parts", '[{"a":"Ink, b: v2"}]'),
                     ("Broken", '{"a": [1'),
@@ -207,7 +207,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
                 num_inference_steps=2,
                 seed=3,
                 guidance_scale=4,
-                others=(("Template", "a {red|blue}\nfox"), ("Negative Template", "x")),
+                extra=(("Template", "a {red|blue}\nfox"), ("Negative Template", "x")),
             ),
         ),
     ],

@@ -134,7 +134,7 @@ def _record_facts(record: GenerationMetadata) -> Facts:
     )
     yield "Starred", "yes" if record.is_starred else ""
     yield "Tags", one_line(", ".join(record.tags))
-    yield from ((one_line(name), one_line(value)) for name, value in record.others)
+    yield from ((one_line(name), one_line(value)) for name, value in record.extra)
 
 
 def _format_optional(value: float | None) -> str:

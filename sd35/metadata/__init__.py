@@ -1,1 +1,1 @@
-"""What a picture's file says of it: our record and other tools', into and out of PNG, WebP and JPEG. Pure."""
+"""Generation settings in image files: reading and writing PNG, JPEG and WebP, without I/O."""

@@ -1,8 +1,7 @@
-"""A record into a picture's file, and out of one: our own, or another program's. Pure.
+"""Metadata in image files: read from any tool's, and embedded without changing anything else.
 
-Ours goes in twice: as an infotext, for other programs, and as it is, for this one, whatever the
-    prompt holds. What
-another program has written stays as that wrote it: an infotext of ours would say less.
+This program embeds its metadata twice: as JSON, which holds every prompt exactly, and as infotext
+for other programs. What another program wrote is never replaced: our infotext would say less.
 """
 
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from sd35.metadata import jpeg, png, webp
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata, metadata_from_json
 from sd35.metadata.png import INFOTEXT_KEY, RECORD_KEY
-from sd35.metadata.readers import read_foreign
+from sd35.metadata.readers import read_tool_metadata
 
 __all__ = [
     "INFOTEXT_KEY",
@@ -29,14 +28,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedTexts:
-    """What a file says of its picture.
+    """Texts in an image file.
 
     Attributes:
-        texts: by name. Of a PNG's text chunks it is their keyword. Of EXIF, in any file, it is
-            `UserComment`, `ImageDescription`, `Make`, `Model`, `Software`, `MakerNote`, or
-            `Tag0100` to `Tag010D`. `Comment` and `XMP` are a JPEG's, `XMP` a WebP's too.
-            `RECORD_KEY` is our own record, whatever the file.
-        size: the picture's, in pixels, where the header tells it.
+        texts: by key: the keyword of a PNG text chunk; `UserComment`, `ImageDescription`, `Make`,
+            `Model`, `Software`, `MakerNote` or `Tag0100` to `Tag010D` of EXIF; `Comment` and `XMP`;
+            `RECORD_KEY` for this program's JSON in any format.
+        size: width and height in pixels, if the header holds them.
 
     """
 
@@ -45,7 +43,7 @@ class EmbeddedTexts:
 
 
 def read_texts(data: bytes) -> EmbeddedTexts:
-    """Return all text that a file carries; of a damaged one, what can be read; of what is no picture, nothing."""
+    """Return all texts in a file, as far as it is readable; none for other formats."""
     if data.startswith(png.SIGNATURE):
         return EmbeddedTexts(*png.read_png(data))
     if data.startswith(jpeg.SIGNATURE):
@@ -55,55 +53,48 @@ def read_texts(data: bytes) -> EmbeddedTexts:
     return EmbeddedTexts()
 
 
-def embed(picture_bytes: bytes, infotext: str | None, record_json: str) -> bytes:
-    """Return the file with this infotext and this record, in place of former ones; all else is as it was.
+def embed(data: bytes, infotext: str | None, record_json: str) -> bytes:
+    """Return the file with this infotext and JSON in place of earlier ones; the rest is unchanged.
 
-    With `None` for the infotext, what is there in its place stays.
+    `None` keeps whatever stands in the place of the infotext.
 
     Raises:
-        PictureError: it isn't a PNG, JPEG or WebP, is damaged, or was cut off.
+        PictureError: the file isn't a PNG, JPEG or WebP, is damaged, or incomplete.
 
     """
-    if picture_bytes.startswith(png.SIGNATURE):
-        return png.embed_png(picture_bytes, infotext, record_json)
-    if picture_bytes.startswith(jpeg.SIGNATURE):
-        return jpeg.embed_jpeg(picture_bytes, infotext, record_json)
-    if webp.is_webp(picture_bytes):
-        return webp.embed_webp(picture_bytes, infotext, record_json)
-    raise PictureError("Only a PNG, a JPEG or a WebP can carry what is known of it.", "")
+    if data.startswith(png.SIGNATURE):
+        return png.embed_png(data, infotext, record_json)
+    if data.startswith(jpeg.SIGNATURE):
+        return jpeg.embed_jpeg(data, infotext, record_json)
+    if webp.is_webp(data):
+        return webp.embed_webp(data, infotext, record_json)
+    raise PictureError("Only PNG, JPEG and WebP files can hold metadata.", "")
 
 
-def embed_metadata(data: bytes, record: GenerationMetadata) -> bytes:
-    """Return the picture's file with this record in it, in place of a former one; pixels and all else are as they were.
-
-    Of a picture that another program has made and says so in the file, that stays, too.
+def embed_metadata(data: bytes, metadata: GenerationMetadata) -> bytes:
+    """Return the file with this metadata in place of an earlier one; pixels are unchanged.
 
     Raises:
-        PictureError: it isn't a PNG, JPEG or WebP, is damaged, or was cut off.
+        PictureError: the file isn't a PNG, JPEG or WebP, is damaged, or incomplete.
 
     """
     embedded = read_texts(data)
     if embedded.size is None:
-        raise PictureError("This isn't a PNG, a JPEG or a WebP that says its size.", "")
-    should_write_infotext = record.tool == THIS_TOOL or (
-        record.prompt != "" and read_foreign(embedded.texts) is None
-    )
-    return embed(
-        data,
-        write_infotext(record, *embedded.size) if should_write_infotext else None,
-        record.to_json(),
-    )
+        raise PictureError("This isn't a PNG, JPEG or WebP file with a readable size.", "")
+    is_own = metadata.tool == THIS_TOOL
+    infotext = None
+    # Only this program's images, and those in which no tool left anything readable.
+    if is_own or (metadata.prompt and read_tool_metadata(embedded.texts) is None):
+        infotext = write_infotext(metadata, *embedded.size)
+    return embed(data, infotext, metadata.to_json())
 
 
 def read_metadata(data: bytes) -> GenerationMetadata | None:
-    """Return what a picture's file says of it; `None` where that is nothing. A skeleton of the file will do.
-
-    Our own record wins; every value is checked, for anybody may have written it.
-    """
+    """Return the metadata in a file; `None` if there is none. The image data may be missing."""
     return metadata_from_texts(read_texts(data))
 
 
 def metadata_from_texts(embedded: EmbeddedTexts) -> GenerationMetadata | None:
-    """Return what these texts of a picture's file say of it, as `read_picture` does."""
-    own_record = metadata_from_json(embedded.texts.get(RECORD_KEY, ""))
-    return read_foreign(embedded.texts) if own_record is None else own_record
+    """Return the metadata in the texts of a file: this program's own, or else another tool's."""
+    own = metadata_from_json(embedded.texts.get(RECORD_KEY, ""))
+    return read_tool_metadata(embedded.texts) if own is None else own

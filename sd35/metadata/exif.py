@@ -1,10 +1,9 @@
-"""EXIF: the texts in a block, and a block with other texts in it. Pure.
+"""EXIF blocks: reading their texts, and changing some without moving anything else.
 
-A block is a TIFF file without a picture: a header, and tables of 12-byte entries that point
-    anywhere into it. It is
-changed by writing new tables behind it, so that what the old ones point to stays where it is, byte
-    for byte: a camera's
-own notes, a thumbnail, a place.
+A block is a TIFF file without an image: a header and directories (IFDs) of 12-byte entries, which
+point anywhere into the block. A changed block gets new directories at its end, so that whatever the
+old entries point to, such as a thumbnail, stays at its offset. Rewriting the block, as Pillow does,
+breaks a camera's maker note, which may hold absolute offsets.
 """
 
 import struct
@@ -24,22 +23,18 @@ __all__ = [
 ]
 
 IDENTIFIER = b"Exif\0\0"
-"""Before a block in a JPEG; some programs write it in WebP files too."""
-
-MAX_TAGS = 65_535
-"""Of a table: its count has two bytes."""
+"""Prefix of the block in a JPEG; some programs write it into WebP, too."""
 
 MAX_TEXT_BYTES = 4 << 20
-"""Of all the texts of one picture, decompressed; ComfyUI's largest workflows have some hundred kilobytes."""
+"""Limit for all texts of a file, decompressed; large ComfyUI workflows have some 100 KB."""
 
 USER_COMMENT = 0x9286
 MAKER_NOTE = 0x927C
 _EXIF_IFD_POINTER = 0x8769
 
 _TAG_NAMES = {
-    **{
-        tag: f"Tag{tag:04X}" for tag in range(0x0100, 0x010E)
-    },  # ComfyUI counts downwards from 0x010F
+    # ComfyUI's nodes write their texts into unused tags, counting down from 0x010F.
+    **{tag: f"Tag{tag:04X}" for tag in range(0x0100, 0x010E)},
     0x010E: "ImageDescription",
     0x010F: "Make",
     0x0110: "Model",
@@ -50,21 +45,23 @@ _TAG_NAMES = {
 _BYTE, _ASCII, _LONG, _UNDEFINED = 1, 2, 4, 7
 _BYTE_TYPES = {_BYTE, _ASCII, _UNDEFINED}
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_MAX_TAGS = 65_535  # a directory counts its entries in two bytes
 
+# Marks directories that this program appended: the next change replaces them. Without it, a file
+# would grow each time that its star is clicked.
 _OWN_MARKER = b"sd35exif"
-"""Stands before the tables that were written here, so that they can be written again instead of behind each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ifd:
-    """Entries as they stand in the block, by tag, and where the next table is (0: there is none)."""
+    """Directory: its raw entries by tag, and the offset of the next directory, 0 for none."""
 
     entries: dict[int, bytes]
     next_ifd_offset: int = 0
 
 
 class _Block:
-    """A block and its byte order; any offset may be asked for."""
+    """Block and its byte order. A damaged block may hold any offset, so all reads are checked."""
 
     def __init__(self, data: bytes) -> None:
         data = data.removeprefix(IDENTIFIER)
@@ -74,14 +71,14 @@ class _Block:
         self.byte_order = byte_order if byte_order is not None and self.is_valid else ">"
 
     def read_number(self, offset: int, struct_format: str) -> int:
-        """The number there, in this byte order; 0 where the block is too short."""
+        """Return the number at an offset; 0 beyond the end."""
         if offset < 0 or offset + struct.calcsize(self.byte_order + struct_format) > len(self.data):
             return 0
         value: int = struct.unpack_from(self.byte_order + struct_format, self.data, offset)[0]
         return value
 
     def read_ifd(self, offset: int) -> _Ifd:
-        """The table there, as far as it goes; the first of two entries for one tag counts."""
+        """Return the directory at an offset, as far as it is complete."""
         if offset < 8:
             return _Ifd({})
         end = offset + 2 + 12 * self.read_number(offset, "H")
@@ -95,30 +92,30 @@ class _Block:
         return self.read_ifd(self.read_number(4, "L"))
 
     def exif_ifd_offset(self, first_ifd: _Ifd) -> int:
-        return (
-            self.pointer(first_ifd.entries[_EXIF_IFD_POINTER])[0]
-            if _EXIF_IFD_POINTER in first_ifd.entries
-            else 0
-        )
+        entry = first_ifd.entries.get(_EXIF_IFD_POINTER)
+        return 0 if entry is None else self.pointer(entry)[0]
 
     def pointer(self, entry: bytes) -> tuple[int, int, int]:
-        """An entry's offset or four bytes as a number, its type, and its length in bytes."""
+        """Return an entry's offset, type, and length in bytes."""
         kind, count, offset = struct.unpack(self.byte_order + "HLL", entry[2:])
         return offset, kind, count * _TYPE_SIZES.get(kind, 8)
 
     def lies_after(self, entry: bytes, end: int) -> bool:
-        """Whether an entry's value lies behind this offset."""
+        """Return whether the value of an entry is stored at or after an offset."""
         offset, _, length = self.pointer(entry)
         return length > 4 and offset >= end
 
     def value(self, entry: bytes) -> bytes:
         offset, _, length = self.pointer(entry)
+        # Values of up to four bytes stand in the entry, in place of an offset.
         return entry[8 : 8 + length] if length <= 4 else self.data[offset : offset + length]
 
 
 def read_exif(data: bytes) -> dict[str, str]:
-    """Return the texts of a block by the names of their tags, such as `UserComment`; of ruins, what there is."""
-    block, texts, remaining_bytes = _Block(data), dict[str, str](), MAX_TEXT_BYTES
+    """Return the texts of a block by tag name, such as `UserComment`, as far as it is readable."""
+    block = _Block(data)
+    texts: dict[str, str] = {}
+    remaining_bytes = MAX_TEXT_BYTES
     for tag, entry in _entries(block):
         _, kind, length = block.pointer(entry)
         name = _TAG_NAMES.get(tag)
@@ -133,19 +130,19 @@ def read_exif(data: bytes) -> dict[str, str]:
 
 
 def _entries(block: _Block) -> Iterator[tuple[int, bytes]]:
-    """Entries of the Exif table, then of the first one: Pillow, asked to write a comment, writes it there."""
     first_ifd = block.first_ifd
+    # A UserComment belongs into the Exif directory, but programs that use Pillow's `Image.Exif`
+    # like a dict write it into the first one.
     yield from block.read_ifd(block.exif_ifd_offset(first_ifd)).entries.items()
     yield from first_ifd.entries.items()
 
 
 def encode_user_comment(text: str) -> bytes:
-    """Return the value of a UserComment as AUTOMATIC1111 writes it, whatever the block's byte order."""
+    """Return the value of a UserComment as AUTOMATIC1111 writes it: UTF-16, big-endian."""
     return b"UNICODE\0" + text.encode("utf-16-be", "replace")
 
 
 def _decode_comment(value: bytes) -> str:
-    """Return a UserComment's text, which programs write in more ways than there are codes for."""
     code, encoded_text = value[:8], value[8:]
     if code == b"UNICODE\0":
         return _decode_utf_16(encoded_text).strip("\0")
@@ -155,15 +152,14 @@ def _decode_comment(value: bytes) -> str:
 
 
 def _decode_utf_16(value: bytes) -> str:
-    """Return text of either byte order; without a mark it is the one that gives more of ASCII, as every format has."""
     if value[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return value.decode("utf-16", "replace")
-    if b"\0" not in value and len(value) > 8:  # some write UTF-8 all the same
+    if b"\0" not in value and len(value) > 8:  # some programs write UTF-8 under this code
         return _decode_text(value)
-    big_endian_zeros, little_endian_zeros = value[::2].count(0), value[1::2].count(0)
-    return value.decode(
-        "utf-16-le" if little_endian_zeros > big_endian_zeros else "utf-16-be", "replace"
-    )
+    # The standard leaves the byte order open. Parameters are mostly ASCII: zeros at odd offsets
+    # mean little-endian.
+    is_little_endian = value[1::2].count(0) > value[::2].count(0)
+    return value.decode("utf-16-le" if is_little_endian else "utf-16-be", "replace")
 
 
 def _decode_text(value: bytes) -> str:
@@ -175,30 +171,29 @@ def _decode_text(value: bytes) -> str:
 
 
 def merge_exif(data: bytes, values: Mapping[int, bytes | None]) -> bytes:
-    """Return the block with these values in its Exif table, or a new block; with `None` for one, it goes.
+    """Return a block with changed values in its Exif directory; `None` removes a tag.
 
-    Everything else that it held, is there and where it was.
+    Everything else stays at its offset. Empty `data` makes a new block.
+
+    Raises:
+        PictureError: there are more tags than a directory can hold.
+
     """
     block = _Block(data)
     first_ifd = block.first_ifd
     exif_ifd = block.read_ifd(block.exif_ifd_offset(first_ifd))
     original = _without_own_ifds(block)
-    moved_values = {
-        tag: block.value(entry)
-        for tag, entry in exif_ifd.entries.items()
-        if block.lies_after(entry, len(original))
-    }
-    values = {**values, **{tag: value for tag, value in moved_values.items() if tag not in values}}
-    kept_entries = {tag: entry for tag, entry in exif_ifd.entries.items() if tag not in values}
-    first_entries = {
-        tag: entry
-        for tag, entry in first_ifd.entries.items()
-        if tag not in values and tag != _EXIF_IFD_POINTER
-    }
+    # Values that an earlier call stored behind the original block have to move with it.
+    values = dict(values)
+    for tag, entry in exif_ifd.entries.items():
+        if block.lies_after(entry, len(original)):
+            values.setdefault(tag, block.value(entry))
+    other_entries = {tag: entry for tag, entry in exif_ifd.entries.items() if tag not in values}
+    first_entries = {tag: entry for tag, entry in first_ifd.entries.items() if tag not in values}
     prefix = original + b"\0" * (len(original) % 2) + _OWN_MARKER
     new_values = {tag: value for tag, value in values.items() if value is not None}
     exif_ifd_bytes = _build_ifd(
-        block.byte_order, len(prefix), kept_entries, new_values, exif_ifd.next_ifd_offset
+        block.byte_order, len(prefix), other_entries, new_values, exif_ifd.next_ifd_offset
     )
     pointer = struct.pack(block.byte_order + "HHLL", _EXIF_IFD_POINTER, _LONG, 1, len(prefix))
     first_ifd_offset = len(prefix) + len(exif_ifd_bytes)
@@ -219,16 +214,16 @@ def merge_exif(data: bytes, values: Mapping[int, bytes | None]) -> bytes:
 
 
 def _without_own_ifds(block: _Block) -> bytes:
-    """Return the block up to the tables that were written here before, if it ends with them as they were written."""
+    """Return the data without the directories that `merge_exif` appended before."""
     first_ifd_offset = block.read_number(4, "L")
     start = block.exif_ifd_offset(block.first_ifd) - len(_OWN_MARKER)
     is_ours = (
         8 <= start < first_ifd_offset
         and block.data[start : start + len(_OWN_MARKER)] == _OWN_MARKER
     )
-    is_last = first_ifd_offset + 2 + 12 * block.read_number(first_ifd_offset, "H") + 4 == len(
-        block.data
-    )
+    # Another program may have appended something since: then they stay, as nothing may move.
+    ifd_end = first_ifd_offset + 2 + 12 * block.read_number(first_ifd_offset, "H") + 4
+    is_last = ifd_end == len(block.data)
     return block.data[:start] if is_ours and is_last else block.data
 
 
@@ -239,10 +234,11 @@ def _build_ifd(
     values: Mapping[int, bytes],
     next_ifd_offset: int,
 ) -> bytes:
-    """Return a table that begins at an offset of the block, with these values behind it, and an even length."""
-    entries, value_data = dict(entries), b""
-    if len(entries) + len(values) > MAX_TAGS:
-        raise PictureError("Its EXIF data has more tags than fit into a table.", "")
+    """Return a directory for an offset of the block, followed by its values, of even length."""
+    entries = dict(entries)
+    value_data = b""
+    if len(entries) + len(values) > _MAX_TAGS:
+        raise PictureError("The image has too many EXIF tags.", "")
     values_offset = offset + 2 + 12 * (len(entries) + len(values)) + 4
     for tag, value in values.items():
         entries[tag] = struct.pack(

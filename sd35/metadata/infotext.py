@@ -1,9 +1,8 @@
-"""Infotext: a picture's parameters as AUTOMATIC1111 writes them, and most tools read them. Pure.
+"""Infotext: generation parameters as text, in AUTOMATIC1111's format, which most tools read.
 
-A prompt, a negative prompt, and a last line of pairs: `Steps: 40, Sampler: Euler, CFG scale: 4.5,
-    …`. Not everything
-can be said in it: a prompt's own line that begins with `Negative prompt:` is read as what it looks
-    like.
+A prompt, a negative prompt, and a last line of pairs: `Steps: 40, Sampler: Euler, CFG scale: 4.5`.
+The format is ambiguous: a line of the prompt that begins with `Negative prompt:` is read as the
+negative prompt. Therefore this program's own metadata is embedded beside it as JSON.
 """
 
 import json
@@ -12,63 +11,67 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from sd35.core.version import __version__
-from sd35.metadata.model import MAX_EXTRA, MAX_TEXT_LENGTH, THIS_TOOL, GenerationMetadata
-from sd35.metadata.parsing import extract_loras, parse_int, parse_number, parse_text
+from sd35.metadata.model import THIS_TOOL, GenerationMetadata
+from sd35.metadata.parsing import (
+    MAX_EXTRA,
+    MAX_TEXT_LENGTH,
+    extract_loras,
+    parse_int,
+    parse_number,
+    parse_size,
+    parse_text,
+)
 
 __all__ = ["DEMO_MODEL", "has_parameters", "read_infotext", "write_infotext"]
 
 DEMO_MODEL = "demo painter"
 
 _NEGATIVE_PREFIX = "Negative prompt:"
-_DEFAULT_SAMPLER = "Euler"  # what the pipeline is documented to use; a Space doesn't say
+_DEFAULT_SAMPLER = "Euler"  # of the SD 3.5 pipeline; a Space doesn't name its sampler
 _STANDARD_KEYS = {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Version"}
 
+_MIN_PAIRS = 3  # AUTOMATIC1111's own rule: a line with fewer pairs belongs to the prompt
+_MAX_JSON_VALUES = 20  # each failed attempt scans the rest of the line; real files have two
 _JSON_DECODER = json.JSONDecoder()
-_MIN_PAIRS = 3
-MAX_JSON_VALUES = 20
-"""Values of a line that are read as JSON; what is written on civitai.com has two."""
 
-_PAIR_PATTERN = re.compile(
-    r'(\w[\w \-/]{1,60}+):\s*("(?:\\.|[^\\"])++"|[^,]*)(?:,|$)'
-)  # bounded: no line takes hours
+# Bounded and possessive quantifiers: with plain ones a crafted line takes quadratic time.
+_PAIR_PATTERN = re.compile(r'(\w[\w \-/]{1,60}+):\s*("(?:\\.|[^\\"])++"|[^,]*)(?:,|$)')
 _TEMPLATE_PATTERN = re.compile(r"^((?:Negative )?Template):", re.MULTILINE)
 _VALID_KEY = re.compile(r"\w[\w \-/]{0,59}[\w\-/]")
-_SIZE_PATTERN = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII)
 _NAMED_VERSION = re.compile(r"(?P<name>[^\W\d].*?)(?:\s+(?P<version>v?\d\S*))?", re.DOTALL)
 _BARE_VERSION = re.compile(r"(?P<fork>f?)v?\d[\w.+\-]*|[0-9a-f]{7,40}")
 
 
-def write_infotext(record: GenerationMetadata, width: int, height: int) -> str:
-    """Return the infotext of a picture of this size in pixels, which is the picture's own.
+def write_infotext(metadata: GenerationMetadata, width: int, height: int) -> str:
+    """Return the infotext of an image with this actual size in pixels.
 
-    There's always a line of the negative prompt, and the well-known pairs come first: stricter
-    readers want that.
+    Strict readers expect a line for the negative prompt, even an empty one, and the standard pairs
+    first.
     """
-    prompt, negative = (text.replace("\0", "") for text in (record.prompt, record.negative_prompt))
-    return f"{prompt}\n{_NEGATIVE_PREFIX} {negative}\n{', '.join(_format_pairs(record, width, height))}"
+    prompt = metadata.prompt.replace("\0", "")
+    negative = metadata.negative_prompt.replace("\0", "")
+    pairs = ", ".join(_format_pairs(metadata, width, height))
+    return f"{prompt}\n{_NEGATIVE_PREFIX} {negative}\n{pairs}"
 
 
-def _format_pairs(record: GenerationMetadata, width: int, height: int) -> Iterator[str]:
-    extra = dict(record.others)
+def _format_pairs(metadata: GenerationMetadata, width: int, height: int) -> Iterator[str]:
+    # The demo painter draws without a sampler.
+    is_sampler_known = metadata.tool == THIS_TOOL and not metadata.is_demo
+    sampler = _DEFAULT_SAMPLER if is_sampler_known else None
     pairs: list[tuple[str, object]] = [
-        ("Steps", record.num_inference_steps),
-        ("Sampler", extra.get("Sampler", _DEFAULT_SAMPLER if _has_known_sampler(record) else None)),
-        ("CFG scale", _simplify_number(record.guidance_scale)),
-        ("Seed", record.seed),
+        ("Steps", metadata.num_inference_steps),
+        ("Sampler", dict(metadata.extra).get("Sampler", sampler)),
+        ("CFG scale", _without_trailing_zero(metadata.guidance_scale)),
+        ("Seed", metadata.seed),
         ("Size", f"{width}x{height}"),
-        ("Model", DEMO_MODEL if record.is_demo else record.model or None),
-        *((name, value) for name, value in record.others if _is_valid_key(name)),
-        ("Version", _format_version(record)),
+        ("Model", DEMO_MODEL if metadata.is_demo else metadata.model or None),
+        *((name, value) for name, value in metadata.extra if _is_valid_key(name)),
+        ("Version", _format_version(metadata)),
     ]
     return (f"{name}: {_quote(str(value))}" for name, value in pairs if value is not None)
 
 
-def _has_known_sampler(record: GenerationMetadata) -> bool:
-    """Whether this program's sampler is known; the demo painter draws, and samples nothing."""
-    return record.tool == THIS_TOOL and not record.is_demo
-
-
-def _simplify_number(value: float | None) -> float | None:
+def _without_trailing_zero(value: float | None) -> float | None:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -76,10 +79,11 @@ def _is_valid_key(name: str) -> bool:
     return _VALID_KEY.fullmatch(name) is not None and name not in _STANDARD_KEYS
 
 
-def _format_version(record: GenerationMetadata) -> str | None:
-    """Return the tool's name with its version: with a bare number below 1.7 AUTOMATIC1111 does as it did then."""
-    version = record.versions.get(record.tool, __version__ if record.tool == THIS_TOOL else "")
-    return f"{record.tool} {version}".strip() or None
+def _format_version(metadata: GenerationMetadata) -> str | None:
+    # Never a bare number: AUTOMATIC1111 imitates its own old behavior for versions below 1.7.
+    default = __version__ if metadata.tool == THIS_TOOL else ""
+    version = metadata.versions.get(metadata.tool, default)
+    return f"{metadata.tool} {version}".strip() or None
 
 
 def _quote(value: str) -> str:
@@ -89,84 +93,81 @@ def _quote(value: str) -> str:
 
 
 def has_parameters(text: str) -> bool:
-    """Whether the last line holds enough pairs to be one of parameters, and a well-known one among them."""
-    return len(pairs := _split_parameters(text)[1]) >= _MIN_PAIRS and any(
-        name in _STANDARD_KEYS for name, _ in pairs
-    )
+    """Return whether a text ends with parameters, at least one of them a standard one."""
+    _, pairs = _split_parameters(text)
+    return len(pairs) >= _MIN_PAIRS and any(name in _STANDARD_KEYS for name, _ in pairs)
 
 
 def read_infotext(text: str) -> GenerationMetadata | None:
-    """Return the record that an infotext tells, as AUTOMATIC1111 reads it; `None` where there is no text.
+    """Return the metadata in an infotext, read as AUTOMATIC1111 does; `None` if it is empty.
 
-    Without a line of parameters it is a prompt, and no tool's. What can't be asked for here, is in
-    `others`.
+    A text without parameters is a prompt of no tool. Parameters without a field go to `extra`.
     """
     body, pairs = _split_parameters(text)
-    prompt, negative = _split_prompts(body)
-    if not (prompt or negative or pairs):
+    prompt, negative_prompt = _split_prompts(body)
+    if not (prompt or negative_prompt or pairs):
         return None
-    record = _record_from_pairs(pairs)
-    if record.tool == THIS_TOOL:
-        return replace(record, prompt=prompt, negative_prompt=negative)
-    prompt, loras = extract_loras(prompt)
+    metadata = _metadata_from_pairs(pairs)
+    loras: tuple[tuple[str, str], ...] = ()
+    if metadata.tool != THIS_TOOL:  # whose users may write angle brackets into their prompts
+        prompt, loras = extract_loras(prompt)
     return replace(
-        record,
+        metadata,
         prompt=prompt,
-        negative_prompt=negative,
-        others=(*record.others, *loras)[:MAX_EXTRA],
+        negative_prompt=negative_prompt,
+        extra=(*metadata.extra, *loras)[:MAX_EXTRA],
     )
 
 
 def _split_parameters(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """Return what stands before the parameters, and those; behind them sd-dynamic-prompts writes its templates."""
+    """Split a text into prompts and parameters."""
     text = text.strip()
+    # The extension sd-dynamic-prompts appends its templates after the line of parameters.
     template = _TEMPLATE_PATTERN.search(text)
-    for end in filter(None, (len(text), template and template.start())):
+    ends = [len(text), template.start()] if template else [len(text)]
+    for end in ends:
         body, _, last_line = text[:end].rstrip().rpartition("\n")
         pairs = _parse_pairs(last_line)
         if len(pairs) >= _MIN_PAIRS:
-            _, *templates = _TEMPLATE_PATTERN.split(text[end:])
-            return body, [
-                *pairs,
-                *(
-                    (name, template_text.strip())
-                    for name, template_text in zip(templates[::2], templates[1::2], strict=True)
-                ),
-            ]
+            _, *parts = _TEMPLATE_PATTERN.split(text[end:])
+            templates = zip(parts[::2], map(str.strip, parts[1::2]), strict=True)
+            return body, [*pairs, *templates]
     return text, []
 
 
 def _split_prompts(text: str) -> tuple[str, str]:
-    """Return the prompt and the negative one, their lines stripped."""
-    parts: tuple[list[str], list[str]] = [], []
-    is_negative = False
+    """Split a text into prompt and negative prompt, each line stripped."""
+    prompt_lines: list[str] = []
+    negative_lines: list[str] = []
+    lines = prompt_lines
     for raw_line in text[: 3 * MAX_TEXT_LENGTH].strip().split("\n"):
         line = raw_line.strip()
         if line.startswith(_NEGATIVE_PREFIX):
-            is_negative, line = True, line.removeprefix(_NEGATIVE_PREFIX).strip()
-        if line or parts[is_negative]:
-            parts[is_negative].append(line)
-    return parse_text("\n".join(parts[0])), parse_text("\n".join(parts[1]))
+            lines = negative_lines
+            line = line.removeprefix(_NEGATIVE_PREFIX).strip()
+        if line or lines:
+            lines.append(line)
+    return parse_text("\n".join(prompt_lines)), parse_text("\n".join(negative_lines))
 
 
 def _parse_pairs(line: str) -> list[tuple[str, str]]:
-    line, pairs, position, remaining_json = (
-        line[:MAX_TEXT_LENGTH],
-        list[tuple[str, str]](),
-        0,
-        MAX_JSON_VALUES,
-    )
+    line = line[:MAX_TEXT_LENGTH]
+    pairs: list[tuple[str, str]] = []
+    position = 0
+    remaining_json = _MAX_JSON_VALUES
     while match := _PAIR_PATTERN.search(line, position):
         value, position = match[2], match.end()
         if remaining_json and value[:1] in {"{", "["}:
-            remaining_json, end = remaining_json - 1, _find_json_end(line, match.start(2))
-            value, position = (line[match.start(2) : end], end) if end else (value, position)
+            # Some tools write JSON without quoting it; its commas would end the pair too early.
+            remaining_json -= 1
+            end = _find_json_end(line, match.start(2))
+            if end:
+                value, position = line[match.start(2) : end], end
         pairs.append((match[1].strip(), _unquote(value.strip())))
     return pairs
 
 
 def _find_json_end(line: str, start: int) -> int | None:
-    """Return where the JSON ends that begins there; it is what some tools write without quoting it."""
     try:
         _, end = _JSON_DECODER.raw_decode(line, start)
     except (ValueError, RecursionError):
@@ -184,23 +185,21 @@ def _unquote(value: str) -> str:
     return decoded if isinstance(decoded, str) else value
 
 
-def _record_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
+def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     values = dict(pairs)
     tool, versions = _parse_tool(values)
-    steps, guidance_scale = parse_int(values.get("Steps")), parse_number(values.get("CFG scale"))
-    seed, (width, height) = parse_int(values.get("Seed")), _parse_size(values.get("Size", ""))
+    steps = parse_int(values.get("Steps"))
+    guidance_scale = parse_number(values.get("CFG scale"))
+    seed = parse_int(values.get("Seed"))
+    width, height = parse_size(values.get("Size", ""))
     model = parse_text(values.get("Model"))
     is_demo = tool == THIS_TOOL and model == DEMO_MODEL
-    parsed_values = {"Steps": steps, "CFG scale": guidance_scale, "Seed": seed, "Size": width}
-    used_names = {name for name, value in parsed_values.items() if value is not None} | {
-        "Model",
-        "Version",
-    }
-    extra = tuple(
-        (name, value)
-        for name, value in pairs
-        if name not in used_names and not _is_default_sampler(tool, name, value)
-    )
+    # A value that can't be parsed goes to `extra`, as a seed of 64 bits does.
+    parsed = {"Steps": steps, "CFG scale": guidance_scale, "Seed": seed, "Size": width}
+    used_keys = {"Model", "Version"} | {key for key, value in parsed.items() if value is not None}
+    if tool == THIS_TOOL and values.get("Sampler") == _DEFAULT_SAMPLER:
+        used_keys.add("Sampler")
+    extra = tuple((key, value) for key, value in pairs if key not in used_keys)
     return GenerationMetadata(
         width=width,
         height=height,
@@ -211,33 +210,23 @@ def _record_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
         is_demo=is_demo,
         tool=tool,
         versions=versions,
-        others=extra[:MAX_EXTRA],
+        extra=extra[:MAX_EXTRA],
     )
 
 
-def _is_default_sampler(tool: str, name: str, value: str) -> bool:
-    return tool == THIS_TOOL and (name, value) == ("Sampler", _DEFAULT_SAMPLER)
-
-
-def _parse_size(text: str) -> tuple[int | None, int | None]:
-    match = _SIZE_PATTERN.fullmatch(text)
-    return (int(match[1]), int(match[2])) if match else (None, None)
-
-
 def _parse_tool(values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Return the tool's name, and its version by its name: the first programs wrote a bare number, later ones a name.
-
-    Without one it is AUTOMATIC1111's format, whoever wrote it.
-    """
+    """Return the tool and its version, as `GenerationMetadata.versions` holds it."""
     if not values:
         return "", {}
     version = values.get("Version", "")[:200]
-    if "App" in values:  # SD.Next's way
+    if "App" in values:  # SD.Next
         return values["App"], {values["App"]: version} if version else {}
     bare_match = _BARE_VERSION.fullmatch(version)
-    if bare_match or not version:
+    if bare_match or not version:  # AUTOMATIC1111 and its fork write no name, other tools do
         tool = "Forge" if bare_match and bare_match["fork"] else "AUTOMATIC1111"
         return tool, {tool: version} if version else {}
     named_match = _NAMED_VERSION.fullmatch(version)
-    tool = parse_text(named_match["name"] if named_match else version)
-    return tool, {tool: named_match["version"]} if named_match and named_match["version"] else {}
+    if named_match is None:
+        return version, {}
+    tool, number = named_match["name"], named_match["version"]
+    return tool, {tool: number} if number else {}

@@ -1,4 +1,4 @@
-"""JPEG: the texts in a file, and a file with other texts in it; what is compressed is never touched. Pure."""
+"""JPEG files: reading their text segments, and replacing ours without touching anything else."""
 
 import re
 import struct
@@ -21,26 +21,26 @@ __all__ = ["RECORD_IDENTIFIER", "SIGNATURE", "embed_jpeg", "read_jpeg"]
 SIGNATURE = b"\xff\xd8"
 
 RECORD_IDENTIFIER = b"sd35-studio\0"
-"""Before our record: in segments of type APP15, each with its number, from 1, and how many there are."""
+"""Prefix of our JSON record in a segment or chunk.
 
-MAX_SEGMENT_BYTES = 65_533
-"""Bytes in a segment, behind its length."""
+In a JPEG the record is split over APP15 segments; the prefix is followed by the number of the part,
+from 1, and the number of parts, each in two bytes.
+"""
 
-MAX_SEGMENTS = 10_000
-"""Before the first scan; a picture has some ten, and one with a large colour profile some hundred."""
+_MAX_SEGMENT_BYTES = 65_533  # its length has two bytes, and counts itself
+_MAX_SEGMENTS = 10_000  # before the first scan; a large color profile takes some hundred
 
 _XMP_IDENTIFIER = b"http://ns.adobe.com/xap/1.0/\0"
 _START_OF_SCAN, _END_OF_IMAGE, _COMMENT = 0xDA, 0xD9, 0xFE
 _APP0, _APP1, _APP15 = 0xE0, 0xE1, 0xEF
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_MARKER_PATTERN = re.compile(
-    rb"\xff[^\x00\x01\xd0-\xd8\xff]"
-)  # what has no length is passed over, as by other readers
+# Skips fill bytes and markers without a length, and resynchronizes after garbage.
+_MARKER_PATTERN = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """A segment's type, what it holds, and where it lies in the file, its marker included."""
+    """Segment type, content, and the range of the segment with its marker in the file."""
 
     kind: int
     body: bytes
@@ -49,9 +49,9 @@ class _Segment:
 
 
 def _iter_segments(data: bytes) -> Iterator[_Segment]:
-    """Yield the segments up to the first scan, or the end; the last one is where the picture begins."""
+    """Yield segments up to the first scan, which comes as an empty segment."""
     end = len(SIGNATURE)
-    for _ in range(MAX_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         marker = _MARKER_PATTERN.search(data, end)
         if marker is None:
             return
@@ -66,21 +66,29 @@ def _iter_segments(data: bytes) -> Iterator[_Segment]:
 
 
 def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
-    """Return the texts, and the size in pixels."""
-    texts, parts, size, exif = dict[str, str](), dict[bytes, bytes](), None, b""
+    """Return the texts, of EXIF by tag name, and the size in pixels."""
+    texts: dict[str, str] = {}
+    parts: dict[bytes, bytes] = {}
+    exif = b""
+    size = None
     for segment in _iter_segments(data):
         body = segment.body
-        if segment.kind == _APP1 and body.startswith(IDENTIFIER):
+        if _is_exif_segment(segment):
             exif = exif or body
         elif segment.kind == _APP1 and body.startswith(_XMP_IDENTIFIER):
             texts.setdefault("XMP", body.removeprefix(_XMP_IDENTIFIER).decode("utf-8", "replace"))
         elif segment.kind == _COMMENT:
             texts.setdefault("Comment", body.decode("utf-8", "replace"))
         elif _is_record_segment(segment):
-            parts.setdefault(body[12:16], body[16:])
+            numbers = slice(len(RECORD_IDENTIFIER), len(RECORD_IDENTIFIER) + 4)
+            parts.setdefault(body[numbers], body[numbers.stop :])
         elif segment.kind in _FRAME_MARKERS and len(body) >= 5:
             size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
     return {**read_exif(exif), **texts, **_join_record_parts(parts)}, size
+
+
+def _is_exif_segment(segment: _Segment) -> bool:
+    return segment.kind == _APP1 and segment.body.startswith(IDENTIFIER)
 
 
 def _is_record_segment(segment: _Segment) -> bool:
@@ -88,57 +96,46 @@ def _is_record_segment(segment: _Segment) -> bool:
 
 
 def _join_record_parts(parts: dict[bytes, bytes]) -> dict[str, str]:
-    """Return our record by its key, if all of it is there."""
-    count = int.from_bytes(next(iter(parts), b"")[2:], "big")
-    part_keys = [struct.pack(">HH", index, count) for index in range(1, count + 1)]
-    data = b"".join(parts.get(key, b"") for key in part_keys)
-    is_complete = (
-        0 < count == len(parts)
-        and all(key in parts for key in part_keys)
-        and len(data) <= MAX_TEXT_BYTES
-    )
-    return {RECORD_KEY: data.decode("utf-8", "replace")} if is_complete else {}
+    """Return our record by its key; empty if a part is missing."""
+    count = len(parts)
+    expected = [struct.pack(">HH", number, count) for number in range(1, count + 1)]
+    if not parts or parts.keys() != set(expected):
+        return {}
+    data = b"".join(parts[numbers] for numbers in expected)
+    return {RECORD_KEY: data.decode("utf-8", "replace")} if len(data) <= MAX_TEXT_BYTES else {}
 
 
 def embed_jpeg(data: bytes, infotext: str | None, record_json: str) -> bytes:
-    """Return the file with these in it; every other segment is there, byte for byte, and in its order.
+    """Return the file with replaced texts and all else unchanged; see `embedding.embed`.
 
-    An infotext that fits into no segment is left out: the record holds what it says.
-
-    Raises:
-        PictureError: it is damaged, or cut off.
-
+    An infotext that is too long for a segment is left out; the record holds the same values.
     """
     segments = list(_iter_segments(data))
     kinds = {segment.kind for segment in segments}
-    if (
-        _START_OF_SCAN not in kinds
-        or not kinds & _FRAME_MARKERS
-        or data.find(b"\xff\xd9", segments[-1].end) < 0
-    ):
-        raise PictureError("The JPEG is damaged or was cut off.", "")
-    insert_position = _exif_insert_position(segments)
-    replaced_segments = [segment for segment in segments if _is_record_segment(segment)]
-    new_segments = _build_record_segments(record_json)
+    is_complete = (
+        _START_OF_SCAN in kinds
+        and not kinds.isdisjoint(_FRAME_MARKERS)
+        and data.find(b"\xff\xd9", segments[-1].end) >= 0
+    )
+    if not is_complete:
+        raise PictureError("The JPEG file is damaged or incomplete.", "")
+    position = _exif_position(segments)
+    parts = [data[:position]]
+    old_exif = None
     if infotext is not None:
-        exif = [segment for segment in segments if _is_exif_segment(segment)][:1]
-        replaced_segments = [
-            segment for segment in segments if segment in exif or _is_record_segment(segment)
-        ]
-        new_segments = [_build_exif_segment(exif[0].body if exif else b"", infotext), *new_segments]
-    parts, position = [data[:insert_position], *new_segments], insert_position
-    for segment in replaced_segments:
-        parts.append(data[position : segment.start])
-        position = segment.end
+        old_exif = next(filter(_is_exif_segment, segments), None)
+        parts.append(_build_exif_segment(old_exif.body if old_exif else b"", infotext))
+    parts += _build_record_segments(record_json)
+    for segment in segments:
+        if segment is old_exif or _is_record_segment(segment):
+            parts.append(data[position : segment.start])
+            position = segment.end
     return b"".join([*parts, data[position:]])
 
 
-def _is_exif_segment(segment: _Segment) -> bool:
-    return segment.kind == _APP1 and segment.body.startswith(IDENTIFIER)
-
-
-def _exif_insert_position(segments: list[_Segment]) -> int:
-    """Return where EXIF has its place: behind the JFIF segments, before whatever measures from its own place."""
+def _exif_position(segments: list[_Segment]) -> int:
+    # After JFIF, which must come first. Before everything else: the offsets of multi-picture
+    # segments (MPF) count from their own position, which so moves with what they point to.
     end = len(SIGNATURE)
     for segment in segments:
         if segment.kind != _APP0:
@@ -148,27 +145,24 @@ def _exif_insert_position(segments: list[_Segment]) -> int:
 
 
 def _build_exif_segment(old_exif: bytes, infotext: str) -> bytes:
-    """Return the segment with the infotext; where there's no room, without; nothing where nothing else was in it."""
+    """Return the EXIF with the infotext, or without one if it is too long; empty for no EXIF."""
     body = IDENTIFIER + merge_exif(old_exif, {USER_COMMENT: encode_user_comment(infotext)})
-    if len(body) > MAX_SEGMENT_BYTES:
+    if len(body) > _MAX_SEGMENT_BYTES:
         body = IDENTIFIER + merge_exif(old_exif, {USER_COMMENT: None}) if old_exif else b""
-    if len(body) > MAX_SEGMENT_BYTES:
+    if len(body) > _MAX_SEGMENT_BYTES:
         body = old_exif
     return _build_segment(_APP1, body) if body else b""
 
 
 def _build_record_segments(record_json: str) -> list[bytes]:
-    data, part_size = (
-        record_json.encode("utf-8", "replace"),
-        MAX_SEGMENT_BYTES - len(RECORD_IDENTIFIER) - 4,
-    )
+    data = record_json.encode("utf-8", "replace")
+    part_size = _MAX_SEGMENT_BYTES - len(RECORD_IDENTIFIER) - 4
     parts = [data[offset : offset + part_size] for offset in range(0, len(data), part_size)]
     if len(parts) > 0xFFFF:
-        raise PictureError("The record is too long for a JPEG.", "")
-    count = len(parts)
+        raise PictureError("The metadata is too long for a JPEG file.", "")
     return [
-        _build_segment(_APP15, RECORD_IDENTIFIER + struct.pack(">HH", index, count) + part)
-        for index, part in enumerate(parts, 1)
+        _build_segment(_APP15, RECORD_IDENTIFIER + struct.pack(">HH", number, len(parts)) + part)
+        for number, part in enumerate(parts, 1)
     ]
 
 

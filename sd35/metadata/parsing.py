@@ -1,91 +1,109 @@
-"""Values of a record, out of what other programs wrote: text, numbers, JSON; each is checked, none is trusted. Pure."""
+"""Checked values from image files.
+
+Anyone may have written a file, so these functions return an empty value for what they can't use,
+limit what they return, and never raise.
+"""
 
 import json
 import re
 from typing import Any
 
-from sd35.metadata.model import MAX_NUMBER, MAX_TEXT_LENGTH
-
 __all__ = [
+    "MAX_EXTRA",
+    "MAX_TEXT_LENGTH",
     "extract_loras",
     "format_value",
     "model_name",
     "parse_int",
     "parse_json_object",
     "parse_number",
+    "parse_size",
     "parse_text",
 ]
 
+MAX_TEXT_LENGTH = 100_000
+MAX_EXTRA = 200
+"""Name and value pairs in `GenerationMetadata.extra`."""
 
-_TAG_TITLES = {"lora": "LoRA", "lyco": "LyCORIS", "hypernet": "Hypernetwork"}
-_TAG_PATTERN = re.compile(r"(?:, ?| )?<(lora|lyco|hypernet):([^<>]{1,200})>", re.IGNORECASE)
-
-
-def extract_loras(prompt: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the prompt without them, for they mean nothing here, and what they ask for as names and values."""
-    loras = tuple((_TAG_TITLES[tag[1].lower()], tag[2]) for tag in _TAG_PATTERN.finditer(prompt))
-    return (
-        (_TAG_PATTERN.sub("", prompt).strip().removeprefix(",").strip(), loras)
-        if loras
-        else (prompt, ())
-    )
-
-
-MAX_VALUE_LENGTH = 2000
-"""Characters of a value that is only shown."""
+_MAX_NUMBER = 1e15  # below 2^53: a float holds every integer exactly, and so does JavaScript
+_MAX_VALUE_LENGTH = 2000
+_MAX_LIST_ITEMS = 50
 
 _NUMBER_PATTERN = re.compile(
     r"[-+]?\d{1,16}(\.\d{1,20})?(e[-+]?\d{1,3})?", re.ASCII | re.IGNORECASE
 )
+_SIZE_PATTERN = re.compile(r"\(?\s*(\d{1,6})\s*[,x×*]\s*(\d{1,6})\s*\)?", re.ASCII)
 _WEIGHTS_SUFFIX = re.compile(r"\.(safetensors|ckpt|sft|gguf|pt|pth|bin)", re.IGNORECASE)
+_NETWORK_PATTERN = re.compile(r"(?:, ?| )?<(lora|lyco|hypernet):([^<>]{1,200})>", re.IGNORECASE)
+_NETWORK_TITLES = {"lora": "LoRA", "lyco": "LyCORIS", "hypernet": "Hypernetwork"}
 
 
 def parse_json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object that the text is; an empty one where it is none."""
+    """Return the JSON object in a text; empty if the text is anything else."""
+    # Prompts come through here, too: most of them end before the JSON parser is asked.
     if text[:1] not in {"{", " ", "\n", "\t", "\r"}:
         return {}
     try:
         payload = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # deep nesting overflows the stack of the C parser
         return {}
     return payload if isinstance(payload, dict) else {}
 
 
 def parse_text(value: object) -> str:
-    """Return a text that fits into a record; empty where it is none."""
+    """Return a text, cut to `MAX_TEXT_LENGTH`; empty for other types."""
     return value[:MAX_TEXT_LENGTH] if isinstance(value, str) else ""
 
 
 def parse_number(value: object) -> float | None:
-    """Return a number that fits into a record, also one that is written as text."""
+    """Return a finite number, given as a number or as text."""
     if isinstance(value, str):
         stripped = value.strip()
         value = float(stripped) if _NUMBER_PATTERN.fullmatch(stripped) else None
+    # `True` is an int in Python.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if abs(value) < MAX_NUMBER else None
+    # NaN compares false with everything, so that this leaves it out, too.
+    return value if abs(value) < _MAX_NUMBER else None
 
 
 def parse_int(value: object) -> int | None:
-    """Return a whole number that fits into a record, also one that is written as text."""
+    """Return an integer, given as a number or as text; 40.0 counts as one."""
     number = parse_number(value)
     return int(number) if number is not None and number == int(number) else None
 
 
+def parse_size(text: str) -> tuple[int | None, int | None]:
+    """Return width and height in pixels from a text such as `1024x768` or `(1024, 768)`."""
+    match = _SIZE_PATTERN.fullmatch(text)
+    return (int(match[1]), int(match[2])) if match else (None, None)
+
+
 def format_value(value: object) -> str:
-    """Return a value as it is shown: text, a number, or several of them; empty where it is anything else."""
+    """Return a text, number, or flat list of them as text to display; empty for other types."""
     if isinstance(value, list):
-        labels = (format_value(item) for item in value[:50] if not isinstance(item, list))
-        return ", ".join(label for label in labels if label)[:MAX_VALUE_LENGTH]
+        items = (item for item in value[:_MAX_LIST_ITEMS] if not isinstance(item, list))
+        return ", ".join(filter(None, map(format_value, items)))[:_MAX_VALUE_LENGTH]
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
+        # Python refuses to print integers of more than 4,300 digits.
         return str(value) if value.bit_length() < 100 else ""
-    return str(value)[:MAX_VALUE_LENGTH] if isinstance(value, str | float) else ""
+    return str(value)[:_MAX_VALUE_LENGTH] if isinstance(value, str | float) else ""
 
 
 def model_name(value: object) -> str:
-    """Return a model's name: of a file's path, the name without folders and its usual ending."""
+    """Return a model's name: for the path of a weights file, the name without folder and suffix."""
     name = format_value(value).replace("\\", "/").rpartition("/")[2]
     stem, dot, suffix = name.rpartition(".")
     return stem if stem and _WEIGHTS_SUFFIX.fullmatch(dot + suffix) else name
+
+
+def extract_loras(prompt: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Split `<lora:…>` tags off a prompt; return the prompt and name and value pairs."""
+    tags = _NETWORK_PATTERN.findall(prompt)
+    if not tags:
+        return prompt, ()
+    return _NETWORK_PATTERN.sub("", prompt).strip().removeprefix(",").strip(), tuple(
+        (_NETWORK_TITLES[kind.lower()], value) for kind, value in tags
+    )

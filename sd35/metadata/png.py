@@ -1,4 +1,4 @@
-"""PNG: the texts in a file, and a file with other texts in it; chunk by chunk, and no pixel is touched. Pure."""
+"""PNG files: reading their text chunks, and replacing ours without touching any other chunk."""
 
 import struct
 import zlib
@@ -16,18 +16,16 @@ RECORD_KEY = "sd35"
 INFOTEXT_KEY = "parameters"
 
 MAX_CHUNKS = 100_000
-"""A picture of 64 megapixels in chunks of 8 KiB has a third of it; more is somebody's joke."""
+"""Three times as many as a 64-megapixel image in chunks of 8 KiB has."""
 
-MAX_INFLATION_RATIO = 1032
-"""Bytes that a byte can be inflated to (https://zlib.net/zlib_tech.html)."""
-
+_MAX_INFLATION_RATIO = 1032  # bytes per compressed byte, https://zlib.net/zlib_tech.html
 _CHUNK_OVERHEAD = 12  # a chunk's length, type and checksum
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A chunk's type, and where it lies in the file: all of it from `start` to `end`."""
+    """Chunk type, and the range of the whole chunk in the file."""
 
     kind: bytes
     start: int
@@ -35,7 +33,7 @@ class _Chunk:
 
 
 def _iter_chunks(data: bytes) -> Iterator[_Chunk]:
-    """Yield the chunks up to the last one that is whole, or IEND."""
+    """Yield chunks up to IEND or the first incomplete one."""
     offset, size = len(SIGNATURE), len(data)
     for _ in range(MAX_CHUNKS):
         if offset + _CHUNK_OVERHEAD > size:
@@ -51,8 +49,10 @@ def _iter_chunks(data: bytes) -> Iterator[_Chunk]:
 
 
 def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
-    """Return the texts by keyword, behind them those of its EXIF, and the size in pixels."""
-    reader, exif, size = _TextReader(), b"", None
+    """Return the texts by keyword or EXIF tag name, and the size in pixels."""
+    reader = _TextReader()
+    exif = b""
+    size = None
     for chunk in _iter_chunks(data):
         body = slice(chunk.start + 8, chunk.end - 4)
         if chunk.kind == b"IHDR" and chunk.end - chunk.start >= _CHUNK_OVERHEAD + 8:
@@ -65,7 +65,7 @@ def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
 
 
 class _TextReader:
-    """The texts of text chunks by keyword; the first of two counts. One that is too long or damaged is left out."""
+    """Collector of texts by keyword, without damaged chunks and within `MAX_TEXT_BYTES`."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
@@ -93,11 +93,12 @@ class _TextReader:
         return self._inflate(encoded) if encoded_body[:1] == b"\1" else encoded
 
     def _inflate(self, data: bytes) -> bytes:
-        """Inflate up to what is left; one that is longer uses that up, so that there can't be a thousand of them."""
+        # A kilobyte may inflate to a megabyte, and a file can hold many such chunks: every attempt
+        # is charged, the failed ones by their worst case, as zlib doesn't tell how far it came.
         try:
             content = zlib.decompressobj().decompress(data, self._remaining_bytes + 1)
-        except zlib.error:  # how much that was isn't told
-            self._remaining_bytes = max(0, self._remaining_bytes - MAX_INFLATION_RATIO * len(data))
+        except zlib.error:
+            self._remaining_bytes = max(0, self._remaining_bytes - _MAX_INFLATION_RATIO * len(data))
             raise
         if len(content) > self._remaining_bytes:
             self._remaining_bytes = 0
@@ -105,7 +106,7 @@ class _TextReader:
 
 
 def _decode_text(encoded: bytes) -> str:
-    """Return text that is to be Latin-1; there are programs that write UTF-8 all the same."""
+    # tEXt and zTXt are Latin-1 by the standard, but many programs write UTF-8.
     try:
         return encoded.decode("utf-8")
     except UnicodeDecodeError:
@@ -113,36 +114,31 @@ def _decode_text(encoded: bytes) -> str:
 
 
 def embed_png(data: bytes, infotext: str | None, record_json: str) -> bytes:
-    """Return the file with these as its texts, as far as there are any; every other chunk is there, byte for byte.
-
-    Raises:
-        PictureError: it is damaged, or cut off.
-
-    """
+    """Return the file with replaced texts and all else unchanged; see `embedding.embed`."""
     chunks = list(_iter_chunks(data))
     kinds = [chunk.kind for chunk in chunks]
     if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"IDAT" not in kinds:
-        raise PictureError("The PNG is damaged or was cut off.", "")
+        raise PictureError("The PNG file is damaged or incomplete.", "")
     image_start = chunks[kinds.index(b"IDAT")].start
-    texts = {RECORD_KEY: _build_record_chunk(record_json)}
+    new_chunks = {RECORD_KEY: _build_unicode_chunk(RECORD_KEY, record_json)}
     if infotext is not None:
-        texts = {INFOTEXT_KEY: _build_infotext_chunk(infotext), **texts}
-    view, parts, position = memoryview(data), list[bytes | memoryview](), 0
+        new_chunks = {INFOTEXT_KEY: _build_infotext_chunk(infotext), **new_chunks}
+    view = memoryview(data)  # slices without copying the image data
+    parts: list[bytes | memoryview] = []
+    position = 0
     for chunk in chunks:
         if chunk.start == image_start:
-            parts += view[position : chunk.start], *texts.values()
+            # Before the image data: Pillow, for one, reads no further until pixels are loaded.
+            parts += view[position : chunk.start], *new_chunks.values()
             position = chunk.start
-        elif (
-            chunk.kind in _TEXT_CHUNKS
-            and _parse_keyword(data[chunk.start + 8 : min(chunk.start + 96, chunk.end - 4)])
-            in texts
-        ):
+        elif chunk.kind in _TEXT_CHUNKS and _keyword(data, chunk) in new_chunks:
             parts.append(view[position : chunk.start])
             position = chunk.end
     return b"".join([*parts, view[position:]])
 
 
-def _parse_keyword(body: bytes) -> str:
+def _keyword(data: bytes, chunk: _Chunk) -> str:
+    body = data[chunk.start + 8 : min(chunk.start + 96, chunk.end - 4)]
     return body.partition(b"\0")[0].decode("latin-1")
 
 
@@ -153,19 +149,11 @@ def _build_infotext_chunk(infotext: str) -> bytes:
     return _build_chunk(b"tEXt", INFOTEXT_KEY.encode() + b"\0" + encoded)
 
 
-def _build_record_chunk(record_json: str) -> bytes:
-    return _build_unicode_chunk(RECORD_KEY, record_json)
-
-
 def _build_unicode_chunk(keyword: str, text: str) -> bytes:
-    """Return an iTXt chunk, not compressed, of no language: a reader may refuse to inflate."""
+    # Uncompressed, without language or translated keyword: some readers refuse to inflate.
     return _build_chunk(b"iTXt", keyword.encode() + b"\0" * 5 + text.encode("utf-8", "replace"))
 
 
 def _build_chunk(kind: bytes, body: bytes) -> bytes:
-    return (
-        struct.pack(">L", len(body))
-        + kind
-        + body
-        + struct.pack(">L", zlib.crc32(body, zlib.crc32(kind)))
-    )
+    checksum = zlib.crc32(body, zlib.crc32(kind))
+    return struct.pack(">L4s", len(body), kind) + body + struct.pack(">L", checksum)

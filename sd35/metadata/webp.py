@@ -1,4 +1,4 @@
-"""WebP: the texts in a file, and a file with other texts in it; chunk by chunk, and no pixel is touched. Pure."""
+"""WebP files: reading their texts, and replacing ours without touching any other chunk."""
 
 import struct
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _IMAGE_CHUNKS = {b"VP8 ", b"VP8L", b"ANMF"}
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A chunk's type, where it begins, how many bytes it holds, and where the next one begins."""
+    """Chunk type, start, content length without padding, and the start of the next chunk."""
 
     kind: bytes
     start: int
@@ -35,12 +35,12 @@ class _Chunk:
 
 
 def is_webp(data: bytes) -> bool:
-    """Whether the file begins as one."""
+    """Return whether the data begins like a WebP file."""
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
 def _iter_chunks(data: bytes, end: int) -> Iterator[_Chunk]:
-    """Yield the chunks up to the last one that is whole; the padding of the last one may be missing."""
+    """Yield complete chunks; the last one may lack its padding byte."""
     offset = _HEADER_BYTES
     for _ in range(MAX_CHUNKS):
         if offset + 8 > end:
@@ -53,8 +53,10 @@ def _iter_chunks(data: bytes, end: int) -> Iterator[_Chunk]:
 
 
 def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
-    """Return the texts, and the size in pixels; the size that the file says it has in bytes doesn't matter."""
-    texts, size = dict[str, str](), None
+    """Return the texts, of EXIF by tag name, and the size in pixels."""
+    texts: dict[str, str] = {}
+    size = None
+    # Up to the real end: a browser that sends only the text chunks leaves the length as it was.
     for chunk in _iter_chunks(data, len(data)):
         body = slice(chunk.start + 8, chunk.start + 8 + chunk.length)
         if chunk.kind == b"EXIF" and chunk.length <= 2 * MAX_TEXT_BYTES:
@@ -62,17 +64,17 @@ def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
         elif chunk.kind == b"XMP " and chunk.length <= MAX_TEXT_BYTES:
             texts.setdefault("XMP", data[body].decode("utf-8", "replace"))
         elif chunk.kind == _RECORD_CHUNK and chunk.length <= MAX_TEXT_BYTES:
-            texts[RECORD_KEY] = (
-                data[body].removeprefix(RECORD_IDENTIFIER).decode("utf-8", "replace")
-            )
+            record = data[body].removeprefix(RECORD_IDENTIFIER)
+            texts[RECORD_KEY] = record.decode("utf-8", "replace")
         elif size is None:
             size = _parse_size(chunk.kind, data[body.start : min(body.stop, body.start + 10)])
     return texts, size
 
 
 def _extract_record(texts: dict[str, str]) -> dict[str, str]:
-    """Return the texts with our record under its key, where the maker's note is ours."""
-    note, identifier = texts.get("MakerNote", ""), RECORD_IDENTIFIER.decode()
+    """Return the texts with our record, if the maker note holds it, under its key."""
+    note = texts.get("MakerNote", "")
+    identifier = RECORD_IDENTIFIER.decode()
     if not note.startswith(identifier):
         return texts
     other_texts = {name: text for name, text in texts.items() if name != "MakerNote"}
@@ -80,74 +82,70 @@ def _extract_record(texts: dict[str, str]) -> dict[str, str]:
 
 
 def _parse_size(kind: bytes, header: bytes) -> tuple[int, int] | None:
-    """Return the size that the first ten bytes of a chunk tell."""
+    """Return the size in pixels from the first ten bytes of a chunk that holds one."""
     if kind == b"VP8X" and len(header) == 10:
         return int.from_bytes(header[4:7], "little") + 1, int.from_bytes(header[7:10], "little") + 1
     if kind == b"VP8L" and header[:1] == b"\x2f" and len(header) >= 5:
         bits = int.from_bytes(header[1:5], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8 " and header[3:6] == b"\x9d\x01\x2a" and len(header) == 10:
-        return int.from_bytes(header[6:8], "little") & 0x3FFF, int.from_bytes(
-            header[8:10], "little"
-        ) & 0x3FFF
+        width, height = struct.unpack_from("<HH", header, 6)
+        return width & 0x3FFF, height & 0x3FFF  # the upper two bits are a scaling hint
     return None
 
 
 def embed_webp(data: bytes, infotext: str | None, record_json: str) -> bytes:
-    """Return the file with these in its EXIF; every other chunk is there, byte for byte.
-
-    Where a camera's own notes have the place of our record, that gets a chunk of its own.
-
-    Raises:
-        PictureError: it is damaged, or cut off.
-
-    """
+    """Return the file with replaced texts and all else unchanged; see `embedding.embed`."""
     end = int.from_bytes(data[4:8], "little") + 8
     chunks = list(_iter_chunks(data, min(end, len(data))))
     if not any(chunk.kind in _IMAGE_CHUNKS for chunk in chunks) or chunks[-1].end != end:
-        raise PictureError("The WebP is damaged or was cut off.", "")
-    old_exif = next((chunk for chunk in chunks if chunk.kind == b"EXIF"), None)
-    maker_note = RECORD_IDENTIFIER + record_json.encode("utf-8", "replace")
-    exif_data = (
-        b"" if old_exif is None else data[old_exif.start + 8 : old_exif.start + 8 + old_exif.length]
-    )
-    has_room = _is_maker_note_free(exif_data)
-    values = {USER_COMMENT: encode_user_comment(infotext)} if infotext is not None else {}
-    exif = merge_exif(exif_data, values | {MAKER_NOTE: maker_note} if has_room else values)
-    kept_chunks = [chunk for chunk in chunks if chunk.kind not in {b"VP8X", b"EXIF", _RECORD_CHUNK}]
-    exif_index = next(
-        (index for index, chunk in enumerate(kept_chunks) if chunk.kind == b"XMP "),
-        len(kept_chunks),
-    )
-    parts = [_copy_chunk(data, chunk) for chunk in kept_chunks] + (
-        [] if has_room else [_build_chunk(_RECORD_CHUNK, maker_note)]
-    )
+        raise PictureError("The WebP file is damaged or incomplete.", "")
+    old_exif = next((_body(data, chunk) for chunk in chunks if chunk.kind == b"EXIF"), b"")
+    record = RECORD_IDENTIFIER + record_json.encode("utf-8", "replace")
+    values = {} if infotext is None else {USER_COMMENT: encode_user_comment(infotext)}
+    record_chunk = b""
+    # EXIF survives more programs than unknown chunks do, but a camera's maker note must stay.
+    if _has_foreign_maker_note(old_exif):
+        record_chunk = _build_chunk(_RECORD_CHUNK, record)
+    else:
+        values[MAKER_NOTE] = record
+    replaced = {b"VP8X", b"EXIF", _RECORD_CHUNK}
+    others = [chunk for chunk in chunks if chunk.kind not in replaced]
+    kinds = [chunk.kind for chunk in others]
+    xmp_index = kinds.index(b"XMP ") if b"XMP " in kinds else len(kinds)
+    parts = [_copy_chunk(data, chunk) for chunk in others]
     body = b"".join(
         [
             _build_chunk(b"VP8X", _extended_header(data, chunks[0])),
-            *parts[:exif_index],
-            _build_chunk(b"EXIF", exif),
-            *parts[exif_index:],
+            *parts[:xmp_index],
+            _build_chunk(b"EXIF", merge_exif(old_exif, values)),  # which must precede XMP
+            *parts[xmp_index:],
+            record_chunk,
         ]
     )
     return b"RIFF" + struct.pack("<L", len(body) + 4) + b"WEBP" + body + data[end:]
 
 
-def _is_maker_note_free(exif_data: bytes) -> bool:
-    """Whether the maker's note is ours, or nobody's."""
-    note = read_exif(exif_data).get("MakerNote", "")
-    return not note or note.startswith(RECORD_IDENTIFIER.decode())
+def _body(data: bytes, chunk: _Chunk) -> bytes:
+    return data[chunk.start + 8 : chunk.start + 8 + chunk.length]
+
+
+def _has_foreign_maker_note(exif: bytes) -> bool:
+    note = read_exif(exif).get("MakerNote", "")
+    return note != "" and not note.startswith(RECORD_IDENTIFIER.decode())
 
 
 def _extended_header(data: bytes, chunk: _Chunk) -> bytes:
-    """Return the header that says that there is EXIF: the file's own, or one for a file that has none yet."""
+    """Return the content of VP8X with the EXIF flag, new for a file in the simple format."""
     header = data[chunk.start + 8 : chunk.start + 8 + min(chunk.length, 10)]
     size = _parse_size(chunk.kind, header)
     if size is None or 0 in size:
-        raise PictureError("The WebP is damaged or was cut off.", "")
+        raise PictureError("The WebP file is damaged or incomplete.", "")
     if chunk.kind == b"VP8X":
         return bytes([header[0] | _HAS_EXIF]) + header[1:]
-    flags = _HAS_EXIF | (_HAS_ALPHA if chunk.kind == b"VP8L" and header[4] & 0x10 else 0)
+    flags = _HAS_EXIF
+    if chunk.kind == b"VP8L" and header[4] & 0x10:
+        flags |= _HAS_ALPHA
     width, height = size
     return (
         struct.pack("<L", flags)

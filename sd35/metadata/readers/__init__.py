@@ -1,5 +1,5 @@
-"""What other programs wrote into a picture: a module for each whose way is its own. Pure."""
+"""Readers of other tools' metadata, one module per tool; `registry` explains how to add one."""
 
-from sd35.metadata.readers.registry import read_foreign
+from sd35.metadata.readers.registry import read_tool_metadata
 
-__all__ = ["read_foreign"]
+__all__ = ["read_tool_metadata"]

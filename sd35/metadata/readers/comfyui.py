@@ -1,13 +1,15 @@
-"""ComfyUI: a graph of nodes, in which a sampler is looked for, and from it what it was given. Pure.
+"""ComfyUI: the settings of the first sampler in a graph of nodes.
 
-As far as the workflow says: what a node of somebody's own works out while it runs, isn't in it.
+A graph holds what each node was given, but not what a custom node computes when the graph runs:
+such a value stays unknown.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from sd35.metadata.model import MAX_EXTRA, GenerationMetadata
+from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import (
+    MAX_EXTRA,
     format_value,
     model_name,
     parse_int,
@@ -21,15 +23,11 @@ from sd35.metadata.readers.json_fields import format_lora
 
 __all__ = ["read_comfyui"]
 
-TOOL = "ComfyUI"
+_TOOL = "ComfyUI"
+_EXIF_PREFIX = "prompt:"  # EXIF has no keywords, so the key stands before the graph
 
-_EXIF_PREFIX = "prompt:"  # in EXIF, where it has no key; before it stands the name of the tag that it was put into
-
-MAX_SAMPLERS = 20
-"""Samplers behind each other; people use two or three, and as many that refine details."""
-
-MAX_OUTPUTS = 10
-"""Nodes that save or show a picture, whose samplers are looked for."""
+_MAX_SAMPLERS = 20  # one after another; people use up to six, with those that refine details
+_MAX_OUTPUTS = 10  # nodes that save or show an image
 
 _SEED_INPUTS = ("seed", "noise_seed")
 _MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "gguf_name")
@@ -39,88 +37,66 @@ _CONFIG_NODE_PATTERN = re.compile(r"KSampler.*(Select|Config)")
 _LATENT_INPUTS = ("latent_image", "latent", "samples", "latents")
 _IMAGE_INPUTS = ("image", "images", "pixels")
 _NON_IMAGE_INPUTS = frozenset(
-    {
-        "model",
-        "clip",
-        "vae",
-        "positive",
-        "negative",
-        "conditioning",
-        "width",
-        "height",
-        "mask",
-        "text",
-        "seed",
-    }
-    | {"control_net", "filename_prefix", "guider", "noise", "sigmas", "sampler", "upscale_model"}
+    {"model", "clip", "vae", "positive", "negative", "conditioning", "width", "height", "mask"}
+    | {"text", "seed", "control_net", "filename_prefix", "guider", "noise", "sigmas", "sampler"}
+    | {"upscale_model"}
 )
 
 
 def read_comfyui(texts: Mapping[str, str]) -> GenerationMetadata | None:
-    """Return what a workflow of ComfyUI says of its picture; `None` where there's none."""
+    """Return the metadata in a graph that ComfyUI wrote."""
     for graph_json in _iter_graph_objects(texts):
         graph = Graph(graph_json)
         samplers = _first_samplers(graph)
         if samplers:
-            return _build_record(graph, samplers[0], len(samplers) - 1)
-    return (
-        GenerationMetadata(tool=TOOL)
-        if parse_json_object(texts.get("workflow", "")).get("nodes")
-        else None
-    )
+            return _build_metadata(graph, samplers[0], len(samplers) - 1)
+    # `workflow` is the graph as the editor shows it, with values in the order of the widgets: too
+    # little to read settings from.
+    has_workflow = bool(parse_json_object(texts.get("workflow", "")).get("nodes"))
+    return GenerationMetadata(tool=_TOOL) if has_workflow else None
 
 
 def _iter_graph_objects(texts: Mapping[str, str]) -> Iterator[dict[str, object]]:
-    """Yield the objects that may be graphs: under PNG's own key, or with the key before it in any text of EXIF."""
     for name, text in texts.items():
         start = text[:40].lower().find(_EXIF_PREFIX)
-        if name == "prompt" or start >= 0:
-            yield parse_json_object(
-                text if start < 0 else text[start + len(_EXIF_PREFIX) :].lstrip()
-            )
+        if start >= 0:
+            yield parse_json_object(text[start + len(_EXIF_PREFIX) :].lstrip())
+        elif name == "prompt":
+            yield parse_json_object(text)
 
 
 def _is_sampler(node: Node) -> bool:
-    """Whether it is one of ComfyUI's, or one of somebody's own that is given the same."""
+    """Return whether a node is a sampler of ComfyUI, or a custom one with the same inputs."""
     if _CONFIG_NODE_PATTERN.search(node.class_type):
         return False
-    has_sampler_inputs = {
-        "positive",
-        "negative",
-        "steps",
-    } <= node.inputs.keys() and not node.inputs.keys().isdisjoint(_SEED_INPUTS)
-    is_custom_sampler = has_sampler_inputs and any(
-        isinstance(node.inputs.get(name), list) for name in ("model", *_LATENT_INPUTS)
+    if "KSampler" in node.class_type or "SamplerCustom" in node.class_type:
+        return True
+    # Nodes that save an image with its settings have these inputs, too, but not as links.
+    return (
+        {"positive", "negative", "steps"} <= node.inputs.keys()
+        and not node.inputs.keys().isdisjoint(_SEED_INPUTS)
+        and any(isinstance(node.inputs.get(name), list) for name in ("model", *_LATENT_INPUTS))
     )
-    return is_custom_sampler or "KSampler" in node.class_type or "SamplerCustom" in node.class_type
 
 
 def _first_samplers(graph: Graph) -> list[Node]:
-    """Return the samplers that saved pictures began with: one of several outputs is the picture, the first maybe."""
-    image_nodes = [
-        node for node in graph.nodes.values() if graph.linked_node(node, "images", "image")
-    ]
+    """Return the first sampler of each saved image; the file doesn't say which of them it holds."""
+    nodes = graph.nodes.values()
+    image_nodes = [node for node in nodes if graph.linked_node(node, "images", "image")]
     save_nodes = [node for node in image_nodes if "save" in node.class_type.lower()]
-    output_nodes = save_nodes or [
-        node for node in image_nodes if node.class_type.startswith("PreviewImage")
-    ]
-    start_groups = [[node] for node in output_nodes[:MAX_OUTPUTS]] or [list(graph.nodes.values())]
+    previews = [node for node in image_nodes if node.class_type.startswith("PreviewImage")]
+    output_nodes = save_nodes or previews
+    start_groups = [[node] for node in output_nodes[:_MAX_OUTPUTS]] or [list(nodes)]
     samplers = [sampler for nodes in start_groups if (sampler := _first_sampler(graph, nodes))]
     return list({sampler.name: sampler for sampler in samplers}.values())
 
 
 def _first_sampler(graph: Graph, start_nodes: Iterable[Node]) -> Node | None:
-    """Return the sampler that a picture began with: others may have refined what it made."""
+    """Return the sampler that started an image; later ones only refine its result."""
     sampler = None
-    for _ in range(MAX_SAMPLERS):
-        earlier_sampler = next(
-            (
-                node
-                for node in graph.upstream(start_nodes, exclude=_NON_IMAGE_INPUTS)
-                if _is_sampler(node)
-            ),
-            None,
-        )
+    for _ in range(_MAX_SAMPLERS):
+        upstream_nodes = graph.upstream(start_nodes, exclude=_NON_IMAGE_INPUTS)
+        earlier_sampler = next(filter(_is_sampler, upstream_nodes), None)
         if earlier_sampler is None:
             break
         sampler = earlier_sampler
@@ -131,11 +107,12 @@ def _first_sampler(graph: Graph, start_nodes: Iterable[Node]) -> Node | None:
 def _initial_latents(
     graph: Graph, sampler: Node, input_names: Iterable[str] = (*_LATENT_INPUTS, *_IMAGE_INPUTS)
 ) -> list[Node]:
-    """Return the nodes that give the sampler what it begins with."""
+    """Return the nodes that provide what a sampler starts from."""
     return [node for name in input_names if (node := graph.linked_node(sampler, name))]
 
 
-def _build_record(graph: Graph, sampler: Node, extra_sampler_count: int) -> GenerationMetadata:
+def _build_metadata(graph: Graph, sampler: Node, other_samplers: int) -> GenerationMetadata:
+    # Custom samplers get prompts and scale from a guider, and steps from the node with the sigmas.
     guider = graph.linked_node(sampler, "guider") or sampler
     schedule_node = _schedule_node(graph, sampler)
     seed = _seed(graph, sampler)
@@ -150,7 +127,7 @@ def _build_record(graph: Graph, sampler: Node, extra_sampler_count: int) -> Gene
         *_prompt_details("Prompt", positive),
         *_second_prompt(graph, guider, positive),
         *_prompt_details("Negative prompt", negative),
-        *([("Other samplers", str(extra_sampler_count))] if extra_sampler_count else []),
+        *([("Other samplers", str(other_samplers))] if other_samplers else []),
         *loras,
     ]
     return GenerationMetadata(
@@ -162,13 +139,13 @@ def _build_record(graph: Graph, sampler: Node, extra_sampler_count: int) -> Gene
         num_inference_steps=parse_int(_number_input(graph, schedule_node, "steps", "steps_total")),
         seed=parse_int(seed),
         model=model,
-        tool=TOOL,
-        others=tuple(extra[:MAX_EXTRA]),
+        tool=_TOOL,
+        extra=tuple(extra[:MAX_EXTRA]),
     )
 
 
 def _schedule_node(graph: Graph, sampler: Node) -> Node:
-    """Return the node that knows the number of steps: the sampler, or the one that gives it its sigmas."""
+    """Return the node with the number of steps."""
     sigmas = graph.linked_node(sampler, "sigmas")
     if sigmas is None:
         return sampler
@@ -176,17 +153,15 @@ def _schedule_node(graph: Graph, sampler: Node) -> Node:
 
 
 def _seed(graph: Graph, sampler: Node) -> object:
-    """Return the seed; less than zero is what some nodes call a random one."""
-    seed = graph.find_value(
-        graph.linked_node(sampler, "noise") or sampler, _SEED_INPUTS, _is_number
-    )
+    node = graph.linked_node(sampler, "noise") or sampler
+    seed = graph.find_value(node, _SEED_INPUTS, _is_number)
+    # A negative one asks some nodes for a random seed, which isn't in the graph.
     return seed if isinstance(seed, int | float) and seed >= 0 else None
 
 
 def _extra_settings(
     graph: Graph, sampler: Node, schedule_node: Node, seed: object
 ) -> Iterator[tuple[str, str]]:
-    """Yield what can't be asked for here."""
     denoise = _number_input(graph, schedule_node, "denoise")
     settings = [
         ("Seed", format_value(seed) if parse_int(seed) is None else ""),
@@ -199,26 +174,22 @@ def _extra_settings(
 
 
 def _step_range(graph: Graph, sampler: Node) -> Iterator[tuple[str, str]]:
-    """Yield between which steps the sampler worked, where it didn't do all of them."""
+    """Yield the first and last step of a sampler that doesn't run all of them."""
     steps = _number_input(graph, sampler, "steps")
-    start, end = (
-        _number_input(graph, sampler, "start_at_step"),
-        _number_input(graph, sampler, "end_at_step"),
-    )
+    start = _number_input(graph, sampler, "start_at_step")
+    end = _number_input(graph, sampler, "end_at_step")
     if start is not None and start > 0:
         yield "Start at step", f"{start:g}"
-    if end is not None and end < (10_000 if steps is None else steps):
+    if end is not None and end < (10_000 if steps is None else steps):  # ComfyUI's default end
         yield "End at step", f"{end:g}"
 
 
 def _prompt_details(title: str, prompt: PromptResolver) -> Iterator[tuple[str, str]]:
-    """Yield what a condition holds besides its text."""
     if prompt.resolved_text.computed_by:
         partly = "partly " if prompt.resolved_text.text else ""
-        yield title, f"{partly}worked out by {format_value(prompt.resolved_text.computed_by)}"
-    yield from (
-        (f"{title} for {encoder}", format_value(text)) for encoder, text in prompt.encoders.items()
-    )
+        yield title, f"{partly}generated by {format_value(prompt.resolved_text.computed_by)}"
+    for encoder, text in prompt.encoders.items():
+        yield f"{title} for {encoder}", format_value(text)
     if prompt.guidance is not None and title == "Prompt":
         yield "Guidance", f"{prompt.guidance:g}"
 
@@ -226,19 +197,16 @@ def _prompt_details(title: str, prompt: PromptResolver) -> Iterator[tuple[str, s
 def _second_prompt(
     graph: Graph, guider: Node, first_prompt: PromptResolver
 ) -> Iterator[tuple[str, str]]:
-    """Yield the second prompt of a guider that has two."""
-    second_text = PromptResolver(
-        graph, graph.linked_node(guider, "cond2"), "positive"
-    ).resolved_text.text
+    """Yield the second prompt of a DualCFGGuider."""
+    second = PromptResolver(graph, graph.linked_node(guider, "cond2"), "positive").resolved_text
     guidance_scale = _number_input(graph, guider, "cfg_cond2_negative")
-    if second_text and second_text != first_prompt.resolved_text.text:
-        yield "Second prompt", format_value(second_text)
+    if second.text and second.text != first_prompt.resolved_text.text:
+        yield "Second prompt", format_value(second.text)
     if guidance_scale is not None:
         yield "Second guidance scale", f"{guidance_scale:g}"
 
 
 def _number_input(graph: Graph, node: Node, *names: str) -> float | None:
-    """Return the number that the node has under one of these names, or that is put into it from another node."""
     return parse_number(graph.find_value(node, names, _is_number))
 
 
@@ -247,28 +215,27 @@ def _is_number(value: object) -> bool:
 
 
 def _text_input(graph: Graph, node: Node, *names: str) -> str:
-    """Return the text that the node has under one of these names, or that is put into it from another node."""
     return format_value(
         graph.find_value(node, names, lambda value: isinstance(value, str) and value.strip() != "")
     )
 
 
 def _size(graph: Graph, sampler: Node) -> tuple[int | None, int | None]:
-    """Return the size of the empty latents that the sampler begins with."""
-    for node in graph.upstream(
-        _initial_latents(graph, sampler, _LATENT_INPUTS), exclude=_NON_IMAGE_INPUTS
-    ):
+    """Return the size of the empty latents that a sampler starts from."""
+    latents = _initial_latents(graph, sampler, _LATENT_INPUTS)
+    for node in graph.upstream(latents, exclude=_NON_IMAGE_INPUTS):
         if {"empty_latent_width", "empty_latent_height"} <= node.inputs.keys():
-            return _side(graph, node, "empty_latent_width"), _side(
-                graph, node, "empty_latent_height"
-            )
-        if {"width", "height"} <= node.inputs.keys() and "latent" in node.class_type.lower():
-            return _side(graph, node, "width"), _side(graph, node, "height")
+            names = ("empty_latent_width", "empty_latent_height")
+        elif {"width", "height"} <= node.inputs.keys() and "latent" in node.class_type.lower():
+            names = ("width", "height")
+        else:
+            continue
+        return _side(graph, node, names[0]), _side(graph, node, names[1])
     return None, None
 
 
 def _side(graph: Graph, node: Node, name: str) -> int | None:
-    """Return a width or height, unless another node works it out from a ratio."""
+    # With an aspect ratio, or swapped sides, the node computes other numbers than it was given.
     inputs = (graph.linked_node(node, name) or node).inputs
     ratio = parse_text(inputs.get("aspect_ratio", "custom")).lower()
     if "custom" not in ratio or parse_text(inputs.get("swap_dimensions", "Off")).lower() != "off":
@@ -277,44 +244,33 @@ def _side(graph: Graph, node: Node, name: str) -> int | None:
 
 
 def _model(graph: Graph, start_nodes: Iterable[Node]) -> tuple[str, list[tuple[str, str]]]:
-    """Return the model's name, and the LoRAs on the way to it."""
+    """Return the model's name and the LoRAs that were applied to it."""
     loras: list[tuple[str, str]] = []
-    model_nodes = [
-        model_node for node in start_nodes if (model_node := graph.linked_node(node, "model"))
-    ]
-    for node in graph.upstream(
-        model_nodes, only_inputs=("model", "base_model", "unet", *PASS_THROUGH)
-    ):
+    model_nodes = [source for node in start_nodes if (source := graph.linked_node(node, "model"))]
+    inputs = ("model", "base_model", "unet", *PASS_THROUGH)
+    for node in graph.upstream(model_nodes, only_inputs=inputs):
         loras.extend(
             format_lora(name, weight)
             for name, weight in _loras(graph, node)
             if name not in {"", "None"}
         )
-        name = next(
-            (
-                model_name(file_name)
-                for key in _MODEL_INPUTS
-                if (file_name := _text_input(graph, node, key))
-            ),
-            "",
-        )
-        if name:
-            return name, loras
+        for key in _MODEL_INPUTS:
+            if file_name := _text_input(graph, node, key):
+                return model_name(file_name), loras
     return "", loras
 
 
 def _loras(graph: Graph, node: Node) -> Iterator[tuple[str, object]]:
-    """Yield the LoRAs that a node loads, each with its weight: one, a numbered list, or objects that can be off."""
+    """Yield name and weight of the LoRAs that a node loads.
+
+    Loaders have one, numbered ones, or objects that can be switched off.
+    """
     if "lora_name" in node.inputs:
-        yield (
-            _text_input(graph, node, "lora_name"),
-            _number_input(graph, node, *_LORA_WEIGHT_INPUTS),
-        )
+        weight = _number_input(graph, node, *_LORA_WEIGHT_INPUTS)
+        yield _text_input(graph, node, "lora_name"), weight
     for key, value in node.inputs.items():
         if isinstance(value, dict) and value.get("on") is True:
             yield parse_text(value.get("lora")), value.get("strength")
         elif re.fullmatch(r"lora_\d\d", key):
-            yield (
-                _text_input(graph, node, key),
-                _number_input(graph, node, key.replace("lora", "strength")),
-            )
+            weight = _number_input(graph, node, key.replace("lora", "strength"))
+            yield _text_input(graph, node, key), weight

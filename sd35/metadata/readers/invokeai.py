@@ -1,4 +1,4 @@
-"""InvokeAI: JSON under `invokeai_metadata`, and formerly under `sd-metadata`. Pure."""
+"""InvokeAI: JSON under `invokeai_metadata`, or under `sd-metadata` by version 2."""
 
 import re
 from collections.abc import Mapping
@@ -15,8 +15,6 @@ from sd35.metadata.readers.json_fields import (
 
 __all__ = ["read_invokeai"]
 
-TOOL = "InvokeAI"
-
 _FIELD_MAPPING = FieldMapping(
     prompt="positive_prompt",
     ignored_keys=frozenset(
@@ -24,57 +22,49 @@ _FIELD_MAPPING = FieldMapping(
     ),
 )
 _NEGATIVE_PATTERN = re.compile(r"\[([^\[\]]{0,20000})\]")
+_MAX_LORAS = 50
 
 
 def read_invokeai(texts: Mapping[str, str]) -> GenerationMetadata | None:
-    """Return what InvokeAI says of a picture; `None` where it doesn't."""
-    values = find_json_object(texts, ["invokeai_metadata"]) or _from_version_2(
+    """Return the metadata that InvokeAI wrote."""
+    values = find_json_object(texts, ["invokeai_metadata"]) or _convert_version_2(
         find_json_object(texts, ["sd-metadata"])
     )
     if not values:
         return None
-    loras = values.get("loras")
-    lora_entries = (
-        [_parse_lora(entry) for entry in loras[:50] if isinstance(entry, dict)]
-        if isinstance(loras, list)
-        else []
-    )
-    plain_values = {name: _name_or_value(value) for name, value in values.items()}
-    return metadata_from_fields(
-        TOOL, format_value(values.get("app_version")), plain_values, _FIELD_MAPPING, lora_entries
-    )
+    raw_loras = values.get("loras")
+    entries = raw_loras[:_MAX_LORAS] if isinstance(raw_loras, list) else []
+    loras = [
+        format_lora(_name_or_value(entry.get("model", entry.get("lora"))), entry.get("weight"))
+        for entry in entries
+        if isinstance(entry, dict)
+    ]
+    fields = {key: _name_or_value(value) for key, value in values.items()}
+    version = format_value(values.get("app_version"))
+    return metadata_from_fields("InvokeAI", version, fields, _FIELD_MAPPING, loras)
 
 
 def _name_or_value(value: object) -> object:
-    """Return a value as it is, or the name of what it describes: models are told as `name`, formerly `model_name`."""
+    """Return the name of an object that describes a model, or any other value itself."""
     if not isinstance(value, dict):
         return value
     return parse_text(value.get("name")) or parse_text(value.get("model_name")) or None
 
 
-def _parse_lora(entry: Mapping[str, Any]) -> tuple[str, str]:
-    return format_lora(_name_or_value(entry.get("model", entry.get("lora"))), entry.get("weight"))
-
-
-def _from_version_2(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what version 2 told, as version 3 tells it: negative prompts were in square brackets in the prompt."""
+def _convert_version_2(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return version 2's metadata in the form of version 3; empty if it is anything else."""
     image = values.get("image")
     if not isinstance(image, dict):
         return {}
-    prompt = _version_2_prompt(image.get("prompt"))
+    prompts = image.get("prompt")
+    entry = prompts[0] if isinstance(prompts, list) and prompts else prompts
+    prompt = parse_text(entry.get("prompt") if isinstance(entry, dict) else entry)
+    # Version 2 had no separate negative prompt: it stood in square brackets in the prompt.
+    negatives = [negative.strip() for negative in _NEGATIVE_PATTERN.findall(prompt)]
     return {
-        **{name: value for name, value in values.items() if name not in {"image", "model"}},
-        **{name: value for name, value in image.items() if name != "prompt"},
+        **{key: value for key, value in values.items() if key not in {"image", "model"}},
+        **{key: value for key, value in image.items() if key != "prompt"},
         "model": values.get("model_weights"),
         "positive_prompt": _NEGATIVE_PATTERN.sub("", prompt).strip(),
-        "negative_prompt": ", ".join(
-            negative.strip() for negative in _NEGATIVE_PATTERN.findall(prompt)
-        ),
+        "negative_prompt": ", ".join(negatives),
     }
-
-
-def _version_2_prompt(value: object) -> str:
-    prompt_entry = value[0] if isinstance(value, list) and value else value
-    return parse_text(
-        prompt_entry.get("prompt") if isinstance(prompt_entry, dict) else prompt_entry
-    )

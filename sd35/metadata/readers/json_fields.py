@@ -1,11 +1,12 @@
-"""Records out of JSON objects that name one thing each: whose keys are known, and the rest told as it is. Pure."""
+"""Helpers for tools that write a flat JSON object, with one key per setting."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
-from sd35.metadata.model import MAX_EXTRA, GenerationMetadata
+from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import (
+    MAX_EXTRA,
     extract_loras,
     format_value,
     model_name,
@@ -17,12 +18,12 @@ from sd35.metadata.parsing import (
 
 __all__ = ["FieldMapping", "find_json_object", "format_lora", "metadata_from_fields"]
 
-_COMMENT_TEXTS = ("parameters", "UserComment", "Comment", "ImageDescription")
+_COMMENT_KEYS = ("parameters", "UserComment", "Comment", "ImageDescription")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldMapping:
-    """Under which keys a tool writes what a record knows, and which keys say nothing that isn't said elsewhere."""
+    """Keys of a tool for our fields; `ignored_keys` hold nothing that is worth showing."""
 
     prompt: str = "prompt"
     negative_prompt: str = "negative_prompt"
@@ -34,32 +35,17 @@ class FieldMapping:
     height: str = "height"
     ignored_keys: frozenset[str] = frozenset()
 
-    @property
-    def all_keys(self) -> set[str]:
-        """All of the keys."""
-        mapped_keys = {
-            self.prompt,
-            self.negative_prompt,
-            self.guidance_scale,
-            self.steps,
-            self.seed,
-            self.model,
-        }
-        return {*mapped_keys, self.width, self.height, *self.ignored_keys}
-
 
 def find_json_object(
-    texts: Mapping[str, str], names: Iterable[str] = _COMMENT_TEXTS
+    texts: Mapping[str, str], keys: Iterable[str] = _COMMENT_KEYS
 ) -> dict[str, Any]:
-    """Return the first JSON object among the texts of these names; an empty one where there's none."""
-    return next(
-        (json_object for name in names if (json_object := parse_json_object(texts.get(name, "")))),
-        {},
-    )
+    """Return the first non-empty JSON object under these keys; empty if there is none."""
+    objects = (parse_json_object(texts.get(key, "")) for key in keys)
+    return next(filter(None, objects), {})
 
 
 def format_lora(name: object, weight: object) -> tuple[str, str]:
-    """Return how a record tells of a LoRA, whoever loaded it."""
+    """Return a LoRA as a pair for `GenerationMetadata.extra`."""
     number = parse_number(weight)
     return "LoRA", model_name(name) if number is None else f"{model_name(name)}:{number:g}"
 
@@ -71,25 +57,18 @@ def metadata_from_fields(
     mapping: FieldMapping,
     loras: Iterable[tuple[str, str]] = (),
 ) -> GenerationMetadata:
-    """Return the record that an object tells; what can't be asked for here is in `others`, by the tool's own names."""
+    """Return metadata from a JSON object; unmapped keys go to `extra` under readable names."""
     prompt, prompt_loras = extract_loras(parse_text(values.get(mapping.prompt)))
     seed = parse_int(values.get(mapping.seed))
-    large_seed = (
-        [("Seed", format_value(values[mapping.seed]))]
-        if seed is None and format_value(values.get(mapping.seed))
-        else []
-    )
-    labels = [
-        (_humanize(name), format_value(value))
-        for name, value in values.items()
-        if _is_extra(name, value, mapping)
+    mapped_keys = {*astuple(mapping)[:-1], *mapping.ignored_keys}
+    other_values = [
+        (_humanize(key), format_value(value))
+        for key, value in values.items()
+        if key not in mapped_keys and value is not None and value is not False
     ]
-    extra = [
-        *large_seed,
-        *loras,
-        *prompt_loras,
-        *((name, value) for name, value in labels if value),
-    ]
+    if seed is None:  # one of 64 bits: shown, but not usable here
+        loras = [("Seed", format_value(values.get(mapping.seed))), *loras]
+    extra = [*loras, *prompt_loras, *other_values]
     return GenerationMetadata(
         prompt=prompt,
         negative_prompt=parse_text(values.get(mapping.negative_prompt)),
@@ -97,18 +76,14 @@ def metadata_from_fields(
         height=parse_int(values.get(mapping.height)),
         guidance_scale=parse_number(values.get(mapping.guidance_scale)),
         num_inference_steps=parse_int(values.get(mapping.steps)),
-        seed=None if seed == -1 else seed,
+        seed=None if seed == -1 else seed,  # -1 asks for a random seed
         model=model_name(values.get(mapping.model)),
         tool=tool,
         versions={tool: version} if version else {},
-        others=tuple(extra[:MAX_EXTRA]),
+        extra=tuple(pair for pair in extra if pair[1])[:MAX_EXTRA],
     )
 
 
-def _is_extra(name: str, value: object, mapping: FieldMapping) -> bool:
-    return name not in mapping.all_keys and value is not False and value is not None
-
-
-def _humanize(name: str) -> str:
-    text = parse_text(name)[:100].replace("_", " ").strip()
+def _humanize(key: str) -> str:
+    text = parse_text(key)[:100].replace("_", " ").strip()
     return text[:1].upper() + text[1:]

@@ -1,52 +1,56 @@
-"""Whose texts these are, and what they say. Pure."""
+"""Registry of the readers, and how to add one.
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+A reader is a function from the texts of an image file to its metadata, or `None` if its tool didn't
+write them. To support another tool:
 
-from sd35.metadata.infotext import has_parameters, read_infotext
+1. Make an image with it, and look at its texts: `python -m sd35 library show FILE --json`.
+2. Write `readers/TOOL.py` with a function `read_TOOL(texts)`. The keys of `texts` are described at
+   `embedding.EmbeddedTexts`. For a tool that writes a JSON object this is all (see `swarmui.py`):
+
+       def read_mytool(texts: Mapping[str, str]) -> GenerationMetadata | None:
+           values = find_json_object(texts, ["mytool"])
+           if not values:
+               return None
+           version = format_value(values.get("version"))
+           mapping = FieldMapping(steps="num_steps", ignored_keys=frozenset({"version"}))
+           return metadata_from_fields("MyTool", version, values, mapping)
+
+3. Add it to `_READERS`, before readers that would take its texts for their own.
+4. Add its texts, and the metadata that they mean, to the table in `tests/test_readers.py`.
+
+Texts may come from anyone: take values only through `sd35.metadata.parsing`, which checks them, and
+limit loops. Settings that this program doesn't have go to `extra`; leave out what you can't read
+with certainty, as people generate again with these values.
+"""
+
+from collections.abc import Callable, Mapping
+
 from sd35.metadata.model import GenerationMetadata
-from sd35.metadata.parsing import parse_json_object
-from sd35.metadata.png import INFOTEXT_KEY
+from sd35.metadata.readers.automatic1111 import read_automatic1111
 from sd35.metadata.readers.comfyui import read_comfyui
 from sd35.metadata.readers.fooocus import read_fooocus
 from sd35.metadata.readers.invokeai import read_invokeai
 from sd35.metadata.readers.swarmui import read_swarmui
 
-__all__ = ["read_foreign"]
+__all__ = ["Reader", "read_tool_metadata"]
 
-_Reader = Callable[[Mapping[str, str]], GenerationMetadata | None]
+Reader = Callable[[Mapping[str, str]], GenerationMetadata | None]
 
-
-def read_foreign(texts: Mapping[str, str]) -> GenerationMetadata | None:
-    """Return what another program says of a picture in the texts of its file; `None` where it is nothing known."""
-    return next(_iter_records(texts), None)
-
-
-def _iter_records(texts: Mapping[str, str]) -> Iterator[GenerationMetadata]:
-    readers: tuple[_Reader, ...] = (
-        read_swarmui,
-        read_fooocus,
-        _read_infotext,
-        read_invokeai,
-        read_comfyui,
-    )
-    for reader in readers:
-        record = reader(texts)
-        if record is not None:
-            yield record
+# SwarmUI and Fooocus write JSON under AUTOMATIC1111's key, so they come before it. ComfyUI comes
+# last: tools that run on it, such as SwarmUI, leave its graph in the file as well.
+_READERS: tuple[Reader, ...] = (
+    read_swarmui,
+    read_fooocus,
+    read_automatic1111,
+    read_invokeai,
+    read_comfyui,
+)
 
 
-def _read_infotext(texts: Mapping[str, str]) -> GenerationMetadata | None:
-    """Return what an infotext says; in a comment it must have parameters, for a comment may be anything."""
-    infotext = texts.get(INFOTEXT_KEY, "")
-    if infotext.strip() and (has_parameters(infotext) or not _is_json_object(infotext)):
-        return read_infotext(infotext)
-    for name in ("UserComment", "Comment", "ImageDescription"):
-        if has_parameters(texts.get(name, "")):
-            return read_infotext(texts[name])
+def read_tool_metadata(texts: Mapping[str, str]) -> GenerationMetadata | None:
+    """Return the metadata that another tool wrote; `None` if no reader knows the texts."""
+    for read in _READERS:
+        metadata = read(texts)
+        if metadata is not None:
+            return metadata
     return None
-
-
-def _is_json_object(text: str) -> bool:
-    """Whether it is an object in JSON, or what is left of one; a prompt may begin with such a bracket, too."""
-    return bool(parse_json_object(text)) or re.match(r'\s*\{\s*"', text) is not None

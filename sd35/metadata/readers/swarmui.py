@@ -1,6 +1,7 @@
-"""SwarmUI: JSON with `sui_image_params`, where others write an infotext. Pure."""
+"""SwarmUI: a JSON object with `sui_image_params`, under AUTOMATIC1111's key or in EXIF."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from sd35.metadata.model import GenerationMetadata
@@ -9,8 +10,6 @@ from sd35.metadata.readers.json_fields import FieldMapping, format_lora, metadat
 
 __all__ = ["read_swarmui"]
 
-TOOL = "SwarmUI"
-
 _FIELD_MAPPING = FieldMapping(
     negative_prompt="negativeprompt",
     guidance_scale="cfgscale",
@@ -18,33 +17,26 @@ _FIELD_MAPPING = FieldMapping(
         {"swarm_version", "loras", "loraweights", "original_prompt", "original_negativeprompt"}
     ),
 )
+_MAX_LORAS = 50
 
 
 def read_swarmui(texts: Mapping[str, str]) -> GenerationMetadata | None:
-    """Return what SwarmUI says of a picture; `None` where it doesn't. Of a file without PNG's texts, it is in EXIF."""
+    """Return the metadata that SwarmUI wrote."""
     for text in texts.values():
-        params = (
-            parse_json_object(text).get("sui_image_params")
-            if "sui_image_params" in text[:1000]
-            else None
-        )
+        if "sui_image_params" not in text[:1000]:  # parsing every text would be slow
+            continue
+        params = parse_json_object(text).get("sui_image_params")
         if isinstance(params, dict):
-            return metadata_from_fields(
-                TOOL,
-                format_value(params.get("swarm_version")),
-                params,
-                _FIELD_MAPPING,
-                _loras(params),
-            )
+            version = format_value(params.get("swarm_version"))
+            return metadata_from_fields("SwarmUI", version, params, _FIELD_MAPPING, _loras(params))
     return None
 
 
 def _loras(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names, weights = params.get("loras"), params.get("loraweights")
+    names = params.get("loras")
+    weights = params.get("loraweights")
     if not isinstance(names, list):
         return []
-    weights = weights if isinstance(weights, list) else []
-    return [
-        format_lora(name, weights[index] if index < len(weights) else None)
-        for index, name in enumerate(names[:50])
-    ]
+    names = names[:_MAX_LORAS]
+    weights = weights[: len(names)] if isinstance(weights, list) else []
+    return [format_lora(name, weight) for name, weight in zip_longest(names, weights)]

@@ -113,7 +113,7 @@ def apply_settings(
         )
         if metadata.tool != THIS_TOOL and metadata.model:
             ignored.append(f"model {metadata.model}")
-        ignored += [f"{name} {value}" for name, value in metadata.others]
+        ignored += [f"{name} {value}" for name, value in metadata.extra]
     if group != "prompt":
         _apply_seed(metadata, limits, fields, applied, ignored)
     return AppliedSettings(replace(current_values, **fields), tuple(applied), tuple(ignored))

@@ -193,7 +193,7 @@ def _details(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "Took", "" if metadata.took_seconds is None else f"{metadata.took_seconds:.1f} s"
     yield "Tool", "" if metadata.tool == THIS_TOOL else metadata.tool
     yield "Versions", ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
-    yield from metadata.others
+    yield from metadata.extra
     yield "File", entry.path
     yield "Format", f"{entry.format}, {format_bytes(entry.size_bytes)}"
 

@@ -13,8 +13,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sd35.metadata.embedding import read_metadata
-from sd35.metadata.model import MAX_TEXT_LENGTH, GenerationMetadata
-from sd35.metadata.readers import read_foreign
+from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.parsing import MAX_TEXT_LENGTH
+from sd35.metadata.readers import read_tool_metadata
 
 SWARMUI_PARAMS = {
     "sui_image_params": {
@@ -188,7 +189,7 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             seed=2042464333,
             model="sd3.5_large",
             versions={"SwarmUI": "0.9.5.2"},
-            others=(
+            extra=(
                 *(
                     ("LoRA", "ink:0.8"),
                     ("LoRA", "snow:0.5"),
@@ -208,7 +209,7 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             seed=12758,
             model="juggernautXL_v8Rundiffusion",
             versions={"Fooocus": "v2.5.5"},
-            others=(
+            extra=(
                 *(
                     ("LoRA", "offset:0.1"),
                     ("Adm guidance", "(1.5, 0.8, 0.3)"),
@@ -231,7 +232,7 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             seed=12758,
             model="sdxl-base",
             versions={"InvokeAI": "5.4.2"},
-            others=(("LoRA", "ink:0.6"), ("Generation mode", "txt2img"), ("Scheduler", "euler")),
+            extra=(("LoRA", "ink:0.6"), ("Generation mode", "txt2img"), ("Scheduler", "euler")),
         ),
     ),
     "InvokeAI 2": (
@@ -245,7 +246,7 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             seed=2502935700,
             model="stable-diffusion-1.5",
             versions={"InvokeAI": "v2.2.4"},
-            others=(("Sampler", "k_euler_a"),),
+            extra=(("Sampler", "k_euler_a"),),
         ),
     ),
     "ComfyUI": (
@@ -256,7 +257,7 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             num_inference_steps=30,
             seed=1071208483,
             model="sd3.5_large_fp8",
-            others=(("Sampler", "euler"), ("Scheduler", "sgm_uniform"), ("LoRA", "ink:0.75")),
+            extra=(("Sampler", "euler"), ("Scheduler", "sgm_uniform"), ("LoRA", "ink:0.75")),
         ),
     ),
     "ComfyUI, custom": (
@@ -266,7 +267,7 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             guidance_scale=3.5,
             num_inference_steps=28,
             model="flux1-dev",
-            others=(
+            extra=(
                 *(("Seed", str(2**64 - 1)), ("Sampler", "dpmpp_2m"), ("Scheduler", "beta")),
                 ("Denoise", "0.9"),
             ),
@@ -289,7 +290,7 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             "parameters": "a fox\nNegative prompt: blurry\nSteps: 2, Sampler: Euler a, Seed: 3, Size: 1024x768"
         },
         fox_metadata(
-            "AUTOMATIC1111", num_inference_steps=2, seed=3, others=(("Sampler", "Euler a"),)
+            "AUTOMATIC1111", num_inference_steps=2, seed=3, extra=(("Sampler", "Euler a"),)
         ),
     ),
     "a prompt": (
@@ -355,7 +356,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "seed": 5,
             "num_inference_steps": 20,
             "guidance_scale": 6.5,
-            "others": (("Sampler", "heun"), SAMPLER_SETTINGS[1], ("Denoise", "0.5"), *INK_LORA),
+            "extra": (("Sampler", "heun"), SAMPLER_SETTINGS[1], ("Denoise", "0.5"), *INK_LORA),
         },
     ),
     "a size of one node": (
@@ -407,7 +408,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {
             "num_inference_steps": 24,
             "guidance_scale": 6.5,
-            "others": (SAMPLER_SETTINGS[0], ("Scheduler", "beta"), *INK_LORA),
+            "extra": (SAMPLER_SETTINGS[0], ("Scheduler", "beta"), *INK_LORA),
         },
     ),
     "a random seed": (
@@ -416,11 +417,11 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "1": make_node("Seed (rgthree)", seed=-1),
             "2": LLM_NODE,
         },
-        {"seed": None, "others": (SAMPLER_SETTINGS[1], *INK_LORA)},
+        {"seed": None, "extra": (SAMPLER_SETTINGS[1], *INK_LORA)},
     ),
     "some of the steps": (
         {"3": graph_with_sampler("KSamplerAdvanced", start_at_step=2, end_at_step=20)},
-        {"others": (*SAMPLER_SETTINGS, ("Start at step", "2"), ("End at step", "20"), *INK_LORA)},
+        {"extra": (*SAMPLER_SETTINGS, ("Start at step", "2"), ("End at step", "20"), *INK_LORA)},
     ),
     "refined pixels": (
         {
@@ -446,7 +447,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "two pictures": (
         {**UNRELATED_NODES, "z": make_node("SaveImage", images=["1", 0])},
-        {"others": (*SAMPLER_SETTINGS, ("Other samplers", "1"), *INK_LORA)},
+        {"extra": (*SAMPLER_SETTINGS, ("Other samplers", "1"), *INK_LORA)},
     ),
     "LoRAs": (
         {
@@ -464,7 +465,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 lora_02="None",
             ),
         },
-        {"others": (*SAMPLER_SETTINGS, ("LoRA", "ink:0.8"), ("LoRA", "snow:0.5"))},
+        {"extra": (*SAMPLER_SETTINGS, ("LoRA", "ink:0.8"), ("LoRA", "snow:0.5"))},
     ),
     "Efficient Loader": (
         {
@@ -490,18 +491,18 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 "Efficient Loader", ckpt_name="base.ckpt", lora_name="None", lora_model_strength=1
             )
         },
-        {"model": "base", "others": SAMPLER_SETTINGS},
+        {"model": "base", "extra": SAMPLER_SETTINGS},
     ),
     "text encoders": (
         {"16": make_node("CLIPTextEncodeSD3", clip_l="fox", clip_g="", t5xxl=["17", 0])},
-        {"others": (*SAMPLER_SETTINGS, ("Prompt for CLIP-L", "fox"), *INK_LORA)},
+        {"extra": (*SAMPLER_SETTINGS, ("Prompt for CLIP-L", "fox"), *INK_LORA)},
     ),
     "Flux's guidance": (
         {
             "3": graph_with_sampler(positive=["1", 0]),
             "1": make_node("FluxGuidance", guidance=3.5, conditioning=["16", 0]),
         },
-        {"others": (*SAMPLER_SETTINGS, ("Guidance", "3.5"), *INK_LORA)},
+        {"extra": (*SAMPLER_SETTINGS, ("Guidance", "3.5"), *INK_LORA)},
     ),
     "conditions": (
         {
@@ -547,7 +548,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "seed": None,
             "num_inference_steps": None,
             "guidance_scale": 5,
-            "others": (SAMPLER_SETTINGS[0], ("Second prompt", "in snow"), *INK_LORA),
+            "extra": (SAMPLER_SETTINGS[0], ("Second prompt", "in snow"), *INK_LORA),
         },
     ),
     "two texts of one node": (
@@ -565,7 +566,9 @@ def test_graphs_of_comfyui(name: str) -> None:
     """Another node's number, the refiner's settings or another picture's fill the form, as if they were this one's."""
     changed, expected = GRAPH_CASES[name]
     graph = json.dumps({**COMFYUI_GRAPH, **changed}, sort_keys=True)
-    assert read_foreign({"prompt": graph}) == replace(PICTURES_BY_TOOL["ComfyUI"][1], **expected)
+    assert read_tool_metadata({"prompt": graph}) == replace(
+        PICTURES_BY_TOOL["ComfyUI"][1], **expected
+    )
 
 
 PROMPT_CASES: dict[str, tuple[dict[str, object], str, str]] = {
@@ -608,7 +611,7 @@ PROMPT_CASES: dict[str, tuple[dict[str, object], str, str]] = {
             "StringFunction|pysssss", action="replace", text_a="a cat", text_b="cat", text_c="fox"
         ),
         "",
-        "worked out by StringFunction|pysssss",
+        "generated by StringFunction|pysssss",
     ),
     "what it became": (
         make_node(
@@ -622,11 +625,11 @@ PROMPT_CASES: dict[str, tuple[dict[str, object], str, str]] = {
         "a fox",
         "",
     ),
-    "a language model": (LLM_NODE, "", "worked out by OllamaGenerate"),
+    "a language model": (LLM_NODE, "", "generated by OllamaGenerate"),
     "half of it": (
         make_node("StringConcatenate", string_a="a fox", string_b=["19", 0]),
         "a fox",
-        "partly worked out by OllamaGenerate",
+        "partly generated by OllamaGenerate",
     ),
     "what it wrote": (make_node("ShowText|pysssss", text=["19", 0], text_0="a fox"), "a fox", ""),
     "a switch": (
@@ -642,7 +645,7 @@ PROMPT_CASES: dict[str, tuple[dict[str, object], str, str]] = {
     "a switch by chance": (
         make_node("ComfySwitchNode", switch=["19", 0], on_true="a fox", on_false="a cat"),
         "",
-        "worked out by ComfySwitchNode",
+        "generated by ComfySwitchNode",
     ),
     "a styler": (
         make_node("SDXLPromptStyler", text_negative="blurry", text_positive="a fox", style="base"),
@@ -664,9 +667,9 @@ def test_wordings_of_comfyui(name: str) -> None:
         "18": make_node("PrimitiveString", value="in snow"),
         "19": LLM_NODE,
     }
-    metadata = read_foreign({"prompt": json.dumps(graph)})
+    metadata = read_tool_metadata({"prompt": json.dumps(graph)})
     assert metadata is not None
-    assert (metadata.prompt, dict(metadata.others).get("Prompt", "")) == (prompt, instruction)
+    assert (metadata.prompt, dict(metadata.extra).get("Prompt", "")) == (prompt, instruction)
 
 
 def test_a_prompt_that_doubles() -> None:
@@ -685,7 +688,7 @@ def test_a_prompt_that_doubles() -> None:
         }
         for start in ("0", "s"):
             graph = {"k": make_node("KSampler", positive=[start, 0]), **last, **joined}
-            metadata = read_foreign({"prompt": json.dumps(graph)})
+            metadata = read_tool_metadata({"prompt": json.dumps(graph)})
             assert metadata is not None
             assert len(metadata.prompt) <= MAX_TEXT_LENGTH
 
@@ -744,7 +747,7 @@ def test_other_files_of_other_programs(
 )
 def test_what_says_nothing(texts: dict[str, str]) -> None:
     """A camera's comment passes for a prompt; or nothing at all for a record."""
-    assert read_foreign(texts) is None
+    assert read_tool_metadata(texts) is None
 
 
 def test_a_graph_that_never_ends() -> None:
@@ -766,10 +769,10 @@ def test_a_graph_that_never_ends() -> None:
         str(at): make_node("KSampler", **{key: [str((at + 1) % size), 0] for key in keys})
         for at in range(size)
     }
-    metadata = read_foreign({"prompt": json.dumps(graph)})
+    metadata = read_tool_metadata({"prompt": json.dumps(graph)})
     assert metadata is not None
     assert (metadata.prompt, metadata.seed) == ("", None)
-    read_foreign({"prompt": '{"1":' * 50_000 + "1" + "}" * 50_000})
+    read_tool_metadata({"prompt": '{"1":' * 50_000 + "1" + "}" * 50_000})
 
 
 json_values = st.recursive(
@@ -822,7 +825,7 @@ def test_nonsense_is_survived(workflow: dict[str, Any], data: st.DataObject) -> 
         {"sd-metadata": json.dumps({"image": changed})},
         {"prompt": json.dumps(changed)},
     ):
-        metadata = read_foreign(texts)
+        metadata = read_tool_metadata(texts)
         assert metadata is None or metadata.to_json()
 
 
