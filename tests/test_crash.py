@@ -40,12 +40,16 @@ from tests.test_app import start_program
 __all__ = ["disk"]
 
 SEED = 20_261_124
-KILL_COUNT = 200
 LIBRARY_SIZE = 500
 PICTURE_COUNT = 30
 MAX_MESSAGES = 8
 MAX_LIFETIME_SECONDS = 0.04
 """After so many lines, and so much longer at most, a program is killed."""
+
+
+def kill_counts(few: int, many: int) -> pytest.MarkDecorator:
+    """Parametrize `count`: a few kills in each run of the tests, many with `pytest -m kills`."""
+    return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.kills)])
 
 
 _COUNTS_SQL = """
@@ -163,34 +167,32 @@ class KillScenario:
 
     def _check_jobs(self, index: sqlite3.Connection) -> None:
         rows = index.execute(
-            "SELECT id, owner, json_extract(request, '$.prompt'), json_extract(request, '$.seed'), stage, picture_id,"
-            " by_program, position FROM jobs ORDER BY position, created_at"
+            "SELECT id, owner, json_extract(request, '$.prompt'), json_extract(request, '$.seed'), status,"
+            " is_api_call, position FROM jobs ORDER BY position, created_at"
         ).fetchall()
-        stages = {row[0]: row[4] for row in rows}
+        statuses = {row[0]: row[4] for row in rows}
         assert self.submitted_jobs.items() <= {row[0]: list(row[1:4]) for row in rows}.items(), (
             "a job is lost"
         )
         assert self.space.prompt_counts - self._initial_prompt_counts <= Counter(
             row[2] for row in rows
-        ), "something was run again by itself"
+        ), "a job was run again by itself"
         picture_ids = {record.id for record in self.pictures().values()}
-        assert picture_ids >= {row[0] for row in rows if row[4] == "saved"}, (
+        assert picture_ids >= {id_ for id_, status in statuses.items() if status == "completed"}, (
             "a saved picture is lost"
         )
         if self._was_taken_over:
-            assert not any(stages[id_] in {"running", "waiting"} for id_ in self._ran), (
-                "what ran isn't interrupted"
+            assert not any(statuses[id_] in {"running", "pending"} for id_ in self._ran), (
+                "a job that was running isn't interrupted"
             )
-        self._ran, self._was_taken_over = (
-            {id_ for id_, stage in stages.items() if stage == "running"},
-            False,
-        )
+        self._ran = {id_ for id_, status in statuses.items() if status == "running"}
+        self._was_taken_over = False
         self._pending_jobs = {}
-        for id_, owner, *_, stage, _, api_job, _ in rows:
-            if stage == "waiting" and not api_job:
+        for id_, owner, _, _, status, is_api_call, _ in rows:
+            if status == "pending" and not is_api_call:
                 self._pending_jobs.setdefault(owner, []).append(id_)
-        positions = [row[-1] for row in rows if row[4] == "waiting"]
-        assert len(positions) == len(set(positions)), "a change of the order was written by halves"
+        positions = [row[-1] for row in rows if row[4] == "pending"]
+        assert len(positions) == len(set(positions)), "a reordering was written by halves"
 
     def check_everything(self) -> None:
         """Check everything, as a program finds it that opens the library and looks through its folder."""
@@ -227,10 +229,11 @@ def _iterate_entries(library: Library) -> Iterator[Entry]:
                 break
 
 
-def test_killed_at_any_moment(folder: Path, space: Space) -> None:
-    """A crash loses or tears something, or has a picture made again that nobody has asked for again."""
+@kill_counts(8, 200)
+def test_kill_at_any_moment_loses_nothing(folder: Path, space: Space, count: int) -> None:
+    """A killed program leaves every job and image whole, and no job is run again by itself."""
     scenario, rng = KillScenario(folder, space), _make_rng()
-    for index in range(KILL_COUNT):
+    for index in range(count):
         program = scenario.begin(SEED + index)
         program.listen(rng.randrange(MAX_MESSAGES), LIMIT_SECONDS)
         messages = program.kill(rng.random() * MAX_LIFETIME_SECONDS)
@@ -238,13 +241,16 @@ def test_killed_at_any_moment(folder: Path, space: Space) -> None:
             scenario.process_messages(messages)
             scenario.check_index()
     scenario.check_everything()
-    assert len(scenario.submitted_jobs) > KILL_COUNT / 2
+    assert len(scenario.submitted_jobs) > count / 2
 
 
-def test_killed_while_the_library_is_made(folder: Path, space: Space) -> None:
-    """A program that was killed at its very first start can never be started again."""
+@kill_counts(2, 20)
+def test_library_opens_after_a_kill_at_the_first_start(
+    folder: Path, space: Space, count: int
+) -> None:
+    """A program that was killed while it made the library can be started again."""
     rng = _make_rng()
-    for index in range(20):
+    for index in range(count):
         program = Program(run_studio, folder / str(index), space.address, index)
         program.kill(rng.random() * 0.05)
         with Library.open(folder / str(index)) as library:
@@ -252,10 +258,11 @@ def test_killed_while_the_library_is_made(folder: Path, space: Space) -> None:
             assert library.rescan() == ScanResult()
 
 
-def test_two_programs_of_which_one_is_killed(folder: Path, space: Space) -> None:
-    """Two programs on one library lose, tear or repeat each other's jobs, or what is done to the pictures."""
+@kill_counts(1, 6)
+def test_kill_of_one_of_two_programs_loses_nothing(folder: Path, space: Space, count: int) -> None:
+    """Two programs on one library neither lose nor repeat each other's jobs when both are killed."""
     scenario, rng = KillScenario(folder, space), _make_rng()
-    for index in range(6):
+    for index in range(count):
         first, second = scenario.begin(2 * index), scenario.begin(2 * index + 1)
         for program, lines in ((first, 20), (second, 20), (first, rng.randrange(20, 50))):
             program.listen(lines, LIMIT_SECONDS)
@@ -266,8 +273,9 @@ def test_two_programs_of_which_one_is_killed(folder: Path, space: Space) -> None
     scenario.check_everything()
 
 
-def test_killed_while_it_imports_or_exports(folder: Path) -> None:
-    """An import or export that was cut off can't be completed, or has some pictures twice then."""
+@kill_counts(3, 20)
+def test_killed_import_or_export_can_be_completed(folder: Path, count: int) -> None:
+    """An import or export that was killed is completed by the next one, without duplicates."""
     source, rng = folder / "source", _make_rng()
     source.mkdir()
     for index in range(PICTURE_COUNT):
@@ -275,7 +283,7 @@ def test_killed_while_it_imports_or_exports(folder: Path) -> None:
         (source / f"{index}.png").write_bytes(
             embed_metadata(data, GenerationMetadata(id=f"p{index}")) if index % 2 else data
         )
-    for index in range(20):
+    for index in range(count):
         library, target = folder / f"library-{index}", folder / f"export-{index}"
         program = Program(import_and_export, library, source, target)
         program.listen(1, rng.random() * 0.3)
