@@ -3,7 +3,7 @@
 A reader is a function from the texts of an image file to its metadata, or `None` if its tool didn't
 write them. To support another tool:
 
-1. Make an image with it, and look at its texts: `python -m sd35 library show FILE --json`.
+1. Make an image with it, and look at what `embedding.read_texts` returns for the file.
 2. Write `readers/TOOL.py` with a function `read_TOOL(texts)`. The keys of `texts` are described at
    `embedding.EmbeddedTexts`. For a tool that writes a JSON object this is all (see `swarmui.py`):
 

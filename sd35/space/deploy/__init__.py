@@ -1,1 +1,1 @@
-"""What this repository takes to be a Space on Hugging Face: which files are sent, and what the Hub would refuse."""
+"""Preparing a Space for Hugging Face: its card, its requirements, and the files to upload."""

@@ -1,263 +1,209 @@
-"""A Space's card: the YAML at the top of README.md, against what the Hub takes. No I/O."""
+"""Checks of a Space's card: the YAML settings at the top of README.md.
 
+The Hub checks a card when it is pushed; these are its rules, offline, from
+https://huggingface.co/docs/hub/spaces-config-reference.
+"""
+
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
 import yaml
+from huggingface_hub import metadata_load
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
-__all__ = [
-    "FIELDS",
-    "REQUIRED",
-    "Field",
-    "SpaceProblem",
-    "SpaceProblemError",
-    "card_problems",
-    "read_card",
-]
+__all__ = ["SpaceProblem", "SpaceProblemError", "card_problems", "read_card"]
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceProblem:
-    """One thing that is amiss: `happened` says what and where, and `remedy` what to do, each as a sentence."""
+    """Problem with a file of a Space, and what to do about it, each as a sentence."""
 
     message: str
     remedy: str
 
 
 class SpaceProblemError(Exception):
-    """A file that is needed can't be used at all; `problem` says why."""
+    """Error for a required file that can't be used at all."""
 
     def __init__(self, message: str, remedy: str) -> None:
         self.problem = SpaceProblem(message, remedy)
         super().__init__(message)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """What a field may be: `wanted` says it in words, after “it must be”."""
-
-    expected: str
-    accepts: Callable[[object], bool]
-
-
-def _text(limit: int = 1000) -> Field:
-    return Field(
-        f"a text of at most {limit} characters",
-        lambda value: isinstance(value, str) and 0 < len(value) <= limit,
-    )
-
-
-def _matching(pattern: str, expected: str) -> Field:
-    full_match = re.compile(pattern, re.ASCII).fullmatch
-    return Field(expected, lambda value: isinstance(value, str) and full_match(value) is not None)
-
-
-def _one_of(*names: str) -> Field:
-    expected = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-    return Field(expected, lambda value: isinstance(value, str) and value in names)
-
-
-def _list_of(field: Field, expected: str) -> Field:
-    return Field(expected, lambda value: isinstance(value, list) and all(map(field.accepts, value)))
-
-
-def _integer(low: int, high: int) -> Field:
-    # `true` is a number for Python, and isn't one for the Hub
-    return Field(
-        f"a whole number from {low} to {high}",
-        lambda value: type(value) is int and low <= value <= high,
-    )
-
-
-def _is_valid_headers(value: object) -> bool:
-    names = {
-        "cross-origin-embedder-policy",
-        "cross-origin-opener-policy",
-        "cross-origin-resource-policy",
-    }
-    return isinstance(value, dict) and all(
-        name in names and isinstance(policy, str) and policy.islower()
-        for name, policy in value.items()
-    )
-
-
-def _emoji() -> Field:
-    # Pictographs; in one emoji a zero-width joiner may bind several, each with a tone or the mark
-    # for “in colour”.
-    ranges = "©®‼⁉™ℹ↔-↪⌚-⏿Ⓜ▪-◾☀-➿⤴⤵⬅-⭕〰〽㊗㊙\U0001f000-\U0001f1e5\U0001f200-\U0001faff"
-    pictograph = f"[{ranges}][\ufe0f\U0001f3fb-\U0001f3ff]?"
-    flag = "[\U0001f1e6-\U0001f1ff]{2}"
-    return _matching(
-        f"{pictograph}(?:\u200d{pictograph})*|{flag}|[0-9#*]\ufe0f?\u20e3", "one emoji"
-    )
-
-
-_BOOLEAN: Final = Field("true or false", lambda value: isinstance(value, bool))
-_COLOUR: Final = _one_of("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
-_REPOSITORIES: Final = _list_of(
-    _matching(r"[\w.-]+(?:/[\w.-]+)?", ""), "a list of names such as owner/name"
-)
-_SCOPES: Final = _one_of(
-    *(
-        "openid",
-        "profile",
-        "email",
-        "read-billing",
-        "read-repos",
-        "contribute-repos",
-        "write-repos",
-        "manage-repos",
-    ),
-    *("read-mcp", "inference-api", "jobs", "webhooks", "write-discussions"),
-)
-_LICENCE: Final = _one_of(
-    *"""
-    apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
-    afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5
-    cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
-    cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
-    cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0
-    lgpl lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl
-    openmdw-1.0 openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license
-    fair-noncommercial-research-license llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 grok2-community gemma unknown
-    other
-    """.split()  # noqa: SIM905  # as a list it would be a page
-)
-
-FIELDS: Final[Mapping[str, Field]] = {
-    "title": _text(100),
-    "emoji": _emoji(),
-    "colorFrom": _COLOUR,
-    "colorTo": _COLOUR,
-    "sdk": _one_of("gradio"),  # the Hub knows others; this program is none of theirs
-    "sdk_version": _matching(r"\d+\.\d+\.\d+", "the number of a release, such as 6.31.0"),
-    "python_version": _matching(r"3\.\d+(?:\.\d+)?", 'a version in quotes, such as "3.11"'),
-    "app_file": _matching(r"[\w.-]+\.py", "the name of a Python file beside README.md"),
-    "short_description": _text(60),
-    "license": Field("an identifier of the Hub's list, such as mit", _LICENCE.accepts),
-    "license_name": _text(),
-    "license_link": _text(),
-    "models": _REPOSITORIES,
-    "datasets": _REPOSITORIES,
-    "tags": _list_of(_text(), "a list of words"),
-    "thumbnail": _matching(r"https://\S+", "an address that begins with https://"),
-    "pinned": _BOOLEAN,
-    "fullWidth": _BOOLEAN,
-    "header": _one_of("default", "mini"),
-    "disable_embedding": _BOOLEAN,
-    "hf_oauth": _BOOLEAN,
-    "hf_oauth_scopes": _list_of(_SCOPES, f"a list of scopes: {_SCOPES.expected}"),
-    "hf_oauth_expiration_minutes": _integer(1, 43200),
-    "hf_oauth_authorized_org": Field(
-        "an organization, or a list of them",
-        lambda value: _text().accepts(value) or _list_of(_text(), "").accepts(value),
-    ),
-    "startup_duration_timeout": _matching(r"[1-9]\d*[smhd]", "a length of time, such as 30m or 1h"),
-    "suggested_hardware": _matching(r"[a-z0-9-]+", "a kind of hardware, such as cpu-basic"),
-    "base_path": _matching(r"/\S*", "a path that begins with /"),
-    "custom_headers": Field(
-        "cross-origin-… headers and their values, in small letters", _is_valid_headers
-    ),
-    "preload_from_hub": _list_of(
-        _text(), "a list of repositories, each with its files if not all are meant"
-    ),
-    "duplicated_from": _matching(r"[\w.-]+/[\w.-]+", "owner/name"),
-}
-"""Those that a Gradio Space may have. `suggested_storage`, for one, isn't heeded any more."""
-
-REQUIRED: Final[Mapping[str, str]] = {
+REQUIRED: Final = {
     "title": "the Hub shows it",
-    "sdk": "without it the Hub doesn't start anything",
-    "sdk_version": "without it each build takes the newest Gradio",
-    "python_version": "without it the Hub takes Python 3.10",
-    "app_file": "it says what the Hub starts",
+    "sdk": "the Hub starts nothing without it",
+    "sdk_version": "each build takes the newest Gradio without it",
+    "python_version": "the Hub takes Python 3.10 without it",
+    "app_file": "the Hub starts this file",
 }
-"""The fields that can't be left out here, each with the reason."""
+"""Required fields, each with the reason. The Hub itself requires fewer."""
+
+_MAX_SHOWN_CHARACTERS = 40
+
+_PICTOGRAPH = (
+    "[©®‼⁉™ℹ↔-↪⌚-⏿Ⓜ▪-◾☀-➿⤴⤵⬅-⭕〰〽㊗㊙\U0001f000-\U0001f1e5\U0001f200-\U0001faff]"
+    "[\ufe0f\U0001f3fb-\U0001f3ff]?"  # in color, or with a skin tone
+)
+_FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
+_KEYCAP = "[0-9#*]\ufe0f?\u20e3"
+# A zero-width joiner binds several pictographs to one emoji.
+_EMOJI = f"^({_PICTOGRAPH}(\u200d{_PICTOGRAPH})*|{_FLAG}|{_KEYCAP})$"
+
+_SCOPES = (
+    "openid|profile|email|read-billing|read-repos|contribute-repos|write-repos|"
+    "manage-repos|read-mcp|inference-api|jobs|webhooks|write-discussions"
+)
+_LICENSES = (
+    r"apache-2.0|mit|openrail|bigscience-openrail-m|creativeml-openrail-m|"
+    r"bigscience-bloom-rail-1.0|bigcode-openrail-m|afl-3.0|artistic-2.0|bsl-1.0|bsd|"
+    r"bsd-2-clause|bsd-3-clause|bsd-3-clause-clear|c-uda|cc|cc0-1.0|cc-by-2.0|cc-by-2.5|"
+    r"cc-by-3.0|cc-by-4.0|cc-by-sa-3.0|cc-by-sa-4.0|cc-by-nc-2.0|cc-by-nc-3.0|"
+    r"cc-by-nc-4.0|cc-by-nd-4.0|cc-by-nc-nd-3.0|cc-by-nc-nd-4.0|cc-by-nc-sa-2.0|"
+    r"cc-by-nc-sa-3.0|cc-by-nc-sa-4.0|cdla-sharing-1.0|cdla-permissive-1.0|"
+    r"cdla-permissive-2.0|wtfpl|ecl-2.0|epl-1.0|epl-2.0|etalab-2.0|eupl-1.1|eupl-1.2|"
+    r"agpl-3.0|gfdl|gpl|gpl-2.0|gpl-3.0|lgpl|lgpl-2.1|lgpl-3.0|isc|h-research|"
+    r"intel-research|lppl-1.3c|ms-pl|apple-ascl|apple-amlr|mpl-2.0|odc-by|odbl|"
+    r"openmdw-1.0|openrail\+\+|osl-3.0|postgresql|ofl-1.1|ncsa|unlicense|zlib|pddl|"
+    r"lgpl-lr|deepfloyd-if-license|fair-noncommercial-research-license|llama2|llama3|"
+    r"llama3.1|llama3.2|llama3.3|llama4|grok2-community|gemma|unknown|other"
+)
+
+_Color = Literal["red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"]
+_Text = Annotated[str, Field(min_length=1, max_length=1000)]
+_Repository = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+_Scope = Annotated[str, Field(pattern=f"^({_SCOPES})$")]
+_Isolation = Annotated[str, Field(pattern="^[a-z-]+$")]
+_IsolationHeader = Literal[
+    "cross-origin-embedder-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+]
 
 
-_FRONT_MATTER_PATTERN = re.compile(r"\A---\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+def _field(kind: object, expected: str, **constraints: Any) -> Any:  # noqa: ANN401  # pydantic's
+    # Without a value a field is left out; YAML's null isn't the same, and is an error.
+    return kind, Field(default=None, description=expected, **constraints)
 
-_MAX_VALUE_LENGTH = 40
-"""Letters of a value that are shown."""
+
+_FIELDS: Final[dict[str, Any]] = {
+    "title": _field(str, "a text of at most 100 characters", min_length=1, max_length=100),
+    "emoji": _field(str, "one emoji", pattern=_EMOJI),
+    "colorFrom": _field(_Color, "red, yellow, green, blue, indigo, purple, pink or gray"),
+    "colorTo": _field(_Color, "red, yellow, green, blue, indigo, purple, pink or gray"),
+    # The Hub knows other SDKs, but this program needs Gradio's.
+    "sdk": _field(Literal["gradio"], "gradio"),
+    "sdk_version": _field(str, "a release number such as 6.31.0", pattern=r"^\d+\.\d+\.\d+$"),
+    # Without quotes, YAML reads 3.10 as the number 3.1.
+    "python_version": _field(
+        str, 'a version in quotes, such as "3.11"', pattern=r"^3(\.\d+){1,2}$"
+    ),
+    "app_file": _field(str, "the name of a Python file beside README.md", pattern=r"^[\w.-]+\.py$"),
+    "short_description": _field(
+        str, "a text of at most 60 characters", min_length=1, max_length=60
+    ),
+    "license": _field(
+        str, "an identifier from the Hub's list, such as mit", pattern=f"^({_LICENSES})$"
+    ),
+    "license_name": _field(_Text, "a text"),
+    "license_link": _field(_Text, "a text"),
+    "models": _field(list[_Repository], "a list of names such as owner/name"),
+    "datasets": _field(list[_Repository], "a list of names such as owner/name"),
+    "tags": _field(list[_Text], "a list of words"),
+    "thumbnail": _field(str, "a URL that begins with https://", pattern=r"^https://\S+$"),
+    "pinned": _field(bool, "true or false"),
+    "fullWidth": _field(bool, "true or false"),
+    "header": _field(Literal["default", "mini"], "default or mini"),
+    "disable_embedding": _field(bool, "true or false"),
+    "hf_oauth": _field(bool, "true or false"),
+    "hf_oauth_scopes": _field(list[_Scope], f"a list of scopes: {_SCOPES.replace('|', ', ')}"),
+    "hf_oauth_expiration_minutes": _field(int, "an integer from 1 to 43200", ge=1, le=43200),
+    "hf_oauth_authorized_org": _field(_Text | list[_Text], "an organization, or a list of them"),
+    "startup_duration_timeout": _field(
+        str, "a duration such as 30m or 1h", pattern=r"^[1-9]\d*[smhd]$"
+    ),
+    "suggested_hardware": _field(str, "a flavor such as cpu-basic", pattern="^[a-z0-9-]+$"),
+    "base_path": _field(str, "a path that begins with /", pattern=r"^/\S*$"),
+    "custom_headers": _field(
+        dict[_IsolationHeader, _Isolation], "cross-origin-… headers with lower-case values"
+    ),
+    "preload_from_hub": _field(list[_Text], "a list of repositories, each with optional files"),
+    "duplicated_from": _field(_Repository, "owner/name"),
+}
+_Card: Any = create_model("_Card", __config__=ConfigDict(strict=True, extra="forbid"), **_FIELDS)
 
 
-def read_card(readme: str) -> Mapping[str, Any]:
-    """Return the fields of the card.
+def read_card(path: Path) -> Mapping[str, Any]:
+    """Return the fields of the card in a README file.
 
     Raises:
-        ProblemError: there is no card, or it isn't what the Hub could read.
+        SpaceProblemError: there is no card, or it isn't valid YAML.
+        OSError: the file can't be read.
 
     """
-    front_matter = _FRONT_MATTER_PATTERN.match(readme)
-    if front_matter is None:
-        raise _card_error(
-            "it doesn't begin with a Space's settings.",
-            "Put them at the very top, between two lines ---.",
-        )
     try:
-        root = yaml.compose(front_matter[1], yaml.SafeLoader)
-        card = yaml.safe_load(front_matter[1])
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        card = metadata_load(path)
+    except UnicodeDecodeError as error:
+        raise SpaceProblemError(f"{path.name}: it isn't UTF-8.", "Save it as UTF-8.") from error
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
         mark = getattr(error, "problem_mark", None)
-        location = f"line {mark.line + 2}" if mark else "a value"
-        raise _card_error(
-            f"{location} of the settings can't be read as YAML.", "Mend it, or put it in quotes."
+        location = f"line {mark.line + 2}" if mark else "the card"
+        raise SpaceProblemError(
+            f"{path.name}: {location} isn't valid YAML.",
+            "Write it as name: value, or quote the value.",
         ) from error
-    if not isinstance(root, yaml.MappingNode) or not root.value:
-        raise _card_error(
-            "the settings aren't names with values.", "Write each as a line such as sdk: gradio."
+    if not card:
+        raise SpaceProblemError(
+            f"{path.name}: there is no card.",
+            "Add the settings at the very top, between two lines ---.",
         )
-    name, count = Counter(str(name.value) for name, _ in root.value).most_common(1)[0]
-    if count > 1:  # PyYAML takes the last one; the Hub refuses them
-        raise _card_error(f"{name} is there {count} times.", "Leave one of them.")
+    # PyYAML takes the last of two equal names; the Hub refuses them.
+    front_matter = path.read_text(encoding="utf-8").partition("\n---")[0]
+    counts = Counter(re.findall(r"^([\w-]+):", front_matter, re.MULTILINE))
+    duplicates = [name for name, count in counts.items() if count > 1]
+    if duplicates:
+        raise SpaceProblemError(
+            f"{path.name}: {duplicates[0]} occurs twice.", "Remove one of them."
+        )
     return {str(name): value for name, value in card.items()}
 
 
-def _card_error(message: str, remedy: str) -> SpaceProblemError:
-    return SpaceProblemError(f"README.md: {message}", remedy)
+def card_problems(card: Mapping[str, Any]) -> dict[str, SpaceProblem]:
+    """Return what the Hub would refuse or misunderstand in a card, by field."""
+    problems = {
+        name: SpaceProblem(f"README.md: {name} is missing.", f"Add it: {reason}.")
+        for name, reason in REQUIRED.items()
+        if name not in card
+    }
+    try:
+        _Card.model_validate(card)
+    except ValidationError as error:
+        for name in (str(details["loc"][0]) for details in error.errors()):
+            problems.setdefault(name, _field_problem(name, card[name]))
+    return problems
 
 
-def card_problems(card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    """Yield what the Hub would refuse, or take for something else than is meant."""
-    for name, reason in REQUIRED.items():
-        if name not in card:
-            yield SpaceProblem(f"README.md: {name} is missing.", f"Add it; {reason}.")
-    for name, value in card.items():
-        if name not in FIELDS:
-            yield _unknown_field(name)
-        elif not FIELDS[name].accepts(value):
-            yield SpaceProblem(
-                f"README.md: {name} is {_format_value(value)}.",
-                f"It must be {FIELDS[name].expected}.",
-            )
-
-
-def _unknown_field(name: str) -> SpaceProblem:
-    close_matches = get_close_matches(name, FIELDS, n=1)
-    remedy = (
-        f"Is {close_matches[0]} meant? If not, take it out." if close_matches else "Take it out."
-    )
-    return SpaceProblem(
-        f"README.md: {name} is no setting that the Hub knows of a Gradio Space.", remedy
-    )
+def _field_problem(name: str, value: object) -> SpaceProblem:
+    if name in _FIELDS:
+        expected = _Card.model_fields[name].description
+        return SpaceProblem(
+            f"README.md: {name} is {_format_value(value)}.", f"It must be {expected}."
+        )
+    matches = get_close_matches(name, _FIELDS, n=1)
+    remedy = f"Did you mean {matches[0]}?" if matches else "Remove it."
+    return SpaceProblem(f"README.md: {name} is not a setting of a Gradio Space.", remedy)
 
 
 def _format_value(value: object) -> str:
-    if isinstance(value, str):
-        text = (
-            f"“{value}”"
-            if len(value) <= _MAX_VALUE_LENGTH
-            else f"“{value[:_MAX_VALUE_LENGTH]}…”, {len(value)} characters"
-        )
-        return text if value else "empty"
-    if isinstance(value, bool | None):
-        return {True: "true", False: "false", None: "empty"}[value]
-    return (
-        f"the number {value}"
-        if isinstance(value, int | float)
-        else f"{value!r:.{_MAX_VALUE_LENGTH}}"
-    )
+    if value in (None, ""):
+        return "empty"
+    text = f"“{value}”" if isinstance(value, str) else json.dumps(value, default=str)
+    if len(text) > _MAX_SHOWN_CHARACTERS:
+        return f"{text[:_MAX_SHOWN_CHARACTERS]}… ({len(text)} characters)"
+    return text

@@ -1,112 +1,152 @@
-"""Whether a folder can be a Space as it is: each question, put to its files."""
+"""Checks of a folder before it is uploaded as a Space to Hugging Face."""
 
 import ast
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from sd35.space.deploy.card import FIELDS, SpaceProblem, SpaceProblemError, card_problems, read_card
+from sd35.space.deploy.card import SpaceProblem, SpaceProblemError, card_problems, read_card
 from sd35.space.deploy.files import SpaceFile, file_problems
 
-__all__ = ["find_problems", "gradio_problems", "python_problems", "requirement_problems"]
-
+__all__ = ["find_problems"]
 
 _COMMENT_PATTERN = re.compile(r"(?:^|\s)#.*")
-_FILE_PATTERN = re.compile(r"\.{0,2}/|file:|[^:]*\.(?:whl|zip|tar\.gz)$")
+_LOCAL_FILE_PATTERN = re.compile(r"\.{0,2}/|file:|[^:]*\.(?:whl|zip|tar\.gz)$")
+_MISSING_FILE = "it doesn't exist, or .gitignore excludes it"
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    for line_number, line in enumerate(text.splitlines(), 1):
-        requirement_line = _COMMENT_PATTERN.sub("", line).strip()
-        if requirement_line:
-            yield line_number, requirement_line
+def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpaceProblem]:
+    """Yield what the Hub would refuse of these files, and what would fail there.
 
+    Raises:
+        OSError: a file can't be read.
 
-def _requirements(text: str) -> Iterator[Requirement]:
-    """Yield each package that is asked for; of what can't be read `requirement_problems` speaks."""
-    for _, line in _lines(text):
+    """
+    paths = {file.path for file in files}
+    texts: dict[str, str] = {}
+    card: Mapping[str, Any] = {}
+    for name in ("README.md", "requirements.txt", "pyproject.toml"):
         try:
-            yield Requirement(line)
-        except InvalidRequirement:
-            continue
+            if name == "README.md":
+                _require(name, paths)
+                card = read_card(folder / name)
+            else:
+                texts[name] = _read_text(folder / name, paths)
+        except SpaceProblemError as error:
+            yield error.problem
+    problems = card_problems(card) if card else {}
+    yield from problems.values()
+    requirements = texts.get("requirements.txt", "")
+    yield from _requirement_problems(requirements)
+    yield from _gradio_problems(requirements, card)
+    yield from _python_problems(texts.get("pyproject.toml", ""), card)
+    if card and "app_file" not in problems:
+        yield from _app_problems(folder, card["app_file"], paths)
+    yield from file_problems(folder, files)
 
 
-def requirement_problems(text: str) -> Iterator[SpaceProblem]:
-    """Yield each line that a Space can't install."""
-    for line_number, line in _lines(text):
+def _require(name: str, paths: set[str]) -> None:
+    if name not in paths:
+        raise SpaceProblemError(
+            f"{name}: {_MISSING_FILE}.", "Use the complete folder of this program."
+        )
+
+
+def _read_text(path: Path, paths: set[str]) -> str:
+    _require(path.name, paths)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpaceProblemError(f"{path.name}: it isn't UTF-8.", "Save it as UTF-8.") from error
+
+
+def _requirement_lines(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        requirement = _COMMENT_PATTERN.sub("", line).strip()
+        if requirement:
+            yield number, requirement
+
+
+def _requirement_problems(text: str) -> Iterator[SpaceProblem]:
+    for number, line in _requirement_lines(text):
         reason = _rejection_reason(line)
         if reason:
             yield SpaceProblem(
-                f"requirements.txt: line {line_number} {reason}.",
-                "Name a package and its versions alone.",
+                f"requirements.txt: line {number} {reason}.",
+                "Use a package name with versions only.",
             )
 
 
-def _rejection_reason(line: str) -> str:
+def _rejection_reason(line: str) -> str | None:
+    """Return why the Hub can't install a requirement; `None` if it can.
+
+    The Hub's builder installs from the public index, in a layer that holds requirements.txt alone.
+    """
     if line.startswith("-"):
         option = re.split(r"[\s=]", line)[0]
         if option in {"-r", "--requirement", "-c", "--constraint"}:
-            return "names another file, and the Hub's builder sees this one alone"
+            return "refers to another file, which the Hub's builder doesn't have"
         if option in {"-e", "--editable"}:
-            return "installs a folder, which isn't there yet while the Hub installs"
-        return f"has an option, {option}: a Space installs from the public package index"
+            return "installs a folder, which the Hub's builder doesn't have"
+        return f"has an option ({option}), but a Space installs from the public package index"
     try:
         source = Requirement(line).url or ""
     except InvalidRequirement:
-        if not _FILE_PATTERN.match(line):
+        if not _LOCAL_FILE_PATTERN.match(line):
             return "isn't a package with its versions"
         source = line
-    return (
-        "names a file, which isn't there yet while the Hub installs"
-        if _FILE_PATTERN.match(source)
-        else ""
-    )
+    is_local = _LOCAL_FILE_PATTERN.match(source) is not None
+    return "refers to a file, which the Hub's builder doesn't have" if is_local else None
 
 
-def gradio_problems(text: str, card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    """Yield where the requirements and the card don't mean the same Gradio."""
+def _gradio_problems(text: str, card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
+    """Yield where requirements and card disagree on Gradio: the Hub installs both together."""
     version = _release_version(card.get("sdk_version"))
-    for requirement in _requirements(text):
+    for _, line in _requirement_lines(text):
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
         if canonicalize_name(requirement.name) != "gradio":
             continue
         if version is not None and not requirement.specifier.contains(version):
             yield SpaceProblem(
-                f"requirements.txt: gradio{requirement.specifier} leaves out {version}, the sdk_version of README.md.",
+                f"requirements.txt: gradio{requirement.specifier} excludes {version}, which is "
+                "sdk_version in README.md.",
                 "Change one of them: the Hub installs both together.",
             )
         if card.get("hf_oauth") is True and "oauth" not in requirement.extras:
             yield SpaceProblem(
-                "requirements.txt: gradio is without its extra oauth, and README.md has hf_oauth: true.",
-                "Write gradio[oauth]: the Hub adds it by itself, but nothing else does that runs this program.",
+                "requirements.txt: gradio lacks the extra oauth, but README.md has hf_oauth: true.",
+                "Write gradio[oauth]. Only the Hub adds the extra by itself.",
             )
 
 
-def python_problems(pyproject: str, card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
-    """Yield where the card's Python isn't one that this program runs on."""
+def _python_problems(pyproject: str, card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     try:
-        supported_versions = SpecifierSet(
-            str(tomllib.loads(pyproject).get("project", {}).get("requires-python", ""))
-        )
+        project = tomllib.loads(pyproject).get("project", {})
+        supported_versions = SpecifierSet(str(project.get("requires-python", "")))
     except (tomllib.TOMLDecodeError, InvalidSpecifier, AttributeError):
-        yield SpaceProblem("pyproject.toml: requires-python can't be read.", "Mend it.")
+        yield SpaceProblem("pyproject.toml: requires-python isn't valid.", "Correct it.")
         return
     version = _release_version(card.get("python_version"))
     if version is not None and not supported_versions.contains(version):
         yield SpaceProblem(
-            f"README.md: python_version is {version}, and pyproject.toml wants {supported_versions}.",
+            f"README.md: python_version is {version}, but pyproject.toml requires "
+            f"{supported_versions}.",
             "Change one of them.",
         )
 
 
 def _release_version(value: object) -> Version | None:
-    """Return the version of a release; of what is none, the card's own check speaks."""
+    """Return a release version; `None` for anything else, which `card_problems` reports."""
     try:
         version = Version(value) if isinstance(value, str) else None
     except InvalidVersion:
@@ -114,73 +154,29 @@ def _release_version(value: object) -> Version | None:
     return None if version is None or version.is_prerelease else version
 
 
-MISSING_FILE: Final = "it isn't there, or .gitignore leaves it out"
-
-
-def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpaceProblem]:
-    """Yield what the Hub would refuse of these files, and what wouldn't start there.
-
-    Raises:
-        OSError: a file can't be read.
-
-    """
-    sent_paths = {file.path for file in files}
-    texts: dict[str, str] = {}
-    card: Mapping[str, Any] = {}
-    for name in ("README.md", "requirements.txt", "pyproject.toml"):
-        try:
-            texts[name] = _read_text(folder / name, is_sent=name in sent_paths)
-            if name == "README.md":
-                card = read_card(texts[name])
-        except SpaceProblemError as error:
-            yield error.problem
-    yield from card_problems(card) if card else ()
-    requirements = texts.get("requirements.txt", "")
-    yield from requirement_problems(requirements)
-    yield from gradio_problems(requirements, card)
-    yield from python_problems(texts.get("pyproject.toml", ""), card)
-    yield from _app_problems(folder, card.get("app_file"), sent_paths)
-    yield from file_problems(folder, files)
-
-
-def _read_text(path: Path, *, is_sent: bool) -> str:
-    if not is_sent:
-        raise SpaceProblemError(
-            f"{path.name}: {MISSING_FILE}.", "Give the folder of this program, with all of it."
-        )
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SpaceProblemError(f"{path.name}: it isn't UTF-8.", "Save it as UTF-8.") from error
-
-
-def _app_problems(folder: Path, app_file: object, sent_paths: set[str]) -> Iterator[SpaceProblem]:
-    if not isinstance(app_file, str) or not FIELDS["app_file"].accepts(app_file):
-        return  # which is said already
-    if app_file not in sent_paths:
+def _app_problems(folder: Path, app_file: str, paths: set[str]) -> Iterator[SpaceProblem]:
+    if app_file not in paths:
         yield SpaceProblem(
-            f"{app_file}: {MISSING_FILE}.",
-            "README.md has it as app_file: name the file that starts the program.",
+            f"{app_file}: {_MISSING_FILE}.",
+            "Set app_file in README.md to the file that starts the program.",
         )
         return
     try:
         tree = ast.parse((folder / app_file).read_bytes())
     except (SyntaxError, ValueError) as error:
-        yield SpaceProblem(
-            f"{app_file}: line {getattr(error, 'lineno', None) or 1} isn't Python.", "Mend it."
-        )
+        line = getattr(error, "lineno", None) or 1
+        yield SpaceProblem(f"{app_file}: line {line} isn't valid Python.", "Correct it.")
         return
-    if "demo" not in _assigned_names(tree):
-        yield SpaceProblem(
-            f"{app_file}: it defines no demo.",
-            "Give the page that name: `gradio app.py` looks for it.",
-        )
+    if "demo" not in _global_names(tree):
+        # `gradio app.py`, which reloads on changes, looks for this name.
+        yield SpaceProblem(f"{app_file}: it doesn't define demo.", "Assign the page to demo.")
 
 
-def _assigned_names(tree: ast.Module) -> Iterator[str]:
-    """Yield the variables of a module, and none of its functions' own."""
-    definition_types = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+def _global_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a module assigns at its top level, also within `if` and `with`."""
     for statement in tree.body:
-        for node in ast.walk(statement) if not isinstance(statement, definition_types) else ():
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        for node in ast.walk(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 yield node.id

@@ -1,7 +1,7 @@
-"""The files of a folder that `hf upload` sends, and those that it shouldn't.
+"""Files that `hf upload` sends from a folder, and those that it shouldn't.
 
-It sends every file, whether git knows it or not, but for `.git` and what the `.gitignore` at the
-top leaves out.
+It sends every file, tracked by git or not, except `.git` and what the `.gitignore` at the top
+excludes. `.gitignore` files in subfolders don't count.
 """
 
 import os
@@ -18,42 +18,39 @@ from sd35.space.deploy.card import SpaceProblem
 __all__ = ["SpaceFile", "file_problems", "list_files"]
 
 MAX_BYTES: Final = 10_000_000
-"""Of a plain file in the Hub's git; what is larger goes to its store of large files."""
+"""Limit for a plain file in the Hub's git; larger ones need its store for large files."""
 
 _TOKEN_PATTERN: Final = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
 
 _JUNK_PATTERN: Final = re.compile(
-    r"(?:[^/]+/)*?(?:__pycache__|\.?venv|\.env|\.cache|\.\w+_cache|\.DS_Store|node_modules|users\.txt)(?:/|$)"
+    r"(?:[^/]+/)*?(?:__pycache__|\.?venv|\.env|\.cache|\.\w+_cache|\.DS_Store|node_modules"
+    r"|users\.txt)(?:/|$)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceFile:
-    """A file that is sent: its path from the top of the folder, with `/` between the parts."""
+    """File to send, with its path relative to the folder, in POSIX form."""
 
     path: str
     size_bytes: int
 
 
 def list_files(folder: Path) -> list[SpaceFile]:
-    """Return the files that are sent of this folder, in their order.
+    """Return the files to send, sorted by path.
 
     Raises:
-        OSError: the folder, or its `.gitignore`, can't be read.
+        OSError: the folder or its `.gitignore` can't be read.
 
     """
     gitignore = folder / ".gitignore"
-    rules = GitIgnoreSpec.from_lines(
-        _read_text(gitignore).splitlines() if gitignore.is_file() else ()
-    )
+    text = gitignore.read_text(encoding="utf-8", errors="replace") if gitignore.is_file() else ""
+    rules = GitIgnoreSpec.from_lines(text.splitlines())
     return sorted(_walk(folder, rules), key=lambda file: file.path)
 
 
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
-
-
 def _walk(top: Path, rules: GitIgnoreSpec) -> Iterator[SpaceFile]:
+    # Without `onerror`, an unreadable folder would be left out silently.
     for directory, folders, names in os.walk(top, onerror=_raise_error):
         relative_dir = Path(directory).relative_to(top)
         folders[:] = [
@@ -72,7 +69,7 @@ def _raise_error(error: OSError) -> None:
 
 
 def file_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpaceProblem]:
-    """Yield what is among these files, and shouldn't be.
+    """Yield files that should not be sent: large ones, those of tools, and access tokens.
 
     Raises:
         OSError: a file can't be read.
@@ -83,13 +80,13 @@ def file_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
     }
     for name in sorted(junk_paths):
         yield SpaceProblem(
-            f"{name}: it would be sent, and is no part of the program.", "Add it to .gitignore."
+            f"{name}: it isn't part of the program, but would be sent.", "Add it to .gitignore."
         )
     for file in files:
         if file.size_bytes > MAX_BYTES:
             yield SpaceProblem(
-                f"{file.path}: it has {file.size_bytes / 1e6:.1f} MB, and the Hub takes a plain file up to 10 MB.",
-                "Take it out, or add it to .gitignore.",
+                f"{file.path}: it has {file.size_bytes / 1e6:.1f} MB, but the limit is 10 MB.",
+                "Remove it, or add it to .gitignore.",
             )
         elif not _JUNK_PATTERN.match(file.path):
             yield from _token_problems(folder, file.path)
@@ -101,6 +98,6 @@ def _token_problems(folder: Path, path: str) -> Iterator[SpaceProblem]:
     if match:
         line = data.count(b"\n", 0, match.start()) + 1
         yield SpaceProblem(
-            f"{path}: line {line} holds what looks like a Hugging Face token.",
-            "Take it out, revoke it, and make it a secret in the Space's settings instead.",
+            f"{path}: line {line} seems to contain a Hugging Face token.",
+            "Remove and revoke it. Use a secret in the Space's settings instead.",
         )

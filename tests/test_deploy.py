@@ -1,4 +1,4 @@
-"""What a Space on Hugging Face gets, and what the Hub would refuse of it."""
+"""Uploading a Space to Hugging Face: files, card and requirements."""
 
 import json
 import os
@@ -50,7 +50,7 @@ startup_duration_timeout: 30m
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that could be a Space."""
+    """Return a folder without problems."""
     for name, text in VALID_FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
@@ -70,187 +70,96 @@ def edit_file(path: Path, old: str, new: str) -> None:
 
 
 def test_this_repository_can_be_a_space() -> None:
-    """What is in this repository can't be uploaded, or wouldn't start at Hugging Face."""
+    """Nothing in this repository keeps Hugging Face from running it."""
     assert not problem_texts(ROOT)
 
 
-def test_the_card_of_this_repository() -> None:
-    """A visitor can't sign in, another program than ours is started, or the Space isn't found by its model."""
-    card = read_card(README)
+def test_card_of_this_repository() -> None:
+    """The card starts app.py, lets visitors sign in, and links the model."""
+    card = read_card(ROOT / "README.md")
     assert (card["sdk"], card["app_file"], card["hf_oauth"]) == ("gradio", "app.py", True)
     assert card["models"] == ["stabilityai/stable-diffusion-3.5-large"]
 
 
 INVALID_EDITS = [
-    # what is changed, and what is said: the file, the text there, another in its place, words of
-    # the one problem
+    # file, text in it, replacement, part of the one problem
     (
         "README.md",
         "---\ntitle",
-        "\n---\ntitle",
-        "doesn't begin with a Space's settings. Put them at the very top",
+        "x\n---\ntitle",
+        "there is no card. Add the settings at the very top",
     ),
-    ("README.md", "30m\n---", "30m\n--", "doesn't begin with a Space's settings"),
+    ("README.md", "30m\n---", "30m\n--", "there is no card"),
     (
         "README.md",
         "title: A studio",
         "title: A studio: large",
-        "README.md: line 2 of the settings can't be read",
+        "README.md: line 2 isn't valid YAML",
     ),
-    ("README.md", "title: A studio", "title: 2026-13-45", "a value of the settings can't be read"),
-    ("README.md", "colorTo: yellow", "colorFrom: yellow", "colorFrom is there 2 times"),
-    ("README.md", "title: A studio\n", "", "title is missing. Add it; the Hub shows it."),
+    ("README.md", "title: A studio", "title: 2026-13-45", "the card isn't valid YAML"),
+    ("README.md", "colorTo: yellow", "colorFrom: yellow", "colorFrom occurs twice"),
+    ("README.md", "title: A studio\n", "", "title is missing. Add it: the Hub shows it."),
     ("README.md", "sdk_version: 6.31.0\n", "", "sdk_version is missing"),
     (
         "README.md",
         'python_version: "3.11"\n',
         "",
-        "python_version is missing. Add it; without it the Hub",
+        "python_version is missing. Add it: the Hub takes",
     ),
-    (
-        "README.md",
-        "colorTo:",
-        "colourTo:",
-        "that the Hub knows of a Gradio Space. Is colorTo meant?",
-    ),
-    (
-        "README.md",
-        "header: mini",
-        "background: dark",
-        "background is no setting that the Hub knows",
-    ),
-    (
-        "README.md",
-        "title: A studio",
-        f"title: {'x' * 101}",
-        "101 characters. It must be a text of at most 100",
-    ),
+    ("README.md", "colorTo:", "colourTo:", "of a Gradio Space. Did you mean colorTo?"),
+    ("README.md", "header: mini", "background: dark", "background is not a setting of a Gradio"),
+    ("README.md", "title: A studio", f"title: {'x' * 101}", "It must be a text of at most 100"),
     ("README.md", "title: A studio", "title:", "title is empty"),
     ("README.md", "emoji: 🌄", "emoji: 🌄🌄", "emoji is “🌄🌄”. It must be one emoji"),
     ("README.md", "emoji: 🌄", "emoji: A", "It must be one emoji"),
-    (
-        "README.md",
-        "colorTo: yellow",
-        "colorTo: orange",
-        "colorTo is “orange”. It must be red, yellow, green, blue,",
-    ),
+    ("README.md", "yellow", "orange", "colorTo is “orange”. It must be red, yellow, green, blue,"),
     ("README.md", "sdk: gradio", "sdk: docker", "sdk is “docker”. It must be gradio"),
-    (
-        "README.md",
-        "sdk_version: 6.31.0",
-        "sdk_version: 6.31",
-        "is the number 6.31. It must be the number of",
-    ),
-    ("README.md", "sdk_version: 6.31.0", "sdk_version: 6.31.0b1", "sdk_version is “6.31.0b1”"),
-    (
-        "README.md",
-        'python_version: "3.11"',
-        "python_version: 3.11",
-        "the number 3.11. It must be a version in quotes",
-    ),
-    (
-        "README.md",
-        'python_version: "3.11"',
-        'python_version: "3.10"',
-        "is 3.10, and pyproject.toml wants >=3.11",
-    ),
-    (
-        "README.md",
-        "app_file: app.py",
-        "app_file: web/app.py",
-        "It must be the name of a Python file beside README.md",
-    ),
-    (
-        "README.md",
-        "app_file: app.py",
-        "app_file: main.py",
-        "main.py: it isn't there, or .gitignore leaves it out",
-    ),
-    (
-        "README.md",
-        "Pictures",
-        "x" * 61,
-        "61 characters. It must be a text of at most 60 characters",
-    ),
-    (
-        "README.md",
-        "license: mit",
-        "license: MIT",
-        "license is “MIT”. It must be an identifier of the Hub's list",
-    ),
+    ("README.md", "6.31.0", "6.31", "sdk_version is 6.31. It must be a release number"),
+    ("README.md", "6.31.0", "6.31.0b1", "sdk_version is “6.31.0b1”"),
+    ("README.md", '"3.11"', "3.11", "python_version is 3.11. It must be a version in quotes"),
+    ("README.md", '"3.11"', '"3.10"', "is 3.10, but pyproject.toml requires >=3.11"),
+    ("README.md", "app.py", "web/app.py", "It must be the name of a Python file beside README.md"),
+    ("README.md", "app.py", "main.py", "main.py: it doesn't exist, or .gitignore excludes it"),
+    ("README.md", "Pictures", "x" * 61, "It must be a text of at most 60 characters"),
+    ("README.md", "mit", "MIT", "license is “MIT”. It must be an identifier from the Hub's list"),
     ("README.md", "models: [", "models: [a/b/c, ", "It must be a list of names such as owner/name"),
     ("README.md", "header: mini", "header: small", "It must be default or mini"),
-    ("README.md", "pinned: false", "pinned: 0", "pinned is the number 0. It must be true or false"),
+    ("README.md", "pinned: false", "pinned: 0", "pinned is 0. It must be true or false"),
     ("README.md", "header: mini", "hf_oauth_scopes: read-repos", "It must be a list of scopes"),
-    (
-        "README.md",
-        "header: mini",
-        "hf_oauth_scopes: [root]",
-        "It must be a list of scopes: openid, profile",
-    ),
-    (
-        "README.md",
-        "header: mini",
-        "hf_oauth_expiration_minutes: 43201",
-        "a whole number from 1 to 43200",
-    ),
+    ("README.md", "header: mini", "hf_oauth_scopes: [root]", "a list of scopes: openid, profile"),
+    ("README.md", "header: mini", "hf_oauth_expiration_minutes: 43201", "from 1 to 43200"),
     (
         "README.md",
         "header: mini",
         "hf_oauth_expiration_minutes: true",
-        "is true. It must be a whole number",
+        "true. It must be an integer",
     ),
-    (
-        "README.md",
-        "timeout: 30m",
-        "timeout: half an hour",
-        "It must be a length of time, such as 30m or 1h",
-    ),
+    ("README.md", "30m", "half an hour", "It must be a duration such as 30m or 1h"),
     (
         "README.md",
         "header: mini",
         "custom_headers: {X-Frame-Options: deny}",
-        "It must be cross-origin-… headers",
+        "cross-origin-… headers",
     ),
-    (
-        "requirements.txt",
-        "gradio[oauth]",
-        "gradio",
-        "gradio is without its extra oauth, and README.md has hf_o",
-    ),
-    ("requirements.txt", "<7", "<6.31", "leaves out 6.31.0, the sdk_version of README.md"),
-    (
-        "requirements.txt",
-        "Pillow>=11",
-        "-r more.txt",
-        "line 3 names another file, and the Hub's builder sees",
-    ),
+    ("requirements.txt", "gradio[oauth]", "gradio", "gradio lacks the extra oauth, but README.md"),
+    ("requirements.txt", "<7", "<6.31", "excludes 6.31.0, which is sdk_version in README.md"),
+    ("requirements.txt", "Pillow>=11", "-r more.txt", "line 3 refers to another file, which"),
     ("requirements.txt", "Pillow>=11", "-e .", "line 3 installs a folder"),
-    (
-        "requirements.txt",
-        "Pillow>=11",
-        "--extra-index-url=https://a.example",
-        "line 3 has an option, --extra-index-u",
-    ),
-    ("requirements.txt", "Pillow>=11", "./pillow", "line 3 names a file"),
-    ("requirements.txt", "Pillow>=11", "pillow @ file:///pillow.whl", "line 3 names a file"),
+    ("requirements.txt", "Pillow>=11", "--pre=x", "line 3 has an option (--pre), but"),
+    ("requirements.txt", "Pillow>=11", "./pillow", "line 3 refers to a file"),
+    ("requirements.txt", "Pillow>=11", "pillow @ file:///pillow.whl", "line 3 refers to a file"),
     (
         "requirements.txt",
         "Pillow>=11",
         "Pillow>=eleven",
         "line 3 isn't a package with its versions",
     ),
-    ("pyproject.toml", ">=3.11", "3.11", "requires-python can't be read"),
-    ("pyproject.toml", "[project]", "[project", "requires-python can't be read"),
-    ("app.py", "as demo", "as page", "app.py: it defines no demo"),
-    ("app.py", "with", "def it():\n  demo = 1\n\nif", "app.py: line 6 isn't Python"),
-    (
-        "app.py",
-        "    pass",
-        f"    pass  # {SECRET_TOKEN}",
-        "app.py: line 4 holds what looks like a Hugging Face token",
-    ),
-    (".gitignore", "__pycache__/", "app.py", "app.py: it isn't there, or .gitignore leaves it out"),
+    ("pyproject.toml", ">=3.11", "3.11", "requires-python isn't valid"),
+    ("pyproject.toml", "[project]", "[project", "requires-python isn't valid"),
+    ("app.py", "as demo", "as page", "app.py: it doesn't define demo"),
+    ("app.py", "with", "def it():\n  demo = 1\n\nif", "app.py: line 6 isn't valid Python"),
+    ("app.py", "    pass", f"    pass  # {SECRET_TOKEN}", "line 4 seems to contain a Hugging Face"),
+    (".gitignore", "__pycache__/", "app.py", "app.py: it doesn't exist, or .gitignore excludes it"),
 ]
 
 
@@ -259,16 +168,16 @@ INVALID_EDITS = [
     INVALID_EDITS,
     ids=[f"{row[0]} {row[2][:40]!r}" for row in INVALID_EDITS],
 )
-def test_what_is_amiss_is_found(
+def test_each_problem_is_reported_once(
     name: str, old: str, new: str, expected_message: str, folder: Path
 ) -> None:
-    """The Hub refuses what was found well here, or what is amiss isn't said, or is said more than once."""
+    """A problem that the Hub would have with a file is reported once, without any token in it."""
     assert not problem_texts(folder)
     edit_file(folder / name, old, new)
     [problem] = problem_texts(folder)
     assert expected_message in problem
     assert SECRET_TOKEN not in problem
-    assert re.fullmatch(r"\S+: .*\.", problem)
+    assert re.fullmatch(r"\S+: .*[.?]", problem)
 
 
 @pytest.mark.parametrize(
@@ -302,14 +211,14 @@ def test_what_is_amiss_is_found(
         ("30m\n---", "1h\n---  "),
     ],
 )
-def test_what_the_hub_takes_is_taken(old: str, new: str, folder: Path) -> None:
-    """What the Hub documents is called amiss."""
+def test_documented_settings_are_accepted(old: str, new: str, folder: Path) -> None:
+    """Settings that the Hub documents are no problem."""
     edit_file(folder / "README.md", old, new)
     assert not problem_texts(folder)
 
 
-def test_files_that_are_missing_or_unreadable(folder: Path) -> None:
-    """A file that is needed is missing, or isn't text, and the program fails of it or is silent."""
+def test_missing_and_unreadable_files_are_reported(folder: Path) -> None:
+    """A required file that is missing, or isn't text, is a problem and not a failure."""
     (folder / "README.md").write_bytes(b"\xff")
     (folder / "requirements.txt").unlink()
     (folder / "pyproject.toml").unlink()
@@ -320,8 +229,8 @@ def test_files_that_are_missing_or_unreadable(folder: Path) -> None:
     ]
 
 
-def test_which_files_are_sent(folder: Path) -> None:
-    """A file that is sent isn't told of, or one is that git or the Hub leaves out."""
+def test_listed_files_are_those_that_hf_upload_sends(folder: Path) -> None:
+    """All files are listed, tracked or not, except `.git` and what the top `.gitignore` excludes."""
     for name in (
         ".git/config",
         "a/__pycache__/b.pyc",
@@ -342,8 +251,8 @@ def test_which_files_are_sent(folder: Path) -> None:
     )
 
 
-def test_files_that_had_better_stay(folder: Path) -> None:
-    """A large file, a folder of some tool, or the list of logins is sent without a word."""
+def test_large_private_and_tool_files_are_reported(folder: Path) -> None:
+    """A large file, a tool's folder and the list of logins are problems."""
     (folder / ".gitignore").unlink()
     for name in (
         "a/__pycache__/b/c.pyc",
@@ -372,8 +281,10 @@ def invoke(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.stdout
 
 
-def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command lists other files than are sent, or ends with 0 where something is amiss."""
+def test_command_lists_files_and_fails_on_problems(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command lists the files; with --check, it prints the problems and exits with 2."""
     code, out = invoke(str(folder))
     assert code == 0
     assert re.search(r"^ +\d+ bytes  requirements\.txt$", out, re.MULTILINE)
@@ -388,8 +299,8 @@ def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (code, out) == (2, "✗ README.md: header is “large”.\nIt must be default or mini.\n")
 
 
-def test_the_command_for_programs(folder: Path) -> None:
-    """A program can't read which files are sent, or what is amiss."""
+def test_command_writes_json(folder: Path) -> None:
+    """With --json, files and problems are written as JSON, for programs."""
     payload = json.loads(invoke(str(folder), "--json")[1])
     assert {"path": "app.py", "bytes": len(VALID_FILES["app.py"])} in payload["files"]
     assert "problems" not in payload
@@ -402,8 +313,8 @@ def test_the_command_for_programs(folder: Path) -> None:
     assert code == payload["exit_code"] == 2
 
 
-def test_a_folder_that_is_none(folder: Path) -> None:
-    """A file is taken for a folder."""
+def test_command_rejects_a_file(folder: Path) -> None:
+    """A file in place of a folder is an invalid request."""
     assert invoke(str(folder / "app.py"))[0] == 2
 
 
@@ -413,13 +324,10 @@ HUB_COMMANDS = [
 
 
 @pytest.mark.parametrize("line", HUB_COMMANDS)
-def test_the_readme_s_commands_of_the_hub_exist(line: str, tmp_path: Path) -> None:
-    """The README tells to type a command of Hugging Face's program, or an option, that it doesn't have."""
-    command = [
-        str(Path(sys.executable).with_name("hf")),
-        *shlex.split(line)[1:],
-        "--help",
-    ]  # which wins over all else
+def test_hf_commands_in_the_readme_exist(line: str, tmp_path: Path) -> None:
+    """Hugging Face's program has the commands and options that the README uses."""
+    # With --help, the command is parsed but not run.
+    command = [str(Path(sys.executable).with_name("hf")), *shlex.split(line)[1:], "--help"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     completed = subprocess.run(  # noqa: S603
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -429,9 +337,9 @@ def test_the_readme_s_commands_of_the_hub_exist(line: str, tmp_path: Path) -> No
 
 
 @pytest.mark.generations
-def test_what_the_hub_installs_goes_together(tmp_path: Path) -> None:
-    """The Hub adds packages of its own to requirements.txt, and no version of one suits all: the build fails."""
-    card = read_card(README)
+def test_requirements_resolve_with_those_of_the_hub(tmp_path: Path) -> None:
+    """The requirements can be installed together with the packages that the Hub adds."""
+    card = read_card(ROOT / "README.md")
     added = tmp_path / "added.txt"
     added.write_text(
         f"gradio[oauth,mcp]=={card['sdk_version']}\nuvicorn>=0.14.0\nwebsockets>=10.4\nspaces\n",
