@@ -73,7 +73,7 @@ def test_over_gradio_client(program: Program, tmp_path: Path) -> None:
     assert (picture.format, picture.width, picture.height) == ("PNG", 1024, 576)
     assert (seed, made_by) == (7, "demo painter")
     second_result = client.predict(
-        "a cat by the sea", width=512, height=512, num_inference_steps=4, api_name="/generate"
+        "a cat by the sea", width=512, num_inference_steps=4, api_name="/generate"
     )
     assert second_result[1] != 7
 
@@ -112,7 +112,7 @@ def test_as_the_seed_system_s_client_calls(program: Program) -> None:
         (0, " ", "prompt is empty"),
         (4, 4096, "width"),
         (7, 500, "1 to 50"),
-        (7, "many", "number of steps"),
+        (7, "many", "num_inference_steps must be a number"),
         (2, -1, "seed"),
     ],
 )
@@ -149,10 +149,9 @@ def test_a_studio_over_a_studio(program: Program) -> None:
     [
         ({"prompt": " "}, "prompt is empty"),
         ({"prompt": "a cat", "aspect_ratio": "21:9"}, "smallest is 512"),
-        ({"prompt": "a cat", "width": 512}, "Give a height"),
         ({"prompt": None}, "prompt is empty"),
-        ({"prompt": "a cat", "width": "abc", "height": 512}, "Give a width"),
-        ({"prompt": "a cat", "seed": True}, "Give a seed"),
+        ({"prompt": "a cat", "width": "abc", "height": 512}, "width must be a number"),
+        ({"prompt": "a cat", "seed": True}, "seed must be a number"),
         ({"prompt": "a cat", "num_inference_steps": 2.5}, "whole number"),
         ({"prompt": "a cat", "aspect_ratio": "wide"}, "16:9, not 'wide'"),
         ({"prompt": "a cat", "num_inference_steps": 0}, "1 to 50"),

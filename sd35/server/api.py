@@ -1,4 +1,4 @@
-"""The page's public face for programs: `/infer`, with the public Space's contract, and `/generate`, typed and named."""
+"""Endpoints for programs: `/infer`, as the public Space has it, and `/generate`, with named values."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -9,177 +9,186 @@ import gradio as gr
 
 from sd35.core.errors import InvalidRequestError, SD35Error
 from sd35.core.events import Progress
-from sd35.core.limits import Limits, Range
 from sd35.core.picture import Picture
-from sd35.core.request import GenerationRequest
+from sd35.core.request import RequestOptions, validate
 from sd35.core.visitor import Visitor
 from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import Job, JobResult, JobState
 from sd35.jobs.service import JobService
 from sd35.server.file_data import file_data, preview_data
-from sd35.ui.create.form import CUSTOM_SIZE, FormValues, parse_request
 
 __all__ = [
     "DEMO_PAINTER",
     "ApiEndpoints",
-    "build_form_values",
-    "is_significant_change",
+    "parse_options",
     "result_or_raise",
     "submit_job",
     "visitor_from_request",
 ]
 
-
 DEMO_PAINTER: Final = "demo painter"
 
+MIN_UPDATE_INTERVAL: Final = 0.1
+MAX_UPDATE_INTERVAL: Final = 1.0
 
-def build_form_values(
+MAX_MAGNITUDE: Final = 1e15  # larger numbers would overflow when they are divided by a float
+
+
+def parse_options(  # the names are those of `/generate`
     *,
     prompt: object,
-    negative_prompt: object,
-    aspect_ratio: object,
-    width: object,
-    height: object,
-    guidance_scale: object,
-    num_inference_steps: object,
-    seed: object,
-) -> FormValues:
-    """Return what the fields would hold: a width or a height goes before the aspect ratio, no seed is a random one."""
-    return FormValues(
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        size=aspect_ratio if width is None and height is None else CUSTOM_SIZE,
-        width=width,
-        height=height,
-        guidance_scale=guidance_scale,
-        num_inference_steps=num_inference_steps,
-        seed=seed,
-        randomize_seed=seed is None,
+    negative_prompt: object = "",
+    aspect_ratio: object = None,
+    width: object = None,
+    height: object = None,
+    guidance_scale: object = None,
+    num_inference_steps: object = None,
+    seed: object = None,
+) -> RequestOptions:
+    """Return the options in a JSON request, in which nothing is known about the types.
+
+    Raises:
+        InvalidRequestError: a number isn't one.
+
+    """
+    return RequestOptions(
+        prompt=_parse_text(prompt),
+        negative_prompt=_parse_text(negative_prompt),
+        aspect_ratio=None if aspect_ratio is None else _parse_text(aspect_ratio),
+        width=_parse_integer("width", width),
+        height=_parse_integer("height", height),
+        guidance_scale=_parse_number("guidance_scale", guidance_scale),
+        num_inference_steps=_parse_integer("num_inference_steps", num_inference_steps),
+        seed=_parse_integer("seed", seed),
     )
 
 
+def _parse_text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _parse_number(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    # bool is a subclass of int, and NaN is never smaller than anything.
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not abs(value) < MAX_MAGNITUDE
+    ):
+        raise InvalidRequestError(f"{name} must be a number.")
+    return value
+
+
+def _parse_integer(name: str, value: object) -> int | None:
+    number = _parse_number(name, value)
+    if number is None:
+        return None
+    if number != int(number):
+        raise InvalidRequestError(f"{name} must be a whole number, not {number:g}.")
+    return int(number)
+
+
 async def submit_job(
-    job_service: JobService, values: FormValues, visitor: Visitor
+    job_service: JobService, visitor: Visitor, **parameters: object
 ) -> tuple[Job, str]:
-    """Start the job, with the Space's own value for each number that was left out; and say who will make it.
+    """Start a job with these parameters of `parse_options`, and return it and who makes the image.
 
     Raises:
-        SD35Error: there is no Space, what is asked for is amiss, or is more than this visitor may
-            ask for.
+        SD35Error: there is no Space, the request is invalid, or a usage limit is reached.
 
     """
+    options = parse_options(**parameters)
     space = await job_service.get_space()
-    request = _build_request(values, space.contract.limits)
+    limits = space.contract.limits
+    request = options.resolve(limits)
+    errors = validate(request, limits)
+    if errors:
+        raise InvalidRequestError(" ".join(error.message for error in errors))
     job = await job_service.submit(request, visitor, is_api_call=True)
     return job, DEMO_PAINTER if space.contract.is_demo else space.name
 
 
-def _build_request(values: FormValues, limits: Limits) -> GenerationRequest:
-    is_custom = values.size == CUSTOM_SIZE and values.width is None and values.height is None
-    completed_values = FormValues(
-        prompt=values.prompt,
-        negative_prompt=values.negative_prompt,
-        size=values.size,
-        width=limits.width.default if is_custom else values.width,
-        height=limits.height.default if is_custom else values.height,
-        guidance_scale=_value_or_default(values.guidance_scale, limits.guidance_scale),
-        num_inference_steps=_value_or_default(
-            values.num_inference_steps, limits.num_inference_steps
-        ),
-        seed=values.seed,
-        randomize_seed=values.randomize_seed,
-    )
-    request, problems = parse_request(completed_values, limits)
-    if request is None:
-        raise InvalidRequestError(" ".join(problem.message for problem in problems))
-    return request
-
-
-def _value_or_default(value: Any, value_range: Range | None) -> Any:  # noqa: ANN401  # whatever a program sends
-    return value if value is not None else value_range.default if value_range else 0
-
-
 def result_or_raise(state: JobState) -> JobResult:
-    """Return what came of a job that has ended.
+    """Return the result of a finished job.
 
     Raises:
-        SD35Error: there is no picture; it says why.
+        SD35Error: there is none; the message says why.
 
     """
     if state.result is None:
-        raise state.error or SD35Error("The run was stopped.", remedy="")
+        raise state.error or SD35Error("The job was cancelled.", remedy="")
     return state.result
 
 
-MIN_UPDATE_INTERVAL = 0.1
-MAX_UPDATE_INTERVAL = 1.0
-
-
 def visitor_from_request(request: gr.Request) -> Visitor:
-    """Who asks, as it was found out when the request came in."""
+    """Return the visitor that VisitorMiddleware has identified."""
     visitor: Visitor = request.state.visitor
     return visitor
 
 
-def is_significant_change(previous: JobState, current: JobState) -> bool:
-    """Whether somebody who watches is told at once, whatever was told just before."""
-    return current.is_significant_change(previous)
-
-
 class ApiEndpoints:
-    """What programs can ask for: a job of the studio's, from its request to its end."""
+    """Gradio functions for programs. A call ends its job when its caller leaves."""
 
     def __init__(self, job_service: JobService) -> None:
         self._job_service = job_service
 
     async def infer(  # noqa: PLR0913, PLR0917  # the public Space's parameters, in its order
         self,
-        prompt: Any,  # noqa: ANN401  # whatever a program sends
-        negative_prompt: Any,  # noqa: ANN401
-        seed: Any,  # noqa: ANN401
-        randomize_seed: Any,  # noqa: ANN401
-        width: Any,  # noqa: ANN401
-        height: Any,  # noqa: ANN401
-        guidance_scale: Any,  # noqa: ANN401
-        num_inference_steps: Any,  # noqa: ANN401
+        prompt: object,
+        negative_prompt: object,
+        seed: object,
+        randomize_seed: object,
+        width: object,
+        height: object,
+        guidance_scale: object,
+        num_inference_steps: object,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio passes it
     ) -> AsyncGenerator[tuple[dict[str, Any], int | None], None]:
-        """Make one picture: previews on the way, then the picture and its seed.
+        """Yield previews, then the image and its seed.
 
-        The parameters, their order and what comes back are those of the Space
+        Parameters, their order and the results are those of `/infer` of the Space
         stabilityai/stable-diffusion-3.5-large.
         """
-        values = FormValues(
+        # Clients that leave a value out send null. There the seed is random unless they object.
+        is_random = randomize_seed is not False
+        fixed_seed = 0 if seed is None else seed
+        job, _ = await self._submit(
+            visitor_from_request(request),
             prompt=prompt,
             negative_prompt=negative_prompt,
-            size=CUSTOM_SIZE,
             width=width,
             height=height,
             guidance_scale=guidance_scale,
             num_inference_steps=num_inference_steps,
-            seed=0 if seed is None else seed,
-            randomize_seed=randomize_seed is not False,
+            seed=None if is_random else fixed_seed,
         )
-        job, _ = await self._submit(values, visitor_from_request(request))
         try:
             async with aclosing(self._stream_previews(job, progress)) as previews:
                 async for preview in previews:
                     yield preview, job.state.value.request.seed
         finally:
-            job.cancel()  # does nothing to a job that has ended
-        result = _result_or_raise(job.state.value)
+            job.cancel()  # no effect on a finished job
+        result = _result_or_gradio_error(job.state.value)
         yield file_data(result), result.seed
 
     async def _stream_previews(
         self, job: Job, progress: gr.Progress
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield each preview as a program takes it; one that lasts, again each second: so who has left is noticed."""
-        index, last_preview, last_sent_at, last_progress = 0, None, 0.0, None
+        """Yield each preview as FileData, and report progress.
+
+        The newest preview is repeated every second: Gradio closes a generator whose client has left
+        only when it yields.
+        """
+        preview_count = 0
+        last_preview = None
+        last_sent_at = 0.0
+        last_progress = None
         states = job.state.watch(
             min_interval=MIN_UPDATE_INTERVAL,
             max_interval=MAX_UPDATE_INTERVAL,
-            is_urgent=is_significant_change,
+            is_urgent=lambda previous, current: current.is_significant_change(previous),
         )
         async with aclosing(states):
             async for state in states:
@@ -188,18 +197,21 @@ class ApiEndpoints:
                     _report_progress(progress, last_progress)
                 if state.status.is_final:
                     return
-                now, is_new = time.monotonic(), state.preview is not last_preview
-                if state.preview is not None and (
-                    is_new or now - last_sent_at >= MAX_UPDATE_INTERVAL
-                ):
-                    index, last_preview, last_sent_at = index + is_new, state.preview, now
-                    yield self._publish_preview(job, last_preview, index)
+                if state.preview is None:
+                    continue
+                now = time.monotonic()
+                if state.preview is not last_preview:
+                    preview_count += 1
+                elif now - last_sent_at < MAX_UPDATE_INTERVAL:
+                    continue
+                last_preview = state.preview
+                last_sent_at = now
+                yield self._publish_preview(job, last_preview, preview_count)
 
-    def _publish_preview(self, job: Job, preview: Picture, index: int) -> dict[str, Any]:
-        """A preview as a program takes it: at an address of its own."""
-        artifact = Artifact(
-            job.owner, f"preview-{index:02}{preview.suffix}", preview.mime_type, preview.data
-        )
+    def _publish_preview(self, job: Job, preview: Picture, number: int) -> dict[str, Any]:
+        """Return FileData for a preview, with an address of its own: clients cache by address."""
+        name = f"preview-{number:02}{preview.suffix}"
+        artifact = Artifact(job.owner, name, preview.mime_type, preview.data)
         return preview_data(self._job_service.artifacts.put_preview(job.id, artifact), artifact)
 
     async def generate(  # noqa: PLR0913, PLR0917  # an endpoint's parameters are its interface
@@ -212,23 +224,24 @@ class ApiEndpoints:
         guidance_scale: float | None = None,
         num_inference_steps: int | None = None,
         seed: int | None = None,
-        request: gr.Request = None,  # Gradio gives it
+        request: gr.Request = None,  # Gradio passes it
     ) -> tuple[dict[str, Any], int | None, str]:
-        """Make one picture, and return it, the seed that was used, and who made it.
+        """Generate one image, and return it, its seed, and who made it.
 
         Args:
-            prompt: what is to be seen.
-            negative_prompt: what isn't to be seen.
-            aspect_ratio: such as 16:9; the picture is as large as the Space makes them.
-            width: in pixels; goes before the aspect ratio, with the height.
-            height: in pixels.
-            guidance_scale: how closely to follow the prompt; if left out, the Space's own default.
-            num_inference_steps: if left out, the Space's own default.
-            seed: the same one makes the same picture again; if left out, one is drawn.
-            request: Gradio gives it.
+            prompt: what the image should show.
+            negative_prompt: what the image should not show.
+            aspect_ratio: such as 16:9, at the largest size that the Space offers.
+            width: in pixels; without a height, that follows from the aspect ratio.
+            height: in pixels; without a width, that follows from the aspect ratio.
+            guidance_scale: how strictly to follow the prompt; the Space's default if left out.
+            num_inference_steps: the Space's default if left out.
+            seed: the same seed gives the same image; random if left out.
+            request: passed by Gradio.
 
         """
-        values = build_form_values(
+        job, made_by = await self._submit(
+            visitor_from_request(request),
             prompt=prompt,
             negative_prompt=negative_prompt,
             aspect_ratio=aspect_ratio,
@@ -238,24 +251,22 @@ class ApiEndpoints:
             num_inference_steps=num_inference_steps,
             seed=seed,
         )
-        job, made_by = await self._submit(values, visitor_from_request(request))
         try:
             while not (state := job.state.value).status.is_final:
                 await job.state.wait_for_change(state, MAX_UPDATE_INTERVAL)
         finally:
             job.cancel()
-        result = _result_or_raise(state)
+        result = _result_or_gradio_error(state)
         return file_data(result), result.seed, made_by
 
-    async def _submit(self, values: FormValues, visitor: Visitor) -> tuple[Job, str]:
-        """Start the job, and say who will make it; what stands against it is told as Gradio tells it."""
+    async def _submit(self, visitor: Visitor, **parameters: object) -> tuple[Job, str]:
         try:
-            return await submit_job(self._job_service, values, visitor)
+            return await submit_job(self._job_service, visitor, **parameters)
         except SD35Error as error:
             raise _to_gradio_error(error) from error
 
 
-def _result_or_raise(state: JobState) -> JobResult:
+def _result_or_gradio_error(state: JobState) -> JobResult:
     try:
         return result_or_raise(state)
     except SD35Error as error:
@@ -263,11 +274,13 @@ def _result_or_raise(state: JobState) -> JobResult:
 
 
 def _to_gradio_error(error: SD35Error) -> gr.Error:
+    # Gradio prints a traceback otherwise, though the mistake is the caller's.
     return gr.Error(str(error), print_exception=False)
 
 
 def _report_progress(progress: gr.Progress, event: Progress) -> None:
+    description = event.description or None
     if event.step is not None and event.total:
-        progress((event.step, event.total), desc=event.description or None, unit="steps")
+        progress((event.step, event.total), desc=description, unit="steps")
     elif event.fraction is not None:
-        progress(event.fraction, desc=event.description or None)
+        progress(event.fraction, desc=description)

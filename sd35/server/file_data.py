@@ -1,4 +1,4 @@
-"""Gradio's `FileData` for pictures that this program serves."""
+"""Gradio's `FileData` for images that this program serves itself."""
 
 from typing import Any, Final
 from urllib.parse import quote
@@ -6,19 +6,19 @@ from urllib.parse import quote
 from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import JobResult
 
-__all__ = ["file_data", "preview_data"]
+__all__ = ["FILE_DATA_META", "file_data", "preview_data"]
 
-
+# Gradio's clients recognize a file by this, and download it.
 FILE_DATA_META: Final = {"_type": "gradio.FileData"}
 
 
 def file_data(result: JobResult) -> dict[str, Any]:
-    """A kept picture as Gradio's FileData."""
+    """Return FileData for a job's result."""
     return _file_data(result.url_path, result.name, result.mime_type, result.size_bytes)
 
 
 def preview_data(path: str, artifact: Artifact) -> dict[str, Any]:
-    """A kept preview as Gradio's FileData."""
+    """Return FileData for a preview that is served under this path."""
     return _file_data(path, artifact.name, artifact.mime_type, None)
 
 

@@ -1,8 +1,8 @@
-"""The page's face for agents: one tool, over the Model Context Protocol's Streamable HTTP.
+"""An MCP server with one tool, over Streamable HTTP.
 
-Each call is made as the visitor who makes it, and ends when its caller cancels it or leaves.
-Sessions are kept for clients that shake hands (protocol 2025-11-25 and before): they cancel a call
-by a second request, that finds the first one by its session. Those of 2026-07-28 need none.
+A call acts for the visitor who makes it, and its job ends when the caller cancels it or leaves.
+Sessions serve clients of protocol 2025-11-25 and older: they cancel a call by a second request,
+which finds the first one through its session. Clients of 2026-07-28 need none.
 """
 
 import base64
@@ -39,41 +39,40 @@ from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import Job, JobResult
 from sd35.jobs.service import JobService
 from sd35.jobs.status_text import headline
-from sd35.server.api import DEMO_PAINTER, build_form_values, result_or_raise, submit_job
+from sd35.server.api import DEMO_PAINTER, result_or_raise, submit_job
 
 __all__ = ["MCP_PATH", "McpApp"]
 
 MCP_PATH: Final = "/gradio_api/mcp"
 
-MIN_UPDATE_INTERVAL = 0.25
-MAX_UPDATE_INTERVAL = 1.0
-"""How often a caller is told how far it is: not more often than the one, and not less often than the other."""
+MIN_UPDATE_INTERVAL: Final = 0.25
+MAX_UPDATE_INTERVAL: Final = 1.0
 
-MIN_PROGRESS_STEP = 0.001
-"""Of a step: what is told must grow each time, also while nothing is known but that it goes on."""
+# The protocol wants every progress value to be greater than the last one, even while all that is
+# known is that the job is still queued. So each report adds this fraction of a step.
+MIN_PROGRESS_STEP: Final = 0.001
 
-MAX_INLINE_BYTES = 720_000
-MAX_INLINE_SIDE = 1024
-"""A picture of more bytes is shown as a JPEG of at most so many pixels a side, which takes fewer whatever it shows:
-clients refuse a message of more than 1 MiB, and in one these are 960 KB."""
+# Clients refuse messages above 1 MiB, and base64 makes 960 KB of these. A larger image is sent as a
+# JPEG within these sides, which is smaller whatever it shows, with a link to the file.
+MAX_INLINE_BYTES: Final = 720_000
+MAX_INLINE_SIDE: Final = 1024
 
-MAX_SESSIONS = 500
-SESSION_IDLE_SECONDS = 900.0
-"""Sessions that are kept, and for how long without a request; a client then shakes hands again."""
+MAX_SESSIONS: Final = 500
+SESSION_IDLE_SECONDS: Final = 900.0  # after that, a client has to initialize again
 
-TOOL_DESCRIPTION = """\
-Make a picture of what the prompt says with Stable Diffusion 3.5. Returns the picture, the seed that was used, who made
-the picture, and the address of its file.
+TOOL_DESCRIPTION: Final = """\
+Generate an image from a text prompt with Stable Diffusion 3.5. Returns the image, its seed, who made it, and a link to
+the file.
 
-It takes about half a minute on the public Space and uses up a GPU quota there: make one picture, look at it, and only
-then the next one.
+An image takes about half a minute on the public Space and uses GPU quota there: generate one image, look at it, and
+only then generate the next.
 
-A good prompt is one to three English sentences that say what is to be seen, where, in which light, and in which style
-(a photograph, a watercolor, a poster); words that are to be read in the picture stand in quotation marks. What isn't to
-be seen goes into negative_prompt: the prompt knows no "without". The same prompt, size, steps and seed make the same
-picture again: keep the seed to change only a word.
+A good prompt is one to three English sentences that describe the subject, the setting, the light and the style (photo,
+watercolor, poster). Put text that should appear in the image in quotation marks. Put what to avoid into
+negative_prompt, because the prompt doesn't understand "without". The same prompt, size, steps and seed give the same
+image: keep the seed to change only a detail.
 
-If it was made by the demo painter, it isn't Stable Diffusion's: say so to whoever you show it to.
+Images by the demo painter are not by Stable Diffusion: tell whoever you show them to.
 """
 
 
@@ -81,32 +80,32 @@ def _string_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+# The schema tells agents the types; `parse_options` checks the values. If pydantic checked them,
+# agents would read its messages instead of ours. Texts must be `str` nevertheless: arguments of
+# other types are decoded by the SDK if they look like JSON, and the prompt "null" would become None.
 TextParam = Annotated[str, BeforeValidator(_string_or_empty)]
 IntegerParam = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "null"}]})]
 NumberParam = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
-"""What an agent is asked for. Whatever it sends is checked where all requests are, and told in the same words."""
 
 
 class GenerationResult(BaseModel):
-    """What is known of a picture that was made."""
+    """The structured result of the tool."""
 
-    seed: int | None = Field(description="the seed that was used, if the Space has told it")
-    width: int = Field(description="of the picture's file, in pixels")
-    height: int = Field(description="of the picture's file, in pixels")
+    seed: int | None = Field(description="seed of the image, if the Space returned it")
+    width: int = Field(description="width of the file in pixels")
+    height: int = Field(description="height of the file in pixels")
     made_by: str = Field(
-        description="the Space that made it, or the demo painter, which isn't Stable Diffusion"
+        description="the Space that made the image, or the demo painter, which isn't Stable Diffusion"
     )
-    url: str = Field(
-        description="where the picture's file is, untouched, as long as the studio keeps it"
-    )
+    url: str = Field(description="address of the original file, for as long as the studio keeps it")
 
 
 class McpApp:
-    """An ASGI app that agents call.
+    """An ASGI app for the path `MCP_PATH`.
 
     Args:
-        studio: does the work.
-        root_path: the path, or the address, under which a reverse proxy shows the page.
+        job_service: runs the jobs.
+        root_path: path or address under which a reverse proxy shows the page.
 
     """
 
@@ -124,14 +123,12 @@ class McpApp:
         server.streamable_http_app(
             session_idle_timeout=SESSION_IDLE_SECONDS,
             max_sessions=MAX_SESSIONS,
-            transport_security=TransportSecuritySettings(
-                enable_dns_rebinding_protection=False
-            ),  # Guard sees to it
+            # SecurityMiddleware checks hosts, and knows more of them than the SDK.
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
         self._session_manager = server.session_manager
-        logging.getLogger("mcp").setLevel(
-            logging.ERROR
-        )  # it warns of what callers do, with the ids of their sessions
+        # The SDK's warnings about what callers do contain their session ids.
+        logging.getLogger("mcp").setLevel(logging.ERROR)
 
     def _build_tool(self) -> Tool:
         annotations = ToolAnnotations(
@@ -139,24 +136,27 @@ class McpApp:
         )
         tool = Tool.from_function(
             self.generate,
-            title="Generate a picture",
+            title="Generate an image",
             description=TOOL_DESCRIPTION,
             annotations=annotations,
         )
-        tool.parameters["required"] = ["prompt"]  # left out, it is told as an empty one is
+        # Agents must send a prompt, but without one they should read the same error as for an empty
+        # one, not pydantic's. So the function has a default, and the schema hasn't.
+        tool.parameters["required"] = ["prompt"]
         del tool.parameters["properties"]["prompt"]["default"]
         return tool
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
-        """A server's lifespan: calls can be answered while it lasts."""
+        """Answer calls for as long as the context lasts."""
         async with self._session_manager.run():
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; a session is for nobody but the visitor who began it."""
+        """Answer a request."""
         state = scope["state"]
         state["has_ended"] = False
+        # The SDK binds a session to its user: others who know the session's id get a 404.
         scope["user"] = AuthenticatedUser(
             AccessToken(token="", client_id=state["visitor"].owner or "", scopes=[])
         )
@@ -168,53 +168,47 @@ class McpApp:
     async def generate(  # noqa: PLR0913, PLR0917  # a tool's parameters are its interface
         self,
         context: Context[Any, Request],
-        prompt: Annotated[TextParam, Field(description="what is to be seen")] = "",
-        negative_prompt: Annotated[TextParam, Field(description="what isn't to be seen")] = "",
+        prompt: Annotated[TextParam, Field(description="what the image should show")] = "",
+        negative_prompt: Annotated[TextParam, Field(description="what to avoid")] = "",
         aspect_ratio: Annotated[
             TextParam,
-            Field(
-                description="such as 16:9, 3:2 or 9:16; the picture is as large as the Space makes them"
-            ),
+            Field(description="such as 16:9, 3:2 or 9:16, at the largest size available"),
         ] = "1:1",
         width: Annotated[
             IntegerParam,
-            Field(
-                description="in pixels, a multiple of 16; goes before the aspect ratio, with the height"
-            ),
+            Field(description="in pixels, a multiple of 16; overrides the aspect ratio"),
         ] = None,
         height: Annotated[
-            IntegerParam, Field(description="in pixels, a multiple of 16; goes with the width")
+            IntegerParam,
+            Field(description="in pixels, a multiple of 16; overrides the aspect ratio"),
         ] = None,
         guidance_scale: Annotated[
             NumberParam,
-            Field(
-                description="how closely to follow the prompt; if left out, the Space's own default"
-            ),
+            Field(description="how strictly to follow the prompt; default: the Space's"),
         ] = None,
         num_inference_steps: Annotated[
-            IntegerParam,
-            Field(description="more take longer; if left out, the Space's own default"),
+            IntegerParam, Field(description="more take longer; default: the Space's")
         ] = None,
         seed: Annotated[
-            IntegerParam,
-            Field(description="to make the same picture again; if left out, one is drawn"),
+            IntegerParam, Field(description="to repeat an image; default: random")
         ] = None,
     ) -> Annotated[CallToolResult, GenerationResult]:
-        """Make one picture."""
-        values = build_form_values(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            aspect_ratio=aspect_ratio,
-            width=width,
-            height=height,
-            guidance_scale=guidance_scale,
-            num_inference_steps=num_inference_steps,
-            seed=seed,
-        )
+        """Generate one image."""
         request = context.request_context.request
         assert request is not None
         try:
-            job, made_by = await submit_job(self._job_service, values, request.state.visitor)
+            job, made_by = await submit_job(
+                self._job_service,
+                request.state.visitor,
+                prompt=prompt,
+                negative_prompt=negative_prompt,
+                aspect_ratio=aspect_ratio,
+                width=width,
+                height=height,
+                guidance_scale=guidance_scale,
+                num_inference_steps=num_inference_steps,
+                seed=seed,
+            )
             result = await self._report_until_done(job, context, request)
             return await self._build_tool_result(result, made_by, request)
         except SD35Error as error:
@@ -224,19 +218,21 @@ class McpApp:
     async def _report_until_done(
         job: Job, context: Context[Any, Request], request: Request
     ) -> JobResult:
-        """Tell how far the job is until it has ended, and stop it when nobody listens any more."""
+        """Report progress until the job has ended, and cancel it if the caller leaves."""
         reported_progress = 0.0
         states = job.state.watch(min_interval=MIN_UPDATE_INTERVAL, max_interval=MAX_UPDATE_INTERVAL)
         try:
             async with aclosing(states):
                 async for state in states:
+                    # A client that closes its connection without a word cancels nothing: `__call__`
+                    # notices it.
                     if state.status.is_final or request.state.has_ended:
                         break
                     step, total = _step_and_total(state.progress)
                     reported_progress = max(step, reported_progress + MIN_PROGRESS_STEP)
                     await context.report_progress(reported_progress, total, headline(state))
         finally:
-            job.cancel()  # does nothing to a job that has ended
+            job.cancel()  # no effect on a finished job
         return result_or_raise(job.state.value)
 
     async def _build_tool_result(
@@ -244,11 +240,9 @@ class McpApp:
     ) -> CallToolResult:
         original = await self._load_picture(result)
         is_small = len(original.data) <= MAX_INLINE_BYTES
-        inline_picture = (
-            original
-            if is_small
-            else await anyio.to_thread.run_sync(shrink, original, MAX_INLINE_SIDE)
-        )
+        inline_picture = original
+        if not is_small:
+            inline_picture = await anyio.to_thread.run_sync(shrink, original, MAX_INLINE_SIDE)
         details = GenerationResult(
             seed=result.seed,
             width=result.width,
@@ -274,33 +268,27 @@ class McpApp:
         return CallToolResult(content=content, structured_content=details.model_dump())
 
     async def _load_picture(self, result: JobResult) -> Picture:
-        """The picture's bytes as they came.
-
-        Raises:
-            PictureError: they are no longer there.
-
-        """
         artifact = self._job_service.artifacts.find(result.url_path)
         try:
             data = await anyio.to_thread.run_sync(_read_artifact, artifact)
         except OSError as error:
-            raise PictureError("The picture's file is no longer there.") from error
+            raise PictureError("The image's file is no longer available.") from error
         return open_picture(data)
 
     def _picture_url(self, result: JobResult, request: Request) -> str:
-        """The picture's address, as the caller sees this server."""
-        relative_path = "/".join(
-            result.url_path.replace("\\", "/").split("/")[-3:]
-        )  # the folders before don't matter
-        return f"{get_root_url(request, MCP_PATH, self._root_path)}/gradio_api/file={quote(relative_path)}"
+        """Return the image's address, as the caller sees this server."""
+        # The folders before these parts would only reveal this machine's paths.
+        public_path = "/".join(result.url_path.replace("\\", "/").split("/")[-3:])
+        root_url = get_root_url(request, MCP_PATH, self._root_path)
+        return f"{root_url}/gradio_api/file={quote(public_path)}"
 
 
 def _read_artifact(artifact: Artifact | None) -> bytes:
     if artifact is None:
         raise FileNotFoundError
-    return (
-        artifact.content if isinstance(artifact.content, bytes) else artifact.content.read_bytes()
-    )
+    if isinstance(artifact.content, bytes):
+        return artifact.content
+    return artifact.content.read_bytes()
 
 
 def _step_and_total(progress: Progress | None) -> tuple[float, float | None]:
@@ -310,11 +298,11 @@ def _step_and_total(progress: Progress | None) -> tuple[float, float | None]:
 
 
 def _summary(details: GenerationResult, original: Picture, inline_picture: Picture) -> str:
-    seed_text = "The seed isn't known" if details.seed is None else f"Seed {details.seed}"
-    text = f"{details.width} × {details.height} pixels, made by: {details.made_by}. {seed_text}. "
+    seed = "unknown" if details.seed is None else details.seed
+    text = f"{details.width} × {details.height} px, made by {details.made_by}. Seed {seed}. "
     if inline_picture is original:
-        return f"{text}The picture's file: {details.url}"
+        return f"{text}File: {details.url}"
     return (
-        f"{text}It is too large to be shown here: what you see is a copy of {inline_picture.width} × {inline_picture.height} pixels. "
-        f"The picture's file, untouched: {details.url}"
+        f"{text}The image is too large to send: this is a smaller copy of "
+        f"{inline_picture.width} × {inline_picture.height} px. Original file: {details.url}"
     )
