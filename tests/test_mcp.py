@@ -76,10 +76,10 @@ class Program:
         )
         return float(match[1]) if match else 0.0
 
-    async def wait_until_stopped(self, jobs: float) -> None:
-        """Wait until so many jobs have been stopped."""
+    async def wait_until_cancelled(self, jobs: float) -> None:
+        """Wait until this many jobs have been cancelled."""
         with anyio.fail_after(LIMIT_SECONDS):
-            while await anyio.to_thread.run_sync(self.count_jobs, "stopped") < jobs:
+            while await anyio.to_thread.run_sync(self.count_jobs, "cancelled") < jobs:
                 pass
 
 
@@ -231,20 +231,20 @@ def call_when(prefix: str, callback: Callable[[], None]) -> ProgressFnT:
 @pytest.mark.parametrize("mode", CLIENT_MODES)
 async def test_cancelling(program: Program, mode: str) -> None:
     """An agent cancels the call, and the run goes on at somebody's cost."""
-    initial_count = program.count_jobs("stopped")
+    initial_count = program.count_jobs("cancelled")
     async with program.agent(mode) as client:
         async with anyio.create_task_group() as calls:
             cancel = call_when("Step", calls.cancel_scope.cancel)
             calls.start_soon(
                 partial(client.call_tool, "generate", LONG_RUN_ARGUMENTS, progress_callback=cancel)
             )
-        await program.wait_until_stopped(initial_count + 1)
+        await program.wait_until_cancelled(initial_count + 1)
 
 
 @pytest.mark.parametrize("mode", CLIENT_MODES)
 async def test_leaving(program: Program, mode: str) -> None:
     """An agent's program ends without a word, and the run goes on for nobody."""
-    initial_count = program.count_jobs("stopped")
+    initial_count = program.count_jobs("cancelled")
     async with httpx2.AsyncClient(timeout=LIMIT_SECONDS, cookies=program.cookies) as http:
         transport = streamable_http_client(f"{program.address}{MCP_PATH}", http_client=http)
 
@@ -257,12 +257,12 @@ async def test_leaving(program: Program, mode: str) -> None:
                 await client.call_tool(
                     "generate", LONG_RUN_ARGUMENTS, progress_callback=leave_scope
                 )
-    await program.wait_until_stopped(initial_count + 1)
+    await program.wait_until_cancelled(initial_count + 1)
 
 
 async def test_what_a_visitor_may(program: Program) -> None:
     """Agents don't stand in line with everybody else, or may ask for more than others, or aren't told so."""
-    initial_count = program.count_jobs("stopped")
+    initial_count = program.count_jobs("cancelled")
     async with program.agent("auto") as client:
         async with anyio.create_task_group() as calls:
             for prefix in ("Step", "Up next"):
@@ -276,7 +276,7 @@ async def test_what_a_visitor_may(program: Program) -> None:
                 await is_reached.wait()
             rejected_result = await client.call_tool("generate", LONG_RUN_ARGUMENTS)
             calls.cancel_scope.cancel()
-        await program.wait_until_stopped(initial_count + 2)
+        await program.wait_until_cancelled(initial_count + 2)
     assert rejected_result.is_error
     assert "As many of your pictures wait as may: 1." in result_text(rejected_result)
 

@@ -561,7 +561,7 @@ def test_metrics_tell_nobody_s_business(ann: BrowserSession) -> None:
     """What is counted holds a prompt, a name or an address; or nothing is counted."""
     ann.generate_picture("a very private wish")
     text = ann.http.get("/metrics").text
-    assert re.search(r'sd35_jobs_ended_total\{outcome="finished"\} [1-9]', text)
+    assert re.search(r'sd35_jobs_ended_total\{outcome="completed"\} [1-9]', text)
     assert re.search(r"sd35_first_preview_seconds_count [1-9]", text)
     assert re.search(r"sd35_picture_bytes_total [1-9]", text)
     assert "private" not in text
