@@ -109,10 +109,10 @@ def test_as_the_seed_system_s_client_calls(program: Program) -> None:
 @pytest.mark.parametrize(
     ("position", "value", "expected_message"),
     [
-        (0, " ", "prompt is empty"),
+        (0, " ", "Enter a prompt."),
         (4, 4096, "width"),
-        (7, 500, "1 to 50"),
-        (7, "many", "num_inference_steps must be a number"),
+        (7, 500, "between 1 and 50"),
+        (7, "many", "Enter the number of steps."),
         (2, -1, "seed"),
     ],
 )
@@ -147,14 +147,14 @@ def test_a_studio_over_a_studio(program: Program) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected_message"),
     [
-        ({"prompt": " "}, "prompt is empty"),
-        ({"prompt": "a cat", "aspect_ratio": "21:9"}, "smallest is 512"),
-        ({"prompt": None}, "prompt is empty"),
-        ({"prompt": "a cat", "width": "abc", "height": 512}, "width must be a number"),
-        ({"prompt": "a cat", "seed": True}, "seed must be a number"),
+        ({"prompt": " "}, "Enter a prompt."),
+        ({"prompt": "a cat", "aspect_ratio": "21:9"}, "at least 512 px per side"),
+        ({"prompt": None}, "Enter a prompt."),
+        ({"prompt": "a cat", "width": "abc", "height": 512}, "Enter a width."),
+        ({"prompt": "a cat", "seed": True}, "Enter a seed."),
         ({"prompt": "a cat", "num_inference_steps": 2.5}, "whole number"),
         ({"prompt": "a cat", "aspect_ratio": "wide"}, "16:9, not 'wide'"),
-        ({"prompt": "a cat", "num_inference_steps": 0}, "1 to 50"),
+        ({"prompt": "a cat", "num_inference_steps": 0}, "between 1 and 50"),
     ],
 )
 def test_mistakes_of_a_script(

@@ -363,18 +363,18 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
     ("arguments", "code", "expected_message"),
     [
         (["generate"], 2, "Describe a picture"),
-        (["generate", " "], 2, "prompt is empty"),
+        (["generate", " "], 2, "Enter a prompt."),
         (["generate", "x", "--prompts", "y"], 2, "not both"),
         (["generate", "--prompts", "missing"], 2, "No such file"),
         (["generate", "--prompts", "."], 2, "Is a directory"),
         (["generate", "--prompts", "latin-1"], 2, "isn't UTF-8 in line 2"),
         (["generate", "--prompts", "empty"], 2, "There is no prompt in empty"),
-        (["generate", "x", "--aspect", "21:9"], 2, "smallest is 512. `python -m sd35 space`"),
+        (["generate", "x", "--aspect", "21:9"], 2, "512 px per side. `python -m sd35 space`"),
         (["generate", "x", "--aspect", "wide"], 2, "16:9, not 'wide'"),
-        (["generate", "x", "--width", "100"], 2, "512 to 1024"),
+        (["generate", "x", "--width", "100"], 2, "between 512 and 1024 px"),
         (["generate", "x", "--steps", "9" * 500], 2, "numbers from 0"),
-        (["generate", "x", "--guidance", "nan"], 2, "0 to 7.5 on this Space, not nan"),
-        (["generate", "x", "--seed", "2147483648"], 2, "seed must be"),
+        (["generate", "x", "--guidance", "nan"], 2, "Enter a guidance scale."),
+        (["generate", "x", "--seed", "2147483648"], 2, "Enter a seed from 0 to"),
         (["generate", "x", "--seed", "seven"], 2, "--seed"),
         (["generate", "x", "--count", "0"], 2, "--count"),
         (["generate", "x", "--colour"], 2, "--colour"),
@@ -671,7 +671,7 @@ def test_what_a_space_accepts(plain: FakeSpace, generator: FakeSpace) -> None:
         r"^Stop +can't end a run that has begun",
         r"^guidance_scale +0 to 7\.5 +0\.1 +4\.5",
         r"^16:9 +1024 × 576",
-        r"^21:9 +can't be made: .* smallest is 512\.",
+        r"^21:9 +can't be made: .* at least 512 px per side\.",
     ):
         assert re.search(line, out, re.MULTILINE), line
     code, out, _ = invoke("space", generator.address, "--json")
@@ -695,7 +695,7 @@ def test_what_a_space_accepts(plain: FakeSpace, generator: FakeSpace) -> None:
         "default": 1024,
     } in description["parameters"]
     assert description["sizes"]["3:2"] == {"width": 960, "height": 640}
-    assert "smallest is 512" in description["sizes"]["9:21"]["unavailable"]
+    assert "at least 512 px per side" in description["sizes"]["9:21"]["unavailable"]
 
 
 def test_a_space_s_words_stay_words(portal: BlockingPortal) -> None:

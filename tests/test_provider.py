@@ -175,8 +175,8 @@ async def test_what_is_asked_for(options: dict[str, Any], data: list[Any]) -> No
     [
         ({"aspect_ratio": "wide"}, "aspect ratio"),
         ({"width": 1000, "height": 1000}, "multiple of 16"),
-        ({"width": 64, "height": 64}, "512 to 1024"),
-        ({"prompt": " "}, "prompt is empty"),
+        ({"width": 64, "height": 64}, "between 512 and 1024 px"),
+        ({"prompt": " "}, "Enter a prompt."),
         ({"proxy": "socks5://x"}, "proxy's address"),
         ({"api_key": "two words"}, "token"),
     ],

@@ -1,14 +1,16 @@
-"""What can be asked for, and the sizes of aspect ratios."""
+"""Requests, their check against a Space's limits, and the sizes of aspect ratios."""
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
-from sd35.core.request import GenerationRequest, validate
+from sd35.core.request import GenerationRequest, RequestOptions, check_request, random_seed
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 
 SPACE_LIMITS = {
@@ -35,28 +37,29 @@ SPACE_LIMITS = {
         ("2:3", (640, 960)),
     ],
 )
-def test_presets_on_the_public_space(ratio: str, size: tuple[int, int]) -> None:
-    """A preset would be refused by the public Space, or be smaller or further off than need be."""
+def test_a_preset_is_the_largest_size_of_the_public_space(
+    ratio: str, size: tuple[int, int]
+) -> None:
     resolved_size = size_for(ratio, PUBLIC_LIMITS)
     assert (resolved_size.width, resolved_size.height) == size
 
 
 @pytest.mark.parametrize("limits", SPACE_LIMITS.values(), ids=SPACE_LIMITS)
 @pytest.mark.parametrize("ratio", ASPECT_RATIOS)
-def test_every_preset_on_every_sister_space(ratio: str, limits: Limits) -> None:
-    """A preset gives a size that a Space refuses, or isn't its ratio, without being called unavailable."""
+def test_a_preset_has_its_ratio_and_is_accepted_or_is_unavailable(
+    ratio: str, limits: Limits
+) -> None:
     width, height = (int(part) for part in ratio.split(":"))
     try:
         size = size_for(ratio, limits)
     except SizeUnavailableError as error:
         assert limits is PUBLIC_LIMITS  # the others can make every preset
         assert ratio in {"21:9", "9:21"}
-        assert "439 pixels" in str(error)
-        assert "smallest is 512" in str(error)
+        assert "at least 512 px per side" in str(error)
         return
     assert size.width % 16 == size.height % 16 == 0
     assert (size.width - limits.width.minimum) % limits.width.step == 0
-    assert not validate(GenerationRequest("a cat", width=size.width, height=size.height), limits)
+    check_request(GenerationRequest("a cat", width=size.width, height=size.height), limits)
     assert math.isclose(size.width / size.height, width / height, rel_tol=0.03)
 
 
@@ -67,10 +70,9 @@ def test_every_preset_on_every_sister_space(ratio: str, limits: Limits) -> None:
     st.integers(0, 60),
     st.sampled_from([8, 16, 32, 64]),
 )
-def test_any_ratio_within_any_limits(
+def test_a_computed_size_is_on_both_grids_and_within_the_limits(
     across: int, down: int, low: int, more: int, step: int
 ) -> None:
-    """A computed size isn't on the pipeline's or the slider's grid, or outside the limits."""
     value_range = Range(low * step, (low + more) * step, step, low * step)
     limits = replace(PUBLIC_LIMITS, width=value_range, height=value_range)
     try:
@@ -84,49 +86,115 @@ def test_any_ratio_within_any_limits(
     assert abs(size.width / size.height / (across / down) - 1) <= 0.03
 
 
-@pytest.mark.parametrize("ratio", ["", "1", "0:1", "1:0", "-1:1", "a:b", "nan:1", "inf:1", "1:1:1"])
-def test_what_is_no_ratio(ratio: str) -> None:
-    """Nonsense is taken for a ratio, or ends in another error than ValueError."""
+@pytest.mark.parametrize(
+    "ratio",
+    ["", "1", "0:1", "1:0", "-1:1", "a:b", "nan:1", "inf:1", "1e-300:1", "1:1:1"],
+)
+def test_nonsense_is_no_ratio(ratio: str) -> None:
     with pytest.raises(ValueError, match="aspect ratio"):
         size_for(ratio, PUBLIC_LIMITS)
 
 
 @pytest.mark.parametrize(
-    ("changes", "field", "expected_message"),
+    ("values", "field", "message"),
     [
-        ({"prompt": " \n"}, "prompt", "prompt is empty"),
-        ({"prompt": "x" * 10_001}, "prompt", "10,001 characters"),
-        ({"width": 1344}, "width", "512 to 1024 pixels"),
-        ({"height": 440}, "height", "512 to 1024 pixels"),
-        ({"width": 682}, "width", "try 688 instead of 682"),
-        ({"guidance_scale": 8.0}, "guidance_scale", "0 to 7.5"),
-        ({"guidance_scale": math.nan}, "guidance_scale", "0 to 7.5"),
-        ({"num_inference_steps": 0}, "num_inference_steps", "1 to 50"),
+        ({"prompt": " \n"}, "prompt", "Enter a prompt."),
+        ({"prompt": None}, "prompt", "Enter a prompt."),
+        ({"prompt": "x" * 10_001}, "prompt", "Prompt too long: 10,001 of 10,000 characters."),
+        ({"prompt": "\udcff"}, "prompt", "The prompt contains invalid characters."),
         (
-            {"seed": 2147483648, "randomize_seed": False},
+            {"negative_prompt": "\udcff"},
+            "negative_prompt",
+            "The negative prompt contains invalid characters.",
+        ),
+        ({"width": 1344}, "width", "Width must be between 512 and 1024 px."),
+        ({"height": 440}, "height", "Height must be between 512 and 1024 px."),
+        ({"width": 682}, "width", "Width must be a multiple of 16, such as 688."),
+        ({"width": "wide"}, "width", "Enter a width."),
+        ({"guidance_scale": 8}, "guidance_scale", "Guidance scale must be between 0 and 7.5."),
+        ({"guidance_scale": math.nan}, "guidance_scale", "Enter a guidance scale."),
+        (
+            {"num_inference_steps": 0},
+            "num_inference_steps",
+            "Number of steps must be between 1 and 50.",
+        ),
+        ({"num_inference_steps": "40"}, "num_inference_steps", "Enter the number of steps."),
+        (
+            {"num_inference_steps": 2.5},
+            "num_inference_steps",
+            "The number of steps must be a whole number.",
+        ),
+        (
+            {"seed": 2147483648},
             "seed",
-            "0 to 2147483647 on this Space, not 2147483648.",
+            "Enter a seed from 0 to 2,147,483,647, or leave it empty for a random one.",
+        ),
+        ({"seed": True}, "seed", "Enter a seed."),
+        ({"seed": math.inf}, "seed", "Enter a seed."),
+        (
+            {"aspect_ratio": "wide"},
+            "aspect_ratio",
+            "An aspect ratio is two positive numbers, such as 16:9, not 'wide'.",
+        ),
+        (
+            {"aspect_ratio": "21:9"},
+            "aspect_ratio",
+            "21:9 isn't available: this Space needs at least 512 px per side.",
         ),
     ],
 )
-def test_problems_are_said_at_their_field(
-    changes: dict[str, object], field: str, expected_message: str
+def test_an_error_names_its_field_and_what_is_allowed(
+    values: dict[str, Any], field: str, message: str
 ) -> None:
-    """A request that the Space would refuse is sent, or the sentence doesn't say what would do."""
-    (problem,) = validate(replace(GenerationRequest("a cat"), **changes), PUBLIC_LIMITS)  # type: ignore[arg-type]
-    assert problem.field == field
-    assert expected_message in problem.message
+    with pytest.raises(InvalidRequestError) as caught:
+        RequestOptions(**{"prompt": "a cat"} | values).resolve(PUBLIC_LIMITS)
+    assert caught.value.field_errors == (FieldError(field, message),)
+    assert str(caught.value) == message
 
 
-def test_a_seed_that_does_not_count_is_no_problem() -> None:
-    """With “Randomize seed”, a leftover in the seed field stops the request."""
-    assert not validate(GenerationRequest("a cat", seed=-1, randomize_seed=True), PUBLIC_LIMITS)
+def test_every_wrong_field_is_named() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        RequestOptions(prompt="", width=100, seed=-1).resolve(PUBLIC_LIMITS)
+    assert [error.field for error in caught.value.field_errors] == ["prompt", "width", "seed"]
 
 
-def test_a_negative_prompt_where_there_is_none() -> None:
-    """On a Space without one, the negative prompt is dropped without a word."""
-    limits = replace(PUBLIC_LIMITS, negative_prompt=False)
-    assert (
-        validate(GenerationRequest("a cat", negative_prompt="dog"), limits)[0].field
-        == "negative_prompt"
+def test_missing_values_are_the_space_s_defaults() -> None:
+    limits = replace(PUBLIC_LIMITS, num_inference_steps=Range(1, 8, 1, 4), guidance_scale=None)
+    request = RequestOptions(prompt=" a cat ").resolve(limits)
+    assert replace(request, seed=0) == GenerationRequest(
+        "a cat", num_inference_steps=4, randomize_seed=False
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "size"),
+    [
+        ({}, (1024, 1024)),
+        ({"width": 512}, (512, 1024)),
+        ({"aspect_ratio": "16:9"}, (1024, 576)),
+        ({"aspect_ratio": "16:9", "width": 960}, (960, 544)),
+        ({"aspect_ratio": "9:16", "height": 960}, (544, 960)),
+        ({"aspect_ratio": "16:9", "width": 512, "height": 512}, (512, 512)),
+        ({"width": 512.0, "height": 640.0}, (512, 640)),
+    ],
+)
+def test_a_side_takes_precedence_over_the_ratio(
+    values: dict[str, Any], size: tuple[int, int]
+) -> None:
+    request = RequestOptions(prompt="a cat", **values).resolve(PUBLIC_LIMITS)
+    assert (request.width, request.height) == size
+
+
+def test_a_seed_is_ignored_where_a_random_one_is_drawn() -> None:
+    check_request(GenerationRequest("a cat", seed=-1, randomize_seed=True), PUBLIC_LIMITS)
+
+
+def test_a_random_seed_lies_within_the_limits() -> None:
+    limits = replace(PUBLIC_LIMITS, seed=Range(5, 6, 1, 5))
+    assert {random_seed(limits) for _ in range(50)} == {5, 6}
+
+
+def test_a_negative_prompt_is_refused_where_there_is_no_such_parameter() -> None:
+    limits = replace(PUBLIC_LIMITS, negative_prompt=False)
+    with pytest.raises(InvalidRequestError, match="doesn't support negative prompts"):
+        RequestOptions(prompt="a cat", negative_prompt="dog").resolve(limits)

@@ -9,7 +9,7 @@ from typing import Final
 from sd35.cli.messages import one_line, os_error_text
 from sd35.core.errors import InvalidRequestError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
-from sd35.core.request import GenerationRequest, RequestOptions, random_seed, validate
+from sd35.core.request import GenerationRequest, RequestOptions, random_seed
 from sd35.core.sizes import parse_ratio
 
 __all__ = ["Batch", "read_prompts"]
@@ -75,15 +75,8 @@ class Batch:
         try:
             base_request = replace(self.request_options, prompt=prompt).resolve(limits)
         except InvalidRequestError as error:
-            raise InvalidRequestError(error.happened, SPACE_HINT) from error
-        error_text = " ".join(field_error.message for field_error in validate(base_request, limits))
-        if error_text:
-            raise InvalidRequestError(
-                error_text
-                if len(self.prompts) == 1
-                else f"“{one_line(prompt)[:40]}”: {error_text}",
-                SPACE_HINT,
-            )
+            prefix = "" if len(self.prompts) == 1 else f"“{one_line(prompt)[:40]}”: "
+            raise InvalidRequestError(f"{prefix}{error.happened}", SPACE_HINT) from error
         for offset in range(self.count):
             seed = (
                 random_seed(limits)
@@ -115,7 +108,7 @@ def read_prompts(prompt: str | None, file: Path | None) -> tuple[str, ...]:
     if prompt is None:
         raise InvalidRequestError("Describe a picture, or give a file with --prompts.")
     if not prompt.strip():
-        raise InvalidRequestError("Describe the picture first: the prompt is empty.")
+        raise InvalidRequestError("Enter a prompt.")
     return (prompt,)
 
 

@@ -15,7 +15,6 @@ from typing import Any, Final, Self
 import anyio
 
 from sd35.client.connection import Connection
-from sd35.client.contract import Contract
 from sd35.client.previews import PreviewFetcher, Previews
 from sd35.client.protocol import RunParser
 from sd35.client.retry import with_retry
@@ -39,7 +38,7 @@ from sd35.core.errors import (
 )
 from sd35.core.events import Event, Finished, Preview, RemotePicture, Waiting
 from sd35.core.picture import Picture
-from sd35.core.request import GenerationRequest, validate
+from sd35.core.request import GenerationRequest, check_request
 
 __all__ = ["Generation", "StopOutcome"]
 
@@ -276,7 +275,7 @@ class Generation:
         )
         while True:
             contract = self._contract = await self._connection.refresh_contract(self._emit_waiting)
-            _validate(self._request, contract)
+            check_request(self._request, contract.limits)
             try:
                 response = await with_retry(
                     self._send_join, _is_retryable_join_error, timeouts, self._emit_waiting
@@ -448,12 +447,6 @@ class Generation:
                 )
         except (SD35Error, StopAsyncIteration):
             return False
-
-
-def _validate(request: GenerationRequest, contract: Contract) -> None:
-    field_errors = validate(request, contract.limits)
-    if field_errors:
-        raise InvalidRequestError(" ".join(field_error.message for field_error in field_errors))
 
 
 def _parse_event_id(response: object) -> str:

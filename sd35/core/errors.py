@@ -40,6 +40,7 @@ later.
 """
 
 import datetime as dt
+from dataclasses import dataclass
 
 from sd35.core.text import format_local_time
 
@@ -49,6 +50,7 @@ __all__ = [
     "BusyError",
     "ConnectionFailedError",
     "ContractError",
+    "FieldError",
     "GenerationFailedError",
     "IdentityError",
     "IdentityExpiredError",
@@ -117,11 +119,34 @@ class SD35Error(Exception):
         return " ".join(part for part in (self.happened, self.retry_hint, self.remedy) if part)
 
 
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """The reason why one field of a request is wrong: the field's name, and a sentence."""
+
+    field: str
+    message: str
+
+
 class InvalidRequestError(SD35Error):
-    """Something that was asked for lies outside what the Space accepts."""
+    """Something that was asked for isn't possible, at this Space or at all.
+
+    Attributes:
+        field_errors: the error of each field, if the fields of a request are wrong.
+
+    """
 
     kind = "invalid"
     remedy = ""
+
+    def __init__(
+        self,
+        happened: str,
+        remedy: str | None = None,
+        *,
+        field_errors: tuple[FieldError, ...] = (),
+    ) -> None:
+        super().__init__(happened, remedy)
+        self.field_errors = field_errors
 
 
 class ConnectionFailedError(SD35Error):

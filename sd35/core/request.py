@@ -1,31 +1,51 @@
-"""What can be asked for: a request, the limits a Space sets, and the sizes of aspect ratios. No I/O."""
+"""Requests for an image: what a caller asks for, and its check against the limits of a Space.
+
+Programs, the command line and the API all take the same road: `RequestOptions.resolve(limits)`
+fills in the Space's defaults and checks every field once. A client checks a request again when it
+sends it, because the Space may have restarted with other limits in the meantime.
+"""
 
 import math
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from sd35.core.errors import InvalidRequestError
+from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS, Limits, Range, format_number
-from sd35.core.sizes import (
-    parse_ratio,
-    size_for,
-)
+from sd35.core.sizes import parse_ratio, size_for
 
-__all__ = ["FieldError", "GenerationRequest", "RequestOptions", "random_seed", "validate"]
+__all__ = [
+    "GenerationRequest",
+    "RequestOptions",
+    "check_request",
+    "number_error",
+    "random_seed",
+    "validate",
+]
 
+# T5, the longest of the three text encoders, reads 256 tokens. More is cut off there anyway, and
+# this much is no burden to a server yet.
+MAX_PROMPT_CHARACTERS: Final = 10_000
 
-MAX_PROMPT_CHARACTERS = 10_000
-"""Far beyond what the text encoders read (T5: 256 tokens), and short of being a nuisance to a server."""
+# JSON may hold infinite numbers, and int() of one raises. No seed of PyTorch is larger than this.
+MAX_MAGNITUDE: Final = 2**63
+
+_FIELD_LABELS: Final = {
+    "width": "width",
+    "height": "height",
+    "guidance_scale": "guidance scale",
+    "num_inference_steps": "number of steps",
+    "seed": "seed",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One picture that is asked for. Sizes in pixels.
+    """Everything that the model needs to make one image. Sizes in pixels.
 
-    The negative prompt has no effect where guidance is off (`guidance_scale` ≤ 1): that is the
-    model's nature. With `randomize_seed`, `seed` doesn't count: a new one is drawn for each
-    picture.
+    The negative prompt has no effect at a `guidance_scale` of 1 or below, where the pipeline skips
+    classifier-free guidance. With `randomize_seed`, `seed` is ignored and a random one is drawn.
     """
 
     prompt: str
@@ -40,10 +60,10 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """What is asked for before the Space is known: `None` stands for the Space's own default; sizes in pixels.
+    """A request before its Space is known: `None` means the Space's default. Sizes in pixels.
 
-    Of the size, `width` and `height` count before `aspect_ratio` (such as `16:9`). Without a
-    `seed`, one is drawn.
+    `width` and `height` take precedence over `aspect_ratio` (such as `16:9`); one of them together
+    with a ratio determines the other. Without a `seed`, a random one is drawn.
     """
 
     prompt: str
@@ -56,56 +76,83 @@ class RequestOptions:
     seed: int | None = None
 
     def resolve(self, limits: Limits) -> GenerationRequest:
-        """Return the request to a Space with these limits.
+        """Return the complete request to a Space with these limits.
+
+        Values are checked whatever their types, so that they may come from JSON.
 
         Raises:
-            InvalidRequestError: the aspect ratio isn't one, or lies outside the limits.
+            InvalidRequestError: with a `FieldError` for each field that is wrong.
 
         """
+        errors = list(self._type_errors())
+        replacements: dict[str, Any] = dict.fromkeys(error.field for error in errors)
+        options = replace(self, **replacements)
         try:
-            width, height = self._resolve_size(limits)
+            width, height = _resolve_size(options, limits)
         except ValueError as error:
-            raise InvalidRequestError(str(error)) from error
-        return GenerationRequest(
-            self.prompt,
-            self.negative_prompt,
+            errors.append(FieldError("aspect_ratio", str(error)))
+            width, height = round(limits.width.default), round(limits.height.default)
+        request = GenerationRequest(
+            _text(self.prompt),
+            _text(self.negative_prompt),
             width,
             height,
-            _value_or_default(
-                self.guidance_scale, limits.guidance_scale, PUBLIC_LIMITS.guidance_scale
-            ),
-            round(
-                _value_or_default(
-                    self.num_inference_steps,
-                    limits.num_inference_steps,
-                    PUBLIC_LIMITS.num_inference_steps,
-                )
-            ),
-            seed=random_seed(limits) if self.seed is None else self.seed,
+            _default_if_none(options.guidance_scale, limits, "guidance_scale"),
+            round(_default_if_none(options.num_inference_steps, limits, "num_inference_steps")),
+            seed=random_seed(limits) if options.seed is None else int(options.seed),
             randomize_seed=False,
         )
+        invalid_fields = {error.field for error in errors}  # of these, a substitute was checked
+        errors += [e for e in validate(request, limits) if e.field not in invalid_fields]
+        _raise_field_errors(errors)
+        return request
 
-    def _resolve_size(self, limits: Limits) -> tuple[int, int]:
-        if self.width is not None and self.height is not None:
-            return self.width, self.height
-        if self.aspect_ratio is None:
-            return (
-                round(limits.width.default) if self.width is None else self.width,
-                round(limits.height.default) if self.height is None else self.height,
-            )
-        if self.width is not None:
-            return self.width, _round_to_multiple(self.width / parse_ratio(self.aspect_ratio))
-        if self.height is not None:
-            return _round_to_multiple(self.height * parse_ratio(self.aspect_ratio)), self.height
-        size = size_for(self.aspect_ratio, limits)
-        return size.width, size.height
+    def _type_errors(self) -> Iterator[FieldError]:
+        for field in _FIELD_LABELS:
+            value = getattr(self, field)
+            error = None if value is None else number_error(field, value)
+            if error is not None:
+                yield error
 
 
-def _value_or_default(
-    value: float | None, value_range: Range | None, public_range: Range | None
-) -> float:
-    assert public_range is not None
-    return (value_range or public_range).default if value is None else value
+def number_error(field: str, value: Any) -> FieldError | None:  # noqa: ANN401  # from JSON
+    """Return what is wrong with the type of a value that should be a number; `None` if nothing is."""
+    label = _FIELD_LABELS[field]
+    # To Python, True is the number 1.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) < MAX_MAGNITUDE:
+        article = "the" if field == "num_inference_steps" else "a"
+        return FieldError(field, f"Enter {article} {label}.")
+    if field != "guidance_scale" and value != int(value):
+        return FieldError(field, f"The {label} must be a whole number.")
+    return None
+
+
+def _resolve_size(options: RequestOptions, limits: Limits) -> tuple[int, int]:
+    width, height = options.width, options.height
+    ratio = None if options.aspect_ratio is None else str(options.aspect_ratio)
+    if ratio is None or (width is not None and height is not None):
+        return (
+            round(limits.width.default) if width is None else int(width),
+            round(limits.height.default) if height is None else int(height),
+        )
+    if width is not None:
+        return int(width), _round_to_multiple(width / parse_ratio(ratio))
+    if height is not None:
+        return _round_to_multiple(height * parse_ratio(ratio)), int(height)
+    size = size_for(ratio, limits)
+    return size.width, size.height
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _default_if_none(value: float | None, limits: Limits, field: str) -> float:
+    if value is not None:
+        return value
+    value_range: Range = getattr(limits, field) or getattr(PUBLIC_LIMITS, field)
+    return value_range.default
 
 
 def _round_to_multiple(side: float) -> int:
@@ -116,21 +163,31 @@ def random_seed(limits: Limits) -> int:
     """Return a random seed that a Space with these limits accepts."""
     value_range = limits.seed or PUBLIC_LIMITS.seed
     assert value_range is not None
+    # From the system, not the shared generator: many processes started at once, or a caller's
+    # random.seed(), would otherwise repeat the same seeds.
     return random.SystemRandom().randint(
         math.ceil(value_range.minimum), math.floor(value_range.maximum)
     )
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """Why a request can't be sent: the field of `GenerationRequest` it is about, and a sentence for the person."""
+def check_request(request: GenerationRequest, limits: Limits) -> None:
+    """Raise an error if a Space with these limits wouldn't accept the request.
 
-    field: str
-    message: str
+    Raises:
+        InvalidRequestError: with a `FieldError` for each field that is wrong.
+
+    """
+    _raise_field_errors(validate(request, limits))
+
+
+def _raise_field_errors(errors: Sequence[FieldError]) -> None:
+    if errors:
+        messages = " ".join(error.message for error in errors)
+        raise InvalidRequestError(messages, field_errors=tuple(errors))
 
 
 def validate(request: GenerationRequest, limits: Limits) -> tuple[FieldError, ...]:
-    """Return everything that stands against sending this request to a Space with these limits."""
+    """Return the errors of all fields whose values a Space with these limits wouldn't accept."""
     return (
         *_prompt_errors(request, limits),
         *_size_errors(request, limits),
@@ -140,58 +197,62 @@ def validate(request: GenerationRequest, limits: Limits) -> tuple[FieldError, ..
 
 def _prompt_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldError]:
     if not request.prompt.strip():
-        yield FieldError("prompt", "Describe the picture first: the prompt is empty.")
+        yield FieldError("prompt", "Enter a prompt.")
     if request.negative_prompt.strip() and not limits.negative_prompt:
-        yield FieldError("negative_prompt", "This Space takes no negative prompt: leave it empty.")
-    for field, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
+        yield FieldError("negative_prompt", "This Space doesn't support negative prompts.")
+    for field, label, text in (
+        ("prompt", "prompt", request.prompt),
+        ("negative_prompt", "negative prompt", request.negative_prompt),
+    ):
+        # Python reads bytes of a command line or a file that aren't UTF-8 as lone surrogates,
+        # which can't be encoded again: they would fail as a UnicodeEncodeError when sent.
         if any("\ud800" <= char <= "\udfff" for char in text):
-            yield FieldError(
-                field, "It holds bytes that are no text: type it again, or save its file as UTF-8."
-            )
+            yield FieldError(field, f"The {label} contains invalid characters.")
         if len(text) > MAX_PROMPT_CHARACTERS:
             yield FieldError(
                 field,
-                f"Too long: {len(text):,} characters, and {MAX_PROMPT_CHARACTERS:,} is the most.",
+                f"{label.capitalize()} too long: "
+                f"{len(text):,} of {MAX_PROMPT_CHARACTERS:,} characters.",
             )
 
 
 def _size_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldError]:
-    for field, side, value_range in (
+    for field, side, side_range in (
         ("width", request.width, limits.width),
         ("height", request.height, limits.height),
     ):
-        if not value_range.contains(side):
-            yield FieldError(
-                field, f"The {field} must be {value_range} pixels on this Space, not {side}."
-            )
+        if not side_range.contains(side):
+            yield FieldError(field, f"{_range_text(field, side_range)} px.")
         elif side % PIPELINE_MULTIPLE:
-            nearest = _nearest_multiple(side, value_range)
             yield FieldError(
                 field,
-                f"The {field} must be a multiple of {PIPELINE_MULTIPLE}: try {nearest} instead of {side}.",
+                f"{field.capitalize()} must be a multiple of {PIPELINE_MULTIPLE}, "
+                f"such as {_nearest_multiple(side, side_range)}.",
             )
 
 
-def _nearest_multiple(side: int, value_range: Range) -> int:
-    nearest = _round_to_multiple(side)
-    highest = math.floor(value_range.maximum / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
-    lowest = math.ceil(value_range.minimum / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
-    return max(lowest, min(nearest, highest))
+def _nearest_multiple(side: int, side_range: Range) -> int:
+    highest = math.floor(side_range.maximum / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
+    lowest = math.ceil(side_range.minimum / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
+    return max(lowest, min(_round_to_multiple(side), highest))
 
 
 def _number_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldError]:
-    for field, label, value, value_range in (
-        ("guidance_scale", "guidance scale", request.guidance_scale, limits.guidance_scale),
-        (
-            "num_inference_steps",
-            "number of steps",
-            request.num_inference_steps,
-            limits.num_inference_steps,
-        ),
-        ("seed", "seed", request.seed, None if request.randomize_seed else limits.seed),
+    for field, value_range in (
+        ("guidance_scale", limits.guidance_scale),
+        ("num_inference_steps", limits.num_inference_steps),
     ):
-        if value_range is not None and not value_range.contains(value):
-            yield FieldError(
-                field,
-                f"The {label} must be {value_range} on this Space, not {format_number(value)}.",
-            )
+        if value_range is not None and not value_range.contains(getattr(request, field)):
+            yield FieldError(field, f"{_range_text(field, value_range)}.")
+    seed_range = None if request.randomize_seed else limits.seed
+    if seed_range is not None and not seed_range.contains(request.seed):
+        yield FieldError(
+            "seed",
+            f"Enter a seed from {seed_range.minimum:,.0f} to {seed_range.maximum:,.0f}, "
+            "or leave it empty for a random one.",
+        )
+
+
+def _range_text(field: str, value_range: Range) -> str:
+    lowest, highest = format_number(value_range.minimum), format_number(value_range.maximum)
+    return f"{_FIELD_LABELS[field].capitalize()} must be between {lowest} and {highest}"

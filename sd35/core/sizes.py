@@ -28,6 +28,8 @@ RATIO_TOLERANCE = 0.03
 """A size whose ratio is further off than this (as a part of it) doesn't pass for the preset."""
 
 
+MIN_RATIO = 1e-4
+
 RATIO_WEIGHT = 10.0
 """How many parts of the area one part of the ratio is worth: 960×768 before 1024×832 for 5:4."""
 
@@ -100,9 +102,10 @@ def parse_ratio(ratio: str) -> float:
         value = width / height
     except (ValueError, ZeroDivisionError):
         value = math.nan
-    if not (math.isfinite(value) and value > 0):
+    # Beyond these bounds, a side computed from the other could overflow; `nan` fails both.
+    if not MIN_RATIO <= value <= 1 / MIN_RATIO:
         raise ValueError(
-            f"An aspect ratio is two positive numbers such as 16:9, not {ratio[:20]!r}."
+            f"An aspect ratio is two positive numbers, such as 16:9, not {str(ratio)[:20]!r}."
         )
     return value
 
@@ -136,11 +139,13 @@ def _score(size: Size, target_ratio: float) -> tuple[bool, float]:
 
 
 def _unavailable_reason(ratio: str, target_ratio: float, limits: Limits) -> str:
-    side_name, required_side, value_range = (
-        ("height", limits.width.maximum / target_ratio, limits.height)
-        if target_ratio >= 1
-        else ("width", limits.height.maximum * target_ratio, limits.width)
-    )
-    if required_side < value_range.minimum:
-        return f"{ratio} would need a {side_name} of {required_side:.0f} pixels, and this Space's smallest is {value_range.minimum:g}."
-    return f"None of this Space's sizes is {ratio} or close to it."
+    if target_ratio >= 1:
+        shorter_side, value_range = limits.width.maximum / target_ratio, limits.height
+    else:
+        shorter_side, value_range = limits.height.maximum * target_ratio, limits.width
+    if shorter_side < value_range.minimum:
+        return (
+            f"{ratio} isn't available: "
+            f"this Space needs at least {value_range.minimum:g} px per side."
+        )
+    return f"This Space can't make {ratio}."

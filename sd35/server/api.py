@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import gradio as gr
 
-from sd35.core.errors import InvalidRequestError, SD35Error
+from sd35.core.errors import SD35Error
 from sd35.core.events import Progress
 from sd35.core.picture import Picture
-from sd35.core.request import RequestOptions, validate
+from sd35.core.request import RequestOptions
 from sd35.core.visitor import Visitor
 from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import Job, JobResult, JobState
@@ -20,7 +20,6 @@ from sd35.server.file_data import file_data, preview_data
 __all__ = [
     "DEMO_PAINTER",
     "ApiEndpoints",
-    "parse_options",
     "result_or_raise",
     "submit_job",
     "visitor_from_request",
@@ -31,80 +30,20 @@ DEMO_PAINTER: Final = "demo painter"
 MIN_UPDATE_INTERVAL: Final = 0.1
 MAX_UPDATE_INTERVAL: Final = 1.0
 
-MAX_MAGNITUDE: Final = 1e15  # larger numbers would overflow when they are divided by a float
-
-
-def parse_options(  # the names are those of `/generate`
-    *,
-    prompt: object,
-    negative_prompt: object = "",
-    aspect_ratio: object = None,
-    width: object = None,
-    height: object = None,
-    guidance_scale: object = None,
-    num_inference_steps: object = None,
-    seed: object = None,
-) -> RequestOptions:
-    """Return the options in a JSON request, in which nothing is known about the types.
-
-    Raises:
-        InvalidRequestError: a number isn't one.
-
-    """
-    return RequestOptions(
-        prompt=_parse_text(prompt),
-        negative_prompt=_parse_text(negative_prompt),
-        aspect_ratio=None if aspect_ratio is None else _parse_text(aspect_ratio),
-        width=_parse_integer("width", width),
-        height=_parse_integer("height", height),
-        guidance_scale=_parse_number("guidance_scale", guidance_scale),
-        num_inference_steps=_parse_integer("num_inference_steps", num_inference_steps),
-        seed=_parse_integer("seed", seed),
-    )
-
-
-def _parse_text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _parse_number(name: str, value: object) -> float | None:
-    if value is None:
-        return None
-    # bool is a subclass of int, and NaN is never smaller than anything.
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not abs(value) < MAX_MAGNITUDE
-    ):
-        raise InvalidRequestError(f"{name} must be a number.")
-    return value
-
-
-def _parse_integer(name: str, value: object) -> int | None:
-    number = _parse_number(name, value)
-    if number is None:
-        return None
-    if number != int(number):
-        raise InvalidRequestError(f"{name} must be a whole number, not {number:g}.")
-    return int(number)
-
 
 async def submit_job(
-    job_service: JobService, visitor: Visitor, **parameters: object
+    job_service: JobService,
+    visitor: Visitor,
+    **options: Any,  # noqa: ANN401  # JSON, which `resolve` checks
 ) -> tuple[Job, str]:
-    """Start a job with these parameters of `parse_options`, and return it and who makes the image.
+    """Start a job with these `RequestOptions`, and return it and who makes the image.
 
     Raises:
         SD35Error: there is no Space, the request is invalid, or a usage limit is reached.
 
     """
-    options = parse_options(**parameters)
     space = await job_service.get_space()
-    limits = space.contract.limits
-    request = options.resolve(limits)
-    errors = validate(request, limits)
-    if errors:
-        raise InvalidRequestError(" ".join(error.message for error in errors))
+    request = RequestOptions(**options).resolve(space.contract.limits)
     job = await job_service.submit(request, visitor, is_api_call=True)
     return job, DEMO_PAINTER if space.contract.is_demo else space.name
 
@@ -259,9 +198,9 @@ class ApiEndpoints:
         result = _result_or_gradio_error(state)
         return file_data(result), result.seed, made_by
 
-    async def _submit(self, visitor: Visitor, **parameters: object) -> tuple[Job, str]:
+    async def _submit(self, visitor: Visitor, **options: Any) -> tuple[Job, str]:  # noqa: ANN401  # JSON
         try:
-            return await submit_job(self._job_service, visitor, **parameters)
+            return await submit_job(self._job_service, visitor, **options)
         except SD35Error as error:
             raise _to_gradio_error(error) from error
 

@@ -80,7 +80,7 @@ def _string_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-# The schema tells agents the types; `parse_options` checks the values. If pydantic checked them,
+# The schema tells agents the types; `RequestOptions.resolve` checks the values. If pydantic checked them,
 # agents would read its messages instead of ours. Texts must be `str` nevertheless: arguments of
 # other types are decoded by the SDK if they look like JSON, and the prompt "null" would become None.
 TextParam = Annotated[str, BeforeValidator(_string_or_empty)]

@@ -8,8 +8,9 @@ not those of the Space that was found since.
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from sd35.core.errors import FieldError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
-from sd35.core.request import FieldError, GenerationRequest, validate
+from sd35.core.request import GenerationRequest, number_error, validate
 from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
 
 __all__ = [
@@ -25,9 +26,6 @@ __all__ = [
 ]
 
 CUSTOM_SIZE: Final = "custom"
-
-MAX_MAGNITUDE = 1e15
-"""Beyond any field's range; what is larger, infinite or no number at all is taken for no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +58,13 @@ def parse_request(
         negative_prompt=_parse_text(values.negative_prompt),
         width=width,
         height=height,
-        guidance_scale=_parse_number(
-            "guidance_scale", "guidance scale", values.guidance_scale, field_errors
-        ),
+        guidance_scale=_parse_number("guidance_scale", values.guidance_scale, field_errors),
         num_inference_steps=_parse_integer(
-            "num_inference_steps", "number of steps", values.num_inference_steps, field_errors
+            "num_inference_steps", values.num_inference_steps, field_errors
         ),
         seed=0
         if values.randomize_seed is True
-        else _parse_integer("seed", "seed", values.seed, field_errors),
+        else _parse_integer("seed", values.seed, field_errors),
         randomize_seed=values.randomize_seed is True,
     )
     invalid_fields = {problem.field for problem in field_errors}
@@ -118,8 +114,8 @@ def _parse_size(
     values: FormValues, limits: Limits, field_errors: list[FieldError]
 ) -> tuple[int, int]:
     if values.size == CUSTOM_SIZE:
-        return _parse_integer("width", "width", values.width, field_errors), _parse_integer(
-            "height", "height", values.height, field_errors
+        return _parse_integer("width", values.width, field_errors), _parse_integer(
+            "height", values.height, field_errors
         )
     try:
         size = size_for(values.size if isinstance(values.size, str) else "", limits)
@@ -134,22 +130,17 @@ def _parse_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _parse_number(field: str, label: str, value: object, field_errors: list[FieldError]) -> float:
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) < MAX_MAGNITUDE
-    ):
-        return value
-    field_errors.append(FieldError(field, f"Give a {label}: a number."))
-    return 0
+def _parse_number(field: str, value: Any, field_errors: list[FieldError]) -> float:  # noqa: ANN401  # unknown
+    error = number_error(field, value)
+    if error is not None:
+        field_errors.append(error)
+        return 0
+    number: float = value
+    return number
 
 
-def _parse_integer(field: str, label: str, value: object, field_errors: list[FieldError]) -> int:
-    number = _parse_number(field, label, value, field_errors)
-    if number != int(number):
-        field_errors.append(FieldError(field, f"The {label} is a whole number, not {number:g}."))
-    return int(number)
+def _parse_integer(field: str, value: Any, field_errors: list[FieldError]) -> int:  # noqa: ANN401  # unknown
+    return int(_parse_number(field, value, field_errors))
 
 
 def values_from_request(request: GenerationRequest, limits: Limits) -> FormValues:

@@ -35,7 +35,9 @@ def variations(
     values = apply_settings(metadata, _default_values(limits), limits).values
     request, field_errors = parse_request(replace(values, randomize_seed=True), limits)
     if request is None:
-        raise InvalidRequestError(" ".join(field_error.message for field_error in field_errors))
+        raise InvalidRequestError(
+            " ".join(field_error.message for field_error in field_errors), field_errors=field_errors
+        )
     if kind != "neighbours":
         return [request]
     if metadata.seed is None:
