@@ -396,7 +396,7 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
         (["generate", "error: No GPU was available"], 6, "No GPU was available"),
         (["generate", "error: Expired ZeroGPU proxy token"], 5, "Expired"),
         (["generate", "error: GPU task aborted"], 7, "Try fewer steps"),
-        (["generate", "silent: "], 7, "doesn't say why"),
+        (["generate", "silent: x"], 7, "doesn't say why"),
         (["space", "http://127.0.0.1:1"], 3, "nothing listens there"),
         (["doctor", "what is this"], 2, "give owner/name"),
     ],
