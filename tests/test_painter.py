@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sd35.space.painter import Painting, Step, paint
+from sd35.core.request import GenerationRequest
+from sd35.space.painter import Step, paint
 from sd35.space.painter.flow import sigmas
 from sd35.space.painter.scene import compose
 from sd35.space.painter.streams import RandomStream
@@ -25,13 +26,13 @@ from sd35.space.painter.vocabulary import (
     parse_prompt,
 )
 
-SMALL_PAINTING = Painting(
+SMALL_REQUEST = GenerationRequest(
     "a lighthouse by the sea at sunset", seed=3, width=96, height=64, num_inference_steps=8
 )
 
 
-def run_painting(painting: Painting) -> tuple[list[Step], Image.Image]:
-    steps, flow = [], paint(painting)
+def run_flow(request: GenerationRequest) -> tuple[list[Step], Image.Image]:
+    steps, flow = [], paint(request)
     while True:
         try:
             steps.append(next(flow))
@@ -40,8 +41,8 @@ def run_painting(painting: Painting) -> tuple[list[Step], Image.Image]:
 
 
 @cache
-def final_picture(painting: Painting) -> Image.Image:
-    return run_painting(painting)[1]
+def final_picture(request: GenerationRequest) -> Image.Image:
+    return run_flow(request)[1]
 
 
 def mean_difference(first: Image.Image, second: Image.Image) -> float:
@@ -55,7 +56,7 @@ def digest(image: Image.Image) -> str:
 
 def test_same_inputs_same_bytes() -> None:
     """A seed would not bring its picture back."""
-    assert run_painting(SMALL_PAINTING)[1].tobytes() == run_painting(SMALL_PAINTING)[1].tobytes()
+    assert run_flow(SMALL_REQUEST)[1].tobytes() == run_flow(SMALL_REQUEST)[1].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -74,12 +75,12 @@ def test_same_inputs_same_bytes() -> None:
 )
 def test_pinned_pictures(prompt: str, sha256: str) -> None:
     """Another machine, or a change that was not meant, would paint something else for the same seed."""
-    assert digest(final_picture(replace(SMALL_PAINTING, prompt=prompt))) == sha256
+    assert digest(final_picture(replace(SMALL_REQUEST, prompt=prompt))) == sha256
 
 
 def test_seeds_differ() -> None:
     """Every seed would give the same picture."""
-    pictures = [final_picture(replace(SMALL_PAINTING, seed=seed)) for seed in range(4)]
+    pictures = [final_picture(replace(SMALL_REQUEST, seed=seed)) for seed in range(4)]
     assert len({digest(image) for image in pictures}) == 4
     assert mean_difference(pictures[0], pictures[1]) > 4
 
@@ -124,7 +125,7 @@ def test_reading(prompt: str, expected: ParsedPrompt) -> None:
 def test_unknown_prompts_differ() -> None:
     """Prompts without a known word would share one abstract picture."""
     pictures = [
-        final_picture(replace(SMALL_PAINTING, prompt=text)) for text in ("qwx", "blorb", "ζ", "")
+        final_picture(replace(SMALL_REQUEST, prompt=text)) for text in ("qwx", "blorb", "ζ", "")
     ]
     pairs = [(a, b) for i, a in enumerate(pictures) for b in pictures[:i]]
     assert all(mean_difference(a, b) > 8 for a, b in pairs)
@@ -133,8 +134,8 @@ def test_unknown_prompts_differ() -> None:
 @pytest.mark.parametrize("size", [(256, 256), (192, 64), (64, 192), (65, 97)])
 def test_sizes(size: tuple[int, int]) -> None:
     """A picture, or a preview of it, would not have the size that was asked for."""
-    steps, image = run_painting(
-        replace(SMALL_PAINTING, width=size[0], height=size[1], num_inference_steps=2)
+    steps, image = run_flow(
+        replace(SMALL_REQUEST, width=size[0], height=size[1], num_inference_steps=2)
     )
     assert (image.mode, image.size) == ("RGB", size)
     assert max(steps[0].preview(48).size) == 48
@@ -147,7 +148,9 @@ def test_sizes(size: tuple[int, int]) -> None:
 )
 def test_any_text_paints(prompt: str, negative: str) -> None:
     """Some text, lone surrogates included, would make the painter fail."""
-    image = run_painting(Painting(prompt, negative, width=32, height=32, num_inference_steps=1))[1]
+    image = run_flow(
+        GenerationRequest(prompt, negative, width=32, height=32, num_inference_steps=1)
+    )[1]
     assert image.size == (32, 32)
 
 
@@ -156,7 +159,7 @@ def test_any_text_paints(prompt: str, negative: str) -> None:
 )
 def test_long_prompts_paint(prompt: str) -> None:
     """A very long prompt would fail, or be taken in whole."""
-    assert run_painting(replace(SMALL_PAINTING, prompt=prompt, num_inference_steps=1))[1].size == (
+    assert run_flow(replace(SMALL_REQUEST, prompt=prompt, num_inference_steps=1))[1].size == (
         96,
         64,
     )
@@ -166,7 +169,7 @@ def test_sigmas() -> None:
     """The noise levels would not be SD3's: evenly spaced times under a shift of 3."""
     assert sigmas(1) == [1.0, 0.0]
     assert sigmas(4) == pytest.approx([1.0, 0.9, 0.75, 0.5, 0.0])
-    steps, _ = run_painting(replace(SMALL_PAINTING, num_inference_steps=4))
+    steps, _ = run_flow(replace(SMALL_REQUEST, num_inference_steps=4))
     assert [step.sigma for step in steps] == pytest.approx([0.9, 0.75, 0.5, 0.0])
     assert [(step.number, step.total) for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
@@ -180,7 +183,7 @@ def test_noise_is_normal() -> None:
 
 def test_previews_approach_the_picture() -> None:
     """The previews would not lead to the picture."""
-    steps, image = run_painting(replace(SMALL_PAINTING, num_inference_steps=20))
+    steps, image = run_flow(replace(SMALL_REQUEST, num_inference_steps=20))
     missing_path = [mean_difference(step.preview(), image) for step in steps]
     assert all(later <= previous + 0.75 for previous, later in pairwise(missing_path))
     assert missing_path[0] > 20
@@ -189,9 +192,9 @@ def test_previews_approach_the_picture() -> None:
 
 def test_steps_matter() -> None:
     """A few steps would give as finished a picture as many."""
-    finished = final_picture(replace(SMALL_PAINTING, num_inference_steps=40))
+    finished = final_picture(replace(SMALL_REQUEST, num_inference_steps=40))
     missing_path = [
-        mean_difference(final_picture(replace(SMALL_PAINTING, num_inference_steps=n)), finished)
+        mean_difference(final_picture(replace(SMALL_REQUEST, num_inference_steps=n)), finished)
         for n in (1, 4, 8, 20)
     ]
     assert missing_path == sorted(missing_path, reverse=True)
@@ -202,7 +205,7 @@ def test_steps_matter() -> None:
 def test_guidance_matters() -> None:
     """Guidance would not take the picture from washed out to overcooked."""
     contrast = [
-        float(np.asarray(final_picture(replace(SMALL_PAINTING, guidance_scale=g))).std())
+        float(np.asarray(final_picture(replace(SMALL_REQUEST, guidance_scale=g))).std())
         for g in (1.0, 3.0, 4.5, 7.5)
     ]
     assert contrast == sorted(contrast)
@@ -212,14 +215,14 @@ def test_guidance_matters() -> None:
 @pytest.mark.parametrize("negative", ["sea", "lighthouse", "sunset", "purple", "ugly"])
 def test_negative_prompt_counts_only_under_guidance(negative: str) -> None:
     """The negative prompt would do nothing, or, against the arithmetic, something without guidance."""
-    without_guidance = replace(SMALL_PAINTING, guidance_scale=1.0)
+    without_guidance = replace(SMALL_REQUEST, guidance_scale=1.0)
     assert digest(final_picture(replace(without_guidance, negative_prompt=negative))) == digest(
         final_picture(without_guidance)
     )
     assert (
         mean_difference(
-            final_picture(replace(SMALL_PAINTING, negative_prompt=negative)),
-            final_picture(SMALL_PAINTING),
+            final_picture(replace(SMALL_REQUEST, negative_prompt=negative)),
+            final_picture(SMALL_REQUEST),
         )
         > 0.3
     )
@@ -228,7 +231,7 @@ def test_negative_prompt_counts_only_under_guidance(negative: str) -> None:
 def test_negative_colour_pushes_away() -> None:
     """A negative colour would not take that colour out of the picture."""
     blue = [
-        float(np.asarray(final_picture(replace(SMALL_PAINTING, negative_prompt=n)))[..., 2].mean())
+        float(np.asarray(final_picture(replace(SMALL_REQUEST, negative_prompt=n)))[..., 2].mean())
         for n in ("", "blue")
     ]
     assert blue[1] < blue[0] - 5
@@ -236,7 +239,7 @@ def test_negative_colour_pushes_away() -> None:
 
 def test_closing_midway() -> None:
     """Stop would leave an error behind, or take back the preview that is on the screen."""
-    flow = paint(SMALL_PAINTING)
+    flow = paint(SMALL_REQUEST)
     step = next(flow)
     flow.close()
     assert step.preview(32).size == (32, 21)

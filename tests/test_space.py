@@ -1,11 +1,10 @@
-"""The demo Space, as a Space: over the client, over gradio_client, and over the simple HTTP way."""
+"""The demo Space: over this program's client, gradio_client, and plain HTTP."""
 
 import io
 import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import gradio as gr
 import gradio_client
@@ -35,8 +34,8 @@ def address() -> Iterator[str]:
 
 
 @pytest.mark.anyio
-async def test_over_the_client(address: str) -> None:
-    """The demo Space isn't what it stands in for: previews on the way, every step told, a lossless picture."""
+async def test_run_yields_previews_progress_and_a_png(address: str) -> None:
+    """A run yields small previews, the progress up to the last step, and a lossless image."""
     async with SpaceClient.connect(address) as space:
         assert space.contract.is_demo
         assert space.contract.limits == PUBLIC_LIMITS
@@ -65,8 +64,8 @@ async def test_over_the_client(address: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_every_preset_that_it_offers(address: str) -> None:
-    """A preset gives a size that a Space with the public one's limits refuses."""
+async def test_every_aspect_ratio_is_accepted(address: str) -> None:
+    """A Space with the public limits accepts the size of every available aspect ratio."""
     async with SpaceClient.connect(address) as space:
         for ratio in ASPECT_RATIOS:
             try:
@@ -82,8 +81,8 @@ async def test_every_preset_that_it_offers(address: str) -> None:
             assert (picture.width, picture.height) == (size.width, size.height)
 
 
-def test_the_signature_is_the_public_one_s(address: str) -> None:
-    """Code written for the public Space doesn't run against the demo."""
+def test_api_is_that_of_the_public_space(address: str) -> None:
+    """`/infer` has the parameters of the public Space: names, order, types and defaults."""
     info = httpx.get(f"{address}gradio_api/info").json()["named_endpoints"]["/infer"]["parameters"]
     public = json.loads(DESCRIPTIONS[-1].read_text())["info"]["named_endpoints"]["/infer"][
         "parameters"
@@ -91,8 +90,8 @@ def test_the_signature_is_the_public_one_s(address: str) -> None:
     assert [{key: parameter[key] for key in public[0]} for parameter in info] == public
 
 
-def test_over_gradio_client(address: str) -> None:
-    """The ordinary client of every Gradio app can't use the demo Space, or gets no previews from it."""
+def test_gradio_client_gets_previews_and_result(address: str) -> None:
+    """Gradio's own client gets the previews and the result."""
     client = gradio_client.Client(address, verbose=False, download_files=False)
     job = client.submit(*REQUEST_DATA, api_name="/infer")
     image, seed = job.result(timeout=30)
@@ -102,8 +101,8 @@ def test_over_gradio_client(address: str) -> None:
 
 
 @pytest.mark.parametrize("negative_prompt", ["", None])
-def test_over_the_simple_way(address: str, negative_prompt: str | None) -> None:
-    """The wire format of the seed system (`/call/infer`) doesn't work against the demo Space, or its `null` doesn't."""
+def test_simple_http_api_works(address: str, negative_prompt: str | None) -> None:
+    """`/call/infer` works, also with `null` for the negative prompt."""
     data = [REQUEST_DATA[0], negative_prompt, *REQUEST_DATA[2:]]
     event_id = httpx.post(f"{address}gradio_api/call/infer", json={"data": data}).json()["event_id"]
     answer = httpx.get(f"{address}gradio_api/call/infer/{event_id}", timeout=30).text
@@ -124,14 +123,11 @@ def test_over_the_simple_way(address: str, negative_prompt: str | None) -> None:
         (7, 51, "maximum value 50"),
     ],
 )
-def test_what_the_public_space_refuses(
-    address: str,
-    position: int,
-    value: Any,  # noqa: ANN401
-    expected_message: str,  # noqa: ANN401, RUF100
+def test_invalid_values_are_rejected(
+    address: str, position: int, value: int, expected_message: str
 ) -> None:
-    """The demo Space makes what the public one refuses, so that mistakes show only there."""
-    data = [*REQUEST_DATA]
+    """The demo Space rejects what the public one rejects."""
+    data: list[object] = [*REQUEST_DATA]
     data[position] = value
     event_id = httpx.post(f"{address}gradio_api/call/infer", json={"data": data}).json()["event_id"]
     answer = httpx.get(f"{address}gradio_api/call/infer/{event_id}", timeout=30).text
@@ -139,8 +135,8 @@ def test_what_the_public_space_refuses(
     assert expected_message in answer
 
 
-def test_a_random_seed_is_told(address: str) -> None:
-    """The seed that a random picture was made with is not known."""
+def test_random_seed_is_returned(address: str) -> None:
+    """With `randomize_seed`, each run returns the seed that it drew."""
     client = gradio_client.Client(address, verbose=False, download_files=False)
     seeds = {
         client.predict(*REQUEST_DATA[:3], *[True], *REQUEST_DATA[4:7], 1, api_name="/infer")[1]
@@ -149,8 +145,8 @@ def test_a_random_seed_is_told(address: str) -> None:
     assert len(seeds) == 3
 
 
-def test_built_at_once() -> None:
-    """Apps that are built in two threads at once get each other's components, or are left without an endpoint."""
+def test_apps_built_in_two_threads_stay_separate() -> None:
+    """Each of two apps that are built at the same time gets its own components and endpoints."""
     is_building_second = threading.Event()
 
     def build_second() -> gr.Blocks:

@@ -1,1 +1,1 @@
-"""Being a Space: the demo Space and its painter."""
+"""Being a Space: an engine behind `/infer`, and what an upload to Hugging Face needs."""

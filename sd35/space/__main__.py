@@ -1,4 +1,4 @@
-"""`python -m sd35.space`: the demo Space alone, at a port of its own, until Ctrl-C."""
+"""`python -m sd35.space`: serve the demo Space on its own, until Ctrl+C."""
 
 import argparse
 import queue
@@ -8,27 +8,29 @@ import sys
 from sd35.server import launch
 
 parser = argparse.ArgumentParser(
-    prog="python -m sd35.space", description="The demo Space: a painter behind /infer."
+    prog="python -m sd35.space", description="Serve the demo Space: a painter behind /infer."
 )
 parser.add_argument(
-    "--port", type=int, default=7861, help="the port to listen on (default: %(default)s)"
+    "--port", type=int, default=7861, help="port to listen on (default: %(default)s)"
 )
 arguments = parser.parse_args()
 
 folder = launch.configure_environment()
-from sd35.space import server  # noqa: E402  # gradio is imported after its environment is prepared
+# Gradio reads its environment when it is imported.
+from sd35.space.painter import DemoPainter  # noqa: E402  # see above
+from sd35.space.server import build_space  # noqa: E402  # see above
 
-stop_signals: queue.SimpleQueue[int] = (
-    queue.SimpleQueue()
-)  # unlike an Event, safe in a signal's handler
-for signal_number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(signal_number, lambda signal_number, _: stop_signals.put(signal_number))
-demo = server.build_demo()
+# Unlike Event.set, SimpleQueue.put may be called from a signal handler that interrupts itself.
+stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+for stop_signal in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(stop_signal, lambda number, _: stop_signals.put(number))
+demo = build_space(DemoPainter())
 try:
     address = launch.launch(demo, port=arguments.port)
 except OSError:
     sys.exit(f"Port {arguments.port} is in use. Choose another with --port.")
-print(f"{server.TITLE}\n{address}", flush=True)  # noqa: T201
+sys.stdout.write(f"{DemoPainter.title}\n{address}\n")
+sys.stdout.flush()
 stop_signals.get()
 launch.close(demo)
 folder.cleanup()

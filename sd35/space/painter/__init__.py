@@ -1,10 +1,11 @@
-"""The demo painter: it stands in for Stable Diffusion 3.5 without a network, and says so.
+"""Demo painter: stands in for Stable Diffusion 3.5 without a network or GPU, and says so.
 
-A picture is read from the prompt's words (`vocabulary`), composed (`scene`, over the subjects'
-modules), and reached by SD3's rectified flow (`flow`).
+`vocabulary` reads the prompt, `scene` composes an image from the modules of its subjects, and
+`flow` approaches the image with SD3's arithmetic.
 """
 
-from sd35.space.painter.flow import Painting, Step, paint
+from sd35.space.painter.flow import Step, paint
+from sd35.space.painter.painter import DemoPainter
 from sd35.space.painter.vocabulary import KNOWN_WORDS
 
-__all__ = ["KNOWN_WORDS", "Painting", "Step", "paint"]
+__all__ = ["KNOWN_WORDS", "DemoPainter", "Step", "paint"]

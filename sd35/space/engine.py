@@ -1,0 +1,46 @@
+"""Interface of engines: what makes the images inside a Space of ours.
+
+`sd35.space.painter.DemoPainter` is one. `sd35.space.server` needs no more of an engine than this.
+"""
+
+from collections.abc import Generator
+from typing import Protocol
+
+from PIL import Image
+
+from sd35.core.request import GenerationRequest
+
+__all__ = ["Engine", "EngineStep"]
+
+
+class EngineStep(Protocol):
+    """One finished inference step: its number, from 1, and how many there will be."""
+
+    @property
+    def number(self) -> int: ...  # noqa: D102
+    @property
+    def total(self) -> int: ...  # noqa: D102
+
+    def preview(self, longest_side: int) -> Image.Image:
+        """Return the current estimate of the image, RGB, with sides of at most so many pixels."""
+        ...
+
+
+class Engine(Protocol):
+    """Maker of images.
+
+    Attributes:
+        title: title of the Space's page, and the software that image files name.
+        description: sentence below the title, as Markdown.
+
+    """
+
+    title: str
+    description: str
+
+    def generate(self, request: GenerationRequest) -> Generator[EngineStep, None, Image.Image]:
+        """Yield each step, and return the RGB image in the requested size.
+
+        `request.seed` counts even with `randomize_seed`: the server draws random seeds.
+        """
+        ...
