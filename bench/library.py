@@ -251,7 +251,7 @@ def _measure_adding(library: Library, directory: Path, rounds: int) -> tuple[_Ro
     picture, row = open_picture(data), _Row("adding a picture")
     _measure_interleaved(
         row,
-        lambda: library.add(data, picture, GenerationMetadata(prompt="a new picture", seed=7), ""),
+        lambda: library.add(picture, GenerationMetadata(prompt="a new picture", seed=7), ""),
         lambda: write_exclusive(directory / "alone", f"{new_id()}.png", data),
         rounds,
     )

@@ -51,7 +51,7 @@ def add_picture(
     record = GenerationMetadata(
         **{"prompt": f"picture {index}", "made_at": NOON + dt.timedelta(minutes=index), **fields}
     )
-    return library.add(data, open_picture(data), record, owner)
+    return library.add(open_picture(data), record, owner)
 
 
 def find_ids(library: Library, query: Query = MATCH_ALL, owner: str | None = None) -> list[str]:

@@ -83,4 +83,4 @@ def add_picture(
     colour = (len(record.prompt) * 37 % 256, len(record.prompt) * 91 % 256, 120)
     out = io.BytesIO()
     Image.new("RGB", size, colour).save(out, "PNG")
-    return library.add(out.getvalue(), open_picture(out.getvalue()), record, owner)
+    return library.add(open_picture(out.getvalue()), record, owner)

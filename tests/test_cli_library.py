@@ -72,7 +72,7 @@ def add_picture(library: Library, seed: int, prompt: str) -> str:
         made_at=made_at,
     )
     data = encode_png(seed)
-    return library.add(data, open_picture(data), record, LOCAL_OWNER_KEY).id
+    return library.add(open_picture(data), record, LOCAL_OWNER_KEY).id
 
 
 def parse_json_lines(out: str) -> list[dict[str, Any]]:
@@ -138,23 +138,27 @@ def test_what_a_program_gets() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "expected_message"),
     [
-        (["search", "seed:abc", "on:never"], 2, "seed:abc isn't understood"),
+        (
+            ["search", "seed:abc", "on:never"],
+            2,
+            "seed: needs a whole number, such as seed:40. It was ignored.",
+        ),
         (["search", "--limit", "0"], 2, "--limit"),
         (["search", "--colour"], 2, "--colour"),
         (["search", "--library", "nowhere"], 2, "There is no library in nowhere"),
         (["search", "--library", "folder"], 2, "There is no library in folder"),
         (["search", "--library", "old.png"], 2, "There is no library in old.png"),
         (["import", "folder", "--library", "old.png"], 9, "old.png can't be used"),
-        (["stats", "--library", "newer"], 9, "newer version of this program"),
+        (["stats", "--library", "newer"], 9, "created by a newer version"),
         (["show", "nothing"], 2, "There is no picture nothing"),
         (["show", "x" * 5000], 2, "There is no picture"),
         (["show", "folder"], 2, "There is no picture folder"),
         (["show", "old.png"], 2, "doesn't say how it was made"),
         (["export", "folder.zip", "is:failed"], 2, "has no picture"),
-        (["export", "there.zip"], 9, "is there already"),
+        (["export", "there.zip"], 9, "already exists"),
         (["export", "old.png/below"], 9, "couldn't be written"),
         (["import", "nowhere"], 2, "nowhere"),
-        (["import", "shelf"], 9, "belongs to the library already"),
+        (["import", "shelf"], 9, "is in the library already"),
         (["rescan", "--library", "nowhere"], 2, "There is no folder nowhere"),
     ],
 )
@@ -367,7 +371,7 @@ with Library.open(Path("shelf")) as library:
         out = io.BytesIO()
         Image.new("RGB", (64, 32), (seed % 256, seed // 256, 7)).save(out, "PNG")
         data = out.getvalue()
-        print(library.add(data, open_picture(data), GenerationMetadata(prompt="made meanwhile", seed=seed), "").id, flush=True)
+        print(library.add(open_picture(data), GenerationMetadata(prompt="made meanwhile", seed=seed), "").id, flush=True)
         seed += 1
 """
 

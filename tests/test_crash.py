@@ -160,7 +160,7 @@ class KillScenario:
             assert index.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert not index.execute("PRAGMA foreign_key_check").fetchall()
             counts = [
-                row for row in index.execute("SELECT * FROM counts ORDER BY owner, place") if row[2]
+                row for row in index.execute("SELECT * FROM counts ORDER BY owner, scope") if row[2]
             ]
             assert counts == index.execute(_COUNTS_SQL).fetchall()
             self._check_jobs(index)

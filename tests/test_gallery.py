@@ -159,7 +159,7 @@ def test_that_lighthouse(page: Page, server: GalleryServer) -> None:
 def test_what_is_not_understood(page: Page) -> None:
     """A search that makes no sense is passed over in silence."""
     page.get_by_label("Search", exact=True).fill("seed:abc lighthouse")
-    expect(page.locator("#shelf .problems")).to_contain_text("seed:abc isn't understood")
+    expect(page.locator("#shelf .problems")).to_contain_text("seed: needs a whole number")
     expect(gallery_items(page)).to_have_count(1)
 
 

@@ -21,7 +21,7 @@ from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata, new_id
 from sd35.server.accounts import CredentialStore
 from sd35.server.auth import BROWSER_COOKIE, Authenticator
-from sd35.server.picture_routes import MAX_ZIP_PICTURES, _zip_stream
+from sd35.server.picture_routes import MAX_ZIP_PICTURES
 from tests.app_server import CHEAP_HASHER
 from tests.shelving import GalleryServer, add_picture, serve_gallery
 
@@ -202,11 +202,10 @@ def test_a_zip_is_never_in_memory(tmp_path: Path) -> None:
         Image.effect_noise((1000, 1000), 100).save(out, "PNG")
         picture = open_picture(out.getvalue())
         entries = [
-            library.add(picture.data, picture, GenerationMetadata(prompt=f"noise {n}"), "")
-            for n in range(12)
+            library.add(picture, GenerationMetadata(prompt=f"noise {n}"), "") for n in range(12)
         ]
         tracemalloc.start()
-        size = sum(map(len, _zip_stream(library, entries)))
+        size = sum(map(len, library.zip_export(entries, "")))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert size > 12 * len(picture.data)

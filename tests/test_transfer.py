@@ -139,7 +139,7 @@ def test_out_of_a_zip(library: Library, tmp_path: Path, monkeypatch: pytest.Monk
         ("empty.zip", b""),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(LibraryError, match="no picture"):
+        with pytest.raises(LibraryError, match="or an image"):
             library.import_from(tmp_path / name, BOB)
 
 

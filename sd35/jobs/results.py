@@ -43,7 +43,7 @@ class ResultSaver:
         metadata = build_metadata(
             state.request,
             picture,
-            id=job.id,
+            id_=job.id,
             model=space.model,
             space=space.name,
             is_demo=contract.is_demo,
@@ -94,7 +94,7 @@ class ResultSaver:
 
     async def _save(self, job: Job, metadata: GenerationMetadata, picture: Picture) -> JobResult:
         entry = await anyio.to_thread.run_sync(
-            self._library.add, picture.data, picture, metadata, owner_key(job.owner)
+            self._library.add, picture, metadata, owner_key(job.owner)
         )
         return self.publish(entry, job.owner)
 

@@ -1,1 +1,6 @@
-"""What was made: a folder of pictures that a person can read, and an index of them and of the jobs."""
+"""Images on disk and their index; it knows nothing of jobs.
+
+`Library` is what other packages call. Below it, `Database` opens transactions; functions that take
+a transaction's connection read and write rows (`repository`, `search`, `stats`); classes that hold
+the folder and the database change files and rows together (`PictureStore`, `Scanner`, `Importer`).
+"""

@@ -1,4 +1,4 @@
-"""The index's file: opened, migrated, put aside where it is damaged; connections for threads; errors translated."""
+"""Connections and transactions of the index, a SQLite file that threads and programs share."""
 
 import logging
 import sqlite3
@@ -21,31 +21,28 @@ __all__ = ["Database"]
 log = logging.getLogger(__name__)
 
 MAX_IDLE_CONNECTIONS: Final = 8
-"""Connections that are kept for the next one who needs one; each may have 4 MB in memory."""
+"""Connections kept open for reuse; each may hold a page cache of 4 MB."""
 
 BUSY_TIMEOUT: Final = 20.0
-"""How long one program waits until another has written."""
+"""Seconds to wait for another program's write transaction."""
 
 OPEN_TIMEOUT: Final = 120.0
-"""How long it waits until another has brought a large index to its newest version."""
+"""Seconds to wait for another program that migrates a large index."""
 
 _CORRUPTION_CODES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-_TOO_NEW_MESSAGE: Final = "The library's index was made by a newer version of this program."
-
 
 class Database:
-    """Connections to an index that threads and programs use at once.
+    """An index that many threads and several programs use at once.
+
+    Every method that yields a connection raises LibraryError if the index can't be used.
 
     Args:
-        path: the file.
-        on_lost: is told when the file was taken away while it was open, and another one has been
-            made.
+        path: The SQLite file.
+        on_recreated: Called after the file was deleted while in use and has been created again.
 
     Attributes:
-        path: the file.
-        was_rebuilt: it was damaged and put aside, or wasn't there: what the pictures' files tell
-            isn't in it yet.
+        was_rebuilt: Whether the file was missing or damaged, and is empty now.
 
     """
 
@@ -61,10 +58,10 @@ class Database:
 
     @classmethod
     def open(cls, path: Path, on_recreated: Callable[[], None] = lambda: None) -> "Database":
-        """Open an index, or make it, with the newest tables.
+        """Open an index, created or migrated as necessary.
 
         Raises:
-            LibraryError: it can't be used.
+            LibraryError: The index can't be used.
 
         """
         database = cls(path, on_recreated)
@@ -72,35 +69,37 @@ class Database:
         return database
 
     def _open(self) -> None:
+        lock_path = self.path.with_name("opening.lock")
         try:
-            with FileLock(
-                self.path.with_name("opening.lock"), timeout=OPEN_TIMEOUT, thread_local=False
-            ):
+            # Without the lock, one program could quarantine the file that another one has just
+            # created, or change the journal mode while another one migrates.
+            with FileLock(lock_path, timeout=OPEN_TIMEOUT, thread_local=False):
                 self._prepare()
             self._file_identity = _read_file_identity(self.path)
         except Timeout as error:
-            raise LibraryError(
-                "Another program has been opening the library for minutes."
-            ) from error
+            message = "Another program has been opening the library for too long."
+            raise LibraryError(message, "Try again later.") from error
         except sqlite3.Error as error:
             raise _to_library_error(error) from error
         except OSError as error:
-            raise LibraryError(f"The library's index can't be opened: {error.strerror}.") from error
+            raise LibraryError(f"Couldn't open the library: {error.strerror}.") from error
 
     def _reopen_if_replaced(self) -> None:
-        """Make the file anew if somebody has taken it away: what is written to the former one is lost."""
+        # An open connection goes on writing to a deleted file, and everything it writes is lost.
         if _read_file_identity(self.path) == self._file_identity:
             return
-        log.warning("the library's index is gone; it is made anew of the pictures")
+        log.warning("the library's index was deleted; it will be rebuilt from the images")
         for connection in self._idle_connections:
             connection.close()
         self._idle_connections = []
         try:
+            # Not `parents=True`: on an unmounted disk it would start an empty library in the
+            # mount point, and hide it when the disk is back.
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise LibraryError(
-                f"The library's folder is gone: {error.strerror}.",
-                "Put it back, or choose another one with --library.",
+                f"Library folder not found: {self.path.parent.parent}.",
+                "Restore it, or choose another with --library.",
             ) from error
         self._open()
         self._on_recreated()
@@ -120,12 +119,12 @@ class Database:
         self._idle_connections.append(connection)
 
     def _is_corrupt(self) -> bool:
-        """Whether it is no database, or was found damaged earlier and is: to look through all of it takes seconds."""
         if not self.path.exists():
             return False
         try:
             with closing(_connect(self.path)) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                # Checking everything takes seconds: only where an error has raised a suspicion.
                 return (
                     self._corruption_marker.exists()
                     and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
@@ -142,25 +141,19 @@ class Database:
         return self.path.with_name(f"{self.path.name}.suspect")
 
     def _quarantine(self) -> None:
-        quarantine_name = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        name = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         log.warning(
-            "the library's index is damaged: it is put aside as %s, and made anew of the pictures",
-            quarantine_name,
+            "the library's index is damaged: kept as %s, it will be rebuilt from the images", name
         )
+        # The log belongs to its file: SQLite would replay a stale -wal into the new one.
         for suffix in ("", "-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
-                self.path.with_name(self.path.name + suffix).replace(
-                    self.path.with_name(quarantine_name + suffix)
-                )
+                source = self.path.with_name(self.path.name + suffix)
+                source.replace(self.path.with_name(name + suffix))
 
     @contextmanager
     def read_transaction(self) -> Iterator[Connection]:
-        """A connection that sees one state of the index for as long as the block lasts.
-
-        Raises:
-            LibraryError: the index can't be used.
-
-        """
+        """Yield a connection that sees one state of the index throughout the block."""
         with self._borrow() as connection:
             connection.execute("BEGIN")
             try:
@@ -170,19 +163,18 @@ class Database:
 
     @contextmanager
     def write_transaction(self) -> Iterator[Connection]:
-        """A connection that alone writes; at the block's end all of it is on the disk, and nothing if it raised.
-
-        Raises:
-            LibraryError: the index can't be used.
-
-        """
+        """Yield the only connection that writes; commit at the end, or roll back an error."""
         with self._borrow() as connection, self.write_transaction_on(connection):
             yield connection
 
     @contextmanager
     def write_transaction_on(self, connection: Connection) -> Iterator[None]:
-        """The same with a connection that is at hand already."""
+        """Run the block as a write transaction of a connection that the caller has already."""
+        # SQLite's busy timeout polls, and may starve a thread: within this program, a lock queues.
         with self._write_lock:
+            # A plain BEGIN takes the write lock at the first INSERT only. If another program has
+            # written since this one first read, SQLite then fails at once with SQLITE_BUSY,
+            # whatever the timeout, as the state that was read is out of date.
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -192,20 +184,12 @@ class Database:
 
     @contextmanager
     def dedicated_connection(self) -> Iterator[Connection]:
-        """A connection that has temporary tables of its own, which are gone at the block's end.
-
-        Raises:
-            LibraryError: the index can't be used.
-
-        """
+        """Yield a connection of the caller's own, whose temporary tables vanish with the block."""
         with self._map_errors():
             with self._idle_lock:
                 self._reopen_if_replaced()
-            connection = _connect(self.path)
-            try:
+            with closing(_connect(self.path)) as connection:
                 yield connection
-            finally:
-                connection.close()
 
     @contextmanager
     def _borrow(self) -> Iterator[Connection]:
@@ -229,7 +213,7 @@ class Database:
     def _acquire(self) -> Connection:
         with self._idle_lock:
             if self._is_closed:
-                raise LibraryError("The library is closed.", "Start this program again.")
+                raise LibraryError("The library is closed.", "Restart the app.")
             self._reopen_if_replaced()
             if self._idle_connections:
                 return self._idle_connections.pop()
@@ -243,7 +227,7 @@ class Database:
         connection.close()
 
     def close(self) -> None:
-        """Let go of the file; what is still being read or written ends first by itself."""
+        """Close the idle connections; those in use are closed when their blocks end."""
         with self._idle_lock:
             self._is_closed = True
             idle_connections, self._idle_connections = self._idle_connections, []
@@ -252,7 +236,6 @@ class Database:
 
 
 def _read_file_identity(path: Path) -> tuple[int, int] | None:
-    """Which file there is, whatever it is called; `None`: none."""
     try:
         stat_result = path.stat()
     except OSError:
@@ -261,11 +244,15 @@ def _read_file_identity(path: Path) -> tuple[int, int] | None:
 
 
 def _connect(path: Path) -> Connection:
+    # `isolation_level=None`: otherwise sqlite3 begins and commits transactions by itself.
+    # `check_same_thread=False`: a connection is lent to one thread after the other.
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     try:
         connection.create_function("folded", 1, fold, deterministic=True)
+        # SQLite checks no foreign keys by default. With WAL, `synchronous = NORMAL` would lose
+        # the last commits at a power failure: stars are in the files, but jobs are only here.
         connection.executescript(
             "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000"
         )
@@ -280,11 +267,15 @@ def _check_version(connection: Connection) -> None:
         schema_version(connection) > SCHEMA_VERSION
         and min_compatible_version(connection) > SCHEMA_VERSION
     ):
-        raise LibraryError(_TOO_NEW_MESSAGE, "Update it, or choose another folder with --library.")
+        raise LibraryError(
+            "This library was created by a newer version.",
+            "Please update, or choose another folder with --library.",
+        )
 
 
 def _set_journal_mode(connection: Connection) -> None:
-    """Readers don't wait for a writer where a write-ahead log can be had: not on a share of the network."""
+    # With a write-ahead log, readers go on while another program writes. The log needs shared
+    # memory, which network file systems lack, and nobody else in the file: else do without.
     try:
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     except sqlite3.OperationalError:
@@ -294,30 +285,34 @@ def _set_journal_mode(connection: Connection) -> None:
 
 
 def _roll_back(connection: Connection) -> None:
+    # Some errors (a full disk, for one) have rolled the transaction back already.
     if connection.in_transaction:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
 
 
+def _primary_code(error: sqlite3.Error) -> int:
+    # An extended code, such as SQLITE_READONLY_DIRECTORY, has the primary one in its low byte.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def _is_corruption(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPTION_CODES
+    return _primary_code(error) in _CORRUPTION_CODES
 
 
 def _to_library_error(error: sqlite3.Error) -> LibraryError:
     if _is_corruption(error):
         return LibraryError(
-            "The library's index is damaged.", "Start again: it is made anew from the pictures."
+            "The library's index is damaged.", "Restart: it will be rebuilt from your images."
         )
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+    match _primary_code(error):
         case sqlite3.SQLITE_FULL:
-            return LibraryError("The disk of the library is full.")
+            return LibraryError("The library's disk is full.")
         case sqlite3.SQLITE_BUSY:
-            return LibraryError(
-                "Another program has kept the library's index busy for too long.", "Try again."
-            )
+            return LibraryError("Another program is keeping the library busy.", "Try again.")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return LibraryError(
-                "The library's index may not be written.", "Choose another folder with --library."
+                "The library's index can't be written.", "Choose another folder with --library."
             )
         case _:
             return LibraryError(f"The library's index can't be used: {error}.")

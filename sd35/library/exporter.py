@@ -1,38 +1,35 @@
-"""Export of pictures into a folder or a ZIP file, with a manifest."""
+"""Export of images to a folder or a ZIP archive, with a manifest."""
 
-import datetime as dt
 import json
 import os
 import tempfile
-import zipfile
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final
+
+from zipstream import ZIP_STORED, ZipStream  # type: ignore[import-untyped]
 
 from sd35.core.atomic_files import TEMP_SUFFIX, rename_exclusive, write_errors, write_exclusive
 from sd35.core.errors import LibraryError, PictureError
 from sd35.library.layout import original_path
-from sd35.library.picture_file import _find_identical, read_file
+from sd35.library.picture_file import find_identical, read_file
 from sd35.library.repository import Entry
 
-__all__ = ["MANIFEST_NAME", "ExportResult", "export_pictures", "manifest_entry", "manifest_line"]
-
+__all__ = ["MANIFEST_NAME", "ExportResult", "ZipExport", "export_pictures", "manifest_entry"]
 
 MANIFEST_NAME: Final = "pictures.jsonl"
-"""The file of an export that has a line for each picture."""
+"""File of an export that has a JSON line per image."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was written.
+    """Outcome of an export.
 
     Attributes:
-        path: of the folder, or the .zip.
-        pictures: how many are in it.
-        unreadable: paths in the library of those that aren't, since their files are gone or can't
-            be read.
+        path: The folder or ZIP file.
+        pictures: Number of images exported.
+        unreadable: Paths in the library of files that couldn't be read.
 
     """
 
@@ -41,38 +38,108 @@ class ExportResult:
     unreadable: tuple[str, ...]
 
 
-def export_pictures(
-    root: Path, entries: Iterable[Entry], target: Path, owner: str | None
-) -> ExportResult:
-    """Copy these pictures of the library at `root`; documented at `Library.export`."""
-    target, library_root = target.expanduser().absolute(), root.resolve()
-    if library_root in target.resolve().parents or target.resolve() == library_root:
-        raise LibraryError(f"{target} lies in the library.", "Name a folder outside of it.")
-    manifest_lines, unreadable = list[str](), list[str]()
-    with write_errors("The export"), _open_target(target) as export_target:
-        for entry in entries:
+class ZipExport:
+    """A ZIP archive of images, produced while it is iterated over, so that it is never in memory.
+
+    Attributes:
+        unreadable: Paths of files that couldn't be read so far, and were left out.
+
+    """
+
+    def __init__(self, folder: Path, entries: Iterable[Entry], owner: str | None) -> None:
+        self.unreadable: list[str] = []
+        self.picture_count = 0
+        self._folder = folder
+        self._entries = entries
+        self._owner = owner
+
+    def __iter__(self) -> Iterator[bytes]:
+        # Images are compressed already: to deflate them again costs time and saves nothing.
+        archive = ZipStream(compress_type=ZIP_STORED)
+        manifest_lines, used_names = list[str](), set[str]()
+        for entry in self._entries:
+            path, name = self._folder / entry.path, export_path(entry, self._owner)
+            # A trashed image may have the name of one that isn't.
+            name = f"{entry.id}/{name}" if name in used_names else name
             try:
-                data = read_file(root / entry.path)
-            except (OSError, PictureError):
-                unreadable.append(entry.path)
+                # zipstream opens the file after it has sent the header, when it is too late to
+                # leave the file out.
+                path.open("rb").close()
+                archive.add_path(path, name, recurse=False)
+            except OSError:
+                self.unreadable.append(entry.path)
                 continue
-            manifest_lines.append(
-                manifest_line(
-                    entry, export_target.write(_export_path(entry, owner), data, entry.made_at)
-                )
-            )
-        export_target.write(MANIFEST_NAME, "".join(manifest_lines).encode("ascii"), None)
+            yield from archive.all_files()
+            used_names.add(name)
+            manifest_lines.append(_manifest_line(entry, name))
+        self.picture_count = len(manifest_lines)
+        archive.add("".join(manifest_lines).encode("ascii"), MANIFEST_NAME)
+        yield from archive.finalize()
+
+
+def export_pictures(
+    folder: Path, entries: Iterable[Entry], target: Path, owner: str | None
+) -> ExportResult:
+    """Copy images of the library in this folder; see `Library.export`."""
+    target, library_root = target.expanduser().absolute(), folder.resolve()
+    if library_root in target.resolve().parents or target.resolve() == library_root:
+        raise LibraryError(f"{target} is in the library.", "Choose a folder outside of it.")
+    is_zip = target.suffix.lower() == ".zip"
+    output_file = target if is_zip else target / MANIFEST_NAME
+    if os.path.lexists(output_file):
+        raise LibraryError(f"{output_file} already exists.", "Choose a new folder or .zip file.")
+    with write_errors("The export"):
+        if is_zip:
+            return _export_zip(ZipExport(folder, entries, owner), target)
+        return _export_folder(folder, entries, target, owner)
+
+
+def _export_zip(archive: ZipExport, target: Path) -> ExportResult:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temp_name = tempfile.mkstemp(prefix=".", suffix=TEMP_SUFFIX, dir=target.parent)
+    temp_path = Path(temp_name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(archive)
+        temp_path.chmod(0o644)  # mkstemp lets nobody else read it
+        path = rename_exclusive(temp_path, target)
+    finally:
+        temp_path.unlink(missing_ok=True)
+    return ExportResult(path, archive.picture_count, tuple(archive.unreadable))
+
+
+def _export_folder(
+    folder: Path, entries: Iterable[Entry], target: Path, owner: str | None
+) -> ExportResult:
+    manifest_lines, unreadable, written_paths = list[str](), list[str](), set[Path]()
+    for entry in entries:
+        try:
+            data = read_file(folder / entry.path)
+        except (OSError, PictureError):
+            unreadable.append(entry.path)
+            continue
+        file = target / export_path(entry, owner)
+        # An export that was killed goes on with what it has written; two images with the same
+        # bytes are still two files.
+        file = find_identical(file, data, written_paths) or write_exclusive(
+            file.parent, file.name, data
+        )
+        written_paths.add(file)
+        os.utime(file, (entry.made_at.timestamp(), entry.made_at.timestamp()))
+        manifest_lines.append(_manifest_line(entry, file.relative_to(target).as_posix()))
+    # Last, so that a folder without a manifest is known to be incomplete.
+    write_exclusive(target, MANIFEST_NAME, "".join(manifest_lines).encode("ascii"))
     return ExportResult(target, len(manifest_lines), tuple(unreadable))
 
 
-def _export_path(entry: Entry, owner: str | None) -> str:
-    """The path in the library, but that an owner's pictures aren't in a folder with the owner's name."""
+def export_path(entry: Entry, owner: str | None) -> str:
+    """Return the path of an image in an export: as in the library, without the owner's folder."""
     parts = PurePosixPath(original_path(entry.path)).parts
     return "/".join(parts[2:] if owner and len(parts) > 2 else parts)
 
 
 def manifest_entry(entry: Entry, path: object) -> dict[str, Any]:
-    """Return what is told of a picture whose file is at this path, in a list of exported ones."""
+    """Return the manifest's JSON object for an image whose file is at this path."""
     return {
         "path": str(path),
         "id": entry.id,
@@ -84,78 +151,5 @@ def manifest_entry(entry: Entry, path: object) -> dict[str, Any]:
     }
 
 
-def manifest_line(entry: Entry, path: str) -> str:
-    """Return the line of a picture in a list of exported ones."""
+def _manifest_line(entry: Entry, path: str) -> str:
     return json.dumps(manifest_entry(entry, path)) + "\n"
-
-
-class _ExportTarget(Protocol):
-    """Where an export goes."""
-
-    def write(self, path: str, data: bytes, made_at: dt.datetime | None) -> str:
-        """Write a file, and return the path that it has there: another one where this is taken."""
-
-
-def _open_target(path: Path) -> AbstractContextManager[_ExportTarget]:
-    output_file = path if path.suffix.lower() == ".zip" else path / MANIFEST_NAME
-    if os.path.lexists(output_file):
-        raise LibraryError(
-            f"{output_file} is there already.", "Name a folder or a .zip that isn't there yet."
-        )
-    return _ZipTarget(path) if output_file == path else _FolderTarget(path)
-
-
-class _FolderTarget:
-    """A folder. Its list comes last: without it, the export wasn't done."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._written_paths: set[Path] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def write(self, path: str, data: bytes, made_at: dt.datetime | None) -> str:
-        target = self._path / path
-        file = _find_identical(target, data, self._written_paths) or write_exclusive(
-            target.parent, target.name, data
-        )
-        self._written_paths.add(file)
-        if made_at is not None:
-            os.utime(file, (made_at.timestamp(), made_at.timestamp()))
-        return file.relative_to(self._path).as_posix()
-
-
-class _ZipTarget:
-    """A .zip, that has its name when it is whole. Pictures are as small as they get, and are stored as they are."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temp_name = tempfile.mkstemp(prefix=".", suffix=TEMP_SUFFIX, dir=path.parent)
-        self._temp_file = Path(temp_name)
-        os.close(handle)
-        self._zip = zipfile.ZipFile(temp_name, "w", zipfile.ZIP_STORED)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, exc_type: object, *_: object) -> None:
-        try:
-            self._zip.close()
-            if exc_type is None:
-                self._temp_file.chmod(0o644)
-                rename_exclusive(self._temp_file, self._path)
-        finally:
-            self._temp_file.unlink(missing_ok=True)
-
-    def write(self, path: str, data: bytes, made_at: dt.datetime | None) -> str:
-        local_time = (made_at or dt.datetime.now(dt.UTC)).astimezone()
-        year = min(max(local_time.year, 1980), 2107)  # all that a .zip knows
-        info = zipfile.ZipInfo(path, (year, *local_time.timetuple()[1:6]))
-        info.external_attr = 0o644 << 16
-        self._zip.writestr(info, data)
-        return path

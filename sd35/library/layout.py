@@ -1,4 +1,12 @@
-"""The library's folder: whose pictures are where, how their files are called, and which files there are."""
+"""Layout of the library's folder: owners' directories, file names, and a walk through files.
+
+    2026-11-24/120000-7-a-lighthouse.png                      images of whoever runs the program
+    visitors/<owner key>/2026-11-24/120000-7-a-lighthouse.png images of a visitor
+    .studio/                                                  index, thumbnails, locks
+    .studio/trash/<the same paths>                            deleted images
+
+Paths within the library are strings with slashes, relative to its folder, on every system.
+"""
 
 import datetime as dt
 import hashlib
@@ -18,6 +26,7 @@ from sd35.metadata.model import GenerationMetadata
 __all__ = [
     "ANONYMOUS_KEY",
     "LOCAL_OWNER_KEY",
+    "STALE_AFTER",
     "STATE_DIR",
     "TRASH_DIR",
     "FileInfo",
@@ -26,6 +35,7 @@ __all__ = [
     "file_version",
     "filename_for",
     "is_in_trash",
+    "is_visible_picture",
     "original_path",
     "owner_from_path",
     "owner_key",
@@ -33,35 +43,29 @@ __all__ = [
     "walk_pictures",
 ]
 
-
 OnProgress = Callable[[int, int], None]
-"""Hears how many files were looked at, and of how many."""
-
-
-LOCAL_OWNER_KEY: Final = ""
-"""The key of whoever runs the program."""
+"""Callback that gets the number of files processed, and the total."""
 
 LOCAL_OWNER: Final = "here"
-"""Whoever that is, as an owner."""
+"""Owner that stands for whoever runs the program."""
+
+LOCAL_OWNER_KEY: Final = ""
 
 ANONYMOUS_KEY: Final = "nobody"
-"""The key of whoever asks without having said who it is."""
+"""Key of all visitors without an identity."""
 
 STATE_DIR: Final = ".studio"
-"""The folder in the library that holds what isn't a picture, or isn't shown."""
-
 TRASH_DIR: Final = f"{STATE_DIR}/trash"
-
 VISITORS_DIR: Final = "visitors"
 
 MAX_SLUG_LENGTH: Final = 60
 """Characters of the prompt in a file's name."""
 
 MAX_SLUG_BYTES: Final = 150
-"""The same in UTF-8; a file system takes 255 for a name."""
+"""The same in UTF-8: file systems allow 255 bytes for a name, and 灯 has three."""
 
 STALE_AFTER: Final = 3600.0
-"""A file that is still being written isn't that old."""
+"""Seconds after which a temporary file or a lock isn't in use by anyone any more."""
 
 _PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp")
 _MAX_INTEGER: Final = 2**63 - 1
@@ -69,18 +73,18 @@ _OWNER_KEY_PATTERN: Final = re.compile(r"[0-9a-z]{0,64}")
 
 
 def owner_key(owner: str | None) -> str:
-    """Return the key that stands for somebody in paths and in the index; it doesn't tell who it is."""
+    """Return the key of an owner, which stands for them in paths and in the index."""
+    if owner is None:
+        return ANONYMOUS_KEY
     if owner == LOCAL_OWNER:
         return LOCAL_OWNER_KEY
-    return (
-        ANONYMOUS_KEY
-        if owner is None
-        else hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    )
+    # A hash: the folder's names tell nobody who has logged in, and no name becomes a path. In
+    # lower case, as two names may not differ by case alone on Windows and macOS.
+    return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def owner_from_path(path: str) -> str:
-    """Return the key of whose picture this is, by its path in the library."""
+    """Return the key of the owner of the image at this path in the library."""
     parts = PurePosixPath(original_path(path)).parts
     if parts[0] != VISITORS_DIR:
         return LOCAL_OWNER_KEY
@@ -88,24 +92,24 @@ def owner_from_path(path: str) -> str:
 
 
 def is_in_trash(path: str) -> bool:
-    """Whether this path in the library lies in its trash."""
+    """Return whether a path in the library is in its trash."""
     return path.startswith(f"{TRASH_DIR}/")
 
 
 def original_path(path: str) -> str:
-    """Return the path where a picture was before it was put into the trash; its own if it wasn't."""
+    """Return the path of an image before it was moved to the trash."""
     return path.removeprefix(f"{TRASH_DIR}/")
 
 
 def directory_for(owner: str, made_at: dt.datetime) -> str:
-    """Return the path in the library of the folder for an owner's pictures of a day, as this machine's clock has it.
+    """Return the directory in the library for an owner's images of a day, in local time.
 
     Raises:
-        ValueError: this is no owner's key.
+        ValueError: `owner` isn't an owner's key.
 
     """
     if not _OWNER_KEY_PATTERN.fullmatch(owner):
-        raise ValueError(f"An owner's key is of digits and small letters, not {owner[:80]!r}.")
+        raise ValueError(f"An owner's key has digits and small letters only: {owner[:80]!r}")
     day = f"{_to_local_time(made_at):%Y-%m-%d}"
     return f"{VISITORS_DIR}/{owner}/{day}" if owner else day
 
@@ -113,25 +117,22 @@ def directory_for(owner: str, made_at: dt.datetime) -> str:
 def filename_for(
     record: GenerationMetadata, made_at: dt.datetime, suffix: str, fallback_text: str = ""
 ) -> str:
-    """Return a file's name that says when, with which seed and of which prompt; of `words` where that has none."""
+    """Return a file name of time, seed and prompt, or `fallback_text` without a prompt."""
     slug = _slug(record.prompt) or _slug(fallback_text) or "picture"
-    parts = (
-        f"{_to_local_time(made_at):%H%M%S}",
-        "" if record.seed is None else str(record.seed),
-        slug,
-    )
-    return "-".join(part for part in parts if part) + suffix
+    seed = "" if record.seed is None else f"{record.seed}-"
+    return f"{_to_local_time(made_at):%H%M%S}-{seed}{slug}{suffix}"
 
 
 def _to_local_time(moment: dt.datetime) -> dt.datetime:
     try:
         return moment.astimezone()
-    except (ValueError, OverflowError, OSError):  # at the ends of the calendar
+    except (ValueError, OverflowError, OSError):  # years 1 and 9999, and Windows before 1970
         return moment
 
 
 def _slug(text: str) -> str:
-    """The text's words with hyphens between, in whatever script they are; no mark that a file system minds."""
+    # NFC, as macOS may hand names out decomposed. Letters, digits and marks of every script stay;
+    # `:` `?` `*` `\` and the like can't be in a name on Windows, and `..` would be a path.
     chars = unicodedata.normalize("NFC", text[: 4 * MAX_SLUG_LENGTH]).lower()
     spaced_text = "".join(char if unicodedata.category(char)[0] in "LNM" else " " for char in chars)
     slug = "-".join(spaced_text.split())[:MAX_SLUG_LENGTH]
@@ -140,7 +141,7 @@ def _slug(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """A picture's file: its path below the folder that was walked, with slashes, and what tells that it changed."""
+    """An image file: its path below the folder that was walked, and its version."""
 
     path: str
     size_bytes: int
@@ -148,11 +149,11 @@ class FileInfo:
 
 
 def walk_pictures(root: Path, *, exclude: Path | None = None) -> Iterator[FileInfo]:
-    """Find the pictures' files below a folder, always in the same order, without following links.
+    """Yield the image files below a folder in a stable order, and remove stale temporary files.
 
-    What is hidden is passed over, as is the folder `but`. What was left half written long ago is
-    removed.
+    Hidden files and folders are skipped, as is the folder `exclude`.
     """
+    # A stack instead of recursion: folders may be nested deeper than Python recurses.
     folders = [""]
     while folders:
         prefix = folders.pop()
@@ -164,13 +165,12 @@ def walk_pictures(root: Path, *, exclude: Path | None = None) -> Iterator[FileIn
                 remove_if_stale(Path(entry.path))
             elif is_visible_picture(entry.name):
                 yield from _file_info(prefix, entry)
-        folders += reversed(
-            [f"{prefix}{entry.name}/" for entry in entries if _is_visible_folder(entry)]
-        )
+        subfolders = [f"{prefix}{entry.name}/" for entry in entries if _is_visible_folder(entry)]
+        folders += reversed(subfolders)
 
 
 def is_visible_picture(path: str) -> bool:
-    """Whether a file of this path below some folder, with slashes, is a picture's, and nothing on its way is hidden."""
+    """Return whether a path, with slashes, names an image file without a hidden part."""
     names = [name for name in path.split("/") if name not in {".", ".."}]
     return path.lower().endswith(_PICTURE_SUFFIXES) and not any(
         name.startswith(".") for name in names
@@ -178,12 +178,14 @@ def is_visible_picture(path: str) -> bool:
 
 
 def file_version(stat_result: os.stat_result) -> tuple[int, int]:
-    """Return a file's size in bytes and its time in nanoseconds, as far as a number in the index goes: to 2262."""
+    """Return a file's size in bytes and mtime in nanoseconds, which tell whether it has changed."""
+    # The size as well: FAT has a granularity of two seconds, so that an edit soon after a write
+    # leaves the time as it was. SQLite's integers end in 2262, file times may be later.
     return stat_result.st_size, max(min(stat_result.st_mtime_ns, _MAX_INTEGER), -_MAX_INTEGER)
 
 
 def remove_if_stale(temp_file: Path) -> None:
-    """Remove a file that was being written, unless it still may be."""
+    """Remove a temporary file unless another program may still be writing it."""
     with suppress(OSError):
         if time.time() - temp_file.lstat().st_mtime > STALE_AFTER:
             temp_file.unlink()
@@ -198,6 +200,7 @@ def _list_folder(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
+    # A link would lead out of the library, or round in circles; the same for files below.
     try:
         return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
     except OSError:

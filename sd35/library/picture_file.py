@@ -1,4 +1,4 @@
-"""A picture's file as it is found: what it is, what is told in it, and the id that it has here."""
+"""Image files as they are found: format, embedded metadata, and the ID that the library uses."""
 
 import datetime as dt
 import hashlib
@@ -10,7 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from sd35.core.atomic_files import unique_path
 from sd35.core.errors import PictureError, PictureTooLargeError
 from sd35.core.picture import Picture, open_picture
 from sd35.library.layout import is_in_trash, owner_from_path
@@ -25,41 +24,19 @@ __all__ = [
     "build_entry",
     "creation_time",
     "derive_copy_id",
+    "find_identical",
     "inspect_picture",
     "read_file",
+    "read_or_empty",
 ]
 
-
-def _find_identical(target: Path, data: bytes, exclude: Collection[Path] = ()) -> Path | None:
-    """The file under this name, or one with a number, that holds this: what was killed in the midst has left it."""
-    unused_path = unique_path(target)
-    for index in count(1):
-        path = target if index == 1 else target.with_stem(f"{target.stem}-{index}")
-        if path == unused_path:
-            return None
-        if (
-            path not in exclude
-            and path.stat().st_size == len(data)
-            and _read_or_empty(path) == data
-        ):
-            return path
-    raise AssertionError
-
-
-def _read_or_empty(path: Path) -> bytes:
-    try:
-        return read_file(path)
-    except (OSError, PictureError):
-        return b""
-
-
 MAX_FILE_BYTES: Final = 256 << 20
-"""More than any picture has that may be opened."""
-
-_UNREADABLE_MESSAGE: Final = "The file isn't a PNG, a JPEG or a WebP that may be opened: it is damaged, cut off, or too large."
+"""Larger files aren't read: no image that may be opened needs that much."""
 
 MAX_TAG_LENGTH: Final = 100
-"""Characters."""
+"""In characters."""
+
+_UNREADABLE_MESSAGE: Final = "Not a readable PNG, JPEG or WebP: damaged, incomplete or too large."
 
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -69,12 +46,10 @@ _MAX_TIME: Final = dt.datetime(9990, 1, 1, tzinfo=dt.UTC)
 
 @dataclass(frozen=True, slots=True)
 class InspectedPicture:
-    """What a picture's file says.
+    """An image file's content.
 
     Attributes:
-        picture: its format and size, and all of its bytes.
-        record: with the id that the file tells, or else one that follows from its content.
-        tells_id: the id stands in the file.
+        record: Metadata, with the ID that is embedded or derived from the content.
 
     """
 
@@ -84,56 +59,74 @@ class InspectedPicture:
 
 
 def read_file(path: Path) -> bytes:
-    """Return what a picture's file holds.
+    """Return the content of an image file.
 
     Raises:
-        OSError: it can't be read.
-        PictureTooLargeError: it is larger than a picture is.
+        OSError: The file can't be read.
+        PictureTooLargeError: The file is larger than `MAX_FILE_BYTES`.
 
     """
     with path.open("rb") as file:
+        # Of the open file, not of the path: another file may have taken its place meanwhile.
         size = os.fstat(file.fileno()).st_size
         if size > MAX_FILE_BYTES:
-            raise PictureTooLargeError(f"{path.name} has {size:,} bytes, too many to be a picture.")
+            raise PictureTooLargeError(f"{path.name} is too large for an image: {size:,} bytes.")
         return file.read(MAX_FILE_BYTES)
 
 
+def read_or_empty(path: Path) -> bytes:
+    """Return the content of an image file, or nothing where it can't be read."""
+    try:
+        return read_file(path)
+    except (OSError, PictureError):
+        return b""
+
+
+def find_identical(target: Path, data: bytes, exclude: Collection[Path] = ()) -> Path | None:
+    """Return the file of this name, or of this name with a number, that has this content."""
+    # An import or export that was killed has left such files; repeated, it must not double them.
+    for counter in count(1):
+        path = target if counter == 1 else target.with_stem(f"{target.stem}-{counter}")
+        if not os.path.lexists(path):
+            return None
+        if path not in exclude and _has_content(path, data):
+            return path
+    raise AssertionError
+
+
+def _has_content(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and read_or_empty(path) == data
+
+
 def inspect_picture(data: bytes) -> InspectedPicture:
-    """Say what a picture is and what is told in it.
+    """Return what an image file holds.
 
     Raises:
-        PictureError: it isn't one that may be opened.
+        PictureError: The data isn't an image that may be opened.
 
     """
-    picture = _open_valid_picture(data)
-    record = read_metadata(data) or GenerationMetadata(tool="")
-    record = replace(record, tags=tuple(tag[:MAX_TAG_LENGTH] for tag in record.tags))
-    if _ID_PATTERN.fullmatch(record.id):
-        return InspectedPicture(picture, record, has_embedded_id=True)
-    return InspectedPicture(
-        picture,
-        replace(record, id=f"h{hashlib.sha256(data).hexdigest()[:21]}"),
-        has_embedded_id=False,
-    )
-
-
-def _open_valid_picture(data: bytes) -> Picture:
     try:
         picture = open_picture(data)
     except PictureError as error:
-        raise PictureError(_UNREADABLE_MESSAGE, "Choose another picture.") from error
+        raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.") from error
     if not picture.width or not picture.height:
-        raise PictureError(_UNREADABLE_MESSAGE, "Choose another picture.")
-    return picture
+        raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.")
+    record = read_metadata(data) or GenerationMetadata(tool="")
+    record = replace(record, tags=tuple(tag[:MAX_TAG_LENGTH] for tag in record.tags))
+    has_embedded_id = _ID_PATTERN.fullmatch(record.id) is not None
+    if not has_embedded_id:
+        # From the content, so that the file has the same ID when the index is rebuilt.
+        record = replace(record, id=f"h{hashlib.sha256(data).hexdigest()[:21]}")
+    return InspectedPicture(picture, record, has_embedded_id)
 
 
 def derive_copy_id(id_: str, path: str) -> str:
-    """Return the id of a second file that tells an id; always the same for the same path."""
+    """Return the ID of a copy at this path, whose embedded ID belongs to another file."""
     return f"c{hashlib.sha256(f'{id_} {path}'.encode()).hexdigest()[:21]}"
 
 
 def creation_time(record: GenerationMetadata, mtime_ns: int) -> dt.datetime:
-    """Return when a picture was made: as it is told, or else its file's time; a nonsensical one is made sensible."""
+    """Return when an image was made, by its metadata or file time, within 1970 to 9990."""
     if record.made_at is not None and _MIN_TIME <= record.made_at <= _MAX_TIME:
         return record.made_at
     seconds = min(max(mtime_ns / 1e9, _MIN_TIME.timestamp()), _MAX_TIME.timestamp())
@@ -143,17 +136,19 @@ def creation_time(record: GenerationMetadata, mtime_ns: int) -> dt.datetime:
 def build_entry(
     inspected: InspectedPicture, path: str, mtime_ns: int, id_: str | None = None
 ) -> Entry:
-    """Return what the library keeps of a file at this path; `id_` where it isn't the one that is told."""
-    picture = inspected.picture
+    """Return the library's entry for a file at this path; `id_` replaces the ID of its metadata."""
+    picture, record = inspected.picture, inspected.record
+    if id_ is not None:
+        record = replace(record, id=id_)
     return Entry(
-        id=inspected.record.id if id_ is None else id_,
+        id=record.id,
         path=path,
         owner=owner_from_path(path),
-        record=inspected.record if id_ is None else replace(inspected.record, id=id_),
+        record=record,
         format=picture.format,
         width=picture.width,
         height=picture.height,
         size_bytes=len(picture.data),
-        made_at=creation_time(inspected.record, mtime_ns),
+        made_at=creation_time(record, mtime_ns),
         is_trashed=is_in_trash(path),
     )

@@ -1,4 +1,4 @@
-"""Which programs use the library just now: each holds a lock for as long as it lives, however it ends."""
+"""Locks that tell which programs use a library at the moment."""
 
 import re
 import secrets
@@ -9,21 +9,24 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-__all__ = ["ProcessLock"]
+from sd35.library.layout import STALE_AFTER
 
-STALE_AFTER: Final = 3600.0
+__all__ = ["ProcessLock"]
 
 _INSTANCE_ID_PATTERN: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class ProcessLock:
-    """The program that runs here, among those that use a library.
+    """A lock file that this program holds for as long as it uses the library.
 
-    Raises:
-        OSError: the lock can't be had in this folder.
+    A process ID wouldn't do: IDs are reused, and mean nothing on another machine that shares the
+    folder. The operating system releases a file lock however the program ends.
 
     Attributes:
-        name: that no other one has, or ever had.
+        instance_id: Random name of this use of the library, never reused.
+
+    Raises:
+        OSError: The folder takes no lock files.
 
     """
 
@@ -31,6 +34,8 @@ class ProcessLock:
         self.instance_id = secrets.token_hex(8)
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        # By default filelock counts per thread: released from another thread than the one that
+        # acquired it, the lock would stay held.
         self._lock = FileLock(self._lock_path(self.instance_id), thread_local=False)
         self._lock.acquire(blocking=False)
 
@@ -38,42 +43,40 @@ class ProcessLock:
         return self._folder / f"{instance_id}.lock"
 
     def is_alive(self, instance_id: str) -> bool:
-        """Whether the program of this name still runs."""
+        """Return whether the program with this instance ID is still running."""
         if instance_id == self.instance_id:
             return self._lock.is_locked
-        if (
-            not _INSTANCE_ID_PATTERN.fullmatch(instance_id)
-            or not self._lock_path(instance_id).exists()
-        ):
+        # The ID comes from the database: it must not become a path outside of the folder.
+        path = self._lock_path(instance_id)
+        if not _INSTANCE_ID_PATTERN.fullmatch(instance_id) or not path.exists():
             return False
-        lock = FileLock(self._lock_path(instance_id), thread_local=False)
+        lock = FileLock(path, thread_local=False)
         try:
             lock.acquire(blocking=False)
-        except Timeout:
+        except (Timeout, OSError):
+            # If in doubt, alive: the jobs of a running program must not be taken over.
             return True
-        except OSError:
-            return True  # who can't be asked isn't robbed
         lock.release()
         return False
 
     def reacquire(self) -> None:
-        """Hold the lock again, if its file was taken away: others would take this program's jobs for left ones."""
+        """Lock again if the file was deleted: others would take this program for a crashed one."""
         if not self._lock_path(self.instance_id).exists():
             self._lock.release()
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
 
     def remove_stale(self) -> None:
-        """Remove what those have left behind that were killed."""
+        """Remove the lock files of programs that were killed."""
         for path in self._folder.glob("*.lock"):
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE_AFTER and not self.is_alive(
-                    path.stem
-                ):
+                # A young file may belong to a program that has created it and not locked it yet.
+                is_old = time.time() - path.stat().st_mtime > STALE_AFTER
+                if is_old and not self.is_alive(path.stem):
                     path.unlink()
 
     def close(self) -> None:
-        """Say that this program has ended with the library."""
+        """Release the lock and remove its file."""
         self._lock.release()
         with suppress(OSError):
             self._lock_path(self.instance_id).unlink()

@@ -18,7 +18,7 @@ def build_metadata(  # noqa: PLR0913  # plain values: the library knows no clien
     request: GenerationRequest,
     picture: Picture,
     *,
-    id: str,  # noqa: A002  # the field's name everywhere
+    id_: str,
     model: str,
     space: str,
     is_demo: bool,
@@ -33,7 +33,7 @@ def build_metadata(  # noqa: PLR0913  # plain values: the library knows no clien
     # A Space without one of these parameters has used a value that nobody here knows.
     has_guidance, has_steps = "guidance_scale" in parameters, "num_inference_steps" in parameters
     return GenerationMetadata(
-        id=id,
+        id=id_,
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         width=request.width,
@@ -54,7 +54,7 @@ def build_metadata(  # noqa: PLR0913  # plain values: the library knows no clien
 def request_from_metadata(
     metadata: GenerationMetadata, width: int, height: int
 ) -> GenerationRequest:
-    """Return the request that generates an image again; `width` and `height` in pixels are fallbacks."""
+    """Return the request that generates an image again; `width` and `height` are fallbacks."""
     defaults = GenerationRequest(metadata.prompt)
     guidance_scale, steps = metadata.guidance_scale, metadata.num_inference_steps
     return GenerationRequest(
@@ -70,7 +70,7 @@ def request_from_metadata(
 
 
 def embed_or_original(picture: Picture, metadata: GenerationMetadata) -> Picture:
-    """Return the picture with the metadata in its file, or unchanged where its file can't carry any."""
+    """Return the picture with embedded metadata, or unchanged if its file can't carry any."""
     try:
         return replace(picture, data=embed_metadata(picture.data, metadata))
     except PictureError:

@@ -1,4 +1,4 @@
-"""The search line: words, and what a picture is to be, in one line as people type it. Pure."""
+"""Search queries: words and filters in one line, as people type them. Pure."""
 
 import datetime as dt
 import math
@@ -11,94 +11,60 @@ from typing import Final, Self
 from sd35.core.sizes import parse_ratio
 from sd35.library.text_index import sqlite_text
 
-__all__ = ["MATCH_ALL", "Cursor", "Filter", "Query", "parse_date_range", "parse_query"]
-
-
-def parse_date_range(text: str) -> tuple[float, float]:
-    """Return the first moment of a day, a month or a year, and the first one after it, in seconds since 1970.
-
-    Raises:
-        ValueError: the text is no `2026-11-24`, `2026-11` or `2026`, or this machine's calendar
-            doesn't go there.
-
-    """
-    match = re.fullmatch(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2}))?)?", text)
-    numbers = [int(part) for part in (match.groups() if match else ()) if part]
-    year, month, day = [*numbers, 1, 1][:3]
-    start_date = dt.date(year, month, day)
-    try:
-        return _to_timestamp(start_date), _to_timestamp(_next_period(start_date, len(numbers)))
-    except (OverflowError, OSError) as error:
-        raise ValueError(str(error)) from error
-
-
-def _next_period(start_date: dt.date, precision: int) -> dt.date:
-    match precision:
-        case 1:
-            return dt.date(start_date.year + 1, 1, 1)
-        case 2:
-            return dt.date(start_date.year + start_date.month // 12, start_date.month % 12 + 1, 1)
-        case _:
-            return start_date + dt.timedelta(days=1)
-
-
-def _to_timestamp(day: dt.date) -> float:
-    return dt.datetime(day.year, day.month, day.day).astimezone().timestamp()
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """A place in a list that is ordered by moment (seconds since 1970) and id; `str` is fit for an address."""
-
-    timestamp: float
-    id: str
-
-    def __str__(self) -> str:
-        return (
-            urlsafe_b64encode(f"{self.timestamp!r} {self.id}".encode()).decode("ascii").rstrip("=")
-        )
-
-    @classmethod
-    def parse(cls, text: str | None) -> Self | None:
-        """Return the place that this text says; `None` where it says none."""
-        if not text:
-            return None
-        try:
-            timestamp, _, id_ = (
-                urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8").partition(" ")
-            )
-            cursor = cls(float(timestamp), sqlite_text(id_))
-        except ValueError:
-            return None
-        return cursor if math.isfinite(cursor.timestamp) else None
-
+__all__ = ["MATCH_ALL", "Cursor", "Filter", "Query", "parse_query"]
 
 MAX_QUERY_LENGTH: Final = 1000
 MAX_QUERY_TOKENS: Final = 40
 
 RATIO_TOLERANCE: Final = 0.03
-"""How far off, as a part of it, a picture's ratio may be."""
+"""Allowed difference of an aspect ratio, as a fraction of the ratio."""
+
+_MAX_INTEGER: Final = 2**63 - 1
 
 _BLANK_AFTER_COLON: Final = re.compile(
     r"\b(seed|steps|size|ratio|before|after|on):\s+(?=[0-9])", re.IGNORECASE
 )
-"""People put a blank behind a colon."""
-
-_MAX_INTEGER: Final = 2**63 - 1
+"""A blank that people, and the keyboards of phones, put after the colon of a field."""
 
 _TOKEN: Final = re.compile(r'(-?)(?:([A-Za-z]+):(?="|[^\s"]))?(?:"([^"]*)(?:"|$)|(\S+))')
-"""A minus sign, a field's name, and a phrase in quotes or a word."""
+"""An optional minus sign and field name, and a phrase in quotes or a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A position in a list ordered by time (Unix seconds) and ID; `str` is safe in a URL."""
+
+    timestamp: float
+    id: str
+
+    def __str__(self) -> str:
+        # `repr` of a float is exact: rounded, an image would be skipped or come twice.
+        text = f"{self.timestamp!r} {self.id}"
+        return urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Return the cursor of a text, or `None` for any other text."""
+        if not text:
+            return None
+        try:
+            decoded = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8")
+            timestamp, _, id_ = decoded.partition(" ")
+            cursor = cls(float(timestamp), sqlite_text(id_))
+        except ValueError:
+            return None
+        # float() accepts nan and inf, too; sqlite3 would pass nan on as NULL.
+        return cursor if math.isfinite(cursor.timestamp) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a picture is to be, or mustn't be.
+    """A condition on a field.
 
     Attributes:
-        name: what `values` are: `seed`, `size` (width and height in pixels), `steps`, `ratio` (the
-            smallest and the largest width/height), `made` (the first and the last moment, in
-            seconds since 1970), `space`, `model`, `tool` (a part of its name), `tag`, or `starred`,
-            `demo` (no values).
+        name: `seed`, `steps`, `size` (width and height in pixels), `ratio` (smallest and largest
+            width/height), `made` (first and last moment, in Unix seconds), `space`, `model`,
+            `tool` (part of the name), `tag`, or without values `starred`, `demo`.
 
     """
 
@@ -109,16 +75,15 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is searched for; without anything, everything.
+    """A parsed search query; the default matches everything.
 
     Attributes:
-        wanted: words and phrases that are there.
-        begun: a word that begins so: the last one, that may be still being typed.
-        unwanted: words and phrases that aren't there.
-        filters: all of which hold.
-        place: which pictures: those that are `shown`, in the `trash`, `missing`, or instead of any
-            the jobs that `failed`.
-        problems: a sentence for each part that wasn't understood, and doesn't count.
+        terms: Words and phrases that must be there.
+        prefix: Beginning of another word: the last one, which may still be being typed.
+        excluded_terms: Words and phrases that mustn't be there.
+        filters: Conditions that must all hold.
+        scope: `shown`, `trash` or `missing` images, or `failed` jobs.
+        problems: A sentence for each part of the text that was ignored.
 
     """
 
@@ -131,109 +96,115 @@ class Query:
 
     @property
     def has_criteria(self) -> bool:
-        """Whether it is anything but all pictures of a place."""
+        """Whether the query is anything but all images of a scope."""
         return bool(self.terms or self.prefix or self.excluded_terms or self.filters)
 
     @property
     def is_job_query(self) -> bool:
-        """Whether it speaks of jobs that came to no picture, and not of pictures."""
+        """Whether the query is about jobs without an image."""
         return self.scope == "failed"
 
 
 MATCH_ALL: Final = Query()
 
 
-class _QuerySyntaxError(ValueError):
-    """What was typed isn't what its field takes; the text says what it takes."""
-
-
 def parse_query(text: str) -> Query:
-    """Return what this line asks for, whatever was typed.
+    """Parse a line that anybody may have typed; what isn't understood becomes a problem.
 
-    Words and "phrases" are all to be there, -words aren't; `seed:7 size:1024x576 steps:40
-    ratio:16:9 space:… model:… tool:… tag:… before:2026-11-01 after:2026-10 on:2026-11-24`, by this
-    machine's calendar, where a month or a year stands for all of its days and `after` begins with
-    the first one; `is:starred is:demo is:trash is:missing is:failed`.
+    All words and "phrases" must be there, -words mustn't. Fields are `seed:7 size:1024x576
+    steps:40 ratio:16:9 space:… model:… tool:… tag:… before:2026-11-01 after:2026-10 on:2026-11-24`
+    (in local time; a month or a year stands for all its days, and `after` includes the first one)
+    and `is:starred is:demo is:trash is:missing is:failed`.
     """
-    problems = (
-        [f"Only the first {MAX_QUERY_LENGTH:,} characters count."]
-        if len(text) > MAX_QUERY_LENGTH
-        else []
-    )
-    builder = _QueryBuilder(problems)
-    text = text[:MAX_QUERY_LENGTH]
-    tokens = list(_TOKEN.finditer(_BLANK_AFTER_COLON.sub(r"\1:", text)))
+    parser = _QueryParser()
+    if len(text) > MAX_QUERY_LENGTH:
+        parser.problems.append(f"Only the first {MAX_QUERY_LENGTH:,} characters were used.")
+    text = _BLANK_AFTER_COLON.sub(r"\1:", text[:MAX_QUERY_LENGTH])
+    tokens = list(_TOKEN.finditer(text))
     if len(tokens) > MAX_QUERY_TOKENS:
-        problems.append(f"Only the first {MAX_QUERY_TOKENS} words count.")
+        parser.problems.append(f"Only the first {MAX_QUERY_TOKENS} words were used.")
     for token in tokens[:MAX_QUERY_TOKENS]:
-        builder.add(token, is_last=token.end() == len(token.string))
-    return builder.build()
+        parser.add(token, is_last=token.end() == len(text))
+    return Query(
+        terms=tuple(parser.terms),
+        prefix=parser.prefix,
+        excluded_terms=tuple(parser.excluded_terms),
+        filters=tuple(parser.filters),
+        scope=parser.scope,
+        problems=tuple(parser.problems),
+    )
 
 
-class _QueryBuilder:
-    """What the parts have said so far."""
+class _QuerySyntaxError(ValueError):
+    """A field's value can't be parsed; the text completes the sentence "field: …"."""
 
-    def __init__(self, problems: list[str]) -> None:
-        self._problems = problems
-        self._terms: list[str] = []
-        self._excluded_terms: list[str] = []
-        self._filters: list[Filter] = []
-        self._prefix: str | None = None
-        self._scope = "shown"
+
+class _QueryParser:
+    def __init__(self) -> None:
+        self.terms: list[str] = []
+        self.prefix: str | None = None
+        self.excluded_terms: list[str] = []
+        self.filters: list[Filter] = []
+        self.scope = "shown"
+        self.problems: list[str] = []
 
     def add(self, token: re.Match[str], *, is_last: bool) -> None:
         minus, name, phrase, word = token.groups()
         value = phrase if word is None else word
-        parser = _FIELD_PARSERS.get((name or "").lower())
-        if name and parser:
+        if name and name.lower() in _FIELD_PARSERS:
             self._add_filter(name.lower(), value, is_excluded=bool(minus))
+            return
+        # An unknown field is text: prompts have colons, too.
+        text = f"{name}:{value}" if name else value
+        if not any(char.isalnum() for char in text):
+            # FTS5 would find nothing at all for a term without any token.
+            if text.strip():
+                self.problems.append(f"“{text[:40]}” has no letters or digits. It was ignored.")
+        elif minus:
+            self.excluded_terms.append(text)
+        elif is_last and word is not None:
+            self.prefix = text
         else:
-            self._add_term(
-                f"{name}:{value}" if name else value, minus, is_prefix=is_last and word is not None
-            )
+            self.terms.append(text)
 
     def _add_filter(self, name: str, value: str, *, is_excluded: bool) -> None:
         try:
             filter_ = _FIELD_PARSERS[name](value)
         except _QuerySyntaxError as error:
-            self._problems.append(f"{name}:{value[:40]} isn't understood: {error}")
+            self.problems.append(f"{name}: {error}. It was ignored.")
             return
         if filter_.name != "scope":
-            self._filters.append(Filter(filter_.name, filter_.values, is_excluded))
+            self.filters.append(Filter(filter_.name, filter_.values, is_excluded))
         elif is_excluded:
-            self._problems.append(
-                f"-{name}:{value[:40]} isn't understood: what is left out here anyway has no minus."
-            )
+            scope = f"{filter_.values[0]}"
+            subject = _SCOPE_SUBJECTS[scope]
+            self.problems.append(f"-is:{scope} isn't needed: {subject} never included.")
         else:
-            self._scope = str(filter_.values[0])
+            self.scope = str(filter_.values[0])
 
-    def _add_term(self, text: str, minus: str, *, is_prefix: bool) -> None:
-        if not any(char.isalnum() for char in text):
-            if text.strip():
-                self._problems.append(f"“{text[:40]}” has no letters or digits to search for.")
-        elif minus:
-            self._excluded_terms.append(text)
-        elif is_prefix:
-            self._prefix = text
-        else:
-            self._terms.append(text)
 
-    def build(self) -> Query:
-        return Query(
-            terms=tuple(self._terms),
-            prefix=self._prefix,
-            excluded_terms=tuple(self._excluded_terms),
-            filters=tuple(self._filters),
-            scope=self._scope,
-            problems=tuple(self._problems),
-        )
+_SCOPE_SUBJECTS: Final = {
+    "trash": "the trash is",
+    "missing": "missing images are",
+    "failed": "unfinished jobs are",
+}
 
 
 def _int_parser(name: str) -> Callable[[str], Filter]:
     def parse(value: str) -> Filter:
+        # int() also accepts the digits of other scripts, signs, blanks and underscores.
         if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > _MAX_INTEGER:
-            raise _QuerySyntaxError(f"a whole number, such as {name}:40.")
+            raise _QuerySyntaxError(f"needs a whole number, such as {name}:40")
         return Filter(name, (int(value),))
+
+    return parse
+
+
+def _name_parser(name: str) -> Callable[[str], Filter]:
+    def parse(value: str) -> Filter:
+        if not value.strip():
+            raise _QuerySyntaxError("needs a name")
+        return Filter(name, (value.strip(),))
 
     return parse
 
@@ -241,7 +212,7 @@ def _int_parser(name: str) -> Callable[[str], Filter]:
 def _parse_size(value: str) -> Filter:
     match = re.fullmatch(r"([0-9]{1,9})[x×*]([0-9]{1,9})", value, re.IGNORECASE)
     if match is None:
-        raise _QuerySyntaxError("width and height in pixels, such as size:1024x576.")
+        raise _QuerySyntaxError("needs width and height in pixels, such as size:1024x576")
     return Filter("size", (int(match[1]), int(match[2])))
 
 
@@ -249,17 +220,8 @@ def _parse_ratio_range(value: str) -> Filter:
     try:
         ratio = parse_ratio(value)
     except (ValueError, OverflowError):
-        raise _QuerySyntaxError("width and height, such as ratio:16:9.") from None
+        raise _QuerySyntaxError("needs width and height, such as ratio:16:9") from None
     return Filter("ratio", (ratio * (1 - RATIO_TOLERANCE), ratio * (1 + RATIO_TOLERANCE)))
-
-
-def _name_parser(name: str) -> Callable[[str], Filter]:
-    def parse(value: str) -> Filter:
-        if not value.strip():
-            raise _QuerySyntaxError("a name, or a part of it.")
-        return Filter(name, (value.strip(),))
-
-    return parse
 
 
 _FLAGS: Final = {
@@ -275,7 +237,7 @@ def _parse_flag(value: str) -> Filter:
     try:
         return _FLAGS[value.lower()]
     except KeyError:
-        raise _QuerySyntaxError(f"one of {', '.join(_FLAGS)}.") from None
+        raise _QuerySyntaxError(f"needs one of {', '.join(_FLAGS)}") from None
 
 
 def _parse_before(value: str) -> Filter:
@@ -288,16 +250,34 @@ def _parse_after(value: str) -> Filter:
 
 def _parse_on(value: str) -> Filter:
     start, end = _parse_dates(value)
+    # BETWEEN includes both ends, and the next day's first moment isn't part of the day.
     return Filter("made", (start, math.nextafter(end, -math.inf)))
 
 
-def _parse_dates(value: str) -> tuple[float, float]:
+def _parse_dates(text: str) -> tuple[float, float]:
+    """Return the first moment of a day, month or year and of the next one, in Unix seconds."""
+    match = re.fullmatch(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2}))?)?", text)
+    numbers = [int(part) for part in (match.groups() if match else ()) if part]
     try:
-        return parse_date_range(value)
-    except ValueError:
-        raise _QuerySyntaxError(
-            "a day, a month or a year, such as 2026-11-24, 2026-11 or 2026."
-        ) from None
+        year, month, day = [*numbers, 1, 1][:3]
+        start = dt.date(year, month, day)
+        return _to_timestamp(start), _to_timestamp(_next_period(start, len(numbers)))
+    except (ValueError, OverflowError, OSError):  # also of times that the system can't convert
+        raise _QuerySyntaxError("needs a date, such as 2026-11-24, 2026-11 or 2026") from None
+
+
+def _next_period(start: dt.date, precision: int) -> dt.date:
+    match precision:
+        case 1:
+            return dt.date(start.year + 1, 1, 1)
+        case 2:
+            return dt.date(start.year + start.month // 12, start.month % 12 + 1, 1)
+        case _:
+            return start + dt.timedelta(days=1)
+
+
+def _to_timestamp(day: dt.date) -> float:
+    return dt.datetime(day.year, day.month, day.day).astimezone().timestamp()
 
 
 _FIELD_PARSERS: Final[dict[str, Callable[[str], Filter]]] = {

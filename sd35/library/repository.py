@@ -1,4 +1,8 @@
-"""The pictures in the index: each is kept, found by its id, and forgotten."""
+"""Rows of images in the index: `Entry`, and functions that read and write it within a transaction.
+
+The functions take the connection of a transaction of `Database`, so that a caller can change files
+and several rows under one write lock.
+"""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -23,16 +27,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A picture in the library.
+    """An image in the library.
 
     Attributes:
-        path: of its file in the library's folder, with slashes.
-        owner: the key of whose it is; empty for who runs the program.
-        record: what is known of it.
+        path: File below the library's folder, with slashes.
+        owner: Key of the owner; empty for whoever runs the program.
+        record: Metadata.
         format: PNG, JPEG or WEBP.
-        width: of the picture in its file, in pixels, as is `height`.
-        made_at: with its time zone; the file's time where its record has none.
-        is_missing: the file was there once, and isn't.
+        width: In pixels, of the file; as is `height`.
+        made_at: In UTC; the file's time if the metadata has none.
+        is_missing: Whether the file has been moved or deleted outside of the library.
 
     """
 
@@ -49,133 +53,16 @@ class Entry:
     is_missing: bool = False
 
 
-_COLUMNS: Final = (
-    *(
-        "id",
-        "path",
-        "owner",
-        "made_at",
-        "prompt",
-        "negative_prompt",
-        "seed",
-        "width",
-        "height",
-        "steps",
-        "guidance",
-    ),
-    *(
-        "model",
-        "space",
-        "is_demo",
-        "tool",
-        "format",
-        "size_bytes",
-        "mtime_ns",
-        "is_starred",
-        "trashed_at",
-    ),
-    *("is_missing", "record"),
-)
-_UPSERT: Final = f"""
-INSERT INTO pictures ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
-    ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])}
-    RETURNING number
-"""  # noqa: S608  # our own names
-
 SELECT_ENTRY: Final = (
-    "SELECT id, path, owner, record, format, width, height, size_bytes, made_at, trashed_at IS NOT NULL, is_missing"
-    " FROM pictures"
+    "SELECT id, path, owner, record, format, width, height, size_bytes, made_at,"
+    " trashed_at IS NOT NULL, is_missing FROM pictures"
 )
-"""How a picture's row is read; the conditions follow."""
-
-
-def upsert_entry(
-    connection: Connection, entry: Entry, mtime_ns: int, trashed_at: float | None = None
-) -> None:
-    """Keep a picture as it is told here, in the place of what was kept under its id. Belongs in a transaction.
-
-    What is at its path under another id is taken to be missing.
-    """
-    connection.execute(
-        "UPDATE pictures SET is_missing = 1 WHERE path = ? AND id != ? AND is_missing = 0",
-        (entry.path, entry.id),
-    )
-    record = entry.record
-    params = (
-        *(entry.id, entry.path, entry.owner, entry.made_at.timestamp()),
-        *(
-            sqlite_text(record.prompt),
-            sqlite_text(record.negative_prompt),
-            record.seed,
-            entry.width,
-            entry.height,
-        ),
-        *(
-            record.num_inference_steps,
-            record.guidance_scale,
-            sqlite_text(record.model),
-            sqlite_text(record.space),
-        ),
-        *(
-            record.is_demo,
-            sqlite_text(record.tool),
-            entry.format,
-            entry.size_bytes,
-            mtime_ns,
-            record.is_starred,
-        ),
-        *(trashed_at, entry.is_missing, record.to_json()),
-    )
-    rowid = connection.execute(_UPSERT, params).fetchone()[0]
-    _index_text(connection, rowid, entry)
-
-
-def _index_text(connection: Connection, rowid: int, entry: Entry) -> None:
-    record = entry.record
-    connection.execute("DELETE FROM tags WHERE picture = ?", (rowid,))
-    tag_rows = [(sqlite_text(tag).casefold(), rowid) for tag in record.tags]
-    connection.executemany("INSERT OR IGNORE INTO tags (tag, picture) VALUES (?, ?)", tag_rows)
-    fts_row = rowid, *fts_document(record.prompt, " ".join(record.tags), entry.path)
-    for table in ("words", "beginnings"):
-        connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))  # noqa: S608  # our own names
-        connection.execute(f"INSERT INTO {table} (rowid, prompt, others) VALUES (?, ?, ?)", fts_row)  # noqa: S608
-
-
-def mark_missing(connection: Connection, ids: Iterable[str]) -> None:
-    """Say that these pictures' files aren't there. Belongs in a transaction."""
-    connection.executemany(
-        "UPDATE pictures SET is_missing = 1 WHERE id = ?", [(id_,) for id_ in ids]
-    )
-
-
-def delete_entry(connection: Connection, id_: str) -> None:
-    """Keep nothing of a picture. Belongs in a transaction."""
-    connection.execute("DELETE FROM pictures WHERE id = ?", (id_,))
-
-
-def get_entry(connection: Connection, id_: str, owner: str | None = None) -> Entry | None:
-    """Return a picture, if it is this owner's; `None` for anybody's."""
-    row = connection.execute(
-        f"{SELECT_ENTRY} WHERE id = ? AND owner = coalesce(?, owner)", (sqlite_text(id_), owner)
-    ).fetchone()
-    return None if row is None else entry_from_row(row)
+"""Beginning of a query whose rows `entry_from_row` takes."""
 
 
 def entry_from_row(row: tuple[Any, ...]) -> Entry:
-    """Return the picture whose row `READ` has read."""
-    (
-        id_,
-        path,
-        owner,
-        record,
-        format_,
-        width,
-        height,
-        size_bytes,
-        made_at,
-        is_trashed,
-        is_missing,
-    ) = row
+    """Return the entry of a row that `SELECT_ENTRY` has read."""
+    id_, path, owner, record, format_, width, height, size_bytes, made_at, trashed, missing = row
     return Entry(
         id=id_,
         path=path,
@@ -186,6 +73,88 @@ def entry_from_row(row: tuple[Any, ...]) -> Entry:
         height=height,
         size_bytes=size_bytes,
         made_at=dt.datetime.fromtimestamp(made_at, dt.UTC),
-        is_trashed=bool(is_trashed) or is_in_trash(path),
-        is_missing=bool(is_missing),
+        is_trashed=bool(trashed) or is_in_trash(path),
+        is_missing=bool(missing),
     )
+
+
+def get_entry(connection: Connection, id_: str, owner: str | None = None) -> Entry | None:
+    """Return an image if it exists and belongs to this owner; `None` stands for any owner."""
+    row = connection.execute(
+        f"{SELECT_ENTRY} WHERE id = ? AND owner = coalesce(?, owner)", (sqlite_text(id_), owner)
+    ).fetchone()
+    return None if row is None else entry_from_row(row)
+
+
+def upsert_entry(
+    connection: Connection, entry: Entry, mtime_ns: int, trashed_at: float | None = None
+) -> None:
+    """Insert an image, or replace what the index has under its ID."""
+    # The path of what isn't missing is unique: another image there must give way first.
+    connection.execute(
+        "UPDATE pictures SET is_missing = 1 WHERE path = ? AND id != ? AND is_missing = 0",
+        (entry.path, entry.id),
+    )
+    row = {**_columns(entry), "mtime_ns": mtime_ns, "trashed_at": trashed_at}
+    updates = ", ".join(f"{name} = excluded.{name}" for name in row if name != "id")
+    # Not INSERT OR REPLACE: that deletes and inserts, and so changes the row's number, to which
+    # the tags and both full-text tables refer.
+    upsert = f"""
+        INSERT INTO pictures ({", ".join(row)}) VALUES ({", ".join(f":{name}" for name in row)})
+            ON CONFLICT (id) DO UPDATE SET {updates} RETURNING number
+    """  # noqa: S608  # names of our own
+    rowid = connection.execute(upsert, row).fetchone()[0]
+    _index_text(connection, rowid, entry)
+
+
+def _columns(entry: Entry) -> dict[str, object]:
+    record = entry.record
+    return {
+        "id": entry.id,
+        "path": entry.path,
+        "owner": entry.owner,
+        "made_at": entry.made_at.timestamp(),
+        "prompt": sqlite_text(record.prompt),
+        "negative_prompt": sqlite_text(record.negative_prompt),
+        "seed": record.seed,
+        "width": entry.width,
+        "height": entry.height,
+        "steps": record.num_inference_steps,
+        "guidance": record.guidance_scale,
+        "model": sqlite_text(record.model),
+        "space": sqlite_text(record.space),
+        "is_demo": record.is_demo,
+        "tool": sqlite_text(record.tool),
+        "format": entry.format,
+        "size_bytes": entry.size_bytes,
+        "is_starred": record.is_starred,
+        "is_missing": entry.is_missing,
+        "record": record.to_json(),
+    }
+
+
+def _index_text(connection: Connection, rowid: int, entry: Entry) -> None:
+    record = entry.record
+    connection.execute("DELETE FROM tags WHERE picture = ?", (rowid,))
+    # SQLite's lower() and NOCASE know ASCII only: casefold here, and in the query.
+    tag_rows = [(sqlite_text(tag).casefold(), rowid) for tag in record.tags]
+    connection.executemany("INSERT OR IGNORE INTO tags (tag, picture) VALUES (?, ?)", tag_rows)
+    fts_row = rowid, *fts_document(record.prompt, " ".join(record.tags), entry.path)
+    # FTS5 tables know no upsert.
+    connection.execute("DELETE FROM fts_stems WHERE rowid = ?", (rowid,))
+    connection.execute("DELETE FROM fts_prefixes WHERE rowid = ?", (rowid,))
+    values = "(rowid, prompt, others) VALUES (?, ?, ?)"
+    connection.execute("INSERT INTO fts_stems " + values, fts_row)
+    connection.execute("INSERT INTO fts_prefixes " + values, fts_row)
+
+
+def mark_missing(connection: Connection, ids: Iterable[str]) -> None:
+    """Record that the files of these images don't exist."""
+    connection.executemany(
+        "UPDATE pictures SET is_missing = 1 WHERE id = ?", [(id_,) for id_ in ids]
+    )
+
+
+def delete_entry(connection: Connection, id_: str) -> None:
+    """Delete an image from the index; triggers delete its text and tags."""
+    connection.execute("DELETE FROM pictures WHERE id = ?", (id_,))

@@ -1,4 +1,4 @@
-"""The index brought to what is in the folder: files that came, went, moved, were copied or edited meanwhile."""
+"""Rescan of the folder: brings the index up to date with files changed outside of the program."""
 
 import re
 import time
@@ -27,25 +27,22 @@ from sd35.library.repository import Entry, delete_entry, get_entry, mark_missing
 from sd35.library.text_index import sqlite_text
 from sd35.library.thumbnails import ThumbnailCache
 
-__all__ = ["ScanResult", "Scanner"]
-
+__all__ = ["LOCK_TIMEOUT", "ScanResult", "Scanner"]
 
 BATCH_SIZE: Final = 100
-"""Pictures that are written to the index before others may write to it."""
+"""Images written per transaction: other programs can't write meanwhile."""
+
+LOCK_TIMEOUT: Final = 600.0
+"""Seconds to wait for another program's scan."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What a rescan has found.
+    """Outcome of a scan, as numbers of images.
 
     Attributes:
-        added: pictures that weren't known.
-        moved: that are elsewhere now.
-        changed: whose files were edited.
-        missing: whose files are gone.
-        back: whose files were gone, and are where they were.
-        unreadable: the paths, in the library's folder, of files that aren't pictures that may be
-            opened.
+        back: Missing images whose files are where they were again.
+        unreadable: Paths, below the library's folder, of files that aren't readable images.
 
     """
 
@@ -59,49 +56,55 @@ class ScanResult:
 
 @dataclass(frozen=True, slots=True)
 class _ScannedFile:
-    """A file that was opened: what it tells, and whether its id stands in it."""
+    """An image file that was read."""
 
     file_info: FileInfo
     entry: Entry
     has_embedded_id: bool
 
+    @property
+    def has_metadata(self) -> bool:
+        return self.has_embedded_id or self.entry.record.prompt != ""
 
+
+# The listing goes into temporary tables of SQLite, to be joined with the index there: a hundred
+# thousand paths take no memory of Python's.
 _CREATE_WALKED: Final = (
-    "CREATE TEMP TABLE walked (place INTEGER, path TEXT, size_bytes INTEGER, mtime_ns INTEGER)"
+    "CREATE TEMP TABLE walked (rank INTEGER, path TEXT, size_bytes INTEGER, mtime_ns INTEGER)"
 )
-_CREATE_SEEN: Final = "CREATE TEMP TABLE seen (number INTEGER PRIMARY KEY, path TEXT UNIQUE, size_bytes INTEGER, mtime_ns INTEGER)"
+_CREATE_FILES: Final = (
+    "CREATE TEMP TABLE files"
+    " (number INTEGER PRIMARY KEY, path TEXT UNIQUE, size_bytes INTEGER, mtime_ns INTEGER)"
+)
 
-_INSERT_SEEN: Final = """
-INSERT INTO temp.seen (path, size_bytes, mtime_ns)
-    SELECT path, size_bytes, mtime_ns FROM temp.walked ORDER BY place, length(path), path
+# Of several files with the same embedded ID, the first one keeps it: the original rather than a
+# copy, which has a longer name ("x copy.png") or is elsewhere.
+_INSERT_FILES: Final = """
+INSERT INTO temp.files (path, size_bytes, mtime_ns)
+    SELECT path, size_bytes, mtime_ns FROM temp.walked ORDER BY rank, length(path), path
 """
-"""Of two files that tell the same id, the first one has it: not a copy, which has a longer name, or lies elsewhere."""
 
 _DATED_PATH: Final = re.compile(r"(visitors/[^/]+/)?[0-9]{4}-[0-9]{2}-[0-9]{2}/[^/]+")
-"""Where a picture lies that nobody has moved."""
+"""Path of an image that nobody has moved."""
 
 _CHANGED_FILES: Final = """
-FROM temp.seen AS seen JOIN pictures ON pictures.path = seen.path AND pictures.is_missing = 0
-    WHERE (seen.size_bytes, seen.mtime_ns) != (pictures.size_bytes, pictures.mtime_ns)
+FROM temp.files AS files JOIN pictures ON pictures.path = files.path AND pictures.is_missing = 0
+    WHERE (files.size_bytes, files.mtime_ns) != (pictures.size_bytes, pictures.mtime_ns)
 """
 
 _NEW_FILES: Final = """
-FROM temp.seen AS seen WHERE NOT EXISTS
-    (SELECT 1 FROM pictures WHERE pictures.path = seen.path AND pictures.is_missing = 0)
+FROM temp.files AS files WHERE NOT EXISTS
+    (SELECT 1 FROM pictures WHERE pictures.path = files.path AND pictures.is_missing = 0)
 """
 
-_SELECT_GONE: Final = """
+_SELECT_UNLISTED: Final = """
 SELECT number, id FROM pictures WHERE is_missing = 0 AND number > ? AND NOT EXISTS
-    (SELECT 1 FROM temp.seen AS seen WHERE seen.path = pictures.path) ORDER BY number LIMIT ?
+    (SELECT 1 FROM temp.files AS files WHERE files.path = pictures.path) ORDER BY number LIMIT ?
 """
-
-
-LOCK_TIMEOUT: Final = 600.0
-"""How long is waited for another program that looks through the folder."""
 
 
 class Scanner:
-    """One look through a library's folder. Only files are opened whose size or time isn't as it was."""
+    """One scan of a library's folder. Only files whose size or time has changed are read."""
 
     def __init__(self, folder: Path, database: Database, thumbnails: ThumbnailCache) -> None:
         self._folder = folder
@@ -113,29 +116,28 @@ class Scanner:
     def run(
         self, on_progress: OnProgress | None = None, lock_timeout: float = LOCK_TIMEOUT
     ) -> ScanResult:
-        """Look, and return what has changed. Two programs do so one after the other.
+        """Scan, and return what has changed.
 
         Raises:
-            LibraryError: the index can't be used; what was found until then is kept. Or another
-                program has been looking for as long as is waited for it.
+            LibraryError: The index can't be used, or another program was scanning for longer than
+                `lock_timeout` seconds; what was found until then is kept.
 
         """
-        lock = FileLock(
-            self._folder / STATE_DIR / "rescan.lock", timeout=lock_timeout, thread_local=False
-        )
+        # Two scans at once would both find the same moved file, and one take it for a copy.
+        lock_path = self._folder / STATE_DIR / "rescan.lock"
         try:
-            with lock:
+            with FileLock(lock_path, timeout=lock_timeout, thread_local=False):
                 self._run(on_progress)
         except Timeout as error:
-            raise LibraryError(
-                "Another program looks through the library.", "Try again when it is done."
-            ) from error
+            raise LibraryError("Another scan is running.", "Try again later.") from error
         self._thumbnails.remove_stale()
         return ScanResult(**self._counts, unreadable=tuple(self._unreadable))
 
     def _run(self, on_progress: OnProgress | None) -> None:
         with self._database.dedicated_connection() as connection:
             self._list_files(connection)
+            # Changed files first: a file that has taken the place of another one frees the other's
+            # ID, under which it may be found among the new files, moved.
             phases = ((_CHANGED_FILES, self._update_changed), (_NEW_FILES, self._add_new))
             total = sum(
                 connection.execute(f"SELECT count(*) {files_sql}").fetchone()[0]
@@ -148,26 +150,33 @@ class Scanner:
                     processed_count = min(processed_count + len(batch), total)
                     if on_progress is not None:
                         on_progress(processed_count, total)
+            # Last: until its new path is known, a moved file's old path counts for nothing.
             self._mark_gone(connection)
 
     def _list_files(self, connection: Connection) -> None:
-        for table in (_CREATE_WALKED, _CREATE_SEEN):
-            connection.execute(table)
+        connection.execute(_CREATE_WALKED)
+        connection.execute(_CREATE_FILES)
         connection.execute("BEGIN")
         insert = "INSERT INTO temp.walked VALUES (?, ?, ?, ?)"
         connection.executemany(insert, self._walk_folder(self._folder, ""))
         connection.executemany(insert, self._walk_folder(self._folder / TRASH_DIR, f"{TRASH_DIR}/"))
-        connection.execute(_INSERT_SEEN)
+        connection.execute(_INSERT_FILES)
         connection.execute("COMMIT")
 
     def _walk_folder(self, root: Path, prefix: str) -> Iterator[tuple[int, str, int, int]]:
         for file_info in walk_pictures(root):
             path = prefix + file_info.path
-            if path == sqlite_text(path):
-                rank = 2 if prefix else 0 if _DATED_PATH.fullmatch(path) else 1
-                yield rank, path, file_info.size_bytes, file_info.mtime_ns
-            else:
+            # On Linux, a name may be any bytes; one that isn't UTF-8 can't be a path in the index.
+            if path != sqlite_text(path):
                 self._unreadable.append(sqlite_text(path))
+                continue
+            if prefix:
+                rank = 2
+            elif _DATED_PATH.fullmatch(path):
+                rank = 0
+            else:
+                rank = 1
+            yield rank, path, file_info.size_bytes, file_info.mtime_ns
 
     def _process_batch(
         self,
@@ -175,18 +184,19 @@ class Scanner:
         batch: list[FileInfo],
         handler: Callable[[Connection, _ScannedFile], None],
     ) -> None:
-        """Files are opened first, one after the other, and only then do other writers have to wait."""
-        scanned_files = [
-            scanned_file for scanned_file in map(self._scan_file, batch) if scanned_file is not None
-        ]
+        # Files are read outside of the transaction, so that nobody waits for a slow disk. What was
+        # written or moved meanwhile is left to whoever did that, or to the next scan.
+        scanned_files = [file for file in map(self._scan_file, batch) if file is not None]
         with self._database.write_transaction_on(connection):
-            for scanned_file in scanned_files:
-                if self._is_unchanged(scanned_file):
-                    handler(connection, scanned_file)
+            for file in scanned_files:
+                if self._is_unchanged(file.file_info):
+                    handler(connection, file)
 
     def _scan_file(self, file_info: FileInfo) -> _ScannedFile | None:
         path = self._folder / file_info.path
         try:
+            # Before it is read: written to while it is read, the file gets a later time than
+            # this, and is read again by the next scan.
             file_info = FileInfo(file_info.path, *file_version(path.stat()))
             inspected = inspect_picture(read_file(path))
         except FileNotFoundError:
@@ -194,119 +204,98 @@ class Scanner:
         except (OSError, PictureError):
             self._unreadable.append(file_info.path)
             return None
-        return _ScannedFile(
-            file_info,
-            build_entry(inspected, file_info.path, file_info.mtime_ns),
-            inspected.has_embedded_id,
-        )
+        entry = build_entry(inspected, file_info.path, file_info.mtime_ns)
+        return _ScannedFile(file_info, entry, inspected.has_embedded_id)
 
-    def _is_unchanged(self, scanned_file: _ScannedFile) -> bool:
-        """Whether nobody has written or moved the file since."""
+    def _is_unchanged(self, file_info: FileInfo) -> bool:
         try:
-            version = file_version((self._folder / scanned_file.file_info.path).stat())
+            version = file_version((self._folder / file_info.path).stat())
         except OSError:
             return False
-        return version == (scanned_file.file_info.size_bytes, scanned_file.file_info.mtime_ns)
+        return version == (file_info.size_bytes, file_info.mtime_ns)
 
-    def _update_changed(self, connection: Connection, scanned_file: _ScannedFile) -> None:
-        """What tells another id than the file that was here is another picture: it comes with the new ones."""
-        row = _get_row_by_path(connection, scanned_file.entry.path)
+    def _update_changed(self, connection: Connection, file: _ScannedFile) -> None:
+        path, embedded_id = file.entry.path, file.entry.id
+        row = _get_row_by_path(connection, path)
         if row is None:
             return
         id_, trashed_at = row
-        embedded_id = scanned_file.entry.id
-        if scanned_file.has_embedded_id and id_ not in {
-            embedded_id,
-            derive_copy_id(embedded_id, scanned_file.entry.path),
-        }:
+        if file.has_embedded_id and id_ not in {embedded_id, derive_copy_id(embedded_id, path)}:
+            # Another image has replaced this one: it follows with the new files.
             mark_missing(connection, [id_])
             return
-        existing_entry = get_entry(connection, id_)
-        if (
-            existing_entry is not None
-            and not scanned_file.has_embedded_id
-            and not scanned_file.entry.record.prompt
-        ):
-            scanned_file = _with_known_metadata(scanned_file, existing_entry)
-        self._upsert(connection, scanned_file, id_, trashed_at)
+        known_entry = get_entry(connection, id_)
+        if known_entry is not None and not file.has_metadata:
+            # An editor has saved the file without its metadata: the index still has it.
+            entry = replace(file.entry, record=known_entry.record, made_at=known_entry.made_at)
+            file = replace(file, entry=entry)
+        self._upsert(connection, file, id_, trashed_at)
         self._thumbnails.remove(id_)
         self._counts["changed"] += 1
 
-    def _add_new(self, connection: Connection, scanned_file: _ScannedFile) -> None:
-        entry = scanned_file.entry
-        if _get_row_by_path(connection, entry.path) is not None:
+    def _add_new(self, connection: Connection, file: _ScannedFile) -> None:
+        path, id_ = file.entry.path, file.entry.id
+        if _get_row_by_path(connection, path) is not None:
             return
-        existing_entry = get_entry(connection, entry.id)
-        id_ = entry.id
-        if (
-            existing_entry is not None
-            and not existing_entry.is_missing
-            and not self._is_file_gone(existing_entry)
-        ):
-            id_ = derive_copy_id(entry.id, entry.path)
-            existing_entry = get_entry(connection, id_)
-        self._upsert(
-            connection, scanned_file, id_, time.time() if is_in_trash(entry.path) else None
+        known_entry = get_entry(connection, id_)
+        is_copy = (
+            known_entry is not None
+            and not known_entry.is_missing
+            and not self._is_file_gone(known_entry)
         )
-        self._counts[
-            "added"
-            if existing_entry is None
-            else "back"
-            if existing_entry.path == entry.path
-            else "moved"
-        ] += 1
+        if is_copy:
+            id_ = derive_copy_id(id_, path)
+            known_entry = get_entry(connection, id_)
+        self._upsert(connection, file, id_, time.time() if is_in_trash(path) else None)
+        if known_entry is None:
+            self._counts["added"] += 1
+        elif known_entry.path == path:
+            self._counts["back"] += 1
+        else:
+            self._counts["moved"] += 1
 
     def _upsert(
-        self, connection: Connection, scanned_file: _ScannedFile, id_: str, trashed_at: float | None
+        self, connection: Connection, file: _ScannedFile, id_: str, trashed_at: float | None
     ) -> None:
-        entry = replace(
-            scanned_file.entry, id=id_, record=replace(scanned_file.entry.record, id=id_)
-        )
-        upsert_entry(connection, entry, scanned_file.file_info.mtime_ns, trashed_at)
+        entry = replace(file.entry, id=id_, record=replace(file.entry.record, id=id_))
+        upsert_entry(connection, entry, file.file_info.mtime_ns, trashed_at)
 
     def _mark_gone(self, connection: Connection) -> None:
         last_number = 0
-        while rows := connection.execute(_SELECT_GONE, (last_number, BATCH_SIZE)).fetchall():
+        while rows := connection.execute(_SELECT_UNLISTED, (last_number, BATCH_SIZE)).fetchall():
             last_number = rows[-1][0]
             with self._database.write_transaction_on(connection):
-                entries = [get_entry(connection, id_) for _, id_ in rows]
-                gone_entries = [
-                    entry for entry in entries if entry is not None and self._is_file_gone(entry)
-                ]
-                missing_ids = [entry.id for entry in gone_entries if not entry.is_trashed]
-                mark_missing(connection, missing_ids)
-                for entry in gone_entries:
-                    if (
-                        entry.is_trashed
-                    ):  # it was to go; the program may have been killed while it emptied the trash
-                        delete_entry(connection, entry.id)
-                        self._thumbnails.remove(entry.id)
-            self._counts["missing"] += len(missing_ids)
+                for _, id_ in rows:
+                    # Read again: added, moved or restored since the folder was listed, an image
+                    # has a file that isn't in the list.
+                    entry = get_entry(connection, id_)
+                    if entry is not None and self._is_file_gone(entry):
+                        self._remove_or_mark(connection, entry)
+
+    def _remove_or_mark(self, connection: Connection, entry: Entry) -> None:
+        if entry.is_trashed:
+            # It was to be deleted: the program may have been killed while it emptied the trash.
+            delete_entry(connection, entry.id)
+            self._thumbnails.remove(entry.id)
+        else:
+            mark_missing(connection, [entry.id])
+            self._counts["missing"] += 1
 
     def _is_file_gone(self, entry: Entry) -> bool:
-        """Whether the file isn't there; of one that may not be looked at that can't be said."""
         try:
             (self._folder / entry.path).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
-            return False
+            return False  # without access to a folder, nobody knows what is in it
         return False
 
 
-def _with_known_metadata(scanned_file: _ScannedFile, existing_entry: Entry) -> _ScannedFile:
-    """A file that an editor has saved without what was told in it: the index still knows."""
-    return replace(
-        scanned_file,
-        entry=replace(
-            scanned_file.entry, record=existing_entry.record, made_at=existing_entry.made_at
-        ),
-    )
-
-
 def _batches(connection: Connection, files_sql: str) -> Iterator[list[FileInfo]]:
-    columns = "seen.number, seen.path, seen.size_bytes, seen.mtime_ns"
-    sql = f"SELECT {columns} {files_sql} AND seen.number > ? ORDER BY seen.number LIMIT ?"  # our own parts
+    columns = "files.number, files.path, files.size_bytes, files.mtime_ns"
+    # By number instead of one cursor: an open SELECT would keep its state of the index, and the
+    # write transaction on the same connection would fail with SQLITE_BUSY_SNAPSHOT.
+    sql = f"SELECT {columns} {files_sql} AND files.number > ? ORDER BY files.number LIMIT ?"
     last_number = 0
     while rows := connection.execute(sql, (last_number, BATCH_SIZE)).fetchall():
         last_number = rows[-1][0]

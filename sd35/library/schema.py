@@ -1,4 +1,12 @@
-"""The index's tables, as migrations that are only ever appended to."""
+"""Tables of the index, as a list of migrations that is only ever appended to.
+
+Names that need an explanation:
+
+- `pictures.number` is the row's number, which the full-text tables have as their `rowid`.
+- `fts_stems` is the full-text index of word stems, `fts_prefixes` that of whole words for prefix
+  searches; `others` in both (FTS5 can't rename a column) is the text of tags and file names.
+- `counts` has the number and size of images per owner and scope: `shown`, `trash` or `missing`.
+"""
 
 from collections.abc import Callable
 from sqlite3 import Connection, OperationalError, complete_statement
@@ -43,11 +51,13 @@ CREATE TABLE pictures (
     is_missing INTEGER NOT NULL DEFAULT 0,
     record TEXT NOT NULL
 );
--- A picture that is missing keeps the path where it was, and another may be there now.
+-- A missing picture keeps its path, where another one may be now.
 CREATE UNIQUE INDEX pictures_path ON pictures(path) WHERE is_missing = 0;
--- All that a search asks for beside words is in these two: no row is read that isn't shown in the end.
-CREATE INDEX pictures_shown ON pictures(made_at, id, owner, {facts}) WHERE trashed_at IS NULL AND is_missing = 0;
-CREATE INDEX pictures_shown_owner ON pictures(owner, made_at, id, {facts}) WHERE trashed_at IS NULL AND is_missing = 0;
+-- These two cover all filters of a search: only the rows of the page shown are read themselves.
+CREATE INDEX pictures_shown ON pictures(made_at, id, owner, {facts})
+    WHERE trashed_at IS NULL AND is_missing = 0;
+CREATE INDEX pictures_shown_owner ON pictures(owner, made_at, id, {facts})
+    WHERE trashed_at IS NULL AND is_missing = 0;
 CREATE INDEX pictures_trash ON pictures(owner, made_at, id) WHERE trashed_at IS NOT NULL;
 CREATE INDEX pictures_missing ON pictures(owner, made_at, id) WHERE is_missing = 1;
 
@@ -73,7 +83,8 @@ CREATE TRIGGER pictures_go AFTER DELETE ON pictures BEGIN
     UPDATE counts SET pictures = pictures - 1, bytes = bytes - old.size_bytes
         WHERE owner = old.owner AND place = {old};
 END;
-CREATE TRIGGER pictures_change AFTER UPDATE OF owner, trashed_at, is_missing, size_bytes ON pictures BEGIN
+CREATE TRIGGER pictures_change
+    AFTER UPDATE OF owner, trashed_at, is_missing, size_bytes ON pictures BEGIN
     UPDATE counts SET pictures = pictures - 1, bytes = bytes - old.size_bytes
         WHERE owner = old.owner AND place = {old};
     INSERT INTO counts VALUES (new.owner, {new}, 1, new.size_bytes)
@@ -85,7 +96,10 @@ _INDEXED_COLUMNS: Final = (
     "trashed_at, is_missing, seed, width, height, steps, space, model, tool, is_demo, is_starred"
 )
 
-_SCOPE_EXPRESSION: Final = "CASE WHEN {0}.is_missing THEN 'missing' WHEN {0}.trashed_at IS NULL THEN 'shown' ELSE 'trash' END"
+_SCOPE_EXPRESSION: Final = (
+    "CASE WHEN {0}.is_missing THEN 'missing'"
+    " WHEN {0}.trashed_at IS NULL THEN 'shown' ELSE 'trash' END"
+)
 
 _CREATE_JOBS: Final = """
 CREATE TABLE jobs (
@@ -111,7 +125,8 @@ CREATE TABLE jobs (
     by_program INTEGER NOT NULL
 );
 CREATE INDEX jobs_unfinished ON jobs(position) WHERE stage IN ('waiting', 'running');
-CREATE INDEX jobs_troubles ON jobs(owner, created_at, id) WHERE stage IN ('stopped', 'failed', 'interrupted');
+CREATE INDEX jobs_troubles ON jobs(owner, created_at, id)
+    WHERE stage IN ('stopped', 'failed', 'interrupted');
 CREATE INDEX jobs_stage ON jobs(stage);
 """
 
@@ -127,9 +142,11 @@ ALTER TABLE jobs RENAME COLUMN reason TO cancel_reason;
 ALTER TABLE jobs RENAME COLUMN runner TO worker_id;
 ALTER TABLE jobs RENAME COLUMN by_program TO is_api_call;
 UPDATE jobs SET status = CASE status
-    WHEN 'waiting' THEN 'pending' WHEN 'saved' THEN 'completed' WHEN 'stopped' THEN 'cancelled' ELSE status END;
+    WHEN 'waiting' THEN 'pending' WHEN 'saved' THEN 'completed' WHEN 'stopped' THEN 'cancelled'
+    ELSE status END;
 CREATE INDEX jobs_unfinished ON jobs(position) WHERE status IN ('pending', 'running');
-CREATE INDEX jobs_failed ON jobs(owner, created_at, id) WHERE status IN ('cancelled', 'failed', 'interrupted');
+CREATE INDEX jobs_failed ON jobs(owner, created_at, id)
+    WHERE status IN ('cancelled', 'failed', 'interrupted');
 CREATE INDEX jobs_status ON jobs(status);
 """
 
@@ -147,12 +164,28 @@ END;
 """
 
 
+# Only the schema changes: it takes milliseconds, however many images there are.
+_RENAME_SEARCH_TABLES: Final = """
+DROP TRIGGER pictures_words_go;
+ALTER TABLE words RENAME TO fts_stems;
+ALTER TABLE beginnings RENAME TO fts_prefixes;
+ALTER TABLE counts RENAME COLUMN place TO scope;
+CREATE TRIGGER pictures_fts_delete AFTER DELETE ON pictures BEGIN
+    DELETE FROM fts_stems WHERE rowid = old.number;
+    DELETE FROM fts_prefixes WHERE rowid = old.number;
+END;
+"""
+
+
 def _create_search_tables(connection: Connection) -> None:
-    """A word is found by its stem, `lighthouses` for `lighthouse`; one that is still being typed has none yet."""
+    # Two tables, as a tokenizer belongs to a table: stems find "lighthouses" for "lighthouse", but
+    # a word still being typed ("runnin") is no beginning of the stem of the word ("run").
     for statement in _split_statements(_CREATE_SEARCH_TABLES):
         connection.execute(statement)
-    tags_sql = "(SELECT group_concat(tag, ' ') FROM tags WHERE picture = number)"
-    rows = connection.execute(f"SELECT number, prompt, {tags_sql}, path FROM pictures")  # noqa: S608  # no values
+    rows = connection.execute(
+        "SELECT number, prompt, (SELECT group_concat(tag, ' ') FROM tags WHERE picture = number),"
+        " path FROM pictures"
+    )
     for rowid, prompt, tags, path in rows:
         fts_row = (rowid, *fts_document(prompt, tags or "", path))
         connection.execute("INSERT INTO words (rowid, prompt, others) VALUES (?, ?, ?)", fts_row)
@@ -171,23 +204,24 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _create_search_tables,
     "ALTER TABLE jobs ADD COLUMN reason TEXT NOT NULL DEFAULT '';",
     _RENAME_JOB_COLUMNS,
+    _RENAME_SEARCH_TABLES,
 )
-"""Each makes the next version of the former one. What is here has been run on people's machines: it never changes."""
+"""Steps from each version to the next. They have run on people's machines: never change one."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
-MIN_COMPATIBLE_VERSION: Final = 5
-"""The oldest version of this program's tables whose programs may still use an index that this one has migrated."""
+MIN_COMPATIBLE_VERSION: Final = 6
+"""Programs whose tables have this version or a later one can use an index migrated here."""
 
 
 def schema_version(connection: Connection) -> int:
-    """Return the version of the tables; 0 where there are none."""
+    """Return the version of the tables, 0 if there are none."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 
 
 def min_compatible_version(connection: Connection) -> int:
-    """Return the oldest version whose programs may use the tables; their own where nothing is said."""
+    """Return the oldest table version whose programs can use this index."""
     try:
         row = connection.execute("SELECT value FROM meta WHERE name = 'readable_from'").fetchone()
         return int(row[0])
@@ -196,15 +230,16 @@ def min_compatible_version(connection: Connection) -> int:
 
 
 def migrate(connection: Connection, target_version: int = SCHEMA_VERSION) -> None:
-    """Bring the tables to this version, each step whole or not at all; several programs may try at once.
+    """Migrate the tables to a version; each step is a transaction of its own.
 
     Raises:
-        sqlite3.Error: a step couldn't be done; the former ones are.
+        sqlite3.Error: A step failed, and was rolled back; the steps before it are done.
 
     """
     for version in range(schema_version(connection) + 1, target_version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
+            # Read again within the transaction: another program may have done this step by now.
             if schema_version(connection) < version:
                 _run_migration(connection, MIGRATIONS[version - 1])
                 connection.execute(f"PRAGMA user_version = {version}")
@@ -228,7 +263,8 @@ def _run_migration(connection: Connection, migration: Callable[[Connection], Non
 
 
 def _split_statements(script: str) -> list[str]:
-    """`executescript` would commit before it begins: its statements one by one, a trigger's own ones in one."""
+    # `executescript` commits the open transaction first, so that a failing step would stay half
+    # done. `complete_statement` knows that semicolons within a trigger end no statement.
     statements: list[str] = []
     buffer = ""
     for line in script.splitlines(keepends=True):

@@ -1,4 +1,4 @@
-"""Pages of pictures that a query finds, newest first: an index is read in its order, and nothing is counted in full."""
+"""Pages of the images that a query finds, newest first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,29 +6,28 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.library.database import Database
-from sd35.library.query import Cursor, Query
+from sd35.library.query import Cursor, Filter, Query
 from sd35.library.repository import SELECT_ENTRY, Entry, entry_from_row
 from sd35.library.text_index import fts_phrase, sqlite_text
 
 __all__ = ["MAX_PAGE", "PicturePage", "adjacent_id", "find_all", "find_page"]
 
 MAX_PAGE: Final = 500
-"""Pictures on a page."""
+"""Images per page."""
 
 MAX_COUNT: Final = 1000
-"""What is found by a search is counted up to this."""
+"""Search results are counted up to here: counting all of them would read the whole index."""
 
 
 @dataclass(frozen=True, slots=True)
 class PicturePage:
-    """Some pictures, newest first.
+    """A page of search results.
 
     Attributes:
-        newer: where newer ones go on, as `Library.page` takes it; `None` where there are none, or
-            it's the first page.
-        older: the same for older ones.
-        count: how many there are in all.
-        is_count_exact: it isn't more than `count`.
+        newer_cursor: Where newer images go on; `None` if there are none.
+        older_cursor: The same for older images.
+        count: Number of all results.
+        is_count_exact: Whether there aren't more than `count`.
 
     """
 
@@ -44,22 +43,26 @@ def find_page(
     query: Query,
     owner: str | None,
     limit: int,
-    newer_cursor: str | None,
-    older_cursor: str | None,
+    newer_cursor: str | None = None,
+    older_cursor: str | None = None,
 ) -> PicturePage:
-    """Return the pictures that a query finds: the first ones, or those next to where a page said that it goes on."""
+    """Return the first page of results, or the one next to a cursor of another page."""
     if query.is_job_query:
         return PicturePage((), None, None, 0, is_count_exact=True)
     sql_filter = _SqlFilter(query, owner)
     newer_than, older_than = Cursor.parse(newer_cursor), Cursor.parse(older_cursor)
-    if newer_than is not None:
-        matches = sql_filter.select(connection, newer_than, limit + 1, is_newer=True)
-        rows, has_newer, has_older = matches[:limit][::-1], len(matches) > limit, True
+    is_newer = newer_than is not None
+    # One more than is shown tells whether there is another page.
+    rows = sql_filter.select(connection, newer_than or older_than, limit + 1, is_newer=is_newer)
+    has_more, rows = len(rows) > limit, rows[:limit]
+    if is_newer:
+        rows.reverse()
+    has_newer = has_more if is_newer else older_than is not None
+    has_older = is_newer or has_more
+    if has_newer or has_older:
+        count, is_exact = sql_filter.count(connection)
     else:
-        matches = sql_filter.select(connection, older_than, limit + 1)
-        rows, has_newer, has_older = matches[:limit], older_than is not None, len(matches) > limit
-    is_complete = newer_than is None and older_than is None and len(matches) <= limit
-    count, is_exact = (len(rows), True) if is_complete else sql_filter.count(connection)
+        count, is_exact = len(rows), True
     return PicturePage(
         tuple(entry_from_row(row) for row in rows),
         _cursor_from_row(rows[0]) if rows and has_newer else None,
@@ -70,26 +73,28 @@ def find_page(
 
 
 def find_all(database: Database, query: Query, owner: str | None) -> Iterator[Entry]:
-    """Find all pictures of a query, some at a time.
+    """Yield all results of a query.
 
     Raises:
-        LibraryError: the index can't be used.
+        LibraryError: The index can't be used.
 
     """
-    older_cursor: str | None = None
+    cursor: str | None = None
     while True:
+        # A transaction per page: a long one keeps the write-ahead log from being reset, and it
+        # grows for as long as an export takes.
         with database.read_transaction() as connection:
-            page = find_page(connection, query, owner, MAX_PAGE, None, older_cursor)
+            page = find_page(connection, query, owner, MAX_PAGE, older_cursor=cursor)
         yield from page.entries
-        older_cursor = page.older_cursor
-        if older_cursor is None:
+        cursor = page.older_cursor
+        if cursor is None:
             return
 
 
 def adjacent_id(
     connection: Connection, entry: Entry, query: Query, owner: str | None, *, is_newer: bool
 ) -> str | None:
-    """Return the id of the next picture that a query finds, newer or older than this one."""
+    """Return the ID of the result next to this image, newer or older."""
     cursor = Cursor(entry.made_at.timestamp(), entry.id)
     rows = _SqlFilter(query, owner).select(connection, cursor, 1, is_newer=is_newer)
     return rows[0][0] if rows else None
@@ -105,6 +110,8 @@ _SCOPE_CONDITIONS: Final = {
     "missing": "is_missing = 1",
 }
 
+# `lower` and LIKE know ASCII only in SQLite, which does for names of models, Spaces and tools;
+# `instr` instead of LIKE, as `%` and `_` in what was typed stand for themselves.
 _FILTER_CONDITIONS: Final = {
     "seed": "seed = ?",
     "size": "(width, height) = (?, ?)",
@@ -119,23 +126,14 @@ _FILTER_CONDITIONS: Final = {
     "demo": "is_demo = 1",
 }
 
-_STEM_MATCHES: Final = "SELECT rowid FROM words WHERE words MATCH ?"
-_PREFIX_MATCHES: Final = "SELECT rowid FROM beginnings WHERE beginnings MATCH ?"
-
-
-def _to_sql_value(name: str, value: float | str) -> float | str:
-    if not isinstance(value, str):
-        return value
-    return sqlite_text(value).casefold() if name == "tag" else sqlite_text(value)
+# The `+` keeps SQLite from using the primary key, which would read and sort all images that have
+# the words. So it walks the index of the order, newest first, and stops at the end of the page.
+_STEM_MATCHES: Final = "+number IN (SELECT rowid FROM fts_stems WHERE fts_stems MATCH ?)"
+_PREFIX_MATCHES: Final = "+number IN (SELECT rowid FROM fts_prefixes WHERE fts_prefixes MATCH ?)"
 
 
 class _SqlFilter:
-    """A query as SQL; every value in it is a parameter.
-
-    The index of what is shown is read in its order, and each picture looked for among the numbers
-    of those that have the words: `+` forbids the other way around, which reads and sorts all that
-    have them.
-    """
+    """A query as SQL; every value that somebody typed is a parameter."""
 
     def __init__(self, query: Query, owner: str | None) -> None:
         self._query = query
@@ -146,13 +144,7 @@ class _SqlFilter:
             self._add("owner = ?", owner)
         self._add_terms()
         for filter_ in query.filters:
-            values = [_to_sql_value(filter_.name, value) for value in filter_.values]
-            condition = (
-                f"coalesce({_FILTER_CONDITIONS[filter_.name]}, 0)"
-                if filter_.is_excluded
-                else _FILTER_CONDITIONS[filter_.name]
-            )
-            self._add(f"{'NOT ' if filter_.is_excluded else ''}({condition})", *values)
+            self._add_filter(filter_)
 
     def _add(self, condition: str, *params: object) -> None:
         self._conditions.append(condition)
@@ -160,37 +152,37 @@ class _SqlFilter:
 
     def _add_terms(self) -> None:
         query = self._query
-        terms_match = " ".join(fts_phrase(term) for term in query.terms)
+        terms = " ".join(fts_phrase(term) for term in query.terms)
         if query.prefix is not None:
-            # Whoever has all words whole is found first: all that have the other ones need seldom
-            # be listed then.
-            full_match, prefix_match = (
-                f"{terms_match} {fts_phrase(query.prefix)}",
+            # Whole words first: if they match, the prefixes of a short beginning, which may be in
+            # every image, needn't be listed.
+            others = f" AND {_STEM_MATCHES}" if terms else ""
+            self._add(
+                f"({_STEM_MATCHES} OR ({_PREFIX_MATCHES}{others}))",
+                f"{terms} {fts_phrase(query.prefix)}",
                 fts_phrase(query.prefix, is_prefix=True),
+                *([terms] if terms else ()),
             )
-            other_terms_sql, other_params = (
-                (f" AND +number IN ({_STEM_MATCHES})", [terms_match]) if terms_match else ("", [])
-            )
-            self._add(
-                f"(+number IN ({_STEM_MATCHES}) OR (+number IN ({_PREFIX_MATCHES}){other_terms_sql}))",
-                full_match,
-                prefix_match,
-                *other_params,
-            )
-        elif terms_match:
-            self._add(f"+number IN ({_STEM_MATCHES})", terms_match)
+        elif terms:
+            self._add(_STEM_MATCHES, terms)
         if query.excluded_terms:
-            self._add(
-                f"+number NOT IN ({_STEM_MATCHES})",
-                " OR ".join(fts_phrase(term) for term in query.excluded_terms),
-            )
+            excluded = " OR ".join(fts_phrase(term) for term in query.excluded_terms)
+            self._add(f"NOT {_STEM_MATCHES}", excluded)
+
+    def _add_filter(self, filter_: Filter) -> None:
+        condition = _FILTER_CONDITIONS[filter_.name]
+        if filter_.is_excluded:
+            # NOT of an unknown (NULL) value is NULL: -seed:7 would leave out what has no seed.
+            condition = f"NOT coalesce({condition}, 0)"
+        self._add(condition, *(_to_sql_value(filter_.name, value) for value in filter_.values))
 
     def select(
         self, connection: Connection, start: Cursor | None, limit: int, *, is_newer: bool = False
     ) -> list[tuple[Any, ...]]:
-        """The rows next to a place in the list, or the newest ones, the nearest to it first."""
+        """Return the rows next to a cursor, nearest first, or else the newest ones."""
         conditions, params = self._conditions, self._params
         if start is not None:
+            # Compared as a row, with the ID: several images may be made at the same moment.
             conditions = [*conditions, f"(made_at, id) {'>' if is_newer else '<'} (?, ?)"]
             params = [*params, start.timestamp, start.id]
         order = "made_at, id" if is_newer else "made_at DESC, id DESC"
@@ -198,11 +190,23 @@ class _SqlFilter:
         return connection.execute(sql, (*params, limit)).fetchall()
 
     def count(self, connection: Connection) -> tuple[int, bool]:
-        """How many there are, and whether that is all: what is found by words is counted up to a limit."""
+        """Return the number of results, up to `MAX_COUNT`, and whether there are no more."""
         if not self._query.has_criteria:
-            sql = "SELECT coalesce(sum(pictures), 0) FROM counts WHERE place = ? AND owner = coalesce(?, owner)"
+            sql = (
+                "SELECT coalesce(sum(pictures), 0) FROM counts"
+                " WHERE scope = ? AND owner = coalesce(?, owner)"
+            )
             return connection.execute(sql, (self._query.scope, self._owner)).fetchone()[0], True
-        condition = " AND ".join(self._conditions)
-        subquery = f"SELECT 1 FROM pictures WHERE {condition} ORDER BY made_at DESC, id DESC LIMIT {MAX_COUNT + 1}"  # noqa: S608
-        count = connection.execute(f"SELECT count(*) FROM ({subquery})", self._params).fetchone()[0]  # noqa: S608
+        # Only with an order does SQLite walk the covering index, and stop at the limit.
+        sql = (
+            f"SELECT count(*) FROM (SELECT 1 FROM pictures WHERE {' AND '.join(self._conditions)}"  # noqa: S608  # values are parameters
+            f" ORDER BY made_at DESC, id DESC LIMIT {MAX_COUNT + 1})"
+        )
+        count = connection.execute(sql, self._params).fetchone()[0]
         return min(count, MAX_COUNT), count <= MAX_COUNT
+
+
+def _to_sql_value(name: str, value: float | str) -> float | str:
+    if not isinstance(value, str):
+        return value
+    return sqlite_text(value).casefold() if name == "tag" else sqlite_text(value)

@@ -1,10 +1,11 @@
-"""How much there is of everything in a library."""
+"""Statistics of a library."""
 
 import datetime as dt
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Final
 
 from sd35.library.database import Database
@@ -12,25 +13,29 @@ from sd35.library.thumbnails import ThumbnailCache
 
 __all__ = ["Stats", "collect_stats", "used_bytes"]
 
+# `counts` is kept by triggers: counting the rows of a large library takes too long for a page.
+_TOTALS: Final = "SELECT scope, sum(pictures), sum(bytes) FROM counts GROUP BY scope"
+_USED_BYTES: Final = "SELECT bytes FROM counts WHERE owner = ? AND scope = ?"
 
-_FROM_VISIBLE: Final = "FROM pictures WHERE trashed_at IS NULL AND is_missing = 0"
-
-_COUNT_STARRED: Final = (
-    f"SELECT sum(is_starred) FROM (SELECT is_starred {_FROM_VISIBLE} ORDER BY made_at)"  # noqa: S608
-)
-"""In the order of the index that holds it."""
+# The order makes SQLite read the covering index, not the rows with their metadata.
+_STARRED: Final = """
+SELECT total(is_starred) FROM
+    (SELECT is_starred FROM pictures WHERE trashed_at IS NULL AND is_missing = 0 ORDER BY made_at)
+"""
+# In two queries, each of which reads one end of the index; min and max in one read all of it.
+_FIRST: Final = "SELECT min(made_at) FROM pictures WHERE trashed_at IS NULL AND is_missing = 0"
+_LAST: Final = "SELECT max(made_at) FROM pictures WHERE trashed_at IS NULL AND is_missing = 0"
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a library holds.
+    """Contents of a library; the names of the fields are JSON keys of the command line.
 
     Attributes:
-        pictures: that are shown.
-        starred: of those.
-        free_bytes: on the disk; `None` where it doesn't tell.
-        first: when the oldest picture was made that is shown, and `last` the newest; `None` without
-            any.
+        pictures: Number of images that are neither trashed nor missing.
+        starred: Number of those that are starred.
+        free_bytes: Free space on the disk; `None` if unknown.
+        first: When the oldest image was made, as `last` the newest; `None` without images.
 
     """
 
@@ -47,57 +52,44 @@ class Stats:
     last: dt.datetime | None
 
 
-def used_bytes(database: Database, owner: str, scope: str) -> int:
-    """Return how much an owner's pictures take that are in this place: `shown`, `trash` or `missing`.
-
-    Raises:
-        LibraryError: the index can't be used.
-
-    """
-    with database.read_transaction() as connection:
-        row = connection.execute(
-            "SELECT bytes FROM counts WHERE owner = ? AND place = ?", (owner, scope)
-        ).fetchone()
+def used_bytes(connection: Connection, owner: str, scope: str) -> int:
+    """Return the size of an owner's images that are `shown`, in the `trash` or `missing`."""
+    row = connection.execute(_USED_BYTES, (owner, scope)).fetchone()
     return row[0] if row else 0
 
 
 def collect_stats(folder: Path, database: Database, thumbnails: ThumbnailCache) -> Stats:
-    """Count what is in a library.
+    """Return the statistics of a library.
 
     Raises:
-        LibraryError: the index can't be used.
+        LibraryError: The index can't be used.
 
     """
     with database.read_transaction() as connection:
-        rows = connection.execute(
-            "SELECT place, sum(pictures), sum(bytes) FROM counts GROUP BY place"
-        )
-        counts = {scope: (pictures, size) for scope, pictures, size in rows}
-        starred_count = connection.execute(_COUNT_STARRED).fetchone()[0]
-        timestamps = [
-            connection.execute(f"SELECT {suffix}(made_at) {_FROM_VISIBLE}").fetchone()[0]
-            for suffix in ("min", "max")
-        ]
-    oldest_made_at, newest_made_at = (
-        None if suffix is None else dt.datetime.fromtimestamp(suffix, dt.UTC)
-        for suffix in timestamps
-    )
+        totals = {scope: (count, size) for scope, count, size in connection.execute(_TOTALS)}
+        starred_count = int(connection.execute(_STARRED).fetchone()[0])
+        first, last = _query_time(connection, _FIRST), _query_time(connection, _LAST)
+    shown_count, shown_bytes = totals.get("shown", (0, 0))
+    trash_count, trash_bytes = totals.get("trash", (0, 0))
+    index_files = (f"{database.path}{suffix}" for suffix in ("", "-wal", "-shm"))
     return Stats(
-        pictures=counts.get("shown", (0, 0))[0],
-        starred=starred_count or 0,
-        trashed=counts.get("trash", (0, 0))[0],
-        missing=counts.get("missing", (0, 0))[0],
-        picture_bytes=counts.get("shown", (0, 0))[1],
-        index_bytes=sum(
-            _file_size(database.path.with_name(database.path.name + suffix))
-            for suffix in ("", "-wal", "-shm")
-        ),
+        pictures=shown_count,
+        starred=starred_count,
+        trashed=trash_count,
+        missing=totals.get("missing", (0, 0))[0],
+        picture_bytes=shown_bytes,
+        index_bytes=sum(_file_size(Path(path)) for path in index_files),
         thumbnail_bytes=thumbnails.size_bytes(),
-        trash_bytes=counts.get("trash", (0, 0))[1],
+        trash_bytes=trash_bytes,
         free_bytes=_free_bytes(folder),
-        first=oldest_made_at,
-        last=newest_made_at,
+        first=first,
+        last=last,
     )
+
+
+def _query_time(connection: Connection, sql: str) -> dt.datetime | None:
+    timestamp = connection.execute(sql).fetchone()[0]
+    return None if timestamp is None else dt.datetime.fromtimestamp(timestamp, dt.UTC)
 
 
 def _file_size(path: Path) -> int:

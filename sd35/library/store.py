@@ -1,4 +1,4 @@
-"""What is done to pictures that are there: starred, tagged, thrown away and back. Files first, then the index."""
+"""Changes to images and their rows: add, update metadata, trash, restore, delete."""
 
 import datetime as dt
 import logging
@@ -13,7 +13,7 @@ from typing import Final
 
 from sd35.core import atomic_files
 from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
-from sd35.core.errors import LibraryError, PictureError
+from sd35.core.errors import LibraryError
 from sd35.core.picture import Picture
 from sd35.library.database import Database
 from sd35.library.layout import TRASH_DIR, directory_for, file_version, filename_for, original_path
@@ -25,73 +25,31 @@ from sd35.library.picture_file import (
     inspect_picture,
     read_file,
 )
+from sd35.library.provenance import embed_or_original
 from sd35.library.repository import Entry, delete_entry, get_entry, mark_missing, upsert_entry
 from sd35.library.thumbnails import ThumbnailCache
 from sd35.metadata.embedding import embed_metadata
 from sd35.metadata.model import MAX_TAGS, GenerationMetadata, new_id
 
-__all__ = ["PictureStore", "add_picture", "with_tags"]
-
+__all__ = ["PictureStore", "with_tags"]
 
 log = logging.getLogger(__name__)
 
-
-def add_picture(
-    root: Path,
-    database: Database,
-    data: bytes,
-    picture: Picture,
-    record: GenerationMetadata,
-    owner: str,
-) -> Entry:
-    """Write a picture into the library at `root`; documented at `Library.add`."""
-    record = replace(
-        record, id=record.id or new_id(), made_at=record.made_at or dt.datetime.now(dt.UTC)
-    )
-    made_at = creation_time(record, 0)
-    directory, name = directory_for(owner, made_at), filename_for(record, made_at, picture.suffix)
-    inspected = InspectedPicture(
-        replace(picture, data=_embed_or_original(record, data)), record, has_embedded_id=True
-    )
-    with write_errors("The picture"):
-        file = write_exclusive(root / directory, name, inspected.picture.data)
-        mtime_ns = file_version(file.stat())[1]
-    entry = build_entry(inspected, f"{directory}/{file.name}", mtime_ns)
-    try:
-        with database.write_transaction() as connection:
-            upsert_entry(connection, entry, mtime_ns)
-    except (
-        LibraryError
-    ) as error:  # the picture itself is saved, and who would try again would have it twice
-        log.warning(
-            "%s isn't in the index before the folder is looked through: %s",
-            entry.path,
-            error.happened,
-        )
-    return entry
-
-
-def _embed_or_original(record: GenerationMetadata, data: bytes) -> bytes:
-    """The file with its record in it; as it came, where it can't carry one: it isn't lost for that."""
-    try:
-        return embed_metadata(data, record)
-    except PictureError:
-        return data
-
-
 BATCH_SIZE: Final = 50
-"""Files that are moved before others may write to the index."""
+"""Files moved per transaction: other programs can't write meanwhile."""
 
+_MetadataUpdate = Callable[[GenerationMetadata], GenerationMetadata]
 
 _Undo = Callable[[], object]
 """Puts a file back where it was."""
 
 
 class PictureStore:
-    """The files of a library, and its index, which follows them.
+    """The files of a library, and the index that follows them.
 
-    Each change is made while no other program can make one. One that is killed between a file and
-    the index leaves the file, from which the next rescan learns it.
+    A file is changed within the write transaction of its row, so no other program can change the
+    same image. A program killed in between leaves a changed file, which the next scan finds; the
+    other way around, the index would promise what isn't there.
     """
 
     def __init__(self, folder: Path, database: Database, thumbnails: ThumbnailCache) -> None:
@@ -99,21 +57,37 @@ class PictureStore:
         self._database = database
         self._thumbnails = thumbnails
 
-    def update_metadata(
-        self,
-        ids: Iterable[str],
-        owner: str | None,
-        update: Callable[[GenerationMetadata], GenerationMetadata],
-    ) -> tuple[str, ...]:
-        """Change the records in pictures' files, and return the ids of those whose was another then."""
-        return tuple(id_ for id_ in _unique(ids) if self._update_one(id_, owner, update))
+    def add(self, picture: Picture, record: GenerationMetadata, owner: str) -> Entry:
+        """Write a new image's file with its metadata, and index it; see `Library.add`."""
+        record = replace(
+            record, id=record.id or new_id(), made_at=record.made_at or dt.datetime.now(dt.UTC)
+        )
+        made_at = creation_time(record, 0)
+        directory, name = (
+            directory_for(owner, made_at),
+            filename_for(record, made_at, picture.suffix),
+        )
+        picture = embed_or_original(picture, record)
+        with write_errors("The image"):
+            file = write_exclusive(self._folder / directory, name, picture.data)
+            mtime_ns = file_version(file.stat())[1]
+        inspected = InspectedPicture(picture, record, has_embedded_id=True)
+        entry = build_entry(inspected, f"{directory}/{file.name}", mtime_ns)
+        try:
+            with self._database.write_transaction() as connection:
+                upsert_entry(connection, entry, mtime_ns)
+        except LibraryError as error:
+            # Not raised: the image is saved, and whoever tried again would have it twice.
+            log.warning("%s isn't indexed until the next scan: %s", entry.path, error.happened)
+        return entry
 
-    def _update_one(
-        self,
-        id_: str,
-        owner: str | None,
-        update: Callable[[GenerationMetadata], GenerationMetadata],
-    ) -> bool:
+    def update_metadata(
+        self, ids: Iterable[str], owner: str | None, update: _MetadataUpdate
+    ) -> tuple[str, ...]:
+        """Update the metadata in images' files, and return the IDs of those that it has changed."""
+        return tuple(id_ for id_ in dict.fromkeys(ids) if self._update_one(id_, owner, update))
+
+    def _update_one(self, id_: str, owner: str | None, update: _MetadataUpdate) -> bool:
         with self._database.write_transaction() as connection:
             entry = get_entry(connection, id_, owner)
             if entry is None or entry.is_missing:
@@ -124,38 +98,32 @@ class PictureStore:
                 mark_missing(connection, [id_])
                 return False
             except OSError as error:
-                raise LibraryError(
-                    f"{entry.path} can't be read: {os_error_text(error)}.", ""
-                ) from error
+                message = f"Couldn't read {entry.path}: {os_error_text(error)}."
+                raise LibraryError(message, "") from error
             return self._rewrite_file(connection, entry, data, update)
 
     def _rewrite_file(
-        self,
-        connection: Connection,
-        entry: Entry,
-        data: bytes,
-        update: Callable[[GenerationMetadata], GenerationMetadata],
+        self, connection: Connection, entry: Entry, data: bytes, update: _MetadataUpdate
     ) -> bool:
-        """What the file says counts, and not what the index remembers of it; unless it says nothing any more."""
         inspected = inspect_picture(data)
-        has_no_metadata = not inspected.has_embedded_id and inspected.record.prompt == ""
+        # The file is right, and the index may be out of date; but a file whose metadata an editor
+        # has dropped gets back what the index still knows.
+        has_metadata = inspected.has_embedded_id or inspected.record.prompt != ""
         record = replace(
-            entry.record if has_no_metadata else inspected.record,
+            inspected.record if has_metadata else entry.record,
             id=entry.id,
             made_at=entry.made_at,
         )
         updated_record = update(record)
         if updated_record == record:
             return False
+        picture = replace(inspected.picture, data=embed_metadata(data, updated_record))
         path = self._folder / entry.path
-        inspected = replace(
-            inspected,
-            picture=replace(inspected.picture, data=embed_metadata(data, updated_record)),
-            record=updated_record,
-        )
-        with write_errors("The picture"):
-            atomic_files.atomic_write(path, inspected.picture.data)
+        with write_errors("The image"):
+            atomic_files.atomic_write(path, picture.data)
+            # Of the written file: with another time, the next scan would read it again.
             mtime_ns = file_version(path.stat())[1]
+        inspected = replace(inspected, picture=picture, record=updated_record)
         upsert_entry(
             connection,
             build_entry(inspected, entry.path, mtime_ns),
@@ -165,73 +133,69 @@ class PictureStore:
         return True
 
     def trash(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Move files into the trash, and return the ids of those that are there now and weren't."""
-        return self._apply(
-            ids, lambda connection, id_: self._move(connection, id_, owner, is_trashed=True)
-        )
+        """Move files to the trash, and return the IDs of the images moved."""
+        return self._apply(ids, lambda tx, id_: self._move(tx, id_, owner, is_trashed=True))
 
     def restore(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Move files out of the trash, and return the ids of those that were in it."""
-        return self._apply(
-            ids, lambda connection, id_: self._move(connection, id_, owner, is_trashed=False)
-        )
+        """Move files out of the trash, and return the IDs of the images moved."""
+        return self._apply(ids, lambda tx, id_: self._move(tx, id_, owner, is_trashed=False))
 
     def empty_trash(self, owner: str | None) -> int:
-        """Delete the files that are in the trash, and return how many there were."""
+        """Delete an owner's files in the trash, and return how many images there were."""
         with self._database.read_transaction() as connection:
             rows = connection.execute(
-                "SELECT id FROM pictures WHERE trashed_at IS NOT NULL AND owner = coalesce(?, owner)",
+                "SELECT id FROM pictures"
+                " WHERE trashed_at IS NOT NULL AND owner = coalesce(?, owner)",
                 (owner,),
             ).fetchall()
-        deleted_ids = self._apply(
-            [id_ for (id_,) in rows],
-            lambda connection, id_: self._delete(connection, id_, must_be_trashed=True),
-        )
+
+        def delete_if_trashed(connection: Connection, id_: str) -> _Undo | None:
+            # Read again: somebody may have restored the image meanwhile.
+            entry = get_entry(connection, id_, owner)
+            return self._delete(connection, entry) if entry and entry.is_trashed else None
+
+        deleted_ids = self._apply((id_ for (id_,) in rows), delete_if_trashed)
         _remove_empty_folders(self._folder / TRASH_DIR)
         return len(deleted_ids)
 
     def delete(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Delete files, wherever they are, and return the ids of those that were known."""
-        return self._apply(ids, lambda connection, id_: self._delete(connection, id_, owner=owner))
+        """Delete files, wherever they are, and return the IDs of the images deleted."""
+
+        def delete(connection: Connection, id_: str) -> _Undo | None:
+            entry = get_entry(connection, id_, owner)
+            return self._delete(connection, entry) if entry else None
+
+        return self._apply(ids, delete)
 
     def remove_missing(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Keep nothing of pictures whose files are gone, and return the ids of those that were known."""
-        return self._apply(
-            ids, lambda connection, id_: self._delete_if_missing(connection, id_, owner)
-        )
+        """Remove missing images from the index, and return the IDs of those removed."""
 
-    def _delete_if_missing(
-        self, connection: Connection, id_: str, owner: str | None
-    ) -> _Undo | None:
-        entry = get_entry(connection, id_, owner)
-        return (
-            self._delete(connection, id_, owner=owner)
-            if entry is not None and entry.is_missing
-            else None
-        )
+        def delete_if_missing(connection: Connection, id_: str) -> _Undo | None:
+            entry = get_entry(connection, id_, owner)
+            return self._delete(connection, entry) if entry and entry.is_missing else None
+
+        return self._apply(ids, delete_if_missing)
 
     def _apply(
         self, ids: Iterable[str], operation: Callable[[Connection, str], _Undo | None]
     ) -> tuple[str, ...]:
-        """Do this with pictures, some at a time; where a file refuses, what was done before it is kept."""
-        unique_ids, changed_ids = _unique(ids), list[str]()
+        """Apply an operation to images in batches; an error keeps what was done before it."""
+        unique_ids, changed_ids = list(dict.fromkeys(ids)), list[str]()
         for start in range(0, len(unique_ids), BATCH_SIZE):
-            undo_by_id: dict[str, _Undo] = {}
+            batch, undo_by_id = unique_ids[start : start + BATCH_SIZE], dict[str, _Undo]()
             try:
                 with self._database.write_transaction() as connection:
-                    os_error = _apply_until_error(
-                        connection, unique_ids[start : start + BATCH_SIZE], operation, undo_by_id
-                    )
+                    os_error = _apply_until_error(connection, batch, operation, undo_by_id)
             except LibraryError:
+                # The transaction was rolled back: the files have to follow.
                 for undo in reversed(undo_by_id.values()):
                     with suppress(OSError):
                         undo()
                 raise
             changed_ids += undo_by_id
             if os_error is not None:
-                raise LibraryError(
-                    f"A picture can't be moved: {os_error_text(os_error)}."
-                ) from os_error
+                message = f"Couldn't move an image: {os_error_text(os_error)}."
+                raise LibraryError(message) from os_error
         return tuple(changed_ids)
 
     def _move(
@@ -240,18 +204,16 @@ class PictureStore:
         entry = get_entry(connection, id_, owner)
         if entry is None or entry.is_missing or entry.is_trashed == is_trashed:
             return None
-        source, original_relative_path = self._folder / entry.path, original_path(entry.path)
-        target = (
-            self._folder / TRASH_DIR / original_relative_path
-            if is_trashed
-            else self._folder / original_relative_path
-        )
+        source = self._folder / entry.path
+        root = self._folder / TRASH_DIR if is_trashed else self._folder
+        target = root / original_path(entry.path)
         target.parent.mkdir(parents=True, exist_ok=True)
+        # A rename, in one step: killed between a link and its removal, the program would leave the
+        # image twice. It would replace a file of the target's name; no other program moves or
+        # deletes one before this transaction ends.
+        path = atomic_files.unique_path(target)
         try:
-            path = atomic_files.unique_path(target)
-            source.rename(
-                path
-            )  # in one step: killed between a link and its removal, the picture would be there twice
+            source.rename(path)
         except FileNotFoundError:
             mark_missing(connection, [id_])
             return None
@@ -261,22 +223,13 @@ class PictureStore:
         )
         return lambda: path.rename(source)
 
-    def _delete(
-        self,
-        connection: Connection,
-        id_: str,
-        *,
-        owner: str | None = None,
-        must_be_trashed: bool = False,
-    ) -> _Undo | None:
-        entry = get_entry(connection, id_, owner)
-        if entry is None or (must_be_trashed and not entry.is_trashed):
-            return None
+    def _delete(self, connection: Connection, entry: Entry) -> _Undo:
+        # A missing image's path may belong to another image by now.
         if not entry.is_missing:
             (self._folder / entry.path).unlink(missing_ok=True)
-        delete_entry(connection, id_)
-        self._thumbnails.remove(id_)
-        return lambda: None  # what is gone is gone, and found to be missing
+        delete_entry(connection, entry.id)
+        self._thumbnails.remove(entry.id)
+        return lambda: None
 
 
 def _apply_until_error(
@@ -285,6 +238,7 @@ def _apply_until_error(
     operation: Callable[[Connection, str], _Undo | None],
     undo_by_id: dict[str, _Undo],
 ) -> OSError | None:
+    """Fill `undo_by_id`, and return the error of the first file that refuses."""
     for id_ in ids:
         try:
             undo = operation(connection, id_)
@@ -298,7 +252,7 @@ def _apply_until_error(
 def with_tags(
     record: GenerationMetadata, add: Iterable[str], remove: Iterable[str]
 ) -> GenerationMetadata:
-    """Return the record with these words and without those; upper and lower case are the same word."""
+    """Return the metadata with tags added and removed, ignoring case."""
     removed_keys = {_normalize_tag(tag).casefold() for tag in remove}
     tags_by_key = {
         tag.casefold(): tag
@@ -312,13 +266,9 @@ def with_tags(
 
 
 def _normalize_tag(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text[: 4 * MAX_TAG_LENGTH]).split())[
-        :MAX_TAG_LENGTH
-    ]
-
-
-def _unique(ids: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(ids))
+    # Cut before it is normalized, which takes long for megabytes, and after, as it may grow.
+    words = unicodedata.normalize("NFC", text[: 4 * MAX_TAG_LENGTH]).split()
+    return " ".join(words)[:MAX_TAG_LENGTH]
 
 
 def _get_trashed_at(connection: Connection, id_: str) -> float | None:
@@ -327,6 +277,7 @@ def _get_trashed_at(connection: Connection, id_: str) -> float | None:
 
 
 def _remove_empty_folders(root: Path) -> None:
+    # Deepest first; rmdir refuses a folder that isn't empty.
     for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
         with suppress(OSError):
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""Small copies of pictures for a page of many, made when they are first asked for; the least used ones go."""
+"""Thumbnails, rendered when they are first requested, and a cache of them in a folder."""
 
 import hashlib
 import io
@@ -24,37 +24,21 @@ MAX_THUMBNAIL_SIDE: Final = 320
 """In pixels."""
 
 MAX_CACHE_BYTES: Final = 256 << 20
-"""Of all thumbnails of a library."""
+"""Size of all thumbnails of a library."""
 
 MAX_CONCURRENT_DECODES: Final = 2
-"""How many pictures are decoded at the same time: one of 64 million pixels takes 256 MB."""
+"""Images decoded at the same time: one of 64 million pixels takes 256 MB."""
 
+# Pillow raises almost anything for an image that was damaged on purpose.
 _DECODE_ERRORS: Final = (
-    *(
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        OverflowError,
-        IndexError,
-        KeyError,
-    ),
-    *(
-        TypeError,
-        AttributeError,
-        MemoryError,
-        ZeroDivisionError,
-        RuntimeError,
-        Image.DecompressionBombError,
-    ),
+    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, OverflowError),
+    *(IndexError, KeyError, TypeError, AttributeError, MemoryError, ZeroDivisionError),
+    *(RuntimeError, Image.DecompressionBombError),
 )
-"""What Pillow raises of pictures that somebody has damaged with care."""
 
 
 class ThumbnailCache:
-    """The thumbnails in a folder."""
+    """The thumbnails in a folder, of which the least recently used are deleted beyond a size."""
 
     def __init__(self, folder: Path, limit_bytes: int = MAX_CACHE_BYTES) -> None:
         self._folder = folder
@@ -64,9 +48,10 @@ class ThumbnailCache:
         self._decode_semaphore = threading.BoundedSemaphore(MAX_CONCURRENT_DECODES)
 
     def get(self, id_: str, path: Path) -> Path | None:
-        """Return the thumbnail of the picture in a file; `None` where it can't be drawn, or not be written."""
+        """Return an image's thumbnail; `None` if it can't be rendered or written."""
         thumbnail_path = self._path(id_)
         with suppress(OSError):
+            # The mtime tells the last use: many file systems are mounted without access times.
             os.utime(thumbnail_path)
             return thumbnail_path
         try:
@@ -80,32 +65,36 @@ class ThumbnailCache:
         return thumbnail_path
 
     def remove(self, id_: str) -> None:
-        """Remove the thumbnail of a picture that has changed or is gone."""
+        """Remove the thumbnail of an image that was changed or deleted."""
         with suppress(OSError):
             self._path(id_).unlink()
 
     def _path(self, id_: str) -> Path:
+        # A hash: IDs differ by case, which not all file systems tell apart. In subfolders, as
+        # many systems are slow with tens of thousands of files in one.
         name = hashlib.sha256(id_.encode("utf-8", "replace")).hexdigest()[:32]
         return self._folder / name[:2] / f"{name}.webp"
 
     def remove_stale(self) -> None:
-        """Remove what a program has left half written."""
+        """Remove temporary files that a killed program has left."""
         for temp_file in self._folder.glob(f"??/.*{TEMP_SUFFIX}"):
             remove_if_stale(temp_file)
 
     def size_bytes(self) -> int:
-        """Return how many bytes all of them have."""
+        """Return the size of all thumbnails."""
         return sum(size for _, size, _ in self._list_thumbnails())
 
     def _add_size(self, added_bytes: int) -> None:
         with self._size_lock:
-            self._total_bytes = (
-                self.size_bytes() if self._total_bytes is None else self._total_bytes + added_bytes
-            )
+            if self._total_bytes is None:
+                self._total_bytes = self.size_bytes()
+            else:
+                self._total_bytes += added_bytes
             if self._total_bytes > self._limit_bytes:
                 self._total_bytes = self._evict_least_used()
 
     def _evict_least_used(self) -> int:
+        # Down to 90 %, so that not every new thumbnail lists the whole folder.
         total_bytes = 0
         for _, size, path in sorted(self._list_thumbnails(), reverse=True):
             if total_bytes + size > self._limit_bytes * 9 // 10:
@@ -116,7 +105,7 @@ class ThumbnailCache:
         return total_bytes
 
     def _list_thumbnails(self) -> list[tuple[float, int, Path]]:
-        """When each was last used, its bytes, and its path."""
+        """Return time of last use, size and path of each thumbnail."""
         thumbnails = []
         for path in self._folder.glob("??/*.webp"):
             with suppress(OSError):
@@ -126,27 +115,27 @@ class ThumbnailCache:
 
 
 def render_thumbnail(data: bytes) -> bytes:
-    """Return a picture as a WebP of at most `LONGEST_SIDE` pixels, the way up that it is to be looked at.
+    """Return an image as an upright WebP of at most `MAX_THUMBNAIL_SIDE` pixels per side.
 
     Raises:
-        PictureError: it isn't one that may be opened.
+        PictureError: The data isn't an image that may be opened.
 
     """
     picture = open_picture(data)
+    max_size = (MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE)
     try:
         with Image.open(io.BytesIO(data), formats=[picture.format]) as image:
-            image.draft("RGB", (MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
+            # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size: several times faster.
+            image.draft("RGB", max_size)
+            # Thumbnails lose their EXIF, and with it the orientation.
             upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith(
-            "I"
-        ):  # 16 bits of grey, of which `convert` would take the lower ones
+        if upright.mode.startswith("I"):
+            # Of 16 bits of grey, `convert` would take the lower eight.
             upright = upright.point(lambda value: value * (1 / 256)).convert("L")
         thumbnail = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-        thumbnail.thumbnail(
-            (MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0
-        )
+        thumbnail.thumbnail(max_size, Image.Resampling.BICUBIC, reducing_gap=2.0)
         buffer = io.BytesIO()
         thumbnail.save(buffer, "WEBP", quality=80, method=2)
     except _DECODE_ERRORS as error:
-        raise PictureError("The picture is damaged.") from error
+        raise PictureError("The image is damaged.") from error
     return buffer.getvalue()

@@ -6,9 +6,9 @@ of it, and what is another's is answered as what isn't there.
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import IO, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
 import anyio
@@ -16,14 +16,11 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
-from zipstream import ZIP_STORED, ZipStream  # type: ignore[import-untyped]
 
 from sd35.core.errors import LibraryError
 from sd35.core.visitor import Visitor
-from sd35.library.exporter import MANIFEST_NAME, manifest_line
-from sd35.library.layout import original_path, owner_key
+from sd35.library.layout import owner_key
 from sd35.library.library import Library
-from sd35.library.repository import Entry
 
 __all__ = ["PICTURES_PREFIX", "PictureRoutes"]
 
@@ -36,8 +33,6 @@ MAX_ZIP_PICTURES: Final = 2000
 
 MAX_THUMBNAIL_WORKERS: Final = 2
 """How many thumbnails are drawn at the same time: each may need as much memory as the picture has pixels."""
-
-CHUNK_BYTES: Final = 256 * 1024
 
 _PICTURE_PATH: Final = re.compile(rf"{PICTURES_PREFIX}(thumbnail|picture)/([A-Za-z0-9_-]{{1,64}})")
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -121,7 +116,7 @@ class PictureRoutes:
             "Cache-Control": "no-store",
         }
         return StreamingResponse(
-            _zip_stream(self._library, entries), media_type="application/zip", headers=headers
+            self._library.zip_export(entries, owner), media_type="application/zip", headers=headers
         )
 
 
@@ -155,40 +150,3 @@ def _parse_ids(body: bytes) -> list[str] | None:
     return (
         ids if 0 < len(ids) <= MAX_ZIP_PICTURES and all(map(_ID_PATTERN.fullmatch, ids)) else None
     )
-
-
-def _zip_stream(library: Library, entries: list[Entry]) -> Iterator[bytes]:
-    """The archive's bytes, as they are read: pictures as their files are, and last a line for each.
-
-    A file that isn't there any more is left out, and so is its line.
-    """
-    archive, manifest_lines, used_names = (
-        ZipStream(compress_type=ZIP_STORED),
-        list[str](),
-        set[str](),
-    )
-    for entry in entries:
-        try:
-            file = library.file_path(entry).open("rb")
-        except OSError:
-            continue
-        name = _archive_name(entry, used_names)
-        with file:
-            archive.add(_read_chunks(file), name)
-            yield from archive.all_files()
-        manifest_lines.append(manifest_line(entry, name))
-    archive.add("".join(manifest_lines).encode("ascii"), MANIFEST_NAME)
-    yield from archive.finalize()
-
-
-def _read_chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
-
-
-def _archive_name(entry: Entry, used_names: set[str]) -> str:
-    """Day and name, without whose folder it was in; what was put into the trash may have the name of another one."""
-    name = "/".join(PurePosixPath(original_path(entry.path)).parts[-2:])
-    name = f"{entry.id}/{name}" if name in used_names else name
-    used_names.add(name)
-    return name

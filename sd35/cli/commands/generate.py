@@ -141,7 +141,7 @@ class _PictureGenerator:
         metadata = build_metadata(
             request,
             picture,
-            id=new_id(),
+            id_=new_id(),
             model=self.space.model,
             space=self.space.name,
             is_demo=contract.is_demo,
