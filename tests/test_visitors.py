@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from sd35.jobs.limits import UsageLimits
-from sd35.server import visitor_middleware
+from sd35.server import stream_limiter
 from sd35.server.accounts import CredentialStore, hash_password
 from sd35.server.auth import Authenticator
 from sd35.server.server import ServerConfig
@@ -461,7 +461,7 @@ def test_too_many_streams(
     ann: BrowserSession, bob: BrowserSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One visitor opens so many streams that nobody else gets one."""
-    monkeypatch.setattr(visitor_middleware, "MAX_STREAMS_PER_VISITOR", 3)
+    monkeypatch.setattr(stream_limiter, "MAX_STREAMS_PER_VISITOR", 3)
     with ExitStack() as stack:
         statuses = [
             stack.enter_context(
@@ -480,7 +480,7 @@ def test_streams_of_visitors_who_are_ever_new(
     servers: dict[str, AppServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who makes up a new cookie for each stream, all from one place, shuts out everybody else."""
-    monkeypatch.setattr(visitor_middleware, "MAX_STREAMS_PER_IP", 3)
+    monkeypatch.setattr(stream_limiter, "MAX_STREAMS_PER_IP", 3)
     with ExitStack() as stack:
 
         def open_stream(index: int, client_ip: str) -> int:

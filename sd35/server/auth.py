@@ -1,4 +1,4 @@
-"""Who is let in: the logins, how often somebody may try, and who it is that asks."""
+"""Authentication: logins, sessions, and the visitor that a request comes from."""
 
 import hmac
 import secrets
@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final
 
 import anyio.to_thread
+from cachetools import TTLCache
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
@@ -24,28 +26,30 @@ BROWSER_COOKIE: Final = "sd35-browser"
 BROWSER_SECRET_LENGTHS: Final = range(32, 65)
 
 BASIC_AUTH_CACHE_SECONDS: Final = 60.0
+MAX_CACHED_BASIC_LOGINS: Final = 1000
 
-client_ip_var: ContextVar[str | None] = ContextVar("ADDRESS", default=None)
-"""Where the request comes from that is being answered: Gradio's login hands on name and password alone."""
+# Gradio calls `Authenticator.login` with name and password only, so the address of the request
+# reaches the throttle this way.
+client_ip_var: ContextVar[str | None] = ContextVar("client_ip", default=None)
+
+
+def _basic_auth_cache() -> TTLCache[bytes, str]:
+    return TTLCache(MAX_CACHED_BASIC_LOGINS, BASIC_AUTH_CACHE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Who may come in, and as whom.
+    """Decides who is let in, and as whom.
 
     Attributes:
-        is_private: only this machine reaches the page: there is one owner, and no door.
-        accounts: the logins; `None`: none is needed.
-        handed_out: those of the logins that stand for nobody: each browser behind one is a visitor
-            of its own.
-        is_on_hub: this program is a Space on Hugging Face, whose proxy tells whose request it is.
-        is_embedded: whether the page may be within another site's: its cookies must go there, too.
-        attempts: those that have failed.
-        sessions: by what a browser's cookie holds, the mark of the password that was right then.
-        key: a secret of this run's.
-        remembered: marks of the logins that programs bring with each request, and until when they
-            are taken for
-            right: to check a password is meant to take long.
+        is_private: only this machine reaches the page, and its user owns everything.
+        accounts: the logins; `None` if none is needed.
+        shared_logins: names of logins that many people use: each of their browsers is a visitor.
+        is_on_hub: this program runs as a Space on Hugging Face, behind its proxy.
+        is_embedded: other sites may embed the page, so cookies must work in their frames.
+        session_fingerprints: by session token, the fingerprint of the password at login.
+        basic_auth_cache: names by a keyed hash of HTTP Basic credentials that were right. Programs
+            send them with every request, and checking a password is slow on purpose.
 
     """
 
@@ -57,177 +61,166 @@ class Authenticator:
     login_throttle: LoginThrottle = field(default_factory=LoginThrottle)
     session_fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
     hmac_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    basic_auth_cache: dict[bytes, float] = field(default_factory=dict, repr=False)
+    basic_auth_cache: TTLCache[bytes, str] = field(default_factory=_basic_auth_cache, repr=False)
 
     async def login(self, name: str, password: str) -> bool:
-        """Whether this login is right, as Gradio asks it. Takes as long for a name that doesn't exist.
+        """Return whether this login is right. Gradio calls this for its route `/login`.
 
         Raises:
-            HTTPException: there were too many attempts.
+            HTTPException: there were too many attempts, or the password file can't be used.
 
         """
         assert self.accounts is not None
         client_ip = client_ip_var.get()
         delay = self.login_throttle.acquire(name, client_ip)
         if delay > 0:
-            retry_after = max(1, round(delay + 0.5))
-            message = f"Too many attempts. The next one is possible in {retry_after} s."
+            retry_after = str(ceil(delay))
             raise HTTPException(
-                HTTPStatus.TOO_MANY_REQUESTS, message, {"Retry-After": str(retry_after)}
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"Too many attempts. Try again in {retry_after} s.",
+                {"Retry-After": retry_after},
             )
         try:
             is_valid = await anyio.to_thread.run_sync(self.accounts.verify, name, password)
         except AccountError as error:
             raise HTTPException(
-                HTTPStatus.SERVICE_UNAVAILABLE, "The logins can't be read here."
+                HTTPStatus.SERVICE_UNAVAILABLE, "Login is unavailable right now."
             ) from error
         if is_valid:
             self.login_throttle.reset(name, client_ip)
         return is_valid
 
     async def basic_auth_user(self, request: HTTPConnection) -> str | None:
-        """The name that this one request brings together with its password (HTTP Basic, RFC 7617), if it does.
+        """Return the user whose credentials come with this request (HTTP Basic, RFC 7617), if any.
 
         Raises:
-            HTTPException: there were too many attempts.
+            HTTPException: as for `login`.
 
         """
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         if self.accounts is None or scheme.lower() != "basic":
             return None
-        fingerprint, now = (
-            hmac.digest(self.hmac_key, credentials.encode(), "sha256"),
-            time.monotonic(),
-        )
-        if self.basic_auth_cache.get(fingerprint, 0.0) < now:
-            if not await self._is_valid_basic(credentials):
+        # A hash with a key of this run: a memory dump contains no credentials.
+        cache_key = hmac.digest(self.hmac_key, credentials.encode(), "sha256")
+        if cache_key not in self.basic_auth_cache:
+            try:
+                decoded = b64decode(credentials, validate=True).decode()
+            except ValueError:
                 return None
-            self.basic_auth_cache[fingerprint] = now + BASIC_AUTH_CACHE_SECONDS
-            for expired_fingerprint in [
-                cached_fingerprint
-                for cached_fingerprint, expires_at in self.basic_auth_cache.items()
-                if expires_at < now
-            ]:
-                del self.basic_auth_cache[expired_fingerprint]
-        return self._canonical_name(b64decode(credentials).decode().partition(":")[0])
-
-    async def _is_valid_basic(self, credentials: str) -> bool:
-        try:
-            name, colon, password = b64decode(credentials, validate=True).decode().partition(":")
-        except ValueError:
-            return False
-        return bool(colon) and await self.login(name, password)
+            name, colon, password = decoded.partition(":")
+            if not colon or not await self.login(name, password):
+                return None
+            self.basic_auth_cache[cache_key] = name
+        return self._canonical_name(self.basic_auth_cache[cache_key])
 
     def session_user(self, request: HTTPConnection) -> str | None:
-        """The name under which this browser or program has logged in, if it has, and still may."""
+        """Return the user of this browser's session, if it is still valid."""
         if self.accounts is None:
             return None
-        logged_in_names = _gradio_tokens(request)
-        token = next((token for token in _cookie_tokens(request) if token in logged_in_names), None)
-        name = (
-            None if token is None else self._canonical_name(logged_in_names[token])
-        )  # Gradio keeps it as it was typed
+        sessions = _gradio_sessions(request)
+        token = next((token for token in _session_tokens(request) if token in sessions), None)
+        # Gradio keeps the name as it was typed.
+        name = None if token is None else self._canonical_name(sessions[token])
         if token is None or name is None:
             return None
+        # Gradio's sessions outlive a change of the password; ours must not.
         fingerprint = self.accounts.password_fingerprint(name)
         if self.session_fingerprints.setdefault(token, fingerprint) == fingerprint:
             return name
-        del logged_in_names[token]  # the password is another one since then
+        del sessions[token]
         return None
 
     @staticmethod
     def log_out(request: HTTPConnection) -> None:
-        """Log this browser out: where one can sign in with Hugging Face, Gradio ends nothing but that."""
-        for token in _cookie_tokens(request):
-            _gradio_tokens(request).pop(token, None)
+        """End this browser's session.
+
+        Gradio's own `/logout` ends only the Hugging Face sign-in where there is one.
+        """
+        for token in _session_tokens(request):
+            _gradio_sessions(request).pop(token, None)
 
     def _canonical_name(self, name: str) -> str | None:
-        """The name as it is written, if it may still come in."""
+        """Return the normalized name of a user who may still log in."""
         try:
             username = normalize_username(name)
-            return (
-                username
-                if self.accounts is not None and username in self.accounts.usernames()
-                else None
-            )
+            is_known = self.accounts is not None and username in self.accounts.usernames()
         except AccountError:
             return None
+        return username if is_known else None
 
     def identify_visitor(self, request: HTTPConnection, user: str | None) -> Visitor:
-        """Say who asks."""
+        """Return the visitor: a Hugging Face account, else a login, else a browser."""
         if self.is_private:
             return LOCAL_VISITOR
-        account = _oauth_account(request.scope.get("session") or {})
+        # Only Hugging Face's proxy may set this header. Elsewhere, anybody can.
         ip_token = request.headers.get("x-ip-token") if self.is_on_hub else None
+        owner = None
+        name = user
+        token = None
+        account = _oauth_account(request.scope.get("session") or {})
         browser_secret = self.browser_secret(request)
-        owner, name, token = None, user, None
-        if user is not None and user not in self.shared_logins:
-            owner = f"user:{user}"
         if account is not None:
-            owner, name, token = f"account:{account['id']}", account["name"], account["token"]
-        if owner is None and browser_secret is not None:
+            owner = f"account:{account['id']}"
+            name = account["name"]
+            token = account["token"]
+        elif user is not None and user not in self.shared_logins:
+            owner = f"user:{user}"
+        elif browser_secret is not None:
             owner = owner_from_cookie(browser_secret)
         return Visitor(owner, owner or f"address:{self.client_ip(request)}", name, token, ip_token)
 
     def browser_cookie(self, request: HTTPConnection) -> tuple[str, str]:
-        """The name of the cookie that holds a browser's secret, and what it needs to be sent back here.
+        """Return the name and attributes of the cookie with a browser's secret.
 
-        Over https, a name that no other server below the same domain can set.
+        With https the name begins with `__Host-`, so that no other server of the same domain can
+        set the cookie.
         """
-        cookie_attributes = (
-            "SameSite=None; Secure; Partitioned" if self.is_embedded else "SameSite=Lax"
-        )
-        if (
-            self.is_embedded
-            or request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
-        ):
-            return (
-                f"__Host-{BROWSER_COOKIE}",
-                cookie_attributes if self.is_embedded else f"{cookie_attributes}; Secure",
-            )
-        return BROWSER_COOKIE, cookie_attributes
+        if self.is_embedded:
+            # In another site's frame, browsers send only these, and keep them apart per site.
+            return f"__Host-{BROWSER_COOKIE}", "SameSite=None; Secure; Partitioned"
+        # Behind a proxy that ends TLS, the URL's own scheme is http.
+        if request.headers.get("x-forwarded-proto", request.url.scheme) == "https":
+            return f"__Host-{BROWSER_COOKIE}", "SameSite=Lax; Secure"
+        return BROWSER_COOKIE, "SameSite=Lax"
 
     def browser_secret(self, request: HTTPConnection) -> str | None:
-        """The secret that is kept in this browser, if it is one."""
+        """Return the secret in this browser's cookie, if it has a plausible one."""
         browser_secret = request.cookies.get(self.browser_cookie(request)[0], "")
         return browser_secret if len(browser_secret) in BROWSER_SECRET_LENGTHS else None
 
     def client_ip(self, request: HTTPConnection) -> str | None:
-        """Where a request comes from, as far as that is to be trusted; `None` where a tunnel or a proxy hides it.
+        """Return the address of the client; `None` if a tunnel or proxy hides it.
 
-        Of the addresses that a request went through, only the last was written by a server next to
-        this one.
+        Of `X-Forwarded-For`, only the last entry counts: the proxy next to this server has appended
+        it, and clients can send any others. From a client that connects directly, nothing counts.
         """
         peer = request.client.host if request.client else None
-        forwarded_ip = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         if not self.is_on_hub and peer not in {"127.0.0.1", "::1", None}:
             return peer
-        return forwarded_ip or None
+        return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or None
 
 
-def _gradio_tokens(request: HTTPConnection) -> dict[str, str]:
-    """Who has logged in, as Gradio keeps it: names by what their browsers' cookies hold."""
-    tokens: dict[str, str] = getattr(request.scope.get("app"), "tokens", {})
-    return tokens
+def _gradio_sessions(request: HTTPConnection) -> dict[str, str]:
+    """Return Gradio's names by session token."""
+    sessions: dict[str, str] = getattr(request.scope.get("app"), "tokens", {})
+    return sessions
 
 
-def _cookie_tokens(request: HTTPConnection) -> list[str]:
+def _session_tokens(request: HTTPConnection) -> list[str]:
+    # Gradio sets two cookies, of which browsers keep the secure one with https only.
     cookie_suffix = getattr(request.scope.get("app"), "cookie_id", "")
-    cookies = (
-        request.cookies.get(f"access-token-{prefix}{cookie_suffix}") for prefix in ("", "unsecure-")
-    )
-    return [token for token in cookies if token is not None]
+    names = (f"access-token-{prefix}{cookie_suffix}" for prefix in ("", "unsecure-"))
+    return [request.cookies[name] for name in names if name in request.cookies]
 
 
 def _oauth_account(session: Mapping[str, Any]) -> dict[str, str] | None:
-    """The Hugging Face account that somebody has signed in with, as Gradio keeps it in a signed cookie."""
+    """Return the Hugging Face account in Gradio's signed session cookie, unless it has expired."""
     oauth_info = session.get("oauth_info")
     if not isinstance(oauth_info, dict) or not isinstance(oauth_info.get("userinfo"), dict):
         return None
-    if (
-        not isinstance(oauth_info.get("expires_at"), int | float)
-        or oauth_info["expires_at"] <= time.time()
-    ):
+    # Gradio itself keeps using an expired token.
+    expires_at = oauth_info.get("expires_at")
+    if not isinstance(expires_at, int | float) or expires_at <= time.time():
         return None
     userinfo = oauth_info["userinfo"]
     account = {

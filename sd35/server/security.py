@@ -1,62 +1,74 @@
-"""What a Gradio server leaves open, closed. The outermost ASGI middleware: it sees each request first.
+"""Protection of the Gradio server against other sites, strangers and slow clients.
 
-- A page of another site can point its own name at this machine (DNS rebinding): only known hosts
-  are answered.
-- A page of another site can post here, or read what is here: refused, unless it may embed this one.
-- Gradio offers much that this program doesn't need, such as uploads, a proxy to other hosts, its
-  own monitoring: only what is needed is there.
-- Bodies may be endless, or never come: both have a limit, and so has a reader who doesn't read.
-- No security headers are set: they are.
+The middleware is outermost: it sees each request before Gradio and all other middleware do. What it
+knows about Gradio's routes is from `gradio/routes.py` of version 6.31.
 """
 
 import asyncio
 import ipaddress
 import re
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["SecurityMiddleware"]
+__all__ = ["SecurityMiddleware", "replay_body"]
 
-MAX_BODY_BYTES = 1024 * 1024
+# Denial of service: Gradio reads a request's body as a whole, however large, and waits for the rest
+# of it without a limit; and a client that stops reading would hold its stream open for ever.
+MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_TIMEOUT_SECONDS = 20.0
 SEND_TIMEOUT_SECONDS = 60.0
-"""A request's body comes within the one; who doesn't take what is sent to it for the other, is left."""
 
-_HOST_PATTERN = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{1,5})?")
+_HOST_PATTERN: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{1,5})?")
 
-_ALLOWED_PATHS = re.compile(
+# Everything else of Gradio is closed: it isn't needed here, and has been attacked elsewhere.
+# - upload: files of strangers on this disk, and scripts in them (CVE-2024-1727, CVE-2024-47872)
+# - proxy=, file=https://…: requests to internal hosts (CVE-2026-28416, gradio issue 13593)
+# - component_server, file/…: files of this machine (CVE-2024-1561, CVE-2023-51449)
+# - monitoring, runs, profiling: what other visitors do
+# - token: the Hugging Face token of the session, readable by scripts
+# - dev, vibe-code: development tools; vibe-code edits the app's source
+_ALLOWED_PATHS: Final = re.compile(
     r"/|/(?:config|login|logout|theme\.css|healthz|metrics)/?|/login/(?:huggingface|callback)"
     r"|/(?:favicon\.ico|manifest\.json|robots\.txt|pwa_icon(?:/\d+)?|gradio\.js)"
     r"|/(?:assets|static|svelte)/.+"
     r"|/studio/(?:zip|(?:thumbnail|picture)/[\w-]{1,64})"
-    r"|/gradio_api/(?:info|config|openapi\.json|startup-events|theme\.css|app_id|user|login_check|cancel)/?"
-    r"|/gradio_api/(?:queue/(?:join|data)|heartbeat/[\w-]+|(?:run|call|call/v2)/\w+(?:/\w+)?|mcp(?:/[\w/-]*)?)/?"
+    r"|/gradio_api/(?:info|config|openapi\.json|startup-events|theme\.css|app_id|user|login_check"
+    r"|cancel)/?"
+    r"|/gradio_api/(?:queue/(?:join|data)|heartbeat/[\w-]+|(?:run|call|call/v2)/\w+(?:/\w+)?"
+    r"|mcp(?:/[\w/-]*)?)/?"
     r"|/gradio_api/file=(?!\w+:|//).+",
     re.DOTALL | re.IGNORECASE,
 )
 
-_SECURITY_HEADERS = {
+_SECURITY_HEADERS: Final = {
+    # Browsers would run a file as a script or as HTML if its content looked like that.
     "X-Content-Type-Options": "nosniff",
+    # The page's address contains searches and image ids, which no other site should learn.
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {ancestors}",
+    # Even if markup gets into the page, it can load nothing from, and send nothing to, other sites.
+    # Gradio's own page consists of inline scripts, and compiles functions from text.
+    "Content-Security-Policy": "default-src 'self'; "
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors {ancestors}",
 }
 
 
 class SecurityMiddleware:
-    """Answers only requests that a page of this server, a page that may embed it, or a program would make.
+    """Answers only requests of its own page, of sites that may embed it, and of programs.
 
     Args:
-        app: what is guarded.
-        hosts: the names under which this server is known, beside `localhost` and plain addresses;
-            one that begins with a dot stands for all names below it.
-        embed_in: the sites that may show the page within their own, as in `frame-ancestors`:
+        app: the app to protect.
+        known_hosts: names of this server, beside `localhost` and IP addresses; one that begins with
+            a dot includes all its subdomains.
+        frame_ancestors: sites that may embed the page, as in the Content-Security-Policy:
             `https://blog.example`, `https://*.example`, or `*` for any.
 
     """
@@ -67,62 +79,68 @@ class SecurityMiddleware:
         self._app = app
         self._known_hosts = frozenset(host.lower() for host in known_hosts)
         self._frame_ancestors = tuple(site.lower().rstrip("/") for site in frame_ancestors)
-        ancestor_list = " ".join(["'self'", *self._frame_ancestors])
+        ancestors = " ".join(["'self'", *self._frame_ancestors])
         self._security_headers = {
-            name: value.format(ancestors=ancestor_list) for name, value in _SECURITY_HEADERS.items()
+            name: value.format(ancestors=ancestors) for name, value in _SECURITY_HEADERS.items()
         }
+        # Clickjacking: in an invisible frame, another site could lead a visitor's clicks to this
+        # page. X-Frame-Options can't name sites, and is for browsers without frame-ancestors.
         if not self._frame_ancestors:
-            self._security_headers |= {
-                "X-Frame-Options": "SAMEORIGIN",
-                "Cross-Origin-Resource-Policy": "same-origin",
-            }
+            self._security_headers["X-Frame-Options"] = "SAMEORIGIN"
+            # No <img> or <script> of another site may load what is here (also a Spectre defense).
+            self._security_headers["Cross-Origin-Resource-Policy"] = "same-origin"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse the request, or pass it on and add the headers to the answer."""
+        """Refuse the request, or pass it on and add headers to the response."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # nothing here speaks over a websocket
+        # CORS doesn't apply to websockets: any site could open one. Gradio 6 needs none.
+        if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
         headers = Headers(scope=scope)
-        response = self._early_response(scope, headers)
-        if response is None:
-            body = (
-                await _read_body(receive, headers)
-                if scope["method"] not in {"GET", "HEAD", "OPTIONS"}
-                else b""
-            )
-            if isinstance(body, bytes):
-                app_scope = (
-                    _without_credentials(scope) if self._is_anonymous_embedder(headers) else scope
-                )
-                await self._app(
-                    app_scope, _replay_body(body, receive), self._wrap_send(send, headers)
-                )
+        send = self._wrap_send(send, headers)
+        rejection = self._rejection(scope, headers)
+        if rejection is not None:
+            await rejection(scope, receive, send)
+            return
+        if scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
+            body = await _read_body(receive, headers)
+            if isinstance(body, Response):
+                await body(scope, receive, send)
                 return
-            response = body
-        await response(scope, receive, self._wrap_send(send, headers))
+            receive = replay_body(body, receive)
+        # Confused deputy: where any site may embed the page, its scripts could use what a visitor
+        # has logged in for. So requests of an unknown site are anonymous.
+        if self._is_anonymous_embedder(headers):
+            scope = _without_credentials(scope)
+        await self._app(scope, receive, send)
 
-    def _early_response(self, scope: Scope, headers: Headers) -> Response | None:
-        """What is answered at once: a refusal, or a browser's question beforehand."""
+    def _rejection(self, scope: Scope, headers: Headers) -> Response | None:
+        """Return a refusal, or the answer to a CORS preflight request."""
+        # DNS rebinding: a site can point its own name at this machine, and is then of the same
+        # origin. But its requests have that name in `Host`.
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self._is_known_host(_parse_host(host)):
-            message = "This server isn't known under that name. If it should be, start it with --known-hosts and the name."
-            return PlainTextResponse(message, 400)
+            return PlainTextResponse(
+                "Unknown host name. Start the server with --known-hosts NAME to allow it.", 400
+            )
         is_cross_origin = self._is_cross_origin(host, headers)
         if scope["method"] == "OPTIONS":
             return Response(status_code=403 if is_cross_origin else 204)
+        # CSRF: browsers send cookies with a form that another site posts here (CVE-2024-1727).
+        # Gradio logs out on GET, so an <img> of another site would be enough for that.
         has_side_effects = scope["method"] not in {"GET", "HEAD"} or scope["path"].startswith(
             "/logout"
         )
         if has_side_effects and is_cross_origin:
-            return PlainTextResponse("A page of another site can't do this.", 403)
-        decoded_path = unquote(scope["path"])
-        if not _ALLOWED_PATHS.fullmatch(scope["path"]) or not _ALLOWED_PATHS.fullmatch(
-            decoded_path
-        ):
-            return PlainTextResponse("There is nothing here.", 404)
+            return PlainTextResponse("Cross-site request blocked.", 403)
+        # The decoded path too: a route that decodes once more would see `file=https://…` where the
+        # pattern saw `file=https%3A//…`.
+        path = scope["path"]
+        if not _ALLOWED_PATHS.fullmatch(path) or not _ALLOWED_PATHS.fullmatch(unquote(path)):
+            return PlainTextResponse("Not found.", 404)
         return None
 
     def _wrap_send(self, send: Send, headers: Headers) -> Send:
@@ -132,17 +150,17 @@ class SecurityMiddleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 response_headers = MutableHeaders(scope=message)
-                for name in [
-                    name for name in response_headers if name.startswith("access-control-")
-                ]:
-                    del response_headers[name]
+                # Gradio allows every origin to read, with cookies, unless the host is localhost
+                # (CVE-2024-47084 was the same for localhost).
+                for name in list(response_headers):
+                    if name.startswith("access-control-"):
+                        del response_headers[name]
                 response_headers.update(self._security_headers)
                 if is_embedder and origin is not None:
                     response_headers.update(_cors_headers(origin, headers))
+                # nginx collects responses in a buffer otherwise: previews would come at the end.
                 if response_headers.get("content-type", "").startswith("text/event-stream"):
-                    response_headers["X-Accel-Buffering"] = (
-                        "no"  # else a proxy may hold events back
-                    )
+                    response_headers["X-Accel-Buffering"] = "no"
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await send(message)
 
@@ -160,81 +178,80 @@ class SecurityMiddleware:
         origin = headers.get("origin")
         if origin is not None and self._may_embed(origin.lower()):
             return False
+        # Browsers set Sec-Fetch-Site, and scripts can't change it. `none` is the address bar.
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return True
-        if origin is None:  # no browser
+        # Browsers set Origin with every POST: this is a program.
+        if origin is None:
             return False
-        # A tunnel may pass on another Host than the one that the browser sees.
+        # Origin and Host may differ behind a tunnel, but then the origin is a name of this server.
+        # Not localhost: other programs of this machine have pages there.
         origin_netloc = origin.partition("://")[2].lower()
-        origin_host = _parse_host(origin_netloc)
-        return origin_netloc != host.lower() and (
-            origin_host == "localhost"
-            or _is_ip_address(origin_host)
-            or not self._is_listed_host(origin_host)
-        )
+        return origin_netloc != host.lower() and not self._is_listed_name(origin_netloc)
+
+    def _is_listed_name(self, netloc: str) -> bool:
+        host = _parse_host(netloc)
+        is_local = host == "localhost" or _is_ip_address(host)
+        return not is_local and self._is_listed_host(host)
 
     def _is_anonymous_embedder(self, headers: Headers) -> bool:
-        """Whether another site's page asks, of which nothing is known: not as who looks at it, then."""
+        """Return whether a site asks that may embed the page only because any site may."""
         origin = headers.get("origin", "").lower()
-        if not origin or any(
-            _matches_origin(site, origin) for site in self._frame_ancestors if site != "*"
-        ):
+        named_sites = (site for site in self._frame_ancestors if site != "*")
+        if not origin or any(_matches_origin(site, origin) for site in named_sites):
             return False
         if "sec-fetch-site" in headers:
             return headers["sec-fetch-site"] not in {"same-origin", "none"}
         origin_netloc = origin.partition("://")[2]
-        return origin_netloc != headers["host"].lower() and not self._is_listed_host(
-            _parse_host(origin_netloc)
-        )
+        is_own_host = self._is_listed_host(_parse_host(origin_netloc))
+        return origin_netloc != headers["host"].lower() and not is_own_host
 
     def _may_embed(self, origin: str) -> bool:
         return any(_matches_origin(site, origin) for site in self._frame_ancestors)
 
 
 async def _read_body(receive: Receive, headers: Headers) -> bytes | Response:
-    """The whole body, or the answer to one that is too large or too slow."""
-    too_large_response = PlainTextResponse(
-        f"Not more than {MAX_BODY_BYTES >> 10} KiB at once.", 413
-    )
+    """Return the whole body, or an error if it is too large or too slow."""
+    too_large = PlainTextResponse(f"Request too large (limit {MAX_BODY_BYTES >> 10} KiB).", 413)
     content_length = headers.get("content-length", "0")
     if not content_length.isdecimal() or int(content_length) > MAX_BODY_BYTES:
-        return too_large_response
-    chunks, size = [], 0
+        return too_large
+    chunks: list[bytes] = []
+    size = 0
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             while (message := await receive())["type"] == "http.request":
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
+                chunk = message.get("body", b"")
+                chunks.append(chunk)
+                size += len(chunk)
+                # A chunked body has no Content-Length.
                 if size > MAX_BODY_BYTES:
-                    return too_large_response
+                    return too_large
                 if not message.get("more_body"):
                     return b"".join(chunks)
     except TimeoutError:
-        return PlainTextResponse("The request didn't come to its end in time.", 408)
-    return PlainTextResponse("The request broke off.", 400)
+        return PlainTextResponse("The request timed out.", 408)
+    return PlainTextResponse("The connection was closed.", 400)
 
 
-def _without_credentials(scope: Scope) -> Scope:
-    return {
-        **scope,
-        "headers": [
-            header for header in scope["headers"] if header[0] not in {b"cookie", b"authorization"}
-        ],
-    }
-
-
-def _replay_body(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that begins with this body."""
-    replayed_messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def replay_body(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that begins with this body: a body can be received only once."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_replayed() -> Message:
-        return replayed_messages.pop() if replayed_messages else await receive()
+        return messages.pop() if messages else await receive()
 
     return receive_replayed
 
 
+def _without_credentials(scope: Scope) -> Scope:
+    credentials = {b"cookie", b"authorization"}
+    return {**scope, "headers": [item for item in scope["headers"] if item[0] not in credentials]}
+
+
 def _cors_headers(origin: str, headers: Headers) -> dict[str, str]:
     return {
+        # Browsers refuse credentials with `*`, so the origin is repeated, and caches must know.
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Credentials": "true",
         "Access-Control-Allow-Headers": headers.get(
@@ -247,9 +264,10 @@ def _cors_headers(origin: str, headers: Headers) -> dict[str, str]:
 
 
 def _matches_origin(site: str, origin: str) -> bool:
-    """Whether a site as in `frame-ancestors` speaks of this origin."""
+    """Return whether a source of `frame-ancestors` includes this origin."""
     scheme, _, host = site.rpartition("://")
     origin_scheme, _, origin_host = origin.rpartition("://")
+    # `null` is the origin of sandboxed frames and local files: anybody can have it.
     if site == "*":
         return origin_scheme in {"http", "https"}
     is_same_host = host == origin_host or (host.startswith("*.") and origin_host.endswith(host[1:]))
@@ -257,13 +275,13 @@ def _matches_origin(site: str, origin: str) -> bool:
 
 
 def _parse_host(header: str) -> str:
-    """The host in a `Host` header, without port and brackets, in small letters; "" for what is none."""
+    """Return the host in a `Host` header in lower case, without port; "" if it is invalid."""
     match = _HOST_PATTERN.fullmatch(header.lower())
     return "" if match is None else match[1] or match[2]
 
 
 def _is_ip_address(host: str) -> bool:
-    """Rebinding needs a name; who has the plain address is already here."""
+    # DNS rebinding needs a name. A page at an address has been served from there.
     try:
         ipaddress.ip_address(host)
     except ValueError:

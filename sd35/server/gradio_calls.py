@@ -1,0 +1,161 @@
+"""Calls of Gradio's functions: checked, and each session and event tied to its visitor.
+
+Gradio itself serves a session's stream to whoever names the session's hash, and cancels any event
+by its id. This module knows the parts of its protocol that carry those names.
+"""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from cachetools import LRUCache
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sd35.core.visitor import Visitor
+from sd35.server.security import replay_body
+from sd35.server.stream_limiter import StreamLimiter
+
+__all__ = ["API_PREFIX", "STREAM_PREFIXES", "GradioCalls"]
+
+API_PREFIX: Final = "/gradio_api/"
+STREAM_PREFIXES: Final = tuple(
+    f"{API_PREFIX}{path}" for path in ("queue/data", "call/", "heartbeat/")
+)
+QUEUE_PREFIXES: Final = (f"{API_PREFIX}queue/join", f"{API_PREFIX}call/")
+
+MAX_CLAIMS: Final = 50_000
+MAX_CLAIM_LENGTH: Final = 64
+
+
+class GradioCalls:
+    """Requests to Gradio's queue, passed on only for the visitor to whom session and event belong.
+
+    Args:
+        app: Gradio's.
+        stream_limiter: counts the streams.
+
+    """
+
+    def __init__(self, app: ASGIApp, stream_limiter: StreamLimiter) -> None:
+        self._app = app
+        self._stream_limiter = stream_limiter
+        self._claims: LRUCache[str, str] = LRUCache(MAX_CLAIMS)
+
+    async def post(self, request: Request, send: Send, visitor: Visitor) -> None:
+        """Pass on a POST, and claim its session and the event it starts for the visitor."""
+        scope = request.scope
+        payload = _parse_json(await request.body())
+        rejection = self._rejection(scope, payload, visitor)
+        if rejection is not None or payload is None:
+            response = rejection or _bad_request("The body isn't a JSON object.")
+            await response(scope, request.receive, send)
+            return
+        # What was checked here, and nothing else: another JSON parser may read duplicate keys or
+        # broken encodings differently.
+        receive = replay_body(orjson.dumps(payload), request.receive)
+        if scope["path"].startswith(QUEUE_PREFIXES):
+            self._claim(payload.get("session_hash"), visitor)
+            await self._app(scope, receive, self._claim_event(send, visitor))
+        else:
+            await self._app(scope, receive, send)
+
+    async def stream(self, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
+        """Pass on a request for an event stream."""
+        # Every occurrence of the parameter: which one of them Gradio reads is not documented. The
+        # path's last part is an event's id or a session's hash.
+        session_hashes = HTTPConnection(scope).query_params.getlist("session_hash")
+        names = [*session_hashes, scope["path"].rstrip("/").rpartition("/")[2]]
+        if all(self._may_access(name, visitor) for name in names):
+            await self._stream_limiter.serve(self._app, scope, receive, send)
+        else:
+            await _access_denied()(scope, receive, send)
+
+    def _rejection(
+        self, scope: Scope, payload: dict[str, Any] | None, visitor: Visitor
+    ) -> Response | None:
+        if payload is None:
+            return None
+        path = scope["path"].removeprefix(API_PREFIX)
+        invalid_call_response = _check_call(scope.get("app"), path, payload)
+        if invalid_call_response is not None:
+            return invalid_call_response
+        names = (payload.get(key) for key in ("session_hash", "event_id"))
+        if all(self._may_access(name, visitor) for name in names if isinstance(name, str)):
+            return None
+        return _access_denied()
+
+    def _claim_event(self, send: Send, visitor: Visitor) -> Send:
+        """Return a `send` that reads the id of the new event from Gradio's answer."""
+        chunks: list[bytes] = []
+
+        async def send_and_claim(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                chunks.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    answer = _parse_json(b"".join(chunks)) or {}
+                    self._claim(answer.get("event_id"), visitor)
+            await send(message)
+
+        return send_and_claim
+
+    def _may_access(self, name: str, visitor: Visitor) -> bool:
+        return name not in self._claims or visitor.may_access(self._claims[name])
+
+    def _claim(self, name: object, visitor: Visitor) -> None:
+        # A program without cookies has no owner: the random name itself is its key.
+        if isinstance(name, str) and visitor.owner is not None and len(name) <= MAX_CLAIM_LENGTH:
+            self._claims[name] = visitor.owner
+
+
+def _check_call(app: Any, path: str, payload: dict[str, Any]) -> Response | None:  # noqa: ANN401  # Gradio's app
+    """Return an error for a function that doesn't exist, or for a wrong number of arguments.
+
+    Gradio would answer these with a traceback in the log, or print the caller's own text there.
+    """
+    functions = getattr(getattr(app, "blocks", None), "fns", None)
+    if functions is None:
+        return None
+    is_by_name = path.startswith("call/v2/")
+    kind, _, name = path.strip("/").removeprefix("call/v2/").partition("/")
+    if is_by_name:
+        name = kind
+    elif kind not in {"run", "call", "queue"}:
+        return None
+    fn_index = payload.get("fn_index")
+    if isinstance(fn_index, int) and not is_by_name:
+        function = functions.get(fn_index)
+    else:
+        function = next((fn for fn in functions.values() if fn.api_name == name), None)
+    if function is None:
+        return PlainTextResponse("There is no such function.", HTTPStatus.NOT_FOUND)
+    # Arguments of call/v2 are named, and Gradio checks names itself.
+    return None if is_by_name else _check_argument_count(function.inputs, payload.get("data"))
+
+
+def _check_argument_count(inputs: list[Any], data: object) -> Response | None:
+    # Programs leave out the values of components such as gr.State, and the page sends them all.
+    public_count = sum(not getattr(component, "skip_api", False) for component in inputs)
+    if isinstance(data, list) and len(data) in {len(inputs), public_count}:
+        return None
+    return PlainTextResponse(
+        f"`data` must be a list of {public_count} values.", HTTPStatus.UNPROCESSABLE_ENTITY
+    )
+
+
+def _access_denied() -> Response:
+    return PlainTextResponse("Access denied.", HTTPStatus.FORBIDDEN)
+
+
+def _bad_request(message: str) -> Response:
+    return PlainTextResponse(message, HTTPStatus.BAD_REQUEST)
+
+
+def _parse_json(body: bytes) -> dict[str, Any] | None:
+    # orjson is strict: no NaN, no lone surrogates, no other encoding than UTF-8.
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return payload if isinstance(payload, dict) else None

@@ -1,0 +1,63 @@
+"""Limits on the event streams that are open at the same time."""
+
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
+from sd35.server.auth import client_ip_var
+
+__all__ = ["StreamLimiter"]
+
+MAX_STREAMS: Final = 2000
+MAX_STREAMS_PER_IP: Final = 300
+MAX_STREAMS_PER_VISITOR: Final = 48
+
+
+class StreamLimiter:
+    """Counter of open streams: in all, per client IP and per visitor.
+
+    Args:
+        adjust_stream_count: called with 1 when a stream opens, and with -1 when it closes.
+
+    """
+
+    def __init__(self, adjust_stream_count: Callable[[int], None]) -> None:
+        self._adjust_stream_count = adjust_stream_count
+        self._counts: Counter[str] = Counter()
+
+    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request whose answer may last, or refuse it with status 503."""
+        limits = _limits(scope["state"]["visitor"])
+        if any(self._counts[key] >= limit for key, limit in limits.items()):
+            response = PlainTextResponse(
+                "Too many pages are open. Close some and try again.", HTTPStatus.SERVICE_UNAVAILABLE
+            )
+            await response(scope, receive, send)
+            return
+        self._counts.update(limits.keys())
+        self._adjust_stream_count(1)
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._adjust_stream_count(-1)
+            self._counts.subtract(limits.keys())
+            # A Counter keeps keys at zero: one for every visitor there ever was.
+            for key in limits:
+                if not self._counts[key]:
+                    del self._counts[key]
+
+
+def _limits(visitor: Visitor) -> dict[str, int]:
+    if visitor is LOCAL_VISITOR:
+        return {"total": MAX_STREAMS}
+    limits = {"total": MAX_STREAMS, f"visitor {visitor.rate_limit_key}": MAX_STREAMS_PER_VISITOR}
+    client_ip = client_ip_var.get()
+    if client_ip is not None:
+        # A client that drops its cookies is a new visitor each time.
+        limits[f"ip {client_ip}"] = MAX_STREAMS_PER_IP
+    return limits
