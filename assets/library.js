@@ -1,449 +1,497 @@
-// The library's room: which room is shown, what is selected, keys, and telling the page what is asked for.
+// The library tab: which tab is shown, the grid, the selection, the viewer, and their addresses.
+//
+// Everything that happens (a click, a key, an answer of the server, another address) is an event.
+// `transitions` says what an event changes in `state` and what it asks of the server; `render` then
+// brings the page in line with `state`. The HTML of the grid and the viewer comes from the server.
 (() => {
   const sd35 = (window.sd35 ??= {});
   const root = document.documentElement;
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const one = (selector, within = document) => within.querySelector(selector);
 
-  // Gradio's components here, each with its element and how it is told something.
-  const parts = {};
-  const shelf = () => one("#shelf .shelf");
+  const STALE_GRID_DELAY = 400; // ms in which a newer answer may still come by itself
+  const MAX_STALE_RETRIES = 3;
+  const SCAN_POLL_INTERVAL = 1500; // ms
+  const KEY_REPEAT_LIMIT = 1500; // ms in which the same image isn't requested again
+  const DOUBLE_CLICK_GUARD = 1000; // ms after a deletion
+  const COPIED_LABEL_DURATION = 1800; // ms
+
+  const state = {
+    tab: null, // "create" or "library"
+    scrollPositions: {}, // of the tabs that were left
+    requestId: 0, // of the newest request; the answer carries it, too
+    // Viewer
+    requestedIds: null, // what the viewer is to show: null, an id, or two ids with a comma
+    requestedAt: 0,
+    shownIds: null, // what it shows; the same as `requestedIds` unless an answer is on its way
+    staleBefore: 0, // answers for the viewer to requests up to this one come too late
+    lastViewedId: null, // gets the focus when the viewer closes
+    isGoingBack: false, // `history.back()` was called, and takes a moment
+    // Selection
+    selected: new Set(),
+    rangeStart: null, // where a range begins that Shift+click ends
+    firstToCompare: null,
+    deletedAt: 0,
+    // Grid
+    isTrash: false,
+    newestGrid: { query: null, html: "" }, // to put back if an older answer replaces it
+    retries: { query: "", count: 0 },
+  };
+
+  // ---- What is on the page now ------------------------------------------------------------------
+
+  const components = {}; // Gradio's, by name: { props, trigger }
+  const grid = () => one("#grid .grid");
   const viewer = () => one("#viewer dialog");
-  const bar = () => one("#selection .selection");
-  const at = () => shelf()?.dataset.at ?? "";
-  let ticket = 0; // each question has a number, which its answer has too
-  const ask = (what, told = {}) =>
-    parts.shelf?.tell({ what, at: at(), is_open: inViewer() !== null, ticket: ++ticket, ...told });
-  let voiced;
-  const say = (text) => {
-    const voice = one("#selection .voice");
-    if (voice && voiced !== text) voice.textContent = voiced = text;
-  };
-
-  // Rooms. In another site's page, which shows this one as an element of its own, there is one room.
-  const isOwnPage = () => window.gradio_config !== undefined;
-  const scrolled = {};
-  const showRoom = (wasGoingBack = false) => {
-    const room = parsed() ? "library" : "create";
-    const before = root.dataset.room;
-    if (before === room) {
-      if (wasGoingBack) followViewer();
-      else if (room === "library") parsed()[2] && `?${parsed()[2]}` !== question() ? showLibrary() : showAddressed();
-      return;
-    }
-    if (before) scrolled[before] = window.scrollY;
-    root.dataset.room = room;
-    markRoom();
-    window.scrollTo(0, scrolled[room] ?? 0);
-    if (room === "library") showLibrary();
-    else closeViewer();
-  };
-  const markRoom = () => {
-    for (const link of all("#rooms a")) {
-      const isCurrent = link.getAttribute("href") === `#${root.dataset.room}`;
-      if (isCurrent !== link.hasAttribute("aria-current")) link.toggleAttribute("aria-current", isCurrent);
-      if (isCurrent) link.setAttribute("aria-current", "page");
-    }
-  };
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest?.('a[href="#library"], a[href="#create"]');
-    if (!link || !isOwnPage()) return;
-    event.preventDefault(); // the page has a <base>: as a plain link this would load it again
-    location.hash = link.getAttribute("href");
-  });
-  const untilLinks = new MutationObserver(() => {
-    if (one("#rooms a") === null) return;
-    untilLinks.disconnect();
-    markRoom();
-  });
-  untilLinks.observe(root, { subtree: true, childList: true });
-  window.addEventListener("hashchange", () => {
-    const wasGoingBack = isGoingBack;
-    isGoingBack = false;
-    showRoom(wasGoingBack);
-  });
-
-  // Selecting.
-  const selected = new Set();
-  let anchor = null;
-  let first = null; // of two pictures that are to be compared
-  const boxes = () => all(".pick input", shelf() ?? document.createElement("i"));
+  const toolbar = () => one("#selection .selection");
+  const confirmDialog = () => one("#selection .confirm");
+  const checkboxes = () => all("#grid .pick input");
   const idOf = (element) => element.closest("[data-id]")?.dataset.id ?? "";
-  const showSelection = () => {
-    for (const box of boxes()) box.checked = selected.has(idOf(box));
-    const place = shelf()?.dataset.place;
-    const count = selected.size;
-    if (!bar()) return;
-    bar().hidden = count === 0;
-    const hidden = count - boxes().filter((box) => box.checked).length;
-    one(".number", bar()).textContent = hidden > 0 ? `${count} (${hidden} not shown here)` : count;
-    for (const button of all("[data-in]", bar())) button.hidden = (button.dataset.in === "trash") !== (place === "trash");
-    one("[data-do=compare]", bar()).disabled = count !== 2;
-    if (count === 0) one(".tagging", bar()).hidden = true;
-    one("#selection .choosing").hidden = first === null;
-    one("#shelf").classList.toggle("is-selecting", count > 0);
-    say(count > 0 ? `${count} selected` : "");
-  };
-  const select = (box, isRange) => {
-    const row = boxes();
-    const from = isRange && anchor ? row.findIndex((each) => idOf(each) === anchor) : -1;
-    const to = row.indexOf(box);
-    const range = from < 0 ? [box] : row.slice(Math.min(from, to), Math.max(from, to) + 1);
-    for (const each of range) box.checked ? selected.add(idOf(each)) : selected.delete(idOf(each));
-    anchor = idOf(box);
-    showSelection();
-  };
-  const clear = () => {
-    selected.clear();
-    anchor = null;
-    showSelection();
-  };
+  const viewerIds = () => (viewer()?.open ? (viewer().dataset.id ?? viewer().dataset.pair) : null);
 
-  // Many pictures as one file: a plain form, so that the browser saves what comes as it comes; or else a sentence comes.
+  // A query is "filter|text": of the fields, and of the answer that the grid shows.
+  const fieldsQuery = () =>
+    `${one("#filter input:checked")?.value ?? "All"}|${one("#search :is(input, textarea)")?.value ?? ""}`;
+  const gridQuery = () => one("#grid .answer")?.dataset.query ?? null;
+  const isGridStale = () => gridQuery() !== null && gridQuery() !== fieldsQuery();
+
+  // ---- The server -------------------------------------------------------------------------------
+
+  const sendEvent = (action, payload = {}) =>
+    components.grid?.trigger({
+      action,
+      position: grid()?.dataset.position ?? "",
+      is_viewer_open: viewerIds() !== null,
+      request_id: ++state.requestId,
+      ...payload,
+    });
+
+  // A plain form, because only then does the browser write the ZIP to the disk while it arrives.
+  // Its target is a hidden frame: an error would otherwise replace the page.
   const zipFrame = () => {
-    let frame = document.querySelector("iframe[name=sd35-zip]");
+    let frame = one("iframe[name=sd35-zip]");
     if (frame !== null) return frame;
     frame = Object.assign(document.createElement("iframe"), { name: "sd35-zip", hidden: true });
     frame.addEventListener("load", () => {
-      const words = frame.contentDocument?.body?.textContent.trim();
-      if (!words) return;
-      const said = Object.assign(document.createElement("p"), { textContent: words });
-      said.setAttribute("role", "alert");
-      one("#shelf .said")?.replaceChildren(said);
+      const error = frame.contentDocument?.body?.textContent.trim();
+      if (!error) return; // a download loads nothing into the frame
+      const message = Object.assign(document.createElement("p"), { textContent: error });
+      message.setAttribute("role", "alert");
+      one("#grid .notice")?.replaceChildren(message);
     });
     document.body.append(frame);
     return frame;
   };
-  const downloadZip = () => {
-    const form = document.createElement("form");
-    form.method = "post";
-    form.action = "studio/zip";
-    form.target = zipFrame().name;
-    const field = document.createElement("input");
-    field.type = "hidden";
-    field.name = "ids";
-    field.value = [...selected].join(",");
-    form.append(field);
+  const downloadZip = (ids) => {
+    const properties = { method: "post", action: "studio/zip", target: zipFrame().name };
+    const form = Object.assign(document.createElement("form"), properties);
+    const field = { type: "hidden", name: "ids", value: ids.join(",") };
+    form.append(Object.assign(document.createElement("input"), field));
     document.body.append(form);
     form.submit();
     form.remove();
   };
 
-  // One picture, large.
-  const asked = { id: null, at: 0 };
-  const open = (id) => {
-    if (asked.id === id && Date.now() - asked.at < 1500) return; // a key that is held down asks again and again
-    Object.assign(asked, { id, at: Date.now() });
-    if (first !== null && first !== id) {
-      want([first, id]);
-      first = null;
-      showSelection();
-    } else want([id]);
-  };
-  // What is to be seen large: none, one or two. An answer to what was asked before that was wanted comes too late.
-  let wanted = null;
-  let late = 0;
-  const want = (ids) => {
-    wanted = ids.join(",");
-    late = ticket;
-    askFor(ids);
-  };
-  const askFor = (ids) => ask(ids.length === 2 ? "compare" : "open", { ids });
-  const dropLate = () => {
-    if (wanted === null) return emptyViewer();
-    showViewer();
-    if (inViewer() !== wanted) askFor(wanted.split(","));
-  };
-  // Its address is `#library/` and its id, or two with a comma, and what was searched for: `?q=fox&show=Starred`. No
-  // element has an id that is an address: to leave such a one, or come back to it, would move the focus.
-  const parsed = () => location.hash.match(/^#library(?:\/([\w-]+(?:,[\w-]+)?))?(?:\?(.*))?$/);
-  const addressed = () => parsed()?.[1] ?? null;
-  const inViewer = () => (viewer()?.open ? (viewer().dataset.id ?? viewer().dataset.pair) : null);
-  const showAddressed = () => {
-    if (addressed() === null) closeViewer();
-    else if (addressed() !== inViewer()) want(addressed().split(","));
-  };
-  // What was searched for is put into the fields, if the address tells it; and into the address, when it is answered.
-  const showLibrary = () => {
-    const told = parsed()?.[2];
-    const [show, words] = [new URLSearchParams(told).get("show") ?? "All", new URLSearchParams(told).get("q") ?? ""];
-    if (told && `${show}|${words}` !== searched()) ask("find", { is_open: false, show, words });
-    else ask("page", { is_open: false });
-    showAddressed();
-  };
-  const question = () => {
-    const [show, ...words] = (one("#shelf .answer")?.dataset.for ?? "All|").split("|");
-    const told = new URLSearchParams();
-    if (words.join("|")) told.set("q", words.join("|"));
-    if (show !== "All") told.set("show", show);
-    return told.size ? `?${told}` : "";
-  };
-  const addressOf = (shown) => `${location.pathname}${location.search}#library${shown === null ? "" : `/${shown}`}`;
-  const followSearch = () => {
-    if (!isOwnPage() || root.dataset.room !== "library" || isGoingBack || isStale()) return;
-    const address = addressOf(addressed()) + question();
-    if (address !== location.pathname + location.search + location.hash) history.replaceState(history.state, "", address);
-  };
-  let isGoingBack = false;
-  const followViewer = () => {
-    const shown = inViewer();
-    if (!isOwnPage() || root.dataset.room !== "library" || shown === addressed()) return;
-    if (isGoingBack) return;
-    if (shown === null && history.state?.sd35 === "over the shelf") {
-      isGoingBack = true; // which takes a moment
-      return history.back();
-    }
-    const isFirst = addressed() === null;
-    const state = isFirst ? { sd35: "over the shelf" } : history.state;
-    history[isFirst ? "pushState" : "replaceState"](state, "", addressOf(shown) + question());
-  };
+  // ---- Addresses: #create, #library, #library/ID, #library/ID,ID, each with ?q=fox&show=Starred ----
+  // No element has an id that is an address: the browser would move the focus to it.
 
-  let shownLast = null;
+  const parseAddress = () => location.hash.match(/^#library(?:\/([\w-]+(?:,[\w-]+)?))?(?:\?(.*))?$/);
+  const addressIds = () => parseAddress()?.[1] ?? null;
+  const addressQuery = () => parseAddress()?.[2] ?? "";
+  const gridQueryParams = () => {
+    const [filter, ...text] = (gridQuery() ?? "All|").split("|");
+    const params = new URLSearchParams();
+    if (text.join("|")) params.set("q", text.join("|"));
+    if (filter !== "All") params.set("show", filter);
+    return params.size ? `?${params}` : "";
+  };
+  const address = (ids) =>
+    `${location.pathname}${location.search}#library${ids === null ? "" : `/${ids}`}${gridQueryParams()}`;
+  // As a custom element within another site's page, the address belongs to that page.
+  const isOwnPage = () => window.gradio_config !== undefined;
+  const isAddressOurs = () => isOwnPage() && state.tab === "library" && !state.isGoingBack;
+
+  // ---- Steps that several transitions share -------------------------------------------------------
+
+  const requestViewer = (ids) => {
+    state.requestedIds = ids.join(",");
+    state.requestedAt = Date.now();
+    state.staleBefore = state.requestId;
+    sendEvent(ids.length === 2 ? "compare" : "open", { ids });
+  };
   const emptyViewer = () => {
-    viewer()?.close(); // at once: what is beneath it can't have the focus before
-    parts.viewer.props.value = "";
+    viewer()?.close(); // at once, because nothing beneath a modal dialog can get the focus
+    components.viewer.props.value = "";
   };
   const closeViewer = () => {
-    asked.id = wanted = null;
-    late = ticket;
+    state.requestedIds = state.shownIds = null;
+    state.staleBefore = state.requestId;
     if (viewer() === null) return;
     emptyViewer();
-    (one(`#shelf [data-id="${shownLast}"] .open`) ?? one("#shelf .item .open"))?.focus();
-    followViewer();
+    (one(`#grid [data-id="${state.lastViewedId}"] .open`) ?? one("#grid .item .open"))?.focus();
   };
-  const showViewer = () => {
-    const dialog = viewer();
-    if (dialog === null) return;
-    if (!dialog.matches(":modal")) {
-      dialog.removeAttribute("open");
-      dialog.showModal();
-      one("[data-do=close]", dialog).focus();
-    }
-    if (dialog.dataset.id && dialog.dataset.id !== shownLast) {
-      shownLast = dialog.dataset.id;
-      dialog.scrollTop = 0;
-      for (const arrow of all(".arrow:not([hidden])", dialog)) new Image().src = `studio/picture/${arrow.dataset.id}`;
-    }
-    const both = one(".both", dialog);
-    if (both) both.style.setProperty("--at", `${one("input", both).value}%`);
+  const followAddressIds = () => {
+    if (addressIds() === null) closeViewer();
+    else if (addressIds() !== viewerIds()) requestViewer(addressIds().split(","));
   };
-
-  const copy = async (text, within) => {
+  // The query of the address, if it has one, is put into the fields by the server.
+  const loadLibrary = () => {
+    const params = new URLSearchParams(addressQuery());
+    const [filter, text] = [params.get("show") ?? "All", params.get("q") ?? ""];
+    if (addressQuery() && `${filter}|${text}` !== fieldsQuery()) {
+      sendEvent("search", { is_viewer_open: false, filter, text });
+    } else {
+      sendEvent("page", { is_viewer_open: false });
+    }
+    followAddressIds();
+  };
+  const clearSelection = () => {
+    state.selected.clear();
+    state.rangeStart = null;
+  };
+  const copyText = async (text) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
-    const field = document.createElement("textarea"); // without https, there is nothing better
-    field.value = text;
-    within.append(field);
+    // Browsers have no clipboard API for pages without HTTPS.
+    const field = Object.assign(document.createElement("textarea"), { value: text });
+    viewer().append(field); // within the modal dialog: elsewhere it couldn't be selected
     field.select();
     document.execCommand("copy");
     field.remove();
   };
-  const copySettings = async (button) => {
-    const label = one("span", button);
-    try {
-      await copy(viewer().dataset.infotext, viewer());
-      label.textContent = "Copied";
-    } catch {
-      label.textContent = "Can’t be copied";
-    }
-    setTimeout(() => (label.textContent = "Copy settings"), 1800);
-  };
 
-  // What each button does, by its data-do; `ids` are the pictures that it is about.
-  const does = {
-    page: (button) => {
-      ask("page", { at: button.dataset.to, is_open: false });
+  // ---- Transitions ------------------------------------------------------------------------------
+
+  const transitions = {
+    "address changed": () => {
+      const wasGoingBack = state.isGoingBack;
+      state.isGoingBack = false;
+      const tab = parseAddress() ? "library" : "create";
+      const previousTab = state.tab;
+      state.tab = tab;
+      if (tab === previousTab) {
+        if (wasGoingBack || tab === "create") return;
+        if (addressQuery() && `?${addressQuery()}` !== gridQueryParams()) loadLibrary();
+        else followAddressIds();
+        return;
+      }
+      if (previousTab) state.scrollPositions[previousTab] = window.scrollY;
+      renderTab(); // before the scroll position: the tab has no height while it is hidden
+      window.scrollTo(0, state.scrollPositions[tab] ?? 0);
+      if (tab === "library") loadLibrary();
+      else closeViewer();
+    },
+
+    "grid answered": () => {
+      const { newestGrid } = state;
+      if (!isGridStale()) Object.assign(newestGrid, { query: gridQuery(), html: components.grid.props.value });
+      else if (newestGrid.query === fieldsQuery()) components.grid.props.value = newestGrid.html;
+      const isTrash = grid()?.dataset.scope === "trash";
+      if (isTrash !== state.isTrash) state.selected.clear(); // other actions apply there
+      state.isTrash = isTrash;
+      if (grid()?.dataset.scope === "scanning") {
+        setTimeout(() => state.tab === "library" && sendEvent("page"), SCAN_POLL_INTERVAL);
+      }
+      if (isGridStale()) setTimeout(() => dispatch("stale grid waited"), STALE_GRID_DELAY);
+      else if (isAddressOurs() && address(addressIds()) !== location.pathname + location.search + location.hash) {
+        history.replaceState(history.state, "", address(addressIds()));
+      }
+    },
+    "stale grid waited": () => {
+      if (!isGridStale()) return;
+      const count = state.retries.query === fieldsQuery() ? state.retries.count + 1 : 0;
+      state.retries = { query: fieldsQuery(), count };
+      if (count < MAX_STALE_RETRIES) sendEvent("page", { position: "" });
+    },
+    "viewer answered": () => {
+      const answer = one("#viewer [data-request-id]");
+      if (answer === null) return; // `emptyViewer` did that
+      const isStale = Number(answer.dataset.requestId) <= state.staleBefore;
+      if (!isStale) state.requestedIds = viewer()?.dataset.id ?? viewer()?.dataset.pair ?? null;
+      if (state.requestedIds === null) {
+        if (isStale) emptyViewer();
+        state.shownIds = null;
+        return;
+      }
+      renderViewer();
+      if (viewerIds() === state.requestedIds) state.shownIds = state.requestedIds;
+      else requestViewer(state.requestedIds.split(",")); // a late answer has replaced it
+    },
+
+    "item picked": ({ checkbox, isRange }) => {
+      const boxes = checkboxes();
+      const start = isRange ? boxes.findIndex((box) => idOf(box) === state.rangeStart) : -1;
+      const end = boxes.indexOf(checkbox);
+      const range = start < 0 ? [checkbox] : boxes.slice(Math.min(start, end), Math.max(start, end) + 1);
+      for (const box of range) state.selected[checkbox.checked ? "add" : "delete"](idOf(box));
+      state.rangeStart = idOf(checkbox);
+    },
+    "tags added": ({ text }) => sendEvent("tag", { ids: [...state.selected], text }),
+    "tags edited": ({ id, text }) => sendEvent("set_tags", { ids: [id], text }),
+
+    // The rest are buttons, by their data-action. `ids` are the images that the button is about.
+    page: ({ button }) => {
+      sendEvent("page", { position: button.dataset.to, is_viewer_open: false });
       window.scrollTo({ top: 0 });
     },
-    reset: () => ask("reset", { at: "" }),
-    open: (button) => open(idOf(button)),
+    "clear-search": () => sendEvent("search", { position: "", filter: "All", text: "" }),
+    rescan: () => sendEvent("rescan"),
+    open: ({ button }) => {
+      const id = idOf(button);
+      // A key that is held down repeats faster than the server answers.
+      if (state.requestedIds === id && Date.now() - state.requestedAt < KEY_REPEAT_LIMIT) return;
+      const first = state.firstToCompare;
+      state.firstToCompare = null;
+      requestViewer(first === null || first === id ? [id] : [first, id]);
+    },
     close: closeViewer,
-    star: (button, ids) => {
-      const isOn = button.getAttribute("aria-pressed") === "true";
-      if (button.hasAttribute("aria-pressed")) button.setAttribute("aria-pressed", String(!isOn));
-      ask(isOn ? "unstar" : "star", { ids });
+    star: ({ button, ids }) => {
+      const isStarred = button.getAttribute("aria-pressed") === "true";
+      // At once; the answer then shows how it really is.
+      if (button.hasAttribute("aria-pressed")) button.setAttribute("aria-pressed", String(!isStarred));
+      sendEvent(isStarred ? "unstar" : "star", { ids });
     },
-    trash: (_, ids) => {
-      deletedAt = Date.now();
-      ids.forEach((id) => selected.delete(id));
-      showSelection();
-      ask("trash", { ids });
+    trash: ({ ids }) => {
+      state.deletedAt = Date.now();
+      for (const id of ids) state.selected.delete(id);
+      sendEvent("trash", { ids });
     },
-    forget: (_, ids) => ask("forget", { ids }),
-    restore: (button, ids) => {
-      ask("restore", { ids: button.dataset.ids?.split(" ") ?? ids });
-      if (button.closest(".selection")) clear();
+    restore: ({ button, ids }) => {
+      sendEvent("restore", { ids: button.dataset.ids?.split(" ") ?? ids });
+      if (button.closest(".selection")) clearSelection();
     },
-    "ask-erase": () => one("#selection .sure").showModal(),
-    keep: () => one("#selection .sure").close(),
-    erase: () => {
-      one("#selection .sure").close();
-      clear();
-      ask("erase");
+    remove: ({ ids }) => sendEvent("remove", { ids }),
+    "ask-empty-trash": ({ button }) => {
+      one("#confirm-title").textContent = `Permanently delete ${button.dataset.count}?`;
+      confirmDialog().showModal();
     },
-    zip: downloadZip,
-    "ask-tag": (button) => {
-      const form = one(".tagging", bar());
+    "cancel-empty-trash": () => confirmDialog().close(),
+    "empty-trash": () => {
+      confirmDialog().close();
+      clearSelection();
+      sendEvent("empty_trash");
+    },
+    zip: ({ ids }) => downloadZip(ids),
+    "toggle-tag-form": ({ button }) => {
+      const form = one(".tag-form", toolbar());
       form.hidden = !form.hidden;
       button.setAttribute("aria-expanded", String(!form.hidden));
       if (!form.hidden) one("input", form).focus();
     },
-    look: () => ask("look"),
-    compare: () => ask("compare", { ids: [...selected] }),
-    clear,
-    choose: (button) => {
-      first = idOf(button);
+    "clear-selection": clearSelection,
+    compare: ({ ids }) => sendEvent("compare", { ids }),
+    "compare-with": ({ button }) => {
+      state.firstToCompare = idOf(button);
       closeViewer();
-      showSelection();
     },
-    "choose-none": () => {
-      first = null;
-      showSelection();
+    "cancel-compare": () => (state.firstToCompare = null),
+    copy: async ({ button }) => {
+      const label = one("span", button);
+      try {
+        await copyText(viewer().dataset.infotext);
+        label.textContent = "Copied";
+      } catch {
+        label.textContent = "Couldn’t copy";
+      }
+      setTimeout(() => (label.textContent = "Copy settings"), COPIED_LABEL_DURATION);
     },
-    copy: copySettings,
-    form: (button) => {
-      const isJob = button.closest(".job-row") !== null;
-      parts["to-form"].tell({ id: idOf(button), what: button.dataset.what ?? "all", kind: isJob ? "job" : "picture" });
+    import: ({ button }) => {
+      const kind = button.closest(".job-row") ? "job" : "picture";
+      components["import-event"].trigger({ id: idOf(button), group: button.dataset.group ?? "all", kind });
       location.hash = "#create";
     },
-    retry: (button) => {
-      parts.again.tell({ id: idOf(button), what: button.dataset.what ?? "job" });
+    retry: ({ button }) => {
+      const variation = button.dataset.variation ?? "job";
+      components["retry-event"].trigger({ id: idOf(button), variation });
       location.hash = "#create";
     },
   };
-  const idsFor = (button) => (button.closest(".selection") ? [...selected] : [idOf(button)].filter(Boolean));
+  const dispatch = (name, data = {}) => {
+    transitions[name]?.(data);
+    render();
+  };
 
-  let deletedAt = 0;
+  // ---- Rendering --------------------------------------------------------------------------------
+
+  const renderTab = () => {
+    root.dataset.tab = state.tab;
+    for (const link of all("#tabs a")) {
+      if (link.getAttribute("href") === `#${state.tab}`) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+  };
+  const renderSelection = () => {
+    if (!toolbar()) return;
+    const { selected, firstToCompare } = state;
+    const boxes = checkboxes();
+    for (const box of boxes) box.checked = selected.has(idOf(box));
+    const elsewhere = selected.size - boxes.filter((box) => box.checked).length;
+    const text = `${selected.size} selected${elsewhere > 0 ? `, ${elsewhere} on other pages` : ""}`;
+    one(".number", toolbar()).textContent = text;
+    const status = one("#selection .voice");
+    const announcement = selected.size > 0 ? `${selected.size} selected` : "";
+    // Screen readers repeat a status whenever it is written, even if it says the same.
+    if (status.textContent !== announcement) status.textContent = announcement;
+    toolbar().hidden = selected.size === 0;
+    if (selected.size === 0) one(".tag-form", toolbar()).hidden = true;
+    for (const button of all("[data-in]", toolbar())) {
+      button.hidden = (button.dataset.in === "trash") !== state.isTrash;
+    }
+    one("[data-action=compare]", toolbar()).disabled = selected.size !== 2;
+    one("#selection .compare-hint").hidden = firstToCompare === null;
+    one("#grid").classList.toggle("is-selecting", selected.size > 0);
+  };
+  const renderViewer = () => {
+    const dialog = viewer();
+    // After `emptyViewer` the closed dialog is still there for a moment, until Gradio removes it.
+    if (dialog === null || state.requestedIds === null) return;
+    if (!dialog.matches(":modal")) {
+      dialog.removeAttribute("open"); // `showModal` throws on a dialog that is open already
+      dialog.showModal();
+      one("[data-action=close]", dialog).focus();
+    }
+    if (dialog.dataset.id && dialog.dataset.id !== state.lastViewedId) {
+      state.lastViewedId = dialog.dataset.id;
+      dialog.scrollTop = 0;
+      for (const arrow of all(".arrow:not([hidden])", dialog)) new Image().src = `studio/picture/${arrow.dataset.id}`;
+    }
+    const slider = one(".comparison input", dialog);
+    if (slider) slider.parentElement.style.setProperty("--at", `${slider.value}%`);
+  };
+  const renderAddress = () => {
+    const { requestedIds, shownIds } = state;
+    if (!isAddressOurs() || requestedIds !== shownIds || shownIds === addressIds()) return;
+    if (shownIds === null && history.state?.sd35 === "viewer") {
+      state.isGoingBack = true;
+      history.back(); // so that "back" doesn't open the viewer again
+    } else if (addressIds() === null) {
+      history.pushState({ sd35: "viewer" }, "", address(shownIds));
+    } else {
+      history.replaceState(history.state, "", address(shownIds));
+    }
+  };
+  // Gradio changes the address of an existing image: until the new one is there, the old one shows.
+  const renderLoadingImages = () => {
+    for (const image of all("#grid img, #viewer img")) {
+      if (!image.complete) image.dataset.loading = "";
+    }
+  };
+  const render = () => {
+    renderTab();
+    renderSelection();
+    renderViewer();
+    renderAddress();
+    renderLoadingImages();
+  };
+
+  // ---- Listeners --------------------------------------------------------------------------------
+
   const onClick = (event) => {
-    if (event.detail > 1 && Date.now() - deletedAt < 1000) return; // a double click isn't for what is there then
-    const box = event.target.closest(".pick input");
-    const button = event.target.closest("[data-do]");
-    if (box) select(box, event.shiftKey);
-    else if (button) does[button.dataset.do]?.(button, idsFor(button));
-    else if (event.target === viewer()) closeViewer();
+    const button = event.target.closest("[data-action]");
+    const checkbox = event.target.closest(".pick input");
+    // The second click of a double click isn't meant for what has taken the deleted image's place.
+    if (event.detail > 1 && Date.now() - state.deletedAt < DOUBLE_CLICK_GUARD) return;
+    if (checkbox) dispatch("item picked", { checkbox, isRange: event.shiftKey });
+    else if (button) {
+      const ids = button.closest(".selection") ? [...state.selected] : [idOf(button)].filter(Boolean);
+      dispatch(button.dataset.action, { button, ids });
+    } else if (event.target === viewer()) dispatch("close");
   };
   const onSubmit = (event) => {
     event.preventDefault();
-    const words = event.target.elements.words;
-    if (!event.target.matches(".tagging")) return; // a picture's own tags are told when they have changed
-    ask("tag", { ids: [...selected], words: words.value });
-    words.value = "";
+    if (!event.target.matches(".tag-form")) return; // the viewer's tags are sent on change
+    dispatch("tags added", { text: event.target.elements.tags.value });
+    event.target.reset();
   };
-  const onChange = (event) => {
-    if (event.target.matches(".tags input")) ask("tags", { ids: [idOf(event.target)], words: event.target.value });
+  const onChange = ({ target }) => {
+    if (target.matches(".tags input")) dispatch("tags edited", { id: idOf(target), text: target.value });
   };
-  const onInput = (event) => {
-    const both = event.target.closest(".both");
-    if (both) both.style.setProperty("--at", `${event.target.value}%`);
+  const onInput = ({ target }) => {
+    if (target.matches(".comparison input")) renderViewer();
   };
-
-  // Keys.
-  const isTyping = (element) => element.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
-  const keysOfViewer = {
-    ArrowLeft: ".newer:not([hidden])",
-    ArrowRight: ".older:not([hidden])",
-    s: "[data-do=star]",
-    Delete: ".doing [data-do=trash]:not([hidden])",
-  };
-  const pressIn = (place, selector) => {
-    const button = selector && one(selector, place);
-    if (button) button.click();
-    return Boolean(button);
-  };
-  const keysOfItem = { s: ".star", x: ".pick input" };
-  const pressed = (key, item) => {
-    if (viewer() !== null) return pressIn(viewer(), keysOfViewer[key]);
-    if (key === "/") {
-      one("#search input, #search textarea").focus();
-      return true;
-    }
-    if (item && key === "Delete" && shelf().dataset.place === "shown") {
-      does.trash(item, [idOf(item)]);
-      return true;
-    }
-    return item ? pressIn(item, keysOfItem[key]) : false;
-  };
-  const onKey = (event) => {
-    const hasOther = event.isComposing || event.ctrlKey || event.metaKey || event.altKey;
-    if (root.dataset.room !== "library" || hasOther || isTyping(event.target) || one("#selection .sure")?.open) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (event.repeat && !key.startsWith("Arrow")) return;
-    if (pressed(key, event.target.closest?.("#shelf .item"))) event.preventDefault();
-  };
-  document.addEventListener("keydown", onKey);
-
-  // A picture that is still coming isn't mistaken for the one whose place it takes.
-  const followPictures = () => {
-    for (const image of all("#shelf img, #viewer img")) if (!image.complete) image.dataset.waits = "";
-  };
-  const arrived = (event) => {
+  const onImageEnd = (event) => {
     if (event.target.tagName !== "IMG") return;
-    delete event.target.dataset.waits;
+    delete event.target.dataset.loading;
     event.target.closest(".item, .stage")?.classList.toggle("is-broken", event.type === "error");
   };
-
-  // An answer that another one has overtaken isn't shown; where nothing better is there, it is asked again.
-  const searched = () => `${one("#show input:checked")?.value ?? "All"}|${one("#search :is(input, textarea)")?.value ?? ""}`;
-  const isStale = () => one("#shelf .answer") !== null && one("#shelf .answer").dataset.for !== searched();
-  const newest = { for: null, html: "" };
-  const keepNewest = () => {
-    if (!isStale()) Object.assign(newest, { for: one("#shelf .answer")?.dataset.for ?? null, html: parts.shelf.props.value });
-    else if (newest.for === searched()) parts.shelf.props.value = newest.html;
+  const onDialogCancel = (event) => {
+    if (event.target !== viewer()) return;
+    event.preventDefault();
+    dispatch("close");
   };
-  let again = { of: "", tries: 0 };
-  const followAnswer = () => {
-    if (shelf()?.dataset.place === "looking") setTimeout(() => root.dataset.room === "library" && ask("page"), 1500);
-    if (!isStale()) return;
-    setTimeout(() => {
-      if (!isStale()) return;
-      again = { of: searched(), tries: again.of === searched() ? again.tries + 1 : 0 };
-      if (again.tries < 3) ask("page", { at: "" });
-    }, 400);
+  const onDialogClose = (event) => {
+    if (event.target === viewer() && !event.target.open) dispatch("close");
   };
 
-  let wasTrash = false;
-  const follow = {
-    shelf: () => {
-      keepNewest();
-      const isTrash = shelf()?.dataset.place === "trash";
-      if (isTrash !== wasTrash) selected.clear(); // what can be done with them is something else there
-      wasTrash = isTrash;
-      // Gradio names each radio input differently, so that the arrow keys don't know that they belong together.
-      for (const input of all("#show input")) input.name = "show";
-      followPictures();
-      showSelection();
-      followAnswer();
-      followSearch();
-    },
-    viewer: () => {
-      const answer = one("#viewer [data-ticket]");
-      if (answer === null) return; // it was emptied here
-      if (Number(answer.dataset.ticket) <= late) return dropLate();
-      wanted = viewer()?.dataset.id ?? viewer()?.dataset.pair ?? null;
-      showViewer();
-      followViewer();
-      followPictures();
-    },
+  const VIEWER_KEYS = {
+    ArrowLeft: ".newer:not([hidden])",
+    ArrowRight: ".older:not([hidden])",
+    s: "[data-action=star]",
+    Delete: ".actions [data-action=trash]:not([hidden])",
   };
-
-  // Each of Gradio's components calls this when it is there.
-  sd35.gallery = (name, element, props, watch, tell) => {
-    parts[name] = { element, props, tell };
-    for (const [type, listener] of [["click", onClick], ["submit", onSubmit], ["change", onChange], ["input", onInput]]) {
-      element.addEventListener(type, listener);
+  const ITEM_KEYS = { s: ".star", x: ".pick input" };
+  const pressKey = (key, item) => {
+    if (viewer() === null && key === "/") {
+      one("#search :is(input, textarea)").focus();
+      return true;
     }
-    element.addEventListener("load", arrived, true);
-    element.addEventListener("error", arrived, true);
-    element.addEventListener("cancel", (event) => {
-      if (event.target !== viewer()) return;
-      event.preventDefault();
-      closeViewer();
-    }, true);
-    element.addEventListener("close", (event) => {
-      if (event.target === viewer() && !event.target.open) closeViewer();
-    }, true);
-    if (follow[name]) watch("value", follow[name]);
-    if (name === "shelf" && root.dataset.room === "library") showLibrary();
+    if (viewer() === null && item && key === "Delete" && grid().dataset.scope === "shown") {
+      dispatch("trash", { ids: [idOf(item)] });
+      return true;
+    }
+    const [area, selector] = viewer() ? [viewer(), VIEWER_KEYS[key]] : [item, ITEM_KEYS[key]];
+    const target = area && selector ? one(selector, area) : null;
+    target?.click();
+    return target !== null;
+  };
+  const isTextField = (element) => element.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
+  document.addEventListener("keydown", (event) => {
+    const hasModifier = event.isComposing || event.ctrlKey || event.metaKey || event.altKey;
+    if (state.tab !== "library" || hasModifier || isTextField(event.target) || confirmDialog()?.open) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (event.repeat && !key.startsWith("Arrow")) return;
+    if (pressKey(key, event.target.closest?.("#grid .item"))) event.preventDefault();
+  });
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href="#library"], a[href="#create"]');
+    if (!link || !isOwnPage()) return;
+    event.preventDefault(); // Gradio's page has a <base>, with which this link loads the page again
+    location.hash = link.getAttribute("href");
+  });
+  window.addEventListener("hashchange", () => dispatch("address changed"));
+
+  // This script runs in the head, before Gradio has drawn the links.
+  const linksObserver = new MutationObserver(() => {
+    if (one("#tabs a") === null) return;
+    linksObserver.disconnect();
+    renderTab();
+  });
+  linksObserver.observe(root, { subtree: true, childList: true });
+
+  // Each of Gradio's components (see `Gallery.build`) calls this when it is there.
+  sd35.gallery = (name, element, props, watch, trigger) => {
+    components[name] = { props, trigger };
+    element.addEventListener("click", onClick);
+    element.addEventListener("submit", onSubmit);
+    element.addEventListener("change", onChange);
+    element.addEventListener("input", onInput);
+    // These don't bubble, so they are captured.
+    element.addEventListener("load", onImageEnd, true);
+    element.addEventListener("error", onImageEnd, true);
+    element.addEventListener("cancel", onDialogCancel, true);
+    element.addEventListener("close", onDialogClose, true);
+    if (name === "viewer") watch("value", () => dispatch("viewer answered"));
+    if (name !== "grid") return;
+    watch("value", () => {
+      // Gradio names each radio input differently; with one name, the arrow keys work on them.
+      for (const input of all("#filter input")) input.name = "filter";
+      dispatch("grid answered");
+    });
+    if (state.tab === "library") {
+      loadLibrary();
+      render();
+    }
   };
 
-  showRoom();
+  dispatch("address changed");
 })();

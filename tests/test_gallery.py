@@ -25,7 +25,7 @@ from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 from sd35.server.auth import Authenticator
 from sd35.ui.gallery.events import GalleryEvent
 from tests.chromium import browser  # noqa: F401  # it is a fixture
-from tests.shelving import GalleryServer, add_picture, serve_gallery
+from tests.gallery_server import GalleryServer, add_picture, serve_gallery
 
 expect.set_options(timeout=20_000)
 

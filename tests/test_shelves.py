@@ -23,7 +23,7 @@ from sd35.server.accounts import CredentialStore
 from sd35.server.auth import BROWSER_COOKIE, Authenticator
 from sd35.server.picture_routes import MAX_ZIP_PICTURES
 from tests.app_server import CHEAP_HASHER
-from tests.shelving import GalleryServer, add_picture, serve_gallery
+from tests.gallery_server import GalleryServer, add_picture, serve_gallery
 
 
 @pytest.fixture(scope="module")

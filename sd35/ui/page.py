@@ -27,7 +27,7 @@ from sd35.ui.create.import_settings import variations
 from sd35.ui.create.live_view import PIN_PREFIX, JobView, PageUpdate
 from sd35.ui.create.queue_actions import run_action
 from sd35.ui.gallery.gallery import Gallery
-from sd35.ui.gallery.view import tab_bar
+from sd35.ui.gallery.static import tab_bar
 
 __all__ = ["TITLE", "Page"]
 
@@ -97,7 +97,7 @@ class Page:
         connection = self._job_service.connection.value
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
-            gr.HTML(tab_bar(), elem_id="rooms", apply_default_css=False)
+            gr.HTML(tab_bar(), elem_id="tabs", apply_default_css=False)
             self.status = gr.HTML(space_view.status_line(connection), elem_id="status")
             self.account = gr.HTML("", elem_id="person", visible=self._can_log_out)
             if self._can_sign_in:
@@ -427,7 +427,7 @@ class Page:
         payload = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001
         message, view = "", self._job_view(request, focus)
         try:
-            if payload.get("what") == "job":
+            if payload.get("variation") == "job":
                 view.focus = await run_action(
                     self._job_service, view.visitor, "again", payload.get("id"), view.focus
                 )
@@ -436,7 +436,7 @@ class Page:
             ) is not None:
                 for generation_request in variations(
                     name_and_metadata[1],
-                    payload.get("what"),
+                    payload.get("variation"),
                     self._job_service.connection.value.limits,
                 ):
                     message, view.focus, _ = await self._submit_request(

@@ -88,7 +88,7 @@ class FormHandlers:
                 gr.skip(),
             ]
         name, metadata = name_and_metadata
-        group = payload.get("what")
+        group = payload.get("group")
         return self._apply_metadata(
             metadata,
             name,

@@ -1,1 +1,1 @@
-"""The Library tab: search, grid and viewer."""
+"""The library tab of the page: search, grid, viewer and what is done with images there."""

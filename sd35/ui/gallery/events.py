@@ -1,4 +1,4 @@
-"""What somebody asks for in the gallery: what their browser says, checked. Pure."""
+"""Events that a browser sends to the library tab, validated."""
 
 import re
 from dataclasses import dataclass
@@ -9,32 +9,36 @@ __all__ = ["FIRST_PAGE", "GalleryEvent", "PagePosition"]
 MAX_IDS: Final = 2000
 MAX_TEXT_LENGTH: Final = 2000
 MAX_CURSOR_LENGTH: Final = 400
-MAX_REQUEST_ID: Final = 2**53
+MAX_REQUEST_ID: Final = 2**53  # above this, JavaScript's numbers are no longer exact
 
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """Where in a list a page is: after or before which cursor; without either, at its beginning."""
+    """Position of a page in a list: newer or older than a cursor, or else the first page."""
 
     newer: str | None = None
     older: str | None = None
 
     def __str__(self) -> str:
-        return f"newer:{self.newer}" if self.newer else f"older:{self.older}" if self.older else ""
+        if self.newer:
+            return f"newer:{self.newer}"
+        if self.older:
+            return f"older:{self.older}"
+        return ""
 
     @classmethod
     def parse(cls, text: str) -> "PagePosition":
-        """Return the place that `str` has told; what is anything else is the beginning."""
+        """Parse the output of `str`; anything else is the first page."""
         direction, _, cursor = text[:MAX_CURSOR_LENGTH].partition(":")
-        return (
-            cls(newer=cursor)
-            if direction == "newer"
-            else cls(older=cursor)
-            if direction == "older"
-            else cls()
-        )
+        match direction:
+            case "newer":
+                return cls(newer=cursor)
+            case "older":
+                return cls(older=cursor)
+            case _:
+                return cls()
 
 
 FIRST_PAGE: Final = PagePosition()
@@ -42,16 +46,16 @@ FIRST_PAGE: Final = PagePosition()
 
 @dataclass(frozen=True, slots=True)
 class GalleryEvent:
-    """What somebody asks for in the gallery, checked: it comes from a browser.
+    """One event of assets/library.js.
 
     Attributes:
-        what: `page`, `reset`, `find`, `open`, `compare`, or what is to be done with the pictures.
-        ids: of pictures.
-        place: of the page that is shown.
-        words: what was typed for tags, or is to be searched for.
-        show: which of the choices beside the search line.
-        is_open: whether a picture is shown large, which is then the only one that it is about.
-        ticket: the number of this question, which goes with its answer.
+        action: `page`, `search`, `open`, `compare`, or a key of `actions.ACTIONS`.
+        ids: images that the action applies to.
+        position: of the page that the grid shows.
+        text: query of a search, or tags separated by commas.
+        filter_name: the choice beside the search field.
+        is_viewer_open: the action was chosen in the viewer, so its image is shown again after it.
+        request_id: number that goes back with the answer, so that the browser can drop late ones.
 
     """
 
@@ -65,29 +69,26 @@ class GalleryEvent:
 
     @classmethod
     def from_payload(cls, payload: object) -> "GalleryEvent":
-        """Return what this says, as far as it says anything that can be asked for."""
+        """Read an event's JSON; whatever isn't valid in it gets its default value."""
         values = payload if isinstance(payload, dict) else {}
-        action, position_text, text, filter_name = (
-            _text_or_empty(values.get(name)) for name in ("what", "at", "words", "show")
-        )
-        ids, request_id = values.get("ids"), values.get("ticket")
-        valid_ids = [id_ for id_ in ids[:MAX_IDS] if _is_id(id_)] if isinstance(ids, list) else []
+        ids, request_id = values.get("ids"), values.get("request_id")
+        # `True` is an instance of int, too.
+        is_request_id = type(request_id) is int and 0 <= request_id < MAX_REQUEST_ID
         return cls(
-            action,
-            tuple(valid_ids),
-            PagePosition.parse(position_text),
-            text[:MAX_TEXT_LENGTH],
-            filter_name,
-            is_viewer_open=values.get("is_open") is True,
-            request_id=request_id
-            if type(request_id) is int and 0 <= request_id < MAX_REQUEST_ID
-            else 0,
+            action=_text_or_empty(values.get("action")),
+            ids=tuple(filter(_is_id, ids[:MAX_IDS])) if isinstance(ids, list) else (),
+            position=PagePosition.parse(_text_or_empty(values.get("position"))),
+            text=_text_or_empty(values.get("text"))[:MAX_TEXT_LENGTH],
+            filter_name=_text_or_empty(values.get("filter")),
+            is_viewer_open=values.get("is_viewer_open") is True,
+            request_id=request_id if is_request_id else 0,
         )
 
     @property
     def tags(self) -> list[str]:
-        """The words that were typed, with commas between."""
-        return [tag for tag in (" ".join(part.split()) for part in self.text.split(",")) if tag]
+        """The text, split at its commas, without superfluous spaces."""
+        tags = (" ".join(part.split()) for part in self.text.split(","))
+        return [tag for tag in tags if tag]
 
 
 def _text_or_empty(value: object) -> str:
@@ -95,4 +96,5 @@ def _text_or_empty(value: object) -> str:
 
 
 def _is_id(value: object) -> bool:
+    # Ids become parts of URLs and HTML attributes, so nothing else may come through here.
     return isinstance(value, str) and _ID_PATTERN.fullmatch(value) is not None

@@ -1,12 +1,11 @@
-"""The library's room: its components, and what is done with the pictures there.
+"""The library tab: its components and their listeners.
 
-Nothing is kept of a page between its requests: each says what was searched for, and where in the
-    list it is.
+The server keeps nothing about an open page: each request carries its query and its position.
 """
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio.to_thread
 import gradio as gr
@@ -18,9 +17,7 @@ from sd35.library.layout import LOCAL_OWNER_KEY, owner_key
 from sd35.library.library import Library
 from sd35.library.query import MATCH_ALL, Query, parse_query
 from sd35.server.api import visitor_from_request
-from sd35.ui.gallery import picture_view
-from sd35.ui.gallery import static as fixed
-from sd35.ui.gallery import view as view  # noqa: PLC0414
+from sd35.ui.gallery import messages, picture_view, static, view
 from sd35.ui.gallery.actions import run_action
 from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
 
@@ -28,38 +25,36 @@ __all__ = ["Gallery"]
 
 PAGE_SIZE: Final = 48
 
+Result = TypeVar("Result")
+
+# The filter stands before the text: the last word of the text may be unfinished, and so matches
+# as a prefix only at the end of the query.
 FILTER_QUERIES: Final = {
     "All": "",
     "Starred": "is:starred ",
-    "Failed": "is:failed ",
+    "Unfinished": "is:failed ",
     "Trash": "is:trash ",
 }
-"""What the choices beside the search line add to it; before it, for its last word may be unfinished."""
-
-SEARCH_PLACEHOLDER: Final = (
-    'lighthouse, "at dusk", seed:7, size:1024x576, is:starred, after:2026-10'
-)
+DEFAULT_FILTER: Final = "All"
 
 
 class LibraryProvider(Protocol):
-    """What the gallery asks of a studio."""
+    """An object with a library, such as the job service."""
 
     @property
     def library(self) -> Library:
-        """Where its pictures and jobs are kept."""
+        """The library with the images."""
 
 
 class Gallery:
-    """The library's room.
+    """The library tab.
 
-    It only tells of two things that others do:
+    Two of its events are left to the page. Their data comes from a browser, unvalidated:
 
-    `to_form` has the event `submit`, with `id`, `what` (`all`, `prompt` or `seed`) and `kind`
-    (`picture` or `job`); `again` has the event `retry`, with `id` and `what` (`same` or
-    `neighbours` of a picture's settings, or `job`). Their values come from a browser.
-
-    Args:
-        studio: whose library.
+    - `import_event.submit`: fill the form; `id`, `group` (`all`, `prompt` or `seed`) and `kind`
+      (`picture` or `job`).
+    - `retry_event.retry`: generate again; `id` and `variation` (`same` or `neighbours` of an
+      image, or `job`).
 
     """
 
@@ -68,36 +63,37 @@ class Gallery:
         self._job_repository = JobRepository(self._library)
 
     def build(self) -> None:
-        """Build the room in the Blocks whose context this is called in."""
+        """Build the tab within the current Blocks context."""
         with gr.Column(elem_id="gallery"):
-            with gr.Row(elem_id="find"):
+            with gr.Row(elem_id="search-row"):
                 self.search = gr.Textbox(
                     show_label=False,
                     label="Search",
-                    placeholder=SEARCH_PLACEHOLDER,
+                    placeholder="Search prompts and tags",
                     max_lines=1,
                     elem_id="search",
                     container=False,
                 )
                 self.filter_choice = gr.Radio(
                     list(FILTER_QUERIES),
-                    value="All",
+                    value=DEFAULT_FILTER,
                     label="Show",
                     show_label=False,
-                    elem_id="show",
+                    elem_id="filter",
                     container=False,
                 )
-            gr.HTML(fixed.search_help(), elem_id="search-help", apply_default_css=False)
-            self.grid = self._event_component(fixed.loading_grid(), "shelf", "ask")
-            self.viewer = self._event_component("", "viewer", "ask")
-            self._event_component(fixed.selection_bar(), "selection", "ask")
-            self.import_event = self._event_component("", "to-form", "submit")
-            self.retry_event = self._event_component("", "again", "retry")
+            gr.HTML(static.search_help(), elem_id="search-help", apply_default_css=False)
+            self.grid = self._event_component(static.loading_grid(), "grid", "gallery_event")
+            self.viewer = self._event_component("", "viewer", "gallery_event")
+            self._event_component(static.selection_bar(), "selection", "gallery_event")
+            self.import_event = self._event_component("", "import-event", "submit")
+            self.retry_event = self._event_component("", "retry-event", "retry")
         self._bind_events()
 
     @staticmethod
     def _event_component(value: str, name: str, event: str) -> gr.HTML:
-        trigger_js = f"(told) => trigger('{event}', told)"
+        # Gradio only allows listeners for events that stand literally in the script.
+        trigger_js = f"(payload) => trigger('{event}', payload)"
         script = f"window.sd35?.gallery?.('{name}', element, props, watch, {trigger_js})"
         return gr.HTML(value, elem_id=name, js_on_load=script, apply_default_css=False)
 
@@ -110,79 +106,78 @@ class Gallery:
             "preprocess": False,
             "postprocess": False,
         }
-        search_args = [[self.search, self.filter_choice], self.grid]
-        # Not `input`: Gradio's Textbox tells of keys that write something, but not of what is
+        query_inputs = [self.search, self.filter_choice]
+        # Not the search field's `input` event: Gradio's Textbox doesn't send it when text is
         # deleted or pasted.
-        self.search.change(
-            self._on_search, *search_args, trigger_mode="always_last", **listener_options
-        )
-        self.filter_choice.input(
-            self._on_search, *search_args, trigger_mode="always_last", **listener_options
-        )
-        self.grid.ask(
+        for on_query_change in (self.search.change, self.filter_choice.input):
+            on_query_change(
+                self._on_search,
+                query_inputs,
+                self.grid,
+                trigger_mode="always_last",
+                **listener_options,
+            )
+        self.grid.gallery_event(
             self._on_event,
-            [self.search, self.filter_choice],
-            [self.grid, self.viewer, self.search, self.filter_choice],
-            trigger_mode="multiple",
+            query_inputs,
+            [self.grid, self.viewer, *query_inputs],
+            trigger_mode="multiple",  # else Gradio drops clicks while an answer is on its way
             **listener_options,
         )
 
-    async def _on_search(self, request: gr.Request, text: Any, filter_name: Any) -> str:  # noqa: ANN401  # whatever is sent
-        grid_html: str = await self._in_thread(
-            request,
-            lambda owner: self._render_page(owner, _build_query(text, filter_name), FIRST_PAGE),
-            view.no_library,
-        )
+    async def _on_search(self, request: gr.Request, text: Any, filter_name: Any) -> str:  # noqa: ANN401  # unvalidated: preprocess is off
+        def render(owner: str) -> str:
+            return self._render_page(owner, _build_query(text, filter_name), FIRST_PAGE)
+
+        grid_html = await self._run_for_owner(request, render, view.no_library())
         return view.with_query_key(grid_html, filter_name, text)
 
     async def _on_event(
         self,
         request: gr.Request,
-        text: Any,  # noqa: ANN401  # whatever is sent
-        filter_name: Any,  # noqa: ANN401
-        event: gr.EventData = None,  # Gradio gives it, if it was sent
+        text: Any,  # noqa: ANN401  # unvalidated: preprocess is off
+        filter_name: Any,  # noqa: ANN401  # unvalidated: preprocess is off
+        event: gr.EventData = None,  # Gradio passes none if the browser sent no data
     ) -> tuple[Any, ...]:
         gallery_event = GalleryEvent.from_payload(getattr(event, "_data", None))
-        if gallery_event.action in {"reset", "find"}:
-            text, filter_name = (
-                gallery_event.text,
-                gallery_event.filter_name if gallery_event.filter_name in FILTER_QUERIES else "All",
-            )
-        grid_html, viewer_html = await self._in_thread(
-            request,
-            lambda owner: self._handle(owner, gallery_event, _build_query(text, filter_name)),
-            lambda: (view.no_library(), ""),
-        )
-        grid_html = None if grid_html is None else view.with_query_key(grid_html, filter_name, text)
-        viewer_html = (
-            None
-            if viewer_html is None
-            else view.with_request_id(viewer_html, gallery_event.request_id)
-        )
-        fields = (
-            (text, filter_name)
-            if gallery_event.action in {"reset", "find"}
-            else (gr.skip(), gr.skip())
-        )
-        return _or_skip(grid_html), _or_skip(viewer_html), *fields
+        fields = (gr.skip(), gr.skip())
+        if gallery_event.action == "search":
+            # The browser asks for another query than the one in the fields, so they are filled.
+            text, filter_name = gallery_event.text, gallery_event.filter_name
+            if filter_name not in FILTER_QUERIES:
+                filter_name = DEFAULT_FILTER
+            fields = (text, filter_name)
+
+        def handle(owner: str) -> tuple[str | None, str | None]:
+            return self._handle(owner, gallery_event, _build_query(text, filter_name))
+
+        grid_html, viewer_html = await self._run_for_owner(request, handle, (view.no_library(), ""))
+        grid_update = gr.skip()
+        if grid_html is not None:
+            grid_update = view.with_query_key(grid_html, filter_name, text)
+        viewer_update = gr.skip()
+        if viewer_html is not None:
+            viewer_update = picture_view.with_request_id(viewer_html, gallery_event.request_id)
+        return grid_update, viewer_update, *fields
 
     @staticmethod
-    async def _in_thread(
-        request: gr.Request, operation: Callable[[str], Any], on_anonymous: Callable[[], Any]
-    ) -> Any:  # noqa: ANN401
-        """Do this for the owner that whoever asks is; the index is on a disk."""
+    async def _run_for_owner(
+        request: gr.Request, operation: Callable[[str], Result], if_anonymous: Result
+    ) -> Result:
         owner = visitor_from_request(request).owner
-        return (
-            on_anonymous()
-            if owner is None
-            else await anyio.to_thread.run_sync(operation, owner_key(owner))
-        )
+        if owner is None:
+            return if_anonymous
+        # In a thread, because SQLite and the files would block the event loop.
+        return await anyio.to_thread.run_sync(operation, owner_key(owner))
 
     def _handle(
         self, owner: str, event: GalleryEvent, query: Query
     ) -> tuple[str | None, str | None]:
-        """The shelf and the picture that is shown large, as they are then; `None` for what stays as it is."""
+        """Handle an event; return the grid and the viewer, `None` for what stays as it is."""
         try:
+            if event.action in {"open", "compare"}:
+                viewer_html = self._render_viewer(owner, event, query)
+                return None, viewer_html or picture_view.not_found_dialog(event.ids)
             return self._update(owner, event, query)
         except LibraryError as error:
             return view.library_error(error), ""
@@ -190,31 +185,29 @@ class Gallery:
     def _update(
         self, owner: str, event: GalleryEvent, query: Query
     ) -> tuple[str | None, str | None]:
-        if event.action in {"open", "compare"}:
-            return None, self._render_viewer(owner, event, query) or picture_view.not_found_dialog(
-                event.ids
-            )
-        is_viewer_event = event.is_viewer_open and bool(event.ids)
-        nearby_ids = self._adjacent_ids(owner, event, query) if is_viewer_event else ()
+        """Run an event's action, then render what it may have changed."""
+        is_in_viewer = event.is_viewer_open and bool(event.ids)
+        # Before the action: afterwards the image may no longer be among the query's results.
+        nearby_ids = self._nearby_ids(owner, event.ids[0], query) if is_in_viewer else ()
         try:
             message = run_action(self._library, owner, event)
         except SD35Error as error:
-            message = view.action_error(error)
+            message = messages.action_error(error)
         viewer_html = None
-        if is_viewer_event:
-            is_removed = event.action in {"trash", "forget"} or (
+        if is_in_viewer:
+            is_gone = event.action in {"trash", "remove"} or (
                 event.action == "restore" and query.scope == "trash"
             )
-            viewer_html = self._render_viewer(
-                owner,
-                GalleryEvent("open", nearby_ids[1:2] if is_removed else nearby_ids[:1]),
-                query,
-                message,
-            )
+            next_ids = nearby_ids[1:2] if is_gone else nearby_ids[:1]
+            viewer_html = self._render_viewer(owner, GalleryEvent("open", next_ids), query, message)
         return self._render_page(owner, query, event.position, message), viewer_html
 
     def _render_page(
-        self, owner: str, query: Query, position: PagePosition, message: Markup = view.EMPTY_HTML
+        self,
+        owner: str,
+        query: Query,
+        position: PagePosition,
+        message: Markup = messages.EMPTY_HTML,
     ) -> str:
         library, today = self._library, _today()
         try:
@@ -228,31 +221,27 @@ class Gallery:
                 newer_cursor=position.newer,
                 older_cursor=position.older,
             )
-            if not page.entries and str(position):  # all that was there has gone from it
-                position, page = FIRST_PAGE, library.search(query, owner, limit=PAGE_SIZE)
+            if not page.entries and position != FIRST_PAGE:  # everything on it was deleted
+                return self._render_page(owner, query, FIRST_PAGE, message)
         except LibraryError as error:
             return view.library_error(error)
-        if (
-            library.needs_rescan
-            and owner == LOCAL_OWNER_KEY
-            and query == MATCH_ALL
-            and not page.entries
-            and not message
-        ):
+        is_new_folder = library.needs_rescan and owner == LOCAL_OWNER_KEY and query == MATCH_ALL
+        if is_new_folder and not page.entries and not message:
             return view.scan_in_progress()
         total_bytes = 0 if query.has_criteria else library.used_bytes(owner, query.scope)
         return view.picture_page(page, query, position, today, message, total_bytes)
 
-    def _adjacent_ids(self, owner: str, event: GalleryEvent, query: Query) -> tuple[str, ...]:
-        """The picture itself, and those beside it, in the order in which they take its place when it goes."""
-        adjacent = [self._library.adjacent_ids(id_, owner, query) for id_ in event.ids[:1]]
-        return (
-            *event.ids[:1],
-            *(id_ for newer, older in adjacent for id_ in (older, newer) if id_ is not None),
-        )
+    def _nearby_ids(self, owner: str, id_: str, query: Query) -> tuple[str, ...]:
+        """Return an image and those that may take its place in the viewer, the next one first."""
+        newer_id, older_id = self._library.adjacent_ids(id_, owner, query)
+        return (id_, *filter(None, (older_id, newer_id)))
 
     def _render_viewer(
-        self, owner: str, event: GalleryEvent, query: Query, message: Markup = view.EMPTY_HTML
+        self,
+        owner: str,
+        event: GalleryEvent,
+        query: Query,
+        message: Markup = messages.EMPTY_HTML,
     ) -> str:
         entries = [entry for id_ in event.ids[:2] if (entry := self._library.get(id_, owner))]
         if event.action == "compare":
@@ -270,7 +259,3 @@ def _build_query(text: object, filter_name: object) -> Query:
 
 def _today() -> dt.date:
     return dt.datetime.now().astimezone().date()
-
-
-def _or_skip(value: str | None) -> Any:  # noqa: ANN401  # as Gradio takes it
-    return gr.skip() if value is None else value

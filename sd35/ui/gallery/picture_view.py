@@ -1,4 +1,4 @@
-"""One picture of the library, or two beside each other: state → HTML. Pure. What isn't ours is escaped."""
+"""The viewer of the library tab: one image, or two compared, as HTML. Pure; all data is escaped."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -6,158 +6,174 @@ from typing import Final
 
 from markupsafe import Markup
 
-from sd35.core.text import format_bytes
+from sd35.core.text import format_bytes, format_elapsed
 from sd35.library.repository import Entry
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL
-from sd35.ui.gallery.view import EMPTY_HTML, alt_text, day_name
+from sd35.ui.gallery.messages import EMPTY_HTML
+from sd35.ui.gallery.view import alt_text, day_name
 
-__all__ = ["compare_dialog", "not_found_dialog", "picture_dialog"]
+__all__ = ["compare_dialog", "not_found_dialog", "picture_dialog", "with_request_id"]
 
 _CLOSE_BUTTON: Final = Markup(
-    '<button type="button" class="icon" data-do="close" aria-label="Close">✕</button>'
+    '<button type="button" class="icon" data-action="close" aria-label="Close">✕</button>'
+)
+_COPY_BUTTON: Final = Markup(
+    '<button type="button" data-action="copy"><span aria-live="polite">Copy settings</span></button>'
 )
 
 _DEMO_LABEL: Final = "demo painter, not Stable Diffusion"
 
 
-def picture_dialog(  # noqa: D417
+def picture_dialog(
     entry: Entry,
     adjacent_ids: tuple[str | None, str | None],
     today: dt.date,
     message: Markup = EMPTY_HTML,
 ) -> str:
-    """A picture, large, with all that is known of it and what can be done with it, and what was just done.
+    """Return a dialog with an image, its metadata and its actions.
 
     Args:
-        entry: the picture.
-        beside: the ids of the next newer and the next older one.
-        today: as people call it.
-        said: as HTML.
+        entry: the image.
+        adjacent_ids: of the next newer and the next older image.
+        today: for the name of the day.
+        message: about what was just done.
 
     """
     metadata = entry.record
     return Markup(
-        '<dialog class="viewer" open aria-label="{words}" data-id="{id}" data-infotext="{infotext}" {trash}>'
-        '<div class="stage">{shown}{newer}{older}</div><div class="about"><div class="top">'
-        '<p class="when">{when}</p>{star}{close}</div><div class="said">{said}</div>'
-        "{words_html}{demo}{does}{tags}<dl>{facts}</dl></div></dialog>"
+        '<dialog class="viewer" open aria-label="{alt}" data-id="{id}" data-infotext="{infotext}" '
+        '{trashed}><div class="stage">{image}{newer}{older}</div><div class="details">'
+        '<div class="top"><p class="date">{date}</p>{star}{close}</div>'
+        '<div class="notice">{message}</div>'
+        "{prompt}{demo}{actions}{tags}<dl>{facts}</dl></div></dialog>"
     ).format(
         id=entry.id,
-        words=alt_text(entry),
+        alt=alt_text(entry),
         infotext=write_infotext(metadata, entry.width, entry.height),
-        trash=Markup("data-trashed") if entry.is_trashed else "",
-        shown=_image_html(entry),
-        said=message,
-        newer=_arrow_button("newer", adjacent_ids[0], "‹", "The newer one"),
-        older=_arrow_button("older", adjacent_ids[1], "›", "The older one"),
-        when=_creation_time(entry, today),
+        trashed=Markup("data-trashed") if entry.is_trashed else "",
+        image=_image_html(entry),
+        message=message,
+        newer=_arrow_button("newer", adjacent_ids[0], "‹", "Previous image"),
+        older=_arrow_button("older", adjacent_ids[1], "›", "Next image"),
+        date=_creation_time(entry, today),
         star=_star_button(is_starred=metadata.is_starred),
         close=_CLOSE_BUTTON,
-        words_html=_prompt_html(entry),
+        prompt=_prompt_html(entry),
         demo=Markup('<p class="badge">{}</p>').format(_DEMO_LABEL) if metadata.is_demo else "",
-        does=_trash_buttons() if entry.is_trashed else _action_buttons(entry),
+        actions=_trash_buttons() if entry.is_trashed else _action_buttons(entry),
         tags=_tag_form(metadata.tags),
         facts=_detail_rows(_details(entry)),
     )
 
 
-def compare_dialog(first: Entry, second: Entry) -> str:
-    """Two pictures, one over the other, with what differs in how they were made."""
-    rows = [
-        (name, left_value, right_value)
-        for (name, left_value), (_, right_value) in zip(
-            _generation_settings(first), _generation_settings(second), strict=True
+def compare_dialog(left: Entry, right: Entry) -> str:
+    """Return a dialog with two images over each other and a table of their differences."""
+    settings = zip(_generation_settings(left), _generation_settings(right), strict=True)
+    rows = Markup("").join(
+        Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
+            name, left_value, right_value
         )
+        for (name, left_value), (_, right_value) in settings
         if left_value != right_value
-    ]
-    table = Markup("").join(
-        Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(*row)
-        for row in rows
     )
-    body = Markup(
-        "<table><thead><tr><td></td><th scope=col>Left</th><th scope=col>Right</th></tr></thead>"
-        "<tbody>{}</tbody></table>"
-        '<p class="same">All else is the same.</p>'
-    ).format(table)
     return Markup(
-        '<dialog class="viewer comparing" open aria-label="Two pictures compared" data-pair="{0},{1}">'
-        '<div class="stage"><div class="both"><img src="studio/picture/{1}" alt="Right: {3}">'
-        '<img class="over" src="studio/picture/{0}" alt="Left: {2}"><i aria-hidden="true"></i>'
-        '<input type="range" min="0" max="100" step="1" value="50" aria-label="How much of the left picture is shown">'
-        '</div></div><div class="about"><div class="top"><p class="when">Compare</p>{4}</div>{5}</div></dialog>'
-    ).format(first.id, second.id, alt_text(first), alt_text(second), _CLOSE_BUTTON, body)
+        '<dialog class="viewer" open aria-label="Compare two images" data-pair="{left},{right}">'
+        '<div class="stage"><div class="comparison">'
+        '<img src="studio/picture/{right}" alt="Right: {right_alt}">'
+        '<img class="left" src="studio/picture/{left}" alt="Left: {left_alt}">'
+        '<i aria-hidden="true"></i><input type="range" min="0" max="100" step="1" value="50" '
+        'aria-label="Comparison slider"></div></div>'
+        '<div class="details"><div class="top"><p class="date">Compare</p>{close}</div>'
+        "<table><thead><tr><td></td><th scope=col>Left</th><th scope=col>Right</th></tr></thead>"
+        '<tbody>{rows}</tbody></table><p class="hint">Everything else is identical.</p>'
+        "</div></dialog>"
+    ).format(
+        left=left.id,
+        right=right.id,
+        left_alt=alt_text(left),
+        right_alt=alt_text(right),
+        close=_CLOSE_BUTTON,
+        rows=rows,
+    )
 
 
 def not_found_dialog(ids: Sequence[str]) -> str:
-    """What is shown where no such picture is, or one of two isn't."""
+    """Return a dialog for an image, or a pair, that the visitor doesn't have."""
     return Markup(
-        '<dialog class="viewer" open aria-label="No such picture" data-{}="{}"><div class="stage">'
-        '<div class="empty-room"><i></i><h2>There is no such picture here</h2>'
-        "<p>It was deleted, or belongs to somebody else.</p></div></div>"
-        '<div class="about"><div class="top"><p class="when"></p>{}</div></div></dialog>'
+        '<dialog class="viewer" open aria-label="Image not found" data-{}="{}"><div class="stage">'
+        '<div class="empty-state"><i></i><h2>Image not found</h2>'
+        "<p>It may have been deleted or belong to another user.</p></div></div>"
+        '<div class="details"><div class="top"><p class="date"></p>{}</div></div></dialog>'
     ).format("pair" if len(ids) > 1 else "id", ",".join(ids[:2]), _CLOSE_BUTTON)
+
+
+def with_request_id(viewer_html: str, request_id: int) -> str:
+    """Mark what the viewer shows, which may be nothing, with the request that it answers."""
+    return Markup('<div data-request-id="{}">{}</div>').format(
+        request_id,
+        Markup(viewer_html),  # noqa: S704  # made here, from escaped parts
+    )
 
 
 def _image_html(entry: Entry) -> Markup:
     if entry.is_missing:
         return Markup(
-            '<div class="empty-room"><i></i><h2>The file is gone</h2><p>It was moved or deleted outside of this '
-            "program: <code>{}</code>. What is known of the picture is still here.</p></div>"
+            '<div class="empty-state"><i></i><h2>File missing</h2><p>It was moved or deleted '
+            "outside the app; its settings are still here. <code>{}</code></p></div>"
         ).format(entry.path)
     return Markup(
-        '<img class="whole" src="studio/picture/{}?v={}" width="{}" height="{}" alt="{}">'
+        '<img class="full-size" src="studio/picture/{}?v={}" width="{}" height="{}" alt="{}">'
     ).format(entry.id, entry.size_bytes, entry.width, entry.height, alt_text(entry))
 
 
 def _arrow_button(direction: str, id_: str | None, symbol: str, label: str) -> Markup:
-    hidden = Markup("hidden") if id_ is None else ""
+    # Hidden rather than left out, so that the buttons keep their places in the DOM (see `_grid`).
     return Markup(
-        '<button type="button" class="arrow {}" data-do="open" data-id="{}" aria-label="{}" {}>{}</button>'
-    ).format(direction, id_ or "", label, hidden, symbol)
+        '<button type="button" class="arrow {}" data-action="open" data-id="{}" aria-label="{}" {}>'
+        "{}</button>"
+    ).format(direction, id_ or "", label, Markup("hidden") if id_ is None else "", symbol)
 
 
-def _creation_time(entry: Entry, today: dt.date) -> Markup:
+def _creation_time(entry: Entry, today: dt.date) -> str:
     local_time = entry.made_at.astimezone()
-    return Markup("{}, {:%H:%M}").format(day_name(local_time.date(), today), local_time)
+    return f"{day_name(local_time.date(), today)}, {local_time:%H:%M}"
 
 
 def _star_button(*, is_starred: bool) -> Markup:
     return Markup(
-        '<button type="button" class="icon star" data-do="star" aria-pressed="{}" aria-label="Star" title="S">'
-        '<span aria-hidden="true">{}</span></button>'
+        '<button type="button" class="icon star" data-action="star" aria-pressed="{}" '
+        'aria-label="Star" title="Star (S)"><span aria-hidden="true">{}</span></button>'
     ).format("true" if is_starred else "false", "★" if is_starred else "☆")
 
 
 def _prompt_html(entry: Entry) -> Markup:
     metadata = entry.record
-    negative_html = EMPTY_HTML
+    html = Markup('<p class="prompt">{}</p>').format(metadata.prompt or alt_text(entry))
     if metadata.negative_prompt:
-        negative_html = Markup('<p class="negative"><b>Without</b> {}</p>').format(
-            metadata.negative_prompt
-        )
-    return Markup('<p class="prompt">{}</p>{}').format(
-        metadata.prompt or alt_text(entry), negative_html
-    )
+        html += Markup('<p class="negative"><b>Without</b> {}</p>').format(metadata.negative_prompt)
+    return html
 
 
 def _action_buttons(entry: Entry) -> Markup:
     return Markup(
-        '<div class="doing"><div role="group" aria-label="Use again">'
-        '<button type="button" class="main" data-do="form" data-what="all">Use all settings</button>'
-        '<button type="button" data-do="form" data-what="prompt">Prompt only</button>'
-        '<button type="button" data-do="form" data-what="seed" {no_seed}>Seed only</button></div>'
-        '<div role="group" aria-label="Vary">'
-        '<button type="button" data-do="retry" data-what="same">Same with a new seed</button>'
-        '<button type="button" data-do="retry" data-what="neighbours" {no_seed}>Four neighbours</button></div>'
-        '<div role="group" aria-label="This picture">'
-        '<a href="studio/picture/{id}?download" download {no_file}>Download</a>'
-        '<button type="button" data-do="copy"><span aria-live="polite">Copy settings</span></button>'
-        '<button type="button" data-do="choose">Compare with…</button>'
-        '<button type="button" data-do="trash" title="Delete" {no_file}>Delete</button>'
-        '<button type="button" data-do="forget" {has_file}>Forget it</button></div></div>'
+        '<div class="actions"><div role="group" aria-label="Use again">'
+        '<button type="button" class="main" data-action="import" data-group="all">'
+        "Reuse settings</button>"
+        '<button type="button" data-action="import" data-group="prompt">Prompt only</button>'
+        '<button type="button" data-action="import" data-group="seed" {no_seed}>Seed only</button>'
+        '</div><div role="group" aria-label="Vary">'
+        '<button type="button" data-action="retry" data-variation="same">New variation</button>'
+        '<button type="button" data-action="retry" data-variation="neighbours" {no_seed}>'
+        '4 more</button></div><div role="group" aria-label="This image">'
+        '<a href="studio/picture/{id}?download" download {no_file}>Download</a>{copy}'
+        '<button type="button" data-action="compare-with">Compare with…</button>'
+        '<button type="button" data-action="trash" title="Delete" {no_file}>Delete</button>'
+        '<button type="button" data-action="remove" {has_file}>Remove from library</button>'
+        "</div></div>"
     ).format(
         id=entry.id,
+        copy=_COPY_BUTTON,
         no_seed=Markup("disabled") if entry.record.seed is None else "",
         no_file=Markup("hidden") if entry.is_missing else "",
         has_file="" if entry.is_missing else Markup("hidden"),
@@ -166,16 +182,15 @@ def _action_buttons(entry: Entry) -> Markup:
 
 def _trash_buttons() -> Markup:
     return Markup(
-        '<p class="same">This picture is in the trash.</p><div class="doing"><div role="group">'
-        '<button type="button" class="main" data-do="restore">Restore</button>'
-        '<button type="button" data-do="copy"><span aria-live="polite">Copy settings</span></button></div></div>'
-    )
+        '<p class="hint">This image is in the trash.</p><div class="actions"><div role="group">'
+        '<button type="button" class="main" data-action="restore">Restore</button>{}</div></div>'
+    ).format(_COPY_BUTTON)
 
 
 def _tag_form(tags: tuple[str, ...]) -> Markup:
     return Markup(
-        '<form class="tags"><label>Tags <input name="words" maxlength="2000" autocomplete="off" value="{}" '
-        'placeholder="sea, dusk"></label></form>'
+        '<form class="tags"><label>Tags <input name="tags" maxlength="2000" autocomplete="off" '
+        'value="{}" placeholder="sea, dusk"></label></form>'
     ).format(", ".join(tags))
 
 
@@ -189,31 +204,32 @@ def _detail_rows(details: Iterator[tuple[str, str]]) -> Markup:
 
 def _details(entry: Entry) -> Iterator[tuple[str, str]]:
     metadata = entry.record
-    yield from _generation_settings(entry)[2:]
-    yield "Took", "" if metadata.took_seconds is None else f"{metadata.took_seconds:.1f} s"
+    yield from _generation_settings(entry)[2:]  # without the prompts, which stand above
+    seconds = metadata.took_seconds
+    yield "Time", "" if seconds is None else format_elapsed(seconds)
     yield "Tool", "" if metadata.tool == THIS_TOOL else metadata.tool
-    yield "Versions", ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
+    versions = (f"{name} {version}" for name, version in metadata.versions.items())
+    yield "Made with", ", ".join(versions)
     yield from metadata.extra
     yield "File", entry.path
     yield "Format", f"{entry.format}, {format_bytes(entry.size_bytes)}"
 
 
 def _generation_settings(entry: Entry) -> list[tuple[str, str]]:
-    """With what a picture was made: always the same names, in the same order."""
+    """Return an image's settings; names and order are the same for each image."""
     metadata = entry.record
+    guidance_scale = metadata.guidance_scale
     return [
         ("Prompt", metadata.prompt),
         ("Negative prompt", metadata.negative_prompt),
-        ("Seed", "" if metadata.seed is None else str(metadata.seed)),
+        ("Seed", _text(metadata.seed)),
         ("Size", f"{entry.width} × {entry.height}"),
-        (
-            "Steps",
-            "" if metadata.num_inference_steps is None else str(metadata.num_inference_steps),
-        ),
-        (
-            "Guidance scale",
-            "" if metadata.guidance_scale is None else f"{metadata.guidance_scale:g}",
-        ),
+        ("Steps", _text(metadata.num_inference_steps)),
+        ("Guidance scale", "" if guidance_scale is None else f"{guidance_scale:g}"),
         ("Model", _DEMO_LABEL if metadata.is_demo else metadata.model),
         ("Space", metadata.space),
     ]
+
+
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)

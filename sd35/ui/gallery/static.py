@@ -1,4 +1,4 @@
-"""What stands in the library's room whatever is in it, or where nothing is, as HTML. Pure."""
+"""Parts of the library tab that show no images, as HTML: navigation, toolbar, empty states. Pure."""
 
 from typing import Final
 
@@ -13,115 +13,122 @@ __all__ = [
     "no_results",
     "search_help",
     "selection_bar",
+    "tab_bar",
 ]
 
-RETRY_BUTTON: Final = Markup('<button type="button" data-do="page" data-to="">Try again</button>')
-
-_SEARCH_EXAMPLES: Final = (
-    ("lighthouse dusk", "both words, anywhere in the prompt or the tags"),
-    ("“at dusk”", "these words in a row: in quotes"),
-    ("-people", "not this word"),
-    ("seed:7  steps:40", "made with just these"),
-    ("size:1024x576  ratio:16:9", "by size in pixels, or by shape"),
-    ("tag:sea  model:large  space:turbo  tool:comfyui", "by tag, or by a part of the name"),
-    ("on:2026-11-24  after:2026-10  before:2026", "by day, month or year"),
-    ("is:starred  is:demo", "only those; is:missing: whose file is gone"),
+RETRY_BUTTON: Final = Markup(
+    '<button type="button" data-action="page" data-to="">Try again</button>'
+)
+_CLEAR_SEARCH_BUTTON: Final = Markup(
+    '<button type="button" data-action="clear-search">Clear search</button>'
 )
 
-_SELECTION_BAR: Final = """<p class="voice" role="status"></p>
-<div class="selection" role="toolbar" aria-label="Selected pictures" hidden><p><b class="number">0</b> selected</p>
-<button type="button" data-do="zip">Download ZIP</button>
-<button type="button" data-do="star" data-in="shown">Star</button>
-<button type="button" data-do="ask-tag" data-in="shown" aria-expanded="false">Tag…</button>
-<button type="button" data-do="compare">Compare</button>
-<button type="button" data-do="trash" data-in="shown">Delete</button>
-<button type="button" data-do="restore" data-in="trash">Restore</button>
-<button type="button" data-do="clear">Clear</button>
-<form class="tagging" hidden><input name="words" maxlength="2000" autocomplete="off" aria-label="Tags to add; with
-a minus before it, to take away" placeholder="sea, dusk, -draft"><button>Tag</button></form></div>
-<div class="choosing" hidden><p>Now open the picture to compare it with.</p>
-<button type="button" data-do="choose-none">Cancel</button></div>
-<dialog class="sure" aria-labelledby="sure-title"><h2 id="sure-title">Delete everything in the trash for ever?</h2>
-<p>The files are removed from the disk. There is no way back.</p><div><button type="button" data-do="keep">Keep
-them</button><button type="button" data-do="erase" class="danger">Delete for ever</button></div></dialog>"""
+_SEARCH_EXAMPLES: Final = (
+    ("lighthouse dusk", "prompt or tags contain both words"),
+    ("“at dusk”", "exact phrase"),
+    ("-people", "exclude a word"),
+    ("seed:7  steps:40", "exact values"),
+    ("size:1024x576  ratio:16:9", "size or aspect ratio"),
+    ("tag:sea  model:large  space:turbo  tool:comfyui", "tag, or part of a name"),
+    ("on:2026-11-24  after:2026-10  before:2026", "date"),
+    ("is:starred  is:demo", "only starred or demo images; is:missing for missing files"),
+)
+
+_SELECTION_BAR: Final = """\
+<p class="voice" role="status"></p>
+<div class="selection" role="toolbar" aria-label="Selected images" hidden><p class="number"></p>
+<button type="button" data-action="zip">Download ZIP</button>
+<button type="button" data-action="star" data-in="shown">Star</button>
+<button type="button" data-action="toggle-tag-form" data-in="shown" aria-expanded="false">Tag…</button>
+<button type="button" data-action="compare">Compare</button>
+<button type="button" data-action="trash" data-in="shown">Delete</button>
+<button type="button" data-action="restore" data-in="trash">Restore</button>
+<button type="button" data-action="clear-selection">Clear</button>
+<form class="tag-form" hidden><input name="tags" maxlength="2000" autocomplete="off"
+aria-label="Tags to add; put - in front to remove" placeholder="sea, dusk, -draft"><button>Tag</button>
+</form></div>
+<div class="compare-hint" hidden><p>Select an image to compare.</p>
+<button type="button" data-action="cancel-compare">Cancel</button></div>
+<dialog class="confirm" aria-labelledby="confirm-title"><h2 id="confirm-title"></h2>
+<p>You can’t undo this.</p><div>
+<button type="button" data-action="cancel-empty-trash">Cancel</button>
+<button type="button" data-action="empty-trash" class="danger">Delete permanently</button></div></dialog>"""
 
 
-_NUMBER_HINT: Final = "A seed is found as seed:7, a day as on:2026-11-24."
+def tab_bar() -> str:
+    """Return the links to the two tabs; assets/library.js marks the current one."""
+    return (
+        '<nav class="tab-bar" aria-label="Main"><a href="#create" aria-current="page">Create</a>'
+        '<a href="#library">Library</a></nav>'
+    )
 
 
 def search_help() -> str:
-    """The whole search language, on demand."""
+    """Return the search syntax and the keys, folded up."""
     rows = Markup("").join(
-        Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in _SEARCH_EXAMPLES
+        Markup("<dt>{}</dt><dd>{}</dd>").format(*example) for example in _SEARCH_EXAMPLES
     )
     return Markup(
-        '<details class="search-help"><summary>How to search</summary><dl>{}</dl><p>A field with a minus before it '
-        "leaves those out: <code>-is:demo</code>. Keys: <kbd>/</kbd> search, <kbd>←</kbd> <kbd>→</kbd> from picture to "
-        "picture, <kbd>S</kbd> star, <kbd>Del</kbd> to the trash, <kbd>Shift</kbd> click selects a range.</p></details>"
+        '<details class="search-help"><summary>Search tips</summary><dl>{}</dl>'
+        "<p>Put - in front to exclude: <code>-is:demo</code>.</p>"
+        "<p>Keys: <kbd>/</kbd> search · <kbd>←</kbd> <kbd>→</kbd> previous / next · "
+        "<kbd>S</kbd> star · <kbd>Delete</kbd> move to trash · "
+        "<kbd>Shift</kbd>+click select a range</p></details>"
     ).format(rows)
 
 
 def selection_bar() -> str:
-    """What is done to the pictures that are selected; assets/library.js fills it in."""
+    """Return the toolbar and dialogs for selected images; assets/library.js shows and hides them."""
     return _SELECTION_BAR
 
 
 def loading_grid() -> str:
-    """The shelf before anything is known of it."""
+    """Return the grid before the library has answered."""
     placeholders = "".join(
-        f'<li class="item ghost" style="--ratio:{ratio}"></li>'
+        f'<li class="item placeholder" style="--ratio:{ratio}"></li>'
         for ratio in (1, 1.5, 0.75, 1.78, 1, 1.33)
     )
-    return f'<div class="shelf" data-place="loading"><ul class="grid" aria-hidden="true">{placeholders}</ul></div>'
+    return (
+        '<div class="grid" data-scope="loading">'
+        f'<ul class="items" aria-hidden="true">{placeholders}</ul></div>'
+    )
 
 
 def no_results(query: Query) -> Markup:
-    """What is shown where a search finds nothing, or there is nothing yet: and what to do then."""
-    show_all_button = Markup('<button type="button" data-do="reset">Show everything</button>')
-    if (
-        query.has_criteria
-        and [search_filter.name for search_filter in query.filters] == ["starred"]
-        and not (query.terms or query.prefix)
-    ):
-        return empty_state(
-            "No starred pictures",
-            "Press ☆ on a picture that you like, and it is here.",
-            show_all_button,
-        )
+    """Return the reason why a query shows nothing, and what to do about it."""
     if query.has_criteria:
-        terms = [*query.terms, *filter(None, [query.prefix])]
-        hint = (
-            _NUMBER_HINT
-            if any(term[:1].isdigit() for term in terms)
-            else "Take a word away, or look at everything."
-        )
-        return empty_state("Nothing found", f"No picture has all of that. {hint}", show_all_button)
+        return _no_matches(query)
     match query.scope:
         case "trash":
-            return empty_state(
-                "The trash is empty", "What you delete is kept here until you delete it for ever."
-            )
+            hint = "Deleted images stay here until you empty the trash."
+            return empty_state("The trash is empty", hint)
         case "failed":
-            return empty_state(
-                "Nothing failed",
-                "What fails, is stopped or breaks off is kept here, to run it again.",
-            )
+            hint = "Failed and stopped jobs appear here, so you can retry them."
+            return empty_state("No unfinished jobs", hint)
         case "missing":
-            return empty_state(
-                "Every file is there",
-                "No picture’s file has been moved out of the library.",
-                show_all_button,
-            )
+            hint = "Every image’s file is in the library folder."
+            return empty_state("No missing files", hint, _CLEAR_SEARCH_BUTTON)
         case _:
             return empty_state(
-                "Your pictures will be here",
-                "Each picture you make is kept, with all that it was made with.",
-                Markup('<a class="go" href="#create">Make the first one</a>'),
+                "No images yet",
+                "Everything you generate is saved here with its settings.",
+                Markup('<a class="link-button" href="#create">Create an image</a>'),
             )
+
+
+def _no_matches(query: Query) -> Markup:
+    terms = [*query.terms, *filter(None, [query.prefix])]
+    if not terms and [search_filter.name for search_filter in query.filters] == ["starred"]:
+        hint = "Click ☆ on an image to find it here."
+        return empty_state("No starred images", hint, _CLEAR_SEARCH_BUTTON)
+    hint = "Try fewer words."
+    if any(term[:1].isdigit() for term in terms):
+        hint = "Looking for a seed or a date? Try seed:7 or on:2026-11-24."
+    return empty_state("No results", hint, _CLEAR_SEARCH_BUTTON)
 
 
 def empty_state(title: str, hint: str, action_html: str = "") -> Markup:
-    """An empty room: why it is, and a way out, which is HTML."""
+    """Return a title and a hint in place of images; `action_html` isn't escaped."""
     return Markup(
-        '<div class="empty-room"><i aria-hidden="true"></i><h2>{}</h2><p>{}</p>{}</div>'
+        '<div class="empty-state"><i aria-hidden="true"></i><h2>{}</h2><p>{}</p>{}</div>'
     ).format(title, hint, action_html)

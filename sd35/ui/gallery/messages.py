@@ -1,0 +1,91 @@
+"""Messages about what an action did, as HTML: shown above the grid or in the viewer. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from markupsafe import Markup
+
+from sd35.core.errors import SD35Error
+from sd35.core.text import pluralize
+from sd35.library.scanner import ScanResult
+
+__all__ = [
+    "EMPTY_HTML",
+    "action_error",
+    "deletion_summary",
+    "removal_summary",
+    "restore_summary",
+    "scan_summary",
+    "tag_summary",
+    "trash_summary",
+]
+
+EMPTY_HTML: Final = Markup("")
+
+MAX_FILE_NAMES: Final = 3  # unreadable files that a message names
+
+
+def action_error(error: SD35Error) -> Markup:
+    """Tell why an action failed and what to do about it."""
+    return _alert(f"{error.happened} {error.remedy}".strip())
+
+
+def trash_summary(ids: Sequence[str], missing_count: int) -> Markup:
+    """Tell which images are in the trash now, with a button to undo that, and which failed."""
+    message = EMPTY_HTML
+    if ids:
+        message = _status(f"{pluralize(len(ids), 'image')} moved to trash") + Markup(
+            '<button type="button" data-action="restore" data-ids="{}">Undo</button>'
+        ).format(" ".join(ids))
+    if missing_count:
+        message += _alert(f"Couldn’t delete {pluralize(missing_count, 'image')}: file not found")
+    return message
+
+
+def restore_summary(count: int) -> Markup:
+    """Tell how many images came back from the trash."""
+    return _status(f"{pluralize(count, 'image')} restored")
+
+
+def scan_summary(result: ScanResult | None) -> Markup:
+    """Tell what a rescan has changed; nothing without a result."""
+    if result is None:
+        return EMPTY_HTML
+    counts = {name: value for name, value in asdict(result).items() if name != "unreadable"}
+    changes = [f"{count:,} {name}" for name, count in counts.items() if count]
+    message = _status(", ".join(changes) or "No changes")
+    if result.unreadable:
+        names = ", ".join(result.unreadable[:MAX_FILE_NAMES])
+        if len(result.unreadable) > MAX_FILE_NAMES:
+            names += "…"
+        message += _alert(f"Not a readable image: {names}")
+    return message
+
+
+def tag_summary(tagged_count: int, missing_count: int) -> Markup:
+    """Tell how many images were tagged, and how many couldn't be changed."""
+    message = EMPTY_HTML
+    if tagged_count:
+        message = _status(f"{pluralize(tagged_count, 'image')} tagged")
+    if missing_count:
+        message += _alert(f"{pluralize(missing_count, 'image')} not changed: file not found")
+    return message
+
+
+def removal_summary(count: int) -> Markup:
+    """Tell how many entries of missing files were removed from the index."""
+    return _status(f"{count:,} {'entry' if count == 1 else 'entries'} removed")
+
+
+def deletion_summary(count: int) -> Markup:
+    """Tell how many images were deleted from the disk."""
+    return _status(f"{pluralize(count, 'image')} permanently deleted")
+
+
+def _status(text: str) -> Markup:
+    return Markup('<p role="status">{}</p>').format(text)
+
+
+def _alert(text: str) -> Markup:
+    return Markup('<p role="alert">{}</p>').format(text)
