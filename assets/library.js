@@ -109,7 +109,9 @@
     `${location.pathname}${location.search}#library${ids === null ? "" : `/${ids}`}${gridQueryParams()}`;
   // As a custom element within another site's page, the address belongs to that page.
   const isOwnPage = () => window.gradio_config !== undefined;
-  const isAddressOurs = () => isOwnPage() && state.tab === "library" && !state.isGoingBack;
+  // Not by `state.tab` alone: a new hash counts at once, but its event comes later.
+  const isAddressOurs = () =>
+    isOwnPage() && state.tab === "library" && parseAddress() !== null && !state.isGoingBack;
 
   // ---- Steps that several transitions share -------------------------------------------------------
 

@@ -1,12 +1,11 @@
-"""The library's room alone, over a library: a page with its two rooms, of which one is empty."""
+"""A server with the library tab alone: a page with two tabs, of which Create is empty."""
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -19,7 +18,7 @@ from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.blocks import locked_blocks
 from sd35.server.server import AppServices, ServerConfig, serve
-from sd35.ui.gallery import view
+from sd35.ui.gallery import static
 from sd35.ui.gallery.gallery import Gallery
 from sd35.ui.theme import ASSETS, launch_options
 
@@ -30,18 +29,19 @@ DEFAULT_AUTHENTICATOR = Authenticator()
 
 @dataclass(frozen=True, slots=True)
 class GalleryServer:
-    """Where the room is, and the library behind it."""
+    """A running server and its library."""
 
     address: str
     library: Library
 
 
 def _build_blocks(server: GalleryServer) -> gr.Blocks:
+    """Build the page; what the library tab asks of the Create tab appears in #event-json."""
     with locked_blocks("A library", fill_width=True) as demo:
         with gr.Row(elem_id="header"):
-            gr.HTML(view.tab_bar(), elem_id="rooms", apply_default_css=False)
+            gr.HTML(static.tab_bar(), elem_id="tabs", apply_default_css=False)
         with gr.Row(elem_id="studio"):
-            event_json = gr.Textbox(elem_id="told", show_label=False)
+            event_json = gr.Textbox(elem_id="event-json", show_label=False)
         gallery = Gallery(server)
         gallery.build()
         gallery.import_event.submit(_as_json, None, event_json, queue=False)
@@ -54,7 +54,7 @@ def _as_json(event: gr.EventData) -> str:
 
 
 @asynccontextmanager
-async def _lifespan(_: object) -> Any:  # noqa: ANN401  # Starlette's own
+async def _lifespan(_: object) -> AsyncIterator[None]:
     yield
 
 
@@ -62,7 +62,7 @@ async def _lifespan(_: object) -> Any:  # noqa: ANN401  # Starlette's own
 def serve_gallery(
     folder: Path, authenticator: Authenticator = DEFAULT_AUTHENTICATOR, root_path: str | None = None
 ) -> Iterator[GalleryServer]:
-    """Serve the room over the library in this folder, at a free port."""
+    """Serve the library in this folder at a free port."""
     library = Library.open(folder)
     site = ServerConfig(authenticator, port=launch.free_port(), root_path=root_path)
     demo = _build_blocks(GalleryServer("", library))
@@ -79,8 +79,8 @@ def serve_gallery(
 def add_picture(
     library: Library, record: GenerationMetadata, owner: str = "", size: tuple[int, int] = (96, 64)
 ) -> Entry:
-    """Add a plain picture, whose colour follows from its prompt."""
-    colour = (len(record.prompt) * 37 % 256, len(record.prompt) * 91 % 256, 120)
+    """Add a plain image, whose color depends on its prompt."""
+    color = (len(record.prompt) * 37 % 256, len(record.prompt) * 91 % 256, 120)
     out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "PNG")
+    Image.new("RGB", size, color).save(out, "PNG")
     return library.add(open_picture(out.getvalue()), record, owner)

@@ -1,4 +1,4 @@
-"""The library's pictures over HTTP: to whom they belong, as they are, and to nobody else."""
+"""Images of the library over HTTP: served unchanged to their owner, and to nobody else."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ from tests.gallery_server import GalleryServer, add_picture, serve_gallery
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GalleryServer]:
-    """A page for everybody: each browser is a visitor."""
+    """A public page: each browser is a visitor of its own."""
     with serve_gallery(
         tmp_path_factory.mktemp("library"), Authenticator(is_private=False)
     ) as gallery_server:
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GalleryServer]:
 
 
 class VisitorBrowser(httpx.Client):
-    """A visitor's browser, which has opened the page."""
+    """A visitor's browser that has opened the page."""
 
     def __init__(self, server: GalleryServer) -> None:
         super().__init__(base_url=server.address, trust_env=False)
@@ -66,8 +66,22 @@ def download_zip(browser: httpx.Client, *ids: str) -> httpx.Response:
     return browser.post("/studio/zip", data={"ids": ",".join(ids)})
 
 
-def test_pictures_come_as_they_are(server: GalleryServer, ann: VisitorBrowser) -> None:
-    """A picture isn't there for who made it, is another than its file, or is saved without its name."""
+def send_gallery_event(browser: VisitorBrowser, action: str, *ids: str) -> str:
+    """Send an event as the page does, and return the HTML of the grid and the viewer."""
+    dependencies = browser.get("/config").json()["dependencies"]
+    fn_index = next(d["id"] for d in dependencies if d["api_name"] == "_on_event")
+    payload = {
+        "data": ["", "All"],
+        "event_data": {"action": action, "ids": ids},
+        "fn_index": fn_index,
+        "session_hash": "session",
+    }
+    response = browser.post("/gradio_api/run/predict", json=payload).raise_for_status()
+    return "".join(value for value in response.json()["data"][:2] if isinstance(value, str))
+
+
+def test_image_is_served_unchanged(server: GalleryServer, ann: VisitorBrowser) -> None:
+    """The owner gets the thumbnail, the file byte by byte, and a download under the file's name."""
     entry = add_lighthouse(server, ann)
     small = ann.get(f"/studio/thumbnail/{entry.id}")
     assert max(Image.open(io.BytesIO(small.content)).size) == 320
@@ -87,10 +101,10 @@ def test_pictures_come_as_they_are(server: GalleryServer, ann: VisitorBrowser) -
     assert head_response.headers["content-length"] == str(entry.size_bytes)
 
 
-def test_nobody_gets_at_another_s(
+def test_images_of_others_do_not_exist(
     server: GalleryServer, ann: VisitorBrowser, bob: VisitorBrowser
 ) -> None:
-    """A picture is handed to somebody else; or it is told that there is one."""
+    """For other visitors and programs, an image answers just like one that doesn't exist."""
     entry = add_lighthouse(server, ann)
     with httpx.Client(base_url=server.address, trust_env=False) as program:
         for client in (bob, program):
@@ -104,6 +118,18 @@ def test_nobody_gets_at_another_s(
                 )
                 assert other_response.status_code == 404
             assert download_zip(client, entry.id).status_code == 404
+
+
+def test_library_tab_shows_and_changes_only_own_images(
+    server: GalleryServer, ann: VisitorBrowser, bob: VisitorBrowser
+) -> None:
+    """Through the page's events, too, a visitor neither sees nor changes another's images."""
+    entry = add_lighthouse(server, ann)
+    assert entry.id in send_gallery_event(ann, "page")
+    for action in ("star", "trash", "page"):
+        assert "No images yet" in send_gallery_event(bob, action, entry.id)
+    assert "Image not found" in send_gallery_event(bob, "open", entry.id)
+    assert server.library.get(entry.id) == entry
 
 
 @pytest.mark.parametrize(
@@ -122,13 +148,13 @@ def test_nobody_gets_at_another_s(
         "",
     ],
 )
-def test_no_path_is_made_of_what_is_asked(ann: VisitorBrowser, path: str) -> None:
-    """A file of the server's can be had, or a request breaks it."""
+def test_invalid_id_is_not_found(ann: VisitorBrowser, path: str) -> None:
+    """An id is never used as a path: whatever isn't an id is not found."""
     assert ann.get(f"/studio/{path}").status_code == 404
 
 
-def test_many_in_one_file(server: GalleryServer, ann: VisitorBrowser) -> None:
-    """The ZIP can't be opened, misses a picture or what is known of it, or breaks off at a file that is gone."""
+def test_zip_holds_images_and_metadata(server: GalleryServer, ann: VisitorBrowser) -> None:
+    """The ZIP holds each image once, with a manifest, and leaves out missing files."""
     entries = [
         add_picture(
             server.library,
@@ -139,9 +165,9 @@ def test_many_in_one_file(server: GalleryServer, ann: VisitorBrowser) -> None:
     ]
     server.library.file_path(entries[3]).unlink()
     server.library.trash([entries[4].id], ann.key)
-    answer = download_zip(ann, *(entry.id for entry in entries), entries[0].id)
-    assert answer.headers["content-type"] == "application/zip"
-    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    response = download_zip(ann, *(entry.id for entry in entries), entries[0].id)
+    assert response.headers["content-type"] == "application/zip"
+    archive = zipfile.ZipFile(io.BytesIO(response.content))
     assert archive.testzip() is None
     assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
     manifest = [json.loads(line) for line in archive.read("pictures.jsonl").splitlines()]
@@ -175,14 +201,14 @@ def test_many_in_one_file(server: GalleryServer, ann: VisitorBrowser) -> None:
         "&" * 50,
     ],
 )
-def test_what_is_no_list_of_pictures(ann: VisitorBrowser, body: str) -> None:
-    """A request for a ZIP breaks the server, or asks for what has no id."""
+def test_zip_needs_a_valid_list_of_ids(ann: VisitorBrowser, body: str) -> None:
+    """A ZIP request without a valid list of ids is a bad request."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert ann.post("/studio/zip", content=body, headers=headers).status_code == 400
 
 
-def test_a_zip_has_its_limits(ann: VisitorBrowser) -> None:
-    """One request reads the whole disk, another site's page asks for it, or a link does."""
+def test_zip_is_limited(ann: VisitorBrowser) -> None:
+    """A ZIP has a maximum size, and neither another site nor a link can request one."""
     assert download_zip(ann, *(f"a{n}" for n in range(MAX_ZIP_PICTURES + 1))).status_code == 400
     assert download_zip(ann, *(f"a{n}" for n in range(MAX_ZIP_PICTURES))).status_code == 404
     assert (
@@ -195,8 +221,8 @@ def test_a_zip_has_its_limits(ann: VisitorBrowser) -> None:
     assert ann.post("/studio/picture/a").status_code == 405
 
 
-def test_a_zip_is_never_in_memory(tmp_path: Path) -> None:
-    """Who takes many pictures at once takes as much of the server's memory."""
+def test_zip_is_streamed(tmp_path: Path) -> None:
+    """A ZIP of many images takes less memory than two of them."""
     with Library.open(tmp_path) as library:
         out = io.BytesIO()
         Image.effect_noise((1000, 1000), 100).save(out, "PNG")
@@ -212,14 +238,14 @@ def test_a_zip_is_never_in_memory(tmp_path: Path) -> None:
     assert peak < 2 * len(picture.data)
 
 
-def test_a_page_of_many_is_no_attack(server: GalleryServer, ann: VisitorBrowser) -> None:
-    """Who looks through their pictures is told to slow down."""
+def test_browsing_is_not_throttled(server: GalleryServer, ann: VisitorBrowser) -> None:
+    """Hundreds of thumbnails in a row stay within the rate limit."""
     entry = add_lighthouse(server, ann)
     assert {ann.get(f"/studio/thumbnail/{entry.id}").status_code for _ in range(400)} == {200}
 
 
-def test_the_door(tmp_path: Path) -> None:
-    """Pictures are handed out without the login that the page needs; or a program with one doesn't get them."""
+def test_login_protects_images(tmp_path: Path) -> None:
+    """With a login, images need it too; programs may send it as Basic authentication."""
     accounts = CredentialStore(["ann:ann's password"], hasher=CHEAP_HASHER)
     with (
         serve_gallery(tmp_path, Authenticator(is_private=False, accounts=accounts)) as server,

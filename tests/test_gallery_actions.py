@@ -1,0 +1,118 @@
+"""Events, actions and messages of the library tab, without a browser."""
+
+from pathlib import Path
+
+import pytest
+
+from sd35.library.library import Library
+from sd35.library.query import parse_query
+from sd35.library.scanner import ScanResult
+from sd35.library.search import PicturePage
+from sd35.ui.gallery import messages, view
+from sd35.ui.gallery.actions import ACTIONS, run_action
+from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
+from tests.library_fixtures import ANN, BOB, NOON, add_picture, folder, library
+
+__all__ = ["folder", "library"]
+
+EMPTY_PAGE = PicturePage((), None, None, 0, is_count_exact=True)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(None, "page", []),
+        {"action": 7, "ids": "a", "position": {}, "text": None, "is_viewer_open": 1},
+        {"ids": [None, {}, "../x", "a" * 65, "a\n", "ſ"], "position": "elsewhere:x"},
+        *({"request_id": value} for value in (True, -1, 2**53, 1.0, "1")),
+    ],
+)
+def test_invalid_payload_is_ignored(payload: object) -> None:
+    """Whatever a browser sends that isn't valid gets its default value."""
+    assert GalleryEvent.from_payload(payload) == GalleryEvent()
+
+
+def test_valid_payload_is_read() -> None:
+    """Each field of an event is read, and a page's position survives its text form."""
+    payload = {
+        "action": "tag",
+        "ids": ["a-1", "b_2"],
+        "position": str(PagePosition(older="cursor")),
+        "text": " sea,,  night   sky ",
+        "filter": "Trash",
+        "is_viewer_open": True,
+        "request_id": 5,
+    }
+    event = GalleryEvent.from_payload(payload)
+    assert event.ids == ("a-1", "b_2")
+    assert event.position == PagePosition(older="cursor")
+    assert event.tags == ["sea", "night sky"]
+    assert (event.filter_name, event.is_viewer_open, event.request_id) == ("Trash", True, 5)
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_action_never_touches_images_of_others(library: Library, action: str) -> None:
+    """No action of a visitor changes another visitor's image, in the library or in the trash."""
+    shown, trashed = add_picture(library, 1, ANN), add_picture(library, 2, ANN)
+    library.trash([trashed.id], ANN)
+    ids = shown.id, trashed.id
+    entries = [library.get(id_) for id_ in ids]
+    run_action(library, BOB, GalleryEvent(action, ids, text="sea"))
+    assert [library.get(id_) for id_ in ids] == entries
+    assert all(library.read_bytes(id_) for id_ in ids)
+
+
+def test_only_the_local_user_rescans(library: Library, folder: Path) -> None:
+    """A visitor's rescan doesn't read the folder."""
+    file = folder / "new.png"
+    file.write_bytes(library.read_bytes(add_picture(library, 1).id)[:-12])
+    assert not run_action(library, ANN, GalleryEvent("rescan"))
+    assert "new.png" in run_action(library, "", GalleryEvent("rescan"))
+
+
+def test_trashing_twice_is_no_error(library: Library) -> None:
+    """The second click of a double click reports the image as moved to trash, not as missing."""
+    event = GalleryEvent("trash", (add_picture(library, 1).id,))
+    run_action(library, "", event)
+    message = run_action(library, "", event)
+    assert "1 image moved to trash" in message
+    assert "Couldn" not in message
+
+
+def test_scan_summary_tells_changes_and_unreadable_files() -> None:
+    """A rescan's message counts its changes, and names at most three unreadable files."""
+    result = ScanResult(added=1200, unreadable=("a.png", "b.png", "c.png", "<d>.png"))
+    message = messages.scan_summary(result)
+    assert "1,200 added" in message
+    assert "Not a readable image: a.png, b.png, c.png…" in message
+    assert "No changes" in messages.scan_summary(ScanResult())
+    assert "&lt;d&gt;" in messages.scan_summary(ScanResult(unreadable=("<d>",)))
+
+
+def test_misunderstood_part_of_a_query_is_reported() -> None:
+    """Above the results stands which part of the query doesn't count."""
+    query = parse_query("seed:abc lighthouse")
+    assert query.problems
+    html = view.picture_page(EMPTY_PAGE, query, FIRST_PAGE, NOON.date())
+    assert all(view.Markup.escape(problem) in html for problem in query.problems)
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        ("", "No images yet"),
+        ("fox", "No results"),
+        ("is:starred", "No starred images"),
+        ("is:trash", "The trash is empty"),
+        ("is:missing", "No missing files"),
+    ],
+)
+def test_empty_page_tells_why(query: str, title: str) -> None:
+    """Each kind of empty page says why nothing is there."""
+    html = view.picture_page(EMPTY_PAGE, parse_query(query), FIRST_PAGE, NOON.date())
+    assert f"<h2>{title}</h2>" in html
+
+
+def test_query_key_is_escaped() -> None:
+    """A search text can't leave the attribute in which it comes back."""
+    assert "<b>" not in view.with_query_key("", '"><b>', '"><b>')
