@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from sd35.library.library import Library
 from sd35.library.query import parse_query
@@ -94,7 +95,7 @@ def test_misunderstood_part_of_a_query_is_reported() -> None:
     query = parse_query("seed:abc lighthouse")
     assert query.problems
     html = view.picture_page(EMPTY_PAGE, query, FIRST_PAGE, NOON.date())
-    assert all(view.Markup.escape(problem) in html for problem in query.problems)
+    assert all(escape(problem) in html for problem in query.problems)
 
 
 @pytest.mark.parametrize(

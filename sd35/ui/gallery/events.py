@@ -72,8 +72,9 @@ class GalleryEvent:
         """Read an event's JSON; whatever isn't valid in it gets its default value."""
         values = payload if isinstance(payload, dict) else {}
         ids, request_id = values.get("ids"), values.get("request_id")
-        # `True` is an instance of int, too.
-        is_request_id = type(request_id) is int and 0 <= request_id < MAX_REQUEST_ID
+        # Not `isinstance`: `True` is an instance of int, too.
+        if type(request_id) is not int or not 0 <= request_id < MAX_REQUEST_ID:
+            request_id = 0
         return cls(
             action=_text_or_empty(values.get("action")),
             ids=tuple(filter(_is_id, ids[:MAX_IDS])) if isinstance(ids, list) else (),
@@ -81,7 +82,7 @@ class GalleryEvent:
             text=_text_or_empty(values.get("text"))[:MAX_TEXT_LENGTH],
             filter_name=_text_or_empty(values.get("filter")),
             is_viewer_open=values.get("is_viewer_open") is True,
-            request_id=request_id if is_request_id else 0,
+            request_id=request_id,
         )
 
     @property

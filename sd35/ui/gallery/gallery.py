@@ -26,6 +26,7 @@ __all__ = ["Gallery"]
 PAGE_SIZE: Final = 48
 
 Result = TypeVar("Result")
+HtmlUpdates = tuple[str | None, str | None]  # of grid and viewer; `None`: stays as it is
 
 # The filter stands before the text: the last word of the text may be unfinished, and so matches
 # as a prefix only at the end of the query.
@@ -148,10 +149,11 @@ class Gallery:
                 filter_name = DEFAULT_FILTER
             fields = (text, filter_name)
 
-        def handle(owner: str) -> tuple[str | None, str | None]:
+        def handle(owner: str) -> HtmlUpdates:
             return self._handle(owner, gallery_event, _build_query(text, filter_name))
 
-        grid_html, viewer_html = await self._run_for_owner(request, handle, (view.no_library(), ""))
+        if_anonymous: HtmlUpdates = (view.no_library(), "")
+        grid_html, viewer_html = await self._run_for_owner(request, handle, if_anonymous)
         grid_update = gr.skip()
         if grid_html is not None:
             grid_update = view.with_query_key(grid_html, filter_name, text)
@@ -170,10 +172,8 @@ class Gallery:
         # In a thread, because SQLite and the files would block the event loop.
         return await anyio.to_thread.run_sync(operation, owner_key(owner))
 
-    def _handle(
-        self, owner: str, event: GalleryEvent, query: Query
-    ) -> tuple[str | None, str | None]:
-        """Handle an event; return the grid and the viewer, `None` for what stays as it is."""
+    def _handle(self, owner: str, event: GalleryEvent, query: Query) -> HtmlUpdates:
+        """Handle an event, and return what changes on the page."""
         try:
             if event.action in {"open", "compare"}:
                 viewer_html = self._render_viewer(owner, event, query)
@@ -182,9 +182,7 @@ class Gallery:
         except LibraryError as error:
             return view.library_error(error), ""
 
-    def _update(
-        self, owner: str, event: GalleryEvent, query: Query
-    ) -> tuple[str | None, str | None]:
+    def _update(self, owner: str, event: GalleryEvent, query: Query) -> HtmlUpdates:
         """Run an event's action, then render what it may have changed."""
         is_in_viewer = event.is_viewer_open and bool(event.ids)
         # Before the action: afterwards the image may no longer be among the query's results.
