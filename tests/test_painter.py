@@ -1,4 +1,4 @@
-"""The demo painter: its arithmetic, its vocabulary, and that it paints the same picture everywhere."""
+"""The demo painter: its arithmetic, its vocabulary, and the same image on every machine."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def run_flow(request: GenerationRequest) -> tuple[list[Step], Image.Image]:
 
 
 @cache
-def final_picture(request: GenerationRequest) -> Image.Image:
+def final_image(request: GenerationRequest) -> Image.Image:
     return run_flow(request)[1]
 
 
 def mean_difference(first: Image.Image, second: Image.Image) -> float:
-    """Return the mean difference of two pictures of one size, 0 … 255."""
+    """Return the mean difference of two images of one size, from 0 to 255."""
     return float(np.abs(np.asarray(first).astype(int) - np.asarray(second).astype(int)).mean())
 
 
@@ -54,8 +54,8 @@ def digest(image: Image.Image) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def test_same_inputs_same_bytes() -> None:
-    """A seed would not bring its picture back."""
+def test_same_request_gives_the_same_bytes() -> None:
+    """A request with the same seed gives the same image."""
     assert run_flow(SMALL_REQUEST)[1].tobytes() == run_flow(SMALL_REQUEST)[1].tobytes()
 
 
@@ -73,21 +73,21 @@ def test_same_inputs_same_bytes() -> None:
         ("zzz", "1769da2ecd7892d5fd97bb6b347d64e34a2d585cf97ce2d12eb2f64748b255b6"),
     ],
 )
-def test_pinned_pictures(prompt: str, sha256: str) -> None:
-    """Another machine, or a change that was not meant, would paint something else for the same seed."""
-    assert digest(final_picture(replace(SMALL_REQUEST, prompt=prompt))) == sha256
+def test_images_are_pinned(prompt: str, sha256: str) -> None:
+    """Every machine and every version paints these pixels for these requests."""
+    assert digest(final_image(replace(SMALL_REQUEST, prompt=prompt))) == sha256
 
 
-def test_seeds_differ() -> None:
-    """Every seed would give the same picture."""
-    pictures = [final_picture(replace(SMALL_REQUEST, seed=seed)) for seed in range(4)]
-    assert len({digest(image) for image in pictures}) == 4
-    assert mean_difference(pictures[0], pictures[1]) > 4
+def test_seeds_give_different_images() -> None:
+    """Each seed gives another image."""
+    images = [final_image(replace(SMALL_REQUEST, seed=seed)) for seed in range(4)]
+    assert len({digest(image) for image in images}) == 4
+    assert mean_difference(images[0], images[1]) > 4
 
 
 @pytest.mark.parametrize("word", sorted(CANONICAL))
-def test_every_word_changes_the_picture(word: str) -> None:
-    """A word would be known but not painted; the random streams are held fixed to see the word alone."""
+def test_every_known_word_is_visible(word: str) -> None:
+    """Each known word changes the image visibly, with all random streams fixed."""
     base = "tree" if word != "tree" else "house"
     plain, with_word = (
         compose(parse_prompt(text), ParsedPrompt(), "key", (72, 54)).picture
@@ -97,8 +97,8 @@ def test_every_word_changes_the_picture(word: str) -> None:
     assert float((change >= 12).mean()) > 0.012  # of the pixels, visibly
 
 
-def test_vocabulary() -> None:
-    """The vocabulary would be poor, or hold words that the reader does not find."""
+def test_every_known_word_is_parsed() -> None:
+    """The vocabulary has at least 70 words, and the parser finds each."""
     assert len(KNOWN_WORDS) >= 70
     assert all(parse_prompt(word).words for word in KNOWN_WORDS)
 
@@ -112,28 +112,28 @@ def test_vocabulary() -> None:
             "boats at night, line art",
             ParsedPrompt((Mention("boat", None, 3),), (), ("night",), ("lineart",)),
         ),
-        ("northern lights, teal", ParsedPrompt(colours=("teal",), modifiers=("aurora",))),
+        ("northern lights, teal", ParsedPrompt(colors=("teal",), modifiers=("aurora",))),
         ("butterflies", ParsedPrompt(mentions=(Mention("butterfly", None, 3),))),
         ("catastrophe", ParsedPrompt()),
     ],
 )
-def test_reading(prompt: str, expected: ParsedPrompt) -> None:
-    """Colours, numbers, plurals, phrases or look-alikes would be misread."""
+def test_prompts_are_parsed(prompt: str, expected: ParsedPrompt) -> None:
+    """Colors, numbers, plurals, phrases and look-alikes are parsed correctly."""
     assert parse_prompt(prompt) == expected
 
 
-def test_unknown_prompts_differ() -> None:
-    """Prompts without a known word would share one abstract picture."""
-    pictures = [
-        final_picture(replace(SMALL_REQUEST, prompt=text)) for text in ("qwx", "blorb", "ζ", "")
+def test_unknown_prompts_give_different_images() -> None:
+    """Each prompt without a known word gives another abstract image."""
+    images = [
+        final_image(replace(SMALL_REQUEST, prompt=text)) for text in ("qwx", "blorb", "ζ", "")
     ]
-    pairs = [(a, b) for i, a in enumerate(pictures) for b in pictures[:i]]
+    pairs = [(a, b) for i, a in enumerate(images) for b in images[:i]]
     assert all(mean_difference(a, b) > 8 for a, b in pairs)
 
 
 @pytest.mark.parametrize("size", [(256, 256), (192, 64), (64, 192), (65, 97)])
-def test_sizes(size: tuple[int, int]) -> None:
-    """A picture, or a preview of it, would not have the size that was asked for."""
+def test_image_and_preview_have_the_requested_size(size: tuple[int, int]) -> None:
+    """Images have the requested size, and previews fit into theirs."""
     steps, image = run_flow(
         replace(SMALL_REQUEST, width=size[0], height=size[1], num_inference_steps=2)
     )
@@ -146,8 +146,8 @@ def test_sizes(size: tuple[int, int]) -> None:
 @given(
     prompt=st.text(st.characters(), max_size=300), negative=st.text(st.characters(), max_size=60)
 )
-def test_any_text_paints(prompt: str, negative: str) -> None:
-    """Some text, lone surrogates included, would make the painter fail."""
+def test_any_text_can_be_painted(prompt: str, negative: str) -> None:
+    """Every text, even with lone surrogates, gives an image."""
     image = run_flow(
         GenerationRequest(prompt, negative, width=32, height=32, num_inference_steps=1)
     )[1]
@@ -157,8 +157,8 @@ def test_any_text_paints(prompt: str, negative: str) -> None:
 @pytest.mark.parametrize(
     "prompt", ["x" * 100_000, "red " * 25_000, "\ud800" * 100_000, "İ ﷽ \x00" * 20_000]
 )
-def test_long_prompts_paint(prompt: str) -> None:
-    """A very long prompt would fail, or be taken in whole."""
+def test_long_prompts_can_be_painted(prompt: str) -> None:
+    """A very long prompt gives an image quickly."""
     assert run_flow(replace(SMALL_REQUEST, prompt=prompt, num_inference_steps=1))[1].size == (
         96,
         64,
@@ -166,7 +166,7 @@ def test_long_prompts_paint(prompt: str) -> None:
 
 
 def test_sigmas() -> None:
-    """The noise levels would not be SD3's: evenly spaced times under a shift of 3."""
+    """Noise levels are those of SD3: evenly spaced times under a shift of 3."""
     assert sigmas(1) == [1.0, 0.0]
     assert sigmas(4) == pytest.approx([1.0, 0.9, 0.75, 0.5, 0.0])
     steps, _ = run_flow(replace(SMALL_REQUEST, num_inference_steps=4))
@@ -175,37 +175,37 @@ def test_sigmas() -> None:
 
 
 def test_noise_is_normal() -> None:
-    """The flow would not begin at unit noise."""
+    """The flow begins at unit noise."""
     noise = RandomStream("noise").normal(64, 64, 3)
     assert abs(float(noise.mean())) < 0.05
     assert abs(float(noise.std()) - 1) < 0.05
 
 
-def test_previews_approach_the_picture() -> None:
-    """The previews would not lead to the picture."""
+def test_previews_approach_the_image() -> None:
+    """Each preview is closer to the final image than the one before."""
     steps, image = run_flow(replace(SMALL_REQUEST, num_inference_steps=20))
-    missing_path = [mean_difference(step.preview(), image) for step in steps]
-    assert all(later <= previous + 0.75 for previous, later in pairwise(missing_path))
-    assert missing_path[0] > 20
-    assert missing_path[-1] < 1
+    differences = [mean_difference(step.preview(), image) for step in steps]
+    assert all(later <= previous + 0.75 for previous, later in pairwise(differences))
+    assert differences[0] > 20
+    assert differences[-1] < 1
 
 
-def test_steps_matter() -> None:
-    """A few steps would give as finished a picture as many."""
-    finished = final_picture(replace(SMALL_REQUEST, num_inference_steps=40))
-    missing_path = [
-        mean_difference(final_picture(replace(SMALL_REQUEST, num_inference_steps=n)), finished)
+def test_more_steps_finish_the_image() -> None:
+    """Few steps leave an image unfinished, as with the model."""
+    finished = final_image(replace(SMALL_REQUEST, num_inference_steps=40))
+    differences = [
+        mean_difference(final_image(replace(SMALL_REQUEST, num_inference_steps=n)), finished)
         for n in (1, 4, 8, 20)
     ]
-    assert missing_path == sorted(missing_path, reverse=True)
-    assert missing_path[1] > 3
-    assert missing_path[3] < 1
+    assert differences == sorted(differences, reverse=True)
+    assert differences[1] > 3
+    assert differences[3] < 1
 
 
-def test_guidance_matters() -> None:
-    """Guidance would not take the picture from washed out to overcooked."""
+def test_guidance_raises_contrast() -> None:
+    """Guidance takes the image from washed out to overcooked."""
     contrast = [
-        float(np.asarray(final_picture(replace(SMALL_REQUEST, guidance_scale=g))).std())
+        float(np.asarray(final_image(replace(SMALL_REQUEST, guidance_scale=g))).std())
         for g in (1.0, 3.0, 4.5, 7.5)
     ]
     assert contrast == sorted(contrast)
@@ -214,31 +214,31 @@ def test_guidance_matters() -> None:
 
 @pytest.mark.parametrize("negative", ["sea", "lighthouse", "sunset", "purple", "ugly"])
 def test_negative_prompt_counts_only_under_guidance(negative: str) -> None:
-    """The negative prompt would do nothing, or, against the arithmetic, something without guidance."""
+    """The negative prompt changes the image with guidance, and not without."""
     without_guidance = replace(SMALL_REQUEST, guidance_scale=1.0)
-    assert digest(final_picture(replace(without_guidance, negative_prompt=negative))) == digest(
-        final_picture(without_guidance)
+    assert digest(final_image(replace(without_guidance, negative_prompt=negative))) == digest(
+        final_image(without_guidance)
     )
     assert (
         mean_difference(
-            final_picture(replace(SMALL_REQUEST, negative_prompt=negative)),
-            final_picture(SMALL_REQUEST),
+            final_image(replace(SMALL_REQUEST, negative_prompt=negative)),
+            final_image(SMALL_REQUEST),
         )
         > 0.3
     )
 
 
-def test_negative_colour_pushes_away() -> None:
-    """A negative colour would not take that colour out of the picture."""
+def test_negative_color_is_removed() -> None:
+    """A color in the negative prompt leaves less of this color in the image."""
     blue = [
-        float(np.asarray(final_picture(replace(SMALL_REQUEST, negative_prompt=n)))[..., 2].mean())
+        float(np.asarray(final_image(replace(SMALL_REQUEST, negative_prompt=n)))[..., 2].mean())
         for n in ("", "blue")
     ]
     assert blue[1] < blue[0] - 5
 
 
-def test_closing_midway() -> None:
-    """Stop would leave an error behind, or take back the preview that is on the screen."""
+def test_flow_can_be_closed() -> None:
+    """A flow that is closed midway leaves no error, and its last preview stays usable."""
     flow = paint(SMALL_REQUEST)
     step = next(flow)
     flow.close()

@@ -42,7 +42,10 @@ _TAG_NAMES = {
     USER_COMMENT: "UserComment",
     MAKER_NOTE: "MakerNote",
 }
-_BYTE, _ASCII, _LONG, _UNDEFINED = 1, 2, 4, 7
+_BYTE = 1
+_ASCII = 2
+_LONG = 4
+_UNDEFINED = 7
 _BYTE_TYPES = {_BYTE, _ASCII, _UNDEFINED}
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _MAX_TAGS = 65_535  # a directory counts its entries in two bytes
@@ -57,7 +60,7 @@ class _Ifd:
     """Directory: its raw entries by tag, and the offset of the next directory, 0 for none."""
 
     entries: dict[int, bytes]
-    next_ifd_offset: int = 0
+    next_offset: int = 0
 
 
 class _Block:
@@ -143,7 +146,8 @@ def encode_user_comment(text: str) -> bytes:
 
 
 def _decode_comment(value: bytes) -> str:
-    code, encoded_text = value[:8], value[8:]
+    code = value[:8]
+    encoded_text = value[8:]
     if code == b"UNICODE\0":
         return _decode_utf_16(encoded_text).strip("\0")
     if code in {b"ASCII\0\0\0", b"\0" * 8}:
@@ -183,34 +187,24 @@ def merge_exif(data: bytes, values: Mapping[int, bytes | None]) -> bytes:
     first_ifd = block.first_ifd
     exif_ifd = block.read_ifd(block.exif_ifd_offset(first_ifd))
     original = _without_own_ifds(block)
-    # Values that an earlier call stored behind the original block have to move with it.
     values = dict(values)
     for tag, entry in exif_ifd.entries.items():
         if block.lies_after(entry, len(original)):
+            # An earlier call stored this value behind the original block, which is rebuilt here.
             values.setdefault(tag, block.value(entry))
-    other_entries = {tag: entry for tag, entry in exif_ifd.entries.items() if tag not in values}
+    exif_entries = {tag: entry for tag, entry in exif_ifd.entries.items() if tag not in values}
     first_entries = {tag: entry for tag, entry in first_ifd.entries.items() if tag not in values}
     prefix = original + b"\0" * (len(original) % 2) + _OWN_MARKER
     new_values = {tag: value for tag, value in values.items() if value is not None}
-    exif_ifd_bytes = _build_ifd(
-        block.byte_order, len(prefix), other_entries, new_values, exif_ifd.next_ifd_offset
+    exif_bytes = _build_ifd(
+        block, len(prefix), _Ifd(exif_entries, exif_ifd.next_offset), new_values
     )
     pointer = struct.pack(block.byte_order + "HHLL", _EXIF_IFD_POINTER, _LONG, 1, len(prefix))
-    first_ifd_offset = len(prefix) + len(exif_ifd_bytes)
-    first_ifd_bytes = _build_ifd(
-        block.byte_order,
-        first_ifd_offset,
-        {**first_entries, _EXIF_IFD_POINTER: pointer},
-        {},
-        first_ifd.next_ifd_offset,
-    )
-    return (
-        prefix[:4]
-        + struct.pack(block.byte_order + "L", first_ifd_offset)
-        + prefix[8:]
-        + exif_ifd_bytes
-        + first_ifd_bytes
-    )
+    first_entries[_EXIF_IFD_POINTER] = pointer
+    first_offset = len(prefix) + len(exif_bytes)
+    first_bytes = _build_ifd(block, first_offset, _Ifd(first_entries, first_ifd.next_offset), {})
+    offset_bytes = struct.pack(block.byte_order + "L", first_offset)
+    return prefix[:4] + offset_bytes + prefix[8:] + exif_bytes + first_bytes
 
 
 def _without_own_ifds(block: _Block) -> bytes:
@@ -227,28 +221,20 @@ def _without_own_ifds(block: _Block) -> bytes:
     return block.data[:start] if is_ours and is_last else block.data
 
 
-def _build_ifd(
-    byte_order: str,
-    offset: int,
-    entries: Mapping[int, bytes],
-    values: Mapping[int, bytes],
-    next_ifd_offset: int,
-) -> bytes:
-    """Return a directory for an offset of the block, followed by its values, of even length."""
-    entries = dict(entries)
-    value_data = b""
-    if len(entries) + len(values) > _MAX_TAGS:
+def _build_ifd(block: _Block, offset: int, ifd: _Ifd, values: Mapping[int, bytes]) -> bytes:
+    """Return a directory for an offset of the block, with new values after it, of even length."""
+    entries = dict(ifd.entries)
+    count = len(entries) + len(values)
+    if count > _MAX_TAGS:
         raise PictureError("The image has too many EXIF tags.", "")
-    values_offset = offset + 2 + 12 * (len(entries) + len(values)) + 4
+    values_offset = offset + 2 + 12 * count + 4
+    value_data = b""
     for tag, value in values.items():
-        entries[tag] = struct.pack(
-            byte_order + "HHLL", tag, _UNDEFINED, len(value), values_offset + len(value_data)
-        )
+        position = values_offset + len(value_data)
+        entries[tag] = struct.pack(block.byte_order + "HHLL", tag, _UNDEFINED, len(value), position)
         value_data += value + b"\0" * (len(value) % 2)
+    # TIFF requires entries in ascending order.
     entry_bytes = b"".join(entries[tag] for tag in sorted(entries))
-    return (
-        struct.pack(byte_order + "H", len(entries))
-        + entry_bytes
-        + struct.pack(byte_order + "L", next_ifd_offset)
-        + value_data
-    )
+    count_bytes = struct.pack(block.byte_order + "H", len(entries))
+    next_bytes = struct.pack(block.byte_order + "L", ifd.next_offset)
+    return count_bytes + entry_bytes + next_bytes + value_data

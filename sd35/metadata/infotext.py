@@ -156,13 +156,15 @@ def _parse_pairs(line: str) -> list[tuple[str, str]]:
     position = 0
     remaining_json = _MAX_JSON_VALUES
     while match := _PAIR_PATTERN.search(line, position):
-        value, position = match[2], match.end()
+        value = match[2]
+        position = match.end()
         if remaining_json and value[:1] in {"{", "["}:
             # Some tools write JSON without quoting it; its commas would end the pair too early.
             remaining_json -= 1
             end = _find_json_end(line, match.start(2))
             if end:
-                value, position = line[match.start(2) : end], end
+                value = line[match.start(2) : end]
+                position = end
         pairs.append((match[1].strip(), _unquote(value.strip())))
     return pairs
 
@@ -228,5 +230,6 @@ def _parse_tool(values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     named_match = _NAMED_VERSION.fullmatch(version)
     if named_match is None:
         return version, {}
-    tool, number = named_match["name"], named_match["version"]
+    tool = named_match["name"]
+    number = named_match["version"]
     return tool, {tool: number} if number else {}

@@ -31,8 +31,12 @@ _MAX_SEGMENT_BYTES = 65_533  # its length has two bytes, and counts itself
 _MAX_SEGMENTS = 10_000  # before the first scan; a large color profile takes some hundred
 
 _XMP_IDENTIFIER = b"http://ns.adobe.com/xap/1.0/\0"
-_START_OF_SCAN, _END_OF_IMAGE, _COMMENT = 0xDA, 0xD9, 0xFE
-_APP0, _APP1, _APP15 = 0xE0, 0xE1, 0xEF
+_START_OF_SCAN = 0xDA
+_END_OF_IMAGE = 0xD9
+_COMMENT = 0xFE
+_APP0 = 0xE0
+_APP1 = 0xE1
+_APP15 = 0xEF
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Skips fill bytes and markers without a length, and resynchronizes after garbage.
 _MARKER_PATTERN = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
@@ -55,7 +59,8 @@ def _iter_segments(data: bytes) -> Iterator[_Segment]:
         marker = _MARKER_PATTERN.search(data, end)
         if marker is None:
             return
-        start, kind = marker.start(), data[marker.end() - 1]
+        start = marker.start()
+        kind = data[marker.end() - 1]
         if kind in {_START_OF_SCAN, _END_OF_IMAGE}:
             yield _Segment(kind, b"", start, start)
             return

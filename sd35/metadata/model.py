@@ -70,7 +70,8 @@ class GenerationMetadata:
         """Return the metadata as ASCII JSON, which `metadata_from_json` reads back unchanged."""
         payload: dict[str, Any] = {"format": _FORMAT_VERSION}
         for attribute in fields(self):
-            name, value = attribute.name, getattr(self, attribute.name)
+            name = attribute.name
+            value = getattr(self, attribute.name)
             is_unknown = value is None or value is False or value in ("", (), {})
             # An empty tool must be written too: a missing one would read as this program's.
             if name == "tool" or not is_unknown:

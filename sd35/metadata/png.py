@@ -34,7 +34,8 @@ class _Chunk:
 
 def _iter_chunks(data: bytes) -> Iterator[_Chunk]:
     """Yield chunks up to IEND or the first incomplete one."""
-    offset, size = len(SIGNATURE), len(data)
+    offset = len(SIGNATURE)
+    size = len(data)
     for _ in range(MAX_CHUNKS):
         if offset + _CHUNK_OVERHEAD > size:
             return

@@ -19,7 +19,8 @@ from sd35.metadata.png import MAX_CHUNKS, RECORD_KEY
 __all__ = ["embed_webp", "is_webp", "read_webp"]
 
 _HEADER_BYTES = 12
-_HAS_EXIF, _HAS_ALPHA = 0x08, 0x10
+_HAS_EXIF = 0x08
+_HAS_ALPHA = 0x10
 _RECORD_CHUNK = b"sd35"
 _IMAGE_CHUNKS = {b"VP8 ", b"VP8L", b"ANMF"}
 

@@ -17,9 +17,14 @@ class EngineStep(Protocol):
     """One finished inference step: its number, from 1, and how many there will be."""
 
     @property
-    def number(self) -> int: ...  # noqa: D102
+    def number(self) -> int:
+        """Number of the step, from 1."""
+        ...
+
     @property
-    def total(self) -> int: ...  # noqa: D102
+    def total(self) -> int:
+        """Number of the step, from 1."""
+        ...
 
     def preview(self, longest_side: int) -> Image.Image:
         """Return the current estimate of the image, RGB, with sides of at most so many pixels."""

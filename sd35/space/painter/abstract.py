@@ -1,11 +1,9 @@
-"""Abstract compositions, for prompts of which the painter knows no word."""
-
-from __future__ import annotations
+"""Abstract compositions for prompts without a known word."""
 
 from collections.abc import Callable
 
 from sd35.space.painter.canvas import Canvas, Gradient
-from sd35.space.painter.colour import RGB, lighter, mix, rgb
+from sd35.space.painter.color import RGB, lighter, mix, rgb
 from sd35.space.painter.shapes import (
     area_below,
     box,
@@ -32,26 +30,26 @@ _PALETTES = (
 
 
 def abstract(canvas: Canvas, random: RandomStream) -> None:
-    """Paint a composition whose kind, colours and forms all come from the stream."""
-    colours = [rgb(code) for code in random.choice(_PALETTES).split()]
+    """Paint a composition whose kind, colors and shapes all come from the stream."""
+    colors = [rgb(code) for code in random.choice(_PALETTES).split()]
     if random.chance(0.5):
-        colours[2:] = colours[:1:-1]
-    tint = mix(colours[0], colours[3], 0.28)
-    canvas.wash(Gradient(((0.0, colours[0]), (canvas.h, tint))))
-    random.choice(_COMPOSITIONS)(canvas, random, colours)
+        colors[2:] = colors[:1:-1]
+    tint = mix(colors[0], colors[3], 0.28)
+    canvas.wash(Gradient(((0.0, colors[0]), (canvas.h, tint))))
+    random.choice(_COMPOSITIONS)(canvas, random, colors)
 
 
 def _random_point(canvas: Canvas, random: RandomStream) -> tuple[float, float]:
     return random.uniform(0.08, 0.92) * canvas.w, random.uniform(0.08, 0.92) * canvas.h
 
 
-def _discs(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
-    """Paint overlapping discs, arcs and lines, as the Bauhaus did."""
+def _discs(canvas: Canvas, random: RandomStream, colors: list[RGB]) -> None:
+    """Paint overlapping discs, arcs and lines, in the manner of the Bauhaus."""
     for i in range(round(9 * max(canvas.w, canvas.h))):
         x, y = _random_point(canvas, random)
         size = random.uniform(0.05, 0.26) * (1.25 if i < 3 else 0.8)
-        colour = colours[1 + i % 5]
-        paint = Gradient(((y - size, lighter(colour, 0.18)), (y + size, colour)))
+        color = colors[1 + i % 5]
+        paint = Gradient(((y - size, lighter(color, 0.18)), (y + size, color)))
         hole = [oval(x, y, size * random.uniform(0.45, 0.85))] if random.chance(0.35) else []
         below = [box(x - size, y, x + size, y + size)] if random.chance(0.3) else []
         canvas.fill([oval(x, y, size)], paint, opacity=0.9, holes=hole + below)
@@ -61,27 +59,28 @@ def _discs(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
         reach = random.uniform(0.15, 0.5)
         canvas.fill(
             [ribbon([(x - c * reach, y - s * reach), (x + c * reach, y + s * reach)], 0.008)],
-            colours[1 + i % 5],
+            colors[1 + i % 5],
         )
 
 
-def _waves(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
+def _waves(canvas: Canvas, random: RandomStream, colors: list[RGB]) -> None:
     """Paint bands that swell across the picture, with a disc above them."""
-    x, y = random.uniform(0.25, 0.75) * canvas.w, random.uniform(0.2, 0.4) * canvas.h
+    x = random.uniform(0.25, 0.75) * canvas.w
+    y = random.uniform(0.2, 0.4) * canvas.h
     size = random.uniform(0.12, 0.2)
-    canvas.glow(x, y, size * 2.5, colours[4], 0.4)
-    canvas.fill([oval(x, y, size)], colours[random.choice([2, 3, 4])])
+    canvas.glow(x, y, size * 2.5, colors[4], 0.4)
+    canvas.fill([oval(x, y, size)], colors[random.choice([2, 3, 4])])
     count = random.choice([6, 7, 8, 9])
     for i in range(count):
         level = canvas.h * (0.34 + 0.72 * i / count)
         line = profile_line(profile(random, 90, 1 + i % 3, octaves=2), canvas.w, level, 0.11)
-        colour = mix(colours[1 + i % 5], colours[1], 0.5 * i / count)
-        paint = Gradient(((level - 0.15, lighter(colour, 0.22)), (level + 0.3, colour)))
+        color = mix(colors[1 + i % 5], colors[1], 0.5 * i / count)
+        paint = Gradient(((level - 0.15, lighter(color, 0.22)), (level + 0.3, color)))
         canvas.fill([area_below(line, canvas.h)], paint, opacity=0.94)
 
 
-def _stones(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
-    """Paint large soft-cornered forms over one another, with sprigs and dots between them."""
+def _stones(canvas: Canvas, random: RandomStream, colors: list[RGB]) -> None:
+    """Paint large overlapping shapes with soft corners, and sprigs and dots between them."""
     for i in range(round(7 * max(canvas.w, canvas.h))):
         x, y = _random_point(canvas, random)
         size = random.uniform(0.12, 0.34)
@@ -91,43 +90,46 @@ def _stones(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
             c, s = unit_vector(tilt + 360 / 7 * k)
             reach = size * random.uniform(0.65, 1.1)
             points.append((x + c * reach, y + s * reach))
-        canvas.fill([smooth(points)], colours[1 + i % 5], opacity=0.88)
+        canvas.fill([smooth(points)], colors[1 + i % 5], opacity=0.88)
         grain = [oval(*_nearby_point(random, x, y, size * 0.6), 0.0045)[::6] for _ in range(24)]
-        canvas.fill(grain, lighter(colours[1 + i % 5], 0.5), opacity=0.8)
+        canvas.fill(grain, lighter(colors[1 + i % 5], 0.5), opacity=0.8)
     for i in range(3):
-        _sprig(canvas, random, colours[1 + i])
+        _sprig(canvas, random, colors[1 + i])
 
 
 def _nearby_point(random: RandomStream, x: float, y: float, reach: float) -> tuple[float, float]:
     return x + random.uniform(-reach, reach), y + random.uniform(-reach, reach)
 
 
-def _sprig(canvas: Canvas, random: RandomStream, colour: RGB) -> None:
-    x, y = random.uniform(0.1, 0.9) * canvas.w, canvas.h * random.uniform(0.6, 1.0)
+def _sprig(canvas: Canvas, random: RandomStream, color: RGB) -> None:
+    x = random.uniform(0.1, 0.9) * canvas.w
+    y = canvas.h * random.uniform(0.6, 1.0)
     lean = random.uniform(-0.12, 0.12)
     stem = smooth([(x, y), (x + lean * 0.3, y - 0.15), (x + lean, y - 0.36)], closed=False)
-    canvas.fill([ribbon(stem, 0.007, 0.003)], colour)
+    canvas.fill([ribbon(stem, 0.007, 0.003)], color)
     for i in range(2, len(stem), 2):
         px, py = stem[i]
         for degrees in (-35.0, -145.0):
             c, s = unit_vector(degrees)
             leaf = lens(0.045, 0, 0.045, 0.015)
-            canvas.fill([[(px + lx * c - ly * s, py + lx * s + ly * c) for lx, ly in leaf]], colour)
+            canvas.fill([[(px + lx * c - ly * s, py + lx * s + ly * c) for lx, ly in leaf]], color)
 
 
-def _tiles(canvas: Canvas, random: RandomStream, colours: list[RGB]) -> None:
+def _tiles(canvas: Canvas, random: RandomStream, colors: list[RGB]) -> None:
     """Paint a quilt of quarter discs, triangles and rings."""
     pitch = 1 / random.choice([4, 5, 6])
     for row in range(round(canvas.h / pitch + 0.49)):
         for column in range(round(canvas.w / pitch + 0.49)):
-            x, y = column * pitch, row * pitch
-            back, front = random.choice(colours), random.choice(colours[1:])
+            x = column * pitch
+            y = row * pitch
+            back = random.choice(colors)
+            front = random.choice(colors[1:])
             canvas.fill([box(x, y, x + pitch, y + pitch)], back)
             _tile(canvas, random, (x, y, pitch), front)
 
 
 def _tile(
-    canvas: Canvas, random: RandomStream, square: tuple[float, float, float], colour: RGB
+    canvas: Canvas, random: RandomStream, square: tuple[float, float, float], color: RGB
 ) -> None:
     x, y, size = square
     corner = random.choice([(x, y), (x + size, y), (x, y + size), (x + size, y + size)])
@@ -139,10 +141,10 @@ def _tile(
     ]
     kind = random.choice(["quarter", "quarter", "ring", "triangle", "dot", "plain"])
     if kind == "quarter":
-        canvas.fill([oval(*corner, size)], colour, holes=outside)
+        canvas.fill([oval(*corner, size)], color, holes=outside)
     elif kind == "ring":
         canvas.fill(
-            [oval(*corner, size * 0.95)], colour, holes=[oval(*corner, size * 0.55), *outside]
+            [oval(*corner, size * 0.95)], color, holes=[oval(*corner, size * 0.55), *outside]
         )
     elif kind == "triangle":
         canvas.fill(
@@ -153,10 +155,10 @@ def _tile(
                     (corner[0], 2 * y + size - corner[1]),
                 ]
             ],
-            colour,
+            color,
         )
     elif kind == "dot":
-        canvas.fill([oval(x + size / 2, y + size / 2, size * 0.3)], colour)
+        canvas.fill([oval(x + size / 2, y + size / 2, size * 0.3)], color)
 
 
 _COMPOSITIONS: tuple[Callable[[Canvas, RandomStream, list[RGB]], None], ...] = (

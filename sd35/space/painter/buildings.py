@@ -1,24 +1,23 @@
-"""What people build: houses, towers, bridges, cities."""
-
-from __future__ import annotations
+"""Houses, towers and other buildings."""
 
 from sd35.space.painter.canvas import Brush, Gradient
-from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import lens, oval, smooth, unit_vector
-from sd35.space.painter.stage import LAMP_COLOUR, Spot, Stage
+from sd35.space.painter.stage import LAMP_COLOR, Spot, Stage
 
 
-def _window_colour(stage: Stage) -> RGB:
-    """Return the colour of a window: lit as soon as the light fails."""
+def _window_color(stage: Stage) -> RGB:
+    """Return the color of a window, which is lit in dim light."""
     dim = sum(stage.palette.ambient) < 640
-    return LAMP_COLOUR if dim else mix(stage.palette.sky[1], rgb("2c4a66"), 0.55)
+    return LAMP_COLOR if dim else mix(stage.palette.sky[1], rgb("2c4a66"), 0.55)
 
 
 def house(stage: Stage, spot: Spot) -> None:
     """Paint a small house with a smoking chimney."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
-    wall, roof = spot.tone(stage, rgb("f3e3c8")), stage.palette.illuminate(rgb("b9483b"))
-    pane = _window_colour(stage)
+    wall = spot.tone(stage, rgb("f3e3c8"))
+    roof = stage.palette.illuminate(rgb("b9483b"))
+    pane = _window_color(stage)
     for i in range(5):
         brush.oval(
             0.3 + 0.03 * i * i * 0.6,
@@ -42,8 +41,8 @@ def house(stage: Stage, spot: Spot) -> None:
         brush.block(x - 0.012, 0.138, x + 0.142, 0.312, lighter(wall, 0.4))
         brush.block(x, 0.15, x + 0.13, 0.3, pane)
         brush.block(x + 0.06, 0.15, x + 0.07, 0.3, lighter(wall, 0.4))
-    if pane == LAMP_COLOUR:
-        stage.canvas.glow(*brush.to_canvas(0.15, 0.22), spot.size * 0.5, LAMP_COLOUR, 0.35)
+    if pane == LAMP_COLOR:
+        stage.canvas.glow(*brush.to_canvas(0.15, 0.22), spot.size * 0.5, LAMP_COLOR, 0.35)
 
 
 def castle(stage: Stage, spot: Spot) -> None:
@@ -51,7 +50,7 @@ def castle(stage: Stage, spot: Spot) -> None:
     brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     stone = spot.tone(stage, rgb("cfc3bd"))
     roof = stage.palette.illuminate(rgb("3f5f94"))
-    pane = _window_colour(stage)
+    pane = _window_color(stage)
     for x, half, height in ((-0.14, 0.09, 0.74), (0.17, 0.075, 0.64), (0.02, 0.10, 0.92)):
         _tower(brush, (x, half, height), darker(stone, 0.12), roof, pane)
     brush.block(-0.46, 0, 0.46, 0.34, stone)
@@ -96,30 +95,34 @@ def _tower(
 
 
 def lighthouse(stage: Stage, spot: Spot) -> None:
-    """Paint a striped lighthouse on a rock with the keeper's cottage, its beam lit."""
+    """Paint a striped lighthouse on a rock, with its beam and the keeper's cottage."""
     brush = spot.brush(stage, is_mirrored=spot.x > stage.w / 2)
-    white, red = stage.palette.illuminate(rgb("fbf5ea")), spot.tone(stage, rgb("d2403c"))
+    white = stage.palette.illuminate(rgb("fbf5ea"))
+    red = spot.tone(stage, rgb("d2403c"))
     _beam(stage, brush)
-    stage.canvas.glow(*brush.to_canvas(0, 0.83), spot.size * 0.34, LAMP_COLOUR, 0.8)
+    stage.canvas.glow(*brush.to_canvas(0, 0.83), spot.size * 0.34, LAMP_COLOR, 0.8)
     _cottage(stage, brush, white, red)
     _rock(stage, spot, brush)
     for i in range(5):
-        low, high = 0.12 + 0.13 * i, 0.12 + 0.13 * (i + 1)
-        wide, narrow = _taper(low), _taper(high)
+        low = 0.12 + 0.13 * i
+        high = 0.12 + 0.13 * (i + 1)
+        wide = _taper(low)
+        narrow = _taper(high)
         tone = white if i % 2 else red
         brush.polygon([(-wide, low), (wide, low), (narrow, high), (-narrow, high)], tone)
         brush.polygon(
             [(wide * 0.25, low), (wide, low), (narrow, high), (narrow * 0.25, high)],
             darker(tone, 0.2),
         )
-    iron, pane = stage.palette.illuminate(rgb("38424f")), _window_colour(stage)
+    iron = stage.palette.illuminate(rgb("38424f"))
+    pane = _window_color(stage)
     for y in (0.28, 0.42, 0.56):
         brush.block(-0.045, y, -0.015, y + 0.045, pane)
     brush.block(-0.092, 0.765, 0.092, 0.785, iron)
     for i in range(9):
         brush.block(-0.088 + 0.021 * i, 0.785, -0.082 + 0.021 * i, 0.815, iron)
     brush.block(-0.09, 0.812, 0.09, 0.82, iron)
-    brush.block(-0.052, 0.785, 0.052, 0.875, LAMP_COLOUR)
+    brush.block(-0.052, 0.785, 0.052, 0.875, LAMP_COLOR)
     for x in (-0.052, -0.02, 0.014, 0.046):
         brush.block(x, 0.785, x + 0.006, 0.875, iron)
     brush.blob([(-0.07, 0.87), (-0.05, 0.92), (0, 0.955), (0.05, 0.92), (0.07, 0.87)], red)
@@ -131,11 +134,11 @@ def _cottage(stage: Stage, brush: Brush, wall: RGB, roof: RGB) -> None:
     brush.polygon([(-0.39, 0.18), (-0.34, 0.275), (-0.16, 0.275), (-0.11, 0.18)], darker(roof, 0.2))
     brush.block(-0.2, 0.26, -0.17, 0.31, darker(roof, 0.35))
     for x in (-0.32, -0.235):
-        brush.block(x, 0.105, x + 0.04, 0.155, _window_colour(stage))
+        brush.block(x, 0.105, x + 0.04, 0.155, _window_color(stage))
 
 
 def _rock(stage: Stage, spot: Spot, brush: Brush) -> None:
-    """Paint the rock with ledges that catch the light, and the foam around it."""
+    """Paint the rock with its ledges, and the foam around it."""
     rock = stage.palette.land(0.62)
     line = [
         (-0.78, -0.05),
@@ -149,7 +152,8 @@ def _rock(stage: Stage, spot: Spot, brush: Brush) -> None:
         (0.55, 0.0),
         (0.7, -0.05),
     ]
-    top, foot = spot.y - spot.size * 0.14, spot.y + spot.size * 0.05
+    top = spot.y - spot.size * 0.14
+    foot = spot.y + spot.size * 0.05
     shape = smooth(brush.outline(line), closed=False)
     stage.canvas.fill([shape], Gradient(((top, lighter(rock, 0.12)), (foot, darker(rock, 0.25)))))
     for x, y, half in (
@@ -195,9 +199,10 @@ def windmill(stage: Stage, spot: Spot) -> None:
     brush.blob([(-0.16, 0.61), (-0.12, 0.73), (0.0, 0.79), (0.12, 0.73), (0.16, 0.61)], cap)
     brush.block(-0.055, 0, 0.055, 0.17, stage.palette.illuminate(rgb("5f3d2b")))
     for y in (0.28, 0.45):
-        brush.block(-0.03, y, 0.03, y + 0.07, _window_colour(stage))
+        brush.block(-0.03, y, 0.03, y + 0.07, _window_color(stage))
     tilt = spot.random.uniform(10, 80)
-    wood, cloth = stage.palette.illuminate(rgb("4d372b")), stage.palette.illuminate(rgb("fbf3e2"))
+    wood = stage.palette.illuminate(rgb("4d372b"))
+    cloth = stage.palette.illuminate(rgb("fbf3e2"))
     for i in range(4):
         (c, s), (px, py) = unit_vector(tilt + 90 * i), unit_vector(tilt + 90 * i + 90)
         points = [
@@ -220,12 +225,13 @@ def pagoda(stage: Stage, spot: Spot) -> None:
     roof = spot.tone(stage, rgb("b8392f"))
     brush.block(-0.34, 0, 0.34, 0.035, darker(wall, 0.35))
     for i in range(5):
-        low, half = 0.035 + 0.165 * i, 0.22 - 0.027 * i
+        low = 0.035 + 0.165 * i
+        half = 0.22 - 0.027 * i
         brush.block(-half, low, half, low + 0.11, wall)
         brush.block(half * 0.3, low, half, low + 0.11, darker(wall, 0.14))
         for k in (-0.55, 0.0, 0.55):
             brush.block(
-                k * half - 0.022, low + 0.015, k * half + 0.022, low + 0.085, _window_colour(stage)
+                k * half - 0.022, low + 0.015, k * half + 0.022, low + 0.085, _window_color(stage)
             )
         _eaves(brush, low + 0.095, half, mix(roof, darker(roof, 0.3), (4 - i) / 8))
     brush.polygon(
@@ -235,14 +241,15 @@ def pagoda(stage: Stage, spot: Spot) -> None:
 
 def _eaves(brush: Brush, eave: float, half: float, roof: RGB) -> None:
     """Paint one roof of a pagoda, turned up at its ends and shaded on the right."""
-    wide, top = half * 1.75, eave + 0.08
+    wide = half * 1.75
+    top = eave + 0.08
     right = [(half * 1.1, eave), (wide, eave + 0.03), (half * 0.95, top - 0.02), (half * 0.75, top)]
     brush.polygon([*right, *((-x, y) for x, y in right[::-1])], roof)
     brush.polygon([(0.1 * half, eave), *right], darker(roof, 0.3), 0.6)
 
 
 def tent(stage: Stage, spot: Spot) -> None:
-    """Paint a tent with a light in it, and a camp fire."""
+    """Paint a lit tent and a camp fire."""
     brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     cloth = spot.tone(stage, rgb("e0803c"))
     brush.oval(0, 0, 0.72, 0.06, stage.palette.near, 0.35)
@@ -261,7 +268,7 @@ def tent(stage: Stage, spot: Spot) -> None:
 def lantern(stage: Stage, spot: Spot) -> None:
     """Paint a glowing paper lantern in the air."""
     brush = spot.brush(stage)
-    paper = spot.colour or rgb("f2643d")
+    paper = spot.color or rgb("f2643d")
     stage.canvas.glow(spot.x, spot.y, spot.size * 1.9, rgb("ffb45e"), 0.75)
     brush.blob(
         [
@@ -276,16 +283,10 @@ def lantern(stage: Stage, spot: Spot) -> None:
         ],
         paper,
     )
-    stage.canvas.fill(
-        [
-            smooth(
-                brush.outline(
-                    [(-0.1, 0.4), (-0.2, 0.0), (-0.1, -0.38), (0.1, -0.38), (0.2, 0.0), (0.1, 0.4)]
-                )
-            )
-        ],
+    brush.blob(
+        [(-0.1, 0.4), (-0.2, 0.0), (-0.1, -0.38), (0.1, -0.38), (0.2, 0.0), (0.1, 0.4)],
         lighter(paper, 0.5),
-        opacity=0.7,
+        0.7,
     )
     stage.canvas.fill(
         [oval(spot.x, spot.y + spot.size * 0.2, spot.size * 0.13)],

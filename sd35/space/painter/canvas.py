@@ -1,6 +1,4 @@
-"""A surface to paint on with anti-aliased shapes, measured in units of its shorter side."""
-
-from __future__ import annotations
+"""Surface for anti-aliased shapes, measured in units of its shorter side."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +7,7 @@ from itertools import pairwise
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from sd35.space.painter.colour import RGB, mix
+from sd35.space.painter.color import RGB, mix
 from sd35.space.painter.shapes import Outline, Point, box, oval, ribbon, smooth
 
 _SAMPLES_PER_PIXEL = 4  # per pixel and axis: 16 shades of an edge
@@ -20,12 +18,12 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """A paint that changes downwards: pairs of y and the colour there, from top to bottom."""
+    """Vertical gradient: pairs of y and color, from top to bottom."""
 
     stops: tuple[tuple[float, RGB], ...]
 
-    def colour_at(self, y: float) -> RGB:
-        """Return the colour at this y."""
+    def color_at(self, y: float) -> RGB:
+        """Return the color at a height."""
         for (top, first), (bottom, second) in pairwise(self.stops):
             if y <= bottom:
                 return mix(first, second, min(max((y - top) / max(bottom - top, 1e-9), 0.0), 1.0))
@@ -36,9 +34,9 @@ Paint = RGB | Gradient
 
 
 class Canvas:
-    """An RGB picture whose shorter side has length 1; `w` and `h` are its sides in that unit.
+    """RGB image whose shorter side has length 1; `w` and `h` are its sides in that unit.
 
-    With `relief` every shape casts a shadow on those below it, as cut paper does.
+    With `has_relief`, every shape casts a shadow on those below it, as cut paper does.
     """
 
     def __init__(self, width: int, height: int, *, has_relief: bool = False) -> None:
@@ -57,7 +55,7 @@ class Canvas:
         blur: float = 0.0,
         holes: Sequence[Outline] = (),
     ) -> None:
-        """Paint the union of the outlines less the holes; `blur` (in units) softens its edge."""
+        """Paint the union of the outlines without the holes; `blur` (in units) softens its edge."""
         bounds = self._bounds(outlines, blur)
         if bounds is None:
             return
@@ -69,10 +67,10 @@ class Canvas:
         self.image.paste(self._paint(bounds, paint), bounds, mask)
 
     def wash(self, paint: Paint, opacity: float = 1.0) -> None:
-        """Lay the paint over everything."""
+        """Paint over everything."""
         self.fill([box(0, 0, self.w, self.h)], paint, opacity=opacity)
 
-    def glow(self, x: float, y: float, radius: float, colour: RGB, strength: float = 1.0) -> None:
+    def glow(self, x: float, y: float, radius: float, color: RGB, strength: float = 1.0) -> None:
         """Add a round light that fades to nothing at the radius."""
         bounds = self._pixel_bounds(x - radius, y - radius, x + radius, y + radius)
         visible_bounds = self._clip(bounds)
@@ -87,7 +85,7 @@ class Canvas:
             _crop_box(falloff.size, bounds, visible_bounds),
         )
         light = Image.new("RGB", mask.size)
-        light.paste(colour, (0, 0), mask)
+        light.paste(color, (0, 0), mask)
         self.image.paste(ImageChops.screen(self.image.crop(visible_bounds), light), visible_bounds)
 
     def to_pixels(self, length: float) -> int:
@@ -95,7 +93,9 @@ class Canvas:
         return round(length * self.unit)
 
     def _cast_shadow(self, outlines: Sequence[Outline], holes: Sequence[Outline]) -> None:
-        lower, right, softness = 0.006, 0.004, 0.011
+        lower = 0.006
+        right = 0.004
+        softness = 0.011
         shifted, gaps = (
             [[(x + right, y + lower) for x, y in o] for o in group] for group in (outlines, holes)
         )
@@ -129,8 +129,10 @@ class Canvas:
 
     def _clip(self, bounds: Box) -> Box | None:
         width, height = self.image.size
-        left, top = max(bounds[0], 0), max(bounds[1], 0)
-        right, bottom = min(bounds[2], width), min(bounds[3], height)
+        left = max(bounds[0], 0)
+        top = max(bounds[1], 0)
+        right = min(bounds[2], width)
+        bottom = min(bounds[3], height)
         return (left, top, right, bottom) if left < right and top < bottom else None
 
     def _mask(
@@ -159,21 +161,24 @@ class Canvas:
             return paint
         rows = range(bounds[1], bounds[3])
         column = Image.new("RGB", (1, len(rows)))
-        column.putdata([paint.colour_at((row + 0.5) / self.unit) for row in rows])
+        column.putdata([paint.color_at((row + 0.5) / self.unit) for row in rows])
         return column.resize((bounds[2] - bounds[0], len(rows)), Image.Resampling.NEAREST)
 
 
 def _crop_box(size: tuple[int, int], whole: Box, part: Box) -> tuple[float, float, float, float]:
-    """Return the box of `part` in a picture of this size that covers `whole`."""
-    across, down = size[0] / (whole[2] - whole[0]), size[1] / (whole[3] - whole[1])
-    left, top = (part[0] - whole[0]) * across, (part[1] - whole[1]) * down
-    right, bottom = (part[2] - whole[0]) * across, (part[3] - whole[1]) * down
+    """Return the box in an image of this size, spread over `whole`, that covers `part`."""
+    across = size[0] / (whole[2] - whole[0])
+    down = size[1] / (whole[3] - whole[1])
+    left = (part[0] - whole[0]) * across
+    top = (part[1] - whole[1]) * down
+    right = (part[2] - whole[0]) * across
+    bottom = (part[3] - whole[1]) * down
     return left, top, min(right, size[0]), min(bottom, size[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Brush:
-    """Draws in a subject's own measure: from its foot, x to the right, y upwards, `size` units long."""
+    """Brush in a subject's coordinates: from its foot, x to the right, y up, in `size` units."""
 
     canvas: Canvas
     x: float
@@ -182,7 +187,7 @@ class Brush:
     is_mirrored: bool = False
 
     def to_canvas(self, x: float, y: float) -> Point:
-        """Return the place on the canvas of a point of the subject."""
+        """Return the canvas coordinates of a point of the subject."""
         return self.x + self.size * (-x if self.is_mirrored else x), self.y - self.size * y
 
     def outline(self, points: Sequence[Point]) -> Outline:
@@ -190,7 +195,7 @@ class Brush:
         return [self.to_canvas(x, y) for x, y in points]
 
     def polygon(self, points: Sequence[Point], paint: Paint, opacity: float = 1.0) -> None:
-        """Fill straight lines between the points."""
+        """Fill the polygon through the points."""
         self.canvas.fill([self.outline(points)], paint, opacity=opacity)
 
     def block(self, left: float, bottom: float, right: float, top: float, paint: Paint) -> None:
@@ -204,16 +209,16 @@ class Brush:
     def oval(
         self, x: float, y: float, across: float, down: float, paint: Paint, opacity: float = 1.0
     ) -> None:
-        """Fill an ellipse by its centre and half axes."""
-        centre = self.to_canvas(x, y)
+        """Fill an ellipse, given by its center and half axes."""
+        center = self.to_canvas(x, y)
         self.canvas.fill(
-            [oval(*centre, across * self.size, down * self.size)], paint, opacity=opacity
+            [oval(*center, across * self.size, down * self.size)], paint, opacity=opacity
         )
 
     def stroke(
         self, points: Sequence[Point], width: float, paint: Paint, tip: float | None = None
     ) -> None:
-        """Draw a smooth line through the points, from this width to that of its tip."""
+        """Draw a smooth line through the points, `width` wide at its start and `tip` at its end."""
         path = smooth(self.outline(points), closed=False)
         end = width if tip is None else tip
         self.canvas.fill([ribbon(path, width * self.size, end * self.size)], paint)

@@ -1,25 +1,23 @@
-"""Skylines and the bridges that lead to them."""
-
-from __future__ import annotations
+"""Skylines and bridges."""
 
 from itertools import pairwise
 
 from sd35.space.painter.canvas import Gradient
-from sd35.space.painter.colour import darker, mix, rgb
+from sd35.space.painter.color import darker, mix, rgb
 from sd35.space.painter.shapes import Outline, Point, box
-from sd35.space.painter.stage import LAMP_COLOUR, Spot, Stage
+from sd35.space.painter.stage import LAMP_COLOR, Spot, Stage
 
 
 def city(stage: Stage, spot: Spot) -> None:
     """Paint a skyline in three depths, with lit windows."""
     for depth in range(3):
-        colour = spot.tint(
+        color = spot.tint(
             mix(stage.palette.land(0.15 + 0.35 * depth), stage.palette.haze, 0.3 - 0.12 * depth)
         )
         blocks = _blocks(stage, spot, depth)
         top = min(y for outline in blocks for _, y in outline)
         paint = Gradient(
-            ((top, colour), (stage.horizon, mix(colour, stage.palette.haze, 0.42 - 0.12 * depth)))
+            ((top, color), (stage.horizon, mix(color, stage.palette.haze, 0.42 - 0.12 * depth)))
         )
         stage.canvas.fill(blocks, paint)
         if depth:
@@ -76,16 +74,18 @@ def _windows(stage: Stage, spot: Spot, blocks: list[Outline], share: float) -> N
         for row in range(int((stage.horizon - top - 0.03) / 0.019)):
             for column in range(columns):
                 if spot.random.chance(share * 0.55):
-                    x, y = left + pitch * (column + 0.55), top + 0.016 + 0.019 * row
+                    x = left + pitch * (column + 0.55)
+                    y = top + 0.016 + 0.019 * row
                     panes.append(box(x, y, x + pitch * 0.5, y + 0.009))
-    stage.canvas.fill(panes, mix(LAMP_COLOUR, stage.palette.light, 0.3), opacity=0.85)
+    stage.canvas.fill(panes, mix(LAMP_COLOR, stage.palette.light, 0.3), opacity=0.85)
 
 
 def bridge(stage: Stage, spot: Spot) -> None:
     """Paint a suspension bridge across the whole water."""
     steel = spot.tone(stage, rgb("c9472f"))
     near = mix(steel, stage.palette.near, 0.2)
-    width, deck = stage.w, spot.y - 0.13
+    width = stage.w
+    deck = spot.y - 0.13
     towers = [width * 0.24, width * 0.76]
     top = deck - 0.30
     cable: list[Point] = [

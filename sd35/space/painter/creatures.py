@@ -1,9 +1,7 @@
-"""Animals and people."""
-
-from __future__ import annotations
+"""Land animals, birds and butterflies."""
 
 from sd35.space.painter.canvas import Brush
-from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import ribbon, smooth
 from sd35.space.painter.stage import Spot, Stage, eye, shadow
 
@@ -12,7 +10,8 @@ def cat(stage: Stage, spot: Spot) -> None:
     """Paint a sitting cat."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     fur = spot.tone(stage, spot.random.choice([rgb("e39a4e"), rgb("4a4654"), rgb("b9a79b")]))
-    pale, deep = lighter(fur, 0.5), darker(fur, 0.22)
+    pale = lighter(fur, 0.5)
+    deep = darker(fur, 0.22)
     shadow(stage, brush, 0.42, -0.04)
     brush.stroke([(-0.2, 0.06), (-0.44, 0.05), (-0.5, 0.22), (-0.4, 0.4)], 0.085, deep, 0.06)
     brush.blob(
@@ -39,7 +38,8 @@ def cat(stage: Stage, spot: Spot) -> None:
 
 
 def _cat_face(brush: Brush, fur: RGB) -> None:
-    pale, deep = lighter(fur, 0.5), darker(fur, 0.22)
+    pale = lighter(fur, 0.5)
+    deep = darker(fur, 0.22)
     for side, tone in ((-1, deep), (1, fur)):
         ear = [(0.06 + side * 0.03, 0.80), (0.06 + side * 0.15, 0.99), (0.06 + side * 0.20, 0.70)]
         brush.polygon(ear, tone)
@@ -80,7 +80,8 @@ def dog(stage: Stage, spot: Spot) -> None:
     """Paint a sitting dog with hanging ears."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     fur = spot.tone(stage, spot.random.choice([rgb("c98b4f"), rgb("8a5f42"), rgb("e2c79b")]))
-    deep, pale = darker(fur, 0.3), lighter(fur, 0.55)
+    deep = darker(fur, 0.3)
+    pale = lighter(fur, 0.55)
     shadow(stage, brush, 0.42)
     brush.stroke([(-0.22, 0.08), (-0.4, 0.12), (-0.48, 0.3)], 0.08, fur, 0.03)
     brush.blob(
@@ -101,6 +102,12 @@ def dog(stage: Stage, spot: Spot) -> None:
         brush.oval(x, 0.025, 0.075, 0.038, pale)
     brush.block(-0.08, 0.5, 0.2, 0.55, rgb("c8403f"))
     brush.oval(0.07, 0.49, 0.035, 0.035, rgb("f0c34a"))
+    _dog_face(brush, fur)
+
+
+def _dog_face(brush: Brush, fur: RGB) -> None:
+    deep = darker(fur, 0.3)
+    pale = lighter(fur, 0.55)
     brush.blob(
         [
             (0.06, 0.93),
@@ -128,27 +135,15 @@ def dog(stage: Stage, spot: Spot) -> None:
 
 
 def fox(stage: Stage, spot: Spot) -> None:
-    """Paint a sitting fox with its brush around it."""
+    """Paint a sitting fox with its tail around it."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     fur = spot.tone(stage, rgb("e2712d"))
-    deep, cream, dark = (
-        darker(fur, 0.24),
-        stage.palette.illuminate(rgb("fdf0de")),
-        stage.palette.illuminate(rgb("3a2a2c")),
-    )
+    deep = darker(fur, 0.24)
+    cream = stage.palette.illuminate(rgb("fdf0de"))
+    dark = stage.palette.illuminate(rgb("3a2a2c"))
     shadow(stage, brush, 0.5, -0.1)
-    brush.blob(
-        [
-            (-0.1, 0.04),
-            (-0.32, 0.0),
-            (-0.56, 0.12),
-            (-0.62, 0.36),
-            (-0.5, 0.5),
-            (-0.42, 0.3),
-            (-0.2, 0.22),
-        ],
-        deep,
-    )
+    tail = [(-0.1, 0.04), (-0.32, 0.0), (-0.56, 0.12), (-0.62, 0.36), (-0.5, 0.5)]
+    brush.blob([*tail, (-0.42, 0.3), (-0.2, 0.22)], deep)
     brush.blob([(-0.62, 0.34), (-0.6, 0.46), (-0.5, 0.56), (-0.46, 0.44), (-0.52, 0.36)], cream)
     brush.blob(
         [
@@ -210,7 +205,9 @@ def rabbit(stage: Stage, spot: Spot) -> None:
     """Paint a rabbit with upright ears."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     fur = spot.tone(stage, rgb("d9c7b4"))
-    deep, pale, pink = darker(fur, 0.18), lighter(fur, 0.55), rgb("eeaeb0")
+    deep = darker(fur, 0.18)
+    pale = lighter(fur, 0.55)
+    pink = rgb("eeaeb0")
     shadow(stage, brush, 0.4, -0.04)
     brush.oval(-0.31, 0.13, 0.085, 0.085, pale)
     brush.blob(
@@ -249,7 +246,8 @@ def owl(stage: Stage, spot: Spot) -> None:
     """Paint an owl on a post."""
     brush = spot.brush(stage)
     fur = spot.tone(stage, rgb("8a6848"))
-    deep, pale = darker(fur, 0.3), mix(lighter(fur, 0.6), rgb("f5e2c2"), 0.4)
+    deep = darker(fur, 0.3)
+    pale = mix(lighter(fur, 0.6), rgb("f5e2c2"), 0.4)
     brush.block(-0.09, -0.04, 0.09, 0.24, stage.palette.illuminate(rgb("4d392e")))
     brush.oval(0, 0.24, 0.13, 0.03, stage.palette.illuminate(rgb("7a5c46")))
     brush.blob(
@@ -270,6 +268,17 @@ def owl(stage: Stage, spot: Spot) -> None:
     brush.blob(
         [(0, 0.68), (-0.14, 0.56), (-0.13, 0.36), (0, 0.26), (0.13, 0.36), (0.14, 0.56)], pale
     )
+    _owl_feathers(brush, deep)
+    for side in (-1, 1):
+        wing = [(side * 0.16, 0.66), (side * 0.29, 0.5), (side * 0.2, 0.26), (side * 0.13, 0.45)]
+        brush.blob(wing, deep)
+        brush.oval(side * 0.1, 0.77, 0.105, 0.105, pale)
+        brush.oval(side * 0.095, 0.77, 0.07, 0.07, rgb("f5b93a"))
+        eye(brush, side * 0.09, 0.77, 0.042)
+    brush.polygon([(-0.035, 0.73), (0.035, 0.73), (0, 0.645)], rgb("e08a2c"))
+
+
+def _owl_feathers(brush: Brush, tone: RGB) -> None:
     for row in range(3):
         for k in range(-1 + row // 2, 2 - row // 2):
             brush.polygon(
@@ -278,23 +287,15 @@ def owl(stage: Stage, spot: Spot) -> None:
                     (k * 0.08 + 0.025, 0.52 - row * 0.08),
                     (k * 0.08, 0.475 - row * 0.08),
                 ],
-                deep,
+                tone,
             )
-    for side in (-1, 1):
-        brush.blob(
-            [(side * 0.16, 0.66), (side * 0.29, 0.5), (side * 0.2, 0.26), (side * 0.13, 0.45)], deep
-        )
-        brush.oval(side * 0.1, 0.77, 0.105, 0.105, pale)
-        brush.oval(side * 0.095, 0.77, 0.07, 0.07, rgb("f5b93a"))
-        eye(brush, side * 0.09, 0.77, 0.042)
-    brush.polygon([(-0.035, 0.73), (0.035, 0.73), (0, 0.645)], rgb("e08a2c"))
 
 
 def birds(stage: Stage, spot: Spot) -> None:
     """Paint a flock of gliding birds."""
-    colour = spot.colour or mix(stage.palette.near, rgb("1c2030"), 0.4)
-    if stage.palette.is_dark and not spot.colour:
-        colour = lighter(stage.palette.cloud, 0.45)
+    color = spot.color or mix(stage.palette.near, rgb("1c2030"), 0.4)
+    if stage.palette.is_dark and not spot.color:
+        color = lighter(stage.palette.cloud, 0.45)
     wings = []
     for i in range(7):
         x = spot.x + (i - 3) * 0.075 + spot.random.uniform(-0.03, 0.03)
@@ -308,17 +309,16 @@ def birds(stage: Stage, spot: Spot) -> None:
                 (x + side * wingspan, y - lift * 0.55),
             ]
             wings.append(ribbon(smooth(path, closed=False), wingspan * 0.16, 0.001))
-    stage.canvas.fill(wings, colour)
+    stage.canvas.fill(wings, color)
 
 
 def butterfly(stage: Stage, spot: Spot) -> None:
     """Paint a butterfly with open wings."""
     brush = spot.brush(stage)
-    default_colour = spot.random.choice(
-        [rgb("f08a2e"), rgb("4f8fe0"), rgb("e05a8a"), rgb("8f6fd8")]
-    )
-    wing = spot.tone(stage, default_colour)
-    rim, spots = mix(darker(wing, 0.65), rgb("1c1a2a"), 0.5), lighter(wing, 0.65)
+    default_color = spot.random.choice([rgb("f08a2e"), rgb("4f8fe0"), rgb("e05a8a"), rgb("8f6fd8")])
+    wing = spot.tone(stage, default_color)
+    rim = mix(darker(wing, 0.65), rgb("1c1a2a"), 0.5)
+    spots = lighter(wing, 0.65)
     for side in (-1, 1):
         upper = [
             (side * 0.02, 0.02),

@@ -1,11 +1,9 @@
-"""Deserts: dunes, and what stands in them."""
-
-from __future__ import annotations
+"""Dunes and pyramids."""
 
 from itertools import pairwise
 
 from sd35.space.painter.canvas import Brush, Gradient
-from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import Outline, area_below, smooth
 from sd35.space.painter.stage import Spot, Stage
 from sd35.space.painter.streams import RandomStream
@@ -13,22 +11,22 @@ from sd35.space.painter.streams import RandomStream
 
 def desert(stage: Stage, spot: Spot) -> None:
     """Paint dunes, each with a bright and a shaded side."""
-    sand = stage.palette.illuminate(spot.colour or rgb("e6b36a"))
+    sand = stage.palette.illuminate(spot.color or rgb("e6b36a"))
     depth = stage.h - stage.horizon
     for i, share in enumerate((-0.06, 0.12, 0.34, 0.62)):
         nearness = i / 3
-        colour = mix(
+        color = mix(
             mix(sand, stage.palette.haze, 0.45), mix(sand, stage.palette.near, 0.22), nearness
         )
         line = _dune(stage, spot.random, stage.horizon + depth * share, depth * 0.2)
         paint = Gradient(
             (
-                (stage.horizon + depth * share - 0.05, lighter(colour, 0.14)),
-                (stage.h, darker(colour, 0.12)),
+                (stage.horizon + depth * share - 0.05, lighter(color, 0.14)),
+                (stage.h, darker(color, 0.12)),
             )
         )
         stage.canvas.fill([area_below(line, stage.h)], paint)
-        _shade_lee(stage, line, mix(darker(colour, 0.25), stage.palette.near, 0.2))
+        _shade_lee(stage, line, mix(darker(color, 0.25), stage.palette.near, 0.2))
         stage.floor = line
 
 
@@ -45,7 +43,7 @@ def _dune(stage: Stage, random: RandomStream, level: float, swing: float) -> Out
 
 
 def _height_at(line: Outline, x: float) -> float:
-    """Return the y at x of a line whose points run to the right at any spacing."""
+    """Return the y at x of a line whose points go right at any spacing."""
     for (ax, ay), (bx, by) in pairwise(line):
         if ax <= x <= bx:
             return ay + (by - ay) * (x - ax) / max(bx - ax, 1e-9)
@@ -53,7 +51,7 @@ def _height_at(line: Outline, x: float) -> float:
 
 
 def _shade_lee(stage: Stage, line: Outline, shadow: RGB) -> None:
-    """Shade the far side of each crest in a curve that runs down the dune."""
+    """Shade the far side of each crest, along a curve down the dune."""
     for i in range(2, len(line) - 2):
         x, y = line[i]
         if not (line[i - 1][1] > y <= line[i + 1][1]):
@@ -63,7 +61,8 @@ def _shade_lee(stage: Stage, line: Outline, shadow: RGB) -> None:
             if point[1] < fall[-1][1]:
                 break
             fall.append(point)
-        low, deep = fall[-1], min(0.30, 0.12 + 1.2 * (fall[-1][1] - y))
+        low = fall[-1]
+        deep = min(0.30, 0.12 + 1.2 * (fall[-1][1] - y))
         ridge = [
             (x, y),
             (x + 0.022, y + 0.25 * deep),
@@ -75,8 +74,8 @@ def _shade_lee(stage: Stage, line: Outline, shadow: RGB) -> None:
 
 
 def pyramids(stage: Stage, spot: Spot) -> None:
-    """Paint three pyramids, one side of each in the shade."""
-    stone = mix(stage.palette.illuminate(spot.colour or rgb("e2b870")), stage.palette.haze, 0.15)
+    """Paint three pyramids, each with one side in the shade."""
+    stone = mix(stage.palette.illuminate(spot.color or rgb("e2b870")), stage.palette.haze, 0.15)
     away = 1.0 if stage.light[0] < spot.x else -1.0
     for x, size in ((-0.95, 0.55), (0.95, 0.7), (0.0, 1.0)):
         brush = Brush(stage.canvas, spot.x + x * spot.size, spot.y + 0.02, spot.size * size)

@@ -1,16 +1,15 @@
-"""What the finished picture looks like at each noise level, guided by the prompts."""
-
-from __future__ import annotations
+"""Estimates of the finished image at each noise level, guided by the prompts."""
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from sd35.space.painter.colour import RGB, rgb
-from sd35.space.painter.palettes import NAMED_COLOURS, TIME_PALETTES
+from sd35.space.painter.color import RGB, rgb
+from sd35.space.painter.palettes import NAMED_COLORS, TIME_PALETTES
 from sd35.space.painter.scene import Composition
 from sd35.space.painter.streams import RandomStream
 from sd35.space.painter.vocabulary import ParsedPrompt
@@ -41,14 +40,14 @@ _TINTS: dict[str, RGB] = {
 
 
 def latent_size(width: int, height: int) -> tuple[int, int]:
-    """Return the columns and rows of the latents of a picture."""
+    """Return the columns and rows of an image's latents."""
     longest = max(width, height)
     share = min(1.0, _MAX_LATENT_SIDE / longest)
     return max(round(width * share), 1), max(round(height * share), 1)
 
 
 def to_image(estimate: Array) -> Image.Image:
-    """Return an estimate (rows × columns × RGB, −1 … 1) as an image."""
+    """Return an estimate (rows × columns × RGB, −1 to 1) as an image."""
     levels = estimate * np.float32(127.5) + np.float32(128.0)
     return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
@@ -59,7 +58,7 @@ def _to_array(image: Image.Image) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """Knows the clean picture as far as it can be known at a noise level."""
+    """Source of the clean image, as blurred as a model would know it at a noise level."""
 
     picture: Image.Image
     views: tuple[Image.Image, ...]  # of latent size, from the picture to a few soft blobs
@@ -76,7 +75,7 @@ class Estimator:
         negative_prompt: str,
         guidance_scale: float,
         key: str,
-    ) -> Estimator:
+    ) -> Self:
         """Return the estimator of a composition under these prompts."""
         size = latent_size(*composition.picture.size)
         views = tuple(_coarse_view(composition, size, i) for i in range(len(_VIEW_TIMES)))
@@ -93,9 +92,10 @@ class Estimator:
         )
 
     def estimate(self, sigma: float) -> Array:
-        """Return the guided estimate, rows × columns × RGB, at this noise level."""
+        """Return the guided estimate (rows × columns × RGB) at this noise level."""
         index, share = _view_position(sigma)
-        near, far = _to_array(self.views[index]), _to_array(self.views[index + 1])
+        near = _to_array(self.views[index])
+        far = _to_array(self.views[index + 1])
         return self.apply_guidance(
             near + np.float32(share) * (far - near), self.base_estimate, self.residual_noise, sigma
         )
@@ -103,7 +103,7 @@ class Estimator:
     def apply_guidance(
         self, target: Array, base: Array, residual_noise: Array, sigma: float
     ) -> Array:
-        """Return u + g·(c − u), where c knows the prompt so weakly that guidance 4.5 gives the target."""
+        """Return u + g·(c − u); c is so close to u that guidance 4.5 gives the target."""
         conditional = base + (target - base) * np.float32(1 / _BEST_GUIDANCE)
         unconditional = base + self.negative_offset
         guided: Array = unconditional + np.float32(self.guidance) * (conditional - unconditional)
@@ -148,7 +148,7 @@ def _time(sigma: float) -> float:
 
 
 def _view_position(sigma: float) -> tuple[int, float]:
-    """Return the finer of the two views that are known at this noise level, and the share of the coarser."""
+    """Return the index of the finer view at this noise level, and the share of the next one."""
     time = _time(sigma)
     for index, (near, far) in enumerate(pairwise(_VIEW_TIMES)):
         if time <= far:
@@ -157,14 +157,13 @@ def _view_position(sigma: float) -> tuple[int, float]:
 
 
 def _coarse_view(composition: Composition, size: tuple[int, int], index: int) -> Image.Image:
-    """Return the composition as coarse as the index says; the coarser, the fewer of its things are there."""
-    layer = (
-        composition.picture
-        if index < 4
-        else composition.masses
-        if index < 6
-        else composition.backdrop
-    )
+    """Return the composition at a level of detail; coarse ones lack its small things."""
+    if index < 4:
+        layer = composition.picture
+    elif index < 6:
+        layer = composition.masses
+    else:
+        layer = composition.backdrop
     small = layer.resize(size, Image.Resampling.BOX)
     radius = _VIEW_BLURS[index] * min(size)
     if not radius:
@@ -175,24 +174,25 @@ def _coarse_view(composition: Composition, size: tuple[int, int], index: int) ->
 
 
 def _soft_noise(size: tuple[int, int], key: str) -> Array:
-    """Return soft coloured blobs: the low frequencies of the noise."""
+    """Return soft colored blobs: the low frequencies of the noise."""
     longest = max(size)
-    columns, rows = max(round(6 * size[0] / longest), 2), max(round(6 * size[1] / longest), 2)
+    columns = max(round(6 * size[0] / longest), 2)
+    rows = max(round(6 * size[1] / longest), 2)
     coarse = RandomStream(key, "murk").normal(rows, columns, 3) * np.float32(0.5)
     return _to_array(to_image(coarse).resize(size, Image.Resampling.BICUBIC)) * np.float32(2.0)
 
 
 def _effective_guidance(guidance_scale: float) -> float:
-    """Return the guidance that is used: none below 1, and damped where the picture would burn."""
+    """Return the guidance in effect: at least 1, and damped above the best value."""
     excess = max(guidance_scale - _BEST_GUIDANCE, 0.0)
     return min(max(guidance_scale, 1.0), _BEST_GUIDANCE) + 0.42 * excess
 
 
 def _negative_offset(negative: ParsedPrompt, negative_prompt: str) -> Array:
-    """Return the colour (RGB, −1 … 1) by which the negative prompt moves the unconditional estimate."""
+    """Return the color (RGB, −1 to 1) that the negative prompt adds to the unconditional part."""
     offset = np.zeros(3, dtype=np.float32)
     for word in sorted(negative.words):
-        tint = NAMED_COLOURS.get(word) or _TINTS.get(word)
+        tint = NAMED_COLORS.get(word) or _TINTS.get(word)
         tint = tint or (TIME_PALETTES[word].sky[1] if word in TIME_PALETTES else None)
         if tint:
             offset += np.array([(c - 128) / 128 for c in tint], dtype=np.float32) * np.float32(0.07)

@@ -6,8 +6,6 @@ image x₀, the painter knows it, as the scene was composed from the prompt's wo
 it as blurred as the network would see it at that noise level.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from itertools import pairwise

@@ -1,11 +1,9 @@
-"""Land: ranges behind one another, and the ground in front."""
-
-from __future__ import annotations
+"""Mountains, hills and the ground in the foreground."""
 
 from itertools import pairwise
 
 from sd35.space.painter.canvas import Gradient
-from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import (
     Outline,
     Point,
@@ -22,14 +20,14 @@ from sd35.space.painter.stage import Spot, Stage
 from sd35.space.painter.streams import RandomStream
 
 
-def _haze_gradient(stage: Stage, colour: RGB, top: float, share: float) -> Gradient:
-    """Return a paint that goes from the colour at the top into haze at the horizon."""
-    return Gradient(((top, colour), (stage.horizon, mix(colour, stage.palette.haze, share))))
+def _haze_gradient(stage: Stage, color: RGB, top: float, share: float) -> Gradient:
+    """Return a gradient from a color at the top into haze at the horizon."""
+    return Gradient(((top, color), (stage.horizon, mix(color, stage.palette.haze, share))))
 
 
-def _paint_range(stage: Stage, line: list[Point], colour: RGB, share: float) -> None:
+def _paint_range(stage: Stage, line: list[Point], color: RGB, share: float) -> None:
     top = min(y for _, y in line)
-    stage.canvas.fill([area_below(line, stage.h)], _haze_gradient(stage, colour, top, share))
+    stage.canvas.fill([area_below(line, stage.h)], _haze_gradient(stage, color, top, share))
 
 
 def hills(stage: Stage, spot: Spot) -> None:
@@ -39,38 +37,38 @@ def hills(stage: Stage, spot: Spot) -> None:
         heights = profile(spot.random, 90, 2 + i, roughness=0.32, octaves=3)
         level = stage.horizon - spot.size * (0.34 - 0.13 * i)
         line = profile_line(heights, stage.w, level, spot.size * 0.16)
-        colour = spot.tint(stage.palette.land(nearness))
-        _paint_range(stage, line, colour, 0.5)
+        color = spot.tint(stage.palette.land(nearness))
+        _paint_range(stage, line, color, 0.5)
 
 
 def rolling_hills(stage: Stage, spot: Spot) -> None:
-    """Paint high round hills with stripes of field on them."""
+    """Paint high round hills with striped fields."""
     for i in range(4):
         heights = profile(spot.random, 90, 2 + i % 2, roughness=0.2, octaves=2)
         level = stage.horizon - spot.size * (0.5 - 0.16 * i)
         line = profile_line(heights, stage.w, level, spot.size * 0.3)
-        colour = spot.tint(mix(stage.palette.land(0.15 + 0.15 * i), stage.palette.ground, 0.45))
-        _paint_range(stage, line, colour, 0.35)
+        color = spot.tint(mix(stage.palette.land(0.15 + 0.15 * i), stage.palette.ground, 0.45))
+        _paint_range(stage, line, color, 0.35)
         for step in (0.035, 0.075, 0.12):
             stripe = [(x, y + step) for x, y in line]
-            stage.canvas.fill([ribbon(stripe, 0.005)], lighter(colour, 0.18), opacity=0.4)
+            stage.canvas.fill([ribbon(stripe, 0.005)], lighter(color, 0.18), opacity=0.4)
 
 
 def mountains(stage: Stage, spot: Spot) -> None:
-    """Paint three ranges of mountains, paler with distance, with snow and shadow on the peaks."""
+    """Paint three ranges of mountains, paler with distance, with snow and shadow."""
     for i in range(3):
-        colour = spot.tint(stage.palette.land(0.08 + 0.24 * i))
+        color = spot.tint(stage.palette.land(0.08 + 0.24 * i))
         height = spot.size * (1.0 - 0.22 * i)
         peaks = _peaks(stage, spot.random, height, 0.15 * i)
         line = _crest(spot.random, peaks, stage.horizon, height)
-        _paint_range(stage, line, colour, 0.62)
-        _facets(stage, spot.random, line, peaks, colour)
+        _paint_range(stage, line, color, 0.62)
+        _facets(stage, spot.random, line, peaks, color)
         if i < 2:
             _snow(stage, spot.random, line, height, 0.5 + 0.2 * i)
 
 
 def _peaks(stage: Stage, random: RandomStream, height: float, shift: float) -> list[Point]:
-    """Return the summits of a range with the passes between them, from beyond left to beyond right."""
+    """Return summits and the passes between them, from beyond the left edge to beyond the right."""
     points: list[Point] = []
     x = -0.9 + shift + random.uniform(0.0, 0.4)
     while x < stage.w + 0.6:
@@ -95,9 +93,9 @@ def _crest(random: RandomStream, peaks: list[Point], horizon: float, height: flo
 
 
 def _facets(
-    stage: Stage, random: RandomStream, line: list[Point], peaks: list[Point], colour: RGB
+    stage: Stage, random: RandomStream, line: list[Point], peaks: list[Point], color: RGB
 ) -> None:
-    """Paint the side of each peak that is turned from the light."""
+    """Paint the side of each peak that faces away from the light."""
     away = 1 if stage.light[0] < stage.w / 2 else -1
     facets: list[Outline] = []
     for index in range(0, len(peaks) - 1, 2):
@@ -112,7 +110,7 @@ def _facets(
             drift = random.uniform(-0.10, 0.16) * depth
             spine.append((px + away * drift * step / 7, py + depth * step / 7))
         facets.append([*side, (vx - away * 0.2 * depth, vy + depth * 0.12), *spine])
-    shadow = mix(darker(colour, 0.28), stage.palette.sky[0], 0.25)
+    shadow = mix(darker(color, 0.28), stage.palette.sky[0], 0.25)
     bottom = mix(shadow, stage.palette.haze, 0.6)
     top = min(y for _, y in line)
     stage.canvas.fill(facets, Gradient(((top, shadow), (stage.horizon, bottom))), opacity=0.55)
@@ -127,15 +125,15 @@ def _snow(
         ragged = (0.07 if i % 2 else -0.05) + random.uniform(-0.03, 0.03)
         level = stage.horizon - height * (limit + 0.22 + ragged)
         lower.append((x, max(y, min(level, y + height * 0.30))))
-    colour = mix(lighter(stage.palette.light, 0.3), stage.palette.haze, 0.25)
-    stage.canvas.fill([line + lower[::-1]], colour, opacity=0.85)
+    color = mix(lighter(stage.palette.light, 0.3), stage.palette.haze, 0.25)
+    stage.canvas.fill([line + lower[::-1]], color, opacity=0.85)
 
 
 def volcano(stage: Stage, spot: Spot) -> None:
     """Paint a smoking volcano with lava on its flanks."""
-    colour = spot.tint(stage.palette.land(0.5))
+    color = spot.tint(stage.palette.land(0.5))
     brush = spot.brush(stage)
-    rock = mix(colour, stage.palette.haze, 0.15)
+    rock = mix(color, stage.palette.haze, 0.15)
     for i in range(7):
         puff = 0.10 + 0.035 * i
         tone = mix(stage.palette.cloud, darker(stage.palette.near, 0.1), 0.55 - 0.05 * i)
@@ -193,16 +191,16 @@ def island(stage: Stage, spot: Spot) -> None:
 
 
 def ground(stage: Stage, spot: Spot) -> None:
-    """Paint the foreground: slopes that overlap, darker as they come near."""
+    """Paint the foreground: overlapping slopes, darker as they come near."""
     base = spot.tint(stage.palette.ground)
     lines = slopes(stage, spot)
     for i, line in enumerate(lines):
         nearness = i / max(len(lines) - 1, 1)
-        colour = mix(
+        color = mix(
             mix(base, stage.palette.haze, 0.3), mix(base, stage.palette.near, 0.45), nearness
         )
         top = min(y for _, y in line)
-        paint = Gradient(((top, lighter(colour, 0.09)), (top + 0.3, darker(colour, 0.16))))
+        paint = Gradient(((top, lighter(color, 0.09)), (top + 0.3, darker(color, 0.16))))
         stage.canvas.fill([area_below(line, stage.h)], paint)
     stage.floor = lines[-1]
     _tufts(stage, spot, base)
@@ -220,8 +218,8 @@ def shore(stage: Stage, spot: Spot) -> None:
     ]
     rim = [(x, y - 0.006) for x, y in line]
     stage.canvas.fill([area_below(rim, stage.h)], lighter(stage.palette.water, 0.5), opacity=0.6)
-    colour = mix(base, stage.palette.near, 0.35)
-    paint = Gradient(((level - 0.06, lighter(colour, 0.1)), (stage.h, darker(colour, 0.2))))
+    color = mix(base, stage.palette.near, 0.35)
+    paint = Gradient(((level - 0.06, lighter(color, 0.1)), (stage.h, darker(color, 0.2))))
     stage.canvas.fill([area_below(line, stage.h)], paint)
     stage.floor = line
     _tufts(stage, spot, base)
@@ -237,21 +235,22 @@ def moonscape(stage: Stage, spot: Spot) -> None:
             stage.h * 0.83 - rise,
             0.03,
         )
-        colour = mix(stone, rgb("2b2a52"), 0.45 - 0.2 * i)
+        color = mix(stone, rgb("2b2a52"), 0.45 - 0.2 * i)
         stage.canvas.fill(
             [area_below(line, stage.h)],
-            Gradient(((line[0][1], colour), (stage.h, darker(colour, 0.45)))),
+            Gradient(((line[0][1], color), (stage.h, darker(color, 0.45)))),
         )
         stage.floor = line
     for _ in range(round(11 * stage.w)):
-        x, y = spot.random.uniform(0, stage.w), stage.h - 0.15 * spot.random.uniform(0, 1)
+        x = spot.random.uniform(0, stage.w)
+        y = stage.h - 0.15 * spot.random.uniform(0, 1)
         size = 0.02 + 0.05 * spot.random.uniform(0.2, 1) * (1 - (stage.h - y) / 0.2)
         stage.canvas.fill([oval(x, y, size, size * 0.3)], darker(stone, 0.6))
         stage.canvas.fill([oval(x, y + size * 0.07, size * 0.93, size * 0.23)], darker(stone, 0.42))
 
 
 def slopes(stage: Stage, spot: Spot) -> list[Outline]:
-    """Return the upper edges of the foreground's slopes, from the farthest to the nearest."""
+    """Return the upper edges of the foreground's slopes, from far to near."""
     depth = stage.h - stage.horizon
     lines = []
     for i, share in enumerate((0.0, 0.26, 0.55)):
@@ -270,7 +269,8 @@ def _tufts(stage: Stage, spot: Spot, base: RGB) -> None:
             0.08, 1.0
         )
         tall = 0.012 + 0.03 * max(y - stage.horizon, 0.0)
-        left, right = (x - tall * 0.12, y), (x + tall * 0.12, y)
+        left = (x - tall * 0.12, y)
+        right = (x + tall * 0.12, y)
         blades += [[left, (x + lean * tall, y - tall), right] for lean in (-0.5, 0.0, 0.5)]
     stage.canvas.fill(blades, mix(base, stage.palette.near, 0.72), opacity=0.42)
 
@@ -279,14 +279,13 @@ def meadow(stage: Stage, spot: Spot) -> None:
     """Paint a meadow in flower."""
     ground(stage, spot)
     hues = (
-        [spot.colour]
-        if spot.colour
-        else [rgb("f6d357"), rgb("f7f2e4"), rgb("e8718d"), rgb("9a7fd0")]
+        [spot.color] if spot.color else [rgb("f6d357"), rgb("f7f2e4"), rgb("e8718d"), rgb("9a7fd0")]
     )
     for hue in hues:
         dots = []
         for _ in range(round(240 * stage.w / len(hues))):
-            x, depth = spot.random.uniform(0, stage.w), spot.random.uniform(0, 1) ** 1.3
+            x = spot.random.uniform(0, stage.w)
+            depth = spot.random.uniform(0, 1) ** 1.3
             y = height_at(stage.floor, x) + (stage.h - height_at(stage.floor, x)) * depth
             dots.append(oval(x, y, 0.0022 + 0.0075 * depth)[::6])
         stage.canvas.fill(dots, stage.palette.illuminate(hue))
@@ -294,9 +293,9 @@ def meadow(stage: Stage, spot: Spot) -> None:
 
 def road(stage: Stage, spot: Spot) -> None:
     """Paint a road that winds to the horizon."""
-    colour = spot.tone(stage, rgb("6b6670"))
+    color = spot.tone(stage, rgb("6b6670"))
     path = _winding_path(stage, spot, 1.0)
-    stage.canvas.fill([_perspective(stage, path, 0.40)], mix(colour, stage.palette.near, 0.25))
+    stage.canvas.fill([_perspective(stage, path, 0.40)], mix(color, stage.palette.near, 0.25))
     dashes = [path[i : i + 4] for i in range(4, len(path) - 4, 7)]
     for dash in dashes:
         width = 0.022 * _nearness(stage, dash[0][1])
@@ -304,19 +303,19 @@ def road(stage: Stage, spot: Spot) -> None:
 
 
 def river(stage: Stage, spot: Spot) -> None:
-    """Paint a river that meanders towards one's feet."""
-    colour = spot.tint(mix(stage.palette.water, stage.palette.sky[2], 0.35))
+    """Paint a river that meanders towards the viewer."""
+    color = spot.tint(mix(stage.palette.water, stage.palette.sky[2], 0.35))
     path = _winding_path(stage, spot, 1.25)
     bank = mix(stage.palette.ground, stage.palette.near, 0.5)
     stage.canvas.fill([_perspective(stage, path, 0.80)], bank, opacity=0.8)
-    paint = Gradient(((stage.horizon, mix(colour, stage.palette.sky[3], 0.65)), (stage.h, colour)))
+    paint = Gradient(((stage.horizon, mix(color, stage.palette.sky[3], 0.65)), (stage.h, color)))
     stage.canvas.fill([_perspective(stage, path, 0.72)], paint)
     glints = []
     for i in range(3, len(path) - 2, 3):
         width = 0.3 * _nearness(stage, path[i][1])
         x = path[i][0] + spot.random.uniform(-0.5, 0.5) * width
         glints.append(oval(x, path[i][1], width * 0.35, 0.002 + width * 0.008))
-    stage.canvas.fill(glints, lighter(colour, 0.55), opacity=0.6)
+    stage.canvas.fill(glints, lighter(color, 0.55), opacity=0.6)
 
 
 def _nearness(stage: Stage, y: float) -> float:

@@ -1,6 +1,4 @@
-"""The registry of motifs: which word paints what, where in the scene, and how large."""
-
-from __future__ import annotations
+"""Registry of motifs: for each word its drawing function, its zone and its size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ Draw = Callable[[Stage, Spot], None]
 
 
 class Zone(Enum):
-    """Where a motif belongs; the zones are painted in this order."""
+    """Zone of the scene, in the order of painting."""
 
     SKY = auto()  # behind everything
     FAR = auto()  # on the horizon
@@ -39,7 +37,7 @@ class Zone(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Motif:
-    """How a subject is painted: its size is in units of the picture's shorter side."""
+    """Drawing function of a subject; its size is in units of the image's shorter side."""
 
     zone: Zone
     draw: Draw

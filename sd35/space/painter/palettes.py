@@ -1,16 +1,14 @@
-"""The colours of a picture: one palette for each time of day, and how colour words change it."""
-
-from __future__ import annotations
+"""Palettes for each time of day, and how color words change them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sd35.space.painter.colour import RGB, mix, multiply, rgb, shift_towards_hue
+from sd35.space.painter.color import RGB, mix, multiply, rgb, shift_towards_hue
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """What light there is, and what it makes of sky, land and water."""
+    """Colors of the light, and of sky, land and water in it."""
 
     sky: tuple[RGB, RGB, RGB, RGB]  # zenith … horizon
     haze: RGB  # what distant things dissolve into
@@ -20,21 +18,21 @@ class Palette:
     water: RGB
     light: RGB  # the disc of sun or moon
     cloud: RGB
-    ambient: RGB  # the light on things that have a colour of their own
+    ambient: RGB  # the light on things that have a color of their own
     is_dark: bool = False
 
     def land(self, nearness: float) -> RGB:
-        """Return the colour of land at this nearness: 0 at the horizon, 1 at one's feet."""
+        """Return the color of land at this nearness: 0 at the horizon, 1 at the viewer."""
         return mix(self.far, self.near, nearness)
 
-    def illuminate(self, colour: RGB, distance: float = 0.0) -> RGB:
-        """Return how a thing of this colour looks in this light, that share of haze before it."""
-        return mix(multiply(colour, self.ambient), self.haze, 0.06 + 0.94 * distance)
+    def illuminate(self, color: RGB, distance: float = 0.0) -> RGB:
+        """Return the look of a colored thing in this light, behind this share of haze."""
+        return mix(multiply(color, self.ambient), self.haze, 0.06 + 0.94 * distance)
 
 
 def _palette(codes: str, *, is_dark: bool = False) -> Palette:
-    a, b, c, d, *other_colours = (rgb(code) for code in codes.split())
-    haze, far, near, ground, water, light, cloud, ambient = other_colours
+    a, b, c, d, *other_colors = (rgb(code) for code in codes.split())
+    haze, far, near, ground, water, light, cloud, ambient = other_colors
     return Palette(
         (a, b, c, d), haze, far, near, ground, water, light, cloud, ambient, is_dark=is_dark
     )
@@ -85,7 +83,7 @@ SPACE_PALETTE = _palette(
     is_dark=True,
 )
 
-NAMED_COLOURS: dict[str, RGB] = {
+NAMED_COLORS: dict[str, RGB] = {
     "red": rgb("d62f35"),
     "crimson": rgb("a5152f"),
     "orange": rgb("f07d22"),
@@ -121,11 +119,12 @@ def with_snow(palette: Palette) -> Palette:
     )
 
 
-def recolour(palette: Palette, hues: Sequence[RGB]) -> Palette:
-    """Return the palette drawn towards the hues: the first rules the sky, the last the land and the water."""
+def recolor(palette: Palette, hues: Sequence[RGB]) -> Palette:
+    """Return the palette moved towards hues: the first for the sky, the last for land and water."""
     if not hues:
         return palette
-    first, last = hues[0], hues[-1]
+    first = hues[0]
+    last = hues[-1]
     a, b, c, d = (
         shift_towards_hue(mix(stop, first, share), first, 0.72)
         for stop, share in _with_hue_shares(palette.sky)

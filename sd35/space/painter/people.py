@@ -1,9 +1,7 @@
-"""People, and the one of snow."""
-
-from __future__ import annotations
+"""People, and a snowman."""
 
 from sd35.space.painter.canvas import Brush
-from sd35.space.painter.colour import RGB, darker, mix, rgb
+from sd35.space.painter.color import RGB, darker, mix, rgb
 from sd35.space.painter.stage import Spot, Stage, shadow
 
 
@@ -11,10 +9,8 @@ def person(stage: Stage, spot: Spot) -> None:
     """Paint a traveller seen from behind, with a rucksack and a scarf."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     coat = spot.tone(stage, rgb("d9573f"))
-    trousers, hair = (
-        stage.palette.illuminate(rgb("33405c")),
-        stage.palette.illuminate(rgb("3b2a26")),
-    )
+    trousers = stage.palette.illuminate(rgb("33405c"))
+    hair = stage.palette.illuminate(rgb("3b2a26"))
     skin = stage.palette.illuminate(rgb("e9b48c"))
     shadow(stage, brush, 0.26)
     for x, foot in ((-0.06, -0.09), (0.06, 0.08)):
@@ -49,8 +45,10 @@ def person(stage: Stage, spot: Spot) -> None:
 def astronaut(stage: Stage, spot: Spot) -> None:
     """Paint an astronaut in a white suit."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
-    suit = spot.colour or rgb("eef1f5")
-    shade, grey, orange = mix(suit, rgb("46557a"), 0.35), rgb("77829a"), rgb("f0803c")
+    suit = spot.color or rgb("eef1f5")
+    shade = mix(suit, rgb("46557a"), 0.35)
+    grey = rgb("77829a")
+    orange = rgb("f0803c")
     shadow(stage, brush, 0.34)
     _pack(brush, shade, grey)
     for side, tone in ((-1, suit), (1, mix(suit, shade, 0.6))):
@@ -89,7 +87,8 @@ def snowman(stage: Stage, spot: Spot) -> None:
     """Paint a snowman with a hat and a scarf."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] < spot.x)
     white = spot.tone(stage, rgb("fbfdff"))
-    shade, coal = mix(white, stage.palette.sky[0], 0.3), rgb("2b2b33")
+    shade = mix(white, stage.palette.sky[0], 0.3)
+    coal = rgb("2b2b33")
     scarf = rgb("d8434a")
     shadow(stage, brush, 0.36)
     for side in (-1, 1):

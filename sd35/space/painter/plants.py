@@ -1,14 +1,12 @@
-"""Trees, flowers and other things that grow."""
-
-from __future__ import annotations
+"""Trees, flowers and other plants."""
 
 from sd35.space.painter.canvas import Brush, Gradient
-from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import Outline, height_at, oval, profile, profile_line, unit_vector
 from sd35.space.painter.stage import Spot, Stage, shadow
 from sd35.space.painter.streams import RandomStream
 
-_LEAF_COLOURS: dict[str, list[RGB]] = {
+_LEAF_COLORS: dict[str, list[RGB]] = {
     "autumn": [rgb("d9742b"), rgb("e0a032"), rgb("b84a2c")],
     "winter": [rgb("dfe9f2")],
     "spring": [rgb("93c45f"), rgb("a8cf72")],
@@ -17,9 +15,9 @@ _LEAF_COLOURS: dict[str, list[RGB]] = {
 
 
 def tree(stage: Stage, spot: Spot) -> None:
-    """Paint a broad-leaved tree, its leaves in the season's colour."""
-    season = next((word for word in _LEAF_COLOURS if word in stage.words), "summer")
-    _paint_tree(stage, spot, spot.tone(stage, spot.random.choice(_LEAF_COLOURS[season])))
+    """Paint a broad-leaved tree in the color of the season."""
+    season = next((word for word in _LEAF_COLORS if word in stage.words), "summer")
+    _paint_tree(stage, spot, spot.tone(stage, spot.random.choice(_LEAF_COLORS[season])))
 
 
 def cherry(stage: Stage, spot: Spot) -> None:
@@ -28,7 +26,8 @@ def cherry(stage: Stage, spot: Spot) -> None:
     _paint_tree(stage, spot, pink)
     brush = spot.brush(stage)
     for _ in range(34):
-        x, y = spot.random.uniform(-0.55, 0.55), spot.random.uniform(-0.08, 0.5) ** 2 - 0.03
+        x = spot.random.uniform(-0.55, 0.55)
+        y = spot.random.uniform(-0.08, 0.5) ** 2 - 0.03
         brush.oval(x, y, 0.011, 0.007, lighter(pink, 0.3))
 
 
@@ -45,7 +44,7 @@ def _paint_tree(stage: Stage, spot: Spot, leaf: RGB) -> None:
 
 
 def _crown(brush: Brush, shift: float, side: float) -> list[Outline]:
-    """Return the tufts of a crown; a greater shift gives fewer of them, nearer to the light."""
+    """Return the tufts of a crown; a greater shift gives fewer, nearer to the light."""
     shrink = 1 - shift * 5
     tufts = [
         (0.0, 0.62, 0.30),
@@ -68,7 +67,8 @@ def pine(stage: Stage, spot: Spot) -> None:
     brush.block(-0.03, 0, 0.03, 0.2, stage.palette.illuminate(rgb("543a2d")))
     side = 1.0 if stage.light[0] > spot.x else -1.0
     for i in range(5):
-        bottom, half = 0.12 + 0.165 * i, 0.27 - 0.042 * i
+        bottom = 0.12 + 0.165 * i
+        half = 0.27 - 0.042 * i
         top = bottom + 0.30 - 0.012 * i
         skirt = [(-half * 0.5, bottom - 0.02), (0.0, bottom + 0.015), (half * 0.5, bottom - 0.02)]
         brush.polygon(
@@ -101,21 +101,21 @@ def palm(stage: Stage, spot: Spot) -> None:
 
 
 def forest(stage: Stage, spot: Spot) -> None:
-    """Paint a forest of firs, rank behind rank."""
+    """Paint a forest of firs, row behind row."""
     season, share = ("c8602a", 0.62) if "autumn" in stage.words else ("2f6a4f", 0.38)
     leaf = stage.palette.illuminate(rgb(season))
     for rank in range(4):
         nearness = 0.25 + 0.25 * rank
-        base_colour = mix(
+        base_color = mix(
             mix(stage.palette.land(nearness), leaf, share), stage.palette.haze, 0.34 - 0.11 * rank
         )
-        colour = spot.tint(base_colour)
+        color = spot.tint(base_color)
         level = stage.horizon + spot.size * (-0.18 + 0.17 * rank)
         bends = profile_line(profile(spot.random, 60, 2, octaves=2), stage.w, level, 0.03)
         trees = _tree_row(spot.random, bends, stage.w, spot.size * (0.42 + 0.14 * rank))
         top = level - spot.size * 0.5
         paint = Gradient(
-            ((top, colour), (level + 0.12, mix(colour, stage.palette.haze, 0.42 - 0.1 * rank)))
+            ((top, color), (level + 0.12, mix(color, stage.palette.haze, 0.42 - 0.1 * rank)))
         )
         stage.canvas.fill([[*bends, (stage.w, level + 0.25), (0, level + 0.25)], *trees], paint)
 
@@ -131,17 +131,18 @@ def _tree_row(random: RandomStream, line: Outline, width: float, tall: float) ->
 
 
 def fir(x: float, y: float, height: float) -> list[Outline]:
-    """Return the outline of a distant fir by its foot and height."""
+    """Return the outline of a distant fir, given by its foot and height."""
     tiers = []
     for i in range(4):
-        bottom, half = y - height * (0.08 + 0.2 * i), height * (0.2 - 0.038 * i)
+        bottom = y - height * (0.08 + 0.2 * i)
+        half = height * (0.2 - 0.038 * i)
         tiers.append([(x, bottom - height * 0.34), (x - half, bottom), (x + half, bottom)])
     return [*tiers, [(x - height * 0.02, y), (x, y - height * 0.3), (x + height * 0.02, y)]]
 
 
 def grove(stage: Stage, spot: Spot) -> None:
-    """Paint the few small trees that a landscape has anyway."""
-    colour = mix(stage.palette.ground, stage.palette.near, 0.62)
+    """Paint the few small trees that a landscape has without being asked for."""
+    color = mix(stage.palette.ground, stage.palette.near, 0.62)
     trees: list[Outline] = []
     for _ in range(spot.random.choice([2, 3])):
         middle = stage.w * spot.random.choice(
@@ -152,16 +153,14 @@ def grove(stage: Stage, spot: Spot) -> None:
             trees += fir(
                 x, height_at(stage.floor, x) + 0.012, spot.size * spot.random.uniform(0.55, 1.1)
             )
-    stage.canvas.fill(trees, colour)
+    stage.canvas.fill(trees, color)
 
 
 def flower(stage: Stage, spot: Spot) -> None:
     """Paint a flower with round petals."""
     brush = spot.brush(stage)
-    default_colour = spot.random.choice(
-        [rgb("f2637e"), rgb("f7f1e3"), rgb("f2a03d"), rgb("8f7ad6")]
-    )
-    petal = spot.tone(stage, default_colour)
+    default_color = spot.random.choice([rgb("f2637e"), rgb("f7f1e3"), rgb("f2a03d"), rgb("8f7ad6")])
+    petal = spot.tone(stage, default_color)
     _stem(stage, brush, 0.72)
     for ring, tone in ((0.155, darker(petal, 0.12)), (0.125, lighter(petal, 0.12))):
         for i in range(8):

@@ -1,6 +1,4 @@
-"""Composes a scene from what was read in a prompt: which things, where, in which light."""
-
-from __future__ import annotations
+"""Composition of a scene from a parsed prompt: subjects, their places, and the light."""
 
 from dataclasses import dataclass, replace
 
@@ -12,11 +10,11 @@ from sd35.space.painter.canvas import Canvas
 from sd35.space.painter.motifs import MOTIFS, Draw, Motif, Zone
 from sd35.space.painter.palettes import (
     DEFAULT_PALETTES,
-    NAMED_COLOURS,
+    NAMED_COLORS,
     SPACE_PALETTE,
     TIME_PALETTES,
     Palette,
-    recolour,
+    recolor,
     with_snow,
 )
 from sd35.space.painter.stage import Spot, Stage
@@ -38,7 +36,7 @@ _LOW_SUN_TIMES = frozenset({"dawn", "sunrise", "sunset", "dusk"})
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """A painted scene, RGB, and how it looked on the way."""
+    """Painted scene, RGB, with two earlier states."""
 
     backdrop: Image.Image
     masses: Image.Image
@@ -48,13 +46,13 @@ class Composition:
 def compose(
     prompt: ParsedPrompt, negative: ParsedPrompt, key: str, size: tuple[int, int]
 ) -> Composition:
-    """Paint what was read less what the negative prompt names; `key` seeds every choice."""
+    """Paint the prompt without what the negative prompt names; `key` seeds every choice."""
     effective_prompt = prompt.without(negative)
     return Director(effective_prompt, negative.words, key, size).paint()
 
 
 class Director:
-    """Arranges one scene and has it painted, from the sky to the foreground."""
+    """Arrangement of one scene, painted from the sky to the foreground."""
 
     def __init__(
         self, prompt: ParsedPrompt, excluded_words: frozenset[str], key: str, size: tuple[int, int]
@@ -75,8 +73,9 @@ class Director:
         self.stage = Stage(canvas, self._palette(), key, scene_words, horizon, light)
 
     def paint(self) -> Composition:
-        """Paint everything and return the result with two earlier states of it."""
-        stage, image = self.stage, self.stage.canvas.image
+        """Paint everything, and return the result with two earlier states."""
+        stage = self.stage
+        image = self.stage.canvas.image
         if not self._prompt.words:
             abstract(stage.canvas, stage.stream("abstract"))
             state = image.reduce(4)
@@ -107,7 +106,7 @@ class Director:
         )
 
     def _add_required_surfaces(self) -> None:
-        """Add the surfaces that the subjects need, and those that these need."""
+        """Add the surfaces that subjects need, and those that these need."""
         if self._mentions.keys() == {"fish"}:
             self._mentions["reef"] = Mention("reef")
         pending = list(self._mentions)
@@ -129,11 +128,9 @@ class Director:
         if _SNOW_WORDS & self._prompt.words:
             palette = with_snow(palette)
         for mention in self._prompt.mentions:
-            if mention.word == "sky" and mention.colour:
-                palette = replace(
-                    palette, sky=recolour(palette, [NAMED_COLOURS[mention.colour]]).sky
-                )
-        return recolour(palette, [NAMED_COLOURS[name] for name in self._prompt.colours])
+            if mention.word == "sky" and mention.color:
+                palette = replace(palette, sky=recolor(palette, [NAMED_COLORS[mention.color]]).sky)
+        return recolor(palette, [NAMED_COLORS[name] for name in self._prompt.colors])
 
     def _light_position(self, canvas: Canvas, horizon: float) -> tuple[float, float]:
         x = canvas.w * self._random.choice([0.3, 0.36, 0.5, 0.64, 0.7])
@@ -159,7 +156,7 @@ class Director:
                 )
 
     def _positions(self, count: int) -> list[float]:
-        """Return where things stand side by side, as shares of the width, the first the most prominent."""
+        """Return places side by side, as shares of the width, the most prominent first."""
         if count <= 1:
             return [self._random.choice([0.36, 0.5, 0.64])]
         step = 0.84 / count
@@ -171,40 +168,40 @@ class Director:
     def _build_spot(self, mention: Mention, motif: Motif, position: float, total: int) -> Spot:
         stage = self.stage
         random = stage.stream(f"{mention.word} {position}")
-        x, size = (
-            stage.w * position,
-            motif.size * (_LONE_SUBJECT_SCALE if total == 1 else 1.15 - 0.15 * total**0.7),
-        )
+        x = stage.w * position
+        size = motif.size * (_LONE_SUBJECT_SCALE if total == 1 else 1.15 - 0.15 * total**0.7)
         if mention.word in ("sun", "moon"):
             x, y, size = *stage.light, motif.size
         elif motif.zone is Zone.SKY:
             size = motif.size
-            x, y = stage.w - stage.light[0], stage.horizon * random.uniform(0.22, 0.42)
+            x = stage.w - stage.light[0]
+            y = stage.horizon * random.uniform(0.22, 0.42)
         elif motif.zone is Zone.FAR:
-            y, size = stage.horizon, motif.size * min(stage.h, 1.6) ** 0.7
+            y = stage.horizon
+            size = motif.size * min(stage.h, 1.6) ** 0.7
         elif motif.zone is Zone.AFLOAT:
             y = stage.horizon + (stage.h - stage.horizon) * random.uniform(0.14, 0.32)
         elif motif.zone is Zone.AIR:
             y = min(stage.horizon, stage.h * 0.75) * random.uniform(0.38, 0.62)
         else:
             y = stage.floor_at(x) + random.uniform(0.02, 0.06)
-        colour = NAMED_COLOURS[mention.colour] if mention.colour else None
-        return Spot(x, y, size, random, colour)
+        color = NAMED_COLORS[mention.color] if mention.color else None
+        return Spot(x, y, size, random, color)
 
     def may_add(self, *words: str) -> bool:
-        """Return whether none of these words is in the scene already, nor unwanted."""
+        """Return whether none of these words is in the scene, or excluded."""
         return not self._excluded_words.intersection(words) and not self._mentions.keys() & set(
             words
         )
 
     @property
     def has_water(self) -> bool:
-        """Whether there is a surface of water in the scene."""
+        """Return whether the scene has a water surface."""
         return bool(_WATER_SURFACES & self._mentions.keys())
 
     @property
     def has_standing(self) -> bool:
-        """Whether anything stands in the foreground."""
+        """Return whether anything stands in the foreground."""
         return any(MOTIFS[word].zone is Zone.STANDING for word in self._mentions)
 
     def decorate(self, name: str, draw: Draw, size: float) -> None:

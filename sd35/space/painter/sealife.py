@@ -1,9 +1,7 @@
 """Fish and whales."""
 
-from __future__ import annotations
-
 from sd35.space.painter.canvas import Brush, Gradient
-from sd35.space.painter.colour import RGB, WHITE, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, WHITE, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import oval, smooth
 from sd35.space.painter.stage import Spot, Stage, eye
 
@@ -12,7 +10,8 @@ def fish(stage: Stage, spot: Spot) -> None:
     """Paint a fish with a fanned tail and bubbles."""
     brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     scales = spot.tone(stage, spot.random.choice([rgb("f2853f"), rgb("f2c14a"), rgb("e85d75")]))
-    deep, pale = darker(scales, 0.22), lighter(scales, 0.5)
+    deep = darker(scales, 0.22)
+    pale = lighter(scales, 0.5)
     brush.blob(
         [(-0.3, 0.02), (-0.52, 0.25), (-0.62, 0.22), (-0.52, 0.0), (-0.62, -0.22), (-0.5, -0.22)],
         deep,
@@ -45,7 +44,7 @@ def fish(stage: Stage, spot: Spot) -> None:
 
 
 def leaping_fish(stage: Stage, spot: Spot) -> None:
-    """Paint a fish above rings on the water, or a small shoal if it is seen from below."""
+    """Paint a fish above rings on the water, or a small shoal under water."""
     if "reef" in stage.words:
         for x, y, share in (
             (0.0, 0.0, 1.0),
@@ -54,8 +53,8 @@ def leaping_fish(stage: Stage, spot: Spot) -> None:
             (-1.5, 0.7, 0.45),
             (1.4, 0.6, 0.55),
         ):
-            centre = (spot.x + x * spot.size, stage.h * 0.46 + y * spot.size)
-            fish(stage, Spot(*centre, spot.size * share, spot.random, spot.colour))
+            center = (spot.x + x * spot.size, stage.h * 0.46 + y * spot.size)
+            fish(stage, Spot(*center, spot.size * share, spot.random, spot.color))
         return
     for reach in (1.0, 0.7, 0.42):
         ring = oval(spot.x, spot.y + 0.05, spot.size * reach, spot.size * reach * 0.16)
@@ -63,14 +62,15 @@ def leaping_fish(stage: Stage, spot: Spot) -> None:
             spot.x, spot.y + 0.05, spot.size * (reach - 0.06), spot.size * (reach - 0.06) * 0.14
         )
         stage.canvas.fill([ring], lighter(stage.palette.water, 0.6), opacity=0.55, holes=[hole])
-    fish(stage, Spot(spot.x, spot.y - spot.size * 0.55, spot.size, spot.random, spot.colour))
+    fish(stage, Spot(spot.x, spot.y - spot.size * 0.55, spot.size, spot.random, spot.color))
 
 
 def whale(stage: Stage, spot: Spot) -> None:
     """Paint a whale at the surface, blowing."""
     brush = spot.brush(stage, is_mirrored=spot.x > stage.w / 2)
     skin = spot.tone(stage, rgb("3d5f8a"))
-    belly, foam = lighter(skin, 0.65), lighter(stage.palette.water, 0.7)
+    belly = lighter(skin, 0.65)
+    foam = lighter(stage.palette.water, 0.7)
     _spout_and_fluke(brush, skin, foam)
     body = [
         (-0.66, 0.0),

@@ -1,6 +1,4 @@
-"""Outlines: lists of points in units of the picture's shorter side, x to the right and y downwards."""
-
-from __future__ import annotations
+"""Outlines as lists of points, in units of the shorter side, x to the right and y down."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +16,7 @@ _CIRCLE = [
 
 
 def oval(x: float, y: float, across: float, down: float | None = None) -> Outline:
-    """Return an ellipse by its centre and its half axes (a circle if only one is given)."""
+    """Return an ellipse by center and half axes, or a circle if only one is given."""
     high = across if down is None else down
     return [(x + across * c, y + high * s) for c, s in _CIRCLE]
 
@@ -35,7 +33,7 @@ def lens(x: float, y: float, half: float, thick: float) -> Outline:
 
 
 def unit_vector(degrees: float) -> Point:
-    """Return the unit vector at this angle, clockwise from the right as y points down."""
+    """Return the unit vector at an angle in degrees, clockwise from the right."""
     angle = math.radians(degrees)
     return round(math.cos(angle), 9), round(math.sin(angle), 9)
 
@@ -43,7 +41,7 @@ def unit_vector(degrees: float) -> Point:
 def star(
     x: float, y: float, outer: float, inner: float, points: int, tilt: float = -90.0
 ) -> Outline:
-    """Return a star with that many points."""
+    """Return a star with this number of points."""
     outline = []
     for i in range(2 * points):
         c, s = unit_vector(tilt + 180.0 * i / points)
@@ -53,7 +51,7 @@ def star(
 
 
 def smooth(points: Sequence[Point], *, closed: bool = True, detail: int = 8) -> Outline:
-    """Return the curve (a Catmull-Rom spline) that goes through these points."""
+    """Return the Catmull-Rom spline through these points."""
     count = len(points)
     curve: Outline = []
     for i in range(count if closed else count - 1):
@@ -67,14 +65,17 @@ def smooth(points: Sequence[Point], *, closed: bool = True, detail: int = 8) -> 
 
 def _interpolate(control_points: Sequence[Point], t: float) -> Point:
     (ax, ay), (bx, by), (cx, cy), (dx, dy) = control_points
-    square, cube = t * t, t * t * t
-    wa, wb = -cube + 2 * square - t, 3 * cube - 5 * square + 2
-    wc, wd = -3 * cube + 4 * square + t, cube - square
+    square = t * t
+    cube = t * t * t
+    wa = -cube + 2 * square - t
+    wb = 3 * cube - 5 * square + 2
+    wc = -3 * cube + 4 * square + t
+    wd = cube - square
     return (wa * ax + wb * bx + wc * cx + wd * dx) / 2, (wa * ay + wb * by + wc * cy + wd * dy) / 2
 
 
 def ribbon(path: Sequence[Point], start: float, end: float | None = None) -> Outline:
-    """Return a band along the path whose width goes from `start` to `end`."""
+    """Return a band along a path, with a width from `start` to `end`."""
     last = len(path) - 1
     finish = start if end is None else end
     left: Outline = []
@@ -83,7 +84,8 @@ def ribbon(path: Sequence[Point], start: float, end: float | None = None) -> Out
         (ax, ay), (bx, by) = path[max(i - 1, 0)], path[min(i + 1, last)]
         length = math.sqrt((bx - ax) ** 2 + (by - ay) ** 2) or 1.0
         half = (start + (finish - start) * i / max(last, 1)) / 2
-        nx, ny = -(by - ay) / length * half, (bx - ax) / length * half
+        nx = -(by - ay) / length * half
+        ny = (bx - ax) / length * half
         left.append((x + nx, y + ny))
         right.append((x - nx, y - ny))
     return left + right[::-1]
@@ -92,7 +94,7 @@ def ribbon(path: Sequence[Point], start: float, end: float | None = None) -> Out
 def profile(
     random: RandomStream, count: int, first: int, *, roughness: float = 0.5, octaves: int = 5
 ) -> list[float]:
-    """Return `count` heights between about −1 and 1: value noise whose first octave has `first` waves."""
+    """Return `count` heights from about −1 to 1: value noise with `first` waves at its coarsest."""
     heights = [0.0] * count
     strength = 1.0
     for octave in range(octaves):
@@ -113,7 +115,7 @@ def _sample_noise(knots: Sequence[float], position: float) -> float:
 
 
 def profile_line(heights: Sequence[float], width: float, level: float, swing: float) -> Outline:
-    """Return the open line of these heights across the width, `swing` up and down around the level."""
+    """Return heights as an open line across the width, `swing` up and down around the level."""
     last = len(heights) - 1
     return [(width * i / last, level - swing * h) for i, h in enumerate(heights)]
 
@@ -124,7 +126,7 @@ def area_below(line: Sequence[Point], floor: float) -> Outline:
 
 
 def height_at(line: Sequence[Point], x: float) -> float:
-    """Return the y of an open line of even spacing at this x."""
+    """Return the y at x of an open line with even spacing."""
     width = line[-1][0] - line[0][0]
     position = min(max((x - line[0][0]) / width, 0.0), 1.0) * (len(line) - 1)
     index = min(int(position), len(line) - 2)

@@ -1,12 +1,10 @@
-"""The sky and what stands in it: sun, moon, stars, clouds, and rarer lights."""
-
-from __future__ import annotations
+"""The sky: sun, moon, stars, clouds, and rarer lights."""
 
 import math
 
 from sd35.space.painter.canvas import Gradient
-from sd35.space.painter.colour import RGB, WHITE, darker, lighter, mix, rgb
-from sd35.space.painter.palettes import NAMED_COLOURS
+from sd35.space.painter.color import RGB, WHITE, darker, lighter, mix, rgb
+from sd35.space.painter.palettes import NAMED_COLORS
 from sd35.space.painter.shapes import (
     Outline,
     Point,
@@ -23,7 +21,7 @@ from sd35.space.painter.streams import RandomStream
 
 
 def sky_gradient(stage: Stage) -> None:
-    """Paint the sky's gradient down to the horizon, and the brightness around the light."""
+    """Paint the gradient down to the horizon, brighter around the light."""
     zenith, high, low, horizon = stage.palette.sky
     far = stage.horizon
     stops = (
@@ -42,7 +40,7 @@ def sky_gradient(stage: Stage) -> None:
 
 
 def sun_disc(stage: Stage, spot: Spot) -> None:
-    """Paint a plain sun, or a crescent at night: the light of a scene whose prompt asks for neither."""
+    """Paint a plain sun, or a crescent at night, for scenes without either word."""
     if stage.palette.is_dark:
         _crescent(stage, spot.x, spot.y, spot.size * 0.75, stage.palette.light)
         return
@@ -52,32 +50,33 @@ def sun_disc(stage: Stage, spot: Spot) -> None:
 
 def sun(stage: Stage, spot: Spot) -> None:
     """Paint a large sun with rings of light around it."""
-    colour = spot.colour or mix(stage.palette.light, NAMED_COLOURS["yellow"], 0.12)
+    color = spot.color or mix(stage.palette.light, NAMED_COLORS["yellow"], 0.12)
     for ring, opacity in ((2.5, 0.10), (1.95, 0.13), (1.45, 0.20)):
-        stage.canvas.fill([oval(spot.x, spot.y, spot.size * ring)], colour, opacity=opacity)
-    stage.canvas.glow(spot.x, spot.y, spot.size * 3.4, colour, 0.6)
-    edge = mix(colour, NAMED_COLOURS["orange"], 0.28)
-    shade = Gradient(((spot.y - spot.size, lighter(colour, 0.25)), (spot.y + spot.size, edge)))
+        stage.canvas.fill([oval(spot.x, spot.y, spot.size * ring)], color, opacity=opacity)
+    stage.canvas.glow(spot.x, spot.y, spot.size * 3.4, color, 0.6)
+    edge = mix(color, NAMED_COLORS["orange"], 0.28)
+    shade = Gradient(((spot.y - spot.size, lighter(color, 0.25)), (spot.y + spot.size, edge)))
     stage.canvas.fill([oval(spot.x, spot.y, spot.size)], shade)
 
 
 def moon(stage: Stage, spot: Spot) -> None:
     """Paint a full moon with its seas."""
-    colour = spot.colour or mix(stage.palette.light, rgb("f4ecd2"), 0.5)
-    stage.canvas.glow(spot.x, spot.y, spot.size * 3.2, colour, 0.55)
-    stage.canvas.fill([oval(spot.x, spot.y, spot.size)], colour)
-    shadow = mix(colour, stage.palette.sky[1], 0.22)
+    color = spot.color or mix(stage.palette.light, rgb("f4ecd2"), 0.5)
+    stage.canvas.glow(spot.x, spot.y, spot.size * 3.2, color, 0.55)
+    stage.canvas.fill([oval(spot.x, spot.y, spot.size)], color)
+    shadow = mix(color, stage.palette.sky[1], 0.22)
     for _ in range(7):
         x, y = unit_vector(spot.random.uniform(0, 360))
-        reach, radius = spot.random.uniform(0.15, 0.68), spot.random.uniform(0.07, 0.22)
-        centre = (spot.x + x * reach * spot.size, spot.y + y * reach * spot.size)
-        stage.canvas.fill([oval(*centre, radius * spot.size)], shadow, opacity=0.75)
+        reach = spot.random.uniform(0.15, 0.68)
+        radius = spot.random.uniform(0.07, 0.22)
+        center = (spot.x + x * reach * spot.size, spot.y + y * reach * spot.size)
+        stage.canvas.fill([oval(*center, radius * spot.size)], shadow, opacity=0.75)
 
 
-def _crescent(stage: Stage, x: float, y: float, size: float, colour: RGB) -> None:
-    stage.canvas.glow(x, y, size * 4, colour, 0.4)
+def _crescent(stage: Stage, x: float, y: float, size: float, color: RGB) -> None:
+    stage.canvas.glow(x, y, size * 4, color, 0.4)
     bite = oval(x + size * 0.42, y - size * 0.22, size * 0.86)
-    stage.canvas.fill([oval(x, y, size)], colour, holes=[bite])
+    stage.canvas.fill([oval(x, y, size)], color, holes=[bite])
 
 
 def faint_stars(stage: Stage, spot: Spot) -> None:
@@ -87,13 +86,14 @@ def faint_stars(stage: Stage, spot: Spot) -> None:
 
 def stars(stage: Stage, spot: Spot) -> None:
     """Paint a sky full of stars, some of them sparkling."""
-    colour = spot.colour or mix(stage.palette.light, WHITE, 0.5)
-    _points(stage, spot.random, round(240 * stage.w * stage.h), 0.0022, 0.95, colour)
+    color = spot.color or mix(stage.palette.light, WHITE, 0.5)
+    _points(stage, spot.random, round(240 * stage.w * stage.h), 0.0022, 0.95, color)
     for _ in range(round(13 * max(stage.w, 1.0))):
-        x, y = spot.random.uniform(0, stage.w), spot.random.uniform(0.02, stage.horizon * 0.8)
+        x = spot.random.uniform(0, stage.w)
+        y = spot.random.uniform(0.02, stage.horizon * 0.8)
         size = spot.random.uniform(0.010, 0.024)
-        stage.canvas.glow(x, y, size * 2.2, colour, 0.5)
-        stage.canvas.fill([star(x, y, size, size * 0.16, 4)], colour)
+        stage.canvas.glow(x, y, size * 2.2, color, 0.5)
+        stage.canvas.fill([star(x, y, size, size * 0.16, 4)], color)
 
 
 def _points(
@@ -102,7 +102,7 @@ def _points(
     count: int,
     size: float,
     opacity: float,
-    colour: RGB | None = None,
+    color: RGB | None = None,
 ) -> None:
     for share in (1.0, 0.6, 0.3):
         dots = [
@@ -113,12 +113,12 @@ def _points(
             )[::6]
             for _ in range(round(count * share / 2))
         ]
-        stage.canvas.fill(dots, colour or stage.palette.light, opacity=opacity * share)
+        stage.canvas.fill(dots, color or stage.palette.light, opacity=opacity * share)
 
 
 def galaxy(stage: Stage, spot: Spot) -> None:
     """Paint a band of star clouds across the sky."""
-    hues = [spot.colour] * 3 if spot.colour else [rgb("8a6be0"), rgb("e07ab8"), rgb("5fb8e8")]
+    hues = [spot.color] * 3 if spot.color else [rgb("8a6be0"), rgb("e07ab8"), rgb("5fb8e8")]
     slope = spot.random.choice([-0.55, 0.55])
     for i in range(26):
         x = stage.w * (i + spot.random.uniform(-1, 1)) / 25
@@ -146,7 +146,8 @@ def thin_clouds(stage: Stage, spot: Spot) -> None:
 
 
 def _streak(stage: Stage, random: RandomStream, y: float) -> None:
-    x, half = random.uniform(0, stage.w), random.uniform(0.12, 0.34)
+    x = random.uniform(0, stage.w)
+    half = random.uniform(0.12, 0.34)
     parts = []
     for _ in range(4):
         shift = random.uniform(-0.5, 0.5) * half
@@ -158,20 +159,20 @@ def _streak(stage: Stage, random: RandomStream, y: float) -> None:
 
 
 def clouds(stage: Stage, spot: Spot) -> None:
-    """Paint heaped clouds with flat bases, the nearer the larger."""
-    colour = spot.colour or stage.palette.cloud
+    """Paint cumulus clouds with flat bases, larger as they come near."""
+    color = spot.color or stage.palette.cloud
     count = round(5 * max(stage.w, 1.0))
     for i in range(count):
         nearness = 1 - i / count
         y = stage.horizon * (0.16 + 0.62 * (1 - nearness) + spot.random.uniform(-0.05, 0.05))
         x = stage.w * ((i * 0.618 + spot.random.uniform(-0.1, 0.1) + 0.12) % 1.0)
-        cumulus(stage, spot.random, x, y, spot.size * (0.35 + 0.65 * nearness), colour)
+        cumulus(stage, spot.random, x, y, spot.size * (0.35 + 0.65 * nearness), color)
 
 
 def cumulus(
-    stage: Stage, random: RandomStream, x: float, base: float, size: float, colour: RGB
+    stage: Stage, random: RandomStream, x: float, base: float, size: float, color: RGB
 ) -> None:
-    """Paint one heaped cloud, lit from above."""
+    """Paint one cumulus cloud, lit from above."""
     bumps: list[Outline] = []
     count = random.choice([4, 5, 6])
     for i in range(count):
@@ -180,15 +181,16 @@ def cumulus(
         bumps.append(oval(x + position * size * 1.05, base - radius * 0.55, radius, radius * 0.86))
     bumps.append(lens(x, base - size * 0.06, size * 1.22, size * 0.13))
     top = base - size * 0.95
-    shade = mix(colour, stage.palette.sky[2], 0.55)
+    shade = mix(color, stage.palette.sky[2], 0.55)
     below = [box(x - 3 * size, base, x + 3 * size, base + size)]
-    paint = Gradient(((top, lighter(colour, 0.2)), (base - size * 0.35, colour), (base, shade)))
+    paint = Gradient(((top, lighter(color, 0.2)), (base - size * 0.35, color), (base, shade)))
     stage.canvas.fill(bumps, paint, opacity=0.93, holes=below)
 
 
 def rainbow(stage: Stage, spot: Spot) -> None:
-    """Paint a rainbow from the horizon to the horizon."""
-    x, y = stage.w * spot.random.uniform(0.42, 0.58), stage.horizon + 0.06
+    """Paint a rainbow from horizon to horizon."""
+    x = stage.w * spot.random.uniform(0.42, 0.58)
+    y = stage.horizon + 0.06
     outer = min(stage.w * 0.46, stage.horizon * 0.98)
     hues = ("e8483f", "f2913d", "f7d850", "5fbf6b", "3f93d9", "6a5cc4", "9a5cb8")
     band = outer * 0.026
@@ -205,7 +207,7 @@ def _arch(x: float, y: float, radius: float) -> list[Point]:
 
 def aurora(stage: Stage, spot: Spot) -> None:
     """Paint curtains of northern light."""
-    hues = [spot.colour] * 3 if spot.colour else [rgb("3df2a0"), rgb("2fd0c8"), rgb("a35cf0")]
+    hues = [spot.color] * 3 if spot.color else [rgb("3df2a0"), rgb("2fd0c8"), rgb("a35cf0")]
     for i, hue in enumerate(hues):
         bend = profile(spot.random, 60, 2, octaves=2)
         level = stage.horizon * (0.62 - 0.13 * i)
@@ -225,10 +227,12 @@ def _curtain(stage: Stage, random: RandomStream, line: list[float], hue: RGB) ->
 
 def planet(stage: Stage, spot: Spot) -> None:
     """Paint a banded planet with a ring."""
-    base = spot.colour or spot.random.choice(
+    base = spot.color or spot.random.choice(
         [rgb("e0925a"), rgb("c86f86"), rgb("6f9fc8"), rgb("d9b06a")]
     )
-    x, y, size = spot.x, spot.y, spot.size
+    x = spot.x
+    y = spot.y
+    size = spot.size
     stage.canvas.glow(x, y, size * 2.4, base, 0.35)
     stops = []
     for i in range(9):
@@ -241,7 +245,7 @@ def planet(stage: Stage, spot: Spot) -> None:
     _ring(stage, spot, lighter(base, 0.55))
 
 
-def _ring(stage: Stage, spot: Spot, colour: RGB) -> None:
+def _ring(stage: Stage, spot: Spot, color: RGB) -> None:
     size = spot.size
 
     def tilted_arc(radius: float, part: range) -> list[Point]:
@@ -253,21 +257,21 @@ def _ring(stage: Stage, spot: Spot, colour: RGB) -> None:
     for radius, width in ((1.55, 0.16), (1.83, 0.09)):
         front = ribbon(tilted_arc(size * radius, range(-2, 39)), size * width)
         behind = ribbon(tilted_arc(size * radius, range(36, 73)), size * width)
-        stage.canvas.fill([behind], colour, opacity=0.75, holes=[oval(spot.x, spot.y, size)])
-        stage.canvas.fill([front], colour, opacity=0.9)
+        stage.canvas.fill([behind], color, opacity=0.75, holes=[oval(spot.x, spot.y, size)])
+        stage.canvas.fill([front], color, opacity=0.9)
 
 
 def comet(stage: Stage, spot: Spot) -> None:
     """Paint a comet and its tail."""
-    colour = spot.colour or lighter(stage.palette.light, 0.4)
+    color = spot.color or lighter(stage.palette.light, 0.4)
     c, s = unit_vector(spot.random.uniform(195, 225))
     for length, width, opacity in ((4.2, 0.34, 0.18), (3.2, 0.24, 0.3), (2.0, 0.16, 0.55)):
         tail = (spot.x + c * length * spot.size, spot.y + s * length * spot.size)
         stage.canvas.fill(
-            [ribbon([(spot.x, spot.y), tail], width * spot.size, 0.0)], colour, opacity=opacity
+            [ribbon([(spot.x, spot.y), tail], width * spot.size, 0.0)], color, opacity=opacity
         )
-    stage.canvas.glow(spot.x, spot.y, spot.size * 0.9, colour, 0.9)
-    stage.canvas.fill([oval(spot.x, spot.y, spot.size * 0.13)], lighter(colour, 0.6))
+    stage.canvas.glow(spot.x, spot.y, spot.size * 0.9, color, 0.9)
+    stage.canvas.fill([oval(spot.x, spot.y, spot.size * 0.13)], lighter(color, 0.6))
 
 
 def lightning(stage: Stage, spot: Spot) -> None:
@@ -288,11 +292,11 @@ def lightning(stage: Stage, spot: Spot) -> None:
     stage.canvas.fill(forks, rgb("fffdf2"))
 
 
-def rays(stage: Stage, x: float, y: float, colour: RGB, opacity: float) -> None:
+def rays(stage: Stage, x: float, y: float, color: RGB, opacity: float) -> None:
     """Paint beams that spread from a point."""
     beams = []
     for i in range(16):
         (ax, ay), (bx, by) = unit_vector(22.5 * i - 3.6), unit_vector(22.5 * i + 3.6)
         reach = math.sqrt(stage.w**2 + stage.h**2)
         beams.append([(x, y), (x + ax * reach, y + ay * reach), (x + bx * reach, y + by * reach)])
-    stage.canvas.fill(beams, colour, opacity=opacity)
+    stage.canvas.fill(beams, color, opacity=opacity)

@@ -1,6 +1,4 @@
-"""Random streams that give the same numbers on every machine."""
-
-from __future__ import annotations
+"""Random streams with the same numbers on every machine."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ T = TypeVar("T")
 
 
 class RandomStream:
-    """Numbers drawn for one purpose; the same parts of the key give the same numbers everywhere."""
+    """Random numbers for one purpose, determined by the parts of its key."""
 
     def __init__(self, *key: str | int) -> None:
         text = "\x1f".join(str(part) for part in key)
@@ -21,15 +19,15 @@ class RandomStream:
         self._generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
     def uniform(self, low: float, high: float) -> float:
-        """Return a number in [low, high)."""
+        """Return a number from `low` up to, but not including, `high`."""
         return low + (high - low) * float(self._generator.random())
 
     def chance(self, probability: float) -> bool:
-        """Return whether something of this probability happens."""
+        """Return true with this probability."""
         return self.uniform(0.0, 1.0) < probability
 
     def choice(self, options: Sequence[T]) -> T:
-        """Return one of the options, each as likely."""
+        """Return one of the options, with equal probability."""
         return options[int(self.uniform(0.0, len(options)))]
 
     def normal(self, *shape: int) -> npt.NDArray[np.float32]:

@@ -1,6 +1,4 @@
-"""Styles: how the finished scene is rendered, from watercolour to pixels."""
-
-from __future__ import annotations
+"""Styles that render the finished scene again, from watercolor to pixels."""
 
 from collections.abc import Callable
 
@@ -8,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from sd35.space.painter.canvas import Canvas
-from sd35.space.painter.colour import RGB, mix, rgb
+from sd35.space.painter.color import RGB, mix, rgb
 from sd35.space.painter.shapes import Outline, box, oval, profile, ribbon
 from sd35.space.painter.stage import Stage
 from sd35.space.painter.streams import RandomStream
@@ -25,18 +23,19 @@ def _blur(image: Image.Image, radius: float) -> Image.Image:
 
 
 def _edges(stage: Stage, thick: float = 1.0, gain: float = 22.0) -> Image.Image:
-    """Return how much of an edge is at each pixel, L: a difference of Gaussians, from every channel."""
+    """Return the strength of edges per pixel, L: a difference of Gaussians over all channels."""
     radius = max(stage.canvas.unit / 900, 0.45) * thick
     channels = []
     for channel in stage.canvas.image.split():
-        fine, coarse = _blur(channel, radius * 0.7), _blur(channel, radius * 1.7)
+        fine = _blur(channel, radius * 0.7)
+        coarse = _blur(channel, radius * 1.7)
         channels.append(ImageChops.difference(fine, coarse))
     strongest = ImageChops.lighter(ImageChops.lighter(channels[0], channels[1]), channels[2])
     return strongest.point([min(255, max(0, round((level - 1.2) * gain))) for level in range(256)])
 
 
 def _soft_noise(stage: Stage, random: RandomStream, waves: int, spread: float) -> Image.Image:
-    """Return soft noise around 128, L, with that many waves across the shorter side."""
+    """Return soft noise around 128, L, with this number of waves across the shorter side."""
     size = (max(round(waves * stage.w), 2), max(round(waves * stage.h), 2))
     levels = np.clip(random.normal(size[1], size[0]) * np.float32(spread) + np.float32(128), 0, 255)
     return Image.fromarray(levels.astype(np.uint8)).resize(
@@ -45,7 +44,7 @@ def _soft_noise(stage: Stage, random: RandomStream, waves: int, spread: float) -
 
 
 def _apply_texture(stage: Stage, texture: Image.Image, strength: float) -> None:
-    """Darken and lighten the picture by a texture around 128."""
+    """Darken and lighten the image by a texture around 128."""
     image = stage.canvas.image
     for shade, table in (
         ((0, 0, 0), [round(max(128 - level, 0) * strength) for level in range(256)]),
@@ -55,8 +54,9 @@ def _apply_texture(stage: Stage, texture: Image.Image, strength: float) -> None:
 
 
 def watercolor(stage: Stage, random: RandomStream) -> None:
-    """Let the colours bleed on rough paper, with darker rims and a ragged white border."""
-    image, unit = stage.canvas.image, stage.canvas.unit
+    """Let colors bleed on rough paper, with darker rims and a ragged white border."""
+    image = stage.canvas.image
+    unit = stage.canvas.unit
     rims = _edges(stage, 2.4, 4.0)
     washed = (
         image.reduce(2)
@@ -79,10 +79,13 @@ def watercolor(stage: Stage, random: RandomStream) -> None:
 
 
 def _ragged_outline(stage: Stage, random: RandomStream) -> Outline:
-    """Return the outline of a wash that stops short of the paper's edge."""
-    margin, swing, count = 0.045, 0.014, 64
+    """Return the outline of a wash that stops before the edge of the paper."""
+    margin = 0.045
+    swing = 0.014
+    count = 64
     bends = [profile(random, count, 5, roughness=0.65) for _ in range(4)]
-    w, h = stage.w - 2 * margin, stage.h - 2 * margin
+    w = stage.w - 2 * margin
+    h = stage.h - 2 * margin
     top = [(margin + w * i / count, margin + swing * b) for i, b in enumerate(bends[0])]
     right = [(margin + w + swing * b, margin + h * i / count) for i, b in enumerate(bends[1])]
     bottom = [(margin + w - w * i / count, margin + h + swing * b) for i, b in enumerate(bends[2])]
@@ -98,7 +101,7 @@ def lineart(stage: Stage, _random: RandomStream) -> None:
 
 
 def sketch(stage: Stage, random: RandomStream) -> None:
-    """Draw the picture in pencil, hatched where it is dark."""
+    """Draw the image in pencil, hatched in the dark."""
     grey = ImageOps.autocontrast(stage.canvas.image.convert("L"), cutoff=1)
     lines = _edges(stage, 1.2, 14.0)
     stage.canvas.wash(rgb("f5f1e8"))
@@ -124,7 +127,7 @@ def _hatching(stage: Stage, random: RandomStream, slope: float) -> Image.Image:
 
 
 def pixel(stage: Stage, _random: RandomStream) -> None:
-    """Rebuild the picture from large square pixels of few colours."""
+    """Rebuild the image from large square pixels in few colors."""
     image = stage.canvas.image
     size = (max(round(88 * stage.w), 1), max(round(88 * stage.h), 1))
     small = (
@@ -136,28 +139,30 @@ def pixel(stage: Stage, _random: RandomStream) -> None:
 
 
 def poster(stage: Stage, _random: RandomStream) -> None:
-    """Print the picture in flat inks within a frame, as travel posters are."""
+    """Print the image in flat inks within a frame, as travel posters."""
     image = stage.canvas.image
     smooth = (
         image.reduce(2).filter(ImageFilter.MedianFilter(5)).quantize(12, dither=Image.Dither.NONE)
     )
     flat = _blur(smooth.convert("RGB").resize(image.size, Image.Resampling.BICUBIC), 0.5)
     image.paste(ImageEnhance.Color(Image.blend(image, flat, 0.6)).enhance(1.2))
-    whole, rim = box(0, 0, stage.w, stage.h), 0.052
+    whole = box(0, 0, stage.w, stage.h)
+    rim = 0.052
     stage.canvas.fill([whole], rgb("f7ecd6"), holes=[box(rim, rim, stage.w - rim, stage.h - rim)])
-    outer, inner = 0.030, 0.0335
+    outer = 0.030
+    inner = 0.0335
     line = box(outer, outer, stage.w - outer, stage.h - outer)
     stage.canvas.fill([line], _INK, holes=[box(inner, inner, stage.w - inner, stage.h - inner)])
 
 
 def monochrome(stage: Stage, _random: RandomStream) -> None:
-    """Take away every colour and deepen the greys."""
+    """Remove all colors and deepen the grays."""
     grey = ImageOps.autocontrast(stage.canvas.image.convert("L"), cutoff=1)
     stage.canvas.image.paste(ImageEnhance.Contrast(grey).enhance(1.1).convert("RGB"))
 
 
 def vintage(stage: Stage, random: RandomStream) -> None:
-    """Age the picture: sepia, faded, darker towards the corners."""
+    """Age the image: sepia, faded, darker towards the corners."""
     image = stage.canvas.image
     sepia = ImageOps.colorize(image.convert("L"), rgb("3a2414"), rgb("f5e6c4"), mid=rgb("b08a5a"))
     image.paste(Image.blend(image, sepia, 0.82))
@@ -167,24 +172,24 @@ def vintage(stage: Stage, random: RandomStream) -> None:
 
 
 def neon(stage: Stage, _random: RandomStream) -> None:
-    """Let the outlines glow in the dark, from magenta to cyan."""
+    """Let outlines glow in the dark, from magenta to cyan."""
     image = stage.canvas.image
     lines = _edges(stage, 1.3, 14.0)
     night = ImageOps.colorize(image.convert("L"), rgb("05020f"), rgb("7a2a8a"), mid=rgb("1f0f4a"))
     image.paste(Image.blend(ImageEnhance.Brightness(image).enhance(0.3), night, 0.75))
     hues = Image.new("RGB", (2, 2))
     hues.putdata([rgb("ff2fa8"), rgb("b04aff"), rgb("38d8ff"), rgb("20ffd0")])
-    colour = hues.resize(image.size, Image.Resampling.BILINEAR)
+    color = hues.resize(image.size, Image.Resampling.BILINEAR)
     for radius, gain in ((stage.canvas.unit / 60, 2.4), (stage.canvas.unit / 200, 1.6), (0.0, 1.0)):
         light = _blur(lines, radius) if radius else lines
         light = light.point([min(255, round(level * gain)) for level in range(256)])
         image.paste(
-            ImageChops.screen(image, ImageChops.multiply(colour, Image.merge("RGB", [light] * 3)))
+            ImageChops.screen(image, ImageChops.multiply(color, Image.merge("RGB", [light] * 3)))
         )
 
 
 def minimal(stage: Stage, _random: RandomStream) -> None:
-    """Keep a few flat colours in a circle on plain paper."""
+    """Keep a few flat colors in a circle on plain paper."""
     image = stage.canvas.image
     flat = (
         image.reduce(2)
@@ -199,7 +204,7 @@ def minimal(stage: Stage, _random: RandomStream) -> None:
 
 
 def papercut(stage: Stage, random: RandomStream) -> None:
-    """Give the sheets, which have cast their shadows already, the colour and the grain of paper."""
+    """Give the sheets, which have cast their shadows already, the look of paper."""
     image = stage.canvas.image
     image.paste(ImageEnhance.Contrast(ImageEnhance.Color(image).enhance(1.2)).enhance(1.08))
     _apply_texture(stage, _soft_noise(stage, random, 200, 34), 0.16)
@@ -207,7 +212,7 @@ def papercut(stage: Stage, random: RandomStream) -> None:
 
 
 def blueprint(stage: Stage, random: RandomStream) -> None:
-    """Draw the picture in white lines on blue paper with a grid."""
+    """Draw the image in white lines on blue paper with a grid."""
     image = stage.canvas.image
     lines = _edges(stage)
     image.paste(rgb("164a8c"), (0, 0, *image.size))
@@ -215,10 +220,10 @@ def blueprint(stage: Stage, random: RandomStream) -> None:
     draw = ImageDraw.Draw(image)
     pitch = stage.canvas.unit / 24
     for i in range(1, round(24 * max(stage.w, stage.h)) + 1):
-        colour = rgb("3a6eae") if i % 4 == 0 else rgb("2a5c9c")
+        color = rgb("3a6eae") if i % 4 == 0 else rgb("2a5c9c")
         position = round(i * pitch)
-        draw.line([(position, 0), (position, image.height)], fill=colour)
-        draw.line([(0, position), (image.width, position)], fill=colour)
+        draw.line([(position, 0), (position, image.height)], fill=color)
+        draw.line([(0, position), (image.width, position)], fill=color)
     image.paste(rgb("f2f8ff"), (0, 0), lines)
 
 

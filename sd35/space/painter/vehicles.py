@@ -1,15 +1,13 @@
-"""Things that carry people: boats, trains, balloons, rockets."""
-
-from __future__ import annotations
+"""Boats, trains, balloons, rockets and other vehicles."""
 
 from sd35.space.painter.canvas import Brush, Gradient
-from sd35.space.painter.colour import RGB, WHITE, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, WHITE, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import Outline, Point, box, oval, smooth
 from sd35.space.painter.stage import Spot, Stage
 
 
-def _reflection(stage: Stage, brush: Brush, half: float, colour: RGB) -> None:
-    """Lay what the water mirrors of a hull: streaks that thin out below it."""
+def _reflection(stage: Stage, brush: Brush, half: float, color: RGB) -> None:
+    """Paint the reflection of a hull: streaks that thin out below it."""
     for i in range(7):
         width = half * (1.0 - 0.11 * i) * (0.9 if i % 2 else 1.0)
         brush.oval(
@@ -17,13 +15,13 @@ def _reflection(stage: Stage, brush: Brush, half: float, colour: RGB) -> None:
             -0.035 - 0.05 * i,
             width,
             0.017,
-            mix(colour, stage.palette.water, 0.45),
+            mix(color, stage.palette.water, 0.45),
             0.5 - 0.055 * i,
         )
 
 
 def boat(stage: Stage, spot: Spot) -> None:
-    """Paint a sailing boat and its image in the water."""
+    """Paint a sailing boat and its reflection."""
     brush = spot.brush(stage, is_mirrored=stage.light[0] > spot.x)
     sail = spot.tone(stage, rgb("fdf6e8"))
     hull = stage.palette.illuminate(rgb("8c4433"))
@@ -60,7 +58,8 @@ def ship(stage: Stage, spot: Spot) -> None:
     """Paint a steamer with two funnels."""
     brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     hull = spot.tone(stage, rgb("2d3f5f"))
-    white, red = stage.palette.illuminate(rgb("fbf7ee")), stage.palette.illuminate(rgb("d4483c"))
+    white = stage.palette.illuminate(rgb("fbf7ee"))
+    red = stage.palette.illuminate(rgb("d4483c"))
     _reflection(stage, brush, 0.75, hull)
     for i in range(7):
         brush.oval(
@@ -99,7 +98,8 @@ def car(stage: Stage, spot: Spot) -> None:
     """Paint a small round car with luggage on its roof."""
     brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     paint = spot.tone(stage, rgb("e0533f"))
-    glass, tyre = stage.palette.illuminate(rgb("bfe3ee")), rgb("26262d")
+    glass = stage.palette.illuminate(rgb("bfe3ee"))
+    tyre = rgb("26262d")
     brush.oval(0, 0.0, 0.62, 0.05, stage.palette.near, 0.45)
     brush.block(-0.2, 0.60, 0.16, 0.70, stage.palette.illuminate(rgb("8a5a36")))
     brush.block(-0.06, 0.60, -0.02, 0.70, stage.palette.illuminate(rgb("e8c27a")))
@@ -134,7 +134,7 @@ def car(stage: Stage, spot: Spot) -> None:
 
 
 def train(stage: Stage, spot: Spot) -> None:
-    """Paint a steam train on a viaduct across the whole picture."""
+    """Paint a steam train on a viaduct across the whole image."""
     rail = spot.y - 0.12
     stone = mix(stage.palette.land(0.6), stage.palette.illuminate(rgb("a08a78")), 0.45)
     _viaduct(stage, rail, stone)
@@ -157,7 +157,8 @@ def train(stage: Stage, spot: Spot) -> None:
 
 
 def _viaduct(stage: Stage, rail: float, stone: RGB) -> None:
-    pitch, arches = 0.16, []
+    pitch = 0.16
+    arches = []
     for i in range(int(stage.w / pitch) + 2):
         x = (i - 0.25) * pitch
         round_top = [(px, min(py, rail + 0.12)) for px, py in oval(x, rail + 0.12, 0.058, 0.075)]
@@ -199,7 +200,7 @@ def _locomotive(stage: Stage, brush: Brush, body: RGB) -> None:
 
 
 def balloon(stage: Stage, spot: Spot) -> None:
-    """Paint a hot air balloon of coloured gores."""
+    """Paint a hot air balloon of colored gores."""
     brush = spot.brush(stage)
     first = spot.tone(
         stage, spot.random.choice([rgb("e4523f"), rgb("2f8fa8"), rgb("e8a13a"), rgb("8a5fc0")])
@@ -224,7 +225,7 @@ def balloon(stage: Stage, spot: Spot) -> None:
 
 
 def _gore(reach: float) -> list[Point]:
-    """Return the outline of a balloon, or of the gores in its middle, that share of it wide."""
+    """Return the outline of a balloon, or of its middle, `reach` of it wide."""
     half = [(0.1, -0.34), (0.34, -0.06), (0.42, 0.22), (0.26, 0.47)]
     return [
         (0, 0.52),
@@ -237,13 +238,24 @@ def rocket(stage: Stage, spot: Spot) -> None:
     """Paint a rocket on its tail of fire and smoke."""
     brush = spot.brush(stage)
     body = mix(rgb("f4f4f2"), stage.palette.haze, 0.1)
-    red = spot.colour or rgb("e2493f")
+    red = spot.color or rgb("e2493f")
     _exhaust(stage, spot, brush)
     for side in (-1, 1):
         brush.polygon(
             [(side * 0.15, -0.08), (side * 0.33, -0.36), (side * 0.3, -0.5), (side * 0.12, -0.36)],
             darker(red, 0.1 + 0.08 * side),
         )
+    _rocket_hull(brush, body)
+    brush.blob(
+        [(0, 0.63), (-0.065, 0.52), (-0.115, 0.4), (0, 0.37), (0.115, 0.4), (0.065, 0.52)], red
+    )
+    brush.polygon([(-0.155, -0.26), (0.155, -0.26), (0.12, -0.4), (-0.12, -0.4)], red)
+    brush.oval(0, 0.14, 0.092, 0.092, darker(red, 0.15))
+    brush.oval(0, 0.14, 0.066, 0.066, rgb("7cc6e6"))
+    brush.oval(-0.02, 0.165, 0.024, 0.024, WHITE, 0.8)
+
+
+def _rocket_hull(brush: Brush, body: RGB) -> None:
     hull = [
         (0, 0.62),
         (-0.12, 0.4),
@@ -268,13 +280,6 @@ def rocket(stage: Stage, spot: Spot) -> None:
         ],
         mix(body, rgb("5b6b90"), 0.35),
     )
-    brush.blob(
-        [(0, 0.63), (-0.065, 0.52), (-0.115, 0.4), (0, 0.37), (0.115, 0.4), (0.065, 0.52)], red
-    )
-    brush.polygon([(-0.155, -0.26), (0.155, -0.26), (0.12, -0.4), (-0.12, -0.4)], red)
-    brush.oval(0, 0.14, 0.092, 0.092, darker(red, 0.15))
-    brush.oval(0, 0.14, 0.066, 0.066, rgb("7cc6e6"))
-    brush.oval(-0.02, 0.165, 0.024, 0.024, WHITE, 0.8)
 
 
 def _exhaust(stage: Stage, spot: Spot, brush: Brush) -> None:
@@ -308,7 +313,7 @@ def airplane(stage: Stage, spot: Spot) -> None:
     """Paint an airliner with its trails."""
     brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     body = mix(rgb("fafafa"), stage.palette.haze, 0.12)
-    accent = spot.colour or rgb("d9483f")
+    accent = spot.color or rgb("d9483f")
     trails = [
         brush.outline([(-0.5, y), (-3.2, y - 0.55), (-3.3, y - 0.62), (-0.5, y - 0.04)])
         for y in (-0.02, -0.09)

@@ -1,15 +1,14 @@
-"""The words the painter knows, and how it reads a prompt."""
-
-from __future__ import annotations
+"""Known words, and the parsing of prompts."""
 
 import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
-from sd35.space.painter.palettes import NAMED_COLOURS, TIME_PALETTES
+from sd35.space.painter.palettes import NAMED_COLORS, TIME_PALETTES
 
-MAX_WORDS = 256  # as the model's text encoder reads a prompt's beginning only
+MAX_WORDS = 256  # the model's text encoder, too, reads only so many tokens
 _MAX_CHARACTERS = 4096
 
 
@@ -29,8 +28,8 @@ SUBJECTS = _word_set("""
 WEATHER = _word_set("rain snow fog storm lightning wind rainbow aurora sunny")
 SEASONS = _word_set("spring summer autumn winter")
 STYLES = _word_set("""
-    watercolor lineart sketch pixel poster mosaic oil monochrome vintage neon minimal papercut pointillism
-    blueprint popart
+    watercolor lineart sketch pixel poster mosaic oil monochrome vintage neon minimal papercut
+    pointillism blueprint popart
     """)
 MOODS = _word_set("calm dark bright warm cold dreamy dramatic vivid pastel")
 CANONICAL = (
@@ -40,7 +39,7 @@ CANONICAL = (
     | STYLES
     | MOODS
     | frozenset(TIME_PALETTES)
-    | frozenset(NAMED_COLOURS)
+    | frozenset(NAMED_COLORS)
 )
 
 _SYNONYMS = {
@@ -192,41 +191,41 @@ _WORD = re.compile("[a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One subject of the prompt, in the colour of the word before it if that is one."""
+    """Subject in a prompt, with the color word before it, if any."""
 
     word: str
-    colour: str | None = None
+    color: str | None = None
     count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedPrompt:
-    """What the painter understood of a prompt, each kind in the order of the prompt."""
+    """Known words of a prompt, each kind in the order of the prompt."""
 
     mentions: tuple[Mention, ...] = ()
-    colours: tuple[str, ...] = ()  # of the whole picture
+    colors: tuple[str, ...] = ()  # of the whole picture
     times: tuple[str, ...] = ()
     modifiers: tuple[str, ...] = ()  # weather, seasons, styles and moods
 
     @property
     def words(self) -> frozenset[str]:
-        """Every known word, in its canonical form."""
+        """All known words, in their canonical forms."""
         subjects = {mention.word for mention in self.mentions}
-        return frozenset(subjects | {*self.colours, *self.times, *self.modifiers})
+        return frozenset(subjects | {*self.colors, *self.times, *self.modifiers})
 
-    def without(self, excluded: ParsedPrompt) -> ParsedPrompt:
-        """Return the reading less what the other one names."""
+    def without(self, excluded: Self) -> Self:
+        """Return the prompt without the words of another one."""
         excluded_words = excluded.words
-        return ParsedPrompt(
+        return type(self)(
             tuple(m for m in self.mentions if m.word not in excluded_words),
-            tuple(word for word in self.colours if word not in excluded_words),
+            tuple(word for word in self.colors if word not in excluded_words),
             tuple(word for word in self.times if word not in excluded_words),
             tuple(word for word in self.modifiers if word not in excluded_words),
         )
 
 
 def canonical_form(word: str) -> tuple[str, bool] | None:
-    """Return the canonical form of a word and whether it was a plural, or None for an unknown word."""
+    """Return a word's canonical form, and whether it was a plural; None if unknown."""
     for form, is_plural in _word_forms(word):
         canonical = _SYNONYMS.get(form, form)
         if canonical in CANONICAL:
@@ -249,13 +248,13 @@ def _word_forms(word: str) -> Iterator[tuple[str, bool]]:
 
 
 def parse_prompt(prompt: str) -> ParsedPrompt:
-    """Return what the painter understands of this text, whatever it is."""
+    """Return the known words of any text."""
     text = prompt[:_MAX_CHARACTERS].casefold().replace("-", " ")
     tokens = _WORD.findall(_PHRASE.sub(lambda match: _PHRASES[match.group()], text))[:MAX_WORDS]
     mentions: dict[str, Mention] = {}
-    colours: list[str] = []
+    colors: list[str] = []
     other_words: list[str] = []
-    colour: str | None = None
+    color: str | None = None
     count = 1
     for token in tokens:
         match = canonical_form(token)
@@ -263,24 +262,25 @@ def parse_prompt(prompt: str) -> ParsedPrompt:
             count = _COUNT_WORDS.get(token, count)
             continue
         word, is_plural = match
-        if word in NAMED_COLOURS:
-            colours += [colour] if colour else []
-            colour = word
+        if word in NAMED_COLORS:
+            colors += [color] if color else []
+            color = word
         elif word in SUBJECTS:
             mention_count = max(count, 3) if is_plural and count == 1 else count
-            mentions.setdefault(word, Mention(word, colour, mention_count))
-            colour, count = None, 1
+            mentions.setdefault(word, Mention(word, color, mention_count))
+            color = None
+            count = 1
         else:
             other_words.append(word)
-    colours += [colour] if colour else []
+    colors += [color] if color else []
     return ParsedPrompt(
         tuple(mentions.values()),
-        tuple(dict.fromkeys(colours)),
+        tuple(dict.fromkeys(colors)),
         tuple(dict.fromkeys(word for word in other_words if word in TIME_PALETTES)),
         tuple(dict.fromkeys(word for word in other_words if word not in TIME_PALETTES)),
     )
 
 
 def fingerprint(prompt: str) -> str:
-    """Return a hash of the text, whatever characters it has."""
+    """Return a hash of any text."""
     return hashlib.sha256(prompt.encode(errors="backslashreplace")).hexdigest()

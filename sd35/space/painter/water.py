@@ -1,11 +1,9 @@
-"""Water: the sea and lakes with what they mirror, and waterfalls."""
-
-from __future__ import annotations
+"""Seas and lakes with their reflections, waterfalls, beaches and reefs."""
 
 from PIL import Image, ImageFilter
 
 from sd35.space.painter.canvas import Canvas, Gradient
-from sd35.space.painter.colour import RGB, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import (
     Outline,
     area_below,
@@ -24,21 +22,21 @@ from sd35.space.painter.streams import RandomStream
 
 
 def sea(stage: Stage, spot: Spot) -> None:
-    """Paint the sea: deep, with the light's path on it."""
+    """Paint a deep sea with the path of the light on it."""
     _surface(stage, spot, clearness=0.30)
     swell(stage, spot, 34)
     _glitter(stage, spot.random)
 
 
 def lake(stage: Stage, spot: Spot) -> None:
-    """Paint a lake that mirrors what is above it."""
+    """Paint a lake that mirrors the scene above it."""
     _surface(stage, spot, clearness=0.68)
     swell(stage, spot, 14)
     _glitter(stage, spot.random, 0.5)
 
 
 def _surface(stage: Stage, spot: Spot, clearness: float) -> None:
-    """Mirror the picture at the horizon and lay the water's own colour over it."""
+    """Mirror the image at the horizon, under the color of the water."""
     deep = spot.tint(stage.palette.water)
     near = mix(deep, stage.palette.near, 0.25)
     bright = mix(deep, stage.palette.sky[3], 0.6)
@@ -57,7 +55,7 @@ def _surface(stage: Stage, spot: Spot, clearness: float) -> None:
 
 
 def _mirror(canvas: Canvas, horizon: float, random: RandomStream) -> Image.Image:
-    """Return what is above the horizon upside down, as high as the water, its rows shifted by waves."""
+    """Return the image above the horizon upside down, as high as the water, with rippled rows."""
     width, height = canvas.image.size
     top = canvas.to_pixels(horizon)
     depth = max(height - top, 1)
@@ -75,10 +73,10 @@ def _mirror(canvas: Canvas, horizon: float, random: RandomStream) -> Image.Image
 
 
 def swell(stage: Stage, spot: Spot, count: int) -> None:
-    """Paint streaks of wave, larger towards the viewer."""
+    """Paint streaks of waves, larger towards the viewer."""
     deep = spot.tint(stage.palette.water)
     depth = stage.h - stage.horizon
-    for colour, opacity in (
+    for color, opacity in (
         (lighter(deep, 0.55), 0.30),
         (mix(deep, stage.palette.near, 0.55), 0.28),
     ):
@@ -88,7 +86,7 @@ def swell(stage: Stage, spot: Spot, count: int) -> None:
             half = (0.03 + 0.20 * share) * spot.random.uniform(0.5, 1.2)
             y = stage.horizon + depth * share
             streaks.append(lens(spot.random.uniform(0, stage.w), y, half, 0.001 + 0.0055 * share))
-        stage.canvas.fill(streaks, colour, opacity=opacity)
+        stage.canvas.fill(streaks, color, opacity=opacity)
 
 
 def _glitter(stage: Stage, random: RandomStream, opacity: float = 0.8) -> None:
@@ -136,7 +134,7 @@ def waterfall(stage: Stage, spot: Spot) -> None:
 
 def beach(stage: Stage, spot: Spot) -> None:
     """Paint a beach in front of the water, with foam at its edge."""
-    sand = stage.palette.illuminate(spot.colour or rgb("f1d6a2"))
+    sand = stage.palette.illuminate(spot.color or rgb("f1d6a2"))
     depth = stage.h - stage.horizon
     side = spot.random.choice([-1.0, 1.0])
     edge = [
@@ -146,13 +144,13 @@ def beach(stage: Stage, spot: Spot) -> None:
         )
         for i, wave in enumerate(profile(spot.random, 80, 4, octaves=2))
     ]
-    for rise, colour, opacity in (
+    for rise, color, opacity in (
         (0.05, lighter(stage.palette.water, 0.45), 0.45),
         (0.022, lighter(stage.palette.cloud, 0.3), 0.9),
         (0.006, mix(sand, stage.palette.near, 0.3), 0.9),
     ):
         line = [(x, y - rise) for x, y in edge]
-        stage.canvas.fill([[*line, (stage.w, stage.h), (0, stage.h)]], colour, opacity=opacity)
+        stage.canvas.fill([[*line, (stage.w, stage.h), (0, stage.h)]], color, opacity=opacity)
     paint = Gradient(
         (
             (stage.horizon + depth * 0.5, lighter(sand, 0.2)),
@@ -164,7 +162,7 @@ def beach(stage: Stage, spot: Spot) -> None:
 
 
 def reef(stage: Stage, spot: Spot) -> None:
-    """Paint the world under water: shafts of light, corals, weed and bubbles."""
+    """Paint a scene under water: shafts of light, corals, weed and bubbles."""
     deep = spot.tint(mix(stage.palette.water, rgb("0e5f86"), 0.5))
     stops = (
         (0.0, lighter(deep, 0.62)),
@@ -172,29 +170,17 @@ def reef(stage: Stage, spot: Spot) -> None:
         (stage.h, mix(deep, rgb("06213f"), 0.7)),
     )
     stage.canvas.wash(Gradient(stops))
-    for i in range(6):
-        x = stage.w * (i + spot.random.uniform(0.1, 0.9)) / 6
-        half, drift = spot.random.uniform(0.02, 0.06), 0.25 * (x - stage.w / 2)
-        shaft = [
-            (x - half, -0.05),
-            (x + half, -0.05),
-            (x + drift + 3 * half, stage.h * 0.85),
-            (x + drift - 3 * half, stage.h * 0.85),
-        ]
-        stage.canvas.fill([shaft], lighter(deep, 0.7), opacity=0.13, blur=0.008)
+    _light_shafts(stage, spot.random, lighter(deep, 0.7))
     for i in range(3):
         line = profile_line(
             profile(spot.random, 80, 2 + i, octaves=3), stage.w, stage.h * (0.80 + 0.065 * i), 0.045
         )
         stage.floor = line
-        _growth(
-            stage, spot.random, line, mix(deep, rgb("0a2f4c"), 0.35 + 0.15 * i), 0.25 + 0.35 * i
-        )
-        colour = mix(mix(deep, rgb("e6cf9e"), 0.12 + 0.2 * i), rgb("06213f"), 0.25)
-        stage.canvas.fill(
-            [area_below(line, stage.h)],
-            Gradient(((line[0][1], lighter(colour, 0.1)), (stage.h, darker(colour, 0.3)))),
-        )
+        shade = mix(deep, rgb("0a2f4c"), 0.35 + 0.15 * i)
+        _growth(stage, spot.random, line, shade, 0.25 + 0.35 * i)
+        color = mix(mix(deep, rgb("e6cf9e"), 0.12 + 0.2 * i), rgb("06213f"), 0.25)
+        paint = Gradient(((line[0][1], lighter(color, 0.1)), (stage.h, darker(color, 0.3))))
+        stage.canvas.fill([area_below(line, stage.h)], paint)
     bubbles = [
         oval(
             spot.random.uniform(0, stage.w),
@@ -206,13 +192,28 @@ def reef(stage: Stage, spot: Spot) -> None:
     stage.canvas.fill(bubbles, lighter(deep, 0.75), opacity=0.4)
 
 
+def _light_shafts(stage: Stage, random: RandomStream, color: RGB) -> None:
+    for i in range(6):
+        x = stage.w * (i + random.uniform(0.1, 0.9)) / 6
+        half = random.uniform(0.02, 0.06)
+        drift = 0.25 * (x - stage.w / 2)
+        shaft = [
+            (x - half, -0.05),
+            (x + half, -0.05),
+            (x + drift + 3 * half, stage.h * 0.85),
+            (x + drift - 3 * half, stage.h * 0.85),
+        ]
+        stage.canvas.fill([shaft], color, opacity=0.13, blur=0.008)
+
+
 def _growth(stage: Stage, random: RandomStream, line: Outline, shade: RGB, nearness: float) -> None:
     """Paint weed and corals along a line of the sea bed."""
     hues = [rgb("f2727f"), rgb("f5a04c"), rgb("c86fc9"), rgb("3fae8f"), rgb("f2c75c")]
     for _ in range(round(11 * stage.w)):
         x = random.uniform(0, stage.w)
-        y, tall = height_at(line, x) + 0.02, random.uniform(0.07, 0.19) * (0.6 + nearness)
-        colour = mix(random.choice(hues), shade, 0.75 - 0.5 * nearness)
+        y = height_at(line, x) + 0.02
+        tall = random.uniform(0.07, 0.19) * (0.6 + nearness)
+        color = mix(random.choice(hues), shade, 0.75 - 0.5 * nearness)
         if random.chance(0.5):
             sway = random.uniform(0.15, 0.3) * tall * random.choice([-1.0, 1.0])
             path = [
@@ -221,9 +222,9 @@ def _growth(stage: Stage, random: RandomStream, line: Outline, shade: RGB, nearn
                 (x - sway, y - tall * 0.7),
                 (x + sway * 0.5, y - tall * 1.2),
             ]
-            stage.canvas.fill([ribbon(smooth(path, closed=False), tall * 0.15, 0.002)], colour)
+            stage.canvas.fill([ribbon(smooth(path, closed=False), tall * 0.15, 0.002)], color)
         else:
-            stage.canvas.fill(_coral(random, x, y, tall), colour)
+            stage.canvas.fill(_coral(random, x, y, tall), color)
 
 
 def _coral(random: RandomStream, x: float, y: float, tall: float) -> list[Outline]:

@@ -1,13 +1,11 @@
-"""Weather, seasons and moods: what lies over the whole scene."""
-
-from __future__ import annotations
+"""Weather, seasons and moods: effects over the whole scene."""
 
 from collections.abc import Callable
 
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from sd35.space.painter.canvas import Gradient
-from sd35.space.painter.colour import RGB, WHITE, darker, lighter, mix, rgb
+from sd35.space.painter.color import RGB, WHITE, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import Outline, box, lens, oval, ribbon, unit_vector
 from sd35.space.painter.skies import rays
 from sd35.space.painter.stage import Stage
@@ -17,12 +15,13 @@ Effect = Callable[[Stage, RandomStream], None]
 
 
 def rain(stage: Stage, random: RandomStream) -> None:
-    """Lay slanting rain and a grey light over the scene."""
+    """Add slanting rain and a gray light."""
     stage.canvas.wash(mix(stage.palette.sky[1], rgb("6c7a8c"), 0.6), 0.28)
     for share, opacity in ((0.5, 0.25), (1.0, 0.42)):
         drops = []
         for _ in range(round(150 * stage.w * stage.h)):
-            x, y = random.uniform(-0.1, stage.w + 0.1), random.uniform(-0.1, stage.h)
+            x = random.uniform(-0.1, stage.w + 0.1)
+            y = random.uniform(-0.1, stage.h)
             long = 0.05 * share * random.uniform(0.6, 1.4)
             drops.append(
                 ribbon([(x, y), (x - long * 0.22, y + long)], 0.0012 * share, 0.0030 * share)
@@ -31,7 +30,7 @@ def rain(stage: Stage, random: RandomStream) -> None:
 
 
 def snow(stage: Stage, random: RandomStream) -> None:
-    """Let snow fall, the near flakes large and soft."""
+    """Add falling snow, with large soft flakes in front."""
     for count, size, blur, opacity in (
         (260, 0.0022, 0.0, 0.75),
         (110, 0.0048, 0.0, 0.9),
@@ -45,19 +44,19 @@ def snow(stage: Stage, random: RandomStream) -> None:
 
 
 def fog(stage: Stage, random: RandomStream) -> None:
-    """Lay banks of fog over the distance."""
-    colour = mix(stage.palette.haze, WHITE, 0.0 if stage.palette.is_dark else 0.3)
+    """Add banks of fog over the distance."""
+    color = mix(stage.palette.haze, WHITE, 0.0 if stage.palette.is_dark else 0.3)
     for _ in range(9):
         y = stage.horizon + random.uniform(-0.24, 0.26)
         bank = lens(
             random.uniform(0, stage.w), y, random.uniform(0.5, 1.2), random.uniform(0.03, 0.075)
         )
-        stage.canvas.fill([bank], colour, opacity=0.5, blur=0.03)
-    stage.canvas.wash(colour, 0.22)
+        stage.canvas.fill([bank], color, opacity=0.5, blur=0.03)
+    stage.canvas.wash(color, 0.22)
 
 
 def storm(stage: Stage, random: RandomStream) -> None:
-    """Hang a ceiling of dark cloud over the scene."""
+    """Add a ceiling of dark cloud."""
     slate = mix(stage.palette.sky[0], rgb("2b3040"), 0.75)
     gloom = Gradient(
         ((0.0, slate), (stage.horizon * 1.1, mix(slate, rgb("7b8494"), 0.5)), (stage.h, slate))
@@ -65,24 +64,26 @@ def storm(stage: Stage, random: RandomStream) -> None:
     stage.canvas.wash(gloom, 0.42)
     for row in range(4):
         depth = 0.30 - 0.075 * row
-        colour = mix(slate, rgb("9aa3b5"), 0.34 - 0.1 * row)
-        x, lumps = -0.1, [box(0, 0, stage.w, depth * 0.55)]
+        color = mix(slate, rgb("9aa3b5"), 0.34 - 0.1 * row)
+        x = -0.1
+        lumps = [box(0, 0, stage.w, depth * 0.55)]
         while x < stage.w + 0.1:
             size = random.uniform(0.06, 0.13)
             lumps.append(oval(x, depth * 0.55, size, min(size, depth * 0.5)))
             x += size * random.uniform(0.8, 1.4)
         stage.canvas.fill(
             lumps,
-            Gradient(((0.0, darker(colour, 0.3)), (depth, lighter(colour, 0.12)))),
+            Gradient(((0.0, darker(color, 0.3)), (depth, lighter(color, 0.12)))),
             opacity=0.94,
         )
 
 
 def wind(stage: Stage, random: RandomStream) -> None:
     """Draw the wind as curling lines, with leaves in it."""
-    colour = mix(stage.palette.cloud, WHITE, 0.5)
+    color = mix(stage.palette.cloud, WHITE, 0.5)
     for _ in range(round(6 * max(stage.w, 1.0))):
-        x, y = random.uniform(-0.1, stage.w * 0.8), random.uniform(0.1, 0.75) * stage.h
+        x = random.uniform(-0.1, stage.w * 0.8)
+        y = random.uniform(0.1, 0.75) * stage.h
         curl = [
             (
                 x + 0.34 + 0.05 * unit_vector(a)[0] * (1 - i / 14),
@@ -91,7 +92,7 @@ def wind(stage: Stage, random: RandomStream) -> None:
             for i, a in enumerate(range(90, -220, -30))
         ]
         path = [(x, y + 0.015), (x + 0.12, y - 0.008), (x + 0.24, y + 0.008), *curl]
-        stage.canvas.fill([ribbon(path, 0.001, 0.006)], colour, opacity=0.7)
+        stage.canvas.fill([ribbon(path, 0.001, 0.006)], color, opacity=0.7)
     _leaves(stage, random, [rgb("c9803a"), rgb("8fa24a")], 16)
 
 
@@ -99,7 +100,8 @@ def _leaves(stage: Stage, random: RandomStream, hues: list[RGB], count: int) -> 
     for hue in hues:
         leaves: list[Outline] = []
         for _ in range(round(count * max(stage.w, 1.0))):
-            x, y = random.uniform(0, stage.w), random.uniform(0.2, 1.0) * stage.h
+            x = random.uniform(0, stage.w)
+            y = random.uniform(0.2, 1.0) * stage.h
             size = random.uniform(0.005, 0.012)
             c, s = unit_vector(random.uniform(0, 360))
             leaf = lens(0, 0, size, size * 0.45)
@@ -108,51 +110,51 @@ def _leaves(stage: Stage, random: RandomStream, hues: list[RGB], count: int) -> 
 
 
 def sunny(stage: Stage, _random: RandomStream) -> None:
-    """Send beams of sunlight through the sky."""
+    """Add beams of sunlight."""
     rays(stage, *stage.light, mix(stage.palette.light, WHITE, 0.2), 0.14)
     stage.canvas.glow(*stage.light, 1.1, rgb("ffe9a8"), 0.45)
     _enhance(stage, 1.08, 1.12)
 
 
 def spring(stage: Stage, random: RandomStream) -> None:
-    """Freshen the greens and let petals fly."""
+    """Freshen the greens and add flying petals."""
     stage.canvas.wash(rgb("c8f0b8"), 0.10)
     _leaves(stage, random, [rgb("ffc4d8"), rgb("fff0f4")], 34)
 
 
 def summer(stage: Stage, _random: RandomStream) -> None:
-    """Warm the picture and saturate it."""
+    """Warm the image and saturate it."""
     _enhance(stage, 1.22, 1.06)
     stage.canvas.glow(stage.w / 2, 0.0, max(stage.w, stage.h), rgb("ffdf8a"), 0.34)
 
 
 def autumn(stage: Stage, random: RandomStream) -> None:
-    """Turn the picture towards amber, and let leaves fall."""
+    """Turn the image towards amber, and add falling leaves."""
     stage.canvas.wash(rgb("c9712c"), 0.13)
     _leaves(stage, random, [rgb("d9622b"), rgb("e9a93a"), rgb("a83f2a")], 26)
 
 
 def winter(stage: Stage, random: RandomStream) -> None:
-    """Cool the picture and lay frost on its lower edge."""
+    """Cool the image and add frost to its lower edge."""
     _enhance(stage, 0.72, 1.04)
     stage.canvas.wash(rgb("cfe2f5"), 0.20)
     snow(stage, random)
 
 
 def calm(stage: Stage, _random: RandomStream) -> None:
-    """Quieten the colours."""
+    """Desaturate the colors."""
     _enhance(stage, 0.82, 0.94)
     stage.canvas.wash(mix(stage.palette.haze, WHITE, 0.3), 0.12)
 
 
 def dark(stage: Stage, _random: RandomStream) -> None:
-    """Take the light away, most of it at the edges."""
+    """Darken the image, most of all at the edges."""
     stage.canvas.wash(rgb("0b0d1a"), 0.34)
     _vignette(stage, 0.75)
 
 
 def bright(stage: Stage, _random: RandomStream) -> None:
-    """Lift the light."""
+    """Brighten the image."""
     lifted = stage.canvas.image.point(
         [min(255, round(255 * (v / 255) ** 0.5 * 0.45 + v * 0.6)) for v in range(256)] * 3
     )
@@ -160,17 +162,17 @@ def bright(stage: Stage, _random: RandomStream) -> None:
 
 
 def warm(stage: Stage, _random: RandomStream) -> None:
-    """Shift the colours towards fire."""
-    _grade_colours(stage, rgb("fff0d0"), rgb("3a1200"))
+    """Shift the colors towards fire."""
+    _grade_colors(stage, rgb("fff0d0"), rgb("3a1200"))
 
 
 def cold(stage: Stage, _random: RandomStream) -> None:
-    """Shift the colours towards ice."""
-    _grade_colours(stage, rgb("d4e8ff"), rgb("001a3a"))
+    """Shift the colors towards ice."""
+    _grade_colors(stage, rgb("d4e8ff"), rgb("001a3a"))
 
 
 def dreamy(stage: Stage, random: RandomStream) -> None:
-    """Let every light bloom, and add motes."""
+    """Let all lights bloom, and add motes."""
     image = stage.canvas.image
     bloom = (
         image.reduce(4).filter(ImageFilter.GaussianBlur(stage.canvas.unit / 160)).resize(image.size)
@@ -178,7 +180,8 @@ def dreamy(stage: Stage, random: RandomStream) -> None:
     image.paste(Image.blend(image, ImageChops.screen(image, bloom), 0.5))
     stage.canvas.wash(rgb("e9c8f2"), 0.12)
     for _ in range(round(14 * max(stage.w, 1.0))):
-        x, y = random.uniform(0, stage.w), random.uniform(0, stage.h)
+        x = random.uniform(0, stage.w)
+        y = random.uniform(0, stage.h)
         stage.canvas.glow(x, y, random.uniform(0.02, 0.07), rgb("fff3dd"), 0.55)
 
 
@@ -190,12 +193,12 @@ def dramatic(stage: Stage, _random: RandomStream) -> None:
 
 
 def vivid(stage: Stage, _random: RandomStream) -> None:
-    """Saturate every colour."""
+    """Saturate all colors."""
     _enhance(stage, 1.6, 1.02)
 
 
 def pastel(stage: Stage, _random: RandomStream) -> None:
-    """Make every colour light and powdery."""
+    """Make all colors light and powdery."""
     _enhance(stage, 0.85, 1.0)
     stage.canvas.wash(rgb("fff4ee"), 0.42)
 
@@ -205,7 +208,7 @@ def _enhance(stage: Stage, saturation: float, brightness: float) -> None:
     stage.canvas.image.paste(ImageEnhance.Brightness(image).enhance(brightness))
 
 
-def _grade_colours(stage: Stage, light: RGB, shade: RGB) -> None:
+def _grade_colors(stage: Stage, light: RGB, shade: RGB) -> None:
     image = stage.canvas.image
     product = ImageChops.multiply(image, Image.new("RGB", image.size, light))
     image.paste(ImageChops.screen(product, Image.new("RGB", image.size, shade)))
