@@ -59,7 +59,7 @@ class FakeSpace:
         self, prompt: str, width: float, height: float, progress: gr.Progress
     ) -> Iterator[Frame]:
         try:
-            kind, _, text = prompt.partition(": ")
+            kind, _, text = prompt.partition(":")
             if kind == "error":
                 raise gr.Error(text, title="ZeroGPU quota exceeded", print_exception=False)
             if kind == "silent":

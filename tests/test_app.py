@@ -110,7 +110,7 @@ def test_as_the_seed_system_s_client_calls(program: Program) -> None:
     ("position", "value", "expected_message"),
     [
         (0, " ", "Enter a prompt."),
-        (4, 4096, "width"),
+        (4, 4096, "Width"),
         (7, 500, "between 1 and 50"),
         (7, "many", "Enter the number of steps."),
         (2, -1, "seed"),

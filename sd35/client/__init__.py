@@ -1,9 +1,10 @@
 """Talking to a Space: `SpaceClient.connect`, then `generate` and `fetch`."""
 
 from sd35.client.auth import Identity
+from sd35.client.cancel import StopOutcome
 from sd35.client.client import SpaceClient
 from sd35.client.contract import Contract
-from sd35.client.generation import Generation, StopOutcome
+from sd35.client.generation import Generation
 from sd35.client.previews import Previews
 from sd35.client.timeouts import Timeouts
 

@@ -1,11 +1,9 @@
-"""The bytes of previews, fetched beside a run's stream: every one, or only the newest."""
+"""The bytes of previews, fetched beside the stream of a run."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from enum import Enum
-
-import anyio
 
 from sd35.core.errors import SD35Error
 from sd35.core.events import Preview, RemotePicture
@@ -15,29 +13,26 @@ __all__ = ["PreviewFetcher", "Previews"]
 
 log = logging.getLogger(__name__)
 
-MAX_PENDING = 64
-MAX_UNACKNOWLEDGED = 4
-"""With every preview: so many wait to be fetched before the stream does, and so many lie here unread."""
-
 
 class Previews(Enum):
-    """Which previews' bytes are fetched during a run."""
+    """The previews whose bytes are fetched during a run."""
 
     NONE = "none"
-    """None: each `Preview` says where it is."""
+    """None: each `Preview` has only an address."""
     NEWEST = "newest"
-    """The newest, each time the last one was read: what has been overtaken isn't even asked for."""
+    """The newest one, as soon as the previous one was read; previews in between aren't requested."""
     ALL = "all"
-    """Every one, in order, and before `Finished`."""
+    """Every one, in order, before the event that follows it."""
 
 
 class PreviewFetcher:
-    """Fetches a run's previews one after another, and gives them on.
+    """Fetches the previews of a run, at most one at a time.
 
     Args:
-        which: `NEWEST` or `ALL`.
-        fetch: returns a preview's bytes.
-        give: takes the `Preview` with its bytes; `read` is to be called when somebody has read it.
+        mode: `NEWEST` or `ALL`.
+        fetch: returns the bytes of a preview.
+        emit: takes the `Preview` with its bytes.
+        limit_seconds: with `ALL`, previews are given up if one takes longer.
 
     """
 
@@ -46,53 +41,55 @@ class PreviewFetcher:
         mode: Previews,
         fetch: Callable[[RemotePicture], Awaitable[Picture]],
         emit: Callable[[Preview], Awaitable[None]],
+        limit_seconds: float,
     ) -> None:
         self._is_fetching_all = mode is Previews.ALL
         self._fetch = fetch
         self._emit = emit
-        self._pending: asyncio.Queue[RemotePicture] = asyncio.Queue(
-            MAX_PENDING if self._is_fetching_all else 1
-        )
-        self._capacity = asyncio.Semaphore(MAX_UNACKNOWLEDGED if self._is_fetching_all else 1)
-        self._worker_task: asyncio.Task[None] | None = None
-
-    def acknowledge(self) -> None:
-        """Say that a preview has been read: there is room for another."""
-        self._capacity.release()
+        self._limit_seconds = limit_seconds
+        self._next_picture: RemotePicture | None = None
+        self._fetch_task: asyncio.Task[None] | None = None
+        self._is_unread = False
+        self._is_cancelled = False
 
     async def submit(self, picture: RemotePicture) -> None:
-        """Fetch this one in its turn; of the newest, in place of the one that waits."""
-        if self._worker_task is None:
-            self._worker_task = asyncio.ensure_future(self._run_worker())
-        if self._pending.full() and not self._is_fetching_all:
-            self._pending.get_nowait()
-        await self._pending.put(picture)
+        """Fetch this preview; with `NEWEST`, instead of any other that hasn't been requested yet."""
+        self._next_picture = picture
+        self._fetch_next()
+        if self._is_fetching_all and self._fetch_task is not None:
+            # The stream isn't read meanwhile: previews never pile up here.
+            _, pending_tasks = await asyncio.wait([self._fetch_task], timeout=self._limit_seconds)
+            if pending_tasks:
+                self.cancel()
 
-    async def finish(self, limit_seconds: float) -> None:
-        """Come to an end: every preview is given on, within the limit, or what is under way is dropped."""
-        if self._is_fetching_all:
-            with anyio.move_on_after(limit_seconds):
-                await self._pending.join()
-        self.cancel()
+    def acknowledge(self) -> None:
+        """Say that the last preview was read, so that the next one may be fetched."""
+        self._is_unread = False
+        self._fetch_next()
 
     def cancel(self) -> None:
-        """Drop what is under way."""
-        if self._worker_task is not None:
-            self._worker_task.cancel()
+        """Stop fetching, for good."""
+        self._is_cancelled = True
+        if self._fetch_task is not None:
+            self._fetch_task.cancel()
 
-    async def _run_worker(self) -> None:
-        while True:
-            await self._capacity.acquire()
-            picture = await self._pending.get()
-            try:
-                await self._emit(Preview(picture, await self._fetch(picture)))
-            except (
-                SD35Error
-            ) as error:  # a preview that can't be had is no reason to lose the picture
-                log.info("a preview was passed over: %s", error.happened)
-                self._capacity.release()
-            except Exception:  # the edge of a task: nor is what wasn't foreseen
-                log.exception("a preview was passed over in a way that wasn't foreseen")
-                self._capacity.release()
-            finally:
-                self._pending.task_done()
+    def _fetch_next(self) -> None:
+        is_waiting = self._is_unread and not self._is_fetching_all
+        if self._next_picture is None or self._fetch_task is not None or is_waiting:
+            return
+        if not self._is_cancelled:
+            picture, self._next_picture = self._next_picture, None
+            self._fetch_task = asyncio.ensure_future(self._fetch_and_emit(picture))
+
+    async def _fetch_and_emit(self, picture: RemotePicture) -> None:
+        try:
+            preview = Preview(picture, await self._fetch(picture))
+            self._is_unread = True
+            await self._emit(preview)
+        except SD35Error as error:  # the final image may still arrive
+            log.info("skipped a preview: %s", error.happened)
+        except Exception:  # the edge of a task: nobody awaits its result
+            log.exception("skipped a preview because of an unexpected error")
+        finally:
+            self._fetch_task = None
+            self._fetch_next()
