@@ -61,11 +61,11 @@ class FakeSpace:
         try:
             kind, _, text = prompt.partition(":")
             if kind == "error":
-                raise gr.Error(text, title="ZeroGPU quota exceeded", print_exception=False)
+                raise gr.Error(text.strip(), title="ZeroGPU quota exceeded", print_exception=False)
             if kind == "silent":
                 raise gr.Error("", print_exception=False) from RuntimeError("nobody is told")
             if kind == "notice":
-                gr.Info(text)
+                gr.Info(text.strip())
             for step in range(1, STEPS + 1):
                 progress((step, STEPS), desc="Denoising", unit="steps")
                 yield np.full((int(height) // 8, int(width) // 8, 3), step * 40, np.uint8)
