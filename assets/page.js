@@ -1,63 +1,66 @@
-// What the page does by itself: keys, focus, and telling those who don't see the screen. It changes no values.
+// Behavior of the page itself: keys, focus, announcements, notifications, dropped images.
+// It changes no values of Gradio's components.
 (() => {
-  // In another site's frame a browser may keep nothing for this page, and throw where it is asked: Gradio stops there.
+  // In a frame of another site, a browser may deny storage and throw when it is accessed. Gradio doesn't catch that and
+  // would stop loading, so the page gets storage in memory there.
   for (const name of ["localStorage", "sessionStorage"]) {
     try {
       window[name].length;
     } catch {
-      const kept = new Map();
+      const entries = new Map();
       const value = {
-        getItem: (key) => kept.get(String(key)) ?? null,
-        setItem: (key, what) => void kept.set(String(key), String(what)),
-        removeItem: (key) => void kept.delete(String(key)),
-        clear: () => kept.clear(),
-        key: (index) => [...kept.keys()][index] ?? null,
+        getItem: (key) => entries.get(String(key)) ?? null,
+        setItem: (key, item) => void entries.set(String(key), String(item)),
+        removeItem: (key) => void entries.delete(String(key)),
+        clear: () => entries.clear(),
+        key: (index) => [...entries.keys()][index] ?? null,
         get length() {
-          return kept.size;
+          return entries.size;
         },
       };
       Object.defineProperty(window, name, { value });
     }
   }
 
-  // A stream that ends without its last word is broken. Gradio goes on waiting for it, and opens no other one, unless it is
-  // told: then it looks for the server until that is there again, and loads the page anew, if it was waiting for something.
-  const BROKEN = ["broken_connection", "close_stream"].map((msg) => `data: ${JSON.stringify({ msg, message: "" })}\n\n`);
-  const toItsEnd = (body) => {
+  // An event stream that ends without "close_stream" is broken. Gradio keeps waiting for it and opens no other, unless it
+  // gets these messages: then it polls the server, and reloads the page if it was waiting for a result.
+  const BROKEN_MESSAGES = ["broken_connection", "close_stream"].map((msg) => `data: ${JSON.stringify({ msg, message: "" })}\n\n`);
+  const withProperEnd = (body) => {
     const reader = body.getReader();
     const decoder = new TextDecoder();
-    let last = "";
+    let tail = "";
     return new ReadableStream({
-      async pull(out) {
+      async pull(controller) {
         const { done, value } = await reader.read().catch((error) => {
           if (error.name === "AbortError") throw error;
           return { done: true };
         });
         if (!done) {
-          last = (last + decoder.decode(value.subarray(-400))).slice(-400);
-          out.enqueue(value);
+          tail = (tail + decoder.decode(value.subarray(-400))).slice(-400);
+          controller.enqueue(value);
           return;
         }
-        if (!last.includes("close_stream")) out.enqueue(new TextEncoder().encode(`\n\n${BROKEN.join("")}`));
-        out.close();
+        if (!tail.includes("close_stream")) controller.enqueue(new TextEncoder().encode(`\n\n${BROKEN_MESSAGES.join("")}`));
+        controller.close();
       },
       cancel: (reason) => reader.cancel(reason),
     });
   };
-  const fetched = window.fetch;
-  window.fetch = async (asked, ...more) => {
-    const answer = await fetched(asked, ...more);
-    if (!String(asked?.url ?? asked).includes("/queue/data?") || !answer.ok || answer.body === null) return answer;
-    const { status, statusText, headers } = answer;
-    return new Response(toItsEnd(answer.body), { status, statusText, headers });
+  const originalFetch = window.fetch;
+  window.fetch = async (resource, ...options) => {
+    const response = await originalFetch(resource, ...options);
+    const isStream = String(resource?.url ?? resource).includes("/queue/data?");
+    if (!isStream || !response.ok || response.body === null) return response;
+    const { status, statusText, headers } = response;
+    return new Response(withProperEnd(response.body), { status, statusText, headers });
   };
 
-  // What is typed outlives a reload of this tab.
-  const DRAFT = "sd35-draft";
-  const words = () => [...document.querySelectorAll("#ask textarea")].map((area) => area.value);
+  // Typed prompts survive a reload of this tab.
+  const DRAFT_KEY = "sd35-draft";
+  const prompts = () => [...document.querySelectorAll("#prompt-area textarea")].map((area) => area.value);
   document.addEventListener(
     "input",
-    (event) => event.target.closest?.("#ask") && sessionStorage.setItem(DRAFT, JSON.stringify(words())),
+    (event) => event.target.closest?.("#prompt-area") && sessionStorage.setItem(DRAFT_KEY, JSON.stringify(prompts())),
     true,
   );
 
@@ -67,7 +70,8 @@
     if (isShown(byId(id))) byId(id).click();
   };
 
-  // Ctrl or Cmd + Enter generates, Escape stops; but the Escape that leaves the full screen, or an input method, is not ours.
+  // Ctrl or Cmd + Enter generates, Escape stops. While an input method composes text, or the image fills the screen, these
+  // keys belong to the browser.
   const onKey = (event) => {
     if (event.isComposing) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -79,142 +83,146 @@
   };
   document.addEventListener("keydown", onKey, true);
 
-  // One voice, that speaks when something begins or ends, and not at each step.
+  // Screen readers announce the start and the end of a job, not each step.
   const voice = document.createElement("div");
   voice.setAttribute("role", "status");
   voice.className = "voice";
 
-  let phase;
-  const followPhase = () => {
-    const panel = document.querySelector("#panel [data-phase]");
-    if (!panel || panel.dataset.phase === phase) return;
-    const isFirst = phase === undefined;
-    phase = panel.dataset.phase;
+  let status;
+  const updateStatus = () => {
+    const panel = document.querySelector("#panel [data-status]");
+    if (!panel || panel.dataset.status === status) return;
+    const isFirst = status === undefined;
+    status = panel.dataset.status;
     if (isFirst) return;
-    voice.textContent = phase === "running" ? "Generating" : panel.textContent;
-    // The button that was pressed has made way for the other.
+    voice.textContent = status === "running" ? "Generating" : panel.textContent;
+    // Stop disappears at the end of a job: without this, keyboard users would start again at the top of the page.
     if (document.activeElement === document.body || !isShown(document.activeElement)) {
       [byId("stop"), byId("generate")].find(isShown)?.focus({ preventScroll: true });
     }
     if (matchMedia("(max-width: 900px)").matches) byId("output").scrollIntoView({ block: "nearest" });
   };
 
-  // A mistake may be said at a field that is off the screen.
-  let hadMistakes = false;
-  const followMistakes = () => {
-    const fields = document.querySelectorAll("#ask .block, #settings .block");
-    const wrong = [...fields].filter((field) => field.querySelector(".validation-error"));
+  // A field with an error may be off the screen, above all on a phone.
+  let hadErrors = false;
+  const updateFieldErrors = () => {
+    const fields = document.querySelectorAll("#prompt-area .block, #settings .block");
+    const invalid = [...fields].filter((field) => field.querySelector(".validation-error"));
     fields.forEach((field) =>
       field.querySelectorAll("textarea, input").forEach((input) => {
-        input.toggleAttribute("aria-invalid", wrong.includes(field));
+        input.toggleAttribute("aria-invalid", invalid.includes(field));
       }),
     );
-    if (wrong.length > 0 && !hadMistakes) {
-      wrong[0].scrollIntoView({ block: "center" });
-      wrong[0].querySelector("textarea, input")?.focus({ preventScroll: true });
-      voice.textContent = wrong.map((field) => field.querySelector(".validation-error").textContent).join(" ");
+    if (invalid.length > 0 && !hadErrors) {
+      invalid[0].scrollIntoView({ block: "center" });
+      invalid[0].querySelector("textarea, input")?.focus({ preventScroll: true });
+      voice.textContent = invalid.map((field) => field.querySelector(".validation-error").textContent).join(" ");
     }
-    hadMistakes = wrong.length > 0;
+    hadErrors = invalid.length > 0;
   };
 
-  // A time is shown by the clock of who reads it, which may be another than the server's.
-  const followTimes = () => {
-    document.querySelectorAll("time:not([data-here])").forEach((time) => {
+  // Times are shown by the reader's clock, which may not be the server's.
+  const updateTimes = () => {
+    document.querySelectorAll("time:not([data-local])").forEach((time) => {
       const moment = new Date(time.dateTime);
       const clock = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       const isToday = moment.toDateString() === new Date().toDateString();
-      time.dataset.here = "";
+      time.dataset.local = "";
       time.textContent = isToday ? clock : `${moment.toLocaleDateString([], { weekday: "long" })}, ${clock}`;
     });
   };
 
-  // What there is to do is told in the page's title; and once all is done, or something failed, by the system, if it may.
-  let told = { left: 0, done: 0, bad: 0 };
-  const ask = document.createElement("button");
-  ask.type = "button";
-  ask.className = "notify";
-  ask.textContent = "Tell me when it’s done";
-  ask.onclick = () => Notification.requestPermission().then(() => ask.remove());
-  const mayAsk = () => "Notification" in window && Notification.permission === "default";
+  // The title of the tab shows how many jobs are left. A system notification, where allowed, says when they are finished.
+  let counts = { remaining: 0, completed: 0, failed: 0 };
+  const notifyButton = document.createElement("button");
+  notifyButton.type = "button";
+  notifyButton.className = "notify";
+  notifyButton.textContent = "Notify me when done";
+  notifyButton.onclick = () => Notification.requestPermission().then(() => notifyButton.remove());
+  const canAskPermission = () => "Notification" in window && Notification.permission === "default";
 
-  const tell = (words) => {
+  const notify = (text) => {
     if ("Notification" in window && Notification.permission === "granted" && document.visibilityState === "hidden") {
       try {
-        new Notification(words, { icon: document.querySelector("link[rel~=icon]")?.href, tag: "sd35" });
+        new Notification(text, { icon: document.querySelector("link[rel~=icon]")?.href, tag: "sd35" });
       } catch {
-        // on a phone, only a service worker may
+        // Chrome on Android allows notifications from service workers only
       }
     }
   };
 
-  const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
-  let since = { done: 0, bad: 0 }; // what has come since there was last nothing to do, or since somebody took notice
-  let title, shown;
+  const pluralize = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+  let unseen = { completed: 0, failed: 0 }; // since the queue was last empty, or the visitor last used the page
+  let baseTitle, shownTitle;
   const showTitle = () => {
-    if (document.title !== shown) title = document.title;
+    if (document.title !== shownTitle) baseTitle = document.title; // Gradio has set it
     const parts = [];
-    if (since.bad > 0) parts.push(`✗ ${since.bad} failed`);
-    if (told.left > 0) parts.push(`${told.left} to go`);
-    else if (since.done > 0) parts.push(`✓ ${since.done} done`);
-    shown = [...parts, title].join(" · ");
-    if (document.title !== shown) document.title = shown;
+    if (unseen.failed > 0) parts.push(`✗ ${unseen.failed} failed`);
+    if (counts.remaining > 0) parts.push(`${counts.remaining} left`);
+    else if (unseen.completed > 0) parts.push(`✓ ${unseen.completed} done`);
+    shownTitle = [...parts, baseTitle].join(" · ");
+    if (document.title !== shownTitle) document.title = shownTitle;
   };
-  const takeNotice = () => {
-    if (told.left > 0 || (since.done === 0 && since.bad === 0)) return;
-    since = { done: 0, bad: 0 };
+  const clearUnseen = () => {
+    if (counts.remaining > 0 || (unseen.completed === 0 && unseen.failed === 0)) return;
+    unseen = { completed: 0, failed: 0 };
     showTitle();
   };
-  document.addEventListener("pointerdown", takeNotice, true);
-  document.addEventListener("keydown", takeNotice, true);
+  document.addEventListener("pointerdown", clearUnseen, true);
+  document.addEventListener("keydown", clearUnseen, true);
 
-  const followQueue = () => {
+  let isFirstQueue = true;
+  const updateQueue = () => {
     const queue = document.querySelector("#queue .queue");
     if (!queue) return;
-    const now = { left: Number(queue.dataset.left), done: Number(queue.dataset.done), bad: Number(queue.dataset.bad) };
-    const isFirst = followQueue.begun === undefined;
-    followQueue.begun = true;
-    const came = { done: now.done - told.done, bad: now.bad - told.bad };
-    if (told.left === 0 && now.left > 0) since = { done: 0, bad: 0 };
-    if (!isFirst && (came.done > 0 || came.bad > 0)) {
-      since = { done: since.done + Math.max(0, came.done), bad: since.bad + Math.max(0, came.bad) };
-      if (came.bad > 0) tell(plural(came.bad, "picture failed", "pictures failed"));
-      if (now.left === 0 && came.done > 0) tell(since.done === 1 ? "Your picture is done" : `All done: ${since.done} pictures`);
-      window.dispatchEvent(new CustomEvent("sd35-done"));
+    const { remaining, completed, failed } = queue.dataset;
+    const current = { remaining: Number(remaining), completed: Number(completed), failed: Number(failed) };
+    const added = { completed: current.completed - counts.completed, failed: current.failed - counts.failed };
+    if (counts.remaining === 0 && current.remaining > 0) unseen = { completed: 0, failed: 0 };
+    if (!isFirstQueue && (added.completed > 0 || added.failed > 0)) {
+      unseen.completed += Math.max(0, added.completed);
+      unseen.failed += Math.max(0, added.failed);
+      if (added.failed > 0) notify(`${pluralize(added.failed, "image")} failed`);
+      if (current.remaining === 0 && added.completed > 0)
+        notify(unseen.completed === 1 ? "Your image is ready" : `${unseen.completed} images ready`);
+      window.dispatchEvent(new CustomEvent("sd35-done")); // the library shows new images
     }
-    if (now.left > 0 && mayAsk() && !ask.isConnected) byId("said")?.after(ask);
-    if ((now.left === 0 || !mayAsk()) && ask.isConnected) ask.remove();
-    told = now;
+    isFirstQueue = false;
+    const isWanted = current.remaining > 0 && canAskPermission();
+    if (isWanted && !notifyButton.isConnected) byId("message")?.after(notifyButton);
+    if (!isWanted) notifyButton.remove();
+    counts = current;
     showTitle();
-    document.documentElement.dataset.left = now.left;
   };
 
-  // Who comes back has seen what came; and other pages may have changed what there is.
+  // Other pages of the same visitor may have changed the queue while this one was hidden.
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState !== "visible") return;
-    takeNotice();
-    byId("look")?.click();
+    clearUnseen();
+    byId("refresh")?.click();
   });
 
   window.sd35 = {
-    draft: () => sessionStorage.getItem(DRAFT) ?? "",
+    draft: () => sessionStorage.getItem(DRAFT_KEY) ?? "",
 
-    // The buttons in a piece of HTML that comes from the server.
-    does(element, trigger) {
+    // Buttons in HTML from the server raise "click" with their action and the id of their job.
+    bindButtons(element, trigger) {
       element.addEventListener("click", (event) => {
-        const button = event.target.closest("[data-do]");
-        if (button !== null && element.contains(button)) trigger("click", { do: button.dataset.do, id: button.dataset.id });
+        const { action, id } = event.target.closest("[data-action]")?.dataset ?? {};
+        if (action) trigger("click", { action, id });
       });
     },
 
-    // A picture that is dropped, pasted or chosen: what it says of itself goes to the server, the image stays here.
-    drop(element, trigger) {
+    // An image that is dropped, pasted or chosen: its metadata goes to the server, its pixels stay here.
+    bindImport(element, trigger) {
       const read = async (file) => {
         if (!file) return;
         location.hash = "#create";
-        const data = await withoutImage(file).catch(() => new Uint8Array());
+        const data = await withoutPixels(file).catch(() => new Uint8Array());
         let text = "";
+        // in pieces: each byte becomes an argument, and their number is limited
         for (let at = 0; at < data.length; at += 0x8000) text += String.fromCharCode(...data.subarray(at, at + 0x8000));
-        trigger("upload", { name: file.name || "this picture", data: btoa(text) });
+        trigger("upload", { name: file.name || "this image", data: btoa(text) });
       };
       element.addEventListener("change", (event) => {
         read(event.target.files?.[0]);
@@ -224,45 +232,45 @@
         const button = event.target.closest("[data-event]");
         if (button !== null) trigger(button.dataset.event);
       });
-      const picture = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
-      const isFile = (event) => event.dataTransfer?.types.includes("Files");
-      let depth = 0;
-      const show = (is) => document.documentElement.toggleAttribute("data-dropping", is);
-      window.addEventListener("dragenter", (event) => isFile(event) && show(++depth > 0), true);
-      window.addEventListener("dragleave", (event) => isFile(event) && show((depth = Math.max(0, depth - 1)) > 0), true);
-      window.addEventListener("dragover", (event) => isFile(event) && event.preventDefault(), true);
+      const imageFile = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
+      const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+      let depth = 0; // "dragenter" and "dragleave" come for each element on the way
+      const showOverlay = (isShown) => document.documentElement.toggleAttribute("data-dropping", isShown);
+      window.addEventListener("dragenter", (event) => hasFiles(event) && showOverlay(++depth > 0), true);
+      window.addEventListener("dragleave", (event) => hasFiles(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0), true);
+      window.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault(), true);
       window.addEventListener(
         "drop",
         (event) => {
-          if (!isFile(event)) return;
+          if (!hasFiles(event)) return;
           event.preventDefault();
           event.stopPropagation();
-          show((depth = 0) > 0);
-          read(picture(event.dataTransfer) ?? event.dataTransfer.files[0]);
+          showOverlay((depth = 0) > 0);
+          read(imageFile(event.dataTransfer) ?? event.dataTransfer.files[0]);
         },
         true,
       );
-      window.addEventListener("paste", (event) => picture(event.clipboardData) && read(picture(event.clipboardData)));
+      window.addEventListener("paste", (event) => imageFile(event.clipboardData) && read(imageFile(event.clipboardData)));
     },
   };
 
-  const MOST = 700_000; // bytes that are sent, and of one piece
-  const joined = (parts) => {
+  const MAX_METADATA_BYTES = 700_000;
+  const concat = (parts) => {
     const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
     return all;
   };
 
-  // The same file without its image data: a PNG's chunks, a WebP's or a JPEG's segments that hold words.
-  const withoutImage = async (file) => {
+  // The same file without its pixels: the chunks of a PNG or a WebP, or the segments of a JPEG, that may hold metadata.
+  const withoutPixels = async (file) => {
     const bytes = async (from, to) => new Uint8Array(await file.slice(from, to).arrayBuffer());
     const head = await bytes(0, 12);
     const name = (part) => String.fromCharCode(...part);
-    let left = MOST;
+    let budget = MAX_METADATA_BYTES;
     const parts = [];
     const keep = async (from, to) => {
-      if (to > file.size || to - from > left) return;
-      left -= to - from;
+      if (to > file.size || to - from > budget) return;
+      budget -= to - from;
       parts.push(await bytes(from, to));
     };
     if (head[0] === 0x89 && name(head.subarray(1, 4)) === "PNG") {
@@ -293,24 +301,24 @@
       }
       parts.push(new Uint8Array([0xff, 0xd9]));
     }
-    return joined(parts);
+    return concat(parts);
   };
 
-  // The server says with every frame what time it has. When it doesn't, though there is something to do, or it has promised
-  // to write a picture that it couldn't write, it is asked anew.
-  const NEWS_SECONDS = [4, 4, 8, 16];
-  let news = { now: "", at: Date.now(), tries: 0 };
+  // Each update carries the server's time. If none comes though jobs remain, or an image is still to be saved, the stream
+  // is dead: it is restarted, less and less often.
+  const RETRY_SECONDS = [4, 4, 8, 16];
+  let lastUpdate = { time: "", at: Date.now(), tries: 0 };
   setInterval(() => {
-    const now = document.querySelector("#queue .queue")?.dataset.now;
-    const waits = told.left > 0 || document.querySelector("#panel [data-promised]") !== null;
-    if (now !== news.now || !waits) news = { now, at: Date.now(), tries: 0 };
-    if (Date.now() - news.at < 1000 * NEWS_SECONDS[Math.min(news.tries, 3)]) return;
-    news = { ...news, at: Date.now(), tries: news.tries + 1 };
-    byId("look")?.click();
+    const time = document.querySelector("#queue .queue")?.dataset.time;
+    const isWaiting = counts.remaining > 0 || document.querySelector("#panel [data-saving]") !== null;
+    if (time !== lastUpdate.time || !isWaiting) lastUpdate = { time, at: Date.now(), tries: 0 };
+    if (Date.now() - lastUpdate.at < 1000 * RETRY_SECONDS[Math.min(lastUpdate.tries, 3)]) return;
+    lastUpdate = { ...lastUpdate, at: Date.now(), tries: lastUpdate.tries + 1 };
+    byId("refresh")?.click();
   }, 1000);
 
-  // Within another site's page, what is asked for by a relative address would be asked of that site.
-  const followAddresses = () => {
+  // Embedded in a page of another site, relative addresses would lead to that site.
+  const updateAddresses = () => {
     const root = window.gradio_config?.root;
     if (!root || new URL(root, location.href).origin === location.origin) return;
     for (const name of ["src", "href"]) {
@@ -320,20 +328,30 @@
     }
   };
 
-  const follow = () => {
-    scheduled = false;
-    followAddresses();
-    followQueue();
-    if (!voice.isConnected) document.body.append(voice);
-    // Gradio names each radio input differently, so that the arrow keys don't know that they belong together.
-    document.querySelectorAll("#size input:not([name=size])").forEach((input) => (input.name = "size"));
-    followTimes();
-    followPhase();
-    followMistakes();
+  // ⌘ on a Mac; style.css hides the keys where there is no keyboard.
+  const updateKeys = () => {
+    if (!/Mac|iPhone|iPad/.test(navigator.platform)) return;
+    document.querySelectorAll("[data-key=ctrl]").forEach((key) => {
+      key.removeAttribute("data-key"); // or each update would cause the next one
+      key.textContent = "⌘";
+    });
   };
-  let scheduled = false;
+
+  const update = () => {
+    isScheduled = false;
+    updateAddresses();
+    updateKeys();
+    updateQueue();
+    if (!voice.isConnected) document.body.append(voice);
+    // Gradio gives each radio input its own name: without a common one the arrow keys don't move between them.
+    document.querySelectorAll("#size input:not([name=size])").forEach((input) => (input.name = "size"));
+    updateTimes();
+    updateStatus();
+    updateFieldErrors();
+  };
+  let isScheduled = false;
   new MutationObserver(() => {
-    if (!scheduled) requestAnimationFrame(follow);
-    scheduled = true;
+    if (!isScheduled) requestAnimationFrame(update);
+    isScheduled = true;
   }).observe(document.documentElement, { subtree: true, childList: true });
 })();

@@ -104,7 +104,7 @@ class PageClient:
     @property
     def watch(self) -> Listener:
         """What shows, moment by moment, what was asked for."""
-        return self._listener(self._dependency("_watch_jobs"))
+        return self._listener(self._dependency("watch_jobs"))
 
     @property
     def infer(self) -> BenchTarget:
@@ -117,7 +117,7 @@ class PageClient:
 
     def submit_listener(self, prompt: str) -> Listener:
         """The Generate button, after this prompt was typed."""
-        listener = self._listener(self._dependency("_on_submit"))
+        listener = self._listener(self._dependency("submit"))
         return Listener(listener.fn_index, [prompt, *listener.data[1:]])
 
     @property

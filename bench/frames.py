@@ -102,8 +102,8 @@ async def _run(port: int, config: dict[str, Any], prompt: str) -> int:
         f"http://127.0.0.1:{port}/gradio_api/queue/",
         timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS),
     ) as session:
-        await _call_listener(session, fn_indexes["_on_submit"], data)
-        return await _call_listener(session, fn_indexes["_watch_jobs"], [""])
+        await _call_listener(session, fn_indexes["submit"], data)
+        return await _call_listener(session, fn_indexes["watch_jobs"], [""])
 
 
 async def _call_listener(session: aiohttp.ClientSession, fn_index: int, data: list[Any]) -> int:

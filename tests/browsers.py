@@ -91,7 +91,7 @@ class BrowserSession:
 
     def generate_picture(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:
         """Make a picture at the page; return its file, as the page gets it, and the job's id."""
-        message, job_id, _ = self.result("_on_submit", [prompt, *FORM_VALUES[1:], ""])
+        message, job_id, _ = self.result("submit", [prompt, *FORM_VALUES[1:], ""])
         assert not message
-        image, _, job_id, *_ = self.result("_watch_jobs", [job_id])
+        image, _, job_id, *_ = self.result("watch_jobs", [job_id])
         return image, job_id

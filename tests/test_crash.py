@@ -309,17 +309,15 @@ def test_the_program_itself_is_killed(folder: Path, space: Space) -> None:
         BrowserSession(address).open() as visit,
     ):
         completed_run, _ = (
-            visit.result("_on_submit", [prompt, *FORM_VALUES[1:], ""])[1]
+            visit.result("submit", [prompt, *FORM_VALUES[1:], ""])[1]
             for prompt in ("wait", "a cat")
         )
         assert space.run_started.wait(LIMIT_SECONDS)
         process.kill()
     with start_program(folder, *flags) as (_, address, _), BrowserSession(address).open() as visit:
-        _, _, _, _, queue, _ = visit.result("_watch_jobs", [""])
+        _, _, _, _, queue, _ = visit.result("watch_jobs", [""])
         assert f'<li data-kind="interrupted" data-job="{completed_run}">' in queue
-        assert re.search(
-            '<li data-kind="held".*?<b>a cat</b><span>Waits until you let it go on. Seed 7,', queue
-        )
+        assert re.search('<li data-kind="held".*?<b>a cat</b><span>Paused · Seed 7,', queue)
         with Library.open(next(folder.rglob("library.sqlite3")).parent.parent) as library:
             job = JobRepository(library).get(completed_run)
         assert job is not None

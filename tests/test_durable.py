@@ -179,7 +179,7 @@ async def test_nothing_is_run_again_twice(fake: FakeSpace, tmp_path: Path) -> No
         )
         await wait_for_status(new, JobStatus.FAILED)
         await wait_for_record(studio, new, JobStatus.FAILED)
-        assert await run_action(studio, LOCAL_VISITOR, "again", job.id, "") == new.id
+        assert await run_action(studio, LOCAL_VISITOR, "retry", job.id, "") == new.id
         failed_jobs = JobRepository(studio.library).search(parse_query("is:failed")).jobs
         assert [failed_job.id for failed_job in failed_jobs] == [new.id], (
             "the library offers it once more"
@@ -193,7 +193,7 @@ async def test_nothing_is_run_again_twice(fake: FakeSpace, tmp_path: Path) -> No
             failed_job.id for failed_job in studio.visitor_queue(LOCAL_VISITOR).failed_jobs
         ] == [third.id]
         with pytest.raises(InvalidRequestError, match="run again already"):
-            await run_action(studio, LOCAL_VISITOR, "again", job.id, "")
+            await run_action(studio, LOCAL_VISITOR, "retry", job.id, "")
         assert sum(JobRepository(studio.library).count_by_status().values()) == 3
 
 
@@ -230,7 +230,7 @@ async def test_what_another_program_has_run_again(fake: FakeSpace, tmp_path: Pat
 async def test_what_has_its_picture_is_not_run_again(fake: FakeSpace, studio: JobService) -> None:
     """A page that still shows as interrupted what was found to have its picture has it made a second time."""
     job = await wait_for_status(await studio.submit(make_request("a cat")), JobStatus.COMPLETED)
-    assert await run_action(studio, LOCAL_VISITOR, "again", job.id, "") == f"={job.id}"
+    assert await run_action(studio, LOCAL_VISITOR, "retry", job.id, "") == f"={job.id}"
     assert not studio.visitor_queue(LOCAL_VISITOR).open_jobs
 
 
@@ -477,7 +477,7 @@ async def test_a_stop_that_nobody_had_asked_for_is_told_after_a_restart(
 
 
 async def test_a_picture_without_a_job_can_be_looked_at(fake: FakeSpace, tmp_path: Path) -> None:
-    """After the index was made anew, or of an imported picture, the page says that it is no longer here."""
+    """After the index was made anew, or of an imported picture, the page says that it is no longer available."""
     async with open_service(fake, tmp_path) as first_service:
         job = await wait_for_status(
             await first_service.submit(make_request("a cat")), JobStatus.COMPLETED

@@ -104,8 +104,8 @@ def test_as_an_element(browser: Browser, blog: str, width: int, theme: str) -> N
     page.goto(f"{blog}/app")
     generate_picture(page)
     assert (page.locator("gradio-app.dark").count() == 1) is (theme == "dark")
-    page.get_by_role("button", name="Use this seed").click()
-    expect(page.get_by_label("Randomize seed")).not_to_be_checked()
+    page.get_by_role("button", name="Reuse seed").click()
+    expect(page.get_by_label("Random seed")).not_to_be_checked()
     assert page.evaluate("document.body.scrollWidth <= innerWidth")
     expect(page.get_by_role("heading", name="A blog")).to_be_visible()
     page.set_viewport_size({"width": 1750 - width, "height": 700})
@@ -186,7 +186,7 @@ def test_behind_a_reverse_proxy(browser: Browser, proxies: dict[str, str], buffe
         page.get_by_role("button", name="Download").click()
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
     page.reload()
-    expect(page.locator("#panel [data-phase=completed]")).to_be_visible()
+    expect(page.locator("#panel [data-status=completed]")).to_be_visible()
     assert not failed
     page.context.close()
 
@@ -228,7 +228,7 @@ def test_two_browsers_and_one_link(browser: Browser, link: AppServer) -> None:
     first_page, second_page = open_browser_page(browser), open_browser_page(browser, 390)
     for page in (first_page, second_page):
         log_in(page, link)
-        expect(page.locator("#allowance")).to_contain_text("30 of 30 pictures left for this hour")
+        expect(page.locator("#quota")).to_contain_text("30 of 30 images left this hour")
     for page in (first_page, second_page):
         page.get_by_label("Prompt", exact=True).fill("wait: a cat")
         page.get_by_role("button", name="Generate").click()
@@ -242,7 +242,7 @@ def test_two_browsers_and_one_link(browser: Browser, link: AppServer) -> None:
     first_page.reload()
     expect(first_page.locator("#panel")).to_contain_text("Stopped")
     second_page.get_by_role("button", name="Stop").click()
-    expect(second_page.locator("#allowance")).to_contain_text("29 of 30")
+    expect(second_page.locator("#quota")).to_contain_text("29 of 30")
     second_page.get_by_role("link", name="Log out").click()
     expect(second_page.get_by_label("Password")).to_be_visible()
     for page in (first_page, second_page):

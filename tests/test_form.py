@@ -1,4 +1,4 @@
-"""The form's fields ↔ a request."""
+"""The fields of the form, and the request that they describe."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,16 +20,16 @@ from sd35.ui.create.form import (
 FORM_VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True)  # noqa: FBT003
 
 
-def test_a_request_is_what_the_form_says() -> None:
-    """A field of the form doesn't reach the request."""
+def test_request_has_the_values_of_the_form() -> None:
+    """Each field of the form reaches the request."""
     values = FormValues("  a cat\n", "dog", "custom", 512, 768, 3.5, 20, 7, False)  # noqa: FBT003
     request, errors = parse_request(values, PUBLIC_LIMITS)
     assert not errors
     assert request == GenerationRequest("a cat", "dog", 512, 768, 3.5, 20, 7, randomize_seed=False)
 
 
-def test_a_preset_goes_before_the_sliders() -> None:
-    """The sliders' leftovers override the preset that was chosen."""
+def test_preset_overrides_the_custom_size() -> None:
+    """The sliders of the custom size count only while it is chosen."""
     request, _ = parse_request(
         replace(FORM_VALUES, size="9:16", width=512, height=512), PUBLIC_LIMITS
     )
@@ -55,10 +55,10 @@ def test_a_preset_goes_before_the_sliders() -> None:
         ({"guidance_scale": True}, "guidance_scale", "Enter a guidance scale."),
     ],
 )
-def test_problems_are_said_at_the_field(
+def test_errors_belong_to_a_field(
     changes: dict[str, Any], field: str, expected_message: str
 ) -> None:
-    """A mistake is sent to the Space, or said at another field than the one to change."""
+    """An invalid value gives no request, and one message, at the field to change."""
     values = replace(FORM_VALUES, **changes)
     request, errors = parse_request(values, PUBLIC_LIMITS)
     assert request is None
@@ -78,15 +78,15 @@ any_value = (
 
 
 @given(st.lists(any_value, min_size=9, max_size=9))
-def test_whatever_a_browser_sends(raw_values: list[Any]) -> None:
-    """A forged form surfaces as a traceback, or gets through unchecked."""
+def test_forged_values_give_errors(raw_values: list[Any]) -> None:
+    """Whatever a browser sends is a valid request, or has an error at a field."""
     values = FormValues(*raw_values)
     request, errors = parse_request(values, PUBLIC_LIMITS)
     assert (request is None) == bool(errors) == bool(error_messages(errors, values))
 
 
-def test_defaults_of_the_space_leave_what_was_typed() -> None:
-    """Connecting to a Space overwrites what a person has set meanwhile, or keeps the wrong defaults."""
+def test_changed_fields_keep_their_values() -> None:
+    """The Space's defaults go into the fields that the visitor hasn't changed."""
     turbo = replace(
         PUBLIC_LIMITS, guidance_scale=Range(0, 7.5, 0.1, 0), num_inference_steps=Range(1, 50, 1, 4)
     )
@@ -102,8 +102,8 @@ def test_defaults_of_the_space_leave_what_was_typed() -> None:
     st.integers(32, 64),
     st.booleans(),
 )
-def test_the_form_can_be_filled_again(size: str, width: int, height: int, randomize: bool) -> None:  # noqa: FBT001
-    """After a reload, the form asks for something else than what it asked for before."""
+def test_request_fills_the_form_again(size: str, width: int, height: int, randomize: bool) -> None:  # noqa: FBT001
+    """The form that is restored from a request describes the same request."""
     values = replace(
         FORM_VALUES, size=size, width=width * 16, height=height * 16, randomize_seed=randomize
     )

@@ -79,8 +79,8 @@ def bob(servers: dict[str, AppServer]) -> Iterator[BrowserSession]:
 def start_waiting_job(fake: FakeSpace, visit: BrowserSession) -> tuple[str, str]:
     """Start a run that waits at the Space; return the id of an event that shows it, and its job's."""
     fake.hold()
-    _, job_id, _ = visit.result("_on_submit", ["wait: a cat", *FORM_VALUES[1:], ""])
-    event_id = visit.join("_watch_jobs", [job_id]).raise_for_status().json()["event_id"]
+    _, job_id, _ = visit.result("submit", ["wait: a cat", *FORM_VALUES[1:], ""])
+    event_id = visit.join("watch_jobs", [job_id]).raise_for_status().json()["event_id"]
     for message in visit.messages(event_id):
         if message["msg"] == "process_generating" and fake.run_started.is_set():
             return event_id, job_id
@@ -101,11 +101,11 @@ def test_a_picture_is_its_owner_s(
 def test_a_job_is_its_owner_s(ann: BrowserSession, bob: BrowserSession, fake: FakeSpace) -> None:
     """Who gets hold of a job's id can watch it, or stop it."""
     _, job_id = start_waiting_job(fake, ann)
-    assert "no longer here" in bob.run("_on_cancel", [job_id])[1]
-    assert "no longer here" in bob.result("_watch_jobs", [job_id])[1]
+    assert "no longer available" in bob.run("cancel", [job_id])[1]
+    assert "no longer available" in bob.result("watch_jobs", [job_id])[1]
     assert bob.result("restore_form", [job_id, "", "", *FORM_VALUES[1:]])[0]["__type__"] == "update"
     fake.release()
-    assert ann.result("_watch_jobs", [job_id])[2] == job_id
+    assert ann.result("watch_jobs", [job_id])[2] == job_id
 
 
 def test_a_session_is_its_owner_s(
@@ -125,10 +125,10 @@ def test_a_session_is_its_owner_s(
         ).status_code
         == 403
     )
-    assert bob.join("_watch_jobs", [""], session_hash=ann.session_hash).status_code == 403
+    assert bob.join("watch_jobs", [""], session_hash=ann.session_hash).status_code == 403
     stop = {
         "data": [job_id],
-        "fn_index": bob.find_fn_index("_on_cancel"),
+        "fn_index": bob.find_fn_index("cancel"),
         "session_hash": ann.session_hash,
     }
     assert bob.http.post("/gradio_api/run/_stop", json=stop).status_code == 403
@@ -151,7 +151,7 @@ def test_a_session_is_its_owner_s(
         )
         assert answer.status_code == 400, "what one reader refuses, and another takes"
     fake.release()
-    assert ann.result("_watch_jobs", [job_id])[0]["mime_type"] == "image/webp"
+    assert ann.result("watch_jobs", [job_id])[0]["mime_type"] == "image/webp"
 
 
 def test_a_program_without_cookies(servers: dict[str, AppServer], ann: BrowserSession) -> None:
@@ -266,7 +266,7 @@ def test_one_owner_on_one_s_own_machine(servers: dict[str, AppServer]) -> None:
         assert "set-cookie" not in first_browser.http.get("/").headers
         image, job_id = first_browser.generate_picture()
         assert second_browser.http.get(image["url"]).status_code == 200
-        assert second_browser.result("_watch_jobs", [job_id])[0]["url"] == image["url"]
+        assert second_browser.result("watch_jobs", [job_id])[0]["url"] == image["url"]
 
 
 # Logins
@@ -343,10 +343,10 @@ def test_a_login_s_pictures_are_there_wherever_one_logs_in(servers: dict[str, Ap
         bob = log_in_browser(stack, server, "bob", "bob's password")
         image, job_id = ann.generate_picture()
         assert phone.http.get(image["url"]).status_code == 200
-        assert phone.result("_watch_jobs", [job_id])[2] == job_id
+        assert phone.result("watch_jobs", [job_id])[2] == job_id
         assert bob.http.get(image["url"]).status_code == 404
-        assert "no longer here" in bob.result("_watch_jobs", [job_id])[1]
-        assert "ann" in ann.result("_update_visitor_info", [])[0]
+        assert "no longer available" in bob.result("watch_jobs", [job_id])[1]
+        assert "ann" in ann.result("visitor_info", [])[0]
 
 
 def test_a_login_that_is_handed_out_is_nobody(servers: dict[str, AppServer]) -> None:
@@ -439,15 +439,15 @@ def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> 
             BrowserSession(server.address) as second_browser,
         ):
             visit.open(), second_browser.open()
-            assert "2 of 2 pictures left" in visit.result("_update_visitor_info", [])[1]
+            assert "2 of 2 images left" in visit.result("visitor_info", [])[1]
             visit.generate_picture()
-            assert "1 of 2 pictures left" in visit.result("_update_visitor_info", [])[1]
+            assert "1 of 2 images left" in visit.result("visitor_info", [])[1]
             visit.result(
-                "_watch_jobs", [visit.result("_on_submit", ["error: no", *FORM_VALUES[1:], ""])[1]]
+                "watch_jobs", [visit.result("submit", ["error: no", *FORM_VALUES[1:], ""])[1]]
             )
-            message = visit.result("_on_submit", [*FORM_VALUES, ""])[0]
+            message = visit.result("submit", [*FORM_VALUES, ""])[0]
             assert "2 pictures within an hour" in message
-            assert "Come back at <time" in message
+            assert "Try again at <time" in message
             body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
             event_id = visit.http.post("/gradio_api/call/infer", json=body).json()["event_id"]
             assert (

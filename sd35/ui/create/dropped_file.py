@@ -1,4 +1,4 @@
-"""What a browser tells of a picture that was dropped on the page, and of the form before; all of it hostile. Pure."""
+"""What a browser sends of a dropped image, and what it keeps of the form: all of it untrusted."""
 
 import base64
 import binascii
@@ -18,12 +18,10 @@ MAX_BASE64_CHARACTERS: Final = 1_000_000
 MAX_NAME_LENGTH: Final = 120
 
 
-def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetadata | None]:  # noqa: D417
-    """Return a dropped picture's name and record, of its file without the image data; `None` where there is none.
+def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetadata | None]:
+    """Return the name and the metadata of a dropped image; `None` where it has none.
 
-    Args:
-        told: `name`, and `data`: the file in Base64.
-
+    `payload` has `name` and, in Base64, `data`: the file without its image data.
     """
     name, data = payload.get("name"), payload.get("data")
     display_name = name[:MAX_NAME_LENGTH] if isinstance(name, str) else "this file"
@@ -33,34 +31,33 @@ def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetad
         file_bytes = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return display_name, None
-    embedded_texts = read_texts(file_bytes)
-    metadata, size = metadata_from_texts(embedded_texts), embedded_texts.size
-    if (
-        metadata is not None
-        and size is not None
-        and (metadata.width is None or metadata.height is None)
-    ):
-        metadata = replace(metadata, width=size[0], height=size[1])
+    texts = read_texts(file_bytes)
+    metadata = metadata_from_texts(texts)
+    if metadata is None or texts.size is None:
+        return display_name, metadata
+    if metadata.width is None or metadata.height is None:
+        metadata = replace(metadata, width=texts.size[0], height=texts.size[1])
     return display_name, metadata
 
 
 def dump_form(values: FormValues) -> str:
-    """Return what the form holds as text, for the browser to keep."""
+    """Return the form's values as text, which the browser keeps for Undo."""
     return orjson.dumps(astuple(values), default=str).decode()
 
 
 def load_form(text: object) -> FormValues | None:
-    """Return what the form held; `None` if this isn't it."""
+    """Return the values from a text of `dump_form`; `None` if it is something else."""
     items = _load_list(text)
     return FormValues(*items) if len(items) == len(FIELD_NAMES) else None
 
 
 def load_draft(text: object) -> tuple[str, str] | None:
-    """Return the prompt and the negative prompt that were typed before a reload; `None` if this isn't them."""
-    items = _load_list(text)
-    if len(items) != 2 or not all(isinstance(item, str) for item in items):
-        return None
-    return items[0], items[1]
+    """Return the prompts that were typed before a reload; `None` if this is something else."""
+    match _load_list(text):
+        case [str(prompt), str(negative_prompt)]:
+            return prompt, negative_prompt
+        case _:
+            return None
 
 
 def _load_list(text: object) -> list[Any]:

@@ -1,8 +1,7 @@
-"""The form's fields ↔ a request. Pure.
+"""The fields of the form, and the request that they describe.
 
-What a browser sends is checked here by hand: Gradio's own checks know only the limits that the page
-    was built with,
-not those of the Space that was found since.
+The values come from a browser and may be anything: Gradio's own checks know only the limits that
+the page was built with, not those of the Space that was connected since.
 """
 
 from dataclasses import dataclass, fields
@@ -30,7 +29,7 @@ CUSTOM_SIZE: Final = "custom"
 
 @dataclass(frozen=True, slots=True)
 class FormValues:
-    """What the fields hold, as the browser sent it: nothing is known of the types."""
+    """The values of the fields as the browser sent them, of whatever type."""
 
     prompt: Any
     negative_prompt: Any
@@ -42,109 +41,98 @@ class FormValues:
     seed: Any
     randomize_seed: Any
 
+    def as_list(self) -> list[Any]:
+        """Return the values in the order of `FIELD_NAMES`, as Gradio's outputs."""
+        return [getattr(self, name) for name in FIELD_NAMES]
+
 
 FIELD_NAMES: Final = tuple(field.name for field in fields(FormValues))
-"""The names of the fields, in the order in which the page sends them."""
+"""Names of the fields, in the order in which the page sends them."""
 
 
 def parse_request(
     values: FormValues, limits: Limits
 ) -> tuple[GenerationRequest | None, tuple[FieldError, ...]]:
-    """Return the request that the form asks for, or `None` and what is wrong, each at its field."""
-    field_errors: list[FieldError] = []
-    width, height = _parse_size(values, limits, field_errors)
+    """Return the request and no errors, or `None` and an error for each invalid field."""
+    errors: list[FieldError] = []
+    width, height = _parse_size(values, limits, errors)
+    seed = 0
+    if values.randomize_seed is not True:
+        seed = _parse_integer("seed", values.seed, errors)
     request = GenerationRequest(
         prompt=_parse_text(values.prompt),
         negative_prompt=_parse_text(values.negative_prompt),
         width=width,
         height=height,
-        guidance_scale=_parse_number("guidance_scale", values.guidance_scale, field_errors),
+        guidance_scale=_parse_number("guidance_scale", values.guidance_scale, errors),
         num_inference_steps=_parse_integer(
-            "num_inference_steps", values.num_inference_steps, field_errors
+            "num_inference_steps", values.num_inference_steps, errors
         ),
-        seed=0
-        if values.randomize_seed is True
-        else _parse_integer("seed", values.seed, field_errors),
+        seed=seed,
         randomize_seed=values.randomize_seed is True,
     )
-    invalid_fields = {problem.field for problem in field_errors}
-    field_errors += [
-        problem for problem in validate(request, limits) if problem.field not in invalid_fields
-    ]
-    return (None if field_errors else request), tuple(field_errors)
+    # A field that couldn't be parsed holds a placeholder: it isn't validated once more.
+    invalid_fields = {error.field for error in errors}
+    errors += [error for error in validate(request, limits) if error.field not in invalid_fields]
+    return (None if errors else request), tuple(errors)
 
 
 def error_messages(field_errors: tuple[FieldError, ...], values: FormValues) -> dict[str, str]:
-    """Say at which field each problem is shown: a preset's size is the size field's affair."""
-    messages_by_field: dict[str, str] = {}
-    for field_error in field_errors:
-        is_dimension = field_error.field in {"width", "height"}
-        messages_by_field.setdefault(
-            "size" if is_dimension and values.size != CUSTOM_SIZE else field_error.field,
-            field_error.message,
-        )
-    return messages_by_field
+    """Return one message per field; sides of a preset count as errors of the size field."""
+    messages: dict[str, str] = {}
+    for error in field_errors:
+        is_preset_side = error.field in {"width", "height"} and values.size != CUSTOM_SIZE
+        messages.setdefault("size" if is_preset_side else error.field, error.message)
+    return messages
 
 
-def unavailable_ratios(limits: Limits) -> dict[str, str]:
-    """The presets that a Space with these limits can't meet, with the reason."""
-    reasons = {}
-    for ratio in ASPECT_RATIOS:
-        try:
-            size_for(ratio, limits)
-        except SizeUnavailableError as error:
-            reasons[ratio] = str(error)
-    return reasons
+def unavailable_ratios(limits: Limits) -> list[str]:
+    """Return the presets that a Space with these limits can't make."""
+    return [ratio for ratio in ASPECT_RATIOS if _size_or_none(ratio, limits) is None]
 
 
 def updated_defaults(values: FormValues, limits: Limits) -> dict[str, float]:
-    """The fields that still hold what the page was built with, and the Space's own default for each."""
-    changed_defaults = {}
+    """Return the Space's defaults for the fields that still hold the page's own."""
+    defaults = {}
     for name in ("width", "height", "guidance_scale", "num_inference_steps"):
-        initial_range, current_range = getattr(PUBLIC_LIMITS, name), getattr(limits, name)
-        if (
-            current_range is not None
-            and getattr(values, name) == initial_range.default != current_range.default
-        ):
-            changed_defaults[name] = current_range.default
-    return changed_defaults
+        initial = getattr(PUBLIC_LIMITS, name).default
+        value_range = getattr(limits, name)
+        if value_range is not None and getattr(values, name) == initial != value_range.default:
+            defaults[name] = value_range.default
+    return defaults
 
 
-def _parse_size(
-    values: FormValues, limits: Limits, field_errors: list[FieldError]
-) -> tuple[int, int]:
+def _parse_size(values: FormValues, limits: Limits, errors: list[FieldError]) -> tuple[int, int]:
     if values.size == CUSTOM_SIZE:
-        return _parse_integer("width", values.width, field_errors), _parse_integer(
-            "height", values.height, field_errors
-        )
+        width = _parse_integer("width", values.width, errors)
+        return width, _parse_integer("height", values.height, errors)
     try:
         size = size_for(values.size if isinstance(values.size, str) else "", limits)
-    except ValueError as error:  # SizeUnavailableError too
-        field_errors.append(FieldError("size", str(error)))
-    else:
-        return size.width, size.height
-    return int(limits.width.default), int(limits.height.default)
+    except ValueError as error:  # includes SizeUnavailableError
+        errors.append(FieldError("size", str(error)))
+        return int(limits.width.default), int(limits.height.default)
+    return size.width, size.height
 
 
 def _parse_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _parse_number(field: str, value: Any, field_errors: list[FieldError]) -> float:  # noqa: ANN401  # unknown
+def _parse_number(field: str, value: Any, errors: list[FieldError]) -> float:  # noqa: ANN401  # from a browser
     error = number_error(field, value)
     if error is not None:
-        field_errors.append(error)
+        errors.append(error)
         return 0
     number: float = value
     return number
 
 
-def _parse_integer(field: str, value: Any, field_errors: list[FieldError]) -> int:  # noqa: ANN401  # unknown
-    return int(_parse_number(field, value, field_errors))
+def _parse_integer(field: str, value: Any, errors: list[FieldError]) -> int:  # noqa: ANN401  # as above
+    return int(_parse_number(field, value, errors))
 
 
 def values_from_request(request: GenerationRequest, limits: Limits) -> FormValues:
-    """Return what the fields held when this was asked for; a preset where the size is one, else a custom size."""
+    """Return the values of the fields that describe this request."""
     return FormValues(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
@@ -159,15 +147,14 @@ def values_from_request(request: GenerationRequest, limits: Limits) -> FormValue
 
 
 def preset_for_size(width: int, height: int, limits: Limits) -> str:
-    """Return the preset that has this size at a Space with these limits, or else that for custom sizes."""
-    return next(
-        (ratio for ratio in ASPECT_RATIOS if _has_size(ratio, Size(width, height), limits)),
-        CUSTOM_SIZE,
-    )
+    """Return the preset that has this size at a Space with these limits, or `CUSTOM_SIZE`."""
+    size = Size(width, height)
+    presets = (ratio for ratio in ASPECT_RATIOS if _size_or_none(ratio, limits) == size)
+    return next(presets, CUSTOM_SIZE)
 
 
-def _has_size(ratio: str, size: Size, limits: Limits) -> bool:
+def _size_or_none(ratio: str, limits: Limits) -> Size | None:
     try:
-        return size_for(ratio, limits) == size
+        return size_for(ratio, limits)
     except SizeUnavailableError:
-        return False
+        return None

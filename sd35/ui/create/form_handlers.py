@@ -1,7 +1,7 @@
-"""What fills the form: a reload, a picture, the connected Space's own ranges."""
+"""Handlers that check and fill the form: reload, import, and the limits of the connected Space."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import anyio.to_thread
 import gradio as gr
@@ -16,99 +16,106 @@ from sd35.library.layout import owner_key
 from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
 from sd35.server.api import visitor_from_request
-from sd35.ui.create import job_view, space_view
+from sd35.ui.create import notices, space_view
 from sd35.ui.create.dropped_file import dump_form, load_draft, load_form, parse_dropped_file
-from sd35.ui.create.form import FIELD_NAMES, FormValues, updated_defaults, values_from_request
+from sd35.ui.create.form import (
+    FIELD_NAMES,
+    FormValues,
+    error_messages,
+    parse_request,
+    updated_defaults,
+    values_from_request,
+)
 from sd35.ui.create.import_settings import SETTING_GROUPS, apply_settings, metadata_from_request
 
-__all__ = ["FormHandlers"]
+__all__ = ["FormHandlers", "event_payload"]
+
+_SLIDER_FIELDS: Final = {"width", "height", "guidance_scale", "num_inference_steps"}
+
+
+def event_payload(event: gr.EventData) -> dict[str, Any]:
+    """Return what a script of the page has sent with an event; empty if it isn't an object."""
+    # `event.name` raises for a key that wasn't sent, so the dict itself is needed.
+    payload = getattr(event, "_data", None)
+    return payload if isinstance(payload, dict) else {}
 
 
 class FormHandlers:
-    """The listeners that fill the form's fields, in the order of `FIELDS`.
-
-    Args:
-        studio: knows the Space, the jobs, and the library.
-
-    """
+    """Handlers whose inputs end with the form's fields, and whose outputs begin with them."""
 
     def __init__(self, job_service: JobService) -> None:
         self._job_service = job_service
 
+    @property
+    def _limits(self) -> Limits:
+        return self._job_service.connection.value.limits
+
+    def validate(self, *inputs: object) -> list[dict[str, Any]]:
+        """Return Gradio's verdict on each field, and on the focus that is sent with them."""
+        values = FormValues(*inputs[: len(FIELD_NAMES)])
+        _, errors = parse_request(values, self._limits)
+        messages = error_messages(errors, values)
+        verdicts = [
+            gr.validate(name not in messages, messages.get(name, "")) for name in FIELD_NAMES
+        ]
+        return [*verdicts, gr.validate(is_valid=True, message="")]
+
     async def restore_form(
-        self,
-        request: gr.Request,
-        job_id: Any,  # noqa: ANN401
-        draft: Any,  # noqa: ANN401
-        *field_values: Any,  # noqa: ANN401
+        self, request: gr.Request, job_id: object, draft: object, *fields: object
     ) -> list[Any]:
-        """After a reload, fill the form as it was when it asked for this job, and with what was typed since."""
-        values, draft_prompts = FormValues(*field_values), load_draft(draft)
-        job = None if values.prompt else await self._find_job(job_id, visitor_from_request(request))
-        if values.prompt or (job is None and draft_prompts is None):
-            return [gr.skip() for _ in FIELD_NAMES]
+        """Return the form after a reload: as the last job was requested, with what was typed."""
+        values, prompts = FormValues(*fields), load_draft(draft)
+        if values.prompt:  # the browser has restored the fields itself
+            return _unchanged()
+        job = await self._find_job(job_id, visitor_from_request(request))
+        if job is None and prompts is None:
+            return _unchanged()
         if job is not None:
-            values = values_from_request(
-                job.original_request, self._job_service.connection.value.limits
-            )
-        if draft_prompts is not None:
-            values = replace(values, prompt=draft_prompts[0], negative_prompt=draft_prompts[1])
-        return [getattr(values, name) for name in FIELD_NAMES]
+            values = values_from_request(job.original_request, self._limits)
+        if prompts is not None:
+            values = replace(values, prompt=prompts[0], negative_prompt=prompts[1])
+        return values.as_list()
 
     async def _find_job(self, job_id: object, visitor: Visitor) -> Job | None:
         try:
-            await self._job_service.restore_session(
-                visitor
-            )  # it may wait since before the program was started
+            # It may have been queued before the app restarted.
+            await self._job_service.restore_session(visitor)
             return await self._job_service.find_job(job_id, visitor)
         except LibraryError:
             return None
 
-    def import_dropped_file(self, event: gr.EventData, *field_values: Any) -> list[Any]:  # noqa: ANN401
-        """Fill the form with what a picture says of itself that was dropped on the page."""
-        payload = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001
-        name, metadata = parse_dropped_file(payload)
+    def import_dropped_file(self, event: gr.EventData, *fields: object) -> list[Any]:
+        """Fill the form with the settings of an image that was dropped on the page."""
+        name, metadata = parse_dropped_file(event_payload(event))
         if metadata is None:
-            return [*(gr.skip() for _ in FIELD_NAMES), job_view.no_settings_found(name), gr.skip()]
-        return self._apply_metadata(metadata, name, FormValues(*field_values))
+            return [*_unchanged(), notices.no_settings_found(name), gr.skip()]
+        return self._import(metadata, name, FormValues(*fields))
 
     async def import_from_library(
-        self,
-        request: gr.Request,
-        event: gr.EventData,
-        *field_values: Any,  # noqa: ANN401
+        self, request: gr.Request, event: gr.EventData, *fields: object
     ) -> list[Any]:
-        """Fill the form with what a picture of the library's, or a job, was made with."""
-        payload = event._data if isinstance(event._data, dict) else {}  # noqa: SLF001
-        name_and_metadata = await self.find_metadata(payload, visitor_from_request(request))
-        if name_and_metadata is None:
-            return [
-                *(gr.skip() for _ in FIELD_NAMES),
-                job_view.no_settings_found("This picture"),
-                gr.skip(),
-            ]
-        name, metadata = name_and_metadata
+        """Fill the form with the settings of an image of the library, or of a job."""
+        payload = event_payload(event)
+        source = await self.find_metadata(payload, visitor_from_request(request))
+        if source is None:
+            return [*_unchanged(), notices.no_settings_found("this image"), gr.skip()]
+        name, metadata = source
         group = payload.get("group")
-        return self._apply_metadata(
-            metadata,
-            name,
-            FormValues(*field_values),
-            group if isinstance(group, str) and group in SETTING_GROUPS else "all",
-        )
+        if group not in SETTING_GROUPS:
+            group = "all"
+        return self._import(metadata, name, FormValues(*fields), group)
 
     async def find_metadata(
-        self, told: dict[str, Any], visitor: Visitor
+        self, payload: dict[str, Any], visitor: Visitor
     ) -> tuple[str, GenerationMetadata] | None:
-        """Return the name and the record of what this speaks of, if it is this visitor's."""
-        if told.get("kind") == "job":
-            job = await self._find_job(told.get("id"), visitor)
-            return (
-                None
-                if job is None
-                else ("What was asked for", metadata_from_request(job.state.value.request))
-            )
+        """Return the name and the metadata of an image or a job, if it is this visitor's."""
+        if payload.get("kind") == "job":
+            job = await self._find_job(payload.get("id"), visitor)
+            if job is None:
+                return None
+            return "an unfinished job", metadata_from_request(job.state.value.request)
         try:
-            entry = await self._find_entry(told.get("id"), visitor)
+            entry = await self._find_entry(payload.get("id"), visitor)
         except LibraryError:
             return None
         if entry is None:
@@ -121,76 +128,72 @@ class FormHandlers:
     async def _find_entry(self, picture_id: object, visitor: Visitor) -> Entry | None:
         if not isinstance(picture_id, str) or visitor.owner is None:
             return None
-        find_entry, key = self._job_service.library.get, owner_key(visitor.owner)
-        return await anyio.to_thread.run_sync(find_entry, picture_id, key)
+        get_entry, key = self._job_service.library.get, owner_key(visitor.owner)
+        return await anyio.to_thread.run_sync(get_entry, picture_id, key)
 
-    def _apply_metadata(
-        self,
-        metadata: GenerationMetadata,
-        name: str,
-        current_values: FormValues,
-        group: str = "all",
+    def _import(
+        self, metadata: GenerationMetadata, name: str, values: FormValues, group: str = "all"
     ) -> list[Any]:
-        applied_settings = apply_settings(
-            metadata, current_values, self._job_service.connection.value.limits, group
-        )
-        values = [getattr(applied_settings.values, field) for field in FIELD_NAMES]
-        return [
-            *values,
-            job_view.applied_settings(name, metadata.tool, applied_settings),
-            dump_form(current_values),
-        ]
+        settings = apply_settings(metadata, values, self._limits, group)
+        summary = notices.import_summary(name, metadata.tool, settings)
+        return [*settings.values.as_list(), summary, dump_form(values)]
 
     @staticmethod
-    def undo_import(undo_values: Any) -> list[Any]:  # noqa: ANN401
-        """Put back what was in the form before it was filled."""
+    def undo_import(undo_values: object) -> list[Any]:
+        """Return the form as it was before an import."""
         values = load_form(undo_values)
-        fields = (
-            [gr.skip() for _ in FIELD_NAMES]
-            if values is None
-            else [getattr(values, name) for name in FIELD_NAMES]
-        )
-        return [*fields, job_view.drop_hint(), ""]
+        fields = _unchanged() if values is None else values.as_list()
+        return [*fields, notices.import_hint(), ""]
 
-    def apply_limits(self, *inputs: Any) -> list[Any]:  # noqa: ANN401
-        """Give the fields the connected Space's own ranges, steps and defaults; keep what was typed."""
+    @staticmethod
+    def dismiss_import() -> tuple[str, str]:
+        """Return the file chooser in place of the summary of an import."""
+        return notices.import_hint(), ""
+
+    def apply_limits(self, *inputs: object) -> list[Any]:
+        """Give the fields the Space's ranges, steps and defaults; keep what was typed."""
         *fields, applied_limits = inputs
         connection = self._job_service.connection.value
         limits = connection.limits
         current_limits = f"{connection.target}: {limits}" if connection.space is not None else ""
         if applied_limits == current_limits:
-            return [gr.skip() for _ in range(len(FIELD_NAMES) + 1)]
-        values = FormValues(*fields)
-        defaults = updated_defaults(values, limits)
-        updates = {name: _range_update(limits, name, defaults) for name in FIELD_NAMES}
-        return [*updates.values(), current_limits]
+            return [*_unchanged(), gr.skip()]
+        defaults = updated_defaults(FormValues(*fields), limits)
+        return [*(_field_update(limits, name, defaults) for name in FIELD_NAMES), current_limits]
 
-    def size_hint(self, size: Any) -> str:  # noqa: ANN401
-        """Say what the chosen size is on the connected Space."""
+    def size_hint(self, size: object) -> str:
+        """Return what the chosen size is on the connected Space."""
         return space_view.size_hint(size, self._job_service.connection.value)
 
-    def update_size(self, size: Any) -> tuple[str, Any, Any]:  # noqa: ANN401
-        """Say what the chosen size is, and put its sides into the fields of a custom one."""
+    def update_size(self, size: object) -> tuple[str, Any, Any]:
+        """Return the hint for a size, and its sides for the fields of a custom one."""
         hint = self.size_hint(size)
         try:
-            dimensions = size_for(size, self._job_service.connection.value.limits)
+            dimensions = size_for(size if isinstance(size, str) else "", self._limits)
         except (SizeUnavailableError, ValueError):
             return hint, gr.skip(), gr.skip()
         return hint, dimensions.width, dimensions.height
 
 
-def _range_update(limits: Limits, field: str, defaults: dict[str, float]) -> Any:  # noqa: ANN401  # Gradio's own
+def _unchanged() -> list[Any]:
+    # Gradio empties the dict that it gets: each field needs one of its own.
+    return [gr.skip() for _ in FIELD_NAMES]
+
+
+def _field_update(limits: Limits, field: str, defaults: dict[str, float]) -> Any:  # noqa: ANN401  # Gradio's update
     if field == "negative_prompt":
         return gr.update(interactive=limits.negative_prompt)
-    value_range = getattr(limits, field, None)
-    if field not in {"width", "height", "guidance_scale", "num_inference_steps"}:
+    if field not in _SLIDER_FIELDS:
         return gr.skip()
+    value_range = getattr(limits, field)
     if value_range is None:
         return gr.update(interactive=False)
-    update = {
-        "minimum": value_range.minimum,
-        "maximum": value_range.maximum,
-        "step": value_range.step,
-        "interactive": True,
-    }
-    return gr.update(**update, **({"value": defaults[field]} if field in defaults else {}))
+    # Without a `value` Gradio keeps the slider's own.
+    update = {"value": defaults[field]} if field in defaults else {}
+    return gr.update(
+        minimum=value_range.minimum,
+        maximum=value_range.maximum,
+        step=value_range.step,
+        interactive=True,
+        **update,
+    )

@@ -1,38 +1,55 @@
-"""What a page shows of a visitor's jobs, moment by moment: the one in focus, the queue, and the newest pictures."""
+"""The live part of the page: the job in focus, the visitor's queue and the recent images."""
 
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import anyio.to_thread
 import gradio as gr
 
 from sd35.core.errors import LibraryError
 from sd35.core.visitor import Visitor
-from sd35.jobs.job import Job
+from sd35.jobs.job import Job, JobState
 from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.service import JobService
 from sd35.library.layout import owner_key
 from sd35.library.query import parse_query
-from sd35.ui.create import job_view, queue_view
+from sd35.server.file_data import FILE_DATA_META, file_data
+from sd35.ui.create import job_panel, queue_view
 
-__all__ = ["PIN_PREFIX", "JobView", "PageUpdate"]
+__all__ = ["PIN_PREFIX", "JobView", "LiveUpdate"]
 
 PIN_PREFIX = "="
-"""Before the id of a job that is looked at on purpose, whatever runs meanwhile."""
+"""Marks the id of a job that stays in focus whatever else runs: the visitor selected it."""
 
 MAX_RECENT = 8
 
-PageUpdate = tuple[Any, ...]
-"""What one moment shows: image, panel, focus, download, queue, recent. The fewer outputs, the cheaper a frame."""
+
+class LiveUpdate(NamedTuple):
+    """Values of the live outputs at one moment, in the order of `CreateTab.live_outputs`.
+
+    Gradio serializes each output of each update, so there is no output more than needed.
+    """
+
+    image: Any
+    panel: Any
+    focus: Any
+    download: Any
+    queue: Any
+    recent: Any
+
+    @classmethod
+    def of_panel(cls, panel: str) -> "LiveUpdate":
+        """Return an update that changes the panel alone."""
+        return cls(gr.skip(), panel, gr.skip(), gr.skip(), gr.skip(), gr.skip())
 
 
 @dataclass(slots=True)
 class JobView:
-    """One page's look at a visitor's jobs.
+    """One page's view of a visitor's jobs.
 
     Attributes:
-        focus: the id of the job that the page shows, perhaps pinned.
+        focus: id of the job that the page shows, after `PIN_PREFIX` if the visitor selected it.
 
     """
 
@@ -42,80 +59,74 @@ class JobView:
     _job_id: str = ""
     _job: Job | None = None
     _recent_html: str = ""
-    _recent_version: int | None = field(default=None)
+    _recent_version: int | None = None
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job in focus."""
+        return self.focus.removeprefix(PIN_PREFIX)
 
     @property
     def visitor_queue(self) -> VisitorQueue:
-        """All of this visitor's jobs."""
-        return self.job_service.visitor_queue(self.visitor, self.focus.removeprefix(PIN_PREFIX))
+        """All jobs of this visitor."""
+        return self.job_service.visitor_queue(self.visitor, self.job_id)
 
-    async def render(self) -> PageUpdate:
-        """Return what is to be shown now."""
-        job_id = self.focus.removeprefix(PIN_PREFIX)
-        job = await self._find_focused_job(job_id)
+    async def render(self) -> LiveUpdate:
+        """Return what the page shows now."""
+        job = await self._find_focused_job()
+        queue_html = queue_view.queue_panel(self.visitor_queue, job)
+        recent_html = await self._recent_pictures()
         if job is None:
-            panel = job_view.job_not_found() if job_id else job_view.idle_panel()
-            return (
-                gr.skip(),
-                panel,
-                "",
-                None,
-                queue_view.queue_panel(self.visitor_queue, None),
-                await self._recent_pictures(),
-            )
-        self.focus = f"{PIN_PREFIX}{job.id}" if self.focus.startswith(PIN_PREFIX) else job.id
+            panel = job_panel.missing_panel() if self.job_id else job_panel.idle_panel()
+            return LiveUpdate(gr.skip(), panel, "", None, queue_html, recent_html)
+        is_pinned = self.focus.startswith(PIN_PREFIX)
+        self.focus = f"{PIN_PREFIX}{job.id}" if is_pinned else job.id
         state = job.state.value
-        image = job_view.image_value(state)
-        return (
-            # What was there stays until there is something new: nobody loses sight of the last
-            # picture.
-            gr.skip() if image is None else image,
-            job_view.job_panel(
-                state,
-                None if self.visitor_queue.pause is None else self.visitor_queue.pause.quota_error,
-            ),
+        pause = self.visitor_queue.pause
+        return LiveUpdate(
+            _image_value(state),
+            job_panel.job_panel(state, None if pause is None else pause.quota_error),
             self.focus,
-            job_view.download_value(state),
-            queue_view.queue_panel(self.visitor_queue, job),
-            await self._recent_pictures(),
+            None if state.result is None else file_data(state.result),
+            queue_html,
+            recent_html,
         )
 
-    async def _find_focused_job(self, job_id: str) -> Job | None:
-        """The job that is looked at; when it has ended, the one that runs, or will."""
+    async def _find_focused_job(self) -> Job | None:
+        """Return the job in focus; once it has ended, the one that runs or is next."""
+        job_id = self.job_id
         if job_id != self._job_id:
             self._job_id, self._job = job_id, None
             with suppress(LibraryError):
-                self._job = (
-                    await self.job_service.find_job(job_id, self.visitor) if job_id else None
-                )
-        job, visitor_queue = self._job, self.visitor_queue
-        if job is not None and (
-            self.focus.startswith(PIN_PREFIX) or not job.state.value.status.is_final
-        ):
+                self._job = await self.job_service.find_job(job_id, self.visitor)
+        job = self._job
+        is_pinned = self.focus.startswith(PIN_PREFIX)
+        if job is not None and (is_pinned or not job.state.value.status.is_final):
             return job
-        active_jobs = [
-            *visitor_queue.running_jobs,
-            *(
-                pending_job
-                for pending_job in visitor_queue.pending_jobs
-                if not pending_job.state.value.is_held
-            ),
-        ]
-        return active_jobs[0] if active_jobs else job
+        open_jobs = self.visitor_queue.open_jobs
+        return next((other for other in open_jobs if not other.state.value.is_held), job)
 
     async def _recent_pictures(self) -> str:
-        """The strip of the newest pictures; it is read again when there is a new one."""
-        if (
-            self.visitor.owner is not None
-            and self._recent_version != self.visitor_queue.completed_count
-        ):
-            self._recent_version = self.visitor_queue.completed_count
-            try:
-                library, key = self.job_service.library, owner_key(self.visitor.owner)
-                page = await anyio.to_thread.run_sync(
-                    lambda: library.search(parse_query(""), key, limit=MAX_RECENT)
-                )
-            except LibraryError:
-                return self._recent_html
+        """Return the strip of recent images; it is queried again only when there is a new one."""
+        version = self.visitor_queue.completed_count
+        if self.visitor.owner is None or self._recent_version == version:
+            return self._recent_html
+        self._recent_version = version
+        key = owner_key(self.visitor.owner)
+        with suppress(LibraryError):
+            page = await anyio.to_thread.run_sync(
+                lambda: self.job_service.library.search(parse_query(""), key, limit=MAX_RECENT)
+            )
             self._recent_html = queue_view.recent_pictures(page.entries)
         return self._recent_html
+
+
+def _image_value(state: JobState) -> Any:  # noqa: ANN401  # FileData, or Gradio's marker to skip
+    """Return the image's file, or the preview's bytes as they came from the Space."""
+    if state.result is not None:
+        return file_data(state.result)
+    if state.preview is None:
+        return gr.skip()  # the previous image stays in sight until there is a new one
+    # As a data URL the preview needs neither a file on disk nor another request.
+    url = state.preview.data_url
+    return {"path": None, "url": url, "orig_name": "preview.jpg", "meta": FILE_DATA_META}

@@ -1,8 +1,9 @@
-"""What the buttons of the queue, and of the panel, do."""
+"""The actions of the buttons in the queue and in the panel."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from sd35.core.errors import InvalidRequestError
 from sd35.core.visitor import Visitor
@@ -16,6 +17,8 @@ __all__ = ["run_action"]
 
 @dataclass(frozen=True, slots=True)
 class _ActionContext:
+    """The job service, the visitor, and the job that the action is about."""
+
     job_service: JobService
     visitor: Visitor
     visitor_queue: VisitorQueue
@@ -26,93 +29,76 @@ class _ActionContext:
 async def run_action(
     job_service: JobService, visitor: Visitor, action: object, job_id: object, focus: str
 ) -> str:
-    """Do what a button says, to the job that it names or else to the one in focus; return what is in focus then.
+    """Run an action on a job, or on the one in focus if `job_id` is empty; return the new focus.
 
-    What isn't this visitor's, or no longer there, is passed over.
+    Unknown actions and jobs of others are ignored: `action` and `job_id` come from a browser.
 
     Raises:
-        SD35Error: it can't be done; it says why.
+        SD35Error: the action isn't possible; the message says why.
 
     """
+    handler = _ACTIONS.get(action) if isinstance(action, str) else None
+    if handler is None:
+        return focus
     target_id = job_id if isinstance(job_id, str) and job_id else focus.removeprefix(PIN_PREFIX)
     job = await job_service.find_job(target_id, visitor)
-    handler = _ACTIONS.get(action) if isinstance(action, str) else None
-    return (
-        focus
-        if handler is None
-        else await handler(
-            _ActionContext(
-                job_service, visitor, job_service.visitor_queue(visitor, target_id), job, focus
-            )
-        )
-    )
+    queue = job_service.visitor_queue(visitor, target_id)
+    return await handler(_ActionContext(job_service, visitor, queue, job, focus))
 
 
 async def _select(context: _ActionContext) -> str:
     if context.job is None:
         return context.focus
-    return (
-        f"{PIN_PREFIX}{context.job.id}"
-        if context.job.state.value.status.is_final
-        else context.job.id
-    )
+    is_final = context.job.state.value.status.is_final
+    return f"{PIN_PREFIX}{context.job.id}" if is_final else context.job.id
 
 
-async def _cancel(context: _ActionContext) -> str:
+async def _stop(context: _ActionContext) -> str:
     if context.job is not None:
         context.job.cancel()
     return context.focus
 
 
-async def _cancel_pending(context: _ActionContext) -> str:
+async def _clear_queue(context: _ActionContext) -> str:
     for job in context.visitor_queue.pending_jobs:
         job.cancel()
     return context.focus
 
 
-async def _cancel_all(context: _ActionContext) -> str:
-    for job in [
-        *context.visitor_queue.pending_jobs,
-        *context.visitor_queue.running_jobs,
-    ]:  # else the next one would have its turn
+async def _stop_all(context: _ActionContext) -> str:
+    # Pending jobs first: stopping a running one would start the next of them.
+    for job in [*context.visitor_queue.pending_jobs, *context.visitor_queue.running_jobs]:
         job.cancel()
     return context.focus
 
 
-async def _move_up(context: _ActionContext) -> str:
-    if context.job is not None:
-        await context.job_service.queues.move(context.job, -1)
-    return context.focus
+def _mover(offset: int | None) -> Callable[[_ActionContext], Awaitable[str]]:
+    """Return the action that moves a job by `offset` places, or to the top if it is `None`."""
 
+    async def move(context: _ActionContext) -> str:
+        places = -len(context.visitor_queue.pending_jobs) if offset is None else offset
+        if context.job is not None:
+            await context.job_service.queues.move(context.job, places)
+        return context.focus
 
-async def _move_to_front(context: _ActionContext) -> str:
-    if context.job is not None:
-        await context.job_service.queues.move(context.job, -len(context.visitor_queue.pending_jobs))
-    return context.focus
-
-
-async def _move_down(context: _ActionContext) -> str:
-    if context.job is not None:
-        await context.job_service.queues.move(context.job, 1)
-    return context.focus
+    return move
 
 
 async def _retry(context: _ActionContext) -> str:
     if context.job is None or not context.job.state.value.status.is_final:
         return context.focus
-    if context.job.state.value.result is not None:  # its picture was found after all
+    if context.job.state.value.result is not None:
+        # A rescan of the library has found the image of a job that seemed to be interrupted.
         return await _select(context)
     new_job = await context.job_service.retry(context.job, context.visitor)
-    return (
-        new_job.id
-        if not context.visitor_queue.running_jobs
-        else context.focus.removeprefix(PIN_PREFIX)
-    )
+    is_idle = not context.visitor_queue.running_jobs
+    return new_job.id if is_idle else context.focus.removeprefix(PIN_PREFIX)
 
 
 async def _retry_all(context: _ActionContext) -> str:
-    for job in reversed(context.visitor_queue.failed_jobs):  # the oldest first
-        with suppress(InvalidRequestError):  # another program on this library has run it again
+    for job in reversed(context.visitor_queue.failed_jobs):  # oldest first
+        # Another process on the same library may have retried it.
+        with suppress(InvalidRequestError):
             await context.job_service.retry(job, context.visitor)
     return ""
 
@@ -134,17 +120,17 @@ async def _dismiss_all(context: _ActionContext) -> str:
     return context.focus
 
 
-_ACTIONS: dict[str, Callable[[_ActionContext], Awaitable[str]]] = {
-    "look": _select,
-    "stop": _cancel,
-    "stop-rest": _cancel_pending,
-    "stop-all": _cancel_all,
-    "first": _move_to_front,
-    "up": _move_up,
-    "down": _move_down,
-    "again": _retry,
+_ACTIONS: Final[dict[str, Callable[[_ActionContext], Awaitable[str]]]] = {
+    "select": _select,
+    "stop": _stop,
+    "clear-queue": _clear_queue,
+    "stop-all": _stop_all,
+    "move-to-top": _mover(None),
+    "move-up": _mover(-1),
+    "move-down": _mover(1),
+    "retry": _retry,
     "retry-all": _retry_all,
-    "go-on": _resume,
+    "resume": _resume,
     "dismiss": _dismiss,
     "dismiss-all": _dismiss_all,
 }

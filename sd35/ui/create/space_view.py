@@ -1,4 +1,4 @@
-"""The connection to the Space → HTML: its state, what it makes, why it doesn't. Pure; what isn't ours is escaped."""
+"""The connection to the Space as HTML: its status, its sizes, and why it can't be used."""
 
 from markupsafe import Markup
 
@@ -7,94 +7,88 @@ from sd35.core.sizes import SizeUnavailableError, size_for
 from sd35.core.text import waiting_text
 from sd35.jobs.service import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, unavailable_ratios
-from sd35.ui.create.job_view import error_message
+from sd35.ui.create.markup import concat, error_message, facts
 
 __all__ = ["banner", "size_hint", "status_line"]
 
 
 def status_line(connection: ConnectionState) -> str:
-    """One line that names the Space, its state, and what it can do."""
+    """Return one line with the Space's name, its status, and what it can do."""
     if connection.space is None:
-        kind, state = (
-            ("failed", "not available") if connection.error else ("waiting", "connecting…")
-        )
         if connection.waiting_event is not None:
-            state = waiting_text(connection.waiting_event)
-        return _status(kind, connection.target, Markup("<span>{}</span>").format(state))
+            return _status("waiting", connection.target, waiting_text(connection.waiting_event))
+        if connection.error:
+            return _status("failed", connection.target, "offline")
+        return _status("waiting", connection.target, "connecting…")
     contract = connection.space.contract
-    name = "Demo Space" if contract.is_demo else connection.space.name
-    facts = [
-        "the demo painter, not Stable Diffusion" if contract.is_demo else "ready",
-        "live previews" if contract.is_generator else "no previews, steps only",
+    abilities = (
+        "live previews" if contract.is_generator else "no previews",
         _size_range(contract.limits),
-    ]
-    text = Markup("").join(Markup("<span>{}</span>").format(fact) for fact in facts)
-    return _status("demo" if contract.is_demo else "ready", name, text)
+    )
+    if contract.is_demo:
+        return _status("demo", "Demo Space", "offline sketches", *abilities)
+    return _status("ready", connection.space.name, "ready", *abilities)
 
 
-def _status(kind: str, name: str, facts: Markup) -> str:
+def _status(kind: str, name: str, *texts: str) -> str:
     return Markup('<p class="status" data-state="{}"><i></i><b>{}</b>{}</p>').format(
-        kind, name, facts
+        kind, name, facts(texts)
     )
 
 
 def _size_range(limits: Limits) -> str:
-    width, height = limits.width, limits.height
-    if (width.minimum, width.maximum) == (height.minimum, height.maximum):
-        return f"{width.minimum:g}–{width.maximum:g} px a side"
-    return f"{width.minimum:g}–{width.maximum:g} × {height.minimum:g}–{height.maximum:g} px"
+    width = f"{limits.width.minimum:g}–{limits.width.maximum:g}"
+    height = f"{limits.height.minimum:g}–{limits.height.maximum:g}"
+    return f"{width} px per side" if width == height else f"{width} × {height} px"
 
 
 def banner(connection: ConnectionState) -> str:
-    """What nobody may overlook: that a demo painter stands in, or that there is no Space; else nothing."""
+    """Return a warning that no real Space is connected; empty if one is."""
     if connection.fallback_reason is not None:
         return Markup(
-            '<div class="banner" role="status"><p><b>These pictures come from a demo painter, not from Stable '
+            '<div class="banner" role="status"><p><b>Demo mode: these are sketches, not Stable '
             "Diffusion.</b> {}</p></div>"
-        ).format(_fallback_reason(connection))
+        ).format(error_message(connection.fallback_reason))
     if connection.error is not None:
         return Markup(
-            '<div class="banner" data-kind="error" role="alert"><p><b>No Space to make pictures.</b> {}</p></div>'
+            '<div class="banner" data-kind="error" role="alert"><p><b>Not connected.</b> {}</p>'
+            "</div>"
         ).format(error_message(connection.error))
     return ""
 
 
-def _fallback_reason(connection: ConnectionState) -> str:
-    assert connection.fallback_reason is not None
-    return connection.fallback_reason.happened
-
-
 def size_hint(size: object, connection: ConnectionState) -> str:
-    """What the chosen size is in pixels, and which presets this Space can't meet, once it is known, and why."""
+    """Return the chosen size in pixels, and which aspect ratios the Space can't make."""
     limits = connection.limits
-    reasons = unavailable_ratios(limits) if connection.space is not None else {}
-    style_rules = Markup("").join(
+    # Before a Space is connected the limits are only assumed: nothing is crossed out for them.
+    ratios = unavailable_ratios(limits) if connection.space is not None else []
+    style_rules = concat(
         Markup('#size label:has([value="{}"]) {{opacity:.4; text-decoration:line-through}}').format(
             ratio
         )
-        for ratio in reasons
+        for ratio in ratios
     )
     return Markup('<style>{}</style><p class="size-hint">{}</p>{}').format(
-        style_rules, _size_text(size, limits), _unavailable_hint(reasons, size)
+        style_rules, _size_text(size, limits), _unavailable_hint(ratios, limits)
     )
 
 
 def _size_text(size: object, limits: Limits) -> str:
     if size == CUSTOM_SIZE or not isinstance(size, str):
-        return f"Any size of {_size_range(limits)}, in multiples of 16."
+        return f"{_size_range(limits)}, in steps of 16"
     try:
-        return f"{size_for(size, limits)} pixels"
+        return f"{size_for(size, limits)} px"
     except SizeUnavailableError as error:
         return str(error)
     except ValueError:
         return "Choose a size."
 
 
-def _unavailable_hint(reasons: dict[str, str], size: object) -> Markup:
-    other_ratios = [ratio for ratio in reasons if ratio != size]
-    if not other_ratios:
+def _unavailable_hint(ratios: list[str], limits: Limits) -> Markup:
+    if not ratios:
         return Markup("")
-    reason = reasons[other_ratios[0]]
-    return Markup('<p class="size-hint" data-unavailable>Not on this Space: {}. {}</p>').format(
-        ", ".join(other_ratios), reason
-    )
+    *others, last = ratios
+    names = f"{', '.join(others)} and {last} aren't" if others else f"{last} isn't"
+    return Markup(
+        '<p class="size-hint" data-unavailable>{} available: this Space makes {}.</p>'
+    ).format(names, _size_range(limits))

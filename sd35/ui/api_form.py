@@ -1,0 +1,73 @@
+"""The hidden components and endpoints for programs: `/infer` as the public Space's, `/generate`."""
+
+import gradio as gr
+
+from sd35.core.limits import PUBLIC_LIMITS
+from sd35.jobs.service import ConnectionState
+from sd35.server.api import ApiEndpoints
+from sd35.ui.create.components import build_slider
+
+__all__ = ["ApiForm"]
+
+PUBLIC_ENDPOINTS = {"infer", "generate"}
+
+
+class ApiForm:
+    """The endpoints of a page, described with the connected Space's limits.
+
+    Built inside the Blocks of `demo`.
+    """
+
+    def __init__(self, demo: gr.Blocks, title: str, endpoints: ApiEndpoints) -> None:
+        self._demo = demo
+        self._title = title
+        limits = PUBLIC_LIMITS
+        # Clients read the parameters' names, order and ranges from these components.
+        with gr.Column(visible=False):
+            self._sliders = {
+                "seed": build_slider(limits.seed, "Seed"),
+                "width": build_slider(limits.width, "Width"),
+                "height": build_slider(limits.height, "Height"),
+                "guidance_scale": build_slider(limits.guidance_scale, "Guidance scale"),
+                "num_inference_steps": build_slider(limits.num_inference_steps, "Inference steps"),
+            }
+            seed, *numbers = self._sliders.values()
+            prompts = [gr.Text(label="Prompt"), gr.Text(label="Negative prompt")]
+            randomize_seed = gr.Checkbox(value=True, label="Randomize seed")
+            gr.Button().click(
+                endpoints.infer,
+                [*prompts, seed, randomize_seed, *numbers],
+                [gr.Image(label="Result"), seed],
+                api_name="infer",
+                preprocess=False,
+                postprocess=False,
+                concurrency_limit=None,
+            )
+        gr.api(endpoints.generate, api_name="generate", concurrency_limit=None)
+
+    def hide_other_endpoints(self) -> None:
+        """Keep all other listeners from clients, among them those that Gradio itself has added."""
+        for listener in self._demo.fns.values():
+            if listener.api_name not in PUBLIC_ENDPOINTS:
+                listener.api_visibility = "private"
+
+    def publish(self, connection: ConnectionState) -> None:
+        """Describe the endpoints with the limits of the Space that is connected now."""
+        is_demo = connection.space is not None and connection.space.contract.is_demo
+        # Another studio over this one recognizes a demo by these words.
+        self._demo.title = f"{self._title}: demo painter, not Stable Diffusion"
+        if not is_demo:
+            self._demo.title = self._title
+        for name, slider in self._sliders.items():
+            value_range = getattr(connection.limits, name)
+            if value_range is not None:
+                slider.minimum = value_range.minimum
+                slider.maximum = value_range.maximum
+                slider.step = value_range.step
+                slider.value = value_range.default
+        self._demo.config = self._demo.get_config_file()
+        # Gradio caches the description that it has sent once.
+        app = getattr(self._demo, "app", None)
+        if app is not None and hasattr(app, "api_info"):
+            app.api_info = None
+            app.page_api_info.clear()

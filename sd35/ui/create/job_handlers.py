@@ -1,0 +1,214 @@
+"""Handlers that submit, watch and change a visitor's jobs, and that watch the connection."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+import anyio
+import gradio as gr
+
+from sd35.core.errors import LibraryError, SD35Error
+from sd35.core.request import GenerationRequest
+from sd35.core.visitor import Visitor
+from sd35.jobs.queues import Revision
+from sd35.jobs.service import JobService
+from sd35.server.api import visitor_from_request
+from sd35.ui.create import notices, space_view
+from sd35.ui.create.form import FIELD_NAMES, FormValues, parse_request
+from sd35.ui.create.form_handlers import FormHandlers, event_payload
+from sd35.ui.create.import_settings import variations
+from sd35.ui.create.job_panel import rejection_panel
+from sd35.ui.create.live_view import JobView, LiveUpdate
+from sd35.ui.create.markup import error_message
+from sd35.ui.create.queue_actions import run_action
+
+__all__ = ["ConnectionHandlers", "JobHandlers"]
+
+MIN_UPDATE_INTERVAL: Final = 0.1
+"""Seconds between two updates of a page: Gradio's stream has no back-pressure."""
+
+MAX_UPDATE_INTERVAL: Final = 1.0
+"""Seconds after which an unchanged state is sent again: the clock ticks, and a page that has gone
+is noticed, because Gradio cancels a generator only while it yields."""
+
+CANCEL_TIMEOUT: Final = 15.0
+"""Seconds that Stop waits for the job's end before it shows how far that is."""
+
+
+class JobHandlers:
+    """Handlers whose outputs are the live part of the page."""
+
+    def __init__(
+        self, job_service: JobService, form_handlers: FormHandlers, *, can_log_out: bool
+    ) -> None:
+        self._job_service = job_service
+        self._form_handlers = form_handlers
+        self._can_log_out = can_log_out
+        self._watch_tokens: dict[str, object] = {}
+
+    async def submit(self, request: gr.Request, *inputs: object) -> tuple[str, Any, Any]:
+        """Submit the form; return the message, the focus, and the id of the form's job."""
+        values, focus = FormValues(*inputs[: len(FIELD_NAMES)]), inputs[-1]
+        limits = self._job_service.connection.value.limits
+        generation_request, errors = parse_request(values, limits)
+        if generation_request is None:
+            # The validator shows errors at the fields. A client may go round it, and the limits
+            # may have changed since.
+            reason = " ".join(error.message for error in errors)
+            return rejection_panel(reason), focus, gr.skip()
+        try:
+            return "", *await self._submit(generation_request, visitor_from_request(request))
+        except SD35Error as error:
+            return rejection_panel(error_message(error)), focus, gr.skip()
+
+    async def _submit(self, request: GenerationRequest, visitor: Visitor) -> tuple[str, str]:
+        """Submit a request; return the id of the job in focus, and that of the new job."""
+        job = await self._job_service.submit(request, visitor)
+        if visitor.owner is None:
+            return job.id, job.id
+        # A running job stays in focus: its preview doesn't make way for a queued one's.
+        running_jobs = self._job_service.visitor_queue(visitor).running_jobs
+        return (running_jobs[0].id if running_jobs else job.id), job.id
+
+    async def run_queue_action(
+        self, request: gr.Request, event: gr.EventData, focus: object
+    ) -> tuple[str, *tuple[Any, ...]]:
+        """Run the action of a button; return the message and the live outputs.
+
+        The result comes with the answer, not by the stream, which may be broken.
+        """
+        payload, view = event_payload(event), self._job_view(request, focus)
+        message = ""
+        try:
+            await self._job_service.restore_session(view.visitor)
+            view.focus = await run_action(
+                self._job_service,
+                view.visitor,
+                payload.get("action"),
+                payload.get("id"),
+                view.focus,
+            )
+        except SD35Error as error:
+            message = rejection_panel(error_message(error))
+        return message, *await view.render()
+
+    async def create_variation(
+        self, request: gr.Request, event: gr.EventData, focus: object
+    ) -> tuple[str, *tuple[Any, ...]]:
+        """Submit requests like an image of the library, or retry a job that has no image."""
+        payload, view = event_payload(event), self._job_view(request, focus)
+        message = ""
+        try:
+            if payload.get("variation") == "job":
+                view.focus = await run_action(
+                    self._job_service, view.visitor, "retry", payload.get("id"), view.focus
+                )
+            else:
+                await self._submit_variations(payload, view)
+        except SD35Error as error:
+            message = rejection_panel(error_message(error))
+        return message, *await view.render()
+
+    async def _submit_variations(self, payload: dict[str, Any], view: JobView) -> None:
+        source = await self._form_handlers.find_metadata(payload, view.visitor)
+        if source is None:
+            return
+        limits = self._job_service.connection.value.limits
+        for generation_request in variations(source[1], payload.get("variation"), limits):
+            view.focus, _ = await self._submit(generation_request, view.visitor)
+
+    def _job_view(self, request: gr.Request, focus: object) -> JobView:
+        text = focus if isinstance(focus, str) else ""
+        return JobView(self._job_service, visitor_from_request(request), text)
+
+    async def watch_jobs(
+        self, request: gr.Request, focus: object
+    ) -> AsyncGenerator[LiveUpdate, None]:
+        """Yield the live outputs until nothing more happens by itself.
+
+        A newer call of the same page ends an older one, which would show everything twice.
+        """
+        session_hash, token = request.session_hash or "", object()
+        self._watch_tokens[session_hash] = token
+        view = self._job_view(request, focus)
+        try:
+            await self._job_service.restore_session(view.visitor)
+            async with aclosing(self._watch(view)) as updates:
+                async for update in updates:
+                    if self._watch_tokens.get(session_hash) is not token:
+                        return
+                    yield update
+        except LibraryError as error:
+            yield LiveUpdate.of_panel(rejection_panel(error_message(error)))
+        finally:
+            if self._watch_tokens.get(session_hash) is token:
+                del self._watch_tokens[session_hash]
+
+    @staticmethod
+    async def _watch(view: JobView) -> AsyncGenerator[LiveUpdate, None]:
+        queue = view.visitor_queue
+        with queue.track_watcher():
+            revisions = queue.revision.watch(
+                min_interval=MIN_UPDATE_INTERVAL,
+                max_interval=MAX_UPDATE_INTERVAL,
+                is_urgent=_is_urgent,
+            )
+            async with aclosing(revisions):
+                async for _ in revisions:
+                    # Asked before rendering: a job that ends meanwhile needs one more update.
+                    is_active = queue.is_active
+                    yield await view.render()
+                    if not is_active:
+                        return
+
+    async def cancel(self, request: gr.Request, focus: object) -> LiveUpdate:
+        """Stop the job in focus, and return the live outputs once it has ended."""
+        view = self._job_view(request, focus)
+        with suppress(LibraryError):  # the job is stopped all the same
+            await self._job_service.restore_session(view.visitor)
+        job = self._job_service.get_job(view.job_id, view.visitor)
+        if job is not None:
+            job.cancel()
+            with anyio.move_on_after(CANCEL_TIMEOUT):
+                while not (state := job.state.value).status.is_final:
+                    await job.state.wait_for_change(state, CANCEL_TIMEOUT)
+        return await view.render()
+
+    def visitor_info(self, request: gr.Request) -> tuple[str, str]:
+        """Return the visitor's account and remaining quota."""
+        visitor = visitor_from_request(request)
+        quota = self._job_service.remaining_quota(visitor)
+        return (
+            notices.account_info(visitor.name, can_log_out=self._can_log_out),
+            notices.quota_info(quota, self._job_service.usage_limits),
+        )
+
+
+class ConnectionHandlers:
+    """Handlers whose outputs are the banner and the status line."""
+
+    def __init__(self, job_service: JobService) -> None:
+        self._job_service = job_service
+
+    async def watch_connection(self) -> AsyncGenerator[tuple[str, str], None]:
+        """Connect to the Space if need be; yield the banner and the status until that is done."""
+        self._job_service.connect()
+        states = self._job_service.connection.watch(
+            min_interval=MIN_UPDATE_INTERVAL, max_interval=MAX_UPDATE_INTERVAL
+        )
+        async with aclosing(states):
+            async for connection in states:
+                yield space_view.banner(connection), space_view.status_line(connection)
+                if connection.is_resolved:
+                    return
+
+    async def reconnect(self) -> AsyncGenerator[tuple[str, str], None]:
+        """Connect anew, even if a Space is connected; yield as `watch_connection` does."""
+        self._job_service.connect(force=True)
+        async with aclosing(self.watch_connection()) as updates:
+            async for update in updates:
+                yield update
+
+
+def _is_urgent(previous: Revision, current: Revision) -> bool:
+    return previous.urgent_version != current.urgent_version

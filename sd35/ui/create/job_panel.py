@@ -1,0 +1,151 @@
+"""The panel below the image: what the job in focus is doing, or how it ended."""
+
+from dataclasses import replace
+from typing import Final
+
+from markupsafe import Markup
+
+from sd35.core.errors import QuotaError
+from sd35.core.text import format_bytes, format_duration, format_elapsed
+from sd35.jobs.job import JobState
+from sd35.jobs.record import JobStatus
+from sd35.jobs.status_text import headline
+from sd35.ui.create.job_status import INTERRUPTED_MESSAGE, detail, progress_bar
+from sd35.ui.create.markup import action_button, concat, error_message, facts
+
+__all__ = ["idle_panel", "job_panel", "missing_panel", "rejection_panel"]
+
+MAX_NOTICES: Final = 3
+
+_BUTTONS: Final = Markup('<p class="buttons">{}</p>')
+
+
+def idle_panel() -> str:
+    """Return the panel before the first image."""
+    return Markup(
+        '<div class="job" data-status="idle"><p class="hint">Describe an image and press Generate '
+        '<span class="keys"><kbd data-key="ctrl">Ctrl</kbd> <kbd>Enter</kbd></span></p></div>'
+    )
+
+
+def missing_panel() -> str:
+    """Return the panel for a job that no longer exists or belongs to somebody else."""
+    return Markup(
+        '<div class="job" data-status="idle"><p class="hint">That image is no longer available.'
+        "</p></div>"
+    )
+
+
+def rejection_panel(reason: str | Markup) -> str:
+    """Return the panel for a request that was not accepted."""
+    body = Markup('<p class="headline">Not started</p><p role="alert">{}</p>').format(reason)
+    return _panel("failed", body, is_stale=True)
+
+
+def job_panel(state: JobState, quota_error: QuotaError | None = None) -> str:
+    """Return the panel of a job; `quota_error` is why the visitor's whole queue is paused."""
+    if quota_error is not None and state.status is JobStatus.PENDING and state.quota_error is None:
+        state = replace(state, quota_error=quota_error)
+    match state.status:
+        case JobStatus.COMPLETED:
+            body = _completed_body(state)
+        case JobStatus.FAILED:
+            body = _failed_body(state)
+        case JobStatus.CANCELLED:
+            body = _cancelled_body(state)
+        case JobStatus.INTERRUPTED:
+            body = _interrupted_body(state)
+        case JobStatus.PENDING if state.is_held or state.quota_error is not None:
+            body = _paused_body(state)
+        case _:
+            body = _active_body(state)
+    # Until this job has something to show, the image above is the previous job's.
+    is_stale = state.status is not JobStatus.COMPLETED and state.preview is None
+    name = state.status.name.lower() if state.status.is_final else "running"
+    return _panel(name, body, is_stale=is_stale)
+
+
+def _panel(status: str, body: Markup, *, is_stale: bool) -> str:
+    stale_attribute = Markup(" data-stale") if is_stale else ""
+    return Markup('<div class="job" data-status="{}"{}>{}</div>').format(
+        status, stale_attribute, body
+    )
+
+
+def _active_body(state: JobState) -> Markup:
+    second_line = detail(state)
+    notices = concat(
+        Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
+        for notice in state.notices[-MAX_NOTICES:]
+    )
+    return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}').format(
+        headline(state),
+        format_duration(state.elapsed_seconds),
+        progress_bar(state),
+        Markup("<p>{}</p>").format(second_line) if second_line else "",
+        Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
+    )
+
+
+def _paused_body(state: JobState) -> Markup:
+    if state.quota_error is None:
+        message = Markup("This job was queued before the app restarted or while no page was open.")
+        button = action_button("resume", "Resume")
+    else:
+        message = error_message(state.quota_error, resumes=not state.is_held)
+        button = action_button("resume", "Try now")
+    return Markup('<p class="headline">{}</p><div role="alert">{}</div>{}').format(
+        headline(state), message, _BUTTONS.format(button)
+    )
+
+
+def _completed_body(state: JobState) -> Markup:
+    result = state.result
+    assert result is not None
+    title = Markup('<p class="headline">Done</p>')
+    if result.seed is not None:
+        title = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(
+            result.seed
+        )
+    save_warning = Markup("")
+    if result.save_error:
+        # With this attribute page.js keeps asking whether the retry has succeeded.
+        retry_attribute = Markup(" data-saving") if result.will_retry_save else ""
+        save_warning = Markup('<p role="alert"{}>{} Download it now to be safe.</p>').format(
+            retry_attribute, result.save_error
+        )
+    details = [
+        f"{result.width} × {result.height}",
+        f"{result.format} {format_bytes(result.size_bytes)}",
+        format_elapsed(state.elapsed_seconds),
+    ]
+    if result.is_demo:
+        details.append("demo sketch")
+    return Markup('{}<p class="facts">{}</p>{}').format(title, facts(details), save_warning)
+
+
+def _failed_body(state: JobState) -> Markup:
+    assert state.error is not None
+    return _ended_body("Generation failed", error_message(state.error), role="alert")
+
+
+def _cancelled_body(state: JobState) -> Markup:
+    message = "Cancelled before it was sent."
+    if state.cancel_outcome is not None:
+        message = state.cancel_outcome.message
+    return _ended_body("Stopped", f"{state.cancel_reason} {message}".strip())
+
+
+def _interrupted_body(state: JobState) -> Markup:
+    message = INTERRUPTED_MESSAGE
+    if state.cancel_outcome is not None:
+        message += f" {state.cancel_outcome.message}"
+    return _ended_body("Interrupted", message)
+
+
+def _ended_body(title: str, message: str, role: str = "note") -> Markup:
+    # A retry keeps the seed; pressing Generate again draws another one.
+    retry = action_button("retry", "Retry", label="Retry with the same seed")
+    return Markup('<p class="headline">{}</p><div role="{}">{}</div>{}').format(
+        title, role, message, _BUTTONS.format(retry)
+    )

@@ -1,0 +1,54 @@
+"""Pieces of HTML that several views share.
+
+`Markup.format` escapes everything that comes from a visitor or a Space.
+"""
+
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from sd35.core.errors import QuotaError, SD35Error
+from sd35.core.text import format_local_time
+
+__all__ = ["action_button", "concat", "error_message", "facts"]
+
+
+def concat(parts: Iterable[Markup]) -> Markup:
+    """Return the pieces of HTML as one."""
+    return Markup("").join(parts)
+
+
+def facts(texts: Iterable[str]) -> Markup:
+    """Return short facts as spans; the style sheet puts dots between them."""
+    return concat(Markup("<span>{}</span>").format(text) for text in texts)
+
+
+def action_button(action: str, text: str, job_id: str = "", label: str = "") -> Markup:
+    """Return a button that runs an action of `queue_actions`.
+
+    `label` is the accessible name where the text is only a symbol.
+    """
+    return Markup('<button type="button" data-action="{}" data-id="{}"{}>{}</button>').format(
+        action,
+        job_id,
+        Markup(' aria-label="{0}" title="{0}"').format(label) if label else "",
+        text,
+    )
+
+
+def error_message(error: SD35Error, *, resumes: bool = False) -> Markup:
+    """Return what happened and what to do.
+
+    With `resumes`, the queue goes on by itself once the GPU quota is back.
+    """
+    if error.retry_at is None:
+        return Markup("{} {}").format(error.happened, error.remedy)
+    # page.js shows the time by the reader's clock, which may not be the server's.
+    time = Markup('<time datetime="{}">{}</time>').format(
+        error.retry_at.isoformat(timespec="seconds"), format_local_time(error.retry_at)
+    )
+    if not isinstance(error, QuotaError):
+        return Markup("{} Try again at {}. {}").format(error.happened, time, error.remedy)
+    return Markup(
+        "Your GPU quota is used up until {}.{} {}<details><summary>Details</summary>{}</details>"
+    ).format(time, " The queue resumes then." if resumes else "", error.remedy, error.happened)

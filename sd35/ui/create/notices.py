@@ -1,0 +1,80 @@
+"""Notices of the form: imported settings, the remaining quota, the account."""
+
+from typing import Final
+
+from markupsafe import Markup
+
+from sd35.jobs.limits import RemainingQuota, UsageLimits
+from sd35.ui.create.import_settings import AppliedSettings
+from sd35.ui.create.markup import concat, facts
+
+__all__ = ["account_info", "import_hint", "import_summary", "no_settings_found", "quota_info"]
+
+MAX_IGNORED_ITEMS: Final = 8
+MAX_IGNORED_CHARACTERS: Final = 120
+
+
+def import_hint() -> str:
+    """Return the file chooser for those who don't drop or paste an image."""
+    return Markup(
+        '<p class="import-hint"><label>Import settings from an image…<input type="file" '
+        'accept="image/png,image/webp,image/jpeg"></label></p>'
+    )
+
+
+def no_settings_found(name: str) -> str:
+    """Return the notice for an image without generation settings."""
+    return Markup(
+        '{}<p class="import-notice" role="alert">No generation settings found in {}.</p>'
+    ).format(import_hint(), name)
+
+
+def import_summary(name: str, tool: str, settings: AppliedSettings) -> str:
+    """Return which settings of an image were put into the form, changed, or left out."""
+    source = Markup("<b>{}</b>{}").format(name, f" ({tool})" if tool else "")
+    summary = Markup("No usable settings in {}.").format(source)
+    if settings.applied:
+        summary = Markup("Imported from {}: {}.").format(source, ", ".join(settings.applied))
+    changes = concat(Markup("<p>{}</p>").format(change) for change in settings.changes)
+    return Markup(
+        '<div class="import-notice" role="status"><p>{}</p>{}{}<p class="buttons">'
+        '<button type="button" data-event="undo">Undo</button>'
+        '<button type="button" data-event="clear">Dismiss</button></p></div>'
+    ).format(summary, changes, _ignored_list(settings.ignored))
+
+
+def _ignored_list(ignored: tuple[str, ...]) -> Markup:
+    if not ignored:
+        return Markup("")
+    items = [item[:MAX_IGNORED_CHARACTERS] for item in ignored[:MAX_IGNORED_ITEMS]]
+    if len(ignored) > MAX_IGNORED_ITEMS:
+        items.append(f"{len(ignored) - MAX_IGNORED_ITEMS} more")
+    return Markup("<p>Not supported here:</p><ul>{}</ul>").format(
+        concat(Markup("<li>{}</li>").format(item) for item in items)
+    )
+
+
+def quota_info(quota: RemainingQuota | None, limits: UsageLimits) -> str:
+    """Return what a visitor may still request; empty where nothing is limited."""
+    if quota is None:
+        return ""
+    texts = []
+    if quota.remaining is not None:
+        texts.append(f"{quota.remaining} of {quota.limit} images left this hour")
+    if limits.max_concurrent is not None:
+        texts.append(f"{limits.max_concurrent} at a time")
+    if quota.max_queued is not None:
+        texts.append(f"up to {quota.max_queued} queued")
+    if not texts:
+        return ""
+    return Markup('<p class="quota" data-remaining="{}">{}</p>').format(
+        quota.remaining, facts(texts)
+    )
+
+
+def account_info(username: str | None, *, can_log_out: bool) -> str:
+    """Return the name of who is logged in, with a link to log out."""
+    if username is None:
+        return ""
+    log_out_link = Markup(' <a href="logout">Log out</a>') if can_log_out else ""
+    return Markup('<p class="account">{}{}</p>').format(username, log_out_link)

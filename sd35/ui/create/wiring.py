@@ -1,0 +1,177 @@
+"""Which event of the Create tab runs which handler."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gradio as gr
+
+from sd35.ui.create.components import CreateTab, Header
+from sd35.ui.create.form_handlers import FormHandlers
+from sd35.ui.create.job_handlers import ConnectionHandlers, JobHandlers
+from sd35.ui.gallery.gallery import Gallery
+
+__all__ = ["Wiring"]
+
+REUSE_SEED_JS: Final = (
+    "() => [Number(document.querySelector('#panel [data-seed]').dataset.seed), false]"
+)
+RESTORE_JS: Final = "(job, _, ...fields) => [job, sd35.draft(), ...fields]"
+
+# A limit per listener and not one by `queue()`, which builds Gradio's whole application anew.
+_OPTIONS: Final[dict[str, Any]] = {
+    "api_visibility": "private",
+    "show_progress": "hidden",
+    "concurrency_limit": None,
+}
+# The handlers check the values themselves: Gradio's checks raise errors that nobody understands.
+_RAW: Final = _OPTIONS | {"preprocess": False}
+# Without postprocessing, because what comes is as the browser takes it: Gradio would copy every
+# preview to a file first.
+_LIVE: Final = _RAW | {"postprocess": False}
+# Not through the queue: its stream may be broken when a button is pressed.
+_DIRECT: Final = _LIVE | {"queue": False}
+# A page may start to watch again while it watches: the newest call ends the others.
+_WATCH: Final = _LIVE | {"trigger_mode": "multiple"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Binds the events of the page to its handlers, inside the Blocks of `demo`."""
+
+    demo: gr.Blocks
+    header: Header
+    tab: CreateTab
+    gallery: Gallery
+    form_handlers: FormHandlers
+    job_handlers: JobHandlers
+    connection_handlers: ConnectionHandlers
+
+    def bind(self) -> None:
+        """Bind all events."""
+        self._bind_generate()
+        self._bind_live_view()
+        self._bind_import()
+        self._bind_gallery()
+        self._bind_form()
+        self._bind_connection()
+
+    def _bind_generate(self) -> None:
+        area, state = self.tab.prompt_area, self.tab.state
+        submitted = area.generate.click(
+            self.job_handlers.submit,
+            [*self.tab.fields, state.focus],
+            [area.message, state.focus, state.form_job],
+            validator=self.form_handlers.validate,
+            **_LIVE,
+        )
+        self._show_visitor_info(submitted.then)
+        watched = self._watch_jobs(submitted.then)
+        # A job that failed may have shown that the Space is gone, or another than before.
+        informed = self._show_visitor_info(watched.then)
+        self._apply_limits(self._watch_connection(informed.then).then)
+        stopped = area.stop.click(
+            self.job_handlers.cancel, state.focus, self.tab.live_outputs, **_DIRECT
+        )
+        self._watch_jobs(stopped.then)
+
+    def _bind_live_view(self) -> None:
+        area, output = self.tab.prompt_area, self.tab.output
+        acted = gr.on(
+            [area.queue.click, output.panel.click, output.recent.click],
+            self.job_handlers.run_queue_action,
+            self.tab.state.focus,
+            [area.message, *self.tab.live_outputs],
+            **_DIRECT,
+        )
+        self._show_visitor_info(acted.then)
+        self._watch_jobs(acted.then)
+        self._watch_jobs(self.tab.state.refresh.click)
+        self._watch_jobs(self.demo.load)
+        self._show_visitor_info(self.demo.load)
+
+    def _bind_import(self) -> None:
+        area, undo_values = self.tab.prompt_area, self.tab.state.undo_values
+        component = area.settings_import
+        self._import(component.upload, self.form_handlers.import_dropped_file, self.tab.fields)
+        self._import(component.undo, self.form_handlers.undo_import, undo_values)
+        component.clear(self.form_handlers.dismiss_import, None, [component, undo_values], **_RAW)
+
+    def _bind_gallery(self) -> None:
+        self._import(
+            self.gallery.import_event.submit,
+            self.form_handlers.import_from_library,
+            self.tab.fields,
+        )
+        submitted = self.gallery.retry_event.retry(
+            self.job_handlers.create_variation,
+            self.tab.state.focus,
+            [self.tab.prompt_area.message, *self.tab.live_outputs],
+            **_DIRECT,
+        )
+        self._show_visitor_info(submitted.then)
+        self._watch_jobs(submitted.then)
+
+    def _bind_form(self) -> None:
+        state, settings = self.tab.state, self.tab.settings
+        self.demo.load(
+            self.form_handlers.restore_form,
+            [state.form_job, state.draft, *self.tab.fields],
+            self.tab.fields,
+            js=RESTORE_JS,
+            **_RAW,
+        )
+        settings.size.input(
+            self.form_handlers.update_size,
+            settings.size,
+            [settings.size_hint, settings.width, settings.height],
+            queue=False,
+            **_RAW,
+        )
+        self.tab.output.reuse_seed.click(
+            None, None, [settings.seed, settings.randomize_seed], js=REUSE_SEED_JS, **_OPTIONS
+        )
+
+    def _bind_connection(self) -> None:
+        self._apply_limits(self._watch_connection(self.demo.load).then)
+        reconnected = self.header.reconnect.click(
+            self.connection_handlers.reconnect,
+            None,
+            [self.header.banner, self.header.status],
+            **_LIVE,
+        )
+        self._apply_limits(reconnected.then)
+
+    def _watch_jobs(self, event: Any) -> Any:  # noqa: ANN401  # Gradio's listeners are untyped
+        return event(
+            self.job_handlers.watch_jobs, self.tab.state.focus, self.tab.live_outputs, **_WATCH
+        )
+
+    def _watch_connection(self, event: Any) -> Any:  # noqa: ANN401  # as above
+        return event(
+            self.connection_handlers.watch_connection,
+            None,
+            [self.header.banner, self.header.status],
+            **_LIVE,
+        )
+
+    def _show_visitor_info(self, event: Any) -> Any:  # noqa: ANN401  # as above
+        outputs = [self.header.account, self.tab.prompt_area.quota]
+        return event(self.job_handlers.visitor_info, None, outputs, **_RAW)
+
+    def _apply_limits(self, event: Any) -> None:  # noqa: ANN401  # as above
+        values = [*self.tab.fields, self.tab.state.applied_limits]
+        applied = event(self.form_handlers.apply_limits, values, values, **_RAW)
+        self._update_size_hint(applied.then)
+
+    def _import(self, event: Any, handler: Any, inputs: Any) -> None:  # noqa: ANN401  # as above
+        outputs = [
+            *self.tab.fields,
+            self.tab.prompt_area.settings_import,
+            self.tab.state.undo_values,
+        ]
+        self._update_size_hint(event(handler, inputs, outputs, **_RAW).then)
+
+    def _update_size_hint(self, event: Any) -> None:  # noqa: ANN401  # as above
+        # After the fields, by the size that is chosen then.
+        settings = self.tab.settings
+        event(self.form_handlers.size_hint, settings.size, settings.size_hint, **_RAW)

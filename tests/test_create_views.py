@@ -1,0 +1,139 @@
+"""The HTML of the Create tab, without a server."""
+
+import datetime as dt
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sd35.core.errors import QuotaError, SD35Error, UnreachableError
+from sd35.core.events import Notice, Progress, Queued
+from sd35.core.limits import PUBLIC_LIMITS
+from sd35.core.request import GenerationRequest
+from sd35.jobs.job import JobState
+from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimits
+from sd35.jobs.record import JobStatus
+from sd35.jobs.service import ConnectionState
+from sd35.metadata.model import GenerationMetadata
+from sd35.ui.create import notices, space_view
+from sd35.ui.create.form import CUSTOM_SIZE, FormValues
+from sd35.ui.create.import_settings import apply_settings
+from sd35.ui.create.job_panel import job_panel, rejection_panel
+from sd35.ui.create.markup import error_message
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+FORM_VALUES = FormValues("", "", "1:1", 1024, 1024, 4.5, 40, 0, True)  # noqa: FBT003
+
+
+def make_state(status: JobStatus, **changes: Any) -> JobState:  # noqa: ANN401
+    state = JobState(GenerationRequest("a cat"), status, time.monotonic())
+    return replace(state, **changes)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected_text"),
+    [
+        (make_state(JobStatus.PENDING), "Queued"),
+        (make_state(JobStatus.PENDING, is_held=True), "Resume"),
+        (make_state(JobStatus.QUEUED_REMOTELY, queued_event=Queued(2, 9, 20.0)), "About 20 s left"),
+        (make_state(JobStatus.RUNNING, eta_seconds=30.0), "Usually takes about 30 s"),
+        (make_state(JobStatus.RUNNING, progress=Progress(2, 8)), 'aria-valuenow="25"'),
+        (make_state(JobStatus.FAILED, error=SD35Error("No GPU.")), "Generation failed"),
+        (make_state(JobStatus.CANCELLED), "Cancelled before it was sent."),
+        (make_state(JobStatus.INTERRUPTED), "The app closed while this image"),
+    ],
+)
+def test_panel_shows_the_status(state: JobState, expected_text: str) -> None:
+    """The panel of each status says what happens, and what to do."""
+    assert expected_text in job_panel(state)
+
+
+def test_foreign_text_is_escaped() -> None:
+    """Nothing that a Space, a file or a visitor says becomes markup."""
+    error = SD35Error(MARKUP, MARKUP)
+    metadata = GenerationMetadata(prompt=MARKUP, tool=MARKUP, extra=((MARKUP, MARKUP),))
+    notice = Notice(MARKUP)
+    for html in (
+        job_panel(make_state(JobStatus.FAILED, error=error)),
+        job_panel(make_state(JobStatus.RUNNING, notices=(notice,))),
+        rejection_panel(MARKUP),
+        rejection_panel(error_message(error)),
+        notices.no_settings_found(MARKUP),
+        notices.account_info(MARKUP, can_log_out=True),
+        notices.import_summary(
+            MARKUP, MARKUP, apply_settings(metadata, FORM_VALUES, PUBLIC_LIMITS)
+        ),
+        space_view.banner(ConnectionState(MARKUP, error=UnreachableError(MARKUP))),
+        space_view.status_line(ConnectionState(MARKUP)),
+    ):
+        assert "<img" not in html
+        assert "&lt;img" in html
+
+
+def test_quota_error_says_when_the_queue_resumes() -> None:
+    """The time is there for the browser's clock, and the Space's own words on demand."""
+    error = QuotaError("The Space says: no more.")
+    error.retry_at = dt.datetime(2026, 11, 26, 9, 38, tzinfo=dt.UTC)
+    html = job_panel(make_state(JobStatus.PENDING, quota_error=error))
+    assert '<time datetime="2026-11-26T09:38:00+00:00">' in html
+    assert "The queue resumes then." in html
+    assert "The Space says: no more." in html
+    assert "Try now" in html
+
+
+def test_lost_connection_is_explained() -> None:
+    """Without a Space, and without a fallback, the banner says why."""
+    connection = ConnectionState("http://127.0.0.1:1/", error=UnreachableError("It refused."))
+    assert "<b>Not connected.</b> It refused." in space_view.banner(connection)
+    assert "offline" in space_view.status_line(connection)
+
+
+@pytest.mark.parametrize(
+    ("quota", "limits", "expected_texts"),
+    [
+        (None, UNLIMITED, []),
+        (
+            RemainingQuota(30, 30, 0, 3),
+            UsageLimits(max_concurrent=1),
+            ["30 of 30 images left this hour", "1 at a time", "up to 3 queued"],
+        ),
+    ],
+)
+def test_quota_lists_the_limits(
+    quota: RemainingQuota | None, limits: UsageLimits, expected_texts: list[str]
+) -> None:
+    """Only the limits that exist are listed."""
+    html = notices.quota_info(quota, limits)
+    assert bool(html) == bool(expected_texts)
+    assert all(text in html for text in expected_texts)
+
+
+def test_imported_settings_are_fitted_to_the_space() -> None:
+    """Values beyond the Space's limits are changed, and the summary says so."""
+    metadata = GenerationMetadata(
+        prompt="a cat", width=832, height=1216, guidance_scale=9, seed=2**40, model="sdxl", tool="X"
+    )
+    settings = apply_settings(metadata, FORM_VALUES, PUBLIC_LIMITS)
+    assert settings.values.size == CUSTOM_SIZE
+    assert settings.values.guidance_scale == 7.5
+    assert settings.changes == (
+        "Size 832 × 1216 changed to 704 × 1024, the closest available",
+        "Guidance scale 9 changed to 7.5, the maximum",
+    )
+    assert settings.ignored == ("model sdxl", f"seed {2**40}")
+    assert "Imported from" in notices.import_summary("x.png", "X", settings)
+
+
+def test_stopped_job_says_what_stopping_did() -> None:
+    """The reason and the Space's answer are both shown."""
+    state = make_state(
+        JobStatus.CANCELLED,
+        cancel_reason="Stopped because no page was open.",
+        cancel_outcome=SimpleNamespace(message="The Space cancelled the job."),
+    )
+    html = job_panel(state)
+    assert "Stopped because no page was open." in html
+    assert "The Space cancelled the job." in html

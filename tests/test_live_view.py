@@ -1,0 +1,138 @@
+"""The live updates of a page: its visitor's jobs, moment by moment."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+
+from sd35.core.request import GenerationRequest
+from sd35.core.visitor import LOCAL_VISITOR
+from sd35.jobs.job import Job
+from sd35.jobs.limits import UNLIMITED, UsageLimits
+from sd35.jobs.record import JobStatus
+from sd35.jobs.service import JobService, SpaceConfig
+from sd35.ui.create.form_handlers import FormHandlers
+from sd35.ui.create.job_handlers import JobHandlers
+from sd35.ui.create.live_view import JobView
+from tests.app_server import studio_config
+from tests.browsers import FORM_VALUES
+from tests.fakes import FakeSpace
+
+pytestmark = pytest.mark.anyio
+
+REQUEST: Any = SimpleNamespace(session_hash="x", state=SimpleNamespace(visitor=LOCAL_VISITOR))
+"""Gradio's request of one page of the local visitor."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageHandlers:
+    """The handlers of a page, and the service behind them."""
+
+    service: JobService
+    form: FormHandlers
+    jobs: JobHandlers
+
+    async def submit(self, prompt: str, *statuses: JobStatus) -> Job:
+        """Submit a prompt, and wait until the job has one of these statuses."""
+        request = GenerationRequest(prompt, width=512, height=512, randomize_seed=False)
+        job = await self.service.submit(request)
+        with anyio.fail_after(20):
+            while (state := job.state.value).status not in statuses:
+                await job.state.wait_for_change(state, 20)
+        return job
+
+
+@asynccontextmanager
+async def open_handlers(
+    fake: FakeSpace, folder: Path, limits: UsageLimits = UNLIMITED
+) -> AsyncIterator[PageHandlers]:
+    async def fail_demo() -> str:
+        raise NotImplementedError
+
+    service = JobService(SpaceConfig(fake.address), fail_demo, studio_config(folder, limits))
+    form_handlers = FormHandlers(service)
+    yield PageHandlers(
+        service, form_handlers, JobHandlers(service, form_handlers, can_log_out=False)
+    )
+    await service.aclose()
+    service.library.close()
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeSpace]:
+    fake = FakeSpace(is_generator=True)
+    yield fake
+    fake.close()
+
+
+async def test_slow_page_sees_the_final_image(fake: FakeSpace, tmp_path: Path) -> None:
+    """A job that ends while an update is on its way to the page is still shown as completed."""
+    async with open_handlers(fake, tmp_path) as page:
+        for _ in range(5):
+            job = await page.submit("a cat", *JobStatus)
+            panel = ""
+            async for update in page.jobs.watch_jobs(REQUEST, job.id):
+                panel = update.panel
+                await anyio.sleep(0.02)  # the time to send it
+            assert 'data-status="completed"' in panel
+
+
+async def test_newer_watch_ends_the_older_one(fake: FakeSpace, tmp_path: Path) -> None:
+    """A page that watches anew gets each update once, by its newest stream."""
+    fake.hold()
+    async with open_handlers(fake, tmp_path) as page:
+        job = await page.submit("wait: ", JobStatus.RUNNING)
+        older = page.jobs.watch_jobs(REQUEST, job.id)
+        newer = page.jobs.watch_jobs(REQUEST, job.id)
+        await anext(older)
+        await anext(newer)
+        with pytest.raises(StopAsyncIteration):
+            while True:
+                await anext(older)
+        assert (await anext(newer)).focus == job.id
+        await newer.aclose()
+        assert not page.service.visitor_queue(LOCAL_VISITOR).watcher_count
+        fake.release()
+
+
+async def test_form_is_restored_after_a_restart(fake: FakeSpace, tmp_path: Path) -> None:
+    """The form shows the request of its last job, though that was still queued at the restart."""
+    fake.hold()
+    limits = UsageLimits(max_concurrent=1)
+    async with open_handlers(fake, tmp_path, limits) as page:
+        await page.submit("wait: ", JobStatus.RUNNING)
+        _, _, job_id = await page.jobs.submit(REQUEST, *FORM_VALUES, "")
+    async with open_handlers(fake, tmp_path, limits) as page:
+        values = await page.form.restore_form(REQUEST, job_id, "", "", *FORM_VALUES[1:])
+        assert (values[0], values[-2:]) == (FORM_VALUES[0], FORM_VALUES[-2:])
+    fake.release()
+
+
+async def test_selected_job_stays_in_focus(fake: FakeSpace, tmp_path: Path) -> None:
+    """A finished job makes way for a running one, unless the visitor has selected it."""
+    async with open_handlers(fake, tmp_path) as page:
+        completed = await page.submit("a cat", JobStatus.COMPLETED)
+        fake.hold()
+        running = await page.submit("wait: ", JobStatus.RUNNING)
+        for focus, expected_focus in (
+            (completed.id, running.id),
+            (f"={completed.id}", f"={completed.id}"),
+            ("", running.id),
+            (running.id, running.id),
+        ):
+            update = await JobView(page.service, LOCAL_VISITOR, focus).render()
+            assert update.focus == expected_focus
+        fake.release()
+
+
+async def test_unknown_job_is_no_longer_available(fake: FakeSpace, tmp_path: Path) -> None:
+    """The id of a job that is gone, or of somebody else, is dropped with a hint."""
+    async with open_handlers(fake, tmp_path) as page:
+        update = await JobView(page.service, LOCAL_VISITOR, "unknown").render()
+        assert "no longer available" in update.panel
+        assert not update.focus
