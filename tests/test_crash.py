@@ -360,7 +360,7 @@ async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.Mo
     artifact = studio.artifacts.find(late_result.url_path)
     assert artifact is not None
     assert isinstance(artifact.content, bytes)
-    with pytest.raises(LibraryError, match=r"The disk of the library is full|index can't be used"):
+    with pytest.raises(LibraryError, match=r"The library's disk is full|index can't be used"):
         for _ in range(LIBRARY_SIZE):
             await studio.submit(make_request("refused"))
     disk.free()
