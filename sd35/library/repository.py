@@ -5,6 +5,7 @@ and several rows under one write lock.
 """
 
 import datetime as dt
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -86,22 +87,24 @@ def get_entry(connection: Connection, id_: str, owner: str | None = None) -> Ent
     return None if row is None else entry_from_row(row)
 
 
-def upsert_entry(
-    connection: Connection, entry: Entry, mtime_ns: int, trashed_at: float | None = None
-) -> None:
+def upsert_entry(connection: Connection, entry: Entry, mtime_ns: int) -> None:
     """Insert an image, or replace what the index has under its ID."""
     # The path of what isn't missing is unique: another image there must give way first.
     connection.execute(
         "UPDATE pictures SET is_missing = 1 WHERE path = ? AND id != ? AND is_missing = 0",
         (entry.path, entry.id),
     )
-    row = {**_columns(entry), "mtime_ns": mtime_ns, "trashed_at": trashed_at}
-    updates = ", ".join(f"{name} = excluded.{name}" for name in row if name != "id")
+    row = {**_columns(entry), "mtime_ns": mtime_ns}
+    updates = [f"{name} = excluded.{name}" for name in row if name not in {"id", "trashed_at"}]
+    # An image that stays in the trash keeps the time when it was moved there.
+    updates.append(
+        "trashed_at = iif(excluded.trashed_at, ifnull(trashed_at, excluded.trashed_at), NULL)"
+    )
     # Not INSERT OR REPLACE: that deletes and inserts, and so changes the row's number, to which
     # the tags and both full-text tables refer.
     upsert = f"""
         INSERT INTO pictures ({", ".join(row)}) VALUES ({", ".join(f":{name}" for name in row)})
-            ON CONFLICT (id) DO UPDATE SET {updates} RETURNING number
+            ON CONFLICT (id) DO UPDATE SET {", ".join(updates)} RETURNING number
     """  # noqa: S608  # names of our own
     rowid = connection.execute(upsert, row).fetchone()[0]
     _index_text(connection, rowid, entry)
@@ -128,6 +131,7 @@ def _columns(entry: Entry) -> dict[str, object]:
         "format": entry.format,
         "size_bytes": entry.size_bytes,
         "is_starred": record.is_starred,
+        "trashed_at": time.time() if entry.is_trashed else None,
         "is_missing": entry.is_missing,
         "record": record.to_json(),
     }

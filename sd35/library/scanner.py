@@ -1,13 +1,12 @@
 """Rescan of the folder: brings the index up to date with files changed outside of the program."""
 
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any, Final
+from typing import Final
 
 from filelock import FileLock, Timeout
 
@@ -19,7 +18,6 @@ from sd35.library.layout import (
     FileInfo,
     OnProgress,
     file_version,
-    is_in_trash,
     walk_pictures,
 )
 from sd35.library.picture_file import build_entry, derive_copy_id, inspect_picture, read_file
@@ -216,10 +214,9 @@ class Scanner:
 
     def _update_changed(self, connection: Connection, file: _ScannedFile) -> None:
         path, embedded_id = file.entry.path, file.entry.id
-        row = _get_row_by_path(connection, path)
-        if row is None:
+        id_ = _find_id(connection, path)
+        if id_ is None:
             return
-        id_, trashed_at = row
         if file.has_embedded_id and id_ not in {embedded_id, derive_copy_id(embedded_id, path)}:
             # Another image has replaced this one: it follows with the new files.
             mark_missing(connection, [id_])
@@ -229,13 +226,13 @@ class Scanner:
             # An editor has saved the file without its metadata: the index still has it.
             entry = replace(file.entry, record=known_entry.record, made_at=known_entry.made_at)
             file = replace(file, entry=entry)
-        self._upsert(connection, file, id_, trashed_at)
+        self._upsert(connection, file, id_)
         self._thumbnails.remove(id_)
         self._counts["changed"] += 1
 
     def _add_new(self, connection: Connection, file: _ScannedFile) -> None:
         path, id_ = file.entry.path, file.entry.id
-        if _get_row_by_path(connection, path) is not None:
+        if _find_id(connection, path) is not None:
             return
         known_entry = get_entry(connection, id_)
         is_copy = (
@@ -246,7 +243,7 @@ class Scanner:
         if is_copy:
             id_ = derive_copy_id(id_, path)
             known_entry = get_entry(connection, id_)
-        self._upsert(connection, file, id_, time.time() if is_in_trash(path) else None)
+        self._upsert(connection, file, id_)
         if known_entry is None:
             self._counts["added"] += 1
         elif known_entry.path == path:
@@ -254,11 +251,9 @@ class Scanner:
         else:
             self._counts["moved"] += 1
 
-    def _upsert(
-        self, connection: Connection, file: _ScannedFile, id_: str, trashed_at: float | None
-    ) -> None:
+    def _upsert(self, connection: Connection, file: _ScannedFile, id_: str) -> None:
         entry = replace(file.entry, id=id_, record=replace(file.entry.record, id=id_))
-        upsert_entry(connection, entry, file.file_info.mtime_ns, trashed_at)
+        upsert_entry(connection, entry, file.file_info.mtime_ns)
 
     def _mark_gone(self, connection: Connection) -> None:
         last_number = 0
@@ -302,8 +297,8 @@ def _batches(connection: Connection, files_sql: str) -> Iterator[list[FileInfo]]
         yield [FileInfo(*row[1:]) for row in rows]
 
 
-def _get_row_by_path(connection: Connection, path: str) -> tuple[Any, ...] | None:
-    row: tuple[Any, ...] | None = connection.execute(
-        "SELECT id, trashed_at FROM pictures WHERE path = ? AND is_missing = 0", (path,)
+def _find_id(connection: Connection, path: str) -> str | None:
+    row = connection.execute(
+        "SELECT id FROM pictures WHERE path = ? AND is_missing = 0", (path,)
     ).fetchone()
-    return row
+    return None if row is None else row[0]

@@ -124,12 +124,7 @@ class PictureStore:
             # Of the written file: with another time, the next scan would read it again.
             mtime_ns = file_version(path.stat())[1]
         inspected = replace(inspected, picture=picture, record=updated_record)
-        upsert_entry(
-            connection,
-            build_entry(inspected, entry.path, mtime_ns),
-            mtime_ns,
-            _get_trashed_at(connection, entry.id),
-        )
+        upsert_entry(connection, build_entry(inspected, entry.path, mtime_ns), mtime_ns)
         return True
 
     def trash(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
@@ -148,33 +143,34 @@ class PictureStore:
                 " WHERE trashed_at IS NOT NULL AND owner = coalesce(?, owner)",
                 (owner,),
             ).fetchall()
-
-        def delete_if_trashed(connection: Connection, id_: str) -> _Undo | None:
-            # Read again: somebody may have restored the image meanwhile.
-            entry = get_entry(connection, id_, owner)
-            return self._delete(connection, entry) if entry and entry.is_trashed else None
-
-        deleted_ids = self._apply((id_ for (id_,) in rows), delete_if_trashed)
+        # Asked again in the transaction: somebody may have restored an image meanwhile.
+        ids = self._delete_if((id_ for (id_,) in rows), owner, lambda entry: entry.is_trashed)
         _remove_empty_folders(self._folder / TRASH_DIR)
-        return len(deleted_ids)
+        return len(ids)
 
     def delete(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
         """Delete files, wherever they are, and return the IDs of the images deleted."""
-
-        def delete(connection: Connection, id_: str) -> _Undo | None:
-            entry = get_entry(connection, id_, owner)
-            return self._delete(connection, entry) if entry else None
-
-        return self._apply(ids, delete)
+        return self._delete_if(ids, owner, lambda _: True)
 
     def remove_missing(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
         """Remove missing images from the index, and return the IDs of those removed."""
+        return self._delete_if(ids, owner, lambda entry: entry.is_missing)
 
-        def delete_if_missing(connection: Connection, id_: str) -> _Undo | None:
+    def _delete_if(
+        self, ids: Iterable[str], owner: str | None, condition: Callable[[Entry], bool]
+    ) -> tuple[str, ...]:
+        def delete(connection: Connection, id_: str) -> _Undo | None:
             entry = get_entry(connection, id_, owner)
-            return self._delete(connection, entry) if entry and entry.is_missing else None
+            if entry is None or not condition(entry):
+                return None
+            # A missing image's path may belong to another image by now.
+            if not entry.is_missing:
+                (self._folder / entry.path).unlink(missing_ok=True)
+            delete_entry(connection, id_)
+            self._thumbnails.remove(id_)
+            return lambda: None
 
-        return self._apply(ids, delete_if_missing)
+        return self._apply(ids, delete)
 
     def _apply(
         self, ids: Iterable[str], operation: Callable[[Connection, str], _Undo | None]
@@ -223,14 +219,6 @@ class PictureStore:
         )
         return lambda: path.rename(source)
 
-    def _delete(self, connection: Connection, entry: Entry) -> _Undo:
-        # A missing image's path may belong to another image by now.
-        if not entry.is_missing:
-            (self._folder / entry.path).unlink(missing_ok=True)
-        delete_entry(connection, entry.id)
-        self._thumbnails.remove(entry.id)
-        return lambda: None
-
 
 def _apply_until_error(
     connection: Connection,
@@ -269,11 +257,6 @@ def _normalize_tag(text: str) -> str:
     # Cut before it is normalized, which takes long for megabytes, and after, as it may grow.
     words = unicodedata.normalize("NFC", text[: 4 * MAX_TAG_LENGTH]).split()
     return " ".join(words)[:MAX_TAG_LENGTH]
-
-
-def _get_trashed_at(connection: Connection, id_: str) -> float | None:
-    row = connection.execute("SELECT trashed_at FROM pictures WHERE id = ?", (id_,)).fetchone()
-    return None if row is None else row[0]
 
 
 def _remove_empty_folders(root: Path) -> None:
