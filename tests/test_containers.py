@@ -1,4 +1,4 @@
-"""Texts in PNG, JPEG and WebP files: put in and read without a pixel, or anything of somebody else's, being touched."""
+"""Texts in PNG, JPEG and WebP files: embedded and read without changing anything else."""
 
 import io
 import struct
@@ -36,14 +36,14 @@ EACH_KIND = pytest.mark.parametrize("kind", IMAGE_KINDS)
 
 
 @cache
-def encode_picture(kind: str, *, is_rich: bool = False) -> bytes:
-    """A picture of a kind; a rich one carries a camera's EXIF, a colour profile and XMP."""
+def encode_image(kind: str, *, is_rich: bool = False) -> bytes:
+    """Return an image; a rich one has a camera's EXIF, a color profile and XMP."""
     format_, mode, options = IMAGE_KINDS[kind]
     noise = Image.effect_noise(SIZE, 90)
     image = Image.merge("RGBA", [noise, noise.rotate(90), noise.rotate(180), noise]).convert(mode)
     out = io.BytesIO()
     rich = (
-        {"exif": camera_exif(), "icc_profile": colour_profile(mode), "xmp": b"<x:xmpmeta/>"}
+        {"exif": camera_exif(), "icc_profile": color_profile(mode), "xmp": b"<x:xmpmeta/>"}
         if is_rich
         else {}
     )
@@ -70,7 +70,7 @@ def camera_exif() -> bytes:
 
 
 @cache
-def colour_profile(mode: str) -> bytes | None:
+def color_profile(mode: str) -> bytes | None:
     return (
         None if mode == "L" else ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     )
@@ -101,8 +101,8 @@ def segments(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     yield b"scan", data[at:]
 
 
-def non_text_parts(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Everything in a file that isn't texts of ours: what may not change."""
+def other_parts(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the parts of a file that embedding must not change."""
     if data.startswith(b"RIFF"):
         return [part for part in riff_chunks(data) if part[0] not in {b"EXIF", b"VP8X"}]
     if data.startswith(b"\xff\xd8"):
@@ -119,14 +119,14 @@ def non_text_parts(data: bytes) -> list[tuple[bytes, bytes]]:
 
 @EACH_KIND
 @pytest.mark.parametrize("is_rich", [False, True], ids=["plain", "rich"])
-def test_only_texts_are_put_in(kind: str, is_rich: bool) -> None:  # noqa: FBT001  # a table's column
-    """A pixel changes, or a profile, a camera's EXIF or its thumbnail is lost; or texts don't come back."""
-    original = encode_picture(kind, is_rich=is_rich)
+def test_only_texts_change(kind: str, is_rich: bool) -> None:  # noqa: FBT001  # a table's column
+    """Embedding changes no pixel, profile, or other part, and the texts can be read back."""
+    original = encode_image(kind, is_rich=is_rich)
     embedded = embed(original, COMMENT, '{"format":1}')
     texts = read_texts(embedded)
     comment = texts.texts[INFOTEXT_KEY if kind.startswith("PNG") else "UserComment"]
     assert (comment, texts.texts[RECORD_KEY], texts.size) == (COMMENT, '{"format":1}', SIZE)
-    assert non_text_parts(embedded) == non_text_parts(original)
+    assert other_parts(embedded) == other_parts(original)
     with Image.open(io.BytesIO(original)) as old, Image.open(io.BytesIO(embedded)) as new:
         assert (old.mode, old.size, old.tobytes()) == (new.mode, new.size, new.tobytes())
         assert old.info.get("icc_profile") == new.info.get("icc_profile")
@@ -136,24 +136,25 @@ def test_only_texts_are_put_in(kind: str, is_rich: bool) -> None:  # noqa: FBT00
 
 
 @EACH_KIND
-def test_putting_in_again_replaces(kind: str) -> None:
-    """A file that is starred and tagged again and again grows, or tells of what it no longer is."""
-    first = embed(encode_picture(kind, is_rich=True), "an old one", '{"format":0}')
-    assert embed(first, COMMENT, "{}") == embed(encode_picture(kind, is_rich=True), COMMENT, "{}")
+def test_embedding_again_replaces(kind: str) -> None:
+    """Embedding again gives the same file as embedding once."""
+    first = embed(encode_image(kind, is_rich=True), "an old one", '{"format":0}')
+    assert embed(first, COMMENT, "{}") == embed(encode_image(kind, is_rich=True), COMMENT, "{}")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "lossy WebP"])
-def test_a_camera_s_exif_stays(kind: str) -> None:
-    """What a camera or another program wrote into EXIF goes, or can't be read by another program any more."""
-    embedded = embed(encode_picture(kind, is_rich=True), COMMENT, "{}")
+def test_camera_exif_stays(kind: str) -> None:
+    """EXIF of a camera stays, and other programs can still read it."""
+    embedded = embed(encode_image(kind, is_rich=True), COMMENT, "{}")
     block = embedded if kind == "JPEG" else b"Exif\0\0" + dict(riff_chunks(embedded))[b"EXIF"][8:]
-    value_before, now = piexif.load(camera_exif()), piexif.load(block)
+    before = piexif.load(camera_exif())
+    now = piexif.load(block)
     assert (now["0th"][piexif.ImageIFD.Make], now["0th"][piexif.ImageIFD.Orientation]) == (
         b"A camera",
         6,
     )
     assert now["Exif"][piexif.ExifIFD.DateTimeOriginal] == b"2024:02:29 12:00:00"
-    assert (now["GPS"], now["thumbnail"]) == (value_before["GPS"], value_before["thumbnail"])
+    assert (now["GPS"], now["thumbnail"]) == (before["GPS"], before["thumbnail"])
     assert piexif.helper.UserComment.load(now["Exif"][piexif.ExifIFD.UserComment]) == COMMENT
 
 
@@ -171,8 +172,8 @@ def test_a_camera_s_exif_stays(kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("order", ["big", "little"])
-def test_comments_as_they_are_found(value: bytes, text: str, order: str) -> None:
-    """A comment that another program wrote in its own way is read as something else."""
+def test_user_comments_are_decoded(value: bytes, text: str, order: str) -> None:
+    """A UserComment is decoded in each form that programs write, and in both byte orders."""
     mark = {"big": ">", "little": "<"}[order]
     pointer = struct.pack(f"{mark}HHHLLL", 1, 0x8769, 4, 1, 26, 0)
     entry = struct.pack(f"{mark}HHHLLL", 1, 0x9286, 7, len(value), 44, 0)
@@ -188,8 +189,8 @@ def test_comments_as_they_are_found(value: bytes, text: str, order: str) -> None
     assert read_texts(out.getvalue()).texts == {"UserComment": text}
 
 
-def test_texts_of_a_png() -> None:
-    """A text of one of PNG's three kinds isn't found, or none behind the picture, where some programs write it."""
+def test_png_texts_are_read() -> None:
+    """All three kinds of text chunks are read, also after the image data."""
     info = PngInfo()
     info.add_text("one", "café")
     info.add_text("two", "long " * 200, zip=True)
@@ -213,8 +214,8 @@ def png_chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
 
 
-def test_a_bomb_among_the_texts() -> None:
-    """Some kilobytes of compressed text fill the memory, or a thousand of them take an hour."""
+def test_decompression_bombs_are_skipped() -> None:
+    """Compressed texts that inflate beyond the limit cost neither memory nor time."""
     complete_data = zlib.compress(b"x" * (40 << 20), 9)
     damaged = zlib.compress(b"x" * (4 << 20), 9)[:-1] + b"!"
     bomb = (
@@ -223,28 +224,26 @@ def test_a_bomb_among_the_texts() -> None:
         + png_chunk(b"zTXt", b"a\0\0" + damaged)
     )
     data = (
-        encode_picture("PNG")[:33]
+        encode_image("PNG")[:33]
         + png_chunk(b"tEXt", b"parameters\0a cat")
         + bomb * 300
-        + encode_picture("PNG")[33:]
+        + encode_image("PNG")[33:]
     )
     assert read_texts(data).texts == {"parameters": "a cat"}
 
 
-def test_where_texts_are_in_a_png() -> None:
-    """Texts stand behind the picture, where many readers have stopped; or one in Latin 1 is in a newer chunk."""
-    order = [name for name, _ in png_chunks(embed(encode_picture("PNG"), "café", "{}"))]
+def test_png_texts_come_before_the_image_data() -> None:
+    """Texts stand before the image data, and in the oldest kind of chunk that can hold them."""
+    order = [name for name, _ in png_chunks(embed(encode_image("PNG"), "café", "{}"))]
     assert order == [b"IHDR", b"tEXt", b"iTXt", b"IDAT", b"IEND"]
-    assert [name for name, _ in png_chunks(embed(encode_picture("PNG"), COMMENT, "{}"))][
-        1
-    ] == b"iTXt"
+    assert [name for name, _ in png_chunks(embed(encode_image("PNG"), COMMENT, "{}"))][1] == b"iTXt"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_the_header_of_a_webp(mode: str) -> None:
-    """A lossless picture's transparency is ignored, for its new header doesn't speak of it; or sizes don't add up."""
+def test_webp_header_is_extended(mode: str) -> None:
+    """A simple WebP gets a header with its size, its transparency, and the EXIF flag."""
     embedded = embed(
-        encode_picture("lossless WebP" + (" with alpha" if mode == "RGBA" else "")), COMMENT, "{}"
+        encode_image("lossless WebP" + (" with alpha" if mode == "RGBA" else "")), COMMENT, "{}"
     )
     header = dict(riff_chunks(embedded))[b"VP8X"][8:]
     assert header == bytes(
@@ -254,9 +253,9 @@ def test_the_header_of_a_webp(mode: str) -> None:
     assert len(embedded) % 2 == 0
 
 
-def test_a_moving_webp_keeps_moving() -> None:
-    """A film is a still once it has a text."""
-    frames = [Image.new("RGB", SIZE, colour) for colour in ("red", "green", "blue")]
+def test_animated_webp_keeps_its_frames() -> None:
+    """An animation keeps all its frames."""
+    frames = [Image.new("RGB", SIZE, color) for color in ("red", "green", "blue")]
     out = io.BytesIO()
     frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=100)
     with Image.open(io.BytesIO(embed(out.getvalue(), COMMENT, "{}"))) as image:
@@ -264,9 +263,9 @@ def test_a_moving_webp_keeps_moving() -> None:
 
 
 @pytest.mark.parametrize("length", [30_000, 40_000, 200_000])
-def test_much_text_in_a_jpeg(length: int) -> None:
-    """A long prompt is cut, or makes a file that nobody can open: a segment holds 65,533 bytes."""
-    embedded = embed(encode_picture("JPEG", is_rich=True), "a" * length, "b" * length)
+def test_long_texts_fit_into_a_jpeg(length: int) -> None:
+    """A long record is split over segments; an infotext that fits into none is left out."""
+    embedded = embed(encode_image("JPEG", is_rich=True), "a" * length, "b" * length)
     texts = read_texts(embedded).texts
     assert texts[RECORD_KEY] == "b" * length
     assert texts.get("UserComment") == ("a" * length if length == 30_000 else None)
@@ -276,7 +275,7 @@ def test_much_text_in_a_jpeg(length: int) -> None:
 
 
 def without_image_data(data: bytes) -> bytes:
-    """A file without its image data, as a browser leaves it out before it asks what is in it."""
+    """Return a file without its image data, as the page's script sends it."""
     if data.startswith(b"RIFF"):
         chunks = [
             body + b"\0" * (len(body) % 2)
@@ -294,9 +293,9 @@ def without_image_data(data: bytes) -> bytes:
 
 
 @EACH_KIND
-def test_a_skeleton_tells_as_much(kind: str) -> None:
-    """A browser has to send a whole picture to be told what is in it."""
-    complete_data = embed(encode_picture(kind, is_rich=True), COMMENT, "{}")
+def test_image_data_is_not_needed_for_reading(kind: str) -> None:
+    """A file without its image data yields the same texts and size."""
+    complete_data = embed(encode_image(kind, is_rich=True), COMMENT, "{}")
     without_image = without_image_data(complete_data)
     assert len(without_image) < len(complete_data) - 100
     texts = read_texts(without_image)
@@ -308,18 +307,18 @@ def test_a_skeleton_tells_as_much(kind: str) -> None:
 
 @EACH_KIND
 @pytest.mark.parametrize("end", [0, 3, 12, 20, 40, -40])
-def test_what_is_cut_off_takes_no_texts(kind: str, end: int) -> None:
-    """Half a picture is saved as if it were one; or an error that nobody foresaw ends the saving."""
+def test_incomplete_files_are_rejected(kind: str, end: int) -> None:
+    """Embedding into an incomplete file raises a PictureError."""
     with pytest.raises(PictureError):
-        embed(encode_picture(kind)[:end], COMMENT, "{}")
+        embed(encode_image(kind)[:end], COMMENT, "{}")
 
 
 @given(
     st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\0\0\0WEBP", b""]),
     st.binary(max_size=300),
 )
-def test_garbage_has_no_texts(signature: bytes, remainder: bytes) -> None:
-    """Reading a file that is none, or putting something into it, ends in an error that nobody foresaw."""
+def test_garbage_is_rejected(signature: bytes, remainder: bytes) -> None:
+    """Any bytes can be read without an error, and embedding into garbage is refused."""
     read_texts(signature + remainder)
     with pytest.raises(PictureError):
         embed(signature + remainder, COMMENT, "{}")
@@ -329,9 +328,9 @@ def test_garbage_has_no_texts(signature: bytes, remainder: bytes) -> None:
     st.sampled_from(list(IMAGE_KINDS)),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255))),
 )
-def test_damage_is_survived(kind: str, changes: list[tuple[float, int]]) -> None:
-    """A byte that flipped on the way makes reading fail, or what is written then can't be read."""
-    data = bytearray(embed(encode_picture(kind, is_rich=True), COMMENT, "{}"))
+def test_damaged_files_are_read_or_rejected(kind: str, changes: list[tuple[float, int]]) -> None:
+    """A damaged file can be read; embedding into it either works or is refused."""
+    data = bytearray(embed(encode_image(kind, is_rich=True), COMMENT, "{}"))
     for position, value in changes:
         data[int(position**3 * len(data))] = value  # most of them where the texts are
     read_texts(bytes(data))
@@ -355,6 +354,6 @@ def test_damage_is_survived(kind: str, changes: list[tuple[float, int]]) -> None
     ],
     ids=["chunks", "fill", "segments", "stuffing", "riff", "table"],
 )
-def test_many_small_things_are_no_hang(data: bytes) -> None:
-    """A file of nothing but beginnings keeps a core busy for minutes: this test would be the slowest of all."""
+def test_many_small_parts_are_read_quickly(data: bytes) -> None:
+    """Files of millions of tiny parts are read in linear time."""
     assert not read_texts(data).texts

@@ -1,4 +1,4 @@
-"""The infotext, which AUTOMATIC1111 made and most tools read: written for them, and read as they do."""
+"""The infotext: written for other tools, and read as AUTOMATIC1111 reads it."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sd35.metadata.infotext import read_infotext, write_infotext
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 
-RECORD = GenerationMetadata(
+METADATA = GenerationMetadata(
     prompt="a red fox,\n(snow:1.3)",
     negative_prompt="blurry, text",
     width=1024,
@@ -28,8 +28,8 @@ PARSE_LIMIT = 1_000_000
 INFOTEXT = """a red fox,
 (snow:1.3)
 Negative prompt: blurry, text
-Steps: 40, Sampler: Euler, CFG scale: 4.5, Seed: 123, Size: 1024x768, Model: stable-diffusion-3.5-large, \
-Version: SD 3.5 Studio 0.1"""
+Steps: 40, Sampler: Euler, CFG scale: 4.5, Seed: 123, Size: 1024x768, \
+Model: stable-diffusion-3.5-large, Version: SD 3.5 Studio 0.1"""
 
 INFOTEXT_WITH_EXTRAS = """a
 Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: -1, Size: 512x768, \
@@ -39,7 +39,7 @@ EMPTY_METADATA = GenerationMetadata(tool="AUTOMATIC1111")
 
 
 def parse_reference(text: str) -> tuple[str, str, dict[str, str]]:
-    """The prompt, the negative one and the pairs as the format's own rules have them: another reader than ours."""
+    """Return prompts and pairs by the rules of the format, independently of our reader."""
     *lines, last = text.strip().split("\n")
     pairs = re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', last)
     if len(pairs) < 3:
@@ -56,18 +56,18 @@ def parse_reference(text: str) -> tuple[str, str, dict[str, str]]:
     return "\n".join(prompts[False]), "\n".join(prompts[True]), values
 
 
-def test_how_it_is_written() -> None:
-    """Another tool doesn't find a pair where it looks for it: the order, the line of the negative prompt."""
-    assert write_infotext(RECORD, 1024, 768) == INFOTEXT
+def test_infotext_is_written_in_the_standard_order() -> None:
+    """Pairs have the standard order, and the line of the negative prompt is always there."""
+    assert write_infotext(METADATA, 1024, 768) == INFOTEXT
     assert (
-        write_infotext(replace(RECORD, negative_prompt=""), 8, 8).splitlines()[2]
+        write_infotext(replace(METADATA, negative_prompt=""), 8, 8).splitlines()[2]
         == "Negative prompt: "
     )
 
 
-def test_whose_pictures_have_no_sampler() -> None:
-    """A drawing of the demo painter passes for one of Stable Diffusion's, sampler and all."""
-    infotext = write_infotext(replace(RECORD, is_demo=True), 1024, 768)
+def test_demo_images_have_no_sampler() -> None:
+    """The infotext of a demo image names the demo painter and no sampler."""
+    infotext = write_infotext(replace(METADATA, is_demo=True), 1024, 768)
     assert "Sampler" not in infotext
     assert "Model: demo painter" in infotext
     metadata = read_infotext(infotext)
@@ -76,7 +76,7 @@ def test_whose_pictures_have_no_sampler() -> None:
 
 
 def prompt_lines() -> st.SearchStrategy[str]:
-    """What the format can express: lines without blanks around them, none of which begins the negative prompt."""
+    """Return prompts that the format can express: stripped lines without the negative prefix."""
     letters = st.characters(exclude_categories=["Cs"], exclude_characters="\n\0")
     line = (
         st.text(letters).map(str.strip).filter(lambda text: not text.startswith("Negative prompt:"))
@@ -106,8 +106,8 @@ metadata_values = st.builds(
 
 
 @given(metadata_values)
-def test_what_is_written_is_read_again(record: GenerationMetadata) -> None:
-    """What the format can express is read as something else, by us or by the format's own rules."""
+def test_infotext_is_read_back(record: GenerationMetadata) -> None:
+    """Whatever the format can express is read back, by us and by the rules of the format."""
     assert record.width is not None
     assert record.height is not None
     infotext = write_infotext(record, record.width, record.height)
@@ -121,12 +121,16 @@ def test_what_is_written_is_read_again(record: GenerationMetadata) -> None:
 
 @given(st.text(), st.text())
 def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
-    """A prompt that looks like parameters breaks the writing, or the parameters behind it aren't the last ones."""
+    """Parameters are found after any prompt, even one that looks like parameters."""
     metadata = read_infotext(
-        write_infotext(replace(RECORD, prompt=prompt, negative_prompt=negative), 1024, 768)
+        write_infotext(replace(METADATA, prompt=prompt, negative_prompt=negative), 1024, 768)
     )
     assert metadata is not None
-    assert (metadata.seed, metadata.num_inference_steps, metadata.model) == (123, 40, RECORD.model)
+    assert (metadata.seed, metadata.num_inference_steps, metadata.model) == (
+        123,
+        40,
+        METADATA.model,
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,10 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
             ),
         ),
         (
-            "a (red:1.2) fox, <lora:snow_v2:0.8>, <lora:x:1> in snow\nSteps: 1, Seed: 2, CFG scale: 3",
+            (
+                "a (red:1.2) fox, <lora:snow_v2:0.8>, <lora:x:1> in snow\n"
+                "Steps: 1, Seed: 2, CFG scale: 3"
+            ),
             replace(
                 EMPTY_METADATA,
                 prompt="a (red:1.2) fox in snow",
@@ -174,7 +181,10 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
             ),
         ),
         (
-            'Steps: many, Seed: 18446744073709551615, CFG scale: nan, Size: big, Hires: "un\\closed"',
+            (
+                "Steps: many, Seed: 18446744073709551615, CFG scale: nan, Size: big, "
+                'Hires: "un\\closed"'
+            ),
             replace(
                 EMPTY_METADATA,
                 extra=(
@@ -187,7 +197,10 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
             ),
         ),
         (
-            'Seed: 1, Hashes: {"model": "6ce", "lora": "ab"}, Parts: [{"a":"Ink, b: v2"}], Broken: {"a": [1, Other: x',
+            (
+                'Seed: 1, Hashes: {"model": "6ce", "lora": "ab"}, Parts: [{"a":"Ink, b: v2"}], '
+                'Broken: {"a": [1, Other: x'
+            ),
             replace(
                 EMPTY_METADATA,
                 seed=1,
@@ -200,7 +213,10 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
             ),
         ),
         (
-            "a red fox\nSteps: 2, Seed: 3, CFG scale: 4\nTemplate: a {red|blue}\nfox\n\nNegative Template: x",
+            (
+                "a red fox\nSteps: 2, Seed: 3, CFG scale: 4\n"
+                "Template: a {red|blue}\nfox\n\nNegative Template: x"
+            ),
             replace(
                 EMPTY_METADATA,
                 prompt="a red fox",
@@ -224,8 +240,8 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         "templates",
     ],
 )
-def test_how_it_is_read(text: str, expected: GenerationMetadata | None) -> None:
-    """An infotext of another program's is read otherwise than that program would."""
+def test_infotexts_of_other_tools_are_read(text: str, expected: GenerationMetadata | None) -> None:
+    """Infotexts of other tools are read as these tools read them."""
     assert read_infotext(text) == expected
 
 
@@ -241,8 +257,8 @@ def test_how_it_is_read(text: str, expected: GenerationMetadata | None) -> None:
         ("SD 3.5 Studio 0.1.0", THIS_TOOL, "0.1.0"),
     ],
 )
-def test_whose_it_is(version: str, tool: str, version_number: str | None) -> None:
-    """A picture is said to be another tool's."""
+def test_tool_and_version_are_read(version: str, tool: str, version_number: str | None) -> None:
+    """Tool and version are recognized in each form of the version."""
     metadata = read_infotext(f"a\nSteps: 1, Seed: 2, Version: {version}")
     assert metadata is not None
     assert (metadata.tool, metadata.versions) == (
@@ -272,7 +288,7 @@ def test_whose_it_is(version: str, tool: str, version_number: str | None) -> Non
         *("brackets", "lists", "templates"),
     ],
 )
-def test_no_line_takes_hours(text: str) -> None:
-    """A megabyte of letters, made for it, keeps a core busy: this test would be the slowest of all."""
+def test_crafted_texts_are_read_quickly(text: str) -> None:
+    """A crafted text of a megabyte is read in linear time."""
     read_infotext(f"{text}\nx: y")
     read_infotext(f"x\n{text}, Steps: 1, Seed: 2, CFG scale: 3")

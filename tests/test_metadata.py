@@ -1,4 +1,4 @@
-"""A record goes into a picture's file and comes back as it was, and other programs read it too."""
+"""Metadata in image files: embedded, read back, and readable by other programs."""
 
 import datetime as dt
 import io
@@ -17,9 +17,9 @@ from sd_parsers import ParserManager
 from sd35.core.errors import PictureError
 from sd35.metadata.embedding import RECORD_KEY, embed, embed_metadata, read_metadata, read_texts
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
-from tests.test_containers import EACH_KIND, IMAGE_KINDS, SIZE, encode_picture
+from tests.test_containers import EACH_KIND, IMAGE_KINDS, SIZE, encode_image
 
-RECORD = GenerationMetadata(
+METADATA = GenerationMetadata(
     id="abc",
     prompt="a red fox, (snow:1.3)",
     negative_prompt="blurry, text",
@@ -47,27 +47,27 @@ parameter_texts = st.text() | st.sampled_from(
 
 
 @given(st.sampled_from(list(IMAGE_KINDS)), st.booleans(), parameter_texts, parameter_texts)
-def test_a_record_comes_back(kind: str, is_rich: bool, prompt: str, negative: str) -> None:  # noqa: FBT001  # drawn
-    """What a picture was made with is lost or changed on the way through its file, whatever the prompt is."""
-    record = replace(RECORD, prompt=prompt, negative_prompt=negative)
-    data = embed_metadata(encode_picture(kind, is_rich=is_rich), record)
+def test_metadata_comes_back(kind: str, is_rich: bool, prompt: str, negative: str) -> None:  # noqa: FBT001  # drawn
+    """Metadata survives the file unchanged, whatever the prompt is, and so do the pixels."""
+    record = replace(METADATA, prompt=prompt, negative_prompt=negative)
+    data = embed_metadata(encode_image(kind, is_rich=is_rich), record)
     assert read_metadata(data) == record
     with (
         Image.open(io.BytesIO(data)) as image,
-        Image.open(io.BytesIO(encode_picture(kind, is_rich=is_rich))) as original,
+        Image.open(io.BytesIO(encode_image(kind, is_rich=is_rich))) as original,
     ):
         assert image.tobytes() == original.tobytes()
 
 
 @EACH_KIND
-def test_another_program_reads_it(kind: str) -> None:
-    """The picture tells other programs nothing, or something else."""
+def test_other_programs_read_the_infotext(kind: str) -> None:
+    """Another program finds prompts, parameters and the actual size in the file."""
     prompt_info = ParserManager().parse(
-        io.BytesIO(embed_metadata(encode_picture(kind, is_rich=True), RECORD))
+        io.BytesIO(embed_metadata(encode_image(kind, is_rich=True), METADATA))
     )
     assert prompt_info is not None
-    assert prompt_info.full_prompt == RECORD.prompt
-    assert prompt_info.full_negative_prompt == RECORD.negative_prompt
+    assert prompt_info.full_prompt == METADATA.prompt
+    assert prompt_info.full_negative_prompt == METADATA.negative_prompt
     assert prompt_info.metadata["Size"] == f"{SIZE[0]}x{SIZE[1]}", (
         "the picture's own, and not what was asked for"
     )
@@ -77,7 +77,7 @@ def test_another_program_reads_it(kind: str) -> None:
         {"steps": "40", "cfg_scale": "4.5", "seed": "123"},
     )
     assert sampler.model is not None
-    assert sampler.model.name == RECORD.model
+    assert sampler.model.name == METADATA.model
 
 
 INFOTEXT = "a fox <lora:ink:0.8>\nSteps: 30, Seed: 1, Size: 8x8, Hires upscale: 2, Version: v1.9.4"
@@ -86,8 +86,8 @@ SWARMUI_TEXT = (
 )
 
 
-def picture_with_parameters(kind: str, text: str, **kwargs: bytes) -> bytes:
-    """A picture as another program writes it, with this as its parameters, and a camera's own notes."""
+def encode_with_parameters(kind: str, text: str, **kwargs: bytes) -> bytes:
+    """Return an image with parameters as another program writes them, and a camera's maker note."""
     out, info = io.BytesIO(), PngInfo()
     info.add_text("parameters", text)
     inner = {
@@ -104,9 +104,9 @@ def picture_with_parameters(kind: str, text: str, **kwargs: bytes) -> bytes:
 
 @pytest.mark.parametrize("text", [INFOTEXT, SWARMUI_TEXT], ids=["AUTOMATIC1111", "SwarmUI"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_what_another_program_wrote_stays(kind: str, text: str) -> None:
-    """A star takes away what the program that made the picture reads from it, or a camera's notes."""
-    original = picture_with_parameters(kind, text)
+def test_texts_of_other_programs_stay(kind: str, text: str) -> None:
+    """A star or tag changes nothing that another program wrote, nor a camera's maker note."""
+    original = encode_with_parameters(kind, text)
     record = read_metadata(original)
     assert record is not None
     for changed in (replace(record, is_starred=True), replace(record, tags=("fox",)), record):
@@ -120,12 +120,12 @@ def test_what_another_program_wrote_stays(kind: str, text: str) -> None:
         )
 
 
-def test_a_bare_picture_stays_so() -> None:
-    """A picture that nothing is known of tells other programs of an empty prompt, once it is starred."""
-    starred = embed_metadata(encode_picture("PNG"), GenerationMetadata(tool="", is_starred=True))
+def test_infotext_is_only_added_with_a_prompt() -> None:
+    """A star alone adds no infotext; a prompt from the index does."""
+    starred = embed_metadata(encode_image("PNG"), GenerationMetadata(tool="", is_starred=True))
     assert set(read_texts(starred).texts) == {RECORD_KEY}
-    embedded = embed_metadata(encode_picture("PNG"), replace(RECORD, tool="InvokeAI"))
-    assert read_texts(embedded).texts["parameters"].startswith(RECORD.prompt), (
+    embedded = embed_metadata(encode_image("PNG"), replace(METADATA, tool="InvokeAI"))
+    assert read_texts(embedded).texts["parameters"].startswith(METADATA.prompt), (
         "what only the index knew is told"
     )
 
@@ -145,8 +145,8 @@ def test_a_bare_picture_stays_so() -> None:
         ("Comment", "a fox\nSteps: 1, Seed: 2, Size: 8x8", "a fox"),
     ],
 )
-def test_what_is_an_infotext(name: str, text: str, prompt: str | None) -> None:
-    """A prompt that begins with a bracket isn't read, or a comment about something else is."""
+def test_infotext_is_told_from_json_and_comments(name: str, text: str, prompt: str | None) -> None:
+    """A prompt may begin with a brace; a comment is an infotext only with parameters."""
     info, out = PngInfo(), io.BytesIO()
     info.add_text(name, text)
     Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
@@ -157,29 +157,29 @@ def test_what_is_an_infotext(name: str, text: str, prompt: str | None) -> None:
 @pytest.mark.parametrize(
     ("encoded_text", "text"), [("Füchse".encode(), "Füchse"), (b"F\xfcchse", "Füchse")]
 )
-def test_what_isn_t_latin_1(encoded_text: bytes, text: str) -> None:
-    """Letters of a program that writes UTF-8 where Latin-1 belongs come out wrong."""
-    data, body = encode_picture("PNG"), b"tEXtparameters\0" + encoded_text
+def test_utf_8_in_latin_1_chunks_is_read(encoded_text: bytes, text: str) -> None:
+    """Text chunks are read as UTF-8 where they are valid, and else as Latin-1."""
+    data, body = encode_image("PNG"), b"tEXtparameters\0" + encoded_text
     chunk = struct.pack(">L", len(body) - 4) + body + struct.pack(">L", zlib.crc32(body))
     metadata = read_metadata(data[:33] + chunk + data[33:])
     assert metadata is not None
     assert metadata.prompt == text
 
 
-def test_whose_record_wins() -> None:
-    """A prompt that the infotext can't express is changed; or a record that is no record hides what else is there."""
+def test_own_json_wins_over_the_infotext() -> None:
+    """Valid JSON of this program counts before an infotext, and invalid JSON is ignored."""
     infotext = "a dog\nNegative prompt: \nSteps: 1, Seed: 2, Size: 3x4"
-    assert read_metadata(embed(encode_picture("PNG"), infotext, RECORD.to_json())) == RECORD
+    assert read_metadata(embed(encode_image("PNG"), infotext, METADATA.to_json())) == METADATA
     for invalid_json in ("", "{", "[]", '{"prompt":"a cat"}', "1" * 5000):
-        metadata = read_metadata(embed(encode_picture("PNG"), infotext, invalid_json))
+        metadata = read_metadata(embed(encode_image("PNG"), infotext, invalid_json))
         assert metadata is not None
         assert (metadata.prompt, metadata.tool) == ("a dog", "AUTOMATIC1111")
-    assert read_metadata(encode_picture("PNG")) is None
+    assert read_metadata(encode_image("PNG")) is None
     assert read_metadata(b"") is None
 
 
-def test_a_record_of_somebody_else_s_making() -> None:
-    """A number that no machine can hold, in a file that somebody made, ends in an error that nobody foresaw."""
+def test_invalid_values_are_left_out() -> None:
+    """Crafted JSON with values out of range is read without them."""
     metadata = metadata_from_json(
         '{"format":1,"seed":1'
         + "0" * 400
@@ -188,17 +188,17 @@ def test_a_record_of_somebody_else_s_making() -> None:
     assert metadata == GenerationMetadata(tool="")
 
 
-def test_what_is_no_picture_takes_no_record() -> None:
-    """A page that came in a picture's place is kept as a picture."""
+def test_other_files_are_rejected() -> None:
+    """A file that is no image can't take metadata."""
     with pytest.raises(PictureError):
-        embed_metadata(b"<html>login</html>", RECORD)
+        embed_metadata(b"<html>login</html>", METADATA)
 
 
 @given(st.sampled_from(list(IMAGE_KINDS)), st.floats(0, 1), st.binary(max_size=20))
-def test_cut_and_patched_files_are_survived(kind: str, position: float, patch: bytes) -> None:
-    """Half a file makes reading fail."""
-    data = embed_metadata(encode_picture(kind, is_rich=True), RECORD)
+def test_truncated_and_patched_files_can_be_read(kind: str, position: float, patch: bytes) -> None:
+    """Reading a truncated or patched file never fails, and never yields wrong metadata."""
+    data = embed_metadata(encode_image(kind, is_rich=True), METADATA)
     at = int(position * len(data))
-    assert read_texts(data[:at]).texts.get(RECORD_KEY, RECORD.to_json()) == RECORD.to_json()
+    assert read_texts(data[:at]).texts.get(RECORD_KEY, METADATA.to_json()) == METADATA.to_json()
     read_metadata(data[:at])
     read_metadata(data[:at] + patch + data[at:])

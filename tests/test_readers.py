@@ -1,4 +1,4 @@
-"""What other programs wrote into their pictures, each in its own way."""
+"""Readers of other tools' metadata."""
 
 import io
 import json
@@ -179,7 +179,7 @@ def fox_metadata(tool: str, **kwargs: Any) -> GenerationMetadata:  # noqa: ANN40
     return GenerationMetadata(**{**FOX_FIELDS, "tool": tool, **kwargs})
 
 
-PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
+IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
     "SwarmUI": (
         {"parameters": json.dumps(SWARMUI_PARAMS, indent=2)},
         fox_metadata(
@@ -287,7 +287,8 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
     ),
     "AUTOMATIC1111": (
         {
-            "parameters": "a fox\nNegative prompt: blurry\nSteps: 2, Sampler: Euler a, Seed: 3, Size: 1024x768"
+            "parameters": "a fox\nNegative prompt: blurry\n"
+            "Steps: 2, Sampler: Euler a, Seed: 3, Size: 1024x768"
         },
         fox_metadata(
             "AUTOMATIC1111", num_inference_steps=2, seed=3, extra=(("Sampler", "Euler a"),)
@@ -300,10 +301,10 @@ PICTURES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
 }
 
 
-@pytest.mark.parametrize("name", PICTURES_BY_TOOL)
-def test_pngs_of_other_programs(name: str) -> None:
-    """A picture of another program's can't be made again here, for it isn't understood what it was made with."""
-    texts, expected = PICTURES_BY_TOOL[name]
+@pytest.mark.parametrize("name", IMAGES_BY_TOOL)
+def test_png_files_are_read(name: str) -> None:
+    """Metadata of each tool is read from a PNG."""
+    texts, expected = IMAGES_BY_TOOL[name]
     info = PngInfo()
     for keyword, text in texts.items():
         info.add_text(keyword, text)
@@ -312,8 +313,8 @@ def test_pngs_of_other_programs(name: str) -> None:
     assert read_metadata(out.getvalue()) == expected
 
 
-def graph_with_sampler(kind: str = "KSampler", **inputs: object) -> dict[str, object]:
-    """COMFY's sampler, with other inputs."""
+def sampler_node(kind: str = "KSampler", **inputs: object) -> dict[str, object]:
+    """Return the sampler of `COMFYUI_GRAPH` with other inputs."""
     return make_node(kind, **{**COMFYUI_GRAPH["3"]["inputs"], **inputs})
 
 
@@ -340,7 +341,7 @@ LOADER_INPUTS = ("model", "positive", "negative", "latent_image")
 GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "settings of one node": (
         {
-            "3": graph_with_sampler(
+            "3": sampler_node(
                 seed=["1", 0], steps=["1", 1], cfg=["1", 2], sampler_name=["1", 3], denoise=["1", 5]
             ),
             "1": make_node(
@@ -388,7 +389,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "arithmetic": (
         {
-            "3": graph_with_sampler(steps=["1", 0], cfg=["2", 0]),
+            "3": sampler_node(steps=["1", 0], cfg=["2", 0]),
             "1": make_node("FloatToInt", float=["2", 0]),
             "2": make_node("MathBinary", op="*", value=10, number=3),
         },
@@ -396,7 +397,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "KSampler Config": (
         {
-            "3": graph_with_sampler(steps=["1", 0], cfg=["1", 2], scheduler=["1", 4]),
+            "3": sampler_node(steps=["1", 0], cfg=["1", 2], scheduler=["1", 4]),
             "1": make_node(
                 "KSampler Config (rgthree)",
                 steps_total=24,
@@ -413,22 +414,22 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "a random seed": (
         {
-            "3": graph_with_sampler(seed=["1", 0], sampler_name=["2", 3]),
+            "3": sampler_node(seed=["1", 0], sampler_name=["2", 3]),
             "1": make_node("Seed (rgthree)", seed=-1),
             "2": LLM_NODE,
         },
         {"seed": None, "extra": (SAMPLER_SETTINGS[1], *INK_LORA)},
     ),
     "some of the steps": (
-        {"3": graph_with_sampler("KSamplerAdvanced", start_at_step=2, end_at_step=20)},
+        {"3": sampler_node("KSamplerAdvanced", start_at_step=2, end_at_step=20)},
         {"extra": (*SAMPLER_SETTINGS, ("Start at step", "2"), ("End at step", "20"), *INK_LORA)},
     ),
     "refined pixels": (
         {
-            "1": graph_with_sampler("FaceDetailer", seed=9, latent_image=None, image=["8", 0]),
+            "1": sampler_node("FaceDetailer", seed=9, latent_image=None, image=["8", 0]),
             "2": make_node("ImageScaleBy", image=["1", 0]),
             "5": make_node("VAEEncode", pixels=["2", 0]),
-            "6": graph_with_sampler(seed=8, latent_image=["5", 0]),
+            "6": sampler_node(seed=8, latent_image=["5", 0]),
             "7": make_node("VAEDecode", samples=["6", 0]),
             "9": make_node("SaveImage", images=["7", 0]),
         },
@@ -469,9 +470,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "Efficient Loader": (
         {
-            "3": graph_with_sampler(
-                "KSampler (Efficient)", **{key: ["1", 0] for key in LOADER_INPUTS}
-            ),
+            "3": sampler_node("KSampler (Efficient)", **{key: ["1", 0] for key in LOADER_INPUTS}),
             "1": make_node(
                 "Efficient Loader",
                 ckpt_name="sd3.5_large_fp8",
@@ -499,14 +498,14 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "Flux's guidance": (
         {
-            "3": graph_with_sampler(positive=["1", 0]),
+            "3": sampler_node(positive=["1", 0]),
             "1": make_node("FluxGuidance", guidance=3.5, conditioning=["16", 0]),
         },
         {"extra": (*SAMPLER_SETTINGS, ("Guidance", "3.5"), *INK_LORA)},
     ),
     "conditions": (
         {
-            "3": graph_with_sampler(positive=["1", 0]),
+            "3": sampler_node(positive=["1", 0]),
             "1": make_node("ConditioningCombine", conditioning_1=["2", 0], conditioning_2=["5", 0]),
             "2": make_node("CLIPTextEncode", text=""),
             "5": make_node(
@@ -518,7 +517,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "SD3's negative schedule": (
         {
-            "3": graph_with_sampler(negative=["1", 0]),
+            "3": sampler_node(negative=["1", 0]),
             "1": make_node("ConditioningCombine", conditioning_1=["2", 0], conditioning_2=["5", 0]),
             "2": make_node("ConditioningSetTimestepRange", conditioning=["6", 0], start=0.1, end=1),
             "5": make_node(
@@ -562,12 +561,12 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", GRAPH_CASES)
-def test_graphs_of_comfyui(name: str) -> None:
-    """Another node's number, the refiner's settings or another picture's fill the form, as if they were this one's."""
+def test_comfyui_graphs_are_read(name: str) -> None:
+    """Settings come from the first sampler of the saved image, and from no other node."""
     changed, expected = GRAPH_CASES[name]
     graph = json.dumps({**COMFYUI_GRAPH, **changed}, sort_keys=True)
     assert read_tool_metadata({"prompt": graph}) == replace(
-        PICTURES_BY_TOOL["ComfyUI"][1], **expected
+        IMAGES_BY_TOOL["ComfyUI"][1], **expected
     )
 
 
@@ -658,8 +657,8 @@ PROMPT_CASES: dict[str, tuple[dict[str, object], str, str]] = {
 
 
 @pytest.mark.parametrize("name", PROMPT_CASES)
-def test_wordings_of_comfyui(name: str) -> None:
-    """Half of a prompt, or what a language model was told, passes for the prompt."""
+def test_comfyui_prompts_are_resolved(name: str) -> None:
+    """Texts are joined and chosen as in the graph; a generated one isn't taken for the prompt."""
     prompt_node, prompt, instruction = PROMPT_CASES[name]
     graph = {
         **COMFYUI_GRAPH,
@@ -672,8 +671,8 @@ def test_wordings_of_comfyui(name: str) -> None:
     assert (metadata.prompt, dict(metadata.extra).get("Prompt", "")) == (prompt, instruction)
 
 
-def test_a_prompt_that_doubles() -> None:
-    """Each of some nodes joins the next one with itself: a small file becomes a prompt of gigabytes."""
+def test_joined_prompts_are_limited() -> None:
+    """Nodes that join a text with itself can't make a prompt of gigabytes."""
     for kind, first, second in (
         ("ConditioningCombine", "conditioning_1", "conditioning_2"),
         ("StringConcatenate", "string_a", "string_b"),
@@ -693,8 +692,8 @@ def test_a_prompt_that_doubles() -> None:
             assert len(metadata.prompt) <= MAX_TEXT_LENGTH
 
 
-def picture_with_exif(kind: str, tags: dict[int, object], inner: dict[int, object]) -> bytes:
-    """A file as programs write it with Pillow: some put a comment into the outer table, some into the inner one."""
+def encode_with_exif(kind: str, tags: dict[int, object], inner: dict[int, object]) -> bytes:
+    """Return a file with EXIF as Pillow writes it, in the first and the Exif directory."""
     exif = Image.Exif()
     exif.update(tags)
     exif.get_ifd(0x8769).update(inner)
@@ -716,17 +715,17 @@ def picture_with_exif(kind: str, tags: dict[int, object], inner: dict[int, objec
             {},
             {
                 0x9286: b"UNICODE\0"
-                + PICTURES_BY_TOOL["AUTOMATIC1111"][0]["parameters"].encode("utf-16-be")
+                + IMAGES_BY_TOOL["AUTOMATIC1111"][0]["parameters"].encode("utf-16-be")
             },
         ),
     ],
     ids=["SwarmUI", "Fooocus", "ComfyUI", "ComfyUI's nodes", "AUTOMATIC1111"],
 )
-def test_other_files_of_other_programs(
+def test_jpeg_and_webp_files_are_read(
     kind: str, name: str, tags: dict[int, object], inner: dict[int, object]
 ) -> None:
-    """What is understood in a PNG isn't in a JPEG or WebP, where the same program writes it in another way."""
-    assert read_metadata(picture_with_exif(kind, tags, inner)) == PICTURES_BY_TOOL[name][1]
+    """Metadata of each tool is read from a JPEG and WebP, too."""
+    assert read_metadata(encode_with_exif(kind, tags, inner)) == IMAGES_BY_TOOL[name][1]
 
 
 @pytest.mark.parametrize(
@@ -745,13 +744,13 @@ def test_other_files_of_other_programs(
     ],
     ids=["nothing", "comments", "other things", "no sampler", "a list"],
 )
-def test_what_says_nothing(texts: dict[str, str]) -> None:
-    """A camera's comment passes for a prompt; or nothing at all for a record."""
+def test_other_texts_are_ignored(texts: dict[str, str]) -> None:
+    """Comments and other JSON are no metadata."""
     assert read_tool_metadata(texts) is None
 
 
-def test_a_graph_that_never_ends() -> None:
-    """Somebody's workflow, made for it, keeps a core busy for ever: cycles, and a thousand ways between two nodes."""
+def test_cyclic_graphs_are_read_quickly() -> None:
+    """Graphs with cycles and thousands of paths are read in linear time."""
     keys = (
         "text",
         "clip_l",
@@ -797,8 +796,8 @@ json_values = st.recursive(
     ),
     st.data(),
 )
-def test_nonsense_is_survived(workflow: dict[str, Any], data: st.DataObject) -> None:
-    """A value of another kind than its program writes ends in an error that nobody foresaw."""
+def test_values_of_wrong_types_are_ignored(workflow: dict[str, Any], data: st.DataObject) -> None:
+    """Values of any type in place of the expected ones never raise."""
     names = st.sampled_from(sorted({*workflow, "inputs", "class_type"}))
     changed: dict[str, Any] = {
         **workflow,
@@ -830,7 +829,7 @@ def test_nonsense_is_survived(workflow: dict[str, Any], data: st.DataObject) -> 
 
 
 @given(st.text(), st.integers(0, 255))
-def test_any_comment_is_survived(text: str, byte: int) -> None:
-    """A comment of any kind, cut anywhere, ends in an error that nobody foresaw."""
+def test_any_comment_can_be_read(text: str, byte: int) -> None:
+    """A comment of any bytes, cut anywhere, never raises."""
     comment = b"UNICODE\0" + text.encode("utf-16-be", "surrogatepass") + struct.pack("B", byte)
-    read_metadata(picture_with_exif("JPEG", {}, {0x9286: comment}))
+    read_metadata(encode_with_exif("JPEG", {}, {0x9286: comment}))

@@ -30,17 +30,17 @@ def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
 
     """
     paths = {file.path for file in files}
-    texts: dict[str, str] = {}
-    card: Mapping[str, Any] = {}
+    texts = {}
     for name in ("README.md", "requirements.txt", "pyproject.toml"):
-        try:
-            if name == "README.md":
-                _require(name, paths)
-                card = read_card(folder / name)
-            else:
-                texts[name] = _read_text(folder / name, paths)
-        except SpaceProblemError as error:
-            yield error.problem
+        if name in paths:
+            texts[name] = (folder / name).read_text(encoding="utf-8", errors="replace")
+        else:
+            yield SpaceProblem(f"{name}: {_MISSING_FILE}.", "Use the complete folder.")
+    card: Mapping[str, Any] = {}
+    try:
+        card = read_card(folder / "README.md") if "README.md" in texts else {}
+    except SpaceProblemError as error:
+        yield error.problem
     problems = card_problems(card) if card else {}
     yield from problems.values()
     requirements = texts.get("requirements.txt", "")
@@ -52,36 +52,16 @@ def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
     yield from file_problems(folder, files)
 
 
-def _require(name: str, paths: set[str]) -> None:
-    if name not in paths:
-        raise SpaceProblemError(
-            f"{name}: {_MISSING_FILE}.", "Use the complete folder of this program."
-        )
-
-
-def _read_text(path: Path, paths: set[str]) -> str:
-    _require(path.name, paths)
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SpaceProblemError(f"{path.name}: it isn't UTF-8.", "Save it as UTF-8.") from error
-
-
-def _requirement_lines(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        requirement = _COMMENT_PATTERN.sub("", line).strip()
-        if requirement:
-            yield number, requirement
+def _requirement_lines(text: str) -> list[str]:
+    return [_COMMENT_PATTERN.sub("", line).strip() for line in text.splitlines()]
 
 
 def _requirement_problems(text: str) -> Iterator[SpaceProblem]:
-    for number, line in _requirement_lines(text):
-        reason = _rejection_reason(line)
+    for line_number, line in enumerate(_requirement_lines(text), 1):
+        reason = _rejection_reason(line) if line else None
         if reason:
-            yield SpaceProblem(
-                f"requirements.txt: line {number} {reason}.",
-                "Use a package name with versions only.",
-            )
+            message = f"requirements.txt: line {line_number} {reason}."
+            yield SpaceProblem(message, "Use a package name with versions only.")
 
 
 def _rejection_reason(line: str) -> str | None:
@@ -109,7 +89,7 @@ def _rejection_reason(line: str) -> str | None:
 def _gradio_problems(text: str, card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     """Yield where requirements and card disagree on Gradio: the Hub installs both together."""
     version = _release_version(card.get("sdk_version"))
-    for _, line in _requirement_lines(text):
+    for line in _requirement_lines(text):
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
