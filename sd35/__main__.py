@@ -1,4 +1,4 @@
-"""`python -m sd35`: pictures from a terminal."""
+"""`python -m sd35`: the terminal program."""
 
 import sys
 
@@ -6,5 +6,6 @@ try:
     from sd35.cli.app import main
 
     main()
-except KeyboardInterrupt:  # in the first moment, before the program listens itself
+except KeyboardInterrupt:
+    # Ctrl+C while modules are being imported; from then on the commands handle signals.
     sys.exit(130)

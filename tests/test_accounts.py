@@ -1,13 +1,8 @@
-"""Names, password hashes and the password file, and `python -m sd35 user`."""
+"""Names, password hashes and the password file."""
 
-import contextlib
 import math
 import os
-import pty
 import re
-import resource
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.cli.user_file import UserFile
-from sd35.core.errors import WriteError
 from sd35.server.accounts import (
     DEFAULT_HASHER,
     PASSWORD_CHARS,
@@ -30,7 +24,7 @@ from sd35.server.accounts import (
     parse_password_file,
 )
 from tests.app_server import CHEAP_HASHER
-from tests.test_cli import LIMIT_SECONDS, ROOT, SECRET_TOKEN, invoke, run_process, start_process
+from tests.cli_program import SECRET_TOKEN
 
 PASSWORD_FILE = Path("users.txt")
 
@@ -42,7 +36,6 @@ any_value = st.one_of(
 @pytest.fixture(autouse=True)
 def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 def make_account(
@@ -263,7 +256,8 @@ INVALID_LINES = {
 }
 
 
-@pytest.mark.parametrize("invalid_line", INVALID_LINES)
+# Salts are random, and xdist needs the same names of tests in each process.
+@pytest.mark.parametrize("invalid_line", INVALID_LINES, ids=lambda _: "line")
 def test_file_with_an_invalid_line_lets_nobody_in(invalid_line: bytes) -> None:
     """The message names the line and the reason, not the hash; a repaired file works again."""
     write_password_file("\ufeff# users\r\n\n", password_line("guest"), at=1)
@@ -317,201 +311,3 @@ def test_unchanged_file_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> No
     store = CredentialStore(password_file=PASSWORD_FILE, hasher=CHEAP_HASHER)
     monkeypatch.setattr("sd35.server.accounts.parse_password_file", None)
     assert store.verify("anna", SECRET_TOKEN)
-
-
-# The command `user`
-
-
-def invoke_user(*arguments: str, stdin: str | bytes = "") -> tuple[int, str, str]:
-    return invoke("user", *arguments, stdin=stdin)
-
-
-def test_adding_and_removing() -> None:
-    """Who was added can't log in, others or comments in the file are lost, or others can read it."""
-    PASSWORD_FILE.write_text(f"# mine\n\n{password_line('bert')}#end", encoding="utf-8")
-    PASSWORD_FILE.chmod(0o644)
-    assert invoke_user("add", "Anna", stdin=f"{SECRET_TOKEN}\r\nmore\n") == (
-        0,
-        "",
-        "✓ anna was added in users.txt.\n",
-    )
-    assert PASSWORD_FILE.stat().st_mode & 0o777 == 0o600
-    assert CredentialStore(password_file=PASSWORD_FILE).verify("anna", SECRET_TOKEN)
-    code, _, err = invoke_user("add", "ANNA", stdin="new")
-    assert (code, err.splitlines()[0]) == (0, "✓ anna has a new password in users.txt.")
-    assert "The password is short" in err
-    assert CredentialStore(password_file=PASSWORD_FILE).verify("anna", "new")
-    assert invoke_user("list") == (0, "bert\nanna\n", "")
-    assert invoke_user("remove", "bert") == (0, "", "✓ bert was removed from users.txt.\n")
-    assert [
-        re.sub(":.*", "", text_line) for text_line in PASSWORD_FILE.read_text().splitlines()
-    ] == [
-        "# mine",
-        "",
-        "#end",
-        "anna",
-    ]
-    assert invoke_user("remove", "anna")[0] == 0
-    assert invoke_user("list") == (0, "", "· There is nobody in users.txt.\n")
-    assert os.listdir() == ["users.txt"]  # noqa: PTH208  # names
-
-
-def test_a_generated_password() -> None:
-    """The password that was made isn't told, is told twice, or isn't the one that lets in."""
-    code, out, err = invoke_user("add", "guest", "--generate", "--file", "other.txt")
-    assert (code, err) == (0, "✓ guest was added in other.txt.\n")
-    assert CredentialStore(password_file=Path("other.txt")).verify("guest", out.removesuffix("\n"))
-    assert out.strip() not in Path("other.txt").read_text()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "stdin", "code", "expected_message"),
-    [
-        (["add", "anna"], "", 2, "There is no password in the standard input."),
-        (["add", "anna"], "\nx", 2, "There is no password"),
-        (["add", "anna"], b"\xff\n", 2, "isn't UTF-8"),
-        (["add", "anna"], f"{SECRET_TOKEN}\0\n", 2, "contains a control character"),
-        (["add", "anna"], SECRET_TOKEN * 1000, 2, "1024 characters"),
-        (["add", "anna"], "😀" * 9999, 2, "1024 characters"),
-        (["add", "an:na"], SECRET_TOKEN, 2, "must not contain a colon"),
-        (["add", "anna "], SECRET_TOKEN, 2, "no space at either end"),
-        (["add", "an\x1b[2Jna"], SECRET_TOKEN, 2, "visible characters"),
-        (["add", "x" * 65], SECRET_TOKEN, 2, "1 to 64"),
-        (["add", ""], SECRET_TOKEN, 2, "1 to 64"),
-        (["add", "anna", "--password", "x"], SECRET_TOKEN, 2, "--password"),
-        (["add", "anna", SECRET_TOKEN[:4]], SECRET_TOKEN, 2, "unexpected extra argument"),
-        (["add"], SECRET_TOKEN, 2, "NAME"),
-        (
-            ["add", "anna", "--file", "broken"],
-            SECRET_TOKEN,
-            2,
-            "Line 2 of broken can't be used: it must have the form name:hash.",
-        ),
-        (["add", "anna", "--file", "."], SECRET_TOKEN, 2, "can't be read: Is a directory"),
-        (
-            ["add", "anna", "--file", "missing/users"],
-            SECRET_TOKEN,
-            9,
-            "missing/users can't be written: No such file",
-        ),
-        (["remove", "anna"], "", 2, "There is no file users.txt."),
-        (["remove", "anna", "--file", "empty"], "", 2, "There is no anna in empty."),
-        (["list"], "", 2, "There is no file users.txt."),
-        (["list", "--file", "broken"], "", 2, "Line 2 of broken"),
-        (["rename"], "", 2, "rename"),
-        ([], "", 2, "Commands:"),
-    ],
-)
-def test_mistakes(
-    arguments: list[str], stdin: str | bytes, code: int, expected_message: str
-) -> None:
-    """A mistake ends in a traceback, with the code of another one, changes the file, or shows the password."""
-    Path("broken").write_text(f"# two\n{SECRET_TOKEN}\n")
-    Path("empty").touch()
-    exit_code, out, err = invoke_user(*arguments, stdin=stdin)
-    assert (exit_code, out) == (code, "")
-    assert expected_message in " ".join(err.split())
-    assert sorted(os.listdir()) == ["broken", "empty"]  # noqa: PTH208
-    assert Path("broken").read_text() == f"# two\n{SECRET_TOKEN}\n"
-
-
-@pytest.mark.parametrize(
-    ("inputs", "code", "expected_message"),
-    [
-        ([SECRET_TOKEN, SECRET_TOKEN], 0, "anna was added in users.txt."),
-        ([SECRET_TOKEN, "other"], 2, "two different passwords"),
-        (["", ""], 2, "The password is empty."),
-        (["\x04"], 2, "No password was given"),
-        (["\x03"], 130, ""),
-    ],
-    ids=["right", "different", "empty", "end", "ctrl-c"],
-)
-def test_on_a_terminal(inputs: list[str], code: int, expected_message: str) -> None:
-    """On a terminal the password is shown, asked for once, or another one is taken than the one that was meant."""
-    terminal_fd, follower = pty.openpty()
-    streams = {"stdin": follower, "stdout": follower, "stderr": follower}
-    with start_process(
-        "user", "add", "anna", **streams, start_new_session=True, preexec_fn=_claim_terminal
-    ) as process:
-        os.close(follower)
-        output, remaining_inputs = b"", list(inputs)
-        with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
-            while chunk := os.read(terminal_fd, 65536):
-                output += chunk
-                if output.endswith(b": ") and remaining_inputs:
-                    next_input = remaining_inputs.pop(0)
-                    os.write(
-                        terminal_fd,
-                        next_input.encode() + (b"" if next_input in {"\x03", "\x04"} else b"\n"),
-                    )
-        assert process.wait(LIMIT_SECONDS) == code
-    os.close(terminal_fd)
-    text = output.decode()
-    assert expected_message in " ".join(text.split())
-    assert SECRET_TOKEN not in text
-    assert PASSWORD_FILE.exists() == (code == 0)
-
-
-def _claim_terminal() -> None:
-    """Make the standard input the terminal that the process belongs to, so that Ctrl-C reaches it."""
-    os.close(os.open(os.ttyname(0), os.O_RDWR))
-
-
-def test_many_add_at_once() -> None:
-    """Of those who are added at the same moment one is lost, or a reader sees half a file."""
-    names, is_done = [f"name {index:02}" for index in range(24)], threading.Event()
-
-    def read_accounts() -> int:
-        most = 0
-        while not is_done.is_set():
-            most = max(most, len(UserFile(PASSWORD_FILE).accounts()))
-        return most
-
-    with ThreadPoolExecutor(9) as pool:
-        reader = pool.submit(read_accounts)
-        assert not any(
-            pool.map(
-                lambda name: UserFile(PASSWORD_FILE, LIMIT_SECONDS).upsert(make_account(name)),
-                names,
-            )
-        )
-        is_done.set()
-        assert reader.result(LIMIT_SECONDS) <= 24
-    assert sorted(user_account.name for user_account in UserFile(PASSWORD_FILE).accounts()) == names
-    assert [path.name for path in Path().iterdir()] == ["users.txt"]
-
-
-def test_a_lock_that_was_left() -> None:
-    """A program that was killed keeps all later ones waiting, and nobody knows why; or its lock is overrun."""
-    original = password_line("bert")
-    PASSWORD_FILE.write_text(original)
-    Path(".users.txt.lock").touch()
-    with pytest.raises(WriteError, match=r"Another program .* remove .*\.users\.txt\.lock"):
-        UserFile(PASSWORD_FILE, lock_timeout=0).upsert(make_account("anna"))
-    assert PASSWORD_FILE.read_text() == original
-    assert Path(".users.txt.lock").exists()
-
-
-def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full leaves half a file, and nobody can log in any more."""
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    original = password_line("bert")
-    PASSWORD_FILE.write_text(original)
-    limit = (10, 10)
-    code, out, err = run_process(
-        *("user", "add", "anna", "--generate"),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
-    )
-    assert (code, out) == (9, "")
-    assert "users.txt can't be written: File too large." in err
-    assert PASSWORD_FILE.read_text() == original
-    assert [path.name for path in Path().iterdir()] == ["users.txt"]
-
-
-def test_a_link_stays_a_link() -> None:
-    """A file that is elsewhere, behind a link, is left as it was, and the link is replaced."""
-    Path("elsewhere").mkdir()
-    PASSWORD_FILE.symlink_to("elsewhere/real.txt")
-    UserFile(PASSWORD_FILE).upsert(make_account("anna"))
-    assert PASSWORD_FILE.is_symlink()
-    assert CredentialStore(password_file=Path("elsewhere/real.txt")).verify("anna", SECRET_TOKEN)

@@ -28,7 +28,7 @@ from sd35.jobs.repository import JobRepository
 from sd35.library.layout import LOCAL_OWNER_KEY, STATE_DIR
 from sd35.library.library import Library
 from sd35.metadata.model import GenerationMetadata
-from tests.test_cli import LIMIT_SECONDS, ROOT, invoke, run_process, start_process
+from tests.cli_program import LIMIT_SECONDS, ROOT, invoke, run_process, start_process
 
 LIBRARY_DIR = Path("shelf")
 PROMPTS = ("a lighthouse at dusk", "a light boat", "夜の灯台", "fog \x1b[31m[red]\nsteps: 3")
@@ -116,14 +116,14 @@ def test_what_is_found(query: str, seeds: list[int]) -> None:
     fill()
     code, out, err = invoke("library", "search", "--json", *shlex.split(query))
     assert (code, [item["record"]["seed"] for item in parse_json_lines(out)]) == (0, seeds)
-    assert err == ("" if seeds else "· Nothing was found.\n")
+    assert err == ("" if seeds else "· No results.\n")
 
 
 def test_what_a_program_gets() -> None:
     """A script gets other paths than the files', misses that there are more, or gets all when it asked for some."""
     ids = fill(f"number {index}" for index in range(130))
     code, out, err = invoke("library", "search")
-    assert (code, err) == (0, "· 20 of 130 are shown, the newest; --all shows all.\n")
+    assert (code, err) == (0, "· Showing the newest 20 of 130. Use --all for all.\n")
     assert [
         json.loads(invoke("library", "show", path, "--json")[1])["record"]["id"]
         for path in out.splitlines()
@@ -145,21 +145,21 @@ def test_what_a_program_gets() -> None:
         ),
         (["search", "--limit", "0"], 2, "--limit"),
         (["search", "--colour"], 2, "--colour"),
-        (["search", "--library", "nowhere"], 2, "There is no library in nowhere"),
-        (["search", "--library", "folder"], 2, "There is no library in folder"),
-        (["search", "--library", "old.png"], 2, "There is no library in old.png"),
+        (["search", "--library", "nowhere"], 2, "No library found in nowhere"),
+        (["search", "--library", "folder"], 2, "No library found in folder"),
+        (["search", "--library", "old.png"], 2, "No library found in old.png"),
         (["import", "folder", "--library", "old.png"], 9, "old.png can't be used"),
         (["stats", "--library", "newer"], 9, "created by a newer version"),
-        (["show", "nothing"], 2, "There is no picture nothing"),
-        (["show", "x" * 5000], 2, "There is no picture"),
-        (["show", "folder"], 2, "There is no picture folder"),
-        (["show", "old.png"], 2, "doesn't say how it was made"),
-        (["export", "folder.zip", "is:failed"], 2, "has no picture"),
+        (["show", "nothing"], 2, "No image or file found: nothing"),
+        (["show", "x" * 5000], 2, "No image or file found"),
+        (["show", "folder"], 2, "No image or file found: folder"),
+        (["show", "old.png"], 2, "No generation settings found"),
+        (["export", "folder.zip", "is:failed"], 2, "no images to export"),
         (["export", "there.zip"], 9, "already exists"),
         (["export", "old.png/below"], 9, "couldn't be written"),
         (["import", "nowhere"], 2, "nowhere"),
         (["import", "shelf"], 9, "is in the library already"),
-        (["rescan", "--library", "nowhere"], 2, "There is no folder nowhere"),
+        (["rescan", "--library", "nowhere"], 2, "Folder not found: nowhere"),
     ],
 )
 def test_mistakes_and_failures(arguments: list[str], code: int, expected_message: str) -> None:
@@ -198,12 +198,12 @@ def test_what_is_shown() -> None:
         assert (code, err) == (0, "")
         for line in (
             r"^File +.*/\d+-3-fog-31m-red-steps-3\.png",
-            r"^Picture +.*64 × 32, \d+ bytes",
-            rf"^Id +{ids[3]}",
+            r"^Image +.*64 × 32, \d+ bytes",
+            rf"^ID +{ids[3]}",
             r"^Prompt +fog \[31m\[red\] steps: 3",
             r"^Seed +3",
             r"^Model +medium",
-            r"^Made +2026-11-21 \d\d:\d\d",
+            r"^Created +2026-11-21 \d\d:\d\d",
             r"^Tags +sea",
         ):
             assert re.search(line, out, re.MULTILINE), line
@@ -267,15 +267,15 @@ def test_out_and_in_again() -> None:
             "library", "export", target, *(["is:starred"] if target == "starred.zip" else [])
         )
         assert (code, out) == (0, "")
-    assert err.endswith(f"✓ 1 picture was copied to {Path('starred.zip').absolute()}.\n")
+    assert err.endswith(f"✓ Exported 1 image to {Path('starred.zip').absolute()}.\n")
     Path("out/note.png").write_text("no picture")
     for library, added in (("other", 4), (str(LIBRARY_DIR), 0)):
         code, out, err = invoke("library", "import", "out", "--library", library, "--json")
         summary = json.loads(out)
         assert (code, summary["added"], summary["already"]) == (0, added, 4 - added)
         assert summary["unreadable"] == [str(Path("out/note.png").absolute())]
-        assert "This can't be read as a picture: " in err
-    assert "Importing pictures: 5 of 5…" in err
+        assert "Skipped unreadable file: " in err
+    assert "Importing images: 5 of 5…" in err
     code, out, _ = invoke("library", "search", "--library", "other", "--json")
     assert [item["id"] for item in parse_json_lines(out)] == ids
     code, out, _ = invoke("library", "search", "is:starred", "--library", "other", "--json")
@@ -291,17 +291,17 @@ def test_what_was_done_by_other_means() -> None:
     code, out, err = invoke("library", "rescan", "--json")
     summary = json.loads(out)
     assert (code, summary["added"], summary["missing"], summary["unreadable"]) == (0, 1, 1, [])
-    assert err.endswith("✓ The index is up to date: 1 added, 1 missing.\n")
+    assert err.endswith("✓ The library is up to date: 1 added, 1 missing.\n")
     code, out, err = invoke("library", "search")
     assert (code, len(out.splitlines())) == (0, 3)
-    assert "is told by --json alone: " in err
+    assert "control characters, use --json: " in err
     (LIBRARY_DIR / STATE_DIR / "library.sqlite3").unlink()
     code, out, err = invoke("library", "search", "--json")
     assert (code, len(parse_json_lines(out))) == (0, 4)
-    assert "· The index was made anew, of 4 pictures.\n" in err
+    assert "· Rebuilt the library index from 4 images.\n" in err
     shutil.rmtree(LIBRARY_DIR / STATE_DIR)
     assert invoke("library", "search")[0] == 2
-    assert invoke("library", "rescan")[2].endswith("✓ The index is up to date: 4 added.\n")
+    assert invoke("library", "rescan")[2].endswith("✓ The library is up to date: 4 added.\n")
 
 
 def test_how_much_there_is() -> None:
@@ -310,10 +310,10 @@ def test_how_much_there_is() -> None:
     code, out, _ = invoke("library", "stats")
     assert code == 0
     for line in (
-        r"^Pictures +4, \d+ KB",
+        r"^Images +4, \d+ KB",
         r"^Starred +1",
         r"^Trash +0, 0 bytes",
-        r"^Made +2026-11-21 .* to 2026-11-24 ",
+        r"^Created +2026-11-21 .* to 2026-11-24 ",
     ):
         assert re.search(line, out, re.MULTILINE), line
     stats = json.loads(invoke("library", "stats", "--json")[1])
@@ -351,7 +351,7 @@ def test_what_failed() -> None:
     )
     code, out, _ = invoke("library", "show", "j")
     assert code == 0
-    assert re.search(r"^Happened +No GPU\. *$", out, re.MULTILINE)
+    assert re.search(r"^Error +No GPU\. *$", out, re.MULTILINE)
     assert invoke("library", "show", "j", "--infotext")[:2] == (2, "")
 
 
@@ -412,13 +412,13 @@ def test_stopped(signal_number: signal.Signals) -> None:
         start_process("library", "rescan") as process,
     ):
         assert process.stderr is not None
-        assert process.stderr.readline() == "Looking through the library…\n"
+        assert process.stderr.readline() == "Scanning the library…\n"
         process.send_signal(signal_number)
         out, err = process.communicate(timeout=LIMIT_SECONDS)
     assert (process.returncode, out, err) == (
         128 + signal_number,
         "",
-        "■ Stopped before the end.\n",
+        "■ Stopped.\n",
     )
     assert invoke("library", "rescan")[0] == 0
 
@@ -429,7 +429,7 @@ def test_an_output_that_takes_nothing() -> None:
     with Path("/dev/full").open("w") as full:
         for arguments in (("stats",), ("search", "--json"), ("search",)):
             code, _, err = run_process("library", *arguments, stdout=full)
-            assert (code, err.count("The output can't be written: No space left on device.")) == (
+            assert (code, err.count("Couldn't write the output: the disk is full.")) == (
                 9,
                 1,
             )

@@ -288,7 +288,7 @@ def test_command_lists_files_and_fails_on_problems(
     assert f"\n{len(VALID_FILES)} files, " in out
     monkeypatch.chdir(folder)
     code, out = invoke("--check")
-    assert (code, out.partition(":")[0]) == (0, "✓ This folder can be a Space on Hugging Face")
+    assert (code, out.partition(":")[0]) == (0, "✓ Ready to upload as a Space")
     edit_file(folder / "README.md", "header: mini", "header: \x1b[2J")
     assert invoke("--check")[0] == 2
     edit_file(folder / "README.md", "\x1b[2J", "large")

@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from sd35.cli.app import app
 from sd35.cli.exit_codes import EXIT_CODES
+from sd35.cli.lazy import LazyGroup
 from sd35.provider import StabilityAI_SD35Large
 from sd35.settings import Settings
 from sd35.space.server import DemoSpace
@@ -78,7 +79,8 @@ def test_every_flag_is_documented() -> None:
 
 def commands_of(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # click's, or typer's own
     """Yield each command that does something, with the words that are typed for it."""
-    for word, command in group.commands.items():
+    for word in group.commands:
+        command = group.load(word) if isinstance(group, LazyGroup) else group.commands[word]
         if hasattr(command, "commands"):
             assert not command.params
             yield from commands_of(command, f"{name} {word}")

@@ -1,4 +1,4 @@
-"""What is told while pictures are made: the Space's own events, and what this program does itself."""
+"""Events of a command: those that the Space sends, and those of this program."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,7 @@ from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
 
 __all__ = [
-    "CheckStarted",
     "CliEvent",
-    "ConnectionEstablished",
-    "ConnectionStarted",
-    "DownloadStarted",
     "Hint",
     "OperationFailed",
     "PictureSaved",
@@ -27,37 +23,29 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class CheckStarted:
-    """Something is being looked at."""
+class TaskProgress:
+    """Work that has started, or has come so far; `total` is `None` while it is unknown.
 
-    check_name: str
+    What `is_brief` is shown on a live line, but not written to a log.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class ConnectionStarted:
-    """The Space is being looked for."""
-
-    space: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionEstablished:
-    """The Space was found."""
-
-    space: str
-    is_demo: bool
+    description: str
+    completed: int = 0
+    total: int | None = None
+    is_brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A sentence that a person should know; nothing has failed."""
+    """Message without an error behind it; a `is_warning` is shown with `--quiet`, too."""
 
     text: str
+    is_warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PictureStarted:
-    """The turn of this picture has come: `number` of `count`."""
+    """Start of one image of a batch; `index` counts from 1."""
 
     index: int
     total: int
@@ -66,7 +54,7 @@ class PictureStarted:
 
 @dataclass(frozen=True, slots=True)
 class PreviewSaved:
-    """A preview was written to a file."""
+    """Preview that was written to a file."""
 
     picture: RemotePicture
     preview: Picture
@@ -74,13 +62,8 @@ class PreviewSaved:
 
 
 @dataclass(frozen=True, slots=True)
-class DownloadStarted:
-    """The picture is complete at the Space, and is being fetched."""
-
-
-@dataclass(frozen=True, slots=True)
 class PictureSaved:
-    """The picture was written to a file; `seconds` is how long it took from its beginning."""
+    """Finished image that was written to a file."""
 
     path: Path
     picture: Picture
@@ -92,15 +75,14 @@ class PictureSaved:
 
 @dataclass(frozen=True, slots=True)
 class ShutdownRequested:
-    """The program was asked to stop."""
+    """Request to stop, by Ctrl+C or SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShutdownReport:
-    """The program has stopped, as it was asked to.
+    """End of a command that was asked to stop.
 
-    `outcome` is what that did at the Space, `None` where nothing was under way there; `has_saved`
-    says that the picture that was complete at that moment is saved.
+    `outcome` is what the Space did with the run, `None` if there was none.
     """
 
     outcome: StopOutcome | None
@@ -108,17 +90,8 @@ class ShutdownReport:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskProgress:
-    """Something of many parts is being done, and so many are; `total` is `None` where it isn't known."""
-
-    description: str
-    completed: int = 0
-    total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class OperationFailed:
-    """There is no picture; of one that had begun, `request` says which."""
+    """Failure of a command, or of the request that it was working on."""
 
     error: SD35Error
     request: GenerationRequest | None = None
@@ -126,16 +99,12 @@ class OperationFailed:
 
 CliEvent = (
     Event
-    | CheckStarted
-    | ConnectionStarted
-    | ConnectionEstablished
     | Hint
+    | OperationFailed
+    | PictureSaved
     | PictureStarted
     | PreviewSaved
-    | DownloadStarted
-    | PictureSaved
-    | ShutdownRequested
     | ShutdownReport
+    | ShutdownRequested
     | TaskProgress
-    | OperationFailed
 )

@@ -1,176 +1,156 @@
-"""The library, opened for one command: what has to be there, what is told on the way, and how it ends."""
+"""The library, opened for one command."""
 
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from sd35.cli.events import Hint, OperationFailed, TaskProgress
-from sd35.cli.exit_codes import EXIT_OK, exit_code_for_signal
-from sd35.cli.messages import one_line, os_error_text
-from sd35.cli.output import error_to_json
-from sd35.cli.reporter import TerminalReporter, open_reporter
-from sd35.cli.runner import STOP_SIGNALS, run_sync
+from sd35.cli.reporter import Reporter
 from sd35.cli.target import read_settings
-from sd35.cli.terminal import make_console, print_message, write_json
-from sd35.core.errors import InvalidRequestError, LibraryError, SD35Error
+from sd35.core.atomic_files import os_error_text
+from sd35.core.errors import InvalidRequestError, LibraryError
+from sd35.core.text import one_line, pluralize
+from sd35.jobs.record import JobRecord, JobStatus
+from sd35.library.exporter import manifest_entry
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import Query, parse_query
+from sd35.library.repository import Entry
 
-__all__ = ["Reporter", "Requires", "build_query", "open_library", "run_command", "run_on_library"]
+__all__ = [
+    "JOB_STATUS_NAMES",
+    "Requires",
+    "build_query",
+    "entry_to_json",
+    "format_timestamp",
+    "job_to_json",
+    "open_library",
+    "report_unreadable",
+]
 
-NO_LIBRARY_REMEDY: Final = "Choose one with --library. `python -m sd35 library rescan` makes one of the pictures in a folder."
+MAX_LISTED_FILES: Final = 20
+
+JOB_STATUS_NAMES: Final = {
+    JobStatus.PENDING: "waiting",
+    JobStatus.RUNNING: "running",
+    JobStatus.COMPLETED: "saved",
+    JobStatus.CANCELLED: "stopped",
+    JobStatus.FAILED: "failed",
+    JobStatus.INTERRUPTED: "interrupted",
+}
+"""Names in the JSON output. Scripts read them, so they don't follow the database."""
 
 
 class Requires(Enum):
-    """What has to be there already: a library, a folder that may become one, or nothing."""
+    """What must exist before the library is opened."""
 
     LIBRARY = "library"
     FOLDER = "folder"
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Reporter:
-    """Tells a person what goes on, on the standard error stream; and a program how it ended, where `is_json`."""
-
-    terminal: TerminalReporter
-    is_json: bool
-
-    def start_task(self, description: str) -> Callable[[int, int], None]:
-        """Say that this is being done, and return what is to be told how much of it is done, of how much."""
-        self.terminal.show(TaskProgress(description))
-        return lambda completed, total: self.terminal.show(
-            TaskProgress(description, completed, total or None)
-        )
-
-    def show_hint(self, message: str) -> None:
-        """Say something that a person should know."""
-        self.terminal.close()
-        self.terminal.show(Hint(one_line(message)))
-
-    def finish(self, message: str, payload: Mapping[str, Any]) -> None:
-        """Say what was done: a sentence for a person, an object for a program."""
-        self.terminal.close()
-        print_message(make_console(stderr=True), "✓", "green", message)
-        if self.is_json:
-            write_json(payload)
-
-    def report_error(self, error: SD35Error) -> None:
-        """Say why it can't be done."""
-        self.terminal.close()
-        self.terminal.show(OperationFailed(error))
-        if self.is_json:
-            write_json({"error": error_to_json(error)})
-
-
-class _SignalReceivedError(BaseException):
-    """The program was asked to stop by this signal."""
-
-    def __init__(self, signal_number: int) -> None:
-        self.signal_number = signal_number
-
-
-def run_command(operation: Callable[[Reporter], None], *, is_json: bool) -> int:
-    """Do the work, tell of it, and return what the program ends with."""
-    with closing(open_reporter(is_quiet=False, is_json=is_json)) as terminal:
-        reporter = Reporter(terminal, is_json)
-
-        def run_operation() -> int:
-            try:
-                with _interruptible():
-                    operation(reporter)
-            except _SignalReceivedError as signal_error:
-                terminal.close()
-                print_message(make_console(stderr=True), "■", "yellow", "Stopped before the end.")
-                return exit_code_for_signal(signal_error.signal_number)
-            return EXIT_OK
-
-        return run_sync(run_operation, reporter.report_error)
-
-
-def run_on_library(
-    folder: Path | None,
-    operation: Callable[[Library, Reporter], None],
-    *,
-    is_json: bool,
-    requires: Requires = Requires.LIBRARY,
-) -> int:
-    """Open the library that is meant, do the work, and return what the program ends with."""
-
-    def run_with_library(reporter: Reporter) -> None:
-        with open_library(folder, reporter, requires) as library:
-            operation(library, reporter)
-
-    return run_command(run_with_library, is_json=is_json)
-
-
 @contextmanager
-def open_library(folder: Path | None, reporter: Reporter, requires: Requires) -> Iterator[Library]:
-    """Hold the library in this folder open, or that of the settings; its index is made anew where it is gone.
+def open_library(
+    folder: Path | None, reporter: Reporter, requires: Requires = Requires.LIBRARY
+) -> Iterator[Library]:
+    """Open the library in this folder, or that of the settings; rebuild its index if it is gone.
 
     Raises:
-        InvalidRequestError: what has to be there isn't.
-        LibraryError: it can't be used.
+        InvalidRequestError: what is required doesn't exist.
+        LibraryError: the library can't be used.
 
     """
     folder = read_settings(library=folder).library_folder
     _check_folder(folder, requires)
     with Library.open(folder) as library:
         if library.needs_rescan and requires is not Requires.FOLDER:
-            scan_result = library.rescan(
-                reporter.start_task("Making the index of the library anew")
-            )
+            scan_result = library.rescan(reporter.start_task("Rebuilding the library index"))
+            reporter.close()
             if scan_result.added:
-                reporter.show_hint(f"The index was made anew, of {scan_result.added:,} pictures.")
+                image_count = pluralize(scan_result.added, "image")
+                reporter.hint(f"Rebuilt the library index from {image_count}.")
         yield library
 
 
 def _check_folder(folder: Path, requires: Requires) -> None:
+    # Opening a library creates one. A search in a mistyped folder must not.
     try:
-        is_folder, is_library = folder.is_dir(), (folder / STATE_DIR).is_dir()
+        is_folder = folder.is_dir()
+        is_library = (folder / STATE_DIR).is_dir()
     except OSError as error:
-        raise LibraryError(f"{one_line(folder)} can't be read: {os_error_text(error)}.") from error
+        raise LibraryError(f"Couldn't read {one_line(folder)}: {os_error_text(error)}.") from error
     if requires is Requires.LIBRARY and not is_library:
-        raise InvalidRequestError(f"There is no library in {one_line(folder)}.", NO_LIBRARY_REMEDY)
+        raise InvalidRequestError(
+            f"No library found in {one_line(folder)}.",
+            "Choose another one with --library, or create one with `rescan`.",
+        )
     if requires is Requires.FOLDER and not is_folder:
         raise InvalidRequestError(
-            f"There is no folder {one_line(folder)}.", "Choose one with --library."
+            f"Folder not found: {one_line(folder)}.", "Choose another one with --library."
         )
 
 
-def build_query(terms: Sequence[str]) -> Query:
-    """Return what is searched for.
+def build_query(terms: Sequence[str] | None) -> Query:
+    """Return the query of a search.
 
     Raises:
-        InvalidRequestError: a part of it isn't understood: more would be found than is wanted.
+        InvalidRequestError: a part of it is invalid.
 
     """
-    query = parse_query(" ".join(terms))
+    query = parse_query(" ".join(terms or ()))
+    # The page ignores such parts and says so. A script would act on images that it didn't mean.
     if query.problems:
         raise InvalidRequestError(" ".join(one_line(problem) for problem in query.problems))
     return query
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Leave the block when the program is asked to stop, wherever it is; asked again, it ends at once."""
+def report_unreadable(reporter: Reporter, paths: Sequence[object]) -> None:
+    """Name the files that aren't readable as images, up to a number of them."""
+    for path in paths[:MAX_LISTED_FILES]:
+        reporter.hint(f"Skipped unreadable file: {path}")
+    if len(paths) > MAX_LISTED_FILES:
+        reporter.hint(f"… and {len(paths) - MAX_LISTED_FILES:,} more.")
 
-    def handle_signal(signal_number: int, _: FrameType | None) -> NoReturn:
-        for handled_signal in STOP_SIGNALS:
-            signal.signal(handled_signal, signal.SIG_DFL)
-        raise _SignalReceivedError(signal_number)
 
-    previous_handlers = {
-        signal_number: signal.signal(signal_number, handle_signal) for signal_number in STOP_SIGNALS
+def format_timestamp(timestamp: dt.datetime | float) -> str:
+    """Return a time on this machine's clock, to the minute."""
+    if isinstance(timestamp, float):
+        timestamp = dt.datetime.fromtimestamp(timestamp, dt.UTC)
+    # At the ends of the calendar, which a file may claim, the local time can't be represented.
+    with suppress(ValueError, OverflowError, OSError):
+        timestamp = timestamp.astimezone()
+    return timestamp.isoformat(" ", "minutes")[:16]
+
+
+def entry_to_json(entry: Entry, path: Path) -> dict[str, Any]:
+    """Return everything that the library knows of an image."""
+    return manifest_entry(entry, path) | {
+        "made_at": entry.made_at.isoformat(),
+        "owner": entry.owner,
+        "is_trashed": entry.is_trashed,
+        "is_missing": entry.is_missing,
     }
-    try:
-        yield
-    finally:
-        for signal_number, handler in previous_handlers.items():
-            signal.signal(signal_number, handler)
+
+
+def job_to_json(job: JobRecord) -> dict[str, Any]:
+    """Return what is known of a job."""
+    request = job.request
+    return {
+        "id": job.id,
+        "stage": JOB_STATUS_NAMES[job.status],
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "seed": request.seed,
+        "width": request.width,
+        "height": request.height,
+        "space": job.space,
+        "created_at": dt.datetime.fromtimestamp(job.created_at, dt.UTC).isoformat(),
+        "owner": job.owner,
+        "error": {
+            "kind": job.error_kind,
+            "happened": job.error_message,
+            "remedy": job.error_remedy,
+        },
+    }

@@ -1,9 +1,9 @@
-"""What a program reads of `generate`, on the standard output: the paths of pictures, or each event as JSON."""
+"""Standard output for programs: a path or a JSON object a line."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from sd35.cli.events import (
     CliEvent,
@@ -14,120 +14,95 @@ from sd35.cli.events import (
     ShutdownReport,
 )
 from sd35.cli.exit_codes import exit_code
-from sd35.cli.messages import one_line, shutdown_text
+from sd35.cli.reporter import shutdown_text
 from sd35.cli.terminal import write_json, write_line
 from sd35.core.errors import SD35Error
-from sd35.core.events import Notice, Preview, Progress, Queued, Started, Waiting
+from sd35.core.events import Notice, Preview, Progress, Queued, RemotePicture, Started, Waiting
+from sd35.core.picture import Picture
+from sd35.core.request import GenerationRequest
+from sd35.core.text import one_line
 
-__all__ = ["JsonLinesOutput", "PathOutput", "error_to_json"]
+__all__ = ["JsonLinesOutput", "error_to_json", "write_path"]
 
-_EVENT_NAMES: Mapping[type, str] = {
+_EVENT_NAMES: Final[Mapping[type, str]] = {
     Waiting: "waiting",
     Queued: "queued",
     Started: "started",
     Progress: "progress",
     Notice: "notice",
 }
-"""The events that are told as they are, each with all of its fields."""
+"""Events that are written with all of their fields."""
 
 
-class PathOutput:
-    """The path of each saved picture, one a line."""
-
-    def show(self, event: CliEvent) -> None:
-        """Write the path, if one was saved.
-
-        Raises:
-            BrokenPipeError: nobody reads it any more.
-            WriteError: it couldn't be written.
-
-        """
-        if isinstance(event, PictureSaved):
-            write_line(os.fsencode(event.path))
+def write_path(event: CliEvent) -> None:
+    """Write the path of an image that was saved."""
+    if isinstance(event, PictureSaved):
+        # As the bytes that the file system has: a name need not be valid UTF-8.
+        write_line(os.fsencode(event.path))
 
 
 class JsonLinesOutput:
-    """A JSON object for each event, one a line; `picture` of `pictures` says which one it is about."""
+    """Writes events as JSON, each with the position of its image in the batch."""
 
     def __init__(self) -> None:
-        self._current_picture: PictureStarted | None = None
+        self._position: dict[str, int] = {}
 
-    def show(self, event: CliEvent) -> None:
-        """Write the object, if it is an event for programs.
-
-        Raises:
-            BrokenPipeError: nobody reads it any more.
-            WriteError: it couldn't be written.
-
-        """
+    def write(self, event: CliEvent) -> None:
+        """Write an event as one line, if it is of use to programs."""
         if isinstance(event, PictureStarted):
-            self._current_picture = event
-        payload = _to_json(event)
+            self._position = {"picture": event.index, "pictures": event.total}
+        payload = _event_to_json(event)
         if payload:
-            position = (
-                {"picture": self._current_picture.index, "pictures": self._current_picture.total}
-                if self._current_picture
-                else {}
-            )
-            write_json(payload | position)
+            write_json(payload | self._position)
 
 
-def _to_json(event: CliEvent) -> dict[str, Any]:
-    payload: dict[str, Any] = {}
+def _event_to_json(event: CliEvent) -> dict[str, Any]:
     match event:
         case Waiting() | Queued() | Started() | Progress() | Notice():
-            payload = {"event": _EVENT_NAMES[type(event)], **asdict(event)}
-        case Preview() | PreviewSaved():
-            payload = {"event": "preview", **_preview_to_json(event)}
+            return {"event": _EVENT_NAMES[type(event)], **asdict(event)}
+        case Preview(picture=remote_picture):
+            return {"event": "preview", "url": _public_url(remote_picture)}
+        case PreviewSaved(picture=remote_picture, preview=preview, path=path):
+            url = _public_url(remote_picture)
+            return {"event": "preview", "url": url, "path": str(path), **_picture_to_json(preview)}
         case PictureSaved():
-            payload = {"event": "saved", **_saved_to_json(event)}
-        case ShutdownReport(outcome=outcome):
-            payload = {
-                "event": "stopped",
-                "outcome": outcome and outcome.value,
-                "text": shutdown_text(event),
+            return {
+                "event": "saved",
+                "path": str(event.path),
+                "seed": event.picture.seed,
+                "prompt": event.prompt,
+                **_picture_to_json(event.picture),
+                "seconds": round(event.elapsed_seconds, 3),
+                "space": event.space,
+                "is_demo": event.is_demo,
             }
-        case OperationFailed(error=error, request=request):
-            request_fields = (
-                {} if request is None else {"prompt": request.prompt, "seed": request.seed}
-            )
-            payload = {"event": "error", **error_to_json(error), **request_fields}
-    return payload
+        case ShutdownReport(outcome=outcome):
+            outcome_name = outcome and outcome.value
+            return {"event": "stopped", "outcome": outcome_name, "text": shutdown_text(event)}
+        case OperationFailed(error=error, request=GenerationRequest(prompt=prompt, seed=seed)):
+            return {"event": "error", **error_to_json(error), "prompt": prompt, "seed": seed}
+        case OperationFailed(error=error):
+            return {"event": "error", **error_to_json(error)}
+        case _:
+            return {}
 
 
-def _preview_to_json(event: Preview | PreviewSaved) -> dict[str, Any]:
-    url = None if event.picture.url.startswith("data:") else event.picture.url
-    if isinstance(event, Preview):
-        return {"url": url}
-    picture = event.preview
+def _public_url(picture: RemotePicture) -> str | None:
+    # A data URL is the image itself, megabytes of it.
+    return None if picture.url.startswith("data:") else picture.url
+
+
+def _picture_to_json(picture: Picture) -> dict[str, Any]:
     return {
-        "url": url,
-        "path": str(event.path),
         "width": picture.width,
         "height": picture.height,
         "format": picture.format,
         "bytes": len(picture.data),
-    }
-
-
-def _saved_to_json(event: PictureSaved) -> dict[str, Any]:
-    picture = event.picture
-    return {
-        "path": str(event.path),
-        "seed": picture.seed,
-        "prompt": event.prompt,
-        "width": picture.width,
-        "height": picture.height,
-        "format": picture.format,
-        "bytes": len(picture.data),
-        "seconds": round(event.elapsed_seconds, 3),
-        "space": event.space,
-        "is_demo": event.is_demo,
     }
 
 
 def error_to_json(error: SD35Error) -> dict[str, Any]:
-    """Return what a program wants to know of an error."""
+    """Return an error as programs read it."""
     return {
         "kind": error.kind,
         "happened": one_line(error.happened),

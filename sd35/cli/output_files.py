@@ -1,67 +1,57 @@
-"""Where pictures are saved, and the previews beside them."""
+"""Files that `generate` writes: images, and the previews beside them."""
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from sd35.cli.events import PreviewSaved
-from sd35.cli.messages import one_line, os_error_text
-from sd35.core.atomic_files import write_exclusive
+from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
 from sd35.core.errors import WriteError
 from sd35.core.events import Event, Finished, Preview, RemotePicture
 from sd35.core.picture import Picture
+from sd35.core.text import one_line
 
 __all__ = ["PreviewWriter", "check_folder", "write_picture"]
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder if it is missing, and see that a file can be written there.
-
-    That is before any picture is made: one that can't be written then is lost, and has cost its
-        quota.
+    """Create the folder if it is missing, and check that files can be written there.
 
     Raises:
-        WriteError: it can't.
+        WriteError: they can't.
 
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Permission bits say too little: a read-only mount or a full disk refuses as well. Better
+        # now than for an image that has cost its quota.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        cause = "it isn't a folder" if folder.is_file() else os_error_text(error)
-        remedy = "Choose another folder with --out."
+        cause = "not a folder" if folder.is_file() else os_error_text(error)
         raise WriteError(
-            f"No picture can be written to {one_line(folder)}: {cause}.", remedy
+            f"Can't write to {one_line(folder)}: {cause}.", "Choose another folder with --out."
         ) from error
 
 
 def write_picture(folder: Path, name: str, picture: Picture) -> Path:
-    """Write the picture's bytes to a new file, and return its path.
+    """Write an image to a new file, and return its path.
 
     Raises:
-        WriteError: it couldn't be written.
+        WriteError: the file couldn't be written.
 
     """
-    try:
+    with write_errors(name):
         return write_exclusive(folder, name, picture.data)
-    except OSError as error:
-        raise WriteError(
-            f"The picture came, but couldn't be written: {os_error_text(error)}."
-        ) from error
 
 
 class PreviewWriter:
-    """The previews of one picture, as files, where they came with their bytes.
-
-    Each is written when the next one comes, or the end: Gradio sends the finished picture as a
-        preview, too, and that
-    is passed over.
+    """Writes the previews of one image to files.
 
     Args:
         folder: where they are written.
-        name: returns what the picture would be called, had it these bytes.
-        tell: is told of each that was written, and of all other events at once.
+        make_name: returns the file name for an image with these bytes.
+        on_event: receives PreviewSaved, and all events but previews.
 
     """
 
@@ -78,10 +68,10 @@ class PreviewWriter:
         self._preview_count = 0
 
     def handle_event(self, event: Event) -> None:
-        """Keep a preview, and pass on all else.
+        """Hold a preview back, and pass on everything else.
 
         Raises:
-            WriteError: a preview couldn't be written.
+            WriteError: the preview before it couldn't be written.
 
         """
         match event:
@@ -91,22 +81,24 @@ class PreviewWriter:
             case Finished(picture=remote_picture) if (
                 self._pending_preview and self._pending_preview[0] == remote_picture
             ):
+                # Gradio sends the finished image of a generator as its last preview, too.
                 self._pending_preview = None
             case _:
                 self._on_event(event)
 
     def close(self) -> None:
-        """Write what is still to be written.
+        """Write the preview that was held back.
 
         Raises:
             WriteError: it couldn't be written.
 
         """
-        if self._pending_preview is not None:
-            (remote_picture, preview), self._pending_preview = self._pending_preview, None
-            self._preview_count += 1
-            name = Path(self._make_name(preview))
-            path = write_picture(
-                self._folder, f"{name.stem}-preview-{self._preview_count:02d}{name.suffix}", preview
-            )
-            self._on_event(PreviewSaved(remote_picture, preview, path))
+        if self._pending_preview is None:
+            return
+        remote_picture, preview = self._pending_preview
+        self._pending_preview = None
+        self._preview_count += 1
+        name = Path(self._make_name(preview))
+        preview_name = f"{name.stem}-preview-{self._preview_count:02d}{name.suffix}"
+        path = write_picture(self._folder, preview_name, preview)
+        self._on_event(PreviewSaved(remote_picture, preview, path))

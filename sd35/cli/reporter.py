@@ -1,13 +1,13 @@
-"""What a person sees while pictures are made, on the standard error stream. What stays is written above what moves."""
+"""Messages of a command to the person at the terminal, on standard error."""
 
 import sys
+from collections.abc import Callable
+from typing import Final
 
 from rich.console import Console
 
-from sd35.cli import messages
 from sd35.cli.events import (
     CliEvent,
-    ConnectionEstablished,
     Hint,
     OperationFailed,
     PictureSaved,
@@ -15,23 +15,35 @@ from sd35.cli.events import (
     PreviewSaved,
     ShutdownReport,
     ShutdownRequested,
+    TaskProgress,
 )
 from sd35.cli.progress import LiveProgress, NullProgress, PlainProgress, ProgressDisplay
 from sd35.cli.terminal import is_terminal, make_console, print_message
-from sd35.core.events import Notice
+from sd35.core.events import Notice, Progress, Queued, Started, Waiting
+from sd35.core.text import (
+    format_bytes,
+    format_duration,
+    format_elapsed,
+    notice_text,
+    one_line,
+    progress_text,
+    queue_text,
+    waiting_text,
+)
 
-__all__ = ["TerminalReporter", "open_reporter"]
+__all__ = ["DEMO_NOTICE", "Reporter", "failure_text", "open_reporter", "shutdown_text"]
+
+DEMO_NOTICE: Final = "Demo mode: these images are sketches, not Stable Diffusion."
 
 
-class TerminalReporter:
-    """Tells a person what happens.
+class Reporter:
+    """Prints messages that stay, above the progress display.
 
     Args:
-        stream: the console of the standard error stream.
-        moving: shows what is going on at the moment.
-        is_quiet: whether only what nobody may miss is told: failures, what stopping did, and that a
-            demo painter makes the pictures.
-        tells_paths: whether the paths of pictures are told, too.
+        console: that of standard error.
+        progress: shows what is going on at the moment.
+        is_quiet: print only errors, warnings, and what stopping did.
+        shows_paths: print the paths of saved images, too.
 
     """
 
@@ -45,7 +57,7 @@ class TerminalReporter:
         self._position_prefix = ""
 
     def show(self, event: CliEvent) -> None:
-        """Tell the person."""
+        """Print an event, or show it as the current progress."""
         match event:
             case PictureStarted(index=index, total=total):
                 self._progress.clear()
@@ -53,66 +65,136 @@ class TerminalReporter:
             case PictureSaved() | OperationFailed() | ShutdownReport():
                 self._progress.clear()
             case ShutdownRequested():
+                # A live line would hide that Ctrl+C was understood, were the Space slow to answer.
                 self._progress.clear()
                 self._position_prefix = ""
                 self._progress = NullProgress() if self._is_quiet else PlainProgress(self._console)
-        if not self._print_permanent(event) and (headline := messages.headline(event)):
+        if not self._print_permanent(event) and (headline := _headline(event)):
             self._progress.update(f"{self._position_prefix}{headline}", event)
 
+    def start_task(self, description: str) -> Callable[[int, int], None]:
+        """Show that a task has started, and return a callback for (completed, total)."""
+        self.show(TaskProgress(description))
+        return lambda completed, total: self.show(
+            TaskProgress(description, completed, total or None)
+        )
+
+    def hint(self, message: str) -> None:
+        """Print a hint below all that was shown."""
+        self.close()
+        self.show(Hint(one_line(message)))
+
+    def success(self, message: str) -> None:
+        """Print what the command has done."""
+        self.close()
+        print_message(self._console, "✓", "green", message)
+
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the progress display."""
         self._progress.clear()
 
     def _print_permanent(self, event: CliEvent) -> bool:
-        """Write what is to stay; say whether that was it."""
+        """Print an event that is to stay; return whether it is one."""
         match event:
             case OperationFailed():
-                message, remedy = messages.failure_text(event)
-                print_message(
-                    self._console, "✗", "bold red", f"{self._position_prefix}{message}", remedy
-                )
+                message, remedy = failure_text(event)
+                message = f"{self._position_prefix}{message}"
+                print_message(self._console, "✗", "bold red", message, remedy)
             case ShutdownReport():
-                print_message(
-                    self._console, "■", "yellow", f"Stopped. {messages.shutdown_text(event)}"
-                )
-            case ConnectionEstablished(is_demo=True):
-                print_message(self._console, "!", "yellow", messages.DEMO_NOTICE)
+                print_message(self._console, "■", "yellow", f"Stopped. {shutdown_text(event)}")
+            case Hint(text=text, is_warning=True):
+                print_message(self._console, "!", "yellow", text)
             case PictureSaved(path=path):
-                self._print_unless_quiet(
-                    "✓",
-                    "green",
-                    f"{self._position_prefix}{messages.picture_summary(event)}",
-                    messages.one_line(path),
-                )
+                summary = f"{self._position_prefix}{_picture_summary(event)}"
+                details = one_line(path) if self._shows_paths else ""
+                self._print_unless_quiet("✓", "green", summary, details)
             case PreviewSaved(path=path) if self._shows_paths:
-                self._print_unless_quiet("·", "dim", f"Preview: {messages.one_line(path)}")
+                self._print_unless_quiet("·", "dim", f"Preview: {one_line(path)}")
             case Hint(text=text):
                 self._print_unless_quiet("·", "dim", text)
             case Notice():
-                self._print_unless_quiet("·", "dim", messages.notice_text(event))
+                self._print_unless_quiet("·", "dim", notice_text(event))
             case _:
                 return False
         return True
 
-    def _print_unless_quiet(self, symbol: str, style: str, message: str, path: str = "") -> None:
+    def _print_unless_quiet(self, symbol: str, style: str, message: str, details: str = "") -> None:
         if not self._is_quiet:
-            print_message(self._console, symbol, style, message, path if self._shows_paths else "")
+            print_message(self._console, symbol, style, message, details)
 
 
-def open_reporter(*, is_quiet: bool, is_json: bool) -> TerminalReporter:
-    """Return the screen that suits where the two streams go."""
+def open_reporter(*, is_quiet: bool = False, is_json: bool = False) -> Reporter:
+    """Return the reporter for where the two output streams go.
+
+    Args:
+        is_quiet: print only errors and warnings.
+        is_json: JSON lines are written to standard output while the reporter is in use.
+
+    """
     console = make_console(stderr=True)
     is_same_terminal = is_terminal(sys.stderr) and is_terminal(sys.stdout)
+    # JSON lines in the same terminal would be written into the live line.
+    is_live = is_terminal(sys.stderr) and not console.is_dumb_terminal
+    progress: ProgressDisplay
     if is_quiet:
-        progress: ProgressDisplay = NullProgress()
-    elif (
-        is_terminal(sys.stderr)
-        and not console.is_dumb_terminal
-        and not (is_json and is_same_terminal)
-    ):
+        progress = NullProgress()
+    elif is_live and not (is_json and is_same_terminal):
         progress = LiveProgress(console)
     else:
         progress = PlainProgress(console)
-    return TerminalReporter(
-        console, progress, is_quiet=is_quiet, shows_paths=is_json or not is_same_terminal
+    # Paths go to standard output; in the same terminal they would be there twice.
+    shows_paths = is_json or not is_same_terminal
+    return Reporter(console, progress, is_quiet=is_quiet, shows_paths=shows_paths)
+
+
+def _headline(event: CliEvent) -> str:
+    """Return what is going on now; empty for an event that doesn't change that."""
+    match event:
+        case PictureStarted():
+            return "Joining the queue…"
+        case ShutdownRequested():
+            return "Stopping… (press Ctrl+C again to quit now)"
+        case Waiting():
+            return waiting_text(event)
+        case Queued(eta_seconds=eta_seconds):
+            return f"{queue_text(event)}{_eta_text(eta_seconds, ', about {} left')}"
+        case Started(eta_seconds=eta_seconds):
+            return f"Generating…{_eta_text(eta_seconds, ' Usually takes about {}.')}"
+        case Progress():
+            return progress_text(event)
+        case TaskProgress(description=description, completed=completed, total=total):
+            if total is not None:
+                return f"{description}: {completed:,} of {total:,}…"
+            return f"{description}: {completed:,}…" if completed else f"{description}…"
+        case _:
+            return ""
+
+
+def _eta_text(seconds: float | None, template: str) -> str:
+    return "" if seconds is None or seconds < 1 else template.format(format_duration(seconds))
+
+
+def _picture_summary(event: PictureSaved) -> str:
+    picture = event.picture
+    parts = (
+        "" if picture.seed is None else f"seed {picture.seed}",
+        f"{picture.width} × {picture.height}",
+        f"{picture.format} {format_bytes(len(picture.data))}",
+        format_elapsed(event.elapsed_seconds),
+        "demo" if event.is_demo else "",
     )
+    return " · ".join(part for part in parts if part)
+
+
+def failure_text(event: OperationFailed) -> tuple[str, str]:
+    """Return what happened, and what to do about it."""
+    error = event.error
+    seed_text = "" if event.request is None else f"The seed was {event.request.seed}."
+    return one_line(error.happened), one_line(f"{error.retry_hint} {error.remedy} {seed_text}")
+
+
+def shutdown_text(event: ShutdownReport) -> str:
+    """Return what stopping did."""
+    if event.has_saved_picture:
+        return "The finished image was saved."
+    return "Nothing was running." if event.outcome is None else event.outcome.message

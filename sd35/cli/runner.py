@@ -1,106 +1,139 @@
-"""From a command's work to the number that the program ends with."""
+"""Running a command: its errors and signals become messages and exit codes."""
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Final, NoReturn
 
 import anyio
+import typer
 
-from sd35.cli.exit_codes import EXIT_SIGPIPE, exit_code, exit_code_for_signal
-from sd35.cli.terminal import discard_stdout
+from sd35.cli.events import CliEvent, OperationFailed, ShutdownReport, ShutdownRequested
+from sd35.cli.exit_codes import EXIT_SIGPIPE, SIGNAL_BASE, exit_code
+from sd35.cli.output import error_to_json
+from sd35.cli.reporter import Reporter, open_reporter
+from sd35.cli.terminal import discard_stdout, make_console, print_message, write_json
+from sd35.client import StopOutcome
 from sd35.core.errors import SD35Error
 
-__all__ = ["Shutdown", "run_async", "run_sync"]
-
+__all__ = ["Shutdown", "command_context", "exit_on_errors"]
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
+@contextmanager
+def exit_on_errors(on_error: Callable[[SD35Error], None]) -> Iterator[None]:
+    """Turn an error of the block into the exit code that stands for it, after `on_error`."""
+    try:
+        try:
+            yield
+        except SD35Error as error:
+            on_error(error)
+            raise typer.Exit(exit_code(error)) from error
+    except BrokenPipeError:
+        discard_stdout()
+        raise typer.Exit(EXIT_SIGPIPE) from None
+
+
+@contextmanager
+def command_context(*, is_json: bool = False) -> Iterator[Reporter]:
+    """Provide the reporter for a command; report its errors, and as JSON where programs read it.
+
+    A signal ends the block wherever it is; see `Shutdown` for commands with an event loop.
+    """
+    with closing(open_reporter()) as reporter:
+
+        def report_error(error: SD35Error) -> None:
+            reporter.show(OperationFailed(error))
+            if is_json:
+                write_json({"error": error_to_json(error)})
+
+        with exit_on_errors(report_error):
+            try:
+                with _handle_signals(_raise_stop_signal):
+                    yield reporter
+            except _StopSignal as stop:
+                reporter.close()
+                # A console of its own: the signal may have interrupted the reporter's while it was
+                # printing, which would then print the same text again.
+                print_message(make_console(stderr=True), "■", "yellow", "Stopped.")
+                raise typer.Exit(SIGNAL_BASE + stop.signal_number) from None
+
+
+# Not an Exception, so that no `except Exception` on the way takes it for a failure.
+class _StopSignal(BaseException):
+    """Signal that asked a command without an event loop to stop."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+
+
+def _raise_stop_signal(signal_number: int) -> NoReturn:
+    raise _StopSignal(signal_number)
+
+
+@contextmanager
+def _handle_signals(on_signal: Callable[[int], object]) -> Iterator[None]:
+    """Call `on_signal` at the first stop signal; a second one ends the process at once."""
+
+    def handle(signal_number: int, _: object) -> None:
+        for handled_signal in STOP_SIGNALS:
+            # Whoever presses Ctrl+C again doesn't want to wait for whatever hangs.
+            signal.signal(handled_signal, signal.SIG_DFL)
+        on_signal(signal_number)
+
+    previous_handlers = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous_handlers.items():
+            signal.signal(number, handler)
+
+
 class Shutdown:
-    """Whether the program was asked to stop, and the one place where that interrupts it.
+    """Stop signals of a command with an event loop: only blocks that allow it are interrupted.
 
     Args:
-        tell: is told when it is.
-
-    Attributes:
-        asked: whether it was.
+        emit: receives ShutdownRequested, and a ShutdownReport at the end.
 
     """
 
-    def __init__(self, on_request: Callable[[], None] = lambda: None) -> None:
-        self.is_requested = False
-        self._on_request = on_request
-        self._signal_number = 0
+    def __init__(self, emit: Callable[[CliEvent], None]) -> None:
+        self._emit = emit
+        self._signal_number: int | None = None
         self._cancel_scope: anyio.CancelScope | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """What the program ends with, once it was asked to stop."""
-        return exit_code_for_signal(self._signal_number)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Take the signals while the block lasts, in a running event loop of the main thread."""
+        """Handle signals during the block; enter it in the event loop of the main thread."""
         loop = asyncio.get_running_loop()
-
-        def take(signal_number: int, _: FrameType | None) -> None:
-            for handled_signal in STOP_SIGNALS:
-                signal.signal(
-                    handled_signal, signal.SIG_DFL
-                )  # so that the next one ends it, whatever hangs
-            loop.call_soon_threadsafe(self._request, signal_number)
-
-        previous_handlers = {
-            signal_number: signal.signal(signal_number, take) for signal_number in STOP_SIGNALS
-        }
-        try:
+        # A handler runs between any two instructions of the main thread, in the midst of what the
+        # loop is doing; and only this call wakes a loop that waits for the network.
+        with _handle_signals(lambda number: loop.call_soon_threadsafe(self._request, number)):
             yield
-        finally:
-            for signal_number, handler in previous_handlers.items():
-                signal.signal(signal_number, handler)
 
     @contextmanager
     def cancellable(self) -> Iterator[None]:
-        """Leave this block when the program is asked to stop, or was; elsewhere it goes on to its end."""
+        """Leave the block early if the program was asked to stop, before or meanwhile."""
         try:
             with anyio.CancelScope() as self._cancel_scope:
-                if self.is_requested:
+                if self._signal_number is not None:
                     self._cancel_scope.cancel()
                 yield
         finally:
             self._cancel_scope = None
 
+    def exit_if_requested(
+        self, outcome: StopOutcome | None = None, *, has_saved_picture: bool = False
+    ) -> None:
+        """Report what stopping did and exit, if the program was asked to stop."""
+        if self._signal_number is not None:
+            self._emit(ShutdownReport(outcome, has_saved_picture))
+            raise typer.Exit(SIGNAL_BASE + self._signal_number)
+
     def _request(self, signal_number: int) -> None:
-        self.is_requested, self._signal_number = True, signal_number
-        self._on_request()
+        self._signal_number = signal_number
+        self._emit(ShutdownRequested())
         if self._cancel_scope is not None:
             self._cancel_scope.cancel()
-
-
-def run_async(  # noqa: D417
-    operation: Callable[[], Coroutine[Any, Any, int]], on_error: Callable[[SD35Error], None]
-) -> int:
-    """Run the work that `begin` returns, and return what it ends with.
-
-    Args:
-        begin: reads what is asked for, and returns the work.
-        failed: tells the person, or the program, of a failure that was foreseen.
-
-    """
-    return run_sync(lambda: asyncio.run(operation()), on_error)
-
-
-def run_sync(operation: Callable[[], int], on_error: Callable[[SD35Error], None]) -> int:
-    """Do the work, which needs no event loop, and return what it ends with."""
-    try:
-        try:
-            return operation()
-        except SD35Error as error:
-            on_error(error)
-            return exit_code(error)
-    except BrokenPipeError:
-        discard_stdout()
-        return EXIT_SIGPIPE

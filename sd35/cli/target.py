@@ -1,66 +1,65 @@
-"""Which Space, and the way to it: what was typed, and else what the environment says."""
+"""The Space that a command works with, from its options and the environment."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
+from pydantic import ValidationError
 
+from sd35.cli.events import CliEvent, TaskProgress
+from sd35.cli.runner import Shutdown
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.retry import OnWait
+from sd35.core.errors import InvalidRequestError
 from sd35.core.space_ref import PUBLIC_SPACE, parse_space_ref
+from sd35.core.text import one_line
 from sd35.server import launch
+from sd35.settings import Settings
 
 if TYPE_CHECKING:
     from sd35.space.server import DemoSpace
-from collections.abc import Iterator
-from pathlib import Path
 
-from pydantic import ValidationError
+__all__ = ["DEMO_NAME", "SpaceTarget", "open_space", "read_settings", "resolve_target"]
 
-from sd35.core.errors import InvalidRequestError
-from sd35.settings import Settings
-
-__all__ = ["DEMO_NAME", "SpaceTarget", "read_settings", "resolve_target"]
-
+DEMO_NAME: Final = "demo"
 
 _LABELS: Final = {
-    "space": "The name of the Space, as given or in SD35_SPACE",
-    "token": "The token, as given or in SD35_TOKEN",
-    "proxy": "The proxy, as given or in SD35_PROXY",
-    "library": "The library's folder, as given or in SD35_LIBRARY",
+    "space": "Space name (or SD35_SPACE)",
+    "token": "--token (or SD35_TOKEN)",
+    "proxy": "--proxy (or SD35_PROXY)",
+    "library": "--library (or SD35_LIBRARY)",
 }
 
 
 def read_settings(**overrides: str | Path | None) -> Settings:
-    """Return the settings, in which what was typed comes before the environment; `None` wasn't typed.
+    """Return the settings of the environment, overridden by options that aren't `None`.
 
     Raises:
-        InvalidRequestError: a flag, or a variable of the environment, can't be meant so.
+        InvalidRequestError: an option or an environment variable is invalid.
 
     """
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # read by its fields' types
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
-        raise InvalidRequestError(
-            " ".join(_error_messages(error))
-        ) from None  # its input may be a token
+        details = error.errors(include_input=False, include_url=False)
+    # Raised outside of the handler: pydantic's error, which would be its context, may show a token.
+    raise InvalidRequestError(
+        " ".join(_describe_error(detail["loc"], detail["msg"]) for detail in details)
+    )
 
 
-def _error_messages(error: ValidationError) -> Iterator[str]:
-    for detail in error.errors(include_input=False, include_url=False):
-        name = str(detail["loc"][0]) if detail["loc"] else "settings"
-        label = _LABELS.get(name, name if name.isupper() else f"SD35_{name.upper()}")
-        yield f"{label}: {detail['msg'].removeprefix('Value error, ')}."
-
-
-DEMO_NAME: Final = "demo"
+def _describe_error(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]) if location else "settings"
+    label = _LABELS.get(name, name if name.isupper() else f"SD35_{name.upper()}")
+    return f"{label}: {message.removeprefix('Value error, ').rstrip('.')}."
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceTarget:
-    """A Space by its name or address, or `demo`; what goes with each request to it, and the address of the Hub."""
+    """A Space by name or URL, or `demo`, with what connecting to it takes."""
 
     space: str
     token: str | None = field(default=None, repr=False)
@@ -69,20 +68,20 @@ class SpaceTarget:
 
     @property
     def repo_id(self) -> str | None:
-        """`owner/name`, where the Space was chosen by that."""
+        """`owner/name`, if the Space was named by that."""
         return None if self.space == DEMO_NAME else parse_space_ref(self.space).name
 
     @property
     def is_on_hub(self) -> bool:
-        """Whether it is at Hugging Face."""
+        """Whether the Space is at Hugging Face."""
         return self.space != DEMO_NAME and parse_space_ref(self.space).is_on_hub
 
     @asynccontextmanager
     async def connect(self, timeouts: Timeouts, on_wait: OnWait) -> AsyncIterator[SpaceClient]:
-        """Hold a connection to the Space while the block lasts; the demo Space runs as long.
+        """Connect to the Space for the duration of the block; `demo` starts one for as long.
 
         Raises:
-            SD35Error: it can't be found or used; the kind says why.
+            SD35Error: the Space can't be found or used.
 
         """
         async with AsyncExitStack() as stack:
@@ -103,6 +102,7 @@ class SpaceTarget:
 async def _start_demo_space(stack: AsyncExitStack) -> str:
     temp_dir = launch.configure_environment()
     stack.callback(temp_dir.cleanup)
+    # Importing and starting Gradio takes seconds, in which Ctrl+C still has to work.
     demo_space = await anyio.to_thread.run_sync(_create_demo_space)
     stack.callback(demo_space.close)
     return await anyio.to_thread.run_sync(demo_space.start)
@@ -114,11 +114,35 @@ def _create_demo_space() -> "DemoSpace":
     return DemoSpace()
 
 
-def resolve_target(space: str | None, token: str | None, proxy: str | None) -> SpaceTarget:
-    """Return the Space that is meant; `auto` is the public one here: no demo picture takes its place.
+@asynccontextmanager
+async def open_space(
+    target: SpaceTarget, timeouts: Timeouts, emit: Callable[[CliEvent], None]
+) -> AsyncIterator[tuple[SpaceClient, Shutdown]]:
+    """Connect to the Space and handle stop signals for the duration of the block.
 
     Raises:
-        InvalidRequestError: a flag, or a variable of the environment, can't be meant so.
+        SD35Error: the Space can't be found or used.
+
+    """
+    shutdown = Shutdown(emit)
+    with shutdown.installed():
+        is_demo = target.space == DEMO_NAME
+        name = one_line(target.space)
+        emit(TaskProgress("Starting the demo Space" if is_demo else f"Connecting to {name}"))
+        async with AsyncExitStack() as stack:
+            with shutdown.cancellable():
+                space = await stack.enter_async_context(target.connect(timeouts, emit))
+            shutdown.exit_if_requested()
+            yield space, shutdown
+
+
+def resolve_target(space: str | None, token: str | None, proxy: str | None) -> SpaceTarget:
+    """Return the Space that options and environment name.
+
+    `auto` is the public Space: unlike the page, a command never falls back to the demo.
+
+    Raises:
+        InvalidRequestError: an option or an environment variable is invalid.
 
     """
     settings = read_settings(space=space, token=token, proxy=proxy)

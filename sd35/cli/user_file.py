@@ -1,31 +1,32 @@
-"""The file of those who may log in: read, and changed as a whole, by one program at a time, for its owner alone."""
+"""The password file, edited by one program at a time and readable by its owner only."""
 
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sd35.cli.messages import one_line, os_error_text
+from filelock import FileLock, Timeout
+
+from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import InvalidRequestError, WriteError
+from sd35.core.text import one_line
 from sd35.server.accounts import Account, parse_password_file
 
 __all__ = ["UserFile"]
 
 LOCK_TIMEOUT: Final = 10.0
-POLL_INTERVAL: Final = 0.02
 
 _Lines = list[tuple[str, Account | None]]
 
 
 class UserFile:
-    """A file of names and hashes; comments in it stay where they are.
+    """File of usernames and password hashes; comments in it are preserved.
 
     Args:
-        file: where it is; behind a link, what the link leads to.
-        lock_seconds: how long another program that changes it is waited for.
+        file: its path, or that of a link to it.
+        lock_timeout: seconds to wait for another program that edits the file.
 
     """
 
@@ -34,22 +35,22 @@ class UserFile:
         self._lock_timeout = lock_timeout
 
     def accounts(self, *, must_exist: bool = False) -> list[Account]:
-        """Return who is in it, in its order; nobody, if there is no such file and none `must_exist`.
+        """Return the accounts in the order of the file.
 
         Raises:
-            AccountError: a line is broken.
-            InvalidRequestError: it can't be read.
+            AccountError: a line is invalid.
+            InvalidRequestError: the file can't be read, or is missing and must exist.
 
         """
         return [account for _, account in self._read_lines(must_exist=must_exist) if account]
 
     def upsert(self, account: Account) -> bool:
-        """Add somebody, or replace what was there of them; return whether there was.
+        """Add an account or replace the one of the same name; return whether there was one.
 
         Raises:
-            AccountError: a line is broken.
-            InvalidRequestError: it can't be read.
-            WriteError: it can't be written; it is as it was.
+            AccountError: a line is invalid.
+            InvalidRequestError: the file can't be read.
+            WriteError: the file can't be written, and is unchanged.
 
         """
         with self._edit_lines(must_exist=False) as lines:
@@ -61,32 +62,42 @@ class UserFile:
             return index is not None
 
     def remove(self, name: str) -> None:
-        """Remove somebody.
+        """Remove an account.
 
         Raises:
-            AccountError: a line is broken.
-            InvalidRequestError: it can't be read, or they aren't in it.
-            WriteError: it can't be written; it is as it was.
+            AccountError: a line is invalid.
+            InvalidRequestError: the file can't be read, or has no such account.
+            WriteError: the file can't be written, and is unchanged.
 
         """
         with self._edit_lines(must_exist=True) as lines:
             index = _line_index(name, lines)
             if index is None:
-                raise InvalidRequestError(f"There is no {name} in {one_line(self._file)}.")
+                raise InvalidRequestError(f"No user {name} in {one_line(self._file)}.")
             del lines[index]
 
     @contextmanager
     def _edit_lines(self, *, must_exist: bool) -> Iterator[_Lines]:
-        """Hold the lines while the block changes them, and write them when it has."""
+        """Read the lines, and write what the block has made of them."""
+        # Replacing the link instead of its target would leave the page with the old users.
+        path = self._file.resolve()
+        # Not the file itself: it is replaced, and a lock on the old one would hold nobody back.
+        lock = FileLock(path.with_name(f".{path.name}.lock"), self._lock_timeout, mode=0o600)
         try:
-            path = self._file.resolve()
-            with _file_lock(path, self._lock_timeout):
+            path.parent.stat()  # FileLock would create a missing folder
+            with lock:
                 lines = self._read_lines(must_exist=must_exist)
                 yield lines
-                _atomic_write(path, "".join(f"{line}\n" for line, _ in lines).encode("utf-8"))
+                _write_private(path, "".join(f"{line}\n" for line, _ in lines).encode("utf-8"))
+        except Timeout as error:
+            raise WriteError(
+                f"Another program is editing {one_line(path.name)}.", "Try again later."
+            ) from error
         except OSError as error:
-            message = f"{one_line(self._file)} can't be written: {os_error_text(error)}."
-            raise WriteError(message, "Choose another one with --file.") from error
+            raise WriteError(
+                f"Couldn't write {one_line(self._file)}: {os_error_text(error)}.",
+                "Choose another file with --file.",
+            ) from error
 
     def _read_lines(self, *, must_exist: bool) -> _Lines:
         try:
@@ -95,57 +106,29 @@ class UserFile:
             if not must_exist:
                 return []
             raise InvalidRequestError(
-                f"There is no file {one_line(self._file)}.", "Choose one with --file."
+                f"File not found: {one_line(self._file)}.", "Choose one with --file."
             ) from None
         except OSError as error:
             raise InvalidRequestError(
-                f"{one_line(self._file)} can't be read: {os_error_text(error)}."
+                f"Couldn't read {one_line(self._file)}: {os_error_text(error)}."
             ) from error
         while lines and not lines[-1][0]:
-            lines.pop()  # what follows the last line's end
+            lines.pop()  # the empty text after the last line break
         return lines
 
 
 def _line_index(name: str, lines: _Lines) -> int | None:
-    return next(
-        (index for index, (_, account) in enumerate(lines) if account and account.name == name),
-        None,
-    )
+    indexes = (i for i, (_, account) in enumerate(lines) if account and account.name == name)
+    return next(indexes, None)
 
 
-@contextmanager
-def _file_lock(path: Path, timeout: float) -> Iterator[None]:
-    """Keep other programs from changing the file while the block lasts, by a file beside it that only one can make.
-
-    Raises:
-        WriteError: another one holds it for too long, or was killed while it did.
-        OSError: no file can be made there.
-
-    """
-    lock_path = path.with_name(f".{path.name}.lock")
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            os.close(os.open(lock_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            break
-        except FileExistsError:
-            if time.monotonic() >= deadline:
-                remedy = f"If that can't be, remove {one_line(lock_path)}, which says so."
-                raise WriteError(
-                    f"Another program is changing {one_line(path.name)}.", remedy
-                ) from None
-            time.sleep(POLL_INTERVAL)
-    try:
-        yield
-    finally:
-        lock_path.unlink(missing_ok=True)
-
-
-def _atomic_write(path: Path, data: bytes) -> None:
-    """Write the file, whole or not at all; only its owner may read it."""
+def _write_private(path: Path, data: bytes) -> None:
+    """Replace a file atomically by one that only its owner can read."""
+    # mkstemp creates it with mode 0600. atomic_write would keep the mode of the old file, which may
+    # have been made by hand and be readable by all.
     descriptor, temp_path = tempfile.mkstemp(
         prefix=f".{path.name}.", suffix=".part", dir=path.parent
-    )  # mode 0600
+    )
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

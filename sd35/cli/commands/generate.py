@@ -1,126 +1,226 @@
-"""`generate`: pictures, one after another over one connection, each saved as it came, with its settings added."""
+"""`generate`: images of one or more prompts, one after another over one connection."""
 
+import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, closing
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Annotated, Final
 
-from sd35.cli.batch import Batch
+import typer
+from typer import Argument, Option
+
+from sd35.cli import options
+from sd35.cli.batch import Batch, read_prompts
 from sd35.cli.events import (
     CliEvent,
-    ConnectionEstablished,
-    ConnectionStarted,
-    DownloadStarted,
     Hint,
     OperationFailed,
     PictureSaved,
     PictureStarted,
-    ShutdownReport,
-    ShutdownRequested,
+    TaskProgress,
 )
-from sd35.cli.exit_codes import EXIT_OK, exit_code
-from sd35.cli.output import JsonLinesOutput, PathOutput
+from sd35.cli.exit_codes import exit_code
+from sd35.cli.lazy import Command, make_app
+from sd35.cli.output import JsonLinesOutput, write_path
 from sd35.cli.output_files import PreviewWriter, check_folder, write_picture
-from sd35.cli.reporter import open_reporter
-from sd35.cli.runner import Shutdown, run_async
-from sd35.cli.target import SpaceTarget
+from sd35.cli.reporter import DEMO_NOTICE, open_reporter
+from sd35.cli.runner import Shutdown, exit_on_errors
+from sd35.cli.target import SpaceTarget, open_space, resolve_target
 from sd35.client import Previews, SpaceClient, Timeouts
 from sd35.core.atomic_files import file_name
 from sd35.core.errors import SD35Error
 from sd35.core.events import Started
 from sd35.core.picture import Picture
-from sd35.core.request import GenerationRequest
+from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.library.provenance import build_metadata, embed_or_original
 from sd35.metadata.model import new_id
 
-__all__ = ["EventHandler", "generate_batch", "run_with_output"]
+__all__ = ["app"]
 
-EventHandler = Callable[[CliEvent], None]
+UNGUIDED_SCALE: Final = 1.0
+"""At this guidance scale and below, the model ignores the negative prompt."""
 
-MAX_UNGUIDED_SCALE: Final = 1.0
-"""At this scale and below, the model isn't guided, and doesn't see the negative prompt."""
+Prompt = Annotated[str | None, Argument(metavar="PROMPT", show_default=False, help="Prompt.")]
+Negative = Annotated[str, Option(metavar="TEXT", show_default=False, help="Negative prompt.")]
+Aspect = Annotated[
+    str | None,
+    Option(
+        metavar="RATIO",
+        parser=options.aspect_ratio,
+        help="Aspect ratio, such as 16:9, at the largest size available.",
+    ),
+]
+Width = Annotated[
+    int | None,
+    Option(metavar="PIXELS", parser=options.whole_number(), help="Width, a multiple of 16."),
+]
+Height = Annotated[
+    int | None,
+    Option(metavar="PIXELS", parser=options.whole_number(), help="Height, a multiple of 16."),
+]
+Steps = Annotated[
+    int | None,
+    Option(metavar="N", parser=options.whole_number(), help="Number of inference steps."),
+]
+Guidance = Annotated[
+    float | None, Option(metavar="SCALE", parser=options.decimal_number, help="Guidance scale.")
+]
+Seed = Annotated[
+    int | None,
+    Option(
+        metavar="N",
+        parser=options.whole_number(),
+        help="Seed. With --count, it increases by 1 per image. Random if omitted.",
+    ),
+]
+Count = Annotated[
+    int, Option(metavar="N", parser=options.whole_number(1, 1000), help="Images per prompt.")
+]
+OutputFolder = Annotated[
+    Path,
+    Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        show_default=False,
+        help="Output folder (default: current folder). Existing files are never overwritten.",
+    ),
+]
+PromptsFile = Annotated[
+    Path | None,
+    Option(metavar="FILE", help="File with one prompt per line; # for comments; - for stdin."),
+]
+SavePreviews = Annotated[
+    bool, Option("--previews", help="Also save the previews, as NAME-preview-01 and so on.")
+]
+KeepGoing = Annotated[bool, Option("--keep-going", help="Continue after errors.")]
+Space = Annotated[
+    str | None,
+    Option(
+        metavar="SPACE",
+        help="Space: owner/name, URL, or demo for the built-in demo. Default: SD35_SPACE, or the "
+        "public Space.",
+    ),
+]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Only print errors.")]
+JsonEvents = Annotated[bool, Option("--json", help="Print events as JSON, one per line.")]
+
+app = make_app()
 
 
-def run_with_output(
-    operation: Callable[[EventHandler], Coroutine[Any, Any, int]], *, is_quiet: bool, is_json: bool
-) -> int:
-    """Run the work that `begin` returns, tell of it on both streams, and return what it ends with."""
-    output = JsonLinesOutput() if is_json else PathOutput()
-    with closing(open_reporter(is_quiet=is_quiet, is_json=is_json)) as reporter:
+@app.command(cls=Command)
+def generate(  # noqa: PLR0913  # one for each option
+    prompt: Prompt = None,
+    *,
+    negative: Negative = "",
+    aspect: Aspect = None,
+    width: Width = None,
+    height: Height = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    seed: Seed = None,
+    count: Count = 1,
+    out: OutputFolder = Path(),
+    prompts: PromptsFile = None,
+    previews: SavePreviews = False,
+    keep_going: KeepGoing = False,
+    space: Space = None,
+    token: options.Token = None,
+    proxy: options.Proxy = None,
+    quiet: Quiet = False,
+    as_json: JsonEvents = False,
+) -> None:
+    """Generate images and save them.
+
+    The settings are stored in each file. Paths go to stdout, one per line; everything else goes to
+    stderr.
+    """
+    write_output = JsonLinesOutput().write if as_json else write_path
+    with closing(open_reporter(is_quiet=quiet, is_json=as_json)) as reporter:
 
         def emit(event: CliEvent) -> None:
             reporter.show(event)
-            output.show(event)
+            write_output(event)
 
-        return run_async(lambda: operation(emit), lambda error: emit(OperationFailed(error)))
+        with exit_on_errors(lambda error: emit(OperationFailed(error))):
+            request_options = RequestOptions(
+                prompt="",
+                negative_prompt=negative,
+                aspect_ratio=aspect,
+                width=width,
+                height=height,
+                guidance_scale=guidance,
+                num_inference_steps=steps,
+                seed=seed,
+            )
+            batch = Batch(
+                read_prompts(prompt, prompts), request_options, count, out, previews, keep_going
+            )
+            target = resolve_target(space, token, proxy)
+            raise typer.Exit(asyncio.run(_generate_batch(batch, target, emit)))
 
 
-async def generate_batch(batch: Batch, target: SpaceTarget, emit: EventHandler) -> int:
-    """Make the pictures that were ordered, and return what the program ends with.
+async def _generate_batch(
+    batch: Batch, target: SpaceTarget, emit: Callable[[CliEvent], None]
+) -> int:
+    """Generate and save the images of a batch; return the exit code of the first failure, or 0.
 
     Raises:
-        SD35Error: none could be made; the kind says why.
+        SD35Error: none could be generated.
 
     """
-    shutdown = Shutdown(lambda: emit(ShutdownRequested()))
-    with shutdown.installed():
-        check_folder(batch.folder)
-        async with AsyncExitStack() as stack:
-            emit(ConnectionStarted(target.space))
-            with shutdown.cancellable():
-                space = await stack.enter_async_context(target.connect(Timeouts(), emit))
-            if shutdown.is_requested:
-                emit(ShutdownReport(None))
-                return shutdown.exit_code
-            emit(ConnectionEstablished(target.space, space.contract.is_demo))
-            if batch.has_previews and not space.contract.is_generator:
-                emit(Hint("This Space sends no previews: the picture comes at the end."))
-            return await _generate_all(
-                batch, _PictureGenerator(target.space, space, batch, emit, shutdown)
-            )
-
-
-async def _generate_all(batch: Batch, generator: "_PictureGenerator") -> int:
-    code = EXIT_OK
-    requests = batch.requests(generator.space.contract.limits)
-    if requests[0].negative_prompt and requests[0].guidance_scale <= MAX_UNGUIDED_SCALE:
-        generator.emit(Hint("The negative prompt has no effect: guidance is off."))
-    for index, request in enumerate(requests, 1):
-        generator.emit(PictureStarted(index, len(requests), request))
-        try:
-            shutdown_report = await generator.generate(request)
-        except SD35Error as error:
-            generator.emit(OperationFailed(error, request))
-            code = code or exit_code(error)
-            shutdown_report = ShutdownReport(None)
-            if not batch.keep_going:
-                break
-        if generator.shutdown.is_requested:
-            generator.emit(shutdown_report)
-            return generator.shutdown.exit_code
+    check_folder(batch.folder)
+    async with open_space(target, Timeouts(), emit) as (space, shutdown):
+        requests = batch.requests(space.contract.limits)
+        for hint in _hints(batch, space, requests[0]):
+            emit(hint)
+        generator = _PictureGenerator(target.space, space, batch, emit, shutdown)
+        code = 0
+        for index, request in enumerate(requests, 1):
+            emit(PictureStarted(index, len(requests), request))
+            try:
+                await generator.generate(request)
+            except SD35Error as error:
+                emit(OperationFailed(error, request))
+                shutdown.exit_if_requested()
+                code = code or exit_code(error)
+                if not batch.keep_going:
+                    break
     return code
+
+
+def _hints(batch: Batch, space: SpaceClient, request: GenerationRequest) -> list[Hint]:
+    hints = []
+    if space.contract.is_demo:
+        hints.append(Hint(DEMO_NOTICE, is_warning=True))
+    if batch.saves_previews and not space.contract.is_generator:
+        hints.append(Hint("This Space has no live previews."))
+    if request.negative_prompt and request.guidance_scale <= UNGUIDED_SCALE:
+        hints.append(Hint("The negative prompt is ignored: the guidance scale is 1 or below."))
+    return hints
 
 
 @dataclass(frozen=True, slots=True)
 class _PictureGenerator:
-    """Makes one picture after another at one Space, which goes by this name."""
+    """Generates and saves the images of a batch at one Space."""
 
     space_name: str
     space: SpaceClient
     batch: Batch
-    emit: EventHandler
+    emit: Callable[[CliEvent], None]
     shutdown: Shutdown
 
-    async def generate(self, request: GenerationRequest) -> ShutdownReport:
-        """Make one picture and save it; return what stopping did, if the program was asked to stop.
+    async def generate(self, request: GenerationRequest) -> None:
+        """Generate one image and save it; exit afterwards if the program was asked to stop.
 
         Raises:
-            SD35Error: there is no picture; the kind says why.
+            SD35Error: there is no image.
 
         """
         started_at = time.monotonic()
-        previews = Previews.ALL if self.batch.has_previews else Previews.NONE
+        previews = Previews.ALL if self.batch.saves_previews else Previews.NONE
         generation = self.space.generate(request, previews=previews)
         preview_writer = PreviewWriter(
             self.batch.folder, lambda preview: self._file_name(request, preview), self.emit
@@ -128,15 +228,21 @@ class _PictureGenerator:
         with self.shutdown.cancellable():
             async with generation:
                 async for event in generation:
-                    started_at = time.monotonic() if isinstance(event, Started) else started_at
+                    if isinstance(event, Started):
+                        # The wait in the queue isn't part of how long the image took.
+                        started_at = time.monotonic()
                     preview_writer.handle_event(event)
         preview_writer.close()
         if generation.finished is None:
-            return ShutdownReport(generation.stopped)
-        # From here on nothing interrupts it: the picture has cost its quota.
-        self.emit(DownloadStarted())
+            self.shutdown.exit_if_requested(generation.stopped)
+            return
+        # The image has cost its quota: from here on nothing interrupts the download.
+        self.emit(TaskProgress("Downloading the image", is_brief=True))
         picture = await generation.fetch()
-        elapsed_seconds = time.monotonic() - started_at
+        self._save(request, picture, time.monotonic() - started_at)
+        self.shutdown.exit_if_requested(has_saved_picture=True)
+
+    def _save(self, request: GenerationRequest, picture: Picture, elapsed_seconds: float) -> None:
         contract = self.space.contract
         metadata = build_metadata(
             request,
@@ -153,15 +259,9 @@ class _PictureGenerator:
         path = write_picture(self.batch.folder, self._file_name(request, picture), picture)
         self.emit(
             PictureSaved(
-                path,
-                picture,
-                request.prompt,
-                elapsed_seconds,
-                self.space_name,
-                self.space.contract.is_demo,
+                path, picture, request.prompt, elapsed_seconds, self.space_name, contract.is_demo
             )
         )
-        return ShutdownReport(None, has_saved_picture=True)
 
     def _file_name(self, request: GenerationRequest, picture: Picture) -> str:
         seed = request.seed if picture.request is None else picture.seed

@@ -1,73 +1,90 @@
-"""`library search`: what is in the library, page after page, newest first."""
+"""`library search`: images or unfinished jobs of the library, page by page, newest first."""
 
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final
 
 from rich.table import Column, Table
 from rich.text import Text
+from typer import Option
 
-from sd35.cli.formatting import (
+from sd35.cli import options
+from sd35.cli.lazy import make_app
+from sd35.cli.library_session import (
+    build_query,
     entry_to_json,
-    format_local_datetime,
-    job_created_at,
-    job_summary_line,
+    format_timestamp,
     job_to_json,
-    summary_line,
-    truncate_prompt,
+    open_library,
 )
-from sd35.cli.library_session import Reporter, build_query, run_on_library
+from sd35.cli.reporter import Reporter
+from sd35.cli.runner import command_context
 from sd35.cli.terminal import is_terminal, make_console, write_json, write_line
+from sd35.core.text import one_line
 from sd35.jobs.record import JobRecord
 from sd35.jobs.repository import JobRepository
 from sd35.library.library import Library
 from sd35.library.query import Query
 from sd35.library.repository import Entry
 
-__all__ = ["search_library"]
+__all__ = ["app"]
 
 PAGE_SIZE: Final = 100
-"""Pictures that are asked of the index, and written, at a time."""
+MAX_PROMPT_LENGTH: Final = 200
 
 _CONTROL_CHARS: Final = re.compile(r"[\0-\x1f\x7f-\x9f]")
 
-_SearchHit = Entry | JobRecord
-_PageWriter = Callable[[Library, Reporter, Sequence[_SearchHit]], None]
+SearchHit = Entry | JobRecord
+
+Limit = Annotated[
+    int, Option(metavar="N", parser=options.whole_number(1), help="Maximum number of results.")
+]
+ShowAll = Annotated[bool, Option("--all", help="Show all.")]
+JsonLines = Annotated[bool, Option("--json", help="Print JSON, one object per line.")]
+
+app = make_app()
 
 
-def search_library(
-    folder: Path | None, terms: Sequence[str], limit: int | None, *, is_json: bool
-) -> int:
-    """Write what is found, `None` for all of it, and return what the program ends with."""
-    write_page = (
-        _write_json if is_json else _write_table if is_terminal(sys.stdout) else _write_paths
-    )
+@app.command(cls=options.QueryCommand)
+def search(
+    terms: options.SearchTerms = None,
+    *,
+    limit: Limit = 20,
+    show_all: ShowAll = False,
+    folder: options.LibraryFolder = None,
+    as_json: JsonLines = False,
+) -> None:
+    """Find images, newest first.
 
-    def operation(library: Library, reporter: Reporter) -> None:
+    Prints a table in a terminal, and otherwise one path per line (the ID of a job without an
+    image).
+    """
+    with command_context(is_json=as_json) as reporter, open_library(folder, reporter) as library:
         paged_search = _PagedSearch(library, build_query(terms))
         count = 0
-        for page in paged_search.pages(limit):
-            write_page(library, reporter, page)
+        for page in paged_search.pages(None if show_all else limit):
+            if as_json:
+                _write_json(library, page)
+            elif is_terminal(sys.stdout):
+                _print_table(page)
+            else:
+                _write_paths(library, reporter, page)
             count += len(page)
         if not count:
-            reporter.show_hint("Nothing was found.")
-        elif paged_search.is_more:
-            reporter.show_hint(
-                f"{count:,}{paged_search.total_text} are shown, the newest; --all shows all."
-            )
-
-    return run_on_library(folder, operation, is_json=is_json)
+            reporter.hint("No results.")
+        elif paged_search.has_more:
+            total = paged_search.total_text
+            reporter.hint(f"Showing the newest {count:,}{total}. Use --all for all.")
 
 
 class _PagedSearch:
-    """Asks for one page after another, of pictures, or of jobs that came to none.
+    """Search that is fetched page by page.
 
     Attributes:
-        is_more: there was more after the last page.
-        of_how_many: there are in all, as the middle of a sentence; empty where that isn't known.
+        has_more: whether there is more after the last page.
+        total_text: the total, such as ` of 12`; empty where it is unknown.
 
     """
 
@@ -75,55 +92,52 @@ class _PagedSearch:
         self._library = library
         self._query = query
         self._cursor: str | None = None
-        self.is_more = False
+        self.has_more = False
         self.total_text = ""
 
-    def pages(self, limit: int | None) -> Iterator[Sequence[_SearchHit]]:
-        """Each page, up to so many pictures; `None` for all."""
-        remaining = limit
-        while remaining is None or remaining > 0:
-            page = self._fetch_page(PAGE_SIZE if remaining is None else min(remaining, PAGE_SIZE))
+    def pages(self, limit: int | None) -> Iterator[Sequence[SearchHit]]:
+        """Yield pages with at most `limit` hits in all; `None` for no limit."""
+        remaining = sys.maxsize if limit is None else limit
+        while remaining > 0:
+            page = self._fetch_page(min(remaining, PAGE_SIZE))
             yield page
-            remaining = None if remaining is None else remaining - len(page)
-            if not self.is_more:
+            remaining -= len(page)
+            if not self.has_more:
                 break
 
-    def _fetch_page(self, limit: int) -> Sequence[_SearchHit]:
+    def _fetch_page(self, limit: int) -> Sequence[SearchHit]:
+        hits: Sequence[SearchHit]
         if self._query.is_job_query:
             jobs = JobRepository(self._library).search(self._query, None, self._cursor, limit)
-            self._cursor, self.is_more = jobs.older_cursor, jobs.older_cursor is not None
-            return jobs.jobs
-        page = self._library.search(self._query, limit=limit, older_cursor=self._cursor)
-        self._cursor, self.is_more = page.older_cursor, page.older_cursor is not None
-        self.total_text = (
-            f" of {page.count:,}" if page.is_count_exact else f" of more than {page.count:,}"
-        )
-        return page.entries
+            hits, self._cursor = jobs.jobs, jobs.older_cursor
+        else:
+            page = self._library.search(self._query, limit=limit, older_cursor=self._cursor)
+            hits, self._cursor = page.entries, page.older_cursor
+            more_than = "" if page.is_count_exact else "more than "
+            self.total_text = f" of {more_than}{page.count:,}"
+        self.has_more = self._cursor is not None
+        return hits
 
 
-def _write_json(library: Library, _: Reporter, page: Sequence[_SearchHit]) -> None:
+def _write_json(library: Library, page: Sequence[SearchHit]) -> None:
     for hit in page:
-        write_json(
-            entry_to_json(hit, library.file_path(hit))
-            if isinstance(hit, Entry)
-            else job_to_json(hit)
-        )
+        if isinstance(hit, Entry):
+            write_json(entry_to_json(hit, library.file_path(hit)))
+        else:
+            write_json(job_to_json(hit))
 
 
-def _write_paths(library: Library, reporter: Reporter, page: Sequence[_SearchHit]) -> None:
-    """One a line: of a job, which has none, its id. A path that would be more than a line is left out."""
+def _write_paths(library: Library, reporter: Reporter, page: Sequence[SearchHit]) -> None:
     for hit in page:
         path = str(library.file_path(hit)) if isinstance(hit, Entry) else hit.id
+        # A line break in a name would make two paths of one, and a script act on other files.
         if _CONTROL_CHARS.search(path):
-            reporter.show_hint(
-                f"This path has control characters, and is told by --json alone: {path}"
-            )
+            reporter.hint(f"Skipped a path with control characters, use --json: {path}")
         else:
             write_line(os.fsencode(path))
 
 
-def _write_table(_: Library, reporter: Reporter, page: Sequence[_SearchHit]) -> None:
-    reporter.terminal.close()
+def _print_table(page: Sequence[SearchHit]) -> None:
     table = Table.grid(
         Column(style="dim", no_wrap=True),
         Column(no_wrap=True),
@@ -131,22 +145,32 @@ def _write_table(_: Library, reporter: Reporter, page: Sequence[_SearchHit]) -> 
         padding=(0, 2),
     )
     for hit in page:
-        table.add_row(*_table_row(hit))
+        table.add_row(*(_entry_row(hit) if isinstance(hit, Entry) else _job_row(hit)))
     make_console().print(table)
 
 
-def _table_row(hit: _SearchHit) -> tuple[str, str, Text]:
-    if isinstance(hit, Entry):
-        record, size, details, made_at = (
-            hit.record,
-            f"{hit.width} × {hit.height}",
-            summary_line(hit),
-            hit.made_at,
-        )
-        return (
-            format_local_datetime(made_at),
-            size,
-            Text.assemble(truncate_prompt(record.prompt) or "(no prompt)", "\n", (details, "dim")),
-        )
-    text = Text.assemble(truncate_prompt(hit.request.prompt), "\n", (job_summary_line(hit), "dim"))
-    return format_local_datetime(job_created_at(hit)), hit.status.value, text
+def _entry_row(entry: Entry) -> tuple[str, str, Text]:
+    record = entry.record
+    details = (
+        "" if record.seed is None else f"seed {record.seed}",
+        "starred" if record.is_starred else "",
+        "demo" if record.is_demo else "",
+        ", ".join(record.tags),
+        entry.path,
+    )
+    text = _hit_text(record.prompt, details)
+    return format_timestamp(entry.made_at), f"{entry.width} × {entry.height}", text
+
+
+def _job_row(job: JobRecord) -> tuple[str, str, Text]:
+    details = (f"seed {job.request.seed}", job.error_message, job.id)
+    text = _hit_text(job.request.prompt, details)
+    return format_timestamp(job.created_at), job.status.value, text
+
+
+def _hit_text(prompt: str, details: Sequence[str]) -> Text:
+    text = one_line(prompt) or "(no prompt)"
+    if len(text) > MAX_PROMPT_LENGTH:
+        text = f"{text[: MAX_PROMPT_LENGTH - 1]}…"
+    details_line = " · ".join(one_line(part) for part in details if part)
+    return Text.assemble(text, "\n", (details_line, "dim"))

@@ -1,158 +1,139 @@
-"""`space`: what a Space accepts, and how it works."""
+"""`space`: the limits and features of a Space."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, closing
-from typing import Any, Final
+import asyncio
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
 
-from rich.console import RenderableType
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+from typer import Option
 
-from sd35.cli.events import ConnectionStarted, OperationFailed, ShutdownReport, ShutdownRequested
-from sd35.cli.exit_codes import EXIT_OK
-from sd35.cli.messages import DEMO_NOTICE, one_line
-from sd35.cli.output import error_to_json
-from sd35.cli.reporter import TerminalReporter, open_reporter
-from sd35.cli.runner import Shutdown, run_async
-from sd35.cli.target import SpaceTarget
-from sd35.cli.terminal import make_console, write_json
+from sd35.cli import options
+from sd35.cli.lazy import Command, make_app
+from sd35.cli.reporter import DEMO_NOTICE, Reporter
+from sd35.cli.runner import command_context
+from sd35.cli.target import SpaceTarget, open_space, resolve_target
+from sd35.cli.terminal import make_console, print_facts, write_json
 from sd35.client import Contract, SpaceClient, Timeouts
 from sd35.client.contract import Parameter
-from sd35.core.errors import SD35Error
-from sd35.core.limits import Limits
-from sd35.core.limits import format_number as digits
+from sd35.core.limits import Limits, format_number
 from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
+from sd35.core.text import one_line
 
-__all__ = ["describe_space"]
+__all__ = ["app"]
 
 MAX_DEFAULT_LENGTH: Final = 40
-"""Letters of a parameter's default that are shown."""
+
+WaitSeconds = Annotated[
+    int,
+    Option(
+        metavar="SECONDS",
+        parser=options.whole_number(0, 86_400),
+        help="Seconds to wait for a sleeping Space (0 = don't wait).",
+    ),
+]
+
+app = make_app()
 
 
-def describe_space(
-    get_target: Callable[[], SpaceTarget], wait_seconds: int, *, is_json: bool
-) -> int:
-    """Connect to a Space, write what it says of itself, and return what the program ends with."""
-    with closing(open_reporter(is_quiet=False, is_json=False)) as reporter:
-
-        def report_error(error: SD35Error) -> None:
-            reporter.show(OperationFailed(error))
-            if is_json:
-                write_json({"error": error_to_json(error)}, indent=2)
-
-        return run_async(
-            lambda: _describe(
-                get_target(), wait_seconds, reporter, _write_json if is_json else _print_description
-            ),
-            report_error,
-        )
+@app.command(cls=Command)
+def space(
+    name: options.SpaceName = None,
+    *,
+    wait: WaitSeconds = 300,
+    token: options.Token = None,
+    proxy: options.Proxy = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show a Space's limits and features."""
+    with command_context(is_json=as_json) as reporter:
+        target = resolve_target(name, token, proxy)
+        asyncio.run(_describe(target, wait, reporter, is_json=as_json))
 
 
 async def _describe(
-    target: SpaceTarget,
-    wait_seconds: int,
-    reporter: TerminalReporter,
-    write: Callable[[str, SpaceClient], None],
-) -> int:
-    shutdown = Shutdown(lambda: reporter.show(ShutdownRequested()))
-    with shutdown.installed():
-        reporter.show(ConnectionStarted(target.space))
-        async with AsyncExitStack() as stack:
-            with shutdown.cancellable():
-                timeouts = Timeouts(waking=wait_seconds)
-                space = await stack.enter_async_context(target.connect(timeouts, reporter.show))
-            if shutdown.is_requested:
-                reporter.show(ShutdownReport(None))
-                return shutdown.exit_code
-            reporter.close()
-            write(target.space, space)
-    return EXIT_OK
+    target: SpaceTarget, wait_seconds: int, reporter: Reporter, *, is_json: bool
+) -> None:
+    timeouts = Timeouts(waking=wait_seconds)
+    async with open_space(target, timeouts, reporter.show) as (client, _):
+        reporter.close()
+        if is_json:
+            write_json(_to_json(target.space, client), indent=2)
+        else:
+            _print_description(target.space, client)
 
 
-def _print_description(name: str, space: SpaceClient) -> None:
-    contract = space.contract
-    output = make_console()
-    for part in (
-        Text(one_line(name), "bold"),
-        Text(DEMO_NOTICE, "yellow") if contract.is_demo else None,
-        "",
-        _properties_table(space),
-        "",
-        _parameters_table(contract),
-        "",
-        _sizes_table(contract.limits),
-    ):
-        if part is not None:
-            output.print(part)
+def _print_description(name: str, client: SpaceClient) -> None:
+    console = make_console()
+    console.print(Text(one_line(name), "bold"))
+    if client.contract.is_demo:
+        console.print(Text(DEMO_NOTICE, "yellow"))
+    console.print()
+    print_facts(_facts(client))
+    console.print()
+    _print_parameters(console, client.contract)
+    console.print()
+    _print_sizes(console, client.contract.limits)
 
 
-def _properties_table(space: SpaceClient) -> RenderableType:
-    contract = space.contract
-    table = Table.grid(
-        Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0)
-    )
-    table.add_row("Title", one_line(contract.title))
-    table.add_row("Address", one_line(space.address))
-    table.add_row("Gradio", one_line(contract.version) or "not told")
-    table.add_row(
-        "Endpoint", "/infer, a generator" if contract.is_generator else "/infer, a plain function"
-    )
-    table.add_row("Previews", "sent" if contract.is_generator else "none, steps only")
-    table.add_row(
-        "Stop", "ends a run" if contract.is_generator else "can't end a run that has begun"
-    )
-    table.add_row(
-        "Seed", "told with the picture" if contract.seed_output is not None else "not told"
-    )
-    return table
+def _facts(client: SpaceClient) -> Iterator[tuple[str, str]]:
+    contract = client.contract
+    yield "Title", one_line(contract.title)
+    yield "Address", one_line(client.address)
+    yield "Gradio", one_line(contract.version) or "unknown version"
+    if contract.is_generator:
+        yield "Endpoint", "/infer (generator)"
+        yield "Previews", "yes"
+        yield "Stop", "cancels a running job"
+    else:
+        yield "Endpoint", "/infer (function)"
+        yield "Previews", "no, steps only"
+        yield "Stop", "can't cancel a running job"
+    has_seed = contract.seed_output is not None
+    yield "Seed", "returned with the image" if has_seed else "not returned"
 
 
-def _parameters_table(contract: Contract) -> RenderableType:
-    table = Table(
+def _print_parameters(console: Console, contract: Contract) -> None:
+    table = _make_table(
         Column("Parameter", no_wrap=True),
         Column("Range"),
         Column("Step", justify="right"),
         Column("Default", overflow="fold"),
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-        padding=(0, 2, 0, 0),
     )
     for parameter in contract.parameters:
-        if parameter.name is not None:
-            value_range = parameter.range
-            range_cells = (
-                ("", "") if value_range is None else (str(value_range), digits(value_range.step))
-            )
-            table.add_row(one_line(parameter.name), *range_cells, _format_default(parameter))
-    return table
+        if parameter.name is None:
+            continue
+        value_range = parameter.range
+        range_text = "" if value_range is None else str(value_range)
+        step_text = "" if value_range is None else format_number(value_range.step)
+        table.add_row(one_line(parameter.name), range_text, step_text, _default_text(parameter))
+    console.print(table)
 
 
-def _format_default(parameter: Parameter) -> str:
+def _default_text(parameter: Parameter) -> str:
     if parameter.range is not None:
-        return digits(parameter.range.default)
+        return format_number(parameter.range.default)
     text = "" if parameter.default is None else one_line(parameter.default)
     return text if len(text) <= MAX_DEFAULT_LENGTH else f"{text[: MAX_DEFAULT_LENGTH - 1]}…"
 
 
-def _sizes_table(limits: Limits) -> RenderableType:
-    table = Table(
-        Column("Aspect ratio", no_wrap=True),
-        Column("Size", overflow="fold"),
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-        padding=(0, 2, 0, 0),
-    )
+def _print_sizes(console: Console, limits: Limits) -> None:
+    table = _make_table(Column("Aspect ratio", no_wrap=True), Column("Size", overflow="fold"))
     for ratio, size in _iter_sizes(limits):
-        table.add_row(
-            ratio, str(size) if isinstance(size, Size) else Text(f"can't be made: {size}", "dim")
-        )
-    return table
+        if isinstance(size, Size):
+            table.add_row(ratio, str(size))
+        else:
+            table.add_row(ratio, Text(f"not available: {size}", "dim"))
+    console.print(table)
+
+
+def _make_table(*columns: Column) -> Table:
+    return Table(*columns, box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
 
 
 def _iter_sizes(limits: Limits) -> Iterator[tuple[str, Size | str]]:
-    """Each aspect ratio, with its size or the reason why there is none."""
+    """Yield each aspect ratio with its size, or with the reason why there is none."""
     for ratio in ASPECT_RATIOS:
         try:
             yield ratio, size_for(ratio, limits)
@@ -160,25 +141,22 @@ def _iter_sizes(limits: Limits) -> Iterator[tuple[str, Size | str]]:
             yield ratio, str(error)
 
 
-def _write_json(name: str, space: SpaceClient) -> None:
-    contract = space.contract
-    write_json(
-        {
-            "space": name,
-            "address": space.address,
-            "title": contract.title,
-            "gradio": contract.version,
-            "endpoint": "infer",
-            "is_generator": contract.is_generator,
-            "tells_seed": contract.seed_output is not None,
-            "is_demo": contract.is_demo,
-            "parameters": [
-                _parameter_to_json(parameter) for parameter in contract.parameters if parameter.name
-            ],
-            "sizes": {ratio: _size_to_json(size) for ratio, size in _iter_sizes(contract.limits)},
-        },
-        indent=2,
-    )
+def _to_json(name: str, client: SpaceClient) -> dict[str, Any]:
+    contract = client.contract
+    return {
+        "space": name,
+        "address": client.address,
+        "title": contract.title,
+        "gradio": contract.version,
+        "endpoint": "infer",
+        "is_generator": contract.is_generator,
+        "tells_seed": contract.seed_output is not None,
+        "is_demo": contract.is_demo,
+        "parameters": [
+            _parameter_to_json(parameter) for parameter in contract.parameters if parameter.name
+        ],
+        "sizes": {ratio: _size_to_json(size) for ratio, size in _iter_sizes(contract.limits)},
+    }
 
 
 def _parameter_to_json(parameter: Parameter) -> dict[str, Any]:
@@ -195,8 +173,6 @@ def _parameter_to_json(parameter: Parameter) -> dict[str, Any]:
 
 
 def _size_to_json(size: Size | str) -> dict[str, Any]:
-    return (
-        {"width": size.width, "height": size.height}
-        if isinstance(size, Size)
-        else {"unavailable": size}
-    )
+    if isinstance(size, Size):
+        return {"width": size.width, "height": size.height}
+    return {"unavailable": size}

@@ -1,51 +1,159 @@
-"""`user`: its commands. What one of them needs is imported when it runs: `--help` waits for nothing."""
+"""`user`: the users of a page with a login.
 
+No password is ever an argument: process lists and the shell's history would show it.
+"""
+
+import getpass
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-import typer
+from typer import Argument, Option
 
-from sd35.cli import options
-from sd35.cli.exit_codes import EXIT_CODES_HELP
+from sd35.cli.events import Hint
+from sd35.cli.lazy import Command, make_app
+from sd35.cli.reporter import Reporter
+from sd35.cli.runner import command_context
+from sd35.cli.terminal import is_terminal, write_line
+from sd35.cli.user_file import UserFile
+from sd35.core.errors import InvalidRequestError
+from sd35.core.text import one_line
+from sd35.server.accounts import (
+    MAX_PASSWORD_LENGTH,
+    Account,
+    AccountError,
+    generate_credentials,
+    hash_password,
+    normalize_username,
+)
 
-__all__ = ["user"]
+__all__ = ["app"]
+
+# In UTF-8 a character takes 4 bytes at most; a byte order mark and a line end come on top.
+MAX_LINE_BYTES: Final = 4 * MAX_PASSWORD_LENGTH + len("\ufeff\r\n".encode())
+
+MIN_STRONG_LENGTH: Final = 8
+
+UserName = Annotated[
+    str, Argument(metavar="NAME", show_default=False, help="Username (case-insensitive).")
+]
+UsersFile = Annotated[
+    Path,
+    Option(
+        "--file",
+        metavar="FILE",
+        show_default=False,
+        help="File with users and password hashes (default: users.txt in the current folder).",
+    ),
+]
+GeneratePassword = Annotated[
+    bool, Option("--generate", help="Generate a password and print it once.")
+]
 
 DEFAULT_USERS_FILE: Final = Path("users.txt")
 
-user = typer.Typer(
-    no_args_is_help=True,
-    epilog=EXIT_CODES_HELP,
-    help="Say who may log in to a page that asks for it.",
-)
+app = make_app(no_args_is_help=True)
 
 
-@user.command(epilog=EXIT_CODES_HELP)
+@app.callback()
+def user() -> None:
+    """Manage users."""
+
+
+@app.command(cls=Command)
 def add(
-    name: options.UserName,
+    name: UserName,
     *,
-    file: options.UsersFile = DEFAULT_USERS_FILE,
-    generates_password: options.GeneratedPassword = False,
+    file: UsersFile = DEFAULT_USERS_FILE,
+    generate: GeneratePassword = False,
 ) -> None:
-    """Add somebody, or replace their password.
+    """Add a user or change a password.
 
-    On a terminal it is asked for, twice; otherwise it is the first line of the standard input.
+    Asks for the password twice in a terminal; otherwise reads the first line of stdin.
     """
-    from sd35.cli.commands.user_impl import add_user  # noqa: PLC0415
+    with _user_command() as reporter:
+        username = normalize_username(name)
+        user_file = UserFile(file)
+        # A broken file is reported before anybody types a password.
+        user_file.accounts()
+        password = generate_credentials()[1] if generate else _prompt_password()
+        is_replaced = user_file.upsert(Account(username, hash_password(password)))
+        action = "Changed the password of" if is_replaced else "Added"
+        reporter.success(f"{action} {username} in {one_line(file)}.")
+        if len(password) < MIN_STRONG_LENGTH:
+            hint = f"This password is weak. Use at least {MIN_STRONG_LENGTH} characters."
+            reporter.show(Hint(hint, is_warning=True))
+        if generate:
+            write_line(password.encode("ascii"))
 
-    raise typer.Exit(add_user(name, file, generates_password=generates_password))
+
+@app.command(cls=Command)
+def remove(name: UserName, *, file: UsersFile = DEFAULT_USERS_FILE) -> None:
+    """Remove a user."""
+    with _user_command() as reporter:
+        username = normalize_username(name)
+        UserFile(file).remove(username)
+        reporter.success(f"Removed {username} from {one_line(file)}.")
 
 
-@user.command(epilog=EXIT_CODES_HELP)
-def remove(name: options.UserName, *, file: options.UsersFile = DEFAULT_USERS_FILE) -> None:
-    """Remove somebody."""
-    from sd35.cli.commands.user_impl import remove_user  # noqa: PLC0415
+@app.command("list", cls=Command)
+def list_users(*, file: UsersFile = DEFAULT_USERS_FILE) -> None:
+    """List users."""
+    with _user_command() as reporter:
+        accounts = UserFile(file).accounts(must_exist=True)
+        for account in accounts:
+            write_line(account.name.encode("utf-8"))
+        if not accounts:
+            reporter.hint(f"No users in {one_line(file)}.")
 
-    raise typer.Exit(remove_user(name, file))
+
+@contextmanager
+def _user_command() -> Iterator[Reporter]:
+    with command_context() as reporter:
+        try:
+            yield reporter
+        except AccountError as error:
+            raise InvalidRequestError(str(error)) from error
 
 
-@user.command("list", epilog=EXIT_CODES_HELP)
-def show(*, file: options.UsersFile = DEFAULT_USERS_FILE) -> None:
-    """Write the names to the standard output, one a line."""
-    from sd35.cli.commands.user_impl import list_users  # noqa: PLC0415
+def _prompt_password() -> str:
+    """Return the password that is typed twice, or the first line of standard input.
 
-    raise typer.Exit(list_users(file))
+    Raises:
+        InvalidRequestError: there is none, or the two differ.
+
+    """
+    if not is_terminal(sys.stdin):
+        return _read_password_line()
+    try:
+        with warnings.catch_warnings():
+            # getpass only warns where it can't turn the echo off, and shows what is typed.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            password = getpass.getpass("Password: ")
+            confirmation = getpass.getpass("Repeat password: ")
+    except (EOFError, getpass.GetPassWarning):
+        raise InvalidRequestError("No password entered.") from None
+    if password != confirmation:
+        raise InvalidRequestError("The passwords don't match.", "Nothing was changed. Try again.")
+    return password
+
+
+def _read_password_line() -> str:
+    # Limited, as a pipe such as `yes | tr -d '\n'` never ends its line.
+    line = sys.stdin.buffer.readline(MAX_LINE_BYTES + 1) if sys.stdin is not None else b""
+    if len(line) > MAX_LINE_BYTES:
+        raise InvalidRequestError(
+            f"The password in stdin is longer than {MAX_PASSWORD_LENGTH} characters."
+        )
+    try:
+        password = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise InvalidRequestError("The password in stdin isn't UTF-8.") from None
+    if not password:
+        raise InvalidRequestError(
+            "No password in stdin.", "Pass it as the first line, or use --generate."
+        )
+    return password
