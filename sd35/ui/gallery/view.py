@@ -165,7 +165,7 @@ def _page_summary(page: PicturePage, query: Query, size_bytes: int) -> Markup:
     count = page.count if page.is_count_exact else f"{page.count:,}+"
     summary = _count_html(count, "image")
     if size_bytes:
-        summary += Markup(" {}").format(format_bytes(size_bytes))
+        summary += Markup("<span>{}</span>").format(format_bytes(size_bytes))
     # An empty owner is the local user, the only one who can put files into the folder.
     is_local = all(entry.owner == "" for entry in page.entries)
     if query.scope == "shown" and not query.has_criteria and is_local:
@@ -174,7 +174,7 @@ def _page_summary(page: PicturePage, query: Query, size_bytes: int) -> Markup:
         )
     if query.scope == "trash" and page.count:
         summary += Markup(
-            " Deleted images stay here until you empty the trash."
+            "<span>Deleted images stay here until you empty the trash.</span>"
             '<button type="button" data-action="ask-empty-trash" data-count="{}" class="plain">'
             "Empty trash…</button>"
         ).format(pluralize(count, "image"))
