@@ -111,10 +111,10 @@ def embed_webp(data: bytes, infotext: str | None, record_json: str) -> bytes:
     else:
         values[MAKER_NOTE] = record
     replaced = {b"VP8X", b"EXIF", _RECORD_CHUNK}
-    others = [chunk for chunk in chunks if chunk.kind not in replaced]
-    kinds = [chunk.kind for chunk in others]
+    other_chunks = [chunk for chunk in chunks if chunk.kind not in replaced]
+    kinds = [chunk.kind for chunk in other_chunks]
     xmp_index = kinds.index(b"XMP ") if b"XMP " in kinds else len(kinds)
-    parts = [_copy_chunk(data, chunk) for chunk in others]
+    parts = [_copy_chunk(data, chunk) for chunk in other_chunks]
     body = b"".join(
         [
             _build_chunk(b"VP8X", _extended_header(data, chunks[0])),

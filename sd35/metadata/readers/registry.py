@@ -16,7 +16,7 @@ write them. To support another tool:
            return metadata_from_fields("MyTool", version, values, mapping)
 
 3. Add it to `_READERS`, before readers that would take its texts for their own.
-4. Add its texts, and the metadata that they mean, to the table in `tests/test_readers.py`.
+4. Add its texts, and the metadata that they mean, to `IMAGES_BY_TOOL` in `tests/test_readers.py`.
 
 Texts may come from anyone: take values only through `sd35.metadata.parsing`, which checks them, and
 limit loops. Settings that this program doesn't have go to `extra`; leave out what you can't read
@@ -49,8 +49,8 @@ _READERS: tuple[Reader, ...] = (
 
 def read_tool_metadata(texts: Mapping[str, str]) -> GenerationMetadata | None:
     """Return the metadata that another tool wrote; `None` if no reader knows the texts."""
-    for read in _READERS:
-        metadata = read(texts)
+    for reader in _READERS:
+        metadata = reader(texts)
         if metadata is not None:
             return metadata
     return None

@@ -64,7 +64,7 @@ def _discs(canvas: Canvas, random: RandomStream, colors: list[RGB]) -> None:
 
 
 def _waves(canvas: Canvas, random: RandomStream, colors: list[RGB]) -> None:
-    """Paint bands that swell across the picture, with a disc above them."""
+    """Paint bands that swell across the image, with a disc above them."""
     x = random.uniform(0.25, 0.75) * canvas.w
     y = random.uniform(0.2, 0.4) * canvas.h
     size = random.uniform(0.12, 0.2)

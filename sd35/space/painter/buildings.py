@@ -18,6 +18,7 @@ def house(stage: Stage, spot: Spot) -> None:
     wall = spot.tone(stage, rgb("f3e3c8"))
     roof = stage.palette.illuminate(rgb("b9483b"))
     pane = _window_color(stage)
+    # Smoke.
     for i in range(5):
         brush.oval(
             0.3 + 0.03 * i * i * 0.6,
@@ -27,7 +28,9 @@ def house(stage: Stage, spot: Spot) -> None:
             stage.palette.cloud,
             0.55 - 0.09 * i,
         )
+    # Chimney.
     brush.block(0.25, 0.6, 0.35, 0.94, darker(roof, 0.3))
+    # Long wall in the shade, and the gable in the light.
     brush.block(-0.5, 0, 0.5, 0.46, darker(wall, 0.16))
     brush.polygon([(-0.5, 0), (-0.08, 0), (-0.08, 0.46), (-0.29, 0.82), (-0.5, 0.46)], wall)
     brush.polygon([(-0.29, 0.86), (0.4, 0.86), (0.6, 0.42), (-0.06, 0.42)], roof)
@@ -35,8 +38,10 @@ def house(stage: Stage, spot: Spot) -> None:
         [(-0.29, 0.88), (-0.57, 0.42), (-0.51, 0.40), (-0.29, 0.76), (-0.07, 0.40), (-0.01, 0.42)],
         darker(roof, 0.22),
     )
+    # Door.
     brush.block(-0.36, 0, -0.22, 0.27, stage.palette.illuminate(rgb("6b4330")))
     brush.oval(-0.29, 0.56, 0.055, 0.055, pane)
+    # Windows with frames.
     for x in (0.04, 0.26):
         brush.block(x - 0.012, 0.138, x + 0.142, 0.312, lighter(wall, 0.4))
         brush.block(x, 0.15, x + 0.13, 0.3, pane)
@@ -51,11 +56,14 @@ def castle(stage: Stage, spot: Spot) -> None:
     stone = spot.tone(stage, rgb("cfc3bd"))
     roof = stage.palette.illuminate(rgb("3f5f94"))
     pane = _window_color(stage)
+    # Towers behind the wall.
     for x, half, height in ((-0.14, 0.09, 0.74), (0.17, 0.075, 0.64), (0.02, 0.10, 0.92)):
         _tower(brush, (x, half, height), darker(stone, 0.12), roof, pane)
     brush.block(-0.46, 0, 0.46, 0.34, stone)
+    # Battlements.
     for i in range(12):
         brush.block(-0.46 + 0.08 * i, 0.33, -0.42 + 0.08 * i, 0.38, stone)
+    # Towers in front.
     for x, half, height in ((-0.44, 0.11, 0.52), (0.44, 0.11, 0.56)):
         _tower(brush, (x, half, height), lighter(stone, 0.06), roof, pane)
     arch = [
@@ -81,6 +89,7 @@ def _tower(
     brush.block(
         x - half * 1.15, height - 0.02, x + half * 1.15, height + 0.02, lighter(stone, 0.15)
     )
+    # Roof, with the side away from the light darker.
     tip = height + half * 3.1
     brush.polygon(
         [(x - half * 1.3, height + 0.02), (x, tip), (x + half * 1.3, height + 0.02)], roof
@@ -89,6 +98,7 @@ def _tower(
         [(x + half * 0.2, height + 0.02), (x, tip), (x + half * 1.3, height + 0.02)],
         darker(roof, 0.25),
     )
+    # Flag.
     brush.block(x - 0.004, tip - 0.01, x + 0.004, tip + 0.09, darker(stone, 0.5))
     brush.polygon([(x, tip + 0.09), (x + 0.1, tip + 0.065), (x, tip + 0.04)], rgb("d8433f"))
     brush.block(x - 0.016, height * 0.68, x + 0.016, height * 0.68 + 0.075, pane)
@@ -103,6 +113,7 @@ def lighthouse(stage: Stage, spot: Spot) -> None:
     stage.canvas.glow(*brush.to_canvas(0, 0.83), spot.size * 0.34, LAMP_COLOR, 0.8)
     _cottage(stage, brush, white, red)
     _rock(stage, spot, brush)
+    # Striped tower, tapered.
     for i in range(5):
         low = 0.12 + 0.13 * i
         high = 0.12 + 0.13 * (i + 1)
@@ -116,12 +127,15 @@ def lighthouse(stage: Stage, spot: Spot) -> None:
         )
     iron = stage.palette.illuminate(rgb("38424f"))
     pane = _window_color(stage)
+    # Windows.
     for y in (0.28, 0.42, 0.56):
         brush.block(-0.045, y, -0.015, y + 0.045, pane)
+    # Gallery with its railing.
     brush.block(-0.092, 0.765, 0.092, 0.785, iron)
     for i in range(9):
         brush.block(-0.088 + 0.021 * i, 0.785, -0.082 + 0.021 * i, 0.815, iron)
     brush.block(-0.09, 0.812, 0.09, 0.82, iron)
+    # Lamp room.
     brush.block(-0.052, 0.785, 0.052, 0.875, LAMP_COLOR)
     for x in (-0.052, -0.02, 0.014, 0.046):
         brush.block(x, 0.785, x + 0.006, 0.875, iron)
@@ -194,12 +208,14 @@ def windmill(stage: Stage, spot: Spot) -> None:
     body = spot.tone(stage, rgb("e9dcc6"))
     cap = stage.palette.illuminate(rgb("8a4b38"))
     brush.oval(0, 0, 0.34, 0.04, stage.palette.near, 0.35)
+    # Tower with its shaded side, and the cap.
     brush.polygon([(-0.23, 0), (-0.13, 0.62), (0.13, 0.62), (0.23, 0)], body)
     brush.polygon([(0.04, 0), (0.03, 0.62), (0.13, 0.62), (0.23, 0)], darker(body, 0.18))
     brush.blob([(-0.16, 0.61), (-0.12, 0.73), (0.0, 0.79), (0.12, 0.73), (0.16, 0.61)], cap)
     brush.block(-0.055, 0, 0.055, 0.17, stage.palette.illuminate(rgb("5f3d2b")))
     for y in (0.28, 0.45):
         brush.block(-0.03, y, 0.03, y + 0.07, _window_color(stage))
+    # Sails.
     tilt = spot.random.uniform(10, 80)
     wood = stage.palette.illuminate(rgb("4d372b"))
     cloth = stage.palette.illuminate(rgb("fbf3e2"))
@@ -229,11 +245,13 @@ def pagoda(stage: Stage, spot: Spot) -> None:
         half = 0.22 - 0.027 * i
         brush.block(-half, low, half, low + 0.11, wall)
         brush.block(half * 0.3, low, half, low + 0.11, darker(wall, 0.14))
+        # Windows.
         for k in (-0.55, 0.0, 0.55):
             brush.block(
                 k * half - 0.022, low + 0.015, k * half + 0.022, low + 0.085, _window_color(stage)
             )
         _eaves(brush, low + 0.095, half, mix(roof, darker(roof, 0.3), (4 - i) / 8))
+    # Spire.
     brush.polygon(
         [(-0.02, 0.86), (0.02, 0.86), (0.0, 1.06)], stage.palette.illuminate(rgb("d8a83d"))
     )
@@ -255,8 +273,10 @@ def tent(stage: Stage, spot: Spot) -> None:
     brush.oval(0, 0, 0.72, 0.06, stage.palette.near, 0.35)
     brush.polygon([(-0.5, 0), (-0.1, 0.62), (0.62, 0.0)], darker(cloth, 0.24))
     brush.polygon([(-0.5, 0), (-0.1, 0.62), (0.26, 0)], cloth)
+    # The open flap shows the light inside.
     brush.polygon([(-0.24, 0), (-0.1, 0.5), (0.03, 0)], rgb("ffe2a0"))
     brush.polygon([(-0.24, 0), (-0.1, 0.5), (-0.15, 0)], darker(cloth, 0.35))
+    # Camp fire: logs and flames.
     fire = brush.to_canvas(0.92, 0.06)
     stage.canvas.glow(*fire, spot.size * 0.8, rgb("ff9a3c"), 0.6)
     brush.stroke([(0.8, 0.0), (1.04, 0.04)], 0.04, stage.palette.illuminate(rgb("4a3022")))
@@ -288,16 +308,19 @@ def lantern(stage: Stage, spot: Spot) -> None:
         lighter(paper, 0.5),
         0.7,
     )
+    # The flame, seen through the paper.
     stage.canvas.fill(
         [oval(spot.x, spot.y + spot.size * 0.2, spot.size * 0.13)],
         rgb("fff3c4"),
         opacity=0.9,
         blur=spot.size * 0.05,
     )
+    # Ribs.
     for y, half in ((0.24, 0.36), (0.05, 0.42), (-0.14, 0.40)):
         brush.stroke(
             [(-half, y + 0.03), (0, y - 0.03), (half, y + 0.03)], 0.014, darker(paper, 0.2)
         )
     for y in (0.43, -0.42):
         brush.block(-0.17, y - 0.035, 0.17, y + 0.035, rgb("5b2a22"))
+    # Tassel.
     brush.stroke([(0, -0.45), (0, -0.75)], 0.025, rgb("f2c14e"), 0.06)

@@ -76,6 +76,8 @@ class Canvas:
         visible_bounds = self._clip(bounds)
         if visible_bounds is None:
             return
+        # Pillow's gradient reaches 255 only in the corners: this crop ends at 127, which the table
+        # doubles.
         falloff = Image.radial_gradient("L").crop((38, 38, 218, 218))
         table = [round(_FALLOFF[min(255, level * 2)] * strength) for level in range(256)]
         falloff = falloff.point(table)
@@ -160,6 +162,7 @@ class Canvas:
         if not isinstance(paint, Gradient):
             return paint
         rows = range(bounds[1], bounds[3])
+        # One column, repeated: a gradient only changes downwards.
         column = Image.new("RGB", (1, len(rows)))
         column.putdata([paint.color_at((row + 0.5) / self.unit) for row in rows])
         return column.resize((bounds[2] - bounds[0], len(rows)), Image.Resampling.NEAREST)

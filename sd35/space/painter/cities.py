@@ -30,6 +30,7 @@ def _blocks(stage: Stage, spot: Spot, depth: int) -> list[Outline]:
     x = -0.05
     while x < stage.w:
         width = spot.random.uniform(0.05, 0.11)
+        # Towers rise in the middle.
         central = 1 - abs(2 * (x + width / 2) / stage.w - 1) ** 1.5
         height = (
             spot.size
@@ -95,6 +96,7 @@ def bridge(stage: Stage, spot: Spot) -> None:
         (towers[1], top),
         (width + 0.1, deck - 0.07),
     ]
+    # Hangers, then the cable over them.
     for (ax, ay), (bx, by) in pairwise(cable):
         line = _sagging((ax, ay), (bx, by), deck)
         stage.canvas.fill(
@@ -103,6 +105,7 @@ def bridge(stage: Stage, spot: Spot) -> None:
         stage.canvas.fill(
             [[(x, y - 0.005) for x, y in line] + [(x, y + 0.005) for x, y in line[::-1]]], steel
         )
+    # Piers and towers.
     for x in towers:
         stage.canvas.fill([box(x - 0.021, deck, x + 0.021, spot.y + 0.03)], darker(steel, 0.35))
         for side in (-0.018, 0.008):

@@ -13,7 +13,9 @@ def cat(stage: Stage, spot: Spot) -> None:
     pale = lighter(fur, 0.5)
     deep = darker(fur, 0.22)
     shadow(stage, brush, 0.42, -0.04)
+    # Tail.
     brush.stroke([(-0.2, 0.06), (-0.44, 0.05), (-0.5, 0.22), (-0.4, 0.4)], 0.085, deep, 0.06)
+    # Body, chest and thigh.
     brush.blob(
         [
             (-0.02, 0.6),
@@ -32,6 +34,7 @@ def cat(stage: Stage, spot: Spot) -> None:
         deep,
         0.55,
     )
+    # Paws.
     for x in (0.05, 0.17):
         brush.oval(x, 0.022, 0.07, 0.034, lighter(fur, 0.25))
     _cat_face(brush, fur)
@@ -40,6 +43,7 @@ def cat(stage: Stage, spot: Spot) -> None:
 def _cat_face(brush: Brush, fur: RGB) -> None:
     pale = lighter(fur, 0.5)
     deep = darker(fur, 0.22)
+    # Ears.
     for side, tone in ((-1, deep), (1, fur)):
         ear = [(0.06 + side * 0.03, 0.80), (0.06 + side * 0.15, 0.99), (0.06 + side * 0.20, 0.70)]
         brush.polygon(ear, tone)
@@ -60,10 +64,12 @@ def _cat_face(brush: Brush, fur: RGB) -> None:
         ],
         fur,
     )
+    # Muzzle.
     brush.oval(0.06, 0.585, 0.10, 0.06, pale)
     for x in (-0.03, 0.15):
         eye(brush, x, 0.69, 0.032)
     brush.polygon([(0.035, 0.635), (0.085, 0.635), (0.06, 0.61)], rgb("c96a6a"))
+    # Whiskers.
     for side in (-1, 1):
         for y in (0.60, 0.57):
             brush.stroke(
@@ -72,6 +78,7 @@ def _cat_face(brush: Brush, fur: RGB) -> None:
                 lighter(fur, 0.7),
                 0.003,
             )
+    # Stripes on the forehead.
     for x in (-0.02, 0.06, 0.14):
         brush.stroke([(x, 0.77), (0.06 + (x - 0.06) * 1.15, 0.84)], 0.018, deep, 0.008)
 
@@ -83,7 +90,9 @@ def dog(stage: Stage, spot: Spot) -> None:
     deep = darker(fur, 0.3)
     pale = lighter(fur, 0.55)
     shadow(stage, brush, 0.42)
+    # Tail.
     brush.stroke([(-0.22, 0.08), (-0.4, 0.12), (-0.48, 0.3)], 0.08, fur, 0.03)
+    # Body, chest and thigh.
     brush.blob(
         [
             (0.0, 0.62),
@@ -98,8 +107,10 @@ def dog(stage: Stage, spot: Spot) -> None:
     )
     brush.blob([(0.08, 0.52), (0.02, 0.3), (0.06, 0.06), (0.17, 0.06), (0.2, 0.4)], pale)
     brush.blob([(-0.24, 0.22), (-0.28, 0.05), (-0.14, 0.0), (0.0, 0.02), (-0.06, 0.24)], deep, 0.5)
+    # Paws.
     for x in (0.05, 0.18):
         brush.oval(x, 0.025, 0.075, 0.038, pale)
+    # Collar.
     brush.block(-0.08, 0.5, 0.2, 0.55, rgb("c8403f"))
     brush.oval(0.07, 0.49, 0.035, 0.035, rgb("f0c34a"))
     _dog_face(brush, fur)
@@ -124,10 +135,12 @@ def _dog_face(brush: Brush, fur: RGB) -> None:
     brush.blob(
         [(0.07, 0.9), (0.03, 0.76), (-0.02, 0.6), (0.08, 0.54), (0.18, 0.6), (0.12, 0.76)], pale
     )
+    # Ears, over the head.
     brush.blob([(-0.08, 0.9), (-0.2, 0.86), (-0.27, 0.66), (-0.2, 0.56), (-0.12, 0.7)], deep)
     brush.blob([(0.22, 0.9), (0.33, 0.86), (0.4, 0.66), (0.34, 0.56), (0.26, 0.7)], deep)
     for x in (-0.01, 0.16):
         eye(brush, x, 0.75, 0.028)
+    # Nose and tongue.
     brush.oval(0.08, 0.665, 0.05, 0.035, rgb("231d22"))
     brush.blob(
         [(0.05, 0.6), (0.05, 0.53), (0.085, 0.5), (0.115, 0.53), (0.115, 0.6)], rgb("e8737c")
@@ -142,6 +155,7 @@ def fox(stage: Stage, spot: Spot) -> None:
     cream = stage.palette.illuminate(rgb("fdf0de"))
     dark = stage.palette.illuminate(rgb("3a2a2c"))
     shadow(stage, brush, 0.5, -0.1)
+    # The tail comes first: the body covers its root.
     tail = [(-0.1, 0.04), (-0.32, 0.0), (-0.56, 0.12), (-0.62, 0.36), (-0.5, 0.5)]
     brush.blob([*tail, (-0.42, 0.3), (-0.2, 0.22)], deep)
     brush.blob([(-0.62, 0.34), (-0.6, 0.46), (-0.5, 0.56), (-0.46, 0.44), (-0.52, 0.36)], cream)
@@ -158,6 +172,7 @@ def fox(stage: Stage, spot: Spot) -> None:
         fur,
     )
     brush.blob([(0.07, 0.56), (0.0, 0.4), (0.06, 0.2), (0.14, 0.24), (0.19, 0.44)], cream)
+    # Legs.
     for x in (0.05, 0.15):
         brush.blob(
             [(x - 0.035, 0.18), (x, 0.25), (x + 0.035, 0.18), (x + 0.055, 0.01), (x - 0.055, 0.01)],
@@ -168,6 +183,7 @@ def fox(stage: Stage, spot: Spot) -> None:
 
 def _fox_face(brush: Brush, fur: RGB, cream: RGB, dark: RGB) -> None:
     deep = darker(fur, 0.24)
+    # Ears with dark tips.
     for side in (-1, 1):
         brush.polygon(
             [(0.07 + side * 0.04, 0.82), (0.07 + side * 0.17, 1.04), (0.07 + side * 0.22, 0.74)],
@@ -188,6 +204,7 @@ def _fox_face(brush: Brush, fur: RGB, cream: RGB, dark: RGB) -> None:
         (0.26, 0.82),
     ]
     brush.blob(head, fur)
+    # Cheeks.
     for side in (-1, 1):
         cheek = [
             (0.07, 0.455),
@@ -209,11 +226,13 @@ def rabbit(stage: Stage, spot: Spot) -> None:
     pale = lighter(fur, 0.55)
     pink = rgb("eeaeb0")
     shadow(stage, brush, 0.4, -0.04)
+    # Tail.
     brush.oval(-0.31, 0.13, 0.085, 0.085, pale)
     brush.blob(
         [(0.02, 0.48), (-0.2, 0.4), (-0.32, 0.16), (-0.24, 0.0), (0.2, 0.0), (0.22, 0.22)], fur
     )
     brush.blob([(-0.24, 0.2), (-0.24, 0.02), (0.02, 0.0), (0.02, 0.14), (-0.1, 0.26)], deep, 0.6)
+    # Ears, the left one behind.
     for x, lean in ((0.02, -0.05), (0.15, 0.06)):
         ear = [
             (x - 0.045, 0.66),
@@ -233,11 +252,13 @@ def rabbit(stage: Stage, spot: Spot) -> None:
             ],
             pink,
         )
+    # Head and muzzle.
     brush.oval(0.09, 0.56, 0.19, 0.165, fur)
     brush.oval(0.13, 0.50, 0.10, 0.075, pale)
     for x in (0.03, 0.2):
         eye(brush, x, 0.595, 0.026)
     brush.polygon([(0.11, 0.545), (0.15, 0.545), (0.13, 0.52)], rgb("c9707a"))
+    # Paws.
     for x in (0.1, 0.2):
         brush.oval(x, 0.03, 0.075, 0.04, pale)
 
@@ -248,6 +269,7 @@ def owl(stage: Stage, spot: Spot) -> None:
     fur = spot.tone(stage, rgb("8a6848"))
     deep = darker(fur, 0.3)
     pale = mix(lighter(fur, 0.6), rgb("f5e2c2"), 0.4)
+    # Post.
     brush.block(-0.09, -0.04, 0.09, 0.24, stage.palette.illuminate(rgb("4d392e")))
     brush.oval(0, 0.24, 0.13, 0.03, stage.palette.illuminate(rgb("7a5c46")))
     brush.blob(
@@ -270,11 +292,13 @@ def owl(stage: Stage, spot: Spot) -> None:
     )
     _owl_feathers(brush, deep)
     for side in (-1, 1):
+        # Wings and eyes.
         wing = [(side * 0.16, 0.66), (side * 0.29, 0.5), (side * 0.2, 0.26), (side * 0.13, 0.45)]
         brush.blob(wing, deep)
         brush.oval(side * 0.1, 0.77, 0.105, 0.105, pale)
         brush.oval(side * 0.095, 0.77, 0.07, 0.07, rgb("f5b93a"))
         eye(brush, side * 0.09, 0.77, 0.042)
+    # Beak.
     brush.polygon([(-0.035, 0.73), (0.035, 0.73), (0, 0.645)], rgb("e08a2c"))
 
 
@@ -300,6 +324,7 @@ def birds(stage: Stage, spot: Spot) -> None:
     for i in range(7):
         x = spot.x + (i - 3) * 0.075 + spot.random.uniform(-0.03, 0.03)
         y = spot.y + abs(i - 3) * 0.03 + spot.random.uniform(-0.03, 0.03)
+        # The one in the middle leads, and is nearer.
         wingspan = spot.size * spot.random.uniform(0.24, 0.42) * (1.35 if i == 3 else 1.0)
         lift = wingspan * spot.random.uniform(0.3, 0.5)
         for side in (-1, 1):
@@ -334,6 +359,7 @@ def butterfly(stage: Stage, spot: Spot) -> None:
             (side * 0.26, -0.4),
             (side * 0.1, -0.2),
         ]
+        # The rim shows around a smaller copy of the wing.
         for points, shrink in ((lower, 0.76), (upper, 0.82)):
             brush.blob(points, rim)
             brush.blob(
@@ -343,6 +369,7 @@ def butterfly(stage: Stage, spot: Spot) -> None:
         brush.oval(side * 0.34, 0.25, 0.06, 0.06, spots)
         brush.oval(side * 0.26, -0.19, 0.05, 0.05, spots)
         brush.oval(side * 0.475, 0.34, 0.018, 0.018, spots)
+        # Antenna.
         brush.stroke(
             [(side * 0.01, 0.16), (side * 0.06, 0.3), (side * 0.13, 0.36)], 0.012, rim, 0.02
         )

@@ -118,11 +118,13 @@ def decode(estimator: Estimator, sigma: float) -> Image.Image:
     index, share = _view_position(sigma)
     near, far = (_enlarge(estimator.views[i], size) for i in (index, index + 1))
     near = estimator.picture if index == 0 else near
+    # Through 8-bit images, as Pillow can't resize arrays; the noise has to fit into −1 to 1.
     base, residual_noise = (
         _enlarge(to_image(part), size)
         for part in (estimator.base_estimate, estimator.residual_noise * np.float32(0.25))
     )
     picture = Image.new("RGB", size)
+    # In strips: arrays of the whole image would take many times its memory.
     for top in range(0, size[1], _STRIP_ROWS):
         strip_box = (0, top, size[0], min(top + _STRIP_ROWS, size[1]))
         near_strip, far_strip, base_strip, noise_strip = (

@@ -63,6 +63,7 @@ def mountains(stage: Stage, spot: Spot) -> None:
         line = _crest(spot.random, peaks, stage.horizon, height)
         _paint_range(stage, line, color, 0.62)
         _facets(stage, spot.random, line, peaks, color)
+        # The nearest range is too low for snow.
         if i < 2:
             _snow(stage, spot.random, line, height, 0.5 + 0.2 * i)
 
@@ -70,6 +71,7 @@ def mountains(stage: Stage, spot: Spot) -> None:
 def _peaks(stage: Stage, random: RandomStream, height: float, shift: float) -> list[Point]:
     """Return summits and the passes between them, from beyond the left edge to beyond the right."""
     points: list[Point] = []
+    # Summits and passes beyond both edges keep the range from ending in the image.
     x = -0.9 + shift + random.uniform(0.0, 0.4)
     while x < stage.w + 0.6:
         summit = stage.horizon - height * random.uniform(0.6, 1.0)
@@ -100,6 +102,7 @@ def _facets(
     facets: list[Outline] = []
     for index in range(0, len(peaks) - 1, 2):
         first = index * 12
+        # Twelve points lead from a summit to the next pass.
         side = line[first : first + 13] if away > 0 else line[max(first - 12, 0) : first + 1][::-1]
         if len(side) < 13:
             continue
@@ -134,6 +137,7 @@ def volcano(stage: Stage, spot: Spot) -> None:
     color = spot.tint(stage.palette.land(0.5))
     brush = spot.brush(stage)
     rock = mix(color, stage.palette.haze, 0.15)
+    # Smoke, darkest where it leaves the crater.
     for i in range(7):
         puff = 0.10 + 0.035 * i
         tone = mix(stage.palette.cloud, darker(stage.palette.near, 0.1), 0.55 - 0.05 * i)
@@ -163,6 +167,7 @@ def volcano(stage: Stage, spot: Spot) -> None:
         darker(rock, 0.3),
         0.5,
     )
+    # Lava.
     lava = rgb("ff7a35")
     brush.stroke([(-0.02, 1.0), (-0.06, 0.75), (0.02, 0.5), (-0.08, 0.2)], 0.06, lava, 0.015)
     brush.stroke([(0.09, 1.0), (0.17, 0.75), (0.16, 0.55)], 0.045, lava, 0.01)
@@ -216,6 +221,7 @@ def shore(stage: Stage, spot: Spot) -> None:
         (stage.w * i / 79, level + side * 0.05 * (i / 39.5 - 1) - 0.018 * b)
         for i, b in enumerate(bends)
     ]
+    # A light rim where water meets the land.
     rim = [(x, y - 0.006) for x, y in line]
     stage.canvas.fill([area_below(rim, stage.h)], lighter(stage.palette.water, 0.5), opacity=0.6)
     color = mix(base, stage.palette.near, 0.35)
@@ -245,6 +251,7 @@ def moonscape(stage: Stage, spot: Spot) -> None:
         x = spot.random.uniform(0, stage.w)
         y = stage.h - 0.15 * spot.random.uniform(0, 1)
         size = 0.02 + 0.05 * spot.random.uniform(0.2, 1) * (1 - (stage.h - y) / 0.2)
+        # Craters: the dark rim above, and the lit bottom over it.
         stage.canvas.fill([oval(x, y, size, size * 0.3)], darker(stone, 0.6))
         stage.canvas.fill([oval(x, y + size * 0.07, size * 0.93, size * 0.23)], darker(stone, 0.42))
 
@@ -286,6 +293,7 @@ def meadow(stage: Stage, spot: Spot) -> None:
         for _ in range(round(240 * stage.w / len(hues))):
             x = spot.random.uniform(0, stage.w)
             depth = spot.random.uniform(0, 1) ** 1.3
+            # More flowers in the distance, and smaller ones.
             y = height_at(stage.floor, x) + (stage.h - height_at(stage.floor, x)) * depth
             dots.append(oval(x, y, 0.0022 + 0.0075 * depth)[::6])
         stage.canvas.fill(dots, stage.palette.illuminate(hue))
@@ -296,6 +304,7 @@ def road(stage: Stage, spot: Spot) -> None:
     color = spot.tone(stage, rgb("6b6670"))
     path = _winding_path(stage, spot, 1.0)
     stage.canvas.fill([_perspective(stage, path, 0.40)], mix(color, stage.palette.near, 0.25))
+    # Center line.
     dashes = [path[i : i + 4] for i in range(4, len(path) - 4, 7)]
     for dash in dashes:
         width = 0.022 * _nearness(stage, dash[0][1])

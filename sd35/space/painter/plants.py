@@ -38,6 +38,7 @@ def _paint_tree(stage: Stage, spot: Spot, leaf: RGB) -> None:
     brush.polygon([(-0.06, 0), (-0.03, 0.45), (0.03, 0.45), (0.065, 0)], bark)
     brush.stroke([(0.0, 0.25), (0.08, 0.4), (0.18, 0.5)], 0.035, bark, 0.012)
     brush.stroke([(0.0, 0.3), (-0.08, 0.43), (-0.16, 0.52)], 0.035, bark, 0.012)
+    # Three layers, each lighter, smaller and nearer to the light.
     side = 1.0 if stage.light[0] > spot.x else -1.0
     for shift, tone in ((0.0, darker(leaf, 0.28)), (0.035, leaf), (0.075, lighter(leaf, 0.18))):
         brush.canvas.fill(_crown(brush, shift, side), tone)
@@ -66,6 +67,7 @@ def pine(stage: Stage, spot: Spot) -> None:
     green = spot.tone(stage, rgb("2f6b52"))
     brush.block(-0.03, 0, 0.03, 0.2, stage.palette.illuminate(rgb("543a2d")))
     side = 1.0 if stage.light[0] > spot.x else -1.0
+    # From bottom to top: each layer of boughs covers the one below.
     for i in range(5):
         bottom = 0.12 + 0.165 * i
         half = 0.27 - 0.042 * i
@@ -90,12 +92,14 @@ def palm(stage: Stage, spot: Spot) -> None:
     trunk = stage.palette.illuminate(rgb("8a6547"))
     brush.stroke([(0, 0), (0.03, 0.3), (0.1, 0.58), (0.22, 0.84)], 0.06, trunk, 0.032)
     green = spot.tone(stage, rgb("2f8a5b"))
+    # Leaves in the order of painting: the darkest first, behind the others.
     for i, angle in enumerate((200, 165, 235, 130, 55, 20, 340, 305)):
         c, s = unit_vector(angle)
         middle = (0.22 + c * 0.22, 0.84 - s * 0.16 + 0.07)
         tip = (0.22 + c * 0.44, 0.84 - s * 0.26 - 0.10)
         leaf = [(0.22, 0.85), (middle[0], middle[1] + 0.035), tip, (middle[0], middle[1] - 0.03)]
         brush.blob(leaf, mix(darker(green, 0.3), lighter(green, 0.12), i / 7))
+    # Coconuts.
     for x, y in ((0.2, 0.81), (0.245, 0.805), (0.22, 0.785)):
         brush.oval(x, y, 0.022, 0.022, darker(trunk, 0.35))
 
@@ -162,6 +166,7 @@ def flower(stage: Stage, spot: Spot) -> None:
     default_color = spot.random.choice([rgb("f2637e"), rgb("f7f1e3"), rgb("f2a03d"), rgb("8f7ad6")])
     petal = spot.tone(stage, default_color)
     _stem(stage, brush, 0.72)
+    # Two rings of petals, shifted by half a petal.
     for ring, tone in ((0.155, darker(petal, 0.12)), (0.125, lighter(petal, 0.12))):
         for i in range(8):
             c, s = unit_vector(45 * i + (22.5 if ring < 0.15 else 0))
@@ -199,6 +204,7 @@ def sunflower(stage: Stage, spot: Spot) -> None:
     brush = spot.brush(stage)
     petal = spot.tone(stage, rgb("f7bd2c"))
     _stem(stage, brush, 0.75)
+    # Two rings of petals, shifted by half a petal.
     for shift, reach, tone in ((0.0, 0.255, darker(petal, 0.16)), (11.25, 0.225, petal)):
         for i in range(16):
             (c, s), (px, py) = unit_vector(22.5 * i + shift), unit_vector(22.5 * i + shift + 90)
@@ -222,11 +228,14 @@ def cactus(stage: Stage, spot: Spot) -> None:
     ]
     for path, width in arms:
         brush.stroke(path, width, green)
+        # Round ends, and a round elbow.
         brush.oval(*path[-1], width / 2, width / 2, green)
         brush.oval(*path[1], width / 2, width / 2, green) if len(path) == 4 else None
+        # Ribs.
         for shift in (-0.25, 0.25):
             line = [(x + shift * width, y) for x, y in path[-2:]]
             brush.stroke(line, 0.012, darker(green, 0.25) if shift < 0 else lighter(green, 0.25))
+    # Blossoms.
     for x, y in ((0, 1.02), (-0.03, 1.01), (0.03, 1.01)):
         brush.oval(x, y, 0.026, 0.026, stage.palette.illuminate(rgb("f27da0")))
 
@@ -243,6 +252,7 @@ def mushroom(stage: Stage, spot: Spot) -> None:
         darker(stalk, 0.14),
         0.8,
     )
+    # Gills.
     brush.oval(0, 0.52, 0.40, 0.075, darker(stalk, 0.28))
     dome = [
         (-0.46, 0.52),
@@ -260,6 +270,7 @@ def mushroom(stage: Stage, spot: Spot) -> None:
         darker(cap, 0.2),
         0.7,
     )
+    # Spots.
     for x, y, r in (
         (-0.2, 0.73, 0.062),
         (0.03, 0.83, 0.05),
@@ -298,6 +309,7 @@ def apple(stage: Stage, spot: Spot) -> None:
         lighter(skin, 0.55),
         0.75,
     )
+    # Stalk and leaf.
     brush.stroke(
         [(0, 0.78), (0.01, 0.9), (0.06, 1.0)], 0.035, stage.palette.illuminate(rgb("5a3b26"))
     )

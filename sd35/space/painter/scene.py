@@ -82,6 +82,7 @@ class Director:
             return Composition(state, state, image)
         skies.sky_gradient(stage)
         self._paint_zone(Zone.SKY)
+        # A quarter of the size is enough for what previews show blurred.
         backdrop = image.reduce(4)
         for zone in (Zone.FAR, Zone.WATER, Zone.GROUND, Zone.TRACK):
             self._paint_zone(zone)
@@ -107,6 +108,7 @@ class Director:
 
     def _add_required_surfaces(self) -> None:
         """Add the surfaces that subjects need, and those that these need."""
+        # A fish alone is seen under water; one among other things leaps out of it.
         if self._mentions.keys() == {"fish"}:
             self._mentions["reef"] = Mention("reef")
         pending = list(self._mentions)
@@ -127,6 +129,7 @@ class Director:
             palette = SPACE_PALETTE
         if _SNOW_WORDS & self._prompt.words:
             palette = with_snow(palette)
+        # `red sky` colors the sky alone, while a color without a subject is for the whole image.
         for mention in self._prompt.mentions:
             if mention.word == "sky" and mention.color:
                 palette = replace(palette, sky=recolor(palette, [NAMED_COLORS[mention.color]]).sky)

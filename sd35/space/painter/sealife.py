@@ -12,6 +12,7 @@ def fish(stage: Stage, spot: Spot) -> None:
     scales = spot.tone(stage, spot.random.choice([rgb("f2853f"), rgb("f2c14a"), rgb("e85d75")]))
     deep = darker(scales, 0.22)
     pale = lighter(scales, 0.5)
+    # Tail and fins.
     brush.blob(
         [(-0.3, 0.02), (-0.52, 0.25), (-0.62, 0.22), (-0.52, 0.0), (-0.62, -0.22), (-0.5, -0.22)],
         deep,
@@ -34,11 +35,13 @@ def fish(stage: Stage, spot: Spot) -> None:
     brush.blob(
         [(0.44, -0.03), (0.2, -0.06), (-0.2, -0.06), (0.0, -0.19), (0.28, -0.155)], pale, 0.8
     )
+    # Stripes.
     for x, tall in ((0.16, 0.205), (-0.04, 0.22)):
         brush.stroke([(x, tall), (x - 0.03, 0.0), (x, -tall * 0.8)], 0.06, lighter(pale, 0.4))
     brush.blob([(0.06, 0.0), (-0.06, 0.06), (-0.14, -0.04), (-0.02, -0.07)], deep)
     brush.oval(0.31, 0.06, 0.045, 0.045, WHITE)
     eye(brush, 0.32, 0.06, 0.027)
+    # Bubbles.
     for x, y, r in ((0.58, 0.12, 0.03), (0.64, 0.26, 0.02), (0.57, 0.38, 0.035)):
         brush.oval(x, y, r, r, rgb("e8f6fa"), 0.55)
 
@@ -56,6 +59,7 @@ def leaping_fish(stage: Stage, spot: Spot) -> None:
             center = (spot.x + x * spot.size, stage.h * 0.46 + y * spot.size)
             fish(stage, Spot(*center, spot.size * share, spot.random, spot.color))
         return
+    # Rings where it left the water.
     for reach in (1.0, 0.7, 0.42):
         ring = oval(spot.x, spot.y + 0.05, spot.size * reach, spot.size * reach * 0.16)
         hole = oval(
@@ -89,15 +93,18 @@ def whale(stage: Stage, spot: Spot) -> None:
     )
     stage.canvas.fill([shape], Gradient(stops))
     brush.blob([(0.71, 0.1), (0.4, 0.14), (0.0, 0.06), (-0.2, -0.05), (0.66, -0.06)], belly)
+    # Grooves of the throat.
     for y in (0.085, 0.045, 0.005):
         brush.stroke([(0.68, y), (0.4, y + 0.01), (0.12, y - 0.03)], 0.008, mix(belly, skin, 0.5))
     eye(brush, 0.47, 0.2, 0.022)
     brush.blob([(0.1, 0.1), (-0.02, -0.02), (-0.16, -0.07), (-0.1, 0.06)], darker(skin, 0.3))
+    # Foam at the waterline.
     for x, half in ((0.0, 0.95), (0.12, 0.6), (-0.2, 0.5)):
         brush.oval(x, -0.06, half, 0.03, foam, 0.55)
 
 
 def _spout_and_fluke(brush: Brush, skin: RGB, foam: RGB) -> None:
+    # Spout.
     for side in (-1, 1):
         path = [
             (0.28, 0.45),

@@ -128,6 +128,7 @@ def galaxy(stage: Stage, spot: Spot) -> None:
             + spot.random.uniform(-0.07, 0.07)
         )
         stage.canvas.glow(x, y, spot.random.uniform(0.09, 0.26), spot.random.choice(hues), 0.32)
+    # Stars cluster around the band: the sum of two uniform draws has a peak.
     band = []
     for _ in range(round(300 * stage.w)):
         x = spot.random.uniform(0, stage.w)
@@ -165,6 +166,7 @@ def clouds(stage: Stage, spot: Spot) -> None:
     for i in range(count):
         nearness = 1 - i / count
         y = stage.horizon * (0.16 + 0.62 * (1 - nearness) + spot.random.uniform(-0.05, 0.05))
+        # Steps of the golden ratio spread few clouds evenly, in no visible order.
         x = stage.w * ((i * 0.618 + spot.random.uniform(-0.1, 0.1) + 0.12) % 1.0)
         cumulus(stage, spot.random, x, y, spot.size * (0.35 + 0.65 * nearness), color)
 
@@ -234,12 +236,14 @@ def planet(stage: Stage, spot: Spot) -> None:
     y = spot.y
     size = spot.size
     stage.canvas.glow(x, y, size * 2.4, base, 0.35)
+    # Bands.
     stops = []
     for i in range(9):
         tone = mix(base, WHITE, 0.35) if i % 2 else darker(base, 0.12 * spot.random.uniform(0, 2))
         stops += [(y - size + size * i * 2 / 9, tone), (y - size + size * (i + 0.8) * 2 / 9, tone)]
     globe = oval(x, y, size)
     stage.canvas.fill([globe], Gradient(tuple(stops)))
+    # What lies outside of this shifted disc is in the shade.
     shadow = oval(x - size * 0.30, y - size * 0.22, size * 1.06)
     stage.canvas.fill([globe], stage.palette.sky[0], opacity=0.5, holes=[shadow])
     _ring(stage, spot, lighter(base, 0.55))
@@ -255,6 +259,7 @@ def _ring(stage: Stage, spot: Spot, color: RGB) -> None:
         return [(spot.x + px + 0.3 * py, spot.y + py - 0.3 * px) for px, py in points]
 
     for radius, width in ((1.55, 0.16), (1.83, 0.09)):
+        # The ring passes behind the globe at the top, and before it at the bottom.
         front = ribbon(tilted_arc(size * radius, range(-2, 39)), size * width)
         behind = ribbon(tilted_arc(size * radius, range(36, 73)), size * width)
         stage.canvas.fill([behind], color, opacity=0.75, holes=[oval(spot.x, spot.y, size)])
@@ -288,6 +293,7 @@ def lightning(stage: Stage, spot: Spot) -> None:
         ends = [(px, py), (px + side * 0.05, py + 0.05), (px + side * 0.075, py + 0.12)]
         forks.append(ribbon(ends, 0.007, 0.001))
     stage.canvas.glow(*path[4], 0.5, rgb("b9c4ff"), 0.6)
+    # A soft halo under the bright core.
     stage.canvas.fill(forks, rgb("dfe3ff"), opacity=0.8, blur=0.006)
     stage.canvas.fill(forks, rgb("fffdf2"))
 

@@ -15,6 +15,8 @@ class RandomStream:
 
     def __init__(self, *key: str | int) -> None:
         text = "\x1f".join(str(part) for part in key)
+        # PCG64's raw output is the same in all versions of NumPy. The distributions of `Generator`
+        # may change (NEP 19), so that every draw here is built on raw output.
         digest = hashlib.sha256(text.encode(errors="backslashreplace")).digest()
         self._generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 

@@ -57,6 +57,7 @@ def watercolor(stage: Stage, random: RandomStream) -> None:
     """Let colors bleed on rough paper, with darker rims and a ragged white border."""
     image = stage.canvas.image
     unit = stage.canvas.unit
+    # Before the washes soften them: pigment gathers at the rim of a wet area.
     rims = _edges(stage, 2.4, 4.0)
     washed = (
         image.reduce(2)
@@ -95,6 +96,7 @@ def _ragged_outline(stage: Stage, random: RandomStream) -> Outline:
 
 def lineart(stage: Stage, _random: RandomStream) -> None:
     """Leave only ink lines on paper."""
+    # Before the paper covers the image.
     lines = _edges(stage)
     stage.canvas.wash(_PAPER, 0.93)
     stage.canvas.image.paste(_INK, (0, 0), lines)
@@ -103,6 +105,7 @@ def lineart(stage: Stage, _random: RandomStream) -> None:
 def sketch(stage: Stage, random: RandomStream) -> None:
     """Draw the image in pencil, hatched in the dark."""
     grey = ImageOps.autocontrast(stage.canvas.image.convert("L"), cutoff=1)
+    # Before the paper covers the image.
     lines = _edges(stage, 1.2, 14.0)
     stage.canvas.wash(rgb("f5f1e8"))
     for limit, slope in ((150, 1.0), (95, -0.8), (50, 0.3)):

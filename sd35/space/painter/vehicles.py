@@ -26,6 +26,7 @@ def boat(stage: Stage, spot: Spot) -> None:
     sail = spot.tone(stage, rgb("fdf6e8"))
     hull = stage.palette.illuminate(rgb("8c4433"))
     _reflection(stage, brush, 0.36, mix(hull, sail, 0.5))
+    # Mast.
     brush.block(-0.012, 0.1, 0.012, 1.02, stage.palette.illuminate(rgb("4a3528")))
     main = [
         brush.to_canvas(0.03, 0.98),
@@ -40,12 +41,14 @@ def boat(stage: Stage, spot: Spot) -> None:
         brush.to_canvas(-0.03, 0.2),
     ]
     for points, tone in ((main, sail), (jib, darker(sail, 0.12))):
+        # The wind bends the outer edge of a sail.
         bent = [*smooth(points[:3], closed=False), points[3]]
         top = min(y for _, y in bent)
         stage.canvas.fill(
             [bent], Gradient(((top, lighter(tone, 0.25)), (top + 0.8 * spot.size, tone)))
         )
     brush.polygon([(0.0, 1.03), (0.13, 1.0), (0.0, 0.965)], rgb("e0543f"))
+    # Hull, on the waterline.
     shape = [(-0.46, 0.14), (-0.36, 0.0), (-0.3, -0.03), (0.3, -0.03), (0.38, 0.02), (0.44, 0.14)]
     brush.polygon(shape, hull)
     brush.polygon(
@@ -61,6 +64,7 @@ def ship(stage: Stage, spot: Spot) -> None:
     white = stage.palette.illuminate(rgb("fbf7ee"))
     red = stage.palette.illuminate(rgb("d4483c"))
     _reflection(stage, brush, 0.75, hull)
+    # Smoke.
     for i in range(7):
         brush.oval(
             -0.1 - 0.12 * i,
@@ -70,12 +74,14 @@ def ship(stage: Stage, spot: Spot) -> None:
             stage.palette.cloud,
             0.6 - 0.07 * i,
         )
+    # Funnels with black tops.
     for x in (-0.08, 0.18):
         brush.polygon([(x - 0.06, 0.3), (x + 0.06, 0.3), (x + 0.045, 0.62), (x - 0.075, 0.62)], red)
         brush.polygon(
             [(x - 0.07, 0.54), (x + 0.05, 0.54), (x + 0.045, 0.62), (x - 0.075, 0.62)],
             rgb("23242c"),
         )
+    # Decks and their windows.
     brush.block(-0.44, 0.2, 0.42, 0.3, white)
     brush.block(-0.34, 0.29, 0.32, 0.38, darker(white, 0.06))
     for i in range(9):
@@ -86,9 +92,11 @@ def ship(stage: Stage, spot: Spot) -> None:
             0.268,
             mix(stage.palette.sky[1], rgb("2b3f5c"), 0.6),
         )
+    # Hull, with a white rail and a red waterline.
     brush.polygon([(-0.78, 0.22), (-0.68, -0.03), (0.62, -0.03), (0.84, 0.25)], hull)
     brush.polygon([(-0.78, 0.22), (-0.765, 0.185), (0.795, 0.205), (0.84, 0.25)], white)
     brush.polygon([(-0.69, 0.02), (-0.68, -0.03), (0.62, -0.03), (0.66, 0.02)], red)
+    # Portholes.
     for i in range(12):
         brush.oval(-0.58 + 0.1 * i, 0.11, 0.016, 0.016, rgb("ffe9a8"))
     brush.oval(0, -0.03, 0.85, 0.016, lighter(stage.palette.water, 0.6), 0.7)
@@ -100,13 +108,16 @@ def car(stage: Stage, spot: Spot) -> None:
     paint = spot.tone(stage, rgb("e0533f"))
     glass = stage.palette.illuminate(rgb("bfe3ee"))
     tyre = rgb("26262d")
+    # Shadow.
     brush.oval(0, 0.0, 0.62, 0.05, stage.palette.near, 0.45)
+    # Luggage.
     brush.block(-0.2, 0.60, 0.16, 0.70, stage.palette.illuminate(rgb("8a5a36")))
     brush.block(-0.06, 0.60, -0.02, 0.70, stage.palette.illuminate(rgb("e8c27a")))
     brush.blob(
         [(-0.42, 0.3), (-0.32, 0.54), (-0.12, 0.61), (0.14, 0.6), (0.3, 0.48), (0.4, 0.3)],
         darker(paint, 0.08),
     )
+    # Windows.
     brush.polygon([(-0.3, 0.34), (-0.24, 0.5), (-0.1, 0.545), (-0.04, 0.545), (-0.04, 0.34)], glass)
     brush.polygon(
         [(0.01, 0.34), (0.01, 0.545), (0.13, 0.535), (0.25, 0.45), (0.3, 0.34)], lighter(glass, 0.3)
@@ -125,10 +136,12 @@ def car(stage: Stage, spot: Spot) -> None:
         paint,
     )
     brush.block(-0.5, 0.2, 0.54, 0.225, lighter(paint, 0.45))
+    # Wheels.
     for x in (-0.32, 0.33):
         brush.oval(x, 0.12, 0.125, 0.125, tyre)
         brush.oval(x, 0.12, 0.065, 0.065, rgb("d9dce2"))
         brush.oval(x, 0.12, 0.025, 0.025, tyre)
+    # Headlight.
     brush.oval(0.53, 0.27, 0.035, 0.045, rgb("fff0b8"))
     stage.canvas.glow(*brush.to_canvas(0.56, 0.27), spot.size * 0.3, rgb("fff0b8"), 0.6)
 
@@ -141,6 +154,7 @@ def train(stage: Stage, spot: Spot) -> None:
     body = spot.tone(stage, rgb("b53d36"))
     size = spot.size
     loco = Brush(stage.canvas, stage.w * 0.66, rail, size)
+    # Puffs grow as they drift back.
     puffs = [
         oval(
             *loco.to_canvas(0.34 - 0.2 * i, 0.78 + 0.05 * i),
@@ -150,6 +164,7 @@ def train(stage: Stage, spot: Spot) -> None:
     ]
     stage.canvas.fill(puffs, lighter(stage.palette.cloud, 0.25), opacity=0.85)
     carriage_x = stage.w * 0.66 - 0.55 * size
+    # Carriages, until the left edge.
     while carriage_x > -1.2 * size:
         carriage_x -= 1.02 * size
         _carriage(Brush(stage.canvas, carriage_x + 0.48 * size, rail, size), body)
@@ -182,16 +197,21 @@ def _carriage(brush: Brush, body: RGB) -> None:
 
 def _locomotive(stage: Stage, brush: Brush, body: RGB) -> None:
     iron = stage.palette.illuminate(rgb("2a2d38"))
+    # Cab.
     brush.block(-0.5, 0.1, -0.16, 0.56, body)
     brush.block(-0.56, 0.55, -0.1, 0.61, iron)
     brush.block(-0.42, 0.34, -0.24, 0.5, rgb("ffe6ac"))
+    # Boiler with its bands.
     brush.block(-0.18, 0.14, 0.46, 0.42, body)
     brush.oval(0.46, 0.28, 0.05, 0.14, iron)
     for x in (-0.02, 0.16):
         brush.block(x, 0.14, x + 0.03, 0.42, rgb("f0cf8a"))
+    # Funnel and steam dome.
     brush.polygon([(0.3, 0.42), (0.42, 0.42), (0.46, 0.64), (0.26, 0.64)], iron)
     brush.blob([(0.0, 0.42), (0.02, 0.52), (0.12, 0.52), (0.14, 0.42)], rgb("e8b650"))
+    # Cowcatcher.
     brush.polygon([(0.48, 0.14), (0.66, 0.02), (0.46, 0.02)], iron)
+    # Wheels and their rod.
     for x, r in ((-0.34, 0.1), (-0.08, 0.1), (0.16, 0.1), (0.38, 0.065)):
         brush.oval(x, r, r, r, iron)
         brush.oval(x, r, r * 0.55, r * 0.55, darker(body, 0.1))
@@ -206,14 +226,17 @@ def balloon(stage: Stage, spot: Spot) -> None:
         stage, spot.random.choice([rgb("e4523f"), rgb("2f8fa8"), rgb("e8a13a"), rgb("8a5fc0")])
     )
     second = stage.palette.illuminate(rgb("fdf0d8"))
+    # From wide to narrow, in two colors by turns.
     for i, reach in enumerate((1.0, 0.74, 0.46, 0.16)):
         brush.blob(_gore(reach), first if i % 2 == 0 else second)
+    # The part that faces away from the light lies outside of the shifted copy.
     side = 0.16 if stage.light[0] < spot.x else -0.16
     envelope, lit_envelope = (
         smooth(brush.outline([(x + shift, y) for x, y in _gore(1.0)])) for shift in (0.0, -side)
     )
     stage.canvas.fill([envelope], stage.palette.near, opacity=0.2, holes=[lit_envelope])
     rope = stage.palette.illuminate(rgb("5a4636"))
+    # Ropes and basket.
     for x in (-1, 1):
         brush.stroke([(x * 0.1, -0.34), (x * 0.065, -0.5)], 0.01, rope)
     brush.block(-0.1, -0.37, 0.1, -0.33, darker(first, 0.3))
@@ -240,16 +263,19 @@ def rocket(stage: Stage, spot: Spot) -> None:
     body = mix(rgb("f4f4f2"), stage.palette.haze, 0.1)
     red = spot.color or rgb("e2493f")
     _exhaust(stage, spot, brush)
+    # Fins.
     for side in (-1, 1):
         brush.polygon(
             [(side * 0.15, -0.08), (side * 0.33, -0.36), (side * 0.3, -0.5), (side * 0.12, -0.36)],
             darker(red, 0.1 + 0.08 * side),
         )
     _rocket_hull(brush, body)
+    # Nose.
     brush.blob(
         [(0, 0.63), (-0.065, 0.52), (-0.115, 0.4), (0, 0.37), (0.115, 0.4), (0.065, 0.52)], red
     )
     brush.polygon([(-0.155, -0.26), (0.155, -0.26), (0.12, -0.4), (-0.12, -0.4)], red)
+    # Porthole.
     brush.oval(0, 0.14, 0.092, 0.092, darker(red, 0.15))
     brush.oval(0, 0.14, 0.066, 0.066, rgb("7cc6e6"))
     brush.oval(-0.02, 0.165, 0.024, 0.024, WHITE, 0.8)
@@ -314,11 +340,13 @@ def airplane(stage: Stage, spot: Spot) -> None:
     brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     body = mix(rgb("fafafa"), stage.palette.haze, 0.12)
     accent = spot.color or rgb("d9483f")
+    # Condensation trails of both engines.
     trails = [
         brush.outline([(-0.5, y), (-3.2, y - 0.55), (-3.3, y - 0.62), (-0.5, y - 0.04)])
         for y in (-0.02, -0.09)
     ]
     stage.canvas.fill(trails, stage.palette.cloud, opacity=0.55, blur=0.003)
+    # The far wing.
     brush.polygon(
         [(0.02, 0.0), (-0.2, 0.3), (-0.29, 0.3), (-0.14, 0.0)], mix(body, rgb("50607c"), 0.45)
     )
@@ -339,9 +367,11 @@ def airplane(stage: Stage, spot: Spot) -> None:
         [(0.56, -0.01), (0.3, -0.02), (-0.5, 0.035), (-0.3, -0.06), (0.4, -0.07)],
         mix(body, rgb("50607c"), 0.3),
     )
+    # Windows.
     for i in range(9):
         brush.oval(0.32 - 0.065 * i, 0.035, 0.014, 0.018, rgb("43597c"))
     brush.polygon([(0.44, 0.07), (0.5, 0.055), (0.475, 0.025), (0.42, 0.03)], rgb("2b3d5c"))
+    # The near wing.
     brush.polygon(
         [(0.14, -0.02), (-0.26, -0.34), (-0.36, -0.34), (-0.14, -0.02)],
         mix(body, rgb("50607c"), 0.16),

@@ -249,6 +249,7 @@ def _word_forms(word: str) -> Iterator[tuple[str, bool]]:
 
 def parse_prompt(prompt: str) -> ParsedPrompt:
     """Return the known words of any text."""
+    # Only the beginning, as crafted prompts may have megabytes.
     text = prompt[:_MAX_CHARACTERS].casefold().replace("-", " ")
     tokens = _WORD.findall(_PHRASE.sub(lambda match: _PHRASES[match.group()], text))[:MAX_WORDS]
     mentions: dict[str, Mention] = {}
@@ -266,6 +267,7 @@ def parse_prompt(prompt: str) -> ParsedPrompt:
             colors += [color] if color else []
             color = word
         elif word in SUBJECTS:
+            # A plural without a number means some.
             mention_count = max(count, 3) if is_plural and count == 1 else count
             mentions.setdefault(word, Mention(word, color, mention_count))
             color = None

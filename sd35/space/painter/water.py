@@ -46,6 +46,7 @@ def _surface(stage: Stage, spot: Spot, clearness: float) -> None:
     reflection = _mirror(canvas, stage.horizon, spot.random)
     canvas.fill([box(0, edge, canvas.w, canvas.h)], paint)
     top = canvas.to_pixels(edge)
+    # The reflection fades towards the viewer, who looks down into the water there.
     fade = Image.linear_gradient("L").resize(reflection.size)
     fade = fade.point([round(255 * clearness * (1 - 0.75 * level / 255)) for level in range(256)])
     canvas.image.paste(reflection, (0, top), fade)
@@ -64,6 +65,7 @@ def _mirror(canvas: Canvas, horizon: float, random: RandomStream) -> Image.Image
         (width, depth), Image.Resampling.BILINEAR
     )
     flipped = flipped.filter(ImageFilter.GaussianBlur(canvas.unit / 400))
+    # Each row shifts sideways, more so near the viewer.
     waves = profile(random, depth, 24, octaves=3)
     rippled = flipped.copy()
     for row, wave in enumerate(waves):
@@ -122,12 +124,14 @@ def waterfall(stage: Stage, spot: Spot) -> None:
     brush.blob(
         [(-0.13, 1.0), (0.2, 0.99), (0.22, 0.6), (0.26, 0.0), (-0.2, 0.0), (-0.15, 0.6)], white
     )
+    # Strands in the falling water.
     for _ in range(9):
         x = spot.random.uniform(-0.12, 0.18)
         top = spot.random.uniform(0.55, 0.95)
         brush.stroke(
             [(x, top), (x * 1.15, top - 0.3)], 0.014, mix(white, stage.palette.water, 0.4), 0.004
         )
+    # Spray at the foot.
     for x in (-0.26, -0.1, 0.06, 0.2, 0.32):
         brush.oval(x, 0.0, 0.13, 0.06, lighter(white, 0.4), 0.7)
 
@@ -144,6 +148,7 @@ def beach(stage: Stage, spot: Spot) -> None:
         )
         for i, wave in enumerate(profile(spot.random, 80, 4, octaves=2))
     ]
+    # Shallow water, foam and wet sand, one before another.
     for rise, color, opacity in (
         (0.05, lighter(stage.palette.water, 0.45), 0.45),
         (0.022, lighter(stage.palette.cloud, 0.3), 0.9),
