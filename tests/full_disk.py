@@ -1,4 +1,4 @@
-"""Disks that are soon full, for tests."""
+"""Small disks that tests fill up."""
 
 import resource
 import shutil
@@ -11,12 +11,7 @@ import pytest
 
 
 class Disk:
-    """A disk of a few megabytes, or files that can't grow, where such a disk can't be had.
-
-    Attributes:
-        folder: on it.
-
-    """
+    """A disk of three megabytes, or a limit for the size of files that stands in for a full disk."""
 
     def __init__(self, folder: Path, *, is_tmpfs: bool) -> None:
         self.folder = folder
@@ -24,7 +19,7 @@ class Disk:
         self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(self) -> None:
-        """Leave no room."""
+        """Fill the disk."""
         if not self._is_tmpfs:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, self._limits[1]))
             return
@@ -33,7 +28,7 @@ class Disk:
                 pass
 
     def free(self) -> None:
-        """Make room again."""
+        """Free the disk."""
         resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
         (self.folder / "ballast").unlink(missing_ok=True)
 
@@ -48,6 +43,6 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     mount = shutil.which("mount")
     command = [mount or "mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)]
     if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:  # noqa: S603
-        pytest.skip("only some may mount a disk")
+        pytest.skip("mounting a tmpfs is not permitted")
     yield disk
     subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)  # noqa: S603, S607

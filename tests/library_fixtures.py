@@ -1,4 +1,4 @@
-"""Libraries with pictures in them, for tests."""
+"""Libraries with images in them, for tests."""
 
 import datetime as dt
 import io
@@ -16,7 +16,7 @@ from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
 
 ANN, BOB = "a" * 32, "b" * 32
-"""Keys of visitors."""
+"""Owner keys of two visitors."""
 
 NOON = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 
@@ -33,7 +33,7 @@ def library(folder: Path) -> Iterator[Library]:
 
 
 def encode_picture(index: int = 0, kind: str = "PNG", size: tuple[int, int] = (32, 24)) -> bytes:
-    """A picture's file; each number is another colour."""
+    """Return an image file; each index is another colour."""
     out = io.BytesIO()
     Image.new("RGB", size, (index * 40 % 256, index // 6, 90)).save(out, kind)
     return out.getvalue()
@@ -46,7 +46,7 @@ def add_picture(
     kind: str = "PNG",
     **fields: Any,  # noqa: ANN401
 ) -> Entry:
-    """Add a picture that was made so many minutes after noon; `told` is of its record."""
+    """Add an image made `index` minutes after noon; `fields` are of its metadata."""
     data = encode_picture(index, kind)
     record = GenerationMetadata(
         **{"prompt": f"picture {index}", "made_at": NOON + dt.timedelta(minutes=index), **fields}
@@ -55,7 +55,7 @@ def add_picture(
 
 
 def find_ids(library: Library, query: Query = MATCH_ALL, owner: str | None = None) -> list[str]:
-    """What a query finds, newest first."""
+    """Return the IDs of a query's results, newest first."""
     return [entry.id for entry in library.search(query, owner, limit=500).entries]
 
 

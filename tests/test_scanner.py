@@ -1,4 +1,4 @@
-"""The folder is the truth: whatever somebody does to its files, the index follows."""
+"""Scans: whatever is done to the files, the index follows."""
 
 import io
 import os
@@ -25,7 +25,7 @@ __all__ = ["folder", "library"]
 
 
 def all_entries(library: Library) -> list[Entry]:
-    """All that the pages show, of whatever place."""
+    """Return all images that pages show, with those in the trash."""
     return [
         entry
         for query in ("", "is:trash")
@@ -33,8 +33,8 @@ def all_entries(library: Library) -> list[Entry]:
     ]
 
 
-def test_an_index_that_is_lost(folder: Path) -> None:
-    """A picture, a star, a tag, an owner or the trash is lost with the index."""
+def test_lost_index_is_rebuilt_from_files(folder: Path) -> None:
+    """Images, stars, tags, owners and the trash survive the loss of the index."""
     with Library.open(folder) as library:
         entries = [
             add_picture(
@@ -66,8 +66,8 @@ def test_an_index_that_is_lost(folder: Path) -> None:
         assert library.rescan() == ScanResult()
 
 
-def test_only_what_changed_is_opened(library: Library) -> None:
-    """Each start of the program reads all of its pictures."""
+def test_unchanged_files_are_not_read(library: Library) -> None:
+    """Only a file with another size or time is read again."""
     entry = add_picture(library, 1)
     path = library.file_path(entry)
     stat = path.stat()
@@ -78,66 +78,63 @@ def test_only_what_changed_is_opened(library: Library) -> None:
     assert library.rescan() == ScanResult(unreadable=(entry.path,))
 
 
-def move_file(library: Library, entry: Entry, path: Path) -> None:
-    del entry
-    (library.folder / "elsewhere" / "deep").mkdir(parents=True)
-    path.rename(library.folder / "elsewhere" / "deep" / "x.png")
+def move_file(folder: Path, path: Path) -> None:
+    (folder / "elsewhere" / "deep").mkdir(parents=True)
+    path.rename(folder / "elsewhere" / "deep" / "x.png")
 
 
-def edit_file(library: Library, entry: Entry, path: Path) -> None:
-    """An editor that keeps nothing of what was told in the file."""
-    del library, entry
+def edit_file(folder: Path, path: Path) -> None:
+    """Save the file as an editor does that drops all metadata."""
+    del folder
     with Image.open(path) as image:
         image.load()
     image.resize((50, 60)).save(path, pnginfo=None)
 
 
-def replace_file(library: Library, entry: Entry, path: Path) -> None:
-    del library, entry
-    path.write_bytes(encode_picture(200))
-
-
+ONE, TWO = [(32, 24)], [(32, 24)] * 2
 JPEG_PICTURE = encode_picture(5, "JPEG")
 
 
 @pytest.mark.parametrize(
     ("act", "changes", "sizes"),
     [
-        (lambda _, __, path: path.unlink(), ScanResult(missing=1), []),
-        (move_file, ScanResult(moved=1), [(32, 24)]),
+        (lambda _, path: path.unlink(), ScanResult(missing=1), []),
+        (move_file, ScanResult(moved=1), ONE),
         (edit_file, ScanResult(changed=1), [(50, 60)]),
-        (replace_file, ScanResult(changed=1), [(32, 24)]),
-        (lambda library, _, path: shutil.copy(path, library.folder / "copy.png"), ScanResult(added=1), [(32, 24)] * 2),
-        (lambda library, _, __: (library.folder / "x.JPG").write_bytes(JPEG_PICTURE), ScanResult(added=1), [(32, 24)] * 2),
-        (lambda library, _, __: (library.folder / "x.png").touch(), ScanResult(unreadable=("x.png",)), [(32, 24)]),
-        (lambda library, _, path: (library.folder / "x.png").symlink_to(path), ScanResult(), [(32, 24)]),
-        (lambda library, _, __: (library.folder / "x").symlink_to("/"), ScanResult(), [(32, 24)]),
-        (lambda library, _, path: shutil.copy(path, library.folder / ".x.png"), ScanResult(), [(32, 24)]),
-        (lambda library, entry, _: library.trash([entry.id], None), ScanResult(), []),
+        (lambda _, path: path.write_bytes(encode_picture(200)), ScanResult(changed=1), ONE),
+        (lambda folder, path: shutil.copy(path, folder / "copy.png"), ScanResult(added=1), TWO),
+        (lambda folder, _: (folder / "x.JPG").write_bytes(JPEG_PICTURE), ScanResult(added=1), TWO),
+        (lambda folder, _: (folder / "x.png").touch(), ScanResult(unreadable=("x.png",)), ONE),
+        (lambda folder, path: (folder / "x.png").symlink_to(path), ScanResult(), ONE),
+        (lambda folder, _: (folder / "x").symlink_to("/"), ScanResult(), ONE),
+        (lambda folder, path: shutil.copy(path, folder / ".x.png"), ScanResult(), ONE),
     ],
-    ids=["gone", "moved", "edited", "replaced", "copied", "new", "none", "link", "link to all", "hidden", "trash"],
-)  # fmt: skip
-def test_what_is_done_to_a_file(
+    ids=[
+        *("deleted", "moved", "edited", "replaced", "copied", "added", "empty"),
+        *("link", "link to the root", "hidden"),
+    ],
+)
+def test_scan_follows_changed_files(
     library: Library,
-    act: Callable[[Library, Entry, Path], object],
+    act: Callable[[Path, Path], object],
     changes: ScanResult,
     sizes: list[tuple[int, int]],
 ) -> None:
-    """The pages show what isn't there, or don't show what is."""
-    entry = add_picture(library, 1, prompt="kept", tags=("sea",))
-    act(library, entry, library.file_path(entry))
+    """A scan finds files that were deleted, moved, edited, copied or added."""
+    entry = add_picture(library, 1, prompt="a lighthouse", tags=("sea",))
+    act(library.folder, library.file_path(entry))
     assert library.rescan() == changes
     entries = library.search().entries
-    assert [(picture_entry.width, picture_entry.height) for picture_entry in entries] == sizes
-    assert all(library.read_bytes(picture_entry.id) for picture_entry in entries)
+    assert [(found.width, found.height) for found in entries] == sizes
+    assert all(library.read_bytes(found.id) for found in entries)
     if changes.moved or changes.changed:
         assert entries[0].id == entry.id
         assert entries[0].record == entry.record
     assert library.rescan() == ScanResult(unreadable=changes.unreadable)
 
 
-def test_there_and_back(library: Library, tmp_path: Path) -> None:
-    """A picture from a disk that was away for a while is another one, without its thumbnail and its place."""
+def test_restored_file_is_the_same_image(library: Library, tmp_path: Path) -> None:
+    """A file that comes back is the image that it was, with its owner's path."""
     entry = add_picture(library, 1, ANN)
     library.file_path(entry).rename(tmp_path / "away.png")
     assert library.rescan() == ScanResult(missing=1)
@@ -150,8 +147,8 @@ def test_there_and_back(library: Library, tmp_path: Path) -> None:
     assert find_ids(library, owner="") == [entry.id], "whose it is follows from where it is"
 
 
-def test_two_that_change_places(library: Library) -> None:
-    """Two files that were given each other's name are confused with one another."""
+def test_swapped_files_are_two_moves(library: Library) -> None:
+    """Two files that swap names keep their own metadata."""
     first_entry, second_entry = add_picture(library, 1), add_picture(library, 2, seed=5)
     first, second = library.file_path(first_entry), library.file_path(second_entry)
     first.rename(library.folder / "x")
@@ -165,8 +162,8 @@ def test_two_that_change_places(library: Library) -> None:
     assert library.get(second_entry.id).record == second_entry.record  # type: ignore[union-attr]
 
 
-def test_a_copy_outlives_its_original(library: Library) -> None:
-    """A copy takes its original's id, so that one is deleted for the other; or is lost with it."""
+def test_copy_outlives_its_original(library: Library) -> None:
+    """A copy has an ID of its own, and stays when the original is deleted."""
     entry = add_picture(library, 1)
     copy = library.folder / "copy.png"
     shutil.copy(library.file_path(entry), copy)
@@ -179,8 +176,8 @@ def test_a_copy_outlives_its_original(library: Library) -> None:
     assert find_ids(library) == [copy_id]
 
 
-def test_a_trash_that_was_half_emptied(library: Library) -> None:
-    """What was deleted for ever, before the program was killed in the midst of it, is shown as missing."""
+def test_half_emptied_trash_is_not_missing(library: Library) -> None:
+    """A trashed image without a file is forgotten, not shown as missing."""
     entries = [add_picture(library, index) for index in range(3)]
     library.trash([entries[0].id, entries[1].id], None)
     missing_entry = library.get(entries[0].id)
@@ -195,8 +192,8 @@ def test_a_trash_that_was_half_emptied(library: Library) -> None:
     assert library.get(entries[2].id) is None
 
 
-def test_into_the_trash_by_hand(library: Library) -> None:
-    """What somebody has moved into the trash, or out of it, is shown where it was."""
+def test_file_moved_to_the_trash_by_hand_is_trashed(library: Library) -> None:
+    """A file that somebody moves into the trash, or out of it, is moved in the index."""
     entry = add_picture(library, 1, BOB)
     trash_path = library.folder / TRASH_DIR / entry.path
     trash_path.parent.mkdir(parents=True)
@@ -209,31 +206,31 @@ def test_into_the_trash_by_hand(library: Library) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are bytes elsewhere alone")
-def test_names_that_are_no_text(library: Library) -> None:
-    """A file whose name no program can write down ends the scan."""
+def test_undecodable_names_are_reported(library: Library) -> None:
+    """A file name that isn't text is reported, and ends no scan."""
     (library.folder / os.fsdecode(b"\xff.png")).write_bytes(encode_picture(1))
     (library.folder / "line\nbreak 'quote\".png").write_bytes(encode_picture(2))
     assert library.rescan() == ScanResult(added=1, unreadable=("?.png",))
     assert library.star(find_ids(library), None, is_starred=True) == tuple(find_ids(library))
 
 
-def test_files_that_are_too_much(library: Library) -> None:
-    """A file of many gigabytes is read into the memory, or a folder that goes down for ever ends the program."""
+def test_huge_files_and_deep_folders_are_harmless(library: Library) -> None:
+    """A huge file isn't read, and a folder may be nested very deeply."""
     with (library.folder / "huge.png").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
-    nested_value = library.folder
+    deepest = library.folder
     for _ in range(1200):
-        nested_value /= "d"
-        nested_value.mkdir()
-    (nested_value / "x.png").write_bytes(encode_picture(1))
+        deepest /= "d"
+        deepest.mkdir()
+    (deepest / "x.png").write_bytes(encode_picture(1))
     assert library.rescan() == ScanResult(added=1, unreadable=("huge.png",))
-    (nested_value / "x.png").unlink()
-    os.removedirs(nested_value)
+    (deepest / "x.png").unlink()
+    os.removedirs(deepest)
 
 
 @pytest.mark.parametrize("seconds", [-(10**9), 10**10])
-def test_a_file_from_another_age(library: Library, seconds: int) -> None:
-    """A file whose time is beyond what the index or the calendar holds ends the scan."""
+def test_file_times_out_of_range_are_accepted(library: Library, seconds: int) -> None:
+    """A file's time may be beyond what the index or the calendar holds."""
     path = library.folder / "x.png"
     path.write_bytes(encode_picture(1))
     os.utime(path, (seconds, seconds))
@@ -242,8 +239,8 @@ def test_a_file_from_another_age(library: Library, seconds: int) -> None:
     assert library.star(find_ids(library), None, is_starred=True)
 
 
-def test_what_was_left_half_written(library: Library) -> None:
-    """What a killed program has left fills the disk; or what another one is just writing is taken from it."""
+def test_only_stale_temporary_files_are_removed(library: Library) -> None:
+    """A temporary file is removed when nobody can be writing it any more."""
     add_picture(library)
     old, new = (library.folder / "2026-11-24" / name for name in (".old.part", ".new.part"))
     for path in (old, new):
@@ -253,8 +250,8 @@ def test_what_was_left_half_written(library: Library) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
-def test_while_others_write(library: Library) -> None:
-    """A scan takes for missing, or for a copy, what is added, starred or thrown away meanwhile."""
+def test_scan_while_others_write(library: Library) -> None:
+    """Images that are added, starred or trashed during a scan aren't missing or doubled."""
     entries = [add_picture(library, index) for index in range(30)]
     for path in library.folder.rglob("*.png"):
         path.touch()
@@ -277,10 +274,13 @@ def test_while_others_write(library: Library) -> None:
     assert library.search(parse_query("is:starred")).count == 15
 
 
-def test_the_record_of_another_program(library: Library) -> None:
-    """A picture of another program's has no words to be found by, or another id each time."""
+def test_metadata_of_another_tool_is_indexed(library: Library) -> None:
+    """An image of another tool is found by its metadata, and keeps its ID and time."""
     out = io.BytesIO()
-    infotext = "a foreign lighthouse\nNegative prompt: x\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 32x24"
+    infotext = (
+        "a foreign lighthouse\nNegative prompt: x\n"
+        "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 32x24"
+    )
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + infotext.encode("utf-16-be")
     Image.new("RGB", (32, 24)).save(out, "JPEG", exif=exif)
@@ -301,8 +301,8 @@ def test_the_record_of_another_program(library: Library) -> None:
         assert find_ids(reopened_library) == [entry.id]
 
 
-def test_a_star_for_what_has_lost_its_record(library: Library) -> None:
-    """A picture that an editor has saved without its settings loses them for good when it is starred."""
+def test_star_restores_lost_metadata(library: Library) -> None:
+    """Starring an image whose file has lost its metadata writes them back."""
     entry = add_picture(library, 7)
     picture = Image.open(library.file_path(entry))
     picture.copy().save(library.file_path(entry), "PNG")

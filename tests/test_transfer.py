@@ -1,4 +1,4 @@
-"""Pictures from elsewhere and to elsewhere: byte for byte, once, and nothing that was there is lost."""
+"""Import and export: byte for byte, once each, and nothing is overwritten."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from tests.library_fixtures import ANN, BOB, add_picture, encode_picture, find_i
 __all__ = ["folder", "library"]
 
 
-def test_an_export_brought_back(library: Library, tmp_path: Path) -> None:
-    """A star, a tag or a date is lost on the way from one library to another."""
+def test_exported_folder_imports_completely(library: Library, tmp_path: Path) -> None:
+    """Stars, tags and dates survive an export to a folder and its import."""
     entries = [
         add_picture(library, index, kind=["PNG", "JPEG", "WEBP"][index % 3], prompt=f"fox {index}")
         for index in range(6)
@@ -64,8 +64,8 @@ def test_an_export_brought_back(library: Library, tmp_path: Path) -> None:
         assert not second_library.rescan().changed
 
 
-def test_into_a_zip(library: Library, tmp_path: Path) -> None:
-    """A .zip holds somebody else's pictures, tells who they are, or can't be opened."""
+def test_zip_export_has_only_the_owners_images(library: Library, tmp_path: Path) -> None:
+    """A ZIP has the owner's images only, and doesn't tell who the owner is."""
     entry, missing_entry = add_picture(library, 1, ANN, prompt="夜"), add_picture(library, 2, ANN)
     add_picture(library, 3, BOB)
     library.file_path(missing_entry).unlink()
@@ -82,8 +82,10 @@ def test_into_a_zip(library: Library, tmp_path: Path) -> None:
     assert [directory_entry.name for directory_entry in path.parent.iterdir()] == ["out.ZIP"]
 
 
-def test_out_of_a_zip(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exported .zip can't be brought back, or what somebody has made of one ends it, or gets somewhere else."""
+def test_zip_import_survives_hostile_archives(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exported ZIP imports completely; a hostile one can't break out or break down."""
     entries = [
         add_picture(library, index, kind=["PNG", "JPEG", "WEBP"][index], prompt=f"fox {index}")
         for index in range(3)
@@ -143,8 +145,8 @@ def test_out_of_a_zip(library: Library, tmp_path: Path, monkeypatch: pytest.Monk
             library.import_from(tmp_path / name, BOB)
 
 
-def test_an_export_overwrites_nothing(library: Library, tmp_path: Path) -> None:
-    """An export takes the place of an earlier one, or fills the library with copies of itself."""
+def test_export_overwrites_nothing(library: Library, tmp_path: Path) -> None:
+    """An export replaces no file, and doesn't go into the library."""
     entry = add_picture(library)
     (tmp_path / "x.zip").write_bytes(b"mine")
     with pytest.raises(LibraryError, match="already"):
@@ -167,8 +169,8 @@ def test_an_export_overwrites_nothing(library: Library, tmp_path: Path) -> None:
             library.export(target)
 
 
-def test_pictures_of_other_programs(library: Library, tmp_path: Path) -> None:
-    """A picture is changed on its way in, comes twice, or what is no picture ends it."""
+def test_foreign_images_are_imported_unchanged(library: Library, tmp_path: Path) -> None:
+    """An image of another program is imported unchanged, once, with its date."""
     directory = tmp_path / "there" / "deep"
     directory.mkdir(parents=True)
     (directory / "My Cat!.JPG").write_bytes(encode_picture(1, "JPEG"))
@@ -188,8 +190,8 @@ def test_pictures_of_other_programs(library: Library, tmp_path: Path) -> None:
     assert library.import_from(tmp_path / "there", ANN).added == 0, "it is known by what it was"
 
 
-def test_an_edited_copy(library: Library, tmp_path: Path) -> None:
-    """A picture that was made larger elsewhere is passed over, since it still tells which one it was."""
+def test_edited_copy_is_another_image(library: Library, tmp_path: Path) -> None:
+    """An image that was edited elsewhere is imported beside the original."""
     entry = add_picture(library, 1)
     library.star([entry.id], None, is_starred=True)
     (tmp_path / "there").mkdir()
@@ -205,8 +207,10 @@ def test_an_edited_copy(library: Library, tmp_path: Path) -> None:
     assert sorted(picture_entry.width for picture_entry in library.search().entries) == [32, 64]
 
 
-def test_what_is_there_for_somebody_else(library: Library, tmp_path: Path) -> None:
-    """A picture that another owner has, or that lies in the trash, can't be brought in; or comes again each time."""
+def test_images_of_others_and_in_the_trash_are_no_duplicates(
+    library: Library, tmp_path: Path
+) -> None:
+    """An image that another owner has, or that is in the trash, can be imported once."""
     library.export(tmp_path / "out", parse_query("is:starred"))
     entry = add_picture(library, 1, ANN)
     (tmp_path / "out" / "x.png").write_bytes(library.read_bytes(entry.id))
@@ -221,8 +225,8 @@ def test_what_is_there_for_somebody_else(library: Library, tmp_path: Path) -> No
     assert len(find_ids(library, owner=ANN)) == 2
 
 
-def test_folders_that_are_none(library: Library, tmp_path: Path) -> None:
-    """A library is imported into itself, or a folder that isn't there ends it with a traceback."""
+def test_invalid_sources_are_refused(library: Library, tmp_path: Path) -> None:
+    """A missing folder, and the library itself, can't be imported."""
     add_picture(library)
     for path in (
         tmp_path / "nothing",

@@ -1,0 +1,90 @@
+"""Thumbnails: small, upright, harmless and bounded."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sd35.core.picture import open_picture
+from sd35.library.library import Library
+from sd35.library.thumbnails import ThumbnailCache, render_thumbnail
+from sd35.metadata.model import GenerationMetadata
+from tests.library_fixtures import encode_picture, folder, library
+
+__all__ = ["folder", "library"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_thumbnails_are_small_and_upright(library: Library, kind: str) -> None:
+    """A thumbnail is a small WebP, turned as the image's EXIF says."""
+    data = encode_picture(1, kind, (900, 450))
+    small = library.thumbnail(library.add(open_picture(data), GenerationMetadata(), "").id)
+    assert small is not None
+    with Image.open(small) as image:
+        assert (image.format, image.size) == ("WEBP", (320, 160))
+    out, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    Image.new("RGB", (90, 45)).save(out, kind, exif=exif)
+    rotated_thumbnail = library.thumbnail(
+        library.add(open_picture(out.getvalue()), GenerationMetadata(), "").id
+    )
+    assert rotated_thumbnail is not None
+    with Image.open(rotated_thumbnail) as image:
+        assert image.size == (45, 90)
+
+
+def test_16_bit_image_keeps_its_brightness() -> None:
+    """A 16-bit grey image is as bright in its thumbnail."""
+    out = io.BytesIO()
+    Image.new("I;16", (64, 64), 0x8000).save(out, "PNG")
+    with Image.open(io.BytesIO(render_thumbnail(out.getvalue()))) as image:
+        assert image.convert("L").getpixel((32, 32)) == pytest.approx(128, abs=2)
+
+
+def decompression_bomb() -> bytes:
+    """Return a PNG of some hundred bytes that claims 3.6 gigapixels."""
+    chunks = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(bytes(10**5))),
+            (b"IEND", b""),
+        )
+    )
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@given(st.sampled_from(["PNG", "JPEG", "WEBP"]), st.data())
+def test_damaged_image_has_no_thumbnail(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, choose: st.DataObject
+) -> None:
+    """A damaged image or a decompression bomb has no thumbnail, and breaks nothing."""
+    data = bytearray(encode_picture(1, kind, (64, 48)))
+    for _ in range(choose.draw(st.integers(1, 8))):
+        data[choose.draw(st.integers(0, len(data) - 1))] = choose.draw(st.integers(0, 255))
+    directory = tmp_path_factory.mktemp("damaged")
+    (directory / "x").write_bytes(
+        choose.draw(
+            st.sampled_from([bytes(data), bytes(data[: len(data) // 2]), decompression_bomb()])
+        )
+    )
+    small = ThumbnailCache(directory / "small").get("x", directory / "x")
+    assert small is None or small.is_file()
+
+
+def test_least_used_thumbnails_are_deleted(tmp_path: Path) -> None:
+    """Thumbnails stay below a size; those in use stay."""
+    (tmp_path / "x").write_bytes(encode_picture(1, size=(64, 64)))
+    size = len(ThumbnailCache(tmp_path / "one").get("x", tmp_path / "x").read_bytes())  # type: ignore[union-attr]
+    small = ThumbnailCache(tmp_path / "small", limit_bytes=size * 5)
+    for index in range(12):
+        assert small.get("looked at", tmp_path / "x") is not None
+        assert small.get(str(index), tmp_path / "x") is not None
+        viewed_thumbnail = small.get("looked at", tmp_path / "x")
+        assert viewed_thumbnail is not None
+        assert small.size_bytes() <= size * 5
