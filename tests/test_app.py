@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio_client
 import httpx
@@ -22,65 +22,95 @@ ROOT = Path(__file__).parent.parent
 LIMIT_SECONDS = 60
 
 
-def environment(folder: Path, **extra: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("GRADIO")} | {
-        "TMPDIR": str(folder),
-        "HOME": str(folder),
-        **extra,
-    }
+class Program(NamedTuple):
+    """A running program."""
+
+    process: subprocess.Popen[str]
+    address: str
+    folder: Path
+
+
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """Return the environment of a program whose home is this folder."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO")}
+    return inherited | {"TMPDIR": str(folder), "HOME": str(folder)} | variables
 
 
 @contextmanager
-def start_program(folder: Path, *flags: str, **extra: str) -> "Iterator[Program]":
+def start_program(folder: Path, *flags: str, **variables: str) -> Iterator[Program]:
     port = free_port()
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, "app.py", "--space", "demo", "--port", str(port), *flags],
         cwd=ROOT,
-        env=environment(folder, HF_TOKEN="hf_verysecret", **extra),
+        env=environment(folder, HF_TOKEN="hf_verysecret", **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    address = f"http://127.0.0.1:{port}/"
+    library = folder / "Pictures" / "SD 3.5 Studio"
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == f"SD 3.5 Studio is at http://127.0.0.1:{port}/\n"
-        assert (
-            process.stdout.readline()
-            == f"Pictures are kept in {folder / 'Pictures' / 'SD 3.5 Studio'}\n"
-        )
-        yield process, f"http://127.0.0.1:{port}/", folder
+        assert process.stdout.readline() == f"Running at {address} (press Ctrl+C to stop)\n"
+        assert process.stdout.readline() == f"Images are saved in {library}\n"
+        yield Program(process, address, folder)
     finally:
         process.kill()
         process.communicate(timeout=LIMIT_SECONDS)
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Program]":
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     with start_program(tmp_path_factory.mktemp("program")) as program:
         yield program
 
 
-Program = tuple[subprocess.Popen[str], str, Path]
+def run_app(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program until it ends by itself."""
+    return subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "app.py", *arguments],
+        cwd=ROOT,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
 
 
-def test_over_gradio_client(program: Program, tmp_path: Path) -> None:
-    """The program that a person starts with the README's command makes no picture, or can't be scripted."""
-    client = gradio_client.Client(program[1], verbose=False, download_files=tmp_path)
+def call_infer(program: Program, data: list[object]) -> str:
+    """Call `/infer` over plain HTTP, and return its event stream."""
+    call = f"{program.address}gradio_api/call/infer"
+    answer = httpx.post(call, json={"data": data}, timeout=LIMIT_SECONDS).raise_for_status()
+    return httpx.get(f"{call}/{answer.json()['event_id']}", timeout=LIMIT_SECONDS).text
+
+
+def test_page_is_in_english(program: Program) -> None:
+    """Screen readers and translators learn the page's language, whatever the browser prefers."""
+    for languages in ("de", "en", "*"):
+        page = httpx.get(program.address, headers={"Accept-Language": languages}).text
+        (html_tag,) = re.findall(r"<html\b[^>]*>", page)
+        assert re.search(r'\blang="en"', html_tag)
+
+
+def test_generate_works_with_gradio_client(program: Program, tmp_path: Path) -> None:
+    """A script gets an image of the size it asks for, its seed, and who made it."""
+    client = gradio_client.Client(program.address, verbose=False, download_files=tmp_path)
     path, seed, made_by = client.predict(
         "a cat by the sea", aspect_ratio="16:9", seed=7, api_name="/generate"
     )
     picture = open_picture(Path(path).read_bytes())
     assert (picture.format, picture.width, picture.height) == ("PNG", 1024, 576)
     assert (seed, made_by) == (7, "demo painter")
-    second_result = client.predict(
+    _, second_seed, _ = client.predict(
         "a cat by the sea", width=512, num_inference_steps=4, api_name="/generate"
     )
-    assert second_result[1] != 7
+    assert second_seed != 7, "a random one"
 
 
-def test_as_the_public_space_is_called(program: Program, tmp_path: Path) -> None:
-    """What speaks to the public Space can't speak to this: by position, in its order, with previews on the way."""
-    client = gradio_client.Client(program[1], verbose=False, download_files=tmp_path)
+def test_infer_is_called_as_the_public_space_is(program: Program, tmp_path: Path) -> None:
+    """Parameters by position, in the public Space's order, give previews and then the image."""
+    client = gradio_client.Client(program.address, verbose=False, download_files=tmp_path)
     job = client.submit(*["a cat by the sea", "", 7, False, 512, 768, 4.5, 30], api_name="/infer")
     path, seed = job.result(LIMIT_SECONDS)
     picture = open_picture(Path(path).read_bytes())
@@ -90,14 +120,9 @@ def test_as_the_public_space_is_called(program: Program, tmp_path: Path) -> None
     assert all(open_picture(preview).format == "JPEG" for preview in previews)
 
 
-def test_as_the_seed_system_s_client_calls(program: Program) -> None:
-    """The simple way, with `null` where that client has nothing to say, fails; or the pictures aren't where it says."""
-    call = f"{program[1]}gradio_api/call/infer"
-    body = {"data": ["a cat", None, 0, True, 1024, 576, 4.5, 50]}
-    event_id = (
-        httpx.post(call, json=body, timeout=LIMIT_SECONDS).raise_for_status().json()["event_id"]
-    )
-    response_text = httpx.get(f"{call}/{event_id}", timeout=LIMIT_SECONDS).text
+def test_infer_accepts_null_for_values_left_out(program: Program) -> None:
+    """The seed system's client sends null, and finds the image at the address in the answer."""
+    response_text = call_infer(program, ["a cat", None, 0, True, 1024, 576, 4.5, 50])
     assert response_text.count("event: generating") >= 3
     *_, data = re.findall(r"event: complete\ndata: (.*)", response_text)
     [image, seed] = orjson.loads(data)
@@ -110,38 +135,21 @@ def test_as_the_seed_system_s_client_calls(program: Program) -> None:
     ("position", "value", "expected_message"),
     [
         (0, " ", "Enter a prompt."),
-        (4, 4096, "Width"),
+        (4, 4096, "Width must be between"),
         (7, 500, "between 1 and 50"),
         (7, "many", "Enter the number of steps."),
-        (2, -1, "seed"),
+        (2, -1, "Enter a seed from 0"),
     ],
 )
-def test_mistakes_at_infer(
+def test_infer_refuses_invalid_values(
     program: Program, position: int, value: object, expected_message: str
 ) -> None:
-    """What the Space behind doesn't make is sent there, or is answered without a reason."""
-    data = ["a cat", "", 7, False, 512, 512, 4.5, 20]
+    """Values outside the Space's limits are answered with the reason."""
+    data: list[object] = ["a cat", "", 7, False, 512, 512, 4.5, 20]
     data[position] = value
-    call = f"{program[1]}gradio_api/call/infer"
-    event_id = (
-        httpx.post(call, json={"data": data}, timeout=LIMIT_SECONDS)
-        .raise_for_status()
-        .json()["event_id"]
-    )
-    response_text = httpx.get(f"{call}/{event_id}", timeout=LIMIT_SECONDS).text
+    response_text = call_infer(program, data)
     assert "event: error" in response_text
     assert expected_message in response_text
-
-
-def test_a_studio_over_a_studio(program: Program) -> None:
-    """Over a studio whose pictures are the demo painter's, another one takes them for Stable Diffusion's."""
-    command = [sys.executable, "-m", "sd35", "space", program[1], "--json"]
-    completed = subprocess.run(  # noqa: S603
-        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
-    )
-    description = orjson.loads(completed.stdout)
-    assert description["is_demo"] is True
-    assert description["endpoint"] == "infer"
 
 
 @pytest.mark.parametrize(
@@ -157,42 +165,63 @@ def test_a_studio_over_a_studio(program: Program) -> None:
         ({"prompt": "a cat", "num_inference_steps": 0}, "between 1 and 50"),
     ],
 )
-def test_mistakes_of_a_script(
+def test_generate_refuses_invalid_values(
     program: Program, arguments: dict[str, Any], expected_message: str
 ) -> None:
-    """A script's mistake is answered with a traceback, or not at all."""
-    client = gradio_client.Client(program[1], verbose=False)
+    """Invalid values are answered with the reason, whatever their types."""
+    client = gradio_client.Client(program.address, verbose=False)
     with pytest.raises(gradio_client.exceptions.AppError, match=expected_message):
         client.predict(**arguments, api_name="/generate")
 
 
-def test_the_page_s_own_listeners_are_not_its_interface(program: Program) -> None:
-    """The page's inner wiring is offered to scripts and agents as an interface."""
-    client = gradio_client.Client(program[1], verbose=False)
+def test_another_studio_sees_that_it_is_a_demo(program: Program) -> None:
+    """A studio over a studio knows that its images are the demo painter's."""
+    command = [sys.executable, "-m", "sd35", "space", program.address, "--json"]
+    completed = subprocess.run(  # noqa: S603  # our own program
+        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
+    )
+    description = orjson.loads(completed.stdout)
+    assert description["is_demo"] is True
+    assert description["endpoint"] == "infer"
+
+
+def test_only_two_endpoints_are_public(program: Program) -> None:
+    """The page's own listeners are not offered to programs."""
+    client = gradio_client.Client(program.address, verbose=False)
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/infer", "/generate"]
 
 
-def test_a_second_one_on_the_same_port(program: Program, tmp_path: Path) -> None:
-    """A port that is taken ends in a traceback."""
-    port = program[1].rstrip("/").rpartition(":")[2]
-    command = [sys.executable, "app.py", "--space", "demo", "--port", port]
-    second_process = subprocess.run(  # noqa: S603
-        command,
-        cwd=ROOT,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
+def test_port_in_use_is_one_sentence(program: Program, tmp_path: Path) -> None:
+    """The program says which port is in use and what to do, without a traceback."""
+    port = httpx.URL(program.address).port
+    completed = run_app(tmp_path, "--space", "demo", "--port", str(port))
+    assert completed.returncode == 1
+    assert completed.stderr == (
+        f"app.py: Can't listen on 127.0.0.1, port {port}: the port is in use or the address isn't "
+        "local. Choose another --port or --host.\n"
     )
-    assert second_process.returncode == 1
-    assert "The page can't be served" in second_process.stderr
-    assert "Traceback" not in second_process.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--users", "missing.txt"], "Can't read missing.txt: No such file or directory."),
+        (["--auth", "anna"], "Login 1 must have the form name:password."),
+        (["--library", "app.py"], "app.py"),
+    ],
+    ids=["users", "auth", "library"],
+)
+def test_failed_start_is_one_sentence(tmp_path: Path, flags: list[str], message: str) -> None:
+    """Whatever is missing at the start is said in one line, without a traceback."""
+    completed = run_app(tmp_path, "--space", "demo", "--port", str(free_port()), *flags)
+    assert completed.returncode == 1
+    assert re.fullmatch(rf"app\.py: .*{re.escape(message)}.*\n", completed.stderr)
+    assert not list(tmp_path.glob("sd35-*"))
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_its_end(tmp_path: Path, signal_number: signal.Signals) -> None:
-    """Ctrl-C or SIGTERM leaves the program, or its files, behind; or something secret was printed on the way."""
+def test_program_stops_and_cleans_up(tmp_path: Path, signal_number: signal.Signals) -> None:
+    """Ctrl+C and SIGTERM end the program with its temporary files, and nothing else is printed."""
     with start_program(tmp_path) as (process, address, folder):
         client = gradio_client.Client(address, verbose=False, download_files=False)
         client.predict("sun", num_inference_steps=2, api_name="/generate")
@@ -200,40 +229,40 @@ def test_its_end(tmp_path: Path, signal_number: signal.Signals) -> None:
         process.send_signal(signal_number)
         printed, _ = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 0
-    assert printed == "Stopping…\n", "nothing else, no token among it"
+    assert printed == "Stopping…\n", "no token, for example"
     assert not list(folder.glob("sd35-*"))
     assert not (folder / "gradio").exists()
 
 
-@pytest.mark.parametrize("more", [[], ["--no-auth"]])
-def test_a_link_that_can_not_be_made(tmp_path: Path, more: list[str]) -> None:
-    """Without a way to gradio.live, the program ends, is silent about it, or leaves something behind."""
-    with start_program(tmp_path, "--share", *more, HTTPS_PROXY="http://127.0.0.1:1") as (
+@pytest.mark.parametrize("flags", [[], ["--no-auth"]])
+def test_program_runs_without_its_public_link(tmp_path: Path, flags: list[str]) -> None:
+    """Without a way to gradio.live the page is served locally, and the program says so."""
+    with start_program(tmp_path, "--share", *flags, HTTPS_PROXY="http://127.0.0.1:1") as (
         process,
         address,
         _,
     ):
         assert process.stdout is not None
-        lines = [] if more else [process.stdout.readline() for _ in range(2)]
+        login_lines = [] if flags else [process.stdout.readline() for _ in range(2)]
         assert process.stdout.readline() == (
-            "No public link: gradio.live could not be reached: there is no network, or it is blocked. "
-            "The page is here only.\n"
+            "Couldn't create a public link. gradio.live can't be reached. "
+            "Check your internet connection. The page is still available on this computer.\n"
         )
-        if more:
+        if flags:
             assert httpx.get(address, timeout=LIMIT_SECONDS).status_code == 200
             return
         assert httpx.get(address, timeout=LIMIT_SECONDS).status_code == 401
-        name, password = (line.split()[1] for line in lines)
+        name, password = (line.split()[1] for line in login_lines)
         with httpx.Client(base_url=address, timeout=LIMIT_SECONDS) as client:
             client.post("/login", data={"username": name, "password": password}).raise_for_status()
             assert client.get("/config").status_code == 200
     assert not (ROOT / ".gradio").exists()
 
 
-def test_help_does_not_wait_for_gradio() -> None:
-    """--help takes seconds, because something imports gradio on the way."""
+def test_help_does_not_import_gradio() -> None:
+    """`--help` appears at once: neither Gradio nor aiohttp is imported for it."""
     command = [sys.executable, "-X", "importtime", "app.py", "--help"]
-    completed = subprocess.run(  # noqa: S603
+    completed = subprocess.run(  # noqa: S603  # our own program
         command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
     )
     assert "--space" in completed.stdout
@@ -241,11 +270,11 @@ def test_help_does_not_wait_for_gradio() -> None:
     assert "aiohttp" not in completed.stderr
 
 
-def test_the_demo_space_alone(tmp_path: Path) -> None:
-    """`python -m sd35.space` doesn't start, or doesn't say what it is and where."""
+def test_demo_space_runs_on_its_own(tmp_path: Path) -> None:
+    """`python -m sd35.space` prints what it is and where, and stops on SIGTERM."""
     port = free_port()
     command = [sys.executable, "-m", "sd35.space", "--port", str(port)]
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603  # our own program
         command, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None

@@ -38,6 +38,7 @@ ALLOWED_IMPORTS = {
     "sd35.space": {"core", "server.blocks", "server.launch"},
     "sd35.sync": {"client", "core"},
     "sd35.ui": {"core", "jobs", "library", "metadata", "server"},
+    "sd35.web_app": {"jobs", "library", "server", "settings", "space", "ui"},
 }
 """Which packages, or modules of them, a package may import beside itself: docs/architecture.md draws it."""
 

@@ -110,9 +110,12 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == f"SD 3.5 Studio is at http://127.0.0.1:{port}/\n"
-        assert process.stdout.readline().startswith("Pictures are kept in ")
-        assert process.stdout.readline() == f"For agents:  http://127.0.0.1:{port}/gradio_api/mcp\n"
+        assert (
+            process.stdout.readline()
+            == f"Running at http://127.0.0.1:{port}/ (press Ctrl+C to stop)\n"
+        )
+        assert process.stdout.readline().startswith("Images are saved in ")
+        assert process.stdout.readline() == f"MCP server: http://127.0.0.1:{port}/gradio_api/mcp\n"
         address = f"http://127.0.0.1:{port}"
         form = dict(zip(("username", "password"), LOGIN, strict=True))
         yield Program(

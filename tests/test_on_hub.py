@@ -119,7 +119,7 @@ class Program:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.output_lines.append(line)
-            if line.startswith("SD 3.5 Studio is at"):
+            if line.startswith("Running at"):
                 self._is_ready.set()
 
     def wait(self) -> None:
@@ -520,7 +520,7 @@ def test_cookies_of_the_space(world: TestWorld) -> None:
 def test_no_public_link_there(world: TestWorld) -> None:
     """SD35_SHARE opens a tunnel out of Hugging Face, asks everybody for a login, or ends the program."""
     printed = "".join(world.programs[ELSEWHERE_HOST].output_lines)
-    assert "No public link: on Hugging Face this page has one already." in printed
+    assert "--share has no effect on Hugging Face: this page is public already." in printed
     assert "Password" not in printed
     assert "api.gradio.app" not in world.internet.requested_names
 

@@ -1,6 +1,7 @@
-"""Hosting a Gradio app in this process: its environment, its launch and its end, with Gradio's traps taken care of.
+"""Gradio servers in this process: environment, launch and shutdown.
 
-`prepare` comes before the first `import gradio`.
+`configure_environment` must run before the first `import gradio`, so this module imports it for
+type checking only.
 """
 
 import asyncio
@@ -10,87 +11,114 @@ import socket
 import tempfile
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import gradio as gr
     from starlette.applications import Starlette
-    from starlette.middleware import Middleware
 
 __all__ = ["close", "configure_environment", "free_port", "launch", "persistent_storage"]
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
 
-MAX_OPEN_FILES = 16_384
-
-IDLE_TIMEOUT_SECONDS = 20.0
-"""A connection that has not said what it wants after this is closed."""
+MAX_OPEN_FILES: Final = 16_384
+IDLE_TIMEOUT_SECONDS: Final = 20.0
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
+GRADIO_OPTIONS: Final[dict[str, Any]] = {
+    "share": False,  # our own tunnel is closed with the program, and its login made first
+    "prevent_thread_lock": True,
+    "quiet": True,
+    "max_threads": 256,  # the default of 40 would be used up by 40 slow clients
+    "show_error": False,  # otherwise visitors read the text of any exception
+    "ssr_mode": False,  # needs Node, and answers before our middleware does
+    "run_history": False,
+    "enable_monitoring": False,
+    "mcp_server": False,
+    "state_session_capacity": 500,  # the default of 10,000 sessions may hold an image each
+    "max_file_size": "5mb",
+}
+
 
 def configure_environment() -> tempfile.TemporaryDirectory[str]:
-    """Set Gradio's environment, and return the private directory that it serves files from.
+    """Set Gradio's environment variables, and return its private temporary directory.
 
-    Everything below Gradio's temporary directory can be downloaded by its path, and by default all
-    Gradio apps of a user share one; so this program has its own, which goes when the program ends.
+    The directory is removed with the returned object.
     """
-    temp_dir = tempfile.TemporaryDirectory(prefix="sd35-", ignore_cleanup_errors=True)  # mode 0700
+    # Gradio serves every file below this directory to whoever knows its path, and by default all
+    # Gradio apps of a user share one. This one has mode 0700.
+    temp_dir = tempfile.TemporaryDirectory(prefix="sd35-", ignore_cleanup_errors=True)
     os.environ["GRADIO_TEMP_DIR"] = str(Path(temp_dir.name).resolve())
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = (
-        "1000000"  # the table of events makes each event dearer
-    )
+    # After every event, Gradio builds a table of the last 10,000 for its monitoring page, which is
+    # closed here. This many events later, it does.
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    # launch() asks itself over HTTP whether it is up, and the demo Space is on loopback: no proxy
-    # belongs there
+    # Gradio's launch() asks its own server over HTTP whether it is up, and the demo Space is on the
+    # loopback interface too. A configured proxy would get those requests, and fail.
     for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(
-            filter(None, [os.environ.get(name), f"localhost,{LOOPBACK},::1"])
-        )
-    # FastAPI silences this while it reads Gradio's routes, but not for another thread that does so
-    # at the same time.
+        hosts = [os.environ.get(name), "localhost", LOOPBACK, "::1"]
+        os.environ[name] = ",".join(host for host in hosts if host)
+    # FastAPI silences this warning while it reads Gradio's routes, but `warnings` is not
+    # thread-safe: a second app that starts at the same time makes it appear.
     warnings.filterwarnings("ignore", message="The 'alias' attribute with value")
     return temp_dir
 
 
 def persistent_storage(storage: Path = Path("/data")) -> Path | None:
-    """Where pictures outlive a restart on Hugging Face: below a storage that is mounted there, if one is."""
+    """Return a folder that outlives restarts of a Space on Hugging Face, if it has one."""
     return storage / "sd35" if storage.is_dir() and os.access(storage, os.W_OK) else None
 
 
-def launch(  # noqa: PLR0913  # what the two apps of this program differ in
+def launch(
     demo: "gr.Blocks",
     *,
     host: str = LOOPBACK,
     port: int | None = None,
     known_hosts: Sequence[str] = (),
     frame_ancestors: Sequence[str] = (),
-    root_path: str | None = None,
-    auth: Callable[[str, str], Awaitable[bool]] | None = None,
-    middleware: Sequence["Middleware"] = (),
+    middleware: Sequence[Any] = (),
     lifespan: Lifespan | None = None,
-    **launch_options: Any,  # noqa: ANN401  # theme, css, head … as Gradio's launch takes them
+    **gradio_options: Any,  # noqa: ANN401  # as Gradio's launch() takes them
 ) -> str:
-    """Start serving in a thread, and return the address. `port=None` is 7860 or the next one that is free.
+    """Start serving in a thread, and return the address. `port=None`: the first free from 7860.
 
     Raises:
-        OSError: the port can't be had.
+        OSError: the port is in use, or the address isn't local.
 
     """
-    from sd35.server.security import SecurityMiddleware  # noqa: PLC0415
-
     _raise_file_limit()
-    if hasattr(demo._queue, "sleep_when_free"):  # noqa: SLF001  # polls a thousand times a second otherwise
-        demo._queue.sleep_when_free = 0.02  # noqa: SLF001
+    # Gradio's queue looks for work every millisecond otherwise, which keeps a slow CPU busy.
+    if hasattr(demo._queue, "sleep_when_free"):  # noqa: SLF001  # no option sets it
+        demo._queue.sleep_when_free = 0.02  # noqa: SLF001  # no option sets it
+    protected_lifespan = _protected_lifespan(demo, lifespan, known_hosts, frame_ancestors)
+    _, address, _ = demo.launch(
+        # Gradio puts the name into URLs, in which an IPv6 address needs brackets.
+        server_name=f"[{host}]" if ":" in host and not host.startswith("[") else host,
+        server_port=port,
+        app_kwargs={"middleware": list(middleware), "lifespan": protected_lifespan},
+        **GRADIO_OPTIONS,
+        **gradio_options,
+    )
+    return str(address)
+
+
+def _protected_lifespan(
+    demo: "gr.Blocks",
+    lifespan: Lifespan | None,
+    known_hosts: Sequence[str],
+    frame_ancestors: Sequence[str],
+) -> Lifespan:
+    from sd35.server.security import SecurityMiddleware  # noqa: PLC0415  # starlette: slow for --help
 
     @asynccontextmanager
-    async def guarded_lifespan(app: "Starlette") -> AsyncIterator[None]:
-        # Around all else, Gradio's own middleware too: that answers before any that `app_kwargs`
-        # takes.
+    async def protected_lifespan(app: "Starlette") -> AsyncIterator[None]:
+        # `app_kwargs` adds middleware inside Gradio's own, which answers some requests before that.
+        # At this point the whole stack is built, and can be wrapped.
         assert app.middleware_stack is not None
         app.middleware_stack = SecurityMiddleware(
             app.middleware_stack, known_hosts, frame_ancestors
@@ -100,84 +128,68 @@ def launch(  # noqa: PLR0913  # what the two apps of this program differ in
             yield
         close_idle_task.cancel()
 
-    _, address, _ = demo.launch(
-        server_name=f"[{host}]" if ":" in host and not host.startswith("[") else host,
-        server_port=port,
-        share=False,
-        prevent_thread_lock=True,
-        quiet=True,
-        max_threads=256,
-        show_error=False,
-        ssr_mode=False,
-        run_history=False,
-        enable_monitoring=False,
-        mcp_server=False,
-        state_session_capacity=500,
-        max_file_size="5mb",
-        root_path=root_path,
-        auth=auth,
-        app_kwargs={"middleware": list(middleware), "lifespan": guarded_lifespan},
-        **launch_options,
-    )
-    return str(address)
+    return protected_lifespan
 
 
 def _raise_file_limit() -> None:
-    """Let this process hold as many connections open as the system lets it: each is a file to it."""
+    """Allow this process as many open connections as the system does: each needs a descriptor."""
     try:
         import resource  # noqa: PLC0415  # not on Windows, which has no such limit
     except ImportError:
         return
     soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    target = (
-        MAX_OPEN_FILES if hard_limit == resource.RLIM_INFINITY else min(hard_limit, MAX_OPEN_FILES)
-    )
+    target = MAX_OPEN_FILES
+    if hard_limit != resource.RLIM_INFINITY:
+        target = min(hard_limit, target)
     if soft_limit != resource.RLIM_INFINITY and soft_limit < target:
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard_limit))
 
 
 async def _close_idle_connections(demo: "gr.Blocks") -> None:
-    """Close connections on which no whole request comes: uvicorn itself waits for ever."""
+    """Close connections on which no whole request comes (Slowloris).
+
+    uvicorn's `timeout_keep_alive` begins after a response: before the first request, and while its
+    headers come in slowly, uvicorn waits for ever.
+    """
     idle_since: dict[tuple[Any, Any], float] = {}
     previously_closing: set[Any] = set()
     while True:
         await asyncio.sleep(IDLE_TIMEOUT_SECONDS / 4)
         server_state = getattr(getattr(demo, "server", None), "server_state", None)
+        connections = list(getattr(server_state, "connections", ()))
         now = time.monotonic()
-        connection_cycles = [
-            (connection, getattr(connection, "cycle", None))
-            for connection in getattr(server_state, "connections", ())
-        ]
-        idle = {
-            (connection, cycle)
-            for connection, cycle in connection_cycles
+        # A connection has a new cycle for each request, so the pair tells one request from another.
+        pairs = [(connection, getattr(connection, "cycle", None)) for connection in connections]
+        idle_since = {
+            (connection, cycle): idle_since.get((connection, cycle), now)
+            for connection, cycle in pairs
             if cycle is None or cycle.response_complete
         }
-        idle_since = {key: idle_since.get(key, now) for key in idle}
-        closing = {
-            connection for connection, _ in connection_cycles if connection.transport.is_closing()
-        }
-        # Who doesn't read what was sent to them is never done with being closed.
-        for connection in (closing & previously_closing) | {
+        idle = {
             connection
-            for (connection, _), idle_start in idle_since.items()
-            if now - idle_start > IDLE_TIMEOUT_SECONDS
-        }:
+            for (connection, _), start in idle_since.items()
+            if now - start > IDLE_TIMEOUT_SECONDS
+        }
+        closing = {connection for connection in connections if connection.transport.is_closing()}
+        # A transport closes when everything is sent: never, if the client doesn't read.
+        for connection in idle | (closing & previously_closing):
             connection.transport.abort()
         previously_closing = closing
 
 
 def close(demo: "gr.Blocks") -> None:
-    """Stop serving, at once: connections that browsers keep open are cut. The lifespan ends in good order."""
+    """Stop serving at once, and run the end of the lifespan."""
     server = getattr(demo, "server", None)
     if server is not None:
+        # uvicorn waits without a limit for open event streams, and logs an error about each that it
+        # cancels.
         server.config.timeout_graceful_shutdown = 0.1
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it calls that an error
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     demo.close(verbose=False)
 
 
 def free_port() -> int:
-    """A port on the loopback interface that nobody uses at the moment."""
+    """Return a port of the loopback interface that is free at the moment."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

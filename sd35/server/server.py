@@ -1,9 +1,9 @@
-"""The page as it is served: its door, its visitors, and what is answered beside it."""
+"""The page's server: Gradio's app with the middleware and routes around it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -19,24 +19,24 @@ from sd35.server.visitor_middleware import VisitorMiddleware
 
 __all__ = ["AppServices", "ServerConfig", "serve"]
 
-EMBED_SCRIPT = Path(gr.__file__).parent / "templates" / "frontend" / "gradio.js"
-"""The module that makes `<gradio-app>` work in another page."""
+# The module that makes `<gradio-app>` work in another page. Gradio has it, but serves it nowhere:
+# its documentation points to a CDN.
+EMBED_SCRIPT: Final = Path(gr.__file__).parent / "templates" / "frontend" / "gradio.js"
 
-METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Where the page is, and for whom.
+    """Where the page is served, and to whom.
 
     Attributes:
-        door: who is let in.
+        authenticator: who is let in.
         host: the address to listen on.
-        port: `None` for 7860 or the next one that is free.
-        known_hosts: the names under which the page may be asked for, beside localhost and plain
-            addresses.
-        embed_in: the sites that may show it within theirs.
-        root_path: the path under which a reverse proxy shows it.
+        port: `None` for the first free one from 7860.
+        known_hosts: names of this server, beside localhost and IP addresses.
+        frame_ancestors: sites that may embed the page.
+        root_path: the path under which a reverse proxy shows the page.
 
     """
 
@@ -50,15 +50,15 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class AppServices:
-    """What the server asks of the program behind it.
+    """What the server needs of the program behind it.
 
     Attributes:
-        find: a kept picture by the path that it is asked for by.
-        count_streams: is told of each stream that is opened (1) or closed (-1).
-        metrics: everything that is counted, as Prometheus takes it.
-        lifespan: is entered before the first request, and left after the last.
-        routes: what is answered besides, by the path.
-        library: whose pictures are handed out to whom they belong to.
+        find_artifact: returns a generated file by the path under which it is served.
+        adjust_stream_count: called with 1 when a stream opens, and with -1 when it closes.
+        render_metrics: returns the metrics in Prometheus' text format.
+        lifespan: entered before the first request, and left after the last.
+        routes: other apps by path.
+        library: whose images are served to their owners.
 
     """
 
@@ -75,12 +75,12 @@ def serve(
     config: ServerConfig,
     services: AppServices,
     login_page: Path,
-    **launch_options: Any,  # noqa: ANN401
-) -> str:  # Gradio's own
-    """Serve the page in a thread of its own, and return its address on this machine.
+    **gradio_options: Any,  # noqa: ANN401  # as Gradio's launch() takes them
+) -> str:
+    """Serve the page in a thread, and return its address on this machine.
 
     Raises:
-        OSError: the port can't be had.
+        OSError: the port is in use, or the address isn't local.
 
     """
     visitor_middleware = Middleware(
@@ -102,11 +102,12 @@ def serve(
         port=config.port,
         known_hosts=config.known_hosts,
         frame_ancestors=config.frame_ancestors,
-        root_path=config.root_path,
-        auth=config.authenticator.login if config.authenticator.accounts else None,
+        # The health check needs no login: Docker and load balancers have none.
         middleware=[Middleware(_HealthCheck), visitor_middleware],
         lifespan=services.lifespan,
-        **launch_options,
+        root_path=config.root_path,
+        auth=config.authenticator.login if config.authenticator.accounts else None,
+        **gradio_options,
     )
 
 
@@ -118,7 +119,7 @@ def _metrics_endpoint(render: Callable[[], bytes]) -> ASGIApp:
 
 
 class _HealthCheck:
-    """Answers whoever watches over this program, before anybody's door."""
+    """ASGI middleware that answers `/healthz`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -7,31 +7,27 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import httpx
 import segno
 from gradio import networking, tunneling
 from gradio.exceptions import ChecksumMismatchError
 
-__all__ = ["LIFETIME_NOTICE", "Tunnel", "TunnelError", "qr_code"]
+__all__ = ["LIFETIME_NOTICE", "Tunnel", "TunnelError", "close_tunnels", "qr_code"]
 
-LIFETIME_NOTICE = "It lives as long as this program runs, and a week at most."
-"""A week: what Gradio 6.31 says of its share links when it makes one."""
+# A week is what Gradio 6.31 prints with its share links.
+LIFETIME_NOTICE: Final = "Valid while the app runs, for up to one week."
 
-OPEN_TIMEOUT_SECONDS = 60.0
+OPEN_TIMEOUT_SECONDS: Final = 60.0
 
 
 class TunnelError(Exception):
-    """No public link could be made; `str` is one sentence that says why."""
+    """The public link couldn't be created; `str` is one sentence that says why."""
 
 
 class Tunnel:
-    """A way in from the public network to a port of this machine.
-
-    Attributes:
-        url: the public link.
-
-    """
+    """A public link to a port of this machine."""
 
     def __init__(self, url: str, process: "subprocess.Popen[bytes] | None") -> None:
         self.url = url
@@ -39,50 +35,57 @@ class Tunnel:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the link leads nowhere any more."""
+        """Whether the link no longer works."""
         return self._process is not None and self._process.poll() is not None
 
     @classmethod
     def open(cls, host: str, port: int, token: str, folder: Path) -> "Tunnel":
-        """Open one to this port; the server's certificate is put into `folder`.
+        """Create a link to this port. gradio.live's certificate is written to `folder`.
 
         Raises:
-            NoTunnelError: it can't be made; the sentence says why.
+            TunnelError: the link can't be created.
 
         """
-        if hasattr(
-            networking, "CERTIFICATE_PATH"
-        ):  # else it goes into whatever folder this program was started in
+        # By default Gradio writes the certificate below the current directory.
+        if hasattr(networking, "CERTIFICATE_PATH"):
             networking.CERTIFICATE_PATH = str(folder / "gradio-live.pem")
         try:
             url = _with_timeout(
                 OPEN_TIMEOUT_SECONDS, lambda: networking.setup_tunnel(host, port, token, None, None)
             )
-        except Exception as error:  # Gradio's own ways to fail are many, and the page works without
+        except Exception as error:
+            # Gradio raises many kinds of errors here, and the page works without the link.
             close_tunnels()
             raise TunnelError(_error_message(error)) from error
         tunnels = tunneling.CURRENT_TUNNELS
-        address = "https" + url[len("http") :] if url.startswith("http:") else url
-        return cls(address, tunnels[-1].proc if tunnels else None)
+        if url.startswith("http:"):  # Gradio returns this scheme, though the link is https
+            url = url.replace("http:", "https:", 1)
+        return cls(url, tunnels[-1].proc if tunnels else None)
 
 
 def close_tunnels() -> None:
-    """End every tunnel of this process, quietly."""
+    """End every tunnel of this process, without Gradio's messages about it."""
     with contextlib.redirect_stdout(io.StringIO()):
         for tunnel in tunneling.CURRENT_TUNNELS:
             tunnel.kill()
 
 
 def _with_timeout(timeout: float, operation: Callable[[], str]) -> str:
-    """What `work` returns, if it does within the limit; what it prints is for nobody."""
+    """Return the result of an operation, without what it prints.
+
+    Raises:
+        TimeoutError: it takes too long.
+
+    """
     result: list[str | Exception] = []
 
     def run() -> None:
         try:
             result.append(operation())
-        except Exception as error:  # noqa: BLE001  # raised again, in the thread that waits
+        except Exception as error:  # noqa: BLE001  # raised again in the thread that waits
             result.append(error)
 
+    # Not an executor: Python would wait for its threads at exit, and these may hang.
     thread = threading.Thread(target=run, daemon=True)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         thread.start()
@@ -94,35 +97,33 @@ def _with_timeout(timeout: float, operation: Callable[[], str]) -> str:
     return result[0]
 
 
+_HELPER: Final = f"Gradio's tunnel helper ({tunneling.BINARY_PATH})"
+
+# The first that matches counts: FileNotFoundError is an OSError, too.
+_MESSAGES: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (TimeoutError, "gradio.live didn't respond in time."),
+    (
+        ChecksumMismatchError,
+        f"{_HELPER} has an unexpected checksum. Delete the file and try again.",
+    ),
+    (
+        FileNotFoundError,
+        f"{_HELPER} couldn't be downloaded, or an antivirus program removed the file.",
+    ),
+    (PermissionError, f"{_HELPER} couldn't be run: this computer blocks the file."),
+    (httpx.HTTPError, f"{_HELPER} couldn't be downloaded: this network blocks the download."),
+    (OSError, f"{_HELPER} doesn't work on this system."),
+    (ValueError, "gradio.live refused the tunnel, or this network blocks the connection."),
+    (Exception, "gradio.live can't be reached. Check your internet connection."),
+)
+
+
 def _error_message(error: Exception) -> str:
-    helper_program = f"Gradio's helper program, {tunneling.BINARY_PATH},"
-    messages = (
-        (TimeoutError, "gradio.live didn't answer in time."),
-        (
-            ChecksumMismatchError,
-            f"{helper_program} isn't the one that was expected; delete it and try again.",
-        ),
-        (
-            FileNotFoundError,
-            f"{helper_program} is missing and couldn't be had, or something on this machine blocks it.",
-        ),
-        (PermissionError, f"{helper_program} can't be run: something on this machine blocks it."),
-        (
-            httpx.HTTPError,
-            f"{helper_program} couldn't be downloaded: there is no way there from this network.",
-        ),
-        (OSError, f"{helper_program} can't be had or run on this system."),
-        (ValueError, "gradio.live refused the tunnel, or this network blocks it."),
-    )
-    default_message = "gradio.live could not be reached: there is no network, or it is blocked."
-    return next(
-        (message for error_type, message in messages if isinstance(error, error_type)),
-        default_message,
-    )
+    return next(message for error_type, message in _MESSAGES if isinstance(error, error_type))
 
 
 def qr_code(url: str) -> str:
-    """Return the link as a QR code for a terminal; empty where the terminal can't show one."""
+    """Return the link as a QR code for a terminal; empty if its encoding has no block characters."""
     out = io.StringIO()
     segno.make(url, error="m", micro=False).terminal(out=out, compact=True, border=2)
     try:

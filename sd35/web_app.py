@@ -1,0 +1,235 @@
+"""The web app: job service, page and server, put together from the settings."""
+
+import contextlib
+import queue
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+import anyio.to_thread
+import gradio as gr
+
+from sd35.jobs.limits import UsageLimits
+from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
+from sd35.library.library import Library
+from sd35.server import launch
+from sd35.server.accounts import CredentialStore, generate_credentials
+from sd35.server.auth import Authenticator
+from sd35.server.server import AppServices, ServerConfig, serve
+from sd35.server.tunnel import LIFETIME_NOTICE, Tunnel, TunnelError, close_tunnels, qr_code
+from sd35.settings import Settings
+from sd35.ui.page import Page
+from sd35.ui.theme import ASSETS, launch_options
+
+if TYPE_CHECKING:
+    from sd35.space.server import DemoSpace
+
+__all__ = ["WebApp"]
+
+TUNNEL_CHECK_SECONDS: Final = 5.0
+
+
+class WebApp:
+    """The page with everything behind it.
+
+    Args:
+        settings: flags and environment.
+        temp_dir: from `configure_environment`; removed at the end of `run`.
+
+    Raises:
+        LibraryError: the library can't be used.
+
+    """
+
+    def __init__(self, settings: Settings, temp_dir: "TemporaryDirectory[str]") -> None:
+        self._settings = settings
+        self._temp_dir = temp_dir
+        self._demo_space: DemoSpace | None = None
+        # A signal handler may interrupt a thread that holds an Event's lock, and would wait for it
+        # for ever. A SimpleQueue is reentrant.
+        self._stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._login_notice = ""
+        self._address = ""
+        self._job_service = JobService(
+            SpaceConfig(
+                settings.space, settings.space_token, settings.space_proxy, settings.hf_endpoint
+            ),
+            self._start_demo_space,
+            self._job_service_config(),
+        )
+        self.demo: gr.Blocks = Page(
+            self._job_service,
+            can_sign_in=settings.can_sign_in,
+            can_log_out=settings.has_logins,
+        ).demo
+
+    def _job_service_config(self) -> JobServiceConfig:
+        settings = self._settings
+        temp_dir = Path(self._temp_dir.name)
+        folder = settings.library_folder
+        is_persistent = True
+        if settings.runs_on_hub and settings.library is None:
+            # A Space's disk is lost at each restart, unless storage is mounted.
+            storage = launch.persistent_storage()
+            folder = storage or temp_dir / "library"
+            is_persistent = storage is not None
+        return JobServiceConfig(
+            temp_dir,
+            Library.open(folder),
+            is_persistent,
+            UsageLimits(**settings.usage_limits),
+            settings.lend_token,
+            settings.idle_timeout,
+        )
+
+    async def _start_demo_space(self) -> str:
+        return await anyio.to_thread.run_sync(self._start_demo_space_sync)
+
+    def _start_demo_space_sync(self) -> str:
+        if self._demo_space is None:
+            # Most programs never need it, and its painter takes 0.2 s to import.
+            from sd35.space.server import DemoSpace  # noqa: PLC0415  # see above
+
+            self._demo_space = DemoSpace()
+        return self._demo_space.start()
+
+    def start(self) -> None:
+        """Start serving the page in a thread.
+
+        Raises:
+            AccountError: the logins can't be used.
+            OSError: the port is in use, or the address isn't local.
+
+        """
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, lambda signum, _: self._stop_signals.put(signum))
+        authenticator, self._login_notice = self._build_authenticator()
+        self._address = self._serve(authenticator)
+
+    def run(self) -> None:
+        """Print what the user needs to know, wait for Ctrl+C or SIGTERM, and close everything."""
+        self._print_notices()
+        tunnel = self._open_tunnel() if self._settings.opens_share_link else None
+        while not self._should_stop():
+            if tunnel is not None and tunnel.has_ended:
+                _print("The public link has expired. Restart for a new one.")
+                tunnel = None
+        _print("Stopping…")
+        self._close()
+
+    def _should_stop(self) -> bool:
+        """Return whether a signal has come, after waiting for one for a few seconds."""
+        with contextlib.suppress(queue.Empty):
+            return self._stop_signals.get(timeout=TUNNEL_CHECK_SECONDS) > 0
+        return False
+
+    def _build_authenticator(self) -> tuple[Authenticator, str]:
+        """Return the authenticator, and the text about a login that was generated."""
+        settings = self._settings
+        credentials = list(settings.logins)
+        shared_logins = frozenset[str]()
+        login_notice = ""
+        if settings.generates_login:
+            name, password = generate_credentials()
+            credentials = [f"{name}:{password}"]
+            shared_logins = frozenset({name})
+            login_notice = f"Username: {name}\nPassword: {password}"
+        accounts = None
+        if credentials or settings.users:
+            accounts = CredentialStore(credentials, settings.users)
+        authenticator = Authenticator(
+            settings.is_private,
+            accounts,
+            shared_logins,
+            settings.runs_on_hub,
+            bool(settings.frame_ancestors),
+        )
+        return authenticator, login_notice
+
+    def _serve(self, authenticator: Authenticator) -> str:
+        settings = self._settings
+        return serve(
+            self.demo,
+            ServerConfig(
+                authenticator,
+                settings.server_name,
+                settings.server_port,
+                settings.host_names,
+                settings.frame_ancestors,
+                settings.root_path,
+            ),
+            self._build_services(),
+            ASSETS / "login.html",
+            footer_links=["api"],
+            **launch_options(),
+        )
+
+    def _build_services(self) -> AppServices:
+        job_service = self._job_service
+        services = AppServices(
+            job_service.find_artifact,
+            job_service.metrics.open_streams.inc,
+            job_service.metrics.text,
+            job_service.lifespan,
+            {},
+            job_service.library,
+        )
+        if not self._settings.mcp:
+            return services
+        from sd35.server.mcp import MCP_PATH, McpApp  # noqa: PLC0415  # an optional dependency
+
+        mcp_app = McpApp(job_service, self._settings.root_path)
+
+        @asynccontextmanager
+        async def lifespan(app: object) -> AsyncIterator[None]:
+            async with job_service.lifespan(app), mcp_app.lifespan(app):
+                yield
+
+        return replace(services, lifespan=lifespan, routes={MCP_PATH: mcp_app})
+
+    def _print_notices(self) -> None:
+        settings = self._settings
+        _print(f"Running at {self._address} (press Ctrl+C to stop)")
+        _print(f"Images are saved in {self._job_service.library.folder}")
+        if settings.mcp:
+            _print(f"MCP server: {self._address}gradio_api/mcp")
+        if self._login_notice:
+            _print(self._login_notice)
+        if not settings.is_private and settings.space_token and not settings.lend_token:
+            _print("Visitors don't use your token. To share it, add --lend-token.")
+        if settings.share and settings.runs_on_hub:
+            _print("--share has no effect on Hugging Face: this page is public already.")
+
+    def _open_tunnel(self) -> Tunnel | None:
+        demo = self.demo
+        try:
+            tunnel = Tunnel.open(
+                launch.LOOPBACK, demo.server_port, demo.share_token, Path(self._temp_dir.name)
+            )
+        except TunnelError as error:
+            _print(
+                f"Couldn't create a public link. {error} "
+                "The page is still available on this computer."
+            )
+            return None
+        _print(f"Public link: {tunnel.url}\n{qr_code(tunnel.url)}{LIFETIME_NOTICE}")
+        if self._settings.no_auth:
+            _print("No login set: anyone with this link can use your quota.")
+        return tunnel
+
+    def _close(self) -> None:
+        close_tunnels()
+        launch.close(self.demo)
+        if self._demo_space is not None:
+            self._demo_space.close()
+        self._job_service.library.close()
+        self._temp_dir.cleanup()
+
+
+def _print(message: str) -> None:
+    # Without a flush, a pipe or a service's log gets the text when the program ends.
+    print(message, flush=True)  # noqa: T201  # this is the program's output
