@@ -214,10 +214,10 @@ def link() -> Iterator[AppServer]:
 
 def log_in(page: Page, link: AppServer) -> None:
     page.goto(link.address)
-    page.get_by_label("Name").fill("guest")
+    page.get_by_label("Username").fill("guest")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_have_text("The name or the password is wrong.")
+    expect(page.get_by_role("alert")).to_have_text("Incorrect username or password.")
     page.get_by_label("Password").fill("handed out")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("button", name="Generate")).to_be_visible()
