@@ -22,6 +22,7 @@ from sd35.library.layout import (
 )
 from sd35.library.library import Library
 from sd35.library.query import parse_query
+from sd35.library.scanner import ScanResult
 from sd35.metadata.embedding import read_metadata
 from sd35.metadata.model import GenerationMetadata
 from tests.library_fixtures import (
@@ -100,8 +101,8 @@ def test_owner_keys_are_distinct_and_in_paths() -> None:
 
 def test_images_of_others_do_not_exist(library: Library) -> None:
     """A visitor can't see, change or delete another visitor's images."""
-    own_queued, other_entry = add_picture(library, 1, ANN), add_picture(library, 2, BOB)
-    both_ids = [own_queued.id, other_entry.id]
+    own_entry, other_entry = add_picture(library, 1, ANN), add_picture(library, 2, BOB)
+    both_ids = [own_entry.id, other_entry.id]
     assert (library.get(other_entry.id, ANN), library.thumbnail(other_entry.id, ANN)) == (
         None,
         None,
@@ -109,14 +110,14 @@ def test_images_of_others_do_not_exist(library: Library) -> None:
     with pytest.raises(LibraryError):
         library.read_bytes(other_entry.id, ANN)
     assert library.adjacent_ids(other_entry.id, ANN) == (None, None)
-    assert library.adjacent_ids(own_queued.id, ANN) == (None, None)
-    assert library.star(both_ids, ANN, is_starred=True) == (own_queued.id,)
-    assert library.tag(both_ids, ANN, ["sea"]) == (own_queued.id,)
-    assert library.trash(both_ids, ANN) == (own_queued.id,)
+    assert library.adjacent_ids(own_entry.id, ANN) == (None, None)
+    assert library.star(both_ids, ANN, is_starred=True) == (own_entry.id,)
+    assert library.tag(both_ids, ANN, ["sea"]) == (own_entry.id,)
+    assert library.trash(both_ids, ANN) == (own_entry.id,)
     assert library.trash([other_entry.id], BOB) == (other_entry.id,)
-    assert library.restore(both_ids, ANN) == (own_queued.id,)
+    assert library.restore(both_ids, ANN) == (own_entry.id,)
     assert library.empty_trash(ANN) == 0
-    assert library.delete(both_ids, ANN) == (own_queued.id,)
+    assert library.delete(both_ids, ANN) == (own_entry.id,)
     assert find_ids(library, owner=ANN) == []
     assert library.restore(both_ids, None) == (other_entry.id,)
     assert find_ids(library) == [other_entry.id]
@@ -159,35 +160,24 @@ def test_trash_hides_and_restores(library: Library) -> None:
 
 def test_pages_are_complete_in_both_directions(library: Library) -> None:
     """Paging shows each image once, even those made at the same moment."""
-    for index in range(23):
-        add_picture(library, index // 5, ANN if index % 2 else "")
-    every = find_ids(library)
-    assert (
-        every
-        == [
-            entry.id
-            for entry in sorted(
-                library.search().entries,
-                key=lambda listed_entry: (listed_entry.made_at, listed_entry.id),
-            )
-        ][::-1]
-    )
-    pages = [library.search(limit=5)]
-    while pages[-1].older_cursor:
-        pages.append(library.search(limit=5, older_cursor=pages[-1].older_cursor))
-    listed_ids = [entry.id for page in pages for entry in page.entries]
-    assert listed_ids == every
-    assert pages[0].newer_cursor is None
-    page = pages[-1]
-    restored = [entry.id for entry in page.entries]
+    entries = [add_picture(library, index // 5, ANN if index % 2 else "") for index in range(23)]
+    entries.sort(key=lambda entry: (entry.made_at, entry.id), reverse=True)
+    expected_ids = [entry.id for entry in entries]
+    page = library.search(limit=5)
+    assert page.newer_cursor is None
+    ids = [entry.id for entry in page.entries]
+    while page.older_cursor:
+        page = library.search(limit=5, older_cursor=page.older_cursor)
+        ids += [entry.id for entry in page.entries]
+    assert ids == expected_ids
+    ids = [entry.id for entry in page.entries]
     while page.newer_cursor:
         page = library.search(limit=5, newer_cursor=page.newer_cursor)
-        restored = [entry.id for entry in page.entries] + restored
-    assert restored == every
-    for index, id_ in enumerate(every):
-        newer, older = library.adjacent_ids(id_)
-        assert newer == (every[index - 1] if index else None)
-        assert older == (every[index + 1] if index + 1 < len(every) else None)
+        ids = [entry.id for entry in page.entries] + ids
+    assert ids == expected_ids
+    neighbors = [None, *expected_ids, None]
+    for index, id_ in enumerate(expected_ids):
+        assert library.adjacent_ids(id_) == (neighbors[index], neighbors[index + 2])
     assert (library.search(limit=2).count, library.search(owner=ANN, limit=2).count) == (23, 11)
 
 
@@ -270,14 +260,7 @@ def test_programs_write_at_once(folder: Path) -> None:
         assert len(find_ids(library, parse_query("is:starred one"))) == 19
         assert len(find_ids(library, parse_query("is:starred two"))) == 19
         assert library.search(parse_query("is:trash")).count == 2
-        assert not any(field_values(library.rescan()))
-
-
-def field_values(changes: object) -> list[object]:
-    return [
-        getattr(changes, name)
-        for name in ("added", "moved", "changed", "missing", "back", "unreadable")
-    ]
+        assert library.rescan() == ScanResult()
 
 
 def test_threads_write_at_once(library: Library) -> None:
@@ -337,12 +320,12 @@ assert library.read_bytes(large.id) == before
 
 def test_full_disk_damages_nothing(folder: Path) -> None:
     """On a full disk, nothing is half written, and what was there stays."""
-    completed = subprocess.run(  # noqa: S603
+    completed = subprocess.run(  # noqa: S603  # ourselves
         [sys.executable, "-c", FULL_DISK_SCRIPT, folder],
         capture_output=True,
         text=True,
         check=False,
-    )  # ourselves
+    )
     assert completed.returncode == 0, completed.stderr
     assert [line.split()[0] for line in completed.stdout.splitlines()] == [
         *["WriteError"] * 4,
@@ -353,27 +336,35 @@ def test_full_disk_damages_nothing(folder: Path) -> None:
     assert not folder.with_suffix(".zip").exists()
     with Library.open(folder) as library:
         assert len(find_ids(library)) == 3
-        assert not any(field_values(library.rescan()))
+        assert library.rescan() == ScanResult()
+
+
+INSTANCE_SCRIPT = """
+import sys
+from pathlib import Path
+from sd35.library.library import Library
+library = Library.open(Path(sys.argv[1]))
+print(library.instance_id, flush=True)
+sys.stdin.read()
+"""
 
 
 def test_killed_program_is_not_alive(folder: Path) -> None:
     """A program that was killed isn't alive; one that runs is."""
-    code = "import sys; from sd35.library.library import *; from pathlib import Path\n"
-    code += "library = Library.open(Path(sys.argv[1])); print(library.instance_id, flush=True); sys.stdin.read()"
     other_process = subprocess.Popen(  # noqa: S603  # ourselves
-        [sys.executable, "-c", code, folder],
+        [sys.executable, "-c", INSTANCE_SCRIPT, folder],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert other_process.stdout is not None
-    name = other_process.stdout.readline().strip()
+    instance_id = other_process.stdout.readline().strip()
     with Library.open(folder) as library:
         assert library.is_alive(library.instance_id)
-        assert library.is_alive(name)
+        assert library.is_alive(instance_id)
         other_process.kill()
         other_process.communicate()
-        assert not library.is_alive(name)
+        assert not library.is_alive(instance_id)
         assert not library.is_alive("../../x")
         assert library.is_alive(library.instance_id)
 
