@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sd35.core.errors import PictureError
+from sd35.metadata.parsing import decode_text
 
 __all__ = [
     "IDENTIFIER",
@@ -42,11 +43,9 @@ _TAG_NAMES = {
     USER_COMMENT: "UserComment",
     MAKER_NOTE: "MakerNote",
 }
-_BYTE = 1
-_ASCII = 2
 _LONG = 4
 _UNDEFINED = 7
-_BYTE_TYPES = {_BYTE, _ASCII, _UNDEFINED}
+_BYTE_TYPES = {1, 2, _UNDEFINED}  # BYTE and ASCII
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _MAX_TAGS = 65_535  # a directory counts its entries in two bytes
 
@@ -126,7 +125,7 @@ def read_exif(data: bytes) -> dict[str, str]:
             continue
         remaining_bytes -= length
         value = block.value(entry)
-        text = _decode_comment(value) if tag == USER_COMMENT else _decode_text(value)
+        text = _decode_comment(value) if tag == USER_COMMENT else decode_text(value.strip(b"\0"))
         if text:
             texts[name] = text
     return texts
@@ -147,31 +146,21 @@ def encode_user_comment(text: str) -> bytes:
 
 def _decode_comment(value: bytes) -> str:
     code = value[:8]
-    encoded_text = value[8:]
     if code == b"UNICODE\0":
-        return _decode_utf_16(encoded_text).strip("\0")
-    if code in {b"ASCII\0\0\0", b"\0" * 8}:
-        return _decode_text(encoded_text)
-    return _decode_text(value)
+        return _decode_utf_16(value[8:]).strip("\0")
+    has_code = code in {b"ASCII\0\0\0", b"\0" * 8}
+    return decode_text((value[8:] if has_code else value).strip(b"\0"))
 
 
 def _decode_utf_16(value: bytes) -> str:
     if value[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return value.decode("utf-16", "replace")
     if b"\0" not in value and len(value) > 8:  # some programs write UTF-8 under this code
-        return _decode_text(value)
+        return decode_text(value.strip(b"\0"))
     # The standard leaves the byte order open. Parameters are mostly ASCII: zeros at odd offsets
     # mean little-endian.
     is_little_endian = value[1::2].count(0) > value[::2].count(0)
     return value.decode("utf-16-le" if is_little_endian else "utf-16-be", "replace")
-
-
-def _decode_text(value: bytes) -> str:
-    value = value.strip(b"\0")
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def merge_exif(data: bytes, values: Mapping[int, bytes | None]) -> bytes:

@@ -199,9 +199,8 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     # A value that can't be parsed goes to `extra`, as a seed of 64 bits does.
     parsed = {"Steps": steps, "CFG scale": guidance_scale, "Seed": seed, "Size": width}
     used_keys = {"Model", "Version"} | {key for key, value in parsed.items() if value is not None}
-    if tool == THIS_TOOL and values.get("Sampler") == _DEFAULT_SAMPLER:
-        used_keys.add("Sampler")
-    extra = tuple((key, value) for key, value in pairs if key not in used_keys)
+    default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None
+    extra = tuple(pair for pair in pairs if pair[0] not in used_keys and pair != default_pair)
     return GenerationMetadata(
         width=width,
         height=height,

@@ -11,6 +11,7 @@ from typing import Any
 __all__ = [
     "MAX_EXTRA",
     "MAX_TEXT_LENGTH",
+    "decode_text",
     "extract_loras",
     "format_value",
     "model_name",
@@ -36,6 +37,17 @@ _SIZE_PATTERN = re.compile(r"\(?\s*(\d{1,6})\s*[,x×*]\s*(\d{1,6})\s*\)?", re.AS
 _WEIGHTS_SUFFIX = re.compile(r"\.(safetensors|ckpt|sft|gguf|pt|pth|bin)", re.IGNORECASE)
 _NETWORK_PATTERN = re.compile(r"(?:, ?| )?<(lora|lyco|hypernet):([^<>]{1,200})>", re.IGNORECASE)
 _NETWORK_TITLES = {"lora": "LoRA", "lyco": "LyCORIS", "hypernet": "Hypernetwork"}
+
+
+def decode_text(encoded: bytes) -> str:
+    """Return bytes as UTF-8 if they are valid, and else as Latin-1.
+
+    The standards of PNG and EXIF demand Latin-1 or ASCII in most places; many tools write UTF-8.
+    """
+    try:
+        return encoded.decode("utf-8")
+    except UnicodeDecodeError:
+        return encoded.decode("latin-1")
 
 
 def parse_json_object(text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sd35.core.errors import PictureError
 from sd35.metadata.exif import MAX_TEXT_BYTES, read_exif
+from sd35.metadata.parsing import decode_text
 
 __all__ = ["INFOTEXT_KEY", "RECORD_KEY", "SIGNATURE", "embed_png", "read_png"]
 
@@ -82,7 +83,7 @@ class _TextReader:
             return
         if len(encoded) <= self._remaining_bytes:
             self._remaining_bytes -= len(encoded)
-            text = encoded.decode("utf-8", "replace") if kind == b"iTXt" else _decode_text(encoded)
+            text = encoded.decode("utf-8", "replace") if kind == b"iTXt" else decode_text(encoded)
             self.texts.setdefault(keyword.decode("latin-1"), text)
 
     def _decompress(self, kind: bytes, encoded_body: bytes) -> bytes:
@@ -104,14 +105,6 @@ class _TextReader:
         if len(content) > self._remaining_bytes:
             self._remaining_bytes = 0
         return content
-
-
-def _decode_text(encoded: bytes) -> str:
-    # tEXt and zTXt are Latin-1 by the standard, but many programs write UTF-8.
-    try:
-        return encoded.decode("utf-8")
-    except UnicodeDecodeError:
-        return encoded.decode("latin-1")
 
 
 def embed_png(data: bytes, infotext: str | None, record_json: str) -> bytes:
@@ -145,7 +138,7 @@ def _keyword(data: bytes, chunk: _Chunk) -> str:
 
 def _build_infotext_chunk(infotext: str) -> bytes:
     encoded = infotext.encode("latin-1", "replace")
-    if _decode_text(encoded) != infotext:
+    if decode_text(encoded) != infotext:
         return _build_unicode_chunk(INFOTEXT_KEY, infotext)
     return _build_chunk(b"tEXt", INFOTEXT_KEY.encode() + b"\0" + encoded)
 
