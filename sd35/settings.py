@@ -1,34 +1,43 @@
-"""Flags and environment: one typed model, and the only reader of either."""
+"""Settings of the page, from flags and environment variables: one typed model reads both."""
 
+import argparse
 import re
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, CliApp, CliSuppress, CliToggleFlag, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSettingsSource,
+    CliSuppress,
+    CliToggleFlag,
+    SettingsConfigDict,
+)
 
 from sd35.core.space_ref import parse_space_ref
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "error_text", "load_settings"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 MIN_IDLE_TIMEOUT = 5.0
-"""A page that has asked for something, or is loaded anew, is there again before that."""
+"""Seconds; a page that is being reloaded is back by then."""
 
 UsageLimit = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class Settings(BaseSettings):
-    """A studio for Stable Diffusion 3.5 in the browser, over a Gradio Space."""
+    """Studio for Stable Diffusion 3.5 in the browser, over a Gradio Space."""
 
     model_config = SettingsConfigDict(
         env_prefix="SD35_",
         env_ignore_empty=True,
         populate_by_name=True,
-        hide_input_in_errors=True,  # the input may be a token
+        # pydantic quotes the input, which may be a token.
+        hide_input_in_errors=True,
         extra="ignore",
         cli_prog_name="app.py",
         cli_kebab_case=True,
@@ -39,95 +48,96 @@ class Settings(BaseSettings):
 
     space: str = Field(
         default="auto",
-        description="which Space makes the pictures: auto (the public one, or the demo Space when it can't be "
-        "reached), demo, owner/name, or an address",
+        description="Space to use: auto (the public Space, or the demo if it is unreachable), "
+        "demo, owner/name or a URL",
     )
     token: SecretStr | None = Field(
         default=None,
-        description="a token for the chosen Space; HF_TOKEN, which `ps` doesn't show, is the better way",
+        description="access token for the Space; prefer HF_TOKEN, which isn't visible in process "
+        "lists",
     )
     proxy: SecretStr | None = Field(
         default=None,
-        description="the HTTP proxy on the way to the Space, http://host:port; if not given, what the system says",
+        description="HTTP proxy for the Space, http://host:port (default: system settings)",
     )
     library: Path | None = Field(
         default=None,
-        description="the folder in which pictures, and what was asked for, are kept; if not given, "
-        "SD 3.5 Studio among your pictures",
+        description="library folder (default: SD 3.5 Studio in your pictures folder)",
     )
     unwatched_minutes: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
         default=None,
-        description="how long pictures go on being made while no page looks; if not given, all that were asked for",
+        description="minutes to keep generating after the last page is closed (default: until "
+        "all jobs are done)",
     )
     host: str | None = Field(
         default=None,
-        description="the address to listen on, 127.0.0.1 if not given; 0.0.0.0 for your whole network",
+        description="address to listen on (default: 127.0.0.1); 0.0.0.0 for the whole network",
     )
     port: Port | None = Field(
-        default=None, description="the port; if not given, 7860 or the next one that is free"
+        default=None, description="port to listen on (default: 7860, or the next free one)"
     )
     known_hosts: str = Field(
         default="",
-        description="names under which the page may be asked for, beside localhost and plain addresses, with commas "
-        "between; one that begins with a dot stands for all below it",
+        description="allowed host names, separated by commas, besides localhost and IP addresses; "
+        ".example.com allows all below it",
     )
     share: bool = Field(
         default=False,
-        description="make a public link through gradio.live, with a login, and print it with a QR code",
+        description="create a public gradio.live link with a login, and print it with a QR code",
     )
     auth: SecretStr | None = Field(
         default=None,
-        description="a login for the page, name:password; may be given several times. What `ps` doesn't show, and "
-        "stores no password, is --users",
+        description="login for the page, name:password; can be repeated. Prefer --users, which "
+        "stores only hashes",
     )
     users: Path | None = Field(
         default=None,
-        description="a file of logins with hashed passwords, made by `python -m sd35 user add NAME`",
+        description="file with users and password hashes, made by `python -m sd35 user add NAME`",
     )
     no_auth: CliToggleFlag[bool] = Field(
         default=False,
-        description="share without a login: whoever has the link, or guesses it, makes pictures here",
+        description="share without a login: anyone with the link can use your quota",
     )
     lend_token: CliToggleFlag[bool] = Field(
         default=False,
-        description="make visitors' pictures with your token, too, and so with your quota",
+        description="use your token and your quota for visitors, too",
     )
     visitor_hourly: UsageLimit | None = Field(
         default=None,
-        description="pictures that one visitor may ask for within an hour, 30 if not given; 0: no limit",
+        description="images per visitor and hour (default: 30; 0: no limit)",
     )
     all_hourly: UsageLimit | None = Field(
         default=None,
-        description="pictures that all visitors may ask for within an hour, 200 if not given",
+        description="images per hour for all visitors together (default: 200; 0: no limit)",
     )
     visitor_waiting: UsageLimit | None = Field(
-        default=None, description="of one visitor's pictures, so many may wait: 3"
+        default=None, description="queue limit per visitor (default: 3; 0: no limit)"
     )
     all_waiting: UsageLimit | None = Field(
-        default=None, description="so many pictures may wait in all: 50"
+        default=None, description="queue limit for all visitors together (default: 50; 0: no limit)"
     )
     at_once: UsageLimit | None = Field(
         default=None,
-        description="pictures that are made at the same time: 1, or 20 where each visitor's own quota is used, on "
-        "Hugging Face; 0: no limit",
+        description="jobs to run in parallel (default: 1, or 20 on Hugging Face if visitors use "
+        "their own quota; 0: no limit)",
     )
     embed_in: str | None = Field(
         default=None,
-        description="sites that may show the page within theirs, with commas between: https://blog.example, "
-        "https://*.example, or * for any; none if not given, but any on Hugging Face",
+        description="sites allowed to embed the page, separated by commas: https://blog.example, "
+        "https://*.example, or * for any (default: none, but any on Hugging Face)",
     )
     root_path: str | None = Field(
         default=None,
-        description="the path under which a reverse proxy shows the page, such as /studio",
+        description="path under which a reverse proxy serves the page, such as /studio",
     )
     mcp: CliToggleFlag[bool] = Field(
         default=False,
-        description="be a tool for agents, too (Model Context Protocol); needs requirements-mcp.txt",
+        description="enable the MCP server; needs requirements-mcp.txt",
     )
     hf_token: CliSuppress[SecretStr | None] = Field(
         default=None,
         validation_alias="HF_TOKEN",
-        description="a Hugging Face token, for Spaces there and nowhere else",
+        description="Hugging Face token, for Spaces at Hugging Face only",
     )
 
     hf_endpoint: CliSuppress[str] = Field(
@@ -161,7 +171,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError("give an address that begins with http:// or https://")
+            raise ValueError("enter a URL that begins with http:// or https://")
         return value
 
     @field_validator("embed_in")
@@ -172,7 +182,7 @@ class Settings(BaseSettings):
                 r"\*|https?://(\*\.)?[a-z0-9.-]+(:\d{1,5})?/?", site, re.IGNORECASE
             ):
                 raise ValueError(
-                    f"{site!r} isn't a site: it looks like https://blog.example, without a path"
+                    f"{site!r} isn't a site such as https://blog.example (without a path)"
                 )
         return value
 
@@ -180,13 +190,13 @@ class Settings(BaseSettings):
     @classmethod
     def _check_root_path(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"(https?://[\w.:\[\]-]+)?(/[\w.~-]+)+/?", value):
-            raise ValueError("give a path such as /studio, or an address with one")
+            raise ValueError("enter a path such as /studio, or a URL with one")
         return None if value is None else value.rstrip("/")
 
     @model_validator(mode="after")
     def _check_exclusive(self) -> Self:
         if self.no_auth and (self.auth or self.users):
-            raise ValueError("--no-auth and a login (--auth, --users) exclude each other")
+            raise ValueError("use either --no-auth or a login (--auth, --users), not both")
         return self
 
     @field_validator("hf_endpoint")
@@ -194,22 +204,22 @@ class Settings(BaseSettings):
     def _check_hf_endpoint(cls, value: str) -> str:
         address = parse_space_ref(value).address
         if address is None:
-            raise ValueError("give an address that begins with http:// or https://")
+            raise ValueError("enter a URL that begins with http:// or https://")
         return address
 
     @property
     def server_name(self) -> str:
-        """The address to listen on."""
+        """Address to listen on."""
         return self.host or self.gradio_server_name or "127.0.0.1"
 
     @property
     def server_port(self) -> int | None:
-        """The port to listen on; `None` for 7860 or the next one that is free."""
+        """Port to listen on; `None` for 7860 or the next free one."""
         return self.port or self.gradio_server_port
 
     @property
     def host_names(self) -> tuple[str, ...]:
-        """The names under which this program's page may be asked for, beside localhost and plain addresses."""
+        """Host names that requests may have, besides localhost and IP addresses."""
         is_bound_to_all = self.server_name in {"0.0.0.0", "::", "[::]"}  # noqa: S104
         return (
             self.server_name,
@@ -221,7 +231,7 @@ class Settings(BaseSettings):
 
     @property
     def is_private(self) -> bool:
-        """Whether the page can be reached from this machine alone, and without a login: there is one owner then."""
+        """Whether only this machine reaches the page, without a login: there is one owner then."""
         is_loopback = self.server_name in {"127.0.0.1", "localhost", "::1", "[::1]"}
         is_exposed = (
             self.share or self.runs_on_hub or self.known_hosts or self.root_path or self.embed_in
@@ -230,16 +240,16 @@ class Settings(BaseSettings):
 
     @property
     def library_folder(self) -> Path:
-        """Where pictures are kept, unless this program runs as a Space."""
+        """Folder of the library, unless this program runs as a Space."""
         if self.library is not None:
             return self.library.expanduser()
-        from platformdirs import user_pictures_path  # noqa: PLC0415  # only who needs it waits for it
+        from platformdirs import user_pictures_path  # noqa: PLC0415  # used by few, and slow to import
 
         return user_pictures_path() / "SD 3.5 Studio"
 
     @property
     def idle_timeout(self) -> float | None:
-        """How long jobs go on that no page looks at; `None`: to their end."""
+        """Seconds that jobs continue without an open page; `None` for as long as they take."""
         return (
             None
             if self.unwatched_minutes is None
@@ -248,32 +258,32 @@ class Settings(BaseSettings):
 
     @property
     def logins(self) -> tuple[str, ...]:
-        """The logins that were given, `name:password`: in the environment, one a line."""
+        """Logins, `name:password`; the environment variable has one per line."""
         return tuple(self.auth.get_secret_value().splitlines()) if self.auth else ()
 
     @property
     def opens_share_link(self) -> bool:
-        """Whether a public link is made: on Hugging Face the page has one already."""
+        """Whether to create a public link; on Hugging Face the page has one already."""
         return self.share and not self.runs_on_hub
 
     @property
     def generates_login(self) -> bool:
-        """Whether a login is to be made: for a public link, unless one was given, or none is wanted."""
+        """Whether to generate a login, because a public link would otherwise have none."""
         return self.opens_share_link and not (self.auth or self.users or self.no_auth)
 
     @property
     def has_logins(self) -> bool:
-        """Whether one has to log in."""
+        """Whether the page requires a login."""
         return bool(self.auth or self.users or self.generates_login)
 
     @property
     def frame_ancestors(self) -> tuple[str, ...]:
-        """The sites that may show the page within theirs."""
+        """Sites that may embed the page."""
         return ("*",) if self.embed_in is None and self.runs_on_hub else _split_list(self.embed_in)
 
     @property
     def usage_limits(self) -> dict[str, int | None]:
-        """What may be asked for, by the names of `sd35.jobs.limits.Caps`."""
+        """Usage limits, by the names of the fields of `UsageLimits`."""
         if self.is_private:
             return {"max_concurrent": (1 if self.at_once is None else self.at_once) or None}
         limits = {
@@ -291,10 +301,8 @@ class Settings(BaseSettings):
 
     @property
     def can_sign_in(self) -> bool:
-        """Whether a visitor may sign in with Hugging Face: on a Space whose front matter says `hf_oauth: true`.
-
-        Where Gradio doesn't take this for a Space, it lets everybody in as who runs this program.
-        """
+        """Whether visitors can sign in with Hugging Face: on a Space with `hf_oauth: true`."""
+        # Outside of a Space, Gradio mocks OAuth: everybody would be the person who runs the program.
         return self.runs_on_hub and self.system == "spaces" and self.oauth_client_id is not None
 
     @property
@@ -304,7 +312,7 @@ class Settings(BaseSettings):
 
     @property
     def space_token(self) -> str | None:
-        """The token that goes to the chosen Space: the one that was given for it, or, on Hugging Face, HF_TOKEN."""
+        """Token for the Space: its own, or HF_TOKEN if the Space is at Hugging Face."""
         is_on_hub = self.space == "auto" or (
             self.space != "demo" and parse_space_ref(self.space).is_on_hub
         )
@@ -313,7 +321,7 @@ class Settings(BaseSettings):
 
     @property
     def space_proxy(self) -> str | None:
-        """The proxy on the way to the Space, if one was given."""
+        """Proxy for the Space."""
         return self.proxy.get_secret_value() if self.proxy else None
 
 
@@ -321,24 +329,79 @@ def _split_list(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def load_settings(arguments: Sequence[str]) -> Settings:
-    """Read the settings from these flags and the environment.
+_METAVARS: Final = {
+    "space": "SPACE",
+    "token": "TOKEN",
+    "proxy": "URL",
+    "library": "FOLDER",
+    "host": "ADDRESS",
+    "port": "PORT",
+    "known_hosts": "NAMES",
+    "auth": "NAME:PASSWORD",
+    "users": "FILE",
+    "embed_in": "SITES",
+    "root_path": "PATH",
+}
 
-    Exits with status 2 and a sentence for each mistake; with 0 after `--help`.
+_ERROR_TEXTS: Final = {
+    "int_parsing": "enter a whole number",
+    "int_from_float": "enter a whole number",
+    "float_parsing": "enter a number",
+    "bool_parsing": "enter true or false",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "less_than_equal": "must be {le:g} or less",
+}
+
+
+def error_text(details: Mapping[str, Any]) -> str:
+    """Return an error of `ValidationError.errors()` without the words of pydantic."""
+    template = _ERROR_TEXTS.get(details["type"])
+    if template is None:
+        return str(details["msg"]).removeprefix("Value error, ")
+    return template.format(**details.get("ctx", {}))
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Help that names values instead of Python types, and hides defaults that say nothing."""
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        # argparse adds the usage first, so that the list of options has these changes, too.
+        for action in actions:
+            if action.metavar is not None:
+                action.metavar = _METAVARS.get(action.dest, "N")
+            if action.help is not None:
+                action.help = re.sub(r" \(default: (None|False|)\)$", "", action.help)
+        super().add_usage(usage, actions, groups, prefix)
+
+
+def load_settings(arguments: Sequence[str]) -> Settings:
+    """Read the settings from flags and environment variables.
+
+    Exits with 2 and a message for each invalid one, and with 0 after `--help`.
     """
     try:
-        return CliApp.run(Settings, cli_args=_merge_auth_flags(arguments))
+        source = CliSettingsSource[Any](Settings, formatter_class=_HelpFormatter)
+        return CliApp.run(
+            Settings, cli_args=_merge_auth_flags(arguments), cli_settings_source=source
+        )
     except ValidationError as error:
         for details in error.errors(include_input=False, include_url=False):
-            name = str(details["loc"][0]) if details["loc"] else "settings"
-            flag = name.removeprefix("SD35_").lower().replace("_", "-")
-            message = details["msg"].removeprefix("Value error, ")
-            print(f"app.py: --{flag} (or {_env_variable(name)}): {message}", file=sys.stderr)  # noqa: T201
+            prefix = _flag_and_variable(str(details["loc"][0])) if details["loc"] else ""
+            message = f"app.py: {prefix}{error_text(details)}"
+            print(message, file=sys.stderr)  # noqa: T201  # for the person who started it
         sys.exit(2)
 
 
 def _merge_auth_flags(arguments: Sequence[str]) -> list[str]:
-    """The same flags, with every --auth in one, a line each: a password may hold any other character."""
+    """Merge all --auth flags into one, with a line for each."""
+    # A later flag would replace an earlier one; and a password may contain any other separator.
     logins, other_arguments, remaining = [], [], list(arguments)
     while remaining:
         flag, separator, value = remaining.pop(0).partition("=")
@@ -349,6 +412,9 @@ def _merge_auth_flags(arguments: Sequence[str]) -> list[str]:
     return [*other_arguments, "--auth", "\n".join(logins)] if logins else other_arguments
 
 
-def _env_variable(name: str) -> str:
+def _flag_and_variable(name: str) -> str:
+    """Return how a setting is given, before a message; `name` is its own or its variable's."""
+    flag = name.removeprefix("SD35_").lower().replace("_", "-")
     alias = Settings.model_fields[name].validation_alias if name in Settings.model_fields else name
-    return alias if isinstance(alias, str) else f"SD35_{name.upper()}"
+    variable = alias if isinstance(alias, str) else f"SD35_{name.upper()}"
+    return f"--{flag} (or {variable}): "

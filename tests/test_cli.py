@@ -640,7 +640,7 @@ def test_what_a_space_accepts(plain: FakeSpace, generator: FakeSpace) -> None:
         r"^Stop +can't cancel a running job",
         r"^guidance_scale +0 to 7\.5 +0\.1 +4\.5",
         r"^16:9 +1024 × 576",
-        r"^21:9 +not available: ",
+        r"^21:9 +21:9 isn't available: ",
     ):
         assert re.search(line, out, re.MULTILINE), line
     code, out, _ = invoke("space", generator.address, "--json")

@@ -141,7 +141,7 @@ def test_what_a_program_gets() -> None:
         (
             ["search", "seed:abc", "on:never"],
             2,
-            "seed: needs a whole number, such as seed:40. It was ignored.",
+            "seed: needs a whole number, such as seed:40.",
         ),
         (["search", "--limit", "0"], 2, "--limit"),
         (["search", "--colour"], 2, "--colour"),

@@ -88,7 +88,7 @@ def test_a_space_s_page_stands_for_the_space(space_argument: str) -> None:
         (["--space", "http://user:pw@host"], "an address with a user or password in it isn't used"),
         (
             ["--proxy", "socks5://me:pw@host"],
-            "--proxy (or SD35_PROXY): give an address that begins with http://",
+            "--proxy (or SD35_PROXY): enter a URL that begins with http://",
         ),
         (["--port", "http"], "--port (or SD35_PORT): "),
         (["--port", "70000"], "--port (or SD35_PORT): "),
@@ -97,9 +97,12 @@ def test_a_space_s_page_stands_for_the_space(space_argument: str) -> None:
             "--embed-in (or SD35_EMBED_IN): 'blog.example' isn't a site",
         ),
         (["--embed-in", "https://a.example; script-src *"], "isn't a site"),
-        (["--root-path", "studio"], "--root-path (or SD35_ROOT_PATH): give a path such as /studio"),
+        (
+            ["--root-path", "studio"],
+            "--root-path (or SD35_ROOT_PATH): enter a path such as /studio",
+        ),
         (["--at-once", "-1"], "--at-once (or SD35_AT_ONCE): "),
-        (["--no-auth", "--auth", "ann:secret-word"], "--no-auth and a login"),
+        (["--no-auth", "--auth", "ann:secret-word"], "app.py: use either --no-auth or a login"),
         (["--colour", "red"], "unrecognized arguments: --colour red"),
     ],
 )

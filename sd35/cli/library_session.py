@@ -100,9 +100,10 @@ def build_query(terms: Sequence[str] | None) -> Query:
 
     """
     query = parse_query(" ".join(terms or ()))
-    # The page ignores such parts and says so. A script would act on images that it didn't mean.
+    # The page ignores such parts. A script would act on images that it didn't mean.
     if query.problems:
-        raise InvalidRequestError(" ".join(one_line(problem) for problem in query.problems))
+        problems = (one_line(text).removesuffix(" It was ignored.") for text in query.problems)
+        raise InvalidRequestError(" ".join(problems))
     return query
 
 

@@ -17,7 +17,7 @@ from sd35.core.errors import InvalidRequestError
 from sd35.core.space_ref import PUBLIC_SPACE, parse_space_ref
 from sd35.core.text import one_line
 from sd35.server import launch
-from sd35.settings import Settings
+from sd35.settings import Settings, error_text
 
 if TYPE_CHECKING:
     from sd35.space.server import DemoSpace
@@ -47,14 +47,16 @@ def read_settings(**overrides: str | Path | None) -> Settings:
         details = error.errors(include_input=False, include_url=False)
     # Raised outside of the handler: pydantic's error, which would be its context, may show a token.
     raise InvalidRequestError(
-        " ".join(_describe_error(detail["loc"], detail["msg"]) for detail in details)
+        " ".join(_describe_error(detail["loc"], error_text(detail)) for detail in details)
     )
 
 
 def _describe_error(location: tuple[int | str, ...], message: str) -> str:
-    name = str(location[0]) if location else "settings"
+    if not location:
+        return f"{message}."
+    name = str(location[0])
     label = _LABELS.get(name, name if name.isupper() else f"SD35_{name.upper()}")
-    return f"{label}: {message.removeprefix('Value error, ').rstrip('.')}."
+    return f"{label}: {message.rstrip('.')}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,8 @@ class Diagnosis:
         except _CheckSkippedError as reason:
             return CheckResult(name, str(reason), is_skipped=True)
         except SD35Error as error:
-            self._failed_check = self._failed_check or name
+            subject = name if name == "Hugging Face" else f"the {name.lower()}"
+            self._failed_check = self._failed_check or subject
             return CheckResult(name, error=error)
 
     async def _check_proxy(self) -> str:
@@ -236,7 +237,7 @@ class Diagnosis:
 
     def _require_earlier_checks(self) -> None:
         if self._failed_check:
-            raise _CheckSkippedError(f"skipped until “{self._failed_check}” works")
+            raise _CheckSkippedError(f"skipped until {self._failed_check} works")
 
 
 def _smallest_side(value_range: Range) -> int:

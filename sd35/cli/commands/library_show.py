@@ -19,7 +19,7 @@ from sd35.cli.terminal import print_facts, write_json, write_line
 from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import InvalidRequestError
 from sd35.core.limits import format_number
-from sd35.core.text import format_bytes, format_duration, one_line
+from sd35.core.text import format_bytes, format_elapsed, one_line
 from sd35.jobs.record import JobRecord
 from sd35.jobs.repository import JobRepository
 from sd35.library.picture_file import read_file
@@ -171,7 +171,7 @@ def _record_facts(record: GenerationMetadata) -> Facts:
     yield "Model", one_line(record.model)
     yield "Space", one_line(record.space)
     yield "Created", "" if record.made_at is None else format_timestamp(record.made_at)
-    yield "Time", "" if record.took_seconds is None else format_duration(record.took_seconds)
+    yield "Time", "" if record.took_seconds is None else format_elapsed(record.took_seconds)
     yield "Tool", one_line(f"{record.tool} {record.versions.get(record.tool, '')}")
     for name, version in record.versions.items():
         if name != record.tool:

@@ -124,7 +124,7 @@ def _print_sizes(console: Console, limits: Limits) -> None:
         if isinstance(size, Size):
             table.add_row(ratio, str(size))
         else:
-            table.add_row(ratio, Text(f"not available: {size}", "dim"))
+            table.add_row(ratio, Text(size, "dim"))
     console.print(table)
 
 

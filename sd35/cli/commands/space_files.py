@@ -1,11 +1,10 @@
-"""`space-files`: the files of a folder that `hf upload` would send to a Space, and their problems."""
+"""`space-files`: the files that `hf upload` sends to a Space, and what is wrong with them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.filesize import decimal
 from rich.text import Text
 from typer import Argument, Option
 
@@ -16,7 +15,7 @@ from sd35.cli.runner import command_context
 from sd35.cli.terminal import make_console, print_message, write_json
 from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import InvalidRequestError
-from sd35.core.text import one_line, pluralize
+from sd35.core.text import format_bytes, one_line, pluralize
 from sd35.space.deploy.card import SpaceProblem
 from sd35.space.deploy.check import find_problems
 from sd35.space.deploy.files import SpaceFile, list_files
@@ -63,13 +62,15 @@ def space_files(
 
 
 def _total_text(files: Sequence[SpaceFile]) -> str:
-    return f"{pluralize(len(files), 'file')}, {decimal(sum(file.size_bytes for file in files))}"
+    return (
+        f"{pluralize(len(files), 'file')}, {format_bytes(sum(file.size_bytes for file in files))}"
+    )
 
 
 def _print_files(files: Sequence[SpaceFile]) -> None:
     console = make_console()
     for file in files:
-        console.print(f"{decimal(file.size_bytes):>10}  {one_line(file.path)}", soft_wrap=True)
+        console.print(f"{format_bytes(file.size_bytes):>10}  {one_line(file.path)}", soft_wrap=True)
     console.print(Text(_total_text(files), "dim"))
 
 
