@@ -116,6 +116,7 @@ def metadata_from_json(text: str) -> GenerationMetadata | None:
 def _parse_time(value: object) -> dt.datetime | None:
     try:
         time = dt.datetime.fromisoformat(parse_text(value))
+        # Comparing times with and without a zone raises, so every time gets one.
         return time.astimezone(dt.UTC) if time.tzinfo else time.replace(tzinfo=dt.UTC)
     except (ValueError, OverflowError):
         return None

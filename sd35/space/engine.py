@@ -14,8 +14,9 @@ __all__ = ["Engine", "EngineStep"]
 
 
 class EngineStep(Protocol):
-    """One finished inference step: its number, from 1, and how many there will be."""
+    """Finished inference step of a run."""
 
+    # Read-only, so that frozen dataclasses fit.
     @property
     def number(self) -> int:
         """Number of the step, from 1."""
@@ -23,7 +24,7 @@ class EngineStep(Protocol):
 
     @property
     def total(self) -> int:
-        """Number of the step, from 1."""
+        """Number of steps in the run."""
         ...
 
     def preview(self, longest_side: int) -> Image.Image:
@@ -44,8 +45,9 @@ class Engine(Protocol):
     description: str
 
     def generate(self, request: GenerationRequest) -> Generator[EngineStep, None, Image.Image]:
-        """Yield each step, and return the RGB image in the requested size.
+        """Yield each finished step, and return the RGB image in the requested size.
 
-        `request.seed` counts even with `randomize_seed`: the server draws random seeds.
+        `request.seed` counts even with `randomize_seed`: the server draws random seeds. Closing the
+        generator ends the run.
         """
         ...

@@ -57,8 +57,9 @@ def build_space(engine: Engine) -> gr.Blocks:
             [prompt, negative_prompt, seed, randomize_seed, width, height, guidance_scale, steps],
             [result, seed],
             api_name="infer",
-            concurrency_limit=1,
+            concurrency_limit=1,  # as on a single GPU: further requests wait in the queue
         )
+    # Unlimited by default: every waiting request would hold a connection.
     return demo.queue(max_size=MAX_QUEUE_SIZE)
 
 
@@ -112,6 +113,7 @@ def _run(
     preview_interval = max(1, request.num_inference_steps // PREVIEWS_PER_RUN)
     steps = engine.generate(request)
     while True:
+        # A `for` loop would lose the generator's return value.
         try:
             step = next(steps)
         except StopIteration as end:

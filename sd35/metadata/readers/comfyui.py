@@ -32,6 +32,7 @@ _MAX_OUTPUTS = 10  # nodes that save or show an image
 _SEED_INPUTS = ("seed", "noise_seed")
 _MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "gguf_name")
 _LORA_WEIGHT_INPUTS = ("strength_model", "lora_model_strength", "strength")
+# Nodes that hold settings for a sampler have "KSampler" in their names, too.
 _CONFIG_NODE_PATTERN = re.compile(r"KSampler.*(Select|Config)")
 
 _LATENT_INPUTS = ("latent_image", "latent", "samples", "latents")
@@ -146,6 +147,7 @@ def _build_metadata(graph: Graph, sampler: Node, other_samplers: int) -> Generat
 
 def _schedule_node(graph: Graph, sampler: Node) -> Node:
     """Return the node with the number of steps."""
+    # A chain of nodes may cut or scale the sigmas after the one that computes them.
     sigmas = graph.linked_node(sampler, "sigmas")
     if sigmas is None:
         return sampler
@@ -248,6 +250,7 @@ def _model(graph: Graph, start_nodes: Iterable[Node]) -> tuple[str, list[tuple[s
     loras: list[tuple[str, str]] = []
     model_nodes = [source for node in start_nodes if (source := graph.linked_node(node, "model"))]
     inputs = ("model", "base_model", "unet", *PASS_THROUGH)
+    # LoRAs are applied one after another, and the model's file is at the end of the chain.
     for node in graph.upstream(model_nodes, only_inputs=inputs):
         loras.extend(
             format_lora(name, weight)

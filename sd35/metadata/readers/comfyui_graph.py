@@ -89,6 +89,7 @@ class Graph:
         for _ in range(_MAX_HOPS):
             if current is None:
                 break
+            # A node that computes something has inputs, too, but none of them is the result.
             if current is not node and not _COMPUTING_INPUTS.isdisjoint(current.inputs):
                 break
             keys = [name for name in names if current.inputs.get(name) is not None]
@@ -104,6 +105,7 @@ def _value_keys(node: Node) -> list[str]:
     """Return the input with a node's only value, or the links that it passes on."""
     linked_inputs = [name for name in PASS_THROUGH if _is_link(node.inputs.get(name))]
     names = [name for name in node.inputs if name not in _NEUTRAL_INPUTS]
+    # Of several values, the output could be any, or all of them together.
     return linked_inputs or (names if len(names) == 1 and names[0] in _VALUE_INPUTS else [])
 
 

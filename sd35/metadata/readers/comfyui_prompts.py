@@ -96,6 +96,7 @@ class PromptResolver:
         return self._resolved_nodes[node.name]
 
     def _resolve_conditioning(self, node: Node, depth: int) -> ResolvedText:
+        # It replaces the prompt by zeros, whatever comes in.
         if node.class_type == "ConditioningZeroOut":
             return ResolvedText()
         if self.guidance is None:
@@ -154,6 +155,7 @@ class PromptResolver:
         is_computing = _COMPUTING_NODE_PATTERN.search(node.class_type) is not None
         if is_computing or not node.inputs.keys() <= _NEUTRAL_INPUTS:
             return ResolvedText(computed_by=node.class_type)
+        # A node with texts for both roles has two outputs; the role says which one is meant.
         other_role = "negative" if self._role == "positive" else "positive"
         names = [
             *_role_inputs(node, self._role),
@@ -218,6 +220,7 @@ def _is_join(node: Node) -> bool:
 
 
 def _is_switch(node: Node) -> bool:
+    # Only pairs that no other kind of node has: text_a and text_b are inputs of joins as well.
     return "switch" in node.class_type.lower() or any(
         set(pair) <= node.inputs.keys() for pair in _SWITCH_PAIRS[:2]
     )

@@ -33,6 +33,7 @@ def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
     texts = {}
     for name in ("README.md", "requirements.txt", "pyproject.toml"):
         if name in paths:
+            # Undecodable bytes show up as problems of the lines they are in.
             texts[name] = (folder / name).read_text(encoding="utf-8", errors="replace")
         else:
             yield SpaceProblem(f"{name}: {_MISSING_FILE}.", "Use the complete folder.")
@@ -81,7 +82,7 @@ def _rejection_reason(line: str) -> str | None:
     except InvalidRequirement:
         if not _LOCAL_FILE_PATTERN.match(line):
             return "isn't a package with its versions"
-        source = line
+        source = line  # pip takes a bare path, which no requirement specifier is
     is_local = _LOCAL_FILE_PATTERN.match(source) is not None
     return "refers to a file, which the Hub's builder doesn't have" if is_local else None
 
@@ -128,6 +129,7 @@ def _python_problems(pyproject: str, card: Mapping[str, Any]) -> Iterator[SpaceP
 def _release_version(value: object) -> Version | None:
     """Return a release version; `None` for anything else, which `card_problems` reports."""
     try:
+        # YAML reads an unquoted 3.10 as the number 3.1.
         version = Version(value) if isinstance(value, str) else None
     except InvalidVersion:
         return None

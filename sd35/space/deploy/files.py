@@ -20,6 +20,7 @@ __all__ = ["SpaceFile", "file_problems", "list_files"]
 MAX_BYTES: Final = 10_000_000
 """Limit for a plain file in the Hub's git; larger ones need its store for large files."""
 
+# Tokens have 34 letters and digits today; shorter ones are examples in a text.
 _TOKEN_PATTERN: Final = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
 
 _JUNK_PATTERN: Final = re.compile(
@@ -53,6 +54,7 @@ def _walk(top: Path, rules: GitIgnoreSpec) -> Iterator[SpaceFile]:
     # Without `onerror`, an unreadable folder would be left out silently.
     for directory, folders, names in os.walk(top, onerror=_raise_error):
         relative_dir = Path(directory).relative_to(top)
+        # In place: os.walk descends into what is left, so that ignored folders aren't even read.
         folders[:] = [
             name
             for name in folders
@@ -60,6 +62,7 @@ def _walk(top: Path, rules: GitIgnoreSpec) -> Iterator[SpaceFile]:
         ]
         for name in names:
             path = relative_dir / name
+            # A worktree has a file named .git; a dangling link is no file.
             if name != ".git" and not rules.match_file(path.as_posix()) and (top / path).is_file():
                 yield SpaceFile(path.as_posix(), (top / path).stat().st_size)
 
