@@ -1,5 +1,6 @@
-"""What a Gradio server leaves open, closed."""
+"""SecurityMiddleware: hosts, origins, paths, headers, and limits of bodies."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,16 +8,19 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from starlette.types import Message, Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from sd35.server import security
 from sd35.server.security import SecurityMiddleware
 
+JOIN_PATH = "/gradio_api/queue/join"
+
 
 def make_client(**options: tuple[str, ...]) -> TestClient:
-    inner = Starlette(
-        routes=[Route("/{path:path}", lambda _: PlainTextResponse("in"), methods=["GET", "POST"])]
-    )
+    async def respond(request: object) -> PlainTextResponse:
+        return PlainTextResponse("reached")
+
+    inner = Starlette(routes=[Route("/{path:path}", respond, methods=["GET", "POST"])])
     return TestClient(SecurityMiddleware(inner, **options))
 
 
@@ -24,8 +28,6 @@ client = make_client(known_hosts=("127.0.0.1", "studio.example", ".gradio.live")
 embedded = make_client(
     known_hosts=("studio.example",), frame_ancestors=("https://blog.example", "https://*.hf.space")
 )
-
-JOIN_PATH = "/gradio_api/queue/join"
 
 
 @pytest.mark.parametrize(
@@ -46,8 +48,8 @@ JOIN_PATH = "/gradio_api/queue/join"
         ("", 400),
     ],
 )
-def test_only_known_hosts(host: str, status: int) -> None:
-    """A foreign page that points its own name at this machine can read what is here."""
+def test_unknown_hosts_are_refused(host: str, status: int) -> None:
+    """A site that points its own name at this machine (DNS rebinding) gets no answer."""
     assert client.get("/", headers={"Host": host}).status_code == status
 
 
@@ -67,11 +69,10 @@ def test_only_known_hosts(host: str, status: int) -> None:
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:7860"}, 200),
     ],
 )
-def test_no_posts_from_other_sites(headers: dict[str, str], status: int) -> None:
-    """A page of another site can start runs here."""
-    assert (
-        client.post(JOIN_PATH, headers={"Host": "localhost:7860"} | headers).status_code == status
-    )
+def test_cross_site_posts_are_refused(headers: dict[str, str], status: int) -> None:
+    """A page of another site can't start a job here, and programs and the page itself can."""
+    headers = {"Host": "localhost:7860"} | headers
+    assert client.post(JOIN_PATH, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -86,31 +87,28 @@ def test_no_posts_from_other_sites(headers: dict[str, str], status: int) -> None
         ("null", 403),
     ],
 )
-def test_only_sites_that_may_embed_the_page_may_ask(origin: str, status: int) -> None:
-    """A page that embeds this one doesn't work there, or any page may use what only some are trusted with."""
-    answer = embedded.post(
-        JOIN_PATH,
-        headers={"Host": "studio.example", "Origin": origin, "Sec-Fetch-Site": "cross-site"},
-    )
+def test_only_named_sites_may_embed(origin: str, status: int) -> None:
+    """A site that may embed the page can use it from there, and no other can."""
+    headers = {"Host": "studio.example", "Origin": origin}
+    answer = embedded.post(JOIN_PATH, headers=headers | {"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == status
     assert answer.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
-    headers = {"Host": "studio.example", "Origin": origin, "Access-Control-Request-Method": "POST"}
-    assert embedded.options(JOIN_PATH, headers=headers).status_code == (
-        204 if status == 200 else 403
-    )
+    preflight = headers | {"Access-Control-Request-Method": "POST"}
+    expected_status = 204 if status == 200 else 403
+    assert embedded.options(JOIN_PATH, headers=preflight).status_code == expected_status
 
 
-def test_other_sites_can_not_read() -> None:
-    """Gradio lets any site read what is here, with the visitor's cookies, where it isn't called localhost."""
+def test_cors_headers_of_gradio_are_removed() -> None:
+    """Other sites can't read answers, although Gradio allows any origin to."""
 
-    async def stream_like_gradio(scope: Scope, _receive: object, send: object) -> None:
+    async def respond_like_gradio(scope: Scope, receive: Receive, send: Send) -> None:
         headers = {
             "Access-Control-Allow-Origin": "http://evil.example",
             "Access-Control-Allow-Credentials": "true",
         }
-        await PlainTextResponse("in", headers=headers)(scope, _receive, send)  # type: ignore[arg-type]
+        await PlainTextResponse("reached", headers=headers)(scope, receive, send)
 
-    answer = TestClient(SecurityMiddleware(stream_like_gradio)).get(
+    answer = TestClient(SecurityMiddleware(respond_like_gradio)).get(
         "/config", headers={"Host": "10.0.0.1", "Origin": "http://evil.example"}
     )
     assert answer.status_code == 200
@@ -143,8 +141,8 @@ def test_other_sites_can_not_read() -> None:
         "//evil.example",
     ],
 )
-def test_only_what_is_needed_is_there(path: str) -> None:
-    """Something of Gradio's that this program doesn't use can be used by others: uploads, a proxy, its own tools."""
+def test_unused_routes_are_closed(path: str) -> None:
+    """Gradio's uploads, proxy and tools can't be reached."""
     for method in ("GET", "POST"):
         assert client.request(method, f"http://localhost{path}").status_code == 404
 
@@ -161,58 +159,47 @@ def test_only_what_is_needed_is_there(path: str) -> None:
         "/gradio_api/file=/a b.png",
     ],
 )
-def test_what_is_needed_is_there(path: str) -> None:
-    """The page, or a program, doesn't get what it needs."""
+def test_used_routes_are_open(path: str) -> None:
+    """The page and programs reach what they need."""
     assert client.get(f"http://localhost{path}").status_code == 200
 
 
-def test_headers() -> None:
-    """The page may be framed by, or run code from, another site."""
+def test_security_headers() -> None:
+    """Only named sites can frame the page, and it loads nothing from others."""
     headers = client.get("/", headers={"Host": "localhost"}).headers
     assert headers["content-security-policy"].endswith("frame-ancestors 'self'")
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "SAMEORIGIN"
-    local_headers = embedded.get("/", headers={"Host": "localhost"}).headers
-    assert local_headers["content-security-policy"].endswith(
+    embedded_headers = embedded.get("/", headers={"Host": "localhost"}).headers
+    assert embedded_headers["content-security-policy"].endswith(
         "frame-ancestors 'self' https://blog.example https://*.hf.space"
     )
-    assert "x-frame-options" not in local_headers
+    assert "x-frame-options" not in embedded_headers
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Length": "-1"}, {"Content-Length": "1e9"}])
-def test_no_endless_bodies(headers: dict[str, str]) -> None:
-    """Somebody fills the memory with one request."""
-
-    def endless_body() -> "list[bytes]":
-        return [b"x" * 200_000 for _ in range(9)]
-
-    answer = client.post(
-        JOIN_PATH, headers={"Host": "localhost"} | headers, content=iter(endless_body())
-    )
+def test_large_bodies_are_refused(headers: dict[str, str]) -> None:
+    """A body beyond the limit is not read to its end, whatever its headers say."""
+    chunks = (b"x" * 200_000 for _ in range(9))
+    answer = client.post(JOIN_PATH, headers={"Host": "localhost"} | headers, content=chunks)
     assert answer.status_code == 413
 
 
 @pytest.mark.anyio
-async def test_no_bodies_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody holds connections for ever, with requests that have no end."""
+async def test_incomplete_bodies_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request whose body never ends is refused, and doesn't reach the app."""
     monkeypatch.setattr(security, "BODY_TIMEOUT_SECONDS", 0.05)
     sent_messages: list[Message] = []
 
-    async def send_slowly() -> AsyncIterator[Message]:
+    async def receive_slowly() -> AsyncIterator[Message]:
         yield {"type": "http.request", "body": b"{", "more_body": True}
-        while True:
-            await asyncio_event.wait()
-
-    import asyncio  # noqa: PLC0415
-
-    asyncio_event = asyncio.Event()
-    messages = send_slowly()
+        await asyncio.Event().wait()
 
     async def send(message: Message) -> None:
         sent_messages.append(message)
 
-    async def never_receive(*_: object) -> None:
-        raise AssertionError("it isn't passed on")
+    async def app(*_: object) -> None:
+        pytest.fail("the request was passed on")
 
     scope = {
         "type": "http",
@@ -221,5 +208,6 @@ async def test_no_bodies_that_never_come(monkeypatch: pytest.MonkeyPatch) -> Non
         "headers": [(b"host", b"localhost")],
         "query_string": b"",
     }
-    await SecurityMiddleware(never_receive)(scope, lambda: anext(messages), send)
+    messages = receive_slowly()
+    await SecurityMiddleware(app)(scope, lambda: anext(messages), send)
     assert sent_messages[0]["status"] == 408
