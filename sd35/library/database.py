@@ -35,7 +35,8 @@ _CORRUPTION_CODES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 class Database:
     """An index that many threads and several programs use at once.
 
-    Every method that yields a connection raises LibraryError if the index can't be used.
+    It is created or migrated as necessary. The constructor and every method that yields a
+    connection raise LibraryError if the index can't be used.
 
     Args:
         path: The SQLite file.
@@ -55,18 +56,7 @@ class Database:
         self._idle_lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._is_closed = False
-
-    @classmethod
-    def open(cls, path: Path, on_recreated: Callable[[], None] = lambda: None) -> "Database":
-        """Open an index, created or migrated as necessary.
-
-        Raises:
-            LibraryError: The index can't be used.
-
-        """
-        database = cls(path, on_recreated)
-        database._open()
-        return database
+        self._open()
 
     def _open(self) -> None:
         lock_path = self.path.with_name("opening.lock")
@@ -198,7 +188,14 @@ class Database:
             try:
                 yield connection
             finally:
-                self._release(connection)
+                with self._idle_lock:
+                    is_pooled = (
+                        not self._is_closed and len(self._idle_connections) < MAX_IDLE_CONNECTIONS
+                    )
+                    if is_pooled:
+                        self._idle_connections.append(connection)
+                if not is_pooled:
+                    connection.close()
 
     @contextmanager
     def _map_errors(self) -> Iterator[None]:
@@ -218,13 +215,6 @@ class Database:
             if self._idle_connections:
                 return self._idle_connections.pop()
         return _connect(self.path)
-
-    def _release(self, connection: Connection) -> None:
-        with self._idle_lock:
-            if not self._is_closed and len(self._idle_connections) < MAX_IDLE_CONNECTIONS:
-                self._idle_connections.append(connection)
-                return
-        connection.close()
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed when their blocks end."""

@@ -159,13 +159,18 @@ def walk_pictures(root: Path, *, exclude: Path | None = None) -> Iterator[FileIn
         prefix = folders.pop()
         if root / prefix == exclude:
             continue
-        entries = _list_folder(root / prefix)
-        for entry in entries:
-            if entry.name.startswith(".") and entry.name.endswith(TEMP_SUFFIX):
-                remove_if_stale(Path(entry.path))
-            elif is_visible_picture(entry.name):
-                yield from _file_info(prefix, entry)
-        subfolders = [f"{prefix}{entry.name}/" for entry in entries if _is_visible_folder(entry)]
+        subfolders: list[str] = []
+        for entry in _list_folder(root / prefix):
+            with suppress(OSError):
+                if entry.name.startswith("."):
+                    if entry.name.endswith(TEMP_SUFFIX):
+                        remove_if_stale(Path(entry.path))
+                # A symbolic link would lead out of the library, or round in circles.
+                elif entry.is_dir(follow_symlinks=False):
+                    subfolders.append(f"{prefix}{entry.name}/")
+                elif is_visible_picture(entry.name) and entry.is_file(follow_symlinks=False):
+                    version = file_version(entry.stat(follow_symlinks=False))
+                    yield FileInfo(prefix + entry.name, *version)
         folders += reversed(subfolders)
 
 
@@ -197,17 +202,3 @@ def _list_folder(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(listing, key=lambda entry: entry.name)
     except OSError:
         return []
-
-
-def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
-    # A link would lead out of the library, or round in circles; the same for files below.
-    try:
-        return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-    except OSError:
-        return False
-
-
-def _file_info(prefix: str, entry: os.DirEntry[str]) -> Iterator[FileInfo]:
-    with suppress(OSError):
-        if entry.is_file(follow_symlinks=False):
-            yield FileInfo(prefix + entry.name, *file_version(entry.stat(follow_symlinks=False)))

@@ -62,7 +62,7 @@ class Library:
             message = f"{folder} can't be used as a library: {error.strerror or error}."
             raise LibraryError(message) from error
         try:
-            database = Database.open(state_folder / "library.sqlite3", process_lock.reacquire)
+            database = Database(state_folder / "library.sqlite3", process_lock.reacquire)
         except LibraryError:
             process_lock.close()
             raise

@@ -56,8 +56,8 @@ class ScanResult:
 class _ScannedFile:
     """An image file that was read."""
 
-    file_info: FileInfo
     entry: Entry
+    mtime_ns: int
     has_embedded_id: bool
 
     @property
@@ -187,7 +187,7 @@ class Scanner:
         scanned_files = [file for file in map(self._scan_file, batch) if file is not None]
         with self._database.write_transaction_on(connection):
             for file in scanned_files:
-                if self._is_unchanged(file.file_info):
+                if self._is_unchanged(file):
                     handler(connection, file)
 
     def _scan_file(self, file_info: FileInfo) -> _ScannedFile | None:
@@ -195,22 +195,22 @@ class Scanner:
         try:
             # Before it is read: written to while it is read, the file gets a later time than
             # this, and is read again by the next scan.
-            file_info = FileInfo(file_info.path, *file_version(path.stat()))
+            mtime_ns = file_version(path.stat())[1]
             inspected = inspect_picture(read_file(path))
         except FileNotFoundError:
             return None
         except (OSError, PictureError):
             self._unreadable.append(file_info.path)
             return None
-        entry = build_entry(inspected, file_info.path, file_info.mtime_ns)
-        return _ScannedFile(file_info, entry, inspected.has_embedded_id)
+        entry = build_entry(inspected, file_info.path, mtime_ns)
+        return _ScannedFile(entry, mtime_ns, inspected.has_embedded_id)
 
-    def _is_unchanged(self, file_info: FileInfo) -> bool:
+    def _is_unchanged(self, file: _ScannedFile) -> bool:
         try:
-            version = file_version((self._folder / file_info.path).stat())
+            version = file_version((self._folder / file.entry.path).stat())
         except OSError:
             return False
-        return version == (file_info.size_bytes, file_info.mtime_ns)
+        return version == (file.entry.size_bytes, file.mtime_ns)
 
     def _update_changed(self, connection: Connection, file: _ScannedFile) -> None:
         path, embedded_id = file.entry.path, file.entry.id
@@ -253,7 +253,7 @@ class Scanner:
 
     def _upsert(self, connection: Connection, file: _ScannedFile, id_: str) -> None:
         entry = replace(file.entry, id=id_, record=replace(file.entry.record, id=id_))
-        upsert_entry(connection, entry, file.file_info.mtime_ns)
+        upsert_entry(connection, entry, file.mtime_ns)
 
     def _mark_gone(self, connection: Connection) -> None:
         last_number = 0

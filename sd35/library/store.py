@@ -5,7 +5,7 @@ import logging
 import time
 import unicodedata
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
@@ -178,17 +178,19 @@ class PictureStore:
         """Apply an operation to images in batches; an error keeps what was done before it."""
         unique_ids, changed_ids = list(dict.fromkeys(ids)), list[str]()
         for start in range(0, len(unique_ids), BATCH_SIZE):
-            batch, undo_by_id = unique_ids[start : start + BATCH_SIZE], dict[str, _Undo]()
-            try:
+            os_error: OSError | None = None
+            # If the transaction fails, its rows are rolled back, and the files have to follow.
+            with ExitStack() as undo_stack:
                 with self._database.write_transaction() as connection:
-                    os_error = _apply_until_error(connection, batch, operation, undo_by_id)
-            except LibraryError:
-                # The transaction was rolled back: the files have to follow.
-                for undo in reversed(undo_by_id.values()):
-                    with suppress(OSError):
-                        undo()
-                raise
-            changed_ids += undo_by_id
+                    try:
+                        for id_ in unique_ids[start : start + BATCH_SIZE]:
+                            undo = operation(connection, id_)
+                            if undo is not None:
+                                undo_stack.callback(undo)
+                                changed_ids.append(id_)
+                    except OSError as error:
+                        os_error = error  # raised after the commit of what was done before it
+                undo_stack.pop_all()
             if os_error is not None:
                 message = f"Couldn't move an image: {os_error_text(os_error)}."
                 raise LibraryError(message) from os_error
@@ -217,24 +219,12 @@ class PictureStore:
             "UPDATE pictures SET path = ?, trashed_at = ? WHERE id = ?",
             (path.relative_to(self._folder).as_posix(), time.time() if is_trashed else None, id_),
         )
-        return lambda: path.rename(source)
 
+        def undo() -> None:
+            with suppress(OSError):
+                path.rename(source)
 
-def _apply_until_error(
-    connection: Connection,
-    ids: Iterable[str],
-    operation: Callable[[Connection, str], _Undo | None],
-    undo_by_id: dict[str, _Undo],
-) -> OSError | None:
-    """Fill `undo_by_id`, and return the error of the first file that refuses."""
-    for id_ in ids:
-        try:
-            undo = operation(connection, id_)
-        except OSError as error:
-            return error
-        if undo is not None:
-            undo_by_id[id_] = undo
-    return None
+        return undo
 
 
 def with_tags(
