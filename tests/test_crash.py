@@ -337,7 +337,7 @@ async def _wait_for_state(job: Job, predicate: Callable[[JobState], bool]) -> Jo
 async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that comes when the disk is full is lost, or there twice later; or others are, or the program."""
     monkeypatch.setattr(
-        "sd35.jobs.service.SAVE_RETRY_INTERVAL", 0.1
+        "sd35.jobs.runner.SAVE_RETRY_INTERVAL", 0.1
     )  # else the test takes as long as that
     library = Library.open(disk.folder / "library")
     studio = JobService(

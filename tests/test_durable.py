@@ -192,7 +192,7 @@ async def test_nothing_is_run_again_twice(fake: FakeSpace, tmp_path: Path) -> No
         assert [
             failed_job.id for failed_job in studio.visitor_queue(LOCAL_VISITOR).failed_jobs
         ] == [third.id]
-        with pytest.raises(InvalidRequestError, match="run again already"):
+        with pytest.raises(InvalidRequestError, match="already retried"):
             await run_action(studio, LOCAL_VISITOR, "retry", job.id, "")
         assert sum(JobRepository(studio.library).count_by_status().values()) == 3
 
@@ -508,7 +508,8 @@ async def test_an_index_that_is_taken_away_while_the_program_runs(
         assert studio.library.get(completed_job.id) is None
         assert studio.library.needs_rescan
         studio.library.rescan()
-        await studio._job_store.restore_missing([completed_run, waits])
+        for job in (completed_run, waits):
+            await studio._store.update(job)
         assert studio.library.get(completed_job.id) is not None
         async with open_service(fake, tmp_path) as second_service:
             await second_service.restore_session(LOCAL_VISITOR)

@@ -35,7 +35,7 @@ def test_an_hour_s_pictures() -> None:
         clock.now = minute * 60.0
         limiter.acquire("ann", 0, 0)
     assert limiter.remaining("ann", 0).remaining == 0
-    with pytest.raises(UsageLimitError, match="2 pictures within an hour") as refusal:
+    with pytest.raises(UsageLimitError, match="2 images per hour") as refusal:
         limiter.acquire("ann", 0, 0)
     assert refusal.value.retry_after_seconds == 30 * 60
     limiter.acquire("bob", 0, 0)
@@ -50,13 +50,13 @@ def test_everybody_s_hour() -> None:
     for index in range(5):
         limiter.acquire(f"visitor {index}", 0, 0)
     assert limiter.remaining("another", 0).remaining == 0
-    with pytest.raises(UsageLimitError, match="as many pictures were asked for here"):
+    with pytest.raises(UsageLimitError, match="hourly limit"):
         limiter.acquire("another", 0, 0)
 
 
 @pytest.mark.parametrize(
     ("own_queued", "total_queued", "expected_message"),
-    [(3, 3, "As many of your pictures wait as may: 3"), (0, 9, "As many pictures wait")],
+    [(3, 3, "You already have 3 images"), (0, 9, "The queue is full")],
 )
 def test_what_waits(own_queued: int, total_queued: int, expected_message: str) -> None:
     """The line gets as long as somebody wants it to be."""

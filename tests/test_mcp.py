@@ -279,7 +279,7 @@ async def test_what_a_visitor_may(program: Program) -> None:
             calls.cancel_scope.cancel()
         await program.wait_until_cancelled(initial_count + 2)
     assert rejected_result.is_error
-    assert "As many of your pictures wait as may: 1." in result_text(rejected_result)
+    assert "You already have 1 image in the queue" in result_text(rejected_result)
 
 
 async def test_without_a_login(program: Program) -> None:

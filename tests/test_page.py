@@ -248,7 +248,7 @@ def test_warning_of_an_unsaved_image_goes_away_once_saved(
     page: Page, servers: PageServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An image that couldn't be saved is offered for download until a retry has saved it."""
-    monkeypatch.setattr("sd35.jobs.service.SAVE_RETRY_INTERVAL", 0.1)
+    monkeypatch.setattr("sd35.jobs.runner.SAVE_RETRY_INTERVAL", 0.1)
     day = tmp_path / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
     day.write_bytes(b"")  # a file where the day's folder would be
     with serve_app(servers.generator.address, tmp_path) as server:

@@ -253,7 +253,7 @@ async def test_jobs_are_remembered_but_not_for_ever(
     studio: JobService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job can't be watched again, or the finished ones fill the memory."""
-    monkeypatch.setattr("sd35.jobs.service.MAX_JOBS", MAX_JOBS)
+    monkeypatch.setattr("sd35.jobs.registry.MAX_JOBS", MAX_JOBS)
     jobs = [await studio.submit(make_request("")) for _ in range(MAX_JOBS + 5)]
     for job in jobs:
         await wait_for_end(job)
@@ -268,7 +268,7 @@ async def test_a_disk_that_takes_nothing(
     fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finished picture, which cost a person's quota, is lost because it can't be written."""
-    monkeypatch.setattr("sd35.jobs.service.SAVE_RETRY_INTERVAL", 0.05)
+    monkeypatch.setattr("sd35.jobs.runner.SAVE_RETRY_INTERVAL", 0.05)
     studio = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
     day = tmp_path / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
     day.write_bytes(b"")  # no folder can be made there
@@ -295,7 +295,7 @@ async def test_what_is_forgotten_leaves_no_file(
     fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pictures that nobody can see any more fill the disk; or those that were meant to last are deleted."""
-    monkeypatch.setattr("sd35.jobs.service.MAX_PICTURE_BYTES", 0)
+    monkeypatch.setattr("sd35.jobs.registry.MAX_PICTURE_BYTES", 0)
     for is_lasting in (False, True):
         folder = tmp_path / str(is_lasting)
         studio = JobService(
@@ -341,7 +341,7 @@ async def test_visitors_wait_for_their_turn_and_their_tokens_do_not(
     assert studio.get_job(first.id, ann) is first
     fake.release()
     await wait_for_end(first)
-    assert first._identity is second._identity is None
+    assert first.identity is second.identity is None
     await anyio.lowlevel.checkpoint()
     quota = studio.remaining_quota(bob)
     assert quota is not None

@@ -446,14 +446,11 @@ def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> 
                 "watch_jobs", [visit.result("submit", ["error: no", *FORM_VALUES[1:], ""])[1]]
             )
             message = visit.result("submit", [*FORM_VALUES, ""])[0]
-            assert "2 pictures within an hour" in message
+            assert "2 images per hour" in message
             assert "Try again at <time" in message
             body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
             event_id = visit.http.post("/gradio_api/call/infer", json=body).json()["event_id"]
-            assert (
-                "2 pictures within an hour"
-                in visit.http.get(f"/gradio_api/call/infer/{event_id}").text
-            )
+            assert "2 images per hour" in visit.http.get(f"/gradio_api/call/infer/{event_id}").text
             assert second_browser.generate_picture()[0]["url"], "another's hour is another's"
 
 

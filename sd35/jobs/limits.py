@@ -1,32 +1,33 @@
-"""What visitors may ask of a program that others can reach. The clock is given, so that hours can pass in a test."""
+"""Usage limits of visitors, where others can reach the page."""
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from sd35.core.errors import UsageLimitError
 from sd35.core.rate_limit import RateLimiter
+from sd35.core.text import pluralize
 
 __all__ = ["UNLIMITED", "RemainingQuota", "UsageLimiter", "UsageLimits"]
 
-HOUR_SECONDS = 3600.0
+HOUR_SECONDS: Final = 3600.0
 
-MAX_TRACKED_VISITORS = 5000
-"""Visitors whose hour is remembered; of those beyond, who has asked least recently is forgotten."""
+MAX_TRACKED_VISITORS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class UsageLimits:
-    """The limits. `None`: none.
+    """Limits of visitors; `None` for no limit.
 
     Attributes:
-        hourly: pictures per visitor and hour.
-        hourly_in_all: pictures of all visitors per hour.
-        waiting: requests of one visitor that may wait for their turn.
-        waiting_in_all: requests that may wait for their turn.
-        at_once: runs at the Space at the same time.
-        at_once_each: of those, one visitor's.
+        per_hour: images per visitor and hour.
+        total_per_hour: images of all visitors per hour.
+        max_queued: queued jobs per visitor.
+        max_queued_total: queued jobs of all visitors.
+        max_concurrent: jobs that run at the same time.
+        max_concurrent_per_visitor: the part of these that one visitor may have.
 
     """
 
@@ -43,13 +44,11 @@ UNLIMITED = UsageLimits()
 
 @dataclass(frozen=True, slots=True)
 class RemainingQuota:
-    """What one visitor may still ask for. `None`: no limit.
+    """Remaining quota of one visitor; `None` for no limit.
 
     Attributes:
-        pictures: in this hour.
-        of: in an hour.
-        waiting: how many of this visitor's requests wait.
-        may_wait: how many may.
+        remaining: images that the visitor may still generate this hour, of `limit`.
+        queued_count: the visitor's queued jobs, of at most `max_queued`.
 
     """
 
@@ -93,17 +92,19 @@ class UsageLimiter:
         limits = self.limits
         if limits.max_queued is not None and queued_count >= limits.max_queued:
             raise UsageLimitError(
-                f"As many of your pictures wait as may: {queued_count}.", _WAIT_REMEDY
+                f"You already have {pluralize(queued_count, 'image')} in the queue,"
+                " which is the limit.",
+                "Wait until one of them starts.",
             )
         if limits.max_queued_total is not None and total_queued >= limits.max_queued_total:
-            raise UsageLimitError(
-                "As many pictures wait here as may.", "Try again in some minutes."
-            )
+            raise UsageLimitError("The queue is full.", "Try again in a few minutes.")
         if not self._per_visitor.remaining(rate_limit_key):
-            message = f"You have asked for {_format_picture_count(limits.per_hour or 0)} within an hour, as many as may be."
+            message = (
+                f"You've reached the limit of {pluralize(limits.per_hour or 0, 'image')} per hour."
+            )
             raise _limit_error(message, self._per_visitor.retry_after(rate_limit_key))
         if not self._total.remaining(None):
-            message = "Within this hour, as many pictures were asked for here as may be."
+            message = "This page has reached its hourly limit."
             raise _limit_error(message, self._total.retry_after(None))
         self._per_visitor.record(rate_limit_key)
         self._total.record(None)
@@ -122,13 +123,6 @@ def _hourly_limiter(limit: int | None, clock: Callable[[], float]) -> RateLimite
 
 
 def _limit_error(message: str, retry_after: float) -> UsageLimitError:
-    error = UsageLimitError(message, "What you have made stays here.")
+    error = UsageLimitError(message, "Your images are kept.")
     error.set_retry_after(retry_after)
     return error
-
-
-_WAIT_REMEDY = "Wait until one of them is begun."
-
-
-def _format_picture_count(count: int) -> str:
-    return "one picture" if count == 1 else f"{count} pictures"

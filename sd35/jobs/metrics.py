@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus. No prompt and nobody's name is in it.
+"""Metrics for Prometheus. They hold neither prompts nor names.
 
 Source of the format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -18,10 +18,10 @@ DURATION_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 
 
 class Metrics:
-    """The counters of one studio.
+    """Metrics of one job service.
 
     Args:
-        by_phase: how many jobs that are remembered are in each phase.
+        count_by_status: returns the number of jobs in memory by status.
 
     """
 
@@ -29,25 +29,31 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_JobCollector(count_by_status))
         self._finished_jobs = Counter(
-            "sd35_jobs_ended", "Jobs that have ended, by how", ["outcome"], registry=self._registry
+            "sd35_jobs_ended",
+            "Jobs that have ended, by status",
+            ["outcome"],
+            registry=self._registry,
         )
         self._errors = Counter(
-            "sd35_errors", "Jobs that have failed, by kind", ["kind"], registry=self._registry
+            "sd35_errors",
+            "Jobs that have failed, by kind of error",
+            ["kind"],
+            registry=self._registry,
         )
         self._wait_seconds = self._histogram(
-            "sd35_wait_seconds", "From the request to the begin of the run at the Space"
+            "sd35_wait_seconds", "Seconds from the request to the start of the run at the Space"
         )
         self._first_preview_seconds = self._histogram(
-            "sd35_first_preview_seconds", "From the request to the first preview"
+            "sd35_first_preview_seconds", "Seconds from the request to the first preview"
         )
         self._picture_seconds = self._histogram(
-            "sd35_picture_seconds", "From the request to the finished picture"
+            "sd35_picture_seconds", "Seconds from the request to the finished image"
         )
         self._picture_bytes = Counter(
-            "sd35_picture_bytes", "Bytes of finished pictures", registry=self._registry
+            "sd35_picture_bytes", "Bytes of finished images", registry=self._registry
         )
         self.open_streams = Gauge(
-            "sd35_open_streams", "Event streams that are open", registry=self._registry
+            "sd35_open_streams", "Open event streams", registry=self._registry
         )
 
     def _histogram(self, name: str, description: str) -> Histogram:
@@ -67,22 +73,20 @@ class Metrics:
             self._picture_bytes.inc(state.size_bytes)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class _JobCollector(Collector):
-    """Counts the jobs when it is asked, and not at each change."""
+    """Collector that counts the jobs when Prometheus asks, instead of at each change."""
 
     def __init__(self, count_by_status: Callable[[], Mapping[str, int]]) -> None:
         self._count_by_status = count_by_status
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the one gauge."""
+        """Yield the gauge of jobs by status."""
         counts = self._count_by_status()
-        gauge = GaugeMetricFamily(
-            "sd35_jobs", "Jobs that are remembered, by phase", labels=["phase"]
-        )
+        gauge = GaugeMetricFamily("sd35_jobs", "Jobs in memory, by status", labels=["status"])
         for status in JobStatus:
             gauge.add_metric([status.value], counts.get(status.value, 0))
         yield gauge

@@ -1,12 +1,13 @@
-"""What one visitor has asked for, as their pages watch it: what runs, what waits, what came to no good end."""
+"""The queue of each visitor, as their pages show it."""
 
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Final
 
 from sd35.client import Identity
 from sd35.core.errors import QuotaError
@@ -14,17 +15,23 @@ from sd35.core.observable import Observable
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.scheduler import Scheduler
-from sd35.jobs.store import JobStore
+from sd35.jobs.store import JobStore, error_columns
+from sd35.jobs.tasks import BackgroundTasks
 
 __all__ = ["QueuePause", "QueueRegistry", "Revision", "VisitorQueue"]
 
 
-MAX_FAILED_JOBS = 50
+MAX_FAILED_JOBS: Final = 50
+
+MIN_PAUSE_SECONDS = 20.0
+"""Shortest pause after a quota error: a Space that says to come back at once isn't asked more often."""
+
+UNWATCHED_REASON: Final = "Stopped because no page was open."
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """How often something has changed, and how often something that nobody should wait for."""
+    """Number of changes of a queue, and of those that pages should show at once."""
 
     version: int = 0
     urgent_version: int = 0
@@ -32,22 +39,22 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class QueuePause:
-    """Nothing of a visitor's is sent for a while, or until they say so: the quota is used up."""
+    """Pause of a queue whose GPU quota is used up; without `resumes_at`, the visitor has to resume it."""
 
     quota_error: QuotaError
     resumes_at: dt.datetime | None
 
 
 class VisitorQueue:
-    """The jobs of one visitor. Belongs to one event loop.
+    """Jobs of one visitor. Not thread-safe.
 
     Attributes:
-        news: changes with each of the jobs, to be watched.
-        watchers: how many pages look.
-        looks: how many have ever begun to.
-        done: how many pictures have come, and how many jobs have failed (`bad`), since the program
-            was started.
-        repeats: of a job's id, the job that it was run again as.
+        revision: changes whenever one of the jobs does, to be watched.
+        watcher_count: the number of pages that watch the queue now.
+        watch_count: the number of pages that have ever watched it.
+        completed_count: the number of jobs that have completed since the program started.
+        failed_count: the number of those that have failed.
+        retries: the new job by the id of the job that was retried.
 
     """
 
@@ -55,8 +62,8 @@ class VisitorQueue:
         self._jobs: dict[str, Job] = {}
         self._dismissed: set[str] = set()
         self._on_unwatched = on_unwatched
-        self.revision = Observable(Revision())
         self._pause: QueuePause | None = None
+        self.revision = Observable(Revision())
         self.watcher_count = 0
         self.watch_count = 0
         self.completed_count = 0
@@ -65,68 +72,62 @@ class VisitorQueue:
 
     @property
     def pause(self) -> QueuePause | None:
-        """Why none of them is begun, if that is so."""
-        has_expired = (
-            self._pause is not None
-            and self._pause.resumes_at is not None
-            and self._pause.resumes_at <= _now()
-        )
-        return None if has_expired else self._pause
+        """The current pause, unless it is over."""
+        resumes_at = None if self._pause is None else self._pause.resumes_at
+        is_over = resumes_at is not None and resumes_at <= dt.datetime.now(dt.UTC)
+        return None if is_over else self._pause
 
     @pause.setter
     def pause(self, pause: QueuePause | None) -> None:
         self._pause = pause
 
     def add(self, job: Job) -> None:
-        """Take a job up."""
+        """Add a job."""
         self._jobs[job.id] = job
         job.on_change = self._on_job_change
         self.notify()
 
     def remove(self, job: Job) -> None:
-        """Know nothing of the job any more."""
+        """Remove a job."""
         if self._jobs.pop(job.id, None) is not None:
             self._dismissed.discard(job.id)
             self.retries.pop(job.id, None)
             self.notify()
 
     def is_dismissed(self, job: Job) -> bool:
-        """Whether it was said here that a job isn't to be spoken of."""
+        """Return whether a failed job was dismissed in this program."""
         return job.id in self._dismissed
 
     def dismiss(self, job: Job) -> None:
-        """Don't speak of a job any more that has ended."""
-        if job.state.value.status.is_final:
+        """Hide a failed job."""
+        if job.status.is_final:
             self._dismissed.add(job.id)
             self.notify()
 
     def undismiss(self, job: Job) -> None:
-        """Speak of a job again."""
+        """Show a failed job again."""
         self._dismissed.discard(job.id)
         self.notify()
 
     def notify(self) -> None:
-        """Tell those who watch that something has changed."""
+        """Notify the watchers of an urgent change."""
         revision = self.revision.value
         self.revision.set(Revision(revision.version + 1, revision.urgent_version + 1))
 
     def _on_job_change(self, old: JobState, new: JobState) -> None:
-        revision = self.revision.value
-        is_significant = new.is_significant_change(old)
-        if (
-            new.status is JobStatus.RUNNING
-            and self._pause is not None
-            and self._pause.resumes_at is None
-        ):
-            self._pause = None  # the Space has taken one after all
+        is_waiting_for_visitor = self._pause is not None and self._pause.resumes_at is None
+        if new.status is JobStatus.RUNNING and is_waiting_for_visitor:
+            self._pause = None  # the Space has accepted a job, so there is quota again
         if new.status.is_final and not old.status.is_final:
             self.completed_count += new.status is JobStatus.COMPLETED
             self.failed_count += new.status in {JobStatus.FAILED, JobStatus.INTERRUPTED}
-        self.revision.set(Revision(revision.version + 1, revision.urgent_version + is_significant))
+        is_urgent = new.is_significant_change(old)
+        revision = self.revision.value
+        self.revision.set(Revision(revision.version + 1, revision.urgent_version + is_urgent))
 
     @contextmanager
     def track_watcher(self) -> Iterator[None]:
-        """Count as one who looks while the block lasts."""
+        """Count a page as a watcher while the block lasts."""
         self.watcher_count += 1
         self.watch_count += 1
         try:
@@ -138,72 +139,62 @@ class VisitorQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of this visitor's is remembered."""
+        """Whether no job is in memory."""
         return not self._jobs
 
     @property
     def open_jobs(self) -> list[Job]:
-        """What runs, and after that what waits, as it will have its turn."""
-        jobs = (job for job in self._jobs.values() if not job.state.value.status.is_final)
+        """The running jobs, then the pending ones in queue order."""
+        jobs = (job for job in self._jobs.values() if not job.status.is_final)
         return sorted(jobs, key=lambda job: (_is_pending(job), job.queue_entry.position))
 
     @property
     def running_jobs(self) -> list[Job]:
-        """What has had its turn."""
+        """The jobs that have a slot."""
         return [job for job in self.open_jobs if not _is_pending(job)]
 
     @property
     def pending_jobs(self) -> list[Job]:
-        """What waits for its turn."""
+        """The jobs that wait for a slot, in queue order."""
         return [job for job in self.open_jobs if _is_pending(job)]
 
     @property
     def failed_jobs(self) -> list[Job]:
-        """What has failed, was interrupted, or stopped unasked, the newest first; not what a program had asked for."""
-        failed_jobs = (
+        """The newest jobs that failed, except dismissed ones and API calls, newest first."""
+        jobs = (
             job
             for job in reversed(self._jobs.values())
-            if _counts_as_failed(job) and job.id not in self._dismissed
+            if _has_failed(job) and not job.is_api_call and job.id not in self._dismissed
         )
-        return [job for job, _ in zip(failed_jobs, range(MAX_FAILED_JOBS), strict=False)]
+        return list(islice(jobs, MAX_FAILED_JOBS))
 
     @property
     def is_active(self) -> bool:
-        """Whether something will happen by itself."""
+        """Whether a job runs, or will without the visitor's doing."""
         return any(not job.state.value.is_held for job in self.open_jobs)
 
 
 def _is_pending(job: Job) -> bool:
-    """Whether it has not been called yet."""
-    return job.state.value.status is JobStatus.PENDING and not job.queue_entry.slot_granted.is_set()
+    # A job that has just been granted a slot stays pending until its task is scheduled.
+    return job.status is JobStatus.PENDING and not job.queue_entry.slot_granted.is_set()
 
 
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
-def _counts_as_failed(job: Job) -> bool:
+def _has_failed(job: Job) -> bool:
+    """Return whether the job has ended without an image, and not because its owner cancelled it."""
     state = job.state.value
-    has_failed = state.status in {JobStatus.FAILED, JobStatus.INTERRUPTED} or (
-        state.status is JobStatus.CANCELLED and state.cancel_reason != ""
-    )
-    return has_failed and not job.is_api_call
-
-
-MIN_PAUSE_SECONDS = 20.0
-"""A Space that says to come back at once isn't asked more often than that."""
-
-UNWATCHED_REASON = "No page looked any more."
+    was_cancelled_for_owner = state.status is JobStatus.CANCELLED and state.cancel_reason != ""
+    return state.status in {JobStatus.FAILED, JobStatus.INTERRUPTED} or was_cancelled_for_owner
 
 
 class QueueRegistry:
-    """The boards of all visitors.
+    """Registry of the queues of all visitors.
 
     Args:
-        line: whose turn it is.
-        ledger: writes down what is changed.
-        unwatched_seconds: how long jobs go on that no page looks at; `None`: to their end.
-        track: starts a task that ends with the program.
+        scheduler: grants the slots.
+        job_store: records held jobs and positions.
+        idle_timeout: seconds until the jobs of a visitor without an open page are stopped; `None`
+            for no limit.
+        tasks: the program's background tasks.
 
     """
 
@@ -212,62 +203,61 @@ class QueueRegistry:
         scheduler: Scheduler,
         job_store: JobStore,
         idle_timeout: float | None,
-        start_task: Callable[[Coroutine[Any, Any, None]], object],
+        tasks: BackgroundTasks,
     ) -> None:
         self._scheduler = scheduler
         self._job_store = job_store
         self._idle_timeout = idle_timeout
-        self._start_task = start_task
+        self._tasks = tasks
         self._queues: dict[str, VisitorQueue] = {}
 
     def get_queue(self, owner: str | None, job_id: str = "") -> VisitorQueue:
-        """The board of this owner, or of a job of somebody who can't be told from others; made when first asked for."""
+        """Return the queue of an owner; for an anonymous visitor, a queue of the one job."""
         key = f"job {job_id}" if owner is None else owner
         if key not in self._queues:
             self._queues[key] = VisitorQueue(self._on_unwatched)
         return self._queues[key]
 
     def queue_of(self, job: Job) -> VisitorQueue:
-        """The board that a job is on."""
+        """Return the queue that a job is in."""
         return self.get_queue(job.owner, job.id)
 
     def add(self, job: Job) -> None:
-        """Take a job up."""
+        """Add a job to its owner's queue."""
         queue = self.queue_of(job)
         queue.add(job)
         self._on_unwatched(queue)
 
     def remove(self, job: Job) -> None:
-        """Know nothing of a job any more."""
+        """Remove a job from its owner's queue."""
         queue = self.queue_of(job)
         queue.remove(job)
         self._drop_if_idle(queue)
 
     def _drop_if_idle(self, queue: VisitorQueue) -> None:
         if queue.is_empty and not queue.watcher_count:
-            self._queues = {
-                key: candidate for key, candidate in self._queues.items() if candidate is not queue
-            }
+            self._queues = {key: other for key, other in self._queues.items() if other is not queue}
 
     async def on_quota_exceeded(self, job: Job, quota_error: QuotaError) -> None:
-        """Begin nothing more of who has no quota left, until it returns, or until they say so."""
+        """Pause the job's queue until the quota returns; if that time is unknown, until it is resumed."""
         queue = self.queue_of(job)
-        queue.pause = QueuePause(quota_error, quota_error.retry_at)
-        if quota_error.retry_at is None:
+        retry_at = quota_error.retry_at
+        queue.pause = QueuePause(quota_error, retry_at)
+        held_jobs = []
+        if retry_at is None:
             held_jobs = self._set_held(queue, is_held=True)
         else:
-            held_jobs = []
-            resume_timestamp = max(
-                quota_error.retry_at.timestamp(), time.time() + MIN_PAUSE_SECONDS
-            )
-            self._scheduler.pause(job.queue_entry.rate_limit_key, resume_timestamp, queue.notify)
+            resumes_at = max(retry_at.timestamp(), time.time() + MIN_PAUSE_SECONDS)
+            self._scheduler.pause(job.queue_entry.rate_limit_key, resumes_at, queue.notify)
         queue.notify()
-        if quota_error.retry_at is not None and not job.is_api_call:
-            await self._job_store.mark_requeued(job, quota_error)
+        if retry_at is not None and not job.is_api_call:
+            await self._job_store.update(
+                job, status=JobStatus.PENDING, started_at=None, **error_columns(quota_error)
+            )
         await self._job_store.save_order(held_jobs)
 
     def _set_held(self, queue: VisitorQueue, *, is_held: bool) -> list[Job]:
-        """Hold what waits, but for what a program waits for: that is rather told at once what stands against it."""
+        # API calls are never held: a program is better served with the error at once.
         jobs = [
             job
             for job in queue.pending_jobs
@@ -281,32 +271,30 @@ class QueueRegistry:
     async def resume(
         self, queue: VisitorQueue, rate_limit_key: str, identity: Identity | None
     ) -> None:
-        """Let the jobs of a visitor, who is this now, have their turns, whatever they wait for."""
+        """End the pause of a queue, and release its held jobs."""
         for job in queue.pending_jobs:
-            job.set_identity(identity)
+            job.identity = identity  # the token that they were submitted with may have expired
         queue.pause = None
         self._scheduler.resume(rate_limit_key)
         await self._job_store.save_order(self._set_held(queue, is_held=False))
         queue.notify()
 
     async def move(self, job: Job, offset: int) -> None:
-        """Let a waiting job go so many places back in its owner's line, or forward, if negative."""
+        """Move a pending job within its owner's queue: back, or forward if the offset is negative."""
         queue = self.queue_of(job)
         pending_jobs = queue.pending_jobs
         if job not in pending_jobs:
             return
-        positions = [queued_job.queue_entry.position for queued_job in pending_jobs]
+        # The positions stay the same, so that nothing changes for other visitors.
+        positions = [pending.queue_entry.position for pending in pending_jobs]
         index = pending_jobs.index(job)
-        pending_jobs.insert(
-            max(0, min(len(pending_jobs) - 1, index + offset)), pending_jobs.pop(index)
-        )
-        moved_jobs = [
-            queued_job
-            for queued_job, position in zip(pending_jobs, positions, strict=True)
-            if queued_job.queue_entry.position != position
-        ]
-        for queued_job, position in zip(pending_jobs, positions, strict=True):
-            queued_job.queue_entry.position = position
+        target = max(0, min(len(pending_jobs) - 1, index + offset))
+        pending_jobs.insert(target, pending_jobs.pop(index))
+        moved_jobs = []
+        for pending, position in zip(pending_jobs, positions, strict=True):
+            if pending.queue_entry.position != position:
+                pending.queue_entry.position = position
+                moved_jobs.append(pending)
         self._scheduler.schedule()
         queue.notify()
         await self._job_store.save_order(moved_jobs)
@@ -316,11 +304,12 @@ class QueueRegistry:
             return
         self._drop_if_idle(queue)
         if self._idle_timeout is not None and not queue.is_empty:
-            self._start_task(self._expire_unwatched(queue, self._idle_timeout))
+            self._tasks.start(self._expire_unwatched(queue, self._idle_timeout))
 
     async def _expire_unwatched(self, queue: VisitorQueue, delay: float) -> None:
         watch_count = queue.watch_count
         await asyncio.sleep(delay)
+        # A page that was opened and closed meanwhile has started a timer of its own.
         if queue.watcher_count or queue.watch_count != watch_count:
             return
         await self._job_store.save_order(self._set_held(queue, is_held=True))

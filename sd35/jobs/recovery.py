@@ -1,111 +1,134 @@
-"""Jobs that are only written down: what a program that is gone has left, and what ended long ago."""
+"""Jobs from the database: those that a program that is gone has left, and those that ended long ago."""
 
-from collections.abc import Callable
+import asyncio
+import time
+from typing import Final
 
-from sd35.client import Identity
+import anyio.to_thread
+
+from sd35.core.errors import LibraryError
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job, JobState
-from sd35.jobs.record import JobRecord
+from sd35.jobs.record import JobRecord, JobStatus
+from sd35.jobs.registry import JobRegistry
 from sd35.jobs.results import ResultSaver
 from sd35.jobs.scheduler import QueueEntry
-from sd35.jobs.store import JobStore, state_from_picture, state_from_record
+from sd35.jobs.store import JobStore, state_from_record
+from sd35.jobs.tasks import BackgroundTasks
 from sd35.library.layout import owner_key
+from sd35.library.library import Library
 from sd35.library.provenance import request_from_metadata
+from sd35.library.repository import Entry
 
-__all__ = ["JobRecovery"]
+__all__ = ["JobRecovery", "RescanScheduler"]
+
+RESCAN_DELAY: Final = 2.0
+RESCAN_INTERVAL: Final = 20.0
+"""Seconds from the opening of a page to a rescan, and between two of them."""
 
 
 class JobRecovery:
-    """Makes jobs of what is written down.
+    """Loader of jobs that aren't in memory. Its methods raise LibraryError."""
 
-    Args:
-        ledger: reads it.
-        saver: hands out their pictures.
-        identity: as whom a visitor's run is asked for.
-
-    """
-
-    def __init__(
-        self,
-        job_store: JobStore,
-        result_saver: ResultSaver,
-        identity_for: Callable[[Visitor], Identity | None],
-    ) -> None:
-        self._job_store = job_store
+    def __init__(self, store: JobStore, library: Library, result_saver: ResultSaver) -> None:
+        self._store = store
+        self._library = library
         self._result_saver = result_saver
-        self._identity_for = identity_for
 
-    async def restore_open(self, visitor: Visitor) -> list[Job]:
-        """Return this visitor's jobs that came to no good end, or wait; of programs that are gone, too.
-
-        Raises:
-            LibraryError: the index can't be read or written.
-
-        """
-        await self._job_store.adopt_orphans()
-        records = await self._job_store.list_open(visitor.owner)
-        states = [(record, state_from_record(record, None)) for record in records]
+    async def load_open(self, visitor: Visitor) -> list[Job]:
+        """Return the failed and unfinished jobs of a visitor, those of programs that are gone included."""
+        records = await self._store.list_open(visitor.owner)
+        states = [(record, state_from_record(record)) for record in records]
         return [
-            self._build_job(record, state, visitor, visitor.owner)
+            _build_job(record, state, visitor, visitor.owner)
             for record, state in states
             if state is not None
         ]
 
     async def find(self, job_id: str, visitor: Visitor) -> Job | None:
-        """Return a job of this visitor's, or of nobody's, that has ended.
-
-        Raises:
-            LibraryError: the index can't be read.
-
-        """
-        record = await self._job_store.find(job_id)
+        """Return a job that has ended and that the visitor may see."""
+        record = await self._store.find(job_id)
         if record is None:
-            return await self._from_picture(job_id, visitor)
+            return await self._find_by_picture(job_id, visitor)
         if record.owner not in {owner_key(visitor.owner), owner_key(None)}:
             return None
         owner = None if record.owner == owner_key(None) else visitor.owner
-        entry = (
-            None
-            if record.picture_id is None
-            else await self._job_store.find_picture(record.picture_id)
-        )
-        state = state_from_record(
-            record, None if entry is None else self._result_saver.publish(entry, owner)
-        )
-        return (
-            self._build_job(record, state, visitor, owner)
-            if state is not None and state.status.is_final
-            else None
-        )
-
-    async def _from_picture(self, picture_id: str, visitor: Visitor) -> Job | None:
-        """A job for a picture whose own isn't known here: it was imported, or the index was made anew."""
         entry = None
-        if visitor.owner is not None:
-            entry = await self._job_store.find_picture(picture_id, owner_key(visitor.owner))
+        if record.picture_id is not None:
+            entry = await self._find_entry(record.picture_id)
+        result = None if entry is None else self._result_saver.publish(entry, owner)
+        state = state_from_record(record, result)
+        if state is None or not state.status.is_final:
+            return None
+        return _build_job(record, state, visitor, owner)
+
+    async def _find_by_picture(self, picture_id: str, visitor: Visitor) -> Job | None:
+        """Return a job for an image without one: it was imported, or the index was rebuilt."""
+        if visitor.owner is None:
+            return None
+        entry = await self._find_entry(picture_id, owner_key(visitor.owner))
         if entry is None:
             return None
         request = request_from_metadata(entry.record, entry.width, entry.height)
-        state = state_from_picture(request, self._result_saver.publish(entry, visitor.owner))
+        now = time.monotonic()
+        result = self._result_saver.publish(entry, visitor.owner)
         return Job(
             id=entry.id,
             original_request=request,
-            state=state,
+            state=JobState(request, JobStatus.COMPLETED, now, ended_at=now, result=result),
             queue_entry=QueueEntry(visitor.rate_limit_key, 0.0),
             owner=visitor.owner,
         )
 
-    def _build_job(
-        self, record: JobRecord, state: JobState, visitor: Visitor, owner: str | None
-    ) -> Job:
-        return Job(
-            id=record.id,
-            original_request=record.original_request,
-            state=state,
-            queue_entry=QueueEntry(visitor.rate_limit_key, record.position, is_held=state.is_held),
-            owner=owner,
-            identity=None
-            if state.status.is_final
-            else self._identity_for(visitor),  # it may hold a token
-            is_api_call=record.is_api_call,
-        )
+    async def _find_entry(self, picture_id: str, key: str | None = None) -> Entry | None:
+        return await anyio.to_thread.run_sync(self._library.get, picture_id, key)
+
+
+def _build_job(record: JobRecord, state: JobState, visitor: Visitor, owner: str | None) -> Job:
+    return Job(
+        id=record.id,
+        original_request=record.original_request,
+        state=state,
+        queue_entry=QueueEntry(visitor.rate_limit_key, record.position, is_held=state.is_held),
+        owner=owner,
+        is_api_call=record.is_api_call,
+    )
+
+
+class RescanScheduler:
+    """Scheduler of the rescans that keep the index and the jobs true to the library's folder."""
+
+    def __init__(
+        self, library: Library, store: JobStore, registry: JobRegistry, tasks: BackgroundTasks
+    ) -> None:
+        self._library = library
+        self._store = store
+        self._registry = registry
+        self._tasks = tasks
+        self._next_rescan_at = 0.0
+
+    def schedule(self) -> None:
+        """Rescan the library soon, unless that was done a short while ago."""
+        now = time.monotonic()
+        if now >= self._next_rescan_at:
+            self._next_rescan_at = now + RESCAN_INTERVAL
+            # A rescan reads many files. The page that has just been opened goes first, unless the
+            # index is empty and there would be nothing on it.
+            self._tasks.start(self._rescan(0.0 if self._library.needs_rescan else RESCAN_DELAY))
+
+    async def _rescan(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await self._store.rescan()
+        for job in self._registry.unfinished_jobs:
+            await self._store.update(job)  # the index may have been deleted, and be a new one
+        for job in self._registry.jobs:
+            if job.status is JobStatus.INTERRUPTED and await self._is_completed(job):
+                self._registry.remove(job)
+
+    async def _is_completed(self, job: Job) -> bool:
+        """Return whether the image of a job that seemed to be interrupted was found."""
+        try:
+            record = await self._store.find(job.id)
+        except LibraryError:
+            return False
+        return record is not None and record.status is JobStatus.COMPLETED

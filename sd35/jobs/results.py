@@ -1,4 +1,4 @@
-"""Finished pictures into the library; and if one can't be written, kept in memory until it can."""
+"""Saving the images of completed jobs."""
 
 import logging
 from dataclasses import replace
@@ -23,13 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class ResultSaver:
-    """Puts pictures into the library, and hands them out.
-
-    Args:
-        library: where they go.
-        kept: hands them out to who has asked for them.
-
-    """
+    """Saver of images in the library. An image that can't be saved is kept in memory until it can."""
 
     def __init__(self, library: Library, artifacts: ArtifactStore) -> None:
         self._library = library
@@ -37,9 +31,8 @@ class ResultSaver:
         self._unsaved_metadata: dict[str, GenerationMetadata] = {}
 
     async def save(self, job: Job, space: SpaceClient, picture: Picture) -> JobResult:
-        """Keep the picture: in the library, or else in memory, and say why."""
-        state = job.state.value
-        contract = space.contract
+        """Save the image of a job, and serve it to the job's owner; a failure is in the result."""
+        state, contract = job.state.value, space.contract
         metadata = build_metadata(
             state.request,
             picture,
@@ -55,40 +48,34 @@ class ResultSaver:
             return await self._save(job, metadata, picture)
         except WriteError as error:
             self._unsaved_metadata[job.id] = metadata
-            save_error = f"{error.happened} It is tried again."
-        except (
-            LibraryError
-        ) as error:  # the file is there: the next look through the folder finds it
-            save_error = error.happened
-        log.warning("a picture isn't kept as it should be: %s", save_error)
-        name = file_name(space.model, metadata.prompt, picture.seed, picture)
-        url_path = self._artifacts.put(
-            job.id, Artifact(job.owner, name, picture.mime_type, picture.data)
-        )
-        result = _unsaved_result(metadata, picture, name, url_path, save_error=save_error)
-        return replace(result, will_retry_save=self.has_unsaved(job))
+            save_error = f"{error.happened} Retrying."
+        except LibraryError as error:
+            save_error = error.happened  # the file is there: the next rescan finds it
+        log.warning("An image couldn't be saved properly: %s", save_error)
+        return self._keep_in_memory(job, space, metadata, picture, save_error)
 
     def has_unsaved(self, job: Job) -> bool:
-        """Whether a picture is kept in memory that is still to be written."""
+        """Return whether the job's image is in memory, and still has to be saved."""
         return job.id in self._unsaved_metadata
 
     async def retry_save(self, job: Job) -> bool:
-        """Try once more to write a picture that is kept in memory, and say whether that is over, well or badly."""
+        """Retry saving an image that is in memory, and return whether no further retry is needed."""
         result = job.state.value.result
         artifact = None if result is None else self._artifacts.find(result.url_path)
         if result is None or artifact is None or not isinstance(artifact.content, bytes):
             del self._unsaved_metadata[job.id]
             if result is not None:
-                message = "There was no more room for it in memory, either: it is lost."
-                job.set_result(replace(result, save_error=message, will_retry_save=False))
+                message = "There wasn't enough memory to keep it, so the image is lost."
+                job.update(result=replace(result, save_error=message, will_retry_save=False))
             return True
         picture = replace(open_picture(artifact.content), seed=result.seed)
         try:
-            job.set_result(await self._save(job, self._unsaved_metadata[job.id], picture))
+            result = await self._save(job, self._unsaved_metadata[job.id], picture)
         except WriteError:
             return False
         except LibraryError as error:
-            job.set_result(replace(result, save_error=error.happened, will_retry_save=False))
+            result = replace(result, save_error=error.happened, will_retry_save=False)
+        job.update(result=result)
         del self._unsaved_metadata[job.id]
         return True
 
@@ -99,17 +86,16 @@ class ResultSaver:
         return self.publish(entry, job.owner)
 
     def publish(self, entry: Entry, owner: str | None) -> JobResult:
-        """Hand out a picture of the library's to who has asked for it."""
+        """Serve an image of the library to its owner."""
         path = self._library.file_path(entry)
-        mime_type = f"image/{entry.format.lower()}"
-        url_path = self._artifacts.put(entry.id, Artifact(owner, path.name, mime_type, path))
+        artifact = Artifact(owner, path.name, f"image/{entry.format.lower()}", path)
         return JobResult(
-            name=path.name,
-            url_path=url_path,
+            name=artifact.name,
+            url_path=self._artifacts.put(entry.id, artifact),
             path=path,
             save_error="",
             format=entry.format,
-            mime_type=mime_type,
+            mime_type=artifact.mime_type,
             width=entry.width,
             height=entry.height,
             size_bytes=entry.size_bytes,
@@ -118,21 +104,42 @@ class ResultSaver:
             is_demo=entry.record.is_demo,
         )
 
+    def _keep_in_memory(
+        self,
+        job: Job,
+        space: SpaceClient,
+        metadata: GenerationMetadata,
+        picture: Picture,
+        save_error: str,
+    ) -> JobResult:
+        name = file_name(space.model, metadata.prompt, picture.seed, picture)
+        artifact = Artifact(job.owner, name, picture.mime_type, picture.data)
+        return JobResult(
+            name=name,
+            url_path=self._artifacts.put(job.id, artifact),
+            path=None,
+            save_error=save_error,
+            format=picture.format,
+            mime_type=picture.mime_type,
+            width=picture.width,
+            height=picture.height,
+            size_bytes=len(picture.data),
+            seed=picture.seed,
+            space=metadata.space,
+            is_demo=metadata.is_demo,
+            will_retry_save=self.has_unsaved(job),
+        )
 
-def _unsaved_result(
-    metadata: GenerationMetadata, picture: Picture, name: str, url_path: str, *, save_error: str
-) -> JobResult:
-    return JobResult(
-        name=name,
-        url_path=url_path,
-        path=None,
-        save_error=save_error,
-        format=picture.format,
-        mime_type=picture.mime_type,
-        width=picture.width,
-        height=picture.height,
-        size_bytes=len(picture.data),
-        seed=picture.seed,
-        space=metadata.space,
-        is_demo=metadata.is_demo,
-    )
+    def find_artifact(self, path: str) -> Artifact | None:
+        """Return the artifact that is served under a path, wherever its file is in the library now."""
+        artifact = self._artifacts.find(path)
+        if artifact is None or isinstance(artifact.content, bytes) or artifact.content.is_file():
+            return artifact
+        # The file was moved, to the trash for example.
+        try:
+            entry = self._library.get(ArtifactStore.job_id_from_path(path))
+        except LibraryError:
+            return artifact
+        if entry is None:
+            return artifact
+        return replace(artifact, content=self._library.file_path(entry))

@@ -1,4 +1,4 @@
-"""Whose turn it is: so many at once, and between those who wait, each visitor in turn. Belongs to one event loop."""
+"""Fair scheduling of jobs: which pending job gets the next slot."""
 
 import asyncio
 import time
@@ -7,28 +7,27 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 __all__ = ["QueueEntry", "Scheduler"]
 
 OnPosition = Callable[[int, int], None]
-"""Is told of each new place in the line: how many go before, and how many wait in all."""
+"""Callback for a new place in the queue: the number of entries ahead, and of all pending ones."""
 
-MAX_TRACKED_VISITORS = 1000
+MAX_TRACKED_VISITORS: Final = 1000
 
-POLL_INTERVAL = 30.0
-"""How often it is looked whether a pause is over."""
+POLL_INTERVAL: Final = 30.0
 
 
 @dataclass(eq=False, slots=True)
 class QueueEntry:
-    """A place in the line. Who changes it asks the line to `reconsider`.
+    """Entry of the queue. Whoever changes it calls `Scheduler.schedule` afterwards.
 
     Attributes:
-        payer: the visitor whose place it is.
-        position: of a visitor's own places, the lowest goes first.
-        tell: is told of each new place.
-        is_held: it isn't called before it is released.
-        heeds_pause: while the visitor's are paused, it isn't called, either.
+        rate_limit_key: the visitor whose entry it is.
+        position: the order among the entries of one visitor, lowest first.
+        is_held: whether the entry gets no slot until it is released.
+        respects_pause: whether a pause of the visitor applies.
 
     """
 
@@ -41,7 +40,10 @@ class QueueEntry:
 
 
 class Scheduler:
-    """Lets so many run at once, and so many of each visitor's; `None`: without limit."""
+    """In-memory scheduler that grants slots to pending entries, fairly across visitors. Not thread-safe.
+
+    `None` means no limit.
+    """
 
     def __init__(
         self, max_concurrent: int | None = None, max_concurrent_per_visitor: int | None = None
@@ -58,12 +60,12 @@ class Scheduler:
         return len(self._entries)
 
     def queued_count(self, rate_limit_key: str) -> int:
-        """How many of this visitor's wait."""
+        """Return the number of a visitor's pending entries."""
         return sum(entry.rate_limit_key == rate_limit_key for entry in self._entries)
 
     @asynccontextmanager
     async def slot(self, entry: QueueEntry) -> AsyncIterator[None]:
-        """Wait for a turn, and have it while the block lasts."""
+        """Wait for a slot, and hold it while the block lasts."""
         entry.slot_granted.clear()
         self._entries.append(entry)
         self.schedule()
@@ -73,7 +75,7 @@ class Scheduler:
         finally:
             if entry.slot_granted.is_set():
                 self._running_counts[entry.rate_limit_key] -= 1
-                self._running_counts += Counter()  # drops those that are zero
+                self._running_counts += Counter()  # drops zero counts, which would pile up
             else:
                 self._entries.remove(entry)
             self.schedule()
@@ -84,14 +86,13 @@ class Scheduler:
         resume_timestamp: float,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Call none of this visitor's that heed it until this moment, or until they are let go on.
-
-        The moment is in seconds since 1970, by the clock on the wall: a laptop may sleep meanwhile.
-        """
+        """Grant a visitor no slots until a time, in seconds since 1970, or until `resume`."""
         self._cancel_timer(rate_limit_key)
         loop = asyncio.get_running_loop()
 
         def check_pause() -> None:
+            # Polled by the wall clock: a laptop may sleep meanwhile, and the event loop's clock
+            # stops then.
             remaining = resume_timestamp - time.time()
             if remaining > 0:
                 self._pause_timers[rate_limit_key] = loop.call_later(
@@ -104,7 +105,7 @@ class Scheduler:
         check_pause()
 
     def resume(self, rate_limit_key: str) -> None:
-        """Let this visitor's go on."""
+        """End the pause of a visitor."""
         if self._cancel_timer(rate_limit_key):
             self.schedule()
 
@@ -115,9 +116,9 @@ class Scheduler:
         return timer is not None
 
     def schedule(self) -> None:
-        """Call those who may go now, and tell the others where they stand."""
+        """Grant the free slots, and report their positions to the entries that stay pending."""
         running_counts = self._running_counts.copy()
-        order = self._scheduling_order(self._last_served)
+        order = self._scheduling_order()
         for entry in order:
             if self._has_capacity(entry, running_counts):
                 running_counts[entry.rate_limit_key] += 1
@@ -137,32 +138,34 @@ class Scheduler:
 
     def _grant(self, entry: QueueEntry) -> None:
         self._sequence += 1
+        # Removed first, so that the dict stays ordered by the time of the last slot.
         self._last_served.pop(entry.rate_limit_key, None)
-        self._last_served[entry.rate_limit_key] = self._sequence  # the longest unserved first
+        self._last_served[entry.rate_limit_key] = self._sequence
         while len(self._last_served) > MAX_TRACKED_VISITORS:
             del self._last_served[next(iter(self._last_served))]
         self._running_counts[entry.rate_limit_key] += 1
         self._entries.remove(entry)
         entry.slot_granted.set()
 
-    def _scheduling_order(self, last_served: dict[str, int]) -> list[QueueEntry]:
-        """The waiters as they will be called: who was served longest ago first, each visitor's own in order."""
+    def _scheduling_order(self) -> list[QueueEntry]:
+        """Return the entries that may get a slot, visitors in turn, longest unserved first."""
         entries_by_key: dict[str, deque[QueueEntry]] = {}
         for entry in sorted(self._entries, key=lambda entry: entry.position):
-            if not entry.is_held and not (
-                entry.respects_pause and entry.rate_limit_key in self._pause_timers
-            ):
+            is_paused = entry.respects_pause and entry.rate_limit_key in self._pause_timers
+            if not entry.is_held and not is_paused:
                 entries_by_key.setdefault(entry.rate_limit_key, deque()).append(entry)
-        sequence, order = self._sequence, []
+        # Simulates the grants: each one moves its visitor to the end, behind all others.
+        sequence = self._sequence
+        order = []
         heap = [
-            (last_served.get(rate_limit_key, -1), index, rate_limit_key)
-            for index, rate_limit_key in enumerate(entries_by_key)
-        ]  # the first of equals
+            (self._last_served.get(key, -1), index, key)  # the index breaks ties: first come
+            for index, key in enumerate(entries_by_key)
+        ]
         heapify(heap)
         while heap:
-            _, index, rate_limit_key = heappop(heap)
-            order.append(entries_by_key[rate_limit_key].popleft())
+            _, index, key = heappop(heap)
+            order.append(entries_by_key[key].popleft())
             sequence += 1
-            if entries_by_key[rate_limit_key]:
-                heappush(heap, (sequence, index, rate_limit_key))
+            if entries_by_key[key]:
+                heappush(heap, (sequence, index, key))
         return order

@@ -1,38 +1,37 @@
-"""The use case: take requests, write them down, run them at the chosen Space as jobs, keep what comes.
+"""The job service: accepts requests, and runs them as durable jobs at the configured Space.
 
-Everything here belongs to one event loop, that of the first call.
+All of it belongs to the event loop of the first call.
 """
 
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from sd35.client import Identity, SpaceClient, Timeouts
+import anyio.to_thread
+
+from sd35.client import Identity, Timeouts
 from sd35.core.errors import InvalidRequestError, LibraryError
 from sd35.core.request import GenerationRequest, random_seed
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
-from sd35.jobs.artifacts import Artifact, ArtifactStore
-from sd35.jobs.job import Job, JobDependencies, JobState
+from sd35.jobs.artifacts import ArtifactStore
+from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimiter, UsageLimits
 from sd35.jobs.metrics import Metrics
 from sd35.jobs.queues import QueueRegistry, VisitorQueue
 from sd35.jobs.record import JobStatus
-from sd35.jobs.recovery import JobRecovery
+from sd35.jobs.recovery import JobRecovery, RescanScheduler
+from sd35.jobs.registry import JobRegistry
 from sd35.jobs.results import ResultSaver
+from sd35.jobs.runner import JobRunner
 from sd35.jobs.scheduler import QueueEntry, Scheduler
-from sd35.jobs.space_connection import (
-    ConnectionState,
-    SpaceConfig,
-    SpaceConnector,
-    create_isolated_task,
-)
+from sd35.jobs.space_connection import ConnectionState, SpaceConfig, SpaceConnector
 from sd35.jobs.store import JobStore
+from sd35.jobs.tasks import BackgroundTasks
 from sd35.library.library import Library
 from sd35.metadata.model import new_id
 
@@ -40,32 +39,24 @@ __all__ = ["ConnectionState", "JobService", "JobServiceConfig", "SpaceConfig"]
 
 log = logging.getLogger(__name__)
 
-CONNECT_DELAY = 0.3
+CONNECT_DELAY: Final = 0.3
 
-MAX_JOBS = 1000
-MAX_PICTURE_BYTES = 1 << 30
-"""Jobs that are remembered, and the sum of their pictures where those don't last; the oldest are forgotten first."""
-
-SAVE_RETRY_INTERVAL = 15.0
-"""How often it is tried again to write a picture that couldn't be."""
-
-RESCAN_DELAY = 2.0
-RESCAN_INTERVAL = 20.0
-"""So long after a page was opened, and not more often than that, the library's folder is looked through."""
+SHUTDOWN_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class JobServiceConfig:
-    """What holds for pictures and visitors here.
+    """Configuration of a `JobService`.
 
     Attributes:
-        served: Gradio's own folder, in which programs are told that pictures are.
-        library: where jobs and pictures are kept.
-        is_lasting: whether it stays when this program ends; if not, it doesn't grow for ever.
-        caps: what each visitor may ask for.
-        lends_token: whether visitors' pictures are asked for with the token of who runs this
+        temp_dir: Gradio's own folder, which the paths of artifacts lie in.
+        library: where jobs and images are kept.
+        is_persistent: whether the library outlives the program; if not, its size is limited.
+        usage_limits: what each visitor may ask for.
+        shares_token: whether visitors' runs are billed to the token of the person who runs the
             program.
-        unwatched_seconds: how long jobs go on that no page looks at; `None`: to their end.
+        idle_timeout: seconds until the jobs of a visitor without an open page are stopped; `None`
+            for no limit.
 
     """
 
@@ -78,20 +69,21 @@ class JobServiceConfig:
 
 
 class JobService:
-    """Runs jobs at the chosen Space, and remembers them.
+    """Service that submits, retries, resumes and finds jobs.
 
     Args:
-        choice: which Space.
-        start_demo: starts the embedded demo Space, if it isn't running, and returns its address.
-        house: what holds for pictures and visitors.
-        timeouts: the limit of each wait for the chosen Space.
+        space_config: the Space to use.
+        start_demo: starts the embedded demo Space, unless it runs, and returns its URL.
+        config: everything else.
+        timeouts: limits of the waits for the Space.
 
     Attributes:
-        library: where jobs and pictures are kept.
-        spaces: finds the Space.
-        kept: the pictures that are handed out to who has asked for them.
-        metrics: what is counted.
-        queues: what visitors' jobs wait for.
+        library: where jobs and images are kept.
+        space_connector: the connection to the Space.
+        connection: the state of that connection, to be watched.
+        artifacts: the files that are served.
+        metrics: counters for monitoring.
+        queues: the queues of the visitors.
 
     """
 
@@ -102,61 +94,54 @@ class JobService:
         config: JobServiceConfig,
         timeouts: Timeouts | None = None,
     ) -> None:
+        limits = config.usage_limits
         self._config = config
-        self._usage_limiter = UsageLimiter(config.usage_limits)
-        self._scheduler = Scheduler(
-            config.usage_limits.max_concurrent, config.usage_limits.max_concurrent_per_visitor
-        )
-        self._jobs: dict[str, Job] = {}
-        self._pending_inserts: dict[str, str] = {}
-        self._charged_jobs: set[str] = set()
-        self._tasks: dict[asyncio.Task[None], Job | None] = {}
+        self._usage_limiter = UsageLimiter(limits)
+        self._scheduler = Scheduler(limits.max_concurrent, limits.max_concurrent_per_visitor)
+        self._tasks = BackgroundTasks()
         self._last_position = 0.0
         self._retry_lock = asyncio.Lock()
-        self._next_rescan_at = 0.0
         self.library = config.library
-        self._job_store = JobStore(self.library)
-        self.queues = QueueRegistry(
-            self._scheduler, self._job_store, config.idle_timeout, self._start_task
-        )
+        self._store = JobStore(self.library)
+        self.queues = QueueRegistry(self._scheduler, self._store, config.idle_timeout, self._tasks)
         self.artifacts = ArtifactStore(config.temp_dir)
-        self._result_saver = ResultSaver(self.library, self.artifacts)
-        self._job_recovery = JobRecovery(self._job_store, self._result_saver, self._identity_for)
-        self.metrics = Metrics(
-            lambda: Counter(job.state.value.status.value for job in self._jobs.values())
-        )
+        result_saver = ResultSaver(self.library, self.artifacts)
+        self.find_artifact = result_saver.find_artifact
+        self._registry = JobRegistry(self.queues, self.artifacts, result_saver)
+        self._recovery = JobRecovery(self._store, self.library, result_saver)
+        self._rescans = RescanScheduler(self.library, self._store, self._registry, self._tasks)
+        self.metrics = Metrics(self._registry.count_by_status)
         self.space_connector = SpaceConnector(
-            space_config, start_demo, timeouts, self._spaces_in_use
+            space_config, start_demo, timeouts, self._registry.spaces_in_use
         )
         self.connection = self.space_connector.connection
         self.connect = self.space_connector.connect
         self.get_space = self.space_connector.get
-        self._job_dependencies = JobDependencies(
-            self._scheduler.slot,
-            self._job_store.mark_started,
-            self.get_space,
-            self.queues.on_quota_exceeded,
-            self._result_saver.save,
+        self._runner = JobRunner(
+            scheduler=self._scheduler,
+            queues=self.queues,
+            store=self._store,
+            connector=self.space_connector,
+            result_saver=result_saver,
+            usage_limiter=self._usage_limiter,
+            metrics=self.metrics,
         )
-
-    def _spaces_in_use(self) -> set[SpaceClient | None]:
-        return {
-            job.state.value.space
-            for job in self._jobs.values()
-            if not job.state.value.status.is_final
-        }
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
-        """A server's lifespan: look for the Space soon after its start, and stop every run at its end."""
-        # Not at once: a page that is asked for in this moment goes first, and asks for the
-        # connection itself.
+        """Connect to the Space soon after the server's start, and stop every job at its end."""
+        # Not at once: a page that is requested at this moment goes first. It connects by itself.
         connect_timer = asyncio.get_running_loop().call_later(CONNECT_DELAY, self.connect)
         try:
             yield
         finally:
             connect_timer.cancel()
-            await self.aclose(limit_seconds=3)
+            await self.aclose(SHUTDOWN_SECONDS)
+
+    async def aclose(self, limit_seconds: float = 5.0) -> None:
+        """Interrupt the running jobs, keep the pending ones for the next start, and disconnect."""
+        await self._tasks.aclose(limit_seconds)
+        await self.space_connector.aclose()
 
     async def submit(
         self,
@@ -165,118 +150,93 @@ class JobService:
         *,
         is_api_call: bool = False,
     ) -> Job:
-        """Write a job down for this request, and start it; a random seed is drawn here, so that it is known.
+        """Record a job for a request, and start it. A random seed is drawn here.
 
         Raises:
-            UsageLimitError: it is more than this visitor may ask for now.
-            LibraryError: it can't be written down, so that it isn't sent, either.
+            UsageLimitError: the visitor may not ask for more now.
+            LibraryError: the job can't be recorded, so it isn't sent.
 
         """
-        if visitor is not LOCAL_VISITOR:
-            queued_count, total_queued = (
-                self._queued_count(visitor.rate_limit_key),
-                len(self._scheduler) + len(self._pending_inserts),
+        is_charged = visitor is not LOCAL_VISITOR
+        if is_charged:
+            total_queued = len(self._scheduler) + self._registry.reserved_count()
+            self._usage_limiter.acquire(
+                visitor.rate_limit_key, self._queued_count(visitor), total_queued
             )
-            self._usage_limiter.acquire(visitor.rate_limit_key, queued_count, total_queued)
-        limits = self.connection.value.limits
-        is_random = request.randomize_seed
-        resolved_request = (
-            replace(request, seed=random_seed(limits), randomize_seed=False)
-            if is_random
-            else request
-        )
+        seeded_request = request
+        if request.randomize_seed:
+            seed = random_seed(self.connection.value.limits)
+            seeded_request = replace(request, seed=seed, randomize_seed=False)
         job = Job(
             id=new_id(),
             original_request=request,
-            state=JobState(resolved_request, JobStatus.PENDING, time.monotonic()),
+            state=JobState(seeded_request, JobStatus.PENDING, time.monotonic()),
             queue_entry=QueueEntry(
                 visitor.rate_limit_key, self._next_position(), respects_pause=not is_api_call
             ),
             owner=visitor.owner,
             identity=self._identity_for(visitor),
             is_api_call=is_api_call,
+            is_charged=is_charged,
         )
-        await self._insert_job(job, is_charged=visitor is not LOCAL_VISITOR)
+        await self._insert(job)
         self._evict_old_jobs()
-        self._start_job(job)
+        self._start(job)
         return job
 
-    async def _insert_job(self, job: Job, *, is_charged: bool) -> None:
-        rate_limit_key = job.queue_entry.rate_limit_key
-        self._pending_inserts[job.id] = rate_limit_key
-        insert_task = asyncio.ensure_future(self._job_store.add(job, self.connection.value.target))
+    async def _insert(self, job: Job) -> None:
+        insert_task = asyncio.ensure_future(self._store.add(job, self.connection.value.target))
         try:
-            await asyncio.shield(insert_task)
+            with self._registry.reserve(job):
+                # A thread can't be cancelled: the insert goes on even if the caller leaves.
+                await asyncio.shield(insert_task)
         except BaseException as error:
-            if is_charged:
-                self._usage_limiter.release(rate_limit_key)
+            if job.is_charged:
+                self._usage_limiter.release(job.queue_entry.rate_limit_key)
             if isinstance(error, asyncio.CancelledError):
-                self._start_task(self._cancel_after_insert(insert_task, job))
+                self._tasks.start(self._cancel_after_insert(insert_task, job))
             raise
-        finally:
-            self._pending_inserts.pop(job.id, None)
-        if is_charged:
-            self._charged_jobs.add(job.id)
 
     async def _cancel_after_insert(self, insert_task: "asyncio.Future[None]", job: Job) -> None:
-        """Write down that a job was stopped whose caller left while it was written down."""
+        """Cancel a job whose caller left while it was being recorded."""
         await asyncio.wait([insert_task])
         if insert_task.exception() is None:
-            await self._job_store.mark_cancelled(job)
-
-    def _queued_count(self, rate_limit_key: str) -> int:
-        return self._scheduler.queued_count(rate_limit_key) + sum(
-            key == rate_limit_key for key in self._pending_inserts.values()
-        )
+            await self._store.update(job, status=JobStatus.CANCELLED, ended_at=time.time())
 
     def _next_position(self) -> float:
+        # The clock keeps the order after a restart; two jobs never get the same position.
         self._last_position = max(self._last_position + 1, time.time())
         return self._last_position
 
     def _identity_for(self, visitor: Visitor) -> Identity | None:
-        """As whom a visitor's run is asked for; `None`: with the connection's own token."""
+        """Return as whom a visitor's run is billed; `None` for the connection's own token."""
         if visitor is LOCAL_VISITOR or (self._config.shares_token and visitor.token is None):
             return None
         return Identity(visitor.token, visitor.ip_token)
 
-    def _start_job(self, job: Job) -> None:
-        self._register(job)
-        self._start_task(self._run_job(job), job)
+    def _start(self, job: Job) -> None:
+        self._registry.add(job)
+        self._tasks.start(self._runner.run(job), job)
 
-    def _register(self, job: Job) -> None:
-        self._jobs[job.id] = job
-        self.queues.add(job)
+    def _evict_old_jobs(self) -> None:
+        evicted_ids = self._registry.evict(limits_bytes=not self._config.is_persistent)
+        if evicted_ids and not self._config.is_persistent:
+            self._tasks.start(self._delete_pictures(evicted_ids))
 
-    def _start_task(self, coroutine: Coroutine[Any, Any, None], job: Job | None = None) -> None:
-        task = create_isolated_task(coroutine)
-        self._tasks[task] = job
-        task.add_done_callback(lambda task: self._tasks.pop(task, None))
-
-    async def _run_job(self, job: Job) -> None:
-        """Run the job; a Space that turned out to be gone, or another than it was, is looked for again next time."""
-        await job.run(self._job_dependencies)
-        state = job.state.value
-        is_charged = job.id in self._charged_jobs
-        self._charged_jobs.discard(job.id)
-        if is_charged and state.queued_event is None and state.started_at is None:
-            self._usage_limiter.release(job.queue_entry.rate_limit_key)
-        self.space_connector.mark_suspect(state.space, state.error)
-        self.metrics.observe_job(state)
-        await self._job_store.mark_finished(job)
-        await self.space_connector.close_unused()
-        while self._result_saver.has_unsaved(job):
-            await asyncio.sleep(SAVE_RETRY_INTERVAL)
-            if await self._result_saver.retry_save(job):
-                await self._job_store.mark_finished(job)
+    async def _delete_pictures(self, ids: list[str]) -> None:
+        try:
+            await anyio.to_thread.run_sync(self.library.delete, ids)
+        except LibraryError as error:
+            log.warning("Images of old jobs couldn't be deleted: %s", error.happened)
 
     def visitor_queue(self, visitor: Visitor, job_id: object = "") -> VisitorQueue:
-        """What this visitor has asked for; of one who can't be told from others, the one job whose id is known."""
-        if visitor.owner is None and job_id not in self._jobs:
+        """Return a visitor's queue; for an anonymous visitor, a queue of the one job whose id is known."""
+        if visitor.owner is None and self._registry.get(job_id) is None:
             return VisitorQueue()
         return self.queues.get_queue(visitor.owner, str(job_id))
 
     async def restore_session(self, visitor: Visitor) -> None:
-        """Take up again what is this visitor's, and was left by a program that is gone: held, until they say so.
+        """Load the visitor's jobs that a program that is gone has left; pending ones are held.
 
         Raises:
             LibraryError: the index can't be read or written.
@@ -284,155 +244,85 @@ class JobService:
         """
         if visitor.owner is None:
             return
-        self._schedule_rescan()
-        for job in await self._job_recovery.restore_open(visitor):
-            if job.id in self._jobs or job.id in self._pending_inserts:
+        self._rescans.schedule()
+        for job in await self._recovery.load_open(visitor):
+            if self._registry.is_known(job.id):
                 continue
-            if job.state.value.status.is_final:
-                self._register(job)
+            if job.status.is_final:
+                self._registry.add(job)
             else:
-                self._start_job(job)
-
-    def _schedule_rescan(self) -> None:
-        """Have the library's folder looked through, somewhat later, if that is long ago: a page goes first."""
-        if time.monotonic() < self._next_rescan_at:
-            return
-        self._next_rescan_at = time.monotonic() + RESCAN_INTERVAL
-        delay = 0.0 if self.library.needs_rescan else RESCAN_DELAY
-
-        async def rescan() -> None:
-            await asyncio.sleep(delay)
-            await self._job_store.rescan()
-            await self._job_store.restore_missing(
-                [job for job in self._jobs.values() if not job.state.value.status.is_final]
-            )
-            await self._drop_recovered()
-
-        self._start_task(rescan())
-
-    async def _drop_recovered(self) -> None:
-        """Speak no more of jobs that seemed to be interrupted, and whose pictures were found."""
-        for job in list(self._jobs.values()):
-            if job.state.value.status is JobStatus.INTERRUPTED and await self._job_store.is_saved(
-                job
-            ):
-                self._unregister(job)
+                job.identity = self._identity_for(visitor)
+                self._start(job)
 
     def get_job(self, job_id: object, visitor: Visitor = LOCAL_VISITOR) -> Job | None:
-        """The job of this id, if it is remembered and is this visitor's."""
-        job = self._jobs.get(job_id) if isinstance(job_id, str) else None
+        """Return a job in memory that the visitor may access."""
+        job = self._registry.get(job_id)
         return job if job is not None and visitor.may_access(job.owner) else None
 
     async def find_job(self, job_id: object, visitor: Visitor) -> Job | None:
-        """The job of this id, also if only the library knows it.
+        """Return a job that the visitor may access, from memory or from the library.
 
         Raises:
             LibraryError: the index can't be read.
 
         """
-        job = self.get_job(job_id, visitor)
-        if job is not None or not isinstance(job_id, str) or job_id in self._jobs:
-            return job
-        return await self._job_recovery.find(job_id, visitor)
+        if not isinstance(job_id, str) or self._registry.get(job_id) is not None:
+            return self.get_job(job_id, visitor)
+        return await self._recovery.find(job_id, visitor)
 
     async def retry(self, job: Job, visitor: Visitor) -> Job:
-        """Run a job that came to no good end once more, as it was, with its seed; as a job of its own, and only once.
+        """Submit a failed job once more with the same seed. A second retry returns the same new job.
 
         Raises:
-            UsageLimitError: it is more than this visitor may ask for now.
-            InvalidRequestError: that was done before, and it isn't known any more as which job.
-            LibraryError: it can't be written down.
+            UsageLimitError: the visitor may not ask for more now.
+            InvalidRequestError: the job was retried before, in another program or long ago.
+            LibraryError: the new job can't be recorded.
 
         """
         queue = self.queues.queue_of(job)
-        async with self._retry_lock:  # another page may ask for the same
+        async with self._retry_lock:  # two pages may retry the same job at once
             return queue.retries.get(job.id) or await self._retry(job, visitor, queue)
 
     async def _retry(self, job: Job, visitor: Visitor, queue: VisitorQueue) -> Job:
-        if not queue.is_dismissed(job) and await self._job_store.is_dismissed(job):
-            if job.id in self._jobs:  # another program on this library has done that
-                self._unregister(job)
+        record = None if queue.is_dismissed(job) else await self._store.find(job.id)
+        if record is not None and record.is_dismissed:  # by another program on this library
+            if self._registry.get(job.id) is not None:
+                self._registry.remove(job)
             raise InvalidRequestError(
-                "This was run again already, or cleared.",
-                "Look for it in the library, or generate it anew.",
+                "This job was already retried or dismissed.",
+                "Look for the image in the library, or generate it again.",
             )
         queue.dismiss(job)
         try:
-            new_job = queue.retries[job.id] = await self.submit(job.state.value.request, visitor)
-        except BaseException:  # it may also be cancelled
+            new_job = await self.submit(job.state.value.request, visitor)
+        except BaseException:  # cancellation, too
             queue.undismiss(job)
             raise
-        await self._job_store.mark_dismissed(job)
+        queue.retries[job.id] = new_job
+        await self._store.update(job, is_dismissed=True)
         return new_job
 
     async def dismiss(self, job: Job) -> None:
-        """Don't speak of a job any more that has ended."""
+        """Hide a failed job from its owner for good."""
         self.queues.queue_of(job).dismiss(job)
-        await self._job_store.mark_dismissed(job)
+        await self._store.update(job, is_dismissed=True)
 
     async def resume(self, visitor: Visitor, job_id: object = "") -> None:
-        """Let this visitor's jobs have their turns, whatever they wait for."""
-        await self.queues.resume(
-            self.visitor_queue(visitor, job_id), visitor.rate_limit_key, self._identity_for(visitor)
-        )
-
-    def find_artifact(self, path: str) -> Artifact | None:
-        """What is handed out by this path; a picture's file, wherever it has been moved to in the library."""
-        artifact = self.artifacts.find(path)
-        if artifact is None or isinstance(artifact.content, bytes) or artifact.content.is_file():
-            return artifact
-        try:
-            entry = self.library.get(self.artifacts.job_id_from_path(path))
-        except LibraryError:
-            return artifact
-        return (
-            artifact if entry is None else replace(artifact, content=self.library.file_path(entry))
-        )
+        """Resume the visitor's held and paused jobs."""
+        queue = self.visitor_queue(visitor, job_id)
+        await self.queues.resume(queue, visitor.rate_limit_key, self._identity_for(visitor))
 
     def remaining_quota(self, visitor: Visitor) -> RemainingQuota | None:
-        """Return what this visitor may still ask for; `None` where there are no limits."""
-        return (
-            None
-            if visitor is LOCAL_VISITOR
-            else self._usage_limiter.remaining(
-                visitor.rate_limit_key, self._queued_count(visitor.rate_limit_key)
-            )
-        )
+        """Return what a visitor may still ask for; `None` without limits."""
+        if visitor is LOCAL_VISITOR:
+            return None
+        return self._usage_limiter.remaining(visitor.rate_limit_key, self._queued_count(visitor))
+
+    def _queued_count(self, visitor: Visitor) -> int:
+        key = visitor.rate_limit_key
+        return self._scheduler.queued_count(key) + self._registry.reserved_count(key)
 
     @property
     def usage_limits(self) -> UsageLimits:
-        """What each visitor may ask for."""
+        """The limits of each visitor."""
         return self._config.usage_limits
-
-    async def aclose(self, limit_seconds: float = 5.0) -> None:
-        """Interrupt what runs, at the Space too, leave what waits for the next time, and let go of the connections."""
-        for task, job in list(self._tasks.items()):
-            if job is None or job.state.value.status in {JobStatus.PENDING, JobStatus.COMPLETED}:
-                task.cancel()
-            else:
-                job.abort()
-        if self._tasks:
-            _, unfinished_tasks = await asyncio.wait(self._tasks, timeout=limit_seconds)
-            for task in unfinished_tasks:
-                task.cancel()
-        await self.space_connector.aclose()
-
-    def _evict_old_jobs(self) -> None:
-        final_jobs = (job for job in self._jobs.values() if job.state.value.status.is_final)
-        evictable_jobs = [job for job in final_jobs if not self._result_saver.has_unsaved(job)]
-        total_bytes = sum(job.state.value.size_bytes for job in evictable_jobs)
-        evicted_ids: list[str] = []
-        for job in evictable_jobs:
-            is_within_limit = self._config.is_persistent or total_bytes <= MAX_PICTURE_BYTES
-            if len(self._jobs) < MAX_JOBS and is_within_limit:
-                break
-            total_bytes -= job.state.value.size_bytes
-            self._unregister(job)
-            evicted_ids.append(job.id)
-        if evicted_ids and not self._config.is_persistent:
-            self._start_task(self._job_store.discard(evicted_ids))
-
-    def _unregister(self, job: Job) -> None:
-        del self._jobs[job.id]
-        self.queues.remove(job)
-        self.artifacts.remove_job(job.id)

@@ -1,15 +1,11 @@
-"""The connection to the chosen Space: found once, looked for again when it is gone, let go of when it isn't needed.
-
-Everything here belongs to one event loop, that of the first call.
-"""
+"""The connection to the configured Space. All of it belongs to the event loop of the first call."""
 
 import asyncio
-import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from sd35.client import SpaceClient, Timeouts
 from sd35.core.errors import (
@@ -23,21 +19,21 @@ from sd35.core.events import Waiting
 from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.observable import Observable
 from sd35.core.space_ref import PUBLIC_SPACE
+from sd35.jobs.tasks import create_isolated_task
 
-__all__ = ["ConnectionState", "SpaceConfig", "SpaceConnector", "create_isolated_task"]
+__all__ = ["ConnectionState", "SpaceConfig", "SpaceConnector"]
 
 log = logging.getLogger(__name__)
 
-AUTO_TIMEOUTS = Timeouts(discovery=6.0, waking=0.0, attempts=1)
-"""With `auto`, nobody waits longer than this for the public Space before the demo Space takes over."""
+AUTO_TIMEOUTS: Final = Timeouts(discovery=6.0, waking=0.0, attempts=1)
+"""Limits of the waits for the public Space before `auto` falls back to the demo Space."""
+
+GET_POLL_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceConfig:
-    """Which Space is wanted: `auto`, `demo`, `owner/name` or an address; and how to get there.
-
-    `token` goes with it, `proxy` is on the way to it, and `hub` is Hugging Face's address.
-    """
+    """Configuration of the Space: `target` is `auto`, `demo`, `owner/name` or a URL."""
 
     target: str = "auto"
     token: str | None = None
@@ -47,12 +43,12 @@ class SpaceConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionState:
-    """How it stands between this studio and a Space.
+    """State of the connection. It is resolved once there is a Space or an error.
 
-    Exactly one of these holds: `space` is there; `error` says why it isn't; neither: it is being
-        looked for.
-    `fallback` is why the public Space couldn't be used, where the demo Space has taken its place;
-    `waiting` is what is known of one that is waking up.
+    Attributes:
+        waiting_event: what is known of a Space that is waking up.
+        fallback_reason: why the demo Space is used instead of the public one.
+
     """
 
     target: str
@@ -63,27 +59,27 @@ class ConnectionState:
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the looking is over, well or badly."""
+        """Whether connecting has ended, well or badly."""
         return self.space is not None or self.error is not None
 
     @property
     def limits(self) -> Limits:
-        """The Space's limits; until it has said them, the public Space's."""
+        """The limits of the Space; while they are unknown, those of the public Space."""
         return PUBLIC_LIMITS if self.space is None else self.space.contract.limits
 
 
 class SpaceConnector:
-    """Looks for the chosen Space, and keeps the connection.
+    """Connector to the configured Space, or to the demo Space in its place.
 
     Args:
-        choice: which Space.
-        start_demo: starts the embedded demo Space, if it isn't running, and returns its address.
-        timeouts: the limit of each wait for the chosen Space.
-        in_use: returns the Spaces at which something runs: those aren't let go of.
+        config: the Space to use.
+        start_demo: starts the embedded demo Space, unless it runs, and returns its URL.
+        timeouts: limits of the waits for the Space.
+        spaces_in_use: returns the Spaces that jobs run at; their connections stay open.
 
     Attributes:
-        connection: how it stands, to be watched.
-        on_settled: is told when a Space was found, or wasn't, before anybody else.
+        connection: the state of the connection, to be watched.
+        on_resolved: called with a resolved state before it is set.
 
     """
 
@@ -106,17 +102,17 @@ class SpaceConnector:
         )
 
     def connect(self, *, force: bool = False) -> None:
-        """Start looking for the Space, unless that is under way or done; with `again`, even if it is done."""
+        """Connect in the background, unless that was done; `force` reconnects."""
         if self._connect_task is not None and not (force and self._connect_task.done()):
             return
         self.connection.set(ConnectionState(self.connection.value.target))
         self._connect_task = create_isolated_task(self._connect())
 
     async def get(self) -> SpaceClient:
-        """Return the Space, once it is found; one that couldn't be reached is looked for again.
+        """Return the Space once it is connected; retry if the last attempt failed.
 
         Raises:
-            SD35Error: it can't be found or used; the kind says why.
+            SD35Error: the Space can't be reached or used.
 
         """
         self.connect(force=self.connection.value.error is not None)
@@ -126,27 +122,26 @@ class SpaceConnector:
                 return connection.space
             if connection.error is not None:
                 raise connection.error
-            await self.connection.wait_for_change(connection, limit_seconds=60)
+            await self.connection.wait_for_change(connection, GET_POLL_SECONDS)
 
     def mark_suspect(self, space: SpaceClient | None, error: SD35Error | None) -> None:
-        """Look for the Space again next time, if a run there has failed as if it were gone, or another than it was."""
+        """Reconnect next time if a run's error means that the Space is gone or has changed."""
         connection = self.connection.value
-        if (
-            isinstance(error, ConnectionFailedError | ProtocolError)
-            and not isinstance(error, AccessDeniedError)
-            and space is connection.space is not None
-        ):
+        is_connection_error = isinstance(
+            error, ConnectionFailedError | ProtocolError
+        ) and not isinstance(error, AccessDeniedError)
+        # An error at a Space that was replaced meanwhile says nothing of its successor.
+        if is_connection_error and space is connection.space is not None:
             self.connection.set(ConnectionState(connection.target, error=error))
 
     async def close_unused(self) -> None:
-        """Let go of the connections to Spaces that were looked for again, once their last job has ended."""
-        for space in (
-            set(self._open_spaces) - set(self._spaces_in_use()) - {self.connection.value.space}
-        ):
+        """Close the connections that were replaced, once their last job has ended."""
+        in_use = {*self._spaces_in_use(), self.connection.value.space}
+        for space in set(self._open_spaces) - in_use:
             await self._open_spaces.pop(space).aclose()
 
     async def aclose(self) -> None:
-        """Look no longer, and let go of the connections."""
+        """Stop connecting, and close all connections."""
         if self._connect_task is not None:
             self._connect_task.cancel()
             await asyncio.wait([self._connect_task], timeout=1)
@@ -161,9 +156,9 @@ class SpaceConnector:
         except SD35Error as error:
             connection = ConnectionState(target, error=error)
         except Exception:  # the edge of a task
-            log.exception("connecting failed in a way that wasn't foreseen")
+            log.exception("Connecting to the Space failed unexpectedly.")
             connection = ConnectionState(
-                target, error=ConnectionFailedError(f"{target} can't be used: see the log.")
+                target, error=ConnectionFailedError(f"Can't use {target}: see the log.")
             )
         self.on_resolved(connection)
         self.connection.set(connection)
@@ -178,7 +173,7 @@ class SpaceConnector:
         except (ConnectionFailedError, RateLimitedError) as error:
             if not is_auto:
                 raise
-            log.warning("%s The demo Space takes its place.", error.happened)
+            log.warning("%s Using the demo Space instead.", error.happened)
             return ConnectionState(target, space=await self._open_demo(), fallback_reason=error)
 
     async def _open_demo(self) -> SpaceClient:
@@ -206,13 +201,3 @@ class SpaceConnector:
         space = await stack.enter_async_context(client_context)
         self._open_spaces[space] = stack
         return space
-
-
-def create_isolated_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Start a task that inherits nothing from the page's listener that it may have been called from.
-
-    Gradio keeps in the context that a listener is running, and there takes a new component for an
-        update: the demo
-    Space could not be built.
-    """
-    return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())

@@ -1,0 +1,182 @@
+"""Running a job: from its slot to the saved image."""
+
+import asyncio
+import logging
+import time
+from typing import Final, assert_never
+
+import anyio.to_thread
+
+from sd35.client import Generation, Previews
+from sd35.core.errors import PictureError, QuotaError, SD35Error
+from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
+from sd35.core.picture import shrink
+from sd35.jobs.job import Job
+from sd35.jobs.limits import UsageLimiter
+from sd35.jobs.metrics import Metrics
+from sd35.jobs.queues import QueueRegistry
+from sd35.jobs.record import JobStatus
+from sd35.jobs.results import ResultSaver
+from sd35.jobs.scheduler import Scheduler
+from sd35.jobs.space_connection import SpaceConnector
+from sd35.jobs.store import JobStore
+
+__all__ = ["JobRunner"]
+
+log = logging.getLogger(__name__)
+
+MAX_PREVIEW_BYTES: Final = 150_000
+PREVIEW_LONGEST_SIDE: Final = 768
+"""Larger previews are shrunk to this many pixels: each page downloads each preview."""
+
+MAX_NOTICES: Final = 20
+
+SAVE_RETRY_INTERVAL = 15.0
+"""Seconds between attempts to save an image that couldn't be saved."""
+
+
+class JobRunner:
+    """Runner that takes a job through all its steps, and records each of them."""
+
+    def __init__(
+        self,
+        *,
+        scheduler: Scheduler,
+        queues: QueueRegistry,
+        store: JobStore,
+        connector: SpaceConnector,
+        result_saver: ResultSaver,
+        usage_limiter: UsageLimiter,
+        metrics: Metrics,
+    ) -> None:
+        self._scheduler = scheduler
+        self._queues = queues
+        self._store = store
+        self._connector = connector
+        self._result_saver = result_saver
+        self._usage_limiter = usage_limiter
+        self._metrics = metrics
+
+    async def run(self, job: Job) -> None:
+        """Run the job to its end, and retry saving its image until that succeeds; raises nothing."""
+        try:
+            await self._run(job)
+        except SD35Error as error:
+            job.finish(JobStatus.FAILED, error=error)
+        except Exception:  # the edge of a task: nobody above would hear of it
+            log.exception("A job failed unexpectedly.")
+            job.finish(JobStatus.FAILED, error=SD35Error("This job failed unexpectedly."))
+        finally:
+            job.identity = None  # it may hold a token
+        await self._wrap_up(job)
+
+    async def _run(self, job: Job) -> None:
+        generation = await self._generate(job)
+        space = job.state.value.space
+        if generation is None or generation.finished is None or space is None:
+            job.finish(
+                JobStatus.INTERRUPTED if job.is_aborted else JobStatus.CANCELLED,
+                cancel_outcome=None if generation is None else generation.stopped,
+            )
+            return
+        # From here on the job can't be cancelled: that would only lose the image.
+        job.update(status=JobStatus.DOWNLOADING)
+        picture = await generation.fetch()
+        job.finish(JobStatus.COMPLETED, result=await self._result_saver.save(job, space, picture))
+
+    async def _generate(self, job: Job) -> Generation | None:
+        """Follow the run until it ends or is cancelled; return `None` if nothing was sent."""
+        generation: Generation | None = None
+        with job.cancel_scope:
+            while generation is None:
+                async with self._scheduler.slot(job.queue_entry):
+                    # Recorded before anything is sent: after a crash, nobody could tell otherwise
+                    # that the Space may have run this job, and it would be billed twice.
+                    await self._store.mark_started(job)
+                    job.update(status=JobStatus.CONNECTING, quota_error=None, is_held=False)
+                    space = await self._connector.get()
+                    job.update(space=space)
+                    generation = space.generate(
+                        job.state.value.request, previews=Previews.NEWEST, identity=job.identity
+                    )
+                    try:
+                        async with generation:
+                            async for event in generation:
+                                await _on_event(job, event)
+                    except QuotaError as error:
+                        # Within the slot: otherwise the next job of this visitor would get it
+                        # before the queue is paused.
+                        await self._queues.on_quota_exceeded(job, error)
+                        if error.retry_at is None or job.is_api_call:
+                            raise
+                        _requeue(job, error)
+                        generation = None
+        return generation
+
+    async def _wrap_up(self, job: Job) -> None:
+        state = job.state.value
+        has_reached_queue = state.queued_event is not None or state.started_at is not None
+        if job.is_charged and not has_reached_queue:
+            self._usage_limiter.release(job.queue_entry.rate_limit_key)
+        self._connector.mark_suspect(state.space, state.error)
+        self._metrics.observe_job(state)
+        await self._store.mark_finished(job)
+        await self._connector.close_unused()
+        while self._result_saver.has_unsaved(job):
+            await asyncio.sleep(SAVE_RETRY_INTERVAL)
+            if await self._result_saver.retry_save(job):
+                await self._store.mark_finished(job)
+
+
+def _requeue(job: Job, quota_error: QuotaError) -> None:
+    """Return the job to the queue: a run that was refused for its quota has cost nothing."""
+    if job.status is not JobStatus.CANCELLING:
+        job.update(
+            status=JobStatus.PENDING,
+            quota_error=quota_error,
+            queued_event=None,
+            started_at=None,
+            progress=None,
+            eta_seconds=None,
+        )
+
+
+async def _on_event(job: Job, event: Event) -> None:
+    if job.status is JobStatus.CANCELLING:
+        return
+    match event:
+        case Waiting():
+            job.update(waiting_event=event, status=JobStatus.CONNECTING)
+        case Queued():
+            job.update(queued_event=event, status=JobStatus.QUEUED_REMOTELY, waiting_event=None)
+        case Started(eta_seconds=eta_seconds):
+            job.update(
+                status=JobStatus.RUNNING,
+                started_at=time.monotonic(),
+                eta_seconds=eta_seconds,
+                waiting_event=None,
+            )
+        case Progress():
+            job.update(progress=event)
+        case Preview():
+            await _show_preview(job, event)
+        case Notice():
+            job.update(notices=(*job.state.value.notices, event)[-MAX_NOTICES:])
+        case Finished():
+            pass  # `generation.finished` has it
+        case _:
+            assert_never(event)
+
+
+async def _show_preview(job: Job, event: Preview) -> None:
+    preview = event.fetched
+    if preview is not None and len(preview.data) > MAX_PREVIEW_BYTES:
+        try:
+            preview = await anyio.to_thread.run_sync(shrink, preview, PREVIEW_LONGEST_SIDE)
+        except PictureError as error:  # a damaged preview doesn't end the run
+            log.info("Skipped a preview: %s", error)
+            return
+    first_preview_at = job.state.value.first_preview_at
+    if first_preview_at is None:
+        first_preview_at = time.monotonic()
+    job.update(preview=preview, first_preview_at=first_preview_at)
