@@ -162,6 +162,16 @@ def test_swapped_files_are_two_moves(library: Library) -> None:
     assert library.get(second_entry.id).record == second_entry.record  # type: ignore[union-attr]
 
 
+def test_file_renamed_to_other_capitals_is_moved(library: Library) -> None:
+    """A file with two spellings, as on Windows and macOS, is one image."""
+    entry = add_picture(library, 1)
+    path = library.file_path(entry)
+    # A hard link stands in for a file system that takes both names for the same file.
+    path.with_name(path.name.upper()).hardlink_to(path)
+    assert library.rescan().added == 0
+    assert find_ids(library) == [entry.id]
+
+
 def test_copy_outlives_its_original(library: Library) -> None:
     """A copy has an ID of its own, and stays when the original is deleted."""
     entry = add_picture(library, 1)

@@ -264,8 +264,9 @@ def _check_version(connection: Connection) -> None:
 
 
 def _set_journal_mode(connection: Connection) -> None:
-    # With a write-ahead log, readers go on while another program writes. The log needs shared
-    # memory, which network file systems lack, and nobody else in the file: else do without.
+    # With a write-ahead log, readers go on while another program writes. It needs shared memory,
+    # which network file systems lack, and can't be switched on while another program reads. The
+    # library works without it: readers and writers then wait for each other.
     try:
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     except sqlite3.OperationalError:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
@@ -22,7 +23,7 @@ from sd35.library.layout import (
 )
 from sd35.library.picture_file import build_entry, derive_copy_id, inspect_picture, read_file
 from sd35.library.repository import Entry, delete_entry, get_entry, mark_missing, upsert_entry
-from sd35.library.text_index import sqlite_text
+from sd35.library.text_index import fold, sqlite_text
 from sd35.library.thumbnails import ThumbnailCache
 
 __all__ = ["LOCK_TIMEOUT", "ScanResult", "Scanner"]
@@ -239,6 +240,7 @@ class Scanner:
             known_entry is not None
             and not known_entry.is_missing
             and not self._is_file_gone(known_entry)
+            and not self._is_respelled(known_entry.path, path)
         )
         if is_copy:
             id_ = derive_copy_id(id_, path)
@@ -283,6 +285,15 @@ class Scanner:
             return True
         except OSError:
             return False  # without access to a folder, nobody knows what is in it
+        return False
+
+    def _is_respelled(self, known_path: str, path: str) -> bool:
+        # Where capitals or accents make no difference (Windows, macOS), a file that was renamed
+        # from Fox.png to fox.png is still found under its old name: taken for a copy, it would be
+        # two images with one file.
+        with suppress(OSError):
+            is_same_file = (self._folder / known_path).samefile(self._folder / path)
+            return is_same_file and fold(known_path) == fold(path)
         return False
 
 

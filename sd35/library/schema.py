@@ -101,6 +101,7 @@ _SCOPE_EXPRESSION: Final = (
     " WHEN {0}.trashed_at IS NULL THEN 'shown' ELSE 'trash' END"
 )
 
+# The table of the jobs package: one file has one version, and one order of migrations.
 _CREATE_JOBS: Final = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
@@ -162,7 +163,6 @@ CREATE TRIGGER pictures_words_go AFTER DELETE ON pictures BEGIN
     DELETE FROM beginnings WHERE rowid = old.number;
 END;
 """
-
 
 # Only the schema changes: it takes milliseconds, however many images there are.
 _RENAME_SEARCH_TABLES: Final = """
