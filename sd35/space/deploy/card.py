@@ -81,9 +81,7 @@ _Repository = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
 _Scope = Annotated[str, Field(pattern=f"^({_SCOPES})$")]
 _Isolation = Annotated[str, Field(pattern="^[a-z-]+$")]
 _IsolationHeader = Literal[
-    "cross-origin-embedder-policy",
-    "cross-origin-opener-policy",
-    "cross-origin-resource-policy",
+    "cross-origin-embedder-policy", "cross-origin-opener-policy", "cross-origin-resource-policy"
 ]
 
 
