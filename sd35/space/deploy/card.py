@@ -36,14 +36,14 @@ class SpaceProblemError(Exception):
         super().__init__(message)
 
 
-REQUIRED: Final = {
+# Each with the reason. The Hub itself requires fewer.
+_REQUIRED = {
     "title": "the Hub shows it",
     "sdk": "the Hub starts nothing without it",
     "sdk_version": "each build takes the newest Gradio without it",
     "python_version": "the Hub takes Python 3.10 without it",
     "app_file": "the Hub starts this file",
 }
-"""Required fields, each with the reason. The Hub itself requires fewer."""
 
 _MAX_SHOWN_CHARACTERS = 40
 
@@ -176,7 +176,7 @@ def card_problems(card: Mapping[str, Any]) -> dict[str, SpaceProblem]:
     """Return what the Hub would refuse or misunderstand in a card, by field."""
     problems = {
         name: SpaceProblem(f"README.md: {name} is missing.", f"Add it: {reason}.")
-        for name, reason in REQUIRED.items()
+        for name, reason in _REQUIRED.items()
         if name not in card
     }
     try:

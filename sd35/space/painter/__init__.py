@@ -6,6 +6,5 @@
 
 from sd35.space.painter.flow import Step, paint
 from sd35.space.painter.painter import DemoPainter
-from sd35.space.painter.vocabulary import KNOWN_WORDS
 
-__all__ = ["KNOWN_WORDS", "DemoPainter", "Step", "paint"]
+__all__ = ["DemoPainter", "Step", "paint"]

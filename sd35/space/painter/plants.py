@@ -230,7 +230,8 @@ def cactus(stage: Stage, spot: Spot) -> None:
         brush.stroke(path, width, green)
         # Round ends, and a round elbow.
         brush.oval(*path[-1], width / 2, width / 2, green)
-        brush.oval(*path[1], width / 2, width / 2, green) if len(path) == 4 else None
+        if len(path) == 4:
+            brush.oval(*path[1], width / 2, width / 2, green)
         # Ribs.
         for shift in (-0.25, 0.25):
             line = [(x + shift * width, y) for x, y in path[-2:]]

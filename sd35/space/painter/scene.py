@@ -65,9 +65,10 @@ class Director:
         self.in_space = self._is_in_space()
         self._add_required_surfaces()
         canvas = Canvas(*size, has_relief="papercut" in prompt.words)
-        horizon = canvas.h * (
-            1.0 if self.in_space else self._random.uniform(0.58, 0.66) + 0.12 * self._mentions_sky()
-        )
+        horizon = canvas.h
+        if not self.in_space:
+            lowering = 0.12 if self._mentions_sky() else 0.0
+            horizon *= self._random.uniform(0.58, 0.66) + lowering
         light = self._light_position(canvas, horizon)
         scene_words = prompt.words | self._mentions.keys()
         self.stage = Stage(canvas, self._palette(), key, scene_words, horizon, light)
@@ -139,7 +140,8 @@ class Director:
         x = canvas.w * self._random.choice([0.3, 0.36, 0.5, 0.64, 0.7])
         low = bool(_LOW_SUN_TIMES & set(self._prompt.times))
         height = self._random.uniform(0.10, 0.20) if low else self._random.uniform(0.26, 0.40)
-        height += 0.15 if _TALL_SUBJECTS & self._mentions.keys() else 0.0
+        if _TALL_SUBJECTS & self._mentions.keys():
+            height += 0.15
         return x, horizon - height * min(horizon, 0.9)
 
     def _paint_zone(self, zone: Zone) -> None:

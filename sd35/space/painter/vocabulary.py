@@ -264,7 +264,8 @@ def parse_prompt(prompt: str) -> ParsedPrompt:
             continue
         word, is_plural = match
         if word in NAMED_COLORS:
-            colors += [color] if color else []
+            if color:
+                colors.append(color)
             color = word
         elif word in SUBJECTS:
             # A plural without a number means some.
@@ -274,7 +275,8 @@ def parse_prompt(prompt: str) -> ParsedPrompt:
             count = 1
         else:
             other_words.append(word)
-    colors += [color] if color else []
+    if color:
+        colors.append(color)
     return ParsedPrompt(
         tuple(mentions.values()),
         tuple(dict.fromkeys(colors)),
