@@ -347,7 +347,7 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
         (["generate", "x", "--seed", "seven"], 2, "--seed"),
         (["generate", "x", "--count", "0"], 2, "--count"),
         (["generate", "x", "--colour"], 2, "--colour"),
-        (["generate", "x", "--space", "what is this"], 2, "give owner/name"),
+        (["generate", "x", "--space", "what is this"], 2, "use owner/name"),
         (
             ["generate", "x", "--proxy", f"socks5://me:{SECRET_TOKEN}@host"],
             2,
@@ -367,7 +367,7 @@ def test_going_on_after_a_failure(generator: FakeSpace) -> None:
         (["generate", "error: GPU task aborted"], 7, "Try fewer steps"),
         (["generate", "silent: x"], 7, "doesn't say why"),
         (["space", "http://127.0.0.1:1"], 3, "nothing listens there"),
-        (["doctor", "what is this"], 2, "give owner/name"),
+        (["doctor", "what is this"], 2, "use owner/name"),
     ],
 )
 def test_mistakes_and_failures(
@@ -571,7 +571,7 @@ def test_a_full_disk(generator: FakeSpace, monkeypatch: pytest.MonkeyPatch) -> N
         *order, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
     )
     assert (code, out) == (9, "")
-    assert "couldn't be written: File too large." in err
+    assert "Couldn't save the image: File too large." in err
     assert "The seed was 7." in err
     assert not list(Path().iterdir())
     with Path("/dev/full").open("w") as full:

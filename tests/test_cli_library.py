@@ -156,7 +156,7 @@ def test_what_a_program_gets() -> None:
         (["show", "old.png"], 2, "No generation settings found"),
         (["export", "folder.zip", "is:failed"], 2, "no images to export"),
         (["export", "there.zip"], 9, "already exists"),
-        (["export", "old.png/below"], 9, "couldn't be written"),
+        (["export", "old.png/below"], 9, "Couldn't save"),
         (["import", "nowhere"], 2, "nowhere"),
         (["import", "shelf"], 9, "is in the library already"),
         (["rescan", "--library", "nowhere"], 2, "Folder not found: nowhere"),

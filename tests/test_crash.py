@@ -356,7 +356,7 @@ async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.Mo
     late_result = (await _wait_for_state(late_job, lambda state: state.result is not None)).result
     assert late_result is not None
     assert late_result.path is None
-    assert "couldn't be written" in late_result.save_error
+    assert "Couldn't save" in late_result.save_error
     artifact = studio.artifacts.find(late_result.url_path)
     assert artifact is not None
     assert isinstance(artifact.content, bytes)

@@ -84,8 +84,8 @@ def test_a_space_s_page_stands_for_the_space(space_argument: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected_message"),
     [
-        (["--space", "what is this"], "--space (or SD35_SPACE): give owner/name, or an address"),
-        (["--space", "http://user:pw@host"], "an address with a user or password in it isn't used"),
+        (["--space", "what is this"], "--space (or SD35_SPACE): use owner/name, or an address"),
+        (["--space", "http://user:pw@host"], "use a token instead of a user or password"),
         (
             ["--proxy", "socks5://me:pw@host"],
             "--proxy (or SD35_PROXY): enter a URL that begins with http://",

@@ -1,7 +1,7 @@
-"""What a refusal says → the error it is. Pure, and mostly data.
+"""From the messages and statuses of a Space to errors. Pure, and mostly data.
 
-The wordings are those of the `spaces` package (ZeroGPU, versions 0.19 to 0.51), of Gradio's queue
-(4 to 6), of Hugging Face's proxy and of its Hub.
+The messages are those of the `spaces` package (ZeroGPU, versions 0.19 to 0.51), of Gradio's queue
+(4 to 6), of Hugging Face's proxy and of its Hub. None of them has a code: the text is all there is.
 """
 
 import datetime as dt
@@ -36,6 +36,7 @@ from sd35.core.errors import (
     SpaceStoppedError,
     UnreachableError,
 )
+from sd35.core.text import one_line
 
 __all__ = [
     "RUN_ERROR_PATTERNS",
@@ -48,17 +49,17 @@ __all__ = [
 ]
 
 MAX_MESSAGE_CHARACTERS = 400
-"""Characters of a Space's own words that are shown."""
+"""The longest message of a Space that is shown."""
 
+# A server whose clock is wrong may ask for years.
 MAX_RETRY_AFTER_SECONDS = 366 * 86400
-"""A header that says to come back later than this isn't believed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorPattern:
-    """One way in which a Space refuses: its words (or else its title) → the error, and what to do about it.
+    """One kind of failure: the pattern of its message or else its title, the error, the remedy.
 
-    `remedy` is `None` where that of the error's kind serves.
+    `remedy` is `None` where that of the error class fits.
     """
 
     pattern: str
@@ -67,11 +68,11 @@ class ErrorPattern:
     title: str | None = None
 
     def matches(self, message: str) -> bool:
-        """Whether these are the words of this refusal."""
+        """Return whether a message is of this kind."""
         return re.search(self.pattern, message, re.IGNORECASE) is not None
 
     def matches_title(self, title: str) -> bool:
-        """Whether this is the title of this refusal."""
+        """Return whether a title is of this kind."""
         return self.title is not None and self.title in title.lower()
 
 
@@ -79,19 +80,19 @@ RUN_ERROR_PATTERNS: Final = (
     ErrorPattern(
         r"app has reached its GPU limit",
         IdentityError,
-        "It wasn't told whose quota to use: set HF_TOKEN to a token, then generate again.",
+        "The Space couldn't identify you. Add a Hugging Face token (HF_TOKEN) and try again.",
     ),
     ErrorPattern(r"expired ZeroGPU proxy token", IdentityExpiredError),
     ErrorPattern(
         r"requested GPU duration .* larger than the maximum allowed",
         QuotaError,
-        "Set HF_TOKEN to a token that may use more GPU time, or choose another Space.",
+        "Use a token with more GPU time (HF_TOKEN), or choose another Space.",
         title="illegal duration",
     ),
     ErrorPattern(
         r"too many ZeroGPU credits",
         BusyError,
-        "Let your other runs end first, then try again: fewer at once.",
+        "Too many jobs at once. Wait for the others to finish.",
         title="pending credits",
     ),
     ErrorPattern(r"no GPU (?:was|is) (?:currently )?available", BusyError, title="queue timeout"),
@@ -105,21 +106,21 @@ RUN_ERROR_PATTERNS: Final = (
     ErrorPattern(
         r"(?:greater|less|larger|smaller) than (?:the )?(?:maximum|minimum) value|not in the list of choices",
         InvalidRequestError,
-        "Connect again: the Space's limits may have changed.",
+        "The Space's limits may have changed. Reconnect and try again.",
     ),
     ErrorPattern(
         r"out ?of ?memory",
         GenerationFailedError,
-        "Its GPU's memory is too small for this: try a smaller size.",
+        "Not enough GPU memory. Try a smaller size.",
     ),
     ErrorPattern(
         r"\b(?:invalid|expired|missing) (?:(?:hf|hugging ?face|access|api|auth|user|bearer)\w* ){0,2}token\b"
         r"|not authenticated|log ?in to use",
         AccessDeniedError,
     ),
-    ErrorPattern(r"", GenerationFailedError),  # whatever else it says, in its own words
+    ErrorPattern(r"", GenerationFailedError),  # anything else
 )
-"""In the order in which they are tried: first each one's words, then each one's title."""
+"""The kinds of failure of a run, in the order in which they are tried."""
 
 _RETRY_DURATION_PATTERN = re.compile(
     r"(?:re)?try (?:again )?in (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)", re.IGNORECASE
@@ -142,10 +143,12 @@ _ACCOUNT_PATTERNS: Final = (
     ("free", r"\bfree (?:zero)?gpu quota|subscribe|upgrade|^user is run"),
 )
 _QUOTA_REMEDIES: Final = {
-    "anonymous": "Without a token there is about one picture a day: set HF_TOKEN to one of a Hugging Face account, "
-    "which is free, for more.",
-    "free": "A PRO account of Hugging Face has more.",
-    "pro": "Credits can be added to your Hugging Face account for more.",
+    "anonymous": (
+        "Without a token, the quota is about one image per day. "
+        "Add a free Hugging Face token (HF_TOKEN) for more."
+    ),
+    "free": "Upgrade to PRO for more.",
+    "pro": "Add credits to your Hugging Face account for more.",
 }
 
 _TAG_PATTERN = re.compile(r"</?[A-Za-z!][^<>]{0,500}>")
@@ -154,38 +157,36 @@ _EXCEPTION_NAME_PATTERN = re.compile(r"[A-Za-z_.]{0,60}(?:Error|Exception)")
 
 
 def sanitize(text: object) -> str:
-    """Return a Space's words fit to be read: no markup, no wrapping quotes, one line, not endless."""
+    """Return a Space's text as one short line without markup or enclosing quotes."""
     return _sanitize(str(text)[: 4 * MAX_MESSAGE_CHARACTERS])
 
 
-@lru_cache(maxsize=512)  # the same unit and description come with each step
+@lru_cache(maxsize=512)  # every step of every run has the same unit and description
 def _sanitize(text: str) -> str:
-    untagged_text = _TAG_PATTERN.sub("", html.unescape(_TAG_PATTERN.sub("", text)))
-    printable = "".join(char if char.isprintable() else " " for char in untagged_text)
-    result = " ".join(printable.split())
+    # Twice, for tags that were escaped.
+    result = one_line(_TAG_PATTERN.sub("", html.unescape(_TAG_PATTERN.sub("", text))))
+    # ZeroGPU's worker sends the repr of an exception's text: "'ValueError'".
     while quoted_match := _QUOTED_PATTERN.fullmatch(result):
         result = quoted_match[2].strip()
-    return (
-        result
-        if len(result) <= MAX_MESSAGE_CHARACTERS
-        else result[: MAX_MESSAGE_CHARACTERS - 1] + "…"
-    )
+    if len(result) <= MAX_MESSAGE_CHARACTERS:
+        return result
+    return result[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 
 def parse_run_error(text: object, title: object = None) -> SD35Error:
-    """Return the error that a failed run's `error` and `title` speak of; `text` is `None` where the Space hides it."""
+    """Return the error for the `error` and `title` of a failed run.
+
+    The `error` is `None` in a Space without `show_error=True`, which is the default.
+    """
     message = sanitize(text) if isinstance(text, str) else ""
     if not message:
-        return GenerationFailedError("The run failed inside the Space, and it doesn't say why.")
+        return GenerationFailedError("The Space reported an error without details.")
     title_text = sanitize(title).lower() if isinstance(title, str) else ""
-    *specific_patterns, fallback_pattern = RUN_ERROR_PATTERNS
-    error_pattern = next(
-        (candidate for candidate in specific_patterns if candidate.matches(message)),
-        next(
-            (candidate for candidate in specific_patterns if candidate.matches_title(title_text)),
-            fallback_pattern,
-        ),
-    )
+    *patterns, fallback = RUN_ERROR_PATTERNS
+    # Messages first: several kinds share the title "ZeroGPU quota exceeded".
+    matches = [pattern for pattern in patterns if pattern.matches(message)]
+    matches += [pattern for pattern in patterns if pattern.matches_title(title_text)]
+    error_pattern = next(iter(matches), fallback)
     if error_pattern.error is QuotaError:
         return _quota_error(message, error_pattern.remedy)
     return error_pattern.error(_format_message(message), error_pattern.remedy)
@@ -193,7 +194,7 @@ def parse_run_error(text: object, title: object = None) -> SD35Error:
 
 def _format_message(message: str) -> str:
     if _EXCEPTION_NAME_PATTERN.fullmatch(message):
-        return f"The run failed inside the Space: {message}."
+        return f"The Space reported an error: {message}."
     return f"The Space says: {message}" + ("" if message.endswith((".", "!", "?", "…")) else ".")
 
 
@@ -220,7 +221,7 @@ def _quota_error(message: str, remedy: str | None) -> QuotaError:
 
 
 def _parse_retry_delay(message: str) -> int | None:
-    """When to try again, in seconds; 0:00:00 means unknown, not now."""
+    """Return the seconds in a message; ZeroGPU's 0:00:00 means unknown, not now."""
     if match := _RETRY_DURATION_PATTERN.search(message):
         days, hours, minutes, seconds = (int((part or "0")[:6]) for part in match.groups())
         return ((days * 24 + hours) * 60 + minutes) * 60 + seconds or None
@@ -238,50 +239,42 @@ STAGE_ERRORS: Final[Mapping[str, tuple[type[SD35Error] | None, str]]] = {
     "BUILDING": (SpaceAsleepError, "is being built"),
     "APP_STARTING": (SpaceAsleepError, "is starting"),
     "PAUSED": (SpacePausedError, "was paused by its owner"),
-    "NO_APP_FILE": (SpaceBrokenError, "has no program yet"),
-    "CONFIG_ERROR": (SpaceBrokenError, "isn't running: its configuration is wrong"),
-    "BUILD_ERROR": (SpaceBrokenError, "isn't running: building it failed"),
-    "RUNTIME_ERROR": (SpaceBrokenError, "isn't running: its program failed"),
+    "NO_APP_FILE": (SpaceBrokenError, "has no app yet"),
+    "CONFIG_ERROR": (SpaceBrokenError, "isn't running: its configuration is invalid"),
+    "BUILD_ERROR": (SpaceBrokenError, "isn't running: its build failed"),
+    "RUNTIME_ERROR": (SpaceBrokenError, "isn't running: its program crashed"),
     "DELETING": (SpaceBrokenError, "is being deleted"),
 }
-"""What the Hub reports of a Space: the error that it is, and how to say it. A visit wakes one that is asleep."""
+"""The stages of a Space at the Hub: the error, and the end of its sentence."""
 
 
 def error_for_stage(name: str, stage: str) -> SD35Error | None:
-    """Return the error that a Space's stage at the Hub is; `None` if it runs, or the stage isn't known."""
+    """Return the error for a stage at the Hub; `None` for a running Space and unknown stages."""
     error_class, state_text = STAGE_ERRORS.get(stage, (None, ""))
     return None if error_class is None else error_class(f"{name} {state_text}.")
 
 
 STATUS_ERRORS: Final[Mapping[int, tuple[type[SD35Error], str, str | None]]] = {
-    401: (
-        AccessDeniedError,
-        "The Space doesn't let this request in: it is private, or wants a token or a login.",
-        None,
-    ),
-    403: (
-        AccessDeniedError,
-        "The Space doesn't let this request in: it is private, or wants a token or a login.",
-        None,
-    ),
-    404: (SpaceNotFoundError, "There is nothing at this address.", None),
+    401: (AccessDeniedError, "The Space requires a valid token or a login.", None),
+    403: (AccessDeniedError, "The Space requires a valid token or a login.", None),
+    404: (SpaceNotFoundError, "Nothing found at this address.", None),
     407: (
         UnreachableError,
-        "The proxy wants a login.",
-        "Put its user and password into the proxy's address.",
+        "The proxy requires a login.",
+        "Add the username and password to the proxy's address.",
     ),
     413: (
         MalformedRequestError,
         "The request is too large for the Space.",
         "Try a shorter prompt.",
     ),
-    429: (RateLimitedError, "The Space has had too many requests from here.", None),
+    429: (RateLimitedError, "The Space has received too many requests.", None),
 }
-"""What an HTTP status speaks of, where it isn't a run's own answer: the error, its sentence and its remedy."""
+"""The errors for some HTTP statuses, with their sentences and remedies."""
 
 
 def error_for_status(status: int, body: str, headers: Mapping[str, str] | None = None) -> SD35Error:
-    """Return the error that an HTTP status other than 200 speaks of, where it isn't a run's own answer."""
+    """Return the error for an HTTP status other than 200."""
     server_message = _error_message(body)
     retry_delay = _parse_retry_after(headers or {})
     if status in STATUS_ERRORS:
@@ -291,13 +284,11 @@ def error_for_status(status: int, body: str, headers: Mapping[str, str] | None =
         error = _server_error(status, server_message)
     elif status >= 400:
         reason = server_message or "no reason given"
-        error = MalformedRequestError(
-            f"The Space doesn't accept this program's request ({status}): {reason}."
-        )
+        error = MalformedRequestError(f"The Space rejected the request ({status}): {reason}.")
     elif status >= 300:
-        error = SpaceNotFoundError("The Space sends this request elsewhere, which isn't followed.")
+        error = SpaceNotFoundError("The Space redirected to another server, which isn't allowed.")
     else:
-        error = ProtocolError(f"The Space answered {status}, which is not expected.")
+        error = ProtocolError(f"The Space answered with an unexpected status ({status}).")
     if retry_delay is not None and error.may_pass:
         error.set_retry_after(retry_delay)
     return error
@@ -310,35 +301,32 @@ def _server_error(status: int, message: str) -> SD35Error:
     if "queue is stopped" in lowercase_message:
         return SpaceStoppedError("The Space is restarting.")
     if "space is in error" in lowercase_message:
-        return SpaceBrokenError("The Space is in error or paused.")
+        return SpaceBrokenError("The Space is down or paused.")
     if status in {502, 503, 504}:
         error = SpaceAsleepError("The Space is starting or restarting.")
+        # A gateway answers 503 without having passed the request on; after 502 and 504 it may have
+        # arrived.
         error.was_sent = status != 503
         return error
-    return ProtocolError(
-        f"The Space failed to answer ({status}){f': {message}' if message else ''}."
-    )
+    reason = f": {message}" if message else ""
+    return ProtocolError(f"The Space failed to answer ({status}){reason}.")
 
 
 def _error_message(body: str) -> str:
-    """What an answer's body says, if that is a sentence: Gradio's `detail`, the Hub's `error`, or plain text."""
+    """Return the message of a body: Gradio's `detail`, the Hub's `error`, or a plain text."""
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
         is_html = re.search(r"<(?:!doctype|html|head|body|div)\b", body, re.IGNORECASE) is not None
         return "" if is_html else sanitize(body).rstrip(".")
-    for key in ("detail", "error", "message"):
-        if isinstance(payload, dict) and payload.get(key):
-            return sanitize(
-                payload[key]
-                if isinstance(payload[key], str)
-                else orjson.dumps(payload[key]).decode()
-            ).rstrip(".")
-    return ""
+    if not isinstance(payload, dict):
+        return ""
+    value = next((payload[key] for key in ("detail", "error", "message") if payload.get(key)), "")
+    return sanitize(value if isinstance(value, str) else orjson.dumps(value).decode()).rstrip(".")
 
 
 def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that `Retry-After` (RFC 9110: a number or a date) or else `RateLimit` (…;t=number) ask for."""
+    """Return the seconds in `Retry-After` (RFC 9110: a number or a date) or `RateLimit` (`t=…`)."""
     header = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}", header):
         return _plausible_delay(int(header))

@@ -1,1 +1,1 @@
-"""Vocabulary that every package speaks: requests, events, errors, pictures. No I/O but atomic files."""
+"""Types that every package uses: requests, events, errors, images. No I/O except atomic files."""

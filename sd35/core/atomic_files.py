@@ -1,4 +1,4 @@
-"""Pictures as files: a name that says what it is, and a write that is whole or not at all."""
+"""Files that are written completely or not at all, and names for image files."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def os_error_text(error: OSError) -> str:
-    """Return why it couldn't be done, as the end of a sentence."""
+    """Return the reason in lower case, for the end of a sentence."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "the disk is full"
     return error.strerror or str(error)
@@ -35,37 +35,40 @@ def os_error_text(error: OSError) -> str:
 
 @contextmanager
 def write_errors(subject: str) -> Iterator[None]:
-    """Whatever can't be written in this block is a WriteError, that begins with `what`."""
+    """Turn an OSError in this block into a WriteError about `subject`."""
     try:
         yield
     except OSError as error:
-        raise WriteError(f"{subject} couldn't be written: {os_error_text(error)}.") from error
+        raise WriteError(f"Couldn't save {subject}: {os_error_text(error)}.") from error
 
 
+# The suffix of files that are still being written, whose names begin with a dot. The library's
+# scanner skips them, and removes old ones that a crash has left.
 TEMP_SUFFIX: Final = ".part"
-"""How the name of a file ends that is still being written; it begins with a dot."""
 
+# POSIX has no call that only reads the umask. At import no other thread can create a file with the
+# wrong mode in between.
 _UMASK: Final = os.umask(0o077)
-os.umask(_UMASK)  # it can only be asked for by setting it
+os.umask(_UMASK)
 
 MAX_SLUG_CHARACTERS: Final = 70
-"""Characters of the model's name and the prompt in a file's name."""
+"""The length of model and prompt in a file name."""
 
 
 def file_name(model: str, prompt: str, seed: int | None, picture: Picture) -> str:
-    """Return a name that says what it is, on any file system: which model, which prompt, which seed, if known."""
+    """Return a name made of the model, the prompt and the seed, if known, for any file system."""
+    # ASCII only: file systems disagree about how other letters are normalized, and ZIP tools about
+    # their encoding.
     slug = re.sub(r"[\W_]+", "-", f"{model} {prompt}", flags=re.ASCII).strip("-").lower()
     seed_suffix = "" if seed is None else f"-seed-{seed}"
     return f"{slug[:MAX_SLUG_CHARACTERS].rstrip('-') or 'picture'}{seed_suffix}{picture.suffix}"
 
 
 def write_exclusive(folder: Path, name: str, data: bytes) -> Path:
-    """Write a new file, whole or not at all, and return its path; one that is there already is left alone.
-
-    It is on the disk, and not just on its way there, when this returns.
+    """Write a new file, durably, and return its path; existing files are never overwritten.
 
     Raises:
-        OSError: it couldn't be written; nothing of it is left.
+        OSError: it couldn't be written; nothing is left behind.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,10 +79,10 @@ def write_exclusive(folder: Path, name: str, data: bytes) -> Path:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write a file anew, whole or not at all; whoever reads it meanwhile reads the former one.
+    """Replace a file, durably; readers see either the old content or the new.
 
     Raises:
-        OSError: it couldn't be written; the former one is as it was.
+        OSError: it couldn't be written; the old content is unchanged.
 
     """
     with _temp_file(path.parent, data) as temp_path:
@@ -91,14 +94,16 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _temp_file(folder: Path, data: bytes) -> Iterator[Path]:
-    """A file with another name, that holds all of the data, and is gone at the end unless it was moved."""
+    """Yield a hidden file with this data; it is deleted at the end unless it was renamed."""
     fd, name = tempfile.mkstemp(prefix=".", suffix=TEMP_SUFFIX, dir=folder)
     temp_path = Path(name)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
+            # Without this, ext4 and others may keep the new name and lose the data in a power cut.
             os.fsync(file.fileno())
+        # mkstemp creates files that only their owner can read.
         temp_path.chmod(0o666 & ~_UMASK)
         yield temp_path
     finally:
@@ -106,7 +111,8 @@ def _temp_file(folder: Path, data: bytes) -> Iterator[Path]:
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Have the names on the disk too, where the system lets folders be opened."""
+    """Make the names in a folder durable, which syncing the files doesn't."""
+    # Windows doesn't let folders be opened.
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY)
         try:
@@ -116,7 +122,7 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def unique_path(target: Path) -> Path:
-    """Return this path, or one beside it whose name has a number, that isn't there yet."""
+    """Return this path, or with a number the first one beside it that doesn't exist."""
     return next(path for path in _candidate_paths(target) if not os.path.lexists(path))
 
 
@@ -126,20 +132,21 @@ def _candidate_paths(target: Path) -> Iterator[Path]:
 
 
 def rename_exclusive(temp_path: Path, target: Path) -> Path:
-    """Give a file this name, or one beside it that has a number, and return it; what is there already is left alone.
+    """Give a file this name, or one with a number if that is taken, and return the path.
 
-    It may keep its former name too.
+    The file may keep its old name too.
 
     Raises:
-        OSError: it couldn't be moved.
+        OSError: it couldn't be renamed.
 
     """
     for path in _candidate_paths(target):
         try:
+            # A link fails if the name exists, while a rename would replace that file.
             os.link(temp_path, path)
         except FileExistsError:
             continue
-        except OSError:  # a file system without links
+        except OSError:  # FAT, some network file systems and Android have no links
             if path.exists():
                 continue
             temp_path.rename(path)

@@ -1,42 +1,41 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of this program, as one tree.
 
 SD35Error
-├── InvalidRequestError       the request can't be sent, or the Space's own check refused it
-├── ConnectionFailedError     the Space can't be used
-│   ├── UnreachableError      no answer: network, name, certificate, proxy, time
-│   ├── SpaceNotFoundError    there is no such Space, or it is private
-│   ├── SpaceAsleepError      asleep, building or starting: later it will answer
-│   │   └── SpaceStoppedError it was stopped or restarted while it was being used
-│   ├── SpaceBrokenError      in error: only its owner can help
-│   │   └── SpacePausedError  paused by its owner
-│   ├── AccessDeniedError     a token or a login is needed, or is wrong
-│   └── ContractError         it answers, but doesn't make pictures the way this program knows
-├── RefusedError              the Space answered, and said no
-│   ├── QuotaError            the GPU quota is used up; `retry_at` where it says when it returns
-│   ├── IdentityError         it can't tell whose quota to use
-│   │   └── IdentityExpiredError  the identity expired while the request waited
-│   ├── BusyError             no GPU is free
-│   │   └── QueueFullError    the Space's queue is full
-│   └── RateLimitedError      too many requests
-│       └── UsageLimitError    this program's own limit for its visitors is reached
-├── GenerationFailedError     the run failed inside the Space
-│   └── AbortedError          the GPU task was ended before it was done
-├── StreamError               the way between here and the Space broke during a run
-│   ├── StreamInterruptedError        the stream ended without a result
-│   │   └── SessionLostError      the Space no longer knows the run
-│   ├── StreamTimeoutError      no news for too long
-│   └── ProtocolError         an answer that can't be understood
-│       └── MalformedRequestError  it doesn't understand this program's request
-├── PictureError              what came isn't a picture that is safe to show
-│   ├── PictureTooLargeError  more bytes or pixels than are safe
-│   ├── PictureExpiredError      the Space no longer has it
-│   └── WriteError       it couldn't be written to this machine
-└── LibraryError              the library's index or folder can't be used
+├── InvalidRequestError            the request isn't possible, at this Space or at all
+├── ConnectionFailedError          the Space can't be used
+│   ├── UnreachableError           no answer: network, name, certificate, proxy, timeout
+│   ├── SpaceNotFoundError         no such Space, or it is private
+│   ├── SpaceAsleepError           asleep, building or starting; it will answer later
+│   │   └── SpaceStoppedError      it was stopped or restarted during the job
+│   ├── SpaceBrokenError           in error; only its owner can fix it
+│   │   └── SpacePausedError       paused by its owner
+│   ├── AccessDeniedError          a token or a login is missing or invalid
+│   └── ContractError              it doesn't have an endpoint that this program can use
+├── RefusedError                   the Space answered, and refused
+│   ├── QuotaError                 the GPU quota is used up; `retry_at` if the Space said when
+│   ├── IdentityError              it can't tell whose quota to use
+│   │   └── IdentityExpiredError   the identity expired while the request was queued
+│   ├── BusyError                  no GPU is free
+│   │   └── QueueFullError         the Space's queue is full
+│   └── RateLimitedError           too many requests
+│       └── UsageLimitError        a limit for the visitors of this page is reached
+├── GenerationFailedError          the job failed inside the Space
+│   └── AbortedError               the GPU task exceeded its time
+├── StreamError                    the connection to the Space broke during a job
+│   ├── StreamInterruptedError     the stream ended without a result
+│   │   └── SessionLostError       the Space no longer knows the job
+│   ├── StreamTimeoutError         no updates for too long
+│   └── ProtocolError              an answer that can't be understood
+│       └── MalformedRequestError  the Space doesn't understand the request
+├── PictureError                   the result isn't an image that is safe to open
+│   ├── PictureTooLargeError       more bytes or pixels than are safe
+│   ├── PictureExpiredError        the Space no longer has it
+│   └── WriteError                 a file couldn't be written to this machine
+└── LibraryError                   the library's index or folder can't be used
 
-`str(error)` is fit for the person who reads it: what happened, when it passes if that is known, and
-what to do now. The class says the rest: its docstring is the cause, `kind` its short name for
-programs, `remedy` what to do, and `may_pass` whether the same request, unchanged, may succeed
-later.
+`str(error)` is a text for people: what happened, when to try again if that is known, and what to
+do. Programs use the class, or its short name `kind`. `may_pass` tells whether the same request may
+succeed later without a change.
 """
 
 import datetime as dt
@@ -82,14 +81,13 @@ __all__ = [
 
 
 class SD35Error(Exception):
-    """Something failed in a way that wasn't foreseen.
+    """The root of all errors; by itself, an unexpected one.
 
     Attributes:
-        happened: one sentence for the person who reads it.
-        remedy: another, that says what to do now.
-        retry_after_seconds: how long to wait before it makes sense to try again, where the Space
-            has said it.
-        retry_at: that moment, with its time zone.
+        happened: a sentence that says what happened.
+        remedy: a sentence that says what to do; may be empty.
+        retry_after_seconds: how long to wait before another attempt, if the server has said.
+        retry_at: the end of that wait, with its time zone.
 
     """
 
@@ -106,13 +104,14 @@ class SD35Error(Exception):
             self.remedy = remedy
 
     def set_retry_after(self, seconds: float) -> None:
-        """Say that it makes sense to try again after this many seconds from now."""
+        """Set the wait before another attempt, counted from now."""
         self.retry_after_seconds = seconds
+        # More would overflow a datetime.
         self.retry_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(seconds, 10**8))
 
     @property
     def retry_hint(self) -> str:
-        """A sentence that says when it passes, by this machine's clock; empty where that isn't known."""
+        """A sentence with the time of the next attempt, or an empty text."""
         return f"Come back at {format_local_time(self.retry_at)}." if self.retry_at else ""
 
     def __str__(self) -> str:
@@ -128,10 +127,10 @@ class FieldError:
 
 
 class InvalidRequestError(SD35Error):
-    """Something that was asked for isn't possible, at this Space or at all.
+    """The request isn't possible, at this Space or at all.
 
     Attributes:
-        field_errors: the error of each field, if the fields of a request are wrong.
+        field_errors: one error for each wrong field, if the fields of a request are the reason.
 
     """
 
@@ -156,17 +155,16 @@ class ConnectionFailedError(SD35Error):
 
 
 class UnreachableError(ConnectionFailedError):
-    """No answer: the network, the name, the certificate, the proxy, or the time ran out.
+    """No answer: because of the network, the name, the certificate, the proxy, or a timeout.
 
     Attributes:
-        was_sent: whether the request may have reached the Space all the same, and only the answer
-            was lost.
+        was_sent: whether the request may have reached the Space, and only the answer was lost.
 
     """
 
     kind = "unreachable"
     may_pass = True
-    remedy = "Check the address and your network, then try again."
+    remedy = "Check the address and your internet connection, then try again."
 
     def __init__(self, happened: str, remedy: str | None = None, *, was_sent: bool = False) -> None:
         super().__init__(happened, remedy)
@@ -174,18 +172,18 @@ class UnreachableError(ConnectionFailedError):
 
 
 class SpaceNotFoundError(ConnectionFailedError):
-    """There is no such Space, or it is private and this token may not see it."""
+    """The Space doesn't exist, or is private and the token has no access to it."""
 
     kind = "not-found"
-    remedy = "Check the name. If the Space is private, set HF_TOKEN to a token that may see it."
+    remedy = "Check the name. If it's private, use a token with access (HF_TOKEN)."
 
 
 class SpaceAsleepError(ConnectionFailedError):
-    """The Space is asleep, building or starting; asking for it wakes it.
+    """The Space is asleep, building or starting; a request wakes it up.
 
     Attributes:
         was_sent: whether a gateway answered in its place, so that the request may have reached the
-            Space all the same.
+            Space.
 
     """
 
@@ -196,58 +194,58 @@ class SpaceAsleepError(ConnectionFailedError):
 
 
 class SpaceStoppedError(SpaceAsleepError):
-    """The Space was stopped or restarted while it was being used."""
+    """The Space was stopped or restarted during the job."""
 
     kind = "stopped"
 
 
 class SpaceBrokenError(ConnectionFailedError):
-    """The Space is in error; only its owner can help."""
+    """The Space is in error, and only its owner can fix it."""
 
     kind = "in-error"
-    remedy = "Only its owner can change that. Choose another Space, or the demo Space."
+    remedy = "Only the owner can fix this. Choose another Space, or the demo Space."
 
 
 class SpacePausedError(SpaceBrokenError):
-    """The Space was paused by its owner, who alone can start it again."""
+    """The Space was paused by its owner, who alone can restart it."""
 
     kind = "paused"
 
 
 class AccessDeniedError(ConnectionFailedError):
-    """The Space is private or wants a login, and the token is missing, not valid, or may not see it."""
+    """A token or a login is missing, invalid, or without access to the Space."""
 
     kind = "access"
-    remedy = "Set HF_TOKEN (or --token) to a valid token, and start again."
+    remedy = "Set HF_TOKEN (or --token) to a valid token and restart."
 
 
 class ContractError(ConnectionFailedError):
-    """The Space answers, but doesn't offer what this program needs, or no longer."""
+    """The Space answers, but has no endpoint that this program can use."""
 
     kind = "contract"
-    remedy = "Choose a Space with an /infer endpoint like that of stabilityai/stable-diffusion-3.5-large."
+    remedy = "Choose a Space with an /infer endpoint like stabilityai/stable-diffusion-3.5-large."
 
 
 class RefusedError(SD35Error):
-    """The Space answered, and said no."""
+    """The Space answered, and refused."""
 
     kind = "refused"
 
 
 class QuotaError(RefusedError):
-    """The GPU quota of this account, or of this address for who has none, is used up.
+    """The GPU quota of this account, or of this IP address without an account, is used up.
 
     Attributes:
-        account: whose quota it is: "anonymous", "free" or "pro", as far as the Space's words tell.
-        requested_seconds: of GPU time that the run would have reserved, where they tell that.
-        left_seconds: of the quota. It may be more than what is requested: more is reserved than is
-            asked for.
+        account: the kind of account: "anonymous", "free" or "pro", if the message tells.
+        requested_seconds: the GPU time that the job would have reserved, if the message tells.
+        remaining_seconds: the rest of the quota. ZeroGPU may reserve more than was requested, so
+            this can exceed `requested_seconds`.
 
     """
 
     kind = "quota"
     may_pass = True
-    remedy = "Wait until the quota returns, or set HF_TOKEN to a token with more."
+    remedy = "Wait until the quota resets, or use a token with more (HF_TOKEN)."
 
     def __init__(
         self,
@@ -265,15 +263,15 @@ class QuotaError(RefusedError):
 
 
 class IdentityError(RefusedError):
-    """The request didn't carry the identity whose quota is to be used, or what it carried has expired."""
+    """The request had no identity whose quota the Space could use, or an expired one."""
 
     kind = "identity"
     may_pass = True
-    remedy = "Generate again; if it happens each time, set HF_TOKEN to a valid token."
+    remedy = "Try again. If it keeps failing, set HF_TOKEN to a valid token."
 
 
 class IdentityExpiredError(IdentityError):
-    """The identity that the request carried expired before a GPU was free: nothing was run."""
+    """The identity in the request expired before a GPU was free: nothing was run."""
 
     kind = "identity-expired"
 
@@ -287,13 +285,13 @@ class BusyError(RefusedError):
 
 
 class QueueFullError(BusyError):
-    """The Space's queue is full: it takes no further requests for now."""
+    """The Space's queue is full."""
 
     kind = "queue-full"
 
 
 class RateLimitedError(RefusedError):
-    """Too many requests came from this address or this account."""
+    """Too many requests came from this IP address or account."""
 
     kind = "rate-limited"
     may_pass = True
@@ -301,49 +299,49 @@ class RateLimitedError(RefusedError):
 
 
 class UsageLimitError(RateLimitedError):
-    """A limit is reached that who runs this program has set for its visitors."""
+    """A usage limit for the visitors of this page is reached."""
 
     kind = "allowance"
     may_pass = True
-    remedy = "Wait until a picture of yours is done, or until the hour is over."
+    remedy = "Wait until one finishes or the hour is up."
 
 
 class GenerationFailedError(SD35Error):
-    """The run failed inside the Space."""
+    """The job failed inside the Space."""
 
     kind = "failed"
-    remedy = "Try again; if it fails each time, try another size or fewer steps."
+    remedy = "Try again. If it keeps failing, use another size or fewer steps."
 
 
 class AbortedError(GenerationFailedError):
-    """The GPU task was ended before it was done: it took longer than it had reserved."""
+    """The GPU task took longer than the time that it had reserved."""
 
     kind = "aborted"
     remedy = "Try fewer steps or a smaller size."
 
 
 class StreamError(SD35Error):
-    """The way between here and the Space broke during a run."""
+    """The connection to the Space broke during a job."""
 
     kind = "stream"
     may_pass = True
-    remedy = "The run may be lost; generate again if no picture came."
+    remedy = "The result may be lost. Generate again if no image appears."
 
 
 class StreamInterruptedError(StreamError):
-    """The stream ended without a result: the network, a proxy, or the Space broke it off."""
+    """The stream ended without a result: the network, a proxy, or the Space closed it."""
 
     kind = "cut"
 
 
 class SessionLostError(StreamInterruptedError):
-    """The Space no longer knows the run: it restarted, or another copy of it answered."""
+    """The Space no longer knows the job: it restarted, or another replica answered."""
 
     kind = "lost"
 
 
 class StreamTimeoutError(StreamError):
-    """The Space said nothing new for too long."""
+    """The Space sent no updates for too long."""
 
     kind = "silent"
 
@@ -353,40 +351,40 @@ class ProtocolError(StreamError):
 
     kind = "protocol"
     may_pass = False
-    remedy = "Try again; if it happens each time, the Space has changed and this program needs an update."
+    remedy = "Try again. If it keeps failing, the Space has changed and this app needs an update."
 
 
 class MalformedRequestError(ProtocolError):
-    """The Space doesn't understand this program's request: a mistake of this program, or the Space has changed."""
+    """The Space doesn't understand the request: a bug here, or the Space has changed."""
 
     kind = "malformed"
 
 
 class PictureError(SD35Error):
-    """What came isn't a picture that is safe to show."""
+    """The result isn't an image that is safe to open."""
 
     kind = "not-a-picture"
 
 
 class PictureTooLargeError(PictureError):
-    """The picture has more bytes or pixels than are safe to open."""
+    """The image has more bytes or pixels than are safe to open."""
 
     kind = "too-large"
     remedy = "Choose another Space, or a smaller size."
 
 
 class WriteError(PictureError):
-    """A picture, or the program's output, couldn't be written to this machine."""
+    """An image, or the program's output, couldn't be written to this machine."""
 
     kind = "not-written"
     remedy = "Free some space, or choose another folder."
 
 
 class PictureExpiredError(PictureError):
-    """The Space no longer has the picture: its files die when it restarts."""
+    """The Space no longer has the image: a restart deletes its files."""
 
     kind = "picture-gone"
-    remedy = "Generate again; with the same seed it is the same picture."
+    remedy = "Generate again; the same seed gives the same image."
 
 
 class LibraryError(SD35Error):

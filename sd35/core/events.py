@@ -1,4 +1,4 @@
-"""What happens on the way to a picture, one small type for each thing that a Space can report."""
+"""Events on the way to an image: one small type for each thing that a Space can report."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RemotePicture:
-    """A picture that a Space has made and that has not been fetched yet.
+    """An image at a Space, not fetched yet.
 
-    `url` is what the Space said: absolute, relative to it, or a `data:` URL; `path` is the file's
-    name there, where it said that too. Neither is to be trusted: `SpaceClient.fetch` checks them.
+    `url` is absolute, relative to the Space, or a `data:` URL; `path` is the file's path there, if
+    the Space sent one. Neither can be trusted: `SpaceClient.fetch` checks them.
     """
 
     url: str
@@ -31,9 +31,10 @@ class RemotePicture:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The Space can't take the request yet, and is asked again: it is waking up, or its queue is full.
+    """The Space can't accept the request yet, and the client tries again.
 
-    `reason` is a sentence; `limit_seconds` is how long this goes on at most, where that is known.
+    `reason` is a short text such as "Waking up the Space"; `limit_seconds` is the longest wait, if
+    it is known.
     """
 
     reason: str
@@ -43,7 +44,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The request waits in the Space's queue: `rank` others are before it."""
+    """The request is in the Space's queue, behind `rank` others."""
 
     rank: int
     size: int
@@ -52,14 +53,14 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The Space has taken the request up; `eta_seconds` is how long its last runs took on average."""
+    """The run has started; `eta_seconds` is the average duration of the Space's last runs."""
 
     eta_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The Space's own account of how far it is: `step` of `total`, or a `fraction` 0 … 1, or only a text."""
+    """The progress of the run: `step` of `total`, or a `fraction` from 0 to 1, or only a text."""
 
     step: int | None = None
     total: int | None = None
@@ -70,7 +71,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The picture as it looks so far; `fetched` are its bytes, where they were asked for."""
+    """The unfinished image; `fetched` has its bytes if the run was started with previews."""
 
     picture: RemotePicture
     fetched: Picture | None = None
@@ -78,7 +79,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A line that the Space wrote for the person who waits, such as “Waiting for a GPU to become available”."""
+    """A message from the Space for its user, such as "Waiting for a GPU to become available"."""
 
     text: str
     level: str = "info"
@@ -87,9 +88,9 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The picture is complete; `seed` is the one that the Space says it used, `None` where it doesn't say.
+    """The image is finished; `seed` is the one that the Space reports, or `None`.
 
-    `fetched` are its bytes, where they were asked for.
+    `fetched` has its bytes in the events of `sd35.stream`.
     """
 
     picture: RemotePicture

@@ -1,4 +1,4 @@
-"""The ranges that a Space accepts for each parameter. No I/O."""
+"""The ranges that a Space accepts for each parameter."""
 
 import math
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 __all__ = ["PIPELINE_MULTIPLE", "PUBLIC_LIMITS", "Limits", "Range", "format_number"]
 
 
+# diffusers' StableDiffusion3Pipeline refuses other sides: the VAE shrinks an image 8 times, and the
+# transformer's patches are 2 × 2 latents.
 PIPELINE_MULTIPLE = 16
-"""Stable Diffusion 3's pipeline refuses a side that is not a multiple of this (8 × VAE, 2 × patch)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The values of one numeric parameter: `minimum` … `maximum` in steps of `step`."""
+    """The values of one numeric parameter."""
 
     minimum: float
     maximum: float
@@ -20,7 +21,7 @@ class Range:
     default: float
 
     def contains(self, value: float) -> bool:
-        """Whether the value lies within the range; the step isn't enforced by Spaces either."""
+        """Return whether the value is in range; Gradio doesn't enforce the step either."""
         return self.minimum <= value <= self.maximum
 
     def __str__(self) -> str:
@@ -28,19 +29,18 @@ class Range:
 
 
 def format_number(number: float) -> str:
-    """Return the number as a person would write it: no exponent, no needless digits."""
+    """Return the number without an exponent or needless digits."""
     if isinstance(number, int):
-        return (
-            str(number)
-            if abs(number) < 10**15
-            else f"{'-' if number < 0 else ''}10^{len(str(abs(number))) - 1}"
-        )
+        if abs(number) < 10**15:
+            return str(number)
+        # An image's metadata may hold any number, and str() refuses more than 4,300 digits.
+        return f"{'-' if number < 0 else ''}10^{math.log10(abs(number)):.0f}"
     return f"{number:.0f}" if math.isfinite(number) and number == int(number) else f"{number:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a Space accepts. `None` stands for a parameter that it doesn't have."""
+    """The ranges of one Space; `None` for a parameter that it doesn't have."""
 
     width: Range
     height: Range
@@ -57,4 +57,4 @@ PUBLIC_LIMITS = Limits(
     guidance_scale=Range(0, 7.5, 0.1, 4.5),
     num_inference_steps=Range(1, 50, 1, 40),
 )
-"""The limits of `stabilityai/stable-diffusion-3.5-large`: shown until a Space has said its own."""
+"""The limits of `stabilityai/stable-diffusion-3.5-large`, shown until a Space is connected."""

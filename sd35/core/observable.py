@@ -1,4 +1,4 @@
-"""A value that changes and can be watched: the newest counts, and a slow watcher misses what was overtaken."""
+"""A value whose changes can be awaited. The newest wins: slow watchers skip the values between."""
 
 from collections.abc import AsyncGenerator, Callable
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Observable(Generic[T]):
-    """Holds the newest value. Setting it never waits for those who watch. Belongs to one event loop."""
+    """Holder of a value in one event loop. Setting it never waits for the watchers."""
 
     def __init__(self, value: T) -> None:
         self._value = value
@@ -23,13 +23,14 @@ class Observable(Generic[T]):
         return self._value
 
     def set(self, value: T) -> None:
-        """Replace the value and wake those who watch."""
+        """Replace the value and wake the watchers."""
         self._value = value
+        # An event can't be cleared without a race: a watcher that hasn't run yet would miss it.
         self._change_event.set()
         self._change_event = anyio.Event()
 
     async def wait_for_change(self, last_value: T, limit_seconds: float) -> T:
-        """Return the newest value as soon as it isn't `seen` (by identity), or after the limit whatever it is."""
+        """Return the newest value once it isn't `last_value`, or after the limit in any case."""
         with anyio.move_on_after(limit_seconds):
             while self._value is last_value:
                 await self._change_event.wait()
@@ -42,11 +43,13 @@ class Observable(Generic[T]):
         max_interval: float,
         is_urgent: Callable[[T, T], bool] = lambda _old, _new: False,
     ) -> AsyncGenerator[T, None]:
-        """Yield the newest value, for ever: after a change, but not more often and not less often than said.
+        """Yield the newest value after each change, forever.
 
-        The intervals are in seconds. A value that hasn't changed for `at_least_every` is yielded
-        again. One that `is_urgent`, compared with the one yielded before it, doesn't wait for its
-        interval.
+        Args:
+            min_interval: seconds between two values.
+            max_interval: seconds after which an unchanged value is yielded again.
+            is_urgent: return whether a new value, the second argument, is yielded at once.
+
         """
         while True:
             value = self._value

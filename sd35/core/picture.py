@@ -1,4 +1,4 @@
-"""A picture's bytes: what they are, whether they are safe to open, and a smaller copy for a preview."""
+"""The bytes of an image: their format, whether they are safe to open, and smaller copies."""
 
 import base64
 import io
@@ -13,8 +13,8 @@ from sd35.core.request import GenerationRequest
 
 __all__ = ["MAX_PIXELS", "Picture", "open_picture", "shrink"]
 
+# More than any Space makes. A small file can claim a size that takes gigabytes to decode.
 MAX_PIXELS = 64_000_000
-"""More than any Space here makes; what claims to be larger is taken for a decompression bomb."""
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -26,10 +26,9 @@ _SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it came: `data` is untouched, `format` is PNG, JPEG or WEBP, sizes are in pixels.
+    """An image with its original bytes; `format` is PNG, JPEG or WEBP, sizes are in pixels.
 
-    Of one that was made for a request, `request` is that, and `seed` the one that the Space says it
-    used, or else the one that was asked for; `None` where neither is known.
+    `seed` is the one that the Space reported, or else the requested one.
     """
 
     data: bytes
@@ -40,25 +39,27 @@ class Picture:
     request: GenerationRequest | None = None
 
     def __repr__(self) -> str:
-        return f"<Picture {self.format} {self.width}×{self.height}, {len(self.data)} bytes, seed {self.seed}>"
+        size = f"{self.width}×{self.height}, {len(self.data)} bytes"
+        return f"<Picture {self.format} {size}, seed {self.seed}>"
 
     @cached_property
     def image(self) -> Image.Image:
-        """The picture, decoded by Pillow.
+        """The decoded image.
 
         Raises:
-            PictureError: its data is damaged.
+            PictureError: the data is damaged.
 
         """
         try:
+            # Only this decoder: Pillow would try dozens, some with a history of exploits.
             image = Image.open(io.BytesIO(self.data), formats=[self.format])
             image.load()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise PictureError("The Space sent a damaged picture.") from error
+            raise PictureError("The Space sent a damaged image.") from error
         return image
 
     def save(self, path: str | Path) -> None:
-        """Write `data`, untouched, to a file."""
+        """Write the original bytes to a file."""
         Path(path).write_bytes(self.data)
 
     @property
@@ -68,40 +69,41 @@ class Picture:
 
     @property
     def suffix(self) -> str:
-        """The usual ending of a file that holds `data`, with the dot."""
+        """The usual suffix of a file with `data`, including the dot."""
         return _SUFFIXES[self.format]
 
     @cached_property
     def data_url(self) -> str:
-        """`data` as a URL that a browser shows without another request."""
+        """The bytes as a `data:` URL, which a browser shows without another request."""
         return f"data:{self.mime_type};base64,{base64.b64encode(self.data).decode('ascii')}"
 
 
 def open_picture(data: bytes) -> Picture:
-    """Say what these bytes are, having read only the header.
+    """Return these bytes as a picture, after a check of the header and of the end.
 
     Raises:
-        PictureTooLargeError: they claim more than `MAX_PIXELS`.
-        PictureError: they aren't a PNG, JPEG or WebP that Pillow can open, or were cut off.
+        PictureTooLargeError: the header claims more than `MAX_PIXELS`.
+        PictureError: they aren't a complete PNG, JPEG or WebP.
 
     """
     image_format = next(
         (name for signature, name in _SIGNATURES if data.startswith(signature)), None
     )
     if image_format is None:
-        raise PictureError("The Space sent something that is not a PNG, JPEG or WebP picture.")
+        raise PictureError("The Space sent something other than a PNG, JPEG or WebP image.")
     width, height = _read_size(data, image_format)
     if width * height > MAX_PIXELS:
         raise PictureTooLargeError(
-            f"The Space sent a picture of {width} × {height} pixels, too large to be safe to open."
+            f"The Space sent an image of {width} × {height} px, which is too large to open safely."
         )
     if not _is_complete(data, image_format):
-        raise PictureError("The Space sent a picture that was cut off.")
+        raise PictureError("The Space sent an incomplete image.")
     return Picture(data, image_format, width, height)
 
 
 def _is_complete(data: bytes, image_format: str) -> bool:
-    """Whether the end of the picture is there, as its format marks it; programs may append something to it."""
+    """Return whether the end marker of the format is there."""
+    # Near the end, not at it: some tools append bytes, which every decoder ignores.
     match image_format:
         case "PNG":
             return data.endswith(b"IEND\xaeB`\x82") or b"IEND" in data[-4096:]
@@ -116,18 +118,19 @@ def _read_size(data: bytes, image_format: str) -> tuple[int, int]:
         with Image.open(io.BytesIO(data), formats=[image_format]) as image:
             return image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PictureError("The Space sent a damaged picture.") from error
+        raise PictureError("The Space sent a damaged image.") from error
 
 
 def shrink(picture: Picture, longest_side: int) -> Picture:
-    """Return the picture as a JPEG of at most `longest_side` pixels: for a preview, never for what is kept.
+    """Return a copy as a JPEG of at most `longest_side` pixels, for previews.
 
     Raises:
-        PictureError: the picture's data is damaged.
+        PictureError: the data is damaged.
 
     """
     try:
         with Image.open(io.BytesIO(picture.data), formats=[picture.format]) as image:
+            # Lets libjpeg decode at a half, quarter or eighth of the size, several times faster.
             image.draft("RGB", (longest_side, longest_side))
             resized_image = image.convert("RGB")
         resized_image.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR)

@@ -116,7 +116,7 @@ class RequestOptions:
 
 
 def number_error(field: str, value: Any) -> FieldError | None:  # noqa: ANN401  # from JSON
-    """Return what is wrong with the type of a value that should be a number; `None` if nothing is."""
+    """Return what is wrong with the type of a value that should be a number, if anything."""
     label = _FIELD_LABELS[field]
     # To Python, True is the number 1.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""The sizes in pixels that fit an aspect ratio and the limits of a Space. No I/O."""
+"""Image sizes that fit an aspect ratio and the limits of a Space."""
 
 import math
 from collections.abc import Iterator
@@ -21,22 +21,20 @@ ASPECT_RATIOS: tuple[str, ...] = (
     *("1:1", "5:4", "4:3", "3:2", "16:9", "2:1", "21:9"),
     *("4:5", "3:4", "2:3", "9:16", "1:2", "9:21"),
 )
-"""The presets: the square, the landscape forms, and their portrait forms."""
+"""The presets: square, landscape, portrait."""
 
-
+# A size whose ratio is off by more than this fraction isn't offered as the preset.
 RATIO_TOLERANCE = 0.03
-"""A size whose ratio is further off than this (as a part of it) doesn't pass for the preset."""
 
+# For 5:4, this makes 960 × 768 (exact) preferable to 1024 × 832 (larger, 1.5 % off).
+RATIO_WEIGHT = 10.0
 
 MIN_RATIO = 1e-4
-
-RATIO_WEIGHT = 10.0
-"""How many parts of the area one part of the ratio is worth: 960×768 before 1024×832 for 5:4."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of a picture in pixels."""
+    """The size of an image in pixels."""
 
     width: int
     height: int
@@ -46,15 +44,14 @@ class Size:
 
 
 class SizeUnavailableError(ValueError):
-    """A Space's limits leave no size of this aspect ratio; the text says which limit it is."""
+    """No size of this aspect ratio lies within the limits of the Space."""
 
 
 @lru_cache(maxsize=256)
 def size_for(ratio: str, limits: Limits) -> Size:
-    """Return the size in which a Space with these limits makes a picture of this aspect ratio.
+    """Return the best size of this aspect ratio: large, and with little deviation from the ratio.
 
-    Both sides are multiples of 16 and on the Space's own grid; among those, the largest, and an
-    exact ratio before a somewhat larger size that is a little off.
+    Both sides are multiples of 16 and on the grid of the Space's sliders.
 
     Raises:
         ValueError: `ratio` isn't two positive numbers with a colon between.
@@ -71,11 +68,11 @@ def size_for(ratio: str, limits: Limits) -> Size:
 
 
 def nearest_size(ratio: str, limits: Limits) -> Size:
-    """Return the size of a Space with these limits that comes nearest to this aspect ratio, however far off it is.
+    """Return the size that comes closest to this aspect ratio, however far off it is.
 
     Raises:
         ValueError: `ratio` isn't two positive numbers with a colon between.
-        SizeUnavailableError: the limits leave no size at all.
+        SizeUnavailableError: there is no size at all within the limits.
 
     """
     try:
@@ -116,7 +113,7 @@ def _available_sizes(limits: Limits) -> Iterator[Size]:
 
 
 def _side_lengths(value_range: Range) -> Iterator[int]:
-    """The sides that are on the slider's grid, which starts at its minimum, and multiples of 16."""
+    """Return the multiples of 16 on the slider's grid, which starts at the slider's minimum."""
     step = max(1, round(value_range.step))
     return (
         side

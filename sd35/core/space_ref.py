@@ -1,4 +1,4 @@
-"""What a Space may be called: `owner/name`, its page at Hugging Face, or the address of a Gradio app. No I/O."""
+"""References to a Space: `owner/name`, its page on Hugging Face, or the address of a Gradio app."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _HUB_PAGE_PATTERN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SpaceRef:
-    """A Space, by one of its two kinds of names: `name` is `owner/name`, or else `address` ends with a slash."""
+    """A Space, either by `name` (`owner/name`) or by `address`, which ends with a slash."""
 
     name: str | None = None
     address: str | None = None
@@ -28,7 +28,7 @@ class SpaceRef:
 
     @property
     def is_on_hub(self) -> bool:
-        """Whether it is at Hugging Face, so that a Hugging Face token is meant for it."""
+        """Whether it is on Hugging Face, so that it may get a Hugging Face token."""
         if self.address is None:
             return self.name is not None
         parts = urlsplit(self.address)
@@ -40,10 +40,10 @@ def _is_hub_host(host: str) -> bool:
 
 
 def parse_space_ref(text: str) -> SpaceRef:
-    """Return the Space that this text names.
+    """Return the Space that a text refers to.
 
     Raises:
-        ValueError: it names none; the text says what does.
+        ValueError: it is no reference; the message says what a reference looks like.
 
     """
     text = text.strip()
@@ -52,21 +52,20 @@ def parse_space_ref(text: str) -> SpaceRef:
     if _NAME_PATTERN.fullmatch(name):
         return SpaceRef(name=name)
     if not text.startswith(("http://", "https://")) or any(char.isspace() for char in text):
-        raise ValueError("give owner/name, or an address that begins with http:// or https://")
+        raise ValueError("use owner/name, or an address that begins with http:// or https://")
     try:
         parts = urlsplit(text)
+        # Both check lazily: what they refuse would fail later, in the middle of a request.
         _ = parts.port, URL(text).host
     except (ValueError, IndexError):
         parts = urlsplit("http:")
     if not parts.hostname:
-        raise ValueError("the address isn't one: it must look like http://host:port/")
+        raise ValueError("an address looks like http://host:port/")
     if "@" in parts.netloc:
-        raise ValueError(
-            "an address with a user or password in it isn't used: give a token instead"
-        )
-    scheme = (
-        "https" if _is_hub_host(parts.hostname) else parts.scheme
-    )  # a token never goes there in the clear
+        # It would show up in logs, in error messages and in the library.
+        raise ValueError("use a token instead of a user or password in the address")
+    # So that a token is never sent there unencrypted.
+    scheme = "https" if _is_hub_host(parts.hostname) else parts.scheme
     return SpaceRef(
         address=urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/", "", ""))
     )

@@ -1,4 +1,4 @@
-"""The program's version, in a module of its own so that nothing imports the package's face for it."""
+"""The version, in a module that imports nothing: setup tools read it without the dependencies."""
 
 __all__ = ["__version__"]
 

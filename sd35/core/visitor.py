@@ -1,4 +1,4 @@
-"""One who asks this program for something: a person at a page, or a program."""
+"""A visitor: a person at a page, or a program that uses the API."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,16 +8,15 @@ __all__ = ["LOCAL_VISITOR", "Visitor", "owner_from_cookie"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Visitor:
-    """Who asks, as far as it is known for this one request. Never kept with what was made: it may hold a token.
+    """The visitor of one request. Never stored with their images: it may hold a token.
 
     Attributes:
-        owner: to whom belongs what is made for this visitor: a login, an account, or a browser.
-            `None` for a program that can't be told from others: then the job's id, which can't be
-            guessed, is the key to it.
-        payer: by whom allowances are counted: the owner, or else the network address.
-        name: how a person is called who has signed in.
+        owner: the owner of the visitor's images: a login, an account, or a browser. `None` for an
+            anonymous program, whose only key to its job is the job's unguessable id.
+        rate_limit_key: the key by which usage is counted: the owner, or else the client IP.
+        name: the display name of a visitor who has signed in.
         token: the visitor's own Hugging Face token.
-        ip_token: the `X-IP-Token` that Hugging Face's proxy gave: whose ZeroGPU quota it is.
+        ip_token: the `X-IP-Token` from Hugging Face's proxy, which names a ZeroGPU quota.
 
     """
 
@@ -28,14 +27,14 @@ class Visitor:
     ip_token: str | None = None
 
     def may_access(self, owner: str | None) -> bool:
-        """Whether what belongs to this owner is this visitor's."""
+        """Return whether this visitor may use what belongs to this owner."""
         return owner is None or owner == self.owner
 
 
 LOCAL_VISITOR = Visitor("here", "here")
-"""The one owner of a program that only this machine can reach."""
+"""The only visitor of a page that can be reached from this machine alone."""
 
 
 def owner_from_cookie(secret: str) -> str:
-    """Return the owner that a browser's secret stands for; the secret itself is kept nowhere."""
+    """Return the owner for a browser's secret cookie, from which the secret can't be derived."""
     return f"browser:{hashlib.sha256(secret.encode()).hexdigest()[:32]}"

@@ -88,7 +88,7 @@ def export_pictures(
     output_file = target if is_zip else target / MANIFEST_NAME
     if os.path.lexists(output_file):
         raise LibraryError(f"{output_file} already exists.", "Choose a new folder or .zip file.")
-    with write_errors("The export"):
+    with write_errors("the export"):
         if is_zip:
             return _export_zip(ZipExport(folder, entries, owner), target)
         return _export_folder(folder, entries, target, owner)

@@ -111,7 +111,7 @@ class Importer:
         made_at = creation_time(record, mtime_ns)
         folder = self._folder / directory_for(self._owner, made_at)
         name = filename_for(record, made_at, inspected.picture.suffix, fallback_name)
-        with write_errors("An image"):
+        with write_errors("an image"):
             file = find_identical(folder / name, data) or write_exclusive(folder, name, data)
             os.utime(file, ns=(mtime_ns, mtime_ns))
             # Read back, as the file system may have rounded the time.

@@ -68,7 +68,7 @@ class PictureStore:
             filename_for(record, made_at, picture.suffix),
         )
         picture = embed_or_original(picture, record)
-        with write_errors("The image"):
+        with write_errors("the image"):
             file = write_exclusive(self._folder / directory, name, picture.data)
             mtime_ns = file_version(file.stat())[1]
         inspected = InspectedPicture(picture, record, has_embedded_id=True)
@@ -119,7 +119,7 @@ class PictureStore:
             return False
         picture = replace(inspected.picture, data=embed_metadata(data, updated_record))
         path = self._folder / entry.path
-        with write_errors("The image"):
+        with write_errors("the image"):
             atomic_files.atomic_write(path, picture.data)
             # Of the written file: with another time, the next scan would read it again.
             mtime_ns = file_version(path.stat())[1]
