@@ -1,4 +1,4 @@
-"""Talking to a Space: `SpaceClient.connect`, then `generate` and `fetch`."""
+"""Client for a Gradio Space: `SpaceClient.connect`, then `generate` and `fetch`."""
 
 from sd35.client.auth import Identity
 from sd35.client.cancel import StopOutcome

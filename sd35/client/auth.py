@@ -1,4 +1,4 @@
-"""As whom a run is asked for, where one connection serves many."""
+"""Tokens in requests, and the identity for which a run is requested."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +11,13 @@ __all__ = ["Identity", "bearer_header", "is_on_hub", "token_header"]
 
 
 def token_header(root: URL, token: str | None) -> dict[str, str]:
-    """Return the header that carries the token to this address.
-
-    Hugging Face's proxy takes `X-HF-Authorization` away, so that the Space's own code can't read
-    the token.
+    """Return the header with the token for a Space at this address.
 
     Raises:
-        AccessDeniedError: it can't be a token.
+        AccessDeniedError: the token contains invalid characters.
 
     """
+    # Hugging Face's proxy removes X-HF-Authorization: the Space's code can't read the token.
     return {
         f"X-HF-{name}" if is_on_hub(root) else name: value
         for name, value in bearer_header(token).items()
@@ -27,21 +25,21 @@ def token_header(root: URL, token: str | None) -> dict[str, str]:
 
 
 def is_on_hub(root: URL) -> bool:
-    """Whether a Space of Hugging Face's answers at this address."""
+    """Return whether an address is that of a Space on Hugging Face."""
     host = (root.host or "").rstrip(".")
     return host == "hf.space" or host.endswith(".hf.space")
 
 
 def bearer_header(token: str | None) -> dict[str, str]:
-    """Return the header that carries the token to the Hub, or to a server of one's own.
+    """Return the header with the token for the Hub, or for a server elsewhere.
 
     Raises:
-        AccessDeniedError: it can't be a token.
+        AccessDeniedError: the token contains invalid characters.
 
     """
     token = (token or "").strip()
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise AccessDeniedError("The token holds characters that no token has.")
+        raise AccessDeniedError("The token contains invalid characters.")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
@@ -50,15 +48,13 @@ MAX_IP_TOKEN_CHARACTERS = 4096
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """Whose quota a run is to use. Without one, the connection's own token is sent.
+    """The identity whose quota a run uses, in place of the connection's own token.
 
-    Both go only to a Space on Hugging Face over https: nobody else is to see them.
+    Its tokens go only to Spaces on Hugging Face, over https.
 
     Attributes:
-        token: an account's, which goes with each request of the run, in place of the connection's;
-            `None`: no token.
-        ip_token: the `X-IP-Token` that Hugging Face's proxy gave a visitor, which goes with the
-            join alone.
+        token: the token of an account, sent with each request of the run; `None` for no token.
+        ip_token: the `X-IP-Token` that Hugging Face's proxy gave a visitor, sent when joining.
 
     """
 
@@ -66,16 +62,16 @@ class Identity:
     ip_token: str | None = None
 
     def headers(self, root: URL) -> Mapping[str, str]:
-        """Return what goes with each request to this address.
+        """Return the headers of each request to this address.
 
         Raises:
-            AccessDeniedError: the token can't be one.
+            AccessDeniedError: the token contains invalid characters.
 
         """
         return token_header(root, self.token) if _may_receive_token(root) else {}
 
     def join_headers(self, root: URL) -> Mapping[str, str]:
-        """Return what goes with the join, too."""
+        """Return the additional headers of the join."""
         token = self.ip_token or ""
         is_valid = (
             token.isascii() and token.isprintable() and 0 < len(token) <= MAX_IP_TOKEN_CHARACTERS

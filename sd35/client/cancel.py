@@ -56,7 +56,7 @@ _MESSAGES: Final = {
 
 
 async def cancel_run(run: RemoteRun, read_task: asyncio.Task[None]) -> StopOutcome:
-    """Cancel a run that hasn't ended, within the limit of a cancel. Never raises the Space's errors.
+    """Cancel a run that hasn't ended, within the limit of a cancel; never raise an SD35Error.
 
     `read_task` keeps reading the stream meanwhile: its last messages tell whether the run had
     started.

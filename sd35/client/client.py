@@ -1,4 +1,4 @@
-"""One Space, spoken to over its queue: connect, generate, fetch."""
+"""The client of one Space: connect, generate, fetch."""
 
 import base64
 import re
@@ -32,10 +32,10 @@ _DATA_URL_PATTERN = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,")
 
 
 class SpaceClient:
-    """A connection to one Space, made by `connect`. Any number of generations may run at once.
+    """A connection to one Space, opened by `connect`, for any number of generations at once.
 
     Attributes:
-        name: what it was asked for by: `owner/name` or an address.
+        name: `owner/name`, or the address.
 
     """
 
@@ -48,7 +48,7 @@ class SpaceClient:
 
     @classmethod
     @asynccontextmanager
-    async def connect(  # all but the first are options  # noqa: D417
+    async def connect(
         cls,
         space: str,
         *,
@@ -59,22 +59,21 @@ class SpaceClient:
         hub: str = HUB_URL,
         on_wait: OnWait = lambda _: None,
     ) -> AsyncIterator[Self]:
-        """Find the Space and hold a connection to it while the block lasts.
+        """Find a Space and open a connection to it.
 
         Args:
-            source: `owner/name` on Hugging Face, or the address of a Gradio app.
-            token: sent to the Space (and, for `owner/name`, to the Hub) and nowhere else; to a
-                Space on Hugging Face in the header that its proxy takes away.
-            proxy: `http://host:port`, for every request; if not given, what the environment says.
+            space: `owner/name` on Hugging Face, or the address of a Gradio app.
+            token: sent to the Space (and, for `owner/name`, to the Hub) and nowhere else.
+            proxy: `http://host:port`, for every request; by default that of the environment.
             timeouts: the limit of each wait.
-            endpoint: the name of the endpoint that makes pictures.
+            endpoint: the name of the endpoint that makes images.
             hub: the address of Hugging Face's Hub.
-            tell: is told of each wait for a Space that is waking up.
+            on_wait: called at each wait, such as for a Space that is waking up.
 
         Raises:
-            ConnectionFailedError: it can't be found or used; the kind says why.
-            RateLimitedError: it, or the Hub, has had too many requests.
-            InvalidRequestError: the proxy's address isn't one.
+            ConnectionFailedError: the Space can't be found or used.
+            RateLimitedError: the Space or the Hub has received too many requests.
+            InvalidRequestError: the proxy's address is invalid.
 
         """
         timeouts = timeouts or Timeouts()
@@ -91,7 +90,7 @@ class SpaceClient:
             else:
                 hub_root = URL(hub.rstrip("/") + "/")
                 hub_transport = make_transport(
-                    f"{space_ref} at Hugging Face", hub_root, bearer_header(token)
+                    f"{space_ref} on Hugging Face", hub_root, bearer_header(token)
                 )
                 root = await resolve_space_url(hub_transport, space_ref.name, on_wait)
             space_transport = make_transport(str(space_ref), root, token_header(root, token))
@@ -104,23 +103,19 @@ class SpaceClient:
 
     @property
     def contract(self) -> Contract:
-        """What the Space accepts and returns, as it was last read: it is read again when it may have changed."""
+        """The inputs, outputs and limits of the Space, as last read."""
         return self._connection.contract
 
     @property
     def model(self) -> str:
-        """A short name for what makes its pictures, for a file's name: empty where only an address is known."""
-        return (
-            "demo painter"
-            if self.contract.is_demo
-            else ""
-            if "://" in self.name
-            else self.name.rpartition("/")[2]
-        )
+        """A short name of the model for file names; empty if only an address is known."""
+        if self.contract.is_demo:
+            return "demo painter"
+        return "" if "://" in self.name else self.name.rpartition("/")[2]
 
     @property
     def address(self) -> str:
-        """Where the Space is."""
+        """The address of the Space."""
         return str(self._connection.root)
 
     def generate(
@@ -130,38 +125,40 @@ class SpaceClient:
         previews: Previews = Previews.NONE,
         identity: Identity | None = None,
     ) -> Generation:
-        """Ask for a picture: `async with space.generate(request) as generation: async for event in generation: …`.
+        """Request an image: `async with space.generate(request) as generation`.
 
-        Entering the block joins the Space's queue; leaving it before the end cancels the run. With
-        `previews`, each `Preview` comes with its bytes; with an `identity`, the run is asked for as
-        that one.
+        Entering the block joins the Space's queue, iterating over `generation` yields its events,
+        and leaving the block before the end cancels the run.
+
+        Args:
+            request: what to make.
+            previews: the previews that are fetched, so that their events have the bytes.
+            identity: whose quota the run uses, in place of the connection's token.
 
         Raises:
-            AccessDeniedError: the identity's token can't be one.
+            AccessDeniedError: the identity's token contains invalid characters.
 
         """
         connection = self._connection.with_identity(identity)
         return Generation(connection, request, partial(_fetch, connection), previews)
 
     def url_of(self, picture: RemotePicture) -> str:
-        """Return the full address of a picture at this Space, or the `data:` URL that it is.
+        """Return the full address of an image at this Space, or its `data:` URL.
 
         Raises:
             PictureError: it isn't at the Space's own address.
 
         """
-        return (
-            picture.url
-            if picture.url.startswith("data:")
-            else str(self._connection.resolve_picture_url(picture))
-        )
+        if picture.url.startswith("data:"):
+            return picture.url
+        return str(self._connection.resolve_picture_url(picture))
 
     async def fetch(self, picture: RemotePicture) -> Picture:
-        """Return the bytes of a picture that this Space has made, untouched, and what they are.
+        """Return an image that this Space has made, with its original bytes.
 
         Raises:
-            PictureError: it isn't at the Space's own address, is too large, or isn't a picture.
-            SD35Error: the Space didn't hand it out.
+            PictureError: it isn't at the Space's own address, is too large, or isn't an image.
+            SD35Error: the Space didn't return it.
 
         """
         return await _fetch(self._connection, picture)
@@ -177,17 +174,15 @@ def _parse_space_name(text: str) -> SpaceRef:
     try:
         return parse_space_ref(text)
     except ValueError as error:
-        remedy = f"To name a Space, {error}."
-        raise SpaceNotFoundError(
-            f"{sanitize(text)[:100]!r} isn't the name of a Space.", remedy
-        ) from error
+        message = f"{sanitize(text)[:100]!r} isn't a Space."
+        raise SpaceNotFoundError(message, f"For a Space, {error}.") from error
 
 
 def _decode_data_url(url: str) -> bytes:
     match = _DATA_URL_PATTERN.match(url)
     if match is None or len(url) > MAX_PICTURE_BYTES * 4 // 3:
-        raise PictureError("The Space sent something that is not a PNG, JPEG or WebP picture.")
+        raise PictureError("The Space sent something other than a PNG, JPEG or WebP image.")
     try:
         return base64.b64decode(url[match.end() :], validate=True)
     except ValueError as error:  # also `binascii.Error`
-        raise PictureError("The Space sent a damaged picture.") from error
+        raise PictureError("The Space sent a damaged image.") from error

@@ -1,4 +1,4 @@
-"""The open connection to one Space: its addresses, its queue, and what it has said of itself."""
+"""The open connection to one Space: its addresses, its queue and its contract."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
@@ -27,7 +27,7 @@ __all__ = ["Connection"]
 
 
 class Connection:
-    """A Space that was found, and what it has said of itself."""
+    """The connection to a Space, for one identity."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class Connection:
         self._join_headers = join_headers or {}
 
     def with_identity(self, identity: Identity | None) -> "Connection":
-        """Return the same connection, but asking as somebody else; as itself for `None`.
+        """Return this connection for another identity, or itself for `None`.
 
         Raises:
-            AccessDeniedError: the token can't be one.
+            AccessDeniedError: the token contains invalid characters.
 
         """
         if identity is None:
@@ -53,12 +53,12 @@ class Connection:
 
     @property
     def name(self) -> str:
-        """What the Space was asked for by."""
+        """The name of the Space: `owner/name`, or its address."""
         return self._transport.name
 
     @property
     def root(self) -> URL:
-        """Where the Space is; ends with a slash."""
+        """The address of the Space, with a slash at the end."""
         return self._transport.root
 
     @property
@@ -68,29 +68,28 @@ class Connection:
 
     @property
     def contract(self) -> Contract:
-        """What the Space accepts, as it was last read."""
+        """The contract as it was last read."""
         return self._contract_cache.contract
 
     def invalidate(self) -> None:
-        """Say that the Space may have restarted, so that its contract is read again before the next request."""
+        """Have the contract read again before the next request: the Space may have restarted."""
         self._contract_cache.invalidate()
 
     async def refresh_contract(self, on_wait: OnWait) -> Contract:
-        """Return the contract, read again if it is old or doubted.
+        """Return the contract, read again if it is old or was invalidated.
 
         Raises:
-            SD35Error: the Space can't be used any more; the kind says why.
+            SD35Error: the Space can't be used any more.
 
         """
         return await self._contract_cache.get(on_wait)
 
     async def join(self, body: dict[str, Any]) -> Any:  # noqa: ANN401  # any JSON
-        """Ask, once, to be taken into the Space's queue, and return its answer.
+        """Send one request to join the Space's queue, and return the answer.
 
         Raises:
-            UnreachableError: with `was_sent`, it may have been taken in, and only the answer was
-                lost.
-            SD35Error: the Space refused; the kind says why.
+            UnreachableError: with `was_sent`, the Space may have accepted the request.
+            SD35Error: the Space refused.
 
         """
         return await self._transport.post(
@@ -98,30 +97,30 @@ class Connection:
         )
 
     async def cancel(self, body: dict[str, Any]) -> None:
-        """Ask the Space to end a run.
+        """Ask the Space to cancel a run.
 
         Raises:
-            SD35Error: it didn't say that it will, in time.
+            SD35Error: it didn't confirm in time.
 
         """
         await self._transport.post(self.api_url("cancel"), body, self.timeouts.cancel)
 
     async def open_stream(self, session_hash: str, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-        """Return the bytes of the stream of what was asked for under this hash; it is open as long as the stack is.
+        """Return the bytes of a session's event stream, which is closed with the stack.
 
         Raises:
-            SD35Error: the Space refused it, or couldn't be reached.
+            SD35Error: the Space refused, or couldn't be reached.
 
         """
         url = self.api_url("queue/data").with_query(session_hash=session_hash)
         return await stack.enter_async_context(self._transport.stream(url))
 
     async def get_picture(self, picture: RemotePicture) -> bytes:
-        """Return a picture's bytes, asked for again where that may help: it costs nobody's quota.
+        """Return the bytes of an image, with retries.
 
         Raises:
             PictureError: it isn't at the Space's own address, is too large, or is gone.
-            SD35Error: the Space didn't hand it out.
+            SD35Error: the Space didn't return it.
 
         """
         url = self.resolve_picture_url(picture)
@@ -133,20 +132,19 @@ class Connection:
         )
 
     def api_url(self, path: str) -> URL:
-        """Return the address of a path of Gradio's API at this Space."""
+        """Return the address of a path of this Space's Gradio API."""
         prefix = self.contract.api_prefix.strip("/")
         return self.root.join(URL(f"{prefix}/{path}" if prefix else path, encoded=True))
 
     def resolve_picture_url(self, picture: RemotePicture) -> URL:
-        """Return the full address of a picture at this Space: same scheme, host and port, whatever it says itself.
-
-        A server behind a proxy may give an address that only it understands; its file's name serves
-        then.
+        """Return the full address of an image: always of the Space's own scheme, host and port.
 
         Raises:
-            PictureError: it names no address of its own.
+            PictureError: the image isn't at the Space.
 
         """
+        # An address elsewhere would let a Space make this program send requests into its network,
+        # and with them the token.
         try:
             url = self.root.join(URL(picture.url))
             if (
@@ -156,12 +154,12 @@ class Connection:
                 and url.password is None
             ):
                 return url
-        except (ValueError, IndexError):  # the latter for some that no address is
+        except (ValueError, IndexError):  # yarl raises both for invalid addresses
             pass
+        # Behind a reverse proxy, Gradio may return an address of its internal network. The path of
+        # the file works there, too.
         if picture.path is None or "://" in picture.path:
-            raise PictureError(
-                "The Space points to a picture at a foreign address, which isn't fetched."
-            )
+            raise PictureError("The image isn't at the Space's own address.")
         return self.api_url(f"file={quote(picture.path)}")
 
 

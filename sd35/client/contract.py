@@ -1,4 +1,4 @@
-"""What a Space accepts and returns, read by name from its `/config` and `/gradio_api/info`. Pure."""
+"""The contract of a Space: inputs and outputs, as in its `/config` and `/gradio_api/info`. Pure."""
 
 import math
 import re
@@ -13,16 +13,17 @@ from sd35.core.request import GenerationRequest
 
 __all__ = ["DEMO_TITLE_MARKER", "Contract", "Parameter", "check_api_prefix", "read_contract"]
 
+# A Space with this in its title doesn't run Stable Diffusion, and its images are marked as such.
 DEMO_TITLE_MARKER: Final = "demo painter"
-"""A Space whose title holds this doesn't run Stable Diffusion, and every page that shows its pictures says so."""
 
+# The limits come from the Space, and decide how many sizes are tried for an aspect ratio.
 MAX_SIDE_PIXELS = 4096
-"""A Space that claims larger pictures than this is taken at this much, in pixels."""
 
 SUPPORTED_PROTOCOLS: Final = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
 
+# Inputs that callers don't set, so that `/info` doesn't describe them. Newer versions of Gradio
+# mark them with `skip_api`.
 NON_API_COMPONENTS: Final = frozenset({"state", "button", "html", "uploadbutton", "downloadbutton"})
-"""Components that no caller fills, so that they aren't described as parameters; newer servers say `skip_api`."""
 
 _API_PREFIX_PATTERN = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
 _REQUEST_FIELDS = frozenset(GenerationRequest.__dataclass_fields__)
@@ -30,7 +31,7 @@ _REQUEST_FIELDS = frozenset(GenerationRequest.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One input of the endpoint. `name` is `None` for an input that no caller fills (a state)."""
+    """One input of the endpoint; without a `name` it isn't set by callers, such as a state."""
 
     name: str | None
     default: Any
@@ -39,7 +40,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What one Space accepts and returns."""
+    """The inputs, outputs and limits of one Space's endpoint."""
 
     title: str
     version: str
@@ -51,25 +52,26 @@ class Contract:
     seed_output: int | None
     limits: Limits
     sends_diffs: bool = True
-    """Whether each preview after the first comes as changes to the one before."""
+    """Whether each preview after the first is sent as a diff."""
 
     @property
     def can_cancel_queued(self) -> bool:
-        """Whether a cancel takes a request out of the queue; before Gradio 6.14 it only answers that it does."""
+        """Whether a cancel removes a request from the queue."""
+        # Before Gradio 6.14, /cancel confirms it and does nothing.
         version_parts = tuple(int(part) for part in re.findall(r"\d{1,6}", self.version)[:2])
         return version_parts >= (6, 14)
 
     @property
     def is_demo(self) -> bool:
-        """Whether the Space says that it is the demo painter."""
+        """Whether the Space is the demo painter."""
         return DEMO_TITLE_MARKER in self.title.lower()
 
     def has_parameter(self, parameter_name: str) -> bool:
-        """Whether the endpoint has a parameter of this name."""
+        """Return whether the endpoint has a parameter of this name."""
         return any(parameter.name == parameter_name for parameter in self.parameters)
 
     def build_inputs(self, request: GenerationRequest) -> list[Any]:
-        """Return the endpoint's inputs for this request, in its order; what it doesn't know keeps its default."""
+        """Return the endpoint's inputs in their order; unknown parameters keep their defaults."""
         return [
             getattr(request, parameter.name)
             if parameter.name in _REQUEST_FIELDS
@@ -81,30 +83,29 @@ class Contract:
 def read_contract(
     config: Mapping[str, Any], info: Mapping[str, Any], endpoint: str = "infer"
 ) -> Contract:
-    """Read the contract of the endpoint from a Space's `/config` and `/info`.
+    """Return the contract of an endpoint, from a Space's `/config` and `/info`.
 
     Raises:
-        ContractError: there is no such endpoint, or it can't be used: it wants something that is
-            not known here, has no prompt, width or height, returns no image, or the answer isn't
-            Gradio's.
+        ContractError: there is no such endpoint, or it can't be used: it requires an unknown
+            parameter, has no prompt, width or height, or returns no image.
 
     """
     try:
         return _parse_contract(config, info, endpoint)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise ContractError("The Space's description of itself can't be understood.") from error
+        raise ContractError("The Space's description can't be understood.") from error
 
 
 def check_api_prefix(config: Mapping[str, Any]) -> str:
-    """Return the path below which the Space's API is.
+    """Return the path of the Space's API.
 
     Raises:
-        ContractError: it isn't a path, but leads somewhere else.
+        ContractError: it isn't a plain path, and could lead to another server.
 
     """
     prefix = config.get("api_prefix") or ""
     if not isinstance(prefix, str) or _API_PREFIX_PATTERN.fullmatch(prefix) is None:
-        raise ContractError("The Space says that its API is somewhere else, which isn't followed.")
+        raise ContractError("The address of the Space's API isn't a path.")
     return prefix
 
 
@@ -133,13 +134,13 @@ def _parse_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint
 
 
 def _check_protocol(config: Mapping[str, Any]) -> str:
-    """The version of the queue's protocol; the ones before have another stream for each run."""
+    """Return the version of the queue's protocol; older ones use a websocket."""
     protocol = config.get("protocol", "sse_v3")
     if protocol not in SUPPORTED_PROTOCOLS:
+        version = sanitize(config.get("version"))[:20]
         raise ContractError(
-            f"The Space speaks a protocol that isn't known here: Gradio {str(config.get('version'))[:20]}, "
-            f"{sanitize(protocol)[:40]!r}.",
-            "Gradio 4.20 or later speaks one that is.",
+            f"Unsupported protocol of Gradio {version}: {sanitize(protocol)[:40]!r}.",
+            "Gradio 4.20 or later is required.",
         )
     return str(protocol)
 
@@ -158,7 +159,7 @@ def _parse_parameters(
         component.get("skip_api", component["type"] in NON_API_COMPONENTS) for component in inputs
     ]
     if skip_flags.count(False) != len(descriptions):
-        raise ContractError("The Space describes other parameters than it has.")
+        raise ContractError("The Space's description doesn't match its parameters.")
     remaining = iter(descriptions)
     return tuple(
         Parameter(None, None, None) if skip_flags else _parse_parameter(component, next(remaining))
@@ -168,17 +169,17 @@ def _parse_parameters(
 
 def _parse_parameter(component: Mapping[str, Any], description: Mapping[str, Any]) -> Parameter:
     if "parameter_name" not in description:
-        raise ContractError("The Space's Gradio is too old: it doesn't name its parameters.")
+        raise ContractError("The Space's Gradio is too old: its parameters have no names.")
     name = str(description["parameter_name"])
     if name not in _REQUEST_FIELDS and not description.get("parameter_has_default"):
-        raise ContractError(f"The Space wants a parameter that is not known here: {name[:60]!r}.")
+        raise ContractError(f"Unsupported required parameter: {name[:60]!r}.")
     return Parameter(
         name, description.get("parameter_default"), _parse_range(name, component.get("props") or {})
     )
 
 
 def _parse_range(name: str, props: Mapping[str, Any]) -> Range | None:
-    """A parameter's range; where the component sets no bounds, those of the public Space are assumed."""
+    """Return the range of a parameter; the public Space's bounds stand in for missing ones."""
     public_range: Range | None = (
         getattr(PUBLIC_LIMITS, name, None) if name != "negative_prompt" else None
     )
@@ -192,7 +193,7 @@ def _parse_range(name: str, props: Mapping[str, Any]) -> Range | None:
     step = _finite_or_default(props.get("step"), public_range.step)
     default = _finite_or_default(props.get("value"), public_range.default)
     if minimum > maximum or step <= 0:
-        raise ContractError(f"The Space's limits for {name} contradict each other.")
+        raise ContractError(f"The Space's limits for {name} are contradictory.")
     return Range(minimum, maximum, step, min(max(default, minimum), maximum))
 
 
@@ -204,16 +205,15 @@ _HARD_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
 
 
 def _finite_or_default(value: object, default: float) -> float:
-    is_usable = (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
-    return value if is_usable else default  # type: ignore[return-value]  # narrowed by `usable`
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return default
+    return value if math.isfinite(value) else default
 
 
 def _parse_limits(parameters: Mapping[str, Parameter]) -> Limits:
     for required_name in ("prompt", "width", "height"):
         if required_name not in parameters:
-            raise ContractError(f"The Space's endpoint takes no {required_name}.")
+            raise ContractError(f"The Space's endpoint has no {required_name}.")
     ranges = {name: parameter.range for name, parameter in parameters.items()}
     width, height = ranges["width"], ranges["height"]
     assert width is not None

@@ -1,4 +1,4 @@
-"""Finding a Space and reading what it says of itself; waiting, within a limit, for one that is waking up."""
+"""Finding a Space and reading its contract; waiting for one that is waking up."""
 
 import asyncio
 import time
@@ -26,21 +26,19 @@ from sd35.core.errors import (
     UnreachableError,
 )
 from sd35.core.events import Waiting
+from sd35.core.text import format_duration
 
 __all__ = ["ContractCache", "Discovery", "resolve_space_url"]
 
 
+# The interval between two requests to a Space that is waking up grows from the one to the other.
 MIN_POLL_INTERVAL_SECONDS = 1.0
 MAX_POLL_INTERVAL_SECONDS = 8.0
-"""How often a Space that is waking up is asked: soon at first, then less and less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """How to read what one Space says of itself.
-
-    `hub` and `name` are there for a Space that was asked for by its name at Hugging Face.
-    """
+    """Reader of the contract of one Space; `hub` and `name` are set for a Space on Hugging Face."""
 
     transport: Transport
     endpoint: str
@@ -48,41 +46,33 @@ class Discovery:
     name: str = ""
 
     async def wait_until_ready(self, on_wait: OnWait, *, was_reachable: bool = False) -> Contract:
-        """Return the Space's contract, as soon as it answers.
+        """Return the contract as soon as the Space answers.
 
-        A Space that `was_there` a moment ago and can't be reached now is waited for as well: it may
-        be restarting.
+        Waits for a Space that is waking up; and for one that can't be reached if it
+        `was_reachable` before, because it may be restarting.
 
         Raises:
-            ConnectionFailedError: it can't be used; the kind says why.
-            RateLimitedError: it, or the Hub, has had too many requests.
+            ConnectionFailedError: it can't be used.
+            RateLimitedError: the Space or the Hub has received too many requests.
 
         """
-        timeouts, started_at, delay = (
-            self.transport.timeouts,
-            time.monotonic(),
-            MIN_POLL_INTERVAL_SECONDS,
-        )
+        timeouts = self.transport.timeouts
+        started_at = time.monotonic()
+        delay = MIN_POLL_INTERVAL_SECONDS
         while True:
             try:
                 return await self._read_if_ready(on_wait)
             except (SpaceAsleepError, UnreachableError) as error:
                 is_asleep = isinstance(error, SpaceAsleepError)
-                limit_seconds = (
-                    timeouts.waking if is_asleep else timeouts.discovery if was_reachable else 0.0
-                )
+                unreachable_limit = timeouts.discovery if was_reachable else 0.0
+                limit_seconds = timeouts.waking if is_asleep else unreachable_limit
                 waited_seconds = time.monotonic() - started_at
                 if waited_seconds + delay > limit_seconds:
                     if is_asleep and waited_seconds > MIN_POLL_INTERVAL_SECONDS:
-                        error.happened += f" It was waited for {waited_seconds:.0f} seconds."
+                        error.happened += f" Gave up after {format_duration(waited_seconds)}."
                     raise
-                on_wait(
-                    Waiting(
-                        error.happened if not is_asleep else "Waking up the Space",
-                        waited_seconds,
-                        limit_seconds,
-                    )
-                )
+                reason = "Waking up the Space" if is_asleep else error.happened
+                on_wait(Waiting(reason, waited_seconds, limit_seconds))
             await anyio.sleep(delay)
             delay = min(1.5 * delay, MAX_POLL_INTERVAL_SECONDS)
 
@@ -90,11 +80,10 @@ class Discovery:
         asleep_error = await self._get_stage_error()
         try:
             with anyio.fail_after(self.transport.timeouts.discovery):
-                return await self._read_contract(
-                    on_wait
-                )  # of one that is asleep, too: a visit wakes it
+                # Also if the Hub says that the Space is asleep: only a request wakes it up.
+                return await self._read_contract(on_wait)
         except TimeoutError as error:
-            raise UnreachableError(f"{self.transport.name} gave no answer in time.") from error
+            raise UnreachableError(f"{self.transport.name} timed out.") from error
         except ConnectionFailedError as error:
             if asleep_error is not None:
                 raise asleep_error from error
@@ -103,19 +92,15 @@ class Discovery:
             raise
 
     async def _get_stage_error(self) -> SD35Error | None:
-        """Ask the Hub for the Space's stage: raises what only its owner can change, returns what may pass."""
+        """Return the error for the stage at the Hub; raise it if only the owner can fix it."""
         if self.hub is None:
             return None
         try:
             space_info = await get_space_info(
                 self.hub, self.name, self.transport.timeouts.discovery
             )
-        except (
-            UnreachableError,
-            RateLimitedError,
-            ProtocolError,
-        ):  # the Space itself may answer all the same
-            return None
+        except (UnreachableError, RateLimitedError, ProtocolError):
+            return None  # the Space itself may answer all the same
         error = error_for_stage(self.name, space_info.stage)
         if error is not None and not isinstance(error, SpaceAsleepError):
             raise error
@@ -123,7 +108,7 @@ class Discovery:
 
     async def _read_contract(self, on_wait: OnWait) -> Contract:
         config = await self._get_json(self.transport.root / "config", on_wait)
-        prefix = check_api_prefix(config)  # the next request goes there, with the token
+        prefix = check_api_prefix(config)  # it comes from the Space, and becomes part of an address
         info = await self._get_json(
             self.transport.root / f"{prefix.strip('/')}/info".lstrip("/"), on_wait
         )
@@ -139,15 +124,13 @@ class Discovery:
                 on_wait,
             )
         except SpaceNotFoundError as error:
-            raise SpaceNotFoundError(
-                f"There is no Gradio app at {self.transport.root}, or no longer."
-            ) from error
+            raise SpaceNotFoundError(f"No Gradio app found at {self.transport.root}.") from error
         except AccessDeniedError as error:
-            raise AccessDeniedError(f"{name} wants a login or a valid token.") from error
+            raise AccessDeniedError(f"{name} requires a valid token or a login.") from error
         except ProtocolError as error:
-            raise ContractError(f"{name} answers, but not like a Gradio app.") from error
+            raise ContractError(f"{name} isn't a Gradio app.") from error
         if not isinstance(payload, dict):
-            raise ContractError(f"{name} answers, but not like a Gradio app.")
+            raise ContractError(f"{name} isn't a Gradio app.")
         return payload
 
 
@@ -155,8 +138,8 @@ async def resolve_space_url(hub: Transport, name: str, on_wait: OnWait) -> URL:
     """Return the address of the Space `owner/name`.
 
     Raises:
-        ConnectionFailedError: it can't be found; the kind says why.
-        RateLimitedError: the Hub has had too many requests.
+        ConnectionFailedError: it can't be found.
+        RateLimitedError: the Hub has received too many requests.
 
     """
     limit_seconds = hub.timeouts.discovery
@@ -179,14 +162,7 @@ def _is_retryable_discovery_error(error: SD35Error) -> bool:
 
 
 class ContractCache:
-    """A Space's contract, as it was last read.
-
-    Args:
-        discovery: reads it.
-        contract: as it was read just now.
-        lasting_seconds: how long it is taken to hold.
-
-    """
+    """The contract of a Space, read again when it is older than `ttl_seconds`."""
 
     def __init__(self, discovery: Discovery, contract: Contract, ttl_seconds: float) -> None:
         self.contract = contract
@@ -198,15 +174,15 @@ class ContractCache:
         self._wait_callbacks: list[OnWait] = []
 
     def invalidate(self) -> None:
-        """Say that the Space may have restarted, so that its contract is read again before the next request."""
+        """Have the contract read again before the next request: the Space may have restarted."""
         self._invalidation_count += 1
         self._refreshed_at = float("-inf")
 
     async def get(self, on_wait: OnWait) -> Contract:
-        """Return the contract, read again if it is old or doubted.
+        """Return the contract, read again if it is old or was invalidated.
 
         Raises:
-            SD35Error: the Space can't be used any more; the kind says why.
+            SD35Error: the Space can't be used any more.
 
         """
         if time.monotonic() - self._refreshed_at <= self._ttl_seconds:
@@ -215,7 +191,8 @@ class ContractCache:
             self._refresh_task = asyncio.ensure_future(self._refresh())
         self._wait_callbacks.append(on_wait)
         try:
-            return await asyncio.shield(self._refresh_task)  # one reads it, for all who wait for it
+            # All callers share one task; it is cancelled with the last of them only.
+            return await asyncio.shield(self._refresh_task)
         finally:
             self._wait_callbacks.remove(on_wait)
             if not self._wait_callbacks:
@@ -226,10 +203,10 @@ class ContractCache:
             for on_wait in self._wait_callbacks:
                 on_wait(event)
 
-        started_at, invalidation_count = time.monotonic(), self._invalidation_count
+        started_at = time.monotonic()
+        invalidation_count = self._invalidation_count
         self.contract = await self._discovery.wait_until_ready(notify_all, was_reachable=True)
-        if (
-            invalidation_count == self._invalidation_count
-        ):  # otherwise it may have restarted once more in the meantime
+        # Otherwise the Space may have restarted once more in the meantime.
+        if invalidation_count == self._invalidation_count:
             self._refreshed_at = started_at
         return self.contract

@@ -104,7 +104,8 @@ RUN_ERROR_PATTERNS: Final = (
     ErrorPattern(r"queue is full", QueueFullError),
     ErrorPattern(r"GPU task aborted", AbortedError),
     ErrorPattern(
-        r"(?:greater|less|larger|smaller) than (?:the )?(?:maximum|minimum) value|not in the list of choices",
+        r"(?:greater|less|larger|smaller) than (?:the )?(?:maximum|minimum) value"
+        r"|not in the list of choices",
         InvalidRequestError,
         "The Space's limits may have changed. Reconnect and try again.",
     ),
@@ -114,7 +115,8 @@ RUN_ERROR_PATTERNS: Final = (
         "Not enough GPU memory. Try a smaller size.",
     ),
     ErrorPattern(
-        r"\b(?:invalid|expired|missing) (?:(?:hf|hugging ?face|access|api|auth|user|bearer)\w* ){0,2}token\b"
+        r"\b(?:invalid|expired|missing) "
+        r"(?:(?:hf|hugging ?face|access|api|auth|user|bearer)\w* ){0,2}token\b"
         r"|not authenticated|log ?in to use",
         AccessDeniedError,
     ),
@@ -137,7 +139,8 @@ _SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
 _ACCOUNT_PATTERNS: Final = (
     (
         "anonymous",
-        r"unlogged|authenticate with a|sign-?up|huggingface\.co/join|create a free account|log ?in to get",
+        r"unlogged|authenticate with a|sign-?up|huggingface\.co/join|create a free account"
+        r"|log ?in to get",
     ),
     ("pro", r"\bpro (?:zero)?gpu quota|add credits"),
     ("free", r"\bfree (?:zero)?gpu quota|subscribe|upgrade|^user is run"),

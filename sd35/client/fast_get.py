@@ -1,9 +1,9 @@
-"""The short way to a picture: a GET whose answer is received straight into its own buffer.
+"""A GET for images, whose body is received straight into its own buffer.
 
-A general HTTP library copies a body several times and costs some five times as much for each
-request, which shows where every preview is fetched (`python -m bench client`). This knows one kind
-of answer alone, a plain 200 of a known length; whatever else comes is left to the library, which is
-asked again.
+aiohttp copies a body several times, and costs some five times as much per request. With every
+preview fetched, that alone misses the aims for time and CPU (`python -m bench client`). This module
+understands one kind of response, a plain 200 of a known length; for any other, the caller repeats
+the request with aiohttp.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from yarl import URL
 __all__ = ["RawPool"]
 
 MAX_HEAD_BYTES: Final = 16 * 1024
-"""Room for the head of an answer."""
 
+# Servers close idle connections, uvicorn after 5 s. A request on one that is just being closed
+# would be lost.
 MAX_IDLE_SECONDS: Final = 3.0
-"""A connection that has been idle for longer isn't used again: servers close them, uvicorn after five."""
 
 MAX_IDLE_CONNECTIONS: Final = 256
 
@@ -36,14 +36,7 @@ _CONNECTION_CLOSE_PATTERN = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORE
 
 
 class RawPool:
-    """Connections to one server, kept for the next picture.
-
-    Args:
-        root: the server's address.
-        limit_bytes: the largest picture that is taken.
-        connect_seconds: how long a connection may take.
-
-    """
+    """A pool of connections to the server at `root`."""
 
     def __init__(self, root: URL, limit_bytes: int, connect_seconds: float) -> None:
         self._root = root
@@ -54,16 +47,16 @@ class RawPool:
         self._is_disabled = False
 
     async def get(self, url: URL, headers: dict[str, str], limit_seconds: float) -> bytes | None:
-        """Return the bytes at `url`, or `None` where they can't be had this way.
+        """Return the bytes at `url`, or `None` if they need aiohttp.
 
         Raises:
-            TimeoutError: they didn't come in time.
+            TimeoutError: they didn't arrive in time.
 
         """
         request_headers = {"Host": _host_header(url), "Accept-Encoding": "identity", **headers}
-        if self._is_disabled or any(
-            "\r" in value or "\n" in value for value in request_headers.values()
-        ):
+        # A line break in a value would be the end of that header, and could start another request.
+        has_line_break = any("\r" in value or "\n" in value for value in request_headers.values())
+        if self._is_disabled or has_line_break:
             return None
         head = "".join(f"{name}: {value}\r\n" for name, value in request_headers.items())
         request = f"GET {url.raw_path_qs} HTTP/1.1\r\n{head}\r\n".encode()
@@ -79,7 +72,7 @@ class RawPool:
                 self._release(connection)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         while self._idle_connections:
             self._idle_connections.pop().close()
 
@@ -114,12 +107,12 @@ def _host_header(url: URL) -> str:
 
 
 class _RawConnection(asyncio.BufferedProtocol):
-    """One connection, asked for one thing at a time.
+    """One connection, for one request at a time.
 
     Attributes:
-        idle_since: when its last answer came, of `time.monotonic()`.
-        was_good_but_not_plain: whether the server answers in another way than this knows, as it
-            would again.
+        idle_since: the time of its last response, of `time.monotonic()`.
+        is_unsupported: whether the server's successful responses are of another kind, such as
+            chunked or compressed ones.
 
     """
 
@@ -137,11 +130,11 @@ class _RawConnection(asyncio.BufferedProtocol):
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can be asked for something."""
+        """Whether it can send a request."""
         return self._is_open and not self._is_closing and self._response_future is None
 
     async def drain(self) -> None:
-        """Let what has come by now be taken: bytes that nobody asked for make it useless."""
+        """Process what has arrived by now: after bytes without a request it can't be used."""
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
@@ -149,16 +142,16 @@ class _RawConnection(asyncio.BufferedProtocol):
             raise
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take hold of the connection."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection at once."""
         self._is_open = False
         self._transport.abort()
 
     async def send(self, request: bytes, limit_bytes: int) -> bytes | None:
-        """Send the request and return the body of the answer; `None` if that isn't a plain one."""
+        """Send the request and return the body of the response; `None` if it isn't a plain one."""
         self._response_future = asyncio.get_running_loop().create_future()
         self._limit_bytes = limit_bytes
         self._transport.write(request)
@@ -167,21 +160,21 @@ class _RawConnection(asyncio.BufferedProtocol):
         return body
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's interface
-        """Return where the next bytes go."""
+        """Return the buffer for the next bytes."""
         return self._buffer[self._filled_bytes :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take the bytes that have come."""
+        """Process the bytes in the buffer."""
         self._filled_bytes += nbytes
         if self._response_future is None or self._response_future.done():
-            self.close()  # nothing was asked for
+            self.close()  # there is no request
         elif self._body is None:
             self._read_head(bytes(self._head_buffer[: self._filled_bytes]))
         elif self._filled_bytes == len(self._buffer):
             self._finish_response(self._body)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's interface
-        """Leave whatever it was asked for to the library."""
+        """Leave the request to aiohttp."""
         self._is_open = False
         self._resolve(None)
 
@@ -201,9 +194,8 @@ class _RawConnection(asyncio.BufferedProtocol):
             self.close()
             self._resolve(None)
             return
-        self._body = io.BytesIO(
-            bytes(body_size)
-        )  # zero pages, which aren't touched; `getvalue` doesn't copy them either
+        # The system's zero pages, without a copy; getvalue() of the full buffer makes none either.
+        self._body = io.BytesIO(bytes(body_size))
         self._buffer = self._body.getbuffer()
         self._buffer[: self._filled_bytes - head_end] = head[head_end:]
         self._filled_bytes -= head_end

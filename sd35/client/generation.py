@@ -115,7 +115,7 @@ class Generation:
 
     @property
     def seed(self) -> int | None:
-        """The seed that the Space reported, or else the requested one; `None` if neither is known."""
+        """The seed that the Space reported, or else the requested one, if any."""
         if self.finished is not None and self.finished.seed is not None:
             return self.finished.seed
         has_fixed_seed = not self._request.randomize_seed
@@ -206,7 +206,7 @@ class Generation:
             self._previews.cancel()
 
     async def _close(self) -> None:
-        """End what is under way, here and at the Space, within the limits of a join and a cancel."""
+        """End the run, here and at the Space, within the limits of a join and a cancel."""
         self._is_closed = True
         self._cancel_previews()
         while not self._events.empty():  # the reader may be waiting for room

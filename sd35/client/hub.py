@@ -1,4 +1,4 @@
-"""Hugging Face's Hub: where a Space is, what its stage is, and whose a token is."""
+"""Hugging Face's Hub: the address and the stage of a Space, and the account of a token."""
 
 import re
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ _STAGE_PATTERN = re.compile(r"[A-Z_]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class SpaceInfo:
-    """What the Hub says of a Space: its address, and its stage (RUNNING, PAUSED, …)."""
+    """A Space at the Hub: its address, and its stage (RUNNING, PAUSED, …)."""
 
     name: str
     address: URL
@@ -36,7 +36,7 @@ class SpaceInfo:
 
 @dataclass(frozen=True, slots=True)
 class HubAccount:
-    """Whose a token is, and whether that is a PRO account."""
+    """The account of a token."""
 
     name: str
     is_pro: bool
@@ -50,11 +50,11 @@ async def open_hub(
     proxy: str | None = None,
     timeouts: Timeouts | None = None,
 ) -> AsyncIterator[Transport]:
-    """Hold a connection to the Hub while the block lasts.
+    """Open a connection to the Hub.
 
     Raises:
-        AccessDeniedError: the token can't be one.
-        InvalidRequestError: the proxy's address isn't one.
+        AccessDeniedError: the token contains invalid characters.
+        InvalidRequestError: the proxy's address is invalid.
 
     """
     timeouts = timeouts or Timeouts()
@@ -71,24 +71,22 @@ async def open_hub(
 
 
 async def get_space_info(hub: Transport, name: str, limit_seconds: float) -> SpaceInfo:
-    """Return what the Hub says of the Space `owner/name`.
+    """Return the Hub's information about the Space `owner/name`.
 
     Raises:
-        SpaceNotFoundError: there is none of that name, or it is private: the Hub doesn't say which.
-        AccessDeniedError: the token isn't valid, or may not see it.
-        SD35Error: the Hub didn't answer, or in a way that can't be understood.
+        SpaceNotFoundError: it doesn't exist or is private; the Hub doesn't tell these apart.
+        AccessDeniedError: the token is invalid.
+        SD35Error: the Hub didn't answer, or not as expected.
 
     """
     try:
         payload = await hub.get_json(hub.root / "api/spaces" / name, limit_seconds)
     except AccessDeniedError as error:
         if hub.has_token and not await _is_token_valid(hub, limit_seconds):
-            raise AccessDeniedError(
-                "The token isn't valid: Hugging Face doesn't know it."
-            ) from error
-        raise SpaceNotFoundError(f"There is no Space {name}, or it is private.") from error
+            raise AccessDeniedError("Invalid Hugging Face token.") from error
+        raise SpaceNotFoundError(f"Space {name} doesn't exist or is private.") from error
     except (SpaceNotFoundError, MalformedRequestError) as error:
-        raise SpaceNotFoundError(f"There is no Space {name}, or it is private.") from error
+        raise SpaceNotFoundError(f"Space {name} doesn't exist or is private.") from error
     return _parse_space_info(hub, name, payload)
 
 
@@ -98,14 +96,12 @@ def _parse_space_info(hub: Transport, name: str, payload: Any) -> SpaceInfo:  # 
         stage = str((payload.get("runtime") or {}).get("stage") or "")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ProtocolError(f"Hugging Face's answer about {name} can't be understood.") from error
-    is_foreign_host = hub.root.host == "huggingface.co" and not (address.host or "").endswith(
-        ".hf.space"
-    )
-    if is_foreign_host or address.scheme not in {"http", "https"} or not address.host:
-        raise ProtocolError(f"Hugging Face gives an address for {name} that isn't one of its own.")
-    return SpaceInfo(
-        name, address.origin().with_path("/"), stage if _STAGE_PATTERN.fullmatch(stage) else ""
-    )
+    # The token will be sent to this address. A test or a mirror (HF_ENDPOINT) has others.
+    is_on_hub = hub.root.host != "huggingface.co" or (address.host or "").endswith(".hf.space")
+    if not is_on_hub or address.scheme not in {"http", "https"} or not address.host:
+        raise ProtocolError(f"Hugging Face returned a foreign address for {name}.")
+    known_stage = stage if _STAGE_PATTERN.fullmatch(stage) else ""
+    return SpaceInfo(name, address.origin().with_path("/"), known_stage)
 
 
 async def _is_token_valid(hub: Transport, limit_seconds: float) -> bool:
@@ -117,17 +113,17 @@ async def _is_token_valid(hub: Transport, limit_seconds: float) -> bool:
 
 
 async def whoami(hub: Transport, limit_seconds: float) -> HubAccount:
-    """Return whose the token is that this transport carries.
+    """Return the account of the transport's token.
 
     Raises:
-        AccessDeniedError: it isn't valid.
-        SD35Error: the Hub didn't answer, or in a way that can't be understood.
+        AccessDeniedError: the token is invalid.
+        SD35Error: the Hub didn't answer, or not as expected.
 
     """
     try:
         payload = await hub.get_json(hub.root / "api/whoami-v2", limit_seconds)
     except AccessDeniedError as error:
-        raise AccessDeniedError("The token isn't valid: Hugging Face doesn't know it.") from error
+        raise AccessDeniedError("Invalid Hugging Face token.") from error
     if not isinstance(payload, dict):
         raise ProtocolError("Hugging Face's answer about the token can't be understood.")
     return HubAccount(str(payload.get("name") or "unnamed")[:100], payload.get("isPro") is True)

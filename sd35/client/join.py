@@ -1,4 +1,4 @@
-"""Joining the queue of a Space: one request, accepted at most once, whatever happens to its caller."""
+"""Joining the queue of a Space, so that an accepted request is never lost sight of."""
 
 import asyncio
 import secrets

@@ -20,7 +20,7 @@ class Previews(Enum):
     NONE = "none"
     """None: each `Preview` has only an address."""
     NEWEST = "newest"
-    """The newest one, as soon as the previous one was read; previews in between aren't requested."""
+    """The newest one, as soon as the previous one was read; others aren't requested."""
     ALL = "all"
     """Every one, in order, before the event that follows it."""
 
@@ -53,7 +53,7 @@ class PreviewFetcher:
         self._is_cancelled = False
 
     async def submit(self, picture: RemotePicture) -> None:
-        """Fetch this preview; with `NEWEST`, instead of any other that hasn't been requested yet."""
+        """Fetch this preview; with `NEWEST`, in place of one that wasn't requested yet."""
         self._next_picture = picture
         self._fetch_next()
         if self._is_fetching_all and self._fetch_task is not None:

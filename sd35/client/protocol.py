@@ -1,4 +1,4 @@
-"""The queue's messages → events. Pure: a conversation is fed one message at a time and knows no sockets."""
+"""From the messages of Gradio's queue to events. Pure: messages are fed in one at a time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,26 +31,26 @@ __all__ = ["RunParser", "apply_diff"]
 
 
 class RunParser:
-    """What a Space says of one run, from `estimation` to `process_completed`."""
+    """Parser of the messages of one run, from `estimation` to `process_completed`."""
 
     def __init__(self, contract: Contract, event_id: str | None) -> None:
         self._contract = contract
         self.event_id = event_id
-        """The run's number; `None` where the Space's answer was lost: then that of the first message."""
+        """The run's id. If the answer to the join was lost, the id of the first message."""
         self._outputs: list[Any] | None = None
         self._last_picture: RemotePicture | None = None
         self._has_gap = False
         self.has_messages = False
-        """Whether the Space has said anything of this run."""
+        """Whether any message of this run has arrived."""
         self.has_started = False
         self.has_ended = False
-        """Whether the Space has said its last word on this run, good or bad."""
+        """Whether the last message has arrived."""
 
     def feed(self, payload: bytes) -> tuple[Event, ...]:
-        """Return what this message (the JSON of one server-sent event) reports.
+        """Return the events in one message, the JSON of a server-sent event.
 
         Raises:
-            SD35Error: the message says that the run has failed, or can't be understood.
+            SD35Error: the run has failed, or the message can't be understood.
 
         """
         try:
@@ -73,7 +73,7 @@ class RunParser:
             raise ProtocolError("The Space sent a message that can't be understood.") from error
 
     def mark_gap(self) -> None:
-        """Say that messages were missed: a change to an output that isn't known can't be applied."""
+        """Say that messages were lost, so that diffs can't be applied any more."""
         self._has_gap = True
 
     def _is_own_event(self, event_id: object) -> bool:
@@ -91,10 +91,8 @@ class RunParser:
             case "process_generating":
                 return self._parse_preview(message)
             case "estimation":
-                rank, queue_size = (
-                    _parse_count(message.get("rank")),
-                    _parse_count(message.get("queue_size")),
-                )
+                rank = _parse_count(message.get("rank"))
+                queue_size = _parse_count(message.get("queue_size"))
                 eta = _parse_seconds(message.get("rank_eta"))
                 return () if rank is None else (Queued(rank, queue_size or rank + 1, eta),)
             case "process_starts":
@@ -117,7 +115,7 @@ class RunParser:
                 | "close_stream"
             ):
                 self._raise_stream_error(message)
-        return ()  # heartbeats, and what later generations may add
+        return ()  # heartbeats, and what later versions may add
 
     def _parse_preview(self, message: Mapping[str, Any]) -> tuple[Preview, ...]:
         self.has_started = True
@@ -141,7 +139,7 @@ class RunParser:
         return (Preview(picture),)
 
     def _check_growth(self, changes: list[list[Any]]) -> None:
-        """Refuse an output that grows and grows, message by message."""
+        """Limit the size of an output that grows message by message."""
         is_growing = any(edit[0] in {"append", "add"} for edits in changes for edit in edits)
         if is_growing and len(orjson.dumps(self._outputs)) > MAX_EVENT_BYTES:
             raise ProtocolError(
@@ -155,25 +153,23 @@ class RunParser:
             raise parse_run_error(output.get("error"), output.get("title"))
         if not output.get("data"):
             raise GenerationFailedError(
-                "The run was stopped at the Space before there was a picture.", "Generate again."
+                "The job was cancelled at the Space before it was finished.", "Generate again."
             )
         data = output["data"]
         picture = _parse_picture(data[self._contract.image_output])
         if picture is None:
-            raise GenerationFailedError("The Space finished without a picture.")
+            raise GenerationFailedError("The Space returned no image.")
         seed_index = self._contract.seed_output
         return Finished(picture, None if seed_index is None else _parse_seed(data[seed_index]))
 
     def _raise_stream_error(self, message: Mapping[str, Any]) -> None:
         if message["msg"] in {"server_stopped", "Server stopped unexpectedly."}:
             self.has_ended = True
-            raise SpaceStoppedError("The Space was stopped or restarted while it worked on this.")
+            raise SpaceStoppedError("The Space was stopped or restarted during the job.")
         if message.get("session_not_found"):
-            raise SessionLostError("The Space no longer knows this run; it may have restarted.")
+            raise SessionLostError("The Space no longer knows this job; it may have restarted.")
         if message["msg"] == "close_stream":
-            raise StreamInterruptedError(
-                "The Space closed the stream before it said how the run ended."
-            )
+            raise StreamInterruptedError("The Space closed the stream before the job ended.")
         self.has_ended = True
         if message["msg"] == "queue_full":
             raise QueueFullError("The Space's queue is full.")
@@ -193,14 +189,12 @@ def apply_diff(value: Any, edits: list[Any]) -> Any:  # noqa: ANN401  # any JSON
         for action, path, new_value in edits:
             value = _apply_edit(value, action, path, new_value)
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        raise ProtocolError(
-            "The Space sent a change that doesn't fit what it sent before."
-        ) from error
+        raise ProtocolError("The Space sent a change to an unknown value.") from error
     return value
 
 
 def _apply_edit(value: Any, action: str, path: list[Any], new_value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Return `value` after one edit: only what lies on the path is copied."""
+    """Return a copy of `value` after one edit, of which only the path is new."""
     if not path:
         return _edit_root(value, action, new_value)
     if not isinstance(value, list | dict):
@@ -231,7 +225,7 @@ def _edit_root(value: Any, action: str, new_value: Any) -> Any:  # noqa: ANN401 
 
 
 def _parse_picture(value: object) -> RemotePicture | None:
-    """The picture in an output: Gradio's FileData, or (older servers) a bare address or data URL."""
+    """Return the image of an output: a FileData, or in older versions an address or a data URL."""
     if isinstance(value, str) and value:
         return RemotePicture(value)
     if not isinstance(value, dict):
@@ -241,10 +235,9 @@ def _parse_picture(value: object) -> RemotePicture | None:
 
 
 def _parse_seed(value: object) -> int | None:
-    is_usable = (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
-    )
-    return int(value) if is_usable else None  # type: ignore[call-overload]  # narrowed by `usable`
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value < 2**63 else None
 
 
 def _parse_seconds(value: object) -> float | None:
@@ -254,22 +247,15 @@ def _parse_seconds(value: object) -> float | None:
 def _parse_progress(data: object) -> tuple[Progress, ...]:
     if not (isinstance(data, list) and data and isinstance(data[-1], dict)):
         return ()
-    progress_unit = data[-1]  # the innermost bar is the one that moves
-    step, total, fraction = (
-        _parse_count(progress_unit.get("index")),
-        _parse_count(progress_unit.get("length")),
-        _parse_seconds(progress_unit.get("progress")),
+    bar = data[-1]  # the innermost bar is the one that moves
+    event = Progress(
+        step=_parse_count(bar.get("index")),
+        total=_parse_count(bar.get("length")),
+        unit=sanitize(bar["unit"]) if bar.get("unit") else None,
+        description=sanitize(bar["desc"]) if bar.get("desc") else None,
+        fraction=_parse_seconds(bar.get("progress")),
     )
-    description = sanitize(progress_unit["desc"]) if progress_unit.get("desc") else None
-    return (
-        Progress(
-            step,
-            total,
-            sanitize(progress_unit["unit"]) if progress_unit.get("unit") else None,
-            description,
-            fraction,
-        ),
-    )
+    return (event,)
 
 
 def _parse_count(value: object) -> int | None:
@@ -277,9 +263,9 @@ def _parse_count(value: object) -> int | None:
 
 
 def _parse_notice(message: Mapping[str, Any]) -> tuple[Notice, ...]:
-    text, title = sanitize(message.get("log") or ""), message.get("title")
+    text = sanitize(message.get("log") or "")
     if not text:
         return ()
-    return (
-        Notice(text, str(message.get("level") or "info")[:20], sanitize(title) if title else None),
-    )
+    level = str(message.get("level") or "info")[:20]
+    title = message.get("title")
+    return (Notice(text, level, sanitize(title) if title else None),)

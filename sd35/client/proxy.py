@@ -1,4 +1,4 @@
-"""What a request carries and the way it takes: the token's header, and the proxy."""
+"""The proxy on the way to a server."""
 
 import urllib.request
 from base64 import b64encode
@@ -12,40 +12,36 @@ __all__ = ["effective_proxy", "is_loopback", "split_credentials", "system_proxy"
 
 
 def is_loopback(root: URL) -> bool:
-    """Whether this address is on this machine, where no proxy belongs between."""
+    """Return whether an address is on this machine, where proxies aren't used."""
     return root.host in {"localhost", "127.0.0.1", "::1"}
 
 
 def effective_proxy(root: URL, proxy: str | None = None) -> str:
-    """Return the proxy on the way to this address, without user and password; empty where there is none.
+    """Return the proxy for an address, without its user and password; empty if there is none.
 
     Raises:
-        InvalidRequestError: the address of the proxy that was given isn't one.
+        InvalidRequestError: the address of `proxy` is invalid.
 
     """
     proxy_url = validate_proxy(proxy) or system_proxy(root)
     try:
         return str(URL(proxy_url).origin()) if proxy_url else ""
     except ValueError:
-        return "an address that can't be understood"
+        return "an invalid address"
 
 
 def validate_proxy(proxy: str | None) -> str | None:
-    """Return the address of a proxy that was given, if one was.
+    """Return the address of a proxy, `None` if it is empty.
 
     Raises:
-        InvalidRequestError: it isn't one.
+        InvalidRequestError: it is invalid.
 
     """
     if not proxy:
         return None
     try:
         parts = urlsplit(proxy)
-        is_valid = (
-            parts.scheme in {"http", "https"}
-            and bool(parts.hostname)
-            and (parts.port is None or parts.port > 0)
-        )
+        is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
         is_valid = False
     if not is_valid:
@@ -56,7 +52,7 @@ def validate_proxy(proxy: str | None) -> str | None:
 
 
 def split_credentials(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
-    """Return the proxy's address, and apart from it, so that no error shows it, the header that it is to be given."""
+    """Return a proxy's address and its login as a header, so that no error shows the password."""
     if proxy is None:
         return None, {}
     url = URL(proxy)
@@ -67,7 +63,7 @@ def split_credentials(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
 
 
 def system_proxy(root: URL) -> str | None:
-    """Return the HTTP proxy that the system or the environment names for this address."""
+    """Return the HTTP proxy of the system or the environment for an address."""
     if is_loopback(root) or urllib.request.proxy_bypass(root.host or ""):
         return None
     proxy = urllib.request.getproxies().get(root.scheme)

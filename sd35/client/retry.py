@@ -1,4 +1,4 @@
-"""Doing again what is safe to repeat: reading a description, asking to be queued, fetching a picture. Never a run."""
+"""Retries of what is safe to repeat: reading a description, joining a queue, fetching an image."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ __all__ = ["OnWait", "with_retry"]
 T = TypeVar("T")
 
 OnWait = Callable[[Waiting], None]
-"""Is told of each wait before something is tried again."""
+"""Called at each wait before a retry."""
 
 
 async def with_retry(
@@ -24,10 +24,10 @@ async def with_retry(
     timeouts: Timeouts,
     on_wait: OnWait,
 ) -> T:
-    """Return what `work` returns, tried again after the errors that may pass.
+    """Return the result of `operation`, retried after errors that are retryable.
 
-    That ends after `Timeouts.attempts`, or when they, or the wait that a server asks for, take
-    longer than `Timeouts.retry_after`.
+    Gives up after `Timeouts.attempts`, or when the attempts, or the wait that a server asks for,
+    take longer than `Timeouts.retry_after`.
 
     Raises:
         SD35Error: that of the last attempt.
@@ -44,7 +44,8 @@ async def with_retry(
         on_wait(Waiting(error.happened, time.monotonic() - started_at))
         return True if delay is None else delay
 
-    try:  # before anything has failed, to be ready to retry would cost as much as a request
+    # Setting up stamina takes as long as a request to a server nearby: only after a failure.
+    try:
         return await operation()
     except SD35Error as error:
         first_error = error

@@ -1,4 +1,4 @@
-"""The event stream format (WHATWG HTML, §9.2), as much of it as Gradio uses: bytes in, data fields out. No I/O."""
+"""The event stream format (WHATWG HTML, §9.2), as far as Gradio uses it. No I/O."""
 
 from collections.abc import Iterator
 
@@ -6,22 +6,19 @@ from sd35.core.errors import ProtocolError
 
 __all__ = ["MAX_EVENT_BYTES", "EventStreamDecoder"]
 
+# Room for a data URL of a large lossless image. A message without an end must not fill the memory.
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""A data URL of a large lossless picture fits; a stream that never ends a message doesn't fill the memory."""
 
 
 class EventStreamDecoder:
-    """Cuts a stream of bytes into the `data` of its events, wherever the chunks happen to be cut.
-
-    Other fields (`event`, `id`, `retry`) and comments are passed over.
-    """
+    """Splitter of a byte stream into the `data` of its events; other fields are ignored."""
 
     def __init__(self, limit_bytes: int = MAX_EVENT_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._buffered_bytes = 0
         self._is_at_start = True
-        self._partial_line: list[bytes] = []  # the parts of a line whose end hasn't come
-        self._data_lines: list[bytes] = []  # the data lines of an event whose end hasn't come
+        self._partial_line: list[bytes] = []  # the chunks of an unfinished line
+        self._data_lines: list[bytes] = []  # the data lines of an unfinished event
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the data of each event that this chunk completes.
@@ -30,7 +27,7 @@ class EventStreamDecoder:
             ProtocolError: an event is larger than the limit.
 
         """
-        if self._is_at_start:  # a byte order mark may come first
+        if self._is_at_start:  # a byte order mark is allowed here
             chunk, self._is_at_start = chunk.removeprefix(b"\xef\xbb\xbf"), False
         self._buffered_bytes += len(chunk)
         self._partial_line.append(chunk)
@@ -42,12 +39,12 @@ class EventStreamDecoder:
             )
         if self._buffered_bytes > self._limit_bytes:
             raise ProtocolError(
-                f"The Space sent a message larger than {self._limit_bytes // 1024 // 1024} MiB."
+                f"The Space sent a message of more than {self._limit_bytes >> 20} MiB."
             )
 
     def _pop_complete_lines(self) -> list[bytes]:
         lines = b"".join(self._partial_line).splitlines(keepends=True)
-        # A carriage return at the very end may be the first half of a line end.
+        # The other half of a \r\n may be in the next chunk.
         self._partial_line = [] if lines[-1].endswith(b"\n") else [lines.pop()]
         return [line.rstrip(b"\r\n") for line in lines]
 

@@ -1,4 +1,4 @@
-"""The limit of each wait."""
+"""Limits of waits."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,29 @@ __all__ = ["Timeouts"]
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long each wait may take, in seconds, and how often the opening is tried."""
+    """The limit of each wait in seconds, and the number of attempts."""
 
     discovery: float = 30.0
-    """Finding the Space and reading its description."""
+    """Find the Space and read its description."""
     waking: float = 300.0
-    """A Space that is asleep, building or starting; 0 not to wait for one."""
+    """Wait for a Space that is asleep, building or starting; 0 to not wait."""
     connect: float = 10.0
-    """A TCP and TLS connection."""
+    """Open a TCP and TLS connection."""
     join: float = 30.0
-    """The Space's answer to the request to join its queue."""
+    """Wait for the answer to a request to join the queue."""
     retry_after: float = 60.0
-    """The longest wait that a server may ask for before the opening is tried again."""
+    """The longest delay before a retry that a server may ask for."""
     silence: float = 60.0
-    """Not a byte on the stream; Gradio sends a heartbeat every 15 s."""
+    """Wait for a byte on the stream; Gradio sends a heartbeat every 15 s."""
     no_news: float = 900.0
-    """Nothing but heartbeats on the stream."""
+    """Wait for a message other than a heartbeat."""
     run: float = 7200.0
-    """A whole run, from the first word on the stream to the last."""
+    """A whole run, from the first message to the last."""
     cancel: float = 5.0
-    """The Space's answer to a cancel."""
+    """Wait for the answer to a cancel."""
     fetch: float = 120.0
-    """A picture, from the request to its last byte."""
+    """Fetch an image, from the request to the last byte."""
     description: float = 300.0
-    """How long a Space's description of itself is trusted before it is read again."""
+    """The age at which a Space's description is read again."""
     attempts: int = 6
-    """How often the opening is tried: reading the description, joining the queue, fetching a picture."""
+    """The number of attempts to read a description, join a queue or fetch an image."""

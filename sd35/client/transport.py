@@ -1,4 +1,4 @@
-"""HTTP to one server: limits on waits and sizes, the way of token and proxy, and the transport's errors as ours."""
+"""HTTP to one server, with limits on time and size, and its errors as ours."""
 
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -33,11 +33,11 @@ MAX_RESPONSE_BYTES: Final = 64 * 1024
 
 @asynccontextmanager
 async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSession]:
-    """Hold a pool of connections while the block lasts. Cookies belong to who asks (`Transport`), not to the pool."""
+    """Open a pool of connections. Cookies belong to a `Transport`, not to the pool."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # identity: nothing here is worth compressing, and what is compressed can be a bomb
+        # Images don't compress, and a small compressed body can expand to gigabytes.
         headers={"User-Agent": "sd35-studio", "Accept-Encoding": "identity"},
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
@@ -46,11 +46,12 @@ async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSessio
 
 
 def _new_cookie_jar() -> aiohttp.CookieJar:
-    return aiohttp.CookieJar(unsafe=True)  # "unsafe": also for hosts that are numbers
+    # Not "unsafe", a jar ignores the cookies of hosts that are IP addresses.
+    return aiohttp.CookieJar(unsafe=True)
 
 
 class Transport:
-    """Requests to the server called `name`, all below the address `root`; the token goes there and nowhere else."""
+    """Requests to one server, called `name`, at the address `root`. The token goes nowhere else."""
 
     def __init__(
         self,
@@ -66,15 +67,16 @@ class Transport:
         self.root = root
         self.timeouts = timeouts
         self._session = session
-        proxy_url = validate_proxy(proxy) or system_proxy(
-            root
-        )  # not trust_env: it also sends what ~/.netrc holds
+        # Instead of aiohttp's `trust_env`, which would also send the passwords in ~/.netrc.
+        proxy_url = validate_proxy(proxy) or system_proxy(root)
         proxy_address, proxy_auth = split_credentials(proxy_url)
-        is_tunnel = root.scheme == "https"  # through which the proxy sees nothing else
+        # Through a tunnel, headers of the requests don't reach the proxy: its login goes with the
+        # CONNECT. Without one, it is a header like the others.
+        is_tunnel = root.scheme == "https"
         self._proxy_options: Any = {
             "proxy": proxy_address,
             "proxy_headers": proxy_auth if is_tunnel else None,
-            "allow_redirects": False,
+            "allow_redirects": False,  # aiohttp would send our headers to another server
         }
         self._proxy_auth = {} if is_tunnel else proxy_auth
         self._headers = dict(headers)
@@ -84,26 +86,27 @@ class Transport:
         )
 
     def with_headers(self, headers: Mapping[str, str]) -> "Transport":
-        """Return the same way to the same server, that sends these headers in place of its own, and its own cookies."""
+        """Return a transport for the same server with other headers, and cookies of its own."""
         clone = copy(self)
-        clone._headers, clone._cookie_jar = dict(headers), _new_cookie_jar()  # noqa: SLF001  # it is one of us
+        clone._headers = dict(headers)  # noqa: SLF001  # of this class
+        clone._cookie_jar = _new_cookie_jar()  # noqa: SLF001
         return clone
 
     def close(self) -> None:
-        """Let go of what isn't the session's."""
+        """Close the connections that aren't the session's."""
         if self._raw_pool is not None:
             self._raw_pool.close()
 
     @property
     def has_token(self) -> bool:
-        """Whether a token goes with each request."""
+        """Whether each request carries a token."""
         return any("authorization" in name.lower() for name in self._headers)
 
     async def get_json(self, url: URL, limit_seconds: float) -> Any:  # noqa: ANN401  # any JSON
         """Return the JSON at `url`.
 
         Raises:
-            SD35Error: the server refused, or didn't answer in time, or not with JSON.
+            SD35Error: the server refused, or didn't answer with JSON in time.
 
         """
         timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
@@ -111,17 +114,17 @@ class Transport:
             async with await self._send(self._session.get, url, timeout=timeout) as response:
                 return orjson.loads(await self._read_ok(response, MAX_DESCRIPTION_BYTES))
 
-    async def post(  # any JSON
+    async def post(
         self,
         url: URL,
         body: dict[str, Any],
         limit_seconds: float,
         headers: Mapping[str, str] | None = None,
-    ) -> Any:  # noqa: ANN401
-        """Post `body` as JSON, with these headers beside the usual ones, and return the answer's.
+    ) -> Any:  # noqa: ANN401  # any JSON
+        """Post `body` as JSON, with these additional headers, and return the JSON of the answer.
 
         Raises:
-            SD35Error: the server refused, or didn't answer in time, or not with JSON.
+            SD35Error: the server refused, or didn't answer with JSON in time.
 
         """
         timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
@@ -133,12 +136,12 @@ class Transport:
                 return orjson.loads(await self._read_ok(response, MAX_RESPONSE_BYTES))
 
     async def get_picture(self, url: URL) -> bytes:
-        """Return the bytes at `url`, untouched.
+        """Return the bytes at `url`.
 
         Raises:
             PictureTooLargeError: there are more than `MAX_PICTURE_BYTES`.
-            PictureExpiredError: the server doesn't have them, or no longer.
-            SD35Error: the server didn't hand them out.
+            PictureExpiredError: the server doesn't have them any more.
+            SD35Error: the server refused, or didn't answer in time.
 
         """
         with self._map_exceptions(), self._check_origin(url):
@@ -155,12 +158,12 @@ class Transport:
         header = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in cookies.items())
         return {"Cookie": header} if header else {}
 
-    async def _send(  # the options are aiohttp's own
+    async def _send(
         self,
         method: Callable[..., Any],
         url: URL,
         extra_headers: Mapping[str, str] | None = None,
-        **options: Any,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401  # aiohttp's
     ) -> aiohttp.ClientResponse:
         headers = {
             **self._headers,
@@ -182,24 +185,24 @@ class Transport:
         async with await self._send(self._session.get, url, timeout=timeout) as response:
             if response.status in {403, 404, 410}:
                 raise PictureExpiredError(
-                    f"{self.name} no longer has the picture; it may have restarted."
+                    f"{self.name} no longer has the image; it may have restarted."
                 )
             if response.status != 200:
                 await self._read_ok(response, MAX_RESPONSE_BYTES)
             data = await _read_body(response, MAX_PICTURE_BYTES)
         if data is None:
             raise PictureTooLargeError(
-                f"The Space sent a picture of more than {MAX_PICTURE_BYTES >> 20} MiB."
+                f"The Space sent an image of more than {MAX_PICTURE_BYTES >> 20} MiB."
             )
         return data
 
     @asynccontextmanager
     async def stream(self, url: URL) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Hold an event stream open while the block lasts, and yield its bytes as they come.
+        """Open an event stream, and yield its bytes as they arrive.
 
         Raises:
-            StreamError: while iterating: the stream broke, or went silent.
-            SD35Error: on entering: the server refused it, or isn't there.
+            StreamError: while iterating: the stream broke or went silent.
+            SD35Error: on entering: the server refused, or couldn't be reached.
 
         """
         timeout = aiohttp.ClientTimeout(
@@ -212,11 +215,10 @@ class Transport:
                 if response.status != 200:
                     await self._read_ok(response, MAX_RESPONSE_BYTES)
             if response.content_type != "text/event-stream":
-                raise ProtocolError(
-                    f"{self.name} sent something else where its event stream was expected."
-                )
+                raise ProtocolError(f"{self.name} didn't return an event stream.")
             yield self._iter_chunks(response)
         finally:
+            # Only a connection whose response was read to the end can be used again.
             if response.content.at_eof():
                 response.release()
             else:
@@ -227,14 +229,12 @@ class Transport:
             async for chunk in response.content.iter_any():
                 yield chunk
         except TimeoutError as error:
-            raise StreamTimeoutError(f"{self.name} went silent during the run.") from error
+            raise StreamTimeoutError(f"No updates from {self.name} for too long.") from error
         except (aiohttp.ClientError, ValueError) as error:
-            raise StreamInterruptedError(
-                f"The connection to {self.name} broke during the run."
-            ) from error
+            raise StreamInterruptedError(f"The connection to {self.name} was lost.") from error
 
     async def _read_ok(self, response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-        """The body of a good answer; a bad one is raised as the error it speaks of."""
+        """Return the body of a successful response, or raise the error of another one."""
         body = await _read_body(
             response, limit_bytes if response.status == 200 else MAX_RESPONSE_BYTES
         )
@@ -249,12 +249,12 @@ class Transport:
     @contextmanager
     def _check_origin(self, url: URL) -> Iterator[None]:
         if url.origin() != self.root.origin():
-            raise ProtocolError(f"{self.name} points to another server, which isn't followed.")
+            raise ProtocolError(f"{self.name} redirected to another server, which isn't allowed.")
         yield
 
     @contextmanager
     def _map_exceptions(self) -> Iterator[None]:
-        """The one place, with `_chunks`, where the transport's errors become ours."""
+        """Turn aiohttp's errors into ours, here and in `_iter_chunks` alone."""
         try:
             yield
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
@@ -262,11 +262,11 @@ class Transport:
 
     def _map_exception(self, error: Exception) -> SD35Error:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return UnreachableError(f"{self.name} can't be reached: {_failure_reason(error)}.")
+            return UnreachableError(f"Can't reach {self.name}: {_failure_reason(error)}.")
         if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
             return error_for_status(407, "")
-        if isinstance(error, TimeoutError):  # aiohttp's time-outs are of this kind too
-            return UnreachableError(f"{self.name} gave no answer in time.", was_sent=True)
+        if isinstance(error, TimeoutError):  # aiohttp's own are subclasses
+            return UnreachableError(f"{self.name} timed out.", was_sent=True)
         if isinstance(error, aiohttp.ClientError):
             return UnreachableError(
                 f"The connection to {self.name} failed: {_failure_reason(error)}.", was_sent=True
@@ -275,34 +275,34 @@ class Transport:
 
 
 _FAILURE_REASONS: Final = (
-    ((aiohttp.ClientConnectorCertificateError,), "its certificate isn't valid"),
-    ((aiohttp.ClientConnectorDNSError,), "its name can't be resolved, or there is no network"),
+    ((aiohttp.ClientConnectorCertificateError,), "invalid certificate"),
+    ((aiohttp.ClientConnectorDNSError,), "unknown host, or no internet connection"),
     ((aiohttp.ClientProxyConnectionError,), "the proxy can't be reached"),
-    ((aiohttp.ClientHttpProxyError,), "the proxy doesn't let it through"),
-    ((aiohttp.ClientSSLError, ssl.SSLError), "no secure connection could be made"),
-    ((aiohttp.ConnectionTimeoutError,), "it gave no answer in time"),
-    ((aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError), "it was broken off"),
-    ((aiohttp.ClientResponseError,), "what answers there isn't a web server"),
+    ((aiohttp.ClientHttpProxyError,), "blocked by the proxy"),
+    ((aiohttp.ClientSSLError, ssl.SSLError), "no secure connection"),
+    ((aiohttp.ConnectionTimeoutError,), "timed out"),
+    ((aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError), "the connection was closed"),
+    ((aiohttp.ClientResponseError,), "not a web server"),
 )
 
 
 def _failure_reason(error: Exception) -> str:
-    """Why there is no connection, without any address: one of them may hold a password."""
-    if isinstance(getattr(error, "os_error", None), ConnectionRefusedError) and type(error) is (
-        aiohttp.ClientConnectorError
-    ):
-        return "nothing listens there"
-    reason = next(
-        (text for error_types, text in _FAILURE_REASONS if isinstance(error, error_types)), None
-    )
-    is_broken = isinstance(error, aiohttp.ClientOSError) and not isinstance(
-        error, aiohttp.ClientConnectorError
-    )
-    return reason or ("it was broken off" if is_broken else "the network doesn't let it through")
+    """Return why a connection failed. Never aiohttp's text: the address of a proxy may be in it."""
+    os_error = getattr(error, "os_error", None)
+    # Not of a subclass, such as that of the proxy's connection.
+    if type(error) is aiohttp.ClientConnectorError and isinstance(os_error, ConnectionRefusedError):
+        return "connection refused"
+    for error_types, reason in _FAILURE_REASONS:
+        if isinstance(error, error_types):
+            return reason
+    is_connected = not isinstance(error, aiohttp.ClientConnectorError)
+    if is_connected and isinstance(error, aiohttp.ClientOSError):
+        return "the connection was closed"
+    return "blocked by the network"
 
 
 async def _read_body(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | None:
-    """The body of an answer, or `None` if it is larger than the limit."""
+    """Return the body of a response, or `None` if it is larger than the limit."""
     content_length = response.content_length
     if content_length is not None:
         return await response.read() if content_length <= limit_bytes else None
