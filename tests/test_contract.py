@@ -115,9 +115,9 @@ def test_a_space_that_claims_pictures_without_end() -> None:
         (lambda description, c, p: description["info"].clear(), "can't be understood"),
         (
             lambda description, c, p: p[0].update(parameter_name="input_image"),
-            "not known here: 'input_image'",
+            "Unsupported required parameter: 'input_image'",
         ),
-        (lambda description, c, p: p[4].update(parameter_name="breite"), "takes no width"),
+        (lambda description, c, p: p[4].update(parameter_name="breite"), "has no width"),
         (
             lambda description, c, p: [x.update(type="textbox") for x in c if x["type"] == "image"],
             "returns no image",

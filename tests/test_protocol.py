@@ -99,7 +99,7 @@ def test_refusals(version: str, kind: str) -> None:
     assert "(59s left vs. 60s requested)" in error.happened
     _, error = replay(read_recording(f"{version}-{kind}-silent"))
     assert isinstance(error, GenerationFailedError)
-    assert "doesn't say why" in error.happened
+    assert "without details" in error.happened
 
 
 @pytest.mark.parametrize(

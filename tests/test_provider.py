@@ -222,11 +222,11 @@ QUOTA_FAILURE = {
                 )
             },
             "failed",
-            "say why",
+            "without details",
         ),
         ({"join": respond_text(401)}, "access", "token"),
-        ({"config": respond_text(404)}, "not-found", "no Gradio app"),
-        ({"data": respond_events(QUEUED, STARTED, is_kept_open=True)}, "silent", "no news"),
+        ({"config": respond_text(404)}, "not-found", "No Gradio app"),
+        ({"data": respond_events(QUEUED, STARTED, is_kept_open=True)}, "silent", "No updates"),
     ],
 )
 async def test_the_error_is_the_space_s_own(

@@ -139,8 +139,10 @@ _SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
 _ACCOUNT_PATTERNS: Final = (
     (
         "anonymous",
-        r"unlogged|authenticate with a|sign-?up|huggingface\.co/join|create a free account"
-        r"|log ?in to get",
+        (
+            r"unlogged|authenticate with a|sign-?up|huggingface\.co/join|create a free account"
+            r"|log ?in to get"
+        ),
     ),
     ("pro", r"\bpro (?:zero)?gpu quota|add credits"),
     ("free", r"\bfree (?:zero)?gpu quota|subscribe|upgrade|^user is run"),
