@@ -120,8 +120,8 @@ def test_imported_settings_are_fitted_to_the_space() -> None:
     assert settings.values.size == CUSTOM_SIZE
     assert settings.values.guidance_scale == 7.5
     assert settings.changes == (
-        "Size 832 × 1216 changed to 704 × 1024, the closest available",
-        "Guidance scale 9 changed to 7.5, the maximum",
+        "Size 832 × 1216 changed to 704 × 1024, the closest available.",
+        "Guidance scale 9 changed to 7.5, the maximum.",
     )
     assert settings.ignored == ("model sdxl", f"seed {2**40}")
     assert "Imported from" in notices.import_summary("x.png", "X", settings)

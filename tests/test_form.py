@@ -37,6 +37,15 @@ def test_preset_overrides_the_custom_size() -> None:
     assert (request.width, request.height) == (576, 1024)
 
 
+def test_empty_seed_is_random() -> None:
+    """A seed that was cleared counts as a random one, as the field's message says."""
+    values = replace(FORM_VALUES, seed=None, randomize_seed=False)
+    request, errors = parse_request(values, PUBLIC_LIMITS)
+    assert not errors
+    assert request is not None
+    assert request.randomize_seed
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "expected_message"),
     [
@@ -49,7 +58,7 @@ def test_preset_overrides_the_custom_size() -> None:
         ({"size": "custom", "height": None}, "height", "Enter a height."),
         ({"seed": 1.5, "randomize_seed": False}, "seed", "whole number"),
         ({"seed": 2**31, "randomize_seed": False}, "seed", "0 to 2,147,483,647"),
-        ({"seed": None, "randomize_seed": False}, "seed", "Enter a seed."),
+        ({"seed": "7", "randomize_seed": False}, "seed", "Enter a seed."),
         ({"num_inference_steps": "40"}, "num_inference_steps", "Enter the number of steps."),
         ({"guidance_scale": 10**400}, "guidance_scale", "Enter a guidance scale."),
         ({"guidance_scale": True}, "guidance_scale", "Enter a guidance scale."),

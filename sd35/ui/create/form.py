@@ -56,9 +56,8 @@ def parse_request(
     """Return the request and no errors, or `None` and an error for each invalid field."""
     errors: list[FieldError] = []
     width, height = _parse_size(values, limits, errors)
-    seed = 0
-    if values.randomize_seed is not True:
-        seed = _parse_integer("seed", values.seed, errors)
+    is_random = values.randomize_seed is True or values.seed is None
+    seed = 0 if is_random else _parse_integer("seed", values.seed, errors)
     request = GenerationRequest(
         prompt=_parse_text(values.prompt),
         negative_prompt=_parse_text(values.negative_prompt),
@@ -69,7 +68,7 @@ def parse_request(
             "num_inference_steps", values.num_inference_steps, errors
         ),
         seed=seed,
-        randomize_seed=values.randomize_seed is True,
+        randomize_seed=is_random,
     )
     # A field that couldn't be parsed holds a placeholder: it isn't validated once more.
     invalid_fields = {error.field for error in errors}

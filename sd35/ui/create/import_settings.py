@@ -104,7 +104,7 @@ class _SettingsImport:
             except ValueError:
                 return
             self.changes.append(
-                f"Size {width} × {height} changed to {nearest}, the closest available"
+                f"Size {width} × {height} changed to {nearest}, the closest available."
             )
             width, height = nearest.width, nearest.height
             preset = preset_for_size(width, height, self._limits)
@@ -124,7 +124,7 @@ class _SettingsImport:
             bound = "maximum" if value > clamped else "minimum"
             self.changes.append(
                 f"{label.capitalize()} {format_number(value)} changed to "
-                f"{format_number(clamped)}, the {bound}"
+                f"{format_number(clamped)}, the {bound}."
             )
         self.fields[field] = clamped
         self.applied.append(label)

@@ -69,7 +69,10 @@ def size_hint(size: object, connection: ConnectionState) -> str:
         for ratio in ratios
     )
     return Markup('<style>{}</style><p class="size-hint">{}</p>{}').format(
-        style_rules, _size_text(size, limits), _unavailable_hint(ratios, limits)
+        style_rules,
+        _size_text(size, limits),
+        # The text for an unavailable size says the same already.
+        "" if size in ratios else _unavailable_hint(ratios, limits),
     )
 
 
