@@ -1,4 +1,4 @@
-"""Browsers without a screen: what a page does over HTTP, with cookies of its own, and what an attacker would."""
+"""Browsers without a screen: the HTTP requests of a page, or of an attacker, with own cookies."""
 
 import secrets
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ import orjson
 LIMIT_SECONDS = 20.0
 
 FORM_VALUES: list[Any] = ["a cat", "", "custom", 512, 512, 4.5, 20, 7, False]
-"""What the form's fields hold."""
+"""Values of the form, in the order of `FormValues`."""
 
 
 class BrowserSession:
-    """One browser at a page.
+    """A browser with one open page.
 
     Attributes:
-        http: as it asks, with its cookies.
-        session_hash: of its one open page.
+        http: the client, with the browser's cookies.
+        session_hash: Gradio's id of the page.
 
     """
 
@@ -33,23 +33,23 @@ class BrowserSession:
         self.http.close()
 
     def open(self) -> Self:
-        """Open the page: where the browser gets its secret."""
+        """Open the page, with which the browser gets its secret cookie."""
         self.http.get("/").raise_for_status()
         return self
 
     def log_in(self, name: str, password: str) -> httpx.Response:
-        """Log in, as the page's form does."""
+        """Log in, as the form does."""
         return self.http.post("/login", data={"username": name, "password": password})
 
     def find_fn_index(self, name: str) -> int:
-        """The number of one of the page's listeners."""
+        """Return the index of a listener of the page."""
         dependencies = self.http.get("/config").raise_for_status().json()["dependencies"]
         return next(
             int(dependency["id"]) for dependency in dependencies if dependency["api_name"] == name
         )
 
     def join(self, name: str, data: list[Any], **extra_fields: str) -> httpx.Response:
-        """Ask for what a listener of the page does."""
+        """Call a listener through the queue."""
         body = {
             "data": data,
             "fn_index": self.find_fn_index(name),
@@ -58,7 +58,7 @@ class BrowserSession:
         return self.http.post("/gradio_api/queue/join", json=body)
 
     def messages(self, event_id: str) -> Iterator[dict[str, Any]]:
-        """What the stream says of an event, to its end."""
+        """Yield the messages of an event, to its end."""
         with self.http.stream(
             "GET", "/gradio_api/queue/data", params={"session_hash": self.session_hash}
         ) as answer:
@@ -71,14 +71,14 @@ class BrowserSession:
                     return
 
     def result(self, name: str, data: list[Any]) -> list[Any]:
-        """What a listener of the page answers in the end."""
+        """Return the last output of a listener."""
         event_id = self.join(name, data).raise_for_status().json()["event_id"]
         *_, last = self.messages(event_id)
         outcome: list[Any] = last["output"]["data"]
         return outcome
 
     def run(self, name: str, data: list[Any]) -> list[Any]:
-        """What a listener that isn't queued answers."""
+        """Return the output of a listener that isn't queued."""
         body = {
             "data": data,
             "fn_index": self.find_fn_index(name),
@@ -90,7 +90,7 @@ class BrowserSession:
         return outcome
 
     def generate_picture(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:
-        """Make a picture at the page; return its file, as the page gets it, and the job's id."""
+        """Generate an image; return its file as the page gets it, and the id of the job."""
         message, job_id, _ = self.result("submit", [prompt, *FORM_VALUES[1:], ""])
         assert not message
         image, _, job_id, *_ = self.result("watch_jobs", [job_id])

@@ -36,13 +36,15 @@ RECORD_PREVIEWS_JS = """() => {
   new MutationObserver(() => {
     const image = document.querySelector("#picture img");
     if (image && image.src.startsWith("data:")) window.previews.add(image.src);
-  }).observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["src"]});
+  }).observe(document.body, {
+    subtree: true, childList: true, attributes: true, attributeFilter: ["src"],
+  });
 }"""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium, or else Playwright's own.
+    """Launch the system's Chromium, or else Playwright's own.
 
     Not for the whole session: Playwright's event loop would be in the way of asynchronous tests.
     """
@@ -59,7 +61,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One context for the tests of a module: with a warm cache a page loads twice as fast."""
+    """Share one context in a module: with a warm cache a page loads twice as fast."""
     context = browser.new_context(viewport={"width": 1360, "height": 900})
     yield context
     context.close()
@@ -67,7 +69,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A new page without cookies and storage, whose scripts don't fail."""
+    """Open a new page without cookies and storage, and check that its scripts don't fail."""
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

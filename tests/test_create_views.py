@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sd35.core.errors import QuotaError, SD35Error, UnreachableError
+from sd35.core.errors import InvalidRequestError, QuotaError, SD35Error, UnreachableError
 from sd35.core.events import Notice, Progress, Queued
 from sd35.core.limits import PUBLIC_LIMITS
 from sd35.core.request import GenerationRequest
@@ -19,7 +19,7 @@ from sd35.jobs.service import ConnectionState
 from sd35.metadata.model import GenerationMetadata
 from sd35.ui.create import notices, space_view
 from sd35.ui.create.form import CUSTOM_SIZE, FormValues
-from sd35.ui.create.import_settings import apply_settings
+from sd35.ui.create.import_settings import apply_settings, variations
 from sd35.ui.create.job_panel import job_panel, rejection_panel
 from sd35.ui.create.markup import error_message
 
@@ -137,3 +137,18 @@ def test_stopped_job_says_what_stopping_did() -> None:
     html = job_panel(state)
     assert "Stopped because no page was open." in html
     assert "The Space cancelled the job." in html
+
+
+def test_variations_are_like_the_image() -> None:
+    """One has a random seed, four have the seeds around the image's, also at the end of the range."""
+    metadata = GenerationMetadata(prompt="a cat", width=512, height=768, seed=0)
+    [request] = variations(metadata, "same", PUBLIC_LIMITS)
+    assert (request.prompt, request.width, request.height) == ("a cat", 512, 768)
+    assert request.randomize_seed
+    neighbours = variations(metadata, "neighbours", PUBLIC_LIMITS)
+    assert [request.seed for request in neighbours] == [2**31 - 2, 2**31 - 1, 1, 2]
+    assert not any(request.randomize_seed for request in neighbours)
+    with pytest.raises(InvalidRequestError, match="no recorded seed"):
+        variations(replace(metadata, seed=None), "neighbours", PUBLIC_LIMITS)
+    with pytest.raises(InvalidRequestError, match="Enter a prompt"):
+        variations(replace(metadata, prompt=""), "same", PUBLIC_LIMITS)

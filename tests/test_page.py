@@ -82,7 +82,7 @@ def test_prompt_becomes_an_image_to_download(page: Page, servers: PageServers) -
 
 
 def test_fallback_to_the_demo_is_announced(page: Page, servers: PageServers) -> None:
-    """Without a network the banner says that images are sketches, and lets the visitor try again."""
+    """Without a network the banner says that images are sketches, and offers to try again."""
     open_page(page, servers.offline)
     banner = page.locator("#banner")
     expect(banner).to_contain_text("Demo mode: these are sketches, not Stable Diffusion.")
@@ -111,7 +111,7 @@ def test_seed_is_random_or_reused(page: Page, servers: PageServers) -> None:
 
 
 def test_keyboard_alone_suffices(page: Page, servers: PageServers) -> None:
-    """Arrow keys choose a size, Ctrl+Enter generates, Escape and Enter stop; the focus isn't lost."""
+    """Arrow keys choose a size, Ctrl+Enter generates, Escape stops; the focus isn't lost."""
     servers.generator.hold()
     open_page(page, servers.with_previews)
     panel = page.locator("#panel")

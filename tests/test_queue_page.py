@@ -55,7 +55,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueServers]:
 
 @pytest.fixture
 def queue_page(page: Page, servers: QueueServers) -> Iterator[Page]:
-    """The page with an empty queue, over a Space that holds; the queue is emptied afterwards."""
+    """Open the page over a Space that holds, and empty the queue afterwards."""
     servers.fake.hold()
     yield open_page(page, servers.app_server.address)
     servers.fake.release()
@@ -80,7 +80,7 @@ def drop_file(page: Page, name: str, data: bytes) -> None:
 
 
 def test_queue_is_reordered_and_worked_off(queue_page: Page, servers: QueueServers) -> None:
-    """Generate never waits; queued jobs can be moved and removed, and are finished in that order."""
+    """Generate never waits; queued jobs are moved and removed, and finished in that order."""
     page = queue_page
     submit_and_wait_for_step(page)
     for name in ("a cat", "a dog", "a fish"):

@@ -49,10 +49,8 @@ class Page:
         self.form_handlers = FormHandlers(job_service)
         self.job_handlers = JobHandlers(job_service, self.form_handlers, can_log_out=can_log_out)
         with locked_blocks(TITLE, fill_width=True) as self.demo:
-            header = Header.build(
-                TITLE, connection, can_sign_in=can_sign_in, can_log_out=can_log_out
-            )
-            tab = CreateTab.build(connection, has_quota=has_quota)
+            header = Header(TITLE, connection, can_sign_in=can_sign_in, can_log_out=can_log_out)
+            tab = CreateTab(connection, has_quota=has_quota)
             gallery.build()
             gr.HTML(FOOTER_HTML, elem_id="footer")
             Wiring(

@@ -1,4 +1,4 @@
-"""How the page looks: Gradio's theme variables, and the files in `assets/`."""
+"""The look of the page: Gradio's theme, and the files in `assets/`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["ASSETS", "launch_options"]
 
 ASSETS = Path(__file__).parent.parent.parent / "assets"
 
-# No web fonts: the page is whole without a network.
+# No web fonts: Gradio's own come from Google, which an offline page would wait for.
 _SANS_FONTS = [
     "Inter",
     "ui-sans-serif",
@@ -23,14 +23,15 @@ _MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace
 
 
 def launch_options() -> dict[str, Any]:
-    """What `launch` takes to make the page look as it should."""
+    """Return the arguments of Gradio's `launch` that style the page."""
     scripts = "".join(f"<script>{_read_asset(name)}</script>" for name in ("page.js", "library.js"))
+    # The library's rules begin with <html>, which says which tab is shown. In `css` Gradio would
+    # put its own class before them.
+    library_style = f"<style>{_read_asset('library.css')}</style>"
     return {
         "theme": _theme(),
         "css": _read_asset("style.css"),
-        # In the head, for Gradio would put its own name before its rules: they begin with <html>,
-        # that says which room.
-        "head": f'<meta name="theme-color" content="#c2410c"><style>{_read_asset("library.css")}</style>{scripts}',
+        "head": f'<meta name="theme-color" content="#c2410c">{library_style}{scripts}',
         "favicon_path": ASSETS / "icon.svg",
     }
 

@@ -117,16 +117,16 @@ def _parse_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _parse_number(field: str, value: Any, errors: list[FieldError]) -> float:  # noqa: ANN401  # from a browser
+def _parse_number(field: str, value: object, errors: list[FieldError]) -> float:
     error = number_error(field, value)
-    if error is not None:
-        errors.append(error)
-        return 0
-    number: float = value
-    return number
+    if error is None:
+        assert isinstance(value, int | float)
+        return value
+    errors.append(error)
+    return 0
 
 
-def _parse_integer(field: str, value: Any, errors: list[FieldError]) -> int:  # noqa: ANN401  # as above
+def _parse_integer(field: str, value: object, errors: list[FieldError]) -> int:
     return int(_parse_number(field, value, errors))
 
 

@@ -180,20 +180,21 @@ def _unchanged() -> list[Any]:
     return [gr.skip() for _ in FIELD_NAMES]
 
 
-def _field_update(limits: Limits, field: str, defaults: dict[str, float]) -> Any:  # noqa: ANN401  # Gradio's update
+def _field_update(limits: Limits, field: str, defaults: dict[str, float]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
     if field == "negative_prompt":
-        return gr.update(interactive=limits.negative_prompt)
-    if field not in _SLIDER_FIELDS:
-        return gr.skip()
-    value_range = getattr(limits, field)
-    if value_range is None:
-        return gr.update(interactive=False)
-    # Without a `value` Gradio keeps the slider's own.
-    update = {"value": defaults[field]} if field in defaults else {}
-    return gr.update(
-        minimum=value_range.minimum,
-        maximum=value_range.maximum,
-        step=value_range.step,
-        interactive=True,
-        **update,
-    )
+        changes = {"interactive": limits.negative_prompt}
+    elif field in _SLIDER_FIELDS:
+        value_range = getattr(limits, field)
+        changes = {"interactive": value_range is not None}
+        if value_range is not None:
+            changes |= {
+                "minimum": value_range.minimum,
+                "maximum": value_range.maximum,
+                "step": value_range.step,
+            }
+    # Without a `value` Gradio keeps the field's own; without anything it skips the field.
+    if field in defaults:
+        changes["value"] = defaults[field]
+    update: dict[str, Any] = gr.update(**changes)
+    return update

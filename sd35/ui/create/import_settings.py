@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from sd35.core.errors import InvalidRequestError
 from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS, Limits, Range, format_number
-from sd35.core.request import GenerationRequest
+from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.sizes import nearest_size
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
-from sd35.ui.create.form import CUSTOM_SIZE, FormValues, parse_request, preset_for_size
+from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES, FormValues, preset_for_size
 
 __all__ = [
     "SETTING_GROUPS",
@@ -53,6 +53,7 @@ def apply_settings(
         settings.apply_size()
         settings.apply_number("guidance_scale", "guidance scale")
         settings.apply_number("num_inference_steps", "steps")
+        # This app's own images name the model of their Space, which is no news here.
         if metadata.tool != THIS_TOOL and metadata.model:
             settings.ignored.append(f"model {metadata.model}")
         settings.ignored += [f"{name} {value}" for name, value in metadata.extra]
@@ -95,13 +96,13 @@ class _SettingsImport:
 
     def apply_size(self) -> None:
         width, height = self._metadata.width, self._metadata.height
-        if not width or not height or width < 1 or height < 1:
+        if not width or not height or width < 1 or height < 1:  # a file may say anything
             return
         preset = preset_for_size(width, height, self._limits)
         if preset == CUSTOM_SIZE and not _is_valid_size(width, height, self._limits):
             try:
                 nearest = nearest_size(f"{width}:{height}", self._limits)
-            except ValueError:
+            except ValueError:  # the limits leave no size at all
                 return
             self.changes.append(
                 f"Size {width} × {height} changed to {nearest}, the closest available."
@@ -133,6 +134,7 @@ class _SettingsImport:
         seed = self._metadata.seed
         if seed is None:
             return
+        # Unlike other numbers a seed isn't clamped: a near one makes a quite different image.
         if self._limits.seed is None or not self._limits.seed.contains(seed):
             self.ignored.append(f"seed {seed}")
             return
@@ -167,12 +169,19 @@ def variations(
         InvalidRequestError: a Space with these limits can't make them, or the seed is unknown.
 
     """
-    values = apply_settings(metadata, _default_values(limits), limits).values
-    request, errors = parse_request(replace(values, randomize_seed=True), limits)
-    if request is None:
-        raise InvalidRequestError(" ".join(error.message for error in errors), field_errors=errors)
+    # Fields that stay `None` are resolved to the Space's defaults.
+    blank = FormValues(*(None for _ in FIELD_NAMES))
+    values = apply_settings(metadata, blank, limits).values
+    request = RequestOptions(
+        prompt=values.prompt or "",
+        negative_prompt=values.negative_prompt or "",
+        width=values.width,
+        height=values.height,
+        guidance_scale=values.guidance_scale,
+        num_inference_steps=values.num_inference_steps,
+    ).resolve(limits)
     if kind != "neighbours":
-        return [request]
+        return [replace(request, randomize_seed=True)]
     if metadata.seed is None:
         raise InvalidRequestError("This image has no recorded seed.")
     return [
@@ -187,18 +196,3 @@ def _adjacent_seeds(seed: int, limits: Limits) -> Iterator[int]:
     assert seed_range is not None
     low, high = round(seed_range.minimum), round(seed_range.maximum)
     return (low + (seed + offset - low) % (high - low + 1) for offset in SEED_OFFSETS)
-
-
-def _default_values(limits: Limits) -> FormValues:
-    guidance_scale, steps = limits.guidance_scale, limits.num_inference_steps
-    return FormValues(
-        prompt="",
-        negative_prompt="",
-        size=CUSTOM_SIZE,
-        width=limits.width.default,
-        height=limits.height.default,
-        guidance_scale=0 if guidance_scale is None else guidance_scale.default,
-        num_inference_steps=0 if steps is None else steps.default,
-        seed=0,
-        randomize_seed=True,
-    )

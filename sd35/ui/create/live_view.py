@@ -104,7 +104,7 @@ class JobView:
         if job is not None and (is_pinned or not job.state.value.status.is_final):
             return job
         open_jobs = self.visitor_queue.open_jobs
-        return next((other for other in open_jobs if not other.state.value.is_held), job)
+        return next((open_job for open_job in open_jobs if not open_job.state.value.is_held), job)
 
     async def _recent_pictures(self) -> str:
         """Return the strip of recent images; it is queried again only when there is a new one."""
@@ -121,12 +121,13 @@ class JobView:
         return self._recent_html
 
 
-def _image_value(state: JobState) -> Any:  # noqa: ANN401  # FileData, or Gradio's marker to skip
+def _image_value(state: JobState) -> dict[str, Any]:
     """Return the image's file, or the preview's bytes as they came from the Space."""
     if state.result is not None:
         return file_data(state.result)
     if state.preview is None:
-        return gr.skip()  # the previous image stays in sight until there is a new one
+        skip: dict[str, Any] = gr.skip()  # the previous image stays in sight
+        return skip
     # As a data URL the preview needs neither a file on disk nor another request.
     url = state.preview.data_url
     return {"path": None, "url": url, "orig_name": "preview.jpg", "meta": FILE_DATA_META}

@@ -1,9 +1,11 @@
 """Which event of the Create tab runs which handler."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import gradio as gr
+from gradio.events import Dependency
 
 from sd35.ui.create.components import CreateTab, Header
 from sd35.ui.create.form_handlers import FormHandlers
@@ -16,6 +18,9 @@ REUSE_SEED_JS: Final = (
     "() => [Number(document.querySelector('#panel [data-seed]').dataset.seed), false]"
 )
 RESTORE_JS: Final = "(job, _, ...fields) => [job, sd35.draft(), ...fields]"
+
+Listener = Callable[..., Dependency]
+"""An event of a component, such as `button.click`, or the end of another, such as `event.then`."""
 
 # A limit per listener and not one by `queue()`, which builds Gradio's whole application anew.
 _OPTIONS: Final[dict[str, Any]] = {
@@ -141,12 +146,12 @@ class Wiring:
         )
         self._apply_limits(reconnected.then)
 
-    def _watch_jobs(self, event: Any) -> Any:  # noqa: ANN401  # Gradio's listeners are untyped
+    def _watch_jobs(self, event: Listener) -> Dependency:
         return event(
             self.job_handlers.watch_jobs, self.tab.state.focus, self.tab.live_outputs, **_WATCH
         )
 
-    def _watch_connection(self, event: Any) -> Any:  # noqa: ANN401  # as above
+    def _watch_connection(self, event: Listener) -> Dependency:
         return event(
             self.connection_handlers.watch_connection,
             None,
@@ -154,16 +159,16 @@ class Wiring:
             **_LIVE,
         )
 
-    def _show_visitor_info(self, event: Any) -> Any:  # noqa: ANN401  # as above
+    def _show_visitor_info(self, event: Listener) -> Dependency:
         outputs = [self.header.account, self.tab.prompt_area.quota]
         return event(self.job_handlers.visitor_info, None, outputs, **_RAW)
 
-    def _apply_limits(self, event: Any) -> None:  # noqa: ANN401  # as above
+    def _apply_limits(self, event: Listener) -> None:
         values = [*self.tab.fields, self.tab.state.applied_limits]
-        applied = event(self.form_handlers.apply_limits, values, values, **_RAW)
-        self._update_size_hint(applied.then)
+        updated = event(self.form_handlers.apply_limits, values, values, **_RAW)
+        self._update_size_hint(updated.then)
 
-    def _import(self, event: Any, handler: Any, inputs: Any) -> None:  # noqa: ANN401  # as above
+    def _import(self, event: Listener, handler: Callable[..., Any], inputs: object) -> None:
         outputs = [
             *self.tab.fields,
             self.tab.prompt_area.settings_import,
@@ -171,7 +176,7 @@ class Wiring:
         ]
         self._update_size_hint(event(handler, inputs, outputs, **_RAW).then)
 
-    def _update_size_hint(self, event: Any) -> None:  # noqa: ANN401  # as above
+    def _update_size_hint(self, event: Listener) -> None:
         # After the fields, by the size that is chosen then.
         settings = self.tab.settings
         event(self.form_handlers.size_hint, settings.size, settings.size_hint, **_RAW)
