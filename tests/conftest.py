@@ -1,4 +1,4 @@
-"""What the tests share. Gradio's environment is prepared before anything imports it."""
+"""Settings of all tests. Gradio's environment is prepared before anything imports Gradio."""
 
 import os
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, settings
 from sd35.server import launch
 
 settings.register_profile(
-    "house",
+    "studio",
     max_examples=80,
     deadline=None,  # two shared cores: time is not what is tested
     suppress_health_check=[HealthCheck.too_slow],
     database=None,
 )
-settings.load_profile("house")
+settings.load_profile("studio")
 
 for name in [
     name

@@ -140,7 +140,7 @@ def test_stopped_job_says_what_stopping_did() -> None:
 
 
 def test_variations_are_like_the_image() -> None:
-    """One has a random seed, four have the seeds around the image's, also at the end of the range."""
+    """One has a random seed, four have the seeds around the image's, across the range's ends."""
     metadata = GenerationMetadata(prompt="a cat", width=512, height=768, seed=0)
     [request] = variations(metadata, "same", PUBLIC_LIMITS)
     assert (request.prompt, request.width, request.height) == ("a cat", 512, 768)

@@ -59,7 +59,7 @@ def queue_page(page: Page, servers: QueueServers) -> Iterator[Page]:
     servers.fake.hold()
     yield open_page(page, servers.app_server.address)
     servers.fake.release()
-    page.goto(f"{servers.app_server.address}#create")
+    page.evaluate("location.hash = '#create'")
     stop_all = page.get_by_role("button", name="Stop everything")
     if stop_all.is_visible():
         stop_all.click()

@@ -7,6 +7,7 @@ import gradio as gr
 
 __all__ = ["ASSETS", "launch_options"]
 
+# Beside the package, because a Space on Hugging Face runs from a checkout and installs nothing.
 ASSETS = Path(__file__).parent.parent.parent / "assets"
 
 # No web fonts: Gradio's own come from Google, which an offline page would wait for.

@@ -14,6 +14,7 @@ from sd35.ui.create.form import FIELD_NAMES, FormValues
 
 __all__ = ["dump_form", "load_draft", "load_form", "parse_dropped_file"]
 
+# page.js sends no more than 700,000 bytes: anything larger was sent by something else.
 MAX_BASE64_CHARACTERS: Final = 1_000_000
 MAX_NAME_LENGTH: Final = 120
 
@@ -33,6 +34,7 @@ def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetad
         return display_name, None
     texts = read_texts(file_bytes)
     metadata = metadata_from_texts(texts)
+    # Many tools don't record the size, but the file has one.
     if metadata is None or texts.size is None:
         return display_name, metadata
     if metadata.width is None or metadata.height is None:

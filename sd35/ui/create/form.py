@@ -56,6 +56,7 @@ def parse_request(
     """Return the request and no errors, or `None` and an error for each invalid field."""
     errors: list[FieldError] = []
     width, height = _parse_size(values, limits, errors)
+    # Gradio sends a field that was cleared as `None`.
     is_random = values.randomize_seed is True or values.seed is None
     seed = 0 if is_random else _parse_integer("seed", values.seed, errors)
     request = GenerationRequest(

@@ -118,6 +118,7 @@ class JobHandlers:
             view.focus, _ = await self._submit(generation_request, view.visitor)
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
+        # The focus comes from the browser's storage, which other programs may have written to.
         text = focus if isinstance(focus, str) else ""
         return JobView(self._job_service, visitor_from_request(request), text)
 

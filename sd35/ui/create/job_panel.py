@@ -44,6 +44,7 @@ def rejection_panel(reason: str | Markup) -> str:
 
 def job_panel(state: JobState, quota_error: QuotaError | None = None) -> str:
     """Return the panel of a job; `quota_error` is why the visitor's whole queue is paused."""
+    # A job that was queued after the quota was used up doesn't know of that itself.
     if quota_error is not None and state.status is JobStatus.PENDING and state.quota_error is None:
         state = replace(state, quota_error=quota_error)
     match state.status:
@@ -138,6 +139,7 @@ def _cancelled_body(state: JobState) -> Markup:
 
 def _interrupted_body(state: JobState) -> Markup:
     message = INTERRUPTED_MESSAGE
+    # Only a job that was stopped in an orderly way knows what became of it at the Space.
     if state.cancel_outcome is not None:
         message += f" {state.cancel_outcome.message}"
     return _ended_body("Interrupted", message)

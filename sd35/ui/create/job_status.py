@@ -26,6 +26,7 @@ def detail(state: JobState) -> str:
         case JobStatus.QUEUED_REMOTELY if state.queued_event is not None:
             eta = state.queued_event.eta_seconds
             return "" if eta is None else f"About {format_duration(eta)} left"
+        # Before the first step nothing moves, so the average of the Space's last runs helps.
         case JobStatus.RUNNING if state.progress is None and state.eta_seconds is not None:
             return f"Usually takes about {format_duration(state.eta_seconds)}"
         case JobStatus.RUNNING if state.space and not state.space.contract.is_generator:

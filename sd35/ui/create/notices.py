@@ -10,6 +10,7 @@ from sd35.ui.create.markup import concat, facts
 
 __all__ = ["account_info", "import_hint", "import_summary", "no_settings_found", "quota_info"]
 
+# A file of ComfyUI may list hundreds of settings, and each may be of any length.
 MAX_IGNORED_ITEMS: Final = 8
 MAX_IGNORED_CHARACTERS: Final = 120
 

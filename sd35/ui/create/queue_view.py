@@ -14,6 +14,7 @@ from sd35.ui.create.markup import action_button, concat, error_message
 
 __all__ = ["queue_panel", "recent_pictures"]
 
+# All rows are sent with each update, up to ten times a second.
 MAX_PROMPT_CHARACTERS = 160
 MAX_PENDING_ROWS = 50
 

@@ -62,6 +62,7 @@ def size_hint(size: object, connection: ConnectionState) -> str:
     limits = connection.limits
     # Before a Space is connected the limits are only assumed: nothing is crossed out for them.
     ratios = unavailable_ratios(limits) if connection.space is not None else []
+    # Gradio's Radio can't disable single choices, so their labels are crossed out by style rules.
     style_rules = concat(
         Markup('#size label:has([value="{}"]) {{opacity:.4; text-decoration:line-through}}').format(
             ratio
