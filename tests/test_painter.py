@@ -100,7 +100,7 @@ def test_every_known_word_is_visible(word: str) -> None:
 def test_every_known_word_is_parsed() -> None:
     """The vocabulary has at least 70 words, and the parser finds each."""
     assert len(KNOWN_WORDS) >= 70
-    assert all(parse_prompt(word).words for word in KNOWN_WORDS)
+    assert all(parse_prompt(word).known_words for word in KNOWN_WORDS)
 
 
 @pytest.mark.parametrize(

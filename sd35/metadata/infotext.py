@@ -230,5 +230,5 @@ def _parse_tool(values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     if named_match is None:
         return version, {}
     tool = named_match["name"]
-    number = named_match["version"]
-    return tool, {tool: number} if number else {}
+    version_number = named_match["version"]
+    return tool, {tool: version_number} if version_number else {}

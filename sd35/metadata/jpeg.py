@@ -103,7 +103,7 @@ def _is_record_segment(segment: _Segment) -> bool:
 def _join_record_parts(parts: dict[bytes, bytes]) -> dict[str, str]:
     """Return our record by its key; empty if a part is missing."""
     count = len(parts)
-    expected = [struct.pack(">HH", number, count) for number in range(1, count + 1)]
+    expected = [struct.pack(">HH", part, count) for part in range(1, count + 1)]
     if not parts or parts.keys() != set(expected):
         return {}
     data = b"".join(parts[numbers] for numbers in expected)
@@ -166,8 +166,8 @@ def _build_record_segments(record_json: str) -> list[bytes]:
     if len(parts) > 0xFFFF:
         raise PictureError("The metadata is too long for a JPEG file.", "")
     return [
-        _build_segment(_APP15, RECORD_IDENTIFIER + struct.pack(">HH", number, len(parts)) + part)
-        for number, part in enumerate(parts, 1)
+        _build_segment(_APP15, RECORD_IDENTIFIER + struct.pack(">HH", index, len(parts)) + part)
+        for index, part in enumerate(parts, 1)
     ]
 
 

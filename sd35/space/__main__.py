@@ -23,7 +23,7 @@ from sd35.space.server import build_space  # noqa: E402  # see above
 # Unlike Event.set, SimpleQueue.put may be called from a signal handler that interrupts itself.
 stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 for stop_signal in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(stop_signal, lambda number, _: stop_signals.put(number))
+    signal.signal(stop_signal, lambda signal_number, _: stop_signals.put(signal_number))
 demo = build_space(DemoPainter())
 try:
     address = launch.launch(demo, port=arguments.port)

@@ -46,8 +46,8 @@ def find_json_object(
 
 def format_lora(name: object, weight: object) -> tuple[str, str]:
     """Return a LoRA as a pair for `GenerationMetadata.extra`."""
-    number = parse_number(weight)
-    return "LoRA", model_name(name) if number is None else f"{model_name(name)}:{number:g}"
+    factor = parse_number(weight)
+    return "LoRA", model_name(name) if factor is None else f"{model_name(name)}:{factor:g}"
 
 
 def metadata_from_fields(

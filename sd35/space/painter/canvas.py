@@ -120,22 +120,22 @@ class Canvas:
             )
         )
 
-    def _pixel_bounds(self, left: float, top: float, right: float, bottom: float) -> Box:
+    def _pixel_bounds(self, x0: float, y0: float, x1: float, y1: float) -> Box:
         unit = self.unit
         return (
-            math.floor(left * unit),
-            math.floor(top * unit),
-            math.ceil(right * unit) + 1,
-            math.ceil(bottom * unit) + 1,
+            math.floor(x0 * unit),
+            math.floor(y0 * unit),
+            math.ceil(x1 * unit) + 1,
+            math.ceil(y1 * unit) + 1,
         )
 
     def _clip(self, bounds: Box) -> Box | None:
         width, height = self.image.size
-        left = max(bounds[0], 0)
-        top = max(bounds[1], 0)
-        right = min(bounds[2], width)
-        bottom = min(bounds[3], height)
-        return (left, top, right, bottom) if left < right and top < bottom else None
+        x0 = max(bounds[0], 0)
+        y0 = max(bounds[1], 0)
+        x1 = min(bounds[2], width)
+        y1 = min(bounds[3], height)
+        return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
     def _mask(
         self, bounds: Box, outlines: Sequence[Outline], holes: Sequence[Outline], blur: float
@@ -172,11 +172,11 @@ def _crop_box(size: tuple[int, int], whole: Box, part: Box) -> tuple[float, floa
     """Return the box in an image of this size, spread over `whole`, that covers `part`."""
     across = size[0] / (whole[2] - whole[0])
     down = size[1] / (whole[3] - whole[1])
-    left = (part[0] - whole[0]) * across
-    top = (part[1] - whole[1]) * down
-    right = (part[2] - whole[0]) * across
-    bottom = (part[3] - whole[1]) * down
-    return left, top, min(right, size[0]), min(bottom, size[1])
+    x0 = (part[0] - whole[0]) * across
+    y0 = (part[1] - whole[1]) * down
+    x1 = (part[2] - whole[0]) * across
+    y1 = (part[3] - whole[1]) * down
+    return x0, y0, min(x1, size[0]), min(y1, size[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +201,9 @@ class Brush:
         """Fill the polygon through the points."""
         self.canvas.fill([self.outline(points)], paint, opacity=opacity)
 
-    def block(self, left: float, bottom: float, right: float, top: float, paint: Paint) -> None:
+    def block(self, x0: float, y1: float, x1: float, y0: float, paint: Paint) -> None:
         """Fill a rectangle."""
-        self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], paint)
+        self.polygon([(x0, y1), (x1, y1), (x1, y0), (x0, y0)], paint)
 
     def blob(self, points: Sequence[Point], paint: Paint, opacity: float = 1.0) -> None:
         """Fill the smooth closed curve through the points."""

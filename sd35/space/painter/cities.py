@@ -69,13 +69,13 @@ def _roof(spot: Spot, x: float, width: float, top: float) -> list[Outline]:
 
 def _windows(stage: Stage, spot: Spot, blocks: list[Outline], share: float) -> None:
     panes: list[Outline] = []
-    for (left, top), _, (right, _), _ in blocks:
-        columns = max(int((right - left) / 0.014), 2)
-        pitch = (right - left) / (columns + 0.6)
+    for (x0, top), _, (x1, _), _ in blocks:
+        columns = max(int((x1 - x0) / 0.014), 2)
+        pitch = (x1 - x0) / (columns + 0.6)
         for row in range(int((stage.horizon - top - 0.03) / 0.019)):
             for column in range(columns):
                 if spot.random.chance(share * 0.55):
-                    x = left + pitch * (column + 0.55)
+                    x = x0 + pitch * (column + 0.55)
                     y = top + 0.016 + 0.019 * row
                     panes.append(box(x, y, x + pitch * 0.5, y + 0.009))
     stage.canvas.fill(panes, mix(LAMP_COLOR, stage.palette.light, 0.3), opacity=0.85)

@@ -193,7 +193,7 @@ def _effective_guidance(guidance_scale: float) -> float:
 def _negative_offset(negative: ParsedPrompt, negative_prompt: str) -> Array:
     """Return the color (RGB, −1 to 1) that the negative prompt adds to the unconditional part."""
     offset = np.zeros(3, dtype=np.float32)
-    for word in sorted(negative.words):
+    for word in sorted(negative.known_words):
         tint = NAMED_COLORS.get(word) or _TINTS.get(word)
         tint = tint or (TIME_PALETTES[word].sky[1] if word in TIME_PALETTES else None)
         if tint:

@@ -276,9 +276,11 @@ def _tufts(stage: Stage, spot: Spot, base: RGB) -> None:
             0.08, 1.0
         )
         tall = 0.012 + 0.03 * max(y - stage.horizon, 0.0)
-        left = (x - tall * 0.12, y)
-        right = (x + tall * 0.12, y)
-        blades += [[left, (x + lean * tall, y - tall), right] for lean in (-0.5, 0.0, 0.5)]
+        left_foot = (x - tall * 0.12, y)
+        right_foot = (x + tall * 0.12, y)
+        blades += [
+            [left_foot, (x + lean * tall, y - tall), right_foot] for lean in (-0.5, 0.0, 0.5)
+        ]
     stage.canvas.fill(blades, mix(base, stage.palette.near, 0.72), opacity=0.42)
 
 
@@ -342,6 +344,6 @@ def _winding_path(stage: Stage, spot: Spot, swing: float) -> Outline:
 
 
 def _perspective(stage: Stage, path: Outline, width: float) -> Outline:
-    left = [(x - width / 2 * _nearness(stage, y), y) for x, y in path]
-    right = [(x + width / 2 * _nearness(stage, y), y) for x, y in path]
-    return left + right[::-1]
+    left_side = [(x - width / 2 * _nearness(stage, y), y) for x, y in path]
+    right_side = [(x + width / 2 * _nearness(stage, y), y) for x, y in path]
+    return left_side + right_side[::-1]

@@ -16,7 +16,7 @@ _LEAF_COLORS: dict[str, list[RGB]] = {
 
 def tree(stage: Stage, spot: Spot) -> None:
     """Paint a broad-leaved tree in the color of the season."""
-    season = next((word for word in _LEAF_COLORS if word in stage.words), "summer")
+    season = next((word for word in _LEAF_COLORS if word in stage.known_words), "summer")
     _paint_tree(stage, spot, spot.tone(stage, spot.random.choice(_LEAF_COLORS[season])))
 
 
@@ -106,7 +106,7 @@ def palm(stage: Stage, spot: Spot) -> None:
 
 def forest(stage: Stage, spot: Spot) -> None:
     """Paint a forest of firs, row behind row."""
-    season, share = ("c8602a", 0.62) if "autumn" in stage.words else ("2f6a4f", 0.38)
+    season, share = ("c8602a", 0.62) if "autumn" in stage.known_words else ("2f6a4f", 0.38)
     leaf = stage.palette.illuminate(rgb(season))
     for rank in range(4):
         nearness = 0.25 + 0.25 * rank

@@ -48,7 +48,7 @@ def compose(
 ) -> Composition:
     """Paint the prompt without what the negative prompt names; `key` seeds every choice."""
     effective_prompt = prompt.without(negative)
-    return Director(effective_prompt, negative.words, key, size).paint()
+    return Director(effective_prompt, negative.known_words, key, size).paint()
 
 
 class Director:
@@ -64,20 +64,20 @@ class Director:
         self._random = RandomStream(key, "arrangement")
         self.in_space = self._is_in_space()
         self._add_required_surfaces()
-        canvas = Canvas(*size, has_relief="papercut" in prompt.words)
+        canvas = Canvas(*size, has_relief="papercut" in prompt.known_words)
         horizon = canvas.h
         if not self.in_space:
             lowering = 0.12 if self._mentions_sky() else 0.0
             horizon *= self._random.uniform(0.58, 0.66) + lowering
         light = self._light_position(canvas, horizon)
-        scene_words = prompt.words | self._mentions.keys()
+        scene_words = prompt.known_words | self._mentions.keys()
         self.stage = Stage(canvas, self._palette(), key, scene_words, horizon, light)
 
     def paint(self) -> Composition:
         """Paint everything, and return the result with two earlier states."""
         stage = self.stage
         image = self.stage.canvas.image
-        if not self._prompt.words:
+        if not self._prompt.known_words:
             abstract(stage.canvas, stage.stream("abstract"))
             state = image.reduce(4)
             return Composition(state, state, image)
@@ -128,7 +128,7 @@ class Director:
             palette = TIME_PALETTES["night"]
         if self.in_space:
             palette = SPACE_PALETTE
-        if _SNOW_WORDS & self._prompt.words:
+        if _SNOW_WORDS & self._prompt.known_words:
             palette = with_snow(palette)
         # `red sky` colors the sky alone, while a color without a subject is for the whole image.
         for mention in self._prompt.mentions:
@@ -193,10 +193,10 @@ class Director:
         color = NAMED_COLORS[mention.color] if mention.color else None
         return Spot(x, y, size, random, color)
 
-    def may_add(self, *words: str) -> bool:
+    def may_add(self, *subjects: str) -> bool:
         """Return whether none of these words is in the scene, or excluded."""
-        return not self._excluded_words.intersection(words) and not self._mentions.keys() & set(
-            words
+        return not self._excluded_words.intersection(subjects) and not self._mentions.keys() & set(
+            subjects
         )
 
     @property
@@ -241,13 +241,13 @@ def _decorate_ground(director: Director, mentions: list[Mention]) -> None:
     if mentions:
         return
     if director.in_space:
-        if "astronaut" in director.stage.words:
+        if "astronaut" in director.stage.known_words:
             director.decorate("moonscape", land.moonscape, 1.0)
     elif not director.has_water:
         director.decorate("ground", land.ground, 1.0)
         if director.may_add("tree", "forest", "pine", "desert"):
             director.decorate("grove", plants.grove, 0.10)
-    elif director.has_standing and "reef" not in director.stage.words:
+    elif director.has_standing and "reef" not in director.stage.known_words:
         director.decorate("shore", land.shore, 1.0)
 
 

@@ -48,7 +48,7 @@ def fish(stage: Stage, spot: Spot) -> None:
 
 def leaping_fish(stage: Stage, spot: Spot) -> None:
     """Paint a fish above rings on the water, or a small shoal under water."""
-    if "reef" in stage.words:
+    if "reef" in stage.known_words:
         for x, y, share in (
             (0.0, 0.0, 1.0),
             (-1.1, -0.9, 0.6),

@@ -21,9 +21,9 @@ def oval(x: float, y: float, across: float, down: float | None = None) -> Outlin
     return [(x + across * c, y + high * s) for c, s in _CIRCLE]
 
 
-def box(left: float, top: float, right: float, bottom: float) -> Outline:
+def box(x0: float, y0: float, x1: float, y1: float) -> Outline:
     """Return a rectangle."""
-    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 
 
 def lens(x: float, y: float, half: float, thick: float) -> Outline:
@@ -78,17 +78,17 @@ def ribbon(path: Sequence[Point], start: float, end: float | None = None) -> Out
     """Return a band along a path, with a width from `start` to `end`."""
     last = len(path) - 1
     finish = start if end is None else end
-    left: Outline = []
-    right: Outline = []
+    one_side: Outline = []
+    other_side: Outline = []
     for i, (x, y) in enumerate(path):
         (ax, ay), (bx, by) = path[max(i - 1, 0)], path[min(i + 1, last)]
         length = math.sqrt((bx - ax) ** 2 + (by - ay) ** 2) or 1.0
         half = (start + (finish - start) * i / max(last, 1)) / 2
         nx = -(by - ay) / length * half
         ny = (bx - ax) / length * half
-        left.append((x + nx, y + ny))
-        right.append((x - nx, y - ny))
-    return left + right[::-1]
+        one_side.append((x + nx, y + ny))
+        other_side.append((x - nx, y - ny))
+    return one_side + other_side[::-1]
 
 
 def profile(

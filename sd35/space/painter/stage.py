@@ -18,7 +18,7 @@ class Stage:
     canvas: Canvas
     palette: Palette
     key: str  # of all its random streams
-    words: frozenset[str]
+    known_words: frozenset[str]
     horizon: float
     light: tuple[float, float]  # where the sun or the moon is
     floor: Outline = field(default_factory=list)  # the line on which things in the foreground stand

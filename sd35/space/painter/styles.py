@@ -87,11 +87,13 @@ def _ragged_outline(stage: Stage, random: RandomStream) -> Outline:
     bends = [profile(random, count, 5, roughness=0.65) for _ in range(4)]
     w = stage.w - 2 * margin
     h = stage.h - 2 * margin
-    top = [(margin + w * i / count, margin + swing * b) for i, b in enumerate(bends[0])]
-    right = [(margin + w + swing * b, margin + h * i / count) for i, b in enumerate(bends[1])]
-    bottom = [(margin + w - w * i / count, margin + h + swing * b) for i, b in enumerate(bends[2])]
-    left = [(margin + swing * b, margin + h - h * i / count) for i, b in enumerate(bends[3])]
-    return top + right + bottom + left
+    top_side = [(margin + w * i / count, margin + swing * b) for i, b in enumerate(bends[0])]
+    right_side = [(margin + w + swing * b, margin + h * i / count) for i, b in enumerate(bends[1])]
+    bottom_side = [
+        (margin + w - w * i / count, margin + h + swing * b) for i, b in enumerate(bends[2])
+    ]
+    left_side = [(margin + swing * b, margin + h - h * i / count) for i, b in enumerate(bends[3])]
+    return top_side + right_side + bottom_side + left_side
 
 
 def lineart(stage: Stage, _random: RandomStream) -> None:

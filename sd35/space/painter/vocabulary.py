@@ -208,14 +208,14 @@ class ParsedPrompt:
     modifiers: tuple[str, ...] = ()  # weather, seasons, styles and moods
 
     @property
-    def words(self) -> frozenset[str]:
+    def known_words(self) -> frozenset[str]:
         """All known words, in their canonical forms."""
         subjects = {mention.word for mention in self.mentions}
         return frozenset(subjects | {*self.colors, *self.times, *self.modifiers})
 
     def without(self, excluded: Self) -> Self:
         """Return the prompt without the words of another one."""
-        excluded_words = excluded.words
+        excluded_words = excluded.known_words
         return type(self)(
             tuple(m for m in self.mentions if m.word not in excluded_words),
             tuple(word for word in self.colors if word not in excluded_words),

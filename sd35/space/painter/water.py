@@ -109,10 +109,10 @@ def waterfall(stage: Stage, spot: Spot) -> None:
     """Paint a waterfall between cliffs."""
     rock = spot.random.choice([stage.palette.land(0.5), stage.palette.land(0.6)])
     brush = spot.brush(stage)
-    left = [(-1.0, 0), (-0.95, 0.5), (-0.72, 0.85), (-0.45, 1.05), (-0.2, 0.98), (0.0, 1.0)]
-    right = [(0.2, 0.98), (0.42, 1.12), (0.62, 0.95), (0.86, 0.72), (0.98, 0.4), (1.1, 0)]
+    left_cliff = [(-1.0, 0), (-0.95, 0.5), (-0.72, 0.85), (-0.45, 1.05), (-0.2, 0.98), (0.0, 1.0)]
+    right_cliff = [(0.2, 0.98), (0.42, 1.12), (0.62, 0.95), (0.86, 0.72), (0.98, 0.4), (1.1, 0)]
     paint = Gradient(((spot.y - spot.size, rock), (spot.y, mix(rock, stage.palette.haze, 0.35))))
-    brush.polygon([*left, *right], paint)
+    brush.polygon([*left_cliff, *right_cliff], paint)
     shade = mix(rock, stage.palette.near, 0.5)
     for x, top in ((-0.62, 0.9), (-0.36, 1.0), (0.4, 1.08), (0.66, 0.88)):
         brush.polygon(
