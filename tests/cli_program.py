@@ -8,13 +8,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from typer.testing import CliRunner
 
 from sd35.cli.app import app
+from tests.fakes import FakeSpace
 
 ROOT = Path(__file__).parent.parent
 LIMIT_SECONDS = 30
 SECRET_TOKEN = "verysecret"
+
+QUOTA = (
+    "error: You have exceeded your free GPU quota "
+    "(60s requested vs. 34s left). Try again in 1:23:54"
+)
 
 CliResult = tuple[int, str, str]
 """Exit code, standard output and standard error."""
@@ -84,3 +92,37 @@ def imported_modules(*arguments: str) -> tuple[set[str], str]:
     )
     modules = {line.rpartition("|")[2].strip() for line in completed.stderr.splitlines()}
     return modules, completed.stdout
+
+
+def isolate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, without a network, and with a token that nobody may see."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("HF_TOKEN", f"hf_{SECRET_TOKEN}")
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def generator() -> Iterator[FakeSpace]:
+    """A Space whose runs can be cancelled."""
+    space = FakeSpace(is_generator=True)
+    yield space
+    space.close()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[FakeSpace]:
+    """A Space like the public one, whose runs can't be cancelled."""
+    space = FakeSpace(is_generator=False)
+    yield space
+    space.close()
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    """A thread with an event loop, for servers of our own."""
+    with start_blocking_portal() as portal:
+        yield portal
