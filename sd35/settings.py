@@ -302,7 +302,7 @@ class Settings(BaseSettings):
     @property
     def can_sign_in(self) -> bool:
         """Whether visitors can sign in with Hugging Face: on a Space with `hf_oauth: true`."""
-        # Outside of a Space, Gradio mocks OAuth: everybody would be the person who runs the program.
+        # Outside of a Space, Gradio mocks OAuth: everybody would be the owner of the program.
         return self.runs_on_hub and self.system == "spaces" and self.oauth_client_id is not None
 
     @property

@@ -107,7 +107,7 @@ def isolate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def generator() -> Iterator[FakeSpace]:
-    """A Space whose runs can be cancelled."""
+    """Serve a Space whose runs can be cancelled."""
     space = FakeSpace(is_generator=True)
     yield space
     space.close()
@@ -115,7 +115,7 @@ def generator() -> Iterator[FakeSpace]:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[FakeSpace]:
-    """A Space like the public one, whose runs can't be cancelled."""
+    """Serve a Space like the public one, whose runs can't be cancelled."""
     space = FakeSpace(is_generator=False)
     yield space
     space.close()
@@ -123,6 +123,6 @@ def plain() -> Iterator[FakeSpace]:
 
 @pytest.fixture(scope="module")
 def portal() -> Iterator[BlockingPortal]:
-    """A thread with an event loop, for servers of our own."""
+    """Run an event loop in a thread, for servers of our own."""
     with start_blocking_portal() as portal:
         yield portal

@@ -185,7 +185,7 @@ def test_seeds_are_random_and_quiet_is_quiet(generator: FakeSpace) -> None:
 
 
 def test_json_has_every_event(generator: FakeSpace) -> None:
-    """The JSON lines have each event with all of its fields; previews are saved, and the image once."""
+    """The JSON lines have each event with all fields; previews are saved, and the image once."""
     prompt = "notice: [bold]\x1b[31mred"
     code, out, err = invoke(
         *(
@@ -486,7 +486,7 @@ def test_terminal_shows_live_progress(
 
 
 def test_demo_is_marked_and_cleans_up(tmp_path: Path) -> None:
-    """`--space demo` says that it is one, leaves no files behind, and prints ASCII where it must."""
+    """`--space demo` warns, leaves no files behind, and prints ASCII where it must."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     arguments = [

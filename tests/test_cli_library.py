@@ -1,6 +1,5 @@
-"""`python -m sd35 library`, driven as its users and their scripts drive it."""
+"""`python -m sd35 library`, as people and scripts use it."""
 
-import contextlib
 import datetime as dt
 import io
 import json
@@ -28,25 +27,27 @@ from sd35.jobs.repository import JobRepository
 from sd35.library.layout import LOCAL_OWNER_KEY, STATE_DIR
 from sd35.library.library import Library
 from sd35.metadata.model import GenerationMetadata
-from tests.cli_program import LIMIT_SECONDS, ROOT, invoke, run_process, start_process
+from tests.cli_program import (
+    LIMIT_SECONDS,
+    invoke,
+    isolate,
+    read_terminal,
+    run_process,
+    start_process,
+)
 
-LIBRARY_DIR = Path("shelf")
+LIBRARY_DIR = Path("images")
 PROMPTS = ("a lighthouse at dusk", "a light boat", "夜の灯台", "fog \x1b[31m[red]\nsteps: 3")
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder, with a library that the environment names."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    isolate(tmp_path, monkeypatch)
     monkeypatch.setenv("SD35_LIBRARY", str(tmp_path / LIBRARY_DIR))
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def encode_png(seed: int, **texts: str) -> bytes:
-    """A picture that no other seed has, with these texts in it."""
+    """Return a PNG that differs for each seed, with these text chunks."""
     png_info = PngInfo()
     for keyword, text in texts.items():
         png_info.add_text(keyword, text)
@@ -56,7 +57,7 @@ def encode_png(seed: int, **texts: str) -> bytes:
 
 
 def fill(prompts: Iterable[str] = PROMPTS, folder: Path = LIBRARY_DIR) -> list[str]:
-    """Put a picture of each prompt into the library, the first one the newest, and return their ids."""
+    """Add an image for each prompt, newest first, and return their IDs."""
     with Library.open(folder) as library:
         return [add_picture(library, seed, prompt) for seed, prompt in enumerate(prompts)]
 
@@ -79,19 +80,6 @@ def parse_json_lines(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-def test_help_waits_for_nothing() -> None:
-    """Help takes as long as SQLite, Pillow or Gradio need to be imported, or leaves out a command."""
-    command = [sys.executable, "-X", "importtime", "-m", "sd35", "library", "--help"]
-    completed = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
-    )
-    imported = {line.rpartition("|")[2].strip() for line in completed.stderr.splitlines()}
-    assert "typer" in imported
-    assert not imported & {"gradio", "PIL", "numpy", "sqlite3", "pydantic_settings", "rich"}
-    for name in ("search", "show", "export", "import", "rescan", "stats"):
-        assert re.search(rf"^  {name} ", completed.stdout, re.MULTILINE), name
-
-
 @pytest.mark.parametrize(
     ("query", "seeds"),
     [
@@ -111,16 +99,16 @@ def test_help_waits_for_nothing() -> None:
         ("model:MED tag:sea before:2026-11-23", [2, 3]),
     ],
 )
-def test_what_is_found(query: str, seeds: list[int]) -> None:
-    """What is typed isn't what the library is asked for: a -word is taken for an option, or a word is lost."""
+def test_queries_find_images(query: str, seeds: list[int]) -> None:
+    """Arguments become the query, and `-word` excludes a word instead of being an option."""
     fill()
     code, out, err = invoke("library", "search", "--json", *shlex.split(query))
     assert (code, [item["record"]["seed"] for item in parse_json_lines(out)]) == (0, seeds)
     assert err == ("" if seeds else "· No results.\n")
 
 
-def test_what_a_program_gets() -> None:
-    """A script gets other paths than the files', misses that there are more, or gets all when it asked for some."""
+def test_programs_get_paths_or_json() -> None:
+    """A script gets the paths of the newest, or all, and a hint if there are more."""
     ids = fill(f"number {index}" for index in range(130))
     code, out, err = invoke("library", "search")
     assert (code, err) == (0, "· Showing the newest 20 of 130. Use --all for all.\n")
@@ -158,12 +146,14 @@ def test_what_a_program_gets() -> None:
         (["export", "there.zip"], 9, "already exists"),
         (["export", "old.png/below"], 9, "Couldn't save"),
         (["import", "nowhere"], 2, "nowhere"),
-        (["import", "shelf"], 9, "is in the library already"),
+        (["import", "images"], 9, "is in the library already"),
         (["rescan", "--library", "nowhere"], 2, "Folder not found: nowhere"),
     ],
 )
-def test_mistakes_and_failures(arguments: list[str], code: int, expected_message: str) -> None:
-    """A failure that was to be foreseen ends in a traceback, with the code of another, or makes a folder unasked."""
+def test_failures_have_message_and_exit_code(
+    arguments: list[str], code: int, expected_message: str
+) -> None:
+    """A foreseeable failure has its exit code and message, and creates no folder."""
     fill()
     Path("folder").mkdir()
     Path("old.png").write_bytes(encode_png(1))
@@ -180,18 +170,19 @@ def test_mistakes_and_failures(arguments: list[str], code: int, expected_message
 
 
 def create_newer_library(folder: Path) -> None:
-    """Make a library that a later version has, which this one can't use."""
+    """Create a library of a later version, which this one can't open."""
     fill([], folder)
     code = (
-        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA user_version = 9999');"
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        "c.execute('PRAGMA user_version = 9999');"
         "c.execute(\"UPDATE meta SET value = 9999 WHERE name = 'readable_from'\"); c.commit()"
     )
     command = [sys.executable, "-c", code, str(folder / STATE_DIR / "library.sqlite3")]
     subprocess.run(command, check=True, timeout=LIMIT_SECONDS)  # noqa: S603
 
 
-def test_what_is_shown() -> None:
-    """Of a picture something isn't told that is known, or the terminal does what its prompt says."""
+def test_show_prints_all_metadata() -> None:
+    """`show` prints what is known of an image, and no control sequence of its prompt."""
     ids = fill()
     for name in (ids[3], next(str(path) for path in LIBRARY_DIR.glob("*/*-3-*.png"))):
         code, out, err = invoke("library", "show", name)
@@ -220,9 +211,12 @@ def test_what_is_shown() -> None:
         )
 
 
-def test_a_picture_of_another_tool() -> None:
-    """A picture that another tool has made can't be read where there is no library."""
-    infotext = "a cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 64x32"
+def test_show_reads_other_tools_without_a_library() -> None:
+    """`show` reads an image of another tool where there is no library, and creates none."""
+    infotext = (
+        "a cat\nNegative prompt: dog\n"
+        "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 64x32"
+    )
     Path("-x.png").write_bytes(encode_png(5, parameters=infotext))
     code, out, err = invoke("library", "show", "-x.png")
     assert (code, err) == (0, "")
@@ -247,8 +241,8 @@ def test_a_picture_of_another_tool() -> None:
         ("9999-12-31T23:59:59+00:00", "Asia/Tokyo"),
     ],
 )
-def test_a_picture_of_no_time(made_at: str, zone: str) -> None:
-    """A file that says when it was made, and can't have been, ends in a traceback."""
+def test_impossible_times_are_shown_as_they_are(made_at: str, zone: str) -> None:
+    """A creation time at the end of the calendar, which no local time represents, is printed."""
     record = json.dumps(
         {"format": 1, "prompt": "\ud800 a cat", "made_at": made_at, "took_seconds": -1e14}
     )
@@ -259,8 +253,8 @@ def test_a_picture_of_no_time(made_at: str, zone: str) -> None:
     assert made_at[:10] in out
 
 
-def test_out_and_in_again() -> None:
-    """An export lacks a picture, or what was known of it; or brought in again, a picture is there twice."""
+def test_export_can_be_imported_again() -> None:
+    """An export holds each image with its metadata; imported again, each is there once."""
     ids = fill()
     for target in ("out", "starred.zip"):
         code, out, err = invoke(
@@ -282,8 +276,8 @@ def test_out_and_in_again() -> None:
     assert [item["record"]["seed"] for item in parse_json_lines(out)] == [1]
 
 
-def test_what_was_done_by_other_means() -> None:
-    """What came or went in the folder isn't found out, or the index isn't made anew where it is gone."""
+def test_rescan_finds_changes_of_the_folder() -> None:
+    """Files that were added or removed are found, and a lost index is rebuilt."""
     fill()
     next(LIBRARY_DIR.glob("*/*-0-*.png")).unlink()
     (LIBRARY_DIR / "by hand").mkdir()
@@ -304,8 +298,8 @@ def test_what_was_done_by_other_means() -> None:
     assert invoke("library", "rescan")[2].endswith("✓ The library is up to date: 4 added.\n")
 
 
-def test_how_much_there_is() -> None:
-    """How much there is is told wrongly, or not so that a program can read it."""
+def test_stats_count_the_library() -> None:
+    """`stats` counts images, bytes and jobs, as text and as JSON."""
     fill()
     code, out, _ = invoke("library", "stats")
     assert code == 0
@@ -324,8 +318,8 @@ def test_how_much_there_is() -> None:
     assert stats["last"] == "2026-11-24T12:00:00+00:00"
 
 
-def test_what_failed() -> None:
-    """What came to no picture can't be found, or it isn't said why."""
+def test_failed_jobs_can_be_searched_and_shown() -> None:
+    """A failed job is found by is:failed, and shown with its error."""
     original_request = GenerationRequest("a cat\x1b[2J", seed=7)
     with Library.open(LIBRARY_DIR) as library:
         job = JobRecord(
@@ -363,21 +357,21 @@ from sd35.metadata.model import GenerationMetadata
 from sd35.library.library import Library
 from sd35.core.picture import open_picture
 
-is_told = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), is_told.set())).start()
-with Library.open(Path("shelf")) as library:
+is_closed = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), is_closed.set())).start()
+with Library.open(Path("images")) as library:
     seed = 1000
-    while not is_told.is_set():
+    while not is_closed.is_set():
         out = io.BytesIO()
         Image.new("RGB", (64, 32), (seed % 256, seed // 256, 7)).save(out, "PNG")
-        data = out.getvalue()
-        print(library.add(open_picture(data), GenerationMetadata(prompt="made meanwhile", seed=seed), "").id, flush=True)
+        record = GenerationMetadata(prompt="made meanwhile", seed=seed)
+        print(library.add(open_picture(out.getvalue()), record, "").id, flush=True)
         seed += 1
 """
 
 
-def test_beside_a_studio_that_runs() -> None:
-    """A studio's picture is lost, or taken to be missing, because somebody looks through the library meanwhile."""
+def test_rescan_beside_a_running_studio() -> None:
+    """An image that a studio adds during a rescan is neither lost nor marked as missing."""
     fill()
     with start_studio() as studio:
         assert studio.stdout is not None
@@ -396,7 +390,7 @@ def test_beside_a_studio_that_runs() -> None:
 
 
 def start_studio() -> subprocess.Popen[str]:
-    """A program that puts one picture after another into the library, until it is told to stop."""
+    """Start a program that adds images to the library until its standard input is closed."""
     pipe = subprocess.PIPE
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", STUDIO_SCRIPT], stdin=pipe, stdout=pipe, stderr=pipe, text=True
@@ -404,8 +398,8 @@ def start_studio() -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped(signal_number: signal.Signals) -> None:
-    """Ctrl-C ends in a traceback, leaves the library locked, or has the code of another end."""
+def test_signals_stop_a_rescan(signal_number: signal.Signals) -> None:
+    """Ctrl+C and SIGTERM end a rescan, and the library isn't locked afterwards."""
     fill()
     with (
         FileLock(LIBRARY_DIR / STATE_DIR / "rescan.lock"),
@@ -423,8 +417,8 @@ def test_stopped(signal_number: signal.Signals) -> None:
     assert invoke("library", "rescan")[0] == 0
 
 
-def test_an_output_that_takes_nothing() -> None:
-    """`| head`, or a disk that is full, ends in a traceback."""
+def test_full_disk_and_closed_output_are_reported() -> None:
+    """A full disk is an error with a message; `| head` is an exit code without one."""
     fill(f"number {index}" for index in range(50))
     with Path("/dev/full").open("w") as full:
         for arguments in (("stats",), ("search", "--json"), ("search",)):
@@ -440,20 +434,16 @@ def test_an_output_that_takes_nothing() -> None:
     assert (code, err) == (141, "")
 
 
-def test_on_a_terminal() -> None:
-    """On a terminal the list lacks what a picture is, or its path; or its prompt moves the cursor."""
+def test_terminal_gets_a_table() -> None:
+    """A terminal gets a table with prompts, details and paths, without control sequences."""
     fill()
     leader, follower = pty.openpty()
     with start_process(
         "library", "search", "--limit", "4", stdin=follower, stdout=follower, stderr=follower
     ) as process:
         os.close(follower)
-        output = b""
-        with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
-            while chunk := os.read(leader, 65536):
-                output += chunk
+        output = read_terminal(leader)
         assert process.wait(LIMIT_SECONDS) == 0
-    os.close(leader)
     text = re.sub(r"\x1b\[[0-9;]*m", "", output.decode())
     assert re.search(r"^2026-11-24 \d\d:\d\d +64 × 32 +a lighthouse at dusk", text, re.MULTILINE)
     assert re.search(r"seed 1 · starred · sea ·\s+2026-11-23/\d+-1-a-light-boat\.png", text)

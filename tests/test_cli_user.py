@@ -53,7 +53,7 @@ def visible_files() -> list[str]:
 
 
 def test_users_are_added_changed_and_removed() -> None:
-    """An added user can log in; comments and other users stay, and only the owner reads the file."""
+    """An added user can log in; comments and others stay; only the owner reads the file."""
     PASSWORD_FILE.write_text(f"# mine\n\n{make_account('bert')}\n#end", encoding="utf-8")
     PASSWORD_FILE.chmod(0o644)
     result = invoke_user("add", "Anna", stdin=f"{SECRET_TOKEN}\r\nmore\n")
@@ -109,7 +109,7 @@ def test_generated_password_is_printed_once() -> None:
 def test_mistakes_change_nothing(
     arguments: list[str], stdin: str | bytes, code: int, expected_message: str
 ) -> None:
-    """A mistake has its exit code and message, and neither changes a file nor shows a password."""
+    """A mistake has its exit code and message; no file changes, and no password is shown."""
     Path("broken").write_text(f"# two\n{SECRET_TOKEN}\n")
     Path("empty").touch()
     exit_code, out, err = invoke_user(*arguments, stdin=stdin)
@@ -158,7 +158,7 @@ def _claim_terminal() -> None:
 
 
 def test_concurrent_edits_are_all_kept() -> None:
-    """Users that are added at the same moment are all there, and a reader never sees half a file."""
+    """Users that are added at the same moment are all there, and a reader sees no half file."""
     names = [f"name {index:02}" for index in range(24)]
     is_done = threading.Event()
 
