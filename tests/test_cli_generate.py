@@ -314,9 +314,9 @@ def test_failures_have_message_and_exit_code(
                 "file": respond_text(200, "<html>log in</html>"),
             },
             9,
-            "not a PNG",
+            "other than a PNG",
         ),
-        ({"config": respond_text(200, "{}")}, 3, "not like a Gradio app"),
+        ({"config": respond_text(200, "{}")}, 3, "isn't a Gradio app"),
         ({"join": respond_text(429, **{"Retry-After": "3600"})}, 6, "Come back at"),
     ],
     ids=["access", "cut", "no picture", "contract", "rate"],
@@ -453,7 +453,7 @@ def test_full_disk_is_reported(generator: FakeSpace, monkeypatch: pytest.MonkeyP
         *command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
     )
     assert (code, out) == (9, "")
-    assert "Couldn't save the image: File too large." in err
+    assert "Couldn't save x-seed-7.webp: File too large." in err
     assert "The seed was 7." in err
     assert not list(Path().iterdir())
     with Path("/dev/full").open("w") as full:
