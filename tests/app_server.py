@@ -1,4 +1,4 @@
-"""The whole program but for its process: studio, page, server, door."""
+"""The web app within the test's process: job service, page and server."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def studio_config(
     is_lasting: bool = True,
     idle_timeout: float | None = None,
 ) -> JobServiceConfig:
-    """Where pictures are kept in a test."""
+    """Return the configuration of a job service in a test."""
     return JobServiceConfig(
         TEMP_DIR, Library.open(folder), is_lasting, limits, idle_timeout=idle_timeout
     )
@@ -40,7 +40,7 @@ def studio_config(
 
 @dataclass(frozen=True, slots=True)
 class AppServer:
-    """A page that is served: its address, and the studio behind it."""
+    """A served page: its address, and the job service behind it."""
 
     address: str
     studio: JobService
@@ -55,7 +55,7 @@ def serve_app(
         Authenticator(), port=port
     ),
 ) -> Iterator[AppServer]:
-    """Serve the page at a free port, which `site` is told; with no more said, to one owner."""
+    """Serve the page at a free port, which `make_config` gets; by default to one owner."""
     demo_space = DemoSpace()
 
     async def start_demo() -> str:

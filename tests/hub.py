@@ -1,4 +1,4 @@
-"""What of Hugging Face a Space has to do with: the Hub, signing in there, and another Space, that takes notes."""
+"""Fakes of Hugging Face: the Hub, its sign-in, and a Space that records requests."""
 
 import asyncio
 import itertools
@@ -36,13 +36,12 @@ __all__ = ["ISSUER", "OAUTH_CLIENT", "HuggingFace", "RecordedRequest", "Recordin
 ISSUER: Final = "https://huggingface.co"
 OAUTH_CLIENT: Final = {"OAUTH_CLIENT_ID": "made-up-client", "OAUTH_CLIENT_SECRET": "made-up-secret"}
 
-EXPIRED_ACCOUNT: Final = "late"
-"""This account's sessions are over as soon as they begin."""
+EXPIRED_ACCOUNT: Final = "late"  # its sessions expire as soon as they begin
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """One request to a Space: which kind (config, info, join, data, file, cancel), where, for which run, and how."""
+    """A request to a Space; `kind` is config, info, join, data, file or cancel."""
 
     kind: str
     host: str
@@ -52,11 +51,11 @@ class RecordedRequest:
 
 
 class RecordingSpace:
-    """A Space that notes every request. What its runs do is said by the first word of the prompt.
+    """A Space that records every request. The first word of a prompt decides what its run does.
 
-    `pair` waits until there are two of them, `hold` stays until it is cancelled, `cut` breaks off,
-    `refused` isn't even taken in, `error` fails, with the Space's own words; anything else makes a
-    picture. Each join is given a cookie.
+    `pair` waits for a second one, `hold` runs until it is cancelled, `cut` closes the connection,
+    `refused` isn't accepted, `error` fails with a message; anything else returns an image. Each
+    join sets a cookie.
     """
 
     def __init__(self) -> None:
@@ -66,7 +65,7 @@ class RecordingSpace:
         self._pair = asyncio.Barrier(2)
 
     def handlers(self) -> dict[str, Handler]:
-        """Return how to answer, for an impostor."""
+        """Return the handlers for a fake Gradio server."""
         return {
             "config": self._recording("config", respond_json(DESCRIPTION["config"])),
             "info": self._recording("info", respond_json(DESCRIPTION["info"])),
@@ -77,7 +76,7 @@ class RecordingSpace:
         }
 
     def requests_for(self, prompt: str = "", host: str | None = None) -> list[RecordedRequest]:
-        """Return what was asked for this prompt's runs; without one, what belongs to no run."""
+        """Return the requests for this prompt's runs; without one, those that belong to no run."""
         with self._condition:
             return [
                 recorded
@@ -86,7 +85,7 @@ class RecordingSpace:
             ]
 
     def wait_for(self, prompt: str, kind: str) -> None:
-        """Wait until this was asked for this prompt."""
+        """Wait for a request of this kind for this prompt."""
         with self._condition:
             has_arrived = self._condition.wait_for(
                 lambda: any((a.prompt, a.kind) == (prompt, kind) for a in self._requests),
@@ -157,11 +156,11 @@ class RecordingSpace:
 
 
 class HuggingFace:
-    """The Hub, and its way to sign in (OpenID Connect): every account signs in with one click on its name.
+    """The Hub and its sign-in (OpenID Connect), where a click on an account's name is enough.
 
     Attributes:
-        tokens: each access token that was given, with whose it is.
-        hub_asked: the headers of each question about a Space.
+        tokens: the account of each access token.
+        hub_requests: the headers of each request about a Space.
 
     """
 
@@ -173,7 +172,7 @@ class HuggingFace:
         self.hub_requests: list[Mapping[str, str]] = []
 
     def tokens_of(self, account: str) -> list[str]:
-        """Return the tokens that were given to this account, the newest last."""
+        """Return the tokens of an account, the newest last."""
         return [token for token, name in self.tokens.items() if name == account]
 
     def app(self) -> web.Application:
@@ -196,19 +195,19 @@ class HuggingFace:
         return web.json_response({"host": host, "runtime": {"stage": "RUNNING"}})
 
     async def _stage(self, _: web.Request) -> web.Response:
-        """What Gradio's scripts ask for, from anybody's page."""
+        """Answer Gradio's scripts, which ask from any site's page."""
         allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
         return web.json_response(
             {"id": "owner/studio", "runtime": {"stage": "RUNNING"}}, headers=allowed
         )
 
     async def _page(self, request: web.Request) -> web.Response:
-        """The page of a Space, which shows it within."""
+        """Return the page of a Space, with its frame."""
         host = "https://{owner}-{name}.hf.space/".format(**request.match_info)
         return _html(f'<iframe src="{host}?__theme=light" width="1300" height="860"></iframe>')
 
     async def _blog(self, request: web.Request) -> web.Response:
-        """The page of anybody's site, with a Space as an element of it."""
+        """Return a page of another site, with a Space as an element."""
         space = f"https://{request.query['space']}"
         script = f'<script type="module" src="{space}/gradio.js"></script>'
         return _html(f'{script}<gradio-app src="{space}"></gradio-app>')
@@ -250,7 +249,8 @@ class HuggingFace:
         ).decode() == ":".join(OAUTH_CLIENT.values())
         account, redirect_uri, nonce = self._codes.pop(form["code"])
         assert form["redirect_uri"] == redirect_uri
-        token, now = f"hf_oauth_{account}_{next(self._sequence)}_made_up", int(time.time())
+        token = f"hf_oauth_{account}_{next(self._sequence)}_made_up"
+        now = int(time.time())
         self.tokens[token] = account
         claims = {
             "iss": ISSUER,

@@ -116,8 +116,11 @@ def test_any_valid_name_survives_the_file(name: object) -> None:
 
 
 @given(any_value, any_value)
-def test_any_valid_password_works(password: Any, other: object) -> None:  # noqa: ANN401  # not all are text
-    """A password that can be hashed logs in, and no other; one that can't is refused, not an error."""
+def test_any_valid_password_works(
+    password: Any,  # noqa: ANN401  # not all are text
+    other: object,
+) -> None:
+    """A password that can be hashed logs in, and no other; any other input is refused."""
     try:
         password_hash = hash_password(password, CHEAP_HASHER)
     except AccountError:

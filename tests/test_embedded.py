@@ -1,4 +1,4 @@
-"""The page where it isn't alone: within another site's page, behind a reverse proxy, and two browsers at one link."""
+"""The page inside another site, behind a reverse proxy, and shared by two browsers."""
 
 import os
 import re
@@ -19,24 +19,26 @@ from sd35.server.auth import Authenticator
 from sd35.server.launch import free_port
 from sd35.server.server import ServerConfig
 from tests.app_server import CHEAP_HASHER, TEMP_DIR, AppServer, serve_app
-from tests.chromium import browser, count_previews, generate_picture, open_page  # noqa: F401  # it is a fixture
+from tests.chromium import browser, count_previews, generate_picture, open_page  # noqa: F401  # a fixture
 from tests.fakes import FakeSpace
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-
-SNIPPETS = dict(
-    zip(["frame", "app"], re.findall(r"```html\n(.*?)```", README, re.DOTALL), strict=True)
+DOCUMENTATION = (Path(__file__).parent.parent / "docs" / "sharing-and-hosting.md").read_text(
+    encoding="utf-8"
 )
-"""The README's own, for other people's pages."""
+
+# What the documentation tells other sites to embed.
+SNIPPETS = dict(
+    zip(["frame", "app"], re.findall(r"```html\n(.*?)```", DOCUMENTATION, re.DOTALL), strict=True)
+)
 
 
 class BlogHandler(BaseHTTPRequestHandler):
-    """Another site's pages, that show this one: `/frame` and `/app`, with what comes after them for its address."""
+    """Pages of another site, `/frame` and `/app`; their query goes to the embedded page."""
 
     studio = ""
 
     def do_GET(self) -> None:
-        """Answer with a page around the README's snippet."""
+        """Answer with a page around the documentation's snippet."""
         kind, _, query = self.path.strip("/").partition("?")
         snippet = SNIPPETS.get(kind, "").replace("https://YOU-sd35-studio.hf.space", self.studio)
         snippet = snippet.replace(f'src="{self.studio}"', f'src="{self.studio}/?{query}"')
@@ -46,12 +48,12 @@ class BlogHandler(BaseHTTPRequestHandler):
         self.wfile.write(f"<!doctype html><body><h1>A blog</h1>{snippet}</body>".encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture(scope="module")
 def blog() -> Iterator[str]:
-    """Another site, that may embed the page; and the page, on a site of its own (`localhost`)."""
+    """Serve a site that may embed the page, and the page on a site of its own (`localhost`)."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BlogHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -72,8 +74,8 @@ def open_browser_page(browser: Browser, width: int = 1360) -> Page:
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1360, "dark"), (390, "light")])
-def test_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None:
-    """In another site's frame the page doesn't come up, makes no picture, or looks as it wasn't asked to."""
+def test_page_works_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None:
+    """In another site's frame the page generates, fits, and follows the theme in its address."""
     page = open_browser_page(browser, width)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -84,10 +86,10 @@ def test_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None
         theme == "dark"
     )
     assert frame.locator("body").evaluate("body => body.scrollWidth <= innerWidth"), (
-        "nothing is beyond the edge"
+        "nothing overflows"
     )
     cookies = page.context.cookies()
-    assert not errors, "such as that the browser keeps nothing for it there"
+    assert not errors, "such as blocked storage"
     assert [cookie["name"] for cookie in cookies if "partitionKey" in cookie] == [
         "__Host-sd35-browser"
     ]
@@ -95,8 +97,8 @@ def test_in_a_frame(browser: Browser, blog: str, width: int, theme: str) -> None
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1360, "light"), (390, "dark")])
-def test_as_an_element(browser: Browser, blog: str, width: int, theme: str) -> None:
-    """As `<gradio-app>` in another site's page, the page doesn't come up, makes no picture, or breaks what is there."""
+def test_page_works_as_an_element(browser: Browser, blog: str, width: int, theme: str) -> None:
+    """As `<gradio-app>` the page generates, and leaves the site around it alone."""
     page = open_browser_page(browser, width)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -114,8 +116,8 @@ def test_as_an_element(browser: Browser, blog: str, width: int, theme: str) -> N
     page.context.close()
 
 
-def test_only_where_it_may(browser: Browser, blog: str) -> None:
-    """Any site can show the page in a frame of its own, and lead clicks to it."""
+def test_other_sites_can_not_frame_the_page(browser: Browser, blog: str) -> None:
+    """The browser refuses a frame on a site that isn't allowed to embed the page."""
     page = open_browser_page(browser)
     answer = httpx.get(BlogHandler.studio, headers={"Host": "localhost"})
     assert answer.headers["content-security-policy"].endswith(f"frame-ancestors 'self' {blog}")
@@ -131,8 +133,8 @@ daemon off; error_log stderr; pid {folder}/nginx.pid;
 events {{}}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
     server {{ listen 127.0.0.1:{on}; proxy_buffering on; {location} }}
     server {{ listen 127.0.0.1:{off}; proxy_buffering off; {location} }}
 }}
@@ -141,7 +143,7 @@ http {{
 
 @pytest.fixture(scope="module")
 def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Nginx with the README's own `location`, in front of the page: with its buffering on, and off."""
+    """Start nginx with the documentation's `location`, with buffering on and off."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if nginx is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
@@ -149,7 +151,7 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         )
     folder = tmp_path_factory.mktemp("nginx")
     ports = {"on": free_port(), "off": free_port()}
-    location = re.search(r"```nginx\n(.*?)```", README, re.DOTALL)
+    location = re.search(r"```nginx\n(.*?)```", DOCUMENTATION, re.DOTALL)
     assert location is not None
 
     def site(port: int) -> ServerConfig:
@@ -160,7 +162,8 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         (folder / "nginx.conf").write_text(
             NGINX_CONFIG.format(folder=folder, location=proxied_location, **ports), "utf-8"
         )
-        process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")])  # noqa: S603
+        command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        process = subprocess.Popen(command)  # noqa: S603  # the system's nginx
         transport = httpx.HTTPTransport(retries=8)  # until it listens
         addresses = {kind: f"http://127.0.0.1:{port}/studio/" for kind, port in ports.items()}
         with httpx.Client(transport=transport) as client:
@@ -171,8 +174,10 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 @pytest.mark.parametrize("buffering", ["on", "off"])
-def test_behind_a_reverse_proxy(browser: Browser, proxies: dict[str, str], buffering: str) -> None:
-    """Behind nginx and a path, something is asked for at the wrong place, or previews come all at once at the end."""
+def test_page_works_behind_a_reverse_proxy(
+    browser: Browser, proxies: dict[str, str], buffering: str
+) -> None:
+    """Behind nginx and a path, every file is found and previews come as they are made."""
     page = open_browser_page(browser)
     failed: list[str] = []
     page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
@@ -193,7 +198,7 @@ def test_behind_a_reverse_proxy(browser: Browser, proxies: dict[str, str], buffe
 
 @pytest.fixture(scope="module")
 def link() -> Iterator[AppServer]:
-    """The page as it is shared: behind a login that is handed out, with limits, over a Space that takes its time."""
+    """Serve the page as it is shared: a shared login, limits, and a Space that can be held."""
     fake = FakeSpace(is_generator=True)
     accounts = CredentialStore(["guest:handed out"], hasher=CHEAP_HASHER)
     authenticator = Authenticator(
@@ -223,8 +228,8 @@ def log_in(page: Page, link: AppServer) -> None:
     expect(page.get_by_role("button", name="Generate")).to_be_visible()
 
 
-def test_two_browsers_and_one_link(browser: Browser, link: AppServer) -> None:
-    """Two people with the same link see each other's pictures, or don't know that they wait for each other."""
+def test_two_browsers_share_one_link(browser: Browser, link: AppServer) -> None:
+    """Two visitors of one link queue behind each other, and each sees their own jobs only."""
     first_page, second_page = open_browser_page(browser), open_browser_page(browser, 390)
     for page in (first_page, second_page):
         log_in(page, link)

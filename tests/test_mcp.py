@@ -47,14 +47,19 @@ CLIENT_MODES = ("auto", "legacy")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One that runs: its address, and the cookies of somebody who has logged in."""
+    """A running program, and the cookies of a logged-in user."""
 
     address: str
     cookies: httpx2.Cookies
 
     @asynccontextmanager
-    async def agent(self, mode: str, path: str = MCP_PATH, **options: Any) -> AsyncIterator[Client]:  # noqa: ANN401  # httpx2's own
-        """An agent that has logged in, unless the options say something else."""
+    async def agent(
+        self,
+        mode: str,
+        path: str = MCP_PATH,
+        **options: Any,  # noqa: ANN401  # as httpx2 takes them
+    ) -> AsyncIterator[Client]:
+        """Connect an agent with the program's login, unless the options have another."""
         async with httpx2.AsyncClient(
             timeout=LIMIT_SECONDS, **({"cookies": self.cookies} | options)
         ) as http:
@@ -64,11 +69,11 @@ class Program:
                     yield client
 
     def get(self, path: str) -> httpx2.Response:
-        """What somebody who has logged in gets there."""
+        """Return what a logged-in user gets there."""
         return httpx2.get(f"{self.address}{path}", cookies=self.cookies, timeout=LIMIT_SECONDS)
 
     def count_jobs(self, outcome: str) -> float:
-        """How many jobs have ended so."""
+        """Return the number of jobs with this outcome."""
         match = re.search(
             rf'^sd35_jobs_ended_total{{outcome="{outcome}"}} (\S+)$',
             self.get("/metrics").text,
@@ -85,7 +90,7 @@ class Program:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """Start the program. In the end it must stop in good order, and have said nothing else on the way."""
+    """Start the program. At its end it must have printed nothing unexpected."""
     port = free_port()
     flags = [
         "--mcp",
@@ -139,8 +144,8 @@ def image_bytes(result: CallToolResult) -> bytes:
     return base64.b64decode(content.data)
 
 
-async def test_the_tool(program: Program) -> None:
-    """An agent finds another tool than the one, or can't tell what it takes and gives."""
+async def test_tool_is_described(program: Program) -> None:
+    """Agents find one tool, and what it takes and returns."""
     async with program.agent("auto") as client:
         (tool,) = (await client.list_tools()).tools
     assert tool.name == "generate"
@@ -158,8 +163,8 @@ async def test_the_tool(program: Program) -> None:
 
 
 @pytest.mark.parametrize("mode", CLIENT_MODES)
-async def test_a_picture(program: Program, mode: str) -> None:
-    """An agent gets no picture, or isn't told how far it is, what it is, who made it, or where its file is."""
+async def test_image_is_returned_with_progress(program: Program, mode: str) -> None:
+    """Agents get progress, the image, its seed, who made it, and its address."""
     progress_updates: list[tuple[float, float | None, str | None]] = []
 
     async def listen(progress: float, total: float | None, message: str | None) -> None:
@@ -209,8 +214,10 @@ async def test_a_picture(program: Program, mode: str) -> None:
         ({"prompt": "null", "num_inference_steps": 0}, "between 1 and 50"),
     ],
 )
-async def test_mistakes(program: Program, arguments: dict[str, Any], expected_text: str) -> None:
-    """An agent's mistake is no tool error, or told in other words than elsewhere; or what is none is called one."""
+async def test_invalid_arguments_are_tool_errors(
+    program: Program, arguments: dict[str, Any], expected_text: str
+) -> None:
+    """Invalid values are answered with the same text as elsewhere; a prompt `null` is valid."""
     async with program.agent("auto") as client:
         result = await client.call_tool("generate", arguments)
     assert result.is_error
@@ -220,7 +227,7 @@ async def test_mistakes(program: Program, arguments: dict[str, Any], expected_te
 
 
 def call_when(prefix: str, callback: Callable[[], None]) -> ProgressFnT:
-    """What listens to progress, and does that as soon as it begins with these words."""
+    """Return a progress callback that acts once a message begins with this prefix."""
 
     async def listen(progress: float, total: float | None, message: str | None) -> None:
         if message is not None and message.startswith(prefix):
@@ -230,8 +237,8 @@ def call_when(prefix: str, callback: Callable[[], None]) -> ProgressFnT:
 
 
 @pytest.mark.parametrize("mode", CLIENT_MODES)
-async def test_cancelling(program: Program, mode: str) -> None:
-    """An agent cancels the call, and the run goes on at somebody's cost."""
+async def test_cancelled_call_cancels_the_job(program: Program, mode: str) -> None:
+    """An agent that cancels its call ends the job."""
     initial_count = program.count_jobs("cancelled")
     async with program.agent(mode) as client:
         async with anyio.create_task_group() as calls:
@@ -243,8 +250,8 @@ async def test_cancelling(program: Program, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", CLIENT_MODES)
-async def test_leaving(program: Program, mode: str) -> None:
-    """An agent's program ends without a word, and the run goes on for nobody."""
+async def test_closed_connection_cancels_the_job(program: Program, mode: str) -> None:
+    """An agent that disappears ends its job."""
     initial_count = program.count_jobs("cancelled")
     async with httpx2.AsyncClient(timeout=LIMIT_SECONDS, cookies=program.cookies) as http:
         transport = streamable_http_client(f"{program.address}{MCP_PATH}", http_client=http)
@@ -261,8 +268,8 @@ async def test_leaving(program: Program, mode: str) -> None:
     await program.wait_until_cancelled(initial_count + 1)
 
 
-async def test_what_a_visitor_may(program: Program) -> None:
-    """Agents don't stand in line with everybody else, or may ask for more than others, or aren't told so."""
+async def test_agents_share_the_limits_of_their_visitor(program: Program) -> None:
+    """Agents wait in the same queue, with the same limits, as the page."""
     initial_count = program.count_jobs("cancelled")
     async with program.agent("auto") as client:
         async with anyio.create_task_group() as calls:
@@ -282,8 +289,8 @@ async def test_what_a_visitor_may(program: Program) -> None:
     assert "You already have 1 image in the queue" in result_text(rejected_result)
 
 
-async def test_without_a_login(program: Program) -> None:
-    """Agents come in where everybody else must log in."""
+async def test_agents_need_a_login(program: Program) -> None:
+    """Without the login, agents get status 401 and the scheme to use."""
     with pytest.RaisesGroup(MCPError, flatten_subgroups=True):
         async with program.agent("auto", cookies=None):
             pytest.fail("it came in")
@@ -292,8 +299,8 @@ async def test_without_a_login(program: Program) -> None:
     assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
-async def test_another_s_session(program: Program) -> None:
-    """Who learns of a session's id can go on with it, and end what its agent has asked for."""
+async def test_session_belongs_to_its_user(program: Program) -> None:
+    """Another user can't continue a session by its id."""
     headers = {"Accept": "application/json, text/event-stream"}
     hello = {
         "protocolVersion": "2025-11-25",
@@ -313,8 +320,8 @@ async def test_another_s_session(program: Program) -> None:
         assert (await http.post("", json=look, headers=session, auth=LOGIN)).status_code == 200
 
 
-async def test_through_a_public_link(program: Program) -> None:
-    """An agent elsewhere can't log in, is refused by the SDK, or is told an address that isn't the picture's there."""
+async def test_public_link(program: Program) -> None:
+    """Through a tunnel, agents log in, and get the image's public address without local paths."""
     headers = {"Host": SHARED_HOST, "X-Forwarded-Proto": "https"}
     async with program.agent(
         "auto", f"{MCP_PATH}/", cookies=None, auth=LOGIN, headers=headers
@@ -330,8 +337,8 @@ async def test_through_a_public_link(program: Program) -> None:
     )
 
 
-async def test_a_large_picture(tmp_path: Path) -> None:
-    """A picture is so large that clients refuse the whole answer, or a smaller copy passes for the picture."""
+async def test_large_image_is_sent_as_a_smaller_copy(tmp_path: Path) -> None:
+    """An image beyond the clients' message limit comes as a JPEG that says so, with a link."""
     out = io.BytesIO()
     Image.effect_noise((1024, 1024), 200).convert("RGB").save(out, "PNG", compress_level=0)
 
@@ -365,9 +372,12 @@ async def test_a_large_picture(tmp_path: Path) -> None:
     assert "Seed 7" in result_text(result)
 
 
-def test_without_the_package(tmp_path: Path) -> None:
-    """Who hasn't installed what it takes gets a traceback, or a page without the tool."""
-    blocked = "import runpy, sys; sys.modules['mcp'] = None; sys.argv = ['app.py', '--mcp', '--space', 'demo']; "
+def test_missing_package_is_one_sentence(tmp_path: Path) -> None:
+    """Without the MCP package, --mcp says what to install."""
+    blocked = (
+        "import runpy, sys; sys.modules['mcp'] = None; "
+        "sys.argv = ['app.py', '--mcp', '--space', 'demo']; "
+    )
     completed = subprocess.run(  # noqa: S603
         [sys.executable, "-c", f"{blocked}runpy.run_path('app.py', run_name='__main__')"],
         cwd=ROOT,

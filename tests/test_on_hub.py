@@ -1,4 +1,4 @@
-"""The program as a Space on Hugging Face: it works there, and each visitor's identity goes where it belongs alone."""
+"""The program as a Space on Hugging Face: what works there, and where identities and tokens go."""
 
 import os
 import re
@@ -41,12 +41,11 @@ OWN_DOMAIN: Final = "studio.art.example"
 THIRD_PARTY_HOST: Final = "anybody.example"
 
 OWNER_TOKEN: Final = "hf_owner_made_up"
-SECRET_PATTERN: Final = re.compile("made.up", re.IGNORECASE)
-"""Every secret here has it in it."""
+SECRET_PATTERN: Final = re.compile("made.up", re.IGNORECASE)  # part of every secret here
 
 
 def space_environment(host: str, space: str, **kwargs: str) -> dict[str, str]:
-    """The environment of a Gradio Space that is called so."""
+    """Return the environment of a Gradio Space with this host name."""
     owner, _, name = host.removesuffix(".hf.space").partition("-")
     return {
         "SYSTEM": "spaces",
@@ -65,6 +64,7 @@ def space_environment(host: str, space: str, **kwargs: str) -> dict[str, str]:
     }
 
 
+# Environments, by the host under which each program is served.
 PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
     STUDIO_HOST: space_environment(STUDIO_HOST, "maker/space"),
     LENDING_HOST: space_environment(
@@ -81,17 +81,10 @@ PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
         **OAUTH_CLIENT,
     },
 }
-"""By the name under which each is shown."""
 
 
 class Program:
-    """`app.py` as a process, in an environment of its own.
-
-    Attributes:
-        port: where its page is, on this machine.
-        printed: what it has written to its output and its log, by lines.
-
-    """
+    """`app.py` as a process, in an environment of its own."""
 
     def __init__(self, folder: Path, port: int, environment: Mapping[str, str]) -> None:
         self.port = port
@@ -123,15 +116,15 @@ class Program:
                 self._is_ready.set()
 
     def wait(self) -> None:
-        """Wait until its page is there."""
+        """Wait until the page is served."""
         assert self._is_ready.wait(LIMIT_SECONDS * 3), self.output_lines
 
     def stop(self) -> None:
-        """Ask it to end, as a Space is asked."""
+        """Send SIGTERM, as Hugging Face does."""
         self._process.send_signal(signal.SIGTERM)
 
     def wait_for_exit(self) -> int:
-        """Wait for its end, and return its exit status."""
+        """Wait for the end of the program, and return its exit status."""
         try:
             return self._process.wait(LIMIT_SECONDS)
         finally:
@@ -140,13 +133,13 @@ class Program:
 
 
 @dataclass
-class TestWorld:
-    """Everything that these tests need to be there.
+class World:
+    """Everything around the programs.
 
     Attributes:
-        trust: believes the internet's own authority.
-        stack: what ends with it.
-        heard: every text that a program has answered with.
+        ssl_context: trusts the certificates of this internet.
+        stack: closed at the end.
+        response_texts: every text that a program has answered.
 
     """
 
@@ -159,17 +152,17 @@ class TestWorld:
     response_texts: list[str] = field(default_factory=list)
 
     def visitor(self, host: str = STUDIO_HOST, ip_token: str | None = None) -> "Visitor":
-        """Somebody new, who has the page open."""
+        """Return a new visitor, who has the page open."""
         visitor = Visitor(self, f"https://{host}", self.internet.visitors_proxy, ip_token)
         visitor.get("/")
         return visitor
 
 
 class Visitor:
-    """Somebody's browser, whose requests Hugging Face's proxy passes on with what it says of them."""
+    """A visitor's browser, behind Hugging Face's proxy with its headers."""
 
     def __init__(
-        self, world: TestWorld, base_url: str, proxy: str | None, ip_token: str | None
+        self, world: World, base_url: str, proxy: str | None, ip_token: str | None
     ) -> None:
         address = ".".join(str(secrets.randbelow(250) + 1) for _ in range(4))
         self._world = world
@@ -187,7 +180,7 @@ class Visitor:
         self.proxy_headers = {"X-IP-Token": ip_token} if ip_token is not None else {}
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        """Ask for this."""
+        """Send a GET request."""
         return self._record_response(
             self._http.get(path, headers=_encode_headers(self.proxy_headers | headers))
         )
@@ -204,7 +197,7 @@ class Visitor:
         return response
 
     def submit(self, prompt: str, session_hash: str = "") -> str:
-        """Ask for a picture, and return the event's id."""
+        """Submit a job, and return the event's id."""
         body = {
             "data": [prompt, "", "1:1", None, None, None, None, 7],
             "session_hash": session_hash or secrets.token_hex(5),
@@ -215,18 +208,18 @@ class Visitor:
         return event_id
 
     def generate(self, prompt: str) -> str:
-        """Ask for a picture, wait for the end, and return what was said of it."""
+        """Submit a job, and return its event stream."""
         return self.get(f"/gradio_api/call/generate/{self.submit(prompt)}").text
 
     def picture(self, prompt: str) -> str:
-        """Ask for a picture, and return the path of the finished one."""
+        """Generate an image, and return its path."""
         event, _, data = self.generate(prompt).partition("\n")
         assert event == "event: complete", data
         url: str = orjson.loads(data.removeprefix("data: "))[0]["url"]
         return url
 
     def log_in(self, name: str, password: str) -> None:
-        """Log in, as the page's form does."""
+        """Log in, as the login page does."""
         answer = self._http.post("/login", data={"username": name, "password": password})
         assert answer.json() == {"success": True}
 
@@ -249,7 +242,7 @@ def _encode_headers(headers: Mapping[str, str]) -> dict[bytes, bytes]:
 
 @asynccontextmanager
 async def serve_internet(folder: Path, ports: Mapping[str, int]) -> AsyncIterator[tuple[Any, ...]]:
-    """The internet with all servers in it, and the programs' own under their names."""
+    """Serve all servers of the internet, and the programs under their names."""
     space, hugging_face = RecordingSpace(), HuggingFace()
     async with AsyncExitStack() as stack:
         names = ("huggingface.co", "*.hf.space", "space.example", LOCAL_HOST, THIRD_PARTY_HOST)
@@ -273,7 +266,7 @@ async def serve_internet(folder: Path, ports: Mapping[str, int]) -> AsyncIterato
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestWorld]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("hub")
     ports = {name: free_port() for name in PROGRAMS}
     with ExitStack() as stack:
@@ -292,7 +285,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestWorld]:
             for program in programs.values():
                 program.wait()
             trust = ssl.create_default_context(cafile=internet.authority)
-            world = TestWorld(internet, space, hugging_face, programs, trust, stack)
+            world = World(internet, space, hugging_face, programs, trust, stack)
             yield world
         finally:
             for program in programs.values():
@@ -303,18 +296,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestWorld]:
             "".join(line for program in programs.values() for line in program.output_lines)
         )
         assert not [text for text in world.response_texts if SECRET_PATTERN.search(text)], (
-            "a secret was told"
+            "a secret was revealed"
         )
-        assert internet.asked <= set(internet.ports), "somebody else was asked for something"
+        assert internet.requested_names <= set(internet.ports), "another server was contacted"
 
 
 def header_by_kind(requests: list[RecordedRequest], header: str) -> dict[str, str | None]:
-    """Return what each kind of request said in this header."""
+    """Return the value of this header by kind of request."""
     return {recorded.kind: recorded.headers.get(header) for recorded in requests}
 
 
-def test_a_visitor_s_identity_goes_with_the_join_alone(world: TestWorld) -> None:
-    """Whose quota a picture is to use isn't told to the Space, or is told more often than it must be."""
+def test_identity_is_sent_with_the_join_only(world: World) -> None:
+    """The Space learns whose quota a job uses, from one request."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     assert ada.get(ada.picture("a cat")).content.endswith(PNG[33:])
     requests = world.space.requests_for("a cat")
@@ -327,8 +320,8 @@ def test_a_visitor_s_identity_goes_with_the_join_alone(world: TestWorld) -> None
     assert header_by_kind(first, "X-IP-Token") == {"config": None, "info": None}
 
 
-def test_reading_the_description_again(world: TestWorld) -> None:
-    """When a visitor's request makes this program ask the Space anew what it is, that tells whose request it was."""
+def test_discovery_has_no_identity(world: World) -> None:
+    """Reading a Space's description again, because of a visitor's job, sends no identity."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     ada.generate("cut, so that the Space is doubted")
     count_before = len(world.space.requests_for())
@@ -339,8 +332,8 @@ def test_reading_the_description_again(world: TestWorld) -> None:
     ]
 
 
-def test_a_cancel_without_an_identity(world: TestWorld) -> None:
-    """A visitor's identity goes with the request that ends a run, or a run isn't ended with who asked for it."""
+def test_cancel_has_no_identity(world: World) -> None:
+    """Cancelling reaches the Space, without the visitor's identity."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     fn_index = next(
         recorded["id"]
@@ -361,8 +354,8 @@ def test_a_cancel_without_an_identity(world: TestWorld) -> None:
     }
 
 
-def test_each_visitor_at_the_same_time(world: TestWorld) -> None:
-    """Of two pictures that are made at the same time, one uses the other visitor's quota."""
+def test_concurrent_jobs_have_their_own_identities(world: World) -> None:
+    """Of two simultaneous jobs, each uses its visitor's quota, and belongs to that visitor."""
     visitor_names = {
         f"pair {name}": world.visitor(ip_token=f"ip-{name}-made-up") for name in ("ada", "bob")
     }
@@ -384,8 +377,8 @@ def test_each_visitor_at_the_same_time(world: TestWorld) -> None:
         assert [person.get(path).status_code for path in paths.values()].count(200) == 1
 
 
-def test_an_identity_is_not_kept(world: TestWorld) -> None:
-    """A picture uses a quota that an earlier request of the same browser brought."""
+def test_identity_is_not_stored(world: World) -> None:
+    """A job without an identity doesn't use the one of an earlier request."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     ada.picture("first a cat")
     ada.proxy_headers.clear()
@@ -398,9 +391,10 @@ def test_an_identity_is_not_kept(world: TestWorld) -> None:
     ["ip-made-up-é", "ip-made-up\tx", "ip-made-up-" + "x" * 4096, ""],
     ids=["é", "tab", "long", "no"],
 )
-def test_what_can_not_be_an_identity(world: TestWorld, ip_token: str) -> None:
-    """A header that somebody else wrote reaches the Space, or costs the picture."""
-    direct_url = f"http://127.0.0.1:{world.programs[STUDIO_HOST].port}"  # past what would put it right on the way
+def test_invalid_identities_are_dropped(world: World, ip_token: str) -> None:
+    """A malformed header isn't forwarded, and the job runs."""
+    # Not through the proxy, which would correct the header.
+    direct_url = f"http://127.0.0.1:{world.programs[STUDIO_HOST].port}"
     Visitor(world, direct_url, None, ip_token).picture(f"odd {ip_token[-3:]!r}")
     assert (
         header_by_kind(world.space.requests_for(f"odd {ip_token[-3:]!r}"), "X-IP-Token")["join"]
@@ -409,8 +403,8 @@ def test_what_can_not_be_an_identity(world: TestWorld, ip_token: str) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["error of the Space", "cut in the run", "refused at the door"])
-def test_a_failure_tells_nothing(world: TestWorld, prompt: str) -> None:
-    """An error, the page, its description or the figures show whose quota was used, or the owner's token."""
+def test_failures_reveal_no_secrets(world: World, prompt: str) -> None:
+    """No error, page, description or metric contains an identity or a token."""
     ada = world.visitor(ip_token="ip-ada-made-up")
     ada.sign_in("ada")
     response_text = ada.generate(prompt)
@@ -437,8 +431,8 @@ def test_a_failure_tells_nothing(world: TestWorld, prompt: str) -> None:
         ("http://127.0.0.1:7861/", False),
     ],
 )
-def test_where_an_identity_may_go(root: str, *, is_sent: bool) -> None:
-    """A visitor's quota or token is handed to a server that isn't Hugging Face's, or in the clear."""
+def test_identity_is_sent_to_hugging_face_over_https_only(root: str, *, is_sent: bool) -> None:
+    """Other servers, and plain http, get neither quota nor token."""
     identity = Identity("hf_ada_made_up", "ip-ada-made-up")
     assert identity.headers(URL(root)) == (
         {"X-HF-Authorization": "Bearer hf_ada_made_up"} if is_sent else {}
@@ -446,8 +440,8 @@ def test_where_an_identity_may_go(root: str, *, is_sent: bool) -> None:
     assert identity.join_headers(URL(root)) == ({"X-IP-Token": "ip-ada-made-up"} if is_sent else {})
 
 
-def test_a_space_somewhere_else(world: TestWorld) -> None:
-    """A visitor's quota or account, or the owner's token, is shown to a Space that isn't on Hugging Face."""
+def test_space_elsewhere_gets_no_secrets(world: World) -> None:
+    """A Space outside Hugging Face gets no identity, account or token."""
     ada = world.visitor(ELSEWHERE_HOST, "ip-ada-made-up")
     ada.sign_in("ada")
     assert ada.get(ada.picture("elsewhere a cat")).content.endswith(PNG[33:])
@@ -459,8 +453,8 @@ def test_a_space_somewhere_else(world: TestWorld) -> None:
     assert not [recorded for recorded in requests if SECRET_PATTERN.search(str(recorded.headers))]
 
 
-def test_a_program_that_is_not_on_hugging_face(world: TestWorld) -> None:
-    """At home, a header that anybody can send is taken for whose quota it is; or visitors use the owner's."""
+def test_identity_header_is_ignored_off_hugging_face(world: World) -> None:
+    """Anybody can send the header there, and the owner's token isn't used for visitors."""
     ada = world.visitor(LOCAL_HOST, "ip-ada-made-up")
     ada.picture("at home a cat")
     assert not [
@@ -470,8 +464,8 @@ def test_a_program_that_is_not_on_hugging_face(world: TestWorld) -> None:
     ]
 
 
-def test_the_owner_s_token_is_the_owner_s(world: TestWorld) -> None:
-    """Visitors' pictures are made with the owner's token, or the owner's private Space can't be found with it."""
+def test_owner_token_is_not_used_for_visitors(world: World) -> None:
+    """The owner's token finds the Space, and no visitor's job uses it."""
     world.visitor(ip_token="ip-ada-made-up").picture("not lent")
     owner = f"Bearer {OWNER_TOKEN}"
     assert {headers.get("Authorization") for headers in world.hugging_face.hub_requests} == {owner}
@@ -488,8 +482,8 @@ def test_the_owner_s_token_is_the_owner_s(world: TestWorld) -> None:
     ]
 
 
-def test_a_token_that_is_lent(world: TestWorld) -> None:
-    """SD35_LEND_TOKEN has no effect, or takes from those who have signed in what is theirs."""
+def test_lent_token_is_used_for_visitors_without_their_own(world: World) -> None:
+    """With --lend-token, visitors use the owner's token, unless they have signed in."""
     ada = world.visitor(LENDING_HOST, "ip-ada-made-up")
     ada.log_in("ann", "made-up-password")
     ada.picture("lent")
@@ -505,8 +499,8 @@ def test_a_token_that_is_lent(world: TestWorld) -> None:
     assert header_by_kind(world.space.requests_for("not needed"), "X-HF-Authorization") == own_value
 
 
-def test_cookies_of_the_space(world: TestWorld) -> None:
-    """What a Space remembers of one visitor in a cookie is sent with another's picture."""
+def test_cookies_of_the_space_stay_with_the_job(world: World) -> None:
+    """What a Space remembers of one job in a cookie isn't sent with another."""
     ada, bob = world.visitor(), world.visitor()
     for index, visitor in enumerate((ada, bob, ada, bob)):
         visitor.picture(f"cookies {index}")
@@ -517,8 +511,8 @@ def test_cookies_of_the_space(world: TestWorld) -> None:
         }
 
 
-def test_no_public_link_there(world: TestWorld) -> None:
-    """SD35_SHARE opens a tunnel out of Hugging Face, asks everybody for a login, or ends the program."""
+def test_share_has_no_effect_on_hugging_face(world: World) -> None:
+    """No tunnel is opened, no login is generated, and the program says why."""
     printed = "".join(world.programs[ELSEWHERE_HOST].output_lines)
     assert "--share has no effect on Hugging Face: this page is public already." in printed
     assert "Password" not in printed
@@ -536,21 +530,21 @@ def test_no_public_link_there(world: TestWorld) -> None:
         ("hf.space", 400),
     ],
 )
-def test_its_names(world: TestWorld, host: str, status: int) -> None:
-    """The page isn't there under its own name, or is under a name that somebody else has led there."""
+def test_only_the_space_s_own_hosts_are_known(world: World, host: str, status: int) -> None:
+    """The page is served under the Space's hosts, and under no name that resembles them."""
     assert world.visitor().get("/", Host=host).status_code == status
 
 
-def test_what_is_offered_to_programs(world: TestWorld) -> None:
-    """The wiring of the button to sign in is offered as an interface."""
+def test_sign_in_button_is_no_endpoint(world: World) -> None:
+    """Programs are offered the same two endpoints as elsewhere."""
     assert list(world.visitor().get("/gradio_api/info").json()["named_endpoints"]) == [
         "/infer",
         "/generate",
     ]
 
 
-def test_an_account_s_pictures(world: TestWorld) -> None:
-    """Who has signed in uses somebody else's quota, or loses the picture to others, or can't have it elsewhere."""
+def test_account_has_its_images_and_its_quota(world: World) -> None:
+    """A signed-in visitor's jobs use their token, and their images are theirs in every browser."""
     ada, second_ada, bob, anonymous_visitor = (
         world.visitor(ip_token=f"ip-{index}-made-up") for index in range(4)
     )
@@ -587,8 +581,8 @@ def test_an_account_s_pictures(world: TestWorld) -> None:
 TOKEN_HEADERS: Final = {"X-HF-AUTHORIZATION", "X-IP-TOKEN"}
 
 
-def test_signing_out(world: TestWorld) -> None:
-    """After signing out, pictures are still made with, or handed out for, the account."""
+def test_sign_out_ends_the_account_s_access(world: World) -> None:
+    """After signing out, neither the account's images nor its token are available."""
     ada = world.visitor()
     ada.sign_in("ada")
     path = ada.picture("before a cat")
@@ -602,16 +596,16 @@ def test_signing_out(world: TestWorld) -> None:
     )
 
 
-def test_logging_out(world: TestWorld) -> None:
-    """Where one can sign in besides, “Log out” leaves the browser logged in."""
+def test_logout_works_beside_sign_in(world: World) -> None:
+    """Where visitors can sign in, too, “Log out” ends the login's session."""
     ann = world.visitor(LENDING_HOST)
     ann.log_in("ann", "made-up-password")
     assert ann.get("/").status_code == 200
     assert ann.get("/logout").status_code == 401
 
 
-def test_who_thinks_better_of_it(world: TestWorld) -> None:
-    """Who doesn't sign in after all, at Hugging Face's page, comes back to an error."""
+def test_cancelled_sign_in_returns_to_the_page(world: World) -> None:
+    """A visitor who declines at Hugging Face comes back to the page."""
     ada = world.visitor()
     authorize_params = ada.get("/login/huggingface").url.params
     answer = ada.get(
@@ -620,8 +614,8 @@ def test_who_thinks_better_of_it(world: TestWorld) -> None:
     assert (answer.status_code, answer.url.path) == (200, "/")
 
 
-def test_any_page_is_not_who_looks_at_it(world: TestWorld) -> None:
-    """As any site may embed the page, every site can use the quota of who is signed in, or see what they made."""
+def test_embedding_sites_are_anonymous(world: World) -> None:
+    """A site that embeds the page has neither the visitor's quota nor their images."""
     ada = world.visitor()
     ada.sign_in("ada")
     path = ada.picture("one's own a cat")
@@ -637,8 +631,8 @@ def test_any_page_is_not_who_looks_at_it(world: TestWorld) -> None:
     )
 
 
-def test_a_session_that_is_over(world: TestWorld) -> None:
-    """Pictures are asked for with a token that is no longer valid, or belong to an account that has left."""
+def test_expired_sessions_are_ignored(world: World) -> None:
+    """An expired sign-in has no token, and its visitor is a browser."""
     expired_visitor, anonymous_visitor = world.visitor(), world.visitor()
     expired_visitor.sign_in("late")
     path = expired_visitor.picture("late a cat")
@@ -660,10 +654,10 @@ def test_a_session_that_is_over(world: TestWorld) -> None:
         (OAUTH_CLIENT, False),
     ],
 )
-def test_where_one_can_sign_in(
+def test_sign_in_is_offered_on_gradio_spaces_only(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, can_sign_in: bool
 ) -> None:
-    """The button is shown where Gradio would let everybody in as who runs the program."""
+    """Elsewhere Gradio would let everybody in as the owner."""
     for name in ("SYSTEM", "SPACE_ID", *OAUTH_CLIENT):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -671,8 +665,8 @@ def test_where_one_can_sign_in(
     assert load_settings([]).can_sign_in is can_sign_in
 
 
-def test_nobody_signs_in_at_home(world: TestWorld) -> None:
-    """Off Hugging Face the page offers to sign in, and Gradio would let everybody in as who runs it."""
+def test_no_sign_in_off_hugging_face(world: World) -> None:
+    """Off Hugging Face there is neither a button nor a route to sign in."""
     ada = world.visitor(LOCAL_HOST)
     assert "Sign in with" not in ada.get("/config").text
     assert ada.get("/login/huggingface").status_code == 404
@@ -680,8 +674,8 @@ def test_nobody_signs_in_at_home(world: TestWorld) -> None:
 
 
 @pytest.fixture
-def page(world: TestWorld, browser: Browser) -> Iterator[Page]:
-    """A page of a browser on this internet, as Hugging Face's proxy sees it."""
+def page(world: World, browser: Browser) -> Iterator[Page]:
+    """Open a browser's page behind Hugging Face's proxy."""
     proxy_options: Any = {
         "proxy": {"server": world.internet.visitors_proxy},
         "ignore_https_errors": True,
@@ -693,8 +687,8 @@ def page(world: TestWorld, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_signing_in_with_a_browser(world: TestWorld, page: Page) -> None:
-    """The button doesn't sign in, or out again; scripts can read the token; or something of the page isn't there."""
+def test_sign_in_works_in_a_browser(world: World, page: Page) -> None:
+    """The button signs in and out, scripts can't read the token, and nothing is missing."""
     missing: list[str] = []
     page.on(
         "response",
@@ -719,8 +713,8 @@ def test_signing_in_with_a_browser(world: TestWorld, page: Page) -> None:
     assert not missing
 
 
-def test_within_hugging_face_s_own_page(world: TestWorld, page: Page) -> None:
-    """Where everybody meets a Space, in a frame of huggingface.co, the page isn't shown or makes no picture."""
+def test_page_works_in_the_hub_s_frame(world: World, page: Page) -> None:
+    """In the frame of huggingface.co, visitors generate with their own quota."""
     page.goto(f"{ISSUER}/spaces/owner/studio")
     generate_picture(page.frame_locator("iframe"), "framed a cat")
     assert (
@@ -732,8 +726,8 @@ def test_within_hugging_face_s_own_page(world: TestWorld, page: Page) -> None:
     assert "X-Frame-Options" not in policy
 
 
-def test_within_anybody_s_page(world: TestWorld, page: Page) -> None:
-    """As an element of another site's page, without cookies, the page makes no picture."""
+def test_page_works_as_an_element_anywhere(world: World, page: Page) -> None:
+    """As an element of any site, the page generates with the quota of the visitor's address."""
     page.goto(f"https://{THIRD_PARTY_HOST}/blog?space={STUDIO_HOST}")
     generate_picture(page, "anybody's a cat")
     requests = world.space.requests_for("anybody's a cat")

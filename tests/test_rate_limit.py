@@ -39,7 +39,7 @@ def test_limiter_lets_events_pass_again_when_old_ones_leave_the_window() -> None
 
 
 def test_released_events_do_not_count() -> None:
-    """The newest event, or the one that is named, is taken back; nothing else, and nothing twice."""
+    """The newest event, or a given one, is taken back, and nothing twice."""
     clock = Clock()
     limiter = RateLimiter(2, 10, clock)
     assert limiter.release("a") is None

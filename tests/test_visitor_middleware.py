@@ -1,4 +1,4 @@
-"""Each visitor their own, and nobody gets in: attacked over HTTP, on a running page."""
+"""Visitors, logins and limits, attacked over HTTP on a running page."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def servers(fake: FakeSpace, users: Path) -> Iterator[dict[str, AppServer]]:
-    """The page for everybody, for those with a login, and for one owner."""
+    """Serve the page to everyone, to users with a login, and to one owner."""
     users.write_text("", "utf-8")
     accounts = CredentialStore(
         ["ann:ann's password", "bob:bob's password", "guest:handed out"], hasher=CHEAP_HASHER
@@ -77,7 +77,7 @@ def bob(servers: dict[str, AppServer]) -> Iterator[BrowserSession]:
 
 
 def start_waiting_job(fake: FakeSpace, visit: BrowserSession) -> tuple[str, str]:
-    """Start a run that waits at the Space; return the id of an event that shows it, and its job's."""
+    """Start a job that is held at the Space; return the id of a watching event, and the job's."""
     fake.hold()
     _, job_id, _ = visit.result("submit", ["wait: a cat", *FORM_VALUES[1:], ""])
     event_id = visit.join("watch_jobs", [job_id]).raise_for_status().json()["event_id"]
@@ -87,10 +87,10 @@ def start_waiting_job(fake: FakeSpace, visit: BrowserSession) -> tuple[str, str]
     raise AssertionError("it ended")
 
 
-def test_a_picture_is_its_owner_s(
+def test_image_is_served_to_its_owner_only(
     ann: BrowserSession, bob: BrowserSession, servers: dict[str, AppServer]
 ) -> None:
-    """Who gets hold of a picture's address sees it, whoever they are."""
+    """Other visitors get a 404 for an image's address."""
     image, _ = ann.generate_picture()
     assert ann.http.get(image["url"]).content[8:12] == b"WEBP"
     assert bob.http.get(image["url"]).status_code == 404
@@ -98,8 +98,10 @@ def test_a_picture_is_its_owner_s(
         assert stranger.http.get(image["url"]).status_code == 404
 
 
-def test_a_job_is_its_owner_s(ann: BrowserSession, bob: BrowserSession, fake: FakeSpace) -> None:
-    """Who gets hold of a job's id can watch it, or stop it."""
+def test_job_is_controlled_by_its_owner_only(
+    ann: BrowserSession, bob: BrowserSession, fake: FakeSpace
+) -> None:
+    """Other visitors can't watch, cancel or restore a job by its id."""
     _, job_id = start_waiting_job(fake, ann)
     assert "no longer available" in bob.run("cancel", [job_id])[1]
     assert "no longer available" in bob.result("watch_jobs", [job_id])[1]
@@ -108,10 +110,10 @@ def test_a_job_is_its_owner_s(ann: BrowserSession, bob: BrowserSession, fake: Fa
     assert ann.result("watch_jobs", [job_id])[2] == job_id
 
 
-def test_a_session_is_its_owner_s(
+def test_session_and_events_belong_to_their_visitor(
     ann: BrowserSession, bob: BrowserSession, fake: FakeSpace
 ) -> None:
-    """Who gets hold of a session's hash or an event's id can read the stream, cancel the run, or ask in its name."""
+    """With a session's hash or an event's id, others can't read, cancel or submit anything."""
     event_id, job_id = start_waiting_job(fake, ann)
     stream = {"session_hash": ann.session_hash}
     foreign_value = {"fn_index": 0, "event_id": event_id}
@@ -154,8 +156,10 @@ def test_a_session_is_its_owner_s(
     assert ann.result("watch_jobs", [job_id])[0]["mime_type"] == "image/webp"
 
 
-def test_a_program_without_cookies(servers: dict[str, AppServer], ann: BrowserSession) -> None:
-    """Programs, which keep no cookies, can't fetch what they have asked for; or others can, without its address."""
+def test_program_without_cookies_gets_its_images(
+    servers: dict[str, AppServer], ann: BrowserSession
+) -> None:
+    """The random address of an image is its key, and can't be guessed."""
     body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
     with BrowserSession(servers["open"].address) as program:
         event_id = (
@@ -171,10 +175,10 @@ def test_a_program_without_cookies(servers: dict[str, AppServer], ann: BrowserSe
     assert ann.http.get(guessed_url).status_code == 404
 
 
-def test_what_a_program_asks_for_as_somebody_is_theirs(
+def test_api_call_with_a_cookie_belongs_to_its_visitor(
     ann: BrowserSession, bob: BrowserSession
 ) -> None:
-    """What a script makes with somebody's cookie can be fetched by anybody."""
+    """What a script generates with a visitor's cookie is served to that visitor only."""
     event_id = ann.http.post(
         "/gradio_api/call/infer", json={"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
     ).json()
@@ -203,10 +207,10 @@ FORBIDDEN_PATHS = [
 
 @pytest.mark.parametrize("path", FORBIDDEN_PATHS)
 @pytest.mark.parametrize("server_name", ["open", "private"])
-def test_no_file_is_read_by_its_path(
+def test_no_file_is_served_by_its_path(
     servers: dict[str, AppServer], server_name: str, path: str
 ) -> None:
-    """A file of this machine can be read by its path."""
+    """Paths of this machine, in any encoding, are not found."""
     path = path.replace("SERVED", str(TEMP_DIR))
     answer = httpx.get(
         f"{servers[server_name].address}gradio_api/file={path}", timeout=LIMIT_SECONDS
@@ -215,8 +219,8 @@ def test_no_file_is_read_by_its_path(
     assert "root:" not in answer.text
 
 
-def test_a_link_in_the_folder_leads_nowhere(ann: BrowserSession) -> None:
-    """A link among the pictures leads out of the folder."""
+def test_symlinks_among_images_are_not_served(ann: BrowserSession) -> None:
+    """A link that leads out of the folder is not followed."""
     image, _ = ann.generate_picture()
     link = TEMP_DIR / "pictures" / "link.png"
     link.symlink_to("/etc/passwd")
@@ -230,8 +234,8 @@ def test_a_link_in_the_folder_leads_nowhere(ann: BrowserSession) -> None:
     link.unlink()
 
 
-def test_the_browser_s_secret_stays_in_its_cookie(ann: BrowserSession) -> None:
-    """A script in the page, or a look at it, tells the secret that makes a browser who it is."""
+def test_browser_secret_stays_in_its_cookie(ann: BrowserSession) -> None:
+    """Scripts can't read the secret, and no answer repeats it."""
     answer = httpx.get(str(ann.http.base_url), timeout=LIMIT_SECONDS)
     cookie = answer.headers["set-cookie"]
     assert re.fullmatch(
@@ -251,14 +255,14 @@ def test_the_browser_s_secret_stays_in_its_cookie(ann: BrowserSession) -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 5000, "a b", '"', "'; DROP TABLE"])
-def test_a_secret_that_is_none(servers: dict[str, AppServer], secret: str) -> None:
-    """A made-up cookie breaks the page, or stands for somebody."""
+def test_implausible_secrets_are_ignored(servers: dict[str, AppServer], secret: str) -> None:
+    """A made-up cookie doesn't break the page."""
     with BrowserSession(servers["open"].address, {"Cookie": f"sd35-browser={secret}"}) as visit:
         assert visit.http.get("/").status_code == 200
 
 
-def test_one_owner_on_one_s_own_machine(servers: dict[str, AppServer]) -> None:
-    """On one's own machine, something gets in the way: another browser, or a script, can't get at one's pictures."""
+def test_private_page_has_one_owner(servers: dict[str, AppServer]) -> None:
+    """On one's own machine, all browsers share everything and get no cookie."""
     with (
         BrowserSession(servers["private"].address) as first_browser,
         BrowserSession(servers["private"].address) as second_browser,
@@ -291,10 +295,8 @@ PRIVATE_ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path"), PRIVATE_ROUTES)
-def test_without_a_login_nothing_is_told(
-    servers: dict[str, AppServer], method: str, path: str
-) -> None:
-    """Something answers whoever asks, without the login that was wanted."""
+def test_private_routes_need_a_login(servers: dict[str, AppServer], method: str, path: str) -> None:
+    """Without the login, every route answers with status 401."""
     body = {"data": [], "session_hash": "x", "fn_index": 0, "event_id": "x"}
     answer = httpx.request(
         method, servers["closed"].address.rstrip("/") + path, json=body, timeout=LIMIT_SECONDS
@@ -302,8 +304,8 @@ def test_without_a_login_nothing_is_told(
     assert answer.status_code == 401
 
 
-def test_the_way_in(servers: dict[str, AppServer]) -> None:
-    """The page isn't shown to who logs in, or is to who doesn't, or a program can't log in as gradio_client does."""
+def test_login(servers: dict[str, AppServer]) -> None:
+    """The right login opens the page to browsers, and Basic credentials the metrics to programs."""
     with BrowserSession(servers["closed"].address) as visit:
         authenticator = visit.http.get("/")
         assert authenticator.status_code == 401
@@ -334,8 +336,8 @@ def log_in_browser(stack: ExitStack, server: AppServer, name: str, password: str
     return visit.open()
 
 
-def test_a_login_s_pictures_are_there_wherever_one_logs_in(servers: dict[str, AppServer]) -> None:
-    """Ann's pictures aren't hers on her phone; or are Bob's, too."""
+def test_login_has_its_images_in_every_browser(servers: dict[str, AppServer]) -> None:
+    """A user's images are there on every device, for nobody else."""
     server = servers["closed"]
     with ExitStack() as stack:
         ann = log_in_browser(stack, server, "ann", "ann's password")
@@ -349,8 +351,8 @@ def test_a_login_s_pictures_are_there_wherever_one_logs_in(servers: dict[str, Ap
         assert "ann" in ann.result("visitor_info", [])[0]
 
 
-def test_a_login_that_is_handed_out_is_nobody(servers: dict[str, AppServer]) -> None:
-    """All who come by one link, with the login that was made for it, share their pictures."""
+def test_shared_login_has_separate_browsers(servers: dict[str, AppServer]) -> None:
+    """Those who use the login of a public link don't see each other's images."""
     with ExitStack() as stack:
         first_browser = log_in_browser(stack, servers["closed"], "guest", "handed out")
         second_browser = log_in_browser(stack, servers["closed"], "guest", "handed out")
@@ -359,8 +361,8 @@ def test_a_login_that_is_handed_out_is_nobody(servers: dict[str, AppServer]) -> 
         assert second_browser.http.get(image["url"]).status_code == 404
 
 
-def test_logging_out_is_one_s_own_affair(servers: dict[str, AppServer]) -> None:
-    """Who logs out, or is led to the link by another site, logs out everybody with the same login."""
+def test_logout_ends_one_session(servers: dict[str, AppServer]) -> None:
+    """Other sessions of the same login go on, and other sites can't log anybody out."""
     with ExitStack() as stack:
         first_browser = log_in_browser(stack, servers["closed"], "guest", "handed out")
         second_browser = log_in_browser(stack, servers["closed"], "guest", "handed out")
@@ -373,8 +375,8 @@ def test_logging_out_is_one_s_own_affair(servers: dict[str, AppServer]) -> None:
         assert second_browser.http.get("/config").status_code == 200
 
 
-def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
-    """Who was removed from the file of logins stays in as long as the program runs."""
+def test_removed_user_is_logged_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
+    """Sessions end when the user is removed from the file or gets another password."""
     file = tmp_path / "users.txt"
     file.write_text(f"eve:{hash_password('eve was here', CHEAP_HASHER)}\n", "utf-8")
     authenticator = Authenticator(
@@ -397,8 +399,8 @@ def test_who_is_removed_is_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
         assert eve.http.get("/config").status_code == 401, "an old cookie isn't one of somebody new"
 
 
-def test_guessing_is_slowed_down(fake: FakeSpace) -> None:
-    """A password can be guessed as fast as the machine goes, or a wait isn't told."""
+def test_login_attempts_are_throttled(fake: FakeSpace) -> None:
+    """After five failures, that address has to wait, even with the right password."""
     authenticator = Authenticator(
         is_private=False, accounts=CredentialStore(["ann:ann's password"], hasher=CHEAP_HASHER)
     )
@@ -422,8 +424,8 @@ def test_guessing_is_slowed_down(fake: FakeSpace) -> None:
 # Limits
 
 
-def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> None:
-    """A visitor runs into a limit that nobody spoke of, or can ask for more than that."""
+def test_page_shows_the_remaining_quota_and_enforces_it(fake: FakeSpace) -> None:
+    """The page says what is left, and page and API refuse more than that."""
     limits = UsageLimits(
         per_hour=2, total_per_hour=100, max_queued=3, max_concurrent=1, max_concurrent_per_visitor=1
     )
@@ -454,10 +456,10 @@ def test_the_page_says_what_is_left_and_refuses_what_is_not(fake: FakeSpace) -> 
             assert second_browser.generate_picture()[0]["url"], "another's hour is another's"
 
 
-def test_too_many_streams(
+def test_streams_per_visitor_are_limited(
     ann: BrowserSession, bob: BrowserSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One visitor opens so many streams that nobody else gets one."""
+    """One visitor can't use up the streams of all."""
     monkeypatch.setattr(stream_limiter, "MAX_STREAMS_PER_VISITOR", 3)
     with ExitStack() as stack:
         statuses = [
@@ -473,10 +475,10 @@ def test_too_many_streams(
         )
 
 
-def test_streams_of_visitors_who_are_ever_new(
+def test_streams_per_address_are_limited(
     servers: dict[str, AppServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who makes up a new cookie for each stream, all from one place, shuts out everybody else."""
+    """A client that makes up a new cookie for each stream can't, either."""
     monkeypatch.setattr(stream_limiter, "MAX_STREAMS_PER_IP", 3)
     with ExitStack() as stack:
 
@@ -497,8 +499,10 @@ def test_streams_of_visitors_who_are_ever_new(
         assert open_stream(6, "198.51.100.8") == 200
 
 
-def test_too_many_requests(servers: dict[str, AppServer], ann: BrowserSession) -> None:
-    """One visitor keeps the server busy for all with nothing but questions."""
+def test_requests_per_visitor_are_limited(
+    servers: dict[str, AppServer], ann: BrowserSession
+) -> None:
+    """A flood of requests is refused, long after a page's own requests would have stopped."""
     with BrowserSession(servers["open"].address) as visit:
         visit.open()
         body = {"session_hash": "x", "event_id": "x", "fn_index": 0}
@@ -513,8 +517,8 @@ def test_too_many_requests(servers: dict[str, AppServer], ann: BrowserSession) -
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"null", b"{", b'{"session_hash": 7}', b'{"data": {}}', b"\xff" * 64]
 )
-def test_bodies_that_are_none(ann: BrowserSession, content: bytes) -> None:
-    """What isn't a request breaks something, or is answered with what happened inside."""
+def test_malformed_bodies_are_refused(ann: BrowserSession, content: bytes) -> None:
+    """Invalid bodies are answered with a status, not with internals."""
     headers = {"Content-Type": "application/json"}
     for path in ("queue/join", "call/infer", "cancel", "run/_stop"):
         answer = ann.http.post(f"/gradio_api/{path}", content=content, headers=headers)
@@ -540,22 +544,22 @@ def test_bodies_that_are_none(ann: BrowserSession, content: bytes) -> None:
         ("run/nothing", {"data": []}, 404),
     ],
 )
-def test_what_gradio_would_print(
+def test_invalid_calls_leave_no_log_entries(
     ann: BrowserSession,
     capfd: pytest.CaptureFixture[str],
     path: str,
     body: dict[str, object],
     status: int,
 ) -> None:
-    """A stranger writes lines of their own into the log, or fills it with tracebacks."""
+    """Strangers can neither write lines of their own into the log nor fill it with tracebacks."""
     assert ann.http.post(f"/gradio_api/{path}", json=body).status_code == status
     printed = "".join(capfd.readouterr())
     assert "forged" not in printed
     assert "Traceback" not in printed
 
 
-def test_metrics_tell_nobody_s_business(ann: BrowserSession) -> None:
-    """What is counted holds a prompt, a name or an address; or nothing is counted."""
+def test_metrics_contain_no_prompts_or_names(ann: BrowserSession) -> None:
+    """The metrics count jobs, and say nothing about visitors."""
     ann.generate_picture("a very private wish")
     text = ann.http.get("/metrics").text
     assert re.search(r'sd35_jobs_ended_total\{outcome="completed"\} [1-9]', text)
