@@ -81,7 +81,7 @@ def test_busy_index_is_readable(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_works_without_write_ahead_log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no write-ahead log is possible, the library works without one."""
+    """Without a write-ahead log, the library works all the same."""
     Library.open(folder).close()
     monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
     with open_index(folder) as other_connection:

@@ -32,7 +32,7 @@ from sd35.library.picture_file import (
     read_file,
     read_or_empty,
 )
-from sd35.library.repository import get_entry, upsert_entry
+from sd35.library.repository import get_entry, shown_paths, upsert_entry
 from sd35.metadata.embedding import embed_metadata
 
 __all__ = ["ImportResult", "Importer"]
@@ -126,16 +126,12 @@ class Importer:
         """Return whether the owner has this image, under its ID or as a copy, outside the trash."""
         with self._database.read_transaction() as connection:
             entry = get_entry(connection, inspected.record.id, self._owner)
-            rows = connection.execute(
-                "SELECT path FROM pictures WHERE owner = ? AND size_bytes = ?"
-                " AND trashed_at IS NULL AND is_missing = 0",
-                (self._owner, len(inspected.picture.data)),
-            ).fetchall()
+            paths = shown_paths(connection, self._owner, len(inspected.picture.data))
         if entry is not None and not entry.is_trashed:
             existing_data = read_or_empty(self._folder / entry.path)
             if _matches_except_metadata(existing_data, inspected):
                 return True
-        return any(read_or_empty(self._folder / path) == inspected.picture.data for (path,) in rows)
+        return any(read_or_empty(self._folder / path) == inspected.picture.data for path in paths)
 
 
 def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) -> bool:

@@ -82,7 +82,7 @@ class Library:
 
     @property
     def needs_rescan(self) -> bool:
-        """Whether the index was missing or damaged, and is empty until `rescan` is called."""
+        """Return whether the index was missing or damaged, and is empty until `rescan`."""
         return self.database.was_rebuilt
 
     @property

@@ -20,8 +20,12 @@ __all__ = [
     "Entry",
     "delete_entry",
     "entry_from_row",
+    "find_id_at",
     "get_entry",
     "mark_missing",
+    "move_entry",
+    "shown_paths",
+    "trashed_ids",
     "upsert_entry",
 ]
 
@@ -87,6 +91,29 @@ def get_entry(connection: Connection, id_: str, owner: str | None = None) -> Ent
     return None if row is None else entry_from_row(row)
 
 
+def find_id_at(connection: Connection, path: str) -> str | None:
+    """Return the ID of the image at this path, unless it is missing."""
+    row = connection.execute(
+        "SELECT id FROM pictures WHERE path = ? AND is_missing = 0", (path,)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def trashed_ids(connection: Connection, owner: str | None) -> list[str]:
+    """Return the IDs of an owner's images in the trash; `None` stands for any owner."""
+    sql = "SELECT id FROM pictures WHERE trashed_at IS NOT NULL AND owner = coalesce(?, owner)"
+    return [id_ for (id_,) in connection.execute(sql, (owner,))]
+
+
+def shown_paths(connection: Connection, owner: str, size_bytes: int) -> list[str]:
+    """Return the paths of an owner's images of this size, neither trashed nor missing."""
+    sql = (
+        "SELECT path FROM pictures WHERE owner = ? AND size_bytes = ?"
+        " AND trashed_at IS NULL AND is_missing = 0"
+    )
+    return [path for (path,) in connection.execute(sql, (owner, size_bytes))]
+
+
 def upsert_entry(connection: Connection, entry: Entry, mtime_ns: int) -> None:
     """Insert an image, or replace what the index has under its ID."""
     # The path of what isn't missing is unique: another image there must give way first.
@@ -150,6 +177,14 @@ def _index_text(connection: Connection, rowid: int, entry: Entry) -> None:
     values = "(rowid, prompt, others) VALUES (?, ?, ?)"
     connection.execute("INSERT INTO fts_stems " + values, fts_row)
     connection.execute("INSERT INTO fts_prefixes " + values, fts_row)
+
+
+def move_entry(connection: Connection, id_: str, path: str, *, is_trashed: bool) -> None:
+    """Record that an image was moved to this path."""
+    connection.execute(
+        "UPDATE pictures SET path = ?, trashed_at = ? WHERE id = ?",
+        (path, time.time() if is_trashed else None, id_),
+    )
 
 
 def mark_missing(connection: Connection, ids: Iterable[str]) -> None:

@@ -22,7 +22,14 @@ from sd35.library.layout import (
     walk_pictures,
 )
 from sd35.library.picture_file import build_entry, derive_copy_id, inspect_picture, read_file
-from sd35.library.repository import Entry, delete_entry, get_entry, mark_missing, upsert_entry
+from sd35.library.repository import (
+    Entry,
+    delete_entry,
+    find_id_at,
+    get_entry,
+    mark_missing,
+    upsert_entry,
+)
 from sd35.library.text_index import fold, sqlite_text
 from sd35.library.thumbnails import ThumbnailCache
 
@@ -215,7 +222,7 @@ class Scanner:
 
     def _update_changed(self, connection: Connection, file: _ScannedFile) -> None:
         path, embedded_id = file.entry.path, file.entry.id
-        id_ = _find_id(connection, path)
+        id_ = find_id_at(connection, path)
         if id_ is None:
             return
         if file.has_embedded_id and id_ not in {embedded_id, derive_copy_id(embedded_id, path)}:
@@ -233,7 +240,7 @@ class Scanner:
 
     def _add_new(self, connection: Connection, file: _ScannedFile) -> None:
         path, id_ = file.entry.path, file.entry.id
-        if _find_id(connection, path) is not None:
+        if find_id_at(connection, path) is not None:
             return
         known_entry = get_entry(connection, id_)
         is_copy = (
@@ -306,10 +313,3 @@ def _batches(connection: Connection, files_sql: str) -> Iterator[list[FileInfo]]
     while rows := connection.execute(sql, (last_number, BATCH_SIZE)).fetchall():
         last_number = rows[-1][0]
         yield [FileInfo(*row[1:]) for row in rows]
-
-
-def _find_id(connection: Connection, path: str) -> str | None:
-    row = connection.execute(
-        "SELECT id FROM pictures WHERE path = ? AND is_missing = 0", (path,)
-    ).fetchone()
-    return None if row is None else row[0]

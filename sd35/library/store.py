@@ -2,7 +2,6 @@
 
 import datetime as dt
 import logging
-import time
 import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
@@ -26,7 +25,15 @@ from sd35.library.picture_file import (
     read_file,
 )
 from sd35.library.provenance import embed_or_original
-from sd35.library.repository import Entry, delete_entry, get_entry, mark_missing, upsert_entry
+from sd35.library.repository import (
+    Entry,
+    delete_entry,
+    get_entry,
+    mark_missing,
+    move_entry,
+    trashed_ids,
+    upsert_entry,
+)
 from sd35.library.thumbnails import ThumbnailCache
 from sd35.metadata.embedding import embed_metadata
 from sd35.metadata.model import MAX_TAGS, GenerationMetadata, new_id
@@ -138,15 +145,11 @@ class PictureStore:
     def empty_trash(self, owner: str | None) -> int:
         """Delete an owner's files in the trash, and return how many images there were."""
         with self._database.read_transaction() as connection:
-            rows = connection.execute(
-                "SELECT id FROM pictures"
-                " WHERE trashed_at IS NOT NULL AND owner = coalesce(?, owner)",
-                (owner,),
-            ).fetchall()
-        # Asked again in the transaction: somebody may have restored an image meanwhile.
-        ids = self._delete_if((id_ for (id_,) in rows), owner, lambda entry: entry.is_trashed)
+            ids = trashed_ids(connection, owner)
+        # Checked again in the transaction: somebody may have restored an image meanwhile.
+        deleted_ids = self._delete_if(ids, owner, lambda entry: entry.is_trashed)
         _remove_empty_folders(self._folder / TRASH_DIR)
-        return len(ids)
+        return len(deleted_ids)
 
     def delete(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
         """Delete files, wherever they are, and return the IDs of the images deleted."""
@@ -215,9 +218,8 @@ class PictureStore:
         except FileNotFoundError:
             mark_missing(connection, [id_])
             return None
-        connection.execute(
-            "UPDATE pictures SET path = ?, trashed_at = ? WHERE id = ?",
-            (path.relative_to(self._folder).as_posix(), time.time() if is_trashed else None, id_),
+        move_entry(
+            connection, id_, path.relative_to(self._folder).as_posix(), is_trashed=is_trashed
         )
 
         def undo() -> None:
