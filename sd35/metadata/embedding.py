@@ -32,7 +32,7 @@ class EmbeddedTexts:
 
     Attributes:
         texts: by key: the keyword of a PNG text chunk; `UserComment`, `ImageDescription`, `Make`,
-            `Model`, `Software`, `MakerNote` or `Tag0100` to `Tag010D` of EXIF; `Comment` and `XMP`;
+            `Model`, `Software`, `MakerNote` or `Tag0100` to `Tag010D` of EXIF; `Comment` of a JPEG;
             `RECORD_KEY` for this program's JSON in any format.
         size: width and height in pixels, if the header holds them.
 

@@ -30,7 +30,6 @@ from 1, and the number of parts, each in two bytes.
 _MAX_SEGMENT_BYTES = 65_533  # its length has two bytes, and counts itself
 _MAX_SEGMENTS = 10_000  # before the first scan; a large color profile takes some hundred
 
-_XMP_IDENTIFIER = b"http://ns.adobe.com/xap/1.0/\0"
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
 _COMMENT = 0xFE
@@ -80,8 +79,6 @@ def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
         body = segment.body
         if _is_exif_segment(segment):
             exif = exif or body
-        elif segment.kind == _APP1 and body.startswith(_XMP_IDENTIFIER):
-            texts.setdefault("XMP", body.removeprefix(_XMP_IDENTIFIER).decode("utf-8", "replace"))
         elif segment.kind == _COMMENT:
             texts.setdefault("Comment", body.decode("utf-8", "replace"))
         elif _is_record_segment(segment):

@@ -62,8 +62,6 @@ def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
         body = slice(chunk.start + 8, chunk.start + 8 + chunk.length)
         if chunk.kind == b"EXIF" and chunk.length <= 2 * MAX_TEXT_BYTES:
             texts = {**_extract_record(read_exif(data[body])), **texts}
-        elif chunk.kind == b"XMP " and chunk.length <= MAX_TEXT_BYTES:
-            texts.setdefault("XMP", data[body].decode("utf-8", "replace"))
         elif chunk.kind == _RECORD_CHUNK and chunk.length <= MAX_TEXT_BYTES:
             record = data[body].removeprefix(RECORD_IDENTIFIER)
             texts[RECORD_KEY] = record.decode("utf-8", "replace")

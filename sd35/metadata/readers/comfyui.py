@@ -14,10 +14,9 @@ from sd35.metadata.parsing import (
     model_name,
     parse_int,
     parse_json_object,
-    parse_number,
     parse_text,
 )
-from sd35.metadata.readers.comfyui_graph import PASS_THROUGH, Graph, Node
+from sd35.metadata.readers.comfyui_graph import PASS_THROUGH, Graph, Node, is_number
 from sd35.metadata.readers.comfyui_prompts import PromptResolver
 from sd35.metadata.readers.json_fields import format_lora
 
@@ -136,8 +135,8 @@ def _build_metadata(graph: Graph, sampler: Node, other_samplers: int) -> Generat
         negative_prompt=negative.resolved_text.text,
         width=width,
         height=height,
-        guidance_scale=_number_input(graph, guider, "cfg", "cfg_conds"),
-        num_inference_steps=parse_int(_number_input(graph, schedule_node, "steps", "steps_total")),
+        guidance_scale=graph.number(guider, "cfg", "cfg_conds"),
+        num_inference_steps=parse_int(graph.number(schedule_node, "steps", "steps_total")),
         seed=parse_int(seed),
         model=model,
         tool=_TOOL,
@@ -156,7 +155,7 @@ def _schedule_node(graph: Graph, sampler: Node) -> Node:
 
 def _seed(graph: Graph, sampler: Node) -> object:
     node = graph.linked_node(sampler, "noise") or sampler
-    seed = graph.find_value(node, _SEED_INPUTS, _is_number)
+    seed = graph.find_value(node, _SEED_INPUTS, is_number)
     # A negative one asks some nodes for a random seed, which isn't in the graph.
     return seed if isinstance(seed, int | float) and seed >= 0 else None
 
@@ -164,11 +163,11 @@ def _seed(graph: Graph, sampler: Node) -> object:
 def _extra_settings(
     graph: Graph, sampler: Node, schedule_node: Node, seed: object
 ) -> Iterator[tuple[str, str]]:
-    denoise = _number_input(graph, schedule_node, "denoise")
+    denoise = graph.number(schedule_node, "denoise")
     settings = [
         ("Seed", format_value(seed) if parse_int(seed) is None else ""),
-        ("Sampler", _text_input(graph, sampler, "sampler_name", "sampler")),
-        ("Scheduler", _text_input(graph, schedule_node, "scheduler")),
+        ("Sampler", graph.text(sampler, "sampler_name", "sampler")),
+        ("Scheduler", graph.text(schedule_node, "scheduler")),
         ("Denoise", "" if denoise is None or denoise == 1 else f"{denoise:g}"),
         *_step_range(graph, sampler),
     ]
@@ -177,9 +176,9 @@ def _extra_settings(
 
 def _step_range(graph: Graph, sampler: Node) -> Iterator[tuple[str, str]]:
     """Yield the first and last step of a sampler that doesn't run all of them."""
-    steps = _number_input(graph, sampler, "steps")
-    start = _number_input(graph, sampler, "start_at_step")
-    end = _number_input(graph, sampler, "end_at_step")
+    steps = graph.number(sampler, "steps")
+    start = graph.number(sampler, "start_at_step")
+    end = graph.number(sampler, "end_at_step")
     if start is not None and start > 0:
         yield "Start at step", f"{start:g}"
     if end is not None and end < (10_000 if steps is None else steps):  # ComfyUI's default end
@@ -201,25 +200,11 @@ def _second_prompt(
 ) -> Iterator[tuple[str, str]]:
     """Yield the second prompt of a DualCFGGuider."""
     second = PromptResolver(graph, graph.linked_node(guider, "cond2"), "positive").resolved_text
-    guidance_scale = _number_input(graph, guider, "cfg_cond2_negative")
+    guidance_scale = graph.number(guider, "cfg_cond2_negative")
     if second.text and second.text != first_prompt.resolved_text.text:
         yield "Second prompt", format_value(second.text)
     if guidance_scale is not None:
         yield "Second guidance scale", f"{guidance_scale:g}"
-
-
-def _number_input(graph: Graph, node: Node, *names: str) -> float | None:
-    return parse_number(graph.find_value(node, names, _is_number))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _text_input(graph: Graph, node: Node, *names: str) -> str:
-    return format_value(
-        graph.find_value(node, names, lambda value: isinstance(value, str) and value.strip() != "")
-    )
 
 
 def _size(graph: Graph, sampler: Node) -> tuple[int | None, int | None]:
@@ -242,7 +227,7 @@ def _side(graph: Graph, node: Node, name: str) -> int | None:
     ratio = parse_text(inputs.get("aspect_ratio", "custom")).lower()
     if "custom" not in ratio or parse_text(inputs.get("swap_dimensions", "Off")).lower() != "off":
         return None
-    return parse_int(_number_input(graph, node, name, name.removeprefix("empty_latent_")))
+    return parse_int(graph.number(node, name, name.removeprefix("empty_latent_")))
 
 
 def _model(graph: Graph, start_nodes: Iterable[Node]) -> tuple[str, list[tuple[str, str]]]:
@@ -258,7 +243,7 @@ def _model(graph: Graph, start_nodes: Iterable[Node]) -> tuple[str, list[tuple[s
             if name not in {"", "None"}
         )
         for key in _MODEL_INPUTS:
-            if file_name := _text_input(graph, node, key):
+            if file_name := graph.text(node, key):
                 return model_name(file_name), loras
     return "", loras
 
@@ -269,11 +254,11 @@ def _loras(graph: Graph, node: Node) -> Iterator[tuple[str, object]]:
     Loaders have one, numbered ones, or objects that can be switched off.
     """
     if "lora_name" in node.inputs:
-        weight = _number_input(graph, node, *_LORA_WEIGHT_INPUTS)
-        yield _text_input(graph, node, "lora_name"), weight
+        weight = graph.number(node, *_LORA_WEIGHT_INPUTS)
+        yield graph.text(node, "lora_name"), weight
     for key, value in node.inputs.items():
         if isinstance(value, dict) and value.get("on") is True:
             yield parse_text(value.get("lora")), value.get("strength")
         elif re.fullmatch(r"lora_\d\d", key):
-            weight = _number_input(graph, node, key.replace("lora", "strength"))
-            yield _text_input(graph, node, key), weight
+            weight = graph.number(node, key.replace("lora", "strength"))
+            yield graph.text(node, key), weight

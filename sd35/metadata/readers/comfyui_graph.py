@@ -5,7 +5,9 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-__all__ = ["PASS_THROUGH", "Graph", "Node"]
+from sd35.metadata.parsing import format_value, parse_number
+
+__all__ = ["PASS_THROUGH", "Graph", "Node", "is_number"]
 
 PASS_THROUGH = ("", "input", "base_ctx", *(f"any_{index:02}" for index in range(1, 6)))
 """Inputs of nodes that only pass a value on, such as reroutes; the first link counts."""
@@ -99,6 +101,23 @@ class Graph:
                 return match
             current = self.linked_node(current, *keys)
         return None
+
+    def number(self, node: Node, *names: str) -> float | None:
+        """Return the first number of these inputs; see `find_value`."""
+        return parse_number(self.find_value(node, names, is_number))
+
+    def text(self, node: Node, *names: str) -> str:
+        """Return the first non-blank text of these inputs, or an empty one; see `find_value`."""
+        return format_value(self.find_value(node, names, _is_text))
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number; a boolean is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.strip() != ""
 
 
 def _value_keys(node: Node) -> list[str]:
