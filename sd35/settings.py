@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +22,9 @@ from sd35.core.space_ref import parse_space_ref
 __all__ = ["Settings", "error_text", "load_settings"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-MIN_IDLE_TIMEOUT = 5.0
-"""Seconds; a page that is being reloaded is back by then."""
+
+# In seconds. A page that is being reloaded is back by then.
+MIN_IDLE_TIMEOUT: Final = 5.0
 
 UsageLimit = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -218,16 +218,10 @@ class Settings(BaseSettings):
         return self.port or self.gradio_server_port
 
     @property
-    def host_names(self) -> tuple[str, ...]:
-        """Host names that requests may have, besides localhost and IP addresses."""
-        is_bound_to_all = self.server_name in {"0.0.0.0", "::", "[::]"}  # noqa: S104
-        return (
-            self.server_name,
-            *_split_list(self.known_hosts),
-            *((socket.gethostname(), f"{socket.gethostname()}.local") if is_bound_to_all else ()),
-            *((".gradio.live",) if self.opens_share_link else ()),
-            *((".hf.space", *_split_list(self.space_host)) if self.runs_on_hub else ()),
-        )
+    def known_host_names(self) -> tuple[str, ...]:
+        """Host names of the page that the user has listed, and that of its Space."""
+        space_hosts = _split_list(self.space_host) if self.runs_on_hub else ()
+        return (*_split_list(self.known_hosts), *space_hosts)
 
     @property
     def is_private(self) -> bool:
@@ -250,11 +244,9 @@ class Settings(BaseSettings):
     @property
     def idle_timeout(self) -> float | None:
         """Seconds that jobs continue without an open page; `None` for as long as they take."""
-        return (
-            None
-            if self.unwatched_minutes is None
-            else max(MIN_IDLE_TIMEOUT, self.unwatched_minutes * 60)
-        )
+        if self.unwatched_minutes is None:
+            return None
+        return max(MIN_IDLE_TIMEOUT, self.unwatched_minutes * 60)
 
     @property
     def logins(self) -> tuple[str, ...]:
@@ -280,24 +272,6 @@ class Settings(BaseSettings):
     def frame_ancestors(self) -> tuple[str, ...]:
         """Sites that may embed the page."""
         return ("*",) if self.embed_in is None and self.runs_on_hub else _split_list(self.embed_in)
-
-    @property
-    def usage_limits(self) -> dict[str, int | None]:
-        """Usage limits, by the names of the fields of `UsageLimits`."""
-        if self.is_private:
-            return {"max_concurrent": (1 if self.at_once is None else self.at_once) or None}
-        limits = {
-            "per_hour": (self.visitor_hourly, 30),
-            "total_per_hour": (self.all_hourly, 200),
-            "max_queued": (self.visitor_waiting, 3),
-            "max_queued_total": (self.all_waiting, 50),
-            "max_concurrent": (self.at_once, 20 if self.runs_on_hub and not self.lend_token else 1),
-            "max_concurrent_per_visitor": (None, 1),
-        }
-        return {
-            name: (default if value is None else value) or None
-            for name, (value, default) in limits.items()
-        }
 
     @property
     def can_sign_in(self) -> bool:

@@ -19,7 +19,7 @@ from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.accounts import CredentialStore, generate_credentials
 from sd35.server.auth import Authenticator
-from sd35.server.server import AppServices, ServerConfig, serve
+from sd35.server.server import AppServices, ServerConfig, host_names, serve
 from sd35.server.tunnel import LIFETIME_NOTICE, Tunnel, TunnelError, close_tunnels, qr_code
 from sd35.settings import Settings
 from sd35.ui.page import Page
@@ -81,9 +81,22 @@ class WebApp:
             temp_dir,
             Library.open(folder),
             is_persistent,
-            UsageLimits(**settings.usage_limits),
+            self._usage_limits(),
             settings.lend_token,
             settings.idle_timeout,
+        )
+
+    def _usage_limits(self) -> UsageLimits:
+        settings = self._settings
+        if settings.is_private:
+            return UsageLimits.for_owner(max_concurrent=settings.at_once)
+        return UsageLimits.for_visitors(
+            per_hour=settings.visitor_hourly,
+            total_per_hour=settings.all_hourly,
+            max_queued=settings.visitor_waiting,
+            max_queued_total=settings.all_waiting,
+            max_concurrent=settings.at_once,
+            has_own_quotas=settings.runs_on_hub and not settings.lend_token,
         )
 
     async def _start_demo_space(self) -> str:
@@ -158,7 +171,12 @@ class WebApp:
                 authenticator,
                 settings.server_name,
                 settings.server_port,
-                settings.host_names,
+                host_names(
+                    settings.server_name,
+                    settings.known_host_names,
+                    is_shared=settings.opens_share_link,
+                    is_on_hub=settings.runs_on_hub,
+                ),
                 settings.frame_ancestors,
                 settings.root_path,
             ),

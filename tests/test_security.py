@@ -1,6 +1,7 @@
 """SecurityMiddleware: hosts, origins, paths, headers, and limits of bodies."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from sd35.server import security
 from sd35.server.security import SecurityMiddleware
+from sd35.server.server import host_names
 
 JOIN_PATH = "/gradio_api/queue/join"
 
@@ -211,3 +213,16 @@ async def test_incomplete_bodies_time_out(monkeypatch: pytest.MonkeyPatch) -> No
     messages = receive_slowly()
     await SecurityMiddleware(app)(scope, lambda: anext(messages), send)
     assert sent_messages[0]["status"] == 408
+
+
+def test_a_page_for_the_whole_network_has_the_machine_s_names() -> None:
+    names = host_names("::", ["nas.lan"], is_shared=False, is_on_hub=False)
+    assert {"nas.lan", socket.gethostname(), f"{socket.gethostname()}.local"} < set(names)
+
+
+def test_a_shared_page_has_the_names_of_its_public_addresses() -> None:
+    assert host_names("127.0.0.1", [], is_shared=True, is_on_hub=True) == (
+        "127.0.0.1",
+        ".gradio.live",
+        ".hf.space",
+    )

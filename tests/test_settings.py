@@ -1,14 +1,11 @@
-"""Flags and environment."""
-
-import socket
+"""Settings from flags and environment variables."""
 
 import pytest
 
 from sd35.settings import Settings, load_settings
 
 
-def test_defaults() -> None:
-    """Without a flag, something else than the local page over the public Space is started."""
+def test_the_default_is_a_local_page_over_the_public_space() -> None:
     settings = load_settings([])
     assert (settings.space, settings.server_name, settings.server_port, settings.share) == (
         "auto",
@@ -20,8 +17,7 @@ def test_defaults() -> None:
     assert not settings.runs_on_hub
 
 
-def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable in the environment overrides what was typed."""
+def test_flags_take_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SD35_PORT", "8000")
     monkeypatch.setenv("SD35_SPACE", "demo")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "9000")
@@ -30,21 +26,20 @@ def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert load_settings(["--space", "owner/name"]).space == "owner/name"
 
 
-def test_a_hosted_copy_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a Space, the page is served where Hugging Face doesn't look for it, or answers to no name."""
+def test_a_page_on_hugging_face_listens_where_gradio_s_variables_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")  # noqa: S104
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7860")
     monkeypatch.setenv("SPACE_ID", "me/studio")
     settings = load_settings([])
     assert (settings.server_name, settings.server_port) == ("0.0.0.0", 7860)  # noqa: S104
-    assert ".hf.space" in settings.host_names
+    assert settings.runs_on_hub
 
 
-def test_names_of_a_server_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a reverse proxy, or for the whole network, the page can't be reached under its own name."""
+def test_known_hosts_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SD35_KNOWN_HOSTS", "nas.lan, .studio.example")
-    names = load_settings(["--host", "::"]).host_names
-    assert {"nas.lan", ".studio.example", socket.gethostname()} <= set(names)
+    assert load_settings([]).known_host_names == ("nas.lan", ".studio.example")
 
 
 @pytest.mark.parametrize(
@@ -60,10 +55,9 @@ def test_names_of_a_server_in_the_network(monkeypatch: pytest.MonkeyPatch) -> No
         ("owner/name", ["--token", "mine"], "mine"),
     ],
 )
-def test_a_token_goes_only_where_it_belongs(
+def test_the_hugging_face_token_goes_only_to_spaces_there(
     space: str, arguments: list[str], expected_token: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Hugging Face token in the environment is handed to some other server."""
     monkeypatch.setenv("HF_TOKEN", "hf_hub")
     assert load_settings(["--space", space, *arguments]).space_token == expected_token
 
@@ -76,8 +70,7 @@ def test_a_token_goes_only_where_it_belongs(
         " owner/name ",
     ],
 )
-def test_a_space_s_page_stands_for_the_space(space_argument: str) -> None:
-    """The address that a person copies from the browser isn't understood."""
+def test_the_address_of_a_space_s_page_is_a_reference_to_it(space_argument: str) -> None:
     assert load_settings(["--space", space_argument]).space == "owner/name"
 
 
@@ -106,10 +99,9 @@ def test_a_space_s_page_stands_for_the_space(space_argument: str) -> None:
         (["--colour", "red"], "unrecognized arguments: --colour red"),
     ],
 )
-def test_mistakes(
+def test_an_invalid_setting_ends_with_a_sentence(
     arguments: list[str], expected_message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A mistyped flag ends in a traceback."""
     with pytest.raises(SystemExit) as ending:
         load_settings(arguments)
     assert ending.value.code == 2
@@ -132,15 +124,13 @@ def test_mistakes(
         (["--users", "users.txt"], False),
     ],
 )
-def test_when_there_is_one_owner(arguments: list[str], is_private: bool) -> None:  # noqa: FBT001
-    """Others can reach the page, and all are taken for its one owner; or the owner runs into limits alone at home."""
-    settings = load_settings(arguments)
-    assert settings.is_private is is_private
-    assert (settings.usage_limits == {"max_concurrent": 1}) is is_private
+def test_a_page_is_private_if_nobody_else_can_reach_it(
+    arguments: list[str], is_private: bool
+) -> None:  # noqa: FBT001
+    assert load_settings(arguments).is_private is is_private
 
 
-def test_a_link_has_a_login_unless_it_is_not_wanted() -> None:
-    """A public link is open to whoever has it, though nobody has said so."""
+def test_a_public_link_has_a_login_unless_it_is_declined() -> None:
     assert load_settings(["--share"]).generates_login
     assert not load_settings(["--share", "--no-auth"]).has_logins
     assert not load_settings(["--share", "--auth", "ann:secret-word"]).generates_login
@@ -148,8 +138,7 @@ def test_a_link_has_a_login_unless_it_is_not_wanted() -> None:
     assert not load_settings([]).has_logins
 
 
-def test_several_logins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several logins only one counts, or a password can't hold a comma or a sign of equality."""
+def test_several_logins_are_kept_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded_settings = load_settings(["--auth", "ann:a,b", "--port", "8000", "--auth=bob:c=d"])
     assert loaded_settings.logins == ("ann:a,b", "bob:c=d")
     assert loaded_settings.server_port == 8000
@@ -157,27 +146,7 @@ def test_several_logins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings([]).logins == ("ann:a,b", "bob:c=d")
 
 
-def test_what_visitors_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Visitors cost more than was said, or 0 isn't no limit, or on Hugging Face all wait for each other."""
-    limits = load_settings(["--share", "--visitor-hourly", "5", "--all-hourly", "0"]).usage_limits
-    assert limits == {
-        "per_hour": 5,
-        "total_per_hour": None,
-        "max_queued": 3,
-        "max_queued_total": 50,
-        "max_concurrent": 1,
-        "max_concurrent_per_visitor": 1,
-    }
-    assert load_settings(["--at-once", "0"]).usage_limits == {"max_concurrent": None}, (
-        "one's own have no other"
-    )
-    monkeypatch.setenv("SPACE_ID", "me/studio")
-    assert load_settings([]).usage_limits["max_concurrent"] == 20
-    assert load_settings(["--lend-token"]).usage_limits["max_concurrent"] == 1
-
-
-def test_who_may_embed_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page can be embedded by anybody, or, as a Space, by nobody."""
+def test_only_listed_sites_may_embed_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings([]).frame_ancestors == ()
     origins = "https://blog.example, https://*.hf.space"
     assert load_settings(["--embed-in", origins]).frame_ancestors == (
@@ -191,8 +160,7 @@ def test_who_may_embed_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_tokens_are_not_shown() -> None:
-    """A token is in what a log or an error would print of the settings."""
+def test_secrets_are_never_printed() -> None:
     settings = load_settings(
         [
             "--token",
@@ -207,7 +175,6 @@ def test_tokens_are_not_shown() -> None:
 
 
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    """A setting exists that --help doesn't speak of."""
     with pytest.raises(SystemExit) as ending:
         load_settings(["--help"])
     assert not ending.value.code

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from sd35.core.errors import UsageLimitError
 from sd35.core.rate_limit import RateLimiter
@@ -37,6 +37,39 @@ class UsageLimits:
     max_queued_total: int | None = None
     max_concurrent: int | None = None
     max_concurrent_per_visitor: int | None = None
+
+    @classmethod
+    def for_owner(cls, *, max_concurrent: int | None = None) -> Self:
+        """Return the limits of a page that only its owner can reach; 0 for no limit."""
+        return cls(max_concurrent=_limit(max_concurrent, 1))
+
+    @classmethod
+    def for_visitors(
+        cls,
+        *,
+        per_hour: int | None = None,
+        total_per_hour: int | None = None,
+        max_queued: int | None = None,
+        max_queued_total: int | None = None,
+        max_concurrent: int | None = None,
+        has_own_quotas: bool = False,
+    ) -> Self:
+        """Return the limits of a public page; `None` for the default, 0 for no limit.
+
+        With `has_own_quotas`, each visitor's jobs use that visitor's quota, and run in parallel.
+        """
+        return cls(
+            per_hour=_limit(per_hour, 30),
+            total_per_hour=_limit(total_per_hour, 200),
+            max_queued=_limit(max_queued, 3),
+            max_queued_total=_limit(max_queued_total, 50),
+            max_concurrent=_limit(max_concurrent, 20 if has_own_quotas else 1),
+            max_concurrent_per_visitor=1,
+        )
+
+
+def _limit(value: int | None, default: int) -> int | None:
+    return (default if value is None else value) or None
 
 
 UNLIMITED = UsageLimits()

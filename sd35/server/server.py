@@ -1,6 +1,7 @@
 """The page's server: Gradio's app with the middleware and routes around it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from sd35.server.auth import Authenticator
 from sd35.server.picture_routes import PictureRoutes
 from sd35.server.visitor_middleware import VisitorMiddleware
 
-__all__ = ["AppServices", "ServerConfig", "serve"]
+__all__ = ["AppServices", "ServerConfig", "host_names", "serve"]
 
 # The module that makes `<gradio-app>` work in another page. Gradio has it, but serves it nowhere:
 # its documentation points to a CDN.
@@ -68,6 +69,24 @@ class AppServices:
     lifespan: launch.Lifespan
     routes: Mapping[str, ASGIApp]
     library: Library | None = None
+
+
+def host_names(
+    host: str, known_hosts: Iterable[str], *, is_shared: bool, is_on_hub: bool
+) -> tuple[str, ...]:
+    """Return the names that requests may have in `Host`, besides localhost and IP addresses.
+
+    Others are refused, because of DNS rebinding: a foreign page whose name is made to point here
+    would count as ours.
+    """
+    names = [host, *known_hosts]
+    if host in {"0.0.0.0", "::", "[::]"}:  # noqa: S104  # compared, not bound
+        names += [socket.gethostname(), f"{socket.gethostname()}.local"]
+    if is_shared:
+        names.append(".gradio.live")
+    if is_on_hub:
+        names.append(".hf.space")
+    return tuple(names)
 
 
 def serve(
