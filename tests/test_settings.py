@@ -125,8 +125,8 @@ def test_an_invalid_setting_ends_with_a_sentence(
     ],
 )
 def test_a_page_is_private_if_nobody_else_can_reach_it(
-    arguments: list[str], is_private: bool
-) -> None:  # noqa: FBT001
+    arguments: list[str], *, is_private: bool
+) -> None:
     assert load_settings(arguments).is_private is is_private
 
 
