@@ -135,8 +135,8 @@ class Importer:
 
 
 def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) -> bool:
-    # The same ID isn't enough: an image edited elsewhere keeps it. Nor are the same bytes: the
-    # library's file may have been starred since. So both are compared with the same metadata.
+    # The ID doesn't tell, as an image edited elsewhere keeps it; nor do the bytes, as the library's
+    # file may have been starred since. So both files are compared with the same metadata in them.
     try:
         existing_image = embed_metadata(existing_data, inspected.record)
         return existing_image == embed_metadata(inspected.picture.data, inspected.record)
