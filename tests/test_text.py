@@ -88,7 +88,7 @@ def test_one_line_holds_no_control_characters() -> None:
 
 @pytest.mark.parametrize(
     ("jobs_ahead", "queue_length", "text"),
-    [(0, 0, "Queued"), (0, 3, "Up next"), (1, 5, "2nd of 5 in your queue")],
+    [(0, 0, "Queued"), (0, 3, "Up next"), (1, 5, "2nd of 5 in the queue")],
 )
 def test_the_position_in_the_own_queue(jobs_ahead: int, queue_length: int, text: str) -> None:
     assert local_queue_text(jobs_ahead, queue_length) == text

@@ -85,12 +85,12 @@ def one_line(text: object) -> str:
 
 
 def local_queue_text(jobs_ahead: int, queue_length: int) -> str:
-    """Return the position of a job in its visitor's own queue."""
+    """Return the position of a job in this app's queue, which holds the jobs of all visitors."""
     if not queue_length:
         return "Queued"
     if jobs_ahead == 0:
         return "Up next"
-    return f"{ordinal(jobs_ahead + 1)} of {queue_length:,} in your queue"
+    return f"{ordinal(jobs_ahead + 1)} of {queue_length:,} in the queue"
 
 
 def queue_text(event: Queued) -> str:
