@@ -31,12 +31,7 @@ class Batch:
     keep_going: bool = False
 
     def requests(self, limits: Limits) -> list[GenerationRequest]:
-        """Return the requests to a Space with these limits, in order.
-
-        Raises:
-            InvalidRequestError: one of them exceeds the limits, so none is to be sent.
-
-        """
+        """Return the requests to a Space with these limits, in order."""
         return [
             request
             for prompt in self.prompts
@@ -65,12 +60,7 @@ def _seed_after(seed: int, offset: int, limits: Limits) -> int:
 
 
 def read_prompts(prompt: str | None, file: Path | None) -> tuple[str, ...]:
-    """Return the prompt of the command line, or those of a file, one a line.
-
-    Raises:
-        InvalidRequestError: there is none, or the file can't be read.
-
-    """
+    """Return the prompt of the command line, or those of a file, one a line."""
     if prompt is not None and file is not None:
         raise InvalidRequestError("Use either a prompt or --prompts, not both.")
     if file is not None:

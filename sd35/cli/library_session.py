@@ -55,13 +55,7 @@ class Requires(Enum):
 def open_library(
     folder: Path | None, reporter: Reporter, requires: Requires = Requires.LIBRARY
 ) -> Iterator[Library]:
-    """Open the library in this folder, or that of the settings; rebuild its index if it is gone.
-
-    Raises:
-        InvalidRequestError: what is required doesn't exist.
-        LibraryError: the library can't be used.
-
-    """
+    """Open the library in this folder, or that of the settings; rebuild its index if it is gone."""
     folder = read_settings(library=folder).library_folder
     _check_folder(folder, requires)
     with Library.open(folder) as library:
@@ -93,12 +87,7 @@ def _check_folder(folder: Path, requires: Requires) -> None:
 
 
 def build_query(terms: Sequence[str] | None) -> Query:
-    """Return the query of a search.
-
-    Raises:
-        InvalidRequestError: a part of it is invalid.
-
-    """
+    """Return the query of a search."""
     query = parse_query(" ".join(terms or ()))
     # The page ignores such parts. A script would act on images that it didn't mean.
     if query.problems:

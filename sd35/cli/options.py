@@ -48,12 +48,7 @@ def whole_number(minimum: int = 0, maximum: int = MAX_NUMBER) -> Callable[[str],
 
 
 def decimal_number(text: str) -> float:
-    """Parse a number with or without decimals.
-
-    Raises:
-        BadParameter: the text isn't a number.
-
-    """
+    """Parse a number with or without decimals."""
     try:
         value = float(text)
     except ValueError:
@@ -64,12 +59,7 @@ def decimal_number(text: str) -> float:
 
 
 def aspect_ratio(text: str) -> str:
-    """Check that a text is an aspect ratio, before anything is sent.
-
-    Raises:
-        BadParameter: it isn't one.
-
-    """
+    """Check that a text is an aspect ratio, before anything is sent."""
     try:
         parse_ratio(text)
     except ValueError as error:

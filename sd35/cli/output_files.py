@@ -15,12 +15,7 @@ __all__ = ["PreviewWriter", "check_folder", "write_picture"]
 
 
 def check_folder(folder: Path) -> None:
-    """Create the folder if it is missing, and check that files can be written there.
-
-    Raises:
-        WriteError: they can't.
-
-    """
+    """Create the folder if it is missing, and check that files can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Permission bits say too little: a read-only mount or a full disk refuses as well. Better
@@ -35,12 +30,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_picture(folder: Path, name: str, picture: Picture) -> Path:
-    """Write an image to a new file, and return its path.
-
-    Raises:
-        WriteError: the file couldn't be written.
-
-    """
+    """Write an image to a new file, and return its path."""
     with write_errors(name):
         return write_exclusive(folder, name, picture.data)
 
@@ -68,12 +58,7 @@ class PreviewWriter:
         self._preview_count = 0
 
     def handle_event(self, event: Event) -> None:
-        """Hold a preview back, and pass on everything else.
-
-        Raises:
-            WriteError: the preview before it couldn't be written.
-
-        """
+        """Hold a preview back, and pass on everything else."""
         match event:
             case Preview(picture=remote_picture, fetched=Picture() as preview):
                 self.close()
@@ -87,12 +72,7 @@ class PreviewWriter:
                 self._on_event(event)
 
     def close(self) -> None:
-        """Write the preview that was held back.
-
-        Raises:
-            WriteError: it couldn't be written.
-
-        """
+        """Write the preview that was held back."""
         if self._pending_preview is None:
             return
         remote_picture, preview = self._pending_preview

@@ -1,6 +1,6 @@
-"""Progress of a command on standard error: a live line, lines for a log, or nothing."""
+"""Progress of a command on standard error: a live line, or lines for a log."""
 
-from typing import Final, Protocol
+from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
@@ -10,33 +10,13 @@ from rich.text import Text
 from sd35.cli.events import CliEvent, ShutdownRequested, TaskProgress
 from sd35.core import events
 
-__all__ = ["LiveProgress", "NullProgress", "PlainProgress", "ProgressDisplay"]
+__all__ = ["LiveProgress", "PlainProgress"]
 
 UPDATES_PER_TASK: Final = 4
 
 BAR_WIDTH: Final = 30
 MIN_WIDTH_FOR_BAR: Final = 70
 """Columns; a narrower terminal shows no bar, to leave room for the text."""
-
-
-class ProgressDisplay(Protocol):
-    """Display of what a command is doing right now."""
-
-    def update(self, headline: str, event: CliEvent) -> None:
-        """Show the headline of an event."""
-
-    def clear(self) -> None:
-        """Remove what is shown: something else comes next, or the end."""
-
-
-class NullProgress:
-    """Progress display that shows nothing."""
-
-    def update(self, headline: str, event: CliEvent) -> None:
-        """Show nothing."""
-
-    def clear(self) -> None:
-        """Remove nothing."""
 
 
 class PlainProgress:

@@ -17,7 +17,7 @@ from sd35.cli.events import (
     ShutdownRequested,
     TaskProgress,
 )
-from sd35.cli.progress import LiveProgress, NullProgress, PlainProgress, ProgressDisplay
+from sd35.cli.progress import LiveProgress, PlainProgress
 from sd35.cli.terminal import is_terminal, make_console, print_message
 from sd35.core.events import Notice, Progress, Queued, Started, Waiting
 from sd35.core.text import (
@@ -41,14 +41,19 @@ class Reporter:
 
     Args:
         console: that of standard error.
-        progress: shows what is going on at the moment.
+        progress: shows what is going on at the moment; `None` for no progress.
         is_quiet: print only errors, warnings, and what stopping did.
         shows_paths: print the paths of saved images, too.
 
     """
 
     def __init__(
-        self, console: Console, progress: ProgressDisplay, *, is_quiet: bool, shows_paths: bool
+        self,
+        console: Console,
+        progress: LiveProgress | PlainProgress | None,
+        *,
+        is_quiet: bool,
+        shows_paths: bool,
     ) -> None:
         self._console = console
         self._progress = progress
@@ -60,16 +65,18 @@ class Reporter:
         """Print an event, or show it as the current progress."""
         match event:
             case PictureStarted(index=index, total=total):
-                self._progress.clear()
+                self.close()
                 self._position_prefix = f"{index} of {total} · " if total > 1 else ""
             case PictureSaved() | OperationFailed() | ShutdownReport():
-                self._progress.clear()
+                self.close()
             case ShutdownRequested():
                 # A live line would hide that Ctrl+C was understood, were the Space slow to answer.
-                self._progress.clear()
+                self.close()
                 self._position_prefix = ""
-                self._progress = NullProgress() if self._is_quiet else PlainProgress(self._console)
-        if not self._print_permanent(event) and (headline := _headline(event)):
+                self._progress = None if self._is_quiet else PlainProgress(self._console)
+        if self._print_permanent(event) or self._progress is None:
+            return
+        if headline := _headline(event):
             self._progress.update(f"{self._position_prefix}{headline}", event)
 
     def start_task(self, description: str) -> Callable[[int, int], None]:
@@ -91,7 +98,8 @@ class Reporter:
 
     def close(self) -> None:
         """Remove the progress display."""
-        self._progress.clear()
+        if self._progress is not None:
+            self._progress.clear()
 
     def _print_permanent(self, event: CliEvent) -> bool:
         """Print an event that is to stay; return whether it is one."""
@@ -135,13 +143,10 @@ def open_reporter(*, is_quiet: bool = False, is_json: bool = False) -> Reporter:
     is_same_terminal = is_terminal(sys.stderr) and is_terminal(sys.stdout)
     # JSON lines in the same terminal would be written into the live line.
     is_live = is_terminal(sys.stderr) and not console.is_dumb_terminal
-    progress: ProgressDisplay
-    if is_quiet:
-        progress = NullProgress()
-    elif is_live and not (is_json and is_same_terminal):
-        progress = LiveProgress(console)
-    else:
-        progress = PlainProgress(console)
+    progress: LiveProgress | PlainProgress | None = None
+    if not is_quiet:
+        has_live_line = is_live and not (is_json and is_same_terminal)
+        progress = LiveProgress(console) if has_live_line else PlainProgress(console)
     # Paths go to standard output; in the same terminal they would be there twice.
     shows_paths = is_json or not is_same_terminal
     return Reporter(console, progress, is_quiet=is_quiet, shows_paths=shows_paths)

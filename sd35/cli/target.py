@@ -35,12 +35,7 @@ _LABELS: Final = {
 
 
 def read_settings(**overrides: str | Path | None) -> Settings:
-    """Return the settings of the environment, overridden by options that aren't `None`.
-
-    Raises:
-        InvalidRequestError: an option or an environment variable is invalid.
-
-    """
+    """Return the settings of the environment, overridden by options that aren't `None`."""
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
@@ -80,12 +75,7 @@ class SpaceTarget:
 
     @asynccontextmanager
     async def connect(self, timeouts: Timeouts, on_wait: OnWait) -> AsyncIterator[SpaceClient]:
-        """Connect to the Space for the duration of the block; `demo` starts one for as long.
-
-        Raises:
-            SD35Error: the Space can't be found or used.
-
-        """
+        """Connect to the Space for the duration of the block; `demo` starts one for as long."""
         async with AsyncExitStack() as stack:
             if self.space == DEMO_NAME:
                 connection = SpaceClient.connect(await _start_demo_space(stack), timeouts=timeouts)
@@ -120,12 +110,7 @@ def _create_demo_space() -> "DemoSpace":
 async def open_space(
     target: SpaceTarget, timeouts: Timeouts, emit: Callable[[CliEvent], None]
 ) -> AsyncIterator[tuple[SpaceClient, Shutdown]]:
-    """Connect to the Space and handle stop signals for the duration of the block.
-
-    Raises:
-        SD35Error: the Space can't be found or used.
-
-    """
+    """Connect to the Space and handle stop signals for the duration of the block."""
     shutdown = Shutdown(emit)
     with shutdown.installed():
         is_demo = target.space == DEMO_NAME
@@ -142,9 +127,6 @@ def resolve_target(space: str | None, token: str | None, proxy: str | None) -> S
     """Return the Space that options and environment name.
 
     `auto` is the public Space: unlike the page, a command never falls back to the demo.
-
-    Raises:
-        InvalidRequestError: an option or an environment variable is invalid.
 
     """
     settings = read_settings(space=space, token=token, proxy=proxy)

@@ -60,13 +60,7 @@ def discard_stdout() -> None:
 
 
 def write_line(line: bytes) -> None:
-    """Write one line to standard output and flush it.
-
-    Raises:
-        BrokenPipeError: the reader is gone.
-        WriteError: the line couldn't be written.
-
-    """
+    """Write one line to standard output and flush it."""
     if sys.stdout is None:
         return
     with _stdout_errors():
@@ -75,13 +69,7 @@ def write_line(line: bytes) -> None:
 
 
 def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:
-    """Write an object as JSON to standard output, in one line unless indented.
-
-    Raises:
-        BrokenPipeError: the reader is gone.
-        WriteError: the object couldn't be written.
-
-    """
+    """Write an object as JSON to standard output, in one line unless indented."""
     write_line(json.dumps(value, indent=indent).encode("ascii"))
 
 

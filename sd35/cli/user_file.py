@@ -22,7 +22,10 @@ _Lines = list[tuple[str, Account | None]]
 
 
 class UserFile:
-    """File of usernames and password hashes; comments in it are preserved.
+    """File of usernames and password hashes.
+
+    Comments in it are preserved, and a change that fails leaves the file as it was. Every method
+    raises AccountError for an invalid line.
 
     Args:
         file: its path, or that of a link to it.
@@ -35,46 +38,25 @@ class UserFile:
         self._lock_timeout = lock_timeout
 
     def accounts(self, *, must_exist: bool = False) -> list[Account]:
-        """Return the accounts in the order of the file.
-
-        Raises:
-            AccountError: a line is invalid.
-            InvalidRequestError: the file can't be read, or is missing and must exist.
-
-        """
+        """Return the accounts in the order of the file."""
         return [account for _, account in self._read_lines(must_exist=must_exist) if account]
 
     def upsert(self, account: Account) -> bool:
-        """Add an account or replace the one of the same name; return whether there was one.
-
-        Raises:
-            AccountError: a line is invalid.
-            InvalidRequestError: the file can't be read.
-            WriteError: the file can't be written, and is unchanged.
-
-        """
+        """Add an account or replace the one of the same name; return whether there was one."""
         with self._edit_lines(must_exist=False) as lines:
-            index = _line_index(account.name, lines)
-            if index is None:
-                lines.append((str(account), account))
-            else:
-                lines[index] = (str(account), account)
-            return index is not None
+            names = [existing.name if existing else None for _, existing in lines]
+            is_known = account.name in names
+            index = names.index(account.name) if is_known else len(lines)
+            lines[index : index + 1] = [(str(account), account)]
+            return is_known
 
     def remove(self, name: str) -> None:
-        """Remove an account.
-
-        Raises:
-            AccountError: a line is invalid.
-            InvalidRequestError: the file can't be read, or has no such account.
-            WriteError: the file can't be written, and is unchanged.
-
-        """
+        """Remove an account."""
         with self._edit_lines(must_exist=True) as lines:
-            index = _line_index(name, lines)
-            if index is None:
+            others = [line for line in lines if line[1] is None or line[1].name != name]
+            if len(others) == len(lines):
                 raise InvalidRequestError(f"No user {name} in {one_line(self._file)}.")
-            del lines[index]
+            lines[:] = others
 
     @contextmanager
     def _edit_lines(self, *, must_exist: bool) -> Iterator[_Lines]:
@@ -115,11 +97,6 @@ class UserFile:
         while lines and not lines[-1][0]:
             lines.pop()  # the empty text after the last line break
         return lines
-
-
-def _line_index(name: str, lines: _Lines) -> int | None:
-    indexes = (i for i, (_, account) in enumerate(lines) if account and account.name == name)
-    return next(indexes, None)
 
 
 def _write_private(path: Path, data: bytes) -> None:

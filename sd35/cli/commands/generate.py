@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -137,40 +137,41 @@ def generate(  # noqa: PLR0913  # one for each option
     The settings are stored in each file. Paths go to stdout, one per line; everything else goes to
     stderr.
     """
-    write_output = JsonLinesOutput().write if as_json else write_path
-    with closing(open_reporter(is_quiet=quiet, is_json=as_json)) as reporter:
+    with _event_output(is_quiet=quiet, is_json=as_json) as emit:
+        request_options = RequestOptions(
+            prompt="",
+            negative_prompt=negative,
+            aspect_ratio=aspect,
+            width=width,
+            height=height,
+            guidance_scale=guidance,
+            num_inference_steps=steps,
+            seed=seed,
+        )
+        prompt_texts = read_prompts(prompt, prompts)
+        batch = Batch(prompt_texts, request_options, count, out, previews, keep_going)
+        target = resolve_target(space, token, proxy)
+        raise typer.Exit(asyncio.run(_generate_batch(batch, target, emit)))
+
+
+@contextmanager
+def _event_output(*, is_quiet: bool, is_json: bool) -> Iterator[Callable[[CliEvent], None]]:
+    """Provide a function that reports events to people and programs; report errors like them."""
+    write_output = JsonLinesOutput().write if is_json else write_path
+    with closing(open_reporter(is_quiet=is_quiet, is_json=is_json)) as reporter:
 
         def emit(event: CliEvent) -> None:
             reporter.show(event)
             write_output(event)
 
         with exit_on_errors(lambda error: emit(OperationFailed(error))):
-            request_options = RequestOptions(
-                prompt="",
-                negative_prompt=negative,
-                aspect_ratio=aspect,
-                width=width,
-                height=height,
-                guidance_scale=guidance,
-                num_inference_steps=steps,
-                seed=seed,
-            )
-            batch = Batch(
-                read_prompts(prompt, prompts), request_options, count, out, previews, keep_going
-            )
-            target = resolve_target(space, token, proxy)
-            raise typer.Exit(asyncio.run(_generate_batch(batch, target, emit)))
+            yield emit
 
 
 async def _generate_batch(
     batch: Batch, target: SpaceTarget, emit: Callable[[CliEvent], None]
 ) -> int:
-    """Generate and save the images of a batch; return the exit code of the first failure, or 0.
-
-    Raises:
-        SD35Error: none could be generated.
-
-    """
+    """Generate and save the images of a batch; return the exit code of the first failure, or 0."""
     check_folder(batch.folder)
     async with open_space(target, Timeouts(), emit) as (space, shutdown):
         requests = batch.requests(space.contract.limits)
@@ -213,12 +214,7 @@ class _PictureGenerator:
     shutdown: Shutdown
 
     async def generate(self, request: GenerationRequest) -> None:
-        """Generate one image and save it; exit afterwards if the program was asked to stop.
-
-        Raises:
-            SD35Error: there is no image.
-
-        """
+        """Generate one image and save it; exit afterwards if the program was asked to stop."""
         started_at = time.monotonic()
         previews = Previews.ALL if self.batch.saves_previews else Previews.NONE
         generation = self.space.generate(request, previews=previews)

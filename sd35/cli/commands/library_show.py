@@ -87,13 +87,7 @@ class _Details:
 
 
 def _details_from_file(path: Path) -> _Details | None:
-    """Return what a file says of its image; `None` if there is no such file.
-
-    Raises:
-        InvalidRequestError: the file has no metadata, or can't be read.
-        PictureTooLargeError: the file is larger than any image.
-
-    """
+    """Return what a file says of its image; `None` if there is no such file."""
     if not os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises for a name that is too long
         return None
     try:
@@ -119,13 +113,7 @@ def _details_from_file(path: Path) -> _Details | None:
 
 
 def _details_from_library(folder: Path | None, name: str, reporter: Reporter) -> _Details:
-    """Return what the library knows of an image or a job.
-
-    Raises:
-        InvalidRequestError: there is no such image or job.
-        LibraryError: the library can't be used.
-
-    """
+    """Return what the library knows of an image or a job."""
     with open_library(folder, reporter) as library:
         entry = library.get(name)
         if entry is not None:

@@ -120,12 +120,7 @@ def _user_command() -> Iterator[Reporter]:
 
 
 def _prompt_password() -> str:
-    """Return the password that is typed twice, or the first line of standard input.
-
-    Raises:
-        InvalidRequestError: there is none, or the two differ.
-
-    """
+    """Return the password that is typed twice, or the first line of standard input."""
     if not is_terminal(sys.stdin):
         return _read_password_line()
     try:
