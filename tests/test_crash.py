@@ -1,4 +1,4 @@
-"""Whatever ends the program, at whatever moment: what was promised is there, whole, and nothing is done twice."""
+"""Programs that are killed at any moment: nothing that was confirmed is lost or done twice."""
 
 import json
 import os
@@ -33,8 +33,8 @@ from sd35.metadata.model import GenerationMetadata
 from tests.browsers import FORM_VALUES, BrowserSession
 from tests.full_disk import Disk, disk
 from tests.impostor import make_request
+from tests.killable import LIMIT_SECONDS, Program, Space, fail_demo, import_and_export, run_studio
 from tests.library_fixtures import add_picture, encode_picture
-from tests.lives import LIMIT_SECONDS, Program, Space, fail_demo, import_and_export, run_studio
 from tests.test_app import start_program
 
 __all__ = ["disk"]
@@ -44,7 +44,7 @@ LIBRARY_SIZE = 500
 PICTURE_COUNT = 30
 MAX_MESSAGES = 8
 MAX_LIFETIME_SECONDS = 0.04
-"""After so many lines, and so much longer at most, a program is killed."""
+"""A program is killed after up to so many messages, and so many more seconds."""
 
 
 def kill_counts(few: int, many: int) -> pytest.MarkDecorator:
@@ -53,8 +53,10 @@ def kill_counts(few: int, many: int) -> pytest.MarkDecorator:
 
 
 _COUNTS_SQL = """
-SELECT owner, CASE WHEN is_missing THEN 'missing' WHEN trashed_at IS NULL THEN 'shown' ELSE 'trash' END, count(*),
-    sum(size_bytes) FROM pictures GROUP BY 1, 2 ORDER BY 1, 2
+SELECT owner,
+    CASE WHEN is_missing THEN 'missing' WHEN trashed_at IS NULL THEN 'shown' ELSE 'trash' END,
+    count(*), sum(size_bytes)
+FROM pictures GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 
@@ -66,7 +68,7 @@ def space() -> Iterator[Space]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """In memory, where that can be had: a disk's own time isn't what is tested."""
+    """A folder in memory, if possible: hundreds of programs flush their writes to it."""
     memory = Path("/dev/shm")  # noqa: S108
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
@@ -86,11 +88,11 @@ def _with_note(note: str) -> Iterator[None]:
 
 
 class KillScenario:
-    """A library in which one program after another is killed, and what they were promised.
+    """Library in which one program after another is killed, and what they had confirmed.
 
     Attributes:
-        asked: jobs that were accepted: whose, and with which prompt and seed.
-        tagged: words that pictures were given.
+        submitted_jobs: owner, prompt and seed of each accepted job, by its id.
+        tagged: the id and the tag of each tagged image.
 
     """
 
@@ -108,11 +110,11 @@ class KillScenario:
         self._metadata_cache: dict[Path, tuple[int, GenerationMetadata]] = {}
 
     def begin(self, seed: int) -> Program:
-        """Start a program."""
+        """Start a program on the library."""
         return Program(run_studio, self.folder, self.space.address, seed)
 
     def pictures(self) -> dict[Path, GenerationMetadata]:
-        """Every picture's file that shows, opened whole if it is new or another."""
+        """Return the metadata of each image file; new and changed files are decoded."""
         for path in [
             *self.folder.glob("**/*.png"),
             *(self.folder / STATE_DIR / "trash").glob("**/*.png"),
@@ -133,23 +135,23 @@ class KillScenario:
         return {path: record for path, (_, record) in self._metadata_cache.items()}
 
     def process_messages(self, messages: list[Any], *, is_alone: bool = True) -> None:
-        """Take in what a program has said; only one that is alone finds all that waited."""
+        """Note what a program has confirmed. Only one that `is_alone` adopts all pending jobs."""
         for line in messages:
             match line:
-                case ["asked", id_, *details]:
+                case ["submitted", id_, *details]:
                     self.submitted_jobs[id_] = details
                 case ["tagged", id_, tag]:
                     self.tagged.append((id_, tag))
-                case ["left", owner, pending]:
+                case ["restored", owner, pending]:
                     assert not is_alone or pending == [
                         [id_, True] for id_ in self._pending_jobs.get(owner, [])
-                    ], "what waited is lost"
+                    ], "a pending job is lost"
                     self._was_taken_over = True
                 case unexpected:
                     pytest.fail("\n".join(map(str, unexpected)))
 
     def check_index(self) -> None:
-        """Check what can be checked at any time, in a copy of the index: the next program finds it as it was left."""
+        """Check a copy of the index, so that the next program finds the original as it was."""
         copy = self._scratch_dir / "library.sqlite3"
         for file in self._scratch_dir.iterdir():
             file.unlink()
@@ -167,8 +169,8 @@ class KillScenario:
 
     def _check_jobs(self, index: sqlite3.Connection) -> None:
         rows = index.execute(
-            "SELECT id, owner, json_extract(request, '$.prompt'), json_extract(request, '$.seed'), status,"
-            " is_api_call, position FROM jobs ORDER BY position, created_at"
+            "SELECT id, owner, json_extract(request, '$.prompt'), json_extract(request, '$.seed'),"
+            " status, is_api_call, position FROM jobs ORDER BY position, created_at"
         ).fetchall()
         statuses = {row[0]: row[4] for row in rows}
         assert self.submitted_jobs.items() <= {row[0]: list(row[1:4]) for row in rows}.items(), (
@@ -195,7 +197,7 @@ class KillScenario:
         assert len(positions) == len(set(positions)), "a reordering was written by halves"
 
     def check_everything(self) -> None:
-        """Check everything, as a program finds it that opens the library and looks through its folder."""
+        """Check the library after a rescan: index, files and jobs agree."""
         for part in self.folder.rglob(f".*{TEMP_SUFFIX}"):
             os.utime(part, (0, 0))
         with Library.open(self.folder) as library:
@@ -208,9 +210,7 @@ class KillScenario:
             entries = {entry.id: entry for entry in _iterate_entries(library)}
             assert {library.file_path(entry): entry.record for entry in entries.values()} == files
             assert sum(page.count for page in pages) == len(files)
-            assert all(tag in entries[id_].record.tags for id_, tag in self.tagged), (
-                "a word is lost"
-            )
+            assert all(tag in entries[id_].record.tags for id_, tag in self.tagged), "a tag is lost"
             jobs = [JobRepository(library).get(id_) for id_ in self.submitted_jobs]
             for job in filter(None, jobs):
                 assert (job.id in entries) == (job.status is JobStatus.COMPLETED), job
@@ -260,7 +260,7 @@ def test_library_opens_after_a_kill_at_the_first_start(
 
 @kill_counts(1, 6)
 def test_kill_of_one_of_two_programs_loses_nothing(folder: Path, space: Space, count: int) -> None:
-    """Two programs on one library neither lose nor repeat each other's jobs when both are killed."""
+    """Two programs on one library neither lose nor repeat jobs when both are killed."""
     scenario, rng = KillScenario(folder, space), _make_rng()
     for index in range(count):
         first, second = scenario.begin(2 * index), scenario.begin(2 * index + 1)
@@ -300,8 +300,8 @@ def test_killed_import_or_export_can_be_completed(folder: Path, count: int) -> N
             assert opened.search().count == PICTURE_COUNT
 
 
-def test_the_program_itself_is_killed(folder: Path, space: Space) -> None:
-    """A page that is opened after a crash doesn't say what was cut off, or what waits; or it is all done again."""
+def test_page_after_a_crash_shows_interrupted_and_paused_jobs(folder: Path, space: Space) -> None:
+    """A page shows the interrupted and the held job after a crash; neither is run again."""
     flags = ("--space", space.address, "--at-once", "1")
     space.resume_run.clear()
     with (
@@ -334,22 +334,24 @@ async def _wait_for_state(job: Job, predicate: Callable[[JobState], bool]) -> Jo
 
 
 @pytest.mark.anyio
-async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture that comes when the disk is full is lost, or there twice later; or others are, or the program."""
+async def test_image_is_saved_once_a_full_disk_has_room(
+    disk: Disk, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that arrives while the disk is full is saved once, as soon as there is room."""
     monkeypatch.setattr(
         "sd35.jobs.runner.SAVE_RETRY_INTERVAL", 0.1
     )  # else the test takes as long as that
     library = Library.open(disk.folder / "library")
-    studio = JobService(
+    service = JobService(
         SpaceConfig(space.address), fail_demo, JobServiceConfig(disk.folder, library)
     )
-    early_job = await studio.submit(make_request("early"))
+    early_job = await service.submit(make_request("early"))
     early_result = (await _wait_for_state(early_job, lambda state: state.result is not None)).result
     assert early_result is not None
     assert early_result.path is not None
     value_before = early_result.path.read_bytes()
     space.resume_run.clear()
-    late_job = await studio.submit(make_request("wait"))
+    late_job = await service.submit(make_request("wait"))
     await _wait_for_state(late_job, lambda state: state.status is JobStatus.RUNNING)
     disk.fill()
     space.resume_run.set()
@@ -357,12 +359,12 @@ async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.Mo
     assert late_result is not None
     assert late_result.path is None
     assert "Couldn't save" in late_result.save_error
-    artifact = studio.artifacts.find(late_result.url_path)
+    artifact = service.artifacts.find(late_result.url_path)
     assert artifact is not None
     assert isinstance(artifact.content, bytes)
     with pytest.raises(LibraryError, match=r"The library's disk is full|index can't be used"):
         for _ in range(LIBRARY_SIZE):
-            await studio.submit(make_request("refused"))
+            await service.submit(make_request("refused"))
     disk.free()
     assert (
         await _wait_for_state(
@@ -371,10 +373,10 @@ async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.Mo
     ).result is not None
     assert early_result.path.read_bytes() == value_before
     await _wait_for_state(
-        await studio.submit(make_request("after")),
+        await service.submit(make_request("after")),
         lambda state: state.status is JobStatus.COMPLETED,
     )
-    await studio.aclose()
+    await service.aclose()
     library.close()
     with Library.open(disk.folder / "library") as library:
         JobRepository(library).adopt_orphans()
@@ -383,8 +385,8 @@ async def test_the_disk_is_full(disk: Disk, space: Space, monkeypatch: pytest.Mo
     assert prompts["early"] == prompts["wait"] == prompts["after"] == 1
 
 
-def test_a_picture_that_is_not_in_the_index(folder: Path) -> None:
-    """A picture whose file could be written, but not the index, is lost, or written again and again."""
+def test_rescan_indexes_an_image_that_the_index_missed(folder: Path) -> None:
+    """An image whose index entry couldn't be written is found by the next rescan, once."""
     library = Library.open(folder)
     library.close()
     entry = add_picture(library, 1)

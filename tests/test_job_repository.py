@@ -140,7 +140,7 @@ def test_unfinished_jobs_come_in_queue_order(repository: JobRepository) -> None:
 def test_jobs_of_a_program_that_is_gone_are_adopted(
     library: Library, repository: JobRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its pending jobs wait here, held; a job that was running is interrupted unless its picture exists."""
+    """Pending jobs are adopted, held; a running one is interrupted unless its image exists."""
     monkeypatch.setattr(library, "is_alive", lambda worker_id: worker_id == "alive")
     me = library.instance_id
     for job in (

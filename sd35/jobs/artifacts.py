@@ -17,11 +17,10 @@ MAX_PREVIEW_CACHE_BYTES = 64 << 20
 
 PREVIEW_LIFETIME: Final = 600.0
 
+# Images that couldn't be saved. Beyond that, the oldest are lost.
 MAX_UNSAVED_BYTES: Final = 256 << 20
-"""Total size of the images in memory that couldn't be saved; the oldest are dropped first."""
 
-_Key = tuple[str, str]
-"""A job's id, and the artifact's name."""
+_Key = tuple[str, str]  # the job's id, and the artifact's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class ArtifactStore:
         return str(self._temp_dir / URL_PREFIX / job_id / artifact.name)
 
     def find(self, path: str) -> Artifact | None:
-        """Return the artifact that is served under a path; the folders before the prefix don't matter."""
+        """Return the artifact of a path. The folders before the prefix don't matter."""
         # The path is only a key of what is listed here: no file is opened by a path from outside.
         *_, prefix, job_id, name = ["", "", "", *re.split(r"[/\\]", path)]
         if prefix != URL_PREFIX:

@@ -85,7 +85,7 @@ class JobState:
     error: SD35Error | None = None
 
     def is_significant_change(self, previous: "JobState") -> bool:
-        """Return whether pages should show this state at once: a new status, or the first preview."""
+        """Return whether pages show this state at once: a new status, or the first preview."""
         is_first_preview = previous.preview is None and self.preview is not None
         return self.status is not previous.status or is_first_preview
 
@@ -163,7 +163,7 @@ class Job:
         self.update(status=status, ended_at=time.monotonic(), preview=None, **changes)
 
     def cancel(self, reason: str = "") -> None:
-        """Cancel the job, and its run at the Space, unless its image is being downloaded already."""
+        """Cancel the job and its run at the Space, unless its image is being downloaded."""
         if self.status in {
             JobStatus.PENDING,
             JobStatus.CONNECTING,

@@ -3,11 +3,10 @@
 Source of the format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from sd35.jobs.job import JobState
 from sd35.jobs.record import JobStatus
@@ -27,7 +26,11 @@ class Metrics:
 
     def __init__(self, count_by_status: Callable[[], Mapping[str, int]]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_JobCollector(count_by_status))
+        jobs = Gauge("sd35_jobs", "Jobs in memory, by status", ["status"], registry=self._registry)
+        for status in JobStatus:
+            # Counted when Prometheus asks, instead of at each change of a job.
+            count = partial(_count, count_by_status, status)
+            jobs.labels(status.value).set_function(count)
         self._finished_jobs = Counter(
             "sd35_jobs_ended",
             "Jobs that have ended, by status",
@@ -77,16 +80,5 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _JobCollector(Collector):
-    """Collector that counts the jobs when Prometheus asks, instead of at each change."""
-
-    def __init__(self, count_by_status: Callable[[], Mapping[str, int]]) -> None:
-        self._count_by_status = count_by_status
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the gauge of jobs by status."""
-        counts = self._count_by_status()
-        gauge = GaugeMetricFamily("sd35_jobs", "Jobs in memory, by status", labels=["status"])
-        for status in JobStatus:
-            gauge.add_metric([status.value], counts.get(status.value, 0))
-        yield gauge
+def _count(count_by_status: Callable[[], Mapping[str, int]], status: JobStatus) -> float:
+    return count_by_status().get(status.value, 0)

@@ -23,8 +23,8 @@ __all__ = ["QueuePause", "QueueRegistry", "Revision", "VisitorQueue"]
 
 MAX_FAILED_JOBS: Final = 50
 
+# Some Spaces say to come back at once, and refuse again.
 MIN_PAUSE_SECONDS = 20.0
-"""Shortest pause after a quota error: a Space that says to come back at once isn't asked more often."""
 
 UNWATCHED_REASON: Final = "Stopped because no page was open."
 
@@ -39,7 +39,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class QueuePause:
-    """Pause of a queue whose GPU quota is used up; without `resumes_at`, the visitor has to resume it."""
+    """Pause of a queue whose GPU quota is used up; without `resumes_at`, until it is resumed."""
 
     quota_error: QuotaError
     resumes_at: dt.datetime | None
@@ -239,7 +239,7 @@ class QueueRegistry:
             self._queues = {key: other for key, other in self._queues.items() if other is not queue}
 
     async def on_quota_exceeded(self, job: Job, quota_error: QuotaError) -> None:
-        """Pause the job's queue until the quota returns; if that time is unknown, until it is resumed."""
+        """Pause the job's queue until the quota resets, or until it is resumed."""
         queue = self.queue_of(job)
         retry_at = quota_error.retry_at
         queue.pause = QueuePause(quota_error, retry_at)
@@ -280,7 +280,7 @@ class QueueRegistry:
         queue.notify()
 
     async def move(self, job: Job, offset: int) -> None:
-        """Move a pending job within its owner's queue: back, or forward if the offset is negative."""
+        """Move a pending job back in its owner's queue, or forward if `offset` is negative."""
         queue = self.queue_of(job)
         pending_jobs = queue.pending_jobs
         if job not in pending_jobs:

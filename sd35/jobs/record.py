@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from enum import Enum
 from typing import Any, Final
 
@@ -46,13 +46,10 @@ class JobStatus(Enum):
         }
 
 
-STORED_STATUSES: Final = (
-    JobStatus.PENDING,
-    JobStatus.RUNNING,
-    JobStatus.COMPLETED,
-    JobStatus.CANCELLED,
-    JobStatus.FAILED,
-    JobStatus.INTERRUPTED,
+STORED_STATUSES: Final = tuple(
+    status
+    for status in JobStatus
+    if status.is_final or status in {JobStatus.PENDING, JobStatus.RUNNING}
 )
 
 
@@ -99,11 +96,10 @@ class JobRecord:
 
 
 COLUMNS: Final = tuple(field.name for field in fields(JobRecord))
-"""Of a job's fields, and of the columns that hold them."""
 
 
 def to_column(value: object) -> object:
-    """Return a value of a job's field as its column holds it."""
+    """Convert the value of a field to that of its column."""
     match value:
         case GenerationRequest():
             return json.dumps(asdict(value))
@@ -118,7 +114,7 @@ def to_column(value: object) -> object:
 
 
 def job_from_row(row: tuple[Any, ...]) -> JobRecord:
-    """Return the job whose columns hold this."""
+    """Build the record of a job from its row."""
     values = dict(zip(COLUMNS, row, strict=True))
     values["original_request"] = _parse_request(values["original_request"])
     values["request"] = _parse_request(values["request"])
@@ -131,24 +127,19 @@ def job_from_row(row: tuple[Any, ...]) -> JobRecord:
 
 
 def _parse_request(text: str) -> GenerationRequest:
-    """The request that was kept, of this or of another version of the program: what isn't known is as if unset."""
+    # Another version of the program may have written fields that don't exist here, or of another
+    # type. They are ignored: a job that can't be read would block the whole queue.
     payload = json.loads(text)
-    defaults = {field.name: field.default for field in fields(GenerationRequest)}
-    valid_fields = {
-        name: payload[name]
-        for name in defaults
-        if name in payload and _has_type_of(payload[name], defaults[name])
+    known = {
+        field.name: payload[field.name]
+        for field in fields(GenerationRequest)
+        if _has_type_of(payload.get(field.name), field.default)
     }
-    return GenerationRequest(**{"prompt": "", **valid_fields})
+    return GenerationRequest(**{"prompt": "", **known})
 
 
 def _has_type_of(value: object, default: object) -> bool:
-    match default:
-        case bool():
-            return isinstance(value, bool)
-        case int():
-            return isinstance(value, int) and not isinstance(value, bool)
-        case float():
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case _:
-            return isinstance(value, str)
+    if isinstance(default, float):
+        return type(value) in {int, float}  # JSON has one type of number
+    # A bool is an int for `isinstance`. The prompt alone has no default.
+    return type(value) is (str if default is MISSING else type(default))

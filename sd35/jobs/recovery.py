@@ -1,4 +1,4 @@
-"""Jobs from the database: those that a program that is gone has left, and those that ended long ago."""
+"""Jobs that aren't in memory: orphans of programs that are gone, and old ones."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ class JobRecovery:
         self._result_saver = result_saver
 
     async def load_open(self, visitor: Visitor) -> list[Job]:
-        """Return the failed and unfinished jobs of a visitor, those of programs that are gone included."""
+        """Return the failed and unfinished jobs of a visitor, orphans included."""
         records = await self._store.list_open(visitor.owner)
         states = [(record, state_from_record(record)) for record in records]
         return [

@@ -1,4 +1,4 @@
-"""The durable records of jobs, in the library's index. They outlive the program that runs the jobs."""
+"""The table of jobs in the library's index."""
 
 import time
 from collections.abc import Iterable
@@ -26,8 +26,9 @@ __all__ = ["JobPage", "JobRepository"]
 
 MAX_FAILED_JOBS: Final = 50
 
+# A page that is being opened waits for the adoption of orphans, so it doesn't wait long for another
+# program's rescan.
 ADOPTION_LOCK_TIMEOUT: Final = 1.0
-"""Seconds to wait for another program's rescan before orphaned jobs are adopted without one."""
 
 # The same words as in the partial indexes: otherwise SQLite doesn't use them.
 _UNFINISHED: Final = "status IN ('pending', 'running')"
@@ -36,7 +37,7 @@ _FAILED: Final = "status IN ('cancelled', 'failed', 'interrupted')"
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs, newest first, and where older ones go on, if there are any."""
+    """Page of jobs, newest first, and the cursor of the next page."""
 
     jobs: tuple[JobRecord, ...]
     older_cursor: str | None
@@ -88,7 +89,7 @@ class JobRepository:
     def list_unfinished(
         self, worker_id: str | None = None, owner: str | None = None
     ) -> tuple[JobRecord, ...]:
-        """Return the jobs that are pending or running in queue order, optionally of one worker or owner."""
+        """Return the pending and running jobs in queue order, of one worker or owner."""
         with self._database.read_transaction() as connection:
             return _select(
                 connection,
@@ -100,7 +101,7 @@ class JobRepository:
     def list_failed(
         self, owner: str | None = None, limit: int = MAX_FAILED_JOBS
     ) -> tuple[JobRecord, ...]:
-        """Return the failed jobs that their owner should see, newest first: not dismissed, nor cancelled by them."""
+        """Return the newest failed jobs: neither dismissed nor cancelled by their owner."""
         with self._database.read_transaction() as connection:
             return _select(
                 connection,
@@ -113,7 +114,7 @@ class JobRepository:
     def search(
         self, query: Query, owner: str | None = None, cursor: str | None = None, limit: int = 48
     ) -> JobPage:
-        """Return the jobs without a picture that match the query and weren't dismissed, newest first."""
+        """Return the jobs without an image that match a query and aren't dismissed."""
         conditions, params = _build_conditions(query, owner)
         start = Cursor.parse(cursor)
         if start is not None:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class ResultSaver:
-    """Saver of images in the library. An image that can't be saved is kept in memory until it can."""
+    """Saver of images in the library. One that can't be saved is kept in memory until it can."""
 
     def __init__(self, library: Library, artifacts: ArtifactStore) -> None:
         self._library = library
@@ -59,7 +59,7 @@ class ResultSaver:
         return job.id in self._unsaved_metadata
 
     async def retry_save(self, job: Job) -> bool:
-        """Retry saving an image that is in memory, and return whether no further retry is needed."""
+        """Retry saving an image, and return whether no further retry is needed."""
         result = job.state.value.result
         artifact = None if result is None else self._artifacts.find(result.url_path)
         if result is None or artifact is None or not isinstance(artifact.content, bytes):
@@ -131,7 +131,7 @@ class ResultSaver:
         )
 
     def find_artifact(self, path: str) -> Artifact | None:
-        """Return the artifact that is served under a path, wherever its file is in the library now."""
+        """Return the artifact of a path, wherever its file is in the library now."""
         artifact = self._artifacts.find(path)
         if artifact is None or isinstance(artifact.content, bytes) or artifact.content.is_file():
             return artifact

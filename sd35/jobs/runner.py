@@ -58,7 +58,7 @@ class JobRunner:
         self._metrics = metrics
 
     async def run(self, job: Job) -> None:
-        """Run the job to its end, and retry saving its image until that succeeds; raises nothing."""
+        """Run the job to its end, and save its image, with retries; raises nothing."""
         try:
             await self._run(job)
         except SD35Error as error:

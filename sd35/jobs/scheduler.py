@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from itertools import zip_longest
 from typing import Final
 
 __all__ = ["QueueEntry", "Scheduler"]
@@ -40,9 +40,9 @@ class QueueEntry:
 
 
 class Scheduler:
-    """In-memory scheduler that grants slots to pending entries, fairly across visitors. Not thread-safe.
+    """In-memory scheduler that grants slots to pending entries, fairly across visitors.
 
-    `None` means no limit.
+    Not thread-safe. A limit of `None` means no limit.
     """
 
     def __init__(
@@ -149,23 +149,13 @@ class Scheduler:
 
     def _scheduling_order(self) -> list[QueueEntry]:
         """Return the entries that may get a slot, visitors in turn, longest unserved first."""
-        entries_by_key: dict[str, deque[QueueEntry]] = {}
+        entries_by_key: dict[str, list[QueueEntry]] = {}
         for entry in sorted(self._entries, key=lambda entry: entry.position):
             is_paused = entry.respects_pause and entry.rate_limit_key in self._pause_timers
             if not entry.is_held and not is_paused:
-                entries_by_key.setdefault(entry.rate_limit_key, deque()).append(entry)
-        # Simulates the grants: each one moves its visitor to the end, behind all others.
-        sequence = self._sequence
-        order = []
-        heap = [
-            (self._last_served.get(key, -1), index, key)  # the index breaks ties: first come
-            for index, key in enumerate(entries_by_key)
-        ]
-        heapify(heap)
-        while heap:
-            _, index, key = heappop(heap)
-            order.append(entries_by_key[key].popleft())
-            sequence += 1
-            if entries_by_key[key]:
-                heappush(heap, (sequence, index, key))
-        return order
+                entries_by_key.setdefault(entry.rate_limit_key, []).append(entry)
+        # A visitor who gets a slot moves behind all others. So the order is one entry of each visitor,
+        # then the next one of each. The sort is stable: of two who never had a slot, first come.
+        keys = sorted(entries_by_key, key=lambda key: self._last_served.get(key, -1))
+        rounds = zip_longest(*(entries_by_key[key] for key in keys))
+        return [entry for entries in rounds for entry in entries if entry is not None]

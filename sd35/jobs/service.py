@@ -230,7 +230,7 @@ class JobService:
             log.warning("Images of old jobs couldn't be deleted: %s", error.happened)
 
     def visitor_queue(self, visitor: Visitor, job_id: object = "") -> VisitorQueue:
-        """Return a visitor's queue; for an anonymous visitor, a queue of the one job whose id is known."""
+        """Return a visitor's queue; for an anonymous visitor, that of the one job."""
         if visitor.owner is None and self._registry.get(job_id) is None:
             return VisitorQueue()
         return self.queues.get_queue(visitor.owner, str(job_id))
@@ -271,7 +271,7 @@ class JobService:
         return await self._recovery.find(job_id, visitor)
 
     async def retry(self, job: Job, visitor: Visitor) -> Job:
-        """Submit a failed job once more with the same seed. A second retry returns the same new job.
+        """Submit a failed job once more, with its seed. Another retry returns the same job.
 
         Raises:
             UsageLimitError: the visitor may not ask for more now.

@@ -1,4 +1,4 @@
-"""The job store: writes jobs to the database and reads them back, without blocking the event loop."""
+"""Asynchronous reading and writing of job records."""
 
 import logging
 import time
@@ -97,7 +97,7 @@ class JobStore:
         return await self._run_in_thread(lambda: self._repository.get(job_id))
 
     async def list_open(self, owner: str | None) -> list[JobRecord]:
-        """Return an owner's failed and unfinished jobs, those of programs that are gone included."""
+        """Return an owner's failed and unfinished jobs, orphans included."""
         # May rescan the library, too.
         await anyio.to_thread.run_sync(self._repository.adopt_orphans)
         key, worker_id = owner_key(owner), self._library.instance_id
@@ -139,7 +139,7 @@ def error_columns(error: SD35Error | None) -> dict[str, Any]:
 
 
 def state_from_record(record: JobRecord, result: JobResult | None = None) -> JobState | None:
-    """Return the state of a recorded job; `None` if another program runs it, or its image is gone."""
+    """Return a recorded job's state; `None` if it runs elsewhere, or its image is gone."""
     status = record.status
     if status is JobStatus.RUNNING or (status is JobStatus.COMPLETED and result is None):
         return None

@@ -32,7 +32,7 @@ class BackgroundTasks:
         task.add_done_callback(self._jobs_by_task.pop)
 
     async def aclose(self, limit_seconds: float) -> None:
-        """Abort running jobs, at the Space, too; keep pending ones for the next start; end the rest."""
+        """Abort the running jobs, and keep the pending ones for the next start."""
         for task, job in list(self._jobs_by_task.items()):
             if job is None or job.status in {JobStatus.PENDING, JobStatus.COMPLETED}:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""The studio: jobs from the request to the kept picture, on real servers."""
+"""The job service: jobs from the request to the saved image, at real servers."""
 
 import asyncio
 import datetime as dt
@@ -47,10 +47,10 @@ def fake() -> Iterator[FakeSpace]:
 
 
 @pytest.fixture
-async def studio(fake: FakeSpace, tmp_path: Path) -> AsyncIterator[JobService]:
-    studio = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
-    yield studio
-    await studio.aclose()
+async def service(fake: FakeSpace, tmp_path: Path) -> AsyncIterator[JobService]:
+    service = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
+    yield service
+    await service.aclose()
 
 
 async def _fail_demo() -> str:
@@ -64,8 +64,8 @@ async def wait_for_end(job: Job) -> JobState:
     return job.state.value
 
 
-def is_resolved(studio: JobService) -> bool:
-    return studio.connection.value.is_resolved
+def is_resolved(service: JobService) -> bool:
+    return service.connection.value.is_resolved
 
 
 def job_status(job: Job) -> JobStatus:
@@ -78,10 +78,12 @@ def make_request(prompt: str, *, seed: int | None = None) -> GenerationRequest:
     )
 
 
-async def test_a_picture_is_kept_as_it_came(studio: JobService, tmp_path: Path) -> None:
-    """The picture is not kept, or not under a name that says what it is, or with another seed."""
+async def test_image_is_saved_with_seed_and_prompt_in_its_name(
+    service: JobService, tmp_path: Path
+) -> None:
+    """The image is saved as the Space sent it; its name tells the seed and the prompt."""
     state = await wait_for_end(
-        await studio.submit(make_request("A cat, “sleeping”/../../etc", seed=7))
+        await service.submit(make_request("A cat, “sleeping”/../../etc", seed=7))
     )
     assert state.status is JobStatus.COMPLETED
     assert state.result is not None
@@ -98,32 +100,32 @@ async def test_a_picture_is_kept_as_it_came(studio: JobService, tmp_path: Path) 
     assert state.result.path.name.endswith("-7-a-cat-sleeping-etc.webp")
 
 
-async def test_what_a_picture_took() -> None:
-    """A picture is said to have taken as long as it waited for others."""
+async def test_elapsed_time_excludes_the_wait() -> None:
+    """The elapsed time of a job that ran doesn't count the wait in the queue."""
     job_state = JobState(make_request("a cat"), JobStatus.COMPLETED, created_at=1, ended_at=8)
     assert job_state.elapsed_seconds == 7
     assert replace(job_state, started_at=5).elapsed_seconds == 3
 
 
-async def test_a_prompt_without_a_letter_for_a_name(studio: JobService) -> None:
-    """A picture whose prompt has nothing for a file's name gets one that begins with a dash, as options do."""
-    state = await wait_for_end(await studio.submit(make_request("猫", seed=7)))
+async def test_name_of_an_image_never_starts_with_a_dash(service: JobService) -> None:
+    """A prompt without a usable letter leads to a name that no program takes for an option."""
+    state = await wait_for_end(await service.submit(make_request("猫", seed=7)))
     assert state.result is not None
     assert re.fullmatch(r"\d{6}-7(-\S+)?\.webp", state.result.name)
 
 
-async def test_random_seeds_are_drawn_here_and_told(studio: JobService) -> None:
-    """With a random seed, it is not known which one made the picture, or all pictures are the same."""
-    states = [await wait_for_end(await studio.submit(make_request("a cat"))) for _ in range(3)]
+async def test_random_seed_is_drawn_before_submission(service: JobService) -> None:
+    """Each random seed is another one, and known from the job."""
+    states = [await wait_for_end(await service.submit(make_request("a cat"))) for _ in range(3)]
     seeds = {state.result.seed for state in states if state.result}
     assert len(seeds) == 3
     assert seeds == {state.request.seed for state in states}
 
 
-async def test_previews_and_steps_are_seen_on_the_way(fake: FakeSpace, studio: JobService) -> None:
-    """Who watches a job doesn't see its preview and its step."""
+async def test_watcher_sees_previews_and_progress(fake: FakeSpace, service: JobService) -> None:
+    """A watcher sees the preview and the step of a running job."""
     fake.hold()
-    job = await studio.submit(make_request("wait: "))
+    job = await service.submit(make_request("wait: "))
     with anyio.fail_after(LIMIT_SECONDS):
         while job.state.value.preview is None or job.state.value.progress is None:
             await job.state.wait_for_change(job.state.value, LIMIT_SECONDS)
@@ -137,10 +139,10 @@ async def test_previews_and_steps_are_seen_on_the_way(fake: FakeSpace, studio: J
     assert state.preview is None, "its memory is let go"
 
 
-async def test_stopping_a_running_job(fake: FakeSpace, studio: JobService) -> None:
-    """Stop doesn't end the run at the Space, or doesn't say what it did."""
+async def test_cancelling_a_running_job_ends_the_run(fake: FakeSpace, service: JobService) -> None:
+    """Cancelling ends the run at the Space, and the outcome says so."""
     fake.hold()
-    job = await studio.submit(make_request("wait: "))
+    job = await service.submit(make_request("wait: "))
     assert await asyncio.to_thread(fake.run_started.wait, LIMIT_SECONDS)
     while (state := job.state.value).status is not JobStatus.RUNNING:
         await job.state.wait_for_change(state, LIMIT_SECONDS)
@@ -151,16 +153,16 @@ async def test_stopping_a_running_job(fake: FakeSpace, studio: JobService) -> No
     fake.release()
 
 
-async def test_stopping_before_anything_was_sent(studio: JobService) -> None:
-    """A job that is stopped in its first moment is sent all the same, or never ends."""
-    job = await studio.submit(make_request("a cat"))
+async def test_job_cancelled_at_once_is_never_sent(service: JobService) -> None:
+    """A job that is cancelled in its first moment never reaches the Space."""
+    job = await service.submit(make_request("a cat"))
     job.cancel()
     state = await wait_for_end(job)
     assert (state.status, state.cancel_outcome) == (JobStatus.CANCELLED, None)
 
 
-async def test_a_download_that_fails_once(tmp_path: Path) -> None:
-    """A finished picture, which cost a person's quota, is lost because its download failed once."""
+async def test_failed_download_is_retried(tmp_path: Path) -> None:
+    """An image that is finished isn't lost because its download failed once."""
     requested_paths = []
 
     async def file(request: web.Request) -> web.Response:
@@ -174,9 +176,9 @@ async def test_a_download_that_fails_once(tmp_path: Path) -> None:
         "output": {"data": [{"path": "/a.png"}, 7]},
     }
     async with serve_fake_gradio(file=file, data=respond_events(completed_message)) as address:
-        studio = JobService(SpaceConfig(address), _fail_demo, studio_config(tmp_path))
-        state = await wait_for_end(await studio.submit(make_request("a cat")))
-        await studio.aclose()
+        service = JobService(SpaceConfig(address), _fail_demo, studio_config(tmp_path))
+        state = await wait_for_end(await service.submit(make_request("a cat")))
+        await service.aclose()
     assert state.result is not None
     assert state.result.path is not None
     assert (
@@ -186,8 +188,8 @@ async def test_a_download_that_fails_once(tmp_path: Path) -> None:
     assert len(requested_paths) == 2
 
 
-async def test_a_stop_after_the_end_keeps_the_picture(tmp_path: Path) -> None:
-    """Who presses Stop in the moment in which the picture is finished loses it."""
+async def test_cancelling_while_downloading_keeps_the_image(tmp_path: Path) -> None:
+    """Cancelling a job whose image is being downloaded doesn't lose the image."""
     is_requested = anyio.Event()
 
     async def file(_: web.Request) -> web.Response:
@@ -201,25 +203,25 @@ async def test_a_stop_after_the_end_keeps_the_picture(tmp_path: Path) -> None:
         "output": {"data": [{"path": "/a.png"}, 7]},
     }
     async with serve_fake_gradio(file=file, data=respond_events(completed_message)) as address:
-        studio = JobService(SpaceConfig(address), _fail_demo, studio_config(tmp_path))
-        job = await studio.submit(make_request("a cat"))
+        service = JobService(SpaceConfig(address), _fail_demo, studio_config(tmp_path))
+        job = await service.submit(make_request("a cat"))
         await is_requested.wait()
         job.cancel()
         assert (await wait_for_end(job)).result is not None
-        await studio.aclose()
+        await service.aclose()
 
 
-async def test_a_space_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
-    """The status line says ready over a Space that has gone, and a Space that comes back is never found."""
+async def test_lost_space_is_reconnected(tmp_path: Path) -> None:
+    """A Space that is gone is reported, and connected again once it is back."""
     port = free_port()
     async with serve_fake_gradio(port=port) as address:
-        studio = JobService(
+        service = JobService(
             SpaceConfig(address), _fail_demo, studio_config(tmp_path), Timeouts(attempts=1)
         )
-        await studio.get_space()
-    state = await wait_for_end(await studio.submit(make_request("a cat")))
+        await service.get_space()
+    state = await wait_for_end(await service.submit(make_request("a cat")))
     assert isinstance(state.error, UnreachableError)
-    assert studio.connection.value.error is state.error
+    assert service.connection.value.error is state.error
     completed_message = {
         "msg": "process_completed",
         "success": True,
@@ -230,54 +232,54 @@ async def test_a_space_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
         return web.Response(body=PNG)
 
     async with serve_fake_gradio(port=port, data=respond_events(completed_message), file=file):
-        assert (await wait_for_end(await studio.submit(make_request("a cat")))).result is not None
-        await studio.aclose()
+        assert (await wait_for_end(await service.submit(make_request("a cat")))).result is not None
+        await service.aclose()
 
 
-async def test_a_refusal_ends_the_job_with_its_reason(studio: JobService) -> None:
-    """What the Space says is lost between the client and who watches."""
+async def test_error_of_the_space_is_in_the_state(service: JobService) -> None:
+    """The error of the Space is in the state of the failed job."""
     state = await wait_for_end(
-        await studio.submit(make_request("error: You have exceeded your GPU quota"))
+        await service.submit(make_request("error: You have exceeded your GPU quota"))
     )
     assert state.status is JobStatus.FAILED
     assert isinstance(state.error, QuotaError)
 
 
-async def test_what_the_space_would_refuse_is_not_sent(studio: JobService) -> None:
-    """A request checked against the assumed limits alone reaches a Space with others."""
-    state = await wait_for_end(await studio.submit(GenerationRequest("a cat", width=4096)))
+async def test_request_beyond_the_limits_of_the_space_fails(service: JobService) -> None:
+    """A request that the Space would refuse fails with a clear error."""
+    state = await wait_for_end(await service.submit(GenerationRequest("a cat", width=4096)))
     assert isinstance(state.error, InvalidRequestError)
 
 
-async def test_jobs_are_remembered_but_not_for_ever(
-    studio: JobService, monkeypatch: pytest.MonkeyPatch
+async def test_oldest_jobs_are_evicted(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job can't be watched again, or the finished ones fill the memory."""
+    """Finished jobs stay in memory until there are too many."""
     monkeypatch.setattr("sd35.jobs.registry.MAX_JOBS", MAX_JOBS)
-    jobs = [await studio.submit(make_request("")) for _ in range(MAX_JOBS + 5)]
+    jobs = [await service.submit(make_request("")) for _ in range(MAX_JOBS + 5)]
     for job in jobs:
         await wait_for_end(job)
-    last = await studio.submit(make_request(""))
-    assert studio.get_job(last.id) is last
-    assert studio.get_job(jobs[0].id) is None
-    assert sum(studio.get_job(job.id) is not None for job in jobs) < MAX_JOBS
+    last = await service.submit(make_request(""))
+    assert service.get_job(last.id) is last
+    assert service.get_job(jobs[0].id) is None
+    assert sum(service.get_job(job.id) is not None for job in jobs) < MAX_JOBS
     await wait_for_end(last)
 
 
-async def test_a_disk_that_takes_nothing(
+async def test_unsaved_image_is_kept_in_memory_until_it_is_saved(
     fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A finished picture, which cost a person's quota, is lost because it can't be written."""
+    """An image that can't be saved is served from memory, and saved as soon as that is possible."""
     monkeypatch.setattr("sd35.jobs.runner.SAVE_RETRY_INTERVAL", 0.05)
-    studio = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
+    service = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
     day = tmp_path / f"{dt.datetime.now().astimezone():%Y-%m-%d}"
     day.write_bytes(b"")  # no folder can be made there
-    job = await studio.submit(make_request("a cat"))
+    job = await service.submit(make_request("a cat"))
     result = (await wait_for_end(job)).result
     assert result is not None
     assert result.path is None
     assert result.save_error
-    artifact = studio.artifacts.find(result.url_path)
+    artifact = service.artifacts.find(result.url_path)
     assert artifact is not None
     assert isinstance(artifact.content, bytes)
     assert open_picture(artifact.content).width == result.width
@@ -288,37 +290,37 @@ async def test_a_disk_that_takes_nothing(
     assert state.result is not None
     assert state.result.path is not None, "it is tried again"
     assert state.result.path.is_file()
-    await studio.aclose()
+    await service.aclose()
 
 
-async def test_what_is_forgotten_leaves_no_file(
+async def test_evicted_images_are_deleted_from_a_temporary_library(
     fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pictures that nobody can see any more fill the disk; or those that were meant to last are deleted."""
+    """Eviction deletes files from a temporary library only."""
     monkeypatch.setattr("sd35.jobs.registry.MAX_PICTURE_BYTES", 0)
     for is_lasting in (False, True):
         folder = tmp_path / str(is_lasting)
-        studio = JobService(
+        service = JobService(
             SpaceConfig(fake.address),
             _fail_demo,
             replace(studio_config(folder), is_persistent=is_lasting),
         )
-        first = (await wait_for_end(await studio.submit(make_request("a cat")))).result
-        await wait_for_end(await studio.submit(make_request("a cat")))
+        first = (await wait_for_end(await service.submit(make_request("a cat")))).result
+        await wait_for_end(await service.submit(make_request("a cat")))
         assert first is not None
         assert first.path is not None
         with anyio.fail_after(LIMIT_SECONDS):
             while first.path.exists() is not is_lasting:
                 await anyio.lowlevel.checkpoint()
-        assert (studio.artifacts.find(first.url_path) is None) is not is_lasting
-        await studio.aclose()
+        assert (service.artifacts.find(first.url_path) is None) is not is_lasting
+        await service.aclose()
 
 
-async def test_visitors_wait_for_their_turn_and_their_tokens_do_not(
+async def test_visitor_quota_counts_jobs_that_reached_the_space(
     fake: FakeSpace, tmp_path: Path
 ) -> None:
-    """Visitors' pictures are all asked for at once, whatever was said; or a token is kept when it has served."""
-    studio = JobService(
+    """A visitor's job that was never sent is given back, and no token outlives its job."""
+    service = JobService(
         SpaceConfig(fake.address),
         _fail_demo,
         studio_config(tmp_path, UsageLimits(per_hour=3, max_concurrent=1)),
@@ -327,85 +329,85 @@ async def test_visitors_wait_for_their_turn_and_their_tokens_do_not(
     ann, bob = (
         Visitor(f"user:{name}", f"user:{name}", token=f"hf_{name}") for name in ("ann", "bob")
     )
-    first = await studio.submit(make_request("wait: "), ann)
+    first = await service.submit(make_request("wait: "), ann)
     assert await asyncio.to_thread(fake.run_started.wait, LIMIT_SECONDS)
-    second = await studio.submit(make_request("a cat"), bob)
+    second = await service.submit(make_request("a cat"), bob)
     await second.state.wait_for_change(second.state.value, LIMIT_SECONDS)
     assert (job_status(second), second.state.value.queue_length) == (JobStatus.PENDING, 1)
-    quota = studio.remaining_quota(bob)
+    quota = service.remaining_quota(bob)
     assert quota is not None
     assert (quota.remaining, quota.queued_count) == (2, 1)
     second.cancel()
     assert (await wait_for_end(second)).cancel_outcome is None, "nothing was sent"
-    assert studio.get_job(first.id, bob) is None
-    assert studio.get_job(first.id, ann) is first
+    assert service.get_job(first.id, bob) is None
+    assert service.get_job(first.id, ann) is first
     fake.release()
     await wait_for_end(first)
     assert first.identity is second.identity is None
     await anyio.lowlevel.checkpoint()
-    quota = studio.remaining_quota(bob)
+    quota = service.remaining_quota(bob)
     assert quota is not None
     assert quota.remaining == 3, "what cost nothing is given back"
-    await studio.aclose()
+    await service.aclose()
 
 
-async def test_auto_falls_back_to_the_demo_and_says_why(fake: FakeSpace, tmp_path: Path) -> None:
-    """Without a network, nothing can be made; or the stand-in isn't owned up to."""
+async def test_auto_falls_back_to_the_demo_space(fake: FakeSpace, tmp_path: Path) -> None:
+    """Without a network, `auto` uses the demo Space, and says why."""
     started = []
 
     async def start_demo() -> str:
         started.append(1)
         return fake.address
 
-    studio = JobService(
+    service = JobService(
         SpaceConfig("auto", hub="http://127.0.0.1:1"), start_demo, studio_config(tmp_path)
     )
-    assert not is_resolved(studio)
-    state = await wait_for_end(await studio.submit(make_request("a cat")))
+    assert not is_resolved(service)
+    state = await wait_for_end(await service.submit(make_request("a cat")))
     assert state.result is not None
-    assert isinstance(studio.connection.value.fallback_reason, UnreachableError)
-    studio.connect()
-    assert is_resolved(studio), "it isn't looked for again unasked"
-    studio.connect(force=True)
-    assert not is_resolved(studio)
-    assert (await wait_for_end(await studio.submit(make_request("a cat")))).result is not None
+    assert isinstance(service.connection.value.fallback_reason, UnreachableError)
+    service.connect()
+    assert is_resolved(service), "it isn't looked for again unasked"
+    service.connect(force=True)
+    assert not is_resolved(service)
+    assert (await wait_for_end(await service.submit(make_request("a cat")))).result is not None
     assert started == [1, 1]
-    await studio.aclose()
+    await service.aclose()
 
 
-async def test_the_demo_space_can_be_started_from_a_listener(tmp_path: Path) -> None:
-    """When a page's listener is the first to need the demo Space, it can't be built: Gradio thinks of an update."""
+async def test_demo_space_can_be_started_from_a_gradio_listener(tmp_path: Path) -> None:
+    """The demo Space can be built even if a page's listener is the first to need it."""
     demo_space = DemoSpace()
 
     async def start_demo() -> str:
         return await anyio.to_thread.run_sync(demo_space.start)
 
-    studio = JobService(SpaceConfig("demo"), start_demo, studio_config(tmp_path))
+    service = JobService(SpaceConfig("demo"), start_demo, studio_config(tmp_path))
     listening = LocalContext.in_event_listener.set(True)
     try:
-        assert (await studio.get_space()).contract.is_demo
+        assert (await service.get_space()).contract.is_demo
     finally:
         LocalContext.in_event_listener.reset(listening)
-        await studio.aclose()
+        await service.aclose()
         demo_space.close()
 
 
-async def test_an_explicit_choice_never_falls_back(tmp_path: Path) -> None:
-    """A person who names a Space gets another one's pictures; or it isn't looked for again at the next try."""
-    studio = JobService(SpaceConfig("http://127.0.0.1:1/"), _fail_demo, studio_config(tmp_path))
+async def test_explicit_space_never_falls_back(tmp_path: Path) -> None:
+    """A Space that was named is never replaced by another, and is tried anew by each job."""
+    service = JobService(SpaceConfig("http://127.0.0.1:1/"), _fail_demo, studio_config(tmp_path))
     for _ in range(2):
-        state = await wait_for_end(await studio.submit(make_request("a cat")))
+        state = await wait_for_end(await service.submit(make_request("a cat")))
         assert isinstance(state.error, UnreachableError)
-        assert studio.connection.value.space is None
-    await studio.aclose()
+        assert service.connection.value.space is None
+    await service.aclose()
 
 
-async def test_closing_stops_what_runs(fake: FakeSpace, tmp_path: Path) -> None:
-    """When the program ends, its runs go on at the Space."""
+async def test_closing_interrupts_running_jobs(fake: FakeSpace, tmp_path: Path) -> None:
+    """Closing the service interrupts the running jobs."""
     fake.hold()
-    studio = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
-    job = await studio.submit(make_request("wait: "))
+    service = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
+    job = await service.submit(make_request("wait: "))
     assert await asyncio.to_thread(fake.run_started.wait, LIMIT_SECONDS)
-    await studio.aclose()
+    await service.aclose()
     assert job.state.value.status is JobStatus.INTERRUPTED
     fake.release()

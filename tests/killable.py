@@ -1,4 +1,4 @@
-"""Programs that are to be killed: studios over a library that do everything at once, and say what was promised them.
+"""Programs to kill: job services that do everything at once, and report what was confirmed.
 
 Each is forked from a process that has imported everything, so that hundreds of them take seconds.
 """
@@ -45,22 +45,22 @@ from tests.impostor import (
 )
 
 FORK_CONTEXT = multiprocessing.get_context("forkserver")
-FORK_CONTEXT.set_forkserver_preload(["__main__", "tests.lives"])
+FORK_CONTEXT.set_forkserver_preload(["__main__", "tests.killable"])
 
 VISITORS = (LOCAL_VISITOR, Visitor("user:ann", "user:ann"))
 MAX_UNFINISHED = 8
 LIMIT_SECONDS = 20.0
 PAGE_LIMIT = 30
-"""Pictures, among which one is chosen."""
+"""Number of images among which one is chosen."""
 
 
 class Space:
-    """A Space that takes some milliseconds for a picture, and counts what it is asked for.
+    """Fake Space that takes some milliseconds per image, and counts the requests.
 
     Attributes:
-        address: where it is.
-        asked: how often for each prompt.
-        working: set while it works on a prompt that is `wait`, which it does until `go_on` is set.
+        address: its URL.
+        prompt_counts: the number of requests of each prompt.
+        run_started: set while a run with the prompt `wait` waits for `resume_run`.
 
     """
 
@@ -73,7 +73,7 @@ class Space:
 
     @contextmanager
     def serve(self) -> Iterator["Space"]:
-        """Serve in a thread of its own while the block lasts."""
+        """Serve in another thread while the block lasts."""
         with (
             start_blocking_portal() as portal,
             portal.wrap_async_context_manager(
@@ -93,7 +93,7 @@ class Space:
     async def _data(self, request: web.Request) -> web.StreamResponse:
         prompt, seed = self._joined.pop(request.query["session_hash"])
         response: web.StreamResponse = web.Response()
-        with suppress(ConnectionResetError):  # who has asked is dead
+        with suppress(ConnectionResetError):  # the client was killed
             response = await start_event_stream(request)
             await response.write(
                 b"".join(message_bytes(message) for message in (QUEUED, STARTED, PREVIEW))
@@ -109,10 +109,10 @@ class Space:
 
 
 class Program:
-    """A process that does this, and then says so; killed, all that it had said is still heard.
+    """Process that reports messages through a pipe, which outlive it.
 
     Args:
-        work: gets its own end of the pipe, and `told`.
+        target: called with its end of the pipe and with `args`.
 
     """
 
@@ -126,7 +126,7 @@ class Program:
         self.messages: list[Any] = []
 
     def listen(self, lines: int, seconds: float) -> None:
-        """Wait until it has said so much, for so long at most."""
+        """Wait for a number of messages, for at most so many seconds."""
         end = time.monotonic() + seconds
         with suppress(EOFError):
             while len(self.messages) < lines and self._pipe_reader.poll(
@@ -135,11 +135,11 @@ class Program:
                 self.messages.append(self._pipe_reader.recv())
 
     def wait(self) -> list[Any]:
-        """Wait until it has ended by itself, and return all that it has said."""
+        """Wait for its end, and return all messages."""
         return self.kill(LIMIT_SECONDS)
 
     def kill(self, after_seconds: float = 0.0) -> list[Any]:
-        """Kill it, and return all that it has said."""
+        """Kill it, and return all messages."""
         self._process.join(after_seconds)
         self._process.kill()
         self._process.join()
@@ -159,12 +159,12 @@ def _report_failures(pipe: Connection, target: Callable[..., None], *args: objec
 
 
 def run_studio(event_pipe: Connection, folder: Path, address: str, seed: int) -> None:
-    """Be a studio that does all that it can, until it is killed."""
+    """Run a job service that does all that it can, until it is killed."""
     asyncio.run(_run_studio(folder, address, event_pipe, seed))
 
 
 def import_and_export(_: Connection, folder: Path, source: Path, target: Path) -> None:
-    """Import a folder into a library, and export that."""
+    """Import a folder into a library, and export the library."""
     with Library.open(folder) as library:
         if source.exists():
             library.import_from(source, "")
@@ -172,23 +172,23 @@ def import_and_export(_: Connection, folder: Path, source: Path, target: Path) -
 
 
 async def fail_demo() -> str:
-    """Of a studio whose Space is told."""
+    """Fail, since a service with an explicit Space never needs the demo Space."""
     raise AssertionError("an explicit choice never falls back")
 
 
 async def _run_studio(folder: Path, address: str, event_pipe: Connection, seed: int) -> None:
     library = Library.open(folder)
-    studio = JobService(
+    service = JobService(
         SpaceConfig(address),
         fail_demo,
         JobServiceConfig(folder, library, usage_limits=UsageLimits(max_concurrent=2)),
     )
     for visitor in VISITORS:
-        await studio.restore_session(visitor)
+        await service.restore_session(visitor)
         pending = [
-            [job.id, job.state.value.is_held] for job in studio.visitor_queue(visitor).pending_jobs
+            [job.id, job.state.value.is_held] for job in service.visitor_queue(visitor).pending_jobs
         ]
-        event_pipe.send(["left", owner_key(visitor.owner), pending])
+        event_pipe.send(["restored", owner_key(visitor.owner), pending])
     async with anyio.create_task_group() as group:
         for index, action in enumerate(
             (
@@ -204,7 +204,7 @@ async def _run_studio(folder: Path, address: str, event_pipe: Connection, seed: 
             group.start_soon(
                 _repeat,
                 action,
-                studio,
+                service,
                 event_pipe,
                 random.Random(seed * 100 + index),  # noqa: S311
             )
@@ -214,48 +214,56 @@ _Action = Callable[[JobService, Connection, random.Random], Awaitable[None]]
 
 
 async def _repeat(
-    action: _Action, studio: JobService, event_pipe: Connection, rng: random.Random
+    action: _Action, service: JobService, event_pipe: Connection, rng: random.Random
 ) -> None:
     while True:
         await anyio.sleep(rng.random() * 0.005)
-        await action(studio, event_pipe, rng)
+        await action(service, event_pipe, rng)
 
 
-async def _submit(studio: JobService, event_pipe: Connection, rng: random.Random) -> None:
+async def _submit(service: JobService, event_pipe: Connection, rng: random.Random) -> None:
     visitor = rng.choice(VISITORS)
-    if len(studio.visitor_queue(visitor).open_jobs) >= MAX_UNFINISHED:
-        await studio.resume(visitor)
+    if len(service.visitor_queue(visitor).open_jobs) >= MAX_UNFINISHED:
+        await service.resume(visitor)
         return
     request = GenerationRequest(f"number {new_id()}", width=512, height=512)
-    job = await studio.submit(request, visitor, is_api_call=rng.random() < 0.1)
+    job = await service.submit(request, visitor, is_api_call=rng.random() < 0.1)
     event_pipe.send(
-        ["asked", job.id, owner_key(visitor.owner), request.prompt, job.state.value.request.seed]
+        [
+            "submitted",
+            job.id,
+            owner_key(visitor.owner),
+            request.prompt,
+            job.state.value.request.seed,
+        ]
     )
 
 
-async def _reorder(studio: JobService, _: Connection, rng: random.Random) -> None:
-    pending = studio.visitor_queue(rng.choice(VISITORS)).pending_jobs
+async def _reorder(service: JobService, _: Connection, rng: random.Random) -> None:
+    pending = service.visitor_queue(rng.choice(VISITORS)).pending_jobs
     if pending:
-        await studio.queues.move(rng.choice(pending), rng.choice([-5, -1, 1, 5]))
+        await service.queues.move(rng.choice(pending), rng.choice([-5, -1, 1, 5]))
 
 
-async def _retry_or_cancel(studio: JobService, event_pipe: Connection, rng: random.Random) -> None:
+async def _retry_or_cancel(service: JobService, event_pipe: Connection, rng: random.Random) -> None:
     visitor = rng.choice(VISITORS)
-    queue = studio.visitor_queue(visitor)
+    queue = service.visitor_queue(visitor)
     if queue.failed_jobs and rng.random() < 0.5:
         job = rng.choice(queue.failed_jobs)
         try:
-            new = await studio.retry(job, visitor)
-        except InvalidRequestError:  # the other program has done that
+            new = await service.retry(job, visitor)
+        except InvalidRequestError:  # the other program has retried it
             return
         request = new.state.value.request
-        event_pipe.send(["asked", new.id, owner_key(visitor.owner), request.prompt, request.seed])
+        event_pipe.send(
+            ["submitted", new.id, owner_key(visitor.owner), request.prompt, request.seed]
+        )
     elif queue.open_jobs and rng.random() < 0.2:
         rng.choice(queue.open_jobs).cancel()
 
 
-async def _edit_metadata(studio: JobService, event_pipe: Connection, rng: random.Random) -> None:
-    library = studio.library
+async def _edit_metadata(service: JobService, event_pipe: Connection, rng: random.Random) -> None:
+    library = service.library
     id_ = await _random_picture_id(library, "", rng)
     if id_ is None:
         return
@@ -269,8 +277,8 @@ async def _edit_metadata(studio: JobService, event_pipe: Connection, rng: random
             event_pipe.send(["tagged", id_, tag])
 
 
-async def _trash_or_restore(studio: JobService, _: Connection, rng: random.Random) -> None:
-    library = studio.library
+async def _trash_or_restore(service: JobService, _: Connection, rng: random.Random) -> None:
+    library = service.library
     id_ = await _random_picture_id(library, rng.choice(["", "is:trash"]), rng)
     if id_ is not None:
         await _run_in_thread(rng.choice([library.trash, library.restore]), [id_], None)
