@@ -69,7 +69,7 @@ def test_other_programs_read_the_infotext(kind: str) -> None:
     assert prompt_info.full_prompt == METADATA.prompt
     assert prompt_info.full_negative_prompt == METADATA.negative_prompt
     assert prompt_info.metadata["Size"] == f"{SIZE[0]}x{SIZE[1]}", (
-        "the picture's own, and not what was asked for"
+        "the actual size, not the requested one"
     )
     (sampler,) = prompt_info.samplers
     assert (sampler.name, sampler.parameters) == (

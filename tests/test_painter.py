@@ -90,7 +90,7 @@ def test_every_known_word_is_visible(word: str) -> None:
     """Each known word changes the image visibly, with all random streams fixed."""
     base = "tree" if word != "tree" else "house"
     plain, with_word = (
-        compose(parse_prompt(text), ParsedPrompt(), "key", (72, 54)).picture
+        compose(parse_prompt(text), ParsedPrompt(), "key", (72, 54)).image
         for text in (base, f"{base}, {word}")
     )
     change = np.abs(np.asarray(plain).astype(int) - np.asarray(with_word).astype(int)).max(axis=2)

@@ -446,7 +446,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
-    "two pictures": (
+    "two images": (
         {**UNRELATED_NODES, "z": make_node("SaveImage", images=["1", 0])},
         {"extra": (*SAMPLER_SETTINGS, ("Other samplers", "1"), *INK_LORA)},
     ),

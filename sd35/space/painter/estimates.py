@@ -21,7 +21,7 @@ _BEST_GUIDANCE = 4.5
 _PAPER: RGB = (201, 194, 186)
 
 # The time (σ before the shift) at which each coarser view is all that is known; the first is the
-# picture.
+# image.
 _VIEW_TIMES = (0.05, 0.10, 0.20, 0.36, 0.55, 0.76, 1.0)
 _VIEW_BLURS = (0.0, 0.008, 0.018, 0.036, 0.07, 0.13, 0.25)  # of the shorter side
 _STRIP_ROWS = 64  # rows decoded at once, to keep memory low
@@ -60,8 +60,8 @@ def _to_array(image: Image.Image) -> Array:
 class Estimator:
     """Source of the clean image, as blurred as a model would know it at a noise level."""
 
-    picture: Image.Image
-    views: tuple[Image.Image, ...]  # of latent size, from the picture to a few soft blobs
+    image: Image.Image
+    views: tuple[Image.Image, ...]  # of latent size, from the image to a few soft blobs
     base_estimate: Array  # the unconditional estimate, without a negative prompt
     negative_offset: Array  # what the negative prompt adds to that
     residual_noise: Array  # what is left of the noise in an estimate
@@ -77,13 +77,13 @@ class Estimator:
         key: str,
     ) -> Self:
         """Return the estimator of a composition under these prompts."""
-        size = latent_size(*composition.picture.size)
+        size = latent_size(*composition.image.size)
         views = tuple(_coarse_view(composition, size, i) for i in range(len(_VIEW_TIMES)))
         residual_noise = _soft_noise(size, key)
         grey = Image.blend(views[-2], Image.new("RGB", size, _PAPER), 0.62)
         base = _to_array(grey) + np.float32(0.13) * residual_noise
         return cls(
-            composition.picture,
+            composition.image,
             views,
             base,
             _negative_offset(negative, negative_prompt),
@@ -114,30 +114,30 @@ class Estimator:
 
 def decode(estimator: Estimator, sigma: float) -> Image.Image:
     """Return the estimate at this noise level in full size."""
-    size = estimator.picture.size
+    size = estimator.image.size
     index, share = _view_position(sigma)
     near, far = (_enlarge(estimator.views[i], size) for i in (index, index + 1))
-    near = estimator.picture if index == 0 else near
+    near = estimator.image if index == 0 else near
     # Through 8-bit images, as Pillow can't resize arrays; the noise has to fit into −1 to 1.
     base, residual_noise = (
         _enlarge(to_image(part), size)
         for part in (estimator.base_estimate, estimator.residual_noise * np.float32(0.25))
     )
-    picture = Image.new("RGB", size)
+    image = Image.new("RGB", size)
     # In strips: arrays of the whole image would take many times its memory.
     for top in range(0, size[1], _STRIP_ROWS):
         strip_box = (0, top, size[0], min(top + _STRIP_ROWS, size[1]))
         near_strip, far_strip, base_strip, noise_strip = (
-            _to_array(image.crop(strip_box)) for image in (near, far, base, residual_noise)
+            _to_array(layer.crop(strip_box)) for layer in (near, far, base, residual_noise)
         )
         target = near_strip + np.float32(share) * (far_strip - near_strip)
-        picture.paste(
+        image.paste(
             to_image(
                 estimator.apply_guidance(target, base_strip, noise_strip * np.float32(4.0), sigma)
             ),
             strip_box,
         )
-    return picture
+    return image
 
 
 def _enlarge(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -161,7 +161,7 @@ def _view_position(sigma: float) -> tuple[int, float]:
 def _coarse_view(composition: Composition, size: tuple[int, int], index: int) -> Image.Image:
     """Return the composition at a level of detail; coarse ones lack its small things."""
     if index < 4:
-        layer = composition.picture
+        layer = composition.image
     elif index < 6:
         layer = composition.masses
     else:

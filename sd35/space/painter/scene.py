@@ -40,7 +40,7 @@ class Composition:
 
     backdrop: Image.Image
     masses: Image.Image
-    picture: Image.Image
+    image: Image.Image
 
 
 def compose(

@@ -173,7 +173,7 @@ _PHRASES = {
 }
 
 KNOWN_WORDS: frozenset[str] = CANONICAL | frozenset(_SYNONYMS) | frozenset(_PHRASES)
-"""Every word (and phrase) that changes the picture; simple plurals are understood besides."""
+"""Every word (and phrase) that changes the image; simple plurals count as well."""
 
 _COUNT_WORDS = {
     "two": 2,
@@ -203,7 +203,7 @@ class ParsedPrompt:
     """Known words of a prompt, each kind in the order of the prompt."""
 
     mentions: tuple[Mention, ...] = ()
-    colors: tuple[str, ...] = ()  # of the whole picture
+    colors: tuple[str, ...] = ()  # of the whole image
     times: tuple[str, ...] = ()
     modifiers: tuple[str, ...] = ()  # weather, seasons, styles and moods
 
