@@ -134,7 +134,8 @@ events {{}}
 http {{
     access_log off;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
     server {{ listen 127.0.0.1:{on}; proxy_buffering on; {location} }}
     server {{ listen 127.0.0.1:{off}; proxy_buffering off; {location} }}
 }}

@@ -59,12 +59,7 @@ class AccountError(ValueError):
 
 
 def _check_hash(text: str) -> str:
-    """Return the hash if `hash_password` could have made it.
-
-    Raises:
-        AccountError: it has another format, or its parameters are too expensive.
-
-    """
+    """Return the hash, unless its format is unknown or its parameters are too expensive."""
     if text.startswith("$scrypt$"):
         raise AccountError(
             "the hash is from an older version; delete the line, then run "
@@ -105,7 +100,7 @@ def _matches(password_hash: str, normalized_password: str) -> bool:
 
 
 def _normalize_password(password: object) -> str:
-    """Return the password in NFKC, as NIST SP 800-63B says: keyboards compose letters differently."""
+    """Return the password in NFKC (NIST SP 800-63B): keyboards compose letters differently."""
     if not isinstance(password, str) or not password:
         raise AccountError("The password is empty.")
     if len(password) > MAX_PASSWORD_LENGTH:
@@ -163,12 +158,7 @@ class Account:
 
     @classmethod
     def parse(cls, line: str) -> "Account":
-        """Read a line of a password file.
-
-        Raises:
-            AccountError: the line can't be used.
-
-        """
+        """Read a line of a password file."""
         name, colon, password_hash = line.strip().partition(":")
         if not colon:
             raise AccountError("it must have the form name:hash")
@@ -213,6 +203,9 @@ def _parse_line(line: str, previous_names: set[str]) -> Account | None:
 class CredentialStore:
     """Users from flags and from a password file, which is read again whenever it changes.
 
+    All methods raise an `AccountError` once the file can't be used any more. Nobody is let in then,
+    because a user who was removed might be.
+
     Args:
         credentials: `name:password` pairs; they are hashed at once, and not kept.
         password_file: names and hashes; a name in `credentials` overrides the file's.
@@ -255,32 +248,16 @@ class CredentialStore:
         self._inline_hashes[username] = password_hash
 
     def usernames(self) -> frozenset[str]:
-        """Return the names that may log in now.
-
-        Raises:
-            AccountError: the file can no longer be used.
-
-        """
+        """Return the names that may log in now."""
         return frozenset(self._current_hashes())
 
     def password_fingerprint(self, name: str) -> str:
-        """Return a value that changes with the user's password and reveals nothing about it.
-
-        Raises:
-            AccountError: the file can no longer be used.
-
-        """
+        """Return a value that changes with the user's password and reveals nothing about it."""
         password_hash = self._current_hashes().get(name, "")
         return hmac.digest(self._key, password_hash.encode(), "sha256").hex()
 
     def verify(self, name: object, password: object) -> bool:
-        """Return whether this is the user's password. Blocks for about a tenth of a second.
-
-        Raises:
-            AccountError: the file can no longer be used. Nobody is let in then, because a user who
-                was removed might be.
-
-        """
+        """Return whether this is the user's password. Blocks for about a tenth of a second."""
         try:
             username, normalized_password = normalize_username(name), _normalize_password(password)
         except AccountError:

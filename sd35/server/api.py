@@ -1,4 +1,4 @@
-"""Endpoints for programs: `/infer`, as the public Space has it, and `/generate`, with named values."""
+"""Endpoints for programs: `/infer`, as at the public Space, and `/generate`, with named values."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -190,19 +190,27 @@ class ApiEndpoints:
             num_inference_steps=num_inference_steps,
             seed=seed,
         )
-        try:
-            while not (state := job.state.value).status.is_final:
-                await job.state.wait_for_change(state, MAX_UPDATE_INTERVAL)
-        finally:
-            job.cancel()
-        result = _result_or_gradio_error(state)
+        result = _result_or_gradio_error(await _final_state(job))
         return file_data(result), result.seed, made_by
 
-    async def _submit(self, visitor: Visitor, **options: Any) -> tuple[Job, str]:  # noqa: ANN401  # JSON
+    async def _submit(
+        self,
+        visitor: Visitor,
+        **options: Any,  # noqa: ANN401  # JSON, which `resolve` checks
+    ) -> tuple[Job, str]:
         try:
             return await submit_job(self._job_service, visitor, **options)
         except SD35Error as error:
             raise _to_gradio_error(error) from error
+
+
+async def _final_state(job: Job) -> JobState:
+    try:
+        while not (state := job.state.value).status.is_final:
+            await job.state.wait_for_change(state, MAX_UPDATE_INTERVAL)
+    finally:
+        job.cancel()  # the caller has left, unless the job is finished
+    return state
 
 
 def _result_or_gradio_error(state: JobState) -> JobResult:

@@ -109,7 +109,7 @@ class GradioCalls:
             self._claims[name] = visitor.owner
 
 
-def _check_call(app: Any, path: str, payload: dict[str, Any]) -> Response | None:  # noqa: ANN401  # Gradio's app
+def _check_call(app: object, path: str, payload: dict[str, Any]) -> Response | None:
     """Return an error for a function that doesn't exist, or for a wrong number of arguments.
 
     Gradio would answer these with a traceback in the log, or print the caller's own text there.

@@ -113,7 +113,8 @@ def _protected_lifespan(
     known_hosts: Sequence[str],
     frame_ancestors: Sequence[str],
 ) -> Lifespan:
-    from sd35.server.security import SecurityMiddleware  # noqa: PLC0415  # starlette: slow for --help
+    # `--help` of app.py imports this module, and shouldn't wait for starlette.
+    from sd35.server.security import SecurityMiddleware  # noqa: PLC0415  # see above
 
     @asynccontextmanager
     async def protected_lifespan(app: "Starlette") -> AsyncIterator[None]:

@@ -61,16 +61,16 @@ MAX_SESSIONS: Final = 500
 SESSION_IDLE_SECONDS: Final = 900.0  # after that, a client has to initialize again
 
 TOOL_DESCRIPTION: Final = """\
-Generate an image from a text prompt with Stable Diffusion 3.5. Returns the image, its seed, who made it, and a link to
-the file.
+Generate an image from a text prompt with Stable Diffusion 3.5. Returns the image, its seed, who
+made it, and a link to the file.
 
-An image takes about half a minute on the public Space and uses GPU quota there: generate one image, look at it, and
-only then generate the next.
+An image takes about half a minute on the public Space and uses GPU quota there: generate one image,
+look at it, and only then generate the next.
 
-A good prompt is one to three English sentences that describe the subject, the setting, the light and the style (photo,
-watercolor, poster). Put text that should appear in the image in quotation marks. Put what to avoid into
-negative_prompt, because the prompt doesn't understand "without". The same prompt, size, steps and seed give the same
-image: keep the seed to change only a detail.
+A good prompt is one to three English sentences that describe the subject, the setting, the light
+and the style (photo, watercolor, poster). Put text that should appear in the image in quotation
+marks. Put what to avoid into negative_prompt, because the prompt doesn't understand "without". The
+same prompt, size, steps and seed give the same image: keep the seed to change only a detail.
 
 Images by the demo painter are not by Stable Diffusion: tell whoever you show them to.
 """
@@ -80,12 +80,26 @@ def _string_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-# The schema tells agents the types; `RequestOptions.resolve` checks the values. If pydantic checked them,
-# agents would read its messages instead of ours. Texts must be `str` nevertheless: arguments of
-# other types are decoded by the SDK if they look like JSON, and the prompt "null" would become None.
-TextParam = Annotated[str, BeforeValidator(_string_or_empty)]
-IntegerParam = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "null"}]})]
-NumberParam = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
+# The schema tells agents the types; `RequestOptions.resolve` checks the values. If pydantic checked
+# them, agents would read its messages. Texts must be `str` nevertheless: the SDK decodes arguments
+# of other types that look like JSON, and the prompt "null" would become None.
+_Text = Annotated[str, BeforeValidator(_string_or_empty)]
+_Integer = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "null"}]})]
+_Number = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
+
+Prompt = Annotated[_Text, Field(description="what the image should show")]
+NegativePrompt = Annotated[_Text, Field(description="what to avoid")]
+AspectRatio = Annotated[
+    _Text, Field(description="such as 16:9, 3:2 or 9:16, at the largest size available")
+]
+Side = Annotated[
+    _Integer, Field(description="in pixels, a multiple of 16; overrides the aspect ratio")
+]
+GuidanceScale = Annotated[
+    _Number, Field(description="how strictly to follow the prompt; default: the Space's")
+]
+Steps = Annotated[_Integer, Field(description="more take longer; default: the Space's")]
+Seed = Annotated[_Integer, Field(description="to repeat an image; default: random")]
 
 
 class GenerationResult(BaseModel):
@@ -94,9 +108,7 @@ class GenerationResult(BaseModel):
     seed: int | None = Field(description="seed of the image, if the Space returned it")
     width: int = Field(description="width of the file in pixels")
     height: int = Field(description="height of the file in pixels")
-    made_by: str = Field(
-        description="the Space that made the image, or the demo painter, which isn't Stable Diffusion"
-    )
+    made_by: str = Field(description="the Space, or the demo painter, which isn't Stable Diffusion")
     url: str = Field(description="address of the original file, for as long as the studio keeps it")
 
 
@@ -168,30 +180,14 @@ class McpApp:
     async def generate(  # noqa: PLR0913, PLR0917  # a tool's parameters are its interface
         self,
         context: Context[Any, Request],
-        prompt: Annotated[TextParam, Field(description="what the image should show")] = "",
-        negative_prompt: Annotated[TextParam, Field(description="what to avoid")] = "",
-        aspect_ratio: Annotated[
-            TextParam,
-            Field(description="such as 16:9, 3:2 or 9:16, at the largest size available"),
-        ] = "1:1",
-        width: Annotated[
-            IntegerParam,
-            Field(description="in pixels, a multiple of 16; overrides the aspect ratio"),
-        ] = None,
-        height: Annotated[
-            IntegerParam,
-            Field(description="in pixels, a multiple of 16; overrides the aspect ratio"),
-        ] = None,
-        guidance_scale: Annotated[
-            NumberParam,
-            Field(description="how strictly to follow the prompt; default: the Space's"),
-        ] = None,
-        num_inference_steps: Annotated[
-            IntegerParam, Field(description="more take longer; default: the Space's")
-        ] = None,
-        seed: Annotated[
-            IntegerParam, Field(description="to repeat an image; default: random")
-        ] = None,
+        prompt: Prompt = "",
+        negative_prompt: NegativePrompt = "",
+        aspect_ratio: AspectRatio = "1:1",
+        width: Side = None,
+        height: Side = None,
+        guidance_scale: GuidanceScale = None,
+        num_inference_steps: Steps = None,
+        seed: Seed = None,
     ) -> Annotated[CallToolResult, GenerationResult]:
         """Generate one image."""
         request = context.request_context.request

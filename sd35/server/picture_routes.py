@@ -49,7 +49,7 @@ class PictureRoutes:
         self._thumbnail_limiter: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer `GET thumbnail/<id>`, `GET picture/<id>`, and `POST zip` with a form field `ids`."""
+        """Answer `GET thumbnail/<id>`, `GET picture/<id>`, and `POST zip` with a field `ids`."""
         try:
             response = await self._route(Request(scope, receive), scope["state"]["visitor"])
         except LibraryError as error:

@@ -123,7 +123,7 @@ def _error_message(error: Exception) -> str:
 
 
 def qr_code(url: str) -> str:
-    """Return the link as a QR code for a terminal; empty if its encoding has no block characters."""
+    """Return the link as a QR code; empty if the terminal's encoding has no block characters."""
     out = io.StringIO()
     segno.make(url, error="m", micro=False).terminal(out=out, compact=True, border=2)
     try:

@@ -1,4 +1,4 @@
-"""Who asks, and what they may reach: an ASGI middleware around Gradio's app, inside its sessions."""
+"""ASGI middleware around Gradio's app that identifies visitors and keeps them apart."""
 
 import re
 import secrets
