@@ -45,12 +45,10 @@ def _cat_face(brush: Brush, fur: RGB) -> None:
     deep = darker(fur, 0.22)
     # Ears.
     for side, tone in ((-1, deep), (1, fur)):
-        ear = [(0.06 + side * 0.03, 0.80), (0.06 + side * 0.15, 0.99), (0.06 + side * 0.20, 0.70)]
-        brush.polygon(ear, tone)
-        brush.polygon(
-            [(0.06 + side * 0.075, 0.80), (0.06 + side * 0.143, 0.93), (0.06 + side * 0.17, 0.75)],
-            rgb("e7a09a"),
-        )
+        outer = ((0.03, 0.80), (0.15, 0.99), (0.20, 0.70))
+        inner = ((0.075, 0.80), (0.143, 0.93), (0.17, 0.75))
+        brush.polygon([(0.06 + side * x, y) for x, y in outer], tone)
+        brush.polygon([(0.06 + side * x, y) for x, y in inner], rgb("e7a09a"))
     brush.blob(
         [
             (0.06, 0.86),
@@ -224,7 +222,6 @@ def rabbit(stage: Stage, spot: Spot) -> None:
     fur = spot.tone(stage, rgb("d9c7b4"))
     deep = darker(fur, 0.18)
     pale = lighter(fur, 0.55)
-    pink = rgb("eeaeb0")
     shadow(stage, brush, 0.4, -0.04)
     # Tail.
     brush.oval(-0.31, 0.13, 0.085, 0.085, pale)
@@ -232,7 +229,19 @@ def rabbit(stage: Stage, spot: Spot) -> None:
         [(0.02, 0.48), (-0.2, 0.4), (-0.32, 0.16), (-0.24, 0.0), (0.2, 0.0), (0.22, 0.22)], fur
     )
     brush.blob([(-0.24, 0.2), (-0.24, 0.02), (0.02, 0.0), (0.02, 0.14), (-0.1, 0.26)], deep, 0.6)
-    # Ears, the left one behind.
+    _rabbit_ears(brush, fur, deep)
+    # Head and muzzle.
+    brush.oval(0.09, 0.56, 0.19, 0.165, fur)
+    brush.oval(0.13, 0.50, 0.10, 0.075, pale)
+    for x in (0.03, 0.2):
+        eye(brush, x, 0.595, 0.026)
+    brush.polygon([(0.11, 0.545), (0.15, 0.545), (0.13, 0.52)], rgb("c9707a"))
+    # Paws.
+    for x in (0.1, 0.2):
+        brush.oval(x, 0.03, 0.075, 0.04, pale)
+
+
+def _rabbit_ears(brush: Brush, fur: RGB, deep: RGB) -> None:
     for x, lean in ((0.02, -0.05), (0.15, 0.06)):
         ear = [
             (x - 0.045, 0.66),
@@ -250,17 +259,8 @@ def rabbit(stage: Stage, spot: Spot) -> None:
                 (x + 0.025 + lean, 0.88),
                 (x + 0.02, 0.7),
             ],
-            pink,
+            rgb("eeaeb0"),
         )
-    # Head and muzzle.
-    brush.oval(0.09, 0.56, 0.19, 0.165, fur)
-    brush.oval(0.13, 0.50, 0.10, 0.075, pale)
-    for x in (0.03, 0.2):
-        eye(brush, x, 0.595, 0.026)
-    brush.polygon([(0.11, 0.545), (0.15, 0.545), (0.13, 0.52)], rgb("c9707a"))
-    # Paws.
-    for x in (0.1, 0.2):
-        brush.oval(x, 0.03, 0.075, 0.04, pale)
 
 
 def owl(stage: Stage, spot: Spot) -> None:

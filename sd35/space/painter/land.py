@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from sd35.space.painter.canvas import Gradient
+from sd35.space.painter.canvas import Brush, Gradient
 from sd35.space.painter.color import RGB, darker, lighter, mix, rgb
 from sd35.space.painter.shapes import (
     Outline,
@@ -167,7 +167,10 @@ def volcano(stage: Stage, spot: Spot) -> None:
         darker(rock, 0.3),
         0.5,
     )
-    # Lava.
+    _lava(brush)
+
+
+def _lava(brush: Brush) -> None:
     lava = rgb("ff7a35")
     brush.stroke([(-0.02, 1.0), (-0.06, 0.75), (0.02, 0.5), (-0.08, 0.2)], 0.06, lava, 0.015)
     brush.stroke([(0.09, 1.0), (0.17, 0.75), (0.16, 0.55)], 0.045, lava, 0.01)

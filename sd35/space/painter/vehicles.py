@@ -81,17 +81,7 @@ def ship(stage: Stage, spot: Spot) -> None:
             [(x - 0.07, 0.54), (x + 0.05, 0.54), (x + 0.045, 0.62), (x - 0.075, 0.62)],
             rgb("23242c"),
         )
-    # Decks and their windows.
-    brush.block(-0.44, 0.2, 0.42, 0.3, white)
-    brush.block(-0.34, 0.29, 0.32, 0.38, darker(white, 0.06))
-    for i in range(9):
-        brush.block(
-            -0.4 + 0.09 * i,
-            0.225,
-            -0.36 + 0.09 * i,
-            0.268,
-            mix(stage.palette.sky[1], rgb("2b3f5c"), 0.6),
-        )
+    _decks(brush, white, mix(stage.palette.sky[1], rgb("2b3f5c"), 0.6))
     # Hull, with a white rail and a red waterline.
     brush.polygon([(-0.78, 0.22), (-0.68, -0.03), (0.62, -0.03), (0.84, 0.25)], hull)
     brush.polygon([(-0.78, 0.22), (-0.765, 0.185), (0.795, 0.205), (0.84, 0.25)], white)
@@ -102,12 +92,18 @@ def ship(stage: Stage, spot: Spot) -> None:
     brush.oval(0, -0.03, 0.85, 0.016, lighter(stage.palette.water, 0.6), 0.7)
 
 
+def _decks(brush: Brush, white: RGB, pane: RGB) -> None:
+    brush.block(-0.44, 0.2, 0.42, 0.3, white)
+    brush.block(-0.34, 0.29, 0.32, 0.38, darker(white, 0.06))
+    for i in range(9):
+        brush.block(-0.4 + 0.09 * i, 0.225, -0.36 + 0.09 * i, 0.268, pane)
+
+
 def car(stage: Stage, spot: Spot) -> None:
     """Paint a small round car with luggage on its roof."""
     brush = spot.brush(stage, is_mirrored=spot.random.chance(0.5))
     paint = spot.tone(stage, rgb("e0533f"))
     glass = stage.palette.illuminate(rgb("bfe3ee"))
-    tyre = rgb("26262d")
     # Shadow.
     brush.oval(0, 0.0, 0.62, 0.05, stage.palette.near, 0.45)
     # Luggage.
@@ -136,14 +132,18 @@ def car(stage: Stage, spot: Spot) -> None:
         paint,
     )
     brush.block(-0.5, 0.2, 0.54, 0.225, lighter(paint, 0.45))
-    # Wheels.
     for x in (-0.32, 0.33):
-        brush.oval(x, 0.12, 0.125, 0.125, tyre)
-        brush.oval(x, 0.12, 0.065, 0.065, rgb("d9dce2"))
-        brush.oval(x, 0.12, 0.025, 0.025, tyre)
+        _wheel(brush, x)
     # Headlight.
     brush.oval(0.53, 0.27, 0.035, 0.045, rgb("fff0b8"))
     stage.canvas.glow(*brush.to_canvas(0.56, 0.27), spot.size * 0.3, rgb("fff0b8"), 0.6)
+
+
+def _wheel(brush: Brush, x: float) -> None:
+    tire = rgb("26262d")
+    brush.oval(x, 0.12, 0.125, 0.125, tire)
+    brush.oval(x, 0.12, 0.065, 0.065, rgb("d9dce2"))
+    brush.oval(x, 0.12, 0.025, 0.025, tire)
 
 
 def train(stage: Stage, spot: Spot) -> None:
@@ -347,9 +347,8 @@ def airplane(stage: Stage, spot: Spot) -> None:
     ]
     stage.canvas.fill(trails, stage.palette.cloud, opacity=0.55, blur=0.003)
     # The far wing.
-    brush.polygon(
-        [(0.02, 0.0), (-0.2, 0.3), (-0.29, 0.3), (-0.14, 0.0)], mix(body, rgb("50607c"), 0.45)
-    )
+    shade = rgb("50607c")
+    brush.polygon([(0.02, 0.0), (-0.2, 0.3), (-0.29, 0.3), (-0.14, 0.0)], mix(body, shade, 0.45))
     brush.polygon([(-0.42, 0.04), (-0.57, 0.27), (-0.46, 0.27), (-0.27, 0.07)], accent)
     brush.blob(
         [
@@ -363,18 +362,14 @@ def airplane(stage: Stage, spot: Spot) -> None:
         ],
         body,
     )
-    brush.blob(
-        [(0.56, -0.01), (0.3, -0.02), (-0.5, 0.035), (-0.3, -0.06), (0.4, -0.07)],
-        mix(body, rgb("50607c"), 0.3),
-    )
+    belly = [(0.56, -0.01), (0.3, -0.02), (-0.5, 0.035), (-0.3, -0.06), (0.4, -0.07)]
+    brush.blob(belly, mix(body, shade, 0.3))
     # Windows.
     for i in range(9):
         brush.oval(0.32 - 0.065 * i, 0.035, 0.014, 0.018, rgb("43597c"))
     brush.polygon([(0.44, 0.07), (0.5, 0.055), (0.475, 0.025), (0.42, 0.03)], rgb("2b3d5c"))
     # The near wing.
-    brush.polygon(
-        [(0.14, -0.02), (-0.26, -0.34), (-0.36, -0.34), (-0.14, -0.02)],
-        mix(body, rgb("50607c"), 0.16),
-    )
+    wing = [(0.14, -0.02), (-0.26, -0.34), (-0.36, -0.34), (-0.14, -0.02)]
+    brush.polygon(wing, mix(body, shade, 0.16))
     brush.polygon([(-0.26, -0.34), (-0.36, -0.34), (-0.335, -0.295), (-0.215, -0.295)], accent)
     brush.polygon([(-0.36, 0.03), (-0.55, -0.09), (-0.62, -0.09), (-0.5, 0.03)], accent)
