@@ -1,9 +1,9 @@
 """A studio for Stable Diffusion 3.5 over a Gradio Space.
 
-- `generate` returns a picture, and `stream` the events on the way to it, without `async`.
-- `SpaceClient` is the asynchronous client under them; `GenerationRequest` is what a Space is asked,
-  `Event` what it reports, and `SD35Error` the root of everything that is raised.
-- `StabilityAI_SD35Large` is the provider class that programs for many providers know.
+- `generate` returns an image, and `stream` the events on the way to it, without `async`.
+- `SpaceClient` is the asynchronous client below them. `RequestOptions` and `GenerationRequest`
+  describe an image, `Event` is what a Space reports, and `SD35Error` the root of all errors.
+- `StabilityAI_SD35Large` is the provider class for programs that support many providers.
 """
 
 import importlib
@@ -28,10 +28,18 @@ if TYPE_CHECKING:
     from sd35.core.limits import Limits
     from sd35.core.picture import Picture
     from sd35.core.request import GenerationRequest, RequestOptions
-    from sd35.provider import ImagePreview, ImageResponse, ResponseError, StabilityAI_SD35Large
+    from sd35.provider import (
+        AsyncResult,
+        ImagePreview,
+        ImageResponse,
+        Messages,
+        ResponseError,
+        StabilityAI_SD35Large,
+    )
     from sd35.sync import generate, stream
 
 __all__ = [
+    "AsyncResult",
     "Contract",
     "Event",
     "Finished",
@@ -40,6 +48,7 @@ __all__ = [
     "ImagePreview",
     "ImageResponse",
     "Limits",
+    "Messages",
     "Notice",
     "Picture",
     "Preview",
@@ -73,8 +82,9 @@ _MODULES = (
 )
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # as Python has it
-    """Import a public name when it is first used: who asks for `--help` doesn't wait for an HTTP library."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # Python's interface
+    """Import a public name when it is first used."""
+    # Importing sd35.cli imports this package, and --help shouldn't wait for an HTTP library.
     if name in __all__:
         for module_name in _MODULES:
             module = importlib.import_module(f"sd35.{module_name}")

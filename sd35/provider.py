@@ -1,7 +1,7 @@
-"""The provider class: an asynchronous generator of previews and a picture, as programs that know many providers use.
+"""The provider class, for programs that support many providers.
 
-Its interface is that of the provider of the same name in g4f (https://github.com/xtekky/gpt4free);
-what it does is done by `sd35.client`.
+The interface is that of the provider of the same name in g4f
+(https://github.com/xtekky/gpt4free): a provider written for g4f runs with other import lines.
 """
 
 import logging
@@ -16,14 +16,21 @@ from sd35.core.events import Finished, Preview
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.sizes import nearest_size
 
-__all__ = ["ImagePreview", "ImageResponse", "ResponseError", "StabilityAI_SD35Large"]
+__all__ = [
+    "AsyncResult",
+    "ImagePreview",
+    "ImageResponse",
+    "Messages",
+    "ResponseError",
+    "StabilityAI_SD35Large",
+]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Image:
-    """A picture at a Space: its `url` there, and as `alt` the prompt that it was made of."""
+    """An image at a Space: its `url` there, and its prompt as `alt`."""
 
     url: str
     alt: str
@@ -34,45 +41,49 @@ class _Image:
         """The same as `url`."""
         return self.url
 
-    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401  # as its users know it
-        """Return one of the options."""
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401  # g4f's interface
+        """Return an option."""
         return self.options.get(key, default)
 
     def get_list(self) -> list[str]:
-        """Return all addresses: there is one."""
+        """Return a list of the address."""
         return [self.url]
 
     def to_string(self) -> str:
-        """Return it as Markdown."""
+        """Return the image as Markdown."""
         alt = " ".join(self.alt.split()).replace("[", "(").replace("]", ")")
         return f"[![{alt}]({self.url})]({self.url})"
 
 
 class ImagePreview(_Image):
-    """The picture as it looks so far."""
+    """An unfinished image."""
 
     def __str__(self) -> str:
         return ""
 
 
 class ImageResponse(_Image):
-    """The finished picture; `options` has `seed`, `width`, `height` and `model`."""
+    """The finished image; `options` has `seed`, `width`, `height` and `model`."""
 
     def __str__(self) -> str:
         return self.to_string()
 
     @property
     def seed(self) -> int | None:
-        """The seed that the Space says it used."""
+        """The seed, if it is known."""
         seed: int | None = self.options.get("seed")
         return seed
 
 
-ImageResult = ImagePreview | ImageResponse
+Messages = Sequence[Mapping[str, Any]]
+"""A conversation: messages with a `role` and a `content`, as in OpenAI's API."""
+
+AsyncResult = AsyncGenerator[ImagePreview | ImageResponse, None]
+"""The result of a provider."""
 
 
 class ResponseError(SD35Error):
-    """There is no picture. `error` is the `SD35Error` that says why, and `kind` its kind."""
+    """The failure of a provider; `error` is the cause, and `kind` the short name of that."""
 
     def __init__(self, error: SD35Error) -> None:
         super().__init__(error.happened, error.remedy)
@@ -83,11 +94,10 @@ class ResponseError(SD35Error):
         self.retry_at = error.retry_at
 
 
-class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know it
+class StabilityAI_SD35Large:  # noqa: N801  # g4f's name
     """Stable Diffusion 3.5 Large at Stability AI's Space.
 
-    A subclass may name another Space with the same endpoint by its `url`, and another endpoint by
-    its `api_endpoint`.
+    A subclass may set another Space as `url`, and another endpoint as `api_endpoint`.
     """
 
     label = "StabilityAI SD-3.5-Large"
@@ -113,22 +123,22 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
     ResponseError = ResponseError
 
     @classmethod
-    def get_models(cls, **_: Any) -> list[str]:  # noqa: ANN401  # as its users know it
-        """Return the names by which the model may be asked for."""
+    def get_models(cls, **_: Any) -> list[str]:  # noqa: ANN401  # g4f's interface
+        """Return the names of the model."""
         return cls.models
 
     @classmethod
-    def get_model(cls, model: str | None, **_: Any) -> str:  # noqa: ANN401  # as its users know it
-        """Return the model that this name stands for: every name that isn't known stands for itself."""
-        return (
-            cls.model_aliases.get(model, model) if model and model != "auto" else cls.default_model
-        )
+    def get_model(cls, model: str | None, **_: Any) -> str:  # noqa: ANN401  # g4f's interface
+        """Return the full name of a model; unknown names are returned unchanged."""
+        if not model or model == "auto":
+            return cls.default_model
+        return cls.model_aliases.get(model, model)
 
     @classmethod
-    async def create_async_generator(  # noqa: PLR0913, PLR0917  # as its users know it
+    async def create_async_generator(  # noqa: PLR0913, PLR0917  # g4f's interface
         cls,
         model: str | None,
-        messages: Sequence[Mapping[str, Any]],
+        messages: Messages,
         prompt: str | None = None,
         negative_prompt: str | None = None,
         api_key: str | None = None,
@@ -140,35 +150,33 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
         num_inference_steps: int | None = None,
         seed: int | None = 0,
         randomize_seed: bool = True,  # noqa: FBT001, FBT002
-        **kwargs: Any,  # noqa: ANN401, ARG003  # what others of its users' providers take
-    ) -> AsyncGenerator[ImageResult, None]:
-        """Yield an `ImagePreview` for each preview, and at last the `ImageResponse`.
+        **kwargs: Any,  # noqa: ANN401, ARG003  # parameters of other providers
+    ) -> AsyncResult:
+        """Yield an `ImagePreview` for each preview, and the `ImageResponse` at the end.
 
         Args:
-            model: one of `models`. Another name makes no difference, but in the log: there is one
-                model here.
-            messages: a conversation; its last user message is the prompt, where none is given.
-            prompt: what is to be seen.
-            negative_prompt: what isn't.
+            model: one of `models`; another name is only logged, because there is one model.
+            messages: a conversation, whose last user message is the default of `prompt`.
+            prompt: what the image shows.
+            negative_prompt: what the image doesn't show.
             api_key: a Hugging Face token.
             proxy: `http://host:port`, for every request.
-            aspect_ratio: such as `16:9`; the size is the Space's largest that comes nearest to it.
-            width: in pixels, as it is.
-            height: in pixels, as it is.
-            guidance_scale: if not given, the Space's own.
-            num_inference_steps: if not given, the Space's own.
-            seed: counts without `randomize_seed`.
-            randomize_seed: whether a new seed is drawn.
-            kwargs: are passed over.
+            aspect_ratio: such as `16:9`, at the closest size that the Space has.
+            width: in pixels.
+            height: in pixels.
+            guidance_scale: by default the Space's.
+            num_inference_steps: by default the Space's.
+            seed: ignored with `randomize_seed`.
+            randomize_seed: whether to draw a random seed.
+            kwargs: ignored.
 
         Raises:
-            ResponseError: there is no picture; it says why, in the Space's own words where it has
-                said any.
+            ResponseError: there is no image.
 
         """
         if model and cls.get_model(model) != cls.default_model:
-            log.warning("%s makes the picture: there is no model %.100r here", cls.label, model)
-        request_options = RequestOptions(
+            log.warning("%s is used instead of the unknown model %.100r", cls.label, model)
+        options = RequestOptions(
             prompt=_last_user_message(messages) if prompt is None else prompt,
             negative_prompt=negative_prompt or "",
             aspect_ratio=aspect_ratio,
@@ -179,9 +187,9 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
             seed=None if randomize_seed else seed,
         )
         try:
-            async with aclosing(
-                cls._run(request_options, 0 if seed is None else seed, api_key, proxy)
-            ) as images:
+            # Closed here: a generator that is left early ends only when it is garbage-collected,
+            # and its run at the Space with it.
+            async with aclosing(cls._run(options, seed or 0, api_key, proxy)) as images:
                 async for image in images:
                     yield image
         except SD35Error as error:
@@ -189,63 +197,50 @@ class StabilityAI_SD35Large:  # noqa: N801  # the name by which its users know i
 
     @classmethod
     async def _run(
-        cls, request_options: RequestOptions, seed: int, api_key: str | None, proxy: str | None
-    ) -> AsyncGenerator[ImageResult, None]:
+        cls, options: RequestOptions, seed: int, api_key: str | None, proxy: str | None
+    ) -> AsyncResult:
         endpoint = cls.api_endpoint.rstrip("/").rpartition("/")[2]
         connection = SpaceClient.connect(
             cls.url, token=api_key, proxy=proxy, timeouts=cls.timeouts, endpoint=endpoint
         )
         async with connection as space:
-            request = _build_request(request_options, seed, space.contract)
+            request = _build_request(options, seed, space.contract)
             async with space.generate(request) as generation:
                 async for event in generation:
                     match event:
                         case Preview(picture=picture):
-                            yield ImagePreview(space.url_of(picture), request_options.prompt)
+                            yield ImagePreview(space.url_of(picture), request.prompt)
                         case Finished(picture=picture):
-                            yield cls._build_response(
-                                space.url_of(picture), request, generation.seed
-                            )
-
-    @classmethod
-    def _build_response(cls, url: str, request: GenerationRequest, seed: int | None) -> ImageResult:
-        options = {
-            "seed": seed,
-            "width": request.width,
-            "height": request.height,
-            "model": cls.default_model,
-        }
-        return ImageResponse(url, request.prompt, options)
+                            facts = {
+                                "seed": generation.seed,
+                                "width": request.width,
+                                "height": request.height,
+                                "model": cls.default_model,
+                            }
+                            yield ImageResponse(space.url_of(picture), request.prompt, facts)
 
 
-def _build_request(
-    request_options: RequestOptions, seed: int, contract: Contract
-) -> GenerationRequest:
-    """The request to this Space: in a size that it makes, and, if it tells the seed it used, with one that it draws."""
-    if (
-        request_options.aspect_ratio is not None
-        and request_options.width is None
-        and request_options.height is None
-    ):
+def _build_request(options: RequestOptions, seed: int, contract: Contract) -> GenerationRequest:
+    """Return the request; its random seed is drawn by the Space if that returns the seed."""
+    has_size = options.width is not None or options.height is not None
+    if options.aspect_ratio is not None and not has_size:
         try:
-            size = nearest_size(request_options.aspect_ratio, contract.limits)
+            size = nearest_size(options.aspect_ratio, contract.limits)
         except ValueError as error:
             raise InvalidRequestError(str(error)) from error
-        request_options = replace(request_options, width=size.width, height=size.height)
-    request = request_options.resolve(contract.limits)
-    is_seed_remote = (
-        request_options.seed is None
-        and contract.seed_output is not None
-        and contract.has_parameter("randomize_seed")
-    )
-    return replace(request, seed=seed, randomize_seed=True) if is_seed_remote else request
+        options = replace(options, width=size.width, height=size.height)
+    request = options.resolve(contract.limits)
+    has_remote_seed = contract.seed_output is not None and contract.has_parameter("randomize_seed")
+    if options.seed is None and has_remote_seed:
+        return replace(request, seed=seed, randomize_seed=True)
+    return request
 
 
-def _last_user_message(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The text of the last message of the user; one of several parts may hold pictures, too."""
+def _last_user_message(messages: Messages) -> str:
     for message in reversed(messages):
         if message.get("role") == "user":
             content = message.get("content")
+            # A message with images has a list of parts, of which some are texts.
             parts = [content] if isinstance(content, str) else content or ()
             texts = (part if isinstance(part, str) else part.get("text") for part in parts)
             return "\n".join(text.strip() for text in texts if isinstance(text, str))

@@ -1,6 +1,7 @@
-"""Pictures without `async`: one call, or an iterator of events.
+"""The blocking API: one call for an image, or an iterator over its events.
 
-Each runs an event loop of its own in a thread, so both work in scripts, notebooks and threads.
+Each call has an event loop in a thread of its own, so that it works in scripts, notebooks, whose
+main thread already has a running loop, and threads.
 """
 
 import asyncio
@@ -24,17 +25,17 @@ T = TypeVar("T")
 
 
 class Options(TypedDict, total=False):
-    """What can be asked for beside the prompt; what isn't given is the Space's own default. Sizes in pixels."""
+    """The `RequestOptions` other than the prompt, all of them optional. Sizes in pixels."""
 
     negative_prompt: str
     aspect_ratio: str | None
-    """Such as `16:9`; the size is the largest that the Space makes of it."""
+    """Such as `16:9`, at the largest size that the Space has."""
     width: int | None
     height: int | None
     guidance_scale: float | None
     num_inference_steps: int | None
     seed: int | None
-    """If none is given, one is drawn."""
+    """By default a random one."""
 
 
 def generate(
@@ -46,18 +47,18 @@ def generate(
     timeouts: Timeouts | None = None,
     **options: Unpack[Options],
 ) -> Picture:
-    """Return a picture of this prompt: `sd35.generate("a cat", seed=7).image.show()`.
+    """Return an image of a prompt: `sd35.generate("a cat", seed=7).image.show()`.
 
     Args:
-        prompt: what is to be seen.
-        space: `owner/name` at Hugging Face, or the address of a Gradio app.
-        token: a token for that Space.
-        proxy: `http://host:port`, for every request; if not given, what the environment says.
+        prompt: what the image shows.
+        space: `owner/name` on Hugging Face, or the address of a Gradio app.
+        token: a token for the Space.
+        proxy: `http://host:port`, for every request; by default that of the environment.
         timeouts: the limit of each wait.
         options: see `Options`.
 
     Raises:
-        SD35Error: there is no picture; the kind says why.
+        SD35Error: there is no image.
 
     """
     events = stream(
@@ -85,14 +86,13 @@ def stream(
     previews: Previews = Previews.NEWEST,
     **options: Unpack[Options],
 ) -> Iterator[Event]:
-    """Yield what happens on the way to a picture; the last is `Finished`, and its `fetched` is the picture.
+    """Yield the events on the way to an image; `fetched` of the last, `Finished`, is the image.
 
-    Leaving the loop early cancels the run at the Space. The arguments are those of `generate`, and
-        `previews`: which of
-    them come with their bytes.
+    Leaving the loop early cancels the run at the Space. Takes the arguments of `generate`, and the
+    previews that come with their bytes.
 
     Raises:
-        SD35Error: there is no picture; the kind says why.
+        SD35Error: there is no image.
 
     """
     request_options = RequestOptions(prompt=prompt, **options)
@@ -107,7 +107,7 @@ _open_streams: weakref.WeakSet[Generator[Event, None, None]] = weakref.WeakSet()
 
 @atexit.register
 def _close_open_streams() -> None:
-    """End at the Space what a program leaves behind that ends in the middle of a run."""
+    """Cancel the runs of a program that ends without having left its loops."""
     for events in tuple(_open_streams):
         events.close()
 
@@ -117,7 +117,6 @@ def _iterate_events(
     request_options: RequestOptions,
     previews: Previews,
 ) -> Generator[Event, None, None]:
-    """Yield the events of a run that goes on in the loop of another thread."""
     with _event_loop_thread() as run_coroutine:
         session = _StreamSession(connection, request_options, previews)
         try:
@@ -130,10 +129,7 @@ def _iterate_events(
 
 @contextmanager
 def _event_loop_thread() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
-    """An event loop in a thread, and how to have it do something.
-
-    The thread doesn't keep the program from ending, as a pool's would.
-    """
+    """Run an event loop in a thread; yield a function that runs a coroutine in it."""
     loop = asyncio.new_event_loop()
 
     def run_loop() -> None:
@@ -142,6 +138,8 @@ def _event_loop_thread() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
+    # A daemon: Python waits for other threads, and those of a pool, before it calls the functions of
+    # atexit, of which ours ends this one.
     thread = threading.Thread(target=run_loop, name="sd35", daemon=True)
     thread.start()
     try:
@@ -152,7 +150,7 @@ def _event_loop_thread() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
 
 
 async def _cancel_pending_tasks() -> None:
-    """End what is left in the loop, such as a wait for the next event that Ctrl-C has broken off."""
+    # Ctrl+C ends the wait in the main thread, but not the coroutine that it was waiting for.
     pending_tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in pending_tasks:
         task.cancel()
@@ -160,7 +158,7 @@ async def _cancel_pending_tasks() -> None:
 
 
 class _StreamSession:
-    """A connection and a run, held open from one call to the next."""
+    """A connection and its run, kept open between two calls."""
 
     def __init__(
         self,
@@ -174,7 +172,7 @@ class _StreamSession:
         self._exit_stack = AsyncExitStack()
 
     async def open(self) -> None:
-        """Connect, and ask for the picture."""
+        """Connect, and request the image."""
         client = await self._exit_stack.enter_async_context(self._connection)
         request = self._request_options.resolve(client.contract.limits)
         self._generation = await self._exit_stack.enter_async_context(
@@ -183,14 +181,12 @@ class _StreamSession:
         self._events = aiter(self._generation)
 
     async def next_event(self) -> Event | None:
-        """Return the next event, the last with the picture's bytes; then `None`."""
+        """Return the next event, and `None` after the last."""
         event = await anext(self._events, None)
-        return (
-            replace(event, fetched=await self._generation.fetch())
-            if isinstance(event, Finished)
-            else event
-        )
+        if isinstance(event, Finished):
+            return replace(event, fetched=await self._generation.fetch())
+        return event
 
     async def close(self) -> None:
-        """Let go of both; a run that isn't over is cancelled."""
+        """Close both; a run that hasn't ended is cancelled."""
         await self._exit_stack.aclose()

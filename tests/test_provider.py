@@ -193,7 +193,7 @@ async def test_an_unknown_model_is_owned_up_to(caplog: pytest.LogCaptureFixture)
     async with serve_fake_gradio() as address:
         with caplog.at_level(logging.WARNING):
             results = await collect_images(provider_for(address), "dall-e-3", MESSAGES)
-    assert "there is no model 'dall-e-3' here" in caplog.text
+    assert "unknown model 'dall-e-3'" in caplog.text
     assert results[-1].get("model") == StabilityAI_SD35Large.default_model
 
 
@@ -240,6 +240,41 @@ async def test_the_error_is_the_space_s_own(
     assert isinstance(error_info.value, sd35.SD35Error)
     if isinstance(error_info.value.error, QuotaError):
         assert error_info.value.retry_after_seconds == 5034
+
+
+OWN_PROVIDER = """
+from __future__ import annotations
+
+from sd35 import AsyncResult, ImagePreview, ImageResponse, Messages, ResponseError
+from sd35 import StabilityAI_SD35Large
+
+
+class OwnProvider(StabilityAI_SD35Large):
+    label = "My own Space"
+    url = {url!r}
+
+    @classmethod
+    async def create_async_generator(
+        cls, model: str, messages: Messages, prompt: str = None, proxy: str = None, **kwargs
+    ) -> AsyncResult:
+        try:
+            async for chunk in super().create_async_generator(
+                model, messages, prompt=prompt, proxy=proxy, num_inference_steps=2, **kwargs
+            ):
+                if isinstance(chunk, (ImagePreview, ImageResponse)):
+                    yield chunk
+        except ResponseError as e:
+            raise RuntimeError(str(e)) from e
+"""
+
+
+async def test_a_provider_written_for_g4f_runs_with_other_import_lines(demo: str) -> None:
+    namespace: dict[str, Any] = {}
+    exec(OWN_PROVIDER.format(url=demo), namespace)  # noqa: S102  # a program of a user
+    results = await collect_images(namespace["OwnProvider"], "sd-3.5", MESSAGES)
+    assert isinstance(results[-1], ImageResponse)
+    with pytest.raises(RuntimeError, match="Enter a prompt"):
+        await collect_images(namespace["OwnProvider"], "sd-3.5", [])
 
 
 async def test_leaving_it_cancels() -> None:
