@@ -4,12 +4,12 @@ The values come from a browser and may be anything: Gradio's own checks know onl
 the page was built with, not those of the Space that was connected since.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
-from sd35.core.errors import FieldError
+from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
-from sd35.core.request import GenerationRequest, number_error, validate
+from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
 
 __all__ = [
@@ -54,35 +54,36 @@ def parse_request(
     values: FormValues, limits: Limits
 ) -> tuple[GenerationRequest | None, tuple[FieldError, ...]]:
     """Return the request and no errors, or `None` and an error for each invalid field."""
-    errors: list[FieldError] = []
-    width, height = _parse_size(values, limits, errors)
-    # Gradio sends a field that was cleared as `None`.
+    is_custom = values.size == CUSTOM_SIZE
+    # Gradio sends a field that was cleared as `None`. Without a seed a random one is drawn, but a
+    # missing number must be an error: a default would not be what the visitor sees.
     is_random = values.randomize_seed is True or values.seed is None
-    seed = 0 if is_random else _parse_integer("seed", values.seed, errors)
-    request = GenerationRequest(
-        prompt=_parse_text(values.prompt),
-        negative_prompt=_parse_text(values.negative_prompt),
-        width=width,
-        height=height,
-        guidance_scale=_parse_number("guidance_scale", values.guidance_scale, errors),
-        num_inference_steps=_parse_integer(
-            "num_inference_steps", values.num_inference_steps, errors
-        ),
-        seed=seed,
-        randomize_seed=is_random,
+    names = (*(("width", "height") if is_custom else ()), "guidance_scale", "num_inference_steps")
+    numbers: dict[str, Any] = {name: getattr(values, name) for name in names}
+    numbers |= {name: "" for name, number in numbers.items() if number is None}
+    options = RequestOptions(
+        prompt=values.prompt,
+        negative_prompt=values.negative_prompt,
+        aspect_ratio=None if is_custom else values.size or "",
+        seed=None if is_random else values.seed,
+        **numbers,
     )
-    # A field that couldn't be parsed holds a placeholder: it isn't validated once more.
-    invalid_fields = {error.field for error in errors}
-    errors += [error for error in validate(request, limits) if error.field not in invalid_fields]
-    return (None if errors else request), tuple(errors)
+    try:
+        request = options.resolve(limits)
+    except InvalidRequestError as error:
+        return None, error.field_errors
+    # The random seed is drawn when the job is submitted.
+    seed = 0 if is_random else request.seed
+    return replace(request, seed=seed, randomize_seed=is_random), ()
 
 
 def error_messages(field_errors: tuple[FieldError, ...], values: FormValues) -> dict[str, str]:
-    """Return one message per field; sides of a preset count as errors of the size field."""
+    """Return one message per field of the form; a preset's sides belong to the size field."""
     messages: dict[str, str] = {}
     for error in field_errors:
-        is_preset_side = error.field in {"width", "height"} and values.size != CUSTOM_SIZE
-        messages.setdefault("size" if is_preset_side else error.field, error.message)
+        is_size = error.field in {"aspect_ratio", "width", "height"}
+        is_at_size = is_size and values.size != CUSTOM_SIZE
+        messages.setdefault("size" if is_at_size else error.field, error.message)
     return messages
 
 
@@ -102,47 +103,10 @@ def updated_defaults(values: FormValues, limits: Limits) -> dict[str, float]:
     return defaults
 
 
-def _parse_size(values: FormValues, limits: Limits, errors: list[FieldError]) -> tuple[int, int]:
-    if values.size == CUSTOM_SIZE:
-        width = _parse_integer("width", values.width, errors)
-        return width, _parse_integer("height", values.height, errors)
-    try:
-        size = size_for(values.size if isinstance(values.size, str) else "", limits)
-    except ValueError as error:  # includes SizeUnavailableError
-        errors.append(FieldError("size", str(error)))
-        return int(limits.width.default), int(limits.height.default)
-    return size.width, size.height
-
-
-def _parse_text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _parse_number(field: str, value: object, errors: list[FieldError]) -> float:
-    error = number_error(field, value)
-    if error is None:
-        assert isinstance(value, int | float)
-        return value
-    errors.append(error)
-    return 0
-
-
-def _parse_integer(field: str, value: object, errors: list[FieldError]) -> int:
-    return int(_parse_number(field, value, errors))
-
-
 def values_from_request(request: GenerationRequest, limits: Limits) -> FormValues:
     """Return the values of the fields that describe this request."""
     return FormValues(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        size=preset_for_size(request.width, request.height, limits),
-        width=request.width,
-        height=request.height,
-        guidance_scale=request.guidance_scale,
-        num_inference_steps=request.num_inference_steps,
-        seed=request.seed,
-        randomize_seed=request.randomize_seed,
+        **asdict(request), size=preset_for_size(request.width, request.height, limits)
     )
 
 

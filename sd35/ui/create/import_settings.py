@@ -149,15 +149,9 @@ def _is_valid_size(width: int, height: int, limits: Limits) -> bool:
 
 def metadata_from_request(request: GenerationRequest) -> GenerationMetadata:
     """Return the metadata that an image of this request would have."""
-    return GenerationMetadata(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        width=request.width,
-        height=request.height,
-        guidance_scale=request.guidance_scale,
-        num_inference_steps=request.num_inference_steps,
-        seed=request.seed,
-    )
+    values = asdict(request)
+    del values["randomize_seed"]
+    return GenerationMetadata(**values)
 
 
 def variations(
