@@ -180,17 +180,15 @@ async def test_image_is_returned_with_progress(program: Program, mode: str) -> N
     async with program.agent(mode) as client:
         result = await client.call_tool("generate", arguments, progress_callback=listen)
     assert Image.open(io.BytesIO(image_bytes(result))).size == (768, 512)
-    result_facts = result.structured_content
-    assert result_facts is not None
-    assert (result_facts["seed"], result_facts["width"], result_facts["height"]) == (7, 768, 512)
-    assert result_facts["made_by"] == "demo painter, not Stable Diffusion"
+    details = result.structured_content
+    assert details is not None
+    assert (details["seed"], details["width"], details["height"]) == (7, 768, 512)
+    assert details["made_by"] == "demo painter, not Stable Diffusion"
     assert all(
         expected_text in result_text(result)
-        for expected_text in ("demo painter, not Stable Diffusion", "Seed 7", result_facts["url"])
+        for expected_text in ("demo painter, not Stable Diffusion", "Seed 7", details["url"])
     )
-    assert program.get(result_facts["url"].removeprefix(program.address)).content == image_bytes(
-        result
-    )
+    assert program.get(details["url"].removeprefix(program.address)).content == image_bytes(result)
     assert any(
         total == 20 and re.fullmatch(r"Step \d+ of 20", message or "")
         for _, total, message in progress_updates
@@ -202,7 +200,6 @@ async def test_image_is_returned_with_progress(program: Program, mode: str) -> N
 @pytest.mark.parametrize(
     ("arguments", "expected_text"),
     [
-        ({"prompt": " "}, "Enter a prompt."),
         ({}, "Enter a prompt."),
         ({"prompt": ["a", "cat"]}, "Enter a prompt."),
         (
@@ -210,7 +207,6 @@ async def test_image_is_returned_with_progress(program: Program, mode: str) -> N
             "Width must be between 512 and 1024 px.",
         ),
         ({"prompt": "a cat", "width": "wide", "height": 512}, "Enter a width."),
-        ({"prompt": "a cat", "aspect_ratio": "wide"}, "16:9, not 'wide'"),
         ({"prompt": "null", "num_inference_steps": 0}, "between 1 and 50"),
     ],
 )

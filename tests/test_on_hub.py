@@ -278,8 +278,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "SSL_CERT_FILE": str(internet.authority),
         }
         programs = {
-            name: Program(folder / name, ports[name], {**own_value, **proxy_environment})
-            for name, own_value in PROGRAMS.items()
+            name: Program(folder / name, ports[name], {**variables, **proxy_environment})
+            for name, variables in PROGRAMS.items()
         }
         try:
             for program in programs.values():
@@ -356,25 +356,25 @@ def test_cancel_has_no_identity(world: World) -> None:
 
 def test_concurrent_jobs_have_their_own_identities(world: World) -> None:
     """Of two simultaneous jobs, each uses its visitor's quota, and belongs to that visitor."""
-    visitor_names = {
+    visitors = {
         f"pair {name}": world.visitor(ip_token=f"ip-{name}-made-up") for name in ("ada", "bob")
     }
     with ThreadPoolExecutor() as pool:
         paths = dict(
             zip(
-                visitor_names,
-                pool.map(lambda prompt: visitor_names[prompt].picture(prompt), visitor_names),
+                visitors,
+                pool.map(lambda prompt: visitors[prompt].picture(prompt), visitors),
                 strict=True,
             )
         )
-    for prompt, person in visitor_names.items():
+    for prompt, visitor in visitors.items():
         identity = f"ip-{prompt.removeprefix('pair ')}-made-up"
         assert header_by_kind(world.space.requests_for(prompt), "X-IP-Token") == {
             "join": identity,
             "data": None,
             "file": None,
         }
-        assert [person.get(path).status_code for path in paths.values()].count(200) == 1
+        assert [visitor.get(path).status_code for path in paths.values()].count(200) == 1
 
 
 def test_identity_is_not_stored(world: World) -> None:
@@ -495,8 +495,10 @@ def test_lent_token_is_used_for_visitors_without_their_own(world: World) -> None
     ada.sign_in("ada")
     ada.picture("not needed")
     token = world.hugging_face.tokens_of("ada")[-1]
-    own_value = dict.fromkeys(("join", "data", "file"), f"Bearer {token}")
-    assert header_by_kind(world.space.requests_for("not needed"), "X-HF-Authorization") == own_value
+    own_tokens = dict.fromkeys(("join", "data", "file"), f"Bearer {token}")
+    assert (
+        header_by_kind(world.space.requests_for("not needed"), "X-HF-Authorization") == own_tokens
+    )
 
 
 def test_cookies_of_the_space_stay_with_the_job(world: World) -> None:

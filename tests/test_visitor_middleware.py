@@ -116,14 +116,14 @@ def test_session_and_events_belong_to_their_visitor(
     """With a session's hash or an event's id, others can't read, cancel or submit anything."""
     event_id, job_id = start_waiting_job(fake, ann)
     stream = {"session_hash": ann.session_hash}
-    foreign_value = {"fn_index": 0, "event_id": event_id}
+    event = {"fn_index": 0, "event_id": event_id}
     assert bob.http.get("/gradio_api/queue/data", params=stream).status_code == 403
     assert bob.http.get(f"/gradio_api/heartbeat/{ann.session_hash}").status_code == 403
     assert bob.http.get(f"/gradio_api/call/_watch/{event_id}").status_code == 403
-    assert bob.http.post("/gradio_api/cancel", json=foreign_value | stream).status_code == 403
+    assert bob.http.post("/gradio_api/cancel", json=event | stream).status_code == 403
     assert (
         bob.http.post(
-            "/gradio_api/cancel", json=foreign_value | {"session_hash": bob.session_hash}
+            "/gradio_api/cancel", json=event | {"session_hash": bob.session_hash}
         ).status_code
         == 403
     )
@@ -141,7 +141,7 @@ def test_session_and_events_belong_to_their_visitor(
         assert bob.http.get(f"/gradio_api/{path}?session_hash=foo").status_code == 403, (
             "another name beside it"
         )
-    plain = orjson.dumps(foreign_value | stream)
+    plain = orjson.dumps(event | stream)
     malformed_bodies = [
         plain[:-1] + b', "x": NaN}',
         plain.decode().encode("utf-16"),

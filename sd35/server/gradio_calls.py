@@ -30,13 +30,7 @@ MAX_CLAIM_LENGTH: Final = 64
 
 
 class GradioCalls:
-    """Requests to Gradio's queue, passed on only for the visitor to whom session and event belong.
-
-    Args:
-        app: Gradio's.
-        stream_limiter: counts the streams.
-
-    """
+    """Passes requests to Gradio's queue on, if session and event belong to their visitor."""
 
     def __init__(self, app: ASGIApp, stream_limiter: StreamLimiter) -> None:
         self._app = app
@@ -48,10 +42,10 @@ class GradioCalls:
         scope = request.scope
         payload = _parse_json(await request.body())
         rejection = self._rejection(scope, payload, visitor)
-        if rejection is not None or payload is None:
-            response = rejection or _bad_request("The body isn't a JSON object.")
-            await response(scope, request.receive, send)
+        if rejection is not None:
+            await rejection(scope, request.receive, send)
             return
+        assert payload is not None
         # What was checked here, and nothing else: another JSON parser may read duplicate keys or
         # broken encodings differently.
         receive = replay_body(orjson.dumps(payload), request.receive)
@@ -76,7 +70,7 @@ class GradioCalls:
         self, scope: Scope, payload: dict[str, Any] | None, visitor: Visitor
     ) -> Response | None:
         if payload is None:
-            return None
+            return PlainTextResponse("The body isn't a JSON object.", HTTPStatus.BAD_REQUEST)
         path = scope["path"].removeprefix(API_PREFIX)
         invalid_call_response = _check_call(scope.get("app"), path, payload)
         if invalid_call_response is not None:
@@ -146,10 +140,6 @@ def _check_argument_count(inputs: list[Any], data: object) -> Response | None:
 
 def _access_denied() -> Response:
     return PlainTextResponse("Access denied.", HTTPStatus.FORBIDDEN)
-
-
-def _bad_request(message: str) -> Response:
-    return PlainTextResponse(message, HTTPStatus.BAD_REQUEST)
 
 
 def _parse_json(body: bytes) -> dict[str, Any] | None:

@@ -29,17 +29,7 @@ METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Where the page is served, and to whom.
-
-    Attributes:
-        authenticator: who is let in.
-        host: the address to listen on.
-        port: `None` for the first free one from 7860.
-        known_hosts: names of this server, beside localhost and IP addresses.
-        frame_ancestors: sites that may embed the page.
-        root_path: the path under which a reverse proxy shows the page.
-
-    """
+    """Where the page is served, and to whom. `port=None`: the first free one from 7860."""
 
     authenticator: Authenticator
     host: str = launch.LOOPBACK
@@ -51,17 +41,7 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class AppServices:
-    """What the server needs of the program behind it.
-
-    Attributes:
-        find_artifact: returns a generated file by the path under which it is served.
-        adjust_stream_count: called with 1 when a stream opens, and with -1 when it closes.
-        render_metrics: returns the metrics in Prometheus' text format.
-        lifespan: entered before the first request, and left after the last.
-        routes: other apps by path.
-        library: whose images are served to their owners.
-
-    """
+    """What the server needs of the program behind it; see `VisitorMiddleware`."""
 
     find_artifact: Callable[[str], Artifact | None]
     adjust_stream_count: Callable[[int], None]

@@ -50,7 +50,7 @@ class VisitorMiddleware:
 
     Args:
         app: Gradio's.
-        authenticator: who is let in, and as whom.
+        authenticator: decides who is let in.
         find_artifact: returns a generated file by the path under which it is served.
         login_page: HTML.
         routes: other apps by path. Programs may call them with HTTP Basic credentials.
