@@ -431,10 +431,13 @@ async def test_two_quota_errors_at_once_pause_once(fake: FakeSpace, tmp_path: Pa
 
         async def collect_until(count: int) -> None:
             revision = service.visitor_queue(LOCAL_VISITOR).revision
-            while len(quota_error_ids) < count:
-                await revision.wait_for_change(revision.value, LIMIT_SECONDS)
+            while True:
+                current = revision.value
                 errors = [job.state.value.quota_error for job in jobs]
                 quota_error_ids.update(id(error) for error in errors if error is not None)
+                if len(quota_error_ids) >= count:
+                    return
+                await revision.wait_for_change(current, LIMIT_SECONDS)
 
         with anyio.fail_after(LIMIT_SECONDS):
             await collect_until(2)

@@ -160,10 +160,12 @@ class Job:
 
     def finish(self, status: JobStatus, **changes: object) -> None:
         """Set a final status, and drop the preview."""
+        # Hundreds of jobs stay in memory, and a preview is up to 150 kB.
         self.update(status=status, ended_at=time.monotonic(), preview=None, **changes)
 
     def cancel(self, reason: str = "") -> None:
         """Cancel the job and its run at the Space, unless its image is being downloaded."""
+        # The image of a job that is downloading is paid for already: cancelling would only lose it.
         if self.status in {
             JobStatus.PENDING,
             JobStatus.CONNECTING,
@@ -187,6 +189,7 @@ class Job:
 
     def _on_position(self, jobs_ahead: int, queue_length: int) -> None:
         state = self.state.value
+        # Each update wakes all pages of the visitor, and the scheduler reports every position.
         has_moved = (state.jobs_ahead, state.queue_length) != (jobs_ahead, queue_length)
         if state.status is JobStatus.PENDING and has_moved:
             self.update(jobs_ahead=jobs_ahead, queue_length=queue_length)

@@ -14,6 +14,7 @@ __all__ = ["UNLIMITED", "RemainingQuota", "UsageLimiter", "UsageLimits"]
 
 HOUR_SECONDS: Final = 3600.0
 
+# Without a login, a new cookie makes a new visitor: their number must be bounded.
 MAX_TRACKED_VISITORS: Final = 5000
 
 
@@ -123,6 +124,7 @@ class UsageLimiter:
 
         """
         limits = self.limits
+        # The queue first: a visitor who waits doesn't use up the hour by pressing the button.
         if limits.max_queued is not None and queued_count >= limits.max_queued:
             raise UsageLimitError(
                 f"You already have {pluralize(queued_count, 'image')} in the queue,"
@@ -144,6 +146,7 @@ class UsageLimiter:
 
     def release(self, rate_limit_key: str) -> None:
         """Uncount the newest request of a visitor, because it cost nothing."""
+        # The same moment is removed from both windows; else one of them would run full.
         event = self._per_visitor.release(rate_limit_key)
         if event is not None:
             self._total.release(None, event)

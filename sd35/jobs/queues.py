@@ -115,9 +115,10 @@ class VisitorQueue:
         self.revision.set(Revision(revision.version + 1, revision.urgent_version + 1))
 
     def _on_job_change(self, old: JobState, new: JobState) -> None:
+        # A pause without an end is lifted by any job that runs: a new one may have been tried.
         is_waiting_for_visitor = self._pause is not None and self._pause.resumes_at is None
         if new.status is JobStatus.RUNNING and is_waiting_for_visitor:
-            self._pause = None  # the Space has accepted a job, so there is quota again
+            self._pause = None
         if new.status.is_final and not old.status.is_final:
             self.completed_count += new.status is JobStatus.COMPLETED
             self.failed_count += new.status in {JobStatus.FAILED, JobStatus.INTERRUPTED}
@@ -213,6 +214,7 @@ class QueueRegistry:
 
     def get_queue(self, owner: str | None, job_id: str = "") -> VisitorQueue:
         """Return the queue of an owner; for an anonymous visitor, a queue of the one job."""
+        # An anonymous visitor can't be recognized again: whoever knows the job's id may see it.
         key = f"job {job_id}" if owner is None else owner
         if key not in self._queues:
             self._queues[key] = VisitorQueue(self._on_unwatched)
@@ -235,6 +237,7 @@ class QueueRegistry:
         self._drop_if_idle(queue)
 
     def _drop_if_idle(self, queue: VisitorQueue) -> None:
+        # A page holds on to the queue that it watches: a new one would never tell it anything.
         if queue.is_empty and not queue.watcher_count:
             self._queues = {key: other for key, other in self._queues.items() if other is not queue}
 
@@ -248,6 +251,7 @@ class QueueRegistry:
             held_jobs = self._set_held(queue, is_held=True)
         else:
             resumes_at = max(retry_at.timestamp(), time.time() + MIN_PAUSE_SECONDS)
+            # The jobs stay released, so that the queue resumes by itself when the quota resets.
             self._scheduler.pause(job.queue_entry.rate_limit_key, resumes_at, queue.notify)
         queue.notify()
         if retry_at is not None and not job.is_api_call:

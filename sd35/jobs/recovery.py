@@ -52,6 +52,7 @@ class JobRecovery:
             return await self._find_by_picture(job_id, visitor)
         if record.owner not in {owner_key(visitor.owner), owner_key(None)}:
             return None
+        # The key of an anonymous owner is the same for all: the id alone gives access.
         owner = None if record.owner == owner_key(None) else visitor.owner
         entry = None
         if record.picture_id is not None:

@@ -51,6 +51,8 @@ class JobRegistry:
     @contextmanager
     def reserve(self, job: Job) -> Iterator[None]:
         """Count the job as known and queued while it is being recorded."""
+        # Without that, a page that is opened at this moment would find the record and restore the
+        # job a second time, and parallel requests would exceed the limit of the queue.
         self._reserved_keys[job.id] = job.queue_entry.rate_limit_key
         try:
             yield
@@ -76,7 +78,7 @@ class JobRegistry:
         self._queues.add(job)
 
     def remove(self, job: Job) -> None:
-        """Remove a job and its artifacts."""
+        """Remove a job and its artifacts. Its record stays: `JobRecovery` can load it again."""
         del self._jobs[job.id]
         self._queues.remove(job)
         self._artifacts.remove_job(job.id)

@@ -47,6 +47,7 @@ class ResultSaver:
         try:
             return await self._save(job, metadata, picture)
         except WriteError as error:
+            # The disk is full, or the folder is gone. The run has cost quota, so the image is kept.
             self._unsaved_metadata[job.id] = metadata
             save_error = f"{error.happened} Retrying."
         except LibraryError as error:
@@ -63,6 +64,7 @@ class ResultSaver:
         result = job.state.value.result
         artifact = None if result is None else self._artifacts.find(result.url_path)
         if result is None or artifact is None or not isinstance(artifact.content, bytes):
+            # The artifact store has dropped the image, because too many couldn't be saved.
             del self._unsaved_metadata[job.id]
             if result is not None:
                 message = "There wasn't enough memory to keep it, so the image is lost."

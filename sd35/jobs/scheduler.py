@@ -1,6 +1,7 @@
 """Fair scheduling of jobs: which pending job gets the next slot."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -48,13 +49,14 @@ class Scheduler:
     def __init__(
         self, max_concurrent: int | None = None, max_concurrent_per_visitor: int | None = None
     ) -> None:
-        self._max_concurrent = max_concurrent
-        self._max_concurrent_per_visitor = max_concurrent_per_visitor
+        self._max_concurrent = math.inf if max_concurrent is None else max_concurrent
+        self._max_concurrent_per_visitor = (
+            math.inf if max_concurrent_per_visitor is None else max_concurrent_per_visitor
+        )
         self._entries: list[QueueEntry] = []
         self._running_counts: Counter[str] = Counter()
-        self._last_served: dict[str, int] = {}
+        self._last_served: dict[str, None] = {}  # visitors, by the time of their last slot
         self._pause_timers: dict[str, asyncio.TimerHandle] = {}
-        self._sequence = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -73,6 +75,8 @@ class Scheduler:
             await entry.slot_granted.wait()
             yield
         finally:
+            # A waiter may be cancelled in the moment in which it is granted the slot. So the event
+            # counts, and not whether the wait has returned.
             if entry.slot_granted.is_set():
                 self._running_counts[entry.rate_limit_key] -= 1
                 self._running_counts += Counter()  # drops zero counts, which would pile up
@@ -86,7 +90,7 @@ class Scheduler:
         resume_timestamp: float,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Grant a visitor no slots until a time, in seconds since 1970, or until `resume`."""
+        """Grant a visitor no slots until a time (seconds since 1970), or until `resume`."""
         self._cancel_timer(rate_limit_key)
         loop = asyncio.get_running_loop()
 
@@ -117,31 +121,26 @@ class Scheduler:
 
     def schedule(self) -> None:
         """Grant the free slots, and report their positions to the entries that stay pending."""
-        running_counts = self._running_counts.copy()
-        order = self._scheduling_order()
-        for entry in order:
-            if self._has_capacity(entry, running_counts):
-                running_counts[entry.rate_limit_key] += 1
+        pending = []
+        for entry in self._scheduling_order():
+            if self._has_capacity(entry.rate_limit_key):
                 self._grant(entry)
-        pending_entries = [entry for entry in order if not entry.slot_granted.is_set()]
-        for jobs_ahead, entry in enumerate(pending_entries):
-            entry.on_position(jobs_ahead, len(pending_entries))
+            else:
+                pending.append(entry)
+        for jobs_ahead, entry in enumerate(pending):
+            entry.on_position(jobs_ahead, len(pending))
 
-    def _has_capacity(self, entry: QueueEntry, running_counts: Counter[str]) -> bool:
-        has_free_slot = (
-            self._max_concurrent is None or running_counts.total() < self._max_concurrent
-        )
-        return has_free_slot and (
-            self._max_concurrent_per_visitor is None
-            or running_counts[entry.rate_limit_key] < self._max_concurrent_per_visitor
+    def _has_capacity(self, rate_limit_key: str) -> bool:
+        return (
+            self._running_counts.total() < self._max_concurrent
+            and self._running_counts[rate_limit_key] < self._max_concurrent_per_visitor
         )
 
     def _grant(self, entry: QueueEntry) -> None:
-        self._sequence += 1
-        # Removed first, so that the dict stays ordered by the time of the last slot.
+        # Removed first: assigning to a key that exists would leave it where it is.
         self._last_served.pop(entry.rate_limit_key, None)
-        self._last_served[entry.rate_limit_key] = self._sequence
-        while len(self._last_served) > MAX_TRACKED_VISITORS:
+        self._last_served[entry.rate_limit_key] = None
+        if len(self._last_served) > MAX_TRACKED_VISITORS:
             del self._last_served[next(iter(self._last_served))]
         self._running_counts[entry.rate_limit_key] += 1
         self._entries.remove(entry)
@@ -154,8 +153,9 @@ class Scheduler:
             is_paused = entry.respects_pause and entry.rate_limit_key in self._pause_timers
             if not entry.is_held and not is_paused:
                 entries_by_key.setdefault(entry.rate_limit_key, []).append(entry)
-        # A visitor who gets a slot moves behind all others. So the order is one entry of each visitor,
-        # then the next one of each. The sort is stable: of two who never had a slot, first come.
-        keys = sorted(entries_by_key, key=lambda key: self._last_served.get(key, -1))
+        # A visitor who gets a slot moves behind all others. So the order is one entry of each
+        # visitor, then the next one of each. The sort is stable: without a slot yet, first come.
+        ranks = {key: rank for rank, key in enumerate(self._last_served)}
+        keys = sorted(entries_by_key, key=lambda key: ranks.get(key, -1))
         rounds = zip_longest(*(entries_by_key[key] for key in keys))
         return [entry for entries in rounds for entry in entries if entry is not None]

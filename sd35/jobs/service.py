@@ -159,10 +159,13 @@ class JobService:
         """
         is_charged = visitor is not LOCAL_VISITOR
         if is_charged:
+            # Before any await: parallel submissions must see each other's count.
             total_queued = len(self._scheduler) + self._registry.reserved_count()
             self._usage_limiter.acquire(
                 visitor.rate_limit_key, self._queued_count(visitor), total_queued
             )
+        # The seed is drawn here and not by the Space: a run that fails can be retried with the same
+        # seed, and a Space may not tell which one it has used.
         seeded_request = request
         if request.randomize_seed:
             seed = random_seed(self.connection.value.limits)
@@ -292,6 +295,7 @@ class JobService:
                 "This job was already retried or dismissed.",
                 "Look for the image in the library, or generate it again.",
             )
+        # Hidden at once, and not only when the new job is recorded: else it could be retried twice.
         queue.dismiss(job)
         try:
             new_job = await self.submit(job.state.value.request, visitor)

@@ -116,6 +116,7 @@ class SpaceConnector:
 
         """
         self.connect(force=self.connection.value.error is not None)
+        # `connect` may be called again meanwhile, by another page: only the newest state counts.
         while True:
             connection = self.connection.value
             if connection.space is not None:
@@ -146,7 +147,7 @@ class SpaceConnector:
             self._connect_task.cancel()
             await asyncio.wait([self._connect_task], timeout=1)
         for stack in self._open_spaces.values():
-            await stack.aclose()
+            await stack.aclose()  # the client's session: aiohttp warns of one that is never closed
         self._open_spaces.clear()
 
     async def _connect(self) -> None:
@@ -160,6 +161,7 @@ class SpaceConnector:
             connection = ConnectionState(
                 target, error=ConnectionFailedError(f"Can't use {target}: see the log.")
             )
+        # First: the page publishes the Space's own API before any watcher can ask for it.
         self.on_resolved(connection)
         self.connection.set(connection)
         await self.close_unused()
@@ -167,11 +169,11 @@ class SpaceConnector:
     async def _find_space(self, target: str) -> ConnectionState:
         if target == "demo":
             return ConnectionState(target, space=await self._open_demo())
-        is_auto = self._config.target == "auto"
         try:
             return ConnectionState(target, space=await self._open_configured())
         except (ConnectionFailedError, RateLimitedError) as error:
-            if not is_auto:
+            # Only `auto` falls back: who names a Space never gets images of another one.
+            if self._config.target != "auto":
                 raise
             log.warning("%s Using the demo Space instead.", error.happened)
             return ConnectionState(target, space=await self._open_demo(), fallback_reason=error)
@@ -181,10 +183,6 @@ class SpaceConnector:
 
     async def _open_configured(self) -> SpaceClient:
         config, target = self._config, self.connection.value.target
-
-        def on_wait(event: Waiting) -> None:
-            self.connection.set(ConnectionState(target, waiting_event=event))
-
         return await self._open(
             SpaceClient.connect(
                 target,
@@ -192,7 +190,9 @@ class SpaceConnector:
                 proxy=config.proxy,
                 timeouts=self._timeouts,
                 hub=config.hub,
-                on_wait=on_wait,
+                on_wait=lambda event: self.connection.set(
+                    ConnectionState(target, waiting_event=event)
+                ),
             )
         )
 
