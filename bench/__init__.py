@@ -1,1 +1,1 @@
-"""Speed, measured side by side in one run: `python -m bench --help`."""
+"""Benchmarks: `python -m bench --help`. bench/README.md has the results."""

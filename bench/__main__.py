@@ -1,4 +1,4 @@
-"""`python -m bench start`, `frames`, `client`, `app` and `library`."""
+"""Command line of the benchmarks."""
 
 import argparse
 
@@ -9,84 +9,76 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-parser = argparse.ArgumentParser(
-    prog="python -m bench", description="Speed, as ratios side by side in one run."
-)
-rounds = argparse.ArgumentParser(add_help=False)
-rounds.add_argument(
-    "--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)"
-)
-subparsers = parser.add_subparsers(dest="command", required=True)
-subparsers.add_parser(
-    "start", parents=[rounds], help="to the first page, against an empty Gradio app"
-)
-subparsers.add_parser("frames", parents=[rounds], help="CPU of a preview")
-clients = subparsers.add_parser(
-    "client", parents=[rounds], help="generations at once, against other clients and a floor"
-)
-clients.add_argument(
-    "--at",
-    type=_numbers,
-    default=list(client.CONCURRENCY_LEVELS),
-    help="how many at once (default: 1,10,50,200)",
-)
-clients.add_argument(
-    "--only",
-    nargs="+",
-    default=[],
-    metavar="NAME",
-    help="contestants whose name holds one of these",
-)
-apps = subparsers.add_parser(
-    "app", parents=[rounds], help="the load of the app: visitors at once, a crowd, and nobody"
-)
-apps.add_argument(
-    "--visitors",
-    type=_numbers,
-    default=list(app.CONCURRENCY_LEVELS),
-    help="how many at once (default: 1,10,50,200)",
-)
-apps.add_argument(
-    "--seconds",
-    type=float,
-    default=app.RUN_SECONDS,
-    help="how long a run takes at the Space (default: %(default)s)",
-)
-apps.add_argument(
-    "--spread",
-    type=float,
-    default=0.0,
-    help="over how many seconds they begin (default: all in the same moment)",
-)
-apps.add_argument(
-    "--crowd", type=int, default=app.CROWD_SIZE, help="how many come and go (default: %(default)s)"
-)
-apps.add_argument(
-    "--quick", action="store_true", help="one round, 1 and 10 at once, and a crowd of 100"
-)
-libraries = subparsers.add_parser(
-    "library", parents=[rounds], help="the library with many pictures, beside one with few"
-)
-libraries.add_argument(
-    "--pictures",
-    type=int,
-    default=library.PICTURE_COUNT,
-    help="how many pictures are in it (default: %(default)s)",
-)
-arguments = parser.parse_args()
-if arguments.command == "start":
-    start.measure(arguments.rounds)
-elif arguments.command == "frames":
-    frames.measure(arguments.rounds)
-elif arguments.command == "library":
-    library.measure(arguments.pictures, arguments.rounds)
-elif arguments.command == "app":
-    times = app.RunTiming(arguments.seconds, arguments.spread)
-    quick_arguments = (1, [1, 10], times, 100)
-    app.measure(
-        *quick_arguments
-        if arguments.quick
-        else (arguments.rounds, arguments.visitors, times, arguments.crowd)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure speed, CPU and memory, compared side by side."
     )
-else:
-    client.measure(arguments.rounds, arguments.at, arguments.only)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--rounds", type=int, default=5, help="measurements of each (default: %(default)s)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add_command(name: str, help_text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, parents=[common], help=help_text)
+
+    levels_help = "concurrency levels (default: 1,10,50,200)"
+    add_command("start", "time to the first page, compared with an empty Gradio app")
+    add_command("frames", "CPU per preview")
+    command = add_command("client", "concurrent generations, compared with other clients")
+    command.add_argument(
+        "--at", type=_numbers, default=list(client.CONCURRENCY_LEVELS), help=levels_help
+    )
+    command.add_argument(
+        "--only", nargs="+", default=[], metavar="TEXT", help="clients whose name contains a TEXT"
+    )
+    command = add_command("app", "the app under load, with visitors who come and go, and idle")
+    command.add_argument(
+        "--visitors", type=_numbers, default=list(app.CONCURRENCY_LEVELS), help=levels_help
+    )
+    command.add_argument(
+        "--seconds", type=float, default=app.RUN_SECONDS, help="seconds per run (%(default)s)"
+    )
+    command.add_argument(
+        "--spread", type=float, default=0.0, help="seconds over which visitors begin (%(default)s)"
+    )
+    command.add_argument(
+        "--churn",
+        type=int,
+        default=app.CHURN_VISITORS,
+        help="visitors who come and go (default: %(default)s)",
+    )
+    command.add_argument(
+        "--quick", action="store_true", help="one round, 1 and 10 at once, 100 who come and go"
+    )
+    command = add_command("library", "a library with many images, compared with a small one")
+    command.add_argument(
+        "--pictures",
+        type=int,
+        default=library.PICTURE_COUNT,
+        help="number of images (default: %(default)s)",
+    )
+    return parser
+
+
+def _main() -> None:
+    arguments = _parser().parse_args()
+    match arguments.command:
+        case "start":
+            start.measure(arguments.rounds)
+        case "frames":
+            frames.measure(arguments.rounds)
+        case "client":
+            client.measure(arguments.rounds, arguments.at, arguments.only)
+        case "library":
+            library.measure(arguments.pictures, arguments.rounds)
+        case "app":
+            timing = app.RunTiming(arguments.seconds, arguments.spread)
+            if arguments.quick:
+                app.measure(1, [1, 10], timing, 100)
+            else:
+                app.measure(arguments.rounds, arguments.visitors, timing, arguments.churn)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,8 +1,8 @@
-"""Clients side by side against a lean Space: how long, how much CPU and memory a generation takes in each.
+"""Clients compared at a fake Space: time, CPU and memory of concurrent generations.
 
-The Space is a process of its own, and so is each contestant, every time. They take turns, so that
-what else the machine does meets all of them alike; figures are medians over the rounds, ratios are
-to the floor that fetches as much.
+The Space is a process of its own, and so is each client, every time. They take turns, so that other
+load on the machine affects all of them alike. Figures are medians of the rounds; ratios are to the
+baseline that downloads as many previews.
 """
 
 import json
@@ -13,132 +13,117 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.processes import ROOT, lean_space
-from bench.trial import TrialResult
+from bench.processes import ROOT, start_fake_space
+from bench.tables import NO_VALUE, print_table
+from bench.worker import WorkerResult
 
 __all__ = ["CONCURRENCY_LEVELS", "measure"]
 
 CONCURRENCY_LEVELS = (1, 10, 50, 200)
-LIMIT_SECONDS = 60
-"""A sample that takes longer is given up, and what hasn't come by then is lost."""
+LIMIT_SECONDS = 60  # per sample; a generation without its image by then is lost
 PROCESS_LIMIT_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class _Contestant:
+class _Client:
     name: str
     import_path: str
-    floor: str
+    baseline: str
     max_concurrent: int = 1000
 
 
-_FLOOR_FIRST_PREVIEW, _FLOOR_EVERY_PREVIEW = "floor, skipping", "floor, every preview"
-_CONTESTANTS = (
-    _Contestant(_FLOOR_FIRST_PREVIEW, "bench.floor:skipping", _FLOOR_FIRST_PREVIEW),
-    _Contestant(_FLOOR_EVERY_PREVIEW, "bench.floor:every_preview", _FLOOR_EVERY_PREVIEW),
-    _Contestant("bare protocol, skipping", "bench.bare:skipping", _FLOOR_FIRST_PREVIEW),
-    _Contestant("bare protocol, every preview", "bench.bare:every_preview", _FLOOR_EVERY_PREVIEW),
-    _Contestant("ours, skipping", "bench.ours:skipping", _FLOOR_FIRST_PREVIEW),
-    _Contestant("ours, every preview", "bench.ours:every_preview", _FLOOR_EVERY_PREVIEW),
-    _Contestant(
-        "gradio_client, iterator", "bench.others:gradio_iterator", _FLOOR_FIRST_PREVIEW, 50
+_ONE_PREVIEW, _EVERY_PREVIEW = "baseline, one preview", "baseline, every preview"
+_GRADIO_MAX = 50  # more would take gradio_client minutes
+_CLIENTS = (
+    _Client(_ONE_PREVIEW, "bench.baseline:first_preview_only", _ONE_PREVIEW),
+    _Client(_EVERY_PREVIEW, "bench.baseline:every_preview", _EVERY_PREVIEW),
+    _Client("raw protocol, one preview", "bench.raw_client:first_preview_only", _ONE_PREVIEW),
+    _Client("raw protocol, every preview", "bench.raw_client:every_preview", _EVERY_PREVIEW),
+    _Client("ours, newest previews", "bench.our_client:newest_preview_only", _ONE_PREVIEW),
+    _Client("ours, every preview", "bench.our_client:every_preview", _EVERY_PREVIEW),
+    _Client(
+        "gradio_client, iterator", "bench.other_clients:gradio_iterator", _ONE_PREVIEW, _GRADIO_MAX
     ),
-    _Contestant(
-        "gradio_client, async, no downloads", "bench.others:gradio_async", _FLOOR_FIRST_PREVIEW, 50
+    _Client(
+        "gradio_client, async, no downloads",
+        "bench.other_clients:gradio_async",
+        _ONE_PREVIEW,
+        _GRADIO_MAX,
     ),
-    _Contestant("simple way, as g4f's", "bench.others:simple_way", _FLOOR_FIRST_PREVIEW),
+    _Client("aiohttp on `/call`", "bench.other_clients:aiohttp_call_api", _ONE_PREVIEW),
 )
 _COLUMNS = (
     ("event", "first event, ms", 1000),
     ("preview", "first preview, ms", 1000),
-    ("final", "final bytes, ms", 1000),
-    ("last", "the last one's, ms", 1000),
+    ("final", "final image, ms", 1000),
+    ("last", "last final image, ms", 1000),
     ("cpu", "CPU, ms", 1000),
     ("peak_mib", "peak memory, MiB", 1),
 )
 
 
 def measure(rounds: int, concurrency_levels: Sequence[int], only: Sequence[str]) -> None:
-    """Print a table for each number of generations at once."""
-    chosen = [
-        contestant
-        for contestant in _CONTESTANTS
-        if not only or any(word in contestant.name for word in only)
+    """Print a table for each number of concurrent generations."""
+    clients = [
+        client for client in _CLIENTS if not only or any(text in client.name for text in only)
     ]
-    with lean_space() as (address, digest):
+    with start_fake_space() as (address, digest):
         for concurrency in concurrency_levels:
-            results: dict[str, list[TrialResult]] = {contestant.name: [] for contestant in chosen}
+            samples: dict[str, list[WorkerResult]] = {client.name: [] for client in clients}
             for turn in range(rounds):
-                start = turn % len(chosen)
-                for contestant in (*chosen[start:], *chosen[:start]):
-                    if concurrency <= contestant.max_concurrent:
-                        results[contestant.name].append(
-                            _run_trial(contestant, address, digest, concurrency)
-                        )
-            _print_table(
-                concurrency,
-                chosen,
-                {name: TrialResult.median(samples) for name, samples in results.items() if samples},
-            )
+                start = turn % len(clients)
+                for client in (*clients[start:], *clients[:start]):
+                    if concurrency <= client.max_concurrent:
+                        result = _run_worker(client, address, digest, concurrency)
+                        samples[client.name].append(result)
+            results = {name: WorkerResult.median(all_) for name, all_ in samples.items() if all_}
+            _print_results(concurrency, clients, results)
 
 
-def _run_trial(contestant: _Contestant, address: str, digest: str, concurrency: int) -> TrialResult:
-    command = [
-        sys.executable,
-        "-m",
-        "bench.trial",
-        contestant.import_path,
-        address,
-        digest,
-        str(concurrency),
-        str(LIMIT_SECONDS),
-    ]
+def _run_worker(client: _Client, address: str, digest: str, concurrency: int) -> WorkerResult:
+    arguments = [client.import_path, address, digest, str(concurrency), str(LIMIT_SECONDS)]
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
-            "TMPDIR": folder,
-            "NO_PROXY": "127.0.0.1",
-            "GRADIO_ANALYTICS_ENABLED": "False",
-        }
-        completed = subprocess.run(  # noqa: S603
-            command,
+        overrides = {"TMPDIR": folder, "NO_PROXY": "127.0.0.1", "GRADIO_ANALYTICS_ENABLED": "False"}
+        completed = subprocess.run(  # noqa: S603  # our own command
+            [sys.executable, "-m", "bench.worker", *arguments],
             cwd=ROOT,
-            env=environment,
+            env=os.environ | overrides,
             timeout=PROCESS_LIMIT_SECONDS,
             capture_output=True,
             check=False,
         )
+    label = f"{client.name}, {concurrency} at once"
+    error_text = completed.stderr.decode(errors="replace").strip()
     if completed.returncode != 0:
-        raise RuntimeError(
-            f"{contestant.name}, {concurrency} at once: {completed.stderr.decode(errors='replace')}"
-        )
-    measured = TrialResult(**json.loads(completed.stdout))
-    if measured.lost_count:
-        error_text = completed.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        print(
-            f"{contestant.name}, {concurrency} at once: {measured.lost_count} lost; {error_text}",
-            file=sys.stderr,
-        )
-    return measured
+        raise RuntimeError(f"{label}: {error_text}")
+    result = WorkerResult(**json.loads(completed.stdout))
+    if result.lost_count:
+        last_line = error_text.rpartition("\n")[2]
+        print(f"{label}: {result.lost_count} lost; {last_line}", file=sys.stderr)
+    return result
 
 
-def _print_table(
-    concurrency: int, chosen: Sequence[_Contestant], results: dict[str, TrialResult]
+def _print_results(
+    concurrency: int, clients: Sequence[_Client], results: dict[str, WorkerResult]
 ) -> None:
     titles = [f"{concurrency} at once", *(title for _, title, _ in _COLUMNS), "missing or wrong"]
-    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
-    for contestant in chosen:
-        result, floor = results.get(contestant.name), results.get(contestant.floor)
-        cells = [_cell(result, floor, name, scale) for name, _, scale in _COLUMNS]
-        lost_text = "–" if result is None else str(result.lost_count)
-        print(f"| {contestant.name} | {' | '.join(cells)} | {lost_text} |", flush=True)
-    print(flush=True)
+    rows = []
+    for client in clients:
+        result, baseline = results.get(client.name), results.get(client.baseline)
+        cells = [_cell(result, baseline, name, scale) for name, _, scale in _COLUMNS]
+        lost_text = NO_VALUE if result is None else str(result.lost_count)
+        rows.append([client.name, *cells, lost_text])
+    print_table(titles, rows)
 
 
-def _cell(result: TrialResult | None, floor: TrialResult | None, name: str, scale: float) -> str:
-    """A figure, and its ratio to the floor's."""
+def _cell(
+    result: WorkerResult | None, baseline: WorkerResult | None, name: str, scale: float
+) -> str:
+    """Return a figure and its ratio to the baseline's."""
     figure: float | None = getattr(result, name, None)
     if figure is None:
-        return "–"
-    base: float | None = getattr(floor, name, None)
-    ratio = f" ({figure / base:.2f}×)" if base and floor is not result else ""
-    return f"{figure * scale:{'.1f' if figure * scale < 100 else '.0f'}}{ratio}"
+        return NO_VALUE
+    scaled = figure * scale
+    text = f"{scaled:.1f}" if scaled < 100 else f"{scaled:.0f}"
+    base: float | None = getattr(baseline, name, None)
+    return f"{text} ({figure / base:.2f}×)" if base and baseline is not result else text

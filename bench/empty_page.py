@@ -1,4 +1,4 @@
-"""An empty Gradio app, with one listener that returns what it gets: `python -m bench.empty_page PORT`."""
+"""An empty Gradio app whose only listener returns its input: `python -m bench.empty_page PORT`."""
 
 import sys
 
@@ -6,7 +6,7 @@ import gradio as gr
 
 
 def main(port: int) -> None:
-    """Serve it."""
+    """Serve the app until the process ends."""
     with gr.Blocks() as demo:
         text = gr.Textbox()
         text.submit(lambda value: value, text, text)

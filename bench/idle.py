@@ -1,4 +1,4 @@
-"""What a program costs that nobody uses: its memory, its CPU, and how long it takes to answer with next to nothing."""
+"""Cost of a server that does nothing: memory, CPU, and the time for one trivial event."""
 
 import asyncio
 import statistics
@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from bench import usage
-from bench.faces import Listener
+from bench.endpoints import Listener
 from bench.processes import ServerProcess
 from bench.usage import Memory
 from bench.visitor import Visitor
@@ -22,36 +22,34 @@ __all__ = [
 SETTLE_SECONDS = 3.0
 EVENT_COUNT = 50
 LIMIT_SECONDS = 60.0
-ENDLESS_RUN_SUFFIX = ", in 3600 s"
-"""A run that has nothing to show for minutes."""
+ENDLESS_RUN_SUFFIX = ", in 3600 s"  # of a prompt: the run shows nothing for minutes
 
 
 @dataclass(frozen=True, slots=True)
 class IdleUsage:
-    """What is used while nothing happens: memory, and CPU as a part of one core."""
+    """Usage while nothing happens; `cpu` as a part of one core."""
 
     memory: Memory
     cpu: float
 
 
 def measure_idle(program: ServerProcess, seconds: float) -> IdleUsage:
-    """Watch a program that is left alone."""
+    """Measure a server that is left alone."""
     return asyncio.run(_measure_idle(program.pid, seconds))
 
 
 async def _measure_idle(pid: int, seconds: float) -> IdleUsage:
     await asyncio.sleep(SETTLE_SECONDS)
-    started_at, cpu = time.perf_counter(), usage.cpu_seconds(pid)
+    started_at, cpu_before = time.perf_counter(), usage.cpu_seconds(pid)
     await asyncio.sleep(seconds)
-    return IdleUsage(
-        usage.read_memory(pid), (usage.cpu_seconds(pid) - cpu) / (time.perf_counter() - started_at)
-    )
+    cpu = (usage.cpu_seconds(pid) - cpu_before) / (time.perf_counter() - started_at)
+    return IdleUsage(usage.read_memory(pid), cpu)
 
 
 def idle_with_page(
     program: ServerProcess, submit_listener: Listener, watch_listener: Listener, seconds: float
 ) -> IdleUsage:
-    """Watch a program while one page follows a run that has nothing to show yet."""
+    """Measure a server while one page follows a run that has nothing to show yet."""
     return asyncio.run(_idle_with_page(program, submit_listener, watch_listener, seconds))
 
 
@@ -76,7 +74,7 @@ async def _follow(visitor: Visitor) -> None:
 
 
 def measure_event_seconds(program: ServerProcess, listener: Listener) -> float:
-    """Return the median seconds from asking a listener to its answer, one after another."""
+    """Return the median seconds from calling a listener to its answer, one call at a time."""
     return asyncio.run(_measure_event_seconds(program, listener))
 
 

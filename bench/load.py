@@ -1,7 +1,6 @@
-"""So many visitors at once before one face: when each sees what, and what that costs the process behind it."""
+"""Concurrent visitors of one endpoint: when they see what, and what that costs its process."""
 
 import asyncio
-import statistics
 import sys
 import time
 from collections.abc import Awaitable, Iterable, Sequence
@@ -9,67 +8,62 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from bench import usage
-from bench.faces import BenchTarget
-from bench.visit import VisitTimings, request_picture
+from bench.endpoints import BenchTarget
+from bench.metrics import median_or_none
+from bench.page_session import PageTimings, request_picture
 from bench.visitor import Visitor
 
-__all__ = [
-    "LIMIT_SECONDS",
-    "LoadOptions",
-    "LoadSample",
-    "gather_limited",
-    "measure_load",
-    "report_lost",
-]
+__all__ = ["LoadOptions", "LoadSample", "gather_limited", "measure_load", "report_lost"]
 
 T = TypeVar("T")
 
-LIMIT_SECONDS = 120.0
-"""Who has no final picture after this is lost."""
-
-MAX_CONCURRENT_CONNECTS = 10
-"""So many get the page at the same time, before anything is measured."""
+LIMIT_SECONDS = 120.0  # a visitor without the final image by then is lost
+MAX_CONCURRENT_CONNECTS = 10  # while the page is loaded, before the measurement
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSample:
-    """What came of it. Times in seconds from asking, medians of the visitors; `None` is what can't be said."""
+    """Result of one measurement; `None` where nothing was measured.
+
+    Attributes:
+        preview, message, final: seconds from the request, medians of the visitors.
+        slowest: seconds until the last visitor had the final image.
+        previews: number per visitor.
+        cpu_each: CPU seconds of the measured process per visitor.
+        peak_mib_each: growth of its memory to the peak, per visitor.
+        own_cpu: CPU of the visitors' process, as a part of one core.
+
+    """
 
     preview: float | None
     message: float | None
     final: float | None
     slowest: float | None
-    frames: float
+    previews: float
     lost_count: float
     cpu_each: float | None
     peak_mib_each: float | None
     own_cpu: float
-    """Of one core, what this process took."""
 
     @classmethod
     def median(cls, samples: "list[LoadSample]") -> "LoadSample":
-        """Return the median of each figure, and the most that were lost."""
+        """Return the median of each figure, and the largest number of lost visitors."""
         figures = {
-            figure.name: _median(getattr(sample, figure.name) for sample in samples)
+            figure.name: median_or_none(getattr(sample, figure.name) for sample in samples)
             for figure in fields(cls)
         }
-        return cls(**figures | {"lost_count": max(sample.lost_count for sample in samples)})  # type: ignore[arg-type]
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known_values = [value for value in values if value is not None]
-    return statistics.median(known_values) if known_values else None
+        lost_count = max(sample.lost_count for sample in samples)
+        return cls(**figures | {"lost_count": lost_count})  # type: ignore[arg-type]  # none is None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How they ask.
+    """Options of a measurement.
 
     Attributes:
-        at_once: so many.
-        pace: how the prompts end; tells the lean Space how long a run takes.
-        spread_seconds: they begin evenly over this time; 0: in the same moment.
-        expected: the final picture's bytes.
+        prompt_suffix: end of each prompt; it tells the fake Space how long a run takes.
+        spread_seconds: time over which the visitors begin, evenly.
+        expected: bytes of the final image.
 
     """
 
@@ -79,56 +73,42 @@ class LoadOptions:
     expected: bytes
 
 
-def measure_load(face: BenchTarget, pid: int | None, ask: LoadOptions) -> LoadSample:
-    """Let visitors come, ask, and leave; `pid` is the process that serves them."""
-    return asyncio.run(_measure_load(face, pid, ask))
+def measure_load(target: BenchTarget, pid: int | None, options: LoadOptions) -> LoadSample:
+    """Let visitors come, request an image each, and leave; `pid` is the measured process."""
+    return asyncio.run(_measure_load(target, pid, options))
 
 
-async def _measure_load(face: BenchTarget, pid: int | None, ask: LoadOptions) -> LoadSample:
+async def _measure_load(target: BenchTarget, pid: int | None, options: LoadOptions) -> LoadSample:
+    count = options.concurrency
     visitors = await gather_limited(
-        MAX_CONCURRENT_CONNECTS, [Visitor(face.port).load_page() for _ in range(ask.concurrency)]
+        MAX_CONCURRENT_CONNECTS, [Visitor(target.port).load_page() for _ in range(count)]
     )
-    baseline = _reset_baseline(pid)
-    started_at, own_started_at = time.perf_counter(), time.process_time()
-    gap = ask.spread_seconds / ask.concurrency
+    cpu_before, mib_before = 0.0, 0.0
+    if pid is not None:
+        usage.reset_peak(pid)
+        cpu_before, mib_before = usage.cpu_seconds(pid), usage.read_memory(pid).rss
+    started_at, own_cpu_before = time.perf_counter(), time.process_time()
+    gap = options.spread_seconds / count
     results = await asyncio.gather(
-        *(_run_visit(face, visitor, ask, index * gap) for index, visitor in enumerate(visitors))
+        *(_visit(target, visitor, options, index * gap) for index, visitor in enumerate(visitors))
     )
-    own_cpu = (time.process_time() - own_started_at) / (time.perf_counter() - started_at)
-    frames, finals = (
-        sum(visitor.frames for visitor in results),
-        [visitor.seconds_until(visitor.final_at) for visitor in results if visitor.final_at],
-    )
-    cpu, mib = (
-        (None, None)
-        if pid is None
-        else (usage.cpu_seconds(pid) - baseline[0], usage.peak_mib(pid) - baseline[1])
-    )
+    own_cpu = (time.process_time() - own_cpu_before) / (time.perf_counter() - started_at)
+    finals = [result.seconds_until(result.final_at) for result in results]
     return LoadSample(
-        preview=_median(visitor.seconds_until(visitor.preview_at) for visitor in results),
-        message=_median(visitor.seconds_until(visitor.message_at) for visitor in results),
-        final=_median(finals),
-        slowest=max((final for final in finals if final), default=None),
-        frames=frames / ask.concurrency,
-        lost_count=report_lost(
-            f"visitors of {face.name}", [visitor.failure for visitor in results]
-        ),
-        cpu_each=None if cpu is None else cpu / ask.concurrency,
-        peak_mib_each=None if mib is None else mib / ask.concurrency,
+        preview=median_or_none(result.seconds_until(result.preview_at) for result in results),
+        message=median_or_none(result.seconds_until(result.message_at) for result in results),
+        final=median_or_none(finals),
+        slowest=max((final for final in finals if final is not None), default=None),
+        previews=sum(result.previews for result in results) / count,
+        lost_count=report_lost(f"visitors of {target.name}", [r.failure for r in results]),
+        cpu_each=None if pid is None else (usage.cpu_seconds(pid) - cpu_before) / count,
+        peak_mib_each=None if pid is None else (usage.peak_mib(pid) - mib_before) / count,
         own_cpu=own_cpu,
     )
 
 
-def _reset_baseline(pid: int | None) -> tuple[float, float]:
-    """CPU seconds and MiB until now; from now on there is another peak."""
-    if pid is None:
-        return 0.0, 0.0
-    usage.reset_peak(pid)
-    return usage.cpu_seconds(pid), usage.read_memory(pid).rss
-
-
 async def gather_limited(max_concurrent: int, awaitables: "Iterable[Awaitable[T]]") -> list[T]:
-    """Do all of it, so much at the same time."""
+    """Gather the results of all awaitables, so many at the same time."""
     semaphore = asyncio.Semaphore(max_concurrent)
 
     async def run_limited(awaitable: Awaitable[T]) -> T:
@@ -138,14 +118,14 @@ async def gather_limited(max_concurrent: int, awaitables: "Iterable[Awaitable[T]
     return await asyncio.gather(*map(run_limited, awaitables))
 
 
-async def _run_visit(
-    face: BenchTarget, visitor: Visitor, ask: LoadOptions, wait_seconds: float
-) -> VisitTimings:
-    timings = VisitTimings()
+async def _visit(
+    target: BenchTarget, visitor: Visitor, options: LoadOptions, delay_seconds: float
+) -> PageTimings:
+    timings = PageTimings()
     try:
-        await asyncio.sleep(wait_seconds)
+        await asyncio.sleep(delay_seconds)
         async with asyncio.timeout(LIMIT_SECONDS):
-            await request_picture(face, visitor, ask.prompt_suffix, ask.expected, timings)
+            await request_picture(target, visitor, options.prompt_suffix, options.expected, timings)
     except (OSError, EOFError, AssertionError, TimeoutError) as error:
         timings.failure, timings.final_at = error, None
     finally:
@@ -154,11 +134,9 @@ async def _run_visit(
 
 
 def report_lost(subject: str, failures: Sequence[BaseException | None]) -> int:
-    """Say how many were lost, and why the first was, if any were; return how many."""
+    """Print how many visitors were lost, and why the first one was; return the number."""
     actual_failures = [failure for failure in failures if failure is not None]
     if actual_failures:
-        print(
-            f"{len(actual_failures)} {subject} were lost; the first: {actual_failures[0]!r}"[:500],
-            file=sys.stderr,
-        )
+        message = f"{len(actual_failures)} {subject} were lost; the first: {actual_failures[0]!r}"
+        print(message[:500], file=sys.stderr)
     return len(actual_failures)

@@ -1,4 +1,7 @@
-"""The page that one would write first: `python -m bench.simple_page ADDRESS PORT`, started by `app`."""
+"""The simplest page for a Space: `python -m bench.simple_page SPACE_ADDRESS PORT`.
+
+A synchronous generator over gradio_client that yields Pillow images.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -8,13 +11,13 @@ import gradio_client
 from PIL import Image
 
 
-def main(address: str, port: int) -> None:
-    """Serve it."""
-    space = gradio_client.Client(address, verbose=False)
+def main(space_address: str, port: int) -> None:
+    """Serve the page until the process ends."""
+    space = gradio_client.Client(space_address, verbose=False)
 
     def generate(prompt: str) -> Iterator[Image.Image]:
-        for picture, _ in space.submit(prompt, "", api_name="/infer"):
-            yield Image.open(picture)
+        for path, _ in space.submit(prompt, "", api_name="/infer"):
+            yield Image.open(path)
 
     with gr.Blocks() as demo:
         prompt = gr.Textbox()

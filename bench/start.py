@@ -1,4 +1,4 @@
-"""From the start of the process to the first page: this program against an empty Gradio app, interleaved."""
+"""Seconds from the start of the process to the first page, compared with an empty Gradio app."""
 
 import contextlib
 import signal
@@ -8,44 +8,39 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
+from bench.processes import ROOT
+from bench.tables import format_number, print_table
 from sd35.server.launch import free_port
 
 __all__ = ["measure", "time_to_first_page"]
-
-ROOT = Path(__file__).parent.parent
-
-EMPTY_APP_SCRIPT = "import gradio as gr\nwith gr.Blocks() as demo: gr.Textbox()\ndemo.launch(server_port={port}, quiet=True)"
 
 LIMIT_SECONDS = 60
 
 
 def measure(rounds: int) -> None:
-    """Print the median seconds of each, and their ratio."""
+    """Print the median seconds of both, measured in turn, and their ratio."""
     ours, empty = [], []
     for _ in range(rounds):
-        port = free_port()
-        empty.append(
-            time_to_first_page([sys.executable, "-c", EMPTY_APP_SCRIPT.format(port=port)], port)
-        )
-        port = free_port()
-        ours.append(
-            time_to_first_page(
-                [sys.executable, "app.py", "--space", "demo", "--port", str(port)], port
-            )
-        )
+        empty.append(time_to_first_page("-m", "bench.empty_page", "{port}"))
+        ours.append(time_to_first_page("app.py", "--space", "demo", "--port", "{port}"))
     our_median, empty_median = statistics.median(ours), statistics.median(empty)
-    print("| to the first page | median s | of an empty app |\n|---|---|---|")
-    print(
-        f"| this program | {our_median:.2f} | {our_median / empty_median:.2f}× |\n| an empty Gradio app | {empty_median:.2f} | 1× |"
-    )
+    rows = [
+        ["this program", format_number(our_median, 2), f"{our_median / empty_median:.2f}×"],
+        ["an empty Gradio app", format_number(empty_median, 2), "1×"],
+    ]
+    print_table(["time to the first page", "median, s", "ratio to an empty app"], rows)
 
 
-def time_to_first_page(command: list[str], port: int) -> float:
-    """Return how many seconds this command takes to serve a page at this port, and end it."""
+def time_to_first_page(*arguments: str) -> float:
+    """Return the seconds until Python with these arguments serves a page; end it then.
+
+    `{port}` in the arguments is replaced.
+    """
+    port = free_port()
+    command = [sys.executable, *(argument.format(port=port) for argument in arguments)]
     started_at = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603  # our own command
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:

@@ -1,4 +1,4 @@
-"""What a process has used, as Linux tells it."""
+"""CPU time and memory of a process, as Linux reports them in /proc."""
 
 import os
 import re
@@ -12,31 +12,42 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a process holds, in MiB: `rss` all of it, `pss` its share where it shares it with others."""
+    """Memory of a process, in MiB.
+
+    Attributes:
+        rss: resident set size, with the pages that it shares with other processes.
+        pss: proportional set size: of a shared page, only its part.
+
+    """
 
     rss: float
     pss: float
 
+    def __str__(self) -> str:
+        return f"{self.rss:.0f} (PSS {self.pss:.0f})"
+
 
 def cpu_seconds(pid: int) -> float:
-    """The CPU time of all its threads, those that have ended, too; in steps of 10 ms."""
+    """Return the CPU time of all threads, ended ones too, in steps of 10 ms."""
+    # The process name, before the last parenthesis, may hold spaces.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
 def read_memory(pid: int) -> Memory:
-    """What it holds now."""
+    """Return the current memory of a process."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     return Memory(_mib("Rss", rollup), _mib("Pss", rollup))
 
 
 def reset_peak(pid: int) -> None:
-    """From now on, `peak_mib` is of what comes."""
+    """Start a new measurement of `peak_mib`."""
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
-def peak_mib(pid: int) -> float:
-    """The most that it has held at one time, all of it (RSS)."""
+def peak_mib(pid: int | str = "self") -> float:
+    """Return the highest RSS since the start or `reset_peak`, in MiB."""
+    # Not `getrusage`: a child inherits the peak that its parent had before it was forked.
     return _mib("VmHWM", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
 
 

@@ -1,4 +1,4 @@
-"""One browser, or as much of it as asks: raw asyncio streams, and messages that are searched, not understood."""
+"""The part of a browser that sends requests: raw asyncio streams; messages are searched, not parsed."""
 
 import asyncio
 import itertools
@@ -12,8 +12,7 @@ __all__ = ["HOST", "Visitor"]
 
 HOST = "studio.example"
 RESPONSE_TIMEOUT_SECONDS = 60.0
-LIMIT_BYTES = 4 * 1024 * 1024
-"""What is read ahead of one connection, and the largest message."""
+LIMIT_BYTES = 4 * 1024 * 1024  # read ahead on one connection; also the largest message
 
 _addresses = itertools.count(1)
 
@@ -22,14 +21,12 @@ _COOKIE = re.compile(rb"\r\nset-cookie: *([^;\r]+)", re.IGNORECASE)
 
 
 class Visitor:
-    """Has a cookie, a session and an address of its own, a connection for its questions, and one for files.
+    """Visitor with a cookie, a session and an IP address of its own.
 
-    It comes as through a reverse proxy, that says which address it comes from.
+    It has one connection for the queue and one for files. The IP address stands in
+    `X-Forwarded-For`, as behind a reverse proxy: limits per IP address apply to each visitor.
 
-    Raises:
-        OSError, asyncio.IncompleteReadError, AssertionError: from each method: what came isn't what
-            should.
-
+    Every method raises OSError, EOFError or AssertionError if an answer isn't as it should be.
     """
 
     def __init__(self, port: int) -> None:
@@ -41,7 +38,7 @@ class Visitor:
         self._session = secrets.token_hex(6)
 
     async def load_page(self) -> Self:
-        """Get the page, and with it the cookie; what a browser loads besides, it has."""
+        """Load the page, without its scripts and styles, and keep its cookie."""
         connection = _ReconnectingConnection(self._port)
         head, _ = await connection.request(self._get(b"/"))
         cookie = _COOKIE.search(head)
@@ -51,7 +48,7 @@ class Visitor:
         return self
 
     async def join_queue(self, fn_index: int, data: Sequence[Any]) -> None:
-        """Join the queue."""
+        """Call a listener."""
         payload = {"data": data, "event_data": None, "fn_index": fn_index, "trigger_id": None}
         body = json.dumps(payload | {"session_hash": self._session}).encode()
         head = b"POST /gradio_api/queue/join HTTP/1.1\r\n" + self._head
@@ -59,20 +56,19 @@ class Visitor:
         await self._queue_connection.request(head + kind + body)
 
     async def follow(self) -> AsyncIterator[bytes]:
-        """Yield what the session's stream says, a message or some at a time, until all that was asked for is over."""
-        async for chunk in self._queue_connection.stream(
-            self._get(b"/gradio_api/queue/data?session_hash=" + self._session.encode())
-        ):
+        """Yield the session's event stream, until all called listeners have completed."""
+        path = b"/gradio_api/queue/data?session_hash=" + self._session.encode()
+        async for chunk in self._queue_connection.stream(self._get(path)):
             yield chunk
             if b'"unexpected_error"' in chunk:
                 raise ConnectionResetError(chunk)
 
     async def fetch(self, path: bytes) -> bytes:
-        """Get a file."""
+        """Download a file."""
         return (await self._file_connection.request(self._get(path)))[1]
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         self._queue_connection.close()
         self._file_connection.close()
 
@@ -81,18 +77,14 @@ class Visitor:
 
 
 class _ReconnectingConnection:
-    """A connection, made when it is first needed, asked for one thing at a time.
-
-    Servers close what was silent for some seconds: then, as browsers do, it asks once more, by
-        another.
-    """
+    """HTTP connection for one request at a time, opened when it is first needed."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def request(self, request: bytes) -> tuple[bytes, bytes]:
-        """Return the answer's head and body."""
+        """Return the head and the body of the answer."""
         async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
             reader, head = await self._send(request)
             length = _LENGTH.search(head)
@@ -100,18 +92,18 @@ class _ReconnectingConnection:
             return head, await reader.readexactly(int(length[1]))
 
     async def stream(self, request: bytes) -> AsyncIterator[bytes]:
-        """Yield the answer's chunks."""
+        """Yield the chunks of the answer."""
         reader, _ = await self._send(request)
         while size := int(await reader.readuntil(b"\r\n"), 16):
             yield await reader.readexactly(size + 2)
         await reader.readexactly(2)
 
     async def _send(self, request: bytes) -> tuple[asyncio.StreamReader, bytes]:
-        """Return where the answer's body comes, and its head."""
         is_new = self._streams is None
         try:
             return await self._send_once(request)
         except (ConnectionError, asyncio.IncompleteReadError):
+            # Servers close connections that were idle for some seconds; then browsers open another.
             if is_new:
                 raise
             self.close()

@@ -1,4 +1,4 @@
-"""The other clients, each used in its own natural way."""
+"""Other clients, each used as its documentation suggests."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ import aiohttp
 import gradio_client
 import httpx
 
-from bench.seen import Generate, GenerationRecorder
+from bench.metrics import Generate, GenerationRecorder
 
 __all__ = ["aiohttp_call_api", "gradio_async", "gradio_iterator"]
 
@@ -24,7 +24,7 @@ MAX_THREADS = 256
 
 @asynccontextmanager
 async def gradio_iterator(address: str) -> AsyncIterator[Generate]:
-    """gradio_client's jobs iterated in threads; it downloads each preview and the final picture to files."""
+    """Iterate gradio_client's jobs in threads; it downloads all images to files."""
     client = await asyncio.to_thread(
         gradio_client.Client, address, verbose=False, analytics_enabled=False
     )
@@ -46,7 +46,7 @@ async def gradio_iterator(address: str) -> AsyncIterator[Generate]:
 
 @asynccontextmanager
 async def gradio_async(address: str) -> AsyncIterator[Generate]:
-    """gradio_client's jobs iterated asynchronously, without its downloads; the final picture is got by httpx."""
+    """Iterate gradio_client's jobs asynchronously; download only the final image, by httpx."""
     client = await asyncio.to_thread(
         gradio_client.Client, address, verbose=False, analytics_enabled=False, download_files=False
     )
@@ -64,18 +64,18 @@ async def gradio_async(address: str) -> AsyncIterator[Generate]:
 
 @asynccontextmanager
 async def aiohttp_call_api(address: str) -> AsyncIterator[Generate]:
-    """As in g4f's provider: aiohttp, the simple endpoint, its stream line by line; the first preview as it comes."""
+    """Use `/call` by aiohttp, as g4f's provider does; fetch the first preview and the final image."""
     endpoint = f"{address}gradio_api/call/infer"
 
     async def generate(recorder: GenerationRecorder) -> None:
         async with aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=LIMIT_SECONDS)
         ) as session:
-            async with session.post(endpoint, json={"data": INPUTS}) as answer:
-                run = (await answer.json())["event_id"]
-            async with session.get(f"{endpoint}/{run}") as stream:
-                last = await _follow(session, stream, recorder)
-            recorder.final(await _download(session, last))
+            async with session.post(endpoint, json={"data": INPUTS}) as response:
+                event_id = (await response.json())["event_id"]
+            async with session.get(f"{endpoint}/{event_id}") as stream:
+                final = await _follow(session, stream, recorder)
+            recorder.final(await _download(session, final))
 
     yield generate
 
@@ -100,5 +100,5 @@ async def _follow(
 
 
 async def _download(session: aiohttp.ClientSession, picture: dict[str, Any]) -> bytes:
-    async with session.get(picture["url"]) as answer:
-        return await answer.read()
+    async with session.get(picture["url"]) as response:
+        return await response.read()

@@ -1,4 +1,4 @@
-"""A crowd that comes and goes: what it costs, and what is left of it in memory."""
+"""Visitors who come and go: CPU per visit, and the memory that remains."""
 
 import asyncio
 import time
@@ -6,26 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import usage
-from bench.faces import Listener, PageClient
+from bench.endpoints import Listener, PageClient
 from bench.load import gather_limited, report_lost
+from bench.page_session import PageTimings, request_picture
 from bench.processes import ServerProcess
 from bench.usage import Memory
-from bench.visit import VisitTimings, request_picture
 from bench.visitor import Visitor
 
-__all__ = ["CrowdResult", "measure_crowd"]
+__all__ = ["ChurnResult", "measure_churn"]
 
 MAX_CONCURRENT = 50
-SETTLE_SECONDS = 15.0
-"""So long nothing happens before what is left is read; nothing is done to make it less."""
-
+SETTLE_SECONDS = 15.0  # without a visitor, before memory is read
 LIMIT_SECONDS = 60.0
 WARM_UP_VISITORS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class CrowdResult:
-    """What a crowd leaves behind."""
+class ChurnResult:
+    """Cost of visitors who came and went; `cpu_each` in seconds, `own_cpu` as a part of a core."""
 
     visitors: int
     memory_before: Memory
@@ -37,51 +35,48 @@ class CrowdResult:
     lost_count: int
 
 
-def measure_crowd(app: ServerProcess, visitors: int, expected: bytes) -> CrowdResult:
-    """Let so many come, ask for what a page asks for, make one picture each, and leave."""
+def measure_churn(app: ServerProcess, visitors: int, expected: bytes) -> ChurnResult:
+    """Let visitors come, load the page with its data, generate one image each, and leave."""
     page = PageClient.of(app)
-    asyncio.run(
-        _run_visits(page, WARM_UP_VISITORS, expected)
-    )  # what is needed but once isn't theirs
+    asyncio.run(_run_visits(page, WARM_UP_VISITORS, expected))  # what is only needed once
     time.sleep(SETTLE_SECONDS)
-    memory_before, cpu = usage.read_memory(app.pid), usage.cpu_seconds(app.pid)
+    memory_before, cpu_before = usage.read_memory(app.pid), usage.cpu_seconds(app.pid)
     usage.reset_peak(app.pid)
-    started_at, own_started_at = time.perf_counter(), time.process_time()
+    started_at, own_cpu_before = time.perf_counter(), time.process_time()
     lost_count = asyncio.run(_run_visits(page, visitors, expected))
-    seconds, own_seconds = time.perf_counter() - started_at, time.process_time() - own_started_at
-    cpu_each, peak = (usage.cpu_seconds(app.pid) - cpu) / visitors, usage.peak_mib(app.pid)
+    seconds = time.perf_counter() - started_at
+    own_seconds = time.process_time() - own_cpu_before
+    cpu_seconds, peak = usage.cpu_seconds(app.pid) - cpu_before, usage.peak_mib(app.pid)
     time.sleep(SETTLE_SECONDS)
-    return CrowdResult(
-        visitors,
-        memory_before,
-        peak,
-        usage.read_memory(app.pid),
-        cpu_each,
-        seconds,
-        own_seconds / seconds,
-        lost_count,
+    return ChurnResult(
+        visitors=visitors,
+        memory_before=memory_before,
+        peak_mib=peak,
+        memory_after=usage.read_memory(app.pid),
+        cpu_each=cpu_seconds / visitors,
+        seconds=seconds,
+        own_cpu=own_seconds / seconds,
+        lost_count=lost_count,
     )
 
 
 async def _run_visits(page: PageClient, visitors: int, expected: bytes) -> int:
-    """Return how many were lost."""
-    return report_lost(
-        "of the crowd",
-        await gather_limited(MAX_CONCURRENT, (_visit(page, expected) for _ in range(visitors))),
-    )
+    """Return the number of lost visitors."""
+    visits = (_visit(page, expected) for _ in range(visitors))
+    return report_lost("who came and went", await gather_limited(MAX_CONCURRENT, visits))
 
 
 async def _visit(page: PageClient, expected: bytes) -> BaseException | None:
-    """Do as a browser does; return what went wrong, if anything did."""
-    visitor, face = Visitor(page.port), page.generate
+    """Do what a browser does; return the error, if there was one."""
+    visitor, target = Visitor(page.port), page.generate
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             await visitor.load_page()
             await _call_listeners(visitor, page.load_listeners)
             for listener in page.follow_ups(page.load_listeners):
                 await _call_listeners(visitor, [listener])
-            await request_picture(face, visitor, "", expected, VisitTimings())
-            for listener in page.follow_ups([face.watch_listener or face.submit_listener("")]):
+            await request_picture(target, visitor, "", expected, PageTimings())
+            for listener in page.follow_ups([page.watch]):
                 await _call_listeners(visitor, [listener])
     except (OSError, EOFError, AssertionError, TimeoutError) as error:
         return error
@@ -91,7 +86,6 @@ async def _visit(page: PageClient, expected: bytes) -> BaseException | None:
 
 
 async def _call_listeners(visitor: Visitor, listeners: Sequence[Listener]) -> None:
-    """Ask for all of these, and see the answers."""
     for listener in listeners:
         await visitor.join_queue(listener.fn_index, listener.data)
     completed_count = 0

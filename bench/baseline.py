@@ -1,6 +1,6 @@
-"""The floor: raw asyncio streams, no HTTP library, one connection for a generation.
+"""The baseline of the clients: asyncio streams, no HTTP library, one connection per generation.
 
-The event stream isn't parsed, only searched for addresses.
+The event stream isn't parsed but searched for addresses.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from bench.bare import BODY, JOIN
-from bench.seen import Generate, GenerationRecorder
+from bench.metrics import Generate, GenerationRecorder
+from bench.raw_client import BODY, JOIN
 
 __all__ = ["every_preview", "first_preview_only"]
 
@@ -22,13 +22,13 @@ LIMIT_BYTES = 2 * 1024 * 1024
 
 @asynccontextmanager
 async def first_preview_only(address: str) -> AsyncIterator[Generate]:
-    """Fetch the first preview and the final picture."""
+    """Fetch the first preview and the final image."""
     yield lambda recorder: _generate(address, recorder, max_previews=1)
 
 
 @asynccontextmanager
 async def every_preview(address: str) -> AsyncIterator[Generate]:
-    """Fetch every preview and the final picture."""
+    """Fetch every preview and the final image."""
     yield lambda recorder: _generate(address, recorder, max_previews=None)
 
 
@@ -43,12 +43,12 @@ async def _generate(
     writer.write(JOIN % (len(body), body))
     await _read_response(reader)
     writer.write(_get(b"/gradio_api/queue/data?session_hash=" + session))
-    *previews, last = await _run(reader, recorder)
+    *previews, final = await _run(reader, recorder)
     for path in previews[:max_previews]:
         writer.write(_get(path))
         await _read_response(reader)
         recorder.preview()
-    writer.write(_get(last))
+    writer.write(_get(final))
     recorder.final(await _read_response(reader))
     writer.close()
 
@@ -65,7 +65,7 @@ async def _read_response(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _run(reader: asyncio.StreamReader, recorder: GenerationRecorder) -> list[bytes]:
-    """Read the stream to its end, chunk by chunk, and return the paths of its pictures."""
+    """Read the stream chunk by chunk, and return the paths of its images."""
     await reader.readuntil(b"\r\n\r\n")
     paths: list[bytes] = []
     while size := int(await reader.readuntil(b"\r\n"), 16):

@@ -1,11 +1,11 @@
-"""Our own client, as a program would use it."""
+"""`SpaceClient`, as a program would use it."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench.seen import Generate, GenerationRecorder
+from bench.metrics import Generate, GenerationRecorder
 from sd35 import GenerationRequest, Preview
 from sd35.client import Previews, SpaceClient
 from sd35.core.events import RemotePicture
@@ -17,7 +17,7 @@ REQUEST = GenerationRequest("a lighthouse at dusk")
 
 @asynccontextmanager
 async def newest_preview_only(address: str) -> AsyncIterator[Generate]:
-    """Fetch previews beside the stream, and only the newest."""
+    """Fetch the newest preview beside the stream, as often as possible."""
     async with SpaceClient.connect(address) as space:
         yield lambda recorder: _with_newest_preview(space, recorder)
 
@@ -30,7 +30,7 @@ async def every_preview(address: str) -> AsyncIterator[Generate]:
 
 
 async def _with_newest_preview(space: SpaceClient, recorder: GenerationRecorder) -> None:
-    """Fetch the newest preview even if the run is over, as a run that takes no time is: `Previews.NEWEST` wouldn't."""
+    # `Previews.NEWEST` would fetch none: the run takes no time, so it is over before the first one.
     pending_previews: deque[RemotePicture] = deque(maxlen=1)
     fetch_task: asyncio.Task[None] | None = None
     async with space.generate(REQUEST) as generation:

@@ -1,4 +1,4 @@
-"""What visitors ask, and how they know the answer: the page's Generate, `/infer`, the lean Space, the simple page."""
+"""Endpoints that visitors call, and how they recognize the answers."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _FILE = rb'"(?:http://[^/"]+)?(/gradio_api/file=%s)"'
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What can be asked for, and what is sent with it."""
+    """One listener of a Gradio app, and the data that is sent to it."""
 
     fn_index: int
     data: list[Any]
@@ -26,17 +26,15 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class BenchTarget:
-    """One way to a picture.
+    """One endpoint that generates images.
 
     Attributes:
-        name: what the tables call it.
-        port: where it is.
-        asked: the listener, given a prompt.
-        preview: finds a preview in a message; its group, if it has one, is the path that it is
-            fetched by.
-        final: finds the path of the final picture.
-        is_untouched: whether the final picture's image is the Space's own bytes.
-        shown: the listener that shows it, where the one that is asked only takes the request.
+        name: in the tables.
+        submit_listener: takes a prompt; the listener that is called with it.
+        preview: matches a message with a preview; its group, if it has one, is the path of a file.
+        final: matches the message with the path of the final image.
+        is_unmodified: the image data is the Space's, byte by byte.
+        watch_listener: shows the result, if `submit_listener` only takes the request.
 
     """
 
@@ -49,14 +47,14 @@ class BenchTarget:
     watch_listener: Listener | None = None
 
     @classmethod
-    def direct(cls, port: int) -> "BenchTarget":
-        """The lean Space itself."""
+    def of_space(cls, port: int) -> "BenchTarget":
+        """Return the fake Space itself."""
         preview, final = re.compile(_FILE % rb"[^\"]+\.jpg"), re.compile(_FILE % rb"[^\"]+\.png")
         return cls("the Space itself", port, _infer(0), preview, final)
 
     @classmethod
-    def simple(cls, program: ServerProcess) -> "BenchTarget":
-        """The page that one would write first. Only the last message tells that its picture is the last."""
+    def of_simple_page(cls, program: ServerProcess) -> "BenchTarget":
+        """Return the simple page; only its last message tells that an image is the final one."""
         preview = re.compile(_FILE % rb"[^\"]+")
         final = re.compile(rb'"process_completed".*' + preview.pattern, re.DOTALL)
         return cls(
@@ -75,7 +73,7 @@ def _infer(fn_index: int) -> Callable[[str], Listener]:
 
 @dataclass(frozen=True, slots=True)
 class PageClient:
-    """The studio's page, as its configuration tells it to a browser."""
+    """The studio's page, as its configuration describes it to a browser."""
 
     port: int
     _dependencies: list[dict[str, Any]] = field(repr=False)
@@ -83,11 +81,10 @@ class PageClient:
 
     @classmethod
     def of(cls, program: ServerProcess) -> "PageClient":
-        """Read the configuration."""
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{program.port}/config", timeout=LIMIT_SECONDS
-        ) as answer:
-            config = json.load(answer)
+        """Read the configuration of a running app."""
+        address = f"http://127.0.0.1:{program.port}/config"
+        with urllib.request.urlopen(address, timeout=LIMIT_SECONDS) as response:
+            config = json.load(response)
         values = {
             component["id"]: component["props"].get("value") for component in config["components"]
         }
@@ -95,7 +92,7 @@ class PageClient:
 
     @property
     def generate(self) -> BenchTarget:
-        """The Generate button. Previews are within the messages, and the only file is the final picture."""
+        """The Generate button; previews are part of its messages, and the only file is the image."""
         preview, final = re.compile(rb"data:image/jpeg;base64,"), re.compile(_FILE % rb"[^\"]+")
         return BenchTarget(
             "the page", self.port, self.submit_listener, preview, final, watch_listener=self.watch
@@ -103,7 +100,7 @@ class PageClient:
 
     @property
     def watch(self) -> Listener:
-        """What shows, moment by moment, what was asked for."""
+        """The listener that shows the state of a job as it changes."""
         return self._listener(self._dependency("watch_jobs"))
 
     @property
@@ -111,26 +108,25 @@ class PageClient:
         """The endpoint for programs."""
         preview = re.compile(_FILE % rb"[^\"]+/preview-\d+\.jpg")
         final = re.compile(_FILE % rb"(?:(?!/preview-\d)[^\"])+")
-        return BenchTarget(
-            "`/infer`", self.port, _infer(self._dependency("infer")["id"]), preview, final
-        )
+        submit_listener = _infer(self._dependency("infer")["id"])
+        return BenchTarget("`/infer`", self.port, submit_listener, preview, final)
 
     def submit_listener(self, prompt: str) -> Listener:
-        """The Generate button, after this prompt was typed."""
+        """Return the listener of the Generate button, with this prompt in the form."""
         listener = self._listener(self._dependency("submit"))
         return Listener(listener.fn_index, [prompt, *listener.data[1:]])
 
     @property
     def load_listeners(self) -> list[Listener]:
-        """What a browser asks for when the page is there, all at once."""
+        """The listeners that a browser calls at once when it has loaded the page."""
         return [
             self._listener(dependency)
             for dependency in self._dependencies
-            if [e for _, e in dependency["targets"]] == ["load"]
+            if [event for _, event in dependency["targets"]] == ["load"]
         ]
 
     def follow_ups(self, listeners: list[Listener]) -> list[Listener]:
-        """What a browser asks for after these, one after another."""
+        """Return the listeners that a browser calls after these, one after another."""
         return [
             follow_up
             for listener in listeners
@@ -144,12 +140,8 @@ class PageClient:
                 yield from self._iter_follow_ups(dependency["id"])
 
     def _dependency(self, name: str) -> dict[str, Any]:
-        return next(
-            dependency for dependency in self._dependencies if dependency["api_name"] == name
-        )
+        return next(item for item in self._dependencies if item["api_name"] == name)
 
     def _listener(self, dependency: dict[str, Any]) -> Listener:
-        return Listener(
-            dependency["id"],
-            [self._values.get(component_id) for component_id in dependency["inputs"]],
-        )
+        data = [self._values.get(component_id) for component_id in dependency["inputs"]]
+        return Listener(dependency["id"], data)

@@ -1,4 +1,4 @@
-"""Libraries with many pictures, as the program would have made them: small PNGs with their records in them."""
+"""Libraries with many images: small PNG files with metadata, as the program writes them."""
 
 import datetime as dt
 import io
@@ -16,73 +16,18 @@ from sd35.metadata.model import GenerationMetadata
 __all__ = ["created_at", "write_pictures"]
 
 FIRST_PICTURE_AT: Final = dt.datetime(2025, 1, 1, 12, 0, tzinfo=dt.UTC)
-PICTURE_INTERVAL: Final = dt.timedelta(minutes=17)
-"""50,000 pictures take some 19 months."""
+PICTURE_INTERVAL: Final = dt.timedelta(minutes=17)  # 50,000 images take some 19 months
 
-_SUBJECTS: Final = (
-    *(
-        "lighthouse",
-        "harbour",
-        "cathedral",
-        "fox",
-        "astronaut",
-        "teapot",
-        "glacier",
-        "violin",
-        "market",
-        "owl",
-    ),
-    *(
-        "waterfall",
-        "robot",
-        "orchard",
-        "train",
-        "island",
-        "dancer",
-        "library",
-        "canyon",
-        "bicycle",
-        "whale",
-    ),
-    *(
-        "灯台",
-        "compass",
-        "greenhouse",
-        "lantern",
-        "volcano",
-        "bridge",
-        "carousel",
-        "mushroom",
-        "shipwreck",
-        "balcony",
-    ),
-)
-_ADJECTIVES: Final = (
-    *(
-        "ancient",
-        "misty",
-        "golden",
-        "tiny",
-        "abandoned",
-        "glowing",
-        "snowy",
-        "crowded",
-        "quiet",
-        "rusty",
-    ),
-    *(
-        "floating",
-        "painted",
-        "broken",
-        "colossal",
-        "sunlit",
-        "velvet",
-        "crystal",
-        "wooden",
-        "midnight",
-        "paper",
-    ),
-)
+_SUBJECTS: Final = """
+lighthouse harbour cathedral fox astronaut teapot glacier violin market owl
+waterfall robot orchard train island dancer library canyon bicycle whale 灯台
+compass greenhouse lantern volcano bridge carousel mushroom shipwreck
+balcony
+"""
+_ADJECTIVES: Final = """
+ancient misty golden tiny abandoned glowing snowy crowded quiet rusty
+floating painted broken colossal sunlit velvet crystal wooden midnight paper
+"""
 _STYLES: Final = (
     "oil painting",
     "photograph, 35 mm",
@@ -95,16 +40,16 @@ _SIZES: Final = ((64, 64), (64, 36), (36, 64))
 
 
 def created_at(index: int) -> dt.datetime:
-    """Return when the picture of this number was made; the last one is the newest."""
+    """Return when the image with this index was made; the last one is the newest."""
     return FIRST_PICTURE_AT + index * PICTURE_INTERVAL
 
 
-def write_pictures(folder: Path, pictures: int) -> None:
-    """Write so many pictures' files; the index learns of them by a rescan."""
+def write_pictures(folder: Path, count: int) -> None:
+    """Write so many image files; a rescan adds them to the index."""
     plain = [
         _encode_png(size, color) for size in _SIZES for color in ("teal", "maroon", "navy", "olive")
     ]
-    for record in _records(pictures):
+    for record in _records(count):
         assert record.made_at is not None
         file = (
             folder
@@ -115,14 +60,18 @@ def write_pictures(folder: Path, pictures: int) -> None:
         file.write_bytes(embed_metadata(plain[(record.seed or 0) % len(plain)], record))
 
 
-def _records(pictures: int) -> Iterator[GenerationMetadata]:
-    rng = random.Random(7)  # noqa: S311
-    for index in range(pictures):
-        first_subject, second_subject = rng.sample(_SUBJECTS, 2)
+def _records(count: int) -> Iterator[GenerationMetadata]:
+    rng = random.Random(7)  # noqa: S311  # the same library in each run
+    subjects, adjectives = _SUBJECTS.split(), _ADJECTIVES.split()
+    for index in range(count):
+        first_subject, second_subject = rng.sample(subjects, 2)
+        prompt = (
+            f"{rng.choice(adjectives)} {first_subject} near a {rng.choice(adjectives)}"
+            f" {second_subject}, {rng.choice(_STYLES)}, variation {rng.randrange(5000)}"
+        )
         yield GenerationMetadata(
             id=f"{index:022d}",
-            prompt=f"{rng.choice(_ADJECTIVES)} {first_subject} near a {rng.choice(_ADJECTIVES)} {second_subject}, {rng.choice(_STYLES)},"
-            f" variation {rng.randrange(5000)}",
+            prompt=prompt,
             negative_prompt="blurry, watermark" if rng.random() < 0.3 else "",
             width=1024,
             height=1024,

@@ -1,8 +1,7 @@
-"""Below the floor: asyncio's protocols, without its streams, and nothing understood beyond need.
+"""The fastest client that is likely in Python: asyncio protocols without streams or an HTTP library.
 
-No client in Python is likely to be faster: an answer of a known length is received straight into
-    its own buffer, the
-event stream isn't parsed, only searched for addresses, and one connection does for all of it.
+An answer of known length is received into a buffer of its own, the event stream isn't parsed but
+searched for addresses, and a generation needs one connection.
 """
 
 import asyncio
@@ -13,12 +12,11 @@ from contextlib import asynccontextmanager
 from typing import cast
 from urllib.parse import urlsplit
 
-from bench.seen import Generate, GenerationRecorder
+from bench.metrics import Generate, GenerationRecorder
 
 __all__ = ["BODY", "JOIN", "every_preview", "first_preview_only"]
 
-HEAD_BYTES = 32 * 1024
-"""Room for the head of an answer, and for the whole of a run's stream, which may not be larger."""
+HEAD_BYTES = 32 * 1024  # for the head of an answer, and for the whole stream of a run
 
 JOIN = b"""POST /gradio_api/queue/join HTTP/1.1\r
 Host: space\r
@@ -34,14 +32,14 @@ _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
 
 @asynccontextmanager
 async def first_preview_only(address: str) -> AsyncIterator[Generate]:
-    """Fetch the first preview and the final picture."""
+    """Fetch the first preview and the final image."""
     pool = _ConnectionPool(address)
     yield lambda recorder: _generate(pool, recorder, max_previews=1)
 
 
 @asynccontextmanager
 async def every_preview(address: str) -> AsyncIterator[Generate]:
-    """Fetch every preview and the final picture."""
+    """Fetch every preview and the final image."""
     pool = _ConnectionPool(address)
     yield lambda recorder: _generate(pool, recorder, max_previews=None)
 
@@ -50,16 +48,16 @@ async def _generate(
     pool: "_ConnectionPool", recorder: GenerationRecorder, *, max_previews: int | None
 ) -> None:
     connection = await pool.acquire()
-    *previews, last = await _run(connection, recorder)
+    *previews, final = await _run(connection, recorder)
     for path in previews[:max_previews]:
         await connection.send_request(_get(path))
         recorder.preview()
-    recorder.final(await connection.send_request(_get(last)))
+    recorder.final(await connection.send_request(_get(final)))
     pool.release(connection)
 
 
 async def _run(connection: "_RawConnection", recorder: GenerationRecorder) -> list[bytes]:
-    """Join the queue, read the stream to its end, and return the paths of its pictures."""
+    """Join the queue, read the stream, and return the paths of its images."""
     session = secrets.token_hex(8).encode()
     body = BODY % session
     await connection.send_request(JOIN % (len(body), body))
@@ -74,7 +72,7 @@ def _get(path: bytes) -> bytes:
 
 
 class _ConnectionPool:
-    """Open connections that wait for the next request."""
+    """Open connections that are free for a request."""
 
     def __init__(self, address: str) -> None:
         self._port = urlsplit(address).port or 80
@@ -93,7 +91,7 @@ class _ConnectionPool:
 
 
 class _RawConnection(asyncio.BufferedProtocol):
-    """One connection, asked for one thing at a time."""
+    """HTTP connection for one request at a time."""
 
     def __init__(self) -> None:
         self._head = self._buffer = memoryview(bytearray(HEAD_BYTES))
@@ -108,7 +106,7 @@ class _RawConnection(asyncio.BufferedProtocol):
     def send_request(
         self, request: bytes, on_first_bytes: Callable[[], None] | None = None
     ) -> "asyncio.Future[bytearray]":
-        """Send the request; the future is the body of the answer, or the whole answer if it is a stream."""
+        """Send a request; the future yields the body, or of a stream the whole answer."""
         self._response = asyncio.get_running_loop().create_future()
         self._on_first_bytes = on_first_bytes
         self._transport.write(request)
@@ -154,4 +152,4 @@ class _RawConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._response is not None and not self._response.done():
-            self._response.set_exception(error or ConnectionResetError("the connection is closed"))
+            self._response.set_exception(error or ConnectionResetError("the connection was closed"))
