@@ -50,8 +50,7 @@ async def wait_for_run_end(space: FakeSpace) -> None:
     assert await asyncio.to_thread(space.finished_runs.acquire, timeout=LIMIT_SECONDS)
 
 
-async def test_a_generator_s_picture(generator: FakeSpace) -> None:
-    """Between a request and its picture something is lost, or the picture's bytes are."""
+async def test_a_generator_yields_all_events_and_the_original_bytes(generator: FakeSpace) -> None:
     async with SpaceClient.connect(generator.address) as space:
         assert space.contract.is_generator
         events = await collect_events(space, "notice: Waiting for a GPU")
@@ -67,8 +66,7 @@ async def test_a_generator_s_picture(generator: FakeSpace) -> None:
     await wait_for_run_end(generator)
 
 
-async def test_a_plain_function_s_picture(plain: FakeSpace) -> None:
-    """On a Space like the public one nothing comes, or previews are pretended."""
+async def test_a_plain_function_yields_no_previews(plain: FakeSpace) -> None:
     async with SpaceClient.connect(plain.address) as space:
         assert not space.contract.is_generator
         events = await collect_events(space)
@@ -81,8 +79,9 @@ async def test_a_plain_function_s_picture(plain: FakeSpace) -> None:
 
 
 @pytest.mark.parametrize("kind", ["generator", "plain"])
-async def test_refusals(kind: str, request: pytest.FixtureRequest) -> None:
-    """The Space's reason is lost, or a failure without one surfaces as a traceback."""
+async def test_a_failure_has_the_space_s_own_message_if_it_sent_one(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     fake: FakeSpace = request.getfixturevalue(kind)
     async with SpaceClient.connect(fake.address) as space:
         with pytest.raises(QuotaError, match=r"60s requested vs\. 34s left") as refusal:
@@ -100,10 +99,10 @@ async def test_refusals(kind: str, request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize(
     ("kind", "outcome"), [("generator", StopOutcome.ENDED), ("plain", StopOutcome.MAY_FINISH)]
 )
-async def test_leaving_a_running_one(
+async def test_leaving_a_running_job_ends_generators_only(
     kind: str, outcome: StopOutcome, request: pytest.FixtureRequest
 ) -> None:
-    """Leaving the block doesn't end the run, or says that it did where Gradio can't."""
+    """Gradio can't interrupt a plain function, and the outcome says so."""
     fake: FakeSpace = request.getfixturevalue(kind)
     fake.hold()
     async with SpaceClient.connect(fake.address) as space:
@@ -118,8 +117,9 @@ async def test_leaving_a_running_one(
 
 
 @pytest.mark.parametrize("kind", ["generator", "plain"])
-async def test_leaving_one_that_is_queued(kind: str, request: pytest.FixtureRequest) -> None:
-    """A job that waits behind another is not removed from the queue, and runs later for nobody."""
+async def test_leaving_a_queued_job_removes_it_from_the_queue(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     fake: FakeSpace = request.getfixturevalue(kind)
     fake.hold()
     async with (
@@ -137,8 +137,9 @@ async def test_leaving_one_that_is_queued(kind: str, request: pytest.FixtureRequ
     assert not fake.finished_runs.acquire(blocking=False), "the second one ran"
 
 
-async def test_leaving_one_that_has_begun_unread(plain: FakeSpace) -> None:
-    """“Removed from the queue” is said of a run that has begun, because nobody had read that it had."""
+async def test_leaving_a_started_job_is_no_removal_even_if_its_start_was_not_read(
+    plain: FakeSpace,
+) -> None:
     plain.hold()
     async with SpaceClient.connect(plain.address) as space:
         async with space.generate(make_request("wait: ")) as generation:
@@ -149,10 +150,9 @@ async def test_leaving_one_that_has_begun_unread(plain: FakeSpace) -> None:
 
 
 @pytest.mark.parametrize("checkpoints", [0, 1, 2, 5, 20])
-async def test_being_cancelled_in_the_very_beginning_leaves_no_orphan(
+async def test_a_caller_cancelled_while_joining_leaves_no_job_at_the_space(
     generator: FakeSpace, checkpoints: int
 ) -> None:
-    """A run that nobody waits for stays at the Space when its caller is cancelled while it joins the queue."""
     generator.hold()
     async with (
         SpaceClient.connect(generator.address) as space,

@@ -33,8 +33,7 @@ def contract_with_change(
 
 
 @pytest.mark.parametrize("path", DESCRIPTIONS, ids=lambda path: path.stem)
-def test_the_public_signature(path: Path) -> None:
-    """The public Space isn't understood as it is, or is asked in another order than its own."""
+def test_the_public_space_s_contract_is_read_completely(path: Path) -> None:
     description = json.loads(path.read_text())
     contract = read_contract(description["config"], description["info"])
     assert contract.limits == PUBLIC_LIMITS
@@ -45,8 +44,7 @@ def test_the_public_signature(path: Path) -> None:
     assert contract.build_inputs(request) == ["a cat", "a dog", 7, False, 512, 768, 3.5, 20]
 
 
-def test_parameters_are_mapped_by_name() -> None:
-    """A Space that has its parameters in another order gets the width for the height."""
+def test_parameters_are_mapped_by_name_in_any_order() -> None:
 
     def swap_parameters(
         _: Description, components: list[Description], parameters: list[Description]
@@ -61,8 +59,7 @@ def test_parameters_are_mapped_by_name() -> None:
     assert data[4:6] == [768, 512]
 
 
-def test_what_is_not_known_but_has_a_default_keeps_it() -> None:
-    """A Space with an extra option can't be used, or its option is sent as nothing."""
+def test_unknown_parameters_keep_their_defaults() -> None:
 
     def add_parameter(
         description: Description, components: list[Description], parameters: list[Description]
@@ -81,7 +78,6 @@ def test_what_is_not_known_but_has_a_default_keeps_it() -> None:
 
 
 def test_limits_are_the_space_s_own() -> None:
-    """Another Space's ranges and defaults are taken for the public one's."""
 
     def apply_turbo_limits(
         description: Description, components: list[Description], parameters: list[Description]
@@ -94,8 +90,7 @@ def test_limits_are_the_space_s_own() -> None:
     assert (steps.default, steps.maximum) == (4, 20)
 
 
-def test_a_space_that_claims_pictures_without_end() -> None:
-    """A hostile range makes the computation of sizes run for ever."""
+def test_infinite_sizes_are_limited() -> None:
     limits = contract_with_change(
         lambda description, components, parameters: [
             c["props"].update(maximum=1e300) for c in components
@@ -130,14 +125,12 @@ def test_a_space_that_claims_pictures_without_end() -> None:
         ),
     ],
 )
-def test_what_can_not_be_used_is_said_at_connect_time(change: Any, expected_message: str) -> None:  # noqa: ANN401
-    """A Space that doesn't fit gives a wrong picture, or a traceback, instead of a clear error."""
+def test_an_unusable_endpoint_is_a_clear_error(change: Any, expected_message: str) -> None:  # noqa: ANN401
     with pytest.raises(ContractError, match=expected_message):
         contract_with_change(change)
 
 
-def test_a_space_that_claims_sizes_below_nothing() -> None:
-    """A smallest size without end makes this program count for ever."""
+def test_negative_sizes_are_limited() -> None:
     contract = contract_with_change(
         lambda _, components, __: [
             c["props"].update(minimum=-1e12) for c in components if "minimum" in c["props"]
@@ -150,8 +143,7 @@ def test_a_space_that_claims_sizes_below_nothing() -> None:
 
 
 @pytest.mark.parametrize("mark", [{"type": "button"}, {"type": "custom", "skip_api": True}])
-def test_inputs_that_no_caller_fills(mark: dict[str, Any]) -> None:
-    """A button among the inputs shifts every value by one, or surfaces as a StopIteration."""
+def test_buttons_and_states_among_the_inputs_are_skipped(mark: dict[str, Any]) -> None:
 
     def with_button(
         description: Description, components: list[Description], _: list[Description]

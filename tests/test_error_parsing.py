@@ -110,8 +110,9 @@ SIGN_UP_LINK = '<a style="white-space: nowrap" href="https://huggingface.co/join
         ("ZeroGPU quota exceeded", "in words that are new", QuotaError),
     ],
 )
-def test_kinds(title: str | None, text: object, kind: type[SD35Error]) -> None:
-    """A wording of ZeroGPU is taken for another kind, or the Space's own words are lost."""
+def test_a_message_of_a_space_is_the_right_error_and_stays_readable(
+    title: str | None, text: object, kind: type[SD35Error]
+) -> None:
     error = parse_run_error(text, title)
     assert type(error) is kind
     if isinstance(text, str):
@@ -156,8 +157,7 @@ def test_kinds(title: str | None, text: object, kind: type[SD35Error]) -> None:
         ("You have exceeded your GPU quota", None),
     ],
 )
-def test_whose_quota(text: str, account: object) -> None:
-    """Somebody is told to get what they have already."""
+def test_a_quota_message_tells_the_kind_of_account(text: str, account: object) -> None:
     error = parse_run_error(text, "ZeroGPU quota exceeded")
     assert isinstance(error, QuotaError)
     assert error.account == ("anonymous" if account is ... else account)
@@ -176,10 +176,10 @@ def test_whose_quota(text: str, account: object) -> None:
     ),
     st.sampled_from(["{a}s requested vs. {b}s left", "{b}s left vs. {a}s requested"]),
 )
-def test_when_the_quota_returns(
+def test_a_quota_message_tells_its_numbers(
     wait: dt.timedelta, requested_seconds: int, remaining_seconds: int, wording: str, numbers: str
 ) -> None:
-    """The numbers of a refusal are misread; 0:00:00 means unknown, not now."""
+    """0:00:00 means unknown, not now."""
     message = f"You have exceeded your GPU quota ({numbers.format(a=requested_seconds, b=remaining_seconds)}). {wording.format(wait)}"
     error = parse_run_error(message)
     assert isinstance(error, QuotaError)
@@ -204,8 +204,7 @@ def test_when_the_quota_returns(
         ("Try again in -1 day, 23:59:50", None),
     ],
 )
-def test_other_ways_to_give_a_time(text: str, seconds: int | None) -> None:
-    """A time that isn't in hours, minutes and seconds is lost, or one in the past is taken for one to come."""
+def test_other_forms_of_a_delay_are_understood(text: str, seconds: int | None) -> None:
     assert (
         parse_run_error(f"You have exceeded your GPU quota. {text}").retry_after_seconds == seconds
     )
@@ -233,8 +232,9 @@ def test_other_ways_to_give_a_time(text: str, seconds: int | None) -> None:
         (204, "", ProtocolError),
     ],
 )
-def test_statuses(status: int, body: str, kind: type[SD35Error]) -> None:
-    """What a Space's host answers below the application is taken for something else, or its page is quoted."""
+def test_a_status_is_the_right_error_without_the_page(
+    status: int, body: str, kind: type[SD35Error]
+) -> None:
     error = error_for_status(status, body)
     assert type(error) is kind
     assert "<" not in str(error)
@@ -254,10 +254,9 @@ def test_statuses(status: int, body: str, kind: type[SD35Error]) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_when_a_server_says_to_come_back(
+def test_retry_after_is_read_if_it_is_plausible(
     status: int, headers: dict[str, str], seconds: int | None
 ) -> None:
-    """A server's `Retry-After` isn't honoured, or a nonsensical one is."""
     if headers.get("Retry-After") == "in three hours":
         headers = {
             "Retry-After": email.utils.format_datetime(
@@ -293,15 +292,15 @@ def test_when_a_server_says_to_come_back(
         ("DELETING", SpaceBrokenError),
     ],
 )
-def test_stages(stage: str, kind: type[SD35Error] | None) -> None:
-    """A Space that only its owner can start is waited for, or one that will wake up isn't."""
+def test_a_stage_that_only_the_owner_can_change_is_told_apart(
+    stage: str, kind: type[SD35Error] | None
+) -> None:
     error = error_for_stage("owner/name", stage)
     assert (None if error is None else type(error)) is kind
 
 
 @given(st.text(max_size=2000))
-def test_words_are_fit_to_be_read(text: str) -> None:
-    """A Space's words carry markup, line breaks or a terminal's commands onto the page, or never end."""
+def test_a_message_is_one_short_printable_line(text: str) -> None:
     sanitized = sanitize(f"'<b>{text}</b>'")
     assert "<b>" not in sanitized
     assert all(char.isprintable() for char in sanitized)
@@ -309,8 +308,7 @@ def test_words_are_fit_to_be_read(text: str) -> None:
     assert parse_run_error(text, text).happened
 
 
-def test_the_catalogue_is_whole() -> None:
-    """A kind of error has no cause, no short name of its own, or no sentence that says what to do."""
+def test_every_error_has_a_kind_a_remedy_and_a_place_in_the_tree() -> None:
     kinds = [getattr(errors, name) for name in errors.__all__]
     kinds.remove(errors.FieldError)
     assert len({kind.kind for kind in kinds}) == len(kinds)

@@ -224,8 +224,9 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
 @pytest.mark.parametrize(
     ("handlers", "kind"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS]
 )
-async def test_faults(handlers: dict[str, Handler], kind: type[SD35Error]) -> None:
-    """What a broken Space or its host answers hangs, surfaces as a traceback, or as something that it isn't."""
+async def test_a_fault_is_the_right_error_within_the_limits(
+    handlers: dict[str, Handler], kind: type[SD35Error]
+) -> None:
     async with serve_fake_gradio(handlers) as address:
         with pytest.raises(SD35Error) as error_info:
             await run_and_fetch(address)
@@ -233,8 +234,8 @@ async def test_faults(handlers: dict[str, Handler], kind: type[SD35Error]) -> No
     assert error_info.value.happened.endswith((".", "!"))
 
 
-async def test_without_a_fault() -> None:
-    """The table of faults is about something else than faults."""
+async def test_without_a_fault_there_is_an_image() -> None:
+    """So that the table of faults is about the faults."""
     async with serve_fake_gradio() as address:
         *events, data = await run_and_fetch(address)
     assert [type(event) for event in events] == [Queued, Started, Preview, Finished]
@@ -335,8 +336,9 @@ RECOVERIES: list[tuple[str, Callable[[], dict[str, HandlerSequence]]]] = [
 
 
 @pytest.mark.parametrize("make", [row[1] for row in RECOVERIES], ids=[row[0] for row in RECOVERIES])
-async def test_what_is_survived(make: Callable[[], dict[str, HandlerSequence]]) -> None:
-    """A fault that passes costs a picture, or the person isn't told that there is a wait."""
+async def test_a_passing_fault_costs_no_image_and_is_reported(
+    make: Callable[[], dict[str, HandlerSequence]],
+) -> None:
     waits: list[Waiting] = []
     async with (
         serve_fake_gradio(make()) as address,
@@ -369,8 +371,9 @@ async def test_what_is_survived(make: Callable[[], dict[str, HandlerSequence]]) 
         (respond_events(QUEUED, STARTED, EXPIRED_TOKEN_MESSAGE), 2),
     ],
 )
-async def test_a_run_is_never_repeated(stream: Handler, joins: int) -> None:
-    """A run that may have cost quota is started again unasked, or one that can't succeed is for ever."""
+async def test_a_run_that_may_have_cost_quota_is_never_repeated(
+    stream: Handler, joins: int
+) -> None:
     join = HandlerSequence(respond_json({"event_id": "e"}))
     async with serve_fake_gradio(join=join, data=stream) as address:
         with pytest.raises(SD35Error):
@@ -378,8 +381,7 @@ async def test_a_run_is_never_repeated(stream: Handler, joins: int) -> None:
     assert join.call_count == joins
 
 
-async def test_a_server_that_dies_and_comes_back_between_join_and_stream() -> None:
-    """A restart in the worst moment surfaces as a lost picture."""
+async def test_a_restart_between_join_and_stream_costs_no_image() -> None:
     port, joined = free_port(), anyio.Event()
 
     async def join(_: web.Request) -> web.Response:
@@ -428,8 +430,7 @@ def _with_fn_index(config: dict[str, Any], fn_index: int) -> dict[str, Any]:
     return config | {"dependencies": [*other_dependencies, infer | {"id": fn_index}]}
 
 
-async def test_replicas_behind_one_address() -> None:
-    """Behind one address with several servers, the run's stream is asked of another server than took it."""
+async def test_cookies_keep_a_run_at_one_replica() -> None:
     replicas = itertools.count(1)
     joined: set[str] = set()
 
@@ -455,8 +456,7 @@ async def test_replicas_behind_one_address() -> None:
     assert joined == {"1", "2"}
 
 
-async def test_a_thousand_messages_at_once() -> None:
-    """Many messages in one piece are lost, or make the client wait."""
+async def test_a_thousand_messages_in_one_chunk_all_arrive() -> None:
     steps = [
         {"msg": "progress", "progress_data": [{"index": step, "length": 1000, "unit": "steps"}]}
         for step in range(1000)
@@ -466,8 +466,7 @@ async def test_a_thousand_messages_at_once() -> None:
     assert [event.step for event in events if isinstance(event, Progress)] == list(range(1000))
 
 
-async def test_bytes_cut_anywhere() -> None:
-    """A message that comes in two pieces of the network is lost."""
+async def test_a_message_in_two_chunks_arrives_once() -> None:
     complete_data = b"".join(
         message_bytes(message) for message in (QUEUED, STARTED, PREVIEW, FINISHED)
     )
@@ -485,8 +484,7 @@ async def test_bytes_cut_anywhere() -> None:
             assert isinstance((await collect_events(space))[-1], Finished)
 
 
-async def test_a_retry_after_is_honoured() -> None:
-    """A server that says when to come back is asked before, or one that asks for an hour makes one wait for it."""
+async def test_retry_after_is_honoured_up_to_a_limit() -> None:
     started_at = asyncio.get_running_loop().time()
     join = HandlerSequence(respond_text(429, Retry_After="1"), respond_json({"event_id": "e"}))
     async with serve_fake_gradio(join=join) as address:
@@ -501,8 +499,7 @@ async def test_a_retry_after_is_honoured() -> None:
     assert refusal.value.retry_at is not None
 
 
-async def test_a_secure_connection_that_is_not_one() -> None:
-    """A certificate that nobody vouches for is accepted, or said to be a network that is down."""
+async def test_an_untrusted_certificate_is_refused_and_named() -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     async with serve_fake_gradio(tls=tls) as address:
@@ -525,10 +522,9 @@ async def test_a_secure_connection_that_is_not_one() -> None:
         ("http://127.0.0.1:99999/", SpaceNotFoundError, "address"),
     ],
 )
-async def test_spaces_that_can_not_be_reached(
+async def test_an_unreachable_space_is_an_error_with_its_reason(
     source: str, kind: type[SD35Error], expected_message: str
 ) -> None:
-    """A wrong address surfaces as a traceback, or as a sentence that says nothing."""
     with pytest.raises(kind, match=expected_message):
         async with SpaceClient.connect(source, hub="http://127.0.0.1:1"):
             pytest.fail("connected")
@@ -544,10 +540,9 @@ async def test_spaces_that_can_not_be_reached(
         (["SLEEPING", "BUILD_ERROR"], SpaceBrokenError),
     ],
 )
-async def test_a_space_by_its_name(
+async def test_a_sleeping_space_is_awaited_and_a_paused_one_is_not(
     stages: list[str], kind: type[ConnectionFailedError] | None
 ) -> None:
-    """A Space that is asleep isn't waited for, or one that only its owner can start is."""
     waits: list[Waiting] = []
     addresses: list[str] = []
     stage_iterator = iter([stages[0], *stages])  # once for the address
@@ -588,10 +583,9 @@ async def test_a_space_by_its_name(
         ({"api/spaces": 200}, None, ContractError),
     ],
 )
-async def test_what_the_hub_answers(
+async def test_an_invalid_token_and_a_missing_space_are_told_apart(
     answers: dict[str, int], token: str | None, kind: type[SD35Error]
 ) -> None:
-    """A token that isn't valid is said to be a Space that doesn't exist, or the other way round."""
 
     async def hub(request: web.Request) -> web.Response:
         status = next(
@@ -607,8 +601,7 @@ async def test_what_the_hub_answers(
                 pytest.fail("connected")
 
 
-async def test_a_space_that_changes_under_us() -> None:
-    """After a restart as something else, a request goes to a function that isn't the one it was."""
+async def test_the_contract_is_read_again_after_a_restart() -> None:
     config = HandlerSequence(
         respond_json(DESCRIPTION["config"]),
         respond_json(DESCRIPTION["config"] | {"dependencies": []}),
@@ -623,8 +616,7 @@ async def test_a_space_that_changes_under_us() -> None:
                 await collect_events(space)
 
 
-async def test_a_description_does_not_live_for_ever() -> None:
-    """A Space that was changed is asked as it was before, as long as this program runs."""
+async def test_an_old_contract_is_read_again() -> None:
     config = HandlerSequence(respond_json(DESCRIPTION["config"]))
     async with serve_fake_gradio(config=config) as address:
         async with SpaceClient.connect(address, timeouts=Timeouts(description=0)) as space:
@@ -632,8 +624,9 @@ async def test_a_description_does_not_live_for_ever() -> None:
     assert config.call_count == 2
 
 
-async def test_a_cancel_that_is_not_confirmed(caplog: pytest.LogCaptureFixture) -> None:
-    """“Stopped” is said although the Space never confirmed it, or its error hides why the block was left."""
+async def test_a_cancel_without_an_answer_is_unconfirmed_and_hides_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with serve_fake_gradio(
         data=respond_events(STARTED, is_kept_open=True), cancel=respond_text(500, "no")
     ) as address:
@@ -651,8 +644,7 @@ async def test_a_cancel_that_is_not_confirmed(caplog: pytest.LogCaptureFixture) 
     [respond_json({"event_id": "e"}), QUEUE_FULL, drop_request],
     ids=["taken", "refused", "lost"],
 )
-async def test_leaving_while_the_space_is_asked(answer: Handler) -> None:
-    """A cancel that comes while a request is being taken in leaves a run there that nobody waits for."""
+async def test_a_job_accepted_during_a_cancel_is_cancelled_at_the_space(answer: Handler) -> None:
     is_requested, answering, cancelled = anyio.Event(), anyio.Event(), list[str]()
 
     async def join(request: web.Request) -> web.StreamResponse:
@@ -692,8 +684,7 @@ async def test_leaving_while_the_space_is_asked(answer: Handler) -> None:
 
 
 @pytest.mark.parametrize("previews", list(Previews))
-async def test_previews(previews: Previews) -> None:
-    """A preview is fetched that nobody wants, one is missing that somebody does, or a lost one costs the picture."""
+async def test_only_the_requested_previews_are_fetched(previews: Previews) -> None:
     requested_paths: list[str] = []
     events: list[object] = []
     first_is_asked, all_are_sent, all_are_seen = anyio.Event(), anyio.Event(), anyio.Event()
@@ -749,8 +740,7 @@ async def test_previews(previews: Previews) -> None:
     assert isinstance(events[-1], Finished)
 
 
-async def test_an_expired_identity_is_told_in_the_end() -> None:
-    """A refusal that passes by itself at first is hidden when it doesn't."""
+async def test_an_identity_that_expires_twice_is_an_error() -> None:
     async with serve_fake_gradio(
         data=respond_events(QUEUED, STARTED, EXPIRED_TOKEN_MESSAGE)
     ) as address:
@@ -759,8 +749,7 @@ async def test_an_expired_identity_is_told_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("cancels", [1, 2, 3])
-async def test_being_cancelled_while_leaving_leaves_no_orphan(cancels: int) -> None:
-    """A second cancel tears the leaving apart: the run goes on at the Space, and a task here."""
+async def test_further_cancels_while_leaving_leave_no_job_and_no_task(cancels: int) -> None:
     is_requested, cancelled = anyio.Event(), list[str]()
 
     async def join(_: web.Request) -> web.Response:
@@ -793,8 +782,7 @@ async def test_being_cancelled_while_leaving_leaves_no_orphan(cancels: int) -> N
             assert not generation_tasks
 
 
-async def test_many_wait_for_one_description() -> None:
-    """Runs that find a Space asleep learn of it one after another, each after the whole wait."""
+async def test_many_runs_wait_for_one_contract() -> None:
     config = HandlerSequence(respond_json(DESCRIPTION["config"]), SPACE_ASLEEP)
     async with serve_fake_gradio(config=config) as address:
         async with SpaceClient.connect(
@@ -808,7 +796,6 @@ async def test_many_wait_for_one_description() -> None:
 
 
 async def test_a_slow_listener_is_not_a_silent_space() -> None:
-    """A program that takes its time loses its run."""
     logs = [{"msg": "log", "log": f"line {index}", "level": "info"} for index in range(300)]
     async with serve_fake_gradio(
         data=respond_events(QUEUED, STARTED, *logs, HEARTBEAT, FINISHED)
@@ -826,10 +813,7 @@ async def test_a_slow_listener_is_not_a_silent_space() -> None:
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,é", "//[::1]:80℀@/x", "http://["])
 @pytest.mark.parametrize("previews", [Previews.NEWEST, Previews.ALL])
-async def test_a_preview_that_can_not_be_had_costs_nothing_else(
-    url: str, previews: Previews
-) -> None:
-    """A preview's address that nobody foresaw costs the finished picture."""
+async def test_a_preview_at_an_invalid_address_costs_no_image(url: str, previews: Previews) -> None:
     invalid = PREVIEW | {"output": {"data": [{"url": url}, 7]}}
     valid = PREVIEW | {"output": {"data": [[["replace", [], PICTURE]], []]}}
     async with serve_fake_gradio(

@@ -129,8 +129,9 @@ async def collect_events(space: SpaceClient, prompt: str) -> list[Event]:
         return [event async for event in generation]
 
 
-async def test_a_picture(space: SpaceClient, server: Server) -> None:
-    """With some generation of Gradio a preview, the seed or the picture is lost."""
+async def test_every_version_sends_previews_seed_and_image(
+    space: SpaceClient, server: Server
+) -> None:
     events = await collect_events(space, "a cat")
     kinds = [type(event) for event in events]
     assert kinds[:2] == [Queued, Started]
@@ -144,8 +145,9 @@ async def test_a_picture(space: SpaceClient, server: Server) -> None:
     assert server.started_prompts_through("a cat") == ["a cat"]
 
 
-async def test_refusals(space: SpaceClient, server: Server) -> None:
-    """With some generation of Gradio the reason of a failure is lost, or one without a reason passes for a success."""
+async def test_every_version_sends_the_reason_of_a_failure(
+    space: SpaceClient, server: Server
+) -> None:
     with pytest.raises(QuotaError, match="59s left") as refusal:
         await collect_events(space, f"error: {QUOTA}")
     assert refusal.value.retry_after_seconds == 56
@@ -154,8 +156,7 @@ async def test_refusals(space: SpaceClient, server: Server) -> None:
     server.started_prompts_through("silent")
 
 
-async def test_leaving(space: SpaceClient, server: Server) -> None:
-    """With some generation of Gradio a request that was left is run later for nobody, or the wrong thing is said."""
+async def test_every_version_cancels_what_it_can(space: SpaceClient, server: Server) -> None:
     async with space.generate(make_request("wait")) as first:
         async for event in first:
             if isinstance(event, Started):
@@ -174,8 +175,7 @@ async def test_leaving(space: SpaceClient, server: Server) -> None:
     )
 
 
-async def test_the_provider(server: Server) -> None:
-    """The provider class works with one generation of Gradio alone."""
+async def test_the_provider_works_with_every_version(server: Server) -> None:
 
     class Provider(StabilityAI_SD35Large):
         url = server.address
@@ -189,8 +189,7 @@ async def test_the_provider(server: Server) -> None:
     server.started_prompts_through("a dog")
 
 
-async def test_one_that_is_too_old(tmp_path: Path) -> None:
-    """A Gradio from before parameters had names surfaces as a KeyError."""
+async def test_a_version_without_parameter_names_is_too_old(tmp_path: Path) -> None:
     server = Server(UNSUPPORTED_VERSION, tmp_path)
     with pytest.raises(ContractError, match="too old"):
         async with SpaceClient.connect(server.address):

@@ -74,8 +74,7 @@ SECRET_TOKEN = "hf_verysecret"
         "http://[",
     ],
 )
-async def test_foreign_pictures_are_not_fetched(url: str) -> None:
-    """A Space makes this program fetch from another host, another port, or from this machine."""
+async def test_images_at_other_hosts_or_ports_are_never_fetched(url: str) -> None:
     async with serve_fake_gradio() as address, SpaceClient.connect(address) as space:
         with pytest.raises(PictureError):
             await space.fetch(RemotePicture(url.replace("HOST", address.split("/")[2])))
@@ -85,8 +84,7 @@ async def test_foreign_pictures_are_not_fetched(url: str) -> None:
     st.text(max_size=60)
     | st.from_regex(r"(https?:)?[/\\]{1,3}[^/]{0,20}(@|:|\.\.)[^/]{0,20}/.{0,20}", fullmatch=True)
 )
-async def test_any_address_stays_at_the_space(url: str) -> None:
-    """Some spelling of an address leads elsewhere, with the token."""
+async def test_no_spelling_of_an_address_leads_away_from_the_space(url: str) -> None:
     async with open_session(SHORT_TIMEOUTS) as session:
         transport = Transport(
             "x", URL("http://a.test:7/"), session, headers={}, proxy=None, timeouts=SHORT_TIMEOUTS
@@ -114,8 +112,8 @@ def _connect_over(transport: Transport) -> SpaceClient:
     )
 
 
-async def test_a_file_s_name_serves_where_its_address_does_not() -> None:
-    """Behind a proxy, where the server gives an address that only it understands, no picture is ever had."""
+async def test_the_path_of_a_file_serves_if_its_address_is_internal() -> None:
+    """As from a Space behind a reverse proxy."""
     requested_paths = []
 
     async def file(request: web.Request) -> web.Response:
@@ -194,8 +192,9 @@ GROWING_PREVIEW: dict[str, Any] = PREVIEW | {
         "description that is garbage",
     ],
 )
-async def test_what_never_ends(handlers: dict[str, Handler], kind: type[SD35Error]) -> None:
-    """A server without an end fills the memory, or makes the client wait for ever."""
+async def test_endless_answers_are_errors_within_the_limits(
+    handlers: dict[str, Handler], kind: type[SD35Error]
+) -> None:
     async with serve_fake_gradio(handlers) as address:
         with anyio.fail_after(LIMIT_SECONDS), pytest.raises(kind):
             async with SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space:
@@ -203,8 +202,7 @@ async def test_what_never_ends(handlers: dict[str, Handler], kind: type[SD35Erro
                 await space.fetch(RemotePicture("/gradio_api/file=a.png"))
 
 
-async def test_bombs() -> None:
-    """A few bytes unfold to gigabytes."""
+async def test_a_decompression_bomb_is_refused() -> None:
 
     async def send_compressed(request: web.Request) -> web.Response:
         assert request.headers["Accept-Encoding"] == "identity"
@@ -221,8 +219,7 @@ async def test_bombs() -> None:
                 await space.fetch(RemotePicture("/gradio_api/file=a.png"))
 
 
-async def test_a_slow_listener_holds_up_the_space_and_not_the_memory() -> None:
-    """A Space that talks without end fills the memory of a program that doesn't listen."""
+async def test_a_slow_listener_holds_up_the_stream_and_fills_no_memory() -> None:
     sent_count = 0
 
     async def data(request: web.Request) -> web.StreamResponse:
@@ -256,22 +253,21 @@ async def test_a_slow_listener_holds_up_the_space_and_not_the_memory() -> None:
         ("http://127.0.0.1:7860/", "Authorization"),
     ],
 )
-def test_the_header_of_the_token(address: str, name: str) -> None:
-    """Hugging Face's token is sent so that the Space's own code can read it."""
+def test_a_space_s_code_can_not_read_the_hugging_face_token(address: str, name: str) -> None:
     assert token_header(URL(address), f" {SECRET_TOKEN}\n") == {name: f"Bearer {SECRET_TOKEN}"}
 
 
 @pytest.mark.parametrize("token", ["hf_a\r\nX-Evil: 1", "hf_ä", "two words"])
-async def test_a_token_that_can_not_be_one(token: str) -> None:
-    """A token's line break becomes another header, or surfaces as a traceback with the token in it."""
+async def test_an_invalid_token_is_never_sent_nor_shown(token: str) -> None:
     with pytest.raises(AccessDeniedError) as refusal:
         async with SpaceClient.connect("http://127.0.0.1:1/", token=token):
             pytest.fail("connected")
     assert token not in f"{refusal.value!r} {refusal.value}"
 
 
-async def test_the_token_goes_to_the_space_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """The token is not sent, or is to be seen in a log, an error or a repr."""
+async def test_the_token_goes_to_the_space_and_is_never_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     authorizations = []
 
     async def join(request: web.Request) -> web.Response:
@@ -291,8 +287,7 @@ async def test_the_token_goes_to_the_space_alone(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("elsewhere", ["http://HOST", "//HOST", "/../..//HOST", "\\\\HOST"])
-async def test_a_space_can_not_send_the_token_elsewhere(elsewhere: str) -> None:
-    """A Space that says its API is at another address is given the token there."""
+async def test_a_space_s_api_prefix_never_leads_to_another_server(elsewhere: str) -> None:
     requested_paths = []
 
     async def steal_token(request: web.Request) -> web.Response:
@@ -310,8 +305,7 @@ async def test_a_space_can_not_send_the_token_elsewhere(elsewhere: str) -> None:
     assert not requested_paths
 
 
-async def test_redirects_are_not_followed() -> None:
-    """The token, or a request for a file, follows a redirect to another server."""
+async def test_redirects_are_never_followed() -> None:
     requested_paths = []
 
     async def steal_token(request: web.Request) -> web.Response:
@@ -333,8 +327,7 @@ async def test_redirects_are_not_followed() -> None:
     assert not requested_paths
 
 
-async def test_the_hub_can_not_send_the_token_elsewhere() -> None:
-    """Hugging Face's answer, were it forged, sends the token to any host."""
+async def test_a_forged_answer_of_the_hub_never_leads_to_another_server() -> None:
     async with open_session(SHORT_TIMEOUTS) as session:
         hub = Transport(
             "x",
@@ -356,10 +349,9 @@ async def test_the_hub_can_not_send_the_token_elsewhere() -> None:
         assert (await whoami(hub, 1)).name == "unnamed"
 
 
-async def test_nothing_of_this_machine_is_sent_along(
+async def test_passwords_in_netrc_are_never_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Space is sent the passwords in ~/.netrc."""
     (tmp_path / "netrc").write_text("default login me password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setattr(
@@ -380,8 +372,7 @@ async def test_nothing_of_this_machine_is_sent_along(
     assert authorizations == [None]
 
 
-async def test_a_proxy_holds_for_every_request() -> None:
-    """Some request goes past the proxy, or the proxy's password is to be seen."""
+async def test_every_request_goes_through_the_proxy_without_showing_its_password() -> None:
     proxied_requests: list[tuple[str, str]] = []
 
     async def proxy(request: web.BaseRequest) -> web.StreamResponse:
@@ -443,8 +434,7 @@ async def test_a_proxy_holds_for_every_request() -> None:
 @pytest.mark.parametrize(
     "proxy", ["socks5://127.0.0.1:1", "127.0.0.1:8080", "http://", "http://[", "http://h:99999"]
 )
-async def test_a_proxy_that_is_none(proxy: str) -> None:
-    """A mistyped proxy surfaces as a traceback, or is gone past."""
+async def test_an_invalid_proxy_is_an_error(proxy: str) -> None:
     with pytest.raises(InvalidRequestError, match="proxy's address"):
         async with SpaceClient.connect("http://127.0.0.1:1/", proxy=proxy):
             pytest.fail("connected")

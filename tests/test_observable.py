@@ -9,8 +9,7 @@ from sd35.core.observable import Observable
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_slow_watcher_gets_the_newest() -> None:
-    """A slow watcher holds up the one who sets, or is shown what has been overtaken."""
+async def test_a_slow_watcher_gets_only_the_newest_value() -> None:
     latest = Observable(0)
     observed_values = []
     watching = latest.watch(min_interval=0.01, max_interval=5)
@@ -22,8 +21,8 @@ async def test_a_slow_watcher_gets_the_newest() -> None:
     await watching.aclose()
 
 
-async def test_nothing_new_is_told_too() -> None:
-    """A page that watches a silent job is not woken, so that its clock stands still."""
+async def test_an_unchanged_value_is_yielded_again() -> None:
+    """So that a page's clock goes on."""
     latest = Observable("same")
     watching = latest.watch(min_interval=0.001, max_interval=0.01)
     with anyio.fail_after(5):
@@ -31,8 +30,7 @@ async def test_nothing_new_is_told_too() -> None:
     await watching.aclose()
 
 
-async def test_what_is_urgent_does_not_wait() -> None:
-    """The end of a run is told only when the next frame is due."""
+async def test_an_urgent_value_is_yielded_at_once() -> None:
     latest = Observable(0)
     watching = latest.watch(
         min_interval=60, max_interval=61, is_urgent=lambda old, new: new - old >= 10
@@ -51,8 +49,7 @@ async def _increment(latest: Observable[int]) -> None:
         await anyio.lowlevel.checkpoint()
 
 
-async def test_a_change_wakes_at_once() -> None:
-    """Who waits for a change learns of it only when the limit has passed."""
+async def test_a_change_ends_the_wait_at_once() -> None:
     latest = Observable(0)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:

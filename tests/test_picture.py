@@ -21,8 +21,7 @@ def encode_picture(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_what_a_picture_is(kind: str) -> None:
-    """A picture's bytes are changed, or its kind or size is wrong."""
+def test_an_image_keeps_its_bytes_and_has_its_format_and_size(kind: str) -> None:
     data = encode_picture(kind)
     picture = open_picture(data)
     assert (picture.data, picture.format, picture.width, picture.height) == (data, kind, 40, 30)
@@ -56,8 +55,7 @@ def decompression_bomb(width: int, height: int) -> bytes:
     ],
     ids=["empty", "page", "gif", "short gif", "sound", "cut", "bomb"],
 )
-def test_what_is_no_picture(data: bytes) -> None:
-    """A login page, a format that isn't expected, or a decompression bomb passes for a picture."""
+def test_pages_other_formats_and_bombs_are_refused(data: bytes) -> None:
     with pytest.raises(PictureError):
         open_picture(data)
 
@@ -66,15 +64,15 @@ def test_what_is_no_picture(data: bytes) -> None:
     st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x00\x00\x00\x00WEBPVP8 "]),
     st.binary(max_size=60),
 )
-def test_garbage_behind_a_good_beginning(signature: bytes, remainder: bytes) -> None:
-    """A damaged picture surfaces as an error of Pillow's."""
+def test_garbage_after_a_valid_signature_is_an_error_of_ours(
+    signature: bytes, remainder: bytes
+) -> None:
     try:
         open_picture(signature + remainder)
     except PictureError as error:
         assert str(error)
 
 
-def test_a_large_preview_is_shrunk() -> None:
-    """A preview of a megabyte goes to every page as it is."""
+def test_a_large_preview_is_shrunk_to_a_jpeg() -> None:
     small = shrink(open_picture(encode_picture("PNG", (1000, 500))), 100)
     assert (small.format, small.width, small.height) == ("JPEG", 100, 50)

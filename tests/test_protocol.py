@@ -57,8 +57,7 @@ def read_recording(name: str) -> bytes:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
-def test_a_generator_s_run(version: str, chunk: int) -> None:
-    """A preview, a step, or the seed of some generation of Gradio is lost."""
+def test_a_recorded_generator_yields_its_previews_and_steps(version: str, chunk: int) -> None:
     events, error = replay(read_recording(f"{version}-generator"), chunk_size=chunk)
     assert error is None
     assert [type(event) for event in events] == [
@@ -75,8 +74,7 @@ def test_a_generator_s_run(version: str, chunk: int) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_plain_function_s_run(version: str) -> None:
-    """On a Space like the public one, a preview is pretended, or the steps are lost."""
+def test_a_recorded_plain_function_yields_no_previews(version: str) -> None:
     events, error = replay(read_recording(f"{version}-plain"))
     assert error is None
     assert [type(event) for event in events] == [
@@ -91,8 +89,7 @@ def test_a_plain_function_s_run(version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", ["generator", "plain"])
-def test_refusals(version: str, kind: str) -> None:
-    """The Space's reason is lost on the way, in either of the forms that Gradio has given it."""
+def test_a_recorded_failure_has_its_message(version: str, kind: str) -> None:
     _, error = replay(read_recording(f"{version}-{kind}-quota"))
     assert isinstance(error, QuotaError)
     assert error.retry_after_seconds == 56
@@ -124,14 +121,12 @@ def test_refusals(version: str, kind: str) -> None:
         ({"msg": "process_generating", "output": {"data": 5}}, ProtocolError),
     ],
 )
-def test_other_endings(message: dict[str, Any], kind: type[SD35Error]) -> None:
-    """An ending without a picture passes for a success, or surfaces as a traceback."""
+def test_every_other_ending_is_an_error(message: dict[str, Any], kind: type[SD35Error]) -> None:
     with pytest.raises(kind):
         RunParser(CONTRACT, "e").feed(orjson.dumps(message | {"event_id": "e"}))
 
 
-def test_another_event_s_messages_are_not_ours() -> None:
-    """The end of another run on the same stream is taken for this one's."""
+def test_messages_of_other_runs_are_ignored() -> None:
     message = {
         "msg": "process_completed",
         "event_id": "other",
@@ -152,15 +147,13 @@ def test_another_event_s_messages_are_not_ours() -> None:
         ("data:image/png;base64,AA==", RemotePicture("data:image/png;base64,AA==")),
     ],
 )
-def test_forms_of_a_picture(value: object, picture: RemotePicture) -> None:
-    """A form in which some generation of Gradio gives a picture isn't understood."""
+def test_every_form_of_an_image_is_understood(value: object, picture: RemotePicture) -> None:
     message = {"msg": "process_generating", "event_id": "e", "output": {"data": [value, 7]}}
     assert RunParser(CONTRACT, "e").feed(orjson.dumps(message)) == (Preview(picture),)
 
 
 @pytest.mark.parametrize("seed", [1e300, -1, True, "7", None])
-def test_a_seed_that_is_none(seed: object) -> None:
-    """A seed that no Space can have used is told, or makes a file name without end."""
+def test_an_impossible_seed_is_unknown(seed: object) -> None:
     message = {
         "msg": "process_completed",
         "event_id": "e",
@@ -172,8 +165,7 @@ def test_a_seed_that_is_none(seed: object) -> None:
     assert finished.seed is None
 
 
-def test_a_value_as_deep_as_can_be() -> None:
-    """Nesting without end surfaces as a RecursionError."""
+def test_endless_nesting_is_a_protocol_error() -> None:
     nested_value: Any = []
     for _ in range(5000):
         nested_value = [nested_value]
@@ -192,8 +184,7 @@ def test_a_value_as_deep_as_can_be() -> None:
         ([["add", ["b"], 1], ["delete", ["a", 0], None]], {"a": ["x"], "b": 1}),
     ],
 )
-def test_diffs(edits: list[Any], result: object) -> None:
-    """A preview after the first is put together wrongly."""
+def test_a_diff_is_applied_like_gradio_does(edits: list[Any], result: object) -> None:
     original = {"a": [1, "x"]}
     assert apply_diff(original, edits) == result
     assert original == {"a": [1, "x"]}
@@ -235,8 +226,7 @@ messages = st.fixed_dictionaries(
 
 
 @given(st.lists(messages, max_size=4))
-def test_any_json_is_an_event_or_a_clear_error(conversation: list[dict[str, Any]]) -> None:
-    """A hostile or broken Space makes the client fail in a way that nobody foresaw."""
+def test_any_json_is_an_event_or_an_error_of_ours(conversation: list[dict[str, Any]]) -> None:
     talk = RunParser(CONTRACT, "e")
     for message in conversation:
         try:
@@ -251,8 +241,7 @@ def test_any_json_is_an_event_or_a_clear_error(conversation: list[dict[str, Any]
         st.tuples(st.text(max_size=8), st.lists(json_values, max_size=3), json_values), max_size=3
     ),
 )
-def test_any_diff_applies_or_is_a_clear_error(value: object, edits: list[Any]) -> None:
-    """A diff that doesn't fit surfaces as a KeyError."""
+def test_any_diff_applies_or_is_an_error_of_ours(value: object, edits: list[Any]) -> None:
     try:
         apply_diff(value, edits)
     except ProtocolError as error:
@@ -260,8 +249,7 @@ def test_any_diff_applies_or_is_a_clear_error(value: object, edits: list[Any]) -
 
 
 @given(st.binary(max_size=50))
-def test_bytes_that_are_no_message(payload: bytes) -> None:
-    """Garbage on the stream surfaces as a decoding error."""
+def test_garbage_is_a_protocol_error(payload: bytes) -> None:
     try:
         RunParser(CONTRACT, "e").feed(payload)
     except SD35Error as error:

@@ -62,8 +62,7 @@ async def collect_images(
         return [image async for image in provider.create_async_generator(*args, **options)]
 
 
-def test_its_interface() -> None:
-    """A program that knows the class misses something, or gets other defaults."""
+def test_the_interface_is_that_of_g4f_s_provider() -> None:
     kind = StabilityAI_SD35Large
     assert kind.url == "https://stabilityai-stable-diffusion-3-5-large.hf.space"
     assert kind.api_endpoint == "/gradio_api/call/infer"
@@ -97,8 +96,7 @@ def test_its_interface() -> None:
     )
 
 
-async def test_a_picture(demo: str) -> None:
-    """Between the demo Space and a program a preview, the picture, its prompt or its seed is lost."""
+async def test_previews_and_the_image_have_prompt_seed_and_address(demo: str) -> None:
     results = await collect_images(
         provider_for(demo),
         "sd-3.5-large",
@@ -118,8 +116,7 @@ async def test_a_picture(demo: str) -> None:
 
 
 @pytest.mark.parametrize("ratio", ASPECT_RATIOS)
-async def test_every_aspect_ratio(demo: str, ratio: str) -> None:
-    """An aspect ratio gives a size that a Space with the public one's limits refuses."""
+async def test_every_aspect_ratio_has_an_accepted_size(demo: str, ratio: str) -> None:
     response = (
         await collect_images(
             provider_for(demo), "", [], "x", aspect_ratio=ratio, num_inference_steps=1
@@ -165,8 +162,9 @@ async def submitted_data(**options: Any) -> list[Any]:  # noqa: ANN401
         ),
     ],
 )
-async def test_what_is_asked_for(options: dict[str, Any], data: list[Any]) -> None:
-    """An argument is lost on its way to the Space, or sent as it isn't accepted there."""
+async def test_every_argument_arrives_at_the_space(
+    options: dict[str, Any], data: list[Any]
+) -> None:
     assert await submitted_data(**options) == data
 
 
@@ -181,15 +179,15 @@ async def test_what_is_asked_for(options: dict[str, Any], data: list[Any]) -> No
         ({"api_key": "two words"}, "token"),
     ],
 )
-async def test_bad_arguments(arguments: dict[str, Any], expected_message: str) -> None:
-    """A mistake surfaces as the Space's `'ValueError'`, or as an error that programs don't catch."""
+async def test_an_invalid_argument_is_a_response_error(
+    arguments: dict[str, Any], expected_message: str
+) -> None:
     async with serve_fake_gradio() as address:
         with pytest.raises(ResponseError, match=expected_message):
             await collect_images(provider_for(address), "", MESSAGES, **arguments)
 
 
-async def test_an_unknown_model_is_owned_up_to(caplog: pytest.LogCaptureFixture) -> None:
-    """A picture passes for another model's, or a name that other providers know ends in an error."""
+async def test_an_unknown_model_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with serve_fake_gradio() as address:
         with caplog.at_level(logging.WARNING):
             results = await collect_images(provider_for(address), "dall-e-3", MESSAGES)
@@ -229,10 +227,9 @@ QUOTA_FAILURE = {
         ({"data": respond_events(QUEUED, STARTED, is_kept_open=True)}, "silent", "No updates"),
     ],
 )
-async def test_the_error_is_the_space_s_own(
+async def test_a_response_error_has_the_kind_and_message_of_its_cause(
     handlers: dict[str, Handler], kind: str, expected_message: str
 ) -> None:
-    """Every failure is said to be a quota, or a Space that went silent is waited for for ever."""
     async with serve_fake_gradio(handlers) as address:
         with pytest.raises(ResponseError, match=expected_message) as error_info:
             await collect_images(provider_for(address, no_news=0.3), "", MESSAGES)
@@ -277,8 +274,7 @@ async def test_a_provider_written_for_g4f_runs_with_other_import_lines(demo: str
         await collect_images(namespace["OwnProvider"], "sd-3.5", [])
 
 
-async def test_leaving_it_cancels() -> None:
-    """A run whose generator was left goes on for nobody."""
+async def test_leaving_the_generator_cancels_the_run() -> None:
     cancelled = anyio.Event()
 
     async def cancel(_: web.Request) -> web.Response:
@@ -295,8 +291,7 @@ async def test_leaving_it_cancels() -> None:
         assert cancelled.is_set()
 
 
-async def test_a_subclass_for_another_endpoint() -> None:
-    """`api_endpoint` is there and says nothing."""
+async def test_a_subclass_can_use_another_endpoint() -> None:
     async with serve_fake_gradio(data=respond_events(QUEUED, STARTED, FINISHED)) as address:
         provider = provider_for(address)
         provider.api_endpoint = "/gradio_api/call/other"

@@ -26,8 +26,7 @@ def decode(*chunks: bytes) -> list[bytes]:
         (b"database: a\n\n", []),
     ],
 )
-def test_streams(stream: bytes, events: list[bytes]) -> None:
-    """An event is lost, made up, or cut."""
+def test_events_are_split_as_in_the_standard(stream: bytes, events: list[bytes]) -> None:
     assert decode(stream) == events
 
 
@@ -42,8 +41,7 @@ lines = st.sampled_from(
     ),
     st.data(),
 )
-def test_chunks_may_be_cut_anywhere(stream: bytes, data: st.DataObject) -> None:
-    """What is decoded depends on how the network cut the stream."""
+def test_events_do_not_depend_on_the_chunks(stream: bytes, data: st.DataObject) -> None:
     split_points = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     pieces = [
         stream[a:b] for a, b in zip([0, *split_points], [*split_points, len(stream)], strict=True)
@@ -52,8 +50,7 @@ def test_chunks_may_be_cut_anywhere(stream: bytes, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("chunk", [b"x" * 100, b"data: " + b"x" * 100 + b"\n"])
-def test_an_event_without_end_is_an_error(chunk: bytes) -> None:
-    """A stream that never ends an event fills the memory."""
+def test_an_endless_event_is_an_error(chunk: bytes) -> None:
     decoder = EventStreamDecoder(limit_bytes=1000)
     with pytest.raises(ProtocolError):
         for _ in range(20):

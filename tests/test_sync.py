@@ -24,8 +24,7 @@ def fake() -> Iterator[FakeSpace]:
     space.close()
 
 
-def test_one_call(fake: FakeSpace) -> None:
-    """A script gets no picture, or not the bytes, the seed and the request that belong to it."""
+def test_generate_returns_the_image_with_its_seed_and_request(fake: FakeSpace) -> None:
     picture = sd35.generate(
         "a cat", space=fake.address, seed=7, aspect_ratio="3:2", num_inference_steps=4
     )
@@ -39,16 +38,14 @@ def test_one_call(fake: FakeSpace) -> None:
     assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
-def test_a_drawn_seed(fake: FakeSpace) -> None:
-    """Without a seed, every picture is the same, or nobody knows which one it was."""
+def test_random_seeds_differ_and_are_known(fake: FakeSpace) -> None:
     pictures = [sd35.generate("a cat", space=fake.address, width=512, height=512) for _ in range(2)]
     assert len({picture.seed for picture in pictures}) == 2
     for _ in pictures:
         assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
-def test_events(fake: FakeSpace) -> None:
-    """A script can't show what is going on, or gets no picture in the end."""
+def test_stream_yields_events_and_the_image(fake: FakeSpace) -> None:
     events = list(sd35.stream("a cat", space=fake.address, previews=Previews.ALL))
     previews = [event.fetched for event in events if isinstance(event, Preview)]
     assert len(previews) == STEPS
@@ -61,8 +58,7 @@ def test_events(fake: FakeSpace) -> None:
     assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
-def test_leaving_the_loop(fake: FakeSpace) -> None:
-    """A run whose loop was left goes on for nobody."""
+def test_leaving_the_loop_cancels_the_run(fake: FakeSpace) -> None:
     fake.hold()
     for event in sd35.stream("wait: ", space=fake.address):
         if isinstance(event, Progress) and event.step == 2:
@@ -71,8 +67,7 @@ def test_leaving_the_loop(fake: FakeSpace) -> None:
     assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
-def test_a_program_that_ends_in_the_middle(fake: FakeSpace) -> None:
-    """A script that ends before its picture is there never ends, or leaves its run at the Space."""
+def test_a_script_that_ends_early_cancels_its_run(fake: FakeSpace) -> None:
     fake.hold()
     script = f"""
 import sd35
@@ -86,8 +81,7 @@ for event in events:
     assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
-def test_ctrl_c(fake: FakeSpace) -> None:
-    """Ctrl-C leaves the run at the Space, or buries its own traceback under those of asyncio."""
+def test_ctrl_c_cancels_the_run_and_is_one_traceback(fake: FakeSpace) -> None:
     fake.hold()
     script = f"import sd35\nfor event in sd35.stream('wait: ', space={fake.address!r}):\n    pass"
     process = subprocess.Popen(  # noqa: S603
@@ -103,8 +97,7 @@ def test_ctrl_c(fake: FakeSpace) -> None:
     assert fake.finished_runs.acquire(timeout=LIMIT_SECONDS)
 
 
-def test_errors(fake: FakeSpace) -> None:
-    """An error of the client's thread surfaces as something else, or hangs."""
+def test_errors_of_the_client_are_raised_as_they_are(fake: FakeSpace) -> None:
     with pytest.raises(QuotaError):
         sd35.generate("error: You have exceeded your GPU quota", space=fake.address)
     with pytest.raises(InvalidRequestError, match="multiple of 16"):
@@ -115,8 +108,7 @@ def test_errors(fake: FakeSpace) -> None:
         sd35.generate("a cat", space="http://127.0.0.1:1")
 
 
-def test_public_names() -> None:
-    """A name that the package promises isn't there."""
+def test_every_public_name_can_be_imported() -> None:
     for name in sd35.__all__:
         assert getattr(sd35, name) is not None
     assert set(dir(sd35)) == set(sd35.__all__)

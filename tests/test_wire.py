@@ -114,8 +114,9 @@ async def fetch_body(pool: RawPool, limit_seconds: float = LIMIT_SECONDS) -> byt
         (b"x" * (MAX_HEAD_BYTES + 1), None),
     ],
 )
-async def test_answers(answer: bytes | tuple[bytes, ...], body: bytes | None) -> None:
-    """What isn't a plain answer passes for a picture, or a plain one is lost, in whatever pieces it comes."""
+async def test_only_complete_plain_responses_are_taken(
+    answer: bytes | tuple[bytes, ...], body: bytes | None
+) -> None:
     server = ScriptedServer(answer)
     async with server.serve() as pool:
         with anyio.fail_after(LIMIT_SECONDS):
@@ -137,8 +138,9 @@ async def test_answers(answer: bytes | tuple[bytes, ...], body: bytes | None) ->
         (RESPONSE_HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 1, 1),
     ],
 )
-async def test_the_next_picture(first: bytes, connections: int, requests: int) -> None:
-    """A connection that has ended is used again, one that has not isn't, or some servers are always asked twice."""
+async def test_only_open_connections_are_used_again(
+    first: bytes, connections: int, requests: int
+) -> None:
     server = ScriptedServer(first, PLAIN_RESPONSE + RESPONSE_BODY)
     async with server.serve() as pool:
         with anyio.fail_after(LIMIT_SECONDS):
@@ -147,8 +149,7 @@ async def test_the_next_picture(first: bytes, connections: int, requests: int) -
     assert (server.connections, len(server.requests)) == (connections, requests)
 
 
-async def test_bytes_that_nobody_asked_for() -> None:
-    """What comes after a picture, as a broken server or proxy sends it, passes for the next one."""
+async def test_a_connection_with_surplus_bytes_is_never_used_again() -> None:
     hostile_response = PLAIN_RESPONSE.replace(b"350", b"4") + b"EVIL"
     server = ScriptedServer(
         PLAIN_RESPONSE + RESPONSE_BODY + hostile_response,
@@ -162,8 +163,7 @@ async def test_bytes_that_nobody_asked_for() -> None:
     assert b"EVIL" not in has_complete_body
 
 
-async def test_limits() -> None:
-    """A server that sends a picture byte by byte, for ever, is waited for; or one that isn't there."""
+async def test_waits_and_sizes_are_limited() -> None:
     server = ScriptedServer((PLAIN_RESPONSE, *[b"x"] * 5))
     async with server.serve() as pool:
         with pytest.raises(TimeoutError):
@@ -175,8 +175,7 @@ async def test_limits() -> None:
     )
 
 
-async def test_over_the_client() -> None:
-    """On the short way the token, or the cookie that chooses the replica, is missing."""
+async def test_the_token_and_the_cookies_are_sent() -> None:
     request_headers: list[Any] = []
 
     async def file(request: web.Request) -> web.Response:
