@@ -138,8 +138,8 @@ def _event_loop_thread() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
-    # A daemon: Python waits for other threads, and those of a pool, before it calls the functions of
-    # atexit, of which ours ends this one.
+    # A daemon: Python waits for other threads, also those of a pool, before it calls the functions
+    # of atexit, of which ours ends this one.
     thread = threading.Thread(target=run_loop, name="sd35", daemon=True)
     thread.start()
     try:

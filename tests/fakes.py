@@ -1,8 +1,7 @@
-"""Fake Spaces: real Gradio servers with the public Space's `/infer`, that do what the prompt says.
+"""Fake Spaces: real Gradio servers with the public Space's `/infer`, controlled by the prompt.
 
-Prompts: `error: …` fails with those words, `silent` fails without any, `wait` runs until it is
-    released,
-`notice: …` writes that line first; anything else makes a picture.
+Prompts: `error: …` fails with that message, `silent:` fails without one, `wait:` runs until it is
+released, `notice: …` sends that notice first; any other makes an image.
 """
 
 import threading
@@ -23,12 +22,12 @@ Frame = NDArray[np.uint8]
 
 
 class FakeSpace:
-    """A Space whose endpoint is a generator that yields previews, or a plain function like the public one's.
+    """A Space whose endpoint is a generator with previews, or a plain function.
 
     Attributes:
-        address: where it is.
-        running: set while a `wait` prompt is being worked on.
-        ended: counts the runs that have come to an end of any kind.
+        address: the address of the Space.
+        run_started: set while a `wait:` prompt runs.
+        finished_runs: counts the runs that have ended in any way.
 
     """
 
@@ -42,16 +41,16 @@ class FakeSpace:
         self.address = launch.launch(self._demo, port=launch.free_port())
 
     def release(self) -> None:
-        """Let what waits go on to its picture."""
+        """Let a `wait:` prompt finish."""
         self._released.set()
 
     def hold(self) -> None:
-        """Make the next `wait` prompt wait again."""
+        """Make the next `wait:` prompt wait again."""
         self._released.clear()
         self.run_started.clear()
 
     def close(self) -> None:
-        """End the server, and what still runs on it."""
+        """Stop the server and its runs."""
         self._released.set()
         launch.close(self._demo)
 
@@ -76,7 +75,7 @@ class FakeSpace:
             self.finished_runs.release()
 
     def _wait_for_release(self, step: int) -> Iterator[Frame]:
-        """Be at this step until released; a generator that yields meanwhile can be ended."""
+        """Repeat this step until released: Gradio can end a generator when it yields."""
         for _ in range(LIMIT_SECONDS * 20):
             if self._released.wait(0.05):
                 return

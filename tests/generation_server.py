@@ -1,8 +1,8 @@
-"""A Space for Gradio of any generation, run by an interpreter that has it: `/infer` yields previews, `/plain` doesn't.
+"""A Space for any version of Gradio: `/infer` yields previews, `/plain` doesn't.
 
-Prompts: `error: …` fails with those words, `silent` without any, `wait` takes some seconds;
-    anything else makes a
-picture in four steps at once. A line is printed when it listens, and as each run begins.
+Prompts: `error: …` fails with that message, `silent:` without one, `wait:` takes some seconds; any
+other makes an image in four steps. A line is printed when the server listens, and when a run
+starts.
 """
 
 import sys
@@ -18,9 +18,9 @@ STEPS = 4
 
 def render_steps(prompt: str, width: float, height: float, progress: Any) -> Iterator[Any]:  # noqa: ANN401
     print("began", prompt, flush=True)  # noqa: T201
-    kind, _, text = prompt.partition(": ")
+    kind, _, text = prompt.partition(":")
     if kind == "error":
-        raise gr.Error(text)
+        raise gr.Error(text.strip())
     if kind == "silent":
         raise RuntimeError("nobody is told")
     for step in range(1, STEPS + 1):
@@ -80,4 +80,4 @@ if __name__ == "__main__":
         server_name="127.0.0.1", server_port=int(sys.argv[1]), prevent_thread_lock=True, quiet=True
     )
     print("listening", flush=True)  # noqa: T201
-    sys.stdin.read()  # until whoever started it is gone
+    sys.stdin.read()  # until the test has ended

@@ -1,4 +1,4 @@
-"""Servers that only pretend to be a Space, to answer as no real one would for a test."""
+"""A server that pretends to be a Space, for answers that no real Space gives in a test."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -43,10 +43,10 @@ async def serve_fake_gradio(
     tls: SSLContext | None = None,
     **more_handlers: Handler,
 ) -> AsyncIterator[str]:
-    """A server that describes itself as a Space, takes every request, and makes the same picture of each.
+    """Serve a Space that accepts every request and returns the same image.
 
-    Handlers in place of that, by name: `config`, `info`, `join`, `data`, `cancel`, and `file` for
-        all else.
+    Handlers replace parts of it: `config`, `info`, `join`, `data`, `cancel`, and `file` for
+    everything else.
     """
     handlers = {**(handlers or {}), **more_handlers}
     routes: list[tuple[str, str, str, Handler]] = [
@@ -94,7 +94,7 @@ def respond_json(value: object) -> Handler:
 
 
 def respond_picture(data: bytes) -> Handler:
-    """Answer with these bytes as a picture."""
+    """Answer with these bytes as an image."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=data, content_type="image/png")
@@ -116,7 +116,7 @@ def respond_text(status: int, text: str = "", **headers: str) -> Handler:
 def respond_events(
     *messages: dict[str, Any], is_kept_open: bool = False, truncated_tail: bytes | None = None
 ) -> Handler:
-    """Send these messages as an event stream; then close it, `stay` with heartbeats, or `cut` it after those bytes."""
+    """Send these messages as a stream; then close it, send heartbeats, or cut it off."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = await start_event_stream(request)
@@ -133,37 +133,37 @@ def respond_events(
 
 
 async def start_event_stream(request: web.Request) -> web.StreamResponse:
-    """Begin an event stream."""
+    """Start an event stream."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     return response
 
 
 def message_bytes(message: dict[str, Any]) -> bytes:
-    """One message as it stands on a stream."""
+    """Return a message as it is on a stream."""
     return f"data: {json.dumps({'event_id': 'e'} | message)}\n\n".encode()
 
 
 def drop_connection(request: web.Request) -> None:
-    """Break the connection off."""
+    """Close the connection."""
     assert request.transport is not None
     request.transport.close()
 
 
 async def drop_request(request: web.Request) -> web.StreamResponse:
-    """Break the connection off before any answer."""
+    """Close the connection before any answer."""
     drop_connection(request)
     return web.Response()
 
 
 async def never_respond(_: web.Request) -> web.StreamResponse:
-    """Take the request and never answer."""
+    """Accept the request and never answer."""
     await anyio.sleep_forever()
     raise AssertionError
 
 
 def respond_truncated(data: bytes, length: int) -> Handler:
-    """Promise so many bytes, send these, and break off."""
+    """Promise this many bytes, send these, and close the connection."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -178,27 +178,27 @@ def respond_truncated(data: bytes, length: int) -> Handler:
 
 
 class HandlerSequence:
-    """Answer as one handler after another does; as the last one for ever. `asked` counts."""
+    """Handler that answers with one handler after another, and then always with the last."""
 
     def __init__(self, *handlers: Handler) -> None:
         self._handlers = handlers
         self.call_count = 0
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        """Answer."""
+        """Answer with the next handler."""
         handler = self._handlers[min(self.call_count, len(self._handlers) - 1)]
         self.call_count += 1
         return await handler(request)
 
 
 def make_request(prompt: str = "a cat", **changes: Any) -> GenerationRequest:  # noqa: ANN401
-    """A request that every Space here accepts."""
+    """Return a request that every fake Space accepts."""
     return GenerationRequest(
         prompt, **({"seed": 7, "randomize_seed": False, "width": 512, "height": 512} | changes)
     )
 
 
 async def collect_events(space: SpaceClient, prompt: str = "a cat") -> list[Event]:
-    """The events of a run to its end."""
+    """Return all events of a run."""
     async with space.generate(make_request(prompt)) as generation:
         return [event async for event in generation]

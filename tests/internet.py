@@ -1,4 +1,4 @@
-"""A small internet on this machine: names lead to servers here, over TLS, and only through an HTTP proxy."""
+"""A small internet on this machine: host names, TLS and an HTTP proxy to reach them."""
 
 import asyncio
 import ssl
@@ -18,21 +18,20 @@ LOOPBACK = "127.0.0.1"
 CHUNK_BYTES = 1 << 16
 
 HOP_BY_HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "upgrade"}
-"""Those that speak of one connection alone."""
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Internet:
-    """What a program finds that is led by HTTPS_PROXY and trusts SSL_CERT_FILE. Belongs to one event loop.
+    """The internet of programs with HTTPS_PROXY and SSL_CERT_FILE, in one event loop.
 
     Attributes:
-        proxy: the address of the only way in for the programs under test.
-        visitors_proxy: that for those who visit them.
-        authority: the certificate of who vouches for every server here, as a file.
-        tls: how a server proves that it has any of the names.
-        ports: where each name's server is, on this machine.
-        asked: every name that the programs have asked for.
+        proxy: the address of the proxy for the programs under test.
+        visitors_proxy: the address of the proxy for their visitors.
+        authority: the file with the certificate of the authority.
+        tls: the servers' context, with certificates for all names.
+        ports: the local port of each name's server.
+        requested_names: the names that the programs under test have requested.
 
     """
 
@@ -50,7 +49,7 @@ class Internet:
     @classmethod
     @asynccontextmanager
     async def open(cls, folder: Path, *names: str) -> "AsyncIterator[Internet]":
-        """Let it be there while the block lasts, for these names; `*.` stands for all below one."""
+        """Open an internet with these names; `*.` stands for all names below one."""
         internet = cls(folder, *names)
         proxy_servers = [
             await asyncio.start_server(
@@ -71,7 +70,7 @@ class Internet:
 
     @asynccontextmanager
     async def serve(self, app: web.Application, *names: str) -> AsyncIterator[None]:
-        """Serve these names while the block lasts."""
+        """Serve an app under these names."""
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, LOOPBACK, 0, ssl_context=self.tls).start()
@@ -83,7 +82,7 @@ class Internet:
 
     @asynccontextmanager
     async def expose(self, port: int, *names: str) -> AsyncIterator[None]:
-        """Show the plain server at this port under these names, with a proxy in front, while the block lasts."""
+        """Serve these names from a plain server at a local port, behind a TLS proxy."""
         async with aiohttp.ClientSession(
             auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         ) as session:
@@ -97,7 +96,7 @@ class Internet:
     def _connection_callback(
         self, serve: Serve
     ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
-        """Serve each connection in a task that ends with this, at the latest."""
+        """Return a callback that serves a connection in a task of this internet."""
 
         async def run_to_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with suppress(OSError, EOFError, asyncio.CancelledError):
@@ -114,7 +113,7 @@ class Internet:
     async def _connect(
         self, requested_names: set[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Answer `CONNECT name:port`, and note the name."""
+        """Answer `CONNECT name:port`, and record the name."""
         head = await reader.readuntil(b"\r\n\r\n")
         name = head.split()[1].decode().rpartition(":")[0]
         requested_names.add(name)
@@ -128,7 +127,7 @@ class Internet:
 async def _forward(
     session: aiohttp.ClientSession, root: URL, request: web.Request
 ) -> web.StreamResponse:
-    """Ask the server behind in the visitor's place, as a proxy does that ends TLS."""
+    """Forward a request as a TLS-terminating reverse proxy does."""
     headers = request.headers.copy()
     headers["X-Forwarded-Proto"] = "https"
     body = await request.read()
@@ -151,7 +150,7 @@ async def _forward(
 
 
 async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-    """Pass on what comes, both ways, until one side ends."""
+    """Copy bytes in both directions until one side ends."""
     upstream_reader, upstream_writer = await asyncio.open_connection(LOOPBACK, port)
     relay_tasks = [
         asyncio.ensure_future(_copy(reader, upstream_writer)),

@@ -46,7 +46,7 @@ async def collect_events(space: SpaceClient, prompt: str = "a cat") -> list[Even
 
 
 async def wait_for_run_end(space: FakeSpace) -> None:
-    """Wait until a run there has come to an end."""
+    """Wait until a run of the Space has ended."""
     assert await asyncio.to_thread(space.finished_runs.acquire, timeout=LIMIT_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""What a Space accepts, read from its own description."""
+"""The contract of a Space, read from its description."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ Description = dict[str, Any]
 def contract_with_change(
     change: Callable[[Description, list[Description], list[Description]], object],
 ) -> Contract:
-    """Read the public Space's description after a change to it, its components, and its parameters."""
+    """Read the public Space's contract after a change to its description."""
     description = copy.deepcopy(json.loads(DESCRIPTIONS[-1].read_text()))
     change(
         description,

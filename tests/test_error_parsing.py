@@ -1,4 +1,4 @@
-"""The words of a refusal → the error it is."""
+"""From the messages and statuses of a Space to errors."""
 
 import datetime as dt
 import email.utils
@@ -180,7 +180,8 @@ def test_a_quota_message_tells_its_numbers(
     wait: dt.timedelta, requested_seconds: int, remaining_seconds: int, wording: str, numbers: str
 ) -> None:
     """0:00:00 means unknown, not now."""
-    message = f"You have exceeded your GPU quota ({numbers.format(a=requested_seconds, b=remaining_seconds)}). {wording.format(wait)}"
+    seconds = numbers.format(a=requested_seconds, b=remaining_seconds)
+    message = f"You have exceeded your GPU quota ({seconds}). {wording.format(wait)}"
     error = parse_run_error(message)
     assert isinstance(error, QuotaError)
     assert error.retry_after_seconds == (int(wait.total_seconds()) or None)

@@ -1,4 +1,4 @@
-"""Whatever can break between here and a Space: what passes is survived, and what doesn't is said."""
+"""Faults between the client and a Space: recoveries, and errors."""
 
 import asyncio
 import contextlib
@@ -85,7 +85,7 @@ SPACE_ASLEEP = respond_text(503, "<html>Preparing Space</html>")
 
 
 async def run_and_fetch(address: str, timeouts: Timeouts = SHORT_TIMEOUTS) -> list[object]:
-    """Connect, run, fetch: the events, and the picture's bytes."""
+    """Connect, generate and fetch; return the events and the image's bytes."""
     with anyio.fail_after(LIMIT_SECONDS):
         async with SpaceClient.connect(address, timeouts=timeouts) as space:
             events = await collect_events(space)

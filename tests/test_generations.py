@@ -1,7 +1,6 @@
-"""The client against real Gradio servers of several generations, each in a virtual environment of its own.
+"""The client against several versions of Gradio, each in a virtual environment of its own.
 
-They are made by uv, from the package index: so these tests are run only when they are asked for, as
-    CI does.
+uv installs them from the package index, so these tests run only on request, as in CI.
 """
 
 import asyncio
@@ -43,13 +42,13 @@ GRADIO_VERSIONS = {
     "6.0.2": (),
     "6.31.0": (),
 }
-"""Versions of Gradio, and what was current with them; later ones of those break it."""
+"""Versions of Gradio, with the limits of the dependencies that were current at the time."""
 
 QUOTA = "You have exceeded your GPU quota (59s left vs. 60s requested). Please retry in 0:00:56"
 
 
 class Server:
-    """A server of one generation of Gradio; `began` lists the prompts of the runs that have begun there."""
+    """A server of one version of Gradio."""
 
     def __init__(self, version: str, folder: Path) -> None:
         environment = folder / version
@@ -87,14 +86,14 @@ class Server:
         return line.strip()
 
     def started_prompts_through(self, prompt: str) -> list[str]:
-        """The prompts that have begun, up to this one, since this was last asked."""
+        """Return the prompts that were started since the last call, up to this one."""
         started_at = []
         while prompt not in started_at:
             started_at.append(self._read_line().removeprefix("began "))
         return started_at
 
     def close(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._process.kill()
         self._process.communicate(timeout=LIMIT_SECONDS)
 

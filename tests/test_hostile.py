@@ -1,4 +1,4 @@
-"""A Space is hostile until checked: what it sends can't lead elsewhere, fill the memory, or carry off the token."""
+"""Hostile Spaces: they can't redirect requests, fill the memory, or get a foreign token."""
 
 import gzip
 import logging
@@ -129,7 +129,7 @@ async def test_the_path_of_a_file_serves_if_its_address_is_internal() -> None:
 
 
 def respond_endlessly(content_type: str, chunk: bytes, **headers: str) -> Handler:
-    """Send this for ever."""
+    """Send this chunk forever."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": content_type, **headers})

@@ -1,4 +1,4 @@
-"""A value that can be watched."""
+"""A value whose changes can be awaited."""
 
 import anyio
 import anyio.lowlevel

@@ -1,4 +1,4 @@
-"""A picture's bytes are checked before anything is done with them."""
+"""Images: checks before they are opened, and smaller copies."""
 
 import base64
 import io
@@ -32,7 +32,7 @@ def test_an_image_keeps_its_bytes_and_has_its_format_and_size(kind: str) -> None
 
 
 def decompression_bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that claims to be huge."""
+    """Return a PNG of a few bytes that claims to be huge."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"

@@ -1,4 +1,4 @@
-"""The queue's messages → events, on conversations recorded from Gradio 5.0, 5.49 and 6.31, and on garbage."""
+"""The messages of the queue, as recorded from Gradio 5.0, 5.49 and 6.31, and as garbage."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ VERSIONS = ["5.0.2", "5.49.1", "6.31.0"]
 
 
 def replay(stream: bytes, *, chunk_size: int = 1 << 20) -> tuple[list[Event], SD35Error | None]:
-    """The events of a recorded stream, cut into chunks of this many bytes, and the error at its end."""
+    """Return the events of a recorded stream, read in chunks, and the error at its end."""
     decoder, events, conversation = EventStreamDecoder(), list[Event](), None
     for start in range(0, len(stream), chunk_size):
         for payload in decoder.feed(stream[start : start + chunk_size]):

@@ -1,4 +1,4 @@
-"""The provider class, as programs use it that know it from elsewhere."""
+"""The provider class, used like a provider of g4f."""
 
 import inspect
 import logging
@@ -48,7 +48,7 @@ def demo() -> Iterator[str]:
 
 
 def provider_for(address: str, **timeouts: float) -> type[StabilityAI_SD35Large]:
-    """The provider, at another Space."""
+    """Return the provider class for another Space."""
     values = {"url": address.rstrip("/"), "timeouts": Timeouts(**timeouts)}  # type: ignore[arg-type]
     return type("Provider", (StabilityAI_SD35Large,), values)
 
@@ -127,7 +127,7 @@ async def test_every_aspect_ratio_has_an_accepted_size(demo: str, ratio: str) ->
 
 
 async def submitted_data(**options: Any) -> list[Any]:  # noqa: ANN401
-    """What the Space is asked for."""
+    """Return the inputs that the Space receives."""
     payloads: list[Any] = []
 
     async def join(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Pictures without `async`."""
+"""The blocking API."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""The short way to a picture: it takes what it knows, and leaves everything else to the library."""
+"""The fast GET: it takes plain responses, and leaves all others to aiohttp."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -26,7 +26,7 @@ Responder = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 class ScriptedServer:
-    """Answers each request with the next of these, and counts connections; an empty answer breaks off."""
+    """Server of prepared answers, of which an empty one closes the connection."""
 
     def __init__(self, *answers: bytes | tuple[bytes, ...]) -> None:
         self._answers = iter(answers)
@@ -35,7 +35,7 @@ class ScriptedServer:
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[RawPool]:
-        """Hold wires to it."""
+        """Serve the answers, and yield a pool of connections to them."""
         server = await asyncio.start_server(self._handle_connection, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         pool = RawPool(URL(f"http://127.0.0.1:{port}/"), LIMIT_BYTES, LIMIT_SECONDS)

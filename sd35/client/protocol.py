@@ -189,7 +189,7 @@ def apply_diff(value: Any, edits: list[Any]) -> Any:  # noqa: ANN401  # any JSON
         for action, path, new_value in edits:
             value = _apply_edit(value, action, path, new_value)
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        raise ProtocolError("The Space changed a value that doesn't exist.") from error
+        raise ProtocolError("The Space sent a diff that doesn't apply.") from error
     return value
 
 
