@@ -69,6 +69,7 @@ def _ascii_fallback(error: UnicodeError) -> tuple[str, int]:
 def main() -> NoReturn:
     """Run the program and exit."""
     _prepare_streams()
+    # Libraries warn of things that a user can't change, such as Gradio of its own dependencies.
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()

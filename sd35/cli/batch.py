@@ -32,6 +32,7 @@ class Batch:
 
     def requests(self, limits: Limits) -> list[GenerationRequest]:
         """Return the requests to a Space with these limits, in order."""
+        # A list: a mistake in the last prompt is found before the first image costs its quota.
         return [
             request
             for prompt in self.prompts
@@ -44,6 +45,7 @@ class Batch:
         except InvalidRequestError as error:
             prefix = "" if len(self.prompts) == 1 else f"“{one_line(prompt)[:40]}”: "
             raise InvalidRequestError(f"{prefix}{error.happened}", LIMITS_HINT) from error
+        # One seed for each image: with the same one, --count would make the same image again.
         is_random = self.options.seed is None
         for offset in range(self.count):
             seed = _seed_after(base_request.seed, offset, limits)
@@ -86,6 +88,7 @@ def _read_prompt_lines(file: Path) -> tuple[str, ...]:
         raise InvalidRequestError(
             f"Couldn't read prompts: line {line} of {source_name} isn't UTF-8."
         ) from error
+    # Not splitlines(), which also splits at U+2028 and at form feeds, within a prompt.
     lines = (line.strip() for line in text.split("\n"))
     prompts = tuple(line for line in lines if line and not line.startswith("#"))
     if not prompts:

@@ -26,8 +26,8 @@ __all__ = [
     "exit_code",
 ]
 
+# Shells report a process that was ended by signal N as 128 + N.
 SIGNAL_BASE: Final = 128
-"""Shells report a process that was ended by signal N as 128 + N."""
 
 EXIT_UNEXPECTED: Final = 1
 # Written out, as Windows has no signal.SIGPIPE.
@@ -70,4 +70,5 @@ _CODES: Final = {error_type: entry.code for entry in EXIT_CODES for error_type i
 
 def exit_code(error: SD35Error) -> int:
     """Return the exit code of an error: that of the most specific class with an entry."""
+    # AccessDeniedError is a ConnectionFailedError, for example, with a code of its own.
     return next(_CODES[cls] for cls in type(error).__mro__ if cls in _CODES)

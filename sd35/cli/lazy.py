@@ -8,7 +8,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-__all__ = ["Command", "LazyGroup", "make_app"]
+__all__ = ["ClickContext", "Command", "LazyGroup", "make_app"]
+
+# Typer contains its own copy of Click, whose classes aren't public.
+ClickContext = Any
+ClickCommand = Any
 
 
 def make_app(**options: Any) -> typer.Typer:  # noqa: ANN401  # as Typer takes them
@@ -27,14 +31,15 @@ def make_app(**options: Any) -> typer.Typer:  # noqa: ANN401  # as Typer takes t
 class Command(TyperCommand):
     """Command whose help shows plain arguments: `NAME`, not `{NAME}` or `NAME <str>`."""
 
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401  # Typer's own Click
+    def collect_usage_pieces(self, ctx: ClickContext) -> list[str]:
         """Return the parts of the usage line."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
-    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401  # classes of Typer's own Click
+    def get_params(self, ctx: ClickContext) -> list[Any]:
         """Return the parameters."""
         parameters: list[Any] = super().get_params(ctx)
         for parameter in parameters:
+            # An option shows its metavar instead of a type; an argument shows both.
             if parameter.param_type_name == "argument":
                 parameter.display_type = _no_type
         return parameters
@@ -60,13 +65,14 @@ class LazyGroup(TyperGroup):
         for name, (_, help_text) in self.modules.items():
             self.commands[name] = TyperCommand(name, help=help_text, rich_markup_mode=None)
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:  # noqa: ANN401
+    def resolve_command(self, ctx: ClickContext, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Return the command that the first argument names, and the other arguments."""
+        # The placeholder has no parameters, and would refuse every argument.
         if args and args[0] in self.modules:
             self.commands[args[0]] = self.load(args[0])
         return super().resolve_command(ctx, args)
 
-    def load(self, name: str) -> Any:  # noqa: ANN401  # a class of Typer's own Click
+    def load(self, name: str) -> ClickCommand:
         """Import the module of a command, and return the command."""
         module = importlib.import_module(f"sd35.cli.commands.{self.modules[name][0]}")
         return get_command(module.app)

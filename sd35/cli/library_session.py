@@ -32,6 +32,7 @@ __all__ = [
 
 MAX_LISTED_FILES: Final = 20
 
+# Names in the JSON output. Scripts read them, so they don't follow the database.
 JOB_STATUS_NAMES: Final = {
     JobStatus.PENDING: "waiting",
     JobStatus.RUNNING: "running",
@@ -40,7 +41,6 @@ JOB_STATUS_NAMES: Final = {
     JobStatus.FAILED: "failed",
     JobStatus.INTERRUPTED: "interrupted",
 }
-"""Names in the JSON output. Scripts read them, so they don't follow the database."""
 
 
 class Requires(Enum):
@@ -59,6 +59,7 @@ def open_library(
     folder = read_settings(library=folder).library_folder
     _check_folder(folder, requires)
     with Library.open(folder) as library:
+        # The index may be deleted at any time: the images hold everything that it knows.
         if library.needs_rescan and requires is not Requires.FOLDER:
             scan_result = library.rescan(reporter.start_task("Rebuilding the library index"))
             reporter.close()

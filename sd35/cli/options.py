@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from typer import Argument, BadParameter, Option
 
-from sd35.cli.lazy import Command
+from sd35.cli.lazy import ClickContext, Command
 from sd35.core.sizes import parse_ratio
 
 __all__ = [
@@ -24,21 +24,20 @@ __all__ = [
     "whole_number",
 ]
 
+# The largest integer of SQLite, in which requests are recorded.
 MAX_NUMBER: Final = 2**63 - 1
-"""The largest integer of SQLite, in which a request is recorded."""
 
 
 def whole_number(minimum: int = 0, maximum: int = MAX_NUMBER) -> Callable[[str], int]:
-    """Return a parser of whole numbers in a range.
-
-    Typer's own conversion reports errors in the words of pydantic, and shows ranges as `1<=x<=9`.
-    """
+    """Return a parser of whole numbers in a range."""
+    # Typer's own conversion reports errors in the words of pydantic ("Input should be a valid
+    # integer, unable to parse string as an integer"), and shows ranges in the help as 1<=x<=9.
     limits = f"{minimum} or more" if maximum == MAX_NUMBER else f"from {minimum} to {maximum}"
 
     def parse(text: str) -> int:
         try:
             value = int(text)
-        except ValueError:
+        except ValueError:  # also for more than 4,300 digits, which Python refuses to convert
             value = minimum - 1
         if not minimum <= value <= maximum:
             raise BadParameter(f"enter a whole number, {limits}.")
@@ -53,6 +52,7 @@ def decimal_number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
+    # float() also accepts "nan" and "inf", which no JSON can hold.
     if not math.isfinite(value):
         raise BadParameter("enter a number, such as 4.5.")
     return value
@@ -109,8 +109,8 @@ SearchTerms = Annotated[
 
 _EXCLUDED_TERM: Final = re.compile(r"-[^-].+", re.DOTALL)
 
+# A private-use character, which nobody types.
 _ESCAPE_PREFIX: Final = "\ue000"
-"""Private-use character, which nobody types."""
 
 
 class QueryCommand(Command):
@@ -118,7 +118,7 @@ class QueryCommand(Command):
 
     # Click takes `-word` for the short options -w, -o, -r, -d. An escaped argument has no hyphen
     # first.
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # a class of Typer's own Click
+    def parse_args(self, ctx: ClickContext, args: list[str]) -> list[str]:
         """Parse the arguments."""
         escaped_args = [
             f"{_ESCAPE_PREFIX}{arg}" if _EXCLUDED_TERM.fullmatch(arg) else arg for arg in args

@@ -24,6 +24,7 @@ from sd35.core.text import one_line
 
 __all__ = ["JsonLinesOutput", "error_to_json", "write_path"]
 
+# Events that are written with all of their fields.
 _EVENT_NAMES: Final[Mapping[type, str]] = {
     Waiting: "waiting",
     Queued: "queued",
@@ -31,7 +32,6 @@ _EVENT_NAMES: Final[Mapping[type, str]] = {
     Progress: "progress",
     Notice: "notice",
 }
-"""Events that are written with all of their fields."""
 
 
 def write_path(event: CliEvent) -> None:

@@ -12,11 +12,12 @@ from sd35.core import events
 
 __all__ = ["LiveProgress", "PlainProgress"]
 
+# A log of 50 steps per image would hide everything else.
 UPDATES_PER_TASK: Final = 4
 
 BAR_WIDTH: Final = 30
+# A narrower terminal needs its columns for the text.
 MIN_WIDTH_FOR_BAR: Final = 70
-"""Columns; a narrower terminal shows no bar, to leave room for the text."""
 
 
 class PlainProgress:
@@ -83,6 +84,7 @@ class LiveProgress:
         """Remove the line."""
         if self._progress is not None:
             self._progress.stop()
+            # The next headline gets a new display, whose clock starts at 0.
             self._progress = None
 
     def _create_progress(self) -> Progress:

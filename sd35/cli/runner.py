@@ -25,6 +25,7 @@ STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 @contextmanager
 def exit_on_errors(on_error: Callable[[SD35Error], None]) -> Iterator[None]:
     """Turn an error of the block into the exit code that stands for it, after `on_error`."""
+    # Two levels, as reporting an error writes to standard output, too, and may find it closed.
     try:
         try:
             yield
@@ -50,6 +51,8 @@ def command_context(*, is_json: bool = False) -> Iterator[Reporter]:
                 write_json({"error": error_to_json(error)})
 
         with exit_on_errors(report_error):
+            # Python leaves no block at SIGTERM, but ends at once: temporary files would stay, and a
+            # transaction would be left to be rolled back by the next program.
             try:
                 with _handle_signals(_raise_stop_signal):
                     yield reporter
@@ -108,6 +111,7 @@ class Shutdown:
     def installed(self) -> Iterator[None]:
         """Handle signals during the block; enter it in the event loop of the main thread."""
         loop = asyncio.get_running_loop()
+        # asyncio.run handles SIGINT itself, but only as long as Python's own handler is in place.
         # A handler runs between any two instructions of the main thread, in the midst of what the
         # loop is doing; and only this call wakes a loop that waits for the network.
         with _handle_signals(lambda number: loop.call_soon_threadsafe(self._request, number)):
@@ -116,6 +120,8 @@ class Shutdown:
     @contextmanager
     def cancellable(self) -> Iterator[None]:
         """Leave the block early if the program was asked to stop, before or meanwhile."""
+        # Cancelling the whole task would interrupt what has to come to its end, too: the download
+        # of an image that has cost its quota, and the cancel request at the Space.
         try:
             with anyio.CancelScope() as self._cancel_scope:
                 if self._signal_number is not None:

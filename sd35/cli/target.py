@@ -78,6 +78,7 @@ class SpaceTarget:
         """Connect to the Space for the duration of the block; `demo` starts one for as long."""
         async with AsyncExitStack() as stack:
             if self.space == DEMO_NAME:
+                # No token and no proxy: it is a server on the loopback interface.
                 connection = SpaceClient.connect(await _start_demo_space(stack), timeouts=timeouts)
             else:
                 connection = SpaceClient.connect(
@@ -92,6 +93,7 @@ class SpaceTarget:
 
 
 async def _start_demo_space(stack: AsyncExitStack) -> str:
+    # Before Gradio is imported, which reads the environment at that moment.
     temp_dir = launch.configure_environment()
     stack.callback(temp_dir.cleanup)
     # Importing and starting Gradio takes seconds, in which Ctrl+C still has to work.

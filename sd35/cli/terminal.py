@@ -24,8 +24,9 @@ __all__ = [
     "write_line",
 ]
 
+# Rich takes what isn't a terminal for one of 80 columns, and would break lines that `grep` and
+# scripts expect to be whole.
 UNWRAPPED_WIDTH: Final = 1000
-"""Columns of an output that isn't a terminal: lines stay whole there, so that `grep` finds them."""
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -64,12 +65,15 @@ def write_line(line: bytes) -> None:
     if sys.stdout is None:
         return
     with _stdout_errors():
+        # Bytes, as a path need not be valid in the terminal's encoding; and flushed, as a script
+        # wants each path when its file is there, not all of them at the end.
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
 
 
 def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:
     """Write an object as JSON to standard output, in one line unless indented."""
+    # In ASCII, with escapes: a lone surrogate in a prompt can't be encoded as UTF-8.
     write_line(json.dumps(value, indent=indent).encode("ascii"))
 
 
@@ -91,6 +95,7 @@ class _Console(Console):
 
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console that prints text literally: no markup, no emoji codes, no highlighting."""
+    # With markup, a prompt such as "[red]fox[/red]" would lose its brackets, or raise an error.
     width = None if is_terminal(sys.stderr if stderr else sys.stdout) else UNWRAPPED_WIDTH
     return _Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
@@ -102,9 +107,11 @@ def print_message(
     text = Text(message)
     if details:
         text.append(f"\n{details}", "dim")
+    # A grid would pad short lines with spaces, and fold those of more than 1,000 columns.
     if console.width == UNWRAPPED_WIDTH:
         console.print(Text.assemble(f"{symbol} ", text), soft_wrap=True)
         return
+    # In a grid, the second line of a long message is indented like the first.
     grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 1))
     grid.add_row(Text(symbol, style), text)
     console.print(grid)

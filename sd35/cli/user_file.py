@@ -95,7 +95,8 @@ class UserFile:
                 f"Couldn't read {one_line(self._file)}: {os_error_text(error)}."
             ) from error
         while lines and not lines[-1][0]:
-            lines.pop()  # the empty text after the last line break
+            # The empty text after the last line break; without this, each edit would add one more.
+            lines.pop()
         return lines
 
 

@@ -35,8 +35,8 @@ from sd35.core.text import one_line
 
 __all__ = ["app"]
 
+# Short ones: whoever runs this wants to know what is wrong now, not whether it passes.
 TIMEOUTS: Final = Timeouts(discovery=15.0, waking=0.0, attempts=2)
-"""Short ones: whoever runs this wants to know what is wrong now, not whether it passes."""
 
 TEST_PROMPT: Final = "a lighthouse at dusk"
 
@@ -62,7 +62,9 @@ def doctor(
     with command_context(is_json=as_json) as reporter:
         target = resolve_target(name, token, proxy)
         results = asyncio.run(
-            _run_checks(target, generates_picture, reporter, prints_results=not as_json)
+            _run_checks(
+                target, reporter, generates_picture=generates_picture, prints_results=not as_json
+            )
         )
         code = next((exit_code(result.error) for result in results if result.error), 0)
         if as_json:
@@ -82,7 +84,7 @@ class CheckResult:
 
     @property
     def status(self) -> str:
-        """The result in one word."""
+        """Result as one of the keys of STATUS_STYLES."""
         if self.is_skipped:
             return "skipped"
         return "not ok" if self.error else "ok"
@@ -93,17 +95,13 @@ class _CheckSkippedError(Exception):
 
 
 async def _run_checks(
-    target: SpaceTarget,
-    generates_picture: bool,  # noqa: FBT001  # named at its only caller
-    reporter: Reporter,
-    *,
-    prints_results: bool,
+    target: SpaceTarget, reporter: Reporter, *, generates_picture: bool, prints_results: bool
 ) -> list[CheckResult]:
     shutdown = Shutdown(reporter.show)
     results = []
     async with AsyncExitStack() as stack:
         stack.enter_context(shutdown.installed())
-        diagnosis = Diagnosis(target, generates_picture, reporter.show, stack)
+        diagnosis = Diagnosis(target, reporter.show, stack, generates_picture)
         for name, check in diagnosis.checks().items():
             reporter.show(TaskProgress(f"Checking: {name}", is_brief=True))
             with shutdown.cancellable():
@@ -125,9 +123,9 @@ class Diagnosis:
     """
 
     target: SpaceTarget
-    generates_picture: bool
     on_event: Callable[[Event], None]
     stack: AsyncExitStack
+    generates_picture: bool
     cancel_outcome: StopOutcome | None = None
     _space: SpaceClient | None = field(default=None, init=False)
     _failed_check: str = field(default="", init=False)
@@ -151,6 +149,7 @@ class Diagnosis:
             return CheckResult(name, str(reason), is_skipped=True)
         except SD35Error as error:
             subject = name if name == "Hugging Face" else f"the {name.lower()}"
+            # The first one: later failures are mostly its consequences.
             self._failed_check = self._failed_check or subject
             return CheckResult(name, error=error)
 
@@ -192,8 +191,10 @@ class Diagnosis:
         raise error
 
     async def _check_space(self) -> str:
+        # A Space that is named by a URL is reached without the Hub.
         if self.target.repo_id:
             self._require_earlier_checks()
+        # Kept open for the check of the image, which comes next.
         self._space = await self.stack.enter_async_context(
             self.target.connect(TIMEOUTS, self.on_event)
         )

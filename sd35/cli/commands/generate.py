@@ -39,8 +39,9 @@ from sd35.metadata.model import new_id
 
 __all__ = ["app"]
 
+# At this scale and below, diffusers' pipeline skips classifier-free guidance, and with it the
+# negative prompt.
 UNGUIDED_SCALE: Final = 1.0
-"""At this guidance scale and below, the model ignores the negative prompt."""
 
 Prompt = Annotated[str | None, Argument(metavar="PROMPT", show_default=False, help="Prompt.")]
 Negative = Annotated[str, Option(metavar="TEXT", show_default=False, help="Negative prompt.")]
@@ -172,6 +173,7 @@ async def _generate_batch(
     batch: Batch, target: SpaceTarget, emit: Callable[[CliEvent], None]
 ) -> int:
     """Generate and save the images of a batch; return the exit code of the first failure, or 0."""
+    # First, as connecting may take minutes, for a Space that has to wake up.
     check_folder(batch.folder)
     async with open_space(target, Timeouts(), emit) as (space, shutdown):
         requests = batch.requests(space.contract.limits)
@@ -184,6 +186,7 @@ async def _generate_batch(
             try:
                 await generator.generate(request)
             except SD35Error as error:
+                # Here instead of at the caller: only here is it known whose seed to print.
                 emit(OperationFailed(error, request))
                 shutdown.exit_if_requested()
                 code = code or exit_code(error)
@@ -260,5 +263,7 @@ class _PictureGenerator:
         )
 
     def _file_name(self, request: GenerationRequest, picture: Picture) -> str:
+        # A finished image has the seed that the Space reports, which may be none; a preview has the
+        # one that was asked for.
         seed = request.seed if picture.request is None else picture.seed
         return file_name(self.space.model, request.prompt, seed, picture)

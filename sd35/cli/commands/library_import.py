@@ -18,9 +18,7 @@ __all__ = ["app"]
 
 ImportSource = Annotated[
     Path,
-    Argument(
-        metavar="SOURCE", show_default=False, help="Folder, .zip file or image; or an export."
-    ),
+    Argument(metavar="SOURCE", show_default=False, help="Folder, .zip file, image or export."),
 ]
 
 app = make_app()

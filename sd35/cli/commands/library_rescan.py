@@ -25,6 +25,7 @@ def rescan(*, folder: options.LibraryFolder = None, as_json: options.Json = Fals
         command_context(is_json=as_json) as reporter,
         open_library(folder, reporter, Requires.FOLDER) as library,
     ):
+        # Not Library.rescan: this one also completes interrupted jobs whose images were found.
         result = JobRepository(library).rescan(reporter.start_task("Scanning the library"))
         report_unreadable(reporter, result.unreadable)
         counts = {name: count for name, count in asdict(result).items() if name != "unreadable"}

@@ -34,6 +34,7 @@ __all__ = ["app"]
 PAGE_SIZE: Final = 100
 MAX_PROMPT_LENGTH: Final = 200
 
+# C0, DEL and C1: the latter are control sequences, too, for some terminals.
 _CONTROL_CHARS: Final = re.compile(r"[\0-\x1f\x7f-\x9f]")
 
 SearchHit = Entry | JobRecord
@@ -64,6 +65,7 @@ def search(
     with command_context(is_json=as_json) as reporter, open_library(folder, reporter) as library:
         paged_search = _PagedSearch(library, build_query(terms))
         count = 0
+        # Each page is printed as it comes, so that a large library needs neither time nor memory.
         for page in paged_search.pages(None if show_all else limit):
             if as_json:
                 _write_json(library, page)

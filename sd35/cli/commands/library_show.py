@@ -60,7 +60,7 @@ def show(
 ) -> None:
     """Show an image's metadata.
 
-    Of a file, it is what the file itself contains, whichever tool made it.
+    For a file, these are the settings that the file itself contains, whichever tool made it.
     """
     with command_context(is_json=as_json) as reporter:
         if infotext and as_json:
@@ -72,6 +72,7 @@ def show(
         elif infotext:
             if not details.infotext:
                 raise InvalidRequestError("This job has no image, and so no infotext.")
+            # With "replace", as a prompt may hold a lone surrogate, which UTF-8 can't encode.
             write_line(_UNPRINTABLE.sub(" ", details.infotext).encode("utf-8", "replace"))
         else:
             print_facts(details.facts)

@@ -32,7 +32,7 @@ def stats(*, folder: options.LibraryFolder = None, as_json: options.Json = False
         write_json(
             {
                 "folder": str(library.folder),
-                **asdict(library_stats),
+                **asdict(library_stats),  # datetimes, which JSON doesn't know, are replaced below
                 "jobs": {JOB_STATUS_NAMES[status]: count for status, count in job_counts.items()},
                 "first": first and first.isoformat(),
                 "last": last and last.isoformat(),

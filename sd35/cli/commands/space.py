@@ -82,6 +82,7 @@ def _facts(client: SpaceClient) -> Iterator[tuple[str, str]]:
     yield "Title", one_line(contract.title)
     yield "Address", one_line(client.address)
     yield "Gradio", one_line(contract.version) or "unknown version"
+    # Gradio can stop a generator between two values, but nothing stops a plain function.
     if contract.is_generator:
         yield "Endpoint", "/infer (generator)"
         yield "Previews", "yes"

@@ -50,6 +50,7 @@ def space_files(
         except OSError as error:
             path = one_line(error.filename or folder)
             raise InvalidRequestError(f"Couldn't read {path}: {os_error_text(error)}.") from error
+        # The code of an error without being one: the list of problems says it all.
         code = exit_code(InvalidRequestError("")) if problems else 0
         if as_json:
             payload = _to_json(files, problems if check else None)

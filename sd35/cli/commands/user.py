@@ -35,6 +35,7 @@ __all__ = ["app"]
 # In UTF-8 a character takes 4 bytes at most; a byte order mark and a line end come on top.
 MAX_LINE_BYTES: Final = 4 * MAX_PASSWORD_LENGTH + len("\ufeff\r\n".encode())
 
+# The minimum of NIST SP 800-63B. A hint only: a password for an evening may be short.
 MIN_STRONG_LENGTH: Final = 8
 
 UserName = Annotated[
@@ -86,6 +87,7 @@ def add(
         if len(password) < MIN_STRONG_LENGTH:
             hint = f"This password is weak. Use at least {MIN_STRONG_LENGTH} characters."
             reporter.show(Hint(hint, is_warning=True))
+        # Last: no password is printed that isn't saved.
         if generate:
             write_line(password.encode("ascii"))
 
