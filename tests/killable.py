@@ -69,7 +69,7 @@ class Space:
         self.prompt_counts: Counter[str] = Counter()
         self.run_started, self.resume_run = threading.Event(), threading.Event()
         self._joined: dict[str, tuple[str, int]] = {}
-        self._rng = random.Random(1)  # noqa: S311
+        self._rng = random.Random(1)  # noqa: S311  # no secrets
 
     @contextmanager
     def serve(self) -> Iterator["Space"]:
@@ -206,7 +206,7 @@ async def _run_studio(folder: Path, address: str, event_pipe: Connection, seed: 
                 action,
                 service,
                 event_pipe,
-                random.Random(seed * 100 + index),  # noqa: S311
+                random.Random(seed * 100 + index),  # noqa: S311  # no secrets
             )
 
 
@@ -289,5 +289,5 @@ async def _random_picture_id(library: Library, query: str, rng: random.Random) -
     return rng.choice(page.entries).id if page.entries else None
 
 
-async def _run_in_thread(function: Callable[..., Any], *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+async def _run_in_thread(function: Callable[..., Any], *args: object, **kwargs: object) -> Any:  # noqa: ANN401  # the function's own
     return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))

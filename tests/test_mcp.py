@@ -347,7 +347,7 @@ async def test_large_image_is_sent_as_a_smaller_copy(tmp_path: Path) -> None:
     )
     size = len(out.getvalue())
     job_result = JobResult(
-        "noise.png", served_as, None, "", "PNG", "image/png", 1024, 1024, size, 7
+        "noise.png", served_as, None, "PNG", "image/png", 1024, 1024, size, seed=7
     )
     scope = {
         "type": "http",

@@ -138,7 +138,7 @@ async def test_job_that_cannot_be_recorded_is_never_sent(fake: FakeSpace, tmp_pa
 
 
 async def test_jobs_survive_a_restart(fake: FakeSpace, tmp_path: Path) -> None:
-    """After a restart the running job is interrupted and can be retried, the pending one is held."""
+    """A restart interrupts the running job, which can be retried, and holds the pending one."""
     async with open_service(fake, tmp_path) as first_service:
         running_job, queued_job = (
             await start_running_job(fake, first_service),

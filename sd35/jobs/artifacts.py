@@ -34,15 +34,11 @@ class Artifact:
 
 
 class ArtifactStore:
-    """Store of the artifacts by job and name. Not thread-safe.
-
-    Args:
-        temp_dir: the folder that the paths for programs lie in. Nothing is written there.
-
-    """
+    """Store of the artifacts, by job and name. Not thread-safe."""
 
     def __init__(self, temp_dir: Path) -> None:
-        # Gradio refuses a path outside of its own folder in an answer of an API endpoint.
+        # The folder that paths for programs lie in. Nothing is written there: but Gradio refuses an
+        # answer of an API endpoint with a path outside of its own folder.
         self._temp_dir = temp_dir
         self._files: dict[_Key, Artifact] = {}
         self._unsaved: MutableMapping[_Key, Artifact] = FIFOCache(MAX_UNSAVED_BYTES, _size_bytes)

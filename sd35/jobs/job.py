@@ -25,18 +25,14 @@ class JobResult:
 
     Attributes:
         url_path: the path that the image is served under.
-        path: its file in the library; `None` while it couldn't be saved.
-        save_error: why it couldn't be saved; empty otherwise.
+        path: its file in the library; `None` if it couldn't be saved, because of `save_error`.
         seed: the seed that the Space used, if it is known.
-        space: the Space that generated it.
-        will_retry_save: whether saving it will be retried.
 
     """
 
     name: str
     url_path: str
     path: Path | None
-    save_error: str
     format: str
     mime_type: str
     width: int
@@ -45,6 +41,7 @@ class JobResult:
     seed: int | None
     space: str = ""
     is_demo: bool = False
+    save_error: str = ""
     will_retry_save: bool = False
 
 

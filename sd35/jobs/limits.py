@@ -20,17 +20,7 @@ MAX_TRACKED_VISITORS: Final = 5000
 
 @dataclass(frozen=True, slots=True)
 class UsageLimits:
-    """Limits of visitors; `None` for no limit.
-
-    Attributes:
-        per_hour: images per visitor and hour.
-        total_per_hour: images of all visitors per hour.
-        max_queued: queued jobs per visitor.
-        max_queued_total: queued jobs of all visitors.
-        max_concurrent: jobs that run at the same time.
-        max_concurrent_per_visitor: the part of these that one visitor may have.
-
-    """
+    """Limits per visitor, and in total; hourly ones count images. `None` means no limit."""
 
     per_hour: int | None = None
     total_per_hour: int | None = None
@@ -78,12 +68,9 @@ UNLIMITED = UsageLimits()
 
 @dataclass(frozen=True, slots=True)
 class RemainingQuota:
-    """Remaining quota of one visitor; `None` for no limit.
+    """Images that a visitor may still generate this hour, and jobs they have queued.
 
-    Attributes:
-        remaining: images that the visitor may still generate this hour, of `limit`.
-        queued_count: the visitor's queued jobs, of at most `max_queued`.
-
+    `None` means no limit.
     """
 
     remaining: int | None
@@ -93,13 +80,7 @@ class RemainingQuota:
 
 
 class UsageLimiter:
-    """Counter of the requests of each visitor within the last hour.
-
-    Args:
-        limits: what is allowed.
-        clock: a monotonic clock in seconds.
-
-    """
+    """Counter of the requests of each visitor within the last hour."""
 
     def __init__(self, limits: UsageLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits

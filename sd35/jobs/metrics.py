@@ -17,12 +17,7 @@ DURATION_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 
 
 class Metrics:
-    """Metrics of one job service.
-
-    Args:
-        count_by_status: returns the number of jobs in memory by status.
-
-    """
+    """Metrics of one job service."""
 
     def __init__(self, count_by_status: Callable[[], Mapping[str, int]]) -> None:
         self._registry = CollectorRegistry()

@@ -190,13 +190,8 @@ def _has_failed(job: Job) -> bool:
 class QueueRegistry:
     """Registry of the queues of all visitors.
 
-    Args:
-        scheduler: grants the slots.
-        job_store: records held jobs and positions.
-        idle_timeout: seconds until the jobs of a visitor without an open page are stopped; `None`
-            for no limit.
-        tasks: the program's background tasks.
-
+    `idle_timeout` is the number of seconds until the jobs of a visitor without an open page are
+    stopped; `None` means never.
     """
 
     def __init__(

@@ -92,10 +92,9 @@ class ResultSaver:
         path = self._library.file_path(entry)
         artifact = Artifact(owner, path.name, f"image/{entry.format.lower()}", path)
         return JobResult(
-            name=artifact.name,
-            url_path=self._artifacts.put(entry.id, artifact),
-            path=path,
-            save_error="",
+            artifact.name,
+            self._artifacts.put(entry.id, artifact),
+            path,
             format=entry.format,
             mime_type=artifact.mime_type,
             width=entry.width,
@@ -117,10 +116,9 @@ class ResultSaver:
         name = file_name(space.model, metadata.prompt, picture.seed, picture)
         artifact = Artifact(job.owner, name, picture.mime_type, picture.data)
         return JobResult(
-            name=name,
-            url_path=self._artifacts.put(job.id, artifact),
+            name,
+            self._artifacts.put(job.id, artifact),
             path=None,
-            save_error=save_error,
             format=picture.format,
             mime_type=picture.mime_type,
             width=picture.width,
@@ -129,6 +127,7 @@ class ResultSaver:
             seed=picture.seed,
             space=metadata.space,
             is_demo=metadata.is_demo,
+            save_error=save_error,
             will_retry_save=self.has_unsaved(job),
         )
 

@@ -71,20 +71,7 @@ class JobServiceConfig:
 class JobService:
     """Service that submits, retries, resumes and finds jobs.
 
-    Args:
-        space_config: the Space to use.
-        start_demo: starts the embedded demo Space, unless it runs, and returns its URL.
-        config: everything else.
-        timeouts: limits of the waits for the Space.
-
-    Attributes:
-        library: where jobs and images are kept.
-        space_connector: the connection to the Space.
-        connection: the state of that connection, to be watched.
-        artifacts: the files that are served.
-        metrics: counters for monitoring.
-        queues: the queues of the visitors.
-
+    `start_demo` starts the embedded demo Space, unless it runs, and returns its URL.
     """
 
     def __init__(

@@ -71,16 +71,8 @@ class ConnectionState:
 class SpaceConnector:
     """Connector to the configured Space, or to the demo Space in its place.
 
-    Args:
-        config: the Space to use.
-        start_demo: starts the embedded demo Space, unless it runs, and returns its URL.
-        timeouts: limits of the waits for the Space.
-        spaces_in_use: returns the Spaces that jobs run at; their connections stay open.
-
-    Attributes:
-        connection: the state of the connection, to be watched.
-        on_resolved: called with a resolved state before it is set.
-
+    `start_demo` returns the URL of the embedded demo Space. The connections to `spaces_in_use` stay
+    open. `on_resolved` is called with a resolved state before `connection` is set.
     """
 
     def __init__(
