@@ -14,14 +14,13 @@ from sd35.core.errors import QuotaError
 from sd35.core.observable import Observable
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.record import JobStatus
+from sd35.jobs.repository import MAX_FAILED_JOBS
 from sd35.jobs.scheduler import Scheduler
 from sd35.jobs.store import JobStore, error_columns
 from sd35.jobs.tasks import BackgroundTasks
 
 __all__ = ["QueuePause", "QueueRegistry", "Revision", "VisitorQueue"]
 
-
-MAX_FAILED_JOBS: Final = 50
 
 # Some Spaces say to come back at once, and refuse again.
 MIN_PAUSE_SECONDS = 20.0

@@ -96,6 +96,8 @@ class JobRunner:
                     job.update(status=JobStatus.CONNECTING, quota_error=None, is_held=False)
                     space = await self._connector.get()
                     job.update(space=space)
+                    # Assigned here, and not returned from a helper: if the scope is cancelled,
+                    # `generation.stopped` says what that did at the Space.
                     generation = space.generate(
                         job.state.value.request, previews=Previews.NEWEST, identity=job.identity
                     )
