@@ -1,1 +1,1 @@
-"""The server around the page: who may ask for what, and who is asking."""
+"""The ASGI server around the page: security, logins, visitors, and interfaces for programs."""
