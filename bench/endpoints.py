@@ -92,7 +92,7 @@ class PageClient:
 
     @property
     def generate(self) -> BenchTarget:
-        """The Generate button; previews are part of its messages, and the only file is the image."""
+        """The Generate button: its messages hold the previews, its only file is the image."""
         preview, final = re.compile(rb"data:image/jpeg;base64,"), re.compile(_FILE % rb"[^\"]+")
         return BenchTarget(
             "the page", self.port, self.submit_listener, preview, final, watch_listener=self.watch

@@ -2,8 +2,8 @@
 
 A run takes no time: 20 steps, 20 previews and the result are sent as soon as the stream is
 requested. If the prompt ends like `…, in 2 s`, they are spread evenly over that time, and like
-`…, silent, in 2 s`, steps and previews are left out. All that is left to do for an answer is to put the
-run's id into it, so the Space takes as little as possible of the CPU that it shares with clients.
+`…, silent, in 2 s`, steps and previews are left out. An answer only needs the run's id put into it,
+so the Space takes as little as possible of the CPU that it shares with the clients.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The fastest client that is likely in Python: asyncio protocols without streams or an HTTP library.
+"""The fastest client to expect in Python: asyncio protocols without streams or HTTP library.
 
 An answer of known length is received into a buffer of its own, the event stream isn't parsed but
 searched for addresses, and a generation needs one connection.
@@ -24,7 +24,10 @@ Content-Type: application/json\r
 Content-Length: %d\r
 \r
 %s"""
-BODY = b'{"data": ["a lighthouse at dusk", "", 0, true, 1024, 1024, 4.5, 40], "fn_index": 0, "session_hash": "%s"}'
+BODY = (
+    b'{"data": ["a lighthouse at dusk", "", 0, true, 1024, 1024, 4.5, 40], "fn_index": 0,'
+    b' "session_hash": "%s"}'
+)
 
 _PICTURE = re.compile(rb'"url"\]?[:,]"http://[^/]+([^"]+)"')
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")

@@ -1,4 +1,4 @@
-"""The part of a browser that sends requests: raw asyncio streams; messages are searched, not parsed."""
+"""The part of a browser that sends requests, over asyncio streams; messages aren't parsed."""
 
 import asyncio
 import itertools

@@ -84,7 +84,7 @@ def shared_page(browser: Browser, server: GalleryServer) -> Iterator[Page]:  # a
 
 @pytest.fixture
 def page(shared_page: Page, server: GalleryServer) -> Iterator[Page]:
-    """The library tab without a search, a selection or a viewer; its scripts must not fail."""
+    """Yield the library tab without a search, a selection or a viewer; no script may fail."""
     errors: list[str] = []
     shared_page.on("pageerror", lambda error: errors.append(str(error)))
     # Only another hash: the page isn't loaded again.
@@ -546,7 +546,8 @@ def test_phone_layout_fits_the_screen(browser: Browser, server: GalleryServer) -
 class ProxyHandler(BaseHTTPRequestHandler):
     """Reverse proxy that shows another server below `/studio`."""
 
-    upstream_address = ""
+    # One client for all requests: each new one would load the certificates of the system.
+    upstream: httpx.Client
 
     def do_GET(self) -> None:
         """Forward a request, and answer as the other server does."""
@@ -556,13 +557,7 @@ class ProxyHandler(BaseHTTPRequestHandler):
             "Content-Type": self.headers.get("Content-Type", ""),
             "X-Forwarded-Host": self.headers["Host"],
         }
-        response = httpx.request(
-            self.command,
-            f"{self.upstream_address.rstrip('/')}/{path}",
-            content=body,
-            headers=headers,
-            trust_env=False,
-        )
+        response = self.upstream.request(self.command, f"/{path}", content=body, headers=headers)
         is_below = self.path.startswith("/studio/")
         self.send_response(response.status_code if is_below else 404)
         self.send_header("Content-Type", response.headers.get("content-type", ""))
@@ -579,8 +574,10 @@ def test_page_works_below_a_path(browser: Browser, tmp_path: Path) -> None:  # a
     """Behind a reverse proxy with a path, images load and the tabs keep the page's address."""
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), ProxyHandler)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    with serve_gallery(tmp_path, root_path="/studio") as gallery_server:
-        ProxyHandler.upstream_address = gallery_server.address
+    with (
+        serve_gallery(tmp_path, root_path="/studio") as gallery_server,
+        httpx.Client(base_url=gallery_server.address, trust_env=False) as ProxyHandler.upstream,
+    ):
         add_picture(gallery_server.library, GenerationMetadata(prompt="a cat"), size=(120, 80))
         context = browser.new_context()
         address = f"http://127.0.0.1:{proxy.server_port}/studio/?__theme=dark"

@@ -82,9 +82,9 @@ def test_trashing_twice_is_no_error(library: Library) -> None:
 
 def test_scan_summary_tells_changes_and_unreadable_files() -> None:
     """A rescan's message counts its changes, and names at most three unreadable files."""
-    result = ScanResult(added=1200, unreadable=("a.png", "b.png", "c.png", "<d>.png"))
-    message = messages.scan_summary(result)
-    assert "1,200 added" in message
+    unreadable = ("a.png", "b.png", "c.png", "<d>.png")
+    message = messages.scan_summary(ScanResult(added=1200, back=2, unreadable=unreadable))
+    assert "1,200 added, 2 restored" in message
     assert "Not a readable image: a.png, b.png, c.png…" in message
     assert "No changes" in messages.scan_summary(ScanResult())
     assert "&lt;d&gt;" in messages.scan_summary(ScanResult(unreadable=("<d>",)))
@@ -116,4 +116,4 @@ def test_empty_page_tells_why(query: str, title: str) -> None:
 
 def test_query_key_is_escaped() -> None:
     """A search text can't leave the attribute in which it comes back."""
-    assert "<b>" not in view.with_query_key("", '"><b>', '"><b>')
+    assert "<b>" not in view.with_query_key(messages.EMPTY_HTML, '"><b>', '"><b>')

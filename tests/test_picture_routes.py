@@ -28,7 +28,7 @@ from tests.gallery_server import GalleryServer, add_picture, serve_gallery
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GalleryServer]:
-    """A public page: each browser is a visitor of its own."""
+    """Serve a public page: each browser is a visitor of its own."""
     with serve_gallery(
         tmp_path_factory.mktemp("library"), Authenticator(is_private=False)
     ) as gallery_server:

@@ -17,16 +17,17 @@ from sd35.library.layout import LOCAL_OWNER_KEY, owner_key
 from sd35.library.library import Library
 from sd35.library.query import MATCH_ALL, Query, parse_query
 from sd35.server.api import visitor_from_request
-from sd35.ui.gallery import messages, picture_view, static, view
+from sd35.ui.gallery import picture_view, static, view
 from sd35.ui.gallery.actions import run_action
 from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
+from sd35.ui.gallery.messages import EMPTY_HTML, action_error
 
 __all__ = ["Gallery"]
 
 PAGE_SIZE: Final = 48
 
 Result = TypeVar("Result")
-HtmlUpdates = tuple[str | None, str | None]  # of grid and viewer; `None`: stays as it is
+HtmlUpdates = tuple[Markup | None, Markup | None]  # of grid and viewer; `None`: stays as it is
 
 # The filter stands before the text: the last word of the text may be unfinished, and so matches
 # as a prefix only at the end of the query.
@@ -126,8 +127,9 @@ class Gallery:
             **listener_options,
         )
 
-    async def _on_search(self, request: gr.Request, text: Any, filter_name: Any) -> str:  # noqa: ANN401  # unvalidated: preprocess is off
-        def render(owner: str) -> str:
+    # With `preprocess` off, text and filter_name are whatever a browser sends.
+    async def _on_search(self, request: gr.Request, text: object, filter_name: object) -> str:
+        def render(owner: str) -> Markup:
             return self._render_page(owner, _build_query(text, filter_name), FIRST_PAGE)
 
         grid_html = await self._run_for_owner(request, render, view.no_library())
@@ -136,8 +138,8 @@ class Gallery:
     async def _on_event(
         self,
         request: gr.Request,
-        text: Any,  # noqa: ANN401  # unvalidated: preprocess is off
-        filter_name: Any,  # noqa: ANN401  # unvalidated: preprocess is off
+        text: object,
+        filter_name: object,
         event: gr.EventData = None,  # Gradio passes none if the browser sent no data
     ) -> tuple[Any, ...]:
         gallery_event = GalleryEvent.from_payload(getattr(event, "_data", None))
@@ -152,7 +154,7 @@ class Gallery:
         def handle(owner: str) -> HtmlUpdates:
             return self._handle(owner, gallery_event, _build_query(text, filter_name))
 
-        if_anonymous: HtmlUpdates = (view.no_library(), "")
+        if_anonymous: HtmlUpdates = (view.no_library(), EMPTY_HTML)
         grid_html, viewer_html = await self._run_for_owner(request, handle, if_anonymous)
         grid_update = gr.skip()
         if grid_html is not None:
@@ -180,7 +182,7 @@ class Gallery:
                 return None, viewer_html or picture_view.not_found_dialog(event.ids)
             return self._update(owner, event, query)
         except LibraryError as error:
-            return view.library_error(error), ""
+            return view.library_error(error), EMPTY_HTML
 
     def _update(self, owner: str, event: GalleryEvent, query: Query) -> HtmlUpdates:
         """Run an event's action, then render what it may have changed."""
@@ -190,7 +192,7 @@ class Gallery:
         try:
             message = run_action(self._library, owner, event)
         except SD35Error as error:
-            message = messages.action_error(error)
+            message = action_error(error)
         viewer_html = None
         if is_in_viewer:
             is_gone = event.action in {"trash", "remove"} or (
@@ -205,8 +207,8 @@ class Gallery:
         owner: str,
         query: Query,
         position: PagePosition,
-        message: Markup = messages.EMPTY_HTML,
-    ) -> str:
+        message: Markup = EMPTY_HTML,
+    ) -> Markup:
         library, today = self._library, _today()
         try:
             if query.is_job_query:
@@ -239,13 +241,13 @@ class Gallery:
         owner: str,
         event: GalleryEvent,
         query: Query,
-        message: Markup = messages.EMPTY_HTML,
-    ) -> str:
+        message: Markup = EMPTY_HTML,
+    ) -> Markup:
         entries = [entry for id_ in event.ids[:2] if (entry := self._library.get(id_, owner))]
         if event.action == "compare":
-            return picture_view.compare_dialog(*entries) if len(entries) == 2 else ""
+            return picture_view.compare_dialog(*entries) if len(entries) == 2 else EMPTY_HTML
         if not entries:
-            return ""
+            return EMPTY_HTML
         adjacent_ids = self._library.adjacent_ids(entries[0].id, owner, query)
         return picture_view.picture_dialog(entries[0], adjacent_ids, _today(), message)
 

@@ -1,7 +1,6 @@
 """Messages about what an action did, as HTML: shown above the grid or in the viewer. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Final
 
 from markupsafe import Markup
@@ -52,7 +51,13 @@ def scan_summary(result: ScanResult | None) -> Markup:
     """Tell what a rescan has changed; nothing without a result."""
     if result is None:
         return EMPTY_HTML
-    counts = {name: value for name, value in asdict(result).items() if name != "unreadable"}
+    counts = {
+        "added": result.added,
+        "moved": result.moved,
+        "changed": result.changed,
+        "missing": result.missing,
+        "restored": result.back,
+    }
     changes = [f"{count:,} {name}" for name, count in counts.items() if count]
     message = _status(", ".join(changes) or "No changes")
     if result.unreadable:

@@ -1,4 +1,4 @@
-"""Parts of the library tab that show no images, as HTML: navigation, toolbar, empty states. Pure."""
+"""Parts of the library tab without images, as HTML: navigation, toolbar, empty states. Pure."""
 
 from typing import Final
 
@@ -39,20 +39,22 @@ _SELECTION_BAR: Final = """\
 <div class="selection" role="toolbar" aria-label="Selected images" hidden><p class="number"></p>
 <button type="button" data-action="zip">Download ZIP</button>
 <button type="button" data-action="star" data-in="shown">Star</button>
-<button type="button" data-action="toggle-tag-form" data-in="shown" aria-expanded="false">Tag…</button>
+<button type="button" data-action="toggle-tag-form" data-in="shown"
+aria-expanded="false">Tag…</button>
 <button type="button" data-action="compare">Compare</button>
 <button type="button" data-action="trash" data-in="shown">Delete</button>
 <button type="button" data-action="restore" data-in="trash">Restore</button>
 <button type="button" data-action="clear-selection">Clear</button>
 <form class="tag-form" hidden><input name="tags" maxlength="2000" autocomplete="off"
-aria-label="Tags to add; put - in front to remove" placeholder="sea, dusk, -draft"><button>Tag</button>
-</form></div>
+aria-label="Tags to add; put - in front to remove" placeholder="sea, dusk, -draft">
+<button>Tag</button></form></div>
 <div class="compare-hint" hidden><p>Select an image to compare.</p>
 <button type="button" data-action="cancel-compare">Cancel</button></div>
 <dialog class="confirm" aria-labelledby="confirm-title"><h2 id="confirm-title"></h2>
 <p>You can’t undo this.</p><div>
 <button type="button" data-action="cancel-empty-trash">Cancel</button>
-<button type="button" data-action="empty-trash" class="danger">Delete permanently</button></div></dialog>"""
+<button type="button" data-action="empty-trash" class="danger">Delete permanently</button>
+</div></dialog>"""
 
 
 def tab_bar() -> str:
@@ -78,7 +80,7 @@ def search_help() -> str:
 
 
 def selection_bar() -> str:
-    """Return the toolbar and dialogs for selected images; assets/library.js shows and hides them."""
+    """Return the toolbar and dialogs for selected images; assets/library.js shows them."""
     return _SELECTION_BAR
 
 

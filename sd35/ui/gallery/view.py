@@ -45,20 +45,20 @@ _STATUS_LABELS: Final = {
 }
 
 
-def no_library() -> str:
+def no_library() -> Markup:
     """Return the grid of a visitor who can't be told from others, so nothing is saved for them."""
     hint = "Log in or open the full page."
     return _grid("none", FIRST_PAGE, body=empty_state("Nothing is saved in this view", hint))
 
 
-def library_error(error: SD35Error) -> str:
+def library_error(error: SD35Error) -> Markup:
     """Return the grid of a library that can't be read."""
     hint = f"{error.happened} {error.remedy}".strip()
     body = empty_state("Can’t open the library", hint, RETRY_BUTTON)
     return _grid("none", FIRST_PAGE, body=body)
 
 
-def scan_in_progress() -> str:
+def scan_in_progress() -> Markup:
     """Return the grid during the first scan of a folder; assets/library.js polls it."""
     return _grid(
         "scanning", FIRST_PAGE, body=empty_state("Scanning…", "Images appear as they are found.")
@@ -72,7 +72,7 @@ def picture_page(
     today: dt.date,
     message: Markup = EMPTY_HTML,
     size_bytes: int = 0,
-) -> str:
+) -> Markup:
     """Return a page of images by day, below a message; `size_bytes` of all of them, if known."""
     days = groupby(page.entries, key=lambda entry: entry.made_at.astimezone().date())
     body = Markup("").join(_day_section(day_name(day, today), entries) for day, entries in days)
@@ -93,7 +93,7 @@ def failed_job_page(
     position: PagePosition,
     today: dt.date,
     message: Markup = EMPTY_HTML,
-) -> str:
+) -> Markup:
     """Return a page of jobs without a result, below a message."""
     # Jobs aren't counted across pages.
     has_more = page.jobs and (page.older_cursor or position.older)
@@ -110,12 +110,10 @@ def failed_job_page(
     )
 
 
-def with_query_key(grid_html: str, filter_name: object, text: object) -> str:
+def with_query_key(grid_html: Markup, filter_name: object, text: object) -> Markup:
     """Mark a grid with the query that it answers: answers may arrive in another order."""
     return Markup('<div class="answer" data-query="{}|{}">{}</div>').format(
-        filter_name,
-        text or "",
-        Markup(grid_html),  # noqa: S704  # made here, from escaped parts
+        filter_name, text or "", grid_html
     )
 
 
@@ -150,7 +148,7 @@ def _grid(
     problems: Iterable[str] = (),
     message: Markup = EMPTY_HTML,
     pager: Markup = EMPTY_HTML,
-) -> str:
+) -> Markup:
     # Every part is there even if it is empty, in the same order: Gradio patches the page's DOM by
     # position, and would otherwise reuse an element for something else, which loses the focus.
     problem_items = Markup("").join(Markup("<li>{}</li>").format(problem) for problem in problems)
