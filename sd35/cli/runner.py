@@ -86,12 +86,12 @@ def _handle_signals(on_signal: Callable[[int], object]) -> Iterator[None]:
             signal.signal(handled_signal, signal.SIG_DFL)
         on_signal(signal_number)
 
-    previous_handlers = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    previous_handlers = [(stop, signal.signal(stop, handle)) for stop in STOP_SIGNALS]
     try:
         yield
     finally:
-        for number, handler in previous_handlers.items():
-            signal.signal(number, handler)
+        for stop, handler in previous_handlers:
+            signal.signal(stop, handler)
 
 
 class Shutdown:
@@ -114,7 +114,7 @@ class Shutdown:
         # asyncio.run handles SIGINT itself, but only as long as Python's own handler is in place.
         # A handler runs between any two instructions of the main thread, in the midst of what the
         # loop is doing; and only this call wakes a loop that waits for the network.
-        with _handle_signals(lambda number: loop.call_soon_threadsafe(self._request, number)):
+        with _handle_signals(lambda received: loop.call_soon_threadsafe(self._request, received)):
             yield
 
     @contextmanager

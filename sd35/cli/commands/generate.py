@@ -23,8 +23,13 @@ from sd35.cli.events import (
 )
 from sd35.cli.exit_codes import exit_code
 from sd35.cli.lazy import Command, make_app
-from sd35.cli.output import JsonLinesOutput, write_path
-from sd35.cli.output_files import PreviewWriter, check_folder, write_picture
+from sd35.cli.output import (
+    JsonLinesOutput,
+    PreviewWriter,
+    check_folder,
+    write_path,
+    write_picture,
+)
 from sd35.cli.reporter import DEMO_NOTICE, open_reporter
 from sd35.cli.runner import Shutdown, exit_on_errors
 from sd35.cli.target import SpaceTarget, open_space, resolve_target
