@@ -1,1 +1,1 @@
-"""The page: widgets, what they ask for, and what they show. No HTTP, no SQL."""
+"""The Gradio page: components, handlers and views. No HTTP and no SQL here."""
