@@ -218,7 +218,7 @@ def _oauth_account(session: Mapping[str, Any]) -> dict[str, str] | None:
     oauth_info = session.get("oauth_info")
     if not isinstance(oauth_info, dict) or not isinstance(oauth_info.get("userinfo"), dict):
         return None
-    # Gradio itself keeps using an expired token.
+    # The cookie may outlive the token in it.
     expires_at = oauth_info.get("expires_at")
     if not isinstance(expires_at, int | float) or expires_at <= time.time():
         return None

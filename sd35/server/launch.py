@@ -33,13 +33,13 @@ GRADIO_OPTIONS: Final[dict[str, Any]] = {
     "share": False,  # our own tunnel is closed with the program, and its login made first
     "prevent_thread_lock": True,
     "quiet": True,
-    "max_threads": 256,  # the default of 40 would be used up by 40 slow clients
+    "max_threads": 256,  # each sync function that waits holds one; the default is 40
     "show_error": False,  # otherwise visitors read the text of any exception
-    "ssr_mode": False,  # needs Node, and answers before our middleware does
+    "ssr_mode": False,  # would start a Node process
     "run_history": False,
     "enable_monitoring": False,
     "mcp_server": False,
-    "state_session_capacity": 500,  # the default of 10,000 sessions may hold an image each
+    "state_session_capacity": 500,  # the default of 10,000 may take much memory
     "max_file_size": "5mb",
 }
 
