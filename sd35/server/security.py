@@ -30,7 +30,7 @@ _HOST_PATTERN: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{
 # - proxy=, file=https://…: requests to internal hosts (CVE-2026-28416, gradio issue 13593)
 # - component_server, file/…: files of this machine (CVE-2024-1561, CVE-2023-51449)
 # - monitoring, runs, profiling: what other visitors do
-# - token: the Hugging Face token of the session, readable by scripts
+# - token: the session's token, which is in an HttpOnly cookie to keep it from scripts
 # - dev, vibe-code: development tools; vibe-code edits the app's source
 _ALLOWED_PATHS: Final = re.compile(
     r"/|/(?:config|login|logout|theme\.css|healthz|metrics)/?|/login/(?:huggingface|callback)"
