@@ -233,7 +233,9 @@ class QueueRegistry:
     def _drop_if_idle(self, queue: VisitorQueue) -> None:
         # A page holds on to the queue that it watches: a new one would never tell it anything.
         if queue.is_empty and not queue.watcher_count:
-            self._queues = {key: other for key, other in self._queues.items() if other is not queue}
+            self._queues = {
+                key: candidate for key, candidate in self._queues.items() if candidate is not queue
+            }
 
     async def on_quota_exceeded(self, job: Job, quota_error: QuotaError) -> None:
         """Pause the job's queue until the quota resets, or until it is resumed."""

@@ -137,7 +137,7 @@ class JobRepository:
     def rescan(
         self, on_progress: OnProgress | None = None, lock_timeout: float = LOCK_TIMEOUT
     ) -> ScanResult:
-        """Rescan the library, and complete the interrupted jobs whose pictures were found."""
+        """Rescan the library, and complete the interrupted jobs whose images were found."""
         result = self._library.rescan(on_progress, lock_timeout)
         with self._database.write_transaction() as connection:
             connection.execute(_COMPLETE_SAVED)
@@ -147,7 +147,7 @@ class JobRepository:
         """Take over the unfinished jobs of programs that are gone.
 
         A pending job becomes this instance's, held. A job that was running is interrupted, unless
-        its picture was saved; so is one that an API caller waited for, who has gone, too.
+        its image was saved; so is one that an API caller waited for, who has gone, too.
         """
         orphans = self._orphans()
         if not orphans:
@@ -156,6 +156,8 @@ class JobRepository:
             # The program may have been killed between saving the file and indexing it.
             with suppress(LibraryError):
                 self._library.rescan(lock_timeout=ADOPTION_LOCK_TIMEOUT)
+        # Two programs may adopt at the same time: each update names the old worker, so a job is
+        # adopted by the first of them alone.
         with self._database.write_transaction() as connection:
             for worker_id in {worker_id for worker_id, _ in orphans}:
                 connection.execute(_INTERRUPT, (time.time(), worker_id))
@@ -169,8 +171,8 @@ class JobRepository:
                 f"SELECT DISTINCT worker_id, status FROM jobs WHERE {_UNFINISHED}"  # noqa: S608  # no values
             ).fetchall()
         workers = {worker_id for worker_id, _ in rows} - {self._library.instance_id}
-        gone = {worker_id for worker_id in workers if not self._library.is_alive(worker_id)}
-        return {(worker_id, status) for worker_id, status in rows if worker_id in gone}
+        dead_workers = {worker for worker in workers if not self._library.is_alive(worker)}
+        return {(worker_id, status) for worker_id, status in rows if worker_id in dead_workers}
 
     def count_by_status(self) -> dict[JobStatus, int]:
         """Return the number of jobs of each status that the database knows."""
