@@ -154,21 +154,9 @@ class StabilityAI_SD35Large:  # noqa: N801  # g4f's name
     ) -> AsyncResult:
         """Yield an `ImagePreview` for each preview, and the `ImageResponse` at the end.
 
-        Args:
-            model: one of `models`; another name is only logged, because there is one model.
-            messages: a conversation, whose last user message is the default of `prompt`.
-            prompt: what the image shows.
-            negative_prompt: what the image doesn't show.
-            api_key: a Hugging Face token.
-            proxy: `http://host:port`, for every request.
-            aspect_ratio: such as `16:9`, at the closest size that the Space has.
-            width: in pixels.
-            height: in pixels.
-            guidance_scale: by default the Space's.
-            num_inference_steps: by default the Space's.
-            seed: ignored with `randomize_seed`.
-            randomize_seed: whether to draw a random seed.
-            kwargs: ignored.
+        The prompt is by default the last user message, the size the closest to the aspect ratio
+        that the Space has, and the numbers are the Space's defaults. `api_key` is a Hugging Face
+        token. Other names of models are only logged, and parameters of other providers ignored.
 
         Raises:
             ResponseError: there is no image.
@@ -186,14 +174,11 @@ class StabilityAI_SD35Large:  # noqa: N801  # g4f's name
             num_inference_steps=num_inference_steps,
             seed=None if randomize_seed else seed,
         )
-        try:
-            # Closed here: a generator that is left early ends only when it is garbage-collected,
-            # and its run at the Space with it.
-            async with aclosing(cls._run(options, seed or 0, api_key, proxy)) as images:
-                async for image in images:
-                    yield image
-        except SD35Error as error:
-            raise ResponseError(error) from error
+        # Closed here: a generator that is left early ends only when it is garbage-collected, and its
+        # run at the Space with it.
+        async with aclosing(cls._run(options, seed or 0, api_key, proxy)) as images:
+            async for image in images:
+                yield image
 
     @classmethod
     async def _run(
@@ -203,21 +188,24 @@ class StabilityAI_SD35Large:  # noqa: N801  # g4f's name
         connection = SpaceClient.connect(
             cls.url, token=api_key, proxy=proxy, timeouts=cls.timeouts, endpoint=endpoint
         )
-        async with connection as space:
-            request = _build_request(options, seed, space.contract)
-            async with space.generate(request) as generation:
-                async for event in generation:
-                    match event:
-                        case Preview(picture=picture):
-                            yield ImagePreview(space.url_of(picture), request.prompt)
-                        case Finished(picture=picture):
+        try:
+            async with connection as space:
+                request = _build_request(options, seed, space.contract)
+                async with space.generate(request) as generation:
+                    async for event in generation:
+                        if isinstance(event, Preview):
+                            yield ImagePreview(space.url_of(event.picture), request.prompt)
+                        elif isinstance(event, Finished):
                             facts = {
                                 "seed": generation.seed,
                                 "width": request.width,
                                 "height": request.height,
                                 "model": cls.default_model,
                             }
-                            yield ImageResponse(space.url_of(picture), request.prompt, facts)
+                            url = space.url_of(event.picture)
+                            yield ImageResponse(url, request.prompt, facts)
+        except SD35Error as error:
+            raise ResponseError(error) from error
 
 
 def _build_request(options: RequestOptions, seed: int, contract: Contract) -> GenerationRequest:

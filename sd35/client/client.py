@@ -59,7 +59,7 @@ class SpaceClient:
         hub: str = HUB_URL,
         on_wait: OnWait = lambda _: None,
     ) -> AsyncIterator[Self]:
-        """Find a Space and open a connection to it.
+        """Find a Space and open a connection to it, or raise the SD35Error that says why not.
 
         Args:
             space: `owner/name` on Hugging Face, or the address of a Gradio app.
@@ -70,36 +70,23 @@ class SpaceClient:
             hub: the address of Hugging Face's Hub.
             on_wait: called at each wait, such as for a Space that is waking up.
 
-        Raises:
-            ConnectionFailedError: the Space can't be found or used.
-            RateLimitedError: the Space or the Hub has received too many requests.
-            InvalidRequestError: the proxy's address is invalid.
-
         """
         timeouts = timeouts or Timeouts()
         space_ref = _parse_space_name(space)
         async with open_session(timeouts) as session:
-
-            def make_transport(name: str, root: URL, headers: dict[str, str]) -> Transport:
-                return Transport(
-                    name, root, session, headers=headers, proxy=proxy, timeouts=timeouts
-                )
-
-            if space_ref.name is None:
-                root, hub_transport = URL(str(space_ref.address)), None
-            else:
+            make_transport = partial(Transport, session=session, proxy=proxy, timeouts=timeouts)
+            root, hub_transport = URL(str(space_ref.address)), None
+            if space_ref.name is not None:
+                name = f"{space_ref} on Hugging Face"
                 hub_root = URL(hub.rstrip("/") + "/")
-                hub_transport = make_transport(
-                    f"{space_ref} on Hugging Face", hub_root, bearer_header(token)
-                )
+                hub_transport = make_transport(name, hub_root, headers=bearer_header(token))
                 root = await resolve_space_url(hub_transport, space_ref.name, on_wait)
-            space_transport = make_transport(str(space_ref), root, token_header(root, token))
-            discovery = Discovery(space_transport, endpoint, hub_transport, space_ref.name or "")
-            with closing(space_transport):
-                contract_cache = ContractCache(
-                    discovery, await discovery.wait_until_ready(on_wait), timeouts.description
-                )
-                yield cls(Connection(space_transport, contract_cache))
+            transport = make_transport(str(space_ref), root, headers=token_header(root, token))
+            with closing(transport):
+                discovery = Discovery(transport, endpoint, hub_transport, space_ref.name or "")
+                contract = await discovery.wait_until_ready(on_wait)
+                contract_cache = ContractCache(discovery, contract, timeouts.description)
+                yield cls(Connection(transport, contract_cache))
 
     @property
     def contract(self) -> Contract:

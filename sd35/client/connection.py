@@ -8,7 +8,7 @@ from urllib.parse import quote
 from yarl import URL
 
 from sd35.client.auth import Identity
-from sd35.client.contract import Contract
+from sd35.client.contract import Contract, Json
 from sd35.client.discovery import ContractCache
 from sd35.client.retry import OnWait, with_retry
 from sd35.client.timeouts import Timeouts
@@ -84,7 +84,7 @@ class Connection:
         """
         return await self._contract_cache.get(on_wait)
 
-    async def join(self, body: dict[str, Any]) -> Any:  # noqa: ANN401  # any JSON
+    async def join(self, body: dict[str, Any]) -> Json:
         """Send one request to join the Space's queue, and return the answer.
 
         Raises:

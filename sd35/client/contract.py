@@ -11,7 +11,17 @@ from sd35.core.errors import ContractError
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest
 
-__all__ = ["DEMO_TITLE_MARKER", "Contract", "Parameter", "check_api_prefix", "read_contract"]
+__all__ = [
+    "DEMO_TITLE_MARKER",
+    "Contract",
+    "Json",
+    "Parameter",
+    "check_api_prefix",
+    "read_contract",
+]
+
+Json = Any
+"""A value from the JSON of a Space."""
 
 # A Space with this in its title doesn't run Stable Diffusion, and its images are marked as such.
 DEMO_TITLE_MARKER: Final = "demo painter"
@@ -155,15 +165,16 @@ def _find_dependency(config: Mapping[str, Any], endpoint: str) -> tuple[Mapping[
 def _parse_parameters(
     inputs: list[Mapping[str, Any]], descriptions: list[Mapping[str, Any]]
 ) -> tuple[Parameter, ...]:
-    skip_flags = [
-        component.get("skip_api", component["type"] in NON_API_COMPONENTS) for component in inputs
+    are_skipped = [
+        bool(component.get("skip_api", component["type"] in NON_API_COMPONENTS))
+        for component in inputs
     ]
-    if skip_flags.count(False) != len(descriptions):
+    if are_skipped.count(False) != len(descriptions):
         raise ContractError("The Space's description doesn't match its parameters.")
     remaining = iter(descriptions)
     return tuple(
-        Parameter(None, None, None) if skip_flags else _parse_parameter(component, next(remaining))
-        for component, skip_flags in zip(inputs, skip_flags, strict=True)
+        Parameter(None, None, None) if is_skipped else _parse_parameter(component, next(remaining))
+        for component, is_skipped in zip(inputs, are_skipped, strict=True)
     )
 
 

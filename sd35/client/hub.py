@@ -4,11 +4,11 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from yarl import URL
 
 from sd35.client.auth import bearer_header
+from sd35.client.contract import Json
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport, open_session
 from sd35.core.errors import (
@@ -90,7 +90,7 @@ async def get_space_info(hub: Transport, name: str, limit_seconds: float) -> Spa
     return _parse_space_info(hub, name, payload)
 
 
-def _parse_space_info(hub: Transport, name: str, payload: Any) -> SpaceInfo:  # noqa: ANN401  # any JSON
+def _parse_space_info(hub: Transport, name: str, payload: Json) -> SpaceInfo:
     try:
         address = URL(payload["host"])
         stage = str((payload.get("runtime") or {}).get("stage") or "")

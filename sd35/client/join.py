@@ -4,12 +4,12 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
 from sd35.client.connection import Connection
-from sd35.client.contract import Contract
+from sd35.client.contract import Contract, Json
 from sd35.client.protocol import RunParser
 from sd35.client.retry import OnWait, with_retry
 from sd35.core.errors import (
@@ -55,7 +55,7 @@ class QueueJoin:
         self._request = request
         self._on_wait = on_wait
         self._session_hash = ""
-        self._post_task: asyncio.Task[Any] | None = None
+        self._post_task: asyncio.Task[Json] | None = None
 
     async def join(self) -> RemoteRun:
         """Enter the queue, waiting for a Space that is waking up or whose queue is full.
@@ -106,7 +106,7 @@ class QueueJoin:
             return None
         return self._make_run(_parse_event_id(await self._post_task))
 
-    async def _post(self) -> Any:  # noqa: ANN401  # any JSON
+    async def _post(self) -> Json:
         # A new name each time, in case an earlier request was accepted and its answer was lost.
         self._session_hash = secrets.token_hex(8)
         body = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from sd35.client.contract import Contract
+from sd35.client.contract import Contract, Json
 from sd35.client.error_parsing import parse_run_error, sanitize
 from sd35.client.sse import MAX_EVENT_BYTES
 from sd35.core.errors import (
@@ -176,7 +176,7 @@ class RunParser:
         raise parse_run_error(message.get("message"))
 
 
-def apply_diff(value: Any, edits: list[Any]) -> Any:  # noqa: ANN401  # any JSON
+def apply_diff(value: Json, edits: list[Json]) -> Json:
     """Return `value` after Gradio's edits `[action, path, value]`; an empty list leaves it as it is.
 
     Raises:
@@ -193,7 +193,7 @@ def apply_diff(value: Any, edits: list[Any]) -> Any:  # noqa: ANN401  # any JSON
     return value
 
 
-def _apply_edit(value: Any, action: str, path: list[Any], new_value: Any) -> Any:  # noqa: ANN401  # any JSON
+def _apply_edit(value: Json, action: str, path: list[Json], new_value: Json) -> Json:
     """Return a copy of `value` after one edit, of which only the path is new."""
     if not path:
         return _edit_root(value, action, new_value)
@@ -216,7 +216,7 @@ def _apply_edit(value: Any, action: str, path: list[Any], new_value: Any) -> Any
     return result
 
 
-def _edit_root(value: Any, action: str, new_value: Any) -> Any:  # noqa: ANN401  # any JSON
+def _edit_root(value: Json, action: str, new_value: Json) -> Json:
     if action == "replace":
         return new_value
     if action == "append":

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import stamina
 
@@ -17,6 +17,9 @@ T = TypeVar("T")
 OnWait = Callable[[Waiting], None]
 """Called at each wait before a retry."""
 
+# In seconds.
+_BACKOFF: Final = {"wait_initial": 0.25, "wait_max": 5.0, "wait_jitter": 0.25}
+
 
 async def with_retry(
     operation: Callable[[], Awaitable[T]],
@@ -24,14 +27,10 @@ async def with_retry(
     timeouts: Timeouts,
     on_wait: OnWait,
 ) -> T:
-    """Return the result of `operation`, retried after errors that are retryable.
+    """Return the result of `operation`, retried after retryable errors; raise the last error.
 
     Gives up after `Timeouts.attempts`, or when the attempts, or the wait that a server asks for,
     take longer than `Timeouts.retry_after`.
-
-    Raises:
-        SD35Error: that of the last attempt.
-
     """
     started_at = time.monotonic()
 
@@ -53,9 +52,7 @@ async def with_retry(
         on=should_retry,
         attempts=timeouts.attempts,
         timeout=None,
-        wait_initial=0.25,
-        wait_max=5.0,
-        wait_jitter=0.25,
+        **_BACKOFF,
     )
     async for attempt in attempts:
         with attempt:

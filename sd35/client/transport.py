@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from sd35.client.contract import Json
 from sd35.client.error_parsing import error_for_status
 from sd35.client.fast_get import RawPool
 from sd35.client.proxy import split_credentials, system_proxy, validate_proxy
@@ -79,8 +80,8 @@ class Transport:
             "allow_redirects": False,  # aiohttp would send our headers to another server
         }
         self._proxy_auth = {} if is_tunnel else proxy_auth
-        self._headers = dict(headers)
-        self._cookie_jar = _new_cookie_jar()
+        self.headers = dict(headers)
+        self.cookie_jar = _new_cookie_jar()
         self._raw_pool = (
             None if proxy_address else RawPool(root, MAX_PICTURE_BYTES, timeouts.connect)
         )
@@ -88,8 +89,8 @@ class Transport:
     def with_headers(self, headers: Mapping[str, str]) -> "Transport":
         """Return a transport for the same server with other headers, and cookies of its own."""
         clone = copy(self)
-        clone._headers = dict(headers)  # noqa: SLF001  # of this class
-        clone._cookie_jar = _new_cookie_jar()  # noqa: SLF001
+        clone.headers = dict(headers)
+        clone.cookie_jar = _new_cookie_jar()
         return clone
 
     def close(self) -> None:
@@ -100,9 +101,9 @@ class Transport:
     @property
     def has_token(self) -> bool:
         """Whether each request carries a token."""
-        return any("authorization" in name.lower() for name in self._headers)
+        return any("authorization" in name.lower() for name in self.headers)
 
-    async def get_json(self, url: URL, limit_seconds: float) -> Any:  # noqa: ANN401  # any JSON
+    async def get_json(self, url: URL, limit_seconds: float) -> Json:
         """Return the JSON at `url`.
 
         Raises:
@@ -120,7 +121,7 @@ class Transport:
         body: dict[str, Any],
         limit_seconds: float,
         headers: Mapping[str, str] | None = None,
-    ) -> Any:  # noqa: ANN401  # any JSON
+    ) -> Json:
         """Post `body` as JSON, with these additional headers, and return the JSON of the answer.
 
         Raises:
@@ -147,14 +148,14 @@ class Transport:
         with self._map_exceptions(), self._check_origin(url):
             if self._raw_pool is not None:
                 data = await self._raw_pool.get(
-                    url, self._headers | self._cookie_header(url), self.timeouts.fetch
+                    url, self.headers | self._cookie_header(url), self.timeouts.fetch
                 )
                 if data is not None:
                     return data
             return await self._get_picture_with_aiohttp(url)
 
     def _cookie_header(self, url: URL) -> dict[str, str]:
-        cookies = self._cookie_jar.filter_cookies(url)
+        cookies = self.cookie_jar.filter_cookies(url)
         header = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in cookies.items())
         return {"Cookie": header} if header else {}
 
@@ -166,7 +167,7 @@ class Transport:
         **options: Any,  # noqa: ANN401  # aiohttp's
     ) -> aiohttp.ClientResponse:
         headers = {
-            **self._headers,
+            **self.headers,
             **self._proxy_auth,
             **self._cookie_header(url),
             **(extra_headers or {}),
@@ -175,7 +176,7 @@ class Transport:
             url, headers=headers, **self._proxy_options, **options
         )
         if response.cookies:
-            self._cookie_jar.update_cookies(response.cookies, url)
+            self.cookie_jar.update_cookies(response.cookies, url)
         return response
 
     async def _get_picture_with_aiohttp(self, url: URL) -> bytes:

@@ -115,12 +115,15 @@ class RequestOptions:
                 yield error
 
 
-def number_error(field: str, value: Any) -> FieldError | None:  # noqa: ANN401  # from JSON
+def number_error(field: str, value: object) -> FieldError | None:
     """Return what is wrong with the type of a value that should be a number, if anything."""
     label = _FIELD_LABELS[field]
-    # To Python, True is the number 1.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) < MAX_MAGNITUDE:
+    # To Python, True is the number 1; and NaN is never less than anything.
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not abs(value) < MAX_MAGNITUDE
+    ):
         article = "the" if field == "num_inference_steps" else "a"
         return FieldError(field, f"Enter {article} {label}.")
     if field != "guidance_scale" and value != int(value):
