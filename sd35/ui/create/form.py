@@ -60,7 +60,7 @@ def parse_request(
     is_random = values.randomize_seed is True or values.seed is None
     names = (*(("width", "height") if is_custom else ()), "guidance_scale", "num_inference_steps")
     numbers: dict[str, Any] = {name: getattr(values, name) for name in names}
-    numbers |= {name: "" for name, number in numbers.items() if number is None}
+    numbers |= {name: "" for name, value in numbers.items() if value is None}
     options = RequestOptions(
         prompt=values.prompt,
         negative_prompt=values.negative_prompt,

@@ -30,14 +30,14 @@ class AppliedSettings:
     """The values of the form after an import.
 
     Attributes:
-        applied: names of the settings that were imported.
+        applied_names: names of the settings that were imported.
         changes: sentences about values that had to be changed to fit the Space.
         ignored: settings that the Space doesn't support, with their values.
 
     """
 
     values: FormValues
-    applied: tuple[str, ...]
+    applied_names: tuple[str, ...]
     changes: tuple[str, ...]
     ignored: tuple[str, ...]
 
@@ -61,7 +61,7 @@ def apply_settings(
         settings.apply_seed()
     return AppliedSettings(
         FormValues(**settings.fields),
-        tuple(settings.applied),
+        tuple(settings.applied_names),
         tuple(settings.changes),
         tuple(settings.ignored),
     )
@@ -76,7 +76,7 @@ class _SettingsImport:
         self._metadata = metadata
         self._limits = limits
         self.fields = fields
-        self.applied: list[str] = []
+        self.applied_names: list[str] = []
         self.changes: list[str] = []
         self.ignored: list[str] = []
 
@@ -84,12 +84,12 @@ class _SettingsImport:
         prompt, negative_prompt = self._metadata.prompt, self._metadata.negative_prompt
         if prompt:
             self.fields["prompt"] = prompt
-            self.applied.append("prompt")
+            self.applied_names.append("prompt")
         if negative_prompt and not self._limits.negative_prompt:
             self.ignored.append("negative prompt")
         elif negative_prompt:
             self.fields["negative_prompt"] = negative_prompt
-            self.applied.append("negative prompt")
+            self.applied_names.append("negative prompt")
         elif prompt and self._limits.negative_prompt:
             # An image with a prompt alone was made without a negative one.
             self.fields["negative_prompt"] = ""
@@ -110,7 +110,7 @@ class _SettingsImport:
             width, height = nearest.width, nearest.height
             preset = preset_for_size(width, height, self._limits)
         self.fields |= {"size": preset, "width": width, "height": height}
-        self.applied.append("size")
+        self.applied_names.append("size")
 
     def apply_number(self, field: str, label: str) -> None:
         value: float | None = getattr(self._metadata, field)
@@ -128,7 +128,7 @@ class _SettingsImport:
                 f"{format_number(clamped)}, the {bound}."
             )
         self.fields[field] = clamped
-        self.applied.append(label)
+        self.applied_names.append(label)
 
     def apply_seed(self) -> None:
         seed = self._metadata.seed
@@ -139,7 +139,7 @@ class _SettingsImport:
             self.ignored.append(f"seed {seed}")
             return
         self.fields |= {"seed": seed, "randomize_seed": False}
-        self.applied.append("seed")
+        self.applied_names.append("seed")
 
 
 def _is_valid_size(width: int, height: int, limits: Limits) -> bool:

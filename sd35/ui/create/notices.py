@@ -34,8 +34,8 @@ def import_summary(name: str, tool: str, settings: AppliedSettings) -> str:
     """Return which settings of an image were put into the form, changed, or left out."""
     source = Markup("<b>{}</b>{}").format(name, f" ({tool})" if tool else "")
     summary = Markup("No usable settings in {}.").format(source)
-    if settings.applied:
-        summary = Markup("Imported from {}: {}.").format(source, ", ".join(settings.applied))
+    if settings.applied_names:
+        summary = Markup("Imported from {}: {}.").format(source, ", ".join(settings.applied_names))
     changes = concat(Markup("<p>{}</p>").format(change) for change in settings.changes)
     return Markup(
         '<div class="import-notice" role="status"><p>{}</p>{}{}<p class="buttons">'

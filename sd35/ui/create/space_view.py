@@ -91,8 +91,8 @@ def _size_text(size: object, limits: Limits) -> str:
 def _unavailable_hint(ratios: list[str], limits: Limits) -> Markup:
     if not ratios:
         return Markup("")
-    *others, last = ratios
-    names = f"{', '.join(others)} and {last} aren't" if others else f"{last} isn't"
+    *first_ratios, last = ratios
+    names = f"{', '.join(first_ratios)} and {last} aren't" if first_ratios else f"{last} isn't"
     return Markup(
         '<p class="size-hint" data-unavailable>{} available: this Space makes {}.</p>'
     ).format(names, _size_range(limits))
