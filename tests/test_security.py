@@ -215,12 +215,14 @@ async def test_incomplete_bodies_time_out(monkeypatch: pytest.MonkeyPatch) -> No
     assert sent_messages[0]["status"] == 408
 
 
-def test_a_page_for_the_whole_network_has_the_machine_s_names() -> None:
+def test_page_for_the_network_has_the_machine_s_names() -> None:
+    """A server that listens on all addresses is known under the machine's names, too."""
     names = host_names("::", ["nas.lan"], is_shared=False, is_on_hub=False)
     assert {"nas.lan", socket.gethostname(), f"{socket.gethostname()}.local"} < set(names)
 
 
-def test_a_shared_page_has_the_names_of_its_public_addresses() -> None:
+def test_shared_page_has_its_public_hosts() -> None:
+    """Public links and Hugging Face Spaces are reached under their own hosts."""
     assert host_names("127.0.0.1", [], is_shared=True, is_on_hub=True) == (
         "127.0.0.1",
         ".gradio.live",
