@@ -53,10 +53,10 @@ class UserFile:
     def remove(self, name: str) -> None:
         """Remove an account."""
         with self._edit_lines(must_exist=True) as lines:
-            others = [line for line in lines if line[1] is None or line[1].name != name]
-            if len(others) == len(lines):
+            remaining_lines = [line for line in lines if line[1] is None or line[1].name != name]
+            if len(remaining_lines) == len(lines):
                 raise InvalidRequestError(f"No user {name} in {one_line(self._file)}.")
-            lines[:] = others
+            lines[:] = remaining_lines
 
     @contextmanager
     def _edit_lines(self, *, must_exist: bool) -> Iterator[_Lines]:
