@@ -75,11 +75,10 @@ class ImageResponse(_Image):
         return seed
 
 
+# A conversation: messages with a `role` and a `content`, as in OpenAI's API.
 Messages = Sequence[Mapping[str, Any]]
-"""A conversation: messages with a `role` and a `content`, as in OpenAI's API."""
 
-AsyncResult = AsyncGenerator[ImagePreview | ImageResponse, None]
-"""The result of a provider."""
+AsyncResult = AsyncGenerator[ImagePreview | ImageResponse, None]  # the result of a provider
 
 
 class ResponseError(SD35Error):
@@ -174,8 +173,8 @@ class StabilityAI_SD35Large:  # noqa: N801  # g4f's name
             num_inference_steps=num_inference_steps,
             seed=None if randomize_seed else seed,
         )
-        # Closed here: a generator that is left early ends only when it is garbage-collected, and its
-        # run at the Space with it.
+        # Closed here: a generator that is left early ends only when it is garbage-collected, and
+        # its run at the Space with it.
         async with aclosing(cls._run(options, seed or 0, api_key, proxy)) as images:
             async for image in images:
                 yield image

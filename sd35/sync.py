@@ -28,14 +28,12 @@ class Options(TypedDict, total=False):
     """The `RequestOptions` other than the prompt, all of them optional. Sizes in pixels."""
 
     negative_prompt: str
-    aspect_ratio: str | None
-    """Such as `16:9`, at the largest size that the Space has."""
+    aspect_ratio: str | None  # such as `16:9`, at the largest size that the Space has
     width: int | None
     height: int | None
     guidance_scale: float | None
     num_inference_steps: int | None
-    seed: int | None
-    """By default a random one."""
+    seed: int | None  # by default a random one
 
 
 def generate(

@@ -11,6 +11,7 @@ import pytest
 import sd35
 from sd35 import Finished, Preview, Previews, Progress
 from sd35.core.errors import InvalidRequestError, QuotaError, UnreachableError
+from sd35.sync import Options
 from tests.fakes import STEPS, FakeSpace
 
 LIMIT_SECONDS = 20
@@ -114,3 +115,8 @@ def test_every_public_name_can_be_imported() -> None:
     assert set(dir(sd35)) == set(sd35.__all__)
     with pytest.raises(AttributeError):
         _ = sd35.no_results
+
+
+def test_options_are_those_of_a_request() -> None:
+    fields = set(sd35.RequestOptions.__dataclass_fields__) - {"prompt"}
+    assert set(Options.__annotations__) == fields

@@ -28,14 +28,10 @@ PROBE_INTERVAL_SECONDS: Final = 0.05
 class StopOutcome(Enum):
     """The effect at the Space of leaving a run before its end."""
 
-    REMOVED = "removed"
-    """It was still in the queue, and isn't any more."""
-    ENDED = "ended"
-    """It was running in a generator, which the Space ended."""
-    MAY_FINISH = "may finish"
-    """It was running in a plain function, which Gradio can't interrupt."""
-    UNCONFIRMED = "unconfirmed"
-    """The Space didn't confirm the cancellation in time."""
+    REMOVED = "removed"  # it was still in the queue, and isn't any more
+    ENDED = "ended"  # it was running in a generator, which the Space ended
+    MAY_FINISH = "may finish"  # it was running in a plain function, which Gradio can't interrupt
+    UNCONFIRMED = "unconfirmed"  # the Space didn't confirm the cancellation in time
 
     @property
     def message(self) -> str:

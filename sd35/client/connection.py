@@ -134,6 +134,7 @@ class Connection:
     def api_url(self, path: str) -> URL:
         """Return the address of a path of this Space's Gradio API."""
         prefix = self.contract.api_prefix.strip("/")
+        # The path of a file is quoted already; yarl would quote its percent signs again.
         return self.root.join(URL(f"{prefix}/{path}" if prefix else path, encoded=True))
 
     def resolve_picture_url(self, picture: RemotePicture) -> URL:

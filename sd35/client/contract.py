@@ -20,8 +20,7 @@ __all__ = [
     "read_contract",
 ]
 
-Json = Any
-"""A value from the JSON of a Space."""
+Json = Any  # a value from the JSON of a Space
 
 # A Space with this in its title doesn't run Stable Diffusion, and its images are marked as such.
 DEMO_TITLE_MARKER: Final = "demo painter"
@@ -61,8 +60,7 @@ class Contract:
     image_output: int
     seed_output: int | None
     limits: Limits
-    sends_diffs: bool = True
-    """Whether each preview after the first is sent as a diff."""
+    sends_diffs: bool = True  # whether each preview after the first is sent as a diff
 
     @property
     def can_cancel_queued(self) -> bool:

@@ -87,6 +87,7 @@ class Discovery:
         except ConnectionFailedError as error:
             if asleep_error is not None:
                 raise asleep_error from error
+            # The gateway answers the same for a paused and for a crashed Space. The Hub knows.
             if isinstance(error, SpaceBrokenError):
                 raise await self._get_stage_error() or error from error
             raise

@@ -48,8 +48,7 @@ __all__ = [
     "sanitize",
 ]
 
-MAX_MESSAGE_CHARACTERS = 400
-"""The longest message of a Space that is shown."""
+MAX_MESSAGE_CHARACTERS = 400  # the longest message of a Space that is shown
 
 # A server whose clock is wrong may ask for years.
 MAX_RETRY_AFTER_SECONDS = 366 * 86400
@@ -76,6 +75,7 @@ class ErrorPattern:
         return self.title is not None and self.title in title.lower()
 
 
+# The kinds of failure of a run, in the order in which they are tried.
 RUN_ERROR_PATTERNS: Final = (
     ErrorPattern(
         r"app has reached its GPU limit",
@@ -122,7 +122,6 @@ RUN_ERROR_PATTERNS: Final = (
     ),
     ErrorPattern(r"", GenerationFailedError),  # anything else
 )
-"""The kinds of failure of a run, in the order in which they are tried."""
 
 _RETRY_DURATION_PATTERN = re.compile(
     r"(?:re)?try (?:again )?in (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)", re.IGNORECASE
@@ -235,6 +234,7 @@ def _parse_retry_delay(message: str) -> int | None:
     return None
 
 
+# The stages of a Space at the Hub: the error, and the end of its sentence.
 STAGE_ERRORS: Final[Mapping[str, tuple[type[SD35Error] | None, str]]] = {
     "RUNNING": (None, ""),
     "RUNNING_BUILDING": (None, ""),
@@ -250,7 +250,6 @@ STAGE_ERRORS: Final[Mapping[str, tuple[type[SD35Error] | None, str]]] = {
     "RUNTIME_ERROR": (SpaceBrokenError, "isn't running: its program crashed"),
     "DELETING": (SpaceBrokenError, "is being deleted"),
 }
-"""The stages of a Space at the Hub: the error, and the end of its sentence."""
 
 
 def error_for_stage(name: str, stage: str) -> SD35Error | None:
@@ -259,6 +258,7 @@ def error_for_stage(name: str, stage: str) -> SD35Error | None:
     return None if error_class is None else error_class(f"{name} {state_text}.")
 
 
+# The errors for some HTTP statuses, with their sentences and remedies.
 STATUS_ERRORS: Final[Mapping[int, tuple[type[SD35Error], str, str | None]]] = {
     401: (AccessDeniedError, "The Space requires a valid token or a login.", None),
     403: (AccessDeniedError, "The Space requires a valid token or a login.", None),
@@ -275,7 +275,6 @@ STATUS_ERRORS: Final[Mapping[int, tuple[type[SD35Error], str, str | None]]] = {
     ),
     429: (RateLimitedError, "The Space has received too many requests.", None),
 }
-"""The errors for some HTTP statuses, with their sentences and remedies."""
 
 
 def error_for_status(status: int, body: str, headers: Mapping[str, str] | None = None) -> SD35Error:

@@ -85,6 +85,7 @@ async def read_stream(
                 if parser.has_ended:
                     await _drain(chunks)
                     return
+            # Heartbeats are chunks, too: they end aiohttp's wait for bytes, but are no progress.
             now = time.monotonic()
             if now - last_event_at > idle_seconds or now - started_at > timeouts.run:
                 raise StreamTimeoutError(f"No updates from {run.connection.name} for too long.")

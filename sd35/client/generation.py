@@ -132,7 +132,7 @@ class Generation:
         """
         assert self.finished is not None, "there is no image before Finished"
         preview = self._last_preview
-        # The last preview of a generator is the finished image.
+        # The last preview of a generator is the finished image, which needn't be fetched twice.
         is_fetched = preview is not None and preview.picture == self.finished.picture
         picture = preview.fetched if is_fetched and preview is not None else None
         if picture is None:
@@ -195,6 +195,7 @@ class Generation:
     async def _handle(self, event: Event) -> None:
         if isinstance(event, Finished):
             self.finished = event
+            # A preview that is still being fetched would only delay the image.
             self._cancel_previews()
         if isinstance(event, Preview) and self._previews is not None and not self._is_closed:
             await self._previews.submit(event.picture)

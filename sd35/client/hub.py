@@ -82,6 +82,8 @@ async def get_space_info(hub: Transport, name: str, limit_seconds: float) -> Spa
     try:
         payload = await hub.get_json(hub.root / "api/spaces" / name, limit_seconds)
     except AccessDeniedError as error:
+        # The Hub answers 401 for invalid tokens, and also for Spaces that don't exist: it doesn't
+        # reveal the names of private ones.
         if hub.has_token and not await _is_token_valid(hub, limit_seconds):
             raise AccessDeniedError("Invalid Hugging Face token.") from error
         raise SpaceNotFoundError(f"Space {name} doesn't exist or is private.") from error

@@ -17,12 +17,10 @@ log = logging.getLogger(__name__)
 class Previews(Enum):
     """The previews whose bytes are fetched during a run."""
 
-    NONE = "none"
-    """None: each `Preview` has only an address."""
+    NONE = "none"  # none: each `Preview` has only an address
+    # The newest one, as soon as the previous one was read; others aren't requested.
     NEWEST = "newest"
-    """The newest one, as soon as the previous one was read; others aren't requested."""
-    ALL = "all"
-    """Every one, in order, before the event that follows it."""
+    ALL = "all"  # every one, in order, before the event that follows it
 
 
 class PreviewFetcher:

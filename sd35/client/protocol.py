@@ -35,16 +35,14 @@ class RunParser:
 
     def __init__(self, contract: Contract, event_id: str | None) -> None:
         self._contract = contract
+        # The run's id. If the answer to the join was lost, the id of the first message.
         self.event_id = event_id
-        """The run's id. If the answer to the join was lost, the id of the first message."""
         self._outputs: list[Any] | None = None
         self._last_picture: RemotePicture | None = None
         self._has_gap = False
-        self.has_messages = False
-        """Whether any message of this run has arrived."""
+        self.has_messages = False  # whether any message of this run has arrived
         self.has_started = False
-        self.has_ended = False
-        """Whether the last message has arrived."""
+        self.has_ended = False  # whether the last message has arrived
 
     def feed(self, payload: bytes) -> tuple[Event, ...]:
         """Return the events in one message, the JSON of a server-sent event.
@@ -77,6 +75,7 @@ class RunParser:
         self._has_gap = True
 
     def _is_own_event(self, event_id: object) -> bool:
+        # A stream carries all runs of its session; messages without an id concern all of them.
         if event_id is None:
             return True
         if self.event_id is None and isinstance(event_id, str):
@@ -124,6 +123,8 @@ class RunParser:
         output_data = (message.get("output") or {}).get("data")
         if output_data is None:
             return ()
+        # The first message has the outputs themselves; in protocols after sse_v1, the later ones
+        # have the edits to the previous outputs.
         if self._outputs is None or not self._contract.sends_diffs:
             self._outputs = list(output_data)
         else:
@@ -133,6 +134,7 @@ class RunParser:
             ]
             self._check_growth(output_data)
         picture = _parse_picture(self._outputs[self._contract.image_output])
+        # A generator may yield the same image again, with another seed or text beside it.
         if picture is None or picture == self._last_picture:
             return ()
         self._last_picture = picture
@@ -163,6 +165,7 @@ class RunParser:
         return Finished(picture, None if seed_index is None else _parse_seed(data[seed_index]))
 
     def _raise_stream_error(self, message: Mapping[str, Any]) -> None:
+        # Versions of Gradio differ in whether they send the name or the text of this message.
         if message["msg"] in {"server_stopped", "Server stopped unexpectedly."}:
             self.has_ended = True
             raise SpaceStoppedError("The Space was stopped or restarted during the job.")
@@ -177,7 +180,7 @@ class RunParser:
 
 
 def apply_diff(value: Json, edits: list[Json]) -> Json:
-    """Return `value` after Gradio's edits `[action, path, value]`; an empty list leaves it as it is.
+    """Return `value` after Gradio's edits `[action, path, value]`.
 
     Raises:
         ProtocolError: an edit doesn't apply.

@@ -14,8 +14,7 @@ __all__ = ["OnWait", "with_retry"]
 
 T = TypeVar("T")
 
-OnWait = Callable[[Waiting], None]
-"""Called at each wait before a retry."""
+OnWait = Callable[[Waiting], None]  # called at each wait before a retry
 
 # In seconds.
 _BACKOFF: Final = {"wait_initial": 0.25, "wait_max": 5.0, "wait_jitter": 0.25}

@@ -51,8 +51,7 @@ TEMP_SUFFIX: Final = ".part"
 _UMASK: Final = os.umask(0o077)
 os.umask(_UMASK)
 
-MAX_SLUG_CHARACTERS: Final = 70
-"""The length of model and prompt in a file name."""
+MAX_SLUG_CHARACTERS: Final = 70  # the length of model and prompt in a file name
 
 
 def file_name(model: str, prompt: str, seed: int | None, picture: Picture) -> str:

@@ -50,6 +50,7 @@ class Limits:
     negative_prompt: bool = True
 
 
+# The limits of `stabilityai/stable-diffusion-3.5-large`, shown until a Space is connected.
 PUBLIC_LIMITS = Limits(
     width=Range(512, 1024, 32, 1024),
     height=Range(512, 1024, 32, 1024),
@@ -57,4 +58,3 @@ PUBLIC_LIMITS = Limits(
     guidance_scale=Range(0, 7.5, 0.1, 4.5),
     num_inference_steps=Range(1, 50, 1, 40),
 )
-"""The limits of `stabilityai/stable-diffusion-3.5-large`, shown until a Space is connected."""

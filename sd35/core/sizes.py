@@ -17,11 +17,11 @@ __all__ = [
 ]
 
 
+# The presets: square, landscape, portrait.
 ASPECT_RATIOS: tuple[str, ...] = (
     *("1:1", "5:4", "4:3", "3:2", "16:9", "2:1", "21:9"),
     *("4:5", "3:4", "2:3", "9:16", "1:2", "9:21"),
 )
-"""The presets: square, landscape, portrait."""
 
 # A size whose ratio is off by more than this fraction isn't offered as the preset.
 RATIO_TOLERANCE = 0.03

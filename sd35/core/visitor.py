@@ -31,8 +31,8 @@ class Visitor:
         return owner is None or owner == self.owner
 
 
+# The only visitor of a page that can be reached from this machine alone.
 LOCAL_VISITOR = Visitor("here", "here")
-"""The only visitor of a page that can be reached from this machine alone."""
 
 
 def owner_from_cookie(secret: str) -> str:
