@@ -4,6 +4,7 @@ The app, the fake Space and the simple page are processes of their own; the visi
 one. The endpoints that are compared take turns.
 """
 
+import asyncio
 import signal
 import sys
 import time
@@ -60,7 +61,7 @@ def measure(
     report, expected = Report(), pictures.final()
     with start_fake_space(PREVIEW_QUALITY) as (address, _):
         with start_app(address) as app:
-            report.add_idle(_measure_idle(app))
+            report.add_idle(asyncio.run(_measure_idle(app)))
         with ExitStack() as stack:
             contestants = _start_contestants(stack, address)
             our_names = [contestant.name for contestant in contestants if contestant.is_ours]
@@ -127,18 +128,18 @@ def _run_turn(contestant: _Contestant, options: LoadOptions) -> LoadSample:
             contestant.program.suspend()
 
 
-def _measure_idle(app: ServerProcess) -> IdleResults:
+async def _measure_idle(app: ServerProcess) -> IdleResults:
     """Measure the app before its first visitor and with one page, and an empty Gradio app."""
-    alone = measure_idle(app, IDLE_SECONDS)
+    alone = await measure_idle(app, IDLE_SECONDS)
     page = PageClient.of(app)
-    event = measure_event_seconds(app, page.follow_ups(page.load_listeners)[-1])
+    event = await measure_event_seconds(app, page.follow_ups(page.load_listeners)[-1])
     submit_listener = page.submit_listener(f"a lighthouse at dusk{ENDLESS_RUN_SUFFIX}")
-    with_page = idle_with_page(app, submit_listener, page.watch, IDLE_SECONDS)
+    with_page = await idle_with_page(app, submit_listener, page.watch, IDLE_SECONDS)
     with start_server("an empty Gradio app", "-m", "bench.empty_page", "{port}") as empty:
         return IdleResults(
             alone,
             with_page,
-            measure_idle(empty, IDLE_SECONDS),
+            await measure_idle(empty, IDLE_SECONDS),
             event,
-            measure_event_seconds(empty, Listener(0, ["1:1"])),
+            await measure_event_seconds(empty, Listener(0, ["1:1"])),
         )

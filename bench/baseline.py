@@ -4,19 +4,16 @@ The event stream isn't parsed but searched for addresses.
 """
 
 import asyncio
-import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from bench.metrics import Generate, GenerationRecorder
-from bench.raw_client import BODY, JOIN
+from bench.raw_client import LENGTH_PATTERN, PICTURE_PATTERN, get_request, join_request
 
 __all__ = ["every_preview", "first_preview_only"]
 
-_PICTURE = re.compile(rb'"url"\]?[:,]"http://[^/]+([^"]+)"')
-_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
 LIMIT_BYTES = 2 * 1024 * 1024
 
 
@@ -39,27 +36,22 @@ async def _generate(
         "127.0.0.1", urlsplit(address).port, limit=LIMIT_BYTES
     )
     session = secrets.token_hex(8).encode()
-    body = BODY % session
-    writer.write(JOIN % (len(body), body))
+    writer.write(join_request(session))
     await _read_response(reader)
-    writer.write(_get(b"/gradio_api/queue/data?session_hash=" + session))
+    writer.write(get_request(b"/gradio_api/queue/data?session_hash=" + session))
     *previews, final = await _run(reader, recorder)
     for path in previews[:max_previews]:
-        writer.write(_get(path))
+        writer.write(get_request(path))
         await _read_response(reader)
         recorder.preview()
-    writer.write(_get(final))
+    writer.write(get_request(final))
     recorder.final(await _read_response(reader))
     writer.close()
 
 
-def _get(path: bytes) -> bytes:
-    return b"GET %s HTTP/1.1\r\nHost: space\r\n\r\n" % path
-
-
 async def _read_response(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
-    length = _LENGTH.search(head)
+    length = LENGTH_PATTERN.search(head)
     assert length is not None
     return await reader.readexactly(int(length[1]))
 
@@ -69,7 +61,7 @@ async def _run(reader: asyncio.StreamReader, recorder: GenerationRecorder) -> li
     await reader.readuntil(b"\r\n\r\n")
     paths: list[bytes] = []
     while size := int(await reader.readuntil(b"\r\n"), 16):
-        paths += _PICTURE.findall(await reader.readexactly(size + 2))
+        paths += PICTURE_PATTERN.findall(await reader.readexactly(size + 2))
         recorder.event()
     await reader.readexactly(2)
     return paths

@@ -33,35 +33,26 @@ class IdleUsage:
     cpu: float
 
 
-def measure_idle(program: ServerProcess, seconds: float) -> IdleUsage:
+async def measure_idle(program: ServerProcess, seconds: float) -> IdleUsage:
     """Measure a server that is left alone."""
-    return asyncio.run(_measure_idle(program.pid, seconds))
-
-
-async def _measure_idle(pid: int, seconds: float) -> IdleUsage:
     await asyncio.sleep(SETTLE_SECONDS)
-    started_at, cpu_before = time.perf_counter(), usage.cpu_seconds(pid)
+    started_at, cpu_before = time.perf_counter(), usage.cpu_seconds(program.pid)
     await asyncio.sleep(seconds)
-    cpu = (usage.cpu_seconds(pid) - cpu_before) / (time.perf_counter() - started_at)
-    return IdleUsage(usage.read_memory(pid), cpu)
+    cpu_seconds = usage.cpu_seconds(program.pid) - cpu_before
+    memory = usage.read_memory(program.pid)
+    return IdleUsage(memory, cpu_seconds / (time.perf_counter() - started_at))
 
 
-def idle_with_page(
+async def idle_with_page(
     program: ServerProcess, submit_listener: Listener, watch_listener: Listener, seconds: float
 ) -> IdleUsage:
     """Measure a server while one page follows a run that has nothing to show yet."""
-    return asyncio.run(_idle_with_page(program, submit_listener, watch_listener, seconds))
-
-
-async def _idle_with_page(
-    program: ServerProcess, submit_listener: Listener, watch_listener: Listener, seconds: float
-) -> IdleUsage:
     visitor = await Visitor(program.port).load_page()
     await visitor.join_queue(submit_listener.fn_index, submit_listener.data)
     await _follow(visitor)
     await visitor.join_queue(watch_listener.fn_index, watch_listener.data)
     follow_task = asyncio.create_task(_follow(visitor))
-    usage_sample = await _measure_idle(program.pid, seconds)
+    usage_sample = await measure_idle(program, seconds)
     assert not follow_task.done(), "the stream ended"
     follow_task.cancel()
     visitor.close()
@@ -73,12 +64,8 @@ async def _follow(visitor: Visitor) -> None:
         pass
 
 
-def measure_event_seconds(program: ServerProcess, listener: Listener) -> float:
+async def measure_event_seconds(program: ServerProcess, listener: Listener) -> float:
     """Return the median seconds from calling a listener to its answer, one call at a time."""
-    return asyncio.run(_measure_event_seconds(program, listener))
-
-
-async def _measure_event_seconds(program: ServerProcess, listener: Listener) -> float:
     visitor, durations = await Visitor(program.port).load_page(), list[float]()
     for _ in range(EVENT_COUNT):
         started_at = time.perf_counter()

@@ -14,23 +14,19 @@ from urllib.parse import urlsplit
 
 from bench.metrics import Generate, GenerationRecorder
 
-__all__ = ["BODY", "JOIN", "every_preview", "first_preview_only"]
+__all__ = [
+    "LENGTH_PATTERN",
+    "PICTURE_PATTERN",
+    "every_preview",
+    "first_preview_only",
+    "get_request",
+    "join_request",
+]
 
 HEAD_BYTES = 32 * 1024  # for the head of an answer, and for the whole stream of a run
 
-JOIN = b"""POST /gradio_api/queue/join HTTP/1.1\r
-Host: space\r
-Content-Type: application/json\r
-Content-Length: %d\r
-\r
-%s"""
-BODY = (
-    b'{"data": ["a lighthouse at dusk", "", 0, true, 1024, 1024, 4.5, 40], "fn_index": 0,'
-    b' "session_hash": "%s"}'
-)
-
-_PICTURE = re.compile(rb'"url"\]?[:,]"http://[^/]+([^"]+)"')
-_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
+PICTURE_PATTERN = re.compile(rb'"url"\]?[:,]"http://[^/]+([^"]+)"')
+LENGTH_PATTERN = re.compile(rb"\r\nContent-Length: (\d+)")
 
 
 @asynccontextmanager
@@ -53,24 +49,33 @@ async def _generate(
     connection = await pool.acquire()
     *previews, final = await _run(connection, recorder)
     for path in previews[:max_previews]:
-        await connection.send_request(_get(path))
+        await connection.send_request(get_request(path))
         recorder.preview()
-    recorder.final(await connection.send_request(_get(final)))
+    recorder.final(await connection.send_request(get_request(final)))
     pool.release(connection)
 
 
 async def _run(connection: "_RawConnection", recorder: GenerationRecorder) -> list[bytes]:
     """Join the queue, read the stream, and return the paths of its images."""
     session = secrets.token_hex(8).encode()
-    body = BODY % session
-    await connection.send_request(JOIN % (len(body), body))
+    await connection.send_request(join_request(session))
     stream = await connection.send_request(
-        _get(b"/gradio_api/queue/data?session_hash=" + session), recorder.event
+        get_request(b"/gradio_api/queue/data?session_hash=" + session), recorder.event
     )
-    return _PICTURE.findall(stream)
+    return PICTURE_PATTERN.findall(stream)
 
 
-def _get(path: bytes) -> bytes:
+def join_request(session: bytes) -> bytes:
+    """Return the HTTP request that joins the queue."""
+    inputs = b'["a lighthouse at dusk", "", 0, true, 1024, 1024, 4.5, 40]'
+    body = b'{"data": %s, "fn_index": 0, "session_hash": "%s"}' % (inputs, session)
+    head = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: space\r\n"
+    kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return head + kind + body
+
+
+def get_request(path: bytes) -> bytes:
+    """Return the HTTP request for a path."""
     return b"GET %s HTTP/1.1\r\nHost: space\r\n\r\n" % path
 
 
@@ -129,7 +134,7 @@ class _RawConnection(asyncio.BufferedProtocol):
         end = received.find(b"\r\n\r\n") + 4
         if end < 4:
             return
-        length = _LENGTH.search(received, 0, end)
+        length = LENGTH_PATTERN.search(received, 0, end)
         if length is None:
             self._read_stream(received)
             return
