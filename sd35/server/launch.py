@@ -104,6 +104,11 @@ def launch(
         **GRADIO_OPTIONS,
         **gradio_options,
     )
+    # Under `gradio app.py`, Gradio would also watch the files for the next app, the demo Space. Two
+    # watchers unload the same modules at the same time, and no reload succeeds.
+    from gradio import http_server  # noqa: PLC0415  # see the module's docstring
+
+    http_server.GRADIO_WATCH_DIRS = []
     return str(address)
 
 
