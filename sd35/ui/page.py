@@ -64,4 +64,5 @@ class Page:
             ).bind()
             api_form = ApiForm(self.demo, TITLE, ApiEndpoints(job_service))
         api_form.hide_other_endpoints()
+        # The Space is found after the page is built, and another one may take its place later.
         job_service.space_connector.on_resolved = api_form.publish

@@ -52,6 +52,7 @@ class FormHandlers:
 
     def validate(self, *inputs: object) -> list[dict[str, Any]]:
         """Return Gradio's verdict on each field, and on the focus that is sent with them."""
+        # A validator gets the inputs of its event, and needs a verdict on each.
         values = FormValues(*inputs[: len(FIELD_NAMES)])
         _, errors = parse_request(values, self._limits)
         messages = error_messages(errors, values)
@@ -155,6 +156,7 @@ class FormHandlers:
         *fields, applied_limits = inputs
         connection = self._job_service.connection.value
         limits = connection.limits
+        # The page keeps this text, so that a reconnection to the same Space changes no field.
         current_limits = f"{connection.target}: {limits}" if connection.space is not None else ""
         if applied_limits == current_limits:
             return [*_unchanged(), gr.skip()]

@@ -64,7 +64,7 @@ class JobHandlers:
     async def _submit(self, request: GenerationRequest, visitor: Visitor) -> tuple[str, str]:
         """Submit a request; return the id of the job in focus, and that of the new job."""
         job = await self._job_service.submit(request, visitor)
-        if visitor.owner is None:
+        if visitor.owner is None:  # without cookies there is no queue, only this job
             return job.id, job.id
         # A running job stays in focus: its preview doesn't make way for a queued one's.
         running_jobs = self._job_service.visitor_queue(visitor).running_jobs
@@ -136,6 +136,7 @@ class JobHandlers:
             await self._job_service.restore_session(view.visitor)
             async with aclosing(self._watch(view)) as updates:
                 async for update in updates:
+                    # Gradio doesn't end the older call of a "multiple" event by itself.
                     if self._watch_tokens.get(session_hash) is not token:
                         return
                     yield update
