@@ -241,7 +241,7 @@ def test_failure_ends_the_batch_without_keep_going(generator: FakeSpace) -> None
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00", failed[0]["retry_at"])
         assert (failed[0]["prompt"], failed[0]["seed"], failed[0]["exit_code"]) == (QUOTA, 7, 5)
         assert "60s requested vs. 34s left" in err
-        assert "Come back at " in err
+        assert "Try again at" in err
         assert Path("a-cat-seed-7.webp").exists() == keeps_going
 
 
@@ -317,7 +317,7 @@ def test_failures_have_message_and_exit_code(
             "other than a PNG",
         ),
         ({"config": respond_text(200, "{}")}, 3, "isn't a Gradio app"),
-        ({"join": respond_text(429, **{"Retry-After": "3600"})}, 6, "Come back at"),
+        ({"join": respond_text(429, **{"Retry-After": "3600"})}, 6, "Try again at"),
     ],
     ids=["access", "cut", "no picture", "contract", "rate"],
 )

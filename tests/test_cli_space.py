@@ -109,7 +109,7 @@ async def serve_hub(space: str, stage: str) -> AsyncIterator[str]:
     ("arguments", "stage", "code", "statuses", "expected_message"),
     [
         ([], "RUNNING", 0, [*ALL_OK, "skipped"], "valid: alice [2J, a PRO account"),
-        (["--try"], "STOPPED", 5, [*ALL_OK, "not ok"], "Come back at"),
+        (["--try"], "STOPPED", 5, [*ALL_OK, "not ok"], "Try again at"),
         (
             ["--token", "other"],
             "RUNNING",

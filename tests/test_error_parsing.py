@@ -192,7 +192,7 @@ def test_a_quota_message_tells_its_numbers(
     assert (
         (error.retry_at is not None)
         == (int(wait.total_seconds()) > 0)
-        == ("Come back at" in str(error))
+        == ("Try again at" in str(error))
     )
 
 

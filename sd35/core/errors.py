@@ -112,7 +112,7 @@ class SD35Error(Exception):
     @property
     def retry_hint(self) -> str:
         """A sentence with the time of the next attempt, or an empty text."""
-        return f"Come back at {format_local_time(self.retry_at)}." if self.retry_at else ""
+        return f"Try again at {format_local_time(self.retry_at)}." if self.retry_at else ""
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.happened, self.retry_hint, self.remedy) if part)
