@@ -87,7 +87,10 @@ async def test_a_failure_has_the_space_s_own_message_if_it_sent_one(
         with pytest.raises(QuotaError, match=r"60s requested vs\. 34s left") as refusal:
             await collect_events(
                 space,
-                "error: You have exceeded your GPU quota (60s requested vs. 34s left). Try again in 1:23:54",
+                (
+                    "error: You have exceeded your GPU quota (60s requested vs. 34s left). "
+                    "Try again in 1:23:54"
+                ),
             )
         assert refusal.value.retry_after_seconds == 5034
         await wait_for_run_end(fake)

@@ -40,9 +40,18 @@ from sd35.core.errors import (
 ANONYMOUS_HINT = (
     "Authenticate with a Hugging Face token for more quota - https://huggingface.co/settings/tokens"
 )
-FREE_ACCOUNT_HINT = "Subscribe to Hugging Face PRO to get 40 min of ZeroGPU quota a day - https://huggingface.co/subscribe/pro"
-PRO_ACCOUNT_HINT = "Add credits to keep using ZeroGPU. $1 for 10 minutes of ZeroGPU inference - https://huggingface.co/settings"
-SIGN_UP_LINK = '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account</a> to get more'
+FREE_ACCOUNT_HINT = (
+    "Subscribe to Hugging Face PRO to get 40 min of ZeroGPU quota a day - "
+    "https://huggingface.co/subscribe/pro"
+)
+PRO_ACCOUNT_HINT = (
+    "Add credits to keep using ZeroGPU. $1 for 10 minutes of ZeroGPU "
+    "inference - https://huggingface.co/settings"
+)
+SIGN_UP_LINK = (
+    '<a style="white-space: nowrap" '
+    'href="https://huggingface.co/join">Create a free account</a> to get more'
+)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,10 @@ SIGN_UP_LINK = '<a style="white-space: nowrap" href="https://huggingface.co/join
         ("ZeroGPU quota exceeded", "You have exceeded your GPU quota", QuotaError),
         (
             "Error",
-            "You have exceeded your GPU quota (59s left vs. 60s requested). Please retry in 0:00:56",
+            (
+                "You have exceeded your GPU quota (59s left vs. 60s requested). Please "
+                "retry in 0:00:56"
+            ),
             QuotaError,
         ),
         (
@@ -87,7 +99,10 @@ SIGN_UP_LINK = '<a style="white-space: nowrap" href="https://huggingface.co/join
         ("Error", "No GPU is currently available for you after 60s", BusyError),
         (
             "ZeroGPU pending credits exceeded",
-            "You have too many ZeroGPU credits allocated to running tasks. Try again once some have completed.",
+            (
+                "You have too many ZeroGPU credits allocated to running tasks. Try "
+                "again once some have completed."
+            ),
             BusyError,
         ),
         ("Error", "Queue is full. Max size is 4 and size is 4.", QueueFullError),
@@ -127,31 +142,40 @@ def test_a_message_of_a_space_is_the_right_error_and_stays_readable(
             "anonymous",
         ),
         (
-            "You have exceeded your ZeroGPU quota (65s requested vs. 81s left). Try again in 23:31:01. "
-            + ANONYMOUS_HINT,
+            "You have exceeded your ZeroGPU quota (65s requested vs. 81s left). "
+            "Try again in 23:31:01. " + ANONYMOUS_HINT,
             ...,
         ),
         ("Unlogged user is runnning out of daily ZeroGPU quotas. Signup", "anonymous"),
         (
-            "You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54",
+            (
+                "You have exceeded your free GPU quota (60s requested vs. 34s left). "
+                "Try again in 1:23:54"
+            ),
             "free",
         ),
         (
-            "You have exceeded your free ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. "
-            + FREE_ACCOUNT_HINT,
+            "You have exceeded your free ZeroGPU quota (65s requested vs. 3s "
+            "left). Try again in 1:23:54. " + FREE_ACCOUNT_HINT,
             "free",
         ),
         (
-            "User is runnning out of daily ZeroGPU quotas. Visit https://huggingface.co/subscribe/pro",
+            (
+                "User is runnning out of daily ZeroGPU quotas. Visit "
+                "https://huggingface.co/subscribe/pro"
+            ),
             "free",
         ),
         (
-            "You have exceeded your Pro GPU quota (60s requested vs. 34s left). Try again in 1:23:54",
+            (
+                "You have exceeded your Pro GPU quota (60s requested vs. 34s left). "
+                "Try again in 1:23:54"
+            ),
             "pro",
         ),
         (
-            "You have exceeded your Pro ZeroGPU quota (65s requested vs. 3s left). Try again in 1:23:54. "
-            + PRO_ACCOUNT_HINT,
+            "You have exceeded your Pro ZeroGPU quota (65s requested vs. 3s left). "
+            "Try again in 1:23:54. " + PRO_ACCOUNT_HINT,
             "pro",
         ),
         ("You have exceeded your GPU quota", None),

@@ -196,7 +196,9 @@ async def test_an_unknown_model_is_logged(caplog: pytest.LogCaptureFixture) -> N
 
 
 QUOTA_FAILURE = {
-    "error": "You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54"
+    "error": (
+        "You have exceeded your free GPU quota (60s requested vs. 34s left). Try again in 1:23:54"
+    )
 }
 
 
