@@ -33,6 +33,18 @@ def _parser() -> argparse.ArgumentParser:
         "--only", nargs="+", default=[], metavar="TEXT", help="clients whose name contains a TEXT"
     )
     command = add_command("app", "the app under load, with visitors who come and go, and idle")
+    _add_app_options(command, levels_help)
+    command = add_command("library", "a library with many images, compared with a small one")
+    command.add_argument(
+        "--pictures",
+        type=int,
+        default=library.PICTURE_COUNT,
+        help="number of images (default: %(default)s)",
+    )
+    return parser
+
+
+def _add_app_options(command: argparse.ArgumentParser, levels_help: str) -> None:
     command.add_argument(
         "--visitors", type=_numbers, default=list(app.CONCURRENCY_LEVELS), help=levels_help
     )
@@ -51,14 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--quick", action="store_true", help="one round, 1 and 10 at once, 100 who come and go"
     )
-    command = add_command("library", "a library with many images, compared with a small one")
-    command.add_argument(
-        "--pictures",
-        type=int,
-        default=library.PICTURE_COUNT,
-        help="number of images (default: %(default)s)",
-    )
-    return parser
 
 
 def _main() -> None:

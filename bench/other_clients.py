@@ -64,7 +64,7 @@ async def gradio_async(address: str) -> AsyncIterator[Generate]:
 
 @asynccontextmanager
 async def aiohttp_call_api(address: str) -> AsyncIterator[Generate]:
-    """Use `/call` by aiohttp, as g4f's provider does, with the first preview and the final image."""
+    """Use `/call` by aiohttp, as g4f's provider does; fetch the first preview and the image."""
     endpoint = f"{address}gradio_api/call/infer"
 
     async def generate(recorder: GenerationRecorder) -> None:
