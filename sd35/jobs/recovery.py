@@ -23,8 +23,8 @@ from sd35.library.repository import Entry
 __all__ = ["JobRecovery", "RescanScheduler"]
 
 RESCAN_DELAY: Final = 2.0
+# Seconds from the opening of a page to a rescan, and between two of them.
 RESCAN_INTERVAL: Final = 20.0
-"""Seconds from the opening of a page to a rescan, and between two of them."""
 
 
 class JobRecovery:

@@ -14,8 +14,8 @@ __all__ = ["JobRegistry"]
 
 MAX_JOBS = 1000
 
+# Total size of the images of a temporary library; the oldest are deleted first.
 MAX_PICTURE_BYTES = 1 << 30
-"""Total size of the images of a temporary library; the oldest are deleted first."""
 
 
 class JobRegistry:

@@ -26,13 +26,12 @@ __all__ = ["JobRunner"]
 log = logging.getLogger(__name__)
 
 MAX_PREVIEW_BYTES: Final = 150_000
+# Larger previews are shrunk to this many pixels: each page downloads each preview.
 PREVIEW_LONGEST_SIDE: Final = 768
-"""Larger previews are shrunk to this many pixels: each page downloads each preview."""
 
 MAX_NOTICES: Final = 20
 
-SAVE_RETRY_INTERVAL = 15.0
-"""Seconds between attempts to save an image that couldn't be saved."""
+SAVE_RETRY_INTERVAL = 15.0  # seconds between attempts to save an image that couldn't be saved
 
 
 class JobRunner:

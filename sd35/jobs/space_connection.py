@@ -25,8 +25,8 @@ __all__ = ["ConnectionState", "SpaceConfig", "SpaceConnector"]
 
 log = logging.getLogger(__name__)
 
+# Limits of the waits for the public Space before `auto` falls back to the demo Space.
 AUTO_TIMEOUTS: Final = Timeouts(discovery=6.0, waking=0.0, attempts=1)
-"""Limits of the waits for the public Space before `auto` falls back to the demo Space."""
 
 GET_POLL_SECONDS: Final = 60.0
 

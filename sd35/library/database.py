@@ -20,30 +20,25 @@ __all__ = ["Database"]
 
 log = logging.getLogger(__name__)
 
-MAX_IDLE_CONNECTIONS: Final = 8
-"""Connections kept open for reuse; each may hold a page cache of 4 MB."""
-
-BUSY_TIMEOUT: Final = 20.0
-"""Seconds to wait for another program's write transaction."""
-
-OPEN_TIMEOUT: Final = 120.0
-"""Seconds to wait for another program that migrates a large index."""
+MAX_IDLE_CONNECTIONS: Final = 8  # each holds a page cache of up to 4 MB
+BUSY_TIMEOUT: Final = 20.0  # seconds to wait for another program's write transaction
+OPEN_TIMEOUT: Final = 120.0  # seconds to wait for another program that migrates a large index
 
 _CORRUPTION_CODES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Database:
-    """An index that many threads and several programs use at once.
+    """Index that many threads and several programs use at once, created or migrated as necessary.
 
-    It is created or migrated as necessary. The constructor and every method that yields a
-    connection raise LibraryError if the index can't be used.
+    The constructor and every method that yields a connection raise LibraryError if the index can't
+    be used.
 
     Args:
-        path: The SQLite file.
-        on_recreated: Called after the file was deleted while in use and has been created again.
+        path: the SQLite file.
+        on_recreated: called after the file was deleted while in use and has been created again.
 
     Attributes:
-        was_rebuilt: Whether the file was missing or damaged, and is empty now.
+        was_rebuilt: whether the file was missing or damaged, and the new one is still empty.
 
     """
 
@@ -78,7 +73,7 @@ class Database:
         # An open connection goes on writing to a deleted file, and everything it writes is lost.
         if _read_file_identity(self.path) == self._file_identity:
             return
-        log.warning("the library's index was deleted; it will be rebuilt from the images")
+        log.warning("The library's index was deleted. It will be rebuilt from the images.")
         for connection in self._idle_connections:
             connection.close()
         self._idle_connections = []
@@ -133,7 +128,7 @@ class Database:
     def _quarantine(self) -> None:
         name = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         log.warning(
-            "the library's index is damaged: kept as %s, it will be rebuilt from the images", name
+            "The library's index is damaged. It was renamed to %s, and will be rebuilt.", name
         )
         # The log belongs to its file: SQLite would replay a stale -wal into the new one.
         for suffix in ("", "-wal", "-shm", "-journal"):
@@ -159,7 +154,7 @@ class Database:
 
     @contextmanager
     def write_transaction_on(self, connection: Connection) -> Iterator[None]:
-        """Run the block as a write transaction of a connection that the caller has already."""
+        """Run the block as a write transaction on the caller's dedicated connection."""
         # SQLite's busy timeout polls, and may starve a thread: within this program, a lock queues.
         with self._write_lock:
             # A plain BEGIN takes the write lock at the first INSERT only. If another program has
@@ -174,7 +169,7 @@ class Database:
 
     @contextmanager
     def dedicated_connection(self) -> Iterator[Connection]:
-        """Yield a connection of the caller's own, whose temporary tables vanish with the block."""
+        """Yield a new connection, whose temporary tables vanish with the block."""
         with self._map_errors():
             with self._idle_lock:
                 self._reopen_if_replaced()

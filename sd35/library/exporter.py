@@ -18,8 +18,7 @@ from sd35.library.repository import Entry
 
 __all__ = ["MANIFEST_NAME", "ExportResult", "ZipExport", "export_pictures", "manifest_entry"]
 
-MANIFEST_NAME: Final = "pictures.jsonl"
-"""File of an export that has a JSON line per image."""
+MANIFEST_NAME: Final = "pictures.jsonl"  # file of an export that has a JSON line per image
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,9 @@ class ExportResult:
     """Outcome of an export.
 
     Attributes:
-        path: The folder or ZIP file.
-        pictures: Number of images exported.
-        unreadable: Paths in the library of files that couldn't be read.
+        path: the folder or ZIP file.
+        pictures: number of images exported.
+        unreadable: paths in the library of files that couldn't be read.
 
     """
 
@@ -42,7 +41,7 @@ class ZipExport:
     """A ZIP archive of images, produced while it is iterated over, so that it is never in memory.
 
     Attributes:
-        unreadable: Paths of files that couldn't be read so far, and were left out.
+        unreadable: paths of files that couldn't be read so far, and were left out.
 
     """
 
@@ -58,7 +57,8 @@ class ZipExport:
         archive = ZipStream(compress_type=ZIP_STORED)
         manifest_lines, used_names = list[str](), set[str]()
         for entry in self._entries:
-            path, name = self._folder / entry.path, export_path(entry, self._owner)
+            path = self._folder / entry.path
+            name = _export_path(entry, self._owner)
             # A trashed image may have the name of one that isn't.
             name = f"{entry.id}/{name}" if name in used_names else name
             try:
@@ -118,7 +118,7 @@ def _export_folder(
         except (OSError, PictureError):
             unreadable.append(entry.path)
             continue
-        file = target / export_path(entry, owner)
+        file = target / _export_path(entry, owner)
         # An export that was killed goes on with what it has written; two images with the same
         # bytes are still two files.
         file = find_identical(file, data, written_paths) or write_exclusive(
@@ -132,7 +132,7 @@ def _export_folder(
     return ExportResult(target, len(manifest_lines), tuple(unreadable))
 
 
-def export_path(entry: Entry, owner: str | None) -> str:
+def _export_path(entry: Entry, owner: str | None) -> str:
     """Return the path of an image in an export: as in the library, without the owner's folder."""
     parts = PurePosixPath(original_path(entry.path)).parts
     return "/".join(parts[2:] if owner and len(parts) > 2 else parts)

@@ -5,7 +5,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,11 +42,16 @@ try:
 except ImportError:  # Python may have been built without it
     LZMAError = EOFError  # type: ignore[assignment,misc]
 
-# What zipfile raises of damaged and hostile archives: RuntimeError for a password, ValueError for
-# an offset before the file's beginning, NotImplementedError for an unknown compression.
+# What zipfile raises for damaged and hostile archives: RuntimeError for a password or an unknown
+# compression, ValueError for an offset before the file's beginning.
 _UNPACK_ERRORS: Final = (
-    *(OSError, zipfile.BadZipFile, zlib.error, EOFError, LZMAError),
-    *(NotImplementedError, RuntimeError, ValueError),
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    LZMAError,
+    RuntimeError,
+    ValueError,
 )
 
 _UNSET_DATE_TIME: Final = (1980, 1, 1, 0, 0, 0)
@@ -57,9 +62,9 @@ class ImportResult:
     """Outcome of an import.
 
     Attributes:
-        added: Number of images added.
-        skipped: Number of images that were in the library already.
-        unreadable: Files that couldn't be read as images.
+        added: number of images added.
+        skipped: number of images that were in the library already.
+        unreadable: files that couldn't be read as images.
 
     """
 
@@ -69,7 +74,7 @@ class ImportResult:
 
 
 class Importer:
-    """Imports images for one owner, byte for byte and without duplicates."""
+    """Importer of images for one owner, byte for byte and without duplicates."""
 
     def __init__(self, folder: Path, database: Database, owner: str) -> None:
         directory_for(owner, dt.datetime.now(dt.UTC))  # raises ValueError for an invalid key
@@ -100,7 +105,7 @@ class Importer:
         return ImportResult(added, skipped, tuple(unreadable))
 
     def _import_one(self, inspected: InspectedPicture, mtime_ns: int, fallback_name: str) -> bool:
-        """Return whether the image was added, and not there already."""
+        """Add an image, and return true, unless the owner has it already."""
         record, data = inspected.record, inspected.picture.data
         with self._database.read_transaction() as connection:
             existing_entry = get_entry(connection, record.id)
@@ -149,8 +154,8 @@ class _SourceFile:
     """An image file to import.
 
     Attributes:
-        path: Where the file is; for one in a ZIP, the ZIP's path and the path in it.
-        load: Returns content and mtime in nanoseconds, or raises OSError or PictureError.
+        path: where the file is; for one in a ZIP, the ZIP's path and the path in it.
+        load: returns content and mtime in nanoseconds, or raises OSError or PictureError.
 
     """
 
@@ -163,7 +168,7 @@ def _open_source(source: Path, *, exclude: Path) -> Iterator[list[_SourceFile]]:
     """Yield the image files of a folder or a ZIP in a stable order, or a single file.
 
     Raises:
-        LibraryError: The source is none of these.
+        LibraryError: the source is none of these.
 
     """
     if source.is_dir():
@@ -217,10 +222,8 @@ def _posix_name(info: zipfile.ZipInfo) -> str:
 
 
 def _mtime_ns(info: zipfile.ZipInfo, archive_path: Path) -> int:
-    # A ZIP has local time without a zone, and nothing stops an archive from having a 13th month.
-    try:
-        if info.date_time == _UNSET_DATE_TIME:
-            return file_version(archive_path.stat())[1]
-        return int(dt.datetime(*info.date_time).astimezone().timestamp()) * 10**9
-    except (ValueError, OverflowError, OSError):
-        return file_version(archive_path.stat())[1]
+    if info.date_time != _UNSET_DATE_TIME:
+        # A ZIP has local time without a zone, and an archive may claim a 13th month.
+        with suppress(ValueError, OverflowError, OSError):
+            return int(dt.datetime(*info.date_time).astimezone().timestamp()) * 10**9
+    return file_version(archive_path.stat())[1]

@@ -43,29 +43,21 @@ __all__ = [
     "walk_pictures",
 ]
 
+# Callback that gets the number of files processed, and the total.
 OnProgress = Callable[[int, int], None]
-"""Callback that gets the number of files processed, and the total."""
 
-LOCAL_OWNER: Final = "here"
-"""Owner that stands for whoever runs the program."""
-
+LOCAL_OWNER: Final = "here"  # owner that stands for whoever runs the program
 LOCAL_OWNER_KEY: Final = ""
-
-ANONYMOUS_KEY: Final = "nobody"
-"""Key of all visitors without an identity."""
+ANONYMOUS_KEY: Final = "nobody"  # key of all visitors without an identity
 
 STATE_DIR: Final = ".studio"
 TRASH_DIR: Final = f"{STATE_DIR}/trash"
 VISITORS_DIR: Final = "visitors"
 
-MAX_SLUG_LENGTH: Final = 60
-"""Characters of the prompt in a file's name."""
+MAX_SLUG_LENGTH: Final = 60  # characters of the prompt in a file's name
+MAX_SLUG_BYTES: Final = 150  # in UTF-8: file systems allow 255 for a name, and 灯 has three
 
-MAX_SLUG_BYTES: Final = 150
-"""The same in UTF-8: file systems allow 255 bytes for a name, and 灯 has three."""
-
-STALE_AFTER: Final = 3600.0
-"""Seconds after which a temporary file or a lock isn't in use by anyone any more."""
+STALE_AFTER: Final = 3600.0  # seconds until nobody still uses a temporary file or a lock
 
 _PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp")
 _MAX_INTEGER: Final = 2**63 - 1

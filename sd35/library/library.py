@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from sd35.core.errors import LibraryError
-from sd35.core.picture import Picture
 from sd35.library.database import Database
 from sd35.library.exporter import ExportResult, ZipExport, export_pictures
 from sd35.library.importer import Importer, ImportResult
@@ -18,15 +16,14 @@ from sd35.library.query import MATCH_ALL, Query
 from sd35.library.repository import Entry, get_entry, mark_missing
 from sd35.library.scanner import LOCK_TIMEOUT, Scanner, ScanResult
 from sd35.library.search import MAX_PAGE, PicturePage, adjacent_id, find_all, find_page
-from sd35.library.stats import Stats, collect_stats, used_bytes
-from sd35.library.store import PictureStore, with_tags
+from sd35.library.stats import Stats, collect_stats
+from sd35.library.store import PictureStore
 from sd35.library.thumbnails import ThumbnailCache
-from sd35.metadata.model import GenerationMetadata
 
 __all__ = ["Library"]
 
 
-class Library:
+class Library(PictureStore):
     """An open library, for any number of threads; several programs may have one folder open.
 
     An `owner` is a key that `owner_key` returns: other owners' images are treated as if they didn't
@@ -37,18 +34,15 @@ class Library:
     """
 
     def __init__(self, folder: Path, database: Database, process_lock: ProcessLock) -> None:
-        self.folder = folder
-        self.database = database
+        super().__init__(folder, database, ThumbnailCache(folder / STATE_DIR / "thumbnails"))
         self._process_lock = process_lock
-        self._thumbnails = ThumbnailCache(folder / STATE_DIR / "thumbnails")
-        self._store = PictureStore(folder, database, self._thumbnails)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open the library in a folder, created as necessary.
 
         Raises:
-            LibraryError: The folder or its index can't be used.
+            LibraryError: the folder or its index can't be used.
 
         """
         folder = folder.expanduser().absolute()
@@ -82,7 +76,7 @@ class Library:
 
     @property
     def needs_rescan(self) -> bool:
-        """Return whether the index was missing or damaged, and is empty until `rescan`."""
+        """Whether the index was missing or damaged, and is empty until `rescan`."""
         return self.database.was_rebuilt
 
     @property
@@ -93,18 +87,6 @@ class Library:
     def is_alive(self, instance_id: str) -> bool:
         """Return whether the program with this ID is still running."""
         return self._process_lock.is_alive(instance_id)
-
-    def add(self, picture: Picture, record: GenerationMetadata, owner: str) -> Entry:
-        """Save an image with its metadata embedded, and index it.
-
-        If only the index can't be written, the image is saved, and the next scan indexes it.
-
-        Raises:
-            WriteError: The file couldn't be written; nothing of it is left.
-            ValueError: `owner` isn't an owner's key.
-
-        """
-        return self._store.add(picture, record, owner)
 
     def file_path(self, entry: Entry) -> Path:
         """Return the path of an image's file."""
@@ -119,8 +101,8 @@ class Library:
         """Return the content of an image's file.
 
         Raises:
-            LibraryError: There is no such image, or its file is missing or can't be read.
-            PictureTooLargeError: The file is too large for an image.
+            LibraryError: there is no such image, or its file is missing or can't be read.
+            PictureTooLargeError: the file is too large for an image.
 
         """
         entry = self.get(id_, owner)
@@ -151,10 +133,7 @@ class Library:
             )
 
     def adjacent_ids(
-        self,
-        id_: str,
-        owner: str | None = None,
-        query: Query = MATCH_ALL,
+        self, id_: str, owner: str | None = None, query: Query = MATCH_ALL
     ) -> tuple[str | None, str | None]:
         """Return the IDs of the next newer and the next older result."""
         with self.database.read_transaction() as connection:
@@ -163,51 +142,6 @@ class Library:
                 return None, None
             newer_id = adjacent_id(connection, entry, query, owner, is_newer=True)
             return newer_id, adjacent_id(connection, entry, query, owner, is_newer=False)
-
-    def star(self, ids: Iterable[str], owner: str | None, *, is_starred: bool) -> tuple[str, ...]:
-        """Star images in their files, or remove the star, and return the IDs of those changed.
-
-        Raises:
-            WriteError: A file couldn't be written, and is unchanged.
-            PictureError: A file is too damaged to embed metadata.
-
-        """
-        return self._store.update_metadata(
-            ids, owner, lambda record: replace(record, is_starred=is_starred)
-        )
-
-    def tag(
-        self,
-        ids: Iterable[str],
-        owner: str | None,
-        add: Iterable[str] = (),
-        remove: Iterable[str] = (),
-    ) -> tuple[str, ...]:
-        """Add and remove tags in images' files; returns and raises as `star` does."""
-        tags_to_add, tags_to_remove = tuple(add), tuple(remove)
-        return self._store.update_metadata(
-            ids, owner, lambda record: with_tags(record, tags_to_add, tags_to_remove)
-        )
-
-    def trash(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Move images to the trash, and return the IDs of those moved."""
-        return self._store.trash(ids, owner)
-
-    def restore(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Move images back to where they were, and return the IDs of those moved."""
-        return self._store.restore(ids, owner)
-
-    def empty_trash(self, owner: str | None) -> int:
-        """Permanently delete the images in the trash, and return their number."""
-        return self._store.empty_trash(owner)
-
-    def delete(self, ids: Iterable[str], owner: str | None = None) -> tuple[str, ...]:
-        """Permanently delete images, and return the IDs of those deleted."""
-        return self._store.delete(ids, owner)
-
-    def remove_missing(self, ids: Iterable[str], owner: str | None = None) -> tuple[str, ...]:
-        """Remove images without a file from the index, and return the IDs of those removed."""
-        return self._store.remove_missing(ids, owner)
 
     def thumbnail(self, id_: str, owner: str | None = None) -> Path | None:
         """Return the file of an image's thumbnail, a WebP; `None` if there is none."""
@@ -231,7 +165,7 @@ class Library:
         """Copy images of a folder or ZIP file, or a single file, that aren't in the library yet.
 
         Raises:
-            LibraryError: There is no such source, or it is in the library.
+            LibraryError: there is no such source, or it is in the library.
             ValueError: `owner` isn't an owner's key.
 
         """
@@ -243,7 +177,7 @@ class Library:
         """Copy results and a manifest to a new folder or .zip file.
 
         Raises:
-            LibraryError: The target exists already, or is in the library.
+            LibraryError: the target exists already, or is in the library.
 
         """
         return export_pictures(self.folder, find_all(self.database, query, owner), target, owner)
@@ -254,8 +188,10 @@ class Library:
 
     def used_bytes(self, owner: str, scope: str = "shown") -> int:
         """Return the size of an owner's images that are `shown`, in the `trash` or `missing`."""
+        sql = "SELECT bytes FROM counts WHERE owner = ? AND scope = ?"
         with self.database.read_transaction() as connection:
-            return used_bytes(connection, owner, scope)
+            row = connection.execute(sql, (owner, scope)).fetchone()
+        return row[0] if row else 0
 
     def stats(self) -> Stats:
         """Return the library's statistics."""

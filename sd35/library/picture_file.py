@@ -30,11 +30,8 @@ __all__ = [
     "read_or_empty",
 ]
 
-MAX_FILE_BYTES: Final = 256 << 20
-"""Larger files aren't read: no image that may be opened needs that much."""
-
-MAX_TAG_LENGTH: Final = 100
-"""In characters."""
+MAX_FILE_BYTES: Final = 256 << 20  # no image that may be opened needs more
+MAX_TAG_LENGTH: Final = 100  # in characters
 
 _UNREADABLE_MESSAGE: Final = "Not a readable PNG, JPEG or WebP: damaged, incomplete or too large."
 
@@ -46,24 +43,24 @@ _MAX_TIME: Final = dt.datetime(9990, 1, 1, tzinfo=dt.UTC)
 
 @dataclass(frozen=True, slots=True)
 class InspectedPicture:
-    """An image file's content.
-
-    Attributes:
-        record: Metadata, with the ID that is embedded or derived from the content.
-
-    """
+    """An image file's content, and its metadata with the embedded ID or one derived from it."""
 
     picture: Picture
     record: GenerationMetadata
     has_embedded_id: bool
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether the file holds an ID or a prompt."""
+        return self.has_embedded_id or self.record.prompt != ""
 
 
 def read_file(path: Path) -> bytes:
     """Return the content of an image file.
 
     Raises:
-        OSError: The file can't be read.
-        PictureTooLargeError: The file is larger than `MAX_FILE_BYTES`.
+        OSError: the file can't be read.
+        PictureTooLargeError: the file is larger than `MAX_FILE_BYTES`.
 
     """
     with path.open("rb") as file:
@@ -102,7 +99,7 @@ def inspect_picture(data: bytes) -> InspectedPicture:
     """Return what an image file holds.
 
     Raises:
-        PictureError: The data isn't an image that may be opened.
+        PictureError: the data isn't an image that may be opened.
 
     """
     try:

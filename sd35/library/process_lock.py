@@ -23,10 +23,10 @@ class ProcessLock:
     folder. The operating system releases a file lock however the program ends.
 
     Attributes:
-        instance_id: Random name of this use of the library, never reused.
+        instance_id: random name of this use of the library, never reused.
 
     Raises:
-        OSError: The folder takes no lock files.
+        OSError: the folder takes no lock files.
 
     """
 

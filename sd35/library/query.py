@@ -16,18 +16,17 @@ __all__ = ["MATCH_ALL", "Cursor", "Filter", "Query", "parse_query"]
 MAX_QUERY_LENGTH: Final = 1000
 MAX_QUERY_TOKENS: Final = 40
 
-RATIO_TOLERANCE: Final = 0.03
-"""Allowed difference of an aspect ratio, as a fraction of the ratio."""
+RATIO_TOLERANCE: Final = 0.03  # allowed difference of an aspect ratio, as a fraction of the ratio
 
 _MAX_INTEGER: Final = 2**63 - 1
 
+# A blank that people, and the keyboards of phones, put after the colon of a field.
 _BLANK_AFTER_COLON: Final = re.compile(
     r"\b(seed|steps|size|ratio|before|after|on):\s+(?=[0-9])", re.IGNORECASE
 )
-"""A blank that people, and the keyboards of phones, put after the colon of a field."""
 
+# An optional minus sign and field name, and a phrase in quotes or a word.
 _TOKEN: Final = re.compile(r'(-?)(?:([A-Za-z]+):(?="|[^\s"]))?(?:"([^"]*)(?:"|$)|(\S+))')
-"""An optional minus sign and field name, and a phrase in quotes or a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +77,12 @@ class Query:
     """A parsed search query; the default matches everything.
 
     Attributes:
-        terms: Words and phrases that must be there.
-        prefix: Beginning of another word: the last one, which may still be being typed.
-        excluded_terms: Words and phrases that mustn't be there.
-        filters: Conditions that must all hold.
+        terms: words and phrases that must be there.
+        prefix: beginning of another word: the last one, which may still be being typed.
+        excluded_terms: words and phrases that mustn't be there.
+        filters: conditions that must all hold.
         scope: `shown`, `trash` or `missing` images, or `failed` jobs.
-        problems: A sentence for each part of the text that was ignored.
+        problems: a sentence for each part of the text that was ignored.
 
     """
 
@@ -96,12 +95,12 @@ class Query:
 
     @property
     def has_criteria(self) -> bool:
-        """Return whether the query is anything but all images of a scope."""
+        """Whether the query is anything but all images of a scope."""
         return bool(self.terms or self.prefix or self.excluded_terms or self.filters)
 
     @property
     def is_job_query(self) -> bool:
-        """Return whether the query is about jobs without an image."""
+        """Whether the query is about jobs without an image."""
         return self.scope == "failed"
 
 

@@ -35,13 +35,13 @@ class Entry:
     """An image in the library.
 
     Attributes:
-        path: File below the library's folder, with slashes.
-        owner: Key of the owner; empty for whoever runs the program.
-        record: Metadata.
+        path: file below the library's folder, with slashes.
+        owner: key of the owner; empty for whoever runs the program.
+        record: metadata.
         format: PNG, JPEG or WEBP.
-        width: In pixels, of the file; as is `height`.
-        made_at: In UTC; the file's time if the metadata has none.
-        is_missing: Whether the file has been moved or deleted outside of the library.
+        width: in pixels, of the file; as is `height`.
+        made_at: in UTC; the file's time if the metadata has none.
+        is_missing: whether the file has been moved or deleted outside of the library.
 
     """
 
@@ -58,11 +58,11 @@ class Entry:
     is_missing: bool = False
 
 
+# Beginning of a query whose rows `entry_from_row` takes.
 SELECT_ENTRY: Final = (
     "SELECT id, path, owner, record, format, width, height, size_bytes, made_at,"
     " trashed_at IS NOT NULL, is_missing FROM pictures"
 )
-"""Beginning of a query whose rows `entry_from_row` takes."""
 
 
 def entry_from_row(row: tuple[Any, ...]) -> Entry:

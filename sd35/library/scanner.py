@@ -35,11 +35,8 @@ from sd35.library.thumbnails import ThumbnailCache
 
 __all__ = ["LOCK_TIMEOUT", "ScanResult", "Scanner"]
 
-BATCH_SIZE: Final = 100
-"""Images written per transaction: other programs can't write meanwhile."""
-
-LOCK_TIMEOUT: Final = 600.0
-"""Seconds to wait for another program's scan."""
+BATCH_SIZE: Final = 100  # images written per transaction: other programs can't write meanwhile
+LOCK_TIMEOUT: Final = 600.0  # seconds to wait for another program's scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,8 @@ class ScanResult:
     """Outcome of a scan, as numbers of images.
 
     Attributes:
-        back: Missing images whose files are where they were again.
-        unreadable: Paths, below the library's folder, of files that aren't readable images.
+        back: missing images whose files are where they were again.
+        unreadable: paths, below the library's folder, of files that aren't readable images.
 
     """
 
@@ -62,15 +59,12 @@ class ScanResult:
 
 @dataclass(frozen=True, slots=True)
 class _ScannedFile:
-    """An image file that was read."""
+    """Image file that was read; without its content, as a batch of them is in memory."""
 
     entry: Entry
     mtime_ns: int
     has_embedded_id: bool
-
-    @property
-    def has_metadata(self) -> bool:
-        return self.has_embedded_id or self.entry.record.prompt != ""
+    has_metadata: bool
 
 
 # The listing goes into temporary tables of SQLite, to be joined with the index there: a hundred
@@ -90,8 +84,8 @@ INSERT INTO temp.files (path, size_bytes, mtime_ns)
     SELECT path, size_bytes, mtime_ns FROM temp.walked ORDER BY rank, length(path), path
 """
 
+# An image that nobody has moved.
 _DATED_PATH: Final = re.compile(r"(visitors/[^/]+/)?[0-9]{4}-[0-9]{2}-[0-9]{2}/[^/]+")
-"""Path of an image that nobody has moved."""
 
 _CHANGED_FILES: Final = """
 FROM temp.files AS files JOIN pictures ON pictures.path = files.path AND pictures.is_missing = 0
@@ -110,7 +104,7 @@ SELECT number, id FROM pictures WHERE is_missing = 0 AND number > ? AND NOT EXIS
 
 
 class Scanner:
-    """One scan of a library's folder. Only files whose size or time has changed are read."""
+    """Scan of a library's folder, which reads only files whose size or time has changed."""
 
     def __init__(self, folder: Path, database: Database, thumbnails: ThumbnailCache) -> None:
         self._folder = folder
@@ -125,7 +119,7 @@ class Scanner:
         """Scan, and return what has changed.
 
         Raises:
-            LibraryError: The index can't be used, or another program was scanning for longer than
+            LibraryError: the index can't be used, or another program was scanning for longer than
                 `lock_timeout` seconds; what was found until then is kept.
 
         """
@@ -211,7 +205,7 @@ class Scanner:
             self._unreadable.append(file_info.path)
             return None
         entry = build_entry(inspected, file_info.path, mtime_ns)
-        return _ScannedFile(entry, mtime_ns, inspected.has_embedded_id)
+        return _ScannedFile(entry, mtime_ns, inspected.has_embedded_id, inspected.has_metadata)
 
     def _is_unchanged(self, file: _ScannedFile) -> bool:
         try:

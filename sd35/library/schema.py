@@ -54,9 +54,9 @@ CREATE TABLE pictures (
 -- A missing picture keeps its path, where another one may be now.
 CREATE UNIQUE INDEX pictures_path ON pictures(path) WHERE is_missing = 0;
 -- These two cover all filters of a search: only the rows of the page shown are read themselves.
-CREATE INDEX pictures_shown ON pictures(made_at, id, owner, {facts})
+CREATE INDEX pictures_shown ON pictures(made_at, id, owner, {columns})
     WHERE trashed_at IS NULL AND is_missing = 0;
-CREATE INDEX pictures_shown_owner ON pictures(owner, made_at, id, {facts})
+CREATE INDEX pictures_shown_owner ON pictures(owner, made_at, id, {columns})
     WHERE trashed_at IS NULL AND is_missing = 0;
 CREATE INDEX pictures_trash ON pictures(owner, made_at, id) WHERE trashed_at IS NOT NULL;
 CREATE INDEX pictures_missing ON pictures(owner, made_at, id) WHERE is_missing = 1;
@@ -194,11 +194,12 @@ def _create_search_tables(connection: Connection) -> None:
         )
 
 
+# Steps from each version to the next. They have run on people's machines: never change one.
 MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _CREATE_PICTURES.format(
         new=_SCOPE_EXPRESSION.format("new"),
         old=_SCOPE_EXPRESSION.format("old"),
-        facts=_INDEXED_COLUMNS,
+        columns=_INDEXED_COLUMNS,
     ),
     _CREATE_JOBS,
     _create_search_tables,
@@ -206,12 +207,11 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _RENAME_JOB_COLUMNS,
     _RENAME_SEARCH_TABLES,
 )
-"""Steps from each version to the next. They have run on people's machines: never change one."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
+# Programs whose tables have this version or a later one can use an index migrated here.
 MIN_COMPATIBLE_VERSION: Final = 6
-"""Programs whose tables have this version or a later one can use an index migrated here."""
 
 
 def schema_version(connection: Connection) -> int:

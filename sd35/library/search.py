@@ -12,11 +12,8 @@ from sd35.library.text_index import fts_phrase, sqlite_text
 
 __all__ = ["MAX_PAGE", "PicturePage", "adjacent_id", "find_all", "find_page"]
 
-MAX_PAGE: Final = 500
-"""Images per page."""
-
-MAX_COUNT: Final = 1000
-"""Search results are counted up to here: counting all of them would read the whole index."""
+MAX_PAGE: Final = 500  # images per page
+MAX_COUNT: Final = 1000  # counting all results would read the whole index
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +21,10 @@ class PicturePage:
     """A page of search results.
 
     Attributes:
-        newer_cursor: Where newer images go on; `None` if there are none.
-        older_cursor: The same for older images.
-        count: Number of all results.
-        is_count_exact: Whether there aren't more than `count`.
+        newer_cursor: where newer images go on; `None` if there are none.
+        older_cursor: the same for older images.
+        count: number of all results.
+        is_count_exact: whether there aren't more than `count`.
 
     """
 
@@ -76,7 +73,7 @@ def find_all(database: Database, query: Query, owner: str | None) -> Iterator[En
     """Yield all results of a query.
 
     Raises:
-        LibraryError: The index can't be used.
+        LibraryError: the index can't be used.
 
     """
     cursor: str | None = None

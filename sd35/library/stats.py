@@ -11,11 +11,10 @@ from typing import Final
 from sd35.library.database import Database
 from sd35.library.thumbnails import ThumbnailCache
 
-__all__ = ["Stats", "collect_stats", "used_bytes"]
+__all__ = ["Stats", "collect_stats"]
 
 # `counts` is kept by triggers: counting the rows of a large library takes too long for a page.
 _TOTALS: Final = "SELECT scope, sum(pictures), sum(bytes) FROM counts GROUP BY scope"
-_USED_BYTES: Final = "SELECT bytes FROM counts WHERE owner = ? AND scope = ?"
 
 # The order makes SQLite read the covering index, not the rows with their metadata.
 _STARRED: Final = """
@@ -32,10 +31,10 @@ class Stats:
     """Contents of a library; the names of the fields are JSON keys of the command line.
 
     Attributes:
-        pictures: Number of images that are neither trashed nor missing.
-        starred: Number of those that are starred.
-        free_bytes: Free space on the disk; `None` if unknown.
-        first: When the oldest image was made, as `last` the newest; `None` without images.
+        pictures: number of images that are neither trashed nor missing.
+        starred: number of those that are starred.
+        free_bytes: free space on the disk; `None` if unknown.
+        first: when the oldest image was made, as `last` the newest; `None` without images.
 
     """
 
@@ -52,17 +51,11 @@ class Stats:
     last: dt.datetime | None
 
 
-def used_bytes(connection: Connection, owner: str, scope: str) -> int:
-    """Return the size of an owner's images that are `shown`, in the `trash` or `missing`."""
-    row = connection.execute(_USED_BYTES, (owner, scope)).fetchone()
-    return row[0] if row else 0
-
-
 def collect_stats(folder: Path, database: Database, thumbnails: ThumbnailCache) -> Stats:
     """Return the statistics of a library.
 
     Raises:
-        LibraryError: The index can't be used.
+        LibraryError: the index can't be used.
 
     """
     with database.read_transaction() as connection:

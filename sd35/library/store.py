@@ -38,17 +38,14 @@ from sd35.library.thumbnails import ThumbnailCache
 from sd35.metadata.embedding import embed_metadata
 from sd35.metadata.model import MAX_TAGS, GenerationMetadata, new_id
 
-__all__ = ["PictureStore", "with_tags"]
+__all__ = ["PictureStore"]
 
 log = logging.getLogger(__name__)
 
-BATCH_SIZE: Final = 50
-"""Files moved per transaction: other programs can't write meanwhile."""
+BATCH_SIZE: Final = 50  # files moved per transaction: other programs can't write meanwhile
 
 _MetadataUpdate = Callable[[GenerationMetadata], GenerationMetadata]
-
-_Undo = Callable[[], object]
-"""Puts a file back where it was."""
+_Undo = Callable[[], object]  # puts a file back where it was
 
 
 class PictureStore:
@@ -60,47 +57,75 @@ class PictureStore:
     """
 
     def __init__(self, folder: Path, database: Database, thumbnails: ThumbnailCache) -> None:
-        self._folder = folder
-        self._database = database
+        self.folder = folder
+        self.database = database
         self._thumbnails = thumbnails
 
     def add(self, picture: Picture, record: GenerationMetadata, owner: str) -> Entry:
-        """Write a new image's file with its metadata, and index it; see `Library.add`."""
+        """Save an image with its metadata embedded, and index it.
+
+        If only the index can't be written, the image is saved, and the next scan indexes it.
+
+        Raises:
+            WriteError: the file couldn't be written; nothing of it is left.
+            ValueError: `owner` isn't an owner's key.
+
+        """
         record = replace(
             record, id=record.id or new_id(), made_at=record.made_at or dt.datetime.now(dt.UTC)
         )
         made_at = creation_time(record, 0)
-        directory, name = (
-            directory_for(owner, made_at),
-            filename_for(record, made_at, picture.suffix),
-        )
+        directory = directory_for(owner, made_at)
+        name = filename_for(record, made_at, picture.suffix)
         picture = embed_or_original(picture, record)
         with write_errors("the image"):
-            file = write_exclusive(self._folder / directory, name, picture.data)
+            file = write_exclusive(self.folder / directory, name, picture.data)
             mtime_ns = file_version(file.stat())[1]
         inspected = InspectedPicture(picture, record, has_embedded_id=True)
         entry = build_entry(inspected, f"{directory}/{file.name}", mtime_ns)
         try:
-            with self._database.write_transaction() as connection:
+            with self.database.write_transaction() as connection:
                 upsert_entry(connection, entry, mtime_ns)
         except LibraryError as error:
             # Not raised: the image is saved, and whoever tried again would have it twice.
             log.warning("%s isn't indexed until the next scan: %s", entry.path, error.happened)
         return entry
 
-    def update_metadata(
+    def star(self, ids: Iterable[str], owner: str | None, *, is_starred: bool) -> tuple[str, ...]:
+        """Star images in their files, or remove the star, and return the IDs of those changed.
+
+        Raises:
+            WriteError: a file couldn't be written, and is unchanged.
+            PictureError: a file is too damaged to embed metadata.
+
+        """
+        return self._update_all(ids, owner, lambda record: replace(record, is_starred=is_starred))
+
+    def tag(
+        self,
+        ids: Iterable[str],
+        owner: str | None,
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
+    ) -> tuple[str, ...]:
+        """Add and remove tags in images' files; returns and raises as `star` does."""
+        tags_to_add, tags_to_remove = tuple(add), tuple(remove)
+        return self._update_all(
+            ids, owner, lambda record: _with_tags(record, tags_to_add, tags_to_remove)
+        )
+
+    def _update_all(
         self, ids: Iterable[str], owner: str | None, update: _MetadataUpdate
     ) -> tuple[str, ...]:
-        """Update the metadata in images' files, and return the IDs of those that it has changed."""
         return tuple(id_ for id_ in dict.fromkeys(ids) if self._update_one(id_, owner, update))
 
     def _update_one(self, id_: str, owner: str | None, update: _MetadataUpdate) -> bool:
-        with self._database.write_transaction() as connection:
+        with self.database.write_transaction() as connection:
             entry = get_entry(connection, id_, owner)
             if entry is None or entry.is_missing:
                 return False
             try:
-                data = read_file(self._folder / entry.path)
+                data = read_file(self.folder / entry.path)
             except FileNotFoundError:
                 mark_missing(connection, [id_])
                 return False
@@ -115,17 +140,13 @@ class PictureStore:
         inspected = inspect_picture(data)
         # The file is right, and the index may be out of date; but a file whose metadata an editor
         # has dropped gets back what the index still knows.
-        has_metadata = inspected.has_embedded_id or inspected.record.prompt != ""
-        record = replace(
-            inspected.record if has_metadata else entry.record,
-            id=entry.id,
-            made_at=entry.made_at,
-        )
+        record = inspected.record if inspected.has_metadata else entry.record
+        record = replace(record, id=entry.id, made_at=entry.made_at)
         updated_record = update(record)
         if updated_record == record:
             return False
         picture = replace(inspected.picture, data=embed_metadata(data, updated_record))
-        path = self._folder / entry.path
+        path = self.folder / entry.path
         with write_errors("the image"):
             atomic_files.atomic_write(path, picture.data)
             # Of the written file: with another time, the next scan would read it again.
@@ -135,28 +156,28 @@ class PictureStore:
         return True
 
     def trash(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Move files to the trash, and return the IDs of the images moved."""
+        """Move images to the trash, and return the IDs of those moved."""
         return self._apply(ids, lambda tx, id_: self._move(tx, id_, owner, is_trashed=True))
 
     def restore(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Move files out of the trash, and return the IDs of the images moved."""
+        """Move images back to where they were, and return the IDs of those moved."""
         return self._apply(ids, lambda tx, id_: self._move(tx, id_, owner, is_trashed=False))
 
     def empty_trash(self, owner: str | None) -> int:
-        """Delete an owner's files in the trash, and return how many images there were."""
-        with self._database.read_transaction() as connection:
+        """Permanently delete the images in the trash, and return their number."""
+        with self.database.read_transaction() as connection:
             ids = trashed_ids(connection, owner)
         # Checked again in the transaction: somebody may have restored an image meanwhile.
         deleted_ids = self._delete_if(ids, owner, lambda entry: entry.is_trashed)
-        _remove_empty_folders(self._folder / TRASH_DIR)
+        _remove_empty_folders(self.folder / TRASH_DIR)
         return len(deleted_ids)
 
-    def delete(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Delete files, wherever they are, and return the IDs of the images deleted."""
+    def delete(self, ids: Iterable[str], owner: str | None = None) -> tuple[str, ...]:
+        """Permanently delete images, and return the IDs of those deleted."""
         return self._delete_if(ids, owner, lambda _: True)
 
-    def remove_missing(self, ids: Iterable[str], owner: str | None) -> tuple[str, ...]:
-        """Remove missing images from the index, and return the IDs of those removed."""
+    def remove_missing(self, ids: Iterable[str], owner: str | None = None) -> tuple[str, ...]:
+        """Remove images without a file from the index, and return the IDs of those removed."""
         return self._delete_if(ids, owner, lambda entry: entry.is_missing)
 
     def _delete_if(
@@ -168,7 +189,7 @@ class PictureStore:
                 return None
             # A missing image's path may belong to another image by now.
             if not entry.is_missing:
-                (self._folder / entry.path).unlink(missing_ok=True)
+                (self.folder / entry.path).unlink(missing_ok=True)
             delete_entry(connection, id_)
             self._thumbnails.remove(id_)
             return lambda: None
@@ -184,7 +205,7 @@ class PictureStore:
             os_error: OSError | None = None
             # If the transaction fails, its rows are rolled back, and the files have to follow.
             with ExitStack() as undo_stack:
-                with self._database.write_transaction() as connection:
+                with self.database.write_transaction() as connection:
                     try:
                         for id_ in unique_ids[start : start + BATCH_SIZE]:
                             undo = operation(connection, id_)
@@ -205,8 +226,8 @@ class PictureStore:
         entry = get_entry(connection, id_, owner)
         if entry is None or entry.is_missing or entry.is_trashed == is_trashed:
             return None
-        source = self._folder / entry.path
-        root = self._folder / TRASH_DIR if is_trashed else self._folder
+        source = self.folder / entry.path
+        root = self.folder / TRASH_DIR if is_trashed else self.folder
         target = root / original_path(entry.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         # A rename, in one step: killed between a link and its removal, the program would leave the
@@ -218,9 +239,7 @@ class PictureStore:
         except FileNotFoundError:
             mark_missing(connection, [id_])
             return None
-        move_entry(
-            connection, id_, path.relative_to(self._folder).as_posix(), is_trashed=is_trashed
-        )
+        move_entry(connection, id_, path.relative_to(self.folder).as_posix(), is_trashed=is_trashed)
 
         def undo() -> None:
             with suppress(OSError):
@@ -229,7 +248,7 @@ class PictureStore:
         return undo
 
 
-def with_tags(
+def _with_tags(
     record: GenerationMetadata, add: Iterable[str], remove: Iterable[str]
 ) -> GenerationMetadata:
     """Return the metadata with tags added and removed, ignoring case."""

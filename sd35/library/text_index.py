@@ -13,8 +13,8 @@ _CJK_CHARS: Final = re.compile(
     r"([⺀-⿕々-〇〡-〩ぁ-ヿㄅ-ㆷㇰ-ㇿ㐀-䶿一-鿿가-힣豈-龎ｦ-ﾟ\U00020000-\U0003ffff])"
 )
 
+# Beginning of a file name that was made from the prompt, and so adds no word to it.
 _GENERATED_NAME: Final = re.compile(r"[0-9]{6}-")
-"""Beginning of a file name that was made from the prompt, and so adds no word to it."""
 
 
 def sqlite_text(text: str) -> str:

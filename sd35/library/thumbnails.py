@@ -20,20 +20,15 @@ from sd35.library.picture_file import read_file
 
 __all__ = ["MAX_THUMBNAIL_SIDE", "ThumbnailCache", "render_thumbnail"]
 
-MAX_THUMBNAIL_SIDE: Final = 320
-"""In pixels."""
-
-MAX_CACHE_BYTES: Final = 256 << 20
-"""Size of all thumbnails of a library."""
-
-MAX_CONCURRENT_DECODES: Final = 2
-"""Images decoded at the same time: one of 64 million pixels takes 256 MB."""
+MAX_THUMBNAIL_SIDE: Final = 320  # in pixels
+MAX_CACHE_BYTES: Final = 256 << 20  # size of all thumbnails of a library
+MAX_CONCURRENT_DECODES: Final = 2  # an image of 64 million pixels takes 256 MB
 
 # Pillow raises almost anything for an image that was damaged on purpose.
 _DECODE_ERRORS: Final = (
-    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, OverflowError),
-    *(IndexError, KeyError, TypeError, AttributeError, MemoryError, ZeroDivisionError),
-    *(RuntimeError, Image.DecompressionBombError),
+    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, ArithmeticError),
+    *(LookupError, TypeError, AttributeError, MemoryError, RuntimeError),
+    Image.DecompressionBombError,
 )
 
 
@@ -118,7 +113,7 @@ def render_thumbnail(data: bytes) -> bytes:
     """Return an image as an upright WebP of at most `MAX_THUMBNAIL_SIDE` pixels per side.
 
     Raises:
-        PictureError: The data isn't an image that may be opened.
+        PictureError: the data isn't an image that may be opened.
 
     """
     picture = open_picture(data)

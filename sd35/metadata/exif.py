@@ -23,11 +23,10 @@ __all__ = [
     "read_exif",
 ]
 
-IDENTIFIER = b"Exif\0\0"
-"""Prefix of the block in a JPEG; some programs write it into WebP, too."""
+IDENTIFIER = b"Exif\0\0"  # prefix of the block in a JPEG; some programs write it into WebP, too
 
+# Limit for all texts of a file, decompressed; large ComfyUI workflows have some 100 KB.
 MAX_TEXT_BYTES = 4 << 20
-"""Limit for all texts of a file, decompressed; large ComfyUI workflows have some 100 KB."""
 
 USER_COMMENT = 0x9286
 MAKER_NOTE = 0x927C

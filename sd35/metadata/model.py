@@ -15,8 +15,7 @@ from sd35.metadata.parsing import MAX_EXTRA, parse_int, parse_number, parse_text
 
 __all__ = ["MAX_TAGS", "THIS_TOOL", "GenerationMetadata", "metadata_from_json", "new_id"]
 
-THIS_TOOL: Final = "SD 3.5 Studio"
-"""`GenerationMetadata.tool` of images that this program made."""
+THIS_TOOL: Final = "SD 3.5 Studio"  # `GenerationMetadata.tool` of images that this program made
 
 MAX_TAGS: Final = 100
 

@@ -23,8 +23,7 @@ __all__ = [
 ]
 
 MAX_TEXT_LENGTH = 100_000
-MAX_EXTRA = 200
-"""Name and value pairs in `GenerationMetadata.extra`."""
+MAX_EXTRA = 200  # name and value pairs in `GenerationMetadata.extra`
 
 _MAX_NUMBER = 1e15  # below 2^53: a float holds every integer exactly, and so does JavaScript
 _MAX_VALUE_LENGTH = 2000

@@ -16,8 +16,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RECORD_KEY = "sd35"
 INFOTEXT_KEY = "parameters"
 
-MAX_CHUNKS = 100_000
-"""Three times as many as a 64-megapixel image in chunks of 8 KiB has."""
+MAX_CHUNKS = 100_000  # three times as many as a 64-megapixel image in chunks of 8 KiB has
 
 _MAX_INFLATION_RATIO = 1032  # bytes per compressed byte, https://zlib.net/zlib_tech.html
 _CHUNK_OVERHEAD = 12  # a chunk's length, type and checksum

@@ -9,8 +9,8 @@ from sd35.metadata.parsing import format_value, parse_number
 
 __all__ = ["PASS_THROUGH", "Graph", "Node", "is_number"]
 
+# Inputs of nodes that only pass a value on, such as reroutes; the first link counts.
 PASS_THROUGH = ("", "input", "base_ctx", *(f"any_{index:02}" for index in range(1, 6)))
-"""Inputs of nodes that only pass a value on, such as reroutes; the first link counts."""
 
 _MAX_NODES = 5000  # the largest workflows that people share have some hundred
 _MAX_INPUTS = 50_000  # of all nodes together
