@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from yarl import URL
 
 from sd35.core.errors import AccessDeniedError
+from sd35.core.space_ref import is_hub_host
 
 __all__ = ["Identity", "bearer_header", "is_on_hub", "token_header"]
 
@@ -26,8 +27,7 @@ def token_header(root: URL, token: str | None) -> dict[str, str]:
 
 def is_on_hub(root: URL) -> bool:
     """Return whether an address is that of a Space on Hugging Face."""
-    host = (root.host or "").rstrip(".")
-    return host == "hf.space" or host.endswith(".hf.space")
+    return is_hub_host(root.host or "")
 
 
 def bearer_header(token: str | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from sd35.core.errors import (
     ProtocolError,
     SpaceNotFoundError,
 )
+from sd35.core.space_ref import is_hub_host
 
 __all__ = ["HUB_URL", "HubAccount", "SpaceInfo", "get_space_info", "open_hub", "whoami"]
 
@@ -99,7 +100,7 @@ def _parse_space_info(hub: Transport, name: str, payload: Json) -> SpaceInfo:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ProtocolError(f"Hugging Face's answer about {name} can't be understood.") from error
     # The token will be sent to this address. A test or a mirror (HF_ENDPOINT) has others.
-    is_on_hub = hub.root.host != "huggingface.co" or (address.host or "").endswith(".hf.space")
+    is_on_hub = hub.root.host != "huggingface.co" or is_hub_host(address.host or "")
     if not is_on_hub or address.scheme not in {"http", "https"} or not address.host:
         raise ProtocolError(f"Hugging Face returned a foreign address for {name}.")
     known_stage = stage if _STAGE_PATTERN.fullmatch(stage) else ""

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from yarl import URL
 
-__all__ = ["PUBLIC_SPACE", "SpaceRef", "parse_space_ref"]
+__all__ = ["PUBLIC_SPACE", "SpaceRef", "is_hub_host", "parse_space_ref"]
 
 PUBLIC_SPACE = "stabilityai/stable-diffusion-3.5-large"
 
@@ -32,11 +32,13 @@ class SpaceRef:
         if self.address is None:
             return self.name is not None
         parts = urlsplit(self.address)
-        return parts.scheme == "https" and _is_hub_host(parts.hostname or "")
+        return parts.scheme == "https" and is_hub_host(parts.hostname or "")
 
 
-def _is_hub_host(host: str) -> bool:
-    return host.rstrip(".").endswith(".hf.space")
+def is_hub_host(host: str) -> bool:
+    """Return whether a host name is one of Hugging Face's for Spaces."""
+    # With a dot before, for the end of the domain itself; and a fully qualified name ends with one.
+    return f".{host.rstrip('.')}".endswith(".hf.space")
 
 
 def parse_space_ref(text: str) -> SpaceRef:
@@ -65,7 +67,7 @@ def parse_space_ref(text: str) -> SpaceRef:
         # It would show up in logs, in error messages and in the library.
         raise ValueError("use a token instead of a user or password in the address")
     # So that a token is never sent there unencrypted.
-    scheme = "https" if _is_hub_host(parts.hostname) else parts.scheme
+    scheme = "https" if is_hub_host(parts.hostname) else parts.scheme
     return SpaceRef(
         address=urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/", "", ""))
     )
