@@ -37,7 +37,8 @@ class SpaceRef:
 
 def is_hub_host(host: str) -> bool:
     """Return whether a host name is one of Hugging Face's for Spaces."""
-    # With a dot before, for the end of the domain itself; and a fully qualified name ends with one.
+    # The added dot lets hf.space itself match, but not evilhf.space. A fully qualified name ends
+    # with a dot.
     return f".{host.rstrip('.')}".endswith(".hf.space")
 
 
