@@ -1,8 +1,8 @@
-"""A job, with a state that any page may watch."""
+"""A job, and its state, which pages watch."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -21,7 +21,7 @@ __all__ = ["Job", "JobResult", "JobState"]
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """Image that a completed job left.
+    """The image of a completed job, as it is served.
 
     Attributes:
         url_path: the path that the image is served under.
@@ -54,7 +54,7 @@ class JobState:
         jobs_ahead: the number of jobs before this one, of `queue_length`, while it is pending.
         is_held: whether the job waits until its owner resumes it.
         quota_error: why the Space refused the job when it had a slot before.
-        cancel_reason: why the job was cancelled, unless its owner did it.
+        cancel_reason: why the job was cancelled; empty if its owner did it.
         cancel_outcome: what cancelling did at the Space; `None` if nothing had been sent.
 
     """
@@ -98,51 +98,38 @@ class JobState:
         return (time.monotonic() if self.ended_at is None else self.ended_at) - start
 
 
+@dataclass(eq=False, kw_only=True, repr=False)
 class Job:
-    """One request on its way. It is independent of the page that submitted it. Not thread-safe.
-
-    Args:
-        id: the id of the job, and of its image. Whoever knows it may watch a job without an owner.
-        original_request: the request as it was submitted.
-        state: the initial state.
-        queue_entry: the job's place in the scheduler's queue.
-        owner: to whom the job belongs.
-        identity: as whom the run is billed at the Space; `None` for the connection's own token.
-        is_api_call: whether a program waits for the job, instead of a person at a page.
-        is_charged: whether the job counts against its visitor's usage limits.
+    """One request on its way, independent of the page that submitted it. Not thread-safe.
 
     Attributes:
+        id: the id of the job, and of its image. Whoever knows it may watch a job without an owner.
+        original_request: the request as it was submitted.
         state: the newest state, to be watched.
+        owner: the owner of the job and its image; `None` for an anonymous program.
+        identity: whose GPU quota the run uses; `None` for that of the connection's token.
+        is_api_call: whether a program waits for the job, instead of a person at a page.
+        is_charged: whether the job counts against its visitor's usage limits.
         on_change: called with the old and the new state.
         cancel_scope: the scope that the run is in.
         is_aborted: whether the job ends because the program shuts down.
 
     """
 
-    def __init__(
-        self,
-        *,
-        id: str,  # noqa: A002  # the field's name everywhere
-        original_request: GenerationRequest,
-        state: JobState,
-        queue_entry: QueueEntry,
-        owner: str | None = None,
-        identity: Identity | None = None,
-        is_api_call: bool = False,
-        is_charged: bool = False,
-    ) -> None:
-        self.id = id
-        self.original_request = original_request
-        self.owner = owner
-        self.identity = identity
-        self.is_api_call = is_api_call
-        self.is_charged = is_charged
-        self.queue_entry = queue_entry
-        queue_entry.on_position = self._on_position
-        self.state = Observable(state)
-        self.on_change: Callable[[JobState, JobState], None] = lambda _old, _new: None
-        self.cancel_scope = anyio.CancelScope()
-        self.is_aborted = False
+    id: str
+    original_request: GenerationRequest
+    state: Observable[JobState]
+    queue_entry: QueueEntry
+    owner: str | None = None
+    identity: Identity | None = None
+    is_api_call: bool = False
+    is_charged: bool = False
+    on_change: Callable[[JobState, JobState], None] = lambda _old, _new: None
+    cancel_scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    is_aborted: bool = False
+
+    def __post_init__(self) -> None:
+        self.queue_entry.on_position = self._on_position
 
     @property
     def status(self) -> JobStatus:
@@ -179,7 +166,7 @@ class Job:
         self.cancel()
 
     def set_held(self, *, is_held: bool) -> None:
-        """Hold the job, or release it. The caller has the scheduler reschedule."""
+        """Hold the job, or release it; call `Scheduler.schedule` afterwards."""
         self.queue_entry.is_held = is_held
         if self.status is JobStatus.PENDING:
             self.update(is_held=is_held)

@@ -3,7 +3,7 @@
 Source of the format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,24 +19,17 @@ DURATION_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 class Metrics:
     """Metrics of one job service."""
 
-    def __init__(self, count_by_status: Callable[[], Mapping[str, int]]) -> None:
-        self._registry = CollectorRegistry()
-        jobs = Gauge("sd35_jobs", "Jobs in memory, by status", ["status"], registry=self._registry)
+    def __init__(self, count_jobs: Callable[[JobStatus], int]) -> None:
+        registry = self._registry = CollectorRegistry()
+        jobs = Gauge("sd35_jobs", "Jobs in memory, by status", ["status"], registry=registry)
         for status in JobStatus:
             # Counted when Prometheus asks, instead of at each change of a job.
-            count = partial(_count, count_by_status, status)
-            jobs.labels(status.value).set_function(count)
+            jobs.labels(status.value).set_function(partial(count_jobs, status))
         self._finished_jobs = Counter(
-            "sd35_jobs_ended",
-            "Jobs that have ended, by status",
-            ["outcome"],
-            registry=self._registry,
+            "sd35_jobs_ended", "Jobs that have ended, by status", ["outcome"], registry=registry
         )
         self._errors = Counter(
-            "sd35_errors",
-            "Jobs that have failed, by kind of error",
-            ["kind"],
-            registry=self._registry,
+            "sd35_errors", "Jobs that have failed, by kind of error", ["kind"], registry=registry
         )
         self._wait_seconds = self._histogram(
             "sd35_wait_seconds", "Seconds from the request to the start of the run at the Space"
@@ -48,11 +41,9 @@ class Metrics:
             "sd35_picture_seconds", "Seconds from the request to the finished image"
         )
         self._picture_bytes = Counter(
-            "sd35_picture_bytes", "Bytes of finished images", registry=self._registry
+            "sd35_picture_bytes", "Bytes of finished images", registry=registry
         )
-        self.open_streams = Gauge(
-            "sd35_open_streams", "Open event streams", registry=self._registry
-        )
+        self.open_streams = Gauge("sd35_open_streams", "Open event streams", registry=registry)
 
     def _histogram(self, name: str, description: str) -> Histogram:
         return Histogram(name, description, buckets=DURATION_BUCKETS, registry=self._registry)
@@ -73,7 +64,3 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
-
-
-def _count(count_by_status: Callable[[], Mapping[str, int]], status: JobStatus) -> float:
-    return count_by_status().get(status.value, 0)

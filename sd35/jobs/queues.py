@@ -50,7 +50,7 @@ class VisitorQueue:
     Attributes:
         revision: changes whenever one of the jobs does, to be watched.
         watcher_count: the number of pages that watch the queue now.
-        watch_count: the number of pages that have ever watched it.
+        total_watcher_count: the number of pages that have ever watched the queue.
         completed_count: the number of jobs that have completed since the program started.
         failed_count: the number of those that have failed.
         retries: the new job by the id of the job that was retried.
@@ -64,7 +64,7 @@ class VisitorQueue:
         self._pause: QueuePause | None = None
         self.revision = Observable(Revision())
         self.watcher_count = 0
-        self.watch_count = 0
+        self.total_watcher_count = 0
         self.completed_count = 0
         self.failed_count = 0
         self.retries: dict[str, Job] = {}
@@ -129,7 +129,7 @@ class VisitorQueue:
     def track_watcher(self) -> Iterator[None]:
         """Count a page as a watcher while the block lasts."""
         self.watcher_count += 1
-        self.watch_count += 1
+        self.total_watcher_count += 1
         try:
             yield
         finally:
@@ -211,7 +211,7 @@ class QueueRegistry:
         # An anonymous visitor can't be recognized again: whoever knows the job's id may see it.
         key = f"job {job_id}" if owner is None else owner
         if key not in self._queues:
-            self._queues[key] = VisitorQueue(self._on_unwatched)
+            self._queues[key] = VisitorQueue(self._check_watchers)
         return self._queues[key]
 
     def queue_of(self, job: Job) -> VisitorQueue:
@@ -222,15 +222,15 @@ class QueueRegistry:
         """Add a job to its owner's queue."""
         queue = self.queue_of(job)
         queue.add(job)
-        self._on_unwatched(queue)
+        self._check_watchers(queue)
 
     def remove(self, job: Job) -> None:
         """Remove a job from its owner's queue."""
         queue = self.queue_of(job)
         queue.remove(job)
-        self._drop_if_idle(queue)
+        self._drop_if_unused(queue)
 
-    def _drop_if_idle(self, queue: VisitorQueue) -> None:
+    def _drop_if_unused(self, queue: VisitorQueue) -> None:
         # A page holds on to the queue that it watches: a new one would never tell it anything.
         if queue.is_empty and not queue.watcher_count:
             self._queues = {
@@ -299,18 +299,18 @@ class QueueRegistry:
         queue.notify()
         await self._job_store.save_order(moved_jobs)
 
-    def _on_unwatched(self, queue: VisitorQueue) -> None:
+    def _check_watchers(self, queue: VisitorQueue) -> None:
         if queue.watcher_count:
             return
-        self._drop_if_idle(queue)
+        self._drop_if_unused(queue)
         if self._idle_timeout is not None and not queue.is_empty:
             self._tasks.start(self._expire_unwatched(queue, self._idle_timeout))
 
     async def _expire_unwatched(self, queue: VisitorQueue, delay: float) -> None:
-        watch_count = queue.watch_count
+        total_watcher_count = queue.total_watcher_count
         await asyncio.sleep(delay)
-        # A page that was opened and closed meanwhile has started a timer of its own.
-        if queue.watcher_count or queue.watch_count != watch_count:
+        # A page that was opened and closed meanwhile has started another timer.
+        if queue.watcher_count or queue.total_watcher_count != total_watcher_count:
             return
         await self._job_store.save_order(self._set_held(queue, is_held=True))
         for job in queue.running_jobs:

@@ -1,4 +1,4 @@
-"""Jobs that aren't in memory: orphans of programs that are gone, and old ones."""
+"""Loading of jobs that aren't in memory: orphans of dead workers, and old ones."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from typing import Final
 import anyio.to_thread
 
 from sd35.core.errors import LibraryError
+from sd35.core.observable import Observable
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.record import JobRecord, JobStatus
@@ -20,11 +21,10 @@ from sd35.library.library import Library
 from sd35.library.provenance import request_from_metadata
 from sd35.library.repository import Entry
 
-__all__ = ["JobRecovery", "RescanScheduler"]
+__all__ = ["JobRecovery", "LibraryRescanner"]
 
-RESCAN_DELAY: Final = 2.0
-# Seconds from the opening of a page to a rescan, and between two of them.
-RESCAN_INTERVAL: Final = 20.0
+RESCAN_DELAY: Final = 2.0  # seconds after a page was opened
+RESCAN_INTERVAL: Final = 20.0  # seconds between two rescans
 
 
 class JobRecovery:
@@ -38,11 +38,10 @@ class JobRecovery:
     async def load_open(self, visitor: Visitor) -> list[Job]:
         """Return the failed and unfinished jobs of a visitor, orphans included."""
         records = await self._store.list_open(visitor.owner)
-        states = [(record, state_from_record(record)) for record in records]
         return [
             _build_job(record, state, visitor, visitor.owner)
-            for record, state in states
-            if state is not None
+            for record in records
+            if (state := state_from_record(record)) is not None
         ]
 
     async def find(self, job_id: str, visitor: Visitor) -> Job | None:
@@ -76,7 +75,9 @@ class JobRecovery:
         return Job(
             id=entry.id,
             original_request=request,
-            state=JobState(request, JobStatus.COMPLETED, now, ended_at=now, result=result),
+            state=Observable(
+                JobState(request, JobStatus.COMPLETED, now, ended_at=now, result=result)
+            ),
             queue_entry=QueueEntry(visitor.rate_limit_key, 0.0),
             owner=visitor.owner,
         )
@@ -89,15 +90,15 @@ def _build_job(record: JobRecord, state: JobState, visitor: Visitor, owner: str 
     return Job(
         id=record.id,
         original_request=record.original_request,
-        state=state,
+        state=Observable(state),
         queue_entry=QueueEntry(visitor.rate_limit_key, record.position, is_held=state.is_held),
         owner=owner,
         is_api_call=record.is_api_call,
     )
 
 
-class RescanScheduler:
-    """Scheduler of the rescans that keep the index and the jobs true to the library's folder."""
+class LibraryRescanner:
+    """Rescanner that brings the index and the jobs up to date with the library's folder."""
 
     def __init__(
         self, library: Library, store: JobStore, registry: JobRegistry, tasks: BackgroundTasks
@@ -108,8 +109,8 @@ class RescanScheduler:
         self._tasks = tasks
         self._next_rescan_at = 0.0
 
-    def schedule(self) -> None:
-        """Rescan the library soon, unless that was done a short while ago."""
+    def rescan_soon(self) -> None:
+        """Rescan the library in the background, unless that was done a short while ago."""
         now = time.monotonic()
         if now >= self._next_rescan_at:
             self._next_rescan_at = now + RESCAN_INTERVAL

@@ -1,6 +1,5 @@
 """The jobs that this program has in memory."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,14 +7,13 @@ from sd35.client import SpaceClient
 from sd35.jobs.artifacts import ArtifactStore
 from sd35.jobs.job import Job
 from sd35.jobs.queues import QueueRegistry
+from sd35.jobs.record import JobStatus
 from sd35.jobs.results import ResultSaver
 
 __all__ = ["JobRegistry"]
 
 MAX_JOBS = 1000
-
-# Total size of the images of a temporary library; the oldest are deleted first.
-MAX_PICTURE_BYTES = 1 << 30
+MAX_PICTURE_BYTES = 1 << 30  # of a temporary library; the oldest images are deleted first
 
 
 class JobRegistry:
@@ -64,9 +62,9 @@ class JobRegistry:
         keys = self._reserved_keys.values()
         return len(keys) if rate_limit_key is None else sum(key == rate_limit_key for key in keys)
 
-    def count_by_status(self) -> Counter[str]:
-        """Return the number of jobs of each status, by its value."""
-        return Counter(job.status.value for job in self._jobs.values())
+    def count(self, status: JobStatus) -> int:
+        """Return the number of jobs with this status."""
+        return sum(job.status is status for job in self._jobs.values())
 
     def spaces_in_use(self) -> set[SpaceClient | None]:
         """Return the Spaces that unfinished jobs use."""

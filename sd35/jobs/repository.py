@@ -47,10 +47,9 @@ _COLUMN_LIST: Final = ", ".join(COLUMNS)
 
 
 class JobRepository:
-    """Repository of the jobs of a library.
+    """Repository of the jobs of a library, for any number of threads and programs.
 
-    Each change is atomic. Threads may use it, and several programs on one library. Every method
-    raises LibraryError if the index can't be used.
+    Each change is atomic. Every method raises LibraryError if the index can't be used.
     """
 
     def __init__(self, library: Library) -> None:
@@ -64,7 +63,7 @@ class JobRepository:
         with self._database.write_transaction() as connection:
             connection.execute(f"INSERT INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})", values)  # noqa: S608  # our names
 
-    def update(self, id: str, **changes: Any) -> JobRecord | None:  # noqa: A002, ANN401  # any of a job's fields
+    def update(self, job_id: str, **changes: Any) -> JobRecord | None:  # noqa: ANN401  # fields
         """Set fields of a job and return its new record; `None` if there is no such job.
 
         Raises:
@@ -78,13 +77,13 @@ class JobRepository:
             if changes:
                 assignments = ", ".join(f"{name} = ?" for name in changes)
                 params = [to_column(value) for value in changes.values()]
-                connection.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (*params, id))  # noqa: S608  # checked names
-            return _select_one(connection, id)
+                connection.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (*params, job_id))  # noqa: S608  # checked names
+            return _select_one(connection, job_id)
 
-    def get(self, id: str) -> JobRecord | None:  # noqa: A002  # its name everywhere
+    def get(self, job_id: str) -> JobRecord | None:
         """Return a job; `None` if there is no such job."""
         with self._database.read_transaction() as connection:
-            return _select_one(connection, id)
+            return _select_one(connection, job_id)
 
     def list_unfinished(
         self, worker_id: str | None = None, owner: str | None = None
@@ -144,10 +143,10 @@ class JobRepository:
         return result
 
     def adopt_orphans(self) -> None:
-        """Take over the unfinished jobs of programs that are gone.
+        """Take over the unfinished jobs of dead workers.
 
-        A pending job becomes this instance's, held. A job that was running is interrupted, unless
-        its image was saved; so is one that an API caller waited for, who has gone, too.
+        A pending job is held, and belongs to this instance from now on. A running one is marked as
+        interrupted, unless its image was saved; so is an API call, whose caller is gone, too.
         """
         orphans = self._orphans()
         if not orphans:
@@ -165,7 +164,7 @@ class JobRepository:
             connection.execute(_COMPLETE_SAVED)
 
     def _orphans(self) -> set[tuple[str, str]]:
-        """Return the worker and the status of each unfinished job of a program that is gone."""
+        """Return the worker and the status of each unfinished job of a dead worker."""
         with self._database.read_transaction() as connection:
             rows = connection.execute(
                 f"SELECT DISTINCT worker_id, status FROM jobs WHERE {_UNFINISHED}"  # noqa: S608  # no values
@@ -197,6 +196,7 @@ UPDATE jobs SET status = 'completed', picture_id = id
     WHERE status = 'interrupted' AND EXISTS (SELECT 1 FROM pictures WHERE pictures.id = jobs.id)
 """
 
+# The filters that apply to jobs; the others are ignored.
 _FILTER_CONDITIONS: Final = {
     "seed": "json_extract(request, '$.seed') = ?",
     "size": "(json_extract(request, '$.width'), json_extract(request, '$.height')) = (?, ?)",
@@ -204,13 +204,13 @@ _FILTER_CONDITIONS: Final = {
     "space": "instr(lower(space), lower(?)) > 0",
     "made": "created_at BETWEEN ? AND ?",
 }
-"""The filters that apply to jobs; the others are ignored."""
 
 _PROMPT_CONTAINS: Final = "instr(folded(json_extract(request, '$.prompt')), folded(?)) > 0"
 
 
 def _build_conditions(query: Query, owner: str | None) -> tuple[list[str], list[Any]]:
-    conditions, params = [_FAILED, "NOT is_dismissed"], list[Any]()
+    conditions = [_FAILED, "NOT is_dismissed"]
+    params: list[Any] = []
     if owner is not None:
         conditions.append("owner = ?")
         params.append(owner)
@@ -222,15 +222,14 @@ def _build_conditions(query: Query, owner: str | None) -> tuple[list[str], list[
         params.append(sqlite_text(term))
     for filter_ in query.filters:
         if filter_.name in _FILTER_CONDITIONS:
-            conditions.append(
-                f"{'NOT ' if filter_.is_excluded else ''}({_FILTER_CONDITIONS[filter_.name]})"
-            )
+            negation = "NOT " if filter_.is_excluded else ""
+            conditions.append(f"{negation}({_FILTER_CONDITIONS[filter_.name]})")
             params += filter_.values
     return conditions, params
 
 
-def _select_one(connection: Connection, id_: str) -> JobRecord | None:
-    return next(iter(_select(connection, "id = ?", (id_,))), None)
+def _select_one(connection: Connection, job_id: str) -> JobRecord | None:
+    return next(iter(_select(connection, "id = ?", (job_id,))), None)
 
 
 def _select(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 import anyio.to_thread
@@ -25,39 +26,29 @@ __all__ = ["JobRunner"]
 
 log = logging.getLogger(__name__)
 
+# Larger previews are shrunk: each page downloads each preview.
 MAX_PREVIEW_BYTES: Final = 150_000
-# Larger previews are shrunk to this many pixels: each page downloads each preview.
-PREVIEW_LONGEST_SIDE: Final = 768
+PREVIEW_LONGEST_SIDE: Final = 768  # in pixels
 
 MAX_NOTICES: Final = 20
 
 SAVE_RETRY_INTERVAL = 15.0  # seconds between attempts to save an image that couldn't be saved
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRunner:
     """Runner that takes a job through all its steps, and records each of them."""
 
-    def __init__(
-        self,
-        *,
-        scheduler: Scheduler,
-        queues: QueueRegistry,
-        store: JobStore,
-        connector: SpaceConnector,
-        result_saver: ResultSaver,
-        usage_limiter: UsageLimiter,
-        metrics: Metrics,
-    ) -> None:
-        self._scheduler = scheduler
-        self._queues = queues
-        self._store = store
-        self._connector = connector
-        self._result_saver = result_saver
-        self._usage_limiter = usage_limiter
-        self._metrics = metrics
+    scheduler: Scheduler
+    queues: QueueRegistry
+    store: JobStore
+    connector: SpaceConnector
+    result_saver: ResultSaver
+    usage_limiter: UsageLimiter
+    metrics: Metrics
 
     async def run(self, job: Job) -> None:
-        """Run the job to its end, and save its image, with retries; raises nothing."""
+        """Run the job to its end, and save its image, with retries. Raises nothing."""
         try:
             await self._run(job)
         except SD35Error as error:
@@ -81,19 +72,19 @@ class JobRunner:
         # From here on the job can't be cancelled: that would only lose the image.
         job.update(status=JobStatus.DOWNLOADING)
         picture = await generation.fetch()
-        job.finish(JobStatus.COMPLETED, result=await self._result_saver.save(job, space, picture))
+        job.finish(JobStatus.COMPLETED, result=await self.result_saver.save(job, space, picture))
 
     async def _generate(self, job: Job) -> Generation | None:
         """Follow the run until it ends or is cancelled; return `None` if nothing was sent."""
         generation: Generation | None = None
         with job.cancel_scope:
             while generation is None:
-                async with self._scheduler.slot(job.queue_entry):
+                async with self.scheduler.slot(job.queue_entry):
                     # Recorded before anything is sent: after a crash, nobody could tell otherwise
                     # that the Space may have run this job, and it would be billed twice.
-                    await self._store.mark_started(job)
+                    await self.store.mark_started(job)
                     job.update(status=JobStatus.CONNECTING, quota_error=None, is_held=False)
-                    space = await self._connector.get()
+                    space = await self.connector.get()
                     job.update(space=space)
                     # Assigned here, and not returned from a helper: if the scope is cancelled,
                     # `generation.stopped` says what that did at the Space.
@@ -107,7 +98,7 @@ class JobRunner:
                     except QuotaError as error:
                         # Within the slot: otherwise the next job of this visitor would get it
                         # before the queue is paused.
-                        await self._queues.on_quota_exceeded(job, error)
+                        await self.queues.on_quota_exceeded(job, error)
                         if error.retry_at is None or job.is_api_call:
                             raise
                         _requeue(job, error)
@@ -118,15 +109,15 @@ class JobRunner:
         state = job.state.value
         has_reached_queue = state.queued_event is not None or state.started_at is not None
         if job.is_charged and not has_reached_queue:
-            self._usage_limiter.release(job.queue_entry.rate_limit_key)
-        self._connector.mark_suspect(state.space, state.error)
-        self._metrics.observe_job(state)
-        await self._store.mark_finished(job)
-        await self._connector.close_unused()
-        while self._result_saver.has_unsaved(job):
+            self.usage_limiter.release(job.queue_entry.rate_limit_key)
+        self.connector.mark_suspect(state.space, state.error)
+        self.metrics.observe_job(state)
+        await self.store.mark_finished(job)
+        await self.connector.close_unused()
+        while self.result_saver.has_unsaved(job):
             await asyncio.sleep(SAVE_RETRY_INTERVAL)
-            if await self._result_saver.retry_save(job):
-                await self._store.mark_finished(job)
+            if await self.result_saver.retry_save(job):
+                await self.store.mark_finished(job)
 
 
 def _requeue(job: Job, quota_error: QuotaError) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 __all__ = ["QueueEntry", "Scheduler"]
 
-# Callback for a new place in the queue: the number of entries ahead, and of all pending ones.
+# Callback that gets the number of entries ahead, and of all pending ones.
 OnPosition = Callable[[int, int], None]
 
 MAX_TRACKED_VISITORS: Final = 1000

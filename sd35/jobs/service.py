@@ -1,6 +1,6 @@
-"""The job service: accepts requests, and runs them as durable jobs at the configured Space.
+"""The job service, which accepts requests, and runs them as durable jobs at the configured Space.
 
-All of it belongs to the event loop of the first call.
+It belongs to the event loop of the first call.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from sd35.client import Identity, Timeouts
 from sd35.core.errors import InvalidRequestError, LibraryError
+from sd35.core.observable import Observable
 from sd35.core.request import GenerationRequest, random_seed
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.artifacts import ArtifactStore
@@ -24,7 +25,7 @@ from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimiter, UsageLimit
 from sd35.jobs.metrics import Metrics
 from sd35.jobs.queues import QueueRegistry, VisitorQueue
 from sd35.jobs.record import JobStatus
-from sd35.jobs.recovery import JobRecovery, RescanScheduler
+from sd35.jobs.recovery import JobRecovery, LibraryRescanner
 from sd35.jobs.registry import JobRegistry
 from sd35.jobs.results import ResultSaver
 from sd35.jobs.runner import JobRunner
@@ -50,11 +51,9 @@ class JobServiceConfig:
 
     Attributes:
         temp_dir: Gradio's own folder, which the paths of artifacts lie in.
-        library: where jobs and images are kept.
         is_persistent: whether the library outlives the program; if not, its size is limited.
         usage_limits: what each visitor may ask for.
-        shares_token: whether visitors' runs are billed to the token of the person who runs the
-            program.
+        shares_token: whether visitors' runs use the GPU quota of whoever runs the program.
         idle_timeout: seconds until the jobs of a visitor without an open page are stopped; `None`
             for no limit.
 
@@ -96,8 +95,8 @@ class JobService:
         self.find_artifact = result_saver.find_artifact
         self._registry = JobRegistry(self.queues, self.artifacts, result_saver)
         self._recovery = JobRecovery(self._store, self.library, result_saver)
-        self._rescans = RescanScheduler(self.library, self._store, self._registry, self._tasks)
-        self.metrics = Metrics(self._registry.count_by_status)
+        self._rescanner = LibraryRescanner(self.library, self._store, self._registry, self._tasks)
+        self.metrics = Metrics(self._registry.count)
         self.space_connector = SpaceConnector(
             space_config, start_demo, timeouts, self._registry.spaces_in_use
         )
@@ -160,7 +159,7 @@ class JobService:
         job = Job(
             id=new_id(),
             original_request=request,
-            state=JobState(seeded_request, JobStatus.PENDING, time.monotonic()),
+            state=Observable(JobState(seeded_request, JobStatus.PENDING, time.monotonic())),
             queue_entry=QueueEntry(
                 visitor.rate_limit_key, self._next_position(), respects_pause=not is_api_call
             ),
@@ -199,7 +198,7 @@ class JobService:
         return self._last_position
 
     def _identity_for(self, visitor: Visitor) -> Identity | None:
-        """Return as whom a visitor's run is billed; `None` for the connection's own token."""
+        """Return whose GPU quota a visitor's runs use; `None` for that of the connection's token."""
         if visitor is LOCAL_VISITOR or (self._config.shares_token and visitor.token is None):
             return None
         return Identity(visitor.token, visitor.ip_token)
@@ -226,7 +225,7 @@ class JobService:
         return self.queues.get_queue(visitor.owner, str(job_id))
 
     async def restore_session(self, visitor: Visitor) -> None:
-        """Load the visitor's jobs that a program that is gone has left; pending ones are held.
+        """Load the visitor's jobs that an earlier program has left; pending ones are held.
 
         Raises:
             LibraryError: the index can't be read or written.
@@ -234,7 +233,7 @@ class JobService:
         """
         if visitor.owner is None:
             return
-        self._rescans.schedule()
+        self._rescanner.rescan_soon()
         for job in await self._recovery.load_open(visitor):
             if self._registry.is_known(job.id):
                 continue

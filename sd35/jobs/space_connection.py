@@ -1,4 +1,4 @@
-"""The connection to the configured Space. All of it belongs to the event loop of the first call."""
+"""The connection to the configured Space, which belongs to the event loop of the first call."""
 
 import asyncio
 import logging
@@ -159,22 +159,24 @@ class SpaceConnector:
         await self.close_unused()
 
     async def _find_space(self, target: str) -> ConnectionState:
-        if target == "demo":
-            return ConnectionState(target, space=await self._open_demo())
-        try:
-            return ConnectionState(target, space=await self._open_configured())
-        except (ConnectionFailedError, RateLimitedError) as error:
-            # Only `auto` falls back: who names a Space never gets images of another one.
-            if self._config.target != "auto":
-                raise
-            log.warning("%s Using the demo Space instead.", error.happened)
-            return ConnectionState(target, space=await self._open_demo(), fallback_reason=error)
+        fallback_reason: SD35Error | None = None
+        if target != "demo":
+            try:
+                return ConnectionState(target, space=await self._open_configured(target))
+            except (ConnectionFailedError, RateLimitedError) as error:
+                # Only `auto` falls back: who names a Space never gets images of another one.
+                if self._config.target != "auto":
+                    raise
+                log.warning("%s Using the demo Space instead.", error.happened)
+                fallback_reason = error
+        space = await self._open(SpaceClient.connect(await self._start_demo()))
+        return ConnectionState(target, space=space, fallback_reason=fallback_reason)
 
-    async def _open_demo(self) -> SpaceClient:
-        return await self._open(SpaceClient.connect(await self._start_demo()))
+    async def _open_configured(self, target: str) -> SpaceClient:
+        def on_wait(event: Waiting) -> None:
+            self.connection.set(ConnectionState(target, waiting_event=event))
 
-    async def _open_configured(self) -> SpaceClient:
-        config, target = self._config, self.connection.value.target
+        config = self._config
         return await self._open(
             SpaceClient.connect(
                 target,
@@ -182,9 +184,7 @@ class SpaceConnector:
                 proxy=config.proxy,
                 timeouts=self._timeouts,
                 hub=config.hub,
-                on_wait=lambda event: self.connection.set(
-                    ConnectionState(target, waiting_event=event)
-                ),
+                on_wait=on_wait,
             )
         )
 
