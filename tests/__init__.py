@@ -1,1 +1,1 @@
-"""The tests: pure things by tables and properties, the protocol against real servers, the page in a real browser."""
+"""Tests: pure code by tables and properties, the rest on real servers and in a real browser."""

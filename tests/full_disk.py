@@ -11,7 +11,7 @@ import pytest
 
 
 class Disk:
-    """A disk of three megabytes, or a limit for the size of files that stands in for a full disk."""
+    """A disk of three megabytes, or a limit on file sizes that stands in for a full disk."""
 
     def __init__(self, folder: Path, *, is_tmpfs: bool) -> None:
         self.folder = folder

@@ -1,7 +1,8 @@
-"""Who imports whom, and what the tree holds."""
+"""The architecture: who imports whom, how things are named, and what the tree holds."""
 
 import ast
 import importlib
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(ROOT.glob("sd35/**/*.py"))
+SOURCES = [*MODULES, ROOT / "app.py", *ROOT.glob("tests/*.py"), *ROOT.glob("bench/*.py")]
+
+MAX_FUNCTION_LINES = 46
+
+PLACEHOLDER = re.compile(
+    "told|said|asked|kept|left|made|given|found|seen|shown|wanted|gone|each|news|words|way|place|"
+    "begun|done|taken|known|heard|written|sent|got|held|lent|drawn|called|meant|what|who|whose|"
+    "stuff|things?"
+)
 
 ALLOWED_IMPORTS = {
     "sd35": {"client", "core", "provider", "sync"},
@@ -40,7 +50,7 @@ ALLOWED_IMPORTS = {
     "sd35.ui": {"core", "jobs", "library", "metadata", "server"},
     "sd35.web_app": {"jobs", "library", "server", "settings", "space", "ui"},
 }
-"""Which packages, or modules of them, a package may import beside itself: docs/architecture.md draws it."""
+"""Packages and modules that a package may import besides itself, as in docs/architecture.md."""
 
 FORBIDDEN_IMPORTS = {
     "sd35.cli": {"PIL", "aiohttp", "gradio", "gradio_client", "httpx", "numpy", "sqlite3"},
@@ -88,6 +98,37 @@ def test_packages_import_only_what_lies_below_them(path: Path) -> None:
         for name in names
     }
     assert not {name for name in imported_names(path) if is_below(name, others)}
+
+
+def bound_names(tree: ast.AST) -> Iterator[str]:
+    """Yield each name that the code binds: definitions, parameters, variables and attributes."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_names_are_nouns(path: Path) -> None:
+    """No name is a bare participle, pronoun or placeholder: a name says what it holds."""
+    names = bound_names(ast.parse(path.read_text(encoding="utf-8")))
+    assert not {name for name in names if PLACEHOLDER.fullmatch(name.strip("_").lower())}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_functions_fit_on_a_screen(path: Path) -> None:
+    """No function has more than 40 lines."""
+    functions = (
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert not {name for name, length in lengths.items() if length > MAX_FUNCTION_LINES}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)

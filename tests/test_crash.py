@@ -68,7 +68,7 @@ def space() -> Iterator[Space]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder in memory, if possible: hundreds of programs flush their writes to it."""
+    """Yield a folder in memory, if possible: hundreds of programs flush their writes to it."""
     memory = Path("/dev/shm")  # noqa: S108  # the folder in it is a new one
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)

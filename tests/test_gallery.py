@@ -140,8 +140,8 @@ def select_results(page: Page, query: str, count: int) -> None:
 
 
 def entries(server: GalleryServer, prompt: str) -> list[Entry]:
-    found = server.library.search(limit=300).entries
-    return [entry for entry in found if entry.record.prompt == prompt]
+    entries = server.library.search(limit=300).entries
+    return [entry for entry in entries if entry.record.prompt == prompt]
 
 
 def test_image_is_searched_viewed_starred_and_tagged(page: Page, server: GalleryServer) -> None:

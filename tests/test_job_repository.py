@@ -211,7 +211,7 @@ def test_failed_jobs_are_listed_for_their_owner(repository: JobRepository) -> No
 
 @pytest.fixture
 def failed_jobs(repository: JobRepository) -> JobRepository:
-    """A repository with six failed jobs of Ann's, two of each second, and a completed one."""
+    """Yield a repository with six failed jobs of Ann's, two per second, and a completed one."""
     for index, name in enumerate("abcdef"):
         request = GenerationRequest(
             f"a Lighthouse {name}", seed=index, width=512, randomize_seed=False

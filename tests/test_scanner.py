@@ -125,8 +125,8 @@ def test_scan_follows_changed_files(
     act(library.folder, library.file_path(entry))
     assert library.rescan() == changes
     entries = library.search().entries
-    assert [(found.width, found.height) for found in entries] == sizes
-    assert all(library.read_bytes(found.id) for found in entries)
+    assert [(entry.width, entry.height) for entry in entries] == sizes
+    assert all(library.read_bytes(entry.id) for entry in entries)
     if changes.moved or changes.changed:
         assert entries[0].id == entry.id
         assert entries[0].record == entry.record

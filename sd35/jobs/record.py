@@ -130,12 +130,12 @@ def _parse_request(text: str) -> GenerationRequest:
     # Another version of the program may have written fields that don't exist here, or of another
     # type. They are ignored: a job that can't be read would block the whole queue.
     payload = json.loads(text)
-    known = {
+    values = {
         field.name: payload[field.name]
         for field in fields(GenerationRequest)
         if _has_type_of(payload.get(field.name), field.default)
     }
-    return GenerationRequest(**{"prompt": "", **known})
+    return GenerationRequest(**{"prompt": "", **values})
 
 
 def _has_type_of(value: object, default: object) -> bool:

@@ -266,8 +266,8 @@ def _with_tags(
 
 def _normalize_tag(text: str) -> str:
     # Cut before it is normalized, which takes long for megabytes, and after, as it may grow.
-    words = unicodedata.normalize("NFC", text[: 4 * MAX_TAG_LENGTH]).split()
-    return " ".join(words)[:MAX_TAG_LENGTH]
+    tokens = unicodedata.normalize("NFC", text[: 4 * MAX_TAG_LENGTH]).split()
+    return " ".join(tokens)[:MAX_TAG_LENGTH]
 
 
 def _remove_empty_folders(root: Path) -> None:

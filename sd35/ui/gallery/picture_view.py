@@ -68,9 +68,9 @@ def picture_dialog(
     )
 
 
-def compare_dialog(left: Entry, right: Entry) -> Markup:
+def compare_dialog(left_entry: Entry, right_entry: Entry) -> Markup:
     """Return a dialog with two images over each other and a table of their differences."""
-    settings = zip(_generation_settings(left), _generation_settings(right), strict=True)
+    settings = zip(_generation_settings(left_entry), _generation_settings(right_entry), strict=True)
     rows = Markup("").join(
         Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
             name, left_value, right_value
@@ -90,10 +90,10 @@ def compare_dialog(left: Entry, right: Entry) -> Markup:
         '<tbody>{rows}</tbody></table><p class="hint">Everything else is identical.</p>'
         "</div></dialog>"
     ).format(
-        left=left.id,
-        right=right.id,
-        left_alt=alt_text(left),
-        right_alt=alt_text(right),
+        left=left_entry.id,
+        right=right_entry.id,
+        left_alt=alt_text(left_entry),
+        right_alt=alt_text(right_entry),
         close=_CLOSE_BUTTON,
         rows=rows,
     )
