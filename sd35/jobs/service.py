@@ -198,7 +198,7 @@ class JobService:
         return self._last_position
 
     def _identity_for(self, visitor: Visitor) -> Identity | None:
-        """Return whose GPU quota a visitor's runs use; `None` for that of the connection's token."""
+        """Return whose GPU quota a visitor's runs use; `None` for the connection's token."""
         if visitor is LOCAL_VISITOR or (self._config.shares_token and visitor.token is None):
             return None
         return Identity(visitor.token, visitor.ip_token)
