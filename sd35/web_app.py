@@ -5,10 +5,9 @@ import queue
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import gradio as gr
@@ -19,7 +18,7 @@ from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.accounts import CredentialStore, generate_credentials
 from sd35.server.auth import Authenticator
-from sd35.server.server import AppServices, ServerConfig, host_names, serve
+from sd35.server.server import ServerConfig, host_names, serve
 from sd35.server.tunnel import LIFETIME_NOTICE, Tunnel, TunnelError, close_tunnels, qr_code
 from sd35.settings import Settings
 from sd35.ui.page import Page
@@ -165,49 +164,40 @@ class WebApp:
 
     def _serve(self, authenticator: Authenticator) -> str:
         settings = self._settings
+        known_hosts = host_names(
+            settings.server_name,
+            settings.known_host_names,
+            is_shared=settings.opens_share_link,
+            is_on_hub=settings.runs_on_hub,
+        )
         return serve(
             self.demo,
             ServerConfig(
                 authenticator,
                 settings.server_name,
                 settings.server_port,
-                host_names(
-                    settings.server_name,
-                    settings.known_host_names,
-                    is_shared=settings.opens_share_link,
-                    is_on_hub=settings.runs_on_hub,
-                ),
+                known_hosts,
                 settings.frame_ancestors,
                 settings.root_path,
             ),
-            self._build_services(),
+            self._job_service,
             ASSETS / "login.html",
             footer_links=["api"],
+            **(self._mcp_options() if settings.mcp else {}),
             **launch_options(),
         )
 
-    def _build_services(self) -> AppServices:
-        job_service = self._job_service
-        services = AppServices(
-            job_service.find_artifact,
-            job_service.metrics.open_streams.inc,
-            job_service.metrics.text,
-            job_service.lifespan,
-            {},
-            job_service.library,
-        )
-        if not self._settings.mcp:
-            return services
+    def _mcp_options(self) -> dict[str, Any]:
         from sd35.server.mcp import MCP_PATH, McpApp  # noqa: PLC0415  # an optional dependency
 
-        mcp_app = McpApp(job_service, self._settings.root_path)
+        mcp_app = McpApp(self._job_service, self._settings.root_path)
 
         @asynccontextmanager
         async def lifespan(app: object) -> AsyncIterator[None]:
-            async with job_service.lifespan(app), mcp_app.lifespan(app):
+            async with self._job_service.lifespan(app), mcp_app.lifespan(app):
                 yield
 
-        return replace(services, lifespan=lifespan, routes={MCP_PATH: mcp_app})
+        return {"lifespan": lifespan, "routes": {MCP_PATH: mcp_app}}
 
     def _print_notices(self) -> None:
         settings = self._settings

@@ -14,7 +14,7 @@ from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
 from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.auth import Authenticator
-from sd35.server.server import AppServices, ServerConfig, serve
+from sd35.server.server import ServerConfig, serve
 from sd35.space.server import DemoSpace
 from sd35.ui import page as ui
 from sd35.ui.theme import ASSETS, launch_options
@@ -66,20 +66,12 @@ def serve_app(
         SpaceConfig(space_name, hub="http://127.0.0.1:1"), start_demo, studio_config(folder, limits)
     )
     demo = ui.Page(studio, can_log_out=server_config.authenticator.accounts is not None).demo
-    services = AppServices(
-        studio.find_artifact,
-        studio.metrics.open_streams.inc,
-        studio.metrics.text,
-        studio.lifespan,
-        {},
-        studio.library,
-    )
     try:
         yield AppServer(
             serve(
                 demo,
                 server_config,
-                services,
+                studio,
                 ASSETS / "login.html",
                 footer_links=["api"],
                 **launch_options(),

@@ -11,13 +11,14 @@ import gradio as gr
 from PIL import Image
 
 from sd35.core.picture import open_picture
+from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
 from sd35.library.library import Library
 from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
 from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.blocks import locked_blocks
-from sd35.server.server import AppServices, ServerConfig, serve
+from sd35.server.server import ServerConfig, serve
 from sd35.ui.gallery import static
 from sd35.ui.gallery.gallery import Gallery
 from sd35.ui.theme import ASSETS, launch_options
@@ -35,14 +36,14 @@ class GalleryServer:
     library: Library
 
 
-def _build_blocks(server: GalleryServer) -> gr.Blocks:
+def _build_blocks(library: Library) -> gr.Blocks:
     """Build the page; what the library tab asks of the Create tab appears in #event-json."""
     with locked_blocks("A library", fill_width=True) as demo:
         with gr.Row(elem_id="header"):
             gr.HTML(static.tab_bar(), elem_id="tabs", apply_default_css=False)
         with gr.Row(elem_id="studio"):
             event_json = gr.Textbox(elem_id="event-json", show_label=False)
-        gallery = Gallery(server)
+        gallery = Gallery(library)
         gallery.build()
         gallery.import_event.submit(_as_json, None, event_json, queue=False)
         gallery.retry_event.retry(_as_json, None, event_json, queue=False)
@@ -51,6 +52,10 @@ def _build_blocks(server: GalleryServer) -> gr.Blocks:
 
 def _as_json(event: gr.EventData) -> str:
     return json.dumps(event._data)
+
+
+async def _no_demo() -> str:
+    return ""
 
 
 @asynccontextmanager
@@ -65,12 +70,13 @@ def serve_gallery(
     """Serve the library in this folder at a free port."""
     library = Library.open(folder)
     site = ServerConfig(authenticator, port=launch.free_port(), root_path=root_path)
-    demo = _build_blocks(GalleryServer("", library))
-    services = AppServices(lambda _: None, lambda _: None, lambda: b"", _lifespan, {}, library)
+    demo = _build_blocks(library)
+    job_service = JobService(SpaceConfig(""), _no_demo, JobServiceConfig(folder, library))
+    login_page = ASSETS / "login.html"
     try:
-        yield GalleryServer(
-            serve(demo, site, services, ASSETS / "login.html", **launch_options()), library
-        )
+        # Not the job service's lifespan, which connects to a Space.
+        address = serve(demo, site, job_service, login_page, lifespan=_lifespan, **launch_options())
+        yield GalleryServer(address, library)
     finally:
         launch.close(demo)
         library.close()

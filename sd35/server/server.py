@@ -1,9 +1,10 @@
 """The page's server: Gradio's app with the middleware and routes around it."""
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import gradio as gr
@@ -11,14 +12,12 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sd35.jobs.artifacts import Artifact
-from sd35.library.library import Library
+from sd35.jobs.service import JobService
 from sd35.server import launch
 from sd35.server.auth import Authenticator
-from sd35.server.picture_routes import PictureRoutes
 from sd35.server.visitor_middleware import VisitorMiddleware
 
-__all__ = ["AppServices", "ServerConfig", "host_names", "serve"]
+__all__ = ["ServerConfig", "host_names", "serve"]
 
 # The module that makes `<gradio-app>` work in another page. Gradio has it, but serves it nowhere:
 # its documentation points to a CDN.
@@ -37,18 +36,6 @@ class ServerConfig:
     known_hosts: Sequence[str] = ()
     frame_ancestors: Sequence[str] = ()
     root_path: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AppServices:
-    """What the server needs of the program behind it; see `VisitorMiddleware`."""
-
-    find_artifact: Callable[[str], Artifact | None]
-    adjust_stream_count: Callable[[int], None]
-    render_metrics: Callable[[], bytes]
-    lifespan: launch.Lifespan
-    routes: Mapping[str, ASGIApp]
-    library: Library | None = None
 
 
 def host_names(
@@ -72,11 +59,23 @@ def host_names(
 def serve(
     demo: gr.Blocks,
     config: ServerConfig,
-    services: AppServices,
+    job_service: JobService,
     login_page: Path,
+    *,
+    routes: Mapping[str, ASGIApp] = MappingProxyType({}),
+    lifespan: launch.Lifespan | None = None,
     **gradio_options: Any,  # noqa: ANN401  # as Gradio's launch() takes them
 ) -> str:
     """Serve the page in a thread, and return its address on this machine.
+
+    Args:
+        demo: the page.
+        config: where it is served, and to whom.
+        job_service: runs the jobs and has the images.
+        login_page: a file with HTML.
+        routes: other apps by path.
+        lifespan: by default that of `job_service`.
+        gradio_options: of Gradio's `launch`.
 
     Raises:
         OSError: the port is in use, or the address isn't local.
@@ -85,15 +84,13 @@ def serve(
     visitor_middleware = Middleware(
         VisitorMiddleware,
         authenticator=config.authenticator,
-        find_artifact=services.find_artifact,
+        job_service=job_service,
         login_page=login_page.read_text(encoding="utf-8"),
         routes={
-            "/metrics": _metrics_endpoint(services.render_metrics),
+            "/metrics": _metrics_endpoint(job_service),
             "/gradio.js": FileResponse(EMBED_SCRIPT),
-            **services.routes,
+            **routes,
         },
-        picture_routes=None if services.library is None else PictureRoutes(services.library),
-        adjust_stream_count=services.adjust_stream_count,
     )
     return launch.launch(
         demo,
@@ -103,16 +100,17 @@ def serve(
         frame_ancestors=config.frame_ancestors,
         # The health check needs no login: Docker and load balancers have none.
         middleware=[Middleware(_HealthCheck), visitor_middleware],
-        lifespan=services.lifespan,
+        lifespan=lifespan or job_service.lifespan,
         root_path=config.root_path,
         auth=config.authenticator.login if config.authenticator.accounts else None,
         **gradio_options,
     )
 
 
-def _metrics_endpoint(render: Callable[[], bytes]) -> ASGIApp:
+def _metrics_endpoint(job_service: JobService) -> ASGIApp:
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-        await Response(render(), media_type=METRICS_CONTENT_TYPE)(scope, receive, send)
+        response = Response(job_service.metrics.text(), media_type=METRICS_CONTENT_TYPE)
+        await response(scope, receive, send)
 
     return respond
 

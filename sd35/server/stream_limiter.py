@@ -1,10 +1,10 @@
 """Limits on the event streams that are open at the same time."""
 
 from collections import Counter
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
+from prometheus_client import Gauge
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,15 +19,10 @@ MAX_STREAMS_PER_VISITOR: Final = 48
 
 
 class StreamLimiter:
-    """Counter of open streams: in all, per client IP and per visitor.
+    """Counter of open streams: in all, per client IP and per visitor."""
 
-    Args:
-        adjust_stream_count: called with 1 when a stream opens, and with -1 when it closes.
-
-    """
-
-    def __init__(self, adjust_stream_count: Callable[[int], None]) -> None:
-        self._adjust_stream_count = adjust_stream_count
+    def __init__(self, open_streams: Gauge) -> None:
+        self._open_streams = open_streams
         self._counts: Counter[str] = Counter()
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,11 +35,10 @@ class StreamLimiter:
             await response(scope, receive, send)
             return
         self._counts.update(limits.keys())
-        self._adjust_stream_count(1)
         try:
-            await app(scope, receive, send)
+            with self._open_streams.track_inprogress():
+                await app(scope, receive, send)
         finally:
-            self._adjust_stream_count(-1)
             self._counts.subtract(limits.keys())
             # A Counter keeps keys at zero: one for every visitor there ever was.
             for key in limits:

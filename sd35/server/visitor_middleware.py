@@ -2,9 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlencode
 
@@ -21,10 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sd35.core.rate_limit import RateLimiter
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
-from sd35.jobs.artifacts import Artifact
+from sd35.jobs.service import JobService
 from sd35.server.auth import Authenticator, client_ip_var
 from sd35.server.gradio_calls import API_PREFIX, STREAM_PREFIXES, GradioCalls
-from sd35.server.picture_routes import PICTURES_PREFIX
+from sd35.server.picture_routes import PICTURES_PREFIX, PictureRoutes
 from sd35.server.stream_limiter import StreamLimiter
 
 __all__ = ["VisitorMiddleware"]
@@ -51,11 +50,9 @@ class VisitorMiddleware:
     Args:
         app: Gradio's.
         authenticator: decides who is let in.
-        find_artifact: returns a generated file by the path under which it is served.
+        job_service: has the images.
         login_page: HTML.
         routes: other apps by path. Programs may call them with HTTP Basic credentials.
-        picture_routes: the app below `PICTURES_PREFIX`.
-        adjust_stream_count: called with 1 when a stream opens, and with -1 when it closes.
 
     """
 
@@ -63,20 +60,17 @@ class VisitorMiddleware:
         self,
         app: ASGIApp,
         authenticator: Authenticator,
-        find_artifact: Callable[[str], Artifact | None],
+        job_service: JobService,
         login_page: str,
-        *,
-        routes: Mapping[str, ASGIApp] = MappingProxyType({}),
-        picture_routes: ASGIApp | None = None,
-        adjust_stream_count: Callable[[int], None] = lambda _: None,
+        routes: Mapping[str, ASGIApp],
     ) -> None:
         self._app = app
         self._authenticator = authenticator
-        self._find_artifact = find_artifact
+        self._job_service = job_service
         self._login_page = login_page
         self._routes = routes
-        self._picture_routes = picture_routes
-        self._stream_limiter = StreamLimiter(adjust_stream_count)
+        self._picture_routes = PictureRoutes(job_service.library)
+        self._stream_limiter = StreamLimiter(job_service.metrics.open_streams)
         self._gradio_calls = GradioCalls(app, self._stream_limiter)
         self._visitor_limiter = RateLimiter(MAX_REQUESTS_PER_VISITOR, RATE_PERIOD_SECONDS)
         self._ip_limiter = RateLimiter(MAX_REQUESTS_PER_IP, RATE_PERIOD_SECONDS)
@@ -155,8 +149,11 @@ class VisitorMiddleware:
         if path.startswith(FILE_PREFIX):
             response = self._file_response(path.removeprefix(FILE_PREFIX), visitor)
             await response(scope, receive, send)
-        elif path.startswith(PICTURES_PREFIX) and self._picture_routes is not None:
-            await self._serve_pictures(self._picture_routes, request, send)
+        elif path.startswith(PICTURES_PREFIX) and request.method == "POST":
+            # A ZIP archive, which may take minutes.
+            await self._stream_limiter.serve(self._picture_routes, scope, receive, send)
+        elif path.startswith(PICTURES_PREFIX):
+            await self._picture_routes(scope, receive, send)
         elif path.startswith("/logout"):
             await self._log_out(request, send)
         elif path.rstrip("/") == "/login/callback" and "error" in request.query_params:
@@ -173,7 +170,7 @@ class VisitorMiddleware:
 
     def _file_response(self, path: str, visitor: Visitor) -> Response:
         # Only what was generated has an artifact: the path is a key, and no file is opened by it.
-        artifact = self._find_artifact(path)
+        artifact = self._job_service.find_artifact(path)
         if artifact is None or not visitor.may_access(artifact.owner):
             # One answer for both: a 403 would confirm that another visitor's file exists.
             return PlainTextResponse("Image not found.", HTTPStatus.NOT_FOUND)
@@ -185,12 +182,6 @@ class VisitorMiddleware:
                 "The image's file is no longer available.", HTTPStatus.NOT_FOUND
             )
         return FileResponse(artifact.content, media_type=artifact.mime_type, headers=headers)
-
-    async def _serve_pictures(self, picture_routes: ASGIApp, request: Request, send: Send) -> None:
-        if request.method == "POST":  # a ZIP archive, which may take minutes
-            await self._stream_limiter.serve(picture_routes, request.scope, request.receive, send)
-        else:
-            await picture_routes(request.scope, request.receive, send)
 
     async def _log_out(self, request: Request, send: Send) -> None:
         self._authenticator.log_out(request)

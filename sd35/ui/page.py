@@ -45,7 +45,7 @@ class Page:
         connection = job_service.connection.value
         # How many images are made at once is shown, but not on its own.
         has_quota = replace(job_service.usage_limits, max_concurrent=None) != UNLIMITED
-        gallery = Gallery(job_service)
+        gallery = Gallery(job_service.library)
         self.form_handlers = FormHandlers(job_service)
         self.job_handlers = JobHandlers(job_service, self.form_handlers, can_log_out=can_log_out)
         with locked_blocks(TITLE, fill_width=True) as self.demo:

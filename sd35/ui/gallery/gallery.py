@@ -5,7 +5,7 @@ The server keeps nothing about an open page: each request carries its query and 
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 import gradio as gr
@@ -40,14 +40,6 @@ FILTER_QUERIES: Final = {
 DEFAULT_FILTER: Final = "All"
 
 
-class LibraryProvider(Protocol):
-    """An object with a library, such as the job service."""
-
-    @property
-    def library(self) -> Library:
-        """The library with the images."""
-
-
 class Gallery:
     """The library tab.
 
@@ -60,8 +52,8 @@ class Gallery:
 
     """
 
-    def __init__(self, library_provider: LibraryProvider) -> None:
-        self._library = library_provider.library
+    def __init__(self, library: Library) -> None:
+        self._library = library
         self._job_repository = JobRepository(self._library)
 
     def build(self) -> None:
