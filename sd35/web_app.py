@@ -33,7 +33,7 @@ TUNNEL_CHECK_SECONDS: Final = 5.0
 
 
 class WebApp:
-    """The page with everything behind it.
+    """The job service, the page and the server, built from the settings.
 
     Args:
         settings: flags and environment.
@@ -48,8 +48,8 @@ class WebApp:
         self._settings = settings
         self._temp_dir = temp_dir
         self._demo_space: DemoSpace | None = None
-        # A signal handler may interrupt a thread that holds an Event's lock, and would wait for it
-        # for ever. A SimpleQueue is reentrant.
+        # A signal handler may interrupt a thread that holds an Event's lock, and would then wait
+        # for it forever. A SimpleQueue is reentrant.
         self._stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._login_notice = ""
         self._address = ""

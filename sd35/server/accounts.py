@@ -55,7 +55,7 @@ _HASH_PATTERN: Final = re.compile(
 
 
 class AccountError(ValueError):
-    """A name, password or password file that can't be used; `str` names no secret."""
+    """A name, password or password file that can't be used; `str` reveals no password."""
 
 
 def _check_hash(text: str) -> str:
@@ -82,7 +82,7 @@ def hash_password(password: str, hasher: PasswordHasher = DEFAULT_HASHER) -> str
     """Return the password's Argon2id hash, with parameters and a random salt.
 
     Raises:
-        AccountError: this can't be a password.
+        AccountError: the password is empty, too long, or has invalid characters.
 
     """
     normalized = _normalize_password(password)
@@ -117,7 +117,7 @@ def normalize_username(name: object) -> str:
     Phones capitalize the first letter, and keyboards compose letters differently.
 
     Raises:
-        AccountError: this can't be a name.
+        AccountError: the name is empty, too long, or has invalid characters.
 
     """
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
@@ -203,8 +203,8 @@ def _parse_line(line: str, previous_names: set[str]) -> Account | None:
 class CredentialStore:
     """Users from flags and from a password file, which is read again whenever it changes.
 
-    All methods raise an `AccountError` once the file can't be used any more. Nobody is let in then,
-    because a user who was removed might be.
+    All methods raise an `AccountError` while the file can't be used. Then nobody is let in: the old
+    content may name a user who was removed since.
 
     Args:
         credentials: `name:password` pairs; they are hashed at once, and not kept.
@@ -263,8 +263,8 @@ class CredentialStore:
         except AccountError:
             return False
         hashes = self._current_hashes()
-        # An unknown name is checked against another user's hash: a faster answer would tell which
-        # names exist.
+        # An unknown name is checked against another user's hash: a faster answer would reveal
+        # which names exist.
         password_hash = hashes.get(username) or self._decoy_hash(username, hashes)
         return _matches(password_hash, normalized_password) and username in hashes
 

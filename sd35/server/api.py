@@ -1,8 +1,8 @@
 """Endpoints for programs: `/infer`, as at the public Space, and `/generate`, with named values."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
 import gradio as gr
@@ -93,33 +93,31 @@ class ApiEndpoints:
         # Clients that leave a value out send null. There the seed is random unless they object.
         is_random = randomize_seed is not False
         fixed_seed = 0 if seed is None else seed
-        job, _ = await self._submit(
-            visitor_from_request(request),
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            width=width,
-            height=height,
-            guidance_scale=guidance_scale,
-            num_inference_steps=num_inference_steps,
-            seed=None if is_random else fixed_seed,
-        )
-        try:
-            async with aclosing(self._stream_previews(job, progress)) as previews:
-                async for preview in previews:
-                    yield preview, job.state.value.request.seed
-        finally:
-            job.cancel()  # no effect on a finished job
-        result = _result_or_gradio_error(job.state.value)
+        with _gradio_errors():
+            job, _ = await submit_job(
+                self._job_service,
+                visitor_from_request(request),
+                prompt=prompt,
+                negative_prompt=negative_prompt,
+                width=width,
+                height=height,
+                guidance_scale=guidance_scale,
+                num_inference_steps=num_inference_steps,
+                seed=None if is_random else fixed_seed,
+            )
+            try:
+                async with aclosing(self._stream_previews(job, progress)) as previews:
+                    async for preview in previews:
+                        yield preview, job.state.value.request.seed
+            finally:
+                job.cancel()  # no effect on a finished job
+            result = result_or_raise(job.state.value)
         yield file_data(result), result.seed
 
     async def _stream_previews(
         self, job: Job, progress: gr.Progress
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield each preview as FileData, and report progress.
-
-        The newest preview is repeated every second: Gradio closes a generator whose client has left
-        only when it yields.
-        """
+        """Yield each preview as FileData, and report progress."""
         preview_count = 0
         last_preview = None
         last_sent_at = 0.0
@@ -141,6 +139,8 @@ class ApiEndpoints:
                 now = time.monotonic()
                 if state.preview is not last_preview:
                     preview_count += 1
+                # The newest preview is repeated every second: Gradio closes a generator whose
+                # client has left only when it yields.
                 elif now - last_sent_at < MAX_UPDATE_INTERVAL:
                     continue
                 last_preview = state.preview
@@ -179,50 +179,36 @@ class ApiEndpoints:
             request: passed by Gradio.
 
         """
-        job, made_by = await self._submit(
-            visitor_from_request(request),
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            aspect_ratio=aspect_ratio,
-            width=width,
-            height=height,
-            guidance_scale=guidance_scale,
-            num_inference_steps=num_inference_steps,
-            seed=seed,
-        )
-        result = _result_or_gradio_error(await _final_state(job))
+        with _gradio_errors():
+            job, made_by = await submit_job(
+                self._job_service,
+                visitor_from_request(request),
+                prompt=prompt,
+                negative_prompt=negative_prompt,
+                aspect_ratio=aspect_ratio,
+                width=width,
+                height=height,
+                guidance_scale=guidance_scale,
+                num_inference_steps=num_inference_steps,
+                seed=seed,
+            )
+            try:
+                while not (state := job.state.value).status.is_final:
+                    await job.state.wait_for_change(state, MAX_UPDATE_INTERVAL)
+            finally:
+                job.cancel()  # the caller has left, unless the job is finished
+            result = result_or_raise(state)
         return file_data(result), result.seed, made_by
 
-    async def _submit(
-        self,
-        visitor: Visitor,
-        **options: Any,  # noqa: ANN401  # JSON, which `resolve` checks
-    ) -> tuple[Job, str]:
-        try:
-            return await submit_job(self._job_service, visitor, **options)
-        except SD35Error as error:
-            raise _to_gradio_error(error) from error
 
-
-async def _final_state(job: Job) -> JobState:
+@contextmanager
+def _gradio_errors() -> Iterator[None]:
+    """Raise errors of this program as Gradio's, whose text the caller gets."""
     try:
-        while not (state := job.state.value).status.is_final:
-            await job.state.wait_for_change(state, MAX_UPDATE_INTERVAL)
-    finally:
-        job.cancel()  # the caller has left, unless the job is finished
-    return state
-
-
-def _result_or_gradio_error(state: JobState) -> JobResult:
-    try:
-        return result_or_raise(state)
+        yield
     except SD35Error as error:
-        raise _to_gradio_error(error) from error
-
-
-def _to_gradio_error(error: SD35Error) -> gr.Error:
-    # Gradio prints a traceback otherwise, though the mistake is the caller's.
-    return gr.Error(str(error), print_exception=False)
+        # Gradio prints a traceback otherwise, though the mistake is the caller's.
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 def _report_progress(progress: gr.Progress, event: Progress) -> None:

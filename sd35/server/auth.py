@@ -1,4 +1,4 @@
-"""Authentication: logins, sessions, and the visitor that a request comes from."""
+"""Authentication: logins, sessions, and the visitor behind a request."""
 
 import hmac
 import secrets
@@ -39,7 +39,7 @@ def _basic_auth_cache() -> TTLCache[bytes, str]:
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Decides who is let in, and as whom.
+    """Checks logins and sessions, and identifies visitors.
 
     Attributes:
         is_private: only this machine reaches the page, and its user owns everything.
@@ -64,7 +64,7 @@ class Authenticator:
     basic_auth_cache: TTLCache[bytes, str] = field(default_factory=_basic_auth_cache, repr=False)
 
     async def login(self, name: str, password: str) -> bool:
-        """Return whether this login is right. Gradio calls this for its route `/login`.
+        """Return whether name and password are right. Gradio calls this for its route `/login`.
 
         Raises:
             HTTPException: there were too many attempts, or the password file can't be used.
@@ -91,7 +91,7 @@ class Authenticator:
         return is_valid
 
     async def basic_auth_user(self, request: HTTPConnection) -> str | None:
-        """Return the user whose credentials come with this request (HTTP Basic, RFC 7617), if any.
+        """Return the user by the request's HTTP Basic credentials (RFC 7617), if they are right.
 
         Raises:
             HTTPException: as for `login`.
@@ -191,8 +191,8 @@ class Authenticator:
     def client_ip(self, request: HTTPConnection) -> str | None:
         """Return the address of the client; `None` if a tunnel or proxy hides it.
 
-        Of `X-Forwarded-For`, only the last entry counts: the proxy next to this server has appended
-        it, and clients can send any others. From a client that connects directly, nothing counts.
+        Only the last entry of `X-Forwarded-For` counts: the proxy next to this server has appended
+        it, and clients can send any others. If a client connects directly, none counts.
         """
         peer = request.client.host if request.client else None
         if not self.is_on_hub and peer not in {"127.0.0.1", "::1", None}:

@@ -8,7 +8,7 @@ from sd35.jobs.job import JobResult
 
 __all__ = ["FILE_DATA_META", "file_data", "preview_data"]
 
-# Gradio's clients recognize a file by this, and download it.
+# By this, Gradio's clients recognize a file and download it.
 FILE_DATA_META: Final = {"_type": "gradio.FileData"}
 
 

@@ -1,7 +1,7 @@
 """Calls of Gradio's functions: checked, and each session and event tied to its visitor.
 
-Gradio itself serves a session's stream to whoever names the session's hash, and cancels any event
-by its id. This module knows the parts of its protocol that carry those names.
+Gradio serves a session's stream to anyone who knows the session's hash, and cancels any event
+by its id. This module knows the parts of Gradio's protocol that carry those two.
 """
 
 from http import HTTPStatus
@@ -30,7 +30,7 @@ MAX_CLAIM_LENGTH: Final = 64
 
 
 class GradioCalls:
-    """Passes requests to Gradio's queue on, if session and event belong to their visitor."""
+    """Passes requests on to Gradio's queue if session and event belong to their visitor."""
 
     def __init__(self, app: ASGIApp, stream_limiter: StreamLimiter) -> None:
         self._app = app
@@ -46,8 +46,8 @@ class GradioCalls:
             await rejection(scope, request.receive, send)
             return
         assert payload is not None
-        # What was checked here, and nothing else: another JSON parser may read duplicate keys or
-        # broken encodings differently.
+        # Not the original bytes: Gradio's JSON parser may read duplicate keys or broken encodings
+        # differently, and so see other values than those that were checked here.
         receive = replay_body(orjson.dumps(payload), request.receive)
         if scope["path"].startswith(QUEUE_PREFIXES):
             self._claim(payload.get("session_hash"), visitor)
@@ -57,11 +57,11 @@ class GradioCalls:
 
     async def stream(self, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
         """Pass on a request for an event stream."""
-        # Every occurrence of the parameter: which one of them Gradio reads is not documented. The
+        # Every occurrence of the parameter, because it isn't documented which one Gradio reads. The
         # path's last part is an event's id or a session's hash.
         session_hashes = HTTPConnection(scope).query_params.getlist("session_hash")
-        names = [*session_hashes, scope["path"].rstrip("/").rpartition("/")[2]]
-        if all(self._may_access(name, visitor) for name in names):
+        ids = [*session_hashes, scope["path"].rstrip("/").rpartition("/")[2]]
+        if all(self._may_access(id_, visitor) for id_ in ids):
             await self._stream_limiter.serve(self._app, scope, receive, send)
         else:
             await _access_denied()(scope, receive, send)
@@ -75,8 +75,8 @@ class GradioCalls:
         invalid_call_response = _check_call(scope.get("app"), path, payload)
         if invalid_call_response is not None:
             return invalid_call_response
-        names = (payload.get(key) for key in ("session_hash", "event_id"))
-        if all(self._may_access(name, visitor) for name in names if isinstance(name, str)):
+        ids = (payload.get(key) for key in ("session_hash", "event_id"))
+        if all(self._may_access(id_, visitor) for id_ in ids if isinstance(id_, str)):
             return None
         return _access_denied()
 
@@ -94,19 +94,19 @@ class GradioCalls:
 
         return send_and_claim
 
-    def _may_access(self, name: str, visitor: Visitor) -> bool:
-        return name not in self._claims or visitor.may_access(self._claims[name])
+    def _may_access(self, id_: str, visitor: Visitor) -> bool:
+        return id_ not in self._claims or visitor.may_access(self._claims[id_])
 
-    def _claim(self, name: object, visitor: Visitor) -> None:
-        # A program without cookies has no owner: the random name itself is its key.
-        if isinstance(name, str) and visitor.owner is not None and len(name) <= MAX_CLAIM_LENGTH:
-            self._claims[name] = visitor.owner
+    def _claim(self, id_: object, visitor: Visitor) -> None:
+        # A program without cookies has no owner: the random id itself is its key.
+        if isinstance(id_, str) and visitor.owner is not None and len(id_) <= MAX_CLAIM_LENGTH:
+            self._claims[id_] = visitor.owner
 
 
 def _check_call(app: object, path: str, payload: dict[str, Any]) -> Response | None:
     """Return an error for a function that doesn't exist, or for a wrong number of arguments.
 
-    Gradio would answer these with a traceback in the log, or print the caller's own text there.
+    Gradio would log a traceback for these, or the caller's own text.
     """
     functions = getattr(getattr(app, "blocks", None), "fns", None)
     if functions is None:

@@ -30,7 +30,7 @@ IDLE_TIMEOUT_SECONDS: Final = 20.0
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 GRADIO_OPTIONS: Final[dict[str, Any]] = {
-    "share": False,  # our own tunnel is closed with the program, and its login made first
+    "share": False,  # Gradio's would open before there is a login; see `tunnel`
     "prevent_thread_lock": True,
     "quiet": True,
     "max_threads": 256,  # each sync function that waits holds one; the default is 40
@@ -54,8 +54,8 @@ def configure_environment() -> tempfile.TemporaryDirectory[str]:
     temp_dir = tempfile.TemporaryDirectory(prefix="sd35-", ignore_cleanup_errors=True)
     os.environ["GRADIO_TEMP_DIR"] = str(Path(temp_dir.name).resolve())
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # After every event, Gradio builds a table of the last 10,000 for its monitoring page, which is
-    # closed here. This many events later, it does.
+    # By default Gradio builds a table of the last 10,000 events after every event. It is for the
+    # monitoring page, which is blocked here.
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Gradio's launch() asks its own server over HTTP whether it is up, and the demo Space is on the
@@ -85,7 +85,7 @@ def launch(
     lifespan: Lifespan | None = None,
     **gradio_options: Any,  # noqa: ANN401  # as Gradio's launch() takes them
 ) -> str:
-    """Start serving in a thread, and return the address. `port=None`: the first free from 7860.
+    """Start serving in a thread, and return the URL. `port=None`: the first free one from 7860.
 
     Raises:
         OSError: the port is in use, or the address isn't local.
@@ -138,7 +138,7 @@ def _protected_lifespan(
 
 
 def _raise_file_limit() -> None:
-    """Allow this process as many open connections as the system does: each needs a descriptor."""
+    """Raise the limit on file descriptors, because each open connection needs one."""
     try:
         import resource  # noqa: PLC0415  # not on Windows, which has no such limit
     except ImportError:
@@ -152,10 +152,10 @@ def _raise_file_limit() -> None:
 
 
 async def _close_idle_connections(demo: "gr.Blocks") -> None:
-    """Close connections on which no whole request comes (Slowloris).
+    """Close connections that never send a complete request (Slowloris).
 
     uvicorn's `timeout_keep_alive` begins after a response: before the first request, and while its
-    headers come in slowly, uvicorn waits for ever.
+    headers come in slowly, uvicorn waits forever.
     """
     idle_since: dict[tuple[Any, Any], float] = {}
     previously_closing: set[Any] = set()
@@ -177,14 +177,14 @@ async def _close_idle_connections(demo: "gr.Blocks") -> None:
             if now - start > IDLE_TIMEOUT_SECONDS
         }
         closing = {connection for connection in connections if connection.transport.is_closing()}
-        # A transport closes when everything is sent: never, if the client doesn't read.
+        # A transport closes once everything is sent: never, if the client doesn't read.
         for connection in idle | (closing & previously_closing):
             connection.transport.abort()
         previously_closing = closing
 
 
 def close(demo: "gr.Blocks") -> None:
-    """Stop serving at once, and run the end of the lifespan."""
+    """Stop serving at once, and end the lifespan."""
     server = getattr(demo, "server", None)
     if server is not None:
         # uvicorn waits without a limit for open event streams, and logs an error about each that it

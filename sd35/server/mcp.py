@@ -8,7 +8,8 @@ which finds the first one through its session. Clients of 2026-07-28 need none.
 import base64
 import logging
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -35,7 +36,6 @@ from sd35.core.errors import PictureError, SD35Error
 from sd35.core.events import Progress
 from sd35.core.picture import Picture, open_picture, shrink
 from sd35.core.version import __version__
-from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import Job, JobResult
 from sd35.jobs.service import JobService
 from sd35.jobs.status_text import headline
@@ -48,8 +48,8 @@ MCP_PATH: Final = "/gradio_api/mcp"
 MIN_UPDATE_INTERVAL: Final = 0.25
 MAX_UPDATE_INTERVAL: Final = 1.0
 
-# The protocol wants every progress value to be greater than the last one, even while all that is
-# known is that the job is still queued. So each report adds this fraction of a step.
+# The protocol requires that progress grows with every report, even while the job is only queued. So
+# each report adds at least this fraction of a step.
 MIN_PROGRESS_STEP: Final = 0.001
 
 # Clients refuse messages above 1 MiB, and base64 makes 960 KB of these. A larger image is sent as a
@@ -72,7 +72,7 @@ and the style (photo, watercolor, poster). Put text that should appear in the im
 marks. Put what to avoid into negative_prompt, because the prompt doesn't understand "without". The
 same prompt, size, steps and seed give the same image: keep the seed to change only a detail.
 
-Images by the demo painter are not by Stable Diffusion: tell whoever you show them to.
+Images by the demo painter are not by Stable Diffusion: say so when you show them.
 """
 
 
@@ -80,7 +80,7 @@ def _string_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-# The schema tells agents the types; `RequestOptions.resolve` checks the values. If pydantic checked
+# The schema describes the types; `RequestOptions.resolve` checks the values. If pydantic checked
 # them, agents would read its messages. Texts must be `str` nevertheless: the SDK decodes arguments
 # of other types that look like JSON, and the prompt "null" would become None.
 _Text = Annotated[str, BeforeValidator(_string_or_empty)]
@@ -109,11 +109,11 @@ class GenerationResult(BaseModel):
     width: int = Field(description="width of the file in pixels")
     height: int = Field(description="height of the file in pixels")
     made_by: str = Field(description="the Space, or the demo painter, which isn't Stable Diffusion")
-    url: str = Field(description="address of the original file, for as long as the studio keeps it")
+    url: str = Field(description="address of the original file while the studio keeps it")
 
 
 class McpApp:
-    """An ASGI app for the path `MCP_PATH`.
+    """ASGI app for the path `MCP_PATH`.
 
     Args:
         job_service: runs the jobs.
@@ -160,7 +160,7 @@ class McpApp:
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
-        """Answer calls for as long as the context lasts."""
+        """Answer calls while the context is open."""
         async with self._session_manager.run():
             yield
 
@@ -220,7 +220,7 @@ class McpApp:
         try:
             async with aclosing(states):
                 async for state in states:
-                    # A client that closes its connection without a word cancels nothing: `__call__`
+                    # A client that only closes its connection sends no cancellation: `__call__`
                     # notices it.
                     if state.status.is_final or request.state.has_ended:
                         break
@@ -234,11 +234,7 @@ class McpApp:
     async def _build_tool_result(
         self, result: JobResult, made_by: str, request: Request
     ) -> CallToolResult:
-        original = await self._load_picture(result)
-        is_small = len(original.data) <= MAX_INLINE_BYTES
-        inline_picture = original
-        if not is_small:
-            inline_picture = await anyio.to_thread.run_sync(shrink, original, MAX_INLINE_SIDE)
+        picture = await self._load_picture(result)
         details = GenerationResult(
             seed=result.seed,
             width=result.width,
@@ -246,29 +242,41 @@ class McpApp:
             made_by=f"{made_by}, not Stable Diffusion" if made_by == DEMO_PAINTER else made_by,
             url=self._picture_url(result, request),
         )
-        content: list[ContentBlock] = [
-            ImageContent(
-                data=base64.b64encode(inline_picture.data).decode("ascii"),
-                mime_type=inline_picture.mime_type,
-            ),
-            TextContent(text=_summary(details, original, inline_picture)),
-        ]
-        if not is_small:
-            link = ResourceLink(
-                name=result.name,
-                uri=details.url,
-                mime_type=result.mime_type,
-                size=result.size_bytes,
+        seed = "unknown" if result.seed is None else result.seed
+        text = f"{result.width} × {result.height} px, made by {details.made_by}. Seed {seed}. "
+        links: list[ContentBlock] = []
+        if len(picture.data) <= MAX_INLINE_BYTES:
+            text += f"File: {details.url}"
+        else:
+            picture = await anyio.to_thread.run_sync(shrink, picture, MAX_INLINE_SIDE)
+            text += (
+                "The image is too large to send: this is a smaller copy of "
+                f"{picture.width} × {picture.height} px. Original file: {details.url}"
             )
-            content.append(link)
-        return CallToolResult(content=content, structured_content=details.model_dump())
+            links = [
+                ResourceLink(
+                    name=result.name,
+                    uri=details.url,
+                    mime_type=result.mime_type,
+                    size=result.size_bytes,
+                )
+            ]
+        image = ImageContent(
+            data=base64.b64encode(picture.data).decode("ascii"), mime_type=picture.mime_type
+        )
+        return CallToolResult(
+            content=[image, TextContent(text=text), *links],
+            structured_content=details.model_dump(),
+        )
 
     async def _load_picture(self, result: JobResult) -> Picture:
         artifact = self._job_service.artifacts.find(result.url_path)
-        try:
-            data = await anyio.to_thread.run_sync(_read_artifact, artifact)
-        except OSError as error:
-            raise PictureError("The image's file is no longer available.") from error
+        data = None if artifact is None else artifact.content
+        with suppress(OSError):
+            if isinstance(data, Path):
+                data = await anyio.to_thread.run_sync(data.read_bytes)
+        if not isinstance(data, bytes):
+            raise PictureError("The image's file is no longer available.")
         return open_picture(data)
 
     def _picture_url(self, result: JobResult, request: Request) -> str:
@@ -279,26 +287,7 @@ class McpApp:
         return f"{root_url}/gradio_api/file={quote(public_path)}"
 
 
-def _read_artifact(artifact: Artifact | None) -> bytes:
-    if artifact is None:
-        raise FileNotFoundError
-    if isinstance(artifact.content, bytes):
-        return artifact.content
-    return artifact.content.read_bytes()
-
-
 def _step_and_total(progress: Progress | None) -> tuple[float, float | None]:
     if progress is None or progress.step is None or not progress.total:
         return 0.0, None
     return float(min(progress.step, progress.total)), float(progress.total)
-
-
-def _summary(details: GenerationResult, original: Picture, inline_picture: Picture) -> str:
-    seed = "unknown" if details.seed is None else details.seed
-    text = f"{details.width} × {details.height} px, made by {details.made_by}. Seed {seed}. "
-    if inline_picture is original:
-        return f"{text}File: {details.url}"
-    return (
-        f"{text}The image is too large to send: this is a smaller copy of "
-        f"{inline_picture.width} × {inline_picture.height} px. Original file: {details.url}"
-    )

@@ -1,13 +1,12 @@
 """The library over HTTP: thumbnails, whole images, and a ZIP archive of many.
 
-Requests contain ids only, never paths. An image of another visitor is answered like a missing one.
+Requests contain ids only, never paths. For another visitor's image the answer is "not found".
 """
 
 import datetime as dt
 import re
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Final
 from urllib.parse import parse_qs
 
 import anyio
@@ -22,8 +21,6 @@ from sd35.library.layout import owner_key
 from sd35.library.library import Library
 
 __all__ = ["PICTURES_PREFIX", "PictureRoutes"]
-
-T = TypeVar("T")
 
 PICTURES_PREFIX: Final = "/studio/"
 
@@ -78,15 +75,15 @@ class PictureRoutes:
         # A limiter belongs to the event loop in which it is created.
         if self._thumbnail_limiter is None:
             self._thumbnail_limiter = anyio.CapacityLimiter(MAX_THUMBNAIL_WORKERS)
-        path = await _run_in_thread(
-            lambda: self._library.thumbnail(id_, owner), self._thumbnail_limiter
+        path = await anyio.to_thread.run_sync(
+            self._library.thumbnail, id_, owner, limiter=self._thumbnail_limiter
         )
         if path is None:
             return _not_found()
         return await _file_response(path, f"image/{path.suffix[1:]}", _IMMUTABLE)
 
     async def _picture_response(self, id_: str, owner: str, *, is_download: bool) -> Response:
-        entry = await _run_in_thread(lambda: self._library.get(id_, owner))
+        entry = await anyio.to_thread.run_sync(self._library.get, id_, owner)
         if entry is None:
             return _not_found()
         path = self._library.file_path(entry)
@@ -94,15 +91,14 @@ class PictureRoutes:
         if not is_download:
             return await _file_response(path, media_type, _CACHE_ONE_DAY)
         # Stars and tags are in the file: a cached one would lack the newest.
-        filename = PurePosixPath(entry.path).name
-        return await _file_response(path, media_type, _REVALIDATE, filename)
+        return await _file_response(path, media_type, _REVALIDATE, path.name)
 
     async def _zip_response(self, body: bytes, owner: str) -> Response:
         ids = _parse_ids(body)
         if ids is None:
             message = f"`ids` must be 1 to {MAX_ZIP_PICTURES:,} image ids, separated by commas."
             return PlainTextResponse(message, 400)
-        entries = await _run_in_thread(
+        entries = await anyio.to_thread.run_sync(
             lambda: [entry for id_ in ids if (entry := self._library.get(id_, owner))]
         )
         if not entries:
@@ -116,17 +112,11 @@ class PictureRoutes:
         return StreamingResponse(archive, media_type="application/zip", headers=headers)
 
 
-async def _run_in_thread(
-    operation: Callable[[], T], limiter: anyio.CapacityLimiter | None = None
-) -> T:
-    return await anyio.to_thread.run_sync(operation, limiter=limiter)
-
-
 async def _file_response(
     path: Path, media_type: str, headers: dict[str, str], filename: str | None = None
 ) -> Response:
     # FileResponse raises an error in the middle of the response if there is no file.
-    if not await _run_in_thread(path.is_file):
+    if not await anyio.to_thread.run_sync(path.is_file):
         return _not_found()
     return FileResponse(path, media_type=media_type, headers=headers, filename=filename)
 

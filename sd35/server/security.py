@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["SecurityMiddleware", "replay_body"]
 
-# Denial of service: Gradio reads a request's body as a whole, however large, and waits for the rest
-# of it without a limit; and a client that stops reading would hold its stream open for ever.
+# Denial of service: Gradio reads a request's body of any size, and waits for the rest of it without
+# a limit; and a client that stops reading would hold its stream open forever.
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_TIMEOUT_SECONDS = 20.0
 SEND_TIMEOUT_SECONDS = 60.0
@@ -62,7 +62,7 @@ _SECURITY_HEADERS: Final = {
 
 
 class SecurityMiddleware:
-    """Answers only requests of its own page, of sites that may embed it, and of programs.
+    """ASGI middleware that serves its own page, sites that may embed the page, and programs.
 
     Args:
         app: the app to protect.
@@ -122,7 +122,9 @@ class SecurityMiddleware:
         # DNS rebinding: a site can point its own name at this machine, and is then of the same
         # origin. But its requests have that name in `Host`.
         host = headers.get("host", "")
-        if len(headers.getlist("host")) != 1 or not self._is_known_host(_parse_host(host)):
+        name = _parse_host(host)
+        is_known_host = _is_local_or_ip(name) or self._is_listed_host(name)
+        if len(headers.getlist("host")) != 1 or not is_known_host:
             return PlainTextResponse(
                 "Unknown host name. Start the server with --known-hosts NAME to allow it.", 400
             )
@@ -166,9 +168,6 @@ class SecurityMiddleware:
 
         return send_with_headers
 
-    def _is_known_host(self, host: str) -> bool:
-        return host == "localhost" or _is_ip_address(host) or self._is_listed_host(host)
-
     def _is_listed_host(self, host: str) -> bool:
         return host in self._known_hosts or any(
             name.startswith(".") and host.endswith(name) for name in self._known_hosts
@@ -181,30 +180,26 @@ class SecurityMiddleware:
         # Browsers set Sec-Fetch-Site, and scripts can't change it. `none` is the address bar.
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return True
-        # Browsers set Origin with every POST: this is a program.
-        if origin is None:
-            return False
+        # Browsers set Origin with every POST: without one, this is a program.
+        return origin is not None and not self._is_own_origin(origin, host)
+
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        netloc = origin.partition("://")[2].lower()
         # Origin and Host may differ behind a tunnel, but then the origin is a name of this server.
         # Not localhost: other programs of this machine have pages there.
-        origin_netloc = origin.partition("://")[2].lower()
-        return origin_netloc != host.lower() and not self._is_listed_name(origin_netloc)
-
-    def _is_listed_name(self, netloc: str) -> bool:
-        host = _parse_host(netloc)
-        is_local = host == "localhost" or _is_ip_address(host)
-        return not is_local and self._is_listed_host(host)
+        name = _parse_host(netloc)
+        is_listed = not _is_local_or_ip(name) and self._is_listed_host(name)
+        return is_listed or netloc == host.lower()
 
     def _is_anonymous_embedder(self, headers: Headers) -> bool:
-        """Return whether a site asks that may embed the page only because any site may."""
+        """Return whether the request is from a site that may embed the page only through `*`."""
         origin = headers.get("origin", "").lower()
         named_sites = (site for site in self._frame_ancestors if site != "*")
         if not origin or any(_matches_origin(site, origin) for site in named_sites):
             return False
         if "sec-fetch-site" in headers:
             return headers["sec-fetch-site"] not in {"same-origin", "none"}
-        origin_netloc = origin.partition("://")[2]
-        is_own_host = self._is_listed_host(_parse_host(origin_netloc))
-        return origin_netloc != headers["host"].lower() and not is_own_host
+        return not self._is_own_origin(origin, headers["host"])
 
     def _may_embed(self, origin: str) -> bool:
         return any(_matches_origin(site, origin) for site in self._frame_ancestors)
@@ -280,10 +275,10 @@ def _parse_host(header: str) -> str:
     return "" if match is None else match[1] or match[2]
 
 
-def _is_ip_address(host: str) -> bool:
+def _is_local_or_ip(host: str) -> bool:
     # DNS rebinding needs a name. A page at an address has been served from there.
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return host == "localhost"
     return True

@@ -19,7 +19,7 @@ from sd35.server.visitor_middleware import VisitorMiddleware
 
 __all__ = ["ServerConfig", "host_names", "serve"]
 
-# The module that makes `<gradio-app>` work in another page. Gradio has it, but serves it nowhere:
+# The script that defines `<gradio-app>` for other pages. Gradio contains it but doesn't serve it:
 # its documentation points to a CDN.
 EMBED_SCRIPT: Final = Path(gr.__file__).parent / "templates" / "frontend" / "gradio.js"
 
@@ -28,7 +28,7 @@ METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Where the page is served, and to whom. `port=None`: the first free one from 7860."""
+    """Address and access rules of the server. `port=None`: the first free one from 7860."""
 
     authenticator: Authenticator
     host: str = launch.LOOPBACK
@@ -70,7 +70,7 @@ def serve(
 
     Args:
         demo: the page.
-        config: where it is served, and to whom.
+        config: address and access rules.
         job_service: runs the jobs and has the images.
         login_page: a file with HTML.
         routes: other apps by path.

@@ -40,7 +40,7 @@ class StreamLimiter:
                 await app(scope, receive, send)
         finally:
             self._counts.subtract(limits.keys())
-            # A Counter keeps keys at zero: one for every visitor there ever was.
+            # A Counter keeps keys at zero, so it would grow with every visitor.
             for key in limits:
                 if not self._counts[key]:
                     del self._counts[key]

@@ -71,10 +71,10 @@ def close_tunnels() -> None:
 
 
 def _with_timeout(timeout: float, operation: Callable[[], str]) -> str:
-    """Return the result of an operation, without what it prints.
+    """Return the result of an operation, and discard its output.
 
     Raises:
-        TimeoutError: it takes too long.
+        TimeoutError: it takes longer.
 
     """
     result: list[str | Exception] = []

@@ -45,7 +45,7 @@ COOKIE_MAX_AGE_SECONDS: Final = 365 * 24 * 3600
 
 
 class VisitorMiddleware:
-    """Identifies the visitor, and refuses what belongs to others.
+    """Identifies the visitor, and refuses access to what belongs to others.
 
     Args:
         app: Gradio's.
@@ -102,8 +102,8 @@ class VisitorMiddleware:
     async def _authenticate(self, request: Request, *, is_route: bool) -> str | None:
         user = self._authenticator.session_user(request)
         path = request.scope["path"]
-        # Browsers send Basic credentials with every request once they have them, other sites'
-        # included, so only what serves programs accepts them.
+        # Once a browser has Basic credentials, it sends them even with requests that other sites
+        # cause. So only routes for programs accept them.
         if user is None and (is_route or path.startswith((FILE_PREFIX, PICTURES_PREFIX))):
             return await self._authenticator.basic_auth_user(request)
         return user
@@ -169,7 +169,7 @@ class VisitorMiddleware:
             await self._app(scope, receive, send)
 
     def _file_response(self, path: str, visitor: Visitor) -> Response:
-        # Only what was generated has an artifact: the path is a key, and no file is opened by it.
+        # The path is only a key: no file is opened that isn't a registered artifact.
         artifact = self._job_service.find_artifact(path)
         if artifact is None or not visitor.may_access(artifact.owner):
             # One answer for both: a 403 would confirm that another visitor's file exists.
@@ -185,7 +185,7 @@ class VisitorMiddleware:
 
     async def _log_out(self, request: Request, send: Send) -> None:
         self._authenticator.log_out(request)
-        # By default Gradio ends all sessions of the same name: everybody's who has a shared login.
+        # By default Gradio ends all sessions of the same name: everyone's who shares a login.
         params = [item for item in request.query_params.multi_items() if item[0] != "all_session"]
         query = urlencode([*params, ("all_session", "false")])
         await self._app({**request.scope, "query_string": query.encode()}, request.receive, send)

@@ -13,7 +13,7 @@ PUBLIC_ENDPOINTS = {"infer", "generate"}
 
 
 class ApiForm:
-    """The endpoints of a page, described with the connected Space's limits.
+    """The endpoints of the page, described with the connected Space's limits.
 
     Built inside the Blocks of `demo`.
     """
@@ -46,7 +46,7 @@ class ApiForm:
         gr.api(endpoints.generate, api_name="generate", concurrency_limit=None)
 
     def hide_other_endpoints(self) -> None:
-        """Keep all other listeners from clients, among them those that Gradio itself has added."""
+        """Hide all other listeners from clients, including those that Gradio adds."""
         for listener in self._demo.fns.values():
             if listener.api_name not in PUBLIC_ENDPOINTS:
                 listener.api_visibility = "private"
@@ -54,10 +54,9 @@ class ApiForm:
     def publish(self, connection: ConnectionState) -> None:
         """Describe the endpoints with the limits of the Space that is connected now."""
         is_demo = connection.space is not None and connection.space.contract.is_demo
-        # Another studio over this one recognizes a demo by these words.
-        self._demo.title = f"{self._title}: demo painter, not Stable Diffusion"
-        if not is_demo:
-            self._demo.title = self._title
+        # Another studio that uses this page as its Space recognizes a demo by this title.
+        demo_suffix = ": demo painter, not Stable Diffusion" if is_demo else ""
+        self._demo.title = f"{self._title}{demo_suffix}"
         for name, slider in self._sliders.items():
             value_range = getattr(connection.limits, name)
             if value_range is not None:
@@ -66,7 +65,7 @@ class ApiForm:
                 slider.step = value_range.step
                 slider.value = value_range.default
         self._demo.config = self._demo.get_config_file()
-        # Gradio caches the description that it has sent once.
+        # Gradio caches the description after the first request for it.
         app = getattr(self._demo, "app", None)
         if app is not None and hasattr(app, "api_info"):
             app.api_info = None
