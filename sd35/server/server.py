@@ -68,14 +68,7 @@ def serve(
 ) -> str:
     """Serve the page in a thread, and return its address on this machine.
 
-    Args:
-        demo: the page.
-        config: address and access rules.
-        job_service: runs the jobs and has the images.
-        login_page: a file with HTML.
-        routes: other apps by path.
-        lifespan: by default that of `job_service`.
-        gradio_options: of Gradio's `launch`.
+    `routes` are other apps by path; `lifespan` is by default that of the job service.
 
     Raises:
         OSError: the port is in use, or the address isn't local.
