@@ -28,6 +28,7 @@ ALLOWED_IMPORTS = {
         *(
             "client",
             "core",
+            "jobs.provenance",
             "jobs.record",
             "jobs.repository",
             "library",

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from sd35.core.errors import PictureError
-from sd35.metadata.embedding import INFOTEXT_KEY, RECORD_KEY, embed, read_texts
+from sd35.metadata.embedding import INFOTEXT_KEY, RECORD_KEY, embed_texts, read_texts
 
 SIZE = (43, 31)
 COMMENT = "Steps: 1, Seed: 2, Model: 猫"
@@ -122,7 +122,7 @@ def other_parts(data: bytes) -> list[tuple[bytes, bytes]]:
 def test_only_texts_change(kind: str, is_rich: bool) -> None:  # noqa: FBT001  # a table's column
     """Embedding changes no pixel, profile, or other part, and the texts can be read back."""
     original = encode_image(kind, is_rich=is_rich)
-    embedded = embed(original, COMMENT, '{"format":1}')
+    embedded = embed_texts(original, COMMENT, '{"format":1}')
     texts = read_texts(embedded)
     comment = texts.texts[INFOTEXT_KEY if kind.startswith("PNG") else "UserComment"]
     assert (comment, texts.texts[RECORD_KEY], texts.size) == (COMMENT, '{"format":1}', SIZE)
@@ -138,14 +138,16 @@ def test_only_texts_change(kind: str, is_rich: bool) -> None:  # noqa: FBT001  #
 @EACH_KIND
 def test_embedding_again_replaces(kind: str) -> None:
     """Embedding again gives the same file as embedding once."""
-    first = embed(encode_image(kind, is_rich=True), "an old one", '{"format":0}')
-    assert embed(first, COMMENT, "{}") == embed(encode_image(kind, is_rich=True), COMMENT, "{}")
+    first = embed_texts(encode_image(kind, is_rich=True), "an old one", '{"format":0}')
+    assert embed_texts(first, COMMENT, "{}") == embed_texts(
+        encode_image(kind, is_rich=True), COMMENT, "{}"
+    )
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "lossy WebP"])
 def test_camera_exif_stays(kind: str) -> None:
     """EXIF of a camera stays, and other programs can still read it."""
-    embedded = embed(encode_image(kind, is_rich=True), COMMENT, "{}")
+    embedded = embed_texts(encode_image(kind, is_rich=True), COMMENT, "{}")
     block = embedded if kind == "JPEG" else b"Exif\0\0" + dict(riff_chunks(embedded))[b"EXIF"][8:]
     before = piexif.load(camera_exif())
     now = piexif.load(block)
@@ -234,15 +236,17 @@ def test_decompression_bombs_are_skipped() -> None:
 
 def test_png_texts_come_before_the_image_data() -> None:
     """Texts stand before the image data, and in the oldest kind of chunk that can hold them."""
-    order = [name for name, _ in png_chunks(embed(encode_image("PNG"), "café", "{}"))]
+    order = [name for name, _ in png_chunks(embed_texts(encode_image("PNG"), "café", "{}"))]
     assert order == [b"IHDR", b"tEXt", b"iTXt", b"IDAT", b"IEND"]
-    assert [name for name, _ in png_chunks(embed(encode_image("PNG"), COMMENT, "{}"))][1] == b"iTXt"
+    assert [name for name, _ in png_chunks(embed_texts(encode_image("PNG"), COMMENT, "{}"))][
+        1
+    ] == b"iTXt"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_webp_header_is_extended(mode: str) -> None:
     """A simple WebP gets a header with its size, its transparency, and the EXIF flag."""
-    embedded = embed(
+    embedded = embed_texts(
         encode_image("lossless WebP" + (" with alpha" if mode == "RGBA" else "")), COMMENT, "{}"
     )
     header = dict(riff_chunks(embedded))[b"VP8X"][8:]
@@ -258,14 +262,14 @@ def test_animated_webp_keeps_its_frames() -> None:
     frames = [Image.new("RGB", SIZE, color) for color in ("red", "green", "blue")]
     out = io.BytesIO()
     frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=100)
-    with Image.open(io.BytesIO(embed(out.getvalue(), COMMENT, "{}"))) as image:
+    with Image.open(io.BytesIO(embed_texts(out.getvalue(), COMMENT, "{}"))) as image:
         assert image.n_frames == 3  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("length", [30_000, 40_000, 200_000])
 def test_long_texts_fit_into_a_jpeg(length: int) -> None:
     """A long record is split over segments; an infotext that fits into none is left out."""
-    embedded = embed(encode_image("JPEG", is_rich=True), "a" * length, "b" * length)
+    embedded = embed_texts(encode_image("JPEG", is_rich=True), "a" * length, "b" * length)
     texts = read_texts(embedded).texts
     assert texts[RECORD_KEY] == "b" * length
     assert texts.get("UserComment") == ("a" * length if length == 30_000 else None)
@@ -295,7 +299,7 @@ def without_image_data(data: bytes) -> bytes:
 @EACH_KIND
 def test_image_data_is_not_needed_for_reading(kind: str) -> None:
     """A file without its image data yields the same texts and size."""
-    complete_data = embed(encode_image(kind, is_rich=True), COMMENT, "{}")
+    complete_data = embed_texts(encode_image(kind, is_rich=True), COMMENT, "{}")
     without_image = without_image_data(complete_data)
     assert len(without_image) < len(complete_data) - 100
     texts = read_texts(without_image)
@@ -308,7 +312,7 @@ def test_image_data_is_not_needed_for_reading(kind: str) -> None:
 def test_incomplete_files_are_rejected(kind: str, end: int) -> None:
     """Embedding into an incomplete file raises a PictureError."""
     with pytest.raises(PictureError):
-        embed(encode_image(kind)[:end], COMMENT, "{}")
+        embed_texts(encode_image(kind)[:end], COMMENT, "{}")
 
 
 @given(
@@ -319,7 +323,7 @@ def test_garbage_is_rejected(signature: bytes, remainder: bytes) -> None:
     """Any bytes can be read without an error, and embedding into garbage is refused."""
     read_texts(signature + remainder)
     with pytest.raises(PictureError):
-        embed(signature + remainder, COMMENT, "{}")
+        embed_texts(signature + remainder, COMMENT, "{}")
 
 
 @given(
@@ -328,12 +332,12 @@ def test_garbage_is_rejected(signature: bytes, remainder: bytes) -> None:
 )
 def test_damaged_files_are_read_or_rejected(kind: str, changes: list[tuple[float, int]]) -> None:
     """A damaged file can be read; embedding into it either works or is refused."""
-    data = bytearray(embed(encode_image(kind, is_rich=True), COMMENT, "{}"))
+    data = bytearray(embed_texts(encode_image(kind, is_rich=True), COMMENT, "{}"))
     for position, value in changes:
         data[int(position**3 * len(data))] = value  # most of them where the texts are
     read_texts(bytes(data))
     try:
-        embedded = embed(bytes(data), COMMENT, "{}")
+        embedded = embed_texts(bytes(data), COMMENT, "{}")
     except PictureError:
         return
     assert read_texts(embedded).texts[RECORD_KEY] == "{}"

@@ -15,7 +15,13 @@ from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
 from sd35.core.errors import PictureError
-from sd35.metadata.embedding import RECORD_KEY, embed, embed_metadata, read_metadata, read_texts
+from sd35.metadata.embedding import (
+    RECORD_KEY,
+    embed_metadata,
+    embed_texts,
+    read_metadata,
+    read_texts,
+)
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
 from tests.test_containers import EACH_KIND, IMAGE_KINDS, SIZE, encode_image
 
@@ -169,9 +175,9 @@ def test_utf_8_in_latin_1_chunks_is_read(encoded_text: bytes, text: str) -> None
 def test_own_json_wins_over_the_infotext() -> None:
     """Valid JSON of this program counts before an infotext, and invalid JSON is ignored."""
     infotext = "a dog\nNegative prompt: \nSteps: 1, Seed: 2, Size: 3x4"
-    assert read_metadata(embed(encode_image("PNG"), infotext, METADATA.to_json())) == METADATA
+    assert read_metadata(embed_texts(encode_image("PNG"), infotext, METADATA.to_json())) == METADATA
     for invalid_json in ("", "{", "[]", '{"prompt":"a cat"}', "1" * 5000):
-        metadata = read_metadata(embed(encode_image("PNG"), infotext, invalid_json))
+        metadata = read_metadata(embed_texts(encode_image("PNG"), infotext, invalid_json))
         assert metadata is not None
         assert (metadata.prompt, metadata.tool) == ("a dog", "AUTOMATIC1111")
     assert read_metadata(encode_image("PNG")) is None

@@ -10,6 +10,7 @@ from sd35.core.errors import LibraryError
 from sd35.core.observable import Observable
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job, JobState
+from sd35.jobs.provenance import request_from_metadata
 from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.registry import JobRegistry
 from sd35.jobs.results import ResultSaver
@@ -18,7 +19,6 @@ from sd35.jobs.store import JobStore, state_from_record
 from sd35.jobs.tasks import BackgroundTasks
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
-from sd35.library.provenance import request_from_metadata
 from sd35.library.repository import Entry
 
 __all__ = ["JobRecovery", "LibraryRescanner"]

@@ -11,9 +11,9 @@ from sd35.core.errors import LibraryError, WriteError
 from sd35.core.picture import Picture, open_picture
 from sd35.jobs.artifacts import Artifact, ArtifactStore
 from sd35.jobs.job import Job, JobResult
+from sd35.jobs.provenance import build_metadata
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
-from sd35.library.provenance import build_metadata
 from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
 
@@ -32,16 +32,12 @@ class ResultSaver:
 
     async def save(self, job: Job, space: SpaceClient, picture: Picture) -> JobResult:
         """Save the image of a job, and serve it to the job's owner; a failure is in the result."""
-        state, contract = job.state.value, space.contract
+        state = job.state.value
         metadata = build_metadata(
             state.request,
             picture,
-            id_=job.id,
-            model=space.model,
-            space=space.name,
-            is_demo=contract.is_demo,
-            gradio_version=contract.version,
-            parameters={parameter.name for parameter in contract.parameters},
+            space,
+            picture_id=job.id,
             elapsed_seconds=state.elapsed_seconds,
         )
         try:

@@ -24,7 +24,6 @@ from sd35.library.picture_file import (
     inspect_picture,
     read_file,
 )
-from sd35.library.provenance import embed_or_original
 from sd35.library.repository import (
     Entry,
     delete_entry,
@@ -35,7 +34,7 @@ from sd35.library.repository import (
     upsert_entry,
 )
 from sd35.library.thumbnails import ThumbnailCache
-from sd35.metadata.embedding import embed_metadata
+from sd35.metadata.embedding import embed_metadata, embed_or_original
 from sd35.metadata.model import MAX_TAGS, GenerationMetadata, new_id
 
 __all__ = ["PictureStore"]

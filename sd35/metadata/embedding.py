@@ -5,9 +5,10 @@ for other programs. What another program wrote is never replaced: our infotext w
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sd35.core.errors import PictureError
+from sd35.core.picture import Picture
 from sd35.metadata import jpeg, png, webp
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata, metadata_from_json
@@ -18,8 +19,9 @@ __all__ = [
     "INFOTEXT_KEY",
     "RECORD_KEY",
     "EmbeddedTexts",
-    "embed",
     "embed_metadata",
+    "embed_or_original",
+    "embed_texts",
     "metadata_from_texts",
     "read_metadata",
     "read_texts",
@@ -53,7 +55,7 @@ def read_texts(data: bytes) -> EmbeddedTexts:
     return EmbeddedTexts()
 
 
-def embed(data: bytes, infotext: str | None, record_json: str) -> bytes:
+def embed_texts(data: bytes, infotext: str | None, record_json: str) -> bytes:
     """Return the file with this infotext and JSON in place of earlier ones; the rest is unchanged.
 
     `None` keeps whatever stands in the place of the infotext.
@@ -86,7 +88,15 @@ def embed_metadata(data: bytes, metadata: GenerationMetadata) -> bytes:
     # Only this program's images, and those in which no tool left anything readable.
     if is_own or (metadata.prompt and read_tool_metadata(embedded.texts) is None):
         infotext = write_infotext(metadata, *embedded.size)
-    return embed(data, infotext, metadata.to_json())
+    return embed_texts(data, infotext, metadata.to_json())
+
+
+def embed_or_original(picture: Picture, metadata: GenerationMetadata) -> Picture:
+    """Return the picture with embedded metadata, or unchanged if its file can't carry any."""
+    try:
+        return replace(picture, data=embed_metadata(picture.data, metadata))
+    except PictureError:
+        return picture
 
 
 def read_metadata(data: bytes) -> GenerationMetadata | None:

@@ -108,7 +108,7 @@ def _join_record_parts(parts: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def embed_jpeg(data: bytes, infotext: str | None, record_json: str) -> bytes:
-    """Return the file with replaced texts and all else unchanged; see `embedding.embed`.
+    """Return the file with replaced texts and all else unchanged; see `embedding.embed_texts`.
 
     An infotext that is too long for a segment is left out; the record holds the same values.
     """

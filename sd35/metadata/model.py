@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from sd35.metadata.parsing import MAX_EXTRA, parse_int, parse_number, parse_text
+from sd35.metadata.parsing import MAX_EXTRA, parse_int, parse_list, parse_number, parse_text
 
 __all__ = ["MAX_TAGS", "THIS_TOOL", "GenerationMetadata", "metadata_from_json", "new_id"]
 
@@ -131,11 +131,9 @@ def _parse_versions(value: object) -> dict[str, str]:
 
 
 def _parse_pairs(value: object) -> tuple[tuple[str, str], ...]:
-    items = value[:MAX_EXTRA] if isinstance(value, list) else []
-    pairs = (item for item in items if isinstance(item, list) and len(item) == 2)
-    return tuple((parse_text(name), parse_text(text)) for name, text in pairs)
+    pairs = (item for item in parse_list(value, MAX_EXTRA) if isinstance(item, list))
+    return tuple((parse_text(pair[0]), parse_text(pair[1])) for pair in pairs if len(pair) == 2)
 
 
 def _parse_tags(value: object) -> tuple[str, ...]:
-    items = value[:MAX_TAGS] if isinstance(value, list) else []
-    return tuple(tag for tag in items if isinstance(tag, str) and tag)
+    return tuple(tag for tag in parse_list(value, MAX_TAGS) if isinstance(tag, str) and tag)

@@ -17,6 +17,7 @@ __all__ = [
     "model_name",
     "parse_int",
     "parse_json_object",
+    "parse_list",
     "parse_number",
     "parse_size",
     "parse_text",
@@ -64,6 +65,11 @@ def parse_json_object(text: str) -> dict[str, Any]:
 def parse_text(value: object) -> str:
     """Return a text, cut to `MAX_TEXT_LENGTH`; empty for other types."""
     return value[:MAX_TEXT_LENGTH] if isinstance(value, str) else ""
+
+
+def parse_list(value: object, limit: int) -> list[Any]:
+    """Return the first items of a list; an empty one for other types."""
+    return value[:limit] if isinstance(value, list) else []
 
 
 def parse_number(value: object) -> float | None:

@@ -107,7 +107,7 @@ class _TextReader:
 
 
 def embed_png(data: bytes, infotext: str | None, record_json: str) -> bytes:
-    """Return the file with replaced texts and all else unchanged; see `embedding.embed`."""
+    """Return the file with replaced texts and all else unchanged; see `embedding.embed_texts`."""
     chunks = list(_iter_chunks(data))
     kinds = [chunk.kind for chunk in chunks]
     if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"IDAT" not in kinds:

@@ -94,7 +94,7 @@ def _parse_size(kind: bytes, header: bytes) -> tuple[int, int] | None:
 
 
 def embed_webp(data: bytes, infotext: str | None, record_json: str) -> bytes:
-    """Return the file with replaced texts and all else unchanged; see `embedding.embed`."""
+    """Return the file with replaced texts and all else unchanged; see `embedding.embed_texts`."""
     end = int.from_bytes(data[4:8], "little") + 8
     chunks = list(_iter_chunks(data, min(end, len(data))))
     if not any(chunk.kind in _IMAGE_CHUNKS for chunk in chunks) or chunks[-1].end != end:

@@ -39,7 +39,8 @@ from sd35.core.errors import SD35Error
 from sd35.core.events import Started
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest, RequestOptions
-from sd35.library.provenance import build_metadata, embed_or_original
+from sd35.jobs.provenance import build_metadata
+from sd35.metadata.embedding import embed_or_original
 from sd35.metadata.model import new_id
 
 __all__ = ["app"]
@@ -247,23 +248,14 @@ class _PictureGenerator:
         self.shutdown.exit_if_requested(has_saved_picture=True)
 
     def _save(self, request: GenerationRequest, picture: Picture, elapsed_seconds: float) -> None:
-        contract = self.space.contract
         metadata = build_metadata(
-            request,
-            picture,
-            id_=new_id(),
-            model=self.space.model,
-            space=self.space.name,
-            is_demo=contract.is_demo,
-            gradio_version=contract.version,
-            parameters={parameter.name for parameter in contract.parameters},
-            elapsed_seconds=elapsed_seconds,
+            request, picture, self.space, picture_id=new_id(), elapsed_seconds=elapsed_seconds
         )
         picture = embed_or_original(picture, metadata)
         path = write_picture(self.batch.folder, self._file_name(request, picture), picture)
         self.emit(
             PictureSaved(
-                path, picture, request.prompt, elapsed_seconds, self.space_name, contract.is_demo
+                path, picture, request.prompt, elapsed_seconds, self.space_name, metadata.is_demo
             )
         )
 

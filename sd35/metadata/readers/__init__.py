@@ -1,5 +1,54 @@
-"""Readers of other tools' metadata, one module per tool; `registry` explains how to add one."""
+"""Readers of other tools' metadata, one module per tool, and how to add one.
 
-from sd35.metadata.readers.registry import read_tool_metadata
+A reader is a function from the texts of an image file to its metadata, or `None` if its tool didn't
+write them. To support another tool:
+
+1. Make an image with it, and look at what `embedding.read_texts` returns for the file.
+2. Write `readers/TOOL.py` with a function `read_TOOL(texts)`. The keys of `texts` are described at
+   `embedding.EmbeddedTexts`. For a tool that writes a JSON object this is all (see `swarmui.py`):
+
+       def read_mytool(texts: Mapping[str, str]) -> GenerationMetadata | None:
+           values = find_json_object(texts, ["mytool"])
+           if not values:
+               return None
+           version = format_value(values.get("version"))
+           mapping = FieldMapping(steps="num_steps", ignored_keys=frozenset({"version"}))
+           return metadata_from_fields("MyTool", version, values, mapping)
+
+3. Add it to `_READERS`, before readers that would take its texts for their own.
+4. Add its texts, and the metadata that they mean, to `IMAGES_BY_TOOL` in `tests/test_readers.py`.
+
+Texts may come from anyone: take values only through `sd35.metadata.parsing`, which checks them, and
+limit loops. Settings that this program doesn't have go to `extra`; leave out what you can't read
+with certainty, as people generate again with these values.
+"""
+
+from collections.abc import Callable, Mapping
+
+from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.readers.automatic1111 import read_automatic1111
+from sd35.metadata.readers.comfyui import read_comfyui
+from sd35.metadata.readers.fooocus import read_fooocus
+from sd35.metadata.readers.invokeai import read_invokeai
+from sd35.metadata.readers.swarmui import read_swarmui
 
 __all__ = ["read_tool_metadata"]
+
+# SwarmUI and Fooocus write JSON under AUTOMATIC1111's key, so they come before it. ComfyUI comes
+# last: tools that run on it, such as SwarmUI, leave its graph in the file as well.
+_READERS: tuple[Callable[[Mapping[str, str]], GenerationMetadata | None], ...] = (
+    read_swarmui,
+    read_fooocus,
+    read_automatic1111,
+    read_invokeai,
+    read_comfyui,
+)
+
+
+def read_tool_metadata(texts: Mapping[str, str]) -> GenerationMetadata | None:
+    """Return the metadata that another tool wrote; `None` if no reader knows the texts."""
+    for reader in _READERS:
+        metadata = reader(texts)
+        if metadata is not None:
+            return metadata
+    return None

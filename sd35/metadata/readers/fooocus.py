@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sd35.metadata.model import GenerationMetadata
-from sd35.metadata.parsing import format_value, parse_size
+from sd35.metadata.parsing import format_value, parse_list, parse_size
 from sd35.metadata.readers.json_fields import (
+    MAX_LORAS,
     FieldMapping,
     find_json_object,
     format_lora,
@@ -27,7 +28,6 @@ _FIELD_MAPPING = FieldMapping(
     ),
 )
 _NUMBERED_LORA = re.compile(r"lora_(?:combined_)?\d+|.*_hash")
-_MAX_LORAS = 50
 
 
 def read_fooocus(texts: Mapping[str, str]) -> GenerationMetadata | None:
@@ -54,11 +54,9 @@ def read_fooocus(texts: Mapping[str, str]) -> GenerationMetadata | None:
 
 def _loras(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return LoRAs from lists of name, weight and hash, or else from numbered `name : weight`."""
-    raw_loras = values.get("loras")
-    entries = raw_loras[:_MAX_LORAS] if isinstance(raw_loras, list) else []
     loras = [
         format_lora(entry[0], entry[1] if len(entry) > 1 else None)
-        for entry in entries
+        for entry in parse_list(values.get("loras"), MAX_LORAS)
         if isinstance(entry, list) and entry
     ]
     if loras:
@@ -68,4 +66,4 @@ def _loras(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, value in values.items()
         if _NUMBERED_LORA.fullmatch(key)
     ]
-    return [format_lora(name, weight) for name, _, weight in numbered_loras[:_MAX_LORAS] if name]
+    return [format_lora(name, weight) for name, _, weight in numbered_loras[:MAX_LORAS] if name]

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sd35.metadata.model import GenerationMetadata
-from sd35.metadata.parsing import format_value, parse_text
+from sd35.metadata.parsing import format_value, parse_list, parse_text
 from sd35.metadata.readers.json_fields import (
+    MAX_LORAS,
     FieldMapping,
     find_json_object,
     format_lora,
@@ -22,7 +23,6 @@ _FIELD_MAPPING = FieldMapping(
     ),
 )
 _NEGATIVE_PATTERN = re.compile(r"\[([^\[\]]{0,20000})\]")
-_MAX_LORAS = 50
 
 
 def read_invokeai(texts: Mapping[str, str]) -> GenerationMetadata | None:
@@ -32,11 +32,9 @@ def read_invokeai(texts: Mapping[str, str]) -> GenerationMetadata | None:
     )
     if not values:
         return None
-    raw_loras = values.get("loras")
-    entries = raw_loras[:_MAX_LORAS] if isinstance(raw_loras, list) else []
     loras = [
         format_lora(_name_or_value(entry.get("model", entry.get("lora"))), entry.get("weight"))
-        for entry in entries
+        for entry in parse_list(values.get("loras"), MAX_LORAS)
         if isinstance(entry, dict)
     ]
     fields = {key: _name_or_value(value) for key, value in values.items()}

@@ -16,7 +16,9 @@ from sd35.metadata.parsing import (
     parse_text,
 )
 
-__all__ = ["FieldMapping", "find_json_object", "format_lora", "metadata_from_fields"]
+__all__ = ["MAX_LORAS", "FieldMapping", "find_json_object", "format_lora", "metadata_from_fields"]
+
+MAX_LORAS = 50  # of one tool in a file
 
 _COMMENT_KEYS = ("parameters", "UserComment", "Comment", "ImageDescription")
 

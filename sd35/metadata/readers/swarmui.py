@@ -5,8 +5,13 @@ from itertools import zip_longest
 from typing import Any
 
 from sd35.metadata.model import GenerationMetadata
-from sd35.metadata.parsing import format_value, parse_json_object
-from sd35.metadata.readers.json_fields import FieldMapping, format_lora, metadata_from_fields
+from sd35.metadata.parsing import format_value, parse_json_object, parse_list
+from sd35.metadata.readers.json_fields import (
+    MAX_LORAS,
+    FieldMapping,
+    format_lora,
+    metadata_from_fields,
+)
 
 __all__ = ["read_swarmui"]
 
@@ -17,7 +22,6 @@ _FIELD_MAPPING = FieldMapping(
         {"swarm_version", "loras", "loraweights", "original_prompt", "original_negativeprompt"}
     ),
 )
-_MAX_LORAS = 50
 
 
 def read_swarmui(texts: Mapping[str, str]) -> GenerationMetadata | None:
@@ -33,10 +37,6 @@ def read_swarmui(texts: Mapping[str, str]) -> GenerationMetadata | None:
 
 
 def _loras(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names = params.get("loras")
-    weights = params.get("loraweights")
-    if not isinstance(names, list):
-        return []
-    names = names[:_MAX_LORAS]
-    weights = weights[: len(names)] if isinstance(weights, list) else []
+    names = parse_list(params.get("loras"), MAX_LORAS)
+    weights = parse_list(params.get("loraweights"), len(names))
     return [format_lora(name, weight) for name, weight in zip_longest(names, weights)]

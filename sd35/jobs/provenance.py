@@ -1,39 +1,32 @@
-"""Metadata of a new image: everything that it takes to generate the image again."""
+"""Metadata of a new image, and the request that generates an image again."""
 
 import datetime as dt
-from collections.abc import Container
-from dataclasses import replace
 
-from sd35.core.errors import PictureError
+from sd35.client import SpaceClient
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
 from sd35.core.version import __version__
-from sd35.metadata.embedding import embed_metadata
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 
-__all__ = ["build_metadata", "embed_or_original", "request_from_metadata"]
+__all__ = ["build_metadata", "request_from_metadata"]
 
 
-def build_metadata(  # noqa: PLR0913  # plain values: the library knows no client
+def build_metadata(
     request: GenerationRequest,
     picture: Picture,
+    space: SpaceClient,
     *,
-    id_: str,
-    model: str,
-    space: str,
-    is_demo: bool,
-    gradio_version: str,
-    parameters: Container[str | None],
+    picture_id: str,
     elapsed_seconds: float,
 ) -> GenerationMetadata:
-    """Return the metadata of an image that a Space has just generated.
-
-    `space` is the Space's name or URL, and `parameters` the names that its endpoint accepts.
-    """
+    """Return the metadata of an image that a Space has just generated."""
+    contract = space.contract
+    parameter_names = {parameter.name for parameter in contract.parameters}
     # A Space without one of these parameters has used a value that nobody here knows.
-    has_guidance, has_steps = "guidance_scale" in parameters, "num_inference_steps" in parameters
+    has_guidance = "guidance_scale" in parameter_names
+    has_steps = "num_inference_steps" in parameter_names
     return GenerationMetadata(
-        id=id_,
+        id=picture_id,
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         width=request.width,
@@ -41,13 +34,13 @@ def build_metadata(  # noqa: PLR0913  # plain values: the library knows no clien
         guidance_scale=request.guidance_scale if has_guidance else None,
         num_inference_steps=request.num_inference_steps if has_steps else None,
         seed=picture.seed,
-        model=model,
+        model=space.model,
         # The embedded demo Space listens at another loopback port each time.
-        space="demo Space" if is_demo else space,
-        is_demo=is_demo,
+        space="demo Space" if contract.is_demo else space.name,
+        is_demo=contract.is_demo,
         made_at=dt.datetime.now(dt.UTC),
         took_seconds=round(elapsed_seconds, 3),
-        versions={THIS_TOOL: __version__, "Gradio": gradio_version},
+        versions={THIS_TOOL: __version__, "Gradio": contract.version},
     )
 
 
@@ -67,11 +60,3 @@ def request_from_metadata(
         0 if metadata.seed is None else metadata.seed,
         randomize_seed=metadata.seed is None,
     )
-
-
-def embed_or_original(picture: Picture, metadata: GenerationMetadata) -> Picture:
-    """Return the picture with embedded metadata, or unchanged if its file can't carry any."""
-    try:
-        return replace(picture, data=embed_metadata(picture.data, metadata))
-    except PictureError:
-        return picture
