@@ -1,4 +1,7 @@
-"""Client for a Gradio Space: `SpaceClient.connect`, then `generate` and `fetch`."""
+"""Client for a Gradio Space: `SpaceClient.connect`, then `generate` and `fetch`.
+
+Whatever fails raises an SD35Error. Docstrings here name one only where callers tell it apart.
+"""
 
 from sd35.client.auth import Identity
 from sd35.client.cancel import StopOutcome

@@ -8,7 +8,7 @@ from yarl import URL
 from sd35.core.errors import AccessDeniedError
 from sd35.core.space_ref import is_hub_host
 
-__all__ = ["Identity", "bearer_header", "is_on_hub", "token_header"]
+__all__ = ["Identity", "bearer_header", "token_header"]
 
 
 def token_header(root: URL, token: str | None) -> dict[str, str]:
@@ -18,16 +18,10 @@ def token_header(root: URL, token: str | None) -> dict[str, str]:
         AccessDeniedError: the token contains invalid characters.
 
     """
-    # Hugging Face's proxy removes X-HF-Authorization: the Space's code can't read the token.
-    return {
-        f"X-HF-{name}" if is_on_hub(root) else name: value
-        for name, value in bearer_header(token).items()
-    }
-
-
-def is_on_hub(root: URL) -> bool:
-    """Return whether an address is that of a Space on Hugging Face."""
-    return is_hub_host(root.host or "")
+    # As gradio_client does: Hugging Face's proxy removes X-HF-Authorization, so that the Space's
+    # code can't read the token.
+    prefix = "X-HF-" if is_hub_host(root.host or "") else ""
+    return {f"{prefix}{name}": value for name, value in bearer_header(token).items()}
 
 
 def bearer_header(token: str | None) -> dict[str, str]:
@@ -37,12 +31,14 @@ def bearer_header(token: str | None) -> dict[str, str]:
         AccessDeniedError: the token contains invalid characters.
 
     """
+    # Pasted tokens often end with a line break. One inside would start another header.
     token = (token or "").strip()
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise AccessDeniedError("The token contains invalid characters.")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
+# Servers refuse requests with long headers; nginx's buffer for one is 8 KiB by default.
 MAX_IP_TOKEN_CHARACTERS = 4096
 
 
@@ -73,11 +69,10 @@ class Identity:
     def join_headers(self, root: URL) -> Mapping[str, str]:
         """Return the additional headers of the join."""
         token = self.ip_token or ""
-        is_valid = (
-            token.isascii() and token.isprintable() and 0 < len(token) <= MAX_IP_TOKEN_CHARACTERS
-        )
-        return {"X-IP-Token": token} if is_valid and _may_receive_token(root) else {}
+        # It came with a visitor's request, who may have made it up.
+        is_valid = token.isascii() and token.isprintable() and len(token) <= MAX_IP_TOKEN_CHARACTERS
+        return {"X-IP-Token": token} if token and is_valid and _may_receive_token(root) else {}
 
 
 def _may_receive_token(root: URL) -> bool:
-    return root.scheme == "https" and is_on_hub(root)
+    return root.scheme == "https" and is_hub_host(root.host or "")

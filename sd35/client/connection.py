@@ -10,8 +10,7 @@ from yarl import URL
 from sd35.client.auth import Identity
 from sd35.client.contract import Contract, Json
 from sd35.client.discovery import ContractCache
-from sd35.client.retry import OnWait, with_retry
-from sd35.client.timeouts import Timeouts
+from sd35.client.retry import with_retry
 from sd35.client.transport import Transport
 from sd35.core.errors import (
     PictureError,
@@ -27,7 +26,15 @@ __all__ = ["Connection"]
 
 
 class Connection:
-    """The connection to a Space, for one identity."""
+    """The connection to a Space, for one identity.
+
+    Attributes:
+        name: the name of the Space: `owner/name`, or its address.
+        root: the address of the Space, with a slash at the end.
+        timeouts: the limit of each wait.
+        contract_cache: the Space's contract, shared by the connections of all identities.
+
+    """
 
     def __init__(
         self,
@@ -35,8 +42,11 @@ class Connection:
         contract_cache: ContractCache,
         join_headers: Mapping[str, str] | None = None,
     ) -> None:
+        self.name = transport.name
+        self.root = transport.root
+        self.timeouts = transport.timeouts
+        self.contract_cache = contract_cache
         self._transport = transport
-        self._contract_cache = contract_cache
         self._join_headers = join_headers or {}
 
     def with_identity(self, identity: Identity | None) -> "Connection":
@@ -49,47 +59,18 @@ class Connection:
         if identity is None:
             return self
         transport = self._transport.with_headers(identity.headers(self.root))
-        return Connection(transport, self._contract_cache, identity.join_headers(self.root))
-
-    @property
-    def name(self) -> str:
-        """The name of the Space: `owner/name`, or its address."""
-        return self._transport.name
-
-    @property
-    def root(self) -> URL:
-        """The address of the Space, with a slash at the end."""
-        return self._transport.root
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """The limit of each wait."""
-        return self._transport.timeouts
+        return Connection(transport, self.contract_cache, identity.join_headers(self.root))
 
     @property
     def contract(self) -> Contract:
         """The contract as it was last read."""
-        return self._contract_cache.contract
-
-    def invalidate(self) -> None:
-        """Have the contract read again before the next request: the Space may have restarted."""
-        self._contract_cache.invalidate()
-
-    async def refresh_contract(self, on_wait: OnWait) -> Contract:
-        """Return the contract, read again if it is old or was invalidated.
-
-        Raises:
-            SD35Error: the Space can't be used any more.
-
-        """
-        return await self._contract_cache.get(on_wait)
+        return self.contract_cache.contract
 
     async def join(self, body: dict[str, Any]) -> Json:
         """Send one request to join the Space's queue, and return the answer.
 
         Raises:
             UnreachableError: with `was_sent`, the Space may have accepted the request.
-            SD35Error: the Space refused.
 
         """
         return await self._transport.post(
@@ -97,21 +78,11 @@ class Connection:
         )
 
     async def cancel(self, body: dict[str, Any]) -> None:
-        """Ask the Space to cancel a run.
-
-        Raises:
-            SD35Error: it didn't confirm in time.
-
-        """
+        """Ask the Space to cancel a run; raise an error if it doesn't confirm in time."""
         await self._transport.post(self.api_url("cancel"), body, self.timeouts.cancel)
 
     async def open_stream(self, session_hash: str, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-        """Return the bytes of a session's event stream, which is closed with the stack.
-
-        Raises:
-            SD35Error: the Space refused, or couldn't be reached.
-
-        """
+        """Return the bytes of a session's event stream, which is closed with the stack."""
         url = self.api_url("queue/data").with_query(session_hash=session_hash)
         return await stack.enter_async_context(self._transport.stream(url))
 
@@ -120,7 +91,6 @@ class Connection:
 
         Raises:
             PictureError: it isn't at the Space's own address, is too large, or is gone.
-            SD35Error: the Space didn't return it.
 
         """
         url = self.resolve_picture_url(picture)

@@ -179,7 +179,7 @@ class ContractCache:
         self._invalidation_count += 1
         self._refreshed_at = float("-inf")
 
-    async def get(self, on_wait: OnWait) -> Contract:
+    async def refresh(self, on_wait: OnWait) -> Contract:
         """Return the contract, read again if it is old or was invalidated.
 
         Raises:
@@ -189,7 +189,7 @@ class ContractCache:
         if time.monotonic() - self._refreshed_at <= self._ttl_seconds:
             return self.contract
         if self._refresh_task is None or self._refresh_task.done():
-            self._refresh_task = asyncio.ensure_future(self._refresh())
+            self._refresh_task = asyncio.ensure_future(self._read())
         self._wait_callbacks.append(on_wait)
         try:
             # All callers share one task; it is cancelled with the last of them only.
@@ -199,7 +199,7 @@ class ContractCache:
             if not self._wait_callbacks:
                 self._refresh_task.cancel()
 
-    async def _refresh(self) -> Contract:
+    async def _read(self) -> Contract:
         def notify_all(event: Waiting) -> None:
             for on_wait in self._wait_callbacks:
                 on_wait(event)

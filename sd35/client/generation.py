@@ -66,11 +66,9 @@ class Generation:
         self._run: RemoteRun | None = None
         self._read_task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue(EVENT_BUFFER_SIZE)
-        self._previews: PreviewFetcher | None = None
-        if previews is not Previews.NONE:
-            self._previews = PreviewFetcher(
-                previews, fetch, self._emit_preview, connection.timeouts.fetch
-            )
+        self._previews = PreviewFetcher(
+            previews, fetch, self._emit_preview, connection.timeouts.fetch
+        )
         self._last_preview: Preview | None = None
         self._is_closed = False
         self._is_exhausted = False
@@ -109,7 +107,7 @@ class Generation:
             self._is_exhausted = isinstance(event, Exception | Finished)
             if isinstance(event, Exception):
                 raise event
-            if isinstance(event, Preview) and self._previews is not None:
+            if isinstance(event, Preview):
                 self._previews.acknowledge()
             yield event
 
@@ -131,10 +129,10 @@ class Generation:
 
         """
         assert self.finished is not None, "there is no image before Finished"
-        preview = self._last_preview
+        preview, picture = self._last_preview, None
         # The last preview of a generator is the finished image, which needn't be fetched twice.
-        is_fetched = preview is not None and preview.picture == self.finished.picture
-        picture = preview.fetched if is_fetched and preview is not None else None
+        if preview is not None and preview.picture == self.finished.picture:
+            picture = preview.fetched
         if picture is None:
             picture = await self._fetch(self.finished.picture)
         return replace(picture, seed=self.seed, request=self._request)
@@ -166,7 +164,7 @@ class Generation:
         except Exception as error:  # noqa: BLE001  # raised again where the events are read
             await self._emit(error)
         finally:
-            self._cancel_previews()
+            self._previews.cancel()
 
     async def _attempt(self) -> None:
         try:
@@ -175,7 +173,7 @@ class Generation:
                 async for event in events:
                     await self._handle(event)
         except (ConnectionFailedError, StreamError, InvalidRequestError, IdentityExpiredError):
-            self._connection.invalidate()  # it may have restarted with another contract
+            self._connection.contract_cache.invalidate()  # it may have restarted with another contract
             raise
 
     def _is_safe_to_rerun(self, error: SD35Error) -> bool:
@@ -196,20 +194,16 @@ class Generation:
         if isinstance(event, Finished):
             self.finished = event
             # A preview that is still being fetched would only delay the image.
-            self._cancel_previews()
-        if isinstance(event, Preview) and self._previews is not None and not self._is_closed:
+            self._previews.cancel()
+        if isinstance(event, Preview):
             await self._previews.submit(event.picture)
         else:
             await self._emit(event)
 
-    def _cancel_previews(self) -> None:
-        if self._previews is not None:
-            self._previews.cancel()
-
     async def _close(self) -> None:
         """End the run, here and at the Space, within the limits of a join and a cancel."""
         self._is_closed = True
-        self._cancel_previews()
+        self._previews.cancel()
         while not self._events.empty():  # the reader may be waiting for room
             self._events.get_nowait()
         assert self._read_task is not None

@@ -68,7 +68,7 @@ class QueueJoin:
         timeouts = self._connection.timeouts
         is_contract_rechecked = False
         while True:
-            self.contract = await self._connection.refresh_contract(self._on_wait)
+            self.contract = await self._connection.contract_cache.refresh(self._on_wait)
             # Checked here again: the Space may have restarted with other limits.
             check_request(self._request, self.contract.limits)
             try:
@@ -92,7 +92,7 @@ class QueueJoin:
                 if is_contract_rechecked:
                     raise
                 is_contract_rechecked = True
-            self._connection.invalidate()
+            self._connection.contract_cache.invalidate()
 
     async def finish(self) -> RemoteRun | None:
         """Return the run that a cancelled `join` has left at the Space, if any.

@@ -27,9 +27,9 @@ class PreviewFetcher:
     """Fetches the previews of a run, at most one at a time.
 
     Args:
-        mode: `NEWEST` or `ALL`.
+        mode: the previews to fetch; others are emitted without their bytes, or not at all.
         fetch: returns the bytes of a preview.
-        emit: takes the `Preview` with its bytes.
+        emit: takes the `Preview`.
         limit_seconds: with `ALL`, previews are given up if one takes longer.
 
     """
@@ -41,7 +41,7 @@ class PreviewFetcher:
         emit: Callable[[Preview], Awaitable[None]],
         limit_seconds: float,
     ) -> None:
-        self._is_fetching_all = mode is Previews.ALL
+        self._mode = mode
         self._fetch = fetch
         self._emit = emit
         self._limit_seconds = limit_seconds
@@ -52,9 +52,12 @@ class PreviewFetcher:
 
     async def submit(self, picture: RemotePicture) -> None:
         """Fetch this preview; with `NEWEST`, in place of one that wasn't requested yet."""
+        if self._mode is Previews.NONE:
+            await self._emit(Preview(picture))
+            return
         self._next_picture = picture
         self._fetch_next()
-        if self._is_fetching_all and self._fetch_task is not None:
+        if self._mode is Previews.ALL and self._fetch_task is not None:
             # The stream isn't read meanwhile: previews never pile up here.
             _, pending_tasks = await asyncio.wait([self._fetch_task], timeout=self._limit_seconds)
             if pending_tasks:
@@ -72,10 +75,9 @@ class PreviewFetcher:
             self._fetch_task.cancel()
 
     def _fetch_next(self) -> None:
-        is_waiting = self._is_unread and not self._is_fetching_all
-        if self._next_picture is None or self._fetch_task is not None or is_waiting:
-            return
-        if not self._is_cancelled:
+        is_waiting = self._is_unread and self._mode is Previews.NEWEST
+        is_busy = self._fetch_task is not None or is_waiting or self._is_cancelled
+        if self._next_picture is not None and not is_busy:
             picture, self._next_picture = self._next_picture, None
             self._fetch_task = asyncio.ensure_future(self._fetch_and_emit(picture))
 

@@ -1,7 +1,7 @@
 """HTTP to one server, with limits on time and size, and its errors as ours."""
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from copy import copy
 from typing import Any, Final
@@ -104,15 +104,9 @@ class Transport:
         return any("authorization" in name.lower() for name in self.headers)
 
     async def get_json(self, url: URL, limit_seconds: float) -> Json:
-        """Return the JSON at `url`.
-
-        Raises:
-            SD35Error: the server refused, or didn't answer with JSON in time.
-
-        """
-        timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
-        with self._map_exceptions(), self._check_origin(url):
-            async with await self._send(self._session.get, url, timeout=timeout) as response:
+        """Return the JSON at `url`."""
+        with self._map_exceptions():
+            async with await self._send("GET", url, limit_seconds) as response:
                 return orjson.loads(await self._read_ok(response, MAX_DESCRIPTION_BYTES))
 
     async def post(
@@ -122,17 +116,11 @@ class Transport:
         limit_seconds: float,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
-        """Post `body` as JSON, with these additional headers, and return the JSON of the answer.
-
-        Raises:
-            SD35Error: the server refused, or didn't answer with JSON in time.
-
-        """
-        timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=self.timeouts.connect)
+        """Post `body` as JSON, with these additional headers, and return the JSON of the answer."""
         extra_headers = {"Content-Type": "application/json", **(headers or {})}
-        with self._map_exceptions(), self._check_origin(url):
+        with self._map_exceptions():
             async with await self._send(
-                self._session.post, url, extra_headers, data=orjson.dumps(body), timeout=timeout
+                "POST", url, limit_seconds, headers=extra_headers, data=orjson.dumps(body)
             ) as response:
                 return orjson.loads(await self._read_ok(response, MAX_RESPONSE_BYTES))
 
@@ -142,10 +130,10 @@ class Transport:
         Raises:
             PictureTooLargeError: there are more than `MAX_PICTURE_BYTES`.
             PictureExpiredError: the server doesn't have them any more.
-            SD35Error: the server refused, or didn't answer in time.
 
         """
-        with self._map_exceptions(), self._check_origin(url):
+        with self._map_exceptions():
+            self._check_origin(url)
             if self._raw_pool is not None:
                 data = await self._raw_pool.get(
                     url, self.headers | self._cookie_header(url), self.timeouts.fetch
@@ -161,29 +149,34 @@ class Transport:
 
     async def _send(
         self,
-        method: Callable[..., Any],
+        method: str,
         url: URL,
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Any,  # noqa: ANN401  # aiohttp's
+        limit_seconds: float | None,
+        *,
+        silence_seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
     ) -> aiohttp.ClientResponse:
-        headers = {
-            **self.headers,
-            **self._proxy_auth,
-            **self._cookie_header(url),
-            **(extra_headers or {}),
-        }
-        response: aiohttp.ClientResponse = await method(
-            url, headers=headers, **self._proxy_options, **options
+        self._check_origin(url)
+        response = await self._session.request(
+            method,
+            url,
+            headers=self.headers
+            | self._proxy_auth
+            | self._cookie_header(url)
+            | dict(headers or {}),
+            data=data,
+            timeout=aiohttp.ClientTimeout(
+                total=limit_seconds, sock_connect=self.timeouts.connect, sock_read=silence_seconds
+            ),
+            **self._proxy_options,
         )
         if response.cookies:
             self.cookie_jar.update_cookies(response.cookies, url)
         return response
 
     async def _get_picture_with_aiohttp(self, url: URL) -> bytes:
-        timeout = aiohttp.ClientTimeout(
-            total=self.timeouts.fetch, sock_connect=self.timeouts.connect
-        )
-        async with await self._send(self._session.get, url, timeout=timeout) as response:
+        async with await self._send("GET", url, self.timeouts.fetch) as response:
             if response.status in {403, 404, 410}:
                 raise PictureExpiredError(
                     f"{self.name} no longer has the image; it may have restarted."
@@ -203,14 +196,11 @@ class Transport:
 
         Raises:
             StreamError: while iterating: the stream broke or went silent.
-            SD35Error: on entering: the server refused, or couldn't be reached.
 
         """
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence
-        )
-        with self._map_exceptions(), self._check_origin(url):
-            response = await self._send(self._session.get, url, timeout=timeout)
+        with self._map_exceptions():
+            # A stream lasts as long as its run. Without heartbeats in between, it is dead.
+            response = await self._send("GET", url, None, silence_seconds=self.timeouts.silence)
         try:
             with self._map_exceptions():
                 if response.status != 200:
@@ -247,11 +237,10 @@ class Transport:
             raise ProtocolError(f"{self.name} sent an answer of more than {limit_bytes >> 10} KiB.")
         return body
 
-    @contextmanager
-    def _check_origin(self, url: URL) -> Iterator[None]:
+    def _check_origin(self, url: URL) -> None:
+        # The address comes from the Space, and the token goes with every request.
         if url.origin() != self.root.origin():
             raise ProtocolError(f"{self.name} redirected to another server, which isn't allowed.")
-        yield
 
     @contextmanager
     def _map_exceptions(self) -> Iterator[None]:
