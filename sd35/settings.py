@@ -36,9 +36,10 @@ class Settings(BaseSettings):
         env_prefix="SD35_",
         env_ignore_empty=True,
         populate_by_name=True,
-        # pydantic quotes the input, which may be a token.
+        # pydantic's messages would quote the input, which may be a token.
         hide_input_in_errors=True,
         extra="ignore",
+        use_attribute_docstrings=True,  # for --help
         cli_prog_name="app.py",
         cli_kebab_case=True,
         cli_implicit_flags=True,
@@ -46,116 +47,64 @@ class Settings(BaseSettings):
         cli_avoid_json=True,
     )
 
-    space: str = Field(
-        default="auto",
-        description="Space to use: auto (the public Space, or the demo if it is unreachable), "
-        "demo, owner/name or a URL",
-    )
-    token: SecretStr | None = Field(
-        default=None,
-        description="access token for the Space; prefer HF_TOKEN, which isn't visible in process "
-        "lists",
-    )
-    proxy: SecretStr | None = Field(
-        default=None,
-        description="HTTP proxy for the Space, http://host:port (default: system settings)",
-    )
-    library: Path | None = Field(
-        default=None,
-        description="library folder (default: SD 3.5 Studio in your pictures folder)",
-    )
-    unwatched_minutes: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
-        default=None,
-        description="minutes to keep generating after the last page is closed (default: until "
-        "all jobs are done)",
-    )
-    host: str | None = Field(
-        default=None,
-        description="address to listen on (default: 127.0.0.1); 0.0.0.0 for the whole network",
-    )
-    port: Port | None = Field(
-        default=None, description="port to listen on (default: 7860, or the next free one)"
-    )
-    known_hosts: str = Field(
-        default="",
-        description="allowed host names, separated by commas, besides localhost and IP addresses; "
-        ".example.com allows all below it",
-    )
-    share: bool = Field(
-        default=False,
-        description="create a public gradio.live link with a login, and print it with a QR code",
-    )
-    auth: SecretStr | None = Field(
-        default=None,
-        description="login for the page, name:password; can be repeated. Prefer --users, which "
-        "stores only hashes",
-    )
-    users: Path | None = Field(
-        default=None,
-        description="file with users and password hashes, made by `python -m sd35 user add NAME`",
-    )
-    no_auth: CliToggleFlag[bool] = Field(
-        default=False,
-        description="share without a login: anyone with the link can use your quota",
-    )
-    lend_token: CliToggleFlag[bool] = Field(
-        default=False,
-        description="use your token and your quota for visitors, too",
-    )
-    visitor_hourly: UsageLimit | None = Field(
-        default=None,
-        description="images per visitor and hour (default: 30; 0: no limit)",
-    )
-    all_hourly: UsageLimit | None = Field(
-        default=None,
-        description="images per hour for all visitors together (default: 200; 0: no limit)",
-    )
-    visitor_waiting: UsageLimit | None = Field(
-        default=None, description="queue limit per visitor (default: 3; 0: no limit)"
-    )
-    all_waiting: UsageLimit | None = Field(
-        default=None, description="queue limit for all visitors together (default: 50; 0: no limit)"
-    )
-    at_once: UsageLimit | None = Field(
-        default=None,
-        description="jobs to run in parallel (default: 1, or 20 on Hugging Face if visitors use "
-        "their own quota; 0: no limit)",
-    )
-    embed_in: str | None = Field(
-        default=None,
-        description="sites allowed to embed the page, separated by commas: https://blog.example, "
-        "https://*.example, or * for any (default: none, but any on Hugging Face)",
-    )
-    root_path: str | None = Field(
-        default=None,
-        description="path under which a reverse proxy serves the page, such as /studio",
-    )
-    mcp: CliToggleFlag[bool] = Field(
-        default=False,
-        description="enable the MCP server; needs requirements-mcp.txt",
-    )
-    hf_token: CliSuppress[SecretStr | None] = Field(
-        default=None,
-        validation_alias="HF_TOKEN",
-        description="Hugging Face token, for Spaces at Hugging Face only",
-    )
-
-    hf_endpoint: CliSuppress[str] = Field(
-        default="https://huggingface.co", validation_alias="HF_ENDPOINT"
-    )
-
-    gradio_server_name: CliSuppress[str | None] = Field(
-        default=None, validation_alias="GRADIO_SERVER_NAME"
-    )
+    space: str = "auto"
+    """Space to use: auto (the public Space, or the demo if it is unreachable), demo, owner/name or
+    a URL"""
+    token: SecretStr | None = None
+    """access token for the Space; prefer HF_TOKEN, which isn't visible in process lists"""
+    proxy: SecretStr | None = None
+    """HTTP proxy for the Space, http://host:port (default: system settings)"""
+    library: Path | None = None
+    """library folder (default: SD 3.5 Studio in your pictures folder)"""
+    unwatched_minutes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    """minutes to keep generating after the last page is closed (default: until all jobs are
+    done)"""
+    host: str | None = None
+    """address to listen on (default: 127.0.0.1); 0.0.0.0 for the whole network"""
+    port: Port | None = None
+    """port to listen on (default: 7860, or the next free one)"""
+    known_hosts: str = ""
+    """allowed host names, separated by commas, besides localhost and IP addresses; .example.com
+    allows all below it"""
+    share: bool = False
+    """create a public gradio.live link with a login, and print it with a QR code"""
+    auth: SecretStr | None = None
+    """login for the page, name:password; can be repeated. Prefer --users, which stores only
+    hashes"""
+    users: Path | None = None
+    """file with users and password hashes, made by `python -m sd35 user add NAME`"""
+    no_auth: CliToggleFlag[bool] = False
+    """share without a login: anyone with the link can use your quota"""
+    lend_token: CliToggleFlag[bool] = False
+    """use your token and your quota for visitors, too"""
+    visitor_hourly: UsageLimit | None = None
+    """images per visitor and hour (default: 30; 0: no limit)"""
+    all_hourly: UsageLimit | None = None
+    """images per hour for all visitors together (default: 200; 0: no limit)"""
+    visitor_waiting: UsageLimit | None = None
+    """queue limit per visitor (default: 3; 0: no limit)"""
+    all_waiting: UsageLimit | None = None
+    """queue limit for all visitors together (default: 50; 0: no limit)"""
+    at_once: UsageLimit | None = None
+    """jobs to run in parallel (default: 1, or 20 on Hugging Face if visitors use their own quota;
+    0: no limit)"""
+    embed_in: str | None = None
+    """sites allowed to embed the page, separated by commas: https://blog.example,
+    https://*.example, or * for any (default: none, but any on Hugging Face)"""
+    root_path: str | None = None
+    """path under which a reverse proxy serves the page, such as /studio"""
+    mcp: CliToggleFlag[bool] = False
+    """enable the MCP server; needs requirements-mcp.txt"""
+    hf_token: CliSuppress[SecretStr | None] = Field(None, validation_alias="HF_TOKEN")
+    hf_endpoint: CliSuppress[str] = Field("https://huggingface.co", validation_alias="HF_ENDPOINT")
+    gradio_server_name: CliSuppress[str | None] = Field(None, validation_alias="GRADIO_SERVER_NAME")
     gradio_server_port: CliSuppress[Port | None] = Field(
-        default=None, validation_alias="GRADIO_SERVER_PORT"
+        None, validation_alias="GRADIO_SERVER_PORT"
     )
-    oauth_client_id: CliSuppress[str | None] = Field(
-        default=None, validation_alias="OAUTH_CLIENT_ID"
-    )
-    space_id: CliSuppress[str | None] = Field(default=None, validation_alias="SPACE_ID")
-    space_host: CliSuppress[str | None] = Field(default=None, validation_alias="SPACE_HOST")
-    system: CliSuppress[str | None] = Field(default=None, validation_alias="SYSTEM")
+    oauth_client_id: CliSuppress[str | None] = Field(None, validation_alias="OAUTH_CLIENT_ID")
+    space_id: CliSuppress[str | None] = Field(None, validation_alias="SPACE_ID")
+    space_host: CliSuppress[str | None] = Field(None, validation_alias="SPACE_HOST")
+    system: CliSuppress[str | None] = Field(None, validation_alias="SYSTEM")
 
     @field_validator("space")
     @classmethod
@@ -225,7 +174,7 @@ class Settings(BaseSettings):
 
     @property
     def is_private(self) -> bool:
-        """Whether only this machine reaches the page, without a login: there is one owner then."""
+        """Whether only this machine reaches the page, without a login, so that it has one owner."""
         is_loopback = self.server_name in {"127.0.0.1", "localhost", "::1", "[::1]"}
         is_exposed = (
             self.share or self.runs_on_hub or self.known_hosts or self.root_path or self.embed_in
@@ -329,7 +278,7 @@ _ERROR_TEXTS: Final = {
 
 
 def error_text(details: Mapping[str, Any]) -> str:
-    """Return an error of `ValidationError.errors()` without the words of pydantic."""
+    """Return a plain message for one entry of pydantic's `ValidationError.errors()`."""
     template = _ERROR_TEXTS.get(details["type"])
     if template is None:
         return str(details["msg"]).removeprefix("Value error, ")
@@ -337,7 +286,7 @@ def error_text(details: Mapping[str, Any]) -> str:
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Help that names values instead of Python types, and hides defaults that say nothing."""
+    """Help that names values instead of Python types, and hides empty defaults."""
 
     def add_usage(
         self,
@@ -368,8 +317,7 @@ def load_settings(arguments: Sequence[str]) -> Settings:
     except ValidationError as error:
         for details in error.errors(include_input=False, include_url=False):
             prefix = _flag_and_variable(str(details["loc"][0])) if details["loc"] else ""
-            message = f"app.py: {prefix}{error_text(details)}"
-            print(message, file=sys.stderr)  # noqa: T201  # for the person who started it
+            sys.stderr.write(f"app.py: {prefix}{error_text(details)}\n")
         sys.exit(2)
 
 
@@ -387,7 +335,10 @@ def _merge_auth_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def _flag_and_variable(name: str) -> str:
-    """Return how a setting is given, before a message; `name` is its own or its variable's."""
+    """Return the flag and the variable of a setting, as the beginning of an error message.
+
+    pydantic reports a setting with an alias under that alias, such as HF_TOKEN.
+    """
     flag = name.removeprefix("SD35_").lower().replace("_", "-")
     alias = Settings.model_fields[name].validation_alias if name in Settings.model_fields else name
     variable = alias if isinstance(alias, str) else f"SD35_{name.upper()}"

@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sd35.cli.events import (
     CliEvent,
@@ -44,15 +44,6 @@ __all__ = [
     "write_picture",
 ]
 
-# Events that are written with all of their fields.
-_EVENT_NAMES: Final[Mapping[type, str]] = {
-    Waiting: "waiting",
-    Queued: "queued",
-    Started: "started",
-    Progress: "progress",
-    Notice: "notice",
-}
-
 
 def write_path(event: CliEvent) -> None:
     """Write the path of an image that was saved."""
@@ -79,7 +70,7 @@ class JsonLinesOutput:
 def _event_to_json(event: CliEvent) -> dict[str, Any]:
     match event:
         case Waiting() | Queued() | Started() | Progress() | Notice():
-            return {"event": _EVENT_NAMES[type(event)], **asdict(event)}
+            return {"event": type(event).__name__.lower(), **asdict(event)}
         case Preview(picture=remote_picture):
             return {"event": "preview", "url": _public_url(remote_picture)}
         case PreviewSaved(picture=remote_picture, preview=preview, path=path):

@@ -1,7 +1,5 @@
 """The password file, edited by one program at a time and readable by its owner only."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from sd35.core.atomic_files import os_error_text
+from sd35.core.atomic_files import atomic_write, os_error_text
 from sd35.core.errors import InvalidRequestError, WriteError
 from sd35.core.text import one_line
 from sd35.server.accounts import Account, parse_password_file
@@ -70,7 +68,9 @@ class UserFile:
             with lock:
                 lines = self._read_lines(must_exist=must_exist)
                 yield lines
-                _write_private(path, "".join(f"{line}\n" for line, _ in lines).encode("utf-8"))
+                text = "".join(f"{line}\n" for line, _ in lines)
+                # The old file may have been made by hand, and be readable by all.
+                atomic_write(path, text.encode("utf-8"), mode=0o600)
         except Timeout as error:
             raise WriteError(
                 f"Another program is editing {one_line(path.name)}.", "Try again later."
@@ -98,20 +98,3 @@ class UserFile:
             # The empty text after the last line break; without this, each edit would add one more.
             lines.pop()
         return lines
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Replace a file atomically by one that only its owner can read."""
-    # mkstemp creates it with mode 0600. atomic_write would keep the mode of the old file, which may
-    # have been made by hand and be readable by all.
-    descriptor, temp_path = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=".part", dir=path.parent
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temp_path).replace(path)
-    finally:
-        Path(temp_path).unlink(missing_ok=True)

@@ -173,7 +173,8 @@ class Generation:
                 async for event in events:
                     await self._handle(event)
         except (ConnectionFailedError, StreamError, InvalidRequestError, IdentityExpiredError):
-            self._connection.contract_cache.invalidate()  # it may have restarted with another contract
+            # The Space may have restarted with another contract.
+            self._connection.contract_cache.invalidate()
             raise
 
     def _is_safe_to_rerun(self, error: SD35Error) -> bool:

@@ -77,22 +77,25 @@ def write_exclusive(folder: Path, name: str, data: bytes) -> Path:
     return path
 
 
-def atomic_write(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes, mode: int | None = None) -> None:
     """Replace a file, durably; readers see either the old content or the new.
+
+    Its permissions become `mode`, or else stay as they were.
 
     Raises:
         OSError: it couldn't be written; the old content is unchanged.
 
     """
-    with _temp_file(path.parent, data) as temp_path:
+    if mode is None:
         with suppress(FileNotFoundError):
-            temp_path.chmod(stat.S_IMODE(path.stat().st_mode))
+            mode = stat.S_IMODE(path.stat().st_mode)
+    with _temp_file(path.parent, data, mode) as temp_path:
         temp_path.replace(path)
     _fsync_folder(path.parent)
 
 
 @contextmanager
-def _temp_file(folder: Path, data: bytes) -> Iterator[Path]:
+def _temp_file(folder: Path, data: bytes, mode: int | None = None) -> Iterator[Path]:
     """Yield a hidden file with this data; it is deleted at the end unless it was renamed."""
     fd, name = tempfile.mkstemp(prefix=".", suffix=TEMP_SUFFIX, dir=folder)
     temp_path = Path(name)
@@ -103,7 +106,7 @@ def _temp_file(folder: Path, data: bytes) -> Iterator[Path]:
             # Without this, ext4 and others may keep the new name and lose the data in a power cut.
             os.fsync(file.fileno())
         # mkstemp creates files that only their owner can read.
-        temp_path.chmod(0o666 & ~_UMASK)
+        temp_path.chmod(0o666 & ~_UMASK if mode is None else mode)
         yield temp_path
     finally:
         temp_path.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,12 +52,10 @@ class Picture:
             PictureError: the data is damaged.
 
         """
-        try:
-            # Only this decoder: Pillow would try dozens, some with a history of exploits.
-            image = Image.open(io.BytesIO(self.data), formats=[self.format])
+        with _decoding_errors("image"):
+            image = _open_image(self.data, self.format)
+            # Image.open only reads the header. Damage further on would show up much later.
             image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise PictureError("The Space sent a damaged image.") from error
         return image
 
     def save(self, path: str | Path) -> None:
@@ -91,7 +91,8 @@ def open_picture(data: bytes) -> Picture:
     )
     if image_format is None:
         raise PictureError("The Space sent something other than a PNG, JPEG or WebP image.")
-    width, height = _read_size(data, image_format)
+    with _decoding_errors("image"), _open_image(data, image_format) as image:
+        width, height = image.size
     if width * height > MAX_PIXELS:
         raise PictureTooLargeError(
             f"The Space sent an image of {width} × {height} px, which is too large to open safely."
@@ -113,12 +114,18 @@ def _is_complete(data: bytes, image_format: str) -> bool:
             return len(data) >= int.from_bytes(data[4:8], "little") + 8
 
 
-def _read_size(data: bytes, image_format: str) -> tuple[int, int]:
+def _open_image(data: bytes, image_format: str) -> Image.Image:
+    # Only this decoder: Pillow would try dozens, some with a history of exploits.
+    return Image.open(io.BytesIO(data), formats=[image_format])
+
+
+@contextmanager
+def _decoding_errors(subject: str) -> Iterator[None]:
     try:
-        with Image.open(io.BytesIO(data), formats=[image_format]) as image:
-            return image.size
+        yield
+    # Pillow documents none of them. PNG chunks raise SyntaxError, and numbers in them ValueError.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PictureError("The Space sent a damaged image.") from error
+        raise PictureError(f"The Space sent a damaged {subject}.") from error
 
 
 def shrink(picture: Picture, longest_side: int) -> Picture:
@@ -128,14 +135,12 @@ def shrink(picture: Picture, longest_side: int) -> Picture:
         PictureError: the data is damaged.
 
     """
-    try:
-        with Image.open(io.BytesIO(picture.data), formats=[picture.format]) as image:
+    with _decoding_errors("preview"):
+        with _open_image(picture.data, picture.format) as image:
             # Lets libjpeg decode at a half, quarter or eighth of the size, several times faster.
             image.draft("RGB", (longest_side, longest_side))
             resized_image = image.convert("RGB")
         resized_image.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise PictureError("The Space sent a damaged preview.") from error
     buffer = io.BytesIO()
     resized_image.save(buffer, "JPEG", quality=80)
     return Picture(buffer.getvalue(), "JPEG", *resized_image.size)

@@ -7,7 +7,7 @@ sends it, because the Space may have restarted with other limits in the meantime
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,9 +19,7 @@ __all__ = [
     "GenerationRequest",
     "RequestOptions",
     "check_request",
-    "number_error",
     "random_seed",
-    "validate",
 ]
 
 # T5, the longest of the three text encoders, reads 256 tokens. More is cut off there anyway, and
@@ -102,32 +100,33 @@ class RequestOptions:
             seed=random_seed(limits) if options.seed is None else int(options.seed),
             randomize_seed=False,
         )
-        invalid_fields = {error.field for error in errors}  # of these, a substitute was checked
-        errors += [e for e in validate(request, limits) if e.field not in invalid_fields]
+        # Of these, only the substitute was checked, whose errors would confuse.
+        invalid_fields = {error.field for error in errors}
+        errors += [e for e in _field_errors(request, limits) if e.field not in invalid_fields]
         _raise_field_errors(errors)
         return request
 
     def _type_errors(self) -> Iterator[FieldError]:
         for field in _FIELD_LABELS:
             value = getattr(self, field)
-            error = None if value is None else number_error(field, value)
-            if error is not None:
-                yield error
+            message = None if value is None else _number_error(field, value)
+            if message is not None:
+                yield FieldError(field, message)
 
 
-def number_error(field: str, value: object) -> FieldError | None:
-    """Return what is wrong with the type of a value that should be a number, if anything."""
+def _number_error(field: str, value: object) -> str | None:
+    """Return why a value isn't the kind of number that the field needs; `None` if it is."""
     label = _FIELD_LABELS[field]
-    # To Python, True is the number 1; and NaN is never less than anything.
+    # To Python, True is the number 1; and NaN isn't less than anything.
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
         or not abs(value) < MAX_MAGNITUDE
     ):
         article = "the" if field == "num_inference_steps" else "a"
-        return FieldError(field, f"Enter {article} {label}.")
+        return f"Enter {article} {label}."
     if field != "guidance_scale" and value != int(value):
-        return FieldError(field, f"The {label} must be a whole number.")
+        return f"The {label} must be a whole number."
     return None
 
 
@@ -174,28 +173,26 @@ def random_seed(limits: Limits) -> int:
 
 
 def check_request(request: GenerationRequest, limits: Limits) -> None:
-    """Raise an error if a Space with these limits wouldn't accept the request.
+    """Check a request against the limits of a Space.
 
     Raises:
-        InvalidRequestError: with a `FieldError` for each field that is wrong.
+        InvalidRequestError: with a `FieldError` for each field that the Space wouldn't accept.
 
     """
-    _raise_field_errors(validate(request, limits))
+    _raise_field_errors(_field_errors(request, limits))
 
 
-def _raise_field_errors(errors: Sequence[FieldError]) -> None:
-    if errors:
-        messages = " ".join(error.message for error in errors)
-        raise InvalidRequestError(messages, field_errors=tuple(errors))
+def _raise_field_errors(errors: Iterable[FieldError]) -> None:
+    field_errors = tuple(errors)
+    if field_errors:
+        messages = " ".join(error.message for error in field_errors)
+        raise InvalidRequestError(messages, field_errors=field_errors)
 
 
-def validate(request: GenerationRequest, limits: Limits) -> tuple[FieldError, ...]:
-    """Return the errors of all fields whose values a Space with these limits wouldn't accept."""
-    return (
-        *_prompt_errors(request, limits),
-        *_size_errors(request, limits),
-        *_number_errors(request, limits),
-    )
+def _field_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldError]:
+    yield from _prompt_errors(request, limits)
+    yield from _size_errors(request, limits)
+    yield from _number_errors(request, limits)
 
 
 def _prompt_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldError]:

@@ -17,8 +17,8 @@ from sd35.space.deploy.card import SpaceProblem
 
 __all__ = ["SpaceFile", "file_problems", "list_files"]
 
+# The Hub's git refuses larger files outside of its store for large ones (Git LFS, Xet).
 MAX_BYTES: Final = 10_000_000
-"""Limit for a plain file in the Hub's git; larger ones need its store for large files."""
 
 # Tokens have 34 letters and digits today; shorter ones are examples in a text.
 _TOKEN_PATTERN: Final = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
