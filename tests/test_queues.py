@@ -346,8 +346,8 @@ async def test_quota_error_pauses_the_queue_until_the_quota_resets(
     await wait_for_status(first, JobStatus.CONNECTING, JobStatus.RUNNING)
     await wait_for_status(first, JobStatus.PENDING)
     queue = service.visitor_queue(LOCAL_VISITOR)
-    assert queue.pause is not None
-    assert queue.pause.resumes_at is not None
+    assert queue.quota_error is not None
+    assert queue.quota_error.retry_at is not None
     assert isinstance(first.state.value.quota_error, QuotaError)
     assert second.state.value.status is JobStatus.PENDING
     assert (await wait_for_record(service, first, JobStatus.PENDING)).retry_at is not None
@@ -358,7 +358,7 @@ async def test_quota_error_pauses_the_queue_until_the_quota_resets(
     assert second.state.value.status is JobStatus.PENDING
     await service.resume(LOCAL_VISITOR)
     await wait_for_status(second, JobStatus.COMPLETED)
-    assert queue.pause is None
+    assert queue.quota_error is None
 
 
 async def test_quota_error_without_a_time_holds_pending_jobs(

@@ -1,6 +1,7 @@
 """Metadata of a new image, and the request that generates an image again."""
 
 import datetime as dt
+from dataclasses import replace
 
 from sd35.client import SpaceClient
 from sd35.core.picture import Picture
@@ -48,15 +49,10 @@ def request_from_metadata(
     metadata: GenerationMetadata, width: int, height: int
 ) -> GenerationRequest:
     """Return the request that generates an image again; `width` and `height` are fallbacks."""
-    defaults = GenerationRequest(metadata.prompt)
-    guidance_scale, steps = metadata.guidance_scale, metadata.num_inference_steps
-    return GenerationRequest(
-        metadata.prompt,
-        metadata.negative_prompt,
-        width if metadata.width is None else metadata.width,
-        height if metadata.height is None else metadata.height,
-        defaults.guidance_scale if guidance_scale is None else guidance_scale,
-        defaults.num_inference_steps if steps is None else steps,
-        0 if metadata.seed is None else metadata.seed,
-        randomize_seed=metadata.seed is None,
-    )
+    known_values = {
+        name: value
+        for name in ("width", "height", "guidance_scale", "num_inference_steps", "seed")
+        if (value := getattr(metadata, name)) is not None
+    }
+    request = GenerationRequest(metadata.prompt, metadata.negative_prompt, width, height)
+    return replace(request, **known_values, randomize_seed=metadata.seed is None)

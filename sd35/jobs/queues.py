@@ -19,8 +19,7 @@ from sd35.jobs.scheduler import Scheduler
 from sd35.jobs.store import JobStore, error_columns
 from sd35.jobs.tasks import BackgroundTasks
 
-__all__ = ["QueuePause", "QueueRegistry", "Revision", "VisitorQueue"]
-
+__all__ = ["QueueRegistry", "Revision", "VisitorQueue"]
 
 # Some Spaces say to come back at once, and refuse again.
 MIN_PAUSE_SECONDS = 20.0
@@ -34,14 +33,6 @@ class Revision:
 
     version: int = 0
     urgent_version: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePause:
-    """Pause of a queue whose GPU quota is used up; without `resumes_at`, until it is resumed."""
-
-    quota_error: QuotaError
-    resumes_at: dt.datetime | None
 
 
 class VisitorQueue:
@@ -61,7 +52,7 @@ class VisitorQueue:
         self._jobs: dict[str, Job] = {}
         self._dismissed: set[str] = set()
         self._on_unwatched = on_unwatched
-        self._pause: QueuePause | None = None
+        self._quota_error: QuotaError | None = None
         self.revision = Observable(Revision())
         self.watcher_count = 0
         self.total_watcher_count = 0
@@ -70,15 +61,15 @@ class VisitorQueue:
         self.retries: dict[str, Job] = {}
 
     @property
-    def pause(self) -> QueuePause | None:
-        """The current pause, unless it is over."""
-        resumes_at = None if self._pause is None else self._pause.resumes_at
-        is_over = resumes_at is not None and resumes_at <= dt.datetime.now(dt.UTC)
-        return None if is_over else self._pause
+    def quota_error(self) -> QuotaError | None:
+        """Why the queue is paused: until `retry_at`, or else until it is resumed."""
+        retry_at = None if self._quota_error is None else self._quota_error.retry_at
+        is_over = retry_at is not None and retry_at <= dt.datetime.now(dt.UTC)
+        return None if is_over else self._quota_error
 
-    @pause.setter
-    def pause(self, pause: QueuePause | None) -> None:
-        self._pause = pause
+    @quota_error.setter
+    def quota_error(self, quota_error: QuotaError | None) -> None:
+        self._quota_error = quota_error
 
     def add(self, job: Job) -> None:
         """Add a job."""
@@ -115,9 +106,9 @@ class VisitorQueue:
 
     def _on_job_change(self, old: JobState, new: JobState) -> None:
         # A pause without an end is lifted by any job that runs: a new one may have been tried.
-        is_waiting_for_visitor = self._pause is not None and self._pause.resumes_at is None
-        if new.status is JobStatus.RUNNING and is_waiting_for_visitor:
-            self._pause = None
+        has_no_end = self._quota_error is not None and self._quota_error.retry_at is None
+        if new.status is JobStatus.RUNNING and has_no_end:
+            self._quota_error = None
         if new.status.is_final and not old.status.is_final:
             self.completed_count += new.status is JobStatus.COMPLETED
             self.failed_count += new.status in {JobStatus.FAILED, JobStatus.INTERRUPTED}
@@ -240,8 +231,8 @@ class QueueRegistry:
     async def on_quota_exceeded(self, job: Job, quota_error: QuotaError) -> None:
         """Pause the job's queue until the quota resets, or until it is resumed."""
         queue = self.queue_of(job)
+        queue.quota_error = quota_error
         retry_at = quota_error.retry_at
-        queue.pause = QueuePause(quota_error, retry_at)
         held_jobs = []
         if retry_at is None:
             held_jobs = self._set_held(queue, is_held=True)
@@ -274,7 +265,7 @@ class QueueRegistry:
         """End the pause of a queue, and release its held jobs."""
         for job in queue.pending_jobs:
             job.identity = identity  # the token that they were submitted with may have expired
-        queue.pause = None
+        queue.quota_error = None
         self._scheduler.resume(rate_limit_key)
         await self._job_store.save_order(self._set_held(queue, is_held=False))
         queue.notify()

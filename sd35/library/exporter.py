@@ -16,38 +16,26 @@ from sd35.library.layout import original_path
 from sd35.library.picture_file import find_identical, read_file
 from sd35.library.repository import Entry
 
-__all__ = ["MANIFEST_NAME", "ExportResult", "ZipExport", "export_pictures", "manifest_entry"]
+__all__ = ["ExportResult", "ZipExport", "export_pictures", "manifest_entry"]
 
 MANIFEST_NAME: Final = "pictures.jsonl"  # file of an export that has a JSON line per image
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """Outcome of an export.
-
-    Attributes:
-        path: the folder or ZIP file.
-        pictures: number of images exported.
-        unreadable: paths in the library of files that couldn't be read.
-
-    """
+    """Outcome of an export: the folder or ZIP file, and the number of images in it."""
 
     path: Path
     pictures: int
-    unreadable: tuple[str, ...]
+    unreadable: tuple[str, ...]  # paths in the library
 
 
 class ZipExport:
-    """A ZIP archive of images, produced while it is iterated over, so that it is never in memory.
-
-    Attributes:
-        unreadable: paths of files that couldn't be read so far, and were left out.
-
-    """
+    """ZIP archive of images, produced while it is iterated over, so that it is never in memory."""
 
     def __init__(self, folder: Path, entries: Iterable[Entry], owner: str | None) -> None:
-        self.unreadable: list[str] = []
-        self.picture_count = 0
+        self.unreadable: list[str] = []  # paths of files that were left out so far
+        self.picture_count = 0  # of the finished archive
         self._folder = folder
         self._entries = entries
         self._owner = owner
@@ -55,7 +43,8 @@ class ZipExport:
     def __iter__(self) -> Iterator[bytes]:
         # Images are compressed already: to deflate them again costs time and saves nothing.
         archive = ZipStream(compress_type=ZIP_STORED)
-        manifest_lines, used_names = list[str](), set[str]()
+        manifest_lines: list[str] = []
+        used_names: set[str] = set()
         for entry in self._entries:
             path = self._folder / entry.path
             name = _export_path(entry, self._owner)
@@ -111,7 +100,9 @@ def _export_zip(archive: ZipExport, target: Path) -> ExportResult:
 def _export_folder(
     folder: Path, entries: Iterable[Entry], target: Path, owner: str | None
 ) -> ExportResult:
-    manifest_lines, unreadable, written_paths = list[str](), list[str](), set[Path]()
+    manifest_lines: list[str] = []
+    unreadable: list[str] = []
+    written_paths: set[Path] = set()
     for entry in entries:
         try:
             data = read_file(folder / entry.path)

@@ -59,17 +59,10 @@ _UNSET_DATE_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """Outcome of an import.
-
-    Attributes:
-        added: number of images added.
-        skipped: number of images that were in the library already.
-        unreadable: files that couldn't be read as images.
-
-    """
+    """Outcome of an import: numbers of images, and the files that aren't readable images."""
 
     added: int
-    skipped: int
+    skipped: int  # they were in the library already
     unreadable: tuple[Path, ...]
 
 
@@ -87,7 +80,8 @@ class Importer:
         source, library_root = source.expanduser().resolve(), self._folder.resolve()
         if source == library_root or library_root in source.parents:
             raise LibraryError(f"{source} is in the library already.", "Choose another folder.")
-        added, skipped, unreadable = 0, 0, list[Path]()
+        added = skipped = 0
+        unreadable: list[Path] = []
         with _open_source(source, exclude=library_root) as files:
             for index, file in enumerate(files, 1):
                 try:
@@ -122,9 +116,11 @@ class Importer:
             # Read back, as the file system may have rounded the time.
             mtime_ns = file_version(file.stat())[1]
         path = file.relative_to(self._folder).as_posix()
-        id_ = derive_copy_id(record.id, path) if is_id_taken else None
+        entry = build_entry(inspected, path, mtime_ns)
+        if is_id_taken:
+            entry = entry.with_id(derive_copy_id(record.id, path))
         with self._database.write_transaction() as connection:
-            upsert_entry(connection, build_entry(inspected, path, mtime_ns, id_), mtime_ns)
+            upsert_entry(connection, entry, mtime_ns)
         return True
 
     def _is_duplicate(self, inspected: InspectedPicture) -> bool:
@@ -151,15 +147,12 @@ def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) 
 
 @dataclass(frozen=True, slots=True)
 class _SourceFile:
-    """An image file to import.
+    """Image file to import; `load` returns its content and mtime in nanoseconds.
 
-    Attributes:
-        path: where the file is; for one in a ZIP, the ZIP's path and the path in it.
-        load: returns content and mtime in nanoseconds, or raises OSError or PictureError.
-
+    It raises OSError or PictureError.
     """
 
-    path: Path
+    path: Path  # for a file in a ZIP, the ZIP's path and the path in it
     load: Callable[[], tuple[bytes, int]]
 
 

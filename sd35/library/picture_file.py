@@ -130,13 +130,9 @@ def creation_time(record: GenerationMetadata, mtime_ns: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
-def build_entry(
-    inspected: InspectedPicture, path: str, mtime_ns: int, id_: str | None = None
-) -> Entry:
-    """Return the library's entry for a file at this path; `id_` replaces the ID of its metadata."""
+def build_entry(inspected: InspectedPicture, path: str, mtime_ns: int) -> Entry:
+    """Return the library's entry for a file at this path."""
     picture, record = inspected.picture, inspected.record
-    if id_ is not None:
-        record = replace(record, id=id_)
     return Entry(
         id=record.id,
         path=path,

@@ -7,7 +7,7 @@ and several rows under one write lock.
 import datetime as dt
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -56,6 +56,10 @@ class Entry:
     made_at: dt.datetime
     is_trashed: bool = False
     is_missing: bool = False
+
+    def with_id(self, id_: str) -> "Entry":
+        """Return the entry with another ID, in its metadata, too."""
+        return replace(self, id=id_, record=replace(self.record, id=id_))
 
 
 # Beginning of a query whose rows `entry_from_row` takes.

@@ -41,20 +41,14 @@ LOCK_TIMEOUT: Final = 600.0  # seconds to wait for another program's scan
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """Outcome of a scan, as numbers of images.
-
-    Attributes:
-        back: missing images whose files are where they were again.
-        unreadable: paths, below the library's folder, of files that aren't readable images.
-
-    """
+    """Outcome of a scan: numbers of images, and the files that aren't readable images."""
 
     added: int = 0
     moved: int = 0
     changed: int = 0
     missing: int = 0
-    back: int = 0
-    unreadable: tuple[str, ...] = ()
+    back: int = 0  # missing images whose files are where they were again
+    unreadable: tuple[str, ...] = ()  # paths in the library
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +209,8 @@ class Scanner:
         return version == (file.entry.size_bytes, file.mtime_ns)
 
     def _update_changed(self, connection: Connection, file: _ScannedFile) -> None:
-        path, embedded_id = file.entry.path, file.entry.id
+        path = file.entry.path
+        embedded_id = file.entry.id
         id_ = find_id_at(connection, path)
         if id_ is None:
             return
@@ -223,17 +218,18 @@ class Scanner:
             # Another image has replaced this one: it follows with the new files.
             mark_missing(connection, [id_])
             return
+        entry = file.entry
         known_entry = get_entry(connection, id_)
         if known_entry is not None and not file.has_metadata:
             # An editor has saved the file without its metadata: the index still has it.
-            entry = replace(file.entry, record=known_entry.record, made_at=known_entry.made_at)
-            file = replace(file, entry=entry)
-        self._upsert(connection, file, id_)
+            entry = replace(entry, record=known_entry.record, made_at=known_entry.made_at)
+        upsert_entry(connection, entry.with_id(id_), file.mtime_ns)
         self._thumbnails.remove(id_)
         self._counts["changed"] += 1
 
     def _add_new(self, connection: Connection, file: _ScannedFile) -> None:
-        path, id_ = file.entry.path, file.entry.id
+        path = file.entry.path
+        id_ = file.entry.id
         if find_id_at(connection, path) is not None:
             return
         known_entry = get_entry(connection, id_)
@@ -246,17 +242,13 @@ class Scanner:
         if is_copy:
             id_ = derive_copy_id(id_, path)
             known_entry = get_entry(connection, id_)
-        self._upsert(connection, file, id_)
+        upsert_entry(connection, file.entry.with_id(id_), file.mtime_ns)
         if known_entry is None:
             self._counts["added"] += 1
         elif known_entry.path == path:
             self._counts["back"] += 1
         else:
             self._counts["moved"] += 1
-
-    def _upsert(self, connection: Connection, file: _ScannedFile, id_: str) -> None:
-        entry = replace(file.entry, id=id_, record=replace(file.entry.record, id=id_))
-        upsert_entry(connection, entry, file.mtime_ns)
 
     def _mark_gone(self, connection: Connection) -> None:
         last_number = 0

@@ -14,14 +14,7 @@ from typing import Final
 
 from sd35.library.text_index import fts_document
 
-__all__ = [
-    "MIGRATIONS",
-    "MIN_COMPATIBLE_VERSION",
-    "SCHEMA_VERSION",
-    "migrate",
-    "min_compatible_version",
-    "schema_version",
-]
+__all__ = ["SCHEMA_VERSION", "migrate", "min_compatible_version", "schema_version"]
 
 _CREATE_PICTURES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

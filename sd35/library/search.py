@@ -18,21 +18,13 @@ MAX_COUNT: Final = 1000  # counting all results would read the whole index
 
 @dataclass(frozen=True, slots=True)
 class PicturePage:
-    """A page of search results.
-
-    Attributes:
-        newer_cursor: where newer images go on; `None` if there are none.
-        older_cursor: the same for older images.
-        count: number of all results.
-        is_count_exact: whether there aren't more than `count`.
-
-    """
+    """Page of search results, and the cursors of the pages next to it."""
 
     entries: tuple[Entry, ...]
     newer_cursor: str | None
     older_cursor: str | None
-    count: int
-    is_count_exact: bool
+    count: int  # of the results on all pages
+    is_count_exact: bool  # otherwise there are more
 
 
 def find_page(
@@ -177,7 +169,8 @@ class _SqlFilter:
         self, connection: Connection, start: Cursor | None, limit: int, *, is_newer: bool = False
     ) -> list[tuple[Any, ...]]:
         """Return the rows next to a cursor, nearest first, or else the newest ones."""
-        conditions, params = self._conditions, self._params
+        conditions = self._conditions
+        params = self._params
         if start is not None:
             # Compared as a row, with the ID: several images may be made at the same moment.
             conditions = [*conditions, f"(made_at, id) {'>' if is_newer else '<'} (?, ?)"]

@@ -28,26 +28,18 @@ _LAST: Final = "SELECT max(made_at) FROM pictures WHERE trashed_at IS NULL AND i
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Contents of a library; the names of the fields are JSON keys of the command line.
+    """Contents of a library; the names of the fields are JSON keys of the command line."""
 
-    Attributes:
-        pictures: number of images that are neither trashed nor missing.
-        starred: number of those that are starred.
-        free_bytes: free space on the disk; `None` if unknown.
-        first: when the oldest image was made, as `last` the newest; `None` without images.
-
-    """
-
-    pictures: int
-    starred: int
+    pictures: int  # neither trashed nor missing
+    starred: int  # of those
     trashed: int
     missing: int
     picture_bytes: int
     index_bytes: int
     thumbnail_bytes: int
     trash_bytes: int
-    free_bytes: int | None
-    first: dt.datetime | None
+    free_bytes: int | None  # on the disk
+    first: dt.datetime | None  # when the oldest image was made
     last: dt.datetime | None
 
 

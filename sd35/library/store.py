@@ -199,7 +199,8 @@ class PictureStore:
         self, ids: Iterable[str], operation: Callable[[Connection, str], _Undo | None]
     ) -> tuple[str, ...]:
         """Apply an operation to images in batches; an error keeps what was done before it."""
-        unique_ids, changed_ids = list(dict.fromkeys(ids)), list[str]()
+        unique_ids = list(dict.fromkeys(ids))
+        changed_ids: list[str] = []
         for start in range(0, len(unique_ids), BATCH_SIZE):
             os_error: OSError | None = None
             # If the transaction fails, its rows are rolled back, and the files have to follow.

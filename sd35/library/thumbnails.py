@@ -18,7 +18,7 @@ from sd35.core.picture import open_picture
 from sd35.library.layout import remove_if_stale
 from sd35.library.picture_file import read_file
 
-__all__ = ["MAX_THUMBNAIL_SIDE", "ThumbnailCache", "render_thumbnail"]
+__all__ = ["ThumbnailCache", "render_thumbnail"]
 
 MAX_THUMBNAIL_SIDE: Final = 320  # in pixels
 MAX_CACHE_BYTES: Final = 256 << 20  # size of all thumbnails of a library

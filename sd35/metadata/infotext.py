@@ -22,7 +22,7 @@ from sd35.metadata.parsing import (
     parse_text,
 )
 
-__all__ = ["DEMO_MODEL", "has_parameters", "read_infotext", "write_infotext"]
+__all__ = ["has_parameters", "read_infotext", "write_infotext"]
 
 DEMO_MODEL = "demo painter"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sd35.metadata.parsing import parse_number, parse_text
 from sd35.metadata.readers.comfyui_graph import PASS_THROUGH, Graph, Node
 
-__all__ = ["PromptResolver", "ResolvedText"]
+__all__ = ["PromptResolver"]
 
 _MAX_DEPTH = 40  # nodes between a sampler and a text
 _MAX_VISITS = 300  # nodes for one prompt

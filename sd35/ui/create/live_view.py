@@ -82,10 +82,9 @@ class JobView:
         is_pinned = self.focus.startswith(PIN_PREFIX)
         self.focus = f"{PIN_PREFIX}{job.id}" if is_pinned else job.id
         state = job.state.value
-        pause = self.visitor_queue.pause
         return LiveUpdate(
             _image_value(state),
-            job_panel.job_panel(state, None if pause is None else pause.quota_error),
+            job_panel.job_panel(state, self.visitor_queue.quota_error),
             self.focus,
             None if state.result is None else file_data(state.result),
             queue_html,

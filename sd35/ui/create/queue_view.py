@@ -66,13 +66,13 @@ def _header(visitor_queue: VisitorQueue, failed_count: int) -> Markup:
 
 
 def _pause_notice(visitor_queue: VisitorQueue, focused_job: Job | None) -> Markup:
-    pause = visitor_queue.pause
+    quota_error = visitor_queue.quota_error
     pending_jobs = visitor_queue.pending_jobs
     # A pending job in focus says the same in its own panel.
-    if pause is None or not pending_jobs or focused_job in pending_jobs:
+    if quota_error is None or not pending_jobs or focused_job in pending_jobs:
         return Markup("")
     return Markup('<div class="queue-pause" role="status">{} {}</div>').format(
-        error_message(pause.quota_error, resumes=pause.resumes_at is not None),
+        error_message(quota_error, resumes=quota_error.retry_at is not None),
         action_button("resume", "Try now"),
     )
 
