@@ -21,7 +21,7 @@ from sd35.server.auth import Authenticator
 from sd35.server.server import ServerConfig, host_names, serve
 from sd35.server.tunnel import LIFETIME_NOTICE, Tunnel, TunnelError, close_tunnels, qr_code
 from sd35.settings import Settings
-from sd35.ui.page import Page
+from sd35.ui.page import build_page
 from sd35.ui.theme import ASSETS, launch_options
 
 if TYPE_CHECKING:
@@ -60,11 +60,9 @@ class WebApp:
             self._start_demo_space,
             self._job_service_config(),
         )
-        self.demo: gr.Blocks = Page(
-            self._job_service,
-            can_sign_in=settings.can_sign_in,
-            can_log_out=settings.has_logins,
-        ).demo
+        self.demo: gr.Blocks = build_page(
+            self._job_service, can_sign_in=settings.can_sign_in, can_log_out=settings.has_logins
+        )
 
     def _job_service_config(self) -> JobServiceConfig:
         settings = self._settings

@@ -16,7 +16,7 @@ from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.server import ServerConfig, serve
 from sd35.space.server import DemoSpace
-from sd35.ui import page as ui
+from sd35.ui.page import build_page
 from sd35.ui.theme import ASSETS, launch_options
 
 TEMP_DIR = Path(os.environ["GRADIO_TEMP_DIR"])
@@ -65,7 +65,7 @@ def serve_app(
     studio = JobService(
         SpaceConfig(space_name, hub="http://127.0.0.1:1"), start_demo, studio_config(folder, limits)
     )
-    demo = ui.Page(studio, can_log_out=server_config.authenticator.accounts is not None).demo
+    demo = build_page(studio, can_log_out=server_config.authenticator.accounts is not None)
     try:
         yield AppServer(
             serve(

@@ -21,7 +21,7 @@ from sd35.ui.create import notices, space_view
 from sd35.ui.create.form import CUSTOM_SIZE, FormValues
 from sd35.ui.create.import_settings import apply_settings, variations
 from sd35.ui.create.job_panel import job_panel, rejection_panel
-from sd35.ui.create.markup import error_message
+from sd35.ui.markup import error_message
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -119,11 +119,11 @@ def test_imported_settings_are_fitted_to_the_space() -> None:
     settings = apply_settings(metadata, FORM_VALUES, PUBLIC_LIMITS)
     assert settings.values.size == CUSTOM_SIZE
     assert settings.values.guidance_scale == 7.5
-    assert settings.changes == (
+    assert settings.changes == [
         "Size 832 × 1216 changed to 704 × 1024, the closest available.",
         "Guidance scale 9 changed to 7.5, the maximum.",
-    )
-    assert settings.ignored == ("model sdxl", f"seed {2**40}")
+    ]
+    assert settings.ignored == ["model sdxl", f"seed {2**40}"]
     assert "Imported from" in notices.import_summary("x.png", "X", settings)
 
 

@@ -12,6 +12,7 @@ from sd35.library.search import PicturePage
 from sd35.ui.gallery import messages, view
 from sd35.ui.gallery.actions import ACTIONS, run_action
 from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
+from sd35.ui.markup import EMPTY_HTML
 from tests.library_fixtures import ANN, BOB, NOON, add_picture, folder, library
 
 __all__ = ["folder", "library"]
@@ -116,4 +117,4 @@ def test_empty_page_tells_why(query: str, title: str) -> None:
 
 def test_query_key_is_escaped() -> None:
     """A search text can't leave the attribute in which it comes back."""
-    assert "<b>" not in view.with_query_key(messages.EMPTY_HTML, '"><b>', '"><b>')
+    assert "<b>" not in view.with_query_key(EMPTY_HTML, '"><b>', '"><b>')

@@ -16,7 +16,7 @@ from sd35.ui.create.job_handlers import ConnectionHandlers, JobHandlers
 from sd35.ui.create.wiring import Wiring
 from sd35.ui.gallery.gallery import Gallery
 
-__all__ = ["TITLE", "Page"]
+__all__ = ["build_page"]
 
 TITLE: Final = "SD 3.5 Studio"
 
@@ -26,43 +26,32 @@ Stable Diffusion 3.5 is licensed under the <a href="https://stability.ai/communi
 <a href="https://stability.ai/use-policy">Acceptable Use Policy</a>.</p>"""
 
 
-class Page:
-    """The page as a Gradio app.
+def build_page(
+    job_service: JobService, *, can_sign_in: bool = False, can_log_out: bool = False
+) -> gr.Blocks:
+    """Return the page as a Gradio app.
 
     Args:
         job_service: runs the jobs of the page's visitors.
         can_sign_in: visitors may sign in with Hugging Face; possible only on a Space there.
         can_log_out: visitors have logged in with a password.
 
-    Attributes:
-        demo: the Gradio app.
-
     """
-
-    def __init__(
-        self, job_service: JobService, *, can_sign_in: bool = False, can_log_out: bool = False
-    ) -> None:
-        connection = job_service.connection.value
-        # How many images are made at once is shown, but not on its own.
-        has_quota = replace(job_service.usage_limits, max_concurrent=None) != UNLIMITED
-        gallery = Gallery(job_service.library)
-        self.form_handlers = FormHandlers(job_service)
-        self.job_handlers = JobHandlers(job_service, self.form_handlers, can_log_out=can_log_out)
-        with locked_blocks(TITLE, fill_width=True) as self.demo:
-            header = Header(TITLE, connection, can_sign_in=can_sign_in, can_log_out=can_log_out)
-            tab = CreateTab(connection, has_quota=has_quota)
-            gallery.build()
-            gr.HTML(FOOTER_HTML, elem_id="footer")
-            Wiring(
-                self.demo,
-                header,
-                tab,
-                gallery,
-                self.form_handlers,
-                self.job_handlers,
-                ConnectionHandlers(job_service),
-            ).bind()
-            api_form = ApiForm(self.demo, TITLE, ApiEndpoints(job_service))
-        api_form.hide_other_endpoints()
-        # The Space is found after the page is built, and another one may take its place later.
-        job_service.space_connector.on_resolved = api_form.publish
+    connection = job_service.connection.value
+    # A limit on concurrent jobs alone needs no line about the quota.
+    has_quota = replace(job_service.usage_limits, max_concurrent=None) != UNLIMITED
+    gallery = Gallery(job_service.library)
+    form_handlers = FormHandlers(job_service)
+    job_handlers = JobHandlers(job_service, form_handlers, can_log_out=can_log_out)
+    with locked_blocks(TITLE, fill_width=True) as demo:
+        header = Header(TITLE, connection, can_sign_in=can_sign_in, can_log_out=can_log_out)
+        tab = CreateTab(connection, has_quota=has_quota)
+        gallery.build()
+        gr.HTML(FOOTER_HTML, elem_id="footer")
+        connection_handlers = ConnectionHandlers(job_service)
+        Wiring(demo, header, tab, gallery, form_handlers, job_handlers, connection_handlers).bind()
+        api_form = ApiForm(demo, TITLE, ApiEndpoints(job_service))
+    api_form.hide_other_endpoints()
+    # The Space is found after the page is built, and another one may replace it later.
+    job_service.space_connector.on_resolved = api_form.publish
+    return demo

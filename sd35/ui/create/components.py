@@ -1,4 +1,4 @@
-"""The components of the Create tab, built and named by area, inside the current Blocks."""
+"""The components of the page's header and Create tab, by area; built inside the current Blocks."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ BIND_BUTTONS_JS: Final = "sd35.bindButtons(element, trigger)"
 
 
 class Header:
-    """The title, the tabs, the connection's status, and a banner where no Space is connected."""
+    """The title, the tabs, the connection's status, and a banner if no real Space is connected."""
 
     def __init__(
         self, title: str, connection: ConnectionState, *, can_sign_in: bool, can_log_out: bool
@@ -28,8 +28,8 @@ class Header:
             self.status = gr.HTML(space_view.status_line(connection), elem_id="status")
             self.account = gr.HTML("", elem_id="account", visible=can_log_out)
             if can_sign_in:
-                # Without an icon: Gradio's is a file of its package, and the server hands out
-                # nothing but this program's own images.
+                # Without an icon: Gradio's is a file of its package, and the server serves only
+                # this program's own images.
                 gr.LoginButton("Sign in with Hugging Face", icon=None, size="sm", elem_id="sign-in")
         with gr.Row(elem_id="banner"):
             self.banner = gr.HTML(space_view.banner(connection))
@@ -118,11 +118,11 @@ class PageState:
     def __init__(self) -> None:
         # The id of the job in focus outlives a reload.
         self.focus = _browser_state("sd35-job")
-        # The last job that the form itself has submitted. The one in focus may be another, or the
-        # retry of another, whose fixed seed must not come into the form with a reload.
+        # The last job that was submitted by the form. The one in focus may be another one or a
+        # retry, and a reload must not put its fixed seed into the form.
         self.form_job = _browser_state("sd35-form")
-        # page.js fills in what was typed before a reload, and presses `refresh` to restart the
-        # live updates. "hidden": what isn't visible at all isn't in the page.
+        # page.js restores the draft after a reload, and presses `refresh` to restart the live
+        # updates. "hidden", because Gradio leaves out a component with `visible=False`.
         self.draft = gr.Textbox(visible="hidden")
         self.refresh = gr.Button(visible="hidden", elem_id="refresh")
         self.applied_limits = gr.Textbox(visible="hidden")
@@ -148,9 +148,11 @@ class CreateTab:
     @property
     def live_outputs(self) -> list[Any]:
         """The outputs of each live update, in the order of `LiveUpdate`."""
-        image, panel, recent = self.output.image, self.output.panel, self.output.recent
-        download, queue = self.output.download, self.prompt_area.queue
-        return [image, panel, self.state.focus, download, queue, recent]
+        output, queue = self.output, self.prompt_area.queue
+        return [
+            *(output.image, output.panel, self.state.focus),
+            *(output.download, queue, output.recent),
+        ]
 
 
 def build_slider(value_range: Range | None, label: str, info: str | None = None) -> gr.Slider:

@@ -1,4 +1,4 @@
-"""What a browser sends of a dropped image, and what it keeps of the form: all of it untrusted."""
+"""Dropped images and stored form values as the browser sends them: all of it untrusted."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ MAX_NAME_LENGTH: Final = 120
 
 
 def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetadata | None]:
-    """Return the name and the metadata of a dropped image; `None` where it has none.
+    """Return the name and the metadata of a dropped image; `None` if it has no metadata.
 
     `payload` has `name` and, in Base64, `data`: the file without its image data.
     """
@@ -43,7 +43,7 @@ def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetad
 
 
 def dump_form(values: FormValues) -> str:
-    """Return the form's values as text, which the browser keeps for Undo."""
+    """Return the form's values as a text that the browser stores for Undo."""
     return orjson.dumps(astuple(values), default=str).decode()
 
 

@@ -1,5 +1,6 @@
 """Handlers that check and fill the form: reload, import, and the limits of the connected Space."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,7 +14,6 @@ from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.service import JobService
 from sd35.library.layout import owner_key
-from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
 from sd35.server.api import visitor_from_request
 from sd35.ui.create import notices, space_view
@@ -41,7 +41,7 @@ def event_payload(event: gr.EventData) -> dict[str, Any]:
 
 
 class FormHandlers:
-    """Handlers whose inputs end with the form's fields, and whose outputs begin with them."""
+    """Handlers that read and fill the form; their outputs begin with its fields."""
 
     def __init__(self, job_service: JobService) -> None:
         self._job_service = job_service
@@ -51,8 +51,8 @@ class FormHandlers:
         return self._job_service.connection.value.limits
 
     def validate(self, *inputs: object) -> list[dict[str, Any]]:
-        """Return Gradio's verdict on each field, and on the focus that is sent with them."""
-        # A validator gets the inputs of its event, and needs a verdict on each.
+        """Return a verdict on each input: the form's fields, and the focus sent with them."""
+        # Gradio's validators get all inputs of their event, and must return a verdict on each.
         values = FormValues(*inputs[: len(FIELD_NAMES)])
         _, errors = parse_request(values, self._limits)
         messages = error_messages(errors, values)
@@ -64,7 +64,7 @@ class FormHandlers:
     async def restore_form(
         self, request: gr.Request, job_id: object, draft: object, *fields: object
     ) -> list[Any]:
-        """Return the form after a reload: as the last job was requested, with what was typed."""
+        """Return the form after a reload: the last job's request, with the prompts typed since."""
         values, prompts = FormValues(*fields), load_draft(draft)
         if values.prompt:  # the browser has restored the fields itself
             return _unchanged()
@@ -95,7 +95,7 @@ class FormHandlers:
     async def import_from_library(
         self, request: gr.Request, event: gr.EventData, *fields: object
     ) -> list[Any]:
-        """Fill the form with the settings of an image of the library, or of a job."""
+        """Fill the form with the settings of an image of the library or of a job."""
         payload = event_payload(event)
         source = await self.find_metadata(payload, visitor_from_request(request))
         if source is None:
@@ -115,22 +115,19 @@ class FormHandlers:
             if job is None:
                 return None
             return "an unfinished job", metadata_from_request(job.state.value.request)
-        try:
-            entry = await self._find_entry(payload.get("id"), visitor)
-        except LibraryError:
+        picture_id = payload.get("id")
+        if not isinstance(picture_id, str) or visitor.owner is None:
             return None
+        get_entry, key = self._job_service.library.get, owner_key(visitor.owner)
+        entry = None
+        with suppress(LibraryError):
+            entry = await anyio.to_thread.run_sync(get_entry, picture_id, key)
         if entry is None:
             return None
         metadata = entry.record
         if metadata.width is None or metadata.height is None:
             metadata = replace(metadata, width=entry.width, height=entry.height)
         return entry.path.rpartition("/")[2], metadata
-
-    async def _find_entry(self, picture_id: object, visitor: Visitor) -> Entry | None:
-        if not isinstance(picture_id, str) or visitor.owner is None:
-            return None
-        get_entry, key = self._job_service.library.get, owner_key(visitor.owner)
-        return await anyio.to_thread.run_sync(get_entry, picture_id, key)
 
     def _import(
         self, metadata: GenerationMetadata, name: str, values: FormValues, group: str = "all"
@@ -164,7 +161,7 @@ class FormHandlers:
         return [*(_field_update(limits, name, defaults) for name in FIELD_NAMES), current_limits]
 
     def size_hint(self, size: object) -> str:
-        """Return what the chosen size is on the connected Space."""
+        """Return the hint below the size: its pixels on the connected Space."""
         return space_view.size_hint(size, self._job_service.connection.value)
 
     def update_size(self, size: object) -> tuple[str, Any, Any]:

@@ -1,7 +1,7 @@
 """Metadata of an image → values of the form, within the limits of the connected Space."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from sd35.core.errors import InvalidRequestError
@@ -25,9 +25,8 @@ SETTING_GROUPS: Final = ("all", "prompt", "seed")
 SEED_OFFSETS: Final = (-2, -1, 1, 2)
 
 
-@dataclass(frozen=True, slots=True)
 class AppliedSettings:
-    """The values of the form after an import.
+    """The form's values, into which settings of an image are imported.
 
     Attributes:
         applied_names: names of the settings that were imported.
@@ -36,65 +35,38 @@ class AppliedSettings:
 
     """
 
-    values: FormValues
-    applied_names: tuple[str, ...]
-    changes: tuple[str, ...]
-    ignored: tuple[str, ...]
-
-
-def apply_settings(
-    metadata: GenerationMetadata, current_values: FormValues, limits: Limits, group: str = "all"
-) -> AppliedSettings:
-    """Return the form's values with the image's settings; unknown ones stay as they are."""
-    settings = _SettingsImport(metadata, limits, asdict(current_values))
-    if group != "seed":
-        settings.apply_prompts()
-    if group == "all":
-        settings.apply_size()
-        settings.apply_number("guidance_scale", "guidance scale")
-        settings.apply_number("num_inference_steps", "steps")
-        # This app's own images name the model of their Space, which is no news here.
-        if metadata.tool != THIS_TOOL and metadata.model:
-            settings.ignored.append(f"model {metadata.model}")
-        settings.ignored += [f"{name} {value}" for name, value in metadata.extra]
-    if group != "prompt":
-        settings.apply_seed()
-    return AppliedSettings(
-        FormValues(**settings.fields),
-        tuple(settings.applied_names),
-        tuple(settings.changes),
-        tuple(settings.ignored),
-    )
-
-
-class _SettingsImport:
-    """Collects the values of an import and what happened to each setting."""
-
     def __init__(
-        self, metadata: GenerationMetadata, limits: Limits, fields: dict[str, Any]
+        self, metadata: GenerationMetadata, limits: Limits, current_values: FormValues
     ) -> None:
         self._metadata = metadata
         self._limits = limits
-        self.fields = fields
+        self._fields: dict[str, Any] = asdict(current_values)
         self.applied_names: list[str] = []
         self.changes: list[str] = []
         self.ignored: list[str] = []
 
+    @property
+    def values(self) -> FormValues:
+        """The form's values after the import."""
+        return FormValues(**self._fields)
+
     def apply_prompts(self) -> None:
+        """Import the prompts."""
         prompt, negative_prompt = self._metadata.prompt, self._metadata.negative_prompt
         if prompt:
-            self.fields["prompt"] = prompt
+            self._fields["prompt"] = prompt
             self.applied_names.append("prompt")
         if negative_prompt and not self._limits.negative_prompt:
             self.ignored.append("negative prompt")
         elif negative_prompt:
-            self.fields["negative_prompt"] = negative_prompt
+            self._fields["negative_prompt"] = negative_prompt
             self.applied_names.append("negative prompt")
         elif prompt and self._limits.negative_prompt:
             # An image with a prompt alone was made without a negative one.
-            self.fields["negative_prompt"] = ""
+            self._fields["negative_prompt"] = ""
 
     def apply_size(self) -> None:
+        """Import the size, or the closest one that the Space offers."""
         width, height = self._metadata.width, self._metadata.height
         if not width or not height or width < 1 or height < 1:  # a file may say anything
             return
@@ -109,10 +81,11 @@ class _SettingsImport:
             )
             width, height = nearest.width, nearest.height
             preset = preset_for_size(width, height, self._limits)
-        self.fields |= {"size": preset, "width": width, "height": height}
+        self._fields |= {"size": preset, "width": width, "height": height}
         self.applied_names.append("size")
 
     def apply_number(self, field: str, label: str) -> None:
+        """Import a number, limited to the Space's range."""
         value: float | None = getattr(self._metadata, field)
         value_range: Range | None = getattr(self._limits, field)
         if value is None:
@@ -127,10 +100,11 @@ class _SettingsImport:
                 f"{label.capitalize()} {format_number(value)} changed to "
                 f"{format_number(clamped)}, the {bound}."
             )
-        self.fields[field] = clamped
+        self._fields[field] = clamped
         self.applied_names.append(label)
 
     def apply_seed(self) -> None:
+        """Import the seed, unless the Space doesn't support it."""
         seed = self._metadata.seed
         if seed is None:
             return
@@ -138,8 +112,28 @@ class _SettingsImport:
         if self._limits.seed is None or not self._limits.seed.contains(seed):
             self.ignored.append(f"seed {seed}")
             return
-        self.fields |= {"seed": seed, "randomize_seed": False}
+        self._fields |= {"seed": seed, "randomize_seed": False}
         self.applied_names.append("seed")
+
+
+def apply_settings(
+    metadata: GenerationMetadata, current_values: FormValues, limits: Limits, group: str = "all"
+) -> AppliedSettings:
+    """Return the form's values with the image's settings; unknown ones stay as they are."""
+    settings = AppliedSettings(metadata, limits, current_values)
+    if group != "seed":
+        settings.apply_prompts()
+    if group == "all":
+        settings.apply_size()
+        settings.apply_number("guidance_scale", "guidance scale")
+        settings.apply_number("num_inference_steps", "steps")
+        # In this app's own images the model is that of their Space, which needs no mention.
+        if metadata.tool != THIS_TOOL and metadata.model:
+            settings.ignored.append(f"model {metadata.model}")
+        settings.ignored += [f"{name} {value}" for name, value in metadata.extra]
+    if group != "prompt":
+        settings.apply_seed()
+    return settings
 
 
 def _is_valid_size(width: int, height: int, limits: Limits) -> bool:

@@ -19,8 +19,8 @@ from sd35.ui.create.form_handlers import FormHandlers, event_payload
 from sd35.ui.create.import_settings import variations
 from sd35.ui.create.job_panel import rejection_panel
 from sd35.ui.create.live_view import JobView, LiveUpdate
-from sd35.ui.create.markup import error_message
 from sd35.ui.create.queue_actions import run_action
+from sd35.ui.markup import error_message
 
 __all__ = ["ConnectionHandlers", "JobHandlers"]
 
@@ -28,11 +28,11 @@ MIN_UPDATE_INTERVAL: Final = 0.1
 """Seconds between two updates of a page: Gradio's stream has no back-pressure."""
 
 MAX_UPDATE_INTERVAL: Final = 1.0
-"""Seconds after which an unchanged state is sent again: the clock ticks, and a page that has gone
-is noticed, because Gradio cancels a generator only while it yields."""
+"""Seconds after which an unchanged state is sent again: the clock ticks, and a closed page is
+noticed, because Gradio cancels a generator only while it yields."""
 
 CANCEL_TIMEOUT: Final = 15.0
-"""Seconds that Stop waits for the job's end before it shows how far that is."""
+"""Seconds that Stop waits for the job to end before it shows the job as it is."""
 
 
 class JobHandlers:
@@ -52,7 +52,7 @@ class JobHandlers:
         limits = self._job_service.connection.value.limits
         generation_request, errors = parse_request(values, limits)
         if generation_request is None:
-            # The validator shows errors at the fields. A client may go round it, and the limits
+            # The validator shows errors at the fields. But a client may bypass it, and the limits
             # may have changed since.
             reason = " ".join(error.message for error in errors)
             return rejection_panel(reason), focus, gr.skip()
@@ -66,7 +66,7 @@ class JobHandlers:
         job = await self._job_service.submit(request, visitor)
         if visitor.owner is None:  # without cookies there is no queue, only this job
             return job.id, job.id
-        # A running job stays in focus: its preview doesn't make way for a queued one's.
+        # A running job stays in focus, so that its preview isn't replaced by a queued job.
         running_jobs = self._job_service.visitor_queue(visitor).running_jobs
         return (running_jobs[0].id if running_jobs else job.id), job.id
 
@@ -75,7 +75,7 @@ class JobHandlers:
     ) -> tuple[str, *tuple[Any, ...]]:
         """Run the action of a button; return the message and the live outputs.
 
-        The result comes with the answer, not by the stream, which may be broken.
+        The result comes with this response, because the event stream may be broken.
         """
         payload, view = event_payload(event), self._job_view(request, focus)
         message = ""
@@ -95,7 +95,7 @@ class JobHandlers:
     async def create_variation(
         self, request: gr.Request, event: gr.EventData, focus: object
     ) -> tuple[str, *tuple[Any, ...]]:
-        """Submit requests like an image of the library, or retry a job that has no image."""
+        """Submit variations of an image of the library, or retry a job without an image."""
         payload, view = event_payload(event), self._job_view(request, focus)
         message = ""
         try:
@@ -125,9 +125,9 @@ class JobHandlers:
     async def watch_jobs(
         self, request: gr.Request, focus: object
     ) -> AsyncGenerator[LiveUpdate, None]:
-        """Yield the live outputs until nothing more happens by itself.
+        """Yield the live outputs until no job is active.
 
-        A newer call of the same page ends an older one, which would show everything twice.
+        A newer call of the same page ends an older one: every update would be sent twice.
         """
         session_hash, token = request.session_hash or "", object()
         self._watch_tokens[session_hash] = token
@@ -157,7 +157,7 @@ class JobHandlers:
             )
             async with aclosing(revisions):
                 async for _ in revisions:
-                    # Asked before rendering: a job that ends meanwhile needs one more update.
+                    # Read before rendering: a job that ends meanwhile needs one more update.
                     is_active = queue.is_active
                     yield await view.render()
                     if not is_active:
@@ -193,7 +193,7 @@ class ConnectionHandlers:
         self._job_service = job_service
 
     async def watch_connection(self) -> AsyncGenerator[tuple[str, str], None]:
-        """Connect to the Space if need be; yield the banner and the status until that is done."""
+        """Connect unless connected; yield banner and status until the connection is resolved."""
         self._job_service.connect()
         states = self._job_service.connection.watch(
             min_interval=MIN_UPDATE_INTERVAL, max_interval=MAX_UPDATE_INTERVAL
@@ -205,7 +205,7 @@ class ConnectionHandlers:
                     return
 
     async def reconnect(self) -> AsyncGenerator[tuple[str, str], None]:
-        """Connect anew, even if a Space is connected; yield as `watch_connection` does."""
+        """Connect again, even if a Space is connected; yield as `watch_connection` does."""
         self._job_service.connect(force=True)
         async with aclosing(self.watch_connection()) as updates:
             async for update in updates:

@@ -11,7 +11,7 @@ from sd35.jobs.job import JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import headline
 from sd35.ui.create.job_status import INTERRUPTED_MESSAGE, detail, progress_bar
-from sd35.ui.create.markup import action_button, concat, error_message, facts
+from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts
 
 __all__ = ["idle_panel", "job_panel", "missing_panel", "rejection_panel"]
 
@@ -22,18 +22,16 @@ _BUTTONS: Final = Markup('<p class="buttons">{}</p>')
 
 def idle_panel() -> str:
     """Return the panel before the first image."""
-    return Markup(
-        '<div class="job" data-status="idle"><p class="hint">Describe an image and press Generate '
-        '<span class="keys"><kbd data-key="ctrl">Ctrl</kbd> <kbd>Enter</kbd></span></p></div>'
+    hint = Markup(
+        '<p class="hint">Describe an image and press Generate <span class="keys">'
+        '<kbd data-key="ctrl">Ctrl</kbd> <kbd>Enter</kbd></span></p>'
     )
+    return _panel("idle", hint)
 
 
 def missing_panel() -> str:
     """Return the panel for a job that no longer exists or belongs to somebody else."""
-    return Markup(
-        '<div class="job" data-status="idle"><p class="hint">That image is no longer available.'
-        "</p></div>"
-    )
+    return _panel("idle", Markup('<p class="hint">That image is no longer available.</p>'))
 
 
 def rejection_panel(reason: str | Markup) -> str:
@@ -44,18 +42,14 @@ def rejection_panel(reason: str | Markup) -> str:
 
 def job_panel(state: JobState, quota_error: QuotaError | None = None) -> str:
     """Return the panel of a job; `quota_error` is why the visitor's whole queue is paused."""
-    # A job that was queued after the quota was used up doesn't know of that itself.
+    # The state of a job that was queued after the quota was used up has no such error.
     if quota_error is not None and state.status is JobStatus.PENDING and state.quota_error is None:
         state = replace(state, quota_error=quota_error)
     match state.status:
         case JobStatus.COMPLETED:
             body = _completed_body(state)
-        case JobStatus.FAILED:
-            body = _failed_body(state)
-        case JobStatus.CANCELLED:
-            body = _cancelled_body(state)
-        case JobStatus.INTERRUPTED:
-            body = _interrupted_body(state)
+        case JobStatus.FAILED | JobStatus.CANCELLED | JobStatus.INTERRUPTED:
+            body = _ended_body(state)
         case JobStatus.PENDING if state.is_held or state.quota_error is not None:
             body = _paused_body(state)
         case _:
@@ -66,7 +60,7 @@ def job_panel(state: JobState, quota_error: QuotaError | None = None) -> str:
     return _panel(name, body, is_stale=is_stale)
 
 
-def _panel(status: str, body: Markup, *, is_stale: bool) -> str:
+def _panel(status: str, body: Markup, *, is_stale: bool = False) -> str:
     stale_attribute = Markup(" data-stale") if is_stale else ""
     return Markup('<div class="job" data-status="{}"{}>{}</div>').format(
         status, stale_attribute, body
@@ -108,7 +102,7 @@ def _completed_body(state: JobState) -> Markup:
         title = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(
             result.seed
         )
-    save_warning = Markup("")
+    save_warning = EMPTY_HTML
     if result.save_error:
         # With this attribute page.js keeps asking whether the retry has succeeded.
         retry_attribute = Markup(" data-saving") if result.will_retry_save else ""
@@ -125,27 +119,20 @@ def _completed_body(state: JobState) -> Markup:
     return Markup('{}<p class="facts">{}</p>{}').format(title, facts(details), save_warning)
 
 
-def _failed_body(state: JobState) -> Markup:
-    assert state.error is not None
-    return _ended_body("Generation failed", error_message(state.error), role="alert")
-
-
-def _cancelled_body(state: JobState) -> Markup:
-    message = "Cancelled before it was sent."
-    if state.cancel_outcome is not None:
-        message = state.cancel_outcome.message
-    return _ended_body("Stopped", f"{state.cancel_reason} {message}".strip())
-
-
-def _interrupted_body(state: JobState) -> Markup:
-    message = INTERRUPTED_MESSAGE
-    # Only a job that was stopped in an orderly way knows what became of it at the Space.
-    if state.cancel_outcome is not None:
-        message += f" {state.cancel_outcome.message}"
-    return _ended_body("Interrupted", message)
-
-
-def _ended_body(title: str, message: str, role: str = "note") -> Markup:
+def _ended_body(state: JobState) -> Markup:
+    # Empty if the job never reached the Space, or the program crashed while the job ran.
+    outcome = "" if state.cancel_outcome is None else state.cancel_outcome.message
+    title = "Interrupted"
+    message = f"{INTERRUPTED_MESSAGE} {outcome}".strip()
+    role = "note"
+    if state.status is JobStatus.CANCELLED:
+        title = "Stopped"
+        message = f"{state.cancel_reason} {outcome or 'Cancelled before it was sent.'}".strip()
+    elif state.status is JobStatus.FAILED:
+        assert state.error is not None
+        title = "Generation failed"
+        message = error_message(state.error)
+        role = "alert"
     # A retry keeps the seed; pressing Generate again draws another one.
     retry = action_button("retry", "Retry", label="Retry with the same seed")
     return Markup('<p class="headline">{}</p><div role="{}">{}</div>{}').format(

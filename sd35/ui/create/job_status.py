@@ -1,4 +1,4 @@
-"""How far a job is and how it ended: the lines below its headline, and the progress bar."""
+"""Progress and outcome of a job: the lines below its headline, and the progress bar."""
 
 from typing import Final
 
@@ -19,14 +19,14 @@ INTERRUPTED_MESSAGE: Final = "The app closed while this image was being generate
 
 
 def detail(state: JobState) -> str:
-    """Return a second line below the headline; empty where there is nothing to add."""
+    """Return the line below the headline; empty if there is nothing to add."""
     match state.status:
         case JobStatus.CONNECTING if state.waiting_event is not None:
             return waiting_text(state.waiting_event)
         case JobStatus.QUEUED_REMOTELY if state.queued_event is not None:
             eta = state.queued_event.eta_seconds
             return "" if eta is None else f"About {format_duration(eta)} left"
-        # Before the first step nothing moves, so the average of the Space's last runs helps.
+        # Before the first step there is no progress; the average of the Space's last runs helps.
         case JobStatus.RUNNING if state.progress is None and state.eta_seconds is not None:
             return f"Usually takes about {format_duration(state.eta_seconds)}"
         case JobStatus.RUNNING if state.space and not state.space.contract.is_generator:
@@ -59,7 +59,7 @@ def _progress_fraction(state: JobState) -> float | None:
 
 
 def outcome(state: JobState) -> str:
-    """Return in one line how a job ended that has no image."""
+    """Return one line about how a job without an image ended."""
     match state.status:
         case JobStatus.FAILED if state.error is not None:
             return state.error.happened

@@ -28,7 +28,7 @@ MAX_RECENT = 8
 class LiveUpdate(NamedTuple):
     """Values of the live outputs at one moment, in the order of `CreateTab.live_outputs`.
 
-    Gradio serializes each output of each update, so there is no output more than needed.
+    Gradio serializes all outputs of each update, so there are only those that are needed.
     """
 
     image: Any
@@ -92,7 +92,7 @@ class JobView:
         )
 
     async def _find_focused_job(self) -> Job | None:
-        """Return the job in focus; once it has ended, the one that runs or is next."""
+        """Return the job in focus, or once that has ended, the running or next one."""
         job_id = self.job_id
         if job_id != self._job_id:
             self._job_id, self._job = job_id, None
@@ -106,7 +106,7 @@ class JobView:
         return next((open_job for open_job in open_jobs if not open_job.state.value.is_held), job)
 
     async def _recent_pictures(self) -> str:
-        """Return the strip of recent images; it is queried again only when there is a new one."""
+        """Return the strip of recent images; the library is queried only for a new image."""
         version = self.visitor_queue.completed_count
         if self.visitor.owner is None or self._recent_version == version:
             return self._recent_html

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from sd35.jobs.limits import RemainingQuota, UsageLimits
 from sd35.ui.create.import_settings import AppliedSettings
-from sd35.ui.create.markup import concat, facts
+from sd35.ui.markup import EMPTY_HTML, concat, facts
 
 __all__ = ["account_info", "import_hint", "import_summary", "no_settings_found", "quota_info"]
 
@@ -16,7 +16,7 @@ MAX_IGNORED_CHARACTERS: Final = 120
 
 
 def import_hint() -> str:
-    """Return the file chooser for those who don't drop or paste an image."""
+    """Return the file chooser, for visitors who don't drop or paste an image."""
     return Markup(
         '<p class="import-hint"><label>Import settings from an image…<input type="file" '
         'accept="image/png,image/webp,image/jpeg"></label></p>'
@@ -31,7 +31,7 @@ def no_settings_found(name: str) -> str:
 
 
 def import_summary(name: str, tool: str, settings: AppliedSettings) -> str:
-    """Return which settings of an image were put into the form, changed, or left out."""
+    """Return the notice about settings that were imported, changed or ignored."""
     source = Markup("<b>{}</b>{}").format(name, f" ({tool})" if tool else "")
     summary = Markup("No usable settings in {}.").format(source)
     if settings.applied_names:
@@ -44,9 +44,9 @@ def import_summary(name: str, tool: str, settings: AppliedSettings) -> str:
     ).format(summary, changes, _ignored_list(settings.ignored))
 
 
-def _ignored_list(ignored: tuple[str, ...]) -> Markup:
+def _ignored_list(ignored: list[str]) -> Markup:
     if not ignored:
-        return Markup("")
+        return EMPTY_HTML
     items = [item[:MAX_IGNORED_CHARACTERS] for item in ignored[:MAX_IGNORED_ITEMS]]
     if len(ignored) > MAX_IGNORED_ITEMS:
         items.append(f"{len(ignored) - MAX_IGNORED_ITEMS} more")
@@ -56,7 +56,7 @@ def _ignored_list(ignored: tuple[str, ...]) -> Markup:
 
 
 def quota_info(quota: RemainingQuota | None, limits: UsageLimits) -> str:
-    """Return what a visitor may still request; empty where nothing is limited."""
+    """Return the visitor's remaining quota; empty if nothing is limited."""
     if quota is None:
         return ""
     texts = []
@@ -74,7 +74,7 @@ def quota_info(quota: RemainingQuota | None, limits: UsageLimits) -> str:
 
 
 def account_info(username: str | None, *, can_log_out: bool) -> str:
-    """Return the name of who is logged in, with a link to log out."""
+    """Return the user's name and a link to log out; empty without a login."""
     if username is None:
         return ""
     log_out_link = Markup(' <a href="logout">Log out</a>') if can_log_out else ""

@@ -34,12 +34,18 @@ async def run_action(
         case "retry-all":
             await _retry_all(job_service, visitor, queue)
             return ""
+        case "dismiss-all":
+            for failed_job in queue.failed_jobs:
+                await job_service.dismiss(failed_job)
+        case "clear-queue" | "stop-all":
+            # Pending jobs first: stopping a running one would start the next of them.
+            running_jobs = queue.running_jobs if action == "stop-all" else []
+            for open_job in [*queue.pending_jobs, *running_jobs]:
+                open_job.cancel()
         case "retry" if job is not None and job.state.value.status.is_final:
             return await _retry(job_service, visitor, queue, job, focused_id)
         case "select" if job is not None:
             return _selected(job)
-        case "clear-queue" | "stop-all" | "dismiss-all":
-            await _run_on_queue(job_service, action, queue)
         case str() if job is not None:
             await _run_on_job(job_service, action, job, queue)
     return focus
@@ -57,17 +63,6 @@ async def _run_on_job(job_service: JobService, action: str, job: Job, queue: Vis
             await job_service.queues.move(job, 1)
         case "dismiss":
             await job_service.dismiss(job)
-
-
-async def _run_on_queue(job_service: JobService, action: str, queue: VisitorQueue) -> None:
-    if action == "dismiss-all":
-        for job in queue.failed_jobs:
-            await job_service.dismiss(job)
-        return
-    # Pending jobs first: stopping a running one would start the next of them.
-    running_jobs = queue.running_jobs if action == "stop-all" else []
-    for job in [*queue.pending_jobs, *running_jobs]:
-        job.cancel()
 
 
 def _selected(job: Job) -> str:

@@ -10,7 +10,7 @@ from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.status_text import headline
 from sd35.library.repository import Entry
 from sd35.ui.create.job_status import outcome
-from sd35.ui.create.markup import action_button, concat, error_message
+from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message
 
 __all__ = ["queue_panel", "recent_pictures"]
 
@@ -20,10 +20,10 @@ MAX_PENDING_ROWS = 50
 
 
 def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
-    """Return the queue; without rows while the panel of the focused job says everything."""
+    """Return the queue; without rows if the focused job, which has its own panel, is the only one."""
     open_jobs = visitor_queue.open_jobs
     failed_jobs = [job for job in visitor_queue.failed_jobs if job is not focused_job]
-    body = Markup("")
+    body = EMPTY_HTML
     if failed_jobs or len(open_jobs) > 1 or any(job is not focused_job for job in open_jobs):
         body = concat(
             (
@@ -32,7 +32,7 @@ def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
                 _rows(visitor_queue, failed_jobs, focused_job),
             )
         )
-    # page.js reads these: for the title and notifications, and the time to notice a dead stream.
+    # page.js reads the counts for the title and notifications, and the time to detect a dead stream.
     return Markup(
         '<div class="queue" data-remaining="{}" data-completed="{}" data-failed="{}" '
         'data-time="{}">{}</div>'
@@ -70,7 +70,7 @@ def _pause_notice(visitor_queue: VisitorQueue, focused_job: Job | None) -> Marku
     pending_jobs = visitor_queue.pending_jobs
     # A pending job in focus says the same in its own panel.
     if quota_error is None or not pending_jobs or focused_job in pending_jobs:
-        return Markup("")
+        return EMPTY_HTML
     return Markup('<div class="queue-pause" role="status">{} {}</div>').format(
         error_message(quota_error, resumes=quota_error.retry_at is not None),
         action_button("resume", "Try now"),
@@ -144,7 +144,7 @@ def recent_pictures(entries: Sequence[Entry]) -> str:
     """Return the recent images as a strip of thumbnails."""
     if not entries:
         return ""
-    # The size in the address makes the browser load a file anew that was replaced.
+    # The size is in the URL so that the browser reloads a file that was replaced.
     thumbnails = concat(
         Markup(
             '<button type="button" data-action="select" data-id="{0}" title="{1}">'

@@ -1,4 +1,4 @@
-"""The connection to the Space as HTML: its status, its sizes, and why it can't be used."""
+"""The connection to the Space as HTML: status line, banner and size hint."""
 
 from markupsafe import Markup
 
@@ -7,13 +7,13 @@ from sd35.core.sizes import SizeUnavailableError, size_for
 from sd35.core.text import waiting_text
 from sd35.jobs.service import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, unavailable_ratios
-from sd35.ui.create.markup import concat, error_message, facts
+from sd35.ui.markup import EMPTY_HTML, concat, error_message, facts
 
 __all__ = ["banner", "size_hint", "status_line"]
 
 
 def status_line(connection: ConnectionState) -> str:
-    """Return one line with the Space's name, its status, and what it can do."""
+    """Return one line with the Space's name, status and features."""
     if connection.space is None:
         if connection.waiting_event is not None:
             return _status("waiting", connection.target, waiting_text(connection.waiting_event))
@@ -21,13 +21,13 @@ def status_line(connection: ConnectionState) -> str:
             return _status("failed", connection.target, "offline")
         return _status("waiting", connection.target, "connecting…")
     contract = connection.space.contract
-    abilities = (
+    features = (
         "live previews" if contract.is_generator else "no previews",
         _size_range(contract.limits),
     )
     if contract.is_demo:
-        return _status("demo", "Demo Space", "offline sketches", *abilities)
-    return _status("ready", connection.space.name, "ready", *abilities)
+        return _status("demo", "Demo Space", "offline sketches", *features)
+    return _status("ready", connection.space.name, "ready", *features)
 
 
 def _status(kind: str, name: str, *texts: str) -> str:
@@ -43,7 +43,7 @@ def _size_range(limits: Limits) -> str:
 
 
 def banner(connection: ConnectionState) -> str:
-    """Return a warning that no real Space is connected; empty if one is."""
+    """Return a warning that no real Space is connected, or nothing."""
     if connection.fallback_reason is not None:
         return Markup(
             '<div class="banner" role="status"><p><b>Demo mode: these are sketches, not Stable '
@@ -58,7 +58,7 @@ def banner(connection: ConnectionState) -> str:
 
 
 def size_hint(size: object, connection: ConnectionState) -> str:
-    """Return the chosen size in pixels, and which aspect ratios the Space can't make."""
+    """Return the chosen size in pixels, and the aspect ratios that aren't available."""
     limits = connection.limits
     # Before a Space is connected the limits are only assumed: nothing is crossed out for them.
     ratios = unavailable_ratios(limits) if connection.space is not None else []
@@ -90,7 +90,7 @@ def _size_text(size: object, limits: Limits) -> str:
 
 def _unavailable_hint(ratios: list[str], limits: Limits) -> Markup:
     if not ratios:
-        return Markup("")
+        return EMPTY_HTML
     *first_ratios, last = ratios
     names = f"{', '.join(first_ratios)} and {last} aren't" if first_ratios else f"{last} isn't"
     return Markup(

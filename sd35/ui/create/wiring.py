@@ -1,4 +1,4 @@
-"""Which event of the Create tab runs which handler."""
+"""The listeners of the page: each event, its handler, inputs and outputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ _OPTIONS: Final[dict[str, Any]] = {
     "show_progress": "hidden",
     "concurrency_limit": None,
 }
-# The handlers check the values themselves: Gradio's checks raise errors that nobody understands.
+# The handlers check the values themselves: the errors of Gradio's checks are hard to understand.
 _RAW: Final = _OPTIONS | {"preprocess": False}
-# Without postprocessing, because what comes is as the browser takes it: Gradio would copy every
-# preview to a file first.
+# The handlers return values in the form that the browser expects. With postprocessing, Gradio would
+# copy every preview to a file first.
 _LIVE: Final = _RAW | {"postprocess": False}
-# Not through the queue: its stream may be broken when a button is pressed.
+# Not through Gradio's queue: its event stream may be broken when a button is pressed.
 _DIRECT: Final = _LIVE | {"queue": False}
 # A page may start to watch again while it watches: the newest call ends the others.
 _WATCH: Final = _LIVE | {"trigger_mode": "multiple"}
@@ -71,7 +71,7 @@ class Wiring:
         )
         self._show_visitor_info(submitted.then)
         watched = self._watch_jobs(submitted.then)
-        # A job that failed may have shown that the Space is gone, or another than before.
+        # After a job failed, the Space may be disconnected, or replaced by another one.
         informed = self._show_visitor_info(watched.then)
         self._apply_limits(self._watch_connection(informed.then).then)
         stopped = area.stop.click(

@@ -11,6 +11,7 @@ from sd35.library.library import Library
 from sd35.library.scanner import ScanResult
 from sd35.ui.gallery import messages
 from sd35.ui.gallery.events import GalleryEvent
+from sd35.ui.markup import EMPTY_HTML
 
 __all__ = ["ACTIONS", "run_action"]
 
@@ -27,7 +28,7 @@ def run_action(library: Library, owner: str, event: GalleryEvent) -> Markup:
 
     """
     action = ACTIONS.get(event.action)
-    return messages.EMPTY_HTML if action is None else action(library, owner, event)
+    return EMPTY_HTML if action is None else action(library, owner, event)
 
 
 def _star_or_tag(library: Library, owner: str, event: GalleryEvent) -> Markup:

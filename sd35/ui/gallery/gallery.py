@@ -20,7 +20,8 @@ from sd35.server.api import visitor_from_request
 from sd35.ui.gallery import picture_view, static, view
 from sd35.ui.gallery.actions import run_action
 from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
-from sd35.ui.gallery.messages import EMPTY_HTML, action_error
+from sd35.ui.gallery.messages import action_error
+from sd35.ui.markup import EMPTY_HTML
 
 __all__ = ["Gallery"]
 
@@ -43,7 +44,7 @@ DEFAULT_FILTER: Final = "All"
 class Gallery:
     """The library tab.
 
-    Two of its events are left to the page. Their data comes from a browser, unvalidated:
+    The page must listen to two of its events. Their data comes from a browser, unvalidated:
 
     - `import_event.submit`: fill the form; `id`, `group` (`all`, `prompt` or `seed`) and `kind`
       (`picture` or `job`).

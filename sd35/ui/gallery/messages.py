@@ -1,4 +1,4 @@
-"""Messages about what an action did, as HTML: shown above the grid or in the viewer. Pure."""
+"""Messages about the outcome of an action as HTML, for the grid or the viewer. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,9 +8,9 @@ from markupsafe import Markup
 from sd35.core.errors import SD35Error
 from sd35.core.text import pluralize
 from sd35.library.scanner import ScanResult
+from sd35.ui.markup import EMPTY_HTML
 
 __all__ = [
-    "EMPTY_HTML",
     "action_error",
     "deletion_summary",
     "removal_summary",
@@ -20,18 +20,16 @@ __all__ = [
     "trash_summary",
 ]
 
-EMPTY_HTML: Final = Markup("")
-
 MAX_FILE_NAMES: Final = 3  # unreadable files that a message names
 
 
 def action_error(error: SD35Error) -> Markup:
-    """Tell why an action failed and what to do about it."""
+    """Return why an action failed and what to do about it."""
     return _alert(f"{error.happened} {error.remedy}".strip())
 
 
 def trash_summary(ids: Sequence[str], missing_count: int) -> Markup:
-    """Tell which images are in the trash now, with a button to undo that, and which failed."""
+    """Return the number of images moved to the trash, with an Undo button, and of failures."""
     message = EMPTY_HTML
     if ids:
         message = _status(f"{pluralize(len(ids), 'image')} moved to trash") + Markup(
@@ -43,12 +41,12 @@ def trash_summary(ids: Sequence[str], missing_count: int) -> Markup:
 
 
 def restore_summary(count: int) -> Markup:
-    """Tell how many images came back from the trash."""
+    """Return the number of images restored from the trash."""
     return _status(f"{pluralize(count, 'image')} restored")
 
 
 def scan_summary(result: ScanResult | None) -> Markup:
-    """Tell what a rescan has changed; nothing without a result."""
+    """Return the changes that a rescan has found; nothing without a result."""
     if result is None:
         return EMPTY_HTML
     counts = {
@@ -69,7 +67,7 @@ def scan_summary(result: ScanResult | None) -> Markup:
 
 
 def tag_summary(tagged_count: int, missing_count: int) -> Markup:
-    """Tell how many images were tagged, and how many couldn't be changed."""
+    """Return the number of images tagged, and of those that couldn't be changed."""
     message = EMPTY_HTML
     if tagged_count:
         message = _status(f"{pluralize(tagged_count, 'image')} tagged")
@@ -79,12 +77,12 @@ def tag_summary(tagged_count: int, missing_count: int) -> Markup:
 
 
 def removal_summary(count: int) -> Markup:
-    """Tell how many entries of missing files were removed from the index."""
+    """Return the number of missing files' entries that were removed from the index."""
     return _status(f"{count:,} {'entry' if count == 1 else 'entries'} removed")
 
 
 def deletion_summary(count: int) -> Markup:
-    """Tell how many images were deleted from the disk."""
+    """Return the number of images deleted from the disk."""
     return _status(f"{pluralize(count, 'image')} permanently deleted")
 
 

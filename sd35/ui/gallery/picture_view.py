@@ -10,8 +10,8 @@ from sd35.core.text import format_bytes, format_elapsed
 from sd35.library.repository import Entry
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL
-from sd35.ui.gallery.messages import EMPTY_HTML
 from sd35.ui.gallery.view import alt_text, day_name
+from sd35.ui.markup import EMPTY_HTML, concat
 
 __all__ = ["compare_dialog", "not_found_dialog", "picture_dialog", "with_request_id"]
 
@@ -71,7 +71,7 @@ def picture_dialog(
 def compare_dialog(left_entry: Entry, right_entry: Entry) -> Markup:
     """Return a dialog with two images over each other and a table of their differences."""
     settings = zip(_generation_settings(left_entry), _generation_settings(right_entry), strict=True)
-    rows = Markup("").join(
+    rows = concat(
         Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
             name, left_value, right_value
         )
@@ -194,7 +194,7 @@ def _tag_form(tags: tuple[str, ...]) -> Markup:
 
 
 def _detail_rows(details: Iterator[tuple[str, str]]) -> Markup:
-    return Markup("").join(
+    return concat(
         Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, value)
         for name, value in details
         if value

@@ -5,6 +5,7 @@ from typing import Final
 from markupsafe import Markup
 
 from sd35.library.query import Query
+from sd35.ui.markup import concat
 
 __all__ = [
     "RETRY_BUTTON",
@@ -67,9 +68,7 @@ def tab_bar() -> str:
 
 def search_help() -> str:
     """Return the search syntax and the keys, folded up."""
-    rows = Markup("").join(
-        Markup("<dt>{}</dt><dd>{}</dd>").format(*example) for example in _SEARCH_EXAMPLES
-    )
+    rows = concat(Markup("<dt>{}</dt><dd>{}</dd>").format(*example) for example in _SEARCH_EXAMPLES)
     return Markup(
         '<details class="search-help"><summary>Search tips</summary><dl>{}</dl>'
         "<p>Put - in front to exclude: <code>-is:demo</code>.</p>"

@@ -19,8 +19,8 @@ from sd35.library.query import Query
 from sd35.library.repository import Entry
 from sd35.library.search import PicturePage
 from sd35.ui.gallery.events import FIRST_PAGE, PagePosition
-from sd35.ui.gallery.messages import EMPTY_HTML
 from sd35.ui.gallery.static import RETRY_BUTTON, empty_state, no_results
+from sd35.ui.markup import EMPTY_HTML, concat
 
 __all__ = [
     "alt_text",
@@ -46,7 +46,7 @@ _STATUS_LABELS: Final = {
 
 
 def no_library() -> Markup:
-    """Return the grid of a visitor who can't be told from others, so nothing is saved for them."""
+    """Return the grid of an anonymous visitor, for whom nothing is saved."""
     hint = "Log in or open the full page."
     return _grid("none", FIRST_PAGE, body=empty_state("Nothing is saved in this view", hint))
 
@@ -75,7 +75,7 @@ def picture_page(
 ) -> Markup:
     """Return a page of images by day, below a message; `size_bytes` of all of them, if known."""
     days = groupby(page.entries, key=lambda entry: entry.made_at.astimezone().date())
-    body = Markup("").join(_day_section(day_name(day, today), entries) for day, entries in days)
+    body = concat(_day_section(day_name(day, today), entries) for day, entries in days)
     return _grid(
         query.scope,
         position,
@@ -98,7 +98,7 @@ def failed_job_page(
     # Jobs aren't counted across pages.
     has_more = page.jobs and (page.older_cursor or position.older)
     count = f"{len(page.jobs)}+" if has_more else len(page.jobs)
-    rows = Markup("").join(_job_row(job, today) for job in page.jobs)
+    rows = concat(_job_row(job, today) for job in page.jobs)
     return _grid(
         query.scope,
         position,
@@ -123,7 +123,7 @@ def alt_text(entry: Entry) -> str:
 
 
 def day_name(day: dt.date, today: dt.date) -> str:
-    """Return a day as people call it."""
+    """Return "Today", "Yesterday" or the date."""
     if day == today:
         return "Today"
     if day == today - dt.timedelta(days=1):
@@ -151,7 +151,7 @@ def _grid(
 ) -> Markup:
     # Every part is there even if it is empty, in the same order: Gradio patches the page's DOM by
     # position, and would otherwise reuse an element for something else, which loses the focus.
-    problem_items = Markup("").join(Markup("<li>{}</li>").format(problem) for problem in problems)
+    problem_items = concat(Markup("<li>{}</li>").format(problem) for problem in problems)
     return Markup(
         '<div class="grid" data-scope="{}" data-position="{}">'
         '<div class="summary" role="status">{}</div><ul class="problems" role="alert">{}</ul>'
@@ -180,13 +180,13 @@ def _page_summary(page: PicturePage, query: Query, size_bytes: int) -> Markup:
 
 
 def _count_html(count: int | str, noun: str) -> Markup:
-    # Of nothing, the empty state tells those who see it; the summary is read to those who don't.
+    # The empty state shows that there is nothing: then the count is for screen readers alone.
     template = Markup("<b>{}</b>") if count else Markup('<span class="voice">{}</span>')
     return template.format(pluralize(count, noun))
 
 
 def _day_section(name: str, entries: Iterable[Entry]) -> Markup:
-    items = Markup("").join(map(_grid_item, entries))
+    items = concat(map(_grid_item, entries))
     return Markup('<section><h2>{}</h2><ul class="items">{}</ul></section>').format(name, items)
 
 
@@ -224,7 +224,7 @@ def _pager(newer: str | None, older: str | None, *, is_first_page: bool = True) 
         links.append((f"newer:{newer}", "← Newer"))
     if older:
         links.append((f"older:{older}", "Older →"))
-    buttons = Markup("").join(
+    buttons = concat(
         Markup('<button type="button" data-action="page" data-to="{}">{}</button>').format(*link)
         for link in links
     )

@@ -4,18 +4,21 @@
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from markupsafe import Markup
 
 from sd35.core.errors import QuotaError, SD35Error
 from sd35.core.text import format_local_time
 
-__all__ = ["action_button", "concat", "error_message", "facts"]
+__all__ = ["EMPTY_HTML", "action_button", "concat", "error_message", "facts"]
+
+EMPTY_HTML: Final = Markup("")
 
 
 def concat(parts: Iterable[Markup]) -> Markup:
     """Return the pieces of HTML as one."""
-    return Markup("").join(parts)
+    return EMPTY_HTML.join(parts)
 
 
 def facts(texts: Iterable[str]) -> Markup:
@@ -24,10 +27,7 @@ def facts(texts: Iterable[str]) -> Markup:
 
 
 def action_button(action: str, text: str, job_id: str = "", label: str = "") -> Markup:
-    """Return a button that runs an action of `queue_actions`.
-
-    `label` is the accessible name where the text is only a symbol.
-    """
+    """Return a button that runs an action of `queue_actions`; `label` names one with a symbol."""
     return Markup('<button type="button" data-action="{}" data-id="{}"{}>{}</button>').format(
         action,
         job_id,
@@ -37,10 +37,7 @@ def action_button(action: str, text: str, job_id: str = "", label: str = "") -> 
 
 
 def error_message(error: SD35Error, *, resumes: bool = False) -> Markup:
-    """Return what happened and what to do.
-
-    With `resumes`, the queue goes on by itself once the GPU quota is back.
-    """
+    """Return what happened and what to do; `resumes`: the queue resumes once the quota is back."""
     if error.retry_at is None:
         return Markup("{} {}").format(error.happened, error.remedy)
     # page.js shows the time by the reader's clock, which may not be the server's.
