@@ -20,7 +20,7 @@ MAX_PENDING_ROWS = 50
 
 
 def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
-    """Return the queue; without rows if the focused job, which has its own panel, is the only one."""
+    """Return the queue; without rows if there is only the focused job, which has a panel."""
     open_jobs = visitor_queue.open_jobs
     failed_jobs = [job for job in visitor_queue.failed_jobs if job is not focused_job]
     body = EMPTY_HTML
@@ -32,7 +32,7 @@ def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
                 _rows(visitor_queue, failed_jobs, focused_job),
             )
         )
-    # page.js reads the counts for the title and notifications, and the time to detect a dead stream.
+    # page.js reads the counts for title and notifications, and the time to detect a dead stream.
     return Markup(
         '<div class="queue" data-remaining="{}" data-completed="{}" data-failed="{}" '
         'data-time="{}">{}</div>'
