@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.server import ServerConfig
+from sd35.space.painter import DemoPainter
+from sd35.space.server import build_space
 from tests.app_server import serve_app
 from tests.chromium import (  # noqa: F401  # fixtures
     browser,
@@ -308,3 +310,17 @@ def test_phone_fits_the_page(browser: Browser, servers: PageServers) -> None:
     assert page.evaluate(size, "#prompt-area textarea") >= 16, "or iOS zooms in"
     assert page.evaluate(size, "#seed input") >= 16
     context.close()
+
+
+def test_try_again_connects_a_space_that_was_down(page: Page, tmp_path: Path) -> None:
+    """The page says that its Space can't be reached; Try again connects it, once it is there."""
+    port = launch.free_port()
+    space = build_space(DemoPainter())
+    with serve_app(f"http://127.0.0.1:{port}/", tmp_path) as server:
+        open_page(page, server.address)
+        expect(page.locator("#banner")).to_contain_text("Not connected.")
+        launch.launch(space, port=port)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("#status [data-state=demo]")).to_be_visible()
+        expect(page.locator("#banner")).not_to_contain_text("Not connected.")
+    launch.close(space)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -77,24 +78,19 @@ def _with_timeout(timeout: float, operation: Callable[[], str]) -> str:
         TimeoutError: it takes longer.
 
     """
-    result: list[str | Exception] = []
+    future: Future[str] = Future()
 
     def run() -> None:
         try:
-            result.append(operation())
-        except Exception as error:  # noqa: BLE001  # raised again in the thread that waits
-            result.append(error)
+            future.set_result(operation())
+        except Exception as error:  # noqa: BLE001  # raised by `result` below
+            future.set_exception(error)
 
     # Not an executor: Python would wait for its threads at exit, and these may hang.
     thread = threading.Thread(target=run, daemon=True)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         thread.start()
-        thread.join(timeout)
-    if not result:
-        raise TimeoutError
-    if isinstance(result[0], Exception):
-        raise result[0]
-    return result[0]
+        return future.result(timeout)
 
 
 _HELPER: Final = f"Gradio's tunnel helper ({tunneling.BINARY_PATH})"

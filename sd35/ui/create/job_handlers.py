@@ -81,16 +81,15 @@ class JobHandlers:
         message = ""
         try:
             await self._job_service.restore_session(view.visitor)
-            view.focus = await run_action(
-                self._job_service,
-                view.visitor,
-                payload.get("action"),
-                payload.get("id"),
-                view.focus,
-            )
+            await self._run_action(view, payload.get("action"), payload)
         except SD35Error as error:
             message = rejection_panel(error_message(error))
         return message, *await view.render()
+
+    async def _run_action(self, view: JobView, action: object, payload: dict[str, Any]) -> None:
+        view.focus = await run_action(
+            self._job_service, view.visitor, action, payload.get("id"), view.focus
+        )
 
     async def create_variation(
         self, request: gr.Request, event: gr.EventData, focus: object
@@ -100,9 +99,7 @@ class JobHandlers:
         message = ""
         try:
             if payload.get("variation") == "job":
-                view.focus = await run_action(
-                    self._job_service, view.visitor, "retry", payload.get("id"), view.focus
-                )
+                await self._run_action(view, "retry", payload)
             else:
                 await self._submit_variations(payload, view)
         except SD35Error as error:
@@ -204,12 +201,9 @@ class ConnectionHandlers:
                 if connection.is_resolved:
                     return
 
-    async def reconnect(self) -> AsyncGenerator[tuple[str, str], None]:
-        """Connect again, even if a Space is connected; yield as `watch_connection` does."""
+    async def reconnect(self) -> None:
+        """Connect again, even if a Space is connected."""
         self._job_service.connect(force=True)
-        async with aclosing(self.watch_connection()) as updates:
-            async for update in updates:
-                yield update
 
 
 def _is_urgent(previous: Revision, current: Revision) -> bool:

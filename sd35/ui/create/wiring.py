@@ -138,13 +138,9 @@ class Wiring:
 
     def _bind_connection(self) -> None:
         self._apply_limits(self._watch_connection(self.demo.load).then)
-        reconnected = self.header.reconnect.click(
-            self.connection_handlers.reconnect,
-            None,
-            [self.header.banner, self.header.status],
-            **_LIVE,
-        )
-        self._apply_limits(reconnected.then)
+        # Not `_DIRECT`: with postprocessing a handler may return nothing.
+        reconnected = self.header.reconnect.click(self.connection_handlers.reconnect, **_OPTIONS)
+        self._apply_limits(self._watch_connection(reconnected.then).then)
 
     def _watch_jobs(self, event: Listener) -> Dependency:
         return event(
