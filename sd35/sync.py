@@ -155,6 +155,8 @@ async def _cancel_pending_tasks() -> None:
     await asyncio.gather(*pending_tasks, return_exceptions=True)
 
 
+# Not an async generator: after Ctrl+C, its last step would still be running in the loop, and Python
+# refuses to close a generator that is running.
 class _StreamSession:
     """A connection and its run, kept open between two calls."""
 

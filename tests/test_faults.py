@@ -750,15 +750,14 @@ async def test_an_identity_that_expires_twice_is_an_error() -> None:
 
 @pytest.mark.parametrize("cancels", [1, 2, 3])
 async def test_further_cancels_while_leaving_leave_no_job_and_no_task(cancels: int) -> None:
-    is_requested, cancelled = anyio.Event(), list[str]()
+    is_requested, may_answer, cancelled = anyio.Event(), anyio.Event(), list[str]()
 
     async def join(_: web.Request) -> web.Response:
         is_requested.set()
-        await asyncio.sleep(0.2)
+        await may_answer.wait()
         return web.json_response({"event_id": "e"})
 
     async def cancel(request: web.Request) -> web.Response:
-        await asyncio.sleep(0.2)
         cancelled.append((await request.json())["event_id"])
         return web.json_response({"success": True})
 
@@ -772,7 +771,9 @@ async def test_further_cancels_while_leaving_leave_no_job_and_no_task(cancels: i
             await is_requested.wait()
             for _ in range(cancels):
                 task.cancel()
-                await asyncio.sleep(0.02)
+                for _ in range(10):  # until the cancellation has reached the innermost wait
+                    await asyncio.sleep(0)
+            may_answer.set()
             await asyncio.wait([task])
             assert task.cancelled()
             assert cancelled == ["e"]

@@ -60,6 +60,7 @@ async def cancel_run(run: RemoteRun, read_task: asyncio.Task[None]) -> StopOutco
     parser, contract, connection = run.parser, run.contract, run.connection
     if not (parser.has_started or contract.can_cancel_queued):
         return await _disconnect(run, read_task)
+    # Gradio answers with success whatever it finds: the stream's messages tell what happened.
     body = {
         "session_hash": run.session_hash,
         "fn_index": contract.fn_index,

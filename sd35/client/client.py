@@ -59,7 +59,7 @@ class SpaceClient:
         hub: str = HUB_URL,
         on_wait: OnWait = lambda _: None,
     ) -> AsyncIterator[Self]:
-        """Find a Space and open a connection to it, or raise the SD35Error that says why not.
+        """Find a Space and open a connection to it.
 
         Args:
             space: `owner/name` on Hugging Face, or the address of a Gradio app.
@@ -82,6 +82,7 @@ class SpaceClient:
                 hub_transport = make_transport(name, hub_root, headers=bearer_header(token))
                 root = await resolve_space_url(hub_transport, space_ref.name, on_wait)
             transport = make_transport(str(space_ref), root, headers=token_header(root, token))
+            # The session closes its own connections; the transport has others, for images.
             with closing(transport):
                 discovery = Discovery(transport, endpoint, hub_transport, space_ref.name or "")
                 contract = await discovery.wait_until_ready(on_wait)
@@ -145,7 +146,6 @@ class SpaceClient:
 
         Raises:
             PictureError: it isn't at the Space's own address, is too large, or isn't an image.
-            SD35Error: the Space didn't return it.
 
         """
         return await _fetch(self._connection, picture)
@@ -167,6 +167,7 @@ def _parse_space_name(text: str) -> SpaceRef:
 
 def _decode_data_url(url: str) -> bytes:
     match = _DATA_URL_PATTERN.match(url)
+    # Base64 has 4 characters for 3 bytes. Checked before decoding, which needs the memory.
     if match is None or len(url) > MAX_PICTURE_BYTES * 4 // 3:
         raise PictureError("The Space sent something other than a PNG, JPEG or WebP image.")
     try:

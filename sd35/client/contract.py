@@ -156,6 +156,7 @@ def _check_protocol(config: Mapping[str, Any]) -> str:
 def _find_dependency(config: Mapping[str, Any], endpoint: str) -> tuple[Mapping[str, Any], int]:
     for index, dependency in enumerate(config["dependencies"]):
         if dependency.get("api_name") == endpoint:
+            # Gradio 4 numbered them by their position, before they had an `id`.
             return dependency, int(dependency.get("id", index))
     raise ContractError(f"The Space has no /{endpoint} endpoint.")
 
@@ -194,6 +195,7 @@ def _parse_range(name: str, props: Mapping[str, Any]) -> Range | None:
     )
     if public_range is None:
         return None
+    # A Space may leave out a bound, or give one that no image can have.
     lower_bound, upper_bound = _HARD_BOUNDS.get(name, (-math.inf, math.inf))
     minimum = max(_finite_or_default(props.get("minimum"), public_range.minimum), lower_bound)
     maximum = min(_finite_or_default(props.get("maximum"), public_range.maximum), upper_bound)
@@ -214,6 +216,7 @@ _HARD_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
 
 
 def _finite_or_default(value: object, default: float) -> float:
+    # To Python, True is the number 1; and JSON may hold numbers that overflow to infinity.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return default
     return value if math.isfinite(value) else default

@@ -51,10 +51,6 @@ class Discovery:
         Waits for a Space that is waking up; and for one that can't be reached if it
         `was_reachable` before, because it may be restarting.
 
-        Raises:
-            ConnectionFailedError: it can't be used.
-            RateLimitedError: the Space or the Hub has received too many requests.
-
         """
         timeouts = self.transport.timeouts
         started_at = time.monotonic()
@@ -101,13 +97,15 @@ class Discovery:
                 self.hub, self.name, self.transport.timeouts.discovery
             )
         except (UnreachableError, RateLimitedError, ProtocolError):
-            return None  # the Space itself may answer all the same
+            # The Space itself may answer all the same: it runs on other servers than the Hub.
+            return None
         error = error_for_stage(self.name, space_info.stage)
         if error is not None and not isinstance(error, SpaceAsleepError):
             raise error
         return error
 
     async def _read_contract(self, on_wait: OnWait) -> Contract:
+        # Gradio serves /config without the API's prefix, and the prefix in it (since Gradio 5).
         config = await self._get_json(self.transport.root / "config", on_wait)
         prefix = check_api_prefix(config)  # it comes from the Space, and becomes part of an address
         info = await self._get_json(
@@ -136,13 +134,7 @@ class Discovery:
 
 
 async def resolve_space_url(hub: Transport, name: str, on_wait: OnWait) -> URL:
-    """Return the address of the Space `owner/name`.
-
-    Raises:
-        ConnectionFailedError: it can't be found.
-        RateLimitedError: the Hub has received too many requests.
-
-    """
+    """Return the address of the Space `owner/name`."""
     limit_seconds = hub.timeouts.discovery
     try:
         space_info = await with_retry(
@@ -180,12 +172,7 @@ class ContractCache:
         self._refreshed_at = float("-inf")
 
     async def refresh(self, on_wait: OnWait) -> Contract:
-        """Return the contract, read again if it is old or was invalidated.
-
-        Raises:
-            SD35Error: the Space can't be used any more.
-
-        """
+        """Return the contract, read again if it is old or was invalidated."""
         if time.monotonic() - self._refreshed_at <= self._ttl_seconds:
             return self.contract
         if self._refresh_task is None or self._refresh_task.done():

@@ -155,6 +155,7 @@ _QUOTA_REMEDIES: Final = {
     "pro": "Add credits to your Hugging Face account for more.",
 }
 
+# The repeats are bounded: a long text of a hostile Space would otherwise take quadratic time.
 _TAG_PATTERN = re.compile(r"</?[A-Za-z!][^<>]{0,500}>")
 _QUOTED_PATTERN = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
 _EXCEPTION_NAME_PATTERN = re.compile(r"[A-Za-z_.]{0,60}(?:Error|Exception)")
@@ -289,6 +290,7 @@ def error_for_status(status: int, body: str, headers: Mapping[str, str] | None =
     elif status >= 400:
         reason = server_message or "no reason given"
         error = MalformedRequestError(f"The Space rejected the request ({status}): {reason}.")
+    # Not followed, as the token would go along.
     elif status >= 300:
         error = SpaceNotFoundError("The Space redirected to another server, which isn't allowed.")
     else:
@@ -321,6 +323,7 @@ def _error_message(body: str) -> str:
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
+        # Gateways and reverse proxies answer with a page, which is no message for a person.
         is_html = re.search(r"<(?:!doctype|html|head|body|div)\b", body, re.IGNORECASE) is not None
         return "" if is_html else sanitize(body).rstrip(".")
     if not isinstance(payload, dict):

@@ -31,19 +31,14 @@ MAX_DRAIN_CHUNKS: Final = 4
 
 
 async def follow(run: RemoteRun, on_wait: OnWait) -> AsyncGenerator[Event, None]:
-    """Yield the events of a run; reopen its stream once if the connection breaks.
-
-    Raises:
-        SD35Error: the run failed, or its stream broke or went silent.
-
-    """
+    """Yield the events of a run; reopen its stream once if the connection breaks."""
     timeouts = run.connection.timeouts
     try:
         async with aclosing(read_stream(run, timeouts.no_news, on_wait)) as events:
             async for event in events:
                 yield event
     except SessionLostError:
-        raise
+        raise  # a StreamInterruptedError, but Gradio has forgotten this stream for good
     except (StreamInterruptedError, UnreachableError) as error:
         first_error = error
     else:
@@ -68,7 +63,6 @@ async def read_stream(
 
     Raises:
         StreamTimeoutError: nothing but heartbeats came for this long.
-        SD35Error: the run failed, or its stream broke.
 
     """
     decoder, parser, timeouts = EventStreamDecoder(), run.parser, run.connection.timeouts

@@ -31,7 +31,8 @@ from sd35.core.request import GenerationRequest
 
 __all__ = ["Generation"]
 
-# If the listener is slower than this many events, the stream is no longer read.
+# If the listener is slower than this many events, the stream is no longer read: TCP then holds up
+# the Space, whereas an unlimited queue would fill the memory.
 EVENT_BUFFER_SIZE: Final = 256
 
 
@@ -125,7 +126,6 @@ class Generation:
 
         Raises:
             PictureError: it isn't an image, or is gone.
-            SD35Error: the Space didn't return it.
 
         """
         assert self.finished is not None, "there is no image before Finished"

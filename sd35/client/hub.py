@@ -51,13 +51,7 @@ async def open_hub(
     proxy: str | None = None,
     timeouts: Timeouts | None = None,
 ) -> AsyncIterator[Transport]:
-    """Open a connection to the Hub.
-
-    Raises:
-        AccessDeniedError: the token contains invalid characters.
-        InvalidRequestError: the proxy's address is invalid.
-
-    """
+    """Open a connection to the Hub."""
     timeouts = timeouts or Timeouts()
     async with open_session(timeouts) as session:
         root = URL(address.rstrip("/") + "/")
@@ -77,7 +71,6 @@ async def get_space_info(hub: Transport, name: str, limit_seconds: float) -> Spa
     Raises:
         SpaceNotFoundError: it doesn't exist or is private; the Hub doesn't tell these apart.
         AccessDeniedError: the token is invalid.
-        SD35Error: the Hub didn't answer, or not as expected.
 
     """
     try:
@@ -119,8 +112,7 @@ async def whoami(hub: Transport, limit_seconds: float) -> HubAccount:
     """Return the account of the transport's token.
 
     Raises:
-        AccessDeniedError: the token is invalid.
-        SD35Error: the Hub didn't answer, or not as expected.
+        AccessDeniedError: the token is invalid, or there is none.
 
     """
     try:

@@ -58,12 +58,7 @@ class QueueJoin:
         self._post_task: asyncio.Task[Json] | None = None
 
     async def join(self) -> RemoteRun:
-        """Enter the queue, waiting for a Space that is waking up or whose queue is full.
-
-        Raises:
-            SD35Error: the Space refused the request, or didn't get ready in time.
-
-        """
+        """Enter the queue, waiting for a Space that is waking up or whose queue is full."""
         started_at = time.monotonic()
         timeouts = self._connection.timeouts
         is_contract_rechecked = False
@@ -99,7 +94,6 @@ class QueueJoin:
 
         Raises:
             UnreachableError: with `was_sent`, the Space may have accepted it.
-            SD35Error: it wasn't accepted.
 
         """
         if self._post_task is None:
@@ -107,7 +101,8 @@ class QueueJoin:
         return self._make_run(_parse_event_id(await self._post_task))
 
     async def _post(self) -> Json:
-        # A new name each time, in case an earlier request was accepted and its answer was lost.
+        # A new name each time: if an earlier request was accepted and its answer lost, its messages
+        # would come on the same stream, and be taken for those of this run.
         self._session_hash = secrets.token_hex(8)
         body = {
             "data": self.contract.build_inputs(self._request),

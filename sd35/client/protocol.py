@@ -153,6 +153,7 @@ class RunParser:
         output = message.get("output") or {}
         if not message.get("success"):
             raise parse_run_error(output.get("error"), output.get("title"))
+        # Gradio's /cancel ends a run as a success without data (`cancel_event` in its routes.py).
         if not output.get("data"):
             raise GenerationFailedError(
                 "The job was cancelled at the Space before it was finished.", "Generate again."
@@ -169,8 +170,10 @@ class RunParser:
         if message["msg"] in {"server_stopped", "Server stopped unexpectedly."}:
             self.has_ended = True
             raise SpaceStoppedError("The Space was stopped or restarted during the job.")
+        # An unknown session is reported within the stream, whose status 200 has been sent by then.
         if message.get("session_not_found"):
             raise SessionLostError("The Space no longer knows this job; it may have restarted.")
+        # Gradio sends it after the last run of a session, so that a result should have come before.
         if message["msg"] == "close_stream":
             raise StreamInterruptedError("The Space closed the stream before the job ended.")
         self.has_ended = True
@@ -238,6 +241,7 @@ def _parse_picture(value: object) -> RemotePicture | None:
 
 
 def _parse_seed(value: object) -> int | None:
+    # Gradio's sliders send whole numbers as floats, too.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value < 2**63 else None

@@ -64,7 +64,9 @@ def split_credentials(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
 
 def system_proxy(root: URL) -> str | None:
     """Return the HTTP proxy of the system or the environment for an address."""
+    # Also reads the settings of macOS and Windows, which environment variables don't show.
     if is_loopback(root) or urllib.request.proxy_bypass(root.host or ""):
         return None
     proxy = urllib.request.getproxies().get(root.scheme)
+    # aiohttp has no SOCKS proxies.
     return proxy if proxy and proxy.startswith("http") else None

@@ -50,7 +50,10 @@ class EventStreamDecoder:
 
     def _process_line(self, line: bytes) -> Iterator[bytes]:
         if line.startswith(b"data:"):
+            # Only one space belongs to the format, the others to the data.
             self._data_lines.append(line[5:].removeprefix(b" "))
+        # An empty line ends an event. One that the end of the stream cuts off is dropped, as the
+        # standard says.
         elif not line and self._data_lines:
             yield b"\n".join(self._data_lines)
             self._data_lines = []

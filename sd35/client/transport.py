@@ -36,6 +36,8 @@ MAX_RESPONSE_BYTES: Final = 64 * 1024
 async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSession]:
     """Open a pool of connections. Cookies belong to a `Transport`, not to the pool."""
     async with aiohttp.ClientSession(
+        # Each run holds a connection for its stream: with aiohttp's limit of 100, the next one
+        # would wait for another's end, and nobody would know why.
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         # Images don't compress, and a small compressed body can expand to gigabytes.
@@ -264,6 +266,7 @@ class Transport:
         return ProtocolError(f"{self.name} sent an answer that can't be understood.")
 
 
+# The first match counts, so that subclasses come before their classes.
 _FAILURE_REASONS: Final = (
     ((aiohttp.ClientConnectorCertificateError,), "invalid certificate"),
     ((aiohttp.ClientConnectorDNSError,), "unknown host, or no internet connection"),
@@ -296,6 +299,7 @@ async def _read_body(response: aiohttp.ClientResponse, limit_bytes: int) -> byte
     content_length = response.content_length
     if content_length is not None:
         return await response.read() if content_length <= limit_bytes else None
+    # A body of unknown length may be endless: it is given up at the limit, not read to its end.
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():

@@ -91,6 +91,7 @@ class SD35Error(Exception):
 
     """
 
+    # Part of the JSON output, the API and the database: it stays when a class is renamed.
     kind = "unforeseen"
     may_pass = False
     remedy = "Try again."

@@ -21,7 +21,7 @@ MAX_PIXELS = 64_000_000
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
-    (b"RIFF", "WEBP"),
+    (b"RIFF", "WEBP"),  # also the container of WAV and AVI, which the decoder refuses
 )
 _SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 
@@ -123,7 +123,7 @@ def _open_image(data: bytes, image_format: str) -> Image.Image:
 def _decoding_errors(subject: str) -> Iterator[None]:
     try:
         yield
-    # Pillow documents none of them. PNG chunks raise SyntaxError, and numbers in them ValueError.
+    # Pillow documents only some of them. A broken PNG chunk raises SyntaxError, for example.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError(f"The Space sent a damaged {subject}.") from error
 

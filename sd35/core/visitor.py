@@ -31,7 +31,7 @@ class Visitor:
         return owner is None or owner == self.owner
 
 
-# The only visitor of a page that can be reached from this machine alone.
+# The only visitor of a page that can be reached from this machine alone. Libraries store the name.
 LOCAL_VISITOR = Visitor("here", "here")
 
 
