@@ -1,4 +1,4 @@
-"""Prompts and options of `generate`, and the requests that they make at a Space."""
+"""Prompts and options of `generate`, and the requests built from them."""
 
 import sys
 from collections.abc import Iterator

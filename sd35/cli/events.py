@@ -24,9 +24,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TaskProgress:
-    """Work that has started, or has come so far; `total` is `None` while it is unknown.
+    """Progress of a task; `total` is `None` while it is unknown.
 
-    What `is_brief` is shown on a live line, but not written to a log.
+    A brief task is shown on a live line, but not written to a log.
     """
 
     description: str
@@ -37,7 +37,7 @@ class TaskProgress:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Message without an error behind it; a `is_warning` is shown with `--quiet`, too."""
+    """Message that isn't an error; a warning is shown with `--quiet`, too."""
 
     text: str
     is_warning: bool = False
@@ -80,10 +80,7 @@ class ShutdownRequested:
 
 @dataclass(frozen=True, slots=True)
 class ShutdownReport:
-    """End of a command that was asked to stop.
-
-    `outcome` is what the Space did with the run, `None` if there was none.
-    """
+    """End of a command that was asked to stop; `outcome` is `None` if nothing was running."""
 
     outcome: StopOutcome | None
     has_saved_picture: bool = False

@@ -53,7 +53,7 @@ class LazyGroup(TyperGroup):
     """Group of commands, each the `app` of a module of `sd35.cli.commands`.
 
     Attributes:
-        modules: by the command's name, that of the module, and one line of help.
+        modules: the module and the one-line help of each command, by the command's name.
 
     """
 

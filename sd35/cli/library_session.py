@@ -44,7 +44,7 @@ JOB_STATUS_NAMES: Final = {
 
 
 class Requires(Enum):
-    """What must exist before the library is opened."""
+    """Requirement for opening the library: what must exist already."""
 
     LIBRARY = "library"
     FOLDER = "folder"
@@ -90,7 +90,7 @@ def _check_folder(folder: Path, requires: Requires) -> None:
 def build_query(terms: Sequence[str] | None) -> Query:
     """Return the query of a search."""
     query = parse_query(" ".join(terms or ()))
-    # The page ignores such parts. A script would act on images that it didn't mean.
+    # The page ignores invalid terms. A script would act on images that it didn't mean.
     if query.problems:
         problems = (one_line(text).removesuffix(" It was ignored.") for text in query.problems)
         raise InvalidRequestError(" ".join(problems))
@@ -98,7 +98,7 @@ def build_query(terms: Sequence[str] | None) -> Query:
 
 
 def report_unreadable(reporter: Reporter, paths: Sequence[object]) -> None:
-    """Name the files that aren't readable as images, up to a number of them."""
+    """Print the files that can't be read as images, up to `MAX_LISTED_FILES` of them."""
     for path in paths[:MAX_LISTED_FILES]:
         reporter.hint(f"Skipped unreadable file: {path}")
     if len(paths) > MAX_LISTED_FILES:
@@ -116,7 +116,7 @@ def format_timestamp(timestamp: dt.datetime | float) -> str:
 
 
 def entry_to_json(entry: Entry, path: Path) -> dict[str, Any]:
-    """Return everything that the library knows of an image."""
+    """Return the JSON object of an image."""
     return manifest_entry(entry, path) | {
         "made_at": entry.made_at.isoformat(),
         "owner": entry.owner,
@@ -126,7 +126,7 @@ def entry_to_json(entry: Entry, path: Path) -> dict[str, Any]:
 
 
 def job_to_json(job: JobRecord) -> dict[str, Any]:
-    """Return what is known of a job."""
+    """Return the JSON object of a job."""
     request = job.request
     return {
         "id": job.id,

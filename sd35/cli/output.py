@@ -1,4 +1,4 @@
-"""Output of `generate`: files, and a path or JSON a line on standard output."""
+"""Output of `generate`: image files, and paths or JSON lines on standard output."""
 
 import os
 import tempfile
@@ -59,7 +59,7 @@ class JsonLinesOutput:
         self._position: dict[str, int] = {}
 
     def write(self, event: CliEvent) -> None:
-        """Write an event as one line, if it is of use to programs."""
+        """Write an event as one line, unless it is of no use to programs."""
         if isinstance(event, PictureStarted):
             self._position = {"picture": event.index, "pictures": event.total}
         payload = _event_to_json(event)
@@ -113,7 +113,7 @@ def _picture_to_json(picture: Picture) -> dict[str, Any]:
 
 
 def error_to_json(error: SD35Error) -> dict[str, Any]:
-    """Return an error as programs read it."""
+    """Return the JSON object of an error."""
     return {
         "kind": error.kind,
         "happened": one_line(error.happened),

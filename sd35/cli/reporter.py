@@ -42,7 +42,7 @@ class Reporter:
     Args:
         console: that of standard error.
         progress: shows what is going on at the moment; `None` for no progress.
-        is_quiet: print only errors, warnings, and what stopping did.
+        is_quiet: print only errors, warnings, and the outcome of a shutdown.
         shows_paths: print the paths of saved images, too.
 
     """
@@ -132,7 +132,7 @@ class Reporter:
 
 
 def open_reporter(*, is_quiet: bool = False, is_json: bool = False) -> Reporter:
-    """Return the reporter for where the two output streams go.
+    """Return a reporter that suits what is behind the output streams: a terminal, a pipe or a file.
 
     Args:
         is_quiet: print only errors and warnings.
@@ -153,7 +153,7 @@ def open_reporter(*, is_quiet: bool = False, is_json: bool = False) -> Reporter:
 
 
 def _headline(event: CliEvent) -> str:
-    """Return what is going on now; empty for an event that doesn't change that."""
+    """Return a line about the current progress; empty for an event that doesn't change it."""
     match event:
         case PictureStarted():
             return "Joining the queue…"
@@ -199,7 +199,7 @@ def failure_text(event: OperationFailed) -> tuple[str, str]:
 
 
 def shutdown_text(event: ShutdownReport) -> str:
-    """Return what stopping did."""
+    """Return the outcome of a shutdown as a sentence."""
     if event.has_saved_picture:
         return "The finished image was saved."
     return "Nothing was running." if event.outcome is None else event.outcome.message

@@ -39,7 +39,7 @@ def exit_on_errors(on_error: Callable[[SD35Error], None]) -> Iterator[None]:
 
 @contextmanager
 def command_context(*, is_json: bool = False) -> Iterator[Reporter]:
-    """Provide the reporter for a command; report its errors, and as JSON where programs read it.
+    """Provide the reporter of a command, and report its errors; with `is_json` also as JSON.
 
     A signal ends the block wherever it is; see `Shutdown` for commands with an event loop.
     """
@@ -133,7 +133,7 @@ class Shutdown:
     def exit_if_requested(
         self, outcome: StopOutcome | None = None, *, has_saved_picture: bool = False
     ) -> None:
-        """Report what stopping did and exit, if the program was asked to stop."""
+        """Report the shutdown and exit, if the program was asked to stop."""
         if self._signal_number is not None:
             self._emit(ShutdownReport(outcome, has_saved_picture))
             raise typer.Exit(SIGNAL_BASE + self._signal_number)

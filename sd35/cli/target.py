@@ -56,7 +56,7 @@ def _describe_error(location: tuple[int | str, ...], message: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpaceTarget:
-    """A Space by name or URL, or `demo`, with what connecting to it takes."""
+    """A Space, by name, URL or `demo`, with the options for connecting to it."""
 
     space: str
     token: str | None = field(default=None, repr=False)
@@ -126,10 +126,9 @@ async def open_space(
 
 
 def resolve_target(space: str | None, token: str | None, proxy: str | None) -> SpaceTarget:
-    """Return the Space that options and environment name.
+    """Return the Space from the options, or else from the environment.
 
     `auto` is the public Space: unlike the page, a command never falls back to the demo.
-
     """
     settings = read_settings(space=space, token=token, proxy=proxy)
     return SpaceTarget(

@@ -30,14 +30,14 @@ UNWRAPPED_WIDTH: Final = 1000
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person reads this stream."""
+    """Return whether a stream is open and a terminal."""
     # Python sets a standard stream to None if it was closed when the program started (`>&-`).
     return stream is not None and stream.isatty()
 
 
 @contextmanager
 def _stdout_errors() -> Iterator[None]:
-    """Raise WriteError for whatever keeps the block from writing to standard output.
+    """Turn an OSError of writing to standard output into a WriteError.
 
     A broken pipe stays a BrokenPipeError: whoever closed it wants no message.
     """
@@ -53,7 +53,7 @@ def _stdout_errors() -> Iterator[None]:
 
 
 def discard_stdout() -> None:
-    """Send everything that is still to be written to standard output to the null device."""
+    """Redirect standard output to the null device."""
     # Python flushes standard output once more on exit. If that failed again, it would print
     # "Exception ignored in: <stdout>" and replace the exit code by 120.
     with open(os.devnull, "w", encoding="utf-8") as devnull:  # noqa: PTH123  # a name, not a path

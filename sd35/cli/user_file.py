@@ -58,7 +58,7 @@ class UserFile:
 
     @contextmanager
     def _edit_lines(self, *, must_exist: bool) -> Iterator[_Lines]:
-        """Read the lines, and write what the block has made of them."""
+        """Yield the lines, and write them back as the block has changed them."""
         # Replacing the link instead of its target would leave the page with the old users.
         path = self._file.resolve()
         # Not the file itself: it is replaced, and a lock on the old one would hold nobody back.

@@ -167,7 +167,7 @@ class ContractCache:
         self._wait_callbacks: list[OnWait] = []
 
     def invalidate(self) -> None:
-        """Have the contract read again before the next request: the Space may have restarted."""
+        """Mark the contract as outdated: the Space may have restarted with another one."""
         self._invalidation_count += 1
         self._refreshed_at = float("-inf")
 

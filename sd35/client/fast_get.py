@@ -1,9 +1,8 @@
 """A GET for images, whose body is received straight into its own buffer.
 
-aiohttp copies a body several times, and costs some five times as much per request. With every
-preview fetched, that alone misses the aims for time and CPU (`python -m bench client`). This module
-understands one kind of response, a plain 200 of a known length; for any other, the caller repeats
-the request with aiohttp.
+aiohttp copies a body several times, and a request takes about five times as much CPU: too much if
+every preview is fetched (`python -m bench client`). This module understands one kind of response, a
+plain 200 of a known length; for any other, the caller repeats the request with aiohttp.
 """
 
 import asyncio

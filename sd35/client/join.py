@@ -1,4 +1,4 @@
-"""Joining the queue of a Space, so that an accepted request is never lost sight of."""
+"""Joining the queue of a Space, without losing track of an accepted request."""
 
 import asyncio
 import secrets

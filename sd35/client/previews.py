@@ -64,12 +64,12 @@ class PreviewFetcher:
                 self.cancel()
 
     def acknowledge(self) -> None:
-        """Say that the last preview was read, so that the next one may be fetched."""
+        """Mark the last preview as read, so that the next one is fetched."""
         self._is_unread = False
         self._fetch_next()
 
     def cancel(self) -> None:
-        """Stop fetching, for good."""
+        """Stop fetching previews."""
         self._is_cancelled = True
         if self._fetch_task is not None:
             self._fetch_task.cancel()

@@ -71,7 +71,7 @@ class RunParser:
             raise ProtocolError("The Space sent a message that can't be understood.") from error
 
     def mark_gap(self) -> None:
-        """Say that messages were lost, so that diffs can't be applied any more."""
+        """Note that messages were lost, so that diffs can't be applied any more."""
         self._has_gap = True
 
     def _is_own_event(self, event_id: object) -> bool:

@@ -1,8 +1,8 @@
 """Requests for an image: what a caller asks for, and its check against the limits of a Space.
 
-Programs, the command line and the API all take the same road: `RequestOptions.resolve(limits)`
-fills in the Space's defaults and checks every field once. A client checks a request again when it
-sends it, because the Space may have restarted with other limits in the meantime.
+Programs, the command line and the API all use `RequestOptions.resolve(limits)`, which fills in the
+Space's defaults and checks every field. A client checks a request again when it sends it, because
+the Space may have restarted with other limits in the meantime.
 """
 
 import math

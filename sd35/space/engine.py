@@ -1,6 +1,6 @@
-"""Interface of engines: what makes the images inside a Space of ours.
+"""Interface of an engine, which makes the images in a Space that we run.
 
-`sd35.space.painter.DemoPainter` is one. `sd35.space.server` needs no more of an engine than this.
+`sd35.space.painter.DemoPainter` is one; `sd35.space.server` serves any.
 """
 
 from collections.abc import Generator
@@ -28,7 +28,7 @@ class EngineStep(Protocol):
         ...
 
     def preview(self, longest_side: int) -> Image.Image:
-        """Return the current estimate of the image, RGB, with sides of at most so many pixels."""
+        """Return the current estimate of the image, RGB, with sides of at most `longest_side`."""
         ...
 
 

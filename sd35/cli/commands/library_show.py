@@ -80,7 +80,7 @@ def show(
 
 @dataclass(frozen=True, slots=True)
 class _Details:
-    """What is known of an image or a job, in three forms; a job has no infotext."""
+    """Details of an image or a job in three forms; a job has no infotext."""
 
     facts: Facts
     payload: dict[str, Any]
@@ -88,7 +88,7 @@ class _Details:
 
 
 def _details_from_file(path: Path) -> _Details | None:
-    """Return what a file says of its image; `None` if there is no such file."""
+    """Return the details in an image file; `None` if there is no such file."""
     if not os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises for a name that is too long
         return None
     try:
@@ -114,7 +114,7 @@ def _details_from_file(path: Path) -> _Details | None:
 
 
 def _details_from_library(folder: Path | None, name: str, reporter: Reporter) -> _Details:
-    """Return what the library knows of an image or a job."""
+    """Return the details of an image or a job in the library."""
     with open_library(folder, reporter) as library:
         entry = library.get(name)
         if entry is not None:

@@ -1,4 +1,4 @@
-"""`library stats`: what the library holds."""
+"""`library stats`: counts and sizes of images, jobs and files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict

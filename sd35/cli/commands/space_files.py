@@ -50,7 +50,7 @@ def space_files(
         except OSError as error:
             path = one_line(error.filename or folder)
             raise InvalidRequestError(f"Couldn't read {path}: {os_error_text(error)}.") from error
-        # The code of an error without being one: the list of problems says it all.
+        # That of an invalid request, but without its message: the problems are printed already.
         code = exit_code(InvalidRequestError("")) if problems else 0
         if as_json:
             payload = _to_json(files, problems if check else None)

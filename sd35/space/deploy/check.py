@@ -23,7 +23,7 @@ _MISSING_FILE = "it doesn't exist, or .gitignore excludes it"
 
 
 def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpaceProblem]:
-    """Yield what the Hub would refuse of these files, and what would fail there.
+    """Yield the problems that these files would have on the Hub.
 
     Raises:
         OSError: a file can't be read.

@@ -1,4 +1,4 @@
-"""Files that `hf upload` sends from a folder, and those that it shouldn't.
+"""The files that `hf upload` sends from a folder, and problems with them.
 
 It sends every file, tracked by git or not, except `.git` and what the `.gitignore` at the top
 excludes. `.gitignore` files in subfolders don't count.
@@ -83,7 +83,7 @@ def file_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
     }
     for name in sorted(junk_paths):
         yield SpaceProblem(
-            f"{name}: it isn't part of the program, but would be sent.", "Add it to .gitignore."
+            f"{name}: it isn't part of the program, but would be uploaded.", "Add it to .gitignore."
         )
     for file in files:
         if file.size_bytes > MAX_BYTES:
