@@ -1,7 +1,5 @@
 """The client of one Space: connect, generate, fetch."""
 
-import base64
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -19,16 +17,14 @@ from sd35.client.hub import HUB_URL
 from sd35.client.previews import Previews
 from sd35.client.retry import OnWait
 from sd35.client.timeouts import Timeouts
-from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
-from sd35.core.errors import PictureError, SpaceNotFoundError
+from sd35.client.transport import Transport, open_session
+from sd35.core.errors import SpaceNotFoundError
 from sd35.core.events import RemotePicture
-from sd35.core.picture import Picture, open_picture
+from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
 from sd35.core.space_ref import SpaceRef, parse_space_ref
 
 __all__ = ["SpaceClient"]
-
-_DATA_URL_PATTERN = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,")
 
 
 class SpaceClient:
@@ -128,7 +124,7 @@ class SpaceClient:
 
         """
         connection = self._connection.with_identity(identity)
-        return Generation(connection, request, partial(_fetch, connection), previews)
+        return Generation(connection, request, previews)
 
     def url_of(self, picture: RemotePicture) -> str:
         """Return the full address of an image at this Space, or its `data:` URL.
@@ -148,13 +144,7 @@ class SpaceClient:
             PictureError: it isn't at the Space's own address, is too large, or isn't an image.
 
         """
-        return await _fetch(self._connection, picture)
-
-
-async def _fetch(connection: Connection, picture: RemotePicture) -> Picture:
-    if picture.url.startswith("data:"):
-        return open_picture(_decode_data_url(picture.url))
-    return open_picture(await connection.get_picture(picture))
+        return await self._connection.fetch(picture)
 
 
 def _parse_space_name(text: str) -> SpaceRef:
@@ -163,14 +153,3 @@ def _parse_space_name(text: str) -> SpaceRef:
     except ValueError as error:
         message = f"{sanitize(text)[:100]!r} isn't a Space."
         raise SpaceNotFoundError(message, f"For a Space, {error}.") from error
-
-
-def _decode_data_url(url: str) -> bytes:
-    match = _DATA_URL_PATTERN.match(url)
-    # Base64 has 4 characters for 3 bytes. Checked before decoding, which needs the memory.
-    if match is None or len(url) > MAX_PICTURE_BYTES * 4 // 3:
-        raise PictureError("The Space sent something other than a PNG, JPEG or WebP image.")
-    try:
-        return base64.b64decode(url[match.end() :], validate=True)
-    except ValueError as error:  # also `binascii.Error`
-        raise PictureError("The Space sent a damaged image.") from error

@@ -1,5 +1,7 @@
 """The open connection to one Space: its addresses, its queue and its contract."""
 
+import base64
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,7 +13,7 @@ from sd35.client.auth import Identity
 from sd35.client.contract import Contract, Json
 from sd35.client.discovery import ContractCache
 from sd35.client.retry import with_retry
-from sd35.client.transport import Transport
+from sd35.client.transport import MAX_PICTURE_BYTES, Transport
 from sd35.core.errors import (
     PictureError,
     QueueFullError,
@@ -21,8 +23,11 @@ from sd35.core.errors import (
     UnreachableError,
 )
 from sd35.core.events import RemotePicture
+from sd35.core.picture import Picture, open_picture
 
 __all__ = ["Connection"]
+
+_DATA_URL_PATTERN = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,")
 
 
 class Connection:
@@ -86,20 +91,24 @@ class Connection:
         url = self.api_url("queue/data").with_query(session_hash=session_hash)
         return await stack.enter_async_context(self._transport.stream(url))
 
-    async def get_picture(self, picture: RemotePicture) -> bytes:
-        """Return the bytes of an image, with retries.
+    async def fetch(self, picture: RemotePicture) -> Picture:
+        """Return an image that the Space has made, with its original bytes; with retries.
 
         Raises:
-            PictureError: it isn't at the Space's own address, is too large, or is gone.
+            PictureError: it isn't at the Space's own address, is too large, isn't an image, or is
+                gone.
 
         """
+        if picture.url.startswith("data:"):
+            return open_picture(_decode_data_url(picture.url))
         url = self.resolve_picture_url(picture)
-        return await with_retry(
+        data = await with_retry(
             lambda: self._transport.get_picture(url),
             _is_retryable_fetch_error,
             self.timeouts,
             lambda _: None,
         )
+        return open_picture(data)
 
     def api_url(self, path: str) -> URL:
         """Return the address of a path of this Space's Gradio API."""
@@ -138,3 +147,14 @@ def _is_retryable_fetch_error(error: SD35Error) -> bool:
     return isinstance(
         error, UnreachableError | SpaceAsleepError | RateLimitedError | QueueFullError
     )
+
+
+def _decode_data_url(url: str) -> bytes:
+    match = _DATA_URL_PATTERN.match(url)
+    # Base64 has 4 characters for 3 bytes. Checked before decoding, which needs the memory.
+    if match is None or len(url) > MAX_PICTURE_BYTES * 4 // 3:
+        raise PictureError("The Space sent something other than a PNG, JPEG or WebP image.")
+    try:
+        return base64.b64decode(url[match.end() :], validate=True)
+    except ValueError as error:  # also `binascii.Error`
+        raise PictureError("The Space sent a damaged image.") from error

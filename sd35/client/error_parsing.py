@@ -66,14 +66,6 @@ class ErrorPattern:
     remedy: str | None = None
     title: str | None = None
 
-    def matches(self, message: str) -> bool:
-        """Return whether a message is of this kind."""
-        return re.search(self.pattern, message, re.IGNORECASE) is not None
-
-    def matches_title(self, title: str) -> bool:
-        """Return whether a title is of this kind."""
-        return self.title is not None and self.title in title.lower()
-
 
 # The kinds of failure of a run, in the order in which they are tried.
 RUN_ERROR_PATTERNS: Final = (
@@ -120,7 +112,6 @@ RUN_ERROR_PATTERNS: Final = (
         r"|not authenticated|log ?in to use",
         AccessDeniedError,
     ),
-    ErrorPattern(r"", GenerationFailedError),  # anything else
 )
 
 _RETRY_DURATION_PATTERN = re.compile(
@@ -187,14 +178,16 @@ def parse_run_error(text: object, title: object = None) -> SD35Error:
     if not message:
         return GenerationFailedError("The Space reported an error without details.")
     title_text = sanitize(title).lower() if isinstance(title, str) else ""
-    *patterns, fallback = RUN_ERROR_PATTERNS
     # Messages first: several kinds share the title "ZeroGPU quota exceeded".
-    matches = [pattern for pattern in patterns if pattern.matches(message)]
-    matches += [pattern for pattern in patterns if pattern.matches_title(title_text)]
-    error_pattern = next(iter(matches), fallback)
-    if error_pattern.error is QuotaError:
-        return _quota_error(message, error_pattern.remedy)
-    return error_pattern.error(_format_message(message), error_pattern.remedy)
+    matches = [
+        *(kind for kind in RUN_ERROR_PATTERNS if re.search(kind.pattern, message, re.IGNORECASE)),
+        *(kind for kind in RUN_ERROR_PATTERNS if kind.title and kind.title in title_text),
+    ]
+    if not matches:
+        return GenerationFailedError(_format_message(message))
+    if matches[0].error is QuotaError:
+        return _quota_error(message, matches[0].remedy)
+    return matches[0].error(_format_message(message), matches[0].remedy)
 
 
 def _format_message(message: str) -> str:

@@ -1,7 +1,7 @@
 """One run at a Space, from joining its queue to the last event, or to the cancel."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -25,7 +25,7 @@ from sd35.core.errors import (
     StreamError,
     UnreachableError,
 )
-from sd35.core.events import Event, Finished, Preview, RemotePicture, Waiting
+from sd35.core.events import Event, Finished, Preview, Waiting
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
 
@@ -57,18 +57,16 @@ class Generation:
         self,
         connection: Connection,
         request: GenerationRequest,
-        fetch: Callable[[RemotePicture], Awaitable[Picture]],
-        previews: Previews = Previews.NONE,
+        previews: Previews,
     ) -> None:
         self._connection = connection
         self._request = request
-        self._fetch = fetch
         self._join = QueueJoin(connection, request, self._emit_waiting)
         self._run: RemoteRun | None = None
         self._read_task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue(EVENT_BUFFER_SIZE)
         self._previews = PreviewFetcher(
-            previews, fetch, self._emit_preview, connection.timeouts.fetch
+            previews, connection.fetch, self._emit_preview, connection.timeouts.fetch
         )
         self._last_preview: Preview | None = None
         self._is_closed = False
@@ -134,7 +132,7 @@ class Generation:
         if preview is not None and preview.picture == self.finished.picture:
             picture = preview.fetched
         if picture is None:
-            picture = await self._fetch(self.finished.picture)
+            picture = await self._connection.fetch(self.finished.picture)
         return replace(picture, seed=self.seed, request=self._request)
 
     async def _emit(self, event: Event | Exception) -> None:
