@@ -13,7 +13,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts
+from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts, discovery, join, retry
 from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
@@ -82,6 +82,15 @@ SHORT_TIMEOUTS = Timeouts(
 LONG_TIMEOUTS = Timeouts(waking=LIMIT_SECONDS, attempts=4)
 QUEUE_FULL = respond_text(503, '{"detail": "Queue is full. Max size is 1 and size is 1."}')
 SPACE_ASLEEP = respond_text(503, "<html>Preparing Space</html>")
+
+
+@pytest.fixture(autouse=True)
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the delays between attempts, which most of these tests would spend their time in."""
+    monkeypatch.setitem(retry._BACKOFF, "wait_initial", 0.01)
+    monkeypatch.setitem(retry._BACKOFF, "wait_jitter", 0.01)
+    monkeypatch.setattr(join, "RETRY_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr(discovery, "MIN_POLL_INTERVAL_SECONDS", 0.02)
 
 
 async def run_and_fetch(address: str, timeouts: Timeouts = SHORT_TIMEOUTS) -> list[object]:
@@ -787,7 +796,7 @@ async def test_many_runs_wait_for_one_contract() -> None:
     config = HandlerSequence(respond_json(DESCRIPTION["config"]), SPACE_ASLEEP)
     async with serve_fake_gradio(config=config) as address:
         async with SpaceClient.connect(
-            address, timeouts=Timeouts(description=0, waking=1.5, attempts=1)
+            address, timeouts=Timeouts(description=0, waking=0.3, attempts=1)
         ) as space:
             with anyio.fail_after(4):
                 ends = await asyncio.gather(
