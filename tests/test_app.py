@@ -2,9 +2,11 @@
 
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,23 +61,24 @@ def start_program(folder: Path, *flags: str, **variables: str) -> Iterator[Progr
         process.communicate(timeout=LIMIT_SECONDS)
 
 
+def stop_program(program: Program, signal_number: signal.Signals) -> None:
+    """Stop the program, which removes its temporary files and prints nothing else."""
+    process, _, folder = program
+    assert list(folder.glob("sd35-*")), "its own directory"
+    process.send_signal(signal_number)
+    printed, _ = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 0
+    assert printed == "Stopping…\n", "no token, for example"
+    assert not list(folder.glob("sd35-*"))
+    assert not (folder / "gradio").exists()
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """Start the program for all tests of this module. At their end, SIGTERM stops it."""
     with start_program(tmp_path_factory.mktemp("program")) as program:
         yield program
-
-
-def run_app(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the program until it ends by itself."""
-    return subprocess.run(  # noqa: S603  # our own program
-        [sys.executable, "app.py", *arguments],
-        cwd=ROOT,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-    )
+        stop_program(program, signal.SIGTERM)
 
 
 def call_infer(program: Program, data: list[object]) -> str:
@@ -190,12 +193,21 @@ def test_only_two_endpoints_are_public(program: Program) -> None:
 def test_port_in_use_is_one_sentence(program: Program, tmp_path: Path) -> None:
     """The program says which port is in use and what to do, without a traceback."""
     port = httpx.URL(program.address).port
-    completed = run_app(tmp_path, "--space", "demo", "--port", str(port))
+    completed = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "app.py", "--space", "demo", "--port", str(port)],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
     assert completed.returncode == 1
     assert completed.stderr == (
         f"app.py: Can't listen on 127.0.0.1, port {port}: the port is in use or the address isn't "
         "local. Choose another --port or --host.\n"
     )
+    assert not list(tmp_path.glob("sd35-*"))
 
 
 @pytest.mark.parametrize(
@@ -207,51 +219,37 @@ def test_port_in_use_is_one_sentence(program: Program, tmp_path: Path) -> None:
     ],
     ids=["users", "auth", "library"],
 )
-def test_failed_start_is_one_sentence(tmp_path: Path, flags: list[str], message: str) -> None:
-    """Whatever is missing at the start is said in one line, without a traceback."""
-    completed = run_app(tmp_path, "--space", "demo", "--port", str(free_port()), *flags)
-    assert completed.returncode == 1
-    assert re.fullmatch(rf"app\.py: .*{re.escape(message)}.*\n", completed.stderr)
-    assert not list(tmp_path.glob("sd35-*"))
+def test_failed_start_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], message: str
+) -> None:
+    """Whatever is missing at the start is said in one line, with which the program exits."""
+    # In this process, since to import Gradio in one of its own takes seconds.
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name, value in environment(tmp_path, GRADIO_TEMP_DIR=str(tmp_path)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["app.py", "--space", "demo", *flags])
+    with pytest.raises(SystemExit) as ending:
+        runpy.run_path("app.py", run_name="__main__")
+    assert re.fullmatch(rf"app\.py: .*{re.escape(message)}.*", str(ending.value.code))
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_program_stops_and_cleans_up(tmp_path: Path, signal_number: signal.Signals) -> None:
-    """Ctrl+C and SIGTERM end the program with its temporary files, and nothing else is printed."""
-    with start_program(tmp_path) as (process, address, folder):
-        client = gradio_client.Client(address, verbose=False, download_files=False)
-        client.predict("sun", num_inference_steps=2, api_name="/generate")
-        assert list(folder.glob("sd35-*")), "its own directory"
-        process.send_signal(signal_number)
-        printed, _ = process.communicate(timeout=LIMIT_SECONDS)
-    assert process.returncode == 0
-    assert printed == "Stopping…\n", "no token, for example"
-    assert not list(folder.glob("sd35-*"))
-    assert not (folder / "gradio").exists()
-
-
-@pytest.mark.parametrize("flags", [[], ["--no-auth"]])
-def test_program_runs_without_its_public_link(tmp_path: Path, flags: list[str]) -> None:
-    """Without a way to gradio.live the page is served locally, and the program says so."""
-    with start_program(tmp_path, "--share", *flags, HTTPS_PROXY="http://127.0.0.1:1") as (
-        process,
-        address,
-        _,
-    ):
-        assert process.stdout is not None
-        login_lines = [] if flags else [process.stdout.readline() for _ in range(2)]
-        assert process.stdout.readline() == (
+def test_program_runs_without_its_public_link_until_ctrl_c(tmp_path: Path) -> None:
+    """Without a way to gradio.live the page is served locally behind a login, until Ctrl+C."""
+    with start_program(tmp_path, "--share", HTTPS_PROXY="http://127.0.0.1:1") as program:
+        output = program.process.stdout
+        assert output is not None
+        name, password = (output.readline().split()[1] for _ in range(2))
+        assert output.readline() == (
             "Couldn't create a public link. gradio.live can't be reached. "
             "Check your internet connection. The page is still available on this computer.\n"
         )
-        if flags:
-            assert httpx.get(address, timeout=LIMIT_SECONDS).status_code == 200
-            return
-        assert httpx.get(address, timeout=LIMIT_SECONDS).status_code == 401
-        name, password = (line.split()[1] for line in login_lines)
-        with httpx.Client(base_url=address, timeout=LIMIT_SECONDS) as client:
+        with httpx.Client(base_url=program.address, timeout=LIMIT_SECONDS) as client:
+            assert client.get("/").status_code == 401
             client.post("/login", data={"username": name, "password": password}).raise_for_status()
             assert client.get("/config").status_code == 200
+        stop_program(program, signal.SIGINT)
     assert not (ROOT / ".gradio").exists()
 
 
