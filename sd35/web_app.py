@@ -3,6 +3,7 @@
 import contextlib
 import queue
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -48,6 +49,8 @@ class WebApp:
         self._settings = settings
         self._temp_dir = temp_dir
         self._demo_space: DemoSpace | None = None
+        self._demo_space_lock = threading.Lock()
+        self._is_closed = False
         # A signal handler may interrupt a thread that holds an Event's lock, and would then wait
         # for it forever. A SimpleQueue is reentrant.
         self._stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -100,12 +103,15 @@ class WebApp:
         return await anyio.to_thread.run_sync(self._start_demo_space_sync)
 
     def _start_demo_space_sync(self) -> str:
-        if self._demo_space is None:
-            # Most programs never need it, and its painter takes 0.2 s to import.
-            from sd35.space.server import DemoSpace  # noqa: PLC0415  # see above
+        with self._demo_space_lock:
+            if self._is_closed:  # and nobody waits for the address any more
+                return ""
+            if self._demo_space is None:
+                # Most programs never need it, and its painter takes 0.2 s to import.
+                from sd35.space.server import DemoSpace  # noqa: PLC0415  # see above
 
-            self._demo_space = DemoSpace()
-        return self._demo_space.start()
+                self._demo_space = DemoSpace()
+            return self._demo_space.start()
 
     def start(self) -> None:
         """Start serving the page in a thread.
@@ -230,8 +236,11 @@ class WebApp:
     def _close(self) -> None:
         close_tunnels()
         launch.close(self.demo)
-        if self._demo_space is not None:
-            self._demo_space.close()
+        # Its start may be under way in a thread, where Gradio would make the removed folder again.
+        with self._demo_space_lock:
+            self._is_closed = True
+            if self._demo_space is not None:
+                self._demo_space.close()
         self._job_service.library.close()
         self._temp_dir.cleanup()
 
