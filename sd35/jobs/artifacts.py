@@ -37,8 +37,8 @@ class ArtifactStore:
     """Store of the artifacts, by job and name. Not thread-safe."""
 
     def __init__(self, temp_dir: Path) -> None:
-        # The folder that paths for programs lie in. Nothing is written there: but Gradio refuses an
-        # answer of an API endpoint with a path outside of its own folder.
+        # Gradio refuses an API endpoint's answer with a path outside of its temporary folder. So
+        # the paths of artifacts begin with that folder, but nothing is written there.
         self._temp_dir = temp_dir
         self._files: dict[_Key, Artifact] = {}
         self._unsaved: MutableMapping[_Key, Artifact] = FIFOCache(MAX_UNSAVED_BYTES, _size_bytes)
@@ -63,7 +63,7 @@ class ArtifactStore:
 
     def find(self, path: str) -> Artifact | None:
         """Return the artifact of a path. The folders before the prefix don't matter."""
-        # The path is only a key of what is listed here: no file is opened by a path from outside.
+        # The path is only a key: no file is opened by a path that a client has sent.
         *_, prefix, job_id, name = ["", "", "", *re.split(r"[/\\]", path)]
         if prefix != URL_PREFIX:
             return None

@@ -47,7 +47,7 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """Everything that is known of a job at one moment. Times are `time.monotonic()`, in seconds.
+    """Snapshot of a job. Times are `time.monotonic()`, in seconds.
 
     Attributes:
         request: the request as it is sent, with the seed that was drawn.
@@ -103,7 +103,7 @@ class Job:
     """One request on its way, independent of the page that submitted it. Not thread-safe.
 
     Attributes:
-        id: the id of the job, and of its image. Whoever knows it may watch a job without an owner.
+        id: the id of the job and its image; for a job without an owner, it alone gives access.
         original_request: the request as it was submitted.
         state: the newest state, to be watched.
         owner: the owner of the job and its image; `None` for an anonymous program.

@@ -88,7 +88,7 @@ class UsageLimiter:
         self._total = _hourly_limiter(limits.total_per_hour, clock)
 
     def remaining(self, rate_limit_key: str, queued_count: int) -> RemainingQuota:
-        """Return what a visitor with this many queued requests may still ask for."""
+        """Return the remaining quota of a visitor who has this many queued requests."""
         remaining = min(self._per_visitor.remaining(rate_limit_key), self._total.remaining(None))
         return RemainingQuota(
             None if math.isinf(remaining) else int(remaining),
@@ -105,7 +105,7 @@ class UsageLimiter:
 
         """
         limits = self.limits
-        # The queue first: a visitor who waits doesn't use up the hour by pressing the button.
+        # The queue's limits first: they pass sooner than the hourly ones.
         if limits.max_queued is not None and queued_count >= limits.max_queued:
             raise UsageLimitError(
                 f"You already have {pluralize(queued_count, 'image')} in the queue,"

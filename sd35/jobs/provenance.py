@@ -23,7 +23,7 @@ def build_metadata(
     """Return the metadata of an image that a Space has just generated."""
     contract = space.contract
     parameter_names = {parameter.name for parameter in contract.parameters}
-    # A Space without one of these parameters has used a value that nobody here knows.
+    # A Space without one of these parameters has used an unknown value.
     has_guidance = "guidance_scale" in parameter_names
     has_steps = "num_inference_steps" in parameter_names
     return GenerationMetadata(

@@ -21,7 +21,7 @@ from sd35.jobs.tasks import BackgroundTasks
 
 __all__ = ["QueueRegistry", "Revision", "VisitorQueue"]
 
-# Some Spaces say to come back at once, and refuse again.
+# Some Spaces announce a time that is too early, and refuse the job again.
 MIN_PAUSE_SECONDS = 20.0
 
 UNWATCHED_REASON: Final = "Stopped because no page was open."
@@ -105,7 +105,7 @@ class VisitorQueue:
         self.revision.set(Revision(revision.version + 1, revision.urgent_version + 1))
 
     def _on_job_change(self, old: JobState, new: JobState) -> None:
-        # A pause without an end is lifted by any job that runs: a new one may have been tried.
+        # A pause without an end is over when any job runs: the quota is back.
         has_no_end = self._quota_error is not None and self._quota_error.retry_at is None
         if new.status is JobStatus.RUNNING and has_no_end:
             self._quota_error = None
@@ -199,7 +199,7 @@ class QueueRegistry:
 
     def get_queue(self, owner: str | None, job_id: str = "") -> VisitorQueue:
         """Return the queue of an owner; for an anonymous visitor, a queue of the one job."""
-        # An anonymous visitor can't be recognized again: whoever knows the job's id may see it.
+        # An anonymous visitor can't be recognized again: the job's id alone gives access.
         key = f"job {job_id}" if owner is None else owner
         if key not in self._queues:
             self._queues[key] = VisitorQueue(self._check_watchers)
@@ -222,7 +222,7 @@ class QueueRegistry:
         self._drop_if_unused(queue)
 
     def _drop_if_unused(self, queue: VisitorQueue) -> None:
-        # A page holds on to the queue that it watches: a new one would never tell it anything.
+        # A page watches this object, and would miss the jobs of a new one.
         if queue.is_empty and not queue.watcher_count:
             self._queues = {
                 key: candidate for key, candidate in self._queues.items() if candidate is not queue
@@ -232,23 +232,20 @@ class QueueRegistry:
         """Pause the job's queue until the quota resets, or until it is resumed."""
         queue = self.queue_of(job)
         queue.quota_error = quota_error
-        retry_at = quota_error.retry_at
-        held_jobs = []
-        if retry_at is None:
-            held_jobs = self._set_held(queue, is_held=True)
-        else:
-            resumes_at = max(retry_at.timestamp(), time.time() + MIN_PAUSE_SECONDS)
-            # The jobs stay released, so that the queue resumes by itself when the quota resets.
-            self._scheduler.pause(job.queue_entry.rate_limit_key, resumes_at, queue.notify)
+        if quota_error.retry_at is None:
+            await self._set_held(queue, is_held=True)
+            return
+        resumes_at = max(quota_error.retry_at.timestamp(), time.time() + MIN_PAUSE_SECONDS)
+        # The jobs stay released, so that the queue resumes by itself when the quota resets.
+        self._scheduler.pause(job.queue_entry.rate_limit_key, resumes_at, queue.notify)
         queue.notify()
-        if retry_at is not None and not job.is_api_call:
+        if not job.is_api_call:
             await self._job_store.update(
                 job, status=JobStatus.PENDING, started_at=None, **error_columns(quota_error)
             )
-        await self._job_store.save_order(held_jobs)
 
-    def _set_held(self, queue: VisitorQueue, *, is_held: bool) -> list[Job]:
-        # API calls are never held: a program is better served with the error at once.
+    async def _set_held(self, queue: VisitorQueue, *, is_held: bool) -> None:
+        # API calls are never held: their callers get the error immediately.
         jobs = [
             job
             for job in queue.pending_jobs
@@ -257,7 +254,8 @@ class QueueRegistry:
         for job in jobs:
             job.set_held(is_held=is_held)
         self._scheduler.schedule()
-        return jobs
+        queue.notify()
+        await self._job_store.save_order(jobs)
 
     async def resume(
         self, queue: VisitorQueue, rate_limit_key: str, identity: Identity | None
@@ -267,8 +265,7 @@ class QueueRegistry:
             job.identity = identity  # the token that they were submitted with may have expired
         queue.quota_error = None
         self._scheduler.resume(rate_limit_key)
-        await self._job_store.save_order(self._set_held(queue, is_held=False))
-        queue.notify()
+        await self._set_held(queue, is_held=False)
 
     async def move(self, job: Job, offset: int) -> None:
         """Move a pending job back in its owner's queue, or forward if `offset` is negative."""
@@ -303,7 +300,7 @@ class QueueRegistry:
         # A page that was opened and closed meanwhile has started another timer.
         if queue.watcher_count or queue.total_watcher_count != total_watcher_count:
             return
-        await self._job_store.save_order(self._set_held(queue, is_held=True))
+        await self._set_held(queue, is_held=True)
         for job in queue.running_jobs:
             if not job.is_api_call:
                 job.cancel(UNWATCHED_REASON)

@@ -32,7 +32,7 @@ class JobStatus(Enum):
     @classmethod
     def parse(cls, text: str) -> "JobStatus":
         """Return the status that a row holds."""
-        # A newer version may write a status that is unknown here. Such a job isn't run again.
+        # A newer version may have written an unknown status. Such a job isn't run again.
         return next((status for status in cls if status.value == text), cls.CANCELLED)
 
     @property
@@ -58,7 +58,7 @@ class JobRecord:
     """Durable record of a job. Times are seconds since 1970.
 
     Attributes:
-        owner: the owner's key; empty for the person who runs the program.
+        owner: the owner's key; empty for the local user.
         original_request: the request as it was submitted.
         request: the request as it was sent, with the seed that was drawn.
         position: the place in the queue; the smallest comes first.

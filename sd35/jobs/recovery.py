@@ -45,7 +45,7 @@ class JobRecovery:
         ]
 
     async def find(self, job_id: str, visitor: Visitor) -> Job | None:
-        """Return a job that has ended and that the visitor may see."""
+        """Return a job that has ended and that the visitor can access."""
         record = await self._store.find(job_id)
         if record is None:
             return await self._find_by_picture(job_id, visitor)
@@ -122,7 +122,7 @@ class LibraryRescanner:
         await asyncio.sleep(delay)
         await self._store.rescan()
         for job in self._registry.unfinished_jobs:
-            await self._store.update(job)  # the index may have been deleted, and be a new one
+            await self._store.update(job)  # the index may be a new one, without the record
         for job in self._registry.jobs:
             if job.status is JobStatus.INTERRUPTED and await self._is_completed(job):
                 self._registry.remove(job)

@@ -88,9 +88,9 @@ class ResultSaver:
         path = self._library.file_path(entry)
         artifact = Artifact(owner, path.name, f"image/{entry.format.lower()}", path)
         return JobResult(
-            artifact.name,
-            self._artifacts.put(entry.id, artifact),
-            path,
+            name=artifact.name,
+            url_path=self._artifacts.put(entry.id, artifact),
+            path=path,
             format=entry.format,
             mime_type=artifact.mime_type,
             width=entry.width,
@@ -112,8 +112,8 @@ class ResultSaver:
         name = file_name(space.model, metadata.prompt, picture.seed, picture)
         artifact = Artifact(job.owner, name, picture.mime_type, picture.data)
         return JobResult(
-            name,
-            self._artifacts.put(job.id, artifact),
+            name=name,
+            url_path=self._artifacts.put(job.id, artifact),
             path=None,
             format=picture.format,
             mime_type=picture.mime_type,

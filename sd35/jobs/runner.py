@@ -53,7 +53,7 @@ class JobRunner:
             await self._run(job)
         except SD35Error as error:
             job.finish(JobStatus.FAILED, error=error)
-        except Exception:  # the edge of a task: nobody above would hear of it
+        except Exception:  # the edge of a task: no caller would see the error
             log.exception("A job failed unexpectedly.")
             job.finish(JobStatus.FAILED, error=SD35Error("This job failed unexpectedly."))
         finally:
@@ -80,8 +80,8 @@ class JobRunner:
         with job.cancel_scope:
             while generation is None:
                 async with self.scheduler.slot(job.queue_entry):
-                    # Recorded before anything is sent: after a crash, nobody could tell otherwise
-                    # that the Space may have run this job, and it would be billed twice.
+                    # Recorded before anything is sent: otherwise a job that the Space has run
+                    # would look unsent after a crash, and be billed twice.
                     await self.store.mark_started(job)
                     job.update(status=JobStatus.CONNECTING, quota_error=None, is_held=False)
                     space = await self.connector.get()

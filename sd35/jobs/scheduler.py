@@ -22,7 +22,7 @@ POLL_INTERVAL: Final = 30.0
 
 @dataclass(eq=False, slots=True)
 class QueueEntry:
-    """Entry of the queue. Whoever changes it calls `Scheduler.schedule` afterwards.
+    """Entry of the queue. After a change, call `Scheduler.schedule`.
 
     Attributes:
         rate_limit_key: the visitor whose entry it is.
@@ -75,8 +75,8 @@ class Scheduler:
             await entry.slot_granted.wait()
             yield
         finally:
-            # A waiter may be cancelled in the moment in which it is granted the slot. So the event
-            # counts, and not whether the wait has returned.
+            # A waiter can be cancelled just after it was granted the slot. So the event counts, not
+            # whether the wait has returned.
             if entry.slot_granted.is_set():
                 self._running_counts[entry.rate_limit_key] -= 1
                 self._running_counts += Counter()  # drops zero counts, which would pile up

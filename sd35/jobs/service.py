@@ -52,8 +52,7 @@ class JobServiceConfig:
     Attributes:
         temp_dir: Gradio's own folder, which the paths of artifacts lie in.
         is_persistent: whether the library outlives the program; if not, its size is limited.
-        usage_limits: what each visitor may ask for.
-        shares_token: whether visitors' runs use the GPU quota of whoever runs the program.
+        shares_token: whether visitors' runs use the GPU quota of the local user's token.
         idle_timeout: seconds until the jobs of a visitor without an open page are stopped; `None`
             for no limit.
 
@@ -116,7 +115,7 @@ class JobService:
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
         """Connect to the Space soon after the server's start, and stop every job at its end."""
-        # Not at once: a page that is requested at this moment goes first. It connects by itself.
+        # Delayed: a page that is requested at this moment goes first, and connects itself.
         connect_timer = asyncio.get_running_loop().call_later(CONNECT_DELAY, self.connect)
         try:
             yield
@@ -139,7 +138,7 @@ class JobService:
         """Record a job for a request, and start it. A random seed is drawn here.
 
         Raises:
-            UsageLimitError: the visitor may not ask for more now.
+            UsageLimitError: the visitor has reached a limit.
             LibraryError: the job can't be recorded, so it isn't sent.
 
         """
@@ -151,7 +150,7 @@ class JobService:
                 visitor.rate_limit_key, self._queued_count(visitor), total_queued
             )
         # The seed is drawn here and not by the Space: a run that fails can be retried with the same
-        # seed, and a Space may not tell which one it has used.
+        # seed, and some Spaces don't report which one they have used.
         seeded_request = request
         if request.randomize_seed:
             seed = random_seed(self.connection.value.limits)
@@ -263,7 +262,7 @@ class JobService:
         """Submit a failed job once more, with its seed. Another retry returns the same job.
 
         Raises:
-            UsageLimitError: the visitor may not ask for more now.
+            UsageLimitError: the visitor has reached a limit.
             InvalidRequestError: the job was retried before, in another program or long ago.
             LibraryError: the new job can't be recorded.
 
@@ -281,7 +280,7 @@ class JobService:
                 "This job was already retried or dismissed.",
                 "Look for the image in the library, or generate it again.",
             )
-        # Hidden at once, and not only when the new job is recorded: else it could be retried twice.
+        # Hidden before the new job is recorded: otherwise it could be retried twice.
         queue.dismiss(job)
         try:
             new_job = await self.submit(job.state.value.request, visitor)
@@ -303,7 +302,7 @@ class JobService:
         await self.queues.resume(queue, visitor.rate_limit_key, self._identity_for(visitor))
 
     def remaining_quota(self, visitor: Visitor) -> RemainingQuota | None:
-        """Return what a visitor may still ask for; `None` without limits."""
+        """Return the remaining quota of a visitor; `None` without limits."""
         if visitor is LOCAL_VISITOR:
             return None
         return self._usage_limiter.remaining(visitor.rate_limit_key, self._queued_count(visitor))

@@ -46,7 +46,7 @@ class ConnectionState:
     """State of the connection. It is resolved once there is a Space or an error.
 
     Attributes:
-        waiting_event: what is known of a Space that is waking up.
+        waiting_event: the state of a Space that is waking up.
         fallback_reason: why the demo Space is used instead of the public one.
 
     """
@@ -123,7 +123,7 @@ class SpaceConnector:
         is_connection_error = isinstance(
             error, ConnectionFailedError | ProtocolError
         ) and not isinstance(error, AccessDeniedError)
-        # An error at a Space that was replaced meanwhile says nothing of its successor.
+        # An error at a Space that was replaced meanwhile says nothing about the new one.
         if is_connection_error and space is connection.space is not None:
             self.connection.set(ConnectionState(connection.target, error=error))
 
@@ -164,7 +164,7 @@ class SpaceConnector:
             try:
                 return ConnectionState(target, space=await self._open_configured(target))
             except (ConnectionFailedError, RateLimitedError) as error:
-                # Only `auto` falls back: who names a Space never gets images of another one.
+                # Only `auto` falls back: a Space that was named is never replaced by another.
                 if self._config.target != "auto":
                     raise
                 log.warning("%s Using the demo Space instead.", error.happened)

@@ -47,7 +47,7 @@ class JobStore:
             log.warning("A change of a job couldn't be recorded: %s", error.happened)
 
     async def add(self, job: Job, space: str) -> None:
-        """Record a new job; nothing may be sent before that."""
+        """Record a new job, before anything is sent."""
         record = self._build_record(job, space)
         await self._run_in_thread(lambda: self._repository.add(record))
 

@@ -22,7 +22,7 @@ class BackgroundTasks:
     """Tasks of one event loop, some of which run a job."""
 
     def __init__(self) -> None:
-        # asyncio itself holds only weak references: a task that nobody holds may be collected.
+        # asyncio holds only weak references: without this dict, a task could be garbage-collected.
         self._jobs_by_task: dict[asyncio.Task[None], Job | None] = {}
 
     def start(self, coroutine: Coroutine[Any, Any, None], job: Job | None = None) -> None:

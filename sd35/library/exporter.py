@@ -90,7 +90,7 @@ def _export_zip(archive: ZipExport, target: Path) -> ExportResult:
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(archive)
-        temp_path.chmod(0o644)  # mkstemp lets nobody else read it
+        temp_path.chmod(0o644)  # mkstemp lets only the owner read it
         path = rename_exclusive(temp_path, target)
     finally:
         temp_path.unlink(missing_ok=True)
@@ -110,8 +110,8 @@ def _export_folder(
             unreadable.append(entry.path)
             continue
         file = target / _export_path(entry, owner)
-        # An export that was killed goes on with what it has written; two images with the same
-        # bytes are still two files.
+        # A repeated export reuses the files of one that was killed; but two images with the same
+        # bytes stay two files.
         file = find_identical(file, data, written_paths) or write_exclusive(
             file.parent, file.name, data
         )

@@ -192,14 +192,14 @@ def _file_on_disk(path: Path) -> _SourceFile:
 def _file_in_zip(
     archive: zipfile.ZipFile, archive_path: Path, info: zipfile.ZipInfo
 ) -> _SourceFile:
-    # The path is for messages only. A name such as ../../x in an archive leads nowhere: the
-    # file in the library gets a name of its own.
+    # The path is for messages only. A name such as ../../x in an archive is harmless: the library
+    # generates the file's name.
     path = archive_path / _posix_name(info).lstrip("/")
 
     def load() -> tuple[bytes, int]:
         try:
             with archive.open(info) as file:
-                # The size in the header may be a lie: a bomb unpacks to more.
+                # The header's size can't be trusted: a ZIP bomb unpacks to more.
                 data = file.read(MAX_FILE_BYTES + 1)
         except _UNPACK_ERRORS as error:
             raise PictureError(f"Couldn't unpack {info.filename}.") from error

@@ -1,6 +1,6 @@
 """Layout of the library's folder: owners' directories, file names, and a walk through files.
 
-    2026-11-24/120000-7-a-lighthouse.png                      images of whoever runs the program
+    2026-11-24/120000-7-a-lighthouse.png                      images of the local user
     visitors/<owner key>/2026-11-24/120000-7-a-lighthouse.png images of a visitor
     .studio/                                                  index, thumbnails, locks
     .studio/trash/<the same paths>                            deleted images
@@ -46,7 +46,7 @@ __all__ = [
 # Callback that gets the number of files processed, and the total.
 OnProgress = Callable[[int, int], None]
 
-LOCAL_OWNER: Final = "here"  # owner that stands for whoever runs the program
+LOCAL_OWNER: Final = "here"  # owner that stands for the local user
 LOCAL_OWNER_KEY: Final = ""
 ANONYMOUS_KEY: Final = "nobody"  # key of all visitors without an identity
 
@@ -57,7 +57,7 @@ VISITORS_DIR: Final = "visitors"
 MAX_SLUG_LENGTH: Final = 60  # characters of the prompt in a file's name
 MAX_SLUG_BYTES: Final = 150  # in UTF-8: file systems allow 255 for a name, and 灯 has three
 
-STALE_AFTER: Final = 3600.0  # seconds until nobody still uses a temporary file or a lock
+STALE_AFTER: Final = 3600.0  # seconds until a temporary file or a lock counts as abandoned
 
 _PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp")
 _MAX_INTEGER: Final = 2**63 - 1
@@ -70,8 +70,8 @@ def owner_key(owner: str | None) -> str:
         return ANONYMOUS_KEY
     if owner == LOCAL_OWNER:
         return LOCAL_OWNER_KEY
-    # A hash: the folder's names tell nobody who has logged in, and no name becomes a path. In
-    # lower case, as two names may not differ by case alone on Windows and macOS.
+    # Hashed, so that folder names don't reveal who has logged in, and no name becomes a path; in
+    # lower case, because Windows and macOS ignore the case of names.
     return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

@@ -27,7 +27,7 @@ class Library(PictureStore):
     """An open library, for any number of threads; several programs may have one folder open.
 
     An `owner` is a key that `owner_key` returns: other owners' images are treated as if they didn't
-    exist. `None` stands for whoever runs the program, and gives access to all images.
+    exist. `None` stands for the local user, and gives access to all images.
 
     Every method raises LibraryError if the index can't be used, and WriteError if a file can't be
     written. A method for several images keeps what it did before an error.

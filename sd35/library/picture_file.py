@@ -64,7 +64,7 @@ def read_file(path: Path) -> bytes:
 
     """
     with path.open("rb") as file:
-        # Of the open file, not of the path: another file may have taken its place meanwhile.
+        # The open file's size, not the path's: another file may have taken its place meanwhile.
         size = os.fstat(file.fileno()).st_size
         if size > MAX_FILE_BYTES:
             raise PictureTooLargeError(f"{path.name} is too large for an image: {size:,} bytes.")

@@ -78,8 +78,8 @@ class Query:
 
     Attributes:
         terms: words and phrases that must be there.
-        prefix: beginning of another word: the last one, which may still be being typed.
-        excluded_terms: words and phrases that mustn't be there.
+        prefix: beginning of another word: the last one, which the user may still be typing.
+        excluded_terms: words and phrases that must not be there.
         filters: conditions that must all hold.
         scope: `shown`, `trash` or `missing` images, or `failed` jobs.
         problems: a sentence for each part of the text that was ignored.
@@ -108,9 +108,9 @@ MATCH_ALL: Final = Query()
 
 
 def parse_query(text: str) -> Query:
-    """Parse a line that anybody may have typed; what isn't understood becomes a problem.
+    """Parse a line of user input; parts that aren't understood are reported as problems.
 
-    All words and "phrases" must be there, -words mustn't. Fields are `seed:7 size:1024x576
+    All words and "phrases" must be there, -words must not. Fields are `seed:7 size:1024x576
     steps:40 ratio:16:9 space:… model:… tool:… tag:… before:2026-11-01 after:2026-10 on:2026-11-24`
     (in local time; a month or a year stands for all its days, and `after` includes the first one)
     and `is:starred is:demo is:trash is:missing is:failed`.

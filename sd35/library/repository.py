@@ -36,8 +36,7 @@ class Entry:
 
     Attributes:
         path: file below the library's folder, with slashes.
-        owner: key of the owner; empty for whoever runs the program.
-        record: metadata.
+        owner: key of the owner; empty for the local user.
         format: PNG, JPEG or WEBP.
         width: in pixels, of the file; as is `height`.
         made_at: in UTC; the file's time if the metadata has none.
@@ -120,7 +119,7 @@ def shown_paths(connection: Connection, owner: str, size_bytes: int) -> list[str
 
 def upsert_entry(connection: Connection, entry: Entry, mtime_ns: int) -> None:
     """Insert an image, or replace what the index has under its ID."""
-    # The path of what isn't missing is unique: another image there must give way first.
+    # Images that aren't missing have unique paths: another one at this path is marked first.
     connection.execute(
         "UPDATE pictures SET is_missing = 1 WHERE path = ? AND id != ? AND is_missing = 0",
         (entry.path, entry.id),
@@ -136,7 +135,7 @@ def upsert_entry(connection: Connection, entry: Entry, mtime_ns: int) -> None:
     upsert = f"""
         INSERT INTO pictures ({", ".join(row)}) VALUES ({", ".join(f":{name}" for name in row)})
             ON CONFLICT (id) DO UPDATE SET {", ".join(updates)} RETURNING number
-    """  # noqa: S608  # names of our own
+    """  # noqa: S608  # our column names
     rowid = connection.execute(upsert, row).fetchone()[0]
     _index_text(connection, rowid, entry)
 

@@ -78,7 +78,7 @@ INSERT INTO temp.files (path, size_bytes, mtime_ns)
     SELECT path, size_bytes, mtime_ns FROM temp.walked ORDER BY rank, length(path), path
 """
 
-# An image that nobody has moved.
+# Path of an image that was never moved.
 _DATED_PATH: Final = re.compile(r"(visitors/[^/]+/)?[0-9]{4}-[0-9]{2}-[0-9]{2}/[^/]+")
 
 _CHANGED_FILES: Final = """
@@ -144,7 +144,7 @@ class Scanner:
                     processed_count = min(processed_count + len(batch), total)
                     if on_progress is not None:
                         on_progress(processed_count, total)
-            # Last: until its new path is known, a moved file's old path counts for nothing.
+            # Last: a moved file would count as missing until its new path is known.
             self._mark_gone(connection)
 
     def _list_files(self, connection: Connection) -> None:
@@ -178,8 +178,8 @@ class Scanner:
         batch: list[FileInfo],
         handler: Callable[[Connection, _ScannedFile], None],
     ) -> None:
-        # Files are read outside of the transaction, so that nobody waits for a slow disk. What was
-        # written or moved meanwhile is left to whoever did that, or to the next scan.
+        # Files are read outside of the transaction, so that other programs don't wait for a slow
+        # disk. A file that was changed meanwhile is left to the next scan.
         scanned_files = [file for file in map(self._scan_file, batch) if file is not None]
         with self._database.write_transaction_on(connection):
             for file in scanned_files:
@@ -277,7 +277,7 @@ class Scanner:
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
-            return False  # without access to a folder, nobody knows what is in it
+            return False  # without access to its folder, the file may still exist
         return False
 
     def _is_respelled(self, known_path: str, path: str) -> bool:

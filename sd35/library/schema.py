@@ -223,7 +223,7 @@ def min_compatible_version(connection: Connection) -> int:
 
 
 def migrate(connection: Connection, target_version: int = SCHEMA_VERSION) -> None:
-    """Migrate the tables to a version; each step is a transaction of its own.
+    """Migrate the tables to a version; each step in its own transaction.
 
     Raises:
         sqlite3.Error: A step failed, and was rolled back; the steps before it are done.

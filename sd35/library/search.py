@@ -100,7 +100,7 @@ _SCOPE_CONDITIONS: Final = {
 }
 
 # `lower` and LIKE know ASCII only in SQLite, which does for names of models, Spaces and tools;
-# `instr` instead of LIKE, as `%` and `_` in what was typed stand for themselves.
+# `instr` instead of LIKE, because `%` and `_` in a user's text stand for themselves.
 _FILTER_CONDITIONS: Final = {
     "seed": "seed = ?",
     "size": "(width, height) = (?, ?)",
@@ -161,7 +161,7 @@ class _SqlFilter:
     def _add_filter(self, filter_: Filter) -> None:
         condition = _FILTER_CONDITIONS[filter_.name]
         if filter_.is_excluded:
-            # NOT of an unknown (NULL) value is NULL: -seed:7 would leave out what has no seed.
+            # NOT of an unknown (NULL) value is NULL: -seed:7 would leave out images without a seed.
             condition = f"NOT coalesce({condition}, 0)"
         self._add(condition, *(_to_sql_value(filter_.name, value) for value in filter_.values))
 

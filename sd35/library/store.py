@@ -51,8 +51,8 @@ class PictureStore:
     """The files of a library, and the index that follows them.
 
     A file is changed within the write transaction of its row, so no other program can change the
-    same image. A program killed in between leaves a changed file, which the next scan finds; the
-    other way around, the index would promise what isn't there.
+    same image. A program killed in between leaves a changed file, which the next scan finds; in the
+    other order, the index would list a file that doesn't exist.
     """
 
     def __init__(self, folder: Path, database: Database, thumbnails: ThumbnailCache) -> None:
@@ -86,7 +86,7 @@ class PictureStore:
             with self.database.write_transaction() as connection:
                 upsert_entry(connection, entry, mtime_ns)
         except LibraryError as error:
-            # Not raised: the image is saved, and whoever tried again would have it twice.
+            # Not raised: the image is saved, and a retry would save it twice.
             log.warning("%s isn't indexed until the next scan: %s", entry.path, error.happened)
         return entry
 
@@ -137,8 +137,8 @@ class PictureStore:
         self, connection: Connection, entry: Entry, data: bytes, update: _MetadataUpdate
     ) -> bool:
         inspected = inspect_picture(data)
-        # The file is right, and the index may be out of date; but a file whose metadata an editor
-        # has dropped gets back what the index still knows.
+        # The file takes precedence over the index. But if an editor has dropped its metadata, the
+        # index restores it.
         record = inspected.record if inspected.has_metadata else entry.record
         record = replace(record, id=entry.id, made_at=entry.made_at)
         updated_record = update(record)
@@ -265,7 +265,7 @@ def _with_tags(
 
 
 def _normalize_tag(text: str) -> str:
-    # Cut before it is normalized, which takes long for megabytes, and after, as it may grow.
+    # Cut before normalizing, which is slow for megabytes, and after, because the text may grow.
     tokens = unicodedata.normalize("NFC", text[: 4 * MAX_TAG_LENGTH]).split()
     return " ".join(tokens)[:MAX_TAG_LENGTH]
 

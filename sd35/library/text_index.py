@@ -8,7 +8,7 @@ __all__ = ["fold", "fts_document", "fts_phrase", "sqlite_text"]
 
 # Chinese, Japanese and Korean put no spaces between words, so `unicode61` would take a whole
 # sentence for one token, and 灯台 would not be found in 夜の灯台. With spaces around it each
-# character is a token of its own, and a word is a phrase of such tokens.
+# character is a separate token, and a word is a phrase of such tokens.
 _CJK_CHARS: Final = re.compile(
     r"([⺀-⿕々-〇〡-〩ぁ-ヿㄅ-ㆷㇰ-ㇿ㐀-䶿一-鿿가-힣豈-龎ｦ-ﾟ\U00020000-\U0003ffff])"
 )
@@ -26,7 +26,7 @@ def sqlite_text(text: str) -> str:
 
 def fts_document(prompt: str, tags: str, path: str) -> tuple[str, str]:
     """Return the two texts of an image in the index: the prompt, and tags with the file name."""
-    # Without the model's name: "large" shall find large dogs, not every image of a `…-large`.
+    # Without the model's name: "large" should find large dogs, not every image of a `…-large`.
     name = path.rpartition("/")[2].rpartition(".")[0]
     others = tags if _GENERATED_NAME.match(name) else f"{tags}\n{name}"
     return _space_cjk(prompt), _space_cjk(others)

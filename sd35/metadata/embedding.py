@@ -58,7 +58,7 @@ def read_texts(data: bytes) -> EmbeddedTexts:
 def embed_texts(data: bytes, infotext: str | None, record_json: str) -> bytes:
     """Return the file with this infotext and JSON in place of earlier ones; the rest is unchanged.
 
-    `None` keeps whatever stands in the place of the infotext.
+    `None` keeps what the file has in place of the infotext.
 
     Raises:
         PictureError: the file isn't a PNG, JPEG or WebP, is damaged, or incomplete.

@@ -109,7 +109,7 @@ def read_infotext(text: str) -> GenerationMetadata | None:
         return None
     metadata = _metadata_from_pairs(pairs)
     loras: tuple[tuple[str, str], ...] = ()
-    if metadata.tool != THIS_TOOL:  # whose users may write angle brackets into their prompts
+    if metadata.tool != THIS_TOOL:  # which has no LoRAs: angle brackets are part of the prompt
         prompt, loras = extract_loras(prompt)
     return replace(
         metadata,

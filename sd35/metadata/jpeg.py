@@ -137,7 +137,7 @@ def embed_jpeg(data: bytes, infotext: str | None, record_json: str) -> bytes:
 
 def _exif_position(segments: list[_Segment]) -> int:
     # After JFIF, which must come first. Before everything else: the offsets of multi-picture
-    # segments (MPF) count from their own position, which so moves with what they point to.
+    # segments (MPF) count from their own position, which then moves with what they point to.
     end = len(SIGNATURE)
     for segment in segments:
         if segment.kind != _APP0:

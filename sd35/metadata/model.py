@@ -1,4 +1,4 @@
-"""What is known about an image: how, when and with which program it was made.
+"""Metadata of an image: how, when and with which program it was made.
 
 The metadata travels in the image file as JSON. A field's name is its JSON key, and files of every
 earlier version must stay readable: a renamed field gets its old key in `_JSON_KEYS`.

@@ -89,7 +89,7 @@ class PromptResolver:
         if node.name not in self._resolved_nodes:
             if depth > _MAX_DEPTH or len(self._resolved_nodes) >= _MAX_VISITS:
                 return ResolvedText(computed_by=node.class_type)
-            # A node in a cycle finds this empty text, instead of recursing for ever.
+            # A node in a cycle finds this empty text, instead of recursing forever.
             self._resolved_nodes[node.name] = ResolvedText()
             resolve = self._resolve_string if is_string else self._resolve_conditioning
             self._resolved_nodes[node.name] = resolve(node, depth)
