@@ -1,8 +1,8 @@
 // The library tab: which tab is shown, the grid, the selection, the viewer, and their addresses.
 //
 // Everything that happens (a click, a key, an answer of the server, another address) is an event.
-// `transitions` says what an event changes in `state` and what it asks of the server; `render` then
-// brings the page in line with `state`. The HTML of the grid and the viewer comes from the server.
+// `transitions` has a function for each event, which changes `state` and sends requests; then `render`
+// updates the page to match `state`. The HTML of the grid and the viewer comes from the server.
 (() => {
   const sd35 = (window.sd35 ??= {});
   const root = document.documentElement;
@@ -21,10 +21,10 @@
     scrollPositions: {}, // of the tabs that were left
     requestId: 0, // of the newest request; the answer carries it, too
     // Viewer
-    requestedIds: null, // what the viewer is to show: null, an id, or two ids with a comma
+    requestedIds: null, // what the viewer should show: null, an id, or two ids with a comma
     requestedAt: 0,
-    shownIds: null, // what it shows; the same as `requestedIds` unless an answer is on its way
-    staleBefore: 0, // answers for the viewer to requests up to this one come too late
+    shownIds: null, // what it shows: the same as `requestedIds`, unless an answer is pending
+    staleBefore: 0, // answers for the viewer are ignored up to this request
     lastViewedId: null, // gets the focus when the viewer closes
     isGoingBack: false, // `history.back()` was called, and takes a moment
     // Selection
@@ -38,7 +38,7 @@
     retries: { query: "", count: 0 },
   };
 
-  // ---- What is on the page now ------------------------------------------------------------------
+  // ---- Elements of the page ---------------------------------------------------------------------
 
   const components = {}; // Gradio's, by name: { props, trigger }
   const grid = () => one("#grid .grid");
@@ -49,7 +49,7 @@
   const idOf = (element) => element.closest("[data-id]")?.dataset.id ?? "";
   const viewerIds = () => (viewer()?.open ? (viewer().dataset.id ?? viewer().dataset.pair) : null);
 
-  // A query is "filter|text": of the fields, and of the answer that the grid shows.
+  // A query is "filter|text". The fields have one, and the answer in the grid has one.
   const fieldsQuery = () =>
     `${one("#filter input:checked")?.value ?? "All"}|${one("#search :is(input, textarea)")?.value ?? ""}`;
   const gridQuery = () => one("#grid .answer")?.dataset.query ?? null;
@@ -109,7 +109,7 @@
     `${location.pathname}${location.search}#library${ids === null ? "" : `/${ids}`}${gridQueryParams()}`;
   // As a custom element within another site's page, the address belongs to that page.
   const isOwnPage = () => window.gradio_config !== undefined;
-  // Not by `state.tab` alone: a new hash counts at once, but its event comes later.
+  // Not by `state.tab` alone: after a change of the hash, its event comes later.
   const isAddressOurs = () =>
     isOwnPage() && state.tab === "library" && parseAddress() !== null && !state.isGoingBack;
 
@@ -136,7 +136,7 @@
     if (addressIds() === null) closeViewer();
     else if (addressIds() !== viewerIds()) requestViewer(addressIds().split(","));
   };
-  // The query of the address, if it has one, is put into the fields by the server.
+  // If the address has a query, the server puts it into the fields.
   const loadLibrary = () => {
     const params = new URLSearchParams(addressQuery());
     const [filter, text] = [params.get("show") ?? "All", params.get("q") ?? ""];
@@ -230,7 +230,7 @@
     "tags added": ({ text }) => sendEvent("tag", { ids: [...state.selected], text }),
     "tags edited": ({ id, text }) => sendEvent("set_tags", { ids: [id], text }),
 
-    // The rest are buttons, by their data-action. `ids` are the images that the button is about.
+    // The rest are buttons, by their data-action. `ids` are the images that the button acts on.
     page: ({ button }) => {
       sendEvent("page", { position: button.dataset.to, is_viewer_open: false });
       window.scrollTo({ top: 0 });
@@ -248,7 +248,7 @@
     close: closeViewer,
     star: ({ button, ids }) => {
       const isStarred = button.getAttribute("aria-pressed") === "true";
-      // At once; the answer then shows how it really is.
+      // At once; the server's answer corrects this if need be.
       if (button.hasAttribute("aria-pressed")) button.setAttribute("aria-pressed", String(!isStarred));
       sendEvent(isStarred ? "unstar" : "star", { ids });
     },
@@ -329,9 +329,9 @@
     const elsewhere = selected.size - boxes.filter((box) => box.checked).length;
     const text = `${selected.size} selected${elsewhere > 0 ? `, ${elsewhere} on other pages` : ""}`;
     one(".number", toolbar()).textContent = text;
-    const status = one("#selection .voice");
+    const status = one("#selection .visually-hidden");
     const announcement = selected.size > 0 ? `${selected.size} selected` : "";
-    // Screen readers repeat a status whenever it is written, even if it says the same.
+    // Screen readers repeat a status whenever it is written, even if its text is the same.
     if (status.textContent !== announcement) status.textContent = announcement;
     toolbar().hidden = selected.size === 0;
     if (selected.size === 0) one(".tag-form", toolbar()).hidden = true;
@@ -371,7 +371,7 @@
       history.replaceState(history.state, "", address(shownIds));
     }
   };
-  // Gradio changes the address of an existing image: until the new one is there, the old one shows.
+  // Gradio reuses image elements with another URL: the old image stays until the new one is loaded.
   const renderLoadingImages = () => {
     for (const image of all("#grid img, #viewer img")) {
       if (!image.complete) image.dataset.loading = "";
@@ -390,7 +390,7 @@
   const onClick = (event) => {
     const button = event.target.closest("[data-action]");
     const checkbox = event.target.closest(".pick input");
-    // The second click of a double click isn't meant for what has taken the deleted image's place.
+    // The second click of a double click would hit the image that has replaced the deleted one.
     if (event.detail > 1 && Date.now() - state.deletedAt < DOUBLE_CLICK_GUARD) return;
     if (checkbox) dispatch("item picked", { checkbox, isRange: event.shiftKey });
     else if (button) {
@@ -457,7 +457,7 @@
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.('a[href="#library"], a[href="#create"]');
     if (!link || !isOwnPage()) return;
-    event.preventDefault(); // Gradio's page has a <base>, with which this link loads the page again
+    event.preventDefault(); // Gradio's page has a <base>, so this link would reload the page
     location.hash = link.getAttribute("href");
   });
   window.addEventListener("hashchange", () => dispatch("address changed"));
@@ -470,7 +470,7 @@
   });
   linksObserver.observe(root, { subtree: true, childList: true });
 
-  // Each of Gradio's components (see `Gallery.build`) calls this when it is there.
+  // Each of Gradio's components (see `Gallery.build`) calls this when it is loaded.
   sd35.gallery = (name, element, props, watch, trigger) => {
     components[name] = { props, trigger };
     element.addEventListener("click", onClick);

@@ -1,8 +1,8 @@
 // Behavior of the page itself: keys, focus, announcements, notifications, dropped images.
 // It changes no values of Gradio's components.
 (() => {
-  // In a frame of another site, a browser may deny storage and throw when it is accessed. Gradio doesn't catch that and
-  // would stop loading, so the page gets storage in memory there.
+  // In a frame of another site, a browser may block storage: any access to it throws. Gradio doesn't catch that and would
+  // stop loading, so the page gets storage in memory there.
   for (const name of ["localStorage", "sessionStorage"]) {
     try {
       window[name].length;
@@ -22,8 +22,8 @@
     }
   }
 
-  // An event stream that ends without "close_stream" is broken. Gradio keeps waiting for it and opens no other, unless it
-  // gets these messages: then it polls the server, and reloads the page if it was waiting for a result.
+  // An event stream that ends without "close_stream" is broken. Gradio would wait for it forever instead of opening another.
+  // With these messages it polls the server, and reloads the page if it was waiting for a result.
   const BROKEN_MESSAGES = ["broken_connection", "close_stream"].map((msg) => `data: ${JSON.stringify({ msg, message: "" })}\n\n`);
   const withProperEnd = (body) => {
     const reader = body.getReader();
@@ -84,9 +84,9 @@
   document.addEventListener("keydown", onKey, true);
 
   // Screen readers announce the start and the end of a job, not each step.
-  const voice = document.createElement("div");
-  voice.setAttribute("role", "status");
-  voice.className = "voice";
+  const announcer = document.createElement("div");
+  announcer.setAttribute("role", "status");
+  announcer.className = "visually-hidden";
 
   let status;
   const updateStatus = () => {
@@ -95,7 +95,7 @@
     const isFirst = status === undefined;
     status = panel.dataset.status;
     if (isFirst) return;
-    voice.textContent = status === "running" ? "Generating" : panel.textContent;
+    announcer.textContent = status === "running" ? "Generating" : panel.textContent;
     // Stop disappears at the end of a job: without this, keyboard users would start again at the top of the page.
     if (document.activeElement === document.body || !isShown(document.activeElement)) {
       [byId("stop"), byId("generate")].find(isShown)?.focus({ preventScroll: true });
@@ -116,7 +116,7 @@
     if (invalid.length > 0 && !hadErrors) {
       invalid[0].scrollIntoView({ block: "center" });
       invalid[0].querySelector("textarea, input")?.focus({ preventScroll: true });
-      voice.textContent = invalid.map((field) => field.querySelector(".validation-error").textContent).join(" ");
+      announcer.textContent = invalid.map((field) => field.querySelector(".validation-error").textContent).join(" ");
     }
     hadErrors = invalid.length > 0;
   };
@@ -185,12 +185,11 @@
       if (added.failed > 0) notify(`${pluralize(added.failed, "image")} failed`);
       if (current.remaining === 0 && added.completed > 0)
         notify(unseen.completed === 1 ? "Your image is ready" : `${unseen.completed} images ready`);
-      window.dispatchEvent(new CustomEvent("sd35-done")); // the library shows new images
     }
     isFirstQueue = false;
-    const isWanted = current.remaining > 0 && canAskPermission();
-    if (isWanted && !notifyButton.isConnected) byId("message")?.after(notifyButton);
-    if (!isWanted) notifyButton.remove();
+    const isButtonNeeded = current.remaining > 0 && canAskPermission();
+    if (isButtonNeeded && !notifyButton.isConnected) byId("message")?.after(notifyButton);
+    if (!isButtonNeeded) notifyButton.remove();
     counts = current;
     showTitle();
   };
@@ -213,15 +212,17 @@
       });
     },
 
-    // An image that is dropped, pasted or chosen: its metadata goes to the server, its pixels stay here.
+    // An image that is dropped, pasted or chosen. Its metadata is sent to the server, its pixels are not.
     bindImport(element, trigger) {
       const read = async (file) => {
         if (!file) return;
         location.hash = "#create";
         const data = await withoutPixels(file).catch(() => new Uint8Array());
         let text = "";
-        // in pieces: each byte becomes an argument, and their number is limited
-        for (let at = 0; at < data.length; at += 0x8000) text += String.fromCharCode(...data.subarray(at, at + 0x8000));
+        // in pieces: each byte becomes an argument, and the number of arguments is limited
+        for (let start = 0; start < data.length; start += 0x8000) {
+          text += String.fromCharCode(...data.subarray(start, start + 0x8000));
+        }
         trigger("upload", { name: file.name || "this image", data: btoa(text) });
       };
       element.addEventListener("change", (event) => {
@@ -234,7 +235,7 @@
       });
       const imageFile = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
       const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-      let depth = 0; // "dragenter" and "dragleave" come for each element on the way
+      let depth = 0; // "dragenter" and "dragleave" are also sent for each nested element
       const showOverlay = (isShown) => document.documentElement.toggleAttribute("data-dropping", isShown);
       window.addEventListener("dragenter", (event) => hasFiles(event) && showOverlay(++depth > 0), true);
       window.addEventListener("dragleave", (event) => hasFiles(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0), true);
@@ -257,7 +258,11 @@
   const MAX_METADATA_BYTES = 700_000;
   const concat = (parts) => {
     const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
+    let offset = 0;
+    for (const part of parts) {
+      all.set(part, offset);
+      offset += part.length;
+    }
     return all;
   };
 
@@ -275,50 +280,53 @@
     };
     if (head[0] === 0x89 && name(head.subarray(1, 4)) === "PNG") {
       await keep(0, 8);
-      for (let at = 8; at + 12 <= file.size; ) {
-        const part = await bytes(at, at + 8);
-        const end = at + 12 + new DataView(part.buffer).getUint32(0);
-        if (["IHDR", "tEXt", "zTXt", "iTXt", "eXIf", "IEND"].includes(name(part.subarray(4, 8)))) await keep(at, end);
-        at = end;
+      for (let offset = 8; offset + 12 <= file.size; ) {
+        const part = await bytes(offset, offset + 8);
+        const end = offset + 12 + new DataView(part.buffer).getUint32(0);
+        if (["IHDR", "tEXt", "zTXt", "iTXt", "eXIf", "IEND"].includes(name(part.subarray(4, 8)))) await keep(offset, end);
+        offset = end;
       }
     } else if (name(head.subarray(0, 4)) === "RIFF" && name(head.subarray(8, 12)) === "WEBP") {
       await keep(0, 12);
-      for (let at = 12; at + 8 <= file.size; ) {
-        const part = await bytes(at, at + 8);
+      for (let offset = 12; offset + 8 <= file.size; ) {
+        const part = await bytes(offset, offset + 8);
         const size = new DataView(part.buffer).getUint32(4, true);
-        const end = at + 8 + size + (size % 2);
-        if (["VP8X", "EXIF", "XMP "].includes(name(part.subarray(0, 4)))) await keep(at, Math.min(end, file.size));
-        at = end;
+        const end = offset + 8 + size + (size % 2);
+        if (["VP8X", "EXIF", "XMP "].includes(name(part.subarray(0, 4)))) await keep(offset, Math.min(end, file.size));
+        offset = end;
       }
     } else if (head[0] === 0xff && head[1] === 0xd8) {
       await keep(0, 2);
-      for (let at = 2; at + 4 <= file.size; ) {
-        const part = await bytes(at, at + 4);
-        if (part[0] !== 0xff || part[1] === 0xda) break;
-        const end = at + 2 + new DataView(part.buffer).getUint16(2);
-        if ((part[1] >= 0xe0 && part[1] <= 0xef) || part[1] === 0xfe || (part[1] >= 0xc0 && part[1] <= 0xc2)) await keep(at, end);
-        at = end;
+      for (let offset = 2; offset + 4 <= file.size; ) {
+        const part = await bytes(offset, offset + 4);
+        const marker = part[1];
+        if (part[0] !== 0xff || marker === 0xda) break; // the pixels begin
+        const end = offset + 2 + new DataView(part.buffer).getUint16(2);
+        const isMetadata = (marker >= 0xe0 && marker <= 0xef) || marker === 0xfe; // APPn, COM
+        const isSize = marker >= 0xc0 && marker <= 0xc2; // SOF0 to SOF2
+        if (isMetadata || isSize) await keep(offset, end);
+        offset = end;
       }
       parts.push(new Uint8Array([0xff, 0xd9]));
     }
     return concat(parts);
   };
 
-  // Each update carries the server's time. If none comes though jobs remain, or an image is still to be saved, the stream
-  // is dead: it is restarted, less and less often.
+  // Each update contains the server's time. If none arrives while jobs remain, or while an image is still to be saved, the
+  // stream is dead and is restarted, less and less often.
   const RETRY_SECONDS = [4, 4, 8, 16];
-  let lastUpdate = { time: "", at: Date.now(), tries: 0 };
+  let lastUpdate = { time: "", at: Date.now(), retries: 0 };
   setInterval(() => {
     const time = document.querySelector("#queue .queue")?.dataset.time;
     const isWaiting = counts.remaining > 0 || document.querySelector("#panel [data-saving]") !== null;
-    if (time !== lastUpdate.time || !isWaiting) lastUpdate = { time, at: Date.now(), tries: 0 };
-    if (Date.now() - lastUpdate.at < 1000 * RETRY_SECONDS[Math.min(lastUpdate.tries, 3)]) return;
-    lastUpdate = { ...lastUpdate, at: Date.now(), tries: lastUpdate.tries + 1 };
+    if (time !== lastUpdate.time || !isWaiting) lastUpdate = { time, at: Date.now(), retries: 0 };
+    if (Date.now() - lastUpdate.at < 1000 * RETRY_SECONDS[Math.min(lastUpdate.retries, 3)]) return;
+    lastUpdate = { ...lastUpdate, at: Date.now(), retries: lastUpdate.retries + 1 };
     byId("refresh")?.click();
   }, 1000);
 
-  // Embedded in a page of another site, relative addresses would lead to that site.
-  const updateAddresses = () => {
+  // Embedded in a page of another site, relative URLs would lead to that site.
+  const updateUrls = () => {
     const root = window.gradio_config?.root;
     if (!root || new URL(root, location.href).origin === location.origin) return;
     for (const name of ["src", "href"]) {
@@ -332,18 +340,18 @@
   const updateKeys = () => {
     if (!/Mac|iPhone|iPad/.test(navigator.platform)) return;
     document.querySelectorAll("[data-key=ctrl]").forEach((key) => {
-      key.removeAttribute("data-key"); // or each update would cause the next one
+      key.removeAttribute("data-key"); // otherwise each update would cause the next one
       key.textContent = "⌘";
     });
   };
 
   const update = () => {
     isScheduled = false;
-    updateAddresses();
+    updateUrls();
     updateKeys();
     updateQueue();
-    if (!voice.isConnected) document.body.append(voice);
-    // Gradio gives each radio input its own name: without a common one the arrow keys don't move between them.
+    if (!announcer.isConnected) document.body.append(announcer);
+    // Gradio gives each radio input a name of its own, but arrow keys only move between inputs of the same name.
     document.querySelectorAll("#size input:not([name=size])").forEach((input) => (input.name = "size"));
     updateTimes();
     updateStatus();

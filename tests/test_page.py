@@ -128,7 +128,7 @@ def test_keyboard_alone_suffices(page: Page, servers: PageServers) -> None:
     expect(panel.locator("[data-status=cancelled]")).to_be_visible()
     page.get_by_role("button", name="Generate").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("div.voice")).to_have_text("Generating")
+    expect(page.locator("div.visually-hidden")).to_have_text("Generating")
     expect(panel).to_contain_text("Step 2 of 6")
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_focused()

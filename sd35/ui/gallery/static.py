@@ -36,7 +36,7 @@ _SEARCH_EXAMPLES: Final = (
 )
 
 _SELECTION_BAR: Final = """\
-<p class="voice" role="status"></p>
+<p class="visually-hidden" role="status"></p>
 <div class="selection" role="toolbar" aria-label="Selected images" hidden><p class="number"></p>
 <button type="button" data-action="zip">Download ZIP</button>
 <button type="button" data-action="star" data-in="shown">Star</button>

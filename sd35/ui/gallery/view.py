@@ -181,7 +181,7 @@ def _page_summary(page: PicturePage, query: Query, size_bytes: int) -> Markup:
 
 def _count_html(count: int | str, noun: str) -> Markup:
     # The empty state shows that there is nothing: then the count is for screen readers alone.
-    template = Markup("<b>{}</b>") if count else Markup('<span class="voice">{}</span>')
+    template = Markup("<b>{}</b>") if count else Markup('<span class="visually-hidden">{}</span>')
     return template.format(pluralize(count, noun))
 
 
