@@ -9,7 +9,7 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const one = (selector, within = document) => within.querySelector(selector);
 
-  const STALE_GRID_DELAY = 400; // ms in which a newer answer may still come by itself
+  const STALE_GRID_DELAY = 400; // ms in which a newer answer may still arrive
   const MAX_STALE_RETRIES = 3;
   const SCAN_POLL_INTERVAL = 1500; // ms
   const KEY_REPEAT_LIMIT = 1500; // ms in which the same image isn't requested again

@@ -145,10 +145,10 @@ def test_variations_are_like_the_image() -> None:
     [request] = variations(metadata, "same", PUBLIC_LIMITS)
     assert (request.prompt, request.width, request.height) == ("a cat", 512, 768)
     assert request.randomize_seed
-    neighbours = variations(metadata, "neighbours", PUBLIC_LIMITS)
-    assert [request.seed for request in neighbours] == [2**31 - 2, 2**31 - 1, 1, 2]
-    assert not any(request.randomize_seed for request in neighbours)
+    adjacent_requests = variations(metadata, "adjacent", PUBLIC_LIMITS)
+    assert [request.seed for request in adjacent_requests] == [2**31 - 2, 2**31 - 1, 1, 2]
+    assert not any(request.randomize_seed for request in adjacent_requests)
     with pytest.raises(InvalidRequestError, match="no recorded seed"):
-        variations(replace(metadata, seed=None), "neighbours", PUBLIC_LIMITS)
+        variations(replace(metadata, seed=None), "adjacent", PUBLIC_LIMITS)
     with pytest.raises(InvalidRequestError, match="Enter a prompt"):
         variations(replace(metadata, prompt=""), "same", PUBLIC_LIMITS)

@@ -406,7 +406,7 @@ def test_image_is_sent_to_the_create_tab(page: Page, server: GalleryServer) -> N
     expect(event_field).to_have_value(json.dumps(payload))
     page.go_back()
     dialog.get_by_role("button", name="4 more").click()
-    expect(event_field).to_have_value(json.dumps({"id": entry.id, "variation": "neighbours"}))
+    expect(event_field).to_have_value(json.dumps({"id": entry.id, "variation": "adjacent"}))
 
 
 def test_unfinished_job_is_sent_to_the_create_tab(page: Page, server: GalleryServer) -> None:

@@ -41,13 +41,14 @@ DEFAULT_HASHER: Final = PasswordHasher()
 # A hash needs its 64 MiB while it is computed: more at once could exhaust a small machine.
 _HASH_SEMAPHORE: Final = threading.BoundedSemaphore(4)
 
-# A file may come from elsewhere, and its parameters decide what each login attempt costs here.
+# A password file may come from another program, and the parameters of its hashes determine the cost
+# of each login attempt.
 _MAX_MEMORY_KIB: Final = 128 * 1024
 _MAX_PASSES: Final = 10
 _MAX_LANES: Final = 8
 
 # The PHC string format. The last characters of salt and digest are limited to those that leave no
-# bits over: libargon2 rejects others, but only when somebody tries to log in.
+# bits over: libargon2 rejects others, but only at the first login.
 _HASH_PATTERN: Final = re.compile(
     r"\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,3}),p=([0-9]{1,3})"
     r"\$[A-Za-z0-9+/]{21}[AQgw]\$[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]"
@@ -112,7 +113,7 @@ def _normalize_password(password: object) -> str:
 
 
 def normalize_username(name: object) -> str:
-    """Return a name as it is stored and compared: in NFKC and lower case.
+    """Return a name in the form that is stored and compared: NFKC, lower case.
 
     Phones capitalize the first letter, and keyboards compose letters differently.
 
@@ -207,7 +208,7 @@ class CredentialStore:
     content may name a user who was removed since.
 
     Args:
-        credentials: `name:password` pairs; they are hashed at once, and not kept.
+        credentials: `name:password` pairs; only hashes of the passwords are stored.
         password_file: names and hashes; a name in `credentials` overrides the file's.
         hasher: for the passwords in `credentials`.
 
@@ -271,7 +272,7 @@ class CredentialStore:
     def _decoy_hash(self, name: str, hashes: Mapping[str, str]) -> str:
         """Return a hash to check for an unknown name: always the same one for the same name.
 
-        Hashes may differ in cost. A random choice would show in repeated attempts.
+        Hashes may differ in cost. Varying times would reveal that a name is unknown.
         """
         candidates = list(hashes.values()) or [self._spare_hash]
         digest = hmac.digest(self._key, name.encode("utf-8"), "sha256")

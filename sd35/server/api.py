@@ -36,7 +36,7 @@ async def submit_job(
     visitor: Visitor,
     **options: Any,  # noqa: ANN401  # JSON, which `resolve` checks
 ) -> tuple[Job, str]:
-    """Start a job with these `RequestOptions`, and return it and who makes the image.
+    """Start a job with these `RequestOptions`; return it and the name of who makes the image.
 
     Raises:
         SD35Error: there is no Space, the request is invalid, or a usage limit is reached.
@@ -52,7 +52,7 @@ def result_or_raise(state: JobState) -> JobResult:
     """Return the result of a finished job.
 
     Raises:
-        SD35Error: there is none; the message says why.
+        SD35Error: the job failed or was cancelled.
 
     """
     if state.result is None:
@@ -148,7 +148,7 @@ class ApiEndpoints:
                 yield self._publish_preview(job, last_preview, preview_count)
 
     def _publish_preview(self, job: Job, preview: Picture, number: int) -> dict[str, Any]:
-        """Return FileData for a preview, with an address of its own: clients cache by address."""
+        """Return FileData for a preview, under a new URL: clients cache by URL."""
         name = f"preview-{number:02}{preview.suffix}"
         artifact = Artifact(job.owner, name, preview.mime_type, preview.data)
         return preview_data(self._job_service.artifacts.put_preview(job.id, artifact), artifact)
@@ -203,7 +203,7 @@ class ApiEndpoints:
 
 @contextmanager
 def _gradio_errors() -> Iterator[None]:
-    """Raise errors of this program as Gradio's, whose text the caller gets."""
+    """Convert errors of this program to Gradio's, so that the caller gets their text."""
     try:
         yield
     except SD35Error as error:

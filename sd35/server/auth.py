@@ -152,7 +152,7 @@ class Authenticator:
         """Return the visitor: a Hugging Face account, else a login, else a browser."""
         if self.is_private:
             return LOCAL_VISITOR
-        # Only Hugging Face's proxy may set this header. Elsewhere, anybody can.
+        # Hugging Face's proxy sets this header. Elsewhere, clients could set it.
         ip_token = request.headers.get("x-ip-token") if self.is_on_hub else None
         owner = None
         name = user

@@ -49,7 +49,7 @@ def configure_environment() -> tempfile.TemporaryDirectory[str]:
 
     The directory is removed with the returned object.
     """
-    # Gradio serves every file below this directory to whoever knows its path, and by default all
+    # Gradio serves every file below this directory to anyone who knows its path, and by default all
     # Gradio apps of a user share one. This one has mode 0700.
     temp_dir = tempfile.TemporaryDirectory(prefix="sd35-", ignore_cleanup_errors=True)
     os.environ["GRADIO_TEMP_DIR"] = str(Path(temp_dir.name).resolve())
@@ -187,8 +187,8 @@ def close(demo: "gr.Blocks") -> None:
     """Stop serving at once, and end the lifespan."""
     server = getattr(demo, "server", None)
     if server is not None:
-        # uvicorn waits without a limit for open event streams, and logs an error about each that it
-        # cancels.
+        # Without this limit uvicorn waits for open event streams, and it logs an error for each one
+        # that it cancels.
         server.config.timeout_graceful_shutdown = 0.1
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     demo.close(verbose=False)

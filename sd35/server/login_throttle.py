@@ -17,7 +17,8 @@ MAX_PER_MINUTE: Final = 60
 MAX_PER_MINUTE_PER_IP: Final = 15
 FAILURE_TTL_SECONDS: Final = 3600.0
 
-# More than can fail within an hour at 60 a minute: nobody can push out another key's failures.
+# More than the 3,600 failures that 60 a minute allow within an hour: with fewer, failures of many
+# keys would push out those of the key under attack.
 MAX_TRACKED_KEYS: Final = 4096
 
 
@@ -77,7 +78,7 @@ class LoginThrottle:
         ip_key = _ip_key(client_ip)
         with self._lock:
             pair_failures = self._by_name_and_ip.subtract((username, ip_key))
-            # Only its own: failures from other addresses may be somebody else's guesses.
+            # Only the failures from this IP: those from others may be guesses of an attacker.
             self._by_name.subtract(username, max(pair_failures, 1))
             self._total.release(None)
             if ip_key is not None:
@@ -120,7 +121,7 @@ class _Backoff:
 
 
 def _username(name: object) -> str:
-    """Return the name as it is compared. All invalid names count as one."""
+    """Return the normalized name. All invalid names count as one."""
     try:
         return normalize_username(name)
     except AccountError:

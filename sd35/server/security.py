@@ -111,8 +111,8 @@ class SecurityMiddleware:
                 await body(scope, receive, send)
                 return
             receive = replay_body(body, receive)
-        # Confused deputy: where any site may embed the page, its scripts could use what a visitor
-        # has logged in for. So requests of an unknown site are anonymous.
+        # Confused deputy: if any site may embed the page, scripts of that site could act with the
+        # visitor's login. So requests of sites that aren't named are anonymous.
         if self._is_anonymous_embedder(headers):
             scope = _without_credentials(scope)
         await self._app(scope, receive, send)
@@ -262,7 +262,7 @@ def _matches_origin(site: str, origin: str) -> bool:
     """Return whether a source of `frame-ancestors` includes this origin."""
     scheme, _, host = site.rpartition("://")
     origin_scheme, _, origin_host = origin.rpartition("://")
-    # `null` is the origin of sandboxed frames and local files: anybody can have it.
+    # Not `null`, the origin of sandboxed frames and local files: any site can get it.
     if site == "*":
         return origin_scheme in {"http", "https"}
     is_same_host = host == origin_host or (host.startswith("*.") and origin_host.endswith(host[1:]))

@@ -26,7 +26,7 @@ class StreamLimiter:
         self._counts: Counter[str] = Counter()
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request whose answer may last, or refuse it with status 503."""
+        """Pass on a request for a long response, or refuse it with status 503."""
         limits = _limits(scope["state"]["visitor"])
         if any(self._counts[key] >= limit for key, limit in limits.items()):
             response = PlainTextResponse(

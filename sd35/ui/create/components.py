@@ -174,6 +174,6 @@ def _button_html(value: str, elem_id: str) -> gr.HTML:
 
 
 def _browser_state(key: str) -> gr.BrowserState:
-    # Gradio encrypts what it stores, by default with a secret that is new at each start: after a
-    # restart a browser couldn't read it. A job's id is no secret to its own browser.
+    # Gradio encrypts the value, by default with a secret that is new at each start, so that it
+    # would be lost with a restart. A job's id needs no encryption in its visitor's browser.
     return gr.BrowserState("", storage_key=key, secret=key)

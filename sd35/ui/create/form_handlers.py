@@ -175,7 +175,7 @@ class FormHandlers:
 
 
 def _unchanged() -> list[Any]:
-    # Gradio empties the dict that it gets: each field needs one of its own.
+    # A new dict for each field, because Gradio empties the ones that it gets.
     return [gr.skip() for _ in FIELD_NAMES]
 
 

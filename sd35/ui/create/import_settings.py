@@ -68,7 +68,7 @@ class AppliedSettings:
     def apply_size(self) -> None:
         """Import the size, or the closest one that the Space offers."""
         width, height = self._metadata.width, self._metadata.height
-        if not width or not height or width < 1 or height < 1:  # a file may say anything
+        if not width or not height or width < 1 or height < 1:  # files are untrusted
             return
         preset = preset_for_size(width, height, self._limits)
         if preset == CUSTOM_SIZE and not _is_valid_size(width, height, self._limits):
@@ -151,7 +151,7 @@ def metadata_from_request(request: GenerationRequest) -> GenerationMetadata:
 def variations(
     metadata: GenerationMetadata, kind: object, limits: Limits
 ) -> list[GenerationRequest]:
-    """Return requests like an image: one with a new seed, or with `neighbours` four nearby seeds.
+    """Return requests like an image: with `adjacent` four with the seeds around, else one.
 
     Raises:
         InvalidRequestError: a Space with these limits can't make them, or the seed is unknown.
@@ -168,7 +168,7 @@ def variations(
         guidance_scale=values.guidance_scale,
         num_inference_steps=values.num_inference_steps,
     ).resolve(limits)
-    if kind != "neighbours":
+    if kind != "adjacent":
         return [replace(request, randomize_seed=True)]
     if metadata.seed is None:
         raise InvalidRequestError("This image has no recorded seed.")

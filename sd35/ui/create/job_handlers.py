@@ -133,7 +133,7 @@ class JobHandlers:
             await self._job_service.restore_session(view.visitor)
             async with aclosing(self._watch(view)) as updates:
                 async for update in updates:
-                    # Gradio doesn't end the older call of a "multiple" event by itself.
+                    # Gradio doesn't end the older call of a "multiple" event.
                     if self._watch_tokens.get(session_hash) is not token:
                         return
                     yield update
@@ -163,7 +163,7 @@ class JobHandlers:
     async def cancel(self, request: gr.Request, focus: object) -> LiveUpdate:
         """Stop the job in focus, and return the live outputs once it has ended."""
         view = self._job_view(request, focus)
-        with suppress(LibraryError):  # the job is stopped all the same
+        with suppress(LibraryError):  # the job can be stopped without its session
             await self._job_service.restore_session(view.visitor)
         job = self._job_service.get_job(view.job_id, view.visitor)
         if job is not None:

@@ -30,7 +30,7 @@ def idle_panel() -> str:
 
 
 def missing_panel() -> str:
-    """Return the panel for a job that no longer exists or belongs to somebody else."""
+    """Return the panel for a job that doesn't exist or belongs to another visitor."""
     return _panel("idle", Markup('<p class="hint">That image is no longer available.</p>'))
 
 

@@ -22,7 +22,7 @@ RESTORE_JS: Final = "(job, _, ...fields) => [job, sd35.draft(), ...fields]"
 Listener = Callable[..., Dependency]
 """An event of a component, such as `button.click`, or the end of another, such as `event.then`."""
 
-# A limit per listener and not one by `queue()`, which builds Gradio's whole application anew.
+# `concurrency_limit` per listener: setting it with `queue()` would rebuild Gradio's whole app.
 _OPTIONS: Final[dict[str, Any]] = {
     "api_visibility": "private",
     "show_progress": "hidden",
@@ -35,7 +35,7 @@ _RAW: Final = _OPTIONS | {"preprocess": False}
 _LIVE: Final = _RAW | {"postprocess": False}
 # Not through Gradio's queue: its event stream may be broken when a button is pressed.
 _DIRECT: Final = _LIVE | {"queue": False}
-# A page may start to watch again while it watches: the newest call ends the others.
+# A page may watch its jobs again while it still does: the newest call ends the others.
 _WATCH: Final = _LIVE | {"trigger_mode": "multiple"}
 
 
@@ -62,34 +62,34 @@ class Wiring:
 
     def _bind_generate(self) -> None:
         area, state = self.tab.prompt_area, self.tab.state
-        submitted = area.generate.click(
+        submit_event = area.generate.click(
             self.job_handlers.submit,
             [*self.tab.fields, state.focus],
             [area.message, state.focus, state.form_job],
             validator=self.form_handlers.validate,
             **_LIVE,
         )
-        self._show_visitor_info(submitted.then)
-        watched = self._watch_jobs(submitted.then)
+        self._show_visitor_info(submit_event.then)
+        watch_event = self._watch_jobs(submit_event.then)
         # After a job failed, the Space may be disconnected, or replaced by another one.
-        informed = self._show_visitor_info(watched.then)
-        self._apply_limits(self._watch_connection(informed.then).then)
-        stopped = area.stop.click(
+        info_event = self._show_visitor_info(watch_event.then)
+        self._apply_limits(self._watch_connection(info_event.then).then)
+        stop_event = area.stop.click(
             self.job_handlers.cancel, state.focus, self.tab.live_outputs, **_DIRECT
         )
-        self._watch_jobs(stopped.then)
+        self._watch_jobs(stop_event.then)
 
     def _bind_live_view(self) -> None:
         area, output = self.tab.prompt_area, self.tab.output
-        acted = gr.on(
+        action_event = gr.on(
             [area.queue.click, output.panel.click, output.recent.click],
             self.job_handlers.run_queue_action,
             self.tab.state.focus,
             [area.message, *self.tab.live_outputs],
             **_DIRECT,
         )
-        self._show_visitor_info(acted.then)
-        self._watch_jobs(acted.then)
+        self._show_visitor_info(action_event.then)
+        self._watch_jobs(action_event.then)
         self._watch_jobs(self.tab.state.refresh.click)
         self._watch_jobs(self.demo.load)
         self._show_visitor_info(self.demo.load)
@@ -107,14 +107,14 @@ class Wiring:
             self.form_handlers.import_from_library,
             self.tab.fields,
         )
-        submitted = self.gallery.retry_event.retry(
+        submit_event = self.gallery.retry_event.retry(
             self.job_handlers.create_variation,
             self.tab.state.focus,
             [self.tab.prompt_area.message, *self.tab.live_outputs],
             **_DIRECT,
         )
-        self._show_visitor_info(submitted.then)
-        self._watch_jobs(submitted.then)
+        self._show_visitor_info(submit_event.then)
+        self._watch_jobs(submit_event.then)
 
     def _bind_form(self) -> None:
         state, settings = self.tab.state, self.tab.settings
@@ -139,8 +139,10 @@ class Wiring:
     def _bind_connection(self) -> None:
         self._apply_limits(self._watch_connection(self.demo.load).then)
         # Not `_DIRECT`: with postprocessing a handler may return nothing.
-        reconnected = self.header.reconnect.click(self.connection_handlers.reconnect, **_OPTIONS)
-        self._apply_limits(self._watch_connection(reconnected.then).then)
+        reconnect_event = self.header.reconnect.click(
+            self.connection_handlers.reconnect, **_OPTIONS
+        )
+        self._apply_limits(self._watch_connection(reconnect_event.then).then)
 
     def _watch_jobs(self, event: Listener) -> Dependency:
         return event(
@@ -161,8 +163,8 @@ class Wiring:
 
     def _apply_limits(self, event: Listener) -> None:
         values = [*self.tab.fields, self.tab.state.applied_limits]
-        updated = event(self.form_handlers.apply_limits, values, values, **_RAW)
-        self._update_size_hint(updated.then)
+        update_event = event(self.form_handlers.apply_limits, values, values, **_RAW)
+        self._update_size_hint(update_event.then)
 
     def _import(self, event: Listener, handler: Callable[..., Any], inputs: object) -> None:
         outputs = [

@@ -80,7 +80,7 @@ def _move_to_trash(library: Library, owner: str, event: GalleryEvent) -> Markup:
 
 
 def _missing_ids(library: Library, owner: str, ids: Iterable[str]) -> list[str]:
-    """Return the ids that aren't the owner's, or whose file is missing."""
+    """Return the ids of images that have no file or belong to another owner."""
     entries = {id_: library.get(id_, owner) for id_ in ids}
     return [id_ for id_, entry in entries.items() if entry is None or entry.is_missing]
 

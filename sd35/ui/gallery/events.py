@@ -53,7 +53,7 @@ class GalleryEvent:
         ids: images that the action applies to.
         position: of the page that the grid shows.
         text: query of a search, or tags separated by commas.
-        filter_name: the choice beside the search field.
+        filter_name: the filter chosen next to the search field.
         is_viewer_open: the action was chosen in the viewer, so its image is shown again after it.
         request_id: number that goes back with the answer, so that the browser can drop late ones.
 

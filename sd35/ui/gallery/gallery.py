@@ -28,7 +28,7 @@ __all__ = ["Gallery"]
 PAGE_SIZE: Final = 48
 
 Result = TypeVar("Result")
-HtmlUpdates = tuple[Markup | None, Markup | None]  # of grid and viewer; `None`: stays as it is
+HtmlUpdates = tuple[Markup | None, Markup | None]  # of grid and viewer; `None`: unchanged
 
 # The filter stands before the text: the last word of the text may be unfinished, and so matches
 # as a prefix only at the end of the query.
@@ -48,7 +48,7 @@ class Gallery:
 
     - `import_event.submit`: fill the form; `id`, `group` (`all`, `prompt` or `seed`) and `kind`
       (`picture` or `job`).
-    - `retry_event.retry`: generate again; `id` and `variation` (`same` or `neighbours` of an
+    - `retry_event.retry`: generate again; `id` and `variation` (`same` or `adjacent` of an
       image, or `job`).
 
     """
@@ -147,8 +147,8 @@ class Gallery:
         def handle(owner: str) -> HtmlUpdates:
             return self._handle(owner, gallery_event, _build_query(text, filter_name))
 
-        if_anonymous: HtmlUpdates = (view.no_library(), EMPTY_HTML)
-        grid_html, viewer_html = await self._run_for_owner(request, handle, if_anonymous)
+        anonymous_result: HtmlUpdates = (view.no_library(), EMPTY_HTML)
+        grid_html, viewer_html = await self._run_for_owner(request, handle, anonymous_result)
         grid_update = gr.skip()
         if grid_html is not None:
             grid_update = view.with_query_key(grid_html, filter_name, text)
@@ -159,11 +159,11 @@ class Gallery:
 
     @staticmethod
     async def _run_for_owner(
-        request: gr.Request, operation: Callable[[str], Result], if_anonymous: Result
+        request: gr.Request, operation: Callable[[str], Result], anonymous_result: Result
     ) -> Result:
         owner = visitor_from_request(request).owner
         if owner is None:
-            return if_anonymous
+            return anonymous_result
         # In a thread, because SQLite and the files would block the event loop.
         return await anyio.to_thread.run_sync(operation, owner_key(owner))
 

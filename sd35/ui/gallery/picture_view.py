@@ -110,7 +110,7 @@ def not_found_dialog(ids: Sequence[str]) -> Markup:
 
 
 def with_request_id(viewer_html: Markup, request_id: int) -> Markup:
-    """Mark what the viewer shows, which may be nothing, with the request that it answers."""
+    """Mark the viewer's content, which may be empty, with the request that it answers."""
     return Markup('<div data-request-id="{}">{}</div>').format(request_id, viewer_html)
 
 
@@ -162,7 +162,7 @@ def _action_buttons(entry: Entry) -> Markup:
         '<button type="button" data-action="import" data-group="seed" {no_seed}>Seed only</button>'
         '</div><div role="group" aria-label="Vary">'
         '<button type="button" data-action="retry" data-variation="same">New variation</button>'
-        '<button type="button" data-action="retry" data-variation="neighbours" '
+        '<button type="button" data-action="retry" data-variation="adjacent" '
         'title="With the seeds next to this one" {no_seed}>'
         '4 more</button></div><div role="group" aria-label="This image">'
         '<a href="studio/picture/{id}?download" download {no_file}>Download</a>{copy}'

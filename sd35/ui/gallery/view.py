@@ -33,7 +33,7 @@ __all__ = [
     "with_query_key",
 ]
 
-MAX_PROMPT_CHARACTERS: Final = 240  # of a prompt beside others
+MAX_PROMPT_CHARACTERS: Final = 240  # in the grid and the list of jobs
 
 MIN_ASPECT_RATIO: Final = 0.4  # a thinner item would be too small to click
 MAX_ASPECT_RATIO: Final = 3.5
