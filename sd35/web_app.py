@@ -1,6 +1,7 @@
 """The web app: job service, page and server, put together from the settings."""
 
 import contextlib
+import os
 import queue
 import signal
 import threading
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["WebApp"]
 
 TUNNEL_CHECK_SECONDS: Final = 5.0
+
+HUB_STORAGE: Final = Path("/data")  # where Hugging Face mounts the persistent storage of a Space
 
 
 class WebApp:
@@ -74,9 +77,8 @@ class WebApp:
         is_persistent = True
         if settings.runs_on_hub and settings.library is None:
             # A Space's disk is lost at each restart, unless storage is mounted.
-            storage = launch.persistent_storage()
-            folder = storage or temp_dir / "library"
-            is_persistent = storage is not None
+            is_persistent = HUB_STORAGE.is_dir() and os.access(HUB_STORAGE, os.W_OK)
+            folder = HUB_STORAGE / "sd35" if is_persistent else temp_dir / "library"
         return JobServiceConfig(
             temp_dir,
             Library.open(folder),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import gradio as gr
     from starlette.applications import Starlette
 
-__all__ = ["close", "configure_environment", "free_port", "launch", "persistent_storage"]
+__all__ = ["close", "configure_environment", "free_port", "launch"]
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -67,11 +67,6 @@ def configure_environment() -> tempfile.TemporaryDirectory[str]:
     # thread-safe: a second app that starts at the same time makes it appear.
     warnings.filterwarnings("ignore", message="The 'alias' attribute with value")
     return temp_dir
-
-
-def persistent_storage(storage: Path = Path("/data")) -> Path | None:
-    """Return a folder that outlives restarts of a Space on Hugging Face, if it has one."""
-    return storage / "sd35" if storage.is_dir() and os.access(storage, os.W_OK) else None
 
 
 def launch(

@@ -9,7 +9,7 @@ from sd35.core.sizes import ASPECT_RATIOS
 from sd35.jobs.service import ConnectionState
 from sd35.ui.create import job_panel, notices, space_view
 from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES
-from sd35.ui.gallery.static import tab_bar
+from sd35.ui.gallery.static import TAB_BAR
 
 __all__ = ["CreateTab", "Header", "build_slider"]
 
@@ -24,7 +24,7 @@ class Header:
     ) -> None:
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{title}</h1>", elem_id="title")
-            gr.HTML(tab_bar(), elem_id="tabs", apply_default_css=False)
+            gr.HTML(TAB_BAR, elem_id="tabs", apply_default_css=False)
             self.status = gr.HTML(space_view.status_line(connection), elem_id="status")
             self.account = gr.HTML("", elem_id="account", visible=can_log_out)
             if can_sign_in:
@@ -42,7 +42,7 @@ class PromptArea:
     def __init__(self, *, has_quota: bool) -> None:
         with gr.Column(elem_id="prompt-area"):
             self.settings_import = gr.HTML(
-                notices.import_hint(),
+                notices.IMPORT_HINT,
                 elem_id="settings-import",
                 js_on_load="sd35.bindImport(element, trigger)",
                 apply_default_css=False,

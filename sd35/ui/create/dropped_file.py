@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -44,7 +44,7 @@ def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetad
 
 def dump_form(values: FormValues) -> str:
     """Return the form's values as a text that the browser stores for Undo."""
-    return orjson.dumps(astuple(values), default=str).decode()
+    return orjson.dumps(values.as_list(), default=str).decode()
 
 
 def load_form(text: object) -> FormValues | None:

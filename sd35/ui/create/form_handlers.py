@@ -141,12 +141,12 @@ class FormHandlers:
         """Return the form as it was before an import."""
         values = load_form(undo_values)
         fields = _unchanged() if values is None else values.as_list()
-        return [*fields, notices.import_hint(), ""]
+        return [*fields, notices.IMPORT_HINT, ""]
 
     @staticmethod
     def dismiss_import() -> tuple[str, str]:
         """Return the file chooser in place of the summary of an import."""
-        return notices.import_hint(), ""
+        return notices.IMPORT_HINT, ""
 
     def apply_limits(self, *inputs: object) -> list[Any]:
         """Give the fields the Space's ranges, steps and defaults; keep what was typed."""

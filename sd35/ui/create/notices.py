@@ -8,26 +8,24 @@ from sd35.jobs.limits import RemainingQuota, UsageLimits
 from sd35.ui.create.import_settings import AppliedSettings
 from sd35.ui.markup import EMPTY_HTML, concat, facts
 
-__all__ = ["account_info", "import_hint", "import_summary", "no_settings_found", "quota_info"]
+__all__ = ["IMPORT_HINT", "account_info", "import_summary", "no_settings_found", "quota_info"]
 
 # A file of ComfyUI may list hundreds of settings, and each may be of any length.
 MAX_IGNORED_ITEMS: Final = 8
 MAX_IGNORED_CHARACTERS: Final = 120
 
-
-def import_hint() -> str:
-    """Return the file chooser, for visitors who don't drop or paste an image."""
-    return Markup(
-        '<p class="import-hint"><label>Import settings from an image…<input type="file" '
-        'accept="image/png,image/webp,image/jpeg"></label></p>'
-    )
+# The file chooser, for visitors who don't drop or paste an image.
+IMPORT_HINT: Final = Markup(
+    '<p class="import-hint"><label>Import settings from an image…<input type="file" '
+    'accept="image/png,image/webp,image/jpeg"></label></p>'
+)
 
 
 def no_settings_found(name: str) -> str:
     """Return the notice for an image without generation settings."""
-    return Markup(
-        '{}<p class="import-notice" role="alert">No generation settings found in {}.</p>'
-    ).format(import_hint(), name)
+    return IMPORT_HINT + Markup(
+        '<p class="import-notice" role="alert">No generation settings found in {}.</p>'
+    ).format(name)
 
 
 def import_summary(name: str, tool: str, settings: AppliedSettings) -> str:

@@ -80,7 +80,7 @@ class Gallery:
             gr.HTML(static.search_help(), elem_id="search-help", apply_default_css=False)
             self.grid = self._event_component(static.loading_grid(), "grid", "gallery_event")
             self.viewer = self._event_component("", "viewer", "gallery_event")
-            self._event_component(static.selection_bar(), "selection", "gallery_event")
+            self._event_component(static.SELECTION_BAR, "selection", "gallery_event")
             self.import_event = self._event_component("", "import-event", "submit")
             self.retry_event = self._event_component("", "retry-event", "retry")
         self._bind_events()

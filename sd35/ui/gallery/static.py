@@ -9,12 +9,12 @@ from sd35.ui.markup import concat
 
 __all__ = [
     "RETRY_BUTTON",
+    "SELECTION_BAR",
+    "TAB_BAR",
     "empty_state",
     "loading_grid",
     "no_results",
     "search_help",
-    "selection_bar",
-    "tab_bar",
 ]
 
 RETRY_BUTTON: Final = Markup(
@@ -35,7 +35,14 @@ _SEARCH_EXAMPLES: Final = (
     ("is:starred  is:demo", "only starred or demo images; is:missing for missing files"),
 )
 
-_SELECTION_BAR: Final = """\
+# The links to the two tabs; assets/library.js marks the current one.
+TAB_BAR: Final = (
+    '<nav class="tab-bar" aria-label="Main"><a href="#create" aria-current="page">Create</a>'
+    '<a href="#library">Library</a></nav>'
+)
+
+# The toolbar and dialogs for selected images; assets/library.js shows them.
+SELECTION_BAR: Final = """\
 <p class="visually-hidden" role="status"></p>
 <div class="selection" role="toolbar" aria-label="Selected images" hidden><p class="number"></p>
 <button type="button" data-action="zip">Download ZIP</button>
@@ -58,14 +65,6 @@ aria-label="Tags to add; put - in front to remove" placeholder="sea, dusk, -draf
 </div></dialog>"""
 
 
-def tab_bar() -> str:
-    """Return the links to the two tabs; assets/library.js marks the current one."""
-    return (
-        '<nav class="tab-bar" aria-label="Main"><a href="#create" aria-current="page">Create</a>'
-        '<a href="#library">Library</a></nav>'
-    )
-
-
 def search_help() -> str:
     """Return the search syntax and the keys, folded up."""
     rows = concat(Markup("<dt>{}</dt><dd>{}</dd>").format(*example) for example in _SEARCH_EXAMPLES)
@@ -76,11 +75,6 @@ def search_help() -> str:
         "<kbd>S</kbd> star · <kbd>Delete</kbd> move to trash · "
         "<kbd>Shift</kbd>+click select a range</p></details>"
     ).format(rows)
-
-
-def selection_bar() -> str:
-    """Return the toolbar and dialogs for selected images; assets/library.js shows them."""
-    return _SELECTION_BAR
 
 
 def loading_grid() -> str:
