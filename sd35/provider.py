@@ -153,13 +153,9 @@ class StabilityAI_SD35Large:  # noqa: N801  # g4f's name
     ) -> AsyncResult:
         """Yield an `ImagePreview` for each preview, and the `ImageResponse` at the end.
 
-        The prompt is by default the last user message, the size the closest to the aspect ratio
-        that the Space has, and the numbers are the Space's defaults. `api_key` is a Hugging Face
-        token. Other names of models are only logged, and parameters of other providers ignored.
-
-        Raises:
-            ResponseError: there is no image.
-
+        The prompt is by default the last user message, the size the closest to the aspect ratio,
+        and the numbers are the Space's defaults. `api_key` is a Hugging Face token. Other models,
+        and parameters of other providers, are ignored. Raises ResponseError if there is no image.
         """
         if model and cls.get_model(model) != cls.default_model:
             log.warning("%s is used instead of the unknown model %.100r", cls.label, model)

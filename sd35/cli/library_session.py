@@ -59,7 +59,7 @@ def open_library(
     folder = read_settings(library=folder).library_folder
     _check_folder(folder, requires)
     with Library.open(folder) as library:
-        # The index may be deleted at any time: the images hold everything that it knows.
+        # The index may be deleted at any time: the images contain everything that is in it.
         if library.needs_rescan and requires is not Requires.FOLDER:
             scan_result = library.rescan(reporter.start_task("Rebuilding the library index"))
             reporter.close()

@@ -25,7 +25,7 @@ STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 @contextmanager
 def exit_on_errors(on_error: Callable[[SD35Error], None]) -> Iterator[None]:
     """Turn an error of the block into the exit code that stands for it, after `on_error`."""
-    # Two levels, as reporting an error writes to standard output, too, and may find it closed.
+    # Two levels: reporting an error writes to standard output, too, which may be closed by then.
     try:
         try:
             yield
@@ -82,7 +82,7 @@ def _handle_signals(on_signal: Callable[[int], object]) -> Iterator[None]:
 
     def handle(signal_number: int, _: object) -> None:
         for handled_signal in STOP_SIGNALS:
-            # Whoever presses Ctrl+C again doesn't want to wait for whatever hangs.
+            # A second Ctrl+C means that stopping takes too long, perhaps because something hangs.
             signal.signal(handled_signal, signal.SIG_DFL)
         on_signal(signal_number)
 

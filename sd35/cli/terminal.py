@@ -78,7 +78,7 @@ def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:
 
 
 class _Console(Console):
-    """Console that raises when its reader is gone, so that no more work is done for nobody."""
+    """Console that raises BrokenPipeError when its reader is gone, so that the command stops."""
 
     def on_broken_pipe(self) -> None:
         # Rich's own method exits with 1 from within; ours lets running work be cancelled first.

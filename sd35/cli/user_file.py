@@ -61,7 +61,7 @@ class UserFile:
         """Yield the lines, and write them back as the block has changed them."""
         # Replacing the link instead of its target would leave the page with the old users.
         path = self._file.resolve()
-        # Not the file itself: it is replaced, and a lock on the old one would hold nobody back.
+        # Not the file itself: it is replaced, and a lock on the old one would have no effect.
         lock = FileLock(path.with_name(f".{path.name}.lock"), self._lock_timeout, mode=0o600)
         try:
             path.parent.stat()  # FileLock would create a missing folder

@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 # Messages that the Space has sent already take at most this long to arrive here.
 DRAIN_SECONDS: Final = 0.2
 
-# A Space that has forgotten a stream says so at once, but it forgets a moment after the connection
-# was closed.
+# A Space reports an unknown session at once, but removes one only a moment after its stream was
+# closed.
 MAX_PROBES: Final = 3
 PROBE_TIMEOUT_SECONDS: Final = 0.3
 PROBE_INTERVAL_SECONDS: Final = 0.05
@@ -35,7 +35,7 @@ class StopOutcome(Enum):
 
     @property
     def message(self) -> str:
-        """The effect, as a sentence for whoever has stopped the run."""
+        """The effect, as a sentence for people."""
         return _MESSAGES[self]
 
 
@@ -89,10 +89,10 @@ def _outcome(run: RemoteRun) -> StopOutcome:
 
 
 async def _disconnect(run: RemoteRun, read_task: asyncio.Task[None]) -> StopOutcome:
-    """Close the stream, upon which Gradio removes its queued jobs and ends its running generators.
+    """Close the stream, which makes Gradio remove its queued jobs and end its running generators.
 
-    Gradio doesn't confirm that. But it often forgets the stream as well, and says so if the stream
-    is requested again.
+    Gradio doesn't confirm that. But it often removes the session as well, and reports it as unknown
+    when its stream is requested again.
     """
     await asyncio.wait([read_task], timeout=DRAIN_SECONDS)
     read_task.cancel()

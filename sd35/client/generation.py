@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
@@ -86,9 +86,8 @@ class Generation:
     ) -> None:
         close_task = asyncio.ensure_future(self._close())
         pending_cancellation: asyncio.CancelledError | None = None
-        # The scope holds off anyio's cancellation. That of asyncio's own, such as `task.cancel()`
-        # or Ctrl-C, is caught and raised again at the end: otherwise the run would go on at the
-        # Space for nobody.
+        # The scope shields from anyio's cancellation. asyncio's own, such as `task.cancel()`, is
+        # caught and raised again at the end: otherwise the run would continue at the Space.
         with anyio.CancelScope(shield=True):
             while not close_task.done():
                 try:
@@ -231,9 +230,7 @@ class Generation:
 
     async def _read_last_messages(self, run: RemoteRun) -> None:
         events = read_stream(run, self._connection.timeouts.no_news, self._emit_waiting)
-        try:
+        with suppress(Exception):  # nobody would see it; `run.parser` has the outcome
             async with aclosing(events):
                 async for event in events:
                     await self._handle(event)
-        except Exception:  # noqa: BLE001, S110  # nobody listens any more; `run.parser` has it all
-            pass

@@ -8,7 +8,7 @@ from yarl import URL
 
 from sd35.core.errors import InvalidRequestError
 
-__all__ = ["effective_proxy", "is_loopback", "split_credentials", "system_proxy", "validate_proxy"]
+__all__ = ["effective_proxy", "find_proxy", "is_loopback", "split_credentials"]
 
 
 def is_loopback(root: URL) -> bool:
@@ -23,22 +23,22 @@ def effective_proxy(root: URL, proxy: str | None = None) -> str:
         InvalidRequestError: the address of `proxy` is invalid.
 
     """
-    proxy_url = validate_proxy(proxy) or system_proxy(root)
+    proxy_url = find_proxy(root, proxy)
     try:
         return str(URL(proxy_url).origin()) if proxy_url else ""
     except ValueError:
         return "an invalid address"
 
 
-def validate_proxy(proxy: str | None) -> str | None:
-    """Return the address of a proxy, `None` if it is empty.
+def find_proxy(root: URL, proxy: str | None) -> str | None:
+    """Return the proxy for an address: this one, or else that of the environment or the system.
 
     Raises:
-        InvalidRequestError: it is invalid.
+        InvalidRequestError: the address of `proxy` is invalid.
 
     """
     if not proxy:
-        return None
+        return _system_proxy(root)
     try:
         parts = urlsplit(proxy)
         is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -62,9 +62,9 @@ def split_credentials(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
     return url.with_user(None), {"Proxy-Authorization": f"Basic {credentials}"}
 
 
-def system_proxy(root: URL) -> str | None:
-    """Return the HTTP proxy of the system or the environment for an address."""
-    # Also reads the settings of macOS and Windows, which environment variables don't show.
+def _system_proxy(root: URL) -> str | None:
+    # Also reads the settings of macOS and Windows, which environment variables don't show. They
+    # needn't exempt this machine, where the demo Space runs.
     if is_loopback(root) or urllib.request.proxy_bypass(root.host or ""):
         return None
     proxy = urllib.request.getproxies().get(root.scheme)

@@ -13,7 +13,7 @@ from yarl import URL
 from sd35.client.contract import Json
 from sd35.client.error_parsing import error_for_status
 from sd35.client.fast_get import RawPool
-from sd35.client.proxy import split_credentials, system_proxy, validate_proxy
+from sd35.client.proxy import find_proxy, split_credentials
 from sd35.client.timeouts import Timeouts
 from sd35.core.errors import (
     PictureExpiredError,
@@ -71,8 +71,7 @@ class Transport:
         self.timeouts = timeouts
         self._session = session
         # Instead of aiohttp's `trust_env`, which would also send the passwords in ~/.netrc.
-        proxy_url = validate_proxy(proxy) or system_proxy(root)
-        proxy_address, proxy_auth = split_credentials(proxy_url)
+        proxy_address, proxy_auth = split_credentials(find_proxy(root, proxy))
         # Through a tunnel, headers of the requests don't reach the proxy: its login goes with the
         # CONNECT. Without one, it is a header like the others.
         is_tunnel = root.scheme == "https"

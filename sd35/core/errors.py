@@ -99,6 +99,7 @@ class SD35Error(Exception):
     def __init__(self, happened: str, remedy: str | None = None) -> None:
         super().__init__(happened)
         self.happened = happened
+        # Both: scripts count seconds, and people read the time on the clock.
         self.retry_after_seconds: float | None = None
         self.retry_at: dt.datetime | None = None
         if remedy is not None:
@@ -107,7 +108,7 @@ class SD35Error(Exception):
     def set_retry_after(self, seconds: float) -> None:
         """Set the wait before another attempt, counted from now."""
         self.retry_after_seconds = seconds
-        # More would overflow a datetime.
+        # A server may ask for more seconds than a datetime can hold.
         self.retry_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(seconds, 10**8))
 
     @property

@@ -46,7 +46,7 @@ class Waiting:
 class Queued:
     """The request is in the Space's queue, behind `rank` others."""
 
-    rank: int
+    rank: int  # 0 for the next one, as in Gradio
     size: int
     eta_seconds: float | None
 
@@ -98,4 +98,5 @@ class Finished:
     fetched: Picture | None = None
 
 
+# The last event of a run is `Finished`; a run that fails raises an error instead.
 Event = Waiting | Queued | Started | Progress | Preview | Notice | Finished

@@ -21,7 +21,8 @@ class Range:
     default: float
 
     def contains(self, value: float) -> bool:
-        """Return whether the value is in range; Gradio doesn't enforce the step either."""
+        """Return whether the value is between the bounds."""
+        # Gradio's server doesn't enforce the step of a slider either.
         return self.minimum <= value <= self.maximum
 
     def __str__(self) -> str:

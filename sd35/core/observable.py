@@ -54,6 +54,8 @@ class Observable(Generic[T]):
         while True:
             value = self._value
             yield value
+            # Until then only an urgent change counts: a page that showed every step of every job
+            # would keep browser and server busy with that alone.
             with anyio.move_on_after(min_interval):
                 while not is_urgent(value, self._value):
                     await self._change_event.wait()

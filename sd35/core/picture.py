@@ -111,6 +111,7 @@ def _is_complete(data: bytes, image_format: str) -> bool:
         case "JPEG":
             return data.endswith(b"\xff\xd9") or b"\xff\xd9" in data[-4096:]
         case _:
+            # A RIFF file has no end marker, but its size at the beginning.
             return len(data) >= int.from_bytes(data[4:8], "little") + 8
 
 

@@ -47,6 +47,8 @@ class RateLimiter:
         events = self._recent(key)
         if len(events) < self._limit:
             return 0.0
+        # Not events[0]: `record` counts events beyond the limit, too, so that several may have to
+        # expire.
         return max(0.0, events[-int(self._limit)] + self._period - self._clock())
 
     def record(self, key: Hashable) -> None:

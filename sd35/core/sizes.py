@@ -47,6 +47,7 @@ class SizeUnavailableError(ValueError):
     """No size of this aspect ratio lies within the limits of the Space."""
 
 
+# The page shows the size of each ratio, for which every size within the limits is tried.
 @lru_cache(maxsize=256)
 def size_for(ratio: str, limits: Limits) -> Size:
     """Return the best size of this aspect ratio: large, and with little deviation from the ratio.
@@ -54,7 +55,6 @@ def size_for(ratio: str, limits: Limits) -> Size:
     Both sides are multiples of 16 and on the grid of the Space's sliders.
 
     Raises:
-        ValueError: `ratio` isn't two positive numbers with a colon between.
         SizeUnavailableError: no size of this ratio lies within the limits.
 
     """
@@ -71,7 +71,6 @@ def nearest_size(ratio: str, limits: Limits) -> Size:
     """Return the size that comes closest to this aspect ratio, however far off it is.
 
     Raises:
-        ValueError: `ratio` isn't two positive numbers with a colon between.
         SizeUnavailableError: there is no size at all within the limits.
 
     """

@@ -70,6 +70,7 @@ def pluralize(count: int | str, noun: str) -> str:
 
 def ordinal(number: int) -> str:
     """Return an English ordinal number, such as `2nd`."""
+    # 11th, 12th and 13th, but 21st, 22nd and 23rd.
     is_teen = number % 100 in {11, 12, 13}
     suffix = "th" if is_teen else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number:,}{suffix}"
@@ -103,6 +104,7 @@ def queue_text(event: Queued) -> str:
 
 def waiting_text(event: Waiting) -> str:
     """Return what the client is waiting for, for how long, and for how long at most."""
+    # The reason may be a whole sentence, of an error.
     reason = one_line(event.reason).rstrip(".…")
     if event.waited_seconds < 1 and not event.limit_seconds:
         return f"{reason}…"

@@ -153,7 +153,7 @@ def _encode_preview(image: Image.Image) -> bytes:
 def _save_image(
     image: Image.Image, engine: Engine, request: GenerationRequest, folder: Path
 ) -> str:
-    # The file must say by itself what made it, wherever it is copied.
+    # A copy of the file still shows that this engine made it, not Stable Diffusion.
     info = PngInfo()
     info.add_text("Software", engine.title)
     info.add_text("Comment", f"Made by {engine.title}, seed {request.seed}.")

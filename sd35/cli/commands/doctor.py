@@ -35,7 +35,7 @@ from sd35.core.text import one_line
 
 __all__ = ["app"]
 
-# Short ones: whoever runs this wants to know what is wrong now, not whether it passes.
+# Short: the command shows what is wrong now, and doesn't wait until it passes.
 TIMEOUTS: Final = Timeouts(discovery=15.0, waking=0.0, attempts=2)
 
 TEST_PROMPT: Final = "a lighthouse at dusk"

@@ -141,8 +141,7 @@ def generate(  # noqa: PLR0913  # one for each option
 ) -> None:
     """Generate images and save them.
 
-    The settings are stored in each file. Paths go to stdout, one per line; everything else goes to
-    stderr.
+    Each file contains its settings. Paths go to stdout, one per line; everything else to stderr.
     """
     with _event_output(is_quiet=quiet, is_json=as_json) as emit:
         request_options = RequestOptions(
@@ -155,8 +154,8 @@ def generate(  # noqa: PLR0913  # one for each option
             num_inference_steps=steps,
             seed=seed,
         )
-        prompt_texts = read_prompts(prompt, prompts)
-        batch = Batch(prompt_texts, request_options, count, out, previews, keep_going)
+        texts = read_prompts(prompt, prompts)
+        batch = Batch(texts, request_options, count, out, previews, keep_going)
         target = resolve_target(space, token, proxy)
         raise typer.Exit(asyncio.run(_generate_batch(batch, target, emit)))
 
@@ -260,7 +259,6 @@ class _PictureGenerator:
         )
 
     def _file_name(self, request: GenerationRequest, picture: Picture) -> str:
-        # A finished image has the seed that the Space reports, which may be none; a preview has the
-        # one that was asked for.
+        # A finished image has the seed that the Space reports, if any; a preview the requested one.
         seed = request.seed if picture.request is None else picture.seed
         return file_name(self.space.model, request.prompt, seed, picture)

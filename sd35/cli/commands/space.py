@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from rich.console import Console
@@ -164,16 +165,8 @@ def _parameter_to_json(parameter: Parameter) -> dict[str, Any]:
     value_range = parameter.range
     if value_range is None:
         return {"name": parameter.name, "default": parameter.default}
-    return {
-        "name": parameter.name,
-        "default": value_range.default,
-        "minimum": value_range.minimum,
-        "maximum": value_range.maximum,
-        "step": value_range.step,
-    }
+    return {"name": parameter.name, **asdict(value_range)}
 
 
 def _size_to_json(size: Size | str) -> dict[str, Any]:
-    if isinstance(size, Size):
-        return {"width": size.width, "height": size.height}
-    return {"unavailable": size}
+    return asdict(size) if isinstance(size, Size) else {"unavailable": size}

@@ -35,7 +35,7 @@ __all__ = ["app"]
 # In UTF-8 a character takes 4 bytes at most; a byte order mark and a line end come on top.
 MAX_LINE_BYTES: Final = 4 * MAX_PASSWORD_LENGTH + len("\ufeff\r\n".encode())
 
-# The minimum of NIST SP 800-63B. A hint only: a password for an evening may be short.
+# The minimum of NIST SP 800-63B. Only a hint: a page for one evening needs no strong password.
 MIN_STRONG_LENGTH: Final = 8
 
 UserName = Annotated[

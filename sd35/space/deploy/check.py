@@ -106,7 +106,7 @@ def _gradio_problems(text: str, card: Mapping[str, Any]) -> Iterator[SpaceProble
         if card.get("hf_oauth") is True and "oauth" not in requirement.extras:
             yield SpaceProblem(
                 "requirements.txt: gradio lacks the extra oauth, but README.md has hf_oauth: true.",
-                "Write gradio[oauth]. Only the Hub adds the extra by itself.",
+                "Write gradio[oauth]. Only the Hub adds the extra automatically.",
             )
 
 
