@@ -15,7 +15,8 @@ import anyio.to_thread
 import gradio as gr
 
 from sd35.jobs.limits import UsageLimits
-from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
+from sd35.jobs.service import JobService, JobServiceConfig
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.accounts import CredentialStore, generate_credentials

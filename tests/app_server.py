@@ -10,7 +10,8 @@ import anyio.to_thread
 from argon2 import PasswordHasher
 
 from sd35.jobs.limits import UNLIMITED, UsageLimits
-from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
+from sd35.jobs.service import JobService, JobServiceConfig
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.auth import Authenticator

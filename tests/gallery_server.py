@@ -11,7 +11,8 @@ import gradio as gr
 from PIL import Image
 
 from sd35.core.picture import open_picture
-from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
+from sd35.jobs.service import JobService, JobServiceConfig
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.library import Library
 from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata

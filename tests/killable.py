@@ -28,7 +28,8 @@ from sd35.core.errors import InvalidRequestError
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.limits import UsageLimits
-from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
+from sd35.jobs.service import JobService, JobServiceConfig
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.query import parse_query

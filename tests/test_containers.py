@@ -15,7 +15,8 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from sd35.core.errors import PictureError
-from sd35.metadata.embedding import INFOTEXT_KEY, RECORD_KEY, embed_texts, read_texts
+from sd35.metadata.embedding import embed_texts, read_texts
+from sd35.metadata.png import INFOTEXT_KEY, RECORD_KEY
 
 SIZE = (43, 31)
 COMMENT = "Steps: 1, Seed: 2, Model: 猫"

@@ -22,7 +22,8 @@ from sd35.core.errors import LibraryError
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.repository import JobRepository
-from sd35.jobs.service import JobService, JobServiceConfig, SpaceConfig
+from sd35.jobs.service import JobService, JobServiceConfig
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query

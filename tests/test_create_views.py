@@ -15,7 +15,7 @@ from sd35.core.request import GenerationRequest
 from sd35.jobs.job import JobState
 from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimits
 from sd35.jobs.record import JobStatus
-from sd35.jobs.service import ConnectionState
+from sd35.jobs.space_connection import ConnectionState
 from sd35.metadata.model import GenerationMetadata
 from sd35.ui.create import notices, space_view
 from sd35.ui.create.form import CUSTOM_SIZE, FormValues

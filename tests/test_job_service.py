@@ -22,7 +22,8 @@ from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobStatus
-from sd35.jobs.service import JobService, SpaceConfig
+from sd35.jobs.service import JobService
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.server.launch import free_port
 from sd35.space.server import DemoSpace
 from tests.app_server import studio_config

@@ -15,7 +15,8 @@ from sd35.core.visitor import LOCAL_VISITOR
 from sd35.jobs.job import Job
 from sd35.jobs.limits import UNLIMITED, UsageLimits
 from sd35.jobs.record import JobStatus
-from sd35.jobs.service import JobService, SpaceConfig
+from sd35.jobs.service import JobService
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import JobHandlers
 from sd35.ui.create.live_view import JobView

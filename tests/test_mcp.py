@@ -29,7 +29,8 @@ from starlette.requests import Request
 
 from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import JobResult
-from sd35.jobs.service import JobService, SpaceConfig
+from sd35.jobs.service import JobService
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.server.launch import free_port
 from sd35.server.mcp import MCP_PATH, McpApp
 from tests.app_server import studio_config

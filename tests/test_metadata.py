@@ -15,14 +15,9 @@ from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
 from sd35.core.errors import PictureError
-from sd35.metadata.embedding import (
-    RECORD_KEY,
-    embed_metadata,
-    embed_texts,
-    read_metadata,
-    read_texts,
-)
+from sd35.metadata.embedding import embed_metadata, embed_texts, read_metadata, read_texts
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
+from sd35.metadata.png import RECORD_KEY
 from tests.test_containers import EACH_KIND, IMAGE_KINDS, SIZE, encode_image
 
 METADATA = GenerationMetadata(

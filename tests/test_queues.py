@@ -18,7 +18,8 @@ from sd35.jobs.job import Job
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
-from sd35.jobs.service import JobService, SpaceConfig
+from sd35.jobs.service import JobService
+from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.library import Library
 from sd35.library.query import parse_query
 from sd35.ui.create.queue_actions import run_action

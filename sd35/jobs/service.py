@@ -30,13 +30,13 @@ from sd35.jobs.registry import JobRegistry
 from sd35.jobs.results import ResultSaver
 from sd35.jobs.runner import JobRunner
 from sd35.jobs.scheduler import QueueEntry, Scheduler
-from sd35.jobs.space_connection import ConnectionState, SpaceConfig, SpaceConnector
+from sd35.jobs.space_connection import SpaceConfig, SpaceConnector
 from sd35.jobs.store import JobStore
 from sd35.jobs.tasks import BackgroundTasks
 from sd35.library.library import Library
 from sd35.metadata.model import new_id
 
-__all__ = ["ConnectionState", "JobService", "JobServiceConfig", "SpaceConfig"]
+__all__ = ["JobService", "JobServiceConfig"]
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class JobService:
         config: JobServiceConfig,
         timeouts: Timeouts | None = None,
     ) -> None:
-        limits = config.usage_limits
+        limits = self.usage_limits = config.usage_limits
         self._config = config
         self._usage_limiter = UsageLimiter(limits)
         self._scheduler = Scheduler(limits.max_concurrent, limits.max_concurrent_per_visitor)
@@ -310,8 +310,3 @@ class JobService:
     def _queued_count(self, visitor: Visitor) -> int:
         key = visitor.rate_limit_key
         return self._scheduler.queued_count(key) + self._registry.reserved_count(key)
-
-    @property
-    def usage_limits(self) -> UsageLimits:
-        """The limits of each visitor."""
-        return self._config.usage_limits

@@ -5,7 +5,7 @@ import math
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from sd35.core.sizes import parse_ratio
@@ -167,19 +167,20 @@ class _QueryParser:
             self.terms.append(text)
 
     def _add_filter(self, name: str, value: str, *, is_excluded: bool) -> None:
+        scope = value.lower()
+        if name == "is" and scope in _SCOPE_SUBJECTS:
+            if is_excluded:
+                subject = _SCOPE_SUBJECTS[scope]
+                self.problems.append(f"-is:{scope} isn't needed: {subject} never included.")
+            else:
+                self.scope = scope
+            return
         try:
             filter_ = _FIELD_PARSERS[name](value)
         except _QuerySyntaxError as error:
             self.problems.append(f"{name}: {error}. It was ignored.")
-            return
-        if filter_.name != "scope":
-            self.filters.append(Filter(filter_.name, filter_.values, is_excluded))
-        elif is_excluded:
-            scope = f"{filter_.values[0]}"
-            subject = _SCOPE_SUBJECTS[scope]
-            self.problems.append(f"-is:{scope} isn't needed: {subject} never included.")
         else:
-            self.scope = str(filter_.values[0])
+            self.filters.append(replace(filter_, is_excluded=is_excluded))
 
 
 _SCOPE_SUBJECTS: Final = {
@@ -223,20 +224,11 @@ def _parse_ratio_range(value: str) -> Filter:
     return Filter("ratio", (ratio * (1 - RATIO_TOLERANCE), ratio * (1 + RATIO_TOLERANCE)))
 
 
-_FLAGS: Final = {
-    "starred": Filter("starred"),
-    "demo": Filter("demo"),
-    "trash": Filter("scope", ("trash",)),
-    "missing": Filter("scope", ("missing",)),
-    "failed": Filter("scope", ("failed",)),
-}
-
-
 def _parse_flag(value: str) -> Filter:
-    try:
-        return _FLAGS[value.lower()]
-    except KeyError:
-        raise _QuerySyntaxError(f"needs one of {', '.join(_FLAGS)}") from None
+    flags = ("starred", "demo")
+    if value.lower() not in flags:
+        raise _QuerySyntaxError(f"needs one of {', '.join((*flags, *_SCOPE_SUBJECTS))}")
+    return Filter(value.lower())
 
 
 def _parse_before(value: str) -> Filter:

@@ -12,12 +12,10 @@ from sd35.core.picture import Picture
 from sd35.metadata import jpeg, png, webp
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata, metadata_from_json
-from sd35.metadata.png import INFOTEXT_KEY, RECORD_KEY
+from sd35.metadata.png import RECORD_KEY
 from sd35.metadata.readers import read_tool_metadata
 
 __all__ = [
-    "INFOTEXT_KEY",
-    "RECORD_KEY",
     "EmbeddedTexts",
     "embed_metadata",
     "embed_or_original",

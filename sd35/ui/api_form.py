@@ -3,7 +3,7 @@
 import gradio as gr
 
 from sd35.core.limits import PUBLIC_LIMITS
-from sd35.jobs.service import ConnectionState
+from sd35.jobs.space_connection import ConnectionState
 from sd35.server.api import ApiEndpoints
 from sd35.ui.create.components import build_slider
 

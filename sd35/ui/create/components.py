@@ -6,7 +6,7 @@ import gradio as gr
 
 from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.sizes import ASPECT_RATIOS
-from sd35.jobs.service import ConnectionState
+from sd35.jobs.space_connection import ConnectionState
 from sd35.ui.create import job_panel, notices, space_view
 from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES
 from sd35.ui.gallery.static import TAB_BAR

@@ -5,7 +5,7 @@ from markupsafe import Markup
 from sd35.core.limits import Limits
 from sd35.core.sizes import SizeUnavailableError, size_for
 from sd35.core.text import waiting_text
-from sd35.jobs.service import ConnectionState
+from sd35.jobs.space_connection import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, unavailable_ratios
 from sd35.ui.markup import EMPTY_HTML, concat, error_message, facts
 
