@@ -292,7 +292,7 @@
         await copyText(viewer().dataset.infotext);
         label.textContent = "Copied";
       } catch {
-        label.textContent = "Couldn’t copy";
+        label.textContent = "Couldn't copy";
       }
       setTimeout(() => (label.textContent = "Copy settings"), COPIED_LABEL_DURATION);
     },

@@ -83,10 +83,10 @@ class WebApp:
         return JobServiceConfig(
             temp_dir,
             Library.open(folder),
-            is_persistent,
-            self._usage_limits(),
-            settings.lend_token,
-            settings.idle_timeout,
+            is_persistent=is_persistent,
+            usage_limits=self._usage_limits(),
+            shares_token=settings.lend_token,
+            idle_timeout=settings.idle_timeout,
         )
 
     def _usage_limits(self) -> UsageLimits:
@@ -161,11 +161,11 @@ class WebApp:
         if credentials or settings.users:
             accounts = CredentialStore(credentials, settings.users)
         authenticator = Authenticator(
-            settings.is_private,
-            accounts,
-            shared_logins,
-            settings.runs_on_hub,
-            bool(settings.frame_ancestors),
+            is_private=settings.is_private,
+            accounts=accounts,
+            shared_logins=shared_logins,
+            is_on_hub=settings.runs_on_hub,
+            is_embedded=bool(settings.frame_ancestors),
         )
         return authenticator, login_notice
 
@@ -181,11 +181,11 @@ class WebApp:
             self.demo,
             ServerConfig(
                 authenticator,
-                settings.server_name,
-                settings.server_port,
-                known_hosts,
-                settings.frame_ancestors,
-                settings.root_path,
+                host=settings.server_name,
+                port=settings.server_port,
+                known_hosts=known_hosts,
+                frame_ancestors=settings.frame_ancestors,
+                root_path=settings.root_path,
             ),
             self._job_service,
             ASSETS / "login.html",

@@ -267,7 +267,7 @@ def test_closed_viewer_stays_closed(page: Page) -> None:
 
     open_first_result(page, "tag:night").get_by_role("button", name="Delete", exact=True).dblclick()
     expect(notice(page)).to_contain_text("1 image moved to trash")
-    expect(notice(page)).not_to_contain_text("Couldn’t delete")
+    expect(notice(page)).not_to_contain_text("Couldn't delete")
     page.get_by_role("button", name="Undo").click()
     expect(gallery_items(page)).to_have_count(1)
 

@@ -15,6 +15,7 @@ from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
 __all__ = [
     "CUSTOM_SIZE",
     "FIELD_NAMES",
+    "SLIDER_FIELDS",
     "FormValues",
     "error_messages",
     "parse_request",
@@ -49,6 +50,9 @@ class FormValues:
 FIELD_NAMES: Final = tuple(field.name for field in fields(FormValues))
 """Names of the fields, in the order in which the page sends them."""
 
+SLIDER_FIELDS: Final = ("width", "height", "guidance_scale", "num_inference_steps")
+"""Names of the fields whose range depends on the Space."""
+
 
 def parse_request(
     values: FormValues, limits: Limits
@@ -58,7 +62,7 @@ def parse_request(
     # Gradio sends a field that was cleared as `None`. Without a seed a random one is drawn, but a
     # missing number must be an error: a default would not be what the visitor sees.
     is_random = values.randomize_seed is True or values.seed is None
-    names = (*(("width", "height") if is_custom else ()), "guidance_scale", "num_inference_steps")
+    names = SLIDER_FIELDS if is_custom else ("guidance_scale", "num_inference_steps")
     numbers: dict[str, Any] = {name: getattr(values, name) for name in names}
     numbers |= {name: "" for name, value in numbers.items() if value is None}
     options = RequestOptions(
@@ -95,7 +99,7 @@ def unavailable_ratios(limits: Limits) -> list[str]:
 def updated_defaults(values: FormValues, limits: Limits) -> dict[str, float]:
     """Return the Space's defaults for the fields that still hold the page's own."""
     defaults = {}
-    for name in ("width", "height", "guidance_scale", "num_inference_steps"):
+    for name in SLIDER_FIELDS:
         initial = getattr(PUBLIC_LIMITS, name).default
         value_range = getattr(limits, name)
         if value_range is not None and getattr(values, name) == initial != value_range.default:

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import anyio.to_thread
 import gradio as gr
@@ -20,6 +20,7 @@ from sd35.ui.create import notices, space_view
 from sd35.ui.create.dropped_file import dump_form, load_draft, load_form, parse_dropped_file
 from sd35.ui.create.form import (
     FIELD_NAMES,
+    SLIDER_FIELDS,
     FormValues,
     error_messages,
     parse_request,
@@ -29,8 +30,6 @@ from sd35.ui.create.form import (
 from sd35.ui.create.import_settings import SETTING_GROUPS, apply_settings, metadata_from_request
 
 __all__ = ["FormHandlers", "event_payload"]
-
-_SLIDER_FIELDS: Final = {"width", "height", "guidance_scale", "num_inference_steps"}
 
 
 def event_payload(event: gr.EventData) -> dict[str, Any]:
@@ -183,7 +182,7 @@ def _field_update(limits: Limits, field: str, defaults: dict[str, float]) -> dic
     changes: dict[str, Any] = {}
     if field == "negative_prompt":
         changes = {"interactive": limits.negative_prompt}
-    elif field in _SLIDER_FIELDS:
+    elif field in SLIDER_FIELDS:
         value_range = getattr(limits, field)
         changes = {"interactive": value_range is not None}
         if value_range is not None:

@@ -36,7 +36,7 @@ def trash_summary(ids: Sequence[str], missing_count: int) -> Markup:
             '<button type="button" data-action="restore" data-ids="{}">Undo</button>'
         ).format(" ".join(ids))
     if missing_count:
-        message += _alert(f"Couldn’t delete {pluralize(missing_count, 'image')}: file not found")
+        message += _alert(f"Couldn't delete {pluralize(missing_count, 'image')}: file not found")
     return message
 
 

@@ -59,7 +59,7 @@ aria-label="Tags to add; put - in front to remove" placeholder="sea, dusk, -draf
 <div class="compare-hint" hidden><p>Select an image to compare.</p>
 <button type="button" data-action="cancel-compare">Cancel</button></div>
 <dialog class="confirm" aria-labelledby="confirm-title"><h2 id="confirm-title"></h2>
-<p>You can’t undo this.</p><div>
+<p>You can't undo this.</p><div>
 <button type="button" data-action="cancel-empty-trash">Cancel</button>
 <button type="button" data-action="empty-trash" class="danger">Delete permanently</button>
 </div></dialog>"""
@@ -101,7 +101,7 @@ def no_results(query: Query) -> Markup:
             hint = "Failed and stopped jobs appear here, so you can retry them."
             return empty_state("No unfinished jobs", hint)
         case "missing":
-            hint = "Every image’s file is in the library folder."
+            hint = "Every image's file is in the library folder."
             return empty_state("No missing files", hint, _CLEAR_SEARCH_BUTTON)
         case _:
             return empty_state(

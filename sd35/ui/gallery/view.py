@@ -48,21 +48,19 @@ _STATUS_LABELS: Final = {
 def no_library() -> Markup:
     """Return the grid of an anonymous visitor, for whom nothing is saved."""
     hint = "Log in or open the full page."
-    return _grid("none", FIRST_PAGE, body=empty_state("Nothing is saved in this view", hint))
+    return _grid("none", body=empty_state("Nothing is saved in this view", hint))
 
 
 def library_error(error: SD35Error) -> Markup:
     """Return the grid of a library that can't be read."""
     hint = f"{error.happened} {error.remedy}".strip()
-    body = empty_state("Can’t open the library", hint, RETRY_BUTTON)
-    return _grid("none", FIRST_PAGE, body=body)
+    body = empty_state("Can't open the library", hint, RETRY_BUTTON)
+    return _grid("none", body=body)
 
 
 def scan_in_progress() -> Markup:
     """Return the grid during the first scan of a folder; assets/library.js polls it."""
-    return _grid(
-        "scanning", FIRST_PAGE, body=empty_state("Scanning…", "Images appear as they are found.")
-    )
+    return _grid("scanning", body=empty_state("Scanning…", "Images appear as they are found."))
 
 
 def picture_page(
@@ -141,7 +139,7 @@ def _short_prompt(prompt: str) -> str:
 
 def _grid(
     scope: str,
-    position: PagePosition,
+    position: PagePosition = FIRST_PAGE,
     *,
     body: Markup,
     summary: Markup = EMPTY_HTML,
