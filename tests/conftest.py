@@ -27,6 +27,26 @@ for name in [
 _TEMP_DIR = launch.configure_environment()
 
 
+# A file runs as a whole in one of two processes. With the longest files first, both end together.
+_LONGEST_FILES = (
+    "test_on_hub",
+    "test_page",
+    "test_app",
+    "test_queue_page",
+    "test_embedded",
+    "test_gallery",
+    "test_cli_generate",
+    "test_mcp",
+    "test_faults",
+    "test_cli_library",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(_LONGEST_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Aiohttp knows asyncio alone."""

@@ -120,6 +120,7 @@ def test_examples_run(
     address = demo.start()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(StabilityAI_SD35Large, "url", address)
+    monkeypatch.setattr("sd35.space.painter.painter._MIN_STEP_SECONDS", 0.0)
     for code in blocks:
         if "gradio_client" not in code:  # tests/test_app.py runs those against the page
             exec(code.replace("stabilityai/stable-diffusion-3.5-large", address), {})  # noqa: S102  # our own text
