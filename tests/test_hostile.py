@@ -338,15 +338,15 @@ async def test_a_forged_answer_of_the_hub_never_leads_to_another_server() -> Non
             timeouts=SHORT_TIMEOUTS,
         )
 
-        async def forged_metadata(url: URL, limit_seconds: float) -> dict[str, str]:
+        async def forged_metadata(url: URL) -> dict[str, str]:
             return {"host": "https://example.org"}
 
         hub.get_json = forged_metadata  # type: ignore[method-assign]
         from sd35.client.hub import get_space_info  # noqa: PLC0415
 
         with pytest.raises(ProtocolError, match="foreign address"):
-            await get_space_info(hub, "owner/name", 1)
-        assert (await whoami(hub, 1)).name == "unnamed"
+            await get_space_info(hub, "owner/name")
+        assert (await whoami(hub)).name == "unnamed"
 
 
 async def test_passwords_in_netrc_are_never_sent(

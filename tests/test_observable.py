@@ -55,7 +55,7 @@ async def test_a_change_ends_the_wait_at_once() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.to_thread.run_sync, lambda: None)
             tasks.start_soon(_set_value, latest)
-            assert await latest.wait_for_change(0, limit_seconds=60) == 1
+            assert await latest.wait_for_change(0, timeout_seconds=60) == 1
 
 
 async def _set_value(latest: Observable[int]) -> None:

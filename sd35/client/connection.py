@@ -18,7 +18,6 @@ from sd35.core.errors import (
     PictureError,
     QueueFullError,
     RateLimitedError,
-    SD35Error,
     SpaceAsleepError,
     UnreachableError,
 )
@@ -26,6 +25,8 @@ from sd35.core.events import RemotePicture
 from sd35.core.picture import Picture, open_picture
 
 __all__ = ["Connection"]
+
+_RETRYABLE_FETCH_ERRORS = (UnreachableError, SpaceAsleepError, RateLimitedError, QueueFullError)
 
 _DATA_URL_PATTERN = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,")
 
@@ -104,7 +105,7 @@ class Connection:
         url = self.resolve_picture_url(picture)
         data = await with_retry(
             lambda: self._transport.get_picture(url),
-            _is_retryable_fetch_error,
+            lambda error: isinstance(error, _RETRYABLE_FETCH_ERRORS),
             self.timeouts,
             lambda _: None,
         )
@@ -141,12 +142,6 @@ class Connection:
         if picture.path is None or "://" in picture.path:
             raise PictureError("The image isn't at the Space's own address.")
         return self.api_url(f"file={quote(picture.path)}")
-
-
-def _is_retryable_fetch_error(error: SD35Error) -> bool:
-    return isinstance(
-        error, UnreachableError | SpaceAsleepError | RateLimitedError | QueueFullError
-    )
 
 
 def _decode_data_url(url: str) -> bytes:

@@ -93,9 +93,7 @@ class Discovery:
         if self.hub is None:
             return None
         try:
-            space_info = await get_space_info(
-                self.hub, self.name, self.transport.timeouts.discovery
-            )
+            space_info = await get_space_info(self.hub, self.name)
         except (UnreachableError, RateLimitedError, ProtocolError):
             # The Space itself may answer all the same: it runs on other servers than the Hub.
             return None
@@ -114,10 +112,10 @@ class Discovery:
         return read_contract(config, info, self.endpoint)
 
     async def _get_json(self, url: URL, on_wait: OnWait) -> dict[str, Any]:
-        name, limit_seconds = self.transport.name, self.transport.timeouts.discovery
+        name = self.transport.name
         try:
             payload = await with_retry(
-                lambda: self.transport.get_json(url, limit_seconds),
+                lambda: self.transport.get_json(url),
                 _is_retryable_discovery_error,
                 self.transport.timeouts,
                 on_wait,
@@ -135,10 +133,9 @@ class Discovery:
 
 async def resolve_space_url(hub: Transport, name: str, on_wait: OnWait) -> URL:
     """Return the address of the Space `owner/name`."""
-    limit_seconds = hub.timeouts.discovery
     try:
         space_info = await with_retry(
-            lambda: get_space_info(hub, name, limit_seconds),
+            lambda: get_space_info(hub, name),
             _is_retryable_discovery_error,
             hub.timeouts,
             on_wait,

@@ -37,15 +37,15 @@ _CONNECTION_CLOSE_PATTERN = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORE
 class RawPool:
     """A pool of connections to the server at `root`."""
 
-    def __init__(self, root: URL, limit_bytes: int, connect_seconds: float) -> None:
+    def __init__(self, root: URL, limit_bytes: int, connect_timeout_seconds: float) -> None:
         self._root = root
         self._limit_bytes = limit_bytes
-        self._connect_seconds = connect_seconds
+        self._connect_timeout_seconds = connect_timeout_seconds
         self._idle_connections: list[_RawConnection] = []
         self._ssl_context: ssl.SSLContext | None = None
         self._is_disabled = False
 
-    async def get(self, url: URL, headers: dict[str, str], limit_seconds: float) -> bytes | None:
+    async def get(self, url: URL, headers: dict[str, str], timeout_seconds: float) -> bytes | None:
         """Return the bytes at `url`, or `None` if they need aiohttp.
 
         Raises:
@@ -59,7 +59,7 @@ class RawPool:
             return None
         head = "".join(f"{name}: {value}\r\n" for name, value in request_headers.items())
         request = f"GET {url.raw_path_qs} HTTP/1.1\r\n{head}\r\n".encode()
-        async with asyncio.timeout(limit_seconds):
+        async with asyncio.timeout(timeout_seconds):
             try:
                 connection = await self._acquire()
             except (OSError, TimeoutError):
@@ -85,7 +85,7 @@ class RawPool:
         host, port = self._root.host or "", self._root.port or 80
         if self._root.scheme == "https" and self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
-        async with asyncio.timeout(self._connect_seconds):
+        async with asyncio.timeout(self._connect_timeout_seconds):
             _, connection = await asyncio.get_running_loop().create_connection(
                 _RawConnection, host, port, ssl=self._ssl_context
             )

@@ -29,6 +29,8 @@ __all__ = ["follow", "read_stream"]
 DRAIN_SECONDS: Final = 0.2
 MAX_DRAIN_CHUNKS: Final = 4
 
+_RETRYABLE_ERRORS: Final = (UnreachableError, SpaceAsleepError, RateLimitedError)
+
 
 async def follow(run: RemoteRun, on_wait: OnWait) -> AsyncGenerator[Event, None]:
     """Yield the events of a run; reopen its stream once if the connection breaks."""
@@ -68,7 +70,9 @@ async def read_stream(
     decoder, parser, timeouts = EventStreamDecoder(), run.parser, run.connection.timeouts
     async with AsyncExitStack() as stack:
         open_stream = partial(run.connection.open_stream, run.session_hash, stack)
-        chunks = await with_retry(open_stream, _is_retryable, timeouts, on_wait)
+        chunks = await with_retry(
+            open_stream, lambda error: isinstance(error, _RETRYABLE_ERRORS), timeouts, on_wait
+        )
         started_at = last_event_at = time.monotonic()
         async for chunk in chunks:
             for payload in decoder.feed(chunk):
@@ -90,7 +94,3 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
     with anyio.move_on_after(DRAIN_SECONDS), suppress(SD35Error):
         for _ in range(MAX_DRAIN_CHUNKS):
             await anext(chunks, b"")
-
-
-def _is_retryable(error: SD35Error) -> bool:
-    return isinstance(error, UnreachableError | SpaceAsleepError | RateLimitedError)

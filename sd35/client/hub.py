@@ -65,7 +65,7 @@ async def open_hub(
         )
 
 
-async def get_space_info(hub: Transport, name: str, limit_seconds: float) -> SpaceInfo:
+async def get_space_info(hub: Transport, name: str) -> SpaceInfo:
     """Return the Hub's information about the Space `owner/name`.
 
     Raises:
@@ -74,14 +74,12 @@ async def get_space_info(hub: Transport, name: str, limit_seconds: float) -> Spa
 
     """
     try:
-        payload = await hub.get_json(hub.root / "api/spaces" / name, limit_seconds)
-    except AccessDeniedError as error:
+        payload = await hub.get_json(hub.root / "api/spaces" / name)
+    except (AccessDeniedError, SpaceNotFoundError, MalformedRequestError) as error:
         # The Hub answers 401 for invalid tokens, and also for Spaces that don't exist: it doesn't
-        # reveal the names of private ones.
-        if hub.has_token and not await _is_token_valid(hub, limit_seconds):
-            raise AccessDeniedError("Invalid Hugging Face token.") from error
-        raise SpaceNotFoundError(f"Space {name} doesn't exist or is private.") from error
-    except (SpaceNotFoundError, MalformedRequestError) as error:
+        # reveal the names of private ones. For an invalid token, whoami raises an error.
+        if isinstance(error, AccessDeniedError) and hub.has_token:
+            await whoami(hub)
         raise SpaceNotFoundError(f"Space {name} doesn't exist or is private.") from error
     return _parse_space_info(hub, name, payload)
 
@@ -92,23 +90,15 @@ def _parse_space_info(hub: Transport, name: str, payload: Json) -> SpaceInfo:
         stage = str((payload.get("runtime") or {}).get("stage") or "")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ProtocolError(f"Hugging Face's answer about {name} can't be understood.") from error
-    # The token will be sent to this address. A test or a mirror (HF_ENDPOINT) has others.
-    is_on_hub = hub.root.host != "huggingface.co" or is_hub_host(address.host or "")
-    if not is_on_hub or address.scheme not in {"http", "https"} or not address.host:
+    # The token will be sent to this address. The Spaces of a mirror (HF_ENDPOINT) may be anywhere.
+    is_expected = hub.root.host != "huggingface.co" or is_hub_host(address.host or "")
+    if not is_expected or address.scheme not in {"http", "https"} or not address.host:
         raise ProtocolError(f"Hugging Face returned a foreign address for {name}.")
     known_stage = stage if _STAGE_PATTERN.fullmatch(stage) else ""
     return SpaceInfo(name, address.origin().with_path("/"), known_stage)
 
 
-async def _is_token_valid(hub: Transport, limit_seconds: float) -> bool:
-    try:
-        await whoami(hub, limit_seconds)
-    except AccessDeniedError:
-        return False
-    return True
-
-
-async def whoami(hub: Transport, limit_seconds: float) -> HubAccount:
+async def whoami(hub: Transport) -> HubAccount:
     """Return the account of the transport's token.
 
     Raises:
@@ -116,7 +106,7 @@ async def whoami(hub: Transport, limit_seconds: float) -> HubAccount:
 
     """
     try:
-        payload = await hub.get_json(hub.root / "api/whoami-v2", limit_seconds)
+        payload = await hub.get_json(hub.root / "api/whoami-v2")
     except AccessDeniedError as error:
         raise AccessDeniedError("Invalid Hugging Face token.") from error
     if not isinstance(payload, dict):

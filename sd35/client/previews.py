@@ -30,7 +30,7 @@ class PreviewFetcher:
         mode: the previews to fetch; others are emitted without their bytes, or not at all.
         fetch: returns the bytes of a preview.
         emit: takes the `Preview`.
-        limit_seconds: with `ALL`, previews are given up if one takes longer.
+        timeout_seconds: with `ALL`, previews are given up if one takes longer.
 
     """
 
@@ -39,12 +39,12 @@ class PreviewFetcher:
         mode: Previews,
         fetch: Callable[[RemotePicture], Awaitable[Picture]],
         emit: Callable[[Preview], Awaitable[None]],
-        limit_seconds: float,
+        timeout_seconds: float,
     ) -> None:
         self._mode = mode
         self._fetch = fetch
         self._emit = emit
-        self._limit_seconds = limit_seconds
+        self._timeout_seconds = timeout_seconds
         self._next_picture: RemotePicture | None = None
         self._fetch_task: asyncio.Task[None] | None = None
         self._is_unread = False
@@ -59,7 +59,7 @@ class PreviewFetcher:
         self._fetch_next()
         if self._mode is Previews.ALL and self._fetch_task is not None:
             # The stream isn't read meanwhile: previews never pile up here.
-            _, pending_tasks = await asyncio.wait([self._fetch_task], timeout=self._limit_seconds)
+            _, pending_tasks = await asyncio.wait([self._fetch_task], timeout=self._timeout_seconds)
             if pending_tasks:
                 self.cancel()
 

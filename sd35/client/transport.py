@@ -104,24 +104,24 @@ class Transport:
         """Whether each request carries a token."""
         return any("authorization" in name.lower() for name in self.headers)
 
-    async def get_json(self, url: URL, limit_seconds: float) -> Json:
-        """Return the JSON at `url`."""
+    async def get_json(self, url: URL) -> Json:
+        """Return the JSON at `url`, a description of at most `MAX_DESCRIPTION_BYTES`."""
         with self._map_exceptions():
-            async with await self._send("GET", url, limit_seconds) as response:
+            async with await self._send("GET", url, self.timeouts.discovery) as response:
                 return orjson.loads(await self._read_ok(response, MAX_DESCRIPTION_BYTES))
 
     async def post(
         self,
         url: URL,
         body: dict[str, Any],
-        limit_seconds: float,
+        timeout_seconds: float,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         """Post `body` as JSON, with these additional headers, and return the JSON of the answer."""
         extra_headers = {"Content-Type": "application/json", **(headers or {})}
         with self._map_exceptions():
             async with await self._send(
-                "POST", url, limit_seconds, headers=extra_headers, data=orjson.dumps(body)
+                "POST", url, timeout_seconds, headers=extra_headers, data=orjson.dumps(body)
             ) as response:
                 return orjson.loads(await self._read_ok(response, MAX_RESPONSE_BYTES))
 
@@ -152,7 +152,7 @@ class Transport:
         self,
         method: str,
         url: URL,
-        limit_seconds: float | None,
+        timeout_seconds: float | None,
         *,
         silence_seconds: float | None = None,
         headers: Mapping[str, str] | None = None,
@@ -168,7 +168,7 @@ class Transport:
             | dict(headers or {}),
             data=data,
             timeout=aiohttp.ClientTimeout(
-                total=limit_seconds, sock_connect=self.timeouts.connect, sock_read=silence_seconds
+                total=timeout_seconds, sock_connect=self.timeouts.connect, sock_read=silence_seconds
             ),
             **self._proxy_options,
         )

@@ -29,9 +29,9 @@ class Observable(Generic[T]):
         self._change_event.set()
         self._change_event = anyio.Event()
 
-    async def wait_for_change(self, last_value: T, limit_seconds: float) -> T:
-        """Return the newest value once it isn't `last_value`, or after the limit in any case."""
-        with anyio.move_on_after(limit_seconds):
+    async def wait_for_change(self, last_value: T, timeout_seconds: float) -> T:
+        """Return the newest value once it isn't `last_value`, or after the timeout in any case."""
+        with anyio.move_on_after(timeout_seconds):
             while self._value is last_value:
                 await self._change_event.wait()
         return self._value

@@ -123,9 +123,9 @@ class JobService:
             connect_timer.cancel()
             await self.aclose(SHUTDOWN_SECONDS)
 
-    async def aclose(self, limit_seconds: float = 5.0) -> None:
+    async def aclose(self, timeout_seconds: float = 5.0) -> None:
         """Interrupt the running jobs, keep the pending ones for the next start, and disconnect."""
-        await self._tasks.aclose(limit_seconds)
+        await self._tasks.aclose(timeout_seconds)
         await self.space_connector.aclose()
 
     async def submit(

@@ -31,7 +31,7 @@ class BackgroundTasks:
         self._jobs_by_task[task] = job
         task.add_done_callback(self._jobs_by_task.pop)
 
-    async def aclose(self, limit_seconds: float) -> None:
+    async def aclose(self, timeout_seconds: float) -> None:
         """Abort the running jobs, and keep the pending ones for the next start."""
         for task, job in list(self._jobs_by_task.items()):
             if job is None or job.status in {JobStatus.PENDING, JobStatus.COMPLETED}:
@@ -39,6 +39,6 @@ class BackgroundTasks:
             else:
                 job.abort()
         if self._jobs_by_task:
-            _, unfinished = await asyncio.wait(self._jobs_by_task, timeout=limit_seconds)
+            _, unfinished = await asyncio.wait(self._jobs_by_task, timeout=timeout_seconds)
             for task in unfinished:
                 task.cancel()

@@ -164,7 +164,7 @@ class Diagnosis:
         async with self._open_hub(token=None) as hub:
             # Without a token, the Hub's refusal is the answer that shows that it works.
             with suppress(AccessDeniedError):
-                await whoami(hub, TIMEOUTS.discovery)
+                await whoami(hub)
         return f"{self.target.hub_endpoint} is reachable"
 
     async def _check_token(self) -> str:
@@ -174,7 +174,7 @@ class Diagnosis:
                 "no token: the public Space makes about one image per day; set HF_TOKEN for more"
             )
         async with self._open_hub(self.target.token) as hub:
-            account = await whoami(hub, TIMEOUTS.discovery)
+            account = await whoami(hub)
         return f"valid: {account.name}, a {'PRO' if account.is_pro else 'free'} account"
 
     async def _check_stage(self) -> str:
@@ -182,7 +182,7 @@ class Diagnosis:
         if self.target.repo_id is None:
             raise _CheckSkippedError("only known for a Space named by owner/name")
         async with self._open_hub(self.target.token) as hub:
-            info = await get_space_info(hub, self.target.repo_id, TIMEOUTS.discovery)
+            info = await get_space_info(hub, self.target.repo_id)
         error = error_for_stage(info.name, info.stage)
         if error is None:
             return info.stage or "unknown"

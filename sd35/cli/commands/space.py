@@ -157,7 +157,10 @@ def _to_json(name: str, client: SpaceClient) -> dict[str, Any]:
         "parameters": [
             _parameter_to_json(parameter) for parameter in contract.parameters if parameter.name
         ],
-        "sizes": {ratio: _size_to_json(size) for ratio, size in _iter_sizes(contract.limits)},
+        "sizes": {
+            ratio: asdict(size) if isinstance(size, Size) else {"unavailable": size}
+            for ratio, size in _iter_sizes(contract.limits)
+        },
     }
 
 
@@ -166,7 +169,3 @@ def _parameter_to_json(parameter: Parameter) -> dict[str, Any]:
     if value_range is None:
         return {"name": parameter.name, "default": parameter.default}
     return {"name": parameter.name, **asdict(value_range)}
-
-
-def _size_to_json(size: Size | str) -> dict[str, Any]:
-    return asdict(size) if isinstance(size, Size) else {"unavailable": size}
