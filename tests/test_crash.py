@@ -209,9 +209,11 @@ class KillScenario:
             files = self.pictures()
             pages = [library.search(parse_query(text), limit=500) for text in ("", "is:trash")]
             entries = {entry.id: entry for entry in _iterate_entries(library)}
-            assert {library.file_path(entry): entry.record for entry in entries.values()} == files
+            assert {library.file_path(entry): entry.metadata for entry in entries.values()} == files
             assert sum(page.count for page in pages) == len(files)
-            assert all(tag in entries[id_].record.tags for id_, tag in self.tagged), "a tag is lost"
+            assert all(tag in entries[id_].metadata.tags for id_, tag in self.tagged), (
+                "a tag is lost"
+            )
             jobs = [JobRepository(library).get(id_) for id_ in self.submitted_jobs]
             for job in filter(None, jobs):
                 assert (job.id in entries) == (job.status is JobStatus.COMPLETED), job
@@ -382,7 +384,7 @@ async def test_image_is_saved_once_a_full_disk_has_room(
     with Library.open(disk.folder / "library") as library:
         JobRepository(library).adopt_orphans()
         assert library.rescan() == ScanResult()
-        prompts = Counter(entry.record.prompt for entry in _iterate_entries(library))
+        prompts = Counter(entry.metadata.prompt for entry in _iterate_entries(library))
     assert prompts["early"] == prompts["wait"] == prompts["after"] == 1
 
 

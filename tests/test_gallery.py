@@ -141,7 +141,7 @@ def select_results(page: Page, query: str, count: int) -> None:
 
 def entries(server: GalleryServer, prompt: str) -> list[Entry]:
     entries = server.library.search(limit=300).entries
-    return [entry for entry in entries if entry.record.prompt == prompt]
+    return [entry for entry in entries if entry.metadata.prompt == prompt]
 
 
 def test_image_is_searched_viewed_starred_and_tagged(page: Page, server: GalleryServer) -> None:
@@ -161,7 +161,7 @@ def test_image_is_searched_viewed_starred_and_tagged(page: Page, server: Gallery
     image = search(page, 'tag:"night sky" is:starred').locator("img")
     expect(image).to_have_attribute("alt", "a lighthouse at dusk")
     (entry,) = entries(server, "a lighthouse at dusk")
-    assert (entry.record.tags, entry.record.is_starred) == (("sea", "night sky"), True)
+    assert (entry.metadata.tags, entry.metadata.is_starred) == (("sea", "night sky"), True)
     page.get_by_label("Starred", exact=True).check()
     expect(gallery_items(page)).to_have_count(1)
     search_field(page).fill("nothing like that")
@@ -366,7 +366,7 @@ def test_selected_images_are_saved_tagged_starred_and_deleted(
     expect(notice(page)).to_contain_text("4 images tagged")
     bar.get_by_role("button", name="Star").click()
     expect(page.locator("#grid .star[aria-pressed=true]")).to_have_count(4)
-    assert {entry.record.tags for entry in entries(server, "plain 3")} == {("mine",)}
+    assert {entry.metadata.tags for entry in entries(server, "plain 3")} == {("mine",)}
     bar.get_by_role("button", name="Clear").click()
     expect(bar).to_be_hidden()
     select_results(page, "tag:mine", 4)

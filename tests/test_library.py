@@ -46,7 +46,7 @@ def test_added_image_keeps_pixels_and_metadata(library: Library, kind: str) -> N
     entry = add_picture(library, 7, kind=kind, prompt="夜の灯台 at night", seed=7, tags=("sea",))
     path = library.file_path(entry)
     assert read_pixels(path.read_bytes()) == read_pixels(encode_picture(7, kind))
-    assert read_metadata(path.read_bytes()) == entry.record
+    assert read_metadata(path.read_bytes()) == entry.metadata
     assert library.get(entry.id) == entry
     assert library.read_bytes(entry.id) == path.read_bytes()
     assert library.search().entries == (entry,)
@@ -134,7 +134,9 @@ def test_stars_and_tags_are_in_the_files(library: Library) -> None:
     assert library.tag([entry.id], None, remove=["SEA"]) == (entry.id,)
     picture_data = library.file_path(entry).read_bytes()
     assert read_pixels(picture_data) == read_pixels(encode_picture(3))
-    assert read_metadata(picture_data) == replace(entry.record, is_starred=True, tags=("a b", "x"))
+    assert read_metadata(picture_data) == replace(
+        entry.metadata, is_starred=True, tags=("a b", "x")
+    )
     assert find_ids(library, parse_query('is:starred tag:"A b" tag:x -tag:sea')) == [entry.id]
     assert library.rescan().changed == 0, "the index knows what it has written itself"
 
@@ -151,7 +153,7 @@ def test_trash_hides_and_restores(library: Library) -> None:
     restored = library.get(first.id)
     assert restored is not None
     assert restored.path == first.path.replace(".png", "-2.png")
-    assert read_metadata(library.read_bytes(first.id)) == first.record
+    assert read_metadata(library.read_bytes(first.id)) == first.metadata
     library.trash([first.id, second.id], None)
     assert library.empty_trash(None) == 2
     assert library.get(first.id) is None
@@ -277,7 +279,7 @@ def test_threads_write_at_once(library: Library) -> None:
         thread.join()
     entry = library.get(first.id)
     assert entry is not None
-    assert sorted(entry.record.tags) == [f"t{index}" for index in range(6)]
+    assert sorted(entry.metadata.tags) == [f"t{index}" for index in range(6)]
     assert library.search().count == 7
 
 

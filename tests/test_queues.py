@@ -122,7 +122,7 @@ async def test_job_is_recorded_at_each_step(fake: FakeSpace, service: JobService
     saved = await wait_for_record(service, second, JobStatus.COMPLETED)
     entry = service.library.get(saved.picture_id or "")
     assert entry is not None
-    assert (entry.record.seed, entry.record.prompt) == (record.request.seed, "a cat")
+    assert (entry.metadata.seed, entry.metadata.prompt) == (record.request.seed, "a cat")
     failed = await service.submit(make_request("error: no"))
     assert (
         await wait_for_record(service, failed, JobStatus.FAILED)

@@ -129,7 +129,7 @@ def test_scan_follows_changed_files(
     assert all(library.read_bytes(entry.id) for entry in entries)
     if changes.moved or changes.changed:
         assert entries[0].id == entry.id
-        assert entries[0].record == entry.record
+        assert entries[0].metadata == entry.metadata
     assert library.rescan() == ScanResult(unreadable=changes.unreadable)
 
 
@@ -159,7 +159,7 @@ def test_swapped_files_are_two_moves(library: Library) -> None:
         first_entry.id: second_entry.path,
         second_entry.id: first_entry.path,
     }
-    assert library.get(second_entry.id).record == second_entry.record  # type: ignore[union-attr]
+    assert library.get(second_entry.id).metadata == second_entry.metadata  # type: ignore[union-attr]
 
 
 def test_file_renamed_to_other_capitals_is_moved(library: Library) -> None:
@@ -182,7 +182,7 @@ def test_copy_outlives_its_original(library: Library) -> None:
     assert library.star([copy_id], None, is_starred=True) == (copy_id,)
     library.delete([entry.id])
     assert library.rescan() == ScanResult()
-    assert library.search().entries[0].record.is_starred
+    assert library.search().entries[0].metadata.is_starred
     assert find_ids(library) == [copy_id]
 
 
@@ -319,5 +319,5 @@ def test_star_restores_lost_metadata(library: Library) -> None:
     library.rescan()
     library.star([entry.id], None, is_starred=True)
     [remaining_entry] = library.search().entries
-    assert remaining_entry.record == replace(entry.record, is_starred=True)
-    assert read_metadata(library.read_bytes(remaining_entry.id)) == remaining_entry.record
+    assert remaining_entry.metadata == replace(entry.metadata, is_starred=True)
+    assert read_metadata(library.read_bytes(remaining_entry.id)) == remaining_entry.metadata

@@ -41,7 +41,7 @@ def test_exported_folder_imports_completely(library: Library, tmp_path: Path) ->
         entry = library.get(line["id"])
         assert entry is not None
         assert (tmp_path / "out" / line["path"]).read_bytes() == library.read_bytes(entry.id)
-        assert metadata_from_json(json.dumps(line["record"])) == entry.record
+        assert metadata_from_json(json.dumps(line["record"])) == entry.metadata
         manifest_values = (line["width"], line["height"], line["format"], line["size"])
         assert manifest_values == (32, 24, entry.format, entry.size_bytes)
     with Library.open(tmp_path / "other") as second_library:
@@ -54,8 +54,8 @@ def test_exported_folder_imports_completely(library: Library, tmp_path: Path) ->
         for query in ("is:starred", "tag:sea", "on:2001", "fox"):
             ids = find_ids(library, parse_query(query))
             assert find_ids(second_library, parse_query(query)) == ids != []
-        assert [entry.record for entry in second_library.search().entries] == [
-            entry.record for entry in library.search().entries
+        assert [entry.metadata for entry in second_library.search().entries] == [
+            entry.metadata for entry in library.search().entries
         ]
         assert second_library.import_from(tmp_path / "out", "") == ImportResult(0, 6, ())
         assert not second_library.rescan().changed
@@ -90,8 +90,8 @@ def test_exported_zip_imports_completely(library: Library, tmp_path: Path) -> No
     with Library.open(tmp_path / "other") as second_library:
         for result in (ImportResult(3, 0, ()), ImportResult(0, 3, ())):
             assert second_library.import_from(tmp_path / "out.zip", "") == result
-        records = [entry.record for entry in second_library.search().entries]
-        assert records == [entry.record for entry in library.search().entries]
+        records = [entry.metadata for entry in second_library.search().entries]
+        assert records == [entry.metadata for entry in library.search().entries]
         assert find_ids(second_library, parse_query("is:starred")) == [entries[1].id]
 
 
@@ -182,7 +182,7 @@ def test_foreign_images_are_imported_unchanged(library: Library, tmp_path: Path)
     assert library.read_bytes(entry.id) == encode_picture(1, "JPEG")
     assert entry.path.startswith(f"visitors/{ANN}/2001-09-")
     assert entry.path.endswith("-my-cat.jpg")
-    assert entry.record == GenerationMetadata(id=entry.id, tool="")
+    assert entry.metadata == GenerationMetadata(id=entry.id, tool="")
     library.star([entry.id], ANN, is_starred=True)
     assert library.import_from(tmp_path / "there", ANN).added == 0, "it is known by what it was"
 
@@ -193,10 +193,10 @@ def test_edited_copy_is_another_image(library: Library, tmp_path: Path) -> None:
     library.star([entry.id], None, is_starred=True)
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "as it was.png").write_bytes(
-        embed_metadata(encode_picture(1), entry.record)
+        embed_metadata(encode_picture(1), entry.metadata)
     )
     (tmp_path / "there" / "larger.png").write_bytes(
-        embed_metadata(encode_picture(1, size=(64, 48)), entry.record)
+        embed_metadata(encode_picture(1, size=(64, 48)), entry.metadata)
     )
     for expected_result in (ImportResult(1, 1, ()), ImportResult(0, 2, ())):
         assert library.import_from(tmp_path / "there", "") == expected_result

@@ -69,7 +69,7 @@ class JobRecovery:
         entry = await self._find_entry(picture_id, owner_key(visitor.owner))
         if entry is None:
             return None
-        request = request_from_metadata(entry.record, entry.width, entry.height)
+        request = request_from_metadata(entry.metadata, entry.width, entry.height)
         now = time.monotonic()
         result = self._result_saver.publish(entry, visitor.owner)
         return Job(

@@ -96,9 +96,9 @@ class ResultSaver:
             width=entry.width,
             height=entry.height,
             size_bytes=entry.size_bytes,
-            seed=entry.record.seed,
-            space=entry.record.space,
-            is_demo=entry.record.is_demo,
+            seed=entry.metadata.seed,
+            space=entry.metadata.space,
+            is_demo=entry.metadata.is_demo,
         )
 
     def _keep_in_memory(

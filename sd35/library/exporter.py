@@ -134,7 +134,7 @@ def manifest_entry(entry: Entry, path: object) -> dict[str, Any]:
     return {
         "path": str(path),
         "id": entry.id,
-        "record": json.loads(entry.record.to_json()),
+        "record": json.loads(entry.metadata.to_json()),
         "width": entry.width,
         "height": entry.height,
         "format": entry.format,

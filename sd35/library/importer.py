@@ -100,16 +100,16 @@ class Importer:
 
     def _import_one(self, inspected: InspectedPicture, mtime_ns: int, fallback_name: str) -> bool:
         """Add an image, and return true, unless the owner has it already."""
-        record, data = inspected.record, inspected.picture.data
+        metadata, data = inspected.metadata, inspected.picture.data
         with self._database.read_transaction() as connection:
-            existing_entry = get_entry(connection, record.id)
+            existing_entry = get_entry(connection, metadata.id)
         # The ID may belong to an image in the trash, or of another owner: then this is a copy.
         is_id_taken = existing_entry is not None and not existing_entry.is_missing
         if is_id_taken and self._is_duplicate(inspected):
             return False
-        made_at = creation_time(record, mtime_ns)
+        made_at = creation_time(metadata, mtime_ns)
         folder = self._folder / directory_for(self._owner, made_at)
-        name = filename_for(record, made_at, inspected.picture.suffix, fallback_name)
+        name = filename_for(metadata, made_at, inspected.picture.suffix, fallback_name)
         with write_errors("an image"):
             file = find_identical(folder / name, data) or write_exclusive(folder, name, data)
             os.utime(file, ns=(mtime_ns, mtime_ns))
@@ -118,7 +118,7 @@ class Importer:
         path = file.relative_to(self._folder).as_posix()
         entry = build_entry(inspected, path, mtime_ns)
         if is_id_taken:
-            entry = entry.with_id(derive_copy_id(record.id, path))
+            entry = entry.with_id(derive_copy_id(metadata.id, path))
         with self._database.write_transaction() as connection:
             upsert_entry(connection, entry, mtime_ns)
         return True
@@ -126,7 +126,7 @@ class Importer:
     def _is_duplicate(self, inspected: InspectedPicture) -> bool:
         """Return whether the owner has this image, under its ID or as a copy, outside the trash."""
         with self._database.read_transaction() as connection:
-            entry = get_entry(connection, inspected.record.id, self._owner)
+            entry = get_entry(connection, inspected.metadata.id, self._owner)
             paths = shown_paths(connection, self._owner, len(inspected.picture.data))
         if entry is not None and not entry.is_trashed:
             existing_data = read_or_empty(self._folder / entry.path)
@@ -139,8 +139,8 @@ def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) 
     # The ID doesn't tell, as an image edited elsewhere keeps it; nor do the bytes, as the library's
     # file may have been starred since. So both files are compared with the same metadata in them.
     try:
-        existing_image = embed_metadata(existing_data, inspected.record)
-        return existing_image == embed_metadata(inspected.picture.data, inspected.record)
+        existing_image = embed_metadata(existing_data, inspected.metadata)
+        return existing_image == embed_metadata(inspected.picture.data, inspected.metadata)
     except PictureError:
         return True  # if in doubt, no second copy
 

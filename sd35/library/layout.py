@@ -107,11 +107,11 @@ def directory_for(owner: str, made_at: dt.datetime) -> str:
 
 
 def filename_for(
-    record: GenerationMetadata, made_at: dt.datetime, suffix: str, fallback_text: str = ""
+    metadata: GenerationMetadata, made_at: dt.datetime, suffix: str, fallback_text: str = ""
 ) -> str:
     """Return a file name of time, seed and prompt, or `fallback_text` without a prompt."""
-    slug = _slug(record.prompt) or _slug(fallback_text) or "picture"
-    seed = "" if record.seed is None else f"{record.seed}-"
+    slug = _slug(metadata.prompt) or _slug(fallback_text) or "picture"
+    seed = "" if metadata.seed is None else f"{metadata.seed}-"
     return f"{_to_local_time(made_at):%H%M%S}-{seed}{slug}{suffix}"
 
 

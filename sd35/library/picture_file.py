@@ -46,13 +46,13 @@ class InspectedPicture:
     """An image file's content, and its metadata with the embedded ID or one derived from it."""
 
     picture: Picture
-    record: GenerationMetadata
+    metadata: GenerationMetadata
     has_embedded_id: bool
 
     @property
     def has_metadata(self) -> bool:
         """Whether the file holds an ID or a prompt."""
-        return self.has_embedded_id or self.record.prompt != ""
+        return self.has_embedded_id or self.metadata.prompt != ""
 
 
 def read_file(path: Path) -> bytes:
@@ -108,13 +108,13 @@ def inspect_picture(data: bytes) -> InspectedPicture:
         raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.") from error
     if not picture.width or not picture.height:
         raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.")
-    record = read_metadata(data) or GenerationMetadata(tool="")
-    record = replace(record, tags=tuple(tag[:MAX_TAG_LENGTH] for tag in record.tags))
-    has_embedded_id = _ID_PATTERN.fullmatch(record.id) is not None
+    metadata = read_metadata(data) or GenerationMetadata(tool="")
+    metadata = replace(metadata, tags=tuple(tag[:MAX_TAG_LENGTH] for tag in metadata.tags))
+    has_embedded_id = _ID_PATTERN.fullmatch(metadata.id) is not None
     if not has_embedded_id:
         # From the content, so that the file has the same ID when the index is rebuilt.
-        record = replace(record, id=f"h{hashlib.sha256(data).hexdigest()[:21]}")
-    return InspectedPicture(picture, record, has_embedded_id)
+        metadata = replace(metadata, id=f"h{hashlib.sha256(data).hexdigest()[:21]}")
+    return InspectedPicture(picture, metadata, has_embedded_id)
 
 
 def derive_copy_id(id_: str, path: str) -> str:
@@ -122,26 +122,26 @@ def derive_copy_id(id_: str, path: str) -> str:
     return f"c{hashlib.sha256(f'{id_} {path}'.encode()).hexdigest()[:21]}"
 
 
-def creation_time(record: GenerationMetadata, mtime_ns: int) -> dt.datetime:
+def creation_time(metadata: GenerationMetadata, mtime_ns: int) -> dt.datetime:
     """Return when an image was made, by its metadata or file time, within 1970 to 9990."""
-    if record.made_at is not None and _MIN_TIME <= record.made_at <= _MAX_TIME:
-        return record.made_at
+    if metadata.made_at is not None and _MIN_TIME <= metadata.made_at <= _MAX_TIME:
+        return metadata.made_at
     seconds = min(max(mtime_ns / 1e9, _MIN_TIME.timestamp()), _MAX_TIME.timestamp())
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
 def build_entry(inspected: InspectedPicture, path: str, mtime_ns: int) -> Entry:
     """Return the library's entry for a file at this path."""
-    picture, record = inspected.picture, inspected.record
+    picture, metadata = inspected.picture, inspected.metadata
     return Entry(
-        id=record.id,
+        id=metadata.id,
         path=path,
         owner=owner_from_path(path),
-        record=record,
+        metadata=metadata,
         format=picture.format,
         width=picture.width,
         height=picture.height,
         size_bytes=len(picture.data),
-        made_at=creation_time(record, mtime_ns),
+        made_at=creation_time(metadata, mtime_ns),
         is_trashed=is_in_trash(path),
     )

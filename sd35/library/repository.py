@@ -47,7 +47,7 @@ class Entry:
     id: str
     path: str
     owner: str
-    record: GenerationMetadata
+    metadata: GenerationMetadata
     format: str
     width: int
     height: int
@@ -58,7 +58,7 @@ class Entry:
 
     def with_id(self, id_: str) -> "Entry":
         """Return the entry with another ID, in its metadata, too."""
-        return replace(self, id=id_, record=replace(self.record, id=id_))
+        return replace(self, id=id_, metadata=replace(self.metadata, id=id_))
 
 
 # Beginning of a query whose rows `entry_from_row` takes.
@@ -70,12 +70,12 @@ SELECT_ENTRY: Final = (
 
 def entry_from_row(row: tuple[Any, ...]) -> Entry:
     """Return the entry of a row that `SELECT_ENTRY` has read."""
-    id_, path, owner, record, format_, width, height, size_bytes, made_at, trashed, missing = row
+    id_, path, owner, metadata, format_, width, height, size_bytes, made_at, trashed, missing = row
     return Entry(
         id=id_,
         path=path,
         owner=owner,
-        record=metadata_from_json(record) or GenerationMetadata(),
+        metadata=metadata_from_json(metadata) or GenerationMetadata(),
         format=format_,
         width=width,
         height=height,
@@ -141,39 +141,39 @@ def upsert_entry(connection: Connection, entry: Entry, mtime_ns: int) -> None:
 
 
 def _columns(entry: Entry) -> dict[str, object]:
-    record = entry.record
+    metadata = entry.metadata
     return {
         "id": entry.id,
         "path": entry.path,
         "owner": entry.owner,
         "made_at": entry.made_at.timestamp(),
-        "prompt": sqlite_text(record.prompt),
-        "negative_prompt": sqlite_text(record.negative_prompt),
-        "seed": record.seed,
+        "prompt": sqlite_text(metadata.prompt),
+        "negative_prompt": sqlite_text(metadata.negative_prompt),
+        "seed": metadata.seed,
         "width": entry.width,
         "height": entry.height,
-        "steps": record.num_inference_steps,
-        "guidance": record.guidance_scale,
-        "model": sqlite_text(record.model),
-        "space": sqlite_text(record.space),
-        "is_demo": record.is_demo,
-        "tool": sqlite_text(record.tool),
+        "steps": metadata.num_inference_steps,
+        "guidance": metadata.guidance_scale,
+        "model": sqlite_text(metadata.model),
+        "space": sqlite_text(metadata.space),
+        "is_demo": metadata.is_demo,
+        "tool": sqlite_text(metadata.tool),
         "format": entry.format,
         "size_bytes": entry.size_bytes,
-        "is_starred": record.is_starred,
+        "is_starred": metadata.is_starred,
         "trashed_at": time.time() if entry.is_trashed else None,
         "is_missing": entry.is_missing,
-        "record": record.to_json(),
+        "record": metadata.to_json(),
     }
 
 
 def _index_text(connection: Connection, rowid: int, entry: Entry) -> None:
-    record = entry.record
+    metadata = entry.metadata
     connection.execute("DELETE FROM tags WHERE picture = ?", (rowid,))
     # SQLite's lower() and NOCASE know ASCII only: casefold here, and in the query.
-    tag_rows = [(sqlite_text(tag).casefold(), rowid) for tag in record.tags]
+    tag_rows = [(sqlite_text(tag).casefold(), rowid) for tag in metadata.tags]
     connection.executemany("INSERT OR IGNORE INTO tags (tag, picture) VALUES (?, ?)", tag_rows)
-    fts_row = rowid, *fts_document(record.prompt, " ".join(record.tags), entry.path)
+    fts_row = rowid, *fts_document(metadata.prompt, " ".join(metadata.tags), entry.path)
     # FTS5 tables know no upsert.
     connection.execute("DELETE FROM fts_stems WHERE rowid = ?", (rowid,))
     connection.execute("DELETE FROM fts_prefixes WHERE rowid = ?", (rowid,))

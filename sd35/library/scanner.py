@@ -222,7 +222,7 @@ class Scanner:
         known_entry = get_entry(connection, id_)
         if known_entry is not None and not file.has_metadata:
             # An editor has saved the file without its metadata: the index still has it.
-            entry = replace(entry, record=known_entry.record, made_at=known_entry.made_at)
+            entry = replace(entry, metadata=known_entry.metadata, made_at=known_entry.made_at)
         upsert_entry(connection, entry.with_id(id_), file.mtime_ns)
         self._thumbnails.remove(id_)
         self._counts["changed"] += 1

@@ -60,7 +60,7 @@ class PictureStore:
         self.database = database
         self._thumbnails = thumbnails
 
-    def add(self, picture: Picture, record: GenerationMetadata, owner: str) -> Entry:
+    def add(self, picture: Picture, metadata: GenerationMetadata, owner: str) -> Entry:
         """Save an image with its metadata embedded, and index it.
 
         If only the index can't be written, the image is saved, and the next scan indexes it.
@@ -70,17 +70,19 @@ class PictureStore:
             ValueError: `owner` isn't an owner's key.
 
         """
-        record = replace(
-            record, id=record.id or new_id(), made_at=record.made_at or dt.datetime.now(dt.UTC)
+        metadata = replace(
+            metadata,
+            id=metadata.id or new_id(),
+            made_at=metadata.made_at or dt.datetime.now(dt.UTC),
         )
-        made_at = creation_time(record, 0)
+        made_at = creation_time(metadata, 0)
         directory = directory_for(owner, made_at)
-        name = filename_for(record, made_at, picture.suffix)
-        picture = embed_or_original(picture, record)
+        name = filename_for(metadata, made_at, picture.suffix)
+        picture = embed_or_original(picture, metadata)
         with write_errors("the image"):
             file = write_exclusive(self.folder / directory, name, picture.data)
             mtime_ns = file_version(file.stat())[1]
-        inspected = InspectedPicture(picture, record, has_embedded_id=True)
+        inspected = InspectedPicture(picture, metadata, has_embedded_id=True)
         entry = build_entry(inspected, f"{directory}/{file.name}", mtime_ns)
         try:
             with self.database.write_transaction() as connection:
@@ -98,7 +100,9 @@ class PictureStore:
             PictureError: a file is too damaged to embed metadata.
 
         """
-        return self._update_all(ids, owner, lambda record: replace(record, is_starred=is_starred))
+        return self._update_all(
+            ids, owner, lambda metadata: replace(metadata, is_starred=is_starred)
+        )
 
     def tag(
         self,
@@ -110,7 +114,7 @@ class PictureStore:
         """Add and remove tags in images' files; returns and raises as `star` does."""
         tags_to_add, tags_to_remove = tuple(add), tuple(remove)
         return self._update_all(
-            ids, owner, lambda record: _with_tags(record, tags_to_add, tags_to_remove)
+            ids, owner, lambda metadata: _with_tags(metadata, tags_to_add, tags_to_remove)
         )
 
     def _update_all(
@@ -139,18 +143,18 @@ class PictureStore:
         inspected = inspect_picture(data)
         # The file takes precedence over the index. But if an editor has dropped its metadata, the
         # index restores it.
-        record = inspected.record if inspected.has_metadata else entry.record
-        record = replace(record, id=entry.id, made_at=entry.made_at)
-        updated_record = update(record)
-        if updated_record == record:
+        metadata = inspected.metadata if inspected.has_metadata else entry.metadata
+        metadata = replace(metadata, id=entry.id, made_at=entry.made_at)
+        updated_metadata = update(metadata)
+        if updated_metadata == metadata:
             return False
-        picture = replace(inspected.picture, data=embed_metadata(data, updated_record))
+        picture = replace(inspected.picture, data=embed_metadata(data, updated_metadata))
         path = self.folder / entry.path
         with write_errors("the image"):
             atomic_files.atomic_write(path, picture.data)
             # Of the written file: with another time, the next scan would read it again.
             mtime_ns = file_version(path.stat())[1]
-        inspected = replace(inspected, picture=picture, record=updated_record)
+        inspected = replace(inspected, picture=picture, metadata=updated_metadata)
         upsert_entry(connection, build_entry(inspected, entry.path, mtime_ns), mtime_ns)
         return True
 
@@ -249,19 +253,19 @@ class PictureStore:
 
 
 def _with_tags(
-    record: GenerationMetadata, add: Iterable[str], remove: Iterable[str]
+    metadata: GenerationMetadata, add: Iterable[str], remove: Iterable[str]
 ) -> GenerationMetadata:
     """Return the metadata with tags added and removed, ignoring case."""
     removed_keys = {_normalize_tag(tag).casefold() for tag in remove}
     tags_by_key = {
         tag.casefold(): tag
-        for tag in record.tags
+        for tag in metadata.tags
         if _normalize_tag(tag).casefold() not in removed_keys
     }
     for tag in map(_normalize_tag, add):
         if tag:
             tags_by_key.setdefault(tag.casefold(), tag)
-    return replace(record, tags=tuple(tags_by_key.values())[:MAX_TAGS])
+    return replace(metadata, tags=tuple(tags_by_key.values())[:MAX_TAGS])
 
 
 def _normalize_tag(text: str) -> str:

@@ -152,7 +152,7 @@ def _print_table(page: Sequence[SearchHit]) -> None:
 
 
 def _entry_row(entry: Entry) -> tuple[str, str, Text]:
-    record = entry.record
+    record = entry.metadata
     details = (
         "" if record.seed is None else f"seed {record.seed}",
         "starred" if record.is_starred else "",

@@ -119,7 +119,7 @@ def _details_from_library(folder: Path | None, name: str, reporter: Reporter) ->
         entry = library.get(name)
         if entry is not None:
             path = library.file_path(entry)
-            infotext = write_infotext(entry.record, entry.width, entry.height)
+            infotext = write_infotext(entry.metadata, entry.width, entry.height)
             return _Details(_entry_facts(entry, path), entry_to_json(entry, path), infotext)
         job = JobRepository(library).get(name)
     if job is None:
@@ -136,7 +136,7 @@ def _entry_facts(entry: Entry, path: Path) -> Facts:
     size = f"{entry.width} × {entry.height}"
     yield "Image", f"{entry.format} {size}, {format_bytes(entry.size_bytes)}"
     yield "Visitor", one_line(entry.owner)
-    yield from _record_facts(entry.record)
+    yield from _record_facts(entry.metadata)
 
 
 def _file_facts(

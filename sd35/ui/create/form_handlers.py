@@ -123,7 +123,7 @@ class FormHandlers:
             entry = await anyio.to_thread.run_sync(get_entry, picture_id, key)
         if entry is None:
             return None
-        metadata = entry.record
+        metadata = entry.metadata
         if metadata.width is None or metadata.height is None:
             metadata = replace(metadata, width=entry.width, height=entry.height)
         return entry.path.rpartition("/")[2], metadata

@@ -150,7 +150,7 @@ def recent_pictures(entries: Sequence[Entry]) -> str:
             '<button type="button" data-action="select" data-id="{0}" title="{1}">'
             '<img src="studio/thumbnail/{0}?v={2}" alt="{1}" loading="lazy" decoding="async">'
             "</button>"
-        ).format(entry.id, entry.record.prompt[:MAX_PROMPT_CHARACTERS], entry.size_bytes)
+        ).format(entry.id, entry.metadata.prompt[:MAX_PROMPT_CHARACTERS], entry.size_bytes)
         for entry in entries
     )
     return Markup(

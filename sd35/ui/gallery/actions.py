@@ -63,7 +63,7 @@ def _replace_tags(library: Library, owner: str, ids: Iterable[str], tags: list[s
     for id_ in ids:
         entry = library.get(id_, owner)
         if entry is not None:
-            removed_tags = [tag for tag in entry.record.tags if tag not in tags]
+            removed_tags = [tag for tag in entry.metadata.tags if tag not in tags]
             library.tag([id_], owner, add=tags, remove=removed_tags)
 
 

@@ -41,7 +41,7 @@ def picture_dialog(
         message: about what was just done.
 
     """
-    metadata = entry.record
+    metadata = entry.metadata
     return Markup(
         '<dialog class="viewer" open aria-label="{alt}" data-id="{id}" data-infotext="{infotext}" '
         '{trashed}><div class="stage">{image}{newer}{older}</div><div class="details">'
@@ -146,7 +146,7 @@ def _star_button(*, is_starred: bool) -> Markup:
 
 
 def _prompt_html(entry: Entry) -> Markup:
-    metadata = entry.record
+    metadata = entry.metadata
     html = Markup('<p class="prompt">{}</p>').format(metadata.prompt or alt_text(entry))
     if metadata.negative_prompt:
         html += Markup('<p class="negative"><b>Without</b> {}</p>').format(metadata.negative_prompt)
@@ -173,7 +173,7 @@ def _action_buttons(entry: Entry) -> Markup:
     ).format(
         id=entry.id,
         copy=_COPY_BUTTON,
-        no_seed=Markup("disabled") if entry.record.seed is None else "",
+        no_seed=Markup("disabled") if entry.metadata.seed is None else "",
         no_file=Markup("hidden") if entry.is_missing else "",
         has_file="" if entry.is_missing else Markup("hidden"),
     )
@@ -202,7 +202,7 @@ def _detail_rows(details: Iterator[tuple[str, str]]) -> Markup:
 
 
 def _details(entry: Entry) -> Iterator[tuple[str, str]]:
-    metadata = entry.record
+    metadata = entry.metadata
     yield from _generation_settings(entry)[2:]  # without the prompts, which stand above
     seconds = metadata.took_seconds
     yield "Time", "" if seconds is None else format_elapsed(seconds)
@@ -216,7 +216,7 @@ def _details(entry: Entry) -> Iterator[tuple[str, str]]:
 
 def _generation_settings(entry: Entry) -> list[tuple[str, str]]:
     """Return an image's settings; names and order are the same for each image."""
-    metadata = entry.record
+    metadata = entry.metadata
     guidance_scale = metadata.guidance_scale
     return [
         ("Prompt", metadata.prompt),

@@ -117,7 +117,7 @@ def with_query_key(grid_html: Markup, filter_name: object, text: object) -> Mark
 
 def alt_text(entry: Entry) -> str:
     """Return an image's prompt, or its file name without one."""
-    return _short_prompt(entry.record.prompt) or PurePosixPath(entry.path).name
+    return _short_prompt(entry.metadata.prompt) or PurePosixPath(entry.path).name
 
 
 def day_name(day: dt.date, today: dt.date) -> str:
@@ -189,7 +189,7 @@ def _day_section(name: str, entries: Iterable[Entry]) -> Markup:
 
 
 def _grid_item(entry: Entry) -> Markup:
-    is_starred = entry.record.is_starred
+    is_starred = entry.metadata.is_starred
     ratio = entry.width / max(1, entry.height)
     return Markup(
         '<li class="item{missing}" data-id="{id}" style="--ratio:{ratio:.4g}">'
