@@ -21,7 +21,7 @@ from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.accounts import CredentialStore, generate_credentials
 from sd35.server.auth import Authenticator
-from sd35.server.server import ServerConfig, host_names, serve
+from sd35.server.server import host_names, serve
 from sd35.server.tunnel import LIFETIME_NOTICE, Tunnel, TunnelError, close_tunnels, qr_code
 from sd35.settings import Settings
 from sd35.ui.page import build_page
@@ -179,16 +179,14 @@ class WebApp:
         )
         return serve(
             self.demo,
-            ServerConfig(
-                authenticator,
-                host=settings.server_name,
-                port=settings.server_port,
-                known_hosts=known_hosts,
-                frame_ancestors=settings.frame_ancestors,
-                root_path=settings.root_path,
-            ),
+            authenticator,
             self._job_service,
             ASSETS / "login.html",
+            host=settings.server_name,
+            port=settings.server_port,
+            known_hosts=known_hosts,
+            frame_ancestors=settings.frame_ancestors,
+            root_path=settings.root_path,
             footer_links=["api"],
             **(self._mcp_options() if settings.mcp else {}),
             **launch_options(),

@@ -1,10 +1,11 @@
 """The web app within the test's process: job service, page and server."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 from argon2 import PasswordHasher
@@ -15,7 +16,7 @@ from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.auth import Authenticator
-from sd35.server.server import ServerConfig, serve
+from sd35.server.server import serve
 from sd35.space.server import DemoSpace
 from sd35.ui.page import build_page
 from sd35.ui.theme import ASSETS, launch_options
@@ -52,30 +53,30 @@ def serve_app(
     space_name: str,
     folder: Path,
     limits: UsageLimits = UNLIMITED,
-    make_config: Callable[[int], ServerConfig] = lambda port: ServerConfig(
-        Authenticator(), port=port
-    ),
+    authenticator: Authenticator | None = None,
+    **options: Any,  # noqa: ANN401  # of `serve`
 ) -> Iterator[AppServer]:
-    """Serve the page at a free port, which `make_config` gets; by default to one owner."""
+    """Serve the page, by default at a free port and to the local user alone."""
+    authenticator = authenticator or Authenticator()
     demo_space = DemoSpace()
 
     async def start_demo() -> str:
         return await anyio.to_thread.run_sync(demo_space.start)
 
-    server_config = make_config(launch.free_port())
     studio = JobService(
         SpaceConfig(space_name, hub="http://127.0.0.1:1"), start_demo, studio_config(folder, limits)
     )
-    demo = build_page(studio, can_log_out=server_config.authenticator.accounts is not None)
+    demo = build_page(studio, can_log_out=authenticator.accounts is not None)
     try:
         yield AppServer(
             serve(
                 demo,
-                server_config,
+                authenticator,
                 studio,
                 ASSETS / "login.html",
                 footer_links=["api"],
                 **launch_options(),
+                **({"port": launch.free_port()} | options),
             ),
             studio,
         )

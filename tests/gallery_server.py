@@ -19,7 +19,7 @@ from sd35.metadata.model import GenerationMetadata
 from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.blocks import locked_blocks
-from sd35.server.server import ServerConfig, serve
+from sd35.server.server import serve
 from sd35.ui.gallery import static
 from sd35.ui.gallery.gallery import Gallery
 from sd35.ui.theme import ASSETS, launch_options
@@ -70,13 +70,21 @@ def serve_gallery(
 ) -> Iterator[GalleryServer]:
     """Serve the library in this folder at a free port."""
     library = Library.open(folder)
-    site = ServerConfig(authenticator, port=launch.free_port(), root_path=root_path)
     demo = _build_blocks(library)
     job_service = JobService(SpaceConfig(""), _no_demo, JobServiceConfig(folder, library))
     login_page = ASSETS / "login.html"
     try:
         # Not the job service's lifespan, which connects to a Space.
-        address = serve(demo, site, job_service, login_page, lifespan=_lifespan, **launch_options())
+        address = serve(
+            demo,
+            authenticator,
+            job_service,
+            login_page,
+            lifespan=_lifespan,
+            port=launch.free_port(),
+            root_path=root_path,
+            **launch_options(),
+        )
         yield GalleryServer(address, library)
     finally:
         launch.close(demo)

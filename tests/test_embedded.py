@@ -17,7 +17,6 @@ from sd35.jobs.limits import UsageLimits
 from sd35.server.accounts import CredentialStore
 from sd35.server.auth import Authenticator
 from sd35.server.launch import free_port
-from sd35.server.server import ServerConfig
 from tests.app_server import CHEAP_HASHER, TEMP_DIR, AppServer, serve_app
 from tests.chromium import browser, count_previews, generate_picture, open_page  # noqa: F401  # a fixture
 from tests.fakes import FakeSpace
@@ -65,13 +64,13 @@ def blog(fake_space: FakeSpace) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), BlogHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
-
-    def site(port: int) -> ServerConfig:
-        return ServerConfig(
-            Authenticator(is_private=False, is_embedded=True), port=port, frame_ancestors=(address,)
-        )
-
-    with serve_app(fake_space.address, TEMP_DIR / "pictures", make_config=site) as app_server:
+    authenticator = Authenticator(is_private=False, is_embedded=True)
+    with serve_app(
+        fake_space.address,
+        TEMP_DIR / "pictures",
+        authenticator=authenticator,
+        frame_ancestors=(address,),
+    ) as app_server:
         BlogHandler.studio = app_server.address.rstrip("/").replace("127.0.0.1", "localhost")
         yield address
     server.shutdown()
@@ -162,11 +161,12 @@ def proxy_address(tmp_path: Path) -> Iterator[str]:
     proxy_port = free_port()
     location = re.search(r"```nginx\n(.*?)```", DOCUMENTATION, re.DOTALL)
     assert location is not None
-
-    def site(port: int) -> ServerConfig:
-        return ServerConfig(Authenticator(is_private=False), port=port, root_path="/studio")
-
-    with serve_app("demo", TEMP_DIR / "pictures", make_config=site) as server:
+    with serve_app(
+        "demo",
+        TEMP_DIR / "pictures",
+        authenticator=Authenticator(is_private=False),
+        root_path="/studio",
+    ) as server:
         proxied_location = location[1].replace("http://127.0.0.1:7860/", server.address)
         (tmp_path / "nginx.conf").write_text(
             NGINX_CONFIG.format(folder=tmp_path, location=proxied_location, port=proxy_port),
@@ -214,7 +214,7 @@ def link(fake_space: FakeSpace) -> Iterator[AppServer]:
         fake_space.address,
         TEMP_DIR / "pictures",
         limits,
-        lambda port: ServerConfig(authenticator, port=port),
+        authenticator,
     ) as server:
         fake_space.hold()
         yield server

@@ -13,8 +13,6 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from sd35.server import launch
-from sd35.server.auth import Authenticator
-from sd35.server.server import ServerConfig
 from sd35.space.painter import DemoPainter
 from sd35.space.server import build_space
 from tests.app_server import serve_app
@@ -230,13 +228,13 @@ def test_open_page_survives_a_restart_of_the_server(
 ) -> None:
     """A page whose server restarts during a job says so, keeps what was typed, and can retry."""
     servers.generator.hold()
-    config = ServerConfig(Authenticator(), port=launch.free_port())
-    with serve_app(servers.generator.address, tmp_path, make_config=lambda _: config) as server:
+    port = launch.free_port()
+    with serve_app(servers.generator.address, tmp_path, port=port) as server:
         open_page(page, server.address)
         submit_prompt(page, "wait: a cat")
         expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
         page.get_by_label("Prompt", exact=True).fill("a dog, half typed")
-    with serve_app(servers.generator.address, tmp_path, make_config=lambda _: config):
+    with serve_app(servers.generator.address, tmp_path, port=port):
         servers.generator.release()
         expect(page.locator("#panel")).to_contain_text(
             "The app closed while this image was being generated."

@@ -13,7 +13,6 @@ from sd35.jobs.limits import UsageLimits
 from sd35.server import stream_limiter
 from sd35.server.accounts import CredentialStore, hash_password
 from sd35.server.auth import Authenticator
-from sd35.server.server import ServerConfig
 from tests.app_server import CHEAP_HASHER, TEMP_DIR, AppServer, serve_app
 from tests.browsers import FORM_VALUES, BrowserSession
 from tests.fakes import FakeSpace
@@ -50,7 +49,7 @@ def servers(fake: FakeSpace, users: Path) -> Iterator[dict[str, AppServer]]:
                     fake.address,
                     folder,
                     limits,
-                    lambda port: ServerConfig(authenticator, port=port),
+                    authenticator,
                 )
             )
 
@@ -383,9 +382,7 @@ def test_removed_user_is_logged_out_at_once(fake: FakeSpace, tmp_path: Path) -> 
         is_private=False, accounts=CredentialStore(password_file=file, hasher=CHEAP_HASHER)
     )
     with (
-        serve_app(
-            fake.address, TEMP_DIR, make_config=lambda port: ServerConfig(authenticator, port=port)
-        ) as server,
+        serve_app(fake.address, TEMP_DIR, authenticator=authenticator) as server,
         ExitStack() as stack,
     ):
         eve = log_in_browser(stack, server, "eve", "eve was here")
@@ -404,9 +401,7 @@ def test_login_attempts_are_throttled(fake: FakeSpace) -> None:
     authenticator = Authenticator(
         is_private=False, accounts=CredentialStore(["ann:ann's password"], hasher=CHEAP_HASHER)
     )
-    with serve_app(
-        fake.address, TEMP_DIR, make_config=lambda port: ServerConfig(authenticator, port=port)
-    ) as server:
+    with serve_app(fake.address, TEMP_DIR, authenticator=authenticator) as server:
         with BrowserSession(
             server.address, {"X-Forwarded-For": "6.6.6.6, 198.51.100.7"}
         ) as guesser:
@@ -434,7 +429,7 @@ def test_page_shows_the_remaining_quota_and_enforces_it(fake: FakeSpace) -> None
         fake.address,
         TEMP_DIR,
         limits,
-        lambda port: ServerConfig(Authenticator(is_private=False), port=port),
+        Authenticator(is_private=False),
     ) as server:
         with (
             BrowserSession(server.address) as visit,

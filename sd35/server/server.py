@@ -1,8 +1,7 @@
 """The page's server: Gradio's app with the middleware and routes around it."""
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,25 +16,13 @@ from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.visitor_middleware import VisitorMiddleware
 
-__all__ = ["ServerConfig", "host_names", "serve"]
+__all__ = ["host_names", "serve"]
 
 # The script that defines `<gradio-app>` for other pages. Gradio contains it but doesn't serve it:
 # its documentation points to a CDN.
 EMBED_SCRIPT: Final = Path(gr.__file__).parent / "templates" / "frontend" / "gradio.js"
 
 METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """Address and access rules of the server. `port=None`: the first free one from 7860."""
-
-    authenticator: Authenticator
-    host: str = launch.LOOPBACK
-    port: int | None = None
-    known_hosts: Sequence[str] = ()
-    frame_ancestors: Sequence[str] = ()
-    root_path: str | None = None
 
 
 def host_names(
@@ -58,17 +45,18 @@ def host_names(
 
 def serve(
     demo: gr.Blocks,
-    config: ServerConfig,
+    authenticator: Authenticator,
     job_service: JobService,
     login_page: Path,
     *,
     routes: Mapping[str, ASGIApp] = MappingProxyType({}),
     lifespan: launch.Lifespan | None = None,
-    **gradio_options: Any,  # noqa: ANN401  # as Gradio's launch() takes them
+    **launch_options: Any,  # noqa: ANN401  # checked by `launch`
 ) -> str:
     """Serve the page in a thread, and return its address on this machine.
 
-    `routes` are other apps by path; `lifespan` is by default that of the job service.
+    `routes` are other apps by path; `lifespan` is by default that of the job service. For the other
+    options, such as host and port, see `launch.launch`.
 
     Raises:
         OSError: the port is in use, or the address isn't local.
@@ -76,7 +64,7 @@ def serve(
     """
     visitor_middleware = Middleware(
         VisitorMiddleware,
-        authenticator=config.authenticator,
+        authenticator=authenticator,
         job_service=job_service,
         login_page=login_page.read_text(encoding="utf-8"),
         routes={
@@ -87,16 +75,11 @@ def serve(
     )
     return launch.launch(
         demo,
-        host=config.host,
-        port=config.port,
-        known_hosts=config.known_hosts,
-        frame_ancestors=config.frame_ancestors,
         # The health check needs no login: Docker and load balancers have none.
         middleware=[Middleware(_HealthCheck), visitor_middleware],
         lifespan=lifespan or job_service.lifespan,
-        root_path=config.root_path,
-        auth=config.authenticator.login if config.authenticator.accounts else None,
-        **gradio_options,
+        auth=authenticator.login if authenticator.accounts else None,
+        **launch_options,
     )
 
 
