@@ -46,7 +46,7 @@ class _Image:
         return self.options.get(key, default)
 
     def get_list(self) -> list[str]:
-        """Return a list of the address."""
+        """Return the address as a list of one."""
         return [self.url]
 
     def to_string(self) -> str:

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="SD35_",
+        # A variable that a compose file or a service sets to nothing is one that isn't set.
         env_ignore_empty=True,
         populate_by_name=True,
         # pydantic's messages would quote the input, which may be a token.
@@ -151,6 +152,7 @@ class Settings(BaseSettings):
     @field_validator("hf_endpoint")
     @classmethod
     def _check_hf_endpoint(cls, value: str) -> str:
+        # The Hub's address follows the rules of a Space's: no login in it, one slash at the end.
         address = parse_space_ref(value).address
         if address is None:
             raise ValueError("enter a URL that begins with http:// or https://")
@@ -176,6 +178,7 @@ class Settings(BaseSettings):
     def is_private(self) -> bool:
         """Whether only this machine reaches the page, without a login, so that it has one owner."""
         is_loopback = self.server_name in {"127.0.0.1", "localhost", "::1", "[::1]"}
+        # Behind a tunnel or a reverse proxy, everybody's requests come from this machine.
         is_exposed = (
             self.share or self.runs_on_hub or self.known_hosts or self.root_path or self.embed_in
         )
@@ -236,6 +239,7 @@ class Settings(BaseSettings):
     @property
     def space_token(self) -> str | None:
         """Token for the Space: its own, or HF_TOKEN if the Space is at Hugging Face."""
+        # A server elsewhere could use the token for anything that it allows at Hugging Face.
         is_on_hub = self.space == "auto" or (
             self.space != "demo" and parse_space_ref(self.space).is_on_hub
         )

@@ -100,6 +100,7 @@ def stream(
     return events
 
 
+# Weak: Python closes a generator that is garbage-collected.
 _open_streams: weakref.WeakSet[Generator[Event, None, None]] = weakref.WeakSet()
 
 

@@ -125,6 +125,7 @@ def _fsync_folder(folder: Path) -> None:
 
 def unique_path(target: Path) -> Path:
     """Return this path, or with a number the first one beside it that doesn't exist."""
+    # lexists, as Path.exists follows links, and reports a dangling one as missing.
     return next(path for path in _candidate_paths(target) if not os.path.lexists(path))
 
 

@@ -98,6 +98,7 @@ class RequestOptions:
             _default_if_none(options.guidance_scale, limits, "guidance_scale"),
             round(_default_if_none(options.num_inference_steps, limits, "num_inference_steps")),
             seed=random_seed(limits) if options.seed is None else int(options.seed),
+            # Even for a random seed: drawn here, it is known before the run, and can be repeated.
             randomize_seed=False,
         )
         # Of these, only the substitute was checked, whose errors would confuse.

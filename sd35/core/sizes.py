@@ -129,9 +129,8 @@ def _ratio_error(size: Size, target_ratio: float) -> float:
 
 def _score(size: Size, target_ratio: float) -> tuple[bool, float]:
     ratio_error = _ratio_error(size, target_ratio)
-    return ratio_error <= RATIO_TOLERANCE, size.width * size.height * (
-        1 - RATIO_WEIGHT * ratio_error
-    )
+    weight = 1 - RATIO_WEIGHT * ratio_error
+    return ratio_error <= RATIO_TOLERANCE, size.width * size.height * weight
 
 
 def _unavailable_reason(ratio: str, target_ratio: float, limits: Limits) -> str:
