@@ -53,7 +53,7 @@ def write_path(event: CliEvent) -> None:
 
 
 class JsonLinesOutput:
-    """Writes events as JSON, each with the position of its image in the batch."""
+    """Writer of events as JSON, each with the position of its image in the batch."""
 
     def __init__(self) -> None:
         self._position: dict[str, int] = {}
@@ -146,13 +146,9 @@ def write_picture(folder: Path, name: str, picture: Picture) -> Path:
 
 
 class PreviewWriter:
-    """Writes the previews of one image to files.
+    """Writer of the previews of one image to files.
 
-    Args:
-        folder: where they are written.
-        make_name: returns the file name for an image with these bytes.
-        on_event: receives PreviewSaved, and all events but previews.
-
+    `on_event` receives a PreviewSaved for each, and all events but previews.
     """
 
     def __init__(

@@ -37,14 +37,9 @@ DEMO_NOTICE: Final = "Demo mode: these images are sketches, not Stable Diffusion
 
 
 class Reporter:
-    """Prints messages that stay, above the progress display.
+    """Terminal output of a command: permanent messages above a progress display.
 
-    Args:
-        console: that of standard error.
-        progress: shows what is going on at the moment; `None` for no progress.
-        is_quiet: print only errors, warnings, and the outcome of a shutdown.
-        shows_paths: print the paths of saved images, too.
-
+    With `is_quiet`, it prints only errors, warnings, and the outcome of a shutdown.
     """
 
     def __init__(
@@ -134,10 +129,7 @@ class Reporter:
 def open_reporter(*, is_quiet: bool = False, is_json: bool = False) -> Reporter:
     """Return a reporter that suits what is behind the output streams: a terminal, a pipe or a file.
 
-    Args:
-        is_quiet: print only errors and warnings.
-        is_json: JSON lines are written to standard output while the reporter is in use.
-
+    With `is_json`, JSON lines are written to standard output in between.
     """
     console = make_console(stderr=True)
     is_same_terminal = is_terminal(sys.stderr) and is_terminal(sys.stdout)

@@ -111,6 +111,7 @@ async def _is_session_gone(run: RemoteRun) -> bool:
         async with AsyncExitStack() as stack:
             chunks = await run.connection.open_stream(run.session_hash, stack)
             first_chunk = await anext(aiter(chunks))
+            # Versions of Gradio differ in the spaces of their JSON.
             return b'"session_not_found":true' in first_chunk.replace(b" ", b"")
     except (SD35Error, StopAsyncIteration):
         return False

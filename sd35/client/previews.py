@@ -24,14 +24,9 @@ class Previews(Enum):
 
 
 class PreviewFetcher:
-    """Fetches the previews of a run, at most one at a time.
+    """Fetcher of the previews of a run, at most one at a time, which then emits them.
 
-    Args:
-        mode: the previews to fetch; others are emitted without their bytes, or not at all.
-        fetch: returns the bytes of a preview.
-        emit: takes the `Preview`.
-        timeout_seconds: with `ALL`, previews are given up if one takes longer.
-
+    If one takes longer than `timeout_seconds`, `ALL` gives up the others.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
 class EventStreamDecoder:
-    """Splitter of a byte stream into the `data` of its events; other fields are ignored."""
+    """Decoder of a byte stream into the `data` of its events; other fields are ignored."""
 
     def __init__(self, limit_bytes: int = MAX_EVENT_BYTES) -> None:
         self._limit_bytes = limit_bytes

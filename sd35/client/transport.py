@@ -54,7 +54,7 @@ def _new_cookie_jar() -> aiohttp.CookieJar:
 
 
 class Transport:
-    """Requests to one server, called `name`, at the address `root`. The token goes nowhere else."""
+    """HTTP to one server at the address `root`, called `name` in errors. Tokens go nowhere else."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Transport:
         # Through a tunnel, headers of the requests don't reach the proxy: its login goes with the
         # CONNECT. Without one, it is a header like the others.
         is_tunnel = root.scheme == "https"
-        self._proxy_options: Any = {
+        self._request_options: Any = {
             "proxy": proxy_address,
             "proxy_headers": proxy_auth if is_tunnel else None,
             "allow_redirects": False,  # aiohttp would send our headers to another server
@@ -170,7 +170,7 @@ class Transport:
             timeout=aiohttp.ClientTimeout(
                 total=timeout_seconds, sock_connect=self.timeouts.connect, sock_read=silence_seconds
             ),
-            **self._proxy_options,
+            **self._request_options,
         )
         if response.cookies:
             self.cookie_jar.update_cookies(response.cookies, url)

@@ -14,7 +14,7 @@ MAX_KEYS: Final = 5000
 
 
 class RateLimiter:
-    """Counter of the events of each key within the last `period` seconds. Not thread-safe.
+    """Limiter of the events of each key within the last `period` seconds. Not thread-safe.
 
     Args:
         limit: events per key and period; `math.inf` counts without a limit.

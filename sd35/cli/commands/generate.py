@@ -213,7 +213,7 @@ def _hints(batch: Batch, space: SpaceClient, request: GenerationRequest) -> list
 
 @dataclass(frozen=True, slots=True)
 class _PictureGenerator:
-    """Generates and saves the images of a batch at one Space."""
+    """Generator of the images of a batch at one Space."""
 
     space_name: str
     space: SpaceClient
