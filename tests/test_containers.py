@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sd35.core.errors import PictureError
 from sd35.metadata.embedding import embed_texts, read_texts
-from sd35.metadata.png import INFOTEXT_KEY, RECORD_KEY
+from sd35.metadata.png import INFOTEXT_KEY, JSON_KEY
 
 SIZE = (43, 31)
 COMMENT = "Steps: 1, Seed: 2, Model: 猫"
@@ -126,7 +126,7 @@ def test_only_texts_change(kind: str, is_rich: bool) -> None:  # noqa: FBT001  #
     embedded = embed_texts(original, COMMENT, '{"format":1}')
     texts = read_texts(embedded)
     comment = texts.texts[INFOTEXT_KEY if kind.startswith("PNG") else "UserComment"]
-    assert (comment, texts.texts[RECORD_KEY], texts.size) == (COMMENT, '{"format":1}', SIZE)
+    assert (comment, texts.texts[JSON_KEY], texts.size) == (COMMENT, '{"format":1}', SIZE)
     assert other_parts(embedded) == other_parts(original)
     with Image.open(io.BytesIO(original)) as old, Image.open(io.BytesIO(embedded)) as new:
         assert (old.mode, old.size, old.tobytes()) == (new.mode, new.size, new.tobytes())
@@ -272,7 +272,7 @@ def test_long_texts_fit_into_a_jpeg(length: int) -> None:
     """A long record is split over segments; an infotext that fits into none is left out."""
     embedded = embed_texts(encode_image("JPEG", is_rich=True), "a" * length, "b" * length)
     texts = read_texts(embedded).texts
-    assert texts[RECORD_KEY] == "b" * length
+    assert texts[JSON_KEY] == "b" * length
     assert texts.get("UserComment") == ("a" * length if length == 30_000 else None)
     with Image.open(io.BytesIO(embedded)) as image:
         image.load()
@@ -304,7 +304,7 @@ def test_image_data_is_not_needed_for_reading(kind: str) -> None:
     without_image = without_image_data(complete_data)
     assert len(without_image) < len(complete_data) - 100
     texts = read_texts(without_image)
-    assert (texts.texts[RECORD_KEY], texts.size) == ("{}", SIZE)
+    assert (texts.texts[JSON_KEY], texts.size) == ("{}", SIZE)
     assert texts == read_texts(complete_data)
 
 
@@ -341,7 +341,7 @@ def test_damaged_files_are_read_or_rejected(kind: str, changes: list[tuple[float
         embedded = embed_texts(bytes(data), COMMENT, "{}")
     except PictureError:
         return
-    assert read_texts(embedded).texts[RECORD_KEY] == "{}"
+    assert read_texts(embedded).texts[JSON_KEY] == "{}"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sd_parsers import ParserManager
 from sd35.core.errors import PictureError
 from sd35.metadata.embedding import embed_metadata, embed_texts, read_metadata, read_texts
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
-from sd35.metadata.png import RECORD_KEY
+from sd35.metadata.png import JSON_KEY
 from tests.test_containers import EACH_KIND, IMAGE_KINDS, SIZE, encode_image
 
 METADATA = GenerationMetadata(
@@ -114,7 +114,7 @@ def test_texts_of_other_programs_stay(kind: str, text: str) -> None:
         updated = embed_metadata(original, changed)
         assert read_metadata(updated) == changed
         texts = dict(read_texts(updated).texts)
-        assert texts.pop(RECORD_KEY) == changed.to_json()
+        assert texts.pop(JSON_KEY) == changed.to_json()
         assert texts == read_texts(original).texts
         assert embed_metadata(updated, record) == embed_metadata(original, record), (
             "nothing is left behind"
@@ -124,7 +124,7 @@ def test_texts_of_other_programs_stay(kind: str, text: str) -> None:
 def test_infotext_is_only_added_with_a_prompt() -> None:
     """A star alone adds no infotext; a prompt from the index does."""
     starred = embed_metadata(encode_image("PNG"), GenerationMetadata(tool="", is_starred=True))
-    assert set(read_texts(starred).texts) == {RECORD_KEY}
+    assert set(read_texts(starred).texts) == {JSON_KEY}
     embedded = embed_metadata(encode_image("PNG"), replace(METADATA, tool="InvokeAI"))
     assert read_texts(embedded).texts["parameters"].startswith(METADATA.prompt), (
         "what only the index knew is told"
@@ -200,6 +200,6 @@ def test_truncated_and_patched_files_can_be_read(kind: str, position: float, pat
     """Reading a truncated or patched file never fails, and never yields wrong metadata."""
     data = embed_metadata(encode_image(kind, is_rich=True), METADATA)
     at = int(position * len(data))
-    assert read_texts(data[:at]).texts.get(RECORD_KEY, METADATA.to_json()) == METADATA.to_json()
+    assert read_texts(data[:at]).texts.get(JSON_KEY, METADATA.to_json()) == METADATA.to_json()
     read_metadata(data[:at])
     read_metadata(data[:at] + patch + data[at:])

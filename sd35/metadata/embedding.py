@@ -12,7 +12,7 @@ from sd35.core.picture import Picture
 from sd35.metadata import jpeg, png, webp
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata, metadata_from_json
-from sd35.metadata.png import RECORD_KEY
+from sd35.metadata.png import JSON_KEY
 from sd35.metadata.readers import read_tool_metadata
 
 __all__ = [
@@ -33,7 +33,7 @@ class EmbeddedTexts:
     Attributes:
         texts: by key: the keyword of a PNG text chunk; `UserComment`, `ImageDescription`, `Make`,
             `Model`, `Software`, `MakerNote` or `Tag0100` to `Tag010D` of EXIF; `Comment` of a JPEG;
-            `RECORD_KEY` for this program's JSON in any format.
+            `JSON_KEY` for this program's JSON in any format.
         size: width and height in pixels, if the header holds them.
 
     """
@@ -53,7 +53,7 @@ def read_texts(data: bytes) -> EmbeddedTexts:
     return EmbeddedTexts()
 
 
-def embed_texts(data: bytes, infotext: str | None, record_json: str) -> bytes:
+def embed_texts(data: bytes, infotext: str | None, metadata_json: str) -> bytes:
     """Return the file with this infotext and JSON in place of earlier ones; the rest is unchanged.
 
     `None` keeps what the file has in place of the infotext.
@@ -63,11 +63,11 @@ def embed_texts(data: bytes, infotext: str | None, record_json: str) -> bytes:
 
     """
     if data.startswith(png.SIGNATURE):
-        return png.embed_png(data, infotext, record_json)
+        return png.embed_png(data, infotext, metadata_json)
     if data.startswith(jpeg.SIGNATURE):
-        return jpeg.embed_jpeg(data, infotext, record_json)
+        return jpeg.embed_jpeg(data, infotext, metadata_json)
     if webp.is_webp(data):
-        return webp.embed_webp(data, infotext, record_json)
+        return webp.embed_webp(data, infotext, metadata_json)
     raise PictureError("Only PNG, JPEG and WebP files can hold metadata.", "")
 
 
@@ -104,5 +104,5 @@ def read_metadata(data: bytes) -> GenerationMetadata | None:
 
 def metadata_from_texts(embedded: EmbeddedTexts) -> GenerationMetadata | None:
     """Return the metadata in the texts of a file: this program's own, or else another tool's."""
-    own = metadata_from_json(embedded.texts.get(RECORD_KEY, ""))
+    own = metadata_from_json(embedded.texts.get(JSON_KEY, ""))
     return read_tool_metadata(embedded.texts) if own is None else own

@@ -14,16 +14,16 @@ from sd35.metadata.exif import (
     merge_exif,
     read_exif,
 )
-from sd35.metadata.png import RECORD_KEY
+from sd35.metadata.png import JSON_KEY
 
-__all__ = ["RECORD_IDENTIFIER", "SIGNATURE", "embed_jpeg", "read_jpeg"]
+__all__ = ["JSON_IDENTIFIER", "SIGNATURE", "embed_jpeg", "read_jpeg"]
 
 SIGNATURE = b"\xff\xd8"
 
-RECORD_IDENTIFIER = b"sd35-studio\0"
-"""Prefix of our JSON record in a segment or chunk.
+JSON_IDENTIFIER = b"sd35-studio\0"
+"""Prefix of our JSON in a segment or chunk.
 
-In a JPEG the record is split over APP15 segments; the prefix is followed by the number of the part,
+In a JPEG the JSON is split over APP15 segments; the prefix is followed by the number of the part,
 from 1, and the number of parts, each in two bytes.
 """
 
@@ -81,36 +81,36 @@ def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
             exif = exif or body
         elif segment.kind == _COMMENT:
             texts.setdefault("Comment", body.decode("utf-8", "replace"))
-        elif _is_record_segment(segment):
-            numbers = slice(len(RECORD_IDENTIFIER), len(RECORD_IDENTIFIER) + 4)
+        elif _is_json_segment(segment):
+            numbers = slice(len(JSON_IDENTIFIER), len(JSON_IDENTIFIER) + 4)
             parts.setdefault(body[numbers], body[numbers.stop :])
         elif segment.kind in _FRAME_MARKERS and len(body) >= 5:
             size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
-    return {**read_exif(exif), **texts, **_join_record_parts(parts)}, size
+    return {**read_exif(exif), **texts, **_join_json_parts(parts)}, size
 
 
 def _is_exif_segment(segment: _Segment) -> bool:
     return segment.kind == _APP1 and segment.body.startswith(IDENTIFIER)
 
 
-def _is_record_segment(segment: _Segment) -> bool:
-    return segment.kind == _APP15 and segment.body.startswith(RECORD_IDENTIFIER)
+def _is_json_segment(segment: _Segment) -> bool:
+    return segment.kind == _APP15 and segment.body.startswith(JSON_IDENTIFIER)
 
 
-def _join_record_parts(parts: dict[bytes, bytes]) -> dict[str, str]:
-    """Return our record by its key; empty if a part is missing."""
+def _join_json_parts(parts: dict[bytes, bytes]) -> dict[str, str]:
+    """Return our JSON by its key; empty if a part is missing."""
     count = len(parts)
     expected = [struct.pack(">HH", part, count) for part in range(1, count + 1)]
     if not parts or parts.keys() != set(expected):
         return {}
     data = b"".join(parts[numbers] for numbers in expected)
-    return {RECORD_KEY: data.decode("utf-8", "replace")} if len(data) <= MAX_TEXT_BYTES else {}
+    return {JSON_KEY: data.decode("utf-8", "replace")} if len(data) <= MAX_TEXT_BYTES else {}
 
 
-def embed_jpeg(data: bytes, infotext: str | None, record_json: str) -> bytes:
+def embed_jpeg(data: bytes, infotext: str | None, metadata_json: str) -> bytes:
     """Return the file with replaced texts and all else unchanged; see `embedding.embed_texts`.
 
-    An infotext that is too long for a segment is left out; the record holds the same values.
+    An infotext that is too long for a segment is left out; the JSON holds the same values.
     """
     segments = list(_iter_segments(data))
     kinds = {segment.kind for segment in segments}
@@ -127,9 +127,9 @@ def embed_jpeg(data: bytes, infotext: str | None, record_json: str) -> bytes:
     if infotext is not None:
         old_exif = next(filter(_is_exif_segment, segments), None)
         parts.append(_build_exif_segment(old_exif.body if old_exif else b"", infotext))
-    parts += _build_record_segments(record_json)
+    parts += _build_json_segments(metadata_json)
     for segment in segments:
-        if segment is old_exif or _is_record_segment(segment):
+        if segment is old_exif or _is_json_segment(segment):
             parts.append(data[position : segment.start])
             position = segment.end
     return b"".join([*parts, data[position:]])
@@ -156,14 +156,14 @@ def _build_exif_segment(old_exif: bytes, infotext: str) -> bytes:
     return _build_segment(_APP1, body) if body else b""
 
 
-def _build_record_segments(record_json: str) -> list[bytes]:
-    data = record_json.encode("utf-8", "replace")
-    part_size = _MAX_SEGMENT_BYTES - len(RECORD_IDENTIFIER) - 4
+def _build_json_segments(metadata_json: str) -> list[bytes]:
+    data = metadata_json.encode("utf-8", "replace")
+    part_size = _MAX_SEGMENT_BYTES - len(JSON_IDENTIFIER) - 4
     parts = [data[offset : offset + part_size] for offset in range(0, len(data), part_size)]
     if len(parts) > 0xFFFF:
         raise PictureError("The metadata is too long for a JPEG file.", "")
     return [
-        _build_segment(_APP15, RECORD_IDENTIFIER + struct.pack(">HH", index, len(parts)) + part)
+        _build_segment(_APP15, JSON_IDENTIFIER + struct.pack(">HH", index, len(parts)) + part)
         for index, part in enumerate(parts, 1)
     ]
 

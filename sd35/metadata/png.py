@@ -9,11 +9,11 @@ from sd35.core.errors import PictureError
 from sd35.metadata.exif import MAX_TEXT_BYTES, read_exif
 from sd35.metadata.parsing import decode_text
 
-__all__ = ["INFOTEXT_KEY", "RECORD_KEY", "SIGNATURE", "embed_png", "read_png"]
+__all__ = ["INFOTEXT_KEY", "JSON_KEY", "SIGNATURE", "embed_png", "read_png"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-RECORD_KEY = "sd35"
+JSON_KEY = "sd35"
 INFOTEXT_KEY = "parameters"
 
 MAX_CHUNKS = 100_000  # three times as many as a 64-megapixel image in chunks of 8 KiB has
@@ -106,14 +106,14 @@ class _TextReader:
         return content
 
 
-def embed_png(data: bytes, infotext: str | None, record_json: str) -> bytes:
+def embed_png(data: bytes, infotext: str | None, metadata_json: str) -> bytes:
     """Return the file with replaced texts and all else unchanged; see `embedding.embed_texts`."""
     chunks = list(_iter_chunks(data))
     kinds = [chunk.kind for chunk in chunks]
     if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"IDAT" not in kinds:
         raise PictureError("The PNG file is damaged or incomplete.", "")
     image_start = chunks[kinds.index(b"IDAT")].start
-    new_chunks = {RECORD_KEY: _build_unicode_chunk(RECORD_KEY, record_json)}
+    new_chunks = {JSON_KEY: _build_unicode_chunk(JSON_KEY, metadata_json)}
     if infotext is not None:
         new_chunks = {INFOTEXT_KEY: _build_infotext_chunk(infotext), **new_chunks}
     view = memoryview(data)  # slices without copying the image data

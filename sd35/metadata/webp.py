@@ -13,15 +13,15 @@ from sd35.metadata.exif import (
     merge_exif,
     read_exif,
 )
-from sd35.metadata.jpeg import RECORD_IDENTIFIER
-from sd35.metadata.png import MAX_CHUNKS, RECORD_KEY
+from sd35.metadata.jpeg import JSON_IDENTIFIER
+from sd35.metadata.png import JSON_KEY, MAX_CHUNKS
 
 __all__ = ["embed_webp", "is_webp", "read_webp"]
 
 _HEADER_BYTES = 12
 _HAS_EXIF = 0x08
 _HAS_ALPHA = 0x10
-_RECORD_CHUNK = b"sd35"
+_JSON_CHUNK = b"sd35"
 _IMAGE_CHUNKS = {b"VP8 ", b"VP8L", b"ANMF"}
 
 
@@ -61,23 +61,23 @@ def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
     for chunk in _iter_chunks(data, len(data)):
         body = slice(chunk.start + 8, chunk.start + 8 + chunk.length)
         if chunk.kind == b"EXIF" and chunk.length <= 2 * MAX_TEXT_BYTES:
-            texts = {**_extract_record(read_exif(data[body])), **texts}
-        elif chunk.kind == _RECORD_CHUNK and chunk.length <= MAX_TEXT_BYTES:
-            record = data[body].removeprefix(RECORD_IDENTIFIER)
-            texts[RECORD_KEY] = record.decode("utf-8", "replace")
+            texts = {**_extract_json(read_exif(data[body])), **texts}
+        elif chunk.kind == _JSON_CHUNK and chunk.length <= MAX_TEXT_BYTES:
+            metadata_json = data[body].removeprefix(JSON_IDENTIFIER)
+            texts[JSON_KEY] = metadata_json.decode("utf-8", "replace")
         elif size is None:
             size = _parse_size(chunk.kind, data[body.start : min(body.stop, body.start + 10)])
     return texts, size
 
 
-def _extract_record(texts: dict[str, str]) -> dict[str, str]:
-    """Return the texts with our record, if the maker note holds it, under its key."""
+def _extract_json(texts: dict[str, str]) -> dict[str, str]:
+    """Return the texts, with our JSON under its key if the maker note holds it."""
     note = texts.get("MakerNote", "")
-    identifier = RECORD_IDENTIFIER.decode()
+    identifier = JSON_IDENTIFIER.decode()
     if not note.startswith(identifier):
         return texts
     other_texts = {name: text for name, text in texts.items() if name != "MakerNote"}
-    return {**other_texts, RECORD_KEY: note.removeprefix(identifier)}
+    return {**other_texts, JSON_KEY: note.removeprefix(identifier)}
 
 
 def _parse_size(kind: bytes, header: bytes) -> tuple[int, int] | None:
@@ -93,22 +93,22 @@ def _parse_size(kind: bytes, header: bytes) -> tuple[int, int] | None:
     return None
 
 
-def embed_webp(data: bytes, infotext: str | None, record_json: str) -> bytes:
+def embed_webp(data: bytes, infotext: str | None, metadata_json: str) -> bytes:
     """Return the file with replaced texts and all else unchanged; see `embedding.embed_texts`."""
     end = int.from_bytes(data[4:8], "little") + 8
     chunks = list(_iter_chunks(data, min(end, len(data))))
     if not any(chunk.kind in _IMAGE_CHUNKS for chunk in chunks) or chunks[-1].end != end:
         raise PictureError("The WebP file is damaged or incomplete.", "")
     old_exif = next((_body(data, chunk) for chunk in chunks if chunk.kind == b"EXIF"), b"")
-    record = RECORD_IDENTIFIER + record_json.encode("utf-8", "replace")
+    encoded_json = JSON_IDENTIFIER + metadata_json.encode("utf-8", "replace")
     values = {} if infotext is None else {USER_COMMENT: encode_user_comment(infotext)}
-    record_chunk = b""
+    json_chunk = b""
     # EXIF survives more programs than unknown chunks do, but a camera's maker note must stay.
     if _has_foreign_maker_note(old_exif):
-        record_chunk = _build_chunk(_RECORD_CHUNK, record)
+        json_chunk = _build_chunk(_JSON_CHUNK, encoded_json)
     else:
-        values[MAKER_NOTE] = record
-    replaced = {b"VP8X", b"EXIF", _RECORD_CHUNK}
+        values[MAKER_NOTE] = encoded_json
+    replaced = {b"VP8X", b"EXIF", _JSON_CHUNK}
     other_chunks = [chunk for chunk in chunks if chunk.kind not in replaced]
     kinds = [chunk.kind for chunk in other_chunks]
     xmp_index = kinds.index(b"XMP ") if b"XMP " in kinds else len(kinds)
@@ -119,7 +119,7 @@ def embed_webp(data: bytes, infotext: str | None, record_json: str) -> bytes:
             *parts[:xmp_index],
             _build_chunk(b"EXIF", merge_exif(old_exif, values)),  # which must precede XMP
             *parts[xmp_index:],
-            record_chunk,
+            json_chunk,
         ]
     )
     return b"RIFF" + struct.pack("<L", len(body) + 4) + b"WEBP" + body + data[end:]
@@ -131,7 +131,7 @@ def _body(data: bytes, chunk: _Chunk) -> bytes:
 
 def _has_foreign_maker_note(exif: bytes) -> bool:
     note = read_exif(exif).get("MakerNote", "")
-    return note != "" and not note.startswith(RECORD_IDENTIFIER.decode())
+    return note != "" and not note.startswith(JSON_IDENTIFIER.decode())
 
 
 def _extended_header(data: bytes, chunk: _Chunk) -> bytes:
