@@ -14,7 +14,7 @@ from sd35.cli.runner import Shutdown
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.retry import OnWait
 from sd35.core.errors import InvalidRequestError
-from sd35.core.space_ref import PUBLIC_SPACE, parse_space_ref
+from sd35.core.space_ref import PUBLIC_SPACE, SpaceRef, parse_space_ref
 from sd35.core.text import one_line
 from sd35.server import launch
 from sd35.settings import Settings, error_text
@@ -64,14 +64,9 @@ class SpaceTarget:
     hub_endpoint: str = ""
 
     @property
-    def repo_id(self) -> str | None:
-        """`owner/name`, if the Space was named by that."""
-        return None if self.space == DEMO_NAME else parse_space_ref(self.space).name
-
-    @property
-    def is_on_hub(self) -> bool:
-        """Whether the Space is at Hugging Face."""
-        return self.space != DEMO_NAME and parse_space_ref(self.space).is_on_hub
+    def ref(self) -> SpaceRef:
+        """The name or the address; neither for `demo`."""
+        return SpaceRef() if self.space == DEMO_NAME else parse_space_ref(self.space)
 
     @asynccontextmanager
     async def connect(self, timeouts: Timeouts, on_wait: OnWait) -> AsyncIterator[SpaceClient]:

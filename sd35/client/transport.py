@@ -182,8 +182,7 @@ class Transport:
                 raise PictureExpiredError(
                     f"{self.name} no longer has the image; it may have restarted."
                 )
-            if response.status != 200:
-                await self._read_ok(response, MAX_RESPONSE_BYTES)
+            await self._raise_for_status(response)
             data = await _read_body(response, MAX_PICTURE_BYTES)
         if data is None:
             raise PictureTooLargeError(
@@ -204,8 +203,7 @@ class Transport:
             response = await self._send("GET", url, None, silence_seconds=self.timeouts.silence)
         try:
             with self._map_exceptions():
-                if response.status != 200:
-                    await self._read_ok(response, MAX_RESPONSE_BYTES)
+                await self._raise_for_status(response)
             if response.content_type != "text/event-stream":
                 raise ProtocolError(f"{self.name} didn't return an event stream.")
             yield self._iter_chunks(response)
@@ -225,15 +223,16 @@ class Transport:
         except (aiohttp.ClientError, ValueError) as error:
             raise StreamInterruptedError(f"The connection to {self.name} was lost.") from error
 
+    async def _raise_for_status(self, response: aiohttp.ClientResponse) -> None:
+        """Raise the error for a status other than 200."""
+        if response.status != 200:
+            body = await _read_body(response, MAX_RESPONSE_BYTES) or b""
+            raise error_for_status(response.status, body.decode(errors="replace"), response.headers)
+
     async def _read_ok(self, response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
         """Return the body of a successful response, or raise the error of another one."""
-        body = await _read_body(
-            response, limit_bytes if response.status == 200 else MAX_RESPONSE_BYTES
-        )
-        if response.status != 200:
-            raise error_for_status(
-                response.status, (body or b"").decode(errors="replace"), response.headers
-            )
+        await self._raise_for_status(response)
+        body = await _read_body(response, limit_bytes)
         if body is None:
             raise ProtocolError(f"{self.name} sent an answer of more than {limit_bytes >> 10} KiB.")
         return body

@@ -156,7 +156,7 @@ class Diagnosis:
     async def _check_proxy(self) -> str:
         if self.target.space == DEMO_NAME:
             return "none: the demo Space runs on this computer"
-        address = self.target.hub_endpoint if self.target.repo_id else self.target.space
+        address = self.target.hub_endpoint if self.target.ref.name else self.target.space
         return effective_proxy(URL(address), self.target.proxy) or "none"
 
     async def _check_hub(self) -> str:
@@ -179,10 +179,10 @@ class Diagnosis:
 
     async def _check_stage(self) -> str:
         self._require_hub()
-        if self.target.repo_id is None:
+        if self.target.ref.name is None:
             raise _CheckSkippedError("only known for a Space named by owner/name")
         async with self._open_hub(self.target.token) as hub:
-            info = await get_space_info(hub, self.target.repo_id)
+            info = await get_space_info(hub, self.target.ref.name)
         error = error_for_stage(info.name, info.stage)
         if error is None:
             return info.stage or "unknown"
@@ -192,7 +192,7 @@ class Diagnosis:
 
     async def _check_space(self) -> str:
         # A Space that is named by a URL is reached without the Hub.
-        if self.target.repo_id:
+        if self.target.ref.name:
             self._require_earlier_checks()
         # Kept open for the check of the image, which comes next.
         self._space = await self.stack.enter_async_context(
@@ -232,7 +232,7 @@ class Diagnosis:
         return open_hub(target.hub_endpoint, token=token, proxy=target.proxy, timeouts=TIMEOUTS)
 
     def _require_hub(self) -> None:
-        if not self.target.is_on_hub:
+        if not self.target.ref.is_on_hub:
             raise _CheckSkippedError("not needed for this Space")
         self._require_earlier_checks()
 
