@@ -12,12 +12,7 @@ __all__ = ["Identity", "bearer_header", "token_header"]
 
 
 def token_header(root: URL, token: str | None) -> dict[str, str]:
-    """Return the header with the token for a Space at this address.
-
-    Raises:
-        AccessDeniedError: the token contains invalid characters.
-
-    """
+    """Return the header with the token for a Space at this address."""
     # As gradio_client does: Hugging Face's proxy removes X-HF-Authorization, so that the Space's
     # code can't read the token.
     prefix = "X-HF-" if is_hub_host(root.host or "") else ""
@@ -58,12 +53,7 @@ class Identity:
     ip_token: str | None = None
 
     def headers(self, root: URL) -> Mapping[str, str]:
-        """Return the headers of each request to this address.
-
-        Raises:
-            AccessDeniedError: the token contains invalid characters.
-
-        """
+        """Return the headers of each request to this address."""
         return token_header(root, self.token) if _may_receive_token(root) else {}
 
     def join_headers(self, root: URL) -> Mapping[str, str]:

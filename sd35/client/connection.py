@@ -56,12 +56,7 @@ class Connection:
         self._join_headers = join_headers or {}
 
     def with_identity(self, identity: Identity | None) -> "Connection":
-        """Return this connection for another identity, or itself for `None`.
-
-        Raises:
-            AccessDeniedError: the token contains invalid characters.
-
-        """
+        """Return this connection for another identity, or itself for `None`."""
         if identity is None:
             return self
         transport = self._transport.with_headers(identity.headers(self.root))

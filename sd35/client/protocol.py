@@ -47,9 +47,7 @@ class RunParser:
     def feed(self, payload: bytes) -> tuple[Event, ...]:
         """Return the events in one message, the JSON of a server-sent event.
 
-        Raises:
-            SD35Error: the run has failed, or the message can't be understood.
-
+        Raises the error of a run that has failed.
         """
         try:
             message = orjson.loads(payload)

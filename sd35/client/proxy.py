@@ -17,12 +17,7 @@ def is_loopback(root: URL) -> bool:
 
 
 def effective_proxy(root: URL, proxy: str | None = None) -> str:
-    """Return the proxy for an address, without its user and password; empty if there is none.
-
-    Raises:
-        InvalidRequestError: the address of `proxy` is invalid.
-
-    """
+    """Return the proxy for an address, without its user and password; empty for no proxy."""
     proxy_url = find_proxy(root, proxy)
     try:
         return str(URL(proxy_url).origin()) if proxy_url else ""

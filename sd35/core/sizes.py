@@ -55,6 +55,7 @@ def size_for(ratio: str, limits: Limits) -> Size:
     Both sides are multiples of 16 and on the grid of the Space's sliders.
 
     Raises:
+        ValueError: `ratio` is invalid.
         SizeUnavailableError: no size of this ratio lies within the limits.
 
     """
@@ -71,6 +72,7 @@ def nearest_size(ratio: str, limits: Limits) -> Size:
     """Return the size that comes closest to this aspect ratio, however far off it is.
 
     Raises:
+        ValueError: `ratio` is invalid.
         SizeUnavailableError: there is no size at all within the limits.
 
     """
