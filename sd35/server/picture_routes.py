@@ -90,7 +90,7 @@ class PictureRoutes:
         media_type = f"image/{entry.format.lower()}"
         if not is_download:
             return await _file_response(path, media_type, _CACHE_ONE_DAY)
-        # Stars and tags are in the file: a cached one would lack the newest.
+        # Stars and tags are in the file: a cached file would lack the latest ones.
         return await _file_response(path, media_type, _REVALIDATE, path.name)
 
     async def _zip_response(self, body: bytes, owner: str) -> Response:

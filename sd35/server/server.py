@@ -30,8 +30,8 @@ def host_names(
 ) -> tuple[str, ...]:
     """Return the names that requests may have in `Host`, besides localhost and IP addresses.
 
-    Others are refused, because of DNS rebinding: a foreign page whose name is made to point here
-    would count as ours.
+    Others are refused, because of DNS rebinding: another site can point its own name at this
+    server, and browsers would then treat its page as one of this server.
     """
     names = [host, *known_hosts]
     if host in {"0.0.0.0", "::", "[::]"}:  # noqa: S104  # compared, not bound

@@ -6,16 +6,17 @@ from typing import Final
 from markupsafe import Markup
 
 from sd35.core.errors import QuotaError
-from sd35.core.text import format_bytes, format_duration, format_elapsed
+from sd35.core.text import format_bytes, format_duration, format_elapsed, waiting_text
 from sd35.jobs.job import JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import headline
-from sd35.ui.create.job_status import INTERRUPTED_MESSAGE, detail, progress_bar
 from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts
 
-__all__ = ["idle_panel", "job_panel", "missing_panel", "rejection_panel"]
+__all__ = ["INTERRUPTED_MESSAGE", "idle_panel", "job_panel", "missing_panel", "rejection_panel"]
 
 MAX_NOTICES: Final = 3
+
+INTERRUPTED_MESSAGE: Final = "The app closed while this image was being generated."
 
 _BUTTONS: Final = Markup('<p class="buttons">{}</p>')
 
@@ -68,7 +69,7 @@ def _panel(status: str, body: Markup, *, is_stale: bool = False) -> str:
 
 
 def _active_body(state: JobState) -> Markup:
-    second_line = detail(state)
+    second_line = _detail(state)
     notices = concat(
         Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
         for notice in state.notices[-MAX_NOTICES:]
@@ -76,10 +77,50 @@ def _active_body(state: JobState) -> Markup:
     return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}').format(
         headline(state),
         format_duration(state.elapsed_seconds),
-        progress_bar(state),
+        _progress_bar(state),
         Markup("<p>{}</p>").format(second_line) if second_line else "",
         Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
     )
+
+
+def _detail(state: JobState) -> str:
+    """Return the line below the headline; empty if there is nothing to add."""
+    match state.status:
+        case JobStatus.CONNECTING if state.waiting_event is not None:
+            return waiting_text(state.waiting_event)
+        case JobStatus.QUEUED_REMOTELY if state.queued_event is not None:
+            eta = state.queued_event.eta_seconds
+            return "" if eta is None else f"About {format_duration(eta)} left"
+        # Before the first step there is no progress; the average of the Space's last runs helps.
+        case JobStatus.RUNNING if state.progress is None and state.eta_seconds is not None:
+            return f"Usually takes about {format_duration(state.eta_seconds)}"
+        case JobStatus.RUNNING if state.space and not state.space.contract.is_generator:
+            return "This Space has no live previews. The image appears when it's done."
+        case _:
+            return ""
+
+
+def _progress_bar(state: JobState) -> Markup:
+    """Return the progress bar; without a value if the Space doesn't report progress."""
+    fraction = _progress_fraction(state)
+    if fraction is None:
+        return Markup('<div class="bar" role="progressbar" aria-label="Progress"></div>')
+    return Markup(
+        '<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" '
+        'aria-valuemax="100" aria-valuenow="{0}"><i style="width:{0}%"></i></div>'
+    ).format(round(100 * fraction))
+
+
+def _progress_fraction(state: JobState) -> float | None:
+    if state.status is JobStatus.DOWNLOADING:
+        return 1.0
+    progress = state.progress
+    if state.status is not JobStatus.RUNNING or progress is None:
+        return None
+    # A Space may count beyond its own total.
+    if progress.step is not None and progress.total:
+        return min(1.0, progress.step / progress.total)
+    return None if progress.fraction is None else min(1.0, progress.fraction)
 
 
 def _paused_body(state: JobState) -> Markup:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from sd35.jobs.job import Job
+from sd35.jobs.job import Job, JobState
 from sd35.jobs.queues import VisitorQueue
+from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import headline
 from sd35.library.repository import Entry
-from sd35.ui.create.job_status import outcome
+from sd35.ui.create.job_panel import INTERRUPTED_MESSAGE
 from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message
 
 __all__ = ["queue_panel", "recent_pictures"]
@@ -134,10 +135,21 @@ def _failed_row(job: Job) -> Markup:
     return _row(
         job,
         state.status.name.lower(),
-        outcome(state),
+        _outcome(state),
         action_button("retry", "Retry", job.id, "Retry with the same seed"),
         action_button("dismiss", "✕", job.id, "Dismiss"),
     )
+
+
+def _outcome(state: JobState) -> str:
+    """Return one line about how a job without an image ended."""
+    match state.status:
+        case JobStatus.FAILED if state.error is not None:
+            return state.error.happened
+        case JobStatus.INTERRUPTED:
+            return INTERRUPTED_MESSAGE
+        case _:
+            return state.cancel_reason or "Stopped"
 
 
 def recent_pictures(entries: Sequence[Entry]) -> str:

@@ -1,6 +1,6 @@
 """The library tab: its components and their listeners.
 
-The server keeps nothing about an open page: each request carries its query and its position.
+The server keeps no state of open pages: each request contains its query and its position.
 """
 
 import datetime as dt
@@ -30,8 +30,8 @@ PAGE_SIZE: Final = 48
 Result = TypeVar("Result")
 HtmlUpdates = tuple[Markup | None, Markup | None]  # of grid and viewer; `None`: unchanged
 
-# The filter stands before the text: the last word of the text may be unfinished, and so matches
-# as a prefix only at the end of the query.
+# The filter comes before the text: the last word of a query also matches as a prefix, and that must
+# be the word that is being typed.
 FILTER_QUERIES: Final = {
     "All": "",
     "Starred": "is:starred ",
@@ -87,7 +87,7 @@ class Gallery:
 
     @staticmethod
     def _event_component(value: str, name: str, event: str) -> gr.HTML:
-        # Gradio only allows listeners for events that stand literally in the script.
+        # Gradio only allows listeners for events whose names appear literally in the script.
         trigger_js = f"(payload) => trigger('{event}', payload)"
         script = f"window.sd35?.gallery?.('{name}', element, props, watch, {trigger_js})"
         return gr.HTML(value, elem_id=name, js_on_load=script, apply_default_css=False)
@@ -138,7 +138,7 @@ class Gallery:
         gallery_event = GalleryEvent.from_payload(getattr(event, "_data", None))
         fields = (gr.skip(), gr.skip())
         if gallery_event.action == "search":
-            # The browser asks for another query than the one in the fields, so they are filled.
+            # A link or a button has another query than the fields, which are filled with it.
             text, filter_name = gallery_event.text, gallery_event.filter_name
             if filter_name not in FILTER_QUERIES:
                 filter_name = DEFAULT_FILTER

@@ -69,7 +69,7 @@ def picture_dialog(
 
 
 def compare_dialog(left_entry: Entry, right_entry: Entry) -> Markup:
-    """Return a dialog with two images over each other and a table of their differences."""
+    """Return a dialog with one image on top of the other and a table of their differences."""
     settings = zip(_generation_settings(left_entry), _generation_settings(right_entry), strict=True)
     rows = concat(
         Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(

@@ -66,7 +66,7 @@ aria-label="Tags to add; put - in front to remove" placeholder="sea, dusk, -draf
 
 
 def search_help() -> str:
-    """Return the search syntax and the keys, folded up."""
+    """Return the search syntax and the keys, collapsed."""
     rows = concat(Markup("<dt>{}</dt><dd>{}</dd>").format(*example) for example in _SEARCH_EXAMPLES)
     return Markup(
         '<details class="search-help"><summary>Search tips</summary><dl>{}</dl>'
