@@ -86,8 +86,8 @@ class JobRunner:
                     job.update(status=JobStatus.CONNECTING, quota_error=None, is_held=False)
                     space = await self.connector.get()
                     job.update(space=space)
-                    # Assigned here, and not returned from a helper: if the scope is cancelled,
-                    # `generation.stopped` says what that did at the Space.
+                    # Assigned here, not returned by a helper: if the scope is cancelled, the caller
+                    # still needs `generation.stopped`, the effect at the Space.
                     generation = space.generate(
                         job.state.value.request, previews=Previews.NEWEST, identity=job.identity
                     )

@@ -27,8 +27,8 @@ T = TypeVar("T")
 class JobStore:
     """Asynchronous access to the `JobRepository` of a library.
 
-    The methods without a return value log an error of the library and go on: a job that runs
-    doesn't fail because of it. The others, `add` and `mark_started` raise LibraryError.
+    `add`, `mark_started`, `find` and `list_open` raise LibraryError. The other methods only log it,
+    so that a running job doesn't fail because of it.
     """
 
     def __init__(self, library: Library) -> None:
