@@ -14,8 +14,11 @@ from yarl import URL
 
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.auth import token_header
+from sd35.client.connection import Connection
+from sd35.client.contract import read_contract
+from sd35.client.discovery import ContractCache, Discovery
 from sd35.client.generation import EVENT_BUFFER_SIZE
-from sd35.client.hub import whoami
+from sd35.client.hub import get_space_info, whoami
 from sd35.client.sse import MAX_EVENT_BYTES
 from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
 from sd35.core.errors import (
@@ -99,13 +102,6 @@ async def test_no_spelling_of_an_address_leads_away_from_the_space(url: str) -> 
 
 
 def _connect_over(transport: Transport) -> SpaceClient:
-    from sd35.client.connection import Connection  # noqa: PLC0415
-    from sd35.client.contract import read_contract  # noqa: PLC0415
-    from sd35.client.discovery import (  # noqa: PLC0415
-        ContractCache,
-        Discovery,
-    )
-
     contract = read_contract(DESCRIPTION["config"], DESCRIPTION["info"])
     return SpaceClient(
         Connection(transport, ContractCache(Discovery(transport, "infer"), contract, 300.0))
@@ -342,8 +338,6 @@ async def test_a_forged_answer_of_the_hub_never_leads_to_another_server() -> Non
             return {"host": "https://example.org"}
 
         hub.get_json = forged_metadata  # type: ignore[method-assign]
-        from sd35.client.hub import get_space_info  # noqa: PLC0415
-
         with pytest.raises(ProtocolError, match="foreign address"):
             await get_space_info(hub, "owner/name")
         assert (await whoami(hub)).name == "unnamed"

@@ -115,12 +115,9 @@ class SpaceClient:
         and leaving the block before the end cancels the run.
 
         Args:
-            request: what to make.
+            request: the image to make.
             previews: the previews that are fetched, so that their events have the bytes.
-            identity: whose quota the run uses, in place of the connection's token.
-
-        Raises:
-            AccessDeniedError: the identity's token contains invalid characters.
+            identity: the identity whose quota the run uses, instead of the connection's token.
 
         """
         connection = self._connection.with_identity(identity)
@@ -152,4 +149,4 @@ def _parse_space_name(text: str) -> SpaceRef:
         return parse_space_ref(text)
     except ValueError as error:
         message = f"{sanitize(text)[:100]!r} isn't a Space."
-        raise SpaceNotFoundError(message, f"For a Space, {error}.") from error
+        raise SpaceNotFoundError(message, f"{str(error).capitalize()}.") from error

@@ -24,9 +24,9 @@ class Previews(Enum):
 
 
 class PreviewFetcher:
-    """Fetcher of the previews of a run, at most one at a time, which then emits them.
+    """Fetcher of the previews of a run, one at a time, which emits each with its bytes.
 
-    If one takes longer than `timeout_seconds`, `ALL` gives up the others.
+    With `ALL`, it gives up if one takes longer than `timeout_seconds`.
     """
 
     def __init__(

@@ -121,7 +121,7 @@ class Transport:
         extra_headers = {"Content-Type": "application/json", **(headers or {})}
         with self._map_exceptions():
             async with await self._send(
-                "POST", url, timeout_seconds, headers=extra_headers, data=orjson.dumps(body)
+                "POST", url, timeout_seconds, extra_headers=extra_headers, data=orjson.dumps(body)
             ) as response:
                 return orjson.loads(await self._read_ok(response, MAX_RESPONSE_BYTES))
 
@@ -155,17 +155,15 @@ class Transport:
         timeout_seconds: float | None,
         *,
         silence_seconds: float | None = None,
-        headers: Mapping[str, str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
     ) -> aiohttp.ClientResponse:
         self._check_origin(url)
+        headers = {**self.headers, **self._proxy_auth, **self._cookie_header(url)}
         response = await self._session.request(
             method,
             url,
-            headers=self.headers
-            | self._proxy_auth
-            | self._cookie_header(url)
-            | dict(headers or {}),
+            headers={**headers, **(extra_headers or {})},
             data=data,
             timeout=aiohttp.ClientTimeout(
                 total=timeout_seconds, sock_connect=self.timeouts.connect, sock_read=silence_seconds
