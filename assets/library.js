@@ -470,7 +470,7 @@
   });
   linksObserver.observe(root, { subtree: true, childList: true });
 
-  // Each of Gradio's components (see `Gallery.build`) calls this when it is loaded.
+  // Each of Gradio's components (see `Gallery`) calls this when it is loaded.
   sd35.gallery = (name, element, props, watch, trigger) => {
     components[name] = { props, trigger };
     element.addEventListener("click", onClick);

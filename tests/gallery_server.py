@@ -45,7 +45,6 @@ def _build_blocks(library: Library) -> gr.Blocks:
         with gr.Row(elem_id="studio"):
             event_json = gr.Textbox(elem_id="event-json", show_label=False)
         gallery = Gallery(library)
-        gallery.build()
         gallery.import_event.submit(_as_json, None, event_json, queue=False)
         gallery.retry_event.retry(_as_json, None, event_json, queue=False)
     return demo

@@ -33,10 +33,6 @@ MAX_CACHED_BASIC_LOGINS: Final = 1000
 client_ip_var: ContextVar[str | None] = ContextVar("client_ip", default=None)
 
 
-def _basic_auth_cache() -> TTLCache[bytes, str]:
-    return TTLCache(MAX_CACHED_BASIC_LOGINS, BASIC_AUTH_CACHE_SECONDS)
-
-
 @dataclass(frozen=True, slots=True)
 class Authenticator:
     """Checks logins and sessions, and identifies visitors.
@@ -61,7 +57,10 @@ class Authenticator:
     login_throttle: LoginThrottle = field(default_factory=LoginThrottle)
     session_fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
     hmac_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    basic_auth_cache: TTLCache[bytes, str] = field(default_factory=_basic_auth_cache, repr=False)
+    basic_auth_cache: TTLCache[bytes, str] = field(
+        default_factory=lambda: TTLCache(MAX_CACHED_BASIC_LOGINS, BASIC_AUTH_CACHE_SECONDS),
+        repr=False,
+    )
 
     async def login(self, name: str, password: str) -> bool:
         """Return whether name and password are right. Gradio calls this for its route `/login`.

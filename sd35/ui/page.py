@@ -40,13 +40,12 @@ def build_page(
     connection = job_service.connection.value
     # A limit on concurrent jobs alone needs no line about the quota.
     has_quota = replace(job_service.usage_limits, max_concurrent=None) != UNLIMITED
-    gallery = Gallery(job_service.library)
     form_handlers = FormHandlers(job_service)
     job_handlers = JobHandlers(job_service, form_handlers, can_log_out=can_log_out)
     with locked_blocks(TITLE, fill_width=True) as demo:
         header = Header(TITLE, connection, can_sign_in=can_sign_in, can_log_out=can_log_out)
         tab = CreateTab(connection, has_quota=has_quota)
-        gallery.build()
+        gallery = Gallery(job_service.library)
         gr.HTML(FOOTER_HTML, elem_id="footer")
         connection_handlers = ConnectionHandlers(job_service)
         Wiring(demo, header, tab, gallery, form_handlers, job_handlers, connection_handlers).bind()

@@ -39,7 +39,7 @@ def _star_or_tag(library: Library, owner: str, event: GalleryEvent) -> Markup:
         _rescan(library, owner)
         _write_metadata(library, owner, missing_ids, event)
         missing_ids = _missing_ids(library, owner, missing_ids)
-    # Stars are visible in the grid; tags aren't.
+    # No message about stars and the tags of one image, which are visible anyway.
     tagged_count = len(event.ids) - len(missing_ids) if event.action == "tag" else 0
     return messages.tag_summary(tagged_count, len(missing_ids))
 

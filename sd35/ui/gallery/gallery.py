@@ -42,7 +42,7 @@ DEFAULT_FILTER: Final = "All"
 
 
 class Gallery:
-    """The library tab.
+    """The library tab, built inside the current Blocks.
 
     The page must listen to two of its events. Their data comes from a browser, unvalidated:
 
@@ -55,10 +55,7 @@ class Gallery:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._job_repository = JobRepository(self._library)
-
-    def build(self) -> None:
-        """Build the tab within the current Blocks context."""
+        self._job_repository = JobRepository(library)
         with gr.Column(elem_id="gallery"):
             with gr.Row(elem_id="search-row"):
                 self.search = gr.Textbox(
