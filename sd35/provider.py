@@ -148,7 +148,7 @@ class StabilityAI_SD35Large:  # noqa: N801  # g4f's name
         guidance_scale: float | None = None,
         num_inference_steps: int | None = None,
         seed: int | None = 0,
-        randomize_seed: bool = True,  # noqa: FBT001, FBT002
+        randomize_seed: bool = True,  # noqa: FBT001, FBT002  # g4f's interface
         **kwargs: Any,  # noqa: ANN401, ARG003  # parameters of other providers
     ) -> AsyncResult:
         """Yield an `ImagePreview` for each preview, and the `ImageResponse` at the end.

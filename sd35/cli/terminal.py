@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from rich.console import Console
@@ -56,7 +57,7 @@ def discard_stdout() -> None:
     """Redirect standard output to the null device."""
     # Python flushes standard output once more on exit. If that failed again, it would print
     # "Exception ignored in: <stdout>" and replace the exit code by 120.
-    with open(os.devnull, "w", encoding="utf-8") as devnull:  # noqa: PTH123  # a name, not a path
+    with Path(os.devnull).open("w", encoding="utf-8") as devnull:
         os.dup2(devnull.fileno(), sys.stdout.fileno())
 
 
