@@ -201,17 +201,14 @@ def _quota_error(message: str, remedy: str | None) -> QuotaError:
         (name for name, pattern in _ACCOUNT_PATTERNS if re.search(pattern, message, re.IGNORECASE)),
         None,
     )
-    match = _QUOTA_SECONDS_PATTERN.search(message)
-    seconds_by_label = (
-        {match[2].lower(): int(match[1]), match[4].lower(): int(match[3])} if match else {}
-    )
-    error = QuotaError(
-        _format_message(message),
-        remedy or (_QUOTA_REMEDIES[account] if account else None),
-        account=account,
-        requested_seconds=seconds_by_label.get("requested"),
-        remaining_seconds=seconds_by_label.get("left"),
-    )
+    account_remedy = None if account is None else _QUOTA_REMEDIES[account]
+    error = QuotaError(_format_message(message), remedy or account_remedy)
+    error.account = account
+    if match := _QUOTA_SECONDS_PATTERN.search(message):
+        # ZeroGPU has sent them in both orders.
+        seconds = {match[2].lower(): int(match[1]), match[4].lower(): int(match[3])}
+        error.requested_seconds = seconds.get("requested")
+        error.remaining_seconds = seconds.get("left")
     retry_delay = _parse_retry_delay(message)
     if retry_delay is not None:
         error.set_retry_after(retry_delay)

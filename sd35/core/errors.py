@@ -249,19 +249,9 @@ class QuotaError(RefusedError):
     may_pass = True
     remedy = "Wait until the quota resets, or use a token with more (HF_TOKEN)."
 
-    def __init__(
-        self,
-        happened: str,
-        remedy: str | None = None,
-        *,
-        account: str | None = None,
-        requested_seconds: int | None = None,
-        remaining_seconds: int | None = None,
-    ) -> None:
-        super().__init__(happened, remedy)
-        self.account = account
-        self.requested_seconds = requested_seconds
-        self.remaining_seconds = remaining_seconds
+    account: str | None = None
+    requested_seconds: int | None = None
+    remaining_seconds: int | None = None
 
 
 class IdentityError(RefusedError):
