@@ -148,10 +148,13 @@ class CreateTab:
     @property
     def live_outputs(self) -> list[Any]:
         """The outputs of each live update, in the order of `LiveUpdate`."""
-        output, queue = self.output, self.prompt_area.queue
         return [
-            *(output.image, output.panel, self.state.focus),
-            *(output.download, queue, output.recent),
+            self.output.image,
+            self.output.panel,
+            self.state.focus,
+            self.output.download,
+            self.prompt_area.queue,
+            self.output.recent,
         ]
 
 
