@@ -65,7 +65,7 @@ class Reporter:
             case PictureSaved() | OperationFailed() | ShutdownReport():
                 self.close()
             case ShutdownRequested():
-                # A live line would hide that Ctrl+C was understood, were the Space slow to answer.
+                # In a live line, "Stopping…" could be overlooked while the Space is slow to answer.
                 self.close()
                 self._position_prefix = ""
                 self._progress = None if self._is_quiet else PlainProgress(self._console)
@@ -82,7 +82,7 @@ class Reporter:
         )
 
     def hint(self, message: str) -> None:
-        """Print a hint below all that was shown."""
+        """Print a hint in place of the progress display."""
         self.close()
         self.show(Hint(one_line(message)))
 
@@ -97,7 +97,7 @@ class Reporter:
             self._progress.clear()
 
     def _print_permanent(self, event: CliEvent) -> bool:
-        """Print an event that is to stay; return whether it is one."""
+        """Print an event as a permanent message; return whether it is one."""
         match event:
             case OperationFailed():
                 message, remedy = failure_text(event)
@@ -133,10 +133,10 @@ def open_reporter(*, is_quiet: bool = False, is_json: bool = False) -> Reporter:
     """
     console = make_console(stderr=True)
     is_same_terminal = is_terminal(sys.stderr) and is_terminal(sys.stdout)
-    # JSON lines in the same terminal would be written into the live line.
     is_live = is_terminal(sys.stderr) and not console.is_dumb_terminal
     progress: LiveProgress | PlainProgress | None = None
     if not is_quiet:
+        # JSON lines in the same terminal would be written into the live line.
         has_live_line = is_live and not (is_json and is_same_terminal)
         progress = LiveProgress(console) if has_live_line else PlainProgress(console)
     # Paths go to standard output; in the same terminal they would be there twice.
