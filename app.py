@@ -12,7 +12,7 @@ from sd35.server.launch import configure_environment
 from sd35.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from sd35.web_app import WebApp
+    from sd35.ui.web_app import WebApp
 
 
 def build(settings: Settings) -> "WebApp":
@@ -26,7 +26,7 @@ def build(settings: Settings) -> "WebApp":
     temp_dir = configure_environment()
     # Gradio reads the environment when it is imported. It also takes seconds, for which --help and
     # mistakes in flags shouldn't wait.
-    from sd35.web_app import WebApp  # noqa: PLC0415  # see above
+    from sd35.ui.web_app import WebApp  # noqa: PLC0415  # see above
 
     try:
         return WebApp(settings, temp_dir)

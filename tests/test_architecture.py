@@ -49,7 +49,7 @@ ALLOWED_IMPORTS = {
     "sd35.space": {"core", "server.blocks", "server.launch"},
     "sd35.sync": {"client", "core"},
     "sd35.ui": {"core", "jobs", "library", "metadata", "server"},
-    "sd35.web_app": {"jobs", "library", "server", "settings", "space", "ui"},
+    "sd35.ui.web_app": {"jobs", "library", "server", "settings", "space", "ui"},
 }
 """Packages and modules that a package may import besides itself, as in docs/architecture.md."""
 
