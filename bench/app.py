@@ -58,7 +58,8 @@ def measure(
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(143)
     )  # unlike the default, it ends the blocks
-    report, expected = Report(), pictures.final()
+    report = Report()
+    expected = pictures.final()
     with start_fake_space(PREVIEW_QUALITY) as (address, _):
         with start_app(address) as app:
             report.add_idle(asyncio.run(_measure_idle(app)))

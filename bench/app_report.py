@@ -52,7 +52,6 @@ class LoadResults:
         samples: by the endpoint's name; the first is the Space itself.
         instant_samples: the same with runs that take no time, so hardly any preview is shown.
         memory_before: of the app, as is `memory_after`, when all visitors have left.
-
     """
 
     concurrency: int
@@ -113,7 +112,8 @@ class LoadResults:
     def _cells(self, name: str) -> list[str]:
         sample = LoadSample.median(self.samples[name])
         base = LoadSample.median(self.space_samples)
-        final_text, added = format_ms(sample.final), None
+        final_text = format_ms(sample.final)
+        added = None
         if sample != base:
             added = self.added_ms(name)
             if sample.final and base.final:

@@ -40,13 +40,16 @@ def measure_churn(app: ServerProcess, visitors: int, expected: bytes) -> ChurnRe
     page = PageClient.of(app)
     asyncio.run(_run_visits(page, WARM_UP_VISITORS, expected))  # what is only needed once
     time.sleep(SETTLE_SECONDS)
-    memory_before, cpu_before = usage.read_memory(app.pid), usage.cpu_seconds(app.pid)
+    memory_before = usage.read_memory(app.pid)
+    cpu_before = usage.cpu_seconds(app.pid)
     usage.reset_peak(app.pid)
-    started_at, own_cpu_before = time.perf_counter(), time.process_time()
+    started_at = time.perf_counter()
+    own_cpu_before = time.process_time()
     lost_count = asyncio.run(_run_visits(page, visitors, expected))
     seconds = time.perf_counter() - started_at
     own_seconds = time.process_time() - own_cpu_before
-    cpu_seconds, peak = usage.cpu_seconds(app.pid) - cpu_before, usage.peak_mib(app.pid)
+    cpu_seconds = usage.cpu_seconds(app.pid) - cpu_before
+    peak = usage.peak_mib(app.pid)
     time.sleep(SETTLE_SECONDS)
     return ChurnResult(
         visitors=visitors,
@@ -68,7 +71,8 @@ async def _run_visits(page: PageClient, visitors: int, expected: bytes) -> int:
 
 async def _visit(page: PageClient, expected: bytes) -> BaseException | None:
     """Do what a browser does; return the error, if there was one."""
-    visitor, target = Visitor(page.port), page.generate
+    visitor = Visitor(page.port)
+    target = page.generate
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             await visitor.load_page()

@@ -32,7 +32,8 @@ class _Client:
     max_concurrent: int = 1000
 
 
-_ONE_PREVIEW, _EVERY_PREVIEW = "baseline, one preview", "baseline, every preview"
+_ONE_PREVIEW = "baseline, one preview"
+_EVERY_PREVIEW = "baseline, every preview"
 _GRADIO_MAX = 50  # more would take gradio_client minutes
 _CLIENTS = (
     _Client(_ONE_PREVIEW, "bench.baseline:first_preview_only", _ONE_PREVIEW),
@@ -109,7 +110,8 @@ def _print_results(
     titles = [f"{concurrency} at once", *(title for _, title, _ in _COLUMNS), "missing or wrong"]
     rows = []
     for client in clients:
-        result, baseline = results.get(client.name), results.get(client.baseline)
+        result = results.get(client.name)
+        baseline = results.get(client.baseline)
         cells = [_cell(result, baseline, name, scale) for name, _, scale in _COLUMNS]
         lost_text = NO_VALUE if result is None else str(result.lost_count)
         rows.append([client.name, *cells, lost_text])

@@ -35,7 +35,6 @@ class BenchTarget:
         final: matches the message with the path of the final image.
         is_unmodified: the image data is the Space's, byte by byte.
         watch_listener: shows the result, if `submit_listener` only takes the request.
-
     """
 
     name: str
@@ -49,7 +48,8 @@ class BenchTarget:
     @classmethod
     def of_space(cls, port: int) -> "BenchTarget":
         """Return the fake Space itself."""
-        preview, final = re.compile(_FILE % rb"[^\"]+\.jpg"), re.compile(_FILE % rb"[^\"]+\.png")
+        preview = re.compile(_FILE % rb"[^\"]+\.jpg")
+        final = re.compile(_FILE % rb"[^\"]+\.png")
         return cls("the Space itself", port, _infer(0), preview, final)
 
     @classmethod
@@ -93,7 +93,8 @@ class PageClient:
     @property
     def generate(self) -> BenchTarget:
         """The Generate button: its messages hold the previews, its only file is the image."""
-        preview, final = re.compile(rb"data:image/jpeg;base64,"), re.compile(_FILE % rb"[^\"]+")
+        preview = re.compile(rb"data:image/jpeg;base64,")
+        final = re.compile(_FILE % rb"[^\"]+")
         return BenchTarget(
             "the page", self.port, self.submit_listener, preview, final, watch_listener=self.watch
         )

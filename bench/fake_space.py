@@ -158,7 +158,8 @@ class _Space:
             return
         parts = self._silent_parts if run.is_silent else self._parts
         loop = asyncio.get_running_loop()
-        started_at, gap = loop.time(), run.seconds / (len(parts) - 1)
+        started_at = loop.time()
+        gap = run.seconds / (len(parts) - 1)
 
         def send(index: int) -> None:
             write(parts[index].replace(RUN_ID_PLACEHOLDER, run.event_id))
@@ -214,7 +215,8 @@ class _Connection(asyncio.Protocol):
             message_end = end + 4 + (int(length[1]) if length else 0)
             if len(self._buffer) < message_end:
                 return
-            target, body = self._buffer.split(b" ", 2)[1], self._buffer[end + 4 : message_end]
+            target = self._buffer.split(b" ", 2)[1]
+            body = self._buffer[end + 4 : message_end]
             self._buffer = self._buffer[message_end:]
             self._space.answer(target, body, self._write)
 

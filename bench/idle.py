@@ -36,7 +36,8 @@ class IdleUsage:
 async def measure_idle(program: ServerProcess, seconds: float) -> IdleUsage:
     """Measure a server that is left alone."""
     await asyncio.sleep(SETTLE_SECONDS)
-    started_at, cpu_before = time.perf_counter(), usage.cpu_seconds(program.pid)
+    started_at = time.perf_counter()
+    cpu_before = usage.cpu_seconds(program.pid)
     await asyncio.sleep(seconds)
     cpu_seconds = usage.cpu_seconds(program.pid) - cpu_before
     memory = usage.read_memory(program.pid)
@@ -66,7 +67,8 @@ async def _follow(visitor: Visitor) -> None:
 
 async def measure_event_seconds(program: ServerProcess, listener: Listener) -> float:
     """Return the median seconds from calling a listener to its answer, one call at a time."""
-    visitor, durations = await Visitor(program.port).load_page(), list[float]()
+    visitor = await Visitor(program.port).load_page()
+    durations = list[float]()
     for _ in range(EVENT_COUNT):
         started_at = time.perf_counter()
         async with asyncio.timeout(LIMIT_SECONDS):

@@ -94,7 +94,8 @@ def measure(picture_count: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-library-") as directory, ExitStack() as stack:
         folders = [Path(directory) / name for name in ("large", "small", "empty")]
         large, small, empty = (stack.enter_context(Library.open(folder)) for folder in folders)
-        first_scan, scan = _Row("first scan of the folder"), _Row("scan without changes")
+        first_scan = _Row("first scan of the folder")
+        scan = _Row("scan without changes")
         first_scan.large.append(_fill(large, picture_count))
         first_scan.small.append(_fill(small, SMALL_LIBRARY_SIZE))
         reads = [
@@ -107,7 +108,8 @@ def measure(picture_count: int, rounds: int) -> None:
             f"{SMALL_LIBRARY_SIZE} images",
             [*reads, first_scan, scan],
         )
-        opening, start = _Row("open and close the library"), _Row("start app.py, to its first page")
+        opening = _Row("open and close the library")
+        start = _Row("start app.py, to its first page")
         _measure_in_turn(
             opening,
             lambda: Library.open(large.folder).close(),
@@ -222,7 +224,8 @@ def _start_app(library: Library) -> None:
 def _measure_writes(library: Library, directory: Path, rounds: int) -> Iterator[_Row]:
     """Measure adding an image, in turn with only writing it, and what else is done to it."""
     data = pictures.final()
-    picture, adding = open_picture(data), _Row("add an image")
+    picture = open_picture(data)
+    adding = _Row("add an image")
     record = GenerationMetadata(prompt="a new picture", seed=7)
     times = rounds * REPEATS_PER_ROUND
     _measure_in_turn(

@@ -62,7 +62,8 @@ def write_pictures(folder: Path, count: int) -> None:
 
 def _records(count: int) -> Iterator[GenerationMetadata]:
     rng = random.Random(7)  # noqa: S311  # the same library in each run
-    subjects, adjectives = _SUBJECTS.split(), _ADJECTIVES.split()
+    subjects = _SUBJECTS.split()
+    adjectives = _ADJECTIVES.split()
     for index in range(count):
         first_subject, second_subject = rng.sample(subjects, 2)
         prompt = (

@@ -32,7 +32,6 @@ class LoadSample:
         cpu_each: CPU seconds of the measured process per visitor.
         peak_mib_each: growth of its memory to the peak, per visitor.
         own_cpu: CPU of the visitors' process, as a part of one core.
-
     """
 
     preview: float | None
@@ -64,7 +63,6 @@ class LoadOptions:
         prompt_suffix: end of each prompt; it tells the fake Space how long a run takes.
         spread_seconds: time over which the visitors begin, evenly.
         expected: bytes of the final image.
-
     """
 
     concurrency: int
@@ -83,11 +81,14 @@ async def _measure_load(target: BenchTarget, pid: int | None, options: LoadOptio
     visitors = await gather_limited(
         MAX_CONCURRENT_CONNECTS, [Visitor(target.port).load_page() for _ in range(count)]
     )
-    cpu_before, mib_before = 0.0, 0.0
+    cpu_before = 0.0
+    mib_before = 0.0
     if pid is not None:
         usage.reset_peak(pid)
-        cpu_before, mib_before = usage.cpu_seconds(pid), usage.read_memory(pid).rss
-    started_at, own_cpu_before = time.perf_counter(), time.process_time()
+        cpu_before = usage.cpu_seconds(pid)
+        mib_before = usage.read_memory(pid).rss
+    started_at = time.perf_counter()
+    own_cpu_before = time.process_time()
     gap = options.spread_seconds / count
     results = await asyncio.gather(
         *(_visit(target, visitor, options, index * gap) for index, visitor in enumerate(visitors))
@@ -127,7 +128,8 @@ async def _visit(
         async with asyncio.timeout(LIMIT_SECONDS):
             await request_picture(target, visitor, options.prompt_suffix, options.expected, timings)
     except (OSError, EOFError, AssertionError, TimeoutError) as error:
-        timings.failure, timings.final_at = error, None
+        timings.failure = error
+        timings.final_at = None
     finally:
         visitor.close()
     return timings

@@ -27,7 +27,6 @@ class PageTimings:
         message_at: when the message with the final image's address arrived.
         final_at: when the final image's bytes arrived.
         previews: number of previews that arrived.
-
     """
 
     requested_at: float = 0.0
@@ -59,7 +58,6 @@ async def request_picture(
 
     Raises:
         OSError, EOFError, AssertionError: the image is missing, or isn't the Space's.
-
     """
     prompt = f"a lighthouse at dusk, number {next(_sequence)}{prompt_suffix}"
     listener = target.submit_listener(prompt)

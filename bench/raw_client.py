@@ -156,7 +156,9 @@ class _RawConnection(asyncio.BufferedProtocol):
     def _finish(self, body: bytearray) -> None:
         assert self._response is not None
         self._response.set_result(body)
-        self._body, self._buffer, self._filled = None, self._head, 0
+        self._body = None
+        self._buffer = self._head
+        self._filled = 0
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._response is not None and not self._response.done():

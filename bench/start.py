@@ -20,11 +20,13 @@ LIMIT_SECONDS = 60
 
 def measure(rounds: int) -> None:
     """Print the median seconds of both, measured in turn, and their ratio."""
-    ours, empty = [], []
+    ours = []
+    empty = []
     for _ in range(rounds):
         empty.append(time_to_first_page("-m", "bench.empty_page", "{port}"))
         ours.append(time_to_first_page("app.py", "--space", "demo", "--port", "{port}"))
-    our_median, empty_median = statistics.median(ours), statistics.median(empty)
+    our_median = statistics.median(ours)
+    empty_median = statistics.median(empty)
     rows = [
         ["this program", format_number(our_median, 2), f"{our_median / empty_median:.2f}×"],
         ["an empty Gradio app", format_number(empty_median, 2), "1×"],

@@ -17,7 +17,6 @@ class Memory:
     Attributes:
         rss: resident set size, with the pages that it shares with other processes.
         pss: proportional set size: of a shared page, only its part.
-
     """
 
     rss: float

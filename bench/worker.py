@@ -37,7 +37,6 @@ class WorkerResult:
         cpu: CPU seconds of all generations.
         peak_mib: highest memory of the process.
         lost_count: number of final images that are missing or wrong.
-
     """
 
     event: float | None
@@ -73,7 +72,8 @@ async def _measure(
 ) -> WorkerResult:
     async with connect(address) as generate:
         await _run_sample(generate, digest, 1, limit_seconds)
-        started_at, samples = time.perf_counter(), list[WorkerResult]()
+        started_at = time.perf_counter()
+        samples = list[WorkerResult]()
         while not samples or (
             samples[-1].lost_count == 0
             and len(samples) * concurrency < MIN_GENERATIONS
@@ -88,10 +88,12 @@ async def _run_sample(
 ) -> WorkerResult:
     recorders = [GenerationRecorder() for _ in range(concurrency)]
     gc.collect()
-    started_at, cpu_started_at = time.perf_counter(), time.process_time()
+    started_at = time.perf_counter()
+    cpu_started_at = time.process_time()
     tasks = [asyncio.ensure_future(generate(recorder)) for recorder in recorders]
     _, pending_tasks = await asyncio.wait(tasks, timeout=limit_seconds)
-    cpu, peak = time.process_time() - cpu_started_at, peak_mib()
+    cpu = time.process_time() - cpu_started_at
+    peak = peak_mib()
     for task in pending_tasks:
         task.cancel()
     for error in await asyncio.gather(*tasks, return_exceptions=True):

@@ -328,7 +328,9 @@ def load_settings(arguments: Sequence[str]) -> Settings:
 def _merge_auth_flags(arguments: Sequence[str]) -> list[str]:
     """Merge all --auth flags into one, with a line for each."""
     # A later flag would replace an earlier one; and a password may contain any other separator.
-    logins, other_arguments, remaining = [], [], list(arguments)
+    logins = []
+    other_arguments = []
+    remaining = list(arguments)
     while remaining:
         flag, separator, value = remaining.pop(0).partition("=")
         if flag == "--auth" and (separator or remaining):

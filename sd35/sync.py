@@ -57,7 +57,6 @@ def generate(
 
     Raises:
         SD35Error: there is no image.
-
     """
     events = stream(
         prompt,
@@ -91,7 +90,6 @@ def stream(
 
     Raises:
         SD35Error: there is no image.
-
     """
     request_options = RequestOptions(prompt=prompt, **options)
     connection = SpaceClient.connect(space, token=token, proxy=proxy, timeouts=timeouts)

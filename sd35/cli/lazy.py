@@ -54,7 +54,6 @@ class LazyGroup(TyperGroup):
 
     Attributes:
         modules: the module and the one-line help of each command, by the command's name.
-
     """
 
     modules: ClassVar[Mapping[str, tuple[str, str]]]

@@ -99,7 +99,6 @@ class Shutdown:
 
     Args:
         emit: receives ShutdownRequested, and a ShutdownReport at the end.
-
     """
 
     def __init__(self, emit: Callable[[CliEvent], None]) -> None:

@@ -28,7 +28,6 @@ class UserFile:
     Args:
         file: its path, or that of a link to it.
         lock_timeout: seconds to wait for another program that edits the file.
-
     """
 
     def __init__(self, file: Path, lock_timeout: float = LOCK_TIMEOUT) -> None:

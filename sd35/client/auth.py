@@ -24,7 +24,6 @@ def bearer_header(token: str | None) -> dict[str, str]:
 
     Raises:
         AccessDeniedError: the token contains invalid characters.
-
     """
     # Pasted tokens often end with a line break. One inside would start another header.
     token = (token or "").strip()
@@ -46,7 +45,6 @@ class Identity:
     Attributes:
         token: the token of an account, sent with each request of the run; `None` for no token.
         ip_token: the `X-IP-Token` that Hugging Face's proxy gave a visitor, sent when joining.
-
     """
 
     token: str | None = None

@@ -57,7 +57,9 @@ async def cancel_run(run: RemoteRun, read_task: asyncio.Task[None]) -> StopOutco
     `read_task` keeps reading the stream meanwhile: its last messages tell whether the run had
     started.
     """
-    parser, contract, connection = run.parser, run.contract, run.connection
+    parser = run.parser
+    contract = run.contract
+    connection = run.connection
     if not (parser.has_started or contract.can_cancel_queued):
         return await _disconnect(run, read_task)
     # Gradio answers with success whatever it finds: the stream's messages tell what happened.

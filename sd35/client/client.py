@@ -32,7 +32,6 @@ class SpaceClient:
 
     Attributes:
         name: `owner/name`, or the address.
-
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -65,13 +64,13 @@ class SpaceClient:
             endpoint: the name of the endpoint that makes images.
             hub: the address of Hugging Face's Hub.
             on_wait: called at each wait, such as for a Space that is waking up.
-
         """
         timeouts = timeouts or Timeouts()
         space_ref = _parse_space_name(space)
         async with open_session(timeouts) as session:
             make_transport = partial(Transport, session=session, proxy=proxy, timeouts=timeouts)
-            root, hub_transport = URL(str(space_ref.address)), None
+            root = URL(str(space_ref.address))
+            hub_transport = None
             if space_ref.name is not None:
                 name = f"{space_ref} on Hugging Face"
                 hub_root = URL(hub.rstrip("/") + "/")
@@ -118,7 +117,6 @@ class SpaceClient:
             request: the image to make.
             previews: the previews that are fetched, so that their events have the bytes.
             identity: the identity whose quota the run uses, instead of the connection's token.
-
         """
         connection = self._connection.with_identity(identity)
         return Generation(connection, request, previews)
@@ -128,7 +126,6 @@ class SpaceClient:
 
         Raises:
             PictureError: it isn't at the Space's own address.
-
         """
         if picture.url.startswith("data:"):
             return picture.url
@@ -139,7 +136,6 @@ class SpaceClient:
 
         Raises:
             PictureError: it isn't at the Space's own address, is too large, or isn't an image.
-
         """
         return await self._connection.fetch(picture)
 

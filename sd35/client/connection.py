@@ -39,7 +39,6 @@ class Connection:
         root: the address of the Space, with a slash at the end.
         timeouts: the limit of each wait.
         contract_cache: the Space's contract, shared by the connections of all identities.
-
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class Connection:
 
         Raises:
             UnreachableError: with `was_sent`, the Space may have accepted the request.
-
         """
         return await self._transport.post(
             self.api_url("queue/join"), body, self.timeouts.join, self._join_headers
@@ -93,7 +91,6 @@ class Connection:
         Raises:
             PictureError: it isn't at the Space's own address, is too large, isn't an image, or is
                 gone.
-
         """
         if picture.url.startswith("data:"):
             return open_picture(_decode_data_url(picture.url))
@@ -117,7 +114,6 @@ class Connection:
 
         Raises:
             PictureError: the image isn't at the Space.
-
         """
         # An address elsewhere would let a Space make this program send requests into its network,
         # and with them the token.

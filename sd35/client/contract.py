@@ -96,7 +96,6 @@ def read_contract(
     Raises:
         ContractError: there is no such endpoint, or it can't be used: it requires an unknown
             parameter, has no prompt, width or height, or returns no image.
-
     """
     try:
         return _parse_contract(config, info, endpoint)
@@ -109,7 +108,6 @@ def check_api_prefix(config: Mapping[str, Any]) -> str:
 
     Raises:
         ContractError: it isn't a plain path, and could lead to another server.
-
     """
     prefix = config.get("api_prefix") or ""
     if not isinstance(prefix, str) or _API_PREFIX_PATTERN.fullmatch(prefix) is None:
@@ -200,7 +198,8 @@ def _parse_range(name: str, props: Mapping[str, Any]) -> Range | None:
     minimum = max(_finite_or_default(props.get("minimum"), public_range.minimum), lower_bound)
     maximum = min(_finite_or_default(props.get("maximum"), public_range.maximum), upper_bound)
     if name == "seed":
-        minimum, maximum = math.ceil(minimum), math.floor(maximum)
+        minimum = math.ceil(minimum)
+        maximum = math.floor(maximum)
     step = _finite_or_default(props.get("step"), public_range.step)
     default = _finite_or_default(props.get("value"), public_range.default)
     if minimum > maximum or step <= 0:
@@ -227,7 +226,8 @@ def _parse_limits(parameters: Mapping[str, Parameter]) -> Limits:
         if required_name not in parameters:
             raise ContractError(f"The Space's endpoint has no {required_name}.")
     ranges = {name: parameter.range for name, parameter in parameters.items()}
-    width, height = ranges["width"], ranges["height"]
+    width = ranges["width"]
+    height = ranges["height"]
     assert width is not None
     assert height is not None
     return Limits(

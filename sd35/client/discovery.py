@@ -50,7 +50,6 @@ class Discovery:
 
         Waits for a Space that is waking up; and for one that can't be reached if it
         `was_reachable` before, because it may be restarting.
-
         """
         timeouts = self.transport.timeouts
         started_at = time.monotonic()

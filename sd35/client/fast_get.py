@@ -50,7 +50,6 @@ class RawPool:
 
         Raises:
             TimeoutError: they didn't arrive in time.
-
         """
         request_headers = {"Host": _host_header(url), "Accept-Encoding": "identity", **headers}
         # A line break in a value would be the end of that header, and could start another request.
@@ -82,7 +81,8 @@ class RawPool:
             if connection.is_usable and time.monotonic() - connection.idle_since < MAX_IDLE_SECONDS:
                 return connection
             connection.close()
-        host, port = self._root.host or "", self._root.port or 80
+        host = self._root.host or ""
+        port = self._root.port or 80
         if self._root.scheme == "https" and self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
         async with asyncio.timeout(self._connect_timeout_seconds):
@@ -112,7 +112,6 @@ class _RawConnection(asyncio.BufferedProtocol):
         idle_since: the time of its last response, of `time.monotonic()`.
         is_unsupported: whether the server's successful responses are of another kind, such as
             chunked or compressed ones.
-
     """
 
     def __init__(self) -> None:
@@ -203,7 +202,9 @@ class _RawConnection(asyncio.BufferedProtocol):
 
     def _finish_response(self, body: io.BytesIO) -> None:
         self._buffer.release()
-        self._buffer, self._filled_bytes, self._body = self._head_buffer, 0, None
+        self._buffer = self._head_buffer
+        self._filled_bytes = 0
+        self._body = None
         self._resolve(body.getvalue())
 
     def _resolve(self, body: bytes | None) -> None:

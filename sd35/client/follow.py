@@ -65,9 +65,10 @@ async def read_stream(
 
     Raises:
         StreamTimeoutError: nothing but heartbeats came for this long.
-
     """
-    decoder, parser, timeouts = EventStreamDecoder(), run.parser, run.connection.timeouts
+    decoder = EventStreamDecoder()
+    parser = run.parser
+    timeouts = run.connection.timeouts
     async with AsyncExitStack() as stack:
         open_stream = partial(run.connection.open_stream, run.session_hash, stack)
         chunks = await with_retry(

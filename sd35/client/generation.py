@@ -50,7 +50,6 @@ class Generation:
             if nothing had been sent.
         finished: the last event of a successful run, even if the block was left before that event
             was read.
-
     """
 
     def __init__(
@@ -123,10 +122,10 @@ class Generation:
 
         Raises:
             PictureError: it isn't an image, or is gone.
-
         """
         assert self.finished is not None, "there is no image before Finished"
-        preview, picture = self._last_preview, None
+        preview = self._last_preview
+        picture = None
         # The last preview of a generator is the finished image, which needn't be fetched twice.
         if preview is not None and preview.picture == self.finished.picture:
             picture = preview.fetched

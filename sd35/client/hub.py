@@ -71,7 +71,6 @@ async def get_space_info(hub: Transport, name: str) -> SpaceInfo:
     Raises:
         SpaceNotFoundError: it doesn't exist or is private; the Hub doesn't tell these apart.
         AccessDeniedError: the token is invalid.
-
     """
     try:
         payload = await hub.get_json(hub.root / "api/spaces" / name)
@@ -103,7 +102,6 @@ async def whoami(hub: Transport) -> HubAccount:
 
     Raises:
         AccessDeniedError: the token is invalid, or there is none.
-
     """
     try:
         payload = await hub.get_json(hub.root / "api/whoami-v2")

@@ -37,7 +37,6 @@ class RemoteRun:
     Attributes:
         session_hash: the name of its event stream, chosen by the client.
         parser: the state of the run, as far as its messages tell.
-
     """
 
     connection: Connection
@@ -94,7 +93,6 @@ class QueueJoin:
 
         Raises:
             UnreachableError: with `was_sent`, the Space may have accepted it.
-
         """
         if self._post_task is None:
             return None

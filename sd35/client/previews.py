@@ -73,7 +73,8 @@ class PreviewFetcher:
         is_waiting = self._is_unread and self._mode is Previews.NEWEST
         is_busy = self._fetch_task is not None or is_waiting or self._is_cancelled
         if self._next_picture is not None and not is_busy:
-            picture, self._next_picture = self._next_picture, None
+            picture = self._next_picture
+            self._next_picture = None
             self._fetch_task = asyncio.ensure_future(self._fetch_and_emit(picture))
 
     async def _fetch_and_emit(self, picture: RemotePicture) -> None:

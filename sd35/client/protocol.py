@@ -185,7 +185,6 @@ def apply_diff(value: Json, edits: list[Json]) -> Json:
 
     Raises:
         ProtocolError: an edit doesn't apply.
-
     """
     if not edits:
         return value

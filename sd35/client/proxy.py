@@ -30,7 +30,6 @@ def find_proxy(root: URL, proxy: str | None) -> str | None:
 
     Raises:
         InvalidRequestError: the address of `proxy` is invalid.
-
     """
     if not proxy:
         return _system_proxy(root)

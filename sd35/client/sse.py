@@ -25,10 +25,10 @@ class EventStreamDecoder:
 
         Raises:
             ProtocolError: an event is larger than the limit.
-
         """
         if self._is_at_start:  # a byte order mark is allowed here
-            chunk, self._is_at_start = chunk.removeprefix(b"\xef\xbb\xbf"), False
+            chunk = chunk.removeprefix(b"\xef\xbb\xbf")
+            self._is_at_start = False
         self._buffered_bytes += len(chunk)
         self._partial_line.append(chunk)
         if b"\n" in chunk or b"\r" in chunk:

@@ -131,7 +131,6 @@ class Transport:
         Raises:
             PictureTooLargeError: there are more than `MAX_PICTURE_BYTES`.
             PictureExpiredError: the server doesn't have them any more.
-
         """
         with self._map_exceptions():
             self._check_origin(url)
@@ -194,7 +193,6 @@ class Transport:
 
         Raises:
             StreamError: while iterating: the stream broke or went silent.
-
         """
         with self._map_exceptions():
             # A stream lasts as long as its run. Without heartbeats in between, it is dead.

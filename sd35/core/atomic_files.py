@@ -68,7 +68,6 @@ def write_exclusive(folder: Path, name: str, data: bytes) -> Path:
 
     Raises:
         OSError: it couldn't be written; nothing is left behind.
-
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _temp_file(folder, data) as temp_path:
@@ -84,7 +83,6 @@ def atomic_write(path: Path, data: bytes, mode: int | None = None) -> None:
 
     Raises:
         OSError: it couldn't be written; the old content is unchanged.
-
     """
     if mode is None:
         with suppress(FileNotFoundError):
@@ -141,7 +139,6 @@ def rename_exclusive(temp_path: Path, target: Path) -> Path:
 
     Raises:
         OSError: it couldn't be renamed.
-
     """
     for path in _candidate_paths(target):
         try:

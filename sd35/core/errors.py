@@ -88,7 +88,6 @@ class SD35Error(Exception):
         remedy: a sentence that says what to do; may be empty.
         retry_after_seconds: how long to wait before another attempt, if the server has said.
         retry_at: the end of that wait, with its time zone.
-
     """
 
     # Part of the JSON output, the API and the database: it stays when a class is renamed.
@@ -133,7 +132,6 @@ class InvalidRequestError(SD35Error):
 
     Attributes:
         field_errors: one error for each wrong field, if the fields of a request are the reason.
-
     """
 
     kind = "invalid"
@@ -161,7 +159,6 @@ class UnreachableError(ConnectionFailedError):
 
     Attributes:
         was_sent: whether the request may have reached the Space, and only the answer was lost.
-
     """
 
     kind = "unreachable"
@@ -186,7 +183,6 @@ class SpaceAsleepError(ConnectionFailedError):
     Attributes:
         was_sent: whether a gateway answered in its place, so that the request may have reached the
             Space.
-
     """
 
     kind = "asleep"
@@ -242,7 +238,6 @@ class QuotaError(RefusedError):
         requested_seconds: the GPU time that the job would have reserved, if the message tells.
         remaining_seconds: the rest of the quota. ZeroGPU may reserve more than was requested, so
             this can exceed `requested_seconds`.
-
     """
 
     kind = "quota"

@@ -49,7 +49,6 @@ class Observable(Generic[T]):
             min_interval: seconds between two values.
             max_interval: seconds after which an unchanged value is yielded again.
             is_urgent: return whether a new value, the second argument, is yielded at once.
-
         """
         while True:
             value = self._value

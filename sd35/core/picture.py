@@ -50,7 +50,6 @@ class Picture:
 
         Raises:
             PictureError: the data is damaged.
-
         """
         with _decoding_errors("image"):
             image = _open_image(self.data, self.format)
@@ -84,7 +83,6 @@ def open_picture(data: bytes) -> Picture:
     Raises:
         PictureTooLargeError: the header claims more than `MAX_PIXELS`.
         PictureError: they aren't a complete PNG, JPEG or WebP.
-
     """
     image_format = next(
         (name for signature, name in _SIGNATURES if data.startswith(signature)), None
@@ -134,7 +132,6 @@ def shrink(picture: Picture, longest_side: int) -> Picture:
 
     Raises:
         PictureError: the data is damaged.
-
     """
     with _decoding_errors("preview"):
         with _open_image(picture.data, picture.format) as image:

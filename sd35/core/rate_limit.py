@@ -21,7 +21,6 @@ class RateLimiter:
         period: seconds.
         clock: a monotonic clock in seconds.
         max_keys: keys to remember; beyond that, the least recently used one is forgotten.
-
     """
 
     def __init__(

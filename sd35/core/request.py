@@ -80,7 +80,6 @@ class RequestOptions:
 
         Raises:
             InvalidRequestError: with a `FieldError` for each field that is wrong.
-
         """
         errors = list(self._type_errors())
         replacements: dict[str, Any] = dict.fromkeys(error.field for error in errors)
@@ -89,7 +88,8 @@ class RequestOptions:
             width, height = _resolve_size(options, limits)
         except ValueError as error:
             errors.append(FieldError("aspect_ratio", str(error)))
-            width, height = round(limits.width.default), round(limits.height.default)
+            width = round(limits.width.default)
+            height = round(limits.height.default)
         request = GenerationRequest(
             _text(self.prompt),
             _text(self.negative_prompt),
@@ -132,7 +132,8 @@ def _number_error(field: str, value: object) -> str | None:
 
 
 def _resolve_size(options: RequestOptions, limits: Limits) -> tuple[int, int]:
-    width, height = options.width, options.height
+    width = options.width
+    height = options.height
     ratio = None if options.aspect_ratio is None else str(options.aspect_ratio)
     if ratio is None or (width is not None and height is not None):
         return (
@@ -178,7 +179,6 @@ def check_request(request: GenerationRequest, limits: Limits) -> None:
 
     Raises:
         InvalidRequestError: with a `FieldError` for each field that the Space wouldn't accept.
-
     """
     _raise_field_errors(_field_errors(request, limits))
 
@@ -255,5 +255,6 @@ def _number_errors(request: GenerationRequest, limits: Limits) -> Iterator[Field
 
 
 def _range_text(field: str, value_range: Range) -> str:
-    lowest, highest = format_number(value_range.minimum), format_number(value_range.maximum)
+    lowest = format_number(value_range.minimum)
+    highest = format_number(value_range.maximum)
     return f"{_FIELD_LABELS[field].capitalize()} must be between {lowest} and {highest}"

@@ -57,7 +57,6 @@ def size_for(ratio: str, limits: Limits) -> Size:
     Raises:
         ValueError: `ratio` is invalid.
         SizeUnavailableError: no size of this ratio lies within the limits.
-
     """
     target_ratio = parse_ratio(ratio)
     best_size = max(
@@ -74,7 +73,6 @@ def nearest_size(ratio: str, limits: Limits) -> Size:
     Raises:
         ValueError: `ratio` is invalid.
         SizeUnavailableError: there is no size at all within the limits.
-
     """
     try:
         return size_for(ratio, limits)
@@ -93,7 +91,6 @@ def parse_ratio(ratio: str) -> float:
 
     Raises:
         ValueError: `ratio` isn't two positive numbers with a colon between.
-
     """
     try:
         width, height = (float(part) for part in ratio.split(":"))
@@ -137,9 +134,11 @@ def _score(size: Size, target_ratio: float) -> tuple[bool, float]:
 
 def _unavailable_reason(ratio: str, target_ratio: float, limits: Limits) -> str:
     if target_ratio >= 1:
-        shorter_side, value_range = limits.width.maximum / target_ratio, limits.height
+        shorter_side = limits.width.maximum / target_ratio
+        value_range = limits.height
     else:
-        shorter_side, value_range = limits.height.maximum * target_ratio, limits.width
+        shorter_side = limits.height.maximum * target_ratio
+        value_range = limits.width
     if shorter_side < value_range.minimum:
         return (
             f"{ratio} isn't available: "

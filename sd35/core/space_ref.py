@@ -47,7 +47,6 @@ def parse_space_ref(text: str) -> SpaceRef:
 
     Raises:
         ValueError: it is no reference; the message says what a reference looks like.
-
     """
     text = text.strip()
     page_match = _HUB_PAGE_PATTERN.fullmatch(text)

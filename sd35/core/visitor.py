@@ -17,7 +17,6 @@ class Visitor:
         name: the display name of a visitor who has signed in.
         token: the visitor's own Hugging Face token.
         ip_token: the `X-IP-Token` from Hugging Face's proxy, which names a ZeroGPU quota.
-
     """
 
     owner: str | None

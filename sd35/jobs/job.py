@@ -27,7 +27,6 @@ class JobResult:
         url_path: the path that the image is served under.
         path: its file in the library; `None` if it couldn't be saved, because of `save_error`.
         seed: the seed that the Space used, if it is known.
-
     """
 
     name: str
@@ -56,7 +55,6 @@ class JobState:
         quota_error: why the Space refused the job when it had a slot before.
         cancel_reason: why the job was cancelled; empty if its owner did it.
         cancel_outcome: what cancelling did at the Space; `None` if nothing had been sent.
-
     """
 
     request: GenerationRequest
@@ -113,7 +111,6 @@ class Job:
         on_change: called with the old and the new state.
         cancel_scope: the scope that the run is in.
         is_aborted: whether the job ends because the program shuts down.
-
     """
 
     id: str

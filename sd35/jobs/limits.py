@@ -102,7 +102,6 @@ class UsageLimiter:
 
         Raises:
             UsageLimitError: it is beyond a limit, and was not counted.
-
         """
         limits = self.limits
         # The queue's limits first: they pass sooner than the hourly ones.

@@ -45,7 +45,6 @@ class VisitorQueue:
         completed_count: the number of jobs that have completed since the program started.
         failed_count: the number of those that have failed.
         retries: the new job by the id of the job that was retried.
-
     """
 
     def __init__(self, on_unwatched: Callable[["VisitorQueue"], None] = lambda _: None) -> None:

@@ -69,7 +69,6 @@ class JobRecord:
         worker_id: the instance of this program that the job belongs to.
         is_dismissed: whether the owner has dismissed the failed job.
         is_api_call: whether a program waits for the job; it ends with that call.
-
     """
 
     id: str

@@ -68,7 +68,6 @@ class JobRepository:
 
         Raises:
             TypeError: a job has no field of this name.
-
         """
         unknown_names = changes.keys() - set(COLUMNS)
         if unknown_names:

@@ -29,7 +29,6 @@ class QueueEntry:
         position: the order among the entries of one visitor, lowest first.
         is_held: whether the entry gets no slot until it is released.
         respects_pause: whether a pause of the visitor applies.
-
     """
 
     rate_limit_key: str

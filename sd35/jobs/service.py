@@ -55,7 +55,6 @@ class JobServiceConfig:
         shares_token: whether visitors' runs use the GPU quota of the local user's token.
         idle_timeout: seconds until the jobs of a visitor without an open page are stopped; `None`
             for no limit.
-
     """
 
     temp_dir: Path
@@ -140,7 +139,6 @@ class JobService:
         Raises:
             UsageLimitError: the visitor has reached a limit.
             LibraryError: the job can't be recorded, so it isn't sent.
-
         """
         is_charged = visitor is not LOCAL_VISITOR
         if is_charged:
@@ -228,7 +226,6 @@ class JobService:
 
         Raises:
             LibraryError: the index can't be read or written.
-
         """
         if visitor.owner is None:
             return
@@ -252,7 +249,6 @@ class JobService:
 
         Raises:
             LibraryError: the index can't be read.
-
         """
         if not isinstance(job_id, str) or self._registry.get(job_id) is not None:
             return self.get_job(job_id, visitor)
@@ -265,7 +261,6 @@ class JobService:
             UsageLimitError: the visitor has reached a limit.
             InvalidRequestError: the job was retried before, in another program or long ago.
             LibraryError: the new job can't be recorded.
-
         """
         queue = self.queues.queue_of(job)
         async with self._retry_lock:  # two pages may retry the same job at once

@@ -48,7 +48,6 @@ class ConnectionState:
     Attributes:
         waiting_event: the state of a Space that is waking up.
         fallback_reason: why the demo Space is used instead of the public one.
-
     """
 
     target: str
@@ -105,7 +104,6 @@ class SpaceConnector:
 
         Raises:
             SD35Error: the Space can't be reached or used.
-
         """
         self.connect(force=self.connection.value.error is not None)
         # `connect` may be called again meanwhile, by another page: only the newest state counts.

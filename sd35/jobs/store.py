@@ -100,7 +100,8 @@ class JobStore:
         """Return an owner's failed and unfinished jobs, orphans included."""
         # May rescan the library, too.
         await anyio.to_thread.run_sync(self._repository.adopt_orphans)
-        key, worker_id = owner_key(owner), self._library.instance_id
+        key = owner_key(owner)
+        worker_id = self._library.instance_id
         records = await self._run_in_thread(
             lambda: [
                 *self._repository.list_failed(key),

@@ -39,7 +39,6 @@ class Database:
 
     Attributes:
         was_rebuilt: whether the file was missing or damaged, and the new one is still empty.
-
     """
 
     def __init__(self, path: Path, on_recreated: Callable[[], None] = lambda: None) -> None:
@@ -215,7 +214,8 @@ class Database:
         """Close the idle connections; those in use are closed when their blocks end."""
         with self._idle_lock:
             self._is_closed = True
-            idle_connections, self._idle_connections = self._idle_connections, []
+            idle_connections = self._idle_connections
+            self._idle_connections = []
         for connection in idle_connections:
             connection.close()
 

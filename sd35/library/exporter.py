@@ -70,7 +70,8 @@ def export_pictures(
     folder: Path, entries: Iterable[Entry], target: Path, owner: str | None
 ) -> ExportResult:
     """Copy images of the library in this folder; see `Library.export`."""
-    target, library_root = target.expanduser().absolute(), folder.resolve()
+    target = target.expanduser().absolute()
+    library_root = folder.resolve()
     if library_root in target.resolve().parents or target.resolve() == library_root:
         raise LibraryError(f"{target} is in the library.", "Choose a folder outside of it.")
     is_zip = target.suffix.lower() == ".zip"

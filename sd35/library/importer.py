@@ -77,7 +77,8 @@ class Importer:
 
     def run(self, source: Path, on_progress: OnProgress | None = None) -> ImportResult:
         """Import all images of a source; see `Library.import_from`."""
-        source, library_root = source.expanduser().resolve(), self._folder.resolve()
+        source = source.expanduser().resolve()
+        library_root = self._folder.resolve()
         if source == library_root or library_root in source.parents:
             raise LibraryError(f"{source} is in the library already.", "Choose another folder.")
         added = skipped = 0
@@ -100,7 +101,8 @@ class Importer:
 
     def _import_one(self, inspected: InspectedPicture, mtime_ns: int, fallback_name: str) -> bool:
         """Add an image, and return true, unless the owner has it already."""
-        metadata, data = inspected.metadata, inspected.picture.data
+        metadata = inspected.metadata
+        data = inspected.picture.data
         with self._database.read_transaction() as connection:
             existing_entry = get_entry(connection, metadata.id)
         # The ID may belong to an image in the trash, or of another owner: then this is a copy.
@@ -162,7 +164,6 @@ def _open_source(source: Path, *, exclude: Path) -> Iterator[list[_SourceFile]]:
 
     Raises:
         LibraryError: the source is none of these.
-
     """
     if source.is_dir():
         walk = walk_pictures(source, exclude=exclude)

@@ -98,7 +98,6 @@ def directory_for(owner: str, made_at: dt.datetime) -> str:
 
     Raises:
         ValueError: `owner` isn't an owner's key.
-
     """
     if not _OWNER_KEY_PATTERN.fullmatch(owner):
         raise ValueError(f"An owner's key has digits and small letters only: {owner[:80]!r}")

@@ -43,7 +43,6 @@ class Library(PictureStore):
 
         Raises:
             LibraryError: the folder or its index can't be used.
-
         """
         folder = folder.expanduser().absolute()
         state_folder = folder / STATE_DIR
@@ -103,7 +102,6 @@ class Library(PictureStore):
         Raises:
             LibraryError: there is no such image, or its file is missing or can't be read.
             PictureTooLargeError: the file is too large for an image.
-
         """
         entry = self.get(id_, owner)
         if entry is None:
@@ -167,7 +165,6 @@ class Library(PictureStore):
         Raises:
             LibraryError: there is no such source, or it is in the library.
             ValueError: `owner` isn't an owner's key.
-
         """
         return Importer(self.folder, self.database, owner).run(source, on_progress)
 
@@ -178,7 +175,6 @@ class Library(PictureStore):
 
         Raises:
             LibraryError: the target exists already, or is in the library.
-
         """
         return export_pictures(self.folder, find_all(self.database, query, owner), target, owner)
 

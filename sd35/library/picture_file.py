@@ -61,7 +61,6 @@ def read_file(path: Path) -> bytes:
     Raises:
         OSError: the file can't be read.
         PictureTooLargeError: the file is larger than `MAX_FILE_BYTES`.
-
     """
     with path.open("rb") as file:
         # The open file's size, not the path's: another file may have taken its place meanwhile.
@@ -100,7 +99,6 @@ def inspect_picture(data: bytes) -> InspectedPicture:
 
     Raises:
         PictureError: the data isn't an image that may be opened.
-
     """
     try:
         picture = open_picture(data)
@@ -132,7 +130,8 @@ def creation_time(metadata: GenerationMetadata, mtime_ns: int) -> dt.datetime:
 
 def build_entry(inspected: InspectedPicture, path: str, mtime_ns: int) -> Entry:
     """Return the library's entry for a file at this path."""
-    picture, metadata = inspected.picture, inspected.metadata
+    picture = inspected.picture
+    metadata = inspected.metadata
     return Entry(
         id=metadata.id,
         path=path,

@@ -27,7 +27,6 @@ class ProcessLock:
 
     Raises:
         OSError: the folder takes no lock files.
-
     """
 
     def __init__(self, folder: Path) -> None:

@@ -64,7 +64,6 @@ class Filter:
         name: `seed`, `steps`, `size` (width and height in pixels), `ratio` (smallest and largest
             width/height), `made` (first and last moment, in Unix seconds), `space`, `model`,
             `tool` (part of the name), `tag`, or without values `starred`, `demo`.
-
     """
 
     name: str
@@ -83,7 +82,6 @@ class Query:
         filters: conditions that must all hold.
         scope: `shown`, `trash` or `missing` images, or `failed` jobs.
         problems: a sentence for each part of the text that was ignored.
-
     """
 
     terms: tuple[str, ...] = ()

@@ -41,7 +41,6 @@ class Entry:
         width: in pixels, of the file; as is `height`.
         made_at: in UTC; the file's time if the metadata has none.
         is_missing: whether the file has been moved or deleted outside of the library.
-
     """
 
     id: str

@@ -115,7 +115,6 @@ class Scanner:
         Raises:
             LibraryError: the index can't be used, or another program was scanning for longer than
                 `lock_timeout` seconds; what was found until then is kept.
-
         """
         # Two scans at once would both find the same moved file, and one take it for a copy.
         lock_path = self._folder / STATE_DIR / "rescan.lock"

@@ -227,7 +227,6 @@ def migrate(connection: Connection, target_version: int = SCHEMA_VERSION) -> Non
 
     Raises:
         sqlite3.Error: A step failed, and was rolled back; the steps before it are done.
-
     """
     for version in range(schema_version(connection) + 1, target_version + 1):
         connection.execute("BEGIN IMMEDIATE")

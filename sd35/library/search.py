@@ -39,11 +39,13 @@ def find_page(
     if query.is_job_query:
         return PicturePage((), None, None, 0, is_count_exact=True)
     sql_filter = _SqlFilter(query, owner)
-    newer_than, older_than = Cursor.parse(newer_cursor), Cursor.parse(older_cursor)
+    newer_than = Cursor.parse(newer_cursor)
+    older_than = Cursor.parse(older_cursor)
     is_newer = newer_than is not None
     # One more than is shown tells whether there is another page.
     rows = sql_filter.select(connection, newer_than or older_than, limit + 1, is_newer=is_newer)
-    has_more, rows = len(rows) > limit, rows[:limit]
+    has_more = len(rows) > limit
+    rows = rows[:limit]
     if is_newer:
         rows.reverse()
     has_newer = has_more if is_newer else older_than is not None
@@ -51,7 +53,8 @@ def find_page(
     if has_newer or has_older:
         count, is_exact = sql_filter.count(connection)
     else:
-        count, is_exact = len(rows), True
+        count = len(rows)
+        is_exact = True
     return PicturePage(
         tuple(entry_from_row(row) for row in rows),
         _cursor_from_row(rows[0]) if rows and has_newer else None,
@@ -66,7 +69,6 @@ def find_all(database: Database, query: Query, owner: str | None) -> Iterator[En
 
     Raises:
         LibraryError: the index can't be used.
-
     """
     cursor: str | None = None
     while True:

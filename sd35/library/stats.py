@@ -48,12 +48,12 @@ def collect_stats(folder: Path, database: Database, thumbnails: ThumbnailCache) 
 
     Raises:
         LibraryError: the index can't be used.
-
     """
     with database.read_transaction() as connection:
         totals = {scope: (count, size) for scope, count, size in connection.execute(_TOTALS)}
         starred_count = int(connection.execute(_STARRED).fetchone()[0])
-        first, last = _query_time(connection, _FIRST), _query_time(connection, _LAST)
+        first = _query_time(connection, _FIRST)
+        last = _query_time(connection, _LAST)
     shown_count, shown_bytes = totals.get("shown", (0, 0))
     trash_count, trash_bytes = totals.get("trash", (0, 0))
     index_files = (f"{database.path}{suffix}" for suffix in ("", "-wal", "-shm"))

@@ -68,7 +68,6 @@ class PictureStore:
         Raises:
             WriteError: the file couldn't be written; nothing of it is left.
             ValueError: `owner` isn't an owner's key.
-
         """
         metadata = replace(
             metadata,
@@ -98,7 +97,6 @@ class PictureStore:
         Raises:
             WriteError: a file couldn't be written, and is unchanged.
             PictureError: a file is too damaged to embed metadata.
-
         """
         return self._update_all(
             ids, owner, lambda metadata: replace(metadata, is_starred=is_starred)
@@ -112,7 +110,8 @@ class PictureStore:
         remove: Iterable[str] = (),
     ) -> tuple[str, ...]:
         """Add and remove tags in images' files; returns and raises as `star` does."""
-        tags_to_add, tags_to_remove = tuple(add), tuple(remove)
+        tags_to_add = tuple(add)
+        tags_to_remove = tuple(remove)
         return self._update_all(
             ids, owner, lambda metadata: _with_tags(metadata, tags_to_add, tags_to_remove)
         )

@@ -114,7 +114,6 @@ def render_thumbnail(data: bytes) -> bytes:
 
     Raises:
         PictureError: the data isn't an image that may be opened.
-
     """
     picture = open_picture(data)
     max_size = (MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE)

@@ -35,7 +35,6 @@ class EmbeddedTexts:
             `Model`, `Software`, `MakerNote` or `Tag0100` to `Tag010D` of EXIF; `Comment` of a JPEG;
             `JSON_KEY` for this program's JSON in any format.
         size: width and height in pixels, if the header holds them.
-
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -60,7 +59,6 @@ def embed_texts(data: bytes, infotext: str | None, metadata_json: str) -> bytes:
 
     Raises:
         PictureError: the file isn't a PNG, JPEG or WebP, is damaged, or incomplete.
-
     """
     if data.startswith(png.SIGNATURE):
         return png.embed_png(data, infotext, metadata_json)
@@ -76,7 +74,6 @@ def embed_metadata(data: bytes, metadata: GenerationMetadata) -> bytes:
 
     Raises:
         PictureError: the file isn't a PNG, JPEG or WebP, is damaged, or incomplete.
-
     """
     embedded = read_texts(data)
     if embedded.size is None:

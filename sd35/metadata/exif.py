@@ -169,7 +169,6 @@ def merge_exif(data: bytes, values: Mapping[int, bytes | None]) -> bytes:
 
     Raises:
         PictureError: there are more tags than a directory can hold.
-
     """
     block = _Block(data)
     first_ifd = block.first_ifd

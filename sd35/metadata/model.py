@@ -43,7 +43,6 @@ class GenerationMetadata:
         tool: program that made the image.
         versions: versions of the programs involved, by program name.
         extra: name and value pairs of settings that this program doesn't have, such as a sampler.
-
     """
 
     id: str = ""

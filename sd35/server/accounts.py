@@ -84,7 +84,6 @@ def hash_password(password: str, hasher: PasswordHasher = DEFAULT_HASHER) -> str
 
     Raises:
         AccountError: the password is empty, too long, or has invalid characters.
-
     """
     normalized = _normalize_password(password)
     with _HASH_SEMAPHORE:
@@ -119,7 +118,6 @@ def normalize_username(name: object) -> str:
 
     Raises:
         AccountError: the name is empty, too long, or has invalid characters.
-
     """
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
         raise AccountError(f"A username must have 1 to {MAX_NAME_LENGTH} characters.")
@@ -174,7 +172,6 @@ def parse_password_file(data: bytes, path: Path) -> list[tuple[str, Account | No
 
     Raises:
         AccountError: a line can't be used; the message names line and file.
-
     """
     lines: list[tuple[str, Account | None]] = []
     names: set[str] = set()
@@ -214,7 +211,6 @@ class CredentialStore:
 
     Raises:
         AccountError: a pair or a line can't be used, or the file can't be read.
-
     """
 
     def __init__(
@@ -260,7 +256,8 @@ class CredentialStore:
     def verify(self, name: object, password: object) -> bool:
         """Return whether this is the user's password. Blocks for about a tenth of a second."""
         try:
-            username, normalized_password = normalize_username(name), _normalize_password(password)
+            username = normalize_username(name)
+            normalized_password = _normalize_password(password)
         except AccountError:
             return False
         hashes = self._current_hashes()

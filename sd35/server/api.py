@@ -40,7 +40,6 @@ async def submit_job(
 
     Raises:
         SD35Error: there is no Space, the request is invalid, or a usage limit is reached.
-
     """
     space = await job_service.get_space()
     request = RequestOptions(**options).resolve(space.contract.limits)
@@ -53,7 +52,6 @@ def result_or_raise(state: JobState) -> JobResult:
 
     Raises:
         SD35Error: the job failed or was cancelled.
-
     """
     if state.result is None:
         raise state.error or SD35Error("The job was cancelled.", remedy="")
@@ -177,7 +175,6 @@ class ApiEndpoints:
             num_inference_steps: the Space's default if left out.
             seed: the same seed gives the same image; random if left out.
             request: passed by Gradio.
-
         """
         with _gradio_errors():
             job, made_by = await submit_job(

@@ -46,7 +46,6 @@ class Authenticator:
         session_fingerprints: by session token, the fingerprint of the password at login.
         basic_auth_cache: names by a keyed hash of HTTP Basic credentials that were right. Programs
             send them with every request, and checking a password is slow on purpose.
-
     """
 
     is_private: bool = True
@@ -67,7 +66,6 @@ class Authenticator:
 
         Raises:
             HTTPException: there were too many attempts, or the password file can't be used.
-
         """
         assert self.accounts is not None
         client_ip = client_ip_var.get()
@@ -94,7 +92,6 @@ class Authenticator:
 
         Raises:
             HTTPException: as for `login`.
-
         """
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         if self.accounts is None or scheme.lower() != "basic":

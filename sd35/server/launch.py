@@ -84,7 +84,6 @@ def launch(
 
     Raises:
         OSError: the port is in use, or the address isn't local.
-
     """
     _raise_file_limit()
     # Gradio's queue looks for work every millisecond otherwise, which keeps a slow CPU busy.

@@ -118,7 +118,6 @@ class McpApp:
     Args:
         job_service: runs the jobs.
         root_path: path or address under which a reverse proxy shows the page.
-
     """
 
     def __init__(self, job_service: JobService, root_path: str | None = None) -> None:

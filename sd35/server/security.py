@@ -70,7 +70,6 @@ class SecurityMiddleware:
             a dot includes all its subdomains.
         frame_ancestors: sites that may embed the page, as in the Content-Security-Policy:
             `https://blog.example`, `https://*.example`, or `*` for any.
-
     """
 
     def __init__(

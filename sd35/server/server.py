@@ -60,7 +60,6 @@ def serve(
 
     Raises:
         OSError: the port is in use, or the address isn't local.
-
     """
     visitor_middleware = Middleware(
         VisitorMiddleware,

@@ -45,7 +45,6 @@ class Tunnel:
 
         Raises:
             TunnelError: the link can't be created.
-
         """
         # By default Gradio writes the certificate below the current directory.
         if hasattr(networking, "CERTIFICATE_PATH"):
@@ -76,7 +75,6 @@ def _with_timeout(timeout: float, operation: Callable[[], str]) -> str:
 
     Raises:
         TimeoutError: it takes longer.
-
     """
     future: Future[str] = Future()
 

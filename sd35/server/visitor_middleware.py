@@ -53,7 +53,6 @@ class VisitorMiddleware:
         job_service: has the images.
         login_page: HTML.
         routes: other apps by path. Programs may call them with HTTP Basic credentials.
-
     """
 
     def __init__(

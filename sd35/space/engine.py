@@ -38,7 +38,6 @@ class Engine(Protocol):
     Attributes:
         title: title of the Space's page, and the software that image files name.
         description: sentence below the title, as Markdown.
-
     """
 
     title: str

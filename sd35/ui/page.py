@@ -35,7 +35,6 @@ def build_page(
         job_service: runs the jobs of the page's visitors.
         can_sign_in: visitors may sign in with Hugging Face; possible only on a Space there.
         can_log_out: visitors have logged in with a password.
-
     """
     connection = job_service.connection.value
     # A limit on concurrent jobs alone needs no line about the quota.

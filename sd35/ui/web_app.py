@@ -46,7 +46,6 @@ class WebApp:
 
     Raises:
         LibraryError: the library can't be used.
-
     """
 
     def __init__(self, settings: Settings, temp_dir: "TemporaryDirectory[str]") -> None:
@@ -122,7 +121,6 @@ class WebApp:
         Raises:
             AccountError: the logins can't be used.
             OSError: the port is in use, or the address isn't local.
-
         """
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, lambda signum, _: self._stop_signals.put(signum))

@@ -119,7 +119,6 @@ class Diagnosis:
 
     Attributes:
         cancel_outcome: what the Space did with a test image that was cancelled.
-
     """
 
     target: SpaceTarget

@@ -87,7 +87,6 @@ class _PagedSearch:
     Attributes:
         has_more: whether there is more after the last page.
         total_text: the total, such as ` of 12`; empty where it is unknown.
-
     """
 
     def __init__(self, library: Library, query: Query) -> None:
@@ -111,10 +110,12 @@ class _PagedSearch:
         hits: Sequence[SearchHit]
         if self._query.is_job_query:
             jobs = JobRepository(self._library).search(self._query, None, self._cursor, limit)
-            hits, self._cursor = jobs.jobs, jobs.older_cursor
+            hits = jobs.jobs
+            self._cursor = jobs.older_cursor
         else:
             page = self._library.search(self._query, limit=limit, older_cursor=self._cursor)
-            hits, self._cursor = page.entries, page.older_cursor
+            hits = page.entries
+            self._cursor = page.older_cursor
             more_than = "" if page.is_count_exact else "more than "
             self.total_text = f" of {more_than}{page.count:,}"
         self.has_more = self._cursor is not None

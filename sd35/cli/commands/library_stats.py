@@ -28,7 +28,8 @@ def stats(*, folder: options.LibraryFolder = None, as_json: options.Json = False
         if not as_json:
             print_facts(_facts(library, library_stats, job_counts))
             return
-        first, last = library_stats.first, library_stats.last
+        first = library_stats.first
+        last = library_stats.last
         write_json(
             {
                 "folder": str(library.folder),

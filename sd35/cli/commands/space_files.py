@@ -78,7 +78,8 @@ def _print_files(files: Sequence[SpaceFile]) -> None:
 def _print_problems(files: Sequence[SpaceFile], problems: Sequence[SpaceProblem]) -> None:
     console = make_console()
     for problem in problems:
-        message, remedy = one_line(problem.message), one_line(problem.remedy)
+        message = one_line(problem.message)
+        remedy = one_line(problem.remedy)
         print_message(console, "✗", "bold red", message, remedy)
     if not problems:
         message = f"Ready to upload as a Space: {_total_text(files)}."

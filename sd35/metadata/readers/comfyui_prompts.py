@@ -74,7 +74,6 @@ class PromptResolver:
         resolved_text: the prompt.
         encoders: different texts for single text encoders, by encoder.
         guidance: Flux's distilled guidance, which isn't the guidance scale.
-
     """
 
     def __init__(self, graph: Graph, start: Node | None, role: str) -> None:

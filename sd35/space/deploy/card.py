@@ -143,7 +143,6 @@ def read_card(path: Path) -> Mapping[str, Any]:
     Raises:
         SpaceProblemError: there is no card, or it isn't valid YAML.
         OSError: the file can't be read.
-
     """
     try:
         card = metadata_load(path)

@@ -27,7 +27,6 @@ def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
 
     Raises:
         OSError: a file can't be read.
-
     """
     paths = {file.path for file in files}
     texts = {}

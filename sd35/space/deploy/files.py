@@ -42,7 +42,6 @@ def list_files(folder: Path) -> list[SpaceFile]:
 
     Raises:
         OSError: the folder or its `.gitignore` can't be read.
-
     """
     gitignore = folder / ".gitignore"
     text = gitignore.read_text(encoding="utf-8", errors="replace") if gitignore.is_file() else ""
@@ -76,7 +75,6 @@ def file_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
 
     Raises:
         OSError: a file can't be read.
-
     """
     junk_paths = {
         match[0].rstrip("/") for file in files if (match := _JUNK_PATTERN.match(file.path))

@@ -24,7 +24,8 @@ def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetad
 
     `payload` has `name` and, in Base64, `data`: the file without its image data.
     """
-    name, data = payload.get("name"), payload.get("data")
+    name = payload.get("name")
+    data = payload.get("data")
     display_name = name[:MAX_NAME_LENGTH] if isinstance(name, str) else "this file"
     if not isinstance(data, str) or len(data) > MAX_BASE64_CHARACTERS:
         return display_name, None

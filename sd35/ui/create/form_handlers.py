@@ -64,7 +64,8 @@ class FormHandlers:
         self, request: gr.Request, job_id: object, draft: object, *fields: object
     ) -> list[Any]:
         """Return the form after a reload: the last job's request, with the prompts typed since."""
-        values, prompts = FormValues(*fields), load_draft(draft)
+        values = FormValues(*fields)
+        prompts = load_draft(draft)
         if values.prompt:  # the browser has restored the fields itself
             return _unchanged()
         job = await self._find_job(job_id, visitor_from_request(request))
@@ -117,7 +118,8 @@ class FormHandlers:
         picture_id = payload.get("id")
         if not isinstance(picture_id, str) or visitor.owner is None:
             return None
-        get_entry, key = self._job_service.library.get, owner_key(visitor.owner)
+        get_entry = self._job_service.library.get
+        key = owner_key(visitor.owner)
         entry = None
         with suppress(LibraryError):
             entry = await anyio.to_thread.run_sync(get_entry, picture_id, key)

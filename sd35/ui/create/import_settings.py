@@ -32,7 +32,6 @@ class AppliedSettings:
         applied_names: names of the settings that were imported.
         changes: sentences about values that had to be changed to fit the Space.
         ignored: settings that the Space doesn't support, with their values.
-
     """
 
     def __init__(
@@ -52,7 +51,8 @@ class AppliedSettings:
 
     def apply_prompts(self) -> None:
         """Import the prompts."""
-        prompt, negative_prompt = self._metadata.prompt, self._metadata.negative_prompt
+        prompt = self._metadata.prompt
+        negative_prompt = self._metadata.negative_prompt
         if prompt:
             self._fields["prompt"] = prompt
             self.applied_names.append("prompt")
@@ -67,7 +67,8 @@ class AppliedSettings:
 
     def apply_size(self) -> None:
         """Import the size, or the closest one that the Space offers."""
-        width, height = self._metadata.width, self._metadata.height
+        width = self._metadata.width
+        height = self._metadata.height
         if not width or not height or width < 1 or height < 1:  # files are untrusted
             return
         preset = preset_for_size(width, height, self._limits)
@@ -79,7 +80,8 @@ class AppliedSettings:
             self.changes.append(
                 f"Size {width} × {height} changed to {nearest}, the closest available."
             )
-            width, height = nearest.width, nearest.height
+            width = nearest.width
+            height = nearest.height
             preset = preset_for_size(width, height, self._limits)
         self._fields |= {"size": preset, "width": width, "height": height}
         self.applied_names.append("size")
@@ -155,7 +157,6 @@ def variations(
 
     Raises:
         InvalidRequestError: a Space with these limits can't make them, or the seed is unknown.
-
     """
     # Fields that stay `None` are resolved to the Space's defaults.
     blank = FormValues(*(None for _ in FIELD_NAMES))
@@ -182,5 +183,6 @@ def _adjacent_seeds(seed: int, limits: Limits) -> Iterator[int]:
     """Yield the seeds around this one; the smallest follows the largest."""
     seed_range = limits.seed or PUBLIC_LIMITS.seed
     assert seed_range is not None
-    low, high = round(seed_range.minimum), round(seed_range.maximum)
+    low = round(seed_range.minimum)
+    high = round(seed_range.maximum)
     return (low + (seed + offset - low) % (high - low + 1) for offset in SEED_OFFSETS)

@@ -48,7 +48,8 @@ class JobHandlers:
 
     async def submit(self, request: gr.Request, *inputs: object) -> tuple[str, Any, Any]:
         """Submit the form; return the message, the focus, and the id of the form's job."""
-        values, focus = FormValues(*inputs[: len(FIELD_NAMES)]), inputs[-1]
+        values = FormValues(*inputs[: len(FIELD_NAMES)])
+        focus = inputs[-1]
         limits = self._job_service.connection.value.limits
         generation_request, errors = parse_request(values, limits)
         if generation_request is None:
@@ -77,7 +78,8 @@ class JobHandlers:
 
         The result comes with this response, because the event stream may be broken.
         """
-        payload, view = event_payload(event), self._job_view(request, focus)
+        payload = event_payload(event)
+        view = self._job_view(request, focus)
         message = ""
         try:
             await self._job_service.restore_session(view.visitor)
@@ -95,7 +97,8 @@ class JobHandlers:
         self, request: gr.Request, event: gr.EventData, focus: object
     ) -> tuple[str, *tuple[Any, ...]]:
         """Submit variations of an image of the library, or retry a job without an image."""
-        payload, view = event_payload(event), self._job_view(request, focus)
+        payload = event_payload(event)
+        view = self._job_view(request, focus)
         message = ""
         try:
             if payload.get("variation") == "job":
@@ -126,7 +129,8 @@ class JobHandlers:
 
         A newer call of the same page ends an older one: every update would be sent twice.
         """
-        session_hash, token = request.session_hash or "", object()
+        session_hash = request.session_hash or ""
+        token = object()
         self._watch_tokens[session_hash] = token
         view = self._job_view(request, focus)
         try:

@@ -50,7 +50,6 @@ class JobView:
 
     Attributes:
         focus: id of the job that the page shows, after `PIN_PREFIX` if the visitor selected it.
-
     """
 
     job_service: JobService
@@ -95,7 +94,8 @@ class JobView:
         """Return the job in focus, or once that has ended, the running or next one."""
         job_id = self.job_id
         if job_id != self._job_id:
-            self._job_id, self._job = job_id, None
+            self._job_id = job_id
+            self._job = None
             with suppress(LibraryError):
                 self._job = await self.job_service.find_job(job_id, self.visitor)
         job = self._job

@@ -21,7 +21,6 @@ async def run_action(
 
     Raises:
         SD35Error: the action isn't possible; the message says why.
-
     """
     focused_id = focus.removeprefix(PIN_PREFIX)
     target_id = job_id if isinstance(job_id, str) and job_id else focused_id

@@ -61,7 +61,8 @@ class Wiring:
         self._bind_connection()
 
     def _bind_generate(self) -> None:
-        area, state = self.tab.prompt_area, self.tab.state
+        area = self.tab.prompt_area
+        state = self.tab.state
         submit_event = area.generate.click(
             self.job_handlers.submit,
             [*self.tab.fields, state.focus],
@@ -80,7 +81,8 @@ class Wiring:
         self._watch_jobs(stop_event.then)
 
     def _bind_live_view(self) -> None:
-        area, output = self.tab.prompt_area, self.tab.output
+        area = self.tab.prompt_area
+        output = self.tab.output
         action_event = gr.on(
             [area.queue.click, output.panel.click, output.recent.click],
             self.job_handlers.run_queue_action,
@@ -95,7 +97,8 @@ class Wiring:
         self._show_visitor_info(self.demo.load)
 
     def _bind_import(self) -> None:
-        area, undo_values = self.tab.prompt_area, self.tab.state.undo_values
+        area = self.tab.prompt_area
+        undo_values = self.tab.state.undo_values
         component = area.settings_import
         self._import(component.upload, self.form_handlers.import_dropped_file, self.tab.fields)
         self._import(component.undo, self.form_handlers.undo_import, undo_values)
@@ -117,7 +120,8 @@ class Wiring:
         self._watch_jobs(submit_event.then)
 
     def _bind_form(self) -> None:
-        state, settings = self.tab.state, self.tab.settings
+        state = self.tab.state
+        settings = self.tab.settings
         self.demo.load(
             self.form_handlers.restore_form,
             [state.form_job, state.draft, *self.tab.fields],

@@ -25,7 +25,6 @@ def run_action(library: Library, owner: str, event: GalleryEvent) -> Markup:
 
     Raises:
         SD35Error: the action failed.
-
     """
     action = ACTIONS.get(event.action)
     return EMPTY_HTML if action is None else action(library, owner, event)

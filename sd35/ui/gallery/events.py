@@ -56,7 +56,6 @@ class GalleryEvent:
         filter_name: the filter chosen next to the search field.
         is_viewer_open: the action was chosen in the viewer, so its image is shown again after it.
         request_id: number that goes back with the answer, so that the browser can drop late ones.
-
     """
 
     action: str = ""
@@ -71,7 +70,8 @@ class GalleryEvent:
     def from_payload(cls, payload: object) -> "GalleryEvent":
         """Read an event's JSON; whatever isn't valid in it gets its default value."""
         values = payload if isinstance(payload, dict) else {}
-        ids, request_id = values.get("ids"), values.get("request_id")
+        ids = values.get("ids")
+        request_id = values.get("request_id")
         # Not `isinstance`: `True` is an instance of int, too.
         if type(request_id) is not int or not 0 <= request_id < MAX_REQUEST_ID:
             request_id = 0

@@ -50,7 +50,6 @@ class Gallery:
       (`picture` or `job`).
     - `retry_event.retry`: generate again; `id` and `variation` (`same` or `adjacent` of an
       image, or `job`).
-
     """
 
     def __init__(self, library: Library) -> None:
@@ -136,7 +135,8 @@ class Gallery:
         fields = (gr.skip(), gr.skip())
         if gallery_event.action == "search":
             # A link or a button has another query than the fields, which are filled with it.
-            text, filter_name = gallery_event.text, gallery_event.filter_name
+            text = gallery_event.text
+            filter_name = gallery_event.filter_name
             if filter_name not in FILTER_QUERIES:
                 filter_name = DEFAULT_FILTER
             fields = (text, filter_name)
@@ -199,7 +199,8 @@ class Gallery:
         position: PagePosition,
         message: Markup = EMPTY_HTML,
     ) -> Markup:
-        library, today = self._library, _today()
+        library = self._library
+        today = _today()
         try:
             if query.is_job_query:
                 jobs = self._job_repository.search(query, owner, position.older, limit=PAGE_SIZE)

@@ -39,7 +39,6 @@ def picture_dialog(
         adjacent_ids: of the next newer and the next older image.
         today: for the name of the day.
         message: about what was just done.
-
     """
     metadata = entry.metadata
     return Markup(
