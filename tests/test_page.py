@@ -64,6 +64,11 @@ def read_seed(page: Page) -> int:
     return int(seed)
 
 
+def wait_for_limits(page: Page) -> None:
+    """Wait until the fields have the Space's limits, with which Gradio removes their errors."""
+    expect(page.locator("#size-hint")).to_contain_text("aren't available")
+
+
 def test_prompt_becomes_an_image_to_download(page: Page, servers: PageServers) -> None:
     """Previews are shown on the way, then the image, its seed, and its file for download."""
     open_page(page, servers.offline)
@@ -262,6 +267,7 @@ def test_warning_of_an_unsaved_image_goes_away_once_saved(
 def test_errors_are_shown_at_the_field(page: Page, servers: PageServers) -> None:
     """Each error is shown at its field, nothing is sent, and nothing typed is lost."""
     open_page(page, servers.with_previews)
+    wait_for_limits(page)
     page.get_by_label("Negative prompt").fill("people")
     page.get_by_label("Random seed").uncheck()
     page.get_by_label("Seed", exact=True).fill("-5")
@@ -294,6 +300,7 @@ def test_phone_fits_the_page(browser: Browser, servers: PageServers) -> None:
         viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, color_scheme="dark"
     )
     page = open_page(context.new_page(), servers.offline)
+    wait_for_limits(page)
     expect(page.get_by_role("button", name="Generate")).to_be_in_viewport()
     page.get_by_label("Random seed").uncheck()
     page.get_by_label("Seed", exact=True).fill("-5")
