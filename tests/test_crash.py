@@ -20,6 +20,7 @@ from PIL import Image
 from sd35.core.atomic_files import TEMP_SUFFIX
 from sd35.core.errors import LibraryError
 from sd35.jobs.job import Job, JobState
+from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.jobs.service import JobService, JobServiceConfig
@@ -31,6 +32,7 @@ from sd35.library.repository import Entry
 from sd35.library.scanner import ScanResult
 from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.metadata.model import GenerationMetadata
+from tests.app_server import serve_app
 from tests.browsers import FORM_VALUES, BrowserSession
 from tests.full_disk import Disk, disk
 from tests.impostor import make_request
@@ -305,24 +307,26 @@ def test_killed_import_or_export_can_be_completed(folder: Path, count: int) -> N
 
 def test_page_after_a_crash_shows_interrupted_and_paused_jobs(folder: Path, space: Space) -> None:
     """A page shows the interrupted and the held job after a crash; neither is run again."""
-    flags = ("--space", space.address, "--at-once", "1")
     space.resume_run.clear()
     with (
-        start_program(folder, *flags) as (process, address, _),
+        start_program(folder, "--space", space.address, "--at-once", "1") as (process, address, _),
         BrowserSession(address).open() as visit,
     ):
-        completed_run, _ = (
+        running_job, _ = (
             visit.result("submit", [prompt, *FORM_VALUES[1:], ""])[1]
             for prompt in ("wait", "a cat")
         )
         assert space.run_started.wait(LIMIT_SECONDS)
         process.kill()
-    with start_program(folder, *flags) as (_, address, _), BrowserSession(address).open() as visit:
+    [library_folder] = (path.parent.parent for path in folder.rglob("library.sqlite3"))
+    with (
+        serve_app(space.address, library_folder, UsageLimits(max_concurrent=1)) as restarted,
+        BrowserSession(restarted.address).open() as visit,
+    ):
         _, _, _, _, queue, _ = visit.result("watch_jobs", [""])
-        assert f'<li data-kind="interrupted" data-job="{completed_run}">' in queue
+        assert f'<li data-kind="interrupted" data-job="{running_job}">' in queue
         assert re.search('<li data-kind="held".*?<b>a cat</b><span>Paused · Seed 7,', queue)
-        with Library.open(next(folder.rglob("library.sqlite3")).parent.parent) as library:
-            job = JobRepository(library).get(completed_run)
+        job = JobRepository(restarted.studio.library).get(running_job)
         assert job is not None
         assert job.request.seed == 7
         assert (space.prompt_counts["wait"], space.prompt_counts["a cat"]) == (1, 0)
