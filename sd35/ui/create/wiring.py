@@ -134,6 +134,7 @@ class Wiring:
             settings.size,
             [settings.size_hint, settings.width, settings.height],
             queue=False,
+            trigger_mode="always_last",  # else a choice during the previous one's call is lost
             **_RAW,
         )
         self.tab.output.reuse_seed.click(
