@@ -189,7 +189,8 @@ class Settings(BaseSettings):
         """Folder of the library, unless this program runs as a Space."""
         if self.library is not None:
             return self.library.expanduser()
-        from platformdirs import user_pictures_path  # noqa: PLC0415  # used by few, and slow to import
+        # Slow to import, and only needed without --library.
+        from platformdirs import user_pictures_path  # noqa: PLC0415
 
         return user_pictures_path() / "SD 3.5 Studio"
 

@@ -51,7 +51,8 @@ def start_process(
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a command as a process, which is killed at the end of the block."""
     command = [sys.executable, "-m", "sd35", *arguments]
-    process = subprocess.Popen(command, stdout=stdout, stderr=stderr, encoding="utf-8", **options)  # noqa: S603  # ours
+    # The commands are written in the tests.
+    process = subprocess.Popen(command, stdout=stdout, stderr=stderr, encoding="utf-8", **options)  # noqa: S603
     try:
         yield process
     finally:
@@ -59,7 +60,8 @@ def start_process(
         process.communicate(timeout=LIMIT_SECONDS)
 
 
-def run_process(*arguments: str, **options: Any) -> CliResult:  # noqa: ANN401  # as Popen takes them
+# The options are passed to `Popen`.
+def run_process(*arguments: str, **options: Any) -> CliResult:  # noqa: ANN401
     """Run a command as a process."""
     with start_process(*arguments, **options) as process:
         out, err = process.communicate(timeout=LIMIT_SECONDS)

@@ -290,5 +290,6 @@ async def _random_picture_id(library: Library, query: str, rng: random.Random) -
     return rng.choice(page.entries).id if page.entries else None
 
 
-async def _run_in_thread(function: Callable[..., Any], *args: object, **kwargs: object) -> Any:  # noqa: ANN401  # the function's own
+# The arguments are those of any function.
+async def _run_in_thread(function: Callable[..., Any], *args: object, **kwargs: object) -> Any:  # noqa: ANN401
     return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))

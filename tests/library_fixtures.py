@@ -15,7 +15,8 @@ from sd35.library.query import MATCH_ALL, Query
 from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
 
-ANN, BOB = "a" * 32, "b" * 32
+ANN = "a" * 32
+BOB = "b" * 32
 """Owner keys of two visitors."""
 
 NOON = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)

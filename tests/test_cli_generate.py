@@ -211,7 +211,8 @@ def test_json_has_every_event(generator: FakeSpace) -> None:
     ):
         event = next(event for event in event_list if event["event"] == name)
         assert set(event) == {"event", "picture", "pictures", *kind.__dataclass_fields__}
-    saved, previews = event_list[-1], [event for event in event_list if event["event"] == "preview"]
+    saved = event_list[-1]
+    previews = [event for event in event_list if event["event"] == "preview"]
     assert (saved["path"], saved["seed"], saved["prompt"]) == (
         "notice-bold-31mred-seed-7.webp",
         7,

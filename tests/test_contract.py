@@ -50,8 +50,10 @@ def test_parameters_are_mapped_by_name_in_any_order() -> None:
         _: Description, components: list[Description], parameters: list[Description]
     ) -> None:
         names = [parameter["parameter_name"] for parameter in parameters]
-        width, height = names.index("width"), names.index("height")
-        parameters[width], parameters[height] = parameters[height], parameters[width]
+        width = names.index("width")
+        height = names.index("height")
+        parameters[width] = parameters[height]
+        parameters[height] = parameters[width]
 
     data = contract_with_change(swap_parameters).build_inputs(
         GenerationRequest("a cat", width=512, height=768)

@@ -100,7 +100,8 @@ class KillScenario:
     """
 
     def __init__(self, folder: Path, space: Space) -> None:
-        self.folder, self.space = folder / "library", space
+        self.folder = folder / "library"
+        self.space = space
         self.submitted_jobs: dict[str, list[Any]] = {}
         self.tagged: list[tuple[str, str]] = []
         self._scratch_dir = folder / "scratch"
@@ -237,7 +238,8 @@ def _iterate_entries(library: Library) -> Iterator[Entry]:
 @kill_counts(8, 200)
 def test_kill_at_any_moment_loses_nothing(folder: Path, space: Space, count: int) -> None:
     """A killed program leaves every job and image whole, and no job is run again by itself."""
-    scenario, rng = KillScenario(folder, space), _make_rng()
+    scenario = KillScenario(folder, space)
+    rng = _make_rng()
     for index in range(count):
         program = scenario.begin(SEED + index)
         program.listen(rng.randrange(MAX_MESSAGES), LIMIT_SECONDS)
@@ -266,9 +268,11 @@ def test_library_opens_after_a_kill_at_the_first_start(
 @kill_counts(1, 6)
 def test_kill_of_one_of_two_programs_loses_nothing(folder: Path, space: Space, count: int) -> None:
     """Two programs on one library neither lose nor repeat jobs when both are killed."""
-    scenario, rng = KillScenario(folder, space), _make_rng()
+    scenario = KillScenario(folder, space)
+    rng = _make_rng()
     for index in range(count):
-        first, second = scenario.begin(2 * index), scenario.begin(2 * index + 1)
+        first = scenario.begin(2 * index)
+        second = scenario.begin(2 * index + 1)
         for program, lines in ((first, 20), (second, 20), (first, rng.randrange(20, 50))):
             program.listen(lines, LIMIT_SECONDS)
         scenario.process_messages(first.kill(rng.random() * MAX_LIFETIME_SECONDS), is_alone=False)
@@ -281,7 +285,8 @@ def test_kill_of_one_of_two_programs_loses_nothing(folder: Path, space: Space, c
 @kill_counts(3, 20)
 def test_killed_import_or_export_can_be_completed(folder: Path, count: int) -> None:
     """An import or export that was killed is completed by the next one, without duplicates."""
-    source, rng = folder / "source", _make_rng()
+    source = folder / "source"
+    rng = _make_rng()
     source.mkdir()
     for index in range(PICTURE_COUNT):
         data = encode_picture(index)
@@ -289,7 +294,8 @@ def test_killed_import_or_export_can_be_completed(folder: Path, count: int) -> N
             embed_metadata(data, GenerationMetadata(id=f"p{index}")) if index % 2 else data
         )
     for index in range(count):
-        library, target = folder / f"library-{index}", folder / f"export-{index}"
+        library = folder / f"library-{index}"
+        target = folder / f"export-{index}"
         program = Program(import_and_export, library, source, target)
         program.listen(1, rng.random() * 0.3)
         assert program.kill() in ([], [["done"]])

@@ -77,7 +77,8 @@ def test_every_flag_is_documented() -> None:
     assert set(rows) == flags
 
 
-def commands_of(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # click's, or typer's own
+# Typer has classes of its own for Click's groups.
+def commands_of(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     """Yield each command that does something, with the words that are typed for it."""
     for word in group.commands:
         command = group.load(word) if isinstance(group, LazyGroup) else group.commands[word]
@@ -123,7 +124,8 @@ def test_examples_run(
     monkeypatch.setattr("sd35.space.painter.painter._MIN_STEP_SECONDS", 0.0)
     for code in blocks:
         if "gradio_client" not in code:  # tests/test_app.py runs those against the page
-            exec(code.replace("stabilityai/stable-diffusion-3.5-large", address), {})  # noqa: S102  # our own text
+            # The code is that of our own page.
+            exec(code.replace("stabilityai/stable-diffusion-3.5-large", address), {})  # noqa: S102
     demo.close()
     output = capsys.readouterr().out
     assert "7 1024 576" in output

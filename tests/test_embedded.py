@@ -18,7 +18,9 @@ from sd35.server.accounts import CredentialStore
 from sd35.server.auth import Authenticator
 from sd35.server.launch import free_port
 from tests.app_server import CHEAP_HASHER, TEMP_DIR, AppServer, serve_app
-from tests.chromium import browser, count_previews, generate_picture, open_page  # noqa: F401  # a fixture
+
+# `browser` is a fixture.
+from tests.chromium import browser, count_previews, generate_picture, open_page  # noqa: F401
 from tests.fakes import FakeSpace
 
 DOCUMENTATION = (Path(__file__).parent.parent / "docs" / "sharing-and-hosting.md").read_text(
@@ -234,7 +236,8 @@ def log_in(page: Page, link: AppServer) -> None:
 
 def test_two_browsers_share_one_link(browser: Browser, link: AppServer) -> None:
     """Two visitors of one link queue behind each other, and each sees their own jobs only."""
-    first_page, second_page = open_browser_page(browser), open_browser_page(browser, 390)
+    first_page = open_browser_page(browser)
+    second_page = open_browser_page(browser, 390)
     for page in (first_page, second_page):
         log_in(page, link)
         expect(page.locator("#quota")).to_contain_text("30 of 30 images left this hour")

@@ -391,7 +391,8 @@ async def test_a_run_that_may_have_cost_quota_is_never_repeated(
 
 
 async def test_a_restart_between_join_and_stream_costs_no_image() -> None:
-    port, joined = free_port(), anyio.Event()
+    port = free_port()
+    joined = anyio.Event()
 
     async def join(_: web.Request) -> web.Response:
         joined.set()
@@ -482,7 +483,8 @@ async def test_a_message_in_two_chunks_arrives_once() -> None:
     position = iter(range(1, len(complete_data), 37))
 
     async def data(request: web.Request) -> web.StreamResponse:
-        response, at = await start_event_stream(request), next(position)
+        response = await start_event_stream(request)
+        at = next(position)
         await response.write(complete_data[:at])
         await asyncio.sleep(0)
         await response.write(complete_data[at:])
@@ -654,7 +656,9 @@ async def test_a_cancel_without_an_answer_is_unconfirmed_and_hides_no_error(
     ids=["taken", "refused", "lost"],
 )
 async def test_a_job_accepted_during_a_cancel_is_cancelled_at_the_space(answer: Handler) -> None:
-    is_requested, answering, cancelled = anyio.Event(), anyio.Event(), list[str]()
+    is_requested = anyio.Event()
+    answering = anyio.Event()
+    cancelled = list[str]()
 
     async def join(request: web.Request) -> web.StreamResponse:
         is_requested.set()
@@ -696,7 +700,9 @@ async def test_a_job_accepted_during_a_cancel_is_cancelled_at_the_space(answer: 
 async def test_only_the_requested_previews_are_fetched(previews: Previews) -> None:
     requested_paths: list[str] = []
     events: list[object] = []
-    first_is_asked, all_are_sent, all_are_seen = anyio.Event(), anyio.Event(), anyio.Event()
+    first_is_asked = anyio.Event()
+    all_are_sent = anyio.Event()
+    all_are_seen = anyio.Event()
     fetched = {Previews.NONE: [], Previews.NEWEST: [0, 5], Previews.ALL: [0, 1, 2, 3, 4, 5]}[
         previews
     ]
@@ -759,7 +765,9 @@ async def test_an_identity_that_expires_twice_is_an_error() -> None:
 
 @pytest.mark.parametrize("cancels", [1, 2, 3])
 async def test_further_cancels_while_leaving_leave_no_job_and_no_task(cancels: int) -> None:
-    is_requested, may_answer, cancelled = anyio.Event(), anyio.Event(), list[str]()
+    is_requested = anyio.Event()
+    may_answer = anyio.Event()
+    cancelled = list[str]()
 
     async def join(_: web.Request) -> web.Response:
         is_requested.set()

@@ -488,7 +488,8 @@ def test_tabs_have_their_own_addresses(page: Page, server: GalleryServer) -> Non
 
 def test_back_closes_the_viewer(page: Page) -> None:
     """Back and forward close and open the viewer, and the focus returns to the image."""
-    first, second = gallery_items(page).nth(0), gallery_items(page).nth(1)
+    first = gallery_items(page).nth(0)
+    second = gallery_items(page).nth(1)
     ids = [str(item.get_attribute("data-id")) for item in (first, second)]
     dialog = page.get_by_role("dialog")
 

@@ -55,7 +55,8 @@ def test_valid_payload_is_read() -> None:
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_action_never_touches_images_of_others(library: Library, action: str) -> None:
     """No action of a visitor changes another visitor's image, in the library or in the trash."""
-    visible, trashed = add_picture(library, 1, ANN), add_picture(library, 2, ANN)
+    visible = add_picture(library, 1, ANN)
+    trashed = add_picture(library, 2, ANN)
     library.trash([trashed.id], ANN)
     ids = visible.id, trashed.id
     entries = [library.get(id_) for id_ in ids]

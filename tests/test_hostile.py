@@ -386,7 +386,8 @@ async def test_every_request_goes_through_the_proxy_without_showing_its_password
             "/gradio_api/cancel": respond_json({}),
         }
         answers["/gradio_api/queue/data"] = respond_events(QUEUED, STARTED, PREVIEW, FINISHED)
-        return await answers.get(path, respond_text(404))(request)  # type: ignore[arg-type]  # as much of one as they need
+        # The answers need only what this stand-in for a request has.
+        return await answers.get(path, respond_text(404))(request)  # type: ignore[arg-type]
 
     server = web.Server(proxy)
     runner = web.ServerRunner(server)

@@ -43,7 +43,8 @@ def parse_reference(text: str) -> tuple[str, str, dict[str, str]]:
     *lines, last = text.strip().split("\n")
     pairs = re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', last)
     if len(pairs) < 3:
-        lines, pairs = [*lines, last], []
+        lines = [*lines, last]
+        pairs = []
     prompts: dict[bool, list[str]] = {False: [], True: []}
     is_negative = False
     for line in map(str.strip, lines):

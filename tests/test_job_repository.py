@@ -116,7 +116,8 @@ def test_update_changes_the_fields_of_a_job(repository: JobRepository) -> None:
 def test_unfinished_jobs_come_in_queue_order(repository: JobRepository) -> None:
     """Unfinished jobs are sorted by position, also after they were reordered."""
     for name, position in zip("abcd", (2, 4, 3, 1), strict=True):
-        owner, worker_id = ANN if name in "ac" else "", "you" if name == "d" else "me"
+        owner = ANN if name in "ac" else ""
+        worker_id = "you" if name == "d" else "me"
         repository.add(
             make_record(name, owner=owner, worker_id=worker_id, position=float(position))
         )

@@ -101,7 +101,8 @@ def test_owner_keys_are_distinct_and_in_paths() -> None:
 
 def test_images_of_others_do_not_exist(library: Library) -> None:
     """A visitor can't see, change or delete another visitor's images."""
-    own_entry, other_entry = add_picture(library, 1, ANN), add_picture(library, 2, BOB)
+    own_entry = add_picture(library, 1, ANN)
+    other_entry = add_picture(library, 2, BOB)
     both_ids = [own_entry.id, other_entry.id]
     assert (library.get(other_entry.id, ANN), library.thumbnail(other_entry.id, ANN)) == (
         None,
@@ -143,7 +144,8 @@ def test_stars_and_tags_are_in_the_files(library: Library) -> None:
 
 def test_trash_hides_and_restores(library: Library) -> None:
     """The trash hides an image, and gives it back without replacing another one."""
-    first, second = add_picture(library, 1, prompt="same"), add_picture(library, 1, prompt="same")
+    first = add_picture(library, 1, prompt="same")
+    second = add_picture(library, 1, prompt="same")
     assert library.trash([first.id, first.id], None) == (first.id,)
     assert find_ids(library) == [second.id]
     assert find_ids(library, parse_query("is:trash")) == [first.id]

@@ -48,7 +48,8 @@ parameter_texts = st.text() | st.sampled_from(
 
 
 @given(st.sampled_from(list(IMAGE_KINDS)), st.booleans(), parameter_texts, parameter_texts)
-def test_metadata_comes_back(kind: str, is_rich: bool, prompt: str, negative: str) -> None:  # noqa: FBT001  # drawn
+# Hypothesis draws the values.
+def test_metadata_comes_back(kind: str, is_rich: bool, prompt: str, negative: str) -> None:  # noqa: FBT001
     """Metadata survives the file unchanged, whatever the prompt is, and so do the pixels."""
     record = replace(METADATA, prompt=prompt, negative_prompt=negative)
     data = embed_metadata(encode_image(kind, is_rich=is_rich), record)
@@ -89,7 +90,8 @@ SWARMUI_TEXT = (
 
 def encode_with_parameters(kind: str, text: str, **kwargs: bytes) -> bytes:
     """Return an image with parameters as another program writes them, and a camera's maker note."""
-    out, info = io.BytesIO(), PngInfo()
+    out = io.BytesIO()
+    info = PngInfo()
     info.add_text("parameters", text)
     inner = {
         piexif.ExifIFD.UserComment: b"UNICODE\0" + text.encode("utf-16-be"),
@@ -148,7 +150,8 @@ def test_infotext_is_only_added_with_a_prompt() -> None:
 )
 def test_infotext_is_told_from_json_and_comments(name: str, text: str, prompt: str | None) -> None:
     """A prompt may begin with a brace; a comment is an infotext only with parameters."""
-    info, out = PngInfo(), io.BytesIO()
+    info = PngInfo()
+    out = io.BytesIO()
     info.add_text(name, text)
     Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
     metadata = read_metadata(out.getvalue())
@@ -160,7 +163,8 @@ def test_infotext_is_told_from_json_and_comments(name: str, text: str, prompt: s
 )
 def test_utf_8_in_latin_1_chunks_is_read(encoded_text: bytes, text: str) -> None:
     """Text chunks are read as UTF-8 where they are valid, and else as Latin-1."""
-    data, body = encode_image("PNG"), b"tEXtparameters\0" + encoded_text
+    data = encode_image("PNG")
+    body = b"tEXtparameters\0" + encoded_text
     chunk = struct.pack(">L", len(body) - 4) + body + struct.pack(">L", zlib.crc32(body))
     metadata = read_metadata(data[:33] + chunk + data[33:])
     assert metadata is not None

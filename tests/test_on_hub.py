@@ -243,7 +243,8 @@ def _encode_headers(headers: Mapping[str, str]) -> dict[bytes, bytes]:
 @asynccontextmanager
 async def serve_internet(folder: Path, ports: Mapping[str, int]) -> AsyncIterator[tuple[Any, ...]]:
     """Serve all servers of the internet, and the programs under their names."""
-    space, hugging_face = RecordingSpace(), HuggingFace()
+    space = RecordingSpace()
+    hugging_face = HuggingFace()
     async with AsyncExitStack() as stack:
         names = ("huggingface.co", "*.hf.space", "space.example", LOCAL_HOST, THIRD_PARTY_HOST)
         internet = await stack.enter_async_context(Internet.open(folder, *names))
@@ -503,7 +504,8 @@ def test_lent_token_is_used_for_visitors_without_their_own(world: World) -> None
 
 def test_cookies_of_the_space_stay_with_the_job(world: World) -> None:
     """What a Space remembers of one job in a cookie isn't sent with another."""
-    ada, bob = world.visitor(), world.visitor()
+    ada = world.visitor()
+    bob = world.visitor()
     for index, visitor in enumerate((ada, bob, ada, bob)):
         visitor.picture(f"cookies {index}")
         join, *later_requests = world.space.requests_for(f"cookies {index}")
@@ -635,7 +637,8 @@ def test_embedding_sites_are_anonymous(world: World) -> None:
 
 def test_expired_sessions_are_ignored(world: World) -> None:
     """An expired sign-in has no token, and its visitor is a browser."""
-    expired_visitor, anonymous_visitor = world.visitor(), world.visitor()
+    expired_visitor = world.visitor()
+    anonymous_visitor = world.visitor()
     expired_visitor.sign_in("late")
     path = expired_visitor.picture("late a cat")
     assert (

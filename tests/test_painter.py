@@ -32,7 +32,8 @@ SMALL_REQUEST = GenerationRequest(
 
 
 def run_flow(request: GenerationRequest) -> tuple[list[Step], Image.Image]:
-    steps, flow = [], paint(request)
+    steps = []
+    flow = paint(request)
     while True:
         try:
             steps.append(next(flow))

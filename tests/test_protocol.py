@@ -38,7 +38,9 @@ VERSIONS = ["5.0.2", "5.49.1", "6.31.0"]
 
 def replay(stream: bytes, *, chunk_size: int = 1 << 20) -> tuple[list[Event], SD35Error | None]:
     """Return the events of a recorded stream, read in chunks, and the error at its end."""
-    decoder, events, conversation = EventStreamDecoder(), list[Event](), None
+    decoder = EventStreamDecoder()
+    events = list[Event]()
+    conversation = None
     for start in range(0, len(stream), chunk_size):
         for payload in decoder.feed(stream[start : start + chunk_size]):
             conversation = conversation or RunParser(CONTRACT, orjson.loads(payload)["event_id"])

@@ -16,7 +16,9 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from sd35.jobs.limits import UsageLimits
 from tests.app_server import AppServer, serve_app
-from tests.chromium import browser, context, open_page, page, submit_prompt  # noqa: F401  # fixtures
+
+# `browser`, `context` and `page` are fixtures.
+from tests.chromium import browser, context, open_page, page, submit_prompt  # noqa: F401
 from tests.fakes import FakeSpace
 
 RECORD_NOTIFICATIONS_JS = """() => {
@@ -226,6 +228,7 @@ def test_dropped_file_is_recognized_or_explained(queue_page: Page, servers: Queu
     drop_file(page, "<b>plain</b>.webp", out.getvalue())
     expect(notice).to_have_text("No generation settings found in <b>plain</b>.webp.")
     chunk = b"tEXtparameters\0" + b"x" * 3_000_000
-    length, checksum = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
+    length = struct.pack(">I", len(chunk) - 4)
+    checksum = struct.pack(">I", zlib.crc32(chunk))
     drop_file(page, "big.png", b"\x89PNG\r\n\x1a\n" + length + chunk + checksum)
     expect(notice).to_contain_text("No generation settings found in big.png.")

@@ -141,10 +141,8 @@ async def test_job_that_cannot_be_recorded_is_never_sent(fake: FakeSpace, tmp_pa
 async def test_jobs_survive_a_restart(fake: FakeSpace, tmp_path: Path) -> None:
     """A restart interrupts the running job, which can be retried, and holds the pending one."""
     async with open_service(fake, tmp_path) as first_service:
-        running_job, queued_job = (
-            await start_running_job(fake, first_service),
-            await first_service.submit(make_request("a cat", 8)),
-        )
+        running_job = await start_running_job(fake, first_service)
+        queued_job = await first_service.submit(make_request("a cat", 8))
         assert first_service.visitor_queue(LOCAL_VISITOR).running_jobs == [running_job]
     fake.release()
     async with open_service(fake, tmp_path) as service:
@@ -245,10 +243,8 @@ async def test_running_jobs_of_another_program_are_left_alone(
 ) -> None:
     """The jobs of a program that runs are neither interrupted nor adopted by another one."""
     async with open_service(fake, tmp_path) as first_service:
-        job, waits = (
-            await start_running_job(fake, first_service),
-            await first_service.submit(make_request("a cat")),
-        )
+        job = await start_running_job(fake, first_service)
+        waits = await first_service.submit(make_request("a cat"))
         async with open_service(fake, tmp_path) as second_service:
             await second_service.restore_session(LOCAL_VISITOR)
             assert not second_service.visitor_queue(LOCAL_VISITOR).open_jobs
@@ -339,10 +335,8 @@ async def test_quota_error_pauses_the_queue_until_the_quota_resets(
 ) -> None:
     """A quota error with a time pauses the queue until then."""
     monkeypatch.setattr("sd35.jobs.queues.MIN_PAUSE_SECONDS", 0.0)
-    first, second = (
-        await service.submit(make_request(QUOTA.format(2))),
-        await service.submit(make_request("a cat")),
-    )
+    first = await service.submit(make_request(QUOTA.format(2)))
+    second = await service.submit(make_request("a cat"))
     started_at = time.monotonic()
     await wait_for_status(first, JobStatus.CONNECTING, JobStatus.RUNNING)
     await wait_for_status(first, JobStatus.PENDING)
@@ -394,10 +388,8 @@ async def test_unwatched_jobs_are_stopped(fake: FakeSpace, tmp_path: Path) -> No
     async with open_service(fake, tmp_path, idle_timeout=0.2) as service:
         queue = service.visitor_queue(LOCAL_VISITOR)
         with queue.track_watcher():
-            job, waits = (
-                await start_running_job(fake, service),
-                await service.submit(make_request("a cat")),
-            )
+            job = await start_running_job(fake, service)
+            waits = await service.submit(make_request("a cat"))
             await anyio.sleep(0.3)  # the limit itself is what is tested
             assert job.state.value.status is JobStatus.RUNNING
         await wait_for_status(job, JobStatus.CANCELLED)
@@ -516,10 +508,8 @@ async def test_jobs_survive_the_deletion_of_the_index(fake: FakeSpace, tmp_path:
         completed_job = await wait_for_status(
             await service.submit(make_request("a cat")), JobStatus.COMPLETED
         )
-        completed_run, waits = (
-            await start_running_job(fake, service),
-            await service.submit(make_request("a dog")),
-        )
+        completed_run = await start_running_job(fake, service)
+        waits = await service.submit(make_request("a dog"))
         shutil.rmtree(tmp_path / ".studio")
         assert service.library.get(completed_job.id) is None
         assert service.library.needs_rescan

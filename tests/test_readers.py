@@ -175,7 +175,8 @@ REFINER_GRAPH = {
 FOX_FIELDS = {"prompt": "a fox", "negative_prompt": "blurry", "width": 1024, "height": 768}
 
 
-def fox_metadata(tool: str, **kwargs: Any) -> GenerationMetadata:  # noqa: ANN401  # whatever a record has
+# Any field of the metadata can be given.
+def fox_metadata(tool: str, **kwargs: Any) -> GenerationMetadata:  # noqa: ANN401
     return GenerationMetadata(**{**FOX_FIELDS, "tool": tool, **kwargs})
 
 

@@ -91,7 +91,8 @@ def edit_file(folder: Path, path: Path) -> None:
     image.resize((50, 60)).save(path, pnginfo=None)
 
 
-ONE, TWO = [(32, 24)], [(32, 24)] * 2
+ONE = [(32, 24)]
+TWO = [(32, 24)] * 2
 JPEG_PICTURE = encode_picture(5, "JPEG")
 
 
@@ -149,8 +150,10 @@ def test_restored_file_is_the_same_image(library: Library, tmp_path: Path) -> No
 
 def test_swapped_files_are_two_moves(library: Library) -> None:
     """Two files that swap names keep their own metadata."""
-    first_entry, second_entry = add_picture(library, 1), add_picture(library, 2, seed=5)
-    first, second = library.file_path(first_entry), library.file_path(second_entry)
+    first_entry = add_picture(library, 1)
+    second_entry = add_picture(library, 2, seed=5)
+    first = library.file_path(first_entry)
+    second = library.file_path(second_entry)
     first.rename(library.folder / "x")
     second.rename(first)
     (library.folder / "x").rename(second)

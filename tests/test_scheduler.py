@@ -26,7 +26,8 @@ class QueuedVisitors:
 
     async def start(self, name: str) -> "asyncio.Task[None]":
         """Queue an entry of the visitor that is the first letter of `name`."""
-        self._release_events[name], self.positions[name] = asyncio.Event(), []
+        self._release_events[name] = asyncio.Event()
+        self.positions[name] = []
         task = asyncio.ensure_future(
             self._occupy_slot(name, lambda *position: self.positions[name].append(position))
         )

@@ -39,7 +39,8 @@ async def test_run_yields_previews_progress_and_a_png(address: str) -> None:
     async with SpaceClient.connect(address) as space:
         assert space.contract.is_demo
         assert space.contract.limits == PUBLIC_LIMITS
-        previews, steps = [], []
+        previews = []
+        steps = []
         async with space.generate(REQUEST) as generation:
             async for event in generation:
                 match event:

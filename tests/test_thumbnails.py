@@ -27,7 +27,8 @@ def test_thumbnails_are_small_and_upright(library: Library, kind: str) -> None:
     assert small is not None
     with Image.open(small) as image:
         assert (image.format, image.size) == ("WEBP", (320, 160))
-    out, exif = io.BytesIO(), Image.Exif()
+    out = io.BytesIO()
+    exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     Image.new("RGB", (90, 45)).save(out, kind, exif=exif)
     rotated_thumbnail = library.thumbnail(

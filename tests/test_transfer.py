@@ -63,7 +63,8 @@ def test_exported_folder_imports_completely(library: Library, tmp_path: Path) ->
 
 def test_zip_export_has_only_the_owners_images(library: Library, tmp_path: Path) -> None:
     """A ZIP has the owner's images only, and doesn't tell who the owner is."""
-    entry, missing = add_picture(library, 1, ANN, prompt="夜"), add_picture(library, 2, ANN)
+    entry = add_picture(library, 1, ANN, prompt="夜")
+    missing = add_picture(library, 2, ANN)
     add_picture(library, 3, BOB)
     library.file_path(missing).unlink()
     os.utime(library.file_path(entry), (10**9, 10**9))

@@ -36,8 +36,9 @@ _LABELS: Final = {
 
 def read_settings(**overrides: str | Path | None) -> Settings:
     """Return the settings of the environment, overridden by options that aren't `None`."""
+    values = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
+        return Settings(**values)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
     # Raised outside of the handler: pydantic's error, which would be its context, may show a token.

@@ -60,8 +60,10 @@ class JobRepository:
         """Insert a new job."""
         placeholders = ", ".join("?" * len(COLUMNS))
         values = [to_column(getattr(job, name)) for name in COLUMNS]
+        # Only our own column names are in the text; values are parameters.
+        sql = f"INSERT INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})"  # noqa: S608
         with self._database.write_transaction() as connection:
-            connection.execute(f"INSERT INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})", values)  # noqa: S608  # our names
+            connection.execute(sql, values)
 
     def update(self, job_id: str, **changes: Any) -> JobRecord | None:  # noqa: ANN401  # fields
         """Set fields of a job and return its new record; `None` if there is no such job.
@@ -76,7 +78,9 @@ class JobRepository:
             if changes:
                 assignments = ", ".join(f"{name} = ?" for name in changes)
                 params = [to_column(value) for value in changes.values()]
-                connection.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (*params, job_id))  # noqa: S608  # checked names
+                # The names were checked above.
+                sql = f"UPDATE jobs SET {assignments} WHERE id = ?"  # noqa: S608
+                connection.execute(sql, (*params, job_id))
             return _select_one(connection, job_id)
 
     def get(self, job_id: str) -> JobRecord | None:
@@ -166,7 +170,8 @@ class JobRepository:
         """Return the worker and the status of each unfinished job of a dead worker."""
         with self._database.read_transaction() as connection:
             rows = connection.execute(
-                f"SELECT DISTINCT worker_id, status FROM jobs WHERE {_UNFINISHED}"  # noqa: S608  # no values
+                # No values.
+                f"SELECT DISTINCT worker_id, status FROM jobs WHERE {_UNFINISHED}"  # noqa: S608
             ).fetchall()
         workers = {worker_id for worker_id, _ in rows} - {self._library.instance_id}
         dead_workers = {worker for worker in workers if not self._library.is_alive(worker)}
@@ -234,5 +239,6 @@ def _select_one(connection: Connection, job_id: str) -> JobRecord | None:
 def _select(
     connection: Connection, condition: str, params: tuple[Any, ...]
 ) -> tuple[JobRecord, ...]:
-    rows = connection.execute(f"SELECT {_COLUMN_LIST} FROM jobs WHERE {condition}", params)  # noqa: S608  # our own conditions
-    return tuple(job_from_row(row) for row in rows)
+    # Conditions are written in this module; values are parameters.
+    sql = f"SELECT {_COLUMN_LIST} FROM jobs WHERE {condition}"  # noqa: S608
+    return tuple(job_from_row(row) for row in connection.execute(sql, params))

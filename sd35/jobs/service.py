@@ -147,12 +147,7 @@ class JobService:
             self._usage_limiter.acquire(
                 visitor.rate_limit_key, self._queued_count(visitor), total_queued
             )
-        # The seed is drawn here and not by the Space: a run that fails can be retried with the same
-        # seed, and some Spaces don't report which one they have used.
-        seeded_request = request
-        if request.randomize_seed:
-            seed = random_seed(self.connection.value.limits)
-            seeded_request = replace(request, seed=seed, randomize_seed=False)
+        seeded_request = self._with_seed(request)
         job = Job(
             id=new_id(),
             original_request=request,
@@ -188,6 +183,14 @@ class JobService:
         await asyncio.wait([insert_task])
         if insert_task.exception() is None:
             await self._store.update(job, status=JobStatus.CANCELLED, ended_at=time.time())
+
+    def _with_seed(self, request: GenerationRequest) -> GenerationRequest:
+        # The seed is drawn here and not by the Space: a run that fails can be retried with the same
+        # seed, and some Spaces don't report which one they have used.
+        if not request.randomize_seed:
+            return request
+        seed = random_seed(self.connection.value.limits)
+        return replace(request, seed=seed, randomize_seed=False)
 
     def _next_position(self) -> float:
         # The clock keeps the order after a restart; two jobs never get the same position.

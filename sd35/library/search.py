@@ -190,8 +190,9 @@ class _SqlFilter:
             )
             return connection.execute(sql, (self._query.scope, self._owner)).fetchone()[0], True
         # Only with an order does SQLite walk the covering index, and stop at the limit.
+        conditions = " AND ".join(self._conditions)  # whose values are parameters
         sql = (
-            f"SELECT count(*) FROM (SELECT 1 FROM pictures WHERE {' AND '.join(self._conditions)}"  # noqa: S608  # values are parameters
+            f"SELECT count(*) FROM (SELECT 1 FROM pictures WHERE {conditions}"  # noqa: S608
             f" ORDER BY made_at DESC, id DESC LIMIT {MAX_COUNT + 1})"
         )
         count = connection.execute(sql, self._params).fetchone()[0]

@@ -83,11 +83,7 @@ class ApiEndpoints:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio passes it
     ) -> AsyncGenerator[tuple[dict[str, Any], int | None], None]:
-        """Yield previews, then the image and its seed.
-
-        Parameters, their order and the results are those of `/infer` of the Space
-        stabilityai/stable-diffusion-3.5-large.
-        """
+        """Yield previews, then the image and its seed, as `/infer` of the public Space does."""
         # Clients that leave a value out send null. There the seed is random unless they object.
         is_random = randomize_seed is not False
         fixed_seed = 0 if seed is None else seed
@@ -189,13 +185,17 @@ class ApiEndpoints:
                 num_inference_steps=num_inference_steps,
                 seed=seed,
             )
-            try:
-                while not (state := job.state.value).status.is_final:
-                    await job.state.wait_for_change(state, MAX_UPDATE_INTERVAL)
-            finally:
-                job.cancel()  # the caller has left, unless the job is finished
-            result = result_or_raise(state)
+            result = await _wait_for_result(job)
         return file_data(result), result.seed, made_by
+
+
+async def _wait_for_result(job: Job) -> JobResult:
+    try:
+        while not (state := job.state.value).status.is_final:
+            await job.state.wait_for_change(state, MAX_UPDATE_INTERVAL)
+    finally:
+        job.cancel()  # the caller has left, unless the job is finished
+    return result_or_raise(state)
 
 
 @contextmanager

@@ -21,8 +21,9 @@ __all__ = ["build_page"]
 TITLE: Final = "SD 3.5 Studio"
 
 FOOTER_HTML: Final = """<p>Powered by <a href="https://stability.ai">Stability AI</a>.
-Stable Diffusion 3.5 is licensed under the <a href="https://stability.ai/community-license-agreement"
->Stability AI Community License</a>; its use is subject to the
+Stable Diffusion 3.5 is licensed under the
+<a href="https://stability.ai/community-license-agreement">Stability AI Community License</a>;
+its use is subject to the
 <a href="https://stability.ai/use-policy">Acceptable Use Policy</a>.</p>"""
 
 

@@ -25,7 +25,8 @@ class _ColorSampler:
     def __call__(self, x: float, y: float) -> RGB:
         column = min(max(int(x * self._across), 0), self._image.width - 1)
         row = min(max(int(y * self._down), 0), self._image.height - 1)
-        red, green, blue = self._image.getpixel((column, row))  # type: ignore[misc]  # RGB: three channels
+        # The image is RGB, so a pixel has three channels.
+        red, green, blue = self._image.getpixel((column, row))  # type: ignore[misc]
         return int(red), int(green), int(blue)
 
 
