@@ -52,8 +52,7 @@ def test_parameters_are_mapped_by_name_in_any_order() -> None:
         names = [parameter["parameter_name"] for parameter in parameters]
         width = names.index("width")
         height = names.index("height")
-        parameters[width] = parameters[height]
-        parameters[height] = parameters[width]
+        parameters[width], parameters[height] = parameters[height], parameters[width]
 
     data = contract_with_change(swap_parameters).build_inputs(
         GenerationRequest("a cat", width=512, height=768)
