@@ -176,7 +176,7 @@ class Settings(BaseSettings):
 
     @property
     def is_private(self) -> bool:
-        """Whether only this machine reaches the page, without a login, so that it has one owner."""
+        """Return whether only this machine reaches the page, so that it has one owner."""
         is_loopback = self.server_name in {"127.0.0.1", "localhost", "::1", "[::1]"}
         # Behind a tunnel or a reverse proxy, everybody's requests come from this machine.
         is_exposed = (
@@ -208,17 +208,17 @@ class Settings(BaseSettings):
 
     @property
     def opens_share_link(self) -> bool:
-        """Whether to create a public link; on Hugging Face the page has one already."""
+        """Return whether to create a public link; on Hugging Face the page has one already."""
         return self.share and not self.runs_on_hub
 
     @property
     def generates_login(self) -> bool:
-        """Whether to generate a login, because a public link would otherwise have none."""
+        """Return whether to generate a login, because a public link would otherwise have none."""
         return self.opens_share_link and not (self.auth or self.users or self.no_auth)
 
     @property
     def has_logins(self) -> bool:
-        """Whether the page requires a login."""
+        """Return whether the page requires a login."""
         return bool(self.auth or self.users or self.generates_login)
 
     @property
@@ -228,13 +228,13 @@ class Settings(BaseSettings):
 
     @property
     def can_sign_in(self) -> bool:
-        """Whether visitors can sign in with Hugging Face: on a Space with `hf_oauth: true`."""
+        """Return whether visitors can sign in: on a Space with `hf_oauth: true`."""
         # Outside of a Space, Gradio mocks OAuth: everybody would be the owner of the program.
         return self.runs_on_hub and self.system == "spaces" and self.oauth_client_id is not None
 
     @property
     def runs_on_hub(self) -> bool:
-        """Whether this program itself runs as a Space on Hugging Face."""
+        """Return whether this program itself runs as a Space on Hugging Face."""
         return self.space_id is not None
 
     @property

@@ -64,14 +64,14 @@ class Contract:
 
     @property
     def can_cancel_queued(self) -> bool:
-        """Whether a cancel removes a request from the queue."""
+        """Return whether a cancel removes a request from the queue."""
         # Before Gradio 6.14, /cancel confirms it and does nothing.
         version_parts = tuple(int(part) for part in re.findall(r"\d{1,6}", self.version)[:2])
         return version_parts >= (6, 14)
 
     @property
     def is_demo(self) -> bool:
-        """Whether the Space is the demo painter."""
+        """Return whether the Space is the demo painter."""
         return DEMO_TITLE_MARKER in self.title.lower()
 
     def has_parameter(self, parameter_name: str) -> bool:

@@ -128,7 +128,7 @@ class _RawConnection(asyncio.BufferedProtocol):
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can send a request."""
+        """Return whether the connection can send a request."""
         return self._is_open and not self._is_closing and self._response_future is None
 
     async def drain(self) -> None:

@@ -101,7 +101,7 @@ class Transport:
 
     @property
     def has_token(self) -> bool:
-        """Whether each request carries a token."""
+        """Return whether each request carries a token."""
         return any("authorization" in name.lower() for name in self.headers)
 
     async def get_json(self, url: URL) -> Json:

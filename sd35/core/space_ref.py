@@ -28,7 +28,7 @@ class SpaceRef:
 
     @property
     def is_on_hub(self) -> bool:
-        """Whether it is on Hugging Face, so that it may get a Hugging Face token."""
+        """Return whether the Space is on Hugging Face, so that it may get a Hugging Face token."""
         if self.address is None:
             return self.name is not None
         parts = urlsplit(self.address)

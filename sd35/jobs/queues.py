@@ -129,7 +129,7 @@ class VisitorQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no job is in memory."""
+        """Return whether no job is in memory."""
         return not self._jobs
 
     @property
@@ -160,7 +160,7 @@ class VisitorQueue:
 
     @property
     def is_active(self) -> bool:
-        """Whether a job runs, or will without the visitor's doing."""
+        """Return whether a job runs, or will run without the visitor's help."""
         return any(not job.state.value.is_held for job in self.open_jobs)
 
 

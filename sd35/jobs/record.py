@@ -37,7 +37,7 @@ class JobStatus(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the job has ended."""
+        """Return whether the job has ended."""
         return self in {
             JobStatus.COMPLETED,
             JobStatus.CANCELLED,

@@ -58,7 +58,7 @@ class ConnectionState:
 
     @property
     def is_resolved(self) -> bool:
-        """Whether connecting has ended, well or badly."""
+        """Return whether connecting has succeeded or failed."""
         return self.space is not None or self.error is not None
 
     @property

@@ -75,7 +75,7 @@ class Library(PictureStore):
 
     @property
     def needs_rescan(self) -> bool:
-        """Whether the index was missing or damaged, and is empty until `rescan`."""
+        """Return whether the index was missing or damaged, and is empty until `rescan`."""
         return self.database.was_rebuilt
 
     @property

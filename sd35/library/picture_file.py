@@ -51,7 +51,7 @@ class InspectedPicture:
 
     @property
     def has_metadata(self) -> bool:
-        """Whether the file holds an ID or a prompt."""
+        """Return whether the file holds an ID or a prompt."""
         return self.has_embedded_id or self.metadata.prompt != ""
 
 

@@ -93,12 +93,12 @@ class Query:
 
     @property
     def has_criteria(self) -> bool:
-        """Whether the query is anything but all images of a scope."""
+        """Return whether the query is anything but all images of a scope."""
         return bool(self.terms or self.prefix or self.excluded_terms or self.filters)
 
     @property
     def is_job_query(self) -> bool:
-        """Whether the query is about jobs without an image."""
+        """Return whether the query is about jobs without an image."""
         return self.scope == "failed"
 
 

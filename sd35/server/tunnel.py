@@ -36,7 +36,7 @@ class Tunnel:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the link no longer works."""
+        """Return whether the link no longer works."""
         return self._process is not None and self._process.poll() is not None
 
     @classmethod
