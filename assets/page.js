@@ -55,15 +55,6 @@
     return new Response(withProperEnd(response.body), { status, statusText, headers });
   };
 
-  // Typed prompts survive a reload of this tab.
-  const DRAFT_KEY = "sd35-draft";
-  const prompts = () => [...document.querySelectorAll("#prompt-area textarea")].map((area) => area.value);
-  document.addEventListener(
-    "input",
-    (event) => event.target.closest?.("#prompt-area") && sessionStorage.setItem(DRAFT_KEY, JSON.stringify(prompts())),
-    true,
-  );
-
   const byId = (id) => document.getElementById(id);
   const isShown = (element) => element !== null && element.offsetParent !== null;
   const press = (id) => {
@@ -202,8 +193,6 @@
   });
 
   window.sd35 = {
-    draft: () => sessionStorage.getItem(DRAFT_KEY) ?? "",
-
     // Buttons in HTML from the server raise "click" with their action and the id of their job.
     bindButtons(element, trigger) {
       element.addEventListener("click", (event) => {

@@ -21,7 +21,6 @@ from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import JobHandlers
 from sd35.ui.create.live_view import JobView
 from tests.app_server import studio_config
-from tests.browsers import FORM_VALUES
 from tests.fakes import FakeSpace
 
 pytestmark = pytest.mark.anyio
@@ -99,19 +98,6 @@ async def test_newer_watch_ends_the_older_one(fake: FakeSpace, tmp_path: Path) -
         await newer.aclose()
         assert not page.service.visitor_queue(LOCAL_VISITOR).watcher_count
         fake.release()
-
-
-async def test_form_is_restored_after_a_restart(fake: FakeSpace, tmp_path: Path) -> None:
-    """The form shows the request of its last job, though that was still queued at the restart."""
-    fake.hold()
-    limits = UsageLimits(max_concurrent=1)
-    async with open_handlers(fake, tmp_path, limits) as page:
-        await page.submit("wait: ", JobStatus.RUNNING)
-        _, _, job_id = await page.jobs.submit(REQUEST, *FORM_VALUES, "")
-    async with open_handlers(fake, tmp_path, limits) as page:
-        values = await page.form.restore_form(REQUEST, job_id, "", "", *FORM_VALUES[1:])
-        assert (values[0], values[-2:]) == (FORM_VALUES[0], FORM_VALUES[-2:])
-    fake.release()
 
 
 async def test_selected_job_stays_in_focus(fake: FakeSpace, tmp_path: Path) -> None:

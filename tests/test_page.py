@@ -188,7 +188,7 @@ def test_second_visitor_sees_the_queue_and_messages_of_the_space(
 
 
 def test_reload_keeps_job_and_form(page: Page, servers: PageServers) -> None:
-    """A reload shows the running job, the form that it was submitted with, and then its image."""
+    """A reload shows the running job, the form as it was left, and then the job's image."""
     servers.generator.hold()
     open_page(page, servers.with_previews)
     page.get_by_label("Negative prompt").fill("people")
@@ -201,11 +201,54 @@ def test_reload_keeps_job_and_form(page: Page, servers: PageServers) -> None:
     expect(page.get_by_label("Negative prompt")).to_have_value("people")
     expect(page.locator("#size input[value='16:9']")).to_be_checked()
     expect(page.get_by_label("Random seed")).to_be_checked()
+    page.get_by_label("Prompt", exact=True).fill("another cat")
+    page.get_by_label("number input for Inference steps").fill("12")
+    page.get_by_label("number input for Guidance scale").fill("3.5")
+    page.get_by_label("Seed", exact=True).fill("4242")
+    page.get_by_label("Random seed").uncheck()
     servers.generator.release()
     expect(page.locator("#panel [data-status=completed]")).to_be_visible()
     page.reload()
     expect(page.locator("#panel [data-status=completed]")).to_be_visible()
     expect(page.locator("#picture img")).to_be_visible()
+    expect_form(page)
+    other_tab = open_page(page.context.new_page(), servers.with_previews)
+    expect_form(other_tab)
+    other_tab.close()
+
+
+def expect_form(page: Page) -> None:
+    """Expect the form that `test_reload_keeps_job_and_form` has left."""
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("another cat")
+    expect(page.get_by_label("Negative prompt")).to_have_value("people")
+    expect(page.locator("#size input[value='16:9']")).to_be_checked()
+    expect(page.get_by_label("number input for Inference steps")).to_have_value("12")
+    expect(page.get_by_label("number input for Guidance scale")).to_have_value("3.5")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("4242")
+    expect(page.get_by_label("Random seed")).not_to_be_checked()
+
+
+def test_numbers_are_never_changed_silently(page: Page, servers: PageServers) -> None:
+    """An empty number becomes the Space's default; one that is out of range says what it became."""
+    open_page(page, servers.with_previews)
+    wait_for_limits(page)
+    steps = page.get_by_label("number input for Inference steps")
+    for typed, value, text in (
+        ("", "40", "Empty: set to the default, 40."),
+        ("99", "50", "99 is above the maximum: set to 50."),
+        ("0", "1", "0 is below the minimum: set to 1."),
+    ):
+        steps.fill(typed)
+        steps.blur()
+        expect(steps).to_have_value(value)
+        expect(page.locator("#num_inference_steps")).to_contain_text(text)
+    page.locator("#num_inference_steps .reset-button").click()
+    expect(steps).to_have_value("40")
+    expect(page.locator("#num_inference_steps .correction")).to_have_text("")
+    guidance = page.get_by_label("number input for Guidance scale")
+    guidance.fill("")
+    page.get_by_label("Prompt", exact=True).focus()
+    expect(guidance).to_have_value("4.5")
 
 
 def test_full_screen_covers_the_form(page: Page, servers: PageServers) -> None:

@@ -154,7 +154,7 @@ def test_an_error_names_its_field_and_what_is_allowed(
 
 def test_every_wrong_field_is_named() -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        RequestOptions(prompt="", width=100, seed=-1).resolve(PUBLIC_LIMITS)
+        RequestOptions(prompt="", width=100, seed=-2).resolve(PUBLIC_LIMITS)
     assert [error.field for error in caught.value.field_errors] == ["prompt", "width", "seed"]
 
 

@@ -100,11 +100,10 @@ def test_image_is_served_to_its_owner_only(
 def test_job_is_controlled_by_its_owner_only(
     ann: BrowserSession, bob: BrowserSession, fake: FakeSpace
 ) -> None:
-    """Other visitors can't watch, cancel or restore a job by its id."""
+    """Other visitors can't watch or cancel a job by its id."""
     _, job_id = start_waiting_job(fake, ann)
     assert "no longer available" in bob.run("cancel", [job_id])[1]
     assert "no longer available" in bob.result("watch_jobs", [job_id])[1]
-    assert bob.result("restore_form", [job_id, "", "", *FORM_VALUES[1:]])[0]["__type__"] == "update"
     fake.release()
     assert ann.result("watch_jobs", [job_id])[2] == job_id
 

@@ -9,7 +9,7 @@ from typing import Final
 from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import InvalidRequestError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
-from sd35.core.request import GenerationRequest, RequestOptions, random_seed
+from sd35.core.request import GenerationRequest, RequestOptions, is_random_seed, random_seed
 from sd35.core.text import one_line
 
 __all__ = ["Batch", "read_prompts"]
@@ -46,7 +46,7 @@ class Batch:
             prefix = "" if len(self.prompts) == 1 else f"“{one_line(prompt)[:40]}”: "
             raise InvalidRequestError(f"{prefix}{error.happened}", LIMITS_HINT) from error
         # One seed for each image: with the same one, --count would make the same image again.
-        is_random = self.options.seed is None
+        is_random = is_random_seed(self.options.seed)
         for offset in range(self.count):
             seed = _seed_after(base_request.seed, offset, limits)
             yield replace(base_request, seed=random_seed(limits) if is_random else seed)

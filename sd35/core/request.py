@@ -19,6 +19,7 @@ __all__ = [
     "GenerationRequest",
     "RequestOptions",
     "check_request",
+    "is_random_seed",
     "random_seed",
 ]
 
@@ -28,6 +29,9 @@ MAX_PROMPT_CHARACTERS: Final = 10_000
 
 # JSON may hold infinite numbers, and int() of one raises. No seed of PyTorch is larger than this.
 MAX_MAGNITUDE: Final = 2**63
+
+# The seed that stands for a random one in AUTOMATIC1111, ComfyUI's nodes and many scripts.
+RANDOM_SEED: Final = -1
 
 _FIELD_LABELS: Final = {
     "width": "width",
@@ -61,7 +65,7 @@ class RequestOptions:
     """A request before its Space is known: `None` means the Space's default. Sizes in pixels.
 
     `width` and `height` take precedence over `aspect_ratio` (such as `16:9`); one of them together
-    with a ratio determines the other. Without a `seed`, a random one is drawn.
+    with a ratio determines the other. Without a `seed`, or with -1, a random one is drawn.
     """
 
     prompt: str
@@ -97,7 +101,7 @@ class RequestOptions:
             height,
             _default_if_none(options.guidance_scale, limits, "guidance_scale"),
             round(_default_if_none(options.num_inference_steps, limits, "num_inference_steps")),
-            seed=random_seed(limits) if options.seed is None else int(options.seed),
+            seed=_seed_or_random(options.seed, limits),
             # Even for a random seed: drawn here, it is known before the run, and can be repeated.
             randomize_seed=False,
         )
@@ -161,6 +165,15 @@ def _default_if_none(value: float | None, limits: Limits, field: str) -> float:
 
 def _round_to_multiple(side: float) -> int:
     return max(1, round(side / PIPELINE_MULTIPLE)) * PIPELINE_MULTIPLE
+
+
+def is_random_seed(seed: object) -> bool:
+    """Return whether a seed stands for a random one: none at all, or -1."""
+    return seed is None or seed == RANDOM_SEED
+
+
+def _seed_or_random(seed: int | None, limits: Limits) -> int:
+    return random_seed(limits) if seed is None or is_random_seed(seed) else int(seed)
 
 
 def random_seed(limits: Limits) -> int:

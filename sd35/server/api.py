@@ -169,7 +169,7 @@ class ApiEndpoints:
             height: in pixels; without a width, that follows from the aspect ratio.
             guidance_scale: how strictly to follow the prompt; the Space's default if left out.
             num_inference_steps: the Space's default if left out.
-            seed: the same seed gives the same image; random if left out.
+            seed: the same seed gives the same image; random if left out or -1.
             request: passed by Gradio.
         """
         with _gradio_errors():

@@ -79,7 +79,7 @@ Seed = Annotated[
     Option(
         metavar="N",
         parser=options.whole_number(),
-        help="Seed. With --count, it increases by 1 per image. Random if omitted.",
+        help="Seed. With --count, it increases by 1 per image. Random if omitted or -1.",
     ),
 ]
 Count = Annotated[

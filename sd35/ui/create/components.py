@@ -95,16 +95,19 @@ class SettingsArea:
         limits = PUBLIC_LIMITS
         with gr.Column(elem_id="settings"):
             self.size = gr.Radio(sizes, value="1:1", label="Size", elem_id="size")
-            self.size_hint = gr.HTML(space_view.size_hint("1:1", connection), elem_id="size-hint")
+            self.size_hints = gr.HTML(space_view.size_hints(connection), elem_id="size-hint")
             with gr.Row(elem_id="custom-size"):
-                self.width = build_slider(limits.width, "Width")
-                self.height = build_slider(limits.height, "Height")
+                self.width = build_slider(limits.width, "Width", elem_id="width")
+                self.height = build_slider(limits.height, "Height", elem_id="height")
             self.guidance_scale = build_slider(
                 limits.guidance_scale,
                 "Guidance scale",
                 "How strictly to follow the prompt. At 1 or below, the negative prompt is ignored.",
+                elem_id="guidance_scale",
             )
-            self.num_inference_steps = build_slider(limits.num_inference_steps, "Inference steps")
+            self.num_inference_steps = build_slider(
+                limits.num_inference_steps, "Inference steps", elem_id="num_inference_steps"
+            )
             with gr.Row(elem_id="seed-row"):
                 self.seed = gr.Number(label="Seed", value=0, precision=0, elem_id="seed")
                 self.randomize_seed = gr.Checkbox(
@@ -118,14 +121,12 @@ class PageState:
     def __init__(self) -> None:
         # The id of the job in focus outlives a reload.
         self.focus = _browser_state("sd35-job")
-        # The last job that was submitted by the form. The one in focus may be another one or a
-        # retry, and a reload must not put its fixed seed into the form.
-        self.form_job = _browser_state("sd35-form")
-        # page.js restores the draft after a reload, and presses `refresh` to restart the live
-        # updates. "hidden", because Gradio leaves out a component with `visible=False`.
-        self.draft = gr.Textbox(visible="hidden")
+        # page.js presses `refresh` to restart the live updates. "hidden", because Gradio leaves out
+        # a component with `visible=False`.
         self.refresh = gr.Button(visible="hidden", elem_id="refresh")
+        # The limits that the fields have, and those for which the restored draft was typed.
         self.applied_limits = gr.Textbox(visible="hidden")
+        self.draft_limits = gr.Textbox(visible="hidden")
         self.undo_values = gr.Textbox(visible="hidden")
 
 
@@ -158,7 +159,9 @@ class CreateTab:
         ]
 
 
-def build_slider(value_range: Range | None, label: str, info: str | None = None) -> gr.Slider:
+def build_slider(
+    value_range: Range | None, label: str, info: str | None = None, *, elem_id: str | None = None
+) -> gr.Slider:
     """Build a slider over a range of `PUBLIC_LIMITS`, which has all of them."""
     assert value_range is not None
     return gr.Slider(
@@ -168,6 +171,7 @@ def build_slider(value_range: Range | None, label: str, info: str | None = None)
         step=value_range.step,
         label=label,
         info=info,
+        elem_id=elem_id,
     )
 
 

@@ -12,7 +12,7 @@ from sd35.metadata.embedding import metadata_from_texts, read_texts
 from sd35.metadata.model import GenerationMetadata
 from sd35.ui.create.form import FIELD_NAMES, FormValues
 
-__all__ = ["dump_form", "load_draft", "load_form", "parse_dropped_file"]
+__all__ = ["dump_form", "load_form", "parse_dropped_file"]
 
 # page.js sends no more than 700,000 bytes: anything larger was sent by something else.
 MAX_BASE64_CHARACTERS: Final = 1_000_000
@@ -52,15 +52,6 @@ def load_form(text: object) -> FormValues | None:
     """Return the values from a text of `dump_form`; `None` if it is something else."""
     items = _load_list(text)
     return FormValues(*items) if len(items) == len(FIELD_NAMES) else None
-
-
-def load_draft(text: object) -> tuple[str, str] | None:
-    """Return the prompts that were typed before a reload; `None` if this is something else."""
-    match _load_list(text):
-        case [str(prompt), str(negative_prompt)]:
-            return prompt, negative_prompt
-        case _:
-            return None
 
 
 def _load_list(text: object) -> list[Any]:

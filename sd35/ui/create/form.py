@@ -4,12 +4,12 @@ The values come from a browser and may be anything: Gradio's own checks know onl
 the page was built with, not those of the Space that was connected since.
 """
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
-from sd35.core.request import GenerationRequest, RequestOptions
+from sd35.core.request import GenerationRequest, RequestOptions, is_random_seed
 from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "preset_for_size",
     "unavailable_ratios",
     "updated_defaults",
-    "values_from_request",
 ]
 
 CUSTOM_SIZE: Final = "custom"
@@ -59,12 +58,11 @@ def parse_request(
 ) -> tuple[GenerationRequest | None, tuple[FieldError, ...]]:
     """Return the request and no errors, or `None` and an error for each invalid field."""
     is_custom = values.size == CUSTOM_SIZE
-    # Gradio sends a field that was cleared as `None`. Without a seed a random one is drawn, but a
-    # missing number must be an error: a default would not be what the visitor sees.
-    is_random = values.randomize_seed is True or values.seed is None
+    # Gradio sends a field that was cleared as `None`, which means the Space's default, or for the
+    # seed a random one.
+    is_random = values.randomize_seed is True or is_random_seed(values.seed)
     names = SLIDER_FIELDS if is_custom else ("guidance_scale", "num_inference_steps")
     numbers: dict[str, Any] = {name: getattr(values, name) for name in names}
-    numbers |= {name: "" for name, value in numbers.items() if value is None}
     options = RequestOptions(
         prompt=values.prompt,
         negative_prompt=values.negative_prompt,
@@ -105,13 +103,6 @@ def updated_defaults(values: FormValues, limits: Limits) -> dict[str, float]:
         if value_range is not None and getattr(values, name) == initial != value_range.default:
             defaults[name] = value_range.default
     return defaults
-
-
-def values_from_request(request: GenerationRequest, limits: Limits) -> FormValues:
-    """Return the values of the fields that describe this request."""
-    return FormValues(
-        **asdict(request), size=preset_for_size(request.width, request.height, limits)
-    )
 
 
 def preset_for_size(width: int, height: int, limits: Limits) -> str:

@@ -1,4 +1,4 @@
-"""Handlers that check and fill the form: reload, import, and the limits of the connected Space."""
+"""Handlers that check and fill the form: import, and the limits of the connected Space."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -9,7 +9,6 @@ import gradio as gr
 
 from sd35.core.errors import LibraryError
 from sd35.core.limits import Limits
-from sd35.core.sizes import SizeUnavailableError, size_for
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.service import JobService
@@ -17,7 +16,7 @@ from sd35.library.layout import owner_key
 from sd35.metadata.model import GenerationMetadata
 from sd35.server.api import visitor_from_request
 from sd35.ui.create import notices, space_view
-from sd35.ui.create.dropped_file import dump_form, load_draft, load_form, parse_dropped_file
+from sd35.ui.create.dropped_file import dump_form, load_form, parse_dropped_file
 from sd35.ui.create.form import (
     FIELD_NAMES,
     SLIDER_FIELDS,
@@ -25,7 +24,6 @@ from sd35.ui.create.form import (
     error_messages,
     parse_request,
     updated_defaults,
-    values_from_request,
 )
 from sd35.ui.create.import_settings import SETTING_GROUPS, apply_settings, metadata_from_request
 
@@ -59,23 +57,6 @@ class FormHandlers:
             gr.validate(name not in messages, messages.get(name, "")) for name in FIELD_NAMES
         ]
         return [*verdicts, gr.validate(is_valid=True, message="")]
-
-    async def restore_form(
-        self, request: gr.Request, job_id: object, draft: object, *fields: object
-    ) -> list[Any]:
-        """Return the form after a reload: the last job's request, with the prompts typed since."""
-        values = FormValues(*fields)
-        prompts = load_draft(draft)
-        if values.prompt:  # the browser has restored the fields itself
-            return _unchanged()
-        job = await self._find_job(job_id, visitor_from_request(request))
-        if job is None and prompts is None:
-            return _unchanged()
-        if job is not None:
-            values = values_from_request(job.original_request, self._limits)
-        if prompts is not None:
-            values = replace(values, prompt=prompts[0], negative_prompt=prompts[1])
-        return values.as_list()
 
     async def _find_job(self, job_id: object, visitor: Visitor) -> Job | None:
         try:
@@ -151,28 +132,18 @@ class FormHandlers:
 
     def apply_limits(self, *inputs: object) -> list[Any]:
         """Give the fields the Space's ranges, steps and defaults; keep what was typed."""
-        *fields, applied_limits = inputs
+        *fields, applied_limits, draft_limits = inputs
         connection = self._job_service.connection.value
         limits = connection.limits
         # The page keeps this text, so that a reconnection to the same Space changes no field.
         current_limits = f"{connection.target}: {limits}" if connection.space is not None else ""
         if applied_limits == current_limits:
-            return [*_unchanged(), gr.skip()]
-        defaults = updated_defaults(FormValues(*fields), limits)
-        return [*(_field_update(limits, name, defaults) for name in FIELD_NAMES), current_limits]
-
-    def size_hint(self, size: object) -> str:
-        """Return the hint below the size: its pixels on the connected Space."""
-        return space_view.size_hint(size, self._job_service.connection.value)
-
-    def update_size(self, size: object) -> tuple[str, Any, Any]:
-        """Return the hint for a size, and its sides for the fields of a custom one."""
-        hint = self.size_hint(size)
-        try:
-            dimensions = size_for(size if isinstance(size, str) else "", self._limits)
-        except (SizeUnavailableError, ValueError):
-            return hint, gr.skip(), gr.skip()
-        return hint, dimensions.width, dimensions.height
+            return [*_unchanged(), gr.skip(), gr.skip()]
+        # The values of a draft for this Space were chosen, even if they look like a default.
+        is_draft = draft_limits == current_limits
+        defaults = {} if is_draft else updated_defaults(FormValues(*fields), limits)
+        updates = [_field_update(limits, name, defaults) for name in FIELD_NAMES]
+        return [*updates, current_limits, space_view.size_hints(connection)]
 
 
 def _unchanged() -> list[Any]:

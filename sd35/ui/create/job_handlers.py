@@ -46,8 +46,8 @@ class JobHandlers:
         self._can_log_out = can_log_out
         self._watch_tokens: dict[str, object] = {}
 
-    async def submit(self, request: gr.Request, *inputs: object) -> tuple[str, Any, Any]:
-        """Submit the form; return the message, the focus, and the id of the form's job."""
+    async def submit(self, request: gr.Request, *inputs: object) -> tuple[str, Any]:
+        """Submit the form; return the message, and the id of the job in focus."""
         values = FormValues(*inputs[: len(FIELD_NAMES)])
         focus = inputs[-1]
         limits = self._job_service.connection.value.limits
@@ -56,20 +56,20 @@ class JobHandlers:
             # The validator shows errors at the fields. But a client may bypass it, and the limits
             # may have changed since.
             reason = " ".join(error.message for error in errors)
-            return rejection_panel(reason), focus, gr.skip()
+            return rejection_panel(reason), focus
         try:
-            return "", *await self._submit(generation_request, visitor_from_request(request))
+            return "", await self._submit(generation_request, visitor_from_request(request))
         except SD35Error as error:
-            return rejection_panel(error_message(error)), focus, gr.skip()
+            return rejection_panel(error_message(error)), focus
 
-    async def _submit(self, request: GenerationRequest, visitor: Visitor) -> tuple[str, str]:
-        """Submit a request; return the id of the job in focus, and that of the new job."""
+    async def _submit(self, request: GenerationRequest, visitor: Visitor) -> str:
+        """Submit a request; return the id of the job in focus."""
         job = await self._job_service.submit(request, visitor)
         if visitor.owner is None:  # without cookies there is no queue, only this job
-            return job.id, job.id
+            return job.id
         # A running job stays in focus, so that its preview isn't replaced by a queued job.
         running_jobs = self._job_service.visitor_queue(visitor).running_jobs
-        return (running_jobs[0].id if running_jobs else job.id), job.id
+        return running_jobs[0].id if running_jobs else job.id
 
     async def run_queue_action(
         self, request: gr.Request, event: gr.EventData, focus: object
@@ -115,7 +115,7 @@ class JobHandlers:
             return
         limits = self._job_service.connection.value.limits
         for generation_request in variations(source[1], payload.get("variation"), limits):
-            view.focus, _ = await self._submit(generation_request, view.visitor)
+            view.focus = await self._submit(generation_request, view.visitor)
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
         # The focus comes from the browser's storage, which other programs may have written to.

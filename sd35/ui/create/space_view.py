@@ -1,15 +1,18 @@
-"""The connection to the Space as HTML: status line, banner and size hint."""
+"""The connection to the Space as HTML: status line, banner and size hints."""
 
+import orjson
 from markupsafe import Markup
 
-from sd35.core.limits import Limits
-from sd35.core.sizes import SizeUnavailableError, size_for
+from sd35.core.limits import PUBLIC_LIMITS, Limits
+from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 from sd35.core.text import waiting_text
 from sd35.jobs.space_connection import ConnectionState
-from sd35.ui.create.form import CUSTOM_SIZE, unavailable_ratios
+from sd35.ui.create.form import CUSTOM_SIZE, SLIDER_FIELDS, unavailable_ratios
 from sd35.ui.markup import EMPTY_HTML, concat, error_message, facts
 
-__all__ = ["banner", "size_hint", "status_line"]
+__all__ = ["banner", "size_hints", "status_line"]
+
+_SIZES = (*ASPECT_RATIOS, CUSTOM_SIZE)
 
 
 def status_line(connection: ConnectionState) -> str:
@@ -57,35 +60,56 @@ def banner(connection: ConnectionState) -> str:
     return ""
 
 
-def size_hint(size: object, connection: ConnectionState) -> str:
-    """Return the chosen size in pixels, and the aspect ratios that aren't available."""
+def size_hints(connection: ConnectionState) -> str:
+    """Return each size in pixels, of which the page shows the chosen one, and the defaults.
+
+    assets/form.js reads the sides and the defaults from here: a choice of a size, or an emptied
+    number, needs no answer from the server, which could come after the visitor's next input.
+    """
     limits = connection.limits
     # Before a Space is connected the limits are only assumed: nothing is crossed out for them.
     ratios = unavailable_ratios(limits) if connection.space is not None else []
-    # Gradio's Radio can't disable single choices, so their labels are crossed out by style rules.
-    style_rules = concat(
-        Markup('#size label:has([value="{}"]) {{opacity:.4; text-decoration:line-through}}').format(
-            ratio
-        )
-        for ratio in ratios
-    )
-    return Markup('<style>{}</style><p class="size-hint">{}</p>{}').format(
-        style_rules,
-        _size_text(size, limits),
-        # The text for an unavailable size says the same already.
-        "" if size in ratios else _unavailable_hint(ratios, limits),
+    return Markup('<style>{}{}</style><div id="sizes" data-defaults="{}">{}{}</div>').format(
+        concat(_chosen_size_rule(size) for size in _SIZES),
+        concat(_unavailable_size_rule(ratio) for ratio in ratios),
+        orjson.dumps(_defaults(limits)).decode(),
+        concat(_size_hint(size, limits) for size in _SIZES),
+        _unavailable_hint(ratios, limits),
     )
 
 
-def _size_text(size: object, limits: Limits) -> str:
-    if size == CUSTOM_SIZE or not isinstance(size, str):
-        return f"{_size_range(limits)}, in steps of 16"
+def _chosen_size_rule(size: str) -> Markup:
+    return Markup(
+        '#settings:has(#size input[value="{0}"]:checked) [data-size="{0}"] {{display:block}}'
+    ).format(size)
+
+
+def _unavailable_size_rule(ratio: str) -> Markup:
+    # Gradio's Radio can't disable single choices, so their labels are crossed out. The text of a
+    # chosen one says already what the hint about all of them says.
+    return Markup(
+        '#size label:has([value="{0}"]) {{opacity:.4; text-decoration:line-through}}'
+        '#settings:has(#size input[value="{0}"]:checked) [data-unavailable] {{display:none}}'
+    ).format(ratio)
+
+
+def _defaults(limits: Limits) -> dict[str, float]:
+    ranges = (
+        (name, getattr(limits, name) or getattr(PUBLIC_LIMITS, name)) for name in SLIDER_FIELDS
+    )
+    return {name: value_range.default for name, value_range in ranges}
+
+
+def _size_hint(size: str, limits: Limits) -> Markup:
+    hint = Markup('<p class="size-hint" data-size="{}"{}>{}</p>')
+    if size == CUSTOM_SIZE:
+        return hint.format(size, "", f"{_size_range(limits)}, in steps of 16")
     try:
-        return f"{size_for(size, limits)} px"
+        sides = size_for(size, limits)
     except SizeUnavailableError as error:
-        return str(error)
-    except ValueError:
-        return "Choose a size."
+        return hint.format(size, "", str(error))
+    data = Markup(' data-width="{}" data-height="{}"').format(sides.width, sides.height)
+    return hint.format(size, data, f"{sides} px")
 
 
 def _unavailable_hint(ratios: list[str], limits: Limits) -> Markup:

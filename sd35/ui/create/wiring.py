@@ -17,7 +17,10 @@ __all__ = ["Wiring"]
 REUSE_SEED_JS: Final = (
     "() => [Number(document.querySelector('#panel [data-seed]').dataset.seed), false]"
 )
-RESTORE_JS: Final = "(job, _, ...fields) => [job, sd35.draft(), ...fields]"
+# In the browser alone: an answer from the server would come after the visitor's next input.
+RESTORE_DRAFT_JS: Final = "(...values) => sd35.restoreDraft(values)"
+SAVE_DRAFT_JS: Final = "(...values) => sd35.saveDraft(values)"
+SIZE_JS: Final = "(size, ...sides) => sd35.sides(size) ?? sides"
 
 Listener = Callable[..., Dependency]
 """An event of a component, such as `button.click`, or the end of another, such as `event.then`."""
@@ -66,7 +69,7 @@ class Wiring:
         submit_event = area.generate.click(
             self.job_handlers.submit,
             [*self.tab.fields, state.focus],
-            [area.message, state.focus, state.form_job],
+            [area.message, state.focus],
             validator=self.form_handlers.validate,
             **_LIVE,
         )
@@ -122,21 +125,13 @@ class Wiring:
     def _bind_form(self) -> None:
         state = self.tab.state
         settings = self.tab.settings
-        self.demo.load(
-            self.form_handlers.restore_form,
-            [state.form_job, state.draft, *self.tab.fields],
-            self.tab.fields,
-            js=RESTORE_JS,
-            **_RAW,
-        )
-        settings.size.input(
-            self.form_handlers.update_size,
-            settings.size,
-            [settings.size_hint, settings.width, settings.height],
-            queue=False,
-            trigger_mode="always_last",  # else a choice during the previous one's call is lost
-            **_RAW,
-        )
+        draft = [*self.tab.fields, state.draft_limits]
+        self.demo.load(None, draft, draft, js=RESTORE_DRAFT_JS, **_OPTIONS)
+        values = [*self.tab.fields, state.applied_limits]
+        changes = [component.change for component in values]
+        gr.on(changes, None, values, None, js=SAVE_DRAFT_JS, **_OPTIONS)
+        sides = [settings.width, settings.height]
+        settings.size.input(None, [settings.size, *sides], sides, js=SIZE_JS, **_OPTIONS)
         self.tab.output.reuse_seed.click(
             None, None, [settings.seed, settings.randomize_seed], js=REUSE_SEED_JS, **_OPTIONS
         )
@@ -167,9 +162,14 @@ class Wiring:
         return event(self.job_handlers.visitor_info, None, outputs, **_RAW)
 
     def _apply_limits(self, event: Listener) -> None:
-        values = [*self.tab.fields, self.tab.state.applied_limits]
-        update_event = event(self.form_handlers.apply_limits, values, values, **_RAW)
-        self._update_size_hint(update_event.then)
+        state = self.tab.state
+        values = [*self.tab.fields, state.applied_limits]
+        event(
+            self.form_handlers.apply_limits,
+            [*values, state.draft_limits],
+            [*values, self.tab.settings.size_hints],
+            **_RAW,
+        )
 
     def _import(self, event: Listener, handler: Callable[..., Any], inputs: object) -> None:
         outputs = [
@@ -177,9 +177,4 @@ class Wiring:
             self.tab.prompt_area.settings_import,
             self.tab.state.undo_values,
         ]
-        self._update_size_hint(event(handler, inputs, outputs, **_RAW).then)
-
-    def _update_size_hint(self, event: Listener) -> None:
-        # After the fields, by the size that is chosen then.
-        settings = self.tab.settings
-        event(self.form_handlers.size_hint, settings.size, settings.size_hint, **_RAW)
+        event(handler, inputs, outputs, **_RAW)

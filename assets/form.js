@@ -1,0 +1,112 @@
+// The form: its draft, the sides of a size, and numbers that are empty or out of range.
+(() => {
+  // The draft is the whole form. A reload of a tab finds its own, another tab or another day the newest.
+  const draftKey = () => `sd35-draft:${window.gradio_config?.username ?? ""}`;
+  const readDraft = (storage) => {
+    try {
+      const draft = JSON.parse(storage.getItem(draftKey()));
+      return Array.isArray(draft) ? draft : null;
+    } catch {
+      return null; // written by something else
+    }
+  };
+  // Gradio's components fail with values of other types.
+  const isUsable = (saved, current, isNumber) =>
+    typeof saved === typeof current || (isNumber && (saved === null || typeof saved === "number"));
+  const isSize = (size) => [...document.querySelectorAll("#size input")].some((input) => input.value === size);
+
+  let isRestored = false; // until then the fields have their first values, which must not replace the draft
+
+  // What Gradio's own fields show as numbers, by their order in the form.
+  const SIZE_INDEX = 2;
+  const NUMBER_INDEXES = [3, 4, 5, 6, 7];
+
+  const defaults = () => JSON.parse(document.getElementById("sizes")?.dataset.defaults ?? "{}");
+  const SLIDERS = "#width, #height, #guidance_scale, #num_inference_steps";
+
+  const setNumber = (input, value) => {
+    input.value = value;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+
+  // Says below a slider what became of a number that was typed.
+  const showCorrection = (slider, text) => {
+    let note = slider.querySelector(".correction");
+    if (note === null && text === "") return;
+    if (note === null) {
+      note = document.createElement("p");
+      note.className = "correction";
+      note.setAttribute("role", "status");
+      slider.append(note);
+    }
+    note.textContent = text;
+  };
+
+  const onLeave = (event) => {
+    const input = event.target;
+    const slider = input.closest?.(SLIDERS);
+    if (!slider || input.type !== "number") return;
+    const [value, minimum, maximum] = [input.valueAsNumber, Number(input.min), Number(input.max)];
+    if (Number.isNaN(value)) {
+      const byDefault = defaults()[slider.id];
+      setNumber(input, byDefault);
+      showCorrection(slider, `Empty: set to the default, ${byDefault}.`);
+    } else if (value > maximum) {
+      showCorrection(slider, `${value} is above the maximum: set to ${maximum}.`);
+    } else if (value < minimum) {
+      showCorrection(slider, `${value} is below the minimum: set to ${minimum}.`);
+    }
+  };
+  // Gradio sets an empty number to the minimum, and others to their range, when its field is left: this has to be earlier.
+  document.addEventListener("blur", onLeave, true);
+  document.addEventListener(
+    "input",
+    (event) => {
+      const slider = event.target.closest?.(SLIDERS);
+      if (slider) showCorrection(slider, "");
+    },
+    true,
+  );
+
+  // Gradio's button would set the first default of the page, not that of the connected Space.
+  const onReset = (event) => {
+    const slider = event.target.closest?.(".reset-button")?.closest(SLIDERS);
+    if (!slider) return;
+    event.stopPropagation();
+    setNumber(slider.querySelector("input[type=number]"), defaults()[slider.id]);
+  };
+  document.addEventListener("click", onReset, true);
+
+  // The next user of this browser must not see what was typed.
+  const onLogOut = (event) => {
+    if (!event.target.closest?.('a[href$="logout"]')) return;
+    for (const storage of [localStorage, sessionStorage]) storage.removeItem(draftKey());
+  };
+  document.addEventListener("click", onLogOut, true);
+
+  Object.assign(window.sd35, {
+    // The fields, and the limits for which they were filled in.
+    saveDraft(values) {
+      if (!isRestored) return [];
+      for (const storage of [localStorage, sessionStorage]) storage.setItem(draftKey(), JSON.stringify(values));
+      return [];
+    },
+
+    restoreDraft(current) {
+      isRestored = true;
+      const draft = readDraft(sessionStorage) ?? readDraft(localStorage);
+      if (draft === null || draft.length !== current.length) return current;
+      return current.map((value, index) => {
+        const saved = draft[index];
+        const isGood = index === SIZE_INDEX ? isSize(saved) : isUsable(saved, value, NUMBER_INDEXES.includes(index));
+        return isGood ? saved : value;
+      });
+    },
+
+    // The width and height of a preset, for the fields of a custom size; nothing for others.
+    sides(size) {
+      const { width, height } = document.querySelector(`#sizes [data-size="${CSS.escape(size)}"]`)?.dataset ?? {};
+      return width === undefined ? null : [Number(width), Number(height)];
+    },
+  });
+})();
