@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(ROOT.glob("sd35/**/*.py"))
-SOURCES = [*MODULES, ROOT / "app.py", *ROOT.glob("tests/*.py"), *ROOT.glob("bench/*.py")]
+SOURCES = [*MODULES, ROOT / "app.py", *ROOT.glob("tests/**/*.py"), *ROOT.glob("bench/*.py")]
 
 MAX_FUNCTION_LINES = 40
 

@@ -1,0 +1,98 @@
+"""Target `readers`: image files from strangers, as they are dropped on the page and imported."""
+
+import base64
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from sd35.core.errors import PictureError
+from sd35.library.picture_file import inspect_picture
+from sd35.metadata.embedding import embed_metadata, read_metadata
+from sd35.metadata.model import GenerationMetadata
+from sd35.ui.create.dropped_file import parse_dropped_file
+from tests.fuzz.mutation import mutations
+from tests.fuzz.target import Check, Target
+from tests.test_containers import IMAGE_KINDS, encode_image
+from tests.test_readers import IMAGES_BY_TOOL, encode_with_exif
+
+_TOKENS = (
+    *(b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"IHDR", b"IDAT", b"IEND", b"sd35", b"EXIF", b"XMP "),
+    *(b"II*\0", b"MM\0*", b"UNICODE\0", b"Exif\0\0", b"\xff\xe1", b"\xff\xef", b"sd35-studio\0"),
+    *(b"Steps: 1, ", b"Negative prompt:", b"Template:", b"<lora:a:1>", b'{"', b'["', b'"]', b'\\"'),
+    *(b'"class_type":', b'"inputs":', b"KSampler", b"Select", b'"text_1":["3",0],', b"\\ud800"),
+)
+
+
+def _encode_png(texts: dict[str, str]) -> bytes:
+    info = PngInfo()
+    for keyword, text in texts.items():
+        info.add_text(keyword, text)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+def _pack_text(text: bytes, keyword: bytes) -> bytes:
+    """Return a PNG with a compressed text, which mutations of the file would only damage."""
+    body = keyword + b"\0\0" + zlib.compress(text, 1)
+    chunk = len(body).to_bytes(4, "big") + b"zTXt" + body + bytes(4)
+    image = _encode_png({})
+    return image[:33] + chunk + image[33:]
+
+
+def _samples() -> list[bytes]:
+    own = GenerationMetadata(id="x", prompt="a fox", seed=1, width=8, height=8, tags=("a",))
+    files = [encode_image(kind, is_rich=True) for kind in IMAGE_KINDS]
+    return [
+        *files,
+        *(embed_metadata(data, own) for data in files),
+        *(_encode_png(texts) for texts, _ in IMAGES_BY_TOOL.values()),
+        *(
+            encode_with_exif(kind, {0x010F: f"prompt:{text}"}, {0x9286: text.encode()})
+            for kind in ("JPEG", "WEBP")
+            for texts, _ in IMAGES_BY_TOOL.values()
+            for text in texts.values()
+        ),
+    ]
+
+
+def _texts() -> list[bytes]:
+    texts = [text.encode() for texts, _ in IMAGES_BY_TOOL.values() for text in texts.values()]
+    return [*texts, json.dumps({"format": 1, "prompt": "a fox", "others": [["a", "b"]]}).encode()]
+
+
+_KEYWORDS = ("parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "sd35")
+
+
+@contextmanager
+def _open_check() -> Iterator[Check]:
+    yield _check
+
+
+def _check(data: bytes) -> None:
+    """Read a file in every way in which the program does."""
+    metadata = read_metadata(data)
+    encoded = base64.b64encode(data).decode()
+    _, dropped = parse_dropped_file({"name": "x.png", "data": encoded})
+    assert (dropped is None) == (metadata is None)
+    with suppress(PictureError):
+        inspected = inspect_picture(data)
+        embedded = embed_metadata(data, inspected.metadata)
+        assert read_metadata(embedded) == inspected.metadata
+
+
+TARGET = Target(
+    inputs=mutations(_samples(), _TOKENS)
+    | st.builds(
+        _pack_text,
+        mutations(_texts(), _TOKENS),
+        st.sampled_from(_KEYWORDS).map(str.encode),
+    ),
+    open_check=_open_check,
+)
