@@ -32,6 +32,7 @@
     rangeStart: null, // where a range begins that Shift+click ends
     firstToCompare: null,
     deletedAt: 0,
+    deletions: [], // ids of each deletion that Ctrl+Z can still undo, the newest last
     // Grid
     isTrash: false,
     newestGrid: { query: null, html: "" }, // to put back if an older answer replaces it
@@ -151,6 +152,10 @@
     state.selected.clear();
     state.rangeStart = null;
   };
+  const restore = (ids) => {
+    state.deletions = state.deletions.map((all) => all.filter((id) => !ids.includes(id))).filter((all) => all.length > 0);
+    sendEvent("restore", { ids });
+  };
   const copyText = async (text) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
     // Browsers have no clipboard API for pages without HTTPS.
@@ -255,11 +260,15 @@
     trash: ({ ids }) => {
       state.deletedAt = Date.now();
       for (const id of ids) state.selected.delete(id);
+      state.deletions.push(ids);
       sendEvent("trash", { ids });
     },
     restore: ({ button, ids }) => {
-      sendEvent("restore", { ids: button.dataset.ids?.split(" ") ?? ids });
+      restore(button.dataset.ids?.split(" ") ?? ids);
       if (button.closest(".selection")) clearSelection();
+    },
+    undo: () => {
+      if (state.deletions.length > 0) restore(state.deletions.at(-1));
     },
     remove: ({ ids }) => sendEvent("remove", { ids }),
     "ask-empty-trash": ({ button }) => {
@@ -270,6 +279,7 @@
     "empty-trash": () => {
       confirmDialog().close();
       clearSelection();
+      state.deletions = [];
       sendEvent("empty_trash");
     },
     zip: ({ ids }) => downloadZip(ids),
@@ -447,6 +457,12 @@
   };
   const isTextField = (element) => element.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
   document.addEventListener("keydown", (event) => {
+    const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
+    if (isUndo && state.tab === "library" && !isTextField(event.target) && !confirmDialog()?.open) {
+      event.preventDefault();
+      dispatch("undo");
+      return;
+    }
     const hasModifier = event.isComposing || event.ctrlKey || event.metaKey || event.altKey;
     if (state.tab !== "library" || hasModifier || isTextField(event.target) || confirmDialog()?.open) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;

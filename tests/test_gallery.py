@@ -210,7 +210,7 @@ def test_arrow_keys_stay_within_the_results(page: Page) -> None:
 def test_deleted_image_can_be_restored_until_the_trash_is_emptied(
     page: Page, server: GalleryServer
 ) -> None:
-    """Delete moves to the trash, Undo brings back, and only the confirmed Empty trash deletes."""
+    """Delete moves to the trash, Undo or Ctrl+Z brings back, and only Empty trash deletes."""
     open_first_result(page, "heron")
     page.keyboard.press("Delete")
     expect(page.get_by_role("dialog")).to_have_count(0)
@@ -218,6 +218,12 @@ def test_deleted_image_can_be_restored_until_the_trash_is_emptied(
     expect(gallery_items(page)).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
     expect(gallery_items(page)).to_have_count(1)
+    for _ in range(2):
+        gallery_items(page).first.locator(".open").focus()
+        page.keyboard.press("Delete")
+        expect(gallery_items(page)).to_have_count(0)
+        page.keyboard.press("Control+z")
+        expect(gallery_items(page)).to_have_count(1)
     gallery_items(page).first.locator(".open").focus()
     page.keyboard.press("Delete")
     expect(gallery_items(page)).to_have_count(0)
@@ -370,8 +376,12 @@ def test_selected_images_are_saved_tagged_starred_and_deleted(
     bar.get_by_role("button", name="Clear").click()
     expect(bar).to_be_hidden()
     select_results(page, "tag:mine", 4)
+    page.set_viewport_size({"width": 1360, "height": 360})
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
     bar.get_by_role("button", name="Delete").click()
     expect(notice(page)).to_contain_text("4 images moved to trash")
+    expect(page.get_by_role("button", name="Undo")).to_be_in_viewport(ratio=1)
+    page.set_viewport_size({"width": 1360, "height": 900})
     page.get_by_role("button", name="Undo").click()
     expect(gallery_items(page)).to_have_count(4)
 

@@ -73,6 +73,7 @@ def search_help() -> str:
         "<p>Put - in front to exclude: <code>-is:demo</code>.</p>"
         "<p>Keys: <kbd>/</kbd> search · <kbd>←</kbd> <kbd>→</kbd> previous / next · "
         "<kbd>S</kbd> star · <kbd>Delete</kbd> move to trash · "
+        "<kbd>Ctrl</kbd> <kbd>Z</kbd> undo that · "
         "<kbd>Shift</kbd>+click select a range</p></details>"
     ).format(rows)
 
