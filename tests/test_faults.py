@@ -5,8 +5,10 @@ import contextlib
 import itertools
 import logging
 import ssl
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any, Protocol
 
 import anyio
 import pytest
@@ -37,6 +39,8 @@ from sd35.core.errors import (
     UnreachableError,
 )
 from sd35.core.events import Finished, Notice, Preview, Progress, Queued, Started, Waiting
+from sd35.jobs import space_connection
+from sd35.jobs.space_connection import SpaceConfig, SpaceConnector
 from sd35.server.launch import free_port
 from tests.impostor import (
     DESCRIPTION,
@@ -69,14 +73,14 @@ from tests.impostor import (
 pytestmark = pytest.mark.anyio
 
 SHORT_TIMEOUTS = Timeouts(
-    discovery=0.5,
-    waking=0.5,
+    discovery=0.25,
+    waking=0.25,
     connect=2,
-    join=0.5,
-    silence=0.5,
-    no_news=0.4,
+    join=0.25,
+    silence=0.25,
+    no_news=0.2,
     cancel=0.5,
-    fetch=0.5,
+    fetch=0.25,
     attempts=2,
 )
 LONG_TIMEOUTS = Timeouts(waking=LIMIT_SECONDS, attempts=4)
@@ -91,12 +95,53 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(retry._BACKOFF, "wait_jitter", 0.01)
     monkeypatch.setattr(join, "RETRY_DELAY_SECONDS", 0.02)
     monkeypatch.setattr(discovery, "MIN_POLL_INTERVAL_SECONDS", 0.02)
+    auto_timeouts = replace(space_connection.AUTO_TIMEOUTS, discovery=SHORT_TIMEOUTS.discovery)
+    monkeypatch.setattr(space_connection, "AUTO_TIMEOUTS", auto_timeouts)
 
 
-async def run_and_fetch(address: str, timeouts: Timeouts = SHORT_TIMEOUTS) -> list[object]:
+class Connect(Protocol):
+    """A way to connect to the Space at an address."""
+
+    def __call__(
+        self, address: str, /, *, timeouts: Timeouts | None = None, on_wait: retry.OnWait = ...
+    ) -> AbstractAsyncContextManager[SpaceClient]:
+        """Return a connection, opened with a block."""
+        ...
+
+
+@contextlib.asynccontextmanager
+async def connect_by_auto(
+    address: str, *, timeouts: Timeouts | None = None, on_wait: retry.OnWait = lambda _: None
+) -> AsyncIterator[SpaceClient]:
+    """Connect as `--space auto`; raise the reason if that falls back to the demo Space."""
+    runtime = {"stage": "RUNNING"}
+    hub = respond_json({"host": address.rstrip("/"), "runtime": runtime})
+    async with serve_fake_gradio(file=hub) as hub_address, serve_fake_gradio() as demo_address:
+
+        async def start_demo() -> str:
+            return demo_address
+
+        connector = SpaceConnector(SpaceConfig("auto", hub=hub_address), start_demo, timeouts)
+        try:
+            space = await connector.get()
+            if connector.connection.value.fallback_reason is not None:
+                raise connector.connection.value.fallback_reason
+            yield space
+        finally:
+            await connector.aclose()
+
+
+CONNECTS = pytest.mark.parametrize(
+    "connect", [SpaceClient.connect, connect_by_auto], ids=["named", "auto"]
+)
+
+
+async def run_and_fetch(
+    address: str, timeouts: Timeouts = SHORT_TIMEOUTS, connect: Connect = SpaceClient.connect
+) -> list[object]:
     """Connect, generate and fetch; return the events and the image's bytes."""
     with anyio.fail_after(LIMIT_SECONDS):
-        async with SpaceClient.connect(address, timeouts=timeouts) as space:
+        async with connect(address, timeouts=timeouts) as space:
             events = await collect_events(space)
             last = events[-1]
             assert isinstance(last, Finished)
@@ -233,12 +278,13 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
 @pytest.mark.parametrize(
     ("handlers", "kind"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS]
 )
+@CONNECTS
 async def test_a_fault_is_the_right_error_within_the_limits(
-    handlers: dict[str, Handler], kind: type[SD35Error]
+    connect: Connect, handlers: dict[str, Handler], kind: type[SD35Error]
 ) -> None:
     async with serve_fake_gradio(handlers) as address:
         with pytest.raises(SD35Error) as error_info:
-            await run_and_fetch(address)
+            await run_and_fetch(address, connect=connect)
     assert type(error_info.value) is kind, repr(error_info.value)
     assert error_info.value.happened.endswith((".", "!"))
 
@@ -345,13 +391,20 @@ RECOVERIES: list[tuple[str, Callable[[], dict[str, HandlerSequence]]]] = [
 
 
 @pytest.mark.parametrize("make", [row[1] for row in RECOVERIES], ids=[row[0] for row in RECOVERIES])
+@CONNECTS
 async def test_a_passing_fault_costs_no_image_and_is_reported(
+    connect: Connect,
     make: Callable[[], dict[str, HandlerSequence]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    handlers = make()
+    # While it looks for the Space, `auto` would rather use the demo Space than wait.
+    if "config" in handlers:
+        monkeypatch.setattr(space_connection, "AUTO_TIMEOUTS", LONG_TIMEOUTS)
     waits: list[Waiting] = []
     async with (
-        serve_fake_gradio(make()) as address,
-        SpaceClient.connect(address, timeouts=LONG_TIMEOUTS, on_wait=waits.append) as space,
+        serve_fake_gradio(handlers) as address,
+        connect(address, on_wait=waits.append) as space,
     ):
         with anyio.fail_after(LIMIT_SECONDS):
             events = await collect_events(space)

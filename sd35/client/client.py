@@ -50,6 +50,7 @@ class SpaceClient:
         token: str | None = None,
         proxy: str | None = None,
         timeouts: Timeouts | None = None,
+        connect_timeouts: Timeouts | None = None,
         endpoint: str = "infer",
         hub: str = HUB_URL,
         on_wait: OnWait = lambda _: None,
@@ -61,6 +62,7 @@ class SpaceClient:
             token: sent to the Space (and, for `owner/name`, to the Hub) and nowhere else.
             proxy: `http://host:port`, for every request; by default that of the environment.
             timeouts: the limit of each wait.
+            connect_timeouts: the limits until the Space is found; by default `timeouts`.
             endpoint: the name of the endpoint that makes images.
             hub: the address of Hugging Face's Hub.
             on_wait: called at each wait, such as for a Space that is waking up.
@@ -68,21 +70,19 @@ class SpaceClient:
         timeouts = timeouts or Timeouts()
         space_ref = _parse_space_name(space)
         async with open_session(timeouts) as session:
-            make_transport = partial(Transport, session=session, proxy=proxy, timeouts=timeouts)
-            root = URL(str(space_ref.address))
+            limits = connect_timeouts or timeouts
+            make_transport = partial(Transport, session=session, proxy=proxy, timeouts=limits)
             hub_transport = None
             if space_ref.name is not None:
                 name = f"{space_ref} on Hugging Face"
-                hub_root = URL(hub.rstrip("/") + "/")
-                hub_transport = make_transport(name, hub_root, headers=bearer_header(token))
-                root = await resolve_space_url(hub_transport, space_ref.name, on_wait)
+                hub_transport = make_transport(name, _hub_root(hub), headers=bearer_header(token))
+            root = await _resolve_root(space_ref, hub_transport, on_wait)
             transport = make_transport(str(space_ref), root, headers=token_header(root, token))
             # The session closes its own connections; the transport has others, for images.
             with closing(transport):
                 discovery = Discovery(transport, endpoint, hub_transport, space_ref.name or "")
                 contract = await discovery.wait_until_ready(on_wait)
-                contract_cache = ContractCache(discovery, contract, timeouts.description)
-                yield cls(Connection(transport, contract_cache))
+                yield cls(_make_connection(discovery.with_timeouts(timeouts), contract))
 
     @property
     def contract(self) -> Contract:
@@ -138,6 +138,21 @@ class SpaceClient:
             PictureError: it isn't at the Space's own address, is too large, or isn't an image.
         """
         return await self._connection.fetch(picture)
+
+
+def _hub_root(hub: str) -> URL:
+    return URL(hub.rstrip("/") + "/")
+
+
+async def _resolve_root(space_ref: SpaceRef, hub: Transport | None, on_wait: OnWait) -> URL:
+    if hub is None or space_ref.name is None:
+        return URL(str(space_ref.address))
+    return await resolve_space_url(hub, space_ref.name, on_wait)
+
+
+def _make_connection(discovery: Discovery, contract: Contract) -> Connection:
+    ttl_seconds = discovery.transport.timeouts.description
+    return Connection(discovery.transport, ContractCache(discovery, contract, ttl_seconds))
 
 
 def _parse_space_name(text: str) -> SpaceRef:

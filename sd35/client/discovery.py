@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -12,6 +12,7 @@ from sd35.client.contract import Contract, check_api_prefix, read_contract
 from sd35.client.error_parsing import error_for_stage
 from sd35.client.hub import get_space_info
 from sd35.client.retry import OnWait, with_retry
+from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport
 from sd35.core.errors import (
     AccessDeniedError,
@@ -44,6 +45,11 @@ class Discovery:
     endpoint: str
     hub: Transport | None = None
     name: str = ""
+
+    def with_timeouts(self, timeouts: Timeouts) -> "Discovery":
+        """Return a discovery of the same Space with other limits."""
+        hub = None if self.hub is None else self.hub.with_timeouts(timeouts)
+        return replace(self, transport=self.transport.with_timeouts(timeouts), hub=hub)
 
     async def wait_until_ready(self, on_wait: OnWait, *, was_reachable: bool = False) -> Contract:
         """Return the contract as soon as the Space answers.

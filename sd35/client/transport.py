@@ -94,6 +94,12 @@ class Transport:
         clone.cookie_jar = _new_cookie_jar()
         return clone
 
+    def with_timeouts(self, timeouts: Timeouts) -> "Transport":
+        """Return a transport with other limits, and the same headers, cookies and connections."""
+        clone = copy(self)
+        clone.timeouts = timeouts
+        return clone
+
     def close(self) -> None:
         """Close the connections that aren't the session's."""
         if self._raw_pool is not None:

@@ -25,8 +25,9 @@ __all__ = ["ConnectionState", "SpaceConfig", "SpaceConnector"]
 
 log = logging.getLogger(__name__)
 
-# Limits of the waits for the public Space before `auto` falls back to the demo Space.
-AUTO_TIMEOUTS: Final = Timeouts(discovery=6.0, waking=0.0, attempts=1)
+# Limits of the waits for the public Space before `auto` falls back to the demo Space. They end when
+# the Space is found: its runs have the same limits as at a Space that was named.
+AUTO_TIMEOUTS = Timeouts(discovery=6.0, waking=0.0, attempts=1)
 
 GET_POLL_SECONDS: Final = 60.0
 
@@ -83,7 +84,7 @@ class SpaceConnector:
     ) -> None:
         self._config = config
         self._start_demo = start_demo
-        self._timeouts = timeouts or (AUTO_TIMEOUTS if config.target == "auto" else Timeouts())
+        self._timeouts = timeouts or Timeouts()
         self._spaces_in_use = spaces_in_use
         self._connect_task: asyncio.Task[None] | None = None
         self._open_spaces: dict[SpaceClient, AsyncExitStack] = {}
@@ -181,6 +182,7 @@ class SpaceConnector:
                 token=config.token,
                 proxy=config.proxy,
                 timeouts=self._timeouts,
+                connect_timeouts=AUTO_TIMEOUTS if config.target == "auto" else None,
                 hub=config.hub,
                 on_wait=on_wait,
             )
