@@ -258,7 +258,6 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
         {"data": respond_events(QUEUED, STARTED, {"msg": "server_stopped"})},
         SpaceStoppedError,
     ),
-    ("stream: garbage", {"data": respond_events(PREVIEW, PREVIEW)}, ProtocolError),
     ("picture: gone", {"file": respond_text(404)}, PictureExpiredError),
     ("picture: forbidden", {"file": respond_text(403)}, PictureExpiredError),
     ("picture: a page", {"file": respond_text(200, "<html>log in</html>")}, PictureError),
@@ -368,6 +367,10 @@ RECOVERIES: list[tuple[str, Callable[[], dict[str, HandlerSequence]]]] = [
                 respond_events(QUEUED, {"msg": "server_stopped"}), COMPLETE_STREAM
             )
         },
+    ),
+    (
+        "stream: a preview is garbage",
+        lambda: {"data": HandlerSequence(respond_events(STARTED, PREVIEW, PREVIEW, FINISHED))},
     ),
     (
         "stream: the identity has expired",
@@ -897,3 +900,17 @@ async def test_a_preview_at_an_invalid_address_costs_no_image(url: str, previews
             with anyio.fail_after(LIMIT_SECONDS):
                 assert isinstance([event async for event in generation][-1], Finished)
                 assert (await generation.fetch()).data == PNG
+
+
+async def test_a_run_that_ends_without_an_image_has_the_last_preview_that_was_shown() -> None:
+    skipped = FINISHED | {"output": {"data": [{"__type__": "update"}, 7]}}
+    expired = PREVIEW | {"output": {"data": [[["replace", [], "/gone.png"]], []]}}
+    file = HandlerSequence(respond_picture(PNG), respond_text(404))
+    stream = respond_events(QUEUED, STARTED, PREVIEW, expired, skipped)
+    async with serve_fake_gradio(data=stream, file=file) as address:
+        async with (
+            SpaceClient.connect(address) as space,
+            space.generate(make_request(), previews=Previews.ALL) as generation,
+        ):
+            assert isinstance([event async for event in generation][-1], Finished)
+            assert (await generation.fetch()).data == PNG

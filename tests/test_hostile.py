@@ -3,7 +3,6 @@
 import gzip
 import logging
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -19,7 +18,6 @@ from sd35.client.contract import read_contract
 from sd35.client.discovery import ContractCache, Discovery
 from sd35.client.generation import EVENT_BUFFER_SIZE
 from sd35.client.hub import get_space_info, whoami
-from sd35.client.sse import MAX_EVENT_BYTES
 from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
 from sd35.core.errors import (
     AccessDeniedError,
@@ -138,9 +136,6 @@ def respond_endlessly(content_type: str, chunk: bytes, **headers: str) -> Handle
 
 GZIP_BOMB = gzip.compress(bytes(MAX_PICTURE_BYTES * 2), 9)
 CHUNK = b"x" * (1 << 20)
-GROWING_PREVIEW: dict[str, Any] = PREVIEW | {
-    "output": {"data": [[["append", ["url"], "x" * (MAX_EVENT_BYTES // 2)]], []]}
-}
 
 
 @pytest.mark.parametrize(
@@ -158,14 +153,6 @@ GROWING_PREVIEW: dict[str, Any] = PREVIEW | {
             ProtocolError,
         ),
         ({"data": respond_endlessly("text/event-stream", b"data: garbage\n\n")}, ProtocolError),
-        (
-            {
-                "data": respond_events(
-                    QUEUED, STARTED, PREVIEW, GROWING_PREVIEW, GROWING_PREVIEW, GROWING_PREVIEW
-                )
-            },
-            ProtocolError,
-        ),
         ({"config": respond_endlessly("application/json", b" " * (1 << 20))}, ContractError),
         ({"join": respond_endlessly("application/json", b" " * (1 << 20))}, ProtocolError),
         ({"join": respond_text(500, "no" * 100_000)}, ProtocolError),
@@ -181,7 +168,6 @@ GROWING_PREVIEW: dict[str, Any] = PREVIEW | {
         "line without end",
         "message without end",
         "messages that are none",
-        "output that grows",
         "description without end",
         "answer without end",
         "refusal that is long",

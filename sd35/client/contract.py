@@ -242,11 +242,16 @@ def _parse_limits(parameters: Mapping[str, Parameter]) -> Limits:
 
 def _parse_outputs(outputs: list[Mapping[str, Any]]) -> tuple[int, int | None]:
     component_types = [component["type"] for component in outputs]
-    if "image" not in component_types:
+    image_indexes = [
+        component_types.index(component_type)
+        for component_type in ("image", "gallery")
+        if component_type in component_types
+    ]
+    if not image_indexes:
         raise ContractError("The Space's endpoint returns no image.")
     seed_indexes = [
         index
         for index, component_type in enumerate(component_types)
         if component_type in {"slider", "number"}
     ]
-    return component_types.index("image"), seed_indexes[0] if seed_indexes else None
+    return image_indexes[0], seed_indexes[0] if seed_indexes else None

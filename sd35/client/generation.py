@@ -18,6 +18,7 @@ from sd35.core.errors import (
     ConnectionFailedError,
     IdentityExpiredError,
     InvalidRequestError,
+    PictureError,
     SD35Error,
     SessionLostError,
     SpaceAsleepError,
@@ -130,8 +131,18 @@ class Generation:
         if preview is not None and preview.picture == self.finished.picture:
             picture = preview.fetched
         if picture is None:
-            picture = await self._connection.fetch(self.finished.picture)
+            picture = await self._fetch_finished(self.finished)
         return replace(picture, seed=self.seed, request=self._request)
+
+    async def _fetch_finished(self, finished: Finished) -> Picture:
+        try:
+            return await self._connection.fetch(finished.picture)
+        except PictureError:
+            shown_picture = None if self._last_preview is None else self._last_preview.fetched
+            is_preview = self._run is not None and self._run.parser.is_result_preview
+            if shown_picture is None or not is_preview:
+                raise
+            return shown_picture
 
     async def _emit(self, event: Event | Exception) -> None:
         if not self._is_closed:

@@ -1,12 +1,13 @@
 """From the messages of Gradio's queue to events. Pure: messages are fed in one at a time."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from sd35.client.contract import Contract, Json
 from sd35.client.error_parsing import parse_run_error, sanitize
+from sd35.client.outputs import find_picture, is_skipped, parse_seed
 from sd35.client.sse import MAX_EVENT_BYTES
 from sd35.core.errors import (
     GenerationFailedError,
@@ -29,6 +30,14 @@ from sd35.core.events import (
 
 __all__ = ["RunParser", "apply_diff"]
 
+# What code that expects another structure raises.
+_STRUCTURE_ERRORS: Final = (
+    *(KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),
+)
+
+# Each edit of a diff copies what it changes: many edits of a long output would take minutes.
+MAX_COPIED_BYTES: Final = 1 << 28
+
 
 class RunParser:
     """Parser of the messages of one run, from `estimation` to `process_completed`."""
@@ -38,11 +47,14 @@ class RunParser:
         # The run's id. If the answer to the join was lost, the id of the first message.
         self.event_id = event_id
         self._outputs: list[Any] | None = None
+        self._output_bytes = 0  # at least the size of the outputs as JSON
         self._last_picture: RemotePicture | None = None
+        self._last_seed: int | None = None
         self._has_gap = False
         self.has_messages = False  # whether any message of this run has arrived
         self.has_started = False
         self.has_ended = False  # whether the last message has arrived
+        self.is_result_preview = False  # whether the run ended without an image but its previews
 
     def feed(self, payload: bytes) -> tuple[Event, ...]:
         """Return the events in one message, the JSON of a server-sent event.
@@ -55,22 +67,16 @@ class RunParser:
             raise ProtocolError("The Space sent a message that isn't JSON.") from error
         if not isinstance(message, dict) or not self._is_own_event(message.get("event_id")):
             return ()
+        self._output_bytes += len(payload)
         try:
             return self._parse_message(message)
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            IndexError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except _STRUCTURE_ERRORS as error:
             raise ProtocolError("The Space sent a message that can't be understood.") from error
 
     def mark_gap(self) -> None:
         """Note that messages were lost, so that diffs can't be applied any more."""
         self._has_gap = True
+        self._outputs = None
 
     def _is_own_event(self, event_id: object) -> bool:
         # A stream carries all runs of its session; messages without an id concern all of them.
@@ -121,30 +127,51 @@ class RunParser:
         output_data = (message.get("output") or {}).get("data")
         if output_data is None:
             return ()
-        # The first message has the outputs themselves; in protocols after sse_v1, the later ones
-        # have the edits to the previous outputs.
-        if self._outputs is None or not self._contract.sends_diffs:
-            self._outputs = list(output_data)
-        else:
-            self._outputs = [
-                apply_diff(old_value, edits)
-                for old_value, edits in zip(self._outputs, output_data, strict=True)
-            ]
-            self._check_growth(output_data)
-        picture = _parse_picture(self._outputs[self._contract.image_output])
+        try:
+            picture = self._apply_output(list(output_data))
+        except (ProtocolError, *_STRUCTURE_ERRORS):
+            # The last message has the whole result: a preview is no reason to lose it.
+            self.mark_gap()
+            return ()
         # A generator may yield the same image again, with another seed or text beside it.
         if picture is None or picture == self._last_picture:
             return ()
         self._last_picture = picture
         return (Preview(picture),)
 
-    def _check_growth(self, changes: list[list[Any]]) -> None:
-        """Limit the size of an output that grows message by message."""
-        is_growing = any(edit[0] in {"append", "add"} for edits in changes for edit in edits)
-        if is_growing and len(orjson.dumps(self._outputs)) > MAX_EVENT_BYTES:
-            raise ProtocolError(
-                f"The Space sent an output of more than {MAX_EVENT_BYTES >> 20} MiB."
-            )
+    def _apply_output(self, output_data: list[Json]) -> RemotePicture | None:
+        """Update the outputs, and return their image.
+
+        Raises:
+            ProtocolError: the edits don't apply, or the outputs grow beyond the limit.
+        """
+        # The first message has the outputs themselves; in protocols after sse_v1, the later ones
+        # have the edits to the previous outputs.
+        if self._outputs is None or not self._contract.sends_diffs:
+            self._outputs = output_data
+        else:
+            self._check_growth(sum(map(len, output_data)))
+            self._outputs = [
+                apply_diff(old_value, edits)
+                for old_value, edits in zip(self._outputs, output_data, strict=True)
+            ]
+        self._last_seed = self._find_seed(self._outputs)
+        return find_picture(self._outputs[self._contract.image_output])
+
+    def _check_growth(self, edit_count: int) -> None:
+        """Limit the size of outputs that grow message by message, and the work of changing them."""
+        limit_bytes = min(MAX_EVENT_BYTES, MAX_COPIED_BYTES // max(1, edit_count))
+        if self._output_bytes > limit_bytes:
+            self._output_bytes = len(orjson.dumps(self._outputs))
+        if self._output_bytes > limit_bytes:
+            raise ProtocolError("The Space sent outputs that are too large.")
+
+    def _find_seed(self, outputs: list[Json]) -> int | None:
+        """Return the seed in these outputs; if they leave it as it was, the one before."""
+        index = self._contract.seed_output
+        if index is None or index >= len(outputs):
+            return None
+        return self._last_seed if is_skipped(outputs[index]) else parse_seed(outputs[index])
 
     def _parse_completed(self, message: Mapping[str, Any]) -> Finished:
         self.has_ended = True
@@ -156,12 +183,15 @@ class RunParser:
             raise GenerationFailedError(
                 "The job was cancelled at the Space before it was finished.", "Generate again."
             )
-        data = output["data"]
-        picture = _parse_picture(data[self._contract.image_output])
+        outputs = list(output["data"])
+        picture = find_picture(outputs[self._contract.image_output])
+        if picture is None:
+            # The function's last outputs leave the image as it was, or clear it.
+            picture = self._last_picture
+            self.is_result_preview = True
         if picture is None:
             raise GenerationFailedError("The Space returned no image.")
-        seed_index = self._contract.seed_output
-        return Finished(picture, None if seed_index is None else _parse_seed(data[seed_index]))
+        return Finished(picture, self._find_seed(outputs))
 
     def _raise_stream_error(self, message: Mapping[str, Any]) -> None:
         # Versions of Gradio differ in whether they send the name or the text of this message.
@@ -225,23 +255,6 @@ def _edit_root(value: Json, action: str, new_value: Json) -> Json:
     if action == "append":
         return value + new_value
     raise ValueError(action)
-
-
-def _parse_picture(value: object) -> RemotePicture | None:
-    """Return the image of an output: a FileData, or in older versions an address or a data URL."""
-    if isinstance(value, str) and value:
-        return RemotePicture(value)
-    if not isinstance(value, dict):
-        return None
-    url, path = (value[key] if isinstance(value.get(key), str) else None for key in ("url", "path"))
-    return RemotePicture(url or "", path) if url or path else None
-
-
-def _parse_seed(value: object) -> int | None:
-    # Gradio's sliders send whole numbers as floats, too.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if 0 <= value < 2**63 else None
 
 
 def _parse_seconds(value: object) -> float | None:

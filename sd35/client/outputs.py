@@ -1,0 +1,50 @@
+"""The image and the seed in the outputs of a run, in every form in which Gradio sends them. Pure.
+
+A function may return a value; an update (`gr.update`, or a component in its place), which has the
+value beside other properties; or `gr.skip()`, an update without a value, which leaves what is
+shown. A gallery holds a list.
+"""
+
+from sd35.client.contract import Json
+from sd35.core.events import RemotePicture
+
+__all__ = ["find_picture", "is_skipped", "parse_seed"]
+
+# Where a value may be: of an update, of a gallery's item, and of a component's description.
+_VALUE_KEYS = ("value", "image", "props")
+
+
+def find_picture(output: Json) -> RemotePicture | None:
+    """Return the first image of an output, or `None`.
+
+    An image is a FileData, or in older versions an address or a data URL.
+    """
+    match output:
+        case str():
+            return RemotePicture(output) if output else None
+        case dict():
+            url, path = (
+                output[key] if isinstance(output.get(key), str) else None for key in ("url", "path")
+            )
+            if url or path:
+                return RemotePicture(url or "", path)
+            values = [output[key] for key in _VALUE_KEYS if key in output]
+        case list():
+            values = output
+        case _:
+            return None
+    return next((picture for value in values if (picture := find_picture(value))), None)
+
+
+def is_skipped(output: Json) -> bool:
+    """Return whether an output is an update that leaves the value as it was."""
+    return isinstance(output, dict) and "__type__" in output and "value" not in output
+
+
+def parse_seed(output: Json) -> int | None:
+    """Return the seed of an output, or `None` if it isn't a possible one."""
+    value = output.get("value") if isinstance(output, dict) else output
+    # Gradio's sliders send whole numbers as floats, too.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value < 2**63 else None
