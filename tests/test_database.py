@@ -51,6 +51,20 @@ def test_every_earlier_index_is_migrated(folder: Path, version: int) -> None:
         add_picture(library)
 
 
+def test_long_seed_of_an_earlier_version_is_found(folder: Path) -> None:
+    """A seed that an earlier version kept among the other settings is searched and shown."""
+    record = '{"format":1,"tool":"x","others":[["Seed","18446744073709551615"],["Sampler","y"]]}'
+    with open_index(folder) as connection:
+        schema.migrate(connection, 6)
+        insert_row(connection, 0)
+        insert_row(connection, 1)
+        connection.execute("UPDATE pictures SET record = ? WHERE id = 'id1'", (record,))
+    with Library.open(folder) as library:
+        [entry] = library.search(parse_query(f"seed:{2**64 - 1}")).entries
+        assert (entry.id, entry.metadata.seed) == ("id1", 2**64 - 1)
+        assert entry.metadata.extra == (("Sampler", "y"),)
+
+
 def test_failed_migration_changes_nothing(folder: Path) -> None:
     """A migration that fails leaves the tables of the version before it."""
     with open_index(folder) as connection:

@@ -74,7 +74,7 @@ def test_empty_number_is_the_default_of_the_space() -> None:
         ({"size": "custom", "height": "tall"}, "height", "Enter a height."),
         ({"seed": 1.5, "randomize_seed": False}, "seed", "whole number"),
         ({"seed": 2**31, "randomize_seed": False}, "seed", "0 to 2,147,483,647"),
-        ({"seed": "7", "randomize_seed": False}, "seed", "Enter a seed."),
+        ({"seed": "seven", "randomize_seed": False}, "seed", "whole number"),
         ({"num_inference_steps": "40"}, "num_inference_steps", "Enter the number of steps."),
         ({"guidance_scale": 10**400}, "guidance_scale", "Enter a guidance scale."),
         ({"guidance_scale": True}, "guidance_scale", "Enter a guidance scale."),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sd35.core.seed import MAX_SEED
 from sd35.metadata.infotext import read_infotext, write_infotext
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 
@@ -97,7 +98,7 @@ metadata_values = st.builds(
     height=st.integers(1, 99_999),
     guidance_scale=st.none() | st.integers(0, 100) | st.floats(0, 50),
     num_inference_steps=st.none() | st.integers(1, 1000),
-    seed=st.none() | st.integers(0, 2**32),
+    seed=st.none() | st.integers(0, MAX_SEED),
     model=text_values,
     versions=st.just({THIS_TOOL: "0.1"}),
     extra=st.dictionaries(
@@ -183,14 +184,14 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         ),
         (
             (
-                "Steps: many, Seed: 18446744073709551615, CFG scale: nan, Size: big, "
+                "Steps: many, Seed: 18446744073709551616, CFG scale: nan, Size: big, "
                 'Hires: "un\\closed"'
             ),
             replace(
                 EMPTY_METADATA,
                 extra=(
                     ("Steps", "many"),
-                    ("Seed", "18446744073709551615"),
+                    ("Seed", "18446744073709551616"),
                     ("CFG scale", "nan"),
                     ("Size", "big"),
                     ("Hires", '"un\\closed"'),

@@ -230,6 +230,16 @@ def failed_jobs(repository: JobRepository) -> JobRepository:
     return repository
 
 
+def test_search_finds_the_longest_seed(repository: JobRepository) -> None:
+    """A job is found by all digits of its seed, whatever its prompt says."""
+    prompt = f'"seed": {2**64 - 2}, {{"seed": {2**64 - 2}, '
+    request = GenerationRequest(prompt, seed=2**64 - 1, randomize_seed=False)
+    repository.add(make_record("a", status=JobStatus.FAILED, request=request))
+    for seed, expected in ((2**64 - 1, "a"), (2**64 - 2, ""), (2**64 // 10, "")):
+        page = repository.search(parse_query(f"is:failed seed:{seed}"))
+        assert joined_ids(page.jobs) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

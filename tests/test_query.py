@@ -52,7 +52,7 @@ def test_query_is_parsed(text: str, query: Query) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("seed:abc", "seed:-1", "seed:99999999999999999999", "steps:٣", "size:1024", "size:axb"),
+        *("seed:abc", "seed:-1", f"seed:{2**64}", "steps:٣", "size:1024", "size:axb"),
         *("before:2026-13", "after:yesterday", "on:2026-02-30", "on:0000", "on:9999", "before:1"),
         *("is:nice", "-is:trash", "ratio:x", "ratio:0:1"),
         *('tag:""', "!!!", "🦊", "x" * 5000, "x " * 100),
@@ -111,6 +111,19 @@ def searchable_index() -> Iterator[sqlite3.Connection]:
     )
     with closing(create_index(lighthouse, fox, night)) as connection:
         yield connection
+
+
+@pytest.mark.parametrize("seed", [2**53 + 1, 10**15, 2**63 - 1, 2**63, 2**64 - 1])
+def test_long_seed_is_found_to_the_last_digit(seed: int) -> None:
+    """A seed of 64 bits is found by all its digits, and its neighbors aren't."""
+    records = [
+        GenerationMetadata(id=id_, seed=number)
+        for id_, number in (("a", seed - 1), ("b", seed), ("c", (seed + 1) % 2**64))
+    ]
+    with closing(create_index(*records)) as connection:
+        page = find_page(connection, parse_query(f"seed:{seed}"), "", 9, None, None)
+        assert [(entry.id, entry.metadata.seed) for entry in page.entries] == [("b", seed)]
+        assert sorted(search_ids(connection, f"-seed:{seed}")) == ["a", "c"]
 
 
 def timestamp(*date: int) -> float:

@@ -13,7 +13,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sd35.metadata.embedding import read_metadata
-from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.infotext import read_infotext, write_infotext
+from sd35.metadata.model import GenerationMetadata, metadata_from_json
 from sd35.metadata.parsing import MAX_TEXT_LENGTH
 from sd35.metadata.readers import read_tool_metadata
 
@@ -267,11 +268,9 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             "ComfyUI",
             guidance_scale=3.5,
             num_inference_steps=28,
+            seed=2**64 - 1,
             model="flux1-dev",
-            extra=(
-                *(("Seed", str(2**64 - 1)), ("Sampler", "dpmpp_2m"), ("Scheduler", "beta")),
-                ("Denoise", "0.9"),
-            ),
+            extra=(("Sampler", "dpmpp_2m"), ("Scheduler", "beta"), ("Denoise", "0.9")),
         ),
     ),
     "ComfyUI, refined": (
@@ -312,6 +311,39 @@ def test_png_files_are_read(name: str) -> None:
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
     assert read_metadata(out.getvalue()) == expected
+
+
+@pytest.mark.parametrize("seed", [0, 2**31, 2**53 + 1, 10**15, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("is_text", [False, True], ids=["number", "text"])
+def test_seed_of_each_tool_is_exact(seed: int, is_text: bool) -> None:  # noqa: FBT001
+    """A seed is read to its last digit, whether the tool writes it as a number or as text."""
+    value = str(seed) if is_text else seed
+    for texts in (
+        {"parameters": json.dumps({"sui_image_params": {"prompt": "a fox", "seed": value}})},
+        {"parameters": json.dumps({**FOOOCUS, "seed": value})},
+        {"invokeai_metadata": json.dumps({**INVOKEAI_METADATA, "seed": value})},
+        {"prompt": json.dumps({**COMFYUI_GRAPH, "3": sampler_node(seed=value)})},
+        {"parameters": f"a fox\nSteps: 2, Sampler: Euler a, Seed: {value}, Size: 8x8"},
+    ):
+        metadata = read_tool_metadata(texts)
+        assert metadata is not None
+        assert (metadata.seed, "Seed" in dict(metadata.extra)) == (seed, False)
+        assert metadata_from_json(metadata.to_json()) == metadata
+        infotext = read_infotext(write_infotext(metadata, 8, 8))
+        assert infotext is not None
+        assert infotext.seed == seed
+
+
+@pytest.mark.parametrize("value", ["1.5", "1e999", str(2**64), "random"])
+def test_seed_that_is_none_is_shown_as_it_is(value: str) -> None:
+    """What isn't a seed is neither rounded nor left out."""
+    for texts in (
+        {"parameters": json.dumps({"sui_image_params": {"prompt": "a fox", "seed": value}})},
+        {"parameters": f"a fox\nSteps: 2, Sampler: Euler a, Seed: {value}, Size: 8x8"},
+    ):
+        metadata = read_tool_metadata(texts)
+        assert metadata is not None
+        assert (metadata.seed, dict(metadata.extra)["Seed"]) == (None, value)
 
 
 def sampler_node(kind: str = "KSampler", **inputs: object) -> dict[str, object]:

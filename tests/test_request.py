@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest, RequestOptions, check_request, random_seed
+from sd35.core.seed import MAX_SEED, parse_seed
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 
 SPACE_LIMITS = {
@@ -198,3 +199,31 @@ def test_a_negative_prompt_is_refused_where_there_is_no_such_parameter() -> None
     limits = replace(PUBLIC_LIMITS, negative_prompt=False)
     with pytest.raises(InvalidRequestError, match="doesn't support negative prompts"):
         RequestOptions(prompt="a cat", negative_prompt="dog").resolve(limits)
+
+
+@pytest.mark.parametrize(
+    ("value", "seed"),
+    [
+        *((seed, seed) for seed in (0, 2**31, 2**53 - 1, 2**53 + 1, 10**15, 2**63, 2**64 - 1)),
+        *((str(seed), seed) for seed in (0, 2**31, 2**53 + 1, 10**15, 2**63, 2**64 - 1)),
+        *(("007", 7), (" 7 ", 7), ("123.0", 123), (123.0, 123), ("1e15", 10**15), (1e15, 10**15)),
+        *((-1, None), ("-1", None), (2**64, None), (str(2**64), None), (10**400, None)),
+        *((1.5, None), ("1.5", None), ("9007199254740991.5", None), (math.nan, None)),
+        # As floats these could have been other numbers, too.
+        *((2.0**53, None), (1.8446744073709552e19, None), ("1.8446744073709552e+19", None)),
+        *((True, None), (None, None), ("", None), ("7 8", None), ("٧", None), ("1e999", None)),
+    ],
+)  # fmt: skip
+def test_a_seed_is_exact_or_none(value: object, seed: int | None) -> None:
+    """Each number and text is a seed of up to 64 bits to its last digit, or none at all."""
+    assert parse_seed(value) == seed
+
+
+def test_the_largest_seed_is_requested_to_the_last_digit() -> None:
+    """A Space that takes seeds of 64 bits gets the one that was given, and no float of it."""
+    limits = replace(PUBLIC_LIMITS, seed=Range(0, MAX_SEED, 1, 0))
+    for seed in (MAX_SEED, str(MAX_SEED)):
+        assert RequestOptions(prompt="a cat", seed=seed).resolve(limits).seed == MAX_SEED
+    with pytest.raises(InvalidRequestError, match=r"from 0 to 18,446,744,073,709,551,615,"):
+        RequestOptions(prompt="a cat", seed=MAX_SEED + 1).resolve(limits)
+    assert str(limits.seed) == f"0 to {MAX_SEED}"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from typer import Argument, BadParameter, Option
 
 from sd35.cli.lazy import ClickContext, Command
+from sd35.core.seed import MAX_SEED
 from sd35.core.sizes import parse_ratio
 
 __all__ = [
@@ -24,8 +25,7 @@ __all__ = [
     "whole_number",
 ]
 
-# The largest integer of SQLite, in which requests are recorded.
-MAX_NUMBER: Final = 2**63 - 1
+MAX_NUMBER: Final = MAX_SEED  # the largest number that an option may take
 
 
 def whole_number(minimum: int = 0, maximum: int = MAX_NUMBER) -> Callable[[str], int]:

@@ -10,6 +10,7 @@ from sd35.client.error_parsing import sanitize
 from sd35.core.errors import ContractError
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest
+from sd35.core.seed import MAX_SEED
 
 __all__ = [
     "DEMO_TITLE_MARKER",
@@ -210,7 +211,7 @@ def _parse_range(name: str, props: Mapping[str, Any]) -> Range | None:
 _HARD_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "width": (0, MAX_SIDE_PIXELS),
     "height": (0, MAX_SIDE_PIXELS),
-    "seed": (0, 2**63 - 1),
+    "seed": (0, MAX_SEED),
 }
 
 

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from sd35.core.seed import MAX_SEED
+
 __all__ = ["PIPELINE_MULTIPLE", "PUBLIC_LIMITS", "Limits", "Range", "format_number"]
 
 
@@ -32,7 +34,7 @@ class Range:
 def format_number(number: float) -> str:
     """Return the number without an exponent or needless digits."""
     if isinstance(number, int):
-        if abs(number) < 10**15:
+        if abs(number) <= MAX_SEED:
             return str(number)
         # An image's metadata may hold any number, and str() refuses more than 4,300 digits.
         return f"{'-' if number < 0 else ''}10^{math.log10(abs(number)):.0f}"

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS, Limits, Range, format_number
+from sd35.core.seed import parse_whole_number
 from sd35.core.sizes import parse_ratio, size_for
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 # this much is no burden to a server yet.
 MAX_PROMPT_CHARACTERS: Final = 10_000
 
-# JSON may hold infinite numbers, and int() of one raises. No seed of PyTorch is larger than this.
+# JSON may hold infinite numbers, and int() of one raises.
 MAX_MAGNITUDE: Final = 2**63
 
 # The seed that stands for a random one in AUTOMATIC1111, ComfyUI's nodes and many scripts.
@@ -65,7 +66,8 @@ class RequestOptions:
     """A request before its Space is known: `None` means the Space's default. Sizes in pixels.
 
     `width` and `height` take precedence over `aspect_ratio` (such as `16:9`); one of them together
-    with a ratio determines the other. Without a `seed`, or with -1, a random one is drawn.
+    with a ratio determines the other. Without a `seed`, or with -1, a random one is drawn. A seed
+    may be given as text, as JavaScript's numbers round one of more than 53 bits.
     """
 
     prompt: str
@@ -75,7 +77,7 @@ class RequestOptions:
     height: int | None = None
     guidance_scale: float | None = None
     num_inference_steps: int | None = None
-    seed: int | None = None
+    seed: int | str | None = None
 
     def resolve(self, limits: Limits) -> GenerationRequest:
         """Return the complete request to a Space with these limits.
@@ -122,6 +124,10 @@ class RequestOptions:
 def _number_error(field: str, value: object) -> str | None:
     """Return why a value isn't the kind of number that the field needs; `None` if it is."""
     label = _FIELD_LABELS[field]
+    if field == "seed" and (is_random_seed(value) or parse_whole_number(value) is not None):
+        return None
+    if field == "seed" and isinstance(value, str):
+        return "The seed must be a whole number."
     # To Python, True is the number 1; and NaN isn't less than anything.
     if (
         isinstance(value, bool)
@@ -130,7 +136,7 @@ def _number_error(field: str, value: object) -> str | None:
     ):
         article = "the" if field == "num_inference_steps" else "a"
         return f"Enter {article} {label}."
-    if field != "guidance_scale" and value != int(value):
+    if field == "seed" or (field != "guidance_scale" and value != int(value)):
         return f"The {label} must be a whole number."
     return None
 
@@ -168,12 +174,14 @@ def _round_to_multiple(side: float) -> int:
 
 
 def is_random_seed(seed: object) -> bool:
-    """Return whether a seed stands for a random one: none at all, or -1."""
-    return seed is None or seed == RANDOM_SEED
+    """Return whether a seed stands for a random one: none at all, an empty text, or -1."""
+    is_empty = seed is None or (isinstance(seed, str) and not seed.strip())
+    return is_empty or parse_whole_number(seed) == RANDOM_SEED
 
 
-def _seed_or_random(seed: int | None, limits: Limits) -> int:
-    return random_seed(limits) if seed is None or is_random_seed(seed) else int(seed)
+def _seed_or_random(seed: object, limits: Limits) -> int:
+    number = None if is_random_seed(seed) else parse_whole_number(seed)
+    return random_seed(limits) if number is None else number
 
 
 def random_seed(limits: Limits) -> int:
@@ -262,7 +270,8 @@ def _number_errors(request: GenerationRequest, limits: Limits) -> Iterator[Field
     if seed_range is not None and not seed_range.contains(request.seed):
         yield FieldError(
             "seed",
-            f"Enter a seed from {seed_range.minimum:,.0f} to {seed_range.maximum:,.0f}, "
+            # As integers: the format of a float would round them.
+            f"Enter a seed from {int(seed_range.minimum):,} to {int(seed_range.maximum):,}, "
             "or leave it empty for a random one.",
         )
 

@@ -202,7 +202,9 @@ UPDATE jobs SET status = 'completed', picture_id = id
 
 # The filters that apply to jobs; the others are ignored.
 _FILTER_CONDITIONS: Final = {
-    "seed": "json_extract(request, '$.seed') = ?",
+    # Exact, unlike `json_extract`, which makes a seed of 64 bits a float. A prompt can't contain
+    # this: in JSON, its quotation marks have a backslash.
+    "seed": """instr(request, '"seed": ' || ? || ',') > 0""",
     "size": "(json_extract(request, '$.width'), json_extract(request, '$.height')) = (?, ?)",
     "steps": "json_extract(request, '$.num_inference_steps') = ?",
     "space": "instr(lower(space), lower(?)) > 0",
@@ -228,7 +230,7 @@ def _build_conditions(query: Query, owner: str | None) -> tuple[list[str], list[
         if filter_.name in _FILTER_CONDITIONS:
             negation = "NOT " if filter_.is_excluded else ""
             conditions.append(f"{negation}({_FILTER_CONDITIONS[filter_.name]})")
-            params += filter_.values
+            params += map(str, filter_.values) if filter_.name == "seed" else filter_.values
     return conditions, params
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
+from sd35.core.seed import MAX_SEED
 from sd35.core.sizes import parse_ratio
 from sd35.library.text_index import sqlite_text
 
@@ -18,7 +19,7 @@ MAX_QUERY_TOKENS: Final = 40
 
 RATIO_TOLERANCE: Final = 0.03  # allowed difference of an aspect ratio, as a fraction of the ratio
 
-_MAX_INTEGER: Final = 2**63 - 1
+_MAX_INTEGER: Final = 2**63 - 1  # of SQLite
 
 # A blank that people, and the keyboards of phones, put after the colon of a field.
 _BLANK_AFTER_COLON: Final = re.compile(
@@ -188,10 +189,10 @@ _SCOPE_SUBJECTS: Final = {
 }
 
 
-def _int_parser(name: str) -> Callable[[str], Filter]:
+def _int_parser(name: str, maximum: int) -> Callable[[str], Filter]:
     def parse(value: str) -> Filter:
         # int() also accepts the digits of other scripts, signs, blanks and underscores.
-        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > _MAX_INTEGER:
+        if not re.fullmatch(r"[0-9]{1,40}", value) or int(value) > maximum:
             raise _QuerySyntaxError(f"needs a whole number, such as {name}:40")
         return Filter(name, (int(value),))
 
@@ -270,7 +271,8 @@ def _to_timestamp(day: dt.date) -> float:
 
 
 _FIELD_PARSERS: Final[dict[str, Callable[[str], Filter]]] = {
-    **{name: _int_parser(name) for name in ("seed", "steps")},
+    "seed": _int_parser("seed", MAX_SEED),
+    "steps": _int_parser("steps", _MAX_INTEGER),
     **{name: _name_parser(name) for name in ("space", "model", "tool", "tag")},
     "size": _parse_size,
     "ratio": _parse_ratio_range,

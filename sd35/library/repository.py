@@ -12,6 +12,7 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.library.layout import is_in_trash
+from sd35.library.schema import sqlite_seed
 from sd35.library.text_index import fts_document, sqlite_text
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
 
@@ -148,7 +149,7 @@ def _columns(entry: Entry) -> dict[str, object]:
         "made_at": entry.made_at.timestamp(),
         "prompt": sqlite_text(metadata.prompt),
         "negative_prompt": sqlite_text(metadata.negative_prompt),
-        "seed": metadata.seed,
+        "seed": sqlite_seed(metadata.seed),
         "width": entry.width,
         "height": entry.height,
         "steps": metadata.num_inference_steps,

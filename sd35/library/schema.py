@@ -3,6 +3,7 @@
 Names that need an explanation:
 
 - `pictures.number` is the row's number, which the full-text tables have as their `rowid`.
+- `pictures.seed` is the seed as `sqlite_seed` converts it.
 - `fts_stems` is the full-text index of word stems, `fts_prefixes` that of whole words for prefix
   searches; `others` in both (FTS5 can't rename a column) is the text of tags and file names.
 - `counts` has the number and size of images per owner and scope: `shown`, `trash` or `missing`.
@@ -13,8 +14,9 @@ from sqlite3 import Connection, OperationalError, complete_statement
 from typing import Final
 
 from sd35.library.text_index import fts_document
+from sd35.metadata.model import metadata_from_json
 
-__all__ = ["SCHEMA_VERSION", "migrate", "min_compatible_version", "schema_version"]
+__all__ = ["SCHEMA_VERSION", "migrate", "min_compatible_version", "schema_version", "sqlite_seed"]
 
 _CREATE_PICTURES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -187,6 +189,25 @@ def _create_search_tables(connection: Connection) -> None:
         )
 
 
+def sqlite_seed(seed: int | None) -> int | None:
+    """Return a seed of 64 bits without a sign as SQLite's integer of 64 bits with one."""
+    return seed if seed is None or seed < 2**63 else seed - 2**64
+
+
+def _index_long_seeds(connection: Connection) -> None:
+    # Earlier versions kept a seed of more than 15 digits in the record only, as another setting.
+    rows = connection.execute(
+        """SELECT number, record FROM pictures WHERE seed IS NULL AND record LIKE '%"Seed"%'"""
+    ).fetchall()
+    for number, record in rows:
+        metadata = metadata_from_json(record)
+        if metadata is not None and metadata.seed is not None:
+            connection.execute(
+                "UPDATE pictures SET seed = ? WHERE number = ?",
+                (sqlite_seed(metadata.seed), number),
+            )
+
+
 # Steps from each version to the next. They have run on people's machines: never change one.
 MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _CREATE_PICTURES.format(
@@ -199,6 +220,7 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     "ALTER TABLE jobs ADD COLUMN reason TEXT NOT NULL DEFAULT '';",
     _RENAME_JOB_COLUMNS,
     _RENAME_SEARCH_TABLES,
+    _index_long_seeds,
 )
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)

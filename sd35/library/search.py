@@ -8,6 +8,7 @@ from typing import Any, Final
 from sd35.library.database import Database
 from sd35.library.query import Cursor, Filter, Query
 from sd35.library.repository import SELECT_ENTRY, Entry, entry_from_row
+from sd35.library.schema import sqlite_seed
 from sd35.library.text_index import fts_phrase, sqlite_text
 
 __all__ = ["MAX_PAGE", "PicturePage", "adjacent_id", "find_all", "find_page"]
@@ -199,7 +200,7 @@ class _SqlFilter:
         return min(count, MAX_COUNT), count <= MAX_COUNT
 
 
-def _to_sql_value(name: str, value: float | str) -> float | str:
+def _to_sql_value(name: str, value: float | str) -> float | str | None:
     if not isinstance(value, str):
-        return value
+        return sqlite_seed(int(value)) if name == "seed" else value
     return sqlite_text(value).casefold() if name == "tag" else sqlite_text(value)

@@ -16,6 +16,7 @@ from sd35.metadata.parsing import (
     MAX_EXTRA,
     MAX_TEXT_LENGTH,
     extract_loras,
+    parse_generation_seed,
     parse_int,
     parse_number,
     parse_size,
@@ -192,13 +193,15 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     tool, versions = _parse_tool(values)
     steps = parse_int(values.get("Steps"))
     guidance_scale = parse_number(values.get("CFG scale"))
-    seed = parse_int(values.get("Seed"))
+    seed, seed_text = parse_generation_seed(values.get("Seed"))
     width, height = parse_size(values.get("Size", ""))
     model = parse_text(values.get("Model"))
     is_demo = tool == THIS_TOOL and model == DEMO_MODEL
-    # A value that can't be parsed goes to `extra`, as a seed of 64 bits does.
-    parsed = {"Steps": steps, "CFG scale": guidance_scale, "Seed": seed, "Size": width}
+    # A value that can't be parsed goes to `extra`.
+    parsed = {"Steps": steps, "CFG scale": guidance_scale, "Size": width}
     used_keys = {"Model", "Version"} | {key for key, value in parsed.items() if value is not None}
+    if not seed_text:
+        used_keys.add("Seed")
     default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None
     extra = tuple(pair for pair in pairs if pair[0] not in used_keys and pair != default_pair)
     return GenerationMetadata(
@@ -206,7 +209,7 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
         height=height,
         guidance_scale=guidance_scale,
         num_inference_steps=steps,
-        seed=None if seed == -1 else seed,
+        seed=seed,
         model="" if is_demo else model,
         is_demo=is_demo,
         tool=tool,

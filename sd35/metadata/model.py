@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from sd35.core.seed import parse_seed
 from sd35.metadata.parsing import MAX_EXTRA, parse_int, parse_list, parse_number, parse_text
 
 __all__ = ["MAX_TAGS", "THIS_TOOL", "GenerationMetadata", "metadata_from_json", "new_id"]
@@ -89,6 +90,7 @@ def metadata_from_json(text: str) -> GenerationMetadata | None:
         return None
     if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
         return None
+    seed, extra = _parse_seed(payload)
     return GenerationMetadata(
         id=parse_text(payload.get("id"))[:_MAX_ID_LENGTH],
         prompt=parse_text(payload.get("prompt")),
@@ -97,7 +99,7 @@ def metadata_from_json(text: str) -> GenerationMetadata | None:
         height=parse_int(payload.get("height")),
         guidance_scale=parse_number(payload.get("guidance_scale")),
         num_inference_steps=parse_int(payload.get("num_inference_steps")),
-        seed=parse_int(payload.get("seed")),
+        seed=seed,
         model=parse_text(payload.get("model")),
         space=parse_text(payload.get("space")),
         is_demo=payload.get("is_demo") is True,
@@ -105,10 +107,22 @@ def metadata_from_json(text: str) -> GenerationMetadata | None:
         took_seconds=parse_number(payload.get("took_seconds")),
         tool=parse_text(payload.get("tool")),
         versions=_parse_versions(payload.get("versions")),
-        extra=_parse_pairs(payload.get(_JSON_KEYS["extra"])),
+        extra=extra,
         is_starred=payload.get("is_starred") is True,
         tags=_parse_tags(payload.get("tags")),
     )
+
+
+def _parse_seed(payload: Mapping[str, Any]) -> tuple[int | None, tuple[tuple[str, str], ...]]:
+    """Return the seed, and the settings without a field."""
+    extra = _parse_pairs(payload.get(_JSON_KEYS["extra"]))
+    seed = parse_seed(payload.get("seed"))
+    if seed is not None:
+        return seed, extra
+    # Earlier versions kept a seed of more than 15 digits among the settings without a field.
+    texts = dict(reversed(extra))
+    seed = parse_seed(texts.get("Seed"))
+    return seed, extra if seed is None else tuple(pair for pair in extra if pair[0] != "Seed")
 
 
 def _parse_time(value: object) -> dt.datetime | None:

@@ -8,6 +8,8 @@ import json
 import re
 from typing import Any
 
+from sd35.core.seed import parse_seed, parse_whole_number
+
 __all__ = [
     "MAX_EXTRA",
     "MAX_TEXT_LENGTH",
@@ -15,6 +17,7 @@ __all__ = [
     "extract_loras",
     "format_value",
     "model_name",
+    "parse_generation_seed",
     "parse_int",
     "parse_json_object",
     "parse_list",
@@ -88,6 +91,16 @@ def parse_int(value: object) -> int | None:
     """Return an integer, given as a number or as text; 40.0 counts as one."""
     number = parse_number(value)
     return int(number) if number is not None and number == int(number) else None
+
+
+def parse_generation_seed(value: object) -> tuple[int | None, tuple[tuple[str, str], ...]]:
+    """Return the seed of an image, or else what stands in its place as a pair to display."""
+    seed = parse_seed(value)
+    # -1 asks for a random seed: the one that was drawn isn't in the file.
+    if seed is not None or parse_whole_number(value) == -1:
+        return seed, ()
+    text = format_value(value).strip()
+    return None, (("Seed", text),) if text else ()
 
 
 def parse_size(text: str) -> tuple[int | None, int | None]:

@@ -7,11 +7,13 @@ such a value stays unknown.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from sd35.core.seed import parse_whole_number
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import (
     MAX_EXTRA,
     format_value,
     model_name,
+    parse_generation_seed,
     parse_int,
     parse_json_object,
     parse_text,
@@ -115,7 +117,7 @@ def _build_metadata(graph: Graph, sampler: Node, other_samplers: int) -> Generat
     # Custom samplers get prompts and scale from a guider, and steps from the node with the sigmas.
     guider = graph.linked_node(sampler, "guider") or sampler
     schedule_node = _schedule_node(graph, sampler)
-    seed = _seed(graph, sampler)
+    seed, seed_text = parse_generation_seed(_seed_value(graph, sampler))
     width, height = _size(graph, sampler)
     model, loras = _model(graph, [guider, sampler, schedule_node])
     positive = PromptResolver(
@@ -123,7 +125,8 @@ def _build_metadata(graph: Graph, sampler: Node, other_samplers: int) -> Generat
     )
     negative = PromptResolver(graph, graph.linked_node(guider, "negative"), "negative")
     extra = [
-        *_extra_settings(graph, sampler, schedule_node, seed),
+        *seed_text,
+        *_extra_settings(graph, sampler, schedule_node),
         *_prompt_details("Prompt", positive),
         *_second_prompt(graph, guider, positive),
         *_prompt_details("Negative prompt", negative),
@@ -137,7 +140,7 @@ def _build_metadata(graph: Graph, sampler: Node, other_samplers: int) -> Generat
         height=height,
         guidance_scale=graph.number(guider, "cfg", "cfg_conds"),
         num_inference_steps=parse_int(graph.number(schedule_node, "steps", "steps_total")),
-        seed=parse_int(seed),
+        seed=seed,
         model=model,
         tool=_TOOL,
         extra=tuple(extra[:MAX_EXTRA]),
@@ -153,19 +156,21 @@ def _schedule_node(graph: Graph, sampler: Node) -> Node:
     return next((node for node in graph.upstream([sigmas]) if "steps" in node.inputs), sampler)
 
 
-def _seed(graph: Graph, sampler: Node) -> object:
+def _seed_value(graph: Graph, sampler: Node) -> object:
     node = graph.linked_node(sampler, "noise") or sampler
-    seed = graph.find_value(node, _SEED_INPUTS, is_number)
+    seed = graph.find_value(node, _SEED_INPUTS, _is_number)
     # A negative one asks some nodes for a random seed, which isn't in the graph.
-    return seed if isinstance(seed, int | float) and seed >= 0 else None
+    number = parse_whole_number(seed)
+    return None if number is not None and number < 0 else seed
 
 
-def _extra_settings(
-    graph: Graph, sampler: Node, schedule_node: Node, seed: object
-) -> Iterator[tuple[str, str]]:
+def _is_number(value: object) -> bool:
+    return is_number(value) or parse_whole_number(value) is not None
+
+
+def _extra_settings(graph: Graph, sampler: Node, schedule_node: Node) -> Iterator[tuple[str, str]]:
     denoise = graph.number(schedule_node, "denoise")
     settings = [
-        ("Seed", format_value(seed) if parse_int(seed) is None else ""),
         ("Sampler", graph.text(sampler, "sampler_name", "sampler")),
         ("Scheduler", graph.text(schedule_node, "scheduler")),
         ("Denoise", "" if denoise is None or denoise == 1 else f"{denoise:g}"),

@@ -10,6 +10,7 @@ from sd35.metadata.parsing import (
     extract_loras,
     format_value,
     model_name,
+    parse_generation_seed,
     parse_int,
     parse_json_object,
     parse_number,
@@ -61,16 +62,14 @@ def metadata_from_fields(
 ) -> GenerationMetadata:
     """Return metadata from a JSON object; unmapped keys go to `extra` under readable names."""
     prompt, prompt_loras = extract_loras(parse_text(values.get(mapping.prompt)))
-    seed = parse_int(values.get(mapping.seed))
+    seed, seed_text = parse_generation_seed(values.get(mapping.seed))
     mapped_keys = {*astuple(mapping)[:-1], *mapping.ignored_keys}
     other_values = [
         (_humanize(key), format_value(value))
         for key, value in values.items()
         if key not in mapped_keys and value is not None and value is not False
     ]
-    if seed is None:  # one of 64 bits: shown, but not usable here
-        loras = [("Seed", format_value(values.get(mapping.seed))), *loras]
-    extra = [*loras, *prompt_loras, *other_values]
+    extra = [*seed_text, *loras, *prompt_loras, *other_values]
     return GenerationMetadata(
         prompt=prompt,
         negative_prompt=parse_text(values.get(mapping.negative_prompt)),
@@ -78,7 +77,7 @@ def metadata_from_fields(
         height=parse_int(values.get(mapping.height)),
         guidance_scale=parse_number(values.get(mapping.guidance_scale)),
         num_inference_steps=parse_int(values.get(mapping.steps)),
-        seed=None if seed == -1 else seed,  # -1 asks for a random seed
+        seed=seed,
         model=model_name(values.get(mapping.model)),
         tool=tool,
         versions={tool: version} if version else {},
