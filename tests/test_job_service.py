@@ -18,10 +18,11 @@ from sd35.client import StopOutcome, Timeouts
 from sd35.core.errors import InvalidRequestError, QuotaError, UnreachableError
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
-from sd35.core.visitor import Visitor
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UsageLimits
-from sd35.jobs.record import JobStatus
+from sd35.jobs.record import JobRecord, JobStatus
+from sd35.jobs.repository import JobRepository
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.server.launch import free_port
@@ -43,6 +44,13 @@ MAX_JOBS = 50
 @pytest.fixture(scope="module")
 def fake() -> Iterator[FakeSpace]:
     space = FakeSpace(is_generator=True)
+    yield space
+    space.close()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[FakeSpace]:
+    space = FakeSpace(is_generator=False)
     yield space
     space.close()
 
@@ -152,6 +160,93 @@ async def test_cancelling_a_running_job_ends_the_run(fake: FakeSpace, service: J
     state = await wait_for_end(job)
     assert (state.status, state.cancel_outcome) == (JobStatus.CANCELLED, StopOutcome.ENDED)
     fake.release()
+
+
+async def start_plain_run(
+    plain: FakeSpace, folder: Path, timeouts: Timeouts | None = None
+) -> tuple[JobService, Job]:
+    """Return a service with one slot, and a job that runs until the Space is released."""
+    config = studio_config(folder, UsageLimits(max_concurrent=1))
+    service = JobService(SpaceConfig(plain.address), _fail_demo, config, timeouts)
+    plain.hold()
+    job = await service.submit(make_request("wait: "))
+    assert await asyncio.to_thread(plain.run_started.wait, LIMIT_SECONDS)
+    while (state := job.state.value).status is not JobStatus.RUNNING:
+        await job.state.wait_for_change(state, LIMIT_SECONDS)
+    return service, job
+
+
+async def wait_for_followed_run(job: Job) -> JobState:
+    """Return the state of a cancelled job whose run has ended."""
+    with anyio.fail_after(LIMIT_SECONDS):
+        while (state := job.state.value).is_followed:
+            await job.state.wait_for_change(state, LIMIT_SECONDS)
+    return job.state.value
+
+
+def stored_job(service: JobService, job: Job) -> JobRecord:
+    record = JobRepository(service.library).get(job.id)
+    assert record is not None
+    return record
+
+
+async def test_run_that_cannot_be_cancelled_is_followed(plain: FakeSpace, tmp_path: Path) -> None:
+    """A run that the Space can't cancel frees its slot at once, and its image is saved."""
+    service, job = await start_plain_run(plain, tmp_path)
+    next_job = await service.submit(make_request("a cat"))
+    queue = service.visitor_queue(LOCAL_VISITOR)
+    job.cancel()
+    state = job.state.value
+    assert (state.status, state.is_followed) == (JobStatus.CANCELLED, True)
+    assert state.cancel_outcome is StopOutcome.MAY_FINISH
+    assert queue.followed_jobs == [job]
+    with anyio.fail_after(LIMIT_SECONDS):
+        while (state := next_job.state.value).status is not JobStatus.QUEUED_REMOTELY:
+            await next_job.state.wait_for_change(state, LIMIT_SECONDS)
+    assert stored_job(service, job).status is JobStatus.CANCELLED
+    plain.release()
+    state = await wait_for_followed_run(job)
+    assert (state.status, state.is_late) == (JobStatus.COMPLETED, True)
+    assert state.result is not None
+    assert service.library.get(job.id) is not None
+    assert not (await wait_for_end(next_job)).is_late
+    assert queue.completed_count == 2
+    await service.aclose()
+    assert stored_job(service, job).status is JobStatus.COMPLETED
+
+
+async def test_followed_run_can_be_waited_for_again(plain: FakeSpace, tmp_path: Path) -> None:
+    """A run that is still followed is waited for again, as if it hadn't been stopped."""
+    service, job = await start_plain_run(plain, tmp_path)
+    assert not await service.keep_waiting(job), "it wasn't cancelled"
+    for _ in range(2):
+        job.cancel()
+        assert await service.keep_waiting(job)
+        assert job_status(job) is JobStatus.RUNNING
+    assert stored_job(service, job).status is JobStatus.RUNNING
+    plain.release()
+    state = await wait_for_end(job)
+    assert (state.status, state.is_late) == (JobStatus.COMPLETED, False)
+    await service.aclose()
+
+
+@pytest.mark.parametrize("is_closing", [True, False], ids=["shutdown", "silence"])
+async def test_followed_run_without_an_image_stays_cancelled(
+    plain: FakeSpace, tmp_path: Path, *, is_closing: bool
+) -> None:
+    """A shutdown and the client's limits end the following, and the job stays cancelled."""
+    limits = Timeouts() if is_closing else Timeouts(no_news=0.3, silence=0.3)
+    service, job = await start_plain_run(plain, tmp_path, limits)
+    job.cancel()
+    if is_closing:
+        await service.aclose()
+    state = await wait_for_followed_run(job)
+    assert (state.status, state.error) == (JobStatus.CANCELLED, None)
+    assert not await service.keep_waiting(job)
+    await service.aclose()
+    assert stored_job(service, job).status is JobStatus.CANCELLED
+    plain.release()
+    assert await asyncio.to_thread(plain.finished_runs.acquire, timeout=LIMIT_SECONDS)
 
 
 async def test_job_cancelled_at_once_is_never_sent(service: JobService) -> None:

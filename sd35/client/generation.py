@@ -118,6 +118,13 @@ class Generation:
         is_sent = self._join.contract.has_parameter("seed")
         return self._request.seed if has_fixed_seed and is_sent else None
 
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Return whether leaving the block still ends the run at the Space."""
+        # Gradio can't interrupt a plain function: it uses up its quota whatever the client does.
+        run = self._run
+        return run is None or run.contract.is_generator or not run.parser.has_started
+
     async def fetch(self) -> Picture:
         """Return the finished image, with its seed and its request.
 

@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import anyio
 
-from sd35.client import Identity, SpaceClient, StopOutcome
+from sd35.client import Generation, Identity, SpaceClient, StopOutcome
 from sd35.core.errors import QuotaError, SD35Error
 from sd35.core.events import Notice, Progress, Queued, Waiting
 from sd35.core.observable import Observable
@@ -17,6 +18,15 @@ from sd35.jobs.record import JobStatus
 from sd35.jobs.scheduler import QueueEntry
 
 __all__ = ["Job", "JobResult", "JobState"]
+
+
+# The image of a job that is downloading is paid for already: cancelling would only lose it.
+_CANCELLABLE_STATUSES: Final = {
+    JobStatus.PENDING,
+    JobStatus.CONNECTING,
+    JobStatus.QUEUED_REMOTELY,
+    JobStatus.RUNNING,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,8 @@ class JobState:
         quota_error: why the Space refused the job when it had a slot before.
         cancel_reason: why the job was cancelled; empty if its owner did it.
         cancel_outcome: what cancelling did at the Space; `None` if nothing had been sent.
+        is_followed: whether the job is cancelled here, but its run can't be cancelled at the Space,
+            so that it is followed in the background, to save its image.
     """
 
     request: GenerationRequest
@@ -77,12 +89,18 @@ class JobState:
     ended_at: float | None = None
     result: JobResult | None = None
     cancel_outcome: StopOutcome | None = None
+    is_followed: bool = False
     error: SD35Error | None = None
 
     def is_significant_change(self, previous: "JobState") -> bool:
         """Return whether pages show this state at once: a new status, or the first preview."""
         is_first_preview = previous.preview is None and self.preview is not None
         return self.status is not previous.status or is_first_preview
+
+    @property
+    def is_late(self) -> bool:
+        """Return whether the image came after its owner had stopped waiting for it."""
+        return self.status is JobStatus.COMPLETED and self.cancel_outcome is not None
 
     @property
     def size_bytes(self) -> int:
@@ -110,6 +128,8 @@ class Job:
         is_charged: whether the job counts against its visitor's usage limits.
         on_change: called with the old and the new state.
         cancel_scope: the scope that the run is in.
+        generation: the run at the Space, once there is one.
+        on_follow: called when the job is cancelled, but its run goes on being followed.
         is_aborted: whether the job ends because the program shuts down.
     """
 
@@ -123,6 +143,8 @@ class Job:
     is_charged: bool = False
     on_change: Callable[[JobState, JobState], None] = lambda _old, _new: None
     cancel_scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    generation: Generation | None = None
+    on_follow: Callable[[], None] = lambda: None
     is_aborted: bool = False
 
     def __post_init__(self) -> None:
@@ -145,22 +167,45 @@ class Job:
         self.update(status=status, ended_at=time.monotonic(), preview=None, **changes)
 
     def cancel(self, reason: str = "") -> None:
-        """Cancel the job and its run at the Space, unless its image is being downloaded."""
-        # The image of a job that is downloading is paid for already: cancelling would only lose it.
-        if self.status in {
-            JobStatus.PENDING,
-            JobStatus.CONNECTING,
-            JobStatus.QUEUED_REMOTELY,
-            JobStatus.RUNNING,
-        }:
+        """Cancel the job and its run at the Space, unless its image is being downloaded.
+
+        A run that the Space can't cancel is followed in the background, and its image is saved.
+        """
+        if self.status not in _CANCELLABLE_STATUSES:
+            return
+        if self.generation is None or self.generation.can_be_cancelled:
             self.update(status=JobStatus.CANCELLING, is_held=False, cancel_reason=reason)
             self.cancel_scope.cancel()
+            return
+        self.update(
+            status=JobStatus.CANCELLED,
+            cancel_reason=reason,
+            cancel_outcome=StopOutcome.MAY_FINISH,
+            is_followed=True,
+            ended_at=time.monotonic(),
+        )
+        self.on_follow()
+
+    def keep_waiting(self) -> bool:
+        """Show a cancelled job as running again; return `False` if its run isn't followed."""
+        if not self.state.value.is_followed:
+            return False
+        self.update(
+            status=JobStatus.RUNNING,
+            cancel_reason="",
+            cancel_outcome=None,
+            is_followed=False,
+            ended_at=None,
+        )
+        return True
 
     def abort(self) -> None:
-        """Cancel the job because the program shuts down."""
-        # A job that its owner is cancelling ends as cancelled, not as interrupted.
-        self.is_aborted = self.status is not JobStatus.CANCELLING
-        self.cancel()
+        """Cancel the job and its run because the program shuts down."""
+        # A job that its owner has cancelled ends as cancelled, not as interrupted.
+        self.is_aborted = self.status not in {JobStatus.CANCELLING, JobStatus.CANCELLED}
+        if self.status in _CANCELLABLE_STATUSES:
+            self.update(status=JobStatus.CANCELLING, is_held=False)
+        self.cancel_scope.cancel()
 
     def set_held(self, *, is_held: bool) -> None:
         """Hold the job, or release it; call `Scheduler.schedule` afterwards."""

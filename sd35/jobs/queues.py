@@ -108,7 +108,7 @@ class VisitorQueue:
         has_no_end = self._quota_error is not None and self._quota_error.retry_at is None
         if new.status is JobStatus.RUNNING and has_no_end:
             self._quota_error = None
-        if new.status.is_final and not old.status.is_final:
+        if new.status is not old.status:
             self.completed_count += new.status is JobStatus.COMPLETED
             self.failed_count += new.status in {JobStatus.FAILED, JobStatus.INTERRUPTED}
         is_urgent = new.is_significant_change(old)
@@ -159,9 +159,15 @@ class VisitorQueue:
         return list(islice(jobs, MAX_FAILED_JOBS))
 
     @property
+    def followed_jobs(self) -> list[Job]:
+        """The cancelled jobs whose runs the Space couldn't cancel, so that they are followed."""
+        return [job for job in self._jobs.values() if job.state.value.is_followed]
+
+    @property
     def is_active(self) -> bool:
-        """Return whether a job runs, or will run without the visitor's help."""
-        return any(not job.state.value.is_held for job in self.open_jobs)
+        """Return whether a job runs, is followed, or will run without the visitor's help."""
+        has_open_jobs = any(not job.state.value.is_held for job in self.open_jobs)
+        return has_open_jobs or bool(self.followed_jobs)
 
 
 def _is_pending(job: Job) -> bool:

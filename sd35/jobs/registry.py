@@ -35,8 +35,8 @@ class JobRegistry:
 
     @property
     def unfinished_jobs(self) -> list[Job]:
-        """The jobs that are pending or running."""
-        return [job for job in self._jobs.values() if not job.status.is_final]
+        """The jobs that are pending, running, or still followed."""
+        return [job for job in self._jobs.values() if not _has_ended(job)]
 
     def get(self, job_id: object) -> Job | None:
         """Return a job by its id, which may be anything that a browser sent."""
@@ -90,7 +90,7 @@ class JobRegistry:
         evictable = [
             job
             for job in self._jobs.values()
-            if job.status.is_final and not self._result_saver.has_unsaved(job)
+            if _has_ended(job) and not self._result_saver.has_unsaved(job)
         ]
         total_bytes = sum(job.state.value.size_bytes for job in evictable)
         evicted_ids = []
@@ -102,3 +102,7 @@ class JobRegistry:
             self.remove(job)
             evicted_ids.append(job.id)
         return evicted_ids
+
+
+def _has_ended(job: Job) -> bool:
+    return job.status.is_final and not job.state.value.is_followed

@@ -194,11 +194,12 @@ _ADOPT: Final = (
     "UPDATE jobs SET worker_id = ?1, is_held = 1 WHERE status = 'pending' AND worker_id = ?2"
 )
 
-# A picture has the id of its job.
-_COMPLETE_SAVED: Final = """
+# A picture has the id of its job. The run of a cancelled job may have been followed to its image.
+_COMPLETE_SAVED: Final = f"""
 UPDATE jobs SET status = 'completed', picture_id = id
-    WHERE status = 'interrupted' AND EXISTS (SELECT 1 FROM pictures WHERE pictures.id = jobs.id)
-"""
+    WHERE {_FAILED} AND status != 'failed'
+    AND EXISTS (SELECT 1 FROM pictures WHERE pictures.id = jobs.id)
+"""  # noqa: S608  # no values
 
 # The filters that apply to jobs; the others are ignored.
 _FILTER_CONDITIONS: Final = {

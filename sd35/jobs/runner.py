@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, assert_never
 
 import anyio.to_thread
@@ -21,6 +22,7 @@ from sd35.jobs.results import ResultSaver
 from sd35.jobs.scheduler import Scheduler
 from sd35.jobs.space_connection import SpaceConnector
 from sd35.jobs.store import JobStore
+from sd35.jobs.tasks import BackgroundTasks
 
 __all__ = ["JobRunner"]
 
@@ -46,16 +48,18 @@ class JobRunner:
     result_saver: ResultSaver
     usage_limiter: UsageLimiter
     metrics: Metrics
+    tasks: BackgroundTasks
 
     async def run(self, job: Job) -> None:
         """Run the job to its end, and save its image, with retries. Raises nothing."""
+        job.on_follow = partial(self._on_follow, job)
         try:
             await self._run(job)
         except SD35Error as error:
-            job.finish(JobStatus.FAILED, error=error)
+            _fail(job, error)
         except Exception:  # the edge of a task: no caller would see the error
             log.exception("A job failed unexpectedly.")
-            job.finish(JobStatus.FAILED, error=SD35Error("This job failed unexpectedly."))
+            _fail(job, SD35Error("This job failed unexpectedly."))
         finally:
             job.identity = None  # it may hold a token
         await self._wrap_up(job)
@@ -66,13 +70,22 @@ class JobRunner:
         if generation is None or generation.finished is None or space is None:
             job.finish(
                 JobStatus.INTERRUPTED if job.is_aborted else JobStatus.CANCELLED,
+                is_followed=False,
                 cancel_outcome=None if generation is None else generation.stopped,
             )
             return
         # From here on the job can't be cancelled: that would only lose the image.
-        job.update(status=JobStatus.DOWNLOADING)
+        if not job.state.value.is_followed:
+            job.update(status=JobStatus.DOWNLOADING)
         picture = await generation.fetch()
-        job.finish(JobStatus.COMPLETED, result=await self.result_saver.save(job, space, picture))
+        result = await self.result_saver.save(job, space, picture)
+        job.finish(JobStatus.COMPLETED, is_followed=False, result=result)
+
+    def _on_follow(self, job: Job) -> None:
+        """Give the slot of a cancelled job to the next one, while its run is followed."""
+        # The next job may wait at the Space for the end of this run; the Space says so.
+        self.scheduler.release(job.queue_entry)
+        self.tasks.start(self.store.mark_finished(job))
 
     async def _generate(self, job: Job) -> Generation | None:
         """Follow the run until it ends or is cancelled; return `None` if nothing was sent."""
@@ -91,6 +104,7 @@ class JobRunner:
                     generation = space.generate(
                         job.state.value.request, previews=Previews.NEWEST, identity=job.identity
                     )
+                    job.generation = generation
                     try:
                         async with generation:
                             async for event in generation:
@@ -99,7 +113,8 @@ class JobRunner:
                         # Within the slot: otherwise the next job of this visitor would get it
                         # before the queue is paused.
                         await self.queues.on_quota_exceeded(job, error)
-                        if error.retry_at is None or job.is_api_call:
+                        is_waiting = not (job.is_api_call or job.state.value.is_followed)
+                        if error.retry_at is None or not is_waiting:
                             raise
                         _requeue(job, error)
                         generation = None
@@ -120,8 +135,16 @@ class JobRunner:
                 await self.store.mark_finished(job)
 
 
+def _fail(job: Job, error: SD35Error) -> None:
+    if job.state.value.is_followed:  # it was cancelled, and stays so
+        job.update(is_followed=False)
+    else:
+        job.finish(JobStatus.FAILED, error=error)
+
+
 def _requeue(job: Job, quota_error: QuotaError) -> None:
     """Return the job to the queue: a run that was refused for its quota has cost nothing."""
+    job.generation = None
     if job.status is not JobStatus.CANCELLING:
         job.update(
             status=JobStatus.PENDING,
@@ -137,6 +160,8 @@ async def _on_event(job: Job, event: Event) -> None:
     if job.status is JobStatus.CANCELLING:
         return
     match event:
+        case Waiting() | Queued() | Started() if job.state.value.is_followed:
+            pass  # it stays cancelled
         case Waiting():
             job.update(waiting_event=event, status=JobStatus.CONNECTING)
         case Queued():

@@ -74,13 +74,20 @@ class Scheduler:
             await entry.slot_granted.wait()
             yield
         finally:
-            # A waiter can be cancelled just after it was granted the slot. So the event counts, not
-            # whether the wait has returned.
-            if entry.slot_granted.is_set():
-                self._running_counts[entry.rate_limit_key] -= 1
-                self._running_counts += Counter()  # drops zero counts, which would pile up
-            else:
+            # A waiter can be cancelled just after it was granted the slot. So it counts whether the
+            # entry is still pending, not whether the wait has returned.
+            if entry in self._entries:
                 self._entries.remove(entry)
+                self.schedule()
+            else:
+                self.release(entry)
+
+    def release(self, entry: QueueEntry) -> None:
+        """Take back the slot of an entry, before the end of its block."""
+        if entry.slot_granted.is_set():
+            entry.slot_granted.clear()
+            self._running_counts[entry.rate_limit_key] -= 1
+            self._running_counts += Counter()  # drops zero counts, which would pile up
             self.schedule()
 
     def pause(

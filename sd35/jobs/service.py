@@ -109,6 +109,7 @@ class JobService:
             result_saver=result_saver,
             usage_limiter=self._usage_limiter,
             metrics=self.metrics,
+            tasks=self._tasks,
         )
 
     @asynccontextmanager
@@ -288,6 +289,23 @@ class JobService:
         queue.retries[job.id] = new_job
         await self._store.update(job, is_dismissed=True)
         return new_job
+
+    async def keep_waiting(self, job: Job) -> bool:
+        """Show a cancelled job as running again, if its run is still followed.
+
+        That is the case while `job.state.value.is_followed`: the Space couldn't cancel the run. It
+        ends by itself, with the image (then the state `is_late`), a failure, or the client's limits
+        `run` and `no_news`. The job doesn't get its slot back: its run is at the Space anyway.
+
+        Returns:
+            whether the run is still followed; `False` changes nothing.
+        """
+        if not job.keep_waiting():
+            return False
+        await self._store.update(
+            job, status=JobStatus.RUNNING, ended_at=None, cancel_outcome="", cancel_reason=""
+        )
+        return True
 
     async def dismiss(self, job: Job) -> None:
         """Hide a failed job from its owner for good."""

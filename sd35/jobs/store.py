@@ -12,7 +12,7 @@ import anyio.to_thread
 from sd35.client import StopOutcome
 from sd35.core.errors import LibraryError, QuotaError, SD35Error
 from sd35.jobs.job import Job, JobResult, JobState
-from sd35.jobs.record import JobRecord, JobStatus
+from sd35.jobs.record import STORED_STATUSES, JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
@@ -111,6 +111,8 @@ class JobStore:
         return [record for record in records if not record.is_api_call]
 
     def _build_record(self, job: Job, space: str = "") -> JobRecord:
+        # A job that may have been sent must never look unsent.
+        status = job.status if job.status in STORED_STATUSES else JobStatus.RUNNING
         return JobRecord(
             id=job.id,
             owner=owner_key(job.owner),
@@ -118,6 +120,7 @@ class JobStore:
             request=job.state.value.request,
             space=space,
             created_at=time.time(),
+            status=status,
             position=job.queue_entry.position,
             worker_id=self._library.instance_id,
             is_api_call=job.is_api_call,

@@ -18,6 +18,11 @@ MAX_NOTICES: Final = 3
 
 INTERRUPTED_MESSAGE: Final = "The app closed while this image was being generated."
 
+FOLLOWED_MESSAGE: Final = (
+    "This Space can't cancel a running job. The image will be saved when it's done; until then,"
+    " your next job may have to wait at the Space."
+)
+
 _BUTTONS: Final = Markup('<p class="buttons">{}</p>')
 
 
@@ -157,6 +162,8 @@ def _completed_body(state: JobState) -> Markup:
     ]
     if result.is_demo:
         details.append("demo sketch")
+    if state.is_late:
+        details.append("finished after you stopped waiting")
     return Markup('{}<p class="facts">{}</p>{}').format(title, facts(details), save_warning)
 
 
@@ -168,6 +175,7 @@ def _ended_body(state: JobState) -> Markup:
     role = "note"
     if state.status is JobStatus.CANCELLED:
         title = "Stopped"
+        outcome = FOLLOWED_MESSAGE if state.is_followed else outcome
         message = f"{state.cancel_reason} {outcome or 'Cancelled before it was sent.'}".strip()
     elif state.status is JobStatus.FAILED:
         assert state.error is not None
