@@ -77,6 +77,17 @@
   };
   document.addEventListener("click", onReset, true);
 
+  // In a text field these keys undo typing.
+  const onUndo = (event) => {
+    const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
+    const isTyping = event.target.matches?.("input:not([type=checkbox], [type=radio], [type=range]), textarea");
+    const button = document.querySelector("#message .toast button");
+    if (!isUndo || isTyping || button === null || document.documentElement.dataset.tab !== "create") return;
+    event.preventDefault();
+    button.click();
+  };
+  document.addEventListener("keydown", onUndo, true);
+
   // The next user of this browser must not see what was typed.
   const onLogOut = (event) => {
     if (!event.target.closest?.('a[href$="logout"]')) return;

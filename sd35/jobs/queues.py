@@ -292,6 +292,13 @@ class QueueRegistry:
         queue.notify()
         await self._job_store.save_order(moved_jobs)
 
+    async def move_to(self, job: Job, position: float) -> None:
+        """Move a pending job to a position that no other job has."""
+        job.queue_entry.position = position
+        self._scheduler.schedule()
+        self.queue_of(job).notify()
+        await self._job_store.save_order([job])
+
     def _check_watchers(self, queue: VisitorQueue) -> None:
         if queue.watcher_count:
             return

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 CONNECT_DELAY: Final = 0.3
 
 SHUTDOWN_SECONDS: Final = 3.0
+CANCEL_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +312,27 @@ class JobService:
         """Hide a failed job from its owner for good."""
         self.queues.queue_of(job).dismiss(job)
         await self._store.update(job, is_dismissed=True)
+
+    async def restore(self, job: Job, visitor: Visitor) -> None:
+        """Undo the removal of a job: show a dismissed one, or queue a cancelled one where it was.
+
+        Raises:
+            UsageLimitError: the visitor has reached a limit.
+            InvalidRequestError: the job was retried before, in another program or long ago.
+            LibraryError: the job can't be recorded.
+        """
+        with anyio.move_on_after(CANCEL_SECONDS):  # Undo may be pressed before the job has ended
+            while (state := job.state.value).status is JobStatus.CANCELLING:
+                await job.state.wait_for_change(state, CANCEL_SECONDS)
+        queue = self.queues.queue_of(job)
+        state = job.state.value
+        # Only a job that was never sent: another one has cost GPU time, and can be retried.
+        if state.status is JobStatus.CANCELLED and state.cancel_outcome is None:
+            new_job = await self.retry(job, visitor)
+            await self.queues.move_to(new_job, job.queue_entry.position)
+        elif queue.is_dismissed(job) and job.id not in queue.retries:
+            queue.undismiss(job)
+            await self._store.update(job, is_dismissed=False)
 
     async def resume(self, visitor: Visitor, job_id: object = "") -> None:
         """Resume the visitor's held and paused jobs."""

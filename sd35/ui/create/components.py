@@ -62,7 +62,7 @@ class PromptArea:
             with gr.Row(elem_id="submit-row"):
                 self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
                 self.stop = gr.Button("Stop", variant="stop", elem_id="stop")
-            self.message = gr.HTML("", elem_id="message")
+            self.message = _button_html("", "message")
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)
             self.queue = _button_html("", "queue")
 

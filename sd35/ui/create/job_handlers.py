@@ -80,18 +80,23 @@ class JobHandlers:
         """
         payload = event_payload(event)
         view = self._job_view(request, focus)
-        message = ""
         try:
             await self._job_service.restore_session(view.visitor)
-            await self._run_action(view, payload.get("action"), payload)
+            removed_ids = await self._run_action(view, payload.get("action"), payload)
+            message = notices.removal_notice(removed_ids)
         except SD35Error as error:
             message = rejection_panel(error_message(error))
         return message, *await view.render()
 
-    async def _run_action(self, view: JobView, action: object, payload: dict[str, Any]) -> None:
-        view.focus = await run_action(
+    async def _run_action(
+        self, view: JobView, action: object, payload: dict[str, Any]
+    ) -> tuple[str, ...]:
+        """Run an action on a job, and return the ids of the jobs that it has removed."""
+        result = await run_action(
             self._job_service, view.visitor, action, payload.get("id"), view.focus
         )
+        view.focus = result.focus
+        return result.removed_ids
 
     async def create_variation(
         self, request: gr.Request, event: gr.EventData, focus: object

@@ -1,14 +1,23 @@
 """Notices of the form: imported settings, the remaining quota, the account."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from markupsafe import Markup
 
+from sd35.core.text import pluralize
 from sd35.jobs.limits import RemainingQuota, UsageLimits
 from sd35.ui.create.import_settings import AppliedSettings
-from sd35.ui.markup import EMPTY_HTML, concat, facts
+from sd35.ui.markup import EMPTY_HTML, action_button, concat, facts
 
-__all__ = ["IMPORT_HINT", "account_info", "import_summary", "no_settings_found", "quota_info"]
+__all__ = [
+    "IMPORT_HINT",
+    "account_info",
+    "import_summary",
+    "no_settings_found",
+    "quota_info",
+    "removal_notice",
+]
 
 # A file of ComfyUI may list hundreds of settings, and each may be of any length.
 MAX_IGNORED_ITEMS: Final = 8
@@ -50,6 +59,15 @@ def _ignored_list(ignored: list[str]) -> Markup:
         items.append(f"{len(ignored) - MAX_IGNORED_ITEMS} more")
     return Markup("<p>Not supported here:</p><ul>{}</ul>").format(
         concat(Markup("<li>{}</li>").format(item) for item in items)
+    )
+
+
+def removal_notice(job_ids: Sequence[str]) -> str:
+    """Return the notice about jobs that were removed from the queue, with an Undo button."""
+    if not job_ids:
+        return ""
+    return Markup('<div class="toast"><p role="status">{} removed</p>{}</div>').format(
+        pluralize(len(job_ids), "job"), action_button("restore", "Undo", " ".join(job_ids))
     )
 
 

@@ -1,6 +1,8 @@
 """The actions of the buttons in the queue and in the panel."""
 
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from sd35.core.errors import InvalidRequestError
 from sd35.core.visitor import Visitor
@@ -9,13 +11,30 @@ from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.service import JobService
 from sd35.ui.create.live_view import PIN_PREFIX
 
-__all__ = ["run_action"]
+__all__ = ["ActionResult", "run_action"]
+
+MAX_RESTORED_JOBS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What an action has changed.
+
+    Attributes:
+        focus: the job that the page shows now.
+        removed_ids: the jobs that are no longer in the queue, but can be put back.
+    """
+
+    focus: str
+    removed_ids: tuple[str, ...] = ()
 
 
 async def run_action(
     job_service: JobService, visitor: Visitor, action: object, job_id: object, focus: str
-) -> str:
-    """Run an action on a job, or on the one in focus if `job_id` is empty; return the new focus.
+) -> ActionResult:
+    """Run an action on a job, or on the one in focus if `job_id` is empty.
+
+    For `restore`, `job_id` is the ids of all jobs to put back, with spaces between them.
 
     Unknown actions and jobs of others are ignored: `action` and `job_id` come from a browser.
 
@@ -29,25 +48,56 @@ async def run_action(
     match action:
         case "resume":
             await job_service.resume(visitor, focused_id)
-            return ""
+            return ActionResult("")
         case "retry-all":
             await _retry_all(job_service, visitor, queue)
-            return ""
+            return ActionResult("")
+        case "restore":
+            await _restore(job_service, visitor, target_id)
         case "dismiss-all":
-            for failed_job in queue.failed_jobs:
-                await job_service.dismiss(failed_job)
+            return ActionResult(focus, await _dismiss_all(job_service, queue))
         case "clear-queue" | "stop-all":
-            # Pending jobs first: stopping a running one would start the next of them.
-            running_jobs = queue.running_jobs if action == "stop-all" else []
-            for open_job in [*queue.pending_jobs, *running_jobs]:
-                open_job.cancel()
+            return ActionResult(focus, _clear(queue, stops_running=action == "stop-all"))
         case "retry" if job is not None and job.state.value.status.is_final:
-            return await _retry(job_service, visitor, queue, job, focused_id)
+            return ActionResult(await _retry(job_service, visitor, queue, job, focused_id))
         case "select" if job is not None:
-            return _selected(job)
+            return ActionResult(_selected(job))
         case str() if job is not None:
+            removed_jobs = [job] if _is_removal(action, job, queue) else []
             await _run_on_job(job_service, action, job, queue)
-    return focus
+            return ActionResult(focus, _ids(removed_jobs))
+    return ActionResult(focus)
+
+
+def _ids(jobs: Iterable[Job]) -> tuple[str, ...]:
+    return tuple(job.id for job in jobs)
+
+
+async def _dismiss_all(job_service: JobService, queue: VisitorQueue) -> tuple[str, ...]:
+    failed_jobs = queue.failed_jobs
+    for job in failed_jobs:
+        await job_service.dismiss(job)
+    return _ids(failed_jobs)
+
+
+def _clear(queue: VisitorQueue, *, stops_running: bool) -> tuple[str, ...]:
+    # Pending jobs first: stopping a running one would start the next of them.
+    pending_jobs = queue.pending_jobs
+    running_jobs = queue.running_jobs if stops_running else []
+    for job in [*pending_jobs, *running_jobs]:
+        job.cancel()
+    return _ids(pending_jobs)
+
+
+def _is_removal(action: str, job: Job, queue: VisitorQueue) -> bool:
+    return action == "dismiss" or (action == "stop" and job in queue.pending_jobs)
+
+
+async def _restore(job_service: JobService, visitor: Visitor, job_ids: str) -> None:
+    for job_id in job_ids.split()[:MAX_RESTORED_JOBS]:
+        job = job_service.get_job(job_id, visitor)
+        if job is not None:
+            await job_service.restore(job, visitor)
 
 
 async def _run_on_job(job_service: JobService, action: str, job: Job, queue: VisitorQueue) -> None:

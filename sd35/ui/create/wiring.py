@@ -87,7 +87,7 @@ class Wiring:
         area = self.tab.prompt_area
         output = self.tab.output
         action_event = gr.on(
-            [area.queue.click, output.panel.click, output.recent.click],
+            [area.queue.click, area.message.click, output.panel.click, output.recent.click],
             self.job_handlers.run_queue_action,
             self.tab.state.focus,
             [area.message, *self.tab.live_outputs],
