@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -23,14 +24,22 @@ from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
+from sd35.jobs.runner import MAX_PREVIEW_BYTES
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.server.launch import free_port
 from sd35.space.server import DemoSpace
 from tests.app_server import studio_config
 from tests.fakes import FakeSpace
-from tests.impostor import respond_events, serve_fake_gradio
-from tests.test_picture import encode_picture
+from tests.impostor import (
+    FINISHED,
+    PREVIEW,
+    message_bytes,
+    respond_events,
+    serve_fake_gradio,
+    start_event_stream,
+)
+from tests.test_picture import encode_picture, png_without_palette
 
 pytestmark = pytest.mark.anyio
 
@@ -282,6 +291,33 @@ async def test_failed_download_is_retried(tmp_path: Path) -> None:
         == open_picture(PNG).image.tobytes()
     )
     assert len(requested_paths) == 2
+
+
+async def test_broken_preview_costs_no_image(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A preview that can't be decoded is skipped, and the image still comes."""
+    caplog.set_level(logging.INFO)
+    broken_preview = png_without_palette()
+    assert len(broken_preview) > MAX_PREVIEW_BYTES
+
+    async def file(request: web.Request) -> web.Response:
+        return web.Response(body=PNG if request.path == "/a.png" else broken_preview)
+
+    async def data(request: web.Request) -> web.StreamResponse:
+        response = await start_event_stream(request)
+        await response.write(message_bytes(PREVIEW | {"output": {"data": ["/b.png", 7]}}))
+        with anyio.fail_after(LIMIT_SECONDS):
+            while "Skipped a preview" not in caplog.text:  # noqa: ASYNC110  # a log has no event
+                await anyio.sleep(0.01)
+        await response.write(message_bytes(FINISHED | {"output": {"data": ["/a.png", 7]}}))
+        return response
+
+    async with serve_fake_gradio(file=file, data=data) as address:
+        service = JobService(SpaceConfig(address), _fail_demo, studio_config(tmp_path))
+        state = await wait_for_end(await service.submit(make_request("a cat")))
+        await service.aclose()
+    assert state.status is JobStatus.COMPLETED, state.error
 
 
 async def test_cancelling_while_downloading_keeps_the_image(tmp_path: Path) -> None:

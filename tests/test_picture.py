@@ -4,6 +4,7 @@ import base64
 import io
 import struct
 import zlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sd35.core.errors import PictureError
-from sd35.core.picture import open_picture, shrink
+from sd35.core.picture import MAX_COLOR_PROFILES, MAX_READS, open_picture, shrink
+from sd35.library.thumbnails import render_thumbnail
+from tests.fuzz.mutation import mutations
 
 
 def encode_picture(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -71,6 +74,54 @@ def test_garbage_after_a_valid_signature_is_an_error_of_ours(
         open_picture(signature + remainder)
     except PictureError as error:
         assert str(error)
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(name + body)
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+
+def png_without_palette(side: int = 512) -> bytes:
+    """Return a PNG of incompressible pixels whose colours, one of them transparent, are missing."""
+    out = io.BytesIO()
+    Image.effect_noise((side, side), 100).convert("P").save(out, "PNG", transparency=0)
+    data = out.getvalue()
+    start = data.index(b"PLTE") - 4
+    return data[:start] + data[start + 12 + int.from_bytes(data[start : start + 4], "big") :]
+
+
+def decode_in_every_way(data: bytes) -> None:
+    """Decode an image as the program does: to check, to show, to shrink and to list."""
+    picture = open_picture(data)
+    for decode in (lambda: picture.image, lambda: shrink(picture, 20)):
+        with suppress(PictureError):
+            decode()
+    render_thumbnail(data)
+
+
+@given(
+    mutations(
+        [*map(encode_picture, ("PNG", "JPEG", "WEBP")), png_without_palette(8)],
+        [b"PLTE", b"tRNS", b"iCCP", b"acTL", b"fcTL", b"eXIf", b"IHDR", b"\xff\xc4", b"VP8X"],
+    )
+)
+def test_whatever_a_decoder_raises_is_an_error_of_ours(data: bytes) -> None:
+    with suppress(PictureError):
+        decode_in_every_way(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode_picture("PNG")[:33] + png_chunk(b"abcd", b"") * (MAX_READS // 2),
+        encode_picture("JPEG")[:2] + b"\xff\xe0\x00\x02" * (MAX_READS // 2) + b"\xff\xd9",
+        encode_picture("PNG")[:33] + png_chunk(b"iCCP", b"a\0\0") * (MAX_COLOR_PROFILES + 1),
+    ],
+    ids=["chunks", "segments", "profiles"],
+)
+def test_an_image_of_endless_parts_is_refused_early(data: bytes) -> None:
+    with pytest.raises(PictureError, match="damaged"):
+        open_picture(data)
 
 
 def test_a_large_preview_is_shrunk_to_a_jpeg() -> None:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote
 
+import anyio.to_thread
 from yarl import URL
 
 from sd35.client.auth import Identity
@@ -93,7 +94,7 @@ class Connection:
                 gone.
         """
         if picture.url.startswith("data:"):
-            return open_picture(_decode_data_url(picture.url))
+            return await anyio.to_thread.run_sync(_open_data_url, picture.url)
         url = self.resolve_picture_url(picture)
         data = await with_retry(
             lambda: self._transport.get_picture(url),
@@ -101,7 +102,8 @@ class Connection:
             self.timeouts,
             lambda _: None,
         )
-        return open_picture(data)
+        # A hostile header takes up to a second.
+        return await anyio.to_thread.run_sync(open_picture, data)
 
     def api_url(self, path: str) -> URL:
         """Return the address of a path of this Space's Gradio API."""
@@ -135,12 +137,13 @@ class Connection:
         return self.api_url(f"file={quote(picture.path)}")
 
 
-def _decode_data_url(url: str) -> bytes:
+def _open_data_url(url: str) -> Picture:
     match = _DATA_URL_PATTERN.match(url)
     # Base64 has 4 characters for 3 bytes. Checked before decoding, which needs the memory.
     if match is None or len(url) > MAX_PICTURE_BYTES * 4 // 3:
         raise PictureError("The Space sent something other than a PNG, JPEG or WebP image.")
     try:
-        return base64.b64decode(url[match.end() :], validate=True)
+        data = base64.b64decode(url[match.end() :], validate=True)
     except ValueError as error:  # also `binascii.Error`
         raise PictureError("The Space sent a damaged image.") from error
+    return open_picture(data)
