@@ -91,7 +91,7 @@ class BrowserSession:
 
     def generate_picture(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:
         """Generate an image; return its file as the page gets it, and the id of the job."""
-        message, job_id, _ = self.result("submit", [prompt, *FORM_VALUES[1:], ""])
+        message, job_id = self.result("submit", [prompt, *FORM_VALUES[1:], ""])
         assert not message
         image, _, job_id, *_ = self.result("watch_jobs", [job_id])
         return image, job_id

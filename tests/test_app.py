@@ -88,6 +88,57 @@ def call_infer(program: Program, data: list[object]) -> str:
     return httpx.get(f"{call}/{answer.json()['event_id']}", timeout=LIMIT_SECONDS).text
 
 
+HOSTILE_REQUESTS: list[tuple[str, str, dict[str, str], dict[str, object] | None]] = [
+    ("GET", "gradio_api/queue/data?session_hash=unknown", {}, None),
+    ("GET", "gradio_api/queue/data?session_hash=a&session_hash=%00", {}, None),
+    ("GET", "gradio_api/call/infer/unknown", {}, None),
+    ("GET", "gradio_api/call/v2/infer/unknown", {}, None),
+    ("GET", "pwa_icon/1", {}, None),
+    ("GET", "?page=x", {}, None),
+    ("GET", "config?page=x&deep_link=..%2f", {}, None),
+    ("GET", f"config?{'x' * 60_000}", {}, None),
+    ("GET", f"?{'%ff' * 2_000}", {}, None),
+    ("GET", "config", {"X-Forwarded-Host": "a b:zz["}, None),
+    ("GET", "config", {"X-Forwarded-Host": "127.0.0.1, [", "X-Forwarded-Proto": "\x7f"}, None),
+    ("GET", "config", {"X-Gradio-Server": "http://[:99999999/"}, None),
+    ("GET", "config", {"Host": "localhost:99999"}, None),
+    ("GET", "assets/%00", {}, None),
+    ("GET", f"static/{'x' * 300}", {}, None),
+    ("GET", f"gradio_api/file={'x' * 300}", {}, None),
+    ("GET", "gradio_api/file=%0a", {}, None),
+    ("GET", "assets/x.js", {"Range": "bytes=9-1,-,x"}, None),
+    ("POST", "login", {"Content-Type": "multipart/form-data"}, {"username": 1}),
+    ("POST", "gradio_api/queue/join", {}, {"data": [], "fn_index": 10**6, "session_hash": "a"}),
+    (
+        "POST",
+        "gradio_api/queue/join",
+        {},
+        {"data": [], "fn_index": 0, "session_hash": "<gradio-sep>"},
+    ),
+    ("POST", "gradio_api/run/infer", {}, {"data": [""] * 8, "fn_index": "3"}),
+    ("POST", "gradio_api/run/infer", {}, {"data": [""] * 8, "batched": True, "fn_index": 0}),
+    ("POST", "gradio_api/call/infer", {}, {"data": [{"path": "x", "meta": 1}] * 8}),
+    ("POST", "gradio_api/call/infer", {}, {"data": [None] * 8}),
+    ("POST", "gradio_api/call/infer", {}, {"data": [1e300] * 8}),
+    ("POST", "gradio_api/call/infer", {}, {"data": [True] * 8}),
+    ("POST", "gradio_api/call/infer", {}, {"data": [""] * 8, "fn_index": 0}),
+    ("POST", "gradio_api/call/v2/infer", {}, {"prompt": "", "another": 1}),
+    ("POST", "gradio_api/call/v2/infer", {}, {}),
+    ("POST", "gradio_api/call/v2/watch_jobs", {}, {}),
+    ("POST", "gradio_api/cancel", {}, {"session_hash": "a", "event_id": "a", "fn_index": 10**30}),
+]
+
+
+def send_hostile_requests(address: str) -> None:
+    """Send requests that were tracebacks once, and check that none of them is an error here."""
+    with httpx.Client(base_url=address, timeout=LIMIT_SECONDS) as http:
+        for method, path, headers, body in HOSTILE_REQUESTS:
+            answer = http.request(method, path, headers=headers, json=body)
+            assert answer.status_code < 500, path
+            if answer.status_code == 200 and method == "POST" and "event_id" in answer.json():
+                http.get(f"gradio_api/call/infer/{answer.json()['event_id']}")
+
+
 def test_page_is_in_english(program: Program) -> None:
     """Screen readers and translators learn the page's language, whatever the browser prefers."""
     for languages in ("de", "en", "*"):
@@ -146,7 +197,7 @@ def test_infer_accepts_null_for_values_left_out(program: Program) -> None:
         (0, " ", "Enter a prompt."),
         (4, 4096, "Width must be between"),
         (7, "many", "Enter the number of steps."),
-        (2, -1, "Enter a seed from 0"),
+        (2, -2, "Enter a seed from 0"),
     ],
 )
 def test_infer_refuses_invalid_values(
@@ -194,6 +245,11 @@ def test_only_two_endpoints_are_public(program: Program) -> None:
     """The page's own listeners are not offered to programs."""
     client = gradio_client.Client(program.address, verbose=False)
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/infer", "/generate"]
+
+
+def test_hostile_requests_leave_no_log_entries(program: Program) -> None:
+    """No request of a stranger fails on this side; that nothing is printed, the end asserts."""
+    send_hostile_requests(program.address)
 
 
 def test_port_in_use_is_one_sentence(program: Program, tmp_path: Path) -> None:
@@ -271,14 +327,25 @@ def test_help_does_not_import_gradio() -> None:
 
 
 def test_demo_space_runs_on_its_own(tmp_path: Path) -> None:
-    """`python -m sd35.space` prints what it is and where, and stops on SIGTERM."""
+    """`python -m sd35.space` prints what it is and where, and nothing else until SIGTERM."""
     port = free_port()
     command = [sys.executable, "-m", "sd35.space", "--port", str(port)]
     process = subprocess.Popen(  # noqa: S603  # our own program
-        command, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    assert process.stdout is not None
-    assert "not Stable Diffusion" in process.stdout.readline()
-    assert process.stdout.readline() == f"http://127.0.0.1:{port}/\n"
-    process.terminate()
-    assert process.wait(LIMIT_SECONDS) == 0
+    try:
+        assert process.stdout is not None
+        assert "not Stable Diffusion" in process.stdout.readline()
+        assert process.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+        send_hostile_requests(f"http://127.0.0.1:{port}/")
+        process.terminate()
+        assert not process.communicate(timeout=LIMIT_SECONDS)[0]
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait(LIMIT_SECONDS)

@@ -209,6 +209,8 @@ async def test_image_is_returned_with_progress(program: Program, mode: str) -> N
         ),
         ({"prompt": "a cat", "width": "wide", "height": 512}, "Enter a width."),
         ({"prompt": "null", "num_inference_steps": 0}, "between 1 and 50"),
+        ({"prompt": {"path": "http://192.0.2.1", "meta": {}}}, "Enter a prompt."),
+        ({"prompt": "a cat", "seed": {"path": "http://192.0.2.1", "meta": {}}}, "Enter a seed."),
     ],
 )
 async def test_invalid_arguments_are_tool_errors(

@@ -1,17 +1,20 @@
-"""SecurityMiddleware: hosts, origins, paths, headers, and limits of bodies."""
+"""SecurityMiddleware: hosts, origins, paths, headers, limits of bodies; and failed requests."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from sd35.server import security
+from sd35.server.error_boundary import MAX_LINES, ErrorBoundary, limit_log_lines
 from sd35.server.security import SecurityMiddleware
 from sd35.server.server import host_names
 
@@ -137,6 +140,10 @@ def test_cors_headers_of_gradio_are_removed() -> None:
         "/gradio_api/runs",
         "/gradio_api/custom_component/1/client/component/x.js",
         "/gradio_api/stream/a/b/c/playlist.m3u8",
+        "/pwa_icon/30000",
+        "/?page=x",
+        "/assets/%00",
+        f"/static/{'ü' * 128}",
         "/monitoring",
         "/docs",
         "/..%2fetc/passwd",
@@ -164,6 +171,68 @@ def test_unused_routes_are_closed(path: str) -> None:
 def test_used_routes_are_open(path: str) -> None:
     """The page and programs reach what they need."""
     assert client.get(f"http://localhost{path}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected_names"),
+    [
+        ({"X-Forwarded-Host": "abc.gradio.live"}, {"x-forwarded-host"}),
+        ({"X-Forwarded-Host": "studio.example:8443"}, {"x-forwarded-host"}),
+        ({"X-Forwarded-Host": "evil.example"}, set()),
+        ({"X-Forwarded-Host": "studio.example, evil.example"}, set()),
+        ({"X-Forwarded-Host": "studio.example@evil.example"}, set()),
+        ({"X-Forwarded-Host": "a b:["}, set()),
+        ({"X-Forwarded-Host": ""}, set()),
+        ({"X-Gradio-Server": "http://localhost"}, set()),
+    ],
+)
+def test_addresses_are_this_server_s_own(headers: dict[str, str], expected_names: set[str]) -> None:
+    """No header makes Gradio give visitors another server's address, or fail to parse one."""
+
+    async def respond(request: Request) -> JSONResponse:
+        return JSONResponse([name for name in request.headers if name.startswith("x-")])
+
+    inner = Starlette(routes=[Route("/", respond)])
+    middleware = SecurityMiddleware(inner, ("studio.example", ".gradio.live"))
+    answer = TestClient(middleware).get("/", headers={"Host": "localhost"} | headers)
+    assert set(answer.json()) == expected_names
+
+
+def test_long_addresses_are_refused() -> None:
+    """An address beyond the limit doesn't reach Gradio, which fails to parse some."""
+    assert client.get(f"http://localhost/?{'x' * 8000}").status_code == 200
+    assert client.get(f"http://localhost/?{'x' * 8200}").status_code == 414
+
+
+def test_failed_request_is_one_short_line(caplog: pytest.LogCaptureFixture) -> None:
+    """An unforeseen error is answered, and leaves its class and place in the log, nothing else."""
+
+    async def fail(request: object) -> PlainTextResponse:
+        raise ValueError("hf_secret\n" + "text of a visitor " * 100)
+
+    app = ErrorBoundary(Starlette(routes=[Route("/", fail)]))
+    limit_log_lines()
+    answer = TestClient(app).get("/?query=of+a+visitor")
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("GET: ValueError at tests/test_security.py:")
+    assert record.exc_info is None
+
+
+def test_log_lines_of_requests_are_limited(caplog: pytest.LogCaptureFixture) -> None:
+    """A flood of bad requests fills no disk, and hides nothing that isn't about requests."""
+    limit_log_lines()
+    for _ in range(3 * MAX_LINES):
+        try:
+            int("x")
+        except ValueError:
+            logging.getLogger("asyncio.test").exception("Task\nfailed %s", "here")
+    logging.getLogger("sd35.library").warning("The disk is full.")
+    lines = [record.getMessage() for record in caplog.records if record.name == "asyncio.test"]
+    assert len(lines) == MAX_LINES
+    assert lines[0].startswith("Task: ValueError at tests/test_security.py:")
+    assert all(len(line) < 120 and "\n" not in line for line in lines)
+    assert caplog.records[-1].getMessage() == "The disk is full."
 
 
 def test_security_headers() -> None:

@@ -10,6 +10,7 @@ import gradio as gr
 import gradio_client
 import httpx
 import pytest
+from gradio import processing_utils
 from PIL import Image
 
 from sd35.client import SpaceClient
@@ -21,6 +22,7 @@ from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 from sd35.server.blocks import locked_blocks
 from sd35.space.server import MAX_PREVIEW_BYTES, PREVIEW_LONGEST_SIDE, DemoSpace
 from tests.test_contract import DESCRIPTIONS
+from tests.tripwire import open_tripwire
 
 REQUEST = GenerationRequest("a cat by the sea", "", 512, 512, 4.5, 12, 7, randomize_seed=False)
 REQUEST_DATA = [REQUEST.prompt, "", 7, False, 512, 512, 4.5, 12]
@@ -134,6 +136,27 @@ def test_invalid_values_are_rejected(
     answer = httpx.get(f"{address}gradio_api/call/infer/{event_id}", timeout=30).text
     assert "event: error" in answer
     assert expected_message in answer
+
+
+def test_no_value_of_a_call_is_fetched(address: str) -> None:
+    """The demo Space, too, refuses whatever looks like a file."""
+    with open_tripwire() as tripwire, httpx.Client(base_url=address, timeout=30) as http:
+        join = {"data": ["FILE", *REQUEST_DATA[1:]], "fn_index": 0, "session_hash": "s"}
+        for path, status in tripwire.attack(http, {"queue/join": join}, "infer", REQUEST_DATA):
+            assert 400 <= status < 500, path
+        assert not tripwire.requested_paths
+
+
+@pytest.mark.anyio
+async def test_gradio_downloads_nothing() -> None:
+    """Even a value that has come past all checks, or is a function's output, isn't fetched."""
+    with open_tripwire() as tripwire:
+        for is_output in (False, True):
+            with pytest.raises(gr.Error, match="aren't fetched"):
+                await processing_utils.async_move_files_to_cache(
+                    tripwire.file(), gr.Textbox(), postprocess=is_output
+                )
+        assert not tripwire.requested_paths
 
 
 def test_random_seed_is_returned(address: str) -> None:

@@ -16,6 +16,7 @@ from sd35.server.auth import Authenticator
 from tests.app_server import CHEAP_HASHER, TEMP_DIR, AppServer, serve_app
 from tests.browsers import FORM_VALUES, BrowserSession
 from tests.fakes import FakeSpace
+from tests.tripwire import open_tripwire
 
 LIMIT_SECONDS = 20
 
@@ -78,7 +79,7 @@ def bob(servers: dict[str, AppServer]) -> Iterator[BrowserSession]:
 def start_waiting_job(fake: FakeSpace, visit: BrowserSession) -> tuple[str, str]:
     """Start a job that is held at the Space; return the id of a watching event, and the job's."""
     fake.hold()
-    _, job_id, _ = visit.result("submit", ["wait: a cat", *FORM_VALUES[1:], ""])
+    _, job_id = visit.result("submit", ["wait: a cat", *FORM_VALUES[1:], ""])
     event_id = visit.join("watch_jobs", [job_id]).raise_for_status().json()["event_id"]
     for message in visit.messages(event_id):
         if message["msg"] == "process_generating" and fake.run_started.is_set():
@@ -508,6 +509,32 @@ def test_requests_per_visitor_are_limited(
     assert ann.http.post("/gradio_api/cancel", json=body | {"session_hash": "y"}).status_code == 200
 
 
+def test_no_value_of_a_call_is_fetched(servers: dict[str, AppServer]) -> None:
+    """Whatever looks like a file is refused in every call: Gradio would download it."""
+    headers = {"X-Forwarded-For": "198.51.100.9"}
+    with open_tripwire() as tripwire, BrowserSession(servers["private"].address, headers) as visit:
+        watch_index = visit.find_fn_index("watch_jobs")
+        stop = {"data": ["FILE"], "fn_index": visit.find_fn_index("cancel"), "session_hash": "s"}
+        event = {
+            "data": [""],
+            "event_data": {"action": "select", "any": "FILE"},
+            "fn_index": visit.find_fn_index("run_queue_action"),
+        }
+        calls = {
+            "queue/join": {"data": ["FILE"], "fn_index": watch_index, "session_hash": "s"},
+            "run/cancel": stop,
+            "run/run_queue_action": event,
+        }
+        data = ["", "", 7, False, 512, 512, 4.5, 20]
+        for path, status in tripwire.attack(visit.http, calls, "infer", data):
+            assert 400 <= status < 500, path
+        # A text that a function parses, and returns in parts.
+        form = [*FORM_VALUES[:5], tripwire.file(), {"__type__": "update", "value": 1}, 7, False]
+        fields = visit.result("undo_import", [orjson.dumps(form).decode()])
+        assert fields[:9] == [{"__type__": "update"}] * 9
+        assert not tripwire.requested_paths
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"null", b"{", b'{"session_hash": 7}', b'{"data": {}}', b"\xff" * 64]
 )
@@ -525,11 +552,11 @@ def test_malformed_bodies_are_refused(ann: BrowserSession, content: bytes) -> No
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("queue/join", {"fn_index": -1, "data": [], "session_hash": "q"}, 404),
-        ("queue/join", {"fn_index": 10**9, "data": [], "session_hash": "q"}, 404),
+        ("queue/join", {"fn_index": -1, "data": []}, 404),
+        ("queue/join", {"fn_index": 10**9, "data": []}, 404),
         (
             "queue/join",
-            {"fn_index": 0, "data": ["\x1b[2J\nERROR sd35: forged"], "session_hash": "q"},
+            {"fn_index": 0, "data": ["\x1b[2J\nERROR sd35: forged"]},
             422,
         ),
         ("call/infer", {"data": ["forged"] * 7}, 422),
@@ -546,6 +573,7 @@ def test_invalid_calls_leave_no_log_entries(
     status: int,
 ) -> None:
     """Strangers can neither write lines of their own into the log nor fill it with tracebacks."""
+    body |= {"session_hash": ann.session_hash}
     assert ann.http.post(f"/gradio_api/{path}", json=body).status_code == status
     printed = "".join(capfd.readouterr())
     assert "forged" not in printed

@@ -89,21 +89,41 @@ def launch(
     # Gradio's queue looks for work every millisecond otherwise, which keeps a slow CPU busy.
     if hasattr(demo._queue, "sleep_when_free"):  # noqa: SLF001  # no option sets it
         demo._queue.sleep_when_free = 0.02  # noqa: SLF001  # no option sets it
+    # Functions of the queue could be called directly otherwise, past its limits.
+    demo.api_open = False
     protected_lifespan = _protected_lifespan(demo, lifespan, known_hosts, frame_ancestors)
     _, address, _ = demo.launch(
         # Gradio puts the name into URLs, in which an IPv6 address needs brackets.
         server_name=f"[{host}]" if ":" in host and not host.startswith("[") else host,
         server_port=port,
-        app_kwargs={"middleware": list(middleware), "lifespan": protected_lifespan},
+        app_kwargs={"middleware": _with_call_validator(middleware), "lifespan": protected_lifespan},
         **GRADIO_OPTIONS,
         **gradio_options,
     )
+    _limit_log()
     # Under `gradio app.py`, Gradio would also watch the files for the next app, the demo Space. Two
     # watchers unload the same modules at the same time, and no reload succeeds.
     from gradio import http_server  # noqa: PLC0415  # see the module's docstring
 
     http_server.GRADIO_WATCH_DIRS = []
     return str(address)
+
+
+def _with_call_validator(middleware: Sequence[Any]) -> list[Any]:
+    # `--help` of app.py imports this module, and shouldn't wait for starlette.
+    from starlette.middleware import Middleware  # noqa: PLC0415  # see above
+
+    from sd35.server.call_validation import CallValidator  # noqa: PLC0415  # see above
+
+    # The last one is next to Gradio.
+    return [*middleware, Middleware(CallValidator)]
+
+
+def _limit_log() -> None:
+    from sd35.server.error_boundary import limit_log_lines  # noqa: PLC0415  # starlette, as above
+
+    # Only once the server runs: with each start, uvicorn replaces its handlers.
+    limit_log_lines()
 
 
 def _protected_lifespan(
@@ -113,6 +133,7 @@ def _protected_lifespan(
     frame_ancestors: Sequence[str],
 ) -> Lifespan:
     # `--help` of app.py imports this module, and shouldn't wait for starlette.
+    from sd35.server.error_boundary import ErrorBoundary  # noqa: PLC0415  # see above
     from sd35.server.security import SecurityMiddleware  # noqa: PLC0415  # see above
 
     @asynccontextmanager
@@ -120,8 +141,8 @@ def _protected_lifespan(
         # `app_kwargs` adds middleware inside Gradio's own, which answers some requests before that.
         # At this point the whole stack is built, and can be wrapped.
         assert app.middleware_stack is not None
-        app.middleware_stack = SecurityMiddleware(
-            app.middleware_stack, known_hosts, frame_ancestors
+        app.middleware_stack = ErrorBoundary(
+            SecurityMiddleware(app.middleware_stack, known_hosts, frame_ancestors)
         )
         close_idle_task = asyncio.create_task(_close_idle_connections(demo))
         async with lifespan(app) if lifespan else nullcontext():

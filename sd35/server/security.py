@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +23,11 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_TIMEOUT_SECONDS = 20.0
 SEND_TIMEOUT_SECONDS = 60.0
 
+# Gradio parses the whole address of a request with httpx, which refuses very long ones; and a file
+# system refuses long names. Both would be unforeseen errors.
+MAX_TARGET_BYTES: Final = 8192
+MAX_NAME_BYTES: Final = 255
+
 _HOST_PATTERN: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{1,5})?")
 
 # Everything else of Gradio is closed: it isn't needed here, and has been attacked elsewhere.
@@ -32,18 +37,21 @@ _HOST_PATTERN: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{
 # - monitoring, runs, profiling: what other visitors do
 # - token: the session's token, which is in an HttpOnly cookie to keep it from scripts
 # - dev, vibe-code: development tools; vibe-code edits the app's source
+# - pwa_icon/…: Gradio scales the icon to any size, which may take all memory
 _ALLOWED_PATHS: Final = re.compile(
     r"/|/(?:config|login|logout|theme\.css|healthz|metrics)/?|/login/(?:huggingface|callback)"
-    r"|/(?:favicon\.ico|manifest\.json|robots\.txt|pwa_icon(?:/\d+)?|gradio\.js)"
+    r"|/(?:favicon\.ico|manifest\.json|robots\.txt|pwa_icon|gradio\.js)"
     r"|/(?:assets|static|svelte)/.+"
     r"|/studio/(?:zip|(?:thumbnail|picture)/[\w-]{1,64})"
     r"|/gradio_api/(?:info|config|openapi\.json|startup-events|theme\.css|app_id|user|login_check"
     r"|cancel)/?"
-    r"|/gradio_api/(?:queue/(?:join|data)|heartbeat/[\w-]+|(?:run|call|call/v2)/\w+(?:/\w+)?"
+    r"|/gradio_api/(?:queue/(?:join|data)|heartbeat/[\w-]{1,64}|(?:run|call|call/v2)/\w+(?:/\w+)?"
     r"|mcp(?:/[\w/-]*)?)/?"
     r"|/gradio_api/file=(?!\w+:|//).+",
     re.DOTALL | re.IGNORECASE,
 )
+
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 _SECURITY_HEADERS: Final = {
     # Browsers would run a file as a script or as HTML if its content looked like that.
@@ -110,6 +118,7 @@ class SecurityMiddleware:
                 await body(scope, receive, send)
                 return
             receive = replay_body(body, receive)
+        scope = self._without_false_addresses(scope)
         # Confused deputy: if any site may embed the page, scripts of that site could act with the
         # visitor's login. So requests of sites that aren't named are anonymous.
         if self._is_anonymous_embedder(headers):
@@ -121,9 +130,7 @@ class SecurityMiddleware:
         # DNS rebinding: a site can point its own name at this machine, and is then of the same
         # origin. But its requests have that name in `Host`.
         host = headers.get("host", "")
-        name = _parse_host(host)
-        is_known_host = _is_local_or_ip(name) or self._is_listed_host(name)
-        if len(headers.getlist("host")) != 1 or not is_known_host:
+        if len(headers.getlist("host")) != 1 or not self._is_known_host(host):
             return PlainTextResponse(
                 "Unknown host name. Start the server with --known-hosts NAME to allow it.", 400
             )
@@ -137,10 +144,15 @@ class SecurityMiddleware:
         )
         if has_side_effects and is_cross_origin:
             return PlainTextResponse("Cross-site request blocked.", 403)
+        target_size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if target_size > MAX_TARGET_BYTES:
+            return PlainTextResponse("The address is too long.", 414)
         # The decoded path too: a route that decodes once more would see `file=https://…` where the
         # pattern saw `file=https%3A//…`.
         path = scope["path"]
-        if not _ALLOWED_PATHS.fullmatch(path) or not _ALLOWED_PATHS.fullmatch(unquote(path)):
+        is_allowed = _is_allowed(path) and _is_allowed(unquote(path))
+        # The name of a further page of the app, of which there is none: Gradio doesn't check it.
+        if not is_allowed or (path == "/" and "page" in QueryParams(scope["query_string"])):
             return PlainTextResponse("Not found.", 404)
         return None
 
@@ -166,6 +178,21 @@ class SecurityMiddleware:
                 await send(message)
 
         return send_with_headers
+
+    def _without_false_addresses(self, scope: Scope) -> Scope:
+        """Return the scope without headers that name another server than this one as this one.
+
+        Gradio builds the addresses in its answers from them, and keeps some for other visitors.
+        """
+        headers = Headers(scope=scope)
+        names = {b"x-gradio-server"}
+        if not all(map(self._is_known_host, headers.getlist("x-forwarded-host"))):
+            names.add(b"x-forwarded-host")
+        return {**scope, "headers": [item for item in scope["headers"] if item[0] not in names]}
+
+    def _is_known_host(self, host: str) -> bool:
+        name = _parse_host(host)
+        return _is_local_or_ip(name) or self._is_listed_host(name)
 
     def _is_listed_host(self, host: str) -> bool:
         return host in self._known_hosts or any(
@@ -236,6 +263,12 @@ def replay_body(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return receive_replayed
+
+
+def _is_allowed(path: str) -> bool:
+    is_short = all(len(name.encode()) <= MAX_NAME_BYTES for name in path.split("/"))
+    has_controls = _CONTROL_CHARACTERS.search(path) is not None
+    return is_short and not has_controls and _ALLOWED_PATHS.fullmatch(path) is not None
 
 
 def _without_credentials(scope: Scope) -> Scope:

@@ -22,7 +22,8 @@ from sd35.core.rate_limit import RateLimiter
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.service import JobService
 from sd35.server.auth import Authenticator, client_ip_var
-from sd35.server.gradio_calls import API_PREFIX, STREAM_PREFIXES, GradioCalls
+from sd35.server.call_validation import API_PREFIX
+from sd35.server.gradio_calls import STREAM_PREFIXES, GradioCalls
 from sd35.server.picture_routes import PICTURES_PREFIX, PictureRoutes
 from sd35.server.stream_limiter import StreamLimiter
 

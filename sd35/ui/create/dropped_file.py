@@ -51,7 +51,11 @@ def dump_form(values: FormValues) -> str:
 def load_form(text: object) -> FormValues | None:
     """Return the values from a text of `dump_form`; `None` if it is something else."""
     items = _load_list(text)
-    return FormValues(*items) if len(items) == len(FIELD_NAMES) else None
+    # The values go back as outputs, in which Gradio takes some objects for files or updates.
+    is_form = len(items) == len(FIELD_NAMES) and not any(
+        isinstance(item, dict | list) for item in items
+    )
+    return FormValues(*items) if is_form else None
 
 
 def _load_list(text: object) -> list[Any]:
