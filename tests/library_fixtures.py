@@ -2,7 +2,9 @@
 
 import datetime as dt
 import io
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,14 @@ NOON = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "library"
+
+
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """Yield a folder in memory, if possible: each transaction is flushed to the disk."""
+    memory = Path("/dev/shm")  # noqa: S108  # the folder in it is a new one
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

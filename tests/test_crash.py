@@ -6,7 +6,6 @@ import random
 import re
 import shutil
 import sqlite3
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -19,6 +18,7 @@ from PIL import Image
 
 from sd35.core.atomic_files import TEMP_SUFFIX
 from sd35.core.errors import LibraryError
+from sd35.core.visitor import LOCAL_VISITOR
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobStatus
@@ -37,7 +37,7 @@ from tests.browsers import FORM_VALUES, BrowserSession
 from tests.full_disk import Disk, disk
 from tests.impostor import make_request
 from tests.killable import LIMIT_SECONDS, Program, Space, fail_demo, import_and_export, run_studio
-from tests.library_fixtures import add_picture, encode_picture
+from tests.library_fixtures import add_picture, encode_picture, folder_in_memory
 from tests.test_app import start_program
 
 __all__ = ["disk"]
@@ -71,10 +71,8 @@ def space() -> Iterator[Space]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Yield a folder in memory, if possible: hundreds of programs flush their writes to it."""
-    memory = Path("/dev/shm")  # noqa: S108  # the folder in it is a new one
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
+    with folder_in_memory() as folder:
+        yield folder
 
 
 def _make_rng() -> random.Random:
@@ -396,6 +394,29 @@ async def test_image_is_saved_once_a_full_disk_has_room(
         assert library.rescan() == ScanResult()
         prompts = Counter(entry.metadata.prompt for entry in _iterate_entries(library))
     assert prompts["early"] == prompts["wait"] == prompts["after"] == 1
+
+
+@pytest.mark.anyio
+async def test_jobs_run_though_the_index_was_damaged(folder: Path, space: Space) -> None:
+    """Damage in use costs no job: the index is replaced, and rebuilt from the images."""
+    library = Library.open(folder / "library")
+    service = JobService(SpaceConfig(space.address), fail_demo, JobServiceConfig(folder, library))
+    await _wait_for_state(
+        await service.submit(make_request("early")),
+        lambda state: state.status is JobStatus.COMPLETED,
+    )
+    with closing(sqlite3.connect(library.folder / STATE_DIR / "library.sqlite3")) as index:
+        index.execute("DROP TABLE jobs")
+    job = await service.submit(make_request("late"))
+    await _wait_for_state(job, lambda state: state.status is JobStatus.COMPLETED)
+    await service.restore_session(LOCAL_VISITOR)
+    await service.aclose(LIMIT_SECONDS)
+    library.rescan()
+    prompts = {entry.metadata.prompt for entry in _iterate_entries(library)}
+    assert prompts == {"early", "late"}
+    assert list((library.folder / STATE_DIR).glob("library.sqlite3.damaged-*"))
+    assert JobRepository(library).get(job.id) is not None
+    library.close()
 
 
 def test_rescan_indexes_an_image_that_the_index_missed(folder: Path) -> None:

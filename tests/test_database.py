@@ -1,18 +1,23 @@
 """The index: migrated, shared by programs, and rebuilt when it is damaged."""
 
+import os
+import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from sd35.core.errors import LibraryError
+from sd35.jobs.record import JobStatus
+from sd35.jobs.repository import JobRepository
 from sd35.library import database, schema
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query
-from tests.library_fixtures import add_picture, find_ids, folder
+from tests.library_fixtures import add_picture, find_ids, folder, folder_in_memory
+from tests.test_job_repository import make_record
 
 __all__ = ["folder"]
 
@@ -47,7 +52,7 @@ def test_every_earlier_index_is_migrated(folder: Path, version: int) -> None:
         query = parse_query("灯台" if version < 3 else "")
         assert find_ids(library, query) == ["id2", "id1", "id0"][:count]
         assert library.search().count == count
-        assert library.needs_rescan is not bool(version)
+        assert not library.needs_rescan, "there are no files"
         add_picture(library)
 
 
@@ -76,8 +81,6 @@ def test_failed_migration_changes_nothing(folder: Path) -> None:
                 schema.migrate(connection)
         assert schema.schema_version(connection) == 1
         assert not connection.execute("SELECT * FROM sqlite_master WHERE name = 'jobs'").fetchall()
-    with pytest.raises(LibraryError):
-        Library.open(folder)
 
 
 def test_busy_index_is_readable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,36 +138,146 @@ def test_newer_index_is_used_only_if_compatible(
             Library.open(folder)
 
 
+def test_complete_index_is_recognized(folder: Path) -> None:
+    """The names that an index is checked for are those that the migrations create."""
+    with open_index(folder) as connection:
+        schema.migrate(connection)
+        names = connection.execute(
+            "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE 'fts%'"
+        )
+        fts_tables = {"fts_stems", "fts_prefixes"}
+        assert {name for (name,) in names} | fts_tables == schema.OBJECT_NAMES
+
+
+Damage = Callable[[Path], object]
+
+
+def rewrite(change: Callable[[bytes], bytes]) -> Damage:
+    """Return a damage that changes the bytes of the index."""
+    return lambda path: path.write_bytes(change(path.read_bytes()))
+
+
 def corrupt_middle(data: bytes) -> bytes:
     """Return a database whose schema is intact and whose rows aren't."""
     start = 8 * 4096
     return data[:start] + b"\xff" * (len(data) - start)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: b"not a database" * 100,
-        lambda data: data[:5000],
-        lambda data: data[:100] + bytes(4000),
-        corrupt_middle,
-    ],
-    ids=["garbage", "cut", "zeros", "middle"],
-)
-def test_damaged_index_is_rebuilt(folder: Path, damage: Callable[[bytes], bytes]) -> None:
-    """A damaged index is put aside, and rebuilt from the images."""
+def execute(*statements: str) -> Damage:
+    """Return a damage that SQLite itself does."""
+
+    def damage(path: Path) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            for statement in ("PRAGMA writable_schema = ON", *statements):
+                connection.execute(statement)
+
+    return damage
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: dict[str, tuple[Damage, bool]] = {
+    "garbage": (rewrite(lambda data: b"not a database" * 100 + data[:0]), False),
+    "cut": (rewrite(lambda data: data[:5000]), False),
+    "empty schema": (rewrite(lambda data: data[:100] + bytes(4000) + data[4100:]), False),
+    "rows": (rewrite(corrupt_middle), False),
+    "folder": (make_folder, False),
+    "fifo": (lambda path: os.mkfifo(f"{path}-wal"), True),
+    "future format": (rewrite(lambda data: data[:18] + b"\t" + data[19:]), False),
+    "version": (execute("PRAGMA user_version = -3"), True),
+    "version of other tables": (execute("PRAGMA user_version = 2"), True),
+    "no trigger": (execute("DROP TRIGGER pictures_come"), True),
+    "no column": (execute("ALTER TABLE pictures RENAME COLUMN steps TO novel"), True),
+    "no words": (execute("DROP TABLE fts_stems"), True),
+    "words": (execute("UPDATE fts_prefixes_data SET block = x'ff00ff'"), True),
+    "schema": (execute("UPDATE sqlite_master SET sql = 'x\xff' WHERE name = 'tags'"), True),
+    "not UTF-8": (execute("UPDATE pictures SET prompt = CAST(x'ff41' AS TEXT)"), True),
+    "time": (execute("UPDATE pictures SET made_at = 9e99"), True),
+    "size": (execute("UPDATE pictures SET width = 'wide'"), True),
+    "path": (execute("UPDATE pictures SET path = '../' || path"), True),
+    "owner": (execute("UPDATE pictures SET owner = 'ann'"), True),
+    "record": (execute("UPDATE pictures SET record = '{'"), True),
+    "counts": (execute("UPDATE counts SET pictures = 'many'"), True),
+    "job": (execute("UPDATE jobs SET request = '{', created_at = 9e99 WHERE id = 'b'"), True),
+}
+
+
+@pytest.fixture(scope="module")
+def intact_folder() -> Iterator[Path]:
+    """Yield a library: `p0` (starred, tagged), `p1` (tagged), `p2`, `p3` (trashed)."""
+    with folder_in_memory() as folder:
+        with Library.open(folder / "library") as library:
+            for index in range(4):
+                add_picture(library, index, id=f"p{index}")
+            library.star(["p0"], None, is_starred=True)
+            library.tag(["p0", "p1"], None, ["sea"])
+            library.trash(["p3"], None)
+            for job_id in "ab":
+                JobRepository(library).add(make_record(job_id, status=JobStatus.FAILED))
+        yield folder / "library"
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_index_is_rebuilt(intact_folder: Path, name: str) -> None:
+    """After damage of any kind, all images are back at the next start, and so are most jobs."""
+    damage, keeps_jobs = DAMAGES[name]
+    folder = intact_folder.with_name("damaged")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(intact_folder, folder)
+    damage(folder / INDEX_PATH)
+    # Every call may fail because of the damage, but in no other way.
+    with suppress(LibraryError), Library.open(folder) as library:
+        for text in ("", "picture", "pict", "tag:sea", "-picture", "is:trash"):
+            with suppress(LibraryError):
+                library.search(parse_query(text))
+        for call in (library.stats, JobRepository(library).adopt_orphans):
+            with suppress(LibraryError):
+                call()
+        with suppress(LibraryError):
+            JobRepository(library).search(parse_query("is:failed seed:7 -x"))
+        with suppress(LibraryError):
+            library.trash(library.restore(["p3"], None), None)
     with Library.open(folder) as library:
-        picture_ids = [add_picture(library, index).id for index in range(3)]
-    (folder / INDEX_PATH).write_bytes(damage((folder / INDEX_PATH).read_bytes()))
-    try:
-        with Library.open(folder) as library:
-            is_whole = library.needs_rescan
-            library.rescan()
-    except LibraryError as error:
-        assert "Restart" in str(error)
-        is_whole = False
+        JobRepository(library).rescan(checks_index=True)
+        assert find_ids(library) == ["p2", "p1", "p0"]
+        assert find_ids(library, parse_query("tag:sea picture")) == ["p1", "p0"]
+        assert find_ids(library, parse_query("is:starred")) == ["p0"]
+        assert find_ids(library, parse_query("is:trash")) == ["p3"]
+        assert library.search().count == 3
+        jobs = JobRepository(library).search(parse_query("is:failed")).jobs
+        if keeps_jobs:
+            assert {job.id for job in jobs} == ({"a"} if name == "job" else {"a", "b"})
+
+
+def test_jobs_on_intact_pages_are_kept(intact_folder: Path) -> None:
+    """Of a table of jobs with damaged pages, the jobs on the others are kept."""
+    folder = intact_folder.with_name("jobs")
     with Library.open(folder) as library:
-        assert library.needs_rescan or is_whole
-        library.rescan()
-        assert find_ids(library) == picture_ids[::-1]
-    assert list((folder / STATE_DIR).glob("library.sqlite3.damaged-*"))
+        repository = JobRepository(library)
+        for index in range(200):
+            repository.add(make_record(f"{index:03}", status=JobStatus.FAILED))
+    data = bytearray((folder / INDEX_PATH).read_bytes())
+    damaged_position = data.index(b"a 100") // 4096 * 4096
+    data[damaged_position : damaged_position + 4096] = bytes(4096)
+    (folder / INDEX_PATH).write_bytes(data)
+    for _ in range(2):
+        with Library.open(folder) as library, suppress(LibraryError):
+            library.rescan(checks_index=True)
+            jobs = JobRepository(library).search(parse_query("is:failed"), limit=500).jobs
+    assert 170 < len(jobs) < 200
+
+
+def test_other_programs_notice_a_replaced_index(folder: Path) -> None:
+    """Once an index was replaced, other programs use the new one, too, and write nothing else."""
+    with Library.open(folder) as library, Library.open(folder) as other_library:
+        add_picture(library)
+        execute("UPDATE counts SET pictures = 7")(folder / INDEX_PATH)
+        with library.database.read_transaction():
+            library.rescan(checks_index=True)  # whose connection is not the one in use
+        later_entry = add_picture(other_library, 1)
+        assert library.get(later_entry.id) == later_entry
+        assert library.search().count == other_library.search().count == 2
+        assert not library.needs_rescan

@@ -378,6 +378,6 @@ def test_unusable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(LibraryError, match="--library"):
         Library.open(tmp_path / "file")
-    (tmp_path / STATE_DIR / "library.sqlite3").mkdir(parents=True)
+    (tmp_path / STATE_DIR).write_text("x")
     with pytest.raises(LibraryError):
         Library.open(tmp_path)

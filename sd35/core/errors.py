@@ -32,6 +32,7 @@ SD35Error
 │   ├── PictureExpiredError        the Space no longer has it
 │   └── WriteError                 a file couldn't be written to this machine
 └── LibraryError                   the library's index or folder can't be used
+    └── IndexDamagedError          the index is damaged, and will be rebuilt
 
 `str(error)` is a text for people: what happened, when to try again if that is known, and what to
 do. Programs use the class, or its short name `kind`. `may_pass` tells whether the same request may
@@ -53,6 +54,7 @@ __all__ = [
     "GenerationFailedError",
     "IdentityError",
     "IdentityExpiredError",
+    "IndexDamagedError",
     "InvalidRequestError",
     "LibraryError",
     "MalformedRequestError",
@@ -379,3 +381,12 @@ class LibraryError(SD35Error):
 
     kind = "library"
     remedy = "Choose another folder with --library, or free some space."
+
+
+class IndexDamagedError(LibraryError):
+    """The library's index is damaged, and will be rebuilt."""
+
+    remedy = "Reload the page, or restart: it will be rebuilt from your images."
+
+    def __init__(self) -> None:
+        super().__init__("The library's index is damaged.")

@@ -2,11 +2,13 @@
 
 import datetime as dt
 import json
+import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from enum import Enum
 from typing import Any, Final
 
 from sd35.core.request import GenerationRequest
+from sd35.library.repository import MAX_TIMESTAMP
 from sd35.library.text_index import sqlite_text
 
 __all__ = ["COLUMNS", "STORED_STATUSES", "JobRecord", "JobStatus", "job_from_row", "to_column"]
@@ -96,6 +98,11 @@ class JobRecord:
 
 COLUMNS: Final = tuple(field.name for field in fields(JobRecord))
 
+_TEXT_COLUMNS: Final = (
+    *("id", "owner", "space", "worker_id", "status", "cancel_outcome", "cancel_reason"),
+    *("error_kind", "error_message", "error_remedy"),
+)
+
 
 def to_column(value: object) -> object:
     """Convert the value of a field to that of its column."""
@@ -112,23 +119,49 @@ def to_column(value: object) -> object:
             return value
 
 
-def job_from_row(row: tuple[Any, ...]) -> JobRecord:
-    """Build the record of a job from its row."""
+def job_from_row(row: tuple[Any, ...]) -> JobRecord | None:
+    """Build the record of a job from its row; `None` if no job has such values."""
     values = dict(zip(COLUMNS, row, strict=True))
-    values["original_request"] = _parse_request(values["original_request"])
-    values["request"] = _parse_request(values["request"])
+    requests = _parse_request(values["original_request"]), _parse_request(values["request"])
+    is_valid = (
+        all(isinstance(values[name], str) for name in _TEXT_COLUMNS)
+        and all(_is_finite(values[name]) for name in ("created_at", "position"))
+        and abs(values["created_at"]) < MAX_TIMESTAMP
+        and all(_is_finite(values[name] or 0.0) for name in ("started_at", "ended_at"))
+        and isinstance(values["picture_id"], str | None)
+    )
+    if not is_valid or requests[0] is None or requests[1] is None:
+        return None
+    values["original_request"], values["request"] = requests
     values["status"] = JobStatus.parse(values["status"])
-    if values["retry_at"] is not None:
-        values["retry_at"] = dt.datetime.fromisoformat(values["retry_at"])
+    values["retry_at"] = _parse_time(values["retry_at"])
     for name in ("is_held", "is_dismissed", "is_api_call"):
         values[name] = bool(values[name])
     return JobRecord(**values)
 
 
-def _parse_request(text: str) -> GenerationRequest:
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value)
+
+
+def _parse_time(value: object) -> dt.datetime | None:
+    try:
+        time = dt.datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    # Without a time zone, it couldn't be compared with the time now.
+    return time if time is not None and time.tzinfo is not None else None
+
+
+def _parse_request(text: object) -> GenerationRequest | None:
     # Another version of the program may have written fields that don't exist here, or of another
     # type. They are ignored: a job that can't be read would block the whole queue.
-    payload = json.loads(text)
+    try:
+        payload = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(payload, dict):
+        return None
     values = {
         field.name: payload[field.name]
         for field in fields(GenerationRequest)

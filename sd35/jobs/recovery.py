@@ -108,19 +108,32 @@ class LibraryRescanner:
         self._registry = registry
         self._tasks = tasks
         self._next_rescan_at = 0.0
+        self._is_running = False
 
     def rescan_soon(self) -> None:
         """Rescan the library in the background, unless that was done a short while ago."""
-        now = time.monotonic()
-        if now >= self._next_rescan_at:
-            self._next_rescan_at = now + RESCAN_INTERVAL
-            # A rescan reads many files. The page that has just been opened goes first, unless the
-            # index is empty and there would be nothing on it.
-            self._tasks.start(self._rescan(0.0 if self._library.needs_rescan else RESCAN_DELAY))
+        if not self.rescan_if_needed() and time.monotonic() >= self._next_rescan_at:
+            # A rescan reads many files, so the page that has just been opened goes first.
+            self._start(RESCAN_DELAY)
+
+    def rescan_if_needed(self) -> bool:
+        """Rescan if the index is new, and return whether it is."""
+        needs_rescan = self._library.needs_rescan
+        if needs_rescan and not self._is_running:
+            self._start(0.0)
+        return needs_rescan
+
+    def _start(self, delay: float) -> None:
+        self._next_rescan_at = time.monotonic() + RESCAN_INTERVAL
+        self._tasks.start(self._rescan(delay))
 
     async def _rescan(self, delay: float) -> None:
         await asyncio.sleep(delay)
-        await self._store.rescan()
+        self._is_running = True
+        try:
+            await self._store.rescan()
+        finally:
+            self._is_running = False
         for job in self._registry.unfinished_jobs:
             await self._store.update(job)  # the index may be a new one, without the record
         for job in self._registry.jobs:

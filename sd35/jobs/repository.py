@@ -49,7 +49,8 @@ _COLUMN_LIST: Final = ", ".join(COLUMNS)
 class JobRepository:
     """Repository of the jobs of a library, for any number of threads and programs.
 
-    Each change is atomic. Every method raises LibraryError if the index can't be used.
+    Each change is atomic. Every method raises LibraryError if the index can't be used. A job whose
+    row is damaged is left out.
     """
 
     def __init__(self, library: Library) -> None:
@@ -57,11 +58,11 @@ class JobRepository:
         self._database = library.database
 
     def add(self, job: JobRecord) -> None:
-        """Insert a new job."""
+        """Insert a new job, or replace the row of a job that can't be read."""
         placeholders = ", ".join("?" * len(COLUMNS))
         values = [to_column(getattr(job, name)) for name in COLUMNS]
         # Only our own column names are in the text; values are parameters.
-        sql = f"INSERT INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})"  # noqa: S608
+        sql = f"INSERT OR REPLACE INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})"  # noqa: S608
         with self._database.write_transaction() as connection:
             connection.execute(sql, values)
 
@@ -124,9 +125,9 @@ class JobRepository:
             params += [start.timestamp, start.id]
         with self._database.read_transaction() as connection:
             condition = f"{' AND '.join(conditions)} ORDER BY created_at DESC, id DESC LIMIT ?"
-            matches = _select(connection, condition, (*params, limit + 1))
-        page = matches[:limit]
-        has_more = len(matches) > limit
+            rows = _select_rows(connection, condition, (*params, limit + 1))
+        page = _to_records(rows[:limit])
+        has_more = len(rows) > limit and len(page) > 0
         return JobPage(page, str(Cursor(page[-1].created_at, page[-1].id)) if has_more else None)
 
     def reorder(self, positions: Iterable[tuple[str, float, bool]]) -> None:
@@ -137,10 +138,14 @@ class JobRepository:
             )
 
     def rescan(
-        self, on_progress: OnProgress | None = None, lock_timeout: float = LOCK_TIMEOUT
+        self,
+        on_progress: OnProgress | None = None,
+        lock_timeout: float = LOCK_TIMEOUT,
+        *,
+        checks_index: bool = False,
     ) -> ScanResult:
         """Rescan the library, and complete the interrupted jobs whose images were found."""
-        result = self._library.rescan(on_progress, lock_timeout)
+        result = self._library.rescan(on_progress, lock_timeout, checks_index=checks_index)
         with self._database.write_transaction() as connection:
             connection.execute(_COMPLETE_SAVED)
         return result
@@ -201,18 +206,21 @@ UPDATE jobs SET status = 'completed', picture_id = id
     AND EXISTS (SELECT 1 FROM pictures WHERE pictures.id = jobs.id)
 """  # noqa: S608  # no values
 
+# `json_extract` raises an error for what isn't JSON, and one damaged row would end every search.
+_REQUEST_FIELD: Final = "json_extract(iif(json_valid(request), request, '{{}}'), '$.{}')"
+
 # The filters that apply to jobs; the others are ignored.
 _FILTER_CONDITIONS: Final = {
     # Exact, unlike `json_extract`, which makes a seed of 64 bits a float. A prompt can't contain
     # this: in JSON, its quotation marks have a backslash.
     "seed": """instr(request, '"seed": ' || ? || ',') > 0""",
-    "size": "(json_extract(request, '$.width'), json_extract(request, '$.height')) = (?, ?)",
-    "steps": "json_extract(request, '$.num_inference_steps') = ?",
+    "size": f"({_REQUEST_FIELD.format('width')}, {_REQUEST_FIELD.format('height')}) = (?, ?)",
+    "steps": f"{_REQUEST_FIELD.format('num_inference_steps')} = ?",
     "space": "instr(lower(space), lower(?)) > 0",
     "made": "created_at BETWEEN ? AND ?",
 }
 
-_PROMPT_CONTAINS: Final = "instr(folded(json_extract(request, '$.prompt')), folded(?)) > 0"
+_PROMPT_CONTAINS: Final = f"instr(folded({_REQUEST_FIELD.format('prompt')}), folded(?)) > 0"
 
 
 def _build_conditions(query: Query, owner: str | None) -> tuple[list[str], list[Any]]:
@@ -242,6 +250,16 @@ def _select_one(connection: Connection, job_id: str) -> JobRecord | None:
 def _select(
     connection: Connection, condition: str, params: tuple[Any, ...]
 ) -> tuple[JobRecord, ...]:
+    return _to_records(_select_rows(connection, condition, params))
+
+
+def _select_rows(
+    connection: Connection, condition: str, params: tuple[Any, ...]
+) -> list[tuple[Any, ...]]:
     # Conditions are written in this module; values are parameters.
     sql = f"SELECT {_COLUMN_LIST} FROM jobs WHERE {condition}"  # noqa: S608
-    return tuple(job_from_row(row) for row in connection.execute(sql, params))
+    return connection.execute(sql, params).fetchall()
+
+
+def _to_records(rows: Iterable[tuple[Any, ...]]) -> tuple[JobRecord, ...]:
+    return tuple(record for row in rows if (record := job_from_row(row)) is not None)

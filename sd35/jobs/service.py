@@ -163,6 +163,7 @@ class JobService:
             is_charged=is_charged,
         )
         await self._insert(job)
+        self._rescanner.rescan_if_needed()
         self._evict_old_jobs()
         self._start(job)
         return job
@@ -234,8 +235,12 @@ class JobService:
         """
         if visitor.owner is None:
             return
-        self._rescanner.rescan_soon()
-        for job in await self._recovery.load_open(visitor):
+        try:
+            jobs = await self._recovery.load_open(visitor)
+        finally:
+            # Afterwards, as loading may have found that the index is damaged.
+            self._rescanner.rescan_soon()
+        for job in jobs:
             if self._registry.is_known(job.id):
                 continue
             if job.status.is_final:

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from sd35.client import StopOutcome
-from sd35.core.errors import LibraryError, QuotaError, SD35Error
+from sd35.core.errors import IndexDamagedError, LibraryError, QuotaError, SD35Error
 from sd35.jobs.job import Job, JobResult, JobState
 from sd35.jobs.record import STORED_STATUSES, JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
@@ -36,15 +36,37 @@ class JobStore:
         self._repository = JobRepository(library)
         # One thread at a time keeps the changes of a job in order.
         self._limiter = anyio.CapacityLimiter(1)
+        self._last_warning = ""
 
     async def _run_in_thread(self, operation: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(operation, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(
+            lambda: self._run_on_intact_index(operation), limiter=self._limiter
+        )
+
+    def _run_on_intact_index(self, operation: Callable[[], T]) -> T:
+        """Run an operation, which is one transaction, once more if the index was replaced."""
+        # A damaged index is replaced at once: jobs can be recorded in a new one, and nobody has to
+        # wait for a restart.
+        self._library.replace_damaged_index()
+        try:
+            return operation()
+        except IndexDamagedError:
+            self._library.replace_damaged_index()
+            return operation()
 
     async def _try_in_thread(self, operation: Callable[[], object]) -> None:
         try:
             await self._run_in_thread(operation)
         except LibraryError as error:
-            log.warning("A change of a job couldn't be recorded: %s", error.happened)
+            self._warn(f"A change of a job couldn't be recorded: {error.happened}")
+        else:
+            self._last_warning = ""
+
+    def _warn(self, message: str) -> None:
+        # Without the library's folder, every change of every job fails for the same reason.
+        if message != self._last_warning:
+            self._last_warning = message
+            log.warning("%s", message)
 
     async def add(self, job: Job, space: str) -> None:
         """Record a new job, before anything is sent."""
@@ -88,9 +110,9 @@ class JobStore:
         """Rescan the library, and complete the interrupted jobs whose images were found."""
         try:
             # Not in order with the changes of jobs, which a long rescan would hold up.
-            await anyio.to_thread.run_sync(self._repository.rescan)
+            await anyio.to_thread.run_sync(self._run_on_intact_index, self._repository.rescan)
         except LibraryError as error:
-            log.warning("The library couldn't be rescanned: %s", error.happened)
+            self._warn(f"The library couldn't be rescanned: {error.happened}")
 
     async def find(self, job_id: str) -> JobRecord | None:
         """Return the record of a job."""
@@ -99,7 +121,7 @@ class JobStore:
     async def list_open(self, owner: str | None) -> list[JobRecord]:
         """Return an owner's failed and unfinished jobs, orphans included."""
         # May rescan the library, too.
-        await anyio.to_thread.run_sync(self._repository.adopt_orphans)
+        await anyio.to_thread.run_sync(self._run_on_intact_index, self._repository.adopt_orphans)
         key = owner_key(owner)
         worker_id = self._library.instance_id
         records = await self._run_in_thread(

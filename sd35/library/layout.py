@@ -35,6 +35,7 @@ __all__ = [
     "file_version",
     "filename_for",
     "is_in_trash",
+    "is_library_path",
     "is_visible_picture",
     "original_path",
     "owner_from_path",
@@ -86,6 +87,18 @@ def owner_from_path(path: str) -> str:
 def is_in_trash(path: str) -> bool:
     """Return whether a path in the library is in its trash."""
     return path.startswith(f"{TRASH_DIR}/")
+
+
+def is_library_path(path: str) -> bool:
+    """Return whether a path in the index can be that of an image in the library."""
+    parts = original_path(path).split("/")
+    return (
+        is_visible_picture(original_path(path))
+        and not any(part in {"", ".", ".."} for part in parts)
+        and "\0" not in path
+        # On Windows, these would lead to another drive or folder.
+        and (os.sep == "/" or not any(char in path for char in ":\\"))
+    )
 
 
 def original_path(path: str) -> str:

@@ -5,15 +5,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from sd35.core.errors import LibraryError
+from sd35.core.errors import IndexDamagedError, LibraryError
 from sd35.library.database import Database
 from sd35.library.exporter import ExportResult, ZipExport, export_pictures
 from sd35.library.importer import Importer, ImportResult
-from sd35.library.layout import STATE_DIR, OnProgress
+from sd35.library.layout import STATE_DIR, TRASH_DIR, OnProgress, walk_pictures
 from sd35.library.picture_file import read_file
 from sd35.library.process_lock import ProcessLock
 from sd35.library.query import MATCH_ALL, Query
-from sd35.library.repository import Entry, get_entry, mark_missing
+from sd35.library.repository import Entry, checked_count, get_entry, mark_missing
 from sd35.library.scanner import LOCK_TIMEOUT, Scanner, ScanResult
 from sd35.library.search import MAX_PAGE, PicturePage, adjacent_id, find_all, find_page
 from sd35.library.stats import Stats, collect_stats
@@ -60,7 +60,16 @@ class Library(PictureStore):
             process_lock.close()
             raise
         process_lock.remove_stale()
-        return cls(folder, database, process_lock)
+        library = cls(folder, database, process_lock)
+        library._skip_scan_if_empty()
+        return library
+
+    def _skip_scan_if_empty(self) -> None:
+        """Mark a new index as complete if the folder has no images yet."""
+        walks = (walk_pictures(self.folder), walk_pictures(self.folder / TRASH_DIR))
+        if self.needs_rescan and not any(next(walk, None) for walk in walks):
+            with suppress(LibraryError), self.database.write_transaction() as connection:
+                self.database.mark_scanned(connection)
 
     def __enter__(self) -> Self:
         return self
@@ -75,15 +84,24 @@ class Library(PictureStore):
 
     @property
     def needs_rescan(self) -> bool:
-        """Return whether the index was missing or damaged, and is empty until `rescan`."""
-        return self.database.was_rebuilt
+        """Return whether the index is incomplete until `rescan`, as it was missing or damaged."""
+        return self.database.needs_scan
+
+    @property
+    def is_damaged(self) -> bool:
+        """Return whether damage of the index was found since it was opened."""
+        return self.database.is_damaged
+
+    def replace_damaged_index(self) -> None:
+        """Replace the index if damage was found; the new one is incomplete until `rescan`."""
+        self.database.replace_if_damaged()
 
     @property
     def instance_id(self) -> str:
         """The ID of this program among those that use the library."""
         return self._process_lock.instance_id
 
-    def is_alive(self, instance_id: str) -> bool:
+    def is_alive(self, instance_id: object) -> bool:
         """Return whether the program with this ID is still running."""
         return self._process_lock.is_alive(instance_id)
 
@@ -149,13 +167,26 @@ class Library(PictureStore):
         return self._thumbnails.get(entry.id, self.file_path(entry))
 
     def rescan(
-        self, on_progress: OnProgress | None = None, lock_timeout: float = LOCK_TIMEOUT
+        self,
+        on_progress: OnProgress | None = None,
+        lock_timeout: float = LOCK_TIMEOUT,
+        *,
+        checks_index: bool = False,
     ) -> ScanResult:
-        """Bring the index up to date with the folder; see `Scanner.run`."""
-        scanner = Scanner(self.folder, self.database, self._thumbnails)
-        result = scanner.run(on_progress, lock_timeout)
-        self.database.was_rebuilt = False
-        return result
+        """Bring the index up to date with the folder, and replace it if it is damaged.
+
+        See `Scanner.run`.
+        """
+
+        def scan() -> ScanResult:
+            self.replace_damaged_index()
+            scanner = Scanner(self.folder, self.database, self._thumbnails)
+            return scanner.run(on_progress, lock_timeout, checks_index=checks_index)
+
+        try:
+            return scan()
+        except IndexDamagedError:
+            return scan()
 
     def import_from(
         self, source: Path, owner: str, on_progress: OnProgress | None = None
@@ -187,7 +218,7 @@ class Library(PictureStore):
         sql = "SELECT bytes FROM counts WHERE owner = ? AND scope = ?"
         with self.database.read_transaction() as connection:
             row = connection.execute(sql, (owner, scope)).fetchone()
-        return row[0] if row else 0
+            return checked_count(row[0]) if row else 0
 
     def stats(self) -> Stats:
         """Return the library's statistics."""

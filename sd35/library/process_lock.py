@@ -1,5 +1,6 @@
 """Locks that tell which programs use a library at the moment."""
 
+import os
 import re
 import secrets
 import time
@@ -41,13 +42,16 @@ class ProcessLock:
     def _lock_path(self, instance_id: str) -> Path:
         return self._folder / f"{instance_id}.lock"
 
-    def is_alive(self, instance_id: str) -> bool:
+    def is_alive(self, instance_id: object) -> bool:
         """Return whether the program with this instance ID is still running."""
         if instance_id == self.instance_id:
             return self._lock.is_locked
-        # The ID comes from the database: it must not become a path outside of the folder.
+        # The ID comes from the database, and may be anything there: it must not become a path
+        # outside of the folder.
+        if not isinstance(instance_id, str) or not _INSTANCE_ID_PATTERN.fullmatch(instance_id):
+            return False
         path = self._lock_path(instance_id)
-        if not _INSTANCE_ID_PATTERN.fullmatch(instance_id) or not path.exists():
+        if not os.path.lexists(path):
             return False
         lock = FileLock(path, thread_local=False)
         try:
@@ -60,7 +64,7 @@ class ProcessLock:
 
     def reacquire(self) -> None:
         """Lock again if the file was deleted: others would take this program for a crashed one."""
-        if not self._lock_path(self.instance_id).exists():
+        if not os.path.lexists(self._lock_path(self.instance_id)):
             self._lock.release()
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from sqlite3 import Connection
 from typing import Any, Final
 
-from sd35.library.layout import is_in_trash
+from sd35.core.errors import IndexDamagedError
+from sd35.library.layout import is_in_trash, is_library_path, owner_from_path
 from sd35.library.schema import sqlite_seed
 from sd35.library.text_index import fts_document, sqlite_text
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
@@ -19,6 +20,7 @@ from sd35.metadata.model import GenerationMetadata, metadata_from_json
 __all__ = [
     "SELECT_ENTRY",
     "Entry",
+    "checked_count",
     "delete_entry",
     "entry_from_row",
     "find_id_at",
@@ -61,6 +63,10 @@ class Entry:
         return replace(self, id=id_, metadata=replace(self.metadata, id=id_))
 
 
+# Range of `made_at`: the years 1970 to 9999, which every function of `datetime` takes.
+MIN_TIMESTAMP: Final = 0
+MAX_TIMESTAMP: Final = 253_370_000_000
+
 # Beginning of a query whose rows `entry_from_row` takes.
 SELECT_ENTRY: Final = (
     "SELECT id, path, owner, record, format, width, height, size_bytes, made_at,"
@@ -69,13 +75,31 @@ SELECT_ENTRY: Final = (
 
 
 def entry_from_row(row: tuple[Any, ...]) -> Entry:
-    """Return the entry of a row that `SELECT_ENTRY` has read."""
-    id_, path, owner, metadata, format_, width, height, size_bytes, made_at, trashed, missing = row
+    """Return the entry of a row that `SELECT_ENTRY` has read.
+
+    Raises:
+        IndexDamagedError: no image has such values.
+    """
+    id_, path, owner, record, format_, width, height, size_bytes, made_at, trashed, missing = row
+    is_valid = (
+        all(isinstance(text, str) for text in (id_, path, owner, record))
+        # The owner decides who may see an image, and the path which file is opened.
+        and is_library_path(path)
+        and owner == owner_from_path(path)
+        and format_ in {"PNG", "JPEG", "WEBP"}
+        and all(isinstance(number, int) for number in (width, height, size_bytes))
+        and min(width, height, size_bytes) >= 0
+        and isinstance(made_at, float | int)
+        and MIN_TIMESTAMP <= made_at <= MAX_TIMESTAMP
+    )
+    metadata = metadata_from_json(record) if is_valid else None
+    if metadata is None:
+        raise IndexDamagedError
     return Entry(
         id=id_,
         path=path,
         owner=owner,
-        metadata=metadata_from_json(metadata) or GenerationMetadata(),
+        metadata=metadata,
         format=format_,
         width=width,
         height=height,
@@ -84,6 +108,17 @@ def entry_from_row(row: tuple[Any, ...]) -> Entry:
         is_trashed=bool(trashed) or is_in_trash(path),
         is_missing=bool(missing),
     )
+
+
+def checked_count(value: object) -> int:
+    """Return a number of images or bytes.
+
+    Raises:
+        IndexDamagedError: it isn't one.
+    """
+    if not isinstance(value, int) or value < 0:
+        raise IndexDamagedError
+    return value
 
 
 def get_entry(connection: Connection, id_: str, owner: str | None = None) -> Entry | None:
@@ -119,11 +154,7 @@ def shown_paths(connection: Connection, owner: str, size_bytes: int) -> list[str
 
 def upsert_entry(connection: Connection, entry: Entry, mtime_ns: int) -> None:
     """Insert an image, or replace what the index has under its ID."""
-    # Images that aren't missing have unique paths: another one at this path is marked first.
-    connection.execute(
-        "UPDATE pictures SET is_missing = 1 WHERE path = ? AND id != ? AND is_missing = 0",
-        (entry.path, entry.id),
-    )
+    _free_path(connection, entry.path, entry.id)
     row = {**_columns(entry), "mtime_ns": mtime_ns}
     updates = [f"{name} = excluded.{name}" for name in row if name not in {"id", "trashed_at"}]
     # An image that stays in the trash keeps the time when it was moved there.
@@ -138,6 +169,14 @@ def upsert_entry(connection: Connection, entry: Entry, mtime_ns: int) -> None:
     """  # noqa: S608  # our column names
     rowid = connection.execute(upsert, row).fetchone()[0]
     _index_text(connection, rowid, entry)
+
+
+def _free_path(connection: Connection, path: str, id_: str) -> None:
+    """Mark another image at this path as missing, as those that aren't have unique paths."""
+    connection.execute(
+        "UPDATE pictures SET is_missing = 1 WHERE path = ? AND id != ? AND is_missing = 0",
+        (path, id_),
+    )
 
 
 def _columns(entry: Entry) -> dict[str, object]:
@@ -184,6 +223,7 @@ def _index_text(connection: Connection, rowid: int, entry: Entry) -> None:
 
 def move_entry(connection: Connection, id_: str, path: str, *, is_trashed: bool) -> None:
     """Record that an image was moved to this path."""
+    _free_path(connection, path, id_)
     connection.execute(
         "UPDATE pictures SET path = ?, trashed_at = ? WHERE id = ?",
         (path, time.time() if is_trashed else None, id_),

@@ -30,6 +30,7 @@ from sd35.library.repository import (
     mark_missing,
     upsert_entry,
 )
+from sd35.library.schema import check_integrity
 from sd35.library.text_index import fold, sqlite_text
 from sd35.library.thumbnails import ThumbnailCache
 
@@ -108,11 +109,16 @@ class Scanner:
         self._unreadable: list[str] = []
 
     def run(
-        self, on_progress: OnProgress | None = None, lock_timeout: float = LOCK_TIMEOUT
+        self,
+        on_progress: OnProgress | None = None,
+        lock_timeout: float = LOCK_TIMEOUT,
+        *,
+        checks_index: bool = False,
     ) -> ScanResult:
-        """Scan, and return what has changed.
+        """Scan, and return what has changed; `checks_index` looks for damage of the index, too.
 
         Raises:
+            IndexDamagedError: the index is damaged.
             LibraryError: the index can't be used, or another program was scanning for longer than
                 `lock_timeout` seconds; what was found until then is kept.
         """
@@ -120,11 +126,17 @@ class Scanner:
         lock_path = self._folder / STATE_DIR / "rescan.lock"
         try:
             with FileLock(lock_path, timeout=lock_timeout, thread_local=False):
+                if checks_index:
+                    self._check_index()
                 self._run(on_progress)
         except Timeout as error:
             raise LibraryError("Another scan is running.", "Try again later.") from error
         self._thumbnails.remove_stale()
         return ScanResult(**self._counts, unreadable=tuple(self._unreadable))
+
+    def _check_index(self) -> None:
+        with self._database.dedicated_connection() as connection:
+            check_integrity(connection)
 
     def _run(self, on_progress: OnProgress | None) -> None:
         with self._database.dedicated_connection() as connection:
@@ -145,6 +157,7 @@ class Scanner:
                         on_progress(processed_count, total)
             # Last: a moved file would count as missing until its new path is known.
             self._mark_gone(connection)
+            self._database.mark_scanned(connection)
 
     def _list_files(self, connection: Connection) -> None:
         connection.execute(_CREATE_WALKED)

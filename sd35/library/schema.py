@@ -13,10 +13,22 @@ from collections.abc import Callable
 from sqlite3 import Connection, OperationalError, complete_statement
 from typing import Final
 
+from sd35.core.errors import IndexDamagedError
 from sd35.library.text_index import fts_document
 from sd35.metadata.model import metadata_from_json
 
-__all__ = ["SCHEMA_VERSION", "migrate", "min_compatible_version", "schema_version", "sqlite_seed"]
+__all__ = [
+    "OBJECT_NAMES",
+    "SCHEMA_VERSION",
+    "check_complete",
+    "check_integrity",
+    "mark_scanned",
+    "migrate",
+    "min_compatible_version",
+    "needs_scan",
+    "schema_version",
+    "sqlite_seed",
+]
 
 _CREATE_PICTURES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -225,6 +237,18 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
+# What the migrations create. Without a trigger or an index of these, no statement fails: counts and
+# searches would only be wrong.
+OBJECT_NAMES: Final = frozenset(
+    (
+        *("counts", "fts_prefixes", "fts_stems", "jobs", "meta", "pictures", "tags"),
+        *("pictures_change", "pictures_come", "pictures_fts_delete", "pictures_go"),
+        *("jobs_failed", "jobs_status", "jobs_unfinished", "tags_picture"),
+        *("pictures_missing", "pictures_path", "pictures_shown", "pictures_shown_owner"),
+        "pictures_trash",
+    )
+)
+
 # Programs whose tables have this version or a later one can use an index migrated here.
 MIN_COMPATIBLE_VERSION: Final = 6
 
@@ -244,6 +268,47 @@ def min_compatible_version(connection: Connection) -> int:
         return schema_version(connection)
 
 
+def check_complete(connection: Connection) -> None:
+    """Check that all tables, indexes and triggers of this version exist.
+
+    Raises:
+        IndexDamagedError: one is missing.
+    """
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if schema_version(connection) == SCHEMA_VERSION and not names >= OBJECT_NAMES:
+        raise IndexDamagedError
+
+
+# What the triggers should have counted; the scope is written as they have it.
+_MISCOUNTS: Final = f"""
+SELECT owner, {_SCOPE_EXPRESSION.format("pictures")}, count(*), sum(size_bytes)
+    FROM pictures GROUP BY 1, 2
+    EXCEPT SELECT owner, scope, pictures, bytes FROM counts LIMIT 1
+"""  # noqa: S608  # no values
+
+
+def check_integrity(connection: Connection) -> None:
+    """Check all pages and rows, which takes seconds for a large index.
+
+    Raises:
+        IndexDamagedError: something in it contradicts something else.
+    """
+    is_ok = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
+    if not is_ok or connection.execute(_MISCOUNTS).fetchone() is not None:
+        raise IndexDamagedError
+
+
+def needs_scan(connection: Connection) -> bool:
+    """Return whether no scan has come to its end since the index was created."""
+    sql = "SELECT 1 FROM meta WHERE name = 'needs_scan'"
+    return connection.execute(sql).fetchone() is not None
+
+
+def mark_scanned(connection: Connection) -> None:
+    """Record that a scan has come to its end."""
+    connection.execute("DELETE FROM meta WHERE name = 'needs_scan'")
+
+
 def migrate(connection: Connection, target_version: int = SCHEMA_VERSION) -> None:
     """Migrate the tables to a version; each step in its own transaction.
 
@@ -257,6 +322,8 @@ def migrate(connection: Connection, target_version: int = SCHEMA_VERSION) -> Non
             if schema_version(connection) < version:
                 _run_migration(connection, MIGRATIONS[version - 1])
                 connection.execute(f"PRAGMA user_version = {version}")
+                if version == 1:
+                    connection.execute("INSERT INTO meta VALUES ('needs_scan', 'yes')")
                 connection.execute(
                     "INSERT OR REPLACE INTO meta VALUES ('readable_from', ?)",
                     (str(min(version, MIN_COMPATIBLE_VERSION)),),

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any, Final
 
+from sd35.core.errors import LibraryError
 from sd35.library.database import Database
 from sd35.library.query import Cursor, Filter, Query
-from sd35.library.repository import SELECT_ENTRY, Entry, entry_from_row
+from sd35.library.repository import SELECT_ENTRY, Entry, checked_count, entry_from_row
 from sd35.library.schema import sqlite_seed
 from sd35.library.text_index import fts_phrase, sqlite_text
 
@@ -56,8 +57,10 @@ def find_page(
     else:
         count = len(rows)
         is_exact = True
+    # Before the cursors, which take a row's values as they are.
+    entries = tuple(entry_from_row(row) for row in rows)
     return PicturePage(
-        tuple(entry_from_row(row) for row in rows),
+        entries,
         _cursor_from_row(rows[0]) if rows and has_newer else None,
         _cursor_from_row(rows[-1]) if rows and has_older else None,
         count,
@@ -72,10 +75,13 @@ def find_all(database: Database, query: Query, owner: str | None) -> Iterator[En
         LibraryError: the index can't be used.
     """
     cursor: str | None = None
+    identity = database.file_identity
     while True:
         # A transaction per page: a long one keeps the write-ahead log from being reset, and it
         # grows for as long as an export takes.
         with database.read_transaction() as connection:
+            if database.file_identity != identity:
+                raise LibraryError("The library's index was replaced meanwhile.", "Try again.")
             page = find_page(connection, query, owner, MAX_PAGE, older_cursor=cursor)
         yield from page.entries
         cursor = page.older_cursor
@@ -89,7 +95,7 @@ def adjacent_id(
     """Return the ID of the result next to this image, newer or older."""
     cursor = Cursor(entry.made_at.timestamp(), entry.id)
     rows = _SqlFilter(query, owner).select(connection, cursor, 1, is_newer=is_newer)
-    return rows[0][0] if rows else None
+    return entry_from_row(rows[0]).id if rows else None
 
 
 def _cursor_from_row(row: tuple[Any, ...]) -> str:
@@ -189,7 +195,8 @@ class _SqlFilter:
                 "SELECT coalesce(sum(pictures), 0) FROM counts"
                 " WHERE scope = ? AND owner = coalesce(?, owner)"
             )
-            return connection.execute(sql, (self._query.scope, self._owner)).fetchone()[0], True
+            row = connection.execute(sql, (self._query.scope, self._owner)).fetchone()
+            return checked_count(row[0]), True
         # Only with an order does SQLite walk the covering index, and stop at the limit.
         conditions = " AND ".join(self._conditions)  # whose values are parameters
         sql = (

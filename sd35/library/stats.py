@@ -8,7 +8,9 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
 
+from sd35.core.errors import IndexDamagedError
 from sd35.library.database import Database
+from sd35.library.repository import MAX_TIMESTAMP, MIN_TIMESTAMP, checked_count
 from sd35.library.thumbnails import ThumbnailCache
 
 __all__ = ["Stats", "collect_stats"]
@@ -50,7 +52,10 @@ def collect_stats(folder: Path, database: Database, thumbnails: ThumbnailCache) 
         LibraryError: the index can't be used.
     """
     with database.read_transaction() as connection:
-        totals = {scope: (count, size) for scope, count, size in connection.execute(_TOTALS)}
+        totals = {
+            scope: (checked_count(count), checked_count(size))
+            for scope, count, size in connection.execute(_TOTALS)
+        }
         starred_count = int(connection.execute(_STARRED).fetchone()[0])
         first = _query_time(connection, _FIRST)
         last = _query_time(connection, _LAST)
@@ -74,7 +79,11 @@ def collect_stats(folder: Path, database: Database, thumbnails: ThumbnailCache) 
 
 def _query_time(connection: Connection, sql: str) -> dt.datetime | None:
     timestamp = connection.execute(sql).fetchone()[0]
-    return None if timestamp is None else dt.datetime.fromtimestamp(timestamp, dt.UTC)
+    if timestamp is None:
+        return None
+    if not isinstance(timestamp, float | int) or not MIN_TIMESTAMP <= timestamp <= MAX_TIMESTAMP:
+        raise IndexDamagedError
+    return dt.datetime.fromtimestamp(timestamp, dt.UTC)
 
 
 def _file_size(path: Path) -> int:

@@ -26,7 +26,8 @@ def rescan(*, folder: options.LibraryFolder = None, as_json: options.Json = Fals
         open_library(folder, reporter, Requires.FOLDER) as library,
     ):
         # Not Library.rescan: this one also completes interrupted jobs whose images were found.
-        result = JobRepository(library).rescan(reporter.start_task("Scanning the library"))
+        on_progress = reporter.start_task("Scanning the library")
+        result = JobRepository(library).rescan(on_progress, checks_index=True)
         report_unreadable(reporter, result.unreadable)
         counts = {name: count for name, count in asdict(result).items() if name != "unreadable"}
         summary = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

@@ -88,7 +88,7 @@ def _rescan(library: Library, owner: str) -> ScanResult | None:
     # Only the local user can put files into the folder; visitors mustn't keep the disk busy.
     if owner != LOCAL_OWNER_KEY:
         return None
-    return JobRepository(library).rescan(lock_timeout=RESCAN_TIMEOUT)
+    return JobRepository(library).rescan(lock_timeout=RESCAN_TIMEOUT, checks_index=True)
 
 
 ACTIONS: Final[dict[str, Callable[[Library, str, GalleryEvent], Markup]]] = {
