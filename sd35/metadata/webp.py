@@ -56,18 +56,19 @@ def _iter_chunks(data: bytes, end: int) -> Iterator[_Chunk]:
 def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
     """Return the texts, of EXIF by tag name, and the size in pixels."""
     texts: dict[str, str] = {}
+    exif = b""
     size = None
     # Up to the real end: a browser that sends only the text chunks leaves the length as it was.
     for chunk in _iter_chunks(data, len(data)):
         body = slice(chunk.start + 8, chunk.start + 8 + chunk.length)
         if chunk.kind == b"EXIF" and chunk.length <= 2 * MAX_TEXT_BYTES:
-            texts = {**_extract_json(read_exif(data[body])), **texts}
+            exif = exif or data[body]
         elif chunk.kind == _JSON_CHUNK and chunk.length <= MAX_TEXT_BYTES:
             metadata_json = data[body].removeprefix(JSON_IDENTIFIER)
             texts[JSON_KEY] = metadata_json.decode("utf-8", "replace")
         elif size is None:
             size = _parse_size(chunk.kind, data[body.start : min(body.stop, body.start + 10)])
-    return texts, size
+    return {**_extract_json(read_exif(exif)), **texts}, size
 
 
 def _extract_json(texts: dict[str, str]) -> dict[str, str]:
