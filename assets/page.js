@@ -1,4 +1,4 @@
-// Behavior of the page itself: keys, focus, announcements, notifications, dropped images.
+// Behavior of the page itself: keys, focus, announcements, notifications.
 // It changes no values of Gradio's components.
 (() => {
   // In a frame of another site, a browser may block storage: any access to it throws. Gradio doesn't catch that and would
@@ -200,105 +200,6 @@
         if (action) trigger("click", { action, id });
       });
     },
-
-    // An image that is dropped, pasted or chosen. Its metadata is sent to the server, its pixels are not.
-    bindImport(element, trigger) {
-      const read = async (file) => {
-        if (!file) return;
-        location.hash = "#create";
-        const data = await withoutPixels(file).catch(() => new Uint8Array());
-        let text = "";
-        // in pieces: each byte becomes an argument, and the number of arguments is limited
-        for (let start = 0; start < data.length; start += 0x8000) {
-          text += String.fromCharCode(...data.subarray(start, start + 0x8000));
-        }
-        trigger("upload", { name: file.name || "this image", data: btoa(text) });
-      };
-      element.addEventListener("change", (event) => {
-        read(event.target.files?.[0]);
-        event.target.value = "";
-      });
-      element.addEventListener("click", (event) => {
-        const button = event.target.closest("[data-event]");
-        if (button !== null) trigger(button.dataset.event);
-      });
-      const imageFile = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
-      const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-      let depth = 0; // "dragenter" and "dragleave" are also sent for each nested element
-      const showOverlay = (isShown) => document.documentElement.toggleAttribute("data-dropping", isShown);
-      window.addEventListener("dragenter", (event) => hasFiles(event) && showOverlay(++depth > 0), true);
-      window.addEventListener("dragleave", (event) => hasFiles(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0), true);
-      window.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault(), true);
-      window.addEventListener(
-        "drop",
-        (event) => {
-          if (!hasFiles(event)) return;
-          event.preventDefault();
-          event.stopPropagation();
-          showOverlay((depth = 0) > 0);
-          read(imageFile(event.dataTransfer) ?? event.dataTransfer.files[0]);
-        },
-        true,
-      );
-      window.addEventListener("paste", (event) => imageFile(event.clipboardData) && read(imageFile(event.clipboardData)));
-    },
-  };
-
-  const MAX_METADATA_BYTES = 700_000;
-  const concat = (parts) => {
-    const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let offset = 0;
-    for (const part of parts) {
-      all.set(part, offset);
-      offset += part.length;
-    }
-    return all;
-  };
-
-  // The same file without its pixels: the chunks of a PNG or a WebP, or the segments of a JPEG, that may hold metadata.
-  const withoutPixels = async (file) => {
-    const bytes = async (from, to) => new Uint8Array(await file.slice(from, to).arrayBuffer());
-    const head = await bytes(0, 12);
-    const name = (part) => String.fromCharCode(...part);
-    let budget = MAX_METADATA_BYTES;
-    const parts = [];
-    const keep = async (from, to) => {
-      if (to > file.size || to - from > budget) return;
-      budget -= to - from;
-      parts.push(await bytes(from, to));
-    };
-    if (head[0] === 0x89 && name(head.subarray(1, 4)) === "PNG") {
-      await keep(0, 8);
-      for (let offset = 8; offset + 12 <= file.size; ) {
-        const part = await bytes(offset, offset + 8);
-        const end = offset + 12 + new DataView(part.buffer).getUint32(0);
-        if (["IHDR", "tEXt", "zTXt", "iTXt", "eXIf", "IEND"].includes(name(part.subarray(4, 8)))) await keep(offset, end);
-        offset = end;
-      }
-    } else if (name(head.subarray(0, 4)) === "RIFF" && name(head.subarray(8, 12)) === "WEBP") {
-      await keep(0, 12);
-      for (let offset = 12; offset + 8 <= file.size; ) {
-        const part = await bytes(offset, offset + 8);
-        const size = new DataView(part.buffer).getUint32(4, true);
-        const end = offset + 8 + size + (size % 2);
-        if (["VP8X", "EXIF", "XMP "].includes(name(part.subarray(0, 4)))) await keep(offset, Math.min(end, file.size));
-        offset = end;
-      }
-    } else if (head[0] === 0xff && head[1] === 0xd8) {
-      await keep(0, 2);
-      for (let offset = 2; offset + 4 <= file.size; ) {
-        const part = await bytes(offset, offset + 4);
-        const marker = part[1];
-        if (part[0] !== 0xff || marker === 0xda) break; // the pixels begin
-        const end = offset + 2 + new DataView(part.buffer).getUint16(2);
-        const isMetadata = (marker >= 0xe0 && marker <= 0xef) || marker === 0xfe; // APPn, COM
-        const isSize = marker >= 0xc0 && marker <= 0xc2; // SOF0 to SOF2
-        if (isMetadata || isSize) await keep(offset, end);
-        offset = end;
-      }
-      parts.push(new Uint8Array([0xff, 0xd9]));
-    }
-    return concat(parts);
   };
 
   // Each update contains the server's time. If none arrives while jobs remain, or while an image is still to be saved, the

@@ -144,6 +144,7 @@ def test_infotext_is_only_added_with_a_prompt() -> None:
         ),
         ("parameters", '{"cut off": 1, "b', None),
         ("Comment", "Photographer: Anna, Place: Rome, Date: today", None),
+        ("Comment", "Model: a camera, Size: 8x8, Version: 1, Place: Rome", None),
         ("Comment", '{"prompt": "fox, artist:x, rating:y, year:z", "steps": 1}', None),
         ("Comment", "a fox\nSteps: 1, Seed: 2, Size: 8x8", "a fox"),
     ],

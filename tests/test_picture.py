@@ -15,6 +15,7 @@ from sd35.core.errors import PictureError
 from sd35.core.picture import MAX_COLOR_PROFILES, MAX_READS, open_picture, shrink
 from sd35.library.thumbnails import render_thumbnail
 from tests.fuzz.mutation import mutations
+from tests.photographs import PHOTOGRAPH_KINDS, find_private_details, take_photograph
 
 
 def encode_picture(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -127,3 +128,11 @@ def test_an_image_of_endless_parts_is_refused_early(data: bytes) -> None:
 def test_a_large_preview_is_shrunk_to_a_jpeg() -> None:
     small = shrink(open_picture(encode_picture("PNG", (1000, 500))), 100)
     assert (small.format, small.width, small.height) == ("JPEG", 100, 50)
+
+
+@pytest.mark.parametrize("kind", PHOTOGRAPH_KINDS)
+def test_copies_have_no_metadata(kind: str) -> None:
+    """A preview and a thumbnail of a photograph hold none of its private details."""
+    data = take_photograph(kind)
+    for copy in (shrink(open_picture(data), 20).data, render_thumbnail(data)):
+        assert find_private_details(copy) == []

@@ -2,12 +2,13 @@
 
 import base64
 import io
+import json
 import re
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from PIL import Image
@@ -15,11 +16,17 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import BrowserContext, Page, expect
 
 from sd35.jobs.limits import UsageLimits
+from sd35.metadata.embedding import embed_metadata, read_metadata, read_texts
+from sd35.metadata.model import GenerationMetadata
+from sd35.ui.create.dropped_file import parse_dropped_file
 from tests.app_server import AppServer, serve_app
 
 # `browser`, `context` and `page` are fixtures.
 from tests.chromium import browser, context, open_page, page, submit_prompt  # noqa: F401
 from tests.fakes import FakeSpace
+from tests.photographs import PHOTOGRAPH_KINDS, find_private_details, take_photograph
+from tests.test_containers import IMAGE_KINDS, encode_image, png_chunk
+from tests.test_readers import EXIF_BY_TOOL, IMAGES_BY_TOOL, encode_png, encode_with_exif
 
 RECORD_NOTIFICATIONS_JS = """() => {
   window.notifications = [];
@@ -35,6 +42,21 @@ DROP_FILE_JS = """([name, data]) => {
   const event = new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true});
   document.body.dispatchEvent(event);
 }"""
+
+
+READ_SETTINGS_JS = """data => {
+  const bytes = Uint8Array.from(atob(data), c => c.charCodeAt());
+  return sd35.readSettings(new File([bytes], "x"));
+}"""
+
+# A file of so many equal parts is made in the browser, as it would take long to send.
+READ_PARTS_JS = """([head, part, count]) => {
+  const [start, piece] = [head, part].map(data => Uint8Array.from(atob(data), c => c.charCodeAt()));
+  const group = new Blob(Array(1000).fill(piece));
+  return sd35.readSettings(new File([start, ...Array(count / 1000).fill(group)], "x"));
+}"""
+
+INFOTEXT = "a lighthouse\nNegative prompt: fog\nSteps: 7, Sampler: Euler a, Seed: 4711, Size: 8x8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,3 +265,86 @@ def test_dropped_file_is_recognized_or_explained(queue_page: Page, servers: Queu
     checksum = struct.pack(">I", zlib.crc32(chunk))
     drop_file(page, "big.png", b"\x89PNG\r\n\x1a\n" + length + chunk + checksum)
     expect(notice).to_contain_text("No generation settings found in big.png.")
+
+
+def decode_strings(body: bytes) -> bytes:
+    """Return a request's body, followed by everything in it that is Base64."""
+    encoded = re.findall(rb"(?:[A-Za-z0-9+/]{4}){2,}", body)
+    return b"".join([body, *map(base64.b64decode, encoded)])
+
+
+def test_only_settings_of_a_photograph_leave_the_browser(queue_page: Page) -> None:
+    """Of a photograph's metadata the server gets what holds settings, and no private detail."""
+    page = queue_page
+    bodies: list[bytes] = []
+    page.on("request", lambda request: bodies.append(request.post_data_buffer or b""))
+    notice = page.locator("#settings-import .import-notice")
+    for kind in PHOTOGRAPH_KINDS:
+        assert len(find_private_details(take_photograph(kind))) > 15
+        drop_file(page, f"Anna Lindqvist, {kind}", take_photograph(kind))
+        expect(notice).to_have_text(f"No generation settings found in Anna Lindqvist, {kind}.")
+        prompt = f"{INFOTEXT.partition(chr(10))[0]}, {kind}"
+        comment = b"UNICODE\0" + INFOTEXT.replace("a lighthouse", prompt).encode("utf-16-be")
+        drop_file(page, f"Anna Lindqvist 2, {kind}", take_photograph(kind, comment))
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value(prompt)
+        expect(notice).to_contain_text(f"Imported from Anna Lindqvist 2, {kind} (AUTOMATIC1111)")
+    sent_bytes = b"".join(map(decode_strings, bodies))
+    assert sent_bytes.count(b"Sampler: Euler a") == len(PHOTOGRAPH_KINDS)
+    assert find_private_details(sent_bytes) == []
+
+
+def test_settings_of_every_tool_reach_the_server(queue_page: Page) -> None:
+    """From each container the browser sends what the server reads in the whole file."""
+    own = GenerationMetadata(prompt="a fox \N{CAT FACE}", seed=2**64 - 1, width=8, height=8)
+    long = replace(own, prompt="x" * 90_000, negative_prompt="y" * 90_000)
+    files = {
+        **{f"{name}, PNG": encode_png(texts) for name, (texts, _) in IMAGES_BY_TOOL.items()},
+        **{
+            f"{name}, {kind}": encode_with_exif(kind, *tags)
+            for kind in ("JPEG", "WEBP")
+            for name, tags in EXIF_BY_TOOL.items()
+        },
+        **{kind: embed_metadata(encode_image(kind, is_rich=True), own) for kind in IMAGE_KINDS},
+        **{
+            f"photo, {kind}": embed_metadata(take_photograph(kind), own)
+            for kind in PHOTOGRAPH_KINDS
+        },
+        "long": embed_metadata(encode_image("JPEG"), long),
+        "compressed": encode_png({"parameters": INFOTEXT}, is_compressed=True),
+        "comment": encode_png({"Comment": INFOTEXT}),
+        "graph": encode_png({"workflow": json.dumps({"nodes": [{"note": "private"}]})}),
+    }
+    for name, data in files.items():
+        settings = queue_page.evaluate(READ_SETTINGS_JS, base64.b64encode(data).decode())
+        metadata = read_metadata(data)
+        assert metadata is not None, name
+        size = read_texts(data).size
+        assert size is not None
+        if metadata.width is None or metadata.height is None:
+            metadata = replace(metadata, width=size[0], height=size[1])
+        assert parse_dropped_file(settings) == metadata, name
+        assert "private" not in json.dumps(settings), name
+        assert find_private_details(json.dumps(settings).encode()) == [], name
+
+
+def test_crafted_files_neither_hang_nor_fill_the_browser(queue_page: Page) -> None:
+    """Millions of parts, texts that inflate without end, and tags with one value are skipped."""
+    bomb = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * (4 << 20), 9))
+    damaged_bomb = bomb[:-9] + b"!" + bomb[-8:]
+    tags = [*range(0x0100, 0x0111), 0x0131, 0x9286]
+    entries = [struct.pack(">HHLL", tag, 7, 50_000, 8) for tag in tags]
+    exif = b"MM\0*\0\0\0\x08" + struct.pack(">H", len(tags)) + b"".join(entries) + b"\n," * 30_000
+    segment = b"\xff\xe1" + struct.pack(">H", 60_000) + b"Exif\0\0" + exif[: 60_000 - 8]
+    png, jpeg, webp = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\0\0\0WEBP")
+    for name, head, part, count in (
+        ("bombs", png, bomb, 1000),
+        ("damaged bombs", png, damaged_bomb, 1000),
+        ("tiny chunks", png, png_chunk(b"tEXt", b"Comment\0"), 200_000),
+        ("fill bytes", jpeg, b"\xff" * 1000, 10_000),
+        ("tiny segments", jpeg, b"\xff\xe1\0\2", 200_000),
+        ("segments of one value", jpeg, segment, 1000),
+        ("RIFF chunks", webp, b"EXIF\0\0\0\0", 200_000),
+        ("blanks", png + png_chunk(b"tEXt", b"Comment\0prompt:" + b" \n" * 400_000), b"", 0),
+    ):
+        arguments = [base64.b64encode(head).decode(), base64.b64encode(part).decode(), count]
+        assert queue_page.evaluate(READ_PARTS_JS, arguments)["texts"] == {}, name

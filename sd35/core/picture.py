@@ -168,5 +168,6 @@ def shrink(picture: Picture, longest_side: int) -> Picture:
             resized_image = image.convert("RGB")
         resized_image.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR)
         buffer = io.BytesIO()
-        resized_image.save(buffer, "JPEG", quality=80)
+        # Pillow would copy a JPEG's comment.
+        resized_image.save(buffer, "JPEG", quality=80, comment=b"")
     return Picture(buffer.getvalue(), "JPEG", *resized_image.size)

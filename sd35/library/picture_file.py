@@ -19,6 +19,7 @@ from sd35.metadata.model import GenerationMetadata
 
 __all__ = [
     "MAX_FILE_BYTES",
+    "MAX_TAG_LENGTH",
     "InspectedPicture",
     "build_entry",
     "creation_time",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 MAX_FILE_BYTES: Final = 256 << 20  # no image that may be opened needs more
+MAX_TAG_LENGTH: Final = 100  # in characters
 
 _UNREADABLE_MESSAGE: Final = "Not a readable PNG, JPEG or WebP: damaged, incomplete or too large."
 
@@ -105,6 +107,7 @@ def inspect_picture(data: bytes) -> InspectedPicture:
     if not picture.width or not picture.height:
         raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.")
     metadata = read_metadata(data) or GenerationMetadata(tool="")
+    metadata = replace(metadata, tags=tuple(tag[:MAX_TAG_LENGTH] for tag in metadata.tags))
     has_embedded_id = _ID_PATTERN.fullmatch(metadata.id) is not None
     if not has_embedded_id:
         # From the content, so that the file has the same ID when the index is rebuilt.

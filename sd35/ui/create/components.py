@@ -44,7 +44,7 @@ class PromptArea:
             self.settings_import = gr.HTML(
                 notices.IMPORT_HINT,
                 elem_id="settings-import",
-                js_on_load="sd35.bindImport(element, trigger)",
+                js_on_load="sd35.bindImport(element, trigger, watch)",
                 apply_default_css=False,
             )
             self.prompt = gr.Textbox(

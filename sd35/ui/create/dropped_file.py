@@ -1,46 +1,41 @@
 """Dropped images and stored form values as the browser sends them: all of it untrusted."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
-from sd35.metadata.embedding import metadata_from_texts, read_texts
+from sd35.metadata.embedding import EmbeddedTexts, metadata_from_texts
 from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.parsing import parse_int, parse_list
 from sd35.ui.create.form import FIELD_NAMES, FormValues
 
 __all__ = ["dump_form", "load_form", "parse_dropped_file"]
 
-# page.js sends no more than 700,000 bytes: anything larger was sent by something else.
-MAX_BASE64_CHARACTERS: Final = 1_000_000
-MAX_NAME_LENGTH: Final = 120
+# import.js sends no more than 900,000 bytes: anything larger was sent by something else.
+MAX_CHARACTERS: Final = 1_000_000
 
 
-def parse_dropped_file(payload: Mapping[str, Any]) -> tuple[str, GenerationMetadata | None]:
-    """Return the name and the metadata of a dropped image; `None` if it has no metadata.
+def parse_dropped_file(payload: Mapping[str, Any]) -> GenerationMetadata | None:
+    """Return the metadata of a dropped image; `None` if it has no metadata.
 
-    `payload` has `name` and, in Base64, `data`: the file without its image data.
+    `payload` has `texts`, those of the file that hold settings, by name as `read_texts` returns
+    them, and `size` in pixels. Neither is kept: only what a reader understands is in the metadata.
     """
-    name = payload.get("name")
-    data = payload.get("data")
-    display_name = name[:MAX_NAME_LENGTH] if isinstance(name, str) else "this file"
-    if not isinstance(data, str) or len(data) > MAX_BASE64_CHARACTERS:
-        return display_name, None
-    try:
-        file_bytes = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        return display_name, None
-    texts = read_texts(file_bytes)
-    metadata = metadata_from_texts(texts)
+    texts = payload.get("texts")
+    items = texts.items() if isinstance(texts, dict) else ()
+    known_texts = {name: text for name, text in items if isinstance(text, str)}
+    if sum(map(len, known_texts.values())) > MAX_CHARACTERS:
+        return None
+    metadata = metadata_from_texts(EmbeddedTexts(known_texts))
+    sides = [parse_int(side) for side in parse_list(payload.get("size"), 2)]
     # Many tools don't record the size, but the file has one.
-    if metadata is None or texts.size is None:
-        return display_name, metadata
+    if metadata is None or len(sides) != 2:
+        return metadata
     if metadata.width is None or metadata.height is None:
-        metadata = replace(metadata, width=texts.size[0], height=texts.size[1])
-    return display_name, metadata
+        metadata = replace(metadata, width=sides[0], height=sides[1])
+    return metadata
 
 
 def dump_form(values: FormValues) -> str:

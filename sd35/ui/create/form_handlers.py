@@ -14,6 +14,7 @@ from sd35.jobs.job import Job
 from sd35.jobs.service import JobService
 from sd35.library.layout import owner_key
 from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.parsing import parse_int
 from sd35.server.api import visitor_from_request
 from sd35.ui.create import notices, space_view
 from sd35.ui.create.dropped_file import dump_form, load_form, parse_dropped_file
@@ -68,7 +69,9 @@ class FormHandlers:
 
     def import_dropped_file(self, event: gr.EventData, *fields: object) -> list[Any]:
         """Fill the form with the settings of an image that was dropped on the page."""
-        name, metadata = parse_dropped_file(event_payload(event))
+        payload = event_payload(event)
+        metadata = parse_dropped_file(payload)
+        name = notices.dropped_name(parse_int(payload.get("number")) or 0)
         if metadata is None:
             return [*_unchanged(), notices.no_settings_found(name), gr.skip()]
         return self._import(metadata, name, FormValues(*fields))

@@ -13,6 +13,7 @@ from sd35.ui.markup import EMPTY_HTML, action_button, concat, facts
 __all__ = [
     "IMPORT_HINT",
     "account_info",
+    "dropped_name",
     "import_summary",
     "no_settings_found",
     "quota_info",
@@ -28,6 +29,11 @@ IMPORT_HINT: Final = Markup(
     '<p class="import-hint"><label>Import settings from an image…<input type="file" '
     'accept="image/png,image/webp,image/jpeg"></label></p>'
 )
+
+
+def dropped_name(number: int) -> Markup:
+    """Return the place for a dropped file's name, which import.js fills in by the file's number."""
+    return Markup('<span data-file="{}">this image</span>').format(number)
 
 
 def no_settings_found(name: str) -> str:

@@ -1,0 +1,375 @@
+// The settings in an image that is dropped, pasted or chosen. They are found here, so that nothing else leaves the browser:
+// no pixels, and of a photograph neither its position nor its thumbnail, its camera, names, or the name of the file.
+(() => {
+  const MAX_SENT_BYTES = 900_000; // the server takes requests of a megabyte
+  const MAX_EXIF_BYTES = 8 << 20;
+  const MAX_INFLATED_BYTES = 8 << 20; // of all texts of a file, as a kilobyte may inflate to a megabyte
+  const MAX_PARTS = 100_000; // chunks or segments of a file
+  const WINDOW_BYTES = 1 << 20; // loaded at once
+  const SCAN_BYTES = 4096; // searched at once: far less, so that a search that ends soon loads nothing anew
+  const DEFLATED_BYTES = 1024; // inflated at once
+  const MAX_NAME_LENGTH = 120;
+
+  // Keywords that only image generators use, as far as the server reads them.
+  const KEYWORDS = ["sd35", "parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "fooocus_scheme"];
+  // Texts of these names may be anything, such as a caption.
+  const COMMENTS = ["Comment", "UserComment", "ImageDescription"];
+  const EXIF_TAGS = new Map([
+    [0x9286, "UserComment"],
+    [0x927c, "MakerNote"],
+    [0x010e, "ImageDescription"],
+    // ComfyUI's nodes write a graph into tags that mean something else, counting down from the camera's model.
+    [0x0110, "Model"],
+    [0x010f, "Make"],
+    [0x0131, "Software"],
+    ...Array.from({ length: 14 }, (_, index) => [0x0100 + index, `Tag010${index.toString(16).toUpperCase()}`]),
+  ]);
+  const EXIF_POINTER = 0x8769;
+  const OWN_IDENTIFIER = "sd35-studio\0";
+
+  // ---- Texts ------------------------------------------------------------------------------------
+
+  const latin1 = (bytes) => {
+    let text = "";
+    // in pieces: each byte becomes an argument, and the number of arguments is limited
+    for (let start = 0; start < bytes.length; start += 0x8000) {
+      text += String.fromCharCode(...bytes.subarray(start, start + 0x8000));
+    }
+    return text;
+  };
+  const decode = (bytes, encoding) => new TextDecoder(encoding, { ignoreBOM: true }).decode(bytes);
+  // Many tools write UTF-8 where the standards demand Latin-1.
+  const decodeAny = (bytes) => {
+    try {
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch {
+      return latin1(bytes);
+    }
+  };
+  // Of bytes or characters. A regular expression would take quadratic time for many zeros.
+  const withoutZeros = (value) => {
+    const isZero = (item) => item === 0 || item === "\0";
+    let start = 0;
+    let end = value.length;
+    while (start < end && isZero(value[start])) start++;
+    while (end > start && isZero(value[end - 1])) end--;
+    return value.slice(start, end);
+  };
+
+  const decodeUtf16 = (bytes) => {
+    const mark = latin1(bytes.subarray(0, 2));
+    if (mark === "\xff\xfe") return decode(bytes.subarray(2), "utf-16le");
+    if (mark === "\xfe\xff") return decode(bytes.subarray(2), "utf-16be");
+    if (bytes.length > 8 && !bytes.includes(0)) return decodeAny(bytes); // some programs write UTF-8 under this code
+    let balance = 0;
+    bytes.forEach((byte, index) => byte === 0 && (balance += index % 2 ? 1 : -1));
+    return decode(bytes, balance > 0 ? "utf-16le" : "utf-16be");
+  };
+  const decodeComment = (bytes) => {
+    const code = latin1(bytes.subarray(0, 8));
+    if (code === "UNICODE\0") return withoutZeros(decodeUtf16(bytes.subarray(8)));
+    const hasCode = code === "ASCII\0\0\0" || code === "\0".repeat(8);
+    return decodeAny(withoutZeros(hasCode ? bytes.subarray(8) : bytes));
+  };
+
+  // Whether a text that may be anything holds settings: AUTOMATIC1111's parameters, the JSON of SwarmUI or Fooocus, or a
+  // graph of ComfyUI.
+  const hasSettings = (text) =>
+    ["Steps:", "Sampler:", "CFG scale:", "Seed:"].filter((name) => text.includes(name)).length >= 2 ||
+    (text.trimStart().startsWith("{") && /"(?:sui_image_params|base[_ ]model|metadata_scheme)"/i.test(text)) ||
+    /^[^]{0,33}prompt:\s*\{/i.test(text);
+
+  // The texts that may be sent, by the names that the server's readers know. Of several with a name the first one counts.
+  class SettingsTexts {
+    texts = {};
+    hasExif = false;
+    #remainingBytes = MAX_SENT_BYTES;
+    #workflow = "";
+
+    add(name, text) {
+      if (name === "workflow") {
+        this.#workflow ||= text;
+        return;
+      }
+      const isWanted = text !== "" && !Object.hasOwn(this.texts, name) && (KEYWORDS.includes(name) || hasSettings(text));
+      if (!isWanted || text.length > this.#remainingBytes) return;
+      const size = new TextEncoder().encode(JSON.stringify(text)).length;
+      if (size > this.#remainingBytes) return;
+      this.#remainingBytes -= size;
+      this.texts[name] = text;
+    }
+
+    addTag(name, bytes) {
+      if (name === "UserComment") this.add(name, decodeComment(bytes));
+      else if (name !== "MakerNote") this.add(name, decodeAny(withoutZeros(bytes)));
+      // A camera's maker note holds serial numbers and positions: only those of this program and of Fooocus are read.
+      else if (latin1(bytes.subarray(0, OWN_IDENTIFIER.length)) === OWN_IDENTIFIER) this.addOwn(bytes);
+      else if (latin1(withoutZeros(bytes.subarray(0, 16))) === "fooocus") this.texts[name] = "fooocus";
+    }
+
+    addOwn(bytes) {
+      const hasIdentifier = latin1(bytes.subarray(0, OWN_IDENTIFIER.length)) === OWN_IDENTIFIER;
+      this.add("sd35", decode(withoutZeros(hasIdentifier ? bytes.subarray(OWN_IDENTIFIER.length) : bytes), "utf-8"));
+    }
+
+    // Beside or without other texts, ComfyUI's `workflow` tells that ComfyUI made the image. What it holds, such as notes and
+    // paths, isn't read.
+    addTool() {
+      try {
+        if (JSON.parse(this.#workflow).nodes?.length > 0) this.texts.workflow = '{"nodes":[0]}';
+      } catch {
+        // there is none
+      }
+    }
+  }
+
+  // ---- EXIF -------------------------------------------------------------------------------------
+
+  const TYPE_BYTE = 1;
+  const TYPE_ASCII = 2;
+  const TYPE_UNDEFINED = 7;
+
+  // Adds the texts of a block: of its first directory and its Exif directory, and not of those with the position, the
+  // thumbnail and the like.
+  const addExif = (texts, data) => {
+    if (texts.hasExif || data.length === 0) return; // many small blocks could point to the same long texts again and again
+    texts.hasExif = true;
+    const block = latin1(data.subarray(0, 6)) === "Exif\0\0" ? data.subarray(6) : data;
+    const isLittle = latin1(block.subarray(0, 4)) === "II*\0";
+    if (!isLittle && latin1(block.subarray(0, 4)) !== "MM\0*") return;
+    const view = new DataView(block.buffer, block.byteOffset, block.length);
+    const short = (offset) => (offset + 2 <= block.length ? view.getUint16(offset, isLittle) : 0);
+    const long = (offset) => (offset + 4 <= block.length ? view.getUint32(offset, isLittle) : 0);
+    const readDirectory = (start) => {
+      const entries = new Map();
+      for (let index = 0; start >= 8 && index < short(start); index++) {
+        const entry = start + 2 + 12 * index;
+        if (entry + 12 > block.length) break;
+        if (!entries.has(short(entry))) entries.set(short(entry), entry);
+      }
+      return entries;
+    };
+    const valueOf = (entry) => {
+      const isText = [TYPE_BYTE, TYPE_ASCII, TYPE_UNDEFINED].includes(short(entry + 2));
+      const length = long(entry + 4);
+      if (!isText || length > MAX_SENT_BYTES) return new Uint8Array();
+      const start = length <= 4 ? entry + 8 : long(entry + 8);
+      return block.subarray(start, start + length);
+    };
+    const directory = readDirectory(long(4));
+    const pointer = directory.get(EXIF_POINTER);
+    const exifDirectory = pointer === undefined ? new Map() : readDirectory(long(pointer + 8));
+    for (const [tag, entry] of [...exifDirectory, ...directory]) {
+      if (EXIF_TAGS.has(tag)) texts.addTag(EXIF_TAGS.get(tag), valueOf(entry));
+    }
+  };
+
+  // ---- Containers -------------------------------------------------------------------------------
+
+  // Reads a file in windows, as it may be larger than the memory.
+  const openFile = (file) => {
+    let start = 0;
+    let loaded = new Uint8Array();
+    return async (from, to) => {
+      if (from < start || to > start + loaded.length) {
+        const end = Math.max(to, from + WINDOW_BYTES);
+        loaded = new Uint8Array(await file.slice(from, end).arrayBuffer());
+        start = from;
+      }
+      return loaded.subarray(from - start, to - start);
+    };
+  };
+  const numberIn = (bytes, isLittle) =>
+    bytes.length === 2
+      ? new DataView(bytes.buffer, bytes.byteOffset).getUint16(0, isLittle)
+      : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, isLittle);
+
+  // Inflates texts until all together are too long.
+  const createInflater = () => {
+    let remainingBytes = MAX_INFLATED_BYTES;
+    return async (deflated) => {
+      if (remainingBytes <= 0) throw new RangeError("too long");
+      let position = 0;
+      const source = new ReadableStream(
+        {
+          pull(controller) {
+            if (position >= deflated.length) controller.close();
+            else controller.enqueue(deflated.slice(position, (position += DEFLATED_BYTES)));
+          },
+        },
+        { highWaterMark: 0 },
+      );
+      const reader = source.pipeThrough(new DecompressionStream("deflate")).getReader();
+      const parts = [];
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return new Uint8Array(await new Blob(parts).arrayBuffer());
+        parts.push(value);
+        remainingBytes -= value.length;
+        if (remainingBytes <= 0) break;
+      }
+      await reader.cancel();
+      throw new RangeError("too long");
+    };
+  };
+
+  const MAX_KEYWORD_BYTES = 79;
+  const cutAtZero = (bytes) => {
+    const end = bytes.indexOf(0);
+    return end < 0 ? [bytes, new Uint8Array()] : [bytes.subarray(0, end), bytes.subarray(end + 1)];
+  };
+  const readPngText = async (kind, value, inflate) => {
+    if (kind === "tEXt") return decodeAny(value);
+    if (kind === "zTXt") return decodeAny(await inflate(value.subarray(1)));
+    const [, translated] = cutAtZero(value.subarray(2)); // after the language
+    const [, text] = cutAtZero(translated);
+    return decode(value[0] === 1 ? await inflate(text) : text, "utf-8");
+  };
+  const readPng = async (read, fileSize, texts) => {
+    const inflate = createInflater();
+    let size = null;
+    let exif = null;
+    for (let offset = 8, count = 0; offset + 12 <= fileSize && count < MAX_PARTS; count++) {
+      const head = await read(offset, offset + 8);
+      const kind = latin1(head.subarray(4));
+      const [start, end] = [offset + 8, offset + 8 + numberIn(head.subarray(0, 4))];
+      if (kind === "IEND" || end + 4 > fileSize) break;
+      if (kind === "IHDR" && end - start >= 8) {
+        size = [numberIn(await read(start, start + 4)), numberIn(await read(start + 4, start + 8))];
+      } else if (kind === "eXIf" && end - start <= MAX_EXIF_BYTES) {
+        exif ??= await read(start, end);
+      } else if (["tEXt", "zTXt", "iTXt"].includes(kind) && end - start <= MAX_SENT_BYTES) {
+        const [keyword] = cutAtZero(await read(start, Math.min(end, start + MAX_KEYWORD_BYTES + 1)));
+        const name = latin1(keyword);
+        if (KEYWORDS.includes(name) || COMMENTS.includes(name)) {
+          const [, value] = cutAtZero(await read(start, end));
+          texts.add(name, await readPngText(kind, value, inflate).catch(() => ""));
+        }
+      }
+      offset = end + 4;
+    }
+    // Last, because a text of the same name takes precedence.
+    if (exif !== null) addExif(texts, exif);
+    return size;
+  };
+
+  const readWebp = async (read, fileSize, texts) => {
+    let size = null;
+    for (let offset = 12, count = 0; offset + 8 <= fileSize && count < MAX_PARTS; count++) {
+      const head = await read(offset, offset + 8);
+      const kind = latin1(head.subarray(0, 4));
+      const length = numberIn(head.subarray(4), true);
+      const [start, end] = [offset + 8, offset + 8 + length];
+      if (end > fileSize) break;
+      if (kind === "VP8X" && length >= 10) {
+        const sides = await read(start + 4, start + 10);
+        const side = (at) => sides[at] + (sides[at + 1] << 8) + (sides[at + 2] << 16) + 1;
+        size ??= [side(0), side(3)];
+      } else if (kind === "EXIF" && length <= MAX_EXIF_BYTES) addExif(texts, await read(start, end));
+      else if (kind === "sd35" && length <= MAX_SENT_BYTES) texts.addOwn(await read(start, end));
+      offset = end + (length % 2);
+    }
+    return size;
+  };
+
+  const isJpegMarker = (byte) => ![0x00, 0x01, 0xff].includes(byte) && !(byte >= 0xd0 && byte <= 0xd8);
+  const findMarker = async (read, fileSize, from) => {
+    for (let offset = from; offset + 4 <= fileSize; offset += SCAN_BYTES - 1) {
+      const bytes = await read(offset, Math.min(offset + SCAN_BYTES, fileSize));
+      for (let at = 0; at + 1 < bytes.length; at++) {
+        if (bytes[at] === 0xff && isJpegMarker(bytes[at + 1])) return offset + at;
+      }
+    }
+    return fileSize;
+  };
+  const MAX_SEGMENT_BYTES = 0xffff;
+  const readJpeg = async (read, fileSize, texts) => {
+    let size = null;
+    const ownParts = new Map(); // of this program's JSON, by number and count
+    for (let offset = 2, count = 0; count < MAX_PARTS; count++) {
+      offset = await findMarker(read, fileSize, offset);
+      if (offset + 4 > fileSize) break;
+      const head = await read(offset, offset + 4);
+      const end = offset + 2 + numberIn(head.subarray(2));
+      const isLast = head[1] === 0xda || head[1] === 0xd9; // the pixels begin, or the image ends
+      if (isLast || end < offset + 4 || end > fileSize) break;
+      const body = await read(offset + 4, end);
+      if (head[1] === 0xe1 && latin1(body.subarray(0, 6)) === "Exif\0\0") addExif(texts, body);
+      else if (head[1] === 0xfe) texts.add("Comment", decode(body, "utf-8"));
+      else if (head[1] === 0xef && latin1(body.subarray(0, OWN_IDENTIFIER.length)) === OWN_IDENTIFIER) {
+        const number = latin1(body.subarray(OWN_IDENTIFIER.length, OWN_IDENTIFIER.length + 4));
+        const isFull = (ownParts.size + 1) * MAX_SEGMENT_BYTES > MAX_SENT_BYTES;
+        if (!ownParts.has(number) && !isFull) ownParts.set(number, body.slice(OWN_IDENTIFIER.length + 4));
+      } else if (head[1] >= 0xc0 && head[1] <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(head[1]) && body.length >= 5) {
+        size = [numberIn(body.subarray(3, 5)), numberIn(body.subarray(1, 3))];
+      }
+      offset = end;
+    }
+    const partCount = ownParts.size;
+    const name = (index) => String.fromCharCode(index >> 8, index & 255, partCount >> 8, partCount & 255);
+    const parts = Array.from({ length: partCount }, (_, index) => ownParts.get(name(index + 1)));
+    if (partCount > 0 && parts.every(Boolean)) texts.addOwn(new Uint8Array(await new Blob(parts).arrayBuffer()));
+    return size;
+  };
+
+  // Returns the size in pixels, if the file tells it, and the texts with settings.
+  const readSettings = async (file) => {
+    const read = openFile(file);
+    const texts = new SettingsTexts();
+    const head = latin1(await read(0, 12));
+    let size = null;
+    if (head.startsWith("\x89PNG\r\n\x1a\n")) size = await readPng(read, file.size, texts);
+    else if (head.startsWith("RIFF") && head.endsWith("WEBP")) size = await readWebp(read, file.size, texts);
+    else if (head.startsWith("\xff\xd8")) size = await readJpeg(read, file.size, texts);
+    texts.addTool();
+    return { size, texts: texts.texts };
+  };
+
+  // ---- Listeners --------------------------------------------------------------------------------
+
+  sd35.readSettings = readSettings;
+
+  sd35.bindImport = (element, trigger, watch) => {
+    const names = []; // of the files, which the server knows by their number
+    const readAndSend = async (file) => {
+      if (!file) return;
+      const number = names.push(file.name.slice(0, MAX_NAME_LENGTH)) - 1;
+      location.hash = "#create";
+      const settings = await readSettings(file).catch(() => ({ size: null, texts: {} }));
+      const isNewest = number === names.length - 1; // another file may have been dropped meanwhile
+      if (isNewest) trigger("upload", { number, ...settings });
+    };
+    watch("value", () => {
+      for (const label of element.querySelectorAll("[data-file]")) {
+        label.textContent = names[Number(label.dataset.file)] || label.textContent;
+      }
+    });
+    element.addEventListener("change", (event) => {
+      readAndSend(event.target.files?.[0]);
+      event.target.value = "";
+    });
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-event]");
+      if (button !== null) trigger(button.dataset.event);
+    });
+    const imageFile = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
+    const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+    let depth = 0; // "dragenter" and "dragleave" are also sent for each nested element
+    const showOverlay = (isShown) => document.documentElement.toggleAttribute("data-dropping", isShown);
+    window.addEventListener("dragenter", (event) => hasFiles(event) && showOverlay(++depth > 0), true);
+    window.addEventListener("dragleave", (event) => hasFiles(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0), true);
+    window.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault(), true);
+    window.addEventListener(
+      "drop",
+      (event) => {
+        if (!hasFiles(event)) return;
+        event.preventDefault();
+        event.stopPropagation();
+        showOverlay((depth = 0) > 0);
+        readAndSend(imageFile(event.dataTransfer) ?? event.dataTransfer.files[0]);
+      },
+      true,
+    );
+    window.addEventListener("paste", (event) => imageFile(event.clipboardData) && readAndSend(imageFile(event.clipboardData)));
+  };
+})();
