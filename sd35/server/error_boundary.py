@@ -22,6 +22,13 @@ log = logging.getLogger(__name__)
 # Loggers whose lines are caused by requests, and so by strangers.
 REQUEST_LOGGERS: Final = ("uvicorn", "asyncio", "mcp", "sd35.server")
 
+# The boundary has closed the connection on purpose, and said why; and a hint for developers, after
+# a line about the same request.
+_SUPERFLUOUS_LINES: Final = (
+    "ASGI callable returned without completing response.",
+    "No supported WebSocket library detected.",
+)
+
 MAX_LINE_LENGTH: Final = 200
 MAX_LINES: Final = 20
 PERIOD_SECONDS: Final = 60.0
@@ -108,8 +115,7 @@ class _LineLimiter(logging.Filter):
         return is_within_limit
 
     def _shorten_and_count(self, record: logging.LogRecord) -> bool:
-        # The boundary has closed the connection on purpose, and said why.
-        if record.msg == "ASGI callable returned without completing response.":
+        if str(record.msg).startswith(_SUPERFLUOUS_LINES):
             return False
         message = record.getMessage().partition("\n")[0][:MAX_LINE_LENGTH]
         error = record.exc_info[1] if record.exc_info else None
