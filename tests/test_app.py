@@ -4,14 +4,16 @@ import os
 import re
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gradio
 import gradio_client
 import httpx
 import orjson
@@ -22,6 +24,9 @@ from sd35.server.launch import free_port
 
 ROOT = Path(__file__).parent.parent
 LIMIT_SECONDS = 60
+
+ASSETS = Path(gradio.__file__).parent / "templates" / "frontend" / "assets"
+LARGE_FILE = max(ASSETS.glob("*.js"), key=lambda file: file.stat().st_size)
 
 
 class Program(NamedTuple):
@@ -40,9 +45,11 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 @contextmanager
 def start_program(folder: Path, *flags: str, **variables: str) -> Iterator[Program]:
+    """Start the program, which must make do with 256 files: no more are allowed on some systems."""
     port = free_port()
+    few_files = ("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh")
     process = subprocess.Popen(  # noqa: S603  # our own program
-        [sys.executable, "app.py", "--space", "demo", "--port", str(port), *flags],
+        [*few_files, sys.executable, "app.py", "--space", "demo", "--port", str(port), *flags],
         cwd=ROOT,
         env=environment(folder, HF_TOKEN="hf_verysecret", **variables),
         stdout=subprocess.PIPE,
@@ -239,6 +246,24 @@ def test_another_studio_sees_that_it_is_a_demo(program: Program) -> None:
     description = orjson.loads(completed.stdout)
     assert description["is_demo"] is True
     assert description["endpoint"] == "infer"
+
+
+def test_slow_readers_do_not_shut_others_out(program: Program) -> None:
+    """Visitors get their images while 300 clients read a file slower than 2 kB/s."""
+    url = httpx.URL(program.address)
+    request = f"GET /assets/{LARGE_FILE.name} HTTP/1.1\r\nHost: {url.netloc.decode()}\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(300):
+            client = stack.enter_context(socket.create_connection((url.host, url.port)))
+            client.sendall(request.encode())
+        assert httpx.get(program.address, timeout=LIMIT_SECONDS).status_code == 200
+        assert "event: complete" in call_infer(program, ["a cat", "", 7, False, 512, 512, 4.5, 4])
+    output = program.process.stdout
+    assert output is not None
+    # The only line: see `stop_program`.
+    assert output.readline().endswith(
+        "85 connections are open, which is the limit. Idle and slow connections are closed.\n"
+    )
 
 
 def test_only_two_endpoints_are_public(program: Program) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.core.rate_limit import RateLimiter
+from sd35.server.client_ip import ip_key
 from sd35.server.login_throttle import MAX_TRACKED_KEYS, LoginThrottle
 
 LIMIT_SECONDS = 20
@@ -215,7 +216,7 @@ def test_parallel_attempts_count_before_they_have_failed() -> None:
 def test_other_spellings_share_one_count(names: list[object], addresses: list[str]) -> None:
     """Writing a name or an address differently gives no additional guesses."""
     throttle = LoginThrottle(Clock())
-    attempts = [(name, address) for name in names for address in addresses] * 6
+    attempts = [(name, ip_key(address)) for name in names for address in addresses] * 6
     assert [throttle.acquire(*attempt) for attempt in attempts][:6] == [0] * 5 + [1]
 
 

@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from sd35.core.visitor import LOCAL_VISITOR, Visitor, owner_from_cookie
 from sd35.server.accounts import AccountError, CredentialStore, normalize_username
+from sd35.server.client_ip import ip_key
 from sd35.server.login_throttle import LoginThrottle
 
 __all__ = ["BROWSER_COOKIE", "Authenticator", "client_ip_var"]
@@ -185,15 +186,16 @@ class Authenticator:
         return browser_secret if len(browser_secret) in BROWSER_SECRET_LENGTHS else None
 
     def client_ip(self, request: HTTPConnection) -> str | None:
-        """Return the address of the client; `None` if a tunnel or proxy hides it.
+        """Return the client's address, as `ip_key` does; `None` if a tunnel or proxy hides it.
 
         Only the last entry of `X-Forwarded-For` counts: the proxy next to this server has appended
         it, and clients can send any others. If a client connects directly, none counts.
         """
         peer = request.client.host if request.client else None
         if not self.is_on_hub and peer not in {"127.0.0.1", "::1", None}:
-            return peer
-        return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or None
+            return ip_key(peer)
+        forwarded_for = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        return ip_key(forwarded_for) if forwarded_for else None
 
 
 def _gradio_sessions(request: HTTPConnection) -> dict[str, str]:

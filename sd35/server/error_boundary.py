@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,8 +60,8 @@ class ErrorBoundary:
         except Exception as error:  # noqa: BLE001  # the outermost edge
             causes = list(_causes(error))
             is_refused = any(isinstance(cause, HTTPException) for cause in causes)
-            is_slow = any(isinstance(cause, TimeoutError) for cause in causes)
-            if not is_refused and not is_slow:
+            is_gone = any(isinstance(cause, ClientDisconnect) for cause in causes)
+            if not is_refused and not is_gone:
                 log.error("%s: %s", scope["method"], describe_error(error))  # noqa: TRY400  # one line
             if not is_started:
                 await PlainTextResponse("Something went wrong.", 500)(scope, receive, send)

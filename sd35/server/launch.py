@@ -4,12 +4,10 @@
 type checking only.
 """
 
-import asyncio
 import logging
 import os
 import socket
 import tempfile
-import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["close", "configure_environment", "free_port", "launch"]
 
 LOOPBACK: Final = "127.0.0.1"
-
-MAX_OPEN_FILES: Final = 16_384
-IDLE_TIMEOUT_SECONDS: Final = 20.0
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
@@ -85,13 +80,12 @@ def launch(
     Raises:
         OSError: the port is in use, or the address isn't local.
     """
-    _raise_file_limit()
-    # Gradio's queue looks for work every millisecond otherwise, which keeps a slow CPU busy.
-    if hasattr(demo._queue, "sleep_when_free"):  # noqa: SLF001  # no option sets it
-        demo._queue.sleep_when_free = 0.02  # noqa: SLF001  # no option sets it
-    # Functions of the queue could be called directly otherwise, past its limits.
-    demo.api_open = False
-    protected_lifespan = _protected_lifespan(demo, lifespan, known_hosts, frame_ancestors)
+    # `--help` of app.py imports this module, and shouldn't wait for uvicorn.
+    from sd35.server import connections  # noqa: PLC0415  # see above
+
+    connections.raise_file_limit()
+    _configure_queue(demo)
+    protected_lifespan = _protected_lifespan(lifespan, known_hosts, frame_ancestors)
     _, address, _ = demo.launch(
         # Gradio puts the name into URLs, in which an IPv6 address needs brackets.
         server_name=f"[{host}]" if ":" in host and not host.startswith("[") else host,
@@ -101,12 +95,21 @@ def launch(
         **gradio_options,
     )
     _limit_log()
+    connections.ConnectionLimiter.take_over(demo.server)
     # Under `gradio app.py`, Gradio would also watch the files for the next app, the demo Space. Two
     # watchers unload the same modules at the same time, and no reload succeeds.
     from gradio import http_server  # noqa: PLC0415  # see the module's docstring
 
     http_server.GRADIO_WATCH_DIRS = []
     return str(address)
+
+
+def _configure_queue(demo: "gr.Blocks") -> None:
+    # Gradio's queue looks for work every millisecond otherwise, which keeps a slow CPU busy.
+    if hasattr(demo._queue, "sleep_when_free"):  # noqa: SLF001  # no option sets it
+        demo._queue.sleep_when_free = 0.02  # noqa: SLF001  # no option sets it
+    # Functions of the queue could be called directly otherwise, past its limits.
+    demo.api_open = False
 
 
 def _with_call_validator(middleware: Sequence[Any]) -> list[Any]:
@@ -124,10 +127,11 @@ def _limit_log() -> None:
 
     # Only once the server runs: with each start, uvicorn replaces its handlers.
     limit_log_lines()
+    # uvicorn warns of nothing but mistakes of clients.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def _protected_lifespan(
-    demo: "gr.Blocks",
     lifespan: Lifespan | None,
     known_hosts: Sequence[str],
     frame_ancestors: Sequence[str],
@@ -144,58 +148,10 @@ def _protected_lifespan(
         app.middleware_stack = ErrorBoundary(
             SecurityMiddleware(app.middleware_stack, known_hosts, frame_ancestors)
         )
-        close_idle_task = asyncio.create_task(_close_idle_connections(demo))
         async with lifespan(app) if lifespan else nullcontext():
             yield
-        close_idle_task.cancel()
 
     return protected_lifespan
-
-
-def _raise_file_limit() -> None:
-    """Raise the limit on file descriptors, because each open connection needs one."""
-    try:
-        import resource  # noqa: PLC0415  # not on Windows, which has no such limit
-    except ImportError:
-        return
-    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    target = MAX_OPEN_FILES
-    if hard_limit != resource.RLIM_INFINITY:
-        target = min(hard_limit, target)
-    if soft_limit != resource.RLIM_INFINITY and soft_limit < target:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard_limit))
-
-
-async def _close_idle_connections(demo: "gr.Blocks") -> None:
-    """Close connections that never send a complete request (Slowloris).
-
-    uvicorn's `timeout_keep_alive` begins after a response: before the first request, and while its
-    headers come in slowly, uvicorn waits forever.
-    """
-    idle_since: dict[tuple[Any, Any], float] = {}
-    previously_closing: set[Any] = set()
-    while True:
-        await asyncio.sleep(IDLE_TIMEOUT_SECONDS / 4)
-        server_state = getattr(getattr(demo, "server", None), "server_state", None)
-        connections = list(getattr(server_state, "connections", ()))
-        now = time.monotonic()
-        # A connection has a new cycle for each request, so the pair tells one request from another.
-        pairs = [(connection, getattr(connection, "cycle", None)) for connection in connections]
-        idle_since = {
-            (connection, cycle): idle_since.get((connection, cycle), now)
-            for connection, cycle in pairs
-            if cycle is None or cycle.response_complete
-        }
-        idle = {
-            connection
-            for (connection, _), start in idle_since.items()
-            if now - start > IDLE_TIMEOUT_SECONDS
-        }
-        closing = {connection for connection in connections if connection.transport.is_closing()}
-        # A transport closes once everything is sent: never, if the client doesn't read.
-        for connection in idle | (closing & previously_closing):
-            connection.transport.abort()
-        previously_closing = closing
 
 
 def close(demo: "gr.Blocks") -> None:

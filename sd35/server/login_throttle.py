@@ -1,6 +1,5 @@
 """Brute-force protection for logins."""
 
-import ipaddress
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -9,7 +8,7 @@ from typing import Final
 from cachetools import LRUCache, TTLCache
 
 from sd35.core.rate_limit import RateLimiter
-from sd35.server.accounts import MAX_NAME_LENGTH, AccountError, normalize_username
+from sd35.server.accounts import AccountError, normalize_username
 
 __all__ = ["LoginThrottle"]
 
@@ -51,39 +50,37 @@ class LoginThrottle:
         visitors look alike: the strict rule per name and IP would lock the user out there.
         """
         username = _username(name)
-        ip_key = _ip_key(client_ip)
         with self._lock:
-            delay = self._remaining_delay(username, ip_key)
+            delay = self._remaining_delay(username, client_ip)
             if delay > 0:
                 return delay
             self._total.record(None)
             self._by_name.add(username)
-            if ip_key is not None:
-                self._by_name_and_ip.add((username, ip_key))
-                self._by_ip.record(ip_key)
+            if client_ip is not None:
+                self._by_name_and_ip.add((username, client_ip))
+                self._by_ip.record(client_ip)
             return 0.0
 
-    def _remaining_delay(self, username: str, ip_key: str | None) -> float:
+    def _remaining_delay(self, username: str, client_ip: str | None) -> float:
         delays = [self._by_name.remaining_delay(username), self._total.retry_after(None)]
-        if ip_key is not None:
-            pair_delay = self._by_name_and_ip.remaining_delay((username, ip_key))
-            if (username, ip_key) in self._trusted:
+        if client_ip is not None:
+            pair_delay = self._by_name_and_ip.remaining_delay((username, client_ip))
+            if (username, client_ip) in self._trusted:
                 return pair_delay
-            delays += [pair_delay, self._by_ip.retry_after(ip_key)]
+            delays += [pair_delay, self._by_ip.retry_after(client_ip)]
         return max(delays)
 
     def reset(self, name: object, client_ip: str | None) -> None:
         """Uncount an attempt with the right password, and the failures of this name and IP."""
         username = _username(name)
-        ip_key = _ip_key(client_ip)
         with self._lock:
-            pair_failures = self._by_name_and_ip.subtract((username, ip_key))
+            pair_failures = self._by_name_and_ip.subtract((username, client_ip))
             # Only the failures from this IP: those from others may be guesses of an attacker.
             self._by_name.subtract(username, max(pair_failures, 1))
             self._total.release(None)
-            if ip_key is not None:
-                self._by_ip.release(ip_key)
-                self._trusted[username, ip_key] = True
+            if client_ip is not None:
+                self._by_ip.release(client_ip)
+                self._trusted[username, client_ip] = True
 
 
 class _Backoff:
@@ -126,16 +123,3 @@ def _username(name: object) -> str:
         return normalize_username(name)
     except AccountError:
         return ""
-
-
-def _ip_key(client_ip: str | None) -> str | None:
-    """Return the address, or the /64 network of an IPv6 address: one customer has all of that."""
-    try:
-        ip = ipaddress.ip_address((client_ip or "").partition("%")[0])
-    except ValueError:
-        return client_ip[:MAX_NAME_LENGTH] if client_ip else None
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.ip_network((ip, 64), strict=False))

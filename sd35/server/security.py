@@ -18,10 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 __all__ = ["SecurityMiddleware", "replay_body"]
 
 # Denial of service: Gradio reads a request's body of any size, and waits for the rest of it without
-# a limit; and a client that stops reading would hold its stream open forever.
+# a limit.
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_TIMEOUT_SECONDS = 20.0
-SEND_TIMEOUT_SECONDS = 60.0
 
 # Gradio parses the whole address of a request with httpx, which refuses very long ones; and a file
 # system refuses long names. Both would be unforeseen errors.
@@ -174,8 +173,7 @@ class SecurityMiddleware:
                 # nginx collects responses in a buffer otherwise: previews would come at the end.
                 if response_headers.get("content-type", "").startswith("text/event-stream"):
                     response_headers["X-Accel-Buffering"] = "no"
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await send(message)
+            await send(message)
 
         return send_with_headers
 

@@ -10,10 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.server.auth import client_ip_var
+from sd35.server.connections import max_connections
 
 __all__ = ["StreamLimiter"]
 
-MAX_STREAMS: Final = 2000
+HEARTBEAT_PREFIX: Final = "/gradio_api/heartbeat/"
+
 MAX_STREAMS_PER_IP: Final = 300
 MAX_STREAMS_PER_VISITOR: Final = 48
 
@@ -23,11 +25,13 @@ class StreamLimiter:
 
     def __init__(self, open_streams: Gauge) -> None:
         self._open_streams = open_streams
+        # The other connections are for requests that are answered at once.
+        self._max_streams = max_connections() * 3 // 4
         self._counts: Counter[str] = Counter()
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request for a long response, or refuse it with status 503."""
-        limits = _limits(scope["state"]["visitor"])
+        limits = self._limits(scope["path"], scope["state"]["visitor"])
         if any(self._counts[key] >= limit for key, limit in limits.items()):
             response = PlainTextResponse(
                 "Too many pages are open. Close some and try again.", HTTPStatus.SERVICE_UNAVAILABLE
@@ -45,13 +49,16 @@ class StreamLimiter:
                 if not self._counts[key]:
                     del self._counts[key]
 
-
-def _limits(visitor: Visitor) -> dict[str, int]:
-    if visitor is LOCAL_VISITOR:
-        return {"total": MAX_STREAMS}
-    limits = {"total": MAX_STREAMS, f"visitor {visitor.rate_limit_key}": MAX_STREAMS_PER_VISITOR}
-    client_ip = client_ip_var.get()
-    if client_ip is not None:
-        # A client that drops its cookies is a new visitor each time.
-        limits[f"ip {client_ip}"] = MAX_STREAMS_PER_IP
-    return limits
+    def _limits(self, path: str, visitor: Visitor) -> dict[str, int]:
+        limits = {"total": self._max_streams}
+        # The only streams without an end that cost a stranger nothing. The page needs none.
+        if path.startswith(HEARTBEAT_PREFIX):
+            limits["heartbeats"] = self._max_streams // 3
+        if visitor is LOCAL_VISITOR:
+            return limits
+        limits[f"visitor {visitor.rate_limit_key}"] = MAX_STREAMS_PER_VISITOR
+        client_ip = client_ip_var.get()
+        if client_ip is not None:
+            # A client that drops its cookies is a new visitor each time.
+            limits[f"ip {client_ip}"] = min(MAX_STREAMS_PER_IP, self._max_streams // 2)
+        return limits
