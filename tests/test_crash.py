@@ -25,6 +25,7 @@ from sd35.jobs.record import JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.jobs.service import JobService, JobServiceConfig
 from sd35.jobs.space_connection import SpaceConfig
+from sd35.jobs.store import JobStore
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query
@@ -417,6 +418,19 @@ async def test_jobs_run_though_the_index_was_damaged(folder: Path, space: Space)
     assert list((library.folder / STATE_DIR).glob("library.sqlite3.damaged-*"))
     assert JobRepository(library).get(job.id) is not None
     library.close()
+
+
+@pytest.mark.anyio
+async def test_missing_folder_is_reported_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the library's folder is missing, the log says so once, however often it is needed."""
+    with Library.open(folder / "library") as library:
+        store = JobStore(library)
+        shutil.rmtree(folder / "library")
+        for _ in range(3):
+            await store.rescan()
+    assert len(caplog.records) == 1
 
 
 def test_rescan_indexes_an_image_that_the_index_missed(folder: Path) -> None:

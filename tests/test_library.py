@@ -1,9 +1,14 @@
 """A library: an added image is there, whole, and its owner's alone, whatever happens meanwhile."""
 
 import datetime as dt
+import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,6 +247,71 @@ def test_missing_file_is_marked(library: Library) -> None:
     assert find_ids(library, parse_query("is:missing")) == [entry.id]
 
 
+def put_link(file: Path, outside: Path) -> None:
+    file.symlink_to(outside / file.name)
+
+
+def put_linked_folder(file: Path, outside: Path) -> None:
+    file.parent.rmdir()
+    file.parent.symlink_to(outside)
+
+
+def put_pipe(file: Path, _: Path) -> None:
+    os.mkfifo(file)
+
+
+def put_folder(file: Path, _: Path) -> None:
+    file.mkdir()
+
+
+def put_socket(file: Path, outside: Path) -> None:
+    # Under a short name first: the path of a socket is limited to about 100 characters.
+    with socket.socket(socket.AF_UNIX) as unix_socket, chdir(outside):
+        unix_socket.bind("socket")
+    (outside / "socket").rename(file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes need POSIX")
+@pytest.mark.parametrize("put", [put_link, put_linked_folder, put_pipe, put_folder, put_socket])
+def test_only_a_real_file_is_an_image(
+    library: Library, tmp_path: Path, put: Callable[[Path, Path], None]
+) -> None:
+    """A link, a pipe or a socket in place of an image is neither opened, changed nor deleted."""
+    entries = [add_picture(library, index) for index in range(3)]
+    ids = [entry.id for entry in entries]
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for entry in entries:
+        file = library.file_path(entry)
+        file.rename(outside / file.name)
+    for entry in entries:
+        if not library.file_path(entry).parent.is_symlink():
+            put(library.file_path(entry), outside)
+    files_before = read_files(outside)
+    assert library.thumbnail(ids[0]) is None
+    archive = library.zip_export(entries, "")
+    assert b"".join(archive)
+    assert len(archive.unreadable) == 3
+    assert len(library.export(tmp_path / "export").unreadable) == 3
+    assert not set(library.star(ids[:1], None, is_starred=True))
+    assert not set(library.trash(ids[1:2], None))
+    for id_ in ids:
+        with pytest.raises(LibraryError, match="missing"):
+            library.read_bytes(id_)
+    library.rescan()
+    assert set(find_ids(library, parse_query("is:missing"))) == set(ids)
+    assert len(library.delete(ids)) == 3
+    assert read_files(outside) == files_before
+
+
+def read_files(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+
+
 WRITER_SCRIPT = """
 import sys
 from pathlib import Path
@@ -378,6 +448,9 @@ def test_unusable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(LibraryError, match="--library"):
         Library.open(tmp_path / "file")
-    (tmp_path / STATE_DIR).write_text("x")
-    with pytest.raises(LibraryError):
-        Library.open(tmp_path)
+    with Library.open(tmp_path) as library:
+        shutil.rmtree(tmp_path / STATE_DIR)
+        (tmp_path / STATE_DIR).write_text("x")
+        for call in (library.search, library.rescan, library.stats, lambda: Library.open(tmp_path)):
+            with pytest.raises(LibraryError):
+                call()

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
@@ -130,6 +131,27 @@ def test_library_tab_shows_and_changes_only_own_images(
         assert "No images yet" in send_gallery_event(bob, action, entry.id)
     assert "Image not found" in send_gallery_event(bob, "open", entry.id)
     assert server.library.get(entry.id) == entry
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_link_or_pipe_in_place_of_an_image_is_not_found(
+    server: GalleryServer, ann: VisitorBrowser, tmp_path: Path, kind: str
+) -> None:
+    """What has taken the place of an image or of its thumbnail is neither followed nor awaited."""
+    entry = add_lighthouse(server, ann)
+    thumbnail = server.library.thumbnail(entry.id)
+    assert thumbnail is not None
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    for file in (thumbnail, server.library.file_path(entry)):
+        file.unlink()
+        if kind == "link":
+            file.symlink_to(secret)
+        else:
+            os.mkfifo(file)
+        assert ann.get(f"/studio/thumbnail/{entry.id}").content.startswith(b"RIFF"), "a new one"
+    for query in ("", "?download"):
+        assert ann.get(f"/studio/picture/{entry.id}{query}").status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sd35.library.layout import STATE_DIR, TRASH_DIR
 from sd35.library.library import Library
-from sd35.library.picture_file import MAX_FILE_BYTES
+from sd35.library.library_file import MAX_FILE_BYTES
 from sd35.library.query import parse_query
 from sd35.library.repository import Entry
 from sd35.library.scanner import ScanResult

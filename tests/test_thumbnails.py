@@ -74,18 +74,19 @@ def test_damaged_image_has_no_thumbnail(
             st.sampled_from([bytes(data), bytes(data[: len(data) // 2]), decompression_bomb()])
         )
     )
-    small = ThumbnailCache(directory / "small").get("x", directory / "x")
+    small = ThumbnailCache(directory / "small").get("x", (directory / "x").read_bytes)
     assert small is None or small.is_file()
 
 
 def test_least_used_thumbnails_are_deleted(tmp_path: Path) -> None:
     """Thumbnails stay below a size; those in use stay."""
-    (tmp_path / "x").write_bytes(encode_picture(1, size=(64, 64)))
-    size = len(ThumbnailCache(tmp_path / "one").get("x", tmp_path / "x").read_bytes())  # type: ignore[union-attr]
+    source = tmp_path / "x"
+    source.write_bytes(encode_picture(1, size=(64, 64)))
+    size = len(ThumbnailCache(tmp_path / "one").get("x", source.read_bytes).read_bytes())  # type: ignore[union-attr]
     small = ThumbnailCache(tmp_path / "small", limit_bytes=size * 5)
     for index in range(12):
-        assert small.get("looked at", tmp_path / "x") is not None
-        assert small.get(str(index), tmp_path / "x") is not None
-        viewed_thumbnail = small.get("looked at", tmp_path / "x")
+        assert small.get("looked at", source.read_bytes) is not None
+        assert small.get(str(index), source.read_bytes) is not None
+        viewed_thumbnail = small.get("looked at", source.read_bytes)
         assert viewed_thumbnail is not None
         assert small.size_bytes() <= size * 5

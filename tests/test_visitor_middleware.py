@@ -231,6 +231,11 @@ def test_symlinks_among_images_are_not_served(ann: BrowserSession) -> None:
     ):
         assert ann.http.get(path).status_code == 404
     link.unlink()
+    [file] = TEMP_DIR.rglob(image["orig_name"])
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    assert ann.http.get(image["url"]).status_code == 404
+    file.unlink()
 
 
 def test_browser_secret_stays_in_its_cookie(ann: BrowserSession) -> None:

@@ -13,7 +13,12 @@ from zipstream import ZIP_STORED, ZipStream  # type: ignore[import-untyped]
 from sd35.core.atomic_files import TEMP_SUFFIX, rename_exclusive, write_errors, write_exclusive
 from sd35.core.errors import LibraryError, PictureError
 from sd35.library.layout import original_path
-from sd35.library.picture_file import find_identical, read_file
+from sd35.library.library_file import (
+    open_library_file,
+    path_of_open_file,
+    read_library_file,
+)
+from sd35.library.picture_file import find_identical
 from sd35.library.repository import Entry
 
 __all__ = ["ExportResult", "ZipExport", "export_pictures", "manifest_entry"]
@@ -46,19 +51,20 @@ class ZipExport:
         manifest_lines: list[str] = []
         used_names: set[str] = set()
         for entry in self._entries:
-            path = self._folder / entry.path
             name = _export_path(entry, self._owner)
             # A trashed image may have the name of one that isn't.
             name = f"{entry.id}/{name}" if name in used_names else name
             try:
-                # zipstream opens the file after it has sent the header, when it is too late to
-                # leave the file out.
-                path.open("rb").close()
-                archive.add_path(path, name, recurse=False)
+                file = open_library_file(self._folder, entry.path)
             except OSError:
                 self.unreadable.append(entry.path)
                 continue
-            yield from archive.all_files()
+            # zipstream opens a file by its path, after it has sent the header: that one may have
+            # gone by then, or be another.
+            with file:
+                path = path_of_open_file(file, self._folder / entry.path)
+                archive.add_path(path, name, recurse=False)
+                yield from archive.all_files()
             used_names.add(name)
             manifest_lines.append(_manifest_line(entry, name))
         self.picture_count = len(manifest_lines)
@@ -106,7 +112,7 @@ def _export_folder(
     written_paths: set[Path] = set()
     for entry in entries:
         try:
-            data = read_file(folder / entry.path)
+            data, _ = read_library_file(folder, entry.path)
         except (OSError, PictureError):
             unreadable.append(entry.path)
             continue

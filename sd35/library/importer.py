@@ -21,16 +21,19 @@ from sd35.library.layout import (
     is_visible_picture,
     walk_pictures,
 )
-from sd35.library.picture_file import (
+from sd35.library.library_file import (
     MAX_FILE_BYTES,
+    make_real_folder,
+    open_file,
+    read_library_file,
+)
+from sd35.library.picture_file import (
     InspectedPicture,
     build_entry,
     creation_time,
     derive_copy_id,
     find_identical,
     inspect_picture,
-    read_file,
-    read_or_empty,
 )
 from sd35.library.repository import get_entry, shown_paths, upsert_entry
 from sd35.metadata.embedding import embed_metadata
@@ -110,9 +113,9 @@ class Importer:
         if is_id_taken and self._is_duplicate(inspected):
             return False
         made_at = creation_time(metadata, mtime_ns)
-        folder = self._folder / directory_for(self._owner, made_at)
         name = filename_for(metadata, made_at, inspected.picture.suffix, fallback_name)
         with write_errors("an image"):
+            folder = make_real_folder(self._folder, directory_for(self._owner, made_at))
             file = find_identical(folder / name, data) or write_exclusive(folder, name, data)
             os.utime(file, ns=(mtime_ns, mtime_ns))
             # Read back, as the file system may have rounded the time.
@@ -131,10 +134,17 @@ class Importer:
             entry = get_entry(connection, inspected.metadata.id, self._owner)
             paths = shown_paths(connection, self._owner, len(inspected.picture.data))
         if entry is not None and not entry.is_trashed:
-            existing_data = read_or_empty(self._folder / entry.path)
+            existing_data = self._read_or_empty(entry.path)
             if _matches_except_metadata(existing_data, inspected):
                 return True
-        return any(read_or_empty(self._folder / path) == inspected.picture.data for path in paths)
+        return any(self._read_or_empty(path) == inspected.picture.data for path in paths)
+
+    def _read_or_empty(self, path: str) -> bytes:
+        """Return the content of an image in the library, or nothing where it can't be read."""
+        try:
+            return read_library_file(self._folder, path)[0]
+        except (OSError, PictureError):
+            return b""
 
 
 def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) -> bool:
@@ -167,13 +177,14 @@ def _open_source(source: Path, *, exclude: Path) -> Iterator[list[_SourceFile]]:
     """
     if source.is_dir():
         walk = walk_pictures(source, exclude=exclude)
-        yield [_file_on_disk(source / file_info.path) for file_info in walk]
+        yield [_file_on_disk(source, file_info.path) for file_info in walk]
         return
     if source.is_file() and is_visible_picture(source.name):
-        yield [_file_on_disk(source)]
+        yield [_file_on_disk(source.parent, source.name)]
         return
     try:
-        archive = zipfile.ZipFile(source)
+        # A pipe is no archive: opening it by its path would wait for somebody who writes into it.
+        archive = zipfile.ZipFile(open_file(source))
     except _UNPACK_ERRORS as error:
         raise LibraryError(
             f"{source} isn't a folder, a .zip file or an image.", "Choose another source."
@@ -186,8 +197,12 @@ def _open_source(source: Path, *, exclude: Path) -> Iterator[list[_SourceFile]]:
         ]
 
 
-def _file_on_disk(path: Path) -> _SourceFile:
-    return _SourceFile(path, lambda: (read_file(path), file_version(path.stat())[1]))
+def _file_on_disk(folder: Path, path: str) -> _SourceFile:
+    def load() -> tuple[bytes, int]:
+        data, status = read_library_file(folder, path)
+        return data, file_version(status)[1]
+
+    return _SourceFile(folder / path, load)
 
 
 def _file_in_zip(

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from sd35.core.errors import IndexDamagedError, LibraryError
 from sd35.library.database import Database
 from sd35.library.exporter import ExportResult, ZipExport, export_pictures
 from sd35.library.importer import Importer, ImportResult
 from sd35.library.layout import STATE_DIR, TRASH_DIR, OnProgress, walk_pictures
-from sd35.library.picture_file import read_file
+from sd35.library.library_file import open_library_file, read_library_file
 from sd35.library.process_lock import ProcessLock
 from sd35.library.query import MATCH_ALL, Query
 from sd35.library.repository import Entry, checked_count, get_entry, mark_missing
@@ -109,6 +109,19 @@ class Library(PictureStore):
         """Return the path of an image's file."""
         return self.folder / entry.path
 
+    def open_path(self, path: Path) -> BinaryIO:
+        """Open a file below the library's folder for reading.
+
+        Raises:
+            OSError: there is no regular file, or it can't be opened.
+        """
+        return open_library_file(self.folder, path.relative_to(self.folder).as_posix())
+
+    def read_path(self, path: Path) -> bytes:
+        """Return the content of a file below the library's folder; raises as `open_path` does."""
+        with self.open_path(path) as file:
+            return file.read()
+
     def get(self, id_: str, owner: str | None = None) -> Entry | None:
         """Return an image's entry, or `None` if there is no such image."""
         with self.database.read_transaction() as connection:
@@ -125,7 +138,7 @@ class Library(PictureStore):
         if entry is None:
             raise LibraryError("Image not found in the library.", "")
         try:
-            return read_file(self.file_path(entry))
+            return read_library_file(self.folder, entry.path)[0]
         except FileNotFoundError as error:
             with suppress(LibraryError), self.database.write_transaction() as connection:
                 mark_missing(connection, [entry.id])
@@ -164,7 +177,7 @@ class Library(PictureStore):
         entry = self.get(id_, owner)
         if entry is None or entry.is_missing:
             return None
-        return self._thumbnails.get(entry.id, self.file_path(entry))
+        return self._thumbnails.get(entry.id, lambda: read_library_file(self.folder, entry.path)[0])
 
     def rescan(
         self,

@@ -4,21 +4,22 @@ import datetime as dt
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Final
 
-from sd35.core.errors import PictureError, PictureTooLargeError
+from sd35.core.errors import PictureError
 from sd35.core.picture import Picture, open_picture
 from sd35.library.layout import is_in_trash, owner_from_path
+from sd35.library.library_file import read_file
 from sd35.library.repository import Entry
 from sd35.metadata.embedding import read_metadata
 from sd35.metadata.model import GenerationMetadata
 
 __all__ = [
-    "MAX_FILE_BYTES",
     "MAX_TAG_LENGTH",
     "InspectedPicture",
     "build_entry",
@@ -26,11 +27,8 @@ __all__ = [
     "derive_copy_id",
     "find_identical",
     "inspect_picture",
-    "read_file",
-    "read_or_empty",
 ]
 
-MAX_FILE_BYTES: Final = 256 << 20  # no image that may be opened needs more
 MAX_TAG_LENGTH: Final = 100  # in characters
 
 _UNREADABLE_MESSAGE: Final = "Not a readable PNG, JPEG or WebP: damaged, incomplete or too large."
@@ -55,29 +53,6 @@ class InspectedPicture:
         return self.has_embedded_id or self.metadata.prompt != ""
 
 
-def read_file(path: Path) -> bytes:
-    """Return the content of an image file.
-
-    Raises:
-        OSError: the file can't be read.
-        PictureTooLargeError: the file is larger than `MAX_FILE_BYTES`.
-    """
-    with path.open("rb") as file:
-        # The open file's size, not the path's: another file may have taken its place meanwhile.
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_FILE_BYTES:
-            raise PictureTooLargeError(f"{path.name} is too large for an image: {size:,} bytes.")
-        return file.read(MAX_FILE_BYTES)
-
-
-def read_or_empty(path: Path) -> bytes:
-    """Return the content of an image file, or nothing where it can't be read."""
-    try:
-        return read_file(path)
-    except (OSError, PictureError):
-        return b""
-
-
 def find_identical(target: Path, data: bytes, exclude: Collection[Path] = ()) -> Path | None:
     """Return the file of this name, or of this name with a number, that has this content."""
     # An import or export that was killed has left such files; repeated, it must not double them.
@@ -91,7 +66,14 @@ def find_identical(target: Path, data: bytes, exclude: Collection[Path] = ()) ->
 
 
 def _has_content(path: Path, data: bytes) -> bool:
-    return path.is_file() and path.stat().st_size == len(data) and read_or_empty(path) == data
+    try:
+        status = path.lstat()
+        # A link isn't identical: the caller would change the file that it leads to.
+        if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
+            return False
+        return read_file(path) == data
+    except (OSError, PictureError):
+        return False
 
 
 def inspect_picture(data: bytes) -> InspectedPicture:

@@ -11,6 +11,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
+from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import LibraryError, PictureError
 from sd35.library.database import Database
 from sd35.library.layout import (
@@ -21,7 +22,8 @@ from sd35.library.layout import (
     file_version,
     walk_pictures,
 )
-from sd35.library.picture_file import build_entry, derive_copy_id, inspect_picture, read_file
+from sd35.library.library_file import read_library_file, stat_library_file
+from sd35.library.picture_file import build_entry, derive_copy_id, inspect_picture
 from sd35.library.repository import (
     Entry,
     delete_entry,
@@ -131,6 +133,9 @@ class Scanner:
                 self._run(on_progress)
         except Timeout as error:
             raise LibraryError("Another scan is running.", "Try again later.") from error
+        except OSError as error:
+            message = f"Couldn't scan the library: {os_error_text(error)}."
+            raise LibraryError(message) from error
         self._thumbnails.remove_stale()
         return ScanResult(**self._counts, unreadable=tuple(self._unreadable))
 
@@ -199,23 +204,23 @@ class Scanner:
                     handler(connection, file)
 
     def _scan_file(self, file_info: FileInfo) -> _ScannedFile | None:
-        path = self._folder / file_info.path
         try:
-            # Before it is read: written to while it is read, the file gets a later time than
-            # this, and is read again by the next scan.
-            mtime_ns = file_version(path.stat())[1]
-            inspected = inspect_picture(read_file(path))
+            # The time before it is read: written to meanwhile, the file gets a later one, and is
+            # read again by the next scan.
+            data, status = read_library_file(self._folder, file_info.path)
+            inspected = inspect_picture(data)
         except FileNotFoundError:
             return None
         except (OSError, PictureError):
             self._unreadable.append(file_info.path)
             return None
+        mtime_ns = file_version(status)[1]
         entry = build_entry(inspected, file_info.path, mtime_ns)
         return _ScannedFile(entry, mtime_ns, inspected.has_embedded_id, inspected.has_metadata)
 
     def _is_unchanged(self, file: _ScannedFile) -> bool:
         try:
-            version = file_version((self._folder / file.entry.path).stat())
+            version = file_version(stat_library_file(self._folder, file.entry.path))
         except OSError:
             return False
         return version == (file.entry.size_bytes, file.mtime_ns)
@@ -285,8 +290,8 @@ class Scanner:
 
     def _is_file_gone(self, entry: Entry) -> bool:
         try:
-            (self._folder / entry.path).lstat()
-        except (FileNotFoundError, NotADirectoryError):
+            stat_library_file(self._folder, entry.path)
+        except FileNotFoundError:
             return True
         except OSError:
             return False  # without access to its folder, the file may still exist

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from sqlite3 import Connection
 from typing import Final
 
@@ -16,13 +16,13 @@ from sd35.core.errors import LibraryError
 from sd35.core.picture import Picture
 from sd35.library.database import Database
 from sd35.library.layout import TRASH_DIR, directory_for, file_version, filename_for, original_path
+from sd35.library.library_file import make_real_folder, read_library_file, stat_library_file
 from sd35.library.picture_file import (
     MAX_TAG_LENGTH,
     InspectedPicture,
     build_entry,
     creation_time,
     inspect_picture,
-    read_file,
 )
 from sd35.library.repository import (
     Entry,
@@ -79,7 +79,8 @@ class PictureStore:
         name = filename_for(metadata, made_at, picture.suffix)
         picture = embed_or_original(picture, metadata)
         with write_errors("the image"):
-            file = write_exclusive(self.folder / directory, name, picture.data)
+            folder = make_real_folder(self.folder, directory)
+            file = write_exclusive(folder, name, picture.data)
             mtime_ns = file_version(file.stat())[1]
         inspected = InspectedPicture(picture, metadata, has_embedded_id=True)
         entry = build_entry(inspected, f"{directory}/{file.name}", mtime_ns)
@@ -127,7 +128,7 @@ class PictureStore:
             if entry is None or entry.is_missing:
                 return False
             try:
-                data = read_file(self.folder / entry.path)
+                data, _ = read_library_file(self.folder, entry.path)
             except FileNotFoundError:
                 mark_missing(connection, [id_])
                 return False
@@ -189,8 +190,8 @@ class PictureStore:
             entry = get_entry(connection, id_, owner)
             if entry is None or not condition(entry):
                 return None
-            # A missing image's path may belong to another image by now.
-            if not entry.is_missing:
+            # A missing image's path may belong to another image by now, or lead elsewhere.
+            if not entry.is_missing and self._has_file(entry):
                 (self.folder / entry.path).unlink(missing_ok=True)
             delete_entry(connection, id_)
             self._thumbnails.remove(id_)
@@ -223,16 +224,28 @@ class PictureStore:
                 raise LibraryError(message) from os_error
         return tuple(changed_ids)
 
+    def _has_file(self, entry: Entry) -> bool:
+        """Return whether an image's file is there, and no link or pipe in its place."""
+        try:
+            stat_library_file(self.folder, entry.path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def _move(
         self, connection: Connection, id_: str, owner: str | None, *, is_trashed: bool
     ) -> _Undo | None:
         entry = get_entry(connection, id_, owner)
         if entry is None or entry.is_missing or entry.is_trashed == is_trashed:
             return None
+        if not self._has_file(entry):
+            mark_missing(connection, [id_])
+            return None
         source = self.folder / entry.path
-        root = self.folder / TRASH_DIR if is_trashed else self.folder
-        target = root / original_path(entry.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        name = original_path(entry.path)
+        target_path = PurePosixPath(TRASH_DIR, name) if is_trashed else PurePosixPath(name)
+        folder = make_real_folder(self.folder, str(target_path.parent))
+        target = folder / target_path.name
         # A rename, in one step: killed between a link and its removal, the program would leave the
         # image twice. It would replace a file of the target's name; no other program moves or
         # deletes one before this transaction ends.
@@ -242,7 +255,8 @@ class PictureStore:
         except FileNotFoundError:
             mark_missing(connection, [id_])
             return None
-        move_entry(connection, id_, path.relative_to(self.folder).as_posix(), is_trashed=is_trashed)
+        moved_path = path.relative_to(self.folder).as_posix()
+        move_entry(connection, id_, moved_path, is_trashed=is_trashed)
 
         def undo() -> None:
             with suppress(OSError):

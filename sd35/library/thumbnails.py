@@ -3,7 +3,9 @@
 import hashlib
 import io
 import os
+import stat
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,7 +16,6 @@ from sd35.core.atomic_files import TEMP_SUFFIX, atomic_write
 from sd35.core.errors import PictureError
 from sd35.core.picture import decoding_errors, open_image, open_picture
 from sd35.library.layout import remove_if_stale
-from sd35.library.picture_file import read_file
 
 __all__ = ["ThumbnailCache", "render_thumbnail"]
 
@@ -33,16 +34,17 @@ class ThumbnailCache:
         self._size_lock = threading.Lock()
         self._decode_semaphore = threading.BoundedSemaphore(MAX_CONCURRENT_DECODES)
 
-    def get(self, id_: str, path: Path) -> Path | None:
-        """Return an image's thumbnail; `None` if it can't be rendered or written."""
+    def get(self, id_: str, read: Callable[[], bytes]) -> Path | None:
+        """Return the thumbnail of an image that can be read; `None` if there can't be one."""
         thumbnail_path = self._path(id_)
         with suppress(OSError):
-            # The mtime tells the last use: many file systems are mounted without access times.
-            os.utime(thumbnail_path)
-            return thumbnail_path
+            if stat.S_ISREG(thumbnail_path.lstat().st_mode):
+                # The mtime tells the last use: many file systems are mounted without access times.
+                os.utime(thumbnail_path)
+                return thumbnail_path
         try:
             with self._decode_semaphore:
-                data = render_thumbnail(read_file(path))
+                data = render_thumbnail(read())
             thumbnail_path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(thumbnail_path, data)
         except (OSError, PictureError):

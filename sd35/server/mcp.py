@@ -273,7 +273,7 @@ class McpApp:
         data = None if artifact is None else artifact.content
         with suppress(OSError):
             if isinstance(data, Path):
-                data = await anyio.to_thread.run_sync(data.read_bytes)
+                data = await anyio.to_thread.run_sync(self._job_service.library.read_path, data)
         if not isinstance(data, bytes):
             raise PictureError("The image's file is no longer available.")
         return open_picture(data)

@@ -12,13 +12,14 @@ from urllib.parse import parse_qs
 import anyio
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from sd35.core.errors import LibraryError
 from sd35.core.visitor import Visitor
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
+from sd35.server.open_file_response import OpenFileResponse
 
 __all__ = ["PICTURES_PREFIX", "PictureRoutes"]
 
@@ -80,7 +81,7 @@ class PictureRoutes:
         )
         if path is None:
             return _not_found()
-        return await _file_response(path, f"image/{path.suffix[1:]}", _IMMUTABLE)
+        return await self._file_response(path, f"image/{path.suffix[1:]}", _IMMUTABLE)
 
     async def _picture_response(self, id_: str, owner: str, *, is_download: bool) -> Response:
         entry = await anyio.to_thread.run_sync(self._library.get, id_, owner)
@@ -89,9 +90,18 @@ class PictureRoutes:
         path = self._library.file_path(entry)
         media_type = f"image/{entry.format.lower()}"
         if not is_download:
-            return await _file_response(path, media_type, _CACHE_ONE_DAY)
+            return await self._file_response(path, media_type, _CACHE_ONE_DAY)
         # Stars and tags are in the file: a cached file would lack the latest ones.
-        return await _file_response(path, media_type, _REVALIDATE, path.name)
+        return await self._file_response(path, media_type, _REVALIDATE, path.name)
+
+    async def _file_response(
+        self, path: Path, media_type: str, headers: dict[str, str], filename: str | None = None
+    ) -> Response:
+        try:
+            file = await anyio.to_thread.run_sync(self._library.open_path, path)
+        except OSError:
+            return _not_found()
+        return OpenFileResponse(file, path, media_type, headers, filename)
 
     async def _zip_response(self, body: bytes, owner: str) -> Response:
         ids = _parse_ids(body)
@@ -110,15 +120,6 @@ class PictureRoutes:
         }
         archive = self._library.zip_export(entries, owner)
         return StreamingResponse(archive, media_type="application/zip", headers=headers)
-
-
-async def _file_response(
-    path: Path, media_type: str, headers: dict[str, str], filename: str | None = None
-) -> Response:
-    # FileResponse raises an error in the middle of the response if there is no file.
-    if not await anyio.to_thread.run_sync(path.is_file):
-        return _not_found()
-    return FileResponse(path, media_type=media_type, headers=headers, filename=filename)
 
 
 def _not_found() -> Response:

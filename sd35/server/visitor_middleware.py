@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
 
+import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import (
-    FileResponse,
     JSONResponse,
     PlainTextResponse,
     RedirectResponse,
@@ -24,6 +24,7 @@ from sd35.jobs.service import JobService
 from sd35.server.auth import Authenticator, client_ip_var
 from sd35.server.call_validation import API_PREFIX
 from sd35.server.gradio_calls import STREAM_PREFIXES, GradioCalls
+from sd35.server.open_file_response import OpenFileResponse
 from sd35.server.picture_routes import PICTURES_PREFIX, PictureRoutes
 from sd35.server.stream_limiter import StreamLimiter
 
@@ -147,7 +148,7 @@ class VisitorMiddleware:
         receive = request.receive
         path = scope["path"]
         if path.startswith(FILE_PREFIX):
-            response = self._file_response(path.removeprefix(FILE_PREFIX), visitor)
+            response = await self._file_response(path.removeprefix(FILE_PREFIX), visitor)
             await response(scope, receive, send)
         elif path.startswith(PICTURES_PREFIX) and request.method == "POST":
             # A ZIP archive, which may take minutes.
@@ -168,7 +169,7 @@ class VisitorMiddleware:
         else:
             await self._app(scope, receive, send)
 
-    def _file_response(self, path: str, visitor: Visitor) -> Response:
+    async def _file_response(self, path: str, visitor: Visitor) -> Response:
         # The path is only a key: no file is opened that isn't a registered artifact.
         artifact = self._job_service.find_artifact(path)
         if artifact is None or not visitor.may_access(artifact.owner):
@@ -177,11 +178,14 @@ class VisitorMiddleware:
         headers = {"Cache-Control": "private, max-age=86400"}
         if isinstance(artifact.content, bytes):
             return Response(artifact.content, media_type=artifact.mime_type, headers=headers)
-        if not artifact.content.is_file():
+        try:
+            open_path = self._job_service.library.open_path
+            file = await anyio.to_thread.run_sync(open_path, artifact.content)
+        except OSError:
             return PlainTextResponse(
                 "The image's file is no longer available.", HTTPStatus.NOT_FOUND
             )
-        return FileResponse(artifact.content, media_type=artifact.mime_type, headers=headers)
+        return OpenFileResponse(file, artifact.content, artifact.mime_type, headers)
 
     async def _log_out(self, request: Request, send: Send) -> None:
         self._authenticator.log_out(request)

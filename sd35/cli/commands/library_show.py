@@ -22,7 +22,7 @@ from sd35.core.limits import format_number
 from sd35.core.text import format_bytes, format_elapsed, one_line
 from sd35.jobs.record import JobRecord
 from sd35.jobs.repository import JobRepository
-from sd35.library.picture_file import read_file
+from sd35.library.library_file import read_file
 from sd35.library.repository import Entry
 from sd35.metadata.embedding import read_metadata, read_texts
 from sd35.metadata.infotext import write_infotext
