@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sd35.core.errors import LibraryError
+from sd35.core.log_format import configure_logging
 from sd35.server.accounts import AccountError
 from sd35.server.launch import configure_environment
 from sd35.settings import Settings, load_settings
@@ -36,7 +37,7 @@ def build(settings: Settings) -> "WebApp":
 
 def run(web_app: "WebApp", settings: Settings) -> None:
     """Serve until Ctrl+C or SIGTERM, or exit with a sentence if the server can't start."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    configure_logging(logging.WARNING)
     try:
         web_app.start()
     except AccountError as error:

@@ -450,3 +450,21 @@ def test_terminal_gets_a_table() -> None:
     assert "夜の灯台" in text
     assert "fog [31m[red] steps: 3" in text
     assert b"\x1b[31m" not in output
+
+
+@pytest.mark.parametrize("options", [(), ("--infotext",)])
+def test_terminal_gets_no_bidirectional_controls(options: tuple[str, ...]) -> None:
+    """On a terminal, no text of an image can reverse the words around it; a pipe gets them all."""
+    prompt = "a \u202ecat\u2066 in\u200f a hat"
+    Path("cat.png").write_bytes(encode_png(1, parameters=f"{prompt}\nSteps: 20, Seed: 7"))
+    leader, follower = pty.openpty()
+    with start_process(
+        *("library", "show", "cat.png", *options), stdin=follower, stdout=follower, stderr=follower
+    ) as process:
+        os.close(follower)
+        output = read_terminal(leader).decode()
+        assert process.wait(LIMIT_SECONDS) == 0
+    assert re.search(r"a ?\scat\s+in\s+a hat", output)
+    assert not re.search("[\u202e\u2066\u200f]", output)
+    if options:
+        assert invoke("library", "show", "cat.png", *options)[1].startswith(prompt)

@@ -1,10 +1,13 @@
 """Texts that the page, the terminal and agents share."""
 
 import datetime as dt
+import io
+import logging
 
 import pytest
 
 from sd35.core.events import Notice, Progress, Queued, Waiting
+from sd35.core.log_format import PrintableFormatter
 from sd35.core.text import (
     format_bytes,
     format_duration,
@@ -143,3 +146,15 @@ def test_progress_is_a_step_or_the_space_s_own_words(progress: Progress | None, 
 )
 def test_a_notice_has_its_title_unless_that_is_its_level(notice: Notice, text: str) -> None:
     assert notice_text(notice) == text
+
+
+def test_log_entry_is_one_printable_line() -> None:
+    """A name or a message in the log forges no other entry, and controls no terminal."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
+    record = logging.makeLogRecord(
+        {"levelname": "WARNING", "msg": "%s isn't there", "args": ("a\nERROR: b\x1b[2J\u202e",)}
+    )
+    handler.handle(record)
+    assert stream.getvalue() == "WARNING: a ERROR: b[2J isn't there\n"

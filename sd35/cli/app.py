@@ -10,6 +10,7 @@ import typer
 
 from sd35.cli.exit_codes import EXIT_UNEXPECTED
 from sd35.cli.lazy import LazyGroup, make_app
+from sd35.core.log_format import configure_logging
 from sd35.core.version import __version__
 
 __all__ = ["app", "main"]
@@ -70,7 +71,7 @@ def main() -> NoReturn:
     """Run the program and exit."""
     _prepare_streams()
     # Libraries warn of things that a user can't change, such as Gradio of its own dependencies.
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    configure_logging(logging.ERROR)
     try:
         app()
     except Exception:  # the outermost edge

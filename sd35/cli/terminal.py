@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
 from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import WriteError
+from sd35.core.text import printable
 
 __all__ = [
     "discard_stdout",
@@ -68,6 +70,8 @@ def write_line(line: bytes) -> None:
     with _stdout_errors():
         # Bytes, as a path need not be valid in the terminal's encoding; and flushed, as a script
         # wants each path when its file is there, not all of them at the end.
+        if is_terminal(sys.stdout):
+            line = printable(line.decode("utf-8", "replace")).encode("utf-8", "replace")
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
 
@@ -79,7 +83,17 @@ def write_json(value: Mapping[str, Any], indent: int | None = None) -> None:
 
 
 class _Console(Console):
-    """Console that raises BrokenPipeError when its reader is gone, so that the command stops."""
+    """Console that prints no control characters of a text, such as a prompt or a Space's message.
+
+    It raises BrokenPipeError when its reader is gone, so that the command stops.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        # Those have no width, so that a table stays in order without them.
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
 
     def on_broken_pipe(self) -> None:
         # Rich's own method exits with 1 from within; ours lets running work be cancelled first.

@@ -388,5 +388,5 @@ class IndexDamagedError(LibraryError):
 
     remedy = "Reload the page, or restart: it will be rebuilt from your images."
 
-    def __init__(self) -> None:
-        super().__init__("The library's index is damaged.")
+    def __init__(self, happened: str = "The library's index is damaged.") -> None:
+        super().__init__(happened)

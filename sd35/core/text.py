@@ -21,6 +21,7 @@ __all__ = [
     "one_line",
     "ordinal",
     "pluralize",
+    "printable",
     "progress_text",
     "queue_text",
     "waiting_text",
@@ -83,6 +84,14 @@ def one_line(text: object) -> str:
     the cursor or hide what stands before them.
     """
     return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+
+
+def printable(text: str) -> str:
+    """Return the text without control characters, except line breaks.
+
+    Those of bidirectional text are among them: they make a terminal show words in another order.
+    """
+    return "".join(char for char in text if char.isprintable() or char == "\n")
 
 
 def local_queue_text(jobs_ahead: int, queue_length: int) -> str:
