@@ -541,6 +541,24 @@ def test_no_value_of_a_call_is_fetched(servers: dict[str, AppServer]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("event_data", "status"),
+    [
+        ("[" * 200 + "]" * 200, 422),
+        (f"[{'[],' * 100_000}[]]", 422),
+        (f'{{"ids": [{"7," * 2000}7]}}', 200),
+    ],
+    ids=["deep", "wide", "of the page"],
+)
+def test_large_events_are_refused(ann: BrowserSession, event_data: str, status: int) -> None:
+    """Events that are too deep or too wide don't reach Gradio, which would walk through them."""
+    fn_index = ann.find_fn_index("cancel")
+    body = f'{{"data": [""], "fn_index": {fn_index}, "event_data": {event_data}}}'
+    headers = {"Content-Type": "application/json"}
+    answer = ann.http.post("/gradio_api/run/cancel", content=body, headers=headers)
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
     "content", [b"", b"[]", b"null", b"{", b'{"session_hash": 7}', b'{"data": {}}', b"\xff" * 64]
 )
 def test_malformed_bodies_are_refused(ann: BrowserSession, content: bytes) -> None:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,15 +22,13 @@ __all__ = ["API_PREFIX", "CallValidator"]
 
 API_PREFIX: Final = "/gradio_api/"
 
-# Of `event_data`. Gradio walks through values recursively, and an error deep
-# down in a recursion writes the whole stack to the log.
-MAX_DEPTH: Final = 32
+# Limits of `event_data`. The page's own events have one level, of at most 2,000 ids.
+MAX_DEPTH: Final = 16
+MAX_VALUES: Final = 10_000
 
 # Gradio puts the session's hash into names of tasks, and splits these at `<gradio-sep>`: with that
 # in a hash, every visitor's cancellation would fail.
 _Id = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
-
-_Argument = str | int | float | bool | None
 
 _STRICT: Final = ConfigDict(strict=True, extra="ignore")
 
@@ -40,7 +38,7 @@ class _CallBody(BaseModel):
 
     model_config = _STRICT
 
-    data: list[_Argument]
+    data: list[Any]
     session_hash: _Id | None = None
 
 
@@ -67,9 +65,6 @@ class _CancelBody(BaseModel):
     session_hash: _Id
     event_id: _Id
     fn_index: int
-
-
-_NAMED_ARGUMENTS: Final = TypeAdapter(dict[str, _Argument], config=ConfigDict(strict=True))
 
 
 class _InvalidCallError(Exception):
@@ -121,10 +116,12 @@ def _valid_payload(app: Any, path: str, body: bytes) -> dict[str, Any]:  # noqa:
             return _CancelBody.model_validate(payload).model_dump()
         case ["queue", "join"]:
             join_body = _JoinBody.model_validate(payload)
+            _check_event_data(join_body.event_data)
             _check_function(app.blocks.fns.get(join_body.fn_index), join_body.data)
             return join_body.model_dump()
         case ["run", name]:
             run_body = _RunBody.model_validate(payload)
+            _check_event_data(run_body.event_data)
             function = _function_by_name(app, name)
             if run_body.fn_index is not None:
                 function = app.blocks.fns.get(run_body.fn_index)
@@ -135,11 +132,10 @@ def _valid_payload(app: Any, path: str, body: bytes) -> dict[str, Any]:  # noqa:
             _check_function(_function_by_name(app, name), call_body.data)
             return call_body.model_dump()
         case ["call", "v2", name]:
-            arguments = _NAMED_ARGUMENTS.validate_python(payload)
-            names = _argument_names(app, name, arguments)
-            data = [arguments.get(argument_name) for argument_name in names]
+            names = _argument_names(app, name, payload)
+            data = [payload.get(argument_name) for argument_name in names]
             _check_function(_function_by_name(app, name), data)
-            return arguments
+            return payload
         case _:  # not a call: Gradio answers that the method isn't allowed
             return {}
 
@@ -152,15 +148,22 @@ def _parse_json(body: bytes) -> dict[str, Any]:
         payload = None
     if not isinstance(payload, dict):
         raise _InvalidCallError("The body isn't a JSON object.", HTTPStatus.BAD_REQUEST)
-    # A loop, because a recursion would end in the error that it is to prevent.
-    level: list[Any] = [payload]
+    return payload
+
+
+def _check_event_data(event_data: object) -> None:
+    """Check that this is small, and has no file in it: it isn't a value, but may become one."""
+    # A loop, because a recursion has a limit, too, at which Gradio would fail.
+    level = [event_data]
     for _ in range(MAX_DEPTH):
         if any(isinstance(value, dict) and _is_file(value) for value in level):
             raise _InvalidCallError("Files aren't accepted here.")
         level = [child for value in level for child in _children(value)]
         if not level:
-            return payload
-    raise _InvalidCallError("The body is nested too deeply.")
+            return
+        if len(level) > MAX_VALUES:
+            break
+    raise _InvalidCallError("`event_data` is too large.")
 
 
 def _children(value: object) -> list[Any]:
@@ -178,7 +181,7 @@ def _function_by_name(app: Any, name: str) -> Any:  # noqa: ANN401  # Gradio's
     return next((fn for fn in app.blocks.fns.values() if fn.api_name == name), None)
 
 
-def _check_function(function: Any, data: list[_Argument]) -> None:  # noqa: ANN401  # Gradio's
+def _check_function(function: Any, data: list[Any]) -> None:  # noqa: ANN401  # Gradio's
     """Check that the function exists, not only in the browser, and takes these arguments."""
     if function is None or function.fn is None:
         raise _no_function_error()
@@ -187,6 +190,8 @@ def _check_function(function: Any, data: list[_Argument]) -> None:  # noqa: ANN4
     public_inputs = [component for component in inputs if not component.skip_api]
     if len(data) not in {len(inputs), len(public_inputs)}:
         raise _InvalidCallError(f"`data` must be a list of {len(public_inputs)} values.")
+    if any(isinstance(value, dict | list) for value in data):
+        raise _InvalidCallError("A value must be a text, a number, true, false or null.")
     # Gradio's own checks compare the value, whatever its type, with the component's range. The
     # functions without them check all values themselves.
     components = inputs if len(data) == len(inputs) else public_inputs
@@ -195,12 +200,12 @@ def _check_function(function: Any, data: list[_Argument]) -> None:  # noqa: ANN4
             raise _InvalidCallError(f"{component.label}: the value has the wrong type.")
 
 
-def _has_type_of(component: Any, value: _Argument) -> bool:  # noqa: ANN401  # Gradio's
+def _has_type_of(component: Any, value: object) -> bool:  # noqa: ANN401  # Gradio's
     is_number = component.api_info().get("type") in {"number", "integer"}
     return not is_number or isinstance(value, int | float)
 
 
-def _argument_names(app: Any, name: str, arguments: dict[str, _Argument]) -> list[str]:  # noqa: ANN401  # Gradio's
+def _argument_names(app: Any, name: str, arguments: dict[str, Any]) -> list[str]:  # noqa: ANN401  # Gradio's
     """Return the names of the function's arguments, among which these must be."""
     # Gradio reads the names of arguments here, too, and keeps the description.
     endpoints = (app.api_info or app.blocks.get_api_info())["named_endpoints"]
