@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.metadata.embedding import read_metadata
+from sd35.metadata import budget
+from sd35.metadata.embedding import EmbeddedTexts, metadata_from_texts, read_metadata
 from sd35.metadata.infotext import read_infotext, write_infotext
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
 from sd35.metadata.parsing import MAX_TEXT_LENGTH
 from sd35.metadata.readers import read_tool_metadata
+from tests.fuzz.meter import measure
 
 SWARMUI_PARAMS = {
     "sui_image_params": {
@@ -93,7 +95,7 @@ SD_METADATA = {
 }
 
 
-def make_node(kind: str, **inputs: object) -> dict[str, object]:
+def make_node(kind: str, **inputs: object) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
 
 
@@ -709,25 +711,131 @@ def test_comfyui_prompts_are_resolved(name: str) -> None:
     assert (metadata.prompt, dict(metadata.extra).get("Prompt", "")) == (prompt, instruction)
 
 
-def test_joined_prompts_are_limited() -> None:
-    """Nodes that join a text with itself can't make a prompt of gigabytes."""
-    for kind, first, second in (
-        ("ConditioningCombine", "conditioning_1", "conditioning_2"),
-        ("StringConcatenate", "string_a", "string_b"),
-    ):
-        joined = {
-            str(at): make_node(kind, **{key: [str(at + 1), 0] for key in (first, second)})
-            for at in range(30)
+LONG_TEXT = make_node("PrimitiveString", value="\N{FOX FACE}" * MAX_TEXT_LENGTH)
+PART_NAMES = [f"text_{number}" for number in range(1000)]
+
+
+def sampler_graph(sampler: dict[str, object], **nodes: object) -> dict[str, object]:
+    return {"k": make_node("KSampler", seed=1, steps=2, **sampler), **nodes}
+
+
+def wide_nodes(count: int, links: dict[str, int], **inputs: object) -> dict[str, dict[str, Any]]:
+    """Return nodes `0` to `count - 1` in a cycle, linked to those at these distances."""
+    return {
+        str(number): make_node(
+            "Node",
+            **{name: [str((number + offset) % count), 0] for name, offset in links.items()},
+            **inputs,
+        )
+        for number in range(count)
+    }
+
+
+# Each is a small file: texts compress well, and a link takes a few bytes.
+COSTLY_TEXTS: dict[str, dict[str, object]] = {
+    "one text joined thousands of times": {
+        "prompt": sampler_graph(
+            {"positive": ["e", 0], "negative": ["e", 0]},
+            e=make_node("CLIPTextEncode", text=["j", 0]),
+            j=make_node("StringJoin", **{name: ["t", 0] for name in PART_NAMES}),
+            t=LONG_TEXT,
+        )
+    },
+    "a long delimiter": {
+        "prompt": sampler_graph(
+            {"positive": ["j", 0]},
+            j=make_node("CLIPTextEncode", text=["s", 0]),
+            s=make_node("StringJoin", delimiter="-" * 90_000, **dict.fromkeys(PART_NAMES, "x")),
+        )
+    },
+    "blanks to strip": {
+        "prompt": sampler_graph(
+            {"positive": ["e", 0]},
+            e=make_node("CLIPTextEncode", text=["j", 0]),
+            j=make_node("StringJoin", tidy_tags="yes", **{name: ["t", 0] for name in PART_NAMES}),
+            t=make_node("PrimitiveString", value=" ," * 50_000),
+        )
+    },
+    "texts that double": {
+        "prompt": sampler_graph(
+            {"positive": ["0", 0]},
+            **{
+                str(number): make_node(
+                    "ConditioningCombine",
+                    **{f"conditioning_{at}": [str(number + 1), 0] for at in range(3)},
+                )
+                for number in range(38)
+            },
+            **{"38": make_node("CLIPTextEncode", text="fox" * 30_000)},
+        )
+    },
+    "a long type": {
+        "prompt": {"k": make_node("KSampler" * 400_000, positive=["k", 0], seed=1, steps=2)}
+    },
+    "cycles of wide nodes": {
+        "prompt": sampler_graph(
+            {name: ["0", 0] for name in ("positive", "negative", "cfg", "model", "latent_image")},
+            **wide_nodes(
+                200, {"conditioning": 1, "guidance": 7, "any_01": 1}, **dict.fromkeys("abcdef", 0)
+            ),
+        )
+    },
+    "long walks to many samplers": {
+        "prompt": {
+            **{f"save {at}": make_node("SaveImage", images=["0", 0]) for at in range(10)},
+            **wide_nodes(900, {"image": 1}),
+            "899": make_node("KSampler", samples=["0", 0]),
         }
-        last = {
-            "30": make_node("PrimitiveString", value="fox" * 9000),
-            "s": make_node("CLIPTextEncode", text=["0", 0]),
-        }
-        for start in ("0", "s"):
-            graph = {"k": make_node("KSampler", positive=[start, 0]), **last, **joined}
-            metadata = read_tool_metadata({"prompt": json.dumps(graph)})
-            assert metadata is not None
-            assert len(metadata.prompt) <= MAX_TEXT_LENGTH
+    },
+    "settings of thousands of LoRAs": {
+        "prompt": sampler_graph(
+            {"model": ["0", 0]},
+            **wide_nodes(
+                40, {"model": 1}, **{f"lora_{number}": ["a", 0] for number in range(10, 60)}
+            ),
+            a=make_node("Reroute", any_01=["b", 0]),
+            b=make_node("Reroute", any_01=["a", 0]),
+        )
+    },
+    "empty lists": {"parameters": {"a": [[]] * 900_000}, "prompt": {"a": [[]] * 200_000}},
+    "our own tags": {"sd35": {"format": 1, "tags": ["x" * 40_000] * 100, "others": [[]] * 900_000}},
+}
+
+
+@pytest.mark.parametrize("name", COSTLY_TEXTS)
+def test_costly_texts_are_given_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No text makes a reader do more than its budget allows, or build what isn't kept."""
+    max_steps = 60_000
+    monkeypatch.setattr(budget, "MAX_STEPS", max_steps)
+    texts = {
+        key: json.dumps(value, ensure_ascii=False) for key, value in COSTLY_TEXTS[name].items()
+    }
+    cost = measure(lambda: metadata_from_texts(EmbeddedTexts(texts)))
+    assert cost.calls < 10 * max_steps
+    assert cost.peak_bytes < 8 << 20
+
+
+def test_large_workflows_are_read() -> None:
+    """A workflow of 2,000 nodes that saves ten images, with a prompt of 10,000 characters."""
+    prompt = ("a fox in the snow, highly detailed, " * 300)[:10_000]
+    filters = wide_nodes(
+        1990, {"mask": 5, "model": 9}, amount=0.5, mode="normal, soft", size=512, strength=1
+    )
+    chain = {
+        f"filter {number}": {**node, "inputs": {**node["inputs"], "image": image}}
+        for (number, node), image in zip(
+            filters.items(), [["8", 0], *([f"filter {at}", 0] for at in range(1989))], strict=True
+        )
+    }
+    graph = {
+        **COMFYUI_GRAPH,
+        "17": make_node("PrimitiveString", value=prompt),
+        **chain,
+        **{f"save {at}": make_node("SaveImage", images=["filter 1989", 0]) for at in range(10)},
+    }
+    assert read_tool_metadata({"prompt": json.dumps(graph)}) == replace(
+        IMAGES_BY_TOOL["ComfyUI"][1], prompt=prompt
+    )
 
 
 def encode_with_exif(kind: str, tags: dict[int, object], inner: dict[int, object]) -> bytes:
@@ -795,31 +903,6 @@ def test_jpeg_and_webp_files_are_read(kind: str, name: str) -> None:
 def test_other_texts_are_ignored(texts: dict[str, str]) -> None:
     """Comments and other JSON are no metadata."""
     assert read_tool_metadata(texts) is None
-
-
-def test_cyclic_graphs_are_read_quickly() -> None:
-    """Graphs with cycles and thousands of paths are read in linear time."""
-    keys = (
-        "text",
-        "clip_l",
-        "clip_g",
-        "t5xxl",
-        "conditioning",
-        "value",
-        "string",
-        "samples",
-        "model",
-        "positive",
-    )
-    size = 2000
-    graph = {
-        str(at): make_node("KSampler", **{key: [str((at + 1) % size), 0] for key in keys})
-        for at in range(size)
-    }
-    metadata = read_tool_metadata({"prompt": json.dumps(graph)})
-    assert metadata is not None
-    assert (metadata.prompt, metadata.seed) == ("", None)
-    read_tool_metadata({"prompt": '{"1":' * 50_000 + "1" + "}" * 50_000})
 
 
 json_values = st.recursive(

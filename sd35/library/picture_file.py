@@ -20,7 +20,6 @@ from sd35.metadata.embedding import read_metadata
 from sd35.metadata.model import GenerationMetadata
 
 __all__ = [
-    "MAX_TAG_LENGTH",
     "InspectedPicture",
     "build_entry",
     "creation_time",
@@ -29,7 +28,6 @@ __all__ = [
     "inspect_picture",
 ]
 
-MAX_TAG_LENGTH: Final = 100  # in characters
 
 _UNREADABLE_MESSAGE: Final = "Not a readable PNG, JPEG or WebP: damaged, incomplete or too large."
 
@@ -89,7 +87,6 @@ def inspect_picture(data: bytes) -> InspectedPicture:
     if not picture.width or not picture.height:
         raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.")
     metadata = read_metadata(data) or GenerationMetadata(tool="")
-    metadata = replace(metadata, tags=tuple(tag[:MAX_TAG_LENGTH] for tag in metadata.tags))
     has_embedded_id = _ID_PATTERN.fullmatch(metadata.id) is not None
     if not has_embedded_id:
         # From the content, so that the file has the same ID when the index is rebuilt.

@@ -18,7 +18,6 @@ from sd35.library.database import Database
 from sd35.library.layout import TRASH_DIR, directory_for, file_version, filename_for, original_path
 from sd35.library.library_file import make_real_folder, read_library_file, stat_library_file
 from sd35.library.picture_file import (
-    MAX_TAG_LENGTH,
     InspectedPicture,
     build_entry,
     creation_time,
@@ -35,7 +34,7 @@ from sd35.library.repository import (
 )
 from sd35.library.thumbnails import ThumbnailCache
 from sd35.metadata.embedding import embed_metadata, embed_or_original
-from sd35.metadata.model import MAX_TAGS, GenerationMetadata, new_id
+from sd35.metadata.model import MAX_TAG_LENGTH, MAX_TAGS, GenerationMetadata, new_id
 
 __all__ = ["PictureStore"]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from sd35.core.errors import PictureError
 from sd35.core.picture import Picture
 from sd35.metadata import jpeg, png, webp
+from sd35.metadata.budget import Budget, BudgetExceededError
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata, metadata_from_json
 from sd35.metadata.png import JSON_KEY
@@ -100,6 +101,15 @@ def read_metadata(data: bytes) -> GenerationMetadata | None:
 
 
 def metadata_from_texts(embedded: EmbeddedTexts) -> GenerationMetadata | None:
-    """Return the metadata in the texts of a file: this program's own, or else another tool's."""
-    own = metadata_from_json(embedded.texts.get(JSON_KEY, ""))
-    return read_tool_metadata(embedded.texts) if own is None else own
+    """Return the metadata in the texts of a file: this program's own, or else another tool's.
+
+    `None` if there is none, or reading it would take more than a `Budget`.
+    """
+    budget = Budget()
+    metadata_json = embedded.texts.get(JSON_KEY, "")
+    try:
+        budget.spend_on_json(metadata_json)
+    except BudgetExceededError:
+        return None
+    own = metadata_from_json(metadata_json)
+    return read_tool_metadata(embedded.texts, budget) if own is None else own.truncated()

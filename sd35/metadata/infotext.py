@@ -9,8 +9,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from sd35.core.version import __version__
+from sd35.metadata.budget import Budget
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 from sd35.metadata.parsing import (
     MAX_EXTRA,
@@ -32,6 +34,7 @@ _DEFAULT_SAMPLER = "Euler"  # of the SD 3.5 pipeline; a Space doesn't name its s
 _GENERATION_KEYS = {"Steps", "Sampler", "CFG scale", "Seed"}
 _STANDARD_KEYS = _GENERATION_KEYS | {"Size", "Model", "Version"}
 
+_MAX_LENGTH = 4 * MAX_TEXT_LENGTH  # both prompts, the parameters, and templates
 _MIN_PAIRS = 3  # AUTOMATIC1111's own rule: a line with fewer pairs belongs to the prompt
 _MIN_GENERATION_PAIRS = 2  # cameras write comments of pairs, too, such as a model and a place
 _MAX_JSON_VALUES = 20  # each failed attempt scans the rest of the line; real files have two
@@ -95,19 +98,26 @@ def _quote(value: str) -> str:
     return json.dumps(value, ensure_ascii=False) if is_special else value
 
 
-def has_parameters(text: str) -> bool:
-    """Return whether a text ends with parameters of image generation; import.js checks the same."""
-    _, pairs = _split_parameters(text)
+def has_parameters(text: str, budget: Budget) -> bool:
+    """Return whether a text ends with parameters of image generation; import.js checks the same.
+
+    Raises:
+        BudgetExceededError: the text takes too much work to read.
+    """
+    _, pairs = _split_parameters(text, budget)
     names = _GENERATION_KEYS.intersection(name for name, _ in pairs)
     return len(pairs) >= _MIN_PAIRS and len(names) >= _MIN_GENERATION_PAIRS
 
 
-def read_infotext(text: str) -> GenerationMetadata | None:
+def read_infotext(text: str, budget: Budget | None = None) -> GenerationMetadata | None:
     """Return the metadata in an infotext, read as AUTOMATIC1111 does; `None` if it is empty.
 
     A text without parameters is a prompt of no tool. Parameters without a field go to `extra`.
+
+    Raises:
+        BudgetExceededError: the text takes too much work to read.
     """
-    body, pairs = _split_parameters(text)
+    body, pairs = _split_parameters(text, budget or Budget())
     prompt, negative_prompt = _split_prompts(body)
     if not (prompt or negative_prompt or pairs):
         return None
@@ -123,17 +133,18 @@ def read_infotext(text: str) -> GenerationMetadata | None:
     )
 
 
-def _split_parameters(text: str) -> tuple[str, list[tuple[str, str]]]:
+def _split_parameters(text: str, budget: Budget) -> tuple[str, list[tuple[str, str]]]:
     """Split a text into prompts and parameters."""
-    text = text.strip()
+    text = text[:_MAX_LENGTH].strip()
+    budget.spend_on_text(len(text))
     # The extension sd-dynamic-prompts appends its templates after the line of parameters.
     template = _TEMPLATE_PATTERN.search(text)
     ends = [len(text), template.start()] if template else [len(text)]
     for end in ends:
         body, _, last_line = text[:end].rstrip().rpartition("\n")
-        pairs = _parse_pairs(last_line)
+        pairs = _parse_pairs(last_line, budget)
         if len(pairs) >= _MIN_PAIRS:
-            _, *parts = _TEMPLATE_PATTERN.split(text[end:])
+            _, *parts = _TEMPLATE_PATTERN.split(text[end:], maxsplit=MAX_EXTRA)
             templates = zip(parts[::2], map(str.strip, parts[1::2]), strict=True)
             return body, [*pairs, *templates]
     return text, []
@@ -154,8 +165,10 @@ def _split_prompts(text: str) -> tuple[str, str]:
     return parse_text("\n".join(prompt_lines)), parse_text("\n".join(negative_lines))
 
 
-def _parse_pairs(line: str) -> list[tuple[str, str]]:
+def _parse_pairs(line: str, budget: Budget) -> list[tuple[str, str]]:
     line = line[:MAX_TEXT_LENGTH]
+    # The pattern tries up to 60 characters at each character.
+    budget.spend(len(line) // 2)
     pairs: list[tuple[str, str]] = []
     position = 0
     remaining_json = _MAX_JSON_VALUES
@@ -165,6 +178,7 @@ def _parse_pairs(line: str) -> list[tuple[str, str]]:
         if remaining_json and value[:1] in {"{", "["}:
             # Some tools write JSON without quoting it; its commas would end the pair too early.
             remaining_json -= 1
+            budget.spend((len(line) - match.start(2)) // 8)
             end = _find_json_end(line, match.start(2))
             if end:
                 value = line[match.start(2) : end]
@@ -206,7 +220,7 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     if not seed_text:
         used_keys.add("Seed")
     default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None
-    extra = tuple(pair for pair in pairs if pair[0] not in used_keys and pair != default_pair)
+    extra = (pair for pair in pairs if pair[0] not in used_keys and pair != default_pair)
     return GenerationMetadata(
         width=width,
         height=height,
@@ -217,7 +231,7 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
         is_demo=is_demo,
         tool=tool,
         versions=versions,
-        extra=extra[:MAX_EXTRA],
+        extra=tuple(islice(extra, MAX_EXTRA)),
     )
 
 

@@ -28,6 +28,7 @@ from 1, and the number of parts, each in two bytes.
 """
 
 _MAX_SEGMENT_BYTES = 65_533  # its length has two bytes, and counts itself
+_MAX_JSON_PARTS = MAX_TEXT_BYTES // 32_768  # ours are as long as a segment can be
 _MAX_SEGMENTS = 10_000  # before the first scan; a large color profile takes some hundred
 
 _START_OF_SCAN = 0xDA
@@ -71,22 +72,23 @@ def _iter_segments(data: bytes) -> Iterator[_Segment]:
 
 def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
     """Return the texts, of EXIF by tag name, and the size in pixels."""
-    texts: dict[str, str] = {}
     parts: dict[bytes, bytes] = {}
     exif = b""
+    comment = b""
     size = None
     for segment in _iter_segments(data):
         body = segment.body
         if _is_exif_segment(segment):
             exif = exif or body
         elif segment.kind == _COMMENT:
-            texts.setdefault("Comment", body.decode("utf-8", "replace"))
-        elif _is_json_segment(segment):
+            comment = comment or body
+        elif _is_json_segment(segment) and len(parts) <= _MAX_JSON_PARTS:
             numbers = slice(len(JSON_IDENTIFIER), len(JSON_IDENTIFIER) + 4)
             parts.setdefault(body[numbers], body[numbers.stop :])
         elif segment.kind in _FRAME_MARKERS and len(body) >= 5:
             size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
-    return {**read_exif(exif), **texts, **_join_json_parts(parts)}, size
+    comments = {"Comment": comment.decode("utf-8", "replace")} if comment else {}
+    return {**read_exif(exif), **comments, **_join_json_parts(parts)}, size
 
 
 def _is_exif_segment(segment: _Segment) -> bool:

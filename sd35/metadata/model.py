@@ -7,18 +7,35 @@ earlier version must stay readable: a renamed field gets its old key in `_JSON_K
 import datetime as dt
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from typing import Any, Final
 
 from sd35.core.seed import parse_seed
-from sd35.metadata.parsing import MAX_EXTRA, parse_int, parse_list, parse_number, parse_text
+from sd35.metadata.parsing import (
+    MAX_EXTRA,
+    MAX_TEXT_LENGTH,
+    MAX_VALUE_LENGTH,
+    parse_int,
+    parse_list,
+    parse_number,
+    parse_text,
+)
 
-__all__ = ["MAX_TAGS", "THIS_TOOL", "GenerationMetadata", "metadata_from_json", "new_id"]
+__all__ = [
+    "MAX_TAGS",
+    "MAX_TAG_LENGTH",
+    "THIS_TOOL",
+    "GenerationMetadata",
+    "metadata_from_json",
+    "new_id",
+]
 
 THIS_TOOL: Final = "SD 3.5 Studio"  # `GenerationMetadata.tool` of images that this program made
 
 MAX_TAGS: Final = 100
+MAX_TAG_LENGTH: Final = 100  # in characters
 
 _FORMAT_VERSION = 1
 _MAX_ID_LENGTH = 64
@@ -80,6 +97,36 @@ class GenerationMetadata:
         if self.versions:
             payload["versions"] = dict(self.versions)
         return json.dumps(payload, separators=(",", ":"), allow_nan=False)
+
+    def truncated(self) -> "GenerationMetadata":
+        """Return the metadata within the limits of what is kept of a file's.
+
+        That are `MAX_TEXT_LENGTH` characters for each prompt, as many for all of `extra` together,
+        and little for everything else.
+        """
+        return replace(
+            self,
+            id=self.id[:_MAX_ID_LENGTH],
+            prompt=self.prompt[:MAX_TEXT_LENGTH],
+            negative_prompt=self.negative_prompt[:MAX_TEXT_LENGTH],
+            model=self.model[:MAX_VALUE_LENGTH],
+            space=self.space[:MAX_VALUE_LENGTH],
+            tool=self.tool[:MAX_VALUE_LENGTH],
+            versions=dict(_truncate_pairs(self.versions.items(), MAX_VALUE_LENGTH)),
+            extra=tuple(_truncate_pairs(self.extra, MAX_TEXT_LENGTH)),
+            tags=tuple(tag[:MAX_TAG_LENGTH] for tag in self.tags[:MAX_TAGS]),
+        )
+
+
+def _truncate_pairs(
+    pairs: Iterable[tuple[str, str]], max_characters: int
+) -> Iterator[tuple[str, str]]:
+    """Yield the first pairs, with no more characters than this in all of them."""
+    for name, value in islice(pairs, MAX_EXTRA):
+        max_characters -= len(name) + len(value)
+        if max_characters < 0:
+            return
+        yield name, value
 
 
 def metadata_from_json(text: str) -> GenerationMetadata | None:

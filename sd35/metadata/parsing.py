@@ -6,6 +6,7 @@ limit what they return, and never raise.
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from sd35.core.seed import parse_seed, parse_whole_number
@@ -13,9 +14,11 @@ from sd35.core.seed import parse_seed, parse_whole_number
 __all__ = [
     "MAX_EXTRA",
     "MAX_TEXT_LENGTH",
+    "MAX_VALUE_LENGTH",
     "decode_text",
     "extract_loras",
     "format_value",
+    "join_texts",
     "model_name",
     "parse_generation_seed",
     "parse_int",
@@ -30,7 +33,7 @@ MAX_TEXT_LENGTH = 100_000
 MAX_EXTRA = 200  # name and value pairs in `GenerationMetadata.extra`
 
 _MAX_NUMBER = 1e15  # below 2^53: a float holds every integer exactly, and so does JavaScript
-_MAX_VALUE_LENGTH = 2000
+MAX_VALUE_LENGTH = 2000
 _MAX_LIST_ITEMS = 50
 
 _NUMBER_PATTERN = re.compile(
@@ -113,13 +116,26 @@ def format_value(value: object) -> str:
     """Return a text, number, or flat list of them as text to display; empty for other types."""
     if isinstance(value, list):
         items = (item for item in value[:_MAX_LIST_ITEMS] if not isinstance(item, list))
-        return ", ".join(filter(None, map(format_value, items)))[:_MAX_VALUE_LENGTH]
+        return join_texts(filter(None, map(format_value, items)), ", ", MAX_VALUE_LENGTH)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         # Python refuses to print integers of more than 4,300 digits.
         return str(value) if value.bit_length() < 100 else ""
-    return str(value)[:_MAX_VALUE_LENGTH] if isinstance(value, str | float) else ""
+    return str(value)[:MAX_VALUE_LENGTH] if isinstance(value, str | float) else ""
+
+
+def join_texts(parts: Iterable[str], separator: str, limit: int) -> str:
+    """Return the parts joined and cut to this length; nothing longer is built on the way."""
+    pieces: list[str] = []
+    remaining = limit
+    for part in parts:
+        for piece in (separator, part) if pieces else (part,):
+            pieces.append(piece[:remaining])
+            remaining -= len(pieces[-1])
+        if not remaining:
+            break
+    return "".join(pieces)
 
 
 def model_name(value: object) -> str:

@@ -18,6 +18,9 @@ INFOTEXT_KEY = "parameters"
 
 MAX_CHUNKS = 100_000  # three times as many as a 64-megapixel image in chunks of 8 KiB has
 
+_MAX_TEXTS = 200  # tools write no more than ten
+_MAX_KEYWORD_BYTES = 79  # by the standard
+
 _MAX_INFLATION_RATIO = 1032  # bytes per compressed byte, https://zlib.net/zlib_tech.html
 _CHUNK_OVERHEAD = 12  # a chunk's length, type and checksum
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
@@ -56,11 +59,12 @@ def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
     size = None
     for chunk in _iter_chunks(data):
         body = slice(chunk.start + 8, chunk.end - 4)
+        is_large = body.stop - body.start > 2 * MAX_TEXT_BYTES  # too large even to be copied
         if chunk.kind == b"IHDR" and chunk.end - chunk.start >= _CHUNK_OVERHEAD + 8:
             size = struct.unpack_from(">LL", data, chunk.start + 8)
-        elif chunk.kind == b"eXIf":
+        elif chunk.kind == b"eXIf" and not is_large:
             exif = exif or data[body]
-        elif chunk.kind in _TEXT_CHUNKS:
+        elif chunk.kind in _TEXT_CHUNKS and not is_large:
             reader.add(chunk.kind, data[body])
     return {**read_exif(exif), **reader.texts}, size
 
@@ -74,7 +78,8 @@ class _TextReader:
 
     def add(self, kind: bytes, body: bytes) -> None:
         keyword, _, encoded_body = body.partition(b"\0")
-        if not keyword:
+        is_full = not self._remaining_bytes or len(self.texts) >= _MAX_TEXTS
+        if is_full or not 1 <= len(keyword) <= _MAX_KEYWORD_BYTES:
             return
         try:
             encoded = self._decompress(kind, encoded_body)

@@ -56,8 +56,8 @@ def _iter_chunks(data: bytes, end: int) -> Iterator[_Chunk]:
 def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
     """Return the texts, of EXIF by tag name, and the size in pixels."""
     texts: dict[str, str] = {}
-    size = None
     exif = b""
+    size = None
     for chunk in _iter_chunks(data, len(data)):
         body = slice(chunk.start + 8, chunk.start + 8 + chunk.length)
         if chunk.kind == b"EXIF" and chunk.length <= 2 * MAX_TEXT_BYTES:

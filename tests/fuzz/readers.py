@@ -5,6 +5,8 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
+from unittest.mock import patch
 
 from hypothesis import strategies as st
 from PIL import Image
@@ -12,9 +14,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from sd35.core.errors import PictureError
 from sd35.library.picture_file import inspect_picture
+from sd35.metadata import budget
 from sd35.metadata.embedding import embed_metadata, read_metadata, read_texts
 from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.parsing import MAX_TEXT_LENGTH
 from sd35.ui.create.dropped_file import parse_dropped_file
+from tests.fuzz.meter import measure
 from tests.fuzz.mutation import mutations
 from tests.fuzz.target import Check, Target
 from tests.test_containers import IMAGE_KINDS, encode_image
@@ -66,17 +71,69 @@ def _texts() -> list[bytes]:
     return [*texts, json.dumps({"format": 1, "prompt": "a fox", "others": [["a", "b"]]}).encode()]
 
 
+_MAX_STEPS = 50_000
+_MAX_CALLS = 10 * _MAX_STEPS
+_MAX_BYTES = 64 << 20  # besides copies of the file
+_MAX_CHARACTERS = 3 * MAX_TEXT_LENGTH + 50_000
+
 _KEYWORDS = ("parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "sd35")
+
+
+def _character_count(metadata: GenerationMetadata) -> int:
+    texts = [metadata.prompt, metadata.negative_prompt, metadata.model, metadata.tool]
+    pairs = [*metadata.extra, *metadata.versions.items()]
+    return sum(map(len, chain(texts, metadata.tags, *pairs)))
+
+
+_TYPES = (
+    *("KSampler", "KSamplerSelect", "SaveImage", "StringConcatenate", "ConditioningCombine"),
+    *("CLIPTextEncode", "PrimitiveString", "Text Input Switch", "EmptyLatentImage"),
+    "KSampler" * 99,
+)
+_INPUTS = (
+    *("images", "samples", "latent_image", "image", "model", "positive", "negative", "guider"),
+    *("sigmas", "noise", "seed", "steps", "cfg", "text", "text_1", "text_2", "prompt_a", "value"),
+    *("conditioning", "conditioning_2", "guidance", "input", "any_01", "on_true", "on_false"),
+    *("boolean", "select", "lora_name", "lora_01", "ckpt_name", "delimiter", "tidy_tags", "width"),
+)
+
+
+@st.composite
+def _graphs(draw: st.DrawFn) -> bytes:
+    """Return a large graph of ComfyUI with few kinds of nodes, each linked in the same way."""
+    size = draw(st.integers(1, 40) | st.integers(1, 1000))
+    types = draw(st.lists(st.sampled_from(_TYPES), min_size=1, max_size=5))
+    offsets = draw(st.dictionaries(st.sampled_from(_INPUTS), st.integers(0, size), max_size=8))
+    texts = st.sampled_from(["x", " ", "\U0001f98a", "Steps: 1, ", "<lora:a:1>"])
+    values = st.integers(-1, 3) | st.just("yes") | texts.map(lambda text: text * 20_000)
+    constants = draw(st.dictionaries(st.sampled_from(_INPUTS), values, max_size=3))
+    graph = {
+        str(number): {
+            "class_type": types[number % len(types)],
+            "inputs": {
+                **{name: [str((number + offset) % size), 0] for name, offset in offsets.items()},
+                **(constants if number % 7 == 0 else {}),
+            },
+        }
+        for number in range(size)
+    }
+    return json.dumps(graph).encode()
 
 
 @contextmanager
 def _open_check() -> Iterator[Check]:
-    yield _check
+    # Measuring makes each step dear, so there are fewer.
+    with patch.object(budget, "MAX_STEPS", _MAX_STEPS):
+        yield _check
 
 
 def _check(data: bytes) -> None:
     """Read a file in every way in which the program does."""
+    cost = measure(lambda: read_metadata(data))
+    assert cost.calls <= _MAX_CALLS, cost
+    assert cost.peak_bytes <= _MAX_BYTES + 3 * len(data), cost
     metadata = read_metadata(data)
+    assert metadata is None or _character_count(metadata) <= _MAX_CHARACTERS
     embedded_texts = read_texts(data)
     payload = {"texts": dict(embedded_texts.texts), "size": embedded_texts.size}
     dropped = parse_dropped_file(payload)
@@ -88,11 +145,14 @@ def _check(data: bytes) -> None:
 
 
 TARGET = Target(
-    inputs=mutations(_samples(), _TOKENS)
-    | st.builds(
-        _pack_text,
-        mutations(_texts(), _TOKENS),
-        st.sampled_from(_KEYWORDS).map(str.encode),
+    inputs=st.one_of(
+        mutations(_samples(), _TOKENS),
+        st.builds(
+            _pack_text,
+            mutations(_texts(), _TOKENS),
+            st.sampled_from(_KEYWORDS).map(str.encode),
+        ),
+        st.builds(_pack_text, _graphs(), st.just(b"prompt")),
     ),
     open_check=_open_check,
 )

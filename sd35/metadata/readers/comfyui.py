@@ -5,7 +5,9 @@ such a value stays unknown.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
 
 from sd35.core.seed import parse_whole_number
 from sd35.metadata.model import GenerationMetadata
@@ -15,12 +17,12 @@ from sd35.metadata.parsing import (
     model_name,
     parse_generation_seed,
     parse_int,
-    parse_json_object,
     parse_text,
 )
 from sd35.metadata.readers.comfyui_graph import PASS_THROUGH, Graph, Node, is_number
 from sd35.metadata.readers.comfyui_prompts import PromptResolver
 from sd35.metadata.readers.json_fields import format_lora
+from sd35.metadata.tool_texts import ToolTexts
 
 __all__ = ["read_comfyui"]
 
@@ -34,7 +36,7 @@ _SEED_INPUTS = ("seed", "noise_seed")
 _MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "gguf_name")
 _LORA_WEIGHT_INPUTS = ("strength_model", "lora_model_strength", "strength")
 # Nodes that hold settings for a sampler have "KSampler" in their names, too.
-_CONFIG_NODE_PATTERN = re.compile(r"KSampler.*(Select|Config)")
+_CONFIG_NODE_PATTERN = re.compile(r"Select|Config")
 
 _LATENT_INPUTS = ("latent_image", "latent", "samples", "latents")
 _IMAGE_INPUTS = ("image", "images", "pixels")
@@ -45,33 +47,34 @@ _NON_IMAGE_INPUTS = frozenset(
 )
 
 
-def read_comfyui(texts: Mapping[str, str]) -> GenerationMetadata | None:
+def read_comfyui(texts: ToolTexts) -> GenerationMetadata | None:
     """Return the metadata in a graph that ComfyUI wrote."""
     for graph_json in _iter_graph_objects(texts):
-        graph = Graph(graph_json)
+        graph = Graph(graph_json, texts.budget)
         samplers = _first_samplers(graph)
         if samplers:
             return _build_metadata(graph, samplers[0], len(samplers) - 1)
     # `workflow` is the graph as the editor shows it, with values in the order of the widgets: too
     # little to read settings from.
-    has_workflow = bool(parse_json_object(texts.get("workflow", "")).get("nodes"))
+    has_workflow = bool(texts.json_object(texts.get("workflow", "")).get("nodes"))
     return GenerationMetadata(tool=_TOOL) if has_workflow else None
 
 
-def _iter_graph_objects(texts: Mapping[str, str]) -> Iterator[dict[str, object]]:
+def _iter_graph_objects(texts: ToolTexts) -> Iterator[dict[str, Any]]:
     for name, text in texts.items():
         start = text[:40].lower().find(_EXIF_PREFIX)
         if start >= 0:
-            yield parse_json_object(text[start + len(_EXIF_PREFIX) :].lstrip())
+            yield texts.json_object(text[start + len(_EXIF_PREFIX) :].lstrip())
         elif name == "prompt":
-            yield parse_json_object(text)
+            yield texts.json_object(text)
 
 
 def _is_sampler(node: Node) -> bool:
     """Return whether a node is a sampler of ComfyUI, or a custom one with the same inputs."""
-    if _CONFIG_NODE_PATTERN.search(node.class_type):
+    _, sampler_name, rest = node.class_type.partition("KSampler")
+    if _CONFIG_NODE_PATTERN.search(rest):
         return False
-    if "KSampler" in node.class_type or "SamplerCustom" in node.class_type:
+    if sampler_name or "SamplerCustom" in node.class_type:
         return True
     # Nodes that save an image with its settings have these inputs, too, but not as links.
     return (
@@ -242,11 +245,12 @@ def _model(graph: Graph, start_nodes: Iterable[Node]) -> tuple[str, list[tuple[s
     inputs = ("model", "base_model", "unet", *PASS_THROUGH)
     # LoRAs are applied one after another, and the model's file is at the end of the chain.
     for node in graph.upstream(model_nodes, only_inputs=inputs):
-        loras.extend(
+        new_loras = (
             format_lora(name, weight)
             for name, weight in _loras(graph, node)
             if name not in {"", "None"}
         )
+        loras.extend(islice(new_loras, MAX_EXTRA - len(loras)))
         for key in _MODEL_INPUTS:
             if file_name := graph.text(node, key):
                 return model_name(file_name), loras
@@ -258,6 +262,7 @@ def _loras(graph: Graph, node: Node) -> Iterator[tuple[str, object]]:
 
     Loaders have one, numbered ones, or objects that can be switched off.
     """
+    graph.budget.spend(len(node.inputs))
     if "lora_name" in node.inputs:
         weight = graph.number(node, *_LORA_WEIGHT_INPUTS)
         yield graph.text(node, "lora_name"), weight

@@ -5,10 +5,10 @@ is better to say so than to take the instruction to the model for the prompt.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sd35.metadata.parsing import parse_number, parse_text
+from sd35.metadata.parsing import MAX_TEXT_LENGTH, join_texts, parse_number, parse_text
 from sd35.metadata.readers.comfyui_graph import PASS_THROUGH, Graph, Node
 
 __all__ = ["PromptResolver"]
@@ -88,6 +88,7 @@ class PromptResolver:
         if node.name not in self._resolved_nodes:
             if depth > _MAX_DEPTH or len(self._resolved_nodes) >= _MAX_VISITS:
                 return ResolvedText(computed_by=node.class_type)
+            self._graph.budget.spend(1 + len(node.inputs))
             # A node in a cycle finds this empty text, instead of recursing forever.
             self._resolved_nodes[node.name] = ResolvedText()
             resolve = self._resolve_string if is_string else self._resolve_conditioning
@@ -123,7 +124,7 @@ class PromptResolver:
             self._resolve_input(node, name, depth, is_string=False) for name in _sort_inputs(names)
         ]
         # Conditionings of one prompt are often split by time or region, and joined again.
-        return _join_texts(dict.fromkeys(texts), ", ")
+        return self._join(list(dict.fromkeys(texts)), ", ")
 
     def _resolve_encoder(self, texts_by_input: dict[str, ResolvedText]) -> ResolvedText:
         """Return the first text of an encoder, and note different ones in `encoders`."""
@@ -169,12 +170,31 @@ class PromptResolver:
         names = _sort_inputs(name for name in node.inputs if _PART_INPUT_PATTERN.fullmatch(name))
         parts = [self._resolve_input(node, name, depth, is_string=True) for name in names]
         is_tidied = node.inputs.get("tidy_tags") == "yes"
-        if is_tidied or node.inputs.get("clean_whitespace") == "true":
-            strip_chars = " ,\n" if is_tidied else None
-            parts = [ResolvedText(part.text.strip(strip_chars), part.computed_by) for part in parts]
+        strip_chars: str | None = ""
+        if is_tidied:
+            strip_chars = " ,\n"
+        elif node.inputs.get("clean_whitespace") == "true":
+            strip_chars = None  # any white space
         default = ", " if is_tidied else ""
         delimiter = node.inputs.get("delimiter", node.inputs.get("separator", default))
-        return _join_texts(parts, parse_text(delimiter).replace("\\n", "\n"))
+        return self._join(parts, parse_text(delimiter).replace("\\n", "\n"), strip_chars)
+
+    def _join(
+        self, parts: list[ResolvedText], delimiter: str, strip_chars: str | None = ""
+    ) -> ResolvedText:
+        """Return the texts of these parts as one, without what is beyond `MAX_TEXT_LENGTH`."""
+        budget = self._graph.budget
+
+        def stripped_texts() -> Iterator[str]:
+            for part in parts:
+                budget.spend_on_text(len(part.text))
+                yield part.text.strip(strip_chars)
+
+        # Nodes that join a text with itself double it at each step.
+        text = join_texts(filter(None, stripped_texts()), delimiter, MAX_TEXT_LENGTH)
+        computed_by = next((part.computed_by for part in parts if part.computed_by), "")
+        budget.spend_on_text(len(text))
+        return ResolvedText(text, computed_by)
 
     def _resolve_switch(self, node: Node, depth: int, *, is_string: bool) -> ResolvedText:
         name = _selected_input(self._graph, node)
@@ -187,7 +207,7 @@ class PromptResolver:
         if linked_node:
             return self._resolve(linked_node, depth + 1, is_string=is_string)
         text = parse_text(node.inputs[name])
-        return ResolvedText(text if text.strip() else "")
+        return ResolvedText("" if text.isspace() else text)
 
 
 def _present_inputs(node: Node, names: Iterable[str]) -> list[str]:
@@ -200,14 +220,6 @@ def _role_inputs(node: Node, role: str) -> list[str]:
 
 def _sort_inputs(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (len(name), name))  # text_2 before text_10
-
-
-def _join_texts(parts: Iterable[ResolvedText], delimiter: str) -> ResolvedText:
-    parts = list(parts)
-    computed_by = next((part.computed_by for part in parts if part.computed_by), "")
-    # `parse_text` limits the length: nodes that join a text with itself double it at each step.
-    text = parse_text(delimiter.join(part.text for part in parts if part.text))
-    return ResolvedText(text, computed_by)
 
 
 def _is_join(node: Node) -> bool:

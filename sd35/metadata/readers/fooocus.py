@@ -5,6 +5,7 @@ Fooocus can write an infotext instead, which `automatic1111` reads.
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from sd35.metadata.model import GenerationMetadata
@@ -16,6 +17,7 @@ from sd35.metadata.readers.json_fields import (
     format_lora,
     metadata_from_fields,
 )
+from sd35.metadata.tool_texts import ToolTexts
 
 __all__ = ["read_fooocus"]
 
@@ -30,7 +32,7 @@ _FIELD_MAPPING = FieldMapping(
 _NUMBERED_LORA = re.compile(r"lora_(?:combined_)?\d+|.*_hash")
 
 
-def read_fooocus(texts: Mapping[str, str]) -> GenerationMetadata | None:
+def read_fooocus(texts: ToolTexts) -> GenerationMetadata | None:
     """Return the metadata that Fooocus wrote."""
     # Older versions wrote titles such as `Base Model` as keys.
     values = {
@@ -61,9 +63,11 @@ def _loras(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     if loras:
         return loras
-    numbered_loras = [
+    numbered_loras = (
         format_value(value).rpartition(" : ")
         for key, value in values.items()
         if _NUMBERED_LORA.fullmatch(key)
+    )
+    return [
+        format_lora(name, weight) for name, _, weight in islice(numbered_loras, MAX_LORAS) if name
     ]
-    return [format_lora(name, weight) for name, _, weight in numbered_loras[:MAX_LORAS] if name]

@@ -13,6 +13,7 @@ from sd35.metadata.readers.json_fields import (
     format_lora,
     metadata_from_fields,
 )
+from sd35.metadata.tool_texts import ToolTexts
 
 __all__ = ["read_invokeai"]
 
@@ -25,7 +26,7 @@ _FIELD_MAPPING = FieldMapping(
 _NEGATIVE_PATTERN = re.compile(r"\[([^\[\]]{0,20000})\]")
 
 
-def read_invokeai(texts: Mapping[str, str]) -> GenerationMetadata | None:
+def read_invokeai(texts: ToolTexts) -> GenerationMetadata | None:
     """Return the metadata that InvokeAI wrote."""
     values = find_json_object(texts, ["invokeai_metadata"]) or _convert_version_2(
         find_json_object(texts, ["sd-metadata"])

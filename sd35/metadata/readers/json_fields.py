@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
+from itertools import chain, islice
 from typing import Any
 
 from sd35.metadata.model import GenerationMetadata
@@ -12,10 +13,10 @@ from sd35.metadata.parsing import (
     model_name,
     parse_generation_seed,
     parse_int,
-    parse_json_object,
     parse_number,
     parse_text,
 )
+from sd35.metadata.tool_texts import ToolTexts
 
 __all__ = ["MAX_LORAS", "FieldMapping", "find_json_object", "format_lora", "metadata_from_fields"]
 
@@ -39,11 +40,9 @@ class FieldMapping:
     ignored_keys: frozenset[str] = frozenset()
 
 
-def find_json_object(
-    texts: Mapping[str, str], keys: Iterable[str] = _COMMENT_KEYS
-) -> dict[str, Any]:
+def find_json_object(texts: ToolTexts, keys: Iterable[str] = _COMMENT_KEYS) -> dict[str, Any]:
     """Return the first non-empty JSON object under these keys; empty if there is none."""
-    objects = (parse_json_object(texts.get(key, "")) for key in keys)
+    objects = (texts.json_object(texts.get(key, "")) for key in keys)
     return next(filter(None, objects), {})
 
 
@@ -64,12 +63,12 @@ def metadata_from_fields(
     prompt, prompt_loras = extract_loras(parse_text(values.get(mapping.prompt)))
     seed, seed_text = parse_generation_seed(values.get(mapping.seed))
     mapped_keys = {*astuple(mapping)[:-1], *mapping.ignored_keys}
-    other_values = [
+    other_values = (
         (_humanize(key), format_value(value))
         for key, value in values.items()
         if key not in mapped_keys and value is not None and value is not False
-    ]
-    extra = [*seed_text, *loras, *prompt_loras, *other_values]
+    )
+    extra = (pair for pair in chain(seed_text, loras, prompt_loras, other_values) if pair[1])
     return GenerationMetadata(
         prompt=prompt,
         negative_prompt=parse_text(values.get(mapping.negative_prompt)),
@@ -81,7 +80,7 @@ def metadata_from_fields(
         model=model_name(values.get(mapping.model)),
         tool=tool,
         versions={tool: version} if version else {},
-        extra=tuple(pair for pair in extra if pair[1])[:MAX_EXTRA],
+        extra=tuple(islice(extra, MAX_EXTRA)),
     )
 
 

@@ -5,13 +5,14 @@ from itertools import zip_longest
 from typing import Any
 
 from sd35.metadata.model import GenerationMetadata
-from sd35.metadata.parsing import format_value, parse_json_object, parse_list
+from sd35.metadata.parsing import format_value, parse_list
 from sd35.metadata.readers.json_fields import (
     MAX_LORAS,
     FieldMapping,
     format_lora,
     metadata_from_fields,
 )
+from sd35.metadata.tool_texts import ToolTexts
 
 __all__ = ["read_swarmui"]
 
@@ -24,12 +25,12 @@ _FIELD_MAPPING = FieldMapping(
 )
 
 
-def read_swarmui(texts: Mapping[str, str]) -> GenerationMetadata | None:
+def read_swarmui(texts: ToolTexts) -> GenerationMetadata | None:
     """Return the metadata that SwarmUI wrote."""
     for text in texts.values():
         if "sui_image_params" not in text[:1000]:  # parsing every text would be slow
             continue
-        params = parse_json_object(text).get("sui_image_params")
+        params = texts.json_object(text).get("sui_image_params")
         if isinstance(params, dict):
             version = format_value(params.get("swarm_version"))
             return metadata_from_fields("SwarmUI", version, params, _FIELD_MAPPING, _loras(params))
