@@ -44,7 +44,7 @@ def make_account(name: str) -> Account:
 
 
 def can_log_in(name: str, password: str, file: Path = PASSWORD_FILE) -> bool:
-    return CredentialStore(password_file=file).verify(name, password)
+    return CredentialStore(password_file=file).verify(name, password) is not None
 
 
 def visible_files() -> list[str]:

@@ -380,7 +380,7 @@ def test_logout_ends_one_session(servers: dict[str, AppServer]) -> None:
 
 
 def test_removed_user_is_logged_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:
-    """Sessions end when the user is removed from the file or gets another password."""
+    """Sessions and HTTP Basic end when the user is removed or gets another password."""
     file = tmp_path / "users.txt"
     file.write_text(f"eve:{hash_password('eve was here', CHEAP_HASHER)}\n", "utf-8")
     authenticator = Authenticator(
@@ -390,13 +390,26 @@ def test_removed_user_is_logged_out_at_once(fake: FakeSpace, tmp_path: Path) -> 
         serve_app(fake.address, TEMP_DIR, authenticator=authenticator) as server,
         ExitStack() as stack,
     ):
+
+        def metrics_status(password: str) -> int:
+            login = ("eve", password)
+            url = f"{server.address}metrics"
+            return httpx.get(url, auth=login, timeout=LIMIT_SECONDS).status_code
+
         eve = log_in_browser(stack, server, "eve", "eve was here")
         assert eve.http.get("/config").status_code == 200
+        hoarder = stack.enter_context(BrowserSession(server.address))
+        hoarder.log_in("eve", "eve was here").raise_for_status()
+        assert metrics_status("eve was here") == 200
         file.write_text(f"eve:{hash_password('another one', CHEAP_HASHER)}\n", "utf-8")
         assert eve.http.get("/config").status_code == 401, "with another password, too"
+        assert metrics_status("eve was here") == 401
         second_browser = log_in_browser(stack, server, "eve", "another one")
+        assert hoarder.http.get("/config").status_code == 401, "a session that wasn't used before"
+        assert metrics_status("another one") == 200
         file.write_text("# nobody\n", "utf-8")
         assert second_browser.http.get("/config").status_code == 401
+        assert metrics_status("another one") == 401
         file.write_text(f"eve:{hash_password('eve was here', CHEAP_HASHER)}\n", "utf-8")
         assert eve.http.get("/config").status_code == 401, "an old cookie isn't one of somebody new"
 

@@ -4,7 +4,6 @@ A password file has one `name:hash` per line; empty lines and lines that begin w
 """
 
 import hmac
-import os
 import re
 import secrets
 import threading
@@ -225,7 +224,7 @@ class CredentialStore:
         self._key = secrets.token_bytes(32)
         self._spare_hash = hasher.hash(self._key)
         self._lock = threading.Lock()
-        self._file_version: tuple[int, ...] | None = None
+        self._file_data: bytes | None = None
         self._hashes: Mapping[str, str] = self._inline_hashes
         for index, pair in enumerate(credentials, 1):
             self._add(pair, f"Login {index}")
@@ -248,23 +247,28 @@ class CredentialStore:
         """Return the names that may log in now."""
         return frozenset(self._current_hashes())
 
-    def password_fingerprint(self, name: str) -> str:
-        """Return a value that changes with the user's password and reveals nothing about it."""
-        password_hash = self._current_hashes().get(name, "")
-        return hmac.digest(self._key, password_hash.encode(), "sha256").hex()
-
-    def verify(self, name: object, password: object) -> bool:
-        """Return whether this is the user's password. Blocks for about a tenth of a second."""
+    def verify(self, name: object, password: object) -> str | None:
+        """Return the password's fingerprint if it is the user's. Blocks for a tenth of a second."""
         try:
             username = normalize_username(name)
             normalized_password = _normalize_password(password)
         except AccountError:
-            return False
+            return None
         hashes = self._current_hashes()
         # An unknown name is checked against another user's hash: a faster answer would reveal
         # which names exist.
         password_hash = hashes.get(username) or self._decoy_hash(username, hashes)
-        return _matches(password_hash, normalized_password) and username in hashes
+        is_valid = _matches(password_hash, normalized_password) and username in hashes
+        return self._fingerprint(password_hash) if is_valid else None
+
+    def is_current(self, username: str, fingerprint: str) -> bool:
+        """Return whether the user still has the password with this fingerprint."""
+        password_hash = self._current_hashes().get(username)
+        return password_hash is not None and self._fingerprint(password_hash) == fingerprint
+
+    def _fingerprint(self, password_hash: str) -> str:
+        """Return a value that changes with the password and reveals nothing about it."""
+        return hmac.digest(self._key, password_hash.encode(), "sha256").hex()
 
     def _decoy_hash(self, name: str, hashes: Mapping[str, str]) -> str:
         """Return a hash to check for an unknown name: always the same one for the same name.
@@ -287,13 +291,11 @@ class CredentialStore:
             return self._hashes
 
     def _reload_if_changed(self, path: Path) -> None:
-        with path.open("rb") as file:
-            # Before the file is read: a change in between then causes another reload, not a miss.
-            stat = os.fstat(file.fileno())
-            file_version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if file_version == self._file_version:
-                return
-            lines = parse_password_file(file.read(), path)
+        # Not by time and size: two changes within a tick of the clock have the same.
+        data = path.read_bytes()
+        if data == self._file_data:
+            return
+        lines = parse_password_file(data, path)
         file_hashes = {account.name: account.password_hash for _, account in lines if account}
         self._hashes = file_hashes | self._inline_hashes
-        self._file_version = file_version
+        self._file_data = data

@@ -21,7 +21,7 @@ from sd35.server.accounts import AccountError, CredentialStore, normalize_userna
 from sd35.server.client_ip import ip_key
 from sd35.server.login_throttle import LoginThrottle
 
-__all__ = ["BROWSER_COOKIE", "Authenticator", "client_ip_var"]
+__all__ = ["BROWSER_COOKIE", "Authenticator", "client_ip_var", "login_fingerprints_var"]
 
 BROWSER_COOKIE: Final = "sd35-browser"
 BROWSER_SECRET_LENGTHS: Final = range(32, 65)
@@ -32,6 +32,8 @@ MAX_CACHED_BASIC_LOGINS: Final = 1000
 # Gradio calls `Authenticator.login` with name and password only, so the address of the request
 # reaches the throttle this way.
 client_ip_var: ContextVar[str | None] = ContextVar("client_ip", default=None)
+# And the fingerprint of the right password reaches the response.
+login_fingerprints_var: ContextVar[list[str]] = ContextVar("login_fingerprints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,9 @@ class Authenticator:
         is_on_hub: this program runs as a Space on Hugging Face, behind its proxy.
         is_embedded: other sites may embed the page, so cookies must work in their frames.
         session_fingerprints: by session token, the fingerprint of the password at login.
-        basic_auth_cache: names by a keyed hash of HTTP Basic credentials that were right. Programs
-            send them with every request, and checking a password is slow on purpose.
+        basic_auth_cache: name and fingerprint of the password, by a keyed hash of HTTP Basic
+            credentials that were right. Programs send them with every request, and checking a
+            password is slow on purpose.
     """
 
     is_private: bool = True
@@ -57,7 +60,7 @@ class Authenticator:
     login_throttle: LoginThrottle = field(default_factory=LoginThrottle)
     session_fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
     hmac_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    basic_auth_cache: TTLCache[bytes, str] = field(
+    basic_auth_cache: TTLCache[bytes, tuple[str, str]] = field(
         default_factory=lambda: TTLCache(MAX_CACHED_BASIC_LOGINS, BASIC_AUTH_CACHE_SECONDS),
         repr=False,
     )
@@ -68,6 +71,12 @@ class Authenticator:
         Raises:
             HTTPException: there were too many attempts, or the password file can't be used.
         """
+        fingerprint = await self._verify(name, password)
+        if fingerprint is not None:
+            login_fingerprints_var.get().append(fingerprint)
+        return fingerprint is not None
+
+    async def _verify(self, name: str, password: str) -> str | None:
         assert self.accounts is not None
         client_ip = client_ip_var.get()
         delay = self.login_throttle.acquire(name, client_ip)
@@ -79,14 +88,20 @@ class Authenticator:
                 {"Retry-After": retry_after},
             )
         try:
-            is_valid = await anyio.to_thread.run_sync(self.accounts.verify, name, password)
+            fingerprint = await anyio.to_thread.run_sync(self.accounts.verify, name, password)
         except AccountError as error:
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Login is unavailable right now."
             ) from error
-        if is_valid:
+        if fingerprint is not None:
             self.login_throttle.reset(name, client_ip)
-        return is_valid
+        return fingerprint
+
+    def bind_session(self, request: HTTPConnection, set_cookie: str, fingerprint: str) -> None:
+        """Tie the session that Gradio has begun to the password with which it began."""
+        token = set_cookie.partition(";")[0].partition("=")[2]
+        if token in _gradio_sessions(request):
+            self.session_fingerprints[token] = fingerprint
 
     async def basic_auth_user(self, request: HTTPConnection) -> str | None:
         """Return the user by the request's HTTP Basic credentials (RFC 7617), if they are right.
@@ -99,16 +114,19 @@ class Authenticator:
             return None
         # A hash with a key of this run: a memory dump contains no credentials.
         cache_key = hmac.digest(self.hmac_key, credentials.encode(), "sha256")
-        if cache_key not in self.basic_auth_cache:
-            try:
-                decoded = b64decode(credentials, validate=True).decode()
-            except ValueError:
-                return None
-            name, colon, password = decoded.partition(":")
-            if not colon or not await self.login(name, password):
-                return None
-            self.basic_auth_cache[cache_key] = name
-        return self._canonical_name(self.basic_auth_cache[cache_key])
+        username, fingerprint = self.basic_auth_cache.get(cache_key, ("", ""))
+        if self._is_current(username, fingerprint):
+            return username
+        try:
+            name, colon, password = b64decode(credentials, validate=True).decode().partition(":")
+        except ValueError:
+            return None
+        verified_fingerprint = await self._verify(name, password) if colon else None
+        if verified_fingerprint is None:
+            return None
+        username = normalize_username(name)
+        self.basic_auth_cache[cache_key] = (username, verified_fingerprint)
+        return username if self._is_current(username, verified_fingerprint) else None
 
     def session_user(self, request: HTTPConnection) -> str | None:
         """Return the user of this browser's session, if it is still valid."""
@@ -116,34 +134,35 @@ class Authenticator:
             return None
         sessions = _gradio_sessions(request)
         token = next((token for token in _session_tokens(request) if token in sessions), None)
-        # Gradio keeps the name as it was typed.
-        name = None if token is None else self._canonical_name(sessions[token])
-        if token is None or name is None:
+        if token is None:
             return None
+        # Gradio keeps the name as it was typed.
+        username = normalize_username(sessions[token])
         # Gradio's sessions outlive a change of the password; ours must not.
-        fingerprint = self.accounts.password_fingerprint(name)
-        if self.session_fingerprints.setdefault(token, fingerprint) == fingerprint:
-            return name
-        del sessions[token]
+        if self._is_current(username, self.session_fingerprints.get(token, "")):
+            return username
+        self._end_session(sessions, token)
         return None
 
-    @staticmethod
-    def log_out(request: HTTPConnection) -> None:
+    def _is_current(self, username: str, fingerprint: str) -> bool:
+        """Return whether the user may log in, with the password that has this fingerprint."""
+        assert self.accounts is not None
+        try:
+            return self.accounts.is_current(username, fingerprint)
+        except AccountError:
+            return False
+
+    def _end_session(self, sessions: dict[str, str], token: str) -> None:
+        sessions.pop(token, None)
+        self.session_fingerprints.pop(token, None)
+
+    def log_out(self, request: HTTPConnection) -> None:
         """End this browser's session.
 
         Gradio's own `/logout` ends only the Hugging Face sign-in where there is one.
         """
         for token in _session_tokens(request):
-            _gradio_sessions(request).pop(token, None)
-
-    def _canonical_name(self, name: str) -> str | None:
-        """Return the normalized name of a user who may still log in."""
-        try:
-            username = normalize_username(name)
-            is_known = self.accounts is not None and username in self.accounts.usernames()
-        except AccountError:
-            return None
-        return username if is_known else None
+            self._end_session(_gradio_sessions(request), token)
 
     def identify_visitor(self, request: HTTPConnection, user: str | None) -> Visitor:
         """Return the visitor: a Hugging Face account, else a login, else a browser."""

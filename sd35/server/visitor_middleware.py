@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 import anyio.to_thread
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import (
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sd35.core.rate_limit import RateLimiter
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.service import JobService
-from sd35.server.auth import Authenticator, client_ip_var
+from sd35.server.auth import Authenticator, client_ip_var, login_fingerprints_var
 from sd35.server.call_validation import API_PREFIX
 from sd35.server.gradio_calls import STREAM_PREFIXES, GradioCalls
 from sd35.server.open_file_response import OpenFileResponse
@@ -155,6 +156,8 @@ class VisitorMiddleware:
             await self._stream_limiter.serve(self._picture_routes, scope, receive, send)
         elif path.startswith(PICTURES_PREFIX):
             await self._picture_routes(scope, receive, send)
+        elif path.rstrip("/") == "/login" and request.method == "POST":
+            await self._log_in(request, send)
         elif path.startswith("/logout"):
             await self._log_out(request, send)
         elif path.rstrip("/") == "/login/callback" and "error" in request.query_params:
@@ -186,6 +189,19 @@ class VisitorMiddleware:
                 "The image's file is no longer available.", HTTPStatus.NOT_FOUND
             )
         return OpenFileResponse(file, artifact.content, artifact.mime_type, headers)
+
+    async def _log_in(self, request: Request, send: Send) -> None:
+        fingerprints: list[str] = []
+        login_fingerprints_var.set(fingerprints)
+
+        async def send_and_bind(message: Message) -> None:
+            # Otherwise an old password could be used for a session that begins after its change.
+            if message["type"] == "http.response.start" and fingerprints:
+                for cookie in Headers(raw=message["headers"]).getlist("set-cookie"):
+                    self._authenticator.bind_session(request, cookie, fingerprints[-1])
+            await send(message)
+
+        await self._app(request.scope, request.receive, send_and_bind)
 
     async def _log_out(self, request: Request, send: Send) -> None:
         self._authenticator.log_out(request)
