@@ -13,6 +13,7 @@ import subprocess
 import termios
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from aiohttp import web
 from anyio.from_thread import BlockingPortal
 
 from sd35.cli.reporter import DEMO_NOTICE
+from sd35.client import Timeouts
 from sd35.core import events
 from sd35.core.picture import open_picture
 from sd35.metadata.embedding import read_metadata, read_texts
@@ -299,6 +301,7 @@ def test_failures_have_message_and_exit_code(
     Path("latin-1").write_bytes(b"a cat\ncaf\xe9\n")
     Path("empty").write_text("# nothing\n")
     monkeypatch.setenv("SD35_SPACE", generator.address)
+    monkeypatch.setattr("sd35.cli.commands.generate.Timeouts", partial(Timeouts, outage=0.0))
     exit_code, out, err = invoke(*arguments)
     assert (exit_code, out) == (code, "")
     assert expected_message in " ".join(err.split())

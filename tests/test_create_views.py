@@ -77,7 +77,7 @@ def test_quota_error_says_when_the_queue_resumes() -> None:
     """The time is there for the browser's clock, and the Space's own words on demand."""
     error = QuotaError("The Space says: no more.")
     error.retry_at = dt.datetime(2026, 11, 26, 9, 38, tzinfo=dt.UTC)
-    html = job_panel(make_state(JobStatus.PENDING, quota_error=error))
+    html = job_panel(make_state(JobStatus.PENDING, pause_error=error))
     assert '<time datetime="2026-11-26T09:38:00+00:00">' in html
     assert "The queue resumes then." in html
     assert "The Space says: no more." in html

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts, discovery, join, retry
+from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts, discovery, retry
 from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
@@ -73,14 +73,15 @@ from tests.impostor import (
 pytestmark = pytest.mark.anyio
 
 SHORT_TIMEOUTS = Timeouts(
-    discovery=0.25,
-    waking=0.25,
+    discovery=0.35,
+    waking=0.35,
+    outage=0.35,
     connect=2,
-    join=0.25,
-    silence=0.25,
+    join=0.35,
+    silence=0.35,
     no_news=0.2,
     cancel=0.5,
-    fetch=0.25,
+    fetch=0.35,
     attempts=2,
 )
 LONG_TIMEOUTS = Timeouts(waking=LIMIT_SECONDS, attempts=4)
@@ -93,7 +94,7 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the delays between attempts, which most of these tests would spend their time in."""
     monkeypatch.setitem(retry._BACKOFF, "wait_initial", 0.01)
     monkeypatch.setitem(retry._BACKOFF, "wait_jitter", 0.01)
-    monkeypatch.setattr(join, "RETRY_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr(retry, "MIN_OUTAGE_DELAY", 0.02)
     monkeypatch.setattr(discovery, "MIN_POLL_INTERVAL_SECONDS", 0.02)
     auto_timeouts = replace(space_connection.AUTO_TIMEOUTS, discovery=SHORT_TIMEOUTS.discovery)
     monkeypatch.setattr(space_connection, "AUTO_TIMEOUTS", auto_timeouts)
@@ -432,7 +433,6 @@ async def test_a_passing_fault_costs_no_image_and_is_reported(
             1,
         ),
         (respond_events(SESSION_NOT_FOUND), 2),
-        (respond_events(QUEUED, {"msg": "server_stopped"}), 2),
         (respond_events(QUEUED, STARTED, EXPIRED_TOKEN_MESSAGE), 2),
     ],
 )
@@ -555,13 +555,13 @@ async def test_retry_after_is_honoured_up_to_a_limit() -> None:
     started_at = asyncio.get_running_loop().time()
     join = HandlerSequence(respond_text(429, Retry_After="1"), respond_json({"event_id": "e"}))
     async with serve_fake_gradio(join=join) as address:
-        await run_and_fetch(address)
+        await run_and_fetch(address, LONG_TIMEOUTS)
     assert asyncio.get_running_loop().time() - started_at >= 1
     async with serve_fake_gradio(
         join=respond_text(503, '{"detail": "Queue is full."}', Retry_After="3600")
     ) as address:
         with anyio.fail_after(2), pytest.raises(QueueFullError) as refusal:
-            await run_and_fetch(address)
+            await run_and_fetch(address, LONG_TIMEOUTS)
     assert refusal.value.retry_after_seconds == 3600
     assert refusal.value.retry_at is not None
 
@@ -860,7 +860,7 @@ async def test_many_runs_wait_for_one_contract() -> None:
     config = HandlerSequence(respond_json(DESCRIPTION["config"]), SPACE_ASLEEP)
     async with serve_fake_gradio(config=config) as address:
         async with SpaceClient.connect(
-            address, timeouts=Timeouts(description=0, waking=0.3, attempts=1)
+            address, timeouts=Timeouts(description=0, outage=0.3, attempts=1)
         ) as space:
             with anyio.fail_after(4):
                 ends = await asyncio.gather(

@@ -361,9 +361,9 @@ async def test_quota_error_pauses_the_queue_until_the_quota_resets(
     await wait_for_status(first, JobStatus.CONNECTING, JobStatus.RUNNING)
     await wait_for_status(first, JobStatus.PENDING)
     queue = service.visitor_queue(LOCAL_VISITOR)
-    assert queue.quota_error is not None
-    assert queue.quota_error.retry_at is not None
-    assert isinstance(first.state.value.quota_error, QuotaError)
+    assert queue.pause_error is not None
+    assert queue.pause_error.retry_at is not None
+    assert isinstance(first.state.value.pause_error, QuotaError)
     assert second.state.value.status is JobStatus.PENDING
     assert (await wait_for_record(service, first, JobStatus.PENDING)).retry_at is not None
     await wait_for_status(first, JobStatus.CONNECTING, JobStatus.RUNNING)
@@ -373,7 +373,7 @@ async def test_quota_error_pauses_the_queue_until_the_quota_resets(
     assert second.state.value.status is JobStatus.PENDING
     await service.resume(LOCAL_VISITOR)
     await wait_for_status(second, JobStatus.COMPLETED)
-    assert queue.quota_error is None
+    assert queue.pause_error is None
 
 
 async def test_quota_error_without_a_time_holds_pending_jobs(
@@ -446,7 +446,7 @@ async def test_two_quota_errors_at_once_pause_once(fake: FakeSpace, tmp_path: Pa
             revision = service.visitor_queue(LOCAL_VISITOR).revision
             while True:
                 current = revision.value
-                errors = [job.state.value.quota_error for job in jobs]
+                errors = [job.state.value.pause_error for job in jobs]
                 quota_error_ids.update(id(error) for error in errors if error is not None)
                 if len(quota_error_ids) >= count:
                     return

@@ -8,15 +8,21 @@ from sd35.client.cancel import StopOutcome
 from sd35.client.client import SpaceClient
 from sd35.client.contract import Contract
 from sd35.client.generation import Generation
+from sd35.client.join import SendLog
 from sd35.client.previews import Previews
+from sd35.client.retry import OutageWait, RetrySignal, is_outage
 from sd35.client.timeouts import Timeouts
 
 __all__ = [
     "Contract",
     "Generation",
     "Identity",
+    "OutageWait",
     "Previews",
+    "RetrySignal",
+    "SendLog",
     "SpaceClient",
     "StopOutcome",
     "Timeouts",
+    "is_outage",
 ]

@@ -14,6 +14,7 @@ from sd35.client.discovery import ContractCache, Discovery, resolve_space_url
 from sd35.client.error_parsing import sanitize
 from sd35.client.generation import Generation
 from sd35.client.hub import HUB_URL
+from sd35.client.join import SendLog
 from sd35.client.previews import Previews
 from sd35.client.retry import OnWait
 from sd35.client.timeouts import Timeouts
@@ -107,6 +108,8 @@ class SpaceClient:
         *,
         previews: Previews = Previews.NONE,
         identity: Identity | None = None,
+        max_wait_seconds: float | None = None,
+        send_log: SendLog | None = None,
     ) -> Generation:
         """Request an image: `async with space.generate(request) as generation`.
 
@@ -117,9 +120,16 @@ class SpaceClient:
             request: the image to make.
             previews: the previews that are fetched, so that their events have the bytes.
             identity: the identity whose quota the run uses, instead of the connection's token.
+            max_wait_seconds: how long the request waits for a Space that can't take it: one that is
+                unreachable, asleep, busy or full; by default `Timeouts.outage`.
+            send_log: records when the request is sent.
         """
         connection = self._connection.with_identity(identity)
-        return Generation(connection, request, previews)
+        return Generation(connection, request, previews, max_wait_seconds, send_log)
+
+    def retry_now(self) -> None:
+        """End the current waits for this Space: their requests are sent again at once."""
+        self._connection.retry_signal.send()
 
     def url_of(self, picture: RemotePicture) -> str:
         """Return the full address of an image at this Space, or its `data:` URL.

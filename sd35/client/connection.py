@@ -13,7 +13,7 @@ from yarl import URL
 from sd35.client.auth import Identity
 from sd35.client.contract import Contract, Json
 from sd35.client.discovery import ContractCache
-from sd35.client.retry import with_retry
+from sd35.client.retry import RetrySignal, with_retry
 from sd35.client.transport import MAX_PICTURE_BYTES, Transport
 from sd35.core.errors import (
     PictureError,
@@ -40,6 +40,7 @@ class Connection:
         root: the address of the Space, with a slash at the end.
         timeouts: the limit of each wait.
         contract_cache: the Space's contract, shared by the connections of all identities.
+        retry_signal: the signal that ends the waits for the Space, shared by them, too.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Connection:
         transport: Transport,
         contract_cache: ContractCache,
         join_headers: Mapping[str, str] | None = None,
+        retry_signal: RetrySignal | None = None,
     ) -> None:
         self.name = transport.name
         self.root = transport.root
         self.timeouts = transport.timeouts
         self.contract_cache = contract_cache
         self._transport = transport
+        self.retry_signal = retry_signal or RetrySignal()
         self._join_headers = join_headers or {}
 
     def with_identity(self, identity: Identity | None) -> "Connection":
@@ -60,7 +63,8 @@ class Connection:
         if identity is None:
             return self
         transport = self._transport.with_headers(identity.headers(self.root))
-        return Connection(transport, self.contract_cache, identity.join_headers(self.root))
+        headers = identity.join_headers(self.root)
+        return Connection(transport, self.contract_cache, headers, self.retry_signal)
 
     @property
     def contract(self) -> Contract:

@@ -14,6 +14,7 @@ from sd35.client.hub import get_space_info
 from sd35.client.retry import OnWait, with_retry
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport
+from sd35.core.awake import AwakeTimeout, awake_time
 from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
@@ -51,36 +52,29 @@ class Discovery:
         hub = None if self.hub is None else self.hub.with_timeouts(timeouts)
         return replace(self, transport=self.transport.with_timeouts(timeouts), hub=hub)
 
-    async def wait_until_ready(self, on_wait: OnWait, *, was_reachable: bool = False) -> Contract:
-        """Return the contract as soon as the Space answers.
-
-        Waits for a Space that is waking up; and for one that can't be reached if it
-        `was_reachable` before, because it may be restarting.
-        """
-        timeouts = self.transport.timeouts
-        started_at = time.monotonic()
+    async def wait_until_ready(self, on_wait: OnWait) -> Contract:
+        """Return the contract, waiting for a Space that is waking up."""
+        limit_seconds = self.transport.timeouts.waking
+        started_at = awake_time()
         delay = MIN_POLL_INTERVAL_SECONDS
         while True:
             try:
-                return await self._read_if_ready(on_wait)
-            except (SpaceAsleepError, UnreachableError) as error:
-                is_asleep = isinstance(error, SpaceAsleepError)
-                unreachable_limit = timeouts.discovery if was_reachable else 0.0
-                limit_seconds = timeouts.waking if is_asleep else unreachable_limit
-                waited_seconds = time.monotonic() - started_at
+                return await self.read_if_ready(on_wait)
+            except SpaceAsleepError as error:
+                waited_seconds = awake_time() - started_at
                 if waited_seconds + delay > limit_seconds:
-                    if is_asleep and waited_seconds > MIN_POLL_INTERVAL_SECONDS:
+                    if waited_seconds > MIN_POLL_INTERVAL_SECONDS:
                         error.happened += f" Gave up after {format_duration(waited_seconds)}."
                     raise
-                reason = "Waking up the Space" if is_asleep else error.happened
-                on_wait(Waiting(reason, waited_seconds, limit_seconds))
+                on_wait(Waiting("Waking up the Space", waited_seconds, limit_seconds))
             await anyio.sleep(delay)
             delay = min(1.5 * delay, MAX_POLL_INTERVAL_SECONDS)
 
-    async def _read_if_ready(self, on_wait: OnWait) -> Contract:
+    async def read_if_ready(self, on_wait: OnWait) -> Contract:
+        """Return the contract of a Space that answers now."""
         asleep_error = await self._get_stage_error()
         try:
-            with anyio.fail_after(self.transport.timeouts.discovery):
+            async with AwakeTimeout(self.transport.timeouts.discovery):
                 # Also if the Hub says that the Space is asleep: only a request wakes it up.
                 return await self._read_contract(on_wait)
         except TimeoutError as error:
@@ -195,7 +189,7 @@ class ContractCache:
 
         started_at = time.monotonic()
         invalidation_count = self._invalidation_count
-        self.contract = await self._discovery.wait_until_ready(notify_all, was_reachable=True)
+        self.contract = await self._discovery.read_if_ready(notify_all)
         # Otherwise the Space may have restarted once more in the meantime.
         if invalidation_count == self._invalidation_count:
             self._refreshed_at = started_at

@@ -290,6 +290,10 @@ def error_for_status(status: int, body: str, headers: Mapping[str, str] | None =
     return error
 
 
+# The last six are Cloudflare's, for a server that it can't reach.
+_GATEWAY_STATUSES: Final = {502, 503, 504, 520, 521, 522, 523, 524, 530}
+
+
 def _server_error(status: int, message: str) -> SD35Error:
     lowercase_message = message.lower()
     if "queue is full" in lowercase_message:
@@ -298,7 +302,7 @@ def _server_error(status: int, message: str) -> SD35Error:
         return SpaceStoppedError("The Space is restarting.")
     if "space is in error" in lowercase_message:
         return SpaceBrokenError("The Space is down or paused.")
-    if status in {502, 503, 504}:
+    if status in _GATEWAY_STATUSES:
         error = SpaceAsleepError("The Space is starting or restarting.")
         # A gateway answers 503 without having passed the request on; after 502 and 504 it may have
         # arrived.

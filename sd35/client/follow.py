@@ -1,6 +1,5 @@
 """Following the event stream of a run to its end, across one interruption."""
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
@@ -11,6 +10,7 @@ import anyio
 from sd35.client.join import RemoteRun
 from sd35.client.retry import OnWait, with_retry
 from sd35.client.sse import EventStreamDecoder
+from sd35.core.awake import awake_time
 from sd35.core.errors import (
     RateLimitedError,
     SD35Error,
@@ -33,7 +33,7 @@ _RETRYABLE_ERRORS: Final = (UnreachableError, SpaceAsleepError, RateLimitedError
 
 
 async def follow(run: RemoteRun, on_wait: OnWait) -> AsyncGenerator[Event, None]:
-    """Yield the events of a run; reopen its stream once if the connection breaks."""
+    """Yield the events of a run; reopen its stream once if it breaks or goes silent."""
     timeouts = run.connection.timeouts
     try:
         async with aclosing(read_stream(run, timeouts.no_news, on_wait)) as events:
@@ -41,7 +41,7 @@ async def follow(run: RemoteRun, on_wait: OnWait) -> AsyncGenerator[Event, None]
                 yield event
     except SessionLostError:
         raise  # a StreamInterruptedError, but Gradio has forgotten this stream for good
-    except (StreamInterruptedError, UnreachableError) as error:
+    except (StreamInterruptedError, StreamTimeoutError, UnreachableError) as error:
         first_error = error
     else:
         return
@@ -74,18 +74,18 @@ async def read_stream(
         chunks = await with_retry(
             open_stream, lambda error: isinstance(error, _RETRYABLE_ERRORS), timeouts, on_wait
         )
-        started_at = last_event_at = time.monotonic()
+        started_at = last_event_at = awake_time()
         async for chunk in chunks:
             for payload in decoder.feed(chunk):
                 for event in parser.feed(payload):
                     yield event
                     # After the listener took the event: a slow listener isn't a silent Space.
-                    last_event_at = time.monotonic()
+                    last_event_at = awake_time()
                 if parser.has_ended:
                     await _drain(chunks)
                     return
             # Heartbeats are chunks, too: they end aiohttp's wait for bytes, but are no progress.
-            now = time.monotonic()
+            now = awake_time()
             if now - last_event_at > idle_seconds or now - started_at > timeouts.run:
                 raise StreamTimeoutError(f"No updates from {run.connection.name} for too long.")
     raise StreamInterruptedError("The Space closed the stream before the job ended.")

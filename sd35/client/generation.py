@@ -12,9 +12,11 @@ import anyio
 from sd35.client.cancel import StopOutcome, cancel_run
 from sd35.client.connection import Connection
 from sd35.client.follow import follow, read_stream
-from sd35.client.join import QueueJoin, RemoteRun
+from sd35.client.join import QueueJoin, RemoteRun, SendLog
 from sd35.client.previews import PreviewFetcher, Previews
+from sd35.client.retry import OutageWait, is_outage
 from sd35.core.errors import (
+    BusyError,
     ConnectionFailedError,
     IdentityExpiredError,
     InvalidRequestError,
@@ -58,10 +60,15 @@ class Generation:
         connection: Connection,
         request: GenerationRequest,
         previews: Previews,
+        max_wait_seconds: float | None = None,
+        send_log: SendLog | None = None,
     ) -> None:
+        outage_seconds = connection.timeouts.outage
         self._connection = connection
         self._request = request
-        self._join = QueueJoin(connection, request, self._emit_waiting)
+        self._max_wait_seconds = outage_seconds if max_wait_seconds is None else max_wait_seconds
+        self._send_log = send_log or SendLog()
+        self._join = self._new_join()
         self._run: RemoteRun | None = None
         self._read_task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue(EVENT_BUFFER_SIZE)
@@ -119,6 +126,11 @@ class Generation:
         return self._request.seed if has_fixed_seed and is_sent else None
 
     @property
+    def is_unsent(self) -> bool:
+        """Return whether the Space certainly hasn't accepted the request."""
+        return self._run is None and self.stopped is None
+
+    @property
     def can_be_cancelled(self) -> bool:
         """Return whether leaving the block still ends the run at the Space."""
         # Gradio can't interrupt a plain function: it uses up its quota whatever the client does.
@@ -163,18 +175,26 @@ class Generation:
         if not self._is_closed and not self._events.full():
             self._events.put_nowait(event)
 
+    def _new_join(self) -> QueueJoin:
+        return QueueJoin(self._connection, self._request, self._emit_waiting, self._send_log)
+
     async def _read(self) -> None:
-        """Join the queue and follow the run; once more if it certainly wasn't started."""
+        """Join the queue and follow the run; again as long as it certainly wasn't started."""
+        retry_signal = self._connection.retry_signal
+        outage_wait = OutageWait(self._max_wait_seconds, self._emit_waiting, retry_signal)
+        has_rerun = False
         try:
-            try:
-                await self._attempt()
-            except (SessionLostError, IdentityExpiredError, SpaceAsleepError) as error:
-                if self._is_closed or not self._is_safe_to_rerun(error):
-                    raise
-                self._emit_waiting(Waiting(error.happened, 0.0))
-                self._run = None
-                self._join = QueueJoin(self._connection, self._request, self._emit_waiting)
-                await self._attempt()
+            while True:
+                try:
+                    await self._attempt()
+                    break
+                except SD35Error as error:
+                    is_refusal = self._is_refusal(error)
+                    is_rerun = not has_rerun and self._is_safe_to_rerun(error)
+                    if self._is_closed or not (is_refusal or is_rerun):
+                        raise
+                    await self._prepare_rerun(error, outage_wait if is_refusal else None)
+                    has_rerun = has_rerun or not is_refusal
         except Exception as error:  # noqa: BLE001  # raised again where the events are read
             await self._emit(error)
         finally:
@@ -191,19 +211,37 @@ class Generation:
             self._connection.contract_cache.invalidate()
             raise
 
-    def _is_safe_to_rerun(self, error: SD35Error) -> bool:
+    async def _prepare_rerun(self, error: SD35Error, outage_wait: OutageWait | None) -> None:
+        """Forget a run that wasn't started; with `outage_wait`, wait for the Space."""
+        self._run = None
+        self._join = self._new_join()
+        await self._send_log.after_refusal()
+        if outage_wait is None:
+            self._emit_waiting(Waiting(error.happened, 0.0))
+        else:
+            await outage_wait.pause(error)
+
+    def _is_refusal(self, error: SD35Error) -> bool:
+        """Return whether the Space can't take the request now, and certainly hasn't run it."""
         if self._run is None:
-            return False  # it wasn't accepted; joining has retries of its own
+            return is_outage(error)
+        parser = self._run.parser
+        # No GPU was free, or the queue was full; or the Space was stopped while the run was queued.
+        is_unstarted_stop = isinstance(error, SpaceStoppedError) and not parser.has_started
+        return parser.has_ended and (isinstance(error, BusyError) or is_unstarted_stop)
+
+    def _is_safe_to_rerun(self, error: SD35Error) -> bool:
+        """Return whether the request may be sent once more at once."""
+        if self._run is None:
+            return False
         parser = self._run.parser
         match error:
             case SessionLostError():
                 return not parser.has_messages
-            case SpaceStoppedError():
-                return not parser.has_started
             case SpaceAsleepError():
                 return parser.event_id is None  # a gateway answered the join and the stream
             case _:
-                return True
+                return isinstance(error, IdentityExpiredError)
 
     async def _handle(self, event: Event) -> None:
         if isinstance(event, Finished):

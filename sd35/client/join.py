@@ -2,32 +2,34 @@
 
 import asyncio
 import secrets
-import time
 from dataclasses import dataclass
-from typing import Final
-
-import anyio
 
 from sd35.client.connection import Connection
 from sd35.client.contract import Contract, Json
 from sd35.client.protocol import RunParser
-from sd35.client.retry import OnWait, with_retry
+from sd35.client.retry import OnWait
 from sd35.core.errors import (
     ProtocolError,
-    QueueFullError,
-    RateLimitedError,
-    SD35Error,
     SpaceAsleepError,
     SpaceNotFoundError,
     UnreachableError,
 )
-from sd35.core.events import Waiting
 from sd35.core.request import GenerationRequest, check_request
 
-__all__ = ["QueueJoin", "RemoteRun"]
+__all__ = ["QueueJoin", "RemoteRun", "SendLog"]
 
-# Between two requests to a Space that answers, but isn't ready yet.
-RETRY_DELAY_SECONDS: Final = 2.0
+
+class SendLog:
+    """Log of when a request is sent, for a caller that records it; this one records nothing.
+
+    An SD35Error of its methods ends the run.
+    """
+
+    async def before_send(self) -> None:
+        """Record that the request is about to be sent."""
+
+    async def after_refusal(self) -> None:
+        """Record that the Space certainly hasn't accepted the request, which will be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,39 +50,37 @@ class RemoteRun:
 class QueueJoin:
     """One attempt to enter the queue."""
 
-    def __init__(self, connection: Connection, request: GenerationRequest, on_wait: OnWait) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request: GenerationRequest,
+        on_wait: OnWait,
+        send_log: SendLog,
+    ) -> None:
         self.contract = connection.contract
         self._connection = connection
         self._request = request
         self._on_wait = on_wait
+        self._send_log = send_log
         self._session_hash = ""
         self._post_task: asyncio.Task[Json] | None = None
 
     async def join(self) -> RemoteRun:
-        """Enter the queue, waiting for a Space that is waking up or whose queue is full."""
-        started_at = time.monotonic()
-        timeouts = self._connection.timeouts
+        """Enter the queue. An error means that the Space certainly didn't accept the request."""
         is_contract_rechecked = False
         while True:
             self.contract = await self._connection.contract_cache.refresh(self._on_wait)
             # Checked here again: the Space may have restarted with other limits.
             check_request(self._request, self.contract.limits)
             try:
-                response = await with_retry(self._post, _is_retryable, timeouts, self._on_wait)
-                return self._make_run(_parse_event_id(response))
-            except SpaceAsleepError as error:
-                if error.was_sent:
-                    return self._make_run(None)  # a gateway answered in place of the Space
-                delay = max(RETRY_DELAY_SECONDS, error.retry_after_seconds or 0.0)
-                waited_seconds = time.monotonic() - started_at
-                if waited_seconds + delay > timeouts.waking:
-                    raise
-                self._on_wait(Waiting(error.happened, waited_seconds, timeouts.waking))
-                await anyio.sleep(delay)
-            except UnreachableError as error:
+                await self._send_log.before_send()
+                return self._make_run(_parse_event_id(await self._post()))
+            except (UnreachableError, SpaceAsleepError) as error:
                 if not error.was_sent:
                     raise
-                return self._make_run(None)  # the stream will tell whether it was accepted
+                # A gateway answered in place of the Space, or the answer was lost: the stream will
+                # tell whether the request was accepted.
+                return self._make_run(None)
             except (ProtocolError, SpaceNotFoundError):
                 # The Space may have restarted as another version, with another endpoint.
                 if is_contract_rechecked:
@@ -122,9 +122,3 @@ def _parse_event_id(response: object) -> str:
     if not isinstance(event_id, str):
         raise ProtocolError("The Space didn't return a job ID.")
     return event_id
-
-
-def _is_retryable(error: SD35Error) -> bool:
-    """Return whether the Space certainly didn't accept the request, and may do so soon."""
-    is_rejection = isinstance(error, QueueFullError | RateLimitedError)
-    return is_rejection or (isinstance(error, UnreachableError) and not error.was_sent)

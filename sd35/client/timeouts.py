@@ -1,4 +1,4 @@
-"""Limits of waits."""
+"""Limits of waits, in seconds in which the process runs."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ class Timeouts:
 
     discovery: float = 30.0  # find the Space and read its description
     waking: float = 300.0  # wait for a Space that is asleep, building or starting; 0 to not wait
+    outage: float = 300.0  # wait with a request that a Space can't take: unreachable, busy, asleep
     connect: float = 10.0  # open a TCP and TLS connection
     join: float = 30.0  # wait for the answer to a request to join the queue
     retry_after: float = 60.0  # the longest delay before a retry that a server may ask for
@@ -20,5 +21,5 @@ class Timeouts:
     cancel: float = 5.0  # wait for the answer to a cancel
     fetch: float = 120.0  # fetch an image, from the request to the last byte
     description: float = 300.0  # the age at which a Space's description is read again
-    # The number of attempts to read a description, join a queue or fetch an image.
+    # The number of attempts to read a description, open a stream or fetch an image.
     attempts: int = 6

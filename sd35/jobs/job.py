@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 
 from sd35.client import Generation, Identity, SpaceClient, StopOutcome
-from sd35.core.errors import QuotaError, SD35Error
+from sd35.core.errors import SD35Error
 from sd35.core.events import Notice, Progress, Queued, Waiting
 from sd35.core.observable import Observable
 from sd35.core.picture import Picture
@@ -62,7 +62,7 @@ class JobState:
         request: the request as it is sent, with the seed that was drawn.
         jobs_ahead: the number of jobs before this one, of `queue_length`, while it is pending.
         is_held: whether the job waits until its owner resumes it.
-        quota_error: why the Space refused the job when it had a slot before.
+        pause_error: why the job is paused, such as a GPU quota that is used up.
         cancel_reason: why the job was cancelled; empty if its owner did it.
         cancel_outcome: what cancelling did at the Space; `None` if nothing had been sent.
         is_followed: whether the job is cancelled here, but its run can't be cancelled at the Space,
@@ -75,7 +75,7 @@ class JobState:
     jobs_ahead: int = 0
     queue_length: int = 0
     is_held: bool = False
-    quota_error: QuotaError | None = None
+    pause_error: SD35Error | None = None
     cancel_reason: str = ""
     space: SpaceClient | None = None
     waiting_event: Waiting | None = None
@@ -149,6 +149,11 @@ class Job:
 
     def __post_init__(self) -> None:
         self.queue_entry.on_position = self._on_position
+
+    @property
+    def is_unsent(self) -> bool:
+        """Return whether the Space certainly hasn't accepted the job."""
+        return self.generation is None or self.generation.is_unsent
 
     @property
     def status(self) -> JobStatus:

@@ -10,13 +10,13 @@ from itertools import islice
 from typing import Final
 
 from sd35.client import Identity
-from sd35.core.errors import QuotaError
+from sd35.core.errors import SD35Error
 from sd35.core.observable import Observable
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.repository import MAX_FAILED_JOBS
 from sd35.jobs.scheduler import Scheduler
-from sd35.jobs.store import JobStore, error_columns
+from sd35.jobs.store import JobStore
 from sd35.jobs.tasks import BackgroundTasks
 
 __all__ = ["QueueRegistry", "Revision", "VisitorQueue"]
@@ -51,7 +51,7 @@ class VisitorQueue:
         self._jobs: dict[str, Job] = {}
         self._dismissed: set[str] = set()
         self._on_unwatched = on_unwatched
-        self._quota_error: QuotaError | None = None
+        self._pause_error: SD35Error | None = None
         self.revision = Observable(Revision())
         self.watcher_count = 0
         self.total_watcher_count = 0
@@ -60,15 +60,15 @@ class VisitorQueue:
         self.retries: dict[str, Job] = {}
 
     @property
-    def quota_error(self) -> QuotaError | None:
+    def pause_error(self) -> SD35Error | None:
         """Why the queue is paused: until `retry_at`, or else until it is resumed."""
-        retry_at = None if self._quota_error is None else self._quota_error.retry_at
+        retry_at = None if self._pause_error is None else self._pause_error.retry_at
         is_over = retry_at is not None and retry_at <= dt.datetime.now(dt.UTC)
-        return None if is_over else self._quota_error
+        return None if is_over else self._pause_error
 
-    @quota_error.setter
-    def quota_error(self, quota_error: QuotaError | None) -> None:
-        self._quota_error = quota_error
+    @pause_error.setter
+    def pause_error(self, pause_error: SD35Error | None) -> None:
+        self._pause_error = pause_error
 
     def add(self, job: Job) -> None:
         """Add a job."""
@@ -105,9 +105,9 @@ class VisitorQueue:
 
     def _on_job_change(self, old: JobState, new: JobState) -> None:
         # A pause without an end is over when any job runs: the quota is back.
-        has_no_end = self._quota_error is not None and self._quota_error.retry_at is None
+        has_no_end = self._pause_error is not None and self._pause_error.retry_at is None
         if new.status is JobStatus.RUNNING and has_no_end:
-            self._quota_error = None
+            self._pause_error = None
         if new.status is not old.status:
             self.completed_count += new.status is JobStatus.COMPLETED
             self.failed_count += new.status in {JobStatus.FAILED, JobStatus.INTERRUPTED}
@@ -233,21 +233,17 @@ class QueueRegistry:
                 key: candidate for key, candidate in self._queues.items() if candidate is not queue
             }
 
-    async def on_quota_exceeded(self, job: Job, quota_error: QuotaError) -> None:
-        """Pause the job's queue until the quota resets, or until it is resumed."""
+    async def pause(self, job: Job, error: SD35Error) -> None:
+        """Pause the job's queue until the error's `retry_at`, or else until it is resumed."""
         queue = self.queue_of(job)
-        queue.quota_error = quota_error
-        if quota_error.retry_at is None:
+        queue.pause_error = error
+        if error.retry_at is None:
             await self._set_held(queue, is_held=True)
             return
-        resumes_at = max(quota_error.retry_at.timestamp(), time.time() + MIN_PAUSE_SECONDS)
+        resumes_at = max(error.retry_at.timestamp(), time.time() + MIN_PAUSE_SECONDS)
         # The jobs stay released, so that the queue resumes by itself when the quota resets.
         self._scheduler.pause(job.queue_entry.rate_limit_key, resumes_at, queue.notify)
         queue.notify()
-        if not job.is_api_call:
-            await self._job_store.update(
-                job, status=JobStatus.PENDING, started_at=None, **error_columns(quota_error)
-            )
 
     async def _set_held(self, queue: VisitorQueue, *, is_held: bool) -> None:
         # API calls are never held: their callers get the error immediately.
@@ -268,7 +264,7 @@ class QueueRegistry:
         """End the pause of a queue, and release its held jobs."""
         for job in queue.pending_jobs:
             job.identity = identity  # the token that they were submitted with may have expired
-        queue.quota_error = None
+        queue.pause_error = None
         self._scheduler.resume(rate_limit_key)
         await self._set_held(queue, is_held=False)
 

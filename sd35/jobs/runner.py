@@ -9,8 +9,15 @@ from typing import Final, assert_never
 
 import anyio.to_thread
 
-from sd35.client import Generation, Previews
-from sd35.core.errors import PictureError, QuotaError, SD35Error
+from sd35.client import OutageWait, Previews, SendLog, SpaceClient, is_outage
+from sd35.core.errors import (
+    InvalidRequestError,
+    LibraryError,
+    MalformedRequestError,
+    PictureError,
+    QuotaError,
+    SD35Error,
+)
 from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
 from sd35.core.picture import shrink
 from sd35.jobs.job import Job
@@ -33,6 +40,9 @@ MAX_PREVIEW_BYTES: Final = 150_000
 PREVIEW_LONGEST_SIDE: Final = 768  # in pixels
 
 MAX_NOTICES: Final = 20
+
+# How long a program's call waits for a Space that can't take its job.
+API_OUTAGE_SECONDS = 300.0
 
 SAVE_RETRY_INTERVAL = 15.0  # seconds between attempts to save an image that couldn't be saved
 
@@ -61,18 +71,15 @@ class JobRunner:
             log.exception("A job failed unexpectedly.")
             _fail(job, SD35Error("This job failed unexpectedly."))
         finally:
-            job.identity = None  # it may hold a token
+            job.identity = job.generation = None  # they may hold a token
         await self._wrap_up(job)
 
     async def _run(self, job: Job) -> None:
-        generation = await self._generate(job)
+        await self._generate(job)
+        generation = job.generation
         space = job.state.value.space
         if generation is None or generation.finished is None or space is None:
-            job.finish(
-                JobStatus.INTERRUPTED if job.is_aborted else JobStatus.CANCELLED,
-                is_followed=False,
-                cancel_outcome=None if generation is None else generation.stopped,
-            )
+            await self._end_without_image(job)
             return
         # From here on the job can't be cancelled: that would only lose the image.
         if not job.state.value.is_followed:
@@ -81,44 +88,101 @@ class JobRunner:
         result = await self.result_saver.save(job, space, picture)
         job.finish(JobStatus.COMPLETED, is_followed=False, result=result)
 
+    async def _end_without_image(self, job: Job) -> None:
+        if job.is_aborted and job.is_unsent and not job.is_api_call:
+            # The next start of the program finds it in the queue.
+            job.update(status=JobStatus.PENDING, waiting_event=None)
+            await self.store.mark_unsent(job)
+            return
+        job.finish(
+            JobStatus.INTERRUPTED if job.is_aborted else JobStatus.CANCELLED,
+            is_followed=False,
+            cancel_outcome=None if job.generation is None else job.generation.stopped,
+        )
+
     def _on_follow(self, job: Job) -> None:
         """Give the slot of a cancelled job to the next one, while its run is followed."""
         # The next job may wait at the Space for the end of this run; the Space says so.
         self.scheduler.release(job.queue_entry)
         self.tasks.start(self.store.mark_finished(job))
 
-    async def _generate(self, job: Job) -> Generation | None:
-        """Follow the run until it ends or is cancelled; return `None` if nothing was sent."""
-        generation: Generation | None = None
+    async def _generate(self, job: Job) -> None:
+        """Follow the run until it ends or is cancelled; a refused job returns to the queue."""
         with job.cancel_scope:
-            while generation is None:
+            is_refused = True
+            while is_refused:
                 async with self.scheduler.slot(job.queue_entry):
-                    # Recorded before anything is sent: otherwise a job that the Space has run
-                    # would look unsent after a crash, and be billed twice.
-                    await self.store.mark_started(job)
-                    job.update(status=JobStatus.CONNECTING, quota_error=None, is_held=False)
-                    space = await self.connector.get()
-                    job.update(space=space)
-                    # Assigned here, not returned by a helper: if the scope is cancelled, the caller
-                    # still needs `generation.stopped`, the effect at the Space.
-                    generation = space.generate(
-                        job.state.value.request, previews=Previews.NEWEST, identity=job.identity
-                    )
-                    job.generation = generation
-                    try:
-                        async with generation:
-                            async for event in generation:
-                                await _on_event(job, event)
-                    except QuotaError as error:
-                        # Within the slot: otherwise the next job of this visitor would get it
-                        # before the queue is paused.
-                        await self.queues.on_quota_exceeded(job, error)
-                        is_waiting = not (job.is_api_call or job.state.value.is_followed)
-                        if error.retry_at is None or not is_waiting:
-                            raise
-                        _requeue(job, error)
-                        generation = None
-        return generation
+                    job.update(status=JobStatus.CONNECTING, pause_error=None, is_held=False)
+                    # Errors are handled within the slot: otherwise the next job of this visitor
+                    # would get it before the queue is paused.
+                    is_refused = await self._try_run(job)
+
+    async def _try_run(self, job: Job) -> bool:
+        """Run the job at the Space, and return whether it was refused and is in the queue again."""
+        try:
+            await self._run_at_space(job)
+        except QuotaError as error:
+            await self.queues.pause(job, error)
+            is_waiting = not (job.is_api_call or job.state.value.is_followed)
+            if error.retry_at is None or not is_waiting:
+                raise
+            await self._requeue(job, error)
+            return True
+        except (InvalidRequestError, MalformedRequestError, LibraryError):
+            raise  # other jobs may do better
+        except SD35Error as error:
+            if job.is_unsent and not job.is_api_call:
+                # The visitor's other jobs would fail one after another for the same reason.
+                await self.queues.pause(job, error)
+            raise
+        return False
+
+    async def _run_at_space(self, job: Job) -> None:
+        max_wait_seconds = self.connector.outage_seconds
+        if job.is_api_call:
+            max_wait_seconds = min(max_wait_seconds, API_OUTAGE_SECONDS)
+        space = await self._connect(job, max_wait_seconds)
+        job.update(space=space, waiting_event=None)
+        # Of the job, not a local variable: if the scope is cancelled, the caller still needs the
+        # effect at the Space.
+        job.generation = space.generate(
+            job.state.value.request,
+            previews=Previews.NEWEST,
+            identity=job.identity,
+            max_wait_seconds=max_wait_seconds,
+            send_log=_JobSendLog(job, self.store),
+        )
+        async with job.generation as generation:
+            async for event in generation:
+                await _on_event(job, event)
+
+    async def _connect(self, job: Job, max_wait_seconds: float) -> SpaceClient:
+        """Return the Space, and wait for one that can't be reached."""
+        outage_wait = OutageWait(
+            max_wait_seconds, partial(_show_wait, job), self.connector.retry_signal
+        )
+        while True:
+            try:
+                return await self.connector.get()
+            except SD35Error as error:
+                if not is_outage(error):
+                    raise
+                await outage_wait.pause(error)
+
+    async def _requeue(self, job: Job, quota_error: QuotaError) -> None:
+        """Return the job to the queue: a run that was refused for its quota has cost nothing."""
+        job.generation = None
+        if job.status is JobStatus.CANCELLING:
+            return
+        job.update(
+            status=JobStatus.PENDING,
+            pause_error=quota_error,
+            queued_event=None,
+            started_at=None,
+            progress=None,
+            eta_seconds=None,
+        )
+        await self.store.mark_unsent(job, quota_error)
 
     async def _wrap_up(self, job: Job) -> None:
         state = job.state.value
@@ -126,8 +190,9 @@ class JobRunner:
         if job.is_charged and not has_reached_queue:
             self.usage_limiter.release(job.queue_entry.rate_limit_key)
         self.connector.mark_suspect(state.space, state.error)
-        self.metrics.observe_job(state)
-        await self.store.mark_finished(job)
+        if state.status.is_final:
+            self.metrics.observe_job(state)
+            await self.store.mark_finished(job)
         await self.connector.close_unused()
         while self.result_saver.has_unsaved(job):
             await asyncio.sleep(SAVE_RETRY_INTERVAL)
@@ -142,18 +207,25 @@ def _fail(job: Job, error: SD35Error) -> None:
         job.finish(JobStatus.FAILED, error=error)
 
 
-def _requeue(job: Job, quota_error: QuotaError) -> None:
-    """Return the job to the queue: a run that was refused for its quota has cost nothing."""
-    job.generation = None
+class _JobSendLog(SendLog):
+    """Log of a job's sending, in its record."""
+
+    def __init__(self, job: Job, store: JobStore) -> None:
+        self._job = job
+        self._store = store
+
+    async def before_send(self) -> None:
+        # Otherwise a job that the Space has run would look unsent after a crash, and be billed
+        # twice.
+        await self._store.mark_started(self._job)
+
+    async def after_refusal(self) -> None:
+        await self._store.mark_unsent(self._job)
+
+
+def _show_wait(job: Job, event: Waiting) -> None:
     if job.status is not JobStatus.CANCELLING:
-        job.update(
-            status=JobStatus.PENDING,
-            quota_error=quota_error,
-            queued_event=None,
-            started_at=None,
-            progress=None,
-            eta_seconds=None,
-        )
+        job.update(waiting_event=event, status=JobStatus.CONNECTING)
 
 
 async def _on_event(job: Job, event: Event) -> None:
@@ -163,7 +235,7 @@ async def _on_event(job: Job, event: Event) -> None:
         case Waiting() | Queued() | Started() if job.state.value.is_followed:
             pass  # it stays cancelled
         case Waiting():
-            job.update(waiting_event=event, status=JobStatus.CONNECTING)
+            _show_wait(job, event)
         case Queued():
             job.update(queued_event=event, status=JobStatus.QUEUED_REMOTELY, waiting_event=None)
         case Started(eta_seconds=eta_seconds):

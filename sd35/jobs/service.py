@@ -340,9 +340,15 @@ class JobService:
             await self._store.update(job, is_dismissed=False)
 
     async def resume(self, visitor: Visitor, job_id: object = "") -> None:
-        """Resume the visitor's held and paused jobs."""
+        """Resume the visitor's held and paused jobs, and end the waits for the Space."""
         queue = self.visitor_queue(visitor, job_id)
         await self.queues.resume(queue, visitor.rate_limit_key, self._identity_for(visitor))
+        self.space_connector.retry_now()
+
+    def reconnect(self) -> None:
+        """Connect to the Space again, and end the waits for it."""
+        self.connect(force=True)
+        self.space_connector.retry_now()
 
     def remaining_quota(self, visitor: Visitor) -> RemainingQuota | None:
         """Return the remaining quota of a visitor; `None` without limits."""

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from sd35.client import SpaceClient, Timeouts
+from sd35.client import RetrySignal, SpaceClient, Timeouts
 from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 # Limits of the waits for the public Space before `auto` falls back to the demo Space. They end when
 # the Space is found: its runs have the same limits as at a Space that was named.
 AUTO_TIMEOUTS = Timeouts(discovery=6.0, waking=0.0, attempts=1)
+
+# How long a job waits for a Space that can't take it.
+OUTAGE_SECONDS: Final = 86400.0
 
 GET_POLL_SECONDS: Final = 60.0
 
@@ -71,6 +74,9 @@ class ConnectionState:
 class SpaceConnector:
     """Connector to the configured Space, or to the demo Space in its place.
 
+    `auto` uses the demo Space only if the public Space wasn't found since the program started: jobs
+    that were meant for the public Space wait for it.
+
     `start_demo` returns the URL of the embedded demo Space. The connections to `spaces_in_use` stay
     open. `on_resolved` is called with a resolved state before `connection` is set.
     """
@@ -84,14 +90,27 @@ class SpaceConnector:
     ) -> None:
         self._config = config
         self._start_demo = start_demo
-        self._timeouts = timeouts or Timeouts()
+        self._timeouts = timeouts or Timeouts(outage=OUTAGE_SECONDS)
         self._spaces_in_use = spaces_in_use
+        self._was_found = False
         self._connect_task: asyncio.Task[None] | None = None
+        self.retry_signal = RetrySignal()
         self._open_spaces: dict[SpaceClient, AsyncExitStack] = {}
         self.on_resolved: Callable[[ConnectionState], None] = lambda _: None
         self.connection = Observable(
             ConnectionState(PUBLIC_SPACE if config.target == "auto" else config.target)
         )
+
+    @property
+    def outage_seconds(self) -> float:
+        """How long a job waits for a Space that can't take it."""
+        return self._timeouts.outage
+
+    def retry_now(self) -> None:
+        """End the current waits for the Space."""
+        self.retry_signal.send()
+        for space in self._open_spaces:
+            space.retry_now()
 
     def connect(self, *, force: bool = False) -> None:
         """Connect in the background, unless that was done; `force` reconnects."""
@@ -155,6 +174,8 @@ class SpaceConnector:
         # First: the page publishes the Space's own API before any watcher can ask for it.
         self.on_resolved(connection)
         self.connection.set(connection)
+        if connection.space is not None:
+            self.retry_now()
         await self.close_unused()
 
     async def _find_space(self, target: str) -> ConnectionState:
@@ -164,7 +185,7 @@ class SpaceConnector:
                 return ConnectionState(target, space=await self._open_configured(target))
             except (ConnectionFailedError, RateLimitedError) as error:
                 # Only `auto` falls back: a Space that was named is never replaced by another.
-                if self._config.target != "auto":
+                if self._config.target != "auto" or self._was_found:
                     raise
                 log.warning("%s Using the demo Space instead.", error.happened)
                 fallback_reason = error
@@ -176,17 +197,20 @@ class SpaceConnector:
             self.connection.set(ConnectionState(target, waiting_event=event))
 
         config = self._config
-        return await self._open(
+        is_search = config.target == "auto" and not self._was_found
+        space = await self._open(
             SpaceClient.connect(
                 target,
                 token=config.token,
                 proxy=config.proxy,
                 timeouts=self._timeouts,
-                connect_timeouts=AUTO_TIMEOUTS if config.target == "auto" else None,
+                connect_timeouts=AUTO_TIMEOUTS if is_search else None,
                 hub=config.hub,
                 on_wait=on_wait,
             )
         )
+        self._was_found = True
+        return space
 
     async def _open(self, client_context: AbstractAsyncContextManager[SpaceClient]) -> SpaceClient:
         stack = AsyncExitStack()

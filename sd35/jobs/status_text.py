@@ -1,10 +1,19 @@
 """One-line texts for the state of a job, shared by the page and by agents."""
 
-from sd35.core.text import local_queue_text, progress_text, queue_text
+from sd35.core.errors import QuotaError
+from sd35.core.text import local_queue_text, progress_text, queue_text, waiting_text
 from sd35.jobs.job import JobState
 from sd35.jobs.record import JobStatus
 
-__all__ = ["headline"]
+__all__ = ["headline", "status_line"]
+
+
+def status_line(state: JobState) -> str:
+    """Return what an unfinished job is doing, and why it waits for the Space."""
+    event = state.waiting_event
+    if state.status is not JobStatus.CONNECTING or event is None:
+        return headline(state)
+    return waiting_text(event)
 
 
 def headline(state: JobState) -> str:
@@ -28,8 +37,8 @@ def headline(state: JobState) -> str:
 
 
 def _pending_text(state: JobState) -> str:
-    if state.is_held:
-        return "Paused"
-    if state.quota_error is not None:
+    if isinstance(state.pause_error, QuotaError) and not state.is_held:
         return "Paused: GPU quota used up"
+    if state.is_held or state.pause_error is not None:
+        return "Paused"
     return local_queue_text(state.jobs_ahead, state.queue_length)

@@ -78,6 +78,10 @@ class JobStore:
         changes = {"status": JobStatus.RUNNING, "is_held": False, "started_at": time.time()}
         await self._run_in_thread(lambda: self._upsert(job, changes))
 
+    async def mark_unsent(self, job: Job, error: SD35Error | None = None) -> None:
+        """Record that the Space hasn't accepted the job, which is pending again."""
+        await self.update(job, status=JobStatus.PENDING, started_at=None, **error_columns(error))
+
     async def mark_finished(self, job: Job) -> None:
         """Record how the job has ended, unless its image couldn't be saved yet."""
         state = job.state.value
@@ -183,7 +187,7 @@ def state_from_record(record: JobRecord, result: JobResult | None = None) -> Job
         record.created_at + clock_offset,
         is_held=record.is_held and is_pending,
         cancel_reason=record.cancel_reason,
-        quota_error=quota_error if is_pending and record.retry_at is not None else None,
+        pause_error=quota_error if is_pending and record.retry_at is not None else None,
         ended_at=None if record.ended_at is None else record.ended_at + clock_offset,
         result=result,
         cancel_outcome=StopOutcome.__members__.get(record.cancel_outcome),

@@ -15,6 +15,7 @@ from sd35.core.visitor import Visitor
 from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import Job, JobResult, JobState
 from sd35.jobs.service import JobService
+from sd35.jobs.status_text import status_line
 from sd35.server.file_data import file_data, preview_data
 
 __all__ = [
@@ -116,6 +117,7 @@ class ApiEndpoints:
         last_preview = None
         last_sent_at = 0.0
         last_progress = None
+        last_wait = None
         states = job.state.watch(
             min_interval=MIN_UPDATE_INTERVAL,
             max_interval=MAX_UPDATE_INTERVAL,
@@ -126,6 +128,9 @@ class ApiEndpoints:
                 if state.progress is not None and state.progress is not last_progress:
                     last_progress = state.progress
                     _report_progress(progress, last_progress)
+                if state.waiting_event is not last_wait:
+                    last_wait = state.waiting_event
+                    progress(0.0, desc=status_line(state))
                 if state.status.is_final:
                     return
                 if state.preview is None:

@@ -38,7 +38,7 @@ from sd35.core.picture import Picture, open_picture, shrink
 from sd35.core.version import __version__
 from sd35.jobs.job import Job, JobResult
 from sd35.jobs.service import JobService
-from sd35.jobs.status_text import headline
+from sd35.jobs.status_text import status_line
 from sd35.server.api import DEMO_PAINTER, result_or_raise, submit_job
 
 __all__ = ["MCP_PATH", "McpApp"]
@@ -225,7 +225,7 @@ class McpApp:
                         break
                     step, total = _step_and_total(state.progress)
                     reported_progress = max(step, reported_progress + MIN_PROGRESS_STEP)
-                    await context.report_progress(reported_progress, total, headline(state))
+                    await context.report_progress(reported_progress, total, status_line(state))
         finally:
             job.cancel()  # no effect on a finished job
         return result_or_raise(job.state.value)

@@ -212,7 +212,7 @@ class ConnectionHandlers:
 
     async def reconnect(self) -> None:
         """Connect again, even if a Space is connected."""
-        self._job_service.connect(force=True)
+        self._job_service.reconnect()
 
 
 def _is_urgent(previous: Revision, current: Revision) -> bool:

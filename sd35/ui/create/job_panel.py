@@ -5,7 +5,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from sd35.core.errors import QuotaError
+from sd35.core.errors import SD35Error
 from sd35.core.text import format_bytes, format_duration, format_elapsed, waiting_text
 from sd35.jobs.job import JobState
 from sd35.jobs.record import JobStatus
@@ -46,17 +46,17 @@ def rejection_panel(reason: str | Markup) -> str:
     return _panel("failed", body, is_stale=True)
 
 
-def job_panel(state: JobState, quota_error: QuotaError | None = None) -> str:
-    """Return the panel of a job; `quota_error` is why the visitor's whole queue is paused."""
+def job_panel(state: JobState, pause_error: SD35Error | None = None) -> str:
+    """Return the panel of a job; `pause_error` is why the visitor's whole queue is paused."""
     # The state of a job that was queued after the quota was used up has no such error.
-    if quota_error is not None and state.status is JobStatus.PENDING and state.quota_error is None:
-        state = replace(state, quota_error=quota_error)
+    if pause_error is not None and state.status is JobStatus.PENDING and state.pause_error is None:
+        state = replace(state, pause_error=pause_error)
     match state.status:
         case JobStatus.COMPLETED:
             body = _completed_body(state)
         case JobStatus.FAILED | JobStatus.CANCELLED | JobStatus.INTERRUPTED:
             body = _ended_body(state)
-        case JobStatus.PENDING if state.is_held or state.quota_error is not None:
+        case JobStatus.PENDING if state.is_held or state.pause_error is not None:
             body = _paused_body(state)
         case _:
             body = _active_body(state)
@@ -79,12 +79,16 @@ def _active_body(state: JobState) -> Markup:
         Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
         for notice in state.notices[-MAX_NOTICES:]
     )
-    return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}').format(
+    # Only a wait for the Space has a limit.
+    is_waiting = state.waiting_event is not None and state.waiting_event.limit_seconds is not None
+    try_now = _BUTTONS.format(action_button("resume", "Try now")) if is_waiting else ""
+    return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}{}').format(
         headline(state),
         format_duration(state.elapsed_seconds),
         _progress_bar(state),
         Markup("<p>{}</p>").format(second_line) if second_line else "",
         Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
+        try_now,
     )
 
 
@@ -129,11 +133,11 @@ def _progress_fraction(state: JobState) -> float | None:
 
 
 def _paused_body(state: JobState) -> Markup:
-    if state.quota_error is None:
+    if state.pause_error is None:
         message = Markup("This job was queued before the app restarted or while no page was open.")
         button = action_button("resume", "Resume")
     else:
-        message = error_message(state.quota_error, resumes=not state.is_held)
+        message = error_message(state.pause_error, resumes=not state.is_held)
         button = action_button("resume", "Try now")
     return Markup('<p class="headline">{}</p><div role="alert">{}</div>{}').format(
         headline(state), message, _BUTTONS.format(button)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.record import JobStatus
-from sd35.jobs.status_text import headline
+from sd35.jobs.status_text import status_line
 from sd35.library.repository import Entry
 from sd35.ui.create.job_panel import INTERRUPTED_MESSAGE
 from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message
@@ -67,13 +67,13 @@ def _header(visitor_queue: VisitorQueue, failed_count: int) -> Markup:
 
 
 def _pause_notice(visitor_queue: VisitorQueue, focused_job: Job | None) -> Markup:
-    quota_error = visitor_queue.quota_error
+    pause_error = visitor_queue.pause_error
     pending_jobs = visitor_queue.pending_jobs
     # A pending job in focus says the same in its own panel.
-    if quota_error is None or not pending_jobs or focused_job in pending_jobs:
+    if pause_error is None or not pending_jobs or focused_job in pending_jobs:
         return EMPTY_HTML
     return Markup('<div class="queue-pause" role="status">{} {}</div>').format(
-        error_message(quota_error, resumes=quota_error.retry_at is not None),
+        error_message(pause_error, resumes=pause_error.retry_at is not None),
         action_button("resume", "Try now"),
     )
 
@@ -111,7 +111,7 @@ def _row(job: Job, kind: str, description: str, *buttons: Markup) -> Markup:
 def _running_row(job: Job, focused_job: Job | None) -> Markup:
     kind = "focused" if job is focused_job else "running"
     stop_button = action_button("stop", "■", job.id, "Stop this job")
-    return _row(job, kind, headline(job.state.value), stop_button)
+    return _row(job, kind, status_line(job.state.value), stop_button)
 
 
 def _pending_row(job: Job, index: int, pending_count: int) -> Markup:
