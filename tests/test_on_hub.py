@@ -293,9 +293,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 program.stop()
             ends = {name: program.wait_for_exit() for name, program in programs.items()}
         assert ends == dict.fromkeys(PROGRAMS, 0), "a program didn't end in good order"
-        assert not SECRET_PATTERN.search(
-            "".join(line for program in programs.values() for line in program.output_lines)
-        )
+        printed = "".join(line for program in programs.values() for line in program.output_lines)
+        assert not SECRET_PATTERN.search(printed)
+        assert "Redirect URI" not in printed, "a line with text of a visitor's request"
         assert not [text for text in world.response_texts if SECRET_PATTERN.search(text)], (
             "a secret was revealed"
         )

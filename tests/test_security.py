@@ -142,6 +142,7 @@ def test_cors_headers_of_gradio_are_removed() -> None:
         "/gradio_api/stream/a/b/c/playlist.m3u8",
         "/pwa_icon/30000",
         "/?page=x",
+        "/login/callback?_nb_redirects=x",
         "/assets/%00",
         f"/static/{'ü' * 128}",
         "/monitoring",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import gradio as gr
-from gradio import processing_utils
+from gradio import oauth, processing_utils
 
 from sd35.server.error_boundary import describe_error
 
@@ -29,6 +29,10 @@ async def _refuse_download(_url: str) -> NoReturn:
 # is where each of those downloads begins, and no app of this program needs one.
 assert hasattr(processing_utils, "async_ssrf_protected_get")
 processing_utils.async_ssrf_protected_get = _refuse_download
+
+# On Hugging Face, Gradio prints three lines with every request to sign in, one of which contains
+# text of the request.
+oauth.print = lambda *_: None
 
 
 @contextmanager

@@ -50,6 +50,8 @@ _ALLOWED_PATHS: Final = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 
+_REDIRECT_COUNT: Final = re.compile(r"[0-9]{1,3}")
+
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 _SECURITY_HEADERS: Final = {
@@ -150,8 +152,7 @@ class SecurityMiddleware:
         # pattern saw `file=https%3A//…`.
         path = scope["path"]
         is_allowed = _is_allowed(path) and _is_allowed(unquote(path))
-        # The name of a further page of the app, of which there is none: Gradio doesn't check it.
-        if not is_allowed or (path == "/" and "page" in QueryParams(scope["query_string"])):
+        if not is_allowed or not _is_valid_query(path, QueryParams(scope["query_string"])):
             return PlainTextResponse("Not found.", 404)
         return None
 
@@ -267,6 +268,14 @@ def _is_allowed(path: str) -> bool:
     is_short = all(len(name.encode()) <= MAX_NAME_BYTES for name in path.split("/"))
     has_controls = _CONTROL_CHARACTERS.search(path) is not None
     return is_short and not has_controls and _ALLOWED_PATHS.fullmatch(path) is not None
+
+
+def _is_valid_query(path: str, params: QueryParams) -> bool:
+    """Check the parameters that Gradio doesn't check itself."""
+    # The name of a further page of the app, of which there is none.
+    if path == "/" and "page" in params:
+        return False
+    return all(map(_REDIRECT_COUNT.fullmatch, params.getlist("_nb_redirects")))
 
 
 def _without_credentials(scope: Scope) -> Scope:
