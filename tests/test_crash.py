@@ -6,9 +6,11 @@ import random
 import re
 import shutil
 import sqlite3
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from PIL import Image
 
 from sd35.core.atomic_files import TEMP_SUFFIX
 from sd35.core.errors import LibraryError
-from sd35.core.visitor import LOCAL_VISITOR
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobStatus
@@ -26,7 +28,7 @@ from sd35.jobs.repository import JobRepository
 from sd35.jobs.service import JobService, JobServiceConfig
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.jobs.store import JobStore
-from sd35.library.layout import STATE_DIR
+from sd35.library.layout import STATE_DIR, owner_key
 from sd35.library.library import Library
 from sd35.library.query import parse_query
 from sd35.library.repository import Entry
@@ -395,6 +397,65 @@ async def test_image_is_saved_once_a_full_disk_has_room(
         assert library.rescan() == ScanResult()
         prompts = Counter(entry.metadata.prompt for entry in _iterate_entries(library))
     assert prompts["early"] == prompts["wait"] == prompts["after"] == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("disk", ["tmpfs"], indirect=True)
+@pytest.mark.parametrize("has_room", [True, False])
+async def test_image_in_memory_outlives_the_program(
+    *,
+    disk: Disk,
+    space: Space,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    has_room: bool,
+) -> None:
+    """At the end, an image in memory is saved: in the library, or where only this user can read it.
+
+    The next start moves it into the library, and its job is completed.
+    """
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    visitor = Visitor("user:ann", "user:ann")
+    library = Library.open(disk.folder / "library")
+    config = JobServiceConfig(disk.folder, library)
+    service = JobService(SpaceConfig(space.address), fail_demo, config)
+    space.resume_run.clear()
+    job = await service.submit(make_request("wait"), visitor)
+    await _wait_for_state(job, lambda state: state.status is JobStatus.RUNNING)
+    disk.fill()
+    space.resume_run.set()
+    await _wait_for_state(job, lambda state: state.result is not None)
+    if has_room:
+        disk.free()
+    await service.aclose()
+    library.close()
+    paths = [path for path in home.rglob("*") if path.is_file()]
+    assert len(paths) == (0 if has_room else 1)
+    for path in paths:
+        assert str(path) in caplog.text
+        assert read_metadata(path.read_bytes()) is not None
+        folders = [folder for folder in path.parents if home in folder.parents]
+        assert [stat.S_IMODE(file.stat().st_mode) for file in (path, *folders[-2:])] == [
+            0o600,
+            0o700,
+            0o700,
+        ]
+    disk.free()
+    library = Library.open(disk.folder / "library")
+    service = JobService(SpaceConfig(space.address), fail_demo, replace(config, library=library))
+    await service.restore_session(visitor)
+    await service.restore_unsaved()
+    assert list(home.iterdir()) == []
+    entry = library.get(job.id, owner_key(visitor.owner))
+    assert entry is not None
+    assert not entry.is_missing
+    record = JobRepository(library).get(job.id)
+    assert record is not None
+    assert record.status is JobStatus.COMPLETED
+    await service.aclose()
+    library.close()
 
 
 @pytest.mark.anyio

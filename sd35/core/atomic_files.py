@@ -63,14 +63,16 @@ def file_name(model: str, prompt: str, seed: int | None, picture: Picture) -> st
     return f"{slug[:MAX_SLUG_CHARACTERS].rstrip('-') or 'picture'}{seed_suffix}{picture.suffix}"
 
 
-def write_exclusive(folder: Path, name: str, data: bytes) -> Path:
+def write_exclusive(folder: Path, name: str, data: bytes, mode: int | None = None) -> Path:
     """Write a new file, durably, and return its path; existing files are never overwritten.
+
+    Its permissions are `mode`, or else those of other new files.
 
     Raises:
         OSError: it couldn't be written; nothing is left behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _temp_file(folder, data) as temp_path:
+    with _temp_file(folder, data, mode) as temp_path:
         path = rename_exclusive(temp_path, folder / name)
     _fsync_folder(folder)
     return path

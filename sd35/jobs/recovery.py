@@ -116,6 +116,10 @@ class LibraryRescanner:
             # A rescan reads many files, so the page that has just been opened goes first.
             self._start(RESCAN_DELAY)
 
+    async def rescan_now(self) -> None:
+        """Rescan the library."""
+        await self._rescan(0.0)
+
     def rescan_if_needed(self) -> bool:
         """Rescan if the index is new, and return whether it is."""
         needs_rescan = self._library.needs_rescan

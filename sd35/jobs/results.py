@@ -1,17 +1,19 @@
 """Saving the images of completed jobs."""
 
 import logging
-from dataclasses import replace
+import threading
+from dataclasses import dataclass, replace
 
 import anyio.to_thread
 
 from sd35.client import SpaceClient
 from sd35.core.atomic_files import file_name
 from sd35.core.errors import LibraryError, WriteError
-from sd35.core.picture import Picture, open_picture
+from sd35.core.picture import Picture
 from sd35.jobs.artifacts import Artifact, ArtifactStore
 from sd35.jobs.job import Job, JobResult
 from sd35.jobs.provenance import build_metadata
+from sd35.library.fallback_folder import save_in_fallback_folder
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.repository import Entry
@@ -22,13 +24,24 @@ __all__ = ["ResultSaver"]
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _UnsavedImage:
+    """Image that is only in memory, and the key of its owner."""
+
+    picture: Picture
+    metadata: GenerationMetadata
+    owner: str
+
+
 class ResultSaver:
     """Saver of images in the library. One that can't be saved is kept in memory until it can."""
 
     def __init__(self, library: Library, artifacts: ArtifactStore) -> None:
         self._library = library
         self._artifacts = artifacts
-        self._unsaved_metadata: dict[str, GenerationMetadata] = {}
+        self._unsaved: dict[str, _UnsavedImage] = {}
+        # Saves one image at a time, each of them once: the program may end while one is saved.
+        self._save_lock = threading.Lock()
 
     async def save(self, job: Job, space: SpaceClient, picture: Picture) -> JobResult:
         """Save the image of a job, and serve it to the job's owner; a failure is in the result."""
@@ -40,20 +53,18 @@ class ResultSaver:
             picture_id=job.id,
             elapsed_seconds=state.elapsed_seconds,
         )
+        self._unsaved[job.id] = _UnsavedImage(picture, metadata, owner_key(job.owner))
         try:
-            return await self._save(job, metadata, picture)
+            return await self._save(job)
         except WriteError as error:
             # The disk is full, or the folder is gone. The run has cost quota, so the image is kept.
-            self._unsaved_metadata[job.id] = metadata
+            log.warning("An image couldn't be saved, and is in memory: %s", error.happened)
             save_error = f"{error.happened} Retrying."
-        except LibraryError as error:
-            save_error = error.happened  # the file is there: the next rescan finds it
-        log.warning("An image couldn't be saved properly: %s", save_error)
         return self._keep_in_memory(job, space, metadata, picture, save_error)
 
     def has_unsaved(self, job: Job) -> bool:
         """Return whether the job's image is in memory, and still has to be saved."""
-        return job.id in self._unsaved_metadata
+        return job.id in self._unsaved
 
     async def retry_save(self, job: Job) -> bool:
         """Retry saving an image, and return whether no further retry is needed."""
@@ -61,27 +72,68 @@ class ResultSaver:
         artifact = None if result is None else self._artifacts.find(result.url_path)
         if result is None or artifact is None or not isinstance(artifact.content, bytes):
             # The artifact store has dropped the image, because too many couldn't be saved.
-            del self._unsaved_metadata[job.id]
+            await anyio.to_thread.run_sync(self._save_anywhere, job.id)
             if result is not None:
-                message = "There wasn't enough memory to keep it, so the image is lost."
+                message = "There wasn't enough memory to keep it on this page."
                 job.update(result=replace(result, save_error=message, will_retry_save=False))
             return True
-        picture = replace(open_picture(artifact.content), seed=result.seed)
         try:
-            result = await self._save(job, self._unsaved_metadata[job.id], picture)
+            result = await self._save(job)
         except WriteError:
             return False
-        except LibraryError as error:
-            result = replace(result, save_error=error.happened, will_retry_save=False)
         job.update(result=result)
-        del self._unsaved_metadata[job.id]
         return True
 
-    async def _save(self, job: Job, metadata: GenerationMetadata, picture: Picture) -> JobResult:
-        entry = await anyio.to_thread.run_sync(
-            self._library.add, picture, metadata, owner_key(job.owner)
-        )
+    async def _save(self, job: Job) -> JobResult:
+        entry = await anyio.to_thread.run_sync(self._add_to_library, job.id)
         return self.publish(entry, job.owner)
+
+    def _add_to_library(self, job_id: str) -> Entry:
+        with self._save_lock:
+            image = self._unsaved.get(job_id)
+            if image is None:  # `save_all` was faster
+                raise WriteError("The image was saved when the program ended.")
+            entry = self._library.add(image.picture, image.metadata, image.owner)
+            del self._unsaved[job_id]
+            return entry
+
+    def save_all(self, timeout_seconds: float) -> None:
+        """Save what is only in memory, as the program ends, and log where each image is.
+
+        An image that the library still has no room for is saved in a folder of this user.
+        """
+        if not self._unsaved:
+            return
+        # A daemon: the program ends, even if a disk doesn't answer.
+        thread = threading.Thread(target=self._save_all, daemon=True)
+        thread.start()
+        thread.join(timeout_seconds)
+        if thread.is_alive():
+            log.error("Images couldn't be saved in time: %d are lost.", len(self._unsaved))
+
+    def _save_all(self) -> None:
+        for job_id in list(self._unsaved):
+            self._save_anywhere(job_id)
+
+    def _save_anywhere(self, job_id: str) -> None:
+        """Save an image in the library or in a folder of this user, and log where it is."""
+        try:
+            entry = self._add_to_library(job_id)
+        except WriteError:
+            image = self._unsaved.pop(job_id, None)
+        else:
+            log.warning("An image was saved at last: %s", self._library.file_path(entry))
+            return
+        if image is None:
+            return
+        try:
+            path = save_in_fallback_folder(
+                self._library.folder, image.picture, image.metadata, image.owner
+            )
+        except WriteError as error:
+            log.error("An image is lost. %s", error.happened)  # noqa: TRY400  # no traceback
+        else:
+            log.warning("The library has no room for an image. It was saved as %s", path)
 
     def publish(self, entry: Entry, owner: str | None) -> JobResult:
         """Serve an image of the library to its owner."""

@@ -33,6 +33,7 @@ from sd35.jobs.scheduler import QueueEntry, Scheduler
 from sd35.jobs.space_connection import SpaceConfig, SpaceConnector
 from sd35.jobs.store import JobStore
 from sd35.jobs.tasks import BackgroundTasks
+from sd35.library.fallback_folder import move_into_library
 from sd35.library.library import Library
 from sd35.metadata.model import new_id
 
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 CONNECT_DELAY: Final = 0.3
 
 SHUTDOWN_SECONDS: Final = 3.0
+SAVE_SECONDS: Final = 4.0  # Docker kills a program 10 seconds after it was asked to stop
 CANCEL_SECONDS: Final = 5.0
 
 
@@ -90,7 +92,7 @@ class JobService:
         self._store = JobStore(self.library)
         self.queues = QueueRegistry(self._scheduler, self._store, config.idle_timeout, self._tasks)
         self.artifacts = ArtifactStore(config.temp_dir)
-        result_saver = ResultSaver(self.library, self.artifacts)
+        result_saver = self._result_saver = ResultSaver(self.library, self.artifacts)
         self.find_artifact = result_saver.find_artifact
         self._registry = JobRegistry(self.queues, self.artifacts, result_saver)
         self._recovery = JobRecovery(self._store, self.library, result_saver)
@@ -118,6 +120,8 @@ class JobService:
         """Connect to the Space soon after the server's start, and stop every job at its end."""
         # Delayed: a page that is requested at this moment goes first, and connects itself.
         connect_timer = asyncio.get_running_loop().call_later(CONNECT_DELAY, self.connect)
+        if self._config.is_persistent:
+            self._tasks.start(self.restore_unsaved())
         try:
             yield
         finally:
@@ -127,7 +131,23 @@ class JobService:
     async def aclose(self, timeout_seconds: float = 5.0) -> None:
         """Interrupt the running jobs, keep the pending ones for the next start, and disconnect."""
         await self._tasks.aclose(timeout_seconds)
+        await anyio.to_thread.run_sync(self.save_unsaved)
         await self.space_connector.aclose()
+
+    def save_unsaved(self) -> None:
+        """Save the images that are only in memory, elsewhere if need be, and log where they are."""
+        # A library that ends with the program is no loss.
+        if self._config.is_persistent:
+            self._result_saver.save_all(SAVE_SECONDS)
+
+    async def restore_unsaved(self) -> None:
+        """Move images into the library that an earlier program has saved elsewhere."""
+        count, full_folders = await anyio.to_thread.run_sync(move_into_library, self.library.folder)
+        for folder in full_folders:
+            log.warning("The library has no room for images in %s", folder)
+        if count:
+            log.warning("Images that had been saved elsewhere are in the library now: %d", count)
+            await self._rescanner.rescan_now()
 
     async def submit(
         self,

@@ -40,6 +40,7 @@ __all__ = [
     "original_path",
     "owner_from_path",
     "owner_key",
+    "remove_empty_folders",
     "remove_if_stale",
     "walk_pictures",
 ]
@@ -191,6 +192,14 @@ def file_version(stat_result: os.stat_result) -> tuple[int, int]:
     # The size as well: FAT has a granularity of two seconds, so that an edit soon after a write
     # leaves the time as it was. SQLite's integers end in 2262, file times may be later.
     return stat_result.st_size, max(min(stat_result.st_mtime_ns, _MAX_INTEGER), -_MAX_INTEGER)
+
+
+def remove_empty_folders(root: Path) -> None:
+    """Remove the empty folders below a folder."""
+    # Deepest first; rmdir refuses a folder that isn't empty.
+    for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def remove_if_stale(temp_file: Path) -> None:

@@ -105,8 +105,10 @@ def make_real_folder(folder: Path, path: str) -> Path:
     Raises:
         OSError: it can't be created, or a part of the path is a link.
     """
-    root, relative_path = _split(folder, path)
-    current = root
+    # On an unmounted disk, a new one would be in the mount point, and hidden when it is back.
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the library's folder is missing")
+    current, relative_path = _split(folder, path)
     current.mkdir(parents=True, exist_ok=True)
     for name in filter(None, relative_path.split("/")):
         current /= name

@@ -15,7 +15,14 @@ from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
 from sd35.core.errors import LibraryError
 from sd35.core.picture import Picture
 from sd35.library.database import Database
-from sd35.library.layout import TRASH_DIR, directory_for, file_version, filename_for, original_path
+from sd35.library.layout import (
+    TRASH_DIR,
+    directory_for,
+    file_version,
+    filename_for,
+    original_path,
+    remove_empty_folders,
+)
 from sd35.library.library_file import make_real_folder, read_library_file, stat_library_file
 from sd35.library.picture_file import (
     InspectedPicture,
@@ -171,7 +178,7 @@ class PictureStore:
             ids = trashed_ids(connection, owner)
         # Checked again in the transaction: somebody may have restored an image meanwhile.
         deleted_ids = self._delete_if(ids, owner, lambda entry: entry.is_trashed)
-        _remove_empty_folders(self.folder / TRASH_DIR)
+        remove_empty_folders(self.folder / TRASH_DIR)
         return len(deleted_ids)
 
     def delete(self, ids: Iterable[str], owner: str | None = None) -> tuple[str, ...]:
@@ -284,10 +291,3 @@ def _normalize_tag(text: str) -> str:
     # Cut before normalizing, which is slow for megabytes, and after, because the text may grow.
     tokens = unicodedata.normalize("NFC", text[: 4 * MAX_TAG_LENGTH]).split()
     return " ".join(tokens)[:MAX_TAG_LENGTH]
-
-
-def _remove_empty_folders(root: Path) -> None:
-    # Deepest first; rmdir refuses a folder that isn't empty.
-    for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
-        with suppress(OSError):
-            folder.rmdir()

@@ -240,6 +240,8 @@ class WebApp:
             self._is_closed = True
             if self._demo_space is not None:
                 self._demo_space.close()
+        # Gradio waits five seconds for the end of its server, which may not have got this far.
+        self._job_service.save_unsaved()
         self._job_service.library.close()
         self._temp_dir.cleanup()
 
