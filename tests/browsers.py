@@ -48,7 +48,8 @@ class BrowserSession:
             int(dependency["id"]) for dependency in dependencies if dependency["api_name"] == name
         )
 
-    def join(self, name: str, data: list[Any], **extra_fields: str) -> httpx.Response:
+    # The data of an event may be anything.
+    def join(self, name: str, data: list[Any], **extra_fields: Any) -> httpx.Response:  # noqa: ANN401
         """Call a listener through the queue."""
         body = {
             "data": data,
@@ -70,9 +71,9 @@ class BrowserSession:
                 if message.get("msg") in {"process_completed", "close_stream"}:
                     return
 
-    def result(self, name: str, data: list[Any]) -> list[Any]:
+    def result(self, name: str, data: list[Any], **extra_fields: Any) -> list[Any]:  # noqa: ANN401
         """Return the last output of a listener."""
-        event_id = self.join(name, data).raise_for_status().json()["event_id"]
+        event_id = self.join(name, data, **extra_fields).raise_for_status().json()["event_id"]
         *_, last = self.messages(event_id)
         outcome: list[Any] = last["output"]["data"]
         return outcome

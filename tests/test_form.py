@@ -3,12 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.request import GenerationRequest
+from sd35.ui.create.dropped_file import DroppedFileReader
 from sd35.ui.create.form import (
     FormValues,
     error_messages,
@@ -119,3 +121,19 @@ def test_changed_fields_keep_their_values() -> None:
     assert updated_defaults(replace(FORM_VALUES, num_inference_steps=12), turbo) == {
         "guidance_scale": 0
     }
+
+
+@pytest.mark.anyio
+async def test_dropped_images_are_read_in_turn() -> None:
+    """Who drops a hundred images waits for their own; another visitor's comes next."""
+    reader = DroppedFileReader()
+    visitors: list[str] = []
+
+    async def read(visitor: str) -> None:
+        await reader.read({"texts": {"parameters": "a fox"}}, visitor)
+        visitors.append(visitor)
+
+    async with anyio.create_task_group() as tasks:
+        for visitor in ["ann"] * 100 + ["bob"]:
+            tasks.start_soon(read, visitor)
+    assert visitors.index("bob") <= 1

@@ -1,6 +1,7 @@
 """Visitors, logins and limits, attacked over HTTP on a running page."""
 
 import re
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from sd35.server.auth import Authenticator
 from tests.app_server import CHEAP_HASHER, TEMP_DIR, AppServer, serve_app
 from tests.browsers import FORM_VALUES, BrowserSession
 from tests.fakes import FakeSpace
+from tests.test_readers import COSTLY_TEXTS
 from tests.tripwire import open_tripwire
 
 LIMIT_SECONDS = 20
@@ -625,3 +627,28 @@ def test_metrics_contain_no_prompts_or_names(ann: BrowserSession) -> None:
     assert re.search(r"sd35_picture_bytes_total [1-9]", text)
     assert "private" not in text
     assert ann.http.cookies["sd35-browser"] not in text
+
+
+def test_costly_images_cost_others_nothing(ann: BrowserSession, bob: BrowserSession) -> None:
+    """Images whose texts would take gigabytes to join, or hours to walk through, are given up."""
+    listener = "import_dropped_file"
+    events = [
+        {"texts": {name: orjson.dumps(value).decode() for name, value in texts.items()}}
+        for texts in COSTLY_TEXTS.values()
+    ]
+    sent_events = [event for event in events if len(orjson.dumps(event)) < 1_000_000]
+    assert len(sent_events) >= 7
+    tracemalloc.start()
+    for event in sent_events:
+        ann.join(listener, FORM_VALUES, event_data=event).raise_for_status()
+    fields = bob.result(listener, FORM_VALUES, event_data={"texts": {"parameters": "a fox"}})
+    with ann.http.stream(
+        "GET", "/gradio_api/queue/data", params={"session_hash": ann.session_hash}
+    ) as stream:
+        results = [line for line in stream.iter_lines() if '"process_completed"' in line]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(results) == len(sent_events)
+    assert all('"success":true' in result for result in results)
+    assert fields[0] == "a fox"
+    assert peak_bytes < 64 << 20

@@ -15,7 +15,7 @@ _CHARACTERS_PER_STEP: Final = 16
 
 # Each of them begins a value of JSON, unless it is part of a text. Lists and objects take the most
 # time and memory: some 100 bytes even when they are empty.
-_JSON_MARK_STEPS: Final = {",": 1, ":": 1, "[": 3, "{": 3}
+_JSON_MARK_STEPS: Final = {",": 1, ":": 1, "[": 5, "{": 5}
 
 
 class BudgetExceededError(Exception):

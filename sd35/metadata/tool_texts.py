@@ -13,6 +13,7 @@ class ToolTexts(Mapping[str, str]):
     """Texts by key, as in `EmbeddedTexts`, with the budget for reading them."""
 
     def __init__(self, texts: Mapping[str, str], budget: Budget) -> None:
+        budget.spend(len(texts))  # readers look at each of them
         self._texts = texts
         self._json_objects: dict[str, dict[str, Any]] = {}
         self.budget = budget

@@ -55,7 +55,7 @@ _LISTENERS: Final[dict[str, tuple[list[Any], Any]]] = {
     "run_queue_action": (["a"], {"action": "stop", "id": "a"}),
     "create_variation": (["a"], {"id": "a", "variation": "adjacent"}),
     "import_from_library": (FORM_VALUES, {"id": "a", "group": "seed", "kind": "job"}),
-    "import_dropped_file": (FORM_VALUES, {"name": "x.png", "data": "iVBORw0KGgo="}),
+    "import_dropped_file": (FORM_VALUES, {"texts": {"prompt": "{}"}, "size": [8, 8], "number": 0}),
     "undo_import": ([json.dumps([*FORM_VALUES[:8], _FILE])], None),
     "apply_limits": ([*FORM_VALUES, "", ""], None),
     "visitor_info": ([], None),

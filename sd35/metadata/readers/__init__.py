@@ -55,8 +55,8 @@ def read_tool_metadata(
 
     `None` if no reader knows the texts, or reading them would take too much work.
     """
-    tool_texts = ToolTexts(texts, budget or Budget())
     try:
+        tool_texts = ToolTexts(texts, budget or Budget())
         results = (reader(tool_texts) for reader in _READERS)
         metadata = next((result for result in results if result is not None), None)
     except BudgetExceededError:

@@ -34,10 +34,10 @@ _NUMBERED_LORA = re.compile(r"lora_(?:combined_)?\d+|.*_hash")
 
 def read_fooocus(texts: ToolTexts) -> GenerationMetadata | None:
     """Return the metadata that Fooocus wrote."""
+    json_object = find_json_object(texts)
+    texts.budget.spend(2 * len(json_object))
     # Older versions wrote titles such as `Base Model` as keys.
-    values = {
-        key.lower().replace(" ", "_"): value for key, value in find_json_object(texts).items()
-    }
+    values = {key.lower().replace(" ", "_"): value for key, value in json_object.items()}
     schemes = (texts.get("fooocus_scheme"), texts.get("MakerNote"), values.get("metadata_scheme"))
     has_typical_keys = {"base_model", "performance", "sharpness"} <= values.keys()
     if not values or not ("fooocus" in schemes or has_typical_keys):

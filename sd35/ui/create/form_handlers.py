@@ -17,7 +17,7 @@ from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import parse_int
 from sd35.server.api import visitor_from_request
 from sd35.ui.create import notices, space_view
-from sd35.ui.create.dropped_file import dump_form, load_form, parse_dropped_file
+from sd35.ui.create.dropped_file import DroppedFileReader, dump_form, load_form
 from sd35.ui.create.form import (
     FIELD_NAMES,
     SLIDER_FIELDS,
@@ -43,6 +43,7 @@ class FormHandlers:
 
     def __init__(self, job_service: JobService) -> None:
         self._job_service = job_service
+        self._file_reader = DroppedFileReader()
 
     @property
     def _limits(self) -> Limits:
@@ -67,10 +68,13 @@ class FormHandlers:
         except LibraryError:
             return None
 
-    def import_dropped_file(self, event: gr.EventData, *fields: object) -> list[Any]:
+    async def import_dropped_file(
+        self, request: gr.Request, event: gr.EventData, *fields: object
+    ) -> list[Any]:
         """Fill the form with the settings of an image that was dropped on the page."""
         payload = event_payload(event)
-        metadata = parse_dropped_file(payload)
+        visitor = visitor_from_request(request)
+        metadata = await self._file_reader.read(payload, visitor.rate_limit_key)
         name = notices.dropped_name(parse_int(payload.get("number")) or 0)
         if metadata is None:
             return [*_unchanged(), notices.no_settings_found(name), gr.skip()]
