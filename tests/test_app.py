@@ -262,7 +262,7 @@ def test_slow_readers_do_not_shut_others_out(program: Program) -> None:
     assert output is not None
     # The only line: see `stop_program`.
     assert output.readline().endswith(
-        "85 connections are open, which is the limit. Idle and slow connections are closed.\n"
+        "64 connections are open, which is the limit. Idle and slow connections are closed.\n"
     )
 
 

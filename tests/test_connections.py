@@ -172,7 +172,7 @@ def test_file_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, limits[1]))
-        assert connections.max_connections() == 341
+        assert connections.max_connections() == 256
         connections.raise_file_limit()
         assert connections.max_connections() == 1000
     finally:

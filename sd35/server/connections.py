@@ -35,8 +35,8 @@ DEFAULT_OPEN_FILES: Final = 1024
 
 # Slow readers of a large file take some 250 kB of memory each.
 MAX_CONNECTIONS: Final = 1000
-# The socket, the file that is being sent, and one for everything else of the program.
-FILES_PER_CONNECTION: Final = 3
+# The socket, twice the file that is being sent, and one for everything else of the program.
+FILES_PER_CONNECTION: Final = 4
 
 IDLE_TIMEOUT_SECONDS = 20.0  # for a whole request to arrive
 SLOW_READER_SECONDS = 30.0  # below the minimum rate
