@@ -25,14 +25,19 @@ from mcp.client.streamable_http import DEFAULT_MAX_SSE_EVENT_SIZE, streamable_ht
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
+from sd35.core.visitor import Visitor
 from sd35.jobs.artifacts import Artifact
 from sd35.jobs.job import JobResult
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
+from sd35.server import mcp_sessions
 from sd35.server.launch import free_port
 from sd35.server.mcp import MCP_PATH, McpApp
+from sd35.server.mcp_sessions import MAX_SESSIONS_PER_OWNER
 from tests.app_server import studio_config
 from tests.test_app import LIMIT_SECONDS, ROOT, environment
 
@@ -298,25 +303,59 @@ async def test_agents_need_a_login(program: Program) -> None:
     assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
-async def test_session_belongs_to_its_user(program: Program) -> None:
-    """Another user can't continue a session by its id."""
+async def fail_demo() -> str:
+    raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClient:
+    """Client that begins sessions of the protocol before 2026 and forgets to end them."""
+
+    http: httpx2.AsyncClient
+
+    async def begin(self, login: tuple[str, str] = LOGIN) -> str:
+        """Begin a session, and return its id."""
+        params = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
+        }
+        message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        answer = await self.http.post("", json=message, auth=login)
+        return str(answer.raise_for_status().headers["mcp-session-id"])
+
+    async def status(self, session_id: str, login: tuple[str, str] = LOGIN) -> int:
+        """Return the status with which a request in this session is answered."""
+        message = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+        headers = {"Mcp-Session-Id": session_id}
+        return (await self.http.post("", json=message, headers=headers, auth=login)).status_code
+
+
+@pytest.fixture
+async def session_client(program: Program) -> AsyncIterator[SessionClient]:
     headers = {"Accept": "application/json, text/event-stream"}
-    hello = {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    }
-    begin = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
-    look = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
-    async with httpx2.AsyncClient(
-        timeout=LIMIT_SECONDS, base_url=f"{program.address}{MCP_PATH}", headers=headers
-    ) as http:
-        init_response = await http.post("", json=begin, auth=LOGIN)
-        session = {"Mcp-Session-Id": init_response.headers["mcp-session-id"]}
-        assert (
-            await http.post("", json=look, headers=session, auth=OTHER_LOGIN)
-        ).status_code == 404
-        assert (await http.post("", json=look, headers=session, auth=LOGIN)).status_code == 200
+    url = f"{program.address}{MCP_PATH}"
+    async with httpx2.AsyncClient(timeout=LIMIT_SECONDS, base_url=url, headers=headers) as http:
+        yield SessionClient(http)
+
+
+async def test_session_belongs_to_its_user(session_client: SessionClient) -> None:
+    """Another user can't continue a session by its id."""
+    session_id = await session_client.begin(LOGIN)
+    assert await session_client.status(session_id, OTHER_LOGIN) == 404
+    assert await session_client.status(session_id, LOGIN) == 200
+
+
+async def test_sessions_of_one_user_are_limited(session_client: SessionClient) -> None:
+    """A user's new session ends the one that was idle for longest, and none of another user."""
+    other_id = await session_client.begin(OTHER_LOGIN)
+    first_id, *ids = [await session_client.begin(LOGIN) for _ in range(MAX_SESSIONS_PER_OWNER)]
+    assert await session_client.status(first_id, LOGIN) == 200, "the latest that was used"
+    await session_client.begin(LOGIN)
+    assert await session_client.status(ids[0], LOGIN) == 404
+    assert await session_client.status(ids[1], LOGIN) == 200
+    assert await session_client.status(first_id, LOGIN) == 200
+    assert await session_client.status(other_id, OTHER_LOGIN) == 200
 
 
 async def test_public_link(program: Program) -> None:
@@ -336,13 +375,39 @@ async def test_public_link(program: Program) -> None:
     )
 
 
+async def test_sessions_of_all_visitors_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ever new visitors can't keep others from beginning a session."""
+    monkeypatch.setattr(mcp_sessions, "MAX_SESSIONS", 3)
+    mcp_app = McpApp(JobService(SpaceConfig("demo"), fail_demo, studio_config(tmp_path)))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        name = Headers(scope=scope)["x-visitor"]
+        await mcp_app({**scope, "state": {"visitor": Visitor(name, name)}}, receive, send)
+
+    transport = httpx2.ASGITransport(app)
+    headers = {"Accept": "application/json, text/event-stream"}
+    async with (
+        mcp_app.lifespan(None),
+        httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http,
+    ):
+        client = SessionClient(http)
+        session_ids = {}
+        for name in "abcd":
+            http.headers["x-visitor"] = name
+            session_ids[name] = await client.begin()
+        statuses = []
+        for name, session_id in session_ids.items():
+            http.headers["x-visitor"] = name
+            statuses.append(await client.status(session_id))
+    assert statuses == [404, 200, 200, 200]
+
+
 async def test_large_image_is_sent_as_a_smaller_copy(tmp_path: Path) -> None:
     """An image beyond the clients' message limit comes as a JPEG that says so, with a link."""
     out = io.BytesIO()
     Image.effect_noise((1024, 1024), 200).convert("RGB").save(out, "PNG", compress_level=0)
-
-    async def fail_demo() -> str:
-        raise NotImplementedError
 
     studio = JobService(SpaceConfig("demo"), fail_demo, studio_config(tmp_path))
     served_as = studio.artifacts.put(

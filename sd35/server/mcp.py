@@ -40,6 +40,7 @@ from sd35.jobs.job import Job, JobResult
 from sd35.jobs.service import JobService
 from sd35.jobs.status_text import status_line
 from sd35.server.api import DEMO_PAINTER, result_or_raise, submit_job
+from sd35.server.mcp_sessions import MAX_SESSIONS, McpSessionLimiter
 
 __all__ = ["MCP_PATH", "McpApp"]
 
@@ -57,7 +58,8 @@ MIN_PROGRESS_STEP: Final = 0.001
 MAX_INLINE_BYTES: Final = 720_000
 MAX_INLINE_SIDE: Final = 1024
 
-MAX_SESSIONS: Final = 500
+# Sessions that are being opened, beyond those that `McpSessionLimiter` allows.
+MAX_OPENING_SESSIONS: Final = 500
 SESSION_IDLE_SECONDS: Final = 900.0  # after that, a client has to initialize again
 
 TOOL_DESCRIPTION: Final = """\
@@ -133,11 +135,12 @@ class McpApp:
         )
         server.streamable_http_app(
             session_idle_timeout=SESSION_IDLE_SECONDS,
-            max_sessions=MAX_SESSIONS,
+            max_sessions=MAX_SESSIONS + MAX_OPENING_SESSIONS,
             # SecurityMiddleware checks hosts, and knows more of them than the SDK.
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
         self._session_manager = server.session_manager
+        self._session_limiter = McpSessionLimiter(server.session_manager.handle_request)
         # The SDK's warnings about what callers do contain their session ids.
         logging.getLogger("mcp").setLevel(logging.ERROR)
 
@@ -172,7 +175,7 @@ class McpApp:
             AccessToken(token="", client_id=state["visitor"].owner or "", scopes=[])
         )
         try:
-            await self._session_manager.handle_request(scope, receive, send)
+            await self._session_limiter(scope, receive, send)
         finally:
             state["has_ended"] = True
 
