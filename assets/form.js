@@ -19,7 +19,7 @@
 
   // What Gradio's own fields show as numbers, by their order in the form.
   const SIZE_INDEX = 2;
-  const NUMBER_INDEXES = [3, 4, 5, 6, 7];
+  const NUMBER_INDEXES = [3, 4, 5, 6];
 
   const defaults = () => JSON.parse(document.getElementById("sizes")?.dataset.defaults ?? "{}");
   const SLIDERS = "#width, #height, #guidance_scale, #num_inference_steps";

@@ -243,6 +243,8 @@
     if (!announcer.isConnected) document.body.append(announcer);
     // Gradio gives each radio input a name of its own, but arrow keys only move between inputs of the same name.
     document.querySelectorAll("#size input:not([name=size])").forEach((input) => (input.name = "size"));
+    // The seed is a text for Gradio, and a number for the keyboards of phones.
+    document.querySelectorAll("#seed input:not([inputmode])").forEach((input) => (input.inputMode = "numeric"));
     updateTimes();
     updateStatus();
     updateFieldErrors();

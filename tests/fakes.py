@@ -32,12 +32,16 @@ class FakeSpace:
     """
 
     def __init__(
-        self, *, is_generator: bool, width: tuple[int, int, int] = (512, 1024, 32)
+        self,
+        *,
+        is_generator: bool,
+        width: tuple[int, int, int] = (512, 1024, 32),
+        max_seed: int = 2**31 - 1,
     ) -> None:
         self.run_started = threading.Event()
         self.finished_runs = threading.Semaphore(0)
         self._released = threading.Event()
-        self._demo = self._build(self._generator if is_generator else self._plain, width)
+        self._demo = self._build(self._generator if is_generator else self._plain, width, max_seed)
         self.address = launch.launch(self._demo, port=launch.free_port())
 
     def release(self) -> None:
@@ -110,13 +114,18 @@ class FakeSpace:
     ) -> tuple[Frame, float]:
         return list(self._render_steps(prompt, width, height, progress))[-1], seed
 
-    def _build(self, infer: Any, width: tuple[int, int, int]) -> gr.Blocks:  # noqa: ANN401
+    def _build(
+        self,
+        infer: Any,  # noqa: ANN401
+        width: tuple[int, int, int],
+        max_seed: int,
+    ) -> gr.Blocks:
         low, high, step = width
         with locked_blocks("A fake Space") as demo:
             inputs = [
                 gr.Text(label="Prompt"),
                 gr.Text(label="Negative prompt"),
-                gr.Slider(0, 2_147_483_647, value=0, step=1),
+                gr.Slider(0, max_seed, value=0, step=1),
                 gr.Checkbox(value=True),
                 gr.Slider(low, high, value=high, step=step),
                 gr.Slider(low, high, value=high, step=step),

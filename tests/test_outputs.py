@@ -68,6 +68,18 @@ def add_endpoint(inputs: list[Any], outputs: list[Any], name: str, shape: Shape)
     gr.Button().click(plain if is_plain else generator, inputs, outputs, api_name=name)
 
 
+def add_seed_endpoint(inputs: list[Any], image: gr.Image) -> None:
+    def tell_seed(prompt: str, width: float, height: float, seed: float) -> Any:  # noqa: ANN401
+        text = prompt.removeprefix("-")
+        if text == "skip":
+            return FRAME, 12.5, gr.skip()
+        kind, _, value = text.partition("update: ")
+        return FRAME, 12.5, kind or gr.update(value=value)
+
+    outputs = [image, gr.Number(label="Seconds"), gr.Textbox(label="Seed used")]
+    gr.Button().click(tell_seed, [*inputs, gr.Number()], outputs, api_name="seeds")
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with locked_blocks("Shapes of outputs") as demo:
@@ -79,6 +91,7 @@ def address() -> Iterator[str]:
         gallery = gr.Gallery()
         for name, shape in gallery_shapes().items():
             add_endpoint(inputs, [gallery, seed], name, shape)
+        add_seed_endpoint(inputs, image)
     yield launch.launch(demo.queue(), port=launch.free_port())
     launch.close(demo)
 
@@ -136,6 +149,30 @@ def test_every_form_of_an_image_is_understood(value: object, picture: RemotePict
     assert find_picture(value) == picture
 
 
-@pytest.mark.parametrize("seed", [1e300, -1, True, "7", None, {}, {"value": "7"}, [7]])
+@pytest.mark.parametrize("seed", [1e300, -1, True, "7 or 8", None, {}, {"value": "x"}, [7]])
 def test_an_impossible_seed_is_unknown(seed: object) -> None:
     assert parse_seed(seed) is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("text", "seed"),
+    [
+        ("18446744073709551615", 2**64 - 1),
+        ("update: 9007199254740993", 2**53 + 1),
+        ("Seed: 4711", 4711),
+        ("skip", 3),
+        *((text, None) for text in ("none of your business", "1.5", "update: ?", "", "-1")),
+    ],
+)
+async def test_a_seed_that_is_told_as_text_is_read(
+    address: str, text: str, seed: int | None
+) -> None:
+    """A seed in a text is exact; if it can't be read, the requested one isn't vouched for."""
+    request = GenerationRequest(f"-{text}", width=512, height=512, seed=3, randomize_seed=False)
+    async with SpaceClient.connect(address, endpoint="seeds") as space:
+        assert space.contract.seed_output == 2
+        async with space.generate(request) as generation:
+            [event async for event in generation]
+            picture = await generation.fetch()
+    assert picture.seed == seed

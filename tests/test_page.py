@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from sd35.core.seed import MAX_SEED
 from sd35.server import launch
 from sd35.space.painter import DemoPainter
 from sd35.space.server import build_space
@@ -34,7 +35,7 @@ class PageServers:
     Attributes:
         offline: falls back to the demo Space, because Hugging Face can't be reached.
         with_previews: over `generator`, which yields previews.
-        without_previews: over `plain`, which takes other sizes than the public Space.
+        without_previews: over `plain`, which takes other sizes and seeds than the public Space.
 
     """
 
@@ -44,7 +45,7 @@ class PageServers:
 
         self.generator = FakeSpace(is_generator=True)
         stack.callback(self.generator.close)
-        self.plain = FakeSpace(is_generator=False, width=(256, 1440, 32))
+        self.plain = FakeSpace(is_generator=False, width=(256, 1440, 32), max_seed=MAX_SEED)
         stack.callback(self.plain.close)
         self.offline = serve("auto")
         self.with_previews = serve(self.generator.address)
@@ -113,6 +114,30 @@ def test_seed_is_random_or_reused(page: Page, servers: PageServers) -> None:
     page.get_by_label("Seed", exact=True).fill("4242")
     submit_prompt(page, "a fish")
     expect(page.locator("#panel [data-seed='4242']")).to_be_visible()
+
+
+def test_longest_seed_is_exact_everywhere(page: Page, servers: PageServers) -> None:
+    """A seed of 64 bits is typed, used, shown, reused, searched and imported to the last digit."""
+    seed_field = page.get_by_label("Seed", exact=True)
+    open_page(page, servers.without_previews)
+    expect(page.locator("#status")).to_contain_text("256–1440 px per side")
+    page.get_by_label("Random seed").uncheck()
+    seed_field.fill(str(MAX_SEED))
+    submit_prompt(page, "a deer")
+    expect(page.locator("#panel [data-status=completed]")).to_be_visible()
+    assert read_seed(page) == MAX_SEED
+    seed_field.fill("1")
+    page.get_by_role("button", name="Reuse seed").click()
+    expect(seed_field).to_have_value(str(MAX_SEED))
+    page.goto(f"{servers.without_previews}#library?q=seed:{MAX_SEED}")
+    page.locator("#grid .item .open").click()
+    expect(page.locator("#viewer dl")).to_contain_text(str(MAX_SEED))
+    assert f"Seed: {MAX_SEED}," in (
+        page.locator("#viewer dialog").get_attribute("data-infotext") or ""
+    )
+    page.get_by_role("button", name="Seed only").click()
+    expect(page.locator("#settings-import")).to_contain_text("Imported from")
+    expect(seed_field).to_have_value(str(MAX_SEED))
 
 
 def test_keyboard_alone_suffices(page: Page, servers: PageServers) -> None:

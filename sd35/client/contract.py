@@ -121,9 +121,12 @@ def _parse_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint
     components = {component["id"]: component for component in config["components"]}
     inputs = [components[component_id] for component_id in dependency["inputs"]]
     parameters = _parse_parameters(inputs, info["named_endpoints"][f"/{endpoint}"]["parameters"])
-    image_output, seed_output = _parse_outputs(
-        [components[component_id] for component_id in dependency["outputs"]]
-    )
+    outputs = [components[component_id] for component_id in dependency["outputs"]]
+    seed_inputs = [
+        component["id"]
+        for component, parameter in zip(inputs, parameters, strict=True)
+        if parameter.name == "seed"
+    ]
     return Contract(
         title=sanitize(config.get("title") or "Gradio")[:80],
         version=sanitize(config.get("version") or "")[:20],
@@ -131,8 +134,8 @@ def _parse_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint
         fn_index=fn_index,
         is_generator=bool((dependency.get("types") or {}).get("generator")),
         parameters=parameters,
-        image_output=image_output,
-        seed_output=seed_output,
+        image_output=_find_image_output(outputs),
+        seed_output=_find_seed_output(outputs, seed_inputs),
         limits=_parse_limits(
             {parameter.name: parameter for parameter in parameters if parameter.name}
         ),
@@ -241,18 +244,33 @@ def _parse_limits(parameters: Mapping[str, Parameter]) -> Limits:
     )
 
 
-def _parse_outputs(outputs: list[Mapping[str, Any]]) -> tuple[int, int | None]:
+def _find_image_output(outputs: list[Mapping[str, Any]]) -> int:
     component_types = [component["type"] for component in outputs]
-    image_indexes = [
-        component_types.index(component_type)
-        for component_type in ("image", "gallery")
-        if component_type in component_types
-    ]
-    if not image_indexes:
-        raise ContractError("The Space's endpoint returns no image.")
-    seed_indexes = [
-        index
-        for index, component_type in enumerate(component_types)
-        if component_type in {"slider", "number"}
-    ]
-    return image_indexes[0], seed_indexes[0] if seed_indexes else None
+    for component_type in ("image", "gallery"):
+        if component_type in component_types:
+            return component_types.index(component_type)
+    raise ContractError("The Space's endpoint returns no image.")
+
+
+def _find_seed_output(outputs: list[Mapping[str, Any]], seed_inputs: list[Any]) -> int | None:
+    """Return the index of the output that tells the seed, if there is one.
+
+    It is the seed's input itself, as at the public Space, or has a label that says so. A number
+    with another label is something else, such as the seconds that the run took.
+    """
+    ranks = [_seed_rank(component, seed_inputs) for component in outputs]
+    best_rank = min(ranks, default=_NO_SEED_RANK)
+    return None if best_rank == _NO_SEED_RANK else ranks.index(best_rank)
+
+
+_NO_SEED_RANK: Final = 3
+
+
+def _seed_rank(component: Mapping[str, Any], seed_inputs: list[Any]) -> int:
+    label = (component.get("props") or {}).get("label")
+    is_number = component["type"] in {"slider", "number"}
+    if component["id"] in seed_inputs:
+        return 0
+    if label and "seed" in str(label).lower() and (is_number or component["type"] == "textbox"):
+        return 1
+    return 2 if is_number and not label else _NO_SEED_RANK

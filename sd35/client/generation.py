@@ -118,7 +118,9 @@ class Generation:
 
     @property
     def seed(self) -> int | None:
-        """The seed that the Space reported, or else the requested one, if any."""
+        """The seed that the Space reported, or else the requested one, as far as it is known."""
+        if self.finished is not None and self.finished.has_unknown_seed:
+            return None
         if self.finished is not None and self.finished.seed is not None:
             return self.finished.seed
         has_fixed_seed = not self._request.randomize_seed

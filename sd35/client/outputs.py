@@ -5,13 +5,19 @@ value beside other properties; or `gr.skip()`, an update without a value, which 
 shown. A gallery holds a list.
 """
 
+import re
+from typing import Final
+
 from sd35.client.contract import Json
+from sd35.core import seed
 from sd35.core.events import RemotePicture
 
 __all__ = ["find_picture", "is_skipped", "parse_seed"]
 
 # Where a value may be: of an update, of a gallery's item, and of a component's description.
 _VALUE_KEYS = ("value", "image", "props")
+
+_SEED_TITLE: Final = re.compile(r"\A\s*(?:used )?seed(?: used)?\s*[:=]", re.IGNORECASE)
 
 
 def find_picture(output: Json) -> RemotePicture | None:
@@ -44,7 +50,4 @@ def is_skipped(output: Json) -> bool:
 def parse_seed(output: Json) -> int | None:
     """Return the seed of an output, or `None` if it isn't a possible one."""
     value = output.get("value") if isinstance(output, dict) else output
-    # Gradio's sliders send whole numbers as floats, too.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if 0 <= value < 2**63 else None
+    return seed.parse_seed(_SEED_TITLE.sub("", value) if isinstance(value, str) else value)

@@ -49,7 +49,8 @@ class RunParser:
         self._outputs: list[Any] | None = None
         self._output_bytes = 0  # at least the size of the outputs as JSON
         self._last_picture: RemotePicture | None = None
-        self._last_seed: int | None = None
+        self._seed: int | None = None
+        self._has_unknown_seed = False
         self._has_gap = False
         self.has_messages = False  # whether any message of this run has arrived
         self.has_started = False
@@ -76,6 +77,9 @@ class RunParser:
     def mark_gap(self) -> None:
         """Note that messages were lost, so that diffs can't be applied any more."""
         self._has_gap = True
+        # A lost message may have told another one.
+        self._seed = None
+        self._has_unknown_seed = self._contract.seed_output is not None
         self._outputs = None
 
     def _is_own_event(self, event_id: object) -> bool:
@@ -155,7 +159,7 @@ class RunParser:
                 apply_diff(old_value, edits)
                 for old_value, edits in zip(self._outputs, output_data, strict=True)
             ]
-        self._last_seed = self._find_seed(self._outputs)
+        self._read_seed(self._outputs)
         return find_picture(self._outputs[self._contract.image_output])
 
     def _check_growth(self, edit_count: int) -> None:
@@ -166,12 +170,12 @@ class RunParser:
         if self._output_bytes > limit_bytes:
             raise ProtocolError("The Space sent outputs that are too large.")
 
-    def _find_seed(self, outputs: list[Json]) -> int | None:
-        """Return the seed in these outputs; if they leave it as it was, the one before."""
+    def _read_seed(self, outputs: list[Json]) -> None:
+        """Note the seed in these outputs, unless they leave it as it was."""
         index = self._contract.seed_output
-        if index is None or index >= len(outputs):
-            return None
-        return self._last_seed if is_skipped(outputs[index]) else parse_seed(outputs[index])
+        if index is not None and index < len(outputs) and not is_skipped(outputs[index]):
+            self._seed = parse_seed(outputs[index])
+            self._has_unknown_seed = self._seed is None
 
     def _parse_completed(self, message: Mapping[str, Any]) -> Finished:
         self.has_ended = True
@@ -191,7 +195,8 @@ class RunParser:
             self.is_result_preview = True
         if picture is None:
             raise GenerationFailedError("The Space returned no image.")
-        return Finished(picture, self._find_seed(outputs))
+        self._read_seed(outputs)
+        return Finished(picture, self._seed, has_unknown_seed=self._has_unknown_seed)
 
     def _raise_stream_error(self, message: Mapping[str, Any]) -> None:
         # Versions of Gradio differ in whether they send the name or the text of this message.

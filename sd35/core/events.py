@@ -88,14 +88,19 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The image is finished; `seed` is the one that the Space reports, or `None`.
+    """The image is finished.
 
-    `fetched` has its bytes in the events of `sd35.stream`.
+    Attributes:
+        seed: the one that the Space reports, or `None`.
+        fetched: the image's bytes, in the events of `sd35.stream`.
+        has_unknown_seed: whether the Space reports a seed that can't be read. The requested one may
+            not be the image's then.
     """
 
     picture: RemotePicture
     seed: int | None
     fetched: Picture | None = None
+    has_unknown_seed: bool = False
 
 
 # The last event of a run is `Finished`; a run that fails raises an error instead.

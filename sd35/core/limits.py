@@ -27,6 +27,12 @@ class Range:
         # Gradio's server doesn't enforce the step of a slider either.
         return self.minimum <= value <= self.maximum
 
+    @property
+    def whole_numbers(self) -> str:
+        """The bounds with separators, exact to the last digit."""
+        # The format of a float would round those of a seed.
+        return f"{int(self.minimum):,} to {int(self.maximum):,}"
+
     def __str__(self) -> str:
         return f"{format_number(self.minimum)} to {format_number(self.maximum)}"
 

@@ -270,9 +270,7 @@ def _number_errors(request: GenerationRequest, limits: Limits) -> Iterator[Field
     if seed_range is not None and not seed_range.contains(request.seed):
         yield FieldError(
             "seed",
-            # As integers: the format of a float would round them.
-            f"Enter a seed from {int(seed_range.minimum):,} to {int(seed_range.maximum):,}, "
-            "or leave it empty for a random one.",
+            f"Enter a seed from {seed_range.whole_numbers}, or leave it empty for a random one.",
         )
 
 

@@ -109,7 +109,8 @@ class SettingsArea:
                 limits.num_inference_steps, "Inference steps", elem_id="num_inference_steps"
             )
             with gr.Row(elem_id="seed-row"):
-                self.seed = gr.Number(label="Seed", value=0, precision=0, elem_id="seed")
+                # A text: numbers of JavaScript round a seed of more than 53 bits.
+                self.seed = gr.Textbox(label="Seed", value="0", max_lines=1, elem_id="seed")
                 self.randomize_seed = gr.Checkbox(
                     label="Random seed", value=True, elem_id="randomize-seed"
                 )

@@ -1,5 +1,6 @@
 """Metadata of an image → values of the form, within the limits of the connected Space."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -24,14 +25,15 @@ SETTING_GROUPS: Final = ("all", "prompt", "seed")
 
 SEED_OFFSETS: Final = (-2, -1, 1, 2)
 
+MAX_SEED_CHARACTERS: Final = 60  # of what a file has in place of a seed
+
 
 class AppliedSettings:
     """The form's values, into which settings of an image are imported.
 
     Attributes:
         applied_names: names of the settings that were imported.
-        changes: sentences about values that had to be changed to fit the Space.
-        ignored: settings that the Space doesn't support, with their values.
+        changes: sentences about what differs from the image, or isn't in it.
     """
 
     def __init__(
@@ -40,9 +42,19 @@ class AppliedSettings:
         self._metadata = metadata
         self._limits = limits
         self._fields: dict[str, Any] = asdict(current_values)
+        self._ignored: list[tuple[str, str]] = []
         self.applied_names: list[str] = []
         self.changes: list[str] = []
-        self.ignored: list[str] = []
+
+    @property
+    def ignored(self) -> list[str]:
+        """Settings that the Space doesn't support, with their values; first what matters most."""
+        pairs = sorted(self._ignored, key=lambda pair: _rank(pair[0]))
+        return [f"{name[:1].upper()}{name[1:]} {value}".strip() for name, value in pairs]
+
+    def ignore(self, name: str, value: str = "") -> None:
+        """Note a setting that isn't supported."""
+        self._ignored.append((name, value))
 
     @property
     def values(self) -> FormValues:
@@ -56,8 +68,12 @@ class AppliedSettings:
         if prompt:
             self._fields["prompt"] = prompt
             self.applied_names.append("prompt")
+        elif self._fields["prompt"]:
+            self.changes.append("Prompt: not found, yours is unchanged.")
+        else:
+            self.changes.append("Prompt: not found.")
         if negative_prompt and not self._limits.negative_prompt:
-            self.ignored.append("negative prompt")
+            self.ignore("negative prompt")
         elif negative_prompt:
             self._fields["negative_prompt"] = negative_prompt
             self.applied_names.append("negative prompt")
@@ -93,7 +109,7 @@ class AppliedSettings:
         if value is None:
             return
         if value_range is None:
-            self.ignored.append(f"{label} {format_number(value)}")
+            self.ignore(label, format_number(value))
             return
         clamped = min(max(value, value_range.minimum), value_range.maximum)
         if clamped != value:
@@ -106,16 +122,22 @@ class AppliedSettings:
         self.applied_names.append(label)
 
     def apply_seed(self) -> None:
-        """Import the seed, unless the Space doesn't support it."""
+        """Import the seed, or turn on random ones instead of keeping another image's."""
         seed = self._metadata.seed
-        if seed is None:
-            return
+        seed_range = self._limits.seed
         # Unlike other numbers a seed isn't clamped: a near one makes a quite different image.
-        if self._limits.seed is None or not self._limits.seed.contains(seed):
-            self.ignored.append(f"seed {seed}")
+        if seed is not None and seed_range is not None and seed_range.contains(seed):
+            self._fields |= {"seed": str(seed), "randomize_seed": False}
+            self.applied_names.append("seed")
             return
-        self._fields |= {"seed": seed, "randomize_seed": False}
-        self.applied_names.append("seed")
+        self._fields |= {"seed": "", "randomize_seed": True}
+        text = dict(self._metadata.extra).get("Seed", "") if seed is None else str(seed)
+        if text:
+            limits = "" if seed_range is None else f" ({seed_range.whole_numbers})"
+            reason = f"Seed {text[:MAX_SEED_CHARACTERS]} can't be used here{limits}"
+        else:
+            reason = "Seed: not found"
+        self.changes.append(f"{reason}, so Random seed is on.")
 
 
 def apply_settings(
@@ -125,17 +147,37 @@ def apply_settings(
     settings = AppliedSettings(metadata, limits, current_values)
     if group != "seed":
         settings.apply_prompts()
+    if group != "prompt":
+        settings.apply_seed()
     if group == "all":
         settings.apply_size()
         settings.apply_number("guidance_scale", "guidance scale")
         settings.apply_number("num_inference_steps", "steps")
         # In this app's own images the model is that of their Space, which needs no mention.
         if metadata.tool != THIS_TOOL and metadata.model:
-            settings.ignored.append(f"model {metadata.model}")
-        settings.ignored += [f"{name} {value}" for name, value in metadata.extra]
-    if group != "prompt":
-        settings.apply_seed()
+            settings.ignore("model", metadata.model)
+    for name, value in metadata.extra:
+        is_in_group = group == "all" or (group == "prompt" and _rank(name) == _PROMPT_RANK)
+        if is_in_group and name != "Seed":
+            settings.ignore(name, value)
     return settings
+
+
+# By importance, a pattern of names: a list of hundreds ends after the first few.
+_RANKED_NAMES: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in ("seed", "lora|lycoris|hypernetwork", "prompt", "sampler|schedule")
+)
+_PROMPT_RANK: Final = 2
+_HASH_NAME: Final = re.compile("hash", re.IGNORECASE)
+
+
+def _rank(name: str) -> int:
+    """Return the place of a setting in the list of those that aren't supported."""
+    count = len(_RANKED_NAMES)
+    if _HASH_NAME.search(name):
+        return count + 1
+    return next((rank for rank, pattern in enumerate(_RANKED_NAMES) if pattern.search(name)), count)
 
 
 def _is_valid_size(width: int, height: int, limits: Limits) -> bool:
@@ -173,6 +215,10 @@ def variations(
         return [replace(request, randomize_seed=True)]
     if metadata.seed is None:
         raise InvalidRequestError("This image has no recorded seed.")
+    if limits.seed is not None and not limits.seed.contains(metadata.seed):
+        raise InvalidRequestError(
+            f"Seed {metadata.seed} can't be used here ({limits.seed.whole_numbers})."
+        )
     return [
         replace(request, seed=seed, randomize_seed=False)
         for seed in _adjacent_seeds(metadata.seed, limits)

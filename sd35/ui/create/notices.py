@@ -21,8 +21,8 @@ __all__ = [
 ]
 
 # A file of ComfyUI may list hundreds of settings, and each may be of any length.
-MAX_IGNORED_ITEMS: Final = 8
-MAX_IGNORED_CHARACTERS: Final = 120
+MAX_SHOWN_ITEMS: Final = 8  # the others are behind “and 3 more”
+MAX_ITEM_CHARACTERS: Final = 120
 
 # The file chooser, for visitors who don't drop or paste an image.
 IMPORT_HINT: Final = Markup(
@@ -60,10 +60,21 @@ def import_summary(name: str, tool: str, settings: AppliedSettings) -> str:
 def _ignored_list(ignored: list[str]) -> Markup:
     if not ignored:
         return EMPTY_HTML
-    items = [item[:MAX_IGNORED_CHARACTERS] for item in ignored[:MAX_IGNORED_ITEMS]]
-    if len(ignored) > MAX_IGNORED_ITEMS:
-        items.append(f"{len(ignored) - MAX_IGNORED_ITEMS} more")
-    return Markup("<p>Not supported here:</p><ul>{}</ul>").format(
+    more_items = ignored[MAX_SHOWN_ITEMS:]
+    html = Markup("<p>Not supported here:</p>{}").format(_items(ignored[:MAX_SHOWN_ITEMS]))
+    if more_items:
+        html += Markup("<details><summary>and {} more</summary>{}</details>").format(
+            len(more_items), _items(more_items)
+        )
+    return html
+
+
+def _items(texts: list[str]) -> Markup:
+    items = (
+        text if len(text) <= MAX_ITEM_CHARACTERS else f"{text[:MAX_ITEM_CHARACTERS]}…"
+        for text in texts
+    )
+    return Markup("<ul>{}</ul>").format(
         concat(Markup("<li>{}</li>").format(item) for item in items)
     )
 

@@ -14,9 +14,7 @@ from sd35.ui.gallery.gallery import Gallery
 
 __all__ = ["Wiring"]
 
-REUSE_SEED_JS: Final = (
-    "() => [Number(document.querySelector('#panel [data-seed]').dataset.seed), false]"
-)
+REUSE_SEED_JS: Final = "() => [document.querySelector('#panel [data-seed]').dataset.seed, false]"
 # In the browser alone: an answer from the server would come after the visitor's next input.
 RESTORE_DRAFT_JS: Final = "(...values) => sd35.restoreDraft(values)"
 SAVE_DRAFT_JS: Final = "(...values) => sd35.saveDraft(values)"
