@@ -185,7 +185,9 @@ class SecurityMiddleware:
         """
         headers = Headers(scope=scope)
         names = {b"x-gradio-server"}
-        if not all(map(self._is_known_host, headers.getlist("x-forwarded-host"))):
+        # Gradio reads the first one only: each proxy of a chain appends its own.
+        forwarded_host = headers.get("x-forwarded-host", "").partition(",")[0].strip()
+        if not self._is_known_host(forwarded_host):
             names.add(b"x-forwarded-host")
         return {**scope, "headers": [item for item in scope["headers"] if item[0] not in names]}
 
