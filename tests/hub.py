@@ -55,7 +55,7 @@ class RecordingSpace:
 
     `pair` waits for a second one, `hold` runs until it is cancelled, `cut` closes the connection,
     `refused` isn't accepted, `error` fails with a message; anything else returns an image. Each
-    join sets a cookie.
+    join sets a cookie. Its title and all messages repeat the secrets that it was ever sent.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class RecordingSpace:
     def handlers(self) -> dict[str, Handler]:
         """Return the handlers for a fake Gradio server."""
         return {
-            "config": self._recording("config", respond_json(DESCRIPTION["config"])),
+            "config": self._recording("config", self._config),
             "info": self._recording("info", respond_json(DESCRIPTION["info"])),
             "join": self._join,
             "data": self._data,
@@ -116,12 +116,25 @@ class RecordingSpace:
 
         return answer
 
+    def _echo(self) -> str:
+        """Return the secrets in all requests, from the newest to the oldest."""
+        names = ("X-HF-Authorization", "Authorization", "X-IP-Token", "Cookie")
+        headers = [recorded.headers for recorded in reversed(self.all_requests())]
+        values = dict.fromkeys(
+            header[name] for header in headers for name in names if name in header
+        )
+        return " ".join(values)
+
+    async def _config(self, request: web.Request) -> web.StreamResponse:
+        config = DESCRIPTION["config"] | {"title": f"A Space for {self._echo()}"}
+        return await respond_json(config)(request)
+
     async def _join(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         session_hash = body["session_hash"]
         self._prompts[session_hash] = body["data"][0]
         if self._record("join", request, session_hash).startswith("refused"):
-            return await respond_text(500, "Internal Server Error")(request)
+            return await respond_text(500, f"Refused: {self._echo()}")(request)
         response = web.json_response({"event_id": "e"})
         response.set_cookie("run", session_hash)
         return response
@@ -135,10 +148,22 @@ class RecordingSpace:
             case "cut" | "cut,":
                 return await respond_events(QUEUED, STARTED, truncated_tail=b"")(request)
             case "error":
-                failed = {"msg": "process_completed", "success": False, "output": {"error": prompt}}
+                text = f"{prompt} {self._echo()}"
+                failed = {
+                    "msg": "process_completed",
+                    "success": False,
+                    "output": {"error": text, "title": text},
+                }
                 return await respond_events(QUEUED, STARTED, failed)(request)
         response = await start_event_stream(request)
-        await response.write(message_bytes(QUEUED) + message_bytes(STARTED))
+        progress = {"progress_data": [{"unit": self._echo(), "desc": self._echo()}]}
+        messages = (
+            QUEUED,
+            STARTED,
+            {"msg": "log", "log": self._echo(), "title": self._echo(), "level": self._echo()},
+            {"msg": "progress"} | progress,
+        )
+        await response.write(b"".join(map(message_bytes, messages)))
         if prompt.startswith("pair"):
             async with asyncio.timeout(LIMIT_SECONDS):
                 await self._pair.wait()

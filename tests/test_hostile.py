@@ -1,10 +1,17 @@
 """Hostile Spaces: they can't redirect requests, fill the memory, or get a foreign token."""
 
+import base64
 import gzip
+import html
 import logging
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import anyio
+import orjson
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -18,6 +25,7 @@ from sd35.client.contract import read_contract
 from sd35.client.discovery import ContractCache, Discovery
 from sd35.client.generation import EVENT_BUFFER_SIZE
 from sd35.client.hub import get_space_info, whoami
+from sd35.client.redaction import HIDDEN
 from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
 from sd35.core.errors import (
     AccessDeniedError,
@@ -419,3 +427,143 @@ async def test_an_invalid_proxy_is_an_error(proxy: str) -> None:
     with pytest.raises(InvalidRequestError, match="proxy's address"):
         async with SpaceClient.connect("http://127.0.0.1:1/", proxy=proxy):
             pytest.fail("connected")
+
+
+SECRET_HEADERS = {"Authorization": f"Bearer {SECRET_TOKEN}", "Cookie": "sticky=cookie-secret-1"}
+
+
+class EchoSpace:
+    """A Space that repeats the headers of all requests, encoded, in everything that it says."""
+
+    def __init__(self, encode: Callable[[str], str]) -> None:
+        self._encode = encode
+        self._headers: dict[str, str] = {}
+
+    def handlers(self, refusal: str) -> dict[str, Handler]:
+        """Return the handlers, of which the one of this name refuses all requests."""
+        handlers: dict[str, Handler] = {
+            "config": self._config,
+            "info": self._info,
+            "join": self._join,
+            "data": self._data,
+            "file": self._refuse,
+        }
+        return handlers | {refusal: self._refuse}
+
+    def _echo(self, request: web.Request) -> str:
+        self._headers |= {
+            name: value for name, value in request.headers.items() if name in SECRET_HEADERS
+        }
+        return " ".join(
+            f"{name}: {self._encode(value)} | {self._encode(value.rpartition(' ')[2])}\n"
+            for name, value in self._headers.items()
+        )
+
+    async def _config(self, request: web.Request) -> web.Response:
+        echo = self._echo(request)
+        response = web.json_response(DESCRIPTION["config"] | {"title": echo, "version": echo})
+        response.set_cookie("sticky", "cookie-secret-1")
+        return response
+
+    async def _info(self, request: web.Request) -> web.Response:
+        echo = self._echo(request)
+        info: Any = orjson.loads(orjson.dumps(DESCRIPTION["info"]))
+        for parameter in info["named_endpoints"]["/infer"]["parameters"]:
+            if parameter["parameter_name"] == "guidance_scale":
+                parameter |= {"parameter_name": echo, "parameter_default": [echo]}
+        return web.json_response(info)
+
+    async def _join(self, request: web.Request) -> web.Response:
+        self._echo(request)
+        return web.json_response({"event_id": "e"})
+
+    async def _data(self, request: web.Request) -> web.StreamResponse:
+        echo = self._echo(request)
+        bar = {"index": None, "length": None, "unit": echo, "desc": echo}
+        return await respond_events(
+            QUEUED,
+            STARTED,
+            {"msg": "log", "log": echo, "level": echo, "title": echo},
+            {"msg": "progress", "progress_data": [bar]},
+            {"msg": echo, echo: echo},
+            {"msg": "process_completed", "output": {"error": echo, "title": echo}},
+        )(request)
+
+    async def _refuse(self, request: web.Request) -> web.Response:
+        echo = self._echo(request)
+        line = " ".join(echo.encode("ascii", "replace").decode().split())
+        return web.Response(
+            status=418, reason=line, text=echo, headers={"Location": line, "X-Error": line}
+        )
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "upper case": str.upper,
+    "quoted": repr,
+    "zero width": "\u200b".join,
+    "control characters": "\0".join,
+    "lines": "\r\n".join,
+    "markup": "<b></b>".join,
+    "wide letters": lambda text: "".join(
+        chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in text
+    ),
+    "HTML": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "HTML twice": lambda text: html.escape("".join(f"&#x{ord(char):x};" for char in text)),
+    "percent": lambda text: "".join(f"%{ord(char):02X}" for char in text),
+    "percent twice": lambda text: quote("".join(f"%{ord(char):02x}" for char in text)),
+    "JSON": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
+    "Base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "Base64 of more": lambda text: base64.urlsafe_b64encode(f"ab{text}cd".encode()).decode(),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "beginning": lambda text: text[:-3],
+}
+
+
+def forms_of_secrets(encode: Callable[[str], str]) -> set[str]:
+    """Return what mustn't be read: the secrets as they are, and as they are encoded."""
+    secrets = [SECRET_TOKEN, *(value.rpartition(" ")[2] for value in SECRET_HEADERS.values())]
+    texts = [form for secret in secrets for form in (secret, encode(secret))]
+    return {"".join(char for char in text.lower() if char.isalnum()) for text in texts}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "refusal"),
+    [
+        *((encoding, "") for encoding in ENCODINGS),
+        *(("plain", refusal) for refusal in ("config", "info", "join", "data", "file")),
+    ],
+)
+async def test_what_was_sent_is_in_no_word_of_a_space(
+    encoding: str, refusal: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No error, event, description or log line repeats a token or a cookie, however encoded."""
+    caplog.set_level(logging.DEBUG)
+    encode = ENCODINGS[encoding]
+    texts: list[str] = []
+
+    async def run(address: str) -> None:
+        async with (
+            SpaceClient.connect(
+                address, token=SECRET_TOKEN, timeouts=SHORT_TIMEOUTS, on_wait=append_repr
+            ) as space,
+            space.generate(make_request()) as generation,
+        ):
+            texts.append(repr(space.contract.title + space.contract.version))
+            texts.extend(f"{p.name} {p.default_text}" for p in space.contract.parameters)
+            if refusal == "file":
+                await space.fetch(RemotePicture("/gradio_api/file=a.png"))
+            async for event in generation:
+                texts.append(repr(event))
+
+    def append_repr(value: object) -> None:
+        texts.append(repr(value))
+
+    async with serve_fake_gradio(EchoSpace(encode).handlers(refusal)) as address:
+        with pytest.raises(SD35Error) as error_info:
+            await run(address)
+    texts += [str(error_info.value), repr(error_info.value), *caplog.messages]
+    texts += traceback.format_exception(error_info.value)
+    shown_text = "".join(char for char in "".join(texts).lower() if char.isalnum())
+    assert HIDDEN.strip("[]") in shown_text or refusal
+    assert not [form for form in forms_of_secrets(encode) if form in shown_text]

@@ -299,6 +299,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         assert not [text for text in world.response_texts if SECRET_PATTERN.search(text)], (
             "a secret was revealed"
         )
+        assert not [
+            path for path in folder.rglob(".studio/*.sqlite*") if b"made-up" in path.read_bytes()
+        ], "a secret was stored"
         assert internet.requested_names <= set(internet.ports), "another server was contacted"
 
 

@@ -159,7 +159,10 @@ FINISHED: dict[str, Any] = {
 )
 def test_a_preview_that_can_not_be_understood_costs_no_image(outputs: object) -> None:
     parser = RunParser(CONTRACT, "e")
-    first = FINISHED | {"msg": "process_generating", "output": {"data": ["x" * 10_000, 7]}}
+    first = FINISHED | {
+        "msg": "process_generating",
+        "output": {"data": ["data:" + "x" * 10_000, 7]},
+    }
     broken = FINISHED | {"msg": "process_generating", "output": {"data": outputs}}
     assert len(parser.feed(orjson.dumps(first))) == 1
     assert parser.feed(orjson.dumps(broken)) == ()

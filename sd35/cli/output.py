@@ -18,6 +18,7 @@ from sd35.cli.events import (
 from sd35.cli.exit_codes import exit_code
 from sd35.cli.reporter import shutdown_text
 from sd35.cli.terminal import write_json, write_line
+from sd35.client.redaction import contains_secret
 from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
 from sd35.core.errors import SD35Error, WriteError
 from sd35.core.events import (
@@ -100,7 +101,8 @@ def _event_to_json(event: CliEvent) -> dict[str, Any]:
 
 def _public_url(picture: RemotePicture) -> str | None:
     # A data URL is the image itself, megabytes of it.
-    return None if picture.url.startswith("data:") else picture.url
+    is_hidden = picture.url.startswith("data:") or contains_secret(picture.url)
+    return None if is_hidden else picture.url
 
 
 def _picture_to_json(picture: Picture) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from sd35.client.generation import Generation
 from sd35.client.hub import HUB_URL
 from sd35.client.join import SendLog
 from sd35.client.previews import Previews
+from sd35.client.redaction import contains_secret
 from sd35.client.retry import OnWait
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport, open_session
-from sd35.core.errors import SpaceNotFoundError
+from sd35.core.errors import PictureError, SpaceNotFoundError
 from sd35.core.events import RemotePicture
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
@@ -135,11 +136,14 @@ class SpaceClient:
         """Return the full address of an image at this Space, or its `data:` URL.
 
         Raises:
-            PictureError: it isn't at the Space's own address.
+            PictureError: it isn't at the Space's own address, or the address repeats a token.
         """
         if picture.url.startswith("data:"):
             return picture.url
-        return str(self._connection.resolve_picture_url(picture))
+        url = str(self._connection.resolve_picture_url(picture))
+        if contains_secret(url):
+            raise PictureError("The image's address repeats a token.")
+        return url
 
     async def fetch(self, picture: RemotePicture) -> Picture:
         """Return an image that this Space has made, with its original bytes.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from sd35.client.error_parsing import sanitize
 from sd35.core.errors import ContractError
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
@@ -46,6 +48,13 @@ class Parameter:
     name: str | None
     default: Any
     range: Range | None
+
+    @property
+    def default_text(self) -> str:
+        """The default as a short text for people."""
+        if isinstance(self.default, str):
+            return sanitize(self.default)
+        return sanitize(orjson.dumps(self.default).decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +109,9 @@ def read_contract(
     """
     try:
         return _parse_contract(config, info, endpoint)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise ContractError("The Space's description can't be understood.") from error
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        # Without the cause: a KeyError, for example, repeats words of the Space.
+        raise ContractError("The Space's description can't be understood.") from None
 
 
 def check_api_prefix(config: Mapping[str, Any]) -> str:
@@ -128,8 +138,8 @@ def _parse_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint
         if parameter.name == "seed"
     ]
     return Contract(
-        title=sanitize(config.get("title") or "Gradio")[:80],
-        version=sanitize(config.get("version") or "")[:20],
+        title=(sanitize(config.get("title")) or "Gradio")[:80],
+        version=sanitize(config.get("version"))[:20],
         api_prefix=check_api_prefix(config),
         fn_index=fn_index,
         is_generator=bool((dependency.get("types") or {}).get("generator")),
@@ -182,9 +192,9 @@ def _parse_parameters(
 def _parse_parameter(component: Mapping[str, Any], description: Mapping[str, Any]) -> Parameter:
     if "parameter_name" not in description:
         raise ContractError("The Space's Gradio is too old: its parameters have no names.")
-    name = str(description["parameter_name"])
+    name = sanitize(description["parameter_name"])[:60]
     if name not in _REQUEST_FIELDS and not description.get("parameter_has_default"):
-        raise ContractError(f"Unsupported required parameter: {name[:60]!r}.")
+        raise ContractError(f"Unsupported required parameter: {name!r}.")
     return Parameter(
         name, description.get("parameter_default"), _parse_range(name, component.get("props") or {})
     )

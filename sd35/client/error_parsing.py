@@ -15,6 +15,7 @@ from typing import Final
 
 import orjson
 
+from sd35.client.redaction import redact, secrets_version
 from sd35.core.errors import (
     AbortedError,
     AccessDeniedError,
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 MAX_MESSAGE_CHARACTERS = 400  # the longest message of a Space that is shown
+MAX_READ_CHARACTERS = 2048  # with its markup and its secrets
 
 # A server whose clock is wrong may ask for years.
 MAX_RETRY_AFTER_SECONDS = 366 * 86400
@@ -153,20 +155,30 @@ _EXCEPTION_NAME_PATTERN = re.compile(r"[A-Za-z_.]{0,60}(?:Error|Exception)")
 
 
 def sanitize(text: object) -> str:
-    """Return a Space's text as one short line without markup or enclosing quotes."""
-    return _sanitize(str(text)[: 4 * MAX_MESSAGE_CHARACTERS])
+    """Return a Space's text as one short line without markup, enclosing quotes and secrets.
+
+    All words of a Space pass through here before they are kept, logged or shown. What isn't a text
+    or a number is empty.
+    """
+    if not isinstance(text, str | int | float):
+        return ""
+    return _sanitize(str(text)[: MAX_READ_CHARACTERS + 1], secrets_version())
 
 
 @lru_cache(maxsize=512)  # every step of every run has the same unit and description
-def _sanitize(text: str) -> str:
+def _sanitize(text: str, _secrets_version: int) -> str:
     # Twice, for tags that were escaped.
-    result = one_line(_TAG_PATTERN.sub("", html.unescape(_TAG_PATTERN.sub("", text))))
+    plain_text = _TAG_PATTERN.sub("", html.unescape(_TAG_PATTERN.sub("", text)))
+    result = one_line(redact(plain_text))
     # ZeroGPU's worker sends the repr of an exception's text: "'ValueError'".
     while quoted_match := _QUOTED_PATTERN.fullmatch(result):
         result = quoted_match[2].strip()
-    if len(result) <= MAX_MESSAGE_CHARACTERS:
-        return result
-    return result[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+    if len(result) > MAX_MESSAGE_CHARACTERS:
+        return result[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+    if len(text) > MAX_READ_CHARACTERS:
+        # The last word may be the beginning of a secret that was cut off.
+        return result.rpartition(" ")[0] + "…"
+    return result
 
 
 def parse_run_error(text: object, title: object = None) -> SD35Error:

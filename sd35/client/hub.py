@@ -9,6 +9,8 @@ from yarl import URL
 
 from sd35.client.auth import bearer_header
 from sd35.client.contract import Json
+from sd35.client.error_parsing import sanitize
+from sd35.client.redaction import contains_secret
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport, open_session
 from sd35.core.errors import (
@@ -87,13 +89,14 @@ def _parse_space_info(hub: Transport, name: str, payload: Json) -> SpaceInfo:
     try:
         address = URL(payload["host"])
         stage = str((payload.get("runtime") or {}).get("stage") or "")
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ProtocolError(f"Hugging Face's answer about {name} can't be understood.") from error
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ProtocolError(f"Hugging Face's answer about {name} can't be understood.") from None
     # The token will be sent to this address. The Spaces of a mirror (HF_ENDPOINT) may be anywhere.
     is_expected = hub.root.host != "huggingface.co" or is_hub_host(address.host or "")
-    if not is_expected or address.scheme not in {"http", "https"} or not address.host:
+    is_usable = address.scheme in {"http", "https"} and address.host
+    if not (is_expected and is_usable) or contains_secret(str(address)):
         raise ProtocolError(f"Hugging Face returned a foreign address for {name}.")
-    known_stage = stage if _STAGE_PATTERN.fullmatch(stage) else ""
+    known_stage = stage if _STAGE_PATTERN.fullmatch(stage) and not contains_secret(stage) else ""
     return SpaceInfo(name, address.origin().with_path("/"), known_stage)
 
 
@@ -109,4 +112,5 @@ async def whoami(hub: Transport) -> HubAccount:
         raise AccessDeniedError("Invalid Hugging Face token.") from error
     if not isinstance(payload, dict):
         raise ProtocolError("Hugging Face's answer about the token can't be understood.")
-    return HubAccount(str(payload.get("name") or "unnamed")[:100], payload.get("isPro") is True)
+    name = sanitize(payload.get("name"))[:100] or "unnamed"
+    return HubAccount(name, payload.get("isPro") is True)

@@ -14,6 +14,8 @@ from sd35.core.events import RemotePicture
 
 __all__ = ["find_picture", "is_skipped", "parse_seed"]
 
+MAX_ADDRESS_CHARACTERS: Final = 4096
+
 # Where a value may be: of an update, of a gallery's item, and of a component's description.
 _VALUE_KEYS = ("value", "image", "props")
 
@@ -27,10 +29,10 @@ def find_picture(output: Json) -> RemotePicture | None:
     """
     match output:
         case str():
-            return RemotePicture(output) if output else None
+            return RemotePicture(output) if output and _is_address(output) else None
         case dict():
             url, path = (
-                output[key] if isinstance(output.get(key), str) else None for key in ("url", "path")
+                output[key] if _is_address(output.get(key)) else None for key in ("url", "path")
             )
             if url or path:
                 return RemotePicture(url or "", path)
@@ -40,6 +42,13 @@ def find_picture(output: Json) -> RemotePicture | None:
         case _:
             return None
     return next((picture for value in values if (picture := find_picture(value))), None)
+
+
+def _is_address(value: Json) -> bool:
+    # A data URL holds the image; no other is as long.
+    return isinstance(value, str) and (
+        len(value) <= MAX_ADDRESS_CHARACTERS or value.startswith("data:")
+    )
 
 
 def is_skipped(output: Json) -> bool:

@@ -35,6 +35,8 @@ _STRUCTURE_ERRORS: Final = (
     *(KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),
 )
 
+MAX_LEVEL_CHARACTERS: Final = 20  # of the level of a notice, such as `warning`
+
 # Each edit of a diff copies what it changes: many edits of a long output would take minutes.
 MAX_COPIED_BYTES: Final = 1 << 28
 
@@ -64,15 +66,16 @@ class RunParser:
         """
         try:
             message = orjson.loads(payload)
-        except orjson.JSONDecodeError as error:
-            raise ProtocolError("The Space sent a message that isn't JSON.") from error
+        except orjson.JSONDecodeError:
+            raise ProtocolError("The Space sent a message that isn't JSON.") from None
         if not isinstance(message, dict) or not self._is_own_event(message.get("event_id")):
             return ()
         self._output_bytes += len(payload)
         try:
             return self._parse_message(message)
-        except _STRUCTURE_ERRORS as error:
-            raise ProtocolError("The Space sent a message that can't be understood.") from error
+        except _STRUCTURE_ERRORS:
+            # Without the cause: a KeyError, for example, repeats words of the Space.
+            raise ProtocolError("The Space sent a message that can't be understood.") from None
 
     def mark_gap(self) -> None:
         """Note that messages were lost, so that diffs can't be applied any more."""
@@ -226,8 +229,8 @@ def apply_diff(value: Json, edits: list[Json]) -> Json:
     try:
         for action, path, new_value in edits:
             value = _apply_edit(value, action, path, new_value)
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        raise ProtocolError("The Space sent a diff that doesn't apply.") from error
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
+        raise ProtocolError("The Space sent a diff that doesn't apply.") from None
     return value
 
 
@@ -273,8 +276,8 @@ def _parse_progress(data: object) -> tuple[Progress, ...]:
     event = Progress(
         step=_parse_count(bar.get("index")),
         total=_parse_count(bar.get("length")),
-        unit=sanitize(bar["unit"]) if bar.get("unit") else None,
-        description=sanitize(bar["desc"]) if bar.get("desc") else None,
+        unit=sanitize(bar.get("unit")) or None,
+        description=sanitize(bar.get("desc")) or None,
         fraction=_parse_seconds(bar.get("progress")),
     )
     return (event,)
@@ -285,9 +288,8 @@ def _parse_count(value: object) -> int | None:
 
 
 def _parse_notice(message: Mapping[str, Any]) -> tuple[Notice, ...]:
-    text = sanitize(message.get("log") or "")
+    text = sanitize(message.get("log"))
     if not text:
         return ()
-    level = str(message.get("level") or "info")[:20]
-    title = message.get("title")
-    return (Notice(text, level, sanitize(title) if title else None),)
+    level = sanitize(message.get("level"))[:MAX_LEVEL_CHARACTERS]
+    return (Notice(text, level or "info", sanitize(message.get("title")) or None),)

@@ -14,6 +14,7 @@ from sd35.client.contract import Json
 from sd35.client.error_parsing import error_for_status
 from sd35.client.fast_get import RawPool
 from sd35.client.proxy import find_proxy, split_credentials
+from sd35.client.redaction import remember_secrets
 from sd35.client.timeouts import Timeouts
 from sd35.core.errors import (
     PictureExpiredError,
@@ -81,6 +82,7 @@ class Transport:
             "allow_redirects": False,  # aiohttp would send our headers to another server
         }
         self._proxy_auth = {} if is_tunnel else proxy_auth
+        remember_secrets(proxy_auth)
         self.headers = dict(headers)
         self.cookie_jar = _new_cookie_jar()
         self._raw_pool = (
@@ -141,9 +143,9 @@ class Transport:
         with self._map_exceptions():
             self._check_origin(url)
             if self._raw_pool is not None:
-                data = await self._raw_pool.get(
-                    url, self.headers | self._cookie_header(url), self.timeouts.fetch
-                )
+                headers = self.headers | self._cookie_header(url)
+                remember_secrets(headers)
+                data = await self._raw_pool.get(url, headers, self.timeouts.fetch)
                 if data is not None:
                     return data
             return await self._get_picture_with_aiohttp(url)
@@ -164,11 +166,13 @@ class Transport:
         data: bytes | None = None,
     ) -> aiohttp.ClientResponse:
         self._check_origin(url)
-        headers = {**self.headers, **self._proxy_auth, **self._cookie_header(url)}
+        headers = {**self.headers, **self._cookie_header(url), **(extra_headers or {})}
+        # Before they are sent: the answer may repeat them.
+        remember_secrets(headers)
         response = await self._session.request(
             method,
             url,
-            headers={**headers, **(extra_headers or {})},
+            headers=headers | self._proxy_auth,
             data=data,
             timeout=aiohttp.ClientTimeout(
                 total=timeout_seconds, sock_connect=self.timeouts.connect, sock_read=silence_seconds
@@ -220,10 +224,10 @@ class Transport:
         try:
             async for chunk in response.content.iter_any():
                 yield chunk
-        except TimeoutError as error:
-            raise StreamTimeoutError(f"No updates from {self.name} for too long.") from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise StreamInterruptedError(f"The connection to {self.name} was lost.") from error
+        except TimeoutError:
+            raise StreamTimeoutError(f"No updates from {self.name} for too long.") from None
+        except (aiohttp.ClientError, ValueError):
+            raise StreamInterruptedError(f"The connection to {self.name} was lost.") from None
 
     async def _raise_for_status(self, response: aiohttp.ClientResponse) -> None:
         """Raise the error for a status other than 200."""
@@ -250,7 +254,9 @@ class Transport:
         try:
             yield
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            raise self._map_exception(error) from error
+            # Without the cause: aiohttp's texts hold addresses, headers and parts of the answer,
+            # and a traceback would show them.
+            raise self._map_exception(error) from None
 
     def _map_exception(self, error: Exception) -> SD35Error:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

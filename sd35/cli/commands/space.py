@@ -116,7 +116,7 @@ def _print_parameters(console: Console, contract: Contract) -> None:
 def _default_text(parameter: Parameter) -> str:
     if parameter.range is not None:
         return format_number(parameter.range.default)
-    text = "" if parameter.default is None else one_line(parameter.default)
+    text = "" if parameter.default is None else parameter.default_text
     return text if len(text) <= MAX_DEFAULT_LENGTH else f"{text[: MAX_DEFAULT_LENGTH - 1]}…"
 
 
@@ -167,5 +167,7 @@ def _to_json(name: str, client: SpaceClient) -> dict[str, Any]:
 def _parameter_to_json(parameter: Parameter) -> dict[str, Any]:
     value_range = parameter.range
     if value_range is None:
-        return {"name": parameter.name, "default": parameter.default}
+        is_plain = parameter.default is None or isinstance(parameter.default, bool | int | float)
+        default = parameter.default if is_plain else parameter.default_text
+        return {"name": parameter.name, "default": default}
     return {"name": parameter.name, **asdict(value_range)}
