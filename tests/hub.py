@@ -157,13 +157,13 @@ class RecordingSpace:
                 return await respond_events(QUEUED, STARTED, failed)(request)
         response = await start_event_stream(request)
         progress = {"progress_data": [{"unit": self._echo(), "desc": self._echo()}]}
-        messages = (
+        messages: tuple[dict[str, Any], ...] = (
             QUEUED,
             STARTED,
             {"msg": "log", "log": self._echo(), "title": self._echo(), "level": self._echo()},
             {"msg": "progress"} | progress,
         )
-        await response.write(b"".join(map(message_bytes, messages)))
+        await response.write(b"".join(message_bytes(message) for message in messages))
         if prompt.startswith("pair"):
             async with asyncio.timeout(LIMIT_SECONDS):
                 await self._pair.wait()
