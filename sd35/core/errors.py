@@ -386,6 +386,7 @@ class LibraryError(SD35Error):
 class IndexDamagedError(LibraryError):
     """The library's index is damaged, and will be rebuilt."""
 
+    kind = "index-damaged"
     remedy = "Reload the page, or restart: it will be rebuilt from your images."
 
     def __init__(self, happened: str = "The library's index is damaged.") -> None:
