@@ -34,7 +34,6 @@ from sd35.core.errors import (
     PictureError,
     PictureTooLargeError,
     ProtocolError,
-    RateLimitedError,
     SD35Error,
     UnreachableError,
 )
@@ -349,13 +348,13 @@ async def test_passwords_in_netrc_are_never_sent(
 
     async def join(request: web.Request) -> web.Response:
         authorizations.append(request.headers.get("Authorization"))
-        return web.Response(status=429)
+        return web.Response(status=401)
 
     async with (
         serve_fake_gradio(join=join) as address,
         SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space,
     ):
-        with pytest.raises(RateLimitedError):
+        with pytest.raises(AccessDeniedError):
             await collect_events(space)
     assert authorizations == [None]
 
