@@ -159,6 +159,26 @@ async def test_gradio_downloads_nothing() -> None:
         assert not tripwire.requested_paths
 
 
+@pytest.mark.anyio
+async def test_failed_function_is_one_line(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An unforeseen error in a function leaves its class and place in the log, nothing else."""
+
+    def fail() -> None:
+        raise ValueError("text of a visitor")
+
+    with locked_blocks("failing") as demo:
+        gr.Button("fail").click(fail)
+    with pytest.raises(gr.Error, match="Something went wrong") as failure:
+        await demo.process_api(demo.fns[0], [])
+    assert not failure.value.print_exception, "with which Gradio prints a traceback"
+    (record,) = caplog.records
+    assert record.getMessage().startswith("fail: ValueError at tests/test_space.py:")
+    assert record.exc_info is None
+    assert "".join(capfd.readouterr()) == ""
+
+
 def test_random_seed_is_returned(address: str) -> None:
     """With `randomize_seed`, each run returns the seed that it drew."""
     client = gradio_client.Client(address, verbose=False, download_files=False)
