@@ -181,7 +181,7 @@ async def test_image_is_returned_with_progress(program: Program, mode: str) -> N
         "width": 768,
         "height": 512,
         "num_inference_steps": 20,
-        "seed": 7,
+        "seed": "7",
     }
     async with program.agent(mode) as client:
         result = await client.call_tool("generate", arguments, progress_callback=listen)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from typer import Argument, BadParameter, Option
 
 from sd35.cli.lazy import ClickContext, Command
-from sd35.core.seed import MAX_SEED
+from sd35.core.seed import MAX_SEED, RANDOM_SEED, parse_whole_number
 from sd35.core.sizes import parse_ratio
 
 __all__ = [
@@ -22,10 +22,11 @@ __all__ = [
     "Token",
     "aspect_ratio",
     "decimal_number",
+    "seed_number",
     "whole_number",
 ]
 
-MAX_NUMBER: Final = MAX_SEED  # the largest number that an option may take
+MAX_NUMBER: Final = 2**63 - 1  # the largest number that an option may take, unless it is a seed
 
 
 def whole_number(minimum: int = 0, maximum: int = MAX_NUMBER) -> Callable[[str], int]:
@@ -44,6 +45,14 @@ def whole_number(minimum: int = 0, maximum: int = MAX_NUMBER) -> Callable[[str],
         return value
 
     return parse
+
+
+def seed_number(text: str) -> int:
+    """Parse a seed, or -1, which stands for a random one."""
+    number = parse_whole_number(text)
+    if number is None or not RANDOM_SEED <= number <= MAX_SEED:
+        raise BadParameter(f"enter a whole number from 0 to {MAX_SEED:,}, or -1 for a random one.")
+    return number
 
 
 def decimal_number(text: str) -> float:

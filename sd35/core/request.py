@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS, Limits, Range, format_number
-from sd35.core.seed import parse_whole_number
+from sd35.core.seed import RANDOM_SEED, parse_whole_number
 from sd35.core.sizes import parse_ratio, size_for
 
 __all__ = [
@@ -30,9 +30,6 @@ MAX_PROMPT_CHARACTERS: Final = 10_000
 
 # JSON may hold infinite numbers, and int() of one raises.
 MAX_MAGNITUDE: Final = 2**63
-
-# The seed that stands for a random one in AUTOMATIC1111, ComfyUI's nodes and many scripts.
-RANDOM_SEED: Final = -1
 
 _FIELD_LABELS: Final = {
     "width": "width",

@@ -4,9 +4,12 @@ import re
 from decimal import Decimal
 from typing import Final
 
-__all__ = ["MAX_SEED", "parse_seed", "parse_whole_number"]
+__all__ = ["MAX_SEED", "RANDOM_SEED", "parse_seed", "parse_whole_number"]
 
 MAX_SEED: Final = 2**64 - 1  # the largest that PyTorch's generators take
+
+# The seed that stands for a random one in AUTOMATIC1111, ComfyUI's nodes and many scripts.
+RANDOM_SEED: Final = -1
 
 _MAX_BITS: Final = 128  # enough for any seed, and for saying that a number is none
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from sd35.core.seed import parse_seed, parse_whole_number
+from sd35.core.seed import RANDOM_SEED, parse_seed, parse_whole_number
 
 __all__ = [
     "MAX_EXTRA",
@@ -99,8 +99,8 @@ def parse_int(value: object) -> int | None:
 def parse_generation_seed(value: object) -> tuple[int | None, tuple[tuple[str, str], ...]]:
     """Return the seed of an image, or else what stands in its place as a pair to display."""
     seed = parse_seed(value)
-    # -1 asks for a random seed: the one that was drawn isn't in the file.
-    if seed is not None or parse_whole_number(value) == -1:
+    # The random seed that was drawn isn't in the file.
+    if seed is not None or parse_whole_number(value) == RANDOM_SEED:
         return seed, ()
     text = format_value(value).strip()
     return None, (("Seed", text),) if text else ()

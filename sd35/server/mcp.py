@@ -87,6 +87,10 @@ def _string_or_empty(value: object) -> str:
 # of other types that look like JSON, and the prompt "null" would become None.
 _Text = Annotated[str, BeforeValidator(_string_or_empty)]
 _Integer = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "null"}]})]
+# Agents in JavaScript round long numbers.
+_IntegerOrText = Annotated[
+    Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]})
+]
 _Number = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
 
 Prompt = Annotated[_Text, Field(description="what the image should show")]
@@ -101,7 +105,10 @@ GuidanceScale = Annotated[
     _Number, Field(description="how strictly to follow the prompt; default: the Space's")
 ]
 Steps = Annotated[_Integer, Field(description="more take longer; default: the Space's")]
-Seed = Annotated[_Integer, Field(description="to repeat an image; default: random")]
+Seed = Annotated[
+    _IntegerOrText,
+    Field(description="to repeat an image; as text if it has more than 15 digits; default: random"),
+]
 
 
 class GenerationResult(BaseModel):

@@ -78,7 +78,7 @@ Seed = Annotated[
     int | None,
     Option(
         metavar="N",
-        parser=options.whole_number(),
+        parser=options.seed_number,
         help="Seed. With --count, it increases by 1 per image. Random if omitted or -1.",
     ),
 ]
