@@ -313,7 +313,7 @@
     },
     retry: ({ button }) => {
       const variation = button.dataset.variation ?? "job";
-      components["retry-event"].trigger({ id: idOf(button), variation });
+      components["retry-event"].trigger({ id: idOf(button), variation, key: sd35.newKey() });
       location.hash = "#create";
     },
   };

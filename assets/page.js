@@ -22,54 +22,21 @@
     }
   }
 
-  // An event stream that ends without "close_stream" is broken. Gradio would wait for it forever instead of opening another.
-  // With these messages it polls the server, and reloads the page if it was waiting for a result.
-  const BROKEN_MESSAGES = ["broken_connection", "close_stream"].map((msg) => `data: ${JSON.stringify({ msg, message: "" })}\n\n`);
-  const withProperEnd = (body) => {
-    const reader = body.getReader();
-    const decoder = new TextDecoder();
-    let tail = "";
-    return new ReadableStream({
-      async pull(controller) {
-        const { done, value } = await reader.read().catch((error) => {
-          if (error.name === "AbortError") throw error;
-          return { done: true };
-        });
-        if (!done) {
-          tail = (tail + decoder.decode(value.subarray(-400))).slice(-400);
-          controller.enqueue(value);
-          return;
-        }
-        if (!tail.includes("close_stream")) controller.enqueue(new TextEncoder().encode(`\n\n${BROKEN_MESSAGES.join("")}`));
-        controller.close();
-      },
-      cancel: (reason) => reader.cancel(reason),
-    });
-  };
-  const originalFetch = window.fetch;
-  window.fetch = async (resource, ...options) => {
-    const response = await originalFetch(resource, ...options);
-    const isStream = String(resource?.url ?? resource).includes("/queue/data?");
-    if (!isStream || !response.ok || response.body === null) return response;
-    const { status, statusText, headers } = response;
-    return new Response(withProperEnd(response.body), { status, statusText, headers });
-  };
-
   const byId = (id) => document.getElementById(id);
   const isShown = (element) => element !== null && element.offsetParent !== null;
   const press = (id) => {
     if (isShown(byId(id))) byId(id).click();
   };
 
-  // Ctrl or Cmd + Enter generates, Escape stops. While an input method composes text, or the image fills the screen, these
-  // keys belong to the browser.
+  // Ctrl or Cmd + Enter generates; Escape leaves a field, and does nothing else. While an input method composes text, these
+  // keys belong to it.
   const onKey = (event) => {
     if (event.isComposing) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      press("generate");
-    } else if (event.key === "Escape" && !document.querySelector("#picture.fullscreen")) {
-      press("stop");
+      if (!event.repeat) press("generate"); // else a key that is held down would make dozens of images
+    } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+      document.activeElement?.blur();
     }
   };
   document.addEventListener("keydown", onKey, true);
@@ -87,10 +54,6 @@
     status = panel.dataset.status;
     if (isFirst) return;
     announcer.textContent = status === "running" ? "Generating" : panel.textContent;
-    // Stop disappears at the end of a job: without this, keyboard users would start again at the top of the page.
-    if (document.activeElement === document.body || !isShown(document.activeElement)) {
-      [byId("stop"), byId("generate")].find(isShown)?.focus({ preventScroll: true });
-    }
     if (matchMedia("(max-width: 900px)").matches) byId("output").scrollIntoView({ block: "nearest" });
   };
 
@@ -149,7 +112,8 @@
     if (document.title !== shownTitle) baseTitle = document.title; // Gradio has set it
     const parts = [];
     if (unseen.failed > 0) parts.push(`✗ ${unseen.failed} failed`);
-    if (counts.remaining > 0) parts.push(`${counts.remaining} left`);
+    const remaining = counts.remaining + Number(document.querySelector("#outbox [data-pending]")?.dataset.pending ?? 0);
+    if (remaining > 0) parts.push(`${remaining} left`);
     else if (unseen.completed > 0) parts.push(`✓ ${unseen.completed} done`);
     shownTitle = [...parts, baseTitle].join(" · ");
     if (document.title !== shownTitle) document.title = shownTitle;
@@ -185,35 +149,13 @@
     showTitle();
   };
 
-  // Other pages of the same visitor may have changed the queue while this one was hidden.
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState !== "visible") return;
-    clearUnseen();
-    byId("refresh")?.click();
+    if (document.visibilityState === "visible") clearUnseen();
   });
 
-  window.sd35 = {
-    // Buttons in HTML from the server raise "click" with their action and the id of their job.
-    bindButtons(element, trigger) {
-      element.addEventListener("click", (event) => {
-        const { action, id } = event.target.closest("[data-action]")?.dataset ?? {};
-        if (action) trigger("click", { action, id });
-      });
-    },
-  };
-
-  // Each update contains the server's time. If none arrives while jobs remain, or while an image is still to be saved, the
-  // stream is dead and is restarted, less and less often.
-  const RETRY_SECONDS = [4, 4, 8, 16];
-  let lastUpdate = { time: "", at: Date.now(), retries: 0 };
-  setInterval(() => {
-    const time = document.querySelector("#queue .queue")?.dataset.time;
-    const isWaiting = counts.remaining > 0 || document.querySelector("#panel [data-saving]") !== null;
-    if (time !== lastUpdate.time || !isWaiting) lastUpdate = { time, at: Date.now(), retries: 0 };
-    if (Date.now() - lastUpdate.at < 1000 * RETRY_SECONDS[Math.min(lastUpdate.retries, 3)]) return;
-    lastUpdate = { ...lastUpdate, at: Date.now(), retries: lastUpdate.retries + 1 };
-    byId("refresh")?.click();
-  }, 1000);
+  Object.assign((window.sd35 ??= {}), {
+    announce: (text) => (announcer.textContent = text),
+  });
 
   // Embedded in a page of another site, relative URLs would lead to that site.
   const updateUrls = () => {
@@ -250,8 +192,18 @@
     updateFieldErrors();
   };
   let isScheduled = false;
-  new MutationObserver(() => {
-    if (!isScheduled) requestAnimationFrame(update);
+  const schedule = () => {
+    if (isScheduled) return;
     isScheduled = true;
-  }).observe(document.documentElement, { subtree: true, childList: true });
+    // Hidden pages have no animation frames, but a title, and notifications.
+    if (document.visibilityState === "hidden") setTimeout(update, 50);
+    else requestAnimationFrame(update);
+  };
+  new MutationObserver(schedule).observe(document.documentElement, {
+    subtree: true,
+    childList: true,
+    attributes: true,
+    attributeFilter: ["data-status", "data-remaining", "data-completed", "data-failed", "data-pending"],
+  });
+  document.addEventListener("visibilitychange", () => isScheduled && update());
 })();

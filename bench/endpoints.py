@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class Listener:
 
     fn_index: int
     data: list[Any]
+    event_data: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,9 @@ class PageClient:
     def submit_listener(self, prompt: str) -> Listener:
         """Return the listener of the Generate button, with this prompt in the form."""
         listener = self._listener(self._dependency("submit"))
-        return Listener(listener.fn_index, [prompt, *listener.data[1:]])
+        fields = self._listener(self._dependency("validate_form")).data
+        submission = {"key": secrets.token_hex(16), "values": [prompt, *fields[1:]]}
+        return Listener(listener.fn_index, listener.data, {"submissions": [submission]})
 
     @property
     def load_listeners(self) -> list[Listener]:
@@ -123,7 +127,7 @@ class PageClient:
         return [
             self._listener(dependency)
             for dependency in self._dependencies
-            if [event for _, event in dependency["targets"]] == ["load"]
+            if dependency["backend_fn"] and "load" in [event for _, event in dependency["targets"]]
         ]
 
     def follow_ups(self, listeners: list[Listener]) -> list[Listener]:
@@ -136,7 +140,7 @@ class PageClient:
 
     def _iter_follow_ups(self, fn_index: int) -> Iterator[Listener]:
         for dependency in self._dependencies:
-            if dependency.get("trigger_after") == fn_index:
+            if dependency["backend_fn"] and dependency.get("trigger_after") == fn_index:
                 yield self._listener(dependency)
                 yield from self._iter_follow_ups(dependency["id"])
 

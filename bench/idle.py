@@ -49,7 +49,9 @@ async def idle_with_page(
 ) -> IdleUsage:
     """Measure a server while one page follows a run that has nothing to show yet."""
     visitor = await Visitor(program.port).load_page()
-    await visitor.join_queue(submit_listener.fn_index, submit_listener.data)
+    await visitor.join_queue(
+        submit_listener.fn_index, submit_listener.data, submit_listener.event_data
+    )
     await _follow(visitor)
     await visitor.join_queue(watch_listener.fn_index, watch_listener.data)
     follow_task = asyncio.create_task(_follow(visitor))

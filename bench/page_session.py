@@ -13,8 +13,8 @@ __all__ = ["PageTimings", "request_picture"]
 
 _sequence = itertools.count(1)
 
-# The answer to Generate: an empty error message, then the job's id.
-JOB_ID_PATTERN = re.compile(rb'"data": ?\[ ?"", ?"([\w-]{22})"')
+# The answer to Generate contains the panel of the new job.
+JOB_ID_PATTERN = re.compile(rb'data-job=\\"([\w-]{22})')
 
 PNG_HEADER_BYTES = 33  # before the chunks that differ: the program adds metadata
 
@@ -62,7 +62,7 @@ async def request_picture(
     prompt = f"a lighthouse at dusk, number {next(_sequence)}{prompt_suffix}"
     listener = target.submit_listener(prompt)
     timings.requested_at = time.perf_counter()
-    await visitor.join_queue(listener.fn_index, listener.data)
+    await visitor.join_queue(listener.fn_index, listener.data, listener.event_data)
     if target.watch_listener is not None:
         response_text = b"".join([chunk async for chunk in visitor.follow()])
         job = JOB_ID_PATTERN.search(response_text)

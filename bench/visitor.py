@@ -47,9 +47,14 @@ class Visitor:
         connection.close()
         return self
 
-    async def join_queue(self, fn_index: int, data: Sequence[Any]) -> None:
+    async def join_queue(
+        self,
+        fn_index: int,
+        data: Sequence[Any],
+        event_data: Any = None,  # noqa: ANN401  # JSON
+    ) -> None:
         """Call a listener."""
-        payload = {"data": data, "event_data": None, "fn_index": fn_index, "trigger_id": None}
+        payload = {"data": data, "event_data": event_data, "fn_index": fn_index, "trigger_id": None}
         body = json.dumps(payload | {"session_hash": self._session}).encode()
         head = b"POST /gradio_api/queue/join HTTP/1.1\r\n" + self._head
         kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)

@@ -78,10 +78,11 @@ class BrowserSession:
         outcome: list[Any] = last["output"]["data"]
         return outcome
 
-    def run(self, name: str, data: list[Any]) -> list[Any]:
+    def run(self, name: str, data: list[Any], event_data: Any = None) -> list[Any]:  # noqa: ANN401  # JSON
         """Return the output of a listener that isn't queued."""
         body = {
             "data": data,
+            "event_data": event_data,
             "fn_index": self.find_fn_index(name),
             "session_hash": self.session_hash,
         }
@@ -90,9 +91,15 @@ class BrowserSession:
         )
         return outcome
 
+    def submit(self, prompt: str = "a cat", key: str = "") -> tuple[dict[str, str], str]:
+        """Press Generate; return the outcome, and the id of the job that the page shows then."""
+        submission = {"key": key or secrets.token_hex(16), "values": [prompt, *FORM_VALUES[1:]]}
+        outcomes, _, _, job_id, *_ = self.run("submit", [""], {"submissions": [submission]})
+        return orjson.loads(outcomes)[0], job_id
+
     def generate_picture(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:
         """Generate an image; return its file as the page gets it, and the id of the job."""
-        message, job_id = self.result("submit", [prompt, *FORM_VALUES[1:], ""])
-        assert not message
+        outcome, job_id = self.submit(prompt)
+        assert outcome["status"] == "accepted"
         image, _, job_id, *_ = self.result("watch_jobs", [job_id])
         return image, job_id

@@ -36,7 +36,7 @@ from sd35.library.scanner import ScanResult
 from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.metadata.model import GenerationMetadata
 from tests.app_server import serve_app
-from tests.browsers import FORM_VALUES, BrowserSession
+from tests.browsers import BrowserSession
 from tests.full_disk import Disk, disk
 from tests.impostor import make_request
 from tests.killable import LIMIT_SECONDS, Program, Space, fail_demo, import_and_export, run_studio
@@ -319,10 +319,7 @@ def test_page_after_a_crash_shows_interrupted_and_paused_jobs(folder: Path, spac
         start_program(folder, "--space", space.address, "--at-once", "1") as (process, address, _),
         BrowserSession(address).open() as visit,
     ):
-        running_job, _ = (
-            visit.result("submit", [prompt, *FORM_VALUES[1:], ""])[1]
-            for prompt in ("wait", "a cat")
-        )
+        running_job, _ = (visit.submit(prompt)[1] for prompt in ("wait", "a cat"))
         assert space.run_started.wait(LIMIT_SECONDS)
         process.kill()
     [library_folder] = (path.parent.parent for path in folder.rglob("library.sqlite3"))

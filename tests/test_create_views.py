@@ -49,7 +49,7 @@ def make_state(status: JobStatus, **changes: Any) -> JobState:  # noqa: ANN401
 )
 def test_panel_shows_the_status(state: JobState, expected_text: str) -> None:
     """The panel of each status says what happens, and what to do."""
-    assert expected_text in job_panel(state)
+    assert expected_text in job_panel("x", state)
 
 
 def test_foreign_text_is_escaped() -> None:
@@ -58,8 +58,8 @@ def test_foreign_text_is_escaped() -> None:
     metadata = GenerationMetadata(prompt=MARKUP, tool=MARKUP, extra=((MARKUP, MARKUP),))
     notice = Notice(MARKUP)
     for html in (
-        job_panel(make_state(JobStatus.FAILED, error=error)),
-        job_panel(make_state(JobStatus.RUNNING, notices=(notice,))),
+        job_panel("x", make_state(JobStatus.FAILED, error=error)),
+        job_panel("x", make_state(JobStatus.RUNNING, notices=(notice,))),
         rejection_panel(MARKUP),
         rejection_panel(error_message(error)),
         notices.no_settings_found(MARKUP),
@@ -78,7 +78,7 @@ def test_quota_error_says_when_the_queue_resumes() -> None:
     """The time is there for the browser's clock, and the Space's own words on demand."""
     error = QuotaError("The Space says: no more.")
     error.retry_at = dt.datetime(2026, 11, 26, 9, 38, tzinfo=dt.UTC)
-    html = job_panel(make_state(JobStatus.PENDING, pause_error=error))
+    html = job_panel("x", make_state(JobStatus.PENDING, pause_error=error))
     assert '<time datetime="2026-11-26T09:38:00+00:00">' in html
     assert "The queue resumes then." in html
     assert "The Space says: no more." in html
@@ -187,7 +187,7 @@ def test_stopped_job_says_what_stopping_did() -> None:
         cancel_reason="Stopped because no page was open.",
         cancel_outcome=SimpleNamespace(message="The Space cancelled the job."),
     )
-    html = job_panel(state)
+    html = job_panel("x", state)
     assert "Stopped because no page was open." in html
     assert "The Space cancelled the job." in html
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import orjson
 import pytest
 
 from sd35.core.request import GenerationRequest
@@ -20,7 +21,9 @@ from sd35.jobs.space_connection import SpaceConfig
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import JobHandlers
 from sd35.ui.create.live_view import JobView
+from sd35.ui.create.submissions import parse_submissions
 from tests.app_server import studio_config
+from tests.browsers import FORM_VALUES
 from tests.fakes import FakeSpace
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +48,20 @@ class PageHandlers:
             while (state := job.state.value).status not in statuses:
                 await job.state.wait_for_change(state, 20)
         return job
+
+    @property
+    def open_prompts(self) -> list[str]:
+        """The prompts of the jobs that haven't ended."""
+        jobs = self.service.visitor_queue(LOCAL_VISITOR).open_jobs
+        return [job.state.value.request.prompt for job in jobs]
+
+    async def press(self, key: str, prompt: str, **options: bool) -> str:
+        """Press Generate with a fixed seed, and return what became of it."""
+        submission = {"key": key, "values": [prompt, *FORM_VALUES[1:]], **options}
+        event: Any = SimpleNamespace(_data={"submissions": [submission]})
+        outcomes = orjson.loads((await self.jobs.submit(REQUEST, event, ""))[0])
+        status: str = outcomes[0]["status"]
+        return status
 
 
 @asynccontextmanager
@@ -98,6 +115,49 @@ async def test_newer_watch_ends_the_older_one(fake: FakeSpace, tmp_path: Path) -
         await newer.aclose()
         assert not page.service.visitor_queue(LOCAL_VISITOR).watcher_count
         fake.release()
+
+
+async def test_repeated_submission_is_one_job(fake: FakeSpace, tmp_path: Path) -> None:
+    """A page that repeats a press, because no answer came, gets the same job, restarts included."""
+    fake.hold()
+    limits = UsageLimits(max_concurrent=1)
+    async with open_handlers(fake, tmp_path, limits) as page:
+        assert await page.press("one", "wait: ") == "accepted"
+        assert await page.press("two", "a cat") == "accepted"
+        assert await page.press("two", "a cat") == "accepted"
+        assert page.open_prompts.count("a cat") == 1
+    async with open_handlers(fake, tmp_path, limits) as page:
+        assert await page.press("two", "a cat") == "accepted"
+        assert page.open_prompts.count("a cat") == 1
+    fake.release()
+
+
+async def test_third_identical_image_must_be_confirmed(fake: FakeSpace, tmp_path: Path) -> None:
+    """Two images in a row may be the same; the next one is asked about, unless its seed is random.
+
+    A repeated press isn't its own predecessor, and cancelled jobs don't count.
+    """
+    async with open_handlers(fake, tmp_path) as page:
+        assert await page.press("1", "a cat") == "accepted"
+        assert await page.press("2", "a cat") == "accepted"
+        assert await page.press("2", "a cat") == "accepted"
+        assert await page.press("3", "a cat") == "repeated"
+        assert await page.press("4", "a cat", is_random=True) == "accepted"
+        assert await page.press("5", "a cat", is_confirmed=True) == "accepted"
+        assert await page.press("6", "a cat") == "accepted"
+        assert await page.press("7", "a cat") == "repeated"
+        for key in ("8", "9", "10"):
+            assert await page.press(key, "a dog") == "accepted"
+            for job in page.service.visitor_queue(LOCAL_VISITOR).open_jobs:
+                job.cancel()
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"submissions": 7}, {"submissions": [None, {"key": "", "values": []}]}]
+)
+def test_foreign_submissions_are_ignored(payload: dict[str, Any]) -> None:
+    """What isn't a submission is skipped."""
+    assert parse_submissions(payload) == []
 
 
 async def test_selected_job_stays_in_focus(fake: FakeSpace, tmp_path: Path) -> None:

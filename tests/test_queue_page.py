@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 
+from sd35.core.visitor import LOCAL_VISITOR
 from sd35.jobs.limits import UsageLimits
 from sd35.metadata.embedding import embed_metadata, read_metadata, read_texts
 from sd35.metadata.model import GenerationMetadata
@@ -82,11 +83,10 @@ def queue_page(page: Page, servers: QueueServers) -> Iterator[Page]:
     """Open the page over a Space that holds, and empty the queue afterwards."""
     servers.fake.hold()
     yield open_page(page, servers.app_server.address)
-    servers.fake.release()
     page.evaluate("location.hash = '#create'")
-    stop_all = page.get_by_role("button", name="Stop everything")
-    if stop_all.is_visible():
-        stop_all.click()
+    for job in servers.app_server.studio.visitor_queue(LOCAL_VISITOR).open_jobs[::-1]:
+        job.cancel()
+    servers.fake.release()
     expect(page.locator("#queue .queue")).to_have_attribute("data-remaining", "0")
     dismiss_all = page.get_by_role("button", name="Dismiss failed")
     if dismiss_all.is_visible():
@@ -131,6 +131,90 @@ def test_queue_is_reordered_and_worked_off(queue_page: Page, servers: QueueServe
     expect(page.get_by_role("button", name="Reuse seed")).to_be_visible()
 
 
+def hold_submissions(page: Page) -> list[Route]:
+    """Let no submission reach the server, and return their requests."""
+    routes: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if "submissions" in (route.request.post_data or ""):
+            routes.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/run/**", hold)
+    return routes
+
+
+def test_each_press_is_a_job_on_any_network(queue_page: Page) -> None:
+    """Each press is shown at once and is one job, in order, though an answer is lost.
+
+    An image that would be the same as the last two is asked about.
+    """
+    page = queue_page
+    submit_and_wait_for_step(page)
+    routes = hold_submissions(page)
+    for prompt in ("a cat", "a dog", "a dog"):
+        submit_prompt(page, prompt)
+    expect(page.locator("#outbox")).to_contain_text("3 sending…")
+    expect(page).to_have_title(re.compile("^4 left"))
+    expect(page.locator("#outbox li b")).to_have_text(["a cat", "a dog", "a dog"])
+    page.locator("#outbox li").last.get_by_role("button", name="Remove").click()
+    routes[0].fetch()
+    routes[0].abort()
+    page.unroute("**/run/**")
+    expect(page.locator("#queue li b")).to_have_text(["wait: first", "a cat", "a dog"])
+    page.get_by_label("Random seed").uncheck()
+    generate = page.locator("#generate")
+    for _ in range(3):
+        generate.click()
+    generate.focus()
+    page.keyboard.down("Enter")
+    page.keyboard.down("Enter")  # the repetition of a key that is held down
+    page.keyboard.up("Enter")
+    expect(page.locator("#outbox [role=alert]")).to_contain_text("The same image 2 more times?")
+    expect(page.locator("#queue")).to_contain_text("1 running · 4 queued")
+    page.get_by_role("button", name="Use random seeds").click()
+    expect(page.locator("#queue")).to_contain_text("1 running · 6 queued")
+    expect(page.locator("#outbox [role=alert]")).to_have_count(0)
+
+
+PRESS_FIRST_STOP_JS = """() => new Promise(resolve => {
+  const observer = new MutationObserver(() => {
+    const stop = document.querySelector("#panel [data-action=stop]");
+    if (stop === null) return;
+    observer.disconnect();
+    stop.click();
+    resolve();
+  });
+  observer.observe(document.body, {subtree: true, childList: true});
+  document.querySelector("#generate").click();
+})"""
+
+
+def test_press_hits_only_what_it_began_on(queue_page: Page, servers: QueueServers) -> None:
+    """Stop takes no press when it appears, and a press is for the job on which it began.
+
+    Generate keeps its place, so that a second press hits nothing else.
+    """
+    page = queue_page
+    box = page.locator("#generate").bounding_box()
+    page.get_by_label("Prompt", exact=True).fill("wait: first")
+    page.evaluate(PRESS_FIRST_STOP_JS)
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    assert page.locator("#generate").bounding_box() == box
+    for name in ("a cat", "a dog", "a fish"):
+        submit_prompt(page, name)
+    expect(page.locator("#queue li")).to_have_count(4)
+    remove = page.locator("#queue li", has_text="a dog").get_by_role("button", name="Remove")
+    expect(remove).to_be_enabled()
+    remove.hover()
+    page.mouse.down()
+    servers.app_server.studio.visitor_queue(LOCAL_VISITOR).pending_jobs[0].cancel()
+    expect(page.locator("#queue li b")).to_have_text(["wait: first", "a dog", "a fish"])
+    page.mouse.up()
+    expect(page.locator("#queue li b")).to_have_text(["wait: first", "a fish"])
+
+
 def test_clear_queue_and_stop_everything(queue_page: Page) -> None:
     """Clear queue keeps the running job; Stop everything ends it, and starts no other."""
     page = queue_page
@@ -163,7 +247,7 @@ def test_failure_is_announced_and_can_be_retried(queue_page: Page, servers: Queu
     assert page.evaluate("window.notifications") == ["1 image failed"]
     submit_prompt(page, "a cat")
     expect(page.locator("#panel [data-status=completed]")).to_be_visible()
-    assert "Your image is ready" in page.evaluate("window.notifications")
+    page.wait_for_function("window.notifications.includes('Your image is ready')")
     row = page.locator("#queue li[data-kind=failed]")
     expect(row).to_contain_text("silent")
     row.get_by_role("button", name="Retry").click()
@@ -189,22 +273,44 @@ def test_form_keeps_its_own_job_after_a_retry(queue_page: Page, servers: QueueSe
     expect(page.get_by_label("Random seed")).to_be_checked()
 
 
+SET_VISIBILITY_JS = """visibility => {
+  Object.defineProperty(document, "visibilityState", {get: () => visibility, configurable: true});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
 def test_all_tabs_show_the_queue(
     context: BrowserContext, queue_page: Page, servers: QueueServers
 ) -> None:
-    """Another tab shows the running job, and a page that was offline catches up."""
+    """All tabs show the jobs and control them, though only two visible ones have a stream.
+
+    A page that was offline catches up.
+    """
     page = queue_page
     submit_and_wait_for_step(page)
-    second_page = open_page(context.new_page(), servers.app_server.address)
-    expect(second_page.locator("#panel")).to_contain_text("Step 2 of 6")
-    expect(second_page.locator("#picture img")).to_be_visible()
-    submit_prompt(second_page, "a cat")
-    expect(page.locator("#queue li", has_text="a cat")).to_be_visible()
+    stream_urls: list[str] = []
+
+    def record_stream(request: Request) -> None:
+        if "/queue/data?" in request.url:
+            stream_urls.append(request.url)
+
+    context.on("request", record_stream)
+    others = [open_page(context.new_page(), servers.app_server.address) for _ in range(2)]
+    for other in others:
+        expect(other.locator("#panel")).to_contain_text("Step 2 of 6")
+        expect(other.locator("#picture img")).to_be_visible()
+    assert len(stream_urls) == 1, "beside that of the first page"
+    with page.expect_event("requestfailed", lambda request: "/queue/data?" in request.url):
+        page.evaluate(SET_VISIBILITY_JS, "hidden")
+    submit_prompt(others[1], "a cat")
+    for other in (page, others[0]):
+        expect(other.locator("#queue li", has_text="a cat")).to_be_visible()
     context.set_offline(True)
-    second_page.close()
+    for other in others:
+        other.close()
     servers.fake.release()
     context.set_offline(False)
-    page.reload()
+    page.evaluate(SET_VISIBILITY_JS, "visible")
     expect(page.locator("#panel [data-status=completed]")).to_be_visible()
     expect(page.locator("#recent button").nth(1)).to_be_visible()
 

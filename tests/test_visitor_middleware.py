@@ -81,7 +81,7 @@ def bob(servers: dict[str, AppServer]) -> Iterator[BrowserSession]:
 def start_waiting_job(fake: FakeSpace, visit: BrowserSession) -> tuple[str, str]:
     """Start a job that is held at the Space; return the id of a watching event, and the job's."""
     fake.hold()
-    _, job_id = visit.result("submit", ["wait: a cat", *FORM_VALUES[1:], ""])
+    _, job_id = visit.submit("wait: a cat")
     event_id = visit.join("watch_jobs", [job_id]).raise_for_status().json()["event_id"]
     for message in visit.messages(event_id):
         if message["msg"] == "process_generating" and fake.run_started.is_set():
@@ -105,7 +105,7 @@ def test_job_is_controlled_by_its_owner_only(
 ) -> None:
     """Other visitors can't watch or cancel a job by its id."""
     _, job_id = start_waiting_job(fake, ann)
-    assert "no longer available" in bob.run("cancel", [job_id])[1]
+    bob.run("run_queue_action", [job_id], {"action": "stop", "id": job_id})
     assert "no longer available" in bob.result("watch_jobs", [job_id])[1]
     fake.release()
     assert ann.result("watch_jobs", [job_id])[2] == job_id
@@ -131,7 +131,7 @@ def test_session_and_events_belong_to_their_visitor(
     assert bob.join("watch_jobs", [""], session_hash=ann.session_hash).status_code == 403
     stop = {
         "data": [job_id],
-        "fn_index": bob.find_fn_index("cancel"),
+        "fn_index": bob.find_fn_index("run_queue_action"),
         "session_hash": ann.session_hash,
     }
     assert bob.http.post("/gradio_api/run/_stop", json=stop).status_code == 403
@@ -354,7 +354,7 @@ def test_login_has_its_images_in_every_browser(servers: dict[str, AppServer]) ->
         assert phone.result("watch_jobs", [job_id])[2] == job_id
         assert bob.http.get(image["url"]).status_code == 404
         assert "no longer available" in bob.result("watch_jobs", [job_id])[1]
-        assert "ann" in ann.result("visitor_info", [])[0]
+        assert "ann" in ann.run("visitor_info", [])[0]
 
 
 def test_shared_login_has_separate_browsers(servers: dict[str, AppServer]) -> None:
@@ -456,15 +456,13 @@ def test_page_shows_the_remaining_quota_and_enforces_it(fake: FakeSpace) -> None
             BrowserSession(server.address) as second_browser,
         ):
             visit.open(), second_browser.open()
-            assert "2 of 2 images left" in visit.result("visitor_info", [])[1]
+            assert "2 of 2 images left" in visit.run("visitor_info", [])[1]
             visit.generate_picture()
-            assert "1 of 2 images left" in visit.result("visitor_info", [])[1]
-            visit.result(
-                "watch_jobs", [visit.result("submit", ["error: no", *FORM_VALUES[1:], ""])[1]]
-            )
-            message = visit.result("submit", [*FORM_VALUES, ""])[0]
-            assert "2 images per hour" in message
-            assert "Try again at <time" in message
+            assert "1 of 2 images left" in visit.run("visitor_info", [])[1]
+            visit.result("watch_jobs", [visit.submit("error: no")[1]])
+            reason = visit.submit()[0]["reason"]
+            assert "2 images per hour" in reason
+            assert "Try again at <time" in reason
             body = {"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
             event_id = visit.http.post("/gradio_api/call/infer", json=body).json()["event_id"]
             assert "2 images per hour" in visit.http.get(f"/gradio_api/call/infer/{event_id}").text
@@ -534,7 +532,8 @@ def test_no_value_of_a_call_is_fetched(servers: dict[str, AppServer]) -> None:
     headers = {"X-Forwarded-For": "198.51.100.9"}
     with open_tripwire() as tripwire, BrowserSession(servers["private"].address, headers) as visit:
         watch_index = visit.find_fn_index("watch_jobs")
-        stop = {"data": ["FILE"], "fn_index": visit.find_fn_index("cancel"), "session_hash": "s"}
+        stop_index = visit.find_fn_index("run_queue_action")
+        stop = {"data": ["FILE"], "fn_index": stop_index, "session_hash": "s"}
         event = {
             "data": [""],
             "event_data": {"action": "select", "any": "FILE"},
@@ -566,7 +565,7 @@ def test_no_value_of_a_call_is_fetched(servers: dict[str, AppServer]) -> None:
 )
 def test_large_events_are_refused(ann: BrowserSession, event_data: str, status: int) -> None:
     """Events that are too deep or too wide don't reach Gradio, which would walk through them."""
-    fn_index = ann.find_fn_index("cancel")
+    fn_index = ann.find_fn_index("run_queue_action")
     body = f'{{"data": [""], "fn_index": {fn_index}, "event_data": {event_data}}}'
     headers = {"Content-Type": "application/json"}
     answer = ann.http.post("/gradio_api/run/cancel", content=body, headers=headers)

@@ -17,16 +17,12 @@ from sd35.core.request import GenerationRequest
 from sd35.jobs.record import JobStatus
 from sd35.jobs.scheduler import QueueEntry
 
-__all__ = ["Job", "JobResult", "JobState"]
-
+__all__ = ["CANCELLABLE_STATUSES", "Job", "JobResult", "JobState"]
 
 # The image of a job that is downloading is paid for already: cancelling would only lose it.
-_CANCELLABLE_STATUSES: Final = {
-    JobStatus.PENDING,
-    JobStatus.CONNECTING,
-    JobStatus.QUEUED_REMOTELY,
-    JobStatus.RUNNING,
-}
+CANCELLABLE_STATUSES: Final = frozenset(
+    {JobStatus.PENDING, JobStatus.CONNECTING, JobStatus.QUEUED_REMOTELY, JobStatus.RUNNING}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +172,7 @@ class Job:
 
         A run that the Space can't cancel is followed in the background, and its image is saved.
         """
-        if self.status not in _CANCELLABLE_STATUSES:
+        if self.status not in CANCELLABLE_STATUSES:
             return
         if self.generation is None or self.generation.can_be_cancelled:
             self.update(status=JobStatus.CANCELLING, is_held=False, cancel_reason=reason)
@@ -208,7 +204,7 @@ class Job:
         """Cancel the job and its run because the program shuts down."""
         # A job that its owner has cancelled ends as cancelled, not as interrupted.
         self.is_aborted = self.status not in {JobStatus.CANCELLING, JobStatus.CANCELLED}
-        if self.status in _CANCELLABLE_STATUSES:
+        if self.status in CANCELLABLE_STATUSES:
             self.update(status=JobStatus.CANCELLING, is_held=False)
         self.cancel_scope.cancel()
 

@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from sd35.client import Identity
 from sd35.core.errors import SD35Error
 from sd35.core.observable import Observable
+from sd35.core.request import GenerationRequest
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.repository import MAX_FAILED_JOBS
@@ -23,6 +24,10 @@ __all__ = ["QueueRegistry", "Revision", "VisitorQueue"]
 
 # Some Spaces announce a time that is too early, and refuse the job again.
 MIN_PAUSE_SECONDS = 20.0
+
+IMAGELESS_STATUSES: Final = frozenset(
+    {JobStatus.CANCELLING, JobStatus.CANCELLED, JobStatus.FAILED, JobStatus.INTERRUPTED}
+)
 
 UNWATCHED_REASON: Final = "Stopped because no page was open."
 
@@ -45,6 +50,7 @@ class VisitorQueue:
         completed_count: the number of jobs that have completed since the program started.
         failed_count: the number of those that have failed.
         retries: the new job by the id of the job that was retried.
+        submit_lock: held while a job is recorded whose submission may be repeated.
     """
 
     def __init__(self, on_unwatched: Callable[["VisitorQueue"], None] = lambda _: None) -> None:
@@ -58,6 +64,7 @@ class VisitorQueue:
         self.completed_count = 0
         self.failed_count = 0
         self.retries: dict[str, Job] = {}
+        self.submit_lock = asyncio.Lock()
 
     @property
     def pause_error(self) -> SD35Error | None:
@@ -127,6 +134,12 @@ class VisitorQueue:
             if not self.watcher_count:
                 self._on_unwatched(self)
 
+    def lease_watcher(self, seconds: float) -> None:
+        """Count a page as a watcher for a while: it polls, so nothing tells when it is closed."""
+        stack = ExitStack()
+        stack.enter_context(self.track_watcher())
+        asyncio.get_running_loop().call_later(seconds, stack.close)
+
     @property
     def is_empty(self) -> bool:
         """Return whether no job is in memory."""
@@ -157,6 +170,17 @@ class VisitorQueue:
             if _has_failed(job) and not job.is_api_call and job.id not in self._dismissed
         )
         return list(islice(jobs, MAX_FAILED_JOBS))
+
+    def repeat_count(self, request: GenerationRequest) -> int:
+        """Return how many of the newest jobs in a row make the same image as this request."""
+        count = 0
+        for job in reversed(self._jobs.values()):
+            if job.is_api_call or job.status in IMAGELESS_STATUSES:
+                continue
+            if job.state.value.request != request:
+                break
+            count += 1
+        return count
 
     @property
     def followed_jobs(self) -> list[Job]:

@@ -4,6 +4,8 @@ It belongs to the event loop of the first call.
 """
 
 import asyncio
+import base64
+import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -155,13 +157,40 @@ class JobService:
         visitor: Visitor = LOCAL_VISITOR,
         *,
         is_api_call: bool = False,
+        idempotency_key: str = "",
     ) -> Job:
         """Record a job for a request, and start it. A random seed is drawn here.
+
+        A visitor's second call with the same key returns the job of the first one, because a page
+        repeats a call whose answer was lost.
 
         Raises:
             UsageLimitError: the visitor has reached a limit.
             LibraryError: the job can't be recorded, so it isn't sent.
         """
+        if not idempotency_key or visitor.owner is None:
+            return await self._submit(new_id(), request, visitor, is_api_call=is_api_call)
+        # The first call may still be recording the job.
+        async with self.queues.get_queue(visitor.owner).submit_lock:
+            job = await self.find_submitted(idempotency_key, visitor)
+            if job is not None:
+                return job
+            job_id = _job_id(visitor.owner, idempotency_key)
+            return await self._submit(job_id, request, visitor, is_api_call=is_api_call)
+
+    async def find_submitted(self, idempotency_key: str, visitor: Visitor) -> Job | None:
+        """Return the job that a visitor has submitted with this key.
+
+        Raises:
+            LibraryError: the index can't be read.
+        """
+        if visitor.owner is None:
+            return None
+        return await self.find_job(_job_id(visitor.owner, idempotency_key), visitor)
+
+    async def _submit(
+        self, job_id: str, request: GenerationRequest, visitor: Visitor, *, is_api_call: bool
+    ) -> Job:
         is_charged = visitor is not LOCAL_VISITOR
         if is_charged:
             # Before any await: parallel submissions must see each other's count.
@@ -171,7 +200,7 @@ class JobService:
             )
         seeded_request = self._with_seed(request)
         job = Job(
-            id=new_id(),
+            id=job_id,
             original_request=request,
             state=Observable(JobState(seeded_request, JobStatus.PENDING, time.monotonic())),
             queue_entry=QueueEntry(
@@ -379,3 +408,9 @@ class JobService:
     def _queued_count(self, visitor: Visitor) -> int:
         key = visitor.rate_limit_key
         return self._scheduler.queued_count(key) + self._registry.reserved_count(key)
+
+
+def _job_id(owner: str, idempotency_key: str) -> str:
+    """Return an id that only this owner's calls with this key lead to, as long as `new_id`."""
+    digest = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).digest()
+    return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")

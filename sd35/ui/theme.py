@@ -25,7 +25,15 @@ _MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace
 
 def launch_options() -> dict[str, Any]:
     """Return the arguments of Gradio's `launch` that style the page."""
-    names = ("page.js", "form.js", "import.js", "library.js")
+    names = (
+        "page.js",
+        "connection.js",
+        "buttons.js",
+        "outbox.js",
+        "form.js",
+        "import.js",
+        "library.js",
+    )
     scripts = "".join(f"<script>{_read_asset(name)}</script>" for name in names)
     # The library's rules begin with <html>, which has the current tab as an attribute. In `css`
     # Gradio would put its own class before them.

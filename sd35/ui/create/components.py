@@ -37,7 +37,7 @@ class Header:
 
 
 class PromptArea:
-    """The prompts, the buttons Generate and Stop, and the queue."""
+    """The prompts, the button Generate, the presses on their way to the server, and the queue."""
 
     def __init__(self, *, has_quota: bool) -> None:
         with gr.Column(elem_id="prompt-area"):
@@ -59,9 +59,13 @@ class PromptArea:
                 lines=1,
                 max_lines=4,
             )
-            with gr.Row(elem_id="submit-row"):
-                self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
-                self.stop = gr.Button("Stop", variant="stop", elem_id="stop")
+            self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+            self.outbox = gr.HTML(
+                "",
+                elem_id="outbox",
+                js_on_load="sd35.bindOutbox(element, (payload) => trigger('submit', payload))",
+                apply_default_css=False,
+            )
             self.message = _button_html("", "message")
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)
             self.queue = _button_html("", "queue")
@@ -122,9 +126,13 @@ class PageState:
     def __init__(self) -> None:
         # The id of the job in focus outlives a reload.
         self.focus = _browser_state("sd35-job")
-        # page.js presses `refresh` to restart the live updates. "hidden", because Gradio leaves out
-        # a component with `visible=False`.
-        self.refresh = gr.Button(visible="hidden", elem_id="refresh")
+        # The page's scripts press these: to watch the jobs by an event stream, to read them once,
+        # to read what changes with the end of a job, and to show the errors of the fields.
+        self.watch = _hidden_button("watch")
+        self.poll = _hidden_button("poll")
+        self.poll_connection = _hidden_button("poll-connection")
+        self.check = _hidden_button("check")
+        self.outcomes = gr.Textbox(visible="hidden")
         # The limits that the fields have, and those for which the restored draft was typed.
         self.applied_limits = gr.Textbox(visible="hidden")
         self.draft_limits = gr.Textbox(visible="hidden")
@@ -179,6 +187,10 @@ def build_slider(
 def _button_html(value: str, elem_id: str) -> gr.HTML:
     """Build an HTML component whose buttons raise `click` with their action."""
     return gr.HTML(value, elem_id=elem_id, js_on_load=BIND_BUTTONS_JS, apply_default_css=False)
+
+
+def _hidden_button(elem_id: str) -> gr.Button:
+    return gr.Button(visible="hidden", elem_id=elem_id)
 
 
 def _browser_state(key: str) -> gr.BrowserState:

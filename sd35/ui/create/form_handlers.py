@@ -49,16 +49,16 @@ class FormHandlers:
     def _limits(self) -> Limits:
         return self._job_service.connection.value.limits
 
-    def validate(self, *inputs: object) -> list[dict[str, Any]]:
-        """Return a verdict on each input: the form's fields, and the focus sent with them."""
-        # Gradio's validators get all inputs of their event, and must return a verdict on each.
-        values = FormValues(*inputs[: len(FIELD_NAMES)])
+    def validate(self, *fields: object) -> list[dict[str, Any]]:
+        """Return a verdict on each of the form's fields."""
+        values = FormValues(*fields)
         _, errors = parse_request(values, self._limits)
         messages = error_messages(errors, values)
-        verdicts = [
-            gr.validate(name not in messages, messages.get(name, "")) for name in FIELD_NAMES
-        ]
-        return [*verdicts, gr.validate(is_valid=True, message="")]
+        return [gr.validate(name not in messages, messages.get(name, "")) for name in FIELD_NAMES]
+
+    @staticmethod
+    def validate_form(*_fields: object) -> None:
+        """Do nothing after `validate`, whose verdicts the page shows."""
 
     async def _find_job(self, job_id: object, visitor: Visitor) -> Job | None:
         try:
@@ -142,6 +142,8 @@ class FormHandlers:
         *fields, applied_limits, draft_limits = inputs
         connection = self._job_service.connection.value
         limits = connection.limits
+        if not connection.is_resolved:
+            return [*_unchanged(), gr.skip()]
         # The page keeps this text, so that a reconnection to the same Space changes no field.
         current_limits = f"{connection.target}: {limits}" if connection.space is not None else ""
         if applied_limits == current_limits:

@@ -8,18 +8,18 @@ import anyio
 import gradio as gr
 
 from sd35.core.errors import LibraryError, SD35Error
-from sd35.core.request import GenerationRequest
 from sd35.core.visitor import Visitor
+from sd35.jobs.job import Job
 from sd35.jobs.queues import Revision
 from sd35.jobs.service import JobService
 from sd35.server.api import visitor_from_request
 from sd35.ui.create import notices, space_view
-from sd35.ui.create.form import FIELD_NAMES, FormValues, parse_request
 from sd35.ui.create.form_handlers import FormHandlers, event_payload
 from sd35.ui.create.import_settings import variations
 from sd35.ui.create.job_panel import rejection_panel
 from sd35.ui.create.live_view import JobView, LiveUpdate
 from sd35.ui.create.queue_actions import run_action
+from sd35.ui.create.submissions import MAX_KEY_LENGTH, dump_outcomes, parse_submissions, submit
 from sd35.ui.markup import error_message
 
 __all__ = ["ConnectionHandlers", "JobHandlers"]
@@ -31,8 +31,12 @@ MAX_UPDATE_INTERVAL: Final = 1.0
 """Seconds after which an unchanged state is sent again: the clock ticks, and a closed page is
 noticed, because Gradio cancels a generator only while it yields."""
 
-CANCEL_TIMEOUT: Final = 15.0
-"""Seconds that Stop waits for the job to end before it shows the job as it is."""
+POLL_LEASE: Final = 90.0
+"""Seconds after a poll in which its page counts as open: browsers slow down the timers of hidden
+pages to one a minute."""
+
+CONNECTION_WAIT: Final = 0.5
+"""Seconds that a page waits for the connection before it asks again."""
 
 
 class JobHandlers:
@@ -46,25 +50,23 @@ class JobHandlers:
         self._can_log_out = can_log_out
         self._watch_tokens: dict[str, object] = {}
 
-    async def submit(self, request: gr.Request, *inputs: object) -> tuple[str, Any]:
-        """Submit the form; return the message, and the id of the job in focus."""
-        values = FormValues(*inputs[: len(FIELD_NAMES)])
-        focus = inputs[-1]
-        limits = self._job_service.connection.value.limits
-        generation_request, errors = parse_request(values, limits)
-        if generation_request is None:
-            # The validator shows errors at the fields. But a client may bypass it, and the limits
-            # may have changed since.
-            reason = " ".join(error.message for error in errors)
-            return rejection_panel(reason), focus
-        try:
-            return "", await self._submit(generation_request, visitor_from_request(request))
-        except SD35Error as error:
-            return rejection_panel(error_message(error)), focus
+    async def submit(
+        self, request: gr.Request, event: gr.EventData, focus: object
+    ) -> tuple[str, *tuple[Any, ...]]:
+        """Submit presses of Generate; return an outcome for each, and the live outputs."""
+        view = self._job_view(request, focus)
+        with suppress(LibraryError):  # each submission says so itself
+            await self._job_service.restore_session(view.visitor)
+        outcomes = []
+        for submission in parse_submissions(event_payload(event)):
+            outcome = await submit(self._job_service, view.visitor, submission)
+            outcomes.append(outcome)
+            if outcome.job is not None:
+                view.focus = self._focus_after(outcome.job, view.visitor)
+        return dump_outcomes(outcomes), *await view.render()
 
-    async def _submit(self, request: GenerationRequest, visitor: Visitor) -> str:
-        """Submit a request; return the id of the job in focus."""
-        job = await self._job_service.submit(request, visitor)
+    def _focus_after(self, job: Job, visitor: Visitor) -> str:
+        """Return the id of the job to show when this one was submitted."""
         if visitor.owner is None:  # without cookies there is no queue, only this job
             return job.id
         # A running job stays in focus, so that its preview isn't replaced by a queued job.
@@ -119,8 +121,15 @@ class JobHandlers:
         if source is None:
             return
         limits = self._job_service.connection.value.limits
-        for generation_request in variations(source[1], payload.get("variation"), limits):
-            view.focus = await self._submit(generation_request, view.visitor)
+        requests = variations(source[1], payload.get("variation"), limits)
+        key = payload.get("key")
+        for index, generation_request in enumerate(requests):
+            job = await self._job_service.submit(
+                generation_request,
+                view.visitor,
+                idempotency_key=f"{key[:MAX_KEY_LENGTH]}-{index}" if isinstance(key, str) else "",
+            )
+            view.focus = self._focus_after(job, view.visitor)
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
         # The focus comes from the browser's storage, which other programs may have written to.
@@ -169,18 +178,15 @@ class JobHandlers:
                     if not is_active:
                         return
 
-    async def cancel(self, request: gr.Request, focus: object) -> LiveUpdate:
-        """Stop the job in focus, and return the live outputs once it has ended."""
+    async def poll_jobs(self, request: gr.Request, focus: object) -> LiveUpdate:
+        """Return the live outputs once, for a page that has no event stream."""
         view = self._job_view(request, focus)
-        with suppress(LibraryError):  # the job can be stopped without its session
+        try:
             await self._job_service.restore_session(view.visitor)
-        job = self._job_service.get_job(view.job_id, view.visitor)
-        if job is not None:
-            job.cancel()
-            with anyio.move_on_after(CANCEL_TIMEOUT):
-                while not (state := job.state.value).status.is_final:
-                    await job.state.wait_for_change(state, CANCEL_TIMEOUT)
-        return await view.render()
+            view.visitor_queue.lease_watcher(POLL_LEASE)
+            return await view.render()
+        except LibraryError as error:
+            return LiveUpdate.of_panel(rejection_panel(error_message(error)))
 
     def visitor_info(self, request: gr.Request) -> tuple[str, str]:
         """Return the visitor's account and remaining quota."""
@@ -198,21 +204,23 @@ class ConnectionHandlers:
     def __init__(self, job_service: JobService) -> None:
         self._job_service = job_service
 
-    async def watch_connection(self) -> AsyncGenerator[tuple[str, str], None]:
-        """Connect unless connected; yield banner and status until the connection is resolved."""
+    async def poll_connection(self) -> tuple[str, str]:
+        """Connect unless connected; return banner and status."""
         self._job_service.connect()
-        states = self._job_service.connection.watch(
-            min_interval=MIN_UPDATE_INTERVAL, max_interval=MAX_UPDATE_INTERVAL
-        )
-        async with aclosing(states):
-            async for connection in states:
-                yield space_view.banner(connection), space_view.status_line(connection)
-                if connection.is_resolved:
-                    return
+        return await self._views()
 
-    async def reconnect(self) -> None:
-        """Connect again, even if a Space is connected."""
+    async def reconnect(self) -> tuple[str, str]:
+        """Connect again, even if a Space is connected; return banner and status."""
         self._job_service.reconnect()
+        return await self._views()
+
+    async def _views(self) -> tuple[str, str]:
+        connection = self._job_service.connection
+        # Most Spaces are found within this time. page.js asks again while the status is "waiting".
+        with anyio.move_on_after(CONNECTION_WAIT):
+            while not connection.value.is_resolved:
+                await connection.wait_for_change(connection.value, CONNECTION_WAIT)
+        return space_view.banner(connection.value), space_view.status_line(connection.value)
 
 
 def _is_urgent(previous: Revision, current: Revision) -> bool:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from sd35.core.errors import SD35Error
 from sd35.core.text import format_bytes, format_duration, format_elapsed, waiting_text
-from sd35.jobs.job import JobState
+from sd35.jobs.job import CANCELLABLE_STATUSES, JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import headline
 from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts
@@ -46,7 +46,7 @@ def rejection_panel(reason: str | Markup) -> str:
     return _panel("failed", body, is_stale=True)
 
 
-def job_panel(state: JobState, pause_error: SD35Error | None = None) -> str:
+def job_panel(job_id: str, state: JobState, pause_error: SD35Error | None = None) -> str:
     """Return the panel of a job; `pause_error` is why the visitor's whole queue is paused."""
     # The state of a job that was queued after the quota was used up has no such error.
     if pause_error is not None and state.status is JobStatus.PENDING and state.pause_error is None:
@@ -55,25 +55,39 @@ def job_panel(state: JobState, pause_error: SD35Error | None = None) -> str:
         case JobStatus.COMPLETED:
             body = _completed_body(state)
         case JobStatus.FAILED | JobStatus.CANCELLED | JobStatus.INTERRUPTED:
-            body = _ended_body(state)
+            body = _ended_body(job_id, state)
         case JobStatus.PENDING if state.is_held or state.pause_error is not None:
-            body = _paused_body(state)
+            body = _paused_body(job_id, state)
         case _:
-            body = _active_body(state)
+            body = _active_body(job_id, state)
     # Until this job has something to show, the image above is the previous job's.
     is_stale = state.status is not JobStatus.COMPLETED and state.preview is None
     name = state.status.name.lower() if state.status.is_final else "running"
-    return _panel(name, body, is_stale=is_stale)
+    return _panel(name, body, job_id=job_id, is_stale=is_stale)
 
 
-def _panel(status: str, body: Markup, *, is_stale: bool = False) -> str:
+def _panel(status: str, body: Markup, *, job_id: str = "", is_stale: bool = False) -> str:
     stale_attribute = Markup(" data-stale") if is_stale else ""
-    return Markup('<div class="job" data-status="{}"{}>{}</div>').format(
-        status, stale_attribute, body
+    return Markup('<div class="job" data-status="{}" data-job="{}"{}>{}</div>').format(
+        status, job_id, stale_attribute, body
     )
 
 
-def _active_body(state: JobState) -> Markup:
+def _head(job_id: str, state: JobState) -> Markup:
+    """Return the headline, with the button Stop while stopping has an effect."""
+    time = Markup('<span class="time">{}</span>').format(format_duration(state.elapsed_seconds))
+    is_paused = state.is_held or state.pause_error is not None
+    button = EMPTY_HTML
+    if state.status in CANCELLABLE_STATUSES:
+        button = action_button("stop", "Stop", job_id)
+    # The button's place among the elements is always the same: Gradio changes the elements that are
+    # there, and a press would end on another one.
+    return Markup(
+        '<div class="job-head"><p class="headline">{}{}</p><div class="buttons">{}</div></div>'
+    ).format(headline(state), EMPTY_HTML if is_paused else time, button)
+
+
+def _active_body(job_id: str, state: JobState) -> Markup:
     second_line = _detail(state)
     notices = concat(
         Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
@@ -81,10 +95,9 @@ def _active_body(state: JobState) -> Markup:
     )
     # Only a wait for the Space has a limit.
     is_waiting = state.waiting_event is not None and state.waiting_event.limit_seconds is not None
-    try_now = _BUTTONS.format(action_button("resume", "Try now")) if is_waiting else ""
-    return Markup('<p class="headline">{}<span class="time">{}</span></p>{}{}{}{}').format(
-        headline(state),
-        format_duration(state.elapsed_seconds),
+    try_now = _BUTTONS.format(action_button("resume", "Try now", job_id)) if is_waiting else ""
+    return Markup("{}{}{}{}{}").format(
+        _head(job_id, state),
         _progress_bar(state),
         Markup("<p>{}</p>").format(second_line) if second_line else "",
         Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
@@ -132,15 +145,15 @@ def _progress_fraction(state: JobState) -> float | None:
     return None if progress.fraction is None else min(1.0, progress.fraction)
 
 
-def _paused_body(state: JobState) -> Markup:
+def _paused_body(job_id: str, state: JobState) -> Markup:
     if state.pause_error is None:
         message = Markup("This job was queued before the app restarted or while no page was open.")
         button = action_button("resume", "Resume")
     else:
         message = error_message(state.pause_error, resumes=not state.is_held)
         button = action_button("resume", "Try now")
-    return Markup('<p class="headline">{}</p><div role="alert">{}</div>{}').format(
-        headline(state), message, _BUTTONS.format(button)
+    return Markup('{}<div role="alert">{}</div>{}').format(
+        _head(job_id, state), message, _BUTTONS.format(button)
     )
 
 
@@ -171,14 +184,14 @@ def _completed_body(state: JobState) -> Markup:
     return Markup('{}<p class="facts">{}</p>{}').format(title, facts(details), save_warning)
 
 
-def _ended_body(state: JobState) -> Markup:
+def _ended_body(job_id: str, state: JobState) -> Markup:
     # Empty if the job never reached the Space, or the program crashed while the job ran.
     outcome = "" if state.cancel_outcome is None else state.cancel_outcome.message
     title = "Interrupted"
     message = f"{INTERRUPTED_MESSAGE} {outcome}".strip()
     role = "note"
     if state.status is JobStatus.CANCELLED:
-        title = "Stopped"
+        title = "Stopped waiting" if state.is_followed else "Stopped"
         outcome = FOLLOWED_MESSAGE if state.is_followed else outcome
         message = f"{state.cancel_reason} {outcome or 'Cancelled before it was sent.'}".strip()
     elif state.status is JobStatus.FAILED:
@@ -187,7 +200,9 @@ def _ended_body(state: JobState) -> Markup:
         message = error_message(state.error)
         role = "alert"
     # A retry keeps the seed; pressing Generate again draws another one.
-    retry = action_button("retry", "Retry", label="Retry with the same seed")
+    button = action_button("retry", "Retry", job_id, "Retry with the same seed")
+    if state.is_followed:  # its image may still come: a retry would make the same one
+        button = action_button("keep-waiting", "Keep waiting", job_id)
     return Markup('<p class="headline">{}</p><div role="{}">{}</div>{}').format(
-        title, role, message, _BUTTONS.format(retry)
+        title, role, message, _BUTTONS.format(button)
     )

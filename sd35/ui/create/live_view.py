@@ -83,7 +83,7 @@ class JobView:
         state = job.state.value
         return LiveUpdate(
             _image_value(state),
-            job_panel.job_panel(state, self.visitor_queue.pause_error),
+            job_panel.job_panel(job.id, state, self.visitor_queue.pause_error),
             self.focus,
             None if state.result is None else file_data(state.result),
             queue_html,

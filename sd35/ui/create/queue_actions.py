@@ -104,6 +104,8 @@ async def _run_on_job(job_service: JobService, action: str, job: Job, queue: Vis
     match action:
         case "stop":
             job.cancel()
+        case "keep-waiting":
+            await job_service.keep_waiting(job)
         case "move-to-top":
             await job_service.queues.move(job, -len(queue.pending_jobs))
         case "move-up":

@@ -24,20 +24,28 @@ def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
     """Return the queue; without rows if there is only the focused job, which has a panel."""
     open_jobs = visitor_queue.open_jobs
     failed_jobs = [job for job in visitor_queue.failed_jobs if job is not focused_job]
+    followed_jobs = [job for job in visitor_queue.followed_jobs if job is not focused_job]
     body = EMPTY_HTML
-    if failed_jobs or len(open_jobs) > 1 or any(job is not focused_job for job in open_jobs):
+    if (
+        failed_jobs
+        or followed_jobs
+        or len(open_jobs) > 1
+        or any(job is not focused_job for job in open_jobs)
+    ):
         body = concat(
             (
                 _header(visitor_queue, len(failed_jobs)),
                 _pause_notice(visitor_queue, focused_job),
-                _rows(visitor_queue, failed_jobs, focused_job),
+                _rows(visitor_queue, followed_jobs, failed_jobs, focused_job),
             )
         )
-    # page.js reads the counts for title and notifications, and the time to detect a dead stream.
+    # page.js reads the counts for title and notifications; connection.js reads whether there will
+    # be changes, and the time, to detect a dead stream.
     return Markup(
-        '<div class="queue" data-remaining="{}" data-completed="{}" data-failed="{}" '
-        'data-time="{}">{}</div>'
+        '<div class="queue" data-active="{}" data-remaining="{}" data-completed="{}" '
+        'data-failed="{}" data-time="{}">{}</div>'
     ).format(
+        str(visitor_queue.is_active).lower(),
         sum(not job.state.value.is_held for job in open_jobs),
         visitor_queue.completed_count,
         visitor_queue.failed_count,
@@ -79,7 +87,10 @@ def _pause_notice(visitor_queue: VisitorQueue, focused_job: Job | None) -> Marku
 
 
 def _rows(
-    visitor_queue: VisitorQueue, failed_jobs: Sequence[Job], focused_job: Job | None
+    visitor_queue: VisitorQueue,
+    followed_jobs: Sequence[Job],
+    failed_jobs: Sequence[Job],
+    focused_job: Job | None,
 ) -> Markup:
     pending_jobs = visitor_queue.pending_jobs
     rows = [_running_row(job, focused_job) for job in visitor_queue.running_jobs]
@@ -90,6 +101,7 @@ def _rows(
     hidden_count = len(pending_jobs) - MAX_PENDING_ROWS
     if hidden_count > 0:
         rows.append(Markup('<li class="more">{} more queued</li>').format(hidden_count))
+    rows += [_followed_row(job) for job in followed_jobs]
     rows += [_failed_row(job) for job in failed_jobs]
     return Markup("<ol>{}</ol>").format(concat(rows))
 
@@ -128,6 +140,11 @@ def _pending_row(job: Job, index: int, pending_count: int) -> Markup:
         buttons.append(action_button("move-down", "↓", job.id, "Move down"))
     buttons.append(action_button("stop", "✕", job.id, "Remove"))
     return _row(job, "held" if state.is_held else "pending", description, *buttons)
+
+
+def _followed_row(job: Job) -> Markup:
+    keep_waiting_button = action_button("keep-waiting", "Keep waiting", job.id)
+    return _row(job, "followed", "Stopped, but the Space is still generating", keep_waiting_button)
 
 
 def _failed_row(job: Job) -> Markup:

@@ -19,6 +19,9 @@ REUSE_SEED_JS: Final = "() => [document.querySelector('#panel [data-seed]').data
 RESTORE_DRAFT_JS: Final = "(...values) => sd35.restoreDraft(values)"
 SAVE_DRAFT_JS: Final = "(...values) => sd35.saveDraft(values)"
 SIZE_JS: Final = "(size, ...sides) => sd35.sides(size) ?? sides"
+# The values are those of the moment of the press, whenever they reach the server.
+PRESS_JS: Final = "(...values) => sd35.addSubmission(values)"
+WATCH_JS: Final = "() => sd35.watchJobs()"
 
 Listener = Callable[..., Dependency]
 """An event of a component, such as `button.click`, or the end of another, such as `event.then`."""
@@ -28,16 +31,20 @@ _OPTIONS: Final[dict[str, Any]] = {
     "api_visibility": "private",
     "show_progress": "hidden",
     "concurrency_limit": None,
+    # By default Gradio drops a press while the previous one's call is under way.
+    "trigger_mode": "multiple",
 }
 # The handlers check the values themselves: the errors of Gradio's checks are hard to understand.
-_RAW: Final = _OPTIONS | {"preprocess": False}
+# Not through Gradio's queue: its event stream may be broken when a button is pressed, and takes one
+# of the six connections that a browser opens to a server.
+_RAW: Final = _OPTIONS | {"preprocess": False, "queue": False}
 # The handlers return values in the form that the browser expects. With postprocessing, Gradio would
 # copy every preview to a file first.
-_LIVE: Final = _RAW | {"postprocess": False}
-# Not through Gradio's queue: its event stream may be broken when a button is pressed.
-_DIRECT: Final = _LIVE | {"queue": False}
+_DIRECT: Final = _RAW | {"postprocess": False}
 # A page may watch its jobs again while it still does: the newest call ends the others.
-_WATCH: Final = _LIVE | {"trigger_mode": "multiple"}
+_WATCH: Final = _DIRECT | {"queue": True}
+# A page asks once at a time.
+_POLL: Final = _DIRECT | {"trigger_mode": "once"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +71,22 @@ class Wiring:
     def _bind_generate(self) -> None:
         area = self.tab.prompt_area
         state = self.tab.state
-        submit_event = area.generate.click(
+        area.generate.click(None, self.tab.fields, None, js=PRESS_JS, **_OPTIONS)
+        submit_event = area.outbox.submit(
             self.job_handlers.submit,
-            [*self.tab.fields, state.focus],
-            [area.message, state.focus],
+            state.focus,
+            [state.outcomes, *self.tab.live_outputs],
+            **_DIRECT,
+        )
+        self._follow_up(submit_event)
+        # Only a queued listener can have a validator.
+        state.check.click(
+            self.form_handlers.validate_form,
+            self.tab.fields,
+            None,
             validator=self.form_handlers.validate,
-            **_LIVE,
+            **_RAW | {"queue": True},
         )
-        self._show_visitor_info(submit_event.then)
-        watch_event = self._watch_jobs(submit_event.then)
-        # After a job failed, the Space may be disconnected, or replaced by another one.
-        info_event = self._show_visitor_info(watch_event.then)
-        self._apply_limits(self._watch_connection(info_event.then).then)
-        stop_event = area.stop.click(
-            self.job_handlers.cancel, state.focus, self.tab.live_outputs, **_DIRECT
-        )
-        self._watch_jobs(stop_event.then)
 
     def _bind_live_view(self) -> None:
         area = self.tab.prompt_area
@@ -91,10 +98,14 @@ class Wiring:
             [area.message, *self.tab.live_outputs],
             **_DIRECT,
         )
-        self._show_visitor_info(action_event.then)
-        self._watch_jobs(action_event.then)
-        self._watch_jobs(self.tab.state.refresh.click)
-        self._watch_jobs(self.demo.load)
+        self._follow_up(action_event)
+        focus = self.tab.state.focus
+        self.tab.state.watch.click(
+            self.job_handlers.watch_jobs, focus, self.tab.live_outputs, **_WATCH
+        )
+        for event in (self.tab.state.poll.click, self.demo.load):
+            poll_event = event(self.job_handlers.poll_jobs, focus, self.tab.live_outputs, **_POLL)
+            poll_event.then(None, None, None, js=WATCH_JS, **_OPTIONS)
         self._show_visitor_info(self.demo.load)
 
     def _bind_import(self) -> None:
@@ -117,8 +128,7 @@ class Wiring:
             [self.tab.prompt_area.message, *self.tab.live_outputs],
             **_DIRECT,
         )
-        self._show_visitor_info(submit_event.then)
-        self._watch_jobs(submit_event.then)
+        self._follow_up(submit_event)
 
     def _bind_form(self) -> None:
         state = self.tab.state
@@ -135,25 +145,22 @@ class Wiring:
         )
 
     def _bind_connection(self) -> None:
-        self._apply_limits(self._watch_connection(self.demo.load).then)
-        # Not `_DIRECT`: with postprocessing a handler may return nothing.
-        reconnect_event = self.header.reconnect.click(
-            self.connection_handlers.reconnect, **_OPTIONS
-        )
-        self._apply_limits(self._watch_connection(reconnect_event.then).then)
+        handlers = self.connection_handlers
+        outputs = [self.header.banner, self.header.status]
+        for event, handler, options in (
+            (self.demo.load, handlers.poll_connection, _POLL),
+            (self.tab.state.poll_connection.click, handlers.poll_connection, _POLL),
+            (self.header.reconnect.click, handlers.reconnect, _DIRECT),
+        ):
+            connection_event = event(handler, None, outputs, **options)
+            self._apply_limits(connection_event.then)
+        # page.js presses this at the end of the jobs, too.
+        self._show_visitor_info(self.tab.state.poll_connection.click)
 
-    def _watch_jobs(self, event: Listener) -> Dependency:
-        return event(
-            self.job_handlers.watch_jobs, self.tab.state.focus, self.tab.live_outputs, **_WATCH
-        )
-
-    def _watch_connection(self, event: Listener) -> Dependency:
-        return event(
-            self.connection_handlers.watch_connection,
-            None,
-            [self.header.banner, self.header.status],
-            **_LIVE,
-        )
+    def _follow_up(self, event: Dependency) -> None:
+        """Show what a change of the jobs has changed elsewhere, and watch them."""
+        event.then(None, None, None, js=WATCH_JS, **_OPTIONS)
+        self._show_visitor_info(event.then)
 
     def _show_visitor_info(self, event: Listener) -> Dependency:
         outputs = [self.header.account, self.tab.prompt_area.quota]

@@ -1,0 +1,192 @@
+// The presses of Generate that the server hasn't answered yet. Each becomes a job with the values of its moment, in order,
+// on any network; or the visitor is told why it doesn't.
+(() => {
+  const sd35 = (window.sd35 ??= {});
+
+  const MAX_BATCH = 20; // the server takes no more in one call
+  const ROW_DELAY = 300; // ms: a number on the button says enough about an answer that is quick
+  const DRAWING_TIME = 50; // ms: Gradio draws the answer after it has arrived here
+  const STORAGE_KEY = "sd35-outbox";
+  const SERVER_ERROR = "The app didn't accept it. Reload the page, and try again.";
+
+  // A submission is { key, values, is_confirmed, is_random, at }.
+  const state = {
+    pending: [], // on their way, in order
+    rejected: [], // [{ reason, submissions }], by the reason, which is HTML from the server
+    repeated: [], // images that would be the same as the last two
+    isSending: false,
+  };
+  let element = null;
+  let trigger = null;
+
+  const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  sd35.newKey = newKey;
+
+  // A reload sends what the page before it couldn't.
+  const save = () => sessionStorage.setItem(STORAGE_KEY, JSON.stringify(state.pending));
+  const restore = () => {
+    try {
+      const saved = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
+      state.pending.unshift(...saved.filter((submission) => submission?.key && Array.isArray(submission.values)));
+    } catch {
+      // written by something else
+    }
+  };
+
+  // ---- Drawing ------------------------------------------------------------------------------------
+
+  const create = (tag, properties = {}, ...children) => {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
+  };
+  const pluralize = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+  const createButton = (text, action, onclick, label) => {
+    const button = create("button", { type: "button", textContent: text, onclick });
+    button.dataset.action = action;
+    if (label) button.ariaLabel = button.title = label;
+    return button;
+  };
+  const promptOf = (submission) => String(submission.values[0] ?? "").trim() || "(no prompt)";
+
+  const createRow = (submission) => {
+    const remove = createButton("✕", `remove ${submission.key}`, () => removePending(submission), "Remove");
+    const title = create("div", { className: "job-title" }, create("b", {}, promptOf(submission)), create("span", {}, "Sending…"));
+    const row = create("li", {}, title, create("div", { className: "buttons" }, remove));
+    row.dataset.kind = "sending";
+    return row;
+  };
+  const createNotice = (headline, body, ...buttons) => {
+    const title = create("p", { className: "headline" }, headline);
+    const notice = create("div", { className: "job" }, title, body, create("p", { className: "buttons" }, ...buttons));
+    notice.setAttribute("role", "alert");
+    return notice;
+  };
+  const createRejection = (rejection) => {
+    const { reason, submissions } = rejection;
+    const body = create("p", { innerHTML: reason }); // escaped by the server
+    const prompts = submissions.map((submission) => create("li", {}, promptOf(submission)));
+    return createNotice(
+      submissions.length === 1 ? "Not started" : `${submissions.length} images not started`,
+      create("div", {}, create("ul", { className: "prompts" }, ...prompts), body),
+      createButton("Try again", "try-again", () => resend(state.rejected, rejection, submissions)),
+      createButton("Dismiss", "discard", () => discard(state.rejected, rejection)),
+    );
+  };
+  const createQuestion = () => {
+    const submissions = state.repeated;
+    const isOne = submissions.length === 1;
+    const answer = (changes) => () => {
+      state.repeated = [];
+      add(submissions.map((submission) => ({ ...submission, ...changes })));
+    };
+    return createNotice(
+      isOne ? "The same image again?" : `The same image ${submissions.length} more times?`,
+      create("p", {}, "Your last two images have this prompt, these settings and this seed, so the result would be the same."),
+      createButton(isOne ? "Generate it anyway" : `Generate ${submissions.length} anyway`, "repeat", answer({ is_confirmed: true })),
+      createButton(isOne ? "Use a random seed" : "Use random seeds", "randomize", answer({ is_random: true })),
+      createButton("No", "discard-repeated", () => {
+        state.repeated = [];
+        render();
+      }),
+    );
+  };
+
+  const render = () => {
+    save();
+    if (element === null) return;
+    const { pending, rejected, repeated } = state;
+    const nodes = [];
+    if (pending.length > 0) {
+      const count = create("span", { className: "sending-count", textContent: `${pending.length} sending…` });
+      count.dataset.pending = pending.length; // page.js reads it for the title
+      nodes.push(count);
+    }
+    const late = pending.filter((submission) => Date.now() - submission.at >= ROW_DELAY);
+    if (late.length > 0) nodes.push(create("div", { className: "queue" }, create("ol", {}, ...late.map(createRow))));
+    nodes.push(...rejected.map(createRejection));
+    if (repeated.length > 0) nodes.push(createQuestion());
+    element.replaceChildren(...nodes);
+    sd35.settleButtons(element);
+  };
+
+  // ---- Sending ------------------------------------------------------------------------------------
+
+  const add = (submissions) => {
+    for (const submission of submissions) state.pending.push({ ...submission, key: newKey(), at: Date.now() });
+    render();
+    setTimeout(render, ROW_DELAY + 10);
+    sendNext();
+  };
+  const sendNext = () => {
+    if (state.isSending || trigger === null || state.pending.length === 0) return;
+    state.isSending = true;
+    trigger({ submissions: state.pending.slice(0, MAX_BATCH) });
+  };
+  const removePending = (submission) => {
+    state.pending = state.pending.filter((other) => other !== submission);
+    render();
+  };
+  const discard = (list, item) => {
+    list.splice(list.indexOf(item), 1);
+    render();
+  };
+  const resend = (list, item, submissions) => {
+    list.splice(list.indexOf(item), 1);
+    add(submissions);
+  };
+
+  const reject = (submission, reason) => {
+    const rejection = state.rejected.find((other) => other.reason === reason);
+    if (rejection) rejection.submissions.push(submission);
+    else state.rejected.push({ reason, submissions: [submission] });
+  };
+  const settle = (submission, { status, reason }, isNewest) => {
+    if (status === "repeated") state.repeated.push(submission);
+    else if (status === "invalid" && isNewest) document.getElementById("check")?.click(); // errors at the fields
+    else if (status !== "accepted") reject(submission, reason);
+  };
+
+  Object.assign(sd35, {
+    bindOutbox(outbox, send) {
+      [element, trigger] = [outbox, send];
+      restore();
+      render();
+      sendNext();
+    },
+
+    // A press, with the form's values.
+    addSubmission(values) {
+      state.rejected = [];
+      add([{ values }]);
+      sd35.announce(state.pending.length === 1 ? "Image requested" : `${pluralize(state.pending.length, "image")} requested`);
+      return [];
+    },
+
+    // The body of a call that is repeated: without what was removed meanwhile.
+    currentBody(text) {
+      const body = JSON.parse(text);
+      if (body.event_data?.submissions === undefined) return text;
+      const keys = new Set(state.pending.map((submission) => submission.key));
+      body.event_data.submissions = body.event_data.submissions.filter((submission) => keys.has(submission.key));
+      return JSON.stringify(body);
+    },
+
+    async settleSubmissions(submissions, response) {
+      const answer = await response.json().catch(() => null);
+      const outcomes = response.ok && answer?.data ? JSON.parse(answer.data[0]) : null;
+      const newest = state.pending.at(-1)?.key;
+      await new Promise((resolve) => setTimeout(resolve, DRAWING_TIME));
+      const keys = new Set(submissions.map((submission) => submission.key));
+      const answered = state.pending.filter((submission) => keys.has(submission.key));
+      state.pending = state.pending.filter((submission) => !keys.has(submission.key));
+      for (const submission of answered) {
+        const outcome = outcomes?.find((other) => other.key === submission.key);
+        settle(submission, outcome ?? { status: "rejected", reason: SERVER_ERROR }, submission.key === newest);
+      }
+      state.isSending = false;
+      render();
+      sendNext();
+    },
+  });
+})();
