@@ -6,7 +6,9 @@ Each is forked from a process that has imported everything, so that hundreds of 
 import asyncio
 import logging
 import multiprocessing
+import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -24,10 +26,13 @@ import anyio.to_thread
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
+from sd35.client import Timeouts
+from sd35.core import awake
 from sd35.core.errors import InvalidRequestError
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.limits import UsageLimits
+from sd35.jobs.record import JobStatus
 from sd35.jobs.service import JobService, JobServiceConfig
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.layout import owner_key
@@ -135,6 +140,16 @@ class Program:
             ):
                 self.messages.append(self._pipe_reader.recv())
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Suspend it while the block lasts, as Ctrl+Z does."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
+
     def wait(self) -> list[Any]:
         """Wait for its end, and return all messages."""
         return self.kill(LIMIT_SECONDS)
@@ -162,6 +177,28 @@ def _report_failures(pipe: Connection, target: Callable[..., None], *args: objec
 def run_studio(event_pipe: Connection, folder: Path, address: str, seed: int) -> None:
     """Run a job service that does all that it can, until it is killed."""
     asyncio.run(_run_studio(folder, address, event_pipe, seed))
+
+
+def wait_for_image(event_pipe: Connection, folder: Path, address: str, seconds: float) -> None:
+    """Run one job at a Space that may be silent for so many seconds."""
+    awake.TICK_SECONDS = seconds / 20
+    awake.MAX_GAP_SECONDS = seconds / 4
+    limits = Timeouts(silence=seconds, no_news=seconds, run=seconds, fetch=seconds, retry_after=0)
+    asyncio.run(_wait_for_image(folder, address, event_pipe, limits))
+
+
+async def _wait_for_image(
+    folder: Path, address: str, event_pipe: Connection, limits: Timeouts
+) -> None:
+    config = JobServiceConfig(folder, Library.open(folder))
+    service = JobService(SpaceConfig(address), fail_demo, config, limits)
+    job = await service.submit(GenerationRequest("wait", width=512, height=512))
+    while not (state := job.state.value).status.is_final:
+        if state.status is JobStatus.RUNNING:
+            event_pipe.send(["running"])
+        await job.state.wait_for_change(state, LIMIT_SECONDS)
+    event_pipe.send([state.status.value, str(state.error)])
+    await service.aclose()
 
 
 def import_and_export(_: Connection, folder: Path, source: Path, target: Path) -> None:

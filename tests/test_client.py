@@ -17,7 +17,7 @@ from tests.fakes import STEPS, FakeSpace
 pytestmark = pytest.mark.anyio
 
 LIMIT_SECONDS = 20
-SHORT_TIMEOUTS = Timeouts(no_news=0.3, silence=0.3, waking=0.3, attempts=2)
+SHORT_TIMEOUTS = Timeouts(no_news=0.3, silence=0.3, waking=0.3, outage=0.3, attempts=2)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import stat
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -39,7 +40,15 @@ from tests.app_server import serve_app
 from tests.browsers import BrowserSession
 from tests.full_disk import Disk, disk
 from tests.impostor import make_request
-from tests.killable import LIMIT_SECONDS, Program, Space, fail_demo, import_and_export, run_studio
+from tests.killable import (
+    LIMIT_SECONDS,
+    Program,
+    Space,
+    fail_demo,
+    import_and_export,
+    run_studio,
+    wait_for_image,
+)
 from tests.library_fixtures import add_picture, encode_picture, folder_in_memory
 from tests.test_app import start_program
 
@@ -499,3 +508,17 @@ def test_rescan_indexes_an_image_that_the_index_missed(folder: Path) -> None:
     with Library.open(folder) as library:
         assert library.rescan() == ScanResult(added=1)
         assert library.get(entry.id) == entry
+
+
+def test_suspended_program_keeps_the_finished_image(space: Space, folder: Path) -> None:
+    """An image that is finished while the program is suspended isn't lost to a time limit."""
+    seconds = 1.2
+    space.run_started.clear()
+    space.resume_run.clear()
+    program = Program(wait_for_image, folder, space.address, seconds)
+    program.listen(1, LIMIT_SECONDS)
+    with program.suspended():
+        time.sleep(1.5 * seconds)  # the suspension itself is what is tested
+        space.resume_run.set()
+    messages = program.wait()
+    assert ["completed", "None"] in messages, messages

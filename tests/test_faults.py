@@ -869,6 +869,19 @@ async def test_many_runs_wait_for_one_contract() -> None:
     assert [type(end) for end in ends] == [SpaceAsleepError] * 5
 
 
+async def test_a_silent_stream_is_taken_up_again() -> None:
+    async def go_silent(request: web.Request) -> web.StreamResponse:
+        response = await start_event_stream(request)
+        await response.write(message_bytes(QUEUED) + message_bytes(STARTED))
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    data = HandlerSequence(go_silent, respond_events(STARTED, FINISHED))
+    async with serve_fake_gradio(data=data) as address:
+        assert (await run_and_fetch(address))[-1] == PNG
+    assert data.call_count == 2
+
+
 async def test_a_slow_listener_is_not_a_silent_space() -> None:
     logs = [{"msg": "log", "log": f"line {index}", "level": "info"} for index in range(300)]
     async with serve_fake_gradio(

@@ -60,7 +60,7 @@ from tests.test_picture import decompression_bomb
 
 pytestmark = pytest.mark.anyio
 
-SHORT_TIMEOUTS = Timeouts(attempts=1, waking=0, cancel=0.5)
+SHORT_TIMEOUTS = Timeouts(attempts=1, waking=0, outage=0, cancel=0.5)
 SECRET_TOKEN = "hf_verysecret"
 
 

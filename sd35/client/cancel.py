@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from enum import Enum
 from typing import Final
 
 import anyio
 
 from sd35.client.join import RemoteRun
+from sd35.core.awake import AwakeTimeout
 from sd35.core.errors import SD35Error, SpaceNotFoundError
 
 __all__ = ["StopOutcome", "cancel_run"]
@@ -78,7 +79,9 @@ async def cancel_run(run: RemoteRun, read_task: asyncio.Task[None]) -> StopOutco
     if not parser.has_started:
         # Gradio answers the same for a queued and for a running job, and it may have started a
         # moment ago.
-        await asyncio.wait([read_task], timeout=connection.timeouts.cancel)
+        with suppress(TimeoutError):
+            async with AwakeTimeout(connection.timeouts.cancel):
+                await asyncio.wait([read_task])
         if not (parser.has_started or parser.has_ended):
             return StopOutcome.UNCONFIRMED
     return _outcome(run)

@@ -14,6 +14,8 @@ from typing import Final, cast
 
 from yarl import URL
 
+from sd35.core.awake import AwakeTimeout
+
 __all__ = ["RawPool"]
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -58,7 +60,7 @@ class RawPool:
             return None
         head = "".join(f"{name}: {value}\r\n" for name, value in request_headers.items())
         request = f"GET {url.raw_path_qs} HTTP/1.1\r\n{head}\r\n".encode()
-        async with asyncio.timeout(timeout_seconds):
+        async with AwakeTimeout(timeout_seconds):
             try:
                 connection = await self._acquire()
             except (OSError, TimeoutError):

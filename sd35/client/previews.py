@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
+from sd35.core.awake import AwakeTimeout
 from sd35.core.errors import SD35Error
 from sd35.core.events import Preview, RemotePicture
 from sd35.core.picture import Picture
@@ -54,8 +55,10 @@ class PreviewFetcher:
         self._fetch_next()
         if self._mode is Previews.ALL and self._fetch_task is not None:
             # The stream isn't read meanwhile: previews never pile up here.
-            _, pending_tasks = await asyncio.wait([self._fetch_task], timeout=self._timeout_seconds)
-            if pending_tasks:
+            try:
+                async with AwakeTimeout(self._timeout_seconds):
+                    await asyncio.wait([self._fetch_task])
+            except TimeoutError:
                 self.cancel()
 
     def acknowledge(self) -> None:

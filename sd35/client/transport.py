@@ -16,6 +16,7 @@ from sd35.client.fast_get import RawPool
 from sd35.client.proxy import find_proxy, split_credentials
 from sd35.client.redaction import remember_secrets
 from sd35.client.timeouts import Timeouts
+from sd35.core.awake import AwakeTimeout
 from sd35.core.errors import (
     PictureExpiredError,
     PictureTooLargeError,
@@ -115,7 +116,7 @@ class Transport:
     async def get_json(self, url: URL) -> Json:
         """Return the JSON at `url`, a description of at most `MAX_DESCRIPTION_BYTES`."""
         with self._map_exceptions():
-            async with await self._send("GET", url, self.timeouts.discovery) as response:
+            async with self._request("GET", url, self.timeouts.discovery) as response:
                 return orjson.loads(await self._read_ok(response, MAX_DESCRIPTION_BYTES))
 
     async def post(
@@ -128,7 +129,7 @@ class Transport:
         """Post `body` as JSON, with these additional headers, and return the JSON of the answer."""
         extra_headers = {"Content-Type": "application/json", **(headers or {})}
         with self._map_exceptions():
-            async with await self._send(
+            async with self._request(
                 "POST", url, timeout_seconds, extra_headers=extra_headers, data=orjson.dumps(body)
             ) as response:
                 return orjson.loads(await self._read_ok(response, MAX_RESPONSE_BYTES))
@@ -155,13 +156,29 @@ class Transport:
         header = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in cookies.items())
         return {"Cookie": header} if header else {}
 
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        url: URL,
+        timeout_seconds: float,
+        *,
+        extra_headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request, and limit the time until the end of the block."""
+        # Not aiohttp's own limits, which pass while the process is suspended.
+        async with (
+            AwakeTimeout(timeout_seconds),
+            await self._send(method, url, extra_headers=extra_headers, data=data) as response,
+        ):
+            yield response
+
     async def _send(
         self,
         method: str,
         url: URL,
-        timeout_seconds: float | None,
         *,
-        silence_seconds: float | None = None,
         extra_headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
     ) -> aiohttp.ClientResponse:
@@ -174,9 +191,7 @@ class Transport:
             url,
             headers=headers | self._proxy_auth,
             data=data,
-            timeout=aiohttp.ClientTimeout(
-                total=timeout_seconds, sock_connect=self.timeouts.connect, sock_read=silence_seconds
-            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
             **self._request_options,
         )
         if response.cookies:
@@ -184,7 +199,7 @@ class Transport:
         return response
 
     async def _get_picture_with_aiohttp(self, url: URL) -> bytes:
-        async with await self._send("GET", url, self.timeouts.fetch) as response:
+        async with self._request("GET", url, self.timeouts.fetch) as response:
             if response.status in {403, 404, 410}:
                 raise PictureExpiredError(
                     f"{self.name} no longer has the image; it may have restarted."
@@ -205,8 +220,8 @@ class Transport:
             StreamError: while iterating: the stream broke or went silent.
         """
         with self._map_exceptions():
-            # A stream lasts as long as its run. Without heartbeats in between, it is dead.
-            response = await self._send("GET", url, None, silence_seconds=self.timeouts.silence)
+            async with AwakeTimeout(self.timeouts.silence):
+                response = await self._send("GET", url)
         try:
             with self._map_exceptions():
                 await self._raise_for_status(response)
@@ -221,8 +236,14 @@ class Transport:
                 response.close()
 
     async def _iter_chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        chunks = response.content.iter_any()
         try:
-            async for chunk in response.content.iter_any():
+            while True:
+                # A stream lasts as long as its run. Without heartbeats in between, it is dead.
+                async with AwakeTimeout(self.timeouts.silence):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
                 yield chunk
         except TimeoutError:
             raise StreamTimeoutError(f"No updates from {self.name} for too long.") from None

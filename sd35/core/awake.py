@@ -9,15 +9,14 @@ import asyncio
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Final
 from weakref import WeakKeyDictionary
 
 __all__ = ["AwakeTimeout", "awake_sleep", "awake_time"]
 
-TICK_SECONDS: Final = 0.5
+TICK_SECONDS = 0.5
 
 # The longest gap between two ticks that counts. A busy event loop may be late, too.
-MAX_GAP_SECONDS: Final = 2.0
+MAX_GAP_SECONDS = 2.0
 
 
 class _AwakeClock:
@@ -31,7 +30,8 @@ class _AwakeClock:
         """Return the seconds that the event loop has run since the clock was made."""
         now = time.monotonic()
         gap = now - self._read_at
-        self._seconds += gap if gap <= MAX_GAP_SECONDS else 0.0
+        if gap <= MAX_GAP_SECONDS:
+            self._seconds += gap
         self._read_at = now
         return self._seconds
 

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 
 from sd35.client import Identity
+from sd35.core.awake import awake_sleep
 from sd35.core.errors import SD35Error
 from sd35.core.observable import Observable
 from sd35.core.request import GenerationRequest
@@ -328,7 +329,8 @@ class QueueRegistry:
 
     async def _expire_unwatched(self, queue: VisitorQueue, delay: float) -> None:
         total_watcher_count = queue.total_watcher_count
-        await asyncio.sleep(delay)
+        # A suspended process has no open page, but it may have one again when it wakes up.
+        await awake_sleep(delay)
         # A page that was opened and closed meanwhile has started another timer.
         if queue.watcher_count or queue.total_watcher_count != total_watcher_count:
             return
