@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -17,9 +24,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from sd35.core.atomic_files import os_error_text
 from sd35.core.space_ref import parse_space_ref
 
-__all__ = ["Settings", "error_text", "load_settings"]
+__all__ = ["Settings", "error_text", "load_settings", "secret_warning"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -27,6 +35,29 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 MIN_IDLE_TIMEOUT: Final = 5.0
 
 UsageLimit = Annotated[int, Field(ge=0, le=1_000_000)]
+
+MAX_SECRET_BYTES: Final = 4096
+
+
+def _read_secret(value: object) -> str | None:
+    """Return the only line of the file with this path."""
+    if value is None:
+        return None
+    path = Path(str(value)).expanduser()
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_SECRET_BYTES + 1).decode("utf-8-sig").strip()
+    except OSError as error:
+        raise ValueError(f"can't read {path}: {os_error_text(error)}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} isn't a text file") from None
+    if not text or len(text.splitlines()) > 1 or len(text) > MAX_SECRET_BYTES:
+        raise ValueError(f"{path} must contain one line")
+    return text
+
+
+# Of the file, not its path.
+SecretFromFile = Annotated[SecretStr | None, BeforeValidator(_read_secret)]
 
 
 class Settings(BaseSettings):
@@ -52,9 +83,15 @@ class Settings(BaseSettings):
     """Space to use: auto (the public Space, or the demo if it is unreachable), demo, owner/name or
     a URL"""
     token: SecretStr | None = None
-    """access token for the Space; prefer HF_TOKEN, which isn't visible in process lists"""
+    """access token for the Space; visible to other users of this computer. Prefer HF_TOKEN,
+    SD35_TOKEN or --token-file"""
+    token_file: SecretFromFile = None
+    """file that contains the access token for the Space"""
     proxy: SecretStr | None = None
-    """HTTP proxy for the Space, http://host:port (default: system settings)"""
+    """HTTP proxy for the Space, http://host:port (default: system settings). If it contains a
+    password, prefer SD35_PROXY or --proxy-file"""
+    proxy_file: SecretFromFile = None
+    """file that contains the address of the HTTP proxy"""
     library: Path | None = None
     """library folder (default: SD 3.5 Studio in your pictures folder)"""
     unwatched_minutes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
@@ -70,8 +107,8 @@ class Settings(BaseSettings):
     share: bool = False
     """create a public gradio.live link with a login, and print it with a QR code"""
     auth: SecretStr | None = None
-    """login for the page, name:password; can be repeated. Prefer --users, which stores only
-    hashes"""
+    """login for the page, name:password; can be repeated. Visible to other users of this computer:
+    prefer --users, which stores only hashes, or SD35_AUTH"""
     users: Path | None = None
     """file with users and password hashes, made by `python -m sd35 user add NAME`"""
     no_auth: CliToggleFlag[bool] = False
@@ -117,7 +154,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"{error}; or auto, or demo") from error
 
-    @field_validator("proxy")
+    @field_validator("proxy", "proxy_file")
     @classmethod
     def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
@@ -147,6 +184,10 @@ class Settings(BaseSettings):
     def _check_exclusive(self) -> Self:
         if self.no_auth and (self.auth or self.users):
             raise ValueError("use either --no-auth or a login (--auth, --users), not both")
+        if self.token and self.token_file:
+            raise ValueError("use either --token or --token-file, not both")
+        if self.proxy and self.proxy_file:
+            raise ValueError("use either --proxy or --proxy-file, not both")
         return self
 
     @field_validator("hf_endpoint")
@@ -244,13 +285,14 @@ class Settings(BaseSettings):
         is_on_hub = self.space == "auto" or (
             self.space != "demo" and parse_space_ref(self.space).is_on_hub
         )
-        token = self.token or (self.hf_token if is_on_hub else None)
+        token = self.token or self.token_file or (self.hf_token if is_on_hub else None)
         return token.get_secret_value().strip() if token else None
 
     @property
     def space_proxy(self) -> str | None:
         """Proxy for the Space."""
-        return self.proxy.get_secret_value() if self.proxy else None
+        proxy = self.proxy or self.proxy_file
+        return proxy.get_secret_value() if proxy else None
 
 
 def _split_list(text: str | None) -> tuple[str, ...]:
@@ -260,7 +302,9 @@ def _split_list(text: str | None) -> tuple[str, ...]:
 _METAVARS: Final = {
     "space": "SPACE",
     "token": "TOKEN",
+    "token_file": "FILE",
     "proxy": "URL",
+    "proxy_file": "FILE",
     "library": "FOLDER",
     "host": "ADDRESS",
     "port": "PORT",
@@ -269,6 +313,13 @@ _METAVARS: Final = {
     "users": "FILE",
     "embed_in": "SITES",
     "root_path": "PATH",
+}
+
+# Options that show a secret, and where it is safe instead.
+_VISIBLE_SECRETS: Final = {
+    "auth": ("password", "SD35_AUTH or --users"),
+    "token": ("token", "HF_TOKEN, SD35_TOKEN or --token-file"),
+    "proxy": ("password", "SD35_PROXY or --proxy-file"),
 }
 
 _ERROR_TEXTS: Final = {
@@ -316,7 +367,7 @@ def load_settings(arguments: Sequence[str]) -> Settings:
     """
     try:
         source = CliSettingsSource[Any](Settings, formatter_class=_HelpFormatter)
-        return CliApp.run(
+        settings = CliApp.run(
             Settings, cli_args=_merge_auth_flags(arguments), cli_settings_source=source
         )
     except ValidationError as error:
@@ -324,6 +375,23 @@ def load_settings(arguments: Sequence[str]) -> Settings:
             prefix = _flag_and_variable(str(details["loc"][0])) if details["loc"] else ""
             sys.stderr.write(f"app.py: {prefix}{error_text(details)}\n")
         sys.exit(2)
+    for name, value in source.env_vars.items():
+        warning = secret_warning(name, value or "")
+        if warning is not None:
+            sys.stderr.write(f"app.py: {warning}\n")
+    return settings
+
+
+def secret_warning(option: str, value: str) -> str | None:
+    """Return a warning if an option with this value shows a secret in the process list."""
+    is_secret = option in _VISIBLE_SECRETS and value != "" and (option != "proxy" or "@" in value)
+    if not is_secret:
+        return None
+    noun, alternative = _VISIBLE_SECRETS[option]
+    return (
+        f"Other users of this computer can see the {noun} after --{option} in the list of "
+        f"processes. Use {alternative} instead."
+    )
 
 
 def _merge_auth_flags(arguments: Sequence[str]) -> list[str]:

@@ -164,6 +164,27 @@ def test_doctor_finds_what_is_wrong(
     )
 
 
+def test_token_is_read_from_a_file(
+    portal: BlockingPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token in a file is used as one in an option is, but only the option shows it to others."""
+    file = tmp_path / "token"
+    file.write_text("other\n", "utf-8")
+    with (
+        portal.wrap_async_context_manager(serve_fake_gradio()) as space,
+        portal.wrap_async_context_manager(serve_hub(space, "RUNNING")) as address,
+    ):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        from_file = invoke("doctor", "a/b", "--token-file", str(file))
+        from_option = invoke("doctor", "a/b", "--token", "other")
+    for code, out, _ in (from_file, from_option):
+        assert code == 4
+        assert "Invalid Hugging Face token" in out
+    warning = "Other users of this computer can see the token after --token"
+    assert warning not in from_file[2]
+    assert warning in " ".join(from_option[2].split())
+
+
 def test_sleeping_space_is_not_waited_for(
     portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 """Settings from flags and environment variables."""
 
+from pathlib import Path
+
 import pytest
 
 from sd35.settings import Settings, load_settings
@@ -172,6 +174,75 @@ def test_secrets_are_never_printed() -> None:
         ]
     )
     assert "verysecret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["--auth", "ann:very secret"], "password after --auth"),
+        (["--auth=ann:very secret"], "password after --auth"),
+        (["--token", "very secret"], "token after --token"),
+        (["--proxy=http://me:very secret@proxy"], "password after --proxy"),
+    ],
+)
+def test_option_that_shows_a_secret_is_warned_of(
+    arguments: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_settings(arguments)
+    printed = capsys.readouterr().err
+    assert f"Other users of this computer can see the {option}" in printed
+    assert printed.count("\n") == 1
+    assert "very secret" not in printed
+
+
+def test_secrets_are_read_from_environment_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_bytes(b"\xef\xbb\xbf hf_secret\r\n")
+    proxy_file = tmp_path / "proxy"
+    proxy_file.write_text("http://me:secret@proxy\n", "utf-8")
+    loaded_settings = load_settings(["--token-file", f"{token_file}", f"--proxy-file={proxy_file}"])
+    assert loaded_settings.space_token == "hf_secret"
+    assert loaded_settings.space_proxy == "http://me:secret@proxy"
+    monkeypatch.setenv("SD35_TOKEN_FILE", str(token_file))
+    monkeypatch.setenv("SD35_PROXY", "http://me:secret@other")
+    monkeypatch.setenv("SD35_AUTH", "ann:secret")
+    loaded_settings = load_settings(["--port", "8000"])
+    assert loaded_settings.space_token == "hf_secret"
+    assert loaded_settings.space_proxy == "http://me:secret@other"
+    assert not any(capsys.readouterr())
+    monkeypatch.setenv("SD35_TOKEN", "hf_other")
+    with pytest.raises(SystemExit):
+        load_settings([])
+    assert capsys.readouterr().err == "app.py: use either --token or --token-file, not both\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected_message"),
+    [
+        (None, "can't read token: No such file or directory"),
+        (b"", "token must contain one line"),
+        (b"hf_secret\nhf_other\n", "token must contain one line"),
+        (b"x" * 10_000, "token must contain one line"),
+        (b"\xff\xfe", "token isn't a text file"),
+    ],
+)
+def test_file_without_a_secret_is_refused(
+    content: bytes | None,
+    expected_message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("token").write_bytes(content)
+    with pytest.raises(SystemExit):
+        load_settings(["--token-file", "token"])
+    assert capsys.readouterr().err == (
+        f"app.py: --token-file (or SD35_TOKEN_FILE): {expected_message}\n"
+    )
 
 
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,20 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from typer import Argument, BadParameter, Option
+from typer import Argument, BadParameter, CallbackParam, Option
 
 from sd35.cli.lazy import ClickContext, Command
+from sd35.cli.terminal import make_console, print_message
 from sd35.core.seed import MAX_SEED, RANDOM_SEED, parse_whole_number
 from sd35.core.sizes import parse_ratio
+from sd35.settings import secret_warning
 
 __all__ = [
     "Json",
     "LibraryFolder",
     "Proxy",
+    "ProxyFile",
     "QueryCommand",
     "SearchTerms",
     "SpaceName",
     "Token",
+    "TokenFile",
     "aspect_ratio",
     "decimal_number",
     "seed_number",
@@ -84,16 +88,38 @@ SpaceName = Annotated[
         help="Space: owner/name, URL, or demo. Default: SD35_SPACE, or the public Space.",
     ),
 ]
+
+
+def _warn_of_secret(parameter: CallbackParam, value: str | None) -> str | None:
+    warning = secret_warning(parameter.name or "", value or "")
+    if warning is not None:
+        print_message(make_console(stderr=True), "!", "yellow", warning)
+    return value
+
+
 Token = Annotated[
     str | None,
     Option(
         metavar="TOKEN",
-        help="Access token. Prefer HF_TOKEN, which isn't visible in process lists.",
+        callback=_warn_of_secret,
+        help="Access token, visible to other users of this computer. Prefer HF_TOKEN, SD35_TOKEN "
+        "or --token-file.",
     ),
+]
+TokenFile = Annotated[
+    Path | None, Option(metavar="FILE", help="File that contains the access token.")
 ]
 Proxy = Annotated[
     str | None,
-    Option(metavar="URL", help="HTTP proxy, http://host:port. Default: system settings."),
+    Option(
+        metavar="URL",
+        callback=_warn_of_secret,
+        help="HTTP proxy, http://host:port. Default: system settings. With a password, prefer "
+        "SD35_PROXY or --proxy-file.",
+    ),
+]
+ProxyFile = Annotated[
+    Path | None, Option(metavar="FILE", help="File that contains the address of the HTTP proxy.")
 ]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 

@@ -29,7 +29,9 @@ DEMO_NAME: Final = "demo"
 _LABELS: Final = {
     "space": "Space name (or SD35_SPACE)",
     "token": "--token (or SD35_TOKEN)",
+    "token_file": "--token-file (or SD35_TOKEN_FILE)",
     "proxy": "--proxy (or SD35_PROXY)",
+    "proxy_file": "--proxy-file (or SD35_PROXY_FILE)",
     "library": "--library (or SD35_LIBRARY)",
 }
 
@@ -121,12 +123,12 @@ async def open_space(
             yield space, shutdown
 
 
-def resolve_target(space: str | None, token: str | None, proxy: str | None) -> SpaceTarget:
+def resolve_target(space: str | None, **connection_options: str | Path | None) -> SpaceTarget:
     """Return the Space from the options, or else from the environment.
 
     `auto` is the public Space: unlike the page, a command never falls back to the demo.
     """
-    settings = read_settings(space=space, token=token, proxy=proxy)
+    settings = read_settings(space=space, **connection_options)
     return SpaceTarget(
         PUBLIC_SPACE if settings.space == "auto" else settings.space,
         settings.space_token,

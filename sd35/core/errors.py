@@ -216,7 +216,7 @@ class AccessDeniedError(ConnectionFailedError):
     """A token or a login is missing, invalid, or without access to the Space."""
 
     kind = "access"
-    remedy = "Set HF_TOKEN (or --token) to a valid token and restart."
+    remedy = "Set HF_TOKEN (or SD35_TOKEN) to a valid token and restart."
 
 
 class ContractError(ConnectionFailedError):

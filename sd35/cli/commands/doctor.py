@@ -55,12 +55,16 @@ def doctor(
     *,
     generates_picture: TryPicture = False,
     token: options.Token = None,
+    token_file: options.TokenFile = None,
     proxy: options.Proxy = None,
+    proxy_file: options.ProxyFile = None,
     as_json: options.Json = False,
 ) -> None:
     """Diagnose connection problems."""
     with command_context(is_json=as_json) as reporter:
-        target = resolve_target(name, token, proxy)
+        target = resolve_target(
+            name, token=token, token_file=token_file, proxy=proxy, proxy_file=proxy_file
+        )
         results = asyncio.run(
             _run_checks(
                 target, reporter, generates_picture=generates_picture, prints_results=not as_json

@@ -135,7 +135,9 @@ def generate(  # noqa: PLR0913  # one for each option
     keep_going: KeepGoing = False,
     space: Space = None,
     token: options.Token = None,
+    token_file: options.TokenFile = None,
     proxy: options.Proxy = None,
+    proxy_file: options.ProxyFile = None,
     quiet: Quiet = False,
     as_json: JsonEvents = False,
 ) -> None:
@@ -156,7 +158,9 @@ def generate(  # noqa: PLR0913  # one for each option
         )
         texts = read_prompts(prompt, prompts)
         batch = Batch(texts, request_options, count, out, previews, keep_going)
-        target = resolve_target(space, token, proxy)
+        target = resolve_target(
+            space, token=token, token_file=token_file, proxy=proxy, proxy_file=proxy_file
+        )
         raise typer.Exit(asyncio.run(_generate_batch(batch, target, emit)))
 
 

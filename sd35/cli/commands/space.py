@@ -44,12 +44,16 @@ def space(
     *,
     wait: WaitSeconds = 300,
     token: options.Token = None,
+    token_file: options.TokenFile = None,
     proxy: options.Proxy = None,
+    proxy_file: options.ProxyFile = None,
     as_json: options.Json = False,
 ) -> None:
     """Show a Space's limits and features."""
     with command_context(is_json=as_json) as reporter:
-        target = resolve_target(name, token, proxy)
+        target = resolve_target(
+            name, token=token, token_file=token_file, proxy=proxy, proxy_file=proxy_file
+        )
         asyncio.run(_describe(target, wait, reporter, is_json=as_json))
 
 
