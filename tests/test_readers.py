@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sd35.library.picture_file import inspect_picture
 from sd35.metadata import budget
 from sd35.metadata.embedding import EmbeddedTexts, metadata_from_texts, read_metadata
 from sd35.metadata.infotext import read_infotext, write_infotext
@@ -833,9 +834,11 @@ def test_large_workflows_are_read() -> None:
         **chain,
         **{f"save {at}": make_node("SaveImage", images=["filter 1989", 0]) for at in range(10)},
     }
-    assert read_tool_metadata({"prompt": json.dumps(graph)}) == replace(
-        IMAGES_BY_TOOL["ComfyUI"][1], prompt=prompt
-    )
+    texts = {"prompt": json.dumps(graph), "workflow": json.dumps({"nodes": [filters] * 4})}
+    assert len(texts["workflow"]) > 1 << 20
+    inspected = inspect_picture(encode_png(texts, is_compressed=True))
+    expected = replace(IMAGES_BY_TOOL["ComfyUI"][1], id=inspected.metadata.id, prompt=prompt)
+    assert inspected.metadata == expected
 
 
 def encode_with_exif(kind: str, tags: dict[int, object], inner: dict[int, object]) -> bytes:

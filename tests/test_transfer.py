@@ -1,5 +1,6 @@
 """Import and export: byte for byte, once each, and nothing is overwritten."""
 
+import datetime as dt
 import json
 import os
 import zipfile
@@ -13,9 +14,18 @@ from sd35.library.importer import ImportResult
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query
+from sd35.library.scanner import ScanResult
+from sd35.metadata import budget
 from sd35.metadata.embedding import embed_metadata
-from sd35.metadata.model import GenerationMetadata, metadata_from_json
+from sd35.metadata.model import (
+    MAX_TAG_LENGTH,
+    MAX_TAGS,
+    GenerationMetadata,
+    metadata_from_json,
+)
+from sd35.metadata.parsing import MAX_TEXT_LENGTH
 from tests.library_fixtures import ANN, BOB, add_picture, encode_picture, find_ids, folder, library
+from tests.test_readers import COSTLY_TEXTS, encode_png
 
 __all__ = ["folder", "library"]
 
@@ -111,6 +121,7 @@ def write_hostile_zip(path: Path) -> None:
         file.writestr("torn.png", encode_picture(14))
         file.writestr("lzma.png", encode_picture(16, size=(200, 200)), zipfile.ZIP_LZMA)
         file.writestr("bomb.png", bytes((1 << 20) + 1))
+        file.writestr("dense.png", bytes(500_000), zipfile.ZIP_BZIP2)
         offsets = [file.getinfo(name).header_offset + 60 for name in ("torn.png", "lzma.png")]
     data = bytearray(path.read_bytes())
     for offset in offsets:
@@ -125,12 +136,54 @@ def test_hostile_zip_is_harmless(
     monkeypatch.setattr("sd35.library.importer.MAX_FILE_BYTES", 1 << 20)
     path = tmp_path / "hostile.zip"
     write_hostile_zip(path)
-    unreadable = tuple(path / name for name in ("broken.png", "torn.png", "lzma.png", "bomb.png"))
+    names = ("broken.png", "torn.png", "lzma.png", "bomb.png", "dense.png")
+    unreadable = tuple(path / name for name in names)
     assert library.import_from(path, BOB) == ImportResult(2, 1, unreadable)
     (cat,) = library.search(parse_query("on:2001-02-03"), BOB).entries
     assert cat.path.startswith(f"visitors/{BOB}/2001-02-03/")
     assert cat.path.endswith("-old-cat.png")
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_overlapping_files_of_a_zip_are_refused(library: Library, tmp_path: Path) -> None:
+    """A ZIP whose files share their bytes, so that kilobytes unpack to terabytes, is refused."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("bomb.png", bytes(1_000_000))
+        file.filelist *= 1000
+    with pytest.raises(LibraryError, match="overlap"):
+        library.import_from(tmp_path / "x.zip", BOB)
+
+
+def test_images_with_one_name_and_id_are_imported_once_each(
+    library: Library, tmp_path: Path
+) -> None:
+    """Many images that claim one time, prompt and ID are all kept, and none of them twice."""
+    metadata = GenerationMetadata(
+        id="x", prompt="a fox", made_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    )
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        for index in range(30):
+            file.writestr(f"{index}.png", embed_metadata(encode_picture(index), metadata))
+    assert library.import_from(tmp_path / "x.zip", BOB) == ImportResult(30, 0, ())
+    assert library.import_from(tmp_path / "x.zip", BOB) == ImportResult(0, 30, ())
+
+
+def test_costly_images_are_imported_and_found(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images with hostile texts are imported, and found by a scan, within the limits."""
+    monkeypatch.setattr(budget, "MAX_STEPS", 60_000)
+    for index, texts in enumerate(COSTLY_TEXTS.values()):
+        encoded = {name: json.dumps(text, ensure_ascii=False) for name, text in texts.items()}
+        for folder_path in (tmp_path / "source", library.folder / "by hand"):
+            folder_path.mkdir(exist_ok=True)
+            (folder_path / f"{index}.png").write_bytes(encode_png(encoded, is_compressed=True))
+    count = len(COSTLY_TEXTS)
+    assert library.import_from(tmp_path / "source", BOB) == ImportResult(count, 0, ())
+    assert library.rescan() == ScanResult(added=count)
+    for entry in library.search(parse_query("")).entries:
+        assert len(entry.metadata.prompt) <= MAX_TEXT_LENGTH
+        assert sum(map(len, entry.metadata.tags)) <= MAX_TAGS * MAX_TAG_LENGTH
 
 
 def test_source_may_be_a_single_image(library: Library, tmp_path: Path) -> None:

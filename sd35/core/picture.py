@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from sd35.core.errors import PictureError, PictureTooLargeError
 from sd35.core.request import GenerationRequest
@@ -24,6 +24,10 @@ MAX_READS = 500_000
 
 # It also unpacks every colour profile, of up to 1 MB; a PNG has one. More are random bytes.
 MAX_COLOR_PROFILES = 16
+
+# It refuses an image with a compressed text that is longer than this, by default 1 MB: the workflow
+# of a ComfyUI graph of 2,000 nodes is longer.
+PngImagePlugin.MAX_TEXT_CHUNK = 8 << 20
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),

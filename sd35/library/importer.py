@@ -1,9 +1,11 @@
 """Import of images from a folder, a ZIP file or a single file."""
 
 import datetime as dt
+import hashlib
 import os
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -57,6 +59,12 @@ _UNPACK_ERRORS: Final = (
     ValueError,
 )
 
+_MAX_SAME_NAMES: Final = 20
+
+# Bytes per byte in a ZIP: as much as Deflate can, and far more than images need. Other methods
+# would make gigabytes out of a kilobyte.
+_MAX_RATIO: Final = 1032
+
 _UNSET_DATE_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -77,6 +85,10 @@ class Importer:
         self._folder = folder
         self._database = database
         self._owner = owner
+        self._name_counts: Counter[Path] = Counter()
+        # Of the owner's images by size, each read once: thousands of one size and ID would
+        # otherwise all be read for each of them.
+        self._digests: dict[int, set[bytes]] = {}
 
     def run(self, source: Path, on_progress: OnProgress | None = None) -> ImportResult:
         """Import all images of a source; see `Library.import_from`."""
@@ -116,7 +128,8 @@ class Importer:
         name = filename_for(metadata, made_at, inspected.picture.suffix, fallback_name)
         with write_errors("an image"):
             folder = make_real_folder(self._folder, directory_for(self._owner, made_at))
-            file = find_identical(folder / name, data) or write_exclusive(folder, name, data)
+            target = self._name_apart(folder / name, data)
+            file = find_identical(target, data) or write_exclusive(folder, target.name, data)
             os.utime(file, ns=(mtime_ns, mtime_ns))
             # Read back, as the file system may have rounded the time.
             mtime_ns = file_version(file.stat())[1]
@@ -126,18 +139,34 @@ class Importer:
             entry = entry.with_id(derive_copy_id(metadata.id, path))
         with self._database.write_transaction() as connection:
             upsert_entry(connection, entry, mtime_ns)
+        if len(data) in self._digests:
+            self._digests[len(data)].add(_digest(data))
         return True
+
+    def _name_apart(self, target: Path, data: bytes) -> Path:
+        """Return this path, or one after the content if many files of the import have this name."""
+        # Trying the numbers one by one takes quadratic time.
+        self._name_counts[target] += 1
+        if self._name_counts[target] <= _MAX_SAME_NAMES:
+            return target
+        return target.with_stem(f"{target.stem}-{_digest(data).hex()[:16]}")
 
     def _is_duplicate(self, inspected: InspectedPicture) -> bool:
         """Return whether the owner has this image, under its ID or as a copy, outside the trash."""
         with self._database.read_transaction() as connection:
             entry = get_entry(connection, inspected.metadata.id, self._owner)
-            paths = shown_paths(connection, self._owner, len(inspected.picture.data))
         if entry is not None and not entry.is_trashed:
             existing_data = self._read_or_empty(entry.path)
             if _matches_except_metadata(existing_data, inspected):
                 return True
-        return any(self._read_or_empty(path) == inspected.picture.data for path in paths)
+        return _digest(inspected.picture.data) in self._digests_of_size(len(inspected.picture.data))
+
+    def _digests_of_size(self, size_bytes: int) -> set[bytes]:
+        if size_bytes not in self._digests:
+            with self._database.read_transaction() as connection:
+                paths = shown_paths(connection, self._owner, size_bytes)
+            self._digests[size_bytes] = {_digest(self._read_or_empty(path)) for path in paths}
+        return self._digests[size_bytes]
 
     def _read_or_empty(self, path: str) -> bytes:
         """Return the content of an image in the library, or nothing where it can't be read."""
@@ -145,6 +174,10 @@ class Importer:
             return read_library_file(self._folder, path)[0]
         except (OSError, PictureError):
             return b""
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) -> bool:
@@ -190,6 +223,9 @@ def _open_source(source: Path, *, exclude: Path) -> Iterator[list[_SourceFile]]:
             f"{source} isn't a folder, a .zip file or an image.", "Choose another source."
         ) from error
     with archive:
+        # Thousands of names for the same bytes would be unpacked thousands of times.
+        if sum(info.compress_size for info in archive.infolist()) > source.stat().st_size:
+            raise LibraryError(f"The files in {source} overlap.", "Choose another source.")
         yield [
             _file_in_zip(archive, source, info)
             for info in archive.infolist()
@@ -211,15 +247,16 @@ def _file_in_zip(
     # The path is for messages only. A name such as ../../x in an archive is harmless: the library
     # generates the file's name.
     path = archive_path / _posix_name(info).lstrip("/")
+    max_bytes = min(MAX_FILE_BYTES, info.compress_size * _MAX_RATIO)
 
     def load() -> tuple[bytes, int]:
         try:
             with archive.open(info) as file:
                 # The header's size can't be trusted: a ZIP bomb unpacks to more.
-                data = file.read(MAX_FILE_BYTES + 1)
+                data = file.read(max_bytes + 1)
         except _UNPACK_ERRORS as error:
             raise PictureError(f"Couldn't unpack {info.filename}.") from error
-        if len(data) > MAX_FILE_BYTES:
+        if len(data) > max_bytes:
             raise PictureTooLargeError(f"{info.filename} is too large for an image.")
         return data, _mtime_ns(info, archive_path)
 
