@@ -208,16 +208,17 @@ def sqlite_seed(seed: int | None) -> int | None:
 
 def _index_long_seeds(connection: Connection) -> None:
     # Earlier versions kept a seed of more than 15 digits in the record only, as another setting.
-    rows = connection.execute(
-        """SELECT number, record FROM pictures WHERE seed IS NULL AND record LIKE '%"Seed"%'"""
-    ).fetchall()
-    for number, record in rows:
-        metadata = metadata_from_json(record)
-        if metadata is not None and metadata.seed is not None:
-            connection.execute(
-                "UPDATE pictures SET seed = ? WHERE number = ?",
-                (sqlite_seed(metadata.seed), number),
-            )
+    # Row by row: all the records of a large library would fill the memory.
+    records = connection.execute(
+        "SELECT number, record FROM pictures"
+        """ WHERE seed IS NULL AND typeof(record) = 'text' AND record LIKE '%"Seed"%'"""
+    )
+    seeds = [
+        (sqlite_seed(metadata.seed), number)
+        for number, record in records
+        if (metadata := metadata_from_json(record)) is not None and metadata.seed is not None
+    ]
+    connection.executemany("UPDATE pictures SET seed = ? WHERE number = ?", seeds)
 
 
 # Steps from each version to the next. They have run on people's machines: never change one.
