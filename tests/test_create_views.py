@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sd35.core.errors import InvalidRequestError, QuotaError, SD35Error, UnreachableError
-from sd35.core.events import Notice, Progress, Queued
+from sd35.core.events import Notice, Progress, Queued, Waiting
 from sd35.core.limits import PUBLIC_LIMITS
 from sd35.core.request import GenerationRequest
 from sd35.jobs.job import JobState
@@ -42,6 +42,7 @@ def make_state(status: JobStatus, **changes: Any) -> JobState:  # noqa: ANN401
         (make_state(JobStatus.QUEUED_REMOTELY, queued_event=Queued(2, 9, 20.0)), "About 20 s left"),
         (make_state(JobStatus.RUNNING, eta_seconds=30.0), "Usually takes about 30 s"),
         (make_state(JobStatus.RUNNING, progress=Progress(2, 8)), 'aria-valuenow="25"'),
+        (make_state(JobStatus.CONNECTING, waiting_event=Waiting("Full.", 4.0, 90.0)), "Try now"),
         (make_state(JobStatus.FAILED, error=SD35Error("No GPU.")), "Generation failed"),
         (make_state(JobStatus.CANCELLED), "Cancelled before it was sent."),
         (make_state(JobStatus.INTERRUPTED), "The app closed while this image"),

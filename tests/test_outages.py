@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from sd35.client import Timeouts, retry
-from sd35.core.errors import AccessDeniedError, SD35Error
+from sd35.core.errors import AccessDeniedError, IdentityError, SD35Error
 from sd35.core.visitor import LOCAL_VISITOR
 from sd35.jobs import runner
 from sd35.jobs.job import Job, JobState
@@ -28,6 +28,7 @@ from tests.impostor import (
     QUEUED,
     STARTED,
     Handler,
+    HandlerSequence,
     make_request,
     respond_events,
     respond_json,
@@ -43,6 +44,11 @@ NO_GPU = {
     "msg": "process_completed",
     "success": False,
     "output": {"error": "No GPU was available after 60s.", "title": "ZeroGPU queue timeout"},
+}
+NO_IDENTITY = {
+    "msg": "process_completed",
+    "success": False,
+    "output": {"error": "Space app has reached its GPU limit.", "title": "ZeroGPU quota exceeded"},
 }
 
 
@@ -210,6 +216,23 @@ async def test_reconnecting_ends_the_wait(tmp_path: Path) -> None:
         assert space.run_count == 1
 
 
+async def test_impatience_does_not_send_a_job_in_a_rush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever presses Try now without end makes few requests to the Space."""
+    monkeypatch.setattr(retry, "MIN_OUTAGE_DELAY", 2.0)
+    join = HandlerSequence(QUEUE_FULL)
+    space = Space()
+    async with space.serve() as address, open_service(address, tmp_path) as service:
+        space.outage = {"join": join}
+        job = await service.submit(make_request("a"))
+        await wait_for_outage(job)
+        for _ in range(100):
+            await service.resume(LOCAL_VISITOR)
+            await anyio.lowlevel.checkpoint()
+        assert join.call_count == 1
+
+
 async def test_waiting_jobs_survive_a_restart(tmp_path: Path) -> None:
     """A job that waits for the Space isn't interrupted by a restart, but stays in the queue."""
     space = Space()
@@ -232,10 +255,11 @@ async def test_waiting_jobs_survive_a_restart(tmp_path: Path) -> None:
     ("outage", "timeouts", "kind"),
     [
         ({"join": respond_text(401)}, None, AccessDeniedError),
+        ({"data": respond_events(QUEUED, STARTED, NO_IDENTITY)}, None, IdentityError),
         ({"join": respond_text(500)}, None, SD35Error),
         ({"join": QUEUE_FULL}, Timeouts(outage=0.3), SD35Error),
     ],
-    ids=["no access", "error", "limit"],
+    ids=["no access", "no identity", "error", "limit"],
 )
 async def test_a_lasting_error_fails_one_job_and_pauses_the_others(
     outage: dict[str, Handler], timeouts: Timeouts | None, kind: type[SD35Error], tmp_path: Path

@@ -75,6 +75,7 @@ async def with_retry(
 # server may ask for a longer one.
 MIN_OUTAGE_DELAY = 0.5
 MAX_OUTAGE_DELAY: Final = 30.0
+MIN_SIGNAL_DELAY: Final = 3.0
 MAX_RETRY_AFTER: Final = 3600.0
 DELAY_GROWTH: Final = 1.5
 
@@ -128,6 +129,7 @@ class OutageWait:
         paused_at = awake_time()
         # Many clients of a Space that comes back would otherwise ask at the same moment.
         await self._signal.sleep(delay * random.uniform(1.0, 1.25))  # noqa: S311  # no secret
-        # Nobody can make this program ask more often than that, by sending the signal.
-        await awake_sleep(paused_at + MIN_OUTAGE_DELAY - awake_time())
+        # Whoever sends the signal again and again can't make this program ask in a rush.
+        shortest_delay = min(self._delay, MIN_SIGNAL_DELAY)
+        await awake_sleep(paused_at + shortest_delay - awake_time())
         self._delay = min(self._delay * DELAY_GROWTH, MAX_OUTAGE_DELAY)

@@ -11,11 +11,13 @@ import anyio.to_thread
 
 from sd35.client import OutageWait, Previews, SendLog, SpaceClient, is_outage
 from sd35.core.errors import (
+    AccessDeniedError,
     InvalidRequestError,
     LibraryError,
     MalformedRequestError,
     PictureError,
     QuotaError,
+    RefusedError,
     SD35Error,
 )
 from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
@@ -131,7 +133,8 @@ class JobRunner:
         except (InvalidRequestError, MalformedRequestError, LibraryError):
             raise  # other jobs may do better
         except SD35Error as error:
-            if job.is_unsent and not job.is_api_call:
+            is_lasting = job.is_unsent or isinstance(error, RefusedError | AccessDeniedError)
+            if is_lasting and not job.is_api_call:
                 # The visitor's other jobs would fail one after another for the same reason.
                 await self.queues.pause(job, error)
             raise

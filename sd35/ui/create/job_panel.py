@@ -93,8 +93,8 @@ def _active_body(job_id: str, state: JobState) -> Markup:
         Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
         for notice in state.notices[-MAX_NOTICES:]
     )
-    # Only a wait for the Space has a limit.
-    is_waiting = state.waiting_event is not None and state.waiting_event.limit_seconds is not None
+    wait = state.waiting_event if state.status is JobStatus.CONNECTING else None
+    is_waiting = wait is not None and wait.limit_seconds is not None  # others are short
     try_now = _BUTTONS.format(action_button("resume", "Try now", job_id)) if is_waiting else ""
     return Markup("{}{}{}{}{}").format(
         _head(job_id, state),
