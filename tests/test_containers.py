@@ -280,7 +280,7 @@ def test_long_texts_fit_into_a_jpeg(length: int) -> None:
 
 
 def without_image_data(data: bytes) -> bytes:
-    """Return a file without its image data, as the page's script sends it."""
+    """Return a file without its image data."""
     if data.startswith(b"RIFF"):
         chunks = [
             body + b"\0" * (len(body) % 2)

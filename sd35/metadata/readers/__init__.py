@@ -16,7 +16,8 @@ write them. To support another tool:
            return metadata_from_fields("MyTool", version, values, mapping)
 
 3. Add it to `_READERS`, before readers that would take its texts for their own.
-4. Add its texts, and the metadata that they mean, to `IMAGES_BY_TOOL` in `tests/test_readers.py`.
+4. Add the keyword of its texts to `assets/import.js`: of a dropped image, nothing else is sent.
+5. Add its texts, and the metadata that they mean, to `IMAGES_BY_TOOL` in `tests/test_readers.py`.
 
 Texts may come from anyone: take values only through `sd35.metadata.parsing`, which checks them.
 Parse JSON with `texts.json_object`, and spend `texts.budget` wherever a file could make a loop
