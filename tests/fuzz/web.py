@@ -35,7 +35,8 @@ from tests.test_app import HOSTILE_REQUESTS
 LIMIT_SECONDS: Final = 30.0
 STREAM_SECONDS: Final = 0.3
 
-_FILE: Final = {"path": "http://192.0.2.1/x", "meta": {"_type": "gradio.FileData"}}
+# An address at which Gradio would fetch a file, and which no machine has: of carriers' networks.
+_FILE: Final = {"path": "http://100.64.0.1/x", "meta": {"_type": "gradio.FileData"}}
 
 _INFER: Final[list[Any]] = ["a cat", "", 7, False, 512, 512, 4.5, 1]
 
@@ -85,18 +86,18 @@ _GET_PATHS: Final = (
     *("/gradio_api/info?all_endpoints=1", "/gradio_api/openapi.json", "/gradio_api/user"),
     *("/gradio_api/queue/data?session_hash=s1", "/gradio_api/heartbeat/s1", "/gradio_api/app_id"),
     *("/gradio_api/call/infer/a", "/gradio_api/startup-events", "/gradio_api/mcp"),
-    *("/gradio_api/file=sd35/a/b.png", "/gradio_api/file=http://192.0.2.1/x"),
-    *("/gradio_api/proxy=http://192.0.2.1/x", "/login/huggingface", "/login/callback?code=a"),
+    *("/gradio_api/file=sd35/a/b.png", "/gradio_api/file=http://100.64.0.1/x"),
+    *("/gradio_api/proxy=http://100.64.0.1/x", "/login/huggingface", "/login/callback?code=a"),
 )
 
 _HEADERS: Final = (
     *(
         "Host: localhost",
-        "Host: 192.0.2.1:99999",
+        "Host: 100.64.0.1:99999",
         "X-Forwarded-Host: [",
         "X-Forwarded-Proto: https",
     ),
-    *("X-Gradio-Server: http://192.0.2.1", "Origin: null", "Sec-Fetch-Site: cross-site"),
+    *("X-Gradio-Server: http://100.64.0.1", "Origin: null", "Sec-Fetch-Site: cross-site"),
     *("Cookie: sd35-browser=" + "x" * 40, "Cookie: a=\x22", "Authorization: Basic YTpi"),
     *(
         "Authorization: Basic !",
@@ -128,7 +129,16 @@ _TOKENS: Final = (
         b"\0",
     ),
     *(b'"data":', b'"path":', b'"meta":', b'"_type":"gradio.FileData"', b'"fn_index":', b"\\ud800"),
-    *(b"http://192.0.2.1/x", b"null", b"NaN", b"1e999", b"-1", b"[[", b"{", b'"__type__":"update"'),
+    *(
+        b"http://100.64.0.1/x",
+        b"null",
+        b"NaN",
+        b"1e999",
+        b"-1",
+        b"[[",
+        b"{",
+        b'"__type__":"update"',
+    ),
 )
 
 
