@@ -26,7 +26,7 @@ from sd35.client.discovery import ContractCache, Discovery
 from sd35.client.generation import EVENT_BUFFER_SIZE
 from sd35.client.hub import get_space_info, whoami
 from sd35.client.redaction import HIDDEN
-from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
+from sd35.client.transport import MAX_COOKIE_CHARACTERS, MAX_PICTURE_BYTES, Transport, open_session
 from sd35.core.errors import (
     AccessDeniedError,
     ContractError,
@@ -35,12 +35,14 @@ from sd35.core.errors import (
     PictureTooLargeError,
     ProtocolError,
     SD35Error,
+    StreamError,
     UnreachableError,
 )
 from sd35.core.events import RemotePicture
 from tests.impostor import (
     DESCRIPTION,
     FINISHED,
+    HEARTBEAT,
     LIMIT_SECONDS,
     PNG,
     PREVIEW,
@@ -129,6 +131,9 @@ async def test_the_path_of_a_file_serves_if_its_address_is_internal() -> None:
     assert requested_paths == ["/gradio_api/file=/tmp/a #1.webp"]
 
 
+CHUNK = b"x" * (1 << 20)
+
+
 def respond_endlessly(content_type: str, chunk: bytes, **headers: str) -> Handler:
     """Send this chunk forever."""
 
@@ -141,14 +146,94 @@ def respond_endlessly(content_type: str, chunk: bytes, **headers: str) -> Handle
     return handler
 
 
+def respond_raw(beginning: bytes, repetition: bytes, *, is_slow: bool = False) -> Handler:
+    """Send these bytes, and then others without end, in place of a response."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        assert transport is not None
+        transport.write(beginning)
+        while not transport.is_closing():
+            if is_slow:
+                transport.write(repetition)
+            elif transport.get_write_buffer_size() < len(CHUNK):
+                transport.write(repetition * (len(CHUNK) // len(repetition)))
+            await anyio.sleep(0.02 if is_slow else 0)
+        return web.Response()
+
+    return handler
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+CHUNKED_HEAD = STREAM_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+# What isn't data: bytes before and after a response, and around the parts of its body.
+RAW_BYTES = {
+    "interim responses": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    "a header": (b"HTTP/1.1 200 OK\r\nX-A: ", b"b"),
+    "a status line": (b"", b"b"),
+    "a chunk's extensions": (CHUNKED_HEAD + b"5;", b"a"),
+    "a chunk's size": (CHUNKED_HEAD, b"0"),
+    "trailers": (CHUNKED_HEAD + b"0\r\n", b"X-A: b\r\n"),
+    "empty lines": (STREAM_HEAD + b"\r\n", b"\n"),
+    "comments": (STREAM_HEAD + b"\r\n", b":\n"),
+    "fields": (STREAM_HEAD + b"\r\n", b"id: 1\r\n"),
+    "heartbeats": (STREAM_HEAD + b"\r\n", message_bytes(HEARTBEAT)),
+    "messages of others": (STREAM_HEAD + b"\r\n", message_bytes(QUEUED | {"event_id": "other"})),
+}
+
+
+@pytest.mark.parametrize("name", RAW_BYTES)
+async def test_a_flood_of_what_is_no_data_ends_by_its_size(name: str) -> None:
+    timeouts = Timeouts(attempts=1, waking=0)  # of minutes
+    async with serve_fake_gradio(data=respond_raw(*RAW_BYTES[name])) as address:
+        with anyio.fail_after(LIMIT_SECONDS), pytest.raises((StreamError, UnreachableError)):
+            async with SpaceClient.connect(address, timeouts=timeouts) as space:
+                await collect_events(space)
+
+
+@pytest.mark.parametrize("route", ["config", "data", "file"])
+@pytest.mark.parametrize(
+    "name", ["interim responses", "a header", "a chunk's extensions", "trailers", "empty lines"]
+)
+async def test_slow_bytes_extend_no_wait(name: str, route: str) -> None:
+    timeouts = Timeouts(
+        discovery=0.3, waking=0, join=0.3, silence=0.2, no_news=0.2, fetch=0.3, attempts=1
+    )
+    async with serve_fake_gradio({route: respond_raw(*RAW_BYTES[name], is_slow=True)}) as address:
+        with anyio.fail_after(LIMIT_SECONDS), pytest.raises((StreamError, UnreachableError)):
+            async with SpaceClient.connect(address, timeouts=timeouts) as space:
+                await collect_events(space)
+                await space.fetch(RemotePicture("/gradio_api/file=a.png"))
+
+
+async def test_cookies_without_end_are_dropped() -> None:
+    cookie_headers: list[str] = []
+
+    async def config(_: web.Request) -> web.Response:
+        response = web.json_response(DESCRIPTION["config"])
+        for index in range(20):
+            response.set_cookie(f"name{len(cookie_headers)}-{index}", "x" * 1000)
+        return response
+
+    async def info(request: web.Request) -> web.Response:
+        cookie_headers.append(request.headers.get("Cookie", ""))
+        return web.json_response(DESCRIPTION["info"])
+
+    async with serve_fake_gradio(config=config, info=info) as address:
+        async with SpaceClient.connect(address):
+            pass
+    assert len(cookie_headers[0]) <= MAX_COOKIE_CHARACTERS
+
+
 GZIP_BOMB = gzip.compress(bytes(MAX_PICTURE_BYTES * 2), 9)
-CHUNK = b"x" * (1 << 20)
 
 
 @pytest.mark.parametrize(
     ("handlers", "kind"),
     [
-        ({"file": respond_endlessly("image/png", PNG)}, PictureTooLargeError),
+        ({"file": respond_endlessly("image/png", PNG * 5000)}, PictureTooLargeError),
         (
             {"file": respond_text(200, "", Content_Length=str(MAX_PICTURE_BYTES + 1))},
             PictureTooLargeError,
@@ -164,6 +249,10 @@ CHUNK = b"x" * (1 << 20)
         ({"join": respond_endlessly("application/json", b" " * (1 << 20))}, ProtocolError),
         ({"join": respond_text(500, "no" * 100_000)}, ProtocolError),
         (
+            {"config": respond_json(DESCRIPTION["config"] | {"dependencies": [[]] * 300_000})},
+            ContractError,
+        ),
+        (
             {"config": respond_json(DESCRIPTION["config"] | {"dependencies": [[]] * 1000})},
             ContractError,
         ),
@@ -178,6 +267,7 @@ CHUNK = b"x" * (1 << 20)
         "description without end",
         "answer without end",
         "refusal that is long",
+        "description of endless values",
         "description that is garbage",
     ],
 )

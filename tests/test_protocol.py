@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.client.contract import Contract
+from sd35.client.json_parsing import MAX_VALUES
 from sd35.client.protocol import RunParser, apply_diff
 from sd35.client.sse import MAX_EVENT_BYTES, EventStreamDecoder
 from sd35.core.errors import (
@@ -150,7 +151,7 @@ FINISHED: dict[str, Any] = {
     [
         5,
         [[["replace", ["a"], 1]], []],
-        [[["append", [], "x"]] * 100_000, []],
+        [[["append", [], "x"]] * 40_000, []],
         [[5], []],
         [[]],
         [[], [], []],
@@ -261,6 +262,12 @@ def test_any_diff_applies_or_is_an_error_of_ours(value: object, edits: list[Any]
         apply_diff(value, edits)
     except ProtocolError as error:
         assert str(error)
+
+
+def test_a_message_of_endless_values_is_refused_before_it_is_parsed() -> None:
+    payload = b'{"msg":"log","event_id":"e","log":[' + b"[]," * MAX_VALUES + b"[]]}"
+    with pytest.raises(ProtocolError):
+        RunParser(CONTRACT, "e").feed(payload)
 
 
 @given(st.binary(max_size=50))

@@ -49,7 +49,9 @@ def test_events_do_not_depend_on_the_chunks(stream: bytes, data: st.DataObject) 
     assert decode(*pieces) == decode(stream)
 
 
-@pytest.mark.parametrize("chunk", [b"x" * 100, b"data: " + b"x" * 100 + b"\n"])
+@pytest.mark.parametrize(
+    "chunk", [b"x" * 100, b"data: " + b"x" * 100 + b"\n", b"data:\n" * 20, b"data:\r" * 20]
+)
 def test_an_endless_event_is_an_error(chunk: bytes) -> None:
     decoder = EventStreamDecoder(limit_bytes=1000)
     with pytest.raises(ProtocolError):

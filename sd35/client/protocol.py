@@ -7,6 +7,7 @@ import orjson
 
 from sd35.client.contract import Contract, Json
 from sd35.client.error_parsing import parse_run_error, sanitize
+from sd35.client.json_parsing import parse_json
 from sd35.client.outputs import find_picture, is_skipped, parse_seed
 from sd35.client.sse import MAX_EVENT_BYTES
 from sd35.core.errors import (
@@ -65,8 +66,8 @@ class RunParser:
         Raises the error of a run that has failed.
         """
         try:
-            message = orjson.loads(payload)
-        except orjson.JSONDecodeError:
+            message = parse_json(payload)
+        except ValueError:
             raise ProtocolError("The Space sent a message that isn't JSON.") from None
         if not isinstance(message, dict) or not self._is_own_event(message.get("event_id")):
             return ()

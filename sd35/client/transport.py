@@ -13,6 +13,8 @@ from yarl import URL
 from sd35.client.contract import Json
 from sd35.client.error_parsing import error_for_status
 from sd35.client.fast_get import RawPool
+from sd35.client.json_parsing import parse_json
+from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, split_credentials
 from sd35.client.redaction import remember_secrets
 from sd35.client.timeouts import Timeouts
@@ -32,6 +34,7 @@ __all__ = ["MAX_PICTURE_BYTES", "Transport", "open_session"]
 MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTION_BYTES: Final = 16 * 1024 * 1024
 MAX_RESPONSE_BYTES: Final = 64 * 1024
+MAX_COOKIE_CHARACTERS: Final = 8 * 1024
 
 
 @asynccontextmanager
@@ -40,7 +43,7 @@ async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSessio
     async with aiohttp.ClientSession(
         # Each run holds a connection for its stream: with aiohttp's limit of 100, the next one
         # would wait for another's end, and nobody would know why.
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=LimitedConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         # Images don't compress, and a small compressed body can expand to gigabytes.
         headers={"User-Agent": "sd35-studio", "Accept-Encoding": "identity"},
@@ -117,7 +120,7 @@ class Transport:
         """Return the JSON at `url`, a description of at most `MAX_DESCRIPTION_BYTES`."""
         with self._map_exceptions():
             async with self._request("GET", url, self.timeouts.discovery) as response:
-                return orjson.loads(await self._read_ok(response, MAX_DESCRIPTION_BYTES))
+                return parse_json(await self._read_ok(response, MAX_DESCRIPTION_BYTES))
 
     async def post(
         self,
@@ -132,7 +135,7 @@ class Transport:
             async with self._request(
                 "POST", url, timeout_seconds, extra_headers=extra_headers, data=orjson.dumps(body)
             ) as response:
-                return orjson.loads(await self._read_ok(response, MAX_RESPONSE_BYTES))
+                return parse_json(await self._read_ok(response, MAX_RESPONSE_BYTES))
 
     async def get_picture(self, url: URL) -> bytes:
         """Return the bytes at `url`.
@@ -196,6 +199,9 @@ class Transport:
         )
         if response.cookies:
             self.cookie_jar.update_cookies(response.cookies, url)
+            # Servers refuse requests with more, and a Space could send new ones without end.
+            if len(self._cookie_header(url).get("Cookie", "")) > MAX_COOKIE_CHARACTERS:
+                self.cookie_jar.clear()
         return response
 
     async def _get_picture_with_aiohttp(self, url: URL) -> bytes:
@@ -219,27 +225,29 @@ class Transport:
         Raises:
             StreamError: while iterating: the stream broke or went silent.
         """
-        with self._map_exceptions():
-            async with AwakeTimeout(self.timeouts.silence):
-                response = await self._send("GET", url)
+        response: aiohttp.ClientResponse | None = None
         try:
             with self._map_exceptions():
-                await self._raise_for_status(response)
+                # A stream lasts as long as its run, but its beginning comes at once.
+                async with AwakeTimeout(self.timeouts.silence):
+                    response = await self._send("GET", url)
+                    await self._raise_for_status(response)
             if response.content_type != "text/event-stream":
                 raise ProtocolError(f"{self.name} didn't return an event stream.")
             yield self._iter_chunks(response)
         finally:
             # Only a connection whose response was read to the end can be used again.
-            if response.content.at_eof():
+            if response is not None and response.content.at_eof():
                 response.release()
-            else:
+            elif response is not None:
                 response.close()
 
     async def _iter_chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         chunks = response.content.iter_any()
         try:
             while True:
-                # A stream lasts as long as its run. Without heartbeats in between, it is dead.
+                # Without heartbeats in between, a stream is dead. Not aiohttp's own limit, which
+                # passes while the process is suspended, and which bytes beside the body extend.
                 async with AwakeTimeout(self.timeouts.silence):
                     chunk = await anext(chunks, None)
                 if chunk is None:
