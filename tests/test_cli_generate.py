@@ -8,6 +8,7 @@ import pty
 import re
 import resource
 import signal
+import stat
 import struct
 import subprocess
 import termios
@@ -42,6 +43,7 @@ from tests.cli_program import (
     start_process,
 )
 from tests.fakes import STEPS, FakeSpace
+from tests.full_disk import Disk, disk
 from tests.impostor import (
     STARTED,
     Handler,
@@ -52,7 +54,7 @@ from tests.impostor import (
 )
 from tests.test_picture import encode_picture
 
-__all__ = ["generator", "plain", "portal"]  # fixtures
+__all__ = ["disk", "generator", "plain", "portal"]  # fixtures
 
 PNG_PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -467,6 +469,28 @@ def test_full_disk_is_reported(generator: FakeSpace, monkeypatch: pytest.MonkeyP
         code, _, err = run_process(*command, stdout=full)
     assert code == 9
     assert "Couldn't write the output: the disk is full." in err
+
+
+@pytest.mark.parametrize("disk", ["tmpfs"], indirect=True)
+def test_image_is_saved_elsewhere_if_the_disk_is_full(
+    generator: FakeSpace,
+    disk: Disk,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An image that the folder has no room for is saved among the temporary files, privately."""
+    temp_folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temp_folder))
+    disk.fill()
+    code, out, err = run_process(
+        *("generate", "x", "--seed", "7", "--space", generator.address, "-q"),
+        *("--out", str(disk.folder)),
+    )
+    [image] = temp_folder.glob("sd35-*/x-seed-7.webp")
+    assert (code, out) == (9, "")
+    assert f"the disk is full. It was saved as {image} instead." in " ".join(err.split())
+    assert read_metadata(image.read_bytes()) is not None
+    assert stat.S_IMODE(image.parent.stat().st_mode) == 0o700
 
 
 def test_terminal_shows_live_progress(

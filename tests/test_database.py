@@ -201,6 +201,10 @@ DAMAGES: dict[str, tuple[Damage, bool]] = {
     "owner": (execute("UPDATE pictures SET owner = 'ann'"), True),
     "record": (execute("UPDATE pictures SET record = '{'"), True),
     "counts": (execute("UPDATE counts SET pictures = 'many'"), True),
+    "star": (execute("UPDATE pictures SET is_starred = 0"), True),
+    "trash": (execute("UPDATE pictures SET trashed_at = 5"), True),
+    "tag": (execute("DELETE FROM tags WHERE picture = 2"), True),
+    "missing words": (execute("DELETE FROM fts_stems WHERE rowid = 2"), True),
     "job": (execute("UPDATE jobs SET request = '{', created_at = 9e99 WHERE id = 'b'"), True),
 }
 

@@ -334,7 +334,8 @@ def test_programs_write_at_once(folder: Path) -> None:
         assert len(find_ids(library, parse_query("is:starred one"))) == 19
         assert len(find_ids(library, parse_query("is:starred two"))) == 19
         assert library.search(parse_query("is:trash")).count == 2
-        assert library.rescan() == ScanResult()
+        assert library.rescan(checks_index=True) == ScanResult()
+    assert not list((folder / STATE_DIR).glob("*.damaged-*"))
 
 
 def test_threads_write_at_once(library: Library) -> None:

@@ -43,6 +43,7 @@ __all__ = [
     "error_to_json",
     "write_path",
     "write_picture",
+    "write_result",
 ]
 
 
@@ -145,6 +146,28 @@ def write_picture(folder: Path, name: str, picture: Picture) -> Path:
     """Write an image to a new file, and return its path."""
     with write_errors(name):
         return write_exclusive(folder, name, picture.data)
+
+
+def write_result(folder: Path, name: str, picture: Picture) -> Path:
+    """Write a finished image to a new file, and return its path.
+
+    Raises:
+        WriteError: the folder has no room for it; the message says where else it is, if anywhere.
+    """
+    try:
+        return write_picture(folder, name, picture)
+    except WriteError as error:
+        # The run has cost its quota. Only this user can read that folder.
+        other_folder = Path(tempfile.mkdtemp(prefix="sd35-"))
+        try:
+            path = write_picture(other_folder, name, picture)
+        except WriteError:
+            other_folder.rmdir()
+            raise error from None
+        raise WriteError(
+            f"{error.happened} It was saved as {one_line(path)} instead.",
+            "Move it, and choose another folder with --out.",
+        ) from error
 
 
 class PreviewWriter:

@@ -20,7 +20,9 @@ from sd35.metadata.model import GenerationMetadata, metadata_from_json
 __all__ = [
     "SELECT_ENTRY",
     "Entry",
+    "check_labels",
     "checked_count",
+    "checked_text",
     "delete_entry",
     "entry_from_row",
     "find_id_at",
@@ -121,6 +123,44 @@ def checked_count(value: object) -> int:
     return value
 
 
+def checked_text(value: object) -> str:
+    """Return the ID or the path of an image.
+
+    Raises:
+        IndexDamagedError: it isn't one.
+    """
+    if not isinstance(value, str):
+        raise IndexDamagedError
+    return value
+
+
+def check_labels(connection: Connection) -> None:
+    """Check that stars and tags are those of the records, and the trash that of the paths.
+
+    Raises:
+        IndexDamagedError: an image has others.
+    """
+    tags_by_number: dict[int, set[str]] = {}
+    for number, tag in connection.execute("SELECT picture, tag FROM tags"):
+        tags_by_number.setdefault(number, set()).add(tag)
+    rows = connection.execute(
+        "SELECT number, is_starred, record, trashed_at IS NOT NULL, path FROM pictures"
+    )
+    for number, is_starred, record, is_trashed, path in rows:
+        metadata = metadata_from_json(checked_text(record))
+        if metadata is None or bool(is_starred) is not metadata.is_starred:
+            raise IndexDamagedError
+        if bool(is_trashed) is not is_in_trash(checked_text(path)):
+            raise IndexDamagedError
+        if tags_by_number.pop(number, set()) != set(_tag_keys(metadata)):
+            raise IndexDamagedError
+
+
+def _tag_keys(metadata: GenerationMetadata) -> list[str]:
+    # SQLite's lower() and NOCASE know ASCII only: casefold here, and in the query.
+    return [sqlite_text(tag).casefold() for tag in metadata.tags]
+
+
 def get_entry(connection: Connection, id_: str, owner: str | None = None) -> Entry | None:
     """Return an image if it exists and belongs to this owner; `None` stands for any owner."""
     row = connection.execute(
@@ -134,13 +174,13 @@ def find_id_at(connection: Connection, path: str) -> str | None:
     row = connection.execute(
         "SELECT id FROM pictures WHERE path = ? AND is_missing = 0", (path,)
     ).fetchone()
-    return None if row is None else row[0]
+    return None if row is None else checked_text(row[0])
 
 
 def trashed_ids(connection: Connection, owner: str | None) -> list[str]:
     """Return the IDs of an owner's images in the trash; `None` stands for any owner."""
     sql = "SELECT id FROM pictures WHERE trashed_at IS NOT NULL AND owner = coalesce(?, owner)"
-    return [id_ for (id_,) in connection.execute(sql, (owner,))]
+    return [checked_text(id_) for (id_,) in connection.execute(sql, (owner,))]
 
 
 def shown_paths(connection: Connection, owner: str, size_bytes: int) -> list[str]:
@@ -149,7 +189,7 @@ def shown_paths(connection: Connection, owner: str, size_bytes: int) -> list[str
         "SELECT path FROM pictures WHERE owner = ? AND size_bytes = ?"
         " AND trashed_at IS NULL AND is_missing = 0"
     )
-    return [path for (path,) in connection.execute(sql, (owner, size_bytes))]
+    return [checked_text(path) for (path,) in connection.execute(sql, (owner, size_bytes))]
 
 
 def upsert_entry(connection: Connection, entry: Entry, mtime_ns: int) -> None:
@@ -209,8 +249,7 @@ def _columns(entry: Entry) -> dict[str, object]:
 def _index_text(connection: Connection, rowid: int, entry: Entry) -> None:
     metadata = entry.metadata
     connection.execute("DELETE FROM tags WHERE picture = ?", (rowid,))
-    # SQLite's lower() and NOCASE know ASCII only: casefold here, and in the query.
-    tag_rows = [(sqlite_text(tag).casefold(), rowid) for tag in metadata.tags]
+    tag_rows = [(key, rowid) for key in _tag_keys(metadata)]
     connection.executemany("INSERT OR IGNORE INTO tags (tag, picture) VALUES (?, ?)", tag_rows)
     fts_row = rowid, *fts_document(metadata.prompt, " ".join(metadata.tags), entry.path)
     # FTS5 tables know no upsert.

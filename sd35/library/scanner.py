@@ -26,6 +26,8 @@ from sd35.library.library_file import read_library_file, stat_library_file
 from sd35.library.picture_file import build_entry, derive_copy_id, inspect_picture
 from sd35.library.repository import (
     Entry,
+    check_labels,
+    checked_text,
     delete_entry,
     find_id_at,
     get_entry,
@@ -142,6 +144,7 @@ class Scanner:
     def _check_index(self) -> None:
         with self._database.dedicated_connection() as connection:
             check_integrity(connection)
+            check_labels(connection)
 
     def _run(self, on_progress: OnProgress | None) -> None:
         with self._database.dedicated_connection() as connection:
@@ -275,7 +278,7 @@ class Scanner:
                 for _, id_ in rows:
                     # Read again: added, moved or restored since the folder was listed, an image
                     # has a file that isn't in the list.
-                    entry = get_entry(connection, id_)
+                    entry = get_entry(connection, checked_text(id_))
                     if entry is not None and self._is_file_gone(entry):
                         self._remove_or_mark(connection, entry)
 

@@ -287,6 +287,13 @@ SELECT owner, {_SCOPE_EXPRESSION.format("pictures")}, count(*), sum(size_bytes)
     EXCEPT SELECT owner, scope, pictures, bytes FROM counts LIMIT 1
 """  # noqa: S608  # no values
 
+# What the full-text index has no words of, or words of what isn't there.
+_UNINDEXED: Final = """
+SELECT 1 WHERE EXISTS (SELECT number FROM pictures EXCEPT SELECT id FROM fts_stems_docsize)
+    OR EXISTS (SELECT number FROM pictures EXCEPT SELECT id FROM fts_prefixes_docsize)
+    OR EXISTS (SELECT id FROM fts_stems_docsize EXCEPT SELECT number FROM pictures)
+"""
+
 
 def check_integrity(connection: Connection) -> None:
     """Check all pages and rows, which takes seconds for a large index.
@@ -295,7 +302,8 @@ def check_integrity(connection: Connection) -> None:
         IndexDamagedError: something in it contradicts something else.
     """
     is_ok = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
-    if not is_ok or connection.execute(_MISCOUNTS).fetchone() is not None:
+    contradictions = (connection.execute(sql).fetchone() for sql in (_MISCOUNTS, _UNINDEXED))
+    if not is_ok or any(contradictions):
         raise IndexDamagedError
 
 

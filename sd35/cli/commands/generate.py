@@ -28,7 +28,7 @@ from sd35.cli.output import (
     PreviewWriter,
     check_folder,
     write_path,
-    write_picture,
+    write_result,
 )
 from sd35.cli.reporter import DEMO_NOTICE, open_reporter
 from sd35.cli.runner import Shutdown, exit_on_errors
@@ -255,7 +255,7 @@ class _PictureGenerator:
             request, picture, self.space, picture_id=new_id(), elapsed_seconds=elapsed_seconds
         )
         picture = embed_or_original(picture, metadata)
-        path = write_picture(self.batch.folder, self._file_name(request, picture), picture)
+        path = write_result(self.batch.folder, self._file_name(request, picture), picture)
         self.emit(
             PictureSaved(
                 path, picture, request.prompt, elapsed_seconds, self.space_name, metadata.is_demo
