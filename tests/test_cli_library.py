@@ -374,15 +374,19 @@ def test_rescan_beside_a_running_studio() -> None:
     """An image that a studio adds during a rescan is neither lost nor marked as missing."""
     fill()
     with start_studio() as studio:
+        assert studio.stdin is not None
         assert studio.stdout is not None
+        assert studio.stderr is not None
         picture_ids = [studio.stdout.readline().strip()]
         for _ in range(4):
             summary = json.loads(invoke("library", "rescan", "--json")[1])
             assert (summary["missing"], summary["moved"], summary["unreadable"]) == (0, 0, [])
             assert invoke("library", "search", "made")[0] == 0
-        out, err = studio.communicate("", timeout=LIMIT_SECONDS)
-    assert (studio.returncode, err) == (0, "")
-    picture_ids += out.split()
+        studio.stdin.close()
+        # Not `communicate`, which loses the lines that `readline` has read ahead.
+        picture_ids += studio.stdout.read().split()
+        err = studio.stderr.read()
+        assert (studio.wait(LIMIT_SECONDS), err) == (0, "")
     code, out, _ = invoke("library", "search", "made meanwhile", "--all", "--json")
     assert (code, [item["id"] for item in parse_json_lines(out)]) == (0, picture_ids[::-1])
     summary = json.loads(invoke("library", "rescan", "--json")[1])

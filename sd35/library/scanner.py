@@ -142,7 +142,8 @@ class Scanner:
         return ScanResult(**self._counts, unreadable=tuple(self._unreadable))
 
     def _check_index(self) -> None:
-        with self._database.dedicated_connection() as connection:
+        # One state of the index: what another program writes meanwhile would contradict it.
+        with self._database.read_transaction() as connection:
             check_integrity(connection)
             check_labels(connection)
 
