@@ -8,7 +8,7 @@
   const COSTLY_SETTLING_TIME = 1000; // ms
   const COSTLY_ACTIONS = ["stop", "stop-all", "clear-queue"];
   const HARMLESS = ":not([data-action=select], [data-action=restore])"; // they take each press
-  const RESULT_BUTTONS = "#actions :is(button, a)"; // they appear where Stop was
+  const RESULT_BUTTONS = "#actions :is(button, a), #recent a"; // they appear where Stop was
 
   const changes = new WeakMap(); // of each button: what it does, and since when
   const meaning = (button) => `${button.dataset.action ?? button.id} ${button.dataset.id ?? ""}`;
@@ -127,5 +127,5 @@
   };
 
   // For buttons that the page's own scripts draw.
-  sd35.settleButtons = (area) => update(area);
+  sd35.settleButtons = (element) => update(element.closest(AREAS));
 })();

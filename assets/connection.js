@@ -161,6 +161,7 @@
   let lastTime = "";
   let updatedAt = 0;
   let wasWaiting = false;
+  let requestedLimits = null; // for the fields
 
   const queueData = () => document.querySelector("#queue .queue")?.dataset ?? {};
   const isWaiting = () => queueData().active === "true" || document.querySelector("#panel [data-saving]") !== null;
@@ -224,7 +225,14 @@
     noteUpdate();
     if (document.visibilityState !== "hidden") hiddenAt = 0;
     else if (hiddenAt === 0) hiddenAt = Date.now();
-    const isSpaceUnknown = document.querySelector("#status [data-state=waiting]") !== null;
+    const { state, limits = "" } = document.querySelector("#status [data-state]")?.dataset ?? {};
+    const isSpaceUnknown = state === "waiting";
+    if (isSpaceUnknown || limits === byId("applied-limits")?.querySelector("textarea, input")?.value) {
+      requestedLimits = null;
+    } else if (state && limits !== requestedLimits) {
+      requestedLimits = limits;
+      byId("apply-limits")?.click();
+    }
     const hasEnded = wasWaiting && !isWaiting();
     wasWaiting = isWaiting();
     // After a job, the quota has changed, and the Space may be another one.

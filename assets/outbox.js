@@ -5,8 +5,8 @@
 
   const MAX_BATCH = 20; // the server takes no more in one call
   const ROW_DELAY = 300; // ms: a number on the button says enough about an answer that is quick
+  const CLOSING_TIME = 1000; // ms in which the browser itself sends what is under way
   const DRAWING_TIME = 50; // ms: Gradio draws the answer after it has arrived here
-  const STORAGE_KEY = "sd35-outbox";
   const SERVER_ERROR = "The app didn't accept it. Reload the page, and try again.";
 
   // A submission is { key, values, is_confirmed, is_random, at }.
@@ -22,16 +22,19 @@
   const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   sd35.newKey = newKey;
 
-  // A reload sends what the page before it couldn't.
-  const save = () => sessionStorage.setItem(STORAGE_KEY, JSON.stringify(state.pending));
+  // A reload sends what the page before it couldn't, and still tells what wasn't accepted. Never for another user.
+  const storageKey = () => `sd35-outbox:${window.gradio_config?.username ?? ""}`;
+  const save = () => sessionStorage.setItem(storageKey(), JSON.stringify({ ...state, isSending: false }));
   const restore = () => {
-    try {
-      const saved = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
-      state.pending.unshift(...saved.filter((submission) => submission?.key && Array.isArray(submission.values)));
-    } catch {
-      // written by something else
-    }
+    const [pending, saved] = [state.pending, sessionStorage.getItem(storageKey())];
+    if (saved !== null) Object.assign(state, JSON.parse(saved));
+    state.pending.push(...pending);
   };
+  document.addEventListener(
+    "click",
+    (event) => event.target.closest?.('a[href$="logout"]') && sessionStorage.removeItem(storageKey()),
+    true,
+  );
 
   // ---- Drawing ------------------------------------------------------------------------------------
 
@@ -141,11 +144,22 @@
     if (rejection) rejection.submissions.push(submission);
     else state.rejected.push({ reason, submissions: [submission] });
   };
-  const settle = (submission, { status, reason }, isNewest) => {
-    if (status === "repeated") state.repeated.push(submission);
-    else if (status === "invalid" && isNewest) document.getElementById("check")?.click(); // errors at the fields
-    else if (status !== "accepted") reject(submission, reason);
+  // Once the same form is accepted, an earlier rejection of it has nothing more to say.
+  const forget = ({ values }) => {
+    const isOther = (submission) => JSON.stringify(submission.values) !== JSON.stringify(values);
+    for (const rejection of state.rejected) rejection.submissions = rejection.submissions.filter(isOther);
+    state.rejected = state.rejected.filter((rejection) => rejection.submissions.length > 0);
   };
+  const settle = (submission, { status, reason }, isNewest) => {
+    if (status === "accepted") forget(submission);
+    else if (status === "repeated") state.repeated.push(submission);
+    else if (status === "invalid" && isNewest) document.getElementById("check")?.click(); // errors at the fields
+    else reject(submission, reason);
+  };
+
+  // A reload sends what is pending; a tab that is closed would lose it.
+  const isLate = (submission) => Date.now() - submission.at > CLOSING_TIME;
+  window.addEventListener("beforeunload", (event) => state.pending.some(isLate) && event.preventDefault());
 
   Object.assign(sd35, {
     bindOutbox(outbox, send) {
@@ -157,7 +171,6 @@
 
     // A press, with the form's values.
     addSubmission(values) {
-      state.rejected = [];
       add([{ values }]);
       sd35.announce(state.pending.length === 1 ? "Image requested" : `${pluralize(state.pending.length, "image")} requested`);
       return [];

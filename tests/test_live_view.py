@@ -160,6 +160,13 @@ def test_foreign_submissions_are_ignored(payload: dict[str, Any]) -> None:
     assert parse_submissions(payload) == []
 
 
+async def test_polling_page_counts_as_open(fake: FakeSpace, tmp_path: Path) -> None:
+    """The jobs of a visitor whose only page polls aren't stopped as if no page was open."""
+    async with open_handlers(fake, tmp_path) as page:
+        await page.jobs.poll_jobs(REQUEST, "")
+        assert page.service.visitor_queue(LOCAL_VISITOR).watcher_count == 1
+
+
 async def test_selected_job_stays_in_focus(fake: FakeSpace, tmp_path: Path) -> None:
     """A finished job makes way for a running one, unless the visitor has selected it."""
     async with open_handlers(fake, tmp_path) as page:

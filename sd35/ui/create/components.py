@@ -127,14 +127,16 @@ class PageState:
         # The id of the job in focus outlives a reload.
         self.focus = _browser_state("sd35-job")
         # The page's scripts press these: to watch the jobs by an event stream, to read them once,
-        # to read what changes with the end of a job, and to show the errors of the fields.
+        # to read what changes with the end of a job, to give the fields the limits of another
+        # Space, and to show the errors of the fields.
         self.watch = _hidden_button("watch")
         self.poll = _hidden_button("poll")
         self.poll_connection = _hidden_button("poll-connection")
+        self.apply_limits = _hidden_button("apply-limits")
         self.check = _hidden_button("check")
         self.outcomes = gr.Textbox(visible="hidden")
         # The limits that the fields have, and those for which the restored draft was typed.
-        self.applied_limits = gr.Textbox(visible="hidden")
+        self.applied_limits = gr.Textbox(visible="hidden", elem_id="applied-limits")
         self.draft_limits = gr.Textbox(visible="hidden")
         self.undo_values = gr.Textbox(visible="hidden")
 

@@ -142,11 +142,9 @@ class FormHandlers:
         *fields, applied_limits, draft_limits = inputs
         connection = self._job_service.connection.value
         limits = connection.limits
-        if not connection.is_resolved:
-            return [*_unchanged(), gr.skip()]
         # The page keeps this text, so that a reconnection to the same Space changes no field.
-        current_limits = f"{connection.target}: {limits}" if connection.space is not None else ""
-        if applied_limits == current_limits:
+        current_limits = space_view.limits_text(connection)
+        if not connection.is_resolved or applied_limits == current_limits:
             return [*_unchanged(), gr.skip(), gr.skip()]
         # The values of a draft for this Space were chosen, even if they look like a default.
         is_draft = draft_limits == current_limits

@@ -10,7 +10,7 @@ from sd35.jobs.space_connection import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, SLIDER_FIELDS, unavailable_ratios
 from sd35.ui.markup import EMPTY_HTML, concat, error_message, facts
 
-__all__ = ["banner", "size_hints", "status_line"]
+__all__ = ["banner", "limits_text", "size_hints", "status_line"]
 
 _SIZES = (*ASPECT_RATIOS, CUSTOM_SIZE)
 
@@ -28,15 +28,22 @@ def status_line(connection: ConnectionState) -> str:
         "live previews" if contract.is_generator else "no previews",
         _size_range(contract.limits),
     )
+    limits = limits_text(connection)
     if contract.is_demo:
-        return _status("demo", "Demo Space", "offline sketches", *features)
-    return _status("ready", connection.space.name, "ready", *features)
+        return _status("demo", "Demo Space", "offline sketches", *features, limits=limits)
+    return _status("ready", connection.space.name, "ready", *features, limits=limits)
 
 
-def _status(kind: str, name: str, *texts: str) -> str:
-    return Markup('<p class="status" data-state="{}"><i></i><b>{}</b>{}</p>').format(
-        kind, name, facts(texts)
-    )
+def _status(kind: str, name: str, *texts: str, limits: str = "") -> str:
+    # connection.js compares the limits with those that the fields have.
+    return Markup(
+        '<p class="status" data-state="{}" data-limits="{}"><i></i><b>{}</b>{}</p>'
+    ).format(kind, limits, name, facts(texts))
+
+
+def limits_text(connection: ConnectionState) -> str:
+    """Return a text that is the same for the same Space with the same limits; empty without one."""
+    return "" if connection.space is None else f"{connection.target}: {connection.limits}"
 
 
 def _size_range(limits: Limits) -> str:

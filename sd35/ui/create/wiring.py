@@ -147,15 +147,14 @@ class Wiring:
     def _bind_connection(self) -> None:
         handlers = self.connection_handlers
         outputs = [self.header.banner, self.header.status]
-        for event, handler, options in (
-            (self.demo.load, handlers.poll_connection, _POLL),
-            (self.tab.state.poll_connection.click, handlers.poll_connection, _POLL),
-            (self.header.reconnect.click, handlers.reconnect, _DIRECT),
-        ):
-            connection_event = event(handler, None, outputs, **options)
-            self._apply_limits(connection_event.then)
-        # page.js presses this at the end of the jobs, too.
-        self._show_visitor_info(self.tab.state.poll_connection.click)
+        load_event = self.demo.load(handlers.poll_connection, None, outputs, **_POLL)
+        self._apply_limits(load_event.then)
+        # Not with each poll: Gradio removes the errors of a listener's inputs.
+        self._apply_limits(self.tab.state.apply_limits.click)
+        self.header.reconnect.click(handlers.reconnect, None, outputs, **_DIRECT)
+        poll_event = self.tab.state.poll_connection.click
+        poll_event(handlers.poll_connection, None, outputs, **_POLL)
+        self._show_visitor_info(poll_event)
 
     def _follow_up(self, event: Dependency) -> None:
         """Show what a change of the jobs has changed elsewhere, and watch them."""
