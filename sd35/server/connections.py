@@ -15,7 +15,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -162,7 +162,8 @@ class _Connection(H11Protocol):
         if self.transport is not None:
             # Otherwise the kernel goes on offering what the client hasn't read.
             client = self.transport.get_extra_info("socket")
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT_AT_ALL)
+            with contextlib.suppress(OSError):  # on macOS, if the client has closed it
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT_AT_ALL)
             self.transport.abort()
 
     def _disconnect(self) -> None:
@@ -200,11 +201,20 @@ class _Connection(H11Protocol):
         self._total_read = total_read
 
 
+class _WaitingClient(NamedTuple):
+    """Client that waits until its address has fewer connections."""
+
+    socket: socket.socket
+    address: str
+    since: float
+
+
 class ConnectionLimiter:
     """Accepts a server's connections up to a limit, and closes idle and slow ones.
 
     At the limit, a new connection takes the place of the one that has been idle for longest, else
-    of the slowest reader; else it waits. One that is being served, and reads, stays open.
+    of the slowest reader; else it waits. One that is being served, and reads, stays open. The same
+    holds for the limit of one address.
 
     Args:
         server: has started.
@@ -219,6 +229,7 @@ class ConnectionLimiter:
         self._by_address: Counter[str] = Counter()
         # To be closed at the limit, in this order.
         self._candidates: dict[_Connection, None] = {}
+        self._waiting: list[_WaitingClient] = []
         self._last_warning = -math.inf
         self._listeners: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -262,6 +273,8 @@ class ConnectionLimiter:
             task.cancel()
         for listener in self._listeners:
             listener.close()
+        for waiting in self._waiting:
+            waiting.socket.close()
 
     async def wait_closed(self) -> None:
         """Return at once: uvicorn itself waits for the open connections."""
@@ -278,16 +291,27 @@ class ConnectionLimiter:
                 self._evict()
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            address = ip_key(peer[0])
-            if self._has_place(address):
-                connection = _Connection(self, address)
-                self._connections.add(connection)
-                self._by_address[address] += 1
-                self._create_task(self._connect(connection, client))
-            else:
-                client.close()
+            self._admit(client, ip_key(peer[0]))
             # While clients are waiting, sock_accept returns without yielding.
             await asyncio.sleep(0)
+
+    def _admit(self, client: socket.socket, address: str) -> None:
+        if self._has_place(address) or self._evict(address):
+            self._open(client, address)
+        elif len(self._waiting) < self._limit // 2:
+            self._waiting.append(_WaitingClient(client, address, self._loop.time()))
+        else:
+            client.close()
+
+    def _has_place(self, address: str) -> bool:
+        is_proxy = address in LOOPBACK_ADDRESSES
+        return is_proxy or self._by_address[address] < self._address_limit
+
+    def _open(self, client: socket.socket, address: str) -> None:
+        connection = _Connection(self, address)
+        self._connections.add(connection)
+        self._by_address[address] += 1
+        self._create_task(self._connect(connection, client))
 
     async def _connect(self, connection: _Connection, client: socket.socket) -> None:
         try:
@@ -298,10 +322,17 @@ class ConnectionLimiter:
             client.close()
             self.release(connection)
 
-    def _has_place(self, address: str) -> bool:
-        if address in LOOPBACK_ADDRESSES or self._by_address[address] < self._address_limit:
-            return True
-        return self._evict(address)
+    def _admit_waiting(self) -> None:
+        """Give places to clients whose address had too many, and close those that wait too long."""
+        clients = self._waiting
+        self._waiting = []
+        for waiting in clients:
+            if len(self._connections) < self._limit and self._has_place(waiting.address):
+                self._open(waiting.socket, waiting.address)
+            elif self._loop.time() - waiting.since < IDLE_TIMEOUT_SECONDS:
+                self._waiting.append(waiting)
+            else:
+                waiting.socket.close()
 
     async def _wait_for_place(self) -> None:
         while len(self._connections) >= self._limit:
@@ -337,6 +368,7 @@ class ConnectionLimiter:
             # A Counter keeps keys at zero, so it would grow with every address.
             if not self._by_address[connection.address]:
                 del self._by_address[connection.address]
+            self._admit_waiting()
 
     async def _sweep_regularly(self) -> None:
         while True:
@@ -353,6 +385,10 @@ class ConnectionLimiter:
                 connection.abort()
         self._last_sweep = now
         self._find_candidates()
+        for address, count in Counter(waiting.address for waiting in self._waiting).items():
+            for _ in range(count):
+                if not self._evict(address):
+                    break
 
     def _find_candidates(self) -> None:
         candidates = [connection for connection in self._connections if connection.can_be_spared]
