@@ -94,6 +94,13 @@ class JobState:
         return self.status is not previous.status or is_first_preview
 
     @property
+    def is_waiting(self) -> bool:
+        """Return whether the job waits for a Space that can't take it now."""
+        # Other waits are short, and have no limit of their own.
+        event = self.waiting_event if self.status is JobStatus.CONNECTING else None
+        return event is not None and event.limit_seconds is not None
+
+    @property
     def is_late(self) -> bool:
         """Return whether the image came after its owner had stopped waiting for it."""
         return self.status is JobStatus.COMPLETED and self.cancel_outcome is not None

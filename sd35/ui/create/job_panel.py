@@ -93,9 +93,9 @@ def _active_body(job_id: str, state: JobState) -> Markup:
         Markup('<li data-level="{}">{}</li>').format(notice.level, notice.text)
         for notice in state.notices[-MAX_NOTICES:]
     )
-    wait = state.waiting_event if state.status is JobStatus.CONNECTING else None
-    is_waiting = wait is not None and wait.limit_seconds is not None  # others are short
-    try_now = _BUTTONS.format(action_button("resume", "Try now", job_id)) if is_waiting else ""
+    try_now = EMPTY_HTML
+    if state.is_waiting:
+        try_now = _BUTTONS.format(action_button("resume", "Try now", job_id))
     return Markup("{}{}{}{}{}").format(
         _head(job_id, state),
         _progress_bar(state),

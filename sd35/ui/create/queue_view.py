@@ -57,7 +57,13 @@ def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
 def _header(visitor_queue: VisitorQueue, failed_count: int) -> Markup:
     running_count = len(visitor_queue.running_jobs)
     pending_count = len(visitor_queue.pending_jobs)
-    counts = ((running_count, "running"), (pending_count, "queued"), (failed_count, "failed"))
+    waiting_count = sum(job.state.value.is_waiting for job in visitor_queue.running_jobs)
+    counts = (
+        (running_count - waiting_count, "running"),
+        (waiting_count, "waiting"),
+        (pending_count, "queued"),
+        (failed_count, "failed"),
+    )
     buttons = []
     if any(job.state.value.is_held for job in visitor_queue.pending_jobs):
         buttons.append(action_button("resume", "Resume"))
