@@ -165,6 +165,22 @@ async def test_jobs_survive_a_restart(fake: FakeSpace, tmp_path: Path) -> None:
         assert pending_job.state.value.request.seed == 8
 
 
+async def test_job_in_the_queue_of_the_space_survives_a_restart(
+    fake: FakeSpace, service: JobService, tmp_path: Path
+) -> None:
+    """A job that a shutdown removed from the Space's queue is pending again, not interrupted."""
+    await start_running_job(fake, service)
+    folder = tmp_path / "other"
+    async with open_service(fake, folder) as first_service:
+        queued_job = await first_service.submit(make_request("a cat"))
+        await wait_for_status(queued_job, JobStatus.QUEUED_REMOTELY)
+    fake.release()
+    async with open_service(fake, folder) as second_service:
+        await second_service.restore_session(LOCAL_VISITOR)
+        pending_jobs = second_service.visitor_queue(LOCAL_VISITOR).pending_jobs
+        assert [job.id for job in pending_jobs] == [queued_job.id]
+
+
 async def test_job_is_retried_only_once(fake: FakeSpace, tmp_path: Path) -> None:
     """Two retries of one job lead to one new job, at once, later or after a restart."""
     async with open_service(fake, tmp_path) as service:

@@ -129,8 +129,9 @@ class Generation:
 
     @property
     def is_unsent(self) -> bool:
-        """Return whether the Space certainly hasn't accepted the request."""
-        return self._run is None and self.stopped is None
+        """Return whether the Space certainly hasn't run the request, and won't."""
+        is_unaccepted = self._run is None and self.stopped is None
+        return is_unaccepted or self.stopped is StopOutcome.REMOVED
 
     @property
     def can_be_cancelled(self) -> bool:

@@ -155,7 +155,7 @@ class Job:
 
     @property
     def is_unsent(self) -> bool:
-        """Return whether the Space certainly hasn't accepted the job."""
+        """Return whether the Space certainly hasn't run the job, and won't."""
         return self.generation is None or self.generation.is_unsent
 
     @property

@@ -93,7 +93,7 @@ class JobRunner:
     async def _end_without_image(self, job: Job) -> None:
         if job.is_aborted and job.is_unsent and not job.is_api_call:
             # The next start of the program finds it in the queue.
-            job.update(status=JobStatus.PENDING, waiting_event=None)
+            job.update(status=JobStatus.PENDING, waiting_event=None, queued_event=None)
             await self.store.mark_unsent(job)
             return
         job.finish(
