@@ -51,8 +51,10 @@ _EVENT: Final = {
 # Data and event of the page's functions.
 _LISTENERS: Final[dict[str, tuple[list[Any], Any]]] = {
     "watch_jobs": (["=a"], None),
-    "cancel": (["a"], None),
-    "submit": ([*FORM_VALUES, ""], None),
+    "poll_jobs": (["a"], None),
+    "poll_connection": ([], None),
+    "submit": ([""], {"submissions": [{"key": "a" * 32, "values": FORM_VALUES}]}),
+    "validate_form": (FORM_VALUES, None),
     "run_queue_action": (["a"], {"action": "stop", "id": "a"}),
     "create_variation": (["a"], {"id": "a", "variation": "adjacent"}),
     "import_from_library": (FORM_VALUES, {"id": "a", "group": "seed", "kind": "job"}),
@@ -352,6 +354,7 @@ def _open_check() -> Iterator[Check]:
         servers[0].read_config()
         servers[1].read_config()
         servers[2].read_config({"username": "ann", "password": "ann's password"})
+        assert _LISTENERS.keys() <= servers[1].fn_indexes.keys()
         output.take()
 
         def check(data: bytes) -> None:
