@@ -186,7 +186,7 @@ DAMAGES: dict[str, tuple[Damage, bool]] = {
     "rows": (rewrite(corrupt_middle), False),
     "folder": (make_folder, False),
     "fifo": (lambda path: os.mkfifo(f"{path}-wal"), True),
-    "future format": (rewrite(lambda data: data[:18] + b"\t" + data[19:]), False),
+    "future format": (rewrite(lambda data: data[:18] + b"\t" + data[19:]), True),
     "version": (execute("PRAGMA user_version = -3"), True),
     "version of other tables": (execute("PRAGMA user_version = 2"), True),
     "no trigger": (execute("DROP TRIGGER pictures_come"), True),

@@ -13,7 +13,12 @@ from filelock import FileLock, Timeout
 
 from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import IndexDamagedError, LibraryError
-from sd35.library.index_replacement import check_is_index_file, finish_replacement, replace_index
+from sd35.library.index_replacement import (
+    check_is_index_file,
+    finish_replacement,
+    has_future_format,
+    replace_index,
+)
 from sd35.library.schema import (
     SCHEMA_VERSION,
     check_complete,
@@ -150,7 +155,7 @@ class Database:
                 connection.close()
                 raise
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            if _is_damage(error):
+            if self._is_damage(error):
                 raise IndexDamagedError from error
             raise
         return connection
@@ -253,9 +258,21 @@ class Database:
             self._note_damage(identity)
             raise
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            if _is_damage(error):
+            if self._is_damage(error):
                 self._note_damage(identity)
+                raise IndexDamagedError from error
             raise _to_library_error(error) from error
+
+    def _is_damage(self, error: sqlite3.Error | UnicodeDecodeError) -> bool:
+        # SQLite's own message isn't UTF-8 if it quotes a damaged table.
+        if isinstance(error, UnicodeDecodeError):
+            return True
+        if str(error).startswith(_QUERY_ERRORS):
+            return False
+        code = _primary_code(error)
+        if code == sqlite3.SQLITE_READONLY:
+            return has_future_format(self.path)
+        return code in _DAMAGE_CODES or getattr(error, "sqlite_errorcode", 0) == _SHORT_READ
 
     def _acquire(self) -> "tuple[Connection, _FileIdentity | None]":
         with self._idle_lock:
@@ -358,18 +375,8 @@ def _primary_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
-    # SQLite's own message isn't UTF-8 if it quotes a damaged table.
-    if isinstance(error, UnicodeDecodeError):
-        return True
-    if str(error).startswith(_QUERY_ERRORS):
-        return False
-    is_short_read = getattr(error, "sqlite_errorcode", 0) == _SHORT_READ
-    return is_short_read or _primary_code(error) in _DAMAGE_CODES
-
-
 def _to_library_error(error: sqlite3.Error | UnicodeDecodeError) -> LibraryError:
-    if isinstance(error, UnicodeDecodeError) or _is_damage(error):
+    if isinstance(error, UnicodeDecodeError):
         return IndexDamagedError()
     match _primary_code(error):
         case sqlite3.SQLITE_FULL:

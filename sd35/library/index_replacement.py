@@ -19,7 +19,7 @@ from typing import Any, Final
 from sd35.core.errors import IndexDamagedError
 from sd35.library.schema import SCHEMA_VERSION, migrate
 
-__all__ = ["check_is_index_file", "finish_replacement", "replace_index"]
+__all__ = ["check_is_index_file", "finish_replacement", "has_future_format", "replace_index"]
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +45,27 @@ def check_is_index_file(path: Path) -> None:
     """Check that the index can be opened as a file, and put aside what SQLite's other files aren't.
 
     Raises:
-        IndexDamagedError: it is a folder or a device, or SQLite would open it read-only.
-        OSError: it can't be read.
+        IndexDamagedError: it is a folder or a device.
+        OSError: it can't be examined.
     """
     for suffix in SIDE_FILES:
         file = path.with_name(path.name + suffix)
         if file.exists() and not file.is_file():
             file.rename(file.with_name(f"{_damaged_name(path)}{suffix}"))
     # A link is followed: an index may have been moved to another disk.
-    if not path.exists():
-        return
-    if not path.is_file():
+    if path.exists() and not path.is_file():
         raise IndexDamagedError
-    with path.open("rb") as index_file:
+
+
+def has_future_format(path: Path) -> bool:
+    """Return whether SQLite opens the file read-only, as its header names a format yet to come.
+
+    Only for a file that can't be written: closing it again releases all of this program's locks.
+    """
+    with suppress(OSError), path.open("rb") as index_file:
         header = index_file.read(_HEADER_BYTES)
-    # A file of a future format opens, but every write fails.
-    if len(header) == _HEADER_BYTES and max(header[18:]) > _HIGHEST_FORMAT:
-        raise IndexDamagedError
+        return len(header) == _HEADER_BYTES and max(header[18:]) > _HIGHEST_FORMAT
+    return False
 
 
 def replace_index(path: Path) -> None:

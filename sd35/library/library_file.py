@@ -44,14 +44,14 @@ _OPENS_IN_FOLDERS: Final = os.open in os.supports_dir_fd  # not on Windows
 _LINK_ERRORS: Final = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
 
 
-def open_file(path: Path, *, follows_links: bool = True) -> BinaryIO:
-    """Open a regular file for reading.
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file that somebody has named, perhaps by a link, for reading.
 
     Raises:
         FileNotFoundError: there is none, but perhaps a pipe, a device or a folder.
         OSError: it can't be opened.
     """
-    return _open_regular(str(path), None, follows_links=follows_links)
+    return _open_regular(str(path), None, follows_links=True)
 
 
 def read_file(path: Path) -> bytes:

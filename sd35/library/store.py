@@ -261,13 +261,17 @@ class PictureStore:
         except FileNotFoundError:
             mark_missing(connection, [id_])
             return None
-        moved_path = path.relative_to(self.folder).as_posix()
-        move_entry(connection, id_, moved_path, is_trashed=is_trashed)
 
         def undo() -> None:
             with suppress(OSError):
                 path.rename(source)
 
+        moved_path = path.relative_to(self.folder).as_posix()
+        try:
+            move_entry(connection, id_, moved_path, is_trashed=is_trashed)
+        except BaseException:
+            undo()
+            raise
         return undo
 
 
