@@ -115,6 +115,12 @@ def test_infinite_sizes_are_limited() -> None:
         ),
         (lambda description, c, p: p[4].update(parameter_name="breite"), "has no width"),
         (
+            lambda description, c, p: [
+                x.update(inputs=x["inputs"] * 100) for x in description["config"]["dependencies"]
+            ],
+            "more than 200 parameters",
+        ),
+        (
             lambda description, c, p: [x.update(type="textbox") for x in c if x["type"] == "image"],
             "returns no image",
         ),

@@ -31,6 +31,10 @@ DEMO_TITLE_MARKER: Final = "demo painter"
 # The limits come from the Space, and decide how many sizes are tried for an aspect ratio.
 MAX_SIDE_PIXELS = 4096
 
+# Reading hostile names takes a millisecond each.
+MAX_PARAMETERS: Final = 200
+MAX_NAME_CHARACTERS: Final = 60
+
 SUPPORTED_PROTOCOLS: Final = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
 
 # Inputs that callers don't set, so that `/info` doesn't describe them. Newer versions of Gradio
@@ -176,6 +180,8 @@ def _find_dependency(config: Mapping[str, Any], endpoint: str) -> tuple[Mapping[
 def _parse_parameters(
     inputs: list[Mapping[str, Any]], descriptions: list[Mapping[str, Any]]
 ) -> tuple[Parameter, ...]:
+    if len(inputs) > MAX_PARAMETERS:
+        raise ContractError(f"The Space's endpoint has more than {MAX_PARAMETERS} parameters.")
     are_skipped = [
         bool(component.get("skip_api", component["type"] in NON_API_COMPONENTS))
         for component in inputs
@@ -192,7 +198,7 @@ def _parse_parameters(
 def _parse_parameter(component: Mapping[str, Any], description: Mapping[str, Any]) -> Parameter:
     if "parameter_name" not in description:
         raise ContractError("The Space's Gradio is too old: its parameters have no names.")
-    name = sanitize(description["parameter_name"])[:60]
+    name = sanitize(str(description["parameter_name"])[:MAX_NAME_CHARACTERS])
     if name not in _REQUEST_FIELDS and not description.get("parameter_has_default"):
         raise ContractError(f"Unsupported required parameter: {name!r}.")
     return Parameter(
