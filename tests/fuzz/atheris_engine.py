@@ -37,6 +37,7 @@ def _fuzz(name: str, seconds: float, folder: str) -> None:
         f"-max_total_time={max(1, int(seconds))}",
         f"-timeout={HANG_SECONDS}",
         f"-artifact_prefix={folder}/",
+        f"-max_len={1 << 20}",
         "-print_final_stats=1",
     ]
     with target.open_check() as check:
