@@ -668,6 +668,17 @@ async def test_an_invalid_token_and_a_missing_space_are_told_apart(
                 pytest.fail("connected")
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_an_outage_of_the_hub_is_none_of_the_space(status: int) -> None:
+    async with serve_fake_gradio() as address:
+        host = respond_json({"host": address.rstrip("/"), "runtime": {"stage": "RUNNING"}})
+        async with (
+            serve_fake_gradio(file=HandlerSequence(host, respond_text(status))) as hub,
+            SpaceClient.connect("owner/name", hub=hub, timeouts=SHORT_TIMEOUTS) as space,
+        ):
+            assert isinstance((await collect_events(space))[-1], Finished)
+
+
 async def test_the_contract_is_read_again_after_a_restart() -> None:
     config = HandlerSequence(
         respond_json(DESCRIPTION["config"]),

@@ -93,8 +93,9 @@ class Discovery:
             return None
         try:
             space_info = await get_space_info(self.hub, self.name)
-        except (UnreachableError, RateLimitedError, ProtocolError):
-            # The Space itself may answer all the same: it runs on other servers than the Hub.
+        except (UnreachableError, SpaceAsleepError, RateLimitedError, ProtocolError):
+            # The Space itself may answer all the same: it runs on other servers than the Hub, whose
+            # gateway answers like that of a Space.
             return None
         error = error_for_stage(self.name, space_info.stage)
         if error is not None and not isinstance(error, SpaceAsleepError):
