@@ -14,6 +14,7 @@ from PIL import Image
 from sd35.core.errors import PictureError
 from sd35.core.picture import MAX_COLOR_PROFILES, MAX_READS, open_picture, shrink
 from sd35.library.thumbnails import render_thumbnail
+from tests.fuzz.meter import measure
 from tests.fuzz.mutation import mutations
 from tests.photographs import PHOTOGRAPH_KINDS, find_private_details, take_photograph
 
@@ -91,6 +92,13 @@ def png_without_palette(side: int = 512) -> bytes:
     return data[:start] + data[start + 12 + int.from_bytes(data[start : start + 4], "big") :]
 
 
+def encode_with_segment(marker: bytes, body: bytes, count: int = 1) -> bytes:
+    """Return a JPEG without a resolution, which begins with so many of these segments."""
+    data = encode_picture("JPEG")
+    segment = marker + struct.pack(">H", len(body) + 2) + body
+    return data[:2] + segment * count + data[data.index(b"\xff\xdb") :]
+
+
 def decode_in_every_way(data: bytes) -> None:
     """Decode an image as the program does: to check, to show, to shrink and to list."""
     picture = open_picture(data)
@@ -123,6 +131,32 @@ def test_whatever_a_decoder_raises_is_an_error_of_ours(data: bytes) -> None:
 def test_an_image_of_endless_parts_is_refused_early(data: bytes) -> None:
     with pytest.raises(PictureError, match="damaged"):
         open_picture(data)
+
+
+def exif_of_equal_values(first_tag: int) -> bytes:
+    """Return a block of 60 KB whose 3,000 values are all the same half of it."""
+    entries = [struct.pack(">HHLL", first_tag + number, 7, 30_000, 8) for number in range(3000)]
+    return b"MM\0*\0\0\0\x08\x0b\xb8" + b"".join(entries) + bytes(24_000)
+
+
+EXIF = exif_of_equal_values(1)
+MULTI_PICTURE = exif_of_equal_values(0xB001)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode_picture("PNG")[:33] + png_chunk(b"eXIf", EXIF) + encode_picture("PNG")[33:],
+        encode_with_segment(b"\xff\xe1", b"Exif\0\0" + EXIF),
+        encode_with_segment(b"\xff\xff\xe2", b"MPF\0" + MULTI_PICTURE),
+        encode_with_segment(b"\xff\xe1", b"Exif\0\0" + bytes(2000), 3000),
+    ],
+    ids=["PNG", "JPEG", "multi-picture", "segments"],
+)
+def test_no_metadata_makes_an_image_costly(data: bytes) -> None:
+    """Neither values that refer to the same bytes nor segments that belong together fill memory."""
+    cost = measure(lambda: decode_in_every_way(data))
+    assert cost.peak_bytes < 4 * len(data) + (2 << 20)
 
 
 def test_a_large_preview_is_shrunk_to_a_jpeg() -> None:

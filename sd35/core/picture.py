@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ MAX_COLOR_PROFILES = 16
 # It refuses an image with a compressed text that is longer than this, by default 1 MB: the workflow
 # of a ComfyUI graph of 2,000 nodes is longer.
 PngImagePlugin.MAX_TEXT_CHUNK = 8 << 20
+
+# From a JPEG it parses EXIF and lists of further images (MPF), whose entries may all refer to the
+# same bytes: 60 KB would take 300 MB. It also joins the EXIF of all segments, in quadratic time.
+_PARSED_SEGMENT = re.compile(rb"(?s)(\xff[\xe1\xe2]..)(?:Exif(?=\0)|MPF\0)")
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -128,6 +133,8 @@ def open_image(data: bytes, image_format: str) -> Image.Image:
     """Return the image of these bytes, of which only the header is read; see `decoding_errors`."""
     if data.count(b"iCCP") > MAX_COLOR_PROFILES:
         raise PictureError("The Space sent a damaged image.")
+    if image_format == "JPEG":
+        data = _PARSED_SEGMENT.sub(rb"\1hide", data)
     # Only this decoder: Pillow would try dozens, some with a history of exploits.
     return Image.open(_LimitedReader(data), formats=[image_format])
 

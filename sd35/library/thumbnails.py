@@ -10,18 +10,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from sd35.core.atomic_files import TEMP_SUFFIX, atomic_write
 from sd35.core.errors import PictureError
 from sd35.core.picture import decoding_errors, open_image, open_picture
 from sd35.library.layout import remove_if_stale
+from sd35.metadata.embedding import read_texts
 
 __all__ = ["ThumbnailCache", "render_thumbnail"]
 
 MAX_THUMBNAIL_SIDE: Final = 320  # in pixels
 MAX_CACHE_BYTES: Final = 256 << 20  # size of all thumbnails of a library
 MAX_CONCURRENT_DECODES: Final = 2  # an image of 64 million pixels takes 256 MB
+
+# By EXIF orientation.
+_TRANSPOSITIONS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ThumbnailCache:
@@ -115,7 +127,8 @@ def render_thumbnail(data: bytes) -> bytes:
             # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size: several times faster.
             image.draft("RGB", max_size)
             # Thumbnails lose their EXIF, and with it the orientation.
-            upright = ImageOps.exif_transpose(image)
+            transposition = _TRANSPOSITIONS.get(read_texts(data).orientation)
+            upright = image.copy() if transposition is None else image.transpose(transposition)
         if upright.mode.startswith("I"):
             # Of 16 bits of grey, `convert` would take the lower eight.
             upright = upright.point(lambda value: value * (1 / 256)).convert("L")

@@ -36,10 +36,12 @@ class EmbeddedTexts:
             `Model`, `Software`, `MakerNote` or `Tag0100` to `Tag010D` of EXIF; `Comment` of a JPEG;
             `JSON_KEY` for this program's JSON in any format.
         size: width and height in pixels, if the header holds them.
+        orientation: how EXIF says that the pixels are stored: 1 (upright) to 8.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     size: tuple[int, int] | None = None
+    orientation: int = 1
 
 
 def read_texts(data: bytes) -> EmbeddedTexts:

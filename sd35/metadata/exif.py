@@ -21,6 +21,7 @@ __all__ = [
     "encode_user_comment",
     "merge_exif",
     "read_exif",
+    "read_orientation",
 ]
 
 IDENTIFIER = b"Exif\0\0"  # prefix of the block in a JPEG; some programs write it into WebP, too
@@ -30,6 +31,7 @@ MAX_TEXT_BYTES = 4 << 20
 
 USER_COMMENT = 0x9286
 MAKER_NOTE = 0x927C
+_ORIENTATION = 0x0112
 _EXIF_IFD_POINTER = 0x8769
 
 _TAG_NAMES = {
@@ -42,6 +44,7 @@ _TAG_NAMES = {
     USER_COMMENT: "UserComment",
     MAKER_NOTE: "MakerNote",
 }
+_SHORT = 3
 _LONG = 4
 _UNDEFINED = 7
 _BYTE_TYPES = {1, 2, _UNDEFINED}  # BYTE and ASCII
@@ -128,6 +131,15 @@ def read_exif(data: bytes) -> dict[str, str]:
         if text:
             texts[name] = text
     return texts
+
+
+def read_orientation(data: bytes) -> int:
+    """Return how a block says that the pixels are stored; 1, which is upright, if it doesn't."""
+    block = _Block(data)
+    entry = block.first_ifd.entries.get(_ORIENTATION)
+    if entry is None or block.pointer(entry)[1:] != (_SHORT, 2):
+        return 1
+    return int(struct.unpack_from(f"{block.byte_order}H", entry, 8)[0])
 
 
 def _entries(block: _Block) -> Iterator[tuple[int, bytes]]:

@@ -13,6 +13,7 @@ from sd35.metadata.exif import (
     encode_user_comment,
     merge_exif,
     read_exif,
+    read_orientation,
 )
 from sd35.metadata.png import JSON_KEY
 
@@ -70,8 +71,8 @@ def _iter_segments(data: bytes) -> Iterator[_Segment]:
         yield _Segment(kind, data[start + 4 : end], start, end)
 
 
-def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
-    """Return the texts, of EXIF by tag name, and the size in pixels."""
+def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]:
+    """Return the texts, of EXIF by tag name, the size in pixels, and the orientation."""
     parts: dict[bytes, bytes] = {}
     exif = b""
     comment = b""
@@ -88,7 +89,8 @@ def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
         elif segment.kind in _FRAME_MARKERS and len(body) >= 5:
             size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
     comments = {"Comment": comment.decode("utf-8", "replace")} if comment else {}
-    return {**read_exif(exif), **comments, **_join_json_parts(parts)}, size
+    texts = {**read_exif(exif), **comments, **_join_json_parts(parts)}
+    return texts, size, read_orientation(exif)
 
 
 def _is_exif_segment(segment: _Segment) -> bool:

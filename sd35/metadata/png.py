@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sd35.core.errors import PictureError
-from sd35.metadata.exif import MAX_TEXT_BYTES, read_exif
+from sd35.metadata.exif import MAX_TEXT_BYTES, read_exif, read_orientation
 from sd35.metadata.parsing import decode_text
 
 __all__ = ["INFOTEXT_KEY", "JSON_KEY", "SIGNATURE", "embed_png", "read_png"]
@@ -52,8 +52,8 @@ def _iter_chunks(data: bytes) -> Iterator[_Chunk]:
         offset = end
 
 
-def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
-    """Return the texts by keyword or EXIF tag name, and the size in pixels."""
+def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]:
+    """Return the texts by keyword or EXIF tag name, the size in pixels, and the orientation."""
     reader = _TextReader()
     exif = b""
     size = None
@@ -66,7 +66,7 @@ def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
             exif = exif or data[body]
         elif chunk.kind in _TEXT_CHUNKS and not is_large:
             reader.add(chunk.kind, data[body])
-    return {**read_exif(exif), **reader.texts}, size
+    return {**read_exif(exif), **reader.texts}, size, read_orientation(exif)
 
 
 class _TextReader:

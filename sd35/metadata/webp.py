@@ -12,6 +12,7 @@ from sd35.metadata.exif import (
     encode_user_comment,
     merge_exif,
     read_exif,
+    read_orientation,
 )
 from sd35.metadata.jpeg import JSON_IDENTIFIER
 from sd35.metadata.png import JSON_KEY, MAX_CHUNKS
@@ -53,8 +54,8 @@ def _iter_chunks(data: bytes, end: int) -> Iterator[_Chunk]:
         offset += 8 + length + length % 2
 
 
-def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
-    """Return the texts, of EXIF by tag name, and the size in pixels."""
+def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]:
+    """Return the texts, of EXIF by tag name, the size in pixels, and the orientation."""
     texts: dict[str, str] = {}
     exif = b""
     size = None
@@ -67,7 +68,7 @@ def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None]:
             texts[JSON_KEY] = metadata_json.decode("utf-8", "replace")
         elif size is None:
             size = _parse_size(chunk.kind, data[body.start : min(body.stop, body.start + 10)])
-    return {**_extract_json(read_exif(exif)), **texts}, size
+    return {**_extract_json(read_exif(exif)), **texts}, size, read_orientation(exif)
 
 
 def _extract_json(texts: dict[str, str]) -> dict[str, str]:
