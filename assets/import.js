@@ -72,12 +72,24 @@
     return decodeAny(withoutZeros(hasCode ? bytes.subarray(8) : bytes));
   };
 
+  // Whether a text ends with AUTOMATIC1111's parameters; infotext.py checks the same. A caption may hold any of the words.
+  const PARAMETERS = ["Steps", "Sampler", "CFG scale", "Seed"];
+  const hasParameters = (text) => {
+    const [body] = text.split(/^(?:Negative )?Template:/m, 1);
+    return [text, body].some((part) => {
+      const line = part.trim().split("\n").pop();
+      const matches = line.split(",").map((pair) => /([\p{L}\p{N}_][\p{L}\p{N}_ \-/]{1,60}):/u.exec(pair));
+      const names = matches.filter(Boolean).map((match) => match[1].trim());
+      return names.length >= 3 && PARAMETERS.filter((name) => names.includes(name)).length >= 2;
+    });
+  };
+
   // Whether a text that may be anything holds settings: AUTOMATIC1111's parameters, the JSON of SwarmUI or Fooocus, or a
   // graph of ComfyUI.
   const hasSettings = (text) =>
-    ["Steps:", "Sampler:", "CFG scale:", "Seed:"].filter((name) => text.includes(name)).length >= 2 ||
+    hasParameters(text) ||
     (text.trimStart().startsWith("{") && /"(?:sui_image_params|base[_ ]model|metadata_scheme)"/i.test(text)) ||
-    /^[^]{0,33}prompt:\s*\{/i.test(text);
+    (/^[^]{0,33}prompt:\s*\{/i.test(text) && text.includes('"class_type"'));
 
   // The texts that may be sent, by the names that the server's readers know. Of several with a name the first one counts.
   class SettingsTexts {
