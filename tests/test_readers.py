@@ -342,7 +342,7 @@ def test_seed_of_each_tool_is_exact(seed: int, is_text: bool) -> None:  # noqa: 
         assert infotext.seed == seed
 
 
-@pytest.mark.parametrize("value", ["1.5", "1e999", str(2**64), "random"])
+@pytest.mark.parametrize("value", ["1.5", "1e999", str(2**64), "1,234,567", "random"])
 def test_seed_that_is_none_is_shown_as_it_is(value: str) -> None:
     """What isn't a seed is neither rounded nor left out."""
     for texts in (
@@ -352,6 +352,16 @@ def test_seed_that_is_none_is_shown_as_it_is(value: str) -> None:
         metadata = read_tool_metadata(texts)
         assert metadata is not None
         assert (metadata.seed, dict(metadata.extra)["Seed"]) == (None, value)
+
+
+def test_number_that_is_no_seed_is_shown_as_it_is() -> None:
+    """A number of any length in place of a seed is shown."""
+    for number in (2**64, 10**40):
+        metadata = read_tool_metadata(
+            {"prompt": json.dumps({**COMFYUI_GRAPH, "3": sampler_node(seed=number)})}
+        )
+        assert metadata is not None
+        assert (metadata.seed, dict(metadata.extra).get("Seed")) == (None, str(number))
 
 
 def sampler_node(kind: str = "KSampler", **inputs: object) -> dict[str, object]:

@@ -40,8 +40,11 @@ _MIN_GENERATION_PAIRS = 2  # cameras write comments of pairs, too, such as a mod
 _MAX_JSON_VALUES = 20  # each failed attempt scans the rest of the line; real files have two
 _JSON_DECODER = json.JSONDecoder()
 
-# Bounded and possessive quantifiers: with plain ones a crafted line takes quadratic time.
-_PAIR_PATTERN = re.compile(r'(\w[\w \-/]{1,60}+):\s*("(?:\\.|[^\\"])++"|[^,]*)(?:,|$)')
+# Bounded and possessive quantifiers: with plain ones a crafted line takes quadratic time. A number
+# with commas is one value: 1,234 isn't the seed 1.
+_PAIR_PATTERN = re.compile(
+    r'(\w[\w \-/]{1,60}+):\s*("(?:\\.|[^\\"])++"|\d++(?:,\d++)++|[^,]*)(?:,|$)'
+)
 _TEMPLATE_PATTERN = re.compile(r"^((?:Negative )?Template):", re.MULTILINE)
 _VALID_KEY = re.compile(r"\w[\w \-/]{0,59}[\w\-/]")
 _NAMED_VERSION = re.compile(r"(?P<name>[^\W\d].*?)(?:\s+(?P<version>v?\d\S*))?", re.DOTALL)
