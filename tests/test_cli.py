@@ -84,4 +84,5 @@ def test_every_error_has_an_exit_code() -> None:
         "picture-gone",
         "not-written",
         "library",
+        "index-damaged",
     }
