@@ -109,6 +109,8 @@ HOSTILE_REQUESTS: list[tuple[str, str, dict[str, str], dict[str, object] | None]
     ("GET", "config", {"X-Forwarded-Host": "127.0.0.1, [", "X-Forwarded-Proto": "\x7f"}, None),
     ("GET", "config", {"X-Gradio-Server": "http://[:99999999/"}, None),
     ("GET", "config", {"Host": "localhost:99999"}, None),
+    ("CONNECT", "healthz", {}, None),
+    ("CONNECT", "metrics", {}, None),
     ("GET", "assets/%00", {}, None),
     ("GET", f"static/{'x' * 300}", {}, None),
     ("GET", f"gradio_api/file={'x' * 300}", {}, None),

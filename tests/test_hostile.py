@@ -605,7 +605,12 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "Base64": lambda text: base64.b64encode(text.encode()).decode(),
     "Base64 of more": lambda text: base64.urlsafe_b64encode(f"ab{text}cd".encode()).decode(),
     "hexadecimal": lambda text: text.encode().hex(),
+    "percent six times": lambda text: "".join(f"%2525252525{ord(char):02x}" for char in text),
+    "octal": lambda text: "".join(f"\\{ord(char):03o}" for char in text),
+    "braces": lambda text: "".join(f"\\u{{{ord(char):04x}}}" for char in text),
     "beginning": lambda text: text[:-3],
+    "middle": lambda text: text[3:-3],
+    "backwards": lambda text: text[::-1],
 }
 
 

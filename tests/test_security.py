@@ -200,6 +200,13 @@ def test_addresses_are_this_server_s_own(headers: dict[str, str], expected_names
     assert set(answer.json()) == expected_names
 
 
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE", "PUT", "PATCH", "X"])
+def test_unused_methods_are_refused(method: str) -> None:
+    """No route gets a method that none of them needs."""
+    middleware = SecurityMiddleware(PlainTextResponse("reached"))
+    assert TestClient(middleware).request(method, "http://localhost/").status_code == 405
+
+
 def test_long_addresses_are_refused() -> None:
     """An address beyond the limit doesn't reach Gradio, which fails to parse some."""
     assert client.get(f"http://localhost/?{'x' * 8000}").status_code == 200

@@ -10,7 +10,6 @@ import binascii
 import os.path
 import re
 import unicodedata
-from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import unescape
 from http.cookies import CookieError, SimpleCookie
@@ -27,24 +26,32 @@ HIDDEN: Final = "[hidden]"  # what stands in place of a secret
 # Shorter ones would be found in ordinary words. Of all, letters and digits are compared.
 MIN_SECRET_CHARACTERS: Final = 4
 
-# So much of the beginning or the end of a secret is hidden, too.
+# So much of the beginning or the end of a secret is hidden, too, and a little more of its middle.
 MIN_PART_CHARACTERS: Final = 8
+PART_DISTANCE: Final = 4
+MAX_PARTS: Final = 64  # of a long secret, in a larger distance
 
 # The secrets that were sent last: visitors bring theirs.
 MAX_SECRETS: Final = 500
 MAX_SECRET_CHARACTERS: Final = 8192
 
-MAX_DECODINGS: Final = 4  # a text may be escaped several times
+MAX_DECODINGS: Final = 4  # a text that is escaped more often is hidden as a whole
 
 _AUTHORIZATION_HEADERS: Final = frozenset(
     {"authorization", "x-hf-authorization", "proxy-authorization", "x-ip-token"}
 )
 
 _ESCAPE_PATTERN: Final = re.compile(
-    r"&(?:\#\d{1,7}|\#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});?"
-    r"|(?:%[0-9a-f]{2})+"
-    r"|\\(?:u[0-9a-f]{4}|x[0-9a-f]{2})",
-    re.IGNORECASE,
+    r"""
+      &(?:\#0*\d{1,7}|\#x0*[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});?
+    | (?:%[0-9a-f]{2})+
+    | \\(?-i:U)00(?P<wide>(?:0[0-9a-f]|10)[0-9a-f]{4})
+    | [\\%]u(?P<unit>[0-9a-f]{4})
+    | \\u\{0*(?P<braced>(?:10|[0-9a-f])?[0-9a-f]{1,4})\}
+    | \\x(?P<byte>[0-9a-f]{2})
+    | \\(?P<octal>[0-3]?[0-7]{1,2})
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 
 _SHAPE_PATTERN: Final = re.compile(
@@ -69,25 +76,45 @@ _Span = tuple[int, int]
 class _FormIndex:
     """The forms in which secrets are looked for."""
 
-    def __init__(self, forms: Iterable[str] = ()) -> None:
-        self._forms = sorted(forms)
-        self._short_forms = [form for form in self._forms if len(form) < MIN_PART_CHARACTERS]
-        self._beginnings = {form[:MIN_PART_CHARACTERS] for form in self._forms}
+    def __init__(self) -> None:
+        self._short_forms: list[str] = []
+        # By a part: a form that has it, and where.
+        self._occurrences: dict[str, tuple[str, int]] = {}
+
+    def add(self, forms: Iterable[str]) -> None:
+        """Look for these forms, too."""
+        for form in forms:
+            last = len(form) - MIN_PART_CHARACTERS
+            if last < 0:
+                self._short_forms.append(form)
+                continue
+            distance = max(PART_DISTANCE, len(form) // MAX_PARTS)
+            for offset in (*range(0, last, distance), last):
+                part = form[offset : offset + MIN_PART_CHARACTERS]
+                self._occurrences.setdefault(part, (form, offset))
 
     def find(self, text: str) -> Iterator[_Span]:
-        """Yield where a form or its beginning stands in a text, as much of it as does."""
+        """Yield where a form or a part of one stands in a text, as much of it as does."""
         for form in self._short_forms:
             yield from (match.span() for match in re.finditer(form, text))
-        for start in range(len(text)):
-            if text[start : start + MIN_PART_CHARACTERS] in self._beginnings:
-                yield start, start + self._common_length(text[start:])
+        start = 0
+        end = 0
+        while start + MIN_PART_CHARACTERS <= len(text):
+            occurrence = self._occurrences.get(text[start : start + MIN_PART_CHARACTERS])
+            if occurrence is None:
+                start += 1
+                continue
+            form, offset = occurrence
+            # Not beyond the last end, so that the time stays linear.
+            first = start - _common_length(text[end:start][::-1], form[:offset][::-1])
+            end = start + _common_length(text[start : start + len(form)], form[offset:])
+            yield first, end
+            # Forms may overlap in the text, and share parts.
+            start = end - MIN_PART_CHARACTERS + 1
 
-    def _common_length(self, text: str) -> int:
-        # In their order, the form that has most in common with the text is one of its neighbours.
-        index = bisect(self._forms, text)
-        neighbors = self._forms[max(index - 1, 0) : index + 1]
-        common_parts = [os.path.commonprefix([form, text]) for form in neighbors]  # noqa: RUF071
-        return max(map(len, common_parts))
+
+def _common_length(text: str, other: str) -> int:
+    return len(os.path.commonprefix([text, other]))  # noqa: RUF071  # characters, not paths
 
 
 class _SecretRegistry:
@@ -95,13 +122,11 @@ class _SecretRegistry:
 
     Attributes:
         forms: the forms of all of them.
-        mirrored_forms: the same, from their end to their beginning.
         version: changes with them.
     """
 
     def __init__(self) -> None:
         self.forms = _FormIndex()
-        self.mirrored_forms = _FormIndex()
         self.version = 0
         self._forms_by_secret: LRUCache[str, list[str]] = LRUCache(MAX_SECRETS)
         self._lock = Lock()  # each call of the blocking API has a thread of its own
@@ -109,17 +134,20 @@ class _SecretRegistry:
     def add(self, secrets: Iterable[str]) -> None:
         """Add secrets; those that are there already become the last ones to be forgotten."""
         with self._lock:
-            new_secrets = [
-                secret for secret in secrets if self._forms_by_secret.get(secret) is None
-            ]
-            if not new_secrets:
-                return
-            for secret in new_secrets:
-                self._forms_by_secret[secret] = list(_forms_of(secret))
-            forms = {form for forms in self._forms_by_secret.values() for form in forms}
-            self.forms = _FormIndex(forms)
-            self.mirrored_forms = _FormIndex(form[::-1] for form in forms)
-            self.version += 1
+            for secret in secrets:
+                if self._forms_by_secret.get(secret) is None:
+                    forms = list(_forms_of(secret))
+                    self._forms_by_secret[secret] = forms
+                    self.forms.add(forms)
+                    self.version += 1
+                    if self.version % MAX_SECRETS == 0:
+                        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the forms of secrets that were forgotten, which costs too much for each of them."""
+        self.forms = _FormIndex()
+        for forms in self._forms_by_secret.values():
+            self.forms.add(forms)
 
 
 _registry: Final = _SecretRegistry()
@@ -204,10 +232,11 @@ def _find_secrets(text: str) -> list[_Span]:
         visible_reading = _convert(reading, _visible_part)
         spans += _find_shapes(visible_reading)
         spans += _find_forms(_convert(visible_reading, _simplify))
-        if _ESCAPE_PATTERN.search(_text_of(reading)) is None:
-            break
-        reading = _decode(reading)
-    return spans
+        decoded_reading = _decode(reading)
+        if _text_of(decoded_reading) == _text_of(reading):
+            return spans
+        reading = decoded_reading
+    return [(0, len(text))]
 
 
 def _find_shapes(reading: _Reading) -> Iterator[_Span]:
@@ -220,7 +249,7 @@ def _find_forms(reading: _Reading) -> Iterator[_Span]:
     text = _text_of(reading)
     for start, end in _registry.forms.find(text):
         yield reading[start][1], reading[end - 1][2]
-    for start, end in _registry.mirrored_forms.find(text[::-1]):
+    for start, end in _registry.forms.find(text[::-1]):
         yield reading[-end][1], reading[-start - 1][2]
 
 
@@ -256,16 +285,15 @@ def _decode(reading: _Reading) -> _Reading:
         decoded_reading += reading[position : match.start()]
         # Hidden as a whole: half an escape is no text.
         span = reading[match.start()][1], reading[match.end() - 1][2]
-        decoded_reading += [(char, *span) for char in _decode_escape(match[0])]
+        decoded_reading += [(char, *span) for char in _decode_escape(match)]
         position = match.end()
     return decoded_reading + reading[position:]
 
 
-def _decode_escape(escape: str) -> str:
-    match escape[0]:
-        case "&":
-            return unescape(escape)
-        case "%":
-            return unquote(escape)
-        case _:
-            return chr(int(escape[2:], base=16))  # noqa: FURB166  # without 0x or 0u
+def _decode_escape(match: re.Match[str]) -> str:
+    if match["octal"]:
+        return chr(int(match["octal"], base=8))
+    code = match["unit"] or match["wide"] or match["braced"] or match["byte"]
+    if code:
+        return chr(int(code, base=16))
+    return unescape(match[0]) if match[0].startswith("&") else unquote(match[0])

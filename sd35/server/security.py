@@ -27,6 +27,9 @@ BODY_TIMEOUT_SECONDS = 20.0
 MAX_TARGET_BYTES: Final = 8192
 MAX_NAME_BYTES: Final = 255
 
+# The routes below would accept any, and uvicorn fails to answer CONNECT with success.
+_METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "DELETE")
+
 _HOST_PATTERN: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{1,5})?")
 
 # Everything else of Gradio is closed: it isn't needed here, and has been attacked elsewhere.
@@ -135,6 +138,8 @@ class SecurityMiddleware:
             return PlainTextResponse(
                 "Unknown host name. Start the server with --known-hosts NAME to allow it.", 400
             )
+        if scope["method"] not in _METHODS:
+            return PlainTextResponse("Method not allowed.", 405, {"Allow": ", ".join(_METHODS)})
         is_cross_origin = self._is_cross_origin(host, headers)
         if scope["method"] == "OPTIONS":
             return Response(status_code=403 if is_cross_origin else 204)
