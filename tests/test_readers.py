@@ -611,6 +611,23 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+def test_half_surrogate_pairs_are_replaced() -> None:
+    """No text of a file holds what UTF-8 can't encode, and so nothing that can't be sent."""
+    half = "\ud800"
+    values = {"prompt": half, "negativeprompt": half, "seed": half, "model": half, half: half}
+    own = {"prompt": half, "space": half, "tags": [half], "versions": {half: half}}
+    for texts in (
+        {"parameters": json.dumps({"sui_image_params": values})},
+        {"parameters": f"a fox\nSteps: 2, Seed: 3, Sampler: {json.dumps(half)}"},
+        {"prompt": json.dumps({**COMFYUI_GRAPH, "17": make_node("Text", value=half)})},
+        {"sd35": json.dumps({"format": 1, **own, "others": [[half, half]]})},
+    ):
+        metadata = metadata_from_texts(EmbeddedTexts(texts))
+        assert "?" in str(metadata)
+        assert str(metadata).isascii()
+        assert "ud800" not in str(metadata)
+
+
 @pytest.mark.parametrize("name", GRAPH_CASES)
 def test_comfyui_graphs_are_read(name: str) -> None:
     """Settings come from the first sampler of the saved image, and from no other node."""

@@ -205,7 +205,7 @@ def _unquote(value: str) -> str:
         decoded = json.loads(value)
     except ValueError:
         return value
-    return decoded if isinstance(decoded, str) else value
+    return parse_text(decoded) if isinstance(decoded, str) else value
 
 
 def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:

@@ -196,4 +196,4 @@ def _parse_pairs(value: object) -> tuple[tuple[str, str], ...]:
 
 
 def _parse_tags(value: object) -> tuple[str, ...]:
-    return tuple(tag for tag in parse_list(value, MAX_TAGS) if isinstance(tag, str) and tag)
+    return tuple(filter(None, map(parse_text, parse_list(value, MAX_TAGS))))

@@ -69,8 +69,11 @@ def parse_json_object(text: str) -> dict[str, Any]:
 
 
 def parse_text(value: object) -> str:
-    """Return a text, cut to `MAX_TEXT_LENGTH`; empty for other types."""
-    return value[:MAX_TEXT_LENGTH] if isinstance(value, str) else ""
+    """Return a text as UTF-8 can encode it, cut to `MAX_TEXT_LENGTH`; empty for other types."""
+    if not isinstance(value, str):
+        return ""
+    # JSON may hold half a surrogate pair, which would keep a page of the library from being sent.
+    return value[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode("utf-8")
 
 
 def parse_list(value: object, limit: int) -> list[Any]:
@@ -120,7 +123,7 @@ def format_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     # Python prints no integer of more than 4,300 digits, but neither does it read one from JSON.
-    return str(value)[:MAX_VALUE_LENGTH] if isinstance(value, str | int | float) else ""
+    return parse_text(str(value)[:MAX_VALUE_LENGTH]) if isinstance(value, str | int | float) else ""
 
 
 def join_texts(parts: Iterable[str], separator: str, limit: int) -> str:

@@ -45,7 +45,7 @@ def no_settings_found(name: str) -> str:
 
 def import_summary(name: str, tool: str, settings: AppliedSettings) -> str:
     """Return the notice about settings that were imported, changed or ignored."""
-    source = Markup("<b>{}</b>{}").format(name, f" ({tool})" if tool else "")
+    source = Markup("<b>{}</b>{}").format(name, f" ({tool[:MAX_ITEM_CHARACTERS]})" if tool else "")
     summary = Markup("No usable settings in {}.").format(source)
     if settings.applied_names:
         summary = Markup("Imported from {}: {}.").format(source, ", ".join(settings.applied_names))
