@@ -68,6 +68,14 @@
     true,
   );
 
+  // Some browsers drop a decimal comma that is typed or pasted: "0,5" would be 5.
+  const onComma = (event) => {
+    if (event.target.type !== "number" || !event.data?.includes(",") || !event.target.closest(SLIDERS)) return;
+    event.preventDefault();
+    document.execCommand("insertText", false, event.data.replace(",", "."));
+  };
+  document.addEventListener("beforeinput", onComma, true);
+
   // Gradio's button would set the first default of the page, not that of the connected Space.
   const onReset = (event) => {
     const slider = event.target.closest?.(".reset-button")?.closest(SLIDERS);

@@ -14,6 +14,7 @@
   const SCAN_POLL_INTERVAL = 1500; // ms
   const KEY_REPEAT_LIMIT = 1500; // ms in which the same image isn't requested again
   const DOUBLE_CLICK_GUARD = 1000; // ms after a deletion
+  const DELETION_INTERVAL = 400; // ms: the second press of a key or finger doesn't count as a double click
   const COPIED_LABEL_DURATION = 1800; // ms
 
   const state = {
@@ -153,6 +154,7 @@
     state.rangeStart = null;
   };
   const restore = (ids) => {
+    state.deletedAt = 0;
     state.deletions = state.deletions.map((all) => all.filter((id) => !ids.includes(id))).filter((all) => all.length > 0);
     sendEvent("restore", { ids });
   };
@@ -258,6 +260,7 @@
       sendEvent(isStarred ? "unstar" : "star", { ids });
     },
     trash: ({ ids }) => {
+      if (Date.now() - state.deletedAt < DELETION_INTERVAL) return;
       state.deletedAt = Date.now();
       for (const id of ids) state.selected.delete(id);
       state.deletions.push(ids);

@@ -31,7 +31,7 @@
   // Ctrl or Cmd + Enter generates; Escape leaves a field, and does nothing else. While an input method composes text, these
   // keys belong to it.
   const onKey = (event) => {
-    if (event.isComposing) return;
+    if (event.isComposing || event.keyCode === 229) return; // Safari's last key of a composition has this code alone
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       if (!event.repeat) press("generate"); // else a key that is held down would make dozens of images
@@ -46,6 +46,20 @@
   announcer.setAttribute("role", "status");
   announcer.className = "visually-hidden";
 
+  // On a phone the image is below the form. The page moves only when nothing is being pressed or typed: a second press on
+  // Generate would hit something else.
+  const QUIET_TIME = 1000; // ms
+  let pressedAt = 0;
+  document.addEventListener("pointerdown", () => (pressedAt = Date.now()), true);
+  let outputTimer = 0;
+  const showOutput = () => {
+    if (!matchMedia("(max-width: 900px)").matches) return;
+    clearTimeout(outputTimer);
+    const quietFor = Date.now() - pressedAt;
+    if (quietFor < QUIET_TIME) outputTimer = setTimeout(showOutput, QUIET_TIME - quietFor);
+    else if (!document.activeElement?.matches("input, textarea")) byId("output").scrollIntoView({ block: "nearest" });
+  };
+
   let status;
   const updateStatus = () => {
     const panel = document.querySelector("#panel [data-status]");
@@ -54,7 +68,7 @@
     status = panel.dataset.status;
     if (isFirst) return;
     announcer.textContent = status === "running" ? "Generating" : panel.textContent;
-    if (matchMedia("(max-width: 900px)").matches) byId("output").scrollIntoView({ block: "nearest" });
+    showOutput();
   };
 
   // A field with an error may be off the screen, above all on a phone.

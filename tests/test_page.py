@@ -261,7 +261,10 @@ def expect_form(page: Page) -> None:
 
 
 def test_numbers_are_never_changed_silently(page: Page, servers: PageServers) -> None:
-    """An empty number becomes the Space's default; one that is out of range says what it became."""
+    """An empty number becomes the Space's default; one that is out of range says what it became.
+
+    A decimal comma is one, also where the browser knows only the point.
+    """
     open_page(page, servers.with_previews)
     wait_for_limits(page)
     steps = page.get_by_label("number input for Inference steps")
@@ -281,6 +284,9 @@ def test_numbers_are_never_changed_silently(page: Page, servers: PageServers) ->
     guidance.fill("")
     page.get_by_label("Prompt", exact=True).focus()
     expect(guidance).to_have_value("4.5")
+    guidance.fill("")
+    guidance.press_sequentially("0,5")
+    expect(guidance).to_have_value("0.5")
 
 
 def test_full_screen_covers_the_form(page: Page, servers: PageServers) -> None:
@@ -380,7 +386,10 @@ def test_phone_fits_the_page(browser: Browser, servers: PageServers) -> None:
     submit_prompt(page, "a fox in the snow")
     expect(page.locator("#seed .validation-error").first).to_be_in_viewport()
     page.get_by_label("Random seed").check()
-    page.get_by_role("button", name="Generate").click()
+    page.locator("#generate").tap()
+    position = page.locator("#generate").bounding_box()
+    expect(page.locator("#panel [data-status=running]")).to_be_visible()
+    assert page.locator("#generate").bounding_box() == position, "a second tap hits it"
     expect(page.locator("#panel [data-status=completed]")).to_be_visible()
     expect(page.locator("#panel .headline")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -51,6 +51,7 @@ class VisitorQueue:
         completed_count: the number of jobs that have completed since the program started.
         failed_count: the number of those that have failed.
         retries: the new job by the id of the job that was retried.
+        removals: the ids of the jobs of each removal that can be undone, the latest last.
         submit_lock: held while a job is recorded whose submission may be repeated.
     """
 
@@ -65,6 +66,7 @@ class VisitorQueue:
         self.completed_count = 0
         self.failed_count = 0
         self.retries: dict[str, Job] = {}
+        self.removals: list[tuple[str, ...]] = []
         self.submit_lock = asyncio.Lock()
 
     @property

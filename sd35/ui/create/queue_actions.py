@@ -14,6 +14,7 @@ from sd35.ui.create.live_view import PIN_PREFIX
 __all__ = ["ActionResult", "run_action"]
 
 MAX_RESTORED_JOBS = 1000
+MAX_REMOVALS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class ActionResult:
 
     Attributes:
         focus: the job that the page shows now.
-        removed_ids: the jobs that are no longer in the queue, but can be put back.
+        removed_ids: the jobs that were removed last, and can be put back.
     """
 
     focus: str
@@ -54,10 +55,12 @@ async def run_action(
             return ActionResult("")
         case "restore":
             await _restore(job_service, visitor, target_id)
+            return ActionResult(focus, _earlier_removal(queue, target_id))
         case "dismiss-all":
-            return ActionResult(focus, await _dismiss_all(job_service, queue))
+            return _removal(queue, focus, await _dismiss_all(job_service, queue))
         case "clear-queue" | "stop-all":
-            return ActionResult(focus, _clear(queue, stops_running=action == "stop-all"))
+            removed_ids = _clear(queue, stops_running=action == "stop-all")
+            return _removal(queue, focus, removed_ids)
         case "retry" if job is not None and job.state.value.status.is_final:
             return ActionResult(await _retry(job_service, visitor, queue, job, focused_id))
         case "select" if job is not None:
@@ -65,8 +68,14 @@ async def run_action(
         case str() if job is not None:
             removed_jobs = [job] if _is_removal(action, job, queue) else []
             await _run_on_job(job_service, action, job, queue)
-            return ActionResult(focus, _ids(removed_jobs))
+            return _removal(queue, focus, _ids(removed_jobs))
     return ActionResult(focus)
+
+
+def _removal(queue: VisitorQueue, focus: str, removed_ids: tuple[str, ...]) -> ActionResult:
+    if removed_ids:
+        queue.removals = [*queue.removals, removed_ids][-MAX_REMOVALS:]
+    return ActionResult(focus, removed_ids)
 
 
 def _ids(jobs: Iterable[Job]) -> tuple[str, ...]:
@@ -98,6 +107,12 @@ async def _restore(job_service: JobService, visitor: Visitor, job_ids: str) -> N
         job = job_service.get_job(job_id, visitor)
         if job is not None:
             await job_service.restore(job, visitor)
+
+
+def _earlier_removal(queue: VisitorQueue, restored_ids: str) -> tuple[str, ...]:
+    """Forget the removal of these jobs, and return the one before it."""
+    queue.removals = [ids for ids in queue.removals if " ".join(ids) != restored_ids]
+    return queue.removals[-1] if queue.removals else ()
 
 
 async def _run_on_job(job_service: JobService, action: str, job: Job, queue: VisitorQueue) -> None:
