@@ -72,8 +72,7 @@ def show(
         elif infotext:
             if not details.infotext:
                 raise InvalidRequestError("This job has no image, and so no infotext.")
-            # With "replace", as a prompt may hold a lone surrogate, which UTF-8 can't encode.
-            write_line(_UNPRINTABLE.sub(" ", details.infotext).encode("utf-8", "replace"))
+            write_line(_UNPRINTABLE.sub(" ", details.infotext).encode())
         else:
             print_facts(details.facts)
 
