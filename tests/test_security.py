@@ -228,16 +228,17 @@ def test_failed_request_is_one_short_line(caplog: pytest.LogCaptureFixture) -> N
     assert record.exc_info is None
 
 
-def test_log_lines_of_requests_are_limited(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["asyncio.test", "python_multipart.test", "sd35.server.test"])
+def test_log_lines_of_requests_are_limited(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """A flood of bad requests fills no disk, and hides nothing that isn't about requests."""
     limit_log_lines()
     for _ in range(3 * MAX_LINES):
         try:
             int("x")
         except ValueError:
-            logging.getLogger("asyncio.test").exception("Task\nfailed %s", "here")
+            logging.getLogger(name).exception("Task\nfailed %s", "here")
     logging.getLogger("sd35.library").warning("The disk is full.")
-    lines = [record.getMessage() for record in caplog.records if record.name == "asyncio.test"]
+    lines = [record.getMessage() for record in caplog.records if record.name == name]
     assert len(lines) == MAX_LINES
     assert lines[0].startswith("Task: ValueError at tests/test_security.py:")
     assert all(len(line) < 120 and "\n" not in line for line in lines)

@@ -20,8 +20,9 @@ __all__ = ["ErrorBoundary", "describe_error", "limit_log_lines"]
 
 log = logging.getLogger(__name__)
 
-# Loggers whose lines are caused by requests, and so by strangers.
-REQUEST_LOGGERS: Final = ("uvicorn", "asyncio", "mcp", "sd35.server")
+# Lines of libraries may be caused by requests, and so by strangers, as those of the server are.
+OWN_LOGGERS: Final = "sd35."
+SERVER_LOGGERS: Final = "sd35.server."
 
 # The boundary has closed the connection on purpose, and said why; and a hint for developers, after
 # a line about the same request.
@@ -106,7 +107,7 @@ class _LineLimiter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the line may be written."""
-        if not record.name.startswith(REQUEST_LOGGERS):
+        if record.name.startswith(OWN_LOGGERS) and not record.name.startswith(SERVER_LOGGERS):
             return True
         # Each handler asks, about the same record.
         attributes = vars(record)
