@@ -243,6 +243,9 @@ def test_log_lines_of_requests_are_limited(name: str, caplog: pytest.LogCaptureF
     assert lines[0].startswith("Task: ValueError at tests/test_security.py:")
     assert all(len(line) < 120 and "\n" not in line for line in lines)
     assert caplog.records[-1].getMessage() == "The disk is full."
+    assert logging.lastResort is not None
+    another_record = logging.makeLogRecord({"name": name, "msg": "Task failed"})
+    assert not logging.lastResort.filter(another_record), "without configured logging, too"
 
 
 def test_security_headers() -> None:

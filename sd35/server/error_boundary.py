@@ -144,5 +144,8 @@ _line_limiter = _LineLimiter()
 def limit_log_lines() -> None:
     """Limit what requests can write through the handlers that exist now."""
     handlers = [*logging.getLogger().handlers, *logging.getLogger("uvicorn").handlers]
+    # Python's own, for programs that configure no logging.
+    if logging.lastResort is not None:
+        handlers.append(logging.lastResort)
     for handler in handlers:
         handler.addFilter(_line_limiter)
