@@ -71,10 +71,36 @@
     showOutput();
   };
 
+  // Gradio removes a field's error with the next update of a running job. It stays until the form is changed.
+  const formText = () =>
+    [...document.querySelectorAll(":is(#prompt-area, #settings) :is(textarea, input)")]
+      .map((input) => (["checkbox", "radio"].includes(input.type) ? input.checked : input.value))
+      .join("\n");
+  const keptErrors = new Map(); // of the fields: { form, copy }
+  const keepError = (field) => {
+    const error = field.querySelector(".validation-error:not([data-kept])");
+    const kept = keptErrors.get(field);
+    if (error !== null && kept === undefined) {
+      const copy = Object.assign(document.createElement("div"), { className: "validation-error", textContent: error.textContent });
+      copy.dataset.kept = "";
+      keptErrors.set(field, { form: formText(), copy });
+    } else if (error === null && kept?.form === formText()) {
+      if (!kept.copy.isConnected) field.prepend(kept.copy);
+    } else kept?.copy.remove();
+  };
+  // Each press of Generate has errors of its own.
+  const forgetErrors = (event) => {
+    if (!event.target.closest?.("#generate, #check")) return;
+    keptErrors.forEach(({ copy }) => copy.remove());
+    keptErrors.clear();
+  };
+  document.addEventListener("click", forgetErrors, true);
+
   // A field with an error may be off the screen, above all on a phone.
   let hadErrors = false;
   const updateFieldErrors = () => {
     const fields = document.querySelectorAll("#prompt-area .block, #settings .block");
+    fields.forEach(keepError);
     const invalid = [...fields].filter((field) => field.querySelector(".validation-error"));
     fields.forEach((field) =>
       field.querySelectorAll("textarea, input").forEach((input) => {
@@ -220,4 +246,5 @@
     attributeFilter: ["data-status", "data-remaining", "data-completed", "data-failed", "data-pending"],
   });
   document.addEventListener("visibilitychange", () => isScheduled && update());
+  document.addEventListener("input", schedule, true); // it may remove an error
 })();

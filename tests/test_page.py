@@ -360,6 +360,24 @@ def test_errors_are_shown_at_the_field(page: Page, servers: PageServers) -> None
     expect(page.get_by_label("Negative prompt")).to_have_value("people")
 
 
+def test_errors_stay_while_a_job_runs(page: Page, servers: PageServers) -> None:
+    """Updates of a running job remove no error; a change of the form does."""
+    servers.generator.hold()
+    open_page(page, servers.with_previews)
+    wait_for_limits(page)
+    submit_prompt(page, "wait: a cat")
+    expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
+    submit_prompt(page, " ")
+    error = page.locator("#prompt-area div.validation-error")
+    expect(error).to_have_text("Enter a prompt.")
+    expect(page.locator("#prompt-area [data-kept]")).to_be_visible()
+    expect(error).to_have_text("Enter a prompt.")
+    page.get_by_label("Prompt", exact=True).fill("a dog")
+    expect(error).to_have_count(0)
+    servers.generator.release()
+    expect(page.locator("#panel [data-status=completed]")).to_be_visible()
+
+
 def test_message_of_the_space_is_text_and_no_script(page: Page, servers: PageServers) -> None:
     """A failure is explained, and neither HTML nor a template in the Space's words is evaluated."""
     text = "<img src=x onerror=window.pwned=1> ${window.pwned=1} {{7*7}}"
