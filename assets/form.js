@@ -85,14 +85,25 @@
   };
   document.addEventListener("click", onReset, true);
 
+  // Pressed again before the server has answered, the keys mean the removal before the one that is still shown.
+  let undoneIds = "";
+  const undo = (triesLeft = 20) => {
+    const button = document.querySelector("#message .toast button");
+    if (button?.dataset.id === undoneIds && triesLeft > 0) {
+      setTimeout(() => undo(triesLeft - 1), 100);
+      return;
+    }
+    undoneIds = button?.dataset.id ?? "";
+    button?.click();
+  };
   // In a text field these keys undo typing.
   const onUndo = (event) => {
     const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
     const isTyping = event.target.matches?.("input:not([type=checkbox], [type=radio], [type=range]), textarea");
-    const button = document.querySelector("#message .toast button");
-    if (!isUndo || isTyping || button === null || document.documentElement.dataset.tab !== "create") return;
+    const isShown = document.querySelector("#message .toast button") !== null;
+    if (!isUndo || isTyping || !isShown || document.documentElement.dataset.tab !== "create") return;
     event.preventDefault();
-    button.click();
+    undo();
   };
   document.addEventListener("keydown", onUndo, true);
 

@@ -31,6 +31,8 @@ from tests.hub import ISSUER, OAUTH_CLIENT, HuggingFace, RecordedRequest, Record
 from tests.impostor import LIMIT_SECONDS, PNG, serve_fake_gradio
 from tests.internet import Internet
 
+pytestmark = pytest.mark.hub
+
 ROOT: Final = Path(__file__).parent.parent
 
 STUDIO_HOST: Final = "owner-studio.hf.space"

@@ -120,13 +120,6 @@ def test_queue_is_reordered_and_worked_off(queue_page: Page, servers: QueueServe
     expect(undo_button).to_be_in_viewport(ratio=1)
     undo_button.click()
     expect(page.locator("#queue li b")).to_have_text(["wait: first", "a cat", "a fish", "a dog"])
-    for name in ("a cat", "a fish"):
-        page.locator("#queue li", has_text=name).get_by_role("button", name="Remove").click()
-        expect(page.locator("#queue li", has_text=name)).to_have_count(0)
-    for expected_names in (["a fish", "a dog"], ["a cat", "a fish", "a dog"]):
-        page.locator("body").press("Control+z")
-        expect(page.locator("#queue li b")).to_have_text(["wait: first", *expected_names])
-    expect(undo_button).to_have_count(0)
     page.locator("#queue li", has_text="a cat").get_by_role("button", name="Remove").click()
     expect(page.locator("#queue li b")).to_have_text(["wait: first", "a fish", "a dog"])
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
