@@ -125,7 +125,7 @@ def test_changed_fields_keep_their_values() -> None:
 
 @pytest.mark.anyio
 async def test_dropped_images_are_read_in_turn() -> None:
-    """Who drops a hundred images waits for their own; another visitor's comes next."""
+    """A visitor who drops a hundred images waits for them; another visitor's comes next."""
     reader = DroppedFileReader()
     visitors: list[str] = []
 

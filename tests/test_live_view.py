@@ -156,7 +156,7 @@ async def test_third_identical_image_must_be_confirmed(fake: FakeSpace, tmp_path
     "payload", [{}, {"submissions": 7}, {"submissions": [None, {"key": "", "values": []}]}]
 )
 def test_foreign_submissions_are_ignored(payload: dict[str, Any]) -> None:
-    """What isn't a submission is skipped."""
+    """Anything that isn't a submission is skipped."""
     assert parse_submissions(payload) == []
 
 

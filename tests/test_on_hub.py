@@ -508,7 +508,7 @@ def test_lent_token_is_used_for_visitors_without_their_own(world: World) -> None
 
 
 def test_cookies_of_the_space_stay_with_the_job(world: World) -> None:
-    """What a Space remembers of one job in a cookie isn't sent with another."""
+    """A cookie that a Space sets for one job isn't sent with another."""
     ada = world.visitor()
     bob = world.visitor()
     for index, visitor in enumerate((ada, bob, ada, bob)):
@@ -606,7 +606,7 @@ def test_sign_out_ends_the_account_s_access(world: World) -> None:
 
 
 def test_logout_works_beside_sign_in(world: World) -> None:
-    """Where visitors can sign in, too, “Log out” ends the login's session."""
+    """“Log out” ends the login's session, even where visitors can sign in, too."""
     ann = world.visitor(LENDING_HOST)
     ann.log_in("ann", "made-up-password")
     assert ann.get("/").status_code == 200

@@ -137,7 +137,7 @@ def test_library_tab_shows_and_changes_only_own_images(
 def test_link_or_pipe_in_place_of_an_image_is_not_found(
     server: GalleryServer, ann: VisitorBrowser, tmp_path: Path, kind: str
 ) -> None:
-    """What has taken the place of an image or of its thumbnail is neither followed nor awaited."""
+    """A link or a pipe in place of an image or its thumbnail is neither followed nor awaited."""
     entry = add_lighthouse(server, ann)
     thumbnail = server.library.thumbnail(entry.id)
     assert thumbnail is not None

@@ -120,6 +120,19 @@ def test_queue_is_reordered_and_worked_off(queue_page: Page, servers: QueueServe
     expect(undo_button).to_be_in_viewport(ratio=1)
     undo_button.click()
     expect(page.locator("#queue li b")).to_have_text(["wait: first", "a cat", "a fish", "a dog"])
+    expect(undo_button).to_have_count(0)
+    for name, rest in (("a cat", ["a fish", "a dog"]), ("a fish", ["a dog"])):
+        row = page.locator("#queue li", has_text=name)
+        job_id = row.get_attribute("data-job")
+        # `click` would wait for a button that may become that of another job meanwhile.
+        expect(row.get_by_role("button", name="Remove")).to_be_enabled()
+        row.get_by_role("button", name="Remove").click()
+        expect(page.locator("#queue li b")).to_have_text(["wait: first", *rest])
+        expect(undo_button).to_have_attribute("data-id", job_id or "")
+    for expected_names in (["a fish", "a dog"], ["a cat", "a fish", "a dog"]):
+        page.locator("body").press("Control+z")
+        expect(page.locator("#queue li b")).to_have_text(["wait: first", *expected_names])
+    expect(undo_button).to_have_count(0)
     page.locator("#queue li", has_text="a cat").get_by_role("button", name="Remove").click()
     expect(page.locator("#queue li b")).to_have_text(["wait: first", "a fish", "a dog"])
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")

@@ -197,7 +197,7 @@ async def test_job_is_retried_only_once(fake: FakeSpace, tmp_path: Path) -> None
         )
         await wait_for_status(new, JobStatus.FAILED)
         await wait_for_record(service, new, JobStatus.FAILED)
-        assert (await run_action(service, LOCAL_VISITOR, "retry", job.id, "")).focus == new.id
+        assert await run_action(service, LOCAL_VISITOR, "retry", job.id, "") == new.id
         failed_jobs = JobRepository(service.library).search(parse_query("is:failed")).jobs
         assert [failed_job.id for failed_job in failed_jobs] == [new.id], (
             "the library still lists the old job"
@@ -255,14 +255,22 @@ async def test_removal_is_undone_once_and_in_place(fake: FakeSpace, service: Job
     jobs = [await service.submit(make_request(prompt)) for prompt in prompts]
     queue = service.visitor_queue(LOCAL_VISITOR)
     for action, job in (("stop", jobs[1]), ("clear-queue", jobs[0]), ("dismiss", failed)):
-        result = await run_action(service, LOCAL_VISITOR, action, job.id, "")
-        removed_ids = " ".join(result.removed_ids)
+        await run_action(service, LOCAL_VISITOR, action, job.id, "")
+        removed_ids = " ".join(queue.latest_removal)
         assert removed_ids
         for _ in range(2):
             await run_action(service, LOCAL_VISITOR, "restore", removed_ids, "")
         pending = [pending.state.value.request.prompt for pending in queue.pending_jobs]
         assert pending == prompts
+        assert not queue.latest_removal
     assert queue.failed_jobs == [failed]
+    removed = queue.pending_jobs[:2]
+    for job in [*removed, removed[1]]:  # the last call is a repeated one, whose answer was lost
+        await run_action(service, LOCAL_VISITOR, "stop", job.id, "")
+    for job in reversed(removed):
+        assert queue.latest_removal == (job.id,)
+        await run_action(service, LOCAL_VISITOR, "restore", job.id, "")
+    assert [job.state.value.request.prompt for job in queue.pending_jobs] == prompts
     await run_action(service, LOCAL_VISITOR, "clear-queue", "", "")
     fake.release()
 
@@ -270,7 +278,7 @@ async def test_removal_is_undone_once_and_in_place(fake: FakeSpace, service: Job
 async def test_job_with_an_image_is_not_retried(fake: FakeSpace, service: JobService) -> None:
     """A job whose image exists is shown instead of retried."""
     job = await wait_for_status(await service.submit(make_request("a cat")), JobStatus.COMPLETED)
-    assert (await run_action(service, LOCAL_VISITOR, "retry", job.id, "")).focus == f"={job.id}"
+    assert await run_action(service, LOCAL_VISITOR, "retry", job.id, "") == f"={job.id}"
     assert not service.visitor_queue(LOCAL_VISITOR).open_jobs
 
 

@@ -344,7 +344,7 @@ def test_seed_of_each_tool_is_exact(seed: int, is_text: bool) -> None:  # noqa: 
 
 @pytest.mark.parametrize("value", ["1.5", "1e999", str(2**64), "1,234,567", "random"])
 def test_seed_that_is_none_is_shown_as_it_is(value: str) -> None:
-    """What isn't a seed is neither rounded nor left out."""
+    """A value that isn't a seed is neither rounded nor left out."""
     for texts in (
         {"parameters": json.dumps({"sui_image_params": {"prompt": "a fox", "seed": value}})},
         {"parameters": f"a fox\nSteps: 2, Sampler: Euler a, Seed: {value}, Size: 8x8"},

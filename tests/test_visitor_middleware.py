@@ -179,7 +179,7 @@ def test_program_without_cookies_gets_its_images(
 def test_api_call_with_a_cookie_belongs_to_its_visitor(
     ann: BrowserSession, bob: BrowserSession
 ) -> None:
-    """What a script generates with a visitor's cookie is served to that visitor only."""
+    """An image that a script generates with a visitor's cookie is served to that visitor only."""
     event_id = ann.http.post(
         "/gradio_api/call/infer", json={"data": ["a cat", "", 7, False, 512, 512, 4.5, 20]}
     ).json()

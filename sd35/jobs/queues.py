@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +30,9 @@ IMAGELESS_STATUSES: Final = frozenset(
     {JobStatus.CANCELLING, JobStatus.CANCELLED, JobStatus.FAILED, JobStatus.INTERRUPTED}
 )
 
+MAX_REMOVALS: Final = 100
+UNDO_SECONDS: Final = 300.0
+
 UNWATCHED_REASON: Final = "Stopped because no page was open."
 
 
@@ -51,7 +54,6 @@ class VisitorQueue:
         completed_count: the number of jobs that have completed since the program started.
         failed_count: the number of those that have failed.
         retries: the new job by the id of the job that was retried.
-        removals: the ids of the jobs of each removal that can be undone, the latest last.
         submit_lock: held while a job is recorded whose submission may be repeated.
     """
 
@@ -66,7 +68,7 @@ class VisitorQueue:
         self.completed_count = 0
         self.failed_count = 0
         self.retries: dict[str, Job] = {}
-        self.removals: list[tuple[str, ...]] = []
+        self._removals: list[tuple[float, tuple[str, ...]]] = []  # time and ids, the latest last
         self.submit_lock = asyncio.Lock()
 
     @property
@@ -107,6 +109,23 @@ class VisitorQueue:
         """Show a failed job again."""
         self._dismissed.discard(job.id)
         self.notify()
+
+    @property
+    def latest_removal(self) -> tuple[str, ...]:
+        """The ids of the jobs that were removed last, as long as that can be undone."""
+        earliest = time.monotonic() - UNDO_SECONDS
+        self._removals = [removal for removal in self._removals if removal[0] > earliest]
+        return self._removals[-1][1] if self._removals else ()
+
+    def add_removal(self, jobs: Iterable[Job]) -> None:
+        """Note that these jobs were removed together, so that it can be undone."""
+        job_ids = tuple(job.id for job in jobs)
+        if job_ids:
+            self._removals = [*self._removals, (time.monotonic(), job_ids)][-MAX_REMOVALS:]
+
+    def forget_removal(self, job_ids: tuple[str, ...]) -> None:
+        """Forget a removal, which has been undone."""
+        self._removals = [removal for removal in self._removals if removal[1] != job_ids]
 
     def notify(self) -> None:
         """Notify the watchers of an urgent change."""

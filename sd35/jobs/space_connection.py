@@ -103,7 +103,7 @@ class SpaceConnector:
 
     @property
     def outage_seconds(self) -> float:
-        """How long a job waits for a Space that can't take it."""
+        """Limit of a job's wait for a Space that can't take it, in seconds."""
         return self._timeouts.outage
 
     def retry_now(self) -> None:

@@ -222,7 +222,7 @@ def _gets(draw: st.DrawFn) -> bytes:
 
 
 class _Output(io.StringIO):
-    """What the servers print, and the connections that they open."""
+    """The output of the servers, and the connections that they open."""
 
     def watch_connections(self, harness: int) -> None:
         """Print every connection to elsewhere that another thread than the harness opens."""

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 SETTING_GROUPS: Final = ("all", "prompt", "seed")
-"""What can be imported: all settings, the prompts alone, or the seed alone."""
+"""The parts that can be imported: all settings, the prompts alone, or the seed alone."""
 
 SEED_OFFSETS: Final = (-2, -1, 1, 2)
 

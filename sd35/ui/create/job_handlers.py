@@ -84,21 +84,16 @@ class JobHandlers:
         view = self._job_view(request, focus)
         try:
             await self._job_service.restore_session(view.visitor)
-            removed_ids = await self._run_action(view, payload.get("action"), payload)
-            message = notices.removal_notice(removed_ids)
+            await self._run_action(view, payload.get("action"), payload)
+            message = notices.removal_notice(view.visitor_queue.latest_removal)
         except SD35Error as error:
             message = rejection_panel(error_message(error))
         return message, *await view.render()
 
-    async def _run_action(
-        self, view: JobView, action: object, payload: dict[str, Any]
-    ) -> tuple[str, ...]:
-        """Run an action on a job, and return the ids of the jobs that it has removed."""
-        result = await run_action(
+    async def _run_action(self, view: JobView, action: object, payload: dict[str, Any]) -> None:
+        view.focus = await run_action(
             self._job_service, view.visitor, action, payload.get("id"), view.focus
         )
-        view.focus = result.focus
-        return result.removed_ids
 
     async def create_variation(
         self, request: gr.Request, event: gr.EventData, focus: object
@@ -106,12 +101,12 @@ class JobHandlers:
         """Submit variations of an image of the library, or retry a job without an image."""
         payload = event_payload(event)
         view = self._job_view(request, focus)
-        message = ""
         try:
             if payload.get("variation") == "job":
                 await self._run_action(view, "retry", payload)
             else:
                 await self._submit_variations(payload, view)
+            message = notices.removal_notice(view.visitor_queue.latest_removal)
         except SD35Error as error:
             message = rejection_panel(error_message(error))
         return message, *await view.render()

@@ -1,8 +1,6 @@
 """The actions of the buttons in the queue and in the panel."""
 
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from sd35.core.errors import InvalidRequestError
 from sd35.core.visitor import Visitor
@@ -11,29 +9,15 @@ from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.service import JobService
 from sd35.ui.create.live_view import PIN_PREFIX
 
-__all__ = ["ActionResult", "run_action"]
+__all__ = ["run_action"]
 
 MAX_RESTORED_JOBS = 1000
-MAX_REMOVALS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ActionResult:
-    """What an action has changed.
-
-    Attributes:
-        focus: the job that the page shows now.
-        removed_ids: the jobs that were removed last, and can be put back.
-    """
-
-    focus: str
-    removed_ids: tuple[str, ...] = ()
 
 
 async def run_action(
     job_service: JobService, visitor: Visitor, action: object, job_id: object, focus: str
-) -> ActionResult:
-    """Run an action on a job, or on the one in focus if `job_id` is empty.
+) -> str:
+    """Run an action on a job, or on the one in focus if `job_id` is empty; return the new focus.
 
     For `restore`, `job_id` is the ids of all jobs to put back, with spaces between them.
 
@@ -49,70 +33,55 @@ async def run_action(
     match action:
         case "resume":
             await job_service.resume(visitor, focused_id)
-            return ActionResult("")
+            return ""
         case "retry-all":
             await _retry_all(job_service, visitor, queue)
-            return ActionResult("")
+            return ""
         case "restore":
-            await _restore(job_service, visitor, target_id)
-            return ActionResult(focus, _earlier_removal(queue, target_id))
+            await _restore(job_service, visitor, queue, tuple(target_id.split()))
         case "dismiss-all":
-            return _removal(queue, focus, await _dismiss_all(job_service, queue))
+            await _dismiss_all(job_service, queue)
         case "clear-queue" | "stop-all":
-            removed_ids = _clear(queue, stops_running=action == "stop-all")
-            return _removal(queue, focus, removed_ids)
+            _clear(queue, stops_running=action == "stop-all")
         case "retry" if job is not None and job.state.value.status.is_final:
-            return ActionResult(await _retry(job_service, visitor, queue, job, focused_id))
+            return await _retry(job_service, visitor, queue, job, focused_id)
         case "select" if job is not None:
-            return ActionResult(_selected(job))
+            return _selected(job)
         case str() if job is not None:
-            removed_jobs = [job] if _is_removal(action, job, queue) else []
+            if _is_removal(action, job, queue):
+                queue.add_removal([job])
             await _run_on_job(job_service, action, job, queue)
-            return _removal(queue, focus, _ids(removed_jobs))
-    return ActionResult(focus)
+    return focus
 
 
-def _removal(queue: VisitorQueue, focus: str, removed_ids: tuple[str, ...]) -> ActionResult:
-    if removed_ids:
-        queue.removals = [*queue.removals, removed_ids][-MAX_REMOVALS:]
-    return ActionResult(focus, removed_ids)
-
-
-def _ids(jobs: Iterable[Job]) -> tuple[str, ...]:
-    return tuple(job.id for job in jobs)
-
-
-async def _dismiss_all(job_service: JobService, queue: VisitorQueue) -> tuple[str, ...]:
+async def _dismiss_all(job_service: JobService, queue: VisitorQueue) -> None:
     failed_jobs = queue.failed_jobs
+    queue.add_removal(failed_jobs)
     for job in failed_jobs:
         await job_service.dismiss(job)
-    return _ids(failed_jobs)
 
 
-def _clear(queue: VisitorQueue, *, stops_running: bool) -> tuple[str, ...]:
+def _clear(queue: VisitorQueue, *, stops_running: bool) -> None:
     # Pending jobs first: stopping a running one would start the next of them.
     pending_jobs = queue.pending_jobs
     running_jobs = queue.running_jobs if stops_running else []
+    queue.add_removal(pending_jobs)
     for job in [*pending_jobs, *running_jobs]:
         job.cancel()
-    return _ids(pending_jobs)
 
 
 def _is_removal(action: str, job: Job, queue: VisitorQueue) -> bool:
     return action == "dismiss" or (action == "stop" and job in queue.pending_jobs)
 
 
-async def _restore(job_service: JobService, visitor: Visitor, job_ids: str) -> None:
-    for job_id in job_ids.split()[:MAX_RESTORED_JOBS]:
+async def _restore(
+    job_service: JobService, visitor: Visitor, queue: VisitorQueue, job_ids: tuple[str, ...]
+) -> None:
+    for job_id in job_ids[:MAX_RESTORED_JOBS]:
         job = job_service.get_job(job_id, visitor)
         if job is not None:
             await job_service.restore(job, visitor)
-
-
-def _earlier_removal(queue: VisitorQueue, restored_ids: str) -> tuple[str, ...]:
-    """Forget the removal of these jobs, and return the one before it."""
-    queue.removals = [ids for ids in queue.removals if " ".join(ids) != restored_ids]
-    return queue.removals[-1] if queue.removals else ()
+    queue.forget_removal(job_ids)
 
 
 async def _run_on_job(job_service: JobService, action: str, job: Job, queue: VisitorQueue) -> None:

@@ -52,7 +52,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a submission.
+    """The outcome of a submission.
 
     Attributes:
         status: `accepted`; `invalid`, if a field has an error; `repeated`, if the visitor must
