@@ -4,7 +4,7 @@ import resource
 import select
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -126,6 +126,24 @@ def test_reader_is_never_closed(server: AppServer) -> None:
             data += chunk
             if len(data) % 7 == 0:
                 attacker.connect()
+
+
+def test_response_that_ends_early_ends_its_connection() -> None:
+    """A client doesn't wait for the rest of a file that became shorter while it was sent."""
+    file = TEMP_DIR / "shrinking.bin"
+    file.write_bytes(bytes(8_000_000))
+    space = FakeSpace(is_generator=True)
+    url = urlsplit(space.address)
+    with (
+        closing(space),
+        socket.create_connection((url.hostname, url.port), LIMIT_SECONDS) as client,
+    ):
+        request = f"GET /gradio_api/file={file} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n"
+        client.sendall(request.encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        file.write_bytes(b"")
+        while client.recv(65536):
+            pass
 
 
 def test_half_closed_connections_leave_no_log_entries(

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+import h11
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -141,6 +142,10 @@ class _Connection(H11Protocol):
 
         with contextlib.suppress(ClientDisconnect):
             await self._inner_app(scope, receive, send_counted)
+        # Such as a file that became shorter while it was sent. uvicorn closes the connection if the
+        # error reaches it; otherwise the client would wait for the rest.
+        if self.conn.our_state is h11.ERROR:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """Count the connection as idle from now on."""
