@@ -1,9 +1,10 @@
 """Settings of the page, from flags and environment variables: one typed model reads both."""
 
 import argparse
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -24,7 +25,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from sd35.core.access_token import clean_token
 from sd35.core.atomic_files import os_error_text
+from sd35.core.proxy_address import parse_proxy
 from sd35.core.space_ref import parse_space_ref
 
 __all__ = ["Settings", "error_text", "load_settings", "secret_warning"]
@@ -134,6 +137,15 @@ class Settings(BaseSettings):
     mcp: CliToggleFlag[bool] = False
     """enable the MCP server; needs requirements-mcp.txt"""
     hf_token: CliSuppress[SecretStr | None] = Field(None, validation_alias="HF_TOKEN")
+    hugging_face_hub_token: CliSuppress[SecretStr | None] = Field(
+        None, validation_alias="HUGGING_FACE_HUB_TOKEN"
+    )
+    hf_token_path: CliSuppress[str | None] = Field(None, validation_alias="HF_TOKEN_PATH")
+    hf_home: CliSuppress[str | None] = Field(None, validation_alias="HF_HOME")
+    xdg_cache_home: CliSuppress[str | None] = Field(None, validation_alias="XDG_CACHE_HOME")
+    disable_implicit_token: CliSuppress[str] = Field(
+        "", validation_alias="HF_HUB_DISABLE_IMPLICIT_TOKEN"
+    )
     hf_endpoint: CliSuppress[str] = Field("https://huggingface.co", validation_alias="HF_ENDPOINT")
     gradio_server_name: CliSuppress[str | None] = Field(None, validation_alias="GRADIO_SERVER_NAME")
     gradio_server_port: CliSuppress[Port | None] = Field(
@@ -157,8 +169,8 @@ class Settings(BaseSettings):
     @field_validator("proxy", "proxy_file")
     @classmethod
     def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError("enter a URL that begins with http:// or https://")
+        if value is not None and value.get_secret_value().strip():
+            parse_proxy(value.get_secret_value())
         return value
 
     @field_validator("embed_in")
@@ -280,19 +292,52 @@ class Settings(BaseSettings):
 
     @property
     def space_token(self) -> str | None:
-        """Token for the Space: its own, or HF_TOKEN if the Space is at Hugging Face."""
+        """Token for the Space."""
+        return self.token_with_source[0]
+
+    @property
+    def token_with_source(self) -> tuple[str | None, str]:
+        """Token for the Space, and where it was found: an option, a variable or a file.
+
+        Only the token that was named for the Space goes to a server elsewhere than at Hugging Face.
+        """
+        for source, secret in self._token_candidates():
+            token = clean_token(secret.get_secret_value() if secret else None)
+            if token is not None:
+                return token, source
+        return None, ""
+
+    def _token_candidates(self) -> Iterator[tuple[str, SecretStr | None]]:
+        yield "--token or SD35_TOKEN", self.token
+        yield "--token-file or SD35_TOKEN_FILE", self.token_file
         # A server elsewhere could use the token for anything that it allows at Hugging Face.
         is_on_hub = self.space == "auto" or (
             self.space != "demo" and parse_space_ref(self.space).is_on_hub
         )
-        token = self.token or self.token_file or (self.hf_token if is_on_hub else None)
-        return token.get_secret_value().strip() if token else None
+        if is_on_hub:
+            yield "HF_TOKEN", self.hf_token
+            yield "HUGGING_FACE_HUB_TOKEN", self.hugging_face_hub_token
+            yield from self._login_of_hub()
+
+    def _login_of_hub(self) -> Iterator[tuple[str, SecretStr | None]]:
+        """Yield the file that `hf auth login` writes, and the token in it."""
+        # It was stored for the person at this machine, not for the visitors of a page.
+        is_off = self.disable_implicit_token.strip().lower() in {"1", "on", "true", "yes"}
+        if self.is_private and not is_off:
+            cache = self.xdg_cache_home or "~/.cache"
+            home = self.hf_home or f"{cache}/huggingface"
+            path = os.path.expandvars(self.hf_token_path or f"{home}/token")
+            try:
+                file = Path(path).expanduser()
+                yield str(file), SecretStr(_read_secret(file) or "")
+            except (RuntimeError, ValueError):  # no home, no file, or another kind of file
+                return
 
     @property
     def space_proxy(self) -> str | None:
         """Proxy for the Space."""
         proxy = self.proxy or self.proxy_file
-        return proxy.get_secret_value() if proxy else None
+        return proxy.get_secret_value().strip() or None if proxy else None
 
 
 def _split_list(text: str | None) -> tuple[str, ...]:

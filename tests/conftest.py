@@ -25,6 +25,8 @@ for name in [
     del os.environ[name]
 
 _TEMP_DIR = launch.configure_environment()
+# The token of `hf auth login` is none of the tests'.
+os.environ["HF_HOME"] = f"{_TEMP_DIR.name}/huggingface"
 
 
 # A file runs as a whole in one of the processes. With the longest files first, all end together.

@@ -510,7 +510,7 @@ async def test_every_request_goes_through_the_proxy_without_showing_its_password
 
 
 @pytest.mark.parametrize(
-    "proxy", ["socks5://127.0.0.1:1", "127.0.0.1:8080", "http://", "http://[", "http://h:99999"]
+    "proxy", ["socks5://127.0.0.1:1", "me:s3cret@", "http://", "http://[", "http://h:99999"]
 )
 async def test_an_invalid_proxy_is_an_error(proxy: str) -> None:
     with pytest.raises(InvalidRequestError, match="proxy's address"):

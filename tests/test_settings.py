@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sd35.client.auth import bearer_header
 from sd35.settings import Settings, load_settings
 
 
@@ -65,6 +66,73 @@ def test_the_hugging_face_token_goes_only_to_spaces_there(
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "hf_mine",
+        " 'hf_mine'\n",
+        '"Bearer hf_mine"',
+        "bearer \u201chf_mine\u201d",
+        "Authorization: Bearer hf_mine",
+        "\ufeffBEARER:hf_mine\r\n",
+    ],
+)
+@pytest.mark.parametrize("source", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "SD35_TOKEN", "--token"])
+def test_what_was_copied_with_a_token_is_no_part_of_it(
+    text: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if source.startswith("--"):
+        assert load_settings([source, text]).space_token == "hf_mine"
+    else:
+        monkeypatch.setenv(source, text)
+        assert load_settings([]).token_with_source[0] == "hf_mine"
+    assert bearer_header(text) == {"Authorization": "Bearer hf_mine"}
+    assert not bearer_header(' "Bearer " ')
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "source"),
+    [
+        ({}, [], None),
+        ({"HF_HOME": "~/hub"}, [], "hub/token"),
+        ({"HF_HOME": "", "XDG_CACHE_HOME": "$HOME/cache"}, [], "cache/huggingface/token"),
+        ({"HF_HOME": ""}, ["--space", "owner/name"], ".cache/huggingface/token"),
+        ({"HF_HOME": "~/hub", "HF_TOKEN_PATH": "~/elsewhere"}, [], "elsewhere"),
+        ({"HF_HOME": "~/hub", "HF_TOKEN": "hf_variable"}, [], "HF_TOKEN"),
+        ({"HF_HOME": "~/hub", "HF_TOKEN": "''"}, [], "hub/token"),
+        ({"HF_HOME": "~/hub", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, [], None),
+        ({"HF_HOME": "~/hub"}, ["--share"], None),
+        ({"HF_HOME": "~/hub"}, ["--share", "--lend-token"], None),
+        ({"HF_HOME": "~/hub"}, ["--host", "0.0.0.0"], None),  # noqa: S104
+        ({"HF_HOME": "~/hub", "SPACE_ID": "me/studio"}, [], None),
+        ({"HF_HOME": "~/hub"}, ["--space", "http://example.org"], None),
+        ({"HF_HOME": "~/hub/token"}, [], None),
+    ],
+)
+def test_the_login_of_hugging_face_counts_on_this_machine_alone(
+    variables: dict[str, str],
+    arguments: list[str],
+    source: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`hf auth login` stores a token for a person, not for the visitors of a shared page."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for name in ("hub", "cache/huggingface", ".cache/huggingface"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "token").write_text("hf_stored\n", "utf-8")
+    (tmp_path / "elsewhere").write_text("hf_stored", "utf-8")
+    token, actual_source = load_settings(arguments).token_with_source
+    if source is None:
+        assert (token, actual_source) == (None, "")
+    elif source == "HF_TOKEN":
+        assert (token, actual_source) == ("hf_variable", source)
+    else:
+        assert (token, actual_source) == ("hf_stored", str(tmp_path / source))
+
+
+@pytest.mark.parametrize(
     "space_argument",
     [
         "https://huggingface.co/spaces/owner/name",
@@ -82,9 +150,10 @@ def test_the_address_of_a_space_s_page_is_a_reference_to_it(space_argument: str)
         (["--space", "what is this"], "--space (or SD35_SPACE): use owner/name, or an address"),
         (["--space", "http://user:pw@host"], "use a token instead of a user or password"),
         (
-            ["--proxy", "socks5://me:pw@host"],
-            "--proxy (or SD35_PROXY): enter a URL that begins with http://",
+            ["--proxy", "Socks5h://me:pw@host"],
+            "--proxy (or SD35_PROXY): SOCKS proxies aren't supported",
         ),
+        (["--proxy", "http://me:pw@"], "--proxy (or SD35_PROXY): enter an HTTP proxy such as"),
         (["--port", "http"], "--port (or SD35_PORT): "),
         (["--port", "70000"], "--port (or SD35_PORT): "),
         (

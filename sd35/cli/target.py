@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 from pydantic import ValidationError
 
-from sd35.cli.events import CliEvent, TaskProgress
+from sd35.cli.events import CliEvent, Hint, TaskProgress
 from sd35.cli.runner import Shutdown
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.retry import OnWait
@@ -65,6 +65,7 @@ class SpaceTarget:
     token: str | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
     hub_endpoint: str = ""
+    token_source: str = ""
 
     @property
     def ref(self) -> SpaceRef:
@@ -120,6 +121,8 @@ async def open_space(
             with shutdown.cancellable():
                 space = await stack.enter_async_context(target.connect(timeouts, emit))
             shutdown.exit_if_requested()
+            for warning in space.warnings:
+                emit(Hint(warning, is_warning=True))
             yield space, shutdown
 
 
@@ -129,9 +132,11 @@ def resolve_target(space: str | None, **connection_options: str | Path | None) -
     `auto` is the public Space: unlike the page, a command never falls back to the demo.
     """
     settings = read_settings(space=space, **connection_options)
+    token, token_source = settings.token_with_source
     return SpaceTarget(
         PUBLIC_SPACE if settings.space == "auto" else settings.space,
-        settings.space_token,
+        token,
         settings.space_proxy,
         settings.hf_endpoint,
+        token_source,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
+from sd35.core.access_token import clean_token
 from sd35.core.errors import AccessDeniedError
 from sd35.core.space_ref import is_hub_host
 
@@ -25,8 +26,8 @@ def bearer_header(token: str | None) -> dict[str, str]:
     Raises:
         AccessDeniedError: the token contains invalid characters.
     """
-    # Pasted tokens often end with a line break. One inside would start another header.
-    token = (token or "").strip()
+    token = clean_token(token) or ""
+    # A line break would start another header.
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise AccessDeniedError("The token contains invalid characters.")
     return {"Authorization": f"Bearer {token}"} if token else {}

@@ -1,6 +1,6 @@
 """The client of one Space: connect, generate, fetch."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import Self
@@ -13,7 +13,7 @@ from sd35.client.contract import Contract
 from sd35.client.discovery import ContractCache, Discovery, resolve_space_url
 from sd35.client.error_parsing import sanitize
 from sd35.client.generation import Generation
-from sd35.client.hub import HUB_URL
+from sd35.client.hub import HUB_URL, hub_root
 from sd35.client.join import SendLog
 from sd35.client.previews import Previews
 from sd35.client.redaction import contains_secret
@@ -34,11 +34,13 @@ class SpaceClient:
 
     Attributes:
         name: `owner/name`, or the address.
+        warnings: sentences about the way to the Space that the user should read.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, warnings: Sequence[str] = ()) -> None:
         self._connection = connection
         self.name = connection.name
+        self.warnings = tuple(warnings)
 
     def __repr__(self) -> str:
         return f"<SpaceClient {self.name}>"
@@ -74,17 +76,16 @@ class SpaceClient:
         async with open_session(timeouts) as session:
             limits = connect_timeouts or timeouts
             make_transport = partial(Transport, session=session, proxy=proxy, timeouts=limits)
-            hub_transport = None
-            if space_ref.name is not None:
-                name = f"{space_ref} on Hugging Face"
-                hub_transport = make_transport(name, _hub_root(hub), headers=bearer_header(token))
+            hub_transport = _hub_transport(make_transport, space_ref, hub_root(hub), token)
             root = await _resolve_root(space_ref, hub_transport, on_wait)
             transport = make_transport(str(space_ref), root, headers=token_header(root, token))
             # The session closes its own connections; the transport has others, for images.
             with closing(transport):
                 discovery = Discovery(transport, endpoint, hub_transport, space_ref.name or "")
-                contract = await discovery.wait_until_ready(on_wait)
-                yield cls(_make_connection(discovery.with_timeouts(timeouts), contract))
+                yield cls(
+                    await _open_connection(discovery, timeouts, on_wait),
+                    _warnings(hub_transport, transport),
+                )
 
     @property
     def contract(self) -> Contract:
@@ -154,8 +155,19 @@ class SpaceClient:
         return await self._connection.fetch(picture)
 
 
-def _hub_root(hub: str) -> URL:
-    return URL(hub.rstrip("/") + "/")
+def _hub_transport(
+    make_transport: Callable[..., Transport], space_ref: SpaceRef, root: URL, token: str | None
+) -> Transport | None:
+    """Return a transport for the Hub; `None` if the Space is named by its address."""
+    if space_ref.name is None:
+        return None
+    return make_transport(f"{space_ref} on Hugging Face", root, headers=bearer_header(token))
+
+
+def _warnings(*transports: Transport | None) -> list[str]:
+    """Return the warnings of these transports, each once."""
+    warnings = [transport.warning for transport in transports if transport is not None]
+    return list(filter(None, dict.fromkeys(warnings)))
 
 
 async def _resolve_root(space_ref: SpaceRef, hub: Transport | None, on_wait: OnWait) -> URL:
@@ -164,8 +176,10 @@ async def _resolve_root(space_ref: SpaceRef, hub: Transport | None, on_wait: OnW
     return await resolve_space_url(hub, space_ref.name, on_wait)
 
 
-def _make_connection(discovery: Discovery, contract: Contract) -> Connection:
-    ttl_seconds = discovery.transport.timeouts.description
+async def _open_connection(discovery: Discovery, timeouts: Timeouts, on_wait: OnWait) -> Connection:
+    contract = await discovery.wait_until_ready(on_wait)
+    discovery = discovery.with_timeouts(timeouts)
+    ttl_seconds = timeouts.description
     return Connection(discovery.transport, ContractCache(discovery, contract, ttl_seconds))
 
 

@@ -21,7 +21,7 @@ from sd35.core.errors import (
 )
 from sd35.core.space_ref import is_hub_host
 
-__all__ = ["HUB_URL", "HubAccount", "SpaceInfo", "get_space_info", "open_hub", "whoami"]
+__all__ = ["HUB_URL", "HubAccount", "SpaceInfo", "get_space_info", "hub_root", "open_hub", "whoami"]
 
 HUB_URL = "https://huggingface.co"
 
@@ -45,6 +45,11 @@ class HubAccount:
     is_pro: bool
 
 
+def hub_root(address: str) -> URL:
+    """Return the root of a Hub's addresses."""
+    return URL(address.rstrip("/") + "/")
+
+
 @asynccontextmanager
 async def open_hub(
     address: str = HUB_URL,
@@ -56,10 +61,9 @@ async def open_hub(
     """Open a connection to the Hub."""
     timeouts = timeouts or Timeouts()
     async with open_session(timeouts) as session:
-        root = URL(address.rstrip("/") + "/")
         yield Transport(
             "Hugging Face",
-            root,
+            hub_root(address),
             session,
             headers=bearer_header(token),
             proxy=proxy,

@@ -15,7 +15,7 @@ from sd35.client.error_parsing import error_for_status
 from sd35.client.fast_get import RawPool
 from sd35.client.json_parsing import parse_json
 from sd35.client.limited_connector import LimitedConnector
-from sd35.client.proxy import find_proxy, split_credentials
+from sd35.client.proxy import find_proxy, proxy_login_header
 from sd35.client.redaction import remember_secrets
 from sd35.client.timeouts import Timeouts
 from sd35.core.awake import AwakeTimeout
@@ -76,22 +76,22 @@ class Transport:
         self.timeouts = timeouts
         self._session = session
         # Instead of aiohttp's `trust_env`, which would also send the passwords in ~/.netrc.
-        proxy_address, proxy_auth = split_credentials(find_proxy(root, proxy))
+        route = find_proxy(root, proxy)
+        proxy_auth = proxy_login_header(route.proxy)
         # Through a tunnel, headers of the requests don't reach the proxy: its login goes with the
         # CONNECT. Without one, it is a header like the others.
         is_tunnel = root.scheme == "https"
         self._request_options: Any = {
-            "proxy": proxy_address,
+            "proxy": None if route.proxy is None else route.proxy.url,
             "proxy_headers": proxy_auth if is_tunnel else None,
             "allow_redirects": False,  # aiohttp would send our headers to another server
         }
         self._proxy_auth = {} if is_tunnel else proxy_auth
         remember_secrets(proxy_auth)
+        self.warning = route.warning
         self.headers = dict(headers)
         self.cookie_jar = _new_cookie_jar()
-        self._raw_pool = (
-            None if proxy_address else RawPool(root, MAX_PICTURE_BYTES, timeouts.connect)
-        )
+        self._raw_pool = None if route.proxy else RawPool(root, MAX_PICTURE_BYTES, timeouts.connect)
 
     def with_headers(self, headers: Mapping[str, str]) -> "Transport":
         """Return a transport for the same server with other headers, and cookies of its own."""
@@ -289,7 +289,8 @@ class Transport:
 
     def _map_exception(self, error: Exception) -> SD35Error:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return UnreachableError(f"Can't reach {self.name}: {_failure_reason(error)}.")
+            happened = f"Can't reach {self.name}: {_failure_reason(error)}. {self.warning}"
+            return UnreachableError(happened.rstrip())
         if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
             return error_for_status(407, "")
         if isinstance(error, TimeoutError):  # aiohttp's own are subclasses

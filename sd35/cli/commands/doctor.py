@@ -25,7 +25,7 @@ from sd35.cli.terminal import make_console, write_json
 from sd35.client import SpaceClient, StopOutcome, Timeouts
 from sd35.client.error_parsing import error_for_stage
 from sd35.client.hub import get_space_info, open_hub, whoami
-from sd35.client.proxy import effective_proxy
+from sd35.client.proxy import find_proxy
 from sd35.client.transport import Transport
 from sd35.core.errors import AccessDeniedError, SD35Error, SpaceAsleepError
 from sd35.core.events import Event
@@ -160,7 +160,7 @@ class Diagnosis:
         if self.target.space == DEMO_NAME:
             return "none: the demo Space runs on this computer"
         address = self.target.hub_endpoint if self.target.ref.name else self.target.space
-        return effective_proxy(URL(address), self.target.proxy) or "none"
+        return find_proxy(URL(address), self.target.proxy).description
 
     async def _check_hub(self) -> str:
         self._require_hub()
@@ -177,8 +177,13 @@ class Diagnosis:
                 "no token: the public Space makes about one image per day; set HF_TOKEN for more"
             )
         async with self._open_hub(self.target.token) as hub:
-            account = await whoami(hub)
-        return f"valid: {account.name}, a {'PRO' if account.is_pro else 'free'} account"
+            try:
+                account = await whoami(hub)
+            except AccessDeniedError as error:
+                happened = f"{error.happened} It is from {self.target.token_source}."
+                raise AccessDeniedError(happened) from error
+        kind = "PRO" if account.is_pro else "free"
+        return f"valid: {account.name}, a {kind} account, from {self.target.token_source}"
 
     async def _check_stage(self) -> str:
         self._require_hub()

@@ -53,7 +53,7 @@ def _size_range(limits: Limits) -> str:
 
 
 def banner(connection: ConnectionState) -> str:
-    """Return a warning that no real Space is connected, or nothing."""
+    """Return the warnings about the connection, or nothing."""
     if connection.fallback_reason is not None:
         return Markup(
             '<div class="banner" role="status"><p><b>Demo mode: these are sketches, not Stable '
@@ -64,6 +64,10 @@ def banner(connection: ConnectionState) -> str:
             '<div class="banner" data-kind="error" role="alert"><p><b>Not connected.</b> {}</p>'
             "</div>"
         ).format(error_message(connection.error))
+    if connection.space is not None and connection.space.warnings:
+        return Markup('<div class="banner" role="status"><p>{}</p></div>').format(
+            " ".join(connection.space.warnings)
+        )
     return ""
 
 
