@@ -72,15 +72,22 @@
     return decodeAny(withoutZeros(hasCode ? bytes.subarray(8) : bytes));
   };
 
-  // Whether a text ends with AUTOMATIC1111's parameters; infotext.py checks the same. A caption may hold any of the words.
-  const PARAMETERS = ["Steps", "Sampler", "CFG scale", "Seed"];
+  // Whether a text holds AUTOMATIC1111's parameters: in the last line, or else from a line or place with steps to the end.
+  // infotext.py checks the same. A caption may hold any of the words.
+  const PARAMETERS = ["steps", "sampler", "cfg scale", "seed"];
+  const isParameters = (text) => {
+    const matches = text.split(",").map((pair) => /([\p{L}\p{N}_][\p{L}\p{N}_ \-/]{1,60}):/u.exec(pair));
+    const names = matches.filter(Boolean).map((match) => match[1].trim().toLowerCase().replaceAll("_", " "));
+    return names.length >= 3 && PARAMETERS.filter((name) => names.includes(name)).length >= 2;
+  };
   const hasParameters = (text) => {
     const [body] = text.split(/^(?:Negative )?Template:/m, 1);
     return [text, body].some((part) => {
-      const line = part.trim().split("\n").pop();
-      const matches = line.split(",").map((pair) => /([\p{L}\p{N}_][\p{L}\p{N}_ \-/]{1,60}):/u.exec(pair));
-      const names = matches.filter(Boolean).map((match) => match[1].trim());
-      return names.length >= 3 && PARAMETERS.filter((name) => names.includes(name)).length >= 2;
+      const lines = part.trim().split("\n");
+      const firstLine = lines.findLastIndex((line) => /^[ \t]*steps:[ \t]*\d/i.test(line));
+      const inLine = /[^,\s][ \t]+(Steps: ?\d+,[^]*)/.exec(part);
+      const parts = [lines.at(-1), firstLine < 0 ? (inLine?.[1] ?? "") : lines.slice(firstLine).join(",")];
+      return parts.some(isParameters);
     });
   };
 

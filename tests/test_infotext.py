@@ -1,5 +1,6 @@
 """The infotext: written for other tools, and read as AUTOMATIC1111 reads it."""
 
+import datetime as dt
 import json
 import re
 from dataclasses import replace
@@ -31,6 +32,12 @@ INFOTEXT = """a red fox,
 Negative prompt: blurry, text
 Steps: 40, Sampler: Euler, CFG scale: 4.5, Seed: 123, Size: 1024x768, \
 Model: stable-diffusion-3.5-large, Version: SD 3.5 Studio 0.1"""
+
+CIVITAI_RESOURCES = (
+    '[{"type":"checkpoint","modelVersionId":128078,"modelName":"SD XL","modelVersionName":"v1.0"},'
+    '{"type":"lora","weight":0.85,"modelVersionId":210432,"modelName":"Ink: fine"},'
+    '{"air":"urn:air:sdxl:embed:civitai:1@2"}, 3]'
+)
 
 INFOTEXT_WITH_EXTRAS = """a
 Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: -1, Size: 512x768, \
@@ -228,6 +235,88 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
                 extra=(("Template", "a {red|blue}\nfox"), ("Negative Template", "x")),
             ),
         ),
+        (
+            (
+                "a\nnegative prompt: b\nSTEPS: 2, cfg_scale: 7, SEED: 3, SIZE: 8x9, "
+                "Model: SD\\x.safetensors [6ce0161689], VAE: d/v.pt"
+            ),
+            replace(
+                EMPTY_METADATA,
+                prompt="a",
+                negative_prompt="b",
+                num_inference_steps=2,
+                guidance_scale=7,
+                seed=3,
+                width=8,
+                height=9,
+                model="x",
+                extra=(("VAE", "v"),),
+            ),
+        ),
+        (
+            (
+                "a\nNegative prompt: Steps: 2, Sampler: Euler, Seed: 3, Created Date: "
+                f"2024-09-23T06:17:42.9952795Z, Civitai resources: {CIVITAI_RESOURCES}, "
+                "Civitai metadata: {}"
+            ),
+            GenerationMetadata(
+                prompt="a",
+                num_inference_steps=2,
+                seed=3,
+                model="SD XL",
+                tool="Civitai",
+                made_at=dt.datetime(2024, 9, 23, 6, 17, 42, 995279, dt.UTC),
+                extra=(
+                    *(("Sampler", "Euler"), ("Model version", "v1.0")),
+                    *(("LoRA", "Ink fine:0.85"), ("Embedding", "Civitai 2")),
+                ),
+            ),
+        ),
+        (
+            "a Negative prompt: b Steps: 2, Seed: 3, Sampler: Euler, Hires Steps: 4",
+            replace(
+                EMPTY_METADATA,
+                prompt="a",
+                negative_prompt="b",
+                num_inference_steps=2,
+                seed=3,
+                extra=(("Sampler", "Euler"), ("Hires Steps", "4")),
+            ),
+        ),
+        (
+            (
+                "a\nSteps: 2, Seed: 3, CFG scale: 4, Text: x,\ny\n, Model: m\n\n"
+                "Upscaler: u, By: 4, Up: 1"
+            ),
+            replace(
+                EMPTY_METADATA,
+                prompt="a",
+                num_inference_steps=2,
+                seed=3,
+                guidance_scale=4,
+                model="m",
+                extra=(("Text", "x"), ("Upscaler", "u"), ("By", "4"), ("Up", "1")),
+            ),
+        ),
+        (
+            (
+                "a fox <random:red|blue>, <embed:x.pt> <segment:face//cid=1> smile\n"
+                "Negative prompt: embedding:bad.pt, b, (embedding:c/d:1.20)\n"
+                "Steps: 1, Seed: 2, CFG scale: 3"
+            ),
+            replace(
+                EMPTY_METADATA,
+                prompt="a fox",
+                negative_prompt="b",
+                num_inference_steps=1,
+                seed=2,
+                guidance_scale=3,
+                extra=(
+                    *(("Random", "red|blue"), ("Embedding", "x"), ("Segment", "face: smile")),
+                    *(("Embedding", "bad"), ("Embedding", "d:1.2")),
+                ),
+            ),
+        ),
     ],
     ids=[
         "empty",
@@ -240,6 +329,11 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         "nonsense",
         "objects",
         "templates",
+        "any case",
+        "Civitai",
+        "one line",
+        "several lines",
+        "resources",
     ],
 )
 def test_infotexts_of_other_tools_are_read(text: str, expected: GenerationMetadata | None) -> None:
@@ -254,6 +348,11 @@ def test_infotexts_of_other_tools_are_read(text: str, expected: GenerationMetada
         ("1.6.0", "AUTOMATIC1111", "1.6.0"),
         ("1.5.1-12-gabcdef", "AUTOMATIC1111", "1.5.1-12-gabcdef"),
         ("f2.0.1v1.10.1-previous-659-gc055f2d4", "Forge", "f2.0.1v1.10.1-previous-659-gc055f2d4"),
+        ("f1.0.0v2-v1.10.1RC-latest-2190-g9a9f", "reForge", "f1.0.0v2-v1.10.1RC-latest-2190-g9a9f"),
+        ("f2.0.1-v1.10.1", "EasyReforge", "f2.0.1-v1.10.1"),
+        ("classic", "Forge Classic", None),
+        ("Neo-2.28, ADetailer Version: Neo", "Forge Neo", "2.28"),
+        ("8b73cb6, App: SD.Next", "SD.Next", "8b73cb6"),
         ("Fooocus v2.5.5", "Fooocus", "v2.5.5"),
         ("ComfyUI", "ComfyUI", None),
         ("SD 3.5 Studio 0.1.0", THIS_TOOL, "0.1.0"),
@@ -284,10 +383,14 @@ def test_tool_and_version_are_read(version: str, tool: str, version_number: str 
         "aa: [" * PARSE_LIMIT,
         'aa: ["bb: [",' * PARSE_LIMIT,
         "Template: x\n" * PARSE_LIMIT,
+        "Steps: 1\n" * PARSE_LIMIT,
+        "<random[" * PARSE_LIMIT,
+        "embedding:" * PARSE_LIMIT,
+        f"Steps: 1, Seed: 2, Sampler: 3{chr(10) * PARSE_LIMIT}",
     ],
     ids=[
         *("word", "keys", "quote", "blanks", "lines", "version", "loras", "commas", "quotes"),
-        *("brackets", "lists", "templates"),
+        *("brackets", "lists", "templates", "steps", "tags", "embeddings", "blank lines"),
     ],
 )
 def test_crafted_texts_are_read_quickly(text: str) -> None:

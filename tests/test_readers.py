@@ -197,11 +197,10 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             extra=(
                 *(
                     ("LoRA", "ink:0.8"),
-                    ("LoRA", "snow:0.5"),
                     ("Aspectratio", "1:1"),
                     ("Sampler", "euler"),
                 ),
-                ("Nopreviews", "true"),
+                *(("Nopreviews", "true"), ("LoRA", "snow:0.5")),
             ),
         ),
     ),

@@ -7,32 +7,49 @@ negative prompt. Therefore this program's own metadata is embedded beside it as 
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
+from typing import Any
 
 from sd35.core.version import __version__
 from sd35.metadata.budget import Budget
+from sd35.metadata.civitai import read_civitai_resources
+from sd35.metadata.dates import parse_date
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 from sd35.metadata.parsing import (
     MAX_EXTRA,
     MAX_TEXT_LENGTH,
-    extract_loras,
+    format_setting,
+    model_name,
     parse_generation_seed,
     parse_int,
     parse_number,
     parse_size,
     parse_text,
 )
+from sd35.metadata.resources import separate_resources
+from sd35.metadata.tool_version import parse_tool
 
 __all__ = ["has_parameters", "read_infotext", "write_infotext"]
 
 DEMO_MODEL = "demo painter"
 
 _NEGATIVE_PREFIX = "Negative prompt:"
+# As the format has it, or else in any case.
+_NEGATIVE_LINES = tuple(
+    re.compile(rf"^[ \t]*{_NEGATIVE_PREFIX}", re.MULTILINE | flags) for flags in (0, re.IGNORECASE)
+)
+_NEGATIVE_IN_LINE = re.compile(rf"(?<=\S)[ \t]+(?={_NEGATIVE_PREFIX})")
 _DEFAULT_SAMPLER = "Euler"  # of the SD 3.5 pipeline; a Space doesn't name its sampler
-_GENERATION_KEYS = {"Steps", "Sampler", "CFG scale", "Seed"}
-_STANDARD_KEYS = _GENERATION_KEYS | {"Size", "Model", "Version"}
+_GENERATION_KEYS = frozenset({"steps", "sampler", "cfg scale", "seed"})  # in lower case
+_MODEL_KEYS = ("model", "checkpoint", "unet")
+_CIVITAI_KEYS = ("civitai resources", "civitai metadata")
+_STANDARD_KEYS = frozenset(
+    {*_GENERATION_KEYS, "size", "width", "height", "version", "app", "created date"}
+    | {*_MODEL_KEYS, *_CIVITAI_KEYS}
+)
 
 _MAX_LENGTH = 4 * MAX_TEXT_LENGTH  # both prompts, the parameters, and templates
 _MIN_PAIRS = 3  # AUTOMATIC1111's own rule: a line with fewer pairs belongs to the prompt
@@ -45,10 +62,11 @@ _JSON_DECODER = json.JSONDecoder()
 _PAIR_PATTERN = re.compile(
     r'(\w[\w \-/]{1,60}+):\s*("(?:\\.|[^\\"])++"|\d++(?:,\d++)++|[^,]*)(?:,|$)'
 )
+_STEPS_LINE = re.compile(r"^[ \t]*(?P<steps>steps:[ \t]*\d)", re.MULTILINE | re.IGNORECASE)
+_STEPS_IN_LINE = re.compile(r"[^,\s][ \t]+(?P<steps>Steps: ?\d+,)")
+_KEY_START = re.compile(r"\w[\w \-/]{1,60}+:")
 _TEMPLATE_PATTERN = re.compile(r"^((?:Negative )?Template):", re.MULTILINE)
 _VALID_KEY = re.compile(r"\w[\w \-/]{0,59}[\w\-/]")
-_NAMED_VERSION = re.compile(r"(?P<name>[^\W\d].*?)(?:\s+(?P<version>v?\d\S*))?", re.DOTALL)
-_BARE_VERSION = re.compile(r"(?P<fork>f?)v?\d[\w.+\-]*|[0-9a-f]{7,40}")
 
 
 def write_infotext(metadata: GenerationMetadata, width: int, height: int) -> str:
@@ -85,7 +103,7 @@ def _without_trailing_zero(value: float | None) -> float | None:
 
 
 def _is_valid_key(name: str) -> bool:
-    return _VALID_KEY.fullmatch(name) is not None and name not in _STANDARD_KEYS
+    return _VALID_KEY.fullmatch(name) is not None and _fold_key(name) not in _STANDARD_KEYS
 
 
 def _format_version(metadata: GenerationMetadata) -> str | None:
@@ -108,8 +126,7 @@ def has_parameters(text: str, budget: Budget) -> bool:
         BudgetExceededError: the text takes too much work to read.
     """
     _, pairs = _split_parameters(text, budget)
-    names = _GENERATION_KEYS.intersection(name for name, _ in pairs)
-    return len(pairs) >= _MIN_PAIRS and len(names) >= _MIN_GENERATION_PAIRS
+    return _has_generation_pairs(pairs)
 
 
 def read_infotext(text: str, budget: Budget | None = None) -> GenerationMetadata | None:
@@ -125,15 +142,7 @@ def read_infotext(text: str, budget: Budget | None = None) -> GenerationMetadata
     if not (prompt or negative_prompt or pairs):
         return None
     metadata = _metadata_from_pairs(pairs)
-    loras: tuple[tuple[str, str], ...] = ()
-    if metadata.tool != THIS_TOOL:  # which has no LoRAs: angle brackets are part of the prompt
-        prompt, loras = extract_loras(prompt)
-    return replace(
-        metadata,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        extra=(*metadata.extra, *loras)[:MAX_EXTRA],
-    )
+    return separate_resources(replace(metadata, prompt=prompt, negative_prompt=negative_prompt))
 
 
 def _split_parameters(text: str, budget: Budget) -> tuple[str, list[tuple[str, str]]]:
@@ -144,25 +153,70 @@ def _split_parameters(text: str, budget: Budget) -> tuple[str, list[tuple[str, s
     template = _TEMPLATE_PATTERN.search(text)
     ends = [len(text), template.start()] if template else [len(text)]
     for end in ends:
-        body, _, last_line = text[:end].rstrip().rpartition("\n")
-        pairs = _parse_pairs(last_line, budget)
-        if len(pairs) >= _MIN_PAIRS:
+        start, pairs = _find_parameters(text[:end].rstrip(), budget)
+        if pairs:
             _, *parts = _TEMPLATE_PATTERN.split(text[end:], maxsplit=MAX_EXTRA)
             templates = zip(parts[::2], map(str.strip, parts[1::2]), strict=True)
-            return body, [*pairs, *templates]
+            return _end_lines(text[:start]), [*pairs, *templates]
     return text, []
+
+
+def _end_lines(body: str) -> str:
+    """Return prompts, with the negative one in a line of its own also if parameters had none."""
+    is_in_line = body.rstrip(" \t")[-1:] not in {"", "\n"}
+    return _NEGATIVE_IN_LINE.sub("\n", body, count=1) if is_in_line else body
+
+
+def _find_parameters(text: str, budget: Budget) -> tuple[int, list[tuple[str, str]]]:
+    """Return where the parameters start, and their pairs; none if there are fewer than three."""
+    last_line_start = text.rfind("\n") + 1
+    last_pairs = _parse_pairs(text[last_line_start:], budget)
+    if "steps" not in {_fold_key(name) for name, _ in last_pairs}:
+        # Parameters of several lines, or in the line of a prompt: neither follows the rule.
+        start = _steps_start(text)
+        pairs = [] if start is None else _parse_pairs(_join_lines(text[start:]), budget)
+        if start is not None and _has_generation_pairs(pairs):
+            return start, pairs
+    return last_line_start, last_pairs if len(last_pairs) >= _MIN_PAIRS else []
+
+
+def _steps_start(text: str) -> int | None:
+    """Return where the last line with steps starts, or else the first steps within a line."""
+    matches = deque(_STEPS_LINE.finditer(text), maxlen=1)
+    match = matches[0] if matches else _STEPS_IN_LINE.search(text)
+    return None if match is None else match.start("steps")
+
+
+def _join_lines(parameters: str) -> str:
+    """Return parameters of several lines as one, where a line begins with a key."""
+    lines = filter(None, map(str.strip, parameters[:MAX_TEXT_LENGTH].split("\n")))
+    parts = [f"\n{line}" if _KEY_START.match(line) is None else f", {line}" for line in lines]
+    return "".join(parts)
+
+
+def _has_generation_pairs(pairs: list[tuple[str, str]]) -> bool:
+    names = _GENERATION_KEYS.intersection(_fold_key(name) for name, _ in pairs)
+    return len(pairs) >= _MIN_PAIRS and len(names) >= _MIN_GENERATION_PAIRS
+
+
+def _fold_key(name: str) -> str:
+    """Return a key in lower case, as tools spell it differently: `CFG Scale`, `cfg_scale`."""
+    return name.lower().replace("_", " ")
 
 
 def _split_prompts(text: str) -> tuple[str, str]:
     """Split a text into prompt and negative prompt, each line stripped."""
+    text = text[: 3 * MAX_TEXT_LENGTH].strip()
+    prefix = next((prefix for prefix in _NEGATIVE_LINES if prefix.search(text)), None)
     prompt_lines: list[str] = []
     negative_lines: list[str] = []
     lines = prompt_lines
-    for raw_line in text[: 3 * MAX_TEXT_LENGTH].strip().split("\n"):
+    for raw_line in text.split("\n"):
         line = raw_line.strip()
-        if line.startswith(_NEGATIVE_PREFIX):
+        match = prefix and prefix.match(line)
+        if match:
             lines = negative_lines
-            line = line.removeprefix(_NEGATIVE_PREFIX).strip()
+            line = line[match.end() :].strip()
         if line or lines:
             lines.append(line)
     return parse_text("\n".join(prompt_lines)), parse_text("\n".join(negative_lines))
@@ -209,49 +263,62 @@ def _unquote(value: str) -> str:
 
 
 def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
-    values = dict(pairs)
-    tool, versions = _parse_tool(values)
-    steps = parse_int(values.get("Steps"))
-    guidance_scale = parse_number(values.get("CFG scale"))
-    seed, seed_text = parse_generation_seed(values.get("Seed"))
-    width, height = parse_size(values.get("Size", ""))
-    model = parse_text(values.get("Model"))
-    is_demo = tool == THIS_TOOL and model == DEMO_MODEL
+    values = {_fold_key(name): value for name, value in pairs}
+    tool, versions = parse_tool(values)
+    seed, seed_text = parse_generation_seed(values.get("seed"))
+    width, height = _parse_sides(values)
     # A value that can't be parsed goes to `extra`.
-    parsed = {"Steps": steps, "CFG scale": guidance_scale, "Size": width}
-    used_keys = {"Model", "Version"} | {key for key, value in parsed.items() if value is not None}
-    if not seed_text:
-        used_keys.add("Seed")
+    parsed: dict[str, Any] = {
+        "steps": parse_int(values.get("steps")),
+        "cfg scale": parse_number(values.get("cfg scale")),
+        "size": width,
+        "width": width,
+        "height": height,
+        "seed": None if seed_text else "",
+        "created date": parse_date(values.get("created date")),
+        **dict.fromkeys(("version", "app", *_MODEL_KEYS), ""),
+    }
+    model, resources = _parse_model(values, tool)
+    if resources:
+        parsed |= dict.fromkeys(_CIVITAI_KEYS, "")
+    is_demo = tool == THIS_TOOL and model == DEMO_MODEL
     default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None
-    extra = (pair for pair in pairs if pair[0] not in used_keys and pair != default_pair)
+    extra = (
+        (name, value if tool == THIS_TOOL else format_setting(value))
+        for name, value in pairs
+        if parsed.get(_fold_key(name)) is None and (name, value) != default_pair
+    )
     return GenerationMetadata(
         width=width,
         height=height,
-        guidance_scale=guidance_scale,
-        num_inference_steps=steps,
+        guidance_scale=parsed["cfg scale"],
+        num_inference_steps=parsed["steps"],
         seed=seed,
         model="" if is_demo else model,
         is_demo=is_demo,
+        made_at=parsed["created date"],
         tool=tool,
         versions=versions,
-        extra=tuple(islice(extra, MAX_EXTRA)),
+        extra=tuple(islice(chain(extra, resources), MAX_EXTRA)),
     )
 
 
-def _parse_tool(values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Return the tool and its version, as `GenerationMetadata.versions` holds it."""
-    if not values:
-        return "", {}
-    version = values.get("Version", "")[:200]
-    if "App" in values:  # SD.Next
-        return values["App"], {values["App"]: version} if version else {}
-    bare_match = _BARE_VERSION.fullmatch(version)
-    if bare_match or not version:  # AUTOMATIC1111 and its fork write no name, other tools do
-        tool = "Forge" if bare_match and bare_match["fork"] else "AUTOMATIC1111"
-        return tool, {tool: version} if version else {}
-    named_match = _NAMED_VERSION.fullmatch(version)
-    if named_match is None:
-        return version, {}
-    tool = named_match["name"]
-    version_number = named_match["version"]
-    return tool, {tool: version_number} if version_number else {}
+def _parse_sides(values: Mapping[str, str]) -> tuple[int | None, int | None]:
+    """Return width and height in pixels."""
+    width, height = parse_size(values.get("size", ""))
+    if width is None:
+        return parse_int(values.get("width")), parse_int(values.get("height"))
+    return width, height
+
+
+def _parse_model(values: Mapping[str, str], tool: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return the model's name, and the resources that Civitai lists beside it."""
+    name = next((values[key] for key in _MODEL_KEYS if values.get(key)), "")
+    if tool == THIS_TOOL:
+        return name, []
+    try:
+        resources = json.loads(values.get("civitai resources", ""))
+    except (ValueError, RecursionError):
+        return model_name(name), []
+    civitai_model, pairs = read_civitai_resources(resources)
+    return model_name(name) or civitai_model, pairs

@@ -16,7 +16,7 @@ __all__ = [
     "MAX_TEXT_LENGTH",
     "MAX_VALUE_LENGTH",
     "decode_text",
-    "extract_loras",
+    "format_setting",
     "format_value",
     "join_texts",
     "model_name",
@@ -40,9 +40,10 @@ _NUMBER_PATTERN = re.compile(
     r"[-+]?\d{1,16}(\.\d{1,20})?(e[-+]?\d{1,3})?", re.ASCII | re.IGNORECASE
 )
 _SIZE_PATTERN = re.compile(r"\(?\s*(\d{1,6})\s*[,x×*]\s*(\d{1,6})\s*\)?", re.ASCII)
-_WEIGHTS_SUFFIX = re.compile(r"\.(safetensors|ckpt|sft|gguf|pt|pth|bin)", re.IGNORECASE)
-_NETWORK_PATTERN = re.compile(r"(?:, ?| )?<(lora|lyco|hypernet):([^<>]{1,200})>", re.IGNORECASE)
-_NETWORK_TITLES = {"lora": "LoRA", "lyco": "LyCORIS", "hypernet": "Hypernetwork"}
+# The name of a weights file without its suffix, and with the hash that AUTOMATIC1111 appends.
+_WEIGHTS_FILE = re.compile(
+    r"(.*[^/])\.(?:safetensors?|ckpt|sft|gguf|pth?|bin|onnx)(?: \[[0-9a-f]{6,64}\])?", re.IGNORECASE
+)
 
 
 def decode_text(encoded: bytes) -> str:
@@ -141,16 +142,15 @@ def join_texts(parts: Iterable[str], separator: str, limit: int) -> str:
 
 def model_name(value: object) -> str:
     """Return a model's name: for the path of a weights file, the name without folder and suffix."""
-    name = format_value(value).replace("\\", "/").rpartition("/")[2]
-    stem, dot, suffix = name.rpartition(".")
-    return stem if stem and _WEIGHTS_SUFFIX.fullmatch(dot + suffix) else name
+    name = format_value(value).strip().replace("\\", "/").rstrip("/").rpartition("/")[2]
+    match = _WEIGHTS_FILE.fullmatch(name)
+    return match[1] if match else name
 
 
-def extract_loras(prompt: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Split `<lora:…>` tags off a prompt; return the prompt and name and value pairs."""
-    tags = _NETWORK_PATTERN.findall(prompt)
-    if not tags:
-        return prompt, ()
-    return _NETWORK_PATTERN.sub("", prompt).strip().removeprefix(",").strip(), tuple(
-        (_NETWORK_TITLES[kind.lower()], value) for kind, value in tags
-    )
+def format_setting(value: object) -> str:
+    """Return a setting as text to display; the path of a weights file as the model's name."""
+    if isinstance(value, list):
+        names = (format_setting(item) for item in value[:_MAX_LIST_ITEMS] if type(item) is not list)
+        return join_texts(filter(None, names), ", ", MAX_VALUE_LENGTH)
+    text = format_value(value)
+    return model_name(text) if _WEIGHTS_FILE.fullmatch(text.strip()) else text

@@ -34,6 +34,7 @@ from sd35.metadata.readers.comfyui import read_comfyui
 from sd35.metadata.readers.fooocus import read_fooocus
 from sd35.metadata.readers.invokeai import read_invokeai
 from sd35.metadata.readers.swarmui import read_swarmui
+from sd35.metadata.resources import separate_resources
 from sd35.metadata.tool_texts import ToolTexts
 
 __all__ = ["read_tool_metadata"]
@@ -62,4 +63,4 @@ def read_tool_metadata(
         metadata = next((result for result in results if result is not None), None)
     except BudgetExceededError:
         return None
-    return metadata and metadata.truncated()
+    return metadata and separate_resources(metadata.truncated()).truncated()

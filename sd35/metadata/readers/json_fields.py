@@ -8,8 +8,7 @@ from typing import Any
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import (
     MAX_EXTRA,
-    extract_loras,
-    format_value,
+    format_setting,
     model_name,
     parse_generation_seed,
     parse_int,
@@ -60,17 +59,16 @@ def metadata_from_fields(
     loras: Iterable[tuple[str, str]] = (),
 ) -> GenerationMetadata:
     """Return metadata from a JSON object; unmapped keys go to `extra` under readable names."""
-    prompt, prompt_loras = extract_loras(parse_text(values.get(mapping.prompt)))
     seed, seed_text = parse_generation_seed(values.get(mapping.seed))
     mapped_keys = {*astuple(mapping)[:-1], *mapping.ignored_keys}
     other_values = (
-        (_humanize(key), format_value(value))
+        (_humanize(key), format_setting(value))
         for key, value in values.items()
         if key not in mapped_keys and value is not None and value is not False
     )
-    extra = (pair for pair in chain(seed_text, loras, prompt_loras, other_values) if pair[1])
+    extra = (pair for pair in chain(seed_text, loras, other_values) if pair[1])
     return GenerationMetadata(
-        prompt=prompt,
+        prompt=parse_text(values.get(mapping.prompt)),
         negative_prompt=parse_text(values.get(mapping.negative_prompt)),
         width=parse_int(values.get(mapping.width)),
         height=parse_int(values.get(mapping.height)),
