@@ -25,6 +25,8 @@
     ...Array.from({ length: 14 }, (_, index) => [0x0100 + index, `Tag010${index.toString(16).toUpperCase()}`]),
   ]);
   const EXIF_POINTER = 0x8769;
+  const XMP_IDENTIFIER = "http://ns.adobe.com/xap/1.0/\0"; // of a segment in a JPEG
+  const XMP_KEYWORD = "XML:com.adobe.xmp"; // of a text in a PNG
   const OWN_IDENTIFIER = "sd35-studio\0";
 
   // ---- Texts ------------------------------------------------------------------------------------
@@ -142,6 +144,26 @@
     }
   }
 
+  // ---- XMP ---------------------------------------------------------------------------------------
+
+  const NAMED_CHARACTERS = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
+  const unescape = (text) =>
+    text.replace(/&(?:#x([\da-f]{1,6})|#(\d{1,7})|(\w{2,4}));/gi, (escape, hexadecimal, decimal, name) => {
+      if (name) return NAMED_CHARACTERS[name] ?? escape;
+      const code = parseInt(hexadecimal ?? decimal, hexadecimal ? 16 : 10);
+      return code <= 0x10ffff ? String.fromCodePoint(code) : "";
+    });
+
+  // Adds this program's own property of a packet, as xmp.py finds it, and nothing else.
+  const addXmp = (texts, packet) => {
+    const [, prefix] = /xmlns:([\w.-]{1,40})\s*=\s*["']urn:sd35-studio:1\.0\/["']/.exec(packet) ?? [];
+    if (prefix === undefined) return;
+    const name = `${prefix.replaceAll(".", "\\.")}:record`;
+    const value = `\\s${name}\\s*=\\s*(?:"([^"<]*)"|'([^'<]*)')`;
+    const match = new RegExp(`<${name}(?:\\s[^<>]*)?>([^<]*)</${name}\\s*>|${value}`).exec(packet);
+    if (match !== null) texts.add("sd35", unescape(match[1] ?? match[2] ?? match[3]));
+  };
+
   // ---- EXIF -------------------------------------------------------------------------------------
 
   const TYPE_BYTE = 1;
@@ -248,6 +270,7 @@
     const inflate = createInflater();
     let size = null;
     let exif = null;
+    let xmp = null;
     for (let offset = 8, count = 0; offset + 12 <= fileSize && count < MAX_PARTS; count++) {
       const head = await read(offset, offset + 8);
       const kind = latin1(head.subarray(4));
@@ -260,20 +283,24 @@
       } else if (["tEXt", "zTXt", "iTXt"].includes(kind) && end - start <= MAX_SENT_BYTES) {
         const [keyword] = cutAtZero(await read(start, Math.min(end, start + MAX_KEYWORD_BYTES + 1)));
         const name = latin1(keyword);
-        if (KEYWORDS.includes(name) || COMMENTS.includes(name)) {
+        if (KEYWORDS.includes(name) || COMMENTS.includes(name) || name === XMP_KEYWORD) {
           const [, value] = cutAtZero(await read(start, end));
-          texts.add(name, await readPngText(kind, value, inflate).catch(() => ""));
+          const text = await readPngText(kind, value, inflate).catch(() => "");
+          if (name === XMP_KEYWORD) xmp ??= text;
+          else texts.add(name, text);
         }
       }
       offset = end + 4;
     }
     // Last, because a text of the same name takes precedence.
     if (exif !== null) addExif(texts, exif);
+    addXmp(texts, xmp ?? "");
     return size;
   };
 
   const readWebp = async (read, fileSize, texts) => {
     let size = null;
+    let xmp = null;
     for (let offset = 12, count = 0; offset + 8 <= fileSize && count < MAX_PARTS; count++) {
       const head = await read(offset, offset + 8);
       const kind = latin1(head.subarray(0, 4));
@@ -286,8 +313,10 @@
         size ??= [side(0), side(3)];
       } else if (kind === "EXIF" && length <= MAX_EXIF_BYTES) addExif(texts, await read(start, end));
       else if (kind === "sd35" && length <= MAX_SENT_BYTES) texts.addOwn(await read(start, end));
+      else if (kind === "XMP " && length <= MAX_EXIF_BYTES) xmp ??= decode(await read(start, end), "utf-8");
       offset = end + (length % 2);
     }
+    addXmp(texts, xmp ?? ""); // last, because earlier versions of this program wrote into other places
     return size;
   };
 
@@ -304,6 +333,7 @@
   const MAX_SEGMENT_BYTES = 0xffff;
   const readJpeg = async (read, fileSize, texts) => {
     let size = null;
+    let xmp = null;
     const ownParts = new Map(); // of this program's JSON, by number and count
     for (let offset = 2, count = 0; count < MAX_PARTS; count++) {
       offset = await findMarker(read, fileSize, offset);
@@ -314,7 +344,9 @@
       if (isLast || end < offset + 4 || end > fileSize) break;
       const body = await read(offset + 4, end);
       if (head[1] === 0xe1 && latin1(body.subarray(0, 6)) === "Exif\0\0") addExif(texts, body);
-      else if (head[1] === 0xfe) texts.add("Comment", decode(body, "utf-8"));
+      else if (head[1] === 0xe1 && latin1(body.subarray(0, XMP_IDENTIFIER.length)) === XMP_IDENTIFIER) {
+        xmp ??= decode(body.subarray(XMP_IDENTIFIER.length), "utf-8");
+      } else if (head[1] === 0xfe) texts.add("Comment", decode(body, "utf-8"));
       else if (head[1] === 0xef && latin1(body.subarray(0, OWN_IDENTIFIER.length)) === OWN_IDENTIFIER) {
         const number = latin1(body.subarray(OWN_IDENTIFIER.length, OWN_IDENTIFIER.length + 4));
         const isFull = (ownParts.size + 1) * MAX_SEGMENT_BYTES > MAX_SENT_BYTES;
@@ -328,6 +360,7 @@
     const name = (index) => String.fromCharCode(index >> 8, index & 255, partCount >> 8, partCount & 255);
     const parts = Array.from({ length: partCount }, (_, index) => ownParts.get(name(index + 1)));
     if (partCount > 0 && parts.every(Boolean)) texts.addOwn(new Uint8Array(await new Blob(parts).arrayBuffer()));
+    addXmp(texts, xmp ?? "");
     return size;
   };
 

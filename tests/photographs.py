@@ -47,8 +47,8 @@ def _thumbnail() -> bytes:
 _THUMBNAIL: Final = _thumbnail()
 _THUMBNAIL_PIXELS: Final = _THUMBNAIL[-200:-100]
 _XMP: Final = (
-    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:Description exif:GPSLatitude='59,19.754N' "
-    b"dc:creator='Anna Lindqvist' exif:UserComment='Steps: 1, Seed: 2'/></x:xmpmeta>"
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF><rdf:Description exif:GPSLatitude='59,19.754N' "
+    b"dc:creator='Anna Lindqvist' exif:UserComment='Steps: 1, Seed: 2'/></rdf:RDF></x:xmpmeta>"
 )
 
 

@@ -2,9 +2,13 @@
 
 import datetime as dt
 import io
+import os
+import shutil
 import struct
+import subprocess
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import piexif  # type: ignore[import-untyped]
 import pytest
@@ -79,6 +83,41 @@ def test_other_programs_read_the_infotext(kind: str) -> None:
     )
     assert sampler.model is not None
     assert sampler.model.name == METADATA.model
+
+
+def run_exiftool(*arguments: str | Path) -> list[str]:
+    """Return the lines that ExifTool prints, without the names of files."""
+    exiftool = shutil.which("exiftool")
+    if exiftool is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "No ExifTool to test with. Debian: apt install libimage-exiftool-perl"
+        )
+    command = [exiftool, "-q", *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # ours
+    lines = (process.stdout + process.stderr).splitlines()
+    return [" ".join(line.split()) for line in lines if not line.startswith("=====")]
+
+
+def test_exiftool_edits_what_was_embedded(tmp_path: Path) -> None:
+    """ExifTool finds no fault, and sets and copies tags; metadata and infotext survive that."""
+    record = replace(METADATA, prompt="a 'fox' & <b>\N{CAT FACE}</b>\x01\x7f")
+    paths = [tmp_path / f"{kind}.image" for kind in ("PNG", "JPEG", "lossy WebP", "lossless WebP")]
+    for path in paths:
+        path.write_bytes(embed_metadata(encode_image(path.stem), record))
+    old_texts = [read_texts(path.read_bytes()).texts for path in paths]
+    camera = tmp_path / "camera.jpg"
+    camera.write_bytes(encode_image("JPEG", is_rich=True))
+    edits = ("-Rating=4", "-Artist=Me", "-XMP:Subject=fox", "-tagsFromFile", camera, "-Make")
+    assert run_exiftool(*edits, *paths) == []
+    originals = [path.with_name(f"{path.name}_original") for path in paths]
+    faults = run_exiftool("-validate", "-warning", "-error", "-a", "-u", *originals, *paths)
+    assert faults == ["Validate : OK"] * 2 * len(paths)
+    for path, texts in zip(paths, old_texts, strict=True):
+        data = path.read_bytes()
+        assert texts.items() <= read_texts(data).texts.items()
+        starred = replace(record, is_starred=True)
+        assert read_metadata(data) == record
+        assert read_metadata(embed_metadata(data, starred)) == starred
 
 
 INFOTEXT = "a fox <lora:ink:0.8>\nSteps: 30, Seed: 1, Size: 8x8, Hires upscale: 2, Version: v1.9.4"

@@ -18,7 +18,9 @@ from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 from sd35.core.visitor import LOCAL_VISITOR
 from sd35.jobs.limits import UsageLimits
 from sd35.metadata.embedding import embed_metadata, read_metadata, read_texts
+from sd35.metadata.exif import MAKER_NOTE
 from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.xmp import merge_xmp
 from sd35.ui.create.dropped_file import parse_dropped_file
 from tests.app_server import AppServer, serve_app
 
@@ -431,6 +433,12 @@ def test_settings_of_every_tool_reach_the_server(queue_page: Page) -> None:
             f"photo, {kind}": embed_metadata(take_photograph(kind), own)
             for kind in PHOTOGRAPH_KINDS
         },
+        "converted from WebP": encode_png(
+            {"XML:com.adobe.xmp": (merge_xmp(b"", own.to_json()) or b"").decode()}
+        ),
+        "earlier version": encode_with_exif(
+            "WEBP", {}, {MAKER_NOTE: b"sd35-studio\0" + own.to_json().encode()}
+        ),
         "long": embed_metadata(encode_image("JPEG"), long),
         "compressed": encode_png({"parameters": INFOTEXT}, is_compressed=True),
         "comment": encode_png({"Comment": INFOTEXT}),

@@ -18,6 +18,7 @@ __all__ = [
     "MAKER_NOTE",
     "MAX_TEXT_BYTES",
     "USER_COMMENT",
+    "build_exif",
     "encode_user_comment",
     "merge_exif",
     "read_exif",
@@ -49,6 +50,7 @@ _LONG = 4
 _UNDEFINED = 7
 _BYTE_TYPES = {1, 2, _UNDEFINED}  # BYTE and ASCII
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_FIRST_VALUES_OFFSET = 8 + 2 + 5 * 12 + 4  # in `build_exif`, after five tags
 _MAX_TAGS = 65_535  # a directory counts its entries in two bytes
 
 # Marks directories that this program appended: the next change replaces them. Without it, a file
@@ -172,6 +174,33 @@ def _decode_utf_16(value: bytes) -> str:
     # mean little-endian.
     is_little_endian = value[1::2].count(0) > value[::2].count(0)
     return value.decode("utf-16-le" if is_little_endian else "utf-16-be", "replace")
+
+
+def build_exif(width: int, height: int) -> bytes:
+    """Return a block with the tags that the standard requires of a JPEG of this size in pixels."""
+    resolutions = struct.pack(">4L", 72, 1, 72, 1)
+    first_entries = [
+        (0x011A, 5, 1, struct.pack(">L", _FIRST_VALUES_OFFSET)),  # XResolution
+        (0x011B, 5, 1, struct.pack(">L", _FIRST_VALUES_OFFSET + 8)),  # YResolution
+        (0x0128, _SHORT, 1, b"\0\2\0\0"),  # ResolutionUnit: inch
+        (0x0213, _SHORT, 1, b"\0\1\0\0"),  # YCbCrPositioning: centered
+        (_EXIF_IFD_POINTER, _LONG, 1, struct.pack(">L", _FIRST_VALUES_OFFSET + len(resolutions))),
+    ]
+    exif_entries = [
+        (0x9000, _UNDEFINED, 4, b"0232"),  # ExifVersion
+        (0x9101, _UNDEFINED, 4, b"\1\2\3\0"),  # ComponentsConfiguration: YCbCr
+        (0xA000, _UNDEFINED, 4, b"0100"),  # FlashpixVersion
+        (0xA001, _SHORT, 1, b"\xff\xff\0\0"),  # ColorSpace: what the color profile says
+        (0xA002, _LONG, 1, struct.pack(">L", width)),
+        (0xA003, _LONG, 1, struct.pack(">L", height)),
+    ]
+    ifds = [
+        struct.pack(">H", len(entries))
+        + b"".join(struct.pack(">HHL4s", *entry) for entry in entries)
+        + b"\0" * 4
+        for entries in (first_entries, exif_entries)
+    ]
+    return b"MM\0*\0\0\0\x08" + ifds[0] + resolutions + ifds[1]
 
 
 def merge_exif(data: bytes, values: Mapping[int, bytes | None]) -> bytes:

@@ -10,24 +10,27 @@ from sd35.metadata.exif import (
     IDENTIFIER,
     MAX_TEXT_BYTES,
     USER_COMMENT,
+    build_exif,
     encode_user_comment,
     merge_exif,
     read_exif,
     read_orientation,
 )
 from sd35.metadata.png import JSON_KEY
+from sd35.metadata.xmp import merge_xmp, read_xmp
 
 __all__ = ["JSON_IDENTIFIER", "SIGNATURE", "embed_jpeg", "read_jpeg"]
 
 SIGNATURE = b"\xff\xd8"
 
 JSON_IDENTIFIER = b"sd35-studio\0"
-"""Prefix of our JSON in a segment or chunk.
+"""Prefix of our JSON in a segment or chunk: only where it doesn't fit into XMP.
 
 In a JPEG the JSON is split over APP15 segments; the prefix is followed by the number of the part,
 from 1, and the number of parts, each in two bytes.
 """
 
+_XMP_IDENTIFIER = b"http://ns.adobe.com/xap/1.0/\0"
 _MAX_SEGMENT_BYTES = 65_533  # its length has two bytes, and counts itself
 _MAX_JSON_PARTS = MAX_TEXT_BYTES // 32_768  # ours are as long as a segment can be
 _MAX_SEGMENTS = 10_000  # before the first scan; a large color profile takes some hundred
@@ -75,26 +78,43 @@ def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]
     """Return the texts, of EXIF by tag name, the size in pixels, and the orientation."""
     parts: dict[bytes, bytes] = {}
     exif = b""
+    xmp_packet = b""
     comment = b""
     size = None
     for segment in _iter_segments(data):
         body = segment.body
         if _is_exif_segment(segment):
             exif = exif or body
+        elif _is_xmp_segment(segment):
+            xmp_packet = xmp_packet or body.removeprefix(_XMP_IDENTIFIER)
         elif segment.kind == _COMMENT:
             comment = comment or body
         elif _is_json_segment(segment) and len(parts) <= _MAX_JSON_PARTS:
             numbers = slice(len(JSON_IDENTIFIER), len(JSON_IDENTIFIER) + 4)
             parts.setdefault(body[numbers], body[numbers.stop :])
-        elif segment.kind in _FRAME_MARKERS and len(body) >= 5:
-            size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
+        else:
+            size = _parse_size(segment) or size
     comments = {"Comment": comment.decode("utf-8", "replace")} if comment else {}
-    texts = {**read_exif(exif), **comments, **_join_json_parts(parts)}
+    xmp_json = read_xmp(xmp_packet)
+    json_texts = _join_json_parts(parts) or ({JSON_KEY: xmp_json} if xmp_json else {})
+    texts = {**read_exif(exif), **comments, **json_texts}
     return texts, size, read_orientation(exif)
+
+
+def _parse_size(segment: _Segment) -> tuple[int, int] | None:
+    """Return the size in pixels from the header of a frame; `None` for other segments."""
+    body = segment.body
+    if segment.kind not in _FRAME_MARKERS or len(body) < 5:
+        return None
+    return int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
 
 
 def _is_exif_segment(segment: _Segment) -> bool:
     return segment.kind == _APP1 and segment.body.startswith(IDENTIFIER)
+
+
+def _is_xmp_segment(segment: _Segment) -> bool:
+    return segment.kind == _APP1 and segment.body.startswith(_XMP_IDENTIFIER)
 
 
 def _is_json_segment(segment: _Segment) -> bool:
@@ -125,18 +145,32 @@ def embed_jpeg(data: bytes, infotext: str | None, metadata_json: str) -> bytes:
     )
     if not is_complete:
         raise PictureError("The JPEG file is damaged or incomplete.", "")
+    old_exif = next(filter(_is_exif_segment, segments), None)
+    old_xmp = next(filter(_is_xmp_segment, segments), None)
+    xmp_segment = _build_xmp_segment(old_xmp, metadata_json)
+    replaced = [segment for segment in segments if _is_json_segment(segment)]
+    new_parts = [xmp_segment] if xmp_segment else _build_json_segments(metadata_json)
     position = _exif_position(segments)
-    parts = [data[:position]]
-    old_exif = None
+    if xmp_segment and old_xmp:
+        replaced.append(old_xmp)
     if infotext is not None:
-        old_exif = next(filter(_is_exif_segment, segments), None)
-        parts.append(_build_exif_segment(old_exif.body if old_exif else b"", infotext))
-    parts += _build_json_segments(metadata_json)
-    for segment in segments:
-        if segment is old_exif or _is_json_segment(segment):
-            parts.append(data[position : segment.start])
-            position = segment.end
-    return b"".join([*parts, data[position:]])
+        size = next(filter(None, map(_parse_size, segments)), (0, 0))
+        exif = old_exif.body if old_exif else build_exif(*size)
+        new_parts.insert(0, _build_exif_segment(exif, infotext))
+        replaced += [old_exif] if old_exif else []
+    elif old_exif:
+        position = max(position, old_exif.end)  # EXIF must come first
+    before = _cut(data, 0, position, replaced)
+    return b"".join([*before, *new_parts, *_cut(data, position, len(data), replaced)])
+
+
+def _cut(data: bytes, start: int, end: int, segments: list[_Segment]) -> Iterator[bytes]:
+    """Yield the bytes of a range that aren't in any of these segments."""
+    for segment in sorted(segments, key=lambda segment: segment.start):
+        if start <= segment.start < end:
+            yield data[start : segment.start]
+            start = segment.end
+    yield data[start:end]
 
 
 def _exif_position(segments: list[_Segment]) -> int:
@@ -151,13 +185,20 @@ def _exif_position(segments: list[_Segment]) -> int:
 
 
 def _build_exif_segment(old_exif: bytes, infotext: str) -> bytes:
-    """Return the EXIF with the infotext, or without one if it is too long; empty for no EXIF."""
+    """Return the EXIF with the infotext, or without one if it is too long."""
     body = IDENTIFIER + merge_exif(old_exif, {USER_COMMENT: encode_user_comment(infotext)})
     if len(body) > _MAX_SEGMENT_BYTES:
-        body = IDENTIFIER + merge_exif(old_exif, {USER_COMMENT: None}) if old_exif else b""
-    if len(body) > _MAX_SEGMENT_BYTES:
-        body = old_exif
-    return _build_segment(_APP1, body) if body else b""
+        body = IDENTIFIER + merge_exif(old_exif, {USER_COMMENT: None})
+    return _build_segment(_APP1, old_exif if len(body) > _MAX_SEGMENT_BYTES else body)
+
+
+def _build_xmp_segment(old_xmp: _Segment | None, metadata_json: str) -> bytes:
+    """Return the XMP with the JSON; empty if it doesn't fit."""
+    old_packet = old_xmp.body.removeprefix(_XMP_IDENTIFIER) if old_xmp else b""
+    packet = merge_xmp(old_packet, metadata_json)
+    if packet is None or len(_XMP_IDENTIFIER + packet) > _MAX_SEGMENT_BYTES:
+        return b""
+    return _build_segment(_APP1, _XMP_IDENTIFIER + packet)
 
 
 def _build_json_segments(metadata_json: str) -> list[bytes]:

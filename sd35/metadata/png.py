@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sd35.core.errors import PictureError
 from sd35.metadata.exif import MAX_TEXT_BYTES, read_exif, read_orientation
 from sd35.metadata.parsing import decode_text
+from sd35.metadata.xmp import read_xmp
 
 __all__ = ["INFOTEXT_KEY", "JSON_KEY", "SIGNATURE", "embed_png", "read_png"]
 
@@ -23,6 +24,7 @@ _MAX_KEYWORD_BYTES = 79  # by the standard
 
 _MAX_INFLATION_RATIO = 1032  # bytes per compressed byte, https://zlib.net/zlib_tech.html
 _CHUNK_OVERHEAD = 12  # a chunk's length, type and checksum
+_XMP_KEY = "XML:com.adobe.xmp"
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 
 
@@ -66,7 +68,10 @@ def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]:
             exif = exif or data[body]
         elif chunk.kind in _TEXT_CHUNKS and not is_large:
             reader.add(chunk.kind, data[body])
-    return {**read_exif(exif), **reader.texts}, size, read_orientation(exif)
+    # Converters from JPEG and WebP keep XMP, which holds our JSON there.
+    xmp_json = read_xmp(reader.texts.get(_XMP_KEY, "").encode())
+    xmp_texts = {JSON_KEY: xmp_json} if xmp_json else {}
+    return {**xmp_texts, **read_exif(exif), **reader.texts}, size, read_orientation(exif)
 
 
 class _TextReader:

@@ -16,10 +16,12 @@ from sd35.metadata.exif import (
 )
 from sd35.metadata.jpeg import JSON_IDENTIFIER
 from sd35.metadata.png import JSON_KEY, MAX_CHUNKS
+from sd35.metadata.xmp import merge_xmp, read_xmp
 
 __all__ = ["embed_webp", "is_webp", "read_webp"]
 
 _HEADER_BYTES = 12
+_HAS_XMP = 0x04
 _HAS_EXIF = 0x08
 _HAS_ALPHA = 0x10
 _JSON_CHUNK = b"sd35"
@@ -58,21 +60,31 @@ def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]
     """Return the texts, of EXIF by tag name, the size in pixels, and the orientation."""
     texts: dict[str, str] = {}
     exif = b""
+    xmp = b""
     size = None
     for chunk in _iter_chunks(data, len(data)):
         body = slice(chunk.start + 8, chunk.start + 8 + chunk.length)
         if chunk.kind == b"EXIF" and chunk.length <= 2 * MAX_TEXT_BYTES:
             exif = exif or data[body]
+        elif chunk.kind == b"XMP " and chunk.length <= MAX_TEXT_BYTES:
+            xmp = xmp or data[body]
         elif chunk.kind == _JSON_CHUNK and chunk.length <= MAX_TEXT_BYTES:
             metadata_json = data[body].removeprefix(JSON_IDENTIFIER)
             texts[JSON_KEY] = metadata_json.decode("utf-8", "replace")
         elif size is None:
             size = _parse_size(chunk.kind, data[body.start : min(body.stop, body.start + 10)])
-    return {**_extract_json(read_exif(exif)), **texts}, size, read_orientation(exif)
+    # Whatever writes into XMP removes the JSON from other places: there, an earlier version put it
+    # in later.
+    xmp_json = read_xmp(xmp)
+    xmp_texts = {JSON_KEY: xmp_json} if xmp_json else {}
+    return {**xmp_texts, **_extract_json(read_exif(exif)), **texts}, size, read_orientation(exif)
 
 
 def _extract_json(texts: dict[str, str]) -> dict[str, str]:
-    """Return the texts, with our JSON under its key if the maker note holds it."""
+    """Return the texts, with our JSON under its key if the maker note holds it.
+
+    Earlier versions wrote it there.
+    """
     note = texts.get("MakerNote", "")
     identifier = JSON_IDENTIFIER.decode()
     if not note.startswith(identifier):
@@ -100,50 +112,46 @@ def embed_webp(data: bytes, infotext: str | None, metadata_json: str) -> bytes:
     chunks = list(_iter_chunks(data, min(end, len(data))))
     if not any(chunk.kind in _IMAGE_CHUNKS for chunk in chunks) or chunks[-1].end != end:
         raise PictureError("The WebP file is damaged or incomplete.", "")
-    old_exif = next((_body(data, chunk) for chunk in chunks if chunk.kind == b"EXIF"), b"")
-    encoded_json = JSON_IDENTIFIER + metadata_json.encode("utf-8", "replace")
-    values = {} if infotext is None else {USER_COMMENT: encode_user_comment(infotext)}
-    json_chunk = b""
-    # EXIF survives more programs than unknown chunks do, but a camera's maker note must stay.
-    if _has_foreign_maker_note(old_exif):
-        json_chunk = _build_chunk(_JSON_CHUNK, encoded_json)
-    else:
-        values[MAKER_NOTE] = encoded_json
-    replaced = {b"VP8X", b"EXIF", _JSON_CHUNK}
+    exif = _change_exif(_find_body(data, chunks, b"EXIF"), infotext)
+    xmp = merge_xmp(_find_body(data, chunks, b"XMP "), metadata_json)
+    flags = (_HAS_EXIF if exif else 0) | (0 if xmp is None else _HAS_XMP)
+    replaced = {b"VP8X", b"EXIF", _JSON_CHUNK, *([] if xmp is None else [b"XMP "])}
     other_chunks = [chunk for chunk in chunks if chunk.kind not in replaced]
-    kinds = [chunk.kind for chunk in other_chunks]
-    xmp_index = kinds.index(b"XMP ") if b"XMP " in kinds else len(kinds)
     parts = [_copy_chunk(data, chunk) for chunk in other_chunks]
-    body = b"".join(
-        [
-            _build_chunk(b"VP8X", _extended_header(data, chunks[0])),
-            *parts[:xmp_index],
-            _build_chunk(b"EXIF", merge_exif(old_exif, values)),  # which must precede XMP
-            *parts[xmp_index:],
-            json_chunk,
-        ]
-    )
+    image_end = max(i for i, chunk in enumerate(other_chunks, 1) if chunk.kind in _IMAGE_CHUNKS)
+    new_parts = [_build_chunk(b"EXIF", exif)] if exif else []  # EXIF must precede XMP
+    if xmp is not None:
+        new_parts.append(_build_chunk(b"XMP ", xmp))
+    else:
+        parts.append(_build_chunk(_JSON_CHUNK, JSON_IDENTIFIER + metadata_json.encode()))
+    header = _build_chunk(b"VP8X", _extended_header(data, chunks[0], flags))
+    body = b"".join([header, *parts[:image_end], *new_parts, *parts[image_end:]])
     return b"RIFF" + struct.pack("<L", len(body) + 4) + b"WEBP" + body + data[end:]
 
 
-def _body(data: bytes, chunk: _Chunk) -> bytes:
-    return data[chunk.start + 8 : chunk.start + 8 + chunk.length]
+def _find_body(data: bytes, chunks: list[_Chunk], kind: bytes) -> bytes:
+    """Return the content of the first chunk of a kind; empty if there is none."""
+    chunk = next((chunk for chunk in chunks if chunk.kind == kind), None)
+    return data[chunk.start + 8 : chunk.start + 8 + chunk.length] if chunk else b""
 
 
-def _has_foreign_maker_note(exif: bytes) -> bool:
-    note = read_exif(exif).get("MakerNote", "")
-    return note != "" and not note.startswith(JSON_IDENTIFIER.decode())
+def _change_exif(exif: bytes, infotext: str | None) -> bytes:
+    """Return the EXIF with the infotext, and without the JSON that earlier versions put there."""
+    values = {} if infotext is None else {USER_COMMENT: encode_user_comment(infotext)}
+    if JSON_KEY in _extract_json(read_exif(exif)):
+        # ExifTool refuses to change a file with a maker note that it doesn't know.
+        return merge_exif(exif, {**values, MAKER_NOTE: None})
+    return merge_exif(exif, values) if values else exif
 
 
-def _extended_header(data: bytes, chunk: _Chunk) -> bytes:
-    """Return the content of VP8X with the EXIF flag, new for a file in the simple format."""
+def _extended_header(data: bytes, chunk: _Chunk, flags: int) -> bytes:
+    """Return the content of VP8X with more flags, new for a file in the simple format."""
     header = data[chunk.start + 8 : chunk.start + 8 + min(chunk.length, 10)]
     size = _parse_size(chunk.kind, header)
     if size is None or 0 in size:
         raise PictureError("The WebP file is damaged or incomplete.", "")
     if chunk.kind == b"VP8X":
-        return bytes([header[0] | _HAS_EXIF]) + header[1:]
-    flags = _HAS_EXIF
+        return bytes([header[0] | flags]) + header[1:]
     if chunk.kind == b"VP8L" and header[4] & 0x10:
         flags |= _HAS_ALPHA
     width, height = size

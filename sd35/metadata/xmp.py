@@ -1,0 +1,73 @@
+"""XMP packets: reading this program's JSON, and writing it without touching anything else.
+
+The JSON is a property in a namespace of its own. ExifTool, Exiv2 and Adobe's toolkit keep
+properties that they don't know when they change others, but refuse to write a file whose maker note
+they don't know. They write a property as an element or as an attribute, whichever they prefer.
+"""
+
+import html
+import re
+
+__all__ = ["merge_xmp", "read_xmp"]
+
+_NAMESPACE = "urn:sd35-studio:1.0/"
+_PACKET = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta>\n'
+    '<?xpacket end="w"?>'
+).encode()
+
+# Patterns, not an XML parser: everything else must stay byte for byte, and a parser would have to
+# be kept from expanding entities.
+_PREFIX_PATTERN = re.compile(
+    rb"""xmlns:([\w.\-]{1,40})\s*+=\s*+["']%s["']""" % re.escape(_NAMESPACE.encode())
+)
+_RDF_END_PATTERN = re.compile(rb"</([\w.\-]{1,40}):RDF\s*+>")
+_ABOUT_PATTERN = re.compile(rb"""\s([\w.\-]{1,40}:about\s*+=\s*+(?:"[^"<]*"|'[^'<]*'))""")
+
+
+def read_xmp(packet: bytes) -> str:
+    """Return this program's JSON in a packet; empty if there is none."""
+    span = _find_value(packet)
+    return html.unescape(packet[slice(*span)].decode("utf-8", "replace")) if span else ""
+
+
+def merge_xmp(packet: bytes, metadata_json: str) -> bytes | None:
+    """Return a packet with this JSON in place of an earlier one; empty `packet` makes a new one.
+
+    `None` if the packet holds no RDF in UTF-8, so that nothing can be added.
+    """
+    # Exiv2 makes a space of each control character and of each character given by its number.
+    escaped_json = html.escape(metadata_json).replace("&#x27;", "&apos;")
+    value = escaped_json.replace("\x7f", "\\u007f").encode("utf-8", "replace")
+    span = _find_value(packet)
+    if span:
+        return packet[: span[0]] + value + packet[span[1] :]
+    packet = packet or _PACKET
+    rdf_ends = list(_RDF_END_PATTERN.finditer(packet))
+    if not rdf_ends:
+        return None
+    rdf = rdf_ends[-1][1]
+    # All descriptions of a packet must be about the same: Adobe's toolkit rejects others.
+    about_match = _ABOUT_PATTERN.search(packet)
+    about = about_match[1] if about_match else rdf + b':about=""'
+    namespace = _NAMESPACE.encode()
+    description = b'<%s:Description %s xmlns:sd35="%s" sd35:record="%s"/>'
+    position = rdf_ends[-1].start()
+    new_bytes = description % (rdf, about, namespace, value)
+    return packet[:position] + new_bytes + packet[position:]
+
+
+def _find_value(packet: bytes) -> tuple[int, int] | None:
+    """Return the range of the escaped JSON in a packet."""
+    prefix_match = _PREFIX_PATTERN.search(packet)
+    if prefix_match is None:
+        return None
+    name = re.escape(prefix_match[1]) + b":record"
+    pattern = (
+        rb"""<%s(?:\s[^<>]*+)?>([^<]*+)</%s\s*+>|\s%s\s*+=\s*+(?:"([^"<]*+)"|'([^'<]*+)')"""
+        % (name, name, name)
+    )
+    match = re.search(pattern, packet)
+    return match.span(match.lastindex or 0) if match else None
