@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -12,7 +11,6 @@ from typing import Any, Protocol
 
 import anyio
 import pytest
-import trustme
 from aiohttp import web
 
 from sd35.client import Previews, SpaceClient, StopOutcome, Timeouts, discovery, retry
@@ -564,17 +562,6 @@ async def test_retry_after_is_honoured_up_to_a_limit() -> None:
             await run_and_fetch(address, LONG_TIMEOUTS)
     assert refusal.value.retry_after_seconds == 3600
     assert refusal.value.retry_at is not None
-
-
-async def test_an_untrusted_certificate_is_refused_and_named() -> None:
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-    async with serve_fake_gradio(tls=tls) as address:
-        with pytest.raises(UnreachableError, match="invalid certificate"):
-            await run_and_fetch(address)
-    async with serve_fake_gradio() as address:
-        with pytest.raises(UnreachableError, match="no secure connection"):
-            await run_and_fetch(address.replace("http:", "https:"))
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,25 @@
 """Networks as they are: proxies, certificates, addresses and login pages on the way to a Space."""
 
+import contextlib
 import os
+import socket
+import ssl
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 from yarl import URL
 
+from sd35.client import SpaceClient, Timeouts, limited_connector
+from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, proxy_login_header
-from sd35.core.errors import InvalidRequestError
+from sd35.core.errors import InvalidRequestError, UnreachableError
+from sd35.core.events import RemotePicture
 from sd35.core.proxy_address import parse_proxy
+from tests.impostor import LIMIT_SECONDS, PNG, serve_fake_gradio
 
 pytestmark = pytest.mark.anyio
 
@@ -124,3 +135,111 @@ def test_a_wrong_proxy_of_the_environment_is_an_error(monkeypatch: pytest.Monkey
     with pytest.raises(InvalidRequestError, match="HTTPS_PROXY") as error_info:
         find_proxy(HUB, None)
     assert "s3cret" not in f"{error_info.value!r}"
+
+
+@contextlib.contextmanager
+def black_hole(port: int) -> Iterator[None]:
+    """Let connections to `::1` hang: the queue of a server that accepts none is full."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket(socket.AF_INET6))
+        server.bind(("::1", port))
+        server.listen(0)
+        for _ in range(3):
+            client = stack.enter_context(socket.socket(socket.AF_INET6))
+            client.settimeout(0)
+            client.connect_ex(("::1", port))
+        yield
+
+
+async def test_an_ipv6_that_leads_nowhere_delays_the_first_connection_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each image would wait until the connection times out, and then be fetched in another way."""
+    monkeypatch.setattr(limited_connector, "ATTEMPT_DELAY_SECONDS", 0.02)
+    families = {"::1": socket.AF_INET6, "127.0.0.1": socket.AF_INET}
+
+    def resolve(host: str, port: int, *_: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401
+        return [
+            (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)[:size])
+            for (address, family), size in zip(families.items(), (4, 2), strict=True)
+        ]
+
+    timeouts = Timeouts(connect=10 * LIMIT_SECONDS, fetch=LIMIT_SECONDS / 2)
+    async with serve_fake_gradio() as address:
+        port = URL(address).port or 0
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        with black_hole(port):
+            async with SpaceClient.connect(
+                f"http://space.test:{port}/", timeouts=timeouts
+            ) as space:
+                transport: Any = space._connection._transport
+                picture = await space.fetch(RemotePicture("/gradio_api/file=a.png"))
+                assert picture.data == PNG
+                assert len(transport._raw_pool._idle_connections) == 1
+                connector: LimitedConnector = transport._session.connector
+                addresses = await connector._resolve_host("space.test", port)
+    assert [item["family"] for item in addresses] == [socket.AF_INET, socket.AF_INET6]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Return the authority of a company, which no computer outside of it knows."""
+    return trustme.CA()
+
+
+def server_tls(authority: trustme.CA, host: str = "127.0.0.1") -> ssl.SSLContext:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(host).configure_cert(tls)
+    return tls
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+async def test_a_company_s_authority_is_trusted_if_it_is_named(
+    variable: str, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For every connection: the images have one of their own."""
+    data = authority.cert_pem.bytes()
+    file = tmp_path / "authority"
+    # Windows exports certificates as DER.
+    is_binary = variable == "CURL_CA_BUNDLE"
+    file.write_bytes(ssl.PEM_cert_to_DER_cert(data.decode()) if is_binary else data)
+    async with serve_fake_gradio(tls=server_tls(authority)) as address:
+        with pytest.raises(UnreachableError, match=r"invalid certificate.*SSL_CERT_FILE"):
+            async with SpaceClient.connect(address):
+                pytest.fail("connected")
+        monkeypatch.setenv(variable, f'"{file}"')
+        async with SpaceClient.connect(address) as space:
+            transport: Any = space._connection._transport
+            await space.fetch(RemotePicture("/gradio_api/file=a.png"))
+            assert len(transport._raw_pool._idle_connections) == 1
+
+
+async def test_a_certificate_of_another_server_may_be_that_of_a_login_page(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", f"{os.pathsep}{tmp_path}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    async with serve_fake_gradio(tls=server_tls(authority, "login.test")) as address:
+        with pytest.raises(UnreachableError, match=r"invalid certificate.*Wi-Fi"):
+            async with SpaceClient.connect(address):
+                pytest.fail("connected")
+    async with serve_fake_gradio() as address:
+        with pytest.raises(UnreachableError, match="no secure connection"):
+            async with SpaceClient.connect(address.replace("http:", "https:")):
+                pytest.fail("connected")
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
+async def test_certificates_that_can_not_be_read_are_an_error(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL would ignore them."""
+    file = tmp_path / "authority.pem"
+    for reason in ("No such file", "no certificates in it"):
+        monkeypatch.setenv(variable, f"{file}")
+        with pytest.raises(InvalidRequestError, match=rf"{reason}.*{variable}"):
+            async with SpaceClient.connect("https://127.0.0.1:1/"):
+                pytest.fail("connected")
+        file = tmp_path / "other.pem"
+        file.write_bytes(b"no certificate")

@@ -12,6 +12,7 @@ from yarl import URL
 
 from sd35.client import SpaceClient
 from sd35.client.fast_get import MAX_HEAD_BYTES, RawPool
+from sd35.client.limited_connector import LimitedConnector
 from sd35.core.events import RemotePicture
 from tests.impostor import DESCRIPTION, LIMIT_SECONDS, PNG, serve_fake_gradio
 
@@ -38,9 +39,12 @@ class ScriptedServer:
         """Serve the answers, and yield a pool of connections to them."""
         server = await asyncio.start_server(self._handle_connection, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        pool = RawPool(URL(f"http://127.0.0.1:{port}/"), LIMIT_BYTES, LIMIT_SECONDS)
-        yield pool
-        pool.close()
+        root = URL(f"http://127.0.0.1:{port}/")
+        connector = LimitedConnector()
+        async with connector:
+            pool = RawPool(root, connector, LIMIT_BYTES, LIMIT_SECONDS)
+            yield pool
+            pool.close()
         server.close()
 
     async def _handle_connection(
@@ -168,7 +172,10 @@ async def test_waits_and_sizes_are_limited() -> None:
     async with server.serve() as pool:
         with pytest.raises(TimeoutError):
             await fetch_body(pool, 0.2)
-    assert await fetch_body(RawPool(URL("http://127.0.0.1:1/"), LIMIT_BYTES, LIMIT_SECONDS)) is None
+    connector = LimitedConnector()
+    async with connector:
+        pool = RawPool(URL("http://127.0.0.1:1/"), connector, LIMIT_BYTES, LIMIT_SECONDS)
+        assert await fetch_body(pool) is None
     assert (
         await pool.get(URL("http://127.0.0.1/"), {"Cookie": "a\r\nX-Evil: 1"}, LIMIT_SECONDS)
         is None

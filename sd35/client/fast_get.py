@@ -8,12 +8,13 @@ plain 200 of a known length; for any other, the caller repeats the request with 
 import asyncio
 import io
 import re
-import ssl
 import time
 from typing import Final, cast
 
 from yarl import URL
 
+from sd35.client.certificates import tls_context
+from sd35.client.limited_connector import LimitedConnector
 from sd35.core.awake import AwakeTimeout
 
 __all__ = ["RawPool"]
@@ -39,12 +40,18 @@ _CONNECTION_CLOSE_PATTERN = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORE
 class RawPool:
     """A pool of connections to the server at `root`."""
 
-    def __init__(self, root: URL, limit_bytes: int, connect_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        root: URL,
+        connector: LimitedConnector,
+        limit_bytes: int,
+        connect_timeout_seconds: float,
+    ) -> None:
         self._root = root
+        self._connector = connector
         self._limit_bytes = limit_bytes
         self._connect_timeout_seconds = connect_timeout_seconds
         self._idle_connections: list[_RawConnection] = []
-        self._ssl_context: ssl.SSLContext | None = None
         self._is_disabled = False
 
     async def get(self, url: URL, headers: dict[str, str], timeout_seconds: float) -> bytes | None:
@@ -83,15 +90,9 @@ class RawPool:
             if connection.is_usable and time.monotonic() - connection.idle_since < MAX_IDLE_SECONDS:
                 return connection
             connection.close()
-        host = self._root.host or ""
-        port = self._root.port or 80
-        if self._root.scheme == "https" and self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
+        tls = tls_context() if self._root.scheme == "https" else None
         async with asyncio.timeout(self._connect_timeout_seconds):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                _RawConnection, host, port, ssl=self._ssl_context
-            )
-        return connection
+            return await self._connector.open(_RawConnection, self._root, tls)
 
     def _release(self, connection: "_RawConnection") -> None:
         if connection.is_usable and len(self._idle_connections) < MAX_IDLE_CONNECTIONS:

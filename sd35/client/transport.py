@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from sd35.client.certificates import certificate_remedy, tls_context
 from sd35.client.contract import Json
 from sd35.client.error_parsing import error_for_status
 from sd35.client.fast_get import RawPool
@@ -81,9 +82,11 @@ class Transport:
         # Through a tunnel, headers of the requests don't reach the proxy: its login goes with the
         # CONNECT. Without one, it is a header like the others.
         is_tunnel = root.scheme == "https"
+        uses_tls = is_tunnel or (route.proxy is not None and route.proxy.url.scheme == "https")
         self._request_options: Any = {
             "proxy": None if route.proxy is None else route.proxy.url,
             "proxy_headers": proxy_auth if is_tunnel else None,
+            "ssl": tls_context() if uses_tls else True,
             "allow_redirects": False,  # aiohttp would send our headers to another server
         }
         self._proxy_auth = {} if is_tunnel else proxy_auth
@@ -91,7 +94,9 @@ class Transport:
         self.warning = route.warning
         self.headers = dict(headers)
         self.cookie_jar = _new_cookie_jar()
-        self._raw_pool = None if route.proxy else RawPool(root, MAX_PICTURE_BYTES, timeouts.connect)
+        self._raw_pool: RawPool | None = None
+        if route.proxy is None and isinstance(session.connector, LimitedConnector):
+            self._raw_pool = RawPool(root, session.connector, MAX_PICTURE_BYTES, timeouts.connect)
 
     def with_headers(self, headers: Mapping[str, str]) -> "Transport":
         """Return a transport for the same server with other headers, and cookies of its own."""
@@ -290,7 +295,7 @@ class Transport:
     def _map_exception(self, error: Exception) -> SD35Error:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             happened = f"Can't reach {self.name}: {_failure_reason(error)}. {self.warning}"
-            return UnreachableError(happened.rstrip())
+            return UnreachableError(happened.rstrip(), certificate_remedy(error))
         if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
             return error_for_status(407, "")
         if isinstance(error, TimeoutError):  # aiohttp's own are subclasses
@@ -304,7 +309,7 @@ class Transport:
 
 # The first match counts, so that subclasses come before their classes.
 _FAILURE_REASONS: Final = (
-    ((aiohttp.ClientConnectorCertificateError,), "invalid certificate"),
+    ((aiohttp.ClientConnectorCertificateError, ssl.CertificateError), "invalid certificate"),
     ((aiohttp.ClientConnectorDNSError,), "unknown host, or no internet connection"),
     ((aiohttp.ClientProxyConnectionError,), "the proxy can't be reached"),
     ((aiohttp.ClientHttpProxyError,), "blocked by the proxy"),
