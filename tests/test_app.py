@@ -1,5 +1,6 @@
 """`app.py` as a process, driven as its users drive it."""
 
+import colorsys
 import os
 import re
 import runpy
@@ -18,8 +19,10 @@ import gradio_client
 import httpx
 import orjson
 import pytest
+from gradio import caching, component_meta
 
 from sd35.core.picture import open_picture
+from sd35.server import gradio_import
 from sd35.server.launch import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -349,8 +352,21 @@ def test_help_does_not_import_gradio() -> None:
         command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
     )
     assert "--space" in completed.stdout
-    assert "gradio" not in completed.stderr
-    assert "aiohttp" not in completed.stderr
+    modules = {line.rpartition("|")[2].strip() for line in completed.stderr.splitlines()}
+    assert "sd35.settings" in modules
+    assert not modules & {"gradio", "aiohttp"}
+
+
+def test_gradio_is_imported_without_what_the_program_never_uses() -> None:
+    """Importing Gradio writes no type stubs, and imports neither pandas nor MCP.
+
+    If this fails after an update, look how Gradio does it now: see `sd35/server/gradio_import.py`.
+    """
+    writer = getattr(component_meta, gradio_import.STUB_WRITER)
+    assert writer.__module__ == gradio_import.__name__
+    assert isinstance(caching.pd, gradio_import.DeferredModule)
+    assert not hasattr(gradio.mcp.GradioMCPServer, "types")
+    assert gradio_import.DeferredModule("colorsys").rgb_to_hsv is colorsys.rgb_to_hsv
 
 
 def test_demo_space_runs_on_its_own(tmp_path: Path) -> None:

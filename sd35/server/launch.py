@@ -14,6 +14,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sd35.server.gradio_import import prepare_gradio_import
+
 if TYPE_CHECKING:
     import gradio as gr
     from starlette.applications import Starlette
@@ -40,10 +42,11 @@ GRADIO_OPTIONS: Final[dict[str, Any]] = {
 
 
 def configure_environment() -> tempfile.TemporaryDirectory[str]:
-    """Set Gradio's environment variables, and return its private temporary directory.
+    """Prepare the import of Gradio, and return its private temporary directory.
 
     The directory is removed with the returned object.
     """
+    prepare_gradio_import()
     # Gradio serves every file below this directory to anyone who knows its path, and by default all
     # Gradio apps of a user share one. This one has mode 0700.
     temp_dir = tempfile.TemporaryDirectory(prefix="sd35-", ignore_cleanup_errors=True)
