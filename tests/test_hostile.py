@@ -36,6 +36,7 @@ from sd35.core.errors import (
     ProtocolError,
     SD35Error,
     StreamError,
+    StreamInterruptedError,
     UnreachableError,
 )
 from sd35.core.events import RemotePicture
@@ -283,19 +284,32 @@ async def test_endless_answers_are_errors_within_the_limits(
 
 async def test_a_decompression_bomb_is_refused() -> None:
 
-    async def send_compressed(request: web.Request) -> web.Response:
-        assert request.headers["Accept-Encoding"] == "identity"
-        return web.Response(
-            body=GZIP_BOMB, headers={"Content-Encoding": "gzip", "Content-Type": "image/png"}
-        )
-
     async def send_large(_: web.Request) -> web.Response:
         return web.Response(body=decompression_bomb(60_000, 60_000))
 
-    for file, kind in ((send_compressed, PictureError), (send_large, PictureError)):
-        async with serve_fake_gradio(file=file) as address, SpaceClient.connect(address) as space:
-            with pytest.raises(kind):
-                await space.fetch(RemotePicture("/gradio_api/file=a.png"))
+    def send_compressed(body: bytes, content_type: str) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            assert request.headers["Accept-Encoding"] == "identity"
+            headers = {"Content-Encoding": "gzip", "Content-Type": content_type}
+            return web.Response(body=body, headers=headers)
+
+        return answer
+
+    json, events = "application/json", "text/event-stream"
+    empty_members = gzip.compress(b"") * 20_000
+    for name, handler, kind in (
+        ("file", send_large, PictureError),
+        ("file", send_compressed(GZIP_BOMB, "image/png"), PictureError),
+        ("config", send_compressed(GZIP_BOMB, json), ContractError),
+        ("join", send_compressed(GZIP_BOMB, json), ProtocolError),
+        ("data", send_compressed(GZIP_BOMB, events), ProtocolError),
+        ("data", send_compressed(empty_members, events), StreamInterruptedError),
+    ):
+        async with serve_fake_gradio({name: handler}) as address:
+            with anyio.fail_after(LIMIT_SECONDS), pytest.raises(kind):
+                async with SpaceClient.connect(address, timeouts=SHORT_TIMEOUTS) as space:
+                    await collect_events(space)
+                    await space.fetch(RemotePicture("/gradio_api/file=a.png"))
 
 
 async def test_a_slow_listener_holds_up_the_stream_and_fills_no_memory() -> None:

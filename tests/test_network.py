@@ -1,25 +1,43 @@
 """Networks as they are: proxies, certificates, addresses and login pages on the way to a Space."""
 
 import contextlib
+import gzip
 import os
 import socket
 import ssl
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import brotli
+import orjson
 import pytest
 import trustme
+from aiohttp import web
 from yarl import URL
 
-from sd35.client import SpaceClient, Timeouts, limited_connector
+from sd35.client import SpaceClient, Timeouts, decompression, limited_connector
+from sd35.client.decompression import content_decoder
 from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, proxy_login_header
-from sd35.core.errors import InvalidRequestError, UnreachableError
-from sd35.core.events import RemotePicture
+from sd35.core.errors import InvalidRequestError, ProtocolError, UnreachableError
+from sd35.core.events import Finished, RemotePicture
 from sd35.core.proxy_address import parse_proxy
-from tests.impostor import LIMIT_SECONDS, PNG, serve_fake_gradio
+from tests.impostor import (
+    DESCRIPTION,
+    FINISHED,
+    LIMIT_SECONDS,
+    PNG,
+    QUEUED,
+    STARTED,
+    Handler,
+    collect_events,
+    message_bytes,
+    respond_text,
+    serve_fake_gradio,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -243,3 +261,82 @@ async def test_certificates_that_can_not_be_read_are_an_error(
                 pytest.fail("connected")
         file = tmp_path / "other.pem"
         file.write_bytes(b"no certificate")
+
+
+def compress(data: bytes, coding: str) -> bytes:
+    """Return the data as a proxy compresses it, in two members for gzip."""
+    match coding:
+        case "gzip":
+            return gzip.compress(data[:9]) + gzip.compress(data[9:])
+        case "deflate":
+            return zlib.compress(data)
+        case "raw deflate":
+            return zlib.compress(data, wbits=-zlib.MAX_WBITS)
+        case _:
+            return bytes(brotli.compress(data))
+
+
+def header(coding: str) -> str:
+    """Return the name of a coding in a header, which is the same for both kinds of deflate."""
+    return coding.removeprefix("raw ")
+
+
+CODINGS = pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate", "br"])
+
+
+@CODINGS
+def test_compressed_data_is_unpacked_in_any_pieces(coding: str) -> None:
+    for body in (b"", b"a", PNG, bytes(200_000), bytes(65536), os.urandom(70_000)):
+        packed = compress(body, coding)
+        for size in (1 + len(packed) // 500, 1009, len(packed)):
+            decoder = content_decoder(header(coding).upper())
+            parts = (packed[start : start + size] for start in range(0, len(packed), size))
+            pieces = [piece for part in parts for piece in decoder.feed(part)]
+            decoder.finish()
+            assert b"".join(pieces) == body
+            assert all(len(piece) <= 2 * decompression.PIECE_BYTES for piece in pieces)
+
+
+@CODINGS
+def test_damaged_compressed_data_is_an_error(coding: str) -> None:
+    packed = compress(PNG * 3, coding)
+    for broken in (packed[:-9], b"\xff" * 100, b""):
+        decoder = content_decoder(header(coding))
+        with pytest.raises(ValueError, match=r"damaged|incomplete"):
+            list(decoder.feed(broken))
+            decoder.finish()
+
+
+@CODINGS
+async def test_a_proxy_may_compress_every_answer(coding: str) -> None:
+    """Although nobody asked for it; an event stream arrives while it is written."""
+
+    def compressed(body: bytes, content_type: str) -> Handler:
+        headers = {"Content-Encoding": header(coding), "Content-Type": content_type}
+
+        async def answer(_: web.Request) -> web.Response:
+            return web.Response(body=compress(body, coding), headers=headers)
+
+        return answer
+
+    json = "application/json"
+    messages = b"".join(message_bytes(message) for message in (QUEUED, STARTED, FINISHED))
+    async with (
+        serve_fake_gradio(
+            config=compressed(orjson.dumps(DESCRIPTION["config"]), json),
+            info=compressed(orjson.dumps(DESCRIPTION["info"]), json),
+            join=compressed(b'{"event_id": "e"}', json),
+            data=compressed(messages, "text/event-stream"),
+            file=compressed(PNG, "image/png"),
+        ) as address,
+        SpaceClient.connect(address) as space,
+    ):
+        assert isinstance((await collect_events(space))[-1], Finished)
+        assert (await space.fetch(RemotePicture("/gradio_api/file=a.png"))).data == PNG
+
+
+async def test_another_compression_is_named() -> None:
+    zstd = respond_text(200, "x", Content_Encoding="zstd")
+    async with serve_fake_gradio(file=zstd) as address, SpaceClient.connect(address) as space:
+        with pytest.raises(ProtocolError, match="compressed in an unsupported format"):
+            await space.fetch(RemotePicture("/gradio_api/file=a.png"))

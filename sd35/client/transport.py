@@ -12,6 +12,7 @@ from yarl import URL
 
 from sd35.client.certificates import certificate_remedy, tls_context
 from sd35.client.contract import Json
+from sd35.client.decompression import Decoder, content_decoder
 from sd35.client.error_parsing import error_for_status
 from sd35.client.fast_get import RawPool
 from sd35.client.json_parsing import parse_json
@@ -46,7 +47,8 @@ async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSessio
         # would wait for another's end, and nobody would know why.
         connector=LimitedConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # Images don't compress, and a small compressed body can expand to gigabytes.
+        # Images don't compress, and an event stream would come late. What something on the way
+        # compresses all the same is unpacked here, within limits that aiohttp doesn't have.
         headers={"User-Agent": "sd35-studio", "Accept-Encoding": "identity"},
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
@@ -249,6 +251,7 @@ class Transport:
 
     async def _iter_chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         chunks = response.content.iter_any()
+        decoder = _decoder_of(response)
         try:
             while True:
                 # Without heartbeats in between, a stream is dead. Not aiohttp's own limit, which
@@ -257,7 +260,8 @@ class Transport:
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     return
-                yield chunk
+                for piece in decoder.feed(chunk):
+                    yield piece
         except TimeoutError:
             raise StreamTimeoutError(f"No updates from {self.name} for too long.") from None
         except (aiohttp.ClientError, ValueError):
@@ -335,17 +339,26 @@ def _failure_reason(error: Exception) -> str:
     return "blocked by the network"
 
 
+def _decoder_of(response: aiohttp.ClientResponse) -> Decoder:
+    return content_decoder(",".join(response.headers.getall("Content-Encoding", ())))
+
+
 async def _read_body(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | None:
     """Return the body of a response, or `None` if it is larger than the limit."""
     content_length = response.content_length
-    if content_length is not None:
-        return await response.read() if content_length <= limit_bytes else None
+    if content_length is not None and content_length > limit_bytes:
+        return None
+    if content_length is not None and "Content-Encoding" not in response.headers:
+        return await response.read()
     # A body of unknown length may be endless: it is given up at the limit, not read to its end.
-    chunks: list[bytes] = []
+    decoder = _decoder_of(response)
+    pieces: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit_bytes:
-            return None
-    return b"".join(chunks)
+        for piece in decoder.feed(chunk):
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit_bytes:
+                return None
+    decoder.finish()
+    return b"".join(pieces)
