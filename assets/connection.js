@@ -1,7 +1,14 @@
 // The connection to the server: calls that arrive, and in their order; live updates, by an event stream or by polling.
 (() => {
   const sd35 = (window.sd35 ??= {});
-  const originalFetch = window.fetch;
+  // The server gives addresses below the one that the page names, and so knows that it is the page that calls.
+  const browserFetch = window.fetch;
+  const originalFetch = (resource, init = {}) => {
+    if (!sd35.isOwnPage() || !String(resource?.url ?? resource).includes("/gradio_api/")) return browserFetch(resource, init);
+    const headers = new Headers(init.headers ?? resource.headers);
+    headers.set("X-Page-Address", sd35.address());
+    return browserFetch(resource, { ...init, headers });
+  };
   const byId = (id) => document.getElementById(id);
   const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 

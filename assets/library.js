@@ -85,7 +85,7 @@
     return frame;
   };
   const downloadZip = (ids) => {
-    const properties = { method: "post", action: "studio/zip", target: zipFrame().name };
+    const properties = { method: "post", action: sd35.url("studio/zip"), target: zipFrame().name };
     const form = Object.assign(document.createElement("form"), properties);
     const field = { type: "hidden", name: "ids", value: ids.join(",") };
     form.append(Object.assign(document.createElement("input"), field));
@@ -110,7 +110,7 @@
   const address = (ids) =>
     `${location.pathname}${location.search}#library${ids === null ? "" : `/${ids}`}${gridQueryParams()}`;
   // As a custom element within another site's page, the address belongs to that page.
-  const isOwnPage = () => window.gradio_config !== undefined;
+  const { isOwnPage } = sd35;
   // Not by `state.tab` alone: after a change of the hash, its event comes later.
   const isAddressOurs = () =>
     isOwnPage() && state.tab === "library" && parseAddress() !== null && !state.isGoingBack;
@@ -367,7 +367,7 @@
     if (dialog.dataset.id && dialog.dataset.id !== state.lastViewedId) {
       state.lastViewedId = dialog.dataset.id;
       dialog.scrollTop = 0;
-      for (const arrow of all(".arrow:not([hidden])", dialog)) new Image().src = `studio/picture/${arrow.dataset.id}`;
+      for (const arrow of all(".arrow:not([hidden])", dialog)) new Image().src = sd35.url(`studio/picture/${arrow.dataset.id}`);
     }
     const slider = one(".comparison input", dialog);
     if (slider) slider.parentElement.style.setProperty("--at", `${slider.value}%`);

@@ -197,13 +197,21 @@
     announce: (text) => (announcer.textContent = text),
   });
 
-  // Embedded in a page of another site, relative URLs would lead to that site.
+  // The page's own address, whatever its server takes for that: a proxy may have changed the host or the path. As an element
+  // of another page, relative addresses would lead to that page's server.
+  const isOwnPage = () => window.gradio_config !== undefined;
+  const address = () => {
+    const source = isOwnPage() ? "./" : (document.querySelector("gradio-app")?.getAttribute("src") ?? "./");
+    const url = new URL(source, document.baseURI);
+    return url.origin + url.pathname.replace(/\/+$/, "");
+  };
+  const url = (path) => (isOwnPage() ? path : `${address()}/${path}`);
+  Object.assign((window.sd35 ??= {}), { isOwnPage, address, url });
   const updateUrls = () => {
-    const root = window.gradio_config?.root;
-    if (!root || new URL(root, location.href).origin === location.origin) return;
+    if (isOwnPage()) return;
     for (const name of ["src", "href"]) {
       document.querySelectorAll(`[${name}^="studio/"]`).forEach((element) => {
-        element.setAttribute(name, `${root}/${element.getAttribute(name)}`);
+        element.setAttribute(name, url(element.getAttribute(name)));
       });
     }
   };

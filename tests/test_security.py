@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
@@ -22,14 +22,17 @@ JOIN_PATH = "/gradio_api/queue/join"
 
 
 def make_client(**options: tuple[str, ...]) -> TestClient:
-    async def respond(request: object) -> PlainTextResponse:
-        return PlainTextResponse("reached")
+    async def respond(request: Request) -> PlainTextResponse:
+        has_credentials = not {"cookie", "authorization"}.isdisjoint(request.headers)
+        return PlainTextResponse("reached" if has_credentials else "reached without credentials")
 
     inner = Starlette(routes=[Route("/{path:path}", respond, methods=["GET", "POST"])])
     return TestClient(SecurityMiddleware(inner, **options))
 
 
-client = make_client(known_hosts=("127.0.0.1", "studio.example", ".gradio.live"))
+client = make_client(
+    known_hosts=("127.0.0.1", "Studio.example:8443", "bücher.example", ".gradio.live")
+)
 embedded = make_client(
     known_hosts=("studio.example",), frame_ancestors=("https://blog.example", "https://*.hf.space")
 )
@@ -42,7 +45,9 @@ embedded = make_client(
         ("127.0.0.1:7860", 200),
         ("[::1]:7860", 200),
         ("192.168.1.5", 200),
-        ("STUDIO.example", 200),
+        ("STUDIO.example.", 200),
+        ("studio.example:", 200),
+        ("xn--bcher-kva.example", 200),
         ("abc.gradio.live", 200),
         ("evil.example", 400),
         ("gradio.live.evil.example", 400),
@@ -72,6 +77,13 @@ def test_unknown_hosts_are_refused(host: str, status: int) -> None:
         ({"Origin": "https://abc.gradio.live", "Sec-Fetch-Site": "same-site"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:7860"}, 200),
+        # A proxy has changed `Host`.
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://192.168.1.5:8080"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}, 403),
+        ({"Host": "192.168.1.5", "Origin": "http://192.168.1.5:8080"}, 403),
+        ({"Origin": "http://10.0.0.1:80", "X-Page-Address": "http://10.0.0.1:80/a/"}, 200),
+        ({"Origin": "http://10.0.0.1:81", "X-Page-Address": "http://10.0.0.1:80/a/"}, 403),
+        ({"Origin": "http://evil.example", "X-Page-Address": "http://evil.example/"}, 403),
     ],
 )
 def test_cross_site_posts_are_refused(headers: dict[str, str], status: int) -> None:
@@ -101,6 +113,16 @@ def test_only_named_sites_may_embed(origin: str, status: int) -> None:
     preflight = headers | {"Access-Control-Request-Method": "POST"}
     expected_status = 204 if status == 200 else 403
     assert embedded.options(JOIN_PATH, headers=preflight).status_code == expected_status
+
+
+def test_no_site_may_name_itself_as_the_page() -> None:
+    """A site can't send the page's header; where it may embed the page, that doesn't count."""
+    headers = {"Host": "localhost", "Origin": "http://6.6.6.6"}
+    preflight = headers | {"Access-Control-Request-Headers": "x-page-address"}
+    assert client.options(JOIN_PATH, headers=preflight).status_code == 403
+    headers |= {"X-Page-Address": "http://6.6.6.6/", "Cookie": "a=b"}
+    answer = make_client(frame_ancestors=("*",)).post(JOIN_PATH, headers=headers)
+    assert answer.text == "reached without credentials"
 
 
 def test_cors_headers_of_gradio_are_removed() -> None:
@@ -186,6 +208,9 @@ def test_used_routes_are_open(path: str) -> None:
         ({"X-Forwarded-Host": "a b:["}, set()),
         ({"X-Forwarded-Host": ""}, set()),
         ({"X-Gradio-Server": "http://localhost"}, set()),
+        ({"X-Page-Address": "https://studio.example:8443/a/b/"}, {"x-page-address"}),
+        ({"X-Page-Address": "https://evil.example/"}, set()),
+        ({"X-Page-Address": "https://studio.example/\"?)'"}, set()),
     ],
 )
 def test_addresses_are_this_server_s_own(headers: dict[str, str], expected_names: set[str]) -> None:
@@ -198,6 +223,23 @@ def test_addresses_are_this_server_s_own(headers: dict[str, str], expected_names
     middleware = SecurityMiddleware(inner, ("studio.example", ".gradio.live"))
     answer = TestClient(middleware).get("/", headers={"Host": "localhost"} | headers)
     assert set(answer.json()) == expected_names
+
+
+@pytest.mark.parametrize(
+    ("path", "location", "expected_location"),
+    [
+        ("/login/", "http://localhost/login?a=b", "../login?a=b"),
+        ("/gradio_api/info/", "http://localhost/gradio_api/info", "../info"),
+        ("/logout", "http://localhost", "./"),
+        ("/login", "https://huggingface.co/oauth", "https://huggingface.co/oauth"),
+        ("/logout", "http://[", "http://["),
+    ],
+)
+def test_redirects_are_relative(path: str, location: str, expected_location: str) -> None:
+    """A redirect within the server holds behind any proxy, whatever that makes of host and path."""
+    middleware = SecurityMiddleware(RedirectResponse(location))
+    answer = TestClient(middleware).get(f"http://localhost{path}", follow_redirects=False)
+    assert answer.headers["location"] == expected_location
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "PUT", "PATCH", "X"])

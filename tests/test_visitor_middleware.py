@@ -617,6 +617,42 @@ def test_invalid_calls_leave_no_log_entries(
     assert "Traceback" not in printed
 
 
+@pytest.mark.parametrize(
+    ("headers", "expected_root"),
+    [
+        ({"Host": "10.0.0.1"}, "http://10.0.0.1"),
+        (
+            {"Host": "10.0.0.1", "X-Page-Address": "https://10.0.0.2:8443/a/"},
+            "https://10.0.0.2:8443/a",
+        ),
+        ({"Host": "10.0.0.1", "X-Forwarded-Port": "8080"}, "http://10.0.0.1:8080"),
+        (
+            {
+                "X-Forwarded-Host": "10.0.0.1",
+                "X-Forwarded-Proto": "https",
+                "X-Forwarded-Port": "443",
+            },
+            "https://10.0.0.1",
+        ),
+        ({"Host": "10.0.0.1:80", "X-Forwarded-Prefix": "/a/b/"}, "http://10.0.0.1/a/b"),
+        (
+            {"Host": "10.0.0.1", "X-Forwarded-Prefix": "/'", "X-Forwarded-Port": "x"},
+            "http://10.0.0.1",
+        ),
+    ],
+)
+def test_addresses_are_those_of_the_request(
+    ann: BrowserSession, headers: dict[str, str], expected_root: str
+) -> None:
+    """Nobody gets an address from another visitor's request; the page's own is relative."""
+    ann.http.get("/gradio_api/info", headers={"Host": "10.6.6.6"})
+    for path in ("/gradio_api/info", "/gradio_api/info?page=x", "/config"):
+        text = ann.http.get(path, headers=headers).text
+        assert f'"{expected_root}' in text.replace("\\", "")
+        assert "10.6.6.6" not in text
+    assert '"root":"."' in ann.http.get("/", headers=headers).text
+
+
 def test_metrics_contain_no_prompts_or_names(ann: BrowserSession) -> None:
     """The metrics count jobs, and say nothing about visitors."""
     ann.generate_picture("a very private wish")

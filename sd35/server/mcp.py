@@ -14,7 +14,6 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import anyio.to_thread
-from gradio.route_utils import get_root_url
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import Context, MCPServer
@@ -41,6 +40,7 @@ from sd35.jobs.service import JobService
 from sd35.jobs.status_text import status_line
 from sd35.server.api import DEMO_PAINTER, result_or_raise, submit_job
 from sd35.server.mcp_sessions import MAX_SESSIONS, McpSessionLimiter
+from sd35.server.root_url import root_url
 
 __all__ = ["MCP_PATH", "McpApp"]
 
@@ -292,8 +292,8 @@ class McpApp:
         """Return the image's address, as the caller sees this server."""
         # The folders before these parts would only reveal this machine's paths.
         public_path = "/".join(result.url_path.replace("\\", "/").split("/")[-3:])
-        root_url = get_root_url(request, MCP_PATH, self._root_path)
-        return f"{root_url}/gradio_api/file={quote(public_path)}"
+        root = root_url(request, MCP_PATH, self._root_path)
+        return f"{root}/gradio_api/file={quote(public_path)}"
 
 
 def _step_and_total(progress: Progress | None) -> tuple[float, float | None]:

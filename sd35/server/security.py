@@ -6,16 +6,22 @@ knows about Gradio's routes is from `gradio/routes.py` of version 6.31.
 
 import asyncio
 import ipaddress
+import posixpath
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["SecurityMiddleware", "replay_body"]
+__all__ = ["PAGE_ADDRESS_HEADER", "SecurityMiddleware", "replay_body"]
+
+# The page's own scripts name its address in their calls. Those of another origin can't: a browser
+# would ask first whether they may send this header, and gets no permission.
+PAGE_ADDRESS_HEADER: Final = "x-page-address"
 
 # Denial of service: Gradio reads a request's body of any size, and waits for the rest of it without
 # a limit.
@@ -30,7 +36,11 @@ MAX_NAME_BYTES: Final = 255
 # The routes below would accept any, and uvicorn fails to answer CONNECT with success.
 _METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "DELETE")
 
-_HOST_PATTERN: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{1,5})?")
+_HOST_PATTERN: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.\-]+))(?::\d{0,5})?")
+
+_ZIP_PATH: Final = "/studio/zip"
+
+_ADDRESS_PATTERN: Final = re.compile(r"(https?://[^/?#]+)(?:/[\w.~%-]+)*/?", re.ASCII)
 
 # Everything else of Gradio is closed: it isn't needed here, and has been attacked elsewhere.
 # - upload: files of strangers on this disk, and scripts in them (CVE-2024-1727, CVE-2024-47872)
@@ -88,7 +98,7 @@ class SecurityMiddleware:
         self, app: ASGIApp, known_hosts: Iterable[str] = (), frame_ancestors: Iterable[str] = ()
     ) -> None:
         self._app = app
-        self._known_hosts = frozenset(host.lower() for host in known_hosts)
+        self._known_hosts = frozenset(map(_normalize_host, known_hosts))
         self._frame_ancestors = tuple(site.lower().rstrip("/") for site in frame_ancestors)
         ancestors = " ".join(["'self'", *self._frame_ancestors])
         self._security_headers = {
@@ -111,7 +121,7 @@ class SecurityMiddleware:
             await send({"type": "websocket.close", "code": 1000})
             return
         headers = Headers(scope=scope)
-        send = self._wrap_send(send, headers)
+        send = self._wrap_send(send, scope, headers)
         rejection = self._rejection(scope, headers)
         if rejection is not None:
             await rejection(scope, receive, send)
@@ -125,7 +135,7 @@ class SecurityMiddleware:
         scope = self._without_false_addresses(scope)
         # Confused deputy: if any site may embed the page, scripts of that site could act with the
         # visitor's login. So requests of sites that aren't named are anonymous.
-        if self._is_anonymous_embedder(headers):
+        if self._is_anonymous_embedder(headers, scope["path"]):
             scope = _without_credentials(scope)
         await self._app(scope, receive, send)
 
@@ -140,7 +150,7 @@ class SecurityMiddleware:
             )
         if scope["method"] not in _METHODS:
             return PlainTextResponse("Method not allowed.", 405, {"Allow": ", ".join(_METHODS)})
-        is_cross_origin = self._is_cross_origin(host, headers)
+        is_cross_origin = self._is_cross_origin(host, headers, scope["path"])
         if scope["method"] == "OPTIONS":
             return Response(status_code=403 if is_cross_origin else 204)
         # CSRF: browsers send cookies with a form that another site posts here (CVE-2024-1727).
@@ -161,7 +171,7 @@ class SecurityMiddleware:
             return PlainTextResponse("Not found.", 404)
         return None
 
-    def _wrap_send(self, send: Send, headers: Headers) -> Send:
+    def _wrap_send(self, send: Send, scope: Scope, headers: Headers) -> Send:
         origin = headers.get("origin")
         is_embedder = origin is not None and self._may_embed(origin.lower())
 
@@ -176,6 +186,10 @@ class SecurityMiddleware:
                 response_headers.update(self._security_headers)
                 if is_embedder and origin is not None:
                     response_headers.update(_cors_headers(origin, headers))
+                location = response_headers.get("location")
+                if location is not None:
+                    host = headers.get("host", "")
+                    response_headers["location"] = _relative_location(location, scope, host)
                 # nginx collects responses in a buffer otherwise: previews would come at the end.
                 if response_headers.get("content-type", "").startswith("text/event-stream"):
                     response_headers["X-Accel-Buffering"] = "no"
@@ -194,6 +208,8 @@ class SecurityMiddleware:
         forwarded_host = headers.get("x-forwarded-host", "").partition(",")[0].strip()
         if not self._is_known_host(forwarded_host):
             names.add(b"x-forwarded-host")
+        if self._page_origin(headers) is None:
+            names.add(PAGE_ADDRESS_HEADER.encode())
         return {**scope, "headers": [item for item in scope["headers"] if item[0] not in names]}
 
     def _is_known_host(self, host: str) -> bool:
@@ -205,25 +221,49 @@ class SecurityMiddleware:
             name.startswith(".") and host.endswith(name) for name in self._known_hosts
         )
 
-    def _is_cross_origin(self, host: str, headers: Headers) -> bool:
+    def _is_cross_origin(self, host: str, headers: Headers, path: str) -> bool:
         origin = headers.get("origin")
         if origin is not None and self._may_embed(origin.lower()):
             return False
         # Browsers set Sec-Fetch-Site, and scripts can't change it. `none` is the address bar.
-        if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        fetch_site = headers.get("sec-fetch-site")
+        if fetch_site not in {"same-origin", "none", None}:
             return True
         # Browsers set Origin with every POST: without one, this is a program.
-        return origin is not None and not self._is_own_origin(origin, host)
+        return origin is not None and not (
+            self._is_own_origin(origin, host) or self._is_page_call(origin, headers, path)
+        )
+
+    def _is_page_call(self, origin: str, headers: Headers, path: str) -> bool:
+        """Return whether the page itself calls, although a proxy has changed its host.
+
+        Only under a name of this server, because of DNS rebinding.
+        """
+        is_page_call = (
+            headers.get("sec-fetch-site") == "same-origin"
+            # Where any site may embed the page, any site may send the header, too.
+            or ("*" not in self._frame_ancestors and self._page_origin(headers) == origin.lower())
+            # Sent by a form, without headers. It changes nothing, and nobody can guess the ids.
+            or path == _ZIP_PATH
+        )
+        return is_page_call and self._is_known_host(_netloc(origin))
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
-        netloc = origin.partition("://")[2].lower()
+        netloc = _netloc(origin)
         # Origin and Host may differ behind a tunnel, but then the origin is a name of this server.
         # Not localhost: other programs of this machine have pages there.
         name = _parse_host(netloc)
         is_listed = not _is_local_or_ip(name) and self._is_listed_host(name)
         return is_listed or netloc == host.lower()
 
-    def _is_anonymous_embedder(self, headers: Headers) -> bool:
+    def _page_origin(self, headers: Headers) -> str | None:
+        """Return the origin of the address that the page names, if it is one of this server."""
+        match = _ADDRESS_PATTERN.fullmatch(headers.get(PAGE_ADDRESS_HEADER, ""))
+        if match is None or not self._is_known_host(_netloc(match[1])):
+            return None
+        return match[1].lower()
+
+    def _is_anonymous_embedder(self, headers: Headers, path: str) -> bool:
         """Return whether the request is from a site that may embed the page only through `*`."""
         origin = headers.get("origin", "").lower()
         named_sites = (site for site in self._frame_ancestors if site != "*")
@@ -231,7 +271,10 @@ class SecurityMiddleware:
             return False
         if "sec-fetch-site" in headers:
             return headers["sec-fetch-site"] not in {"same-origin", "none"}
-        return not self._is_own_origin(origin, headers["host"])
+        return not (
+            self._is_own_origin(origin, headers["host"])
+            or self._is_page_call(origin, headers, path)
+        )
 
     def _may_embed(self, origin: str) -> bool:
         return any(_matches_origin(site, origin) for site in self._frame_ancestors)
@@ -318,7 +361,37 @@ def _matches_origin(site: str, origin: str) -> bool:
 def _parse_host(header: str) -> str:
     """Return the host in a `Host` header in lower case, without port; "" if it is invalid."""
     match = _HOST_PATTERN.fullmatch(header.lower())
-    return "" if match is None else match[1] or match[2]
+    # A dot at the end says that the name is complete. Browsers send it as it was typed.
+    return "" if match is None else match[1] or match[2].removesuffix(".")
+
+
+def _netloc(origin: str) -> str:
+    return origin.partition("://")[2].lower()
+
+
+def _normalize_host(host: str) -> str:
+    """Return a host that the user has listed, as `Host` names it: without port, in ASCII."""
+    with suppress(UnicodeError):
+        # Label by label: the codec accepts no dot at the beginning.
+        host = ".".join(label.encode("idna").decode("ascii") for label in host.split("."))
+    return _parse_host(host) or host.lower()
+
+
+def _relative_location(location: str, scope: Scope, host: str) -> str:
+    """Return an address of this server relative to the request's, and any other as it is.
+
+    FastAPI builds it from `Host`, which a reverse proxy may have changed, and without the path
+    under which the proxy shows the page.
+    """
+    try:
+        url = urlsplit(location)
+    except ValueError:  # of a text that a visitor has sent
+        return location
+    if url.netloc.lower() != host.lower():
+        return location
+    request_folder = posixpath.dirname((scope.get("raw_path") or b"/").decode("latin-1"))
+    folder = posixpath.relpath(posixpath.dirname(url.path) or "/", request_folder)
+    return urlunsplit(("", "", f"{folder}/{posixpath.basename(url.path)}", url.query, ""))
 
 
 def _is_local_or_ip(host: str) -> bool:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import gradio as gr
+from gradio import route_utils
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sd35.jobs.service import JobService
 from sd35.server import launch
 from sd35.server.auth import Authenticator
+from sd35.server.root_url import root_url
 from sd35.server.visitor_middleware import VisitorMiddleware
 
 __all__ = ["host_names", "serve"]
@@ -21,6 +23,9 @@ __all__ = ["host_names", "serve"]
 # The script that defines `<gradio-app>` for other pages. Gradio contains it but doesn't serve it:
 # its documentation points to a CDN.
 EMBED_SCRIPT: Final = Path(gr.__file__).parent / "templates" / "frontend" / "gradio.js"
+
+assert hasattr(route_utils, "get_root_url")
+route_utils.get_root_url = root_url
 
 METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

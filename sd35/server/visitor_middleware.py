@@ -32,6 +32,7 @@ from sd35.server.stream_limiter import StreamLimiter
 __all__ = ["VisitorMiddleware"]
 
 FILE_PREFIX: Final = f"{API_PREFIX}file="
+INFO_PATH: Final = f"{API_PREFIX}info"
 
 # Reachable without a login: the login itself, and files of Gradio's own package.
 PUBLIC_PATHS: Final = re.compile(
@@ -162,7 +163,7 @@ class VisitorMiddleware:
             await self._log_out(request, send)
         elif path.rstrip("/") == "/login/callback" and "error" in request.query_params:
             # Somebody cancelled the sign-in at Hugging Face; Gradio would answer with an error.
-            await RedirectResponse("/")(scope, receive, send)
+            await RedirectResponse("../")(scope, receive, send)
         elif request.method == "POST" and path.startswith(API_PREFIX):
             await self._gradio_calls.post(request, send, visitor)
         elif path.startswith(STREAM_PREFIXES):
@@ -170,7 +171,7 @@ class VisitorMiddleware:
         elif path == "/":
             await self._app(scope, receive, self._with_browser_cookie(request, send))
         else:
-            await self._app(scope, receive, send)
+            await self._app(_without_shared_info(request), receive, send)
 
     async def _file_response(self, path: str, visitor: Visitor) -> Response:
         # The path is only a key: no file is opened that isn't a registered artifact.
@@ -227,3 +228,16 @@ class VisitorMiddleware:
             await send(message)
 
         return send_with_cookie
+
+
+def _without_shared_info(request: Request) -> Scope:
+    """Return the scope; that of a request for the API's description is of the app's one page.
+
+    Of all pages together, Gradio keeps the description with the address in the first request for it
+    (a cache that anyone could poison), and shows it to every visitor.
+    """
+    scope = request.scope
+    if scope["path"].rstrip("/") != INFO_PATH:
+        return scope
+    params = [item for item in request.query_params.multi_items() if item[0] != "page"]
+    return {**scope, "query_string": urlencode([*params, ("page", "")]).encode()}
