@@ -11,9 +11,15 @@
   const MAX_NAME_LENGTH = 120;
 
   // Keywords that only image generators use, as far as the server reads them.
-  const KEYWORDS = ["sd35", "parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "fooocus_scheme"];
+  const KEYWORDS = [
+    ...["sd35", "parameters", "parameters-json", "prompt", "workflow", "generation_data", "fooocus_scheme"],
+    ...["invokeai_metadata", "invokeai", "sd-metadata", "Dream"],
+    // Easy Diffusion's
+    ...["use_stable_diffusion_model", "negative_prompt", "num_inference_steps", "guidance_scale", "sampler_name"],
+    ...["seed", "width", "height", "use_lora_model", "lora_alpha"],
+  ];
   // Texts of these names may be anything, such as a caption.
-  const COMMENTS = ["Comment", "UserComment", "ImageDescription"];
+  const COMMENTS = ["Comment", "UserComment", "ImageDescription", "Description", "metadata", "Metadata", "Source"];
   const EXIF_TAGS = new Map([
     [0x9286, "UserComment"],
     [0x927c, "MakerNote"],
@@ -93,11 +99,28 @@
     });
   };
 
-  // Whether a text that may be anything holds settings: AUTOMATIC1111's parameters, the JSON of SwarmUI or Fooocus, or a
-  // graph of ComfyUI.
+  // Whether a text that may be anything holds settings: AUTOMATIC1111's parameters, JSON with a tool's names for them, a
+  // graph of ComfyUI, or the name of NovelAI's model.
+  const PROMPTS = ["prompt", "positiveprompt", "positive", "c"];
+  const SETTINGS = [
+    ...["steps", "numinferencesteps", "guidancescale", "cfgscale", "cfg", "scale", "seed", "width", "resolution", "size"],
+    ...["sampler", "samplername"],
+  ];
+  const isSettings = (text) => {
+    if (!text.trimStart().startsWith("{")) return false;
+    // A backslash is in JSON within JSON.
+    if (/"(?:sui_image_params|base[_ ]model|metadata_scheme|v4_prompt|uc)\\?"/i.test(text)) return true;
+    try {
+      const names = Object.keys(JSON.parse(text)).map((name) => name.toLowerCase().replace(/[^a-z\d]/g, ""));
+      return PROMPTS.some((name) => names.includes(name)) && names.filter((name) => SETTINGS.includes(name)).length >= 2;
+    } catch {
+      return false;
+    }
+  };
   const hasSettings = (text) =>
     hasParameters(text) ||
-    (text.trimStart().startsWith("{") && /"(?:sui_image_params|base[_ ]model|metadata_scheme)"/i.test(text)) ||
+    isSettings(text) ||
+    /^(?:NovelAI|Stable) Diffusion[ \w.-]{0,60}$/.test(text) ||
     (/^[^]{0,33}prompt:\s*\{/i.test(text) && text.includes('"class_type"'));
 
   // The texts that may be sent, by the names that the server's readers know. Of several with a name the first one counts.
@@ -106,12 +129,14 @@
     hasExif = false;
     #remainingBytes = MAX_SENT_BYTES;
     #workflow = "";
+    #description = "";
 
     add(name, text) {
       if (name === "workflow") {
         this.#workflow ||= text;
         return;
       }
+      if (name === "Description") this.#description ||= text;
       const isWanted = text !== "" && !Object.hasOwn(this.texts, name) && (KEYWORDS.includes(name) || hasSettings(text));
       if (!isWanted || text.length > this.#remainingBytes) return;
       const size = new TextEncoder().encode(JSON.stringify(text)).length;
@@ -131,6 +156,12 @@
     addOwn(bytes) {
       const hasIdentifier = latin1(bytes.subarray(0, OWN_IDENTIFIER.length)) === OWN_IDENTIFIER;
       this.add("sd35", decode(withoutZeros(hasIdentifier ? bytes.subarray(OWN_IDENTIFIER.length) : bytes), "utf-8"));
+    }
+
+    // NovelAI's first version wrote the prompt as a description, beside JSON without it.
+    addPrompt() {
+      const comment = this.texts.Comment ?? "";
+      if (comment.includes('"uc"') && !comment.includes('"prompt"')) this.texts.Description ??= this.#description;
     }
 
     // Beside or without other texts, ComfyUI's `workflow` tells that ComfyUI made the image. What it holds, such as notes and
@@ -154,8 +185,11 @@
       return code <= 0x10ffff ? String.fromCodePoint(code) : "";
     });
 
-  // Adds this program's own property of a packet, as xmp.py finds it, and nothing else.
+  // Adds this program's own property of a packet and that with settings, as xmp.py finds them, and nothing else.
   const addXmp = (texts, packet) => {
+    const start = packet.indexOf("<exif:UserComment>");
+    const end = start < 0 ? -1 : packet.indexOf("</exif:UserComment>", start);
+    if (end >= 0) texts.add("UserComment", unescape(packet.slice(start, end).replace(/<[^<>]*>/g, "")).trim());
     const [, prefix] = /xmlns:([\w.-]{1,40})\s*=\s*["']urn:sd35-studio:1\.0\/["']/.exec(packet) ?? [];
     if (prefix === undefined) return;
     const name = `${prefix.replaceAll(".", "\\.")}:record`;
@@ -373,6 +407,7 @@
     if (head.startsWith("\x89PNG\r\n\x1a\n")) size = await readPng(read, file.size, texts);
     else if (head.startsWith("RIFF") && head.endsWith("WEBP")) size = await readWebp(read, file.size, texts);
     else if (head.startsWith("\xff\xd8")) size = await readJpeg(read, file.size, texts);
+    texts.addPrompt();
     texts.addTool();
     return { size, texts: texts.texts };
   };

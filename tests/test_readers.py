@@ -1,5 +1,7 @@
 """Readers of other tools' metadata."""
 
+import datetime as dt
+import html
 import io
 import json
 import struct
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.library.picture_file import inspect_picture
+from sd35.library.picture_file import creation_time, inspect_picture
 from sd35.metadata import budget
+from sd35.metadata.dates import parse_date
 from sd35.metadata.embedding import EmbeddedTexts, metadata_from_texts, read_metadata
 from sd35.metadata.infotext import read_infotext, write_infotext
 from sd35.metadata.model import GenerationMetadata, metadata_from_json
@@ -93,6 +96,88 @@ SD_METADATA = {
         "seed": 2502935700,
         "sampler": "k_euler_a",
     },
+}
+
+RUINED_FOOOCUS = {
+    "Prompt": "a fox",
+    "Negative": "blurry",
+    "steps": 30,
+    "cfg": 8.5,
+    "width": 1024,
+    "height": 768,
+    "seed": 3864674281,
+    "sampler_name": "dpmpp_2m_sde_gpu",
+    "base_model_name": "xl/sd_xl_base_1.0.safetensors",
+    "loras": [["4852686128", "0.1 - ink\\offset.safetensors"]],
+    "denoise": None,
+    "software": "RuinedFooocus",
+}
+
+SPACE = {
+    "prompt": "a fox",
+    "negative_prompt": "blurry",
+    "resolution": "1024 x 768",
+    "guidance_scale": 7,
+    "num_inference_steps": 28,
+    "seed": 1082676886,
+    "sampler": "Euler a",
+    "sdxl_style": "(None)",
+    "use_upscaler": {"upscale_by": 1.5},
+    "Model": {"Model": "Animagine XL 3.1", "Model hash": "e3c47aedb0"},
+    "datetime": "2023-11-25 06:42:21.342459",
+}
+
+NOVELAI = {
+    "steps": 23,
+    "width": 1024,
+    "height": 768,
+    "scale": 5.0,
+    "seed": 2156638429,
+    "sampler": "k_euler_ancestral",
+    "uc": "blurry",
+    "v4_prompt": {
+        "caption": {"base_caption": "a fox", "char_captions": [{"char_caption": "a girl"}, 1]}
+    },
+    "signed_hash": "abc",
+}
+
+EASY_DIFFUSION = {
+    "prompt": "a fox",
+    "negative_prompt": "blurry",
+    "seed": "12345",
+    "use_stable_diffusion_model": "sd/sd-v1-5.ckpt",
+    "sampler_name": "euler_a",
+    "num_inference_steps": "25",
+    "guidance_scale": "7.5",
+    "width": "1024",
+    "height": "768",
+    "use_lora_model": "ink",
+    "lora_alpha": "0.5",
+}
+
+TENSORART = {
+    "prompt": "a fox",
+    "negativePrompt": "blurry",
+    "width": 1024,
+    "height": 768,
+    "steps": 30,
+    "cfgScale": 7,
+    "seed": -1,
+    "ksamplerName": "euler",
+    "baseModel": {"label": "v16", "modelFileName": "WAI-16"},
+    "models": [{"modelFileName": "ink", "weight": 0.8}],
+}
+
+DRAW_THINGS = {
+    "c": "a fox",
+    "uc": "blurry",
+    "model": "sd_v3.5_large_q8p.ckpt",
+    "sampler": "DPM++ 2M AYS",
+    "scale": 7.5,
+    "seed": 12345,
+    "steps": 20,
+    "size": "1024x768",
+    "lora": [{"model": "ink.ckpt", "weight": 0.6}],
 }
 
 
@@ -192,6 +277,7 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             guidance_scale=4.5,
             num_inference_steps=25,
             seed=2042464333,
+            made_at=parse_date("2025-03-15"),
             model="sd3.5_large",
             versions={"SwarmUI": "0.9.5.2"},
             extra=(
@@ -251,6 +337,117 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             model="stable-diffusion-1.5",
             versions={"InvokeAI": "v2.2.4"},
             extra=(("Sampler", "k_euler_a"),),
+        ),
+    ),
+    "InvokeAI 1": (
+        {
+            "Dream": '"a "red" fox [blurry]" -s50 -S 123 -W1024 -H 768 -C7.5 -Ak_dpm_2_a --grid'
+            " -U 4 0.75"
+        },
+        fox_metadata(
+            "InvokeAI",
+            prompt='a "red" fox',
+            guidance_scale=7.5,
+            num_inference_steps=50,
+            seed=123,
+            extra=(("Sampler", "k_dpm_2_a"), ("Upscale", "4")),
+        ),
+    ),
+    "InvokeAI 1.15": (
+        {
+            "Dream": '"a fox -s 50',
+            "sd-metadata": json.dumps(
+                {"model_id": "sd-1.4", "app_version": "v1.15", "images": [SD_METADATA["image"], 1]}
+            ),
+        },
+        fox_metadata(
+            "InvokeAI",
+            negative_prompt="blurry, text",
+            width=512,
+            guidance_scale=12,
+            num_inference_steps=50,
+            seed=2502935700,
+            model="sd-1.4",
+            versions={"InvokeAI": "v1.15"},
+            extra=(("Sampler", "k_euler_a"),),
+        ),
+    ),
+    "RuinedFooocus": (
+        {"parameters": json.dumps(RUINED_FOOOCUS)},
+        fox_metadata(
+            "RuinedFooocus",
+            guidance_scale=8.5,
+            num_inference_steps=30,
+            seed=3864674281,
+            model="sd_xl_base_1.0",
+            extra=(("LoRA", "offset:0.1"), ("Sampler", "dpmpp_2m_sde_gpu")),
+        ),
+    ),
+    "a Space": (
+        {"metadata": json.dumps(SPACE)},
+        fox_metadata(
+            "Hugging Face Space",
+            guidance_scale=7,
+            num_inference_steps=28,
+            seed=1082676886,
+            made_at=parse_date(SPACE["datetime"]),
+            model="Animagine XL 3.1",
+            extra=(("Sampler", "Euler a"),),
+        ),
+    ),
+    "NovelAI": (
+        {"Comment": json.dumps(NOVELAI), "Source": "NovelAI Diffusion V4.5 4BDE2A90"},
+        fox_metadata(
+            "NovelAI",
+            guidance_scale=5,
+            num_inference_steps=23,
+            seed=2156638429,
+            model="NovelAI Diffusion V4.5",
+            extra=(("Character prompt", "a girl"), ("Sampler", "k_euler_ancestral")),
+        ),
+    ),
+    "NovelAI 1": (
+        {
+            "Description": "a fox",
+            "Source": "Stable Diffusion 1D44365E",
+            "Comment": '{"uc": "blurry", "scale": 11.0, "sampler": "plms", "width": 1024, '
+            '"height": 768}',
+        },
+        fox_metadata(
+            "NovelAI", guidance_scale=11, model="Stable Diffusion", extra=(("Sampler", "plms"),)
+        ),
+    ),
+    "Easy Diffusion": (
+        EASY_DIFFUSION,
+        fox_metadata(
+            "Easy Diffusion",
+            guidance_scale=7.5,
+            num_inference_steps=25,
+            seed=12345,
+            model="sd-v1-5",
+            extra=(("LoRA", "ink:0.5"), ("Sampler", "euler_a")),
+        ),
+    ),
+    "TensorArt": (
+        {"generation_data": f"{json.dumps(TENSORART)}\0", "prompt": json.dumps(COMFYUI_GRAPH)},
+        fox_metadata(
+            "TensorArt",
+            guidance_scale=7,
+            num_inference_steps=30,
+            seed=1071208483,
+            model="WAI-16",
+            extra=(("LoRA", "ink:0.8"), ("Sampler", "euler")),
+        ),
+    ),
+    "Draw Things": (
+        {"UserComment": json.dumps(DRAW_THINGS)},
+        fox_metadata(
+            "Draw Things",
+            guidance_scale=7.5,
+            num_inference_steps=20,
+            seed=12345,
+            model="sd_v3.5_large_q8p",
+            extra=(("LoRA", "ink:0.6"), ("Sampler", "DPM++ 2M AYS")),
         ),
     ),
     "ComfyUI": (
@@ -895,6 +1092,16 @@ EXIF_BY_TOOL: dict[str, tuple[dict[int, object], dict[int, object]]] = {
         {0x010E: "Workflow:{}", 0x010F: f"Prompt:{json.dumps(COMFYUI_GRAPH)}"},
         {},
     ),
+    "RuinedFooocus": ({0x010E: json.dumps(RUINED_FOOOCUS)}, {}),
+    "NovelAI": (
+        {},
+        {
+            0x9286: b"ASCII\0\0\0"
+            + json.dumps(
+                {**IMAGES_BY_TOOL["NovelAI"][0], "Software": "NovelAI"}, ensure_ascii=False
+            ).encode()
+        },
+    ),
     "AUTOMATIC1111": (
         {},
         {
@@ -950,6 +1157,9 @@ json_values = st.recursive(
             FOOOCUS,
             INVOKEAI_METADATA,
             SD_METADATA["image"],
+            {**RUINED_FOOOCUS, **SPACE},
+            NOVELAI,
+            {**TENSORART, **DRAW_THINGS},
             COMFYUI_GRAPH,
             CUSTOM_SAMPLER_GRAPH,
         ]
@@ -982,6 +1192,9 @@ def test_values_of_wrong_types_are_ignored(workflow: dict[str, Any], data: st.Da
         {"parameters": json.dumps(changed), "fooocus_scheme": "fooocus"},
         {"invokeai_metadata": json.dumps(changed)},
         {"sd-metadata": json.dumps({"image": changed})},
+        {"sd-metadata": json.dumps([changed])},
+        {"generation_data": json.dumps(changed), "Comment": json.dumps(changed)},
+        {"UserComment": json.dumps(changed)},
         {"prompt": json.dumps(changed)},
     ):
         metadata = read_tool_metadata(texts)
@@ -993,3 +1206,71 @@ def test_any_comment_can_be_read(text: str, byte: int) -> None:
     """A comment of any bytes, cut anywhere, never raises."""
     comment = b"UNICODE\0" + text.encode("utf-16-be", "surrogatepass") + struct.pack("B", byte)
     read_metadata(encode_with_exif("JPEG", {}, {0x9286: comment}))
+
+
+FILE_TIME = dt.datetime(2025, 3, 15, 6, 7, 8).astimezone()
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description xmp:CreateDate="2025-02-03T10:11:12Z">
+<exif:UserComment><rdf:Alt>
+<rdf:li xml:lang="x-default">{}</rdf:li>
+</rdf:Alt></exif:UserComment></rdf:Description></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_settings_in_xmp_are_read(kind: str) -> None:
+    """Draw Things has its settings in XMP, and the date as well."""
+    packet = XMP.format(html.escape(json.dumps(DRAW_THINGS)))
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", packet)
+    options = {"pnginfo": info} if kind == "PNG" else {"xmp": packet.encode()}
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, kind, **options)
+    metadata = inspect_picture(out.getvalue()).metadata
+    expected = IMAGES_BY_TOOL["Draw Things"][1]
+    made_at = dt.datetime(2025, 2, 3, 10, 11, 12, tzinfo=dt.UTC)
+    assert metadata == replace(expected, id=metadata.id, made_at=made_at)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        (encode_png({"Creation Time": "Tue, 3 Jan 2023 10:11:12 +0100"}), "2023-01-03T09:11:12Z"),
+        (encode_png({"Creation Time": "2023-01-03T10:11:12.7613Z"}), "2023-01-03T10:11:12.761300Z"),
+        (encode_png(IMAGES_BY_TOOL["SwarmUI"][0]), FILE_TIME.isoformat()),
+        (
+            encode_png(
+                {"parameters": '{"sui_image_params": {"prompt": "a", "date": "2024-08-07"}}'}
+            ),
+            "2024-08-07T12:00:00",
+        ),
+        (
+            encode_with_exif(
+                "JPEG",
+                {0x0132: "2024:01:01 00:00:00"},
+                {0x9003: "2021:05:06 07:08:09", 0x9011: "+09:00"},
+            ),
+            "2021-05-05T22:08:09Z",
+        ),
+        (encode_with_exif("WEBP", {0x0132: "2021:05:06 07:08:09"}, {}), "2021-05-06T07:08:09"),
+        *(
+            (encode_png({"Creation Time": date}), FILE_TIME.isoformat())
+            for date in (
+                *(
+                    "0000:00:00 00:00:00",
+                    "9999-12-31T23:59:59Z",
+                    "0001-01-01",
+                    "1970:01:01 00:00:00",
+                ),
+                *("2024-02-30", "2024-01-01T25:00:00", "2024-01-01T00:00:00+99:99", "yesterday"),
+                *("1" * 100_000, "\u0662\u0660\u0662\u0664-01-01", "31 Foo 2024 10:11"),
+            )
+        ),
+    ],
+)
+def test_date_of_an_image_is_its_own(file: bytes, expected: str) -> None:
+    """The date in a file decides, and the file's time where it has none or nonsense.
+
+    The file's time also orders images that have a day alone.
+    """
+    metadata = inspect_picture(file).metadata
+    mtime_ns = int(FILE_TIME.timestamp() * 1e9)
+    assert creation_time(metadata, mtime_ns) == dt.datetime.fromisoformat(expected).astimezone()

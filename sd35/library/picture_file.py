@@ -16,7 +16,8 @@ from sd35.core.picture import Picture, open_picture
 from sd35.library.layout import is_in_trash, owner_from_path
 from sd35.library.library_file import read_file
 from sd35.library.repository import Entry
-from sd35.metadata.embedding import read_metadata
+from sd35.metadata.dates import NOON, read_date
+from sd35.metadata.embedding import metadata_from_texts, read_texts
 from sd35.metadata.model import GenerationMetadata
 
 __all__ = [
@@ -86,7 +87,10 @@ def inspect_picture(data: bytes) -> InspectedPicture:
         raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.") from error
     if not picture.width or not picture.height:
         raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.")
-    metadata = read_metadata(data) or GenerationMetadata(tool="")
+    embedded = read_texts(data)
+    metadata = metadata_from_texts(embedded) or GenerationMetadata(tool="")
+    if metadata.made_at is None:
+        metadata = replace(metadata, made_at=read_date(embedded.texts))
     has_embedded_id = _ID_PATTERN.fullmatch(metadata.id) is not None
     if not has_embedded_id:
         # From the content, so that the file has the same ID when the index is rebuilt.
@@ -101,10 +105,15 @@ def derive_copy_id(id_: str, path: str) -> str:
 
 def creation_time(metadata: GenerationMetadata, mtime_ns: int) -> dt.datetime:
     """Return when an image was made, by its metadata or file time, within 1970 to 9990."""
-    if metadata.made_at is not None and _MIN_TIME <= metadata.made_at <= _MAX_TIME:
-        return metadata.made_at
     seconds = min(max(mtime_ns / 1e9, _MIN_TIME.timestamp()), _MAX_TIME.timestamp())
-    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    file_time = dt.datetime.fromtimestamp(seconds, dt.UTC)
+    made_at = metadata.made_at
+    if made_at is None or not _MIN_TIME <= made_at <= _MAX_TIME:
+        return file_time
+    local_time = made_at.astimezone()
+    # Of a date without a time, the file's time orders the images of that day.
+    is_same_day = local_time.time() == NOON and file_time.astimezone().date() == local_time.date()
+    return file_time if is_same_day else made_at
 
 
 def build_entry(inspected: InspectedPicture, path: str, mtime_ns: int) -> Entry:

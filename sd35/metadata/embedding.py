@@ -33,8 +33,8 @@ class EmbeddedTexts:
 
     Attributes:
         texts: by key: the keyword of a PNG text chunk; `UserComment`, `ImageDescription`, `Make`,
-            `Model`, `Software`, `MakerNote` or `Tag0100` to `Tag010D` of EXIF; `Comment` of a JPEG;
-            `JSON_KEY` for this program's JSON in any format.
+            `Model`, `Software`, `MakerNote`, dates or `Tag0100` to `Tag010D` of EXIF, some of them
+            from XMP as well; `Comment` of a JPEG; `JSON_KEY` for this program's JSON in any format.
         size: width and height in pixels, if the header holds them.
         orientation: how EXIF says that the pixels are stored: 1 (upright) to 8.
     """

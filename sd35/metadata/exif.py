@@ -36,6 +36,12 @@ _ORIENTATION = 0x0112
 _EXIF_IFD_POINTER = 0x8769
 
 _TAG_NAMES = {
+    0x0132: "DateTime",
+    0x9003: "DateTimeOriginal",
+    0x9004: "DateTimeDigitized",
+    0x9010: "OffsetTime",
+    0x9011: "OffsetTimeOriginal",
+    0x9012: "OffsetTimeDigitized",
     # ComfyUI's nodes write their texts into unused tags, counting down from 0x010F.
     **{tag: f"Tag{tag:04X}" for tag in range(0x0100, 0x010E)},
     0x010E: "ImageDescription",

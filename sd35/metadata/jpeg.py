@@ -17,7 +17,7 @@ from sd35.metadata.exif import (
     read_orientation,
 )
 from sd35.metadata.png import JSON_KEY
-from sd35.metadata.xmp import merge_xmp, read_xmp
+from sd35.metadata.xmp import merge_xmp, read_xmp, read_xmp_properties
 
 __all__ = ["JSON_IDENTIFIER", "SIGNATURE", "embed_jpeg", "read_jpeg"]
 
@@ -97,7 +97,7 @@ def read_jpeg(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]
     comments = {"Comment": comment.decode("utf-8", "replace")} if comment else {}
     xmp_json = read_xmp(xmp_packet)
     json_texts = _join_json_parts(parts) or ({JSON_KEY: xmp_json} if xmp_json else {})
-    texts = {**read_exif(exif), **comments, **json_texts}
+    texts = {**read_xmp_properties(xmp_packet), **read_exif(exif), **comments, **json_texts}
     return texts, size, read_orientation(exif)
 
 

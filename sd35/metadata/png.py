@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sd35.core.errors import PictureError
 from sd35.metadata.exif import MAX_TEXT_BYTES, read_exif, read_orientation
 from sd35.metadata.parsing import decode_text
-from sd35.metadata.xmp import read_xmp
+from sd35.metadata.xmp import read_xmp, read_xmp_properties
 
 __all__ = ["INFOTEXT_KEY", "JSON_KEY", "SIGNATURE", "embed_png", "read_png"]
 
@@ -25,6 +25,7 @@ _MAX_KEYWORD_BYTES = 79  # by the standard
 _MAX_INFLATION_RATIO = 1032  # bytes per compressed byte, https://zlib.net/zlib_tech.html
 _CHUNK_OVERHEAD = 12  # a chunk's length, type and checksum
 _XMP_KEY = "XML:com.adobe.xmp"
+_TIME = struct.Struct(">H5B")  # of the last change, in UTC
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 
 
@@ -66,12 +67,20 @@ def read_png(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]:
             size = struct.unpack_from(">LL", data, chunk.start + 8)
         elif chunk.kind == b"eXIf" and not is_large:
             exif = exif or data[body]
+        elif chunk.kind == b"tIME" and body.stop - body.start == _TIME.size:
+            reader.texts.setdefault("tIME", _format_time(data[body]))
         elif chunk.kind in _TEXT_CHUNKS and not is_large:
             reader.add(chunk.kind, data[body])
     # Converters from JPEG and WebP keep XMP, which holds our JSON there.
-    xmp_json = read_xmp(reader.texts.get(_XMP_KEY, "").encode())
-    xmp_texts = {JSON_KEY: xmp_json} if xmp_json else {}
+    xmp = reader.texts.get(_XMP_KEY, "").encode()
+    xmp_json = read_xmp(xmp)
+    xmp_texts = {**read_xmp_properties(xmp), **({JSON_KEY: xmp_json} if xmp_json else {})}
     return {**xmp_texts, **read_exif(exif), **reader.texts}, size, read_orientation(exif)
+
+
+def _format_time(body: bytes) -> str:
+    year, month, day, hour, minute, second = _TIME.unpack(body)
+    return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z"
 
 
 class _TextReader:

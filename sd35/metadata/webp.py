@@ -16,7 +16,7 @@ from sd35.metadata.exif import (
 )
 from sd35.metadata.jpeg import JSON_IDENTIFIER
 from sd35.metadata.png import JSON_KEY, MAX_CHUNKS
-from sd35.metadata.xmp import merge_xmp, read_xmp
+from sd35.metadata.xmp import merge_xmp, read_xmp, read_xmp_properties
 
 __all__ = ["embed_webp", "is_webp", "read_webp"]
 
@@ -77,7 +77,9 @@ def read_webp(data: bytes) -> tuple[dict[str, str], tuple[int, int] | None, int]
     # in later.
     xmp_json = read_xmp(xmp)
     xmp_texts = {JSON_KEY: xmp_json} if xmp_json else {}
-    return {**xmp_texts, **_extract_json(read_exif(exif)), **texts}, size, read_orientation(exif)
+    exif_texts = _extract_json(read_exif(exif))
+    all_texts = {**read_xmp_properties(xmp), **xmp_texts, **exif_texts, **texts}
+    return all_texts, size, read_orientation(exif)
 
 
 def _extract_json(texts: dict[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""XMP packets: reading this program's JSON, and writing it without touching anything else.
+"""XMP packets: reading their texts, and writing this program's JSON without touching anything else.
 
 The JSON is a property in a namespace of its own. ExifTool, Exiv2 and Adobe's toolkit keep
 properties that they don't know when they change others, but refuse to write a file whose maker note
@@ -8,7 +8,16 @@ they don't know. They write a property as an element or as an attribute, whichev
 import html
 import re
 
-__all__ = ["merge_xmp", "read_xmp"]
+__all__ = ["merge_xmp", "read_xmp", "read_xmp_properties"]
+
+# By the name that EXIF has for it. Prefixes are free in XML, but programs use these.
+_PROPERTIES = {
+    "UserComment": b"exif:UserComment",
+    "ImageDescription": b"dc:description",
+    "DateTimeOriginal": b"exif:DateTimeOriginal",
+    "CreateDate": b"xmp:CreateDate",
+}
+_TAG_PATTERN = re.compile(r"<[^<>]*+>")
 
 _NAMESPACE = "urn:sd35-studio:1.0/"
 _PACKET = (
@@ -31,6 +40,30 @@ def read_xmp(packet: bytes) -> str:
     """Return this program's JSON in a packet; empty if there is none."""
     span = _find_value(packet)
     return html.unescape(packet[slice(*span)].decode("utf-8", "replace")) if span else ""
+
+
+def read_xmp_properties(packet: bytes) -> dict[str, str]:
+    """Return texts that other programs put there, by the names that EXIF has for them.
+
+    Draw Things has its settings in XMP.
+    """
+    texts = {name: _read_property(packet, key) for name, key in _PROPERTIES.items()}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _read_property(packet: bytes, key: bytes) -> str:
+    """Return the text of an element or an attribute; empty if there is none."""
+    start = packet.find(b"<%s>" % key)
+    end = packet.find(b"</%s>" % key, start)
+    if start < 0:
+        start = packet.find(b' %s="' % key)
+        end = packet.find(b'"', start + len(key) + 3)
+        start += len(key) + 3 if start >= 0 else 0
+    if not 0 <= start < end:
+        return ""
+    # A text that may be in several languages is the first item of a list.
+    text = packet[start:end].decode("utf-8", "replace")
+    return html.unescape(_TAG_PATTERN.sub("", text)).strip()
 
 
 def merge_xmp(packet: bytes, metadata_json: str) -> bytes | None:

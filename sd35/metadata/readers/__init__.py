@@ -31,19 +31,28 @@ from sd35.metadata.budget import Budget, BudgetExceededError
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.readers.automatic1111 import read_automatic1111
 from sd35.metadata.readers.comfyui import read_comfyui
+from sd35.metadata.readers.draw_things import read_draw_things
 from sd35.metadata.readers.fooocus import read_fooocus
 from sd35.metadata.readers.invokeai import read_invokeai
+from sd35.metadata.readers.json_settings import read_json_settings
+from sd35.metadata.readers.novelai import read_novelai
 from sd35.metadata.readers.swarmui import read_swarmui
+from sd35.metadata.readers.tensorart import read_tensorart
 from sd35.metadata.resources import separate_resources
 from sd35.metadata.tool_texts import ToolTexts
 
 __all__ = ["read_tool_metadata"]
 
-# SwarmUI and Fooocus write JSON under AUTOMATIC1111's key, so they come before it. ComfyUI comes
-# last: tools that run on it, such as SwarmUI, leave its graph in the file as well.
+# Tools that write JSON under AUTOMATIC1111's key come before it, and those with names of their own
+# before `read_json_settings`, which takes any. ComfyUI comes last: tools that run on it, such as
+# SwarmUI, leave its graph in the file as well.
 _READERS: tuple[Callable[[ToolTexts], GenerationMetadata | None], ...] = (
     read_swarmui,
     read_fooocus,
+    read_draw_things,
+    read_novelai,
+    read_tensorart,
+    read_json_settings,
     read_automatic1111,
     read_invokeai,
     read_comfyui,

@@ -26,10 +26,10 @@ _FIELD_MAPPING = FieldMapping(
     model="base_model",
     ignored_keys=frozenset(
         {"version", "resolution", "loras", "metadata_scheme", "base_model_hash"}
-        | {"full_prompt", "full_negative_prompt", "prompt_expansion"}
+        | {"software", "user", "full_prompt", "full_negative_prompt", "prompt_expansion"}
     ),
 )
-_NUMBERED_LORA = re.compile(r"lora_(?:combined_)?\d+|.*_hash")
+_NUMBERED_LORA = re.compile(r"lora_(?:combined_)?\d+|[lw]\d|.*_hash")
 
 
 def read_fooocus(texts: ToolTexts) -> GenerationMetadata | None:
@@ -42,16 +42,20 @@ def read_fooocus(texts: ToolTexts) -> GenerationMetadata | None:
     has_typical_keys = {"base_model", "performance", "sharpness"} <= values.keys()
     if not values or not ("fooocus" in schemes or has_typical_keys):
         return None
-    width, height = parse_size(format_value(values.get("resolution")))
     fields = {key: value for key, value in values.items() if not _NUMBERED_LORA.fullmatch(key)}
-    version = format_value(values.get("version")).removeprefix("Fooocus").strip()
-    return metadata_from_fields(
-        "Fooocus",
-        version,
-        {**fields, "width": width, "height": height},
-        _FIELD_MAPPING,
-        _loras(values),
-    )
+    width, height = parse_size(format_value(values.get("resolution")))
+    if width is not None:
+        fields |= {"width": width, "height": height}
+    if "guidance_scale" not in fields:  # Fooocus MRE
+        fields["guidance_scale"] = fields.pop("cfg", None)
+    tool, version = _tool_and_version(values)
+    return metadata_from_fields(tool, version, fields, _FIELD_MAPPING, _loras(values))
+
+
+def _tool_and_version(values: Mapping[str, Any]) -> tuple[str, str]:
+    text = format_value(values.get("version", values.get("software")))
+    tool = "FooocusPlus" if text.startswith("FooocusPlus") else "Fooocus"
+    return tool, text.removeprefix(tool).strip()
 
 
 def _loras(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -70,4 +74,8 @@ def _loras(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     )
     return [
         format_lora(name, weight) for name, _, weight in islice(numbered_loras, MAX_LORAS) if name
+    ] or [
+        format_lora(values[f"l{number}"], values.get(f"w{number}"))  # Fooocus MRE
+        for number in range(1, MAX_LORAS)
+        if f"l{number}" in values
     ]

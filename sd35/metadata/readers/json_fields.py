@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass
 from itertools import chain, islice
 from typing import Any
 
+from sd35.metadata.dates import parse_date
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import (
     MAX_EXTRA,
@@ -20,6 +21,8 @@ from sd35.metadata.tool_texts import ToolTexts
 __all__ = ["MAX_LORAS", "FieldMapping", "find_json_object", "format_lora", "metadata_from_fields"]
 
 MAX_LORAS = 50  # of one tool in a file
+
+_UNSET_VALUES = frozenset({"", "None", "(None)", "False", "null"})
 
 _COMMENT_KEYS = ("parameters", "UserComment", "Comment", "ImageDescription")
 
@@ -57,6 +60,7 @@ def metadata_from_fields(
     values: Mapping[str, Any],
     mapping: FieldMapping,
     loras: Iterable[tuple[str, str]] = (),
+    date: object = None,
 ) -> GenerationMetadata:
     """Return metadata from a JSON object; unmapped keys go to `extra` under readable names."""
     seed, seed_text = parse_generation_seed(values.get(mapping.seed))
@@ -66,7 +70,8 @@ def metadata_from_fields(
         for key, value in values.items()
         if key not in mapped_keys and value is not None and value is not False
     )
-    extra = (pair for pair in chain(seed_text, loras, other_values) if pair[1])
+    pairs = chain(seed_text, loras, other_values)
+    extra = (pair for pair in pairs if pair[1] not in _UNSET_VALUES)
     return GenerationMetadata(
         prompt=parse_text(values.get(mapping.prompt)),
         negative_prompt=parse_text(values.get(mapping.negative_prompt)),
@@ -75,6 +80,7 @@ def metadata_from_fields(
         guidance_scale=parse_number(values.get(mapping.guidance_scale)),
         num_inference_steps=parse_int(values.get(mapping.steps)),
         seed=seed,
+        made_at=parse_date(date),
         model=model_name(values.get(mapping.model)),
         tool=tool,
         versions={tool: version} if version else {},

@@ -21,6 +21,7 @@ _FIELD_MAPPING = FieldMapping(
     guidance_scale="cfgscale",
     ignored_keys=frozenset(
         {"swarm_version", "loras", "loraweights", "original_prompt", "original_negativeprompt"}
+        | {"date"}
     ),
 )
 
@@ -30,10 +31,16 @@ def read_swarmui(texts: ToolTexts) -> GenerationMetadata | None:
     for text in texts.values():
         if "sui_image_params" not in text[:1000]:  # parsing every text would be slow
             continue
-        params = texts.json_object(text).get("sui_image_params")
+        values = texts.json_object(text)
+        params = values.get("sui_image_params")
         if isinstance(params, dict):
             version = format_value(params.get("swarm_version"))
-            return metadata_from_fields("SwarmUI", version, params, _FIELD_MAPPING, _loras(params))
+            # Versions before 0.9.2 wrote the date among the settings.
+            extra_data = values.get("sui_extra_data")
+            date = extra_data.get("date") if isinstance(extra_data, dict) else params.get("date")
+            return metadata_from_fields(
+                "SwarmUI", version, params, _FIELD_MAPPING, _loras(params), date
+            )
     return None
 
 
