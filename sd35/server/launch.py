@@ -140,6 +140,7 @@ def _protected_lifespan(
     frame_ancestors: Sequence[str],
 ) -> Lifespan:
     # `--help` of app.py imports this module, and shouldn't wait for starlette.
+    from sd35.server.asset_cache import AssetCache  # noqa: PLC0415  # see above
     from sd35.server.error_boundary import ErrorBoundary  # noqa: PLC0415  # see above
     from sd35.server.security import SecurityMiddleware  # noqa: PLC0415  # see above
 
@@ -149,7 +150,7 @@ def _protected_lifespan(
         # At this point the whole stack is built, and can be wrapped.
         assert app.middleware_stack is not None
         app.middleware_stack = ErrorBoundary(
-            SecurityMiddleware(app.middleware_stack, known_hosts, frame_ancestors)
+            SecurityMiddleware(AssetCache(app.middleware_stack), known_hosts, frame_ancestors)
         )
         async with lifespan(app) if lifespan else nullcontext():
             yield

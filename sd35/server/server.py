@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sd35.jobs.service import JobService
 from sd35.server import launch
 from sd35.server.auth import Authenticator
+from sd35.server.front_end import FrontEnd, FrontEndMiddleware
 from sd35.server.root_url import root_url
 from sd35.server.visitor_middleware import VisitorMiddleware
 
@@ -77,10 +78,13 @@ def serve(
             **routes,
         },
     )
+    front_end = Middleware(
+        FrontEndMiddleware, front_end=FrontEnd(demo, launch_options.get("head", ""))
+    )
     return launch.launch(
         demo,
         # The health check needs no login: Docker and load balancers have none.
-        middleware=[Middleware(_HealthCheck), visitor_middleware],
+        middleware=[Middleware(_HealthCheck), visitor_middleware, front_end],
         lifespan=lifespan or job_service.lifespan,
         auth=authenticator.login if authenticator.accounts else None,
         **launch_options,
