@@ -263,12 +263,15 @@ def test_export_can_be_imported_again() -> None:
         assert (code, out) == (0, "")
     assert err.endswith(f"✓ Exported 1 image to {Path('starred.zip').absolute()}.\n")
     Path("out/note.png").write_text("no picture")
+    Path("out/a\x1b[31m\n\u202eb.txt").touch()
     for library, added in (("other", 4), (str(LIBRARY_DIR), 0)):
         code, out, err = invoke("library", "import", "out", "--library", library, "--json")
         summary = json.loads(out)
         assert (code, summary["added"], summary["already"]) == (0, added, 4 - added)
-        assert summary["unreadable"] == [str(Path("out/note.png").absolute())]
-        assert "Skipped unreadable file: " in err
+        assert summary["skipped"]["damaged"] == {"count": 1, "paths": ["note.png"]}
+        assert summary["skipped"]["other-kind"]["count"] == 1
+        assert "· Skipped 1 file: damaged, or not an image (note.png).\n" in err
+        assert "· Skipped 1 file: not PNG, JPEG or WebP (a [31m b.txt).\n" in err
     assert "Importing images: 5 of 5…" in err
     code, out, _ = invoke("library", "search", "--library", "other", "--json")
     assert [item["id"] for item in parse_json_lines(out)] == ids
@@ -284,7 +287,7 @@ def test_rescan_finds_changes_of_the_folder() -> None:
     (LIBRARY_DIR / "by hand" / "a\x1b[31m\nb.png").write_bytes(encode_png(9))
     code, out, err = invoke("library", "rescan", "--json")
     summary = json.loads(out)
-    assert (code, summary["added"], summary["missing"], summary["unreadable"]) == (0, 1, 1, [])
+    assert (code, summary["added"], summary["missing"], summary["skipped"]) == (0, 1, 1, {})
     assert err.endswith("✓ The library is up to date: 1 added, 1 missing.\n")
     code, out, err = invoke("library", "search")
     assert (code, len(out.splitlines())) == (0, 3)
@@ -380,7 +383,7 @@ def test_rescan_beside_a_running_studio() -> None:
         picture_ids = [studio.stdout.readline().strip()]
         for _ in range(4):
             summary = json.loads(invoke("library", "rescan", "--json")[1])
-            assert (summary["missing"], summary["moved"], summary["unreadable"]) == (0, 0, [])
+            assert (summary["missing"], summary["moved"], summary["skipped"]) == (0, 0, {})
             assert invoke("library", "search", "made")[0] == 0
         studio.stdin.close()
         # Not `communicate`, which loses the lines that `readline` has read ahead.

@@ -348,7 +348,7 @@ def test_moved_file_is_found_and_missing_file_is_reported(
     (library.folder / "unreadable" / "broken.png").write_bytes(b"no image")
     search_field(page).fill("")
     page.get_by_role("button", name="Rescan folder").click()
-    expect(notice(page)).to_contain_text("Not a readable image: unreadable/broken.png")
+    expect(notice(page)).to_contain_text("damaged, or not an image (unreadable/broken.png).")
 
 
 def test_selected_images_are_saved_tagged_starred_and_deleted(

@@ -9,6 +9,7 @@ from sd35.library.library import Library
 from sd35.library.query import parse_query
 from sd35.library.scanner import ScanResult
 from sd35.library.search import PicturePage
+from sd35.library.skipped_files import SkippedFiles, SkipReason
 from sd35.ui.gallery import messages, view
 from sd35.ui.gallery.actions import ACTIONS, run_action
 from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
@@ -83,13 +84,17 @@ def test_trashing_twice_is_no_error(library: Library) -> None:
 
 
 def test_scan_summary_tells_changes_and_unreadable_files() -> None:
-    """A rescan's message counts its changes, and names at most three unreadable files."""
-    unreadable = ("a.png", "b.png", "c.png", "<d>.png")
-    message = messages.scan_summary(ScanResult(added=1200, back=2, unreadable=unreadable))
+    """A rescan's message counts its changes and what it passed over, with at most three names."""
+    paths = ("a.png", "<b>.png", "c\x1b\u202e.png", "d.png")
+    skipped_files = (
+        SkippedFiles(SkipReason.EMPTY, 1200, paths),
+        SkippedFiles(SkipReason.LINK, 1, ("e",)),
+    )
+    message = messages.scan_summary(ScanResult(added=1200, back=2, skipped_files=skipped_files))
     assert "1,200 added, 2 restored" in message
-    assert "Not a readable image: a.png, b.png, c.png…" in message
+    assert "Skipped 1,200 files: empty (a.png, &lt;b&gt;.png, c .png, …)." in message
+    assert "Skipped 1 link: links aren&#39;t followed (e)." in message
     assert "No changes" in messages.scan_summary(ScanResult())
-    assert "&lt;d&gt;" in messages.scan_summary(ScanResult(unreadable=("<d>",)))
 
 
 def test_misunderstood_part_of_a_query_is_reported() -> None:

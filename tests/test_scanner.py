@@ -18,6 +18,7 @@ from sd35.library.library_file import MAX_FILE_BYTES
 from sd35.library.query import parse_query
 from sd35.library.repository import Entry
 from sd35.library.scanner import ScanResult
+from sd35.library.skipped_files import SkippedFiles, SkipReason
 from sd35.metadata.embedding import read_metadata
 from tests.library_fixtures import ANN, BOB, add_picture, encode_picture, find_ids, folder, library
 
@@ -75,7 +76,7 @@ def test_unchanged_files_are_not_read(library: Library) -> None:
     os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
     assert library.rescan() == ScanResult()
     path.touch()
-    assert library.rescan() == ScanResult(unreadable=(entry.path,))
+    assert library.rescan() == ScanResult(skipped_files=skipped_files("damaged", entry.path))
 
 
 def move_file(folder: Path, path: Path) -> None:
@@ -91,6 +92,14 @@ def edit_file(folder: Path, path: Path) -> None:
     image.resize((50, 60)).save(path, pnginfo=None)
 
 
+def skipped_files(name: str, *paths: str) -> tuple[SkippedFiles, ...]:
+    [reason] = [reason for reason in SkipReason if reason.json_name == name]
+    return (SkippedFiles(reason, len(paths), paths),)
+
+
+EMPTY_FILE = ScanResult(skipped_files=skipped_files("empty", "x.png"))
+LINKED_FILE = ScanResult(skipped_files=skipped_files("link", "x.png"))
+LINKED_FOLDER = ScanResult(skipped_files=skipped_files("link", "x"))
 ONE = [(32, 24)]
 TWO = [(32, 24)] * 2
 JPEG_PICTURE = encode_picture(5, "JPEG")
@@ -105,9 +114,9 @@ JPEG_PICTURE = encode_picture(5, "JPEG")
         (lambda _, path: path.write_bytes(encode_picture(200)), ScanResult(changed=1), ONE),
         (lambda folder, path: shutil.copy(path, folder / "copy.png"), ScanResult(added=1), TWO),
         (lambda folder, _: (folder / "x.JPG").write_bytes(JPEG_PICTURE), ScanResult(added=1), TWO),
-        (lambda folder, _: (folder / "x.png").touch(), ScanResult(unreadable=("x.png",)), ONE),
-        (lambda folder, path: (folder / "x.png").symlink_to(path), ScanResult(), ONE),
-        (lambda folder, _: (folder / "x").symlink_to("/"), ScanResult(), ONE),
+        (lambda folder, _: (folder / "x.png").touch(), EMPTY_FILE, ONE),
+        (lambda folder, path: (folder / "x.png").symlink_to(path), LINKED_FILE, ONE),
+        (lambda folder, _: (folder / "x").symlink_to("/"), LINKED_FOLDER, ONE),
         (lambda folder, path: shutil.copy(path, folder / ".x.png"), ScanResult(), ONE),
     ],
     ids=[
@@ -131,7 +140,7 @@ def test_scan_follows_changed_files(
     if changes.moved or changes.changed:
         assert entries[0].id == entry.id
         assert entries[0].metadata == entry.metadata
-    assert library.rescan() == ScanResult(unreadable=changes.unreadable)
+    assert library.rescan() == ScanResult(skipped_files=changes.skipped_files)
 
 
 def test_restored_file_is_the_same_image(library: Library, tmp_path: Path) -> None:
@@ -223,7 +232,9 @@ def test_undecodable_names_are_reported(library: Library) -> None:
     """A file name that isn't text is reported, and ends no scan."""
     (library.folder / os.fsdecode(b"\xff.png")).write_bytes(encode_picture(1))
     (library.folder / "line\nbreak 'quote\".png").write_bytes(encode_picture(2))
-    assert library.rescan() == ScanResult(added=1, unreadable=("?.png",))
+    assert library.rescan() == ScanResult(
+        added=1, skipped_files=skipped_files("undecodable-name", "?.png")
+    )
     assert library.star(find_ids(library), None, is_starred=True) == tuple(find_ids(library))
 
 
@@ -236,7 +247,9 @@ def test_huge_files_and_deep_folders_are_harmless(library: Library) -> None:
         deepest /= "d"
         deepest.mkdir()
     (deepest / "x.png").write_bytes(encode_picture(1))
-    assert library.rescan() == ScanResult(added=1, unreadable=("huge.png",))
+    assert library.rescan() == ScanResult(
+        added=1, skipped_files=skipped_files("too-large", "huge.png")
+    )
     (deepest / "x.png").unlink()
     os.removedirs(deepest)
 

@@ -13,6 +13,7 @@ from sd35.library.exporter import ExportResult
 from sd35.library.importer import ImportResult
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
+from sd35.library.library_file import MAX_FILE_BYTES
 from sd35.library.query import parse_query
 from sd35.library.scanner import ScanResult
 from sd35.metadata import budget
@@ -58,7 +59,7 @@ def test_exported_folder_imports_completely(library: Library, tmp_path: Path) ->
         progress_calls = list[tuple[int, int]]()
         assert second_library.import_from(
             tmp_path / "out", "", lambda *progress: progress_calls.append(progress)
-        ) == ImportResult(6, 0, ())
+        ) == ImportResult(6, 0)
         assert progress_calls == [(index, 6) for index in range(1, 7)]
         assert find_ids(second_library) == find_ids(library)
         for query in ("is:starred", "tag:sea", "on:2001", "fox"):
@@ -67,7 +68,7 @@ def test_exported_folder_imports_completely(library: Library, tmp_path: Path) ->
         assert [entry.metadata for entry in second_library.search().entries] == [
             entry.metadata for entry in library.search().entries
         ]
-        assert second_library.import_from(tmp_path / "out", "") == ImportResult(0, 6, ())
+        assert second_library.import_from(tmp_path / "out", "") == ImportResult(0, 6)
         assert not second_library.rescan().changed
 
 
@@ -99,7 +100,7 @@ def test_exported_zip_imports_completely(library: Library, tmp_path: Path) -> No
     library.star([entries[1].id], None, is_starred=True)
     library.export(tmp_path / "out.zip")
     with Library.open(tmp_path / "other") as second_library:
-        for result in (ImportResult(3, 0, ()), ImportResult(0, 3, ())):
+        for result in (ImportResult(3, 0), ImportResult(0, 3)):
             assert second_library.import_from(tmp_path / "out.zip", "") == result
         records = [entry.metadata for entry in second_library.search().entries]
         assert records == [entry.metadata for entry in library.search().entries]
@@ -122,10 +123,23 @@ def write_hostile_zip(path: Path) -> None:
         file.writestr("lzma.png", encode_picture(16, size=(200, 200)), zipfile.ZIP_LZMA)
         file.writestr("bomb.png", bytes((1 << 20) + 1))
         file.writestr("dense.png", bytes(500_000), zipfile.ZIP_BZIP2)
+        file.writestr("empty.png", b"")
+        file.mkdir("folder.png")
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = 0o120777 << 16
+        file.writestr(link, "/etc/passwd")
+        file.writestr("locked.png", encode_picture(17))
+        file.writestr("unknown method.png", encode_picture(18))
         offsets = [file.getinfo(name).header_offset + 60 for name in ("torn.png", "lzma.png")]
     data = bytearray(path.read_bytes())
     for offset in offsets:
         data[offset] ^= 255
+    # In both headers of a file, the flags of encryption and the number of the method.
+    for name, field_offset, value in ((b"locked.png", 6, 1), (b"unknown method.png", 8, 98)):
+        local_name = data.find(name)
+        central_name = data.rfind(name)
+        data[local_name - 30 + field_offset] = value
+        data[central_name - 46 + field_offset + 2] = value
     path.write_bytes(data)
 
 
@@ -136,9 +150,18 @@ def test_hostile_zip_is_harmless(
     monkeypatch.setattr("sd35.library.importer.MAX_FILE_BYTES", 1 << 20)
     path = tmp_path / "hostile.zip"
     write_hostile_zip(path)
-    names = ("broken.png", "torn.png", "lzma.png", "bomb.png", "dense.png")
-    unreadable = tuple(path / name for name in names)
-    assert library.import_from(path, BOB) == ImportResult(2, 1, unreadable)
+    result = library.import_from(path, BOB)
+    assert (result.added, result.duplicates) == (2, 1)
+    assert {files.reason.json_name: files.paths for files in result.skipped_files} == {
+        "damaged": ("broken.png", "torn.png", "lzma.png"),
+        "empty": ("empty.png",),
+        "too-large": ("bomb.png", "dense.png"),
+        "locked": ("locked.png",),
+        "unknown-method": ("unknown method.png",),
+        "link": ("link.png",),
+        "other-kind": ("notes.txt",),
+        "hidden": ("x/.hidden/y.png", "__MACOSX/._x.png", "a/.hidden/x.png"),
+    }
     (cat,) = library.search(parse_query("on:2001-02-03"), BOB).entries
     assert cat.path.startswith(f"visitors/{BOB}/2001-02-03/")
     assert cat.path.endswith("-old-cat.png")
@@ -164,8 +187,8 @@ def test_images_with_one_name_and_id_are_imported_once_each(
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
         for index in range(30):
             file.writestr(f"{index}.png", embed_metadata(encode_picture(index), metadata))
-    assert library.import_from(tmp_path / "x.zip", BOB) == ImportResult(30, 0, ())
-    assert library.import_from(tmp_path / "x.zip", BOB) == ImportResult(0, 30, ())
+    assert library.import_from(tmp_path / "x.zip", BOB) == ImportResult(30, 0)
+    assert library.import_from(tmp_path / "x.zip", BOB) == ImportResult(0, 30)
 
 
 def test_costly_images_are_imported_and_found(
@@ -179,7 +202,7 @@ def test_costly_images_are_imported_and_found(
             folder_path.mkdir(exist_ok=True)
             (folder_path / f"{index}.png").write_bytes(encode_png(encoded, is_compressed=True))
     count = len(COSTLY_TEXTS)
-    assert library.import_from(tmp_path / "source", BOB) == ImportResult(count, 0, ())
+    assert library.import_from(tmp_path / "source", BOB) == ImportResult(count, 0)
     assert library.rescan() == ScanResult(added=count)
     for entry in library.search(parse_query("")).entries:
         assert len(entry.metadata.prompt) <= MAX_TEXT_LENGTH
@@ -189,10 +212,17 @@ def test_costly_images_are_imported_and_found(
 def test_source_may_be_a_single_image(library: Library, tmp_path: Path) -> None:
     """A single image can be imported, and nothing but images, folders and ZIPs."""
     (tmp_path / "one.png").write_bytes(encode_picture(20))
-    assert library.import_from(tmp_path / "one.png", BOB) == ImportResult(1, 0, ())
-    for name, content in (("no.zip", b"PK\3\4 and no more"), ("x.txt", b"x"), ("empty.zip", b"")):
+    assert library.import_from(tmp_path / "one.png", BOB) == ImportResult(1, 0)
+    (tmp_path / ".one.png").write_bytes(encode_picture(20))
+    assert library.import_from(tmp_path / ".one.png", BOB) == ImportResult(0, 1)
+    for name, content, message in (
+        ("no.zip", b"PK\3\4 and no more", "damaged or incomplete"),
+        ("empty.zip", b"", "damaged or incomplete"),
+        ("x.txt", b"x", "PNG, JPEG or WebP"),
+        ("x.7z", b"7z\xbc\xaf", "PNG, JPEG or WebP"),
+    ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(LibraryError, match="or an image"):
+        with pytest.raises(LibraryError, match=message):
             library.import_from(tmp_path / name, BOB)
 
 
@@ -228,10 +258,8 @@ def test_foreign_images_are_imported_unchanged(library: Library, tmp_path: Path)
     os.utime(directory / "My Cat!.JPG", (10**9, 10**9))
     (directory / "again.jpg").write_bytes(encode_picture(1, "JPEG"))
     (directory / "broken.png").write_bytes(encode_picture(2)[:40])
-    (directory / "text.txt").write_text("x")
-    (directory / ".hidden.png").write_bytes(encode_picture(3))
     result = library.import_from(tmp_path / "there", ANN)
-    assert result == ImportResult(1, 1, (directory / "broken.png",))
+    assert (result.added, result.duplicates) == (1, 1)
     (entry,) = library.search(parse_query("on:2001"), ANN).entries
     assert library.read_bytes(entry.id) == encode_picture(1, "JPEG")
     assert entry.path.startswith(f"visitors/{ANN}/2001-09-")
@@ -239,6 +267,53 @@ def test_foreign_images_are_imported_unchanged(library: Library, tmp_path: Path)
     assert entry.metadata == GenerationMetadata(id=entry.id, tool="")
     library.star([entry.id], ANN, is_starred=True)
     assert library.import_from(tmp_path / "there", ANN).added == 0, "it is known by what it was"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are bytes, and there are pipes, elsewhere alone")
+def test_import_counts_what_it_leaves(library: Library, tmp_path: Path) -> None:
+    """An import tells how many files it left and why, with the first names of each kind."""
+    source = tmp_path / "there"
+    (source / "deep").mkdir(parents=True)
+    picture = encode_picture(1)
+    for name, content in {
+        **{f"{index:02}.txt": b"x" for index in range(30)},
+        "deep/x.GIF": b"GIF89a",
+        "page.png": b"<!doctype html>",
+        "half.webp": picture[:40],
+        "empty.jpg": b"",
+        "old.ZIP": b"PK",
+        ".hidden.png": picture,
+        "Thumbs.db": b"x",
+        "n" * 250 + ".md": b"x",
+    }.items():
+        (source / name).write_bytes(content)
+    (source / os.fsdecode(b"\xff\xfe.png")).write_bytes(picture)
+    with (source / "huge.png").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    os.mkfifo(source / "pipe.png")
+    (source / "folder").symlink_to(tmp_path)
+    (source / "deep" / "file.png").symlink_to(source / "page.png")
+    (source / "lost.png").symlink_to("nowhere")
+    result = library.import_from(source, ANN)
+    assert (result.added, result.duplicates) == (1, 0)
+    skipped_files = {
+        files.reason.json_name: (files.count, files.paths) for files in result.skipped_files
+    }
+    other_count, other_paths = skipped_files.pop("other-kind")
+    assert (other_count, other_paths[:2], len(other_paths)) == (33, ("00.txt", "01.txt"), 20)
+    assert skipped_files == {
+        "damaged": (2, ("half.webp", "page.png")),
+        "empty": (1, ("empty.jpg",)),
+        "too-large": (1, ("huge.png",)),
+        "link": (3, ("folder", "lost.png", "deep/file.png")),
+        "special": (1, ("pipe.png",)),
+        "archive": (1, ("old.ZIP",)),
+        "hidden": (1, (".hidden.png",)),
+    }
+    assert [str(files) for files in result.skipped_files][-2:] == [
+        "Skipped 33 files: not PNG, JPEG or WebP (00.txt, 01.txt, 02.txt, …).",
+        "Skipped 1 item: hidden (.hidden.png).",
+    ]
 
 
 def test_edited_copy_is_another_image(library: Library, tmp_path: Path) -> None:
@@ -252,7 +327,7 @@ def test_edited_copy_is_another_image(library: Library, tmp_path: Path) -> None:
     (tmp_path / "there" / "larger.png").write_bytes(
         embed_metadata(encode_picture(1, size=(64, 48)), entry.metadata)
     )
-    for expected_result in (ImportResult(1, 1, ()), ImportResult(0, 2, ())):
+    for expected_result in (ImportResult(1, 1), ImportResult(0, 2)):
         assert library.import_from(tmp_path / "there", "") == expected_result
     assert not library.rescan().changed
     assert sorted(picture_entry.width for picture_entry in library.search().entries) == [32, 64]
@@ -287,7 +362,7 @@ def test_invalid_sources_are_refused(library: Library, tmp_path: Path) -> None:
     ):
         with pytest.raises(LibraryError):
             library.import_from(path, "")
-    assert library.import_from(tmp_path, "") == ImportResult(0, 0, ()), (
+    assert library.import_from(tmp_path, "") == ImportResult(0, 0), (
         "the library lies in it, and is passed over"
     )
     with pytest.raises(ValueError, match="key"):

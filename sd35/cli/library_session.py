@@ -18,6 +18,7 @@ from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import Query, parse_query
 from sd35.library.repository import Entry
+from sd35.library.skipped_files import SkippedFiles
 
 __all__ = [
     "JOB_STATUS_NAMES",
@@ -27,6 +28,7 @@ __all__ = [
     "format_timestamp",
     "job_to_json",
     "open_library",
+    "report_skipped",
     "report_unreadable",
 ]
 
@@ -103,6 +105,16 @@ def report_unreadable(reporter: Reporter, paths: Sequence[object]) -> None:
         reporter.hint(f"Skipped unreadable file: {path}")
     if len(paths) > MAX_LISTED_FILES:
         reporter.hint(f"… and {len(paths) - MAX_LISTED_FILES:,} more.")
+
+
+def report_skipped(reporter: Reporter, skipped_files: Sequence[SkippedFiles]) -> dict[str, Any]:
+    """Print how many files were passed over, and why; return the same as a JSON object."""
+    for files in skipped_files:
+        reporter.hint(str(files))
+    return {
+        files.reason.json_name: {"count": files.count, "paths": files.paths}
+        for files in skipped_files
+    }
 
 
 def format_timestamp(timestamp: dt.datetime | float) -> str:

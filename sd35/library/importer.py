@@ -3,24 +3,28 @@
 import datetime as dt
 import hashlib
 import os
+import stat
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from sd35.core.atomic_files import write_errors, write_exclusive
-from sd35.core.errors import LibraryError, PictureError, PictureTooLargeError
+from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
+from sd35.core.errors import LibraryError, PictureError
 from sd35.library.database import Database
+from sd35.library.exporter import MANIFEST_NAME
 from sd35.library.layout import (
     OnProgress,
+    OnSkip,
     directory_for,
     file_version,
     filename_for,
     is_visible_picture,
+    skip_reason,
     walk_pictures,
 )
 from sd35.library.library_file import (
@@ -35,9 +39,15 @@ from sd35.library.picture_file import (
     creation_time,
     derive_copy_id,
     find_identical,
-    inspect_picture,
+    load_picture,
 )
 from sd35.library.repository import get_entry, shown_paths, upsert_entry
+from sd35.library.skipped_files import (
+    SkippedFileError,
+    SkippedFiles,
+    SkippedFilesCounter,
+    SkipReason,
+)
 from sd35.metadata.embedding import embed_metadata
 
 __all__ = ["ImportResult", "Importer"]
@@ -65,16 +75,18 @@ _MAX_SAME_NAMES: Final = 20
 # would make gigabytes out of a kilobyte.
 _MAX_RATIO: Final = 1032
 
+_IS_ENCRYPTED: Final = 0x01  # flag of a file in a ZIP
+
 _UNSET_DATE_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """Outcome of an import: numbers of images, and the files that aren't readable images."""
+    """Outcome of an import: numbers of images, and the files that were passed over."""
 
     added: int
-    skipped: int  # they were in the library already
-    unreadable: tuple[Path, ...]
+    duplicates: int  # they were in the library already
+    skipped_files: tuple[SkippedFiles, ...] = ()  # with their paths in the source
 
 
 class Importer:
@@ -96,23 +108,22 @@ class Importer:
         library_root = self._folder.resolve()
         if source == library_root or library_root in source.parents:
             raise LibraryError(f"{source} is in the library already.", "Choose another folder.")
-        added = skipped = 0
-        unreadable: list[Path] = []
-        with _open_source(source, exclude=library_root) as files:
+        added = duplicates = 0
+        skipped_files = SkippedFilesCounter()
+        with _open_source(source, exclude=library_root, on_skip=skipped_files.add) as files:
             for index, file in enumerate(files, 1):
                 try:
-                    data, mtime_ns = file.load()
-                    inspected = inspect_picture(data)
-                except (OSError, PictureError):
-                    unreadable.append(file.path)
+                    inspected, mtime_ns = load_picture(file.load)
+                except SkippedFileError as error:
+                    skipped_files.add(error.reason, file.path)
                 else:
-                    if self._import_one(inspected, mtime_ns, file.path.stem):
+                    if self._import_one(inspected, mtime_ns, PurePosixPath(file.path).stem):
                         added += 1
                     else:
-                        skipped += 1
+                        duplicates += 1
                 if on_progress is not None:
                     on_progress(index, len(files))
-        return ImportResult(added, skipped, tuple(unreadable))
+        return ImportResult(added, duplicates, skipped_files.result())
 
     def _import_one(self, inspected: InspectedPicture, mtime_ns: int, fallback_name: str) -> bool:
         """Add an image, and return true, unless the owner has it already."""
@@ -194,43 +205,64 @@ def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) 
 class _SourceFile:
     """Image file to import; `load` returns its content and mtime in nanoseconds.
 
-    It raises OSError or PictureError.
+    It raises OSError, PictureError or SkippedFileError.
     """
 
-    path: Path  # for a file in a ZIP, the ZIP's path and the path in it
+    path: str  # in the source
     load: Callable[[], tuple[bytes, int]]
 
 
 @contextmanager
-def _open_source(source: Path, *, exclude: Path) -> Iterator[list[_SourceFile]]:
+def _open_source(source: Path, *, exclude: Path, on_skip: OnSkip) -> Iterator[list[_SourceFile]]:
     """Yield the image files of a folder or a ZIP in a stable order, or a single file.
 
     Raises:
         LibraryError: the source is none of these.
     """
     if source.is_dir():
-        walk = walk_pictures(source, exclude=exclude)
+        walk = walk_pictures(source, exclude=exclude, on_skip=_without_manifest(on_skip))
         yield [_file_on_disk(source, file_info.path) for file_info in walk]
         return
-    if source.is_file() and is_visible_picture(source.name):
+    if source.is_file() and is_visible_picture(source.name.lstrip(".")):
         yield [_file_on_disk(source.parent, source.name)]
         return
+    with _open_archive(source) as archive:
+        yield list(_files_in_zip(archive, source, _without_manifest(on_skip)))
+
+
+def _without_manifest(on_skip: OnSkip) -> OnSkip:
+    """Return a callback that passes on every file but the manifest of this program's exports."""
+
+    def pass_on(reason: SkipReason, path: str) -> None:
+        if path != MANIFEST_NAME:
+            on_skip(reason, path)
+
+    return pass_on
+
+
+def _open_archive(source: Path) -> zipfile.ZipFile:
     try:
         # A pipe is no archive: opening it by its path would wait for somebody who writes into it.
-        archive = zipfile.ZipFile(open_file(source))
-    except _UNPACK_ERRORS as error:
+        file = open_file(source)
+    except OSError as error:
         raise LibraryError(
-            f"{source} isn't a folder, a .zip file or an image.", "Choose another source."
+            f"Couldn't read {source}: {os_error_text(error)}.", "Choose another source."
         ) from error
-    with archive:
-        # Thousands of names for the same bytes would be unpacked thousands of times.
-        if sum(info.compress_size for info in archive.infolist()) > source.stat().st_size:
-            raise LibraryError(f"The files in {source} overlap.", "Choose another source.")
-        yield [
-            _file_in_zip(archive, source, info)
-            for info in archive.infolist()
-            if is_visible_picture(_posix_name(info))
-        ]
+    try:
+        archive = zipfile.ZipFile(file)
+    except _UNPACK_ERRORS as error:
+        file.close()
+        if source.suffix.lower() == ".zip":
+            message = f"{source} is no .zip file, or it is damaged or incomplete."
+            raise LibraryError(message, "Copy or download it again.") from error
+        message = f"{source} isn't a folder, a .zip file, or a PNG, JPEG or WebP image."
+        remedy = "Unpack other archives, and import the folder."
+        raise LibraryError(message, remedy) from error
+    # Thousands of names for the same bytes would be unpacked thousands of times.
+    if sum(info.compress_size for info in archive.infolist()) > source.stat().st_size:
+        archive.close()
+        raise LibraryError(f"The files in {source} overlap.", "Choose another source.")
+    return archive
 
 
 def _file_on_disk(folder: Path, path: str) -> _SourceFile:
@@ -238,33 +270,48 @@ def _file_on_disk(folder: Path, path: str) -> _SourceFile:
         data, status = read_library_file(folder, path)
         return data, file_version(status)[1]
 
-    return _SourceFile(folder / path, load)
+    return _SourceFile(path, load)
+
+
+def _files_in_zip(
+    archive: zipfile.ZipFile, archive_path: Path, on_skip: OnSkip
+) -> Iterator[_SourceFile]:
+    for info in archive.infolist():
+        # The path is for messages only. A name such as ../../x in an archive is harmless: the
+        # library generates the file's name.
+        path = info.filename.replace("\\", "/")  # as some Windows programs write it
+        if path.endswith("/"):
+            continue
+        reason = skip_reason(path)
+        if reason is None and stat.S_ISLNK(info.external_attr >> 16):
+            reason = SkipReason.LINK
+        if reason is None:
+            yield _file_in_zip(archive, archive_path, info, path)
+        else:
+            on_skip(reason, path)
 
 
 def _file_in_zip(
-    archive: zipfile.ZipFile, archive_path: Path, info: zipfile.ZipInfo
+    archive: zipfile.ZipFile, archive_path: Path, info: zipfile.ZipInfo, path: str
 ) -> _SourceFile:
-    # The path is for messages only. A name such as ../../x in an archive is harmless: the library
-    # generates the file's name.
-    path = archive_path / _posix_name(info).lstrip("/")
     max_bytes = min(MAX_FILE_BYTES, info.compress_size * _MAX_RATIO)
 
     def load() -> tuple[bytes, int]:
+        if info.flag_bits & _IS_ENCRYPTED:
+            raise SkippedFileError(SkipReason.LOCKED)
         try:
             with archive.open(info) as file:
                 # The header's size can't be trusted: a ZIP bomb unpacks to more.
                 data = file.read(max_bytes + 1)
+        except NotImplementedError as error:
+            raise SkippedFileError(SkipReason.UNKNOWN_METHOD) from error
         except _UNPACK_ERRORS as error:
-            raise PictureError(f"Couldn't unpack {info.filename}.") from error
+            raise SkippedFileError(SkipReason.DAMAGED) from error
         if len(data) > max_bytes:
-            raise PictureTooLargeError(f"{info.filename} is too large for an image.")
+            raise SkippedFileError(SkipReason.TOO_LARGE)
         return data, _mtime_ns(info, archive_path)
 
     return _SourceFile(path, load)
-
-
-def _posix_name(info: zipfile.ZipInfo) -> str:
-    return info.filename.replace("\\", "/")  # as some Windows programs write it
 
 
 def _mtime_ns(info: zipfile.ZipInfo, archive_path: Path) -> int:

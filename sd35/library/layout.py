@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from sd35.core.atomic_files import TEMP_SUFFIX
+from sd35.library.skipped_files import SkipReason
 from sd35.metadata.model import GenerationMetadata
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "TRASH_DIR",
     "FileInfo",
     "OnProgress",
+    "OnSkip",
     "directory_for",
     "file_version",
     "filename_for",
@@ -42,11 +44,15 @@ __all__ = [
     "owner_key",
     "remove_empty_folders",
     "remove_if_stale",
+    "skip_reason",
     "walk_pictures",
 ]
 
 # Callback that gets the number of files processed, and the total.
 OnProgress = Callable[[int, int], None]
+
+# Callback that gets the path of a file that is passed over, below the folder that is walked.
+OnSkip = Callable[[SkipReason, str], None]
 
 LOCAL_OWNER: Final = "here"  # owner that stands for the local user
 LOCAL_OWNER_KEY: Final = ""
@@ -62,6 +68,7 @@ MAX_SLUG_BYTES: Final = 150  # in UTF-8: file systems allow 255 for a name, and 
 STALE_AFTER: Final = 3600.0  # seconds until a temporary file or a lock counts as abandoned
 
 _PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp")
+_ARCHIVE_SUFFIXES: Final = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
 _MAX_INTEGER: Final = 2**63 - 1
 _OWNER_KEY_PATTERN: Final = re.compile(r"[0-9a-z]{0,64}")
 
@@ -153,11 +160,15 @@ class FileInfo:
     mtime_ns: int
 
 
-def walk_pictures(root: Path, *, exclude: Path | None = None) -> Iterator[FileInfo]:
+def walk_pictures(
+    root: Path, *, exclude: Path | None = None, on_skip: OnSkip | None = None
+) -> Iterator[FileInfo]:
     """Yield the image files below a folder in a stable order, and remove stale temporary files.
 
-    Hidden files and folders are skipped, as is the folder `exclude`.
+    Whatever else there is goes to `on_skip`, but for the folder `exclude`. What is hidden, and
+    what a link leads to, is skipped.
     """
+    on_skip = on_skip or _ignore
     # A stack instead of recursion: folders may be nested deeper than Python recurses.
     folders = [""]
     while folders:
@@ -165,26 +176,50 @@ def walk_pictures(root: Path, *, exclude: Path | None = None) -> Iterator[FileIn
         if root / prefix == exclude:
             continue
         subfolders: list[str] = []
-        for entry in _list_folder(root / prefix):
-            with suppress(OSError):
-                if entry.name.startswith("."):
-                    if entry.name.endswith(TEMP_SUFFIX):
-                        remove_if_stale(Path(entry.path))
-                # A symbolic link would lead out of the library, or round in circles.
+        for entry in _list_folder(root, prefix, on_skip):
+            path = prefix + entry.name
+            try:
+                reason = _reason_to_skip(entry)
+                if reason is not None:
+                    on_skip(reason, path)
                 elif entry.is_dir(follow_symlinks=False):
-                    subfolders.append(f"{prefix}{entry.name}/")
-                elif is_visible_picture(entry.name) and entry.is_file(follow_symlinks=False):
-                    version = file_version(entry.stat(follow_symlinks=False))
-                    yield FileInfo(prefix + entry.name, *version)
+                    subfolders.append(f"{path}/")
+                else:
+                    yield FileInfo(path, *file_version(entry.stat(follow_symlinks=False)))
+            except OSError:
+                on_skip(SkipReason.NO_ACCESS, path)
         folders += reversed(subfolders)
+
+
+def _ignore(_reason: SkipReason, _path: str) -> None:
+    pass
+
+
+def _reason_to_skip(entry: os.DirEntry[str]) -> SkipReason | None:
+    """Return why an entry of a folder is passed over; `None` for a folder or an image file."""
+    if entry.name.startswith("."):
+        if entry.name.endswith(TEMP_SUFFIX):
+            remove_if_stale(Path(entry.path))
+        return SkipReason.HIDDEN
+    if entry.is_symlink():  # it would lead out of the library, or round in circles
+        return SkipReason.LINK
+    if entry.is_dir(follow_symlinks=False):
+        return None
+    return skip_reason(entry.name) if entry.is_file() else SkipReason.SPECIAL
+
+
+def skip_reason(path: str) -> SkipReason | None:
+    """Return why a file with this path, with slashes, is passed over; `None` for an image file."""
+    if any(part.startswith(".") and part not in {".", ".."} for part in path.split("/")):
+        return SkipReason.HIDDEN
+    if path.lower().endswith(_PICTURE_SUFFIXES):
+        return None
+    return SkipReason.ARCHIVE if path.lower().endswith(_ARCHIVE_SUFFIXES) else SkipReason.OTHER_KIND
 
 
 def is_visible_picture(path: str) -> bool:
     """Return whether a path, with slashes, names an image file without a hidden part."""
-    names = [name for name in path.split("/") if name not in {".", ".."}]
-    return path.lower().endswith(_PICTURE_SUFFIXES) and not any(
-        name.startswith(".") for name in names
-    )
+    return skip_reason(path) is None
 
 
 def file_version(stat_result: os.stat_result) -> tuple[int, int]:
@@ -209,9 +244,12 @@ def remove_if_stale(temp_file: Path) -> None:
             temp_file.unlink()
 
 
-def _list_folder(folder: Path) -> list[os.DirEntry[str]]:
+def _list_folder(root: Path, prefix: str, on_skip: OnSkip) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as listing:
+        with os.scandir(root / prefix) as listing:
             return sorted(listing, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
     except OSError:
+        on_skip(SkipReason.NO_ACCESS, prefix or ".")
         return []

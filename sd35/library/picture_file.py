@@ -5,17 +5,18 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sd35.core.errors import PictureError
 from sd35.core.picture import Picture, open_picture
 from sd35.library.layout import is_in_trash, owner_from_path
 from sd35.library.library_file import read_file
 from sd35.library.repository import Entry
+from sd35.library.skipped_files import SkippedFileError, SkipReason, skip_errors
 from sd35.metadata.dates import NOON, read_date
 from sd35.metadata.embedding import metadata_from_texts, read_texts
 from sd35.metadata.model import GenerationMetadata
@@ -27,8 +28,10 @@ __all__ = [
     "derive_copy_id",
     "find_identical",
     "inspect_picture",
+    "load_picture",
 ]
 
+T = TypeVar("T")
 
 _UNREADABLE_MESSAGE: Final = "Not a readable PNG, JPEG or WebP: damaged, incomplete or too large."
 
@@ -79,12 +82,13 @@ def inspect_picture(data: bytes) -> InspectedPicture:
     """Return what an image file holds.
 
     Raises:
+        PictureTooLargeError: the image has too many pixels.
         PictureError: the data isn't an image that may be opened.
     """
     try:
         picture = open_picture(data)
     except PictureError as error:
-        raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.") from error
+        raise type(error)(_UNREADABLE_MESSAGE, "Choose another image.") from error
     if not picture.width or not picture.height:
         raise PictureError(_UNREADABLE_MESSAGE, "Choose another image.")
     embedded = read_texts(data)
@@ -96,6 +100,19 @@ def inspect_picture(data: bytes) -> InspectedPicture:
         # From the content, so that the file has the same ID when the index is rebuilt.
         metadata = replace(metadata, id=f"h{hashlib.sha256(data).hexdigest()[:21]}")
     return InspectedPicture(picture, metadata, has_embedded_id)
+
+
+def load_picture(load: Callable[[], tuple[bytes, T]]) -> tuple[InspectedPicture, T]:
+    """Return what an image file holds, and what `load` returns beside its content.
+
+    Raises:
+        SkippedFileError: there is no such file, or no image in it that may be opened.
+    """
+    with skip_errors():
+        data, status = load()
+        if not data:
+            raise SkippedFileError(SkipReason.EMPTY)
+        return inspect_picture(data), status
 
 
 def derive_copy_id(id_: str, path: str) -> str:

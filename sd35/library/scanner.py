@@ -12,7 +12,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from sd35.core.atomic_files import os_error_text
-from sd35.core.errors import LibraryError, PictureError
+from sd35.core.errors import LibraryError
 from sd35.library.database import Database
 from sd35.library.layout import (
     STATE_DIR,
@@ -23,7 +23,7 @@ from sd35.library.layout import (
     walk_pictures,
 )
 from sd35.library.library_file import read_library_file, stat_library_file
-from sd35.library.picture_file import build_entry, derive_copy_id, inspect_picture
+from sd35.library.picture_file import build_entry, derive_copy_id, load_picture
 from sd35.library.repository import (
     Entry,
     check_labels,
@@ -35,6 +35,12 @@ from sd35.library.repository import (
     upsert_entry,
 )
 from sd35.library.schema import check_integrity
+from sd35.library.skipped_files import (
+    SkippedFileError,
+    SkippedFiles,
+    SkippedFilesCounter,
+    SkipReason,
+)
 from sd35.library.text_index import fold, sqlite_text
 from sd35.library.thumbnails import ThumbnailCache
 
@@ -46,14 +52,14 @@ LOCK_TIMEOUT: Final = 600.0  # seconds to wait for another program's scan
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """Outcome of a scan: numbers of images, and the files that aren't readable images."""
+    """Outcome of a scan: numbers of images, and the files that were passed over."""
 
     added: int = 0
     moved: int = 0
     changed: int = 0
     missing: int = 0
     back: int = 0  # missing images whose files are where they were again
-    unreadable: tuple[str, ...] = ()  # paths in the library
+    skipped_files: tuple[SkippedFiles, ...] = ()  # with their paths in the library
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ class Scanner:
         self._database = database
         self._thumbnails = thumbnails
         self._counts: Counter[str] = Counter()
-        self._unreadable: list[str] = []
+        self._skipped_files = SkippedFilesCounter()
 
     def run(
         self,
@@ -139,7 +145,7 @@ class Scanner:
             message = f"Couldn't scan the library: {os_error_text(error)}."
             raise LibraryError(message) from error
         self._thumbnails.remove_stale()
-        return ScanResult(**self._counts, unreadable=tuple(self._unreadable))
+        return ScanResult(**self._counts, skipped_files=self._skipped_files.result())
 
     def _check_index(self) -> None:
         # One state of the index: what another program writes meanwhile would contradict it.
@@ -179,11 +185,16 @@ class Scanner:
         connection.execute("COMMIT")
 
     def _walk_folder(self, root: Path, prefix: str) -> Iterator[tuple[int, str, int, int]]:
-        for file_info in walk_pictures(root):
+        def count_skipped(reason: SkipReason, path: str) -> None:
+            # What is hidden isn't meant to be in the library, such as the library's own state.
+            if reason is not SkipReason.HIDDEN:
+                self._skipped_files.add(reason, prefix + path)
+
+        for file_info in walk_pictures(root, on_skip=count_skipped):
             path = prefix + file_info.path
             # On Linux, a name may be any bytes; one that isn't UTF-8 can't be a path in the index.
             if path != sqlite_text(path):
-                self._unreadable.append(sqlite_text(path))
+                self._skipped_files.add(SkipReason.UNDECODABLE_NAME, sqlite_text(path))
                 continue
             if prefix:
                 rank = 2
@@ -211,12 +222,12 @@ class Scanner:
         try:
             # The time before it is read: written to meanwhile, the file gets a later one, and is
             # read again by the next scan.
-            data, status = read_library_file(self._folder, file_info.path)
-            inspected = inspect_picture(data)
-        except FileNotFoundError:
-            return None
-        except (OSError, PictureError):
-            self._unreadable.append(file_info.path)
+            inspected, status = load_picture(
+                lambda: read_library_file(self._folder, file_info.path)
+            )
+        except SkippedFileError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                self._skipped_files.add(error.reason, file_info.path)
             return None
         mtime_ns = file_version(status)[1]
         entry = build_entry(inspected, file_info.path, mtime_ns)

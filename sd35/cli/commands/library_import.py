@@ -7,7 +7,7 @@ from typer import Argument
 
 from sd35.cli import options
 from sd35.cli.lazy import Command, make_app
-from sd35.cli.library_session import Requires, open_library, report_unreadable
+from sd35.cli.library_session import Requires, open_library, report_skipped
 from sd35.cli.runner import command_context
 from sd35.cli.terminal import write_json
 from sd35.core.errors import InvalidRequestError
@@ -39,9 +39,10 @@ def import_images(
         with open_library(folder, reporter, Requires.NOTHING) as library:
             on_progress = reporter.start_task("Importing images")
             result = library.import_from(source, LOCAL_OWNER_KEY, on_progress)
-        unreadable = [str(path) for path in result.unreadable]
-        report_unreadable(reporter, unreadable)
-        duplicates = pluralize(result.skipped, "duplicate")
+        skipped_files = report_skipped(reporter, result.skipped_files)
+        duplicates = pluralize(result.duplicates, "duplicate")
         reporter.success(f"Added {pluralize(result.added, 'image')} ({duplicates}).")
         if as_json:
-            write_json({"added": result.added, "already": result.skipped, "unreadable": unreadable})
+            write_json(
+                {"added": result.added, "already": result.duplicates, "skipped": skipped_files}
+            )

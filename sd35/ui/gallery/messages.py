@@ -1,7 +1,6 @@
 """Messages about the outcome of an action as HTML, for the grid or the viewer. Pure."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from markupsafe import Markup
 
@@ -19,8 +18,6 @@ __all__ = [
     "tag_summary",
     "trash_summary",
 ]
-
-MAX_FILE_NAMES: Final = 3  # unreadable files that a message names
 
 
 def action_error(error: SD35Error) -> Markup:
@@ -46,7 +43,7 @@ def restore_summary(count: int) -> Markup:
 
 
 def scan_summary(result: ScanResult | None) -> Markup:
-    """Return the changes that a rescan has found; nothing without a result."""
+    """Return the changes that a rescan has found, and what it passed over; nothing without one."""
     if result is None:
         return EMPTY_HTML
     counts = {
@@ -58,12 +55,7 @@ def scan_summary(result: ScanResult | None) -> Markup:
     }
     changes = [f"{count:,} {name}" for name, count in counts.items() if count]
     message = _status(", ".join(changes) or "No changes")
-    if result.unreadable:
-        names = ", ".join(result.unreadable[:MAX_FILE_NAMES])
-        if len(result.unreadable) > MAX_FILE_NAMES:
-            names += "…"
-        message += _alert(f"Not a readable image: {names}")
-    return message
+    return message + EMPTY_HTML.join(_alert(str(files)) for files in result.skipped_files)
 
 
 def tag_summary(tagged_count: int, missing_count: int) -> Markup:
