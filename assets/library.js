@@ -43,6 +43,7 @@
   // ---- Elements of the page ---------------------------------------------------------------------
 
   const components = {}; // Gradio's, by name: { props, trigger }
+  let showGallery = () => {}; // Gradio builds the components when the tab is first opened
   const grid = () => one("#grid .grid");
   const viewer = () => one("#viewer dialog");
   const toolbar = () => one("#selection .selection");
@@ -185,6 +186,7 @@
       }
       if (previousTab) state.scrollPositions[previousTab] = window.scrollY;
       renderTab(); // before the scroll position: the tab has no height while it is hidden
+      if (tab === "library") showGallery();
       window.scrollTo(0, state.scrollPositions[tab] ?? 0);
       if (tab === "library") loadLibrary();
       else closeViewer();
@@ -488,6 +490,11 @@
     renderTab();
   });
   linksObserver.observe(root, { subtree: true, childList: true });
+
+  sd35.bindTabs = (show) => {
+    showGallery = show;
+    if (state.tab === "library") show();
+  };
 
   // Each of Gradio's components (see `Gallery`) calls this when it is loaded.
   sd35.gallery = (name, element, props, watch, trigger) => {

@@ -20,8 +20,7 @@ from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.blocks import locked_blocks
 from sd35.server.server import serve
-from sd35.ui.gallery import static
-from sd35.ui.gallery.gallery import Gallery
+from sd35.ui.gallery.gallery import Gallery, build_tabs
 from sd35.ui.theme import ASSETS, launch_options
 
 __all__ = ["GalleryServer", "add_picture", "serve_gallery"]
@@ -41,10 +40,10 @@ def _build_blocks(library: Library) -> gr.Blocks:
     """Build the page; what the library tab asks of the Create tab appears in #event-json."""
     with locked_blocks("A library", fill_width=True) as demo:
         with gr.Row(elem_id="header"):
-            gr.HTML(static.TAB_BAR, elem_id="tabs", apply_default_css=False)
+            tabs = build_tabs()
         with gr.Row(elem_id="studio"):
             event_json = gr.Textbox(elem_id="event-json", show_label=False)
-        gallery = Gallery(library)
+        gallery = Gallery(library, tabs)
         gallery.import_event.submit(_as_json, None, event_json, queue=False)
         gallery.retry_event.retry(_as_json, None, event_json, queue=False)
     return demo

@@ -1,11 +1,16 @@
 """The hidden components and endpoints for programs: `/infer` as the public Space's, `/generate`."""
 
+from typing import TYPE_CHECKING
+
 import gradio as gr
 
 from sd35.core.limits import PUBLIC_LIMITS
 from sd35.jobs.space_connection import ConnectionState
 from sd35.server.api import ApiEndpoints
 from sd35.ui.create.components import build_slider
+
+if TYPE_CHECKING:
+    from gradio.data_classes import BlocksConfigDict
 
 __all__ = ["ApiForm"]
 
@@ -21,6 +26,13 @@ class ApiForm:
     def __init__(self, demo: gr.Blocks, title: str, endpoints: ApiEndpoints) -> None:
         self._demo = demo
         self._title = title
+        page_ids = set(demo.blocks)
+        self._build(endpoints)
+        self._ids = set(demo.blocks) - page_ids
+        self._full_config = demo.get_config_file
+        demo.get_config_file = self._config_without_form
+
+    def _build(self, endpoints: ApiEndpoints) -> None:
         limits = PUBLIC_LIMITS
         # Clients read the parameters' names, order and ranges from these components.
         with gr.Column(visible=False):
@@ -44,6 +56,20 @@ class ApiForm:
                 concurrency_limit=None,
             )
         gr.api(endpoints.generate, api_name="generate", concurrency_limit=None)
+
+    def _config_without_form(self) -> "BlocksConfigDict":
+        """Return the app's configuration, in which the page has none of these components.
+
+        Programs get all of it. A browser would spend a tenth of its time on them.
+        """
+        config = self._full_config()
+        page = config["page"][""]
+        page["components"] = [id_ for id_ in page["components"] if id_ not in self._ids]
+        children = page["layout"]["children"]
+        page["layout"] = page["layout"] | {
+            "children": [child for child in children if child["id"] not in self._ids]
+        }
+        return config
 
     def hide_other_endpoints(self) -> None:
         """Hide all other listeners from clients, including those that Gradio adds."""

@@ -45,7 +45,7 @@ def build_page(
     with locked_blocks(TITLE, fill_width=True) as demo:
         header = Header(TITLE, connection, can_sign_in=can_sign_in, can_log_out=can_log_out)
         tab = CreateTab(connection, has_quota=has_quota)
-        gallery = Gallery(job_service.library)
+        gallery = Gallery(job_service.library, header.tabs)
         gr.HTML(FOOTER_HTML, elem_id="footer")
         connection_handlers = ConnectionHandlers(job_service)
         Wiring(demo, header, tab, gallery, form_handlers, job_handlers, connection_handlers).bind()

@@ -9,7 +9,7 @@ from sd35.core.sizes import ASPECT_RATIOS
 from sd35.jobs.space_connection import ConnectionState
 from sd35.ui.create import job_panel, notices, space_view
 from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES
-from sd35.ui.gallery.static import TAB_BAR
+from sd35.ui.gallery.gallery import build_tabs
 
 __all__ = ["CreateTab", "Header", "build_slider"]
 
@@ -24,7 +24,7 @@ class Header:
     ) -> None:
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{title}</h1>", elem_id="title")
-            gr.HTML(TAB_BAR, elem_id="tabs", apply_default_css=False)
+            self.tabs = build_tabs()
             self.status = gr.HTML(space_view.status_line(connection), elem_id="status")
             self.account = gr.HTML("", elem_id="account", visible=can_log_out)
             if can_sign_in:

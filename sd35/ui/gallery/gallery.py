@@ -23,7 +23,7 @@ from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
 from sd35.ui.gallery.messages import action_error
 from sd35.ui.markup import EMPTY_HTML
 
-__all__ = ["Gallery"]
+__all__ = ["Gallery", "build_tabs"]
 
 PAGE_SIZE: Final = 48
 
@@ -40,6 +40,18 @@ FILTER_QUERIES: Final = {
 }
 DEFAULT_FILTER: Final = "All"
 
+SHOW_JS: Final = "() => ({__type__: 'update', visible: true})"
+
+
+def build_tabs() -> gr.HTML:
+    """Build the links to the two tabs inside the current Blocks."""
+    return gr.HTML(
+        static.TAB_BAR,
+        elem_id="tabs",
+        js_on_load="window.sd35?.bindTabs?.(() => trigger('select'))",
+        apply_default_css=False,
+    )
+
 
 class Gallery:
     """The library tab, built inside the current Blocks.
@@ -52,10 +64,11 @@ class Gallery:
       image, or `job`).
     """
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, tabs: gr.HTML) -> None:
         self._library = library
         self._job_repository = JobRepository(library)
-        with gr.Column(elem_id="gallery"):
+        # The browser builds what is inside when the tab is first opened.
+        with gr.Column(visible=False, elem_id="gallery") as column:
             with gr.Row(elem_id="search-row"):
                 self.search = gr.Textbox(
                     show_label=False,
@@ -79,6 +92,7 @@ class Gallery:
             self._event_component(static.SELECTION_BAR, "selection", "gallery_event")
             self.import_event = self._event_component("", "import-event", "submit")
             self.retry_event = self._event_component("", "retry-event", "retry")
+        tabs.select(None, None, column, js=SHOW_JS, api_visibility="private")
         self._bind_events()
 
     @staticmethod
