@@ -98,6 +98,7 @@ async def serve_hub(space: str, stage: str) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/api/whoami-v2", whoami)
     app.router.add_get("/api/spaces/a/b", space_info)
+    app.router.add_get("/api/spaces/old/b", respond_text(307, Location="/api/spaces/a/b"))
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port := free_port()).start()
@@ -183,6 +184,20 @@ def test_token_is_read_from_a_file(
     warning = "Other users of this computer can see the token after --token"
     assert warning not in from_file[2]
     assert warning in " ".join(from_option[2].split())
+
+
+def test_new_name_of_a_space_is_printed(
+    portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renamed Space is used, and its new name said."""
+    with (
+        portal.wrap_async_context_manager(serve_fake_gradio()) as space,
+        portal.wrap_async_context_manager(serve_hub(space, "RUNNING")) as address,
+    ):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        code, _, err = invoke("space", "old/b")
+        assert (code, "old/b was renamed: it is a/b now." in err) == (0, True)
+        assert "RUNNING (renamed: it is a/b now)" in invoke("doctor", "old/b")[1]
 
 
 def test_sleeping_space_is_not_waited_for(

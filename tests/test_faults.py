@@ -25,6 +25,7 @@ from sd35.core.errors import (
     ProtocolError,
     QueueFullError,
     RateLimitedError,
+    RedirectedError,
     SD35Error,
     SessionLostError,
     SpaceAsleepError,
@@ -35,6 +36,7 @@ from sd35.core.errors import (
     StreamInterruptedError,
     StreamTimeoutError,
     UnreachableError,
+    WebPageError,
 )
 from sd35.core.events import Finished, Notice, Preview, Progress, Queued, Started, Waiting
 from sd35.jobs import space_connection
@@ -173,7 +175,7 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
     (
         "config: redirect",
         {"config": respond_text(302, Location="http://127.0.0.1:1/")},
-        SpaceNotFoundError,
+        RedirectedError,
     ),
     ("config: asleep", {"config": SPACE_ASLEEP}, SpaceAsleepError),
     (
@@ -214,18 +216,18 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
     ("join: login", {"join": respond_text(401)}, AccessDeniedError),
     ("join: malformed", {"join": respond_text(422, '{"detail": "bad"}')}, MalformedRequestError),
     ("join: wrong number", {"join": respond_text(500, "Internal Server Error")}, ProtocolError),
-    ("join: a page", {"join": respond_text(200, "<html>log in</html>")}, ProtocolError),
+    ("join: a page", {"join": respond_text(200, "<html>log in</html>")}, WebPageError),
     ("join: no number", {"join": respond_json({})}, ProtocolError),
     (
         "join: redirect",
         {"join": respond_text(307, Location="http://127.0.0.1:1/")},
-        SpaceNotFoundError,
+        RedirectedError,
     ),
     ("stream: slow header", {"data": never_respond}, UnreachableError),
     (
         "stream: a page",
         {"data": respond_text(200, "<html>log in</html>", Content_Type="text/html")},
-        ProtocolError,
+        WebPageError,
     ),
     ("stream: gateway", {"data": respond_text(502, "<html>Bad Gateway</html>")}, SpaceAsleepError),
     ("stream: not found", {"data": respond_text(404)}, SpaceNotFoundError),
@@ -263,7 +265,7 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
     (
         "picture: redirect",
         {"file": respond_text(302, Location="http://127.0.0.1:1/x.png")},
-        SpaceNotFoundError,
+        RedirectedError,
     ),
     ("picture: slow header", {"file": never_respond}, UnreachableError),
     ("picture: cut", {"file": respond_truncated(PNG[:40], len(PNG))}, UnreachableError),

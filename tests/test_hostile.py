@@ -431,10 +431,10 @@ async def test_a_forged_answer_of_the_hub_never_leads_to_another_server() -> Non
             timeouts=SHORT_TIMEOUTS,
         )
 
-        async def forged_metadata(url: URL) -> dict[str, str]:
-            return {"host": "https://example.org"}
+        async def forged_metadata(url: URL) -> tuple[URL, dict[str, str]]:
+            return url, {"host": "https://example.org"}
 
-        hub.get_json = forged_metadata  # type: ignore[method-assign]
+        hub.get_document = forged_metadata  # type: ignore[method-assign]
         with pytest.raises(ProtocolError, match="foreign address"):
             await get_space_info(hub, "owner/name")
         assert (await whoami(hub)).name == "unnamed"

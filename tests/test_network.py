@@ -18,11 +18,25 @@ import trustme
 from aiohttp import web
 from yarl import URL
 
-from sd35.client import SpaceClient, Timeouts, decompression, limited_connector
+from sd35.client import (
+    SpaceClient,
+    Timeouts,
+    decompression,
+    is_outage,
+    limited_connector,
+    retry,
+)
 from sd35.client.decompression import content_decoder
 from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, proxy_login_header
-from sd35.core.errors import InvalidRequestError, ProtocolError, UnreachableError
+from sd35.core.errors import (
+    ContractError,
+    InvalidRequestError,
+    LoginPageError,
+    ProtocolError,
+    RedirectedError,
+    UnreachableError,
+)
 from sd35.core.events import Finished, RemotePicture
 from sd35.core.proxy_address import parse_proxy
 from tests.impostor import (
@@ -33,6 +47,7 @@ from tests.impostor import (
     QUEUED,
     STARTED,
     Handler,
+    HandlerSequence,
     collect_events,
     message_bytes,
     respond_text,
@@ -340,3 +355,123 @@ async def test_another_compression_is_named() -> None:
     async with serve_fake_gradio(file=zstd) as address, SpaceClient.connect(address) as space:
         with pytest.raises(ProtocolError, match="compressed in an unsupported format"):
             await space.fetch(RemotePicture("/gradio_api/file=a.png"))
+
+
+@pytest.mark.parametrize("location", ["/api/spaces/new/name", "HUB/api/spaces/new/name?x=1"])
+async def test_a_renamed_space_is_found_and_its_new_name_is_said(location: str) -> None:
+    async with serve_fake_gradio() as address:
+
+        async def answer(request: web.Request) -> web.Response:
+            if request.path == "/api/spaces/old/name":
+                target = location.replace("HUB", str(request.url.origin()))
+                return web.Response(status=307, headers={"Location": target})
+            assert request.path == "/api/spaces/new/name"
+            assert request.headers["Authorization"] == "Bearer hf_mine"
+            return web.json_response({"host": address.rstrip("/"), "runtime": None})
+
+        async with (
+            serve_fake_gradio(file=answer) as hub,
+            SpaceClient.connect("old/name", hub=hub, token="hf_mine") as space,
+        ):
+            assert (space.name, space.model) == ("new/name", "name")
+            assert space.warnings == ("old/name was renamed: it is new/name now.",)
+
+
+async def test_a_redirect_of_the_hub_to_another_server_is_refused() -> None:
+    redirect = respond_text(307, Location="http://127.0.0.1:1/api/spaces/owner/name")
+    async with serve_fake_gradio(file=redirect) as hub:
+        with pytest.raises(RedirectedError, match=r"http://127\.0\.0\.1:1, which isn't allowed"):
+            async with SpaceClient.connect("owner/name", hub=hub, token="hf_mine"):
+                pytest.fail("connected")
+
+
+async def test_https_is_used_where_a_server_redirects_to_it(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All further requests go there; never back, and never to another host."""
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    async with serve_fake_gradio(tls=server_tls(authority)) as secure:
+        for status in (301, 302, 307, 308):
+            redirect = respond_text(status, Location=f"{secure}config")
+            async with (
+                serve_fake_gradio(config=redirect, join=redirect, file=redirect) as plain,
+                SpaceClient.connect(plain) as space,
+            ):
+                assert space.address == secure
+                assert space.warnings == (f"{plain} redirects to {secure}.",)
+                assert isinstance((await collect_events(space))[-1], Finished)
+                assert (await space.fetch(RemotePicture("/gradio_api/file=a.png"))).data == PNG
+        async with serve_fake_gradio() as plain:
+            back = respond_text(302, Location=f"{plain}config")
+            async with serve_fake_gradio(config=back, tls=server_tls(authority)) as address:
+                with pytest.raises(RedirectedError, match=r"to http://.*isn't allowed"):
+                    async with SpaceClient.connect(address, token="hf_mine"):
+                        pytest.fail("connected")
+
+
+async def test_another_path_of_the_server_is_followed() -> None:
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        paths.append(request.path)
+        handlers = {"/studio/config": "config", "/studio/gradio_api/info": "info"}
+        return web.json_response(DESCRIPTION[handlers[request.path]])
+
+    paths: list[str] = []
+    redirect = respond_text(302, Location="studio/config?x=1")
+    async with serve_fake_gradio(config=redirect, file=answer) as address:
+        async with SpaceClient.connect(address) as space:
+            assert space.address == f"{address}studio/"
+    assert paths == ["/studio/config", "/studio/gradio_api/info"]
+    endless = HandlerSequence(redirect, respond_text(302, Location="/config"))
+    async with serve_fake_gradio(config=endless, file=endless) as address:
+        with pytest.raises(RedirectedError, match="without end"):
+            async with SpaceClient.connect(address):
+                pytest.fail("connected")
+
+
+HOTSPOT = "<html><form action=/login><input type=password></form></html>"
+LOGIN_PAGES = {
+    "page": respond_text(200, HOTSPOT, Content_Type="text/html"),
+    "page without a form": respond_text(
+        200, "<!DOCTYPE html><meta http-equiv='refresh' content='0;url=https://login.test/'>"
+    ),
+    "redirect": respond_text(302, Location="http://login.test/?next=config"),
+    "status": respond_text(511, HOTSPOT),
+}
+ALL_HANDLERS = ("config", "info", "join", "data", "cancel", "file")
+
+
+@pytest.mark.parametrize("login_page", LOGIN_PAGES.values(), ids=LOGIN_PAGES)
+async def test_a_login_page_of_the_network_is_named(
+    login_page: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the Hub and at the Space, before and during a run; a run that wasn't sent may wait."""
+    monkeypatch.setitem(retry._BACKOFF, "wait_initial", 0.01)
+    timeouts = Timeouts(outage=0.0, attempts=2)
+    async with serve_fake_gradio(dict.fromkeys(ALL_HANDLERS, login_page)) as address:
+        for name in ("owner/name", address):
+            with pytest.raises(LoginPageError, match="log in") as error_info:
+                async with SpaceClient.connect(name, hub=address, timeouts=timeouts):
+                    pytest.fail("connected")
+            assert is_outage(error_info.value)
+            assert not error_info.value.was_sent
+    for route in ("join", "data", "file"):
+        async with (
+            serve_fake_gradio({route: login_page}) as address,
+            SpaceClient.connect(address, timeouts=timeouts) as space,
+        ):
+            with pytest.raises(LoginPageError, match="log in"):
+                await collect_events(space)
+                await space.fetch(RemotePicture("/gradio_api/file=a.png"))
+
+
+async def test_any_page_of_the_hub_is_a_login_page_and_may_be_one_of_a_space() -> None:
+    page = respond_text(200, "<html>Welcome!</html>")
+    async with serve_fake_gradio(file=page, config=page) as address:
+        with pytest.raises(LoginPageError, match="in place of Hugging Face"):
+            async with SpaceClient.connect("owner/name", hub=address):
+                pytest.fail("connected")
+        with pytest.raises(ContractError, match=r"isn't a Gradio app.*login page"):
+            async with SpaceClient.connect(address):
+                pytest.fail("connected")

@@ -10,7 +10,7 @@ from yarl import URL
 from sd35.client.auth import Identity, bearer_header, token_header
 from sd35.client.connection import Connection
 from sd35.client.contract import Contract
-from sd35.client.discovery import ContractCache, Discovery, resolve_space_url
+from sd35.client.discovery import ContractCache, Discovery, find_space
 from sd35.client.error_parsing import sanitize
 from sd35.client.generation import Generation
 from sd35.client.hub import HUB_URL, hub_root
@@ -77,15 +77,13 @@ class SpaceClient:
             limits = connect_timeouts or timeouts
             make_transport = partial(Transport, session=session, proxy=proxy, timeouts=limits)
             hub_transport = _hub_transport(make_transport, space_ref, hub_root(hub), token)
-            root = await _resolve_root(space_ref, hub_transport, on_wait)
-            transport = make_transport(str(space_ref), root, headers=token_header(root, token))
+            name, root = await _locate(space_ref, hub_transport, on_wait)
+            transport = make_transport(name, root, headers=token_header(root, token))
             # The session closes its own connections; the transport has others, for images.
             with closing(transport):
-                discovery = Discovery(transport, endpoint, hub_transport, space_ref.name or "")
-                yield cls(
-                    await _open_connection(discovery, timeouts, on_wait),
-                    _warnings(hub_transport, transport),
-                )
+                discovery = Discovery(transport, endpoint, hub_transport, name)
+                connection = await _open_connection(discovery, timeouts, on_wait)
+                yield cls(connection, _warnings(space_ref, root, hub_transport, transport))
 
     @property
     def contract(self) -> Contract:
@@ -164,16 +162,24 @@ def _hub_transport(
     return make_transport(f"{space_ref} on Hugging Face", root, headers=bearer_header(token))
 
 
-def _warnings(*transports: Transport | None) -> list[str]:
-    """Return the warnings of these transports, each once."""
-    warnings = [transport.warning for transport in transports if transport is not None]
-    return list(filter(None, dict.fromkeys(warnings)))
-
-
-async def _resolve_root(space_ref: SpaceRef, hub: Transport | None, on_wait: OnWait) -> URL:
+async def _locate(space_ref: SpaceRef, hub: Transport | None, on_wait: OnWait) -> tuple[str, URL]:
+    """Return the name of a Space, which may be another one by now, and its address."""
     if hub is None or space_ref.name is None:
-        return URL(str(space_ref.address))
-    return await resolve_space_url(hub, space_ref.name, on_wait)
+        return str(space_ref), URL(str(space_ref.address))
+    info = await find_space(hub, space_ref.name, on_wait)
+    return info.name, info.address
+
+
+def _warnings(
+    space_ref: SpaceRef, root: URL, hub: Transport | None, transport: Transport
+) -> list[str]:
+    """Return what the user should know about the way to the Space, each sentence once."""
+    warnings = [*([hub.warning] if hub else []), transport.warning]
+    if space_ref.name is not None and space_ref.name.lower() != transport.name.lower():
+        warnings.append(f"{space_ref} was renamed: it is {transport.name} now.")
+    if transport.root != root:
+        warnings.append(f"{root} redirects to {transport.root}.")
+    return list(filter(None, dict.fromkeys(warnings)))
 
 
 async def _open_connection(discovery: Discovery, timeouts: Timeouts, on_wait: OnWait) -> Connection:

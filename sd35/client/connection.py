@@ -37,7 +37,6 @@ class Connection:
 
     Attributes:
         name: the name of the Space: `owner/name`, or its address.
-        root: the address of the Space, with a slash at the end.
         timeouts: the limit of each wait.
         contract_cache: the Space's contract, shared by the connections of all identities.
         retry_signal: the signal that ends the waits for the Space, shared by them, too.
@@ -51,7 +50,6 @@ class Connection:
         retry_signal: RetrySignal | None = None,
     ) -> None:
         self.name = transport.name
-        self.root = transport.root
         self.timeouts = transport.timeouts
         self.contract_cache = contract_cache
         self._transport = transport
@@ -65,6 +63,11 @@ class Connection:
         transport = self._transport.with_headers(identity.headers(self.root))
         headers = identity.join_headers(self.root)
         return Connection(transport, self.contract_cache, headers, self.retry_signal)
+
+    @property
+    def root(self) -> URL:
+        """The address of the Space, with a slash at the end."""
+        return self._transport.root
 
     @property
     def contract(self) -> Contract:

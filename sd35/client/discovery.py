@@ -10,7 +10,7 @@ from yarl import URL
 
 from sd35.client.contract import Contract, check_api_prefix, read_contract
 from sd35.client.error_parsing import error_for_stage
-from sd35.client.hub import get_space_info
+from sd35.client.hub import SpaceInfo, get_space_info
 from sd35.client.retry import OnWait, with_retry
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport
@@ -21,16 +21,18 @@ from sd35.core.errors import (
     ContractError,
     ProtocolError,
     RateLimitedError,
+    RedirectedError,
     SD35Error,
     SpaceAsleepError,
     SpaceBrokenError,
     SpaceNotFoundError,
     UnreachableError,
+    WebPageError,
 )
 from sd35.core.events import Waiting
 from sd35.core.text import format_duration
 
-__all__ = ["ContractCache", "Discovery", "resolve_space_url"]
+__all__ = ["ContractCache", "Discovery", "find_space"]
 
 
 # The interval between two requests to a Space that is waking up grows from the one to the other.
@@ -104,37 +106,43 @@ class Discovery:
 
     async def _read_contract(self, on_wait: OnWait) -> Contract:
         # Gradio serves /config without the API's prefix, and the prefix in it (since Gradio 5).
-        config = await self._get_json(self.transport.root / "config", on_wait)
+        url, config = await self._get_document(self.transport.root / "config", on_wait)
+        # A reverse proxy may have redirected to another path, or to https.
+        if url.name == "config":
+            self.transport.root = url.with_path(url.raw_path.removesuffix("config"), encoded=True)
         prefix = check_api_prefix(config)  # it comes from the Space, and becomes part of an address
-        info = await self._get_json(
+        _, info = await self._get_document(
             self.transport.root / f"{prefix.strip('/')}/info".lstrip("/"), on_wait
         )
         return read_contract(config, info, self.endpoint)
 
-    async def _get_json(self, url: URL, on_wait: OnWait) -> dict[str, Any]:
+    async def _get_document(self, url: URL, on_wait: OnWait) -> tuple[URL, dict[str, Any]]:
         name = self.transport.name
         try:
-            payload = await with_retry(
-                lambda: self.transport.get_json(url),
+            url, payload = await with_retry(
+                lambda: self.transport.get_document(url),
                 _is_retryable_discovery_error,
                 self.transport.timeouts,
                 on_wait,
             )
+        except RedirectedError:
+            raise
         except SpaceNotFoundError as error:
             raise SpaceNotFoundError(f"No Gradio app found at {self.transport.root}.") from error
         except AccessDeniedError as error:
             raise AccessDeniedError(f"{name} requires a valid token or a login.") from error
         except ProtocolError as error:
-            raise ContractError(f"{name} isn't a Gradio app.") from error
+            remedy = error.remedy if isinstance(error, WebPageError) else None
+            raise ContractError(f"{name} isn't a Gradio app.", remedy) from error
         if not isinstance(payload, dict):
             raise ContractError(f"{name} isn't a Gradio app.")
-        return payload
+        return url, payload
 
 
-async def resolve_space_url(hub: Transport, name: str, on_wait: OnWait) -> URL:
-    """Return the address of the Space `owner/name`."""
+async def find_space(hub: Transport, name: str, on_wait: OnWait) -> SpaceInfo:
+    """Return the Hub's information about the Space `owner/name`, with retries."""
     try:
-        space_info = await with_retry(
+        return await with_retry(
             lambda: get_space_info(hub, name),
             _is_retryable_discovery_error,
             hub.timeouts,
@@ -142,7 +150,6 @@ async def resolve_space_url(hub: Transport, name: str, on_wait: OnWait) -> URL:
         )
     except ProtocolError as error:
         raise ContractError(f"Hugging Face's answer about {name} can't be understood.") from error
-    return space_info.address
 
 
 def _is_retryable_discovery_error(error: SD35Error) -> bool:

@@ -24,6 +24,7 @@ from sd35.core.errors import (
     IdentityError,
     IdentityExpiredError,
     InvalidRequestError,
+    LoginPageError,
     MalformedRequestError,
     ProtocolError,
     QueueFullError,
@@ -277,6 +278,8 @@ STATUS_ERRORS: Final[Mapping[int, tuple[type[SD35Error], str, str | None]]] = {
         "Try a shorter prompt.",
     ),
     429: (RateLimitedError, "The Space has received too many requests.", None),
+    # RFC 6585: never the server's own answer.
+    511: (LoginPageError, "Your network requires a login.", None),
 }
 
 
@@ -292,9 +295,8 @@ def error_for_status(status: int, body: str, headers: Mapping[str, str] | None =
     elif status >= 400:
         reason = server_message or "no reason given"
         error = MalformedRequestError(f"The Space rejected the request ({status}): {reason}.")
-    # Not followed, as the token would go along.
     elif status >= 300:
-        error = SpaceNotFoundError("The Space redirected to another server, which isn't allowed.")
+        error = SpaceNotFoundError("The Space redirected to an address that can't be used.")
     else:
         error = ProtocolError(f"The Space answered with an unexpected status ({status}).")
     if retry_delay is not None and error.may_pass:

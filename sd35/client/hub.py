@@ -15,11 +15,14 @@ from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport, open_session
 from sd35.core.errors import (
     AccessDeniedError,
+    LoginPageError,
     MalformedRequestError,
     ProtocolError,
+    RedirectedError,
     SpaceNotFoundError,
+    WebPageError,
 )
-from sd35.core.space_ref import is_hub_host
+from sd35.core.space_ref import is_hub_host, parse_space_ref
 
 __all__ = ["HUB_URL", "HubAccount", "SpaceInfo", "get_space_info", "hub_root", "open_hub", "whoami"]
 
@@ -72,21 +75,31 @@ async def open_hub(
 
 
 async def get_space_info(hub: Transport, name: str) -> SpaceInfo:
-    """Return the Hub's information about the Space `owner/name`.
+    """Return the Hub's information about the Space `owner/name`, which may have a new name by now.
 
     Raises:
         SpaceNotFoundError: it doesn't exist or is private; the Hub doesn't tell these apart.
         AccessDeniedError: the token is invalid.
     """
     try:
-        payload = await hub.get_json(hub.root / "api/spaces" / name)
+        url, payload = await _get_document(hub, f"api/spaces/{name}")
+    except RedirectedError:
+        raise
     except (AccessDeniedError, SpaceNotFoundError, MalformedRequestError) as error:
         # The Hub answers 401 for invalid tokens, and also for Spaces that don't exist: it doesn't
         # reveal the names of private ones. For an invalid token, whoami raises an error.
         if isinstance(error, AccessDeniedError) and hub.has_token:
             await whoami(hub)
         raise SpaceNotFoundError(f"Space {name} doesn't exist or is private.") from error
-    return _parse_space_info(hub, name, payload)
+    return _parse_space_info(hub, _name_at(url) or name, payload)
+
+
+def _name_at(url: URL) -> str | None:
+    """Return the name of the Space in an address of the Hub's API: a renamed one has a new name."""
+    try:
+        return parse_space_ref("/".join(url.parts[-2:])).name
+    except ValueError:
+        return None
 
 
 def _parse_space_info(hub: Transport, name: str, payload: Json) -> SpaceInfo:
@@ -104,6 +117,14 @@ def _parse_space_info(hub: Transport, name: str, payload: Json) -> SpaceInfo:
     return SpaceInfo(name, address.origin().with_path("/"), known_stage)
 
 
+async def _get_document(hub: Transport, path: str) -> tuple[URL, Json]:
+    try:
+        return await hub.get_document(hub.root / path)
+    except WebPageError as error:
+        # The API of the Hub has no pages.
+        raise LoginPageError("A login page answered in place of Hugging Face.") from error
+
+
 async def whoami(hub: Transport) -> HubAccount:
     """Return the account of the transport's token.
 
@@ -111,7 +132,7 @@ async def whoami(hub: Transport) -> HubAccount:
         AccessDeniedError: the token is invalid, or there is none.
     """
     try:
-        payload = await hub.get_json(hub.root / "api/whoami-v2")
+        _, payload = await _get_document(hub, "api/whoami-v2")
     except AccessDeniedError as error:
         raise AccessDeniedError("Invalid Hugging Face token.") from error
     if not isinstance(payload, dict):

@@ -15,6 +15,12 @@ from sd35.client.contract import Json
 from sd35.client.decompression import Decoder, content_decoder
 from sd35.client.error_parsing import error_for_status
 from sd35.client.fast_get import RawPool
+from sd35.client.interception import (
+    is_web_page,
+    redirect_error,
+    redirect_target,
+    web_page_error,
+)
 from sd35.client.json_parsing import parse_json
 from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, proxy_login_header
@@ -22,9 +28,11 @@ from sd35.client.redaction import remember_secrets
 from sd35.client.timeouts import Timeouts
 from sd35.core.awake import AwakeTimeout
 from sd35.core.errors import (
+    LoginPageError,
     PictureExpiredError,
     PictureTooLargeError,
     ProtocolError,
+    RedirectedError,
     SD35Error,
     StreamInterruptedError,
     StreamTimeoutError,
@@ -37,6 +45,7 @@ MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTION_BYTES: Final = 16 * 1024 * 1024
 MAX_RESPONSE_BYTES: Final = 64 * 1024
 MAX_COOKIE_CHARACTERS: Final = 8 * 1024
+MAX_REDIRECTS: Final = 5
 
 
 @asynccontextmanager
@@ -75,11 +84,19 @@ class Transport:
         timeouts: Timeouts,
     ) -> None:
         self.name = name
-        self.root = root
         self.timeouts = timeouts
+        self.headers = dict(headers)
+        self.cookie_jar = _new_cookie_jar()
         self._session = session
+        self._proxy = proxy
+        self._raw_pool: RawPool | None = None
+        self._set_root(root)
+
+    def _set_root(self, root: URL) -> None:
+        self.close()
+        self.root = root
         # Instead of aiohttp's `trust_env`, which would also send the passwords in ~/.netrc.
-        route = find_proxy(root, proxy)
+        route = find_proxy(root, self._proxy)
         proxy_auth = proxy_login_header(route.proxy)
         # Through a tunnel, headers of the requests don't reach the proxy: its login goes with the
         # CONNECT. Without one, it is a header like the others.
@@ -94,11 +111,10 @@ class Transport:
         self._proxy_auth = {} if is_tunnel else proxy_auth
         remember_secrets(proxy_auth)
         self.warning = route.warning
-        self.headers = dict(headers)
-        self.cookie_jar = _new_cookie_jar()
-        self._raw_pool: RawPool | None = None
-        if route.proxy is None and isinstance(session.connector, LimitedConnector):
-            self._raw_pool = RawPool(root, session.connector, MAX_PICTURE_BYTES, timeouts.connect)
+        connector = self._session.connector
+        if route.proxy is None and isinstance(connector, LimitedConnector):
+            limits = (MAX_PICTURE_BYTES, self.timeouts.connect)
+            self._raw_pool = RawPool(root, connector, *limits)
 
     def with_headers(self, headers: Mapping[str, str]) -> "Transport":
         """Return a transport for the same server with other headers, and cookies of its own."""
@@ -117,17 +133,30 @@ class Transport:
         """Close the connections that aren't the session's."""
         if self._raw_pool is not None:
             self._raw_pool.close()
+            self._raw_pool = None
 
     @property
     def has_token(self) -> bool:
         """Return whether each request carries a token."""
         return any("authorization" in name.lower() for name in self.headers)
 
-    async def get_json(self, url: URL) -> Json:
-        """Return the JSON at `url`, a description of at most `MAX_DESCRIPTION_BYTES`."""
-        with self._map_exceptions():
-            async with self._request("GET", url, self.timeouts.discovery) as response:
-                return parse_json(await self._read_ok(response, MAX_DESCRIPTION_BYTES))
+    async def get_document(self, url: URL) -> tuple[URL, Json]:
+        """Return the JSON at `url`, of at most `MAX_DESCRIPTION_BYTES`, and the address it has.
+
+        Redirects to the same server are followed. So are those to the same host with https, where
+        all further requests go, too.
+        """
+        for _ in range(MAX_REDIRECTS):
+            with self._map_exceptions():
+                async with self._request("GET", url, self.timeouts.discovery) as response:
+                    target = _redirect_target_of(response)
+                    if target is None or redirect_error(self.name, url, target) is not None:
+                        body = await self._read_ok(response, MAX_DESCRIPTION_BYTES)
+                        return url, self._parse(body)
+                if target.origin() != self.root.origin():
+                    self._set_root(target.origin().join(URL(self.root.raw_path, encoded=True)))
+                url = target
+        raise RedirectedError(f"{self.name} redirects without end.")
 
     async def post(
         self,
@@ -142,7 +171,15 @@ class Transport:
             async with self._request(
                 "POST", url, timeout_seconds, extra_headers=extra_headers, data=orjson.dumps(body)
             ) as response:
-                return parse_json(await self._read_ok(response, MAX_RESPONSE_BYTES))
+                return self._parse(await self._read_ok(response, MAX_RESPONSE_BYTES))
+
+    def _parse(self, body: bytes) -> Json:
+        try:
+            return parse_json(body)
+        except ValueError:
+            if is_web_page(body):
+                raise web_page_error(self.name, body) from None
+            raise
 
     async def get_picture(self, url: URL) -> bytes:
         """Return the bytes at `url`.
@@ -153,13 +190,19 @@ class Transport:
         """
         with self._map_exceptions():
             self._check_origin(url)
+            data = None
             if self._raw_pool is not None:
                 headers = self.headers | self._cookie_header(url)
                 remember_secrets(headers)
                 data = await self._raw_pool.get(url, headers, self.timeouts.fetch)
-                if data is not None:
-                    return data
-            return await self._get_picture_with_aiohttp(url)
+            if data is None:
+                data = await self._get_picture_with_aiohttp(url)
+        if is_web_page(data):
+            error = web_page_error(self.name, data)
+            # Any other page is an image that can't be used, which says enough.
+            if isinstance(error, LoginPageError):
+                raise error
+        return data
 
     def _cookie_header(self, url: URL) -> dict[str, str]:
         cookies = self.cookie_jar.filter_cookies(url)
@@ -240,6 +283,9 @@ class Transport:
                     response = await self._send("GET", url)
                     await self._raise_for_status(response)
             if response.content_type != "text/event-stream":
+                body = await _read_body(response, MAX_RESPONSE_BYTES) or b""
+                if is_web_page(body):
+                    raise web_page_error(self.name, body)
                 raise ProtocolError(f"{self.name} didn't return an event stream.")
             yield self._iter_chunks(response)
         finally:
@@ -269,6 +315,10 @@ class Transport:
 
     async def _raise_for_status(self, response: aiohttp.ClientResponse) -> None:
         """Raise the error for a status other than 200."""
+        target = _redirect_target_of(response)
+        if target is not None:
+            error = redirect_error(self.name, response.url, target)
+            raise error or RedirectedError(f"{self.name} has moved.", "Try again.")
         if response.status != 200:
             body = await _read_body(response, MAX_RESPONSE_BYTES) or b""
             raise error_for_status(response.status, body.decode(errors="replace"), response.headers)
@@ -337,6 +387,10 @@ def _failure_reason(error: Exception) -> str:
     if is_connected and isinstance(error, aiohttp.ClientOSError):
         return "the connection was closed"
     return "blocked by the network"
+
+
+def _redirect_target_of(response: aiohttp.ClientResponse) -> URL | None:
+    return redirect_target(response.status, response.url, response.headers.get("Location"))
 
 
 def _decoder_of(response: aiohttp.ClientResponse) -> Decoder:

@@ -4,7 +4,9 @@ SD35Error
 ├── InvalidRequestError            the request isn't possible, at this Space or at all
 ├── ConnectionFailedError          the Space can't be used
 │   ├── UnreachableError           no answer: network, name, certificate, proxy, timeout
+│   │   └── LoginPageError         the login page of a network answered
 │   ├── SpaceNotFoundError         no such Space, or it is private
+│   │   └── RedirectedError        it redirects to where no token may be sent
 │   ├── SpaceAsleepError           asleep, building or starting; it will answer later
 │   │   └── SpaceStoppedError      it was stopped or restarted during the job
 │   ├── SpaceBrokenError           in error; only its owner can fix it
@@ -26,6 +28,7 @@ SD35Error
 │   │   └── SessionLostError       the Space no longer knows the job
 │   ├── StreamTimeoutError         no updates for too long
 │   └── ProtocolError              an answer that can't be understood
+│       ├── WebPageError           a web page in place of an answer
 │       └── MalformedRequestError  the Space doesn't understand the request
 ├── PictureError                   the result isn't an image that is safe to open
 │   ├── PictureTooLargeError       more bytes or pixels than are safe
@@ -57,6 +60,7 @@ __all__ = [
     "IndexDamagedError",
     "InvalidRequestError",
     "LibraryError",
+    "LoginPageError",
     "MalformedRequestError",
     "PictureError",
     "PictureExpiredError",
@@ -65,6 +69,7 @@ __all__ = [
     "QueueFullError",
     "QuotaError",
     "RateLimitedError",
+    "RedirectedError",
     "RefusedError",
     "SD35Error",
     "SessionLostError",
@@ -78,6 +83,7 @@ __all__ = [
     "StreamTimeoutError",
     "UnreachableError",
     "UsageLimitError",
+    "WebPageError",
     "WriteError",
 ]
 
@@ -172,11 +178,27 @@ class UnreachableError(ConnectionFailedError):
         self.was_sent = was_sent
 
 
+class LoginPageError(UnreachableError):
+    """A login page answered in place of the server, such as that of a public Wi-Fi."""
+
+    kind = "login-page"
+    remedy = (
+        "If your Wi-Fi or network has a login page, open any site in a browser and log in. "
+        "Otherwise check the address."
+    )
+
+
 class SpaceNotFoundError(ConnectionFailedError):
     """The Space doesn't exist, or is private and the token has no access to it."""
 
     kind = "not-found"
     remedy = "Check the name. If it's private, use a token with access (HF_TOKEN)."
+
+
+class RedirectedError(SpaceNotFoundError):
+    """The server redirects to another one, where no token may be sent."""
+
+    kind = "redirected"
 
 
 class SpaceAsleepError(ConnectionFailedError):
@@ -341,6 +363,13 @@ class ProtocolError(StreamError):
     kind = "protocol"
     may_pass = False
     remedy = "Try again. If it keeps failing, the Space has changed and this app needs an update."
+
+
+class WebPageError(ProtocolError):
+    """A web page in place of an answer: it isn't a Gradio app, or a network has a login page."""
+
+    kind = "web-page"
+    remedy = LoginPageError.remedy
 
 
 class MalformedRequestError(ProtocolError):

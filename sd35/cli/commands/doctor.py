@@ -192,10 +192,12 @@ class Diagnosis:
         async with self._open_hub(self.target.token) as hub:
             info = await get_space_info(hub, self.target.ref.name)
         error = error_for_stage(info.name, info.stage)
+        is_renamed = info.name.lower() != self.target.ref.name.lower()
+        new_name = f" (renamed: it is {info.name} now)" if is_renamed else ""
         if error is None:
-            return info.stage or "unknown"
+            return (info.stage or "unknown") + new_name
         if isinstance(error, SpaceAsleepError):
-            return f"{info.stage}: wakes up on the next request"
+            return f"{info.stage}: wakes up on the next request{new_name}"
         raise error
 
     async def _check_space(self) -> str:
