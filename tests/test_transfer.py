@@ -3,7 +3,9 @@
 import datetime as dt
 import json
 import os
+import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from sd35.library.library_file import MAX_FILE_BYTES
 from sd35.library.query import parse_query
 from sd35.library.scanner import ScanResult
 from sd35.metadata import budget
-from sd35.metadata.embedding import embed_metadata
+from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.metadata.model import (
     MAX_TAG_LENGTH,
     MAX_TAGS,
@@ -25,6 +27,7 @@ from sd35.metadata.model import (
     metadata_from_json,
 )
 from sd35.metadata.parsing import MAX_TEXT_LENGTH
+from sd35.metadata.sidecar import MAX_SIDECAR_BYTES
 from tests.library_fixtures import ANN, BOB, add_picture, encode_picture, find_ids, folder, library
 from tests.test_readers import COSTLY_TEXTS, encode_png
 
@@ -314,6 +317,46 @@ def test_import_counts_what_it_leaves(library: Library, tmp_path: Path) -> None:
         "Skipped 33 files: not PNG, JPEG or WebP (00.txt, 01.txt, 02.txt, …).",
         "Skipped 1 item: hidden (.hidden.png).",
     ]
+
+
+@pytest.mark.parametrize("is_zip", [False, True], ids=["folder", "ZIP"])
+def test_settings_beside_an_image_are_imported(
+    library: Library, tmp_path: Path, *, is_zip: bool
+) -> None:
+    """An image without settings gets those of a file beside it, in its file, too; once only."""
+    source = tmp_path / "there"
+    source.mkdir()
+    infotext = "a fox\nNegative prompt: fog\nSteps: 20, Sampler: Euler, Seed: 7, Size: 512x512"
+    prompts = [("a.png", "a fox"), ("b.webp", "a cat"), ("c.jpg", "a dog")]
+    for index, (name, _) in enumerate(prompts):
+        kind = name.partition(".")[2].upper().replace("JPG", "JPEG")
+        (source / name).write_bytes(encode_picture(index, kind))
+    (source / "a.txt").write_bytes(infotext.encode("utf-16"))
+    (source / "b.webp.json").write_text('{"meta": {"prompt": "a cat", "seed": 8, "cfgScale": 7}}')
+    (source / "c.txt").write_text("Prompt: a dog\nSeed: 9\nSteps: 5\nStable Diffusion model: m")
+    (source / "x.png").write_bytes(encode_png({"parameters": "a bird"}))
+    (source / "x.txt").write_text(infotext)
+    (source / "d.png").write_bytes(encode_png({}))
+    (source / "d.txt").write_text("1girl, red hair")
+    (source / "d.json").write_bytes(b" " * MAX_SIDECAR_BYTES + b"{}")
+    path = Path(shutil.make_archive(str(source), "zip", source)) if is_zip else source
+    result = library.import_from(path, "")
+    (skipped_files,) = result.skipped_files
+    assert (skipped_files.count, set(skipped_files.paths)) == (3, {"d.json", "d.txt", "x.txt"})
+    assert (result.added, library.import_from(path, "").duplicates) == (5, 5)
+    entries = {entry.metadata.prompt: entry for entry in library.search().entries}
+    assert {prompt: entries[prompt].metadata.seed for prompt in entries} == {
+        **{prompt: index for index, (_, prompt) in enumerate(prompts, 7)},
+        "a bird": None,
+        "": None,
+    }
+    for entry in entries.values():
+        metadata = read_metadata(library.read_bytes(entry.id)) or GenerationMetadata(tool="")
+        assert replace(metadata, id=entry.id) == entry.metadata
+    for file in source.glob("*.*t*"):
+        file.unlink()
+    assert library.import_from(source, "").added == 0, "known without the settings, too"
+    assert not library.rescan().changed
 
 
 def test_edited_copy_is_another_image(library: Library, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import IO, Final
 
 from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
 from sd35.core.errors import LibraryError, PictureError
@@ -31,6 +31,7 @@ from sd35.library.library_file import (
     MAX_FILE_BYTES,
     make_real_folder,
     open_file,
+    open_library_file,
     read_library_file,
 )
 from sd35.library.picture_file import (
@@ -48,7 +49,8 @@ from sd35.library.skipped_files import (
     SkippedFilesCounter,
     SkipReason,
 )
-from sd35.metadata.embedding import embed_metadata
+from sd35.metadata.embedding import embed_or_original, embed_texts
+from sd35.metadata.sidecar import MAX_SIDECAR_BYTES, read_sidecar, sidecar_paths
 
 __all__ = ["ImportResult", "Importer"]
 
@@ -117,6 +119,9 @@ class Importer:
                 except SkippedFileError as error:
                     skipped_files.add(error.reason, file.path)
                 else:
+                    inspected, sidecar = _with_settings_beside(inspected, file)
+                    if sidecar:
+                        skipped_files.discard(SkipReason.OTHER_KIND, sidecar)
                     if self._import_one(inspected, mtime_ns, PurePosixPath(file.path).stem):
                         added += 1
                     else:
@@ -193,10 +198,12 @@ def _digest(data: bytes) -> bytes:
 
 def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) -> bool:
     # The ID doesn't tell, as an image edited elsewhere keeps it; nor do the bytes, as the library's
-    # file may have been starred since. So both files are compared with the same metadata in them.
+    # file may have been starred since, or have got the settings of a file beside it. So both files
+    # are compared with the same texts in them.
+    metadata_json = inspected.metadata.to_json()
     try:
-        existing_image = embed_metadata(existing_data, inspected.metadata)
-        return existing_image == embed_metadata(inspected.picture.data, inspected.metadata)
+        existing_image = embed_texts(existing_data, "", metadata_json)
+        return existing_image == embed_texts(inspected.picture.data, "", metadata_json)
     except PictureError:
         return True  # if in doubt, no second copy
 
@@ -205,11 +212,30 @@ def _matches_except_metadata(existing_data: bytes, inspected: InspectedPicture) 
 class _SourceFile:
     """Image file to import; `load` returns its content and mtime in nanoseconds.
 
-    It raises OSError, PictureError or SkippedFileError.
+    It raises OSError, PictureError or SkippedFileError. `load_beside` returns the content of
+    another file at a path in the source, and nothing if there is none or it is too large.
     """
 
     path: str  # in the source
     load: Callable[[], tuple[bytes, int]]
+    load_beside: Callable[[str], bytes]
+
+
+def _with_settings_beside(
+    inspected: InspectedPicture, file: _SourceFile
+) -> tuple[InspectedPicture, str]:
+    """Return an image without settings with those of a file beside it, and that file's path."""
+    if inspected.has_metadata:
+        return inspected, ""
+    for path in sidecar_paths(file.path):
+        settings = read_sidecar(file.load_beside(path))
+        if settings is not None and settings.prompt:
+            own = inspected.metadata
+            metadata = replace(settings, id=own.id, made_at=settings.made_at or own.made_at)
+            # Into the image's file: the index is rebuilt from the images.
+            picture = embed_or_original(inspected.picture, metadata)
+            return InspectedPicture(picture, metadata, has_embedded_id=True), path
+    return inspected, ""
 
 
 @contextmanager
@@ -270,12 +296,33 @@ def _file_on_disk(folder: Path, path: str) -> _SourceFile:
         data, status = read_library_file(folder, path)
         return data, file_version(status)[1]
 
-    return _SourceFile(path, load)
+    def load_beside(path: str) -> bytes:
+        try:
+            with open_library_file(folder, path) as file:
+                return _read_sidecar_bytes(file)
+        except OSError:
+            return b""
+
+    return _SourceFile(path, load, load_beside)
+
+
+def _read_sidecar_bytes(file: IO[bytes]) -> bytes:
+    data = file.read(MAX_SIDECAR_BYTES + 1)
+    return data if len(data) <= MAX_SIDECAR_BYTES else b""
 
 
 def _files_in_zip(
     archive: zipfile.ZipFile, archive_path: Path, on_skip: OnSkip
 ) -> Iterator[_SourceFile]:
+    others: dict[str, zipfile.ZipInfo] = {}
+
+    def load_beside(path: str) -> bytes:
+        try:
+            with archive.open(others[path]) as file:
+                return _read_sidecar_bytes(file)
+        except (KeyError, *_UNPACK_ERRORS):
+            return b""
+
     for info in archive.infolist():
         # The path is for messages only. A name such as ../../x in an archive is harmless: the
         # library generates the file's name.
@@ -286,13 +333,18 @@ def _files_in_zip(
         if reason is None and stat.S_ISLNK(info.external_attr >> 16):
             reason = SkipReason.LINK
         if reason is None:
-            yield _file_in_zip(archive, archive_path, info, path)
+            yield _file_in_zip(archive, archive_path, info, path, load_beside)
         else:
+            others[path] = info
             on_skip(reason, path)
 
 
 def _file_in_zip(
-    archive: zipfile.ZipFile, archive_path: Path, info: zipfile.ZipInfo, path: str
+    archive: zipfile.ZipFile,
+    archive_path: Path,
+    info: zipfile.ZipInfo,
+    path: str,
+    load_beside: Callable[[str], bytes],
 ) -> _SourceFile:
     max_bytes = min(MAX_FILE_BYTES, info.compress_size * _MAX_RATIO)
 
@@ -311,7 +363,7 @@ def _file_in_zip(
             raise SkippedFileError(SkipReason.TOO_LARGE)
         return data, _mtime_ns(info, archive_path)
 
-    return _SourceFile(path, load)
+    return _SourceFile(path, load, load_beside)
 
 
 def _mtime_ns(info: zipfile.ZipInfo, archive_path: Path) -> int:

@@ -1,7 +1,7 @@
 """Files that an import or a scan passes over: why, how many, and the first names."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -67,6 +67,15 @@ class SkippedFilesCounter:
         paths = self._paths.setdefault(reason, [])
         if len(paths) < MAX_NAMES:
             paths.append(path[:MAX_NAME_LENGTH])
+
+    def discard(self, reason: SkipReason, path: str) -> None:
+        """Take back a file that turned out to be of use."""
+        if self._counts.get(reason, 0) > 1:
+            self._counts[reason] -= 1
+        else:
+            self._counts.pop(reason, None)
+        with suppress(KeyError, ValueError):
+            self._paths[reason].remove(path[:MAX_NAME_LENGTH])
 
     def result(self) -> tuple[SkippedFiles, ...]:
         """Return the files by reason, first those that were meant to be images."""

@@ -39,15 +39,22 @@ _ALIASES: Final = {
     "size": ("resolution", "size"),
     "model": (
         *("model", "modelname", "basemodel", "basemodelname", "usestablediffusionmodel"),
-        *("sdmodelname", "sdmodelcheckpoint", "checkpoint", "modelid", "imagemodel"),
+        *(
+            "stablediffusionmodel",
+            "sdmodelname",
+            "sdmodelcheckpoint",
+            "checkpoint",
+            "modelid",
+            "imagemodel",
+        ),
     ),
     "sampler": ("sampler", "samplername", "ksamplername"),
     "scheduler": ("scheduler", "schedulertype", "noiseschedule", "schedule"),
     "date": ("datetime", "createddate", "createdat", "date", "timestamp"),
     "tool": ("software", "generator", "app", "tool"),
     "version": ("version", "appversion"),
-    "loras": ("loras", "lora", "uselora", "useloramodel"),
-    "lora_weights": ("loraweights", "loraalpha"),
+    "loras": ("loras", "lora", "uselora", "useloramodel", "loramodel"),
+    "lora_weights": ("loraweights", "loraalpha", "lorastrength"),
     "resources": ("civitairesources", "resources"),
 }
 # What else may stand beside a prompt, or is known from the image itself.
@@ -120,7 +127,7 @@ def _name_or_value(value: object) -> object:
 
 def _tool_name(fields: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """Return the tool by what it says of itself, or else by names that only it has."""
-    if "usestablediffusionmodel" in names:
+    if names.keys() & {"usestablediffusionmodel", "stablediffusionmodel"}:
         return "Easy Diffusion"
     default = "Hugging Face Space" if "numinferencesteps" in names else ""
     return parse_text(fields.get("tool")) or default

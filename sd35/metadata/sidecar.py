@@ -1,0 +1,64 @@
+"""Files beside an image that hold its settings: an infotext, JSON, or lines of names and values."""
+
+import re
+from typing import Final
+
+from sd35.metadata.budget import Budget, BudgetExceededError
+from sd35.metadata.infotext import has_parameters
+from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.parsing import decode_text, parse_json_object
+from sd35.metadata.readers import read_tool_metadata
+from sd35.metadata.readers.json_settings import metadata_from_settings
+
+__all__ = ["MAX_SIDECAR_BYTES", "SIDECAR_SUFFIXES", "read_sidecar", "sidecar_paths"]
+
+MAX_SIDECAR_BYTES: Final = 1 << 20
+SIDECAR_SUFFIXES: Final = (".txt", ".json")
+
+_BYTE_ORDER_MARKS: Final = (
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+)
+_MAX_LINES: Final = 200
+_LINE: Final = re.compile(r"([A-Za-z][\w ]{1,40}): *(.*)")
+
+
+def sidecar_paths(path: str) -> list[str]:
+    """Return where the settings of the image at a path may be, with slashes."""
+    stem, _, _ = path.rpartition(".")
+    return [f"{name}{suffix}" for name in (stem, path) for suffix in SIDECAR_SUFFIXES]
+
+
+def read_sidecar(data: bytes) -> GenerationMetadata | None:
+    """Return the metadata in a file beside an image; `None` for anything else, such as a caption.
+
+    A caption, which describes an image for training, isn't a prompt.
+    """
+    encodings = [encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)]
+    text = data.decode(encodings[0], "replace") if encodings else decode_text(data)
+    budget = Budget()
+    try:
+        budget.spend_on_json(text)
+        if text.lstrip()[:1] == "{":
+            return _read_json(text, budget)
+        if has_parameters(text, budget):
+            return read_tool_metadata({"parameters": text}, budget)
+    except BudgetExceededError:
+        return None
+    lines = (_LINE.fullmatch(line.strip()) for line in text.split("\n")[:_MAX_LINES])
+    # Easy Diffusion writes a line for each setting.
+    metadata = metadata_from_settings({match[1]: match[2] for match in lines if match})
+    return metadata and metadata.truncated()
+
+
+def _read_json(text: str, budget: Budget) -> GenerationMetadata | None:
+    """Return the metadata in JSON that a tool would write into the image, or in ComfyUI's graph."""
+    texts = dict.fromkeys(("parameters", "prompt", "workflow"), text)
+    metadata = read_tool_metadata(texts, budget)
+    if metadata is not None:
+        return metadata
+    # Civitai describes an image by an object with its settings.
+    settings = parse_json_object(text).get("meta")
+    metadata = metadata_from_settings(settings) if isinstance(settings, dict) else None
+    return metadata and metadata.truncated()
