@@ -123,6 +123,13 @@
     /^(?:NovelAI|Stable) Diffusion[ \w.-]{0,60}$/.test(text) ||
     (/^[^]{0,33}prompt:\s*\{/i.test(text) && text.includes('"class_type"'));
 
+  // Whether a text that is pasted into a prompt is settings, which somebody may also describe in words: "Steps: up".
+  const isPastedSettings = (text) => {
+    const numbers = text.matchAll(/(?:^|[\s,])(steps|cfg[ _]scale|seed|size)\s*:\s*"?-?\d/gi);
+    const names = new Set([...numbers].map((match) => match[1].toLowerCase()));
+    return (hasParameters(text) && names.size >= 2) || isSettings(text);
+  };
+
   // The texts that may be sent, by the names that the server's readers know. Of several with a name the first one counts.
   class SettingsTexts {
     texts = {};
@@ -417,14 +424,33 @@
   sd35.readSettings = readSettings;
 
   sd35.bindImport = (element, trigger, watch) => {
-    const names = []; // of the files, which the server knows by their number
-    const readAndSend = async (file) => {
-      if (!file) return;
-      const number = names.push(file.name.slice(0, MAX_NAME_LENGTH)) - 1;
+    const names = []; // of the files and texts, which the server knows by their number
+    const send = async (name, readTexts) => {
+      const number = names.push(name.slice(0, MAX_NAME_LENGTH)) - 1;
       location.hash = "#create";
-      const settings = await readSettings(file).catch(() => ({ size: null, texts: {} }));
+      const settings = await readTexts().catch(() => ({ size: null, texts: {} }));
       const isNewest = number === names.length - 1; // another file may have been dropped meanwhile
       if (isNewest) trigger("upload", { number, ...settings });
+    };
+    const readAndSend = (file) => file && send(file.name, () => readSettings(file));
+    let isPlainPaste = false; // Ctrl+Shift+V, which inserts settings as the text that they are
+    window.addEventListener("keydown", (event) => {
+      isPlainPaste = event.shiftKey && (event.ctrlKey || event.metaKey);
+    });
+    window.addEventListener("keyup", () => (isPlainPaste = false));
+    const onPaste = (event) => {
+      const file = imageFile(event.clipboardData);
+      if (file) {
+        readAndSend(file);
+        return;
+      }
+      if (isPlainPaste || !event.target.closest?.("#prompt-area textarea")) return;
+      const text = (event.clipboardData?.getData("text/plain") ?? "").replace(/\r\n?/g, "\n").trim();
+      const texts = new SettingsTexts();
+      if (isPastedSettings(text)) texts.add("parameters", text);
+      if (texts.texts.parameters === undefined) return;
+      event.preventDefault();
+      send("the pasted text", async () => ({ size: null, texts: texts.texts }));
     };
     watch("value", () => {
       for (const label of element.querySelectorAll("[data-file]")) {
@@ -457,6 +483,6 @@
       },
       true,
     );
-    window.addEventListener("paste", (event) => imageFile(event.clipboardData) && readAndSend(imageFile(event.clipboardData)));
+    window.addEventListener("paste", onPaste);
   };
 })();

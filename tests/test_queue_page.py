@@ -19,6 +19,7 @@ from sd35.core.visitor import LOCAL_VISITOR
 from sd35.jobs.limits import UsageLimits
 from sd35.metadata.embedding import embed_metadata, read_metadata, read_texts
 from sd35.metadata.exif import MAKER_NOTE
+from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.xmp import merge_xmp
 from sd35.ui.create.dropped_file import parse_dropped_file
@@ -364,6 +365,61 @@ def test_image_of_another_tool_fills_the_form(queue_page: Page) -> None:
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("half typed")
     expect(page.get_by_label("Random seed")).to_be_checked()
+
+
+def paste(page: Page, text: str, keys: str = "Control+v") -> None:
+    """Press the keys of pasting in the prompt, in place of what is there."""
+    page.evaluate("text => navigator.clipboard.writeText(text)", text)
+    page.get_by_label("Prompt", exact=True).fill("half typed")
+    page.get_by_label("Prompt", exact=True).select_text()
+    page.keyboard.press(keys)
+
+
+PASTED_SETTINGS = {
+    "own": (
+        write_infotext(GenerationMetadata(prompt="a fox,\nred", seed=11), 1024, 576),
+        ("a fox,\nred", "11"),
+    ),
+    "Civitai": (
+        (
+            "\r\n a wolf <lora:a:1>\r\nNegative prompt: fog\r\nSteps: 25, CFG scale: 3.5, Seed: 12,"
+            ' Size: 832x1216, Civitai resources: [{"type":"lora"}]\r\n\r\n'
+        ),
+        ("a wolf", "12"),
+    ),
+    "parameters alone": (
+        "\ufeff Steps: 9, Sampler: Euler, CFG scale: 4, Seed: 13",
+        ("half typed", "13"),
+    ),
+    "SwarmUI": ('{"sui_image_params": {"prompt": "an owl", "seed": 14}}', ("an owl", "14")),
+}
+PASTED_PROMPTS = (
+    "a garden, Steps: leading up, Seed: packets, CFG scale: brass, 1:2",
+    "a cat\nNegative prompt: dogs",
+    "Seed: 5, a sower, size: 3 men",
+)
+
+
+def test_pasted_settings_fill_the_form(context: BrowserContext, queue_page: Page) -> None:
+    """Settings pasted into the prompt fill the form, with Undo; any other text stays a prompt."""
+    page = queue_page
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    prompt = page.get_by_label("Prompt", exact=True)
+    undo_button = page.get_by_role("button", name="Undo")
+    for name, (text, (expected_prompt, seed)) in PASTED_SETTINGS.items():
+        paste(page, text)
+        expect(page.get_by_label("Seed", exact=True), name).to_have_value(seed)
+        expect(prompt, name).to_have_value(expected_prompt)
+        expect(page.locator("#settings-import b")).to_have_text("the pasted text")
+        undo_button.click()
+        expect(prompt).to_have_value("half typed")
+        expect(page.get_by_label("Random seed")).to_be_checked()
+    for text in PASTED_PROMPTS:
+        paste(page, text)
+        expect(prompt).to_have_value(text)
+    paste(page, PASTED_SETTINGS["own"][0], "Control+Shift+v")
+    expect(prompt).to_have_value(PASTED_SETTINGS["own"][0])
+    expect(undo_button).to_have_count(0)
 
 
 def test_dropped_file_is_recognized_or_explained(queue_page: Page, servers: QueueServers) -> None:
