@@ -29,16 +29,19 @@ from anyio.from_thread import start_blocking_portal
 from sd35.client import Timeouts
 from sd35.core import awake
 from sd35.core.errors import InvalidRequestError
+from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
+from sd35.jobs.job import Job
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobStatus
 from sd35.jobs.service import JobService, JobServiceConfig
 from sd35.jobs.space_connection import SpaceConfig
+from sd35.jobs.tasks import BackgroundTasks
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.query import parse_query
-from sd35.metadata.model import new_id
+from sd35.metadata.model import GenerationMetadata, new_id
 from tests.impostor import (
     FINISHED,
     PICTURE,
@@ -49,9 +52,12 @@ from tests.impostor import (
     serve_fake_gradio,
     start_event_stream,
 )
+from tests.library_fixtures import encode_picture
 
 FORK_CONTEXT = multiprocessing.get_context("forkserver")
 FORK_CONTEXT.set_forkserver_preload(["__main__", "tests.killable"])
+
+_TASKS = BackgroundTasks()
 
 VISITORS = (LOCAL_VISITOR, Visitor("user:ann", "user:ann"))
 MAX_UNFINISHED = 8
@@ -209,6 +215,15 @@ def import_and_export(_: Connection, folder: Path, source: Path, target: Path) -
         library.export(target)
 
 
+def stage_image(event_pipe: Connection, folder: Path) -> None:
+    """Stage an image in a library, and wait to be killed."""
+    with Library.open(folder) as library:
+        picture = open_picture(encode_picture(1))
+        staged = library.stage(picture, GenerationMetadata(prompt="a cat"), "")
+        event_pipe.send(staged.inspected.metadata.id)
+        threading.Event().wait()
+
+
 async def fail_demo() -> str:
     """Fail, since a service with an explicit Space never needs the demo Space."""
     raise AssertionError("an explicit choice never falls back")
@@ -275,6 +290,15 @@ async def _submit(service: JobService, event_pipe: Connection, rng: random.Rando
             job.state.value.request.seed,
         ]
     )
+    _TASKS.start(_report_image(job, event_pipe))
+
+
+async def _report_image(job: Job, event_pipe: Connection) -> None:
+    """Report that the image of a job can be seen, saved or not."""
+    while (state := job.state.value).result is None and not state.status.is_final:
+        await job.state.wait_for_change(state, LIMIT_SECONDS)
+    if state.result is not None:
+        event_pipe.send(["shown", job.id])
 
 
 async def _reorder(service: JobService, _: Connection, rng: random.Random) -> None:

@@ -47,6 +47,7 @@ from tests.killable import (
     fail_demo,
     import_and_export,
     run_studio,
+    stage_image,
     wait_for_image,
 )
 from tests.library_fixtures import add_picture, encode_picture, folder_in_memory
@@ -106,6 +107,7 @@ class KillScenario:
     Attributes:
         submitted_jobs: owner, prompt and seed of each accepted job, by its id.
         tagged: the id and the tag of each tagged image.
+        shown_ids: the ids of the images that could be seen, saved or not.
 
     """
 
@@ -114,6 +116,7 @@ class KillScenario:
         self.space = space
         self.submitted_jobs: dict[str, list[Any]] = {}
         self.tagged: list[tuple[str, str]] = []
+        self.shown_ids: set[str] = set()
         self._scratch_dir = folder / "scratch"
         self._scratch_dir.mkdir()
         Library.open(self.folder).close()
@@ -156,6 +159,8 @@ class KillScenario:
                     self.submitted_jobs[id_] = details
                 case ["tagged", id_, tag]:
                     self.tagged.append((id_, tag))
+                case ["shown", id_]:
+                    self.shown_ids.add(id_)
                 case ["restored", owner, pending]:
                     assert not is_alone or pending == [
                         [id_, True] for id_ in self._pending_jobs.get(owner, [])
@@ -227,6 +232,7 @@ class KillScenario:
             assert all(tag in entries[id_].metadata.tags for id_, tag in self.tagged), (
                 "a tag is lost"
             )
+            assert self.shown_ids <= entries.keys(), "an image that was shown is lost"
             jobs = [JobRepository(library).get(id_) for id_ in self.submitted_jobs]
             for job in filter(None, jobs):
                 assert (job.id in entries) == (job.status is JobStatus.COMPLETED), job
@@ -259,6 +265,26 @@ def test_kill_at_any_moment_loses_nothing(folder: Path, space: Space, count: int
             scenario.check_index()
     scenario.check_everything()
     assert len(scenario.submitted_jobs) > count / 2
+
+
+def test_staged_image_is_saved_after_a_kill(folder: Path) -> None:
+    """An image that can be seen is found after a kill; while its program lives, nobody moves it."""
+    program = Program(stage_image, folder)
+    program.listen(1, LIMIT_SECONDS)
+    with Library.open(folder) as library:
+        assert not library.has_abandoned_images()
+        assert library.rescan() == ScanResult()
+        [id_] = program.kill()
+        staged_files = list((folder / STATE_DIR).rglob("*-a-cat.png"))
+        damaged_file = staged_files[0].with_stem("damaged")
+        damaged_file.write_bytes(staged_files[0].read_bytes()[:-20])
+        assert library.has_abandoned_images()
+        assert library.rescan() == ScanResult(added=1)
+        entry = library.get(id_)
+        assert entry is not None
+        assert read_metadata(library.read_bytes(id_)) == entry.metadata
+        assert not library.has_abandoned_images()
+        assert library.rescan() == ScanResult()
 
 
 @kill_counts(2, 20)
@@ -366,7 +392,7 @@ async def test_image_is_saved_once_a_full_disk_has_room(
         SpaceConfig(space.address), fail_demo, JobServiceConfig(disk.folder, library)
     )
     early_job = await service.submit(make_request("early"))
-    early_result = (await _wait_for_state(early_job, lambda state: state.result is not None)).result
+    early_result = (await _wait_for_state(early_job, lambda state: state.is_saved)).result
     assert early_result is not None
     assert early_result.path is not None
     value_before = early_result.path.read_bytes()
@@ -386,11 +412,7 @@ async def test_image_is_saved_once_a_full_disk_has_room(
         for _ in range(LIBRARY_SIZE):
             await service.submit(make_request("refused"))
     disk.free()
-    assert (
-        await _wait_for_state(
-            late_job, lambda state: state.result is not None and state.result.path is not None
-        )
-    ).result is not None
+    await _wait_for_state(late_job, lambda state: state.is_saved)
     assert early_result.path.read_bytes() == value_before
     await _wait_for_state(
         await service.submit(make_request("after")),

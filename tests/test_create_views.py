@@ -13,7 +13,7 @@ from sd35.core.errors import InvalidRequestError, QuotaError, SD35Error, Unreach
 from sd35.core.events import Notice, Progress, Queued, Waiting
 from sd35.core.limits import PUBLIC_LIMITS
 from sd35.core.request import GenerationRequest
-from sd35.jobs.job import JobState
+from sd35.jobs.job import JobResult, JobState
 from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimits
 from sd35.jobs.record import JobStatus
 from sd35.jobs.space_connection import ConnectionState
@@ -34,6 +34,9 @@ def make_state(status: JobStatus, **changes: Any) -> JobState:  # noqa: ANN401
     return replace(state, **changes)
 
 
+RESULT = JobResult("a.png", "a.png", None, "PNG", "image/png", 8, 8, 9, seed=7, is_unsaved=True)
+
+
 @pytest.mark.parametrize(
     ("state", "expected_text"),
     [
@@ -46,6 +49,7 @@ def make_state(status: JobStatus, **changes: Any) -> JobState:  # noqa: ANN401
         (make_state(JobStatus.FAILED, error=SD35Error("No GPU.")), "Generation failed"),
         (make_state(JobStatus.CANCELLED), "Cancelled before it was sent."),
         (make_state(JobStatus.INTERRUPTED), "The app closed while this image"),
+        (make_state(JobStatus.COMPLETED, result=RESULT), "saving…"),
     ],
 )
 def test_panel_shows_the_status(state: JobState, expected_text: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sd35.core.request import GenerationRequest
 from sd35.jobs.record import STORED_STATUSES, JobRecord, JobStatus
-from sd35.jobs.repository import JobRepository
+from sd35.jobs.repository import JobRepository, reorder_jobs
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query
@@ -122,7 +122,8 @@ def test_unfinished_jobs_come_in_queue_order(repository: JobRepository) -> None:
             make_record(name, owner=owner, worker_id=worker_id, position=float(position))
         )
     assert joined_ids(repository.list_unfinished()) == "dacb"
-    repository.reorder([("a", 4.0, False), ("b", 2.0, True)])
+    positions = [("a", 4.0, False), ("b", 2.0, True)]
+    assert repository.apply([lambda connection: reorder_jobs(connection, positions)]) == [None]
     assert joined_ids(repository.list_unfinished()) == "dbca"
     assert [job.is_held for job in repository.list_unfinished()] == [False, True, False, False]
     assert joined_ids(repository.list_unfinished(worker_id="you")) == "d"

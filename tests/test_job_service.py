@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from sqlite3 import Connection
 
 import anyio
 import anyio.lowlevel
@@ -20,13 +21,14 @@ from sd35.core.errors import InvalidRequestError, QuotaError, UnreachableError
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
-from sd35.jobs.job import Job, JobState
+from sd35.jobs.job import Job, JobResult, JobState
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.jobs.runner import MAX_PREVIEW_BYTES
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
+from sd35.library import database
 from sd35.server.launch import free_port
 from sd35.space.server import DemoSpace
 from tests.app_server import studio_config
@@ -77,9 +79,9 @@ async def _fail_demo() -> str:
 
 async def wait_for_end(job: Job) -> JobState:
     with anyio.fail_after(LIMIT_SECONDS):
-        while not job.state.value.status.is_final:
-            await job.state.wait_for_change(job.state.value, LIMIT_SECONDS)
-    return job.state.value
+        while not (state := job.state.value).status.is_final or state.is_saving:
+            await job.state.wait_for_change(state, LIMIT_SECONDS)
+    return state
 
 
 def is_resolved(service: JobService) -> bool:
@@ -116,6 +118,57 @@ async def test_image_is_saved_with_seed_and_prompt_in_its_name(
     assert len(picture.data) == state.result.size_bytes
     assert state.result.path.is_relative_to(tmp_path)
     assert state.result.path.name.endswith("-7-a-cat-sleeping-etc.webp")
+
+
+async def test_image_is_shown_before_it_is_saved(
+    fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images are served before they are saved, under an address that stays; they share commits."""
+    statements: list[str] = []
+    original_connect = database._connect
+
+    def connect(path: Path) -> Connection:
+        connection = original_connect(path)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(database, "_connect", connect)
+    service = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
+    with service._result_saver._save_lock:  # as a slow disk would
+        jobs = [await service.submit(make_request(f"number {index}")) for index in range(9)]
+        shown_results = [await _wait_for_result(job) for job in jobs]
+        assert all(
+            job.is_saving and result.path is None
+            for job, result in zip(jobs, shown_results, strict=True)
+        )
+        contents = [_served_content(service, result) for result in shown_results]
+        assert all(isinstance(content, bytes) for content in contents)
+        assert service.visitor_queue(LOCAL_VISITOR).is_active
+        statements.clear()
+    for job, shown_result, content in zip(jobs, shown_results, contents, strict=True):
+        result = (await wait_for_end(job)).result
+        assert result is not None
+        assert result.url_path == shown_result.url_path
+        path = _served_content(service, result)
+        assert isinstance(path, Path)
+        assert path.read_bytes() == content
+        assert service.library.get(job.id) is not None
+    assert statements.count("COMMIT") < len(jobs)
+    await service.aclose()
+    assert {stored_job(service, job).status for job in jobs} == {JobStatus.COMPLETED}
+
+
+async def _wait_for_result(job: Job) -> JobResult:
+    with anyio.fail_after(LIMIT_SECONDS):
+        while (state := job.state.value).result is None:
+            await job.state.wait_for_change(state, LIMIT_SECONDS)
+    return state.result
+
+
+def _served_content(service: JobService, result: JobResult) -> Path | bytes:
+    artifact = service.find_artifact(result.url_path)
+    assert artifact is not None
+    return artifact.content
 
 
 async def test_elapsed_time_excludes_the_wait() -> None:
@@ -188,9 +241,9 @@ async def start_plain_run(
 async def wait_for_followed_run(job: Job) -> JobState:
     """Return the state of a cancelled job whose run has ended."""
     with anyio.fail_after(LIMIT_SECONDS):
-        while (state := job.state.value).is_followed:
+        while (state := job.state.value).is_followed or state.is_saving:
             await job.state.wait_for_change(state, LIMIT_SECONDS)
-    return job.state.value
+    return state
 
 
 def stored_job(service: JobService, job: Job) -> JobRecord:

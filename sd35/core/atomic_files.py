@@ -18,6 +18,8 @@ __all__ = [
     "TEMP_SUFFIX",
     "atomic_write",
     "file_name",
+    "fsync_file",
+    "fsync_folder",
     "os_error_text",
     "rename_exclusive",
     "unique_path",
@@ -63,18 +65,22 @@ def file_name(model: str, prompt: str, seed: int | None, picture: Picture) -> st
     return f"{slug[:MAX_SLUG_CHARACTERS].rstrip('-') or 'picture'}{seed_suffix}{picture.suffix}"
 
 
-def write_exclusive(folder: Path, name: str, data: bytes, mode: int | None = None) -> Path:
-    """Write a new file, durably, and return its path; existing files are never overwritten.
+def write_exclusive(
+    folder: Path, name: str, data: bytes, mode: int | None = None, *, is_durable: bool = True
+) -> Path:
+    """Write a new file and return its path; existing files are never overwritten.
 
-    Its permissions are `mode`, or else those of other new files.
+    Its permissions are `mode`, or else those of other new files. If it isn't durable, it outlives
+    the program, but not a power failure.
 
     Raises:
         OSError: it couldn't be written; nothing is left behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _temp_file(folder, data, mode) as temp_path:
+    with _temp_file(folder, data, mode, is_durable=is_durable) as temp_path:
         path = rename_exclusive(temp_path, folder / name)
-    _fsync_folder(folder)
+    if is_durable:
+        fsync_folder(folder)
     return path
 
 
@@ -91,11 +97,13 @@ def atomic_write(path: Path, data: bytes, mode: int | None = None) -> None:
             mode = stat.S_IMODE(path.stat().st_mode)
     with _temp_file(path.parent, data, mode) as temp_path:
         temp_path.replace(path)
-    _fsync_folder(path.parent)
+    fsync_folder(path.parent)
 
 
 @contextmanager
-def _temp_file(folder: Path, data: bytes, mode: int | None = None) -> Iterator[Path]:
+def _temp_file(
+    folder: Path, data: bytes, mode: int | None = None, *, is_durable: bool = True
+) -> Iterator[Path]:
     """Yield a hidden file with this data; it is deleted at the end unless it was renamed."""
     fd, name = tempfile.mkstemp(prefix=".", suffix=TEMP_SUFFIX, dir=folder)
     temp_path = Path(name)
@@ -103,8 +111,9 @@ def _temp_file(folder: Path, data: bytes, mode: int | None = None) -> Iterator[P
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
-            # Without this, ext4 and others may keep the new name and lose the data in a power cut.
-            os.fsync(file.fileno())
+            if is_durable:
+                # Otherwise ext4 and others may keep the new name and lose the data in a power cut.
+                os.fsync(file.fileno())
         # mkstemp creates files that only their owner can read.
         temp_path.chmod(0o666 & ~_UMASK if mode is None else mode)
         yield temp_path
@@ -112,7 +121,17 @@ def _temp_file(folder: Path, data: bytes, mode: int | None = None) -> Iterator[P
         temp_path.unlink(missing_ok=True)
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_file(path: Path) -> None:
+    """Make the content of a file durable.
+
+    Raises:
+        OSError: it couldn't be written to the disk, or is gone.
+    """
+    with path.open("rb+") as file:  # Windows flushes only files that may be written
+        os.fsync(file.fileno())
+
+
+def fsync_folder(folder: Path) -> None:
     """Make the names in a folder durable, which syncing the files doesn't."""
     # Windows doesn't let folders be opened.
     with suppress(OSError):

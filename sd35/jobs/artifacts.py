@@ -40,16 +40,20 @@ class ArtifactStore:
         # Gradio refuses an API endpoint's answer with a path outside of its temporary folder. So
         # the paths of artifacts begin with that folder, but nothing is written there.
         self._temp_dir = temp_dir
-        self._files: dict[_Key, Artifact] = {}
+        self._files: dict[_Key, Artifact] = {}  # and images that are being saved
         self._unsaved: MutableMapping[_Key, Artifact] = FIFOCache(MAX_UNSAVED_BYTES, _size_bytes)
         self._previews: MutableMapping[_Key, Artifact] = TTLCache(
             MAX_PREVIEW_CACHE_BYTES, PREVIEW_LIFETIME, time.monotonic, _size_bytes
         )
 
-    def put(self, job_id: str, artifact: Artifact) -> str:
-        """Serve a result, and return its path."""
-        is_file = isinstance(artifact.content, Path)
-        return self._put(self._files if is_file else self._unsaved, job_id, artifact)
+    def put(self, job_id: str, artifact: Artifact, *, is_limited: bool = False) -> str:
+        """Serve a result, in place of one of the same name, and return its path.
+
+        `is_limited`: the artifact may be dropped if there are too many of these.
+        """
+        self._unsaved.pop((job_id, artifact.name), None)
+        self._files.pop((job_id, artifact.name), None)
+        return self._put(self._unsaved if is_limited else self._files, job_id, artifact)
 
     def put_preview(self, job_id: str, artifact: Artifact) -> str:
         """Serve a preview for a few minutes, and return its path."""

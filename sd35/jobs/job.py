@@ -31,8 +31,10 @@ class JobResult:
 
     Attributes:
         url_path: the path that the image is served under.
-        path: its file in the library; `None` if it couldn't be saved, because of `save_error`.
+        path: its file in the library; `None` if it isn't saved yet, or couldn't be.
         seed: the seed that the Space used, if it is known.
+        save_error: why the image couldn't be saved at first.
+        is_unsaved: whether it will be saved, at first or after an error.
     """
 
     name: str
@@ -47,7 +49,12 @@ class JobResult:
     space: str = ""
     is_demo: bool = False
     save_error: str = ""
-    will_retry_save: bool = False
+    is_unsaved: bool = False
+
+    @property
+    def is_saving(self) -> bool:
+        """Return whether the image will be saved in a moment."""
+        return self.is_unsaved and not self.save_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,16 @@ class JobState:
         """Return whether pages show this state at once: a new status, or the first preview."""
         is_first_preview = previous.preview is None and self.preview is not None
         return self.status is not previous.status or is_first_preview
+
+    @property
+    def is_saving(self) -> bool:
+        """Return whether the job's image is shown, and will be saved in a moment."""
+        return self.result is not None and self.result.is_saving
+
+    @property
+    def is_saved(self) -> bool:
+        """Return whether the job's image is in the library."""
+        return self.result is not None and self.result.path is not None
 
     @property
     def is_waiting(self) -> bool:
@@ -157,6 +174,11 @@ class Job:
     def is_unsent(self) -> bool:
         """Return whether the Space certainly hasn't run the job, and won't."""
         return self.generation is None or self.generation.is_unsent
+
+    @property
+    def is_saving(self) -> bool:
+        """Return whether the image is shown, and will be saved in a moment."""
+        return self.state.value.is_saving
 
     @property
     def status(self) -> JobStatus:

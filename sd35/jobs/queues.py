@@ -52,6 +52,7 @@ class VisitorQueue:
         watcher_count: the number of pages that watch the queue now.
         total_watcher_count: the number of pages that have ever watched the queue.
         completed_count: the number of jobs that have completed since the program started.
+        saved_count: the number of those whose image is in the library.
         failed_count: the number of those that have failed.
         retries: the new job by the id of the job that was retried.
         submit_lock: held while a job is recorded whose submission may be repeated.
@@ -66,6 +67,7 @@ class VisitorQueue:
         self.watcher_count = 0
         self.total_watcher_count = 0
         self.completed_count = 0
+        self.saved_count = 0
         self.failed_count = 0
         self.retries: dict[str, Job] = {}
         self._removals: list[tuple[float, tuple[str, ...]]] = []  # time and ids, the latest last
@@ -140,6 +142,7 @@ class VisitorQueue:
         if new.status is not old.status:
             self.completed_count += new.status is JobStatus.COMPLETED
             self.failed_count += new.status in {JobStatus.FAILED, JobStatus.INTERRUPTED}
+        self.saved_count += new.is_saved and not old.is_saved
         is_urgent = new.is_significant_change(old)
         revision = self.revision.value
         self.revision.set(Revision(revision.version + 1, revision.urgent_version + is_urgent))
@@ -211,9 +214,12 @@ class VisitorQueue:
 
     @property
     def is_active(self) -> bool:
-        """Return whether a job runs, is followed, or will run without the visitor's help."""
-        has_open_jobs = any(not job.state.value.is_held for job in self.open_jobs)
-        return has_open_jobs or bool(self.followed_jobs)
+        """Return whether a job runs, is followed, is saved, or will run without help."""
+        states = [job.state.value for job in self._jobs.values()]
+        return any(
+            state.is_followed or state.is_saving or not (state.status.is_final or state.is_held)
+            for state in states
+        )
 
 
 def _is_pending(job: Job) -> bool:

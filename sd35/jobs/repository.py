@@ -1,13 +1,13 @@
 """The table of jobs in the library's index."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any, Final
 
-from sd35.core.errors import LibraryError
+from sd35.core.errors import IndexDamagedError, LibraryError
 from sd35.jobs.record import (
     COLUMNS,
     STORED_STATUSES,
@@ -22,7 +22,17 @@ from sd35.library.query import Cursor, Query
 from sd35.library.scanner import LOCK_TIMEOUT, ScanResult
 from sd35.library.text_index import sqlite_text
 
-__all__ = ["JobPage", "JobRepository"]
+__all__ = [
+    "JobChange",
+    "JobPage",
+    "JobRepository",
+    "insert_job",
+    "reorder_jobs",
+    "update_job",
+]
+
+# Change of one or more jobs within a transaction.
+JobChange = Callable[[Connection], object]
 
 MAX_FAILED_JOBS: Final = 50
 
@@ -59,12 +69,8 @@ class JobRepository:
 
     def add(self, job: JobRecord) -> None:
         """Insert a new job, or replace the row of a job that can't be read."""
-        placeholders = ", ".join("?" * len(COLUMNS))
-        values = [to_column(getattr(job, name)) for name in COLUMNS]
-        # Only our own column names are in the text; values are parameters.
-        sql = f"INSERT OR REPLACE INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})"  # noqa: S608
         with self._database.write_transaction() as connection:
-            connection.execute(sql, values)
+            insert_job(connection, job)
 
     def update(self, job_id: str, **changes: Any) -> JobRecord | None:  # noqa: ANN401  # fields
         """Set fields of a job and return its new record; `None` if there is no such job.
@@ -72,16 +78,8 @@ class JobRepository:
         Raises:
             TypeError: a job has no field of this name.
         """
-        unknown_names = changes.keys() - set(COLUMNS)
-        if unknown_names:
-            raise TypeError(f"A job has no {', '.join(sorted(unknown_names))}.")
         with self._database.write_transaction() as connection:
-            if changes:
-                assignments = ", ".join(f"{name} = ?" for name in changes)
-                params = [to_column(value) for value in changes.values()]
-                # The names were checked above.
-                sql = f"UPDATE jobs SET {assignments} WHERE id = ?"  # noqa: S608
-                connection.execute(sql, (*params, job_id))
+            update_job(connection, job_id, changes)
             return _select_one(connection, job_id)
 
     def get(self, job_id: str) -> JobRecord | None:
@@ -130,12 +128,24 @@ class JobRepository:
         has_more = len(rows) > limit and len(page) > 0
         return JobPage(page, str(Cursor(page[-1].created_at, page[-1].id)) if has_more else None)
 
-    def reorder(self, positions: Iterable[tuple[str, float, bool]]) -> None:
-        """Set `position` and `is_held` of jobs, given as `(id, position, is_held)`."""
-        with self._database.write_transaction() as connection:
-            connection.executemany(
-                "UPDATE jobs SET position = ?2, is_held = ?3 WHERE id = ?1", positions
-            )
+    def apply(self, changes: Sequence[JobChange]) -> list[Exception | None]:
+        """Apply changes in one transaction; return the error of each that failed.
+
+        Raises:
+            IndexDamagedError: the index is damaged.
+        """
+        try:
+            with self._database.write_transaction() as connection:
+                for change in changes:
+                    change(connection)
+        except IndexDamagedError:
+            raise
+        except LibraryError as error:
+            if len(changes) == 1:
+                return [error]
+            # It may be one of them that failed.
+            return [error for change in changes for error in self.apply([change])]
+        return [None] * len(changes)
 
     def rescan(
         self,
@@ -188,6 +198,38 @@ class JobRepository:
             rows = connection.execute("SELECT status, count(*) FROM jobs GROUP BY status")
             counts = dict(rows.fetchall())
         return {status: counts.get(status.value, 0) for status in STORED_STATUSES}
+
+
+def insert_job(connection: Connection, job: JobRecord) -> None:
+    """Insert a new job, or replace the row of a job that can't be read."""
+    placeholders = ", ".join("?" * len(COLUMNS))
+    values = [to_column(getattr(job, name)) for name in COLUMNS]
+    # Only our own column names are in the text; values are parameters.
+    sql = f"INSERT OR REPLACE INTO jobs ({_COLUMN_LIST}) VALUES ({placeholders})"  # noqa: S608
+    connection.execute(sql, values)
+
+
+def update_job(connection: Connection, job_id: str, changes: Mapping[str, Any]) -> bool:
+    """Set fields of a job; return whether there is such a job that can be read.
+
+    Raises:
+        TypeError: a job has no field of this name.
+    """
+    unknown_names = changes.keys() - set(COLUMNS)
+    if unknown_names:
+        raise TypeError(f"A job has no {', '.join(sorted(unknown_names))}.")
+    if changes:
+        assignments = ", ".join(f"{name} = ?" for name in changes)
+        params = [to_column(value) for value in changes.values()]
+        # The names were checked above.
+        sql = f"UPDATE jobs SET {assignments} WHERE id = ?"  # noqa: S608
+        connection.execute(sql, (*params, job_id))
+    return _select_one(connection, job_id) is not None
+
+
+def reorder_jobs(connection: Connection, positions: Iterable[tuple[str, float, bool]]) -> None:
+    """Set `position` and `is_held` of jobs, given as `(id, position, is_held)`."""
+    connection.executemany("UPDATE jobs SET position = ?2, is_held = ?3 WHERE id = ?1", positions)
 
 
 _INTERRUPT: Final = """

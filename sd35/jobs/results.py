@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import anyio.to_thread
@@ -11,12 +12,14 @@ from sd35.core.atomic_files import file_name
 from sd35.core.errors import LibraryError, WriteError
 from sd35.core.picture import Picture
 from sd35.jobs.artifacts import Artifact, ArtifactStore
+from sd35.jobs.batches import BatchProcessor
 from sd35.jobs.job import Job, JobResult
 from sd35.jobs.provenance import build_metadata
 from sd35.library.fallback_folder import save_in_fallback_folder
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 from sd35.library.repository import Entry
+from sd35.library.store import StagedPicture
 from sd35.metadata.model import GenerationMetadata
 
 __all__ = ["ResultSaver"]
@@ -24,27 +27,36 @@ __all__ = ["ResultSaver"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _UnsavedImage:
-    """Image that is only in memory, and the key of its owner."""
+    """Image that is served from memory, and the key of its owner.
+
+    `staged` is its file, from which a scan saves it if the program is killed.
+    """
 
     picture: Picture
     metadata: GenerationMetadata
     owner: str
+    staged: StagedPicture | None = None
 
 
 class ResultSaver:
-    """Saver of images in the library. One that can't be saved is kept in memory until it can."""
+    """Saver of images in the library, which serves each of them from memory until it is saved."""
 
     def __init__(self, library: Library, artifacts: ArtifactStore) -> None:
         self._library = library
         self._artifacts = artifacts
         self._unsaved: dict[str, _UnsavedImage] = {}
-        # Saves one image at a time, each of them once: the program may end while one is saved.
+        # Images that come together share their flush to the disk.
+        self._saves = BatchProcessor(self._add_to_library)
+        # Saves each image once: the program may end while some are saved.
         self._save_lock = threading.Lock()
 
-    async def save(self, job: Job, space: SpaceClient, picture: Picture) -> JobResult:
-        """Save the image of a job, and serve it to the job's owner; a failure is in the result."""
+    async def serve(self, job: Job, space: SpaceClient, picture: Picture) -> JobResult:
+        """Serve the image of a job to its owner. It is then to be saved.
+
+        It outlives the program from now on, unless the result has an error.
+        """
         state = job.state.value
         metadata = build_metadata(
             state.request,
@@ -53,14 +65,49 @@ class ResultSaver:
             picture_id=job.id,
             elapsed_seconds=state.elapsed_seconds,
         )
-        self._unsaved[job.id] = _UnsavedImage(picture, metadata, owner_key(job.owner))
+        image = self._unsaved[job.id] = _UnsavedImage(picture, metadata, owner_key(job.owner))
+        name = file_name(space.model, metadata.prompt, picture.seed, picture)
+        save_error = ""
         try:
-            return await self._save(job)
+            await anyio.to_thread.run_sync(self._stage, image)
         except WriteError as error:
-            # The disk is full, or the folder is gone. The run has cost quota, so the image is kept.
-            log.warning("An image couldn't be saved, and is in memory: %s", error.happened)
-            save_error = f"{error.happened} Retrying."
-        return self._keep_in_memory(job, space, metadata, picture, save_error)
+            save_error = _describe_failure(error)
+        if image.staged is not None:
+            name = image.staged.file.name
+        artifact = Artifact(job.owner, name, picture.mime_type, image.picture.data)
+        return JobResult(
+            name=name,
+            url_path=self._artifacts.put(job.id, artifact, is_limited=bool(save_error)),
+            path=None,
+            format=picture.format,
+            mime_type=picture.mime_type,
+            width=picture.width,
+            height=picture.height,
+            size_bytes=len(image.picture.data),
+            seed=picture.seed,
+            space=metadata.space,
+            is_demo=metadata.is_demo,
+            save_error=save_error,
+            is_unsaved=True,
+        )
+
+    def _stage(self, image: _UnsavedImage) -> StagedPicture:
+        image.staged = self._library.stage(image.picture, image.metadata, image.owner)
+        image.picture = image.staged.inspected.picture
+        return image.staged
+
+    async def save(self, job: Job) -> None:
+        """Save the image of a job, if it has one; a failure is in the job's result."""
+        result = job.state.value.result
+        if result is None or not self.has_unsaved(job) or result.save_error:
+            return
+        try:
+            job.update(result=await self._save(job, result))
+        except WriteError as error:
+            artifact = self._artifacts.find(result.url_path)
+            if artifact is not None:
+                self._artifacts.put(job.id, artifact, is_limited=True)
+            job.update(result=replace(result, save_error=_describe_failure(error)))
 
     def has_unsaved(self, job: Job) -> bool:
         """Return whether the job's image is in memory, and still has to be saved."""
@@ -75,27 +122,47 @@ class ResultSaver:
             await anyio.to_thread.run_sync(self._save_anywhere, job.id)
             if result is not None:
                 message = "There wasn't enough memory to keep it on this page."
-                job.update(result=replace(result, save_error=message, will_retry_save=False))
+                job.update(result=replace(result, save_error=message, is_unsaved=False))
             return True
         try:
-            result = await self._save(job)
+            job.update(result=await self._save(job, result))
         except WriteError:
             return False
-        job.update(result=result)
         return True
 
-    async def _save(self, job: Job) -> JobResult:
-        entry = await anyio.to_thread.run_sync(self._add_to_library, job.id)
-        return self.publish(entry, job.owner)
+    async def _save(self, job: Job, result: JobResult) -> JobResult:
+        entry = await self._saves.submit(job.id)
+        path = self._library.file_path(entry)
+        # Under the same address: the page shows it already.
+        self._artifacts.put(job.id, Artifact(job.owner, result.name, result.mime_type, path))
+        return replace(result, path=path, save_error="", is_unsaved=False)
 
-    def _add_to_library(self, job_id: str) -> Entry:
+    def _add_to_library(self, job_ids: Sequence[str]) -> list[Entry | WriteError]:
         with self._save_lock:
-            image = self._unsaved.get(job_id)
-            if image is None:  # `save_all` was faster
-                raise WriteError("The image was saved when the program ended.")
-            entry = self._library.add(image.picture, image.metadata, image.owner)
-            del self._unsaved[job_id]
-            return entry
+            results: dict[str, Entry | WriteError] = {}
+            staged: dict[str, StagedPicture] = {}
+            for job_id in job_ids:
+                try:
+                    staged[job_id] = self._restage(job_id)
+                except WriteError as error:
+                    results[job_id] = error
+            entries = self._library.add_staged(list(staged.values()))
+            results |= zip(staged, entries, strict=True)
+            for job_id, result in results.items():
+                if isinstance(result, Entry):
+                    del self._unsaved[job_id]
+            return [results[job_id] for job_id in job_ids]
+
+    def _restage(self, job_id: str) -> StagedPicture:
+        """Return the staged image of a job.
+
+        Raises:
+            WriteError: it couldn't be written, or was saved meanwhile.
+        """
+        image = self._unsaved.get(job_id)
+        if image is None:  # `save_all` was faster
+            raise WriteError("The image was saved when the program ended.")
+        return image.staged or self._stage(image)
 
     def save_all(self, timeout_seconds: float) -> None:
         """Save what is only in memory, as the program ends, and log where each image is.
@@ -117,13 +184,11 @@ class ResultSaver:
 
     def _save_anywhere(self, job_id: str) -> None:
         """Save an image in the library or in a folder of this user, and log where it is."""
-        try:
-            entry = self._add_to_library(job_id)
-        except WriteError:
-            image = self._unsaved.pop(job_id, None)
-        else:
+        [entry] = self._add_to_library([job_id])
+        if isinstance(entry, Entry):
             log.warning("An image was saved at last: %s", self._library.file_path(entry))
             return
+        image = self._unsaved.pop(job_id, None)
         if image is None:
             return
         try:
@@ -153,32 +218,6 @@ class ResultSaver:
             is_demo=entry.metadata.is_demo,
         )
 
-    def _keep_in_memory(
-        self,
-        job: Job,
-        space: SpaceClient,
-        metadata: GenerationMetadata,
-        picture: Picture,
-        save_error: str,
-    ) -> JobResult:
-        name = file_name(space.model, metadata.prompt, picture.seed, picture)
-        artifact = Artifact(job.owner, name, picture.mime_type, picture.data)
-        return JobResult(
-            name=name,
-            url_path=self._artifacts.put(job.id, artifact),
-            path=None,
-            format=picture.format,
-            mime_type=picture.mime_type,
-            width=picture.width,
-            height=picture.height,
-            size_bytes=len(picture.data),
-            seed=picture.seed,
-            space=metadata.space,
-            is_demo=metadata.is_demo,
-            save_error=save_error,
-            will_retry_save=self.has_unsaved(job),
-        )
-
     def find_artifact(self, path: str) -> Artifact | None:
         """Return the artifact of a path, wherever its file is in the library now."""
         artifact = self._artifacts.find(path)
@@ -192,3 +231,9 @@ class ResultSaver:
         if entry is None:
             return artifact
         return replace(artifact, content=self._library.file_path(entry))
+
+
+def _describe_failure(error: WriteError) -> str:
+    # The disk is full, or the folder is gone. The run has cost quota, so the image is kept.
+    log.warning("An image couldn't be saved, and is in memory: %s", error.happened)
+    return f"{error.happened} Retrying."

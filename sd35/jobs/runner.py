@@ -87,7 +87,7 @@ class JobRunner:
         if not job.state.value.is_followed:
             job.update(status=JobStatus.DOWNLOADING)
         picture = await generation.fetch()
-        result = await self.result_saver.save(job, space, picture)
+        result = await self.result_saver.serve(job, space, picture)
         job.finish(JobStatus.COMPLETED, is_followed=False, result=result)
 
     async def _end_without_image(self, job: Job) -> None:
@@ -195,6 +195,7 @@ class JobRunner:
         self.connector.mark_suspect(state.space, state.error)
         if state.status.is_final:
             self.metrics.observe_job(state)
+            await self.result_saver.save(job)
             await self.store.mark_finished(job)
         await self.connector.close_unused()
         while self.result_saver.has_unsaved(job):

@@ -133,6 +133,7 @@ class JobService:
     async def aclose(self, timeout_seconds: float = 5.0) -> None:
         """Interrupt the running jobs, keep the pending ones for the next start, and disconnect."""
         await self._tasks.aclose(timeout_seconds)
+        await self._store.drain(SAVE_SECONDS)
         await anyio.to_thread.run_sync(self.save_unsaved)
         await self.space_connector.aclose()
 
@@ -143,12 +144,14 @@ class JobService:
             self._result_saver.save_all(SAVE_SECONDS)
 
     async def restore_unsaved(self) -> None:
-        """Move images into the library that an earlier program has saved elsewhere."""
+        """Move images into the library that an earlier program has saved elsewhere, or staged."""
         count, full_folders = await anyio.to_thread.run_sync(move_into_library, self.library.folder)
         for folder in full_folders:
             log.warning("The library has no room for images in %s", folder)
         if count:
             log.warning("Images that had been saved elsewhere are in the library now: %d", count)
+        has_abandoned = await anyio.to_thread.run_sync(self.library.has_abandoned_images)
+        if count or has_abandoned:
             await self._rescanner.rescan_now()
 
     async def submit(

@@ -2,18 +2,25 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from sqlite3 import Connection
 from typing import Any, TypeVar
 
-import anyio
 import anyio.to_thread
 
 from sd35.client import StopOutcome
 from sd35.core.errors import IndexDamagedError, LibraryError, QuotaError, SD35Error
+from sd35.jobs.batches import BatchProcessor
 from sd35.jobs.job import Job, JobResult, JobState
 from sd35.jobs.record import STORED_STATUSES, JobRecord, JobStatus
-from sd35.jobs.repository import JobRepository
+from sd35.jobs.repository import (
+    JobChange,
+    JobRepository,
+    insert_job,
+    reorder_jobs,
+    update_job,
+)
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
 
@@ -34,14 +41,16 @@ class JobStore:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._repository = JobRepository(library)
-        # One thread at a time keeps the changes of a job in order.
-        self._limiter = anyio.CapacityLimiter(1)
+        # Changes of jobs that come together share a transaction, and the flush to the disk that
+        # takes most of its time. They stay in order.
+        self._changes = BatchProcessor(self._apply_changes)
         self._last_warning = ""
 
-    async def _run_in_thread(self, operation: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(
-            lambda: self._run_on_intact_index(operation), limiter=self._limiter
-        )
+    def _apply_changes(self, changes: Sequence[JobChange]) -> list[Exception | None]:
+        return self._run_on_intact_index(lambda: self._repository.apply(changes))
+
+    async def _read(self, operation: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(self._run_on_intact_index, operation)
 
     def _run_on_intact_index(self, operation: Callable[[], T]) -> T:
         """Run an operation, which is one transaction, once more if the index was replaced."""
@@ -54,9 +63,9 @@ class JobStore:
             self._library.replace_damaged_index()
             return operation()
 
-    async def _try_in_thread(self, operation: Callable[[], object]) -> None:
+    async def _try_change(self, change: JobChange) -> None:
         try:
-            await self._run_in_thread(operation)
+            await self._changes.submit(change)
         except LibraryError as error:
             self._warn(f"A change of a job couldn't be recorded: {error.happened}")
         else:
@@ -68,15 +77,19 @@ class JobStore:
             self._last_warning = message
             log.warning("%s", message)
 
+    async def drain(self, timeout_seconds: float) -> None:
+        """Wait until all changes so far are recorded, whoever has stopped waiting for them."""
+        await self._changes.drain(timeout_seconds)
+
     async def add(self, job: Job, space: str) -> None:
         """Record a new job, before anything is sent."""
         record = self._build_record(job, space)
-        await self._run_in_thread(lambda: self._repository.add(record))
+        await self._changes.submit(lambda connection: insert_job(connection, record))
 
     async def mark_started(self, job: Job) -> None:
         """Record that the job is about to be sent."""
         changes = {"status": JobStatus.RUNNING, "is_held": False, "started_at": time.time()}
-        await self._run_in_thread(lambda: self._upsert(job, changes))
+        await self._changes.submit(lambda connection: self._upsert(connection, job, changes))
 
     async def mark_unsent(self, job: Job, error: SD35Error | None = None) -> None:
         """Record that the Space hasn't accepted the job, which is pending again."""
@@ -85,8 +98,7 @@ class JobStore:
     async def mark_finished(self, job: Job) -> None:
         """Record how the job has ended, unless its image couldn't be saved yet."""
         state = job.state.value
-        is_saved = state.result is not None and state.result.path is not None
-        if state.status is JobStatus.COMPLETED and not is_saved:
+        if state.status is JobStatus.COMPLETED and not state.is_saved:
             # The record stays `running`: if the program ends now, the image is lost, and the job
             # has to show up as interrupted.
             return
@@ -96,19 +108,19 @@ class JobStore:
             ended_at=time.time(),
             cancel_outcome="" if state.cancel_outcome is None else state.cancel_outcome.name,
             cancel_reason=state.cancel_reason,
-            picture_id=job.id if is_saved else None,
+            picture_id=job.id if state.is_saved else None,
             **error_columns(state.error),
         )
 
     async def update(self, job: Job, **changes: Any) -> None:  # noqa: ANN401  # fields of JobRecord
         """Change fields of the job's record; insert it if it is missing."""
-        await self._try_in_thread(lambda: self._upsert(job, changes))
+        await self._try_change(lambda connection: self._upsert(connection, job, changes))
 
     async def save_order(self, jobs: list[Job]) -> None:
         """Record the positions of jobs, and which of them are held."""
         positions = [(job.id, job.queue_entry.position, job.queue_entry.is_held) for job in jobs]
         if positions:
-            await self._try_in_thread(lambda: self._repository.reorder(positions))
+            await self._try_change(lambda connection: reorder_jobs(connection, positions))
 
     async def rescan(self) -> None:
         """Rescan the library, and complete the interrupted jobs whose images were found."""
@@ -120,21 +132,21 @@ class JobStore:
 
     async def find(self, job_id: str) -> JobRecord | None:
         """Return the record of a job."""
-        return await self._run_in_thread(lambda: self._repository.get(job_id))
+        return await self._read(lambda: self._repository.get(job_id))
 
     async def list_open(self, owner: str | None) -> list[JobRecord]:
         """Return an owner's failed and unfinished jobs, orphans included."""
-        # May rescan the library, too.
-        await anyio.to_thread.run_sync(self._run_on_intact_index, self._repository.adopt_orphans)
         key = owner_key(owner)
         worker_id = self._library.instance_id
-        records = await self._run_in_thread(
-            lambda: [
+
+        def list_records() -> list[JobRecord]:
+            self._repository.adopt_orphans()  # may rescan the library, too
+            return [
                 *self._repository.list_failed(key),
                 *self._repository.list_unfinished(owner=key, worker_id=worker_id),
             ]
-        )
-        return [record for record in records if not record.is_api_call]
+
+        return [record for record in await self._read(list_records) if not record.is_api_call]
 
     def _build_record(self, job: Job, space: str = "") -> JobRecord:
         # A job that may have been sent must never look unsent.
@@ -152,10 +164,10 @@ class JobStore:
             is_api_call=job.is_api_call,
         )
 
-    def _upsert(self, job: Job, changes: dict[str, Any]) -> None:
+    def _upsert(self, connection: Connection, job: Job, changes: dict[str, Any]) -> None:
         # The record is missing if the index was deleted, and rebuilt from the images.
-        if self._repository.update(job.id, **changes) is None:
-            self._repository.add(replace(self._build_record(job), **changes))
+        if not update_job(connection, job.id, changes):
+            insert_job(connection, replace(self._build_record(job), **changes))
 
 
 def error_columns(error: SD35Error | None) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class BackgroundTasks:
     async def aclose(self, timeout_seconds: float) -> None:
         """Abort the running jobs, and keep the pending ones for the next start."""
         for task, job in list(self._jobs_by_task.items()):
-            if job is None or job.status in {JobStatus.PENDING, JobStatus.COMPLETED}:
+            is_done = job is not None and job.status is JobStatus.COMPLETED
+            if job is None or job.status is JobStatus.PENDING or (is_done and not job.is_saving):
                 task.cancel()
             else:
                 job.abort()

@@ -17,7 +17,7 @@ from typing import Final
 
 from sd35.core.atomic_files import write_errors, write_exclusive
 from sd35.core.errors import PictureError, WriteError
-from sd35.core.picture import Picture
+from sd35.core.picture import Picture, open_picture
 from sd35.library.layout import (
     directory_for,
     filename_for,
@@ -30,7 +30,7 @@ from sd35.library.picture_file import creation_time, find_identical
 from sd35.metadata.embedding import embed_or_original
 from sd35.metadata.model import GenerationMetadata
 
-__all__ = ["move_into_library", "save_in_fallback_folder"]
+__all__ = ["move_into_library", "move_picture", "save_in_fallback_folder"]
 
 FOLDER_NAME: Final = "SD 3.5 Studio unsaved"
 
@@ -73,7 +73,7 @@ def move_into_library(library_folder: Path) -> tuple[int, list[Path]]:
             continue
         try:
             for file_info in walk_pictures(folder):
-                moved_count += _move(folder, file_info.path, library_folder)
+                moved_count += move_picture(folder, file_info.path, library_folder)
         except OSError:
             full_folders.append(folder)
         remove_empty_folders(folder)
@@ -83,10 +83,15 @@ def move_into_library(library_folder: Path) -> tuple[int, list[Path]]:
     return moved_count, full_folders
 
 
-def _move(folder: Path, path: str, library_folder: Path) -> bool:
-    """Move an image to the same path in the library; return whether it is one."""
+def move_picture(folder: Path, path: str, library_folder: Path) -> bool:
+    """Move an image to the same path in the library; return `False` for another or damaged file.
+
+    Raises:
+        OSError: it couldn't be moved.
+    """
     try:
         data, status = read_library_file(folder, path)
+        open_picture(data)
     except (FileNotFoundError, PictureError):
         return False
     if not is_library_path(path):

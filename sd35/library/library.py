@@ -16,6 +16,7 @@ from sd35.library.query import MATCH_ALL, Query
 from sd35.library.repository import Entry, checked_count, get_entry, mark_missing
 from sd35.library.scanner import LOCK_TIMEOUT, Scanner, ScanResult
 from sd35.library.search import MAX_PAGE, PicturePage, adjacent_id, find_all, find_page
+from sd35.library.staging import StagingArea
 from sd35.library.stats import Stats, collect_stats
 from sd35.library.store import PictureStore
 from sd35.library.thumbnails import ThumbnailCache
@@ -34,7 +35,9 @@ class Library(PictureStore):
     """
 
     def __init__(self, folder: Path, database: Database, process_lock: ProcessLock) -> None:
-        super().__init__(folder, database, ThumbnailCache(folder / STATE_DIR / "thumbnails"))
+        staging = StagingArea(folder, process_lock.instance_id)
+        thumbnails = ThumbnailCache(folder / STATE_DIR / "thumbnails")
+        super().__init__(folder, database, thumbnails, staging)
         self._process_lock = process_lock
 
     @classmethod
@@ -80,6 +83,7 @@ class Library(PictureStore):
     def close(self) -> None:
         """Release the folder."""
         self.database.close()
+        self._staging.close()
         self._process_lock.close()
 
     @property
@@ -95,6 +99,10 @@ class Library(PictureStore):
     def replace_damaged_index(self) -> None:
         """Replace the index if damage was found; the new one is incomplete until `rescan`."""
         self.database.replace_if_damaged()
+
+    def has_abandoned_images(self) -> bool:
+        """Return whether a program that was killed has left images that `rescan` will find."""
+        return self._staging.has_abandoned(self.is_alive)
 
     @property
     def instance_id(self) -> str:
@@ -193,13 +201,16 @@ class Library(PictureStore):
 
         def scan() -> ScanResult:
             self.replace_damaged_index()
-            scanner = Scanner(self.folder, self.database, self._thumbnails)
+            scanner = Scanner(self.folder, self.database, self._thumbnails, self._recover_staged)
             return scanner.run(on_progress, lock_timeout, checks_index=checks_index)
 
         try:
             return scan()
         except IndexDamagedError:
             return scan()
+
+    def _recover_staged(self) -> None:
+        self._staging.recover(self.is_alive)
 
     def import_from(
         self, source: Path, owner: str, on_progress: OnProgress | None = None

@@ -109,12 +109,22 @@ SELECT number, id FROM pictures WHERE is_missing = 0 AND number > ? AND NOT EXIS
 
 
 class Scanner:
-    """Scan of a library's folder, which reads only files whose size or time has changed."""
+    """Scan of a library's folder, which reads only files whose size or time has changed.
 
-    def __init__(self, folder: Path, database: Database, thumbnails: ThumbnailCache) -> None:
+    `recover_staged` moves what killed programs have left into the folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        thumbnails: ThumbnailCache,
+        recover_staged: Callable[[], None],
+    ) -> None:
         self._folder = folder
         self._database = database
         self._thumbnails = thumbnails
+        self._recover_staged = recover_staged
         self._counts: Counter[str] = Counter()
         self._skipped_files = SkippedFilesCounter()
 
@@ -138,6 +148,7 @@ class Scanner:
             with FileLock(lock_path, timeout=lock_timeout, thread_local=False):
                 if checks_index:
                     self._check_index()
+                self._recover_staged()
                 self._run(on_progress)
         except Timeout as error:
             raise LibraryError("Another scan is running.", "Try again later.") from error

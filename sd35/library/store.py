@@ -3,16 +3,16 @@
 import datetime as dt
 import logging
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from sqlite3 import Connection
 from typing import Final
 
 from sd35.core import atomic_files
-from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
-from sd35.core.errors import LibraryError
+from sd35.core.atomic_files import os_error_text, write_errors
+from sd35.core.errors import LibraryError, WriteError
 from sd35.core.picture import Picture
 from sd35.library.database import Database
 from sd35.library.layout import (
@@ -39,11 +39,12 @@ from sd35.library.repository import (
     trashed_ids,
     upsert_entry,
 )
+from sd35.library.staging import StagedFile, StagingArea
 from sd35.library.thumbnails import ThumbnailCache
 from sd35.metadata.embedding import embed_metadata, embed_or_original
 from sd35.metadata.model import MAX_TAG_LENGTH, MAX_TAGS, GenerationMetadata, new_id
 
-__all__ = ["PictureStore"]
+__all__ = ["PictureStore", "StagedPicture"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,14 @@ BATCH_SIZE: Final = 50  # files moved per transaction: other programs can't writ
 
 _MetadataUpdate = Callable[[GenerationMetadata], GenerationMetadata]
 _Undo = Callable[[], object]  # puts a file back where it was
+
+
+@dataclass(frozen=True, slots=True)
+class StagedPicture:
+    """Image that is written, but neither flushed to the disk nor at its place."""
+
+    file: StagedFile
+    inspected: InspectedPicture
 
 
 class PictureStore:
@@ -61,15 +70,30 @@ class PictureStore:
     other order, the index would list a file that doesn't exist.
     """
 
-    def __init__(self, folder: Path, database: Database, thumbnails: ThumbnailCache) -> None:
+    def __init__(
+        self, folder: Path, database: Database, thumbnails: ThumbnailCache, staging: StagingArea
+    ) -> None:
         self.folder = folder
         self.database = database
         self._thumbnails = thumbnails
+        self._staging = staging
 
     def add(self, picture: Picture, metadata: GenerationMetadata, owner: str) -> Entry:
         """Save an image with its metadata embedded, and index it.
 
         If only the index can't be written, the image is saved, and the next scan indexes it.
+
+        Raises:
+            WriteError: the file couldn't be written; nothing of it is left.
+            ValueError: `owner` isn't an owner's key.
+        """
+        entry = self.add_staged([self.stage(picture, metadata, owner)])[0]
+        if isinstance(entry, WriteError):
+            raise entry
+        return entry
+
+    def stage(self, picture: Picture, metadata: GenerationMetadata, owner: str) -> StagedPicture:
+        """Write an image with its metadata embedded where it outlives the program; see `staging`.
 
         Raises:
             WriteError: the file couldn't be written; nothing of it is left.
@@ -85,18 +109,53 @@ class PictureStore:
         name = filename_for(metadata, made_at, picture.suffix)
         picture = embed_or_original(picture, metadata)
         with write_errors("the image"):
-            folder = make_real_folder(self.folder, directory)
-            file = write_exclusive(folder, name, picture.data)
-            mtime_ns = file_version(file.stat())[1]
-        inspected = InspectedPicture(picture, metadata, has_embedded_id=True)
-        entry = build_entry(inspected, f"{directory}/{file.name}", mtime_ns)
+            file = self._staging.write(directory, name, picture.data)
+        return StagedPicture(file, InspectedPicture(picture, metadata, has_embedded_id=True))
+
+    def add_staged(self, pictures: Sequence[StagedPicture]) -> list[Entry | WriteError]:
+        """Move staged images to their places and index them, in one transaction.
+
+        Return the entry of each, or why it couldn't be saved: then it is still staged. If only the
+        index can't be written, the images are saved, and the next scan indexes them.
+        """
+        paths = self._staging.move_all(picture.file for picture in pictures)
+        results: list[Entry | WriteError] = []
+        versions: list[tuple[Entry, int]] = []
+        for picture, path in zip(pictures, paths, strict=True):
+            try:
+                with write_errors("the image"):
+                    entry, mtime_ns = self._build_entry(picture, path)
+            except WriteError as error:
+                results.append(error)
+            else:
+                results.append(entry)
+                versions.append((entry, mtime_ns))
+        self._index_all(versions)
+        return results
+
+    def _build_entry(self, picture: StagedPicture, path: Path | OSError) -> tuple[Entry, int]:
+        """Return the entry of an image at this path and the time of its file.
+
+        Raises:
+            OSError: the file couldn't be moved there, or is gone.
+        """
+        if isinstance(path, OSError):
+            raise path
+        mtime_ns = file_version(path.stat())[1]
+        library_path = f"{picture.file.directory}/{path.name}"
+        return build_entry(picture.inspected, library_path, mtime_ns), mtime_ns
+
+    def _index_all(self, versions: Sequence[tuple[Entry, int]]) -> None:
+        if not versions:
+            return
         try:
             with self.database.write_transaction() as connection:
-                upsert_entry(connection, entry, mtime_ns)
+                for entry, mtime_ns in versions:
+                    upsert_entry(connection, entry, mtime_ns)
         except LibraryError as error:
-            # Not raised: the image is saved, and a retry would save it twice.
-            log.warning("%s isn't indexed until the next scan: %s", entry.path, error.happened)
-        return entry
+            # Not raised: the images are saved, and a retry would save them twice.
+            paths = ", ".join(entry.path for entry, _ in versions)
+            log.warning("Not indexed until the next scan: %s. %s", paths, error.happened)
 
     def star(self, ids: Iterable[str], owner: str | None, *, is_starred: bool) -> tuple[str, ...]:
         """Star images in their files, or remove the star, and return the IDs of those changed.

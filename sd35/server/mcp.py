@@ -279,7 +279,7 @@ class McpApp:
         )
 
     async def _load_picture(self, result: JobResult) -> Picture:
-        artifact = self._job_service.artifacts.find(result.url_path)
+        artifact = self._job_service.find_artifact(result.url_path)
         data = None if artifact is None else artifact.content
         with suppress(OSError):
             if isinstance(data, Path):

@@ -168,7 +168,7 @@ def _completed_body(state: JobState) -> Markup:
     save_warning = EMPTY_HTML
     if result.save_error:
         # With this attribute page.js keeps asking whether the retry has succeeded.
-        retry_attribute = Markup(" data-saving") if result.will_retry_save else ""
+        retry_attribute = Markup(" data-saving") if result.is_unsaved else ""
         save_warning = Markup('<p role="alert"{}>{} Download it now to be safe.</p>').format(
             retry_attribute, result.save_error
         )
@@ -179,6 +179,8 @@ def _completed_body(state: JobState) -> Markup:
     ]
     if result.is_demo:
         details.append("demo sketch")
+    if result.is_saving:
+        details.append("saving…")
     if state.is_late:
         details.append("finished after you stopped waiting")
     return Markup('{}<p class="facts">{}</p>{}').format(title, facts(details), save_warning)

@@ -107,7 +107,7 @@ class JobView:
 
     async def _recent_pictures(self) -> str:
         """Return the strip of recent images; the library is queried only for a new image."""
-        version = self.visitor_queue.completed_count
+        version = self.visitor_queue.saved_count
         if self.visitor.owner is None or self._recent_version == version:
             return self._recent_html
         self._recent_version = version
