@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     SD35_TOKEN or --token-file"""
     token_file: SecretFromFile = None
     """file that contains the access token for the Space"""
+    space_login: SecretStr | None = None
+    """login for a Space that asks for one, name:password; visible to other users of this computer.
+    Prefer SD35_SPACE_LOGIN or --space-login-file"""
+    space_login_file: SecretFromFile = None
+    """file that contains the login for the Space, name:password"""
     proxy: SecretStr | None = None
     """HTTP proxy for the Space, http://host:port (default: system settings). If it contains a
     password, prefer SD35_PROXY or --proxy-file"""
@@ -173,6 +178,13 @@ class Settings(BaseSettings):
             parse_proxy(value.get_secret_value())
         return value
 
+    @field_validator("space_login", "space_login_file")
+    @classmethod
+    def _check_login(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().partition(":")[2]:
+            raise ValueError("enter name:password")
+        return value
+
     @field_validator("embed_in")
     @classmethod
     def _check_frame_ancestors(cls, value: str | None) -> str | None:
@@ -198,6 +210,8 @@ class Settings(BaseSettings):
             raise ValueError("use either --no-auth or a login (--auth, --users), not both")
         if self.token and self.token_file:
             raise ValueError("use either --token or --token-file, not both")
+        if self.space_login and self.space_login_file:
+            raise ValueError("use either --space-login or --space-login-file, not both")
         if self.proxy and self.proxy_file:
             raise ValueError("use either --proxy or --proxy-file, not both")
         return self
@@ -334,6 +348,15 @@ class Settings(BaseSettings):
                 return
 
     @property
+    def space_credentials(self) -> tuple[str, str] | None:
+        """Username and password for the Space."""
+        login = self.space_login or self.space_login_file
+        if login is None:
+            return None
+        name, _, password = login.get_secret_value().partition(":")
+        return name.strip(), password
+
+    @property
     def space_proxy(self) -> str | None:
         """Proxy for the Space."""
         proxy = self.proxy or self.proxy_file
@@ -348,6 +371,8 @@ _METAVARS: Final = {
     "space": "SPACE",
     "token": "TOKEN",
     "token_file": "FILE",
+    "space_login": "NAME:PASSWORD",
+    "space_login_file": "FILE",
     "proxy": "URL",
     "proxy_file": "FILE",
     "library": "FOLDER",
@@ -364,6 +389,7 @@ _METAVARS: Final = {
 _VISIBLE_SECRETS: Final = {
     "auth": ("password", "SD35_AUTH or --users"),
     "token": ("token", "HF_TOKEN, SD35_TOKEN or --token-file"),
+    "space_login": ("password", "SD35_SPACE_LOGIN or --space-login-file"),
     "proxy": ("password", "SD35_PROXY or --proxy-file"),
 }
 
@@ -433,8 +459,9 @@ def secret_warning(option: str, value: str) -> str | None:
     if not is_secret:
         return None
     noun, alternative = _VISIBLE_SECRETS[option]
+    flag = option.replace("_", "-")
     return (
-        f"Other users of this computer can see the {noun} after --{option} in the list of "
+        f"Other users of this computer can see the {noun} after --{flag} in the list of "
         f"processes. Use {alternative} instead."
     )
 

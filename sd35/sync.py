@@ -41,6 +41,7 @@ def generate(
     *,
     space: str = PUBLIC_SPACE,
     token: str | None = None,
+    login: tuple[str, str] | None = None,
     proxy: str | None = None,
     timeouts: Timeouts | None = None,
     **options: Unpack[Options],
@@ -51,6 +52,7 @@ def generate(
         prompt: what the image shows.
         space: `owner/name` on Hugging Face, or the address of a Gradio app.
         token: a token for the Space.
+        login: the username and the password for an app that asks for them.
         proxy: `http://host:port`, for every request; by default that of the environment.
         timeouts: the limit of each wait.
         options: see `Options`.
@@ -62,6 +64,7 @@ def generate(
         prompt,
         space=space,
         token=token,
+        login=login,
         proxy=proxy,
         timeouts=timeouts,
         previews=Previews.NONE,
@@ -78,6 +81,7 @@ def stream(
     *,
     space: str = PUBLIC_SPACE,
     token: str | None = None,
+    login: tuple[str, str] | None = None,
     proxy: str | None = None,
     timeouts: Timeouts | None = None,
     previews: Previews = Previews.NEWEST,
@@ -92,7 +96,9 @@ def stream(
         SD35Error: there is no image.
     """
     request_options = RequestOptions(prompt=prompt, **options)
-    connection = SpaceClient.connect(space, token=token, proxy=proxy, timeouts=timeouts)
+    connection = SpaceClient.connect(
+        space, token=token, login=login, proxy=proxy, timeouts=timeouts
+    )
     events = _iterate_events(connection, request_options, previews)
     _open_streams.add(events)
     return events

@@ -37,12 +37,19 @@ class FakeSpace:
         is_generator: bool,
         width: tuple[int, int, int] = (512, 1024, 32),
         max_seed: int = 2**31 - 1,
+        auth: tuple[str, str] | None = None,
     ) -> None:
         self.run_started = threading.Event()
         self.finished_runs = threading.Semaphore(0)
         self._released = threading.Event()
         self._demo = self._build(self._generator if is_generator else self._plain, width, max_seed)
-        self.address = launch.launch(self._demo, port=launch.free_port())
+        self.address = launch.launch(self._demo, port=launch.free_port(), auth=auth)
+
+    @property
+    def logins(self) -> dict[str, str]:
+        """The usernames of the sessions, by Gradio's token."""
+        tokens: dict[str, str] = self._demo.app.tokens
+        return tokens
 
     def release(self) -> None:
         """Let a `wait:` prompt finish."""

@@ -8,8 +8,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from sd35.client import Generation, SpaceClient, StopOutcome, Timeouts
-from sd35.core.errors import GenerationFailedError, QuotaError
+from sd35.client import Generation, Identity, SpaceClient, StopOutcome, Timeouts
+from sd35.client.redaction import contains_secret
+from sd35.core.errors import GenerationFailedError, LoginRequiredError, QuotaError
 from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued, Started
 from sd35.core.request import GenerationRequest
 from tests.fakes import STEPS, FakeSpace
@@ -43,6 +44,34 @@ def make_request(prompt: str = "a cat", **changes: Any) -> GenerationRequest:  #
 async def collect_events(space: SpaceClient, prompt: str = "a cat") -> list[Event]:
     async with space.generate(make_request(prompt)) as generation:
         return [event async for event in generation]
+
+
+async def test_an_app_with_a_password_says_so_and_lets_one_log_in() -> None:
+    """Each identity logs in once, and again after a restart of the app, which forgets sessions."""
+    login = ("ann", "p:ä ss&+%")
+    space = FakeSpace(is_generator=True, auth=login)
+    try:
+        with pytest.raises(LoginRequiredError, match=r"username and a password.*SD35_SPACE_LOGIN"):
+            async with SpaceClient.connect(space.address):
+                pytest.fail("connected")
+        with pytest.raises(LoginRequiredError, match="doesn't accept") as error_info:
+            async with SpaceClient.connect(space.address, login=("ann", "a wrong one")):
+                pytest.fail("connected")
+        assert "wrong one" not in f"{error_info.value!r}"
+        assert not space.logins
+        async with SpaceClient.connect(space.address, login=login) as client:
+            await asyncio.gather(*(collect_events(client) for _ in range(3)))
+            assert list(space.logins.values()) == ["ann"]
+            space.logins.clear()
+            async with client.generate(make_request(), identity=Identity()) as generation:
+                async for _ in generation:
+                    pass
+            assert list(space.logins.values()) == ["ann"]
+            space.logins.clear()
+            assert (await generation.fetch()).data
+        assert contains_secret("She said p:ä ss&+% to me")
+    finally:
+        space.close()
 
 
 async def wait_for_run_end(space: FakeSpace) -> None:

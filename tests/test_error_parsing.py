@@ -24,6 +24,8 @@ from sd35.core.errors import (
     IdentityError,
     IdentityExpiredError,
     InvalidRequestError,
+    LoginPageError,
+    LoginRequiredError,
     MalformedRequestError,
     ProtocolError,
     QueueFullError,
@@ -240,7 +242,9 @@ def test_other_forms_of_a_delay_are_understood(text: str, seconds: int | None) -
     [
         (302, "", SpaceNotFoundError),
         (400, "", MalformedRequestError),
-        (401, '{"detail": "Not authenticated"}', AccessDeniedError),
+        (401, "", AccessDeniedError),
+        (401, '{"detail": "Not authenticated"}', LoginRequiredError),
+        (401, '{"detail": {"error": "Not authenticated"}}', LoginRequiredError),
         (403, "", AccessDeniedError),
         (404, "<html>Sorry, we can't find the page</html>", SpaceNotFoundError),
         (413, "", MalformedRequestError),
@@ -254,6 +258,7 @@ def test_other_forms_of_a_delay_are_understood(text: str, seconds: int | None) -
         (502, "<html><h1>Bad Gateway</h1></html>", SpaceAsleepError),
         (503, "<html>Service Unavailable</html>", SpaceAsleepError),
         (504, "", SpaceAsleepError),
+        (511, "<html>Log in</html>", LoginPageError),
         (204, "", ProtocolError),
     ],
 )

@@ -19,6 +19,7 @@ from sd35.core.errors import (
     ConnectionFailedError,
     ContractError,
     IdentityExpiredError,
+    LoginRequiredError,
     MalformedRequestError,
     PictureError,
     PictureExpiredError,
@@ -169,7 +170,7 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
     (
         "config: login",
         {"config": respond_text(401, '{"detail": "Not authenticated"}')},
-        AccessDeniedError,
+        LoginRequiredError,
     ),
     ("config: no such Space", {"config": respond_text(404, "<html>")}, SpaceNotFoundError),
     (

@@ -26,7 +26,8 @@ from sd35.client.discovery import ContractCache, Discovery
 from sd35.client.generation import EVENT_BUFFER_SIZE
 from sd35.client.hub import get_space_info, whoami
 from sd35.client.redaction import HIDDEN
-from sd35.client.transport import MAX_COOKIE_CHARACTERS, MAX_PICTURE_BYTES, Transport, open_session
+from sd35.client.space_session import MAX_COOKIE_CHARACTERS
+from sd35.client.transport import MAX_PICTURE_BYTES, Transport, open_session
 from sd35.core.errors import (
     AccessDeniedError,
     ContractError,

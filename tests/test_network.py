@@ -26,6 +26,7 @@ from sd35.client import (
     limited_connector,
     retry,
 )
+from sd35.client.auth import basic_header
 from sd35.client.decompression import content_decoder
 from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, proxy_login_header
@@ -33,6 +34,7 @@ from sd35.core.errors import (
     ContractError,
     InvalidRequestError,
     LoginPageError,
+    LoginRequiredError,
     ProtocolError,
     RedirectedError,
     UnreachableError,
@@ -50,6 +52,9 @@ from tests.impostor import (
     HandlerSequence,
     collect_events,
     message_bytes,
+    respond_events,
+    respond_json,
+    respond_picture,
     respond_text,
     serve_fake_gradio,
 )
@@ -209,7 +214,7 @@ async def test_an_ipv6_that_leads_nowhere_delays_the_first_connection_alone(
                 picture = await space.fetch(RemotePicture("/gradio_api/file=a.png"))
                 assert picture.data == PNG
                 assert len(transport._raw_pool._idle_connections) == 1
-                connector: LimitedConnector = transport._session.connector
+                connector: LimitedConnector = transport._http.connector
                 addresses = await connector._resolve_host("space.test", port)
     assert [item["family"] for item in addresses] == [socket.AF_INET, socket.AF_INET6]
 
@@ -475,3 +480,40 @@ async def test_any_page_of_the_hub_is_a_login_page_and_may_be_one_of_a_space() -
         with pytest.raises(ContractError, match=r"isn't a Gradio app.*login page"):
             async with SpaceClient.connect(address):
                 pytest.fail("connected")
+
+
+async def test_a_login_of_a_proxy_before_the_space_is_used() -> None:
+    """HTTP Basic, as of nginx; a wrong password is tried once, in case it locks the account."""
+    attempts: list[str | None] = []
+
+    def guarded(handler: Handler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            attempts.append(request.headers.get("Authorization"))
+            if attempts[-1] == basic_header(("ann", "right"))["Authorization"]:
+                return await handler(request)
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+
+        return answer
+
+    handlers = {
+        "config": respond_json(DESCRIPTION["config"]),
+        "info": respond_json(DESCRIPTION["info"]),
+        "join": respond_json({"event_id": "e"}),
+        "data": respond_events(QUEUED, STARTED, FINISHED),
+        "file": respond_picture(PNG),
+    }
+    guarded_handlers = {name: guarded(handler) for name, handler in handlers.items()}
+    async with serve_fake_gradio(guarded_handlers) as address:
+        async with SpaceClient.connect(address, login=("ann", "right")) as space:
+            assert isinstance((await collect_events(space))[-1], Finished)
+            await space.fetch(RemotePicture("/gradio_api/file=a.png"))
+        assert attempts.count(None) == 1
+        attempts.clear()
+        with pytest.raises(LoginRequiredError, match="requires a username"):
+            async with SpaceClient.connect(address, token="hf_mine"):
+                pytest.fail("connected")
+        attempts.clear()
+        with pytest.raises(LoginRequiredError):
+            async with SpaceClient.connect(address, login=("ann", "wrong")):
+                pytest.fail("connected")
+    assert len(attempts) == 2

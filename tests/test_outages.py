@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -95,7 +96,10 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def open_service(
-    address: str, folder: Path, timeouts: Timeouts | None = None, **config: str
+    address: str,
+    folder: Path,
+    timeouts: Timeouts | None = None,
+    **config: Any,  # noqa: ANN401  # of SpaceConfig
 ) -> AsyncIterator[JobService]:
     """Open a service with one slot, which never uses the demo Space."""
 

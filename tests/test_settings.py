@@ -148,12 +148,13 @@ def test_the_address_of_a_space_s_page_is_a_reference_to_it(space_argument: str)
     ("arguments", "expected_message"),
     [
         (["--space", "what is this"], "--space (or SD35_SPACE): use owner/name, or an address"),
-        (["--space", "http://user:pw@host"], "use a token instead of a user or password"),
+        (["--space", "http://user:pw@host"], "use SD35_SPACE_LOGIN instead of a user or password"),
         (
             ["--proxy", "Socks5h://me:pw@host"],
             "--proxy (or SD35_PROXY): SOCKS proxies aren't supported",
         ),
         (["--proxy", "http://me:pw@"], "--proxy (or SD35_PROXY): enter an HTTP proxy such as"),
+        (["--space-login", "ann"], "--space-login (or SD35_SPACE_LOGIN): enter name:password"),
         (["--port", "http"], "--port (or SD35_PORT): "),
         (["--port", "70000"], "--port (or SD35_PORT): "),
         (
@@ -240,6 +241,8 @@ def test_secrets_are_never_printed() -> None:
             "http://me:verysecret@proxy",
             "--auth",
             "ann:verysecret",
+            "--space-login",
+            "ann:verysecret",
         ]
     )
     assert "verysecret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
@@ -252,6 +255,7 @@ def test_secrets_are_never_printed() -> None:
         (["--auth=ann:very secret"], "password after --auth"),
         (["--token", "very secret"], "token after --token"),
         (["--proxy=http://me:very secret@proxy"], "password after --proxy"),
+        (["--space-login", "ann:very secret"], "password after --space-login"),
     ],
 )
 def test_option_that_shows_a_secret_is_warned_of(
@@ -271,7 +275,11 @@ def test_secrets_are_read_from_environment_and_files(
     token_file.write_bytes(b"\xef\xbb\xbf hf_secret\r\n")
     proxy_file = tmp_path / "proxy"
     proxy_file.write_text("http://me:secret@proxy\n", "utf-8")
-    loaded_settings = load_settings(["--token-file", f"{token_file}", f"--proxy-file={proxy_file}"])
+    login_file = tmp_path / "login"
+    login_file.write_text("ann:sec:ret\n", "utf-8")
+    files = {"token": token_file, "proxy": proxy_file, "space-login": login_file}
+    loaded_settings = load_settings([f"--{name}-file={file}" for name, file in files.items()])
+    assert loaded_settings.space_credentials == ("ann", "sec:ret")
     assert loaded_settings.space_token == "hf_secret"
     assert loaded_settings.space_proxy == "http://me:secret@proxy"
     monkeypatch.setenv("SD35_TOKEN_FILE", str(token_file))

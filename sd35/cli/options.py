@@ -21,6 +21,8 @@ __all__ = [
     "ProxyFile",
     "QueryCommand",
     "SearchTerms",
+    "SpaceLogin",
+    "SpaceLoginFile",
     "SpaceName",
     "Token",
     "TokenFile",
@@ -108,6 +110,19 @@ Token = Annotated[
 ]
 TokenFile = Annotated[
     Path | None, Option(metavar="FILE", help="File that contains the access token.")
+]
+SpaceLogin = Annotated[
+    str | None,
+    Option(
+        metavar="NAME:PASSWORD",
+        callback=_warn_of_secret,
+        help="Login for a Space that asks for one, visible to other users of this computer. Prefer "
+        "SD35_SPACE_LOGIN or --space-login-file.",
+    ),
+]
+SpaceLoginFile = Annotated[
+    Path | None,
+    Option(metavar="FILE", help="File that contains the login for the Space, name:password."),
 ]
 Proxy = Annotated[
     str | None,

@@ -30,6 +30,8 @@ _LABELS: Final = {
     "space": "Space name (or SD35_SPACE)",
     "token": "--token (or SD35_TOKEN)",
     "token_file": "--token-file (or SD35_TOKEN_FILE)",
+    "space_login": "--space-login (or SD35_SPACE_LOGIN)",
+    "space_login_file": "--space-login-file (or SD35_SPACE_LOGIN_FILE)",
     "proxy": "--proxy (or SD35_PROXY)",
     "proxy_file": "--proxy-file (or SD35_PROXY_FILE)",
     "library": "--library (or SD35_LIBRARY)",
@@ -66,6 +68,7 @@ class SpaceTarget:
     proxy: str | None = field(default=None, repr=False)
     hub_endpoint: str = ""
     token_source: str = ""
+    login: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def ref(self) -> SpaceRef:
@@ -83,6 +86,7 @@ class SpaceTarget:
                 connection = SpaceClient.connect(
                     self.space,
                     token=self.token,
+                    login=self.login,
                     proxy=self.proxy,
                     timeouts=timeouts,
                     hub=self.hub_endpoint,
@@ -139,4 +143,5 @@ def resolve_target(space: str | None, **connection_options: str | Path | None) -
         settings.space_proxy,
         settings.hf_endpoint,
         token_source,
+        settings.space_credentials,
     )

@@ -1,5 +1,6 @@
 """Tokens in requests, and the identity for which a run is requested."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from sd35.core.access_token import clean_token
 from sd35.core.errors import AccessDeniedError
 from sd35.core.space_ref import is_hub_host
 
-__all__ = ["Identity", "bearer_header", "token_header"]
+__all__ = ["Identity", "basic_header", "bearer_header", "token_header"]
 
 
 def token_header(root: URL, token: str | None) -> dict[str, str]:
@@ -31,6 +32,11 @@ def bearer_header(token: str | None) -> dict[str, str]:
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise AccessDeniedError("The token contains invalid characters.")
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def basic_header(login: tuple[str, str]) -> dict[str, str]:
+    """Return the header with a username and a password, as of HTTP Basic."""
+    return {"Authorization": f"Basic {b64encode(':'.join(login).encode()).decode()}"}
 
 
 # Servers refuse requests with long headers; nginx's buffer for one is 8 KiB by default.

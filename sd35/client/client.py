@@ -47,11 +47,12 @@ class SpaceClient:
 
     @classmethod
     @asynccontextmanager
-    async def connect(
+    async def connect(  # noqa: PLR0913  # all but the first are options
         cls,
         space: str,
         *,
         token: str | None = None,
+        login: tuple[str, str] | None = None,
         proxy: str | None = None,
         timeouts: Timeouts | None = None,
         connect_timeouts: Timeouts | None = None,
@@ -64,6 +65,7 @@ class SpaceClient:
         Args:
             space: `owner/name` on Hugging Face, or the address of a Gradio app.
             token: sent to the Space (and, for `owner/name`, to the Hub) and nowhere else.
+            login: the username and the password for an app that asks for them.
             proxy: `http://host:port`, for every request; by default that of the environment.
             timeouts: the limit of each wait.
             connect_timeouts: the limits until the Space is found; by default `timeouts`.
@@ -78,7 +80,8 @@ class SpaceClient:
             make_transport = partial(Transport, session=session, proxy=proxy, timeouts=limits)
             hub_transport = _hub_transport(make_transport, space_ref, hub_root(hub), token)
             name, root = await _locate(space_ref, hub_transport, on_wait)
-            transport = make_transport(name, root, headers=token_header(root, token))
+            headers = token_header(root, token)
+            transport = make_transport(name, root, headers=headers, login=login)
             # The session closes its own connections; the transport has others, for images.
             with closing(transport):
                 discovery = Discovery(transport, endpoint, hub_transport, name)

@@ -19,6 +19,7 @@ from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
     ContractError,
+    LoginRequiredError,
     ProtocolError,
     RateLimitedError,
     RedirectedError,
@@ -125,7 +126,7 @@ class Discovery:
                 self.transport.timeouts,
                 on_wait,
             )
-        except RedirectedError:
+        except (RedirectedError, LoginRequiredError):
             raise
         except SpaceNotFoundError as error:
             raise SpaceNotFoundError(f"No Gradio app found at {self.transport.root}.") from error

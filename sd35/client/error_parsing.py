@@ -25,6 +25,7 @@ from sd35.core.errors import (
     IdentityExpiredError,
     InvalidRequestError,
     LoginPageError,
+    LoginRequiredError,
     MalformedRequestError,
     ProtocolError,
     QueueFullError,
@@ -44,6 +45,7 @@ __all__ = [
     "RUN_ERROR_PATTERNS",
     "STAGE_ERRORS",
     "ErrorPattern",
+    "asks_for_basic",
     "error_for_stage",
     "error_for_status",
     "parse_run_error",
@@ -287,7 +289,9 @@ def error_for_status(status: int, body: str, headers: Mapping[str, str] | None =
     """Return the error for an HTTP status other than 200."""
     server_message = _error_message(body)
     retry_delay = _parse_retry_after(headers or {})
-    if status in STATUS_ERRORS:
+    if status == 401 and _asks_for_login(server_message, headers or {}):
+        error: SD35Error = LoginRequiredError("The Space requires a username and a password.")
+    elif status in STATUS_ERRORS:
         error_class, message, remedy = STATUS_ERRORS[status]
         error = error_class(message, remedy)
     elif status >= 500:
@@ -302,6 +306,16 @@ def error_for_status(status: int, body: str, headers: Mapping[str, str] | None =
     if retry_delay is not None and error.may_pass:
         error.set_retry_after(retry_delay)
     return error
+
+
+def _asks_for_login(server_message: str, headers: Mapping[str, str]) -> bool:
+    """Return whether a refusal is that of Gradio's `auth=`, or of a proxy with a login."""
+    return "Not authenticated" in server_message or asks_for_basic(headers)
+
+
+def asks_for_basic(headers: Mapping[str, str]) -> bool:
+    """Return whether a server asks for a username and a password by HTTP Basic (RFC 7617)."""
+    return re.search(r"\bbasic\b", headers.get("WWW-Authenticate", ""), re.IGNORECASE) is not None
 
 
 # The last six are Cloudflare's, for a server that it can't reach.

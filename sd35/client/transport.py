@@ -5,15 +5,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from copy import copy
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
 from yarl import URL
 
+from sd35.client.auth import basic_header
 from sd35.client.certificates import certificate_remedy, tls_context
 from sd35.client.contract import Json
 from sd35.client.decompression import Decoder, content_decoder
-from sd35.client.error_parsing import error_for_status
+from sd35.client.error_parsing import asks_for_basic, error_for_status
 from sd35.client.fast_get import RawPool
 from sd35.client.interception import (
     is_web_page,
@@ -25,10 +27,12 @@ from sd35.client.json_parsing import parse_json
 from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, proxy_login_header
 from sd35.client.redaction import remember_secrets
+from sd35.client.space_session import SpaceSession
 from sd35.client.timeouts import Timeouts
 from sd35.core.awake import AwakeTimeout
 from sd35.core.errors import (
     LoginPageError,
+    LoginRequiredError,
     PictureExpiredError,
     PictureTooLargeError,
     ProtocolError,
@@ -44,7 +48,6 @@ __all__ = ["MAX_PICTURE_BYTES", "Transport", "open_session"]
 MAX_PICTURE_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTION_BYTES: Final = 16 * 1024 * 1024
 MAX_RESPONSE_BYTES: Final = 64 * 1024
-MAX_COOKIE_CHARACTERS: Final = 8 * 1024
 MAX_REDIRECTS: Final = 5
 
 
@@ -65,11 +68,6 @@ async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSessio
         yield session
 
 
-def _new_cookie_jar() -> aiohttp.CookieJar:
-    # Not "unsafe", a jar ignores the cookies of hosts that are IP addresses.
-    return aiohttp.CookieJar(unsafe=True)
-
-
 class Transport:
     """HTTP to one server at the address `root`, called `name` in errors. Tokens go nowhere else."""
 
@@ -82,12 +80,14 @@ class Transport:
         headers: Mapping[str, str],
         proxy: str | None,
         timeouts: Timeouts,
+        login: tuple[str, str] | None = None,
     ) -> None:
         self.name = name
         self.timeouts = timeouts
         self.headers = dict(headers)
-        self.cookie_jar = _new_cookie_jar()
-        self._session = session
+        self.session = SpaceSession()
+        self._login = login
+        self._http = session
         self._proxy = proxy
         self._raw_pool: RawPool | None = None
         self._set_root(root)
@@ -111,7 +111,7 @@ class Transport:
         self._proxy_auth = {} if is_tunnel else proxy_auth
         remember_secrets(proxy_auth)
         self.warning = route.warning
-        connector = self._session.connector
+        connector = self._http.connector
         if route.proxy is None and isinstance(connector, LimitedConnector):
             limits = (MAX_PICTURE_BYTES, self.timeouts.connect)
             self._raw_pool = RawPool(root, connector, *limits)
@@ -120,7 +120,7 @@ class Transport:
         """Return a transport for the same server with other headers, and cookies of its own."""
         clone = copy(self)
         clone.headers = dict(headers)
-        clone.cookie_jar = _new_cookie_jar()
+        clone.session = SpaceSession()
         return clone
 
     def with_timeouts(self, timeouts: Timeouts) -> "Transport":
@@ -192,7 +192,7 @@ class Transport:
             self._check_origin(url)
             data = None
             if self._raw_pool is not None:
-                headers = self.headers | self._cookie_header(url)
+                headers = self.headers | self.session.cookie_header(url)
                 remember_secrets(headers)
                 data = await self._raw_pool.get(url, headers, self.timeouts.fetch)
             if data is None:
@@ -203,11 +203,6 @@ class Transport:
             if isinstance(error, LoginPageError):
                 raise error
         return data
-
-    def _cookie_header(self, url: URL) -> dict[str, str]:
-        cookies = self.cookie_jar.filter_cookies(url)
-        header = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in cookies.items())
-        return {"Cookie": header} if header else {}
 
     @asynccontextmanager
     async def _request(
@@ -235,11 +230,48 @@ class Transport:
         extra_headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
     ) -> aiohttp.ClientResponse:
+        """Send a request; after a refusal for want of a login, log in and send it once more."""
         self._check_origin(url)
-        headers = {**self.headers, **self._cookie_header(url), **(extra_headers or {})}
+        cookies = self.session.cookie_header(url)
+        response = await self._send_once(method, url, extra_headers or {}, data)
+        if response.status != 401 or self._login is None or self.session.is_login_refused:
+            return response
+        response.close()
+        async with self.session.login_lock:
+            # Unless another request has done it meanwhile.
+            if cookies == self.session.cookie_header(url):
+                await self._log_in(self._login, response)
+        return await self._send_once(method, url, extra_headers or {}, data)
+
+    async def _log_in(self, login: tuple[str, str], refusal: aiohttp.ClientResponse) -> None:
+        """Log in as the server asks for it: by HTTP Basic, or at Gradio's page."""
+        header = basic_header(login)
+        remember_secrets(header)
+        if asks_for_basic(refusal.headers):
+            is_accepted = self.headers.get("Authorization") != header["Authorization"]
+            self.headers |= header
+        else:
+            form = urlencode({"username": login[0], "password": login[1]}).encode()
+            content_type = {"Content-Type": "application/x-www-form-urlencoded"}
+            response = await self._send_once("POST", self.root / "login", content_type, form)
+            response.close()
+            is_accepted = response.status not in {400, 401, 403}
+            if is_accepted and response.status >= 400:
+                raise error_for_status(response.status, "", response.headers)
+        if not is_accepted:
+            self.session.is_login_refused = True
+            raise LoginRequiredError(
+                f"{self.name} doesn't accept this username and password.",
+                "Correct SD35_SPACE_LOGIN (or --space-login-file) and restart.",
+            )
+
+    async def _send_once(
+        self, method: str, url: URL, extra_headers: Mapping[str, str], data: bytes | None
+    ) -> aiohttp.ClientResponse:
+        headers = {**self.headers, **self.session.cookie_header(url), **extra_headers}
         # Before they are sent: the answer may repeat them.
         remember_secrets(headers)
-        response = await self._session.request(
+        response = await self._http.request(
             method,
             url,
             headers=headers | self._proxy_auth,
@@ -247,11 +279,7 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
             **self._request_options,
         )
-        if response.cookies:
-            self.cookie_jar.update_cookies(response.cookies, url)
-            # Servers refuse requests with more, and a Space could send new ones without end.
-            if len(self._cookie_header(url).get("Cookie", "")) > MAX_COOKIE_CHARACTERS:
-                self.cookie_jar.clear()
+        self.session.update(response, url)
         return response
 
     async def _get_picture_with_aiohttp(self, url: URL) -> bytes:

@@ -12,6 +12,7 @@ SD35Error
 │   ├── SpaceBrokenError           in error; only its owner can fix it
 │   │   └── SpacePausedError       paused by its owner
 │   ├── AccessDeniedError          a token or a login is missing or invalid
+│   │   └── LoginRequiredError     a username and a password are missing or wrong
 │   └── ContractError              it doesn't have an endpoint that this program can use
 ├── RefusedError                   the Space answered, and refused
 │   ├── QuotaError                 the GPU quota is used up; `retry_at` if the Space said when
@@ -61,6 +62,7 @@ __all__ = [
     "InvalidRequestError",
     "LibraryError",
     "LoginPageError",
+    "LoginRequiredError",
     "MalformedRequestError",
     "PictureError",
     "PictureExpiredError",
@@ -239,6 +241,13 @@ class AccessDeniedError(ConnectionFailedError):
 
     kind = "access"
     remedy = "Set HF_TOKEN (or SD35_TOKEN) to a valid token and restart."
+
+
+class LoginRequiredError(AccessDeniedError):
+    """The Space requires a username and a password, or doesn't accept these."""
+
+    kind = "login"
+    remedy = "Set SD35_SPACE_LOGIN to name:password (or use --space-login-file) and restart."
 
 
 class ContractError(ConnectionFailedError):

@@ -65,7 +65,7 @@ def parse_space_ref(text: str) -> SpaceRef:
         raise ValueError("an address looks like http://host:port/")
     if "@" in parts.netloc:
         # It would show up in logs, in error messages and in the library.
-        raise ValueError("use a token instead of a user or password in the address")
+        raise ValueError("use SD35_SPACE_LOGIN instead of a user or password in the address")
     # So that a token is never sent there unencrypted.
     scheme = "https" if is_hub_host(parts.hostname) else parts.scheme
     return SpaceRef(

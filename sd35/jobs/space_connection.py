@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sd35.client import RetrySignal, SpaceClient, Timeouts
@@ -43,6 +43,7 @@ class SpaceConfig:
     token: str | None = None
     proxy: str | None = None
     hub: str = "https://huggingface.co"
+    login: tuple[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,7 @@ class SpaceConnector:
             SpaceClient.connect(
                 target,
                 token=config.token,
+                login=config.login,
                 proxy=config.proxy,
                 timeouts=self._timeouts,
                 connect_timeouts=AUTO_TIMEOUTS if is_search else None,

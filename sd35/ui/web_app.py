@@ -61,7 +61,11 @@ class WebApp:
         self._address = ""
         self._job_service = JobService(
             SpaceConfig(
-                settings.space, settings.space_token, settings.space_proxy, settings.hf_endpoint
+                settings.space,
+                settings.space_token,
+                settings.space_proxy,
+                settings.hf_endpoint,
+                settings.space_credentials,
             ),
             self._start_demo_space,
             self._job_service_config(),

@@ -50,12 +50,14 @@ app = make_app()
 
 
 @app.command(cls=Command)
-def doctor(
+def doctor(  # noqa: PLR0913  # one for each option
     name: options.SpaceName = None,
     *,
     generates_picture: TryPicture = False,
     token: options.Token = None,
     token_file: options.TokenFile = None,
+    space_login: options.SpaceLogin = None,
+    space_login_file: options.SpaceLoginFile = None,
     proxy: options.Proxy = None,
     proxy_file: options.ProxyFile = None,
     as_json: options.Json = False,
@@ -63,7 +65,13 @@ def doctor(
     """Diagnose connection problems."""
     with command_context(is_json=as_json) as reporter:
         target = resolve_target(
-            name, token=token, token_file=token_file, proxy=proxy, proxy_file=proxy_file
+            name,
+            token=token,
+            token_file=token_file,
+            space_login=space_login,
+            space_login_file=space_login_file,
+            proxy=proxy,
+            proxy_file=proxy_file,
         )
         results = asyncio.run(
             _run_checks(

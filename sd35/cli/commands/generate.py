@@ -136,6 +136,8 @@ def generate(  # noqa: PLR0913  # one for each option
     space: Space = None,
     token: options.Token = None,
     token_file: options.TokenFile = None,
+    space_login: options.SpaceLogin = None,
+    space_login_file: options.SpaceLoginFile = None,
     proxy: options.Proxy = None,
     proxy_file: options.ProxyFile = None,
     quiet: Quiet = False,
@@ -159,7 +161,13 @@ def generate(  # noqa: PLR0913  # one for each option
         texts = read_prompts(prompt, prompts)
         batch = Batch(texts, request_options, count, out, previews, keep_going)
         target = resolve_target(
-            space, token=token, token_file=token_file, proxy=proxy, proxy_file=proxy_file
+            space,
+            token=token,
+            token_file=token_file,
+            space_login=space_login,
+            space_login_file=space_login_file,
+            proxy=proxy,
+            proxy_file=proxy_file,
         )
         raise typer.Exit(asyncio.run(_generate_batch(batch, target, emit)))
 

@@ -39,12 +39,14 @@ app = make_app()
 
 
 @app.command(cls=Command)
-def space(
+def space(  # noqa: PLR0913  # one for each option
     name: options.SpaceName = None,
     *,
     wait: WaitSeconds = 300,
     token: options.Token = None,
     token_file: options.TokenFile = None,
+    space_login: options.SpaceLogin = None,
+    space_login_file: options.SpaceLoginFile = None,
     proxy: options.Proxy = None,
     proxy_file: options.ProxyFile = None,
     as_json: options.Json = False,
@@ -52,7 +54,13 @@ def space(
     """Show a Space's limits and features."""
     with command_context(is_json=as_json) as reporter:
         target = resolve_target(
-            name, token=token, token_file=token_file, proxy=proxy, proxy_file=proxy_file
+            name,
+            token=token,
+            token_file=token_file,
+            space_login=space_login,
+            space_login_file=space_login_file,
+            proxy=proxy,
+            proxy_file=proxy_file,
         )
         asyncio.run(_describe(target, wait, reporter, is_json=as_json))
 
