@@ -11,13 +11,18 @@
   const MAX_NAME_LENGTH = 120;
 
   // Keywords that only image generators use, as far as the server reads them.
-  const KEYWORDS = [
+  const TOOL_KEYWORDS = [
     ...["sd35", "parameters", "parameters-json", "prompt", "workflow", "generation_data", "fooocus_scheme"],
-    ...["invokeai_metadata", "invokeai", "sd-metadata", "Dream"],
-    // Easy Diffusion's
-    ...["use_stable_diffusion_model", "negative_prompt", "num_inference_steps", "guidance_scale", "sampler_name"],
-    ...["seed", "width", "height", "use_lora_model", "lora_alpha"],
+    ...["invokeai_metadata", "invokeai", "sd-metadata", "Dream", "Nmkdiffusers"],
   ];
+  const KEYWORDS = [
+    ...TOOL_KEYWORDS,
+    // one for each setting, such as Easy Diffusion's
+    ...["use_stable_diffusion_model", "negative_prompt", "num_inference_steps", "guidance_scale", "sampler_name"],
+    ...["seed", "width", "height", "use_lora_model", "lora_alpha", "steps", "sampler", "scale", "negative-prompt"],
+  ];
+  // Programs spell these in any case. Others could be a camera's.
+  const canonicalName = (name) => TOOL_KEYWORDS.find((keyword) => keyword.toLowerCase() === name.toLowerCase()) ?? name;
   // Texts of these names may be anything, such as a caption.
   const COMMENTS = ["Comment", "UserComment", "ImageDescription", "Description", "metadata", "Metadata", "Source"];
   const EXIF_TAGS = new Map([
@@ -120,6 +125,7 @@
   const hasSettings = (text) =>
     hasParameters(text) ||
     isSettings(text) ||
+    text.startsWith("Include in Image: ") || // Mochi Diffusion
     /^(?:NovelAI|Stable) Diffusion[ \w.-]{0,60}$/.test(text) ||
     (/^[^]{0,33}prompt:\s*\{/i.test(text) && text.includes('"class_type"'));
 
@@ -138,7 +144,8 @@
     #workflow = "";
     #description = "";
 
-    add(name, text) {
+    add(keyword, text) {
+      const name = canonicalName(keyword);
       if (name === "workflow") {
         this.#workflow ||= text;
         return;
@@ -324,7 +331,7 @@
       } else if (["tEXt", "zTXt", "iTXt"].includes(kind) && end - start <= MAX_SENT_BYTES) {
         const [keyword] = cutAtZero(await read(start, Math.min(end, start + MAX_KEYWORD_BYTES + 1)));
         const name = latin1(keyword);
-        if (KEYWORDS.includes(name) || COMMENTS.includes(name) || name === XMP_KEYWORD) {
+        if (KEYWORDS.includes(canonicalName(name)) || COMMENTS.includes(name) || name === XMP_KEYWORD) {
           const [, value] = cutAtZero(await read(start, end));
           const text = await readPngText(kind, value, inflate).catch(() => "");
           if (name === XMP_KEYWORD) xmp ??= text;

@@ -238,7 +238,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         (
             (
                 "a\nnegative prompt: b\nSTEPS: 2, cfg_scale: 7, SEED: 3, SIZE: 8x9, "
-                "Model: SD\\x.safetensors [6ce0161689], VAE: d/v.pt"
+                "Model: SD\\x.safetensors [6ce0161689], VAE: d/v.pt, UNet: u"
             ),
             replace(
                 EMPTY_METADATA,
@@ -250,7 +250,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
                 width=8,
                 height=9,
                 model="x",
-                extra=(("VAE", "v"),),
+                extra=(("VAE", "v"), ("UNet", "u")),
             ),
         ),
         (

@@ -341,7 +341,7 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
     ),
     "InvokeAI 1": (
         {
-            "Dream": '"a "red" fox [blurry]" -s50 -S 123 -W1024 -H 768 -C7.5 -Ak_dpm_2_a --grid'
+            "dream": '"a "red" fox [blurry]" -s50 -S 123 -W1024 -H 768 -C7.5 -Ak_dpm_2_a --grid'
             " -U 4 0.75"
         },
         fox_metadata(
@@ -438,6 +438,18 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             model="WAI-16",
             extra=(("LoRA", "ink:0.8"), ("Sampler", "euler")),
         ),
+    ),
+    "Mochi Diffusion": (
+        {
+            "ImageDescription": "Include in Image: a fox; Exclude from Image: blurry; Model: d/x; "
+            "Guidance Scale: 11; Seed: 9; Size: 1024x768; Generator: Mochi Diffusion 4.0"
+        },
+        fox_metadata("Mochi Diffusion 4.0", guidance_scale=11, seed=9, model="x"),
+    ),
+    "a text for each setting": (
+        {"prompt": "a fox", "negative-prompt": "blurry", "seed": "9", "width": "1024"}
+        | {"height": "768", "scale": "7.5", "sampler": "ddim"},
+        fox_metadata("", guidance_scale=7.5, seed=9, extra=(("Sampler", "ddim"),)),
     ),
     "Draw Things": (
         {"UserComment": json.dumps(DRAW_THINGS)},

@@ -25,6 +25,7 @@ from sd35.metadata.parsing import (
     model_name,
     parse_generation_seed,
     parse_int,
+    parse_json_object,
     parse_number,
     parse_size,
     parse_text,
@@ -265,32 +266,24 @@ def _unquote(value: str) -> str:
 def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     values = {_fold_key(name): value for name, value in pairs}
     tool, versions = parse_tool(values)
-    seed, seed_text = parse_generation_seed(values.get("seed"))
-    width, height = _parse_sides(values)
-    # A value that can't be parsed goes to `extra`.
-    parsed: dict[str, Any] = {
-        "steps": parse_int(values.get("steps")),
-        "cfg scale": parse_number(values.get("cfg scale")),
-        "size": width,
-        "width": width,
-        "height": height,
-        "seed": None if seed_text else "",
-        "created date": parse_date(values.get("created date")),
-        **dict.fromkeys(("version", "app", *_MODEL_KEYS), ""),
-    }
     model, resources = _parse_model(values, tool)
-    if resources:
-        parsed |= dict.fromkeys(_CIVITAI_KEYS, "")
     is_demo = tool == THIS_TOOL and model == DEMO_MODEL
+    seed, seed_text = parse_generation_seed(values.get("seed"))
+    parsed = _parse_values(values)
+    # A value that can't be parsed goes to `extra`.
+    used_keys = {key for key, value in parsed.items() if value is not None}
+    used_keys |= {"version", "app", _model_key(values)}
+    used_keys |= set() if seed_text else {"seed"}
+    used_keys |= set(_CIVITAI_KEYS) if resources else set()
     default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None
     extra = (
         (name, value if tool == THIS_TOOL else format_setting(value))
         for name, value in pairs
-        if parsed.get(_fold_key(name)) is None and (name, value) != default_pair
+        if _fold_key(name) not in used_keys and (name, value) != default_pair
     )
     return GenerationMetadata(
-        width=width,
-        height=height,
+        width=parsed["width"],
+        height=parsed["height"],
         guidance_scale=parsed["cfg scale"],
         num_inference_steps=parsed["steps"],
         seed=seed,
@@ -303,6 +296,19 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     )
 
 
+def _parse_values(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters that have a field, by key; `None` for nonsense."""
+    width, height = _parse_sides(values)
+    return {
+        "steps": parse_int(values.get("steps")),
+        "cfg scale": parse_number(values.get("cfg scale")),
+        "size": width,
+        "width": width,
+        "height": height,
+        "created date": parse_date(values.get("created date")),
+    }
+
+
 def _parse_sides(values: Mapping[str, str]) -> tuple[int | None, int | None]:
     """Return width and height in pixels."""
     width, height = parse_size(values.get("size", ""))
@@ -313,12 +319,14 @@ def _parse_sides(values: Mapping[str, str]) -> tuple[int | None, int | None]:
 
 def _parse_model(values: Mapping[str, str], tool: str) -> tuple[str, list[tuple[str, str]]]:
     """Return the model's name, and the resources that Civitai lists beside it."""
-    name = next((values[key] for key in _MODEL_KEYS if values.get(key)), "")
+    name = values.get(_model_key(values), "")
     if tool == THIS_TOOL:
         return name, []
-    try:
-        resources = json.loads(values.get("civitai resources", ""))
-    except (ValueError, RecursionError):
-        return model_name(name), []
-    civitai_model, pairs = read_civitai_resources(resources)
-    return model_name(name) or civitai_model, pairs
+    details = parse_json_object(values.get("civitai metadata", ""))
+    resources = parse_json_object(f'{{"": {values.get("civitai resources", "[]")}}}').get("")
+    civitai_model, pairs = read_civitai_resources(resources or details.get("resources"))
+    return model_name(name) or civitai_model or model_name(details.get("baseModel")), pairs
+
+
+def _model_key(values: Mapping[str, str]) -> str:
+    return next((key for key in _MODEL_KEYS if values.get(key)), _MODEL_KEYS[0])

@@ -1,6 +1,5 @@
 """Files beside an image that hold its settings: an infotext, JSON, or lines of names and values."""
 
-import re
 from typing import Final
 
 from sd35.metadata.budget import Budget, BudgetExceededError
@@ -8,7 +7,7 @@ from sd35.metadata.infotext import has_parameters
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import decode_text, parse_json_object
 from sd35.metadata.readers import read_tool_metadata
-from sd35.metadata.readers.json_settings import metadata_from_settings
+from sd35.metadata.readers.json_settings import metadata_from_lines, metadata_from_settings
 
 __all__ = ["MAX_SIDECAR_BYTES", "SIDECAR_SUFFIXES", "read_sidecar", "sidecar_paths"]
 
@@ -20,8 +19,6 @@ _BYTE_ORDER_MARKS: Final = (
     (b"\xfe\xff", "utf-16"),
     (b"\xef\xbb\xbf", "utf-8-sig"),
 )
-_MAX_LINES: Final = 200
-_LINE: Final = re.compile(r"([A-Za-z][\w ]{1,40}): *(.*)")
 
 
 def sidecar_paths(path: str) -> list[str]:
@@ -46,9 +43,7 @@ def read_sidecar(data: bytes) -> GenerationMetadata | None:
             return read_tool_metadata({"parameters": text}, budget)
     except BudgetExceededError:
         return None
-    lines = (_LINE.fullmatch(line.strip()) for line in text.split("\n")[:_MAX_LINES])
-    # Easy Diffusion writes a line for each setting.
-    metadata = metadata_from_settings({match[1]: match[2] for match in lines if match})
+    metadata = metadata_from_lines(text)  # of Easy Diffusion
     return metadata and metadata.truncated()
 
 

@@ -10,16 +10,17 @@ __all__ = ["ToolTexts"]
 
 
 class ToolTexts(Mapping[str, str]):
-    """Texts by key, as in `EmbeddedTexts`, with the budget for reading them."""
+    """Texts by key in any case, as in `EmbeddedTexts`, with the budget for reading them."""
 
     def __init__(self, texts: Mapping[str, str], budget: Budget) -> None:
         budget.spend(len(texts))  # readers look at each of them
         self._texts = texts
+        self._keys = {key.lower(): key for key in texts}
         self._json_objects: dict[str, dict[str, Any]] = {}
         self.budget = budget
 
     def __getitem__(self, key: str) -> str:
-        return self._texts[key]
+        return self._texts[key if key in self._texts else self._keys[key.lower()]]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._texts)

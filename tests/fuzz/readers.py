@@ -1,9 +1,9 @@
-"""Target `readers`: image files from strangers, as they are dropped on the page and imported."""
+"""Target `readers`: files from strangers, as they are dropped on the page and imported."""
 
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from unittest.mock import patch
@@ -18,6 +18,7 @@ from sd35.metadata import budget
 from sd35.metadata.embedding import embed_metadata, read_metadata, read_texts
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import MAX_TEXT_LENGTH
+from sd35.metadata.sidecar import read_sidecar
 from sd35.ui.create.dropped_file import parse_dropped_file
 from tests.fuzz.meter import measure
 from tests.fuzz.mutation import mutations
@@ -29,6 +30,7 @@ _TOKENS = (
     *(b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"IHDR", b"IDAT", b"IEND", b"sd35", b"EXIF", b"XMP "),
     *(b"II*\0", b"MM\0*", b"UNICODE\0", b"Exif\0\0", b"\xff\xe1", b"\xff\xef", b"sd35-studio\0"),
     *(b"Steps: 1, ", b"Negative prompt:", b"Template:", b"<lora:a:1>", b'{"', b'["', b'"]', b'\\"'),
+    *(b'" -s 5 -S 6 ', b"<segment:a>", b"embedding:a, ", b"Civitai resources: [", b'"loras":'),
     *(b'"class_type":', b'"inputs":', b"KSampler", b"Select", b'"text_1":["3",0],', b"\\ud800"),
 )
 
@@ -76,7 +78,10 @@ _MAX_CALLS = 4 * _MAX_STEPS  # besides one for each byte: a file may be full of 
 _MAX_BYTES = 24 << 20  # besides copies of the file
 _MAX_CHARACTERS = 3 * MAX_TEXT_LENGTH + 50_000
 
-_KEYWORDS = ("parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "sd35")
+_KEYWORDS = (
+    *("parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "sd35", "Dream"),
+    *("Comment", "UserComment", "generation_data", "XML:com.adobe.xmp", "Creation Time"),
+)
 
 
 def _character_count(metadata: GenerationMetadata) -> int:
@@ -144,11 +149,8 @@ def _open_check() -> Iterator[Check]:
 
 def _check(data: bytes) -> None:
     """Read a file in every way in which the program does."""
-    cost = measure(lambda: read_metadata(data))
-    assert cost.calls <= _MAX_CALLS + len(data), cost
-    assert cost.peak_bytes <= _MAX_BYTES + 3 * len(data), cost
-    metadata = read_metadata(data)
-    assert metadata is None or _character_count(metadata) <= _MAX_CHARACTERS
+    metadata = _check_cost(read_metadata, data)
+    _check_cost(read_sidecar, data)
     embedded_texts = read_texts(data)
     payload = {"texts": dict(embedded_texts.texts), "size": embedded_texts.size}
     dropped = parse_dropped_file(payload)
@@ -157,6 +159,18 @@ def _check(data: bytes) -> None:
         inspected = inspect_picture(data)
         embedded = embed_metadata(data, inspected.metadata)
         assert read_metadata(embedded) == inspected.metadata
+
+
+def _check_cost(
+    read: Callable[[bytes], GenerationMetadata | None], data: bytes
+) -> GenerationMetadata | None:
+    """Return what is read, within limits of time, memory and length."""
+    cost = measure(lambda: read(data))
+    assert cost.calls <= _MAX_CALLS + len(data), cost
+    assert cost.peak_bytes <= _MAX_BYTES + 3 * len(data), cost
+    metadata = read(data)
+    assert metadata is None or _character_count(metadata) <= _MAX_CHARACTERS
+    return metadata
 
 
 TARGET = Target(
@@ -168,6 +182,7 @@ TARGET = Target(
             st.sampled_from(_KEYWORDS).map(str.encode),
         ),
         st.builds(_pack_text, _graphs(), st.just(b"prompt")),
+        mutations(_texts(), _TOKENS),
     ),
     open_check=_open_check,
 )

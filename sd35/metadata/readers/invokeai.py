@@ -38,6 +38,7 @@ _SWITCH_KEYS = {
     "H": "height",
     "C": "cfg_scale",
     "A": "sampler",
+    "m": "sampler",
     "G": "face_restoration",
     "U": "upscale",
     "v": "variation_amount",
@@ -112,8 +113,8 @@ def _parse_switch(argument: str, next_argument: str) -> tuple[str, str]:
     if match is None:
         return "", ""
     name, value = match.groups()
-    if name[0] == "A":
-        name, value = "A", f"{name[1:]}{value}"
+    if name[0] in "Am" and not argument.startswith("--"):
+        name, value = name[0], f"{name[1:]}{value}"
     return name, value or next_argument
 
 

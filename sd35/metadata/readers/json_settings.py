@@ -19,20 +19,22 @@ from sd35.metadata.readers.json_fields import (
 )
 from sd35.metadata.tool_texts import ToolTexts
 
-__all__ = ["metadata_from_settings", "read_json_settings"]
+__all__ = ["metadata_from_lines", "metadata_from_settings", "read_json_settings"]
 
 _KEYS: Final = (
-    *("parameters-json", "parameters", "metadata", "Metadata", "generation_data"),
+    *("parameters-json", "parameters", "metadata", "Metadata", "generation_data", "Nmkdiffusers"),
     *("UserComment", "Comment", "ImageDescription", "Description"),
 )
 _MAX_KEYS: Final = 300
 
 # By our name, other tools' names for it, best first.
 _ALIASES: Final = {
-    "prompt": ("prompt", "positiveprompt", "positive"),
-    "negative_prompt": ("negativeprompt", "negative", "negprompt", "uc"),
+    "prompt": ("prompt", "positiveprompt", "positive", "includeinimage"),
+    "negative_prompt": (
+        *("negativeprompt", "negative", "negprompt", "promptneg", "uc", "excludefromimage"),
+    ),
     "steps": ("steps", "numinferencesteps", "inferencesteps", "samplingsteps", "numsteps"),
-    "cfg_scale": ("guidancescale", "cfgscale", "cfg", "guidance", "scale"),
+    "cfg_scale": ("guidancescale", "cfgscale", "cfg", "guidance", "scale", "scaletxt"),
     "seed": ("seed",),
     "width": ("width",),
     "height": ("height",),
@@ -64,6 +66,8 @@ _HIDDEN: Final = frozenset(
     {"size", "date", "tool", "version", "loras", "lora_weights", "resources"}
 )
 
+_LINE: Final = re.compile(r"([A-Za-z][\w ]{1,40}): *(.*)")
+_LINE_END: Final = re.compile(r"\n|; ")
 _PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
 _TAGGED_LORA: Final = re.compile(r"<(?:lora:)?([^<>:]{1,300}):([^<>]{0,20})>")
 # RuinedFooocus puts the weight before the name.
@@ -78,10 +82,18 @@ def read_json_settings(texts: ToolTexts) -> GenerationMetadata | None:
         metadata = metadata_from_settings(values, tool)
         if metadata is not None:
             return metadata
-    # Easy Diffusion writes each setting as a text of its own.
-    if "use_stable_diffusion_model" in texts:
-        return metadata_from_settings({key: texts[key] for key in texts if key.islower()})
-    return None
+    # Mochi Diffusion writes one line.
+    metadata = metadata_from_lines(texts.get("ImageDescription", ""))
+    # Easy Diffusion and scripts of Diffusers write each setting as a text of its own.
+    if metadata is None and not texts.json_object(texts.get("prompt", "")):
+        metadata = metadata_from_settings({key: texts[key] for key in texts if key.islower()})
+    return metadata
+
+
+def metadata_from_lines(text: str) -> GenerationMetadata | None:
+    """Return metadata from lines such as `Steps: 20`; `None` if they aren't those of an image."""
+    lines = (_LINE.fullmatch(line.strip()) for line in _LINE_END.split(text, maxsplit=_MAX_KEYS))
+    return metadata_from_settings({match[1]: match[2] for match in lines if match})
 
 
 def metadata_from_settings(values: Mapping[str, Any], tool: str = "") -> GenerationMetadata | None:
