@@ -17,7 +17,7 @@ from aiohttp import web
 from gradio.context import LocalContext
 
 from sd35.client import StopOutcome, Timeouts
-from sd35.core.errors import InvalidRequestError, QuotaError, UnreachableError
+from sd35.core.errors import InvalidRequestError, LibraryError, QuotaError, UnreachableError
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
@@ -319,6 +319,16 @@ async def test_job_cancelled_at_once_is_never_sent(service: JobService) -> None:
     job.cancel()
     state = await wait_for_end(job)
     assert (state.status, state.cancel_outcome) == (JobStatus.CANCELLED, None)
+
+
+async def test_job_of_a_read_only_library_is_never_sent(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job isn't sent if its image couldn't be saved, and the error says so."""
+    monkeypatch.setattr(service.library, "is_read_only", True)
+    with pytest.raises(LibraryError, match="read-only"):
+        await service.submit(make_request("a cat"))
+    assert not service.visitor_queue(LOCAL_VISITOR).open_jobs
 
 
 async def test_failed_download_is_retried(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import chdir
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,70 @@ from tests.library_fixtures import (
 )
 
 __all__ = ["folder", "library"]
+
+
+@contextmanager
+def permissions(modes: dict[Path, int]) -> Iterator[None]:
+    """Set modes of files and folders, and be a user for whom they count."""
+    user_id = os.geteuid()
+    old_modes = {path: path.stat().st_mode for path in modes}
+    for path, mode in modes.items():
+        path.chmod(mode)
+    os.seteuid(user_id or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user_id)
+        for path, mode in old_modes.items():
+            path.chmod(mode)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no such permissions there")
+@pytest.mark.parametrize(
+    ("modes", "has_index"),
+    [
+        ({"": 0o555, STATE_DIR: 0o555}, True),
+        ({"": 0o777, STATE_DIR: 0o777, f"{STATE_DIR}/library.sqlite3": 0o444}, True),
+        ({"": 0o777, STATE_DIR: 0o000}, False),
+        ({"": 0o555}, False),
+    ],
+    ids=["folder", "index", "state of another user", "folder without an index"],
+)
+def test_read_only_library_is_searched(modes: dict[str, int], *, has_index: bool) -> None:
+    """A library that can't be written is searched; whatever would change it is refused."""
+    with tempfile.TemporaryDirectory() as parent:  # which other users can reach
+        Path(parent).chmod(0o755)
+        folder = Path(parent, "library")
+        with Library.open(folder) as writer:
+            ids = [add_picture(writer, index).id for index in range(2)]
+            if STATE_DIR not in modes:
+                shutil.rmtree(folder / STATE_DIR)
+            paths = {folder / name: mode for name, mode in modes.items()}
+            with permissions(paths), Library.open(folder) as library:
+                assert (library.is_read_only, library.needs_rescan) == (True, not has_index)
+                library.rescan()
+                assert find_ids(library) == ids[::-1]
+                thumbnail = library.thumbnail(ids[0])
+                assert thumbnail is not None
+                assert library.read_path(thumbnail).startswith(b"RIFF")
+                for change in (
+                    lambda: library.star(ids, None, is_starred=True),
+                    lambda: library.tag(ids, None, ["sea"]),
+                    lambda: library.trash(ids, None),
+                    lambda: library.delete(ids),
+                    lambda: library.import_from(Path(parent), ""),
+                ):
+                    with pytest.raises(LibraryError, match="read-only"):
+                        change()
+            assert not thumbnail.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no such permissions there")
+def test_unreadable_folder_is_no_library() -> None:
+    """A folder that can't be listed is refused, not taken for an empty library."""
+    with tempfile.TemporaryDirectory() as parent, permissions({Path(parent): 0o311}):
+        with pytest.raises(LibraryError, match="can't be used as a library"):
+            Library.open(Path(parent))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

@@ -17,6 +17,7 @@ from sd35.library.exporter import manifest_entry
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import Query, parse_query
+from sd35.library.read_only import is_read_only
 from sd35.library.repository import Entry
 from sd35.library.skipped_files import SkippedFiles
 
@@ -75,7 +76,8 @@ def _check_folder(folder: Path, requires: Requires) -> None:
     # Opening a library creates one. A search in a mistyped folder must not.
     try:
         is_folder = folder.is_dir()
-        is_library = (folder / STATE_DIR).is_dir()
+        # A folder that can't be written is searched without an index of its own.
+        is_library = (folder / STATE_DIR).is_dir() or (is_folder and is_read_only(folder))
     except OSError as error:
         raise LibraryError(f"Couldn't read {one_line(folder)}: {os_error_text(error)}.") from error
     if requires is Requires.LIBRARY and not is_library:

@@ -285,7 +285,8 @@ class JobService:
         Raises:
             LibraryError: the index can't be read or written.
         """
-        if visitor.owner is None:
+        # The jobs of a library that can't be written stay with the program that can.
+        if visitor.owner is None or self.library.is_read_only:
             return
         try:
             jobs = await self._recovery.load_open(visitor)

@@ -83,6 +83,7 @@ class JobStore:
 
     async def add(self, job: Job, space: str) -> None:
         """Record a new job, before anything is sent."""
+        self._library.check_writable()
         record = self._build_record(job, space)
         await self._changes.submit(lambda connection: insert_job(connection, record))
 

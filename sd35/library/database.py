@@ -30,7 +30,7 @@ from sd35.library.schema import (
 )
 from sd35.library.text_index import fold
 
-__all__ = ["Database"]
+__all__ = ["Database", "damage_marker"]
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Database:
     def _prepare(self) -> None:
         finish_replacement(self.path)
         connection = None
-        if not self.is_damaged and not self._damage_marker.is_file():
+        if not self.is_damaged and not damage_marker(self.path).is_file():
             with suppress(IndexDamagedError):
                 connection = self._connect_and_migrate()
         if connection is None:
@@ -138,7 +138,7 @@ class Database:
             connection = self._connect_and_migrate()
         self.is_damaged = False
         with suppress(OSError):
-            self._damage_marker.unlink()
+            damage_marker(self.path).unlink()
         self._idle_connections.append(connection)
 
     def _connect_and_migrate(self) -> Connection:
@@ -176,16 +176,12 @@ class Database:
         mark_scanned(connection)
         self.needs_scan = False
 
-    @property
-    def _damage_marker(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.suspect")
-
     def _note_damage(self, identity: "_FileIdentity | None") -> None:
         # A file that was replaced meanwhile says nothing about the one in its place.
         if identity == self.file_identity:
             self.is_damaged = True
             with suppress(OSError):
-                self._damage_marker.touch()
+                damage_marker(self.path).touch()
 
     def _connect(self) -> Connection:
         connection = _connect(self.path)
@@ -305,6 +301,11 @@ class Database:
         for connection in self._idle_connections:
             connection.close()
         self._idle_connections = []
+
+
+def damage_marker(path: Path) -> Path:
+    """Return the file that tells that damage of the index at a path was found."""
+    return path.with_name(f"{path.name}.suspect")
 
 
 _FileIdentity = tuple[int, int]

@@ -1,8 +1,10 @@
 """The library: a folder of images, and an index of it."""
 
+import os
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, Self
 
 from sd35.core.errors import IndexDamagedError, LibraryError
@@ -13,6 +15,13 @@ from sd35.library.layout import STATE_DIR, TRASH_DIR, OnProgress, walk_pictures
 from sd35.library.library_file import open_library_file, read_library_file
 from sd35.library.process_lock import ProcessLock
 from sd35.library.query import MATCH_ALL, Query
+from sd35.library.read_only import (
+    INDEX_NAME,
+    RUNNING_DIR,
+    copy_index,
+    is_read_only,
+    is_write_refusal,
+)
 from sd35.library.repository import Entry, checked_count, get_entry, mark_missing
 from sd35.library.scanner import LOCK_TIMEOUT, Scanner, ScanResult
 from sd35.library.search import MAX_PAGE, PicturePage, adjacent_id, find_all, find_page
@@ -22,6 +31,10 @@ from sd35.library.store import PictureStore
 from sd35.library.thumbnails import ThumbnailCache
 
 __all__ = ["Library"]
+
+
+class _ReadOnlyError(Exception):
+    """The library's folder or index can't be written."""
 
 
 class Library(PictureStore):
@@ -34,37 +47,63 @@ class Library(PictureStore):
     written. A method for several images keeps what it did before an error.
     """
 
-    def __init__(self, folder: Path, database: Database, process_lock: ProcessLock) -> None:
+    def __init__(self, folder: Path, state_folder: Path) -> None:
+        process_lock = ProcessLock(state_folder / RUNNING_DIR)
+        try:
+            database = Database(state_folder / INDEX_NAME, process_lock.reacquire)
+        except LibraryError:
+            process_lock.close()
+            raise
         staging = StagingArea(folder, process_lock.instance_id)
-        thumbnails = ThumbnailCache(folder / STATE_DIR / "thumbnails")
-        super().__init__(folder, database, thumbnails, staging)
+        super().__init__(folder, database, ThumbnailCache(state_folder / "thumbnails"), staging)
         self._process_lock = process_lock
+        self._exit_stack = ExitStack()
+        process_lock.remove_stale()
+        self._skip_scan_if_empty()
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open the library in a folder, created as necessary.
+        """Open the library in a folder, created as necessary; read-only if it can't be written.
 
         Raises:
             LibraryError: the folder or its index can't be used.
         """
         folder = folder.expanduser().absolute()
+        try:
+            if not is_read_only(folder):
+                with suppress(_ReadOnlyError):
+                    return cls._open_for_writing(folder)
+            return cls._open_read_only(folder)
+        except OSError as error:
+            message = f"{folder} can't be used as a library: {error.strerror or error}."
+            raise LibraryError(message) from error
+
+    @classmethod
+    def _open_for_writing(cls, folder: Path) -> Self:
         state_folder = folder / STATE_DIR
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Other users of the machine may look at the images, but not at jobs and thumbnails.
             state_folder.mkdir(mode=0o700, exist_ok=True)
-            process_lock = ProcessLock(state_folder / "running")
-        except OSError as error:
-            message = f"{folder} can't be used as a library: {error.strerror or error}."
-            raise LibraryError(message) from error
-        try:
-            database = Database(state_folder / "library.sqlite3", process_lock.reacquire)
-        except LibraryError:
-            process_lock.close()
+            return cls(folder, state_folder)
+        except (OSError, LibraryError) as error:
+            reason = error.__cause__ if isinstance(error, LibraryError) else error
+            if is_write_refusal(reason) and folder.is_dir():
+                raise _ReadOnlyError from error
             raise
-        process_lock.remove_stale()
-        library = cls(folder, database, process_lock)
-        library._skip_scan_if_empty()
+
+    @classmethod
+    def _open_read_only(cls, folder: Path) -> Self:
+        """Open a library with a copy of its index, which is deleted when the library is closed."""
+        # Fails if nobody may list the folder: then there is nothing to search.
+        with os.scandir(folder):
+            pass
+        with ExitStack() as stack:
+            temp_folder = Path(stack.enter_context(TemporaryDirectory(prefix="sd35-index-")))
+            copy_index(folder / STATE_DIR, temp_folder)
+            library = cls(folder, temp_folder)
+            library.is_read_only = True
+            library._exit_stack = stack.pop_all()
         return library
 
     def _skip_scan_if_empty(self) -> None:
@@ -83,8 +122,10 @@ class Library(PictureStore):
     def close(self) -> None:
         """Release the folder."""
         self.database.close()
-        self._staging.close()
+        if not self.is_read_only:
+            self._staging.close()
         self._process_lock.close()
+        self._exit_stack.close()
 
     @property
     def needs_rescan(self) -> bool:
@@ -102,7 +143,7 @@ class Library(PictureStore):
 
     def has_abandoned_images(self) -> bool:
         """Return whether a program that was killed has left images that `rescan` will find."""
-        return self._staging.has_abandoned(self.is_alive)
+        return not self.is_read_only and self._staging.has_abandoned(self.is_alive)
 
     @property
     def instance_id(self) -> str:
@@ -118,15 +159,17 @@ class Library(PictureStore):
         return self.folder / entry.path
 
     def open_path(self, path: Path) -> BinaryIO:
-        """Open a file below the library's folder for reading.
+        """Open an image or a thumbnail for reading.
 
         Raises:
             OSError: there is no regular file, or it can't be opened.
         """
-        return open_library_file(self.folder, path.relative_to(self.folder).as_posix())
+        # The thumbnails of a read-only library are beside the copy of its index.
+        root = self.folder if path.is_relative_to(self.folder) else self.database.path.parent
+        return open_library_file(root, path.relative_to(root).as_posix())
 
     def read_path(self, path: Path) -> bytes:
-        """Return the content of a file below the library's folder; raises as `open_path` does."""
+        """Return the content of an image or a thumbnail; raises as `open_path` does."""
         with self.open_path(path) as file:
             return file.read()
 
@@ -210,7 +253,8 @@ class Library(PictureStore):
             return scan()
 
     def _recover_staged(self) -> None:
-        self._staging.recover(self.is_alive)
+        if not self.is_read_only:
+            self._staging.recover(self.is_alive)
 
     def import_from(
         self, source: Path, owner: str, on_progress: OnProgress | None = None
@@ -218,9 +262,10 @@ class Library(PictureStore):
         """Copy images of a folder or ZIP file, or a single file, that aren't in the library yet.
 
         Raises:
-            LibraryError: there is no such source, or it is in the library.
+            LibraryError: there is no such source, or it is in the library, which may be read-only.
             ValueError: `owner` isn't an owner's key.
         """
+        self.check_writable()
         return Importer(self.folder, self.database, owner).run(source, on_progress)
 
     def export(

@@ -15,7 +15,6 @@ from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import LibraryError
 from sd35.library.database import Database
 from sd35.library.layout import (
-    STATE_DIR,
     TRASH_DIR,
     FileInfo,
     OnProgress,
@@ -143,7 +142,7 @@ class Scanner:
                 `lock_timeout` seconds; what was found until then is kept.
         """
         # Two scans at once would both find the same moved file, and one take it for a copy.
-        lock_path = self._folder / STATE_DIR / "rescan.lock"
+        lock_path = self._database.path.with_name("rescan.lock")
         try:
             with FileLock(lock_path, timeout=lock_timeout, thread_local=False):
                 if checks_index:

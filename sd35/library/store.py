@@ -70,6 +70,9 @@ class PictureStore:
     other order, the index would list a file that doesn't exist.
     """
 
+    is_read_only = False
+    """Whether nothing can be written into the folder or its index."""
+
     def __init__(
         self, folder: Path, database: Database, thumbnails: ThumbnailCache, staging: StagingArea
     ) -> None:
@@ -77,6 +80,18 @@ class PictureStore:
         self.database = database
         self._thumbnails = thumbnails
         self._staging = staging
+
+    def check_writable(self) -> None:
+        """Check that the library can be changed.
+
+        Raises:
+            LibraryError: it is read-only.
+        """
+        if self.is_read_only:
+            raise LibraryError(
+                "The library is read-only: nothing in it can be changed or saved.",
+                "Allow the program to write there, or choose another folder with --library.",
+            )
 
     def add(self, picture: Picture, metadata: GenerationMetadata, owner: str) -> Entry:
         """Save an image with its metadata embedded, and index it.
@@ -185,6 +200,7 @@ class PictureStore:
     def _update_all(
         self, ids: Iterable[str], owner: str | None, update: _MetadataUpdate
     ) -> tuple[str, ...]:
+        self.check_writable()
         return tuple(id_ for id_ in dict.fromkeys(ids) if self._update_one(id_, owner, update))
 
     def _update_one(self, id_: str, owner: str | None, update: _MetadataUpdate) -> bool:
@@ -268,6 +284,7 @@ class PictureStore:
         self, ids: Iterable[str], operation: Callable[[Connection, str], _Undo | None]
     ) -> tuple[str, ...]:
         """Apply an operation to images in batches; an error keeps what was done before it."""
+        self.check_writable()
         unique_ids = list(dict.fromkeys(ids))
         changed_ids: list[str] = []
         for start in range(0, len(unique_ids), BATCH_SIZE):

@@ -209,7 +209,11 @@ class WebApp:
     def _print_notices(self) -> None:
         settings = self._settings
         _print(f"Running at {self._address} (press Ctrl+C to stop)")
-        _print(f"Images are saved in {self._job_service.library.folder}")
+        library = self._job_service.library
+        if library.is_read_only:
+            _print(f"Nothing can be saved: the library in {library.folder} is read-only.")
+        else:
+            _print(f"Images are saved in {library.folder}")
         if settings.mcp:
             _print(f"MCP server: {self._address}gradio_api/mcp")
         if self._login_notice:

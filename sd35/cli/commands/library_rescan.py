@@ -25,6 +25,7 @@ def rescan(*, folder: options.LibraryFolder = None, as_json: options.Json = Fals
         command_context(is_json=as_json) as reporter,
         open_library(folder, reporter, Requires.FOLDER) as library,
     ):
+        library.check_writable()
         # Not Library.rescan: this one also completes interrupted jobs whose images were found.
         on_progress = reporter.start_task("Scanning the library")
         result = JobRepository(library).rescan(on_progress, checks_index=True)
