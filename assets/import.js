@@ -69,20 +69,25 @@
     return value.slice(start, end);
   };
 
-  const decodeUtf16 = (bytes) => {
-    const mark = latin1(bytes.subarray(0, 2));
-    if (mark === "\xff\xfe") return decode(bytes.subarray(2), "utf-16le");
-    if (mark === "\xfe\xff") return decode(bytes.subarray(2), "utf-16be");
-    if (bytes.length > 8 && !bytes.includes(0)) return decodeAny(bytes); // some programs write UTF-8 under this code
-    let balance = 0;
-    bytes.forEach((byte, index) => byte === 0 && (balance += index % 2 ? 1 : -1));
-    return decode(bytes, balance > 0 ? "utf-16le" : "utf-16be");
+  const COMMENT_CODES = ["UNICODE\0", "ASCII\0\0\0", "JIS\0\0\0\0\0", "\0".repeat(8)];
+  const countZeros = (bytes, start, step) => {
+    let count = 0;
+    for (let at = start; at < bytes.length; at += step) if (bytes[at] === 0) count++;
+    return count;
   };
+  // As exif.py does it: some programs write UTF-8 under the code of UTF-16, and UTF-16 under another or none.
   const decodeComment = (bytes) => {
-    const code = latin1(bytes.subarray(0, 8));
-    if (code === "UNICODE\0") return withoutZeros(decodeUtf16(bytes.subarray(8)));
-    const hasCode = code === "ASCII\0\0\0" || code === "\0".repeat(8);
-    return decodeAny(withoutZeros(hasCode ? bytes.subarray(8) : bytes));
+    const code = latin1(bytes.subarray(0, 8)).toUpperCase();
+    const text = COMMENT_CODES.includes(code) ? bytes.subarray(8) : bytes;
+    const mark = latin1(text.subarray(0, 2));
+    if (mark === "\xff\xfe") return withoutZeros(decode(text.subarray(2), "utf-16le"));
+    if (mark === "\xfe\xff") return withoutZeros(decode(text.subarray(2), "utf-16be"));
+    const stripped = withoutZeros(text);
+    const zeros = countZeros(stripped, 0, 1);
+    const isWide = zeros > Math.floor(stripped.length / 4);
+    if (!isWide && !(code === COMMENT_CODES[0] && (zeros > 0 || stripped.length <= 8))) return decodeAny(stripped);
+    const isLittle = countZeros(text, 1, 2) > countZeros(text, 0, 2);
+    return withoutZeros(decode(text, isLittle ? "utf-16le" : "utf-16be"));
   };
 
   // Whether a text holds AUTOMATIC1111's parameters: in the last line, or else from a line or place with steps to the end.
@@ -127,7 +132,46 @@
     isSettings(text) ||
     text.startsWith("Include in Image: ") || // Mochi Diffusion
     /^(?:NovelAI|Stable) Diffusion[ \w.-]{0,60}$/.test(text) ||
-    (/^[^]{0,33}prompt:\s*\{/i.test(text) && text.includes('"class_type"'));
+    (/^[^{]{0,40}\{/.test(text) && /"class_type\\*"\s*:/.test(text));
+
+  // ComfyUI's workflow, the graph as its editor shows it, in an object or a text of JSON.
+  const OUTER_KEYS = ["prompt", "workflow", "extra_data", "extra_pnginfo"];
+  const findWorkflow = (value, depth = 0) => {
+    try {
+      if (typeof value === "string") return findWorkflow(JSON.parse(value), depth + 1);
+    } catch {
+      return null;
+    }
+    if (value === null || typeof value !== "object" || depth > 6) return null;
+    if (Array.isArray(value.nodes)) return value.nodes.length > 0 ? value : null;
+    const inner = Object.keys(value).filter((key) => OUTER_KEYS.includes(key.toLowerCase()));
+    return inner.map((key) => findWorkflow(value[key], depth + 1)).find(Boolean) ?? null;
+  };
+  // Returns what comfyui_workflow.py reads of it: no notes, titles, groups or other things that somebody wrote there.
+  const pick = (value, names) => Object.fromEntries(names.flatMap((name) => (value?.[name] === undefined ? [] : [[name, value[name]]])));
+  const pickAll = (values, names) => (Array.isArray(values) ? values.map((value) => pick(value, names)) : []);
+  const pickNodes = (nodes) =>
+    nodes
+      .filter((node) => !["Note", "MarkdownNote"].includes(node?.type))
+      .map((node) => ({
+        ...pick(node, ["id", "type", "mode", "widgets_values"]),
+        inputs: pickAll(node?.inputs, ["name", "type", "link", "widget"]),
+        outputs: pickAll(node?.outputs, ["type"]),
+        properties: pick(node?.properties, ["proxyWidgets"]),
+      }));
+  const pickGraph = (graph) => ({
+    ...pick(graph, ["id", "links"]),
+    nodes: Array.isArray(graph?.nodes) ? pickNodes(graph.nodes) : [],
+    inputs: pickAll(graph?.inputs, ["name"]),
+  });
+  const pickWorkflow = (workflow) => {
+    const subgraphs = workflow.definitions?.subgraphs;
+    return {
+      ...pickGraph(workflow),
+      definitions: { subgraphs: Array.isArray(subgraphs) ? subgraphs.map(pickGraph) : [] },
+      extra: pick(workflow.extra, ["ue_links"]),
+    };
+  };
 
   // Whether a text that is pasted into a prompt is settings, which somebody may also describe in words: "Steps: up".
   const isPastedSettings = (text) => {
@@ -141,18 +185,20 @@
     texts = {};
     hasExif = false;
     #remainingBytes = MAX_SENT_BYTES;
-    #workflow = "";
+    #workflow = null;
     #description = "";
 
     add(keyword, text) {
       const name = canonicalName(keyword);
-      if (name === "workflow") {
-        this.#workflow ||= text;
-        return;
+      if (name === "workflow" || /^[^{]{0,40}\{[^]*"nodes\\*"\s*:/.test(text)) {
+        this.#workflow ??= findWorkflow(text.replace(/^[^{]{0,33}?(?:prompt|workflow)\s*:\s*/i, ""));
       }
       if (name === "Description") this.#description ||= text;
-      const isWanted = text !== "" && !Object.hasOwn(this.texts, name) && (KEYWORDS.includes(name) || hasSettings(text));
-      if (!isWanted || text.length > this.#remainingBytes) return;
+      if (name !== "workflow" && (KEYWORDS.includes(name) || hasSettings(text))) this.#keep(name, text);
+    }
+
+    #keep(name, text) {
+      if (text === "" || Object.hasOwn(this.texts, name) || text.length > this.#remainingBytes) return;
       const size = new TextEncoder().encode(JSON.stringify(text)).length;
       if (size > this.#remainingBytes) return;
       this.#remainingBytes -= size;
@@ -178,14 +224,12 @@
       if (comment.includes('"uc"') && !comment.includes('"prompt"')) this.texts.Description ??= this.#description;
     }
 
-    // Beside or without other texts, ComfyUI's `workflow` tells that ComfyUI made the image. What it holds, such as notes and
-    // paths, isn't read.
-    addTool() {
-      try {
-        if (JSON.parse(this.#workflow).nodes?.length > 0) this.texts.workflow = '{"nodes":[0]}';
-      } catch {
-        // there is none
-      }
+    // Beside a graph, ComfyUI's `workflow` only tells that ComfyUI made the image; without one, it is read.
+    addWorkflow() {
+      if (this.#workflow === null) return;
+      const hasGraph = Object.values(this.texts).some((text) => text.includes("class_type"));
+      if (!hasGraph) this.#keep("workflow", JSON.stringify(pickWorkflow(this.#workflow)));
+      this.texts.workflow ??= '{"nodes":[0]}';
     }
   }
 
@@ -422,7 +466,7 @@
     else if (head.startsWith("RIFF") && head.endsWith("WEBP")) size = await readWebp(read, file.size, texts);
     else if (head.startsWith("\xff\xd8")) size = await readJpeg(read, file.size, texts);
     texts.addPrompt();
-    texts.addTool();
+    texts.addWorkflow();
     return { size, texts: texts.texts };
   };
 

@@ -494,6 +494,7 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             guidance_scale=7,
             num_inference_steps=20,
             seed=4,
+            extra=(("Later passes", "KSampler (steps 9, CFG 1)"),),
         ),
     ),
     "AUTOMATIC1111": (
@@ -688,11 +689,20 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "1": sampler_node("FaceDetailer", seed=9, latent_image=None, image=["8", 0]),
             "2": make_node("ImageScaleBy", image=["1", 0]),
             "5": make_node("VAEEncode", pixels=["2", 0]),
-            "6": sampler_node(seed=8, latent_image=["5", 0]),
+            "6": sampler_node(seed=8, latent_image=["5", 0], denoise=None),
             "7": make_node("VAEDecode", samples=["6", 0]),
             "9": make_node("SaveImage", images=["7", 0]),
         },
-        {},
+        {
+            "extra": (
+                *SAMPLER_SETTINGS,
+                (
+                    "Later passes",
+                    "FaceDetailer (steps 30, CFG 5.5, denoise 1); KSampler (steps 30, CFG 5.5)",
+                ),
+                *INK_LORA,
+            )
+        },
     ),
     "a preview": ({"0": make_node("PreviewImage", images=["1", 0]), **UNRELATED_NODES}, {}),
     "a saver of its own": (
@@ -1033,6 +1043,42 @@ COSTLY_TEXTS: dict[str, dict[str, object]] = {
             b=make_node("Reroute", any_01=["a", 0]),
         )
     },
+    "a switch in a circle of switches": {
+        "prompt": sampler_graph(
+            {name: ["0", 0] for name in ("positive", "model", "latent_image")},
+            **{
+                str(number): make_node(
+                    "ComfySwitchNode",
+                    **{
+                        name: [str((number + offset) % 5000), 0]
+                        for name, offset in {"switch": 1, "on_true": 7, "on_false": 9}.items()
+                    },
+                )
+                for number in range(5000)
+            },
+        )
+    },
+    "pipes in each other": {"prompt": wide_nodes(300, {f"a{at}_pipe": at + 1 for at in range(40)})},
+    "many uses of subgraphs": {
+        "workflow": {
+            "nodes": [{"id": 1, "type": "s0"}],
+            "definitions": {
+                "subgraphs": [
+                    {"id": f"s{at}", "nodes": [{"id": n, "type": f"s{at + 1}"} for n in range(30)]}
+                    for at in range(8)
+                ]
+            },
+        }
+    },
+    "a node with many inputs, passed by": {
+        "workflow": {
+            "nodes": [
+                {"id": 1, "mode": 4, "inputs": [{"type": "A"}] * 3000, "outputs": [{"type": "B"}]},
+                {"id": 2, "type": "KSampler", "inputs": [{"name": "a", "link": 1}] * 3000},
+            ],
+            "links": [[1, 1, 0, 2, 0, "B"]],
+        }
+    },
     "empty lists": {"parameters": {"a": [[]] * 900_000}, "prompt": {"a": [[]] * 200_000}},
     "our own tags": {"sd35": {"format": 1, "tags": ["x" * 40_000] * 100, "others": [[]] * 900_000}},
 }
@@ -1103,6 +1149,19 @@ EXIF_BY_TOOL: dict[str, tuple[dict[int, object], dict[int, object]]] = {
     "ComfyUI, nodes": (
         {0x010E: "Workflow:{}", 0x010F: f"Prompt:{json.dumps(COMFYUI_GRAPH)}"},
         {},
+    ),
+    "ComfyUI, in one object": (
+        {0x9286: json.dumps({"prompt": json.dumps(COMFYUI_GRAPH), "workflow": {"nodes": [{}]}})},
+        {},
+    ),
+    "ComfyUI, on a site": (
+        {},
+        {
+            0x9286: b"UNICODE\0"
+            + json.dumps(
+                {**COMFYUI_GRAPH, "extra": {"airs": []}, "extraMetadata": '{"prompt":"a cat"}'}
+            ).encode("utf-16-le")
+        },
     ),
     "RuinedFooocus": ({0x010E: json.dumps(RUINED_FOOOCUS)}, {}),
     "NovelAI": (

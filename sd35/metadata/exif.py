@@ -51,6 +51,7 @@ _TAG_NAMES = {
     USER_COMMENT: "UserComment",
     MAKER_NOTE: "MakerNote",
 }
+_COMMENT_CODES = {b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8}
 _SHORT = 3
 _LONG = 4
 _UNDEFINED = 7
@@ -164,22 +165,21 @@ def encode_user_comment(text: str) -> bytes:
 
 
 def _decode_comment(value: bytes) -> str:
-    code = value[:8]
+    code = value[:8].upper()
+    text = value[8:] if code in _COMMENT_CODES else value
+    # Some programs write UTF-8 under the code of UTF-16, and UTF-16 under another or none.
+    if text[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return text.decode("utf-16", "replace").strip("\0")
+    stripped = text.strip(b"\0")
+    is_wide = stripped.count(0) > len(stripped) // 4
     if code == b"UNICODE\0":
-        return _decode_utf_16(value[8:]).strip("\0")
-    has_code = code in {b"ASCII\0\0\0", b"\0" * 8}
-    return decode_text((value[8:] if has_code else value).strip(b"\0"))
-
-
-def _decode_utf_16(value: bytes) -> str:
-    if value[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        return value.decode("utf-16", "replace")
-    if b"\0" not in value and len(value) > 8:  # some programs write UTF-8 under this code
-        return decode_text(value.strip(b"\0"))
+        is_wide = is_wide or b"\0" in stripped or len(stripped) <= 8
+    if not is_wide:
+        return decode_text(stripped)
     # The standard leaves the byte order open. Parameters are mostly ASCII: zeros at odd offsets
     # mean little-endian.
-    is_little_endian = value[1::2].count(0) > value[::2].count(0)
-    return value.decode("utf-16-le" if is_little_endian else "utf-16-be", "replace")
+    is_little_endian = text[1::2].count(0) > text[::2].count(0)
+    return text.decode("utf-16-le" if is_little_endian else "utf-16-be", "replace").strip("\0")
 
 
 def build_exif(width: int, height: int) -> bytes:

@@ -35,6 +35,7 @@ MAX_EXTRA = 200  # name and value pairs in `GenerationMetadata.extra`
 _MAX_NUMBER = 1e15  # below 2^53: a float holds every integer exactly, and so does JavaScript
 MAX_VALUE_LENGTH = 2000
 _MAX_LIST_ITEMS = 50
+_MAX_JSON_STRINGS = 3  # one in another
 
 _NUMBER_PATTERN = re.compile(
     r"[-+]?\d{1,16}(\.\d{1,20})?(e[-+]?\d{1,3})?", re.ASCII | re.IGNORECASE
@@ -58,15 +59,22 @@ def decode_text(encoded: bytes) -> str:
 
 
 def parse_json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text; empty if the text is anything else."""
-    # Prompts come through here, too: most of them end before the JSON parser is asked.
-    if text[:1] not in {"{", " ", "\n", "\t", "\r"}:
-        return {}
-    try:
-        payload = json.loads(text)
-    except (ValueError, RecursionError):  # deep nesting overflows the stack of the C parser
-        return {}
-    return payload if isinstance(payload, dict) else {}
+    """Return the JSON object in a text; empty if the text is anything else.
+
+    Some tools write the object as a string of JSON, which holds the JSON of the object.
+    """
+    for _ in range(_MAX_JSON_STRINGS):
+        # Prompts come through here, too: most of them end before the JSON parser is asked.
+        if text[:1] not in {"{", '"', " ", "\n", "\t", "\r"}:
+            return {}
+        try:
+            payload = json.loads(text)
+        except (ValueError, RecursionError):  # deep nesting overflows the stack of the C parser
+            return {}
+        if not isinstance(payload, str):
+            return payload if isinstance(payload, dict) else {}
+        text = payload
+    return {}
 
 
 def parse_text(value: object) -> str:

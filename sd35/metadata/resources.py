@@ -6,6 +6,7 @@ Stable Diffusion 3.5's Space has none of them, and would read their names as wor
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
@@ -90,7 +91,8 @@ def format_resource(title: str, text: str) -> tuple[str, str]:
 def _split_resources(text: str) -> tuple[str, list[tuple[str, str]]]:
     """Return a prompt without its resources, and them."""
     prompt, sections = _split_sections(text)
-    return _without_resources(prompt), [*_iter_resources(prompt), *sections]
+    resources = islice(_iter_resources(prompt), MAX_EXTRA)
+    return _without_resources(prompt), [*resources, *sections]
 
 
 def _split_sections(prompt: str) -> tuple[str, list[tuple[str, str]]]:

@@ -23,6 +23,7 @@ from sd35.ui.create.dropped_file import parse_dropped_file
 from tests.fuzz.meter import measure
 from tests.fuzz.mutation import mutations
 from tests.fuzz.target import Check, Target
+from tests.test_comfyui import WORKFLOWS
 from tests.test_containers import IMAGE_KINDS, encode_image
 from tests.test_readers import IMAGES_BY_TOOL, encode_with_exif
 
@@ -70,6 +71,7 @@ def _samples() -> list[bytes]:
 
 def _texts() -> list[bytes]:
     texts = [text.encode() for texts, _ in IMAGES_BY_TOOL.values() for text in texts.values()]
+    texts.extend(json.dumps(workflow).encode() for workflow in WORKFLOWS.values())
     return [*texts, json.dumps({"format": 1, "prompt": "a fox", "others": [["a", "b"]]}).encode()]
 
 
@@ -93,6 +95,7 @@ def _character_count(metadata: GenerationMetadata) -> int:
 _TYPES = (
     *("KSampler", "KSamplerSelect", "SaveImage", "StringConcatenate", "ConditioningCombine"),
     *("CLIPTextEncode", "PrimitiveString", "Text Input Switch", "EmptyLatentImage", "Reroute"),
+    *("ToBasicPipe", "ComfySwitchNode", "ModelMergeSimple"),
     "KSampler" * 99,
 )
 _ROLES = ("positive", "negative", "model", "latent_image", "guider", "sigmas", "seed", "cfg")
@@ -100,7 +103,8 @@ _INPUTS = (
     *_ROLES,
     *("images", "samples", "image", "noise", "steps", "text", "prompt_a", "value", "conditioning"),
     *("conditioning_2", "guidance", "input", "any_01", "on_true", "boolean", "select", "ckpt_name"),
-    *("lora_name", "lora_01", "delimiter", "tidy_tags", "width"),
+    *("lora_name", "lora_01", "delimiter", "tidy_tags", "width", "basic_pipe", "detailer_pipe"),
+    *("switch", "on_false", "model1", "model2", "stage_c"),
 )
 
 

@@ -4,150 +4,130 @@ A graph holds what each node was given, but not what a custom node computes when
 such a value stays unknown.
 """
 
-import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from sd35.core.seed import parse_whole_number
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import (
     MAX_EXTRA,
+    MAX_VALUE_LENGTH,
     format_value,
-    model_name,
+    join_texts,
     parse_generation_seed,
     parse_int,
     parse_text,
 )
-from sd35.metadata.readers.comfyui_graph import PASS_THROUGH, Graph, Node, is_number
-from sd35.metadata.readers.comfyui_prompts import PromptResolver
-from sd35.metadata.readers.json_fields import format_lora
+from sd35.metadata.readers.comfyui_graph import Graph, Node, is_number
+from sd35.metadata.readers.comfyui_models import find_models
+from sd35.metadata.readers.comfyui_prompts import ROLE_INPUTS, PromptResolver
+from sd35.metadata.readers.comfyui_samplers import (
+    LATENT_INPUTS,
+    SEED_INPUTS,
+    Passes,
+    find_passes,
+    follow_image,
+    initial_latents,
+)
+from sd35.metadata.readers.comfyui_texts import GraphObject, find_graphs, find_workflows
+from sd35.metadata.readers.comfyui_workflow import convert_workflow
 from sd35.metadata.tool_texts import ToolTexts
 
 __all__ = ["read_comfyui"]
 
 _TOOL = "ComfyUI"
-_EXIF_PREFIX = "prompt:"  # EXIF has no keywords, so the key stands before the graph
-
-_MAX_SAMPLERS = 20  # one after another; people use up to six, with those that refine details
-_MAX_OUTPUTS = 10  # nodes that save or show an image
-
-_SEED_INPUTS = ("seed", "noise_seed")
-_MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "gguf_name")
-_LORA_WEIGHT_INPUTS = ("strength_model", "lora_model_strength", "strength")
-# Nodes that hold settings for a sampler have "KSampler" in their names, too.
-_CONFIG_NODE_PATTERN = re.compile(r"Select|Config")
-
-_LATENT_INPUTS = ("latent_image", "latent", "samples", "latents")
-_IMAGE_INPUTS = ("image", "images", "pixels")
-_NON_IMAGE_INPUTS = frozenset(
-    {"model", "clip", "vae", "positive", "negative", "conditioning", "width", "height", "mask"}
-    | {"text", "seed", "control_net", "filename_prefix", "guider", "noise", "sigmas", "sampler"}
-    | {"upscale_model"}
-)
+_POSITIVE_INPUTS = (*ROLE_INPUTS["positive"], "conditioning", "cond1", "text_embeds")
+_NEGATIVE_INPUTS = (*ROLE_INPUTS["negative"], "neg_conditioning")
+_GUIDANCE_INPUTS = ("cfg", "cfg_conds", "cfg_scale")
+_NO_PROMPT = ("Prompt", "not found in the workflow")
+_EMPTY_PROMPT = ("Prompt", "empty")
 
 
 def read_comfyui(texts: ToolTexts) -> GenerationMetadata | None:
     """Return the metadata in a graph that ComfyUI wrote."""
-    for graph_json in _iter_graph_objects(texts):
-        graph = Graph(graph_json, texts.budget)
-        samplers = _first_samplers(graph)
-        if samplers:
-            return _build_metadata(graph, samplers[0], len(samplers) - 1)
-    # `workflow` is the graph as the editor shows it, with values in the order of the widgets: too
-    # little to read settings from.
-    has_workflow = bool(texts.json_object(texts.get("workflow", "")).get("nodes"))
-    return GenerationMetadata(tool=_TOOL) if has_workflow else None
+    for graph_json in find_graphs(texts):
+        metadata = _read_graph(Graph(graph_json, texts.budget))
+        if metadata is not None:
+            return _add_site_settings(metadata, texts, graph_json)
+    # The editor's form of a graph may have changed since the image was made, as far as sizes go.
+    has_workflow = False
+    for workflow in find_workflows(texts):
+        has_workflow = True
+        metadata = _read_graph(Graph(convert_workflow(workflow, texts.budget), texts.budget))
+        if metadata is not None:
+            return replace(metadata, width=None, height=None)
+    return GenerationMetadata(tool=_TOOL, extra=(_NO_PROMPT,)) if has_workflow else None
 
 
-def _iter_graph_objects(texts: ToolTexts) -> Iterator[dict[str, Any]]:
-    for name, text in texts.items():
-        start = text[:40].lower().find(_EXIF_PREFIX)
-        if start >= 0:
-            yield texts.json_object(text[start + len(_EXIF_PREFIX) :].lstrip())
-        elif name == "prompt":
-            yield texts.json_object(text)
+def _read_graph(graph: Graph) -> GenerationMetadata | None:
+    passes = find_passes(graph)
+    return _build_metadata(graph, passes[0], len(passes) - 1) if passes else None
 
 
-def _is_sampler(node: Node) -> bool:
-    """Return whether a node is a sampler of ComfyUI, or a custom one with the same inputs."""
-    _, sampler_name, rest = node.class_type.partition("KSampler")
-    if _CONFIG_NODE_PATTERN.search(rest):
-        return False
-    if sampler_name or "SamplerCustom" in node.class_type:
-        return True
-    # Nodes that save an image with its settings have these inputs, too, but not as links.
-    return (
-        {"positive", "negative", "steps"} <= node.inputs.keys()
-        and not node.inputs.keys().isdisjoint(_SEED_INPUTS)
-        and any(isinstance(node.inputs.get(name), list) for name in ("model", *_LATENT_INPUTS))
-    )
+def _add_site_settings(
+    metadata: GenerationMetadata, texts: ToolTexts, graph_json: GraphObject
+) -> GenerationMetadata:
+    """Return the metadata with what Civitai's site notes beside the graph and the graph lacks."""
+    noted = graph_json.get("extraMetadata")
+    settings = texts.json_object(noted) if isinstance(noted, str) else noted
+    if not isinstance(settings, dict) or metadata.prompt:
+        return metadata
+    prompt = parse_text(settings.get("prompt"))
+    extra = tuple(pair for pair in metadata.extra if not prompt or pair[0] != "Prompt")
+    negative_prompt = metadata.negative_prompt or parse_text(settings.get("negativePrompt"))
+    return replace(metadata, prompt=prompt, negative_prompt=negative_prompt, extra=extra)
 
 
-def _first_samplers(graph: Graph) -> list[Node]:
-    """Return the first sampler of each saved image; the file doesn't say which of them it holds."""
-    nodes = graph.nodes.values()
-    image_nodes = [node for node in nodes if graph.linked_node(node, "images", "image")]
-    save_nodes = [node for node in image_nodes if "save" in node.class_type.lower()]
-    previews = [node for node in image_nodes if node.class_type.startswith("PreviewImage")]
-    output_nodes = save_nodes or previews
-    start_groups = [[node] for node in output_nodes[:_MAX_OUTPUTS]] or [list(nodes)]
-    samplers = [sampler for nodes in start_groups if (sampler := _first_sampler(graph, nodes))]
-    return list({sampler.name: sampler for sampler in samplers}.values())
-
-
-def _first_sampler(graph: Graph, start_nodes: Iterable[Node]) -> Node | None:
-    """Return the sampler that started an image; later ones only refine its result."""
-    sampler = None
-    for _ in range(_MAX_SAMPLERS):
-        upstream_nodes = graph.upstream(start_nodes, exclude=_NON_IMAGE_INPUTS)
-        earlier_sampler = next(filter(_is_sampler, upstream_nodes), None)
-        if earlier_sampler is None:
-            break
-        sampler = earlier_sampler
-        start_nodes = _initial_latents(graph, sampler)
-    return sampler
-
-
-def _initial_latents(
-    graph: Graph, sampler: Node, input_names: Iterable[str] = (*_LATENT_INPUTS, *_IMAGE_INPUTS)
-) -> list[Node]:
-    """Return the nodes that provide what a sampler starts from."""
-    return [node for name in input_names if (node := graph.linked_node(sampler, name))]
-
-
-def _build_metadata(graph: Graph, sampler: Node, other_samplers: int) -> GenerationMetadata:
+def _build_metadata(graph: Graph, passes: Passes, other_samplers: int) -> GenerationMetadata:
+    sampler = passes.first
     # Custom samplers get prompts and scale from a guider, and steps from the node with the sigmas.
-    guider = graph.linked_node(sampler, "guider") or sampler
+    guider = _guider(graph, sampler)
     schedule_node = _schedule_node(graph, sampler)
     seed, seed_text = parse_generation_seed(_seed_value(graph, sampler))
     width, height = _size(graph, sampler)
-    model, loras = _model(graph, [guider, sampler, schedule_node])
-    positive = PromptResolver(
-        graph, graph.linked_node(guider, "positive", "conditioning", "cond1"), "positive"
-    )
-    negative = PromptResolver(graph, graph.linked_node(guider, "negative"), "negative")
+    models = find_models(graph, [guider, sampler, schedule_node])
+    positive = PromptResolver(graph, graph.source(guider, *_POSITIVE_INPUTS), "positive")
+    negative = PromptResolver(graph, _negative_source(graph, guider), "negative")
     extra = [
         *seed_text,
         *_extra_settings(graph, sampler, schedule_node),
         *_prompt_details("Prompt", positive),
         *_second_prompt(graph, guider, positive),
         *_prompt_details("Negative prompt", negative),
+        *_later_passes(graph, passes, models.name),
         *([("Other samplers", str(other_samplers))] if other_samplers else []),
-        *loras,
+        *models.merges,
+        *models.loras,
     ]
     return GenerationMetadata(
         prompt=positive.resolved_text.text,
         negative_prompt=negative.resolved_text.text,
         width=width,
         height=height,
-        guidance_scale=graph.number(guider, "cfg", "cfg_conds"),
-        num_inference_steps=parse_int(graph.number(schedule_node, "steps", "steps_total")),
+        guidance_scale=graph.number(guider, *_GUIDANCE_INPUTS),
+        num_inference_steps=_steps(graph, schedule_node),
         seed=seed,
-        model=model,
+        model=models.name,
         tool=_TOOL,
         extra=tuple(extra[:MAX_EXTRA]),
     )
+
+
+def _guider(graph: Graph, sampler: Node) -> Node:
+    guider = graph.linked_node(sampler, "guider")
+    if guider is None:
+        return sampler
+    nodes = graph.walk([guider], Graph.passed_links)
+    return next((node for node in nodes if "guid" in node.class_type.lower()), guider)
+
+
+def _negative_source(graph: Graph, guider: Node) -> Node | None:
+    source = graph.source(guider, *_NEGATIVE_INPUTS)
+    # One encoder may make both prompts.
+    encoder = graph.linked_node(guider, "text_embeds")
+    has_both = encoder is not None and "negative_prompt" in encoder.inputs
+    return encoder if source is None and has_both else source
 
 
 def _schedule_node(graph: Graph, sampler: Node) -> Node:
@@ -156,12 +136,17 @@ def _schedule_node(graph: Graph, sampler: Node) -> Node:
     sigmas = graph.linked_node(sampler, "sigmas")
     if sigmas is None:
         return sampler
-    return next((node for node in graph.upstream([sigmas]) if "steps" in node.inputs), sampler)
+    nodes = graph.walk([sigmas], lambda _graph, node: node.links)
+    return next((node for node in nodes if "steps" in node.inputs), sampler)
+
+
+def _steps(graph: Graph, schedule_node: Node) -> int | None:
+    return parse_int(graph.number(schedule_node, "steps", "steps_total"))
 
 
 def _seed_value(graph: Graph, sampler: Node) -> object:
     node = graph.linked_node(sampler, "noise") or sampler
-    seed = graph.find_value(node, _SEED_INPUTS, _is_number)
+    seed = graph.find_value(node, SEED_INPUTS, _is_number)
     # A negative one asks some nodes for a random seed, which isn't in the graph.
     number = parse_whole_number(seed)
     return None if number is not None and number < 0 else seed
@@ -194,9 +179,12 @@ def _step_range(graph: Graph, sampler: Node) -> Iterator[tuple[str, str]]:
 
 
 def _prompt_details(title: str, prompt: PromptResolver) -> Iterator[tuple[str, str]]:
-    if prompt.resolved_text.computed_by:
-        partly = "partly " if prompt.resolved_text.text else ""
-        yield title, f"{partly}generated by {format_value(prompt.resolved_text.computed_by)}"
+    resolved = prompt.resolved_text
+    if resolved.computed_by:
+        partly = "partly " if resolved.text else ""
+        yield title, f"{partly}generated by {format_value(resolved.computed_by)}"
+    elif not resolved.text and title == "Prompt":
+        yield _EMPTY_PROMPT if prompt.has_source else _NO_PROMPT
     for encoder, text in prompt.encoders.items():
         yield f"{title} for {encoder}", format_value(text)
     if prompt.guidance is not None and title == "Prompt":
@@ -215,10 +203,33 @@ def _second_prompt(
         yield "Second guidance scale", f"{guidance_scale:g}"
 
 
+def _later_passes(graph: Graph, passes: Passes, model: str) -> Iterator[tuple[str, str]]:
+    """Yield the samplers that refined the image, as one line."""
+    if passes.later:
+        descriptions = (_describe_pass(graph, sampler, model) for sampler in passes.later)
+        yield "Later passes", join_texts(descriptions, "; ", MAX_VALUE_LENGTH)
+
+
+def _describe_pass(graph: Graph, sampler: Node, first_model: str) -> str:
+    schedule_node = _schedule_node(graph, sampler)
+    guider = _guider(graph, sampler)
+    model = find_models(graph, [guider, sampler, schedule_node]).name
+    numbers: dict[str, Any] = {
+        "steps": _steps(graph, schedule_node),
+        "CFG": graph.number(guider, *_GUIDANCE_INPUTS),
+        "denoise": graph.number(schedule_node, "denoise"),
+    }
+    parts = [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
+    parts.extend(f"{name.lower()} {value}" for name, value in _step_range(graph, sampler))
+    if model and model != first_model:
+        parts.append(f"model {model}")
+    return f"{sampler.class_type} ({', '.join(parts)})" if parts else sampler.class_type
+
+
 def _size(graph: Graph, sampler: Node) -> tuple[int | None, int | None]:
     """Return the size of the empty latents that a sampler starts from."""
-    latents = _initial_latents(graph, sampler, _LATENT_INPUTS)
-    for node in graph.upstream(latents, exclude=_NON_IMAGE_INPUTS):
+    latents = initial_latents(graph, sampler, LATENT_INPUTS)
+    for node in graph.walk(latents, follow_image):
         if {"empty_latent_width", "empty_latent_height"} <= node.inputs.keys():
             names = ("empty_latent_width", "empty_latent_height")
         elif {"width", "height"} <= node.inputs.keys() and "latent" in node.class_type.lower():
@@ -236,39 +247,3 @@ def _side(graph: Graph, node: Node, name: str) -> int | None:
     if "custom" not in ratio or parse_text(inputs.get("swap_dimensions", "Off")).lower() != "off":
         return None
     return parse_int(graph.number(node, name, name.removeprefix("empty_latent_")))
-
-
-def _model(graph: Graph, start_nodes: Iterable[Node]) -> tuple[str, list[tuple[str, str]]]:
-    """Return the model's name and the LoRAs that were applied to it."""
-    loras: list[tuple[str, str]] = []
-    model_nodes = [source for node in start_nodes if (source := graph.linked_node(node, "model"))]
-    inputs = ("model", "base_model", "unet", *PASS_THROUGH)
-    # LoRAs are applied one after another, and the model's file is at the end of the chain.
-    for node in graph.upstream(model_nodes, only_inputs=inputs):
-        new_loras = (
-            format_lora(name, weight)
-            for name, weight in _loras(graph, node)
-            if name not in {"", "None"}
-        )
-        loras.extend(islice(new_loras, MAX_EXTRA - len(loras)))
-        for key in _MODEL_INPUTS:
-            if file_name := graph.text(node, key):
-                return model_name(file_name), loras
-    return "", loras
-
-
-def _loras(graph: Graph, node: Node) -> Iterator[tuple[str, object]]:
-    """Yield name and weight of the LoRAs that a node loads.
-
-    Loaders have one, numbered ones, or objects that can be switched off.
-    """
-    graph.budget.spend(len(node.inputs))
-    if "lora_name" in node.inputs:
-        weight = graph.number(node, *_LORA_WEIGHT_INPUTS)
-        yield graph.text(node, "lora_name"), weight
-    for key, value in node.inputs.items():
-        if isinstance(value, dict) and value.get("on") is True:
-            yield parse_text(value.get("lora")), value.get("strength")
-        elif re.fullmatch(r"lora_\d\d", key):
-            weight = graph.number(node, key.replace("lora", "strength"))
-            yield graph.text(node, key), weight

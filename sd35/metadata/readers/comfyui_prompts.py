@@ -9,18 +9,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sd35.metadata.parsing import MAX_TEXT_LENGTH, join_texts, parse_number, parse_text
-from sd35.metadata.readers.comfyui_graph import PASS_THROUGH, Graph, Node
+from sd35.metadata.readers.comfyui_graph import PASS_THROUGH, Graph, Node, is_text
 
-__all__ = ["PromptResolver"]
+__all__ = ["ROLE_INPUTS", "PromptResolver"]
 
 _MAX_DEPTH = 40  # nodes between a sampler and a text
 _MAX_VISITS = 300  # nodes for one prompt
 
-_ROLE_INPUTS = {
-    "positive": ("positive", "text_positive", "positive_prompt"),
-    "negative": ("negative", "text_negative", "negative_prompt"),
+ROLE_INPUTS = {
+    "positive": (
+        *("positive", "text_positive", "positive_prompt", "optional_positive", "base_positive"),
+        "pos",
+    ),
+    "negative": (
+        *("negative", "text_negative", "negative_prompt", "optional_negative", "base_negative"),
+        *("neg", "uncond"),
+    ),
 }
-_TEXT_INPUTS = ("populated_text", "text", "t5xxl", "clip_g", "clip_l", "text_g", "text_l", "prompt")
+_TEXT_INPUTS = (
+    *("populated_text", "text", "t5xxl", "clip_g", "clip_l", "text_g", "text_l", "prompt"),
+    *("user_prompt", "bert", "mt5xl"),
+)
 _VALUE_INPUTS = (
     *(*_TEXT_INPUTS, "value", "string", "String", "Text", "source", "anything"),
     *PASS_THROUGH,
@@ -34,7 +43,7 @@ _ENCODER_NAMES = {
     "text_l": "CLIP-L",
 }
 _NEUTRAL_INPUTS = frozenset(
-    {*_VALUE_INPUTS, *_OUTPUT_INPUTS, *(name for names in _ROLE_INPUTS.values() for name in names)}
+    {*_VALUE_INPUTS, *_OUTPUT_INPUTS, *(name for names in ROLE_INPUTS.values() for name in names)}
     | {"style", "log_prompt", "strip_newlines", "control_after_generate", "title"}
     | {"preview_markdown", "previewMode", "print_to_console", "console_title"}
     | {"token_normalization", "weight_interpretation"}
@@ -47,16 +56,6 @@ _COMPUTING_NODE_PATTERN = re.compile(
     r"|tagger|translat|random|replace|generat|enhanc|rewrite",
     re.IGNORECASE,
 )
-
-_SWITCH_PAIRS = (
-    ("on_true", "on_false"),
-    ("tt_value", "ff_value"),
-    ("text_a", "text_b"),
-    ("conditioning_a", "conditioning_b"),
-)
-_SWITCH_FLAGS = ("boolean", "switch", "cond", "condition", "boolean_number")
-_SWITCH_INDEXES = ("select", "Input", "input")
-_NUMBERED_PREFIXES = ("input", "text", "conditioning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,7 @@ class PromptResolver:
         resolved_text: the prompt.
         encoders: different texts for single text encoders, by encoder.
         guidance: Flux's distilled guidance, which isn't the guidance scale.
+        has_source: whether the sampler gets anything in this role.
     """
 
     def __init__(self, graph: Graph, start: Node | None, role: str) -> None:
@@ -82,6 +82,7 @@ class PromptResolver:
         self._resolved_nodes: dict[str, ResolvedText] = {}
         self.encoders: dict[str, str] = {}
         self.guidance: float | None = None
+        self.has_source = start is not None
         self.resolved_text = self._resolve(start, 0) if start else ResolvedText()
 
     def _resolve(self, node: Node, depth: int, *, is_string: bool = False) -> ResolvedText:
@@ -104,22 +105,23 @@ class PromptResolver:
                 node, ["guidance"], lambda value: parse_number(value) is not None
             )
             self.guidance = parse_number(guidance)
-        if _is_switch(node):
+        if node.is_switch:
             return self._resolve_switch(node, depth, is_string=False)
-        role_inputs = _role_inputs(node, self._role)
-        if role_inputs:
-            return self._resolve_input(node, role_inputs[0], depth, is_string=False)
+        role_input = _role_input(node, self._role)
+        if role_input:
+            return self._resolve_input(node, role_input, depth, is_string=False)
+        # A node with a text of its own, too, adds something to the prompt, such as a place.
+        names = [name for name in node.links if name.startswith("cond")]
         texts_by_input = {
             name: self._resolve_input(node, name, depth, is_string=True)
-            for name in _present_inputs(node, _TEXT_INPUTS)
+            for name in _present_inputs(node, () if names else _TEXT_INPUTS)
         }
         if texts_by_input:
             return self._resolve_encoder(texts_by_input)
-        names = [name for name in node.inputs if name.startswith("conditioning")]
         if not names:
-            names = [name for name in PASS_THROUGH if self._graph.linked_node(node, name)][:1]
+            names = [name for name in node.passed_links if self._graph.linked_node(node, name)][:1]
         if not names:
-            return ResolvedText(computed_by=node.class_type)
+            return self._resolve_string(node, depth)
         texts = [
             self._resolve_input(node, name, depth, is_string=False) for name in _sort_inputs(names)
         ]
@@ -136,7 +138,7 @@ class PromptResolver:
         return first
 
     def _resolve_string(self, node: Node, depth: int) -> ResolvedText:
-        if _is_switch(node):
+        if node.is_switch:
             result = self._resolve_switch(node, depth, is_string=True)
         elif _is_join(node):
             result = self._resolve_concatenation(node, depth)
@@ -158,9 +160,9 @@ class PromptResolver:
         # A node with texts for both roles has two outputs; the role says which one is meant.
         other_role = "negative" if self._role == "positive" else "positive"
         names = [
-            *_role_inputs(node, self._role),
+            *_present_inputs(node, ROLE_INPUTS[self._role]),
             *_present_inputs(node, _VALUE_INPUTS),
-            *_role_inputs(node, other_role),
+            *_present_inputs(node, ROLE_INPUTS[other_role]),
         ]
         if not names:
             return ResolvedText(computed_by=node.class_type)
@@ -197,7 +199,7 @@ class PromptResolver:
         return ResolvedText(text, computed_by)
 
     def _resolve_switch(self, node: Node, depth: int, *, is_string: bool) -> ResolvedText:
-        name = _selected_input(self._graph, node)
+        name = self._graph.selected_input(node)
         if not name:
             return ResolvedText(computed_by=node.class_type)
         return self._resolve_input(node, name, depth, is_string=is_string)
@@ -214,8 +216,11 @@ def _present_inputs(node: Node, names: Iterable[str]) -> list[str]:
     return [name for name in names if node.inputs.get(name) is not None]
 
 
-def _role_inputs(node: Node, role: str) -> list[str]:
-    return _present_inputs(node, _ROLE_INPUTS[role])
+def _role_input(node: Node, role: str) -> str | None:
+    """Return the input for a role, unless it is blank and a pipe provides the prompt."""
+    names = _present_inputs(node, ROLE_INPUTS[role])
+    filled_names = (name for name in names if name in node.links or is_text(node.inputs[name]))
+    return next(filled_names, names[0] if names and not node.pipes else None)
 
 
 def _sort_inputs(names: Iterable[str]) -> list[str]:
@@ -228,29 +233,3 @@ def _is_join(node: Node) -> bool:
     return _JOIN_NODE_PATTERN.search(node.class_type) is not None and any(
         _PART_INPUT_PATTERN.fullmatch(name) for name in node.inputs
     )
-
-
-def _is_switch(node: Node) -> bool:
-    # Only pairs that no other kind of node has: text_a and text_b are inputs of joins as well.
-    return "switch" in node.class_type.lower() or any(
-        set(pair) <= node.inputs.keys() for pair in _SWITCH_PAIRS[:2]
-    )
-
-
-def _selected_input(graph: Graph, node: Node) -> str | None:
-    """Return the input that a switch passes on; `None` if it depends on a computed value."""
-    pair = next((pair for pair in _SWITCH_PAIRS if not node.inputs.keys().isdisjoint(pair)), None)
-    if pair:
-        flag = graph.find_value(
-            node, _SWITCH_FLAGS, lambda value: isinstance(value, int) and value in {0, 1}
-        )
-        if flag is None:
-            return None
-        on_true, on_false = pair
-        names = [on_true] if flag else [on_false]
-    else:
-        index = graph.find_value(node, _SWITCH_INDEXES, lambda value: type(value) is int)
-        names = [f"{prefix}{index}" for prefix in _NUMBERED_PREFIXES]
-        if index is None:
-            names = [name for name in PASS_THROUGH if graph.linked_node(node, name)]
-    return next((name for name in names if name in node.inputs), None)

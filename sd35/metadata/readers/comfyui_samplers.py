@@ -1,0 +1,144 @@
+"""ComfyUI samplers: which of a graph's made the image, and which refined it afterwards."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sd35.metadata.readers.comfyui_graph import Graph, Node
+
+__all__ = [
+    "LATENT_INPUTS",
+    "SEED_INPUTS",
+    "Passes",
+    "find_passes",
+    "follow_image",
+    "initial_latents",
+]
+
+LATENT_INPUTS = ("latent_image", "latent", "samples", "latents", "optional_latent")
+SEED_INPUTS = ("seed", "noise_seed")
+_IMAGE_INPUTS = ("image", "images", "pixels")
+
+_MAX_PASSES = 20  # one after another; people use up to six, with those that refine details
+_MAX_OUTPUTS = 10  # nodes that save or show an image
+
+# Nodes that hold settings for a sampler have "Sampler" in their names, too.
+_SETTINGS_NODE_PATTERN = re.compile(
+    r"select|config|provider|script|presampling|save", re.IGNORECASE
+)
+_SAMPLER_NODE_PATTERN = re.compile(r"KSampler|SamplerCustom", re.IGNORECASE)
+_SOURCE_INPUTS = ("model", "base_sampler", "upscaler", *LATENT_INPUTS)
+
+_IMAGE_NAME_PATTERN = re.compile(r"latent|samples|image|pixel|img|video", re.IGNORECASE)
+_NON_IMAGE_INPUTS = frozenset(
+    {"model", "clip", "vae", "positive", "negative", "conditioning", "width", "height", "mask"}
+    | {"text", "seed", "control_net", "filename_prefix", "guider", "noise", "sigmas", "sampler"}
+    | {"upscale_model", "steps", "cfg", "denoise", "sampler_name", "scheduler"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Samplers that an image ran through: the one that made it, and later ones in their order."""
+
+    first: Node
+    later: tuple[Node, ...]
+
+
+def find_passes(graph: Graph) -> list[Passes]:
+    """Return the passes of each saved image; the file doesn't say which of them it holds."""
+    outputs = _output_nodes(graph)[:_MAX_OUTPUTS]
+    passes = [_trace_passes(graph, [node]) for node in outputs]
+    if not any(passes):
+        passes = [_trace_passes(graph, _end_nodes(graph))]
+    passes_by_sampler: dict[str, Passes] = {}
+    for run in filter(None, passes):
+        longest = passes_by_sampler.setdefault(run.first.name, run)
+        # One image may have been saved before and after it was refined.
+        if len(run.later) > len(longest.later):
+            passes_by_sampler[run.first.name] = run
+    return list(passes_by_sampler.values())
+
+
+def _output_nodes(graph: Graph) -> list[Node]:
+    nodes = [node for node in graph.nodes.values() if _follows_image(node)]
+    save_nodes = [node for node in nodes if "save" in node.class_type.lower()]
+    return save_nodes or [node for node in nodes if node.class_type.startswith("PreviewImage")]
+
+
+def _follows_image(node: Node) -> bool:
+    return any(map(_IMAGE_NAME_PATTERN.search, node.links))
+
+
+def _end_nodes(graph: Graph) -> list[Node]:
+    """Return the nodes whose outputs aren't used; all of a graph that is a circle."""
+    nodes = list(graph.nodes.values())
+    sources = {name for node in nodes for name in node.links.values()}
+    return [node for node in nodes if node.name not in sources] or nodes
+
+
+def _trace_passes(graph: Graph, start_nodes: Iterable[Node]) -> Passes | None:
+    samplers = _trace_samplers(graph, start_nodes)
+    return Passes(samplers[0], tuple(samplers[1:])) if samplers else None
+
+
+def _trace_samplers(graph: Graph, start_nodes: Iterable[Node]) -> list[Node]:
+    """Return the samplers that an image ran through, the first one first."""
+    samplers: dict[str, Node] = {}
+    for _ in range(_MAX_PASSES):
+        upstream_nodes = graph.walk(start_nodes, follow_image)
+        sampler = next(filter(_is_sampler, upstream_nodes), None)
+        if sampler is None or sampler.name in samplers:
+            break
+        samplers[sampler.name] = sampler
+        start_nodes = _earlier_nodes(graph, sampler)
+    return list(reversed(samplers.values()))
+
+
+def _is_sampler(node: Node) -> bool:
+    """Return whether a node is a sampler of ComfyUI, or a custom one with similar inputs."""
+    if _SETTINGS_NODE_PATTERN.search(node.class_type):
+        return False
+    if _SAMPLER_NODE_PATTERN.search(node.class_type):
+        return True
+    if "upscaler" in node.links or "base_sampler" in node.links:
+        return True
+    # Nodes that only hold settings have some of these inputs, too, but not as links.
+    return (
+        "steps" in node.inputs
+        and not node.inputs.keys().isdisjoint(SEED_INPUTS)
+        and (bool(node.pipes) or not node.links.keys().isdisjoint(_SOURCE_INPUTS))
+    )
+
+
+def initial_latents(graph: Graph, sampler: Node, input_names: Iterable[str]) -> list[Node]:
+    """Return the nodes that provide what a sampler starts from."""
+    nodes = [node for name in input_names if (node := graph.linked_node(sampler, name))]
+    return nodes or [node for name in sampler.pipes if (node := graph.linked_node(sampler, name))]
+
+
+def _earlier_nodes(graph: Graph, sampler: Node) -> list[Node]:
+    # Stable Cascade starts twice from empty latents: the second sampler gets what the first one
+    # made as a condition.
+    positive = graph.source(sampler, "positive")
+    conditions = graph.walk([positive] if positive else [], _follow_conditions)
+    stages = (graph.linked_node(node, "stage_c") for node in conditions)
+    stage = next(filter(None, stages), None)
+    return [stage] if stage else initial_latents(graph, sampler, (*LATENT_INPUTS, *_IMAGE_INPUTS))
+
+
+def _follow_conditions(graph: Graph, node: Node) -> Iterator[str]:
+    yield from (name for name in node.links if name.startswith(("conditioning", "positive")))
+    yield from graph.passed_links(node)
+
+
+def follow_image(graph: Graph, node: Node) -> Iterable[str]:
+    """Return the links that lead to where an image or its latents came from."""
+    if node.is_switch:
+        return graph.passed_links(node) or node.links
+    pipes = set(node.pipes)
+    names = [name for name in node.links if name not in _NON_IMAGE_INPUTS and name not in pipes]
+    # Pipes lead to models and prompts as well, and an image that is linked itself isn't in them.
+    if not any(map(_IMAGE_NAME_PATTERN.search, names)):
+        names.extend(node.pipes)
+    return names
