@@ -92,10 +92,10 @@
 
   // Whether a text holds AUTOMATIC1111's parameters: in the last line, or else from a line or place with steps to the end.
   // infotext.py checks the same. A caption may hold any of the words.
-  const PARAMETERS = ["steps", "sampler", "cfg scale", "seed"];
+  const PARAMETERS = ["steps", "sampler", "cfgscale", "seed"];
   const isParameters = (text) => {
     const matches = text.split(",").map((pair) => /([\p{L}\p{N}_][\p{L}\p{N}_ \-/]{1,60}):/u.exec(pair));
-    const names = matches.filter(Boolean).map((match) => match[1].trim().toLowerCase().replaceAll("_", " "));
+    const names = matches.filter(Boolean).map((match) => match[1].toLowerCase().replace(/[ _-]/g, ""));
     return names.length >= 3 && PARAMETERS.filter((name) => names.includes(name)).length >= 2;
   };
   const hasParameters = (text) => {

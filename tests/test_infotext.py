@@ -237,7 +237,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         ),
         (
             (
-                "a\nnegative prompt: b\nSTEPS: 2, cfg_scale: 7, SEED: 3, SIZE: 8x9, "
+                "a\nnegative prompt: b\nSTEPS:2, cfg_scale: 7, SEED: 3, SIZE: 8x9, "
                 "Model: SD\\x.safetensors [6ce0161689], VAE: d/v.pt, UNet: u"
             ),
             replace(

@@ -44,12 +44,14 @@ _NEGATIVE_LINES = tuple(
 )
 _NEGATIVE_IN_LINE = re.compile(rf"(?<=\S)[ \t]+(?={_NEGATIVE_PREFIX})")
 _DEFAULT_SAMPLER = "Euler"  # of the SD 3.5 pipeline; a Space doesn't name its sampler
-_GENERATION_KEYS = frozenset({"steps", "sampler", "cfg scale", "seed"})  # in lower case
+_GENERATION_KEYS = frozenset({"steps", "sampler", "cfgscale", "seed"})  # as `_fold_key` has them
+_SEPARATORS = str.maketrans("", "", " _-")
+_GUIDANCE_KEYS = ("cfgscale", "guidancescale", "cfg")
 _MODEL_KEYS = ("model", "checkpoint", "unet")
-_CIVITAI_KEYS = ("civitai resources", "civitai metadata")
+_CIVITAI_KEYS = ("civitairesources", "civitaimetadata")
 _STANDARD_KEYS = frozenset(
-    {*_GENERATION_KEYS, "size", "width", "height", "version", "app", "created date"}
-    | {*_MODEL_KEYS, *_CIVITAI_KEYS}
+    {*_GENERATION_KEYS, "size", "width", "height", "version", "app", "createddate"}
+    | {*_GUIDANCE_KEYS, *_MODEL_KEYS, *_CIVITAI_KEYS}
 )
 
 _MAX_LENGTH = 4 * MAX_TEXT_LENGTH  # both prompts, the parameters, and templates
@@ -201,8 +203,8 @@ def _has_generation_pairs(pairs: list[tuple[str, str]]) -> bool:
 
 
 def _fold_key(name: str) -> str:
-    """Return a key in lower case, as tools spell it differently: `CFG Scale`, `cfg_scale`."""
-    return name.lower().replace("_", " ")
+    """Return a key as it is compared: tools spell it `CFG scale`, `CFG Scale` or `cfg_scale`."""
+    return name.lower().translate(_SEPARATORS)
 
 
 def _split_prompts(text: str) -> tuple[str, str]:
@@ -269,10 +271,11 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     model, resources = _parse_model(values, tool)
     is_demo = tool == THIS_TOOL and model == DEMO_MODEL
     seed, seed_text = parse_generation_seed(values.get("seed"))
-    parsed = _parse_values(values)
+    guidance_key = _first_key(values, _GUIDANCE_KEYS)
+    parsed = {**_parse_values(values), guidance_key: parse_number(values.get(guidance_key))}
     # A value that can't be parsed goes to `extra`.
     used_keys = {key for key, value in parsed.items() if value is not None}
-    used_keys |= {"version", "app", _model_key(values)}
+    used_keys |= {"version", "app", _first_key(values, _MODEL_KEYS)}
     used_keys |= set() if seed_text else {"seed"}
     used_keys |= set(_CIVITAI_KEYS) if resources else set()
     default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None
@@ -284,12 +287,12 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     return GenerationMetadata(
         width=parsed["width"],
         height=parsed["height"],
-        guidance_scale=parsed["cfg scale"],
+        guidance_scale=parsed[guidance_key],
         num_inference_steps=parsed["steps"],
         seed=seed,
         model="" if is_demo else model,
         is_demo=is_demo,
-        made_at=parsed["created date"],
+        made_at=parsed["createddate"],
         tool=tool,
         versions=versions,
         extra=tuple(islice(chain(extra, resources), MAX_EXTRA)),
@@ -301,11 +304,10 @@ def _parse_values(values: Mapping[str, str]) -> dict[str, Any]:
     width, height = _parse_sides(values)
     return {
         "steps": parse_int(values.get("steps")),
-        "cfg scale": parse_number(values.get("cfg scale")),
         "size": width,
         "width": width,
         "height": height,
-        "created date": parse_date(values.get("created date")),
+        "createddate": parse_date(values.get("createddate")),
     }
 
 
@@ -319,14 +321,15 @@ def _parse_sides(values: Mapping[str, str]) -> tuple[int | None, int | None]:
 
 def _parse_model(values: Mapping[str, str], tool: str) -> tuple[str, list[tuple[str, str]]]:
     """Return the model's name, and the resources that Civitai lists beside it."""
-    name = values.get(_model_key(values), "")
+    name = values.get(_first_key(values, _MODEL_KEYS), "")
     if tool == THIS_TOOL:
         return name, []
-    details = parse_json_object(values.get("civitai metadata", ""))
-    resources = parse_json_object(f'{{"": {values.get("civitai resources", "[]")}}}').get("")
+    details = parse_json_object(values.get("civitaimetadata", ""))
+    resources = parse_json_object(f'{{"": {values.get("civitairesources", "[]")}}}').get("")
     civitai_model, pairs = read_civitai_resources(resources or details.get("resources"))
     return model_name(name) or civitai_model or model_name(details.get("baseModel")), pairs
 
 
-def _model_key(values: Mapping[str, str]) -> str:
-    return next((key for key in _MODEL_KEYS if values.get(key)), _MODEL_KEYS[0])
+def _first_key(values: Mapping[str, str], keys: tuple[str, ...]) -> str:
+    """Return the first of some keys that has a value."""
+    return next((key for key in keys if values.get(key)), keys[0])

@@ -35,7 +35,7 @@ _SPELLINGS: Final = {
 def parse_tool(values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Return the tool and its version, as `GenerationMetadata.versions` holds it.
 
-    `values` are the parameters by key in lower case.
+    `values` are the parameters by key in lower case, without spaces.
     """
     if not values:
         return "", {}
@@ -47,7 +47,7 @@ def parse_tool(values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         tool, version_number = _split_version(version)
     else:
         # Civitai names itself nowhere else.
-        tool = "Civitai" if "civitai resources" in values else _DEFAULT_TOOL
+        tool = "Civitai" if "civitairesources" in values else _DEFAULT_TOOL
         version_number = ""
     tool = _SPELLINGS.get(tool.lower(), tool)
     return tool, {tool: version_number} if version_number else {}
