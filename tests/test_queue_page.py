@@ -30,7 +30,7 @@ from tests.chromium import browser, context, open_page, page, submit_prompt  # n
 from tests.fakes import FakeSpace
 from tests.photographs import PHOTOGRAPH_KINDS, find_private_details, take_photograph
 from tests.test_containers import IMAGE_KINDS, encode_image, png_chunk
-from tests.test_readers import EXIF_BY_TOOL, IMAGES_BY_TOOL, encode_png, encode_with_exif
+from tests.test_readers import EXIF_BY_TOOL, IMAGES_BY_TOOL, XMP, encode_png, encode_with_exif
 
 RECORD_NOTIFICATIONS_JS = """() => {
   window.notifications = [];
@@ -498,6 +498,7 @@ def test_settings_of_every_tool_reach_the_server(queue_page: Page) -> None:
         "long": embed_metadata(encode_image("JPEG"), long),
         "compressed": encode_png({"parameters": INFOTEXT}, is_compressed=True),
         "comment": encode_png({"Comment": INFOTEXT}),
+        "Draw Things": encode_png({"XML:com.adobe.xmp": XMP}),
         "graph": encode_png({"workflow": json.dumps({"nodes": [{"note": "private"}]})}),
     }
     for name, data in files.items():

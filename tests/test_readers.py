@@ -1280,19 +1280,19 @@ def test_any_comment_can_be_read(text: str, byte: int) -> None:
 
 
 FILE_TIME = dt.datetime(2025, 3, 15, 6, 7, 8).astimezone()
-XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description xmp:CreateDate="2025-02-03T10:11:12Z">
+XMP = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:Description xmp:CreateDate="2025-02-03T10:11:12Z">
 <exif:UserComment><rdf:Alt>
-<rdf:li xml:lang="x-default">{}</rdf:li>
+<rdf:li xml:lang="x-default">{html.escape(json.dumps(DRAW_THINGS))}</rdf:li>
 </rdf:Alt></exif:UserComment></rdf:Description></x:xmpmeta>"""
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_settings_in_xmp_are_read(kind: str) -> None:
     """Draw Things has its settings in XMP, and the date as well."""
-    packet = XMP.format(html.escape(json.dumps(DRAW_THINGS)))
     info = PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", packet)
-    options = {"pnginfo": info} if kind == "PNG" else {"xmp": packet.encode()}
+    info.add_itxt("XML:com.adobe.xmp", XMP)
+    options = {"pnginfo": info} if kind == "PNG" else {"xmp": XMP.encode()}
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, kind, **options)
     metadata = inspect_picture(out.getvalue()).metadata
