@@ -9,9 +9,13 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
 
 from sd35.server import connections
 from sd35.server.auth import Authenticator
+from sd35.server.connections import ConnectionLimiter, limited_server_class
+from sd35.server.launch import free_port
 from tests.app_server import TEMP_DIR, AppServer, serve_app
 from tests.browsers import BrowserSession
 from tests.fakes import FakeSpace
@@ -101,6 +105,18 @@ def test_idle_and_slow_clients_make_room(
             visit.open()
     lines = "".join(capfd.readouterr()).splitlines()
     assert len(lines) <= 1, "a line a minute"
+
+
+@pytest.mark.anyio
+async def test_limits_hold_from_the_start() -> None:
+    """Who comes back while the program starts keeps the connection."""
+    config = uvicorn.Config(PlainTextResponse("reached"), port=free_port(), lifespan="off")
+    config.load()
+    server = limited_server_class()(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    assert isinstance(server.servers[0], ConnectionLimiter)
+    await server.shutdown()
 
 
 def test_idle_and_slow_clients_are_closed(

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from sd35.jobs.space_connection import SpaceConfig
 from sd35.server import mcp_sessions
 from sd35.server.launch import free_port
 from sd35.server.mcp import MCP_PATH, McpApp
-from sd35.server.mcp_sessions import MAX_SESSIONS_PER_OWNER
+from sd35.server.mcp_sessions import MAX_SESSIONS_PER_OWNER, SESSION_IDLE_SECONDS
 from tests.app_server import studio_config
 from tests.test_app import LIMIT_SECONDS, ROOT, environment
 
@@ -313,7 +314,9 @@ class SessionClient:
 
     http: httpx2.AsyncClient
 
-    async def begin(self, login: tuple[str, str] = LOGIN) -> str:
+    async def begin(
+        self, login: tuple[str, str] = LOGIN, headers: dict[str, str] | None = None
+    ) -> str:
         """Begin a session, and return its id."""
         params = {
             "protocolVersion": "2025-11-25",
@@ -321,7 +324,7 @@ class SessionClient:
             "clientInfo": {"name": "test", "version": "1"},
         }
         message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-        answer = await self.http.post("", json=message, auth=login)
+        answer = await self.http.post("", json=message, auth=login, headers=headers)
         return str(answer.raise_for_status().headers["mcp-session-id"])
 
     async def status(self, session_id: str, login: tuple[str, str] = LOGIN) -> int:
@@ -375,33 +378,70 @@ async def test_public_link(program: Program) -> None:
     )
 
 
-async def test_sessions_of_all_visitors_are_limited(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ever new visitors can't keep others from beginning a session."""
-    monkeypatch.setattr(mcp_sessions, "MAX_SESSIONS", 3)
-    mcp_app = McpApp(JobService(SpaceConfig("demo"), fail_demo, studio_config(tmp_path)))
+@asynccontextmanager
+async def serve_visitors(folder: Path) -> AsyncIterator[tuple[McpApp, SessionClient]]:
+    """Serve agents in this process; the header `x-visitor` says whose they are."""
+    mcp_app = McpApp(JobService(SpaceConfig("demo"), fail_demo, studio_config(folder)))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         name = Headers(scope=scope)["x-visitor"]
         await mcp_app({**scope, "state": {"visitor": Visitor(name, name)}}, receive, send)
 
     transport = httpx2.ASGITransport(app)
-    headers = {"Accept": "application/json, text/event-stream"}
+    headers = {"Accept": "application/json, text/event-stream", "x-visitor": "a"}
     async with (
         mcp_app.lifespan(None),
         httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http,
     ):
-        client = SessionClient(http)
+        yield mcp_app, SessionClient(http)
+
+
+async def test_sessions_of_all_visitors_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ever new visitors can't keep others from beginning a session."""
+    monkeypatch.setattr(mcp_sessions, "MAX_SESSIONS", 3)
+    async with serve_visitors(tmp_path) as (mcp_app, client):
         session_ids = {}
         for name in "abcd":
-            http.headers["x-visitor"] = name
+            client.http.headers["x-visitor"] = name
             session_ids[name] = await client.begin()
         statuses = []
         for name, session_id in session_ids.items():
-            http.headers["x-visitor"] = name
+            client.http.headers["x-visitor"] = name
             statuses.append(await client.status(session_id))
+        for number in range(5):
+            assert await client.status(f"of-another-run-{number}") == 200
+        assert len(mcp_app._session_manager._server_instances) == 3
     assert statuses == [404, 200, 200, 200]
+
+
+@pytest.mark.parametrize("version", [None, "2025-06-18", "2025-11-25"])
+async def test_session_outlives_a_restart(tmp_path: Path, version: str | None) -> None:
+    """A client that begins no other session goes on in the one that it has, alone."""
+    async with serve_visitors(tmp_path) as (_, client):
+        session_id = await client.begin()
+    async with serve_visitors(tmp_path) as (_, client):
+        if version is not None:
+            client.http.headers["MCP-Protocol-Version"] = version
+        assert [await client.status(session_id) for _ in "ab"] == [200, 200]
+        client.http.headers["x-visitor"] = "b"
+        assert await client.status(session_id) == 404
+        client.http.headers["x-visitor"] = "a"
+        headers = {"Mcp-Session-Id": session_id}
+        assert (await client.http.delete("", headers=headers)).status_code == 200
+        assert await client.status(session_id) == 404
+        assert await client.begin(headers={"Mcp-Session-Id": "of-another-run"}) != session_id
+
+
+async def test_session_outlives_a_long_pause(tmp_path: Path) -> None:
+    """A client that was idle for so long that the SDK has ended its session goes on in it."""
+    async with serve_visitors(tmp_path) as (mcp_app, client):
+        session_id = await client.begin()
+        manager = mcp_app._session_manager
+        await manager._discard_session(session_id, manager._server_instances[session_id])
+        mcp_app._sessions._clock = lambda: time.monotonic() + SESSION_IDLE_SECONDS
+        assert await client.status(session_id) == 200
 
 
 async def test_large_image_is_sent_as_a_smaller_copy(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ has no file descriptor left, and then logs up to 2,048 tracebacks a second.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 import socket
@@ -27,7 +28,7 @@ from sd35.server.client_ip import ip_key
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["ConnectionLimiter", "max_connections", "raise_file_limit"]
+__all__ = ["ConnectionLimiter", "limited_server_class", "max_connections", "raise_file_limit"]
 
 log = logging.getLogger(__name__)
 
@@ -214,6 +215,23 @@ class _WaitingClient(NamedTuple):
     since: float
 
 
+@functools.cache
+def limited_server_class() -> "type[uvicorn.Server]":
+    """Return Gradio's class of servers, with limits from the first connection on.
+
+    Gradio's `launch` returns a second or more after the server has started. Whoever comes back
+    after a restart is connected by then, and would lose the connection in the middle of a request.
+    """
+    from gradio import http_server  # noqa: PLC0415  # slow to import, and not for `--help`
+
+    class LimitedServer(http_server.Server):  # type: ignore[misc]  # Gradio's has no types
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ConnectionLimiter(self, max_connections()).start()
+
+    return LimitedServer
+
+
 class ConnectionLimiter:
     """Accepts a server's connections up to a limit, and closes idle and slow ones.
 
@@ -241,17 +259,8 @@ class ConnectionLimiter:
         self._loop = server.servers[0].get_loop()
         self._last_sweep = self._loop.time()
 
-    @classmethod
-    def take_over(cls, server: "uvicorn.Server") -> None:
-        """Accept a running server's connections from now on. To be called in another thread."""
-        limiter = cls(server, max_connections())
-
-        async def start() -> None:
-            limiter._start()
-
-        asyncio.run_coroutine_threadsafe(start(), limiter._loop).result()
-
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Accept the server's connections from now on. To be called in its event loop."""
         for acceptor in self.server.servers:
             self._listeners += [listener.dup() for listener in acceptor.sockets]
             acceptor.close()

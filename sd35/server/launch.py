@@ -83,10 +83,13 @@ def launch(
     Raises:
         OSError: the port is in use, or the address isn't local.
     """
-    # `--help` of app.py imports this module, and shouldn't wait for uvicorn.
+    # `--help` of app.py imports this module, and shouldn't wait for Gradio and uvicorn.
+    from gradio import http_server  # noqa: PLC0415  # see above
+
     from sd35.server import connections  # noqa: PLC0415  # see above
 
     connections.raise_file_limit()
+    http_server.Server = connections.limited_server_class()
     _configure_queue(demo)
     protected_lifespan = _protected_lifespan(lifespan, known_hosts, frame_ancestors)
     _, address, _ = demo.launch(
@@ -98,11 +101,8 @@ def launch(
         **gradio_options,
     )
     _limit_log()
-    connections.ConnectionLimiter.take_over(demo.server)
     # Under `gradio app.py`, Gradio would also watch the files for the next app, the demo Space. Two
     # watchers unload the same modules at the same time, and no reload succeeds.
-    from gradio import http_server  # noqa: PLC0415  # see the module's docstring
-
     http_server.GRADIO_WATCH_DIRS = []
     return str(address)
 

@@ -39,7 +39,7 @@ from sd35.jobs.job import Job, JobResult
 from sd35.jobs.service import JobService
 from sd35.jobs.status_text import status_line
 from sd35.server.api import DEMO_PAINTER, result_or_raise, submit_job
-from sd35.server.mcp_sessions import MAX_SESSIONS, McpSessionLimiter
+from sd35.server.mcp_sessions import MAX_SESSIONS, SESSION_IDLE_SECONDS, McpSessions
 from sd35.server.root_url import root_url
 
 __all__ = ["MCP_PATH", "McpApp"]
@@ -58,9 +58,8 @@ MIN_PROGRESS_STEP: Final = 0.001
 MAX_INLINE_BYTES: Final = 720_000
 MAX_INLINE_SIDE: Final = 1024
 
-# Sessions that are being opened, beyond those that `McpSessionLimiter` allows.
+# Sessions that are being opened, beyond those that `McpSessions` allows.
 MAX_OPENING_SESSIONS: Final = 500
-SESSION_IDLE_SECONDS: Final = 900.0  # after that, a client has to initialize again
 
 TOOL_DESCRIPTION: Final = """\
 Generate an image from a text prompt with Stable Diffusion 3.5. Returns the image, its seed, who
@@ -147,7 +146,7 @@ class McpApp:
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
         self._session_manager = server.session_manager
-        self._session_limiter = McpSessionLimiter(server.session_manager.handle_request)
+        self._sessions = McpSessions(server.session_manager.handle_request)
         # The SDK's warnings about what callers do contain their session ids.
         logging.getLogger("mcp").setLevel(logging.ERROR)
 
@@ -182,7 +181,7 @@ class McpApp:
             AccessToken(token="", client_id=state["visitor"].owner or "", scopes=[])
         )
         try:
-            await self._session_limiter(scope, receive, send)
+            await self._sessions(scope, receive, send)
         finally:
             state["has_ended"] = True
 
