@@ -102,7 +102,7 @@ def test_prompts_and_seeds_make_new_files(generator: FakeSpace, tmp_path: Path) 
     arguments = ("--prompts", "prompts.txt", "--count", "3", "-o", "new/out")
     command = ("generate", "--space", generator.address, *arguments)
     seeds = (2_147_483_646, 2_147_483_647, 0)
-    names = [f"{slug}-seed-{seed}" for slug in ("a-cat", "ein-m-we") for seed in seeds]
+    names = [f"{slug}-seed-{seed}" for slug in ("a-cat", "ein-möwe") for seed in seeds]
     for suffix in ("", "-2"):
         code, out, err = invoke(*command, "--seed", str(seeds[0]))
         assert code == 0

@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import logging
-import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -176,13 +175,6 @@ async def test_elapsed_time_excludes_the_wait() -> None:
     job_state = JobState(make_request("a cat"), JobStatus.COMPLETED, created_at=1, ended_at=8)
     assert job_state.elapsed_seconds == 7
     assert replace(job_state, started_at=5).elapsed_seconds == 3
-
-
-async def test_name_of_an_image_never_starts_with_a_dash(service: JobService) -> None:
-    """A prompt without a usable letter leads to a name that no program takes for an option."""
-    state = await wait_for_end(await service.submit(make_request("猫", seed=7)))
-    assert state.result is not None
-    assert re.fullmatch(r"\d{6}-7(-\S+)?\.webp", state.result.name)
 
 
 async def test_random_seed_is_drawn_before_submission(service: JobService) -> None:

@@ -7,7 +7,9 @@ import logging
 import pytest
 
 from sd35.core.events import Notice, Progress, Queued, Waiting
+from sd35.core.file_names import file_name
 from sd35.core.log_format import PrintableFormatter
+from sd35.core.picture import Picture
 from sd35.core.text import (
     format_bytes,
     format_duration,
@@ -158,3 +160,31 @@ def test_log_entry_is_one_printable_line() -> None:
     )
     handler.handle(record)
     assert stream.getvalue() == "WARNING: a ERROR: b[2J isn't there\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "stem"),
+    [
+        ("一座灯塔，黄昏", "一座灯塔-黄昏"),
+        ("قطة على السطح", "قطة-على-السطح"),
+        ("रात में प्रकाशस्तंभ", "रात-में-प्रकाशस्तंभ"),
+        ("می\u200cخواهم", "میخواهم"),
+        ("👩\u200d🚀 👍🏽 🇩🇪", "👩🚀-👍🏽-🇩🇪"),
+        ("Cafe\u0301", "café"),
+        ("\u202e -gpj.exe\ud800", "gpj-exe"),
+        ("灯" * 99, "灯" * 50),
+        ("../../a:b\\c\0|d. ", "a-b-c-d"),
+        ("COM1.", "picture-com1"),
+        ("…!", "picture"),
+    ],
+)
+def test_names_of_files_keep_every_script(prompt: str, stem: str) -> None:
+    """A file's name has the prompt's letters and pictographs, and is valid on every system."""
+    assert file_name("", prompt, None, Picture(b"", "PNG", 1, 1)) == f"{stem}.png"
+
+
+def test_names_of_files_suit_the_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name has no letter that the file system can't encode."""
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "latin-1")
+    name = file_name("Model 3.5", "ein Möwe, 灯", 7, Picture(b"", "WEBP", 1, 1))
+    assert name == "model-3-5-ein-möwe-seed-7.webp"

@@ -1,8 +1,7 @@
-"""Files that are written completely or not at all, and names for image files."""
+"""Files that are written completely or not at all."""
 
 import errno
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from sd35.core.errors import WriteError
-from sd35.core.picture import Picture
 
 __all__ = [
     "TEMP_SUFFIX",
     "atomic_write",
-    "file_name",
     "fsync_file",
     "fsync_folder",
     "os_error_text",
@@ -52,17 +49,6 @@ TEMP_SUFFIX: Final = ".part"
 # wrong mode in between.
 _UMASK: Final = os.umask(0o077)
 os.umask(_UMASK)
-
-MAX_SLUG_CHARACTERS: Final = 70  # the length of model and prompt in a file name
-
-
-def file_name(model: str, prompt: str, seed: int | None, picture: Picture) -> str:
-    """Return a name made of the model, the prompt and the seed, if known, for any file system."""
-    # ASCII only: file systems disagree about how other letters are normalized, and ZIP tools about
-    # their encoding.
-    slug = re.sub(r"[\W_]+", "-", f"{model} {prompt}", flags=re.ASCII).strip("-").lower()
-    seed_suffix = "" if seed is None else f"-seed-{seed}"
-    return f"{slug[:MAX_SLUG_CHARACTERS].rstrip('-') or 'picture'}{seed_suffix}{picture.suffix}"
 
 
 def write_exclusive(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import anyio.to_thread
 
 from sd35.client import SpaceClient
-from sd35.core.atomic_files import file_name
 from sd35.core.errors import LibraryError, WriteError
+from sd35.core.file_names import file_name
 from sd35.core.picture import Picture
 from sd35.jobs.artifacts import Artifact, ArtifactStore
 from sd35.jobs.batches import BatchProcessor

@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import time
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from sd35.core.atomic_files import TEMP_SUFFIX
+from sd35.core.file_names import make_slug
 from sd35.library.skipped_files import SkipReason
 from sd35.metadata.model import GenerationMetadata
 
@@ -63,7 +63,6 @@ TRASH_DIR: Final = f"{STATE_DIR}/trash"
 VISITORS_DIR: Final = "visitors"
 
 MAX_SLUG_LENGTH: Final = 60  # characters of the prompt in a file's name
-MAX_SLUG_BYTES: Final = 150  # in UTF-8: file systems allow 255 for a name, and 灯 has three
 
 STALE_AFTER: Final = 3600.0  # seconds until a temporary file or a lock counts as abandoned
 
@@ -130,7 +129,8 @@ def filename_for(
     metadata: GenerationMetadata, made_at: dt.datetime, suffix: str, fallback_text: str = ""
 ) -> str:
     """Return a file name of time, seed and prompt, or `fallback_text` without a prompt."""
-    slug = _slug(metadata.prompt) or _slug(fallback_text) or "picture"
+    texts = (metadata.prompt, fallback_text, "picture")
+    slug = next(filter(None, (make_slug(text, MAX_SLUG_LENGTH) for text in texts)))
     seed = "" if metadata.seed is None else f"{metadata.seed}-"
     return f"{_to_local_time(made_at):%H%M%S}-{seed}{slug}{suffix}"
 
@@ -140,15 +140,6 @@ def _to_local_time(moment: dt.datetime) -> dt.datetime:
         return moment.astimezone()
     except (ValueError, OverflowError, OSError):  # years 1 and 9999, and Windows before 1970
         return moment
-
-
-def _slug(text: str) -> str:
-    # NFC, as macOS may hand names out decomposed. Letters, digits and marks of every script stay;
-    # `:` `?` `*` `\` and the like can't be in a name on Windows, and `..` would be a path.
-    chars = unicodedata.normalize("NFC", text[: 4 * MAX_SLUG_LENGTH]).lower()
-    spaced_text = "".join(char if unicodedata.category(char)[0] in "LNM" else " " for char in chars)
-    slug = "-".join(spaced_text.split())[:MAX_SLUG_LENGTH]
-    return slug.encode("utf-8")[:MAX_SLUG_BYTES].decode("utf-8", "ignore").strip("-")
 
 
 @dataclass(frozen=True, slots=True)

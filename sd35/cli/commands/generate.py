@@ -34,9 +34,9 @@ from sd35.cli.reporter import DEMO_NOTICE, open_reporter
 from sd35.cli.runner import Shutdown, exit_on_errors
 from sd35.cli.target import SpaceTarget, open_space, resolve_target
 from sd35.client import Previews, SpaceClient, Timeouts
-from sd35.core.atomic_files import file_name
 from sd35.core.errors import SD35Error
 from sd35.core.events import Started
+from sd35.core.file_names import file_name
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.jobs.provenance import build_metadata
