@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sd35.core.errors import PictureError
-from sd35.core.picture import MAX_COLOR_PROFILES, MAX_READS, open_picture, shrink
+from sd35.core.picture import MAX_COLOR_PROFILES, MAX_READS, open_picture, open_preview, shrink
 from sd35.library.thumbnails import render_thumbnail
 from tests.fuzz.meter import measure
 from tests.fuzz.mutation import mutations
@@ -34,6 +34,28 @@ def test_an_image_keeps_its_bytes_and_has_its_format_and_size(kind: str) -> None
         base64.b64decode(picture.data_url.removeprefix(f"data:image/{kind.lower()};base64,"))
         == data
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+    ],
+)
+def test_preview_is_checked_without_a_decoder(kind: str, options: dict[str, bool]) -> None:
+    """A usual preview is recognized by its header; a cut or unusual one is left to the decoder."""
+    out = io.BytesIO()
+    Image.new("RGB", (300, 200), "teal").save(out, kind, **options)
+    data = out.getvalue()
+    preview = open_preview(data)
+    assert preview is not None
+    assert (preview.format, preview.width, preview.height) == (kind, 300, 200)
+    assert not any(open_preview(data[:size]) for size in range(len(data) - 8))
+    assert open_preview(decompression_bomb(60_000, 60_000) + b"IEND\xaeB`\x82") is None
 
 
 def decompression_bomb(width: int, height: int) -> bytes:

@@ -78,7 +78,7 @@ def make_request(prompt: str, seed: int = 7) -> GenerationRequest:
 
 async def wait_for_status(job: Job, *statuses: JobStatus) -> Job:
     with anyio.fail_after(LIMIT_SECONDS):
-        while (state := job.state.value).status not in statuses:
+        while (state := job.state.value).status not in statuses or state.is_saving:
             await job.state.wait_for_change(state, LIMIT_SECONDS)
     return job
 

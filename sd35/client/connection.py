@@ -23,7 +23,7 @@ from sd35.core.errors import (
     UnreachableError,
 )
 from sd35.core.events import RemotePicture
-from sd35.core.picture import Picture, open_picture
+from sd35.core.picture import Picture, open_picture, open_preview
 
 __all__ = ["Connection"]
 
@@ -102,15 +102,27 @@ class Connection:
         """
         if picture.url.startswith("data:"):
             return await anyio.to_thread.run_sync(_open_data_url, picture.url)
+        # A hostile header takes up to a second.
+        return await anyio.to_thread.run_sync(open_picture, await self._fetch_data(picture))
+
+    async def fetch_preview(self, picture: RemotePicture) -> Picture:
+        """Return an image that is only shown, as `fetch` does; it may be too damaged to decode."""
+        if picture.url.startswith("data:"):
+            return await self.fetch(picture)
+        data = await self._fetch_data(picture)
+        preview = open_preview(data)  # a thread would take several times as long
+        if preview is None:
+            preview = await anyio.to_thread.run_sync(open_picture, data)
+        return preview
+
+    async def _fetch_data(self, picture: RemotePicture) -> bytes:
         url = self.resolve_picture_url(picture)
-        data = await with_retry(
+        return await with_retry(
             lambda: self._transport.get_picture(url),
             lambda error: isinstance(error, _RETRYABLE_FETCH_ERRORS),
             self.timeouts,
             lambda _: None,
         )
-        # A hostile header takes up to a second.
-        return await anyio.to_thread.run_sync(open_picture, data)
 
     def api_url(self, path: str) -> URL:
         """Return the address of a path of this Space's Gradio API."""

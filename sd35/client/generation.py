@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import anyio
+import anyio.to_thread
 
 from sd35.client.cancel import StopOutcome, cancel_run
 from sd35.client.connection import Connection
@@ -29,7 +30,7 @@ from sd35.core.errors import (
     UnreachableError,
 )
 from sd35.core.events import Event, Finished, Preview, Waiting
-from sd35.core.picture import Picture
+from sd35.core.picture import Picture, open_picture
 from sd35.core.request import GenerationRequest
 
 __all__ = ["Generation"]
@@ -73,7 +74,7 @@ class Generation:
         self._read_task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue(EVENT_BUFFER_SIZE)
         self._previews = PreviewFetcher(
-            previews, connection.fetch, self._emit_preview, connection.timeouts.fetch
+            previews, connection.fetch_preview, self._emit_preview, connection.timeouts.fetch
         )
         self._last_preview: Preview | None = None
         self._is_closed = False
@@ -154,6 +155,9 @@ class Generation:
             picture = preview.fetched
         if picture is None:
             picture = await self._fetch_finished(self.finished)
+        if preview is not None and picture is preview.fetched:
+            # It was only checked for being shown.
+            picture = await anyio.to_thread.run_sync(open_picture, picture.data)
         return replace(picture, seed=self.seed, request=self._request)
 
     async def _fetch_finished(self, finished: Finished) -> Picture:

@@ -1,9 +1,9 @@
 """A value whose changes can be awaited. The newest wins: slow watchers skip the values between."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Generic, TypeVar
-
-import anyio
 
 __all__ = ["Observable"]
 
@@ -15,7 +15,8 @@ class Observable(Generic[T]):
 
     def __init__(self, value: T) -> None:
         self._value = value
-        self._change_event = anyio.Event()
+        # By what each watcher waits for: one that waits for something else isn't woken.
+        self._waiters: dict[asyncio.Future[None], Callable[[T], bool]] = {}
 
     @property
     def value(self) -> T:
@@ -25,16 +26,29 @@ class Observable(Generic[T]):
     def set(self, value: T) -> None:
         """Replace the value and wake the watchers."""
         self._value = value
-        # An event can't be cleared without a race: a watcher that hasn't run yet would miss it.
-        self._change_event.set()
-        self._change_event = anyio.Event()
+        for future, is_awaited in self._waiters.items():
+            if not future.done() and is_awaited(value):
+                future.set_result(None)
 
     async def wait_for_change(self, last_value: T, timeout_seconds: float) -> T:
         """Return the newest value once it isn't `last_value`, or after the timeout in any case."""
-        with anyio.move_on_after(timeout_seconds):
-            while self._value is last_value:
-                await self._change_event.wait()
+        await self._wait_for(lambda value: value is not last_value, timeout_seconds)
         return self._value
+
+    async def _wait_for(self, is_awaited: Callable[[T], bool], timeout_seconds: float) -> None:
+        """Wait for a value, for some seconds at most."""
+        if is_awaited(self._value):
+            return
+        # Not `asyncio.timeout` and an event: this is done for each preview of each page.
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        timer = loop.call_later(timeout_seconds, _resolve, future)
+        self._waiters[future] = is_awaited
+        try:
+            await future
+        finally:
+            timer.cancel()
+            del self._waiters[future]
 
     async def watch(
         self,
@@ -55,7 +69,10 @@ class Observable(Generic[T]):
             yield value
             # Until then only an urgent change counts: a page that showed every step of every job
             # would keep browser and server busy with that alone.
-            with anyio.move_on_after(min_interval):
-                while not is_urgent(value, self._value):
-                    await self._change_event.wait()
+            await self._wait_for(partial(is_urgent, value), min_interval)
             await self.wait_for_change(value, max_interval - min_interval)
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

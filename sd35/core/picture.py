@@ -12,9 +12,18 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 from sd35.core.errors import PictureError, PictureTooLargeError
+from sd35.core.picture_header import read_plain_size
 from sd35.core.request import GenerationRequest
 
-__all__ = ["MAX_PIXELS", "Picture", "decoding_errors", "open_image", "open_picture", "shrink"]
+__all__ = [
+    "MAX_PIXELS",
+    "Picture",
+    "decoding_errors",
+    "open_image",
+    "open_picture",
+    "open_preview",
+    "shrink",
+]
 
 # More than any Space makes. A small file can claim a size that takes gigabytes to decode.
 MAX_PIXELS = 64_000_000
@@ -100,9 +109,7 @@ def open_picture(data: bytes) -> Picture:
         PictureTooLargeError: the header claims more than `MAX_PIXELS`.
         PictureError: they aren't a complete PNG, JPEG or WebP.
     """
-    image_format = next(
-        (name for signature, name in _SIGNATURES if data.startswith(signature)), None
-    )
+    image_format = _find_format(data)
     if image_format is None:
         raise PictureError("The Space sent something other than a PNG, JPEG or WebP image.")
     with decoding_errors(), open_image(data, image_format) as image:
@@ -114,6 +121,22 @@ def open_picture(data: bytes) -> Picture:
     if not _is_complete(data, image_format):
         raise PictureError("The Space sent an incomplete image.")
     return Picture(data, image_format, width, height)
+
+
+def open_preview(data: bytes) -> Picture | None:
+    """Return these bytes as a picture if their header is a usual one, without a decoder.
+
+    `None`: it takes `open_picture` to tell. What this accepts is for a browser, not for a decoder.
+    """
+    image_format = _find_format(data)
+    size = None if image_format is None else read_plain_size(data, image_format)
+    if image_format is None or size is None or not 0 < size[0] * size[1] <= MAX_PIXELS:
+        return None
+    return Picture(data, image_format, *size) if _is_complete(data, image_format) else None
+
+
+def _find_format(data: bytes) -> str | None:
+    return next((name for signature, name in _SIGNATURES if data.startswith(signature)), None)
 
 
 def _is_complete(data: bytes, image_format: str) -> bool:

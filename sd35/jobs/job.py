@@ -96,9 +96,13 @@ class JobState:
     error: SD35Error | None = None
 
     def is_significant_change(self, previous: "JobState") -> bool:
-        """Return whether pages show this state at once: a new status, or the first preview."""
+        """Return whether pages show this state at once: the job's end, or the first preview.
+
+        Other changes come in quick succession when a run starts or ends.
+        """
         is_first_preview = previous.preview is None and self.preview is not None
-        return self.status is not previous.status or is_first_preview
+        has_ended = self.status is not previous.status and self.status.is_final
+        return has_ended or is_first_preview
 
     @property
     def is_saving(self) -> bool:

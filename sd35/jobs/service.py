@@ -313,7 +313,7 @@ class JobService:
         Raises:
             LibraryError: the index can't be read.
         """
-        if not isinstance(job_id, str) or self._registry.get(job_id) is not None:
+        if not isinstance(job_id, str) or not job_id or self._registry.get(job_id) is not None:
             return self.get_job(job_id, visitor)
         return await self._recovery.find(job_id, visitor)
 

@@ -3,11 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final, NoReturn
 
 import gradio as gr
-from gradio import oauth, processing_utils
+from gradio import oauth, processing_utils, utils
 
 from sd35.server.error_boundary import describe_error
 
@@ -34,12 +34,20 @@ processing_utils.async_ssrf_protected_get = _refuse_download
 # text of the request.
 oauth.print = lambda *_: None
 
+# Around each call of a function, Gradio twice looks through the whole import path for Matplotlib,
+# of which no app of this program needs a backend. With it installed, it would import it.
+assert hasattr(utils, "MatplotlibBackendMananger")
+utils.MatplotlibBackendMananger = nullcontext
+
+_SKIP: Final = gr.skip()
+
 
 @contextmanager
 def locked_blocks(title: str, **options: Any) -> Iterator[gr.Blocks]:  # noqa: ANN401  # Gradio's
     """Build an app as `gr.Blocks` does, after any that another thread is building."""
     with _build_lock, gr.Blocks(title=title, **options) as demo:
         demo.process_api = _without_tracebacks(demo.process_api)
+        demo.postprocess_data = _with_cheap_skips(demo.postprocess_data)
         yield demo
 
 
@@ -66,3 +74,28 @@ def _without_tracebacks(process_api: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(message, print_exception=False) from error
 
     return process_api_quietly
+
+
+def _with_cheap_skips(postprocess_data: Callable[..., Any]) -> Callable[..., Any]:
+    """Return Gradio's converter of outputs, without its work for outputs that stay as they are.
+
+    For each `gr.skip()`, it builds the component anew, with the JSON schema of its values: that
+    takes longer than to show a preview.
+    """
+
+    async def postprocess_quickly(
+        block_fn: Any,  # noqa: ANN401  # Gradio's
+        predictions: Any,  # noqa: ANN401  # Gradio's
+        state: Any,  # noqa: ANN401  # Gradio's
+    ) -> list[Any]:
+        if block_fn.postprocess or not isinstance(predictions, tuple):
+            outputs: list[Any] = await postprocess_data(block_fn, predictions, state)
+            return outputs
+        values = tuple(None if value == _SKIP else value for value in predictions)
+        outputs = await postprocess_data(block_fn, values, state)
+        return [
+            _SKIP if prediction == _SKIP else output
+            for prediction, output in zip(predictions, outputs, strict=True)
+        ]
+
+    return postprocess_quickly

@@ -97,13 +97,12 @@ async def submit(job_service: JobService, visitor: Visitor, submission: Submissi
         reason = Markup(" ").join(error.message for error in errors)
         return Outcome(submission.key, "invalid", reason)
     try:
-        # First, because a job whose answer was lost would count as its own predecessor.
-        job = await job_service.find_submitted(submission.key, visitor)
-        is_confirmed = job is not None or submission.is_confirmed
-        if not is_confirmed and _is_repeated(job_service, visitor, request):
-            return Outcome(submission.key, "repeated")
-        if job is None:
-            job = await job_service.submit(request, visitor, idempotency_key=submission.key)
+        if not submission.is_confirmed and _is_repeated(job_service, visitor, request):
+            # A job whose answer was lost would count as its own predecessor.
+            job = await job_service.find_submitted(submission.key, visitor)
+            if job is None:
+                return Outcome(submission.key, "repeated")
+        job = await job_service.submit(request, visitor, idempotency_key=submission.key)
     except SD35Error as error:
         return Outcome(submission.key, "rejected", error_message(error))
     return Outcome(submission.key, "accepted", job=job)
