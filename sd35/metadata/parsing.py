@@ -68,7 +68,7 @@ def parse_json_object(text: str) -> dict[str, Any]:
         if text[:1] not in {"{", '"', " ", "\n", "\t", "\r"}:
             return {}
         try:
-            payload = json.loads(text)
+            payload = json.loads(text, strict=False)  # some tools don't escape line breaks
         except (ValueError, RecursionError):  # deep nesting overflows the stack of the C parser
             return {}
         if not isinstance(payload, str):

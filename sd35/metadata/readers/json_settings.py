@@ -98,7 +98,8 @@ def metadata_from_lines(text: str) -> GenerationMetadata | None:
 
 def metadata_from_settings(values: Mapping[str, Any], tool: str = "") -> GenerationMetadata | None:
     """Return metadata from settings by any names; `None` if they aren't those of an image."""
-    names = {_PUNCTUATION.sub("", key.lower()): key for key in islice(values, _MAX_KEYS)}
+    values = dict(islice(values.items(), _MAX_KEYS))
+    names = {_PUNCTUATION.sub("", key.lower()): key for key in values}
     keys = {
         field: next((names[alias] for alias in aliases if alias in names), "")
         for field, aliases in _ALIASES.items()
