@@ -9,7 +9,6 @@
     headers.set("X-Page-Address", sd35.address());
     return browserFetch(resource, { ...init, headers });
   };
-  const byId = (id) => document.getElementById(id);
   const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
   // ---- Calls ------------------------------------------------------------------------------------
@@ -73,7 +72,7 @@
 
   // A page that has no job learns from the visitor's other pages that there is one.
   const otherPages = new BroadcastChannel("sd35-jobs");
-  otherPages.onmessage = () => byId("poll")?.click();
+  otherPages.onmessage = () => sd35.raise("poll");
 
   let joins = 0;
   const send = async (resource, init) => {
@@ -203,12 +202,12 @@
   const poll = (interval) => {
     if (Date.now() - polledAt < interval) return;
     polledAt = Date.now();
-    byId("poll")?.click();
+    sd35.raise("poll");
   };
   const startStream = () => {
     if (joins > 0) return; // one is on its way
     startedAt = Date.now();
-    byId("watch")?.click();
+    sd35.raise("watch");
   };
   const isHidden = () => hiddenAt > 0 && Date.now() - hiddenAt >= HIDDEN_DELAY;
 
@@ -239,16 +238,19 @@
     else if (hiddenAt === 0) hiddenAt = Date.now();
     const { state, limits = "" } = document.querySelector("#status [data-state]")?.dataset ?? {};
     const isSpaceUnknown = state === "waiting";
-    if (isSpaceUnknown || limits === byId("applied-limits")?.querySelector("textarea, input")?.value) {
+    if (isSpaceUnknown || sd35.appliedLimits === undefined || limits === sd35.appliedLimits) {
       requestedLimits = null;
     } else if (state && limits !== requestedLimits) {
       requestedLimits = limits;
-      byId("apply-limits")?.click();
+      sd35.raise("limits");
     }
     const hasEnded = wasWaiting && !isWaiting();
     wasWaiting = isWaiting();
     // After a job, the quota has changed, and the Space may be another one.
-    if (hasEnded || (isSpaceUnknown && hiddenAt === 0)) byId("poll-connection")?.click();
+    if (hasEnded || (isSpaceUnknown && hiddenAt === 0)) {
+      sd35.raise("connection");
+      sd35.raise("visitor");
+    }
     if (!isWaiting()) {
       letGo(); // the server ends the stream
     } else if (isHidden()) {
@@ -265,7 +267,7 @@
     tick();
     if (hiddenAt > 0) return;
     polledAt = Date.now();
-    byId("poll")?.click(); // other pages of the same visitor may have changed the queue
+    sd35.raise("poll"); // other pages of the same visitor may have changed the queue
   };
   document.addEventListener("visibilitychange", onShow);
   window.addEventListener("pageshow", (event) => event.persisted && onShow());
@@ -276,6 +278,19 @@
       if (isWaiting() && releaseSlot !== null && hiddenAt === 0) startStream();
       else tick();
     }, 50); // Gradio draws the answer first
+    return [];
+  };
+
+  sd35.followJobs = () => {
+    sd35.raise("visitor");
+    return sd35.watchJobs();
+  };
+
+  // The id of the job that the page shows: a reload shows it again.
+  const FOCUS_KEY = "sd35-focus";
+  sd35.focus = () => localStorage.getItem(FOCUS_KEY) ?? "";
+  sd35.saveFocus = (focus) => {
+    localStorage.setItem(FOCUS_KEY, focus);
     return [];
   };
 })();

@@ -117,6 +117,7 @@
   Object.assign(window.sd35, {
     // The fields, and the limits for which they were filled in.
     saveDraft(values) {
+      window.sd35.appliedLimits = values.at(-1);
       if (!isRestored) return [];
       for (const storage of [localStorage, sessionStorage]) storage.setItem(draftKey(), JSON.stringify(values));
       return [];
@@ -125,12 +126,17 @@
     restoreDraft(current) {
       isRestored = true;
       const draft = readDraft(sessionStorage) ?? readDraft(localStorage);
-      if (draft === null || draft.length !== current.length) return current;
-      return current.map((value, index) => {
+      const [appliedLimits, draftLimits] = current.splice(-2);
+      window.sd35.appliedLimits = appliedLimits;
+      if (draft === null || draft.length !== current.length + 1) return [...current, appliedLimits, draftLimits];
+      const fields = current.map((value, index) => {
         const saved = draft[index];
         const isGood = index === SIZE_INDEX ? isSize(saved) : isUsable(saved, value, NUMBER_INDEXES.includes(index));
         return isGood ? saved : value;
       });
+      // The defaults of another Space may be in the fields: the server replaces them.
+      if (draft.at(-1) !== appliedLimits) window.sd35.appliedLimits = "";
+      return [...fields, window.sd35.appliedLimits, draft.at(-1)];
     },
 
     // The width and height of a preset, for the fields of a custom size; nothing for others.

@@ -17,7 +17,7 @@
     isSending: false,
   };
   let element = null;
-  let trigger = null;
+  let triggers = {}; // of the page's events, by name
 
   const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   sd35.newKey = newKey;
@@ -122,9 +122,9 @@
     sendNext();
   };
   const sendNext = () => {
-    if (state.isSending || trigger === null || state.pending.length === 0) return;
+    if (state.isSending || element === null || state.pending.length === 0) return;
     state.isSending = true;
-    trigger({ submissions: state.pending.slice(0, MAX_BATCH) });
+    triggers.submit({ submissions: state.pending.slice(0, MAX_BATCH) });
   };
   const removePending = (submission) => {
     state.pending = state.pending.filter((other) => other !== submission);
@@ -153,7 +153,10 @@
   const settle = (submission, { status, reason }, isNewest) => {
     if (status === "accepted") forget(submission);
     else if (status === "repeated") state.repeated.push(submission);
-    else if (status === "invalid" && isNewest) document.getElementById("check")?.click(); // errors at the fields
+    else if (status === "invalid" && isNewest) {
+      sd35.forgetErrors();
+      sd35.raise("check"); // errors at the fields
+    }
     else reject(submission, reason);
   };
 
@@ -162,8 +165,11 @@
   window.addEventListener("beforeunload", (event) => state.pending.some(isLate) && event.preventDefault());
 
   Object.assign(sd35, {
+    // An event without data, once the page is built. `null`: Gradio would send an object otherwise.
+    raise: (name) => triggers[name]?.(null),
+
     bindOutbox(outbox, send) {
-      [element, trigger] = [outbox, send];
+      [element, triggers] = [outbox, send];
       restore();
       render();
       sendNext();

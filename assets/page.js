@@ -89,12 +89,11 @@
     } else kept?.copy.remove();
   };
   // Each press of Generate has errors of its own.
-  const forgetErrors = (event) => {
-    if (!event.target.closest?.("#generate, #check")) return;
+  const forgetErrors = () => {
     keptErrors.forEach(({ copy }) => copy.remove());
     keptErrors.clear();
   };
-  document.addEventListener("click", forgetErrors, true);
+  document.addEventListener("click", (event) => event.target.closest?.("#generate") && forgetErrors(), true);
 
   // A field with an error may be off the screen, above all on a phone.
   let hadErrors = false;
@@ -195,6 +194,7 @@
 
   Object.assign((window.sd35 ??= {}), {
     announce: (text) => (announcer.textContent = text),
+    forgetErrors,
   });
 
   // The page's own address, whatever its server takes for that: a proxy may have changed the host or the path. As an element

@@ -364,7 +364,9 @@ def test_errors_stay_while_a_job_runs(page: Page, servers: PageServers) -> None:
     """Updates of a running job remove no error; a change of the form does."""
     servers.generator.hold()
     open_page(page, servers.with_previews)
-    wait_for_limits(page)
+    # After that, Gradio removes the errors of all fields with each update.
+    with page.expect_response("**/gradio_api/run/**"):
+        page.evaluate("sd35.raise('limits')")
     submit_prompt(page, "wait: a cat")
     expect(page.locator("#panel")).to_contain_text("Step 2 of 6")
     submit_prompt(page, " ")

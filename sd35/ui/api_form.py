@@ -7,7 +7,7 @@ import gradio as gr
 from sd35.core.limits import PUBLIC_LIMITS
 from sd35.jobs.space_connection import ConnectionState
 from sd35.server.api import ApiEndpoints
-from sd35.ui.create.components import build_slider
+from sd35.ui.create.components import build_slider, set_range
 
 if TYPE_CHECKING:
     from gradio.data_classes import BlocksConfigDict
@@ -86,10 +86,7 @@ class ApiForm:
         for name, slider in self._sliders.items():
             value_range = getattr(connection.limits, name)
             if value_range is not None:
-                slider.minimum = value_range.minimum
-                slider.maximum = value_range.maximum
-                slider.step = value_range.step
-                slider.value = value_range.default
+                set_range(slider, value_range)
         self._demo.config = self._demo.get_config_file()
         # Gradio caches the description after the first request for it.
         app = getattr(self._demo, "app", None)

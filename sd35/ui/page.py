@@ -7,6 +7,7 @@ import gradio as gr
 
 from sd35.jobs.limits import UNLIMITED
 from sd35.jobs.service import JobService
+from sd35.jobs.space_connection import ConnectionState
 from sd35.server.api import ApiEndpoints
 from sd35.server.blocks import locked_blocks
 from sd35.ui.api_form import ApiForm
@@ -51,6 +52,12 @@ def build_page(
         Wiring(demo, header, tab, gallery, form_handlers, job_handlers, connection_handlers).bind()
         api_form = ApiForm(demo, TITLE, ApiEndpoints(job_service))
     api_form.hide_other_endpoints()
+
+    def publish(connection: ConnectionState) -> None:
+        header.publish(connection)
+        tab.publish(connection)
+        api_form.publish(connection)
+
     # The Space is found after the page is built, and another one may replace it later.
-    job_service.space_connector.on_resolved = api_form.publish
+    job_service.space_connector.on_resolved = publish
     return demo

@@ -52,6 +52,7 @@ _EVENT: Final = {
 _LISTENERS: Final[dict[str, tuple[list[Any], Any]]] = {
     "watch_jobs": (["=a"], None),
     "poll_jobs": (["a"], None),
+    "load_page": (["a"], None),
     "poll_connection": ([], None),
     "submit": ([""], {"submissions": [{"key": "a" * 32, "values": FORM_VALUES}]}),
     "validate_form": (FORM_VALUES, None),

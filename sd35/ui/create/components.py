@@ -8,12 +8,17 @@ from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.sizes import ASPECT_RATIOS
 from sd35.jobs.space_connection import ConnectionState
 from sd35.ui.create import job_panel, notices, space_view
-from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES
+from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES, SLIDER_FIELDS
 from sd35.ui.gallery.gallery import build_tabs
 
-__all__ = ["CreateTab", "Header", "build_slider"]
+__all__ = ["CreateTab", "Header", "build_slider", "set_range"]
 
 BIND_BUTTONS_JS: Final = "sd35.bindButtons(element, trigger)"
+
+PAGE_EVENTS: Final = ("submit", "watch", "poll", "visitor", "check", "connection", "limits")
+"""Events that the page's scripts raise: to submit presses of Generate, to watch the jobs by an
+event stream, to read them once, to read what changes with the end of a job, to show the errors of
+the fields, to read the connection, and to give the fields the limits of another Space."""
 
 
 class Header:
@@ -34,6 +39,11 @@ class Header:
         with gr.Row(elem_id="banner"):
             self.banner = gr.HTML(space_view.banner(connection))
             self.reconnect = gr.Button("Try again", size="sm", elem_id="reconnect")
+
+    def publish(self, connection: ConnectionState) -> None:
+        """Begin new pages with this connection."""
+        self.status.value = space_view.status_line(connection)
+        self.banner.value = space_view.banner(connection)
 
 
 class PromptArea:
@@ -63,7 +73,7 @@ class PromptArea:
             self.outbox = gr.HTML(
                 "",
                 elem_id="outbox",
-                js_on_load="sd35.bindOutbox(element, (payload) => trigger('submit', payload))",
+                js_on_load=_bind_outbox_js(),
                 apply_default_css=False,
             )
             self.message = _button_html("", "message")
@@ -124,21 +134,13 @@ class PageState:
     """Values that the page keeps between events."""
 
     def __init__(self) -> None:
-        # The id of the job in focus outlives a reload.
-        self.focus = _browser_state("sd35-job")
-        # The page's scripts press these: to watch the jobs by an event stream, to read them once,
-        # to read what changes with the end of a job, to give the fields the limits of another
-        # Space, and to show the errors of the fields.
-        self.watch = _hidden_button("watch")
-        self.poll = _hidden_button("poll")
-        self.poll_connection = _hidden_button("poll-connection")
-        self.apply_limits = _hidden_button("apply-limits")
-        self.check = _hidden_button("check")
-        self.outcomes = gr.Textbox(visible="hidden")
+        # The id of the job in focus, which outlives a reload.
+        self.focus = _value()
+        self.outcomes = _value()
         # The limits that the fields have, and those for which the restored draft was typed.
-        self.applied_limits = gr.Textbox(visible="hidden", elem_id="applied-limits")
-        self.draft_limits = gr.Textbox(visible="hidden")
-        self.undo_values = gr.Textbox(visible="hidden")
+        self.applied_limits = _value()
+        self.draft_limits = _value()
+        self.undo_values = _value()
 
 
 class CreateTab:
@@ -150,6 +152,18 @@ class CreateTab:
             self.output = OutputArea()
             self.settings = SettingsArea(connection)
         self.state = PageState()
+
+    def publish(self, connection: ConnectionState) -> None:
+        """Begin new pages with the limits and defaults of the Space that is connected now.
+
+        They are the same as those from `FormHandlers.apply_limits`, for which a page would ask.
+        """
+        limits = connection.limits
+        for name in SLIDER_FIELDS:
+            set_range(getattr(self.settings, name), getattr(limits, name))
+        self.prompt_area.negative_prompt.interactive = limits.negative_prompt
+        self.settings.size_hints.value = space_view.size_hints(connection)
+        self.state.applied_limits.value = space_view.limits_text(connection)
 
     @property
     def fields(self) -> list[Any]:
@@ -186,16 +200,28 @@ def build_slider(
     )
 
 
+def set_range(slider: gr.Slider, value_range: Range | None) -> None:
+    """Give a slider of new pages a Space's range, or disable it if the Space has none."""
+    slider.interactive = value_range is not None
+    if value_range is not None:
+        slider.minimum = value_range.minimum
+        slider.maximum = value_range.maximum
+        slider.step = value_range.step
+        slider.value = value_range.default
+
+
 def _button_html(value: str, elem_id: str) -> gr.HTML:
     """Build an HTML component whose buttons raise `click` with their action."""
     return gr.HTML(value, elem_id=elem_id, js_on_load=BIND_BUTTONS_JS, apply_default_css=False)
 
 
-def _hidden_button(elem_id: str) -> gr.Button:
-    return gr.Button(visible="hidden", elem_id=elem_id)
+def _bind_outbox_js() -> str:
+    # Gradio looks for the name of each event, in quotes.
+    triggers = (f"'{name}': (data) => trigger('{name}', data)" for name in PAGE_EVENTS)
+    return f"sd35.bindOutbox(element, {{{', '.join(triggers)}}})"
 
 
-def _browser_state(key: str) -> gr.BrowserState:
-    # Gradio encrypts the value, by default with a secret that is new at each start, so that it
-    # would be lost with a restart. A job's id needs no encryption in its visitor's browser.
-    return gr.BrowserState("", storage_key=key, secret=key)
+def _value() -> gr.Textbox:
+    # Gradio keeps the values of invisible components, for which it builds nothing. A `gr.State`
+    # would open a connection for each page.
+    return gr.Textbox("", visible=False)

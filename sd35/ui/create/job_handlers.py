@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
@@ -22,7 +23,7 @@ from sd35.ui.create.queue_actions import run_action
 from sd35.ui.create.submissions import MAX_KEY_LENGTH, dump_outcomes, parse_submissions, submit
 from sd35.ui.markup import error_message
 
-__all__ = ["ConnectionHandlers", "JobHandlers"]
+__all__ = ["ConnectionHandlers", "JobHandlers", "PageHandlers"]
 
 MIN_UPDATE_INTERVAL: Final = 0.1
 """Seconds between two updates of a page: Gradio's stream has no back-pressure."""
@@ -216,6 +217,23 @@ class ConnectionHandlers:
             while not connection.value.is_resolved:
                 await connection.wait_for_change(connection.value, CONNECTION_WAIT)
         return space_view.banner(connection.value), space_view.status_line(connection.value)
+
+
+@dataclass(frozen=True, slots=True)
+class PageHandlers:
+    """The handler of a page that has just been loaded."""
+
+    job_handlers: JobHandlers
+    connection_handlers: ConnectionHandlers
+
+    async def load_page(self, request: gr.Request, focus: object) -> tuple[Any, ...]:
+        """Return the live outputs, account and quota, banner and status."""
+        connection_views = await self.connection_handlers.poll_connection()
+        return (
+            *await self.job_handlers.poll_jobs(request, focus),
+            *self.job_handlers.visitor_info(request),
+            *connection_views,
+        )
 
 
 def _is_urgent(previous: Revision, current: Revision) -> bool:

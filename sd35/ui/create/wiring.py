@@ -9,7 +9,7 @@ from gradio.events import Dependency
 
 from sd35.ui.create.components import CreateTab, Header
 from sd35.ui.create.form_handlers import FormHandlers
-from sd35.ui.create.job_handlers import ConnectionHandlers, JobHandlers
+from sd35.ui.create.job_handlers import ConnectionHandlers, JobHandlers, PageHandlers
 from sd35.ui.gallery.gallery import Gallery
 
 __all__ = ["Wiring"]
@@ -22,6 +22,9 @@ SIZE_JS: Final = "(size, ...sides) => sd35.sides(size) ?? sides"
 # The values are those of the moment of the press, whenever they reach the server.
 PRESS_JS: Final = "(...values) => sd35.addSubmission(values)"
 WATCH_JS: Final = "() => sd35.watchJobs()"
+FOLLOW_JS: Final = "() => sd35.followJobs()"
+FOCUS_JS: Final = "() => [sd35.focus()]"
+SAVE_FOCUS_JS: Final = "(focus) => sd35.saveFocus(focus)"
 
 Listener = Callable[..., Dependency]
 """An event of a component, such as `button.click`, or the end of another, such as `event.then`."""
@@ -63,6 +66,7 @@ class Wiring:
         """Bind all events."""
         self._bind_generate()
         self._bind_live_view()
+        self._bind_load()
         self._bind_import()
         self._bind_gallery()
         self._bind_form()
@@ -80,7 +84,7 @@ class Wiring:
         )
         self._follow_up(submit_event)
         # Only a queued listener can have a validator.
-        state.check.click(
+        area.outbox.check(
             self.form_handlers.validate_form,
             self.tab.fields,
             None,
@@ -100,13 +104,28 @@ class Wiring:
         )
         self._follow_up(action_event)
         focus = self.tab.state.focus
-        self.tab.state.watch.click(
-            self.job_handlers.watch_jobs, focus, self.tab.live_outputs, **_WATCH
+        focus.change(None, focus, None, js=SAVE_FOCUS_JS, **_OPTIONS)
+        area.outbox.watch(self.job_handlers.watch_jobs, focus, self.tab.live_outputs, **_WATCH)
+        poll_event = area.outbox.poll(
+            self.job_handlers.poll_jobs, focus, self.tab.live_outputs, **_POLL
         )
-        for event in (self.tab.state.poll.click, self.demo.load):
-            poll_event = event(self.job_handlers.poll_jobs, focus, self.tab.live_outputs, **_POLL)
-            poll_event.then(None, None, None, js=WATCH_JS, **_OPTIONS)
-        self._show_visitor_info(self.demo.load)
+        poll_event.then(None, None, None, js=WATCH_JS, **_OPTIONS)
+        outputs = [self.header.account, area.quota]
+        area.outbox.visitor(self.job_handlers.visitor_info, None, outputs, **_RAW)
+
+    def _bind_load(self) -> None:
+        outputs = [
+            *self.tab.live_outputs,
+            self.header.account,
+            self.tab.prompt_area.quota,
+            self.header.banner,
+            self.header.status,
+        ]
+        focus = self.tab.state.focus
+        # One request: each takes a browser and the server as long as a tenth of the page.
+        handler = PageHandlers(self.job_handlers, self.connection_handlers).load_page
+        load_event = self.demo.load(handler, focus, outputs, js=FOCUS_JS, **_POLL)
+        load_event.then(None, None, None, js=WATCH_JS, **_OPTIONS)
 
     def _bind_import(self) -> None:
         area = self.tab.prompt_area
@@ -133,9 +152,9 @@ class Wiring:
     def _bind_form(self) -> None:
         state = self.tab.state
         settings = self.tab.settings
-        draft = [*self.tab.fields, state.draft_limits]
-        self.demo.load(None, draft, draft, js=RESTORE_DRAFT_JS, **_OPTIONS)
         values = [*self.tab.fields, state.applied_limits]
+        draft = [*values, state.draft_limits]
+        self.demo.load(None, draft, draft, js=RESTORE_DRAFT_JS, **_OPTIONS)
         changes = [component.change for component in values]
         gr.on(changes, None, values, None, js=SAVE_DRAFT_JS, **_OPTIONS)
         sides = [settings.width, settings.height]
@@ -147,33 +166,23 @@ class Wiring:
     def _bind_connection(self) -> None:
         handlers = self.connection_handlers
         outputs = [self.header.banner, self.header.status]
-        load_event = self.demo.load(handlers.poll_connection, None, outputs, **_POLL)
-        self._apply_limits(load_event.then)
-        # Not with each poll: Gradio removes the errors of a listener's inputs.
-        self._apply_limits(self.tab.state.apply_limits.click)
         self.header.reconnect.click(handlers.reconnect, None, outputs, **_DIRECT)
-        poll_event = self.tab.state.poll_connection.click
-        poll_event(handlers.poll_connection, None, outputs, **_POLL)
-        self._show_visitor_info(poll_event)
-
-    def _follow_up(self, event: Dependency) -> None:
-        """Show what a change of the jobs has changed elsewhere, and watch them."""
-        event.then(None, None, None, js=WATCH_JS, **_OPTIONS)
-        self._show_visitor_info(event.then)
-
-    def _show_visitor_info(self, event: Listener) -> Dependency:
-        outputs = [self.header.account, self.tab.prompt_area.quota]
-        return event(self.job_handlers.visitor_info, None, outputs, **_RAW)
-
-    def _apply_limits(self, event: Listener) -> None:
+        outbox = self.tab.prompt_area.outbox
+        outbox.connection(handlers.poll_connection, None, outputs, **_POLL)
+        # Not with each poll: Gradio removes the errors of a listener's inputs.
         state = self.tab.state
         values = [*self.tab.fields, state.applied_limits]
-        event(
+        outbox.limits(
             self.form_handlers.apply_limits,
             [*values, state.draft_limits],
             [*values, self.tab.settings.size_hints],
             **_RAW,
         )
+
+    @staticmethod
+    def _follow_up(event: Dependency) -> None:
+        """Show what a change of the jobs has changed elsewhere, and watch them."""
+        event.then(None, None, None, js=FOLLOW_JS, **_OPTIONS)
 
     def _import(self, event: Listener, handler: Callable[..., Any], inputs: object) -> None:
         outputs = [

@@ -92,8 +92,8 @@ class Gallery:
             self._event_component(static.SELECTION_BAR, "selection", "gallery_event")
             self.import_event = self._event_component("", "import-event", "submit")
             self.retry_event = self._event_component("", "retry-event", "retry")
-        tabs.select(None, None, column, js=SHOW_JS, api_visibility="private")
         self._bind_events()
+        tabs.select(None, None, column, js=SHOW_JS, api_visibility="private")
 
     @staticmethod
     def _event_component(value: str, name: str, event: str) -> gr.HTML:
