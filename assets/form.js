@@ -21,7 +21,22 @@
   const SIZE_INDEX = 2;
   const NUMBER_INDEXES = [3, 4, 5, 6];
 
-  const defaults = () => JSON.parse(document.getElementById("sizes")?.dataset.defaults ?? "{}");
+  // The sizes of the Space in pixels, those that it doesn't offer, and its defaults.
+  let hints = { sizes: {}, unavailable: [], note: "", defaults: {} };
+  let hintedSize = null;
+  const createHint = () => {
+    const hint = Object.assign(document.createElement("div"), { id: "size-hint" });
+    for (const _ of ["size", "note"]) hint.append(Object.assign(document.createElement("p"), { className: "size-hint" }));
+    document.getElementById("size").after(hint);
+    return hint;
+  };
+  const showSizeHint = (size) => {
+    hintedSize = size;
+    const [text, note] = (document.getElementById("size-hint") ?? createHint()).children;
+    text.textContent = hints.sizes[size]?.text ?? "";
+    // What is said of the chosen size is said already.
+    note.textContent = hints.unavailable.includes(size) ? "" : hints.note;
+  };
   const SLIDERS = "#width, #height, #guidance_scale, #num_inference_steps";
 
   const setNumber = (input, value) => {
@@ -48,7 +63,7 @@
     if (!slider || input.type !== "number") return;
     const [value, minimum, maximum] = [input.valueAsNumber, Number(input.min), Number(input.max)];
     if (Number.isNaN(value)) {
-      const byDefault = defaults()[slider.id];
+      const byDefault = hints.defaults[slider.id];
       setNumber(input, byDefault);
       showCorrection(slider, `Empty: set to the default, ${byDefault}.`);
     } else if (value > maximum) {
@@ -81,7 +96,7 @@
     const slider = event.target.closest?.(".reset-button")?.closest(SLIDERS);
     if (!slider) return;
     event.stopPropagation();
-    setNumber(slider.querySelector("input[type=number]"), defaults()[slider.id]);
+    setNumber(slider.querySelector("input[type=number]"), hints.defaults[slider.id]);
   };
   document.addEventListener("click", onReset, true);
 
@@ -118,6 +133,7 @@
     // The fields, and the limits for which they were filled in.
     saveDraft(values) {
       window.sd35.appliedLimits = values.at(-1);
+      showSizeHint(values[SIZE_INDEX]);
       if (!isRestored) return [];
       for (const storage of [localStorage, sessionStorage]) storage.setItem(draftKey(), JSON.stringify(values));
       return [];
@@ -126,7 +142,9 @@
     restoreDraft(current) {
       isRestored = true;
       const draft = readDraft(sessionStorage) ?? readDraft(localStorage);
-      const [appliedLimits, draftLimits] = current.splice(-2);
+      const [appliedLimits, draftLimits, sizeHints] = current.splice(-3);
+      hintedSize = current[SIZE_INDEX];
+      this.showSizeHints(sizeHints);
       window.sd35.appliedLimits = appliedLimits;
       if (draft === null || draft.length !== current.length + 1) return [...current, appliedLimits, draftLimits];
       const fields = current.map((value, index) => {
@@ -139,10 +157,17 @@
       return [...fields, window.sd35.appliedLimits, draft.at(-1)];
     },
 
-    // The width and height of a preset, for the fields of a custom size; nothing for others.
-    sides(size) {
-      const { width, height } = document.querySelector(`#sizes [data-size="${CSS.escape(size)}"]`)?.dataset ?? {};
-      return width === undefined ? null : [Number(width), Number(height)];
+    showSizeHints(text) {
+      hints = JSON.parse(text);
+      // Gradio's Radio can't disable single choices, so they are crossed out.
+      document.querySelectorAll("#size label").forEach((label) => {
+        label.toggleAttribute("data-unavailable", hints.unavailable.includes(label.querySelector("input").value));
+      });
+      showSizeHint(hintedSize);
+      return [];
     },
+
+    // The width and height of a preset, for the fields of a custom size; nothing for others.
+    sides: (size) => hints.sizes[size]?.sides ?? null,
   });
 })();

@@ -103,16 +103,15 @@ class OutputArea:
 class SettingsArea:
     """The fields of the form besides the prompts, at first with the public Space's limits."""
 
-    def __init__(self, connection: ConnectionState) -> None:
+    def __init__(self) -> None:
         # The custom size stands between the landscape and the portrait presets: seven in a row.
         sizes = [*ASPECT_RATIOS[:7], ("Custom", CUSTOM_SIZE), *ASPECT_RATIOS[7:]]
         limits = PUBLIC_LIMITS
+        # All in one form: Gradio builds dozens of elements for each row and each form.
         with gr.Column(elem_id="settings"):
             self.size = gr.Radio(sizes, value="1:1", label="Size", elem_id="size")
-            self.size_hints = gr.HTML(space_view.size_hints(connection), elem_id="size-hint")
-            with gr.Row(elem_id="custom-size"):
-                self.width = build_slider(limits.width, "Width", elem_id="width")
-                self.height = build_slider(limits.height, "Height", elem_id="height")
+            self.width = build_slider(limits.width, "Width", elem_id="width")
+            self.height = build_slider(limits.height, "Height", elem_id="height")
             self.guidance_scale = build_slider(
                 limits.guidance_scale,
                 "Guidance scale",
@@ -122,18 +121,17 @@ class SettingsArea:
             self.num_inference_steps = build_slider(
                 limits.num_inference_steps, "Inference steps", elem_id="num_inference_steps"
             )
-            with gr.Row(elem_id="seed-row"):
-                # A text: numbers of JavaScript round a seed of more than 53 bits.
-                self.seed = gr.Textbox(label="Seed", value="0", max_lines=1, elem_id="seed")
-                self.randomize_seed = gr.Checkbox(
-                    label="Random seed", value=True, elem_id="randomize-seed"
-                )
+            # A text: numbers of JavaScript round a seed of more than 53 bits.
+            self.seed = gr.Textbox(label="Seed", value="0", max_lines=1, elem_id="seed")
+            self.randomize_seed = gr.Checkbox(
+                label="Random seed", value=True, elem_id="randomize-seed"
+            )
 
 
 class PageState:
     """Values that the page keeps between events."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: ConnectionState) -> None:
         # The id of the job in focus, which outlives a reload.
         self.focus = _value()
         self.outcomes = _value()
@@ -141,6 +139,7 @@ class PageState:
         self.applied_limits = _value()
         self.draft_limits = _value()
         self.undo_values = _value()
+        self.size_hints = _value(space_view.size_hints(connection))
 
 
 class CreateTab:
@@ -150,8 +149,8 @@ class CreateTab:
         with gr.Row(elem_id="studio"):
             self.prompt_area = PromptArea(has_quota=has_quota)
             self.output = OutputArea()
-            self.settings = SettingsArea(connection)
-        self.state = PageState()
+            self.settings = SettingsArea()
+        self.state = PageState(connection)
 
     def publish(self, connection: ConnectionState) -> None:
         """Begin new pages with the limits and defaults of the Space that is connected now.
@@ -162,7 +161,7 @@ class CreateTab:
         for name in SLIDER_FIELDS:
             set_range(getattr(self.settings, name), getattr(limits, name))
         self.prompt_area.negative_prompt.interactive = limits.negative_prompt
-        self.settings.size_hints.value = space_view.size_hints(connection)
+        self.state.size_hints.value = space_view.size_hints(connection)
         self.state.applied_limits.value = space_view.limits_text(connection)
 
     @property
@@ -221,7 +220,7 @@ def _bind_outbox_js() -> str:
     return f"sd35.bindOutbox(element, {{{', '.join(triggers)}}})"
 
 
-def _value() -> gr.Textbox:
+def _value(text: str = "") -> gr.Textbox:
     # Gradio keeps the values of invisible components, for which it builds nothing. A `gr.State`
     # would open a connection for each page.
-    return gr.Textbox("", visible=False)
+    return gr.Textbox(text, visible=False)

@@ -1,5 +1,7 @@
 """The connection to the Space as HTML: status line, banner and size hints."""
 
+from typing import Any
+
 import orjson
 from markupsafe import Markup
 
@@ -8,7 +10,7 @@ from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 from sd35.core.text import waiting_text
 from sd35.jobs.space_connection import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, SLIDER_FIELDS, unavailable_ratios
-from sd35.ui.markup import EMPTY_HTML, concat, error_message, facts
+from sd35.ui.markup import error_message, facts
 
 __all__ = ["banner", "limits_text", "size_hints", "status_line"]
 
@@ -72,36 +74,21 @@ def banner(connection: ConnectionState) -> str:
 
 
 def size_hints(connection: ConnectionState) -> str:
-    """Return each size in pixels, of which the page shows the chosen one, and the defaults.
+    """Return, as JSON, each size in pixels, those that aren't available, and the defaults.
 
-    assets/form.js reads the sides and the defaults from here: a choice of a size, or an emptied
-    number, needs no answer from the server, which could come after the visitor's next input.
+    assets/form.js shows them: a choice of a size, or an emptied number, needs no answer from the
+    server, which could come after the visitor's next input.
     """
     limits = connection.limits
     # Before a Space is connected the limits are only assumed: nothing is crossed out for them.
     ratios = unavailable_ratios(limits) if connection.space is not None else []
-    return Markup('<style>{}{}</style><div id="sizes" data-defaults="{}">{}{}</div>').format(
-        concat(_chosen_size_rule(size) for size in _SIZES),
-        concat(_unavailable_size_rule(ratio) for ratio in ratios),
-        orjson.dumps(_defaults(limits)).decode(),
-        concat(_size_hint(size, limits) for size in _SIZES),
-        _unavailable_hint(ratios, limits),
-    )
-
-
-def _chosen_size_rule(size: str) -> Markup:
-    return Markup(
-        '#settings:has(#size input[value="{0}"]:checked) [data-size="{0}"] {{display:block}}'
-    ).format(size)
-
-
-def _unavailable_size_rule(ratio: str) -> Markup:
-    # Gradio's Radio can't disable single choices, so their labels are crossed out. The text of a
-    # chosen one says already what the hint about all of them says.
-    return Markup(
-        '#size label:has([value="{0}"]) {{opacity:.4; text-decoration:line-through}}'
-        '#settings:has(#size input[value="{0}"]:checked) [data-unavailable] {{display:none}}'
-    ).format(ratio)
+    hints = {
+        "sizes": {size: _size_hint(size, limits) for size in _SIZES},
+        "unavailable": ratios,
+        "note": _unavailable_note(ratios, limits),
+        "defaults": _defaults(limits),
+    }
+    return orjson.dumps(hints).decode()
 
 
 def _defaults(limits: Limits) -> dict[str, float]:
@@ -111,23 +98,19 @@ def _defaults(limits: Limits) -> dict[str, float]:
     return {name: value_range.default for name, value_range in ranges}
 
 
-def _size_hint(size: str, limits: Limits) -> Markup:
-    hint = Markup('<p class="size-hint" data-size="{}"{}>{}</p>')
+def _size_hint(size: str, limits: Limits) -> dict[str, Any]:
     if size == CUSTOM_SIZE:
-        return hint.format(size, "", f"{_size_range(limits)}, in steps of 16")
+        return {"text": f"{_size_range(limits)}, in steps of 16"}
     try:
         sides = size_for(size, limits)
     except SizeUnavailableError as error:
-        return hint.format(size, "", str(error))
-    data = Markup(' data-width="{}" data-height="{}"').format(sides.width, sides.height)
-    return hint.format(size, data, f"{sides} px")
+        return {"text": str(error)}
+    return {"text": f"{sides} px", "sides": [sides.width, sides.height]}
 
 
-def _unavailable_hint(ratios: list[str], limits: Limits) -> Markup:
+def _unavailable_note(ratios: list[str], limits: Limits) -> str:
     if not ratios:
-        return EMPTY_HTML
+        return ""
     *first_ratios, last = ratios
     names = f"{', '.join(first_ratios)} and {last} aren't" if first_ratios else f"{last} isn't"
-    return Markup(
-        '<p class="size-hint" data-unavailable>{} available: this Space makes {}.</p>'
-    ).format(names, _size_range(limits))
+    return f"{names} available: this Space makes {_size_range(limits)}."

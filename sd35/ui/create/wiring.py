@@ -17,6 +17,7 @@ __all__ = ["Wiring"]
 REUSE_SEED_JS: Final = "() => [document.querySelector('#panel [data-seed]').dataset.seed, false]"
 # In the browser alone: an answer from the server would come after the visitor's next input.
 RESTORE_DRAFT_JS: Final = "(...values) => sd35.restoreDraft(values)"
+SIZE_HINTS_JS: Final = "(hints) => sd35.showSizeHints(hints)"
 SAVE_DRAFT_JS: Final = "(...values) => sd35.saveDraft(values)"
 SIZE_JS: Final = "(size, ...sides) => sd35.sides(size) ?? sides"
 # The values are those of the moment of the press, whenever they reach the server.
@@ -154,7 +155,9 @@ class Wiring:
         settings = self.tab.settings
         values = [*self.tab.fields, state.applied_limits]
         draft = [*values, state.draft_limits]
-        self.demo.load(None, draft, draft, js=RESTORE_DRAFT_JS, **_OPTIONS)
+        inputs = [*draft, state.size_hints]
+        self.demo.load(None, inputs, draft, js=RESTORE_DRAFT_JS, **_OPTIONS)
+        state.size_hints.change(None, state.size_hints, None, js=SIZE_HINTS_JS, **_OPTIONS)
         changes = [component.change for component in values]
         gr.on(changes, None, values, None, js=SAVE_DRAFT_JS, **_OPTIONS)
         sides = [settings.width, settings.height]
@@ -175,7 +178,7 @@ class Wiring:
         outbox.limits(
             self.form_handlers.apply_limits,
             [*values, state.draft_limits],
-            [*values, self.tab.settings.size_hints],
+            [*values, state.size_hints],
             **_RAW,
         )
 
