@@ -162,7 +162,7 @@
   const pickGraph = (graph) => ({
     ...pick(graph, ["id", "links"]),
     nodes: Array.isArray(graph?.nodes) ? pickNodes(graph.nodes) : [],
-    inputs: pickAll(graph?.inputs, ["name"]),
+    inputs: pickAll(graph?.inputs, ["name", "linkIds"]),
   });
   const pickWorkflow = (workflow) => {
     const subgraphs = workflow.definitions?.subgraphs;

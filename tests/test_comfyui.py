@@ -263,6 +263,22 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
+    "an image of another service": (
+        {
+            "3": make_node("FluxProImageNode", prompt=["17", 0], seed=7, steps=50),
+            "8": make_node("ImageScaleBy", image=["3", 0]),
+        },
+        {
+            "negative_prompt": "",
+            "width": None,
+            "height": None,
+            "guidance_scale": None,
+            "num_inference_steps": 50,
+            "seed": 7,
+            "model": "",
+            "extra": (),
+        },
+    ),
     "an empty prompt": (
         {"17": make_node("PrimitiveString", value=" \n")},
         {"prompt": "", "extra": (*SAMPLER_SETTINGS, ("Prompt", "empty"), *INK_LORA)},
@@ -392,7 +408,7 @@ def subgraph_workflow(user: dict[str, Any]) -> dict[str, Any]:
         "id": "aa-11",
         "nodes": inner["nodes"],
         "links": [dict(zip(names, link, strict=False)) for link in links],
-        "inputs": [{"name": "prompt"}, {"name": "model"}],
+        "inputs": [{"name": "prompt", "linkIds": [100]}, {"name": "model", "linkIds": [101]}],
         "outputs": [{"name": "LATENT"}],
     }
     nodes = {number: workflow_nodes()[number] for number in (4, 8, 9)}
@@ -445,6 +461,23 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
     ),
     "widgets with inputs": changed_workflow(
         {16: {**edit_node("Custom Encode", "a fox", clip=20), "slots": [text_slot("text")]}}
+    ),
+    "nodes of other packs": changed_workflow(
+        {
+            3: edit_node(
+                *("KSampler (Efficient)", 1071208483, None, 30, 5.5, "euler", "sgm_uniform", 1),
+                *("auto", "true"),
+                model=1,
+                positive=2,
+                negative=2,
+            ),
+            1: edit_node(
+                *("Power Lora Loader (rgthree)", {}, {"on": False, "lora": "x.pt", "strength": 1}),
+                {"on": True, "lora": "a\\ink.safetensors", "strength": 0.75},
+                model=4,
+            ),
+            2: edit_node("Efficient Loader", "x", "", -1, "None", 1, 1, "a fox", "blurry", "none"),
+        }
     ),
     "a subgraph": subgraph_workflow({"widgets_values": ["a fox"]}),
     "a subgraph's own text": subgraph_workflow({"widgets_values": [None]}),

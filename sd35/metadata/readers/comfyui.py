@@ -37,7 +37,7 @@ from sd35.metadata.tool_texts import ToolTexts
 __all__ = ["read_comfyui"]
 
 _TOOL = "ComfyUI"
-_POSITIVE_INPUTS = (*ROLE_INPUTS["positive"], "conditioning", "cond1", "text_embeds")
+_POSITIVE_INPUTS = (*ROLE_INPUTS["positive"], "conditioning", "cond1", "text_embeds", "prompt")
 _NEGATIVE_INPUTS = (*ROLE_INPUTS["negative"], "neg_conditioning")
 _GUIDANCE_INPUTS = ("cfg", "cfg_conds", "cfg_scale")
 _NO_PROMPT = ("Prompt", "not found in the workflow")

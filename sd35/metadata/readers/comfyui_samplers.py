@@ -1,7 +1,7 @@
 """ComfyUI samplers: which of a graph's made the image, and which refined it afterwards."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sd35.metadata.readers.comfyui_graph import Graph, Node
@@ -47,10 +47,12 @@ class Passes:
 
 def find_passes(graph: Graph) -> list[Passes]:
     """Return the passes of each saved image; the file doesn't say which of them it holds."""
-    outputs = _output_nodes(graph)[:_MAX_OUTPUTS]
-    passes = [_trace_passes(graph, [node]) for node in outputs]
+    outputs = [[node] for node in _output_nodes(graph)[:_MAX_OUTPUTS]]
+    passes = [_trace_passes(graph, nodes) for nodes in outputs]
     if not any(passes):
         passes = [_trace_passes(graph, _end_nodes(graph))]
+    if not any(passes):
+        passes = [_trace_passes(graph, nodes, _is_generator) for nodes in outputs]
     passes_by_sampler: dict[str, Passes] = {}
     for run in filter(None, passes):
         longest = passes_by_sampler.setdefault(run.first.name, run)
@@ -77,17 +79,21 @@ def _end_nodes(graph: Graph) -> list[Node]:
     return [node for node in nodes if node.name not in sources] or nodes
 
 
-def _trace_passes(graph: Graph, start_nodes: Iterable[Node]) -> Passes | None:
-    samplers = _trace_samplers(graph, start_nodes)
+def _trace_passes(
+    graph: Graph, start_nodes: Iterable[Node], predicate: Callable[[Node], bool] | None = None
+) -> Passes | None:
+    samplers = _trace_samplers(graph, start_nodes, predicate or _is_sampler)
     return Passes(samplers[0], tuple(samplers[1:])) if samplers else None
 
 
-def _trace_samplers(graph: Graph, start_nodes: Iterable[Node]) -> list[Node]:
+def _trace_samplers(
+    graph: Graph, start_nodes: Iterable[Node], predicate: Callable[[Node], bool]
+) -> list[Node]:
     """Return the samplers that an image ran through, the first one first."""
     samplers: dict[str, Node] = {}
     for _ in range(_MAX_PASSES):
         upstream_nodes = graph.walk(start_nodes, follow_image)
-        sampler = next(filter(_is_sampler, upstream_nodes), None)
+        sampler = next(filter(predicate, upstream_nodes), None)
         if sampler is None or sampler.name in samplers:
             break
         samplers[sampler.name] = sampler
@@ -109,6 +115,11 @@ def _is_sampler(node: Node) -> bool:
         and not node.inputs.keys().isdisjoint(SEED_INPUTS)
         and (bool(node.pipes) or not node.links.keys().isdisjoint(_SOURCE_INPUTS))
     )
+
+
+def _is_generator(node: Node) -> bool:
+    """Return whether a node generates an image at another service."""
+    return "prompt" in node.inputs and "seed" in node.inputs
 
 
 def initial_latents(graph: Graph, sampler: Node, input_names: Iterable[str]) -> list[Node]:

@@ -77,6 +77,14 @@ _WIDGETS = {
         "PrimitiveBoolean": "value",
         "PreviewAny": "source",
         "ComfySwitchNode": "switch",
+        # of other packs, which many images have
+        "Efficient Loader": "ckpt_name vae_name clip_skip lora_name lora_model_strength"
+        " lora_clip_strength positive negative",
+        "ImpactWildcardEncode": "wildcard_text populated_text",
+        "ImpactWildcardProcessor": "wildcard_text populated_text",
+        "smZ CLIPTextEncode": "text",
+        "BNK_CLIPTextEncodeAdvanced": "text",
+        "ShowText|pysssss": "text_0",
         "StringConcatenate": "string_a string_b delimiter",
         "StringReplace": "string find replace",
         "RegexReplace": "string regex_pattern replace",
@@ -84,6 +92,11 @@ _WIDGETS = {
         "CaseConverter": "string mode",
     }.items()
 }
+
+_SCHEDULERS = frozenset(
+    {"normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform", "beta"}
+    | {"linear_quadratic", "kl_optimal", "beta57", "AYS SD1", "AYS SDXL", "AYS SVD"}
+)
 
 # Of a node that isn't listed, a widget's value can be told by its type, if it is the only one.
 _NAMES_BY_OUTPUT: Mapping[str, tuple[str, type | UnionType]] = {
@@ -95,10 +108,12 @@ _NAMES_BY_OUTPUT: Mapping[str, tuple[str, type | UnionType]] = {
 
 _MUTED = 2
 _BYPASSED = 4
-_NOTE_TYPES = frozenset({"Note", "MarkdownNote"})
 _PRIMITIVE = "PrimitiveNode"
 _SETTER = "SetNode"  # passes its input on to each getter of the same name
 _GETTER = "GetNode"
+_PASSING_TYPES = ("Reroute", _SETTER)
+# Only the editor knows these.
+_EDITOR_TYPES = ("Note", "MarkdownNote", _PRIMITIVE, _GETTER, *_PASSING_TYPES)
 
 # Numbers of the nodes in a subgraph that stand for its inputs and outputs.
 _INPUT_NODE = "-10"
@@ -136,9 +151,14 @@ class _Layout:
         self.nodes: dict[str, _EditorNode] = {_key(node.get("id")): node for node in nodes}
         self.setters = {_first_value(node): node for node in nodes if node.get("type") == _SETTER}
         self.input_names = [_text(slot, "name") for slot in _items(payload, "inputs")]
+        # A subgraph may hold links that are no longer in use, too.
+        self._input_links = {
+            _key(link) for slot in _items(payload, "inputs") for link in _items(slot, "linkIds")
+        }
         self.origins: dict[str, _Origin] = {}
         self.output_origins: dict[int, _Origin] = {}
-        self.widget_inputs: set[int] = set()  # inputs of a subgraph that set a widget in it
+        # Widgets that the inputs of a subgraph set in it, by node and name.
+        self.widget_inputs: dict[int, tuple[str, str]] = {}
         for link in links:
             self._add_link(link)
 
@@ -157,10 +177,11 @@ class _Layout:
         if _key(target_name) == _OUTPUT_NODE:
             self.output_origins[target_slot] = origin
         slots = _items(self.nodes.get(_key(target_name), {}), "inputs")
-        if origin.node == _INPUT_NODE and 0 <= target_slot < len(slots):
+        is_input = origin.node == _INPUT_NODE and _key(number) in self._input_links
+        if is_input and 0 <= target_slot < len(slots):
             slot = slots[target_slot]
             if isinstance(slot, dict) and "widget" in slot:
-                self.widget_inputs.add(origin.slot)
+                self.widget_inputs.setdefault(origin.slot, (_key(target_name), _text(slot, "name")))
 
 
 @dataclass(slots=True)
@@ -241,7 +262,7 @@ class _Converter:
             kind = _text(node, "type")
             if name in scope.scopes:
                 self._add_nodes(scope.scopes[name])
-            elif kind not in _NOTE_TYPES and kind != _PRIMITIVE and _runs(node):
+            elif _runs(node) and not kind.startswith(_EDITOR_TYPES):
                 inputs = self._inputs(scope, name, node)
                 self._graph[scope.prefix + name] = {"class_type": kind, "inputs": inputs}
 
@@ -277,7 +298,7 @@ class _Converter:
             self._budget.spend(_HOP_STEPS)
             position = self._follow(scope, origin)
             if position is None:
-                return _output_value(scope, origin)
+                return self._output_value(scope, origin)
             scope, origin = position
         return None
 
@@ -298,6 +319,30 @@ class _Converter:
         passed_origin = None if index is None else self._origin(scope, name, node, index)
         return (scope, passed_origin) if passed_origin else None
 
+    def _output_value(self, scope: _Scope, origin: _Origin) -> object:
+        if origin.node == _INPUT_NODE:
+            return self._input_value(scope, origin.slot)
+        node = scope.layout.nodes.get(origin.node, {})
+        kind = _text(node, "type")
+        if kind == _PRIMITIVE:
+            return _first_value(node)
+        is_passing = kind == _GETTER or _passed_input(node, origin.slot) is not None
+        if is_passing or origin.node in scope.scopes or not _runs(node):
+            return None
+        return [scope.prefix + origin.node, origin.slot]
+
+    def _input_value(self, scope: _Scope, slot: int) -> object:
+        """Return the value of an input of a subgraph that isn't linked outside of it."""
+        name = _input_name(scope, slot)
+        value = scope.values.get(name, scope.widgets.get(("-1", name)))
+        if value is not None or slot not in scope.layout.widget_inputs:
+            return value
+        # One of the widgets that it sets has the value.
+        node_name, widget = scope.layout.widget_inputs[slot]
+        node = scope.layout.nodes.get(node_name, {})
+        self._budget.spend(len(_items(node, "inputs")) + len(_items(node, "widgets_values")))
+        return scope.widgets.get((node_name, widget), _widget_values(node).get(widget))
+
     def _leave(self, scope: _Scope, slot: int) -> tuple[_Scope, _Origin] | None:
         """Return what an input of a subgraph is linked to outside of it."""
         parent = scope.parent
@@ -315,19 +360,6 @@ class _Converter:
 
 def _known_values(keys: Iterable[_Key], values: Iterable[object]) -> dict[_Key, object]:
     return {key: value for key, value in zip(keys, values, strict=False) if value is not None}
-
-
-def _output_value(scope: _Scope, origin: _Origin) -> object:
-    if origin.node == _INPUT_NODE:
-        name = _input_name(scope, origin.slot)
-        return scope.values.get(name, scope.widgets.get(("-1", name)))
-    node = scope.layout.nodes.get(origin.node, {})
-    if _text(node, "type") == _PRIMITIVE:
-        return _first_value(node)
-    is_passing = _passed_input(node, origin.slot) is not None or _text(node, "type") == _GETTER
-    if is_passing or origin.node in scope.scopes or not _runs(node):
-        return None
-    return [scope.prefix + origin.node, origin.slot]
 
 
 def _input_name(scope: _Scope, slot: int) -> str:
@@ -349,20 +381,22 @@ def _find_setter(scope: _Scope, name: str, getter: _EditorNode) -> tuple[_Scope,
 
 def _passed_input(node: _EditorNode, slot: int) -> int | None:
     """Return the number of the input that a node passes on as this output, if it only does that."""
-    kind = _text(node, "type")
     if node.get("mode") == _MUTED:
         return None
-    if kind.startswith("Reroute") or kind == _SETTER:
+    if _text(node, "type").startswith(_PASSING_TYPES):
         return 0
     outputs = _items(node, "outputs")
     if node.get("mode") != _BYPASSED or not 0 <= slot < len(outputs):
         return None
-    # As the editor does it: the input at the same position, or else the first of the same type.
+    # As the editor does it: the input at the same position, or else the first of the type.
     output_type = _text(outputs[slot], "type")
     types = [_text(item, "type") for item in _items(node, "inputs")]
-    if slot < len(types) and types[slot] == output_type:
-        return slot
-    return types.index(output_type) if output_type in types else None
+    fitting_slots = [
+        index
+        for index, kind in enumerate(types)
+        if kind == output_type or "*" in {kind, output_type}
+    ]
+    return slot if slot in fitting_slots else next(iter(fitting_slots), None)
 
 
 def _widget_values(node: _EditorNode) -> dict[str, Any]:
@@ -377,7 +411,7 @@ def _widget_values(node: _EditorNode) -> dict[str, Any]:
     if kind in _WIDGETS:
         names = _WIDGETS[kind]
     elif len(names) != len(values):
-        return _only_value(node, values)
+        return {**_only_value(node, values), **_sampler_values(_items(node, "widgets_values"))}
     return {
         name: value
         for name, value in zip(names, values, strict=False)
@@ -412,6 +446,27 @@ def _only_value(node: _EditorNode, values: list[Any]) -> dict[str, Any]:
     name, kind = _NAMES_BY_OUTPUT.get(output_type, ("", str))
     fitting_values = [value for value in values if isinstance(value, kind)]
     return {name: fitting_values[0]} if name and len(fitting_values) == 1 else {}
+
+
+def _sampler_values(values: list[Any]) -> dict[str, Any]:
+    """Return a sampler's settings among the values of a custom node, and the LoRAs that it loads.
+
+    All have ComfyUI's order: a seed and its control, steps, scale, sampler, scheduler, denoising.
+    """
+    named_values: dict[str, Any] = {
+        f"lora_{index}": value for index, value in enumerate(values) if isinstance(value, dict)
+    }
+    index = next((at for at, value in enumerate(values) if _is_scheduler(value)), 0)
+    if index >= 3 and is_number(values[index - 2]) and is_number(values[index - 3]):
+        settings = values[index - 3 : index + 2]
+        names = ("steps", "cfg", "sampler_name", "scheduler", "denoise")
+        named_values |= zip(names, settings, strict=False)
+        named_values["seed"] = next(filter(is_number, reversed(values[: index - 3])), None)
+    return named_values
+
+
+def _is_scheduler(value: object) -> bool:
+    return isinstance(value, str) and value in _SCHEDULERS
 
 
 def _runs(node: _EditorNode) -> bool:
