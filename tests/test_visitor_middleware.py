@@ -10,7 +10,9 @@ import httpx
 import orjson
 import pytest
 
+from sd35.core.errors import OwnPageError
 from sd35.jobs.limits import UsageLimits
+from sd35.jobs.space_connection import SpaceConfig, SpaceConnector
 from sd35.server import stream_limiter
 from sd35.server.accounts import CredentialStore, hash_password
 from sd35.server.auth import Authenticator
@@ -379,6 +381,27 @@ def test_logout_ends_one_session(servers: dict[str, AppServer]) -> None:
         first_browser.http.get("/logout?all_session=true")
         assert first_browser.http.get("/config").status_code == 401
         assert second_browser.http.get("/config").status_code == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["open", "closed", "private"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0"])  # noqa: S104
+async def test_page_is_not_its_own_space(
+    servers: dict[str, AppServer], name: str, host: str
+) -> None:
+    """Under whichever address it is named, and also if it requires a login."""
+
+    async def fail_demo() -> str:
+        raise AssertionError("it falls back to the demo Space")
+
+    address = servers[name].address.replace("127.0.0.1", host)
+    connector = SpaceConnector(SpaceConfig(address), fail_demo)
+    connector.own_page = servers[name].studio.space_connector.own_page
+    try:
+        with pytest.raises(OwnPageError, match="is this page itself"):
+            await connector.get()
+    finally:
+        await connector.aclose()
 
 
 def test_removed_user_is_logged_out_at_once(fake: FakeSpace, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sd35.client.error_parsing import sanitize
 from sd35.client.generation import Generation
 from sd35.client.hub import HUB_URL, hub_root
 from sd35.client.join import SendLog
+from sd35.client.own_page import OwnPage
 from sd35.client.previews import Previews
 from sd35.client.redaction import contains_secret
 from sd35.client.retry import OnWait
@@ -58,6 +59,7 @@ class SpaceClient:
         connect_timeouts: Timeouts | None = None,
         endpoint: str = "infer",
         hub: str = HUB_URL,
+        own_page: OwnPage | None = None,
         on_wait: OnWait = lambda _: None,
     ) -> AsyncIterator[Self]:
         """Find a Space and open a connection to it.
@@ -71,6 +73,7 @@ class SpaceClient:
             connect_timeouts: the limits until the Space is found; by default `timeouts`.
             endpoint: the name of the endpoint that makes images.
             hub: the address of Hugging Face's Hub.
+            own_page: the page of this program, which is refused as a Space.
             on_wait: called at each wait, such as for a Space that is waking up.
         """
         timeouts = timeouts or Timeouts()
@@ -80,11 +83,9 @@ class SpaceClient:
             make_transport = partial(Transport, session=session, proxy=proxy, timeouts=limits)
             hub_transport = _hub_transport(make_transport, space_ref, hub_root(hub), token)
             name, root = await _locate(space_ref, hub_transport, on_wait)
-            headers = token_header(root, token)
-            transport = make_transport(name, root, headers=headers, login=login)
-            # The session closes its own connections; the transport has others, for images.
+            transport = make_transport(name, root, headers=token_header(root, token), login=login)
             with closing(transport):
-                discovery = Discovery(transport, endpoint, hub_transport, name)
+                discovery = Discovery(transport, endpoint, hub_transport, name, own_page)
                 connection = await _open_connection(discovery, timeouts, on_wait)
                 yield cls(connection, _warnings(space_ref, root, hub_transport, transport))
 

@@ -11,6 +11,7 @@ from yarl import URL
 from sd35.client.contract import Contract, check_api_prefix, read_contract
 from sd35.client.error_parsing import error_for_stage
 from sd35.client.hub import SpaceInfo, get_space_info
+from sd35.client.own_page import OwnPage, is_own_address
 from sd35.client.retry import OnWait, with_retry
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport
@@ -20,6 +21,7 @@ from sd35.core.errors import (
     ConnectionFailedError,
     ContractError,
     LoginRequiredError,
+    OwnPageError,
     ProtocolError,
     RateLimitedError,
     RedirectedError,
@@ -43,12 +45,18 @@ MAX_POLL_INTERVAL_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """Reader of the contract of one Space; `hub` and `name` are set for a Space on Hugging Face."""
+    """Reader of the contract of one Space.
+
+    Attributes:
+        hub: set for a Space on Hugging Face, as is its `name`.
+        own_page: this program's page, which is no Space for it.
+    """
 
     transport: Transport
     endpoint: str
     hub: Transport | None = None
     name: str = ""
+    own_page: OwnPage | None = None
 
     def with_timeouts(self, timeouts: Timeouts) -> "Discovery":
         """Return a discovery of the same Space with other limits."""
@@ -107,7 +115,15 @@ class Discovery:
 
     async def _read_contract(self, on_wait: OnWait) -> Contract:
         # Gradio serves /config without the API's prefix, and the prefix in it (since Gradio 5).
-        url, config = await self._get_document(self.transport.root / "config", on_wait)
+        try:
+            url, config = await self._get_document(self.transport.root / "config", on_wait)
+        except AccessDeniedError:
+            if self.own_page and await is_own_address(self.own_page, self.transport.root):
+                raise self._own_page_error() from None
+            raise
+        # By its identifier: it has any number of addresses, behind proxies and tunnels, too.
+        if self.own_page and config.get("app_id") == self.own_page.app_id:
+            raise self._own_page_error()
         # A reverse proxy may have redirected to another path, or to https.
         if url.name == "config":
             self.transport.root = url.with_path(url.raw_path.removesuffix("config"), encoded=True)
@@ -116,6 +132,9 @@ class Discovery:
             self.transport.root / f"{prefix.strip('/')}/info".lstrip("/"), on_wait
         )
         return read_contract(config, info, self.endpoint)
+
+    def _own_page_error(self) -> OwnPageError:
+        return OwnPageError(f"{self.transport.name} is this page itself.")
 
     async def _get_document(self, url: URL, on_wait: OnWait) -> tuple[URL, dict[str, Any]]:
         name = self.transport.name

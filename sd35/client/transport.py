@@ -69,7 +69,10 @@ async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSessio
 
 
 class Transport:
-    """HTTP to one server at the address `root`, called `name` in errors. Tokens go nowhere else."""
+    """HTTP to one server at the address `root`, called `name` in errors. Tokens go nowhere else.
+
+    `login` is the username and the password for a server that asks for them.
+    """
 
     def __init__(
         self,

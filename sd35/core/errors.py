@@ -14,6 +14,7 @@ SD35Error
 │   ├── AccessDeniedError          a token or a login is missing or invalid
 │   │   └── LoginRequiredError     a username and a password are missing or wrong
 │   └── ContractError              it doesn't have an endpoint that this program can use
+│       └── OwnPageError           it is this program's own page
 ├── RefusedError                   the Space answered, and refused
 │   ├── QuotaError                 the GPU quota is used up; `retry_at` if the Space said when
 │   ├── IdentityError              it can't tell whose quota to use
@@ -64,6 +65,7 @@ __all__ = [
     "LoginPageError",
     "LoginRequiredError",
     "MalformedRequestError",
+    "OwnPageError",
     "PictureError",
     "PictureExpiredError",
     "PictureTooLargeError",
@@ -255,6 +257,13 @@ class ContractError(ConnectionFailedError):
 
     kind = "contract"
     remedy = "Choose a Space with an /infer endpoint like stabilityai/stable-diffusion-3.5-large."
+
+
+class OwnPageError(ContractError):
+    """The Space is this program's own page, which would pass each request on to itself."""
+
+    kind = "own-page"
+    remedy = "Choose another Space with --space, or the demo Space."
 
 
 class RefusedError(SD35Error):

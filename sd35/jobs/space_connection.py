@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sd35.client import RetrySignal, SpaceClient, Timeouts
+from sd35.client.own_page import OwnPage
 from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
@@ -80,6 +81,7 @@ class SpaceConnector:
 
     `start_demo` returns the URL of the embedded demo Space. The connections to `spaces_in_use` stay
     open. `on_resolved` is called with a resolved state before `connection` is set.
+    `own_page` is the page of these jobs, and no Space for them.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class SpaceConnector:
         self._connect_task: asyncio.Task[None] | None = None
         self.retry_signal = RetrySignal()
         self._open_spaces: dict[SpaceClient, AsyncExitStack] = {}
+        self.own_page: OwnPage | None = None
         self.on_resolved: Callable[[ConnectionState], None] = lambda _: None
         self.connection = Observable(
             ConnectionState(PUBLIC_SPACE if config.target == "auto" else config.target)
@@ -208,6 +211,7 @@ class SpaceConnector:
                 timeouts=self._timeouts,
                 connect_timeouts=AUTO_TIMEOUTS if is_search else None,
                 hub=config.hub,
+                own_page=self.own_page,
                 on_wait=on_wait,
             )
         )

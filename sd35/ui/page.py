@@ -44,6 +44,7 @@ def build_page(
     form_handlers = FormHandlers(job_service)
     job_handlers = JobHandlers(job_service, form_handlers, can_log_out=can_log_out)
     with locked_blocks(TITLE, fill_width=True) as demo:
+        job_service.space_connector.own_page = demo
         header = Header(TITLE, connection, can_sign_in=can_sign_in, can_log_out=can_log_out)
         tab = CreateTab(connection, has_quota=has_quota)
         gallery = Gallery(job_service.library, header.tabs)
