@@ -300,7 +300,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         ),
         (
             (
-                "a fox <random:red|blue>, <embed:x.pt> <segment:face//cid=1> smile\n"
+                "a fox <random:red|<preset:b>>, <embed:x.pt> <segment:face//cid=1> smile\n"
                 "Negative prompt: embedding:bad.pt, b, (embedding:c/d:1.20)\n"
                 "Steps: 1, Seed: 2, CFG scale: 3"
             ),
@@ -312,8 +312,8 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
                 seed=2,
                 guidance_scale=3,
                 extra=(
-                    *(("Random", "red|blue"), ("Embedding", "x"), ("Segment", "face: smile")),
-                    *(("Embedding", "bad"), ("Embedding", "d:1.2")),
+                    *(("Preset", "b"), ("Embedding", "x"), ("Random", "red|")),
+                    *(("Segment", "face: smile"), ("Embedding", "bad"), ("Embedding", "d:1.2")),
                 ),
             ),
         ),

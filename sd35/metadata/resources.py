@@ -41,7 +41,7 @@ _NETWORKS: Final = frozenset({"LoRA", "LyCORIS", "Hypernetwork", "Embedding"})
 
 # Bounded: with a plain quantifier, many opening brackets would take quadratic time.
 _TAG: Final = re.compile(
-    rf"(?:, ?| )?<(?:trigger|({'|'.join(_TITLES)})"
+    rf"(?:, ?| )?<(?:trigger|break|base|({'|'.join(_TITLES)})"
     r"(?:\[([^\[\]<>]{0,100})\])?:([^<>]{0,400}))>",
     re.IGNORECASE,
 )
@@ -58,6 +58,7 @@ _EMBEDDING: Final = re.compile(
 _EMBEDDING_ITEM: Final = re.compile(rf"\(?\s*{_EMBEDDING.pattern}\s*\)?", re.IGNORECASE)
 # SwarmUI numbers the tags that it keeps.
 _TAG_NUMBER: Final = re.compile(r"//cid=\d+$")
+_MAX_DEPTH: Final = 5  # of tags within tags
 
 
 def separate_resources(metadata: GenerationMetadata) -> GenerationMetadata:
@@ -91,14 +92,20 @@ def format_resource(title: str, text: str) -> tuple[str, str]:
 def _split_resources(text: str) -> tuple[str, list[tuple[str, str]]]:
     """Return a prompt without its resources, and them."""
     prompt, sections = _split_sections(text)
-    resources = islice(_iter_resources(prompt), MAX_EXTRA)
-    return _without_resources(prompt), [*resources, *sections]
+    resources: list[tuple[str, str]] = []
+    for _ in range(_MAX_DEPTH):
+        resources += islice(_iter_resources(prompt), MAX_EXTRA)
+        other_text = _without_resources(prompt)
+        if other_text == prompt:
+            break
+        prompt = other_text
+    return prompt, [*resources, *sections]
 
 
 def _split_sections(prompt: str) -> tuple[str, list[tuple[str, str]]]:
     """Split off the prompts of parts of the image."""
     first = _SECTION.search(prompt)
-    if first is None:
+    if first is None or not prompt[: first.start()].strip():
         return prompt, []
     _, *pieces = _SECTION.split(prompt[first.start() :], maxsplit=MAX_EXTRA)
     sections = []

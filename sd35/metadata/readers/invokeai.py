@@ -42,6 +42,9 @@ _SWITCH_KEYS = {
     "G": "face_restoration",
     "U": "upscale",
     "v": "variation_amount",
+    "V": "variation_seeds",
+    "perlin": "perlin",
+    "threshold": "threshold",
 }
 _MAX_SWITCHES = 200
 _MAX_PROMPTS = 50  # with weights of their own
