@@ -441,9 +441,8 @@ def test_removed_user_is_logged_out_at_once(fake: FakeSpace, tmp_path: Path) -> 
 
 def test_login_attempts_are_throttled(fake: FakeSpace) -> None:
     """After five failures, that address has to wait, even with the right password."""
-    authenticator = Authenticator(
-        is_private=False, accounts=CredentialStore(["ann:ann's password"], hasher=CHEAP_HASHER)
-    )
+    accounts = CredentialStore(["ann:ann's password", "bob:bob's password"], hasher=CHEAP_HASHER)
+    authenticator = Authenticator(is_private=False, accounts=accounts)
     with serve_app(fake.address, TEMP_DIR, authenticator=authenticator) as server:
         with BrowserSession(
             server.address, {"X-Forwarded-For": "6.6.6.6, 198.51.100.7"}
@@ -457,6 +456,15 @@ def test_login_attempts_are_throttled(fake: FakeSpace) -> None:
             assert ann.log_in("ann", "ann's password").status_code == 200, (
                 "from elsewhere she still gets in"
             )
+        with BrowserSession(server.address) as bob, BrowserSession(server.address) as guesser:
+            bob.log_in("bob", "bob's password").raise_for_status()
+            bob.open().open()
+            statuses = [guesser.log_in("bob", f"guess {index}").status_code for index in range(5)]
+            guesser.http.headers["X-Forwarded-For"] = "198.51.100.9"
+            statuses.append(guesser.log_in("bob", "guess 5").status_code)
+            assert statuses == [400] * 5 + [429], "five, too, where no address is known"
+            bob.http.get("/logout")
+            assert bob.log_in("bob", "bob's password").status_code == 200, "the browser is known"
 
 
 # Limits

@@ -21,7 +21,13 @@ from sd35.server.accounts import AccountError, CredentialStore, normalize_userna
 from sd35.server.client_ip import ip_key
 from sd35.server.login_throttle import LoginThrottle
 
-__all__ = ["BROWSER_COOKIE", "Authenticator", "client_ip_var", "login_fingerprints_var"]
+__all__ = [
+    "BROWSER_COOKIE",
+    "Authenticator",
+    "browser_var",
+    "client_ip_var",
+    "login_fingerprints_var",
+]
 
 BROWSER_COOKIE: Final = "sd35-browser"
 BROWSER_SECRET_LENGTHS: Final = range(32, 65)
@@ -29,9 +35,10 @@ BROWSER_SECRET_LENGTHS: Final = range(32, 65)
 BASIC_AUTH_CACHE_SECONDS: Final = 60.0
 MAX_CACHED_BASIC_LOGINS: Final = 1000
 
-# Gradio calls `Authenticator.login` with name and password only, so the address of the request
-# reaches the throttle this way.
+# Gradio calls `Authenticator.login` with name and password only, so address and browser of the
+# request reach the throttle this way.
 client_ip_var: ContextVar[str | None] = ContextVar("client_ip", default=None)
+browser_var: ContextVar[str | None] = ContextVar("browser", default=None)
 # And the fingerprint of the right password reaches the response.
 login_fingerprints_var: ContextVar[list[str]] = ContextVar("login_fingerprints")
 
@@ -78,8 +85,8 @@ class Authenticator:
 
     async def _verify(self, name: str, password: str) -> str | None:
         assert self.accounts is not None
-        client_ip = client_ip_var.get()
-        delay = self.login_throttle.acquire(name, client_ip)
+        client = (client_ip_var.get(), browser_var.get())
+        delay = self.login_throttle.acquire(name, *client)
         if delay > 0:
             retry_after = str(ceil(delay))
             raise HTTPException(
@@ -94,7 +101,7 @@ class Authenticator:
                 HTTPStatus.SERVICE_UNAVAILABLE, "Login is unavailable right now."
             ) from error
         if fingerprint is not None:
-            self.login_throttle.reset(name, client_ip)
+            self.login_throttle.reset(name, *client)
         return fingerprint
 
     def bind_session(self, request: HTTPConnection, set_cookie: str, fingerprint: str) -> None:
@@ -140,6 +147,9 @@ class Authenticator:
         username = normalize_username(sessions[token])
         # Gradio's sessions outlive a change of the password; ours must not.
         if self._is_current(username, self.session_fingerprints.get(token, "")):
+            browser_secret = self.browser_secret(request)
+            if browser_secret is not None:
+                self.login_throttle.trust(username, browser_secret)
             return username
         self._end_session(sessions, token)
         return None

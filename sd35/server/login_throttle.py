@@ -22,65 +22,102 @@ MAX_TRACKED_KEYS: Final = 4096
 
 
 class LoginThrottle:
-    """Limits on login attempts, per name, per client IP and in all. Thread-safe.
+    """Limits on login attempts, per name, per client and in all. Thread-safe.
 
     - One name from one IP: five failures are free; then each is followed by a delay of 1 s, 2 s,
       4 s … 5 minutes.
-    - One name from anywhere: twenty failures are free; then likewise, but up to 30 s only, because
-      a stranger who guesses must not lock the user out for long.
+    - One name from an unknown IP, behind a tunnel or proxy that hides it, or from ever new IPs:
+      five failures in all are free; then likewise, but up to 30 s only, because a stranger who
+      guesses must not lock the user out for long.
+    - One name from anywhere: twenty failures are free; then up to 30 s, too.
     - 60 failures a minute in all, 15 from one IP.
-    - Where a user has logged in before, only the failures of that name and IP count.
+    - Where a user has logged in before (a browser, or an IP), only the failures from there count.
 
     Failures are forgotten after an hour without another one. Refused attempts don't count.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
-        self._by_name_and_ip = _Backoff(free_attempts=5, max_delay=300, clock=clock)
+        self._by_name_and_client = _Backoff(free_attempts=5, max_delay=300, clock=clock)
+        self._by_name_from_new_clients = _Backoff(free_attempts=5, max_delay=30, clock=clock)
         self._by_name = _Backoff(free_attempts=20, max_delay=30, clock=clock)
         self._by_ip = RateLimiter(MAX_PER_MINUTE_PER_IP, 60, clock)
         self._total = RateLimiter(MAX_PER_MINUTE, 60, clock)
         self._trusted: LRUCache[tuple[str, str], bool] = LRUCache(MAX_TRACKED_KEYS)
 
-    def acquire(self, name: object, client_ip: str | None) -> float:
+    def acquire(self, name: object, client_ip: str | None, browser: str | None = None) -> float:
         """Count an attempt and return 0, or return the seconds until one is allowed.
 
         It counts as a failure from the start, until `reset`: otherwise many parallel guesses would
-        pass before the first one has failed. The client IP is `None` behind a tunnel, where all
-        visitors look alike: the strict rule per name and IP would lock the user out there.
+        pass before the first one has failed.
+
+        Args:
+            name: as it was typed.
+            client_ip: `None` behind a tunnel, where all visitors look alike.
+            browser: the secret of the browser, if it has one.
         """
         username = _username(name)
         with self._lock:
-            delay = self._remaining_delay(username, client_ip)
+            client = self._client(username, client_ip, browser)
+            delay = self._remaining_delay(username, client, client_ip)
             if delay > 0:
                 return delay
             self._total.record(None)
             self._by_name.add(username)
+            if self._is_new(username, client):
+                self._by_name_from_new_clients.add(username)
+            if client is not None:
+                self._by_name_and_client.add((username, client))
             if client_ip is not None:
-                self._by_name_and_ip.add((username, client_ip))
                 self._by_ip.record(client_ip)
             return 0.0
 
-    def _remaining_delay(self, username: str, client_ip: str | None) -> float:
-        delays = [self._by_name.remaining_delay(username), self._total.retry_after(None)]
+    def _client(self, username: str, client_ip: str | None, browser: str | None) -> str | None:
+        """Return the browser if the user has logged in there, else the IP."""
+        is_trusted = browser is not None and (username, browser) in self._trusted
+        return browser if is_trusted else client_ip
+
+    def _is_new(self, username: str, client: str | None) -> bool:
+        """Return whether the user has neither logged in nor failed there, as far as is known."""
+        if client is None:
+            return True
+        key = (username, client)
+        return key not in self._trusted and key not in self._by_name_and_client
+
+    def _remaining_delay(self, username: str, client: str | None, client_ip: str | None) -> float:
+        client_delay = self._by_name_and_client.remaining_delay((username, client))
+        if (username, client) in self._trusted:
+            return client_delay
+        delays = [
+            client_delay,
+            self._by_name.remaining_delay(username),
+            self._total.retry_after(None),
+        ]
+        if self._is_new(username, client):
+            delays.append(self._by_name_from_new_clients.remaining_delay(username))
         if client_ip is not None:
-            pair_delay = self._by_name_and_ip.remaining_delay((username, client_ip))
-            if (username, client_ip) in self._trusted:
-                return pair_delay
-            delays += [pair_delay, self._by_ip.retry_after(client_ip)]
+            delays.append(self._by_ip.retry_after(client_ip))
         return max(delays)
 
-    def reset(self, name: object, client_ip: str | None) -> None:
-        """Uncount an attempt with the right password, and the failures of this name and IP."""
+    def reset(self, name: object, client_ip: str | None, browser: str | None = None) -> None:
+        """Uncount an attempt with the right password, and the failures of this name and client."""
         username = _username(name)
         with self._lock:
-            pair_failures = self._by_name_and_ip.subtract((username, client_ip))
-            # Only the failures from this IP: those from others may be guesses of an attacker.
-            self._by_name.subtract(username, max(pair_failures, 1))
+            client = self._client(username, client_ip, browser)
+            client_failures = self._by_name_and_client.subtract((username, client))
+            # Only the failures from this client: those from others may be guesses of an attacker.
+            self._by_name.subtract(username, max(client_failures, 1))
+            if (username, client) not in self._trusted:
+                self._by_name_from_new_clients.subtract(username, 1)
             self._total.release(None)
             if client_ip is not None:
                 self._by_ip.release(client_ip)
                 self._trusted[username, client_ip] = True
+
+    def trust(self, username: str, browser: str) -> None:
+        """Count the failures of this user in this browser alone, where the user is logged in."""
+        with self._lock:
+            self._trusted[username, browser] = True
 
 
 class _Backoff:
@@ -102,6 +139,10 @@ class _Backoff:
         exponent = min(count - self._free_attempts, 20)  # 2.0 ** 1024 would overflow
         delay = min(2.0**exponent, self._max_delay)
         return max(last_failure + delay - self._clock(), 0.0)
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Return whether there are failures."""
+        return key in self._failures
 
     def add(self, key: Hashable) -> None:
         """Count a failure now."""

@@ -22,7 +22,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sd35.core.rate_limit import RateLimiter
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.service import JobService
-from sd35.server.auth import Authenticator, client_ip_var, login_fingerprints_var
+from sd35.server.auth import (
+    Authenticator,
+    browser_var,
+    client_ip_var,
+    login_fingerprints_var,
+)
 from sd35.server.call_validation import API_PREFIX
 from sd35.server.gradio_calls import STREAM_PREFIXES, GradioCalls
 from sd35.server.open_file_response import OpenFileResponse
@@ -86,6 +91,7 @@ class VisitorMiddleware:
         request = Request(scope, receive)
         route = self._routes.get(scope["path"].rstrip("/"))
         client_ip_var.set(self._authenticator.client_ip(request))
+        browser_var.set(self._authenticator.browser_secret(request))
         try:
             user = await self._authenticate(request, is_route=route is not None)
         except HTTPException as error:
