@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sd35.core.errors import LibraryError
 from sd35.core.log_format import configure_logging
+from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server.accounts import AccountError
 from sd35.server.launch import configure_environment
 from sd35.settings import Settings, load_settings
@@ -52,6 +53,7 @@ def run(web_app: "WebApp", settings: Settings) -> None:
     web_app.run()
 
 
+prepare_standard_streams()
 app_settings = load_settings(sys.argv[1:] if __name__ == "__main__" else [])
 app = build(app_settings)
 demo = app.demo

@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 from sd35.core.access_token import clean_token
 from sd35.core.atomic_files import os_error_text
+from sd35.core.home_folder import default_library_folder, expand_home
 from sd35.core.proxy_address import parse_proxy
 from sd35.core.space_ref import parse_space_ref
 
@@ -46,12 +47,15 @@ def _read_secret(value: object) -> str | None:
     """Return the only line of the file with this path."""
     if value is None:
         return None
-    path = Path(str(value)).expanduser()
+    path = Path(str(value))
     try:
+        path = path.expanduser()
         with path.open("rb") as file:
             text = file.read(MAX_SECRET_BYTES + 1).decode("utf-8-sig").strip()
     except OSError as error:
         raise ValueError(f"can't read {path}: {os_error_text(error)}") from error
+    except RuntimeError as error:
+        raise ValueError(f"can't read {path}: there is no home folder") from error
     except UnicodeDecodeError:
         raise ValueError(f"{path} isn't a text file") from None
     if not text or len(text.splitlines()) > 1 or len(text) > MAX_SECRET_BYTES:
@@ -254,12 +258,7 @@ class Settings(BaseSettings):
     @property
     def library_folder(self) -> Path:
         """Folder of the library, unless this program runs as a Space."""
-        if self.library is not None:
-            return self.library.expanduser()
-        # Slow to import, and only needed without --library.
-        from platformdirs import user_pictures_path  # noqa: PLC0415
-
-        return user_pictures_path() / "SD 3.5 Studio"
+        return default_library_folder() if self.library is None else expand_home(self.library)
 
     @property
     def idle_timeout(self) -> float | None:

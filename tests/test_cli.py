@@ -1,8 +1,11 @@
 """The program as a whole: help, lazy loading and exit codes."""
 
+import io
 import re
+import sys
 
 import pytest
+from uvicorn.logging import DefaultFormatter
 
 import sd35
 from sd35.cli.app import Commands
@@ -10,6 +13,7 @@ from sd35.cli.commands.library import LibraryCommands
 from sd35.cli.exit_codes import EXIT_CODES, exit_code
 from sd35.cli.lazy import LazyGroup
 from sd35.core import errors
+from sd35.core.standard_streams import prepare_standard_streams
 from tests.cli_program import imported_modules, invoke
 
 SLOW_MODULES = {
@@ -86,3 +90,25 @@ def test_every_error_has_an_exit_code() -> None:
         "library",
         "index-damaged",
     }
+
+
+def test_program_needs_no_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without standard streams, as in `pythonw`, others' code can use them, and text is dropped."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+        monkeypatch.setattr(sys, f"__{name}__", None)
+    prepare_standard_streams()
+    DefaultFormatter()  # of Uvicorn, which looks at the standard output
+    print("…", flush=True)  # noqa: T201
+    sys.stderr.write("\udcff")
+    assert sys.stdin.read() == ""
+
+
+def test_program_prints_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter that the console lacks, or half of one, is replaced and ends nothing."""
+    for encoding, expected_output in (("cp437", "+ a...? ?é"), ("utf-8", "✓ a…? 猫é")):
+        data = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding))
+        prepare_standard_streams()
+        print("✓ a…\udcff 猫é", end="", flush=True)  # noqa: T201
+        assert data.getvalue().decode(encoding) == expected_output

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sd35.client.auth import bearer_header
+from sd35.core.errors import LibraryError
 from sd35.settings import Settings, load_settings
 
 
@@ -330,3 +331,26 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     for name, field in Settings.model_fields.items():
         if field.validation_alias is None:
             assert f"--{name.replace('_', '-')}" in printed
+
+
+def test_library_is_in_the_current_folder_without_a_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A program without a usable home folder keeps its images in the current one."""
+    pwd = pytest.importorskip("pwd", reason="Windows has a home folder for everybody")
+    monkeypatch.chdir(tmp_path)
+    for name in ("XDG_CONFIG_HOME", "XDG_PICTURES_DIR", "SD35_LIBRARY"):
+        monkeypatch.delenv(name, raising=False)
+    for home in ("/", "/nonexistent"):
+        monkeypatch.setenv("HOME", home)
+        assert load_settings([]).library_folder == tmp_path / "SD 3.5 Studio"
+    monkeypatch.delenv("HOME")
+    # In a container, the user may have no entry. No test can become such a user.
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert load_settings([]).library_folder == tmp_path / "SD 3.5 Studio"
+    with pytest.raises(LibraryError, match="no home folder for ~/x"):
+        _ = load_settings(["--library", "~/x"]).library_folder
+    with pytest.raises(SystemExit):
+        load_settings(["--token-file", "~/x"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings([]).library_folder == tmp_path / "Pictures" / "SD 3.5 Studio"

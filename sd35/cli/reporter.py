@@ -18,7 +18,7 @@ from sd35.cli.events import (
     TaskProgress,
 )
 from sd35.cli.progress import LiveProgress, PlainProgress
-from sd35.cli.terminal import is_terminal, make_console, print_message
+from sd35.cli.terminal import make_console, print_message
 from sd35.core.events import Notice, Progress, Queued, Started, Waiting
 from sd35.core.text import (
     format_bytes,
@@ -132,8 +132,8 @@ def open_reporter(*, is_quiet: bool = False, is_json: bool = False) -> Reporter:
     With `is_json`, JSON lines are written to standard output in between.
     """
     console = make_console(stderr=True)
-    is_same_terminal = is_terminal(sys.stderr) and is_terminal(sys.stdout)
-    is_live = is_terminal(sys.stderr) and not console.is_dumb_terminal
+    is_same_terminal = sys.stderr.isatty() and sys.stdout.isatty()
+    is_live = sys.stderr.isatty() and not console.is_dumb_terminal
     progress: LiveProgress | PlainProgress | None = None
     if not is_quiet:
         # JSON lines in the same terminal would be written into the live line.

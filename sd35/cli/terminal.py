@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -19,7 +19,6 @@ from sd35.core.text import printable
 
 __all__ = [
     "discard_stdout",
-    "is_terminal",
     "make_console",
     "print_facts",
     "print_message",
@@ -30,12 +29,6 @@ __all__ = [
 # Rich takes what isn't a terminal for one of 80 columns, and would break lines that `grep` and
 # scripts expect to be whole.
 UNWRAPPED_WIDTH: Final = 1000
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a stream is open and a terminal."""
-    # Python sets a standard stream to None if it was closed when the program started (`>&-`).
-    return stream is not None and stream.isatty()
 
 
 @contextmanager
@@ -65,12 +58,10 @@ def discard_stdout() -> None:
 
 def write_line(line: bytes) -> None:
     """Write one line to standard output and flush it."""
-    if sys.stdout is None:
-        return
     with _stdout_errors():
         # Bytes, as a path need not be valid in the terminal's encoding; and flushed, as a script
         # wants each path when its file is there, not all of them at the end.
-        if is_terminal(sys.stdout):
+        if sys.stdout.isatty():
             line = printable(line.decode("utf-8", "replace")).encode("utf-8", "replace")
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
@@ -111,7 +102,7 @@ class _Console(Console):
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console that prints text literally: no markup, no emoji codes, no highlighting."""
     # With markup, a prompt such as "[red]fox[/red]" would lose its brackets, or raise an error.
-    width = None if is_terminal(sys.stderr if stderr else sys.stdout) else UNWRAPPED_WIDTH
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else UNWRAPPED_WIDTH
     return _Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 

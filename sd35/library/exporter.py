@@ -12,6 +12,7 @@ from zipstream import ZIP_STORED, ZipStream  # type: ignore[import-untyped]
 
 from sd35.core.atomic_files import TEMP_SUFFIX, rename_exclusive, write_errors, write_exclusive
 from sd35.core.errors import LibraryError, PictureError
+from sd35.core.home_folder import expand_home
 from sd35.library.layout import original_path
 from sd35.library.library_file import (
     open_library_file,
@@ -76,7 +77,7 @@ def export_pictures(
     folder: Path, entries: Iterable[Entry], target: Path, owner: str | None
 ) -> ExportResult:
     """Copy images of the library in this folder; see `Library.export`."""
-    target = target.expanduser().absolute()
+    target = expand_home(target).absolute()
     library_root = folder.resolve()
     if library_root in target.resolve().parents or target.resolve() == library_root:
         raise LibraryError(f"{target} is in the library.", "Choose a folder outside of it.")

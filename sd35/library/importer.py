@@ -15,6 +15,7 @@ from typing import IO, Final
 
 from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
 from sd35.core.errors import LibraryError, PictureError
+from sd35.core.home_folder import expand_home
 from sd35.library.database import Database
 from sd35.library.exporter import MANIFEST_NAME
 from sd35.library.layout import (
@@ -106,7 +107,7 @@ class Importer:
 
     def run(self, source: Path, on_progress: OnProgress | None = None) -> ImportResult:
         """Import all images of a source; see `Library.import_from`."""
-        source = source.expanduser().resolve()
+        source = expand_home(source).resolve()
         library_root = self._folder.resolve()
         if source == library_root or library_root in source.parents:
             raise LibraryError(f"{source} is in the library already.", "Choose another folder.")

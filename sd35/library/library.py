@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO, Self
 
 from sd35.core.errors import IndexDamagedError, LibraryError
+from sd35.core.home_folder import expand_home
 from sd35.library.database import Database
 from sd35.library.exporter import ExportResult, ZipExport, export_pictures
 from sd35.library.importer import Importer, ImportResult
@@ -68,7 +69,7 @@ class Library(PictureStore):
         Raises:
             LibraryError: the folder or its index can't be used.
         """
-        folder = folder.expanduser().absolute()
+        folder = expand_home(folder).absolute()
         try:
             if not is_read_only(folder):
                 with suppress(_ReadOnlyError):

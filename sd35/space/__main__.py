@@ -5,8 +5,10 @@ import queue
 import signal
 import sys
 
+from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server import launch
 
+prepare_standard_streams()
 parser = argparse.ArgumentParser(
     prog="python -m sd35.space", description="Serve the demo Space: a painter behind /infer."
 )

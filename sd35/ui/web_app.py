@@ -255,5 +255,7 @@ class WebApp:
 
 
 def _print(message: str) -> None:
-    # Without a flush, a pipe or a service's log gets the text when the program ends.
-    print(message, flush=True)  # noqa: T201  # this is the program's output
+    # The terminal may have been closed meanwhile; the page is still there.
+    with contextlib.suppress(OSError):
+        # Without a flush, a pipe or a service's log gets the text when the program ends.
+        print(message, flush=True)  # noqa: T201  # this is the program's output

@@ -21,7 +21,7 @@ from sd35.cli.library_session import (
 )
 from sd35.cli.reporter import Reporter
 from sd35.cli.runner import command_context
-from sd35.cli.terminal import is_terminal, make_console, write_json, write_line
+from sd35.cli.terminal import make_console, write_json, write_line
 from sd35.core.text import one_line
 from sd35.jobs.record import JobRecord
 from sd35.jobs.repository import JobRepository
@@ -69,7 +69,7 @@ def search(
         for page in paged_search.pages(None if show_all else limit):
             if as_json:
                 _write_json(library, page)
-            elif is_terminal(sys.stdout):
+            elif sys.stdout.isatty():
                 _print_table(page)
             else:
                 _write_paths(library, reporter, page)

@@ -17,7 +17,7 @@ from sd35.cli.events import Hint
 from sd35.cli.lazy import Command, make_app
 from sd35.cli.reporter import Reporter
 from sd35.cli.runner import command_context
-from sd35.cli.terminal import is_terminal, write_line
+from sd35.cli.terminal import write_line
 from sd35.cli.user_file import UserFile
 from sd35.core.errors import InvalidRequestError
 from sd35.core.text import one_line
@@ -123,7 +123,7 @@ def _user_command() -> Iterator[Reporter]:
 
 def _prompt_password() -> str:
     """Return the password that is typed twice, or the first line of standard input."""
-    if not is_terminal(sys.stdin):
+    if not sys.stdin.isatty():
         return _read_password_line()
     try:
         with warnings.catch_warnings():
