@@ -353,6 +353,7 @@ def test_infotexts_of_other_tools_are_read(text: str, expected: GenerationMetada
         ("classic", "Forge Classic", None),
         ("Neo-2.28, ADetailer Version: Neo", "Forge Neo", "2.28"),
         ("8b73cb6, App: SD.Next", "SD.Next", "8b73cb6"),
+        ("3d3fe41, Parser: Full parser", "SD.Next", "3d3fe41"),
         ("Fooocus v2.5.5", "Fooocus", "v2.5.5"),
         ("ComfyUI", "ComfyUI", None),
         ("SD 3.5 Studio 0.1.0", THIS_TOOL, "0.1.0"),

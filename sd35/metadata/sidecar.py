@@ -9,10 +9,10 @@ from sd35.metadata.parsing import decode_text, parse_json_object
 from sd35.metadata.readers import read_tool_metadata
 from sd35.metadata.readers.json_settings import metadata_from_lines, metadata_from_settings
 
-__all__ = ["MAX_SIDECAR_BYTES", "SIDECAR_SUFFIXES", "read_sidecar", "sidecar_paths"]
+__all__ = ["MAX_SIDECAR_BYTES", "read_sidecar", "sidecar_paths"]
 
 MAX_SIDECAR_BYTES: Final = 1 << 20
-SIDECAR_SUFFIXES: Final = (".txt", ".json")
+_SUFFIXES: Final = (".txt", ".json", ".TXT", ".JSON")
 
 _BYTE_ORDER_MARKS: Final = (
     (b"\xff\xfe", "utf-16"),
@@ -24,7 +24,7 @@ _BYTE_ORDER_MARKS: Final = (
 def sidecar_paths(path: str) -> list[str]:
     """Return where the settings of the image at a path may be, with slashes."""
     stem, _, _ = path.rpartition(".")
-    return [f"{name}{suffix}" for name in (stem, path) for suffix in SIDECAR_SUFFIXES]
+    return [f"{name}{suffix}" for name in (stem, path) for suffix in _SUFFIXES]
 
 
 def read_sidecar(data: bytes) -> GenerationMetadata | None:

@@ -41,8 +41,8 @@ def parse_tool(values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         return "", {}
     version = values.get("version", "")[:200].strip()
     app = values.get("app", "")[:MAX_VALUE_LENGTH].strip()
-    if app:  # SD.Next
-        tool, version_number = app, version
+    if app or "parser" in values:  # SD.Next
+        tool, version_number = app or "SD.Next", version
     elif version:
         tool, version_number = _split_version(version)
     else:
