@@ -29,6 +29,7 @@ from tests.app_server import AppServer, serve_app
 from tests.chromium import browser, context, open_page, page, submit_prompt  # noqa: F401
 from tests.fakes import FakeSpace
 from tests.photographs import PHOTOGRAPH_KINDS, find_private_details, take_photograph
+from tests.test_comfyui import TEXT_FORMS, WORKFLOWS
 from tests.test_containers import IMAGE_KINDS, encode_image, png_chunk
 from tests.test_readers import EXIF_BY_TOOL, IMAGES_BY_TOOL, XMP, encode_png, encode_with_exif
 
@@ -500,6 +501,11 @@ def test_settings_of_every_tool_reach_the_server(queue_page: Page) -> None:
         "comment": encode_png({"Comment": INFOTEXT}),
         "Draw Things": encode_png({"XML:com.adobe.xmp": XMP}),
         "graph": encode_png({"workflow": json.dumps({"nodes": [{"note": "private"}]})}),
+        **{
+            name: encode_with_exif("JPEG", {0x9286: json.dumps(workflow).encode("utf-16-le")}, {})
+            for name, workflow in WORKFLOWS.items()
+        },
+        **{form: encode_png({"Comment": text}) for form, text in TEXT_FORMS.items()},
     }
     for name, data in files.items():
         settings = queue_page.evaluate(READ_SETTINGS_JS, base64.b64encode(data).decode())
