@@ -206,6 +206,14 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             )
         },
     ),
+    "an image of two samplers": (
+        {
+            "1": make_node("LatentComposite", samples_to=["3", 0], samples_from=["2", 0], x=0),
+            "2": sampler_node(seed=2),
+            "8": make_node("VAEDecode", samples=["1", 0]),
+        },
+        {"extra": (*SAMPLER_SETTINGS, ("Other samplers", "1"), *INK_LORA)},
+    ),
     "merged models": (
         {
             "1": make_node("ModelMergeSimple", model1=["20", 0], model2=["2", 0], ratio=0.25),

@@ -62,7 +62,7 @@ def read_comfyui(texts: ToolTexts) -> GenerationMetadata | None:
 
 def _read_graph(graph: Graph) -> GenerationMetadata | None:
     passes = find_passes(graph)
-    return _build_metadata(graph, passes[0], len(passes) - 1) if passes else None
+    return _build_metadata(graph, passes) if passes else None
 
 
 def _add_site_settings(
@@ -79,7 +79,7 @@ def _add_site_settings(
     return replace(metadata, prompt=prompt, negative_prompt=negative_prompt, extra=extra)
 
 
-def _build_metadata(graph: Graph, passes: Passes, other_samplers: int) -> GenerationMetadata:
+def _build_metadata(graph: Graph, passes: Passes) -> GenerationMetadata:
     sampler = passes.first
     # Custom samplers get prompts and scale from a guider, and steps from the node with the sigmas.
     guider = _guider(graph, sampler)
@@ -96,7 +96,7 @@ def _build_metadata(graph: Graph, passes: Passes, other_samplers: int) -> Genera
         *_second_prompt(graph, guider, positive),
         *_prompt_details("Negative prompt", negative),
         *_later_passes(graph, passes, models.name),
-        *([("Other samplers", str(other_samplers))] if other_samplers else []),
+        *([("Other samplers", str(passes.other_count))] if passes.other_count else []),
         *models.merges,
         *models.loras,
     ]

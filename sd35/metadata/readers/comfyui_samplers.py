@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from sd35.metadata.readers.comfyui_graph import Graph, Node
 
@@ -39,27 +40,43 @@ _NON_IMAGE_INPUTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """Samplers that an image ran through: the one that made it, and later ones in their order."""
+    """Samplers that an image ran through.
+
+    Attributes:
+        first: the one that made the image.
+        later: those that refined it, in their order.
+        other_count: number of others that took part in a saved image.
+    """
 
     first: Node
     later: tuple[Node, ...]
+    other_count: int
 
 
-def find_passes(graph: Graph) -> list[Passes]:
-    """Return the passes of each saved image; the file doesn't say which of them it holds."""
-    outputs = [[node] for node in _output_nodes(graph)[:_MAX_OUTPUTS]]
-    passes = [_trace_passes(graph, nodes) for nodes in outputs]
-    if not any(passes):
-        passes = [_trace_passes(graph, _end_nodes(graph))]
-    if not any(passes):
-        passes = [_trace_passes(graph, nodes, _is_generator) for nodes in outputs]
-    passes_by_sampler: dict[str, Passes] = {}
-    for run in filter(None, passes):
-        longest = passes_by_sampler.setdefault(run.first.name, run)
-        # One image may have been saved before and after it was refined.
-        if len(run.later) > len(longest.later):
-            passes_by_sampler[run.first.name] = run
-    return list(passes_by_sampler.values())
+def find_passes(graph: Graph) -> Passes | None:
+    """Return the passes of the first saved image; the file doesn't say which of them it holds."""
+    outputs = _output_nodes(graph)[:_MAX_OUTPUTS]
+    return (
+        _trace_passes(graph, [[node] for node in outputs], _is_sampler)
+        or _trace_passes(graph, [_end_nodes(graph)], _is_sampler)
+        or _trace_passes(graph, [[node] for node in outputs], _is_generator)
+    )
+
+
+def _trace_passes(
+    graph: Graph, outputs: list[list[Node]], predicate: Callable[[Node], bool]
+) -> Passes | None:
+    traces = [_trace_samplers(graph, nodes, predicate) for nodes in outputs]
+    traces = [samplers for samplers in traces if samplers]
+    if not traces:
+        return None
+    # One image may have been saved before and after it was refined.
+    first = traces[0][0]
+    samplers = max((trace for trace in traces if trace[0] is first), key=len)
+    names = {sampler.name for sampler in samplers}
+    nodes = graph.walk(chain.from_iterable(outputs), follow_image)
+    other_count = sum(predicate(node) and node.name not in names for node in nodes)
+    return Passes(first, tuple(samplers[1:]), other_count)
 
 
 def _output_nodes(graph: Graph) -> list[Node]:
@@ -77,13 +94,6 @@ def _end_nodes(graph: Graph) -> list[Node]:
     nodes = list(graph.nodes.values())
     sources = {name for node in nodes for name in node.links.values()}
     return [node for node in nodes if node.name not in sources] or nodes
-
-
-def _trace_passes(
-    graph: Graph, start_nodes: Iterable[Node], predicate: Callable[[Node], bool] | None = None
-) -> Passes | None:
-    samplers = _trace_samplers(graph, start_nodes, predicate or _is_sampler)
-    return Passes(samplers[0], tuple(samplers[1:])) if samplers else None
 
 
 def _trace_samplers(
