@@ -77,11 +77,19 @@ def test_every_error_has_an_exit_code() -> None:
         "paused",
         "contract",
     }
-    assert kinds_by_code[4] == {"access"}
+    assert kinds_by_code[4] == {"access", "login"}
     assert kinds_by_code[5] == {"quota", "identity", "identity-expired"}
     assert kinds_by_code[6] == {"refused", "busy", "queue-full", "rate-limited", "allowance"}
     assert kinds_by_code[7] == {"failed", "aborted"}
-    assert kinds_by_code[8] == {"stream", "cut", "lost", "silent", "protocol", "malformed"}
+    assert kinds_by_code[8] == {
+        "stream",
+        "cut",
+        "lost",
+        "silent",
+        "protocol",
+        "malformed",
+        "web-page",
+    }
     assert kinds_by_code[9] == {
         "not-a-picture",
         "too-large",

@@ -27,7 +27,9 @@ from sd35.client import (
     retry,
 )
 from sd35.client.auth import basic_header
+from sd35.client.certificates import tls_context
 from sd35.client.decompression import content_decoder
+from sd35.client.interception import redirect_error, redirect_target
 from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, proxy_login_header
 from sd35.core.errors import (
@@ -37,6 +39,7 @@ from sd35.core.errors import (
     LoginRequiredError,
     ProtocolError,
     RedirectedError,
+    SD35Error,
     UnreachableError,
 )
 from sd35.core.events import Finished, RemotePicture
@@ -118,7 +121,17 @@ def test_an_address_of_a_proxy_is_read_as_people_write_it(text: str, url: str) -
             HUB,
             "none: The pac+http proxy of HTTPS_PROXY isn't supported and isn't used",
         ),
-        ({"ALL_PROXY": "all:1"}, URL("http://127.0.0.2:7860/"), "none"),
+        (
+            {"SOCKS_PROXY": "s:1"},
+            HUB,
+            "none: The SOCKS proxy of SOCKS_PROXY isn't supported and isn't used",
+        ),
+        ({"http_proxy": "plain:1"}, HUB, "none: http_proxy is for http addresses alone"),
+        (
+            {"ALL_PROXY": "all:1"},
+            URL("http://127.0.0.2:7860/"),
+            "none: 127.0.0.2 is this computer",
+        ),
         ({"HTTP_PROXY": "evil:1", "REQUEST_METHOD": "GET"}, URL("http://space.test/"), "none"),
     ],
 )
@@ -246,6 +259,7 @@ async def test_a_company_s_authority_is_trusted_if_it_is_named(
             async with SpaceClient.connect(address):
                 pytest.fail("connected")
         monkeypatch.setenv(variable, f'"{file}"')
+        assert not tls_context().verify_flags & ssl.VERIFY_X509_STRICT
         async with SpaceClient.connect(address) as space:
             transport: Any = space._connection._transport
             await space.fetch(RemotePicture("/gradio_api/file=a.png"))
@@ -410,9 +424,39 @@ async def test_https_is_used_where_a_server_redirects_to_it(
         async with serve_fake_gradio() as plain:
             back = respond_text(302, Location=f"{plain}config")
             async with serve_fake_gradio(config=back, tls=server_tls(authority)) as address:
-                with pytest.raises(RedirectedError, match=r"to http://.*isn't allowed"):
+                with pytest.raises(RedirectedError, match=r"http://.*isn't allowed"):
                     async with SpaceClient.connect(address, token="hf_mine"):
                         pytest.fail("connected")
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "kind"),
+    [
+        ("http://a.test/config", "http://a.test:80/x", None),
+        ("https://a.test:443/config", "https://a.test/x", None),
+        ("http://a.test/config", "https://a.test:443/x", None),
+        ("http://a.test:7860/config", "https://a.test:8443/x", None),
+        ("http://a.test/config", "http://a.test:7860/x", RedirectedError),
+        ("https://a.test/config", "https://a.test:8443/x", RedirectedError),
+        ("https://a.test/config", "http://a.test/x", RedirectedError),
+        ("https://a.test/config", "https://b.test/x", RedirectedError),
+        ("https://a.test/config", "https://me:pw@a.test/x", RedirectedError),
+        ("https://a.test/config", "https://a.test.b.test/x", RedirectedError),
+        ("http://a.test/config", "https://www.a.test/x", LoginPageError),
+        ("http://a.test/config", "//login.test/x", LoginPageError),
+        ("http://a.test/config", "ftp://a.test/x", RedirectedError),
+    ],
+)
+def test_a_token_follows_a_redirect_to_the_same_host_alone(
+    url: str, target: str, kind: type[SD35Error] | None
+) -> None:
+    resolved_target = redirect_target(308, URL(url), target)
+    assert resolved_target is not None
+    error = redirect_error("a Space", URL(url), resolved_target)
+    assert (None if error is None else type(error)) is kind
+    assert redirect_target(304, URL(url), target) is None
+    assert redirect_target(302, URL(url), "http://[") is None
+    assert redirect_target(302, URL(url), None) is None
 
 
 async def test_another_path_of_the_server_is_followed() -> None:

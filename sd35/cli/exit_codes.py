@@ -52,7 +52,7 @@ EXIT_CODES: Final = (
         "the Space is unavailable: unreachable, not found, asleep or in error",
         (ConnectionFailedError,),
     ),
-    ExitCode(4, "the token is missing, invalid or has no access", (AccessDeniedError,)),
+    ExitCode(4, "the token or login is missing, invalid or has no access", (AccessDeniedError,)),
     ExitCode(5, "GPU quota used up, or you couldn't be identified", (QuotaError, IdentityError)),
     ExitCode(6, "busy: no GPU available, queue full or too many requests", (RefusedError,)),
     ExitCode(7, "generation failed or was cancelled at the Space", (GenerationFailedError,)),

@@ -13,6 +13,7 @@ from yarl import URL
 from sd35.client.auth import Identity
 from sd35.client.contract import Contract, Json
 from sd35.client.discovery import ContractCache
+from sd35.client.interception import is_same_server
 from sd35.client.retry import RetrySignal, with_retry
 from sd35.client.transport import MAX_PICTURE_BYTES, Transport
 from sd35.core.errors import (
@@ -142,7 +143,7 @@ class Connection:
             url = self.root.join(URL(picture.url))
             if (
                 picture.url
-                and url.origin() == self.root.origin()
+                and is_same_server(url, self.root)
                 and url.user is None
                 and url.password is None
             ):

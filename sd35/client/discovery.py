@@ -117,7 +117,8 @@ class Discovery:
         # Gradio serves /config without the API's prefix, and the prefix in it (since Gradio 5).
         try:
             url, config = await self._get_document(self.transport.root / "config", on_wait)
-        except AccessDeniedError:
+        except (AccessDeniedError, ContractError, SpaceNotFoundError):
+            # The page requires a login, or doesn't answer under this name.
             if self.own_page and await is_own_address(self.own_page, self.transport.root):
                 raise self._own_page_error() from None
             raise

@@ -8,7 +8,7 @@ from yarl import URL
 from sd35.client.error_parsing import sanitize
 from sd35.core.errors import LoginPageError, RedirectedError, SD35Error, WebPageError
 
-__all__ = ["is_web_page", "redirect_error", "redirect_target", "web_page_error"]
+__all__ = ["is_same_server", "is_web_page", "redirect_error", "redirect_target", "web_page_error"]
 
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -22,6 +22,13 @@ _LOGIN_PAGE_PATTERN: Final = re.compile(
     rb"|WISPAccessGateway|captive|hotspot|\bwi-?fi\b",
     re.IGNORECASE,
 )
+
+
+def is_same_server(url: URL, other: URL) -> bool:
+    """Return whether two addresses have the same scheme, host and port."""
+    # Not by yarl's origins, in which `:443` makes a difference.
+    parts = ((address.scheme, address.host, address.port) for address in (url, other))
+    return next(parts) == next(parts)
 
 
 def redirect_target(status: int, url: URL, location: str | None) -> URL | None:
@@ -44,22 +51,17 @@ def redirect_error(name: str, url: URL, target: URL) -> SD35Error | None:
     if target.user is not None or target.password is not None:
         return RedirectedError(f"{name} redirected to an invalid address.")
     is_upgrade = (url.scheme, target.scheme) == ("http", "https") and url.host == target.host
-    if is_upgrade or url.origin() == target.origin():
+    if is_upgrade or is_same_server(url, target):
         return None
     address = sanitize(str(target.origin()))[:100]
-    if url.host == target.host:
-        return RedirectedError(
-            f"{name} redirected to {address}, which isn't allowed.",
-            "If this is the address of the Space, use it instead.",
-        )
     happened = f"{name} redirected to another server, {address}, which isn't allowed."
     remedy = (
         "It may be the login page of your Wi-Fi or network: open it in a browser and log in. If "
         "the Space has moved, use its new address."
     )
     # Whoever is on the way can answer for a server without a certificate, and may stop doing so.
-    error_class = LoginPageError if url.scheme == "http" else RedirectedError
-    return error_class(happened, remedy)
+    is_forgeable = url.scheme == "http" and url.host != target.host
+    return (LoginPageError if is_forgeable else RedirectedError)(happened, remedy)
 
 
 def is_web_page(body: bytes) -> bool:

@@ -63,8 +63,8 @@ def find_proxy(root: URL, proxy: str | None) -> ProxyRoute:
             raise InvalidRequestError(f"Can't use the proxy's address: {error}.") from None
     # The environment needn't exempt this machine, where the demo Space runs.
     if is_loopback(root):
-        return ProxyRoute()
-    return _environment_route(root) or _platform_route(root)
+        return ProxyRoute(exemption=f"{root.host} is this computer.")
+    return _environment_route(root) or _platform_route(root) or _direct_route(root)
 
 
 def proxy_login_header(proxy: ProxyAddress | None) -> dict[str, str]:
@@ -86,16 +86,22 @@ def _environment_route(root: URL) -> ProxyRoute | None:
     return _first_usable(variables)
 
 
-def _platform_route(root: URL) -> ProxyRoute:
+def _platform_route(root: URL) -> ProxyRoute | None:
     # Not urllib's getproxies(), which reads these only if the environment has no NO_PROXY, either.
     module: Any = urllib.request
     for system in ("macosx_sysconf", "registry"):
         read_proxies = getattr(module, f"getproxies_{system}", None)
-        if read_proxies is None:
-            continue
-        proxy = read_proxies().get(root.scheme)
+        proxy = read_proxies().get(root.scheme) if read_proxies else None
         if proxy and not getattr(module, f"proxy_bypass_{system}")(root.host or ""):
             return _first_usable([("the system's settings", proxy)])
+    return None
+
+
+def _direct_route(root: URL) -> ProxyRoute:
+    """Return the way without a proxy, and whether the environment has one for other addresses."""
+    other_scheme = "https" if root.scheme == "http" else "http"
+    for variable, _ in _variables(f"{other_scheme}_proxy"):
+        return ProxyRoute(exemption=f"{variable} is for {other_scheme} addresses alone.")
     return ProxyRoute()
 
 
@@ -121,6 +127,8 @@ def _proxy_variables(scheme: str) -> Iterator[tuple[str, str]]:
     else:
         yield from (item for item in _variables(f"{scheme}_proxy") if item[0].islower())
     yield from _variables("all_proxy")
+    for variable, value in _variables("socks_proxy"):
+        yield variable, value if "://" in value else f"socks://{value}"
 
 
 def _variables(name: str) -> Iterator[tuple[str, str]]:

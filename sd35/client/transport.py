@@ -18,6 +18,7 @@ from sd35.client.decompression import Decoder, content_decoder
 from sd35.client.error_parsing import asks_for_basic, error_for_status
 from sd35.client.fast_get import RawPool
 from sd35.client.interception import (
+    is_same_server,
     is_web_page,
     redirect_error,
     redirect_target,
@@ -156,7 +157,7 @@ class Transport:
                     if target is None or redirect_error(self.name, url, target) is not None:
                         body = await self._read_ok(response, MAX_DESCRIPTION_BYTES)
                         return url, self._parse(body)
-                if target.origin() != self.root.origin():
+                if not is_same_server(target, self.root):
                     self._set_root(target.origin().join(URL(self.root.raw_path, encoded=True)))
                 url = target
         raise RedirectedError(f"{self.name} redirects without end.")
@@ -364,7 +365,7 @@ class Transport:
 
     def _check_origin(self, url: URL) -> None:
         # The address comes from the Space, and the token goes with every request.
-        if url.origin() != self.root.origin():
+        if not is_same_server(url, self.root):
             raise ProtocolError(f"{self.name} redirected to another server, which isn't allowed.")
 
     @contextmanager
