@@ -464,6 +464,22 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
             16: edit_node("GetNode", "prompt"),
         }
     ),
+    "an unknown encoder": changed_workflow(
+        {
+            16: {
+                **edit_node("Encoder", "a fox", "A1111", 1, clip=20),
+                "outputs": [{"type": "CONDITIONING"}],
+            },
+            3: edit_node(
+                *("KSampler", 1, "fixed", 30, 5.5, "euler", "sgm_uniform", 1),
+                model=20,
+                positive=16,
+                negative=40,
+                seed=1,
+            ),
+            1: {**edit_node("Seed", 1071208483, None), "outputs": [{"type": "INT"}]},
+        }
+    ),
     "named widgets": changed_workflow(
         {16: {**edit_node("Custom Encode", clip=20), "widgets_values": {"text": "a fox"}}}
     ),

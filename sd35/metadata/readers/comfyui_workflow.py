@@ -85,6 +85,7 @@ _WIDGETS = {
         "smZ CLIPTextEncode": "text",
         "BNK_CLIPTextEncodeAdvanced": "text",
         "ShowText|pysssss": "text_0",
+        "SDXLPromptStyler": "text_positive text_negative style",
         "StringConcatenate": "string_a string_b delimiter",
         "StringReplace": "string find replace",
         "RegexReplace": "string regex_pattern replace",
@@ -437,15 +438,23 @@ def _without_controls(values: list[Any], *, has_switches: bool) -> list[Any]:
 
 
 def _only_value(node: _EditorNode, values: list[Any]) -> dict[str, Any]:
+    """Return the value of a custom node that can only be its prompt or its output."""
     outputs = _items(node, "outputs")
     output_type = _text(outputs[0], "type") if outputs else ""
-    input_types = [_text(slot, "type") for slot in _items(node, "inputs")]
-    # A node that changes a prompt's encoding has texts, too, such as the name of a method.
-    if output_type == "CONDITIONING" and output_type in input_types:
+    slots = [slot for slot in _items(node, "inputs") if isinstance(slot, dict)]
+    types = [_text(slot, "type") for slot in slots if slot.get("link") is not None]
+    # A node that changes what it gets has values, too, such as the name of a method.
+    if types and (output_type != "CONDITIONING" or set(types) & {"CONDITIONING", "STRING"}):
         return {}
     name, kind = _NAMES_BY_OUTPUT.get(output_type, ("", str))
-    fitting_values = [value for value in values if isinstance(value, kind)]
-    return {name: fitting_values[0]} if name and len(fitting_values) == 1 else {}
+    candidates = [value for value in values if value is not None]
+    if len(candidates) > 1:
+        candidates = [value for value in candidates if value != ""]
+    if output_type == "CONDITIONING":
+        texts = [value for value in candidates if isinstance(value, str)]
+        candidates = texts if len(texts) == 1 else [text for text in texts if " " in text]
+    is_certain = len(candidates) == 1 and isinstance(candidates[0], kind)
+    return {name: candidates[0]} if name and is_certain else {}
 
 
 def _sampler_values(values: list[Any]) -> dict[str, Any]:
