@@ -91,6 +91,15 @@
   };
   document.addEventListener("beforeinput", onComma, true);
 
+  // Browsers change a focused number by the wheel, instead of scrolling; not while it is read-only. They act after all
+  // listeners, and at once.
+  const onWheel = ({ target }) => {
+    if (target.type !== "number" || target.readOnly) return;
+    target.readOnly = true;
+    setTimeout(() => (target.readOnly = false));
+  };
+  document.addEventListener("wheel", onWheel, { capture: true, passive: true });
+
   // Gradio's button would set the first default of the page, not that of the connected Space.
   const onReset = (event) => {
     const slider = event.target.closest?.(".reset-button")?.closest(SLIDERS);

@@ -16,6 +16,8 @@
   const DOUBLE_CLICK_GUARD = 1000; // ms after a deletion
   const DELETION_INTERVAL = 400; // ms: the second press of a key or finger doesn't count as a double click
   const COPIED_LABEL_DURATION = 1800; // ms
+  const LONG_PRESS_DURATION = 500; // ms
+  const MAX_FINGER_MOVE = 10; // pixels: beyond that it scrolls
 
   const state = {
     tab: null, // "create" or "library"
@@ -400,13 +402,66 @@
     renderLoadingImages();
   };
 
+  // ---- Fingers ----------------------------------------------------------------------------------
+  // As in the galleries of phones: a tap on an item opens it, a long press selects it, and as long as something is selected, a
+  // tap selects, too. Mouse, keyboard and screen reader use the buttons in the item.
+
+  let touch = null; // the press of a finger: { id, x, y, timer, isLong }
+  const cancelLongPress = () => clearTimeout(touch?.timer);
+  const pickItem = (id) => {
+    const checkbox = one(`#grid [data-id="${id}"] .pick input`);
+    if (checkbox === null) return; // removed meanwhile
+    checkbox.checked = !checkbox.checked;
+    dispatch("item picked", { checkbox, isRange: false });
+  };
+  const onPressStart = (event) => {
+    const { target, pointerType, isPrimary, clientX: x, clientY: y } = event;
+    cancelLongPress(); // a second finger zooms
+    touch = null;
+    const item = target.closest(".item[data-id]");
+    if (pointerType !== "touch" || !isPrimary || item === null) return;
+    const press = { id: idOf(item), x, y, isLong: false };
+    const onLongPress = () => {
+      press.isLong = true;
+      pickItem(press.id);
+    };
+    press.timer = setTimeout(onLongPress, LONG_PRESS_DURATION);
+    touch = press;
+  };
+  const onPressMove = ({ clientX, clientY }) => {
+    if (touch !== null && Math.hypot(clientX - touch.x, clientY - touch.y) > MAX_FINGER_MOVE) cancelLongPress();
+  };
+  // Before the buttons and checkboxes in the item get it.
+  const onTap = (event) => {
+    const press = touch;
+    touch = null;
+    if (press === null || event.detail === 0) return; // 0: a key
+    event.preventDefault();
+    event.stopPropagation();
+    if (press.isLong || isAccidental(event)) return;
+    if (state.selected.size > 0) pickItem(press.id);
+    else dispatch("open", { button: event.target.closest(".item") });
+  };
+  // The browser's menu for images, or dragging one, would end the press.
+  const onPressMenu = (event) => touch !== null && event.preventDefault();
+  const bindFingers = (element) => {
+    element.addEventListener("pointerdown", onPressStart);
+    element.addEventListener("pointermove", onPressMove);
+    element.addEventListener("pointerup", cancelLongPress);
+    element.addEventListener("pointercancel", cancelLongPress);
+    element.addEventListener("contextmenu", onPressMenu);
+    element.addEventListener("dragstart", onPressMenu);
+    element.addEventListener("click", onTap, true);
+  };
+
   // ---- Listeners --------------------------------------------------------------------------------
 
+  // The second click of a double click would hit the image that has replaced the deleted one.
+  const isAccidental = (event) => event.detail > 1 && Date.now() - state.deletedAt < DOUBLE_CLICK_GUARD;
   const onClick = (event) => {
     const button = event.target.closest("[data-action]");
     const checkbox = event.target.closest(".pick input");
-    // The second click of a double click would hit the image that has replaced the deleted one.
-    if (event.detail > 1 && Date.now() - state.deletedAt < DOUBLE_CLICK_GUARD) return;
+    if (isAccidental(event)) return;
     if (checkbox) dispatch("item picked", { checkbox, isRange: event.shiftKey });
     else if (button) {
       const ids = button.closest(".selection") ? [...state.selected] : [idOf(button)].filter(Boolean);
@@ -510,6 +565,7 @@
     element.addEventListener("close", onDialogClose, true);
     if (name === "viewer") watch("value", () => dispatch("viewer answered"));
     if (name !== "grid") return;
+    bindFingers(element);
     watch("value", () => {
       // Gradio names each radio input differently; with one name, the arrow keys work on them.
       for (const input of all("#filter input")) input.name = "filter";

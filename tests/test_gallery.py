@@ -542,7 +542,7 @@ def test_back_closes_the_viewer(page: Page) -> None:
 
 
 def test_phone_layout_fits_the_screen(browser: Browser, server: GalleryServer) -> None:  # a fixture
-    """On a phone nothing scrolls sideways, and all buttons are on the screen."""
+    """On a phone nothing scrolls sideways, a tap opens an image, and a long press selects it."""
     context = browser.new_context(
         viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, color_scheme="dark"
     )
@@ -550,13 +550,27 @@ def test_phone_layout_fits_the_screen(browser: Browser, server: GalleryServer) -
     width_js = "document.documentElement.scrollWidth"
     expect(gallery_items(page)).to_have_count(PAGE_SIZE)
     assert page.evaluate(width_js) <= 360
-    gallery_items(page).first.locator(".pick input").check()
-    for button in page.get_by_role("toolbar").get_by_role("button").filter(visible=True).all():
-        expect(button).to_be_in_viewport(ratio=1)
-    gallery_items(page).nth(1).locator(".open").tap()
+    gallery_items(page).nth(1).tap(position={"x": 9, "y": 9})
     expect(page.get_by_role("dialog").locator(".full-size")).to_be_in_viewport()
     expect(page.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
     assert page.evaluate(width_js) <= 360
+    page.get_by_role("button", name="Close").tap()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    box = gallery_items(page).first.bounding_box()
+    assert box is not None
+    fingers = context.new_cdp_session(page)
+    points = [{"x": box["x"] + 9, "y": box["y"] + 9}]
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points})
+    toolbar = page.get_by_role("toolbar")
+    expect(toolbar).to_contain_text("1 selected")
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    gallery_items(page).nth(1).tap()
+    expect(toolbar).to_contain_text("2 selected")
+    for button in toolbar.get_by_role("button").filter(visible=True).all():
+        expect(button).to_be_in_viewport(ratio=1)
+    for index in (0, 1):
+        gallery_items(page).nth(index).tap()
+    expect(toolbar).to_be_hidden()
     context.close()
 
 

@@ -263,7 +263,7 @@ def expect_form(page: Page) -> None:
 def test_numbers_are_never_changed_silently(page: Page, servers: PageServers) -> None:
     """An empty number becomes the Space's default; one that is out of range says what it became.
 
-    A decimal comma is one, also where the browser knows only the point.
+    A decimal comma is one, also where the browser knows only the point, and the wheel scrolls.
     """
     open_page(page, servers.with_previews)
     wait_for_limits(page)
@@ -286,6 +286,11 @@ def test_numbers_are_never_changed_silently(page: Page, servers: PageServers) ->
     expect(guidance).to_have_value("4.5")
     guidance.fill("")
     guidance.press_sequentially("0,5")
+    expect(guidance).to_have_value("0.5")
+    guidance.hover()
+    scroll_position = page.evaluate("scrollY")
+    page.mouse.wheel(0, -scroll_position or 50)
+    page.wait_for_function("position => scrollY !== position", arg=scroll_position)
     expect(guidance).to_have_value("0.5")
 
 
