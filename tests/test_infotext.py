@@ -238,7 +238,9 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         (
             (
                 "a\nnegative prompt: b\nSTEPS:2, cfg_scale: 7, SEED: 3, SIZE: 8x9, "
-                "Model: SD\\x.safetensors [6ce0161689], VAE: d/v.pt, UNet: u"
+                "Model: SD\\x.safetensors [6ce0161689], VAE: d/v.pt, UNet: u, "
+                "Lora_0 Model name: d/ink.pt, Lora_0 Model hash: 1, Lora_0 Strength model: 0.80, "
+                "Lora_0 Strength clip: 1"
             ),
             replace(
                 EMPTY_METADATA,
@@ -250,7 +252,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
                 width=8,
                 height=9,
                 model="x",
-                extra=(("VAE", "v"), ("UNet", "u")),
+                extra=(("VAE", "v"), ("UNet", "u"), ("LoRA", "ink:0.8")),
             ),
         ),
         (

@@ -30,7 +30,7 @@ from sd35.metadata.parsing import (
     parse_size,
     parse_text,
 )
-from sd35.metadata.resources import separate_resources
+from sd35.metadata.resources import merge_numbered_resources, separate_resources
 from sd35.metadata.tool_version import parse_tool
 
 __all__ = ["has_parameters", "read_infotext", "write_infotext"]
@@ -279,11 +279,13 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     used_keys |= set() if seed_text else {"seed"}
     used_keys |= set(_CIVITAI_KEYS) if resources else set()
     default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None
-    extra = (
+    extra = [
         (name, value if tool == THIS_TOOL else format_setting(value))
         for name, value in pairs
         if _fold_key(name) not in used_keys and (name, value) != default_pair
-    )
+    ]
+    if tool != THIS_TOOL:
+        extra = merge_numbered_resources(extra)
     return GenerationMetadata(
         width=parsed["width"],
         height=parsed["height"],

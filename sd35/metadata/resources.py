@@ -4,7 +4,7 @@ Stable Diffusion 3.5's Space has none of them, and would read their names as wor
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 from sd35.metadata.parsing import MAX_EXTRA, MAX_VALUE_LENGTH, model_name, parse_number
 
-__all__ = ["format_resource", "separate_resources"]
+__all__ = ["format_resource", "merge_numbered_resources", "separate_resources"]
 
 # AUTOMATIC1111's tags for networks, and SwarmUI's for everything else.
 _TITLES: Final = {
@@ -56,6 +56,12 @@ _EMBEDDING: Final = re.compile(
     r"\bembedding:([\w./\\+\-]{1,200})(?::(-?\d+(?:\.\d+)?))?", re.IGNORECASE
 )
 _EMBEDDING_ITEM: Final = re.compile(rf"\(?\s*{_EMBEDDING.pattern}\s*\)?", re.IGNORECASE)
+# Such as `Lora_0 Model name: ink`, `Lora_0 Strength model: 0.8` and `Lora_0 Strength clip: 0.8`.
+_NUMBERED: Final = re.compile(
+    r"(?P<kind>Lora|Embedding)_(?P<number>\d{1,3}) "
+    r"(?P<detail>(?:Model )?(?:name|hash)|Strength (?:model|clip))",
+    re.IGNORECASE,
+)
 # SwarmUI numbers the tags that it keeps.
 _TAG_NUMBER: Final = re.compile(r"//cid=\d+$")
 _MAX_DEPTH: Final = 5  # of tags within tags
@@ -87,6 +93,25 @@ def format_resource(title: str, text: str) -> tuple[str, str]:
         for weight, number in zip(weights, numbers, strict=True)
     )
     return title, ":".join([model_name(name), *texts])[:MAX_VALUE_LENGTH]
+
+
+def merge_numbered_resources(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return pairs with one for each resource, of which savers of ComfyUI write several."""
+    matches = [(_NUMBERED.fullmatch(key), key, value) for key, value in pairs]
+    weights = {
+        (match["kind"], match["number"]): value
+        for match, _, value in matches
+        if match and match["detail"].lower() == "strength model"
+    }
+    merged_pairs = []
+    for match, key, value in matches:
+        if match is None:
+            merged_pairs.append((key, value))
+        elif match["detail"].lower() in {"model name", "name"}:
+            weight = weights.get((match["kind"], match["number"]))
+            text = value if weight is None else f"{value}:{weight}"
+            merged_pairs.append(format_resource(_TITLES[match["kind"].lower()], text))
+    return merged_pairs
 
 
 def _split_resources(text: str) -> tuple[str, list[tuple[str, str]]]:
