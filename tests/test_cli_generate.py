@@ -287,6 +287,7 @@ def test_failure_ends_the_batch_without_keep_going(generator: FakeSpace) -> None
         (["generate", "x", "--space", "http://127.0.0.1:1"], 3, "connection refused"),
         (["generate", "x", "-o", "empty"], 9, "not a folder"),
         (["generate", "x", "-o", "empty/below"], 9, "Not a directory"),
+        (["generate", "x", "-o", "x" * 300], 9, "File name too long"),
         (["generate", "error: No GPU was available"], 6, "No GPU was available"),
         (["generate", "error: Expired ZeroGPU proxy token"], 5, "Expired"),
         (["generate", "error: GPU task aborted"], 7, "Try fewer steps"),

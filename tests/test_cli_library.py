@@ -146,6 +146,7 @@ def test_programs_get_paths_or_json() -> None:
         (["export", "there.zip"], 9, "already exists"),
         (["export", "old.png/below"], 9, "Couldn't save"),
         (["import", "nowhere"], 2, "nowhere"),
+        (["import", "x" * 300], 2, "File name too long"),
         (["import", "images"], 9, "is in the library already"),
         (["rescan", "--library", "nowhere"], 2, "Folder not found: nowhere"),
     ],

@@ -136,7 +136,8 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        cause = "not a folder" if folder.is_file() else os_error_text(error)
+        is_file = isinstance(error, FileExistsError)
+        cause = "not a folder" if is_file else os_error_text(error)
         raise WriteError(
             f"Can't write to {one_line(folder)}: {cause}.", "Choose another folder with --out."
         ) from error

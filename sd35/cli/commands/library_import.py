@@ -10,6 +10,7 @@ from sd35.cli.lazy import Command, make_app
 from sd35.cli.library_session import Requires, open_library, report_skipped
 from sd35.cli.runner import command_context
 from sd35.cli.terminal import write_json
+from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import InvalidRequestError
 from sd35.core.text import one_line, pluralize
 from sd35.library.layout import LOCAL_OWNER_KEY
@@ -33,9 +34,7 @@ def import_images(
     They may come from any tool. Duplicates are skipped.
     """
     with command_context(is_json=as_json) as reporter:
-        # Before the library is opened, which creates it.
-        if not source.exists():
-            raise InvalidRequestError(f"No such file or folder: {one_line(source)}.")
+        _check_source(source)  # before the library is opened, which creates it
         with open_library(folder, reporter, Requires.NOTHING) as library:
             on_progress = reporter.start_task("Importing images")
             result = library.import_from(source, LOCAL_OWNER_KEY, on_progress)
@@ -46,3 +45,13 @@ def import_images(
             write_json(
                 {"added": result.added, "already": result.duplicates, "skipped": skipped_files}
             )
+
+
+def _check_source(source: Path) -> None:
+    try:
+        source.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InvalidRequestError(f"No such file or folder: {one_line(source)}.") from error
+    except OSError as error:
+        message = f"Couldn't read {one_line(source)}: {os_error_text(error)}."
+        raise InvalidRequestError(message) from error
