@@ -276,7 +276,7 @@ def test_failure_ends_the_batch_without_keep_going(generator: FakeSpace) -> None
         (
             ["generate", "x", "--proxy", f"socks5://me:{SECRET_TOKEN}@host"],
             2,
-            "begins with http://",
+            "SOCKS proxies aren't supported",
         ),
         (
             ["generate", "x", "--space", "a/b", "--token", f"{SECRET_TOKEN} {SECRET_TOKEN}"],
