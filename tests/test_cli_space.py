@@ -109,14 +109,14 @@ async def serve_hub(space: str, stage: str) -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("arguments", "stage", "code", "statuses", "expected_message"),
     [
-        ([], "RUNNING", 0, [*ALL_OK, "skipped"], "valid: alice [2J, a PRO account"),
+        ([], "RUNNING", 0, [*ALL_OK, "skipped"], "valid: alice [2J, a PRO account, from HF_TOKEN"),
         (["--try"], "STOPPED", 5, [*ALL_OK, "not ok"], "Try again at"),
         (
             ["--token", "other"],
             "RUNNING",
             4,
             ["ok", "ok", "not ok", "skipped", "skipped", "skipped"],
-            "Invalid Hugging Face token",
+            "Invalid Hugging Face token. It is from --token or SD35_TOKEN.",
         ),
         (
             [],

@@ -62,6 +62,7 @@ def test_foreign_text_is_escaped() -> None:
     error = SD35Error(MARKUP, MARKUP)
     metadata = GenerationMetadata(prompt=MARKUP, tool=MARKUP, extra=((MARKUP, MARKUP),))
     notice = Notice(MARKUP)
+    space: Any = SimpleNamespace(warnings=(MARKUP,))
     for html in (
         job_panel("x", make_state(JobStatus.FAILED, error=error)),
         job_panel("x", make_state(JobStatus.RUNNING, notices=(notice,))),
@@ -73,6 +74,7 @@ def test_foreign_text_is_escaped() -> None:
             MARKUP, MARKUP, apply_settings(metadata, FORM_VALUES, PUBLIC_LIMITS)
         ),
         space_view.banner(ConnectionState(MARKUP, error=UnreachableError(MARKUP))),
+        space_view.banner(ConnectionState("x", space=space)),
         space_view.status_line(ConnectionState(MARKUP)),
     ):
         assert "<img" not in html

@@ -109,22 +109,22 @@ def test_an_address_of_a_proxy_is_read_as_people_write_it(text: str, url: str) -
         (
             {"ALL_PROXY": "SOCKS5://me:s3cret@s:1"},
             HUB,
-            "none: The SOCKS proxy of ALL_PROXY isn't supported and isn't used",
+            "none: the SOCKS proxy of ALL_PROXY isn't supported and isn't used",
         ),
         (
             {"https_proxy": "socks4a://s:1", "ALL_PROXY": "all:1"},
             HUB,
-            "http://all:1: The SOCKS proxy of https_proxy isn't supported and isn't used",
+            "http://all:1: the SOCKS proxy of https_proxy isn't supported and isn't used",
         ),
         (
             {"HTTPS_PROXY": "pac+http://s:1"},
             HUB,
-            "none: The pac+http proxy of HTTPS_PROXY isn't supported and isn't used",
+            "none: the pac+http proxy of HTTPS_PROXY isn't supported and isn't used",
         ),
         (
             {"SOCKS_PROXY": "s:1"},
             HUB,
-            "none: The SOCKS proxy of SOCKS_PROXY isn't supported and isn't used",
+            "none: the SOCKS proxy of SOCKS_PROXY isn't supported and isn't used",
         ),
         ({"http_proxy": "plain:1"}, HUB, "none: http_proxy is for http addresses alone"),
         (
@@ -533,7 +533,7 @@ async def test_a_login_of_a_proxy_before_the_space_is_used() -> None:
     def guarded(handler: Handler) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
             attempts.append(request.headers.get("Authorization"))
-            if attempts[-1] == basic_header(("ann", "right"))["Authorization"]:
+            if attempts[-1] == basic_header("ann", "right")["Authorization"]:
                 return await handler(request)
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
 

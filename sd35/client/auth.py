@@ -34,9 +34,9 @@ def bearer_header(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def basic_header(login: tuple[str, str]) -> dict[str, str]:
+def basic_header(name: str, password: str) -> dict[str, str]:
     """Return the header with a username and a password, as of HTTP Basic."""
-    return {"Authorization": f"Basic {b64encode(':'.join(login).encode()).decode()}"}
+    return {"Authorization": f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"}
 
 
 # Servers refuse requests with long headers; nginx's buffer for one is 8 KiB by default.

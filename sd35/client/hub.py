@@ -96,6 +96,8 @@ async def get_space_info(hub: Transport, name: str) -> SpaceInfo:
 
 def _name_at(url: URL) -> str | None:
     """Return the name of the Space in an address of the Hub's API: a renamed one has a new name."""
+    if url.parts[-4:-2] != ("api", "spaces"):
+        return None
     try:
         return parse_space_ref("/".join(url.parts[-2:])).name
     except ValueError:

@@ -35,7 +35,7 @@ class ProxyRoute:
     def description(self) -> str:
         """The proxy without its login, or `none`, and why."""
         address = "none" if self.proxy is None else str(self.proxy.url.origin())
-        reason = (self.warning or self.exemption).rstrip(".")
+        reason = (self.warning or self.exemption).removesuffix(".").replace("The", "the", 1)
         return f"{address}: {reason}" if reason else address
 
 

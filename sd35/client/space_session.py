@@ -1,30 +1,42 @@
-"""The session of one identity at a server: its cookies, and its login."""
+"""The session of one identity at a server: its cookies, and the login that begins it."""
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
-__all__ = ["SpaceSession"]
+__all__ = ["SpaceLogin", "SpaceSession"]
 
 MAX_COOKIE_CHARACTERS: Final = 8 * 1024
 
 
+@dataclass(slots=True)
+class SpaceLogin:
+    """A username and a password for a server.
+
+    Attributes:
+        is_refused: whether the server has refused them. They aren't tried again, for any identity:
+            a server may lock an account after some failures.
+    """
+
+    name: str
+    password: str = field(repr=False)
+    is_refused: bool = False
+
+
 class SpaceSession:
-    """Cookies of one identity, and whether its login was refused.
+    """The cookies of one identity.
 
     Attributes:
         login_lock: held by the one request that logs in, for all that need it.
-        is_login_refused: whether the server has refused the login. It isn't tried again: a server
-            may lock an account after some failures.
     """
 
     def __init__(self) -> None:
         # Not "unsafe", a jar ignores the cookies of hosts that are IP addresses.
         self._cookie_jar = aiohttp.CookieJar(unsafe=True)
         self.login_lock = asyncio.Lock()
-        self.is_login_refused = False
 
     def cookie_header(self, url: URL) -> dict[str, str]:
         """Return the header with the cookies for an address."""

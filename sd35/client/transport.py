@@ -28,7 +28,7 @@ from sd35.client.json_parsing import parse_json
 from sd35.client.limited_connector import LimitedConnector
 from sd35.client.proxy import find_proxy, proxy_login_header
 from sd35.client.redaction import remember_secrets
-from sd35.client.space_session import SpaceSession
+from sd35.client.space_session import SpaceLogin, SpaceSession
 from sd35.client.timeouts import Timeouts
 from sd35.core.awake import AwakeTimeout
 from sd35.core.errors import (
@@ -90,7 +90,7 @@ class Transport:
         self.timeouts = timeouts
         self.headers = dict(headers)
         self.session = SpaceSession()
-        self._login = login
+        self._login = None if login is None else SpaceLogin(*login)
         self._http = session
         self._proxy = proxy
         self._raw_pool: RawPool | None = None
@@ -238,7 +238,7 @@ class Transport:
         self._check_origin(url)
         cookies = self.session.cookie_header(url)
         response = await self._send_once(method, url, extra_headers or {}, data)
-        if response.status != 401 or self._login is None or self.session.is_login_refused:
+        if response.status != 401 or self._login is None or self._login.is_refused:
             return response
         response.close()
         async with self.session.login_lock:
@@ -247,15 +247,15 @@ class Transport:
                 await self._log_in(self._login, response)
         return await self._send_once(method, url, extra_headers or {}, data)
 
-    async def _log_in(self, login: tuple[str, str], refusal: aiohttp.ClientResponse) -> None:
+    async def _log_in(self, login: SpaceLogin, refusal: aiohttp.ClientResponse) -> None:
         """Log in as the server asks for it: by HTTP Basic, or at Gradio's page."""
-        header = basic_header(login)
+        header = basic_header(login.name, login.password)
         remember_secrets(header)
         if asks_for_basic(refusal.headers):
             is_accepted = self.headers.get("Authorization") != header["Authorization"]
             self.headers |= header
         else:
-            form = urlencode({"username": login[0], "password": login[1]}).encode()
+            form = urlencode({"username": login.name, "password": login.password}).encode()
             content_type = {"Content-Type": "application/x-www-form-urlencoded"}
             response = await self._send_once("POST", self.root / "login", content_type, form)
             response.close()
@@ -263,7 +263,7 @@ class Transport:
             if is_accepted and response.status >= 400:
                 raise error_for_status(response.status, "", response.headers)
         if not is_accepted:
-            self.session.is_login_refused = True
+            login.is_refused = True
             raise LoginRequiredError(
                 f"{self.name} doesn't accept this username and password.",
                 "Correct SD35_SPACE_LOGIN (or --space-login-file) and restart.",
