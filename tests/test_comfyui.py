@@ -1,10 +1,14 @@
 """ComfyUI: pipes, models and passes of a graph, and workflows without a graph."""
 
+import copy
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sd35.metadata.embedding import read_metadata
 from sd35.metadata.model import GenerationMetadata
@@ -17,6 +21,7 @@ from tests.test_readers import (
     SAMPLER_SETTINGS,
     encode_png,
     encode_with_exif,
+    json_values,
     make_node,
     sampler_node,
 )
@@ -540,3 +545,22 @@ def test_workflow_without_a_sampler_has_no_prompt() -> None:
     )
     expected = GenerationMetadata(tool="ComfyUI", extra=(("Prompt", "not found in the workflow"),))
     assert read_tool_metadata({"workflow": json.dumps(workflow)}) == expected
+
+
+def places(value: object) -> Iterator[tuple[Any, Any]]:
+    """Yield the keys of all objects and lists in a value, with what holds them."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield value, key
+            yield from places(inner)
+
+
+@given(st.sampled_from([*WORKFLOWS]), st.data())
+def test_values_of_wrong_types_never_raise(name: str, data: st.DataObject) -> None:
+    """A workflow with other values in any place is read, or none."""
+    workflow = copy.deepcopy(WORKFLOWS[name])
+    for _ in range(data.draw(st.integers(1, 3))):
+        holder, key = data.draw(st.sampled_from([*places(workflow)]))
+        holder[key] = data.draw(json_values)
+    metadata = read_tool_metadata({"workflow": json.dumps(workflow)})
+    assert metadata is None or metadata.to_json()

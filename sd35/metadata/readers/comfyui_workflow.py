@@ -479,7 +479,8 @@ def _is_scheduler(value: object) -> bool:
 
 
 def _runs(node: _EditorNode) -> bool:
-    return node.get("mode") not in {_MUTED, _BYPASSED}
+    mode = node.get("mode")  # may be anything, also what has no hash
+    return mode not in (_MUTED, _BYPASSED)
 
 
 def _first_value(node: _EditorNode) -> object:

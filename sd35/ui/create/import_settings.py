@@ -166,7 +166,12 @@ def apply_settings(
 # By importance, a pattern of names: a list of hundreds ends after the first few.
 _RANKED_NAMES: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
-    for pattern in ("seed", "lora|lycoris|hypernetwork|embedding", "prompt", "sampler|schedule")
+    for pattern in (
+        "seed",
+        "lora|lycoris|hypernetwork|embedding",
+        "prompt",
+        "sampler|schedule|passes",
+    )
 )
 _PROMPT_RANK: Final = 2
 _HASH_NAME: Final = re.compile("hash", re.IGNORECASE)
