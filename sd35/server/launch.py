@@ -55,6 +55,7 @@ def configure_environment() -> tempfile.TemporaryDirectory[str]:
     # By default Gradio builds a table of the last 10,000 events after every event. It is for the
     # monitoring page, which is blocked here.
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000"
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Gradio's launch() asks its own server over HTTP whether it is up, and the demo Space is on the
     # loopback interface too. A configured proxy would get those requests, and fail.
@@ -143,11 +144,14 @@ def _protected_lifespan(
     from sd35.server.asset_cache import AssetCache  # noqa: PLC0415  # see above
     from sd35.server.error_boundary import ErrorBoundary  # noqa: PLC0415  # see above
     from sd35.server.security import SecurityMiddleware  # noqa: PLC0415  # see above
+    from sd35.server.sessions import SessionHolder  # noqa: PLC0415  # see above
 
     @asynccontextmanager
     async def protected_lifespan(app: "Starlette") -> AsyncIterator[None]:
         # `app_kwargs` adds middleware inside Gradio's own, which answers some requests before that.
         # At this point the whole stack is built, and can be wrapped.
+        app.state_holder = SessionHolder()
+        app.state_holder.set_blocks(app.get_blocks())
         assert app.middleware_stack is not None
         app.middleware_stack = ErrorBoundary(
             SecurityMiddleware(AssetCache(app.middleware_stack), known_hosts, frame_ancestors)
