@@ -20,6 +20,7 @@ from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 from sd35.server.blocks import locked_blocks
+from sd35.server.sessions import replace_session_holder
 from sd35.space.server import MAX_PREVIEW_BYTES, PREVIEW_LONGEST_SIDE, DemoSpace
 from tests.test_contract import DESCRIPTIONS
 from tests.tripwire import open_tripwire
@@ -177,6 +178,23 @@ async def test_failed_function_is_one_line(
     assert record.getMessage().startswith("fail: ValueError at tests/test_space.py:")
     assert record.exc_info is None
     assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.anyio
+async def test_session_remembers_changes_of_components_and_nothing_else() -> None:
+    """A session knows how a listener has changed a component, and describes none of them."""
+    with locked_blocks("changing") as demo:
+        slider = gr.Slider(0, 10)
+        gr.Button("change").click(lambda: gr.update(maximum=20, value=15), None, slider)
+    app = gr.routes.App.create_app(demo)
+    replace_session_holder(app)
+    session, another = app.state_holder["a"], app.state_holder["b"]
+    result = await demo.process_api(demo.fns[0], [], state=session)
+    assert result["data"] == [{"maximum": 20, "value": 15, "__type__": "update"}]
+    assert session[slider._id].maximum == 20
+    assert another[slider._id].maximum == 10
+    assert not session.config_values
+    assert app.state_holder["a"] is session
 
 
 def test_random_seed_is_returned(address: str) -> None:

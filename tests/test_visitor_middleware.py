@@ -10,9 +10,9 @@ import httpx
 import orjson
 import pytest
 
-from sd35.core.errors import OwnPageError
+from sd35.core.errors import OwnPageError, SD35Error
 from sd35.jobs.limits import UsageLimits
-from sd35.jobs.space_connection import SpaceConfig, SpaceConnector
+from sd35.jobs.space_connection import ConnectionState, SpaceConfig, SpaceConnector
 from sd35.server import stream_limiter
 from sd35.server.accounts import CredentialStore, hash_password
 from sd35.server.auth import Authenticator
@@ -357,6 +357,43 @@ def test_login_has_its_images_in_every_browser(servers: dict[str, AppServer]) ->
         assert bob.http.get(image["url"]).status_code == 404
         assert "no longer available" in bob.result("watch_jobs", [job_id])[1]
         assert "ann" in ann.run("visitor_info", [])[0]
+
+
+def test_page_from_memory_is_gradios_own(servers: dict[str, AppServer]) -> None:
+    """A page that is kept names its own visitor, and depends on no header.
+
+    If this fails after an update of Gradio, look what its page depends on now.
+    """
+    own_pages = []
+    with ExitStack() as stack:
+        for name in ("ann", "bob", "Ann"):
+            visit = log_in_browser(stack, servers["closed"], name, f"{name.lower()}'s password")
+            # With a parameter of Gradio's, the page is made anew.
+            own_pages.append(visit.http.get("/?deep_link=").text)
+            assert f'"username":"{name}"' in own_pages[-1]
+            for headers in (
+                {"Accept-Encoding": "identity", "Host": "localhost"},
+                {"Accept-Encoding": "gzip", "Accept-Language": "fr", "User-Agent": "curl"},
+                {"X-Forwarded-Host": "127.0.0.2:1", "X-Forwarded-Proto": "https"},
+            ):
+                assert visit.http.get("/", headers=headers).text == own_pages[-1]
+                assert visit.http.get("/?__theme=dark", headers=headers).text == own_pages[-1]
+    assert len(set(own_pages)) == 3
+
+
+def test_page_from_memory_changes_with_the_space(servers: dict[str, AppServer]) -> None:
+    """As soon as another Space is connected, or none, new pages say so."""
+    address, studio = servers["private"].address, servers["private"].studio
+    with BrowserSession(address) as visit:
+        former_page = visit.open().http.get("/").text
+        try:
+            publish = studio.space_connector.on_resolved
+            publish(ConnectionState("another", error=SD35Error("The Space is asleep.")))
+            page = visit.http.get("/").text
+            assert page == visit.http.get("/?deep_link=").text
+            assert page != former_page
+        finally:
+            publish(studio.connection.value)
 
 
 def test_shared_login_has_separate_browsers(servers: dict[str, AppServer]) -> None:

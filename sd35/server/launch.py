@@ -144,14 +144,13 @@ def _protected_lifespan(
     from sd35.server.asset_cache import AssetCache  # noqa: PLC0415  # see above
     from sd35.server.error_boundary import ErrorBoundary  # noqa: PLC0415  # see above
     from sd35.server.security import SecurityMiddleware  # noqa: PLC0415  # see above
-    from sd35.server.sessions import SessionHolder  # noqa: PLC0415  # see above
+    from sd35.server.sessions import replace_session_holder  # noqa: PLC0415  # see above
 
     @asynccontextmanager
     async def protected_lifespan(app: "Starlette") -> AsyncIterator[None]:
+        replace_session_holder(app)
         # `app_kwargs` adds middleware inside Gradio's own, which answers some requests before that.
         # At this point the whole stack is built, and can be wrapped.
-        app.state_holder = SessionHolder()
-        app.state_holder.set_blocks(app.get_blocks())
         assert app.middleware_stack is not None
         app.middleware_stack = ErrorBoundary(
             SecurityMiddleware(AssetCache(app.middleware_stack), known_hosts, frame_ancestors)

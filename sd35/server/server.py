@@ -16,6 +16,7 @@ from sd35.jobs.service import JobService
 from sd35.server import launch
 from sd35.server.auth import Authenticator
 from sd35.server.front_end import FrontEnd, FrontEndMiddleware
+from sd35.server.page_cache import PageCache
 from sd35.server.root_url import root_url
 from sd35.server.visitor_middleware import VisitorMiddleware
 
@@ -78,17 +79,19 @@ def serve(
             **routes,
         },
     )
-    front_end = Middleware(
-        FrontEndMiddleware, front_end=FrontEnd(demo, launch_options.get("head", ""))
-    )
+    page_middleware = _page_middleware(FrontEnd(demo, launch_options.get("head", "")))
     return launch.launch(
         demo,
         # The health check needs no login: Docker and load balancers have none.
-        middleware=[Middleware(_HealthCheck), visitor_middleware, front_end],
+        middleware=[Middleware(_HealthCheck), visitor_middleware, *page_middleware],
         lifespan=lifespan or job_service.lifespan,
         auth=authenticator.login if authenticator.accounts else None,
         **launch_options,
     )
+
+
+def _page_middleware(front_end: FrontEnd) -> list[Middleware]:
+    return [Middleware(PageCache), Middleware(FrontEndMiddleware, front_end=front_end)]
 
 
 def _metrics_endpoint(job_service: JobService) -> ASGIApp:

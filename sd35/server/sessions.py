@@ -11,11 +11,17 @@ from typing import Any
 import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
 
-__all__ = ["SessionHolder"]
+__all__ = ["replace_session_holder"]
 
 
-class SessionHolder(StateHolder):
-    """Gradio's holder of sessions, by their hash, for small sessions."""
+def replace_session_holder(app: Any) -> None:  # noqa: ANN401  # Gradio's app
+    """Let small sessions begin in an app that has none yet."""
+    app.state_holder = _SessionHolder()
+    app.state_holder.set_blocks(app.get_blocks())
+
+
+class _SessionHolder(StateHolder):  # type: ignore[misc]  # gradio isn't typed
+    """Gradio's holder of sessions, by their hash."""
 
     def __getitem__(self, session_id: str) -> SessionState:
         """Return a session, which begins when it is first asked for."""
@@ -24,12 +30,12 @@ class SessionHolder(StateHolder):
         return super().__getitem__(session_id)
 
 
-class _Session(SessionState):
+class _Session(SessionState):  # type: ignore[misc]  # gradio isn't typed
     def __init__(self, blocks: gr.Blocks) -> None:
-        # The description of no component.
+        # It describes all of these blocks.
         super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks={}))
 
-    def __setitem__(self, key: int, value: Any) -> None:
+    def __setitem__(self, key: int, value: object) -> None:
         if isinstance(value, gr.blocks.Block):
             self.blocks_config.blocks[key] = value
         else:

@@ -92,4 +92,4 @@ class ApiForm:
         app = getattr(self._demo, "app", None)
         if app is not None and hasattr(app, "api_info"):
             app.api_info = None
-            app.page_api_info.clear()
+            app.page_api_info = {}
