@@ -29,6 +29,7 @@ from sd35.library.layout import (
 from sd35.library.library import Library
 from sd35.library.query import parse_query
 from sd35.library.scanner import ScanResult
+from sd35.library.skipped_files import SkipReason
 from sd35.metadata.embedding import read_metadata
 from sd35.metadata.model import GenerationMetadata
 from tests.library_fixtures import (
@@ -74,7 +75,10 @@ def permissions(modes: dict[Path, int]) -> Iterator[None]:
     ids=["folder", "index", "state of another user", "folder without an index"],
 )
 def test_read_only_library_is_searched(modes: dict[str, int], *, has_index: bool) -> None:
-    """A library that can't be written is searched; whatever would change it is refused."""
+    """A library that can't be written is searched; whatever would change it is refused.
+
+    What can't be read either is counted.
+    """
     with tempfile.TemporaryDirectory() as parent:  # which other users can reach
         Path(parent).chmod(0o755)
         folder = Path(parent, "library")
@@ -82,10 +86,15 @@ def test_read_only_library_is_searched(modes: dict[str, int], *, has_index: bool
             ids = [add_picture(writer, index).id for index in range(2)]
             if STATE_DIR not in modes:
                 shutil.rmtree(folder / STATE_DIR)
+            (folder / "private").mkdir()
+            (folder / "secret.png").write_bytes(encode_picture(3))
             paths = {folder / name: mode for name, mode in modes.items()}
+            paths |= dict.fromkeys((folder / "private", folder / "secret.png"), 0)
             with permissions(paths), Library.open(folder) as library:
                 assert (library.is_read_only, library.needs_rescan) == (True, not has_index)
-                library.rescan()
+                [skipped_files] = library.rescan().skipped_files
+                assert skipped_files.reason is SkipReason.NO_ACCESS
+                assert {"private/", "secret.png"} <= set(skipped_files.paths)
                 assert find_ids(library) == ids[::-1]
                 thumbnail = library.thumbnail(ids[0])
                 assert thumbnail is not None
