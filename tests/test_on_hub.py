@@ -43,6 +43,7 @@ OWN_DOMAIN: Final = "studio.art.example"
 THIRD_PARTY_HOST: Final = "anybody.example"
 
 OWNER_TOKEN: Final = "hf_owner_made_up"
+STORED_TOKEN: Final = "hf_stored_made_up"  # of `hf auth login`
 SECRET_PATTERN: Final = re.compile("made.up", re.IGNORECASE)  # part of every secret here
 
 
@@ -79,7 +80,6 @@ PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
     LOCAL_HOST: {
         "SD35_SPACE": "https://maker-home.hf.space",
         "SD35_KNOWN_HOSTS": LOCAL_HOST,
-        "HF_TOKEN": OWNER_TOKEN,
         **OAUTH_CLIENT,
     },
 }
@@ -92,7 +92,9 @@ class Program:
         self.port = port
         self.output_lines: list[str] = []
         self._is_ready = threading.Event()
-        folder.mkdir()
+        token_file = folder / ".cache" / "huggingface" / "token"
+        token_file.parent.mkdir(parents=True)
+        token_file.write_text(STORED_TOKEN, "utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "app.py"],
             cwd=ROOT,
@@ -460,13 +462,19 @@ def test_space_elsewhere_gets_no_secrets(world: World) -> None:
 
 
 def test_identity_header_is_ignored_off_hugging_face(world: World) -> None:
-    """Anybody can send the header there, and the owner's token isn't used for visitors."""
+    """Anybody can send the header there, and the owner's token isn't used for visitors.
+
+    That of `hf auth login` isn't used at all.
+    """
     ada = world.visitor(LOCAL_HOST, "ip-ada-made-up")
     ada.picture("at home a cat")
     assert not [
         recorded
         for recorded in world.space.requests_for("at home a cat")
         if SECRET_PATTERN.search(str(recorded.headers))
+    ]
+    assert not [
+        recorded for recorded in world.space.all_requests() if STORED_TOKEN in str(recorded.headers)
     ]
 
 

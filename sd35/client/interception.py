@@ -14,6 +14,8 @@ REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 
 MAX_PAGE_BYTES: Final = 64 * 1024  # in which signs of a login page are looked for
 
+MAX_INDENT_BYTES: Final = 1024  # before the first tag
+
 _PAGE_PATTERN: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!|\?xml|[a-z])", re.IGNORECASE)
 
 # A form, a redirect by the page itself, or what hotspots write for programs (WISPr).
@@ -66,7 +68,7 @@ def redirect_error(name: str, url: URL, target: URL) -> SD35Error | None:
 
 def is_web_page(body: bytes) -> bool:
     """Return whether a body is HTML or XML."""
-    return _PAGE_PATTERN.match(body[:MAX_PAGE_BYTES]) is not None
+    return _PAGE_PATTERN.match(body, 0, MAX_INDENT_BYTES) is not None
 
 
 def web_page_error(name: str, body: bytes) -> SD35Error:

@@ -236,7 +236,7 @@ class Transport:
     ) -> aiohttp.ClientResponse:
         """Send a request; after a refusal for want of a login, log in and send it once more."""
         self._check_origin(url)
-        cookies = self.session.cookie_header(url)
+        cookies = self.session.cookie_header(url) if self._login else {}
         response = await self._send_once(method, url, extra_headers or {}, data)
         if response.status != 401 or self._login is None or self._login.is_refused:
             return response
