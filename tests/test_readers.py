@@ -127,6 +127,16 @@ SPACE = {
     "datetime": "2023-11-25 06:42:21.342459",
 }
 
+SD_CPP = {
+    "generator": {"name": "stable-diffusion.cpp"},
+    "seed": 7,
+    "width": 1024,
+    "height": 768,
+    "prompt": {"positive": "a fox", "negative": "blurry"},
+    "sampling": {"steps": 8, "method": "euler_a", "guidance": {"txt_cfg": 1}},
+    "models": {"diffusion_model": "z_image.gguf"},
+}
+
 NOVELAI = {
     "steps": 23,
     "width": 1024,
@@ -393,6 +403,17 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             made_at=parse_date(SPACE["datetime"]),
             model="Animagine XL 3.1",
             extra=(("Sampler", "Euler a"),),
+        ),
+    ),
+    "stable-diffusion.cpp": (
+        {"parameters": json.dumps(SD_CPP)},
+        fox_metadata(
+            "stable-diffusion.cpp",
+            guidance_scale=1,
+            num_inference_steps=8,
+            seed=7,
+            model="z_image",
+            extra=(("Sampler", "euler_a"),),
         ),
     ),
     "NovelAI": (
@@ -1229,6 +1250,7 @@ json_values = st.recursive(
             INVOKEAI_METADATA,
             SD_METADATA["image"],
             {**RUINED_FOOOCUS, **SPACE},
+            SD_CPP,
             NOVELAI,
             {**TENSORART, **DRAW_THINGS},
             COMFYUI_GRAPH,

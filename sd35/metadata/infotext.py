@@ -275,7 +275,8 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     parsed = {**_parse_values(values), guidance_key: parse_number(values.get(guidance_key))}
     # A value that can't be parsed goes to `extra`.
     used_keys = {key for key, value in parsed.items() if value is not None}
-    used_keys |= {"version", "app", _first_key(values, _MODEL_KEYS)}
+    # "SDCPP" repeats the parameters of stable-diffusion.cpp as JSON.
+    used_keys |= {"version", "app", "sdcpp", _first_key(values, _MODEL_KEYS)}
     used_keys |= set() if seed_text else {"seed"}
     used_keys |= set(_CIVITAI_KEYS) if resources else set()
     default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None

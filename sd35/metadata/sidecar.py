@@ -5,9 +5,9 @@ from typing import Final
 from sd35.metadata.budget import Budget, BudgetExceededError
 from sd35.metadata.infotext import has_parameters
 from sd35.metadata.model import GenerationMetadata
-from sd35.metadata.parsing import decode_text, parse_json_object
+from sd35.metadata.parsing import decode_text
 from sd35.metadata.readers import read_tool_metadata
-from sd35.metadata.readers.json_settings import metadata_from_lines, metadata_from_settings
+from sd35.metadata.readers.json_settings import metadata_from_lines
 
 __all__ = ["MAX_SIDECAR_BYTES", "read_sidecar", "sidecar_paths"]
 
@@ -50,10 +50,4 @@ def read_sidecar(data: bytes) -> GenerationMetadata | None:
 def _read_json(text: str, budget: Budget) -> GenerationMetadata | None:
     """Return the metadata in JSON that a tool would write into the image, or in ComfyUI's graph."""
     texts = dict.fromkeys(("parameters", "prompt", "workflow"), text)
-    metadata = read_tool_metadata(texts, budget)
-    if metadata is not None:
-        return metadata
-    # Civitai describes an image by an object with its settings.
-    settings = parse_json_object(text).get("meta")
-    metadata = metadata_from_settings(settings) if isinstance(settings, dict) else None
-    return metadata and metadata.truncated()
+    return read_tool_metadata(texts, budget)

@@ -34,7 +34,7 @@ _ALIASES: Final = {
         *("negativeprompt", "negative", "negprompt", "promptneg", "uc", "excludefromimage"),
     ),
     "steps": ("steps", "numinferencesteps", "inferencesteps", "samplingsteps", "numsteps"),
-    "cfg_scale": ("guidancescale", "cfgscale", "cfg", "guidance", "scale", "scaletxt"),
+    "cfg_scale": ("guidancescale", "cfgscale", "cfg", "guidance", "scale", "scaletxt", "txtcfg"),
     "seed": ("seed",),
     "width": ("width",),
     "height": ("height",),
@@ -48,9 +48,10 @@ _ALIASES: Final = {
             "checkpoint",
             "modelid",
             "imagemodel",
+            "diffusionmodel",
         ),
     ),
-    "sampler": ("sampler", "samplername", "ksamplername"),
+    "sampler": ("sampler", "samplername", "ksamplername", "method"),
     "scheduler": ("scheduler", "schedulertype", "noiseschedule", "schedule"),
     "date": ("datetime", "createddate", "createdat", "date", "timestamp"),
     "tool": ("software", "generator", "app", "tool"),
@@ -59,6 +60,12 @@ _ALIASES: Final = {
     "lora_weights": ("loraweights", "loraalpha", "lorastrength"),
     "resources": ("civitairesources", "resources"),
 }
+# Objects of settings: stable-diffusion.cpp has `{"prompt": {"positive": …}, "sampling": {…}}`.
+_GROUPS: Final = frozenset(
+    {"prompt", "parameters", "params", "settings", "options", "config", "meta", "metadata"}
+    | {"generation", "request", "input", "sampling", "guidance", "models"}
+)
+_MAX_DEPTH: Final = 2
 # What else may stand beside a prompt, or is known from the image itself.
 _SETTINGS: Final = ("steps", "cfg_scale", "seed", "width", "size", "sampler")
 _MIN_SETTINGS: Final = 2
@@ -98,7 +105,7 @@ def metadata_from_lines(text: str) -> GenerationMetadata | None:
 
 def metadata_from_settings(values: Mapping[str, Any], tool: str = "") -> GenerationMetadata | None:
     """Return metadata from settings by any names; `None` if they aren't those of an image."""
-    values = dict(islice(values.items(), _MAX_KEYS))
+    values = _flatten(values, _MAX_DEPTH)
     names = {_PUNCTUATION.sub("", key.lower()): key for key in values}
     keys = {
         field: next((names[alias] for alias in aliases if alias in names), "")
@@ -128,6 +135,18 @@ def metadata_from_settings(values: Mapping[str, Any], tool: str = "") -> Generat
         pairs,
         fields.get("date"),
     )
+
+
+def _flatten(values: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """Return the first settings, with those of groups among them."""
+    nested_values: dict[str, Any] = {}
+    own_values: dict[str, Any] = {}
+    for key, value in islice(values.items(), _MAX_KEYS):
+        if depth and isinstance(value, dict) and _PUNCTUATION.sub("", key.lower()) in _GROUPS:
+            nested_values |= _flatten(value, depth - 1)
+        else:
+            own_values[key] = value
+    return {**nested_values, **own_values}
 
 
 def _name_or_value(value: object) -> object:
