@@ -293,7 +293,7 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
     ),
     "an empty prompt": (
-        {"17": make_node("PrimitiveString", value=" \n")},
+        {"17": make_node("PrimitiveString", value=" \n", speak_and_recognation=True)},
         {"prompt": "", "extra": (*SAMPLER_SETTINGS, ("Prompt", "empty"), *INK_LORA)},
     ),
     "no prompt": (

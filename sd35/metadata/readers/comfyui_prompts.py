@@ -46,7 +46,7 @@ _NEUTRAL_INPUTS = frozenset(
     {*_VALUE_INPUTS, *_OUTPUT_INPUTS, *(name for names in ROLE_INPUTS.values() for name in names)}
     | {"style", "log_prompt", "strip_newlines", "control_after_generate", "title"}
     | {"preview_markdown", "previewMode", "print_to_console", "console_title"}
-    | {"token_normalization", "weight_interpretation"}
+    | {"token_normalization", "weight_interpretation", "speak_and_recognation"}
 )
 
 _PART_INPUT_PATTERN = re.compile(r"(?:string|text|prompt)(?:_[a-z]|_?\d{1,3})")

@@ -392,10 +392,11 @@ def _passed_input(node: _EditorNode, slot: int) -> int | None:
     # As the editor does it: the input at the same position, or else the first of the type.
     output_type = _text(outputs[slot], "type")
     types = [_text(item, "type") for item in _items(node, "inputs")]
+    # A type may be several, or any.
     fitting_slots = [
         index
         for index, kind in enumerate(types)
-        if kind == output_type or "*" in {kind, output_type}
+        if output_type in kind.split(",") or "*" in {kind, output_type}
     ]
     return slot if slot in fitting_slots else next(iter(fitting_slots), None)
 
