@@ -219,6 +219,22 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {"extra": (*SAMPLER_SETTINGS, ("Other samplers", "1"), *INK_LORA)},
     ),
+    "an image of a map of another image": (
+        {
+            "1": make_node("InstructPixToPixConditioning", positive=["16", 0], pixels=["2", 0]),
+            "2": make_node("VAEDecode", samples=["5", 0]),
+            "3": sampler_node(latent_image=["1", 2]),
+            "5": sampler_node(positive=["6", 0], latent_image=["7", 0], steps=1),
+            "6": make_node("LotusConditioning"),
+            "7": make_node("VAEEncode", pixels=["10", 0]),
+            "10": make_node("LoadImage", image="x.png"),
+        },
+        {
+            "width": None,
+            "height": None,
+            "extra": (*SAMPLER_SETTINGS, ("Other samplers", "1"), *INK_LORA),
+        },
+    ),
     "merged models": (
         {
             "1": make_node("ModelMergeSimple", model1=["20", 0], model2=["2", 0], ratio=0.25),

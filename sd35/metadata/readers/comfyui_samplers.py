@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from sd35.metadata.readers.comfyui_graph import Graph, Node
+from sd35.metadata.readers.comfyui_graph import Graph, Node, is_text
 
 __all__ = [
     "LATENT_INPUTS",
@@ -67,7 +67,7 @@ def _trace_passes(
     graph: Graph, outputs: list[list[Node]], predicate: Callable[[Node], bool]
 ) -> Passes | None:
     traces = [_trace_samplers(graph, nodes, predicate) for nodes in outputs]
-    traces = [samplers for samplers in traces if samplers]
+    traces = [_without_preprocessors(graph, samplers) for samplers in traces if samplers]
     if not traces:
         return None
     # One image may have been saved before and after it was refined.
@@ -94,6 +94,19 @@ def _end_nodes(graph: Graph) -> list[Node]:
     nodes = list(graph.nodes.values())
     sources = {name for node in nodes for name in node.links.values()}
     return [node for node in nodes if node.name not in sources] or nodes
+
+
+def _without_preprocessors(graph: Graph, samplers: list[Node]) -> list[Node]:
+    """Return the samplers from the first one with a prompt.
+
+    Those before it made something else of an image, such as a map of its depth.
+    """
+    for index, sampler in enumerate(samplers):
+        guider = graph.linked_node(sampler, "guider") or sampler
+        source = graph.source(guider, "positive", "conditioning", "cond1")
+        if source is None or source.links or any(map(is_text, source.inputs.values())):
+            return samplers[index:]
+    return samplers
 
 
 def _trace_samplers(
