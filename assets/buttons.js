@@ -42,8 +42,9 @@
     if (!isLost && !isOther) return;
     const same = [...area.querySelectorAll("[data-action]")].find((button) => meaning(button) === focused.meaning);
     // Never to another button: a key that is pressed at this moment would press it.
-    if (same === undefined) area.tabIndex = -1;
-    (same ?? area).focus({ preventScroll: true });
+    const other = area.id === "panel" ? area.querySelector(".job") : area; // the panel itself has no box
+    if (same === undefined) other.tabIndex = -1;
+    (same ?? other).focus({ preventScroll: true });
   };
 
   const update = (area) => {
@@ -51,6 +52,7 @@
       if (changes.get(button)?.meaning !== meaning(button)) settle(button);
       else showSettling(button); // Gradio has removed the attribute
     }
+    area.querySelectorAll(RESULT_BUTTONS).forEach(showSettling);
     keepFocus(area);
   };
 

@@ -17,6 +17,7 @@
     isSending: false,
   };
   let element = null;
+  let message = null; // the element
   let triggers = {}; // of the page's events, by name
 
   const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -165,11 +166,20 @@
   window.addEventListener("beforeunload", (event) => state.pending.some(isLate) && event.preventDefault());
 
   Object.assign(sd35, {
+    // What became of an action on the queue, as HTML from the server.
+    showMessage(html) {
+      message.innerHTML = html;
+      return [];
+    },
+
     // An event without data, once the page is built. `null`: Gradio would send an object otherwise.
     raise: (name) => triggers[name]?.(null),
 
     bindOutbox(outbox, send) {
       [element, triggers] = [outbox, send];
+      message = create("div", { id: "message" });
+      element.closest(".block").after(message);
+      sd35.bindButtons(message, (_, data) => triggers.click(data));
       restore();
       render();
       sendNext();

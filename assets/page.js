@@ -192,7 +192,24 @@
     if (document.visibilityState === "visible") clearUnseen();
   });
 
+  // The buttons of the image: their values are in the page.
+  let file = null;
+  const download = () => {
+    const link = Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+  };
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#reuse-seed")) window.sd35.raise("reuse");
+    else if (event.target.closest?.("#download") && file) download();
+  });
+
   Object.assign((window.sd35 ??= {}), {
+    setDownload(value) {
+      file = value;
+      return [];
+    },
     announce: (text) => (announcer.textContent = text),
     forgetErrors,
   });

@@ -40,7 +40,7 @@ def _build_blocks(library: Library) -> gr.Blocks:
     """Build the page; what the library tab asks of the Create tab appears in #event-json."""
     with locked_blocks("A library", fill_width=True) as demo:
         with gr.Row(elem_id="header"):
-            tabs = build_tabs()
+            tabs = build_tabs("A library")
         with gr.Row(elem_id="studio"):
             event_json = gr.Textbox(elem_id="event-json", show_label=False)
         gallery = Gallery(library, tabs)

@@ -14,11 +14,19 @@ from sd35.ui.gallery.gallery import build_tabs
 __all__ = ["CreateTab", "Header", "build_slider", "set_range"]
 
 BIND_BUTTONS_JS: Final = "sd35.bindButtons(element, trigger)"
+RECONNECT_JS: Final = (
+    "element.addEventListener('click', "
+    "(event) => event.target.closest('#reconnect') && trigger('click'))"
+)
 
-PAGE_EVENTS: Final = ("submit", "watch", "poll", "visitor", "check", "connection", "limits")
-"""Events that the page's scripts raise: to submit presses of Generate, to watch the jobs by an
-event stream, to read them once, to read what changes with the end of a job, to show the errors of
-the fields, to read the connection, and to give the fields the limits of another Space."""
+PAGE_EVENTS: Final = (
+    *("submit", "click", "watch", "poll", "visitor"),
+    *("check", "connection", "limits", "reuse"),
+)
+"""Events that the page's scripts raise: to submit presses of Generate, to run the action of a
+button, to watch the jobs by an event stream, to read them once, to read what changes with the end
+of a job, to show the errors of the fields, to read the connection, to give the fields the limits
+of another Space, and to fill in the seed of the image."""
 
 
 class Header:
@@ -28,17 +36,16 @@ class Header:
         self, title: str, connection: ConnectionState, *, can_sign_in: bool, can_log_out: bool
     ) -> None:
         with gr.Row(elem_id="header"):
-            gr.HTML(f"<h1>{title}</h1>", elem_id="title")
-            self.tabs = build_tabs()
+            self.tabs = build_tabs(title)
             self.status = gr.HTML(space_view.status_line(connection), elem_id="status")
             self.account = gr.HTML("", elem_id="account", visible=can_log_out)
             if can_sign_in:
                 # Without an icon: Gradio's is a file of its package, and the server serves only
                 # this program's own images.
                 gr.LoginButton("Sign in with Hugging Face", icon=None, size="sm", elem_id="sign-in")
-        with gr.Row(elem_id="banner"):
-            self.banner = gr.HTML(space_view.banner(connection))
-            self.reconnect = gr.Button("Try again", size="sm", elem_id="reconnect")
+        self.banner = gr.HTML(
+            space_view.banner(connection), elem_id="banner", js_on_load=RECONNECT_JS
+        )
 
     def publish(self, connection: ConnectionState) -> None:
         """Begin new pages with this connection."""
@@ -76,7 +83,6 @@ class PromptArea:
                 js_on_load=_bind_outbox_js(),
                 apply_default_css=False,
             )
-            self.message = _button_html("", "message")
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)
             self.queue = _button_html("", "queue")
 
@@ -94,9 +100,6 @@ class OutputArea:
                 height="100%",
             )
             self.panel = _button_html(job_panel.idle_panel(), "panel")
-            with gr.Row(elem_id="actions"):
-                self.reuse_seed = gr.Button("Reuse seed", size="sm", elem_id="reuse-seed")
-                self.download = gr.DownloadButton("Download", size="sm", elem_id="download")
             self.recent = _button_html("", "recent")
 
 
@@ -135,6 +138,9 @@ class PageState:
         # The id of the job in focus, which outlives a reload.
         self.focus = _value()
         self.outcomes = _value()
+        # What the page's scripts show: a message about the queue, and the image's file.
+        self.message = _value()
+        self.download = _value()
         # The limits that the fields have, and those for which the restored draft was typed.
         self.applied_limits = _value()
         self.draft_limits = _value()
@@ -177,7 +183,7 @@ class CreateTab:
             self.output.image,
             self.output.panel,
             self.state.focus,
-            self.output.download,
+            self.state.download,
             self.prompt_area.queue,
             self.output.recent,
         ]

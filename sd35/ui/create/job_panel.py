@@ -25,6 +25,13 @@ FOLLOWED_MESSAGE: Final = (
 
 _BUTTONS: Final = Markup('<p class="buttons">{}</p>')
 
+# page.js answers their presses: the seed and the image's file are in the page.
+_RESULT_BUTTONS: Final = Markup(
+    '<div id="actions">'
+    '<button type="button" id="reuse-seed" class="secondary-button">Reuse seed</button>'
+    '<button type="button" id="download" class="secondary-button">Download</button></div>'
+)
+
 
 def idle_panel() -> str:
     """Return the panel before the first image."""
@@ -63,14 +70,16 @@ def job_panel(job_id: str, state: JobState, pause_error: SD35Error | None = None
     # Until this job has something to show, the image above is the previous job's.
     is_stale = state.status is not JobStatus.COMPLETED and state.preview is None
     name = state.status.name.lower() if state.status.is_final else "running"
-    return _panel(name, body, job_id=job_id, is_stale=is_stale)
+    panel = _panel(name, body, job_id=job_id, is_stale=is_stale)
+    return panel + _RESULT_BUTTONS if state.status is JobStatus.COMPLETED else panel
 
 
-def _panel(status: str, body: Markup, *, job_id: str = "", is_stale: bool = False) -> str:
+def _panel(status: str, body: Markup, *, job_id: str = "", is_stale: bool = False) -> Markup:
     stale_attribute = Markup(" data-stale") if is_stale else ""
-    return Markup('<div class="job" data-status="{}" data-job="{}"{}>{}</div>').format(
-        status, job_id, stale_attribute, body
-    )
+    # It gets the focus of a button that is gone.
+    return Markup(
+        '<div class="job" tabindex="-1" data-status="{}" data-job="{}"{}>{}</div>'
+    ).format(status, job_id, stale_attribute, body)
 
 
 def _head(job_id: str, state: JobState) -> Markup:

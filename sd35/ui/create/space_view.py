@@ -14,6 +14,10 @@ from sd35.ui.markup import error_message, facts
 
 __all__ = ["banner", "limits_text", "size_hints", "status_line"]
 
+_RECONNECT_BUTTON = Markup(
+    '<button type="button" id="reconnect" class="secondary-button">Try again</button>'
+)
+
 _SIZES = (*ASPECT_RATIOS, CUSTOM_SIZE)
 
 
@@ -59,16 +63,16 @@ def banner(connection: ConnectionState) -> str:
     if connection.fallback_reason is not None:
         return Markup(
             '<div class="banner" role="status"><p><b>Demo mode: these are sketches, not Stable '
-            "Diffusion.</b> {}</p></div>"
-        ).format(error_message(connection.fallback_reason))
+            "Diffusion.</b> {}</p></div>{}"
+        ).format(error_message(connection.fallback_reason), _RECONNECT_BUTTON)
     if connection.error is not None:
         return Markup(
             '<div class="banner" data-kind="error" role="alert"><p><b>Not connected.</b> {}</p>'
-            "</div>"
-        ).format(error_message(connection.error))
+            "</div>{}"
+        ).format(error_message(connection.error), _RECONNECT_BUTTON)
     if connection.space is not None and connection.space.warnings:
-        return Markup('<div class="banner" role="status"><p>{}</p></div>').format(
-            " ".join(connection.space.warnings)
+        return Markup('<div class="banner" role="status"><p>{}</p></div>{}').format(
+            " ".join(connection.space.warnings), _RECONNECT_BUTTON
         )
     return ""
 

@@ -23,6 +23,8 @@ SIZE_JS: Final = "(size, ...sides) => sd35.sides(size) ?? sides"
 # The values are those of the moment of the press, whenever they reach the server.
 PRESS_JS: Final = "(...values) => sd35.addSubmission(values)"
 WATCH_JS: Final = "() => sd35.watchJobs()"
+MESSAGE_JS: Final = "(html) => sd35.showMessage(html)"
+DOWNLOAD_JS: Final = "(file) => sd35.setDownload(file)"
 FOLLOW_JS: Final = "() => sd35.followJobs()"
 FOCUS_JS: Final = "() => [sd35.focus()]"
 SAVE_FOCUS_JS: Final = "(focus) => sd35.saveFocus(focus)"
@@ -96,14 +98,17 @@ class Wiring:
     def _bind_live_view(self) -> None:
         area = self.tab.prompt_area
         output = self.tab.output
+        state = self.tab.state
         action_event = gr.on(
-            [area.queue.click, area.message.click, output.panel.click, output.recent.click],
+            [area.queue.click, area.outbox.click, output.panel.click, output.recent.click],
             self.job_handlers.run_queue_action,
             self.tab.state.focus,
-            [area.message, *self.tab.live_outputs],
+            [state.message, *self.tab.live_outputs],
             **_DIRECT,
         )
         self._follow_up(action_event)
+        state.message.change(None, state.message, None, js=MESSAGE_JS, **_OPTIONS)
+        state.download.change(None, state.download, None, js=DOWNLOAD_JS, **_OPTIONS)
         focus = self.tab.state.focus
         focus.change(None, focus, None, js=SAVE_FOCUS_JS, **_OPTIONS)
         area.outbox.watch(self.job_handlers.watch_jobs, focus, self.tab.live_outputs, **_WATCH)
@@ -145,7 +150,7 @@ class Wiring:
         submit_event = self.gallery.retry_event.retry(
             self.job_handlers.create_variation,
             self.tab.state.focus,
-            [self.tab.prompt_area.message, *self.tab.live_outputs],
+            [self.tab.state.message, *self.tab.live_outputs],
             **_DIRECT,
         )
         self._follow_up(submit_event)
@@ -162,14 +167,14 @@ class Wiring:
         gr.on(changes, None, values, None, js=SAVE_DRAFT_JS, **_OPTIONS)
         sides = [settings.width, settings.height]
         settings.size.input(None, [settings.size, *sides], sides, js=SIZE_JS, **_OPTIONS)
-        self.tab.output.reuse_seed.click(
+        self.tab.prompt_area.outbox.reuse(
             None, None, [settings.seed, settings.randomize_seed], js=REUSE_SEED_JS, **_OPTIONS
         )
 
     def _bind_connection(self) -> None:
         handlers = self.connection_handlers
         outputs = [self.header.banner, self.header.status]
-        self.header.reconnect.click(handlers.reconnect, None, outputs, **_DIRECT)
+        self.header.banner.click(handlers.reconnect, None, outputs, **_DIRECT)
         outbox = self.tab.prompt_area.outbox
         outbox.connection(handlers.poll_connection, None, outputs, **_POLL)
         # Not with each poll: Gradio removes the errors of a listener's inputs.

@@ -43,10 +43,10 @@ DEFAULT_FILTER: Final = "All"
 SHOW_JS: Final = "() => ({__type__: 'update', visible: true})"
 
 
-def build_tabs() -> gr.HTML:
-    """Build the links to the two tabs inside the current Blocks."""
+def build_tabs(title: str) -> gr.HTML:
+    """Build the page's title and the links to the two tabs inside the current Blocks."""
     return gr.HTML(
-        static.TAB_BAR,
+        Markup("<h1>{}</h1>{}").format(title, static.TAB_BAR),
         elem_id="tabs",
         js_on_load="window.sd35?.bindTabs?.(() => trigger('select'))",
         apply_default_css=False,

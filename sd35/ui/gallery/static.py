@@ -36,7 +36,7 @@ _SEARCH_EXAMPLES: Final = (
 )
 
 # The links to the two tabs; assets/library.js marks the current one.
-TAB_BAR: Final = (
+TAB_BAR: Final = Markup(
     '<nav class="tab-bar" aria-label="Main"><a href="#create" aria-current="page">Create</a>'
     '<a href="#library">Library</a></nav>'
 )
