@@ -132,6 +132,7 @@ async def test_image_is_shown_before_it_is_saved(
         return connection
 
     monkeypatch.setattr(database, "_connect", connect)
+    monkeypatch.setattr("sd35.jobs.results.FETCH_SECONDS", 0.0)
     service = JobService(SpaceConfig(fake.address), _fail_demo, studio_config(tmp_path))
     with service._result_saver._save_lock:  # as a slow disk would
         jobs = [await service.submit(make_request(f"number {index}")) for index in range(9)]
@@ -148,8 +149,10 @@ async def test_image_is_shown_before_it_is_saved(
         result = (await wait_for_end(job)).result
         assert result is not None
         assert result.url_path == shown_result.url_path
-        path = _served_content(service, result)
-        assert isinstance(path, Path)
+        with anyio.fail_after(LIMIT_SECONDS):
+            while isinstance(path := _served_content(service, result), bytes):
+                await anyio.lowlevel.checkpoint()
+        assert path == result.path
         assert path.read_bytes() == content
         assert service.library.get(job.id) is not None
     assert statements.count("COMMIT") < len(jobs)

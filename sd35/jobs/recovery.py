@@ -4,8 +4,6 @@ import asyncio
 import time
 from typing import Final
 
-import anyio.to_thread
-
 from sd35.core.errors import LibraryError
 from sd35.core.observable import Observable
 from sd35.core.visitor import Visitor
@@ -30,9 +28,8 @@ RESCAN_INTERVAL: Final = 20.0  # seconds between two rescans
 class JobRecovery:
     """Loader of jobs that aren't in memory. Its methods raise LibraryError."""
 
-    def __init__(self, store: JobStore, library: Library, result_saver: ResultSaver) -> None:
+    def __init__(self, store: JobStore, result_saver: ResultSaver) -> None:
         self._store = store
-        self._library = library
         self._result_saver = result_saver
 
     async def load_open(self, visitor: Visitor) -> list[Job]:
@@ -46,29 +43,22 @@ class JobRecovery:
 
     async def find(self, job_id: str, visitor: Visitor) -> Job | None:
         """Return a job that has ended and that the visitor can access."""
-        record = await self._store.find(job_id)
+        key = None if visitor.owner is None else owner_key(visitor.owner)
+        record, entry = await self._store.find_with_picture(job_id, key)
         if record is None:
-            return await self._find_by_picture(job_id, visitor)
+            return None if entry is None else self._build_job_of_picture(entry, visitor)
         if record.owner not in {owner_key(visitor.owner), owner_key(None)}:
             return None
         # The key of an anonymous owner is the same for all: the id alone gives access.
         owner = None if record.owner == owner_key(None) else visitor.owner
-        entry = None
-        if record.picture_id is not None:
-            entry = await self._find_entry(record.picture_id)
         result = None if entry is None else self._result_saver.publish(entry, owner)
         state = state_from_record(record, result)
         if state is None or not state.status.is_final:
             return None
         return _build_job(record, state, visitor, owner)
 
-    async def _find_by_picture(self, picture_id: str, visitor: Visitor) -> Job | None:
+    def _build_job_of_picture(self, entry: Entry, visitor: Visitor) -> Job:
         """Return a job for an image without one: it was imported, or the index was rebuilt."""
-        if visitor.owner is None:
-            return None
-        entry = await self._find_entry(picture_id, owner_key(visitor.owner))
-        if entry is None:
-            return None
         request = request_from_metadata(entry.metadata, entry.width, entry.height)
         now = time.monotonic()
         result = self._result_saver.publish(entry, visitor.owner)
@@ -81,9 +71,6 @@ class JobRecovery:
             queue_entry=QueueEntry(visitor.rate_limit_key, 0.0),
             owner=visitor.owner,
         )
-
-    async def _find_entry(self, picture_id: str, key: str | None = None) -> Entry | None:
-        return await anyio.to_thread.run_sync(self._library.get, picture_id, key)
 
 
 def _build_job(record: JobRecord, state: JobState, visitor: Visitor, owner: str | None) -> Job:

@@ -97,7 +97,7 @@ class JobService:
         result_saver = self._result_saver = ResultSaver(self.library, self.artifacts)
         self.find_artifact = result_saver.find_artifact
         self._registry = JobRegistry(self.queues, self.artifacts, result_saver)
-        self._recovery = JobRecovery(self._store, self.library, result_saver)
+        self._recovery = JobRecovery(self._store, result_saver)
         self._rescanner = LibraryRescanner(self.library, self._store, self._registry, self._tasks)
         self.metrics = Metrics(self._registry.count)
         self.space_connector = SpaceConnector(

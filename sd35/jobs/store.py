@@ -23,6 +23,7 @@ from sd35.jobs.repository import (
 )
 from sd35.library.layout import owner_key
 from sd35.library.library import Library
+from sd35.library.repository import Entry
 
 __all__ = ["JobStore", "error_columns", "state_from_record"]
 
@@ -134,6 +135,22 @@ class JobStore:
     async def find(self, job_id: str) -> JobRecord | None:
         """Return the record of a job."""
         return await self._read(lambda: self._repository.get(job_id))
+
+    async def find_with_picture(
+        self, job_id: str, owner: str | None
+    ) -> tuple[JobRecord | None, Entry | None]:
+        """Return the record of a job and its image; without a record, an owner's image."""
+
+        def find() -> tuple[JobRecord | None, Entry | None]:
+            record = self._repository.get(job_id)
+            picture_id = job_id if record is None else record.picture_id
+            # The owner of a record is that of its image.
+            is_unowned = record is None and owner is None
+            if picture_id is None or is_unowned:
+                return record, None
+            return record, self._library.get(picture_id, owner if record is None else None)
+
+        return await self._read(find)
 
     async def list_open(self, owner: str | None) -> list[JobRecord]:
         """Return an owner's failed and unfinished jobs, orphans included."""

@@ -20,6 +20,9 @@ class OpenFileResponse(FileResponse):
     or a pipe, which would be followed or never end.
     """
 
+    # Each chunk is read in a thread; starlette's have half the size.
+    chunk_size = 128 * 1024
+
     def __init__(
         self,
         file: BinaryIO,

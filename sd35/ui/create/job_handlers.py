@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import anyio
 import gradio as gr
+from cachetools import TTLCache
 
 from sd35.core.errors import LibraryError, SD35Error
 from sd35.core.visitor import Visitor
@@ -36,6 +37,9 @@ POLL_LEASE: Final = 90.0
 """Seconds after a poll in which its page counts as open: browsers slow down the timers of hidden
 pages to one a minute."""
 
+RESTORE_INTERVAL: Final = 1.0  # seconds between two reads of a visitor's recorded jobs
+MAX_RESTORED: Final = 1000
+
 CONNECTION_WAIT: Final = 0.5
 """Seconds that a page waits for the connection before it asks again."""
 
@@ -50,6 +54,7 @@ class JobHandlers:
         self._form_handlers = form_handlers
         self._can_log_out = can_log_out
         self._watch_tokens: dict[str, object] = {}
+        self._restored_owners: TTLCache[str, None] = TTLCache(MAX_RESTORED, RESTORE_INTERVAL)
 
     async def submit(
         self, request: gr.Request, event: gr.EventData, focus: object
@@ -57,14 +62,14 @@ class JobHandlers:
         """Submit presses of Generate; return an outcome for each, and the live outputs."""
         view = self._job_view(request, focus)
         with suppress(LibraryError):  # each submission says so itself
-            await self._job_service.restore_session(view.visitor)
+            await self._restore_session(view.visitor)
         outcomes = []
         for submission in parse_submissions(event_payload(event)):
             outcome = await submit(self._job_service, view.visitor, submission)
             outcomes.append(outcome)
             if outcome.job is not None:
                 view.focus = self._focus_after(outcome.job, view.visitor)
-        return dump_outcomes(outcomes), *await view.render()
+        return dump_outcomes(outcomes), *await view.render(has_recent=False)
 
     def _focus_after(self, job: Job, visitor: Visitor) -> str:
         """Return the id of the job to show when this one was submitted."""
@@ -84,12 +89,12 @@ class JobHandlers:
         payload = event_payload(event)
         view = self._job_view(request, focus)
         try:
-            await self._job_service.restore_session(view.visitor)
+            await self._restore_session(view.visitor)
             await self._run_action(view, payload.get("action"), payload)
             message = notices.removal_notice(view.visitor_queue.latest_removal)
         except SD35Error as error:
             message = rejection_panel(error_message(error))
-        return message, *await view.render()
+        return message, *await view.render(has_recent=False)
 
     async def _run_action(self, view: JobView, action: object, payload: dict[str, Any]) -> None:
         view.focus = await run_action(
@@ -110,7 +115,7 @@ class JobHandlers:
             message = notices.removal_notice(view.visitor_queue.latest_removal)
         except SD35Error as error:
             message = rejection_panel(error_message(error))
-        return message, *await view.render()
+        return message, *await view.render(has_recent=False)
 
     async def _submit_variations(self, payload: dict[str, Any], view: JobView) -> None:
         source = await self._form_handlers.find_metadata(payload, view.visitor)
@@ -126,6 +131,17 @@ class JobHandlers:
                 idempotency_key=f"{key[:MAX_KEY_LENGTH]}-{index}" if isinstance(key, str) else "",
             )
             view.focus = self._focus_after(job, view.visitor)
+
+    async def _restore_session(self, visitor: Visitor) -> None:
+        """Load the visitor's jobs of an earlier program, unless that was done a moment ago.
+
+        Raises:
+            LibraryError: the index can't be read or written.
+        """
+        # A page watches its jobs just after each press.
+        if visitor.owner is not None and visitor.owner not in self._restored_owners:
+            await self._job_service.restore_session(visitor)
+            self._restored_owners[visitor.owner] = None
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
         # The focus comes from the browser's storage, which other programs may have written to.
@@ -144,7 +160,7 @@ class JobHandlers:
         self._watch_tokens[session_hash] = token
         view = self._job_view(request, focus)
         try:
-            await self._job_service.restore_session(view.visitor)
+            await self._restore_session(view.visitor)
             async with aclosing(self._watch(view)) as updates:
                 async for update in updates:
                     # Gradio doesn't end the older call of a "multiple" event.
@@ -178,7 +194,7 @@ class JobHandlers:
         """Return the live outputs once, for a page that has no event stream."""
         view = self._job_view(request, focus)
         try:
-            await self._job_service.restore_session(view.visitor)
+            await self._restore_session(view.visitor)
             view.visitor_queue.lease_watcher(POLL_LEASE)
             return await view.render()
         except LibraryError as error:

@@ -70,11 +70,11 @@ class JobView:
         """All jobs of this visitor."""
         return self.job_service.visitor_queue(self.visitor, self.job_id)
 
-    async def render(self) -> LiveUpdate:
-        """Return what the page shows now."""
+    async def render(self, *, has_recent: bool = True) -> LiveUpdate:
+        """Return what the page shows now; without `has_recent`, the recent images stay."""
         job = await self._find_focused_job()
         queue_html = queue_view.queue_panel(self.visitor_queue, job)
-        recent_html = await self._recent_pictures()
+        recent_html = await self._recent_pictures() if has_recent else gr.skip()
         if job is None:
             panel = job_panel.missing_panel() if self.job_id else job_panel.idle_panel()
             return LiveUpdate(gr.skip(), panel, "", None, queue_html, recent_html)
