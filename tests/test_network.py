@@ -79,6 +79,7 @@ def _no_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("proxy:8080", "http://proxy:8080"),
         ("proxy", "http://proxy"),
+        ("http://proxy:8080/proxy.pac", "http://proxy:8080"),
         (" 'HTTP://Proxy:8080/' ", "http://proxy:8080"),
         ('"Https://proxy.example"', "https://proxy.example"),
         ("//10.0.0.1:3128", "http://10.0.0.1:3128"),
@@ -149,6 +150,7 @@ def test_a_proxy_of_the_environment_is_used_or_named(
         ("*", True),
         ("a.test, *.Space.test", True),
         ("'.space.test'", True),
+        ("https://space.test/", True),
         ("a.test space.test:8080", True),
         ("x.space.test;space.test:8081", False),
         ("pace.test", False),
@@ -270,7 +272,7 @@ async def test_a_certificate_of_another_server_may_be_that_of_a_login_page(
     authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("SSL_CERT_DIR", f"{os.pathsep}{tmp_path}")
+    monkeypatch.setenv("SSL_CERT_DIR", f"/etc/of/another/system{os.pathsep}{tmp_path}")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     async with serve_fake_gradio(tls=server_tls(authority, "login.test")) as address:
         with pytest.raises(UnreachableError, match=r"invalid certificate.*Wi-Fi"):

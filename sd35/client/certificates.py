@@ -2,7 +2,6 @@
 
 import os
 import ssl
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -47,12 +46,15 @@ def _load_context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     return context
 
 
-def _split_paths(name: str, value: str) -> Iterator[Path]:
-    texts = value.split(os.pathsep) if name == "SSL_CERT_DIR" else [value]
-    for text in texts:
-        path = text.strip().strip("\"'")
-        if path:
-            yield Path(os.path.expanduser(path))  # noqa: PTH111  # keeps a `~` without a home
+def _split_paths(name: str, value: str) -> list[Path]:
+    is_list = name == "SSL_CERT_DIR"
+    texts = [
+        text.strip().strip("\"'") for text in (value.split(os.pathsep) if is_list else [value])
+    ]
+    # `~` stays as it is without a home, where Path's own method raises an error.
+    paths = [Path(os.path.expanduser(text)) for text in texts if text]  # noqa: PTH111  # see above
+    # A list may name the folders of several systems.
+    return [path for path in paths if path.is_dir()] or paths if is_list else paths
 
 
 def _load(context: ssl.SSLContext, path: Path) -> None:

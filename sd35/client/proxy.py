@@ -157,7 +157,8 @@ def _matches(entry: str, host: str, port: int | None) -> bool:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
     except ValueError:
         pass
-    match = _HOST_WITH_PORT.fullmatch(entry)
+    # Some write addresses, of which the host counts.
+    match = _HOST_WITH_PORT.fullmatch(entry.rpartition("://")[2].rstrip("/"))
     if match is None or (match[2] and int(match[2]) != port):
         return False
     name = match[1].strip("[]").removeprefix("*").lstrip(".").rstrip(".")

@@ -188,7 +188,7 @@ class LoginPageError(UnreachableError):
     kind = "login-page"
     remedy = (
         "If your Wi-Fi or network has a login page, open any site in a browser and log in. "
-        "Otherwise check the address."
+        "Otherwise check the address: a Space with a login page of its own can't be used."
     )
 
 

@@ -12,7 +12,7 @@ __all__ = ["ProxyAddress", "UnsupportedProxyError", "parse_proxy"]
 # The login ends at the last "@": passwords contain what an address may not, such as "#" and "/".
 _PATTERN: Final = re.compile(
     r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://|//)?(?:(?P<login>.*)@)?"
-    r"(?P<host>\[[0-9a-f:.]+\]|[^\s/:@?#\[\]\\'\"]+)(?::(?P<port>\d{1,5}))?/*",
+    r"(?P<host>\[[0-9a-f:.]+\]|[^\s/:@?#\[\]\\'\"]+)(?::(?P<port>\d{1,5}))?(?:/.*)?",
     re.IGNORECASE | re.DOTALL,
 )
 
