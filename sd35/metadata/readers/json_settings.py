@@ -5,12 +5,19 @@ The names are compared without case and punctuation: `negative_prompt` is `Negat
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any, Final
 
 from sd35.metadata.civitai import read_civitai_resources
 from sd35.metadata.model import GenerationMetadata
-from sd35.metadata.parsing import format_value, parse_int, parse_number, parse_size, parse_text
+from sd35.metadata.parsing import (
+    format_value,
+    parse_int,
+    parse_list,
+    parse_number,
+    parse_size,
+    parse_text,
+)
 from sd35.metadata.readers.json_fields import (
     MAX_LORAS,
     FieldMapping,
@@ -22,7 +29,7 @@ from sd35.metadata.tool_texts import ToolTexts
 __all__ = ["metadata_from_lines", "metadata_from_settings", "read_json_settings"]
 
 _KEYS: Final = (
-    *("parameters-json", "parameters", "metadata", "Metadata", "generation_data", "Nmkdiffusers"),
+    *("parameters-json", "parameters", "metadata", "generation_data", "Nmkdiffusers"),
     *("UserComment", "Comment", "ImageDescription", "Description"),
 )
 _MAX_KEYS: Final = 300
@@ -40,16 +47,9 @@ _ALIASES: Final = {
     "height": ("height",),
     "size": ("resolution", "size"),
     "model": (
-        *("model", "modelname", "basemodel", "basemodelname", "usestablediffusionmodel"),
-        *(
-            "stablediffusionmodel",
-            "sdmodelname",
-            "sdmodelcheckpoint",
-            "checkpoint",
-            "modelid",
-            "imagemodel",
-            "diffusionmodel",
-        ),
+        *("model", "modelname", "basemodel", "basemodelname", "checkpoint", "diffusionmodel"),
+        *("usestablediffusionmodel", "stablediffusionmodel", "sdmodelname", "sdmodelcheckpoint"),
+        *("modelid", "imagemodel"),
     ),
     "sampler": ("sampler", "samplername", "ksamplername", "method"),
     "scheduler": ("scheduler", "schedulertype", "noiseschedule", "schedule"),
@@ -60,6 +60,8 @@ _ALIASES: Final = {
     "lora_weights": ("loraweights", "loraalpha", "lorastrength"),
     "resources": ("civitairesources", "resources"),
 }
+_LORA_NAMES: Final = ("name", "modelFileName", "model", "file")
+_LORA_WEIGHTS: Final = ("weight", "strength", "multiplier", "scale")
 # Objects of settings: stable-diffusion.cpp has `{"prompt": {"positive": …}, "sampling": {…}}`.
 _GROUPS: Final = frozenset(
     {"prompt", "parameters", "params", "settings", "options", "config", "meta", "metadata"}
@@ -170,8 +172,9 @@ def _loras(value: object, weights: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         yield from (format_lora(name, weight) for name, weight in islice(value.items(), MAX_LORAS))
     elif isinstance(value, list):
-        weight_list = weights if isinstance(weights, list) else [weights] * len(value)
-        for entry, weight in zip(value[:MAX_LORAS], weight_list, strict=False):
+        entries = value[:MAX_LORAS]
+        entry_weights = parse_list(weights, len(entries)) or [weights] * len(entries)
+        for entry, weight in zip_longest(entries, entry_weights):
             yield from _lora_from_entry(entry, weight)
     else:
         yield from _lora_from_text(format_value(value), weights)
@@ -179,10 +182,10 @@ def _loras(value: object, weights: object) -> Iterator[tuple[str, str]]:
 
 def _lora_from_entry(entry: object, weight: object) -> Iterator[tuple[str, str]]:
     if isinstance(entry, dict):
-        keys = ("name", "modelFileName", "model", "file")
-        name = next((entry[key] for key in keys if key in entry), "")
-        keys = ("weight", "strength", "multiplier", "scale")
-        yield format_lora(name, next((entry[key] for key in keys if key in entry), weight))
+        names = [entry[key] for key in _LORA_NAMES if entry.get(key)]
+        weights = [entry[key] for key in _LORA_WEIGHTS if key in entry]
+        if names:
+            yield format_lora(names[0], weights[0] if weights else weight)
     elif isinstance(entry, list):
         text = format_value(entry)
         packed = _PACKED_LORA.search(text)
