@@ -253,6 +253,37 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             ),
         },
     ),
+    "a stack of models": (
+        {
+            "1": make_node("CR Apply Model Merge", model_stack=["2", 0]),
+            "2": make_node(
+                "CR Model Merge Stack",
+                switch_1="On",
+                ckpt_name1="a/one.safetensors",
+                switch_2="Off",
+                ckpt_name2="two.ckpt",
+                switch_3="On",
+                ckpt_name3="three.ckpt",
+            ),
+            "3": sampler_node(model=["1", 0]),
+        },
+        {"model": "one + three", "extra": SAMPLER_SETTINGS},
+    ),
+    "files with previews": (
+        {
+            "4": make_node(
+                "CheckpointLoader|pysssss",
+                ckpt_name={"content": "a\\sd3.5_large_fp8.ckpt", "image": None},
+            ),
+            "20": make_node(
+                "LoraLoader|pysssss",
+                lora_name={"content": "ink.safetensors"},
+                strength_model=0.75,
+                model=["4", 0],
+            ),
+        },
+        {},
+    ),
     "a motion module": (
         {
             "1": make_node("ADE_AnimateDiffLoader", model=["20", 0], model_name="motion.ckpt"),

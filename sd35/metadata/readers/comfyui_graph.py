@@ -96,6 +96,9 @@ class Graph:
         if not isinstance(inputs, dict):
             inputs = {}
         self.budget.spend(1 + len(inputs))
+        if any(isinstance(value, dict) for value in inputs.values()):
+            # Some loaders have the name of a file beside its preview.
+            inputs = {key: _content(value) for key, value in inputs.items()}
         # A link is the name of a node and the number of one of its outputs.
         links = {
             input_name: value[0]
@@ -247,6 +250,11 @@ class Graph:
     def text(self, node: Node, *names: str) -> str:
         """Return the first non-blank text of these inputs, or an empty one; see `find_value`."""
         return format_value(self.find_value(node, names, is_text))
+
+
+def _content(value: object) -> object:
+    content = value.get("content") if isinstance(value, dict) else None
+    return content if isinstance(content, str) else value
 
 
 def is_number(value: object) -> bool:

@@ -10,7 +10,7 @@ from sd35.metadata.readers.json_fields import format_lora
 
 __all__ = ["Models", "find_models"]
 
-_STACK_INPUTS = ("lora_stack", "optional_lora_stack")
+_STACK_INPUTS = ("lora_stack", "optional_lora_stack", "model_stack")
 _FILE_INPUTS = ("ckpt_name", "base_ckpt_name", "unet_name", "model_name", "gguf_name", "model")
 _MERGE_PATTERN = re.compile(r"merge", re.IGNORECASE)
 _RATIO_INPUTS = ("ratio", "multiplier", "input", "middle", "out")
@@ -57,9 +57,9 @@ def _trace_models(graph: Graph, start: Node) -> Models:
                 models.loras.append(format_lora(name, weight))
         if _is_merge(node) and len(models.merges) < _MAX_MODELS:
             models.merges.append(("Model merge", _describe_merge(graph, node)))
-        name = _file_name(graph, node)
-        if name and name not in models.names and len(models.names) < _MAX_MODELS:
-            models.names.append(name)
+        for name in _file_names(graph, node):
+            if name and name not in models.names and len(models.names) < _MAX_MODELS:
+                models.names.append(name)
     return models
 
 
@@ -80,11 +80,14 @@ def _describe_merge(graph: Graph, node: Node) -> str:
     return ", ".join([node.class_type, *parts])
 
 
-def _file_name(graph: Graph, node: Node) -> str:
+def _file_names(graph: Graph, node: Node) -> Iterator[str]:
     # With a model as input, a node's file is something else, such as a motion module.
     if node.model_links:
-        return ""
-    return model_name(graph.text(node, *_FILE_INPUTS))
+        return
+    yield model_name(graph.text(node, *_FILE_INPUTS))
+    for number in range(1, _MAX_MODELS):  # of a stack that is merged
+        if node.inputs.get(f"switch_{number}") == "On":
+            yield model_name(graph.text(node, f"ckpt_name{number}"))
 
 
 def _loras(graph: Graph, node: Node) -> Iterator[tuple[str, object]]:
