@@ -71,8 +71,8 @@ def banner(connection: ConnectionState) -> str:
             "</div>{}"
         ).format(error_message(connection.error), _RECONNECT_BUTTON)
     if connection.space is not None and connection.space.warnings:
-        return Markup('<div class="banner" role="status"><p>{}</p></div>{}').format(
-            " ".join(connection.space.warnings), _RECONNECT_BUTTON
+        return Markup('<div class="banner" role="status"><p>{}</p></div>').format(
+            " ".join(connection.space.warnings)
         )
     return ""
 
