@@ -148,7 +148,8 @@
     return inner.map((key) => findWorkflow(value[key], depth + 1)).find(Boolean) ?? null;
   };
   // Returns what comfyui_workflow.py reads of it: no notes, titles, groups or other things that somebody wrote there.
-  const pick = (value, names) => Object.fromEntries(names.flatMap((name) => (value?.[name] === undefined ? [] : [[name, value[name]]])));
+  // JSON leaves out what has no value.
+  const pick = (value, names) => Object.fromEntries(names.map((name) => [name, value?.[name]]));
   const pickAll = (values, names) => (Array.isArray(values) ? values.map((value) => pick(value, names)) : []);
   const pickNodes = (nodes) =>
     nodes
