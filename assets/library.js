@@ -13,7 +13,7 @@
   const MAX_STALE_RETRIES = 3;
   const SCAN_POLL_INTERVAL = 1500; // ms
   const KEY_REPEAT_LIMIT = 1500; // ms in which the same image isn't requested again
-  const DOUBLE_CLICK_GUARD = 1000; // ms after a deletion
+  const DOUBLE_CLICK_GUARD = 1000; // ms after a deletion, or after a button that leads to the other tab
   const DELETION_INTERVAL = 400; // ms: the second press of a key or finger doesn't count as a double click
   const COPIED_LABEL_DURATION = 1800; // ms
   const LONG_PRESS_DURATION = 500; // ms
@@ -35,6 +35,8 @@
     rangeStart: null, // where a range begins that Shift+click ends
     firstToCompare: null,
     deletedAt: 0,
+    leftAt: 0, // a button has led to the other tab
+    lastRetry: "", // id and kind of the last variation
     deletions: [], // ids of each deletion that Ctrl+Z can still undo, the newest last
     // Grid
     isTrash: false,
@@ -151,6 +153,10 @@
       sendEvent("page", { is_viewer_open: false });
     }
     followAddressIds();
+  };
+  const leave = () => {
+    state.leftAt = Date.now();
+    location.hash = "#create";
   };
   const clearSelection = () => {
     state.selected.clear();
@@ -316,12 +322,15 @@
     import: ({ button }) => {
       const kind = button.closest(".job-row") ? "job" : "picture";
       components["import-event"].trigger({ id: idOf(button), group: button.dataset.group ?? "all", kind });
-      location.hash = "#create";
+      leave();
     },
     retry: ({ button }) => {
       const variation = button.dataset.variation ?? "job";
+      const press = `${idOf(button)} ${variation}`;
+      if (press === state.lastRetry && Date.now() - state.leftAt < DELETION_INTERVAL) return;
+      state.lastRetry = press;
       components["retry-event"].trigger({ id: idOf(button), variation, key: sd35.newKey() });
-      location.hash = "#create";
+      leave();
     },
   };
   const dispatch = (name, data = {}) => {
@@ -536,6 +545,19 @@
     event.preventDefault(); // Gradio's page has a <base>, so this link would reload the page
     location.hash = link.getAttribute("href");
   });
+  // The second click of a double click would start another job, or hit what is at its place on the other tab.
+  let lastClick = { x: 0, y: 0 };
+  const onClickAfterLeaving = (event) => {
+    const { isTrusted, detail, clientX: x, clientY: y } = event;
+    if (!isTrusted) return; // of a script
+    const interval = detail === 0 ? DELETION_INTERVAL : DOUBLE_CLICK_GUARD; // 0: a key
+    const isSecond = Date.now() - state.leftAt < interval && Math.hypot(x - lastClick.x, y - lastClick.y) < MAX_FINGER_MOVE;
+    lastClick = { x, y };
+    if (!isSecond) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  };
+  window.addEventListener("click", onClickAfterLeaving, true);
   window.addEventListener("hashchange", () => dispatch("address changed"));
 
   // This script runs in the head, before Gradio has drawn the links.

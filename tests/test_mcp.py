@@ -455,7 +455,7 @@ async def test_large_image_is_sent_as_a_smaller_copy(tmp_path: Path) -> None:
     )
     size = len(out.getvalue())
     job_result = JobResult(
-        "noise.png", served_as, None, "PNG", "image/png", 1024, 1024, size, seed=7
+        "noise.png", served_as, None, "PNG", "image/png", 1024, 1024, size, seed=2**64 - 1
     )
     scope = {
         "type": "http",
@@ -473,7 +473,9 @@ async def test_large_image_is_sent_as_a_smaller_copy(tmp_path: Path) -> None:
     assert isinstance(link, ResourceLink)
     assert link.uri == "http://127.0.0.1:7860/studio/gradio_api/file=sd35/job/noise.png"
     assert "too large to send" in result_text(result)
-    assert "Seed 7" in result_text(result)
+    assert f"Seed {2**64 - 1}." in result_text(result)
+    assert result.structured_content is not None
+    assert result.structured_content["seed"] == str(2**64 - 1), "JavaScript would round a number"
 
 
 def test_missing_package_is_one_sentence(tmp_path: Path) -> None:

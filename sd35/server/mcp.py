@@ -61,6 +61,8 @@ MAX_INLINE_SIDE: Final = 1024
 # Sessions that are being opened, beyond those that `McpSessions` allows.
 MAX_OPENING_SESSIONS: Final = 500
 
+MAX_NUMBER_SEED: Final = 10**15 - 1
+
 TOOL_DESCRIPTION: Final = """\
 Generate an image from a text prompt with Stable Diffusion 3.5. Returns the image, its seed, who
 made it, and a link to the file.
@@ -113,7 +115,9 @@ Seed = Annotated[
 class GenerationResult(BaseModel):
     """The structured result of the tool."""
 
-    seed: int | None = Field(description="seed of the image, if the Space returned it")
+    seed: int | str | None = Field(
+        description="seed of the image, if the Space returned it; as text from 16 digits"
+    )
     width: int = Field(description="width of the file in pixels")
     height: int = Field(description="height of the file in pixels")
     made_by: str = Field(description="the Space, or the demo painter, which isn't Stable Diffusion")
@@ -244,7 +248,7 @@ class McpApp:
     ) -> CallToolResult:
         picture = await self._load_picture(result)
         details = GenerationResult(
-            seed=result.seed,
+            seed=_exact_seed(result.seed),
             width=result.width,
             height=result.height,
             made_by=f"{made_by}, not Stable Diffusion" if made_by == DEMO_PAINTER else made_by,
@@ -293,6 +297,11 @@ class McpApp:
         public_path = "/".join(result.url_path.replace("\\", "/").split("/")[-3:])
         root = root_url(request, MCP_PATH, self._root_path)
         return f"{root}/gradio_api/file={quote(public_path)}"
+
+
+def _exact_seed(seed: int | None) -> int | str | None:
+    # Agents in JavaScript round longer numbers.
+    return str(seed) if seed is not None and seed > MAX_NUMBER_SEED else seed
 
 
 def _step_and_total(progress: Progress | None) -> tuple[float, float | None]:
