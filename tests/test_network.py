@@ -1,5 +1,6 @@
 """Networks as they are: proxies, certificates, addresses and login pages on the way to a Space."""
 
+import asyncio
 import contextlib
 import gzip
 import os
@@ -7,7 +8,7 @@ import socket
 import ssl
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from tests.impostor import (
     Handler,
     HandlerSequence,
     collect_events,
+    make_request,
     message_bytes,
     respond_events,
     respond_json,
@@ -343,9 +345,20 @@ def test_damaged_compressed_data_is_an_error(coding: str) -> None:
             decoder.finish()
 
 
+def stream_compressor(coding: str) -> Callable[[bytes], bytes]:
+    """Return a function that compresses the next part of a stream, up to its last byte."""
+    if coding == "br":
+        brotli_compressor = brotli.Compressor()
+        return lambda data: bytes(brotli_compressor.process(data) + brotli_compressor.flush())
+    window_bits = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+    compressor = zlib.compressobj(wbits=window_bits.get(coding, -zlib.MAX_WBITS))
+    return lambda data: compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
+
+
 @CODINGS
 async def test_a_proxy_may_compress_every_answer(coding: str) -> None:
     """Although nobody asked for it; an event stream arrives while it is written."""
+    has_arrived = asyncio.Event()
 
     def compressed(body: bytes, content_type: str) -> Handler:
         headers = {"Content-Encoding": header(coding), "Content-Type": content_type}
@@ -355,20 +368,32 @@ async def test_a_proxy_may_compress_every_answer(coding: str) -> None:
 
         return answer
 
+    async def stream(request: web.Request) -> web.StreamResponse:
+        compress_part = stream_compressor(coding)
+        response = web.StreamResponse(
+            headers={"Content-Encoding": header(coding), "Content-Type": "text/event-stream"}
+        )
+        await response.prepare(request)
+        await response.write(compress_part(message_bytes(QUEUED)))
+        await has_arrived.wait()
+        await response.write(compress_part(message_bytes(STARTED) + message_bytes(FINISHED)))
+        return response
+
     json = "application/json"
-    messages = b"".join(message_bytes(message) for message in (QUEUED, STARTED, FINISHED))
     async with (
         serve_fake_gradio(
             config=compressed(orjson.dumps(DESCRIPTION["config"]), json),
             info=compressed(orjson.dumps(DESCRIPTION["info"]), json),
             join=compressed(b'{"event_id": "e"}', json),
-            data=compressed(messages, "text/event-stream"),
+            data=stream,
             file=compressed(PNG, "image/png"),
         ) as address,
         SpaceClient.connect(address) as space,
+        space.generate(make_request()) as generation,
     ):
-        assert isinstance((await collect_events(space))[-1], Finished)
-        assert (await space.fetch(RemotePicture("/gradio_api/file=a.png"))).data == PNG
+        async for _ in generation:
+            has_arrived.set()
+        assert (await generation.fetch()).data == PNG
 
 
 async def test_another_compression_is_named() -> None:
