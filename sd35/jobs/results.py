@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 # Pages fetch an image as soon as they know of it. Until then it stays in memory, from where serving
 # it takes a fourth of the CPU time.
 FETCH_SECONDS: Final = 2.0
+MAX_KEPT_BYTES: Final = 64 << 20
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class ResultSaver:
         self._library = library
         self._artifacts = artifacts
         self._unsaved: dict[str, _UnsavedImage] = {}
+        self._kept_bytes = 0  # of images that are saved, and served from memory
         # Images that come together share their flush to the disk.
         self._saves = BatchProcessor(self._add_to_library)
         # Saves each image once: the program may end while some are saved.
@@ -140,14 +142,17 @@ class ResultSaver:
     async def _save(self, job: Job, result: JobResult) -> JobResult:
         entry = await self._saves.submit(job.id)
         path = self._library.file_path(entry)
+        has_room = self._kept_bytes + result.size_bytes <= MAX_KEPT_BYTES
+        self._kept_bytes += result.size_bytes
         asyncio.get_running_loop().call_later(
-            FETCH_SECONDS, self._serve_file, job.id, result.url_path, path
+            FETCH_SECONDS if has_room else 0.0, self._serve_file, job.id, result, path
         )
         return replace(result, path=path, save_error="", is_unsaved=False)
 
-    def _serve_file(self, job_id: str, url_path: str, path: Path) -> None:
+    def _serve_file(self, job_id: str, result: JobResult, path: Path) -> None:
         """Serve a saved image from its file instead of from memory, at the same address."""
-        artifact = self._artifacts.find(url_path)
+        self._kept_bytes -= result.size_bytes
+        artifact = self._artifacts.find(result.url_path)
         if artifact is not None and isinstance(artifact.content, bytes):
             self._artifacts.put(job_id, replace(artifact, content=path))
 
