@@ -19,7 +19,7 @@ from sd35.jobs.record import JobStatus
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.ui.create.form_handlers import FormHandlers
-from sd35.ui.create.job_handlers import JobHandlers
+from sd35.ui.create.job_handlers import JobHandlers, update_interval
 from sd35.ui.create.live_view import JobView
 from sd35.ui.create.submissions import parse_submissions
 from tests.app_server import studio_config
@@ -115,6 +115,11 @@ async def test_newer_watch_ends_the_older_one(fake: FakeSpace, tmp_path: Path) -
         await newer.aclose()
         assert not page.service.visitor_queue(LOCAL_VISITOR).watcher_count
         fake.release()
+
+
+async def test_many_pages_are_updated_less_often() -> None:
+    """The updates of many pages leave time for first previews and finished images."""
+    assert [update_interval(count) for count in (1, 50, 200, 9000)] == [0.1, 0.1, 0.4, 1.0]
 
 
 async def test_repeated_submission_is_one_job(fake: FakeSpace, tmp_path: Path) -> None:

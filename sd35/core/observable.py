@@ -53,14 +53,14 @@ class Observable(Generic[T]):
     async def watch(
         self,
         *,
-        min_interval: float,
+        min_interval: float | Callable[[], float],
         max_interval: float,
         is_urgent: Callable[[T, T], bool] = lambda _old, _new: False,
     ) -> AsyncGenerator[T, None]:
         """Yield the newest value after each change, forever.
 
         Args:
-            min_interval: seconds between two values.
+            min_interval: seconds between two values; a function is asked each time.
             max_interval: seconds after which an unchanged value is yielded again.
             is_urgent: return whether a new value, the second argument, is yielded at once.
         """
@@ -69,8 +69,9 @@ class Observable(Generic[T]):
             yield value
             # Until then only an urgent change counts: a page that showed every step of every job
             # would keep browser and server busy with that alone.
-            await self._wait_for(partial(is_urgent, value), min_interval)
-            await self.wait_for_change(value, max_interval - min_interval)
+            interval = min_interval() if callable(min_interval) else min_interval
+            await self._wait_for(partial(is_urgent, value), interval)
+            await self.wait_for_change(value, max_interval - interval)
 
 
 def _resolve(future: "asyncio.Future[None]") -> None:

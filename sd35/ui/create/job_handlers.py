@@ -29,6 +29,10 @@ __all__ = ["ConnectionHandlers", "JobHandlers", "PageHandlers"]
 MIN_UPDATE_INTERVAL: Final = 0.1
 """Seconds between two updates of a page: Gradio's stream has no back-pressure."""
 
+SECONDS_PER_PAGE: Final = 0.002
+"""Further seconds for each page that is updated: an update takes half of that. Without them, the
+previews of hundreds of pages would hold up the first previews and the finished images."""
+
 MAX_UPDATE_INTERVAL: Final = 1.0
 """Seconds after which an unchanged state is sent again: the clock ticks, and a closed page is
 noticed, because Gradio cancels a generator only while it yields."""
@@ -42,6 +46,11 @@ MAX_RESTORED: Final = 1000
 
 CONNECTION_WAIT: Final = 0.5
 """Seconds that a page waits for the connection before it asks again."""
+
+
+def update_interval(page_count: int) -> float:
+    """Return the seconds between two updates of a page, when so many are updated."""
+    return min(max(MIN_UPDATE_INTERVAL, page_count * SECONDS_PER_PAGE), MAX_UPDATE_INTERVAL)
 
 
 class JobHandlers:
@@ -173,12 +182,11 @@ class JobHandlers:
             if self._watch_tokens.get(session_hash) is token:
                 del self._watch_tokens[session_hash]
 
-    @staticmethod
-    async def _watch(view: JobView) -> AsyncGenerator[LiveUpdate, None]:
+    async def _watch(self, view: JobView) -> AsyncGenerator[LiveUpdate, None]:
         queue = view.visitor_queue
         with queue.track_watcher():
             revisions = queue.revision.watch(
-                min_interval=MIN_UPDATE_INTERVAL,
+                min_interval=lambda: update_interval(len(self._watch_tokens)),
                 max_interval=MAX_UPDATE_INTERVAL,
                 is_urgent=_is_urgent,
             )
