@@ -176,6 +176,12 @@
       return [];
     },
 
+    // Updates of the sliders for the sides, which only the custom size has.
+    showSides(size) {
+      const update = () => ({ __type__: "update", visible: size === "custom" });
+      return [update(), update()];
+    },
+
     // The width and height of a preset, for the fields of a custom size; nothing for others.
     sides: (size) => hints.sizes[size]?.sides ?? null,
   });

@@ -2,7 +2,7 @@
 
 import argparse
 
-from bench import app, client, frames, library, start
+from bench import app, client, frames, library, page, start
 
 
 def _numbers(text: str) -> list[int]:
@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
 
     levels_help = "concurrency levels (default: 1,10,50,200)"
     add_command("start", "time to the first page, compared with an empty Gradio app")
+    add_command("page", "the page in a browser, compared with an empty Gradio app")
     add_command("frames", "CPU per preview")
     command = add_command("client", "concurrent generations, compared with other clients")
     command.add_argument(
@@ -70,6 +71,8 @@ def _main() -> None:
     match arguments.command:
         case "start":
             start.measure(arguments.rounds)
+        case "page":
+            page.measure(arguments.rounds)
         case "frames":
             frames.measure(arguments.rounds)
         case "client":

@@ -113,8 +113,9 @@ class SettingsArea:
         # All in one form: Gradio builds dozens of elements for each row and each form.
         with gr.Column(elem_id="settings"):
             self.size = gr.Radio(sizes, value="1:1", label="Size", elem_id="size")
-            self.width = build_slider(limits.width, "Width", elem_id="width")
-            self.height = build_slider(limits.height, "Height", elem_id="height")
+            # Built in the browser when the custom size is chosen.
+            self.width = build_slider(limits.width, "Width", elem_id="width", visible=False)
+            self.height = build_slider(limits.height, "Height", elem_id="height", visible=False)
             self.guidance_scale = build_slider(
                 limits.guidance_scale,
                 "Guidance scale",
@@ -190,7 +191,12 @@ class CreateTab:
 
 
 def build_slider(
-    value_range: Range | None, label: str, info: str | None = None, *, elem_id: str | None = None
+    value_range: Range | None,
+    label: str,
+    info: str | None = None,
+    *,
+    elem_id: str | None = None,
+    visible: bool = True,
 ) -> gr.Slider:
     """Build a slider over a range of `PUBLIC_LIMITS`, which has all of them."""
     assert value_range is not None
@@ -202,6 +208,7 @@ def build_slider(
         label=label,
         info=info,
         elem_id=elem_id,
+        visible=visible,
     )
 
 

@@ -20,6 +20,7 @@ RESTORE_DRAFT_JS: Final = "(...values) => sd35.restoreDraft(values)"
 SIZE_HINTS_JS: Final = "(hints) => sd35.showSizeHints(hints)"
 SAVE_DRAFT_JS: Final = "(...values) => sd35.saveDraft(values)"
 SIZE_JS: Final = "(size, ...sides) => sd35.sides(size) ?? sides"
+SHOW_SIDES_JS: Final = "(size) => sd35.showSides(size)"
 # The values are those of the moment of the press, whenever they reach the server.
 PRESS_JS: Final = "(...values) => sd35.addSubmission(values)"
 WATCH_JS: Final = "() => sd35.watchJobs()"
@@ -167,6 +168,7 @@ class Wiring:
         gr.on(changes, None, values, None, js=SAVE_DRAFT_JS, **_OPTIONS)
         sides = [settings.width, settings.height]
         settings.size.input(None, [settings.size, *sides], sides, js=SIZE_JS, **_OPTIONS)
+        settings.size.change(None, settings.size, sides, js=SHOW_SIDES_JS, **_OPTIONS)
         self.tab.prompt_area.outbox.reuse(
             None, None, [settings.seed, settings.randomize_seed], js=REUSE_SEED_JS, **_OPTIONS
         )
