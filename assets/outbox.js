@@ -175,10 +175,11 @@
     // An event without data, once the page is built. `null`: Gradio would send an object otherwise.
     raise: (name) => triggers[name]?.(null),
 
-    bindOutbox(outbox, send) {
-      [element, triggers] = [outbox, send];
+    bindPage(queue, send) {
+      triggers = send;
+      element = create("div", { id: "outbox" });
       message = create("div", { id: "message" });
-      element.closest(".block").after(message);
+      queue.closest(".block").before(element, message);
       sd35.bindButtons(message, (_, data) => triggers.click(data));
       restore();
       render();

@@ -87,6 +87,25 @@ def test_prompt_becomes_an_image_to_download(page: Page, servers: PageServers) -
     assert picture.size == (1024, 1024)
 
 
+def test_page_is_light(page: Page, servers: PageServers) -> None:
+    """A page takes few requests, all to its own server, and few elements, until more is opened."""
+    open_page(page, servers.with_previews)
+    expect(page.locator("#queue .queue")).to_be_attached()
+    addresses: list[str] = page.evaluate(
+        "performance.getEntriesByType('resource').map((entry) => entry.name)"
+    )
+    own = [name for name in addresses if name.startswith(servers.with_previews)]
+    assert {name for name in addresses if not name.startswith("data:")} == set(own)
+    assert len(own) <= 45
+    assert sum("/gradio_api/" in name for name in own) == 1
+    nodes = page.evaluate("document.querySelectorAll('*').length")
+    assert nodes <= 400
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("HeapProfiler.collectGarbage")
+    assert devtools.send("Memory.getDOMCounters")["nodes"] <= 2000
+    devtools.detach()
+
+
 def test_fallback_to_the_demo_is_announced(page: Page, servers: PageServers) -> None:
     """Without a network the banner says that images are sketches, and offers to try again."""
     open_page(page, servers.offline)

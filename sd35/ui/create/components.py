@@ -23,10 +23,10 @@ PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
     *("check", "connection", "limits", "reuse"),
 )
-"""Events that the page's scripts raise: to submit presses of Generate, to run the action of a
-button, to watch the jobs by an event stream, to read them once, to read what changes with the end
-of a job, to show the errors of the fields, to read the connection, to give the fields the limits
-of another Space, and to fill in the seed of the image."""
+"""Events that the page's scripts raise at the queue: to submit presses of Generate, to run the
+action of a button, to watch the jobs by an event stream, to read them once, to read what changes
+with the end of a job, to show the errors of the fields, to read the connection, to give the fields
+the limits of another Space, and to fill in the seed of the image."""
 
 
 class Header:
@@ -77,14 +77,8 @@ class PromptArea:
                 max_lines=4,
             )
             self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
-            self.outbox = gr.HTML(
-                "",
-                elem_id="outbox",
-                js_on_load=_bind_outbox_js(),
-                apply_default_css=False,
-            )
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)
-            self.queue = _button_html("", "queue")
+            self.queue = _button_html("", "queue", _bind_page_js())
 
 
 class OutputArea:
@@ -222,15 +216,16 @@ def set_range(slider: gr.Slider, value_range: Range | None) -> None:
         slider.value = value_range.default
 
 
-def _button_html(value: str, elem_id: str) -> gr.HTML:
+def _button_html(value: str, elem_id: str, js: str = "") -> gr.HTML:
     """Build an HTML component whose buttons raise `click` with their action."""
-    return gr.HTML(value, elem_id=elem_id, js_on_load=BIND_BUTTONS_JS, apply_default_css=False)
+    script = f"{BIND_BUTTONS_JS}; {js}"
+    return gr.HTML(value, elem_id=elem_id, js_on_load=script, apply_default_css=False)
 
 
-def _bind_outbox_js() -> str:
+def _bind_page_js() -> str:
     # Gradio looks for the name of each event, in quotes.
     triggers = (f"'{name}': (data) => trigger('{name}', data)" for name in PAGE_EVENTS)
-    return f"sd35.bindOutbox(element, {{{', '.join(triggers)}}})"
+    return f"sd35.bindPage(element, {{{', '.join(triggers)}}})"
 
 
 def _value(text: str = "") -> gr.Textbox:

@@ -80,7 +80,7 @@ class Wiring:
         area = self.tab.prompt_area
         state = self.tab.state
         area.generate.click(None, self.tab.fields, None, js=PRESS_JS, **_OPTIONS)
-        submit_event = area.outbox.submit(
+        submit_event = area.queue.submit(
             self.job_handlers.submit,
             state.focus,
             [state.outcomes, *self.tab.live_outputs],
@@ -88,7 +88,7 @@ class Wiring:
         )
         self._follow_up(submit_event)
         # Only a queued listener can have a validator.
-        area.outbox.check(
+        area.queue.check(
             self.form_handlers.validate_form,
             self.tab.fields,
             None,
@@ -101,7 +101,7 @@ class Wiring:
         output = self.tab.output
         state = self.tab.state
         action_event = gr.on(
-            [area.queue.click, area.outbox.click, output.panel.click, output.recent.click],
+            [area.queue.click, output.panel.click, output.recent.click],
             self.job_handlers.run_queue_action,
             self.tab.state.focus,
             [state.message, *self.tab.live_outputs],
@@ -112,13 +112,13 @@ class Wiring:
         state.download.change(None, state.download, None, js=DOWNLOAD_JS, **_OPTIONS)
         focus = self.tab.state.focus
         focus.change(None, focus, None, js=SAVE_FOCUS_JS, **_OPTIONS)
-        area.outbox.watch(self.job_handlers.watch_jobs, focus, self.tab.live_outputs, **_WATCH)
-        poll_event = area.outbox.poll(
+        area.queue.watch(self.job_handlers.watch_jobs, focus, self.tab.live_outputs, **_WATCH)
+        poll_event = area.queue.poll(
             self.job_handlers.poll_jobs, focus, self.tab.live_outputs, **_POLL
         )
         poll_event.then(None, None, None, js=WATCH_JS, **_OPTIONS)
         outputs = [self.header.account, area.quota]
-        area.outbox.visitor(self.job_handlers.visitor_info, None, outputs, **_RAW)
+        area.queue.visitor(self.job_handlers.visitor_info, None, outputs, **_RAW)
 
     def _bind_load(self) -> None:
         outputs = [
@@ -169,7 +169,7 @@ class Wiring:
         sides = [settings.width, settings.height]
         settings.size.input(None, [settings.size, *sides], sides, js=SIZE_JS, **_OPTIONS)
         settings.size.change(None, settings.size, sides, js=SHOW_SIDES_JS, **_OPTIONS)
-        self.tab.prompt_area.outbox.reuse(
+        self.tab.prompt_area.queue.reuse(
             None, None, [settings.seed, settings.randomize_seed], js=REUSE_SEED_JS, **_OPTIONS
         )
 
@@ -177,12 +177,12 @@ class Wiring:
         handlers = self.connection_handlers
         outputs = [self.header.banner, self.header.status]
         self.header.banner.click(handlers.reconnect, None, outputs, **_DIRECT)
-        outbox = self.tab.prompt_area.outbox
-        outbox.connection(handlers.poll_connection, None, outputs, **_POLL)
+        queue = self.tab.prompt_area.queue
+        queue.connection(handlers.poll_connection, None, outputs, **_POLL)
         # Not with each poll: Gradio removes the errors of a listener's inputs.
         state = self.tab.state
         values = [*self.tab.fields, state.applied_limits]
-        outbox.limits(
+        queue.limits(
             self.form_handlers.apply_limits,
             [*values, state.draft_limits],
             [*values, state.size_hints],
