@@ -2,7 +2,7 @@
 
 import argparse
 
-from bench import app, client, frames, library, page, start
+from bench import app, client, frames, library, model, page, start
 
 
 def _numbers(text: str) -> list[int]:
@@ -35,6 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command = add_command("app", "the app under load, with visitors who come and go, and idle")
     _add_app_options(command, levels_help)
+    command = add_command("model", "the engine over diffusers, with random weights")
+    command.add_argument("--shape", choices=model.SHAPES, default="tiny", help="(%(default)s)")
+    command.add_argument("--side", type=int, default=1024, help="pixels (%(default)s)")
     command = add_command("library", "a library with many images, compared with a small one")
     command.add_argument(
         "--pictures",
@@ -77,6 +80,8 @@ def _main() -> None:
             frames.measure(arguments.rounds)
         case "client":
             client.measure(arguments.rounds, arguments.at, arguments.only)
+        case "model":
+            model.measure(arguments.rounds, arguments.shape, arguments.side)
         case "library":
             library.measure(arguments.pictures, arguments.rounds)
         case "app":

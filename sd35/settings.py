@@ -29,7 +29,7 @@ from sd35.core.access_token import clean_token
 from sd35.core.atomic_files import os_error_text
 from sd35.core.home_folder import default_library_folder, expand_home
 from sd35.core.proxy_address import parse_proxy
-from sd35.core.space_ref import parse_space_ref
+from sd35.core.space_ref import DEMO, local_model, parse_space_ref
 
 __all__ = ["Settings", "error_text", "load_settings", "secret_warning"]
 
@@ -168,12 +168,12 @@ class Settings(BaseSettings):
     @field_validator("space")
     @classmethod
     def _check_space(cls, value: str) -> str:
-        if value.strip() in {"auto", "demo"}:
+        if value.strip() in {"auto", DEMO} or local_model(value):
             return value.strip()
         try:
             return str(parse_space_ref(value))
         except ValueError as error:
-            raise ValueError(f"{error}; or auto, or demo") from error
+            raise ValueError(f"{error}; or auto, local or demo") from error
 
     @field_validator("proxy", "proxy_file")
     @classmethod
@@ -324,9 +324,10 @@ class Settings(BaseSettings):
         yield "--token or SD35_TOKEN", self.token
         yield "--token-file or SD35_TOKEN_FILE", self.token_file
         # A server elsewhere could use the token for anything that it allows at Hugging Face.
-        is_on_hub = self.space == "auto" or (
-            self.space != "demo" and parse_space_ref(self.space).is_on_hub
-        )
+        # A local Space downloads the model with it.
+        is_on_hub = self.space == "auto" or local_model(self.space) is not None
+        if not is_on_hub and self.space != DEMO:
+            is_on_hub = parse_space_ref(self.space).is_on_hub
         if is_on_hub:
             yield "HF_TOKEN", self.hf_token
             yield "HUGGING_FACE_HUB_TOKEN", self.hugging_face_hub_token

@@ -60,7 +60,7 @@ def serve_app(
     authenticator = authenticator or Authenticator()
     demo_space = DemoSpace()
 
-    async def start_demo() -> str:
+    async def start_demo(*_: object) -> str:
         return await anyio.to_thread.run_sync(demo_space.start)
 
     studio = JobService(

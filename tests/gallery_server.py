@@ -53,7 +53,7 @@ def _as_json(event: gr.EventData) -> str:
     return json.dumps(event._data)
 
 
-async def _no_demo() -> str:
+async def _no_demo(*_: object) -> str:
     return ""
 
 

@@ -224,7 +224,7 @@ def stage_image(event_pipe: Connection, folder: Path) -> None:
         threading.Event().wait()
 
 
-async def fail_demo() -> str:
+async def fail_demo(*_: object) -> str:
     """Fail, since a service with an explicit Space never needs the demo Space."""
     raise AssertionError("an explicit choice never falls back")
 

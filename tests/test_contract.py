@@ -11,6 +11,7 @@ import pytest
 from sd35.client.contract import Contract, read_contract
 from sd35.core.errors import ContractError
 from sd35.core.limits import PUBLIC_LIMITS
+from sd35.core.model_info import MODEL_INFO_ID, ModelInfo
 from sd35.core.request import GenerationRequest
 from sd35.core.sizes import size_for
 
@@ -89,6 +90,33 @@ def test_limits_are_the_space_s_own() -> None:
     steps = contract_with_change(apply_turbo_limits).limits.num_inference_steps
     assert steps is not None
     assert (steps.default, steps.maximum) == (4, 20)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected_info"),
+    [
+        (
+            {"name": "owner/model", "precision": "int8", "max_pixels": 1_600_000, "new": [1]},
+            ModelInfo("owner/model", precision="int8", max_pixels=1_600_000),
+        ),
+        ({"name": "<b>x</b>\x1b[2J" + "y" * 99}, ModelInfo("x [2J" + "y" * 55)),
+        ({"name": 7, "device": ["GPU"], "max_pixels": True}, ModelInfo("7")),
+        ({"max_pixels": -1}, ModelInfo()),
+        ({"max_pixels": 10**30}, ModelInfo()),
+        (["name"], ModelInfo()),
+        (None, ModelInfo()),
+    ],
+)
+def test_model_is_what_a_space_of_ours_announces(value: object, expected_info: ModelInfo) -> None:
+    """The announcement is checked like everything else that a Space says."""
+
+    def add_announcement(_: Description, components: list[Description], __: object) -> None:
+        props = {"elem_id": MODEL_INFO_ID, "value": value}
+        components.append({"id": 999, "type": "json", "props": props})
+
+    contract = contract_with_change(add_announcement)
+    assert contract.model_info == expected_info
+    assert contract.limits.max_pixels == expected_info.max_pixels
 
 
 def test_infinite_sizes_are_limited() -> None:

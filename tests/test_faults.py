@@ -120,7 +120,7 @@ async def connect_by_auto(
     hub = respond_json({"host": address.rstrip("/"), "runtime": runtime})
     async with serve_fake_gradio(file=hub) as hub_address, serve_fake_gradio() as demo_address:
 
-        async def start_demo() -> str:
+        async def start_demo(*_: object) -> str:
             return demo_address
 
         connector = SpaceConnector(SpaceConfig("auto", hub=hub_address), start_demo, timeouts)

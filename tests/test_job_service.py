@@ -72,7 +72,7 @@ async def service(fake: FakeSpace, tmp_path: Path) -> AsyncIterator[JobService]:
     await service.aclose()
 
 
-async def _fail_demo() -> str:
+async def _fail_demo(*_: object) -> str:
     raise AssertionError("an explicit choice never falls back")
 
 
@@ -547,7 +547,7 @@ async def test_auto_falls_back_to_the_demo_space(fake: FakeSpace, tmp_path: Path
     """Without a network, `auto` uses the demo Space, and says why."""
     started = []
 
-    async def start_demo() -> str:
+    async def start_demo(*_: object) -> str:
         started.append(1)
         return fake.address
 
@@ -571,7 +571,7 @@ async def test_demo_space_can_be_started_from_a_gradio_listener(tmp_path: Path) 
     """The demo Space can be built even if a page's listener is the first to need it."""
     demo_space = DemoSpace()
 
-    async def start_demo() -> str:
+    async def start_demo(*_: object) -> str:
         return await anyio.to_thread.run_sync(demo_space.start)
 
     service = JobService(SpaceConfig("demo"), start_demo, studio_config(tmp_path))

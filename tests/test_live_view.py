@@ -68,7 +68,7 @@ class PageHandlers:
 async def open_handlers(
     fake: FakeSpace, folder: Path, limits: UsageLimits = UNLIMITED
 ) -> AsyncIterator[PageHandlers]:
-    async def fail_demo() -> str:
+    async def fail_demo(*_: object) -> str:
         raise NotImplementedError
 
     service = JobService(SpaceConfig(fake.address), fail_demo, studio_config(folder, limits))

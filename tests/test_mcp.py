@@ -304,7 +304,7 @@ async def test_agents_need_a_login(program: Program) -> None:
     assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
-async def fail_demo() -> str:
+async def fail_demo(*_: object) -> str:
     raise NotImplementedError
 
 

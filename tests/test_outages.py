@@ -103,7 +103,7 @@ async def open_service(
 ) -> AsyncIterator[JobService]:
     """Open a service with one slot, which never uses the demo Space."""
 
-    async def fail_demo() -> str:
+    async def fail_demo(*_: object) -> str:
         raise AssertionError("it falls back to the demo Space")
 
     job_config = studio_config(folder, UsageLimits(max_concurrent=1))

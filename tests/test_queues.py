@@ -68,7 +68,7 @@ async def service(fake: FakeSpace, tmp_path: Path) -> AsyncIterator[JobService]:
         yield service
 
 
-async def _fail_demo() -> str:
+async def _fail_demo(*_: object) -> str:
     raise AssertionError("an explicit choice never falls back")
 
 

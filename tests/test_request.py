@@ -12,7 +12,7 @@ from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest, RequestOptions, check_request, random_seed
 from sd35.core.seed import MAX_SEED, parse_seed
-from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
+from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
 
 SPACE_LIMITS = {
     "large, large-turbo": PUBLIC_LIMITS,
@@ -87,6 +87,20 @@ def test_a_computed_size_is_on_both_grids_and_within_the_limits(
     assert abs(size.width / size.height / (across / down) - 1) <= 0.03
 
 
+@pytest.mark.parametrize("default", [256, 1024])
+def test_presets_of_our_own_space_have_the_area_that_the_model_was_trained_for(
+    default: int,
+) -> None:
+    """Every ratio is available, with about the area of the default size, however much may be."""
+    side = Range(256, 1536, 16, default)
+    limits = replace(PUBLIC_LIMITS, width=side, height=side, max_pixels=1_600_000)
+    assert size_for("1:1", limits) == Size(default, default)
+    for ratio in ASPECT_RATIOS:
+        size = size_for(ratio, limits)
+        shorter_side = min(size.width, size.height)
+        assert size.width * size.height <= default**2 or shorter_side == side.minimum
+
+
 @pytest.mark.parametrize(
     "ratio",
     ["", "1", "0:1", "1:0", "-1:1", "a:b", "nan:1", "inf:1", "1e-300:1", "1:1:1"],
@@ -151,6 +165,14 @@ def test_an_error_names_its_field_and_what_is_allowed(
         RequestOptions(**{"prompt": "a cat"} | values).resolve(PUBLIC_LIMITS)
     assert caught.value.field_errors == (FieldError(field, message),)
     assert str(caught.value) == message
+
+
+def test_an_image_has_no_more_pixels_than_the_space_makes() -> None:
+    """Where the area is limited, too, each side alone may be within its limits."""
+    limits = replace(PUBLIC_LIMITS, max_pixels=1_000_000)
+    with pytest.raises(InvalidRequestError, match="this Space makes up to 1"):
+        RequestOptions(prompt="a cat", width=1024, height=1024).resolve(limits)
+    assert RequestOptions(prompt="a cat", width=1024, height=960).resolve(limits)
 
 
 def test_every_wrong_field_is_named() -> None:

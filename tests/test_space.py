@@ -21,7 +21,8 @@ from sd35.core.request import GenerationRequest
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 from sd35.server.blocks import locked_blocks
 from sd35.server.sessions import replace_session_holder
-from sd35.space.server import MAX_PREVIEW_BYTES, PREVIEW_LONGEST_SIDE, DemoSpace
+from sd35.space.previews import LONGEST_SIDE, MAX_BYTES
+from sd35.space.server import DemoSpace
 from tests.test_contract import DESCRIPTIONS
 from tests.tripwire import open_tripwire
 
@@ -55,10 +56,8 @@ async def test_run_yields_previews_progress_and_a_png(address: str) -> None:
                         finished = event
         picture = await space.fetch(finished.picture)
     assert len({preview.data for preview in previews}) >= 3
-    assert all(len(preview.data) <= MAX_PREVIEW_BYTES for preview in previews[:-1])
-    assert all(
-        max(preview.width, preview.height) <= PREVIEW_LONGEST_SIDE for preview in previews[:-1]
-    )
+    assert all(len(preview.data) <= MAX_BYTES for preview in previews[:-1])
+    assert all(max(preview.width, preview.height) <= LONGEST_SIDE for preview in previews[:-1])
     assert steps
     assert steps[-1] == 12
     assert finished.seed == 7

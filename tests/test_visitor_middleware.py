@@ -428,7 +428,7 @@ async def test_page_is_not_its_own_space(
 ) -> None:
     """Under whichever address it is named, and also if it requires a login."""
 
-    async def fail_demo() -> str:
+    async def fail_demo(*_: object) -> str:
         raise AssertionError("it falls back to the demo Space")
 
     address = servers[name].address.replace("127.0.0.1", host)

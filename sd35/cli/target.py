@@ -14,17 +14,23 @@ from sd35.cli.runner import Shutdown
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.retry import OnWait
 from sd35.core.errors import InvalidRequestError
-from sd35.core.space_ref import PUBLIC_SPACE, SpaceRef, parse_space_ref
+from sd35.core.space_ref import (
+    DEMO,
+    LOCAL,
+    PUBLIC_SPACE,
+    SpaceRef,
+    local_model,
+    parse_space_ref,
+)
 from sd35.core.text import one_line
 from sd35.server import launch
 from sd35.settings import Settings, error_text
+from sd35.space.child import LocalSpace
 
 if TYPE_CHECKING:
     from sd35.space.server import DemoSpace
 
-__all__ = ["DEMO_NAME", "SpaceTarget", "open_space", "read_settings", "resolve_target"]
-
-DEMO_NAME: Final = "demo"
+__all__ = ["SpaceTarget", "open_space", "read_settings", "resolve_target"]
 
 _LABELS: Final = {
     "space": "Space name (or SD35_SPACE)",
@@ -61,7 +67,7 @@ def _describe_error(location: tuple[int | str, ...], message: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpaceTarget:
-    """A Space, by name, URL or `demo`, with the options for connecting to it."""
+    """A Space, by name, URL, `demo` or `local:…`, with the options for connecting to it."""
 
     space: str
     token: str | None = field(default=None, repr=False)
@@ -72,15 +78,21 @@ class SpaceTarget:
 
     @property
     def ref(self) -> SpaceRef:
-        """The name or the address; neither for `demo`."""
-        return SpaceRef() if self.space == DEMO_NAME else parse_space_ref(self.space)
+        """The name or the address; neither for a Space of this program."""
+        is_own = self.space == DEMO or local_model(self.space) is not None
+        return SpaceRef() if is_own else parse_space_ref(self.space)
 
     @asynccontextmanager
     async def connect(self, timeouts: Timeouts, on_wait: OnWait) -> AsyncIterator[SpaceClient]:
-        """Connect to the Space for the duration of the block; `demo` starts one for as long."""
+        """Connect to the Space for the duration of the block, or start one for as long."""
         async with AsyncExitStack() as stack:
-            if self.space == DEMO_NAME:
-                # No token and no proxy: it is a server on the loopback interface.
+            model = local_model(self.space)
+            # No token and no proxy for servers on the loopback interface.
+            if model is not None:
+                space = LocalSpace(model, token=self.token)
+                stack.callback(space.close)
+                connection = SpaceClient.connect(await space.start(on_wait), timeouts=timeouts)
+            elif self.space == DEMO:
                 connection = SpaceClient.connect(await _start_demo_space(stack), timeouts=timeouts)
             else:
                 connection = SpaceClient.connect(
@@ -92,7 +104,10 @@ class SpaceTarget:
                     hub=self.hub_endpoint,
                     on_wait=on_wait,
                 )
-            yield await stack.enter_async_context(connection)
+            client = await stack.enter_async_context(connection)
+            if model is not None:
+                client.name = LOCAL  # the port is another one each time
+            yield client
 
 
 async def _start_demo_space(stack: AsyncExitStack) -> str:
@@ -118,7 +133,7 @@ async def open_space(
     """Connect to the Space and handle stop signals for the duration of the block."""
     shutdown = Shutdown(emit)
     with shutdown.installed():
-        is_demo = target.space == DEMO_NAME
+        is_demo = target.space == DEMO
         name = one_line(target.space)
         emit(TaskProgress("Starting the demo Space" if is_demo else f"Connecting to {name}"))
         async with AsyncExitStack() as stack:

@@ -99,7 +99,8 @@ class SpaceClient:
         """A short name of the model for file names; empty if only an address is known."""
         if self.contract.is_demo:
             return "demo painter"
-        return "" if "://" in self.name else self.name.rpartition("/")[2]
+        name = self.contract.model_info.name or ("" if "://" in self.name else self.name)
+        return name.rpartition("/")[2]
 
     @property
     def address(self) -> str:

@@ -11,6 +11,7 @@ import orjson
 from sd35.client.error_parsing import sanitize
 from sd35.core.errors import ContractError
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
+from sd35.core.model_info import MODEL_INFO_ID, UNKNOWN_MODEL, ModelInfo
 from sd35.core.request import GenerationRequest
 from sd35.core.seed import MAX_SEED
 
@@ -75,6 +76,7 @@ class Contract:
     seed_output: int | None
     limits: Limits
     sends_diffs: bool = True  # whether each preview after the first is sent as a diff
+    model_info: ModelInfo = UNKNOWN_MODEL  # unless the Space announces it
 
     @property
     def can_cancel_queued(self) -> bool:
@@ -136,6 +138,7 @@ def _parse_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint
     inputs = [components[component_id] for component_id in dependency["inputs"]]
     parameters = _parse_parameters(inputs, info["named_endpoints"][f"/{endpoint}"]["parameters"])
     outputs = [components[component_id] for component_id in dependency["outputs"]]
+    model_info = _parse_model_info(config["components"])
     seed_inputs = [
         component["id"]
         for component, parameter in zip(inputs, parameters, strict=True)
@@ -151,10 +154,28 @@ def _parse_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint
         image_output=_find_image_output(outputs),
         seed_output=_find_seed_output(outputs, seed_inputs),
         limits=_parse_limits(
-            {parameter.name: parameter for parameter in parameters if parameter.name}
+            {parameter.name: parameter for parameter in parameters if parameter.name},
+            model_info.max_pixels,
         ),
         sends_diffs=_check_protocol(config) != "sse_v1",
+        model_info=model_info,
     )
+
+
+def _parse_model_info(components: list[Mapping[str, Any]]) -> ModelInfo:
+    """Return what a Space of ours announces; any other announces nothing."""
+    for component in components:
+        props = component.get("props") or {}
+        if props.get("elem_id") == MODEL_INFO_ID and isinstance(props.get("value"), dict):
+            value = props["value"]
+            texts = {
+                name: sanitize(value.get(name))[:MAX_NAME_CHARACTERS]
+                for name in ("name", "revision", "precision", "device", "options")
+            }
+            max_pixels = _finite_or_default(value.get("max_pixels"), 0)
+            is_area = 0 < max_pixels <= MAX_SIDE_PIXELS**2
+            return ModelInfo(**texts, max_pixels=int(max_pixels) if is_area else 0)
+    return UNKNOWN_MODEL
 
 
 def _check_protocol(config: Mapping[str, Any]) -> str:
@@ -241,7 +262,7 @@ def _finite_or_default(value: object, default: float) -> float:
     return value if math.isfinite(value) else default
 
 
-def _parse_limits(parameters: Mapping[str, Parameter]) -> Limits:
+def _parse_limits(parameters: Mapping[str, Parameter], max_pixels: int) -> Limits:
     for required_name in ("prompt", "width", "height"):
         if required_name not in parameters:
             raise ContractError(f"The Space's endpoint has no {required_name}.")
@@ -257,6 +278,7 @@ def _parse_limits(parameters: Mapping[str, Parameter]) -> Limits:
         guidance_scale=ranges.get("guidance_scale"),
         num_inference_steps=ranges.get("num_inference_steps"),
         negative_prompt="negative_prompt" in parameters,
+        max_pixels=max_pixels,
     )
 
 

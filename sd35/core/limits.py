@@ -49,7 +49,11 @@ def format_number(number: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The ranges of one Space; `None` for a parameter that it doesn't have."""
+    """The ranges of one Space; `None` for a parameter that it doesn't have.
+
+    Attributes:
+        max_pixels: the number of pixels that an image may have; 0 if only its sides are limited.
+    """
 
     width: Range
     height: Range
@@ -57,6 +61,11 @@ class Limits:
     guidance_scale: Range | None
     num_inference_steps: Range | None
     negative_prompt: bool = True
+    max_pixels: int = 0
+
+    def allows_area(self, width: int, height: int) -> bool:
+        """Return whether an image of this size has few enough pixels."""
+        return not self.max_pixels or width * height <= self.max_pixels
 
 
 # The limits of `stabilityai/stable-diffusion-3.5-large`, shown until a Space is connected.

@@ -248,6 +248,12 @@ def _size_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldEr
                 f"{field.capitalize()} must be a multiple of {PIPELINE_MULTIPLE}, "
                 f"such as {_nearest_multiple(side, side_range)}.",
             )
+    if not limits.allows_area(request.width, request.height):
+        yield FieldError(
+            "width",
+            f"{request.width} × {request.height} is too large: "
+            f"this Space makes up to {limits.max_pixels / 1e6:.1f} megapixels.",
+        )
 
 
 def _nearest_multiple(side: int, side_range: Range) -> int:

@@ -59,8 +59,11 @@ def size_for(ratio: str, limits: Limits) -> Size:
         SizeUnavailableError: no size of this ratio lies within the limits.
     """
     target_ratio = parse_ratio(ratio)
+    preset_area = _preset_area(limits)
     best_size = max(
-        _available_sizes(limits), key=lambda size: _score(size, target_ratio), default=None
+        _available_sizes(limits),
+        key=lambda size: _score(size, target_ratio, preset_area),
+        default=None,
     )
     if best_size is None or _ratio_error(best_size, target_ratio) > RATIO_TOLERANCE:
         raise SizeUnavailableError(_unavailable_reason(ratio, target_ratio, limits))
@@ -105,9 +108,25 @@ def parse_ratio(ratio: str) -> float:
     return value
 
 
+def _preset_area(limits: Limits) -> float:
+    """Return the area in pixels that a size should have; infinite if larger is better.
+
+    A Space of ours also makes larger images than its model was trained for: only if they are asked
+    for, as they take longer and subjects may repeat.
+    """
+    if not limits.max_pixels:
+        return math.inf
+    return limits.width.default * limits.height.default
+
+
 def _available_sizes(limits: Limits) -> Iterator[Size]:
     heights = tuple(_side_lengths(limits.height))
-    return (Size(width, height) for width in _side_lengths(limits.width) for height in heights)
+    return (
+        Size(width, height)
+        for width in _side_lengths(limits.width)
+        for height in heights
+        if limits.allows_area(width, height)
+    )
 
 
 def _side_lengths(value_range: Range) -> Iterator[int]:
@@ -126,10 +145,12 @@ def _ratio_error(size: Size, target_ratio: float) -> float:
     return abs(size.width / size.height / target_ratio - 1)
 
 
-def _score(size: Size, target_ratio: float) -> tuple[bool, float]:
+def _score(size: Size, target_ratio: float, preset_area: float) -> tuple[bool, float]:
     ratio_error = _ratio_error(size, target_ratio)
     weight = 1 - RATIO_WEIGHT * ratio_error
-    return ratio_error <= RATIO_TOLERANCE, size.width * size.height * weight
+    area = size.width * size.height
+    area_score = area if area <= preset_area else preset_area**2 / area
+    return ratio_error <= RATIO_TOLERANCE, area_score * weight
 
 
 def _unavailable_reason(ratio: str, target_ratio: float, limits: Limits) -> str:

@@ -6,9 +6,22 @@ from urllib.parse import urlsplit, urlunsplit
 
 from yarl import URL
 
-__all__ = ["PUBLIC_SPACE", "SpaceRef", "is_hub_host", "parse_space_ref"]
+__all__ = [
+    "DEMO",
+    "LOCAL",
+    "PUBLIC_SPACE",
+    "SpaceRef",
+    "is_hub_host",
+    "local_model",
+    "parse_space_ref",
+]
 
 PUBLIC_SPACE = "stabilityai/stable-diffusion-3.5-large"
+
+# Spaces that this program starts itself.
+DEMO = "demo"
+LOCAL = "local"
+DEFAULT_LOCAL_MODEL = "large-turbo"
 
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
 _HUB_PAGE_PATTERN = re.compile(
@@ -33,6 +46,12 @@ class SpaceRef:
             return self.name is not None
         parts = urlsplit(self.address)
         return parts.scheme == "https" and is_hub_host(parts.hostname or "")
+
+
+def local_model(target: str) -> str | None:
+    """Return the model of a target such as `local:medium`; `None` if it isn't a local Space."""
+    kind, _, model = target.strip().partition(":")
+    return (model or DEFAULT_LOCAL_MODEL) if kind == LOCAL else None
 
 
 def is_hub_host(host: str) -> bool:

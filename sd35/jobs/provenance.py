@@ -41,6 +41,7 @@ def build_metadata(
         is_demo=contract.is_demo,
         made_at=dt.datetime.now(dt.UTC),
         took_seconds=round(elapsed_seconds, 3),
+        extra=tuple(contract.model_info.provenance.items()),
         versions={THIS_TOOL: __version__, "Gradio": contract.version},
     )
 

@@ -166,7 +166,7 @@ class JobRunner:
         )
         while True:
             try:
-                return await self.connector.get()
+                return await self.connector.get(partial(_show_wait, job))
             except SD35Error as error:
                 if not is_outage(error):
                     raise

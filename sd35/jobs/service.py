@@ -8,7 +8,7 @@ import base64
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from sd35.jobs.registry import JobRegistry
 from sd35.jobs.results import ResultSaver
 from sd35.jobs.runner import JobRunner
 from sd35.jobs.scheduler import QueueEntry, Scheduler
-from sd35.jobs.space_connection import SpaceConfig, SpaceConnector
+from sd35.jobs.space_connection import SpaceConfig, SpaceConnector, StartSpace
 from sd35.jobs.store import JobStore
 from sd35.jobs.tasks import BackgroundTasks
 from sd35.library.fallback_folder import move_into_library
@@ -73,13 +73,13 @@ class JobServiceConfig:
 class JobService:
     """Service that submits, retries, resumes and finds jobs.
 
-    `start_demo` starts the embedded demo Space, unless it runs, and returns its URL.
+    `start_space` starts a Space of this program; see `StartSpace`.
     """
 
     def __init__(
         self,
         space_config: SpaceConfig,
-        start_demo: Callable[[], Awaitable[str]],
+        start_space: StartSpace,
         config: JobServiceConfig,
         timeouts: Timeouts | None = None,
     ) -> None:
@@ -101,7 +101,7 @@ class JobService:
         self._rescanner = LibraryRescanner(self.library, self._store, self._registry, self._tasks)
         self.metrics = Metrics(self._registry.count)
         self.space_connector = SpaceConnector(
-            space_config, start_demo, timeouts, self._registry.spaces_in_use
+            space_config, start_space, timeouts, self._registry.spaces_in_use
         )
         self.connection = self.space_connector.connection
         self.connect = self.space_connector.connect

@@ -9,6 +9,7 @@ from typing import Final
 
 from sd35.client import RetrySignal, SpaceClient, Timeouts
 from sd35.client.own_page import OwnPage
+from sd35.client.retry import OnWait
 from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
@@ -19,10 +20,10 @@ from sd35.core.errors import (
 from sd35.core.events import Waiting
 from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.observable import Observable
-from sd35.core.space_ref import PUBLIC_SPACE
+from sd35.core.space_ref import DEMO, LOCAL, PUBLIC_SPACE, local_model
 from sd35.jobs.tasks import create_isolated_task
 
-__all__ = ["ConnectionState", "SpaceConfig", "SpaceConnector"]
+__all__ = ["ConnectionState", "SpaceConfig", "SpaceConnector", "StartSpace"]
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,13 @@ OUTAGE_SECONDS: Final = 86400.0
 GET_POLL_SECONDS: Final = 60.0
 
 
+StartSpace = Callable[[str, OnWait], Awaitable[str]]
+"""Starts `demo` or `local:…`, unless it runs, and returns its URL once it can make images."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpaceConfig:
-    """Configuration of the Space: `target` is `auto`, `demo`, `owner/name` or a URL."""
+    """Configuration of the Space: `target` is `auto`, `demo`, `local:…`, `owner/name` or a URL."""
 
     target: str = "auto"
     token: str | None = None
@@ -79,20 +84,20 @@ class SpaceConnector:
     `auto` uses the demo Space only if the public Space wasn't found since the program started: jobs
     that were meant for the public Space wait for it.
 
-    `start_demo` returns the URL of the embedded demo Space. The connections to `spaces_in_use` stay
-    open. `on_resolved` is called with a resolved state before `connection` is set.
-    `own_page` is the page of these jobs, and no Space for them.
+    `start_space` starts the demo Space or a local one, and returns its URL. The connections to
+    `spaces_in_use` stay open. `on_resolved` is called with a resolved state before `connection` is
+    set. `own_page` is the page of these jobs, and no Space for them.
     """
 
     def __init__(
         self,
         config: SpaceConfig,
-        start_demo: Callable[[], Awaitable[str]],
+        start_space: StartSpace,
         timeouts: Timeouts | None = None,
         spaces_in_use: Callable[[], Collection[SpaceClient | None]] = tuple,
     ) -> None:
         self._config = config
-        self._start_demo = start_demo
+        self._start_space = start_space
         self._timeouts = timeouts or Timeouts(outage=OUTAGE_SECONDS)
         self._spaces_in_use = spaces_in_use
         self._was_found = False
@@ -123,8 +128,10 @@ class SpaceConnector:
         self.connection.set(ConnectionState(self.connection.value.target))
         self._connect_task = create_isolated_task(self._connect())
 
-    async def get(self) -> SpaceClient:
+    async def get(self, on_wait: OnWait = lambda _: None) -> SpaceClient:
         """Return the Space once it is connected; retry if the last attempt failed.
+
+        `on_wait` is called with each wait, such as for a local Space that downloads its model.
 
         Raises:
             SD35Error: the Space can't be reached or used.
@@ -137,6 +144,8 @@ class SpaceConnector:
                 return connection.space
             if connection.error is not None:
                 raise connection.error
+            if connection.waiting_event is not None:
+                on_wait(connection.waiting_event)
             await self.connection.wait_for_change(connection, GET_POLL_SECONDS)
 
     def mark_suspect(self, space: SpaceClient | None, error: SD35Error | None) -> None:
@@ -184,7 +193,9 @@ class SpaceConnector:
 
     async def _find_space(self, target: str) -> ConnectionState:
         fallback_reason: SD35Error | None = None
-        if target != "demo":
+        if local_model(target) is not None:
+            return ConnectionState(target, space=await self._open_own(target, LOCAL))
+        if target != DEMO:
             try:
                 return ConnectionState(target, space=await self._open_configured(target))
             except (ConnectionFailedError, RateLimitedError) as error:
@@ -193,13 +204,20 @@ class SpaceConnector:
                     raise
                 log.warning("%s Using the demo Space instead.", error.happened)
                 fallback_reason = error
-        space = await self._open(SpaceClient.connect(await self._start_demo()))
+        space = await self._open_own(DEMO)
         return ConnectionState(target, space=space, fallback_reason=fallback_reason)
 
-    async def _open_configured(self, target: str) -> SpaceClient:
-        def on_wait(event: Waiting) -> None:
-            self.connection.set(ConnectionState(target, waiting_event=event))
+    async def _open_own(self, target: str, name: str | None = None) -> SpaceClient:
+        """Start a Space of this program, and connect to it: without a token and without a proxy."""
+        address = await self._start_space(target, self._on_wait(target))
+        space = await self._open(SpaceClient.connect(address, timeouts=self._timeouts))
+        space.name = name or space.name  # the port is another one each time
+        return space
 
+    def _on_wait(self, target: str) -> OnWait:
+        return lambda event: self.connection.set(ConnectionState(target, waiting_event=event))
+
+    async def _open_configured(self, target: str) -> SpaceClient:
         config = self._config
         is_search = config.target == "auto" and not self._was_found
         space = await self._open(
@@ -212,7 +230,7 @@ class SpaceConnector:
                 connect_timeouts=AUTO_TIMEOUTS if is_search else None,
                 hub=config.hub,
                 own_page=self.own_page,
-                on_wait=on_wait,
+                on_wait=self._on_wait(target),
             )
         )
         self._was_found = True

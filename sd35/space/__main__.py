@@ -1,38 +1,198 @@
-"""`python -m sd35.space`: serve the demo Space on its own, until Ctrl+C."""
+"""`python -m sd35.space`: serve the demo painter or a model as a Space of its own, until Ctrl+C."""
 
 import argparse
+import logging
+import os
 import queue
 import signal
 import sys
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server import launch
+from sd35.space.engine import Broken, EngineError, Loading
+from sd35.space.fit import OFFLOADS, PRECISIONS
+from sd35.space.models import MODELS
 
-prepare_standard_streams()
-parser = argparse.ArgumentParser(
-    prog="python -m sd35.space", description="Serve the demo Space: a painter behind /infer."
-)
-parser.add_argument(
-    "--port", type=int, default=7861, help="port to listen on (default: %(default)s)"
-)
-arguments = parser.parse_args()
+if TYPE_CHECKING:
+    from sd35.space.engine import Engine, EngineState
 
-folder = launch.configure_environment()
-# Gradio reads its environment when it is imported.
-from sd35.space.painter import DemoPainter  # noqa: E402  # see above
-from sd35.space.server import build_space  # noqa: E402  # see above
+POLL_SECONDS: Final = 0.5
+INSTALL_HINT: Final = "pip install -r requirements-model.txt"
 
-# Unlike Event.set, SimpleQueue.put may be called from a signal handler that interrupts itself.
-stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-for stop_signal in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(stop_signal, lambda signal_number, _: stop_signals.put(signal_number))
-demo = build_space(DemoPainter())
-try:
-    address = launch.launch(demo, port=arguments.port)
-except OSError:
-    sys.exit(f"Port {arguments.port} is in use. Choose another with --port.")
-sys.stdout.write(f"{DemoPainter.title}\n{address}\n")
-sys.stdout.flush()
-stop_signals.get()
-launch.close(demo)
-folder.cleanup()
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sd35.space",
+        description="Serve a Space with live previews: Stable Diffusion 3.5, or a demo painter.",
+    )
+    parser.add_argument(
+        "--model",
+        default="demo",
+        help=f"{', '.join(MODELS)}, a folder in diffusers' format, owner/name, or demo",
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of the model")
+    parser.add_argument("--host", default=launch.LOOPBACK, help="address to listen on")
+    parser.add_argument("--port", type=int, default=7861, help="port to listen on; 0: any free one")
+    parser.add_argument("--device", choices=("cuda", "mps", "cpu"), help="by default the best one")
+    parser.add_argument("--precision", choices=PRECISIONS, help="by default the best that fits")
+    parser.add_argument("--offload", choices=OFFLOADS, help="by default the fastest that fits")
+    parser.add_argument(
+        "--no-t5", action="store_true", help="leave out the largest text encoder, to save memory"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="say in JSON what this machine lacks, and exit"
+    )
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def create_engine(arguments: argparse.Namespace) -> "Engine":
+    """Return the engine that the arguments name.
+
+    Raises:
+        EngineError: there is no such model, or this machine can't run it.
+    """
+    if arguments.model == "demo":
+        from sd35.space.painter import DemoPainter  # noqa: PLC0415  # only for the demo
+
+        return DemoPainter()
+    try:
+        from sd35.space.diffusion.build import create_engine  # noqa: PLC0415  # torch: seconds
+    except ImportError as error:
+        message = f"The model needs more packages: {error.name} is missing."
+        raise EngineError(message, f"Install them: {INSTALL_HINT}.") from error
+    return create_engine(
+        arguments.model,
+        device=arguments.device,
+        revision=arguments.revision,
+        precision=arguments.precision,
+        offload=arguments.offload,
+        has_t5=False if arguments.no_t5 else None,
+    )
+
+
+def _silence_libraries() -> None:
+    """Keep warnings about parts that aren't used, and progress bars, off the terminal.
+
+    To be called before the libraries are imported, which read the environment.
+    """
+    os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+    os.environ["TORCH_LOGS"] = "-all"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    warnings.filterwarnings("ignore", module=r"huggingface_hub|diffusers|transformers|torch")
+    for name in ("torch", "torchao", "diffusers", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Reporter:
+    """Reports the engine's state: to people in sentences, to a parent process in JSON."""
+
+    def __init__(self, *, is_child: bool) -> None:
+        self._is_child = is_child
+        self._last_text = ""
+
+    def report(self, sentence: str, **values: Any) -> None:  # noqa: ANN401  # JSON
+        """Report one state, unless it is the last one again."""
+        line = orjson.dumps(values).decode() if self._is_child else sentence
+        if line != self._last_text:
+            self._last_text = line
+            print(line, flush=True)  # noqa: T201  # this is the program's output
+
+    def report_state(self, state: "EngineState", engine: "Engine", address: str) -> None:
+        """Report a state of the engine."""
+        match state:
+            case Loading(text=text, fraction=fraction):
+                self.report(f"{text}…", state="loading", text=text, fraction=fraction)
+            case Broken(error=error):
+                self.report_error(error)
+            case _:
+                self.report(f"{engine.title}\n{address}", state="ready", address=address)
+
+    def report_error(self, error: EngineError) -> None:
+        """Report why there is no engine."""
+        self.report(f"{error}", state="broken", happened=error.happened, remedy=error.remedy)
+
+
+def main() -> int:
+    """Serve the Space, and return the exit code."""
+    prepare_standard_streams()
+    arguments = parse_arguments()
+    _silence_libraries()
+    if arguments.check:
+        return check(arguments.model)
+    reporter = Reporter(is_child=arguments.child)
+    # Unlike Event.set, SimpleQueue.put may be called from a signal handler that interrupts itself.
+    stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for stop_signal in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop_signal, lambda signal_number, _: stop_signals.put(signal_number))
+    if arguments.child:
+        threading.Thread(target=wait_for_parent, args=(stop_signals,), daemon=True).start()
+    with launch.configure_environment():
+        # Gradio reads its environment when it is imported.
+        from sd35.space.server import build_space  # noqa: PLC0415  # see above
+
+        try:
+            engine = create_engine(arguments)
+        except EngineError as error:
+            reporter.report_error(error)
+            return 1
+        demo = build_space(engine)
+        port = arguments.port or launch.free_port()
+        try:
+            address = launch.launch(demo, host=arguments.host, port=port)
+        except OSError:
+            sys.stderr.write(f"Port {port} is in use. Choose another with --port.\n")
+            return 1
+        engine.start()
+        code = watch(engine, address, reporter, stop_signals)
+        launch.close(demo)
+        engine.close()
+    return code
+
+
+def check(model: str) -> int:
+    """Write the checks of a model as lines of JSON; return 1 if one isn't passed."""
+    try:
+        from sd35.space.diffusion.diagnosis import check_model  # noqa: PLC0415  # torch: seconds
+
+        results = list(check_model(model))
+    except ImportError as error:
+        happened = f"The model needs more packages: {error.name} is missing."
+        remedy = f"Install them: {INSTALL_HINT}."
+        results = [{"check": "Packages", "happened": happened, "remedy": remedy}]
+    for result in results:
+        print(orjson.dumps(result).decode())  # noqa: T201  # this is the program's output
+    return int(any("happened" in result for result in results))
+
+
+def watch(
+    engine: "Engine", address: str, reporter: Reporter, stop_signals: "queue.SimpleQueue[int]"
+) -> int:
+    """Report the engine's states until it breaks or a signal comes; return the exit code."""
+    while True:
+        state = engine.state
+        reporter.report_state(state, engine, address)
+        if isinstance(state, Broken):
+            return 1
+        try:
+            stop_signals.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            continue
+        return 0
+
+
+def wait_for_parent(stop_signals: "queue.SimpleQueue[int]") -> None:
+    """Stop once the parent process has ended: that closes the standard input."""
+    while sys.stdin.buffer.read(1024):
+        pass
+    stop_signals.put(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

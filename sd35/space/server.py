@@ -1,43 +1,55 @@
 """Gradio app with the public Space's `/infer` over an engine, and the embedded demo Space."""
 
-import io
+import base64
 import logging
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
 
 import gradio as gr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.core.limits import PUBLIC_LIMITS, Range
+from sd35.core.limits import PIPELINE_MULTIPLE, Range
+from sd35.core.model_info import MODEL_INFO_ID
 from sd35.core.request import GenerationRequest
 from sd35.server import launch
 from sd35.server.blocks import locked_blocks
-from sd35.space.engine import Engine
+from sd35.space.engine import Broken, Engine, EngineError, Loading, Step
 from sd35.space.painter import DemoPainter
 
 __all__ = ["DemoSpace", "build_space"]
 
 log = logging.getLogger(__name__)
 
-PREVIEWS_PER_RUN = 12
-MAX_PREVIEW_BYTES = 50_000
-PREVIEW_LONGEST_SIDE = 512
-FILE_LIFETIME_SECONDS = 3600
-MAX_QUEUE_SIZE = 64
+FILE_LIFETIME_SECONDS: Final = 3600
+MAX_QUEUE_SIZE: Final = 64
+LOADING_POLL_SECONDS: Final = 0.5
+
+# As the model's licence demands of whoever makes it available.
+LICENSE_NOTICE: Final = (
+    "Powered by [Stability AI](https://stability.ai). This Stability AI Model is licensed under "
+    "the [Stability AI Community License](https://stability.ai/community-license-agreement), "
+    "Copyright © Stability AI Ltd. All Rights Reserved. Its use is subject to the "
+    "[Acceptable Use Policy](https://stability.ai/use-policy)."
+)
 
 _RUN_PREFIX = "run-"
+_FILE_DATA_META: Final = {"_type": "gradio.FileData"}
 
-assert PUBLIC_LIMITS.seed is not None
-_MAX_SEED = int(PUBLIC_LIMITS.seed.maximum)
+# Values of the two outputs: FileData, and the seed.
+Outputs = tuple[dict[str, Any] | None, int]
 
 
 def build_space(engine: Engine) -> gr.Blocks:
     """Return the app: a small version of the public Space's page, with the same endpoint."""
+    limits = engine.limits
     with locked_blocks(engine.title) as demo:
         gr.Markdown(f"# {engine.title}\n{engine.description}")
         prompt = gr.Text(label="Prompt", placeholder="a lighthouse by the sea at dusk", max_lines=1)
@@ -45,19 +57,25 @@ def build_space(engine: Engine) -> gr.Blocks:
         result = gr.Image(label="Result", format="png")
         with gr.Accordion("Advanced settings", open=False):
             negative_prompt = gr.Text(label="Negative prompt")
-            seed = _slider(PUBLIC_LIMITS.seed, "Seed")
+            seed = _slider(limits.seed, "Seed")
             randomize_seed = gr.Checkbox(value=True, label="Randomize seed")
-            width = _slider(PUBLIC_LIMITS.width, "Width")
-            height = _slider(PUBLIC_LIMITS.height, "Height")
-            guidance_scale = _slider(PUBLIC_LIMITS.guidance_scale, "Guidance scale")
-            steps = _slider(PUBLIC_LIMITS.num_inference_steps, "Inference steps")
+            width = _slider(limits.width, "Width")
+            height = _slider(limits.height, "Height")
+            guidance_scale = _slider(limits.guidance_scale, "Guidance scale")
+            steps = _slider(limits.num_inference_steps, "Inference steps")
+        if engine.model_info.name.startswith("stabilityai/"):
+            gr.Markdown(LICENSE_NOTICE)
+        gr.JSON(engine.model_info.to_dict(), elem_id=MODEL_INFO_ID, visible=False)
         gr.on(
             [run.click, prompt.submit],
             _create_infer(engine),
             [prompt, negative_prompt, seed, randomize_seed, width, height, guidance_scale, steps],
             [result, seed],
             api_name="infer",
-            concurrency_limit=1,  # as on a single GPU: further requests wait in the queue
+            # As on a single GPU: further requests wait in the queue.
+            concurrency_limit=engine.concurrency,
+            # The outputs are FileData already: Gradio would copy each preview to a file.
+            postprocess=False,
         )
     # Unlimited by default: every waiting request would hold a connection.
     return demo.queue(max_size=MAX_QUEUE_SIZE)
@@ -74,7 +92,7 @@ def _slider(value_range: Range | None, label: str) -> gr.Slider:
     )
 
 
-def _create_infer(engine: Engine) -> Callable[..., Iterator[tuple[str, int]]]:
+def _create_infer(engine: Engine) -> Callable[..., Iterator[Outputs]]:
     # Gradio derives the API from the signature: names, order and types are the public Space's.
     def infer(  # noqa: PLR0913, PLR0917  # see above
         prompt: str,
@@ -86,11 +104,10 @@ def _create_infer(engine: Engine) -> Callable[..., Iterator[tuple[str, int]]]:
         guidance_scale: float,
         num_inference_steps: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # a default is how Gradio passes it
-    ) -> Iterator[tuple[str, int]]:
-        """Yield the path of a preview every few steps, then of the final PNG, with the seed."""
-        if width % 16 or height % 16:
-            # With `print_exception`, Gradio would log a traceback for a mistake of the client.
-            raise gr.Error("Width and height must be multiples of 16.", print_exception=False)
+    ) -> Iterator[Outputs]:
+        """Yield a preview every few steps, then the final PNG, with the seed."""
+        assert engine.limits.seed is not None
+        max_seed = int(engine.limits.seed.maximum)
         request = GenerationRequest(
             prompt or "",
             negative_prompt or "",
@@ -98,36 +115,90 @@ def _create_infer(engine: Engine) -> Callable[..., Iterator[tuple[str, int]]]:
             int(height),
             guidance_scale,
             int(num_inference_steps),
-            secrets.randbelow(_MAX_SEED + 1) if randomize_seed else int(seed),
+            secrets.randbelow(max_seed + 1) if randomize_seed else int(seed),
         )
-        yield from _run(engine, request, progress)
+        # With `print_exception`, Gradio would log a traceback for what is no fault of this program.
+        try:
+            _check_size(engine, request)
+            yield from _wait_until_ready(engine, request, progress)
+            yield from _run(engine, request, progress)
+        except EngineError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
     return infer
 
 
-def _run(
+def _check_size(engine: Engine, request: GenerationRequest) -> None:
+    # Before the engine has the request: a refusal costs no GPU.
+    if request.width % PIPELINE_MULTIPLE or request.height % PIPELINE_MULTIPLE:
+        raise EngineError(f"Width and height must be multiples of {PIPELINE_MULTIPLE}.")
+    max_pixels = engine.model_info.max_pixels
+    if max_pixels and request.width * request.height > max_pixels:
+        raise EngineError(
+            f"{request.width} × {request.height} is too large for this model.",
+            f"It makes images of up to {max_pixels / 1e6:.1f} megapixels.",
+        )
+
+
+def _wait_until_ready(
     engine: Engine, request: GenerationRequest, progress: gr.Progress
-) -> Iterator[tuple[str, int]]:
+) -> Iterator[Outputs]:
+    """Show the progress of loading; a run that is cancelled meanwhile ends at the next yield.
+
+    Raises:
+        EngineError: the model can't be loaded.
+    """
+    while isinstance(state := engine.state, Loading):
+        progress(state.fraction, desc=state.text)
+        yield None, request.seed
+        time.sleep(LOADING_POLL_SECONDS)
+    if isinstance(state, Broken):
+        raise state.error
+
+
+def _run(engine: Engine, request: GenerationRequest, progress: gr.Progress) -> Iterator[Outputs]:
+    preview = None
+    # Closed as soon as Gradio closes this generator, not when it is collected: that is what stops
+    # the run.
+    with closing(engine.generate(request)) as steps:
+        for step in steps:
+            if isinstance(step, Step):
+                progress((step.number, step.total), desc="Generating", unit="steps")
+                preview = preview if step.preview is None else _preview_data(step.preview)
+                # Also without a new preview: Gradio hears of a stop only between yields.
+                yield preview, request.seed
+            else:
+                image = step
+    yield _save_image(image, engine, request), request.seed
+
+
+def _preview_data(preview: bytes) -> dict[str, Any]:
+    # As a data URL the preview needs neither a file on disk nor another request.
+    url = f"data:image/jpeg;base64,{base64.b64encode(preview).decode()}"
+    return {"path": None, "url": url, "orig_name": "preview.jpg", "meta": _FILE_DATA_META}
+
+
+def _save_image(image: Image.Image, engine: Engine, request: GenerationRequest) -> dict[str, Any]:
     _delete_old_runs()
     folder = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX, dir=_upload_folder()))
-    preview_interval = max(1, request.num_inference_steps // PREVIEWS_PER_RUN)
-    steps = engine.generate(request)
-    while True:
-        # A `for` loop would lose the generator's return value.
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            yield _save_image(end.value, engine, request, folder), request.seed
-            return
-        progress((step.number, step.total), desc="Generating", unit="steps")
-        if step.number % preview_interval == 0 and step.number < step.total:
-            path = folder / f"preview-{step.number:02d}.jpg"
-            path.write_bytes(_encode_preview(step.preview(PREVIEW_LONGEST_SIDE)))
-            yield str(path), request.seed
+    # A copy of the file still shows that this engine made it.
+    info = PngInfo()
+    info.add_text("Software", engine.title)
+    info.add_text("Comment", f"Made by {engine.title}, seed {request.seed}.")
+    path = folder / "image.png"
+    image.save(path, "PNG", pnginfo=info, compress_level=3)
+    return {
+        "path": str(path),
+        "url": f"/gradio_api/file={quote(str(path))}",
+        "orig_name": path.name,
+        "mime_type": "image/png",
+        "size": path.stat().st_size,
+        "meta": _FILE_DATA_META,
+    }
 
 
 def _upload_folder() -> Path:
-    # Gradio serves files from here in place, and copies those from elsewhere.
+    # Gradio serves files from here in place.
     folder = Path(gr.utils.get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -138,28 +209,6 @@ def _delete_old_runs() -> None:
     for folder in _upload_folder().glob(f"{_RUN_PREFIX}*"):
         if time.time() - folder.stat().st_mtime > FILE_LIFETIME_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _encode_preview(image: Image.Image) -> bytes:
-    """Return a JPEG of at most `MAX_PREVIEW_BYTES`, in the best quality that fits."""
-    for quality in (85, 70, 50, 25):
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
-        if buffer.tell() <= MAX_PREVIEW_BYTES:
-            break
-    return buffer.getvalue()
-
-
-def _save_image(
-    image: Image.Image, engine: Engine, request: GenerationRequest, folder: Path
-) -> str:
-    # A copy of the file still shows that this engine made it, not Stable Diffusion.
-    info = PngInfo()
-    info.add_text("Software", engine.title)
-    info.add_text("Comment", f"Made by {engine.title}, seed {request.seed}.")
-    path = folder / "image.png"
-    image.save(path, "PNG", pnginfo=info, compress_level=3)
-    return str(path)
 
 
 class DemoSpace:

@@ -5,7 +5,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio.to_thread
 import gradio as gr
 
+from sd35.core.events import Waiting
+from sd35.core.space_ref import local_model
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.service import JobService, JobServiceConfig
 from sd35.jobs.space_connection import SpaceConfig
@@ -28,6 +30,7 @@ from sd35.ui.page import build_page
 from sd35.ui.theme import ASSETS, launch_options
 
 if TYPE_CHECKING:
+    from sd35.space.child import LocalSpace
     from sd35.space.server import DemoSpace
 
 __all__ = ["WebApp"]
@@ -52,6 +55,7 @@ class WebApp:
         self._settings = settings
         self._temp_dir = temp_dir
         self._demo_space: DemoSpace | None = None
+        self._local_spaces: dict[str, LocalSpace] = {}
         self._demo_space_lock = threading.Lock()
         self._is_closed = False
         # A signal handler may interrupt a thread that holds an Event's lock, and would then wait
@@ -67,7 +71,7 @@ class WebApp:
                 settings.hf_endpoint,
                 settings.space_credentials,
             ),
-            self._start_demo_space,
+            self._start_space,
             self._job_service_config(),
         )
         self.demo: gr.Blocks = build_page(
@@ -105,10 +109,20 @@ class WebApp:
             has_own_quotas=settings.runs_on_hub and not settings.lend_token,
         )
 
-    async def _start_demo_space(self) -> str:
-        return await anyio.to_thread.run_sync(self._start_demo_space_sync)
+    async def _start_space(self, target: str, on_wait: Callable[[Waiting], None]) -> str:
+        model = local_model(target)
+        if model is None:
+            return await anyio.to_thread.run_sync(self._start_demo_space)
+        if model not in self._local_spaces:
+            # Two models wouldn't fit into one GPU.
+            for space in self._local_spaces.values():
+                await anyio.to_thread.run_sync(space.close)
+            from sd35.space.child import LocalSpace  # noqa: PLC0415  # as few programs need it
 
-    def _start_demo_space_sync(self) -> str:
+            self._local_spaces = {model: LocalSpace(model, token=self._settings.space_token)}
+        return await self._local_spaces[model].start(on_wait)
+
+    def _start_demo_space(self) -> str:
         with self._demo_space_lock:
             if self._is_closed:  # and nobody waits for the address any more
                 return ""
@@ -248,6 +262,8 @@ class WebApp:
             self._is_closed = True
             if self._demo_space is not None:
                 self._demo_space.close()
+        for space in self._local_spaces.values():
+            space.close()
         # Gradio waits five seconds for the end of its server, which may not have got this far.
         self._job_service.save_unsaved()
         self._job_service.library.close()

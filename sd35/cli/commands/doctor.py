@@ -1,7 +1,10 @@
 """`doctor`: checks of everything on the way to an image, and what to do about those that fail."""
 
 import asyncio
+import json
 import math
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -20,7 +23,7 @@ from sd35.cli.lazy import Command, make_app
 from sd35.cli.output import error_to_json
 from sd35.cli.reporter import Reporter, failure_text
 from sd35.cli.runner import Shutdown, command_context
-from sd35.cli.target import DEMO_NAME, SpaceTarget, resolve_target
+from sd35.cli.target import SpaceTarget, resolve_target
 from sd35.cli.terminal import make_console, write_json
 from sd35.client import SpaceClient, StopOutcome, Timeouts
 from sd35.client.error_parsing import error_for_stage
@@ -31,6 +34,7 @@ from sd35.core.errors import AccessDeniedError, SD35Error, SpaceAsleepError
 from sd35.core.events import Event
 from sd35.core.limits import PIPELINE_MULTIPLE, Range
 from sd35.core.request import RequestOptions
+from sd35.core.space_ref import DEMO, local_model
 from sd35.core.text import one_line
 
 __all__ = ["app"]
@@ -73,11 +77,18 @@ def doctor(  # noqa: PLR0913  # one for each option
             proxy=proxy,
             proxy_file=proxy_file,
         )
-        results = asyncio.run(
-            _run_checks(
-                target, reporter, generates_picture=generates_picture, prints_results=not as_json
+        model = local_model(target.space)
+        if model is not None:
+            results = _check_local_space(model, prints_results=not as_json)
+        else:
+            results = asyncio.run(
+                _run_checks(
+                    target,
+                    reporter,
+                    generates_picture=generates_picture,
+                    prints_results=not as_json,
+                )
             )
-        )
         code = next((exit_code(result.error) for result in results if result.error), 0)
         if as_json:
             checks = [_result_to_json(result) for result in results]
@@ -104,6 +115,22 @@ class CheckResult:
 
 class _CheckSkippedError(Exception):
     """Reason why a check isn't run."""
+
+
+def _check_local_space(model: str, *, prints_results: bool) -> list[CheckResult]:
+    """Run the checks of this machine, in a process of its own: this one needs no torch."""
+    command = [sys.executable, "-m", "sd35.space", "--model", model, "--check"]
+    process = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603  # our own program
+    results = []
+    for line in process.stdout.splitlines():
+        values = json.loads(line)
+        error = None
+        if "happened" in values:
+            error = AccessDeniedError(values["happened"], values["remedy"])
+        results.append(CheckResult(values["check"], values.get("text", ""), error))
+        if prints_results:
+            _print_result(results[-1])
+    return results
 
 
 async def _run_checks(
@@ -165,7 +192,7 @@ class Diagnosis:
             return CheckResult(name, error=error)
 
     async def _check_proxy(self) -> str:
-        if self.target.space == DEMO_NAME:
+        if self.target.space == DEMO:
             return "none: the demo Space runs on this computer"
         address = self.target.hub_endpoint if self.target.ref.name else self.target.space
         return find_proxy(URL(address), self.target.proxy).description

@@ -5,8 +5,12 @@ from collections.abc import Generator
 
 from PIL import Image
 
+from sd35.core.limits import PUBLIC_LIMITS
+from sd35.core.model_info import UNKNOWN_MODEL
 from sd35.core.request import GenerationRequest
-from sd35.space.painter.flow import Step, paint
+from sd35.space.engine import EngineState, Ready, Step
+from sd35.space.painter.flow import paint
+from sd35.space.previews import LONGEST_SIDE, encode_preview, has_preview
 
 __all__ = ["DemoPainter"]
 
@@ -18,9 +22,23 @@ class DemoPainter:
 
     title = "SD 3.5 demo painter (not Stable Diffusion)"
     description = "Draws the words it knows, offline. For trying things out, and for tests."
+    model_info = UNKNOWN_MODEL  # there is no model
+    limits = PUBLIC_LIMITS
+    concurrency = 1
 
-    def generate(self, request: GenerationRequest) -> Generator[Step, None, Image.Image]:
-        """Yield each step, and return the image; see `Engine.generate`."""
+    @property
+    def state(self) -> EngineState:
+        """The painter has nothing to load."""
+        return Ready()
+
+    def start(self) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Return at once: there is no device to free."""
+
+    def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
+        """Yield each step, and last the image; see `Engine.generate`."""
         steps = paint(request)
         started_at = time.monotonic()
         while True:
@@ -28,6 +46,10 @@ class DemoPainter:
                 step = next(steps)
             except StopIteration as end:
                 image: Image.Image = end.value
-                return image
+                yield image
+                return
             time.sleep(max(0.0, started_at + step.number * _MIN_STEP_SECONDS - time.monotonic()))
-            yield step
+            preview = None
+            if has_preview(step.number, step.total):
+                preview = encode_preview(step.preview(LONGEST_SIDE))
+            yield Step(step.number, step.total, preview)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sd35.core.errors import InvalidRequestError
 from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS, Limits, Range, format_number
+from sd35.core.model_info import PROVENANCE_NAMES
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.sizes import nearest_size
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
@@ -158,7 +159,8 @@ def apply_settings(
             settings.ignore("model", metadata.model)
     for name, value in metadata.extra:
         is_in_group = group == "all" or (group == "prompt" and _rank(name) == _PROMPT_RANK)
-        if is_in_group and name != "Seed":
+        is_provenance = metadata.tool == THIS_TOOL and name in PROVENANCE_NAMES
+        if is_in_group and name != "Seed" and not is_provenance:
             settings.ignore(name, value)
     return settings
 
@@ -187,7 +189,8 @@ def _rank(name: str) -> int:
 
 def _is_valid_size(width: int, height: int, limits: Limits) -> bool:
     is_on_grid = width % PIPELINE_MULTIPLE == 0 and height % PIPELINE_MULTIPLE == 0
-    return is_on_grid and limits.width.contains(width) and limits.height.contains(height)
+    is_in_range = limits.width.contains(width) and limits.height.contains(height)
+    return is_on_grid and is_in_range and limits.allows_area(width, height)
 
 
 def metadata_from_request(request: GenerationRequest) -> GenerationMetadata:

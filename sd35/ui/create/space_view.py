@@ -6,6 +6,7 @@ import orjson
 from markupsafe import Markup
 
 from sd35.core.limits import PUBLIC_LIMITS, Limits
+from sd35.core.model_info import ModelInfo
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
 from sd35.core.text import waiting_text
 from sd35.jobs.space_connection import ConnectionState
@@ -37,7 +38,15 @@ def status_line(connection: ConnectionState) -> str:
     limits = limits_text(connection)
     if contract.is_demo:
         return _status("demo", "Demo Space", "offline sketches", *features, limits=limits)
-    return _status("ready", connection.space.name, "ready", *features, limits=limits)
+    model = _model_facts(contract.model_info)
+    return _status("ready", connection.space.name, "ready", *model, *features, limits=limits)
+
+
+def _model_facts(info: ModelInfo) -> tuple[str, ...]:
+    """Return what a Space of ours says of its model: its name, and how it runs."""
+    name = info.name.rpartition("/")[2]
+    details = " on ".join(filter(None, (info.precision, info.device)))
+    return tuple(filter(None, (name, details, info.options)))
 
 
 def _status(kind: str, name: str, *texts: str, limits: str = "") -> str:
@@ -55,7 +64,10 @@ def limits_text(connection: ConnectionState) -> str:
 def _size_range(limits: Limits) -> str:
     width = f"{limits.width.minimum:g}–{limits.width.maximum:g}"
     height = f"{limits.height.minimum:g}–{limits.height.maximum:g}"
-    return f"{width} px per side" if width == height else f"{width} × {height} px"
+    sides = f"{width} px per side" if width == height else f"{width} × {height} px"
+    if not limits.max_pixels:
+        return sides
+    return f"{sides}, up to {limits.max_pixels / 1e6:.1f} megapixels"
 
 
 def banner(connection: ConnectionState) -> str:

@@ -1,0 +1,155 @@
+"""A Space of this machine as a child process of the program that uses it.
+
+A process of its own: a crash of the GPU's libraries doesn't end the page, and all memory comes back
+when the Space ends. The two speak over the child's standard input and output: the child writes its
+state as lines of JSON, and ends when its input is closed, in whatever way its parent ended.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import IO, Any, Final
+
+import anyio
+import orjson
+
+from sd35.core.errors import AccessDeniedError, ConnectionFailedError, SD35Error
+from sd35.core.events import Waiting
+from sd35.core.text import one_line
+from sd35.server import launch
+
+__all__ = ["LocalSpace"]
+
+log = logging.getLogger(__name__)
+
+END_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.1
+MAX_LINE_BYTES: Final = 10_000
+
+# Before each restart after a crash; then it stays ended until it is asked for again.
+RESTART_PAUSES = (1.0, 4.0, 16.0)
+
+OnWait = Callable[[Waiting], None]
+
+
+class LocalSpace:
+    """Space in a child process, started on demand, and again after a crash.
+
+    Its address stays the same, so that jobs that wait for it go on by themselves.
+
+    Args:
+        model: as `python -m sd35.space --model` takes it.
+        options: further arguments of that program.
+        token: for the download of the model; by default that of the environment.
+    """
+
+    def __init__(self, model: str, options: Sequence[str] = (), token: str | None = None) -> None:
+        self._command = [
+            *(sys.executable, "-m", "sd35.space", "--model", model),
+            *("--port", str(launch.free_port()), "--child", *options),
+        ]
+        self._environment = os.environ | ({"HF_TOKEN": token} if token else {})
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._state: dict[str, Any] = {}
+        self._error: SD35Error | None = None
+        self._crash_count = 0
+        self._is_closed = threading.Event()
+
+    async def start(self, on_wait: OnWait = lambda _: None) -> str:
+        """Start the Space unless it runs, wait until it can make images, and return its URL.
+
+        Raises:
+            AccessDeniedError: the model can't be used, and the message says what is missing.
+            ConnectionFailedError: the Space has crashed several times.
+        """
+        await anyio.to_thread.run_sync(self._ensure_started)
+        started_at = time.monotonic()
+        while True:
+            if self._error is not None:
+                raise self._error
+            state = self._state
+            if state.get("state") == "ready":
+                return str(state["address"])
+            text = one_line(str(state.get("text") or "Starting the local Space"))
+            on_wait(Waiting(text, time.monotonic() - started_at))
+            await anyio.sleep(POLL_SECONDS)
+
+    def _ensure_started(self) -> None:
+        with self._lock:
+            if self._is_closed.is_set():
+                raise ConnectionFailedError("The app is closing.")
+            if self._process is None:
+                self._crash_count = 0
+                self._start_process()
+
+    def _start_process(self) -> None:
+        self._state = {}
+        self._error = None
+        process = subprocess.Popen(  # noqa: S603  # our own program
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment
+        )
+        self._process = process
+        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+
+    def _watch(self, process: "subprocess.Popen[bytes]") -> None:
+        """Read the states of a process until it ends, and start another one after a crash."""
+        assert process.stdout is not None
+        self._read_states(process.stdout)
+        code = process.wait()
+        state = self._state
+        if self._is_closed.is_set():
+            return
+        if state.get("state") == "broken":
+            error: SD35Error = AccessDeniedError(str(state["happened"]), str(state["remedy"]))
+        else:
+            log.error("The local Space ended unexpectedly (exit code %d).", code)
+            if state.get("state") == "ready":
+                self._crash_count = 0
+            if self._crash_count < len(RESTART_PAUSES):
+                self._restart(RESTART_PAUSES[self._crash_count])
+                return
+            error = ConnectionFailedError(
+                f"The local Space ended unexpectedly (exit code {code}).",
+                "The terminal says more.",
+            )
+        with self._lock:
+            self._error = error
+            self._process = None
+
+    def _restart(self, pause_seconds: float) -> None:
+        self._crash_count += 1
+        self._state = {"text": "Restarting the local Space"}
+        if not self._is_closed.wait(pause_seconds):
+            with self._lock:
+                if not self._is_closed.is_set():
+                    self._start_process()
+
+    def _read_states(self, stream: IO[bytes]) -> None:
+        while line := stream.readline(MAX_LINE_BYTES):
+            try:
+                state = orjson.loads(line)
+            except ValueError:
+                continue  # of a library
+            if isinstance(state, dict):
+                self._state = state
+
+    def close(self) -> None:
+        """End the Space, and wait until its memory is free."""
+        self._is_closed.set()
+        with self._lock:
+            process = self._process
+            self._process = None
+        if process is None:
+            return
+        assert process.stdin is not None
+        try:
+            process.stdin.close()
+            process.wait(END_SECONDS)
+        except (OSError, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait(END_SECONDS)

@@ -1,0 +1,72 @@
+"""The device that computes, and the memory of the machine."""
+
+import os
+from typing import Final
+
+import torch
+
+from sd35.space.engine import EngineError
+from sd35.space.fit import Machine
+
+__all__ = ["find_machine"]
+
+DEVICES: Final = ("cuda", "mps", "cpu")
+
+
+def find_machine(device: str | None = None) -> Machine:
+    """Return the machine with its best device, or with the given one of `DEVICES`.
+
+    Raises:
+        EngineError: the machine has no such device, or PyTorch can't use it.
+    """
+    if device is None:
+        device = next(filter(_is_available, DEVICES))
+    elif not _is_available(device):
+        raise EngineError(f"PyTorch finds no {_device_name(device)} here.", _remedy(device))
+    ram_bytes = _ram_bytes()
+    if device == "cuda":
+        return _cuda_machine(ram_bytes)
+    name = "Apple GPU" if device == "mps" else "CPU"
+    return Machine(device, name, ram_bytes, ram_bytes)
+
+
+def _is_available(device: str) -> bool:
+    match device:
+        case "cuda":
+            return bool(torch.cuda.is_available())
+        case "mps":
+            return bool(torch.backends.mps.is_available())
+        case _:
+            return device == "cpu"
+
+
+def _device_name(device: str) -> str:
+    return {"cuda": "NVIDIA or AMD GPU", "mps": "Apple GPU"}.get(device, device)
+
+
+def _remedy(device: str) -> str:
+    if device == "cuda" and torch.version.cuda is None and torch.version.hip is None:
+        return "This PyTorch is for the CPU alone: install one for your GPU, see pytorch.org."
+    if device == "cuda":
+        return "Check the driver with nvidia-smi, or compute on the CPU: --device cpu."
+    return "Leave out --device, and the best one is used."
+
+
+def _cuda_machine(ram_bytes: int) -> Machine:
+    try:
+        free_bytes, _ = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name()
+    except RuntimeError as error:
+        # Such as "The NVIDIA driver on your system is too old", or kernels for other cards only.
+        message = str(error).partition("\n")[0].rstrip(".")
+        raise EngineError(f"The GPU can't be used: {message}.", _remedy("cuda")) from error
+    return Machine("cuda", name, free_bytes, ram_bytes)
+
+
+def _ram_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        import psutil  # noqa: PLC0415  # accelerate requires it
+
+        return int(psutil.virtual_memory().total)

@@ -1,0 +1,92 @@
+"""Checks of what it takes to run a model on this machine."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import diffusers
+import torch
+import transformers
+from huggingface_hub import get_token
+
+from sd35.core.text import format_bytes
+from sd35.space.diffusion.build import find_model
+from sd35.space.diffusion.devices import find_machine
+from sd35.space.diffusion.weights import cache_disk_space, find_missing_files
+from sd35.space.engine import EngineError
+from sd35.space.fit import Machine, choose_plan
+from sd35.space.models import Model
+
+__all__ = ["check_model"]
+
+
+@dataclass(slots=True)
+class _Diagnosis:
+    """Checks in their order; later ones use what earlier ones have found."""
+
+    name: str
+    machine: Machine | None = None
+    model: Model | None = None
+
+    def check_packages(self) -> str:
+        return (
+            f"torch {torch.__version__}, diffusers {diffusers.__version__}, "
+            f"transformers {transformers.__version__}"
+        )
+
+    def check_device(self) -> str:
+        machine = self.machine = find_machine()
+        if machine.device == "cpu":
+            return (
+                "CPU only: a step takes from several seconds to minutes. For a GPU, install the "
+                "PyTorch for it"
+            )
+        driver = f", CUDA {torch.version.cuda}" if torch.version.cuda else ""
+        memory = format_bytes(machine.device_bytes)
+        return f"{machine.name}{driver}, {memory} of memory free"
+
+    def check_memory(self) -> str:
+        machine = self.machine or find_machine("cpu")
+        return f"{format_bytes(machine.ram_bytes)} of RAM"
+
+    def check_token(self) -> str:
+        if get_token() is None:
+            return "none: needed once, to download the model; set HF_TOKEN or run `hf auth login`"
+        return "found; the check of the model says whether it may download"
+
+    def check_model(self) -> str:
+        files = find_model(self.name)
+        self.model = files.model
+        if files.folder is not None:
+            return f"{files.model.title}, in a folder"
+        missing_files = find_missing_files(files.model.repository, files.revision or None)
+        return f"{files.model.title}, {missing_files.summary}"
+
+    def check_disk(self) -> str:
+        folder, free_bytes = cache_disk_space()
+        return f"{format_bytes(free_bytes)} free in {folder}"
+
+    def check_fit(self) -> str:
+        if self.machine is None or self.model is None:
+            raise EngineError("Not known until the device and the model work.")
+        plan = choose_plan(self.machine, self.model.weights)
+        needed = format_bytes(plan.device_bytes(self.model.weights))
+        return f"runs as {plan}, and takes {needed} on {self.machine.name}"
+
+
+def check_model(name: str) -> Iterator[dict[str, str]]:
+    """Yield each check: its name, and `text` if it is passed, else `happened` and `remedy`."""
+    diagnosis = _Diagnosis(name)
+    checks: dict[str, Callable[[], str]] = {
+        "Packages": diagnosis.check_packages,
+        "Device": diagnosis.check_device,
+        "Memory": diagnosis.check_memory,
+        "Token": diagnosis.check_token,
+        "Model": diagnosis.check_model,
+        "Disk": diagnosis.check_disk,
+        "Fit": diagnosis.check_fit,
+    }
+    for check_name, check in checks.items():
+        try:
+            yield {"check": check_name, "text": check()}
+        except EngineError as error:
+            yield {"check": check_name, "happened": error.happened, "remedy": error.remedy}

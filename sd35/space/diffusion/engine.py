@@ -1,0 +1,306 @@
+"""Stable Diffusion 3 in diffusers' own pipeline, step by step."""
+
+import contextlib
+import gc
+import logging
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from typing import Any, Final
+
+import torch
+from cachetools import LRUCache
+from diffusers import AutoencoderTiny, StableDiffusion3Pipeline
+from PIL import Image
+
+from sd35.core.model_info import ModelInfo
+from sd35.core.request import GenerationRequest
+from sd35.space.diffusion.latent_preview import (
+    LATENT_CHANNELS,
+    EstimatingScheduler,
+    estimate_image,
+)
+from sd35.space.diffusion.pipeline import load_pipeline
+from sd35.space.diffusion.weights import ModelFiles
+from sd35.space.engine import Broken, EngineError, EngineState, Loading, Ready, Step
+from sd35.space.fit import Machine, Plan
+from sd35.space.previews import LONGEST_SIDE, encode_preview, has_preview
+
+__all__ = ["DiffusersEngine"]
+
+log = logging.getLogger(__name__)
+
+# As the public Space leaves it, of which a seed should mean the same.
+MAX_SEQUENCE_LENGTH: Final = 256
+
+MAX_CACHED_PROMPTS: Final = 8  # of some 5.5 MB each
+STEP_LIMIT_SECONDS: Final = 3600.0  # a step of the largest model on a slow CPU takes minutes
+STOP_LIMIT_SECONDS: Final = 600.0
+
+_TINY_DECODER: Final = "madebyollin/taesd3"
+
+
+class _StopRun(Exception):  # noqa: N818  # no error: it ends the pipeline's loop
+    """Raised in the pipeline's callback: nothing more is computed, not even the decoding."""
+
+
+class DiffusersEngine:
+    """Engine over `StableDiffusion3Pipeline`, loaded in the background.
+
+    Args:
+        files: of the model.
+        plan: how it runs.
+        machine: where it runs.
+
+    Attributes:
+        pipeline: `None` until it is loaded.
+    """
+
+    concurrency = 1  # scheduler and tokenizers have state, and one image fills a GPU
+
+    def __init__(self, files: ModelFiles, plan: Plan, machine: Machine) -> None:
+        model = files.model
+        self.title = model.title
+        self.description = f"Previews while it generates. {plan} on {machine.name}."
+        self.limits = model.limits
+        self._files = files
+        self._plan = plan
+        self._machine = machine
+        self.model_info = ModelInfo(
+            name=model.repository or model.key,
+            revision=files.revision,
+            precision=plan.precision,
+            device=machine.name,
+            options=plan.options,
+            max_pixels=model.limits.max_pixels,
+        )
+        self._state: EngineState = Loading("Starting")
+        self.pipeline: StableDiffusion3Pipeline | None = None
+        self._decoder: AutoencoderTiny | None = None
+        self._embeddings: LRUCache[tuple[str, str, bool], tuple[Any, ...]] = LRUCache(
+            MAX_CACHED_PROMPTS
+        )
+        self._run_lock = threading.Lock()
+        self._is_closed = threading.Event()
+
+    @property
+    def state(self) -> EngineState:
+        """The state now."""
+        return self._state
+
+    def start(self) -> None:
+        """Begin to load the model, in a thread."""
+        threading.Thread(target=self._load, name="load model", daemon=True).start()
+
+    def _load(self) -> None:
+        try:
+            folder = self._files.fetch(self._set_loading)
+            self._set_loading(Loading("Loading the model"))
+            pipeline = load_pipeline(folder, self._plan, self._machine)
+            self._decoder = _load_tiny_decoder(self._machine)
+        except EngineError as error:
+            self._state = Broken(error)
+        except torch.OutOfMemoryError:
+            self._state = Broken(_load_memory_error(self._plan, self._machine))
+        except Exception as error:
+            log.exception("The model can't be loaded.")
+            self._state = Broken(_unforeseen_error("The model can't be loaded", error))
+        else:
+            self.use_pipeline(pipeline)
+
+    def use_pipeline(self, pipeline: StableDiffusion3Pipeline) -> None:
+        """Make images with a pipeline that was loaded already."""
+        pipeline.scheduler = EstimatingScheduler.from_config(pipeline.scheduler.config)
+        pipeline.set_progress_bar_config(disable=True)
+        self.pipeline = pipeline
+        self._state = Ready()
+
+    def _set_loading(self, loading: Loading) -> None:
+        self._state = loading
+
+    def close(self) -> None:
+        """Free the device, once a run that is under way has ended."""
+        self._is_closed.set()
+        with self._run_lock:
+            self.pipeline = None
+            self._decoder = None
+            self._embeddings.clear()
+            _free_memory()
+
+    def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
+        """Yield each step, and last the image; see `Engine.generate`."""
+        with self._run_lock:
+            if self.pipeline is None:
+                raise EngineError("The model isn't loaded.")
+            run = _Run(self.pipeline, request, self._embeddings, self._decoder, self._is_closed)
+            with contextlib.closing(run):
+                try:
+                    yield from run.results()
+                except torch.OutOfMemoryError:
+                    run.close()
+                    _free_memory()
+                    raise _run_memory_error(request, self._plan) from None
+                except torch.AcceleratorError as error:
+                    # Every later call to the device would fail as well.
+                    self._state = Broken(_unforeseen_error("The GPU has failed", error))
+                    raise self._state.error from None
+
+
+class _Run:
+    """One run of the pipeline in a thread of its own.
+
+    The thread waits for nobody: results that weren't taken wait in a queue.
+    """
+
+    def __init__(
+        self,
+        pipeline: StableDiffusion3Pipeline,
+        request: GenerationRequest,
+        embeddings: LRUCache[tuple[str, str, bool], tuple[Any, ...]],
+        decoder: AutoencoderTiny | None,
+        is_closed: threading.Event,
+    ) -> None:
+        self._pipeline = pipeline
+        self._request = request
+        self._embeddings = embeddings
+        self._decoder = decoder
+        self._is_closed = is_closed
+        self._is_stopped = threading.Event()
+        self._results: queue.SimpleQueue[Step | Image.Image | BaseException] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="run", daemon=True)
+        self._thread.start()
+
+    def results(self) -> Iterator[Step | Image.Image]:
+        """Yield the results up to the image; raise the error that ends the run."""
+        while True:
+            try:
+                result = self._results.get(timeout=STEP_LIMIT_SECONDS)
+            except queue.Empty:
+                raise EngineError("A step took longer than an hour.") from None
+            if isinstance(result, _StopRun):
+                raise EngineError("The model is being closed.")
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+            if isinstance(result, Image.Image):
+                return
+
+    def close(self) -> None:
+        """End the run before its next step, and wait until the device is free."""
+        self._is_stopped.set()
+        self._thread.join(STOP_LIMIT_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._results.put(self._call_pipeline())
+        except BaseException as error:  # noqa: BLE001  # it belongs to the one who iterates
+            # Which the pipeline doesn't reach: with offload, a part would stay on the device.
+            with contextlib.suppress(Exception):
+                self._pipeline.maybe_free_model_hooks()
+            # The traceback refers to the tensors of the run, which would stay in memory.
+            self._results.put(error.with_traceback(None))
+
+    def _call_pipeline(self) -> Image.Image:
+        request = self._request
+        embeddings = self._encode_prompt()
+        # On the CPU, as at the public Space: there and here, a seed gives the same noise.
+        generator = torch.Generator("cpu").manual_seed(request.seed)
+        output = self._pipeline(
+            prompt_embeds=embeddings[0],
+            negative_prompt_embeds=embeddings[1],
+            pooled_prompt_embeds=embeddings[2],
+            negative_pooled_prompt_embeds=embeddings[3],
+            width=request.width,
+            height=request.height,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            generator=generator,
+            callback_on_step_end=self._on_step_end,
+        )
+        image: Image.Image = output.images[0].convert("RGB")
+        return image
+
+    def _encode_prompt(self) -> tuple[Any, ...]:
+        """Return the embeddings of the prompts; those of the last prompts are remembered.
+
+        With offload, an image with the same prompt needs no text encoder on the device.
+        """
+        request = self._request
+        has_guidance = request.guidance_scale > 1
+        key = (request.prompt, request.negative_prompt if has_guidance else "", has_guidance)
+        embeddings: tuple[Any, ...] | None = self._embeddings.get(key)
+        if embeddings is None:
+            self._raise_if_stopped()
+            with torch.inference_mode():
+                embeddings = self._pipeline.encode_prompt(
+                    prompt=request.prompt,
+                    prompt_2=None,
+                    prompt_3=None,
+                    negative_prompt=request.negative_prompt if has_guidance else None,
+                    do_classifier_free_guidance=has_guidance,
+                    max_sequence_length=MAX_SEQUENCE_LENGTH,
+                )
+            self._embeddings[key] = embeddings
+        return embeddings
+
+    def _on_step_end(
+        self,
+        pipeline: StableDiffusion3Pipeline,
+        index: int,
+        _timestep: object,
+        _tensors: object,
+    ) -> dict[str, Any]:
+        number, total = index + 1, pipeline.num_timesteps
+        preview = None
+        estimate = pipeline.scheduler.estimate
+        if has_preview(number, total) and estimate is not None:
+            preview = encode_preview(estimate_image(estimate, LONGEST_SIDE, self._decoder))
+        self._results.put(Step(number, total, preview))
+        self._raise_if_stopped()
+        return {}
+
+    def _raise_if_stopped(self) -> None:
+        # Not `pipeline._interrupt`: it skips the steps but still decodes, and each call resets it.
+        if self._is_stopped.is_set() or self._is_closed.is_set():
+            raise _StopRun
+
+
+def _load_tiny_decoder(machine: Machine) -> AutoencoderTiny | None:
+    """Return TAESD3, whose previews are sharper, if its weights are in the cache."""
+    try:
+        decoder = AutoencoderTiny.from_pretrained(
+            _TINY_DECODER, dtype=torch.float32, local_files_only=True
+        )
+    except (OSError, ValueError):
+        return None
+    if decoder.config.latent_channels != LATENT_CHANNELS:
+        return None
+    return decoder.to(machine.device)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _run_memory_error(request: GenerationRequest, plan: Plan) -> EngineError:
+    remedy = "Choose a smaller size, such as 768 × 768"
+    if request.width * request.height <= 768 * 768:
+        remedy = "Choose a smaller size, such as 512 × 512"
+    if plan.offload == "none":
+        remedy += ", or start the Space with --offload model"
+    return EngineError(
+        f"{request.width} × {request.height} doesn't fit into the GPU's memory.", f"{remedy}."
+    )
+
+
+def _load_memory_error(plan: Plan, machine: Machine) -> EngineError:
+    return EngineError(
+        f"The model doesn't fit into the memory of {machine.name} ({plan}).",
+        "Close other programs, or start with --precision int8, --offload model or --no-t5.",
+    )
+
+
+def _unforeseen_error(text: str, error: BaseException) -> EngineError:
+    return EngineError(f"{text}: {type(error).__name__}.", "The Space's log says more.")

@@ -1,0 +1,78 @@
+"""Loading a model as planned."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import transformers
+from diffusers import PipelineQuantizationConfig, StableDiffusion3Pipeline
+from diffusers.quantizers.quantization_config import BitsAndBytesConfig, TorchAoConfig
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from sd35.space.fit import Machine, Plan
+
+__all__ = ["load_pipeline"]
+
+# The parts that are large enough to be worth it; the others lose more than they gain.
+_QUANTIZED_PARTS: Final = ("transformer", "text_encoder_3")
+
+
+def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion3Pipeline:
+    """Load the model in a folder, and put it where the plan says."""
+    # Without a dtype, transformers keeps the files' and diffusers makes float32 of it: the parts
+    # wouldn't fit together, or take twice the memory.
+    dtype = torch.float32 if plan.precision == "float32" else torch.bfloat16
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
+    if not plan.has_t5:
+        options |= {"text_encoder_3": None, "tokenizer_3": None}
+    quantization = _quantization(plan)
+    if quantization is not None:
+        options["quantization_config"] = quantization
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    pipeline = StableDiffusion3Pipeline.from_pretrained(folder, **options)
+    if plan.is_tiled:
+        pipeline.vae.enable_tiling()
+    _move_to_device(pipeline, plan, machine)
+    return pipeline
+
+
+def _quantization(plan: Plan) -> PipelineQuantizationConfig | None:
+    if plan.precision == "int8":
+        from torchao.quantization import Int8WeightOnlyConfig  # noqa: PLC0415  # takes a second
+
+        by_part = {
+            "transformer": TorchAoConfig(Int8WeightOnlyConfig()),
+            "text_encoder_3": transformers.TorchAoConfig(Int8WeightOnlyConfig()),
+        }
+    elif plan.precision == "nf4":
+        options = {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_compute_dtype": torch.bfloat16,
+        }
+        by_part = {
+            "transformer": BitsAndBytesConfig(**options),
+            "text_encoder_3": transformers.BitsAndBytesConfig(**options),
+        }
+    else:
+        return None
+    parts = _QUANTIZED_PARTS if plan.has_t5 else _QUANTIZED_PARTS[:1]
+    return PipelineQuantizationConfig(quant_mapping={part: by_part[part] for part in parts})
+
+
+def _move_to_device(pipeline: StableDiffusion3Pipeline, plan: Plan, machine: Machine) -> None:
+    match plan.offload:
+        case "none":
+            pipeline.to(machine.device)
+        case "model":
+            pipeline.enable_model_cpu_offload(device=machine.device)
+        case "group":
+            pipeline.enable_group_offload(
+                torch.device(machine.device),
+                num_blocks_per_group=1,
+                use_stream=True,
+                exclude_modules=["vae"],
+            )
+            pipeline.vae.to(machine.device)

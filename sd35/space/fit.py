@@ -1,0 +1,169 @@
+"""Plan of how a model runs on a machine: number formats, and what leaves the GPU between uses.
+
+Pure arithmetic: no torch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
+
+from sd35.core.text import format_bytes
+from sd35.space.engine import EngineError
+from sd35.space.models import Weights
+
+__all__ = ["OFFLOADS", "PRECISIONS", "Machine", "Offload", "Plan", "Precision", "choose_plan"]
+
+Precision = Literal["float32", "bfloat16", "int8", "nf4"]
+Offload = Literal["none", "model", "group"]
+
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+OFFLOADS: Final[tuple[Offload, ...]] = get_args(Offload)
+
+# Of the weights at 16 bits. Counted: biases, norms and embeddings keep 16 bits.
+_SIZES: Final[dict[Precision, float]] = {
+    "float32": 2.0,
+    "bfloat16": 1.0,
+    "int8": 0.52,
+    "nf4": 0.3,
+}
+
+WORKING_BYTES: Final = 2_500_000_000
+"""Memory for one image of a megapixel with guidance, besides the weights."""
+
+TILED_WORKING_BYTES: Final = 1_500_000_000  # with the VAE decoding the image in tiles
+SYSTEM_BYTES: Final = 4_000_000_000  # RAM for everything else on the machine
+GROUP_BYTES: Final = 1_000_000_000  # on the GPU at once, when layers are streamed
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A device that computes, and the memory of its machine.
+
+    Attributes:
+        device: `cuda`, `mps` or `cpu`.
+        name: of the device, for people.
+        device_bytes: memory of the GPU that is free; on other devices that of the machine.
+        ram_bytes: memory of the machine.
+    """
+
+    device: str
+    name: str
+    device_bytes: int
+    ram_bytes: int
+
+    @property
+    def has_own_memory(self) -> bool:
+        """Return whether the device's memory isn't that of the machine."""
+        return self.device == "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a model runs.
+
+    Attributes:
+        precision: number format of the transformer and the T5 encoder; the rest has 16 bits.
+        offload: what waits in the machine's memory while it isn't used: nothing, each part of the
+            model, or each layer of the transformer.
+        has_t5: whether the largest text encoder is used.
+        is_tiled: whether the VAE decodes the image in tiles, which takes less memory.
+    """
+
+    precision: Precision
+    offload: Offload = "none"
+    has_t5: bool = True
+    is_tiled: bool = False
+
+    def device_bytes(self, weights: Weights) -> int:
+        """Return the memory of the device that a run takes at its peak."""
+        size = _SIZES[self.precision]
+        transformer = weights.transformer * size
+        t5 = weights.t5 * size * self.has_t5
+        rest = weights.rest * max(1.0, size)  # never below 16 bits
+        working_bytes = TILED_WORKING_BYTES if self.is_tiled else WORKING_BYTES
+        match self.offload:
+            case "none":
+                loaded_bytes = transformer + t5 + rest
+            case "model":
+                loaded_bytes = max(transformer, t5, rest)
+            case "group":
+                loaded_bytes = GROUP_BYTES + rest
+        return round(loaded_bytes + working_bytes)
+
+    def ram_bytes(self, weights: Weights) -> int:
+        """Return the memory of the machine that the parts take that aren't on the device."""
+        if self.offload == "none":
+            return 0
+        size = _SIZES[self.precision]
+        return round((weights.transformer + weights.t5 * self.has_t5) * size + weights.rest)
+
+    def fits(self, machine: Machine, weights: Weights) -> bool:
+        """Return whether a run takes no more memory than the machine has."""
+        available_ram = machine.ram_bytes - SYSTEM_BYTES
+        if not machine.has_own_memory:
+            return self.device_bytes(weights) <= min(machine.device_bytes, available_ram)
+        is_on_device = self.device_bytes(weights) <= machine.device_bytes
+        return is_on_device and self.ram_bytes(weights) <= available_ram
+
+    @property
+    def options(self) -> str:
+        """What is unusual about the plan, for people; empty if nothing is."""
+        texts = (
+            f"{self.offload} offload" if self.offload != "none" else "",
+            "without T5" if not self.has_t5 else "",
+        )
+        return ", ".join(filter(None, texts))
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (self.precision, self.options)))
+
+
+def plans(machine: Machine) -> Iterator[Plan]:
+    """Yield the plans for a kind of device, the best images first, then the fastest."""
+    yield Plan("bfloat16")
+    yield Plan("int8")
+    if machine.has_own_memory:
+        # On other devices the memory is the machine's own, and nothing is gained.
+        yield Plan("bfloat16", "model")
+        yield Plan("int8", "model")
+        yield Plan("nf4", "model", is_tiled=True)
+        yield Plan("bfloat16", "group", is_tiled=True)
+        yield Plan("nf4", "model", has_t5=False, is_tiled=True)
+    else:
+        yield Plan("int8", has_t5=False, is_tiled=True)
+
+
+def choose_plan(
+    machine: Machine,
+    weights: Weights,
+    *,
+    precision: Precision | None = None,
+    offload: Offload | None = None,
+    has_t5: bool | None = None,
+) -> Plan:
+    """Return the best plan that fits, with the given values where they are given.
+
+    With both a precision and an offload, the caller has decided: that plan is returned in any case.
+
+    Raises:
+        EngineError: none fits.
+    """
+    candidates = []
+    for plan in plans(machine):
+        candidate = replace(
+            plan,
+            precision=precision or plan.precision,
+            offload=offload or plan.offload,
+            has_t5=plan.has_t5 if has_t5 is None else has_t5,
+        )
+        is_decided = precision is not None and offload is not None
+        if is_decided or candidate.fits(machine, weights):
+            return candidate
+        candidates.append(candidate)
+    smallest = min(candidates, key=lambda plan: plan.device_bytes(weights))
+    needed = format_bytes(smallest.device_bytes(weights))
+    raise EngineError(
+        f"The model needs {needed} of memory on {machine.name}, which has "
+        f"{format_bytes(machine.device_bytes)} free.",
+        "Close other programs, or choose a smaller model: --model medium, or --no-t5.",
+    )

@@ -1,0 +1,200 @@
+"""Stable Diffusion's own classes, tiny, as a Space."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sd35.client import Previews, SpaceClient
+from sd35.core.errors import GenerationFailedError
+from sd35.core.events import Event, Finished, Preview, Progress
+from sd35.core.request import GenerationRequest
+from sd35.server import launch
+from sd35.space.engine import Broken, EngineError, Loading, Ready
+from sd35.space.server import build_space
+from tests.test_engines import LIMIT_SECONDS, create_model_engine, wait_until_loaded
+
+pytestmark = [pytest.mark.anyio, pytest.mark.model]
+
+REQUEST = GenerationRequest(
+    "a lighthouse", "rain", 256, 256, 4.5, num_inference_steps=6, seed=7, randomize_seed=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpace:
+    """A Space over a tiny model in bfloat16."""
+
+    engine: Any  # DiffusersEngine, whose module needs torch
+    address: str
+
+
+@contextlib.contextmanager
+def serve_model(folder: Path) -> Iterator[ModelSpace]:
+    engine = create_model_engine(folder, "bfloat16")
+    demo = build_space(engine)
+    try:
+        yield ModelSpace(engine, launch.launch(demo, port=launch.free_port()))
+    finally:
+        launch.close(demo)
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelSpace]:
+    with serve_model(tmp_path_factory.mktemp("model")) as space:
+        space.engine.start()
+        wait_until_loaded(space.engine)
+        yield space
+
+
+async def run(client: SpaceClient, request: GenerationRequest) -> list[Event]:
+    async with client.generate(request, previews=Previews.ALL) as generation:
+        return [event async for event in generation]
+
+
+async def test_space_says_what_it_runs(space: ModelSpace) -> None:
+    """The client learns the model, its precision, its device and its limits from the Space."""
+    async with SpaceClient.connect(space.address) as client:
+        info = client.contract.model_info
+        assert (info.precision, info.device) == ("bfloat16", "CPU")
+        assert client.model == info.name
+        assert client.contract.limits == space.engine.limits
+        assert not client.contract.is_demo
+        assert client.contract.is_generator
+
+
+async def test_run_has_previews_progress_and_the_seeds_image(space: ModelSpace) -> None:
+    """A run shows each step, and the same seed gives the same image as the engine itself."""
+    async with SpaceClient.connect(space.address) as client:
+        events = await run(client, REQUEST)
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        assert finished.seed == REQUEST.seed
+        picture = await client.fetch(finished.picture)
+        assert (picture.format, picture.width, picture.height) == ("PNG", 256, 256)
+        assert len({event.picture.url for event in events if isinstance(event, Preview)}) >= 3
+        assert [event.step for event in events if isinstance(event, Progress)][-1] == 6
+        again = (await run(client, REQUEST))[-1]
+        assert isinstance(again, Finished)
+        assert (await client.fetch(again.picture)).data == picture.data
+
+
+async def test_stop_ends_the_run_at_its_next_step(space: ModelSpace) -> None:
+    """Whoever leaves a run frees the model for the next one at once."""
+    async with SpaceClient.connect(space.address) as client:
+        async with client.generate(replace(REQUEST, num_inference_steps=50)) as generation:
+            async for event in generation:
+                if isinstance(event, Progress):
+                    break
+        assert generation.stopped is not None
+        assert generation.stopped.name == "ENDED"
+        assert isinstance((await run(client, REQUEST))[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("width", "expected_message"),
+    [(264, "multiples of 16"), (8, "less than minimum"), (1536, "up to 1.6 megapixels")],
+)
+def test_bad_size_never_reaches_the_model(
+    space: ModelSpace, monkeypatch: pytest.MonkeyPatch, width: int, expected_message: str
+) -> None:
+    """A size that the model can't make is refused before the GPU has the request."""
+    monkeypatch.setattr(space.engine, "generate", pytest.fail)
+    url = f"{space.address}gradio_api/call/infer"
+    data = ["a cat", "", 7, False, width, 1536, 4.5, 4]
+    event_id = httpx.post(url, json={"data": data}).json()["event_id"]
+    answer = httpx.get(f"{url}/{event_id}", timeout=LIMIT_SECONDS).text
+    assert "event: error" in answer
+    assert expected_message in answer
+
+
+async def test_memory_error_names_a_size_that_fits(
+    space: ModelSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a run that didn't fit into the GPU's memory, the Space goes on serving."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+
+    transformer = type(space.engine.pipeline.transformer)  # where memory runs out
+    forward = transformer.forward
+    monkeypatch.setattr(transformer, "forward", raise_error(torch.OutOfMemoryError("2.3 GiB")))
+    async with SpaceClient.connect(space.address) as client:
+        with pytest.raises(GenerationFailedError, match=r"256 × 256 doesn't fit.*512 × 512"):
+            await run(client, REQUEST)
+        assert space.engine.state == Ready()
+        monkeypatch.setattr(transformer, "forward", forward)
+        assert isinstance((await run(client, REQUEST))[-1], Finished)
+
+
+def raise_error(error: Exception) -> Any:  # noqa: ANN401  # any method of the model
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+async def test_device_error_breaks_the_engine(tmp_path: Path) -> None:
+    """After an error of the GPU itself every later run would fail: the engine says so."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+
+    engine: Any = create_model_engine(tmp_path, "float32")
+    engine.start()
+    wait_until_loaded(engine)
+    error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700)
+    engine.pipeline.transformer.forward = raise_error(error)  # see above
+    with pytest.raises(EngineError, match="GPU has failed"):
+        list(engine.generate(REQUEST))
+    assert isinstance(engine.state, Broken)
+    engine.close()
+
+
+async def test_download_and_loading_are_shown(tmp_path: Path) -> None:
+    """A request that comes before the model is there sees the download, and then its image."""
+    with serve_model(tmp_path) as space:
+        space.engine._state = Loading("Downloading the model: 3.0 of 27.6 GB", 0.11)
+        progress: list[Progress] = []
+        async with SpaceClient.connect(space.address) as client:
+            async with client.generate(REQUEST) as generation:
+                async for event in generation:
+                    if isinstance(event, Progress):
+                        progress.append(event)
+                        if len(progress) == 1:
+                            space.engine.start()
+            assert isinstance(event, Finished)
+    assert progress[0].description == "Downloading the model: 3.0 of 27.6 GB"
+    assert progress[0].fraction == pytest.approx(0.11)
+    assert progress[-1].step == 6
+
+
+async def test_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    """A request to a Space whose model is damaged gets the reason instead of an image."""
+    with serve_model(tmp_path) as space:
+        (tmp_path / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"damaged")
+        space.engine.start()
+        async with SpaceClient.connect(space.address) as client:
+            with pytest.raises(GenerationFailedError, match="can't be loaded"):
+                await run(client, REQUEST)
+
+
+@pytest.mark.parametrize("dtype_name", ["float32", "bfloat16", "float16"])
+def test_estimate_is_the_image_without_its_noise(dtype_name: str) -> None:
+    """With a perfect velocity, the estimate of each step is the clean image, in any precision."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+
+    from sd35.space.diffusion.latent_preview import EstimatingScheduler  # noqa: PLC0415  # see above
+
+    dtype = getattr(torch, dtype_name)
+    scheduler = EstimatingScheduler(shift=3.0)
+    scheduler.set_timesteps(40)
+    generator = torch.Generator().manual_seed(1)
+    clean, noise = torch.randn(2, 1, 16, 64, 64, generator=generator)
+    latents = noise.to(dtype)
+    for timestep in scheduler.timesteps:
+        velocity = (noise - clean).to(dtype)
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+        error = (scheduler.estimate - clean).square().mean().sqrt().item()
+        assert error < 0.02, "the clean image's own root mean square is 1"

@@ -1,0 +1,163 @@
+"""A Space in a child process: started, restarted, and ended with its parent."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+from anyio.from_thread import start_blocking_portal
+from playwright.sync_api import Page, expect
+
+from sd35.client import SpaceClient
+from sd35.core.errors import AccessDeniedError
+from sd35.core.events import Finished, Waiting
+from sd35.core.request import GenerationRequest
+from sd35.space import child
+from sd35.space.child import LocalSpace
+from tests.chromium import (  # noqa: F401  # fixtures
+    RECORD_PREVIEWS_JS,
+    browser,
+    context,
+    count_previews,
+    page,
+    submit_prompt,
+)
+from tests.model_hub import REPOSITORY, ModelHub, serve_model_hub
+from tests.test_app import environment, start_program
+
+pytestmark = pytest.mark.model
+
+LIMIT_SECONDS = 60
+REQUEST = GenerationRequest("a cat", "", 512, 512, 4.5, 2, 7, randomize_seed=False)
+
+
+@pytest.fixture
+async def space(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalSpace]:
+    """Start the demo painter as a child: it behaves as a model does, without torch."""
+    monkeypatch.setattr(child, "RESTART_PAUSES", (0.05, 0.05))
+    space = LocalSpace("demo")
+    yield space
+    await anyio.to_thread.run_sync(space.close)
+
+
+def children() -> list[psutil.Process]:
+    return [process for process in psutil.Process().children() if "sd35.space" in process.cmdline()]
+
+
+async def generate(address: str) -> int | None:
+    async with SpaceClient.connect(address) as client, client.generate(REQUEST) as generation:
+        async for _ in generation:
+            pass
+        return (await generation.fetch()).seed
+
+
+@pytest.mark.anyio
+async def test_space_is_started_once_and_ended(space: LocalSpace) -> None:
+    """The first call starts the process, later ones wait for the same, and closing ends it."""
+    waits: list[Waiting] = []
+    with anyio.fail_after(LIMIT_SECONDS):
+        address = await space.start(waits.append)
+        assert waits[0].reason == "Starting the local Space"
+        assert await space.start() == address
+        assert await generate(address) == REQUEST.seed
+        assert len(children()) == 1
+        await anyio.to_thread.run_sync(space.close)
+    assert not children()
+
+
+@pytest.mark.anyio
+async def test_crashed_space_is_back_at_its_address(space: LocalSpace) -> None:
+    """After a crash the Space starts again by itself, where waiting jobs look for it."""
+    with anyio.fail_after(LIMIT_SECONDS):
+        address = await space.start()
+        async with SpaceClient.connect(address) as client:
+            (process,) = children()
+            process.kill()
+            await anyio.to_thread.run_sync(process.wait, LIMIT_SECONDS)
+            async with client.generate(REQUEST, max_wait_seconds=LIMIT_SECONDS) as generation:
+                events = [event async for event in generation]
+            assert isinstance(events[0], Waiting)
+            assert isinstance(events[-1], Finished)
+        assert await space.start() == address
+
+
+@pytest.mark.anyio
+async def test_model_that_cannot_be_used_says_what_is_missing() -> None:
+    """The reason comes from the child, and asking again looks again."""
+    space = LocalSpace("/no/such/model")
+    for _ in range(2):
+        with anyio.fail_after(LIMIT_SECONDS), pytest.raises(AccessDeniedError, match="neither a"):
+            await space.start()
+    await anyio.to_thread.run_sync(space.close)
+
+
+def test_space_ends_with_its_parent(tmp_path: Path) -> None:
+    """However the parent ends, its Space ends, too."""
+    script = (
+        "import anyio, sys; from sd35.space.child import LocalSpace\n"
+        "space = LocalSpace('demo'); anyio.run(space.start); print('ready', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(  # noqa: S603  # our own program
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(tmp_path)
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        (space,) = psutil.Process(parent.pid).children()
+        parent.send_signal(signal.SIGKILL)
+        space.wait(LIMIT_SECONDS)
+
+
+@contextmanager
+def serve_tiny_model(folder: Path) -> Iterator[ModelHub]:
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # needs torch
+
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(
+            serve_model_hub(ModelHub(save_tiny_model(folder)))
+        ) as hub,
+    ):
+        yield hub
+
+
+def test_page_shows_the_download_previews_and_image_of_a_local_model(
+    page: Page, tmp_path: Path
+) -> None:
+    """`--space local:…` downloads the model, says so, and then makes images with previews."""
+    with serve_tiny_model(tmp_path / "model") as hub:
+        hub.is_open.clear()
+        variables = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "cache")}
+        home = tmp_path / "home"
+        home.mkdir()
+        target = f"local:{REPOSITORY}"
+        with start_program(home, "--space", target, **variables) as program:
+            page.goto(program.address)
+            page.evaluate(RECORD_PREVIEWS_JS)
+            status = page.locator("#status")
+            download = re.compile(r"Downloading the model: .* of 2\.\d MB")
+            expect(status).to_contain_text(download, timeout=LIMIT_SECONDS * 1000)
+            page.get_by_label("number input for Inference steps").fill("6")
+            submit_prompt(page, "a lighthouse")
+            expect(page.locator("#panel")).to_contain_text("Downloading the model")
+            hub.is_open.set()
+            expect(page.locator("#panel")).to_contain_text("Step ", timeout=LIMIT_SECONDS * 1000)
+            expect(status).to_contain_text("tiny")
+            expect(status).to_contain_text("live previews")
+            expect(page.locator("#panel [data-status=completed]")).to_be_visible()
+            assert count_previews(page) >= 3
+            page.get_by_label("number input for Inference steps").fill("50")
+            page.locator("#size label", has_text="16:9").click()
+            submit_prompt(page, "a mountain")
+            expect(page.locator("#panel")).to_contain_text("Step ")
+            stop_button = page.get_by_role("button", name="Stop", exact=True)
+            expect(stop_button).to_be_enabled()
+            stop_button.click()
+            expect(page.locator("#panel [data-status=cancelled]")).to_contain_text("cancelled")
