@@ -40,13 +40,13 @@ class JobStatus(Enum):
     @property
     def is_final(self) -> bool:
         """Return whether the job has ended."""
-        return self in {
-            JobStatus.COMPLETED,
-            JobStatus.CANCELLED,
-            JobStatus.FAILED,
-            JobStatus.INTERRUPTED,
-        }
+        return self in _FINAL_STATUSES
 
+
+# Built once: each update of a page asks for the status of all jobs of its visitor.
+_FINAL_STATUSES: Final = frozenset(
+    {JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED, JobStatus.INTERRUPTED}
+)
 
 STORED_STATUSES: Final = tuple(
     status

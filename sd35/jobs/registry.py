@@ -86,6 +86,8 @@ class JobRegistry:
 
         `limits_bytes` applies `MAX_PICTURE_BYTES`, too.
         """
+        if len(self._jobs) < MAX_JOBS and not limits_bytes:
+            return []
         # An image that couldn't be saved yet is in memory alone: its job stays.
         evictable = [
             job

@@ -160,8 +160,10 @@ class SpaceConnector:
 
     async def close_unused(self) -> None:
         """Close the connections that were replaced, once their last job has ended."""
-        in_use = {*self._spaces_in_use(), self.connection.value.space}
-        for space in set(self._open_spaces) - in_use:
+        replaced = set(self._open_spaces) - {self.connection.value.space}
+        if not replaced:
+            return
+        for space in replaced - set(self._spaces_in_use()):
             await self._open_spaces.pop(space).aclose()
 
     async def aclose(self) -> None:
