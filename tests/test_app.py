@@ -369,6 +369,45 @@ def test_gradio_is_imported_without_what_the_program_never_uses() -> None:
     assert gradio_import.DeferredModule("colorsys").rgb_to_hsv is colorsys.rgb_to_hsv
 
 
+MEMORY_PROGRAM = """
+import re, threading
+from pathlib import Path
+from sd35.server.memory import tune_memory
+
+def read_mib():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+def visit():
+    barrier.wait()
+    for _ in range(3):
+        images = []
+        for _ in range(8):
+            images.append(bytes(1_000_000))
+            records.append(bytes(2_000))
+
+tune_memory()
+records = []
+barrier = threading.Barrier(16)
+threads = [threading.Thread(target=visit) for _ in range(16)]
+mib = read_mib()
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(read_mib() - mib)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_memory_of_images_goes_back_to_the_system() -> None:
+    """After images in many threads, only what was kept beside them stays, not 120 MiB of holes."""
+    command = [sys.executable, "-c", MEMORY_PROGRAM]
+    completed = subprocess.run(  # noqa: S603  # see above
+        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
+    )
+    assert int(completed.stdout) < 20
+
+
 def test_demo_space_runs_on_its_own(tmp_path: Path) -> None:
     """`python -m sd35.space` prints what it is and where, and nothing else until SIGTERM."""
     port = free_port()

@@ -1,10 +1,13 @@
 """Queues of visitors: recording, restart, retry, order, quota and idle timeout."""
 
 import asyncio
+import gc
 import shutil
 import time
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from pathlib import Path
 
@@ -571,3 +574,22 @@ async def test_jobs_survive_the_deletion_of_the_index(fake: FakeSpace, tmp_path:
         fake.release()
         await wait_for_status(waits, JobStatus.COMPLETED)
         await wait_for_record(service, waits, JobStatus.COMPLETED)
+
+
+async def test_page_that_polls_leaves_nothing_of_its_requests(
+    fake: FakeSpace, tmp_path: Path
+) -> None:
+    """While a page counts as open because it polls, its requests aren't kept in memory."""
+    request_var: ContextVar[type] = ContextVar("request")
+
+    def poll(service: JobService) -> weakref.ref[type]:
+        request = type("Request", (), {})
+        request_var.set(request)
+        service.visitor_queue(ANN).lease_watcher(LIMIT_SECONDS)
+        return weakref.ref(request)
+
+    async with open_service(fake, tmp_path) as service:
+        reference = copy_context().run(poll, service)
+        gc.collect()
+        assert reference() is None
+        assert service.visitor_queue(ANN).watcher_count == 1

@@ -1,6 +1,7 @@
 """The queue of each visitor, as their pages show it."""
 
 import asyncio
+import contextvars
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -163,7 +164,9 @@ class VisitorQueue:
         """Count a page as a watcher for a while: it polls, so nothing tells when it is closed."""
         stack = ExitStack()
         stack.enter_context(self.track_watcher())
-        asyncio.get_running_loop().call_later(seconds, stack.close)
+        # In the current context, the timer would keep the request and its connection in memory.
+        context = contextvars.Context()
+        asyncio.get_running_loop().call_later(seconds, stack.close, context=context)
 
     @property
     def is_empty(self) -> bool:

@@ -36,7 +36,7 @@ GRADIO_OPTIONS: Final[dict[str, Any]] = {
     "run_history": False,
     "enable_monitoring": False,
     "mcp_server": False,
-    "state_session_capacity": 500,  # the default of 10,000 may take much memory
+    "state_session_capacity": 250,  # the default of 10,000 may take much memory
     "max_file_size": "5mb",
 }
 

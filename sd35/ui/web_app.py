@@ -23,6 +23,7 @@ from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.accounts import CredentialStore, generate_credentials
 from sd35.server.auth import Authenticator
+from sd35.server.memory import tune_memory
 from sd35.server.server import host_names, serve
 from sd35.server.tunnel import LIFETIME_NOTICE, Tunnel, TunnelError, close_tunnels, qr_code
 from sd35.settings import Settings
@@ -143,6 +144,7 @@ class WebApp:
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, lambda signum, _: self._stop_signals.put(signum))
         authenticator, self._login_notice = self._build_authenticator()
+        tune_memory()
         self._address = self._serve(authenticator)
 
     def run(self) -> None:
