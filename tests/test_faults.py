@@ -73,16 +73,17 @@ from tests.impostor import (
 
 pytestmark = pytest.mark.anyio
 
+# Long enough for an answer on a busy machine.
 SHORT_TIMEOUTS = Timeouts(
-    discovery=0.35,
-    waking=0.35,
-    outage=0.35,
+    discovery=0.6,
+    waking=0.6,
+    outage=0.6,
     connect=2,
-    join=0.35,
-    silence=0.35,
-    no_news=0.2,
-    cancel=0.5,
-    fetch=0.35,
+    join=0.6,
+    silence=0.6,
+    no_news=0.3,
+    cancel=0.6,
+    fetch=0.6,
     attempts=2,
 )
 LONG_TIMEOUTS = Timeouts(waking=LIMIT_SECONDS, attempts=4)
@@ -97,7 +98,7 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(retry._BACKOFF, "wait_jitter", 0.01)
     monkeypatch.setattr(retry, "MIN_OUTAGE_DELAY", 0.02)
     monkeypatch.setattr(discovery, "MIN_POLL_INTERVAL_SECONDS", 0.02)
-    auto_timeouts = replace(space_connection.AUTO_TIMEOUTS, discovery=SHORT_TIMEOUTS.discovery)
+    auto_timeouts = replace(space_connection.AUTO_TIMEOUTS, discovery=1.5)
     monkeypatch.setattr(space_connection, "AUTO_TIMEOUTS", auto_timeouts)
 
 
