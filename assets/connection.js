@@ -186,10 +186,40 @@
         () => resolve(() => {}), // locks are blocked in this frame
       );
     });
+
+  // Without HTTPS there are no locks: a page leases a stream in the storage, for a few seconds at a time.
+  const LEASE_DURATION = 5000; // ms
+  const LEASE_RENEWAL = 1000; // ms
+  const LEASE_SETTLING = 100; // ms in which other pages see it
+  const pageId = Math.random().toString(36).slice(2);
+  const leaseHolder = (name) => {
+    const [holder, end] = (localStorage.getItem(name) ?? "").split(" ");
+    return Number(end) > Date.now() ? holder : null;
+  };
+  const lease = (name) => localStorage.setItem(name, `${pageId} ${Date.now() + LEASE_DURATION}`);
+  // Resolves as `tryLock` does.
+  const tryLease = async (name) => {
+    if (leaseHolder(name) !== null) return null;
+    lease(name);
+    await wait(LEASE_SETTLING * (1 + Math.random()));
+    if (leaseHolder(name) !== pageId) return null; // another page was as fast
+    const renew = () => {
+      if (leaseHolder(name) === pageId) return lease(name);
+      clearInterval(timer); // this page was suspended, and another one has taken over
+      closeStream();
+      letGo();
+    };
+    const timer = setInterval(renew, LEASE_RENEWAL);
+    return () => {
+      clearInterval(timer);
+      if (leaseHolder(name) === pageId) localStorage.removeItem(name);
+    };
+  };
+
   const takeSlot = async () => {
-    if (navigator.locks === undefined) return () => {}; // without HTTPS
+    const take = navigator.locks === undefined ? tryLease : tryLock;
     for (let index = 0; index < MAX_STREAMS; index += 1) {
-      const release = await tryLock(`sd35-stream-${index}`);
+      const release = await take(`sd35-stream-${index}`);
       if (release !== null) return release;
     }
     return null;
@@ -271,6 +301,7 @@
   };
   document.addEventListener("visibilitychange", onShow);
   window.addEventListener("pageshow", (event) => event.persisted && onShow());
+  window.addEventListener("pagehide", letGo);
 
   // After a change of the jobs: an open stream may be about to end, because the jobs before have.
   sd35.watchJobs = () => {

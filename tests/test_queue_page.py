@@ -299,6 +299,13 @@ SET_VISIBILITY_JS = """visibility => {
 }"""
 
 
+# As on a plain-HTTP page of another machine, where other pages have both streams.
+LEASES_JS = """() => {
+  Object.defineProperty(navigator, "locks", {value: undefined});
+  for (const index of [0, 1]) localStorage[`sd35-stream-${index}`] = `other ${Date.now() + 1e6}`;
+}"""
+
+
 def test_all_tabs_show_the_queue(
     context: BrowserContext, queue_page: Page, servers: QueueServers
 ) -> None:
@@ -318,11 +325,15 @@ def test_all_tabs_show_the_queue(
             stream_urls.append(request.url)
 
     context.on("request", record_stream)
-    others = [open_page(context.new_page(), servers.app_server.address) for _ in range(2)]
+    others = [context.new_page() for _ in range(2)]
+    others[1].add_init_script(f"({LEASES_JS})()")
     for other in others:
+        open_page(other, servers.app_server.address)
         expect(other.locator("#panel")).to_contain_text("Step 2 of 6")
         expect(other.locator("#picture img")).to_be_visible()
     assert len(stream_urls) == 1, "beside that of the first page"
+    with others[1].expect_request("**/queue/data?*"):
+        others[1].evaluate("localStorage.removeItem('sd35-stream-1')")
     with page.expect_event("requestfailed", lambda request: "/queue/data?" in request.url):
         page.evaluate(SET_VISIBILITY_JS, "hidden")
     submit_prompt(others[1], "a cat")
