@@ -7,9 +7,9 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
-import psutil
 import pytest
 from anyio.from_thread import start_blocking_portal
 from playwright.sync_api import Page, expect
@@ -31,6 +31,7 @@ from tests.chromium import (  # noqa: F401  # fixtures
 from tests.model_hub import REPOSITORY, ModelHub, serve_model_hub
 from tests.test_app import environment, start_program
 
+psutil = pytest.importorskip("psutil")  # of the model's packages
 pytestmark = pytest.mark.model
 
 LIMIT_SECONDS = 60
@@ -46,7 +47,7 @@ async def space(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalSpace]:
     await anyio.to_thread.run_sync(space.close)
 
 
-def children() -> list[psutil.Process]:
+def children() -> list[Any]:
     return [process for process in psutil.Process().children() if "sd35.space" in process.cmdline()]
 
 
