@@ -303,20 +303,37 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         (
             (
                 "a fox <random:red|<preset:b>>, <embed:x.pt> <segment:face//cid=1> smile\n"
-                "Negative prompt: embedding:bad.pt, b, (embedding:c/d:1.20)\n"
-                "Steps: 1, Seed: 2, CFG scale: 3"
+                "Negative prompt: embedding:bad.pt embedding:e, b, ((embedding:c/d:1.20)), "
+                "[embedding:f, embedding:g], (h, embedding:i)\n"
+                "Steps: 1, Seed: 2, CFG scale: 3, SIZE: 8X9"
             ),
             replace(
                 EMPTY_METADATA,
                 prompt="a fox",
-                negative_prompt="b",
+                negative_prompt="b, (h, embedding:i)",
+                width=8,
+                height=9,
                 num_inference_steps=1,
                 seed=2,
                 guidance_scale=3,
                 extra=(
                     *(("Preset", "b"), ("Embedding", "x"), ("Random", "red|")),
-                    *(("Segment", "face: smile"), ("Embedding", "bad"), ("Embedding", "d:1.2")),
+                    *(("Segment", "face: smile"), ("Embedding", "bad"), ("Embedding", "e")),
+                    *(("Embedding", name) for name in ("d:1.2", "f", "g", "i")),
                 ),
+            ),
+        ),
+        (
+            (
+                "a\nSteps: 2, CFG scale: 3, Civitai resources: "
+                '[{"air": "urn:air:sd3:checkpoint:civitai:1@2"}]'
+            ),
+            GenerationMetadata(
+                prompt="a",
+                num_inference_steps=2,
+                guidance_scale=3,
+                model="Civitai 2",
+                tool="Civitai",
             ),
         ),
     ],
@@ -336,6 +353,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         "one line",
         "several lines",
         "resources",
+        "only a model",
     ],
 )
 def test_infotexts_of_other_tools_are_read(text: str, expected: GenerationMetadata | None) -> None:

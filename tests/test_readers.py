@@ -25,6 +25,7 @@ from sd35.metadata.readers import read_tool_metadata
 from tests.fuzz.meter import measure
 
 SWARMUI_PARAMS = {
+    "sui_models": [{"name": "style/ink.safetensors", "hash": f"0x{'a' * 1000}"}],
     "sui_image_params": {
         "prompt": "a fox <lora:snow:0.5>",
         "negativeprompt": "blurry",

@@ -269,6 +269,7 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     values = {_fold_key(name): value for name, value in pairs}
     tool, versions = parse_tool(values)
     model, resources = _parse_model(values, tool)
+    model_key = _first_key(values, _MODEL_KEYS)
     is_demo = tool == THIS_TOOL and model == DEMO_MODEL
     seed, seed_text = parse_generation_seed(values.get("seed"))
     guidance_key = _first_key(values, _GUIDANCE_KEYS)
@@ -276,9 +277,10 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     # A value that can't be parsed goes to `extra`.
     used_keys = {key for key, value in parsed.items() if value is not None}
     # "SDCPP" repeats the parameters of stable-diffusion.cpp as JSON.
-    used_keys |= {"version", "app", "sdcpp", _first_key(values, _MODEL_KEYS)}
+    used_keys |= {"version", "app", "sdcpp", model_key}
     used_keys |= set() if seed_text else {"seed"}
-    used_keys |= set(_CIVITAI_KEYS) if resources else set()
+    has_civitai_list = bool(resources) or (model != "" and not values.get(model_key))
+    used_keys |= set(_CIVITAI_KEYS) if has_civitai_list else set()
     default_pair = ("Sampler", _DEFAULT_SAMPLER) if tool == THIS_TOOL else None
     extra = [
         (name, value if tool == THIS_TOOL else format_setting(value))

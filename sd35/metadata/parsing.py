@@ -40,7 +40,7 @@ _MAX_JSON_STRINGS = 3  # one in another
 _NUMBER_PATTERN = re.compile(
     r"[-+]?\d{1,16}(\.\d{1,20})?(e[-+]?\d{1,3})?", re.ASCII | re.IGNORECASE
 )
-_SIZE_PATTERN = re.compile(r"\(?\s*(\d{1,6})\s*[,x×*]\s*(\d{1,6})\s*\)?", re.ASCII)
+_SIZE_PATTERN = re.compile(r"\(?\s*(\d{1,6})\s*[,xX×*]\s*(\d{1,6})\s*\)?", re.ASCII)
 # The name of a weights file without its suffix, and with the hash that AUTOMATIC1111 appends.
 _WEIGHTS_FILE = re.compile(
     r"(.*[^/])\.(?:safetensors?|ckpt|sft|gguf|pth?|bin|onnx)(?: \[[0-9a-f]{6,64}\])?", re.IGNORECASE

@@ -6,7 +6,7 @@ Stable Diffusion 3.5's Space has none of them, and would read their names as wor
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
@@ -55,7 +55,8 @@ _SECTION: Final = re.compile(
 _EMBEDDING: Final = re.compile(
     r"\bembedding:([\w./\\+\-]{1,200})(?::(-?\d+(?:\.\d+)?))?", re.IGNORECASE
 )
-_EMBEDDING_ITEM: Final = re.compile(rf"\(?\s*{_EMBEDDING.pattern}\s*\)?", re.IGNORECASE)
+# There may be several between two commas, each in brackets.
+_EMBEDDING_ITEM: Final = re.compile(rf"(?:[(\[\s]*+{_EMBEDDING.pattern}[)\]\s]*+)++", re.IGNORECASE)
 # Such as `Lora_0 Model name: ink`, `Lora_0 Strength model: 0.8` and `Lora_0 Strength clip: 0.8`.
 _NUMBERED: Final = re.compile(
     r"(?P<kind>Lora|Embedding)_(?P<number>\d{1,3}) "
@@ -160,6 +161,19 @@ def _without_resources(prompt: str) -> str:
 def _without_embeddings(line: str) -> str | None:
     """Return a line without the embeddings that are items of it; `None` if nothing is left."""
     items = line.split(",")
-    other_items = [item for item in items if not _EMBEDDING_ITEM.fullmatch(item.strip())]
+    other_items: list[str] = []
+    for are_embeddings, group in groupby(items, _is_embedding):
+        run = list(group)
+        # Brackets may be around several items, or around others, too.
+        if not are_embeddings or not _has_balanced_brackets(",".join(run)):
+            other_items += run
     is_empty = len(other_items) < len(items) and not any(item.strip() for item in other_items)
     return None if is_empty else ",".join(other_items)
+
+
+def _is_embedding(item: str) -> bool:
+    return _EMBEDDING_ITEM.fullmatch(item) is not None
+
+
+def _has_balanced_brackets(text: str) -> bool:
+    return text.count("(") == text.count(")") and text.count("[") == text.count("]")

@@ -29,7 +29,7 @@ _FIELD_MAPPING = FieldMapping(
 def read_swarmui(texts: ToolTexts) -> GenerationMetadata | None:
     """Return the metadata that SwarmUI wrote."""
     for text in texts.values():
-        if "sui_image_params" not in text[:1000]:  # parsing every text would be slow
+        if "sui_image_params" not in text:  # parsing every text would be slow
             continue
         values = texts.json_object(text)
         params = values.get("sui_image_params")
