@@ -137,6 +137,18 @@ def raise_error(error: Exception) -> Any:  # noqa: ANN401  # any method of the m
     return fail
 
 
+def test_engine_closes_while_a_run_is_left_alone(tmp_path: Path) -> None:
+    """A run that nobody iterates over any more doesn't keep the engine from closing."""
+    engine = create_model_engine(tmp_path, "float32")
+    engine.start()
+    wait_until_loaded(engine)
+    steps = engine.generate(replace(REQUEST, num_inference_steps=50))
+    next(steps)
+    engine.close()
+    with pytest.raises(EngineError, match="being closed"):
+        list(steps)
+
+
 async def test_device_error_breaks_the_engine(tmp_path: Path) -> None:
     """After an error of the GPU itself every later run would fail: the engine says so."""
     import torch  # noqa: PLC0415  # only with the model's packages

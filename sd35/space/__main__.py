@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sd35.space.engine import Engine, EngineState
 
 POLL_SECONDS: Final = 0.5
+END_SECONDS: Final = 10.0
 INSTALL_HINT: Final = "pip install -r requirements-model.txt"
 
 
@@ -151,6 +152,7 @@ def main() -> int:
             return 1
         engine.start()
         code = watch(engine, address, reporter, stop_signals)
+        end_in_time(code)
         launch.close(demo)
         engine.close()
     return code
@@ -185,6 +187,13 @@ def watch(
         except queue.Empty:
             continue
         return 0
+
+
+def end_in_time(code: int) -> None:
+    """End the process after a while, even if a call to the GPU never returns."""
+    timer = threading.Timer(END_SECONDS, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 def wait_for_parent(stop_signals: "queue.SimpleQueue[int]") -> None:

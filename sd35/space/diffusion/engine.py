@@ -81,6 +81,7 @@ class DiffusersEngine:
             MAX_CACHED_PROMPTS
         )
         self._run_lock = threading.Lock()
+        self._run: _Run | None = None
         self._is_closed = threading.Event()
 
     @property
@@ -121,11 +122,14 @@ class DiffusersEngine:
     def close(self) -> None:
         """Free the device, once a run that is under way has ended."""
         self._is_closed.set()
-        with self._run_lock:
-            self.pipeline = None
-            self._decoder = None
-            self._embeddings.clear()
-            _free_memory()
+        # Not `_run_lock`: a generator that nobody iterates over any more keeps it.
+        run = self._run
+        if run is not None:
+            run.close()
+        self.pipeline = None
+        self._decoder = None
+        self._embeddings.clear()
+        _free_memory()
 
     def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
         """Yield each step, and last the image; see `Engine.generate`."""
@@ -133,6 +137,7 @@ class DiffusersEngine:
             if self.pipeline is None:
                 raise EngineError("The model isn't loaded.")
             run = _Run(self.pipeline, request, self._embeddings, self._decoder, self._is_closed)
+            self._run = run
             with contextlib.closing(run):
                 try:
                     yield from run.results()
