@@ -84,6 +84,7 @@ def _no_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://proxy:8080/proxy.pac", "http://proxy:8080"),
         (" 'HTTP://Proxy:8080/' ", "http://proxy:8080"),
         ('"Https://proxy.example"', "https://proxy.example"),
+        ("\u201chttp:// proxy: 8080\u201d\u00a0", "http://proxy:8080"),
         ("//10.0.0.1:3128", "http://10.0.0.1:3128"),
         ("[::1]:3128", "http://[::1]:3128"),
         ("me:p@ss/w#rd?:x@proxy:8080", "http://proxy:8080"),

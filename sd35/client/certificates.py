@@ -8,6 +8,7 @@ from typing import Final
 
 from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import InvalidRequestError
+from sd35.core.quotes import strip_quotes
 
 __all__ = ["certificate_remedy", "tls_context"]
 
@@ -48,9 +49,7 @@ def _load_context(variables: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
 
 def _split_paths(name: str, value: str) -> list[Path]:
     is_list = name == "SSL_CERT_DIR"
-    texts = [
-        text.strip().strip("\"'") for text in (value.split(os.pathsep) if is_list else [value])
-    ]
+    texts = map(strip_quotes, value.split(os.pathsep) if is_list else [value])
     # `~` stays as it is without a home, where Path's own method raises an error.
     paths = [Path(os.path.expanduser(text)) for text in texts if text]  # noqa: PTH111  # see above
     # A list may name the folders of several systems.

@@ -13,6 +13,7 @@ from yarl import URL
 
 from sd35.core.errors import InvalidRequestError
 from sd35.core.proxy_address import ProxyAddress, UnsupportedProxyError, parse_proxy
+from sd35.core.quotes import strip_quotes
 
 __all__ = ["ProxyRoute", "find_proxy", "is_loopback", "proxy_login_header"]
 
@@ -134,7 +135,7 @@ def _proxy_variables(scheme: str) -> Iterator[tuple[str, str]]:
 def _variables(name: str) -> Iterator[tuple[str, str]]:
     """Yield the variable with this name in any case, that in lower case first, unless empty."""
     for variable in sorted((key for key in os.environ if key.lower() == name), reverse=True):
-        value = os.environ[variable].strip().strip("\"'").strip()
+        value = strip_quotes(os.environ[variable])
         if value:
             yield variable, value
 

@@ -3,10 +3,9 @@
 import re
 from typing import Final
 
-__all__ = ["clean_token"]
+from sd35.core.quotes import strip_quotes
 
-_QUOTES: Final = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
-_INVISIBLE: Final = "\ufeff\u200b\u200c\u200d\u2060\0"
+__all__ = ["clean_token"]
 
 _HEADER_PATTERN: Final = re.compile(
     r"(?:(?:X-HF-)?Authorization\s*:\s*)?Bearer(?:\s+|:\s*|\Z)|(?:X-HF-)?Authorization\s*:",
@@ -19,7 +18,7 @@ def clean_token(text: str | None) -> str | None:
     token = text or ""
     # Again, as they come in any order: '"Bearer hf_…"\n', "Bearer 'hf_…'".
     while True:
-        stripped_token = token.strip().strip(_QUOTES + _INVISIBLE)
+        stripped_token = strip_quotes(token)
         if header_match := _HEADER_PATTERN.match(stripped_token):
             stripped_token = stripped_token[header_match.end() :]
         if stripped_token == token:

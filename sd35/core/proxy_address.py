@@ -7,12 +7,14 @@ from urllib.parse import unquote
 
 from yarl import URL
 
+from sd35.core.quotes import strip_quotes
+
 __all__ = ["ProxyAddress", "UnsupportedProxyError", "parse_proxy"]
 
 # The login ends at the last "@": passwords contain what an address may not, such as "#" and "/".
 _PATTERN: Final = re.compile(
-    r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://|//)?(?:(?P<login>.*)@)?"
-    r"(?P<host>\[[0-9a-f:.]+\]|[^\s/:@?#\[\]\\'\"]+)(?::(?P<port>\d{1,5}))?(?:/.*)?",
+    r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://|//)?\s*(?:(?P<login>.*)@)?"
+    r"(?P<host>\[[0-9a-f:.]+\]|[^\s/:@?#\[\]\\'\"]+)(?::\s*(?P<port>\d{1,5}))?(?:/.*)?",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -42,7 +44,7 @@ def parse_proxy(text: str) -> ProxyAddress:
         UnsupportedProxyError: it isn't an HTTP proxy.
         ValueError: it is no address. The message never repeats it: it may have a password.
     """
-    match = _PATTERN.fullmatch(text.strip().strip("\"'").strip())
+    match = _PATTERN.fullmatch(strip_quotes(text))
     scheme = ((match and match["scheme"]) or "http").lower()
     if match is not None and scheme not in {"http", "https"}:
         raise UnsupportedProxyError(scheme)

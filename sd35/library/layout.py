@@ -66,7 +66,11 @@ MAX_SLUG_LENGTH: Final = 60  # characters of the prompt in a file's name
 
 STALE_AFTER: Final = 3600.0  # seconds until a temporary file or a lock counts as abandoned
 
-_PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp")
+# The last ones are what some browsers call a saved JPEG.
+_PICTURE_SUFFIXES: Final = (
+    *(".png", ".apng", ".webp", ".jpg", ".jpeg"),
+    *(".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
+)
 _ARCHIVE_SUFFIXES: Final = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
 _MAX_INTEGER: Final = 2**63 - 1
 _OWNER_KEY_PATTERN: Final = re.compile(r"[0-9a-z]{0,64}")
