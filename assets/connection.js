@@ -72,7 +72,7 @@
 
   // A page that has no job learns from the visitor's other pages that there is one.
   const otherPages = new BroadcastChannel("sd35-jobs");
-  otherPages.onmessage = () => sd35.raise("poll");
+  otherPages.onmessage = ({ data }) => sd35.raise(data === "Space" ? "connection" : "poll");
 
   let joins = 0;
   const send = async (resource, init) => {
@@ -85,7 +85,7 @@
     // With `keepalive` the browser sends a press even if its page is closed at once.
     const options = { ...init, keepalive: init.body.length < 30_000 };
     const response = await (name === null ? call(resource, options) : callInOrder(name, resource, options));
-    if (eventData && eventData.request_id === undefined) otherPages.postMessage("changed");
+    if (eventData && eventData.request_id === undefined) otherPages.postMessage(eventData.target ? "Space" : "changed");
     if (eventData?.submissions !== undefined) sd35.settleSubmissions(eventData.submissions, response.clone());
     return response;
   };

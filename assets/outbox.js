@@ -172,8 +172,8 @@
       return [];
     },
 
-    // An event without data, once the page is built. `null`: Gradio would send an object otherwise.
-    raise: (name) => triggers[name]?.(null),
+    // An event, once the page is built. `null`: without data Gradio would send an object otherwise.
+    raise: (name, data = null) => triggers[name]?.(data),
 
     bindPage(queue, send) {
       triggers = send;

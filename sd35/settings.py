@@ -320,6 +320,13 @@ class Settings(BaseSettings):
                 return token, source
         return None, ""
 
+    @property
+    def hub_token(self) -> str | None:
+        """Token for any Space at Hugging Face: none that was named for the one Space."""
+        secrets = (secret for _, secret in self._hub_tokens())
+        tokens = (clean_token(secret.get_secret_value() if secret else None) for secret in secrets)
+        return next((token for token in tokens if token is not None), None)
+
     def _token_candidates(self) -> Iterator[tuple[str, SecretStr | None]]:
         yield "--token or SD35_TOKEN", self.token
         yield "--token-file or SD35_TOKEN_FILE", self.token_file
@@ -329,9 +336,12 @@ class Settings(BaseSettings):
         if not is_on_hub and self.space != DEMO:
             is_on_hub = parse_space_ref(self.space).is_on_hub
         if is_on_hub:
-            yield "HF_TOKEN", self.hf_token
-            yield "HUGGING_FACE_HUB_TOKEN", self.hugging_face_hub_token
-            yield from self._login_of_hub()
+            yield from self._hub_tokens()
+
+    def _hub_tokens(self) -> Iterator[tuple[str, SecretStr | None]]:
+        yield "HF_TOKEN", self.hf_token
+        yield "HUGGING_FACE_HUB_TOKEN", self.hugging_face_hub_token
+        yield from self._login_of_hub()
 
     def _login_of_hub(self) -> Iterator[tuple[str, SecretStr | None]]:
         """Yield the file that `hf auth login` writes, and the token in it."""

@@ -117,9 +117,21 @@ def test_changed_fields_keep_their_values() -> None:
     turbo = replace(
         PUBLIC_LIMITS, guidance_scale=Range(0, 7.5, 0.1, 0), num_inference_steps=Range(1, 50, 1, 4)
     )
-    assert updated_defaults(FORM_VALUES, turbo) == {"guidance_scale": 0, "num_inference_steps": 4}
-    assert updated_defaults(replace(FORM_VALUES, num_inference_steps=12), turbo) == {
+    defaults = {"guidance_scale": 0, "num_inference_steps": 4}
+    assert updated_defaults(FORM_VALUES, turbo, {}) == defaults
+    assert updated_defaults(replace(FORM_VALUES, num_inference_steps=12), turbo, {}) == {
         "guidance_scale": 0
+    }
+
+
+def test_values_outlive_another_space_if_they_were_chosen_and_fit() -> None:
+    """The former Space's defaults, and what is out of range, become the defaults of the next."""
+    values = replace(FORM_VALUES, guidance_scale=0, num_inference_steps=12, width=1440)
+    turbo_defaults = {"guidance_scale": 0.0, "num_inference_steps": 4}
+    public_limits = replace(PUBLIC_LIMITS, width=Range(512, 1344, 16, 1024))
+    assert updated_defaults(values, public_limits, turbo_defaults) == {
+        "guidance_scale": 4.5,
+        "width": 1024,
     }
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "LOCAL",
     "PUBLIC_SPACE",
     "SpaceRef",
+    "canonical_target",
     "is_hub_host",
     "local_model",
     "parse_space_ref",
@@ -52,6 +53,12 @@ def local_model(target: str) -> str | None:
     """Return the model of a target such as `local:medium`; `None` if it isn't a local Space."""
     kind, _, model = target.strip().partition(":")
     return (model or DEFAULT_LOCAL_MODEL) if kind == LOCAL else None
+
+
+def canonical_target(target: str) -> str:
+    """Return the same text for all names of one local Space; any other target as it is."""
+    model = local_model(target)
+    return target if model is None else f"{LOCAL}:{model}"
 
 
 def is_hub_host(host: str) -> bool:

@@ -123,6 +123,9 @@ class JobRunner:
         """Run the job at the Space, and return whether it was refused and is in the queue again."""
         try:
             await self._run_at_space(job)
+        except _SpaceSwitchedError:
+            await self._return_to_queue(job)
+            return True
         except QuotaError as error:
             await self.queues.pause(job, error)
             is_waiting = not (job.is_api_call or job.state.value.is_followed)
@@ -153,7 +156,7 @@ class JobRunner:
             previews=Previews.NEWEST,
             identity=job.identity,
             max_wait_seconds=max_wait_seconds,
-            send_log=_JobSendLog(job, self.store),
+            send_log=_JobSendLog(job, self.store, self.connector),
         )
         async with job.generation as generation:
             async for event in generation:
@@ -171,6 +174,13 @@ class JobRunner:
                 if not is_outage(error):
                     raise
                 await outage_wait.pause(error)
+
+    async def _return_to_queue(self, job: Job) -> None:
+        """Return a job that wasn't sent to the queue, from which the Space of now takes it."""
+        job.generation = None
+        if job.status is not JobStatus.CANCELLING:
+            job.update(status=JobStatus.PENDING, space=None, waiting_event=None, queued_event=None)
+            await self.store.mark_unsent(job)
 
     async def _requeue(self, job: Job, quota_error: QuotaError) -> None:
         """Return the job to the queue: a run that was refused for its quota has cost nothing."""
@@ -211,20 +221,31 @@ def _fail(job: Job, error: SD35Error) -> None:
         job.finish(JobStatus.FAILED, error=error)
 
 
-class _JobSendLog(SendLog):
-    """Log of a job's sending, in its record."""
+class _SpaceSwitchedError(SD35Error):
+    """Another Space was chosen before the job was sent."""
 
-    def __init__(self, job: Job, store: JobStore) -> None:
+
+class _JobSendLog(SendLog):
+    """Log of a job's sending, in its record. It ends a run that is to be made elsewhere now."""
+
+    def __init__(self, job: Job, store: JobStore, connector: SpaceConnector) -> None:
         self._job = job
         self._store = store
+        self._connector = connector
+
+    def _check_space(self) -> None:
+        if self._connector.is_former(self._job.state.value.space):
+            raise _SpaceSwitchedError("Another Space was chosen.")
 
     async def before_send(self) -> None:
+        self._check_space()
         # Otherwise a job that the Space has run would look unsent after a crash, and be billed
         # twice.
         await self._store.mark_started(self._job)
 
     async def after_refusal(self) -> None:
         await self._store.mark_unsent(self._job)
+        self._check_space()
 
 
 def _show_wait(job: Job, event: Waiting) -> None:

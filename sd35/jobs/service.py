@@ -403,6 +403,16 @@ class JobService:
         self.connect(force=True)
         self.space_connector.retry_now()
 
+    async def switch_space(self, target: str, visitor: Visitor) -> None:
+        """Use another Space from now on, also for the jobs that weren't sent yet.
+
+        Raises:
+            SD35Error: the Space can't be reached or used; the former one stays.
+        """
+        await self.space_connector.switch(target)
+        if self.visitor_queue(visitor).pause_error is not None:  # an error of the former Space
+            await self.resume(visitor)
+
     def remaining_quota(self, visitor: Visitor) -> RemainingQuota | None:
         """Return the remaining quota of a visitor; `None` without limits."""
         if visitor is LOCAL_VISITOR:

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Final
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 from sd35.client import RetrySignal, SpaceClient, Timeouts
 from sd35.client.own_page import OwnPage
@@ -16,11 +17,19 @@ from sd35.core.errors import (
     ProtocolError,
     RateLimitedError,
     SD35Error,
+    SpaceAsleepError,
 )
 from sd35.core.events import Waiting
 from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.observable import Observable
-from sd35.core.space_ref import DEMO, LOCAL, PUBLIC_SPACE, local_model
+from sd35.core.space_ref import (
+    DEMO,
+    LOCAL,
+    PUBLIC_SPACE,
+    canonical_target,
+    local_model,
+    parse_space_ref,
+)
 from sd35.jobs.tasks import create_isolated_task
 
 __all__ = ["ConnectionState", "SpaceConfig", "SpaceConnector", "StartSpace"]
@@ -31,11 +40,14 @@ log = logging.getLogger(__name__)
 # the Space is found: its runs have the same limits as at a Space that was named.
 AUTO_TIMEOUTS = Timeouts(discovery=6.0, waking=0.0, attempts=1)
 
+# Limits of the waits for a Space that was chosen on the page, which waits for the answer.
+SWITCH_TIMEOUTS = Timeouts(discovery=10.0, waking=0.0, attempts=1)
+
 # How long a job waits for a Space that can't take it.
 OUTAGE_SECONDS: Final = 86400.0
 
 GET_POLL_SECONDS: Final = 60.0
-
+FORMER_SPACE_POLL_SECONDS: Final = 0.5
 
 StartSpace = Callable[[str, OnWait], Awaitable[str]]
 """Starts `demo` or `local:…`, unless it runs, and returns its URL once it can make images."""
@@ -43,13 +55,25 @@ StartSpace = Callable[[str, OnWait], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class SpaceConfig:
-    """Configuration of the Space: `target` is `auto`, `demo`, `local:…`, `owner/name` or a URL."""
+    """Configuration of the Space: `target` is `auto`, `demo`, `local:…`, `owner/name` or a URL.
+
+    `token` and `login` are for this Space alone, and `hub_token` is for any at Hugging Face.
+    """
 
     target: str = "auto"
     token: str | None = None
     proxy: str | None = None
     hub: str = "https://huggingface.co"
     login: tuple[str, str] | None = field(default=None, repr=False)
+    hub_token: str | None = field(default=None, repr=False)
+
+    def for_space(self, target: str) -> "SpaceConfig":
+        """Return the configuration for a Space, with the secrets that it may get."""
+        if target == (PUBLIC_SPACE if self.target == "auto" else canonical_target(self.target)):
+            return replace(self, target=target)
+        is_own = target == DEMO or local_model(target) is not None
+        is_on_hub = not is_own and parse_space_ref(target).is_on_hub
+        return replace(self, target=target, token=self.hub_token if is_on_hub else None, login=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +102,17 @@ class ConnectionState:
         return PUBLIC_LIMITS if self.space is None else self.space.contract.limits
 
 
+class _OpenSpace(NamedTuple):
+    """An open connection: the target for which it was opened, and what closes it."""
+
+    target: str
+    stack: AsyncExitStack
+
+
+async def _stop_nothing() -> None:
+    pass
+
+
 class SpaceConnector:
     """Connector to the configured Space, or to the demo Space in its place.
 
@@ -86,7 +121,8 @@ class SpaceConnector:
 
     `start_space` starts the demo Space or a local one, and returns its URL. The connections to
     `spaces_in_use` stay open. `on_resolved` is called with a resolved state before `connection` is
-    set. `own_page` is the page of these jobs, and no Space for them.
+    set. `own_page` is the page of these jobs, and no Space for them. `stop_local` ends the local
+    Space that was left for another, once its last job has ended.
     """
 
     def __init__(
@@ -96,19 +132,27 @@ class SpaceConnector:
         timeouts: Timeouts | None = None,
         spaces_in_use: Callable[[], Collection[SpaceClient | None]] = tuple,
     ) -> None:
-        self._config = config
+        self._initial_config = self._config = config
         self._start_space = start_space
         self._timeouts = timeouts or Timeouts(outage=OUTAGE_SECONDS)
         self._spaces_in_use = spaces_in_use
         self._was_found = False
         self._connect_task: asyncio.Task[None] | None = None
         self.retry_signal = RetrySignal()
-        self._open_spaces: dict[SpaceClient, AsyncExitStack] = {}
+        self._switch_lock = asyncio.Lock()
+        self._open_spaces: dict[SpaceClient, _OpenSpace] = {}
         self.own_page: OwnPage | None = None
         self.on_resolved: Callable[[ConnectionState], None] = lambda _: None
+        self.stop_local: Callable[[], Awaitable[None]] = _stop_nothing
         self.connection = Observable(
             ConnectionState(PUBLIC_SPACE if config.target == "auto" else config.target)
         )
+
+    @property
+    def initial_target(self) -> str:
+        """The Space with which the program was started."""
+        target = self._initial_config.target
+        return PUBLIC_SPACE if target == "auto" else canonical_target(target)
 
     @property
     def outage_seconds(self) -> float:
@@ -127,6 +171,52 @@ class SpaceConnector:
             return
         self.connection.set(ConnectionState(self.connection.value.target))
         self._connect_task = create_isolated_task(self._connect())
+
+    async def switch(self, target: str) -> None:
+        """Use another Space from now on: jobs that were sent go on where they are.
+
+        A Space elsewhere is adopted once it has answered, and a Space of this program at once: its
+        start may take long, and says how far it is.
+
+        Args:
+            target: `demo`, `local:…`, `owner/name` or a URL.
+
+        Raises:
+            SD35Error: the Space can't be reached or used; the former one stays.
+        """
+        target = canonical_target(target)
+        async with self._switch_lock:  # a page repeats a call whose answer was lost
+            current = self.connection.value
+            is_usable = current.error is None and current.fallback_reason is None
+            if canonical_target(current.target) == target and is_usable:
+                return
+            config = self._initial_config.for_space(target)
+            space = None
+            if target != DEMO and local_model(target) is None:
+                with suppress(SpaceAsleepError):  # it wakes up, for which connecting waits
+                    space = await self._open_configured(config, SWITCH_TIMEOUTS, lambda _: None)
+            await self._adopt(config, space)
+
+    async def _adopt(self, config: SpaceConfig, space: SpaceClient | None) -> None:
+        """Replace the current Space, and what is connecting to it, by this one."""
+        if self._connect_task is not None:
+            self._connect_task.cancel()
+            await asyncio.wait([self._connect_task])
+        self._config = config
+        if space is None:
+            self.connection.set(ConnectionState(config.target))
+            self._connect_task = create_isolated_task(self._connect())
+        else:
+            connection = ConnectionState(config.target, space=space)
+            self.on_resolved(connection)
+            self.connection.set(connection)
+        self.retry_now()
+        await self.close_unused()
+
+    def is_former(self, space: SpaceClient | None) -> bool:
+        """Return whether another Space was chosen in place of this one."""
+        open_space = None if space is None else self._open_spaces.get(space)
+        return open_space is not None and open_space.target != self.connection.value.target
 
     async def get(self, on_wait: OnWait = lambda _: None) -> SpaceClient:
         """Return the Space once it is connected; retry if the last attempt failed.
@@ -161,18 +251,23 @@ class SpaceConnector:
     async def close_unused(self) -> None:
         """Close the connections that were replaced, once their last job has ended."""
         replaced = set(self._open_spaces) - {self.connection.value.space}
-        if not replaced:
-            return
-        for space in replaced - set(self._spaces_in_use()):
-            await self._open_spaces.pop(space).aclose()
+        for space in replaced - set(self._spaces_in_use()) if replaced else ():
+            open_space = self._open_spaces.pop(space, None)
+            if open_space is not None:  # two jobs may end at once
+                await open_space.stack.aclose()
+        targets = [open_space.target for open_space in self._open_spaces.values()]
+        if all(local_model(text) is None for text in (*targets, self.connection.value.target)):
+            await self.stop_local()
 
     async def aclose(self) -> None:
         """Stop connecting, and close all connections."""
         if self._connect_task is not None:
             self._connect_task.cancel()
             await asyncio.wait([self._connect_task], timeout=1)
-        for stack in self._open_spaces.values():
-            await stack.aclose()  # the client's session: aiohttp warns of one that is never closed
+        for open_space in self._open_spaces.values():
+            await (
+                open_space.stack.aclose()
+            )  # the client's session: aiohttp warns of one that is never closed
         self._open_spaces.clear()
 
     async def _connect(self) -> None:
@@ -196,50 +291,72 @@ class SpaceConnector:
     async def _find_space(self, target: str) -> ConnectionState:
         fallback_reason: SD35Error | None = None
         if local_model(target) is not None:
-            return ConnectionState(target, space=await self._open_own(target, LOCAL))
+            await self._wait_for_other_models(target)
+            space = await self._open_own(target, target)
+            space.name = LOCAL  # the port is another one each time
+            return ConnectionState(target, space=space)
         if target != DEMO:
             try:
-                return ConnectionState(target, space=await self._open_configured(target))
+                is_search = self._config.target == "auto" and not self._was_found
+                timeouts = AUTO_TIMEOUTS if is_search else None
+                config = replace(self._config, target=target)
+                space = await self._open_configured(config, timeouts, self._on_wait(target))
+                self._was_found = True
+                return ConnectionState(target, space=space)
             except (ConnectionFailedError, RateLimitedError) as error:
                 # Only `auto` falls back: a Space that was named is never replaced by another.
                 if self._config.target != "auto" or self._was_found:
                     raise
                 log.warning("%s Using the demo Space instead.", error.happened)
                 fallback_reason = error
-        space = await self._open_own(DEMO)
+        space = await self._open_own(DEMO, target)
         return ConnectionState(target, space=space, fallback_reason=fallback_reason)
 
-    async def _open_own(self, target: str, name: str | None = None) -> SpaceClient:
+    async def _wait_for_other_models(self, target: str) -> None:
+        """Wait until no job runs at another local Space: two models wouldn't fit into one GPU."""
+        started_at = time.monotonic()
+        while any(
+            local_model(space.target) not in {None, local_model(target)}
+            for space in self._open_spaces.values()
+        ):
+            waited_seconds = time.monotonic() - started_at
+            text = "Finishing the image of the former model"
+            self._on_wait(target)(Waiting(text, waited_seconds))
+            await asyncio.sleep(FORMER_SPACE_POLL_SECONDS)
+            await self.close_unused()
+
+    async def _open_own(self, own_space: str, target: str) -> SpaceClient:
         """Start a Space of this program, and connect to it: without a token and without a proxy."""
-        address = await self._start_space(target, self._on_wait(target))
-        space = await self._open(SpaceClient.connect(address, timeouts=self._timeouts))
-        space.name = name or space.name  # the port is another one each time
-        return space
+        address = await self._start_space(own_space, self._on_wait(target))
+        return await self._open(target, SpaceClient.connect(address, timeouts=self._timeouts))
 
     def _on_wait(self, target: str) -> OnWait:
         return lambda event: self.connection.set(ConnectionState(target, waiting_event=event))
 
-    async def _open_configured(self, target: str) -> SpaceClient:
-        config = self._config
-        is_search = config.target == "auto" and not self._was_found
-        space = await self._open(
+    async def _open_configured(
+        self, config: SpaceConfig, timeouts: Timeouts | None, on_wait: OnWait
+    ) -> SpaceClient:
+        """Connect to a Space elsewhere; `timeouts` are the limits until it is found."""
+        target = config.target
+        return await self._open(
+            target,
             SpaceClient.connect(
                 target,
                 token=config.token,
                 login=config.login,
                 proxy=config.proxy,
                 timeouts=self._timeouts,
-                connect_timeouts=AUTO_TIMEOUTS if is_search else None,
+                connect_timeouts=timeouts,
                 hub=config.hub,
                 own_page=self.own_page,
-                on_wait=self._on_wait(target),
-            )
+                on_wait=on_wait,
+            ),
         )
-        self._was_found = True
-        return space
 
-    async def _open(self, client_context: AbstractAsyncContextManager[SpaceClient]) -> SpaceClient:
+    async def _open(
+        self, target: str, client_context: AbstractAsyncContextManager[SpaceClient]
+    ) -> SpaceClient:
         stack = AsyncExitStack()
         space = await stack.enter_async_context(client_context)
-        self._open_spaces[space] = stack
+        self._open_spaces[space] = _OpenSpace(target, stack)
         return space

@@ -1,5 +1,6 @@
 """The web app: job service, page and server, put together from the settings."""
 
+import asyncio
 import contextlib
 import os
 import queue
@@ -57,6 +58,7 @@ class WebApp:
         self._temp_dir = temp_dir
         self._demo_space: DemoSpace | None = None
         self._local_spaces: dict[str, LocalSpace] = {}
+        self._local_lock = asyncio.Lock()
         self._demo_space_lock = threading.Lock()
         self._is_closed = False
         # A signal handler may interrupt a thread that holds an Event's lock, and would then wait
@@ -71,10 +73,12 @@ class WebApp:
                 settings.space_proxy,
                 settings.hf_endpoint,
                 settings.space_credentials,
+                settings.hub_token,
             ),
             self._start_space,
             self._job_service_config(),
         )
+        self._job_service.space_connector.stop_local = self._stop_local_spaces
         self.demo: gr.Blocks = build_page(
             self._job_service, can_sign_in=settings.can_sign_in, can_log_out=settings.has_logins
         )
@@ -116,12 +120,21 @@ class WebApp:
             return await anyio.to_thread.run_sync(self._start_demo_space)
         if model not in self._local_spaces:
             # Two models wouldn't fit into one GPU.
-            for space in self._local_spaces.values():
-                await anyio.to_thread.run_sync(space.close)
+            await self._stop_local_spaces()
             from sd35.space.child import LocalSpace  # noqa: PLC0415  # as few programs need it
 
-            self._local_spaces = {model: LocalSpace(model, token=self._settings.space_token)}
+            settings = self._settings
+            is_named = local_model(settings.space) == model
+            token = settings.space_token if is_named else settings.hub_token
+            self._local_spaces[model] = LocalSpace(model, token=token)
         return await self._local_spaces[model].start(on_wait)
+
+    async def _stop_local_spaces(self) -> None:
+        spaces = list(self._local_spaces.values())
+        self._local_spaces.clear()
+        async with self._local_lock:  # the next one starts when the memory is free
+            for space in spaces:
+                await anyio.to_thread.run_sync(space.close)
 
     def _start_demo_space(self) -> str:
         with self._demo_space_lock:

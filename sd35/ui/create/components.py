@@ -21,12 +21,13 @@ RECONNECT_JS: Final = (
 
 PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
-    *("check", "connection", "limits", "reuse"),
+    *("check", "connection", "limits", "reuse", "spaces", "choose"),
 )
 """Events that the page's scripts raise at the queue: to submit presses of Generate, to run the
 action of a button, to watch the jobs by an event stream, to read them once, to read what changes
 with the end of a job, to show the errors of the fields, to read the connection, to give the fields
-the limits of another Space, and to fill in the seed of the image."""
+the limits of another Space, to fill in the seed of the image, to list the Spaces, and to choose
+one."""
 
 
 class Header:
@@ -133,8 +134,11 @@ class PageState:
         # The id of the job in focus, which outlives a reload.
         self.focus = _value()
         self.outcomes = _value()
-        # What the page's scripts show: a message about the queue, and the image's file.
+        # What the page's scripts show: a message about the queue, the choice of the Space, what is
+        # wrong with it, and the image's file.
         self.message = _value()
+        self.space_panel = _value()
+        self.space_error = _value()
         self.download = _value()
         # The limits that the fields have, and those for which the restored draft was typed.
         self.applied_limits = _value()

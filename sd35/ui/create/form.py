@@ -4,6 +4,7 @@ The values come from a browser and may be anything: Gradio's own checks know onl
 the page was built with, not those of the Space that was connected since.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -94,13 +95,23 @@ def unavailable_ratios(limits: Limits) -> list[str]:
     return [ratio for ratio in ASPECT_RATIOS if _size_or_none(ratio, limits) is None]
 
 
-def updated_defaults(values: FormValues, limits: Limits) -> dict[str, float]:
-    """Return the Space's defaults for the fields that still hold the page's own."""
+def updated_defaults(
+    values: FormValues, limits: Limits, former_defaults: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the Space's defaults for the fields that hold the page's own or the former Space's.
+
+    They also replace what doesn't fit.
+    """
     defaults = {}
     for name in SLIDER_FIELDS:
-        initial = getattr(PUBLIC_LIMITS, name).default
+        value = getattr(values, name)
         value_range = getattr(limits, name)
-        if value_range is not None and getattr(values, name) == initial != value_range.default:
+        if value_range is None or value == value_range.default:
+            continue
+        initial = getattr(PUBLIC_LIMITS, name).default
+        is_unchanged = value in {initial, former_defaults.get(name)}
+        is_number = isinstance(value, int | float)
+        if is_unchanged or (is_number and not value_range.minimum <= value <= value_range.maximum):
             defaults[name] = value_range.default
     return defaults
 

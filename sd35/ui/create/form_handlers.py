@@ -139,7 +139,7 @@ class FormHandlers:
 
     def apply_limits(self, *inputs: object) -> list[Any]:
         """Give the fields the Space's ranges, steps and defaults; keep what was typed."""
-        *fields, applied_limits, draft_limits = inputs
+        *fields, applied_limits, draft_limits, size_hints = inputs
         connection = self._job_service.connection.value
         limits = connection.limits
         # The page keeps this text, so that a reconnection to the same Space changes no field.
@@ -148,7 +148,9 @@ class FormHandlers:
             return [*_unchanged(), gr.skip(), gr.skip()]
         # The values of a draft for this Space were chosen, even if they look like a default.
         is_draft = draft_limits == current_limits
-        defaults = {} if is_draft else updated_defaults(FormValues(*fields), limits)
+        former = space_view.default_values(size_hints)
+        values = FormValues(*fields)
+        defaults = {} if is_draft else updated_defaults(values, limits, former)
         updates = [_field_update(limits, name, defaults) for name in FIELD_NAMES]
         return [*updates, current_limits, space_view.size_hints(connection)]
 

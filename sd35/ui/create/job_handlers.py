@@ -9,13 +9,13 @@ import anyio
 import gradio as gr
 from cachetools import TTLCache
 
-from sd35.core.errors import LibraryError, SD35Error
-from sd35.core.visitor import Visitor
+from sd35.core.errors import AccessDeniedError, LibraryError, SD35Error
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.queues import Revision
 from sd35.jobs.service import JobService
 from sd35.server.api import visitor_from_request
-from sd35.ui.create import notices, space_view
+from sd35.ui.create import notices, space_panel, space_view
 from sd35.ui.create.form_handlers import FormHandlers, event_payload
 from sd35.ui.create.import_settings import variations
 from sd35.ui.create.job_panel import rejection_panel
@@ -233,6 +233,31 @@ class ConnectionHandlers:
         """Connect again, even if a Space is connected; return banner and status."""
         self._job_service.reconnect()
         return await self._views()
+
+    def list_spaces(self, request: gr.Request) -> str:
+        """Return the panel in which the Space is chosen."""
+        connector = self._job_service.space_connector
+        visitor = visitor_from_request(request)
+        if visitor is not LOCAL_VISITOR:
+            return space_panel.read_only_panel(connector)
+        queue = self._job_service.visitor_queue(visitor)
+        return space_panel.space_panel(connector, sum(job.is_unsent for job in queue.open_jobs))
+
+    async def choose_space(self, request: gr.Request, event: gr.EventData) -> tuple[str, str, str]:
+        """Use another Space; return what is wrong with it or nothing, banner and status."""
+        visitor = visitor_from_request(request)
+        error_text = ""
+        try:
+            if visitor is not LOCAL_VISITOR:
+                raise AccessDeniedError("The Space of this page can't be changed here.", "")
+            connector = self._job_service.space_connector
+            target = space_panel.parse_choice(connector, event_payload(event).get("target"))
+            await self._job_service.switch_space(target, visitor)
+        except SD35Error as error:
+            error_text = str(error)
+        except ValueError as error:
+            error_text = f"{str(error)[:1].upper()}{str(error)[1:]}."
+        return error_text, *await self._views()
 
     async def _views(self) -> tuple[str, str]:
         connection = self._job_service.connection

@@ -13,7 +13,7 @@ from sd35.jobs.space_connection import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, SLIDER_FIELDS, unavailable_ratios
 from sd35.ui.markup import error_message, facts
 
-__all__ = ["banner", "limits_text", "size_hints", "status_line"]
+__all__ = ["banner", "default_values", "limits_text", "size_hints", "status_line"]
 
 _RECONNECT_BUTTON = Markup(
     '<button type="button" id="reconnect" class="secondary-button">Try again</button>'
@@ -52,7 +52,8 @@ def _model_facts(info: ModelInfo) -> tuple[str, ...]:
 def _status(kind: str, name: str, *texts: str, limits: str = "") -> str:
     # connection.js compares the limits with those that the fields have.
     return Markup(
-        '<p class="status" data-state="{}" data-limits="{}"><i></i><b>{}</b>{}</p>'
+        '<p class="status" data-state="{}" data-limits="{}"><i></i><b><button type="button" '
+        'id="space-name" aria-haspopup="dialog" title="Change the Space">{}</button></b>{}</p>'
     ).format(kind, limits, name, facts(texts))
 
 
@@ -105,6 +106,16 @@ def size_hints(connection: ConnectionState) -> str:
         "defaults": _defaults(limits),
     }
     return orjson.dumps(hints).decode()
+
+
+def default_values(hints: object) -> dict[str, float]:
+    """Return the defaults in a text of `size_hints`; none if a page has sent another text."""
+    try:
+        defaults = orjson.loads(hints)["defaults"] if isinstance(hints, str) else None
+    except (ValueError, TypeError, KeyError):
+        defaults = None
+    items = defaults.items() if isinstance(defaults, dict) else ()
+    return {name: value for name, value in items if isinstance(value, int | float)}
 
 
 def _defaults(limits: Limits) -> dict[str, float]:

@@ -26,6 +26,8 @@ PRESS_JS: Final = "(...values) => sd35.addSubmission(values)"
 WATCH_JS: Final = "() => sd35.watchJobs()"
 MESSAGE_JS: Final = "(html) => sd35.showMessage(html)"
 DOWNLOAD_JS: Final = "(file) => sd35.setDownload(file)"
+SPACES_JS: Final = "(html) => sd35.showSpaces(html)"
+CHOICE_JS: Final = "(error) => sd35.endChoice(error)"
 FOLLOW_JS: Final = "() => sd35.followJobs()"
 FOCUS_JS: Final = "() => [sd35.focus()]"
 SAVE_FOCUS_JS: Final = "(focus) => sd35.saveFocus(focus)"
@@ -179,12 +181,18 @@ class Wiring:
         self.header.banner.click(handlers.reconnect, None, outputs, **_DIRECT)
         queue = self.tab.prompt_area.queue
         queue.connection(handlers.poll_connection, None, outputs, **_POLL)
+        panel = self.tab.state.space_panel
+        spaces_event = queue.spaces(handlers.list_spaces, None, panel, **_POLL)
+        spaces_event.then(None, panel, None, js=SPACES_JS, **_OPTIONS)
+        error = self.tab.state.space_error
+        choice_event = queue.choose(handlers.choose_space, None, [error, *outputs], **_DIRECT)
+        choice_event.then(None, error, None, js=CHOICE_JS, **_OPTIONS)
         # Not with each poll: Gradio removes the errors of a listener's inputs.
         state = self.tab.state
         values = [*self.tab.fields, state.applied_limits]
         queue.limits(
             self.form_handlers.apply_limits,
-            [*values, state.draft_limits],
+            [*values, state.draft_limits, state.size_hints],
             [*values, state.size_hints],
             **_RAW,
         )
