@@ -16,7 +16,13 @@ from aiohttp import web
 from gradio.context import LocalContext
 
 from sd35.client import StopOutcome, Timeouts
-from sd35.core.errors import InvalidRequestError, LibraryError, QuotaError, UnreachableError
+from sd35.core.errors import (
+    InvalidRequestError,
+    LibraryError,
+    QuotaError,
+    SD35Error,
+    UnreachableError,
+)
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
@@ -26,7 +32,7 @@ from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.jobs.runner import MAX_PREVIEW_BYTES
 from sd35.jobs.service import JobService
-from sd35.jobs.space_connection import SpaceConfig
+from sd35.jobs.space_connection import ConnectionState, SpaceConfig
 from sd35.library import database
 from sd35.server.launch import free_port
 from sd35.space.server import DemoSpace
@@ -593,6 +599,92 @@ async def test_explicit_space_never_falls_back(tmp_path: Path) -> None:
         assert isinstance(state.error, UnreachableError)
         assert service.connection.value.space is None
     await service.aclose()
+
+
+async def test_another_space_takes_the_jobs_that_were_not_sent(
+    fake: FakeSpace, plain: FakeSpace, tmp_path: Path
+) -> None:
+    """A running job stays at its Space, pending ones go on; a bad choice changes nothing."""
+    fake.hold()
+    config = studio_config(tmp_path, UsageLimits(max_concurrent=1))
+    service = JobService(SpaceConfig(fake.address), _fail_demo, config)
+    resolved: list[ConnectionState] = []
+    service.space_connector.on_resolved = resolved.append
+    running_job = await service.submit(make_request("wait: "))
+    assert await asyncio.to_thread(fake.run_started.wait, LIMIT_SECONDS)
+    pending_job = await service.submit(make_request("a cat"))
+    connection = service.connection.value
+    for target in ("http://127.0.0.1:1/", f"{plain.address}nothing/"):
+        with pytest.raises(SD35Error):
+            await service.switch_space(target, LOCAL_VISITOR)
+        assert service.connection.value is connection
+    await service.switch_space(plain.address, LOCAL_VISITOR)
+    assert resolved[-1] is service.connection.value, "new pages begin with it"
+    assert job_status(running_job) is JobStatus.RUNNING
+    fake.release()
+    spaces = []
+    for job in (running_job, pending_job):
+        state = await wait_for_end(job)
+        assert state.result is not None
+        assert state.space is not None
+        spaces.append(state.space.address)
+    assert spaces == [fake.address, plain.address]
+    await service.aclose()
+
+
+async def test_a_local_model_waits_for_the_end_of_the_former_one(
+    fake: FakeSpace, plain: FakeSpace, tmp_path: Path
+) -> None:
+    """Two models are never in memory, no running job is lost, and the last model leaves it, too."""
+    events: list[str] = []
+
+    async def start_space(target: str, _: object) -> str:
+        events.append(target)
+        return {"local:large": fake.address, "local:medium": plain.address}[target]
+
+    async def stop_local() -> None:
+        if events[-1] != "stop":
+            events.append("stop")
+
+    fake.hold()
+    service = JobService(SpaceConfig("local:large"), start_space, studio_config(tmp_path))
+    service.space_connector.stop_local = stop_local
+    job = await service.submit(make_request("wait: "))
+    assert await asyncio.to_thread(fake.run_started.wait, LIMIT_SECONDS)
+    await service.switch_space("local:medium", LOCAL_VISITOR)
+    while service.connection.value.waiting_event is None:
+        await service.connection.wait_for_change(service.connection.value, LIMIT_SECONDS)
+    assert events == ["local:large"]
+    fake.release()
+    assert (await wait_for_end(job)).result is not None
+    assert (await service.get_space()).address == plain.address
+    assert events == ["local:large", "local:medium"]
+    await service.switch_space(fake.address, LOCAL_VISITOR)
+    assert events == ["local:large", "local:medium", "stop"]
+    await service.aclose()
+
+
+@pytest.mark.parametrize(
+    ("target", "token", "login"),
+    [
+        ("https://named.example/", "named", ("ann", "password")),
+        ("owner/name", "hub", None),
+        ("https://owner-name.hf.space/", "hub", None),
+        ("https://other.example/", None, None),
+        ("https://evilhf.space/", None, None),
+        ("demo", None, None),
+        ("local:large", None, None),
+    ],
+)
+def test_secrets_go_only_where_they_were_meant_for(
+    target: str, token: str | None, login: tuple[str, str] | None
+) -> None:
+    """A token or login that was named for one Space goes to no other that is chosen later."""
+    named = SpaceConfig(
+        "https://named.example/", "named", login=("ann", "password"), hub_token="hub"
+    )
+    config = named.for_space(target)
+    assert (config.target, config.token, config.login) == (target, token, login)
 
 
 async def test_closing_interrupts_running_jobs(fake: FakeSpace, tmp_path: Path) -> None:

@@ -311,3 +311,27 @@ async def test_a_run_that_may_have_cost_quota_is_not_repeated(tmp_path: Path) ->
         assert (await wait_for_end(job)).status is JobStatus.FAILED
         space.outage = {}
         assert not waiting_job.state.value.is_held
+
+
+@pytest.mark.parametrize(("answers", "reason"), OUTAGES.values(), ids=OUTAGES.keys())
+async def test_unsent_jobs_go_to_the_space_that_is_chosen(
+    answers: dict[str, Handler], reason: str, tmp_path: Path
+) -> None:
+    """Jobs that wait for a Space, or for their turn, are made at the one chosen meanwhile."""
+    former, chosen = Space(), Space()
+    async with (
+        former.serve() as address,
+        chosen.serve() as chosen_address,
+        open_service(address, tmp_path) as service,
+    ):
+        await service.get_space()
+        former.outage = answers
+        jobs = [await service.submit(make_request(name)) for name in "ab"]
+        assert reason in status_line(await wait_for_outage(jobs[0]))
+        await service.switch_space(chosen_address, LOCAL_VISITOR)
+        for job in jobs:
+            state = await wait_for_end(job)
+            assert state.status is JobStatus.COMPLETED
+            assert state.space is not None
+            assert state.space.address == chosen_address
+        assert (former.run_count, chosen.run_count) == (0, len(jobs))

@@ -218,6 +218,36 @@ def test_space_without_previews(page: Page, servers: PageServers) -> None:
     expect(page.locator("#panel [data-status=completed]")).to_be_visible()
 
 
+def test_space_is_changed_on_the_page(page: Page, servers: PageServers) -> None:
+    """By keyboard: a wrong address says so, Escape closes, and another Space gives its limits."""
+    open_page(page, servers.without_previews)
+    name = page.locator("#space-name")
+    panel = page.get_by_role("dialog", name="Space")
+    name.press("Enter")
+    expect(panel.locator("[aria-current]")).to_be_focused()
+    expect(panel.locator("[aria-current]")).to_contain_text(servers.plain.address)
+    page.keyboard.press("Escape")
+    expect(panel).to_have_count(0)
+    expect(name).to_be_focused()
+    page.get_by_label("number input for Inference steps").fill("33")
+    name.click()
+    field = panel.get_by_label("Another Space")
+    field.fill("http://127.0.0.1:1/")
+    field.press("Enter")
+    expect(panel.get_by_role("alert")).to_contain_text("Can't reach http://127.0.0.1:1/")
+    expect(field).to_be_focused()
+    field.fill(servers.generator.address)
+    field.press("Enter")
+    expect(panel).to_have_count(0)
+    expect(page.locator("#status")).to_contain_text("live previews")
+    expect(page.locator("#size-hint")).to_contain_text("aren't available")
+    expect(page.get_by_label("number input for Inference steps")).to_have_value("33")
+    name.click()
+    panel.get_by_role("button", name=servers.plain.address).click()
+    expect(page.locator("#status")).to_contain_text("no previews")
+    expect(name).to_be_focused()
+
+
 def test_second_visitor_sees_the_queue_and_messages_of_the_space(
     browser: Browser, page: Page, servers: PageServers
 ) -> None:

@@ -504,6 +504,30 @@ def test_login_attempts_are_throttled(fake: FakeSpace) -> None:
             assert bob.log_in("bob", "bob's password").status_code == 200, "the browser is known"
 
 
+def test_only_the_owner_of_a_private_page_may_change_the_space(
+    servers: dict[str, AppServer], ann: BrowserSession
+) -> None:
+    """A page that others reach shows no choice, and refuses to use another Space."""
+    service = servers["open"].studio
+    target = service.connection.value.target
+    (panel,) = ann.run("list_spaces", [])
+    assert "chosen by who runs it" in panel
+    assert "data-target" not in panel
+    assert "<form" not in panel
+    for text in ("demo", "local:large", "http://127.0.0.1:1/", target, None):
+        error, *_ = ann.run("choose_space", [], {"target": text})
+        assert error == "The Space of this page can't be changed here."
+        assert service.connection.value.target == target
+    with BrowserSession(servers["private"].address) as owner:
+        assert "data-target" in owner.open().run("list_spaces", [])[0]
+        for invalid in ("", "local:/etc", "local:owner/name", "file:///etc", "a b", ["demo"], None):
+            error, *_ = owner.run("choose_space", [], {"target": invalid})
+            assert "Use owner/name" in error
+        error, *_ = owner.run("choose_space", [], {"target": "http://127.0.0.1:1/"})
+        assert "Can't reach" in error
+        assert servers["private"].studio.connection.value.target == target
+
+
 # Limits
 
 
