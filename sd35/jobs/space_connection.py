@@ -201,15 +201,16 @@ class SpaceConnector:
         """Replace the current Space, and what is connecting to it, by this one."""
         if self._connect_task is not None:
             self._connect_task.cancel()
-            await asyncio.wait([self._connect_task])
         self._config = config
-        if space is None:
-            self.connection.set(ConnectionState(config.target))
-            self._connect_task = create_isolated_task(self._connect())
-        else:
-            connection = ConnectionState(config.target, space=space)
+        connection = ConnectionState(config.target, space=space)
+        if connection.is_resolved:
             self.on_resolved(connection)
-            self.connection.set(connection)
+        # Before any wait: a job that ends meanwhile closes the connections that nobody needs.
+        self.connection.set(connection)
+        if self._connect_task is not None:
+            await asyncio.wait([self._connect_task])
+        if space is None:
+            self._connect_task = create_isolated_task(self._connect())
         self.retry_now()
         await self.close_unused()
 
@@ -251,7 +252,8 @@ class SpaceConnector:
     async def close_unused(self) -> None:
         """Close the connections that were replaced, once their last job has ended."""
         replaced = set(self._open_spaces) - {self.connection.value.space}
-        for space in replaced - set(self._spaces_in_use()) if replaced else ():
+        unused = replaced - set(self._spaces_in_use()) if replaced else set()
+        for space in unused:
             open_space = self._open_spaces.pop(space, None)
             if open_space is not None:  # two jobs may end at once
                 await open_space.stack.aclose()
@@ -265,9 +267,8 @@ class SpaceConnector:
             self._connect_task.cancel()
             await asyncio.wait([self._connect_task], timeout=1)
         for open_space in self._open_spaces.values():
-            await (
-                open_space.stack.aclose()
-            )  # the client's session: aiohttp warns of one that is never closed
+            # The client's session: aiohttp warns of one that is never closed.
+            await open_space.stack.aclose()
         self._open_spaces.clear()
 
     async def _connect(self) -> None:
