@@ -91,6 +91,29 @@ SHAPES: Final = {
         {"vocab_size": 98, "d_model": 64, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 4},
         {"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "norm_num_groups": 4},
     ),
+    # As no model of Stability's is: 32 channels of latents, each for 16 pixels.
+    "unusual": Shape(
+        {
+            "sample_size": 16,
+            "num_layers": 1,
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "joint_attention_dim": 64,
+            "caption_projection_dim": 16,
+            "pooled_projection_dim": 64,
+            "pos_embed_max_size": 48,
+            "in_channels": 32,
+            "out_channels": 32,
+        },
+        (_TINY_CLIP, _TINY_CLIP),
+        {"vocab_size": 98, "d_model": 64, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 4},
+        {
+            "block_out_channels": (4, 4, 4, 4, 4),
+            "layers_per_block": 1,
+            "norm_num_groups": 2,
+            "latent_channels": 32,
+        },
+    ),
     "medium": Shape(
         {
             "num_layers": 24,
@@ -131,7 +154,7 @@ def build_random_model(shape_name: str, device: str = "cpu") -> StableDiffusion3
         "eos_token_id": clip.eos_token_id,
         "pad_token_id": clip.pad_token_id,
     }
-    dtype = torch.float32 if shape_name == "tiny" else torch.bfloat16
+    dtype = torch.bfloat16 if shape_name in {"medium", "large"} else torch.float32
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
@@ -162,9 +185,8 @@ def save_tiny_model(folder: Path) -> Path:
 
 
 def _transformer(shape: Shape) -> SD3Transformer2DModel:
-    return SD3Transformer2DModel(
-        patch_size=2, in_channels=16, out_channels=16, qk_norm="rms_norm", **shape.transformer
-    )
+    options = {"patch_size": 2, "in_channels": 16, "out_channels": 16, "qk_norm": "rms_norm"}
+    return SD3Transformer2DModel(**(options | shape.transformer))
 
 
 def _t5_encoder(shape: Shape) -> T5EncoderModel:
@@ -172,18 +194,17 @@ def _t5_encoder(shape: Shape) -> T5EncoderModel:
 
 
 def _vae(shape: Shape) -> AutoencoderKL:
-    return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        latent_channels=16,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        scaling_factor=1.5305,
-        shift_factor=0.0609,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-        **shape.vae,
-    )
+    block_count = len(shape.vae["block_out_channels"])
+    options = {
+        "latent_channels": 16,
+        "down_block_types": ("DownEncoderBlock2D",) * block_count,
+        "up_block_types": ("UpDecoderBlock2D",) * block_count,
+        "scaling_factor": 1.5305,
+        "shift_factor": 0.0609,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+    }
+    return AutoencoderKL(**(options | shape.vae))
 
 
 def _clip_tokenizer() -> CLIPTokenizer:

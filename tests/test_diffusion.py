@@ -1,6 +1,7 @@
 """Stable Diffusion's own classes, tiny, as a Space."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from sd35.client import Previews, SpaceClient
 from sd35.core.errors import GenerationFailedError
@@ -122,12 +124,85 @@ async def test_memory_error_names_a_size_that_fits(
     transformer = type(space.engine.pipeline.transformer)  # where memory runs out
     forward = transformer.forward
     monkeypatch.setattr(transformer, "forward", raise_error(torch.OutOfMemoryError("2.3 GiB")))
+    expected_message = r"640 × 512 doesn't fit.*512 × 512, or start the Space with --precision int8"
     async with SpaceClient.connect(space.address) as client:
-        with pytest.raises(GenerationFailedError, match=r"256 × 256 doesn't fit.*512 × 512"):
-            await run(client, REQUEST)
+        with pytest.raises(GenerationFailedError, match=expected_message):
+            await run(client, replace(REQUEST, width=640, height=512))
         assert space.engine.state == Ready()
         monkeypatch.setattr(transformer, "forward", forward)
         assert isinstance((await run(client, REQUEST))[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ("unusual", {}),
+        ("tiny", {"variant": "fp16"}),
+        ("tiny", {"safe_serialization": False}),
+        ("tiny", {"max_shard_size": "40KB"}),
+    ],
+)
+def test_folders_as_diffusers_writes_them(
+    tmp_path: Path, shape: str, options: dict[str, Any]
+) -> None:
+    """Variants, shards, pickles, no T5, and other shapes of latents: each makes its image."""
+    from tests.random_model import build_random_model  # noqa: PLC0415  # needs torch
+
+    pipeline = build_random_model(shape)
+    if shape == "unusual":
+        pipeline.register_modules(text_encoder_3=None, tokenizer_3=None)
+    pipeline.save_pretrained(tmp_path, **options)
+    engine = load_engine(tmp_path)
+    side = int(engine.limits.width.minimum)
+    request = replace(REQUEST, width=side, height=side * 2, num_inference_steps=2)
+    *steps, image = engine.generate(request)
+    assert image.size == (side, side * 2)
+    preview = Image.open(io.BytesIO(steps[0].preview))
+    assert preview.size == (256, 512), "the image's shape, whatever the VAE's depth"
+    has_t5 = shape == "tiny"
+    assert ("without T5" in engine.model_info.options) is not has_t5
+    engine.close()
+
+
+def load_engine(folder: Path) -> Any:  # noqa: ANN401  # DiffusersEngine, whose module needs torch
+    from sd35.space.diffusion.build import create_engine  # noqa: PLC0415  # see above
+
+    engine = create_engine(str(folder), device="cpu")
+    engine.start()
+    wait_until_loaded(engine)
+    return engine
+
+
+@pytest.mark.parametrize("is_working", [True, False])
+def test_small_decoder_in_the_cache_makes_the_previews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_working: bool
+) -> None:
+    """TAESD3 is used if it is there; if it fails, the run goes on with the linear map."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+    from diffusers import AutoencoderTiny  # noqa: PLC0415  # see above
+
+    from sd35.space.diffusion import engine as engine_module  # noqa: PLC0415  # see above
+
+    decoder = AutoencoderTiny(
+        latent_channels=16,
+        decoder_block_out_channels=(8, 8, 8, 8),
+        encoder_block_out_channels=(8, 8, 8, 8),
+    )
+    decoder.decoder.layers[-1].weight.data.zero_()
+    decoder.decoder.layers[-1].bias.data = torch.tensor([1.0, 0.5, 0.0])  # of 0 to 1
+    decoder.save_pretrained(tmp_path / "decoder")
+    monkeypatch.setattr(engine_module, "_TINY_DECODER", str(tmp_path / "decoder"))
+    if not is_working:
+        error = torch.OutOfMemoryError("2.3 GiB")
+        monkeypatch.setattr(AutoencoderTiny, "decode", raise_error(error))
+    engine: Any = create_model_engine(tmp_path, "bfloat16")
+    engine.start()
+    wait_until_loaded(engine)
+    *steps, _ = engine.generate(replace(REQUEST, num_inference_steps=3))
+    previews = [Image.open(io.BytesIO(step.preview)) for step in steps[:2]]
+    assert {preview.size for preview in previews} == {(256, 256)}
+    assert (previews[0].getpixel((100, 50)) == (255, 127, 0)) is is_working
+    engine.close()
 
 
 def raise_error(error: Exception) -> Any:  # noqa: ANN401  # any method of the model
@@ -149,19 +224,32 @@ def test_engine_closes_while_a_run_is_left_alone(tmp_path: Path) -> None:
         list(steps)
 
 
-async def test_device_error_breaks_the_engine(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "expected_message", "is_broken"),
+    [
+        ("CUDA error: an illegal memory access was encountered", "GPU has failed: CUDA err", True),
+        ("CUDA error: no kernel image is available for execution", "can't compute on CPU", True),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", "GPU has failed: cuDNN error", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate", "fit into", False),
+        ("MPS backend out of memory (MPS allocated: 9.00 GB)", "doesn't fit into", False),
+        ("mat1 and mat2 shapes cannot be multiplied", "run failed: RuntimeError", False),
+    ],
+)
+async def test_errors_of_the_device_become_sentences(
+    space: ModelSpace,
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+    expected_message: str,
+    *,
+    is_broken: bool,
+) -> None:
     """After an error of the GPU itself every later run would fail: the engine says so."""
-    import torch  # noqa: PLC0415  # only with the model's packages
-
-    engine: Any = create_model_engine(tmp_path, "float32")
-    engine.start()
-    wait_until_loaded(engine)
-    error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700)
-    engine.pipeline.transformer.forward = raise_error(error)  # see above
-    with pytest.raises(EngineError, match="GPU has failed"):
-        list(engine.generate(REQUEST))
-    assert isinstance(engine.state, Broken)
-    engine.close()
+    transformer = type(space.engine.pipeline.transformer)
+    monkeypatch.setattr(transformer, "forward", raise_error(RuntimeError(error)))
+    monkeypatch.setattr(space.engine, "_state", Ready())  # and restored after the test
+    with pytest.raises(EngineError, match=expected_message):
+        list(space.engine.generate(REQUEST))
+    assert isinstance(space.engine.state, Broken) is is_broken
 
 
 async def test_download_and_loading_are_shown(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd35.space.engine import EngineError
-from sd35.space.fit import Machine, choose_plan
+from sd35.space.fit import Machine, Plan, choose_plan, smaller_plan
 from sd35.space.models import GB, MODELS
 
 GIB = 2**30
@@ -69,6 +69,20 @@ def test_no_plan_exceeds_the_memory(
         assert plan.device_bytes(weights) <= here.device_bytes
         assert plan.ram_bytes(weights) <= here.ram_bytes
         assert has_t5 is None or plan.has_t5 is has_t5
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected_flags"),
+    [
+        (Plan("bfloat16"), "--precision int8 --offload none"),
+        (Plan("int8", has_t5=False), "--precision int8 --offload model --no-t5"),
+        (Plan("bfloat16", "group", is_tiled=True), None),
+    ],
+)
+def test_smaller_plan_is_named_by_its_flags(plan: Plan, expected_flags: str | None) -> None:
+    """After a plan that didn't fit there is one that takes less, or none; T5 never comes back."""
+    smaller = smaller_plan(machine(24), MODELS["large"].weights, plan)
+    assert (smaller and smaller.flags) == expected_flags
 
 
 def test_options_decide() -> None:

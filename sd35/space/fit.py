@@ -11,7 +11,16 @@ from sd35.core.text import format_bytes
 from sd35.space.engine import EngineError
 from sd35.space.models import Weights
 
-__all__ = ["OFFLOADS", "PRECISIONS", "Machine", "Offload", "Plan", "Precision", "choose_plan"]
+__all__ = [
+    "OFFLOADS",
+    "PRECISIONS",
+    "Machine",
+    "Offload",
+    "Plan",
+    "Precision",
+    "choose_plan",
+    "smaller_plan",
+]
 
 Precision = Literal["float32", "bfloat16", "int8", "nf4"]
 Offload = Literal["none", "model", "group"]
@@ -114,6 +123,13 @@ class Plan:
         )
         return ", ".join(filter(None, texts))
 
+    @property
+    def flags(self) -> str:
+        """The arguments of `python -m sd35.space` for the plan."""
+        return f"--precision {self.precision} --offload {self.offload}" + " --no-t5" * (
+            not self.has_t5
+        )
+
     def __str__(self) -> str:
         return ", ".join(filter(None, (self.precision, self.options)))
 
@@ -166,4 +182,20 @@ def choose_plan(
         f"The model needs {needed} of memory on {machine.name}, which has "
         f"{format_bytes(machine.device_bytes)} free.",
         "Close other programs, or choose a smaller model: --model medium, or --no-t5.",
+    )
+
+
+def smaller_plan(machine: Machine, weights: Weights, plan: Plan) -> Plan | None:
+    """Return the best plan that fits and takes less of the device than one that didn't fit."""
+    candidates = (
+        replace(candidate, has_t5=candidate.has_t5 and plan.has_t5) for candidate in plans(machine)
+    )
+    needed = plan.device_bytes(weights)
+    return next(
+        (
+            candidate
+            for candidate in candidates
+            if candidate.device_bytes(weights) < needed and candidate.fits(machine, weights)
+        ),
+        None,
     )

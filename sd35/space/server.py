@@ -130,8 +130,9 @@ def _create_infer(engine: Engine) -> Callable[..., Iterator[Outputs]]:
 
 def _check_size(engine: Engine, request: GenerationRequest) -> None:
     # Before the engine has the request: a refusal costs no GPU.
-    if request.width % PIPELINE_MULTIPLE or request.height % PIPELINE_MULTIPLE:
-        raise EngineError(f"Width and height must be multiples of {PIPELINE_MULTIPLE}.")
+    multiple = max(PIPELINE_MULTIPLE, int(engine.limits.width.step))
+    if request.width % multiple or request.height % multiple:
+        raise EngineError(f"Width and height must be multiples of {multiple}.")
     max_pixels = engine.model_info.max_pixels
     if max_pixels and request.width * request.height > max_pixels:
         raise EngineError(

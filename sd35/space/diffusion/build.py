@@ -10,6 +10,7 @@ from sd35.space.diffusion.weights import (
     find_missing_files,
     resolve_revision,
 )
+from sd35.space.engine import EngineError
 from sd35.space.fit import Offload, Precision, choose_plan
 from sd35.space.model_folder import read_model_folder
 from sd35.space.models import MODELS
@@ -42,6 +43,8 @@ def create_engine(
     machine = find_machine(device)
     files = find_model(name, revision)
     weights = files.model.weights
+    if not weights.t5:
+        has_t5 = False
     plan = choose_plan(machine, weights, precision=precision, offload=offload, has_t5=has_t5)
     return DiffusersEngine(files, plan, machine)
 
@@ -55,6 +58,11 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     folder = Path(name).expanduser()
     if name not in MODELS and folder.is_dir():
         return ModelFiles(read_model_folder(folder), folder)
+    if folder.is_file():
+        raise EngineError(
+            f"{folder.name} is a file: a model is a folder in diffusers' format.",
+            "Use large-turbo, large, medium, a folder, or owner/name.",
+        )
     known_models = (model for model in MODELS.values() if name in {model.key, model.repository})
     model = next(known_models, None)
     if model is None:

@@ -15,16 +15,21 @@ from PIL import Image
 
 from sd35.core.model_info import ModelInfo
 from sd35.core.request import GenerationRequest
+from sd35.space.diffusion.failures import (
+    is_device_failure,
+    is_memory_error,
+    load_error,
+    run_error,
+)
 from sd35.space.diffusion.latent_preview import (
-    LATENT_CHANNELS,
     EstimatingScheduler,
-    estimate_image,
+    LatentPreviews,
 )
 from sd35.space.diffusion.pipeline import load_pipeline
 from sd35.space.diffusion.weights import ModelFiles
 from sd35.space.engine import Broken, EngineError, EngineState, Loading, Ready, Step
 from sd35.space.fit import Machine, Plan
-from sd35.space.previews import LONGEST_SIDE, encode_preview, has_preview
+from sd35.space.previews import has_preview
 
 __all__ = ["DiffusersEngine"]
 
@@ -76,7 +81,7 @@ class DiffusersEngine:
         )
         self._state: EngineState = Loading("Starting")
         self.pipeline: StableDiffusion3Pipeline | None = None
-        self._decoder: AutoencoderTiny | None = None
+        self._previews: LatentPreviews | None = None
         self._embeddings: LRUCache[tuple[str, str, bool], tuple[Any, ...]] = LRUCache(
             MAX_CACHED_PROMPTS
         )
@@ -98,14 +103,12 @@ class DiffusersEngine:
             folder = self._files.fetch(self._set_loading)
             self._set_loading(Loading("Loading the model"))
             pipeline = load_pipeline(folder, self._plan, self._machine)
-            self._decoder = _load_tiny_decoder(self._machine)
         except EngineError as error:
             self._state = Broken(error)
-        except torch.OutOfMemoryError:
-            self._state = Broken(_load_memory_error(self._plan, self._machine))
         except Exception as error:
             log.exception("The model can't be loaded.")
-            self._state = Broken(_unforeseen_error("The model can't be loaded", error))
+            weights = self._files.model.weights
+            self._state = Broken(load_error(error, self._plan, self._machine, weights))
         else:
             self.use_pipeline(pipeline)
 
@@ -113,6 +116,8 @@ class DiffusersEngine:
         """Make images with a pipeline that was loaded already."""
         pipeline.scheduler = EstimatingScheduler.from_config(pipeline.scheduler.config)
         pipeline.set_progress_bar_config(disable=True)
+        decoder = _load_tiny_decoder(self._machine, pipeline.transformer.config.in_channels)
+        self._previews = LatentPreviews(pipeline.vae_scale_factor, decoder)
         self.pipeline = pipeline
         self._state = Ready()
 
@@ -127,28 +132,31 @@ class DiffusersEngine:
         if run is not None:
             run.close()
         self.pipeline = None
-        self._decoder = None
+        self._previews = None
         self._embeddings.clear()
         _free_memory()
 
     def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
         """Yield each step, and last the image; see `Engine.generate`."""
         with self._run_lock:
-            if self.pipeline is None:
+            if self.pipeline is None or self._previews is None:
                 raise EngineError("The model isn't loaded.")
-            run = _Run(self.pipeline, request, self._embeddings, self._decoder, self._is_closed)
+            run = _Run(self.pipeline, request, self._embeddings, self._previews, self._is_closed)
             self._run = run
             with contextlib.closing(run):
                 try:
                     yield from run.results()
-                except torch.OutOfMemoryError:
+                except EngineError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # the run has logged it
                     run.close()
-                    _free_memory()
-                    raise _run_memory_error(request, self._plan) from None
-                except torch.AcceleratorError as error:
-                    # Every later call to the device would fail as well.
-                    self._state = Broken(_unforeseen_error("The GPU has failed", error))
-                    raise self._state.error from None
+                    weights = self._files.model.weights
+                    failure = run_error(error, request, self._plan, self._machine, weights)
+                    if is_device_failure(error):
+                        self._state = Broken(failure)
+                    else:
+                        _free_memory()
+                    raise failure from None
 
 
 class _Run:
@@ -162,13 +170,13 @@ class _Run:
         pipeline: StableDiffusion3Pipeline,
         request: GenerationRequest,
         embeddings: LRUCache[tuple[str, str, bool], tuple[Any, ...]],
-        decoder: AutoencoderTiny | None,
+        previews: LatentPreviews,
         is_closed: threading.Event,
     ) -> None:
         self._pipeline = pipeline
         self._request = request
         self._embeddings = embeddings
-        self._decoder = decoder
+        self._previews = previews
         self._is_closed = is_closed
         self._is_stopped = threading.Event()
         self._results: queue.SimpleQueue[Step | Image.Image | BaseException] = queue.SimpleQueue()
@@ -198,7 +206,10 @@ class _Run:
     def _run(self) -> None:
         try:
             self._results.put(self._call_pipeline())
-        except BaseException as error:  # noqa: BLE001  # it belongs to the one who iterates
+        except BaseException as error:
+            # It belongs to the one who iterates, but without its traceback.
+            if not isinstance(error, _StopRun) and not is_memory_error(error):
+                log.exception("The run failed.")
             # Which the pipeline doesn't reach: with offload, a part would stay on the device.
             with contextlib.suppress(Exception):
                 self._pipeline.maybe_free_model_hooks()
@@ -259,7 +270,7 @@ class _Run:
         preview = None
         estimate = pipeline.scheduler.estimate
         if has_preview(number, total) and estimate is not None:
-            preview = encode_preview(estimate_image(estimate, LONGEST_SIDE, self._decoder))
+            preview = self._previews.encode(estimate)
         self._results.put(Step(number, total, preview))
         self._raise_if_stopped()
         return {}
@@ -270,42 +281,22 @@ class _Run:
             raise _StopRun
 
 
-def _load_tiny_decoder(machine: Machine) -> AutoencoderTiny | None:
+def _load_tiny_decoder(machine: Machine, latent_channels: int) -> AutoencoderTiny | None:
     """Return TAESD3, whose previews are sharper, if its weights are in the cache."""
+    dtype = torch.float32 if machine.device == "cpu" else torch.float16
     try:
-        decoder = AutoencoderTiny.from_pretrained(
-            _TINY_DECODER, dtype=torch.float32, local_files_only=True
-        )
+        decoder = AutoencoderTiny.from_pretrained(_TINY_DECODER, dtype=dtype, local_files_only=True)
+        if decoder.config.latent_channels == latent_channels:
+            return decoder.to(machine.device)
     except (OSError, ValueError):
-        return None
-    if decoder.config.latent_channels != LATENT_CHANNELS:
-        return None
-    return decoder.to(machine.device)
+        pass  # it isn't there
+    except Exception:
+        # Previews work without it, in whichever way its files are damaged.
+        log.warning("The small decoder for previews can't be used.", exc_info=True)
+    return None
 
 
 def _free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _run_memory_error(request: GenerationRequest, plan: Plan) -> EngineError:
-    remedy = "Choose a smaller size, such as 768 × 768"
-    if request.width * request.height <= 768 * 768:
-        remedy = "Choose a smaller size, such as 512 × 512"
-    if plan.offload == "none":
-        remedy += ", or start the Space with --offload model"
-    return EngineError(
-        f"{request.width} × {request.height} doesn't fit into the GPU's memory.", f"{remedy}."
-    )
-
-
-def _load_memory_error(plan: Plan, machine: Machine) -> EngineError:
-    return EngineError(
-        f"The model doesn't fit into the memory of {machine.name} ({plan}).",
-        "Close other programs, or start with --precision int8, --offload model or --no-t5.",
-    )
-
-
-def _unforeseen_error(text: str, error: BaseException) -> EngineError:
-    return EngineError(f"{text}: {type(error).__name__}.", "The Space's log says more.")

@@ -1,14 +1,17 @@
 """Previews of an unfinished image, from the model's own velocity."""
 
+import logging
 from typing import Any, Final, cast
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
-__all__ = ["EstimatingScheduler", "estimate_image"]
+from sd35.space.previews import LONGEST_SIDE, encode_preview
 
-LATENT_CHANNELS: Final = 16
+__all__ = ["EstimatingScheduler", "LatentPreviews", "estimate_image"]
+
+log = logging.getLogger(__name__)
 
 # Red, green and blue of each latent channel, as Stability's reference code for SD3 (MIT) has them:
 # github.com/Stability-AI/sd3.5, sd3_impls.py.
@@ -50,24 +53,51 @@ class EstimatingScheduler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc
         return super().step(model_output, timestep, sample, *args, **kwargs)
 
 
+class LatentPreviews:
+    """Previews of a model's latents.
+
+    Args:
+        scale: how many pixels one latent's side becomes.
+        decoder: an `AutoencoderTiny`; without one, the previews are less sharp.
+    """
+
+    def __init__(self, scale: float, decoder: Any | None = None) -> None:  # noqa: ANN401  # has no types
+        self._scale = scale
+        self._decoder = decoder
+
+    def encode(self, latents: torch.Tensor) -> bytes:
+        """Return the JPEG of clean latents; a decoder that fails isn't used again."""
+        try:
+            image = estimate_image(latents, LONGEST_SIDE, self._scale, self._decoder)
+        except Exception:
+            if self._decoder is None:
+                raise
+            log.warning("The small decoder has failed: previews go on without it.", exc_info=True)
+            self._decoder = None
+            image = estimate_image(latents, LONGEST_SIDE, self._scale)
+        return encode_preview(image)
+
+
 def estimate_image(
     latents: torch.Tensor,
     longest_side: int,
+    scale: float = 8,
     decoder: Any | None = None,  # noqa: ANN401  # an AutoencoderTiny, which has no types
 ) -> Image.Image:
     """Return the first image of a batch of clean latents, RGB, as a preview.
 
-    Without a decoder, a linear map of the channels gives an image of an eighth of the size.
+    Without a decoder, a linear map of the channels gives one pixel per latent, which is enlarged.
     """
     if decoder is not None:
         rgb = _decode(latents[:1], decoder)
     else:
-        factors = torch.tensor(_LATENT_RGB, device=latents.device)
-        rgb = torch.einsum("chw,cr->hwr", latents[0].float(), factors[: latents.shape[1]])
+        factors = torch.tensor(_LATENT_RGB, device=latents.device)[: latents.shape[1]]
+        rgb = torch.einsum("chw,cr->hwr", latents[0, : len(factors)].float(), factors)
     pixels = rgb.add(1).mul(127.5).clamp(0, 255).to(torch.uint8).cpu().numpy()
     image = Image.fromarray(pixels)
-    scale = min(8.0, longest_side / max(image.size))
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    rows, columns = latents.shape[-2:]
+    scale = min(scale, longest_side / max(rows, columns))
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     return image.resize(size, Image.Resampling.BILINEAR)
 
 

@@ -24,6 +24,8 @@ def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion
     # wouldn't fit together, or take twice the memory.
     dtype = torch.float32 if plan.precision == "float32" else torch.bfloat16
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
+    if _has_only_variant(folder):
+        options["variant"] = "fp16"
     if not plan.has_t5:
         options |= {"text_encoder_3": None, "tokenizer_3": None}
     quantization = _quantization(plan)
@@ -36,6 +38,12 @@ def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion
         pipeline.vae.enable_tiling()
     _move_to_device(pipeline, plan, machine)
     return pipeline
+
+
+def _has_only_variant(folder: Path) -> bool:
+    """Return whether the transformer's files are those of 16 bits that other files may stand by."""
+    names = [path.name for path in (folder / "transformer").iterdir() if path.suffix != ".json"]
+    return bool(names) and all(".fp16" in name for name in names)
 
 
 def _quantization(plan: Plan) -> PipelineQuantizationConfig | None:
