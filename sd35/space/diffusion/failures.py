@@ -13,22 +13,22 @@ __all__ = ["is_device_failure", "is_memory_error", "load_error", "run_error"]
 
 # Of the allocators of Apple's GPUs and of the CPU, and of CUDA's libraries, which raise plain
 # RuntimeErrors.
-_MEMORY_WORDS: Final = (
+_MEMORY_PHRASES: Final = (
     "out of memory",
     "can't allocate memory",
     "not enough memory",
     "alloc_failed",
 )
-_DEVICE_WORDS: Final = ("cuda error", "hip error", "cudnn error", "device-side assert")
-_NO_KERNEL_WORDS: Final = ("no kernel image", "invalid device function")
+_DEVICE_PHRASES: Final = ("cuda error", "hip error", "cudnn error", "device-side assert")
+_NO_KERNEL_PHRASES: Final = ("no kernel image", "invalid device function")
 
 _REMEDY_OF_BUILD: Final = "Install one for this GPU (see pytorch.org), or start with --device cpu."
 
 
 def is_memory_error(error: BaseException) -> bool:
     """Return whether the device or the machine has too little memory."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _has_words(
-        error, _MEMORY_WORDS
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _has_phrase(
+        error, _MEMORY_PHRASES
     )
 
 
@@ -36,7 +36,7 @@ def is_device_failure(error: BaseException) -> bool:
     """Return whether every later call to the device would fail as well."""
     if is_memory_error(error):
         return False
-    return isinstance(error, torch.AcceleratorError) or _has_words(error, _DEVICE_WORDS)
+    return isinstance(error, torch.AcceleratorError) or _has_phrase(error, _DEVICE_PHRASES)
 
 
 def load_error(error: Exception, plan: Plan, machine: Machine, weights: Weights) -> EngineError:
@@ -73,7 +73,7 @@ def _smaller_option(plan: Plan, machine: Machine, weights: Weights) -> str:
 
 
 def _device_error(error: Exception, machine: Machine) -> EngineError | None:
-    if _has_words(error, _NO_KERNEL_WORDS):
+    if _has_phrase(error, _NO_KERNEL_PHRASES):
         return EngineError(f"This PyTorch can't compute on {machine.name}.", _REMEDY_OF_BUILD)
     if is_device_failure(error):
         return EngineError(
@@ -91,6 +91,6 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].rstrip(".")
 
 
-def _has_words(error: BaseException, words: tuple[str, ...]) -> bool:
+def _has_phrase(error: BaseException, phrases: tuple[str, ...]) -> bool:
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(word in text for word in words)
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in phrases)
