@@ -325,7 +325,7 @@ def test_any_prompt_can_be_written(prompt: str, negative: str) -> None:
         ),
         (
             (
-                "a\nSteps: 2, CFG scale: 3, Civitai resources: "
+                "a\nInference Steps: 2, CFG scale: 3, Civitai resources: "
                 '[{"air": "urn:air:sd3:checkpoint:civitai:1@2"}]'
             ),
             GenerationMetadata(

@@ -383,6 +383,17 @@ IMAGES_BY_TOOL: dict[str, tuple[dict[str, str], GenerationMetadata]] = {
             extra=(("Sampler", "k_euler_a"),),
         ),
     ),
+    "InvokeAI's command": (
+        {"Dream": "a fox [blurry] -W512 -H768 -C7.5 -S7 -Ak_lms -s 50"},
+        fox_metadata(
+            "InvokeAI",
+            width=512,
+            guidance_scale=7.5,
+            num_inference_steps=50,
+            seed=7,
+            extra=(("Sampler", "k_lms"),),
+        ),
+    ),
     "RuinedFooocus": (
         {"parameters": json.dumps(RUINED_FOOOCUS)},
         fox_metadata(

@@ -47,11 +47,12 @@ _DEFAULT_SAMPLER = "Euler"  # of the SD 3.5 pipeline; a Space doesn't name its s
 _GENERATION_KEYS = frozenset({"steps", "sampler", "cfgscale", "seed"})  # as `_fold_key` has them
 _SEPARATORS = str.maketrans("", "", " _-")
 _GUIDANCE_KEYS = ("cfgscale", "guidancescale", "cfg")
-_MODEL_KEYS = ("model", "checkpoint", "unet")
+_STEPS_KEYS = ("steps", "samplingsteps", "inferencesteps", "numinferencesteps")
+_MODEL_KEYS = ("model", "modelname", "checkpoint", "unet")
 _CIVITAI_KEYS = ("civitairesources", "civitaimetadata")
 _STANDARD_KEYS = frozenset(
     {*_GENERATION_KEYS, "size", "width", "height", "version", "app", "createddate"}
-    | {*_GUIDANCE_KEYS, *_MODEL_KEYS, *_CIVITAI_KEYS}
+    | {*_GUIDANCE_KEYS, *_STEPS_KEYS, *_MODEL_KEYS, *_CIVITAI_KEYS}
 )
 
 _MAX_LENGTH = 4 * MAX_TEXT_LENGTH  # both prompts, the parameters, and templates
@@ -174,7 +175,7 @@ def _find_parameters(text: str, budget: Budget) -> tuple[int, list[tuple[str, st
     """Return where the parameters start, and their pairs; none if there are fewer than three."""
     last_line_start = text.rfind("\n") + 1
     last_pairs = _parse_pairs(text[last_line_start:], budget)
-    if "steps" not in {_fold_key(name) for name, _ in last_pairs}:
+    if not any(_fold_key(name) in _STEPS_KEYS for name, _ in last_pairs):
         # Parameters of several lines, or in the line of a prompt: neither follows the rule.
         start = _steps_start(text)
         pairs = [] if start is None else _parse_pairs(_join_lines(text[start:]), budget)
@@ -272,8 +273,7 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     model_key = _first_key(values, _MODEL_KEYS)
     is_demo = tool == THIS_TOOL and model == DEMO_MODEL
     seed, seed_text = parse_generation_seed(values.get("seed"))
-    guidance_key = _first_key(values, _GUIDANCE_KEYS)
-    parsed = {**_parse_values(values), guidance_key: parse_number(values.get(guidance_key))}
+    parsed = _parse_values(values)
     # A value that can't be parsed goes to `extra`.
     used_keys = {key for key, value in parsed.items() if value is not None}
     # "SDCPP" repeats the parameters of stable-diffusion.cpp as JSON.
@@ -292,8 +292,8 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
     return GenerationMetadata(
         width=parsed["width"],
         height=parsed["height"],
-        guidance_scale=parsed[guidance_key],
-        num_inference_steps=parsed["steps"],
+        guidance_scale=parsed[_first_key(values, _GUIDANCE_KEYS)],
+        num_inference_steps=parsed[_first_key(values, _STEPS_KEYS)],
         seed=seed,
         model="" if is_demo else model,
         is_demo=is_demo,
@@ -307,8 +307,11 @@ def _metadata_from_pairs(pairs: list[tuple[str, str]]) -> GenerationMetadata:
 def _parse_values(values: Mapping[str, str]) -> dict[str, Any]:
     """Return the parameters that have a field, by key; `None` for nonsense."""
     width, height = _parse_sides(values)
+    guidance_key = _first_key(values, _GUIDANCE_KEYS)
+    steps_key = _first_key(values, _STEPS_KEYS)
     return {
-        "steps": parse_int(values.get("steps")),
+        guidance_key: parse_number(values.get(guidance_key)),
+        steps_key: parse_int(values.get(steps_key)),
         "size": width,
         "width": width,
         "height": height,

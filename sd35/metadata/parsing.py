@@ -43,7 +43,8 @@ _NUMBER_PATTERN = re.compile(
 _SIZE_PATTERN = re.compile(r"\(?\s*(\d{1,6})\s*[,xX×*]\s*(\d{1,6})\s*\)?", re.ASCII)
 # The name of a weights file without its suffix, and with the hash that AUTOMATIC1111 appends.
 _WEIGHTS_FILE = re.compile(
-    r"(.*[^/])\.(?:safetensors?|ckpt|sft|gguf|pth?|bin|onnx)(?: \[[0-9a-f]{6,64}\])?", re.IGNORECASE
+    r"(.*[^/])\.(?:safetensors?|ckpt|sft|gguf|dduf|pth?|bin|onnx)(?: \[[0-9a-f]{6,64}\])?",
+    re.IGNORECASE,
 )
 
 

@@ -29,7 +29,7 @@ _EMPTY_ITEM = re.compile(r",\s*(?=,)")
 
 # A command quotes its prompt, which may hold quotes; version 1.15 forgot the last one.
 _QUOTED_PROMPT = re.compile(r'"(.*)"\s*(?=-|$)', re.DOTALL)
-_STEPS_SWITCH = re.compile(r"\s-s ?\d")
+_FIRST_SWITCH = re.compile(r"\s-(?:[sSWHCb] ?\d|A ?k_)")
 _SWITCH = re.compile(r"--?([A-Za-z_]+)(.*)", re.DOTALL)
 _SWITCH_KEYS = {
     "s": "steps",
@@ -94,7 +94,7 @@ def _parse_command(texts: ToolTexts) -> dict[str, Any]:
     """Return the values of a command such as `"a fox" -s 50 -S 123 -W 512 -H 512 -A k_lms`."""
     text = texts.get("Dream", "").strip()
     texts.budget.spend_on_text(10 * len(text))
-    match = _QUOTED_PROMPT.match(text) or _STEPS_SWITCH.search(text)
+    match = _QUOTED_PROMPT.match(text) or _FIRST_SWITCH.search(text)
     if match is None:
         return {}
     prompt = match[1] if match.re is _QUOTED_PROMPT else text[: match.start()].removeprefix('"')
