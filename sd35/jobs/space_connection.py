@@ -209,10 +209,10 @@ class SpaceConnector:
         self.connection.set(connection)
         if self._connect_task is not None:
             await asyncio.wait([self._connect_task])
-        if space is None:
-            self._connect_task = create_isolated_task(self._connect())
+        # In the background: the end of a local Space takes up to 20 seconds.
+        work = self._connect() if space is None else self.close_unused()
+        self._connect_task = create_isolated_task(work)
         self.retry_now()
-        await self.close_unused()
 
     def is_former(self, space: SpaceClient | None) -> bool:
         """Return whether another Space was chosen in place of this one."""
