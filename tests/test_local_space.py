@@ -1,5 +1,7 @@
 """A Space in a child process: started, restarted, and ended with its parent."""
 
+import json
+import queue
 import re
 import signal
 import subprocess
@@ -7,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -19,7 +21,10 @@ from sd35.core.errors import AccessDeniedError
 from sd35.core.events import Finished, Waiting
 from sd35.core.request import GenerationRequest
 from sd35.space import child
+from sd35.space.__main__ import Reporter, watch
 from sd35.space.child import LocalSpace
+from sd35.space.engine import Broken, EngineError, EngineState, Ready
+from sd35.space.painter import DemoPainter
 from tests.chromium import (  # noqa: F401  # fixtures
     RECORD_PREVIEWS_JS,
     browser,
@@ -114,6 +119,48 @@ def test_space_ends_with_its_parent(tmp_path: Path) -> None:
         (space,) = psutil.Process(parent.pid).children()
         parent.send_signal(signal.SIGKILL)
         space.wait(LIMIT_SECONDS)
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+def test_space_ends_while_it_downloads(tmp_path: Path, stop_signal: signal.Signals) -> None:
+    """A download that doesn't end keeps no process that was told to end, nor makes it crash."""
+    with serve_tiny_model(tmp_path / "model") as hub:
+        hub.is_open.clear()
+        variables = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "cache")}
+        command = [sys.executable, "-m", "sd35.space", "--model", REPOSITORY, "--port", "0"]
+        with subprocess.Popen(  # noqa: S603  # our own program
+            command, stdout=subprocess.PIPE, env=environment(tmp_path, **variables)
+        ) as process:
+            assert process.stdout is not None
+            while b"Downloading" not in process.stdout.readline():
+                assert process.poll() is None
+            process.send_signal(stop_signal)
+            assert process.wait(LIMIT_SECONDS) == 0
+        hub.is_open.set()
+
+
+def test_space_that_has_not_started_yet_ends_with_its_parent(tmp_path: Path) -> None:
+    """A parent that ends at once leaves no Space that goes on importing, and none that aborts."""
+    command = [sys.executable, "-m", "sd35.space", "--child"]
+    process = subprocess.run(  # noqa: S603  # our own program
+        command, stdin=subprocess.DEVNULL, env=environment(tmp_path), check=False, timeout=60
+    )
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_failed_gpu_is_a_crash_to_the_parent(capsys: pytest.CaptureFixture[str]) -> None:
+    """An engine that breaks after it was ready is started again: the parent gets no reason."""
+
+    class FailingEngine(DemoPainter):
+        states: ClassVar[list[EngineState]] = [Ready(), Broken(EngineError("The GPU has failed."))]
+
+        @property
+        def state(self) -> EngineState:
+            return self.states.pop(0)
+
+    code = watch(FailingEngine(), "http://here/", Reporter(is_child=True), queue.SimpleQueue())
+    assert code == 1
+    assert [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()] == ["ready"]
 
 
 @contextmanager

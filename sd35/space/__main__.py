@@ -8,18 +8,21 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server import launch
-from sd35.space.engine import Broken, EngineError, Loading
+from sd35.space.engine import Broken, EngineError, Loading, Ready
 from sd35.space.fit import OFFLOADS, PRECISIONS
 from sd35.space.models import MODELS
 
 if TYPE_CHECKING:
     from sd35.space.engine import Engine, EngineState
+
+log = logging.getLogger("sd35.space")
 
 POLL_SECONDS: Final = 0.5
 END_SECONDS: Final = 10.0
@@ -87,7 +90,7 @@ def _silence_libraries() -> None:
     os.environ["TORCH_LOGS"] = "-all"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     warnings.filterwarnings("ignore", module=r"huggingface_hub|diffusers|transformers|torch")
-    for name in ("torch", "torchao", "diffusers", "transformers"):
+    for name in ("torch", "torchao", "diffusers", "transformers", "bitsandbytes"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
@@ -128,12 +131,10 @@ def main() -> int:
     if arguments.check:
         return check(arguments.model)
     reporter = Reporter(is_child=arguments.child)
-    # Unlike Event.set, SimpleQueue.put may be called from a signal handler that interrupts itself.
-    stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for stop_signal in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop_signal, lambda signal_number, _: stop_signals.put(signal_number))
+    # The imports and the first questions to the Hub may take a while, and leave nothing behind.
+    on_stop(lambda signal_number: sys.exit(128 + signal_number))
     if arguments.child:
-        threading.Thread(target=wait_for_parent, args=(stop_signals,), daemon=True).start()
+        threading.Thread(target=wait_for_parent, daemon=True).start()
     with launch.configure_environment():
         # Gradio reads its environment when it is imported.
         from sd35.space.server import build_space  # noqa: PLC0415  # see above
@@ -143,6 +144,10 @@ def main() -> int:
         except EngineError as error:
             reporter.report_error(error)
             return 1
+        # Unlike Event.set, SimpleQueue.put may be called from a signal handler that interrupts
+        # itself.
+        stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        on_stop(stop_signals.put)
         demo = build_space(engine)
         port = arguments.port or launch.free_port()
         try:
@@ -177,8 +182,14 @@ def watch(
     engine: "Engine", address: str, reporter: Reporter, stop_signals: "queue.SimpleQueue[int]"
 ) -> int:
     """Report the engine's states until it breaks or a signal comes; return the exit code."""
+    was_ready = False
     while True:
         state = engine.state
+        if isinstance(state, Broken) and was_ready:
+            # No report to a parent: to it this is a crash, and another process may work.
+            log.error("%s", state.error)
+            return 1
+        was_ready = isinstance(state, Ready)
         reporter.report_state(state, engine, address)
         if isinstance(state, Broken):
             return 1
@@ -196,12 +207,29 @@ def end_in_time(code: int) -> None:
     timer.start()
 
 
-def wait_for_parent(stop_signals: "queue.SimpleQueue[int]") -> None:
+def on_stop(stop: Callable[[int], object]) -> None:
+    """Call a function with the signal that asks this process to end."""
+    for stop_signal in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop_signal, lambda signal_number, _: stop(signal_number))
+
+
+def wait_for_parent() -> None:
     """Stop once the parent process has ended: that closes the standard input."""
-    while sys.stdin.buffer.read(1024):
+    # Not `sys.stdin.buffer`: Python aborts if a thread reads it while the program ends.
+    while os.read(sys.stdin.fileno(), 1024):
         pass
-    stop_signals.put(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+
+
+def end(code: int) -> None:
+    """End the process without waiting for threads.
+
+    Those that download go on for hours otherwise, and those that load crash.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())
