@@ -117,8 +117,10 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a context": (
         {
             "1": make_node("Context (rgthree)", **PACKED, latent=["53", 0], seed=["6", 0]),
-            "2": make_node("Context Big (rgthree)", base_ctx=["1", 0], steps=30),
-            "3": sampler_node(**unpacked("5"), seed=["5", 8], steps=["2", 9]),
+            "2": make_node("Context Big (rgthree)", base_ctx=["1", 0], seed=["6", 0], steps=30),
+            "3": sampler_node(
+                **unpacked("5"), latent_image=["5", 6], seed=["5", 8], steps=["2", 9]
+            ),
             "5": make_node("Context Switch (rgthree)", ctx_01=["2", 0]),
             "6": make_node("Seed (rgthree)", seed=1071208483),
         },

@@ -23,9 +23,9 @@ _IMAGE_INPUTS = ("image", "images", "pixels")
 _MAX_PASSES = 20  # one after another; people use up to six, with those that refine details
 _MAX_OUTPUTS = 10  # nodes that save or show an image
 
-# Nodes that hold settings for a sampler have "Sampler" in their names, too.
+# Nodes that hold settings for a sampler have "Sampler" in their names, or all of its inputs, too.
 _SETTINGS_NODE_PATTERN = re.compile(
-    r"select|config|provider|script|presampling|save", re.IGNORECASE
+    r"select|config|provider|script|presampling|save|^(?:dynamic )?context\b", re.IGNORECASE
 )
 _SAMPLER_NODE_PATTERN = re.compile(r"KSampler|SamplerCustom", re.IGNORECASE)
 _SOURCE_INPUTS = ("model", "base_sampler", "upscaler", *LATENT_INPUTS)
