@@ -280,6 +280,49 @@ async def test_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
                 await run(client, REQUEST)
 
 
+@pytest.mark.parametrize(
+    ("message", "expected_message"),
+    [
+        (
+            "The NVIDIA driver on your system is too old (found version 11040). Please update it.",
+            r"used: The NVIDIA driver on your system is too old \(found version 11040\)\. Check",
+        ),
+        ("CUDA unknown error - this may be due to an incorrect environment", "CUDA unknown error"),
+        ("Found no NVIDIA driver on your system. Please check that you have one.", ""),
+        ("No CUDA GPUs are available", ""),
+    ],
+)
+def test_gpu_with_an_unusable_driver_is_named(
+    monkeypatch: pytest.MonkeyPatch, message: str, expected_message: str
+) -> None:
+    """The CPU isn't used in place of a GPU that only lacks a driver, but where there is none."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+
+    from sd35.space.diffusion.devices import find_machine  # noqa: PLC0415  # see above
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "init", raise_error(RuntimeError(message)))
+    if expected_message:
+        with pytest.raises(EngineError, match=expected_message):
+            find_machine()
+    else:
+        assert find_machine().device == "cpu"
+    assert find_machine("cpu").device == "cpu"
+
+
+def test_memory_of_a_container_is_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan is for the memory that the container may use, not for that of the machine."""
+    from sd35.space.diffusion import devices  # noqa: PLC0415  # needs torch
+
+    monkeypatch.setattr(devices, "_CONTROL_GROUPS", tmp_path)
+    installed = devices.find_machine("cpu").ram_bytes
+    for text, expected in (("max", installed), (f"{2**63 - 4096}", installed), ("5000", 5000)):
+        (tmp_path / "memory.max").write_text(text)
+        assert devices.find_machine("cpu").ram_bytes == expected
+
+
 @pytest.mark.parametrize("dtype_name", ["float32", "bfloat16", "float16"])
 def test_estimate_is_the_image_without_its_noise(dtype_name: str) -> None:
     """With a perfect velocity, the estimate of each step is the clean image, in any precision."""

@@ -164,6 +164,8 @@ def choose_plan(
     Raises:
         EngineError: none fits.
     """
+    if not weights.t5:
+        has_t5 = False
     candidates = []
     for plan in plans(machine):
         candidate = replace(

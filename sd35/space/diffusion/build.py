@@ -43,8 +43,6 @@ def create_engine(
     machine = find_machine(device)
     files = find_model(name, revision)
     weights = files.model.weights
-    if not weights.t5:
-        has_t5 = False
     plan = choose_plan(machine, weights, precision=precision, offload=offload, has_t5=has_t5)
     return DiffusersEngine(files, plan, machine)
 

@@ -1,6 +1,7 @@
 """The device that computes, and the memory of the machine."""
 
 import os
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -12,6 +13,11 @@ __all__ = ["find_machine"]
 
 DEVICES: Final = ("cuda", "mps", "cpu")
 
+_CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
+
+# Of PyTorch, where there is no GPU, or none for this process.
+_ABSENCES: Final = ("Found no NVIDIA driver", "No CUDA GPUs are available")
+
 
 def find_machine(device: str | None = None) -> Machine:
     """Return the machine with its best device, or with the given one of `DEVICES`.
@@ -21,6 +27,8 @@ def find_machine(device: str | None = None) -> Machine:
     """
     if device is None:
         device = next(filter(_is_available, DEVICES))
+        if device == "cpu":
+            _check_driver()
     elif not _is_available(device):
         raise EngineError(f"PyTorch finds no {_device_name(device)} here.", _remedy(device))
     ram_bytes = _ram_bytes()
@@ -40,6 +48,28 @@ def _is_available(device: str) -> bool:
             return device == "cpu"
 
 
+def _check_driver() -> None:
+    """Refuse to compute on the CPU beside a GPU whose driver is too old or doesn't work.
+
+    Raises:
+        EngineError: there is such a GPU.
+    """
+    if torch.version.cuda is None:
+        return
+    try:
+        torch.cuda.init()
+    except RuntimeError as error:
+        if not str(error).startswith(_ABSENCES):
+            raise _gpu_error(error) from error
+
+
+def _gpu_error(error: RuntimeError) -> EngineError:
+    # Such as "The NVIDIA driver on your system is too old (found …). Please update …", or that
+    # there are kernels for other GPUs only.
+    message = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+    return EngineError(f"The GPU can't be used: {message}.", _remedy("cuda"))
+
+
 def _device_name(device: str) -> str:
     return {"cuda": "NVIDIA or AMD GPU", "mps": "Apple GPU"}.get(device, device)
 
@@ -57,13 +87,22 @@ def _cuda_machine(ram_bytes: int) -> Machine:
         free_bytes, _ = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name()
     except RuntimeError as error:
-        # Such as "The NVIDIA driver on your system is too old", or kernels for other cards only.
-        message = str(error).partition("\n")[0].rstrip(".")
-        raise EngineError(f"The GPU can't be used: {message}.", _remedy("cuda")) from error
+        raise _gpu_error(error) from error
     return Machine("cuda", name, free_bytes, ram_bytes)
 
 
 def _ram_bytes() -> int:
+    limits = [_installed_bytes()]
+    # A container ends a program that takes more than its limit, of whatever the machine has.
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int((_CONTROL_GROUPS / name).read_text()))
+        except (OSError, ValueError):
+            continue  # there is no limit
+    return min(limits)
+
+
+def _installed_bytes() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows
