@@ -126,6 +126,13 @@ GRAPH_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
+    "a bundle with all values": (
+        {
+            "1": make_node("Bus", **PACKED, latent=["53", 0], seed=1071208483, steps=30),
+            "3": sampler_node(**unpacked("1"), latent_image=["1", 6], steps=["1", 9]),
+        },
+        {},
+    ),
     "a tuple": (
         {
             "1": make_node(

@@ -28,6 +28,7 @@ _SETTINGS_NODE_PATTERN = re.compile(
     r"select|config|provider|script|presampling|save|^(?:dynamic )?context\b", re.IGNORECASE
 )
 _SAMPLER_NODE_PATTERN = re.compile(r"KSampler|SamplerCustom", re.IGNORECASE)
+_SETTINGS_INPUTS = ("steps", "cfg", "sampler_name", "scheduler")
 _SOURCE_INPUTS = ("model", "base_sampler", "upscaler", *LATENT_INPUTS)
 
 _IMAGE_NAME_PATTERN = re.compile(r"latent|samples|image|pixel|img|video", re.IGNORECASE)
@@ -56,9 +57,14 @@ class Passes:
 def find_passes(graph: Graph) -> Passes | None:
     """Return the passes of the first saved image; the file doesn't say which of them it holds."""
     outputs = _output_nodes(graph)[:_MAX_OUTPUTS]
+    sources = _settings_sources(graph)
+
+    def is_sampler(node: Node) -> bool:
+        return _is_sampler(node) and node.name not in sources
+
     return (
-        _trace_passes(graph, [[node] for node in outputs], _is_sampler)
-        or _trace_passes(graph, [_end_nodes(graph)], _is_sampler)
+        _trace_passes(graph, [[node] for node in outputs], is_sampler)
+        or _trace_passes(graph, [_end_nodes(graph)], is_sampler)
         or _trace_passes(graph, [[node] for node in outputs], _is_generator)
     )
 
@@ -138,6 +144,16 @@ def _is_sampler(node: Node) -> bool:
         and not node.inputs.keys().isdisjoint(SEED_INPUTS)
         and (bool(node.pipes) or not node.links.keys().isdisjoint(_SOURCE_INPUTS))
     )
+
+
+def _settings_sources(graph: Graph) -> set[str]:
+    """Return the names of the nodes that provide samplers with settings, so that they are none.
+
+    A bundle of values may have all inputs of a sampler.
+    """
+    samplers = filter(_is_sampler, graph.nodes.values())
+    links = (node.links.get(name) for node in samplers for name in _SETTINGS_INPUTS)
+    return set(filter(None, links))
 
 
 def _is_generator(node: Node) -> bool:
