@@ -15,9 +15,13 @@ from sd35.client import Previews, SpaceClient
 from sd35.core.errors import GenerationFailedError
 from sd35.core.events import Event, Finished, Preview, Progress
 from sd35.core.request import GenerationRequest
+from sd35.jobs.provenance import build_metadata
+from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.server import launch
 from sd35.space.engine import Broken, EngineError, Loading, Ready
 from sd35.space.server import build_space
+from sd35.ui.create.form import FormValues
+from sd35.ui.create.import_settings import apply_settings
 from tests.test_engines import LIMIT_SECONDS, create_model_engine, wait_until_loaded
 
 pytestmark = [pytest.mark.anyio, pytest.mark.model]
@@ -84,6 +88,25 @@ async def test_run_has_previews_progress_and_the_seeds_image(space: ModelSpace) 
         again = (await run(client, REQUEST))[-1]
         assert isinstance(again, Finished)
         assert (await client.fetch(again.picture)).data == picture.data
+
+
+async def test_image_names_its_model_precision_and_device(space: ModelSpace) -> None:
+    """The image's file says what made it, for other tools, too; none of it hinders its reuse."""
+    async with SpaceClient.connect(space.address) as client:
+        finished = (await run(client, REQUEST))[-1]
+        assert isinstance(finished, Finished)
+        picture = replace(await client.fetch(finished.picture), seed=finished.seed)
+        model = space.engine.model_info.name
+        metadata = build_metadata(REQUEST, picture, client, picture_id="1", elapsed_seconds=1)
+        data = embed_metadata(picture.data, metadata)
+        read = read_metadata(data)
+        assert read is not None
+        assert read.model == model
+        assert dict(read.extra) == {"Precision": "bfloat16", "Device": "CPU"}
+        infotext = Image.open(io.BytesIO(data)).info["parameters"]
+        assert f"Model: {model}" in infotext
+        form = FormValues("", "", "1:1", 256, 256, 4.5, 6, 7, randomize_seed=False)
+        assert apply_settings(read, form, client.contract.limits).changes == []
 
 
 async def test_stop_ends_the_run_at_its_next_step(space: ModelSpace) -> None:
