@@ -156,9 +156,8 @@
     else if (status === "repeated") state.repeated.push(submission);
     else if (status === "invalid" && isNewest) {
       sd35.forgetErrors();
-      sd35.raise("check"); // errors at the fields
-    }
-    else reject(submission, reason);
+      sd35.checkFields();
+    } else reject(submission, reason);
   };
 
   // A reload sends what is pending; a tab that is closed would lose it.

@@ -94,6 +94,15 @@
     keptErrors.clear();
   };
   document.addEventListener("click", (event) => event.target.closest?.("#generate") && forgetErrors(), true);
+  // Gradio draws no error that arrives together with an update of a running job, which removes it: then it is asked again.
+  const CHECK_TIME = 1000; // ms
+  const checkFields = (attempts = 5, form = formText()) => {
+    window.sd35.raise("check");
+    setTimeout(() => {
+      const isShown = document.querySelector(".validation-error") !== null;
+      if (!isShown && attempts > 1 && formText() === form) checkFields(attempts - 1, form);
+    }, CHECK_TIME);
+  };
 
   // A field with an error may be off the screen, above all on a phone.
   let hadErrors = false;
@@ -212,6 +221,7 @@
     },
     announce: (text) => (announcer.textContent = text),
     forgetErrors,
+    checkFields,
   });
 
   // The page's own address, whatever its server takes for that: a proxy may have changed the host or the path. As an element

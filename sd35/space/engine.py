@@ -77,6 +77,7 @@ class Engine(Protocol):
         description: text below the title, as Markdown.
         model_info: the model, for `/config`; complete when the constructor returns.
         limits: the ranges that the server enforces.
+        size_multiple: what both sides must be multiples of, in pixels.
         concurrency: number of runs at the same time.
     """
 
@@ -84,6 +85,7 @@ class Engine(Protocol):
     description: str
     model_info: ModelInfo
     limits: Limits
+    size_multiple: int
     concurrency: int
 
     @property

@@ -16,7 +16,7 @@ import gradio as gr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.core.limits import PIPELINE_MULTIPLE, Range
+from sd35.core.limits import Range
 from sd35.core.model_info import MODEL_INFO_ID
 from sd35.core.request import GenerationRequest
 from sd35.server import launch
@@ -130,7 +130,7 @@ def _create_infer(engine: Engine) -> Callable[..., Iterator[Outputs]]:
 
 def _check_size(engine: Engine, request: GenerationRequest) -> None:
     # Before the engine has the request: a refusal costs no GPU.
-    multiple = max(PIPELINE_MULTIPLE, int(engine.limits.width.step))
+    multiple = engine.size_multiple
     if request.width % multiple or request.height % multiple:
         raise EngineError(f"Width and height must be multiples of {multiple}.")
     max_pixels = engine.model_info.max_pixels

@@ -68,6 +68,7 @@ class DiffusersEngine:
         self.title = model.title
         self.description = f"Previews while it generates. {plan} on {machine.name}."
         self.limits = model.limits
+        self.size_multiple = int(model.limits.width.step)
         self._files = files
         self._plan = plan
         self._machine = machine

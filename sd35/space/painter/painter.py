@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 from PIL import Image
 
-from sd35.core.limits import PUBLIC_LIMITS
+from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS
 from sd35.core.model_info import UNKNOWN_MODEL
 from sd35.core.request import GenerationRequest
 from sd35.space.engine import EngineState, Ready, Step
@@ -24,6 +24,7 @@ class DemoPainter:
     description = "Draws the words it knows, offline. For trying things out, and for tests."
     model_info = UNKNOWN_MODEL  # there is no model
     limits = PUBLIC_LIMITS
+    size_multiple = PIPELINE_MULTIPLE  # as at the public Space, whose sliders have larger steps
     concurrency = 1
 
     @property
