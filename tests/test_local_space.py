@@ -202,7 +202,9 @@ def test_page_shows_the_download_previews_and_image_of_a_local_model(
             expect(page.locator("#panel [data-status=completed]")).to_be_visible()
             assert count_previews(page) >= 3
             page.get_by_label("number input for Inference steps").fill("50")
-            page.locator("#size label", has_text="16:9").click()
+            page.locator("#size label", has_text="Custom").click()
+            for side in ("Width", "Height"):
+                page.get_by_label(f"number input for {side}").fill("1024")
             submit_prompt(page, "a mountain")
             expect(page.locator("#panel")).to_contain_text("Step ")
             stop_button = page.get_by_role("button", name="Stop", exact=True)
