@@ -27,6 +27,8 @@ DOCUMENTATION = (Path(__file__).parent.parent / "docs" / "sharing-and-hosting.md
     encoding="utf-8"
 )
 
+pytestmark = pytest.mark.embedded
+
 # What the documentation tells other sites to embed.
 SNIPPETS = dict(
     zip(["frame", "app"], re.findall(r"```html\n(.*?)```", DOCUMENTATION, re.DOTALL), strict=True)

@@ -255,7 +255,8 @@ def test_closed_viewer_stays_closed(page: Page) -> None:
     open_first_result(page, "owl")
     dialog.get_by_label("Tags").fill("night")
     page.route("**/run/predict", hold_route)
-    page.keyboard.press("Escape")
+    with page.expect_request("**/run/predict"):
+        page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     release_route()
     expect(page.locator("#grid .summary")).to_have_text(re.compile("^1 image"))
