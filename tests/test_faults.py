@@ -231,6 +231,11 @@ FAULTS: list[tuple[str, dict[str, Handler], type[SD35Error]]] = [
         {"data": respond_text(200, "<html>log in</html>", Content_Type="text/html")},
         WebPageError,
     ),
+    (
+        "stream: a page that is cut",
+        {"data": respond_truncated(b"<html>", 100)},
+        UnreachableError,
+    ),
     ("stream: gateway", {"data": respond_text(502, "<html>Bad Gateway</html>")}, SpaceAsleepError),
     ("stream: not found", {"data": respond_text(404)}, SpaceNotFoundError),
     ("stream: empty", {"data": respond_events()}, StreamInterruptedError),

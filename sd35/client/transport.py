@@ -314,11 +314,7 @@ class Transport:
                 async with AwakeTimeout(self.timeouts.silence):
                     response = await self._send("GET", url)
                     await self._raise_for_status(response)
-            if response.content_type != "text/event-stream":
-                body = await _read_body(response, MAX_RESPONSE_BYTES) or b""
-                if is_web_page(body):
-                    raise web_page_error(self.name, body)
-                raise ProtocolError(f"{self.name} didn't return an event stream.")
+                    await self._check_event_stream(response)
             yield self._iter_chunks(response)
         finally:
             # Only a connection whose response was read to the end can be used again.
@@ -326,6 +322,14 @@ class Transport:
                 response.release()
             elif response is not None:
                 response.close()
+
+    async def _check_event_stream(self, response: aiohttp.ClientResponse) -> None:
+        if response.content_type == "text/event-stream":
+            return
+        body = await _read_body(response, MAX_RESPONSE_BYTES) or b""
+        if is_web_page(body):
+            raise web_page_error(self.name, body)
+        raise ProtocolError(f"{self.name} didn't return an event stream.")
 
     async def _iter_chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         chunks = response.content.iter_any()
