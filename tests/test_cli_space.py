@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -213,3 +214,14 @@ def test_sleeping_space_is_not_waited_for(
         code, out, err = invoke("space", "a/b", "--wait", "0", "--json")
     assert (code, json.loads(out)["error"]["kind"]) == (3, "asleep")
     assert "a/b is asleep." in err
+
+
+@pytest.mark.skipif(find_spec("diffusers") is not None, reason="the model's packages are installed")
+def test_doctor_of_a_local_space_names_what_is_missing() -> None:
+    """Without the model's packages, it says how to install them."""
+    code, out, _ = invoke("doctor", "local", "--json")
+    report = json.loads(out)
+    (result,) = report["checks"]
+    assert code == report["exit_code"] != 0
+    assert (result["check"], result["status"]) == ("Packages", "not ok")
+    assert "pip install -r requirements-model.txt" in out

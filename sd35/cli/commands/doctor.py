@@ -30,7 +30,7 @@ from sd35.client.error_parsing import error_for_stage
 from sd35.client.hub import get_space_info, open_hub, whoami
 from sd35.client.proxy import find_proxy
 from sd35.client.transport import Transport
-from sd35.core.errors import AccessDeniedError, SD35Error, SpaceAsleepError
+from sd35.core.errors import AccessDeniedError, ConnectionFailedError, SD35Error, SpaceAsleepError
 from sd35.core.events import Event
 from sd35.core.limits import PIPELINE_MULTIPLE, Range
 from sd35.core.request import RequestOptions
@@ -43,6 +43,8 @@ __all__ = ["app"]
 TIMEOUTS: Final = Timeouts(discovery=15.0, waking=0.0, attempts=2)
 
 TEST_PROMPT: Final = "a lighthouse at dusk"
+
+LOCAL_CHECK_SECONDS: Final = 300.0  # on a slow disk, importing torch alone takes a minute
 
 STATUS_STYLES: Final = {"ok": "green", "not ok": "bold red", "skipped": "dim"}
 
@@ -120,7 +122,12 @@ class _CheckSkippedError(Exception):
 def _check_local_space(model: str, *, prints_results: bool) -> list[CheckResult]:
     """Run the checks of this machine, in a process of its own: this one needs no torch."""
     command = [sys.executable, "-m", "sd35.space", "--model", model, "--check"]
-    process = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603  # our own program
+    try:
+        process = subprocess.run(  # noqa: S603  # our own program
+            command, stdout=subprocess.PIPE, timeout=LOCAL_CHECK_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ConnectionFailedError("Checking this machine took too long.", "Try again.") from None
     results = []
     for line in process.stdout.splitlines():
         values = json.loads(line)
