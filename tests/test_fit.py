@@ -58,16 +58,16 @@ def test_no_plan_exceeds_the_memory(
     device_gib: float, ram_gb: float, device: str, model: str, *, has_t5: bool | None
 ) -> None:
     """A plan takes no more memory than there is, or there is an error that says what is needed."""
-    here = machine(device_gib, ram_gb, device)
+    limited_machine = machine(device_gib, ram_gb, device)
     weights = MODELS[model].weights
     try:
-        plan = choose_plan(here, weights, has_t5=has_t5)
+        plan = choose_plan(limited_machine, weights, has_t5=has_t5)
     except EngineError as error:
         assert "needs" in error.happened
         assert error.remedy
     else:
-        assert plan.device_bytes(weights) <= here.device_bytes
-        assert plan.ram_bytes(weights) <= here.ram_bytes
+        assert plan.device_bytes(weights) <= limited_machine.device_bytes
+        assert plan.ram_bytes(weights) <= limited_machine.ram_bytes
         assert has_t5 is None or plan.has_t5 is has_t5
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import IO, Any, Final
 
 import anyio
@@ -43,14 +43,13 @@ class LocalSpace:
 
     Args:
         model: as `python -m sd35.space --model` takes it.
-        options: further arguments of that program.
         token: for the download of the model; by default that of the environment.
     """
 
-    def __init__(self, model: str, options: Sequence[str] = (), token: str | None = None) -> None:
+    def __init__(self, model: str, token: str | None = None) -> None:
         self._command = [
             *(sys.executable, "-m", "sd35.space", "--model", model),
-            *("--port", str(launch.free_port()), "--child", *options),
+            *("--port", str(launch.free_port()), "--child"),
         ]
         self._environment = os.environ | ({"HF_TOKEN": token} if token else {})
         self._lock = threading.Lock()

@@ -178,10 +178,10 @@ def choose_plan(
         if is_decided or candidate.fits(machine, weights):
             return candidate
         candidates.append(candidate)
-    smallest = min(candidates, key=lambda plan: plan.device_bytes(weights))
-    needed = format_bytes(smallest.device_bytes(weights))
+    smallest_plan = min(candidates, key=lambda plan: plan.device_bytes(weights))
+    memory = format_bytes(smallest_plan.device_bytes(weights))
     raise EngineError(
-        f"The model needs {needed} of memory on {machine.name}, which has "
+        f"The model needs {memory} of memory on {machine.name}, which has "
         f"{format_bytes(machine.device_bytes)} free.",
         "Close other programs, or choose a smaller model: --model medium, or --no-t5.",
     )
@@ -192,12 +192,12 @@ def smaller_plan(machine: Machine, weights: Weights, plan: Plan) -> Plan | None:
     candidates = (
         replace(candidate, has_t5=candidate.has_t5 and plan.has_t5) for candidate in plans(machine)
     )
-    needed = plan.device_bytes(weights)
+    plan_bytes = plan.device_bytes(weights)
     return next(
         (
             candidate
             for candidate in candidates
-            if candidate.device_bytes(weights) < needed and candidate.fits(machine, weights)
+            if candidate.device_bytes(weights) < plan_bytes and candidate.fits(machine, weights)
         ),
         None,
     )

@@ -133,11 +133,10 @@ def _check_size(engine: Engine, request: GenerationRequest) -> None:
     multiple = engine.size_multiple
     if request.width % multiple or request.height % multiple:
         raise EngineError(f"Width and height must be multiples of {multiple}.")
-    max_pixels = engine.model_info.max_pixels
-    if max_pixels and request.width * request.height > max_pixels:
+    if not engine.limits.allows_area(request.width, request.height):
         raise EngineError(
             f"{request.width} × {request.height} is too large for this model.",
-            f"It makes images of up to {max_pixels / 1e6:.1f} megapixels.",
+            f"It makes images of up to {engine.limits.max_pixels / 1e6:.1f} megapixels.",
         )
 
 

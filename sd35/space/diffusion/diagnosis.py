@@ -69,8 +69,8 @@ class _Diagnosis:
         if self.machine is None or self.model is None:
             raise EngineError("Not known until the device and the model work.")
         plan = choose_plan(self.machine, self.model.weights)
-        needed = format_bytes(plan.device_bytes(self.model.weights))
-        return f"runs as {plan}, and takes {needed} on {self.machine.name}"
+        memory = format_bytes(plan.device_bytes(self.model.weights))
+        return f"runs as {plan}, and takes {memory} on {self.machine.name}"
 
 
 def check_model(name: str) -> Iterator[dict[str, str]]:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -194,7 +194,7 @@ def _snapshot(
 
 
 @contextlib.contextmanager
-def _engine_errors(repository: str) -> Any:  # noqa: ANN401  # a generator of nothing
+def _engine_errors(repository: str) -> Iterator[None]:
     try:
         yield
     except (OSError, HfHubHTTPError, ValueError) as error:
