@@ -2,7 +2,7 @@
 
 import argparse
 
-from bench import app, client, frames, library, model, page, start
+from bench import app, client, frames, library, model, model_plans, page, start
 
 
 def _numbers(text: str) -> list[int]:
@@ -38,6 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     command = add_command("model", "the engine over diffusers, with random weights")
     command.add_argument("--shape", choices=model.SHAPES, default="tiny", help="(%(default)s)")
     command.add_argument("--side", type=int, default=1024, help="pixels (%(default)s)")
+    command = add_command("plans", "memory and speed of each plan of a model, on a GPU")
+    command.add_argument("--shape", choices=model.SHAPES, default="large", help="(%(default)s)")
+    command.add_argument("--side", type=int, default=1024, help="pixels (%(default)s)")
+    command.add_argument("--only", nargs="+", default=[], metavar="PLAN", help="these plans")
     command = add_command("library", "a library with many images, compared with a small one")
     command.add_argument(
         "--pictures",
@@ -82,6 +86,8 @@ def _main() -> None:
             client.measure(arguments.rounds, arguments.at, arguments.only)
         case "model":
             model.measure(arguments.rounds, arguments.shape, arguments.side)
+        case "plans":
+            model_plans.measure(arguments.shape, arguments.side, arguments.only)
         case "library":
             library.measure(arguments.pictures, arguments.rounds)
         case "app":

@@ -13,9 +13,8 @@ from typing import Any, Final
 
 from bench.tables import format_ms, format_number, print_table
 from sd35.core.request import GenerationRequest
-from sd35.space.engine import Step
 
-__all__ = ["SHAPES", "measure"]
+__all__ = ["SHAPES", "measure", "run_engine", "step_seconds"]
 
 SHAPES: Final = ("tiny", "medium", "large")
 STEPS: Final = 12
@@ -65,19 +64,15 @@ def _build_engine(shape: str, device: str) -> Any:  # noqa: ANN401  # its module
 
 
 def _row(engine: Any, request: GenerationRequest, rounds: int) -> list[str]:  # noqa: ANN401  # see above
-    _run_engine(engine, request)  # a warm-up
+    run_engine(engine, request)  # a warm-up
     bare_times = []
     engine_runs = []
     for _ in range(rounds):
         bare_times.append(_run_pipeline(engine, request))
-        engine_runs.append(_run_engine(engine, request))
+        engine_runs.append(run_engine(engine, request))
     bare = statistics.median(bare_times)
     run = statistics.median(times[-1] - times[0] for times in engine_runs)
-    step = statistics.median(
-        later - earlier
-        for times in engine_runs
-        for earlier, later in pairwise(times[1:-1])  # between the first step and the last one
-    )
+    step = statistics.median(map(step_seconds, engine_runs))
     stop = statistics.median(_stop(engine, request) for _ in range(rounds))
     return [
         format_number(request.guidance_scale, 1),
@@ -87,13 +82,16 @@ def _row(engine: Any, request: GenerationRequest, rounds: int) -> list[str]:  # 
     ]
 
 
-def _run_engine(engine: Any, request: GenerationRequest) -> list[float]:  # noqa: ANN401  # see above
+def run_engine(engine: Any, request: GenerationRequest) -> list[float]:  # noqa: ANN401  # see above
     """Return the moments of a run: its start, each step, and the image."""
     times = [time.perf_counter()]
-    for result in engine.generate(request):
-        times.append(time.perf_counter())
-        assert not isinstance(result, Step) or result.total == STEPS
+    times.extend(time.perf_counter() for _ in engine.generate(request))
     return times
+
+
+def step_seconds(times: list[float]) -> float:
+    """Return the time between the steps of a run, from its moments."""
+    return statistics.median(later - earlier for earlier, later in pairwise(times[1:-1]))
 
 
 def _run_pipeline(engine: Any, request: GenerationRequest) -> float:  # noqa: ANN401  # see above
