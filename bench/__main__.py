@@ -2,7 +2,8 @@
 
 import argparse
 
-from bench import app, client, frames, library, model, model_plans, page, start
+from bench import app, client, frames, library, model, model_plans, page, queueing, start
+from bench.traffic import Traffic
 
 
 def _numbers(text: str) -> list[int]:
@@ -42,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--shape", choices=model.SHAPES, default="large", help="(%(default)s)")
     command.add_argument("--side", type=int, default=1024, help="pixels (%(default)s)")
     command.add_argument("--only", nargs="+", default=[], metavar="PLAN", help="these plans")
+    command = add_command("queue", "users that GPUs serve, by simulation")
+    _add_queue_options(command)
     command = add_command("library", "a library with many images, compared with a small one")
     command.add_argument(
         "--pictures",
@@ -73,6 +76,29 @@ def _add_app_options(command: argparse.ArgumentParser, levels_help: str) -> None
     )
 
 
+def _add_queue_options(command: argparse.ArgumentParser) -> None:
+    traffic = Traffic()
+    command.set_defaults(rounds=2)
+    command.add_argument(
+        "--users",
+        type=_numbers,
+        default=list(queueing.USERS_PER_HOUR),
+        help="users an hour (default: 10,100,1000)",
+    )
+    command.add_argument(
+        "--only", nargs="+", default=[], metavar="TEXT", help="models and GPUs with a TEXT in them"
+    )
+    command.add_argument(
+        "--images", type=float, default=traffic.images_per_user, help="per user (%(default)s)"
+    )
+    command.add_argument(
+        "--burst",
+        type=float,
+        default=traffic.burst_factor,
+        help="times as many users begin in five minutes of each hour (%(default)s)",
+    )
+
+
 def _main() -> None:
     arguments = _parser().parse_args()
     match arguments.command:
@@ -88,6 +114,9 @@ def _main() -> None:
             model.measure(arguments.rounds, arguments.shape, arguments.side)
         case "plans":
             model_plans.measure(arguments.shape, arguments.side, arguments.only)
+        case "queue":
+            traffic = Traffic(burst_factor=arguments.burst, images_per_user=arguments.images)
+            queueing.measure(arguments.rounds, arguments.users, traffic, arguments.only)
         case "library":
             library.measure(arguments.pictures, arguments.rounds)
         case "app":
