@@ -1,9 +1,12 @@
 """Command line of the benchmarks."""
 
 import argparse
+from collections.abc import Callable
 
 from bench import app, client, frames, library, model, model_plans, page, queueing, start
 from bench.traffic import Traffic
+
+LEVELS_HELP = "concurrency levels (default: 1,10,50,200)"
 
 
 def _numbers(text: str) -> list[int]:
@@ -18,34 +21,48 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--rounds", type=int, default=5, help="measurements of each (default: %(default)s)"
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(required=True)
 
-    def add_command(name: str, help_text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, parents=[common], help=help_text)
+    def add_command(
+        name: str, help_text: str, measure: Callable[[argparse.Namespace], None]
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, parents=[common], help=help_text)
+        command.set_defaults(measure=measure)
+        return command
 
-    levels_help = "concurrency levels (default: 1,10,50,200)"
-    add_command("start", "time to the first page, compared with an empty Gradio app")
-    add_command("page", "the page in a browser, compared with an empty Gradio app")
-    add_command("frames", "CPU per preview")
-    command = add_command("client", "concurrent generations, compared with other clients")
-    command.add_argument(
-        "--at", type=_numbers, default=list(client.CONCURRENCY_LEVELS), help=levels_help
+    add_command(
+        "start",
+        "time to the first page, compared with an empty Gradio app",
+        lambda arguments: start.measure(arguments.rounds),
     )
-    command.add_argument(
-        "--only", nargs="+", default=[], metavar="TEXT", help="clients whose name contains a TEXT"
+    add_command(
+        "page",
+        "the page in a browser, compared with an empty Gradio app",
+        lambda arguments: page.measure(arguments.rounds),
     )
-    command = add_command("app", "the app under load, with visitors who come and go, and idle")
-    _add_app_options(command, levels_help)
-    command = add_command("model", "the engine over diffusers, with random weights")
-    command.add_argument("--shape", choices=model.SHAPES, default="tiny", help="(%(default)s)")
-    command.add_argument("--side", type=int, default=1024, help="pixels (%(default)s)")
-    command = add_command("plans", "memory and speed of each plan of a model, on a GPU")
-    command.add_argument("--shape", choices=model.SHAPES, default="large", help="(%(default)s)")
-    command.add_argument("--side", type=int, default=1024, help="pixels (%(default)s)")
-    command.add_argument("--only", nargs="+", default=[], metavar="PLAN", help="these plans")
-    command = add_command("queue", "users that GPUs serve, by simulation")
-    _add_queue_options(command)
-    command = add_command("library", "a library with many images, compared with a small one")
+    add_command("frames", "CPU per preview", lambda arguments: frames.measure(arguments.rounds))
+    _add_client_options(
+        add_command(
+            "client", "concurrent generations, compared with other clients", _measure_client
+        )
+    )
+    _add_app_options(
+        add_command(
+            "app", "the app under load, with visitors who come and go, and idle", _measure_app
+        )
+    )
+    _add_model_options(
+        add_command("model", "the engine over diffusers, with random weights", _measure_model)
+    )
+    _add_plan_options(
+        add_command("plans", "memory and speed of each plan of a model, on a GPU", _measure_plans)
+    )
+    _add_queue_options(add_command("queue", "users that GPUs serve, by simulation", _measure_queue))
+    command = add_command(
+        "library",
+        "a library with many images, compared with a small one",
+        lambda arguments: library.measure(arguments.pictures, arguments.rounds),
+    )
     command.add_argument(
         "--pictures",
         type=int,
@@ -55,9 +72,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_app_options(command: argparse.ArgumentParser, levels_help: str) -> None:
+def _add_client_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--visitors", type=_numbers, default=list(app.CONCURRENCY_LEVELS), help=levels_help
+        "--at", type=_numbers, default=list(client.CONCURRENCY_LEVELS), help=LEVELS_HELP
+    )
+    command.add_argument(
+        "--only", nargs="+", default=[], metavar="TEXT", help="clients whose name contains a TEXT"
+    )
+
+
+def _measure_client(arguments: argparse.Namespace) -> None:
+    client.measure(arguments.rounds, arguments.at, arguments.only)
+
+
+def _add_app_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--visitors", type=_numbers, default=list(app.CONCURRENCY_LEVELS), help=LEVELS_HELP
     )
     command.add_argument(
         "--seconds", type=float, default=app.RUN_SECONDS, help="seconds per run (%(default)s)"
@@ -74,6 +104,33 @@ def _add_app_options(command: argparse.ArgumentParser, levels_help: str) -> None
     command.add_argument(
         "--quick", action="store_true", help="one round, 1 and 10 at once, 100 who come and go"
     )
+
+
+def _measure_app(arguments: argparse.Namespace) -> None:
+    timing = app.RunTiming(arguments.seconds, arguments.spread)
+    if arguments.quick:
+        app.measure(1, [1, 10], timing, 100)
+    else:
+        app.measure(arguments.rounds, arguments.visitors, timing, arguments.churn)
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--shape", choices=model.SHAPES, default="tiny", help="(%(default)s)")
+    command.add_argument("--side", type=int, default=1024, help="pixels (%(default)s)")
+
+
+def _measure_model(arguments: argparse.Namespace) -> None:
+    model.measure(arguments.rounds, arguments.shape, arguments.side)
+
+
+def _add_plan_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--shape", choices=model.SHAPES, default="large", help="(%(default)s)")
+    command.add_argument("--side", type=int, default=1024, help="pixels (%(default)s)")
+    command.add_argument("--only", nargs="+", default=[], metavar="PLAN", help="these plans")
+
+
+def _measure_plans(arguments: argparse.Namespace) -> None:
+    model_plans.measure(arguments.shape, arguments.side, arguments.only)
 
 
 def _add_queue_options(command: argparse.ArgumentParser) -> None:
@@ -99,33 +156,11 @@ def _add_queue_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _main() -> None:
-    arguments = _parser().parse_args()
-    match arguments.command:
-        case "start":
-            start.measure(arguments.rounds)
-        case "page":
-            page.measure(arguments.rounds)
-        case "frames":
-            frames.measure(arguments.rounds)
-        case "client":
-            client.measure(arguments.rounds, arguments.at, arguments.only)
-        case "model":
-            model.measure(arguments.rounds, arguments.shape, arguments.side)
-        case "plans":
-            model_plans.measure(arguments.shape, arguments.side, arguments.only)
-        case "queue":
-            traffic = Traffic(burst_factor=arguments.burst, images_per_user=arguments.images)
-            queueing.measure(arguments.rounds, arguments.users, traffic, arguments.only)
-        case "library":
-            library.measure(arguments.pictures, arguments.rounds)
-        case "app":
-            timing = app.RunTiming(arguments.seconds, arguments.spread)
-            if arguments.quick:
-                app.measure(1, [1, 10], timing, 100)
-            else:
-                app.measure(arguments.rounds, arguments.visitors, timing, arguments.churn)
+def _measure_queue(arguments: argparse.Namespace) -> None:
+    traffic = Traffic(burst_factor=arguments.burst, images_per_user=arguments.images)
+    queueing.measure(arguments.rounds, arguments.users, traffic, arguments.only)
 
 
 if __name__ == "__main__":
-    _main()
+    parsed_arguments = _parser().parse_args()
+    parsed_arguments.measure(parsed_arguments)
