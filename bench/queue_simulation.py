@@ -25,7 +25,7 @@ class Fate(Enum):
 
     FINISHED = "finished"
     STOPPED = "stopped"
-    LEFT = "left"
+    ABANDONED = "abandoned"
     REFUSED = "refused"
 
 
@@ -138,7 +138,7 @@ class _Space:
             wait_seconds = self._environment.now - asked_at
             if not replica.triggered:
                 self._fleet.cancel_request(replica)
-                self._outcomes.append(Outcome(Fate.LEFT, asked_at, wait_seconds))
+                self._outcomes.append(Outcome(Fate.ABANDONED, asked_at, wait_seconds))
                 return
             yield from self._run(run)
             fate = Fate.FINISHED if run.stop_at == 1 else Fate.STOPPED
