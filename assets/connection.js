@@ -276,8 +276,10 @@
     }
     const hasEnded = wasWaiting && !isWaiting();
     wasWaiting = isWaiting();
+    // A Space on this machine may have crashed, or another one was chosen in another browser.
+    const { limits: newestLimits = limits } = queueData();
     // After a job, the quota has changed, and the Space may be another one.
-    if (hasEnded || (isSpaceUnknown && hiddenAt === 0)) {
+    if (hasEnded || (isSpaceUnknown && hiddenAt === 0) || newestLimits !== limits) {
       sd35.raise("connection");
       sd35.raise("visitor");
     }

@@ -1,5 +1,6 @@
 """A Space in a child process: started, restarted, and ended with its parent."""
 
+import asyncio
 import json
 import queue
 import re
@@ -17,7 +18,7 @@ from anyio.from_thread import start_blocking_portal
 from playwright.sync_api import Page, expect
 
 from sd35.client import SpaceClient
-from sd35.core.errors import AccessDeniedError
+from sd35.core.errors import AccessDeniedError, ConnectionFailedError
 from sd35.core.events import Finished, Waiting
 from sd35.core.request import GenerationRequest
 from sd35.space import child
@@ -30,6 +31,7 @@ from tests.chromium import (  # noqa: F401  # fixtures
     browser,
     context,
     count_previews,
+    open_page,
     page,
     submit_prompt,
 )
@@ -91,6 +93,26 @@ async def test_crashed_space_is_back_at_its_address(space: LocalSpace) -> None:
             assert isinstance(events[0], Waiting)
             assert isinstance(events[-1], Finished)
         assert await space.start() == address
+
+
+@pytest.mark.anyio
+async def test_space_that_crashes_again_and_again_stays_ended(space: LocalSpace) -> None:
+    """A Space that ends before it is ready is restarted a few times; then the error says so."""
+    waits: list[Waiting] = []
+    killer = asyncio.create_task(kill_children())
+    with anyio.fail_after(LIMIT_SECONDS), pytest.raises(ConnectionFailedError, match="was killed"):
+        await space.start(waits.append)
+    killer.cancel()
+    assert "Restarting the local Space" in {wait.reason for wait in waits}
+    with anyio.fail_after(LIMIT_SECONDS):
+        assert await generate(await space.start()) == REQUEST.seed, "asking again starts it again"
+
+
+async def kill_children() -> None:
+    while True:
+        for process in children():
+            process.kill()
+        await anyio.sleep(0.01)
 
 
 @pytest.mark.anyio
@@ -211,3 +233,27 @@ def test_page_shows_the_download_previews_and_image_of_a_local_model(
             expect(stop_button).to_be_enabled()
             stop_button.click()
             expect(page.locator("#panel [data-status=cancelled]")).to_contain_text("cancelled")
+
+
+def test_page_shows_a_job_as_interrupted_when_its_space_is_killed(
+    page: Page, tmp_path: Path
+) -> None:
+    """The page says so at once, keeps the form, and Retry makes the image after the restart."""
+    with start_program(tmp_path, "--space", "local:demo") as program:
+        open_page(page, program.address)
+        page.get_by_label("number input for Inference steps").fill("50")
+        for prompt in ("a lighthouse", "a mountain"):
+            submit_prompt(page, prompt)
+        panel = page.locator("#panel")
+        expect(panel).to_contain_text("Step ")
+        (space,) = psutil.Process(program.process.pid).children()
+        space.kill()
+        interrupted = page.locator("#queue [data-kind=interrupted]")
+        expect(interrupted).to_contain_text("a lighthouse")
+        expect(interrupted).to_contain_text("was killed")
+        expect(page.locator("#status")).to_contain_text("the local Space")
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("a mountain")
+        expect(panel).to_contain_text("Step ", timeout=LIMIT_SECONDS * 1000)
+        page.get_by_role("button", name="Stop", exact=True).click()
+        interrupted.get_by_role("button", name="Retry").click()
+        expect(panel.locator("[data-status=completed]")).to_be_visible()

@@ -1,5 +1,6 @@
 """The client of one Space: connect, generate, fetch."""
 
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -21,7 +22,7 @@ from sd35.client.redaction import contains_secret
 from sd35.client.retry import OnWait
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport, open_session
-from sd35.core.errors import PictureError, SpaceNotFoundError
+from sd35.core.errors import PictureError, SpaceNotFoundError, SpaceStoppedError
 from sd35.core.events import RemotePicture
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
@@ -40,6 +41,7 @@ class SpaceClient:
 
     def __init__(self, connection: Connection, warnings: Sequence[str] = ()) -> None:
         self._connection = connection
+        self._generations: weakref.WeakSet[Generation] = weakref.WeakSet()
         self.name = connection.name
         self.warnings = tuple(warnings)
 
@@ -130,7 +132,14 @@ class SpaceClient:
             send_log: records when the request is sent.
         """
         connection = self._connection.with_identity(identity)
-        return Generation(connection, request, previews, max_wait_seconds, send_log)
+        generation = Generation(connection, request, previews, max_wait_seconds, send_log)
+        self._generations.add(generation)
+        return generation
+
+    def end_runs(self, error: SpaceStoppedError) -> None:
+        """End all runs with this error, because the Space has ended."""
+        for generation in list(self._generations):
+            generation.end(error)
 
     def retry_now(self) -> None:
         """End the current waits for this Space: their requests are sent again at once."""

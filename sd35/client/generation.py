@@ -79,6 +79,7 @@ class Generation:
         self._last_preview: Preview | None = None
         self._is_closed = False
         self._is_exhausted = False
+        self._end_error: SpaceStoppedError | None = None
         self.stopped: StopOutcome | None = None
         self.finished: Finished | None = None
 
@@ -140,6 +141,18 @@ class Generation:
         # Gradio can't interrupt a plain function: it uses up its quota whatever the client does.
         run = self._run
         return run is None or run.contract.is_generator or not run.parser.has_started
+
+    def end(self, error: SpaceStoppedError) -> None:
+        """End the run with this error: its Space has ended, and with it what could be cancelled.
+
+        A request that the Space hadn't started waits for its return.
+        """
+        if self._is_closed or self._read_task is None or self._run is None:
+            return  # a request that is being sent learns it by itself
+        if not self._run.parser.has_ended:
+            self._run.parser.has_ended = True
+            self._end_error = error
+            self._read_task.cancel()
 
     async def fetch(self) -> Picture:
         """Return the finished image, with its seed and its request.
@@ -210,13 +223,25 @@ class Generation:
     async def _attempt(self) -> None:
         try:
             self._run = await self._join.join()
-            async with aclosing(follow(self._run, self._emit_waiting)) as events:
-                async for event in events:
-                    await self._handle(event)
+            await self._follow(self._run)
         except (ConnectionFailedError, StreamError, InvalidRequestError, IdentityExpiredError):
             # The Space may have restarted with another contract.
             self._connection.contract_cache.invalidate()
             raise
+
+    async def _follow(self, run: RemoteRun) -> None:
+        try:
+            async with aclosing(follow(run, self._emit_waiting)) as events:
+                async for event in events:
+                    await self._handle(event)
+        except asyncio.CancelledError:
+            if self._is_closed or self._end_error is None:
+                raise
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()  # it goes on: a request that wasn't started is sent again
+            error, self._end_error = self._end_error, None
+            raise error from None
 
     async def _prepare_rerun(self, error: SD35Error, outage_wait: OutageWait | None) -> None:
         """Forget a run that wasn't started; with `outage_wait`, wait for the Space."""

@@ -19,6 +19,7 @@ from sd35.core.errors import (
     QuotaError,
     RefusedError,
     SD35Error,
+    SpaceStoppedError,
 )
 from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
 from sd35.core.picture import shrink
@@ -218,7 +219,8 @@ def _fail(job: Job, error: SD35Error) -> None:
     if job.state.value.is_followed:  # it was cancelled, and stays so
         job.update(is_followed=False)
     else:
-        job.finish(JobStatus.FAILED, error=error)
+        is_interrupted = isinstance(error, SpaceStoppedError)
+        job.finish(JobStatus.INTERRUPTED if is_interrupted else JobStatus.FAILED, error=error)
 
 
 class _SpaceSwitchedError(SD35Error):

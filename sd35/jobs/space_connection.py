@@ -18,6 +18,7 @@ from sd35.core.errors import (
     RateLimitedError,
     SD35Error,
     SpaceAsleepError,
+    SpaceStoppedError,
 )
 from sd35.core.events import Waiting
 from sd35.core.limits import PUBLIC_LIMITS, Limits
@@ -107,6 +108,7 @@ class _OpenSpace(NamedTuple):
 
     target: str
     stack: AsyncExitStack
+    has_crashed: bool = False
 
 
 async def _stop_nothing() -> None:
@@ -214,10 +216,23 @@ class SpaceConnector:
         self._connect_task = create_isolated_task(work)
         self.retry_now()
 
+    def restart_local(self, target: str, error: SpaceStoppedError) -> None:
+        """End the runs at a local Space that has crashed, and connect to it when it is back."""
+        crashed = [space for space, (name, *_) in self._open_spaces.items() if name == target]
+        for space in crashed:
+            self._open_spaces[space] = self._open_spaces[space]._replace(has_crashed=True)
+        if self.connection.value.target == target and self.connection.value.space in crashed:
+            self.connection.set(ConnectionState(target, waiting_event=Waiting(error.happened, 0.0)))
+            self._connect_task = create_isolated_task(self._connect())
+        for space in crashed:
+            space.end_runs(error)
+
     def is_former(self, space: SpaceClient | None) -> bool:
-        """Return whether another Space was chosen in place of this one."""
+        """Return whether another Space was chosen in place of this one, or it has crashed."""
         open_space = None if space is None else self._open_spaces.get(space)
-        return open_space is not None and open_space.target != self.connection.value.target
+        if open_space is None:
+            return False
+        return open_space.has_crashed or open_space.target != self.connection.value.target
 
     async def get(self, on_wait: OnWait = lambda _: None) -> SpaceClient:
         """Return the Space once it is connected; retry if the last attempt failed.

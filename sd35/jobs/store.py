@@ -209,6 +209,8 @@ def state_from_record(record: JobRecord, result: JobResult | None = None) -> Job
     error = SD35Error(record.error_message, record.error_remedy)
     error.kind = record.error_kind
     error.retry_at = record.retry_at
+    # A job that was interrupted by the end of the program has none.
+    has_error = status is JobStatus.FAILED or (status is JobStatus.INTERRUPTED and error.happened)
     # Records hold times of the wall clock, states those of the monotonic one.
     clock_offset = time.monotonic() - time.time()
     return JobState(
@@ -221,5 +223,5 @@ def state_from_record(record: JobRecord, result: JobResult | None = None) -> Job
         ended_at=None if record.ended_at is None else record.ended_at + clock_offset,
         result=result,
         cancel_outcome=StopOutcome.__members__.get(record.cancel_outcome),
-        error=error if status is JobStatus.FAILED else None,
+        error=error if has_error else None,
     )

@@ -5,6 +5,7 @@ when the Space ends. The two speak over the child's standard input and output: t
 state as lines of JSON, and ends when its input is closed, in whatever way its parent ended.
 """
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -12,12 +13,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any, Final
 
 import anyio
 import orjson
 
-from sd35.core.errors import AccessDeniedError, ConnectionFailedError, SD35Error
+from sd35.core.errors import (
+    AccessDeniedError,
+    ConnectionFailedError,
+    SD35Error,
+    SpaceStoppedError,
+)
 from sd35.core.events import Waiting
 from sd35.core.text import one_line
 from sd35.server import launch
@@ -30,10 +37,13 @@ END_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
 MAX_LINE_BYTES: Final = 10_000
 
+KILLED: Final = -9  # as Linux does when the memory is used up
+
 # Before each restart after a crash; then it stays ended until it is asked for again.
 RESTART_PAUSES = (1.0, 4.0, 16.0)
 
 OnWait = Callable[[Waiting], None]
+OnCrash = Callable[[SpaceStoppedError], None]
 
 
 class LocalSpace:
@@ -44,14 +54,20 @@ class LocalSpace:
     Args:
         model: as `python -m sd35.space --model` takes it.
         token: for the download of the model; by default that of the environment.
+        on_crash: called, in the event loop of the latest start, when the Space has ended after it
+            could make images.
     """
 
-    def __init__(self, model: str, token: str | None = None) -> None:
+    def __init__(
+        self, model: str, token: str | None = None, on_crash: OnCrash = lambda _: None
+    ) -> None:
         self._command = [
             *(sys.executable, "-m", "sd35.space", "--model", model),
             *("--port", str(launch.free_port()), "--child"),
         ]
+        self._on_crash = on_crash
         self._environment = os.environ | ({"HF_TOKEN": token} if token else {})
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._state: dict[str, Any] = {}
@@ -66,6 +82,7 @@ class LocalSpace:
             AccessDeniedError: the model can't be used, and the message says what is missing.
             ConnectionFailedError: the Space has crashed several times.
         """
+        self._loop = asyncio.get_running_loop()
         await anyio.to_thread.run_sync(self._ensure_started)
         started_at = time.monotonic()
         while True:
@@ -109,16 +126,23 @@ class LocalSpace:
             log.error("The local Space ended unexpectedly (exit code %d).", code)
             if state.get("state") == "ready":
                 self._crash_count = 0
+                self._report_crash(code)
             if self._crash_count < len(RESTART_PAUSES):
                 self._restart(RESTART_PAUSES[self._crash_count])
                 return
-            error = ConnectionFailedError(
-                f"The local Space ended unexpectedly (exit code {code}).",
-                "The terminal says more.",
-            )
+            remedy = "Close other programs, or choose a smaller model."
+            if code != KILLED:
+                remedy = "Try again. The terminal may say more."
+            error = ConnectionFailedError(_crash_text(code), remedy)
         with self._lock:
             self._error = error
             self._process = None
+
+    def _report_crash(self, code: int) -> None:
+        error = SpaceStoppedError(_crash_text(code), "It starts again. Retry makes the same image.")
+        assert self._loop is not None
+        with suppress(RuntimeError):  # the loop has ended, and with it all runs
+            self._loop.call_soon_threadsafe(self._on_crash, error)
 
     def _restart(self, pause_seconds: float) -> None:
         self._crash_count += 1
@@ -152,3 +176,10 @@ class LocalSpace:
         except (OSError, subprocess.TimeoutExpired):
             process.kill()
             process.wait(END_SECONDS)
+
+
+def _crash_text(code: int) -> str:
+    """Return what is known of the end of a process with this exit code."""
+    if code == KILLED:
+        return "The local Space was killed. The machine may have run out of memory."
+    return f"The local Space ended unexpectedly (exit code {code})."

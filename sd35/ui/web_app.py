@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -126,7 +127,8 @@ class WebApp:
             settings = self._settings
             is_named = local_model(settings.space) == model
             token = settings.space_token if is_named else settings.hub_token
-            self._local_spaces[model] = LocalSpace(model, token=token)
+            on_crash = partial(self._job_service.space_connector.restart_local, target)
+            self._local_spaces[model] = LocalSpace(model, token, on_crash)
         return await self._local_spaces[model].start(on_wait)
 
     async def _stop_local_spaces(self) -> None:

@@ -201,15 +201,15 @@ def _ended_body(job_id: str, state: JobState) -> Markup:
     title = "Interrupted"
     message = f"{INTERRUPTED_MESSAGE} {outcome}".strip()
     role = "note"
+    if state.error is not None:
+        message = error_message(state.error)
+        role = "alert"
     if state.status is JobStatus.CANCELLED:
         title = "Stopped waiting" if state.is_followed else "Stopped"
         outcome = FOLLOWED_MESSAGE if state.is_followed else outcome
         message = f"{state.cancel_reason} {outcome or 'Cancelled before it was sent.'}".strip()
     elif state.status is JobStatus.FAILED:
-        assert state.error is not None
         title = "Generation failed"
-        message = error_message(state.error)
-        role = "alert"
     # A retry keeps the seed; pressing Generate again draws another one.
     button = action_button("retry", "Retry", job_id, "Retry with the same seed")
     if state.is_followed:  # its image may still come: a retry would make the same one

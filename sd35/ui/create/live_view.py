@@ -15,7 +15,7 @@ from sd35.jobs.service import JobService
 from sd35.library.layout import owner_key
 from sd35.library.query import parse_query
 from sd35.server.file_data import FILE_DATA_META, file_data
-from sd35.ui.create import job_panel, queue_view
+from sd35.ui.create import job_panel, queue_view, space_view
 
 __all__ = ["PIN_PREFIX", "JobView", "LiveUpdate"]
 
@@ -73,7 +73,8 @@ class JobView:
     async def render(self, *, has_recent: bool = True) -> LiveUpdate:
         """Return what the page shows now; without `has_recent`, the recent images stay."""
         job = await self._find_focused_job()
-        queue_html = queue_view.queue_panel(self.visitor_queue, job)
+        limits_text = space_view.limits_text(self.job_service.connection.value)
+        queue_html = queue_view.queue_panel(self.visitor_queue, job, limits_text)
         recent_html = await self._recent_pictures() if has_recent else gr.skip()
         if job is None:
             panel = job_panel.missing_panel() if self.job_id else job_panel.idle_panel()

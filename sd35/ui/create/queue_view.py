@@ -20,8 +20,11 @@ MAX_PROMPT_CHARACTERS = 160
 MAX_PENDING_ROWS = 50
 
 
-def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
-    """Return the queue; without rows if there is only the focused job, which has a panel."""
+def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None, limits_text: str = "") -> str:
+    """Return the queue; without rows if there is only the focused job, which has a panel.
+
+    `limits_text` tells the page that the Space is another one than its status line says.
+    """
     open_jobs = visitor_queue.open_jobs
     failed_jobs = [job for job in visitor_queue.failed_jobs if job is not focused_job]
     followed_jobs = [job for job in visitor_queue.followed_jobs if job is not focused_job]
@@ -40,16 +43,17 @@ def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None) -> str:
             )
         )
     # page.js reads the counts for title and notifications; connection.js reads whether there will
-    # be changes, and the time, to detect a dead stream.
+    # be changes, the Space's limits, and the time, to detect a dead stream.
     return Markup(
         '<div class="queue" data-active="{}" data-remaining="{}" data-completed="{}" '
-        'data-failed="{}" data-time="{}">{}</div>'
+        'data-failed="{}" data-time="{}" data-limits="{}">{}</div>'
     ).format(
         str(visitor_queue.is_active).lower(),
         sum(not job.state.value.is_held for job in open_jobs),
         visitor_queue.completed_count,
         visitor_queue.failed_count,
         int(time.time()),
+        limits_text,
         body,
     )
 
@@ -167,7 +171,7 @@ def _failed_row(job: Job) -> Markup:
 def _outcome(state: JobState) -> str:
     """Return one line about how a job without an image ended."""
     match state.status:
-        case JobStatus.FAILED if state.error is not None:
+        case JobStatus.FAILED | JobStatus.INTERRUPTED if state.error is not None:
             return state.error.happened
         case JobStatus.INTERRUPTED:
             return INTERRUPTED_MESSAGE
