@@ -28,6 +28,17 @@ from pydantic_settings import (
 from sd35.core.access_token import clean_token
 from sd35.core.atomic_files import os_error_text
 from sd35.core.home_folder import default_library_folder, expand_home
+from sd35.core.model_options import (
+    DEVICES,
+    OFFLOADS,
+    OPTION_HELP,
+    PRECISIONS,
+    Device,
+    ModelOptions,
+    Offload,
+    Precision,
+    refuse_model_options,
+)
 from sd35.core.proxy_address import parse_proxy
 from sd35.core.space_ref import DEMO, local_model, parse_space_ref
 
@@ -66,6 +77,8 @@ def _read_secret(value: object) -> str | None:
 # Of the file, not its path.
 SecretFromFile = Annotated[SecretStr | None, BeforeValidator(_read_secret)]
 
+_LOCAL_HELP: Final = {name: f"for a local Space: {text}" for name, text in OPTION_HELP.items()}
+
 
 class Settings(BaseSettings):
     """Studio for Stable Diffusion 3.5 in the browser, over a Gradio Space."""
@@ -87,8 +100,8 @@ class Settings(BaseSettings):
     )
 
     space: str = "auto"
-    """Space to use: auto (the public Space, or the demo if it is unreachable), demo, owner/name or
-    a URL"""
+    """Space to use: auto (the public Space, or the demo if it is unreachable), local (the model on
+    this machine), local:MODEL, demo, owner/name or a URL"""
     token: SecretStr | None = None
     """access token for the Space; visible to other users of this computer. Prefer HF_TOKEN,
     SD35_TOKEN or --token-file"""
@@ -104,6 +117,11 @@ class Settings(BaseSettings):
     password, prefer SD35_PROXY or --proxy-file"""
     proxy_file: SecretFromFile = None
     """file that contains the address of the HTTP proxy"""
+    device: Device | None = Field(None, description=_LOCAL_HELP["device"])
+    precision: Precision | None = Field(None, description=_LOCAL_HELP["precision"])
+    offload: Offload | None = Field(None, description=_LOCAL_HELP["offload"])
+    no_t5: CliToggleFlag[bool] = Field(default=False, description=_LOCAL_HELP["no_t5"])
+    revision: str | None = Field(None, description=_LOCAL_HELP["revision"])
     library: Path | None = None
     """library folder (default: SD 3.5 Studio in your pictures folder)"""
     unwatched_minutes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
@@ -228,6 +246,11 @@ class Settings(BaseSettings):
         if address is None:
             raise ValueError("enter a URL that begins with http:// or https://")
         return address
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """Options of a model on this machine."""
+        return ModelOptions(self.device, self.precision, self.offload, self.no_t5, self.revision)
 
     @property
     def server_name(self) -> str:
@@ -385,6 +408,10 @@ _METAVARS: Final = {
     "space_login_file": "FILE",
     "proxy": "URL",
     "proxy_file": "FILE",
+    "device": f"{{{','.join(DEVICES)}}}",
+    "precision": f"{{{','.join(PRECISIONS)}}}",
+    "offload": f"{{{','.join(OFFLOADS)}}}",
+    "revision": "REVISION",
     "library": "FOLDER",
     "host": "ADDRESS",
     "port": "PORT",
@@ -411,6 +438,7 @@ _ERROR_TEXTS: Final = {
     "greater_than": "must be more than {gt:g}",
     "greater_than_equal": "must be {ge:g} or more",
     "less_than_equal": "must be {le:g} or less",
+    "literal_error": "enter {expected}",
 }
 
 
@@ -460,6 +488,11 @@ def load_settings(arguments: Sequence[str]) -> Settings:
         warning = secret_warning(name, value or "")
         if warning is not None:
             sys.stderr.write(f"app.py: {warning}\n")
+    # Flags, of which the variables are defaults: those may be there for another call.
+    refusal = refuse_model_options(source.env_vars)
+    if refusal and local_model(settings.space) is None:
+        sys.stderr.write(f"app.py: {refusal}.\n")
+        sys.exit(2)
     return settings
 
 

@@ -11,8 +11,10 @@ from typer.main import get_command
 from sd35.cli.app import app
 from sd35.cli.exit_codes import EXIT_CODES
 from sd35.cli.lazy import LazyGroup
+from sd35.core.model_options import OPTION_HELP
 from sd35.provider import StabilityAI_SD35Large
 from sd35.settings import Settings
+from sd35.space.arguments import create_parser
 from sd35.space.server import DemoSpace
 
 ROOT = Path(__file__).parent.parent
@@ -66,15 +68,23 @@ def test_named_files_and_modules_exist(page: Path) -> None:
         assert (ROOT / name).is_file(), name
 
 
+def flags_in(text: str) -> set[str]:
+    """Return the flags of the tables in a text."""
+    return set(re.findall(r"^\| `(--[a-z0-9-]+)` \| [^|]", text, re.MULTILINE))
+
+
+def flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def test_every_flag_is_documented() -> None:
-    """The table of options lists exactly the flags of app.py."""
-    flags = {
-        f"--{name.replace('_', '-')}"
-        for name, field in Settings.model_fields.items()
-        if field.validation_alias is None
-    }
-    rows = re.findall(r"^\| `(--[a-z-]+)` \| [^|]", read_doc("using-the-page"), re.MULTILINE)
-    assert set(rows) == flags
+    """The tables of options list exactly the flags of app.py and of a Space's own program."""
+    names = [name for name, field in Settings.model_fields.items() if not field.validation_alias]
+    own_options, space_options = read_doc("local-model").split("## For others")
+    assert flags_in(own_options) == set(map(flag, OPTION_HELP))
+    assert flags_in(read_doc("using-the-page")) | flags_in(own_options) == set(map(flag, names))
+    options = set(re.findall(r"--[a-z0-9-]+", create_parser().format_help())) - {"--help"}
+    assert flags_in(own_options) | flags_in(space_options) == options
 
 
 # Typer has classes of its own for Click's groups.
@@ -101,7 +111,7 @@ def test_every_command_and_option_is_documented() -> None:
         if option.startswith("--")
     }
     assert set(re.findall(r"python -m sd35((?: [a-z][a-z-]*)+)", text)) == set(commands)
-    assert set(re.findall(r"--[a-z][a-z-]*", text)) == options
+    assert set(re.findall(r"--[a-z][a-z0-9-]*", text)) == options
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -16,7 +16,7 @@ from sd35.space.painter import DemoPainter
 from sd35.space.previews import LONGEST_SIDE, MAX_BYTES
 
 if TYPE_CHECKING:
-    from sd35.space.fit import Precision
+    from sd35.core.model_options import Precision
 
 LIMIT_SECONDS = 120
 REQUEST = GenerationRequest(

@@ -35,6 +35,7 @@ from tests.chromium import (  # noqa: F401  # fixtures
     page,
     submit_prompt,
 )
+from tests.cli_program import ROOT
 from tests.model_hub import REPOSITORY, ModelHub, serve_model_hub
 from tests.test_app import environment, start_program
 
@@ -126,15 +127,20 @@ async def test_model_that_cannot_be_used_says_what_is_missing() -> None:
 
 
 def test_space_ends_with_its_parent(tmp_path: Path) -> None:
-    """However the parent ends, its Space ends, too."""
+    """However the parent ends, its Space ends, too, from whichever folder it was started."""
     script = (
-        "import anyio, sys; from sd35.space.child import LocalSpace\n"
+        f"import anyio, sys; sys.path.append({str(ROOT)!r})\n"
+        "from sd35.space.child import LocalSpace\n"
         "space = LocalSpace('demo'); anyio.run(space.start); print('ready', flush=True)\n"
         "sys.stdin.read()"
     )
     command = [sys.executable, "-c", script]
     with subprocess.Popen(  # noqa: S603  # our own program
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(tmp_path)
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(tmp_path),
+        cwd=tmp_path,
     ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"ready\n"

@@ -6,7 +6,11 @@ import pytest
 
 from sd35.client.auth import bearer_header
 from sd35.core.errors import LibraryError
+from sd35.core.model_options import ModelOptions
 from sd35.settings import Settings, load_settings
+from sd35.space.arguments import create_parser, model_options
+from sd35.space.child import child_command
+from tests.cli_program import invoke
 
 
 def test_the_default_is_a_local_page_over_the_public_space() -> None:
@@ -354,3 +358,31 @@ def test_library_is_in_the_current_folder_without_a_home(
         load_settings(["--token-file", "~/x"])
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_settings([]).library_folder == tmp_path / "Pictures" / "SD 3.5 Studio"
+
+
+def test_options_of_a_local_space_come_from_flags_and_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the user decides about a model is passed on as it was given."""
+    monkeypatch.setenv("SD35_DEVICE", "cpu")
+    flags = ["--space", "local:large", "--precision", "int8", "--no-t5", "--revision=-x"]
+    options = load_settings(flags).model_options
+    assert options == ModelOptions("cpu", "int8", no_t5=True, revision="-x")
+    arguments = child_command("-my model", options, "--port=1")[3:]
+    parsed = create_parser().parse_args(arguments)
+    assert (parsed.model, model_options(parsed), parsed.child) == ("-my model", options, True)
+
+
+@pytest.mark.parametrize("space", ["auto", "demo", "owner/name", "http://example.org"])
+def test_options_of_a_local_space_are_refused_elsewhere(
+    space: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A flag without an effect is an error; a variable is a default that may be for other calls."""
+    monkeypatch.setenv("SD35_DEVICE", "cpu")
+    assert load_settings(["--space", space]).space
+    with pytest.raises(SystemExit):
+        load_settings(["--space", space, "--no-t5", "--offload", "none"])
+    message = "--offload and --no-t5 are for a model on this machine. Choose local,"
+    assert message in capsys.readouterr().err
+    code, _, err = invoke("doctor", space, "--offload", "none", "--no-t5")
+    assert (code, message in " ".join(err.split())) == (2, True)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,16 +10,22 @@ from typer import Argument, BadParameter, CallbackParam, Option
 
 from sd35.cli.lazy import ClickContext, Command
 from sd35.cli.terminal import make_console, print_message
+from sd35.core.model_options import DEVICES, OFFLOADS, OPTION_HELP, PRECISIONS
 from sd35.core.seed import MAX_SEED, RANDOM_SEED, parse_whole_number
 from sd35.core.sizes import parse_ratio
 from sd35.settings import secret_warning
 
 __all__ = [
+    "DeviceName",
     "Json",
     "LibraryFolder",
+    "NoT5",
+    "OffloadName",
+    "PrecisionName",
     "Proxy",
     "ProxyFile",
     "QueryCommand",
+    "Revision",
     "SearchTerms",
     "SpaceLogin",
     "SpaceLoginFile",
@@ -87,7 +93,8 @@ SpaceName = Annotated[
     Argument(
         metavar="NAME",
         show_default=False,
-        help="Space: owner/name, URL, or demo. Default: SD35_SPACE, or the public Space.",
+        help="Space: owner/name, URL, local, local:MODEL, or demo. Default: SD35_SPACE, or the "
+        "public Space.",
     ),
 ]
 
@@ -136,6 +143,29 @@ Proxy = Annotated[
 ProxyFile = Annotated[
     Path | None, Option(metavar="FILE", help="File that contains the address of the HTTP proxy.")
 ]
+
+
+def _choice(name: str, values: Sequence[str]) -> Any:  # noqa: ANN401  # Typer's
+    """Return the option of a local Space that takes one of the values."""
+
+    def parse(text: str) -> str:
+        if text not in values:
+            raise BadParameter(f"enter {', '.join(values[:-1])} or {values[-1]}.")
+        return text
+
+    return Option(metavar="|".join(values), parser=parse, help=_local_help(name))
+
+
+def _local_help(name: str) -> str:
+    return f"For a local Space: {OPTION_HELP[name]}."
+
+
+DeviceName = Annotated[str | None, _choice("device", DEVICES)]
+PrecisionName = Annotated[str | None, _choice("precision", PRECISIONS)]
+OffloadName = Annotated[str | None, _choice("offload", OFFLOADS)]
+NoT5 = Annotated[bool, Option("--no-t5", help=_local_help("no_t5"))]
+Revision = Annotated[str | None, Option(metavar="REVISION", help=_local_help("revision"))]
+
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 LibraryFolder = Annotated[

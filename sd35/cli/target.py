@@ -14,6 +14,7 @@ from sd35.cli.runner import Shutdown
 from sd35.client import SpaceClient, Timeouts
 from sd35.client.retry import OnWait
 from sd35.core.errors import InvalidRequestError
+from sd35.core.model_options import DEFAULT_MODEL_OPTIONS, ModelOptions, refuse_model_options
 from sd35.core.space_ref import (
     DEMO,
     LOCAL,
@@ -41,10 +42,15 @@ _LABELS: Final = {
     "proxy": "--proxy (or SD35_PROXY)",
     "proxy_file": "--proxy-file (or SD35_PROXY_FILE)",
     "library": "--library (or SD35_LIBRARY)",
+    "device": "--device (or SD35_DEVICE)",
+    "precision": "--precision (or SD35_PRECISION)",
+    "offload": "--offload (or SD35_OFFLOAD)",
+    "no_t5": "--no-t5 (or SD35_NO_T5)",
+    "revision": "--revision (or SD35_REVISION)",
 }
 
 
-def read_settings(**overrides: str | Path | None) -> Settings:
+def read_settings(**overrides: str | Path | bool | None) -> Settings:
     """Return the settings of the environment, overridden by options that aren't `None`."""
     values = {name: value for name, value in overrides.items() if value is not None}
     try:
@@ -75,6 +81,7 @@ class SpaceTarget:
     hub_endpoint: str = ""
     token_source: str = ""
     login: tuple[str, str] | None = field(default=None, repr=False)
+    model_options: ModelOptions = DEFAULT_MODEL_OPTIONS
 
     @property
     def ref(self) -> SpaceRef:
@@ -89,7 +96,7 @@ class SpaceTarget:
             model = local_model(self.space)
             # No token and no proxy for servers on the loopback interface.
             if model is not None:
-                space = LocalSpace(model, token=self.token)
+                space = LocalSpace(model, self.model_options, self.token)
                 stack.callback(space.close)
                 connection = SpaceClient.connect(await space.start(on_wait), timeouts=timeouts)
             elif self.space == DEMO:
@@ -145,12 +152,18 @@ async def open_space(
             yield space, shutdown
 
 
-def resolve_target(space: str | None, **connection_options: str | Path | None) -> SpaceTarget:
+def resolve_target(space: str | None, **space_options: str | Path | bool | None) -> SpaceTarget:
     """Return the Space from the options, or else from the environment.
 
     `auto` is the public Space: unlike the page, a command never falls back to the demo.
+
+    Raises:
+        InvalidRequestError: an option isn't valid, or isn't for this Space.
     """
-    settings = read_settings(space=space, **connection_options)
+    settings = read_settings(space=space, **space_options)
+    refusal = refuse_model_options(space_options)
+    if refusal and local_model(settings.space) is None:
+        raise InvalidRequestError(f"{refusal}.")
     token, token_source = settings.token_with_source
     return SpaceTarget(
         PUBLIC_SPACE if settings.space == "auto" else settings.space,
@@ -159,4 +172,5 @@ def resolve_target(space: str | None, **connection_options: str | Path | None) -
         settings.hf_endpoint,
         token_source,
         settings.space_credentials,
+        settings.model_options,
     )

@@ -15,9 +15,8 @@ import orjson
 
 from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server import launch
+from sd35.space.arguments import create_parser
 from sd35.space.engine import Broken, EngineError, Loading, Ready
-from sd35.space.fit import OFFLOADS, PRECISIONS
-from sd35.space.models import MODELS
 
 if TYPE_CHECKING:
     from sd35.space.engine import Engine, EngineState
@@ -27,33 +26,6 @@ log = logging.getLogger("sd35.space")
 POLL_SECONDS: Final = 0.5
 END_SECONDS: Final = 10.0
 INSTALL_HINT: Final = "pip install -r requirements-model.txt"
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sd35.space",
-        description="Serve a Space with live previews: Stable Diffusion 3.5, or a demo painter.",
-    )
-    parser.add_argument(
-        "--model",
-        default="demo",
-        help=f"{', '.join(MODELS)}, a folder in diffusers' format, owner/name, or demo",
-    )
-    parser.add_argument("--revision", help="branch, tag or commit of the model")
-    parser.add_argument("--host", default=launch.LOOPBACK, help="address to listen on")
-    parser.add_argument("--port", type=int, default=7861, help="port to listen on; 0: any free one")
-    parser.add_argument("--device", choices=("cuda", "mps", "cpu"), help="by default the best one")
-    parser.add_argument("--precision", choices=PRECISIONS, help="by default the best that fits")
-    parser.add_argument("--offload", choices=OFFLOADS, help="by default the fastest that fits")
-    parser.add_argument(
-        "--no-t5", action="store_true", help="leave out the largest text encoder, to save memory"
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="say in JSON what this machine lacks, and exit"
-    )
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
 
 
 def create_engine(arguments: argparse.Namespace) -> "Engine":
@@ -126,7 +98,7 @@ class Reporter:
 def main() -> int:
     """Serve the Space, and return the exit code."""
     prepare_standard_streams()
-    arguments = parse_arguments()
+    arguments = create_parser().parse_args()
     _silence_libraries()
     if arguments.check:
         return check(arguments.model)

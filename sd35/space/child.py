@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, Final
 
 import anyio
@@ -26,10 +27,11 @@ from sd35.core.errors import (
     SpaceStoppedError,
 )
 from sd35.core.events import Waiting
+from sd35.core.model_options import DEFAULT_MODEL_OPTIONS, ModelOptions
 from sd35.core.text import one_line
 from sd35.server import launch
 
-__all__ = ["LocalSpace"]
+__all__ = ["LocalSpace", "child_command", "child_environment"]
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,23 @@ RESTART_PAUSES = (1.0, 4.0, 16.0)
 OnWait = Callable[[Waiting], None]
 OnCrash = Callable[[SpaceStoppedError], None]
 
+_PROGRAM_FOLDER: Final = str(Path(__file__).parents[2])
+
+
+def child_command(model: str, options: ModelOptions, *arguments: str) -> list[str]:
+    """Return the command of a process that another program of this project starts."""
+    # With "=", as the name of a folder may begin with a hyphen.
+    program = (sys.executable, "-m", "sd35.space", f"--model={model}")
+    return [*program, *options.arguments, *arguments, "--child"]
+
+
+def child_environment(token: str | None) -> dict[str, str]:
+    """Return the environment of such a process, with the token that may download the model."""
+    # This program may have been started from elsewhere by the path of its file.
+    paths = filter(None, (_PROGRAM_FOLDER, os.environ.get("PYTHONPATH")))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    return environment | ({"HF_TOKEN": token} if token else {})
+
 
 class LocalSpace:
     """Space in a child process, started on demand, and again after a crash.
@@ -53,20 +72,23 @@ class LocalSpace:
 
     Args:
         model: as `python -m sd35.space --model` takes it.
+        options: of the model, as `python -m sd35.space` takes them.
         token: for the download of the model; by default that of the environment.
         on_crash: called, in the event loop of the latest start, when the Space has ended after it
             could make images.
     """
 
     def __init__(
-        self, model: str, token: str | None = None, on_crash: OnCrash = lambda _: None
+        self,
+        model: str,
+        options: ModelOptions = DEFAULT_MODEL_OPTIONS,
+        token: str | None = None,
+        on_crash: OnCrash = lambda _: None,
     ) -> None:
-        self._command = [
-            *(sys.executable, "-m", "sd35.space", "--model", model),
-            *("--port", str(launch.free_port()), "--child"),
-        ]
+        port = launch.free_port()
+        self._command = child_command(model, options, f"--port={port}")
+        self._environment = child_environment(token)
         self._on_crash = on_crash
-        self._environment = os.environ | ({"HF_TOKEN": token} if token else {})
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None

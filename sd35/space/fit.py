@@ -5,28 +5,19 @@ Pure arithmetic: no torch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from typing import Final
 
+from sd35.core.model_options import Offload, Precision
 from sd35.core.text import format_bytes
 from sd35.space.engine import EngineError
 from sd35.space.models import Weights
 
 __all__ = [
-    "OFFLOADS",
-    "PRECISIONS",
     "Machine",
-    "Offload",
     "Plan",
-    "Precision",
     "choose_plan",
     "smaller_plan",
 ]
-
-Precision = Literal["float32", "bfloat16", "int8", "nf4"]
-Offload = Literal["none", "model", "group"]
-
-PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
-OFFLOADS: Final[tuple[Offload, ...]] = get_args(Offload)
 
 # Of the weights at 16 bits. Counted: biases, norms and embeddings keep 16 bits.
 _SIZES: Final[dict[Precision, float]] = {

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -127,8 +128,11 @@ class WebApp:
             settings = self._settings
             is_named = local_model(settings.space) == model
             token = settings.space_token if is_named else settings.hub_token
+            options = settings.model_options
+            if not is_named:
+                options = replace(options, revision=None)  # of another model
             on_crash = partial(self._job_service.space_connector.restart_local, target)
-            self._local_spaces[model] = LocalSpace(model, token, on_crash)
+            self._local_spaces[model] = LocalSpace(model, options, token, on_crash)
         return await self._local_spaces[model].start(on_wait)
 
     async def _stop_local_spaces(self) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import math
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from sd35.core.limits import PIPELINE_MULTIPLE, Range
 from sd35.core.request import RequestOptions
 from sd35.core.space_ref import DEMO, local_model
 from sd35.core.text import one_line
+from sd35.space.child import child_command, child_environment
 
 __all__ = ["app"]
 
@@ -66,6 +66,11 @@ def doctor(  # noqa: PLR0913  # one for each option
     space_login_file: options.SpaceLoginFile = None,
     proxy: options.Proxy = None,
     proxy_file: options.ProxyFile = None,
+    device: options.DeviceName = None,
+    precision: options.PrecisionName = None,
+    offload: options.OffloadName = None,
+    no_t5: options.NoT5 = False,
+    revision: options.Revision = None,
     as_json: options.Json = False,
 ) -> None:
     """Diagnose connection problems."""
@@ -78,24 +83,15 @@ def doctor(  # noqa: PLR0913  # one for each option
             space_login_file=space_login_file,
             proxy=proxy,
             proxy_file=proxy_file,
+            device=device,
+            precision=precision,
+            offload=offload,
+            no_t5=no_t5 or None,
+            revision=revision,
         )
-        model = local_model(target.space)
-        if model is not None:
-            results = _check_local_space(model, prints_results=not as_json)
-        else:
-            results = asyncio.run(
-                _run_checks(
-                    target,
-                    reporter,
-                    generates_picture=generates_picture,
-                    prints_results=not as_json,
-                )
-            )
-        code = next((exit_code(result.error) for result in results if result.error), 0)
-        if as_json:
-            checks = [_result_to_json(result) for result in results]
-            write_json({"space": target.space, "exit_code": code, "checks": checks}, indent=2)
-        raise typer.Exit(code)
+        raise typer.Exit(
+            _diagnose(target, reporter, generates_picture=generates_picture, is_json=as_json)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +115,57 @@ class _CheckSkippedError(Exception):
     """Reason why a check isn't run."""
 
 
-def _check_local_space(model: str, *, prints_results: bool) -> list[CheckResult]:
+def _diagnose(
+    target: SpaceTarget, reporter: Reporter, *, generates_picture: bool, is_json: bool
+) -> int:
+    """Run the checks, write their results, and return the exit code of the first failure."""
+    model = local_model(target.space)
+    if model is not None:
+        results = _check_local_space(target, model, prints_results=not is_json)
+    else:
+        results = asyncio.run(
+            _run_checks(
+                target, reporter, generates_picture=generates_picture, prints_results=not is_json
+            )
+        )
+    code = next((exit_code(result.error) for result in results if result.error), 0)
+    if is_json:
+        checks = [_result_to_json(result) for result in results]
+        write_json({"space": target.space, "exit_code": code, "checks": checks}, indent=2)
+    return code
+
+
+def _check_local_space(
+    target: SpaceTarget, model: str, *, prints_results: bool
+) -> list[CheckResult]:
     """Run the checks of this machine, in a process of its own: this one needs no torch."""
-    command = [sys.executable, "-m", "sd35.space", "--model", model, "--check"]
     try:
         process = subprocess.run(  # noqa: S603  # our own program
-            command, stdout=subprocess.PIPE, timeout=LOCAL_CHECK_SECONDS, check=False
+            child_command(model, target.model_options, "--check"),
+            stdout=subprocess.PIPE,
+            env=child_environment(target.token),
+            timeout=LOCAL_CHECK_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise ConnectionFailedError("Checking this machine took too long.", "Try again.") from None
-    results = []
-    for line in process.stdout.splitlines():
-        values = json.loads(line)
-        error = None
-        if "happened" in values:
-            error = AccessDeniedError(values["happened"], values["remedy"])
-        results.append(CheckResult(values["check"], values.get("text", ""), error))
-        if prints_results:
-            _print_result(results[-1])
+    results = [_read_result(line) for line in process.stdout.splitlines() if line[:1] == b"{"]
+    has_failed = any(result.error for result in results)
+    if process.returncode != int(has_failed):
+        text = f"The check of this machine ended unexpectedly (exit code {process.returncode})."
+        results.append(CheckResult("Program", error=ConnectionFailedError(text)))
+    if prints_results:
+        for result in results:
+            _print_result(result)
     return results
+
+
+def _read_result(line: bytes) -> CheckResult:
+    values = json.loads(line)
+    error = None
+    if "happened" in values:
+        error = AccessDeniedError(values["happened"], values["remedy"])
+    return CheckResult(values["check"], values.get("text", ""), error)
 
 
 async def _run_checks(

@@ -107,8 +107,8 @@ Space = Annotated[
     str | None,
     Option(
         metavar="SPACE",
-        help="Space: owner/name, URL, or demo for the built-in demo. Default: SD35_SPACE, or the "
-        "public Space.",
+        help="Space: owner/name, URL, local or local:MODEL for a model on this machine, or demo "
+        "for the built-in demo. Default: SD35_SPACE, or the public Space.",
     ),
 ]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Only print errors.")]
@@ -140,6 +140,11 @@ def generate(  # noqa: PLR0913  # one for each option
     space_login_file: options.SpaceLoginFile = None,
     proxy: options.Proxy = None,
     proxy_file: options.ProxyFile = None,
+    device: options.DeviceName = None,
+    precision: options.PrecisionName = None,
+    offload: options.OffloadName = None,
+    no_t5: options.NoT5 = False,
+    revision: options.Revision = None,
     quiet: Quiet = False,
     as_json: JsonEvents = False,
 ) -> None:
@@ -168,6 +173,11 @@ def generate(  # noqa: PLR0913  # one for each option
             space_login_file=space_login_file,
             proxy=proxy,
             proxy_file=proxy_file,
+            device=device,
+            precision=precision,
+            offload=offload,
+            no_t5=no_t5 or None,
+            revision=revision,
         )
         raise typer.Exit(asyncio.run(_generate_batch(batch, target, emit)))
 

@@ -49,6 +49,11 @@ def space(  # noqa: PLR0913  # one for each option
     space_login_file: options.SpaceLoginFile = None,
     proxy: options.Proxy = None,
     proxy_file: options.ProxyFile = None,
+    device: options.DeviceName = None,
+    precision: options.PrecisionName = None,
+    offload: options.OffloadName = None,
+    no_t5: options.NoT5 = False,
+    revision: options.Revision = None,
     as_json: options.Json = False,
 ) -> None:
     """Show a Space's limits and features."""
@@ -61,6 +66,11 @@ def space(  # noqa: PLR0913  # one for each option
             space_login_file=space_login_file,
             proxy=proxy,
             proxy_file=proxy_file,
+            device=device,
+            precision=precision,
+            offload=offload,
+            no_t5=no_t5 or None,
+            revision=revision,
         )
         asyncio.run(_describe(target, wait, reporter, is_json=as_json))
 

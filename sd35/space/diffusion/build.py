@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sd35.core.model_options import Offload, Precision
 from sd35.space.diffusion.devices import find_machine
 from sd35.space.diffusion.engine import DiffusersEngine
 from sd35.space.diffusion.weights import (
@@ -11,7 +12,7 @@ from sd35.space.diffusion.weights import (
     resolve_revision,
 )
 from sd35.space.engine import EngineError
-from sd35.space.fit import Offload, Precision, choose_plan
+from sd35.space.fit import choose_plan
 from sd35.space.model_folder import read_model_folder
 from sd35.space.models import MODELS
 

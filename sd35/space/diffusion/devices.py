@@ -6,12 +6,11 @@ from typing import Final
 
 import torch
 
+from sd35.core.model_options import DEVICES
 from sd35.space.engine import EngineError
 from sd35.space.fit import Machine
 
 __all__ = ["find_machine"]
-
-DEVICES: Final = ("cuda", "mps", "cpu")
 
 _CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 

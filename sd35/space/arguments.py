@@ -1,0 +1,66 @@
+"""The command line of `python -m sd35.space`."""
+
+import argparse
+
+from sd35.core.model_options import (
+    DEVICES,
+    OFFLOADS,
+    OPTION_HELP,
+    PRECISIONS,
+    ModelOptions,
+)
+from sd35.server import launch
+from sd35.space.models import MODELS
+
+__all__ = ["create_parser", "model_options"]
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sd35.space",
+        description="Serve a Space with live previews: Stable Diffusion 3.5, or a demo painter.",
+    )
+    parser.add_argument(
+        "--model",
+        default="demo",
+        help=f"{', '.join(MODELS)}, a folder in diffusers' format, owner/name, or demo "
+        "(default: demo)",
+    )
+    _add_model_options(parser)
+    server = parser.add_argument_group("server")
+    server.add_argument(
+        "--host", default=launch.LOOPBACK, help="address to listen on (default: %(default)s)"
+    )
+    server.add_argument(
+        "--port",
+        type=int,
+        default=7861,
+        help="port to listen on; 0: any free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="say in JSON what this machine lacks, and exit"
+    )
+    # Another program of this project is the parent: the states are for it, as lines of JSON.
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--device", choices=DEVICES, help=OPTION_HELP["device"])
+    group.add_argument("--precision", choices=PRECISIONS, help=OPTION_HELP["precision"])
+    group.add_argument("--offload", choices=OFFLOADS, help=OPTION_HELP["offload"])
+    group.add_argument("--no-t5", action="store_true", help=OPTION_HELP["no_t5"])
+    group.add_argument("--revision", help=OPTION_HELP["revision"])
+
+
+def model_options(arguments: argparse.Namespace) -> ModelOptions:
+    """Return the options of the model."""
+    return ModelOptions(
+        arguments.device,
+        arguments.precision,
+        arguments.offload,
+        arguments.no_t5,
+        arguments.revision,
+    )
