@@ -2,7 +2,10 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from sd35.jobs.provenance import build_metadata
 from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.server import launch
 from sd35.space.engine import Broken, EngineError, Loading, Ready
+from sd35.space.fit import Machine
+from sd35.space.models import GB, MODELS
 from sd35.space.server import build_space
 from sd35.ui.create.form import FormValues
 from sd35.ui.create.import_settings import apply_settings
@@ -156,35 +161,141 @@ async def test_memory_error_names_a_size_that_fits(
         assert isinstance((await run(client, REQUEST))[-1], Finished)
 
 
+def use_heun(folder: Path) -> None:
+    """Name the scheduler of Heun's method, with a setting that it doesn't know."""
+    scheduler = {"_class_name": "FlowMatchHeunDiscreteScheduler", "use_dynamic_shifting": True}
+    change_json(folder / "scheduler" / "scheduler_config.json", **scheduler)
+    change_json(folder / "model_index.json", scheduler=["diffusers", scheduler["_class_name"]])
+
+
+def use_pickles(folder: Path) -> None:
+    """Store all weights as PyTorch did before safetensors."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+    from safetensors.torch import load_file  # noqa: PLC0415  # see above
+
+    for path in folder.glob("*/*.safetensors"):
+        stem = "pytorch_model" if path.stem == "model" else path.stem
+        torch.save(load_file(path), path.with_name(f"{stem}.bin"))
+        path.unlink()
+
+
+def use_variants(folder: Path) -> None:
+    """Store the weights of one part as a variant alone, and of another one twice."""
+    t5_path = folder / "text_encoder_3" / "model.safetensors"
+    t5_path.rename(t5_path.with_name("model.bf16.safetensors"))
+    vae_path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(vae_path, vae_path.with_name("diffusion_pytorch_model.bf16.safetensors"))
+
+
+def leave_settings_out(folder: Path) -> None:
+    """Leave out what the pipeline has no default for: tokens of a prompt, and the VAE's shift."""
+    for path in folder.glob("tokenizer*/tokenizer_config.json"):
+        path.unlink()
+    change_json(folder / "vae" / "config.json", shift_factor=None)
+    change_json(folder / "model_index.json", image_encoder=["transformers", "SiglipVisionModel"])
+
+
+def quantize(folder: Path) -> None:
+    """Store the transformer in int8."""
+    from diffusers import SD3Transformer2DModel, TorchAoConfig  # noqa: PLC0415  # see above
+    from torchao.quantization import Int8WeightOnlyConfig  # noqa: PLC0415  # see above
+
+    config = TorchAoConfig(Int8WeightOnlyConfig())
+    part = folder / "transformer"
+    model = SD3Transformer2DModel.from_pretrained(part, quantization_config=config)
+    shutil.rmtree(part)
+    model.save_pretrained(part)
+
+
+def change_json(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 @pytest.mark.parametrize(
-    ("shape", "options"),
+    ("shape", "options", "change"),
     [
-        ("unusual", {}),
-        ("tiny", {"variant": "fp16"}),
-        ("tiny", {"safe_serialization": False}),
-        ("tiny", {"max_shard_size": "40KB"}),
+        ("unusual", {}, None),
+        ("tiny", {"variant": "fp16", "safe_serialization": False}, None),
+        ("tiny", {"max_shard_size": "40KB"}, use_heun),
+        ("tiny", {}, use_pickles),
+        ("tiny", {}, use_variants),
+        ("tiny", {}, leave_settings_out),
+        ("tiny", {}, quantize),
     ],
 )
-def test_folders_as_diffusers_writes_them(
-    tmp_path: Path, shape: str, options: dict[str, Any]
+def test_folders_as_tools_write_them(
+    tmp_path: Path, shape: str, options: dict[str, Any], change: Callable[[Path], None] | None
 ) -> None:
-    """Variants, shards, pickles, no T5, and other shapes of latents: each makes its image."""
+    """Each way to store a model makes its image, with previews of the image's shape."""
     from tests.random_model import build_random_model  # noqa: PLC0415  # needs torch
 
     pipeline = build_random_model(shape)
     if shape == "unusual":
         pipeline.register_modules(text_encoder_3=None, tokenizer_3=None)
     pipeline.save_pretrained(tmp_path, **options)
+    if change is not None:
+        change(tmp_path)
     engine = load_engine(tmp_path)
-    side = int(engine.limits.width.minimum)
-    request = replace(REQUEST, width=side, height=side * 2, num_inference_steps=2)
+    request = replace(REQUEST, width=256, height=512, num_inference_steps=2)
     *steps, image = engine.generate(request)
-    assert image.size == (side, side * 2)
+    assert image.size == (256, 512)
+    assert (steps[-1].number, steps[-1].total) == (2, 2)
+    assert len(steps) == (3 if change == use_heun else 2), "with Heun's method, each call counts"
     preview = Image.open(io.BytesIO(steps[0].preview))
     assert preview.size == (256, 512), "the image's shape, whatever the VAE's depth"
     has_t5 = shape == "tiny"
     assert ("without T5" in engine.model_info.options) is not has_t5
+    assert engine.model_info.precision == ("torchao" if change == quantize else "bfloat16")
     engine.close()
+
+
+class Malice:
+    """Object whose pickle runs a function."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("code-was-run",)
+
+
+def test_pickles_run_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickle of weights that would call a function is refused, in each part."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # see above
+
+    monkeypatch.chdir(tmp_path)
+    save_tiny_model(tmp_path / "model")
+    for name in ("transformer/diffusion_pytorch_model", "text_encoder_3/model"):
+        path = tmp_path / "model" / f"{name}.safetensors"
+        path.rename(tmp_path / "weights")
+        pickle_path = path.with_name(
+            "pytorch_model.bin" if path.stem == "model" else f"{path.stem}.bin"
+        )
+        torch.save({"weight": torch.zeros(9), "malice": Malice()}, pickle_path)
+        with pytest.raises(EngineError, match="can't be loaded"):
+            load_engine(tmp_path / "model")
+        assert not (tmp_path / "code-was-run").exists()
+        pickle_path.unlink()
+        (tmp_path / "weights").rename(path)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "options", "expected_message"),
+    [
+        ("", {"precision": "nf4"}, "nf4 needs an NVIDIA GPU"),
+        ("", {"offload": "group"}, "--offload group needs a GPU"),
+        ("bitsandbytes nf4", {}, "bitsandbytes nf4 needs an NVIDIA GPU"),
+        ("torchao", {"precision": "int8"}, "are torchao already"),
+    ],
+)
+def test_impossible_plans_are_refused_before_loading(
+    quantization: str, options: dict[str, Any], expected_message: str
+) -> None:
+    """What the device or the files don't allow is said at once."""
+    from sd35.space.diffusion.build import plan_model  # noqa: PLC0415  # needs torch
+
+    model = replace(MODELS["medium"], quantization=quantization)
+    with pytest.raises(EngineError, match=expected_message):
+        plan_model(model, Machine("cpu", "CPU", 64 * GB, 64 * GB), **options)
 
 
 def load_engine(folder: Path) -> Any:  # noqa: ANN401  # DiffusersEngine, whose module needs torch
@@ -347,20 +458,39 @@ def test_memory_of_a_container_is_its_limit(
 
 
 @pytest.mark.parametrize("dtype_name", ["float32", "bfloat16", "float16"])
-def test_estimate_is_the_image_without_its_noise(dtype_name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
+        ("FlowMatchEulerDiscreteScheduler", {"num_train_timesteps": 100}),
+        ("FlowMatchHeunDiscreteScheduler", {"shift": 3.0}),
+        ("FlowMatchLCMScheduler", {}),
+        ("DPMSolverMultistepScheduler", {"use_flow_sigmas": True}),
+        ("UniPCMultistepScheduler", {"use_flow_sigmas": True}),
+    ],
+)
+def test_estimate_is_the_image_without_its_noise(
+    dtype_name: str, name: str, options: dict[str, Any]
+) -> None:
     """With a perfect velocity, the estimate of each step is the clean image, in any precision."""
-    import torch  # noqa: PLC0415  # only with the model's packages
+    import diffusers  # noqa: PLC0415  # only with the model's packages
+    import torch  # noqa: PLC0415  # see above
 
-    from sd35.space.diffusion.latent_preview import EstimatingScheduler  # noqa: PLC0415  # see above
+    from sd35.space.diffusion.latent_preview import EstimateRecorder  # noqa: PLC0415  # see above
 
     dtype = getattr(torch, dtype_name)
-    scheduler = EstimatingScheduler(shift=3.0)
+    if "use_flow_sigmas" in options:
+        options = {**options, "prediction_type": "flow_prediction"}
+    scheduler = getattr(diffusers, name)(**options)
+    recorder = EstimateRecorder(scheduler)
     scheduler.set_timesteps(40)
     generator = torch.Generator().manual_seed(1)
     clean, noise = torch.randn(2, 1, 16, 64, 64, generator=generator)
     latents = noise.to(dtype)
     for timestep in scheduler.timesteps:
-        velocity = (noise - clean).to(dtype)
+        sigma = timestep / scheduler.config.num_train_timesteps
+        velocity = ((latents.float() - clean) / sigma).to(dtype)
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-        error = (scheduler.estimate - clean).square().mean().sqrt().item()
+        assert recorder.estimate is not None
+        error = (recorder.estimate - clean).square().mean().sqrt().item()
         assert error < 0.02, "the clean image's own root mean square is 1"

@@ -67,12 +67,14 @@ class Plan:
             model, or each layer of the transformer.
         has_t5: whether the largest text encoder is used.
         is_tiled: whether the VAE decodes the image in tiles, which takes less memory.
+        quantization: number format of the files, if the weights in them are quantized already.
     """
 
     precision: Precision
     offload: Offload = "none"
     has_t5: bool = True
     is_tiled: bool = False
+    quantization: str = ""
 
     def device_bytes(self, weights: Weights) -> int:
         """Return the memory of the device that a run takes at its peak."""
@@ -106,6 +108,11 @@ class Plan:
         return is_on_device and self.ram_bytes(weights) <= available_ram
 
     @property
+    def number_format(self) -> str:
+        """The number format of the weights, for people."""
+        return self.quantization or self.precision
+
+    @property
     def options(self) -> str:
         """What is unusual about the plan, for people; empty if nothing is."""
         texts = (
@@ -122,7 +129,7 @@ class Plan:
         )
 
     def __str__(self) -> str:
-        return ", ".join(filter(None, (self.precision, self.options)))
+        return ", ".join(filter(None, (self.number_format, self.options)))
 
 
 def plans(machine: Machine) -> Iterator[Plan]:
@@ -181,7 +188,13 @@ def choose_plan(
 def smaller_plan(machine: Machine, weights: Weights, plan: Plan) -> Plan | None:
     """Return the best plan that fits and takes less of the device than one that didn't fit."""
     candidates = (
-        replace(candidate, has_t5=candidate.has_t5 and plan.has_t5) for candidate in plans(machine)
+        replace(
+            candidate,
+            precision=plan.precision if plan.quantization else candidate.precision,
+            has_t5=candidate.has_t5 and plan.has_t5,
+            quantization=plan.quantization,
+        )
+        for candidate in plans(machine)
     )
     plan_bytes = plan.device_bytes(weights)
     return next(

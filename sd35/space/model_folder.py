@@ -1,9 +1,7 @@
-"""A model in a folder, as `save_pretrained` of diffusers writes it. Reads configurations only."""
+"""A model in a folder, as `save_pretrained` of diffusers writes it. Reads no weights."""
 
-import json
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,16 +9,40 @@ from typing import Any, Final
 from sd35.core.limits import PIPELINE_MULTIPLE, Limits, Range
 from sd35.space.engine import EngineError
 from sd35.space.models import MODELS, Model, Weights
+from sd35.space.weight_files import (
+    WeightFiles,
+    read_json,
+    read_weight_bytes,
+    select_weight_files,
+)
 
-__all__ = ["read_model_folder"]
+__all__ = ["WEIGHTED_PARTS", "read_model_folder", "select_all_weight_files"]
 
 PIPELINE_CLASS: Final = "StableDiffusion3Pipeline"
 
-_WEIGHT_SUFFIXES: Final = (".safetensors", ".bin")
-_WEIGHTED_PARTS: Final = ("transformer", "vae", "text_encoder", "text_encoder_2")
-_PARTS: Final = (*_WEIGHTED_PARTS, "scheduler", "tokenizer", "tokenizer_2")
+T5: Final = "text_encoder_3"
+WEIGHTED_PARTS: Final = ("transformer", "vae", "text_encoder", "text_encoder_2", T5)
 
-_HEADER_LIMIT: Final = 100_000_000  # bytes, as the safetensors library has it
+_REMEDY: Final = "Copy or download the whole model again."
+_REMEDY_OF_FORMAT: Final = "Choose a Stable Diffusion 3 or 3.5 model in diffusers' format."
+
+_ADAPTER_FILES: Final = ("adapter_config.json", "pytorch_lora_weights.safetensors")
+
+# One of the sets, without which transformers makes a tokenizer that knows no words.
+_TOKENIZER_FILES: Final = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("spiece.model",),
+    ("tokenizer.model",),
+)
+
+# Beyond them, a configuration isn't that of an image model, and building it would take hours and
+# all memory.
+_MAX_LAYERS: Final = 1000
+_MAX_NUMBER: Final = 10_000_000
+_MAX_POSITIONS: Final = 4096
+_MAX_VAE_LEVELS: Final = 8
+_LAYER_KEYS: Final = ("num_layers", "num_hidden_layers", "num_decoder_layers", "layers_per_block")
 
 
 def read_model_folder(
@@ -34,18 +56,15 @@ def read_model_folder(
         EngineError: there is no Stable Diffusion 3 pipeline in it, or only a part.
     """
     folder = folder.resolve()  # "." has no name
-    index = _read_json(folder / "model_index.json")
-    class_name = index.get("_class_name")
-    if class_name != PIPELINE_CLASS:
-        raise EngineError(
-            f"{folder.name} holds a {class_name}, not a {PIPELINE_CLASS}.",
-            "Choose a Stable Diffusion 3 or 3.5 model in diffusers' format.",
-        )
-    transformer = _read_json(folder / "transformer" / "config.json")
-    vae = _read_json(folder / "vae" / "config.json")
-    part_sizes = _sum_parts(_file_sizes(folder) if file_sizes is None else file_sizes)
-    _check_parts(folder, part_sizes)
-    name = repository or folder.name
+    name = repository or _clean_name(folder.name)
+    index = _read_index(folder, name)
+    paths = _list_files(folder) if file_sizes is None else list(file_sizes)
+    has_t5 = _has_part(index, T5) and any(path.startswith(f"{T5}/") for path in paths)
+    _check_scheduler(folder)
+    _check_tokenizers(paths, has_t5=has_t5)
+    part_sizes = _measure_parts(folder, paths, file_sizes, has_t5=has_t5)
+    configs = {part: _read_config(folder, part) for part in part_sizes}
+    _check_dimensions(configs)
     is_turbo = "turbo" in f"{name} {index.get('_name_or_path')}".lower()
     return Model(
         key=name,
@@ -53,51 +72,189 @@ def read_model_folder(
         repository=repository,
         weights=Weights(
             transformer=part_sizes["transformer"],
-            t5=part_sizes["text_encoder_3"],
+            t5=part_sizes.get(T5, 0),
             rest=part_sizes["text_encoder"] + part_sizes["text_encoder_2"] + part_sizes["vae"],
         ),
         limits=_read_limits(
-            transformer, vae, MODELS["large-turbo" if is_turbo else "large"].limits
+            configs["transformer"],
+            configs["vae"],
+            MODELS["large-turbo" if is_turbo else "large"].limits,
         ),
+        quantization=_read_quantization(configs),
     )
 
 
-def _check_parts(folder: Path, part_sizes: Mapping[str, int]) -> None:
-    remedy = "Copy or download the whole model again."
-    for part in _PARTS:
-        if not (folder / part).is_dir():
-            raise EngineError(f"The model's {part} is missing.", remedy)
-    for part in _WEIGHTED_PARTS:
-        if not part_sizes[part]:
-            raise EngineError(f"The weights of the model's {part} are missing.", remedy)
+def select_all_weight_files(paths: Iterable[str]) -> dict[str, WeightFiles]:
+    """Return the files to load for each part that has any, of the paths in a model."""
+    all_paths = list(paths)
+    selections = ((part, select_weight_files(part, all_paths)) for part in WEIGHTED_PARTS)
+    return {part: files for part, files in selections if files is not None}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
+def _clean_name(name: str) -> str:
+    # A folder's name may have line breaks, which a title can't.
+    return " ".join(name.split()) or "model"
+
+
+def _read_index(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / "model_index.json"
+    if not path.exists():
+        _check_other_formats(folder, name)
+    index = read_json(path)
+    class_name = index.get("_class_name")
+    if class_name != PIPELINE_CLASS:
         raise EngineError(
-            f"{path.parent.name}/{path.name} is missing: this is no model in diffusers' format.",
-            "Choose a folder that contains model_index.json, transformer, vae and text_encoder.",
-        ) from error
-    except ValueError as error:
-        raise EngineError(f"{path.name} of the model isn't valid JSON.") from error
-    if not isinstance(value, dict):
-        raise EngineError(f"{path.name} of the model isn't a JSON object.")
-    return value
+            f"{name} holds a {class_name}, not a {PIPELINE_CLASS}.", _REMEDY_OF_FORMAT
+        )
+    for part, value in index.items():
+        # Anything else would be imported, and be code of the folder's own.
+        if (
+            isinstance(value, list)
+            and value
+            and value[0] not in {None, "diffusers", "transformers"}
+        ):
+            raise EngineError(
+                f"{name} has code of its own for its {part} ({value[0]}), which isn't run.",
+                _REMEDY_OF_FORMAT,
+            )
+    return index
+
+
+def _check_other_formats(folder: Path, name: str) -> None:
+    if any((folder / file).exists() for file in _ADAPTER_FILES):
+        raise EngineError(
+            f"{name} holds an adapter (LoRA), which changes a model and is none.", _REMEDY_OF_FORMAT
+        )
+    if (folder / "snapshots").is_dir():
+        raise EngineError(
+            f"{name} is a folder of Hugging Face's cache.", "Choose a folder in its snapshots."
+        )
+
+
+def _list_files(folder: Path) -> list[str]:
+    # Only regular files: reading a pipe would wait for ever.
+    return [path.relative_to(folder).as_posix() for path in folder.glob("*/*") if path.is_file()]
+
+
+def _has_part(index: Mapping[str, Any], part: str) -> bool:
+    value = index.get(part)
+    return isinstance(value, list) and bool(value) and value[0] is not None
+
+
+def _check_scheduler(folder: Path) -> None:
+    """Refuse a scheduler that isn't for flow matching.
+
+    Raises:
+        EngineError: the model has another one, with which its images would be noise.
+    """
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
+    class_name = str(config.get("_class_name"))
+    if not (class_name.startswith("FlowMatch") or config.get("use_flow_sigmas") is True):
+        raise EngineError(
+            f"The model's scheduler {class_name} isn't one for flow matching.",
+            "Use FlowMatchEulerDiscreteScheduler, as Stable Diffusion 3.5 does.",
+        )
+
+
+def _check_tokenizers(paths: Iterable[str], *, has_t5: bool) -> None:
+    existing_paths = set(paths)
+    for part in ("tokenizer", "tokenizer_2", *(("tokenizer_3",) * has_t5)):
+        if not any(
+            all(f"{part}/{name}" in existing_paths for name in names) for names in _TOKENIZER_FILES
+        ):
+            raise EngineError(f"The model's {part} is missing or incomplete.", _REMEDY)
+
+
+def _measure_parts(
+    folder: Path, paths: Iterable[str], file_sizes: Mapping[str, int] | None, *, has_t5: bool
+) -> dict[str, int]:
+    """Return the bytes of each part's weights at 16 bits."""
+    selections = select_all_weight_files(paths)
+    part_sizes = {}
+    for part in WEIGHTED_PARTS:
+        if part == T5 and not has_t5:
+            continue
+        files = selections.get(part)
+        if files is None:
+            raise EngineError(f"The weights of the model's {part} are missing.", _REMEDY)
+        part_sizes[part] = (
+            read_weight_bytes(folder, files)
+            if file_sizes is None
+            else sum(file_sizes[path] for path in files.paths)
+        )
+    return part_sizes
+
+
+def _read_config(folder: Path, part: str) -> dict[str, Any]:
+    config = read_json(folder / part / "config.json")
+    limits = dict.fromkeys(_LAYER_KEYS, _MAX_LAYERS) | {"pos_embed_max_size": _MAX_POSITIONS}
+    for key, value in config.items():
+        numbers = value if isinstance(value, list) else [value]
+        limit = limits.get(key, _MAX_NUMBER)
+        if any(isinstance(number, int) and abs(number) > limit for number in numbers):
+            raise EngineError(f"{part}/config.json has a number that is too large: {key}.", _REMEDY)
+    return config
+
+
+def _check_dimensions(configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse parts of different models, whose first run would fail.
+
+    Raises:
+        EngineError: a part makes what the transformer doesn't take.
+    """
+    transformer = configs["transformer"]
+    projections = [
+        configs[part].get("projection_dim") for part in ("text_encoder", "text_encoder_2")
+    ]
+    pairs = [
+        ("in_channels", "vae", configs["vae"].get("latent_channels")),
+        ("joint_attention_dim", T5, configs.get(T5, {}).get("d_model")),
+        (
+            "pooled_projection_dim",
+            "text_encoder",
+            sum(value for value in projections if isinstance(value, int)) or None,
+        ),
+    ]
+    for key, part, value in pairs:
+        number = transformer.get(key)
+        if isinstance(number, int) and isinstance(value, int) and number != value:
+            raise EngineError(
+                f"The model's {part} doesn't belong to its transformer: it makes {value} values "
+                f"where {number} are needed.",
+                _REMEDY,
+            )
+
+
+def _read_quantization(configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the number format of weights that are stored in fewer bits; empty if none are."""
+    for part in ("transformer", T5):
+        config = configs.get(part, {}).get("quantization_config")
+        if isinstance(config, dict):
+            bits = "int8" if config.get("load_in_8bit") else ""
+            number_format = (
+                config.get("bnb_4bit_quant_type") if config.get("load_in_4bit") else bits
+            )
+            return f"{config.get('quant_method')} {number_format}".strip()
+    return ""
 
 
 def _read_limits(transformer: dict[str, Any], vae: dict[str, Any], limits: Limits) -> Limits:
     """Return limits with a model's sides, which its table of positions limits."""
     channels = vae.get("block_out_channels")
-    scale = 2 ** (len(channels) - 1) if isinstance(channels, list) and channels else 8
+    level_count = len(channels) if isinstance(channels, list) else 0
+    scale = 2 ** (level_count - 1) if 0 < level_count <= _MAX_VAE_LEVELS else 8
     patch_side = _positive(transformer.get("patch_size"), 2) * scale
-    table_side = _positive(transformer.get("pos_embed_max_size"), 192) * patch_side
     multiple = math.lcm(PIPELINE_MULTIPLE, patch_side)
-    maximum = min(limits.width.maximum, table_side) // multiple * multiple
-    minimum = min(limits.width.minimum / 2, maximum)
+    table_size = transformer.get("pos_embed_max_size", 96)  # by default of diffusers
+    maximum = int(limits.width.maximum) // multiple * multiple
+    if table_size is not None:  # without a table, positions are computed
+        maximum = min(maximum, _positive(table_size, 192) * patch_side // multiple * multiple)
+    if not maximum:
+        raise EngineError(f"The model can't make images of {multiple} pixels or more.", _REMEDY)
     default_side = _positive(transformer.get("sample_size"), 128) * scale // multiple * multiple
-    default = min(max(default_side, minimum), maximum)
+    default = min(max(default_side, multiple), maximum)
+    # Half of what the models of Stability are for, and less for a model that is for small images.
+    minimum = max(default // 4 // multiple * multiple, multiple)
     side = Range(minimum, maximum, multiple, default)
     return replace(limits, width=side, height=side)
 
@@ -105,51 +262,3 @@ def _read_limits(transformer: dict[str, Any], vae: dict[str, Any], limits: Limit
 def _positive(value: object, default: int) -> int:
     is_valid = isinstance(value, int) and not isinstance(value, bool) and value > 0
     return value if is_valid and isinstance(value, int) else default
-
-
-def _file_sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes that the weights of each file take at 16 bits, by path."""
-    sizes = {}
-    for path in folder.glob("*/*"):
-        if path.is_file() and path.name.endswith(_WEIGHT_SUFFIXES):
-            is_readable = path.suffix == ".safetensors"
-            size = _read_weight_count(path) * 2 if is_readable else path.stat().st_size
-            sizes[path.relative_to(folder).as_posix()] = size
-    return sizes
-
-
-def _read_weight_count(path: Path) -> int:
-    """Return the number of weights in a safetensors file, which begins with their shapes.
-
-    Raises:
-        EngineError: the file is damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, _HEADER_LIMIT)))
-        tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
-        end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
-        count = int(sum(math.prod(tensor["shape"]) for tensor in tensors))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        end = -1
-    # A file of Git LFS that wasn't fetched is a short text; a copy that was interrupted has no end.
-    if end < 0 or path.stat().st_size < 8 + length + end:
-        raise EngineError(
-            f"{path.parent.name}/{path.name} is damaged or incomplete.",
-            "Copy or download the file again.",
-        )
-    return count
-
-
-def _sum_parts(file_sizes: Mapping[str, int]) -> Counter[str]:
-    """Return the bytes of a model's parts; each is loaded once, also if it is there twice."""
-    sizes: Counter[tuple[str, str, bool]] = Counter()
-    for path, size in file_sizes.items():
-        part, _, name = path.partition("/")
-        if name.endswith(_WEIGHT_SUFFIXES):
-            sizes[part, Path(name).suffix, ".fp16" in name] += size
-    part_sizes: Counter[str] = Counter()
-    for part, suffix, is_variant in sorted(sizes, key=lambda key: (key[2], key[1] == ".bin")):
-        part_sizes[part] = part_sizes[part] or sizes[part, suffix, is_variant]
-    return part_sizes

@@ -34,6 +34,7 @@ class Model:
         title: its name for people.
         repository: `owner/name` at Hugging Face; empty for a folder's.
         limits: of its Space; the defaults are those of the model's card.
+        quantization: number format of weights that are stored in fewer than 16 bits; else empty.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Model:
     repository: str
     weights: Weights
     limits: Limits
+    quantization: str = ""
 
 
 # Counted from the configurations of the repositories, on the meta device.

@@ -1,5 +1,6 @@
 """The engine for a model that is named on the command line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sd35.core.model_options import Offload, Precision
@@ -12,11 +13,11 @@ from sd35.space.diffusion.weights import (
     resolve_revision,
 )
 from sd35.space.engine import EngineError
-from sd35.space.fit import choose_plan
+from sd35.space.fit import Machine, Plan, choose_plan
 from sd35.space.model_folder import read_model_folder
-from sd35.space.models import MODELS
+from sd35.space.models import MODELS, Model
 
-__all__ = ["create_engine", "find_model"]
+__all__ = ["create_engine", "find_model", "plan_model"]
 
 
 def create_engine(
@@ -43,9 +44,42 @@ def create_engine(
     """
     machine = find_machine(device)
     files = find_model(name, revision)
-    weights = files.model.weights
-    plan = choose_plan(machine, weights, precision=precision, offload=offload, has_t5=has_t5)
+    plan = plan_model(files.model, machine, precision=precision, offload=offload, has_t5=has_t5)
     return DiffusersEngine(files, plan, machine)
+
+
+def plan_model(
+    model: Model,
+    machine: Machine,
+    *,
+    precision: Precision | None = None,
+    offload: Offload | None = None,
+    has_t5: bool | None = None,
+) -> Plan:
+    """Return how a model runs on a machine; see `choose_plan`.
+
+    Raises:
+        EngineError: none fits, or the machine or the model's files don't allow the given one.
+    """
+    if machine.device != "cuda":
+        if precision == "nf4" or "bitsandbytes" in model.quantization:
+            raise EngineError(
+                f"{model.quantization or precision} needs an NVIDIA GPU.",
+                "Choose --precision int8, or another model."
+                if precision
+                else "Choose another model.",
+            )
+        if offload == "group":
+            raise EngineError("--offload group needs a GPU.", "Leave out --offload.")
+    if model.quantization:
+        if precision not in {None, "bfloat16"}:
+            raise EngineError(
+                f"The weights of {model.title} are {model.quantization} already.",
+                "Leave out --precision.",
+            )
+        precision = "bfloat16"  # of the parts that aren't quantized
+    plan = choose_plan(machine, model.weights, precision=precision, offload=offload, has_t5=has_t5)
+    return replace(plan, quantization=model.quantization)
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:

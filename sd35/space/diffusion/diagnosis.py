@@ -9,11 +9,11 @@ import transformers
 from huggingface_hub import get_token
 
 from sd35.core.text import format_bytes
-from sd35.space.diffusion.build import find_model
+from sd35.space.diffusion.build import find_model, plan_model
 from sd35.space.diffusion.devices import find_machine
 from sd35.space.diffusion.weights import cache_disk_space, find_missing_files
 from sd35.space.engine import EngineError
-from sd35.space.fit import Machine, choose_plan
+from sd35.space.fit import Machine
 from sd35.space.models import Model
 
 __all__ = ["check_model"]
@@ -68,7 +68,7 @@ class _Diagnosis:
     def check_fit(self) -> str:
         if self.machine is None or self.model is None:
             raise EngineError("Not known until the device and the model work.")
-        plan = choose_plan(self.machine, self.model.weights)
+        plan = plan_model(self.model, self.machine)
         memory = format_bytes(plan.device_bytes(self.model.weights))
         return f"runs as {plan}, and takes {memory} on {self.machine.name}"
 

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import logging
+import math
 import queue
 import threading
 from collections.abc import Generator, Iterator
@@ -21,10 +22,7 @@ from sd35.space.diffusion.failures import (
     load_error,
     run_error,
 )
-from sd35.space.diffusion.latent_preview import (
-    EstimatingScheduler,
-    LatentPreviews,
-)
+from sd35.space.diffusion.latent_preview import LatentPreviews
 from sd35.space.diffusion.pipeline import load_pipeline
 from sd35.space.diffusion.weights import ModelFiles
 from sd35.space.engine import Broken, EngineError, EngineState, Loading, Ready, Step
@@ -75,7 +73,7 @@ class DiffusersEngine:
         self.model_info = ModelInfo(
             name=model.repository or model.key,
             revision=files.revision,
-            precision=plan.precision,
+            precision=plan.number_format,
             device=machine.name,
             options=plan.options,
             max_pixels=model.limits.max_pixels,
@@ -115,10 +113,9 @@ class DiffusersEngine:
 
     def use_pipeline(self, pipeline: StableDiffusion3Pipeline) -> None:
         """Make images with a pipeline that was loaded already."""
-        pipeline.scheduler = EstimatingScheduler.from_config(pipeline.scheduler.config)
         pipeline.set_progress_bar_config(disable=True)
         decoder = _load_tiny_decoder(self._machine, pipeline.transformer.config.in_channels)
-        self._previews = LatentPreviews(pipeline.vae_scale_factor, decoder)
+        self._previews = LatentPreviews(pipeline.scheduler, pipeline.vae_scale_factor, decoder)
         self.pipeline = pipeline
         self._state = Ready()
 
@@ -267,11 +264,12 @@ class _Run:
         _timestep: object,
         _tensors: object,
     ) -> dict[str, Any]:
-        number, total = index + 1, pipeline.num_timesteps
+        # Heun's method, of order 2, calls the model twice a step; a call is when a run can end.
+        order = pipeline.scheduler.order
+        number, total = index // order + 1, math.ceil(pipeline.num_timesteps / order)
         preview = None
-        estimate = pipeline.scheduler.estimate
-        if has_preview(number, total) and estimate is not None:
-            preview = self._previews.encode(estimate)
+        if index % order == 0 and has_preview(number, total):
+            preview = self._previews.encode()
         self._results.put(Step(number, total, preview))
         self._raise_if_stopped()
         return {}

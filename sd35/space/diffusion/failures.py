@@ -46,7 +46,10 @@ def load_error(error: Exception, plan: Plan, machine: Machine, weights: Weights)
             f"The model doesn't fit into the memory of {machine.name} ({plan}).",
             f"Close other programs, or {_smaller_option(plan, machine, weights)}.",
         )
-    return _device_error(error, machine) or _unforeseen_error("The model can't be loaded", error)
+    return _device_error(error, machine) or EngineError(
+        f"The model can't be loaded: {type(error).__name__}.",
+        "Copy or download its files again. If they are whole, the Space's log says more.",
+    )
 
 
 def run_error(
@@ -62,7 +65,9 @@ def run_error(
             f"{request.width} × {request.height} doesn't fit into the memory of {machine.name}.",
             remedy[0].upper() + remedy[1:],
         )
-    return _device_error(error, machine) or _unforeseen_error("The run failed", error)
+    return _device_error(error, machine) or EngineError(
+        f"The run failed: {type(error).__name__}.", "The Space's log says more."
+    )
 
 
 def _smaller_option(plan: Plan, machine: Machine, weights: Weights) -> str:
@@ -81,10 +86,6 @@ def _device_error(error: Exception, machine: Machine) -> EngineError | None:
             "The Space starts again. If this happens often, update the GPU's driver.",
         )
     return None
-
-
-def _unforeseen_error(text: str, error: Exception) -> EngineError:
-    return EngineError(f"{text}: {type(error).__name__}.", "The Space's log says more.")
 
 
 def _first_line(error: Exception) -> str:

@@ -4,12 +4,11 @@ import logging
 from typing import Any, Final, cast
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from sd35.space.previews import LONGEST_SIDE, encode_preview
 
-__all__ = ["EstimatingScheduler", "LatentPreviews", "estimate_image"]
+__all__ = ["EstimateRecorder", "LatentPreviews", "estimate_image"]
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +24,26 @@ _LATENT_RGB: Final = (
 )
 
 
-class EstimatingScheduler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]  # has no types
-    """Scheduler that keeps, of each step, the image without its noise: x − σ·v.
+class EstimateRecorder:
+    """Recorder that keeps, of each step of a scheduler, the image without its noise: x − σ·v.
 
     The pipeline's callback gets the latents after a step alone. The estimate could be had from two
     of them as well, but in bfloat16 their difference is mostly rounding while the steps are small.
+
+    Args:
+        scheduler: any of diffusers' for flow matching, whose timesteps are the noise's share σ.
 
     Attributes:
         estimate: of the clean latents after the last step; batch × channels × rows × columns.
     """
 
-    estimate: torch.Tensor | None = None
+    def __init__(self, scheduler: Any) -> None:  # noqa: ANN401  # has no types
+        self.estimate: torch.Tensor | None = None
+        self._timestep_count = scheduler.config.num_train_timesteps
+        self._step = scheduler.step
+        scheduler.step = self._record_step
 
-    def step(
+    def _record_step(
         self,
         model_output: torch.Tensor,
         timestep: torch.Tensor,
@@ -45,28 +51,35 @@ class EstimatingScheduler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc
         *args: Any,  # noqa: ANN401  # of diffusers
         **kwargs: Any,  # noqa: ANN401  # of diffusers
     ) -> Any:  # noqa: ANN401  # of diffusers
-        """Make the step, as the base class does."""
-        if self.step_index is None:
-            self._init_step_index(timestep)
-        sigma = self.sigmas[self.step_index].to(sample.device, torch.float32)
+        sigma = timestep.to(sample.device, torch.float32) / self._timestep_count
         self.estimate = sample.float() - sigma * model_output.float()
-        return super().step(model_output, timestep, sample, *args, **kwargs)
+        return self._step(model_output, timestep, sample, *args, **kwargs)
 
 
 class LatentPreviews:
-    """Previews of a model's latents.
+    """Previews of the latents in a run.
 
     Args:
+        scheduler: whose steps are previewed.
         scale: how many pixels one latent's side becomes.
         decoder: an `AutoencoderTiny`; without one, the previews are less sharp.
     """
 
-    def __init__(self, scale: float, decoder: Any | None = None) -> None:  # noqa: ANN401  # has no types
+    def __init__(
+        self,
+        scheduler: Any,  # noqa: ANN401  # has no types
+        scale: float,
+        decoder: Any | None = None,  # noqa: ANN401  # has no types
+    ) -> None:
+        self._recorder = EstimateRecorder(scheduler)
         self._scale = scale
         self._decoder = decoder
 
-    def encode(self, latents: torch.Tensor) -> bytes:
-        """Return the JPEG of clean latents; a decoder that fails isn't used again."""
+    def encode(self) -> bytes | None:
+        """Return the JPEG of the last step's estimate; a decoder that fails isn't used again."""
+        latents = self._recorder.estimate
+        if latents is None:
+            return None
         try:
             image = estimate_image(latents, LONGEST_SIDE, self._scale, self._decoder)
         except Exception:

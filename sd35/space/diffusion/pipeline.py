@@ -1,5 +1,6 @@
 """Loading a model as planned."""
 
+import inspect
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +12,15 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from sd35.space.fit import Machine, Plan
+from sd35.space.model_folder import select_all_weight_files
 
 __all__ = ["load_pipeline"]
 
 # The parts that are large enough to be worth it; the others lose more than they gain.
 _QUANTIZED_PARTS: Final = ("transformer", "text_encoder_3")
+
+# Of image prompts, which the Space doesn't take.
+_UNUSED_PARTS: Final = {"image_encoder": None, "feature_extractor": None}
 
 
 def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion3Pipeline:
@@ -23,9 +28,10 @@ def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion
     # Without a dtype, transformers keeps the files' and diffusers makes float32 of it: the parts
     # wouldn't fit together, or take twice the memory.
     dtype = torch.float32 if plan.precision == "float32" else torch.bfloat16
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
-    if _has_only_variant(folder):
-        options["variant"] = "fp16"
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, **_UNUSED_PARTS}
+    variant = _read_variant(folder)
+    if variant:
+        options["variant"] = variant
     if not plan.has_t5:
         options |= {"text_encoder_3": None, "tokenizer_3": None}
     quantization = _quantization(plan)
@@ -34,16 +40,32 @@ def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     pipeline = StableDiffusion3Pipeline.from_pretrained(folder, **options)
+    _adapt(pipeline)
     if plan.is_tiled:
         pipeline.vae.enable_tiling()
     _move_to_device(pipeline, plan, machine)
     return pipeline
 
 
-def _has_only_variant(folder: Path) -> bool:
-    """Return whether the transformer's files are those of 16 bits that other files may stand by."""
-    names = [path.name for path in (folder / "transformer").iterdir() if path.suffix != ".json"]
-    return bool(names) and all(".fp16" in name for name in names)
+def _read_variant(folder: Path) -> str:
+    """Return the variant of the parts that have no other weights; empty if all have full ones."""
+    paths = [path.relative_to(folder).as_posix() for path in folder.glob("*/*")]
+    return max(files.variant for files in select_all_weight_files(paths).values())
+
+
+def _adapt(pipeline: StableDiffusion3Pipeline) -> None:
+    """Fill in what the files of a model may leave open, without which each run would fail."""
+    # A tokenizer of `tokenizer.json` alone knows no limit.
+    pipeline.tokenizer_max_length = min(
+        pipeline.tokenizer_max_length,
+        pipeline.text_encoder.config.max_position_embeddings,
+        pipeline.text_encoder_2.config.max_position_embeddings,
+    )
+    if pipeline.vae.config.shift_factor is None:
+        pipeline.vae.register_to_config(shift_factor=0.0)
+    # Some schedulers ignore the setting, but don't take what the pipeline passes because of it.
+    if "mu" not in inspect.signature(pipeline.scheduler.set_timesteps).parameters:
+        pipeline.scheduler.register_to_config(use_dynamic_shifting=False)
 
 
 def _quantization(plan: Plan) -> PipelineQuantizationConfig | None:
