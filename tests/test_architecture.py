@@ -65,6 +65,9 @@ FORBIDDEN_IMPORTS = {
 }
 """Libraries that are the business of other packages."""
 
+OPTIONAL_LIBRARIES = {"sd35.space.diffusion": "torch", "sd35.space.replicas": "ray"}
+"""Libraries that one package alone may import, as they needn't be installed."""
+
 
 def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -97,6 +100,11 @@ def test_packages_import_only_what_lies_below_them(path: Path) -> None:
         for key, names in FORBIDDEN_IMPORTS.items()
         if is_below(module_name(path), {key})
         for name in names
+    }
+    others |= {
+        library
+        for key, library in OPTIONAL_LIBRARIES.items()
+        if not is_below(module_name(path), {key})
     }
     assert not {name for name in imported_names(path) if is_below(name, others)}
 
@@ -135,8 +143,9 @@ def test_functions_fit_on_a_screen(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_public_names_exist(path: Path) -> None:
     """Each name in an `__all__` exists, and each public class has a docstring."""
-    if is_below(module_name(path), {"sd35.space.diffusion"}):
-        pytest.importorskip("torch")
+    for package, library in OPTIONAL_LIBRARIES.items():
+        if is_below(module_name(path), {package}) and module_name(path) != package:
+            pytest.importorskip(library)
     module = importlib.import_module(module_name(path)) if path.stem != "__main__" else None
     for public in getattr(module, "__all__", ()):
         value = getattr(module, public)

@@ -15,8 +15,11 @@ import orjson
 
 from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server import launch
-from sd35.space.arguments import create_parser
-from sd35.space.engine import Broken, EngineError, Loading, Ready
+from sd35.space import replicas
+from sd35.space.arguments import create_parser, model_options
+from sd35.space.engine import Broken, EngineError, Loading, Ready, ReplicatedEngine
+from sd35.space.engine_options import INSTALL_HINT, EngineOptions
+from sd35.space.replicas import ReplicaRange
 
 if TYPE_CHECKING:
     from sd35.space.engine import Engine, EngineState
@@ -25,7 +28,7 @@ log = logging.getLogger("sd35.space")
 
 POLL_SECONDS: Final = 0.5
 END_SECONDS: Final = 10.0
-INSTALL_HINT: Final = "pip install -r requirements-model.txt"
+UPDATE_SIGNAL: Final = getattr(signal, "SIGUSR1", None)
 
 
 def create_engine(arguments: argparse.Namespace) -> "Engine":
@@ -34,23 +37,11 @@ def create_engine(arguments: argparse.Namespace) -> "Engine":
     Raises:
         EngineError: there is no such model, or this machine can't run it.
     """
-    if arguments.model == "demo":
-        from sd35.space.painter import DemoPainter  # noqa: PLC0415  # only for the demo
-
-        return DemoPainter()
-    try:
-        from sd35.space.diffusion.build import create_engine  # noqa: PLC0415  # torch: seconds
-    except ImportError as error:
-        message = f"The model needs more packages: {error.name} is missing."
-        raise EngineError(message, f"Install them: {INSTALL_HINT}.") from error
-    return create_engine(
-        arguments.model,
-        device=arguments.device,
-        revision=arguments.revision,
-        precision=arguments.precision,
-        offload=arguments.offload,
-        has_t5=False if arguments.no_t5 else None,
-    )
+    options = EngineOptions(arguments.model, model_options(arguments))
+    if arguments.replicas or arguments.ray:
+        number = arguments.replicas or ReplicaRange(1, 1)
+        return replicas.create_engine(options, number, arguments.ray)
+    return options.create_engine()
 
 
 def _silence_libraries() -> None:
@@ -107,31 +98,44 @@ def main() -> int:
     on_stop(lambda signal_number: sys.exit(128 + signal_number))
     if arguments.child:
         threading.Thread(target=wait_for_parent, daemon=True).start()
+    # Unlike Event.set, SimpleQueue.put may be called from a signal handler that interrupts itself.
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    if UPDATE_SIGNAL is not None:
+        signal.signal(UPDATE_SIGNAL, lambda signal_number, _: signals.put(signal_number))
     with launch.configure_environment():
-        # Gradio reads its environment when it is imported.
-        from sd35.space.server import build_space  # noqa: PLC0415  # see above
-
         try:
             engine = create_engine(arguments)
         except EngineError as error:
             reporter.report_error(error)
             return 1
-        # Unlike Event.set, SimpleQueue.put may be called from a signal handler that interrupts
-        # itself.
-        stop_signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        on_stop(stop_signals.put)
-        demo = build_space(engine)
-        port = arguments.port or launch.free_port()
-        try:
-            address = launch.launch(demo, host=arguments.host, port=port)
-        except OSError:
-            sys.stderr.write(f"Port {port} is in use. Choose another with --port.\n")
-            return 1
-        engine.start()
-        code = watch(engine, address, reporter, stop_signals)
-        end_in_time(code)
-        launch.close(demo)
+        on_stop(signals.put)
+        return serve(engine, arguments, reporter, signals)
+
+
+def serve(
+    engine: "Engine",
+    arguments: argparse.Namespace,
+    reporter: "Reporter",
+    signals: "queue.SimpleQueue[int]",
+) -> int:
+    """Serve the engine's Space until it breaks or a signal comes; return the exit code."""
+    # Gradio reads its environment when it is imported.
+    from sd35.space.server import build_space  # noqa: PLC0415  # see above
+
+    demo = build_space(engine)
+    port = arguments.port or launch.free_port()
+    middleware = engine.middleware if isinstance(engine, ReplicatedEngine) else ()
+    try:
+        address = launch.launch(demo, host=arguments.host, port=port, middleware=middleware)
+    except OSError:
+        sys.stderr.write(f"Port {port} is in use. Choose another with --port.\n")
         engine.close()
+        return 1
+    engine.start()
+    code = watch(engine, address, reporter, signals)
+    end_in_time(code)
+    launch.close(demo)
+    engine.close()
     return code
 
 
@@ -151,7 +155,7 @@ def check(model: str) -> int:
 
 
 def watch(
-    engine: "Engine", address: str, reporter: Reporter, stop_signals: "queue.SimpleQueue[int]"
+    engine: "Engine", address: str, reporter: Reporter, signals: "queue.SimpleQueue[int]"
 ) -> int:
     """Report the engine's states until it breaks or a signal comes; return the exit code."""
     was_ready = False
@@ -166,10 +170,23 @@ def watch(
         if isinstance(state, Broken):
             return 1
         try:
-            stop_signals.get(timeout=POLL_SECONDS)
+            signal_number = signals.get(timeout=POLL_SECONDS)
         except queue.Empty:
             continue
-        return 0
+        if signal_number != UPDATE_SIGNAL:
+            return 0
+        update(engine)
+
+
+def update(engine: "Engine") -> None:
+    """Load the model again, in engines that can do so beside their runs."""
+    if not isinstance(engine, ReplicatedEngine):
+        log.error("Only replicas can be updated while they run: see --replicas.")
+        return
+    try:
+        engine.update()
+    except EngineError as error:
+        log.error("%s", error)  # noqa: TRY400  # foreseen
 
 
 def end_in_time(code: int) -> None:
@@ -183,6 +200,10 @@ def on_stop(stop: Callable[[int], object]) -> None:
     """Call a function with the signal that asks this process to end."""
     for stop_signal in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop_signal, lambda signal_number, _: stop(signal_number))
+    # For a terminal that is closed, unless nohup has switched it off.
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signal.signal(hangup, lambda signal_number, _: stop(signal_number))
 
 
 def wait_for_parent() -> None:

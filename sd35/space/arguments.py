@@ -11,6 +11,7 @@ from sd35.core.model_options import (
 )
 from sd35.server import launch
 from sd35.space.models import MODELS
+from sd35.space.replicas import ReplicaRange
 
 __all__ = ["create_parser", "model_options"]
 
@@ -28,6 +29,7 @@ def create_parser() -> argparse.ArgumentParser:
         "(default: demo)",
     )
     _add_model_options(parser)
+    _add_replica_options(parser)
     server = parser.add_argument_group("server")
     server.add_argument(
         "--host", default=launch.LOOPBACK, help="address to listen on (default: %(default)s)"
@@ -53,6 +55,27 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--offload", choices=OFFLOADS, help=OPTION_HELP["offload"])
     group.add_argument("--no-t5", action="store_true", help=OPTION_HELP["no_t5"])
     group.add_argument("--revision", help=OPTION_HELP["revision"])
+
+
+def _add_replica_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("several GPUs")
+    group.add_argument(
+        "--replicas",
+        type=_parse_replicas,
+        help="number of GPUs, such as 4, or 1-4: as many as the queue needs",
+    )
+    group.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="Ray cluster that the GPUs are in: HOST:6379, or auto (default: only this machine's)",
+    )
+
+
+def _parse_replicas(text: str) -> ReplicaRange:
+    try:
+        return ReplicaRange.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def model_options(arguments: argparse.Namespace) -> ModelOptions:

@@ -1,12 +1,12 @@
 """Interface of an engine, which makes the images in a Space that we run.
 
-`sd35.space.painter.DemoPainter` is one, `sd35.space.diffusion.DiffusersEngine` another;
-`sd35.space.server` serves any, and knows neither.
+`sd35.space.painter.DemoPainter` is one, `sd35.space.diffusion.DiffusersEngine` another, and
+`sd35.space.replicas` has one over several of them; `sd35.space.server` serves any, and knows none.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -14,7 +14,19 @@ from sd35.core.limits import Limits
 from sd35.core.model_info import ModelInfo
 from sd35.core.request import GenerationRequest
 
-__all__ = ["Broken", "Engine", "EngineError", "EngineState", "Loading", "Ready", "Step"]
+__all__ = [
+    "Broken",
+    "Engine",
+    "EngineError",
+    "EngineState",
+    "Loading",
+    "Notice",
+    "Ready",
+    "ReplicatedEngine",
+    "Result",
+    "Step",
+    "Waiting",
+]
 
 
 class EngineError(Exception):
@@ -44,6 +56,23 @@ class Step:
     number: int
     total: int
     preview: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A run waits before its first step; repeated while it does."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the user should know about a run besides its steps."""
+
+    text: str
+
+
+Result = Step | Waiting | Notice | Image.Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +107,7 @@ class Engine(Protocol):
         model_info: the model, for `/config`; complete when the constructor returns.
         limits: the ranges that the server enforces.
         size_multiple: what both sides must be multiples of, in pixels.
-        concurrency: number of runs at the same time.
+        concurrency: largest number of runs at the same time.
     """
 
     title: str
@@ -97,8 +126,10 @@ class Engine(Protocol):
         """Begin to load the model, in the background."""
         ...
 
-    def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
+    def generate(self, request: GenerationRequest) -> Generator[Result, None, None]:
         """Yield each finished step, and last the RGB image in the requested size.
+
+        A run that begins again on another device counts its steps from 1 again, after a notice.
 
         `request.seed` counts even with `randomize_seed`: the server draws random seeds. Closing the
         generator ends the run before its next step, and returns once the device is free.
@@ -110,4 +141,23 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the device. A run that is under way ends before its next step."""
+        ...
+
+
+@runtime_checkable
+class ReplicatedEngine(Protocol):
+    """What an engine over several devices has besides what each engine has.
+
+    Attributes:
+        middleware: ASGI middleware for its Space.
+    """
+
+    middleware: Sequence[Any]
+
+    def update(self) -> None:
+        """Load the model again, one device after the other, without ending a run.
+
+        Raises:
+            EngineError: the devices can't be told.
+        """
         ...

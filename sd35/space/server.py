@@ -21,7 +21,7 @@ from sd35.core.model_info import MODEL_INFO_ID
 from sd35.core.request import GenerationRequest
 from sd35.server import launch
 from sd35.server.blocks import locked_blocks
-from sd35.space.engine import Broken, Engine, EngineError, Loading, Step
+from sd35.space.engine import Broken, Engine, EngineError, Loading, Notice, Step, Waiting
 from sd35.space.painter import DemoPainter
 
 __all__ = ["DemoSpace", "build_space"]
@@ -158,17 +158,26 @@ def _wait_until_ready(
 
 def _run(engine: Engine, request: GenerationRequest, progress: gr.Progress) -> Iterator[Outputs]:
     preview = None
+    image = None
     # Closed as soon as Gradio closes this generator, not when it is collected: that is what stops
     # the run.
     with closing(engine.generate(request)) as steps:
-        for step in steps:
-            if isinstance(step, Step):
-                progress((step.number, step.total), desc="Generating", unit="steps")
-                preview = preview if step.preview is None else _preview_data(step.preview)
-                # Also without a new preview: Gradio hears of a stop only between yields.
-                yield preview, request.seed
-            else:
-                image = step
+        for result in steps:
+            match result:
+                case Step(number=number, total=total):
+                    progress((number, total), desc="Generating", unit="steps")
+                    preview = preview if result.preview is None else _preview_data(result.preview)
+                case Waiting(text=text):
+                    progress(None, desc=text)
+                case Notice(text=text):
+                    progress(None, desc=text)
+                    gr.Warning(text)
+                case _:
+                    image = result
+                    break
+            # Also without a new preview: Gradio hears of a stop only between yields.
+            yield preview, request.seed
+    assert image is not None
     yield _save_image(image, engine, request), request.seed
 
 

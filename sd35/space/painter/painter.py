@@ -18,7 +18,11 @@ _MIN_STEP_SECONDS = 0.04  # without it, there would be no progress to watch
 
 
 class DemoPainter:
-    """Engine that draws the words it knows, offline and in a moment."""
+    """Engine that draws the words it knows, offline and in a moment.
+
+    Args:
+        step_seconds: least duration of a step.
+    """
 
     title = "SD 3.5 demo painter (not Stable Diffusion)"
     description = "Draws the words it knows, offline. For trying things out, and for tests."
@@ -26,6 +30,9 @@ class DemoPainter:
     limits = PUBLIC_LIMITS
     size_multiple = PIPELINE_MULTIPLE  # as at the public Space, whose sliders have larger steps
     concurrency = 1
+
+    def __init__(self, step_seconds: float = _MIN_STEP_SECONDS) -> None:
+        self._step_seconds = step_seconds
 
     @property
     def state(self) -> EngineState:
@@ -49,7 +56,7 @@ class DemoPainter:
                 image: Image.Image = end.value
                 yield image
                 return
-            time.sleep(max(0.0, started_at + step.number * _MIN_STEP_SECONDS - time.monotonic()))
+            time.sleep(max(0.0, started_at + step.number * self._step_seconds - time.monotonic()))
             preview = None
             if has_preview(step.number, step.total):
                 preview = encode_preview(step.preview(LONGEST_SIDE))

@@ -1,0 +1,213 @@
+"""Connection to Ray: its own instance on this machine, or a cluster."""
+
+import contextlib
+import logging
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray import serve
+from ray.exceptions import AuthenticationError, RayError
+from ray.serve.exceptions import RayServeException
+
+import sd35
+from sd35.space.engine import EngineError
+from sd35.space.replicas.replica_range import ReplicaRange
+
+__all__ = ["Cluster"]
+
+log = logging.getLogger(__name__)
+
+NAMESPACE: Final = "sd35"
+REACH_LIMIT_SECONDS: Final = 5.0
+CONNECT_LIMIT_SECONDS: Final = 30.0
+NODE_LIMIT_SECONDS: Final = 60.0  # machines of a cluster may still be joining it
+REMOVAL_LIMIT_SECONDS: Final = 7.0  # the program ends 10 s after it was asked to
+OBJECT_STORE_BYTES: Final = 256 * 1024**2  # by default, Ray takes 30 % of the memory
+
+
+class Cluster:
+    """Ray, connected for as long as this object isn't closed.
+
+    Args:
+        address: as `sd35.space.replicas.create_engine` takes it.
+        replicas: to be run.
+    """
+
+    def __init__(self, address: str | None, replicas: ReplicaRange) -> None:
+        self.is_own = address is None
+        self._folder: Path | None = None
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        try:
+            if address is None:
+                self._start_own(replicas)
+            else:
+                _connect(address)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_own(self, replicas: ReplicaRange) -> None:
+        # Ray's folder is open to all users by default. Not the temporary directory of the system
+        # where that is long: the paths of sockets have at most 107 bytes.
+        parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # a private folder in it
+        self._folder = Path(tempfile.mkdtemp(prefix="sd35-ray-", dir=parent))
+        # In the main thread: Ray's processes end with the thread that has started them.
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            num_cpus=replicas.maximum,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(self._folder),
+        )
+
+    def check_resources(self, resource: str, replicas: ReplicaRange) -> None:
+        """Wait for the machines of a cluster that are still missing, and check what there is.
+
+        Raises:
+            EngineError: there are fewer than the replicas need.
+        """
+        # Machines may join a cluster later, but not this one.
+        need = replicas.maximum if self.is_own else replicas.minimum
+        deadline = time.monotonic() + (0 if self.is_own else NODE_LIMIT_SECONDS)
+        while (count := int(ray.cluster_resources().get(resource, 0))) < need:
+            if time.monotonic() >= deadline:
+                raise _lack(resource, count, need, is_own=self.is_own)
+            time.sleep(1)
+
+    def start_serve(self) -> None:
+        """Start Ray Serve unless it runs, without its HTTP server."""
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Ray has set its own
+        serve.start(proxy_location="Disabled")
+
+    def close(self, application: str | None = None) -> None:
+        """Remove an application, and leave Ray; the own one ends."""
+        if ray.is_initialized():
+            if not self.is_own and application is not None:
+                with contextlib.suppress(RayError, RayServeException, TimeoutError):
+                    _remove(application)
+            ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _remove(application: str) -> None:
+    """Remove an application and, if it was the last one, Ray Serve."""
+    serve.delete(application, _blocking=False)
+    deadline = time.monotonic() + REMOVAL_LIMIT_SECONDS
+    while application in (applications := serve.status().applications):
+        if time.monotonic() > deadline:
+            return  # Serve removes it nevertheless
+        time.sleep(0.1)
+    if not applications:
+        serve.shutdown()
+
+
+def _connect(address: str) -> None:
+    if address.startswith("ray://"):
+        raise EngineError(
+            "Ray's client (ray://) can't stream.",
+            "Run the Space on a machine of the cluster, with --ray auto.",
+        )
+    if address != "auto":
+        _check_reach(address)
+    options: dict[str, Any] = {
+        "address": address,
+        "namespace": NAMESPACE,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        # Each machine runs this program's version, wherever it has another one, or none.
+        "runtime_env": {"py_modules": [str(Path(sd35.__file__).parent)]},
+    }
+    _call_with_limit(lambda: ray.init(**options), address)
+
+
+def _check_reach(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise EngineError(f"{address} isn't an address of Ray.", "Use HOST:6379, or auto.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_LIMIT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address) from error
+
+
+def _call_with_limit(connect: Callable[[], object], address: str) -> None:
+    """Connect in a thread: Ray waits for minutes otherwise.
+
+    Raises:
+        EngineError: there is no cluster, or none that takes this program.
+    """
+    errors: list[BaseException | None] = []
+
+    def call() -> None:
+        try:
+            connect()
+        except BaseException as error:  # noqa: BLE001  # raised by the caller
+            errors.append(error)
+        else:
+            errors.append(None)
+
+    thread = threading.Thread(target=call, name="connect to Ray", daemon=True)
+    thread.start()
+    thread.join(CONNECT_LIMIT_SECONDS)
+    if not errors:
+        raise _unreachable(address)
+    if errors[0] is not None:
+        raise _connection_error(errors[0], address) from errors[0]
+
+
+def _connection_error(error: BaseException, address: str) -> BaseException:
+    text = str(error)
+    if "ersion mismatch" in text:
+        return EngineError(
+            f"The cluster runs other versions: {_one_line(text)}",
+            "Install the same versions of Python and Ray on all machines.",
+        )
+    if isinstance(error, AuthenticationError):
+        return EngineError(
+            "The cluster demands a token, and refuses this one or none.",
+            "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its machines.",
+        )
+    if isinstance(error, ConnectionError | RuntimeError | ValueError | RayError | OSError):
+        return _unreachable(address, _one_line(text))
+    return error
+
+
+def _unreachable(address: str, reason: str = "") -> EngineError:
+    if address == "auto":
+        return EngineError(
+            f"No Ray cluster runs on this machine. {reason}".strip(),
+            "Start it with ray start --head, or join one with ray start --address=HOST:6379.",
+        )
+    return EngineError(
+        f"The Ray cluster at {address} can't be reached. {reason}".strip(),
+        "Check the address. This machine must have joined it: ray start --address=HOST:6379.",
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _lack(resource: str, count: int, need: int, *, is_own: bool) -> EngineError:
+    where = "This machine" if is_own else "The cluster"
+    noun = {1: resource}.get(count, f"{resource}s")
+    if count:
+        return EngineError(
+            f"{where} has {count} {noun}, and {need} replicas need {need}.",
+            f"Use --replicas {count}." if is_own else "Add machines, or use fewer replicas.",
+        )
+    return EngineError(
+        f"{where} has no {resource} that Ray can use.",
+        "Check nvidia-smi, or use --device cpu." if is_own else f"Add a machine with {resource}s.",
+    )
