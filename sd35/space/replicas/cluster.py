@@ -3,11 +3,12 @@
 import contextlib
 import logging
 import shutil
+import signal
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,17 +59,18 @@ class Cluster:
         # where that is long: the paths of sockets have at most 107 bytes.
         parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # a private folder in it
         self._folder = Path(tempfile.mkdtemp(prefix="sd35-ray-", dir=parent))
-        # In the main thread: Ray's processes end with the thread that has started them.
-        ray.init(
-            address="local",
-            namespace=NAMESPACE,
-            num_cpus=replicas.maximum,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(self._folder),
-        )
+        with _same_signal_handlers():
+            # In the main thread: Ray's processes end with the thread that has started them.
+            ray.init(
+                address="local",
+                namespace=NAMESPACE,
+                num_cpus=replicas.maximum,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(self._folder),
+            )
 
     def check_resources(self, resource: str, replicas: ReplicaRange) -> None:
         """Wait for the machines of a cluster that are still missing, and check what there is.
@@ -98,6 +100,17 @@ class Cluster:
             ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _same_signal_handlers() -> Iterator[None]:
+    """Put the handler of SIGTERM back, which Ray replaces."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _remove(application: str) -> None:
