@@ -154,6 +154,8 @@ _QUOTA_REMEDIES: Final = {
 # The repeats are bounded: a long text of a hostile Space would otherwise take quadratic time.
 _TAG_PATTERN = re.compile(r"</?[A-Za-z!][^<>]{0,500}>")
 _QUOTED_PATTERN = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
+# ZeroGPU's sentence about a duration lacks its end: "the maximum allowedSubscribe to …".
+_MISSING_END_PATTERN = re.compile(r"(?<=maximum allowed)(?=[A-Z])")
 _EXCEPTION_NAME_PATTERN = re.compile(r"[A-Za-z_.]{0,60}(?:Error|Exception)")
 
 
@@ -176,6 +178,7 @@ def _sanitize(text: str, _secrets_version: int) -> str:
     # ZeroGPU's worker sends the repr of an exception's text: "'ValueError'".
     while quoted_match := _QUOTED_PATTERN.fullmatch(result):
         result = quoted_match[2].strip()
+    result = _MISSING_END_PATTERN.sub(". ", result)
     if len(result) > MAX_MESSAGE_CHARACTERS:
         return result[: MAX_MESSAGE_CHARACTERS - 1] + "…"
     if len(text) > MAX_READ_CHARACTERS:

@@ -56,6 +56,7 @@ class DiffusersEngine:
         machine: where it runs.
 
     Attributes:
+        weights: of the model.
         pipeline: `None` until it is loaded.
     """
 
@@ -67,6 +68,7 @@ class DiffusersEngine:
         self.description = f"Previews while it generates. {plan} on {machine.name}."
         self.limits = model.limits
         self.size_multiple = int(model.limits.width.step)
+        self.weights = model.weights
         self._files = files
         self._plan = plan
         self._machine = machine
@@ -95,9 +97,10 @@ class DiffusersEngine:
 
     def start(self) -> None:
         """Begin to load the model, in a thread."""
-        threading.Thread(target=self._load, name="load model", daemon=True).start()
+        threading.Thread(target=self.load, name="load model", daemon=True).start()
 
-    def _load(self) -> None:
+    def load(self) -> None:
+        """Load the model in this thread; the state says whether that has worked."""
         try:
             folder = self._files.fetch(self._set_loading)
             self._set_loading(Loading("Loading the model"))
@@ -106,8 +109,7 @@ class DiffusersEngine:
             self._state = Broken(error)
         except Exception as error:
             log.exception("The model can't be loaded.")
-            weights = self._files.model.weights
-            self._state = Broken(load_error(error, self._plan, self._machine, weights))
+            self._state = Broken(load_error(error, self._plan, self._machine, self.weights))
         else:
             self.use_pipeline(pipeline)
 
@@ -148,8 +150,7 @@ class DiffusersEngine:
                     raise
                 except Exception as error:  # noqa: BLE001  # the run has logged it
                     run.close()
-                    weights = self._files.model.weights
-                    failure = run_error(error, request, self._plan, self._machine, weights)
+                    failure = run_error(error, request, self._plan, self._machine, self.weights)
                     if is_device_failure(error):
                         self._state = Broken(failure)
                     else:

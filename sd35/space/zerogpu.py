@@ -1,0 +1,219 @@
+"""Engine whose runs take place on ZeroGPU: GPUs that Hugging Face lends to a Space, run by run.
+
+For each run, the package `spaces` asks for a GPU, and calls a function in a process that was forked
+for this GPU and is used again. What the function yields is pickled to this process.
+"""
+
+import importlib
+import logging
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any, Final
+
+from PIL import Image
+
+from sd35.core.request import GenerationRequest
+from sd35.space.engine import Broken, Engine, EngineError, EngineState, Step
+from sd35.space.gpu_time import GpuTimeEstimator
+from sd35.space.models import Weights
+
+__all__ = ["ZeroGPUEngine", "import_spaces"]
+
+log = logging.getLogger(__name__)
+
+# Each has a GPU of its own. More wait here, where they see their place in the queue.
+CONCURRENT_RUNS: Final = 4
+
+# The daily quota of a visitor without an account, to whom ZeroGPU refuses longer runs.
+MAX_SECONDS: Final = 120
+
+# The message of `spaces` for a process that was killed, because it took too long or otherwise.
+_ABORT_MESSAGE: Final = "GPU task aborted"
+
+# Plain values of a kind, which comes first: a class or a tensor would be unpickled without a GPU.
+Frame = tuple[str | int | bytes | None, ...]
+
+
+class _Fork:
+    """When this process was forked, until its first run asks; the other process never was."""
+
+    time: float | None = None
+
+    @classmethod
+    def remember(cls) -> None:
+        cls.time = time.monotonic()
+
+    @classmethod
+    def take(cls) -> float | None:
+        fork_time, cls.time = cls.time, None
+        return fork_time
+
+
+def import_spaces() -> Any | None:  # noqa: ANN401  # a module
+    """Return the package `spaces` on ZeroGPU, and `None` elsewhere.
+
+    It emulates CUDA in this process, for which it has to be imported before PyTorch. What is moved
+    to `cuda` in this thread, before the app is launched, is there in the processes with a GPU.
+    """
+    if os.environ.get("SPACES_ZERO_GPU", "").lower() not in {"1", "t", "true"}:
+        return None
+    spaces = importlib.import_module("spaces")
+    # It can make each function of the page one for a GPU, with all that may be refused before.
+    spaces.disable_gradio_auto_wrap()
+    os.register_at_fork(after_in_child=_Fork.remember)
+    return spaces
+
+
+class ZeroGPUEngine:
+    """Engine that runs another one in the processes that have a GPU.
+
+    Args:
+        engine: the other one, loaded by the thread that has imported `spaces`.
+        weights: of its model.
+        spaces: from `import_spaces`.
+    """
+
+    concurrency = CONCURRENT_RUNS
+
+    def __init__(
+        self,
+        engine: Engine,
+        weights: Weights,
+        spaces: Any,  # noqa: ANN401  # a module
+    ) -> None:
+        self.title = engine.title
+        self.description = engine.description
+        self.model_info = engine.model_info
+        self.limits = engine.limits
+        self.size_multiple = engine.size_multiple
+        self._engine = engine
+        self._estimator = GpuTimeEstimator(weights)
+        self._run_with_gpu: Callable[[GenerationRequest], Generator[Frame, None, None]] = (
+            spaces.GPU(duration=self._duration_seconds)(self._run)
+        )
+
+    @property
+    def state(self) -> EngineState:
+        """The state of the other engine in this process, where it never runs."""
+        return self._engine.state
+
+    def start(self) -> None:
+        """Return at once: the model is loaded already."""
+
+    def close(self) -> None:
+        """End the processes, which would outlive this one."""
+        for process in multiprocessing.active_children():
+            process.kill()
+        self._engine.close()
+
+    def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
+        """Yield each step, and last the image; see `Engine.generate`.
+
+        Raises:
+            gradio.Error: ZeroGPU refuses or ends the run, in its own words.
+        """
+        self._check_time(request)
+        image = None
+        step_times = []
+        # Read to its end before the image is passed on: as soon as it has ended, the process may
+        # have another run, and `spaces` would stop that one if this one is closed.
+        with closing(self._frames(request)) as frames:
+            for frame in frames:
+                match frame:
+                    case ("step", int(milliseconds), int(number), int(total), preview):
+                        assert preview is None or isinstance(preview, bytes)
+                        step_times.append(milliseconds / 1000)
+                        yield Step(number, total, preview)
+                    case ("image", int(width), int(height), bytes(pixels)):
+                        image = Image.frombytes("RGB", (width, height), pixels)
+                    case ("end", int(milliseconds), int(has_moved_weights)):
+                        end_time = milliseconds / 1000 if has_moved_weights else None
+                        self._estimator.learn(request, step_times, end_time)
+                    case ("error", str(happened), str(remedy)):
+                        raise EngineError(happened, remedy)
+        if image is None:
+            raise EngineError("ZeroGPU has stopped the run.")
+        yield image
+
+    def _check_time(self, request: GenerationRequest) -> None:
+        seconds = self._estimator.estimate(request)
+        if seconds > MAX_SECONDS:
+            raise EngineError(
+                f"This image would take about {seconds:.0f} seconds of GPU time, and the limit is "
+                f"{MAX_SECONDS}.",
+                "Choose fewer steps or a smaller size.",
+            )
+
+    def _duration_seconds(self, request: GenerationRequest) -> int:
+        """Return the duration to ask for, which `spaces` calls with the arguments of a run."""
+        factor = _duration_factor()
+        longest = math.floor(MAX_SECONDS / factor)
+        return min(math.ceil(self._estimator.reservation(request) / factor), longest)
+
+    def _frames(self, request: GenerationRequest) -> Iterator[Frame]:
+        """Yield the frames of a run from the process with the GPU.
+
+        Raises:
+            EngineError: `spaces` has failed.
+            gradio.Error: see `generate`.
+        """
+        import gradio as gr  # noqa: PLC0415  # `spaces` comes first, and imports it
+
+        try:
+            yield from self._run_with_gpu(request)
+        except gr.Error as error:
+            if error.message == _ABORT_MESSAGE:
+                self._estimator.note_abort()
+            raise
+        except Exception as error:
+            # Of the scheduler, or of the connection to it.
+            log.exception("ZeroGPU has failed.")
+            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+            raise EngineError(f"ZeroGPU has failed: {reason}.") from error
+
+    def _run(self, request: GenerationRequest) -> Iterator[Frame]:
+        """Yield the frames of a run in the process with the GPU.
+
+        An exception ends this process: the next run would move the weights again.
+        """
+        fork_time = _Fork.take()
+        start_time = time.monotonic() if fork_time is None else fork_time
+        try:
+            # Closed with this generator, and not when it is collected.
+            with closing(self._engine.generate(request)) as results:
+                for result in results:
+                    milliseconds = round((time.monotonic() - start_time) * 1000)
+                    if isinstance(result, Step):
+                        yield "step", milliseconds, result.number, result.total, result.preview
+                    else:
+                        yield "image", *result.size, result.tobytes()
+                        yield "end", milliseconds, int(fork_time is not None)
+        except EngineError as error:
+            yield "error", error.happened, error.remedy
+            if isinstance(self._engine.state, Broken):
+                raise  # every later run in this process would fail
+        except Exception as error:
+            # The package would pass on the name of the class alone, with quotes around it.
+            log.exception("The run has failed.")
+            happened = f"The run failed: {type(error).__name__}."
+            yield "error", happened, "The Space's log says more."
+            raise
+
+
+def _duration_factor() -> float:
+    """Return the number of seconds that ZeroGPU counts for one second of a duration.
+
+    `spaces` lengthens durations for GPUs that are slower than those that they were written for.
+    Ours are measured on the GPUs themselves.
+    """
+    try:
+        client = importlib.import_module("spaces.zero.client")
+        factor = client.get_duration_seconds(timedelta(seconds=1000), None) / 1000
+    except (ImportError, AttributeError, TypeError):  # in another version of `spaces`
+        return 1.0
+    return max(1.0, factor)

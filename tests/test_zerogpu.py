@@ -1,0 +1,273 @@
+"""The Space on ZeroGPU: the package `spaces` of Hugging Face, and a stand-in for its scheduler."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Empty
+from typing import Any, Final
+
+import anyio
+import httpx
+import pytest
+
+from sd35.client import SpaceClient
+from sd35.client.error_parsing import parse_run_error
+from sd35.core.errors import (
+    AbortedError,
+    BusyError,
+    GenerationFailedError,
+    IdentityError,
+    IdentityExpiredError,
+    InvalidRequestError,
+    QuotaError,
+    SD35Error,
+)
+from sd35.core.events import Finished, Preview, Progress
+from sd35.core.request import GenerationRequest
+from sd35.server.launch import free_port
+from tests.zerogpu_scheduler import Answer, Scheduler, serve_scheduler
+
+pytest.importorskip("spaces")
+pytestmark = pytest.mark.zerogpu
+
+ROOT: Final = Path(__file__).parent.parent
+LIMIT_SECONDS: Final = 60
+STEP_SECONDS: Final = 0.5
+REQUEST: Final = GenerationRequest("a cat", "", 512, 512, 4.5, 4, 7, randomize_seed=False)
+
+
+@contextmanager
+def start_space(folder: Path, scheduler: Scheduler) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    port = free_port()
+    variables = {
+        "SPACES_ZERO_GPU": "true",
+        "SPACES_ZERO_DEVICE_API_URL": scheduler.address,
+        "GRADIO_SERVER_PORT": str(port),
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.zerogpu_app"],
+        cwd=ROOT,
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        assert any(line == f"{address}\n" for line in process.stdout)
+        yield process, address
+    finally:
+        process.kill()
+        # Its processes outlive it, and hold its standard output.
+        scheduler.kill_workers()
+        process.communicate(timeout=LIMIT_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scheduler, str]]:
+    with serve_scheduler() as scheduler:
+        with start_space(tmp_path_factory.mktemp("space"), scheduler) as (_, address):
+            yield scheduler, address
+
+
+class Call:
+    """A call of `/infer` over plain HTTP, as a visitor whom Hugging Face's proxy has identified."""
+
+    def __init__(self, address: str, prompt: str = "a cat", **values: int) -> None:
+        self.http = httpx.Client(base_url=f"{address}gradio_api/", timeout=LIMIT_SECONDS)
+        self.session = {"session_hash": os.urandom(8).hex(), "fn_index": 0}
+        size = [values.get("width", 512), values.get("height", 512)]
+        self.data = [prompt, "", 7, False, *size, 4.5, values.get("steps", 3)]
+
+    def join(self, headers: Mapping[str, str]) -> str:
+        """Join the queue, and return the id of the event."""
+        response = self.http.post(
+            "queue/join", json=self.session | {"data": self.data}, headers=headers
+        )
+        event_id: str = response.json()["event_id"]
+        return event_id
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Yield the messages of the session, up to the last one."""
+        with self.http.stream("GET", "queue/data", params=self.session) as response:
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    message = json.loads(line.removeprefix("data: "))
+                    yield message
+                    if message["msg"] == "process_completed":
+                        return
+
+    def error(self, headers: Mapping[str, str] | None = None) -> SD35Error:
+        """Return the error of a call that fails, as our client reads it."""
+        self.join(headers or {})
+        *_, last_message = self.messages()
+        assert not last_message["success"]
+        output = last_message["output"]
+        return parse_run_error(output["error"], output.get("title"))
+
+
+def run(address: str) -> list[dict[str, Any]]:
+    """Make an image, and return the messages."""
+    call = Call(address)
+    call.join({})
+    return list(call.messages())
+
+
+@pytest.mark.anyio
+async def test_runs_stream_and_share_a_process(space: tuple[Scheduler, str]) -> None:
+    """Runs yield previews, each step and the image; the next one is in the same process."""
+    scheduler, address = space
+    async with SpaceClient.connect(address) as client:
+        for _ in range(2):
+            with anyio.fail_after(LIMIT_SECONDS):
+                async with client.generate(REQUEST) as generation:
+                    events = [event async for event in generation]
+                picture = await generation.fetch()
+            assert sum(isinstance(event, Preview) for event in events) >= 3
+            assert [event.step for event in events if isinstance(event, Progress)][-1] == 4
+            assert isinstance(events[-1], Finished)
+            assert (picture.format, picture.width, picture.seed) == ("PNG", 512, 7)
+            assert not scheduler.releases.get(timeout=LIMIT_SECONDS)
+    assert scheduler.count("/startup-report") == scheduler.count("/allow") == 1
+    durations = [
+        int(parameters["durationSeconds"])
+        for path, parameters in scheduler.calls
+        if path == "/schedule"
+    ]
+    assert durations[1] < durations[0], "measured, and no longer counted"
+
+
+def test_stopped_run_ends_within_two_steps(space: tuple[Scheduler, str]) -> None:
+    """A run that is cancelled ends within two steps, and its process makes the next image."""
+    scheduler, address = space
+    run(address)
+    assert not scheduler.releases.get(timeout=LIMIT_SECONDS)
+    process_count = scheduler.count("/allow")
+    call = Call(address, "gated", steps=50)
+    event_id = call.join({})
+    messages = call.messages()
+    scheduler.step_permits.release(3)
+    steps = (message for message in messages if message["msg"] == "process_generating")
+    for _ in range(3):
+        next(steps)
+    with ThreadPoolExecutor() as threads:
+        # Gradio answers after the next step.
+        threads.submit(call.http.post, "cancel", json=call.session | {"event_id": event_id})
+        while True:
+            with suppress(Empty):
+                has_failed = scheduler.releases.get(timeout=STEP_SECONDS)
+                break
+            scheduler.step_permits.release()
+    assert not has_failed
+    assert scheduler.step_count <= 3 + 2
+    run(address)
+    assert not scheduler.releases.get(timeout=LIMIT_SECONDS)
+    assert scheduler.count("/allow") == process_count
+
+
+@pytest.mark.parametrize("values", [{"width": 520}, {"width": 2048}, {"steps": 51}])
+def test_invalid_call_asks_for_no_gpu(space: tuple[Scheduler, str], values: dict[str, int]) -> None:
+    """What can be refused is refused before there is a GPU."""
+    scheduler, address = space
+    schedule_count = scheduler.count("/schedule")
+    assert isinstance(Call(address, **values).error(), GenerationFailedError | InvalidRequestError)
+    assert scheduler.count("/schedule") == schedule_count
+
+
+def quota(left: int, wait: int, approve_result: str, account: str = "") -> Answer:
+    """Return the scheduler's refusal for a visitor with an account, or without one."""
+    headers = {"X-Approve-Result": approve_result}
+    if account:
+        headers["X-Authenticated"] = account
+    return Answer(429, {"left": left, "wait": wait}, headers)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "expected_message"),
+    [
+        (quota(0, 5430, "quota-exceeded"), QuotaError, "exceeded your ZeroGPU quota"),
+        (quota(0, 5430, "quota-exceeded", "regular"), QuotaError, "your free ZeroGPU quota"),
+        (quota(0, 5430, "quota-exceeded", "pro"), QuotaError, "your Pro ZeroGPU quota"),
+        (quota(0, 0, "runs-exceeded"), QuotaError, "ZeroGPU runs limit"),
+        (quota(0, -1, "illegal-duration"), QuotaError, "larger than the maximum allowed. "),
+        (quota(0, -1, "illegal-duration", "pro"), QuotaError, "larger than the maximum allowed."),
+        (quota(0, 9, "pending-overquota-exceeded", "pro"), BusyError, "too many ZeroGPU credits"),
+        (Answer(200, "event: failed\n\n"), BusyError, "No GPU was available after 60s"),
+        (Answer(503), BusyError, "No GPU was available"),
+        (Answer(401), IdentityExpiredError, "Expired ZeroGPU proxy token"),
+        (
+            Answer(404),
+            GenerationFailedError,
+            "ZeroGPU has failed: ZeroGPU API /schedule error: 404",
+        ),
+        (Answer(200, {"idle": False}), GenerationFailedError, "ZeroGPU has failed: 3 validation"),
+    ],
+)
+def test_refusals_of_zerogpu_read_as_themselves(
+    space: tuple[Scheduler, str], answer: Answer, kind: type[SD35Error], expected_message: str
+) -> None:
+    """Each refusal is an error of its own kind, in the words of `spaces`."""
+    scheduler, address = space
+    scheduler.answers.append(answer)
+    payload = base64.urlsafe_b64encode(b'{"user": "anonymous"}').decode()
+    error = Call(address).error({"X-IP-Token": f"e30.{payload}.sign"})
+    assert type(error) is kind
+    assert expected_message in str(error)
+
+
+def test_visitor_without_identity_is_named(space: tuple[Scheduler, str]) -> None:
+    """Without Hugging Face's proxy, ZeroGPU can't tell whose quota counts, and the error says so."""
+    scheduler, address = space
+    scheduler.answers.append(quota(0, 5430, "quota-exceeded"))
+    assert isinstance(Call(address).error(), IdentityError)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind", "expected_message", "keeps_process"),
+    [
+        ("foreseen", GenerationFailedError, "Too little memory. Choose a smaller size.", True),
+        ("unforeseen", GenerationFailedError, "The run failed: ZeroDivisionError.", False),
+        ("broken", GenerationFailedError, "The GPU has failed.", False),
+        ("exit", AbortedError, "GPU task aborted", False),
+    ],
+)
+def test_failed_run_says_why(
+    space: tuple[Scheduler, str],
+    prompt: str,
+    kind: type[SD35Error],
+    expected_message: str,
+    *,
+    keeps_process: bool,
+) -> None:
+    """A foreseen failure keeps the process with the model; after others, there is a new one."""
+    scheduler, address = space
+    error = Call(address, prompt).error()
+    assert type(error) is kind
+    assert expected_message in str(error)
+    assert scheduler.releases.get(timeout=LIMIT_SECONDS) is not keeps_process
+    process_count = scheduler.count("/allow")
+    *_, last_message = run(address)
+    assert last_message["success"]
+    assert not scheduler.releases.get(timeout=LIMIT_SECONDS)
+    assert scheduler.count("/allow") - process_count == (not keeps_process)
+
+
+def test_space_leaves_no_process(tmp_path: Path) -> None:
+    """A Space that is told to end ends, and so do its processes with a GPU."""
+    with serve_scheduler() as scheduler, start_space(tmp_path, scheduler) as (process, address):
+        run(address)
+        assert scheduler.worker_ids
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_SECONDS) == 0
+        for process_id in scheduler.worker_ids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(process_id, 0)
