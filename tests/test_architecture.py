@@ -11,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(ROOT.glob("sd35/**/*.py"))
-SOURCES = [*MODULES, ROOT / "app.py", *ROOT.glob("tests/**/*.py"), *ROOT.glob("bench/*.py")]
+SOURCES = [
+    *MODULES,
+    ROOT / "app.py",
+    *ROOT.glob("hosted/*/*.py"),
+    *ROOT.glob("tests/**/*.py"),
+    *ROOT.glob("bench/*.py"),
+]
 
 MAX_FUNCTION_LINES = 40
 
@@ -69,6 +75,10 @@ OPTIONAL_LIBRARIES = {"sd35.space.diffusion": "torch", "sd35.space.replicas": "r
 """Libraries that one package alone may import, as they needn't be installed."""
 
 
+OPTIONAL_IMPORTS = {"spaces": "sd35.space.zerogpu", "torch": "sd35.space.diffusion"}
+"""Packages that not every installation has, and the only modules that import them."""
+
+
 def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
@@ -107,6 +117,17 @@ def test_packages_import_only_what_lies_below_them(path: Path) -> None:
         if not is_below(module_name(path), {key})
     }
     assert not {name for name in imported_names(path) if is_below(name, others)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_optional_packages_are_imported_in_one_place(path: Path) -> None:
+    """The program works without PyTorch and `spaces`, but for the modules that are about them."""
+    roots = {name.partition(".")[0] for name in imported_names(path)}
+    assert not {
+        name
+        for name, module in OPTIONAL_IMPORTS.items()
+        if name in roots and not is_below(module_name(path), {module})
+    }
 
 
 def bound_names(tree: ast.AST) -> Iterator[str]:

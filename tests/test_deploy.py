@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,13 @@ from sd35.cli.app import app
 from sd35.space.deploy.card import read_card
 from sd35.space.deploy.check import find_problems
 from sd35.space.deploy.files import list_files
+from sd35.space.models import MODELS
+from tests.test_architecture import imported_names
 
 ROOT = Path(__file__).parent.parent
+
+MODEL_SPACE = ROOT / "hosted" / "model"
+SPACE_FOLDERS = {"sd35/space", "sd35/space/diffusion", "sd35/space/painter"}
 
 SECRET_TOKEN = "hf_" + "aB3" * 12
 
@@ -67,9 +73,10 @@ def edit_file(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_this_repository_can_be_a_space() -> None:
-    """Nothing in this repository keeps Hugging Face from running it."""
-    assert not problem_texts(ROOT)
+@pytest.mark.parametrize("folder", [ROOT, MODEL_SPACE], ids=["studio", "model"])
+def test_our_spaces_have_no_problems(folder: Path) -> None:
+    """Nothing in this repository or in the model's Space keeps Hugging Face from running it."""
+    assert not problem_texts(folder)
 
 
 def test_card_of_this_repository() -> None:
@@ -77,6 +84,82 @@ def test_card_of_this_repository() -> None:
     card = read_card(ROOT / "README.md")
     assert (card["sdk"], card["app_file"], card["hf_oauth"]) == ("gradio", "app.py", True)
     assert card["models"] == ["stabilityai/stable-diffusion-3.5-large"]
+
+
+def test_card_of_the_model_space() -> None:
+    """The card names the default model, its licence, and ZeroGPU."""
+    card = read_card(MODEL_SPACE / "README.md")
+    (repository,) = card["models"]
+    assert repository == MODELS["large-turbo"].repository
+    assert '"large-turbo"' in (MODEL_SPACE / "app.py").read_text(encoding="utf-8")
+    assert (card["license"], card["license_name"]) == ("other", "stabilityai-ai-community")
+    assert card["license_link"].startswith(f"https://huggingface.co/{repository}/")
+    assert card["suggested_hardware"] == "zero-a10g"
+    assert card["sdk_version"] == read_card(ROOT / "README.md")["sdk_version"]
+
+
+def test_model_space_contains_what_it_imports() -> None:
+    """The model's Space gets the modules that it imports, also later, and no others."""
+    files = {file.path: file for file in list_files(MODEL_SPACE)}
+    assert {"app.py", "requirements.txt", "LICENSE", "NOTICE"} < set(files)
+    assert {"sd35/space/diffusion/engine.py", "sd35/server/security.py"} < set(files)
+    folders = {path.rpartition("/")[0] for path in files}
+    assert folders == {"", "sd35", "sd35/core", "sd35/server", *SPACE_FOLDERS}
+    requirements = (MODEL_SPACE / "requirements.txt").read_text(encoding="utf-8")
+    packages = set(re.findall(r"^[\w-]+", requirements.lower(), re.MULTILINE))
+    imports = {
+        name.partition(".")[0]
+        for path, file in files.items()
+        if path.endswith(".py")
+        for name in imported_names(file.source)
+    }
+    third_party = imports - sys.stdlib_module_names - {"sd35", "pil"}
+    # The platform's own, that of another package's, and those of quantized models and Windows.
+    others = {"PIL", "torch", "spaces", "tqdm", "torchao", "psutil"}
+    assert third_party - others <= packages
+    assert "pillow" in packages
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected_message"),
+    [
+        ("README.md", "3.12", "3.11", "python_version is 3.11, but ZeroGPU has Python 3.12.12 and"),
+        ("README.md", "3.12", "3.12.1", "python_version is 3.12.1, but ZeroGPU has Python"),
+        ("README.md", "3.12", "3.1", "python_version is 3.1, but"),
+        ("README.md", "6.31.0", "3.50.2", "sdk_version is 3.50.2, but ZeroGPU needs Gradio 4"),
+        ("requirements.txt", "<7", "<7\ntorch>=2.12", "torch>=2.12 excludes all versions that"),
+        ("requirements.txt", "<7", "<7\nTorch == 2.13.0+cu130", "2.8.0, 2.9.1, 2.10.0, 2.11.0."),
+        ("app.py", "import spaces", "import Spaces", "no file imports spaces. ZeroGPU starts"),
+    ],
+)
+def test_what_zerogpu_refuses_is_reported_once(
+    file: str, old: str, new: str, expected_message: str, folder: Path
+) -> None:
+    """With ZeroGPU's hardware, its versions of Python, Gradio and PyTorch are checked."""
+    (folder / "pyproject.toml").unlink()
+    (folder / "requirements.txt").write_text("gradio[oauth]<7", encoding="utf-8")
+    edit_file(folder / "README.md", "header: mini", "suggested_hardware: zero-a10g")
+    edit_file(folder / "README.md", "3.11", "3.12")
+    edit_file(folder / "app.py", "\n\n", "\nimport spaces\n\n")
+    assert not problem_texts(folder)
+    edit_file(folder / file, old, new)
+    if "3.50.2" in new:
+        edit_file(folder / "requirements.txt", "<7", "")
+    [problem] = problem_texts(folder)
+    assert expected_message in problem
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    ["torch==2.11.0+cu128", "torch>=2.8,<3", "torch", "torch==2.13; sys_platform == 'darwin'"],
+)
+def test_torch_of_zerogpu_is_accepted(requirement: str, folder: Path) -> None:
+    """PyTorch may be named as long as a supported version fits."""
+    edit_file(folder / "README.md", "header: mini", "suggested_hardware: zero-a10g")
+    edit_file(folder / "README.md", "3.11", "3.12")
+    edit_file(folder / "app.py", "\n\n", "\nimport spaces\n\n")
+    edit_file(folder / "requirements.txt", "Pillow>=11", requirement)
+    assert not problem_texts(folder)
 
 
 INVALID_EDITS = [
@@ -132,6 +215,13 @@ INVALID_EDITS = [
         "hf_oauth_expiration_minutes: true",
         "true. It must be an integer",
     ),
+    (
+        "README.md",
+        "header: mini",
+        "suggested_hardware: zero-gpu",
+        "It must be a flavor: cpu-basic,",
+    ),
+    ("README.md", "license: mit", "license: other\nlicense_name: ours", "license_link is missing"),
     ("README.md", "30m", "half an hour", "It must be a duration such as 30m or 1h"),
     (
         "README.md",
@@ -221,7 +311,7 @@ def test_missing_and_unreadable_files_are_reported(folder: Path) -> None:
     (folder / "requirements.txt").unlink()
     (folder / "pyproject.toml").unlink()
     files = {problem.partition(":")[0] for problem in problem_texts(folder)}
-    assert files == {"README.md", "requirements.txt", "pyproject.toml"}
+    assert files == {"README.md", "requirements.txt"}
 
 
 def test_listed_files_are_those_that_hf_upload_sends(folder: Path) -> None:
@@ -308,6 +398,23 @@ def test_command_writes_json(folder: Path) -> None:
     assert code == payload["exit_code"] == 2
 
 
+def test_command_copies_the_files_to_a_new_folder(folder: Path, tmp_path: Path) -> None:
+    """With --output, exactly the files are copied, unless something is there or wrong."""
+    output = tmp_path / "deep" / "output"
+    for command in (["--check"], []):
+        assert invoke(str(MODEL_SPACE), *command, "--output", str(output))[0] == (
+            2 if not command else 0
+        )
+        paths = {
+            path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()
+        }
+        assert paths == {file.path for file in list_files(MODEL_SPACE)}
+    assert not problem_texts(output)
+    edit_file(folder / "README.md", "header: mini", "header: large")
+    assert invoke(str(folder), "--check", "--output", str(tmp_path / "other"))[0] == 2
+    assert not (tmp_path / "other").exists()
+
+
 def test_command_rejects_a_file(folder: Path) -> None:
     """A file in place of a folder is an invalid request."""
     assert invoke(str(folder / "app.py"))[0] == 2
@@ -315,7 +422,8 @@ def test_command_rejects_a_file(folder: Path) -> None:
 
 HUB_PAGE = (ROOT / "docs" / "hugging-face.md").read_text(encoding="utf-8")
 HUB_COMMANDS = [
-    "".join(match) for match in re.findall(r"^(hf .*)$|`(hf [^`]+ [^`]+)`", HUB_PAGE, re.MULTILINE)
+    "".join(match)
+    for match in re.findall(r"^ *(?:\w+=\S+ )?(hf .*)$|`(hf [^`]+ [^`]+)`", HUB_PAGE, re.MULTILINE)
 ]
 
 
@@ -330,12 +438,16 @@ def test_documented_hf_commands_exist(line: str, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.generations
-def test_requirements_resolve_with_those_of_the_hub(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("folder", "torch"), [(ROOT, ""), (MODEL_SPACE, "torch==2.11.0\n")])
+def test_requirements_resolve_with_those_of_the_hub(
+    folder: Path, torch: str, tmp_path: Path
+) -> None:
     """The requirements can be installed together with the packages that the Hub adds."""
-    card = read_card(ROOT / "README.md")
+    card = read_card(folder / "README.md")
     added = tmp_path / "added.txt"
     added.write_text(
-        f"gradio[oauth,mcp]=={card['sdk_version']}\nuvicorn>=0.14.0\nwebsockets>=10.4\nspaces\n",
+        f"gradio[oauth,mcp]=={card['sdk_version']}\nuvicorn>=0.14.0\nwebsockets>=10.4\nspaces\n"
+        f"{torch}",
         encoding="ascii",
     )
     command = [
@@ -348,5 +460,5 @@ def test_requirements_resolve_with_those_of_the_hub(tmp_path: Path) -> None:
         "requirements.txt",
     ]
     subprocess.run(  # noqa: S603
-        [*command, str(added)], cwd=ROOT, stdout=subprocess.DEVNULL, check=True, timeout=600
+        [*command, str(added)], cwd=folder, stdout=subprocess.DEVNULL, check=True, timeout=600
     )

@@ -1,4 +1,4 @@
-"""The contract of an engine: the same for the demo painter and for Stable Diffusion."""
+"""The contract of an engine: the same for the demo painter, Stable Diffusion, and ZeroGPU."""
 
 import io
 import time
@@ -12,8 +12,10 @@ from PIL import Image
 
 from sd35.core.request import GenerationRequest
 from sd35.space.engine import Broken, Engine, Loading, Ready, Step
+from sd35.space.models import Weights
 from sd35.space.painter import DemoPainter
 from sd35.space.previews import LONGEST_SIDE, MAX_BYTES
+from sd35.space.zerogpu import ZeroGPUEngine
 
 if TYPE_CHECKING:
     from sd35.core.model_options import Precision
@@ -26,17 +28,21 @@ MODEL_ENGINES = [
     pytest.param(precision, marks=pytest.mark.model)
     for precision in ("float32", "bfloat16", "int8")
 ]
+ZEROGPU_ENGINE = pytest.param("zerogpu", marks=pytest.mark.zerogpu)
 
 
-@pytest.fixture(scope="module", params=["painter", *MODEL_ENGINES])
+@pytest.fixture(scope="module", params=["painter", *MODEL_ENGINES, ZEROGPU_ENGINE])
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
-    engine = (
-        DemoPainter()
-        if request.param == "painter"
-        else create_model_engine(tmp_path_factory.mktemp("model"), request.param)
-    )
+    match request.param:
+        case "painter":
+            engine: Engine = DemoPainter()
+        case "zerogpu":
+            # Off Hugging Face, the package calls its functions in this process.
+            engine = ZeroGPUEngine(DemoPainter(), Weights(0, 0, 0), pytest.importorskip("spaces"))
+        case precision:
+            engine = create_model_engine(tmp_path_factory.mktemp("model"), precision)
     engine.start()
     wait_until_loaded(engine)
     yield engine

@@ -32,6 +32,7 @@ from sd35.core.errors import (
 from sd35.core.events import Finished, Preview, Progress
 from sd35.core.request import GenerationRequest
 from sd35.server.launch import free_port
+from sd35.space.deploy.files import copy_files, list_files
 from tests.zerogpu_scheduler import Answer, Scheduler, serve_scheduler
 
 pytest.importorskip("spaces")
@@ -44,18 +45,22 @@ REQUEST: Final = GenerationRequest("a cat", "", 512, 512, 4.5, 4, 7, randomize_s
 
 
 @contextmanager
-def start_space(folder: Path, scheduler: Scheduler) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def start_space(
+    home: Path, scheduler: Scheduler, program: tuple[str, ...], folder: Path
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start a program in a folder, as Hugging Face does on ZeroGPU."""
     port = free_port()
     variables = {
         "SPACES_ZERO_GPU": "true",
         "SPACES_ZERO_DEVICE_API_URL": scheduler.address,
+        "SD35_MODEL": "demo",
         "GRADIO_SERVER_PORT": str(port),
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
+        "HOME": str(home),
+        "TMPDIR": str(home),
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.zerogpu_app"],
-        cwd=ROOT,
+    process = subprocess.Popen(  # noqa: S603  # our own program
+        [sys.executable, *program],
+        cwd=folder,
         env=os.environ | variables,
         stdout=subprocess.PIPE,
         text=True,
@@ -63,7 +68,7 @@ def start_space(folder: Path, scheduler: Scheduler) -> Iterator[tuple[subprocess
     assert process.stdout is not None
     address = f"http://127.0.0.1:{port}/"
     try:
-        assert any(line == f"{address}\n" for line in process.stdout)
+        assert f"{address}\n" in process.stdout
         yield process, address
     finally:
         process.kill()
@@ -75,18 +80,21 @@ def start_space(folder: Path, scheduler: Scheduler) -> Iterator[tuple[subprocess
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scheduler, str]]:
     with serve_scheduler() as scheduler:
-        with start_space(tmp_path_factory.mktemp("space"), scheduler) as (_, address):
+        home = tmp_path_factory.mktemp("home")
+        program = ("-m", "tests.zerogpu_app")
+        with start_space(home, scheduler, program, ROOT) as (_, address):
             yield scheduler, address
 
 
 class Call:
     """A call of `/infer` over plain HTTP, as a visitor whom Hugging Face's proxy has identified."""
 
-    def __init__(self, address: str, prompt: str = "a cat", **values: int) -> None:
+    def __init__(
+        self, address: str, prompt: str = "a cat", width: int = 512, steps: int = 3
+    ) -> None:
         self.http = httpx.Client(base_url=f"{address}gradio_api/", timeout=LIMIT_SECONDS)
-        self.session = {"session_hash": os.urandom(8).hex(), "fn_index": 0}
-        size = [values.get("width", 512), values.get("height", 512)]
-        self.data = [prompt, "", 7, False, *size, 4.5, values.get("steps", 3)]
+        self.session: dict[str, str | int] = {"session_hash": os.urandom(8).hex(), "fn_index": 0}
+        self.data = [prompt, "", 7, False, width, 512, 4.5, steps]
 
     def join(self, headers: Mapping[str, str]) -> str:
         """Join the queue, and return the id of the event."""
@@ -174,33 +182,34 @@ def test_stopped_run_ends_within_two_steps(space: tuple[Scheduler, str]) -> None
     assert scheduler.count("/allow") == process_count
 
 
-@pytest.mark.parametrize("values", [{"width": 520}, {"width": 2048}, {"steps": 51}])
-def test_invalid_call_asks_for_no_gpu(space: tuple[Scheduler, str], values: dict[str, int]) -> None:
+@pytest.mark.parametrize(("width", "steps"), [(520, 3), (2048, 3), (512, 51)])
+def test_invalid_call_asks_for_no_gpu(space: tuple[Scheduler, str], width: int, steps: int) -> None:
     """What can be refused is refused before there is a GPU."""
     scheduler, address = space
     schedule_count = scheduler.count("/schedule")
-    assert isinstance(Call(address, **values).error(), GenerationFailedError | InvalidRequestError)
+    error = Call(address, width=width, steps=steps).error()
+    assert isinstance(error, GenerationFailedError | InvalidRequestError)
     assert scheduler.count("/schedule") == schedule_count
 
 
-def quota(left: int, wait: int, approve_result: str, account: str = "") -> Answer:
+def quota(wait: int, approve_result: str, account: str = "") -> Answer:
     """Return the scheduler's refusal for a visitor with an account, or without one."""
     headers = {"X-Approve-Result": approve_result}
     if account:
         headers["X-Authenticated"] = account
-    return Answer(429, {"left": left, "wait": wait}, headers)
+    return Answer(429, {"left": 0, "wait": wait}, headers)
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "expected_message"),
     [
-        (quota(0, 5430, "quota-exceeded"), QuotaError, "exceeded your ZeroGPU quota"),
-        (quota(0, 5430, "quota-exceeded", "regular"), QuotaError, "your free ZeroGPU quota"),
-        (quota(0, 5430, "quota-exceeded", "pro"), QuotaError, "your Pro ZeroGPU quota"),
-        (quota(0, 0, "runs-exceeded"), QuotaError, "ZeroGPU runs limit"),
-        (quota(0, -1, "illegal-duration"), QuotaError, "larger than the maximum allowed. "),
-        (quota(0, -1, "illegal-duration", "pro"), QuotaError, "larger than the maximum allowed."),
-        (quota(0, 9, "pending-overquota-exceeded", "pro"), BusyError, "too many ZeroGPU credits"),
+        (quota(5430, "quota-exceeded"), QuotaError, "exceeded your ZeroGPU quota"),
+        (quota(5430, "quota-exceeded", "regular"), QuotaError, "your free ZeroGPU quota"),
+        (quota(5430, "quota-exceeded", "pro"), QuotaError, "your Pro ZeroGPU quota"),
+        (quota(0, "runs-exceeded"), QuotaError, "ZeroGPU runs limit"),
+        (quota(-1, "illegal-duration"), QuotaError, "larger than the maximum allowed. "),
+        (quota(-1, "illegal-duration", "pro"), QuotaError, "larger than the maximum allowed."),
+        (quota(9, "pending-overquota-exceeded", "pro"), BusyError, "too many ZeroGPU credits"),
         (Answer(200, "event: failed\n\n"), BusyError, "No GPU was available after 60s"),
         (Answer(503), BusyError, "No GPU was available"),
         (Answer(401), IdentityExpiredError, "Expired ZeroGPU proxy token"),
@@ -225,9 +234,9 @@ def test_refusals_of_zerogpu_read_as_themselves(
 
 
 def test_visitor_without_identity_is_named(space: tuple[Scheduler, str]) -> None:
-    """Without Hugging Face's proxy, ZeroGPU can't tell whose quota counts, and the error says so."""
+    """Without Hugging Face's proxy, ZeroGPU can't tell whose quota counts: the error says so."""
     scheduler, address = space
-    scheduler.answers.append(quota(0, 5430, "quota-exceeded"))
+    scheduler.answers.append(quota(5430, "quota-exceeded"))
     assert isinstance(Call(address).error(), IdentityError)
 
 
@@ -261,10 +270,16 @@ def test_failed_run_says_why(
     assert scheduler.count("/allow") - process_count == (not keeps_process)
 
 
-def test_space_leaves_no_process(tmp_path: Path) -> None:
-    """A Space that is told to end ends, and so do its processes with a GPU."""
-    with serve_scheduler() as scheduler, start_space(tmp_path, scheduler) as (process, address):
-        run(address)
+def test_uploaded_folder_makes_an_image_and_leaves_no_process(tmp_path: Path) -> None:
+    """What `space-files` writes runs by itself; when it is told to end, its processes end, too."""
+    folder = tmp_path / "space"
+    copy_files(list_files(ROOT / "hosted" / "model"), folder)
+    with (
+        serve_scheduler() as scheduler,
+        start_space(tmp_path, scheduler, ("app.py",), folder) as (process, address),
+    ):
+        *_, last_message = run(address)
+        assert last_message["success"]
         assert scheduler.worker_ids
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT_SECONDS) == 0

@@ -94,15 +94,15 @@ def serve_scheduler() -> Iterator[Scheduler]:
         def do_POST(self) -> None:
             target = urlsplit(self.path)
             answer = scheduler.answer(target.path, dict(parse_qsl(target.query)))
-            is_stream = isinstance(answer.body, str)
-            body = (answer.body if is_stream else json.dumps(answer.body)).encode()
+            content_type, text = "application/json", json.dumps(answer.body)
+            if isinstance(answer.body, str):
+                content_type, text = "text/event-stream", answer.body
             self.send_response(answer.status)
-            content_type = "text/event-stream" if is_stream else "application/json"
-            headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
+            headers = {"Content-Type": content_type, "Content-Length": str(len(text))}
             for name, value in {**headers, **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(text.encode())
 
         def log_message(self, *_: object) -> None:
             """Write nothing to the terminal."""

@@ -15,6 +15,7 @@ FIXED_SECONDS: Final = 1.5  # to encode the prompt, load kernels and decode the 
 
 # To ask for more than is needed costs a visitor's quota; to ask for less, the image.
 MARGIN: Final = 1.25
+MIN_SPARE_SECONDS: Final = 4.0  # the disk may be slower than before
 ABORT_FACTOR: Final = 1.5
 MAX_MARGIN: Final = 5.0
 
@@ -44,7 +45,8 @@ class GpuTimeEstimator:
 
     def reservation(self, request: GenerationRequest) -> float:
         """Return the seconds to ask for: more than the estimate."""
-        return self.estimate(request) * self._margin
+        seconds = self.estimate(request)
+        return max(seconds * self._margin, seconds + MIN_SPARE_SECONDS)
 
     def learn(
         self, request: GenerationRequest, step_times: Sequence[float], end_time: float | None

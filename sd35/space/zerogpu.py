@@ -62,7 +62,8 @@ def import_spaces() -> Any | None:  # noqa: ANN401  # a module
     """
     if os.environ.get("SPACES_ZERO_GPU", "").lower() not in {"1", "t", "true"}:
         return None
-    spaces = importlib.import_module("spaces")
+    import spaces  # noqa: PLC0415  # see above
+
     # It can make each function of the page one for a GPU, with all that may be refused before.
     spaces.disable_gradio_auto_wrap()
     os.register_at_fork(after_in_child=_Fork.remember)
@@ -155,7 +156,7 @@ class ZeroGPUEngine:
         longest = math.floor(MAX_SECONDS / factor)
         return min(math.ceil(self._estimator.reservation(request) / factor), longest)
 
-    def _frames(self, request: GenerationRequest) -> Iterator[Frame]:
+    def _frames(self, request: GenerationRequest) -> Generator[Frame, None, None]:
         """Yield the frames of a run from the process with the GPU.
 
         Raises:
@@ -213,7 +214,7 @@ def _duration_factor() -> float:
     """
     try:
         client = importlib.import_module("spaces.zero.client")
-        factor = client.get_duration_seconds(timedelta(seconds=1000), None) / 1000
+        factor = float(client.get_duration_seconds(timedelta(seconds=1000), None)) / 1000
     except (ImportError, AttributeError, TypeError):  # in another version of `spaces`
         return 1.0
     return max(1.0, factor)

@@ -18,7 +18,7 @@ from sd35.core.errors import InvalidRequestError
 from sd35.core.text import format_bytes, one_line, pluralize
 from sd35.space.deploy.card import SpaceProblem
 from sd35.space.deploy.check import find_problems
-from sd35.space.deploy.files import SpaceFile, list_files
+from sd35.space.deploy.files import SpaceFile, copy_files, list_files
 
 __all__ = ["app"]
 
@@ -31,17 +31,25 @@ SpaceFolder = Annotated[
     ),
 ]
 CheckFiles = Annotated[bool, Option("--check", help="Check for problems instead of listing files.")]
+OutputFolder = Annotated[
+    Path | None,
+    Option("--output", metavar="FOLDER", help="Copy the files to a new folder, to upload that."),
+]
 
 app = make_app()
 
 
 @app.command(cls=Command)
 def space_files(
-    folder: SpaceFolder = Path(), *, check: CheckFiles = False, as_json: options.Json = False
+    folder: SpaceFolder = Path(),
+    *,
+    check: CheckFiles = False,
+    output: OutputFolder = None,
+    as_json: options.Json = False,
 ) -> None:
     """List the files for a Hugging Face Space.
 
-    With --check, the exit code is 2 if there are problems.
+    With --check, the exit code is 2 if there are problems, and nothing is copied.
     """
     with command_context(is_json=as_json):
         try:
@@ -50,6 +58,8 @@ def space_files(
         except OSError as error:
             path = one_line(error.filename or folder)
             raise InvalidRequestError(f"Couldn't read {path}: {os_error_text(error)}.") from error
+        if output is not None and not problems:
+            _copy(files, output)
         # That of an invalid request, but without its message: the problems are printed already.
         code = exit_code(InvalidRequestError("")) if problems else 0
         if as_json:
@@ -60,6 +70,14 @@ def space_files(
         else:
             _print_files(files)
         raise typer.Exit(code)
+
+
+def _copy(files: Sequence[SpaceFile], folder: Path) -> None:
+    try:
+        copy_files(files, folder)
+    except OSError as error:
+        path = one_line(error.filename or folder)
+        raise InvalidRequestError(f"Couldn't copy to {path}: {os_error_text(error)}.") from error
 
 
 def _total_text(files: Sequence[SpaceFile]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from huggingface_hub import metadata_load
+from huggingface_hub import SpaceHardware, metadata_load
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
 __all__ = ["SpaceProblem", "SpaceProblemError", "card_problems", "read_card"]
@@ -75,6 +75,8 @@ _LICENSES = (
     r"llama3.1|llama3.2|llama3.3|llama4|grok2-community|gemma|unknown|other"
 )
 
+_HARDWARE = "|".join(hardware.value for hardware in SpaceHardware)
+
 _Color = Literal["red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"]
 _Text = Annotated[str, Field(min_length=1, max_length=1000)]
 _Repository = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
@@ -126,7 +128,9 @@ _FIELDS: Final[dict[str, Any]] = {
     "startup_duration_timeout": _field(
         str, "a duration such as 30m or 1h", pattern=r"^[1-9]\d*[smhd]$"
     ),
-    "suggested_hardware": _field(str, "a flavor such as cpu-basic", pattern="^[a-z0-9-]+$"),
+    "suggested_hardware": _field(
+        str, f"a flavor: {_HARDWARE.replace('|', ', ')}", pattern=f"^({_HARDWARE})$"
+    ),
     "base_path": _field(str, "a path that begins with /", pattern=r"^/\S*$"),
     "custom_headers": _field(
         dict[_IsolationHeader, _Isolation], "cross-origin-… headers with lower-case values"
@@ -178,6 +182,13 @@ def card_problems(card: Mapping[str, Any]) -> dict[str, SpaceProblem]:
         for name, reason in _REQUIRED.items()
         if name not in card
     }
+    if card.get("license") == "other":
+        for name in ("license_name", "license_link"):
+            if name not in card:
+                problems[name] = SpaceProblem(
+                    f"README.md: license is other, but {name} is missing.",
+                    "Add it: the Hub shows the name, and links the text.",
+                )
     try:
         _Card.model_validate(card)
     except ValidationError as error:

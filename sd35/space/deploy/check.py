@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from packaging.version import InvalidVersion, Version
 
 from sd35.space.deploy.card import SpaceProblem, SpaceProblemError, card_problems, read_card
 from sd35.space.deploy.files import SpaceFile, file_problems
+from sd35.space.deploy.modules import PROGRAM_FOLDER
+from sd35.space.deploy.zerogpu import zerogpu_problems
 
 __all__ = ["find_problems"]
 
@@ -30,7 +33,7 @@ def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
     """
     paths = {file.path for file in files}
     texts = {}
-    for name in ("README.md", "requirements.txt", "pyproject.toml"):
+    for name in ("README.md", "requirements.txt"):
         if name in paths:
             # Undecodable bytes show up as problems of the lines they are in.
             texts[name] = (folder / name).read_text(encoding="utf-8", errors="replace")
@@ -46,10 +49,11 @@ def find_problems(folder: Path, files: Sequence[SpaceFile]) -> Iterator[SpacePro
     requirements = texts.get("requirements.txt", "")
     yield from _requirement_problems(requirements)
     yield from _gradio_problems(requirements, card)
-    yield from _python_problems(texts.get("pyproject.toml", ""), card)
+    yield from _python_problems(_read_project(folder, files), card)
+    yield from zerogpu_problems(card, list(_requirements(requirements)), files)
     if card and "app_file" not in problems:
         yield from _app_problems(folder, card["app_file"], paths)
-    yield from file_problems(folder, files)
+    yield from file_problems(files)
 
 
 def _requirement_lines(text: str) -> list[str]:
@@ -86,14 +90,17 @@ def _rejection_reason(line: str) -> str | None:
     return "refers to a file, which the Hub's builder doesn't have" if is_local else None
 
 
+def _requirements(text: str) -> Iterator[Requirement]:
+    """Yield the requirements that can be read; the others are reported as problems."""
+    for line in _requirement_lines(text):
+        with suppress(InvalidRequirement):
+            yield Requirement(line)
+
+
 def _gradio_problems(text: str, card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
     """Yield where requirements and card disagree on Gradio: the Hub installs both together."""
     version = _release_version(card.get("sdk_version"))
-    for line in _requirement_lines(text):
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
+    for requirement in _requirements(text):
         if canonicalize_name(requirement.name) != "gradio":
             continue
         if version is not None and not requirement.specifier.contains(version):
@@ -107,6 +114,13 @@ def _gradio_problems(text: str, card: Mapping[str, Any]) -> Iterator[SpaceProble
                 "requirements.txt: gradio lacks the extra oauth, but README.md has hf_oauth: true.",
                 "Write gradio[oauth]. Only the Hub adds the extra automatically.",
             )
+
+
+def _read_project(folder: Path, files: Sequence[SpaceFile]) -> str:
+    """Return the pyproject.toml of the program in these files; empty if there is none."""
+    is_elsewhere = any(not file.source.is_relative_to(folder) for file in files)
+    path = (PROGRAM_FOLDER if is_elsewhere else folder) / "pyproject.toml"
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _python_problems(pyproject: str, card: Mapping[str, Any]) -> Iterator[SpaceProblem]:
