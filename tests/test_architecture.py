@@ -71,12 +71,12 @@ FORBIDDEN_IMPORTS = {
 }
 """Libraries that are the business of other packages."""
 
-OPTIONAL_LIBRARIES = {"sd35.space.diffusion": "torch", "sd35.space.replicas": "ray"}
-"""Libraries that one package alone may import, as they needn't be installed."""
-
-
-OPTIONAL_IMPORTS = {"spaces": "sd35.space.zerogpu", "torch": "sd35.space.diffusion"}
-"""Packages that not every installation has, and the only modules that import them."""
+OPTIONAL_LIBRARIES = {
+    "sd35.space.diffusion": "torch",
+    "sd35.space.replicas": "ray",
+    "sd35.space.zerogpu": "spaces",
+}
+"""Libraries that one package or module alone may import, as they needn't be installed."""
 
 
 def module_name(path: Path) -> str:
@@ -117,17 +117,6 @@ def test_packages_import_only_what_lies_below_them(path: Path) -> None:
         if not is_below(module_name(path), {key})
     }
     assert not {name for name in imported_names(path) if is_below(name, others)}
-
-
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_optional_packages_are_imported_in_one_place(path: Path) -> None:
-    """The program works without PyTorch and `spaces`, but for the modules that are about them."""
-    roots = {name.partition(".")[0] for name in imported_names(path)}
-    assert not {
-        name
-        for name, module in OPTIONAL_IMPORTS.items()
-        if name in roots and not is_below(module_name(path), {module})
-    }
 
 
 def bound_names(tree: ast.AST) -> Iterator[str]:

@@ -18,7 +18,16 @@ from typing import Any, Final
 from PIL import Image
 
 from sd35.core.request import GenerationRequest
-from sd35.space.engine import Broken, Engine, EngineError, EngineState, Step
+from sd35.space.engine import (
+    Broken,
+    Engine,
+    EngineError,
+    EngineState,
+    Notice,
+    Result,
+    Step,
+    Waiting,
+)
 from sd35.space.gpu_time import GpuTimeEstimator
 from sd35.space.models import Weights
 
@@ -112,13 +121,14 @@ class ZeroGPUEngine:
             process.kill()
         self._engine.close()
 
-    def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
+    def generate(self, request: GenerationRequest) -> Generator[Result, None, None]:
         """Yield each step, and last the image; see `Engine.generate`.
 
         Raises:
             gradio.Error: ZeroGPU refuses or ends the run, in its own words.
         """
         self._check_time(request)
+        yield Waiting("Waiting for a GPU")
         image = None
         step_times = []
         # Read to its end before the image is passed on: as soon as it has ended, the process may
@@ -130,6 +140,10 @@ class ZeroGPUEngine:
                         assert preview is None or isinstance(preview, bytes)
                         step_times.append(milliseconds / 1000)
                         yield Step(number, total, preview)
+                    case ("waiting", str(text)):
+                        yield Waiting(text)
+                    case ("notice", str(text)):
+                        yield Notice(text)
                     case ("image", int(width), int(height), bytes(pixels)):
                         image = Image.frombytes("RGB", (width, height), pixels)
                     case ("end", int(milliseconds), int(has_moved_weights)):
@@ -184,16 +198,23 @@ class ZeroGPUEngine:
         """
         fork_time = _Fork.take()
         start_time = time.monotonic() if fork_time is None else fork_time
+        # Here a stop is heard for the first time.
+        yield "waiting", "Encoding the prompt"
         try:
             # Closed with this generator, and not when it is collected.
             with closing(self._engine.generate(request)) as results:
                 for result in results:
                     milliseconds = round((time.monotonic() - start_time) * 1000)
-                    if isinstance(result, Step):
-                        yield "step", milliseconds, result.number, result.total, result.preview
-                    else:
-                        yield "image", *result.size, result.tobytes()
-                        yield "end", milliseconds, int(fork_time is not None)
+                    match result:
+                        case Step(number=number, total=total, preview=preview):
+                            yield "step", milliseconds, number, total, preview
+                        case Waiting(text=text):
+                            yield "waiting", text
+                        case Notice(text=text):
+                            yield "notice", text
+                        case image:
+                            yield "image", *image.size, image.tobytes()
+                            yield "end", milliseconds, int(fork_time is not None)
         except EngineError as error:
             yield "error", error.happened, error.remedy
             if isinstance(self._engine.state, Broken):
