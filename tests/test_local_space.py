@@ -21,11 +21,14 @@ from sd35.client import SpaceClient
 from sd35.core.errors import AccessDeniedError, ConnectionFailedError
 from sd35.core.events import Finished, Waiting
 from sd35.core.request import GenerationRequest
+from sd35.server import launch
 from sd35.space import child
 from sd35.space.__main__ import Reporter, watch
 from sd35.space.child import LocalSpace
 from sd35.space.engine import Broken, EngineError, EngineState, Ready
+from sd35.space.page import page_options
 from sd35.space.painter import DemoPainter
+from sd35.space.server import build_space
 from tests.chromium import (  # noqa: F401  # fixtures
     RECORD_PREVIEWS_JS,
     browser,
@@ -263,3 +266,26 @@ def test_page_shows_a_job_as_interrupted_when_its_space_is_killed(
         page.get_by_role("button", name="Stop", exact=True).click()
         interrupted.get_by_role("button", name="Retry").click()
         expect(panel.locator("[data-status=completed]")).to_be_visible()
+
+
+def test_page_of_the_space_itself_shows_previews_and_stops(page: Page) -> None:
+    """Whoever opens the Space in a browser sees each preview, stops a run, and reads errors."""
+    space = build_space(DemoPainter())
+    page.goto(launch.launch(space, port=launch.free_port(), **page_options()))
+    status = page.locator("#status")
+    expect(status).to_contain_text("press Generate")
+    submit_prompt(page, "a lighthouse")
+    expect(status).to_have_text("Done.")
+    page.get_by_text("Advanced settings").click()
+    page.get_by_label("number input for Width").fill("520")
+    page.get_by_role("button", name="Generate").click()
+    expect(status.get_by_role("alert")).to_contain_text("multiples of 16")
+    page.get_by_label("number input for Width").fill("512")
+    page.get_by_label("number input for Inference steps").fill("50")
+    page.get_by_role("button", name="Generate").click()
+    expect(status).to_contain_text("Generating: step")
+    expect(page.locator("#result img")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#end")).to_have_text("Stopped.")
+    expect(status).to_be_hidden()
+    launch.close(space)

@@ -120,13 +120,16 @@ def serve(
 ) -> int:
     """Serve the engine's Space until it breaks or a signal comes; return the exit code."""
     # Gradio reads its environment when it is imported.
+    from sd35.space.page import page_options  # noqa: PLC0415  # see above
     from sd35.space.server import build_space  # noqa: PLC0415  # see above
 
     demo = build_space(engine)
     port = arguments.port or launch.free_port()
     middleware = engine.middleware if isinstance(engine, ReplicatedEngine) else ()
     try:
-        address = launch.launch(demo, host=arguments.host, port=port, middleware=middleware)
+        address = launch.launch(
+            demo, host=arguments.host, port=port, middleware=middleware, **page_options()
+        )
     except OSError:
         sys.stderr.write(f"Port {port} is in use. Choose another with --port.\n")
         engine.close()

@@ -16,12 +16,11 @@ import gradio as gr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd35.core.limits import Range
-from sd35.core.model_info import MODEL_INFO_ID
 from sd35.core.request import GenerationRequest
 from sd35.server import launch
 from sd35.server.blocks import locked_blocks
 from sd35.space.engine import Broken, Engine, EngineError, Loading, Notice, Step, Waiting
+from sd35.space.page import SpacePage
 from sd35.space.painter import DemoPainter
 
 __all__ = ["DemoSpace", "build_space"]
@@ -32,14 +31,6 @@ FILE_LIFETIME_SECONDS: Final = 3600
 MAX_QUEUE_SIZE: Final = 64
 LOADING_POLL_SECONDS: Final = 0.5
 
-# As the model's licence demands of whoever makes it available.
-LICENSE_NOTICE: Final = (
-    "Powered by [Stability AI](https://stability.ai). This Stability AI Model is licensed under "
-    "the [Stability AI Community License](https://stability.ai/community-license-agreement), "
-    "Copyright © Stability AI Ltd. All Rights Reserved. Its use is subject to the "
-    "[Acceptable Use Policy](https://stability.ai/use-policy)."
-)
-
 _RUN_PREFIX = "run-"
 _FILE_DATA_META: Final = {"_type": "gradio.FileData"}
 
@@ -49,47 +40,26 @@ Outputs = tuple[dict[str, Any] | None, int]
 
 def build_space(engine: Engine) -> gr.Blocks:
     """Return the app: a small version of the public Space's page, with the same endpoint."""
-    limits = engine.limits
     with locked_blocks(engine.title) as demo:
-        gr.Markdown(f"# {engine.title}\n{engine.description}")
-        prompt = gr.Text(label="Prompt", placeholder="a lighthouse by the sea at dusk", max_lines=1)
-        run = gr.Button("Generate", variant="primary")
-        result = gr.Image(label="Result", format="png")
-        with gr.Accordion("Advanced settings", open=False):
-            negative_prompt = gr.Text(label="Negative prompt")
-            seed = _slider(limits.seed, "Seed")
-            randomize_seed = gr.Checkbox(value=True, label="Randomize seed")
-            width = _slider(limits.width, "Width")
-            height = _slider(limits.height, "Height")
-            guidance_scale = _slider(limits.guidance_scale, "Guidance scale")
-            steps = _slider(limits.num_inference_steps, "Inference steps")
-        if engine.model_info.name.startswith("stabilityai/"):
-            gr.Markdown(LICENSE_NOTICE)
-        gr.JSON(engine.model_info.to_dict(), elem_id=MODEL_INFO_ID, visible=False)
-        gr.on(
-            [run.click, prompt.submit],
-            _create_infer(engine),
-            [prompt, negative_prompt, seed, randomize_seed, width, height, guidance_scale, steps],
-            [result, seed],
+        page = SpacePage(engine)
+        infer = _create_infer(engine)
+        # As on a single GPU: further requests wait in the queue.
+        limits: dict[str, Any] = {
+            "concurrency_limit": engine.concurrency,
+            "concurrency_id": "engine",
+        }
+        page.api_button.click(
+            infer,
+            page.inputs,
+            [page.result, page.seed],
             api_name="infer",
-            # As on a single GPU: further requests wait in the queue.
-            concurrency_limit=engine.concurrency,
             # The outputs are FileData already: Gradio would copy each preview to a file.
             postprocess=False,
+            **limits,
         )
+        page.bind(infer, **limits)
     # Unlimited by default: every waiting request would hold a connection.
     return demo.queue(max_size=MAX_QUEUE_SIZE)
-
-
-def _slider(value_range: Range | None, label: str) -> gr.Slider:
-    assert value_range is not None
-    return gr.Slider(
-        value_range.minimum,
-        value_range.maximum,
-        value=value_range.default,
-        step=value_range.step,
-        label=label,
-    )
 
 
 def _create_infer(engine: Engine) -> Callable[..., Iterator[Outputs]]:
