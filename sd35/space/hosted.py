@@ -50,8 +50,10 @@ class HostedSpace:
             self._engine = _create_engine(model, spaces)
         except EngineError as error:
             sys.exit(str(error))
+        from sd35.space.page import page_options  # noqa: PLC0415  # see above
         from sd35.space.server import build_space  # noqa: PLC0415  # see above
 
+        self._page_options = page_options()
         self.demo = build_space(self._engine)
 
     def run(self) -> None:
@@ -70,6 +72,7 @@ class HostedSpace:
             known_hosts=(".hf.space", *filter(None, space_hosts)) if is_on_hub else (),
             # Hugging Face shows the Space in a frame of its own page.
             frame_ancestors=("*",) if is_on_hub else (),
+            **self._page_options,
         )
         self._engine.start()
         _report(f"{self._engine.title}\n{address}")
