@@ -1,8 +1,35 @@
 """Several replicas of an engine, by Ray Serve: real Ray, with the demo painter on the CPU."""
 
-import pytest
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from sd35.space.replicas import ReplicaRange
+import pytest
+from PIL import Image
+
+from sd35.core.request import GenerationRequest
+from sd35.space.engine import EngineError, Notice, Result, Step, Waiting
+from sd35.space.engine_options import EngineOptions
+from sd35.space.painter import DemoPainter
+from sd35.space.replicas import ReplicaRange, create_engine
+
+if TYPE_CHECKING:
+    from sd35.space.replicas.engine import ReplicaEngine
+    from sd35.space.replicas.reports import Begin
+
+LIMIT_SECONDS = 60
+STEP_SECONDS = 0.05
+REQUEST = GenerationRequest("a lighthouse", "", 256, 256, 4.5, 8, 7, randomize_seed=False)
+LONG_REQUEST = replace(REQUEST, num_inference_steps=50)
 
 
 @pytest.mark.parametrize(
@@ -20,3 +47,160 @@ def test_other_numbers_of_replicas_are_refused(text: str) -> None:
     """A range begins with at least one replica, and ends with at most 64."""
     with pytest.raises(ValueError, match=r"neither|between"):
         ReplicaRange.parse(text)
+
+
+@pytest.fixture(scope="module")
+def engine() -> "Iterator[ReplicaEngine]":
+    """Two replicas of the demo painter, on this machine."""
+    # Not `importorskip`: what Ray reads from the environment when it is imported isn't set yet.
+    if find_spec("ray") is None:
+        pytest.skip("needs requirements-ray.txt")
+    engine = create_engine(EngineOptions(step_seconds=STEP_SECONDS), ReplicaRange(2, 2))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def expected_pixels() -> bytes:
+    *_, image = DemoPainter(0).generate(REQUEST)
+    assert isinstance(image, Image.Image)
+    return image.tobytes()
+
+
+def wait_for_replicas(engine: "ReplicaEngine", count: int) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while engine.ready_count != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def skip_waiting(results: Iterator[Result]) -> Result:
+    return next(result for result in results if not isinstance(result, Waiting))
+
+
+def find_replica(engine: "ReplicaEngine") -> "Begin":
+    """Return the replica that has taken the only run."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        for run in list(engine._runs.values()):
+            if run.begin is not None:
+                return run.begin
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def kill(begin: "Begin") -> None:
+    os.kill(begin.process_id, signal.SIGKILL)
+
+
+@pytest.mark.ray
+def test_runs_are_at_the_same_time(engine: "ReplicaEngine") -> None:
+    """Each replica has a run of its own, and a third one waits and says so."""
+    wait_for_replicas(engine, 2)
+    assert engine.concurrency == 2
+    assert engine.model_info.device == "2 replicas"
+    with (
+        closing(engine.generate(LONG_REQUEST)) as first,
+        closing(engine.generate(LONG_REQUEST)) as second,
+        closing(engine.generate(LONG_REQUEST)) as third,
+    ):
+        assert isinstance(skip_waiting(first), Step)
+        assert isinstance(skip_waiting(second), Step)
+        assert next(third) == Waiting("Waiting for a free GPU")
+        second.close()
+        assert isinstance(skip_waiting(third), Step)
+
+
+@pytest.mark.ray
+def test_stopped_runs_free_their_replicas(engine: "ReplicaEngine", expected_pixels: bytes) -> None:
+    """However many runs are stopped, and at whichever moment, the next one is as always."""
+    rng = random.Random(7)  # noqa: S311  # no secret
+
+    def stop_run(step_count: int) -> None:
+        with closing(engine.generate(LONG_REQUEST)) as results:
+            for _ in range(step_count):
+                next(results)
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(stop_run, [rng.randrange(6) for _ in range(24)]))
+    assert not engine._runs
+    for _ in range(2):
+        *_, image = engine.generate(REQUEST)
+        assert isinstance(image, Image.Image)
+        assert image.tobytes() == expected_pixels
+    text = engine.metrics.text().decode()
+    assert "sd35_space_waiting 0.0" in text
+    assert set(re.findall(r"^sd35_space_busy\{.*\} (.*)$", text, re.MULTILINE)) == {"0.0"}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("step_count", [0, 1, 5, 8])
+def test_run_of_a_lost_replica_begins_again(
+    engine: "ReplicaEngine", expected_pixels: bytes, step_count: int
+) -> None:
+    """Before the first step, in the middle or before the image: the same image comes, and why."""
+    wait_for_replicas(engine, 2)
+    results: list[Result] = []
+    generation = engine.generate(REQUEST)
+    if step_count == 0:
+        threading.Thread(target=lambda: kill(find_replica(engine)), daemon=True).start()
+    for result in generation:
+        results.append(result)
+        if len(results) == step_count:
+            kill(find_replica(engine))
+    results = [result for result in results if not isinstance(result, Waiting)]
+    notices = [result for result in results if isinstance(result, Notice)]
+    assert notices == [Notice("A GPU was lost; begun again on another.")]
+    after = results[results.index(notices[0]) + 1 :]
+    assert [step.number for step in after if isinstance(step, Step)] == list(range(1, 9))
+    assert isinstance(results[-1], Image.Image)
+    assert results[-1].tobytes() == expected_pixels
+
+
+@pytest.mark.ray
+def test_run_is_given_up_when_it_is_lost_again(engine: "ReplicaEngine") -> None:
+    """A request that kills each GPU doesn't go on doing so."""
+    with pytest.raises(EngineError, match="and the next one, too"):
+        for result in engine.generate(LONG_REQUEST):
+            if isinstance(result, Step) and result.number == 2:
+                kill(find_replica(engine))
+    assert 'outcome="lost"' in engine.metrics.text().decode()
+    wait_for_replicas(engine, 2)
+
+
+@pytest.mark.ray
+def test_update_ends_no_run(engine: "ReplicaEngine") -> None:
+    """Both replicas are replaced, one after the other, and runs end where they have begun."""
+    former_replicas = set()
+    wait_for_replicas(engine, 2)
+    with closing(engine.generate(LONG_REQUEST)) as run:
+        assert isinstance(skip_waiting(run), Step)
+        former_replicas.add(find_replica(engine).process_id)
+        with closing(engine.generate(REQUEST)) as other_run:
+            assert isinstance(skip_waiting(other_run), Step)
+            former_replicas |= {run.begin.process_id for run in engine._runs.values() if run.begin}
+        engine.update()
+        *steps, image = run
+    assert all(isinstance(step, Step) for step in steps)
+    assert isinstance(image, Image.Image)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while engine.is_updating:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for _ in range(2):
+        with closing(engine.generate(REQUEST)) as run:
+            assert isinstance(skip_waiting(run), Step)
+            assert find_replica(engine).process_id not in former_replicas
+
+
+@pytest.mark.ray
+def test_loss_of_the_controller_ends_no_run(engine: "ReplicaEngine") -> None:
+    """Ray Serve's controller may fail and start again beside the runs."""
+    import ray  # noqa: PLC0415  # it isn't always installed
+
+    with closing(engine.generate(LONG_REQUEST)) as run:
+        assert isinstance(skip_waiting(run), Step)
+        ray.kill(ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve"), no_restart=False)
+        assert {type(result) for result in run} == {Step, Image.Image}
+    *_, image = engine.generate(REQUEST)
+    assert isinstance(image, Image.Image)

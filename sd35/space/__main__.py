@@ -31,7 +31,7 @@ END_SECONDS: Final = 10.0
 UPDATE_SIGNAL: Final = getattr(signal, "SIGUSR1", None)
 
 
-def create_engine(arguments: argparse.Namespace) -> "Engine":
+def create_engine(arguments: argparse.Namespace, reporter: "Reporter") -> "Engine":
     """Return the engine that the arguments name.
 
     Raises:
@@ -40,7 +40,7 @@ def create_engine(arguments: argparse.Namespace) -> "Engine":
     options = EngineOptions(arguments.model, model_options(arguments))
     if arguments.replicas or arguments.ray:
         number = arguments.replicas or ReplicaRange(1, 1)
-        return replicas.create_engine(options, number, arguments.ray)
+        return replicas.create_engine(options, number, arguments.ray, reporter.report_loading)
     return options.create_engine()
 
 
@@ -74,12 +74,17 @@ class Reporter:
     def report_state(self, state: "EngineState", engine: "Engine", address: str) -> None:
         """Report a state of the engine."""
         match state:
-            case Loading(text=text, fraction=fraction):
-                self.report(f"{text}…", state="loading", text=text, fraction=fraction)
+            case Loading():
+                self.report_loading(state)
             case Broken(error=error):
                 self.report_error(error)
             case _:
                 self.report(f"{engine.title}\n{address}", state="ready", address=address)
+
+    def report_loading(self, loading: Loading) -> None:
+        """Report that there are no images yet."""
+        text, fraction = loading.text, loading.fraction
+        self.report(f"{text}…", state="loading", text=text, fraction=fraction)
 
     def report_error(self, error: EngineError) -> None:
         """Report why there is no engine."""
@@ -104,7 +109,7 @@ def main() -> int:
         signal.signal(UPDATE_SIGNAL, lambda signal_number, _: signals.put(signal_number))
     with launch.configure_environment():
         try:
-            engine = create_engine(arguments)
+            engine = create_engine(arguments, reporter)
         except EngineError as error:
             reporter.report_error(error)
             return 1

@@ -5,9 +5,10 @@ environment depends on where it runs. `replica` runs at the GPU, `run` and `engi
 `cluster` connects the two.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sd35.space.engine import EngineError
+from sd35.space.engine import EngineError, Loading
 from sd35.space.engine_options import EngineOptions
 from sd35.space.replicas.replica_range import ReplicaRange
 
@@ -18,7 +19,10 @@ __all__ = ["ReplicaRange", "create_engine"]
 
 
 def create_engine(
-    options: EngineOptions, replicas: ReplicaRange, address: str | None = None
+    options: EngineOptions,
+    replicas: ReplicaRange,
+    address: str | None = None,
+    on_wait: Callable[[Loading], None] = lambda _: None,
 ) -> "ReplicaEngine":
     """Return the engine over replicas; to be called in the main thread.
 
@@ -27,6 +31,7 @@ def create_engine(
         replicas: how many.
         address: of a Ray cluster, as `host:port` or `auto`; by default, the replicas run on this
             machine, and Ray ends with this process.
+        on_wait: called with what this function waits for.
 
     Raises:
         EngineError: Ray can't be used, or there is nothing for the replicas to run on.
@@ -39,4 +44,4 @@ def create_engine(
     except ImportError as error:
         message = f"Several GPUs need more packages: {error.name} is missing."
         raise EngineError(message, "Install them: pip install -r requirements-ray.txt.") from error
-    return ReplicaEngine(options, replicas, address)
+    return ReplicaEngine(options, replicas, address, on_wait)

@@ -14,16 +14,25 @@ from typing import Any, Final
 
 import ray
 from ray import serve
+from ray._private import worker
 from ray.exceptions import AuthenticationError, RayError
 from ray.serve.exceptions import RayServeException
 
 import sd35
-from sd35.space.engine import EngineError
+from sd35.core.text import one_line
+from sd35.space.engine import EngineError, Loading
 from sd35.space.replicas.replica_range import ReplicaRange
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "OnWait"]
 
 log = logging.getLogger(__name__)
+
+OnWait = Callable[[Loading], None]
+
+# Ray prints what happens in its processes, and many lines of their logs, to the standard output:
+# whatever matters there reaches this program as an error, too.
+assert hasattr(worker, "print_to_stdstream")
+worker.print_to_stdstream = lambda *_, **__: None
 
 NAMESPACE: Final = "sd35"
 REACH_LIMIT_SECONDS: Final = 5.0
@@ -50,6 +59,9 @@ class Cluster:
                 self._start_own(replicas)
             else:
                 _connect(address)
+        except (RuntimeError, RayError, OSError) as error:
+            self.close()
+            raise EngineError(f"Ray can't start: {one_line(error)}") from error
         except BaseException:
             self.close()
             raise
@@ -72,7 +84,7 @@ class Cluster:
                 _temp_dir=str(self._folder),
             )
 
-    def check_resources(self, resource: str, replicas: ReplicaRange) -> None:
+    def check_resources(self, resource: str, replicas: ReplicaRange, on_wait: OnWait) -> None:
         """Wait for the machines of a cluster that are still missing, and check what there is.
 
         Raises:
@@ -84,6 +96,7 @@ class Cluster:
         while (count := int(ray.cluster_resources().get(resource, 0))) < need:
             if time.monotonic() >= deadline:
                 raise _lack(resource, count, need, is_own=self.is_own)
+            on_wait(Loading(f"Waiting for the cluster's {resource}s: {count} of {need}"))
             time.sleep(1)
 
     def start_serve(self) -> None:
@@ -183,7 +196,7 @@ def _connection_error(error: BaseException, address: str) -> BaseException:
     text = str(error)
     if "ersion mismatch" in text:
         return EngineError(
-            f"The cluster runs other versions: {_one_line(text)}",
+            f"The cluster runs other versions: {one_line(text)}",
             "Install the same versions of Python and Ray on all machines.",
         )
     if isinstance(error, AuthenticationError):
@@ -191,8 +204,10 @@ def _connection_error(error: BaseException, address: str) -> BaseException:
             "The cluster demands a token, and refuses this one or none.",
             "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its machines.",
         )
-    if isinstance(error, ConnectionError | RuntimeError | ValueError | RayError | OSError):
-        return _unreachable(address, _one_line(text))
+    if isinstance(error, OSError):
+        return _unreachable(address)
+    if isinstance(error, RuntimeError | ValueError | RayError):
+        return _unreachable(address, one_line(text).rstrip(".") + ".")
     return error
 
 
@@ -204,12 +219,9 @@ def _unreachable(address: str, reason: str = "") -> EngineError:
         )
     return EngineError(
         f"The Ray cluster at {address} can't be reached. {reason}".strip(),
-        "Check the address. This machine must have joined it: ray start --address=HOST:6379.",
+        "Check the address, and RAY_AUTH_TOKEN if the cluster demands one. This machine must have "
+        "joined it: ray start --address=HOST:6379.",
     )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _lack(resource: str, count: int, need: int, *, is_own: bool) -> EngineError:

@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -58,6 +59,7 @@ class ReplicaDeployment:
         application: name of the application.
         handle: for streams of results.
         ready_count: number of replicas that can take runs.
+        is_updating: whether others start or end.
         loading: what a replica that isn't ready does.
         failure: why there are no replicas, and won't be any.
     """
@@ -75,6 +77,7 @@ class ReplicaDeployment:
     ) -> None:
         self.application = "sd35-" + re.sub(r"[^\w.-]+", "-", options.model, flags=re.ASCII)
         self.ready_count = 0
+        self.is_updating = False
         self.loading = Loading("Starting the replicas")
         self.failure: EngineError | None = None
         self._options = options
@@ -130,6 +133,7 @@ class ReplicaDeployment:
             logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
         )
         self._load_errors.clear()
+        self.is_updating = True
         (handle,) = serve.run_many([target], wait_for_applications_running=False)
         self.handle = handle.options(stream=True)
 
@@ -216,10 +220,11 @@ class ReplicaDeployment:
         if application is None:
             self.ready_count = 0
             return
-        self.ready_count = sum(
-            deployment.replica_states.get("RUNNING", 0)
-            for deployment in application.deployments.values()
-        )
+        states = Counter[str]()
+        for deployment in application.deployments.values():
+            states.update(deployment.replica_states)
+        self.ready_count = states.pop("RUNNING", 0)
+        self.is_updating = any(states.values())
         if application.status == ApplicationStatus.DEPLOY_FAILED and not self.ready_count:
             # Replicas that end without a report, such as for lack of memory.
             default = EngineError("The replicas end while they load the model.", "See Ray's logs.")

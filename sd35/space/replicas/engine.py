@@ -24,7 +24,7 @@ from sd35.space.engine import (
     Waiting,
 )
 from sd35.space.engine_options import EngineOptions
-from sd35.space.replicas.cluster import Cluster
+from sd35.space.replicas.cluster import Cluster, OnWait
 from sd35.space.replicas.deployment import DOWNSCALE_DELAY_SECONDS, ReplicaDeployment
 from sd35.space.replicas.metrics import ReplicaMetrics, RunObservation
 from sd35.space.replicas.metrics_endpoint import MetricsEndpoint
@@ -51,6 +51,7 @@ class ReplicaEngine:
         options: of the engine in each replica.
         replicas: how many.
         address: of a Ray cluster; by default, Ray starts on this machine.
+        on_wait: called with what the constructor waits for.
         downscale_delay_seconds: before a replica that isn't needed any more ends.
 
     Attributes:
@@ -63,6 +64,7 @@ class ReplicaEngine:
         options: EngineOptions,
         replicas: ReplicaRange,
         address: str | None = None,
+        on_wait: OnWait = lambda _: None,
         downscale_delay_seconds: float = DOWNSCALE_DELAY_SECONDS,
     ) -> None:
         self.concurrency = replicas.maximum
@@ -74,9 +76,11 @@ class ReplicaEngine:
         self._is_closed = False
         self._description: Description | None = None
         self._deployment: ReplicaDeployment | None = None
+        on_wait(Loading("Starting Ray" if address is None else "Connecting to the Ray cluster"))
         self._cluster = Cluster(address, replicas)
         try:
-            self._cluster.check_resources("GPU" if options.needs_gpu else "CPU", replicas)
+            self._cluster.check_resources("GPU" if options.needs_gpu else "CPU", replicas, on_wait)
+            on_wait(Loading("Starting the replicas"))
             self._cluster.start_serve()
             self._deployment = ReplicaDeployment(
                 options,
@@ -124,6 +128,18 @@ class ReplicaEngine:
             return Broken(self._deployment.failure)
         return Ready() if self._deployment.ready_count else self._deployment.loading
 
+    @property
+    def ready_count(self) -> int:
+        """The number of replicas that can take runs."""
+        assert self._deployment is not None
+        return self._deployment.ready_count
+
+    @property
+    def is_updating(self) -> bool:
+        """Return whether replicas start or end, such as after `update`."""
+        assert self._deployment is not None
+        return self._deployment.is_updating
+
     def start(self) -> None:
         """Return at once: the replicas load since they were made."""
 
@@ -157,12 +173,12 @@ class ReplicaEngine:
         try:
             yield from self._run(request)
         except ReplicaLostError as error:
-            log.warning("A replica was lost during a run: %s", error)
+            log.warning("A GPU was lost during a run: %s", error)
             yield Notice(LOST_TEXT)
             try:
                 yield from self._run(request)
             except ReplicaLostError as second_error:
-                log.warning("A replica was lost during the same run again: %s", second_error)
+                log.warning("A second GPU was lost during the same run: %s", second_error)
                 raise EngineError(
                     "The GPU was lost during this image, and the next one, too.",
                     "Generate again. If it happens again, Ray's logs may say why.",
@@ -190,12 +206,11 @@ class ReplicaEngine:
 
     def _wait_for_replica(self, run: RemoteRun) -> Generator[Waiting, None, Begin]:
         with self.metrics.waiting.track_inprogress():
-            while (begin := run.next(WAIT_SECONDS)) is None:
+            while (begin := run.wait_for_begin(WAIT_SECONDS)) is None:
                 state = self.state
                 if isinstance(state, Broken):
                     raise state.error
                 yield Waiting(self._waiting_text(state))
-        assert isinstance(begin, Begin)
         return begin
 
     def _waiting_text(self, state: EngineState) -> str:
@@ -223,7 +238,7 @@ class ReplicaEngine:
             if outcome == "stopped":
                 run.cancel()
             if outcome != "lost":
-                run.wait_until_freed(begin.actor_name)
+                run.wait_until_freed()
             observation.end(outcome)
         yield image
 

@@ -117,4 +117,4 @@ def _begin() -> Begin:
     # Asked each time: ranks move up when a replica goes.
     rank = serve.get_replica_context().rank.rank
     actor_name = ray.get_runtime_context().get_actor_name()
-    return Begin(rank, ray.util.get_node_ip_address(), actor_name or "")
+    return Begin(rank, ray.util.get_node_ip_address(), os.getpid(), actor_name or "")

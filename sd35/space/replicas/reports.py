@@ -60,12 +60,17 @@ class Begin:
     Attributes:
         rank: of the replica, from 0.
         node: IP address of its machine.
-        actor_name: of its process.
+        process_id: of the replica, on its machine.
+        actor_name: of the replica, in Ray.
     """
 
     rank: int
     node: str
+    process_id: int
     actor_name: str
+
+    def __str__(self) -> str:
+        return f"replica {self.rank} on {self.node} (process {self.process_id})"
 
 
 @dataclass(frozen=True, slots=True)

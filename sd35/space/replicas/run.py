@@ -13,11 +13,14 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from sd35.core.request import GenerationRequest
+from sd35.core.text import one_line
 from sd35.space.engine import EngineError
+from sd35.space.replicas.reports import Begin
 
 __all__ = ["RemoteRun", "ReplicaLostError"]
 
 STOP_LIMIT_SECONDS: Final = 600.0  # a step of the largest model on a slow CPU takes minutes
+MAX_REASON_CHARACTERS: Final = 300
 ALIVE_POLL_SECONDS: Final = 1.0
 SERVE_NAMESPACE: Final = "serve"
 
@@ -36,6 +39,7 @@ class RemoteRun:
 
     def __init__(self, handle: DeploymentHandle, request: GenerationRequest) -> None:
         self.id = uuid.uuid4().hex
+        self.begin: Begin | None = None  # once a replica has taken it
         self.is_freed = threading.Event()  # the device; set by whoever gets the replica's reports
         self._results: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._is_closed = False
@@ -48,6 +52,18 @@ class RemoteRun:
                 self._results.put(result)
         except BaseException as error:  # noqa: BLE001  # it belongs to the one who iterates
             self._results.put(error)
+
+    def wait_for_begin(self, limit_seconds: float) -> Begin | None:
+        """Return the replica that has taken the run; `None` if none has within the limit.
+
+        Raises:
+            ReplicaLostError: it was lost at once.
+            EngineError: the run was cancelled by `cancel`.
+        """
+        begin = self.next(limit_seconds)
+        assert begin is None or isinstance(begin, Begin)
+        self.begin = begin
+        return begin
 
     def next(self, limit_seconds: float | None) -> Any:  # noqa: ANN401  # of the replica
         """Return the next result; `None` if none comes within the limit.
@@ -67,7 +83,7 @@ class RemoteRun:
         if isinstance(result, RayTaskError) and not isinstance(result, RayActorError):
             raise result.cause
         if isinstance(result, RayError | RayServeException):
-            raise ReplicaLostError(str(result)) from result
+            raise ReplicaLostError(f"{self.begin or 'a replica'}: {_reason(result)}") from result
         raise result
 
     def cancel(self) -> None:
@@ -76,12 +92,19 @@ class RemoteRun:
         with contextlib.suppress(RayError, RayServeException):
             self._response.cancel()
 
-    def wait_until_freed(self, actor_name: str) -> None:
+    def wait_until_freed(self) -> None:
         """Wait until the device is free, or its process has ended."""
+        assert self.begin is not None
         deadline = time.monotonic() + STOP_LIMIT_SECONDS
         while not self.is_freed.wait(ALIVE_POLL_SECONDS):
-            if time.monotonic() > deadline or not _is_alive(actor_name):
+            if time.monotonic() > deadline or not _is_alive(self.begin.actor_name):
                 return
+
+
+def _reason(error: Exception) -> str:
+    text = one_line(str(error))
+    # Ray's explanation comes after a list of ids.
+    return text[max(text.find("The actor "), 0) :][:MAX_REASON_CHARACTERS]
 
 
 def _is_alive(actor_name: str) -> bool:
