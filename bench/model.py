@@ -48,6 +48,7 @@ def _build_engine(shape: str, device: str) -> Any:  # noqa: ANN401  # its module
     from sd35.space.diffusion.devices import find_machine  # noqa: PLC0415  # see above
     from sd35.space.diffusion.engine import DiffusersEngine  # noqa: PLC0415  # see above
     from sd35.space.diffusion.weights import ModelFiles  # noqa: PLC0415  # see above
+    from sd35.space.engine_options import EngineOptions  # noqa: PLC0415  # see above
     from sd35.space.fit import Plan  # noqa: PLC0415  # see above
     from sd35.space.model_folder import read_model_folder  # noqa: PLC0415  # see above
     from tests.random_model import build_random_model  # noqa: PLC0415  # see above
@@ -58,7 +59,8 @@ def _build_engine(shape: str, device: str) -> Any:  # noqa: ANN401  # its module
         tiny_model.save_pretrained(path)
         model = read_model_folder(path)
         plan = Plan("float32" if shape == "tiny" else "bfloat16")
-        engine = DiffusersEngine(ModelFiles(model, path), plan, find_machine(device))
+        machine = find_machine(device)
+        engine = DiffusersEngine(ModelFiles(model, path), plan, machine, EngineOptions(shape))
     engine.use_pipeline(build_random_model(shape, device).to(device))
     return engine
 

@@ -57,6 +57,7 @@ def _row(folder: Path, machine: Machine, plan: Plan, side: int) -> list[str]:
 
     from sd35.space.diffusion.engine import DiffusersEngine  # noqa: PLC0415  # see above
     from sd35.space.diffusion.weights import ModelFiles  # noqa: PLC0415  # see above
+    from sd35.space.engine_options import EngineOptions  # noqa: PLC0415  # see above
     from sd35.space.model_folder import read_model_folder  # noqa: PLC0415  # see above
 
     model = read_model_folder(folder)
@@ -64,7 +65,7 @@ def _row(folder: Path, machine: Machine, plan: Plan, side: int) -> list[str]:
     row = [str(plan), format_number(sum_bytes / GB, 1)]
     request = GenerationRequest("a lighthouse", "", side, side, num_inference_steps=STEPS, seed=7)
     torch.cuda.reset_peak_memory_stats()
-    engine = DiffusersEngine(ModelFiles(model, folder), plan, machine)
+    engine = DiffusersEngine(ModelFiles(model, folder), plan, machine, EngineOptions(model.key))
     try:
         load_seconds = _load(engine)
         load_peak = torch.cuda.max_memory_allocated()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,12 +18,14 @@ from PIL import Image
 from sd35.client import Previews, SpaceClient
 from sd35.core.errors import GenerationFailedError
 from sd35.core.events import Event, Finished, Preview, Progress
+from sd35.core.model_options import ModelOptions
 from sd35.core.request import GenerationRequest
 from sd35.jobs.provenance import build_metadata
 from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.server import launch
 from sd35.space.engine import Broken, EngineError, Loading, Ready
-from sd35.space.fit import Machine
+from sd35.space.engine_options import EngineOptions
+from sd35.space.fit import Machine, Plan
 from sd35.space.models import GB, MODELS
 from sd35.space.server import build_space
 from sd35.ui.create.form import FormValues
@@ -152,7 +155,10 @@ async def test_memory_error_names_a_size_that_fits(
     transformer = type(space.engine.pipeline.transformer)  # where memory runs out
     forward = transformer.forward
     monkeypatch.setattr(transformer, "forward", raise_error(torch.OutOfMemoryError("2.3 GiB")))
-    expected_message = r"640 × 512 doesn't fit.*512 × 512, or start the Space with --precision int8"
+    expected_message = (
+        r"640 × 512 doesn't fit.*512 × 512, or start again with --model \S+ --device cpu "
+        r"--precision int8 --offload none"
+    )
     async with SpaceClient.connect(space.address) as client:
         with pytest.raises(GenerationFailedError, match=expected_message):
             await run(client, replace(REQUEST, width=640, height=512))
@@ -283,6 +289,7 @@ def test_pickles_run_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     [
         ("", {"precision": "nf4"}, "nf4 needs an NVIDIA GPU"),
         ("", {"offload": "group"}, "--offload group needs a GPU"),
+        ("", {"precision": "nf4"}, "--precision nf4 needs an NVIDIA GPU"),
         ("bitsandbytes nf4", {}, "bitsandbytes nf4 needs an NVIDIA GPU"),
         ("torchao", {"precision": "int8"}, "are torchao already"),
     ],
@@ -295,13 +302,17 @@ def test_impossible_plans_are_refused_before_loading(
 
     model = replace(MODELS["medium"], quantization=quantization)
     with pytest.raises(EngineError, match=expected_message):
-        plan_model(model, Machine("cpu", "CPU", 64 * GB, 64 * GB), **options)
+        plan_model(
+            model,
+            Machine("cpu", "CPU", 64 * GB, 64 * GB),
+            EngineOptions("medium", ModelOptions(**options)),
+        )
 
 
 def load_engine(folder: Path) -> Any:  # noqa: ANN401  # DiffusersEngine, whose module needs torch
     from sd35.space.diffusion.build import create_engine  # noqa: PLC0415  # see above
 
-    engine = create_engine(str(folder), device="cpu")
+    engine = create_engine(EngineOptions(str(folder), ModelOptions("cpu")))
     engine.start()
     wait_until_loaded(engine)
     return engine
@@ -337,6 +348,59 @@ def test_small_decoder_in_the_cache_makes_the_previews(
     assert {preview.size for preview in previews} == {(256, 256)}
     assert (previews[0].getpixel((100, 50)) == (255, 127, 0)) is is_working
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected_options", "expected_remedy"),
+    [
+        ({}, {"precision": "int8", "offload": "none"}, "--precision int8 --offload none"),
+        ({"no_t5": True}, {"precision": "int8", "offload": "none", "no_t5": True}, "--no-t5"),
+        ({"precision": "bfloat16", "offload": "none"}, None, "--precision int8 --offload none"),
+        ({"precision": "int8", "offload": "none", "no_t5": True}, None, "a Space elsewhere"),
+    ],
+)
+def test_lack_of_memory_while_loading(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    expected_options: dict[str, Any] | None,
+    expected_remedy: str,
+) -> None:
+    """A smaller plan is named, and may be tried unless the user has decided about the memory."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+    from diffusers import StableDiffusion3Pipeline  # noqa: PLC0415  # see above
+
+    from sd35.space.diffusion.build import create_engine  # noqa: PLC0415  # see above
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # see above
+
+    folder = str(save_tiny_model(tmp_path))
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    monkeypatch.setattr(StableDiffusion3Pipeline, "to", raise_error(error))
+    engine = create_engine(EngineOptions(folder, ModelOptions("cpu", **options), is_child=True))
+    engine.start()
+    with pytest.raises(EngineError, match="doesn't fit into the memory of CPU") as failure:
+        wait_until_loaded(engine)
+    assert expected_remedy in failure.value.remedy
+    assert ("--space local:" in failure.value.remedy) is ("--" in expected_remedy)
+    assert isinstance(engine.state, Broken)
+    expected = None if expected_options is None else ModelOptions("cpu", **expected_options)
+    assert engine.state.smaller_options == expected
+
+
+async def test_time_of_a_slow_step_is_shown(
+    space: ModelSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for the first step of a slow device learns how long it takes."""
+    from sd35.space.diffusion.speed import describe_speed  # noqa: PLC0415  # needs torch
+
+    cpu = Machine("cpu", "CPU", 64 * GB, 64 * GB)
+    assert space.engine.warning == "", "a tiny model is fast anywhere"
+    warning = describe_speed(MODELS["large"], Plan("bfloat16"), cpu)
+    assert re.fullmatch(r"On this CPU, a step takes about .+, and an image 40 steps\.", warning)
+    monkeypatch.setattr(space.engine, "warning", warning)
+    async with SpaceClient.connect(space.address) as client:
+        events = await run(client, REQUEST)
+    assert next(event.description for event in events if isinstance(event, Progress)) == warning
 
 
 def raise_error(error: Exception) -> Any:  # noqa: ANN401  # any method of the model

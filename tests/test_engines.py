@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from sd35.core.model_options import ModelOptions
 from sd35.core.request import GenerationRequest
 from sd35.space.engine import Broken, Engine, Loading, Ready, Step
+from sd35.space.engine_options import EngineOptions
 from sd35.space.models import Weights
 from sd35.space.painter import DemoPainter
 from sd35.space.previews import LONGEST_SIDE, MAX_BYTES
@@ -55,7 +57,7 @@ def create_model_engine(folder: Path, precision: "Precision") -> Engine:
     from tests.random_model import save_tiny_model  # noqa: PLC0415  # see above
 
     name = str(save_tiny_model(folder))
-    return create_engine(name, device="cpu", precision=precision, offload="none")
+    return create_engine(EngineOptions(name, ModelOptions("cpu", precision, "none")))
 
 
 def wait_until_loaded(engine: Engine) -> None:

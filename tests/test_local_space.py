@@ -17,7 +17,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from playwright.sync_api import Page, expect
 
-from sd35.client import SpaceClient
+from sd35.client import Contract, SpaceClient
 from sd35.core.errors import AccessDeniedError, ConnectionFailedError
 from sd35.core.events import Finished, Waiting
 from sd35.core.request import GenerationRequest
@@ -81,6 +81,74 @@ async def test_space_is_started_once_and_ended(space: LocalSpace) -> None:
         assert len(children()) == 1
         await anyio.to_thread.run_sync(space.close)
     assert not children()
+
+
+@pytest.mark.anyio
+async def test_plan_and_warning_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the model will run is said once, and what a user should know, while it loads."""
+    plan = {"plan": "Tiny: int8. A step takes a day.", "warning": "A step takes a day."}
+    loading = {"state": "loading", "text": "Downloading"}
+    ready = {"state": "ready", "address": "http://here/"}
+    program = "; ".join(
+        (*(f"print({json.dumps(line)!r}, flush=True)" for line in (plan, loading)), "input()")
+    )
+    program += f"; print({json.dumps(ready)!r}, flush=True); input()"
+    monkeypatch.setattr(child, "child_command", lambda *_: [sys.executable, "-c", program])
+    plans: list[str] = []
+    waits: list[str] = []
+
+    def on_wait(event: Waiting) -> None:
+        if event.reason.startswith("Downloading") and not waits:
+            waits.append(event.reason)
+            process = local_space._process
+            assert process is not None
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+
+    local_space = LocalSpace("tiny", on_plan=plans.append)
+    with anyio.fail_after(LIMIT_SECONDS):
+        assert await local_space.start(on_wait) == ready["address"]
+    await anyio.to_thread.run_sync(local_space.close)
+    assert plans == [plan["plan"]]
+    assert waits == ["Downloading. A step takes a day."]
+
+
+def test_smaller_plan_is_loaded_after_a_lack_of_memory(tmp_path: Path) -> None:
+    """The Space starts again at its address, and announces what it runs then."""
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # needs torch
+
+    script = (
+        "import torch; from diffusers import StableDiffusion3Pipeline as P; to = P.to\n"
+        "def fail(*_, **__):\n"
+        "    P.to = to\n"
+        "    raise torch.OutOfMemoryError('CUDA out of memory.')\n"
+        "P.to = fail\n"
+        "from sd35.space.__main__ import end, main; end(main())"
+    )
+    options = ("--model", str(save_tiny_model(tmp_path / "model")), "--device", "cpu")
+    command = [sys.executable, "-c", script, *options, "--port", "0"]
+    with subprocess.Popen(  # noqa: S603  # our own program
+        command, stdout=subprocess.PIPE, encoding="utf-8", env=environment(tmp_path), cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        while not lines or not lines[-1].startswith("http://"):
+            lines.append(process.stdout.readline().strip())
+            assert process.poll() is None
+        contract = anyio.run(read_contract, lines[-1])
+        process.terminate()
+        assert process.wait(LIMIT_SECONDS) == 0
+    plans = [line for line in lines if "takes" in line]
+    assert [plan.split(",")[0].split()[-1] for plan in plans] == ["bfloat16", "int8"]
+    text = "Loading it again with --device cpu --precision int8 --offload none"
+    assert any(text in line for line in lines)
+    assert contract.model_info.precision == "int8"
+
+
+async def read_contract(address: str) -> Contract:
+    async with SpaceClient.connect(address) as client:
+        return client.contract
 
 
 @pytest.mark.anyio

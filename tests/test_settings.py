@@ -8,8 +8,9 @@ from sd35.client.auth import bearer_header
 from sd35.core.errors import LibraryError
 from sd35.core.model_options import ModelOptions
 from sd35.settings import Settings, load_settings
-from sd35.space.arguments import create_parser, model_options
+from sd35.space.arguments import create_parser, read_engine_options
 from sd35.space.child import child_command
+from sd35.space.engine_options import EngineOptions
 from tests.cli_program import invoke
 
 
@@ -369,8 +370,8 @@ def test_options_of_a_local_space_come_from_flags_and_the_environment(
     options = load_settings(flags).model_options
     assert options == ModelOptions("cpu", "int8", no_t5=True, revision="-x")
     arguments = child_command("-my model", options, "--port=1")[3:]
-    parsed = create_parser().parse_args(arguments)
-    assert (parsed.model, model_options(parsed), parsed.child) == ("-my model", options, True)
+    engine_options = read_engine_options(create_parser().parse_args(arguments))
+    assert engine_options == EngineOptions("-my model", options, is_child=True)
 
 
 @pytest.mark.parametrize("space", ["auto", "demo", "owner/name", "http://example.org"])

@@ -26,7 +26,7 @@ from sd35.core.space_ref import (
 from sd35.core.text import one_line
 from sd35.server import launch
 from sd35.settings import Settings, error_text
-from sd35.space.child import LocalSpace
+from sd35.space.child import LocalSpace, OnPlan
 
 if TYPE_CHECKING:
     from sd35.space.server import DemoSpace
@@ -90,13 +90,18 @@ class SpaceTarget:
         return SpaceRef() if is_own else parse_space_ref(self.space)
 
     @asynccontextmanager
-    async def connect(self, timeouts: Timeouts, on_wait: OnWait) -> AsyncIterator[SpaceClient]:
-        """Connect to the Space for the duration of the block, or start one for as long."""
+    async def connect(
+        self, timeouts: Timeouts, on_wait: OnWait, on_plan: OnPlan = lambda _: None
+    ) -> AsyncIterator[SpaceClient]:
+        """Connect to the Space for the duration of the block, or start one for as long.
+
+        `on_plan` is called with how a model on this machine will run.
+        """
         async with AsyncExitStack() as stack:
             model = local_model(self.space)
             # No token and no proxy for servers on the loopback interface.
             if model is not None:
-                space = LocalSpace(model, self.model_options, self.token)
+                space = LocalSpace(model, self.model_options, self.token, on_plan=on_plan)
                 stack.callback(space.close)
                 connection = SpaceClient.connect(await space.start(on_wait), timeouts=timeouts)
             elif self.space == DEMO:
@@ -145,11 +150,15 @@ async def open_space(
         emit(TaskProgress("Starting the demo Space" if is_demo else f"Connecting to {name}"))
         async with AsyncExitStack() as stack:
             with shutdown.cancellable():
-                space = await stack.enter_async_context(target.connect(timeouts, emit))
+                space = await stack.enter_async_context(target.connect(timeouts, emit, _hint(emit)))
             shutdown.exit_if_requested()
             for warning in space.warnings:
                 emit(Hint(warning, is_warning=True))
             yield space, shutdown
+
+
+def _hint(emit: Callable[[CliEvent], None]) -> OnPlan:
+    return lambda text: emit(Hint(text))
 
 
 def resolve_target(space: str | None, **space_options: str | Path | bool | None) -> SpaceTarget:

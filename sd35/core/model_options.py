@@ -1,5 +1,6 @@
 """Options of a model on this machine, as `app.py`, the commands and `python -m sd35.space` take."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final, Literal, get_args
@@ -58,6 +59,12 @@ class ModelOptions:
                 # In one argument: a value may begin with a hyphen.
                 arguments.append(f"{flag}={value}")
         return arguments
+
+    def __str__(self) -> str:
+        parts = (argument.partition("=") for argument in self.arguments)
+        return " ".join(
+            f"{flag} {shlex.quote(value)}" if value else flag for flag, _, value in parts
+        )
 
 
 DEFAULT_MODEL_OPTIONS: Final = ModelOptions()

@@ -9,14 +9,16 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from sd35.core.model_options import ModelOptions
 from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server import launch
 from sd35.space import replicas
-from sd35.space.arguments import create_parser, model_options
+from sd35.space.arguments import create_parser, read_engine_options
 from sd35.space.engine import Broken, EngineError, Loading, Ready, ReplicatedEngine
 from sd35.space.engine_options import INSTALL_HINT, EngineOptions
 from sd35.space.replicas import ReplicaRange
@@ -31,17 +33,20 @@ END_SECONDS: Final = 10.0
 UPDATE_SIGNAL: Final = getattr(signal, "SIGUSR1", None)
 
 
-def create_engine(arguments: argparse.Namespace, reporter: "Reporter") -> "Engine":
-    """Return the engine that the arguments name.
+def create_engine(
+    engine_options: EngineOptions, arguments: argparse.Namespace, reporter: "Reporter"
+) -> "Engine":
+    """Return the engine that the command line names, or one for several GPUs.
 
     Raises:
         EngineError: there is no such model, or this machine can't run it.
     """
-    options = EngineOptions(arguments.model, model_options(arguments))
     if arguments.replicas or arguments.ray:
         number = arguments.replicas or ReplicaRange(1, 1)
-        return replicas.create_engine(options, number, arguments.ray, reporter.report_loading)
-    return options.create_engine()
+        return replicas.create_engine(
+            engine_options, number, arguments.ray, reporter.report_loading
+        )
+    return engine_options.create_engine()
 
 
 def _silence_libraries() -> None:
@@ -76,10 +81,17 @@ class Reporter:
         match state:
             case Loading():
                 self.report_loading(state)
+            case Broken(error=error, smaller_options=ModelOptions() as options):
+                self.report_loading(Loading(f"{error.happened} Loading it again with {options}"))
             case Broken(error=error):
                 self.report_error(error)
             case _:
                 self.report(f"{engine.title}\n{address}", state="ready", address=address)
+
+    def report_plan(self, engine: "Engine") -> None:
+        """Report how an engine will run, before it loads anything."""
+        sentence = f"{engine.title}: {engine.description} {engine.warning}".rstrip()
+        self.report(sentence, plan=sentence, warning=engine.warning)
 
     def report_loading(self, loading: Loading) -> None:
         """Report that there are no images yet."""
@@ -95,9 +107,10 @@ def main() -> int:
     """Serve the Space, and return the exit code."""
     prepare_standard_streams()
     arguments = create_parser().parse_args()
+    engine_options = read_engine_options(arguments)
     _silence_libraries()
     if arguments.check:
-        return check(arguments.model)
+        return check(engine_options)
     reporter = Reporter(is_child=arguments.child)
     # The imports and the first questions to the Hub may take a while, and leave nothing behind.
     on_stop(lambda signal_number: sys.exit(128 + signal_number))
@@ -107,30 +120,39 @@ def main() -> int:
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     if UPDATE_SIGNAL is not None:
         signal.signal(UPDATE_SIGNAL, lambda signal_number, _: signals.put(signal_number))
+    arguments.port = arguments.port or launch.free_port()
     with launch.configure_environment():
-        try:
-            engine = create_engine(arguments, reporter)
-        except EngineError as error:
-            reporter.report_error(error)
-            return 1
-        on_stop(signals.put)
-        return serve(engine, arguments, reporter, signals)
+        result = serve(engine_options, arguments, reporter, signals)
+        if isinstance(result, ModelOptions):
+            engine_options = replace(engine_options, model_options=result)
+            result = serve(engine_options, arguments, reporter, signals)
+    return result if isinstance(result, int) else 1
 
 
 def serve(
-    engine: "Engine",
+    engine_options: EngineOptions,
     arguments: argparse.Namespace,
-    reporter: "Reporter",
+    reporter: Reporter,
     signals: "queue.SimpleQueue[int]",
-) -> int:
-    """Serve the engine's Space until it breaks or a signal comes; return the exit code."""
+) -> int | ModelOptions:
+    """Serve an engine's Space until it breaks or a signal comes.
+
+    Return the exit code, or the options with which a model may fit that didn't.
+    """
     # Gradio reads its environment when it is imported.
     from sd35.space.page import page_options  # noqa: PLC0415  # see above
     from sd35.space.server import build_space  # noqa: PLC0415  # see above
 
+    try:
+        engine = create_engine(engine_options, arguments, reporter)
+    except EngineError as error:
+        reporter.report_error(error)
+        return 1
+    on_stop(signals.put)
+    reporter.report_plan(engine)
     demo = build_space(engine)
-    port = arguments.port or launch.free_port()
     middleware = engine.middleware if isinstance(engine, ReplicatedEngine) else ()
+    port = arguments.port
     try:
         address = launch.launch(
             demo, host=arguments.host, port=port, middleware=middleware, **page_options()
@@ -140,19 +162,20 @@ def serve(
         engine.close()
         return 1
     engine.start()
-    code = watch(engine, address, reporter, signals)
-    end_in_time(code)
+    result = watch(engine, address, reporter, signals)
+    if isinstance(result, int):
+        end_in_time(result)
     launch.close(demo)
     engine.close()
-    return code
+    return result
 
 
-def check(model: str) -> int:
+def check(engine_options: EngineOptions) -> int:
     """Write the checks of a model as lines of JSON; return 1 if one isn't passed."""
     try:
         from sd35.space.diffusion.diagnosis import check_model  # noqa: PLC0415  # torch: seconds
 
-        results = list(check_model(model))
+        results = list(check_model(engine_options))
     except ImportError as error:
         happened = f"The model needs more packages: {error.name} is missing."
         remedy = f"Install them: {INSTALL_HINT}."
@@ -164,8 +187,8 @@ def check(model: str) -> int:
 
 def watch(
     engine: "Engine", address: str, reporter: Reporter, signals: "queue.SimpleQueue[int]"
-) -> int:
-    """Report the engine's states until it breaks or a signal comes; return the exit code."""
+) -> int | ModelOptions:
+    """Report the engine's states until it breaks or a signal comes; see `serve`."""
     was_ready = False
     while True:
         state = engine.state
@@ -176,7 +199,7 @@ def watch(
         was_ready = isinstance(state, Ready)
         reporter.report_state(state, engine, address)
         if isinstance(state, Broken):
-            return 1
+            return state.smaller_options or 1
         try:
             signal_number = signals.get(timeout=POLL_SECONDS)
         except queue.Empty:

@@ -10,10 +10,11 @@ from sd35.core.model_options import (
     ModelOptions,
 )
 from sd35.server import launch
+from sd35.space.engine_options import EngineOptions
 from sd35.space.models import MODELS
 from sd35.space.replicas import ReplicaRange
 
-__all__ = ["create_parser", "model_options"]
+__all__ = ["create_parser", "read_engine_options"]
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -78,12 +79,13 @@ def _parse_replicas(text: str) -> ReplicaRange:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def model_options(arguments: argparse.Namespace) -> ModelOptions:
-    """Return the options of the model."""
-    return ModelOptions(
+def read_engine_options(arguments: argparse.Namespace) -> EngineOptions:
+    """Return the model and its options."""
+    options = ModelOptions(
         arguments.device,
         arguments.precision,
         arguments.offload,
         arguments.no_t5,
         arguments.revision,
     )
+    return EngineOptions(arguments.model, options, is_child=arguments.child)

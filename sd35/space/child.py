@@ -45,6 +45,7 @@ KILLED: Final = -9  # as Linux does when the memory is used up
 RESTART_PAUSES = (1.0, 4.0, 16.0)
 
 OnWait = Callable[[Waiting], None]
+OnPlan = Callable[[str], None]
 OnCrash = Callable[[SpaceStoppedError], None]
 
 _PROGRAM_FOLDER: Final = str(Path(__file__).parents[2])
@@ -76,6 +77,7 @@ class LocalSpace:
         token: for the download of the model; by default that of the environment.
         on_crash: called, in the event loop of the latest start, when the Space has ended after it
             could make images.
+        on_plan: called with each sentence about how the model will run, in the same loop.
     """
 
     def __init__(
@@ -84,15 +86,19 @@ class LocalSpace:
         options: ModelOptions = DEFAULT_MODEL_OPTIONS,
         token: str | None = None,
         on_crash: OnCrash = lambda _: None,
+        on_plan: OnPlan = lambda _: None,
     ) -> None:
         port = launch.free_port()
         self._command = child_command(model, options, f"--port={port}")
         self._environment = child_environment(token)
         self._on_crash = on_crash
+        self._on_plan = on_plan
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._state: dict[str, Any] = {}
+        self._plan: dict[str, Any] = {}
+        self._reported_plan: dict[str, Any] = {}
         self._error: SD35Error | None = None
         self._crash_count = 0
         self._is_closed = threading.Event()
@@ -110,12 +116,23 @@ class LocalSpace:
         while True:
             if self._error is not None:
                 raise self._error
+            self._report_plan()
             state = self._state
             if state.get("state") == "ready":
                 return str(state["address"])
-            text = one_line(str(state.get("text") or "Starting the local Space"))
-            on_wait(Waiting(text, time.monotonic() - started_at))
+            on_wait(Waiting(self._waiting_reason(state), time.monotonic() - started_at))
             await anyio.sleep(POLL_SECONDS)
+
+    def _report_plan(self) -> None:
+        plan = self._plan
+        if plan and plan is not self._reported_plan:
+            self._reported_plan = plan
+            self._on_plan(one_line(str(plan["plan"])))
+
+    def _waiting_reason(self, state: dict[str, Any]) -> str:
+        text = str(state.get("text") or "Starting the local Space")
+        warning = self._plan.get("warning")
+        return one_line(f"{text}. {warning}" if warning else text)
 
     def _ensure_started(self) -> None:
         with self._lock:
@@ -180,7 +197,9 @@ class LocalSpace:
                 state = orjson.loads(line)
             except ValueError:
                 continue  # of a library
-            if isinstance(state, dict):
+            if isinstance(state, dict) and "plan" in state:
+                self._plan = state
+            elif isinstance(state, dict):
                 self._state = state
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sd35.core.limits import Limits
 from sd35.core.model_info import ModelInfo
+from sd35.core.model_options import ModelOptions
 from sd35.core.request import GenerationRequest
 
 __all__ = [
@@ -90,9 +91,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The engine can't make images until it is started again; see `EngineError`."""
+    """The engine can't make images until it is started again; see `EngineError`.
+
+    Attributes:
+        smaller_options: with these, the model may fit into the memory.
+    """
 
     error: EngineError
+    smaller_options: ModelOptions | None = None
 
 
 EngineState = Loading | Ready | Broken
@@ -103,7 +109,8 @@ class Engine(Protocol):
 
     Attributes:
         title: title of the Space's page, and the software that image files name.
-        description: text below the title, as Markdown.
+        description: text below the title, as Markdown; how it runs.
+        warning: a sentence for those who wait, such as that a step takes minutes; may be empty.
         model_info: the model, for `/config`; complete when the constructor returns.
         limits: the ranges that the server enforces.
         size_multiple: what both sides must be multiples of, in pixels.
@@ -112,6 +119,7 @@ class Engine(Protocol):
 
     title: str
     description: str
+    warning: str
     model_info: ModelInfo
     limits: Limits
     size_multiple: int

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sd35.core.model_options import Offload, Precision
+from sd35.core.model_options import DEFAULT_MODEL_OPTIONS, ModelOptions, Offload, Precision
 from sd35.core.text import format_bytes
-from sd35.space.engine import EngineError
-from sd35.space.models import Weights
+from sd35.space.models import GB, Weights
 
 __all__ = [
     "Machine",
     "Plan",
     "choose_plan",
+    "describe_shortage",
     "smaller_plan",
 ]
 
@@ -121,12 +121,16 @@ class Plan:
         )
         return ", ".join(filter(None, texts))
 
-    @property
-    def flags(self) -> str:
-        """The arguments of `python -m sd35.space` for the plan."""
-        return f"--precision {self.precision} --offload {self.offload}" + " --no-t5" * (
-            not self.has_t5
-        )
+    def describe(self, machine: Machine, weights: Weights) -> str:
+        """Return how a model runs, for people, with the memory that it takes."""
+        t5 = "with T5" if self.has_t5 else "without T5"
+        offload = f", {self.offload} offload" if self.offload != "none" else ""
+        memory = _share(self.device_bytes(weights), machine.device_bytes)
+        if machine.has_own_memory and self.offload != "none":
+            memory += f" and {_share(self.ram_bytes(weights), machine.ram_bytes)} of RAM"
+        elif not machine.has_own_memory:
+            memory += " of RAM"
+        return f"{self.number_format}{offload}, {t5}, on {machine.name}: takes {memory}"
 
     def __str__(self) -> str:
         return ", ".join(filter(None, (self.number_format, self.options)))
@@ -148,44 +152,52 @@ def plans(machine: Machine) -> Iterator[Plan]:
 
 
 def choose_plan(
-    machine: Machine,
-    weights: Weights,
-    *,
-    precision: Precision | None = None,
-    offload: Offload | None = None,
-    has_t5: bool | None = None,
-) -> Plan:
-    """Return the best plan that fits, with the given values where they are given.
+    machine: Machine, weights: Weights, options: ModelOptions = DEFAULT_MODEL_OPTIONS
+) -> Plan | None:
+    """Return the best plan that fits, with the values of the options; `None` if none fits.
 
-    With both a precision and an offload, the caller has decided: that plan is returned in any case.
-
-    Raises:
-        EngineError: none fits.
+    With both a precision and an offload, the user has decided: such a plan is returned in any case.
     """
-    if not weights.t5:
-        has_t5 = False
-    candidates = []
+    candidates = list(_candidates(machine, weights, options))
+    plan = next((plan for plan in candidates if plan.fits(machine, weights)), None)
+    is_decided = options.precision is not None and options.offload is not None
+    return candidates[0] if plan is None and is_decided else plan
+
+
+def _candidates(machine: Machine, weights: Weights, options: ModelOptions) -> Iterator[Plan]:
     for plan in plans(machine):
-        candidate = replace(
+        yield replace(
             plan,
-            precision=precision or plan.precision,
-            offload=offload or plan.offload,
-            has_t5=plan.has_t5 if has_t5 is None else has_t5,
+            precision=options.precision or plan.precision,
+            offload=options.offload or plan.offload,
+            has_t5=plan.has_t5 and not options.no_t5 and weights.t5 > 0,
         )
-        is_decided = precision is not None and offload is not None
-        if is_decided or candidate.fits(machine, weights):
-            return candidate
-        candidates.append(candidate)
-    smallest_plan = min(candidates, key=lambda plan: plan.device_bytes(weights))
-    memory = format_bytes(smallest_plan.device_bytes(weights))
-    raise EngineError(
-        f"The model needs {memory} of memory on {machine.name}, which has "
-        f"{format_bytes(machine.device_bytes)} free.",
-        "Close other programs, or choose a smaller model: --model medium, or --no-t5.",
+
+
+def describe_shortage(machine: Machine, weights: Weights, options: ModelOptions) -> str:
+    """Return how much memory is missing if no plan fits, as a sentence."""
+    candidates = _candidates(machine, weights, options)
+    plan = min(candidates, key=lambda plan: plan.device_bytes(weights))
+    device_bytes = plan.device_bytes(weights)
+    if machine.has_own_memory and device_bytes > machine.device_bytes:
+        return (
+            f"The model needs {format_bytes(device_bytes)} of memory on {machine.name}, which has "
+            f"{format_bytes(machine.device_bytes)} free."
+        )
+    needed_bytes = plan.ram_bytes(weights) if machine.has_own_memory else device_bytes
+    return (
+        f"The model needs {format_bytes(needed_bytes)} of RAM besides the "
+        f"{format_bytes(SYSTEM_BYTES)} of other programs, and this machine has "
+        f"{format_bytes(machine.ram_bytes)}."
     )
 
 
-def smaller_plan(machine: Machine, weights: Weights, plan: Plan) -> Plan | None:
+def smaller_plan(
+    machine: Machine,
+    weights: Weights,
+    plan: Plan,
+    options: ModelOptions = DEFAULT_MODEL_OPTIONS,
+) -> Plan | None:
     """Return the best plan that fits and takes less of the device than one that didn't fit."""
     candidates = (
         replace(
@@ -194,14 +206,21 @@ def smaller_plan(machine: Machine, weights: Weights, plan: Plan) -> Plan | None:
             has_t5=candidate.has_t5 and plan.has_t5,
             quantization=plan.quantization,
         )
-        for candidate in plans(machine)
+        for candidate in _candidates(machine, weights, options)
     )
     plan_bytes = plan.device_bytes(weights)
     return next(
         (
             candidate
             for candidate in candidates
-            if candidate.device_bytes(weights) < plan_bytes and candidate.fits(machine, weights)
+            # Only tiled is no other plan: no option asks for it.
+            if replace(candidate, is_tiled=plan.is_tiled) != plan
+            and candidate.device_bytes(weights) < plan_bytes
+            and candidate.fits(machine, weights)
         ),
         None,
     )
+
+
+def _share(part_bytes: int, total_bytes: int) -> str:
+    return f"{part_bytes / GB:.1f} of {format_bytes(total_bytes)}"

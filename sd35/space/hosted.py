@@ -9,9 +9,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from sd35.core.model_options import ModelOptions
 from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server import launch
 from sd35.space.engine import Broken, Engine, EngineError, Loading
+from sd35.space.engine_options import EngineOptions
 from sd35.space.models import Weights
 from sd35.space.zerogpu import ZeroGPUEngine, import_spaces
 
@@ -96,9 +98,10 @@ def _create_engine(model: str, spaces: Any | None) -> Engine:  # noqa: ANN401  #
     from sd35.space.diffusion.build import create_engine  # noqa: PLC0415  # PyTorch, after `spaces`
 
     if spaces is None:
-        return create_engine(model)
+        return create_engine(EngineOptions(model))
     # Nothing else fits: offloading would move the weights twice.
-    engine = create_engine(model, device="cuda", precision="bfloat16", offload="none")
+    options = ModelOptions("cuda", "bfloat16", "none")
+    engine = create_engine(EngineOptions(model, options))
     _load(engine)
     return ZeroGPUEngine(engine, engine.weights, spaces)
 

@@ -61,7 +61,7 @@ class SpacePage:
     """
 
     def __init__(self, engine: Engine) -> None:
-        gr.Markdown(f"# {engine.title}\n{engine.description}")
+        gr.Markdown(f"# {engine.title}\n{engine.description} {engine.warning}")
         self.prompt = gr.Text(
             label="Prompt", placeholder="a lighthouse by the sea at dusk", lines=1, max_lines=4
         )

@@ -119,7 +119,7 @@ def _wait_until_ready(
         EngineError: the model can't be loaded.
     """
     while isinstance(state := engine.state, Loading):
-        progress(state.fraction, desc=state.text)
+        progress(state.fraction, desc=f"{state.text}. {engine.warning}".rstrip(". "))
         yield None, request.seed
         time.sleep(LOADING_POLL_SECONDS)
     if isinstance(state, Broken):
@@ -129,6 +129,9 @@ def _wait_until_ready(
 def _run(engine: Engine, request: GenerationRequest, progress: gr.Progress) -> Iterator[Outputs]:
     preview = None
     image = None
+    if engine.warning:
+        progress(None, desc=engine.warning)
+        yield preview, request.seed
     # Closed as soon as Gradio closes this generator, not when it is collected: that is what stops
     # the run.
     with closing(engine.generate(request)) as steps:

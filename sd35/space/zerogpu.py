@@ -98,6 +98,7 @@ class ZeroGPUEngine:
     ) -> None:
         self.title = engine.title
         self.description = engine.description
+        self.warning = engine.warning
         self.model_info = engine.model_info
         self.limits = engine.limits
         self.size_multiple = engine.size_multiple

@@ -132,7 +132,7 @@ class WebApp:
             if not is_named:
                 options = replace(options, revision=None)  # of another model
             on_crash = partial(self._job_service.space_connector.restart_local, target)
-            self._local_spaces[model] = LocalSpace(model, options, token, on_crash)
+            self._local_spaces[model] = LocalSpace(model, options, token, on_crash, on_plan=_print)
         return await self._local_spaces[model].start(on_wait)
 
     async def _stop_local_spaces(self) -> None:

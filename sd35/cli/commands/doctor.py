@@ -165,7 +165,8 @@ def _read_result(line: bytes) -> CheckResult:
     error = None
     if "happened" in values:
         error = AccessDeniedError(values["happened"], values["remedy"])
-    return CheckResult(values["check"], values.get("text", ""), error)
+    text = values.get("skipped") or values.get("text", "")
+    return CheckResult(values["check"], text, error, is_skipped="skipped" in values)
 
 
 async def _run_checks(

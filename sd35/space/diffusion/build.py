@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sd35.core.model_options import Offload, Precision
+from sd35.core.model_options import ModelOptions
 from sd35.space.diffusion.devices import find_machine
 from sd35.space.diffusion.engine import DiffusersEngine
 from sd35.space.diffusion.weights import (
@@ -13,73 +13,66 @@ from sd35.space.diffusion.weights import (
     resolve_revision,
 )
 from sd35.space.engine import EngineError
-from sd35.space.fit import Machine, Plan, choose_plan
+from sd35.space.engine_options import EngineOptions
+from sd35.space.fit import Machine, Plan, choose_plan, describe_shortage
 from sd35.space.model_folder import read_model_folder
 from sd35.space.models import MODELS, Model
+from sd35.space.remedies import memory_remedy
 
 __all__ = ["create_engine", "find_model", "plan_model"]
 
 
-def create_engine(
-    name: str,
-    *,
-    device: str | None = None,
-    revision: str | None = None,
-    precision: Precision | None = None,
-    offload: Offload | None = None,
-    has_t5: bool | None = None,
-) -> DiffusersEngine:
-    """Return the engine of a model, on the best device or the given one of this machine.
-
-    Args:
-        name: one of `MODELS`, a folder, or `owner/name`.
-        device: `cuda`, `mps` or `cpu`.
-        revision: of the repository.
-        precision: as `choose_plan` takes it.
-        offload: as `choose_plan` takes it.
-        has_t5: as `choose_plan` takes it.
+def create_engine(engine_options: EngineOptions) -> DiffusersEngine:
+    """Return the engine of a model, on the best device or the chosen one of this machine.
 
     Raises:
         EngineError: there is no such model, or the machine can't run it.
     """
-    machine = find_machine(device)
-    files = find_model(name, revision)
-    plan = plan_model(files.model, machine, precision=precision, offload=offload, has_t5=has_t5)
-    return DiffusersEngine(files, plan, machine)
+    options = engine_options.model_options
+    machine = find_machine(options.device, str(engine_options.with_options(device="cpu")))
+    files = find_model(engine_options.model, options.revision)
+    plan = plan_model(files.model, machine, engine_options)
+    return DiffusersEngine(files, plan, machine, engine_options)
 
 
-def plan_model(
-    model: Model,
-    machine: Machine,
-    *,
-    precision: Precision | None = None,
-    offload: Offload | None = None,
-    has_t5: bool | None = None,
-) -> Plan:
+def plan_model(model: Model, machine: Machine, engine_options: EngineOptions) -> Plan:
     """Return how a model runs on a machine; see `choose_plan`.
 
     Raises:
-        EngineError: none fits, or the machine or the model's files don't allow the given one.
+        EngineError: none fits, or the machine or the model's files don't allow the chosen one.
     """
-    if machine.device != "cuda":
-        if precision == "nf4" or "bitsandbytes" in model.quantization:
-            raise EngineError(
-                f"{model.quantization or precision} needs an NVIDIA GPU.",
-                "Choose --precision int8, or another model."
-                if precision
-                else "Choose another model.",
-            )
-        if offload == "group":
-            raise EngineError("--offload group needs a GPU.", "Leave out --offload.")
+    options = engine_options.model_options
+    _check_options(model, machine, options)
     if model.quantization:
-        if precision not in {None, "bfloat16"}:
-            raise EngineError(
-                f"The weights of {model.title} are {model.quantization} already.",
-                "Leave out --precision.",
-            )
-        precision = "bfloat16"  # of the parts that aren't quantized
-    plan = choose_plan(machine, model.weights, precision=precision, offload=offload, has_t5=has_t5)
+        options = replace(options, precision="bfloat16")  # of the parts that aren't quantized
+    plan = choose_plan(machine, model.weights, options)
+    if plan is None:
+        raise EngineError(
+            describe_shortage(machine, model.weights, options),
+            f"Close other programs, or {memory_remedy(engine_options, machine, model)}.",
+        )
     return replace(plan, quantization=model.quantization)
+
+
+def _check_options(model: Model, machine: Machine, options: ModelOptions) -> None:
+    """Refuse options that the machine or the model's files don't allow.
+
+    Raises:
+        EngineError: there is such an option.
+    """
+    if machine.device != "cuda" and "bitsandbytes" in model.quantization:
+        raise EngineError(f"{model.quantization} needs an NVIDIA GPU.", "Choose another model.")
+    if machine.device != "cuda" and options.precision == "nf4":
+        raise EngineError("--precision nf4 needs an NVIDIA GPU.", "Leave out --precision.")
+    if not machine.has_own_memory and options.offload not in {None, "none"}:
+        raise EngineError(
+            f"--offload {options.offload} needs a GPU with its own memory.", "Leave out --offload."
+        )
+    if model.quantization and options.precision not in {None, "bfloat16"}:
+        raise EngineError(
+            f"The weights of {model.title} are {model.quantization} already.",
+            "Leave out --precision.",
+        )
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:

@@ -18,8 +18,10 @@ _CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 _ABSENCES: Final = ("Found no NVIDIA driver", "No CUDA GPUs are available")
 
 
-def find_machine(device: str | None = None) -> Machine:
+def find_machine(device: str | None = None, cpu_command: str = "--device cpu") -> Machine:
     """Return the machine with its best device, or with the given one of `DEVICES`.
+
+    `cpu_command` is for people: how to compute on the CPU.
 
     Raises:
         EngineError: the machine has no such device, or PyTorch can't use it.
@@ -27,12 +29,14 @@ def find_machine(device: str | None = None) -> Machine:
     if device is None:
         device = next(filter(_is_available, DEVICES))
         if device == "cpu":
-            _check_driver()
+            _check_driver(cpu_command)
     elif not _is_available(device):
-        raise EngineError(f"PyTorch finds no {_device_name(device)} here.", _remedy(device))
+        raise EngineError(
+            f"PyTorch finds no {_device_name(device)} here.", _remedy(device, cpu_command)
+        )
     ram_bytes = _ram_bytes()
     if device == "cuda":
-        return _cuda_machine(ram_bytes)
+        return _cuda_machine(ram_bytes, cpu_command)
     name = "Apple GPU" if device == "mps" else "CPU"
     return Machine(device, name, ram_bytes, ram_bytes)
 
@@ -47,7 +51,7 @@ def _is_available(device: str) -> bool:
             return device == "cpu"
 
 
-def _check_driver() -> None:
+def _check_driver(cpu_command: str) -> None:
     """Refuse to compute on the CPU beside a GPU whose driver is too old or doesn't work.
 
     Raises:
@@ -59,34 +63,34 @@ def _check_driver() -> None:
         torch.cuda.init()
     except RuntimeError as error:
         if not str(error).startswith(_ABSENCES):
-            raise _gpu_error(error) from error
+            raise _gpu_error(error, cpu_command) from error
 
 
-def _gpu_error(error: RuntimeError) -> EngineError:
+def _gpu_error(error: RuntimeError, cpu_command: str) -> EngineError:
     # Such as "The NVIDIA driver on your system is too old (found …). Please update …", or that
     # there are kernels for other GPUs only.
     message = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
-    return EngineError(f"The GPU can't be used: {message}.", _remedy("cuda"))
+    return EngineError(f"The GPU can't be used: {message}.", _remedy("cuda", cpu_command))
 
 
 def _device_name(device: str) -> str:
     return {"cuda": "NVIDIA or AMD GPU", "mps": "Apple GPU"}.get(device, device)
 
 
-def _remedy(device: str) -> str:
+def _remedy(device: str, cpu_command: str) -> str:
     if device == "cuda" and torch.version.cuda is None and torch.version.hip is None:
         return "This PyTorch is for the CPU alone: install one for your GPU, see pytorch.org."
     if device == "cuda":
-        return "Check the driver with nvidia-smi, or compute on the CPU: --device cpu."
+        return f"Check the driver with nvidia-smi, or compute on the CPU: {cpu_command}."
     return "Leave out --device, and the best one is used."
 
 
-def _cuda_machine(ram_bytes: int) -> Machine:
+def _cuda_machine(ram_bytes: int, cpu_command: str) -> Machine:
     try:
         free_bytes, _ = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name()
     except RuntimeError as error:
-        raise _gpu_error(error) from error
+        raise _gpu_error(error, cpu_command) from error
     return Machine("cuda", name, free_bytes, ram_bytes)
 
 

@@ -16,17 +16,15 @@ from PIL import Image
 
 from sd35.core.model_info import ModelInfo
 from sd35.core.request import GenerationRequest
-from sd35.space.diffusion.failures import (
-    is_device_failure,
-    is_memory_error,
-    load_error,
-    run_error,
-)
+from sd35.space.diffusion.devices import find_machine
+from sd35.space.diffusion.failures import Failures, is_device_failure, is_memory_error
 from sd35.space.diffusion.latent_preview import LatentPreviews
 from sd35.space.diffusion.pipeline import load_pipeline
+from sd35.space.diffusion.speed import describe_speed
 from sd35.space.diffusion.weights import ModelFiles
 from sd35.space.engine import Broken, EngineError, EngineState, Loading, Ready, Step
-from sd35.space.fit import Machine, Plan
+from sd35.space.engine_options import EngineOptions
+from sd35.space.fit import Machine, Plan, smaller_plan
 from sd35.space.previews import has_preview
 
 __all__ = ["DiffusersEngine"]
@@ -54,6 +52,7 @@ class DiffusersEngine:
         files: of the model.
         plan: how it runs.
         machine: where it runs.
+        engine_options: what the user has decided.
 
     Attributes:
         weights: of the model.
@@ -62,16 +61,21 @@ class DiffusersEngine:
 
     concurrency = 1  # scheduler and tokenizers have state, and one image fills a GPU
 
-    def __init__(self, files: ModelFiles, plan: Plan, machine: Machine) -> None:
+    def __init__(
+        self, files: ModelFiles, plan: Plan, machine: Machine, engine_options: EngineOptions
+    ) -> None:
         model = files.model
         self.title = model.title
-        self.description = f"Previews while it generates. {plan} on {machine.name}."
+        self.description = f"Live previews. {plan.describe(machine, model.weights)}."
+        self.warning = describe_speed(model, plan, machine)
         self.limits = model.limits
         self.size_multiple = int(model.limits.width.step)
         self.weights = model.weights
         self._files = files
         self._plan = plan
         self._machine = machine
+        self._engine_options = engine_options
+        self._failures = Failures(engine_options, model, plan, machine)
         self.model_info = ModelInfo(
             name=model.repository or model.key,
             revision=files.revision,
@@ -101,17 +105,41 @@ class DiffusersEngine:
 
     def load(self) -> None:
         """Load the model in this thread; the state says whether that has worked."""
+        error = self._try_to_load()
+        if error is not None:
+            try:
+                self._state = self._explain(error)
+            except EngineError as failure:
+                self._state = Broken(failure)
+
+    def _try_to_load(self) -> Exception | None:
         try:
             folder = self._files.fetch(self._set_loading)
             self._set_loading(Loading("Loading the model"))
             pipeline = load_pipeline(folder, self._plan, self._machine)
-        except EngineError as error:
-            self._state = Broken(error)
-        except Exception as error:
-            log.exception("The model can't be loaded.")
-            self._state = Broken(load_error(error, self._plan, self._machine, self.weights))
-        else:
             self.use_pipeline(pipeline)
+        except Exception as error:
+            if not isinstance(error, EngineError) and not is_memory_error(error):
+                log.exception("The model can't be loaded.")
+            # The tracebacks refer to what was loaded, and would keep it in memory.
+            error.__context__ = error.__cause__ = None
+            return error.with_traceback(None)
+        return None
+
+    def _explain(self, error: Exception) -> Broken:
+        """Return why the model isn't loaded; after a lack of memory, with a plan that may fit."""
+        if isinstance(error, EngineError):
+            return Broken(error)
+        failure = self._failures.load_error(error)
+        if not is_memory_error(error) or self._engine_options.is_decided:
+            return Broken(failure)
+        _free_memory()
+        machine = find_machine(self._machine.device)  # other programs use memory, too
+        options = self._engine_options.model_options
+        plan = smaller_plan(machine, self._files.model.weights, self._plan, options)
+        if plan is None:
+            return Broken(failure)
+        return Broken(failure, self._engine_options.with_plan(plan).model_options)
 
     def use_pipeline(self, pipeline: StableDiffusion3Pipeline) -> None:
         """Make images with a pipeline that was loaded already."""
@@ -150,7 +178,7 @@ class DiffusersEngine:
                     raise
                 except Exception as error:  # noqa: BLE001  # the run has logged it
                     run.close()
-                    failure = run_error(error, request, self._plan, self._machine, self.weights)
+                    failure = self._failures.run_error(error, request)
                     if is_device_failure(error):
                         self._state = Broken(failure)
                     else:

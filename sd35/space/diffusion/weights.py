@@ -23,6 +23,7 @@ __all__ = [
     "ModelFiles",
     "OnLoading",
     "cache_disk_space",
+    "check_disk_space",
     "fetch_configuration",
     "fetch_weights",
     "find_missing_files",
@@ -110,7 +111,7 @@ def fetch_weights(
     with _engine_errors(repository):
         missing_files = _ask_hub(repository, revision)
         byte_count = 0 if missing_files is None else missing_files.byte_count
-        _check_disk(byte_count)
+        check_disk_space(byte_count)
         # If the Hub couldn't be asked, this says why, or finds all files in the cache.
         return Path(
             _snapshot(repository, revision, tqdm_class=_progress_bar(byte_count, on_loading))
@@ -151,7 +152,7 @@ def cache_disk_space() -> tuple[Path, int]:
     return folder, shutil.disk_usage(existing_folder).free
 
 
-def _check_disk(byte_count: int) -> None:
+def check_disk_space(byte_count: int) -> None:
     """Refuse a download that the disk has no room for.
 
     Raises:

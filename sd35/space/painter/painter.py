@@ -26,6 +26,7 @@ class DemoPainter:
 
     title = "SD 3.5 demo painter (not Stable Diffusion)"
     description = "Draws the words it knows, offline. For trying things out, and for tests."
+    warning = ""
     model_info = UNKNOWN_MODEL  # there is no model
     limits = PUBLIC_LIMITS
     size_multiple = PIPELINE_MULTIPLE  # as at the public Space, whose sliders have larger steps

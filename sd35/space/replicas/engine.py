@@ -108,6 +108,7 @@ class ReplicaEngine:
     def _on_description(self, description: Description) -> None:
         self.title = description.title
         self.description = f"{description.description} On {self._replicas} replicas."
+        self.warning = description.warning
         self.model_info = _with_replicas(description.model_info, self._replicas)
         self.limits = description.limits
         self.size_multiple = description.size_multiple

@@ -21,6 +21,7 @@ class Description:
 
     title: str
     description: str
+    warning: str
     model_info: ModelInfo
     limits: Limits
     size_multiple: int
@@ -31,6 +32,7 @@ class Description:
         return cls(
             engine.title,
             engine.description,
+            engine.warning,
             engine.model_info,
             engine.limits,
             engine.size_multiple,
