@@ -22,7 +22,7 @@
   const NUMBER_INDEXES = [3, 4, 5, 6];
 
   // The sizes of the Space in pixels, those that it doesn't offer, and its defaults.
-  let hints = { sizes: {}, unavailable: [], note: "", defaults: {} };
+  let hints = { sizes: {}, unavailable: [], note: "", defaults: {}, multiple: 1, maxPixels: 0 };
   let hintedSize = null;
   const createHint = () => {
     const hint = Object.assign(document.createElement("div"), { id: "size-hint" });
@@ -36,6 +36,21 @@
     text.textContent = hints.sizes[size]?.text ?? "";
     // What is said of the chosen size is said already.
     note.textContent = hints.unavailable.includes(size) ? "" : hints.note;
+    const warning = size === "custom" ? sidesWarning() : "";
+    text.toggleAttribute("data-warning", warning !== "");
+    if (warning !== "") text.textContent = warning;
+  };
+  // What the server would refuse. While a number is typed, it may be out of its range.
+  const sidesWarning = () => {
+    const [width, height] = ["width", "height"].map((id) => document.querySelector(`#${id} input[type=number]`));
+    if (width === null || height === null) return "";
+    const [columns, rows] = [width.valueAsNumber, height.valueAsNumber];
+    if (hints.maxPixels > 0 && columns * rows > hints.maxPixels) {
+      const megapixels = (hints.maxPixels / 1e6).toFixed(1);
+      return `${columns} × ${rows} is too large: this Space makes up to ${megapixels} megapixels.`;
+    }
+    const isOff = [columns, rows].some((side) => side % hints.multiple > 0);
+    return isOff ? `Width and height must be multiples of ${hints.multiple}.` : "";
   };
   const SLIDERS = "#width, #height, #guidance_scale, #num_inference_steps";
 
@@ -79,6 +94,7 @@
     (event) => {
       const slider = event.target.closest?.(SLIDERS);
       if (slider) showCorrection(slider, "");
+      if (slider && hintedSize === "custom") setTimeout(() => showSizeHint(hintedSize)); // both inputs have the number then
     },
     true,
   );

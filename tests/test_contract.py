@@ -11,7 +11,7 @@ import pytest
 from sd35.client.contract import Contract, read_contract
 from sd35.core.errors import ContractError
 from sd35.core.limits import PUBLIC_LIMITS
-from sd35.core.model_info import MODEL_INFO_ID, ModelInfo
+from sd35.core.model_info import MODEL_INFO_ID, UNKNOWN_MODEL, ModelInfo
 from sd35.core.request import GenerationRequest
 from sd35.core.sizes import size_for
 
@@ -117,6 +117,8 @@ def test_model_is_what_a_space_of_ours_announces(value: object, expected_info: M
     contract = contract_with_change(add_announcement)
     assert contract.model_info == expected_info
     assert contract.limits.max_pixels == expected_info.max_pixels
+    # Such a Space enforces the steps of its sliders: here 32.
+    assert contract.limits.size_multiple == (16 if expected_info == UNKNOWN_MODEL else 32)
 
 
 def test_infinite_sizes_are_limited() -> None:

@@ -302,8 +302,14 @@ def test_page_shows_the_download_previews_and_image_of_a_local_model(
             assert count_previews(page) >= 3
             page.get_by_label("number input for Inference steps").fill("50")
             page.locator("#size label", has_text="Custom").click()
-            for side in ("Width", "Height"):
-                page.get_by_label(f"number input for {side}").fill("1024")
+            for size, hint in (
+                (1536, "too large"),
+                (1000, "multiples of 16"),
+                (1024, "megapixels"),
+            ):
+                for side in ("Width", "Height"):
+                    page.get_by_label(f"number input for {side}").fill(str(size))
+                expect(page.locator("#size-hint")).to_contain_text(hint)
             submit_prompt(page, "a mountain")
             expect(page.locator("#panel")).to_contain_text("Step ")
             stop_button = page.get_by_role("button", name="Stop", exact=True)

@@ -175,6 +175,19 @@ def test_an_image_has_no_more_pixels_than_the_space_makes() -> None:
     assert RequestOptions(prompt="a cat", width=1024, height=960).resolve(limits)
 
 
+def test_sides_are_multiples_of_what_the_model_needs() -> None:
+    """Of a model whose sides are multiples of 48: presets, the side from a ratio, and the error."""
+    side = Range(48, 1536, 48, 1008)
+    limits = replace(PUBLIC_LIMITS, width=side, height=side, max_pixels=1_600_000, size_multiple=48)
+    for ratio in ASPECT_RATIOS:
+        size = size_for(ratio, limits)
+        assert (size.width % 48, size.height % 48) == (0, 0)
+    request = RequestOptions(prompt="a cat", width=1440, aspect_ratio="16:9").resolve(limits)
+    assert request.height == 816
+    with pytest.raises(InvalidRequestError, match="a multiple of 48, such as 1008"):
+        RequestOptions(prompt="a cat", width=1024, height=1008).resolve(limits)
+
+
 def test_every_wrong_field_is_named() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         RequestOptions(prompt="", width=100, seed=-2).resolve(PUBLIC_LIMITS)

@@ -10,7 +10,7 @@ import orjson
 
 from sd35.client.error_parsing import sanitize
 from sd35.core.errors import ContractError
-from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
+from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS, Limits, Range
 from sd35.core.model_info import MODEL_INFO_ID, UNKNOWN_MODEL, ModelInfo
 from sd35.core.request import GenerationRequest
 from sd35.core.seed import MAX_SEED
@@ -154,8 +154,7 @@ def _parse_contract(config: Mapping[str, Any], info: Mapping[str, Any], endpoint
         image_output=_find_image_output(outputs),
         seed_output=_find_seed_output(outputs, seed_inputs),
         limits=_parse_limits(
-            {parameter.name: parameter for parameter in parameters if parameter.name},
-            model_info.max_pixels,
+            {parameter.name: parameter for parameter in parameters if parameter.name}, model_info
         ),
         sends_diffs=_check_protocol(config) != "sse_v1",
         model_info=model_info,
@@ -262,7 +261,7 @@ def _finite_or_default(value: object, default: float) -> float:
     return value if math.isfinite(value) else default
 
 
-def _parse_limits(parameters: Mapping[str, Parameter], max_pixels: int) -> Limits:
+def _parse_limits(parameters: Mapping[str, Parameter], model_info: ModelInfo) -> Limits:
     for required_name in ("prompt", "width", "height"):
         if required_name not in parameters:
             raise ContractError(f"The Space's endpoint has no {required_name}.")
@@ -278,8 +277,19 @@ def _parse_limits(parameters: Mapping[str, Parameter], max_pixels: int) -> Limit
         guidance_scale=ranges.get("guidance_scale"),
         num_inference_steps=ranges.get("num_inference_steps"),
         negative_prompt="negative_prompt" in parameters,
-        max_pixels=max_pixels,
+        max_pixels=model_info.max_pixels,
+        size_multiple=_size_multiple(model_info, width, height),
     )
+
+
+def _size_multiple(model_info: ModelInfo, width: Range, height: Range) -> int:
+    """Return what the sides must be multiples of.
+
+    Spaces of ours enforce the steps of their sliders; those of others mean nothing to the pipeline.
+    """
+    if model_info == UNKNOWN_MODEL:
+        return PIPELINE_MULTIPLE
+    return math.lcm(PIPELINE_MULTIPLE, *(max(1, round(side.step)) for side in (width, height)))
 
 
 def _find_image_output(outputs: list[Mapping[str, Any]]) -> int:

@@ -53,6 +53,7 @@ class Limits:
 
     Attributes:
         max_pixels: the number of pixels that an image may have; 0 if only its sides are limited.
+        size_multiple: what both sides must be multiples of, in pixels.
     """
 
     width: Range
@@ -62,10 +63,19 @@ class Limits:
     num_inference_steps: Range | None
     negative_prompt: bool = True
     max_pixels: int = 0
+    size_multiple: int = PIPELINE_MULTIPLE
 
     def allows_area(self, width: int, height: int) -> bool:
         """Return whether an image of this size has few enough pixels."""
         return not self.max_pixels or width * height <= self.max_pixels
+
+    def is_on_grid(self, *sides: int) -> bool:
+        """Return whether the sides are multiples of what they must be."""
+        return not any(side % self.size_multiple for side in sides)
+
+    def nearest_multiple(self, side: float) -> int:
+        """Return the side nearest to this one that an image may have, whatever the range."""
+        return max(1, round(side / self.size_multiple)) * self.size_multiple
 
 
 # The limits of `stabilityai/stable-diffusion-3.5-large`, shown until a Space is connected.

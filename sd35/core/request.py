@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sd35.core.errors import FieldError, InvalidRequestError
-from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS, Limits, Range, format_number
+from sd35.core.limits import PUBLIC_LIMITS, Limits, Range, format_number
 from sd35.core.seed import RANDOM_SEED, parse_whole_number
 from sd35.core.sizes import parse_ratio, size_for
 
@@ -148,9 +148,9 @@ def _resolve_size(options: RequestOptions, limits: Limits) -> tuple[int, int]:
             round(limits.height.default) if height is None else int(height),
         )
     if width is not None:
-        return int(width), _round_to_multiple(width / parse_ratio(ratio))
+        return int(width), limits.nearest_multiple(width / parse_ratio(ratio))
     if height is not None:
-        return _round_to_multiple(height * parse_ratio(ratio)), int(height)
+        return limits.nearest_multiple(height * parse_ratio(ratio)), int(height)
     size = size_for(ratio, limits)
     return size.width, size.height
 
@@ -164,10 +164,6 @@ def _default_if_none(value: float | None, limits: Limits, field: str) -> float:
         return value
     value_range: Range = getattr(limits, field) or getattr(PUBLIC_LIMITS, field)
     return value_range.default
-
-
-def _round_to_multiple(side: float) -> int:
-    return max(1, round(side / PIPELINE_MULTIPLE)) * PIPELINE_MULTIPLE
 
 
 def is_random_seed(seed: object) -> bool:
@@ -242,11 +238,11 @@ def _size_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldEr
     ):
         if not side_range.contains(side):
             yield FieldError(field, f"{_range_text(field, side_range)} px.")
-        elif side % PIPELINE_MULTIPLE:
+        elif not limits.is_on_grid(side):
             yield FieldError(
                 field,
-                f"{field.capitalize()} must be a multiple of {PIPELINE_MULTIPLE}, "
-                f"such as {_nearest_multiple(side, side_range)}.",
+                f"{field.capitalize()} must be a multiple of {limits.size_multiple}, "
+                f"such as {_nearest_side(side, side_range, limits)}.",
             )
     if not limits.allows_area(request.width, request.height):
         yield FieldError(
@@ -256,10 +252,11 @@ def _size_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldEr
         )
 
 
-def _nearest_multiple(side: int, side_range: Range) -> int:
-    highest = math.floor(side_range.maximum / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
-    lowest = math.ceil(side_range.minimum / PIPELINE_MULTIPLE) * PIPELINE_MULTIPLE
-    return max(lowest, min(_round_to_multiple(side), highest))
+def _nearest_side(side: int, side_range: Range, limits: Limits) -> int:
+    multiple = limits.size_multiple
+    highest = math.floor(side_range.maximum / multiple) * multiple
+    lowest = math.ceil(side_range.minimum / multiple) * multiple
+    return max(lowest, min(limits.nearest_multiple(side), highest))
 
 
 def _number_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldError]:

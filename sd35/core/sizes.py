@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sd35.core.limits import PIPELINE_MULTIPLE, Limits, Range
+from sd35.core.limits import Limits, Range
 
 __all__ = [
     "ASPECT_RATIOS",
@@ -52,7 +52,7 @@ class SizeUnavailableError(ValueError):
 def size_for(ratio: str, limits: Limits) -> Size:
     """Return the best size of this aspect ratio: large, and with little deviation from the ratio.
 
-    Both sides are multiples of 16 and on the grid of the Space's sliders.
+    Both sides are multiples of `limits.size_multiple` and on the grid of the Space's sliders.
 
     Raises:
         ValueError: `ratio` is invalid.
@@ -120,24 +120,24 @@ def _preset_area(limits: Limits) -> float:
 
 
 def _available_sizes(limits: Limits) -> Iterator[Size]:
-    heights = tuple(_side_lengths(limits.height))
+    heights = tuple(_side_lengths(limits.height, limits.size_multiple))
     return (
         Size(width, height)
-        for width in _side_lengths(limits.width)
+        for width in _side_lengths(limits.width, limits.size_multiple)
         for height in heights
         if limits.allows_area(width, height)
     )
 
 
-def _side_lengths(value_range: Range) -> Iterator[int]:
-    """Return the multiples of 16 on the slider's grid, which starts at the slider's minimum."""
+def _side_lengths(value_range: Range, multiple: int) -> Iterator[int]:
+    """Return the multiples on the slider's grid, which starts at the slider's minimum."""
     step = max(1, round(value_range.step))
     return (
         side
         for side in range(
             max(0, math.ceil(value_range.minimum)), math.floor(value_range.maximum) + 1, step
         )
-        if side and not side % PIPELINE_MULTIPLE
+        if side and not side % multiple
     )
 
 

@@ -31,7 +31,7 @@ from sd35.client.proxy import find_proxy
 from sd35.client.transport import Transport
 from sd35.core.errors import AccessDeniedError, ConnectionFailedError, SD35Error, SpaceAsleepError
 from sd35.core.events import Event
-from sd35.core.limits import PIPELINE_MULTIPLE, Range
+from sd35.core.limits import Range
 from sd35.core.request import RequestOptions
 from sd35.core.space_ref import DEMO, local_model
 from sd35.core.text import one_line
@@ -294,8 +294,8 @@ class Diagnosis:
         steps = limits.num_inference_steps
         request = RequestOptions(
             prompt=TEST_PROMPT,
-            width=_smallest_side(limits.width),
-            height=_smallest_side(limits.height),
+            width=_smallest_side(limits.width, limits.size_multiple),
+            height=_smallest_side(limits.height, limits.size_multiple),
             num_inference_steps=None if steps is None else math.ceil(steps.minimum),
         ).resolve(limits)
         generation = self._space.generate(request)
@@ -322,8 +322,8 @@ class Diagnosis:
             raise _CheckSkippedError(f"skipped until {self._failed_check} works")
 
 
-def _smallest_side(value_range: Range) -> int:
-    return max(1, math.ceil(value_range.minimum / PIPELINE_MULTIPLE)) * PIPELINE_MULTIPLE
+def _smallest_side(value_range: Range, multiple: int) -> int:
+    return max(1, math.ceil(value_range.minimum / multiple)) * multiple
 
 
 def _print_result(result: CheckResult) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from sd35.core.errors import InvalidRequestError
-from sd35.core.limits import PIPELINE_MULTIPLE, PUBLIC_LIMITS, Limits, Range, format_number
+from sd35.core.limits import PUBLIC_LIMITS, Limits, Range, format_number
 from sd35.core.model_info import PROVENANCE_NAMES
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.sizes import nearest_size
@@ -188,9 +188,8 @@ def _rank(name: str) -> int:
 
 
 def _is_valid_size(width: int, height: int, limits: Limits) -> bool:
-    is_on_grid = width % PIPELINE_MULTIPLE == 0 and height % PIPELINE_MULTIPLE == 0
     is_in_range = limits.width.contains(width) and limits.height.contains(height)
-    return is_on_grid and is_in_range and limits.allows_area(width, height)
+    return limits.is_on_grid(width, height) and is_in_range and limits.allows_area(width, height)
 
 
 def metadata_from_request(request: GenerationRequest) -> GenerationMetadata:

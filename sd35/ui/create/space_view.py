@@ -104,6 +104,8 @@ def size_hints(connection: ConnectionState) -> str:
         "unavailable": ratios,
         "note": _unavailable_note(ratios, limits),
         "defaults": _defaults(limits),
+        "multiple": limits.size_multiple,
+        "maxPixels": limits.max_pixels,
     }
     return orjson.dumps(hints).decode()
 
@@ -127,7 +129,7 @@ def _defaults(limits: Limits) -> dict[str, float]:
 
 def _size_hint(size: str, limits: Limits) -> dict[str, Any]:
     if size == CUSTOM_SIZE:
-        return {"text": f"{_size_range(limits)}, in steps of 16"}
+        return {"text": f"{_size_range(limits)}, in steps of {limits.size_multiple}"}
     try:
         sides = size_for(size, limits)
     except SizeUnavailableError as error:
