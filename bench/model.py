@@ -101,7 +101,7 @@ def _run_pipeline(engine: Any, request: GenerationRequest) -> float:  # noqa: AN
     import torch  # noqa: PLC0415  # only this benchmark needs it
 
     # As the engine does for a prompt that it has had before.
-    with torch.inference_mode():
+    with torch.no_grad():
         embeddings = engine.pipeline.encode_prompt(
             request.prompt, None, None, negative_prompt=request.negative_prompt
         )
@@ -133,23 +133,26 @@ def _stop(engine: Any, request: GenerationRequest) -> float:  # noqa: ANN401  # 
 def _part_rows(engine: Any, side: int) -> list[list[str]]:  # noqa: ANN401  # see above
     import torch  # noqa: PLC0415  # only this benchmark needs it
 
-    from sd35.space.diffusion.latent_preview import estimate_image  # noqa: PLC0415  # see above
-    from sd35.space.previews import LONGEST_SIDE, encode_preview  # noqa: PLC0415  # see above
+    from sd35.space.diffusion.latent_preview import LatentPreviews  # noqa: PLC0415  # see above
 
     device = engine.pipeline.device
     latents = torch.randn(1, 16, side // 8, side // 8, device=device)
+    previews = LatentPreviews(engine.pipeline.scheduler, engine.pipeline.vae_scale_factor)
 
     def preview() -> None:
-        encode_preview(estimate_image(latents, LONGEST_SIDE))
+        pending = previews.preview(latents)
+        if latents.is_cuda:
+            torch.cuda.synchronize()
+        pending.encode()
 
     def encode_prompt() -> None:
-        with torch.inference_mode():
+        with torch.no_grad():
             engine.pipeline.encode_prompt(
                 "a lighthouse", None, None, negative_prompt="", device=device
             )
 
     def decode() -> None:
-        with torch.inference_mode():
+        with torch.no_grad():
             engine.pipeline.vae.decode(latents.to(engine.pipeline.vae.dtype))
 
     parts = {"preview": preview, "both prompts": encode_prompt, "decoding the image": decode}

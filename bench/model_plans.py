@@ -46,7 +46,7 @@ def measure(shape: str, side: int, names: list[str]) -> None:
 
 
 def _rows(folder: Path, machine: Machine, side: int, names: list[str]) -> Iterator[list[str]]:
-    extra_plans = (Plan("nf4"), Plan("int8", "group", is_tiled=True))
+    extra_plans = (Plan("nf4"),)
     for plan in (*plans(machine), *extra_plans):
         if not names or str(plan) in names:
             yield _row(folder, machine, plan, side)

@@ -255,6 +255,62 @@ def test_folders_as_tools_write_them(
     engine.close()
 
 
+class StopError(Exception):
+    """Ends a run."""
+
+
+@pytest.mark.parametrize("layer_count", [1, 4, 7])
+def test_run_can_end_before_any_layer(layer_count: int) -> None:
+    """A stopped run ends before its next layer: on a CPU, a step takes minutes."""
+    from sd35.space.diffusion.run_ahead import RunAheadLimit  # noqa: PLC0415  # needs torch
+    from tests.random_model import build_random_model  # noqa: PLC0415  # see above
+
+    pipeline = build_random_model("tiny")
+    limit = RunAheadLimit(pipeline, is_cuda=False)
+    calls = []
+
+    def on_layer() -> None:
+        calls.append(1)
+        if len(calls) == layer_count:
+            raise StopError
+
+    for _ in range(2):
+        calls.clear()
+        with limit.hold(on_layer), pytest.raises(StopError):
+            pipeline("a", width=128, height=128, num_inference_steps=3)
+    pipeline("a", width=128, height=128, num_inference_steps=1)
+    assert len(calls) == layer_count, "outside of a run nothing is called"
+
+
+def test_int8_weights_can_be_moved_while_a_run_encodes_and_computes(tmp_path: Path) -> None:
+    """Parts of an int8 model that wait in RAM get to the GPU."""
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # needs torch
+
+    engine = load_engine(save_tiny_model(tmp_path), precision="int8", offload="none")
+    t5_layer = engine.pipeline.text_encoder_3.encoder.block[0]
+    layer = engine.pipeline.transformer.transformer_blocks[0]
+    devices = []
+    for module, part in ((t5_layer, t5_layer.layer[0].SelfAttention.q), (layer, layer.attn.to_q)):
+        module.register_forward_pre_hook(
+            lambda *_, part=part: devices.append(part.weight.to("meta").device.type)
+        )
+    list(engine.generate(replace(REQUEST, num_inference_steps=1)))
+    assert devices == ["meta"] * 3, "for both prompts, and for one step"
+    engine.close()
+
+
+def test_streamed_model_keeps_no_large_part_on_the_device(tmp_path: Path) -> None:
+    """Each layer of the transformer and of T5 comes to the GPU and leaves it by itself."""
+    from sd35.space.diffusion.pipeline import load_pipeline  # noqa: PLC0415  # needs torch
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # see above
+
+    machine = Machine("cpu", "CPU", 64 * GB, 64 * GB)
+    pipeline = load_pipeline(save_tiny_model(tmp_path), Plan("bfloat16", "group"), machine)
+    for layer in (*pipeline.text_encoder_3.encoder.block, *pipeline.transformer.transformer_blocks):
+        assert layer._diffusers_hook.get_hook("group_offloading") is not None
+    assert pipeline("a", width=128, height=128, num_inference_steps=1).images
+
+
 class Malice:
     """Object whose pickle runs a function."""
 
@@ -309,10 +365,10 @@ def test_impossible_plans_are_refused_before_loading(
         )
 
 
-def load_engine(folder: Path) -> Any:  # noqa: ANN401  # DiffusersEngine, whose module needs torch
+def load_engine(folder: Path, **options: Any) -> Any:  # noqa: ANN401  # its module needs torch
     from sd35.space.diffusion.build import create_engine  # noqa: PLC0415  # see above
 
-    engine = create_engine(EngineOptions(str(folder), ModelOptions("cpu")))
+    engine = create_engine(EngineOptions(str(folder), ModelOptions("cpu", **options)))
     engine.start()
     wait_until_loaded(engine)
     return engine

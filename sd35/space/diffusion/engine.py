@@ -7,6 +7,7 @@ import math
 import queue
 import threading
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -18,8 +19,9 @@ from sd35.core.model_info import ModelInfo
 from sd35.core.request import GenerationRequest
 from sd35.space.diffusion.devices import find_machine
 from sd35.space.diffusion.failures import Failures, is_device_failure, is_memory_error
-from sd35.space.diffusion.latent_preview import LatentPreviews
+from sd35.space.diffusion.latent_preview import LatentPreviews, PendingPreview
 from sd35.space.diffusion.pipeline import load_pipeline
+from sd35.space.diffusion.run_ahead import DeviceMark, RunAheadLimit
 from sd35.space.diffusion.speed import describe_speed
 from sd35.space.diffusion.weights import ModelFiles
 from sd35.space.engine import Broken, EngineError, EngineState, Loading, Ready, Step
@@ -45,6 +47,33 @@ class _StopRun(Exception):  # noqa: N818  # no error: it ends the pipeline's loo
     """Raised in the pipeline's callback: nothing more is computed, not even the decoding."""
 
 
+@dataclass(frozen=True, slots=True)
+class _LoadedModel:
+    """A pipeline with what its runs share."""
+
+    pipeline: StableDiffusion3Pipeline
+    previews: LatentPreviews
+    run_ahead: RunAheadLimit
+    can_stop_in_step: bool
+    embeddings: LRUCache[tuple[str, str, bool], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _PendingStep:
+    """Step that was handed to the device."""
+
+    number: int
+    total: int
+    preview: PendingPreview | None
+    end: DeviceMark
+
+    def wait(self) -> Step:
+        """Return the step once the device has finished it."""
+        self.end.wait()
+        preview = None if self.preview is None else self.preview.encode()
+        return Step(self.number, self.total, preview)
+
+
 class DiffusersEngine:
     """Engine over `StableDiffusion3Pipeline`, loaded in the background.
 
@@ -56,7 +85,6 @@ class DiffusersEngine:
 
     Attributes:
         weights: of the model.
-        pipeline: `None` until it is loaded.
     """
 
     concurrency = 1  # scheduler and tokenizers have state, and one image fills a GPU
@@ -85,11 +113,7 @@ class DiffusersEngine:
             max_pixels=model.limits.max_pixels,
         )
         self._state: EngineState = Loading("Starting")
-        self.pipeline: StableDiffusion3Pipeline | None = None
-        self._previews: LatentPreviews | None = None
-        self._embeddings: LRUCache[tuple[str, str, bool], tuple[Any, ...]] = LRUCache(
-            MAX_CACHED_PROMPTS
-        )
+        self._model: _LoadedModel | None = None
         self._run_lock = threading.Lock()
         self._run: _Run | None = None
         self._is_closed = threading.Event()
@@ -98,6 +122,11 @@ class DiffusersEngine:
     def state(self) -> EngineState:
         """The state now."""
         return self._state
+
+    @property
+    def pipeline(self) -> StableDiffusion3Pipeline | None:
+        """The pipeline; `None` until it is loaded."""
+        return None if self._model is None else self._model.pipeline
 
     def start(self) -> None:
         """Begin to load the model, in a thread."""
@@ -145,8 +174,14 @@ class DiffusersEngine:
         """Make images with a pipeline that was loaded already."""
         pipeline.set_progress_bar_config(disable=True)
         decoder = _load_tiny_decoder(self._machine, pipeline.transformer.config.in_channels)
-        self._previews = LatentPreviews(pipeline.scheduler, pipeline.vae_scale_factor, decoder)
-        self.pipeline = pipeline
+        self._model = _LoadedModel(
+            pipeline,
+            LatentPreviews(pipeline.scheduler, pipeline.vae_scale_factor, decoder),
+            RunAheadLimit(pipeline, is_cuda=self._machine.device == "cuda"),
+            # The order of layers that are streamed is learnt from a first step, as a whole.
+            can_stop_in_step=self._plan.offload != "group",
+            embeddings=LRUCache(MAX_CACHED_PROMPTS),
+        )
         self._state = Ready()
 
     def _set_loading(self, loading: Loading) -> None:
@@ -159,17 +194,15 @@ class DiffusersEngine:
         run = self._run
         if run is not None:
             run.close()
-        self.pipeline = None
-        self._previews = None
-        self._embeddings.clear()
+        self._model = None
         _free_memory()
 
     def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
         """Yield each step, and last the image; see `Engine.generate`."""
         with self._run_lock:
-            if self.pipeline is None or self._previews is None:
+            if self._model is None:
                 raise EngineError("The model isn't loaded.")
-            run = _Run(self.pipeline, request, self._embeddings, self._previews, self._is_closed)
+            run = _Run(self._model, request, self._is_closed)
             self._run = run
             with contextlib.closing(run):
                 try:
@@ -189,24 +222,21 @@ class DiffusersEngine:
 class _Run:
     """One run of the pipeline in a thread of its own.
 
-    The thread waits for nobody: results that weren't taken wait in a queue.
+    The thread hands work to the device, and waits for nobody who takes the results: they wait in a
+    queue. Whoever takes them waits for the device and encodes previews, so that neither costs the
+    device time.
     """
 
     def __init__(
-        self,
-        pipeline: StableDiffusion3Pipeline,
-        request: GenerationRequest,
-        embeddings: LRUCache[tuple[str, str, bool], tuple[Any, ...]],
-        previews: LatentPreviews,
-        is_closed: threading.Event,
+        self, model: _LoadedModel, request: GenerationRequest, is_closed: threading.Event
     ) -> None:
-        self._pipeline = pipeline
+        self._model = model
+        self._pipeline = model.pipeline
         self._request = request
-        self._embeddings = embeddings
-        self._previews = previews
         self._is_closed = is_closed
         self._is_stopped = threading.Event()
-        self._results: queue.SimpleQueue[Step | Image.Image | BaseException] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[_PendingStep | Image.Image | BaseException]
+        self._results = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="run", daemon=True)
         self._thread.start()
 
@@ -221,9 +251,10 @@ class _Run:
                 raise EngineError("The model is being closed.")
             if isinstance(result, BaseException):
                 raise result
-            yield result
             if isinstance(result, Image.Image):
+                yield result
                 return
+            yield result.wait()
 
     def close(self) -> None:
         """End the run before its next step, and wait until the device is free."""
@@ -232,7 +263,8 @@ class _Run:
 
     def _run(self) -> None:
         try:
-            self._results.put(self._call_pipeline())
+            with self._model.run_ahead.hold(self._on_layer):
+                self._results.put(self._call_pipeline())
         except BaseException as error:
             # It belongs to the one who iterates, but without its traceback.
             if not isinstance(error, _StopRun) and not is_memory_error(error):
@@ -240,6 +272,7 @@ class _Run:
             # Which the pipeline doesn't reach: with offload, a part would stay on the device.
             with contextlib.suppress(Exception):
                 self._pipeline.maybe_free_model_hooks()
+                DeviceMark(is_cuda=self._model.run_ahead.is_cuda).wait()
             # The traceback refers to the tensors of the run, which would stay in memory.
             self._results.put(error.with_traceback(None))
 
@@ -271,10 +304,11 @@ class _Run:
         request = self._request
         has_guidance = request.guidance_scale > 1
         key = (request.prompt, request.negative_prompt if has_guidance else "", has_guidance)
-        embeddings: tuple[Any, ...] | None = self._embeddings.get(key)
+        embeddings: tuple[Any, ...] | None = self._model.embeddings.get(key)
         if embeddings is None:
             self._raise_if_stopped()
-            with torch.inference_mode():
+            # Not `inference_mode`: in it, int8 weights can't be moved to the device.
+            with torch.no_grad():
                 embeddings = self._pipeline.encode_prompt(
                     prompt=request.prompt,
                     prompt_2=None,
@@ -283,7 +317,7 @@ class _Run:
                     do_classifier_free_guidance=has_guidance,
                     max_sequence_length=MAX_SEQUENCE_LENGTH,
                 )
-            self._embeddings[key] = embeddings
+            self._model.embeddings[key] = embeddings
         return embeddings
 
     def _on_step_end(
@@ -298,10 +332,15 @@ class _Run:
         number, total = index // order + 1, math.ceil(pipeline.num_timesteps / order)
         preview = None
         if index % order == 0 and has_preview(number, total):
-            preview = self._previews.encode()
-        self._results.put(Step(number, total, preview))
+            preview = self._model.previews.start()
+        end = DeviceMark(is_cuda=self._model.run_ahead.is_cuda)
+        self._results.put(_PendingStep(number, total, preview, end))
         self._raise_if_stopped()
         return {}
+
+    def _on_layer(self) -> None:
+        if self._model.can_stop_in_step:
+            self._raise_if_stopped()
 
     def _raise_if_stopped(self) -> None:
         # Not `pipeline._interrupt`: it skips the steps but still decodes, and each call resets it.

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sd35.space.previews import LONGEST_SIDE, encode_preview
 
-__all__ = ["EstimateRecorder", "LatentPreviews", "estimate_image"]
+__all__ = ["EstimateRecorder", "LatentPreviews", "PendingPreview"]
 
 log = logging.getLogger(__name__)
 
@@ -74,47 +74,63 @@ class LatentPreviews:
         self._recorder = EstimateRecorder(scheduler)
         self._scale = scale
         self._decoder = decoder
+        # On the device once: a copy from the host in each step would wait for the device.
+        self._factors: torch.Tensor | None = None
 
-    def encode(self) -> bytes | None:
-        """Return the JPEG of the last step's estimate; a decoder that fails isn't used again."""
+    def start(self) -> "PendingPreview | None":
+        """Start to compute the preview of the last step."""
         latents = self._recorder.estimate
-        if latents is None:
-            return None
+        return None if latents is None else self.preview(latents)
+
+    def preview(self, latents: torch.Tensor) -> "PendingPreview":
+        """Start to compute the preview of clean latents; a decoder that fails isn't used again."""
         try:
-            image = estimate_image(latents, LONGEST_SIDE, self._scale, self._decoder)
+            rgb = self._estimate_rgb(latents)
         except Exception:
             if self._decoder is None:
                 raise
             log.warning("The small decoder has failed: previews go on without it.", exc_info=True)
             self._decoder = None
-            image = estimate_image(latents, LONGEST_SIDE, self._scale)
-        return encode_preview(image)
+            rgb = self._estimate_rgb(latents)
+        rows, columns = latents.shape[-2:]
+        scale = min(self._scale, LONGEST_SIDE / max(rows, columns))
+        size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+        return PendingPreview(rgb, size)
+
+    def _estimate_rgb(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return rows × columns × RGB, from -1 to 1, of the first image of a batch of latents.
+
+        Without a decoder, a linear map of the channels gives one pixel per latent.
+        """
+        if self._decoder is not None:
+            with torch.no_grad():
+                image = self._decoder.decode(latents[:1].to(self._decoder.dtype), return_dict=False)
+            return cast("torch.Tensor", image[0][0].float().permute(1, 2, 0))
+        if self._factors is None:
+            self._factors = torch.tensor(_LATENT_RGB, device=latents.device)[: latents.shape[1]]
+        used_latents = latents[0, : len(self._factors)].float()
+        return torch.einsum("chw,cr->hwr", used_latents, self._factors)
 
 
-def estimate_image(
-    latents: torch.Tensor,
-    longest_side: int,
-    scale: float = 8,
-    decoder: Any | None = None,  # noqa: ANN401  # an AutoencoderTiny, which has no types
-) -> Image.Image:
-    """Return the first image of a batch of clean latents, RGB, as a preview.
+class PendingPreview:
+    """Preview on its way from the device, which goes on with the next step meanwhile.
 
-    Without a decoder, a linear map of the channels gives one pixel per latent, which is enlarged.
+    Args:
+        rgb: rows × columns × RGB, from -1 to 1, on the device.
+        size: of the preview; width × height in pixels.
     """
-    if decoder is not None:
-        rgb = _decode(latents[:1], decoder)
-    else:
-        factors = torch.tensor(_LATENT_RGB, device=latents.device)[: latents.shape[1]]
-        rgb = torch.einsum("chw,cr->hwr", latents[0, : len(factors)].float(), factors)
-    pixels = rgb.add(1).mul(127.5).clamp(0, 255).to(torch.uint8).cpu().numpy()
-    image = Image.fromarray(pixels)
-    rows, columns = latents.shape[-2:]
-    scale = min(scale, longest_side / max(rows, columns))
-    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    return image.resize(size, Image.Resampling.BILINEAR)
 
+    def __init__(self, rgb: torch.Tensor, size: tuple[int, int]) -> None:
+        self._size = size
+        pixels = rgb.add(1).mul(127.5).clamp(0, 255).to(torch.uint8)
+        if pixels.is_cuda:
+            # Only to pinned memory is a copy made without waiting.
+            pinned = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+            self._pixels = pinned.copy_(pixels, non_blocking=True)
+        else:
+            self._pixels = pixels.cpu()
 
-def _decode(latents: torch.Tensor, decoder: Any) -> torch.Tensor:  # noqa: ANN401  # see above
-    with torch.inference_mode():
-        image = decoder.decode(latents.to(decoder.dtype), return_dict=False)[0]
-    return cast("torch.Tensor", image[0].float().permute(1, 2, 0))
+    def encode(self) -> bytes:
+        """Return the JPEG, once the device has finished the step."""
+        image = Image.fromarray(self._pixels.numpy())
+        return encode_preview(image.resize(self._size, Image.Resampling.BILINEAR))

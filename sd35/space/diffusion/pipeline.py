@@ -6,9 +6,15 @@ from typing import Any, Final
 
 import torch
 import transformers
-from diffusers import PipelineQuantizationConfig, StableDiffusion3Pipeline
+from diffusers import (
+    PipelineQuantizationConfig,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
+from diffusers.hooks import apply_group_offloading
 from diffusers.quantizers.quantization_config import BitsAndBytesConfig, TorchAoConfig
 from diffusers.utils import logging as diffusers_logging
+from transformers import T5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from sd35.space.fit import Machine, Plan
@@ -29,7 +35,7 @@ def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion
     # wouldn't fit together, or take twice the memory.
     dtype = torch.float32 if plan.precision == "float32" else torch.bfloat16
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, **_UNUSED_PARTS}
-    variant = _read_variant(folder)
+    variant = max(_read_variants(folder).values())
     if variant:
         options["variant"] = variant
     if not plan.has_t5:
@@ -37,6 +43,8 @@ def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion
     quantization = _quantization(plan)
     if quantization is not None:
         options["quantization_config"] = quantization
+        if plan.precision == "nf4" and plan.offload != "none":
+            options |= _load_parts_in_turn(folder, dtype, quantization)
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     pipeline = StableDiffusion3Pipeline.from_pretrained(folder, **options)
@@ -47,10 +55,30 @@ def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion
     return pipeline
 
 
-def _read_variant(folder: Path) -> str:
-    """Return the variant of the parts that have no other weights; empty if all have full ones."""
+def _load_parts_in_turn(
+    folder: Path, dtype: torch.dtype, quantization: PipelineQuantizationConfig
+) -> dict[str, torch.nn.Module]:
+    """Return the parts in 4 bits, loaded one after the other.
+
+    Bitsandbytes loads them on the GPU, which may have room for one alone.
+    """
+    classes = {"transformer": SD3Transformer2DModel, "text_encoder_3": T5EncoderModel}
+    variants = _read_variants(folder)
+    parts = {}
+    for name, config in quantization.quant_mapping.items():
+        options = {"variant": variants[name]} if variants[name] else {}
+        part = classes[name].from_pretrained(
+            folder / name, dtype=dtype, quantization_config=config, local_files_only=True, **options
+        )
+        parts[name] = part.to("cpu")
+        torch.cuda.empty_cache()
+    return parts
+
+
+def _read_variants(folder: Path) -> dict[str, str]:
+    """Return the variant of each part that has no other weights; empty for full ones."""
     paths = [path.relative_to(folder).as_posix() for path in folder.glob("*/*")]
-    return max(files.variant for files in select_all_weight_files(paths).values())
+    return {part: files.variant for part, files in select_all_weight_files(paths).items()}
 
 
 def _adapt(pipeline: StableDiffusion3Pipeline) -> None:
@@ -99,10 +127,21 @@ def _move_to_device(pipeline: StableDiffusion3Pipeline, plan: Plan, machine: Mac
         case "model":
             pipeline.enable_model_cpu_offload(device=machine.device)
         case "group":
-            pipeline.enable_group_offload(
-                torch.device(machine.device),
-                num_blocks_per_group=1,
-                use_stream=True,
-                exclude_modules=["vae"],
-            )
-            pipeline.vae.to(machine.device)
+            _stream_layers(pipeline, torch.device(machine.device))
+
+
+def _stream_layers(pipeline: StableDiffusion3Pipeline, device: torch.device) -> None:
+    """Keep only the layers on a GPU that it works with, and bring the next one meanwhile."""
+    options: dict[str, Any] = {
+        "offload_type": "block_level",
+        "num_blocks_per_group": 1,
+        "use_stream": device.type == "cuda",
+    }
+    apply_group_offloading(pipeline.transformer, device, **options)
+    if pipeline.text_encoder_3 is not None:
+        # By itself, only layers of the top module are found, and T5 would be there as a whole.
+        apply_group_offloading(
+            pipeline.text_encoder_3, device, **options, block_modules=["encoder"]
+        )
+    for part in (pipeline.text_encoder, pipeline.text_encoder_2, pipeline.vae):
+        part.to(device)
