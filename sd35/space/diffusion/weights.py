@@ -1,27 +1,31 @@
 """The model's files: found in a folder or in Hugging Face's cache, or downloaded there."""
 
 import contextlib
-import io
+import glob
+import logging
+import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import DryRunError, HfHubHTTPError
-from tqdm.auto import tqdm
+from huggingface_hub.errors import DryRunError
+from huggingface_hub.hf_api import RepoFile
 
 from sd35.core.text import format_bytes
-from sd35.space.diffusion.hub_errors import to_engine_error
-from sd35.space.diffusion.model_paths import FILE_PATTERNS, IGNORED_PATTERNS, cached_tree_paths
+from sd35.space.diffusion.download import Download, OnLoading
+from sd35.space.diffusion.hub_errors import retry_delay, to_engine_error
+from sd35.space.diffusion.model_paths import CONFIGURATION_PATHS, find_cached_paths, select_paths
 from sd35.space.engine import EngineError, Loading
+from sd35.space.model_folder import read_model_folder
 from sd35.space.models import Model
 
 __all__ = [
     "MissingFiles",
     "ModelFiles",
-    "OnLoading",
     "cache_disk_space",
     "check_disk_space",
     "fetch_configuration",
@@ -30,9 +34,12 @@ __all__ = [
     "resolve_revision",
 ]
 
-REVISION_SECONDS: Final = 10.0
+log = logging.getLogger(__name__)
 
-OnLoading = Callable[[Loading], None]
+T = TypeVar("T")
+
+REVISION_SECONDS: Final = 10.0
+QUESTION_DELAYS = (1.0, 2.0)  # seconds before a question to the Hub is repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +56,13 @@ class ModelFiles:
     revision: str = ""
 
     def fetch(self, on_loading: OnLoading) -> Path:
-        """Return the folder; raises what `fetch_weights` does."""
+        """Return the folder; raises what `fetch_weights` and `read_model_folder` do."""
         if self.folder is not None:
             return self.folder
-        return fetch_weights(self.model.repository, self.revision or None, on_loading)
+        repository = self.model.repository
+        folder = fetch_weights(repository, self.revision or None, on_loading)
+        read_model_folder(folder, repository)  # which says what is damaged
+        return folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +72,12 @@ class MissingFiles:
     Attributes:
         file_sizes: bytes of each file of the model by path.
         paths: the files to download.
+        commit: of the repository.
     """
 
     file_sizes: Mapping[str, int]
     paths: Collection[str] = ()
+    commit: str = ""
 
     @property
     def byte_count(self) -> int:
@@ -85,13 +97,13 @@ class MissingFiles:
 
 
 def fetch_configuration(repository: str, revision: str | None = None) -> Path:
-    """Return a folder with a model's small files, which say what it is.
+    """Return a folder with a model's configurations, which say what it is.
 
     Raises:
         EngineError: they can't be had.
     """
     with _engine_errors(repository):
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=["*.json"]))
+        return _retry(lambda: _snapshot(repository, revision, CONFIGURATION_PATHS), QUESTION_DELAYS)
 
 
 def fetch_weights(
@@ -109,13 +121,15 @@ def fetch_weights(
     """
     on_loading(Loading("Looking for the model"))
     with _engine_errors(repository):
-        missing_files = _ask_hub(repository, revision)
-        byte_count = 0 if missing_files is None else missing_files.byte_count
-        check_disk_space(byte_count)
+        paths = _retry(lambda: _list_paths(repository, revision), QUESTION_DELAYS)
+        missing_files = _ask_hub(repository, revision, paths)
+        if missing_files is not None and missing_files.paths:
+            sizes = {path: missing_files.file_sizes[path] for path in missing_files.paths}
+            download = Download(repository, missing_files.commit, sizes, on_loading)
+            check_disk_space(download.remaining_bytes)
+            download.run()
         # If the Hub couldn't be asked, this says why, or finds all files in the cache.
-        return Path(
-            _snapshot(repository, revision, tqdm_class=_progress_bar(byte_count, on_loading))
-        )
+        return _retry(lambda: _snapshot(repository, revision, paths), QUESTION_DELAYS)
 
 
 def find_missing_files(repository: str, revision: str | None = None) -> MissingFiles:
@@ -125,12 +139,20 @@ def find_missing_files(repository: str, revision: str | None = None) -> MissingF
         EngineError: the Hub refuses it, or can't be reached and files are missing.
     """
     with _engine_errors(repository):
-        missing_files = _ask_hub(repository, revision)
+        paths = _retry(lambda: _list_paths(repository, revision), QUESTION_DELAYS)
+        missing_files = _ask_hub(repository, revision, paths)
         if missing_files is not None:
             return missing_files
-        folder = Path(_snapshot(repository, revision))
-        paths = cached_tree_paths(repository, folder.name)
-        return MissingFiles({path: (folder / path).stat().st_size for path in paths})
+        folder = _snapshot(repository, revision, paths)
+        existing_files = (folder / path for path in paths)
+        return MissingFiles(
+            {
+                file.relative_to(folder).as_posix(): file.stat().st_size
+                for file in existing_files
+                if file.is_file()
+            },
+            commit=folder.name,
+        )
 
 
 def resolve_revision(repository: str, revision: str | None = None) -> str:
@@ -141,14 +163,16 @@ def resolve_revision(repository: str, revision: str | None = None) -> str:
         sha = None
     if sha is None:
         with contextlib.suppress(OSError):
-            sha = Path(_snapshot(repository, revision, local_files_only=True)).name
+            paths = CONFIGURATION_PATHS
+            sha = _snapshot(repository, revision, paths, local_files_only=True).name
     return sha or ""
 
 
 def cache_disk_space() -> tuple[Path, int]:
     """Return the folder that models are downloaded to, and the bytes that are free there."""
     folder = Path(constants.HF_HUB_CACHE)
-    existing_folder = next(path for path in (folder, *folder.parents) if path.exists())
+    # Unlike Path.exists, this raises nothing for folders that may not be entered.
+    existing_folder = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110  # see above
     return folder, shutil.disk_usage(existing_folder).free
 
 
@@ -167,61 +191,84 @@ def check_disk_space(byte_count: int) -> None:
         )
 
 
-def _ask_hub(repository: str, revision: str | None) -> MissingFiles | None:
+def _list_paths(repository: str, revision: str | None) -> list[str]:
+    """Return the paths of the pipeline's files, at the Hub, or in the cache without it."""
+    try:
+        tree = HfApi().list_repo_tree(repository, recursive=True, revision=revision)
+        return select_paths(file.path for file in tree if isinstance(file, RepoFile))
+    except EngineError:
+        raise
+    except Exception:
+        paths = find_cached_paths(repository, revision)
+        if not paths:
+            # Of a cache that another version of the library has filled.
+            folder = _snapshot(repository, revision, CONFIGURATION_PATHS, local_files_only=True)
+            paths = select_paths(
+                file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
+            )
+        if not paths:
+            raise
+        return paths
+
+
+def _ask_hub(repository: str, revision: str | None, paths: Iterable[str]) -> MissingFiles | None:
     """Return what is missing; `None` if the Hub can't be asked."""
     try:
-        files = _snapshot(repository, revision, dry_run=True)
+        files = _retry(lambda: _call_snapshot(repository, revision, paths, dry_run=True), ())
     except DryRunError:
         return None
     return MissingFiles(
         {file.filename: file.file_size or 0 for file in files},
         [file.filename for file in files if file.will_download],
+        files[0].commit_hash if files else "",
     )
 
 
 def _snapshot(
     repository: str,
     revision: str | None,
+    paths: Iterable[str],
+    *,
+    local_files_only: bool = False,
+) -> Path:
+    """Return the folder with some files of a repository; download those that are missing."""
+    return Path(_call_snapshot(repository, revision, paths, local_files_only=local_files_only))
+
+
+def _call_snapshot(
+    repository: str,
+    revision: str | None,
+    paths: Iterable[str],
     **options: Any,  # noqa: ANN401  # the library's
 ) -> Any:  # noqa: ANN401  # the library's
-    """Call `snapshot_download` for the pipeline's files."""
     return snapshot_download(
         repository,
         revision=revision,
-        allow_patterns=list(FILE_PATTERNS),
-        ignore_patterns=list(IGNORED_PATTERNS),
+        # As patterns, "[" would begin a set of letters.
+        allow_patterns=[glob.escape(path) for path in paths],
         **options,
     )
+
+
+def _retry(call: Callable[[], T], delays: Iterable[float]) -> T:
+    """Return what a call returns; repeat it after failures that pass, once for each delay."""
+    for delay in delays:
+        try:
+            return call()
+        except Exception as error:
+            seconds = retry_delay(error, delay)
+            if seconds is None:
+                raise
+            time.sleep(seconds)
+    return call()
 
 
 @contextlib.contextmanager
 def _engine_errors(repository: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, HfHubHTTPError, ValueError) as error:
+    except EngineError:
+        raise
+    except Exception as error:  # the library's, of HTTP, of files: they have no base in common
+        log.warning("The files of %s can't be had: %r", repository, error)
         raise to_engine_error(repository, error) from error
-
-
-def _progress_bar(byte_count: int, on_loading: OnLoading) -> type[Any]:
-    """Return a class of progress bars that report a download of so many bytes.
-
-    The library's own total grows with each file that it begins.
-    """
-    total = format_bytes(byte_count)
-
-    class ReportingBar(tqdm):  # type: ignore[misc]  # tqdm has no types
-        def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # tqdm's
-            kwargs |= {"file": io.StringIO(), "disable": False}
-            super().__init__(*args, **kwargs)
-
-        def update(self, n: float | None = 1) -> bool | None:
-            result: bool | None = super().update(n)
-            # There are bars for bytes that arrive and for bytes on the disk, which include those
-            # that were there before; and one for files.
-            if self.unit == "B" and byte_count and str(self.desc).startswith("Reconstructing"):
-                count = f"{self.n / 1e9:.1f}" if total.endswith("GB") else format_bytes(self.n)
-                text = f"Downloading the model: {count} of {total}"
-                on_loading(Loading(text, min(1.0, self.n / byte_count)))
-            return result
-
-    return ReportingBar
