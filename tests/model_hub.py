@@ -29,6 +29,10 @@ class ModelHub:
         address: of the Hub.
         paths: of the files that were downloaded.
         is_open: whether the transformer is sent to its end; otherwise the last byte waits.
+        api_faults: of the next answers to questions: a status, or `html`.
+        file_faults: of the next answers with the transformer: a status, or `html`, `cut` for the
+            first half alone, `damaged` for other bytes, `whole` for all bytes in place of the rest.
+        ranges: the parts of the transformer that were asked for.
     """
 
     folder: Path
@@ -38,9 +42,14 @@ class ModelHub:
     address: str = ""
     paths: list[str] = field(default_factory=list)
     is_open: threading.Event = field(default_factory=threading.Event)
+    api_faults: list[str] = field(default_factory=list)
+    file_faults: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """Return the Hub's answer to a request that it refuses."""
+        if "/api/" in request.path and self.api_faults:
+            return _fault_response(self.api_faults.pop(0))
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if token and token not in {self.token, *self.accounts} and self.token is not None:
             message = "Invalid credentials in Authorization header"
@@ -87,12 +96,25 @@ class ModelHub:
         if request.method != "GET":
             return web.Response(body=file.read_bytes(), headers=headers)
         self.paths.append(request.match_info["path"])
+        is_transformer = "transformer" in file.parts and file.suffix == ".safetensors"
+        fault = self.file_faults.pop(0) if is_transformer and self.file_faults else ""
+        if fault.isdigit() or fault == "html":
+            return _fault_response(fault)
         data = file.read_bytes()
-        response = web.StreamResponse(headers=headers)
-        response.content_length = len(data)
+        byte_range = request.headers.get("Range", "")
+        if is_transformer:
+            self.ranges.append(byte_range)
+        start = int(byte_range.removeprefix("bytes=").rstrip("-") or 0) if fault != "whole" else 0
+        response = web.StreamResponse(headers=headers, status=206 if start else 200)
+        response.content_length = len(data) - start
         await response.prepare(request)
-        await response.write(data[:-1])
-        if "transformer" in file.parts and file.suffix == ".safetensors":
+        if fault == "cut":
+            await response.write(data[start : (start + len(data)) // 2])
+            assert request.transport is not None
+            request.transport.close()
+            return response
+        await response.write(bytes(len(data) - 1) if fault == "damaged" else data[start:-1])
+        if is_transformer:
             await asyncio.to_thread(self.is_open.wait, LIMIT_SECONDS)
         await response.write(data[-1:])
         return response
@@ -109,8 +131,14 @@ def _error(message: str) -> dict[str, str]:
     return {"X-Error-Message": message}
 
 
+def _fault_response(fault: str) -> web.Response:
+    if fault == "html":
+        return web.Response(text="<html>Sign in to the network</html>", content_type="text/html")
+    return web.Response(status=int(fault), headers={"Retry-After": "0"})
+
+
 def _etag(file: Path) -> str:
-    return hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest()
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from sd35.core.limits import PIPELINE_MULTIPLE, Limits, Range
 from sd35.space.engine import EngineError
 from sd35.space.models import MODELS, Model, Weights
 from sd35.space.weight_files import (
+    INDEX_NAME,
     WeightFiles,
     read_json,
     read_weight_bytes,
@@ -97,7 +98,7 @@ def _clean_name(name: str) -> str:
 
 
 def _read_index(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / "model_index.json"
+    path = folder / INDEX_NAME
     if not path.exists():
         _check_other_formats(folder, name)
     index = read_json(path)

@@ -15,7 +15,9 @@ from typing import Any, Final
 
 from sd35.space.engine import EngineError
 
-__all__ = ["WeightFiles", "read_json", "read_weight_bytes", "select_weight_files"]
+__all__ = ["INDEX_NAME", "WeightFiles", "read_json", "read_weight_bytes", "select_weight_files"]
+
+INDEX_NAME: Final = "model_index.json"
 
 _HEADER_LIMIT: Final = 100_000_000  # bytes, as the safetensors library has it
 _JSON_LIMIT: Final = 16_000_000  # bytes; the largest index of shards takes 0.2 MB
@@ -188,7 +190,8 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         EngineError: there is none.
     """
-    name = f"{path.parent.name}/{path.name}"
+    # The parent of the index has the model's own name, or in the cache that of a commit.
+    name = path.name if path.name == INDEX_NAME else f"{path.parent.name}/{path.name}"
     try:
         if not path.is_file():  # reading a pipe would wait for ever
             raise FileNotFoundError(path)

@@ -93,6 +93,7 @@ class Download:
         Raises:
             Exception: what `to_engine_error` translates.
         """
+        self._on_loading(Loading("Downloading the model"))
         executor = ThreadPoolExecutor(MAX_CONNECTIONS)
         try:
             for future in as_completed(

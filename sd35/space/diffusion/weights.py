@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import DryRunError
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.errors import DryRunError, LocalEntryNotFoundError
 
 from sd35.core.text import format_bytes
 from sd35.space.diffusion.download import Download, OnLoading
@@ -38,7 +37,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-REVISION_SECONDS: Final = 10.0
+QUESTION_SECONDS: Final = 10.0
 QUESTION_DELAYS = (1.0, 2.0)  # seconds before a question to the Hub is repeated
 
 
@@ -158,7 +157,7 @@ def find_missing_files(repository: str, revision: str | None = None) -> MissingF
 def resolve_revision(repository: str, revision: str | None = None) -> str:
     """Return the commit that a revision stands for now, or in the cache; empty if it is unknown."""
     try:
-        sha = HfApi().model_info(repository, revision=revision, timeout=REVISION_SECONDS).sha
+        sha = HfApi().model_info(repository, revision=revision, timeout=QUESTION_SECONDS).sha
     except Exception:  # noqa: BLE001  # of whichever HTTP library this version has
         sha = None
     if sha is None:
@@ -194,27 +193,33 @@ def check_disk_space(byte_count: int) -> None:
 def _list_paths(repository: str, revision: str | None) -> list[str]:
     """Return the paths of the pipeline's files, at the Hub, or in the cache without it."""
     try:
-        tree = HfApi().list_repo_tree(repository, recursive=True, revision=revision)
-        return select_paths(file.path for file in tree if isinstance(file, RepoFile))
+        info = HfApi().model_info(repository, revision=revision, timeout=QUESTION_SECONDS)
+        return select_paths(file.rfilename for file in info.siblings or ())
     except EngineError:
         raise
-    except Exception:
-        paths = find_cached_paths(repository, revision)
+    except Exception as error:
+        paths = find_cached_paths(repository, revision) or _list_snapshot(repository, revision)
         if not paths:
-            # Of a cache that another version of the library has filled.
-            folder = _snapshot(repository, revision, CONFIGURATION_PATHS, local_files_only=True)
-            paths = select_paths(
-                file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
-            )
-        if not paths:
-            raise
+            raise LocalEntryNotFoundError(repository) from error
         return paths
+
+
+def _list_snapshot(repository: str, revision: str | None) -> list[str]:
+    # Of a cache that an older version of the library has filled.
+    try:
+        folder = _snapshot(repository, revision, CONFIGURATION_PATHS, local_files_only=True)
+    except (OSError, ValueError):
+        return []
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return select_paths(file.relative_to(folder).as_posix() for file in files)
 
 
 def _ask_hub(repository: str, revision: str | None, paths: Iterable[str]) -> MissingFiles | None:
     """Return what is missing; `None` if the Hub can't be asked."""
     try:
-        files = _retry(lambda: _call_snapshot(repository, revision, paths, dry_run=True), ())
+        files = _retry(
+            lambda: _call_snapshot(repository, revision, paths, dry_run=True), QUESTION_DELAYS
+        )
     except DryRunError:
         return None
     return MissingFiles(
