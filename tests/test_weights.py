@@ -158,6 +158,8 @@ async def test_next_start_goes_on_where_the_last_one_stopped(hub: ModelHub) -> N
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
         (PermissionError(errno.EACCES, "Permission denied"), "can't be written"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory"), "can't be written"),
+        (httpx2.UnsupportedProtocol("Request URL is missing a protocol"), "HF_ENDPOINT isn't an"),
+        (httpx2.LocalProtocolError("Illegal header value"), "The access token has characters"),
         (UnicodeEncodeError("ascii", "é", 0, 1, "ordinal"), "The access token has characters"),
     ],
 )

@@ -56,8 +56,12 @@ _FAILURES: Final = (
         ("Hugging Face doesn't answer", f"Try again later; {_RESUMES}"),
     ),
     (
-        UnicodeEncodeError,
+        (UnicodeEncodeError, httpx2.LocalProtocolError),
         ("The access token has characters that no token has", "Check HF_TOKEN."),
+    ),
+    (
+        httpx2.UnsupportedProtocol,
+        ("HF_ENDPOINT isn't an address", "Unset it, or begin it with https://."),
     ),
     (
         (httpx2.TransportError, LocalEntryNotFoundError, DryRunError),
