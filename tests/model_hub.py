@@ -29,7 +29,8 @@ class ModelHub:
         address: of the Hub.
         paths: of the files that were downloaded.
         is_open: whether the transformer is sent to its end; otherwise the last byte waits.
-        api_faults: of the next answers to questions: a status, or `html`.
+        api_faults: of the next answers to questions: a status, `html`, or `silence` until
+            `is_open`.
         file_faults: of the next answers with the transformer: a status, or `html`, `cut` for the
             first half alone, `damaged` for other bytes, `whole` for all bytes in place of the rest.
         ranges: the parts of the transformer that were asked for.
@@ -46,10 +47,13 @@ class ModelHub:
     file_faults: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    async def _refusal(self, request: web.Request) -> web.Response | None:
         """Return the Hub's answer to a request that it refuses."""
         if "/api/" in request.path and self.api_faults:
-            return _fault_response(self.api_faults.pop(0))
+            fault = self.api_faults.pop(0)
+            if fault == "silence":
+                await asyncio.to_thread(self.is_open.wait, LIMIT_SECONDS)
+            return _fault_response(fault)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if token and token not in {self.token, *self.accounts} and self.token is not None:
             message = "Invalid credentials in Authorization header"
@@ -68,14 +72,14 @@ class ModelHub:
 
     async def info(self, request: web.Request) -> web.StreamResponse:
         """Answer the question for the newest commit."""
-        if refusal := self._refusal(request):
+        if refusal := await self._refusal(request):
             return refusal
         siblings = [{"rfilename": path} for path in self._files()]
         return web.json_response({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings})
 
     async def tree(self, request: web.Request) -> web.StreamResponse:
         """List the files."""
-        if refusal := self._refusal(request):
+        if refusal := await self._refusal(request):
             return refusal
         return web.json_response(
             [
@@ -86,7 +90,7 @@ class ModelHub:
 
     async def resolve(self, request: web.Request) -> web.StreamResponse:
         """Send a file, or its headers."""
-        if refusal := self._refusal(request):
+        if refusal := await self._refusal(request):
             return refusal
         file = self._files().get(request.match_info["path"])
         if file is None:
@@ -132,7 +136,7 @@ def _error(message: str) -> dict[str, str]:
 
 
 def _fault_response(fault: str) -> web.Response:
-    if fault == "html":
+    if not fault.isdigit():
         return web.Response(text="<html>Sign in to the network</html>", content_type="text/html")
     return web.Response(status=int(fault), headers={"Retry-After": "0"})
 

@@ -138,6 +138,17 @@ async def test_failure_that_lasts_is_named(
     assert (folder / TRANSFORMER).read_bytes() == (hub.folder / TRANSFORMER).read_bytes()
 
 
+async def test_silent_hub_is_not_waited_for(hub: ModelHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Hub that takes connections and never answers is said not to."""
+    monkeypatch.setattr(weights, "QUESTION_SECONDS", 0.1)
+    hub.is_open.clear()
+    hub.api_faults = ["silence"] * 9
+    for function in (fetch_weights, weights.fetch_configuration):
+        with pytest.raises(EngineError, match="Hugging Face doesn't answer"):
+            await anyio.to_thread.run_sync(function, REPOSITORY)
+    hub.is_open.set()
+
+
 async def test_next_start_goes_on_where_the_last_one_stopped(hub: ModelHub) -> None:
     """What has arrived of a file is kept when the program gives up or is ended."""
     hub.file_faults = ["cut", *["503"] * 9]

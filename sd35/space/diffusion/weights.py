@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
+import httpx2  # huggingface_hub's
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import DryRunError, LocalEntryNotFoundError
+from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # has no __all__
 
 from sd35.core.text import format_bytes
 from sd35.space.diffusion.download import Download, OnLoading
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-QUESTION_SECONDS: Final = 10.0
+QUESTION_SECONDS = 10.0
 QUESTION_DELAYS = (1.0, 2.0)  # seconds before a question to the Hub is repeated
 
 
@@ -268,8 +270,20 @@ def _retry(call: Callable[[], T], delays: Iterable[float]) -> T:
     return call()
 
 
+def _limit_waits(request: httpx2.Request) -> None:
+    """Limit the waits of a request of the library, some of which ask for none."""
+    waits = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {
+        kind: waits.get(kind) or QUESTION_SECONDS for kind in ("connect", "read", "write", "pool")
+    }
+
+
 @contextlib.contextmanager
 def _engine_errors(repository: str) -> Iterator[None]:
+    client = get_session()
+    hooks = client.event_hooks
+    if _limit_waits not in hooks["request"]:
+        client.event_hooks = {**hooks, "request": [*hooks["request"], _limit_waits]}
     try:
         yield
     except EngineError:
