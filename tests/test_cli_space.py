@@ -222,6 +222,6 @@ def test_doctor_of_a_local_space_names_what_is_missing() -> None:
     code, out, _ = invoke("doctor", "local", "--json")
     report = json.loads(out)
     (result,) = report["checks"]
-    assert code == report["exit_code"] != 0
+    assert code == report["exit_code"] == 3
     assert (result["check"], result["status"]) == ("Packages", "not ok")
     assert "pip install -r requirements-model.txt" in out

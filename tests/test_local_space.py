@@ -18,7 +18,7 @@ from anyio.from_thread import start_blocking_portal
 from playwright.sync_api import Page, expect
 
 from sd35.client import Contract, SpaceClient
-from sd35.core.errors import AccessDeniedError, ConnectionFailedError
+from sd35.core.errors import ConnectionFailedError, ModelError
 from sd35.core.events import Finished, Waiting
 from sd35.core.request import GenerationRequest
 from sd35.server import launch
@@ -38,7 +38,7 @@ from tests.chromium import (  # noqa: F401  # fixtures
     page,
     submit_prompt,
 )
-from tests.cli_program import ROOT
+from tests.cli_program import ROOT, invoke
 from tests.model_hub import REPOSITORY, ModelHub, serve_model_hub
 from tests.test_app import environment, start_program
 
@@ -81,6 +81,57 @@ async def test_space_is_started_once_and_ended(space: LocalSpace) -> None:
         assert len(children()) == 1
         await anyio.to_thread.run_sync(space.close)
     assert not children()
+
+
+def read_report(*arguments: str) -> tuple[int, dict[str, str], str]:
+    """Return the exit code of `doctor`, the status of each check, and its output."""
+    code, out, _ = invoke("doctor", *arguments, "--json")
+    report = json.loads(out)
+    assert report["exit_code"] == code
+    return code, {check["check"]: check["status"] for check in report["checks"]}, out
+
+
+def test_doctor_passes_a_model_in_a_folder_and_tries_it(tmp_path: Path) -> None:
+    """All checks are passed: they say how the model will run, and an image is made with it."""
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # needs torch
+
+    target = f"local:{save_tiny_model(tmp_path / 'tiny')}"
+    code, statuses, out = read_report(target, "--try", "--device", "cpu", "--precision", "int8")
+    assert (code, set(statuses.values())) == (0, {"ok"})
+    names = ["Packages", "Device", "Memory", "Token", "Model", "Disk", "Fit", "Space", "Image"]
+    assert list(statuses) == names
+    assert "runs as int8, with T5, on CPU: takes 2.5 of " in out
+    assert "generated: PNG, " in out
+
+
+def test_doctor_says_which_step_of_the_gate_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that may not be downloaded has an exit code of its own, and isn't fitted."""
+    with serve_tiny_model(tmp_path / "model") as hub:
+        hub.token = "hf_of_an_account_that_has_accepted"  # made up
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+        code, out, _ = invoke("doctor", f"local:{REPOSITORY}")
+        text = " ".join(out.split())
+        assert code == 4
+        assert f"not ok Model {REPOSITORY} can be downloaded once its licence is accepted" in text
+        assert "skipped Fit skipped until the model works" in text
+        code, statuses, _ = read_report(f"local:{REPOSITORY}", "--token", hub.token)
+    assert (code, statuses["Model"]) == (0, "ok"), "the token of the command is the child's"
+
+
+def test_doctor_says_what_the_machine_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU and without the network, each is a failed check, and the rest goes on."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    code, statuses, out = read_report("local:medium", "--device", "mps")
+    assert (code, statuses["Device"], statuses["Model"]) == (3, "not ok", "not ok")
+    assert statuses["Fit"] == "skipped"
+    assert "Leave out --device" in out
+    assert "stable-diffusion-3.5-medium isn't on this machine" in out
 
 
 @pytest.mark.anyio
@@ -192,7 +243,7 @@ async def test_model_that_cannot_be_used_says_what_is_missing() -> None:
     """The reason comes from the child, and asking again looks again."""
     space = LocalSpace("/no/such/model")
     for _ in range(2):
-        with anyio.fail_after(LIMIT_SECONDS), pytest.raises(AccessDeniedError, match="neither a"):
+        with anyio.fail_after(LIMIT_SECONDS), pytest.raises(ModelError, match="neither a"):
             await space.start()
     await anyio.to_thread.run_sync(space.close)
 

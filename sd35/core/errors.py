@@ -11,6 +11,7 @@ SD35Error
 │   │   └── SpaceStoppedError      it was stopped or restarted during the job
 │   ├── SpaceBrokenError           in error; only its owner can fix it
 │   │   └── SpacePausedError       paused by its owner
+│   ├── ModelError                 the model on this machine can't be used
 │   ├── AccessDeniedError          a token or a login is missing or invalid
 │   │   └── LoginRequiredError     a username and a password are missing or wrong
 │   └── ContractError              it doesn't have an endpoint that this program can use
@@ -65,6 +66,7 @@ __all__ = [
     "LoginPageError",
     "LoginRequiredError",
     "MalformedRequestError",
+    "ModelError",
     "OwnPageError",
     "PictureError",
     "PictureExpiredError",
@@ -236,6 +238,12 @@ class SpacePausedError(SpaceBrokenError):
     """The Space was paused by its owner, who alone can restart it."""
 
     kind = "paused"
+
+
+class ModelError(ConnectionFailedError):
+    """The model of a local Space can't be used on this machine as it is."""
+
+    kind = "model"
 
 
 class AccessDeniedError(ConnectionFailedError):

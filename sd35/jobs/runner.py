@@ -15,6 +15,7 @@ from sd35.core.errors import (
     InvalidRequestError,
     LibraryError,
     MalformedRequestError,
+    ModelError,
     PictureError,
     QuotaError,
     RefusedError,
@@ -137,7 +138,9 @@ class JobRunner:
         except (InvalidRequestError, MalformedRequestError, LibraryError):
             raise  # other jobs may do better
         except SD35Error as error:
-            is_lasting = job.is_unsent or isinstance(error, RefusedError | AccessDeniedError)
+            is_lasting = job.is_unsent or isinstance(
+                error, RefusedError | AccessDeniedError | ModelError
+            )
             if is_lasting and not job.is_api_call:
                 # The visitor's other jobs would fail one after another for the same reason.
                 await self.queues.pause(job, error)

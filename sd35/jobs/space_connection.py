@@ -14,6 +14,7 @@ from sd35.client.retry import OnWait
 from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
+    ModelError,
     ProtocolError,
     RateLimitedError,
     SD35Error,
@@ -259,7 +260,7 @@ class SpaceConnector:
         connection = self.connection.value
         is_connection_error = isinstance(
             error, ConnectionFailedError | ProtocolError
-        ) and not isinstance(error, AccessDeniedError)
+        ) and not isinstance(error, AccessDeniedError | ModelError)
         # An error at a Space that was replaced meanwhile says nothing about the new one.
         if is_connection_error and space is connection.space is not None:
             self.connection.set(ConnectionState(connection.target, error=error))

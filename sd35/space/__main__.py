@@ -20,7 +20,7 @@ from sd35.server import launch
 from sd35.space import replicas
 from sd35.space.arguments import create_parser, read_engine_options
 from sd35.space.engine import Broken, EngineError, Loading, Ready, ReplicatedEngine
-from sd35.space.engine_options import INSTALL_HINT, EngineOptions
+from sd35.space.engine_options import EngineOptions, packages_error
 from sd35.space.replicas import ReplicaRange
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Reporter:
 
     def report_error(self, error: EngineError) -> None:
         """Report why there is no engine."""
-        self.report(f"{error}", state="broken", happened=error.happened, remedy=error.remedy)
+        self.report(f"{error}", state="broken", **error.to_dict())
 
 
 def main() -> int:
@@ -175,14 +175,14 @@ def check(engine_options: EngineOptions) -> int:
     try:
         from sd35.space.diffusion.diagnosis import check_model  # noqa: PLC0415  # torch: seconds
 
-        results = list(check_model(engine_options))
+        results = check_model(engine_options)
     except ImportError as error:
-        happened = f"The model needs more packages: {error.name} is missing."
-        remedy = f"Install them: {INSTALL_HINT}."
-        results = [{"check": "Packages", "happened": happened, "remedy": remedy}]
+        results = iter([{"check": "Packages", **packages_error(error).to_dict()}])
+    has_failed = False
     for result in results:
-        print(orjson.dumps(result).decode())  # noqa: T201  # this is the program's output
-    return int(any("happened" in result for result in results))
+        has_failed |= "happened" in result
+        print(orjson.dumps(result).decode(), flush=True)  # noqa: T201  # the program's output
+    return int(has_failed)
 
 
 def watch(

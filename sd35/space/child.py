@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
@@ -23,6 +23,7 @@ import orjson
 from sd35.core.errors import (
     AccessDeniedError,
     ConnectionFailedError,
+    ModelError,
     SD35Error,
     SpaceStoppedError,
 )
@@ -31,7 +32,7 @@ from sd35.core.model_options import DEFAULT_MODEL_OPTIONS, ModelOptions
 from sd35.core.text import one_line
 from sd35.server import launch
 
-__all__ = ["LocalSpace", "child_command", "child_environment"]
+__all__ = ["LocalSpace", "child_command", "child_environment", "model_error"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,12 @@ def child_environment(token: str | None) -> dict[str, str]:
     paths = filter(None, (_PROGRAM_FOLDER, os.environ.get("PYTHONPATH")))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     return environment | ({"HF_TOKEN": token} if token else {})
+
+
+def model_error(values: Mapping[str, Any]) -> SD35Error:
+    """Return the error that such a process has written; see `EngineError.to_dict`."""
+    error_type = AccessDeniedError if values["is_refusal"] else ModelError
+    return error_type(str(values["happened"]), str(values["remedy"]))
 
 
 class LocalSpace:
@@ -107,7 +114,8 @@ class LocalSpace:
         """Start the Space unless it runs, wait until it can make images, and return its URL.
 
         Raises:
-            AccessDeniedError: the model can't be used, and the message says what is missing.
+            ModelError: the model can't be used on this machine.
+            AccessDeniedError: the model may not be downloaded; the message says what is missing.
             ConnectionFailedError: the Space has crashed several times.
         """
         self._loop = asyncio.get_running_loop()
@@ -160,7 +168,7 @@ class LocalSpace:
         if self._is_closed.is_set():
             return
         if state.get("state") == "broken":
-            error: SD35Error = AccessDeniedError(str(state["happened"]), str(state["remedy"]))
+            error: SD35Error = model_error(state)
         else:
             log.error("The local Space ended unexpectedly (exit code %d).", code)
             if state.get("state") == "ready":

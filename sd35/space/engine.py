@@ -16,6 +16,7 @@ from sd35.core.model_options import ModelOptions
 from sd35.core.request import GenerationRequest
 
 __all__ = [
+    "AccessError",
     "Broken",
     "Engine",
     "EngineError",
@@ -42,6 +43,15 @@ class EngineError(Exception):
         super().__init__(f"{happened} {remedy}".strip())
         self.happened = happened
         self.remedy = remedy
+
+    def to_dict(self) -> dict[str, str | bool]:
+        """Return the error for another process."""
+        is_refusal = isinstance(self, AccessError)
+        return {"happened": self.happened, "remedy": self.remedy, "is_refusal": is_refusal}
+
+
+class AccessError(EngineError):
+    """A failure for lack of a licence's acceptance, of a token, or of what the token allows."""
 
 
 @dataclass(frozen=True, slots=True)

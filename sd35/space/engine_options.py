@@ -2,7 +2,7 @@
 
 import shlex
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sd35.core.model_options import DEFAULT_MODEL_OPTIONS, ModelOptions
 from sd35.core.space_ref import LOCAL
@@ -12,9 +12,13 @@ from sd35.space.fit import Plan
 if TYPE_CHECKING:
     from sd35.space.engine import Engine
 
-__all__ = ["INSTALL_HINT", "EngineOptions"]
+__all__ = ["EngineOptions", "packages_error"]
 
-INSTALL_HINT: Final = "pip install -r requirements-model.txt"
+
+def packages_error(error: ImportError) -> EngineError:
+    """Return which of the model's packages is missing, and how to install them."""
+    happened = f"The model needs more packages: {error.name} is missing."
+    return EngineError(happened, "Install them: pip install -r requirements-model.txt.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,5 @@ class EngineOptions:
         try:
             from sd35.space.diffusion import build  # noqa: PLC0415  # torch: seconds
         except ImportError as error:
-            message = f"The model needs more packages: {error.name} is missing."
-            raise EngineError(message, f"Install them: {INSTALL_HINT}.") from error
+            raise packages_error(error) from error
         return build.create_engine(self)

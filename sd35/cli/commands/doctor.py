@@ -29,13 +29,19 @@ from sd35.client.error_parsing import error_for_stage
 from sd35.client.hub import get_space_info, open_hub, whoami
 from sd35.client.proxy import find_proxy
 from sd35.client.transport import Transport
-from sd35.core.errors import AccessDeniedError, ConnectionFailedError, SD35Error, SpaceAsleepError
+from sd35.core.errors import (
+    AccessDeniedError,
+    ConnectionFailedError,
+    ModelError,
+    SD35Error,
+    SpaceAsleepError,
+)
 from sd35.core.events import Event
 from sd35.core.limits import Range
 from sd35.core.request import RequestOptions
 from sd35.core.space_ref import DEMO, local_model
 from sd35.core.text import one_line
-from sd35.space.child import child_command, child_environment
+from sd35.space.child import child_command, child_environment, model_error
 
 __all__ = ["app"]
 
@@ -119,11 +125,13 @@ def _diagnose(
     target: SpaceTarget, reporter: Reporter, *, generates_picture: bool, is_json: bool
 ) -> int:
     """Run the checks, write their results, and return the exit code of the first failure."""
+    results: list[CheckResult] = []
     model = local_model(target.space)
     if model is not None:
-        results = _check_local_space(target, model, prints_results=not is_json)
-    else:
-        results = asyncio.run(
+        results = _check_local_space(target, model, reporter, prints_results=not is_json)
+    has_failed = any(result.error for result in results)
+    if model is None or (generates_picture and not has_failed):
+        results += asyncio.run(
             _run_checks(
                 target, reporter, generates_picture=generates_picture, prints_results=not is_json
             )
@@ -136,9 +144,10 @@ def _diagnose(
 
 
 def _check_local_space(
-    target: SpaceTarget, model: str, *, prints_results: bool
+    target: SpaceTarget, model: str, reporter: Reporter, *, prints_results: bool
 ) -> list[CheckResult]:
     """Run the checks of this machine, in a process of its own: this one needs no torch."""
+    reporter.show(TaskProgress("Checking this machine", is_brief=True))
     try:
         process = subprocess.run(  # noqa: S603  # our own program
             child_command(model, target.model_options, "--check"),
@@ -149,24 +158,26 @@ def _check_local_space(
         )
     except subprocess.TimeoutExpired:
         raise ConnectionFailedError("Checking this machine took too long.", "Try again.") from None
-    results = [_read_result(line) for line in process.stdout.splitlines() if line[:1] == b"{"]
-    has_failed = any(result.error for result in results)
-    if process.returncode != int(has_failed):
+    # Libraries may write lines, too.
+    lines = (line for line in process.stdout.splitlines() if line.startswith(b'{"check"'))
+    results = [_read_result(json.loads(line)) for line in lines]
+    if process.returncode != int(any(result.error for result in results)):
         text = f"The check of this machine ended unexpectedly (exit code {process.returncode})."
-        results.append(CheckResult("Program", error=ConnectionFailedError(text)))
+        results.append(CheckResult("Program", error=ModelError(text, "The lines above say more.")))
+    reporter.close()
     if prints_results:
         for result in results:
             _print_result(result)
     return results
 
 
-def _read_result(line: bytes) -> CheckResult:
-    values = json.loads(line)
-    error = None
-    if "happened" in values:
-        error = AccessDeniedError(values["happened"], values["remedy"])
-    text = values.get("skipped") or values.get("text", "")
-    return CheckResult(values["check"], text, error, is_skipped="skipped" in values)
+def _read_result(values: dict[str, Any]) -> CheckResult:
+    return CheckResult(
+        values["check"],
+        values.get("skipped") or values.get("text", ""),
+        model_error(values) if "happened" in values else None,
+        is_skipped="skipped" in values,
+    )
 
 
 async def _run_checks(
@@ -206,13 +217,18 @@ class Diagnosis:
 
     def checks(self) -> dict[str, Callable[[], Awaitable[str]]]:
         """Return the checks by name; each returns what works, or raises what doesn't."""
+        space_checks: dict[str, Callable[[], Awaitable[str]]] = {
+            "Space": self._check_space,
+            "Image": self._check_picture,
+        }
+        if local_model(self.target.space) is not None:  # the process of the Space checks the rest
+            return space_checks
         return {
             "Proxy": self._check_proxy,
             "Hugging Face": self._check_hub,
             "Token": self._check_token,
             "Stage": self._check_stage,
-            "Space": self._check_space,
-            "Image": self._check_picture,
+            **space_checks,
         }
 
     async def run(self, name: str, check: Callable[[], Awaitable[str]]) -> CheckResult:

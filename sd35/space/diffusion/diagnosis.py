@@ -86,7 +86,7 @@ class _Diagnosis:
         return f"{description}. {speed}" if speed else description
 
 
-def check_model(engine_options: EngineOptions) -> Iterator[dict[str, str]]:
+def check_model(engine_options: EngineOptions) -> Iterator[dict[str, str | bool]]:
     """Yield each check: its name, and `text`, `skipped`, or `happened` and `remedy`."""
     diagnosis = _Diagnosis(engine_options)
     checks: dict[str, Callable[[], str]] = {
@@ -104,4 +104,4 @@ def check_model(engine_options: EngineOptions) -> Iterator[dict[str, str]]:
         except _CheckSkippedError as reason:
             yield {"check": name, "skipped": str(reason)}
         except EngineError as error:
-            yield {"check": name, "happened": error.happened, "remedy": error.remedy}
+            yield {"check": name, **error.to_dict()}

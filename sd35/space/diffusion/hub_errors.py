@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 )
 
 from sd35.space.diffusion.model_paths import find_cached_paths
-from sd35.space.engine import EngineError
+from sd35.space.engine import AccessError, EngineError
 
 __all__ = ["DamagedFileError", "retry_delay", "to_engine_error"]
 
@@ -145,6 +145,10 @@ def to_engine_error(repository: str, error: Exception) -> EngineError:
                 "Start again: only that file is downloaded again. If it happens again, a proxy or "
                 "the mirror in HF_ENDPOINT may change files.",
             )
+    return _other_error(repository, error, cause)
+
+
+def _other_error(repository: str, error: Exception, cause: Exception) -> EngineError:
     happened, remedy = _describe_failure(cause)
     if isinstance(error, IncompleteSnapshotError):
         folder = Path(error.snapshot_path)
@@ -153,7 +157,14 @@ def to_engine_error(repository: str, error: Exception) -> EngineError:
         happened += f", and only {count} of {len(paths)} files of {repository} are on this machine"
     elif isinstance(error, LocalEntryNotFoundError | DryRunError):
         happened += f", and {repository} isn't on this machine"
-    return EngineError(f"{happened}.", remedy)
+    error_type = AccessError if _is_unauthorized(cause) else EngineError
+    return error_type(f"{happened}.", remedy)
+
+
+def _is_unauthorized(error: Exception) -> bool:
+    if not isinstance(error, HfHubHTTPError):
+        return False
+    return error.response.status_code == http.HTTPStatus.UNAUTHORIZED
 
 
 def _find_cause(error: Exception) -> Exception:
@@ -221,23 +232,23 @@ def _is_tls_error(error: Exception) -> bool:
     )
 
 
-def _gate_error(repository: str, error: GatedRepoError) -> EngineError:
+def _gate_error(repository: str, error: GatedRepoError) -> AccessError:
     """Return the step that is missing at a gated model."""
     url = f"https://huggingface.co/{repository}"
     if get_token() is None:
-        return EngineError(
+        return AccessError(
             f"{repository} can be downloaded once its licence is accepted.",
             f"1. Sign in, open {url} and accept the licence. 2. Create a token of type Read at "
             "https://huggingface.co/settings/tokens. 3. Set it as HF_TOKEN, or run "
             "`hf auth login`.",
         )
     if error.response.status_code == http.HTTPStatus.FORBIDDEN:
-        return EngineError(
+        return AccessError(
             f"The account of your token may not download {repository}.",
             f"Open {url} with that account and accept the licence. A fine-grained token also "
             "needs the permission to read public gated repositories.",
         )
-    return EngineError(
+    return AccessError(
         f"Hugging Face doesn't accept your access token for {repository}.",
         "Create a new one at https://huggingface.co/settings/tokens, and set it as HF_TOKEN.",
     )
