@@ -35,6 +35,7 @@ def make_state(status: JobStatus, **changes: Any) -> JobState:  # noqa: ANN401
 
 
 RESULT = JobResult("a.png", "a.png", None, "PNG", "image/png", 8, 8, 9, seed=7, is_unsaved=True)
+DOWNLOAD = Waiting("Downloading the model", 4.0, fraction=0.25)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +47,27 @@ RESULT = JobResult("a.png", "a.png", None, "PNG", "image/png", 8, 8, 9, seed=7, 
         (make_state(JobStatus.RUNNING, eta_seconds=30.0), "Usually takes about 30 s"),
         (make_state(JobStatus.RUNNING, progress=Progress(2, 8)), 'aria-valuenow="25"'),
         (make_state(JobStatus.CONNECTING, waiting_event=Waiting("Full.", 4.0, 90.0)), "Try now"),
+        (make_state(JobStatus.CONNECTING, waiting_event=DOWNLOAD), 'aria-valuenow="25"'),
         (make_state(JobStatus.FAILED, error=SD35Error("No GPU.")), "Generation failed"),
         (make_state(JobStatus.CANCELLED), "Cancelled before it was sent."),
         (make_state(JobStatus.INTERRUPTED), "The app closed while this image"),
+        (make_state(JobStatus.INTERRUPTED, error=SD35Error("It crashed.")), "It crashed."),
         (make_state(JobStatus.COMPLETED, result=RESULT), "saving…"),
     ],
 )
 def test_panel_shows_the_status(state: JobState, expected_text: str) -> None:
     """The panel of each status says what happens, and what to do."""
     assert expected_text in job_panel("x", state)
+
+
+def test_remedy_has_steps_commands_and_links_to_the_hub_alone() -> None:
+    """Each numbered step is a line; an address that is not the Hub's is no link."""
+    text = "1. Open https://huggingface.co/a/b. 2. Run `x <y`. 3. See https://other.example/c."
+    html = error_message(SD35Error("No.", text))
+    assert html.count('<span class="step">') == 3
+    assert '<a href="https://huggingface.co/a/b" target="_blank"' in html
+    assert "<code>x &lt;y</code>" in html
+    assert html.count("<a ") == 1
 
 
 def test_foreign_text_is_escaped() -> None:

@@ -33,13 +33,14 @@ class RemotePicture:
 class Waiting:
     """The Space can't accept the request yet, and the client tries again.
 
-    `reason` is a short text such as "Waking up the Space"; `limit_seconds` is the longest wait, if
-    it is known.
+    `reason` is a short text such as "Waking up the Space"; `limit_seconds` is the longest wait, and
+    `fraction` the part of a download that is done, if they are known.
     """
 
     reason: str
     waited_seconds: float
     limit_seconds: float | None = None
+    fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

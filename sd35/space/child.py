@@ -128,7 +128,9 @@ class LocalSpace:
             state = self._state
             if state.get("state") == "ready":
                 return str(state["address"])
-            on_wait(Waiting(self._waiting_reason(state), time.monotonic() - started_at))
+            waited_seconds = time.monotonic() - started_at
+            reason = self._waiting_reason(state)
+            on_wait(Waiting(reason, waited_seconds, fraction=state.get("fraction")))
             await anyio.sleep(POLL_SECONDS)
 
     def _report_plan(self) -> None:

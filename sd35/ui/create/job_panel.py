@@ -145,6 +145,8 @@ def _progress_bar(state: JobState) -> Markup:
 def _progress_fraction(state: JobState) -> float | None:
     if state.status is JobStatus.DOWNLOADING:
         return 1.0
+    if state.status is JobStatus.CONNECTING and state.waiting_event is not None:
+        return state.waiting_event.fraction
     progress = state.progress
     if state.status is not JobStatus.RUNNING or progress is None:
         return None

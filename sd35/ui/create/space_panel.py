@@ -6,8 +6,15 @@ from typing import Final
 
 from markupsafe import Markup
 
-from sd35.core.space_ref import DEMO, PUBLIC_SPACE, canonical_target, parse_space_ref
+from sd35.core.space_ref import (
+    DEMO,
+    PUBLIC_SPACE,
+    canonical_target,
+    local_model,
+    parse_space_ref,
+)
 from sd35.jobs.space_connection import SpaceConnector
+from sd35.ui.create import space_view
 from sd35.ui.markup import EMPTY_HTML, concat
 
 __all__ = ["parse_choice", "read_only_panel", "space_panel"]
@@ -22,18 +29,16 @@ class _Choice:
     text: str
 
 
-_AT_HUB: Final = "With your GPU quota at Hugging Face."
-_ON_GPU: Final = "On your own GPU: live previews, a true Stop, no quota. Downloads"
+_AT_HUB: Final = "With your GPU quota. No live previews, no true Stop."
+_ON_GPU: Final = "On your GPU: live previews, a true Stop, no quota."
 
 _HUB_CHOICES: Final = (
     _Choice(
         PUBLIC_SPACE,
         "Large, at Hugging Face",
-        f"{_AT_HUB} No live previews, and a run can't be stopped.",
+        _AT_HUB,
     ),
-    _Choice(
-        f"{PUBLIC_SPACE}-turbo", "Large Turbo, at Hugging Face", f"{_AT_HUB} 4 steps by default."
-    ),
+    _Choice(f"{PUBLIC_SPACE}-turbo", "Large Turbo, at Hugging Face", f"{_AT_HUB} 4 steps."),
     _Choice(
         "stabilityai/stable-diffusion-3.5-medium",
         "Medium, at Hugging Face",
@@ -41,9 +46,11 @@ _HUB_CHOICES: Final = (
     ),
 )
 _LOCAL_CHOICES: Final = (
-    _Choice("local:large-turbo", "Large Turbo, on this machine", f"{_ON_GPU} 27.6 GB once."),
-    _Choice("local:large", "Large, on this machine", f"{_ON_GPU} 27.6 GB once."),
-    _Choice("local:medium", "Medium, on this machine", f"{_ON_GPU} 16.3 GB once."),
+    _Choice(
+        "local:large-turbo", "Large Turbo, on this machine", f"{_ON_GPU} Downloads 27.6 GB once."
+    ),
+    _Choice("local:large", "Large, on this machine", f"{_ON_GPU} Downloads 27.6 GB once."),
+    _Choice("local:medium", "Medium, on this machine", f"{_ON_GPU} Downloads 16.3 GB once."),
 )
 _DEMO_CHOICE: Final = _Choice(
     DEMO, "Demo Space", "Sketches, not Stable Diffusion. Works offline, with live previews."
@@ -123,7 +130,12 @@ def _choices(connector: SpaceConnector) -> tuple[_Choice, ...]:
     target = connector.initial_target
     if any(choice.target == target for choice in choices):
         return choices
-    return (_Choice(target, target, "The Space with which this program was started."), *choices)
+    title = target
+    text = "The Space with which this program was started."
+    if local_model(target) is not None:
+        title = f"{space_view.target_names(target)[-1]}, on this machine"
+        text = f"{text} {_ON_GPU}"
+    return (_Choice(target, title, text), *choices)
 
 
 def _can_run_models() -> bool:

@@ -1,5 +1,6 @@
 """The connection to the Space as HTML: status line, banner and size hints."""
 
+import re
 from typing import Any
 
 import orjson
@@ -8,12 +9,13 @@ from markupsafe import Markup
 from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.model_info import ModelInfo
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
+from sd35.core.space_ref import LOCAL, local_model
 from sd35.core.text import waiting_text
 from sd35.jobs.space_connection import ConnectionState
 from sd35.ui.create.form import CUSTOM_SIZE, SLIDER_FIELDS, unavailable_ratios
 from sd35.ui.markup import error_message, facts
 
-__all__ = ["banner", "default_values", "limits_text", "size_hints", "status_line"]
+__all__ = ["banner", "default_values", "limits_text", "size_hints", "status_line", "target_names"]
 
 _RECONNECT_BUTTON = Markup(
     '<button type="button" id="reconnect" class="secondary-button">Try again</button>'
@@ -26,10 +28,13 @@ def status_line(connection: ConnectionState) -> str:
     """Return one line with the Space's name, status and features."""
     if connection.space is None:
         if connection.waiting_event is not None:
-            return _status("waiting", connection.target, waiting_text(connection.waiting_event))
+            text = waiting_text(connection.waiting_event)
+            return _status("waiting", *target_names(connection.target), text)
         if connection.error:
-            return _status("failed", connection.target, "offline")
-        return _status("waiting", connection.target, "connecting…")
+            is_local = local_model(connection.target) is not None
+            text = "not running" if is_local else "offline"
+            return _status("failed", *target_names(connection.target), text)
+        return _status("waiting", *target_names(connection.target), "connecting…")
     contract = connection.space.contract
     features = (
         "live previews" if contract.is_generator else "no previews",
@@ -40,6 +45,13 @@ def status_line(connection: ConnectionState) -> str:
         return _status("demo", "Demo Space", "offline sketches", *features, limits=limits)
     model = _model_facts(contract.model_info)
     return _status("ready", connection.space.name, "ready", *model, *features, limits=limits)
+
+
+def target_names(target: str) -> tuple[str, ...]:
+    """Return the name of a Space that isn't connected; of a local one also that of its model."""
+    model = local_model(target)
+    # A folder's path would fill the line.
+    return (target,) if model is None else (LOCAL, re.split(r"[/\\]", model.rstrip("/\\"))[-1])
 
 
 def _model_facts(info: ModelInfo) -> tuple[str, ...]:
