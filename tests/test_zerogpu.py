@@ -270,6 +270,53 @@ def test_failed_run_says_why(
     assert scheduler.count("/allow") - process_count == (not keeps_process)
 
 
+LATE_STOP: Final = """
+from sd35.core.request import GenerationRequest
+from sd35.server.launch import configure_environment
+from sd35.space.models import Weights
+from sd35.space.painter import DemoPainter
+from sd35.space.zerogpu import ZeroGPUEngine, import_spaces
+
+directory = configure_environment()
+engine = ZeroGPUEngine(DemoPainter(), Weights(0, 0, 0), import_spaces())
+first, second = (
+    engine.generate(GenerationRequest(name, width=512, height=512, num_inference_steps=4))
+    for name in ("first", "second")
+)
+for _ in range(3):
+    next(first)
+input()
+for _ in range(3):
+    next(second)
+first.close()
+*_, image = second
+print(image.size)
+engine.close()
+"""
+
+
+def test_late_stop_is_not_that_of_another_run(tmp_path: Path) -> None:
+    """Who stops a run that has ended stops nothing, although its process has the next one."""
+    with serve_scheduler() as scheduler:
+        variables = {
+            "SPACES_ZERO_GPU": "true",
+            "SPACES_ZERO_DEVICE_API_URL": scheduler.address,
+            "HOME": str(tmp_path),
+        }
+        with subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-c", LATE_STOP],
+            cwd=ROOT,
+            env=os.environ | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert not scheduler.releases.get(timeout=LIMIT_SECONDS)
+            printed, _ = process.communicate("\n", timeout=LIMIT_SECONDS)
+        assert "(512, 512)" in printed
+        assert scheduler.count("/allow") == 1
+
+
 def test_uploaded_folder_makes_an_image_and_leaves_no_process(tmp_path: Path) -> None:
     """What `space-files` writes runs by itself; when it is told to end, its processes end, too."""
     folder = tmp_path / "space"

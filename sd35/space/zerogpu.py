@@ -7,11 +7,15 @@ for this GPU and is used again. What the function yields is pickled to this proc
 import importlib
 import logging
 import math
+import mmap
 import multiprocessing
 import os
+import queue
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -63,6 +67,34 @@ class _Fork:
         return fork_time
 
 
+class _StopFlags:
+    """Flags of the runs, in memory that the processes share that are forked later."""
+
+    def __init__(self) -> None:
+        self._bytes = mmap.mmap(-1, mmap.PAGESIZE)
+        self._free_numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in range(mmap.PAGESIZE):
+            self._free_numbers.put(number)
+
+    def acquire(self) -> int:
+        """Return the number of a flag that nobody else has; it isn't set."""
+        number = self._free_numbers.get()
+        self._bytes[number] = 0
+        return number
+
+    def release(self, number: int) -> None:
+        """Return a flag, once no process looks at it."""
+        self._free_numbers.put(number)
+
+    def set(self, number: int) -> None:
+        """Set a flag."""
+        self._bytes[number] = 1
+
+    def is_set(self, number: int) -> bool:
+        """Return whether a flag is set."""
+        return self._bytes[number] == 1
+
+
 def import_spaces() -> Any | None:  # noqa: ANN401  # a module
     """Return the package `spaces` on ZeroGPU, and `None` elsewhere.
 
@@ -104,9 +136,10 @@ class ZeroGPUEngine:
         self.size_multiple = engine.size_multiple
         self._engine = engine
         self._estimator = GpuTimeEstimator(weights)
-        self._run_with_gpu: Callable[[GenerationRequest], Generator[Frame, None, None]] = (
-            spaces.GPU(duration=self._duration_seconds)(self._run)
-        )
+        self._stops = _StopFlags()
+        self._run_with_gpu: Callable[[GenerationRequest, int], Iterator[Frame]] = spaces.GPU(
+            duration=self._duration_seconds
+        )(self._run)
 
     @property
     def state(self) -> EngineState:
@@ -132,15 +165,15 @@ class ZeroGPUEngine:
         yield Waiting("Waiting for a GPU")
         image = None
         step_times = []
-        # Read to its end before the image is passed on: as soon as it has ended, the process may
-        # have another run, and `spaces` would stop that one if this one is closed.
-        with closing(self._frames(request)) as frames:
+        number = self._stops.acquire()
+        frames = self._frames(request, number)
+        try:
             for frame in frames:
                 match frame:
-                    case ("step", int(milliseconds), int(number), int(total), preview):
+                    case ("step", int(milliseconds), int(step_number), int(total), preview):
                         assert preview is None or isinstance(preview, bytes)
                         step_times.append(milliseconds / 1000)
-                        yield Step(number, total, preview)
+                        yield Step(step_number, total, preview)
                     case ("waiting", str(text)):
                         yield Waiting(text)
                     case ("notice", str(text)):
@@ -150,11 +183,34 @@ class ZeroGPUEngine:
                     case ("end", int(milliseconds), int(has_moved_weights)):
                         end_time = milliseconds / 1000 if has_moved_weights else None
                         self._estimator.learn(request, step_times, end_time)
+                        break
                     case ("error", str(happened), str(remedy)):
                         raise EngineError(happened, remedy)
+        finally:
+            drain = self._stop(frames, number)
+            if image is None:
+                drain.join()
         if image is None:
             raise EngineError("ZeroGPU has stopped the run.")
         yield image
+
+    def _stop(self, frames: Iterator[Frame], number: int) -> threading.Thread:
+        """Stop a run, and read what is left of it in a thread, which ends when the GPU is free.
+
+        Never by closing the generator of `spaces`: if the run has ended meanwhile, its process has
+        another visitor's run, and `spaces` would stop that one.
+        """
+
+        def drain() -> None:
+            # The error that a run ends with is known, or belongs to nobody any more.
+            with suppress(Exception):
+                deque(frames, maxlen=0)
+            self._stops.release(number)
+
+        self._stops.set(number)
+        thread = threading.Thread(target=drain, name="drain", daemon=True)
+        thread.start()
+        return thread
 
     def _check_time(self, request: GenerationRequest) -> None:
         seconds = self._estimator.estimate(request)
@@ -165,13 +221,13 @@ class ZeroGPUEngine:
                 "Choose fewer steps or a smaller size.",
             )
 
-    def _duration_seconds(self, request: GenerationRequest) -> int:
-        """Return the duration to ask for, which `spaces` calls with the arguments of a run."""
+    def _duration_seconds(self, request: GenerationRequest, _number: int) -> int:
+        """Return the duration to ask for; `spaces` calls this with the arguments of `_run`."""
         factor = _duration_factor()
         longest = math.floor(MAX_SECONDS / factor)
         return min(math.ceil(self._estimator.reservation(request) / factor), longest)
 
-    def _frames(self, request: GenerationRequest) -> Generator[Frame, None, None]:
+    def _frames(self, request: GenerationRequest, number: int) -> Iterator[Frame]:
         """Yield the frames of a run from the process with the GPU.
 
         Raises:
@@ -181,7 +237,7 @@ class ZeroGPUEngine:
         import gradio as gr  # noqa: PLC0415  # `spaces` comes first, and imports it
 
         try:
-            yield from self._run_with_gpu(request)
+            yield from self._run_with_gpu(request, number)
         except gr.Error as error:
             if error.message == _ABORT_MESSAGE:
                 self._estimator.note_abort()
@@ -192,30 +248,31 @@ class ZeroGPUEngine:
             reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
             raise EngineError(f"ZeroGPU has failed: {reason}.") from error
 
-    def _run(self, request: GenerationRequest) -> Iterator[Frame]:
-        """Yield the frames of a run in the process with the GPU.
+    def _run(self, request: GenerationRequest, number: int) -> Iterator[Frame]:
+        """Yield the frames of a run in the process with the GPU, until it is stopped.
 
         An exception ends this process: the next run would move the weights again.
         """
         fork_time = _Fork.take()
         start_time = time.monotonic() if fork_time is None else fork_time
-        # Here a stop is heard for the first time.
         yield "waiting", "Encoding the prompt"
         try:
             # Closed with this generator, and not when it is collected.
             with closing(self._engine.generate(request)) as results:
-                for result in results:
-                    milliseconds = round((time.monotonic() - start_time) * 1000)
-                    match result:
-                        case Step(number=number, total=total, preview=preview):
-                            yield "step", milliseconds, number, total, preview
+                while not self._stops.is_set(number):
+                    match next(results):
+                        case Step(number=step_number, total=total, preview=preview):
+                            milliseconds = round((time.monotonic() - start_time) * 1000)
+                            yield "step", milliseconds, step_number, total, preview
                         case Waiting(text=text):
                             yield "waiting", text
                         case Notice(text=text):
                             yield "notice", text
                         case image:
+                            milliseconds = round((time.monotonic() - start_time) * 1000)
                             yield "image", *image.size, image.tobytes()
                             yield "end", milliseconds, int(fork_time is not None)
+                            return
         except EngineError as error:
             yield "error", error.happened, error.remedy
             if isinstance(self._engine.state, Broken):
