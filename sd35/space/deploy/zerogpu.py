@@ -82,5 +82,5 @@ def _torch_problems(requirements: Sequence[Requirement]) -> Iterator[SpaceProble
             yield SpaceProblem(
                 f"requirements.txt: torch{requirement.specifier} excludes all versions that "
                 f"ZeroGPU supports: {', '.join(_TORCH_VERSIONS)}.",
-                "Leave out torch: ZeroGPU has it.",
+                "Write torch>=2.8,<2.12, or leave it out.",
             )
