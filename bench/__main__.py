@@ -3,7 +3,18 @@
 import argparse
 from collections.abc import Callable
 
-from bench import app, client, frames, library, model, model_plans, page, queueing, start
+from bench import (
+    app,
+    client,
+    frames,
+    library,
+    model,
+    model_plans,
+    page,
+    queue_check,
+    queueing,
+    start,
+)
 from bench.traffic import Traffic
 
 LEVELS_HELP = "concurrency levels (default: 1,10,50,200)"
@@ -154,9 +165,20 @@ def _add_queue_options(command: argparse.ArgumentParser) -> None:
         default=traffic.burst_factor,
         help="times as many users begin in five minutes of each hour (%(default)s)",
     )
+    command.add_argument(
+        "--check",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="compare the simulation with the queue of a Space instead, for so long each",
+    )
+    command.add_argument("--ray", action="store_true", help="with --check: replicas by Ray Serve")
 
 
 def _measure_queue(arguments: argparse.Namespace) -> None:
+    if arguments.check:
+        queue_check.measure(arguments.check, has_ray=arguments.ray)
+        return
     traffic = Traffic(burst_factor=arguments.burst, images_per_user=arguments.images)
     queueing.measure(arguments.rounds, arguments.users, traffic, arguments.only)
 

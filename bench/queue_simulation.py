@@ -8,7 +8,7 @@ from typing import Any, Final
 import simpy
 from simpy.resources.store import StoreGet
 
-from bench.traffic import PlannedRun, Visit
+from bench.traffic import Visit
 
 __all__ = ["Fate", "Outcome", "Replicas", "SimulationResult", "simulate"]
 
@@ -31,11 +31,12 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Fate of a request, the moment it came, and its wait in the queue, in seconds."""
+    """Fate of a request, the moment it came, and the seconds that it waited and ran."""
 
     fate: Fate
     asked_at: float
     wait_seconds: float
+    run_seconds: float = 0.0
 
     @property
     def is_served(self) -> bool:
@@ -47,6 +48,8 @@ class Outcome:
 class Replicas:
     """Number of replicas, and how it follows the demand, as Ray Serve's autoscaling does.
 
+    The delays are those of `sd35.space.replicas`.
+
     Attributes:
         minimum: number that always runs.
         maximum: limit of the number.
@@ -57,8 +60,8 @@ class Replicas:
 
     minimum: int
     maximum: int
-    upscale_delay_seconds: float = 30.0
-    downscale_delay_seconds: float = 600.0
+    upscale_delay_seconds: float = 5.0
+    downscale_delay_seconds: float = 300.0
     start_seconds: float = 60.0
 
     @classmethod
@@ -74,13 +77,16 @@ class SimulationResult:
     Attributes:
         seconds: from the beginning until the last run ended.
         replica_seconds: sum over the replicas, with their start.
-        busy_seconds: sum over the runs.
     """
 
     outcomes: list[Outcome]
     seconds: float
     replica_seconds: float
-    busy_seconds: float
+
+    @property
+    def busy_seconds(self) -> float:
+        """Sum of the times for which the replicas ran."""
+        return sum(outcome.run_seconds for outcome in self.outcomes)
 
 
 def simulate(
@@ -112,16 +118,10 @@ class _Space:
         self._fleet = fleet
         self._queue_limit = queue_limit
         self._outcomes: list[Outcome] = []
-        self._busy_seconds = 0.0
 
     def result(self) -> SimulationResult:
         """Return the result until now."""
-        return SimulationResult(
-            self._outcomes,
-            self._environment.now,
-            self._fleet.replica_seconds,
-            self._busy_seconds,
-        )
+        return SimulationResult(self._outcomes, self._environment.now, self._fleet.replica_seconds)
 
     def serve_visit(self, visit: Visit) -> Process:
         """Serve a user, until the last run or until the wait is too long for them."""
@@ -140,15 +140,11 @@ class _Space:
                 self._fleet.cancel_request(replica)
                 self._outcomes.append(Outcome(Fate.ABANDONED, asked_at, wait_seconds))
                 return
-            yield from self._run(run)
+            run_seconds = self._run_seconds * run.work * run.stop_at
+            yield self._environment.timeout(run_seconds)
+            self._fleet.release_replica()
             fate = Fate.FINISHED if run.stop_at == 1 else Fate.STOPPED
-            self._outcomes.append(Outcome(fate, asked_at, wait_seconds))
-
-    def _run(self, run: PlannedRun) -> Process:
-        seconds = self._run_seconds * run.work * run.stop_at
-        self._busy_seconds += seconds
-        yield self._environment.timeout(seconds)
-        self._fleet.release_replica()
+            self._outcomes.append(Outcome(fate, asked_at, wait_seconds, run_seconds))
 
 
 class _Fleet:

@@ -122,10 +122,10 @@ def test_stops_and_leaves_free_their_turns() -> None:
     ]
     result = simulate(visits, 10.0, Replicas.fixed(1))
     assert sorted(result.outcomes, key=lambda outcome: outcome.asked_at) == [
-        Outcome(Fate.STOPPED, 0.0, 0.0),
+        Outcome(Fate.STOPPED, 0.0, 0.0, 5.0),
         Outcome(Fate.ABANDONED, 1.0, 3.0),
-        Outcome(Fate.FINISHED, 2.0, 3.0),
-        Outcome(Fate.FINISHED, 25.0, 0.0),
+        Outcome(Fate.FINISHED, 2.0, 3.0, 10.0),
+        Outcome(Fate.FINISHED, 25.0, 0.0, 10.0),
     ]
     assert (result.busy_seconds, result.replica_seconds) == (25.0, 35.0)
 
