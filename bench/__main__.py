@@ -13,6 +13,7 @@ from bench import (
     page,
     queue_check,
     queueing,
+    replicas,
     start,
 )
 from bench.traffic import Traffic
@@ -69,6 +70,17 @@ def _parser() -> argparse.ArgumentParser:
         add_command("plans", "memory and speed of each plan of a model, on a GPU", _measure_plans)
     )
     _add_queue_options(add_command("queue", "users that GPUs serve, by simulation", _measure_queue))
+    command = add_command(
+        "replicas",
+        "several replicas by Ray Serve, compared with an engine in the Space's process",
+        lambda arguments: replicas.measure(arguments.rounds, arguments.replicas),
+    )
+    command.add_argument(
+        "--replicas",
+        type=_numbers,
+        default=list(replicas.REPLICA_COUNTS),
+        help="numbers of replicas that are compared with one (default: 2,3,4)",
+    )
     command = add_command(
         "library",
         "a library with many images, compared with a small one",
