@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -249,8 +250,14 @@ class Settings(BaseSettings):
 
     @property
     def model_options(self) -> ModelOptions:
-        """Options of a model on this machine."""
+        """Options of the model on this machine that `space` names."""
         return ModelOptions(self.device, self.precision, self.offload, self.no_t5, self.revision)
+
+    def options_of_model(self, model: str) -> ModelOptions:
+        """Return the options of a model that may have been chosen on the page."""
+        is_named = local_model(self.space) == model
+        # Each model has revisions of its own.
+        return self.model_options if is_named else replace(self.model_options, revision=None)
 
     @property
     def server_name(self) -> str:

@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+from rich.console import Console
 from uvicorn.logging import DefaultFormatter
 
 import sd35
@@ -12,7 +13,9 @@ from sd35.cli.app import Commands
 from sd35.cli.commands.library import LibraryCommands
 from sd35.cli.exit_codes import EXIT_CODES, exit_code
 from sd35.cli.lazy import LazyGroup
+from sd35.cli.progress import PlainProgress
 from sd35.core import errors
+from sd35.core.events import Waiting
 from sd35.core.standard_streams import prepare_standard_streams
 from tests.cli_program import imported_modules, invoke
 
@@ -120,3 +123,14 @@ def test_program_prints_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare_standard_streams()
         print("✓ a…\udcff 猫é", end="", flush=True)  # noqa: T201
         assert data.getvalue().decode(encoding) == expected_output
+
+
+def test_long_wait_fills_no_log() -> None:
+    """A wait is said once, and again every ten seconds, however often its numbers change."""
+    output = io.StringIO()
+    progress = PlainProgress(Console(file=output))
+    for seconds in range(25):
+        progress.update(f"{seconds}", Waiting(f"Downloading: {seconds / 10} of 27.6 GB", seconds))
+    progress.update("loading", Waiting("Loading the model", 25))
+    progress.update("again", Waiting("Loading the model", 1))
+    assert output.getvalue().split() == ["0", "10", "20", "loading", "again"]

@@ -343,8 +343,8 @@ def test_pickles_run_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("quantization", "options", "expected_message"),
     [
-        ("", {"precision": "nf4"}, "nf4 needs an NVIDIA GPU"),
         ("", {"offload": "group"}, "--offload group needs a GPU"),
+        ("", {"offload": "model"}, "--offload model needs a GPU"),
         ("", {"precision": "nf4"}, "--precision nf4 needs an NVIDIA GPU"),
         ("bitsandbytes nf4", {}, "bitsandbytes nf4 needs an NVIDIA GPU"),
         ("torchao", {"precision": "int8"}, "are torchao already"),
@@ -363,6 +363,14 @@ def test_impossible_plans_are_refused_before_loading(
             Machine("cpu", "CPU", 64 * GB, 64 * GB),
             EngineOptions("medium", ModelOptions(**options)),
         )
+
+
+def test_folder_has_no_revision(tmp_path: Path) -> None:
+    """An option that would have no effect is refused."""
+    from sd35.space.diffusion.build import find_model  # noqa: PLC0415  # needs torch
+
+    with pytest.raises(EngineError, match="A folder has no revisions"):
+        find_model(str(tmp_path), "main")
 
 
 def load_engine(folder: Path, **options: Any) -> Any:  # noqa: ANN401  # its module needs torch

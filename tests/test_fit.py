@@ -136,6 +136,13 @@ def test_remedy_is_a_command_line_that_fits(
     assert remedy == expected_text
 
 
+def test_remedy_at_hugging_face_is_no_command_line() -> None:
+    """Nobody starts a Space there by a command: its owner chooses the hardware."""
+    options = EngineOptions("large", is_hosted=True)
+    remedy = memory_remedy(options, machine(24), MODELS["large"], Plan("bfloat16"))
+    assert remedy == "choose other hardware in the Space's settings"
+
+
 def test_options_decide() -> None:
     """What is named on the command line is what is used, even if it doesn't fit."""
     weights = MODELS["large"].weights
@@ -152,7 +159,7 @@ def test_plan_is_described_with_the_memory_that_it_takes() -> None:
     weights = MODELS["large"].weights
     text = Plan("int8", "model", has_t5=False).describe(machine(12, 32), weights)
     assert re.fullmatch(
-        r"int8, model offload, without T5, on a GPU: takes \S+ of 12\.5 GB"
+        r"int8, model offload, without T5, on a GPU: takes \S+ of 12\.5 GB free"
         r" and \S+ of 32\.0 GB of RAM",
         text,
     )

@@ -1,5 +1,6 @@
 """Settings from flags and environment variables."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from sd35.client.auth import bearer_header
 from sd35.core.errors import LibraryError
 from sd35.core.model_options import ModelOptions
 from sd35.settings import Settings, load_settings
-from sd35.space.arguments import create_parser, read_engine_options
+from sd35.space.arguments import create_parser, parse_arguments, read_engine_options
 from sd35.space.child import child_command
 from sd35.space.engine_options import EngineOptions
 from tests.cli_program import invoke
@@ -369,9 +370,22 @@ def test_options_of_a_local_space_come_from_flags_and_the_environment(
     flags = ["--space", "local:large", "--precision", "int8", "--no-t5", "--revision=-x"]
     options = load_settings(flags).model_options
     assert options == ModelOptions("cpu", "int8", no_t5=True, revision="-x")
+    assert load_settings(flags).options_of_model("large") == options
+    assert load_settings(flags).options_of_model("medium") == replace(options, revision=None)
     arguments = child_command("-my model", options, "--port=1")[3:]
     engine_options = read_engine_options(create_parser().parse_args(arguments))
     assert engine_options == EngineOptions("-my model", options, is_child=True)
+
+
+def test_options_of_a_model_are_refused_by_the_demo_painter(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever forgets to name the model is told so; a child gets what the environment says."""
+    with pytest.raises(SystemExit):
+        parse_arguments(["--precision", "int8"])
+    assert "--precision int8: the demo painter has no such options" in capsys.readouterr().err
+    assert parse_arguments(["--precision", "int8", "--model", "large"]).precision == "int8"
+    assert parse_arguments(["--precision", "int8", "--child"]).precision == "int8"
 
 
 @pytest.mark.parametrize("space", ["auto", "demo", "owner/name", "http://example.org"])

@@ -18,7 +18,7 @@ from sd35.core.model_options import ModelOptions
 from sd35.core.standard_streams import prepare_standard_streams
 from sd35.server import launch
 from sd35.space import replicas
-from sd35.space.arguments import create_parser, read_engine_options
+from sd35.space.arguments import parse_arguments, read_engine_options
 from sd35.space.engine import Broken, EngineError, Loading, Ready, ReplicatedEngine
 from sd35.space.engine_options import EngineOptions, packages_error
 from sd35.space.replicas import ReplicaRange
@@ -106,7 +106,7 @@ class Reporter:
 def main() -> int:
     """Serve the Space, and return the exit code."""
     prepare_standard_streams()
-    arguments = create_parser().parse_args()
+    arguments = parse_arguments()
     engine_options = read_engine_options(arguments)
     _silence_libraries()
     if arguments.check:

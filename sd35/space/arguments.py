@@ -1,6 +1,7 @@
 """The command line of `python -m sd35.space`."""
 
 import argparse
+from collections.abc import Sequence
 
 from sd35.core.model_options import (
     DEVICES,
@@ -14,7 +15,7 @@ from sd35.space.engine_options import EngineOptions
 from sd35.space.models import MODELS
 from sd35.space.replicas import ReplicaRange
 
-__all__ = ["create_parser", "read_engine_options"]
+__all__ = ["create_parser", "parse_arguments", "read_engine_options"]
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -77,6 +78,16 @@ def _parse_replicas(text: str) -> ReplicaRange:
         return ReplicaRange.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments of the command line; exit with a sentence if they make no sense."""
+    parser = create_parser()
+    values = parser.parse_args(arguments)
+    flags = str(read_engine_options(values).model_options)
+    if flags and values.model == "demo" and not values.child:
+        parser.error(f"{flags}: the demo painter has no such options. Choose a --model.")
+    return values
 
 
 def read_engine_options(arguments: argparse.Namespace) -> EngineOptions:

@@ -31,12 +31,14 @@ class EngineOptions:
         step_seconds: least duration of a step of the demo painter; by default its own pace.
         is_child: whether `app.py` or a command started the process: there, a Space is chosen, and
             `python -m sd35.space` takes a model.
+        is_hosted: whether this is a Space at Hugging Face, which nobody starts by a command line.
     """
 
     model: str = "demo"
     model_options: ModelOptions = DEFAULT_MODEL_OPTIONS
     step_seconds: float | None = None
     is_child: bool = False
+    is_hosted: bool = False
 
     def __str__(self) -> str:
         flag, prefix = ("--space", f"{LOCAL}:") if self.is_child else ("--model", "")

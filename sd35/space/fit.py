@@ -126,10 +126,9 @@ class Plan:
         t5 = "with T5" if self.has_t5 else "without T5"
         offload = f", {self.offload} offload" if self.offload != "none" else ""
         memory = _share(self.device_bytes(weights), machine.device_bytes)
+        memory += " free" if machine.has_own_memory else " of RAM"
         if machine.has_own_memory and self.offload != "none":
             memory += f" and {_share(self.ram_bytes(weights), machine.ram_bytes)} of RAM"
-        elif not machine.has_own_memory:
-            memory += " of RAM"
         return f"{self.number_format}{offload}, {t5}, on {machine.name}: takes {memory}"
 
     def __str__(self) -> str:

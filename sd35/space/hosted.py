@@ -98,10 +98,10 @@ def _create_engine(model: str, spaces: Any | None) -> Engine:  # noqa: ANN401  #
     from sd35.space.diffusion.build import create_engine  # noqa: PLC0415  # PyTorch, after `spaces`
 
     if spaces is None:
-        return create_engine(EngineOptions(model))
+        return create_engine(EngineOptions(model, is_hosted=True))
     # Nothing else fits: offloading would move the weights twice.
     options = ModelOptions("cuda", "bfloat16", "none")
-    engine = create_engine(EngineOptions(model, options))
+    engine = create_engine(EngineOptions(model, options, is_hosted=True))
     _load(engine)
     return ZeroGPUEngine(engine, engine.weights, spaces)
 

@@ -10,6 +10,8 @@ __all__ = ["memory_remedy", "restart_remedy"]
 
 def restart_remedy(engine_options: EngineOptions) -> str:
     """Return how to start the Space in another way."""
+    if engine_options.is_hosted:
+        return "choose other hardware in the Space's settings"
     return f"start again with {engine_options}"
 
 

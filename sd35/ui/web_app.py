@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -128,9 +127,7 @@ class WebApp:
             settings = self._settings
             is_named = local_model(settings.space) == model
             token = settings.space_token if is_named else settings.hub_token
-            options = settings.model_options
-            if not is_named:
-                options = replace(options, revision=None)  # of another model
+            options = settings.options_of_model(model)
             on_crash = partial(self._job_service.space_connector.restart_local, target)
             self._local_spaces[model] = LocalSpace(model, options, token, on_crash, on_plan=_print)
         return await self._local_spaces[model].start(on_wait)

@@ -83,6 +83,8 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     """
     folder = Path(name).expanduser()
     if name not in MODELS and folder.is_dir():
+        if revision is not None:
+            raise EngineError("A folder has no revisions.", "Leave out --revision.")
         return ModelFiles(read_model_folder(folder), folder)
     if folder.is_file():
         raise EngineError(
