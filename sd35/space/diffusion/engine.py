@@ -366,4 +366,5 @@ def _load_tiny_decoder(machine: Machine, latent_channels: int) -> AutoencoderTin
 def _free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # of a GPU that has failed
+            torch.cuda.empty_cache()

@@ -122,15 +122,10 @@ class PendingPreview:
 
     def __init__(self, rgb: torch.Tensor, size: tuple[int, int]) -> None:
         self._size = size
-        pixels = rgb.add(1).mul(127.5).clamp(0, 255).to(torch.uint8)
-        if pixels.is_cuda:
-            # Only to pinned memory is a copy made without waiting.
-            pinned = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
-            self._pixels = pinned.copy_(pixels, non_blocking=True)
-        else:
-            self._pixels = pixels.cpu()
+        self._pixels = rgb.add(1).mul(127.5).clamp(0, 255).to(torch.uint8)
 
     def encode(self) -> bytes:
-        """Return the JPEG, once the device has finished the step."""
-        image = Image.fromarray(self._pixels.numpy())
+        """Wait for the device, and return the JPEG."""
+        # Not through pinned memory: once a GPU has failed, freeing that ends the process.
+        image = Image.fromarray(self._pixels.cpu().numpy())
         return encode_preview(image.resize(self._size, Image.Resampling.BILINEAR))

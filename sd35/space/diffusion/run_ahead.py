@@ -10,8 +10,9 @@ from diffusers import StableDiffusion3Pipeline
 
 __all__ = ["DeviceMark", "RunAheadLimit"]
 
-# Layers that wait at the GPU. With fewer, it would run out of work; a stopped run ends after these.
-MAX_LAYERS: Final = 4
+# Layers that wait at the GPU, a fifth of a step of Large. With fewer, the GPU would run out of work
+# while Python encodes a preview; a stopped run ends after these.
+MAX_LAYERS: Final = 8
 
 
 class DeviceMark:
