@@ -146,12 +146,8 @@ async def test_runs_stream_and_share_a_process(space: tuple[Scheduler, str]) -> 
             assert (picture.format, picture.width, picture.seed) == ("PNG", 512, 7)
             assert not scheduler.releases.get(timeout=LIMIT_SECONDS)
     assert scheduler.count("/startup-report") == scheduler.count("/allow") == 1
-    durations = [
-        int(parameters["durationSeconds"])
-        for path, parameters in scheduler.calls
-        if path == "/schedule"
-    ]
-    assert durations[1] < durations[0], "measured, and no longer counted"
+    _, parameters = next(call for call in scheduler.calls if call[0] == "/schedule")
+    assert parameters["durationSeconds"] == "6", "2 seconds by arithmetic, and 4 to spare"
 
 
 def test_stopped_run_ends_within_two_steps(space: tuple[Scheduler, str]) -> None:
@@ -268,6 +264,21 @@ def test_failed_run_says_why(
     assert last_message["success"]
     assert not scheduler.releases.get(timeout=LIMIT_SECONDS)
     assert scheduler.count("/allow") - process_count == (not keeps_process)
+
+
+def test_process_without_a_gpu_says_so(space: tuple[Scheduler, str]) -> None:
+    """A process that doesn't get its GPU is a failure with a name, and the next run works."""
+    scheduler, address = space
+    scheduler.is_gpu_usable = False
+    Call(address, "exit").error()
+    assert scheduler.releases.get(timeout=LIMIT_SECONDS)
+    error = Call(address).error()
+    assert "A process of ZeroGPU has failed: AssertionError." in str(error)
+    assert scheduler.releases.get(timeout=LIMIT_SECONDS)
+    scheduler.is_gpu_usable = True
+    *_, last_message = run(address)
+    assert last_message["success"]
+    assert not scheduler.releases.get(timeout=LIMIT_SECONDS)
 
 
 LATE_STOP: Final = """

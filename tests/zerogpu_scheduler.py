@@ -31,6 +31,7 @@ class Scheduler:
         address: URL of the API.
         answers: answers to the next requests for a GPU, instead of the GPU.
         calls: path and parameters of each request.
+        is_gpu_usable: whether a process gets the GPU that it asks for.
         worker_ids: the processes that had the GPU.
         releases: a value for each run that has given the GPU back: whether it had failed.
         step_permits: a run of the gated painter takes one before each step.
@@ -41,6 +42,7 @@ class Scheduler:
         self.address = ""
         self.answers: list[Answer] = []
         self.calls: list[tuple[str, dict[str, str]]] = []
+        self.is_gpu_usable = True
         self.worker_ids: list[int] = []
         self.releases: SimpleQueue[bool] = SimpleQueue()
         self.step_permits = threading.Semaphore(0)
@@ -68,6 +70,7 @@ class Scheduler:
                 return self.answers.pop(0) if self.answers else Answer(200, self.grant())
             case "/allow":
                 self.worker_ids.append(int(parameters["pid"]))
+                return Answer(200 if self.is_gpu_usable else 403, {})
             case "/release":
                 self._is_idle = parameters["fail"] == "false"
                 self.releases.put(not self._is_idle)

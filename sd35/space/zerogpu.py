@@ -45,7 +45,9 @@ CONCURRENT_RUNS: Final = 4
 # The daily quota of a visitor without an account, to whom ZeroGPU refuses longer runs.
 MAX_SECONDS: Final = 120
 
-# The message of `spaces` for a process that was killed, because it took too long or otherwise.
+# The title of `spaces` for what happens to a process, and its message for one that was killed,
+# because it took too long or otherwise. Other messages are names of exceptions.
+_PROCESS_ERROR_TITLE: Final = "ZeroGPU worker error"
 _ABORT_MESSAGE: Final = "GPU task aborted"
 
 # Plain values of a kind, which comes first: a class or a tensor would be unpickled without a GPU.
@@ -239,9 +241,13 @@ class ZeroGPUEngine:
         try:
             yield from self._run_with_gpu(request, number)
         except gr.Error as error:
+            if error.title != _PROCESS_ERROR_TITLE:
+                raise
             if error.message == _ABORT_MESSAGE:
                 self._estimator.note_abort()
-            raise
+                raise
+            happened = f"A process of ZeroGPU has failed: {error.message}."
+            raise EngineError(happened, "The Space's log says more.") from error
         except Exception as error:
             # Of the scheduler, or of the connection to it.
             log.exception("ZeroGPU has failed.")
