@@ -17,6 +17,8 @@ from sd35.cli.progress import PlainProgress
 from sd35.core import errors
 from sd35.core.events import Waiting
 from sd35.core.standard_streams import prepare_standard_streams
+from sd35.space.__main__ import Reporter
+from sd35.space.engine import Loading
 from tests.cli_program import imported_modules, invoke
 
 SLOW_MODULES = {
@@ -134,3 +136,12 @@ def test_long_wait_fills_no_log() -> None:
     progress.update("loading", Waiting("Loading the model", 25))
     progress.update("again", Waiting("Loading the model", 1))
     assert output.getvalue().split() == ["0", "10", "20", "loading", "again"]
+
+
+def test_long_download_of_a_space_fills_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """People get few lines, and the page in its parent process all of them."""
+    for is_child, expected_count in ((False, 2), (True, 3)):
+        reporter = Reporter(is_child=is_child)
+        for text in ("Downloading: 1.0 of 9 GB", "Downloading: 1.1 of 9 GB", "Loading", "Loading"):
+            reporter.report_loading(Loading(text))
+        assert len(capsys.readouterr().out.splitlines()) == expected_count

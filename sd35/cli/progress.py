@@ -1,6 +1,5 @@
 """Progress of a command on standard error: a live line, or lines for a log."""
 
-import re
 from typing import Final
 
 from rich.console import Console, RenderableType
@@ -10,14 +9,12 @@ from rich.text import Text
 
 from sd35.cli.events import CliEvent, ShutdownRequested, TaskProgress
 from sd35.core import events
+from sd35.core.wait_filter import WaitFilter
 
 __all__ = ["LiveProgress", "PlainProgress"]
 
 # A log of 50 steps per image would hide everything else.
 UPDATES_PER_TASK: Final = 4
-SECONDS_PER_WAIT: Final = 10.0
-
-_NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 BAR_WIDTH: Final = 30
 # A narrower terminal needs its columns for the text.
@@ -32,7 +29,7 @@ class PlainProgress:
         self._headline = ""
         self._description = ""
         self._quarter = 0
-        self._wait: events.Waiting | None = None
+        self._wait_filter = WaitFilter()
 
     def update(self, headline: str, event: CliEvent) -> None:
         """Print the headline if it says something new."""
@@ -44,8 +41,8 @@ class PlainProgress:
             case TaskProgress(description=description, completed=completed, total=total):
                 is_new = self._has_advanced(completed, total) or description != self._description
                 self._description = description
-            case events.Waiting():
-                is_new = self._is_new_wait(event)
+            case events.Waiting(reason=reason, waited_seconds=seconds):
+                is_new = self._wait_filter.is_news(reason, seconds)
             case events.Queued() | events.Started() | ShutdownRequested():
                 is_new = headline != self._headline
             case _:
@@ -56,22 +53,10 @@ class PlainProgress:
 
     def clear(self) -> None:
         """Forget what was printed."""
-        self._wait = None
+        self._wait_filter = WaitFilter()
         self._headline = ""
         self._description = ""
         self._quarter = 0
-
-    def _is_new_wait(self, wait: events.Waiting) -> bool:
-        """Return whether something else is waited for, or the same for a while longer."""
-        last_wait = self._wait
-        if last_wait is not None:
-            # Such as "Downloading the model: 3.0 of 27.6 GB".
-            is_same = _NUMBER.sub("", wait.reason) == _NUMBER.sub("", last_wait.reason)
-            elapsed_seconds = wait.waited_seconds - last_wait.waited_seconds
-            if is_same and 0 <= elapsed_seconds < SECONDS_PER_WAIT:
-                return False
-        self._wait = wait
-        return True
 
     def _has_advanced(self, completed: int | None, total: int | None) -> bool:
         """Return whether a further quarter of the task is done since the last call."""

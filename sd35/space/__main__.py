@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ import orjson
 
 from sd35.core.model_options import ModelOptions
 from sd35.core.standard_streams import prepare_standard_streams
+from sd35.core.wait_filter import WaitFilter
 from sd35.server import launch
 from sd35.space import replicas
 from sd35.space.arguments import parse_arguments, read_engine_options
@@ -68,6 +70,7 @@ class Reporter:
     def __init__(self, *, is_child: bool) -> None:
         self._is_child = is_child
         self._last_text = ""
+        self._wait_filter = WaitFilter()
 
     def report(self, sentence: str, **values: Any) -> None:  # noqa: ANN401  # JSON
         """Report one state, unless it is the last one again."""
@@ -96,7 +99,8 @@ class Reporter:
     def report_loading(self, loading: Loading) -> None:
         """Report that there are no images yet."""
         text, fraction = loading.text, loading.fraction
-        self.report(f"{text}…", state="loading", text=text, fraction=fraction)
+        if self._is_child or self._wait_filter.is_news(text, time.monotonic()):
+            self.report(f"{text}…", state="loading", text=text, fraction=fraction)
 
     def report_error(self, error: EngineError) -> None:
         """Report why there is no engine."""
