@@ -213,6 +213,16 @@ def quantize(folder: Path) -> None:
     model.save_pretrained(part)
 
 
+def use_tiny_vae(folder: Path) -> None:
+    """Replace the VAE with a small decoder."""
+    from diffusers import AutoencoderTiny  # noqa: PLC0415  # see above
+
+    channels = {f"{coder}_block_out_channels": (8, 8, 8, 8) for coder in ("encoder", "decoder")}
+    shutil.rmtree(folder / "vae")
+    AutoencoderTiny(latent_channels=16, **channels).save_pretrained(folder / "vae")
+    change_json(folder / "model_index.json", vae=["diffusers", "AutoencoderTiny"])
+
+
 def change_json(path: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
@@ -227,6 +237,7 @@ def change_json(path: Path, **values: object) -> None:
         ("tiny", {}, use_variants),
         ("tiny", {}, leave_settings_out),
         ("tiny", {}, quantize),
+        ("tiny", {}, use_tiny_vae),
     ],
 )
 def test_folders_as_tools_write_them(

@@ -1,5 +1,6 @@
 """The engine for a model that is named on the command line."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,12 +82,13 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     Raises:
         EngineError: there is no such model.
     """
-    folder = Path(name).expanduser()
-    if name not in MODELS and folder.is_dir():
+    # Unlike Path's methods, these raise nothing for names that no file can have.
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111  # see above
+    if name not in MODELS and os.path.isdir(folder):  # noqa: PTH112  # see above
         if revision is not None:
             raise EngineError("A folder has no revisions.", "Leave out --revision.")
         return ModelFiles(read_model_folder(folder), folder)
-    if folder.is_file():
+    if os.path.isfile(folder):  # noqa: PTH113  # see above
         raise EngineError(
             f"{folder.name} is a file: a model is a folder in diffusers' format.",
             "Use large-turbo, large, medium, a folder, or owner/name.",

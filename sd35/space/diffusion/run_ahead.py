@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import torch
-from diffusers import StableDiffusion3Pipeline
+from diffusers import AutoencoderTiny, StableDiffusion3Pipeline
 
 __all__ = ["DeviceMark", "RunAheadLimit"]
 
@@ -80,4 +80,6 @@ def _layers(pipeline: StableDiffusion3Pipeline) -> Iterator[torch.nn.Module]:
     if pipeline.text_encoder_3 is not None:
         yield from pipeline.text_encoder_3.encoder.block
     yield from pipeline.transformer.transformer_blocks
-    yield from pipeline.vae.decoder.up_blocks
+    decoder = pipeline.vae.decoder
+    is_tiny = isinstance(pipeline.vae, AutoencoderTiny)  # which may stand in the VAE's place
+    yield from decoder.layers if is_tiny else decoder.up_blocks

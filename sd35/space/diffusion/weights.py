@@ -289,5 +289,5 @@ def _engine_errors(repository: str) -> Iterator[None]:
     except EngineError:
         raise
     except Exception as error:  # the library's, of HTTP, of files: they have no base in common
-        log.warning("The files of %s can't be had: %r", repository, error)
+        log.info("The files of %s can't be had: %r", repository, error)
         raise to_engine_error(repository, error) from error
