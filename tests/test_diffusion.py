@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import gradio_client
 import httpx
 import pytest
 from PIL import Image
@@ -22,6 +23,7 @@ from sd35.core.model_options import ModelOptions
 from sd35.core.request import GenerationRequest
 from sd35.jobs.provenance import build_metadata
 from sd35.metadata.embedding import embed_metadata, read_metadata
+from sd35.provider import ImagePreview, ImageResponse, ResponseError
 from sd35.server import launch
 from sd35.space.engine import Broken, EngineError, Loading, Ready
 from sd35.space.engine_options import EngineOptions
@@ -31,6 +33,7 @@ from sd35.space.server import build_space
 from sd35.ui.create.form import FormValues
 from sd35.ui.create.import_settings import apply_settings
 from tests.test_engines import LIMIT_SECONDS, create_model_engine, wait_until_loaded
+from tests.test_provider import provider_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.model]
 
@@ -82,6 +85,11 @@ async def test_space_says_what_it_runs(space: ModelSpace) -> None:
         assert client.contract.is_generator
 
 
+def test_page_names_the_licence(space: ModelSpace) -> None:
+    """A model of this kind is Stability's, or made from one: its page says so."""
+    assert "Powered by [Stability AI]" in httpx.get(f"{space.address}config").text
+
+
 async def test_run_has_previews_progress_and_the_seeds_image(space: ModelSpace) -> None:
     """A run shows each step, and the same seed gives the same image as the engine itself."""
     async with SpaceClient.connect(space.address) as client:
@@ -96,6 +104,36 @@ async def test_run_has_previews_progress_and_the_seeds_image(space: ModelSpace) 
         again = (await run(client, REQUEST))[-1]
         assert isinstance(again, Finished)
         assert (await client.fetch(again.picture)).data == picture.data
+
+
+def test_gradio_client_gets_previews_and_the_same_image_again(space: ModelSpace) -> None:
+    """Of gradio_client: each step's output, and for one seed one image, to the last pixel."""
+    client = gradio_client.Client(space.address, verbose=False)
+    data = ["a lighthouse", "rain", 7, False, 256, 256, 4.5, 6]
+    images = []
+    for _ in range(2):
+        job = client.submit(*data, api_name="/infer")
+        path, seed = job.result(timeout=LIMIT_SECONDS)
+        assert seed == 7
+        assert len(job.outputs()) >= 6
+        images.append(Image.open(path).tobytes())
+    assert images[0] == images[1]
+
+
+async def test_provider_class_gets_previews_image_and_errors(space: ModelSpace) -> None:
+    """Of a subclass of the provider for our Space: previews, the image, and why there is none."""
+    provider = provider_for(space.address)
+    messages = [{"role": "user", "content": "a lighthouse"}]
+    results = [
+        image
+        async for image in provider.create_async_generator("", messages, num_inference_steps=6)
+    ]
+    *previews, response = results
+    assert len(previews) >= 3
+    assert all(isinstance(preview, ImagePreview) for preview in previews)
+    assert isinstance(response, ImageResponse)
+    with pytest.raises(ResponseError, match="multiple of 16"):
+        await anext(provider.create_async_generator("", messages, width=264, height=256))
 
 
 async def test_image_names_its_model_precision_and_device(space: ModelSpace) -> None:
