@@ -1,11 +1,13 @@
 """Stable Diffusion's own classes, tiny, as a Space."""
 
 import contextlib
+import gc
 import io
 import json
 import os
 import re
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -487,12 +489,19 @@ def test_lack_of_memory_while_loading(
     from tests.random_model import save_tiny_model  # noqa: PLC0415  # see above
 
     folder = str(save_tiny_model(tmp_path))
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    monkeypatch.setattr(StableDiffusion3Pipeline, "to", raise_error(error))
+    parts = []
+
+    def run_out_of_memory(pipeline: Any, *_: object) -> None:  # noqa: ANN401  # as diffusers has it
+        parts.append(weakref.ref(pipeline.transformer))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(StableDiffusion3Pipeline, "to", run_out_of_memory)
     engine = create_engine(EngineOptions(folder, ModelOptions("cpu", **options), is_child=True))
     engine.start()
     with pytest.raises(EngineError, match="doesn't fit into the memory of CPU") as failure:
         wait_until_loaded(engine)
+    gc.collect()
+    assert [part() for part in parts] == [None], "the memory is free for the next plan"
     assert expected_remedy in failure.value.remedy
     assert ("--space local:" in failure.value.remedy) is ("--" in expected_remedy)
     assert isinstance(engine.state, Broken)

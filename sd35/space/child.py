@@ -122,9 +122,9 @@ class LocalSpace:
         await anyio.to_thread.run_sync(self._ensure_started)
         started_at = time.monotonic()
         while True:
+            self._report_plan()
             if self._error is not None:
                 raise self._error
-            self._report_plan()
             state = self._state
             if state.get("state") == "ready":
                 return str(state["address"])
