@@ -17,6 +17,9 @@ from sd35.space.models import Weights
 
 WEIGHT_COUNT = 1000
 INDEX_WITH_CODE = b'{"_class_name": "StableDiffusion3Pipeline", "vae": ["os", "system"]}'
+INDEX_WITH_AUTO_MODEL = (
+    b'{"_class_name": "StableDiffusion3Pipeline", "text_encoder": ["transformers", "AutoModel"]}'
+)
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 PARTS = ("transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 TRANSFORMER = "transformer/diffusion_pytorch_model"
@@ -48,8 +51,11 @@ def write_model(folder: Path, transformer: dict[str, Any] | None = None, levels:
         write_json(folder / part / "config.json", {})
     for tokenizer in TOKENIZERS:
         write_json(folder / tokenizer / "tokenizer.json", {})
-    parts = {part: ["diffusers", "SomeClass"] for part in PARTS}
-    write_json(folder / "model_index.json", {"_class_name": "StableDiffusion3Pipeline", **parts})
+    index = {
+        "_class_name": "StableDiffusion3Pipeline",
+        "text_encoder_3": ["transformers", "T5EncoderModel"],
+    }
+    write_json(folder / "model_index.json", index)
     scheduler = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
     write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     write_json(folder / "transformer" / "config.json", transformer or {})
@@ -207,7 +213,8 @@ def test_folder_here_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("model_index.json", b"\xef\xbb\xbf{}", "isn't valid JSON in UTF-8"),
         ("model_index.json", b"[" * 100_000, "isn't valid JSON"),
         ("model_index.json", None, "model_index.json is missing"),
-        ("model_index.json", INDEX_WITH_CODE, "code of its own for its vae .os., which isn't run"),
+        ("model_index.json", INDEX_WITH_CODE, "has a vae that isn't loaded: os, system"),
+        ("model_index.json", INDEX_WITH_AUTO_MODEL, "isn't loaded: transformers, AutoModel"),
         ("scheduler", None, "scheduler_config.json is missing"),
         ("scheduler/scheduler_config.json", b'{"_class_name": "DDIMScheduler"}', "flow matching"),
         ("tokenizer_3/tokenizer.json", None, "tokenizer_3 is missing or incomplete"),

@@ -1,6 +1,7 @@
 """A model in a folder, as `save_pretrained` of diffusers writes it. Reads no weights."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,19 @@ PIPELINE_CLASS: Final = "StableDiffusion3Pipeline"
 
 T5: Final = "text_encoder_3"
 WEIGHTED_PARTS: Final = ("transformer", "vae", "text_encoder", "text_encoder_2", T5)
+
+_LIBRARIES: Final = ("diffusers", "transformers")
+_CLASSES: Final = {
+    "transformer": "SD3Transformer2DModel",
+    "vae": "Autoencoder(KL|Tiny)",
+    "text_encoder": "CLIPTextModelWithProjection",
+    "text_encoder_2": "CLIPTextModelWithProjection",
+    T5: r"\w*T5EncoderModel",
+    "tokenizer": r"(?!Auto)\w+Tokenizer(Fast)?",
+    "tokenizer_2": r"(?!Auto)\w+Tokenizer(Fast)?",
+    "tokenizer_3": r"(?!Auto)\w+Tokenizer(Fast)?",
+    "scheduler": r"\w+Scheduler",
+}
 
 _REMEDY: Final = "Copy or download the whole model again."
 _REMEDY_OF_FORMAT: Final = "Choose a Stable Diffusion 3 or 3.5 model in diffusers' format."
@@ -107,15 +121,16 @@ def _read_index(folder: Path, name: str) -> dict[str, Any]:
         raise EngineError(
             f"{name} holds a {class_name}, not a {PIPELINE_CLASS}.", _REMEDY_OF_FORMAT
         )
-    for part, value in index.items():
-        # Anything else would be imported, and be code of the folder's own.
-        if (
-            isinstance(value, list)
-            and value
-            and value[0] not in {None, "diffusers", "transformers"}
+    for part, class_pattern in _CLASSES.items():
+        if not _has_part(index, part):
+            continue
+        library, *class_names = index[part]
+        # Any other class could be, or load, code of the folder's own.
+        if library not in _LIBRARIES or not all(
+            re.fullmatch(class_pattern, str(class_name)) for class_name in class_names
         ):
             raise EngineError(
-                f"{name} has code of its own for its {part} ({value[0]}), which isn't run.",
+                f"{name} has a {part} that isn't loaded: {', '.join(map(str, index[part]))}.",
                 _REMEDY_OF_FORMAT,
             )
     return index
