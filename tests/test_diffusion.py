@@ -362,6 +362,23 @@ def test_streamed_model_keeps_no_large_part_on_the_device(tmp_path: Path) -> Non
     assert pipeline("a", width=128, height=128, num_inference_steps=1).images
 
 
+def test_tiles_are_smaller_than_an_image_of_a_megapixel(tmp_path: Path) -> None:
+    """A plan with tiles decodes in tiles, also if the VAE was trained with large images."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+
+    from sd35.space.diffusion.pipeline import load_pipeline  # noqa: PLC0415  # needs torch
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # see above
+
+    change_json(save_tiny_model(tmp_path) / "vae" / "config.json", sample_size=1024)
+    plan = Plan("bfloat16", is_tiled=True)
+    vae = load_pipeline(tmp_path, plan, Machine("cpu", "CPU", 64 * GB, 64 * GB)).vae
+    sides = []
+    vae.decoder.register_forward_pre_hook(lambda _, latents: sides.append(latents[0].shape[-1]))
+    vae.decode(torch.zeros(1, 16, 128, 128, dtype=torch.bfloat16))
+    assert max(sides) == 64
+    assert len(sides) > 4
+
+
 class Malice:
     """Object whose pickle runs a function."""
 

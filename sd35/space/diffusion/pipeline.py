@@ -25,6 +25,8 @@ __all__ = ["load_pipeline"]
 # The parts that are large enough to be worth it; the others lose more than they gain.
 _QUANTIZED_PARTS: Final = ("transformer", "text_encoder_3")
 
+TILE_SIDE: Final = 512  # pixels
+
 # Of image prompts, which the Space doesn't take.
 _UNUSED_PARTS: Final = {"image_encoder": None, "feature_extractor": None}
 
@@ -50,9 +52,17 @@ def load_pipeline(folder: Path, plan: Plan, machine: Machine) -> StableDiffusion
     pipeline = StableDiffusion3Pipeline.from_pretrained(folder, **options)
     _adapt(pipeline)
     if plan.is_tiled:
-        pipeline.vae.enable_tiling()
+        _decode_in_tiles(pipeline)
     _move_to_device(pipeline, plan, machine)
     return pipeline
+
+
+def _decode_in_tiles(pipeline: StableDiffusion3Pipeline) -> None:
+    vae = pipeline.vae
+    vae.enable_tiling()
+    # By default a tile has the size for which the VAE was trained: all of an image of a megapixel.
+    vae.tile_sample_min_size = TILE_SIDE
+    vae.tile_latent_min_size = TILE_SIDE // pipeline.vae_scale_factor
 
 
 def _load_parts_in_turn(
