@@ -153,6 +153,10 @@ async def test_next_start_goes_on_where_the_last_one_stopped(hub: ModelHub) -> N
     """What has arrived of a file is kept when the program gives up or is ended."""
     hub.file_faults = ["cut", *["503"] * 9]
     await fetch_error()
+    missing_files = await anyio.to_thread.run_sync(weights.find_missing_files, REPOSITORY)
+    size = (hub.folder / TRANSFORMER).stat().st_size
+    assert missing_files.file_sizes[TRANSFORMER] == size
+    assert missing_files.partial_bytes == size // 2
     hub.file_faults = []
     await fetch()
     assert hub.ranges == ["", "bytes=470000-"]

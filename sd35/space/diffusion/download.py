@@ -30,7 +30,7 @@ from sd35.core.text import format_bytes
 from sd35.space.diffusion.hub_errors import DamagedFileError, retry_delay
 from sd35.space.engine import Loading
 
-__all__ = ["Download", "OnLoading"]
+__all__ = ["Download", "OnLoading", "count_partial_bytes"]
 
 MAX_CONNECTIONS: Final = 4
 # Seconds before a file is asked for again, as long as nothing arrives in between.
@@ -71,21 +71,13 @@ class Download:
         self._commit = commit
         self._sizes = {path: size for path, size in sizes.items() if path.endswith(_LARGE_SUFFIXES)}
         self._on_loading = on_loading
-        cache = Path(constants.HF_HUB_CACHE)
-        name = repo_folder_name(repo_id=repository, repo_type="model")
-        self._blobs = cache / name / "blobs"
-        self._locks = cache / ".locks" / name
+        self._blobs = _blob_folder(repository)
+        self._locks = Path(constants.HF_HUB_CACHE) / ".locks" / self._blobs.parent.name
         self._total = sum(self._sizes.values())
         self._byte_counts: dict[str, int] = {}
         self._reported_bytes = 0
         self._counter_lock = threading.Lock()
         self._is_stopped = threading.Event()
-
-    @property
-    def remaining_bytes(self) -> int:
-        """The number of bytes that still have to arrive."""
-        partial_files = self._blobs.glob("*.part")
-        return max(0, self._total - sum(file.stat().st_size for file in partial_files))
 
     def run(self) -> None:
         """Download the files that are missing.
@@ -222,6 +214,16 @@ class _Rate:
             raise httpx2.ReadTimeout("The download is too slow.")
         self._begin = time.monotonic()
         self._byte_count = 0
+
+
+def count_partial_bytes(repository: str) -> int:
+    """Return the number of bytes in the cache of files that haven't arrived whole."""
+    return sum(_size(file) for file in _blob_folder(repository).glob("*.part"))
+
+
+def _blob_folder(repository: str) -> Path:
+    name = repo_folder_name(repo_id=repository, repo_type="model")
+    return Path(constants.HF_HUB_CACHE) / name / "blobs"
 
 
 def _size(file: Path) -> int:

@@ -17,7 +17,7 @@ from huggingface_hub.errors import DryRunError, LocalEntryNotFoundError
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # has no __all__
 
 from sd35.core.text import format_bytes
-from sd35.space.diffusion.download import Download, OnLoading
+from sd35.space.diffusion.download import Download, OnLoading, count_partial_bytes
 from sd35.space.diffusion.hub_errors import retry_delay, to_engine_error
 from sd35.space.diffusion.model_paths import CONFIGURATION_PATHS, find_cached_paths, select_paths
 from sd35.space.engine import EngineError, Loading
@@ -74,16 +74,18 @@ class MissingFiles:
         file_sizes: bytes of each file of the model by path.
         paths: the files to download.
         commit: of the repository.
+        partial_bytes: that are here, of files to download.
     """
 
     file_sizes: Mapping[str, int]
     paths: Collection[str] = ()
     commit: str = ""
+    partial_bytes: int = 0
 
     @property
     def byte_count(self) -> int:
         """The number of bytes to download."""
-        return sum(self.file_sizes[path] for path in self.paths)
+        return max(0, sum(self.file_sizes[path] for path in self.paths) - self.partial_bytes)
 
     @property
     def summary(self) -> str:
@@ -127,7 +129,7 @@ def fetch_weights(
         if missing_files is not None and missing_files.paths:
             sizes = {path: missing_files.file_sizes[path] for path in missing_files.paths}
             download = Download(repository, missing_files.commit, sizes, on_loading)
-            check_disk_space(download.remaining_bytes)
+            check_disk_space(missing_files.byte_count)
             download.run()
         # If the Hub couldn't be asked, this says why, or finds all files in the cache.
         return _retry(lambda: _snapshot(repository, revision, paths), QUESTION_DELAYS)
@@ -228,6 +230,7 @@ def _ask_hub(repository: str, revision: str | None, paths: Iterable[str]) -> Mis
         {file.filename: file.file_size or 0 for file in files},
         [file.filename for file in files if file.will_download],
         files[0].commit_hash if files else "",
+        count_partial_bytes(repository),
     )
 
 
