@@ -338,6 +338,11 @@ def test_a_message_is_one_short_printable_line(text: str) -> None:
     assert parse_run_error(text, text).happened
 
 
+def test_a_sentence_of_zerogpu_gets_its_missing_end() -> None:
+    text = "The requested GPU duration (98s) is larger than the maximum allowedSubscribe to PRO"
+    assert "the maximum allowed. Subscribe to PRO" in parse_run_error(text).happened
+
+
 def test_every_error_has_a_kind_a_remedy_and_a_place_in_the_tree() -> None:
     kinds = [getattr(errors, name) for name in errors.__all__]
     kinds.remove(errors.FieldError)
