@@ -33,6 +33,9 @@ IDLE_TEXT: Final = "Describe an image, and press Generate or Enter."
 _SHOW_WAITING_JS: Final = (
     "() => ['', '<p role=status>Waiting for the model…</p><div class=bar></div>']"
 )
+_SHOW_FAILURE_JS: Final = (
+    "() => '<p role=alert data-kind=error>The run failed.</p><div class=bar></div>'"
+)
 
 _CSS: Final = """
 .gradio-container { width: 100%; max-width: 1120px !important; margin-inline: auto !important; }
@@ -97,6 +100,8 @@ class SpacePage:
             **options,
             **private,
         )
+        # What Gradio itself refuses, it says in a corner: a full queue, for example.
+        event.failure(None, None, self.status, js=_SHOW_FAILURE_JS, **private)
         # Not through the queue: the end of the run closes the page's event stream. And not into the
         # status, which the page may still change for updates that arrived before.
         self.stop.click(
