@@ -5,7 +5,7 @@ from typing import Final
 
 from PIL import Image
 
-__all__ = ["LONGEST_SIDE", "MAX_BYTES", "encode_preview", "has_preview"]
+__all__ = ["LONGEST_SIDE", "MAX_BYTES", "PREVIEWS_PER_RUN", "encode_preview", "has_preview"]
 
 PREVIEWS_PER_RUN: Final = 12
 MAX_BYTES: Final = 50_000
@@ -14,8 +14,10 @@ LONGEST_SIDE: Final = 512  # pixels
 
 def has_preview(step_number: int, total: int) -> bool:
     """Return whether a step, from 1, is followed by a preview; the last one by the image."""
-    interval = max(1, total // PREVIEWS_PER_RUN)
-    return step_number % interval == 0 and step_number < total
+    if step_number >= total:
+        return False
+    preview_numbers = (n * PREVIEWS_PER_RUN // (total - 1) for n in (step_number - 1, step_number))
+    return len(set(preview_numbers)) > 1
 
 
 def encode_preview(image: Image.Image) -> bytes:
