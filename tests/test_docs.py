@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 from typer.main import get_command
 
 from sd35.cli.app import app
@@ -149,3 +151,17 @@ def test_gate_runs_the_documented_command() -> None:
     """CI takes its test command from the README."""
     assert f"```sh\n{TEST_COMMAND}\n```" in README
     assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_kubernetes_manifest_fits_the_program() -> None:
+    """Its command is one that the program takes, with as many GPUs, and Ray's version is ours."""
+    job, *_ = yaml.safe_load_all((ROOT / "docs" / "kuberay.yaml").read_text(encoding="utf-8"))
+    program, module, name, *flags = job["spec"]["entrypoint"].split()
+    assert (program, module, name) == ("python", "-m", "sd35.space")
+    arguments = create_parser().parse_args(flags)
+    cluster = job["spec"]["rayClusterSpec"]
+    (workers,) = cluster["workerGroupSpecs"]
+    assert workers["replicas"] == arguments.replicas.maximum
+    requirement = (ROOT / "requirements-ray.txt").read_text(encoding="utf-8").splitlines()[-1]
+    assert cluster["rayVersion"] in Requirement(requirement).specifier
+    assert f"rayproject/ray:{cluster['rayVersion']}-" in read_doc("several-gpus")

@@ -13,11 +13,13 @@ from PIL import Image
 
 from sd35.core.model_options import ModelOptions
 from sd35.core.request import GenerationRequest
+from sd35.space import replicas
 from sd35.space.engine import Broken, Engine, Loading, Ready, Step
 from sd35.space.engine_options import EngineOptions
 from sd35.space.models import Weights
 from sd35.space.painter import DemoPainter
 from sd35.space.previews import LONGEST_SIDE, MAX_BYTES, PREVIEWS_PER_RUN, has_preview
+from sd35.space.replicas import ReplicaRange
 from sd35.space.zerogpu import ZeroGPUEngine
 
 if TYPE_CHECKING:
@@ -32,9 +34,10 @@ MODEL_ENGINES = [
     for precision in ("float32", "bfloat16", "int8")
 ]
 ZEROGPU_ENGINE = pytest.param("zerogpu", marks=pytest.mark.zerogpu)
+REPLICA_ENGINE = pytest.param("replicas", marks=pytest.mark.ray)
 
 
-@pytest.fixture(scope="module", params=["painter", *MODEL_ENGINES, ZEROGPU_ENGINE])
+@pytest.fixture(scope="module", params=["painter", *MODEL_ENGINES, ZEROGPU_ENGINE, REPLICA_ENGINE])
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
@@ -44,6 +47,8 @@ def engine(
         case "zerogpu":
             # Off Hugging Face, the package calls its functions in this process.
             engine = ZeroGPUEngine(DemoPainter(), Weights(0, 0, 0), pytest.importorskip("spaces"))
+        case "replicas":
+            engine = replicas.create_engine(EngineOptions(), ReplicaRange(2, 2))
         case precision:
             engine = create_model_engine(tmp_path_factory.mktemp("model"), precision)
     engine.start()

@@ -1,6 +1,8 @@
 """Several replicas of an engine, by Ray Serve: real Ray, with the demo painter on the CPU."""
 
+import ipaddress
 import os
+import pickle
 import random
 import re
 import signal
@@ -11,24 +13,34 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
+from sd35.core.model_info import ModelInfo
 from sd35.core.request import GenerationRequest
 from sd35.space.engine import EngineError, Notice, Result, Step, Waiting
 from sd35.space.engine_options import EngineOptions
 from sd35.space.painter import DemoPainter
 from sd35.space.replicas import ReplicaRange, create_engine
+from tests.ray_processes import find_replicas
 
 if TYPE_CHECKING:
+    import psutil
+
     from sd35.space.replicas.engine import ReplicaEngine
     from sd35.space.replicas.reports import Begin
 
+grpc = pytest.importorskip("grpc")  # of Ray's packages
+psutil = pytest.importorskip("psutil")  # of the model's packages
+
 LIMIT_SECONDS = 60
+HF_TOKEN = "hf_0123456789abcdefghijklmnopqrstuvwxyz"
 STEP_SECONDS = 0.05
 REQUEST = GenerationRequest("a lighthouse", "", 256, 256, 4.5, 8, 7, randomize_seed=False)
+SPACE_REQUEST = replace(REQUEST, width=512, height=512, num_inference_steps=50)
 LONG_REQUEST = replace(REQUEST, num_inference_steps=50)
 
 
@@ -55,6 +67,7 @@ def engine() -> "Iterator[ReplicaEngine]":
     # Not `importorskip`: what Ray reads from the environment when it is imported isn't set yet.
     if find_spec("ray") is None:
         pytest.skip("needs requirements-ray.txt")
+    os.environ["HF_TOKEN"] = HF_TOKEN
     engine = create_engine(EngineOptions(step_seconds=STEP_SECONDS), ReplicaRange(2, 2))
     yield engine
     engine.close()
@@ -172,6 +185,8 @@ def test_run_is_given_up_when_it_is_lost_again(engine: "ReplicaEngine") -> None:
 def test_update_ends_no_run(engine: "ReplicaEngine") -> None:
     """Both replicas are replaced, one after the other, and runs end where they have begun."""
     former_replicas = set()
+    model_infos: list[ModelInfo] = []
+    engine.on_model_info = model_infos.append
     wait_for_replicas(engine, 2)
     with closing(engine.generate(LONG_REQUEST)) as run:
         assert isinstance(skip_waiting(run), Step)
@@ -187,6 +202,7 @@ def test_update_ends_no_run(engine: "ReplicaEngine") -> None:
     while engine.is_updating:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert model_infos == [engine.model_info] * 2
     for _ in range(2):
         with closing(engine.generate(REQUEST)) as run:
             assert isinstance(skip_waiting(run), Step)
@@ -204,3 +220,63 @@ def test_loss_of_the_controller_ends_no_run(engine: "ReplicaEngine") -> None:
         assert {type(result) for result in run} == {Step, Image.Image}
     *_, image = engine.generate(REQUEST)
     assert isinstance(image, Image.Image)
+
+
+@pytest.mark.ray
+def test_ray_takes_no_orders_from_others(engine: "ReplicaEngine", tmp_path: Path) -> None:
+    """Its ports are closed to other machines, or open only with the token."""
+    wait_for_replicas(engine, 2)
+    open_ports = {
+        connection.laddr.port: process
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+        and not ipaddress.ip_address(connection.laddr.ip.removeprefix("::ffff:")).is_loopback
+    }
+    assert find_replicas(list(open_ports.values())) == list(open_ports.values())
+    for port in open_ports:
+        file = tmp_path / str(port)
+        assert call_replica(port, file, token="a" * 64) is grpc.StatusCode.UNAUTHENTICATED
+        assert call_replica(port, file, token="") is grpc.StatusCode.UNAUTHENTICATED
+        assert not file.exists()
+        call_replica(port, file, token=os.environ["RAY_AUTH_TOKEN"])
+        assert file.exists(), "the call does run code, if it isn't refused"
+
+
+class Attack:
+    """Object that creates a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._file,)
+
+
+def call_replica(port: int, file: Path, *, token: str) -> object:
+    """Send the replica a request that creates a file, and return the status."""
+    data = pickle.dumps(Attack(file))
+    assert len(data) < 0x4000
+    # The message's first field, in Protocol Buffers' encoding.
+    message = b"\x0a" + bytes([len(data) & 0x7F | 0x80, len(data) >> 7]) + data
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+        try:
+            call(message, metadata=[("authorization", f"Bearer {token}")], timeout=LIMIT_SECONDS)
+        except grpc.RpcError as error:
+            return error.code()
+    return None
+
+
+@pytest.mark.ray
+def test_ray_never_sees_the_token_of_hugging_face(engine: "ReplicaEngine") -> None:
+    """It is in none of Ray's files, and on no command line; only its own users can read them."""
+    wait_for_replicas(engine, 2)
+    folder = engine.cluster.folder
+    assert folder is not None
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if HF_TOKEN.encode() in path.read_bytes()]
+    for process in psutil.Process().children(recursive=True):
+        assert HF_TOKEN not in " ".join(process.cmdline())

@@ -3,9 +3,10 @@
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import anyio
 import gradio as gr
 import gradio_client
 import httpx
@@ -16,13 +17,17 @@ from PIL import Image
 from sd35.client import SpaceClient
 from sd35.core.events import Finished, Preview, Progress
 from sd35.core.limits import PUBLIC_LIMITS
+from sd35.core.model_info import ModelInfo
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
+from sd35.server import launch
 from sd35.server.blocks import locked_blocks
 from sd35.server.sessions import replace_session_holder
+from sd35.space.engine import Step
+from sd35.space.painter import DemoPainter
 from sd35.space.previews import LONGEST_SIDE, MAX_BYTES
-from sd35.space.server import DemoSpace
+from sd35.space.server import DemoSpace, announce_model, build_space
 from tests.test_contract import DESCRIPTIONS
 from tests.tripwire import open_tripwire
 
@@ -194,6 +199,53 @@ async def test_session_remembers_changes_of_components_and_nothing_else() -> Non
     assert another[slider._id].maximum == 10
     assert not session.config_values
     assert app.state_holder["a"] is session
+
+
+@pytest.mark.anyio
+async def test_space_announces_the_model_that_it_has_now() -> None:
+    """Who connects after an update of the model hears of the new revision."""
+    demo = build_space(DemoPainter())
+    address = launch.launch(demo, port=launch.free_port())
+    announce_model(demo, ModelInfo("a/b", revision="new"))
+    async with SpaceClient.connect(address) as client:
+        assert client.contract.model_info == ModelInfo("a/b", revision="new")
+    launch.close(demo)
+
+
+class SlowlyStoppingPainter(DemoPainter):
+    """Painter whose step, when the run is stopped, lasts until the test allows its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_stopping = threading.Event()
+        self.may_stop = threading.Event()
+
+    def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
+        """Yield the painter's results."""
+        try:
+            yield from super().generate(request)
+        finally:
+            self.is_stopping.set()
+            assert self.may_stop.wait(10)
+
+
+@pytest.mark.anyio
+async def test_stopping_a_run_holds_up_nobody_else() -> None:
+    """While a run ends its step, the Space answers others."""
+    engine = SlowlyStoppingPainter()
+    demo = build_space(engine)
+    address = launch.launch(demo, port=launch.free_port())
+    async with SpaceClient.connect(address) as client:
+        request = GenerationRequest("a", "", 512, 512, 4.5, 50, 1, randomize_seed=False)
+        async with client.generate(request) as generation:
+            async for event in generation:
+                if isinstance(event, Progress):
+                    break
+        assert await anyio.to_thread.run_sync(engine.is_stopping.wait, 10)
+        async with httpx.AsyncClient() as other:
+            assert (await other.get(f"{address}config", timeout=5)).status_code == 200
+    engine.may_stop.set()
+    launch.close(demo)
 
 
 def test_random_seed_is_returned(address: str) -> None:

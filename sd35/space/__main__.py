@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -145,7 +146,7 @@ def serve(
     """
     # Gradio reads its environment when it is imported.
     from sd35.space.page import page_options  # noqa: PLC0415  # see above
-    from sd35.space.server import build_space  # noqa: PLC0415  # see above
+    from sd35.space.server import announce_model, build_space  # noqa: PLC0415  # see above
 
     try:
         engine = create_engine(engine_options, arguments, reporter)
@@ -155,7 +156,10 @@ def serve(
     on_stop(signals.put)
     reporter.report_plan(engine)
     demo = build_space(engine)
-    middleware = engine.middleware if isinstance(engine, ReplicatedEngine) else ()
+    middleware: Sequence[Any] = ()
+    if isinstance(engine, ReplicatedEngine):
+        middleware = engine.middleware
+        engine.on_model_info = partial(announce_model, demo)
     port = arguments.port
     try:
         address = launch.launch(

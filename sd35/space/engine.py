@@ -4,7 +4,7 @@
 `sd35.space.replicas` has one over several of them; `sd35.space.server` serves any, and knows none.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -168,9 +168,11 @@ class ReplicatedEngine(Protocol):
 
     Attributes:
         middleware: ASGI middleware for its Space.
+        on_model_info: called with the model of each device that is new.
     """
 
     middleware: Sequence[Any]
+    on_model_info: Callable[[ModelInfo], None]
 
     def update(self) -> None:
         """Load the model again, one device after the other, without ending a run.

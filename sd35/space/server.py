@@ -5,9 +5,10 @@ import logging
 import secrets
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,14 +17,15 @@ import gradio as gr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sd35.core.model_info import MODEL_INFO_ID, ModelInfo
 from sd35.core.request import GenerationRequest
 from sd35.server import launch
 from sd35.server.blocks import locked_blocks
-from sd35.space.engine import Broken, Engine, EngineError, Loading, Notice, Step, Waiting
+from sd35.space.engine import Broken, Engine, EngineError, Loading, Notice, Result, Step, Waiting
 from sd35.space.page import SpacePage
 from sd35.space.painter import DemoPainter
 
-__all__ = ["DemoSpace", "build_space"]
+__all__ = ["DemoSpace", "announce_model", "build_space"]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,13 @@ def build_space(engine: Engine) -> gr.Blocks:
         page.bind(infer, **limits)
     # Unlimited by default: every waiting request would hold a connection.
     return demo.queue(max_size=MAX_QUEUE_SIZE)
+
+
+def announce_model(demo: gr.Blocks, model_info: ModelInfo) -> None:
+    """Announce another model than when the app was built, to clients that connect from now on."""
+    for component in demo.config["components"]:
+        if component["props"].get("elem_id") == MODEL_INFO_ID:
+            component["props"]["value"] = model_info.to_dict()
 
 
 def _create_infer(engine: Engine) -> Callable[..., Iterator[Outputs]]:
@@ -132,10 +141,8 @@ def _run(engine: Engine, request: GenerationRequest, progress: gr.Progress) -> I
     if engine.warning:
         progress(None, desc=engine.warning)
         yield preview, request.seed
-    # Closed as soon as Gradio closes this generator, not when it is collected: that is what stops
-    # the run.
-    with closing(engine.generate(request)) as steps:
-        for result in steps:
+    with _closing_soon(engine.generate(request)) as results:
+        for result in results:
             match result:
                 case Step(number=number, total=total):
                     progress((number, total), desc="Generating", unit="steps")
@@ -152,6 +159,22 @@ def _run(engine: Engine, request: GenerationRequest, progress: gr.Progress) -> I
             yield preview, request.seed
     assert image is not None
     yield _save_image(image, engine, request), request.seed
+
+
+@contextmanager
+def _closing_soon(results: Generator[Result, None, None]) -> Iterator[Iterator[Result]]:
+    """Close a run that is left: as soon as Gradio closes the one that iterates, that stops it."""
+    try:
+        yield results
+    except GeneratorExit:
+        # Gradio closes a generator in its event loop: until the device is free, which may take as
+        # long as a step, it would serve nobody.
+        threading.Thread(target=results.close, name="stop run", daemon=True).start()
+        raise
+    except BaseException:
+        results.close()
+        raise
+    results.close()
 
 
 def _preview_data(preview: bytes) -> dict[str, Any]:

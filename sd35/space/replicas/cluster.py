@@ -21,6 +21,7 @@ from ray.serve.exceptions import RayServeException
 import sd35
 from sd35.core.text import one_line
 from sd35.space.engine import EngineError, Loading
+from sd35.space.replicas.reaper import Reaper
 from sd35.space.replicas.replica_range import ReplicaRange
 
 __all__ = ["Cluster", "OnWait"]
@@ -48,11 +49,16 @@ class Cluster:
     Args:
         address: as `sd35.space.replicas.create_engine` takes it.
         replicas: to be run.
+
+    Attributes:
+        is_own: whether Ray runs for this program alone.
+        folder: of Ray's files, if so.
     """
 
     def __init__(self, address: str | None, replicas: ReplicaRange) -> None:
         self.is_own = address is None
-        self._folder: Path | None = None
+        self.folder: Path | None = None
+        self._reaper: Reaper | None = None
         logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             if address is None:
@@ -67,10 +73,11 @@ class Cluster:
             raise
 
     def _start_own(self, replicas: ReplicaRange) -> None:
-        # Ray's folder is open to all users by default. Not the temporary directory of the system
-        # where that is long: the paths of sockets have at most 107 bytes.
+        # Not in the system's temporary directory if that is long: the paths of sockets have at most
+        # 107 bytes.
         parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # a private folder in it
-        self._folder = Path(tempfile.mkdtemp(prefix="sd35-ray-", dir=parent))
+        self.folder = Path(tempfile.mkdtemp(prefix="sd35-ray-", dir=parent))
+        self._reaper = Reaper()
         with _same_signal_handlers():
             # In the main thread: Ray's processes end with the thread that has started them.
             ray.init(
@@ -81,8 +88,10 @@ class Cluster:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _temp_dir=str(self._folder),
+                # Ray opens its own folder to all users, but not the one around it.
+                _temp_dir=str(self.folder / "ray"),
             )
+        self._reaper.watch_descendants()
 
     def check_resources(self, resource: str, replicas: ReplicaRange, on_wait: OnWait) -> None:
         """Wait for the machines of a cluster that are still missing, and check what there is.
@@ -111,8 +120,10 @@ class Cluster:
                 with contextlib.suppress(RayError, RayServeException, TimeoutError):
                     _remove(application)
             ray.shutdown()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._reaper is not None:
+            self._reaper.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, LoggingConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sd35.space.engine import EngineError, Loading
 from sd35.space.engine_options import EngineOptions
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 UPSCALE_DELAY_SECONDS: Final = 5.0
 DOWNSCALE_DELAY_SECONDS: Final = 300.0
 LOOK_BACK_SECONDS: Final = 5.0
+METRICS_SECONDS: Final = 1.0
 RUN_LIMIT_SECONDS: Final = 3600.0  # for a replica that isn't needed any more to end its run
 DESCRIPTION_LIMIT_SECONDS: Final = 180.0  # imports of torch, questions to the Hub
 CLAIM_LIMIT_SECONDS: Final = 15.0  # until Ray notices that a killed Space has ended
@@ -97,10 +99,14 @@ class ReplicaDeployment:
         Raises:
             EngineError: another one has it.
         """
+        # On this machine: another one may just have been lost, and still get processes.
+        node_id = ray.get_runtime_context().get_node_id()
+        placement = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        options = {"name": self.application, "scheduling_strategy": placement}
         deadline = time.monotonic() + CLAIM_LIMIT_SECONDS
         while True:
             try:
-                mailbox = Mailbox.options(name=self.application).remote()
+                mailbox = Mailbox.options(**options).remote()
                 ray.get(mailbox.put.remote(None), timeout=SILENCE_LIMIT_SECONDS)
             except ValueError as error:
                 if time.monotonic() > deadline:
@@ -153,6 +159,7 @@ class ReplicaDeployment:
             upscale_delay_s=UPSCALE_DELAY_SECONDS,
             downscale_delay_s=self._downscale_delay_seconds,
             look_back_period_s=LOOK_BACK_SECONDS,
+            metrics_interval_s=METRICS_SECONDS,
         )
         return {"autoscaling_config": scaling}
 
@@ -196,8 +203,8 @@ class ReplicaDeployment:
             case LoadingReport(replica_id=replica_id, loading=Loading() as loading):
                 self._loading_by_replica[replica_id] = (time.monotonic(), loading)
                 self._choose_loading()
-            case Failure(happened=happened, remedy=remedy):
-                self._on_load_failure(EngineError(happened, remedy))
+            case Failure(error=error):
+                self._on_load_failure(error)
 
     def _choose_loading(self) -> None:
         # The first one's: the text doesn't jump between replicas. One that has died is silent.

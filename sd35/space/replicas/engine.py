@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Final
 
@@ -57,6 +57,8 @@ class ReplicaEngine:
     Attributes:
         metrics: of the replicas.
         middleware: answers `/metrics`.
+        on_model_info: called with the model of each replica that is new.
+        cluster: Ray.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ReplicaEngine:
         self.concurrency = replicas.maximum
         self.metrics = ReplicaMetrics()
         self.middleware = (Middleware(MetricsEndpoint, metrics=self.metrics),)
+        self.on_model_info: Callable[[ModelInfo], None] = lambda _: None
         self._replicas = replicas
         self._runs: dict[str, RemoteRun] = {}
         self._lock = threading.Lock()  # of `_runs`
@@ -77,11 +80,11 @@ class ReplicaEngine:
         self._description: Description | None = None
         self._deployment: ReplicaDeployment | None = None
         on_wait(Loading("Starting Ray" if address is None else "Connecting to the Ray cluster"))
-        self._cluster = Cluster(address, replicas)
+        self.cluster = Cluster(address, replicas)
         try:
-            self._cluster.check_resources("GPU" if options.needs_gpu else "CPU", replicas, on_wait)
+            self.cluster.check_resources("GPU" if options.needs_gpu else "CPU", replicas, on_wait)
             on_wait(Loading("Starting the replicas"))
-            self._cluster.start_serve()
+            self.cluster.start_serve()
             self._deployment = ReplicaDeployment(
                 options,
                 replicas,
@@ -113,6 +116,7 @@ class ReplicaEngine:
         self.limits = description.limits
         self.size_multiple = description.size_multiple
         self._description = description
+        self.on_model_info(self.model_info)
 
     def _on_freed(self, run_id: str) -> None:
         with self._lock:
@@ -164,7 +168,7 @@ class ReplicaEngine:
         if self._deployment is not None:
             self._deployment.close()
             application = self._deployment.application
-        self._cluster.close(application)
+        self.cluster.close(application)
 
     def generate(self, request: GenerationRequest) -> Generator[Result, None, None]:
         """Yield each step, and last the image; see `Engine.generate`.
@@ -253,8 +257,8 @@ class ReplicaEngine:
                     yield step
                 case Image.Image() as image:
                     return image
-                case Failure(happened=happened, remedy=remedy):
-                    raise EngineError(happened, remedy)
+                case Failure(error=error):
+                    raise error
                 case _:
                     raise EngineError("A step took longer than an hour.")
 

@@ -13,8 +13,6 @@ def prepare_environment(*, is_own: bool) -> None:
         is_own: whether Ray will run on this machine alone, and for this process alone.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Otherwise the program's output fills with lines that repeat its errors.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     # Warns once per start that the variables for GPUs will be handled differently some day.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Otherwise a call that comes too late, after the end of Ray, starts it anew.

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import ray
 from ray import serve
+from ray.exceptions import ActorDiedError, RayError
 
 from sd35.core.request import GenerationRequest
 from sd35.space.engine import Broken, EngineError, Loading, Result
@@ -22,6 +23,8 @@ __all__ = ["Replica"]
 log = logging.getLogger(__name__)
 
 LOADING_POLL_SECONDS: Final = 0.5
+SPACE_POLL_SECONDS: Final = 2.0
+SPACE_LIMIT_SECONDS: Final = 30.0
 
 
 class Replica:
@@ -37,14 +40,28 @@ class Replica:
         self._context = serve.get_replica_context()
         # Held until the run's thread has ended: a cancelled one may still be in a step.
         self._device_lock = threading.Lock()
+        # Raises an error if the Space has ended: Serve goes on starting its replicas.
+        ray.get(mailbox.put.remote(None), timeout=SPACE_LIMIT_SECONDS)
+        threading.Thread(target=self._end_with_space, name="end with Space", daemon=True).start()
         try:
             self._engine = options.create_engine()
             self._report(Description.of(self._engine))
             self._engine.start()
             self._wait_until_loaded()
         except EngineError as error:
-            self._report(Failure(error.happened, error.remedy))
+            self._report(Failure(error))
             raise
+
+    def _end_with_space(self) -> None:
+        """End this process once the Space has ended: a run of its could keep the GPU for ever."""
+        while True:
+            time.sleep(SPACE_POLL_SECONDS)
+            try:
+                ray.get(self._mailbox.put.remote(None), timeout=SPACE_LIMIT_SECONDS)
+            except ActorDiedError:
+                os._exit(1)
+            except RayError:
+                pass  # it may come back
 
     def _report(self, report: object) -> None:
         # Without waiting: if the Space has ended, nobody takes it.
@@ -100,7 +117,7 @@ class Replica:
                         break
         except EngineError as error:
             self._exit_if_broken()
-            put(Failure(error.happened, error.remedy))
+            put(Failure(error))
         finally:
             put(None)
             self._report(Freed(run_id))

@@ -8,7 +8,7 @@ import ray
 
 from sd35.core.limits import Limits
 from sd35.core.model_info import ModelInfo
-from sd35.space.engine import Engine, Loading
+from sd35.space.engine import Engine, EngineError, Loading
 
 __all__ = ["Begin", "Description", "Failure", "Freed", "LoadingReport", "Mailbox"]
 
@@ -49,10 +49,9 @@ class LoadingReport:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A foreseen failure; errors that cross between processes arrive with their traceback."""
+    """A foreseen failure, as a value: an error that is raised arrives with its traceback."""
 
-    happened: str
-    remedy: str
+    error: EngineError
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from sd35.space.replicas.reports import Begin
 __all__ = ["RemoteRun", "ReplicaLostError"]
 
 STOP_LIMIT_SECONDS: Final = 600.0  # a step of the largest model on a slow CPU takes minutes
+DEATH_TEXT: Final = "The actor is dead because"
 MAX_REASON_CHARACTERS: Final = 300
 ALIVE_POLL_SECONDS: Final = 1.0
 SERVE_NAMESPACE: Final = "serve"
@@ -103,8 +104,8 @@ class RemoteRun:
 
 def _reason(error: Exception) -> str:
     text = one_line(str(error))
-    # Ray's explanation comes after a list of ids.
-    return text[max(text.find("The actor "), 0) :][:MAX_REASON_CHARACTERS]
+    # Before it comes a list of ids.
+    return text[max(text.find(DEATH_TEXT), 0) :][:MAX_REASON_CHARACTERS]
 
 
 def _is_alive(actor_name: str) -> bool:
