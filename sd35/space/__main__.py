@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -156,17 +156,14 @@ def serve(
     on_stop(signals.put)
     reporter.report_plan(engine)
     demo = build_space(engine)
-    middleware: Sequence[Any] = ()
+    options = page_options()
     if isinstance(engine, ReplicatedEngine):
-        middleware = engine.middleware
+        options["middleware"] = engine.middleware
         engine.on_model_info = partial(announce_model, demo)
-    port = arguments.port
     try:
-        address = launch.launch(
-            demo, host=arguments.host, port=port, middleware=middleware, **page_options()
-        )
+        address = launch.launch(demo, host=arguments.host, port=arguments.port, **options)
     except OSError:
-        sys.stderr.write(f"Port {port} is in use. Choose another with --port.\n")
+        sys.stderr.write(f"Port {arguments.port} is in use. Choose another with --port.\n")
         engine.close()
         return 1
     engine.start()
