@@ -39,6 +39,7 @@ ALLOWED_IMPORTS = {
             "jobs.repository",
             "library",
             "metadata",
+            "prompts",
             "server.accounts",
             "server.launch",
         ),
@@ -49,12 +50,13 @@ ALLOWED_IMPORTS = {
     "sd35.jobs": {"client", "core", "library", "metadata"},
     "sd35.library": {"core", "metadata"},
     "sd35.metadata": {"core"},
+    "sd35.prompts": {"core"},
     "sd35.provider": {"client", "core"},
     "sd35.server": {"core", "jobs", "library"},
     "sd35.settings": {"core"},
     "sd35.space": {"core", "server.blocks", "server.launch"},
     "sd35.sync": {"client", "core"},
-    "sd35.ui": {"core", "jobs", "library", "metadata", "server"},
+    "sd35.ui": {"core", "jobs", "library", "metadata", "prompts", "server"},
     "sd35.ui.web_app": {"core", "jobs", "library", "server", "settings", "space", "ui"},
 }
 """Packages and modules that a package may import besides itself, as in docs/architecture.md."""
@@ -66,6 +68,7 @@ FORBIDDEN_IMPORTS = {
     "sd35.jobs": {"aiohttp", "gradio", "gradio_client", "httpx"},
     "sd35.library": {"aiohttp", "gradio", "gradio_client", "httpx"},
     "sd35.metadata": {"aiohttp", "gradio", "gradio_client", "httpx", "sqlite3"},
+    "sd35.prompts": {"aiohttp", "gradio", "gradio_client", "httpx", "sqlite3"},
     "sd35.space.painter": {"aiohttp", "gradio"},
     "sd35.ui": {"aiohttp", "httpx", "sqlite3"},
 }

@@ -2,6 +2,7 @@
 
 SD35Error
 ├── InvalidRequestError            the request isn't possible, at this Space or at all
+│   └── TemplateError              a template of prompts isn't valid
 ├── ConnectionFailedError          the Space can't be used
 │   ├── UnreachableError           no answer: network, name, certificate, proxy, timeout
 │   │   └── LoginPageError         the login page of a network answered
@@ -87,6 +88,7 @@ __all__ = [
     "StreamError",
     "StreamInterruptedError",
     "StreamTimeoutError",
+    "TemplateError",
     "UnreachableError",
     "UsageLimitError",
     "WebPageError",
@@ -160,6 +162,21 @@ class InvalidRequestError(SD35Error):
     ) -> None:
         super().__init__(happened, remedy)
         self.field_errors = field_errors
+
+
+class TemplateError(InvalidRequestError):
+    """A template of prompts isn't valid, or too complex.
+
+    Attributes:
+        message: what is wrong, without the position.
+        position: the index of the character where it is wrong, if it is at one.
+    """
+
+    def __init__(self, message: str, position: int | None = None, remedy: str = "") -> None:
+        self.message = message.rstrip(".")
+        self.position = position
+        where = "" if position is None else f" (at character {position + 1:,})"
+        super().__init__(f"{self.message}{where}.", remedy)
 
 
 class ConnectionFailedError(SD35Error):

@@ -1,0 +1,380 @@
+"""Prompts: templates, wildcards, styles, estimates of tokens, and syntax without effect."""
+
+from itertools import islice, pairwise, permutations, product
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sd35.core.errors import InvalidRequestError, TemplateError
+from sd35.prompts.parser import has_template_syntax
+from sd35.prompts.resolved import resolve_prompt
+from sd35.prompts.styles import SHIPPED_STYLES, Style, apply_styles, load_styles
+from sd35.prompts.templates import MAX_COUNT, Template
+from sd35.prompts.tokens import estimate_tokens
+from sd35.prompts.unsupported import SyntaxKind, find_unsupported, without_unsupported
+from sd35.prompts.wildcards import NO_WILDCARDS, SHIPPED_WILDCARDS, WildcardFolders
+
+WILDCARDS = {
+    "season": ("summer", "{autumn|fall}", "winter"),
+    "flavor": ("mint", "lemon", "plum"),
+    "heavy": ("3::oak", "0::ash"),
+    "clothes": ("In ${season}, ${season:no} shirts",),
+    "nested": ("__season__", "never"),
+    "loop": ("a", "__loop_back__"),
+    "loop_back": ("__loop__",),
+    "broken": ("{a|b",),
+}
+
+
+DOUBLINGS = "".join(
+    ["${a=xx}", *(f"${{{b}=${{{a}}}${{{a}}}}}" for a, b in pairwise("abcdefghijklmnopqr")), "${r}"]
+)
+
+
+class Wildcards:
+    """Wildcards in memory."""
+
+    def values(self, pattern: str) -> tuple[str, ...]:
+        """Return the values of a wildcard."""
+        if pattern not in WILDCARDS:
+            raise TemplateError(f"There is no wildcard “{pattern}”")
+        return WILDCARDS[pattern]
+
+
+def combinations(text: str) -> list[str]:
+    """Return all prompts of a template, whose number is the count, and a sample one of them."""
+    template = Template(text, Wildcards())
+    prompts = list(islice(template.combinations(), 1001))
+    assert len(prompts) == template.count
+    assert template.sample(7) == template.sample(7)
+    assert {template.sample(seed) for seed in range(5)} <= set(prompts)
+    return prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_prompts"),
+    [
+        ("{red|blue} fox", ["red fox", "blue fox"]),
+        ("{{rose|white} gold|tin} ring", ["rose gold ring", "white gold ring", "tin ring"]),
+        ("{ red | blue }, {big |}fox", ["red, big fox", "red, fox", "blue, big fox", "blue, fox"]),
+        ("{0.5::a|.2::b|2::c|d}", ["a", "b", "c", "d"]),
+        ("{0::a|b}", ["b"]),
+        ("{2$$a|b|c}", ["a, b", "a, c", "b, a", "b, c", "c, a", "c, b"]),
+        ("{2$$ and $$a|b}", ["a and b", "b and a"]),
+        ("{2$$|$$a|b}", ["a|b", "b|a"]),
+        ("{1-2$$+$$a|b}", ["a", "b", "a+b", "b+a"]),
+        ("{-2$$+$$a|b}", ["a", "b", "a+b", "b+a"]),
+        ("{1-$$+$$a|b}", ["a", "b", "a+b", "b+a"]),
+        ("{0-1$$a|b} x", ["x", "a x", "b x"]),
+        ("{2-1$$+$$a|b}", ["a", "b", "a+b", "b+a"]),
+        ("{4$$a|b}", ["a, b", "b, a"]),
+        ("{2$$a|{b|c}}", ["a, b", "a, c", "b, a", "c, a"]),
+        ("{2$$0.5::a|b}", ["a, b", "b, a"]),
+        ("__season__ sea", ["summer sea", "autumn sea", "fall sea", "winter sea"]),
+        ("__nested__", ["summer", "autumn", "fall", "winter", "never"]),
+        ("__heavy__", ["oak"]),
+        (
+            "{2$$__flavor__}",
+            [", ".join(pair) for pair in permutations(("mint", "lemon", "plum"), 2)],
+        ),
+        ("${a=!{x|y}} ${a} ${a}", ["x x", "y y"]),
+        ("${a={x|y}} ${a} ${a}", ["x x", "x y", "y x", "y y"]),
+        ("${a=x}${a?=y}${b?=z}${a}${b}", ["xz"]),
+        ("${a=x}${a=${a} y}${a}", ["x y"]),
+        ("{a|${v=b}${v}} ${v:none}", ["a none", "b none"]),
+        ("__clothes(season=winter)__", ["In winter, winter shirts"]),
+        ("${season=fall} __clothes__", ["In fall, fall shirts"]),
+        ("{red\n # |green\n|\n  #no\nblue # sea\n}\n# end", ["red", "blue"]),
+        ("#", [""]),
+        (r"\{a\|b\} \__season\__ \$\# C:\\x", [r"{a|b} __season__ $# C:\x"]),
+        ("#1 dad", [""]),
+        ("the #1 {dad} #ff | (a:1.2)", ["the #1 dad #ff | (a:1.2)"]),
+        ("{a|b::c}", ["a", "b::c"]),
+        ("{}", [""]),
+    ],
+)
+def test_templates_make_the_documented_prompts(text: str, expected_prompts: list[str]) -> None:
+    """Each part of the syntax of sd-dynamic-prompts makes the prompts that its guide says."""
+    assert combinations(text) == expected_prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "position"),
+    [
+        ("a {b|c", "never closed", 2),
+        ("a } b", "no opening", 2),
+        ("${a=b", "never closed", 0),
+        ("x ${5}", "needs the name", 2),
+        ("x __nope__", "no wildcard", 2),
+        ("x ${a}", "“a” isn't set", 2),
+        ("${a=${a} b} ${a}", "isn't set", 4),
+        ("__clothes__", "In the wildcard “clothes”: the variable “season” isn't set", None),
+        ("__broken__", "In the wildcard “broken”, “{a|b”", None),
+        ("__loop__", "loop → loop_back → loop", None),
+        ("__season(winter)__", "(name=value)", 9),
+        ("{0::a|0::b}", "weight of 0", 0),
+        ("{99$$" + "|".join("a" * 99) + "}", "up to 50", 0),
+        ("{" * 10_000, "30 deep", 30),
+        ("{a|" * 10_000 + "}" * 10_000, "30 deep", 90),
+        ("${a=b}" * 100, "up to 50 variables", 300),
+        ("x" * 60_000, "50,000 characters", None),
+        (DOUBLINGS, "too complex", None),
+    ],
+    ids=range(18),
+)
+def test_wrong_templates_say_what_is_wrong(text: str, message: str, position: int | None) -> None:
+    """A template that can't be used is refused whole, with the position, whatever the seed."""
+    with pytest.raises(TemplateError) as caught:
+        Template(text, Wildcards())
+    assert message in str(caught.value)
+    assert caught.value.position == position
+
+
+def test_endless_templates_are_counted_without_being_made() -> None:
+    """The combinations of a template are counted up to a limit, and each of them can be had."""
+    assert Template("{a|b|c|d}" * 20, Wildcards()).count == 4**20
+    assert Template("{9$$" + "|".join("abcdefghijkl") + "}", Wildcards()).count == 79_833_600
+    endless = Template("{a|b}" * 2000, Wildcards())
+    assert endless.count == MAX_COUNT
+    assert list(islice(endless.combinations(), 2)) == ["a" * 2000, "a" * 1999 + "b"]
+    assert len(set(map(endless.sample, range(9)))) == 9
+
+
+def test_weights_decide_how_often() -> None:
+    """An option with nine times the weight is chosen nine times as often."""
+    template = Template("{9::a|b}", NO_WILDCARDS)
+    assert 860 < sum(template.sample(seed) == "a" for seed in range(1000)) < 940
+
+
+Example = tuple[str, list[str]]
+
+
+def _choice(options: list[Example], size: int) -> Example:
+    """Return the text of a choice and its prompts, made another way than in the program."""
+    prompts = [
+        "+".join(texts)
+        for chosen in permutations([prompts for _, prompts in options], min(size, len(options)))
+        for texts in product(*chosen)
+    ]
+    return f"{{{size}$$+$${'|'.join(text for text, _ in options)}}}", prompts
+
+
+def _sequence(parts: list[Example]) -> Example:
+    return (
+        "".join(text for text, _ in parts),
+        ["".join(texts) for texts in product(*(prompts for _, prompts in parts))],
+    )
+
+
+EXAMPLES = st.recursive(
+    st.sampled_from("abcd").map(lambda text: (text, [text])),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(_sequence)
+        | st.builds(_choice, st.lists(inner, min_size=1, max_size=3), st.integers(1, 3))
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(EXAMPLES.filter(lambda example: len(example[1]) <= 1000))
+def test_combinations_are_all_prompts(example: Example) -> None:
+    """A nested template has exactly the combinations of its parts, and a sample is one of them."""
+    text, expected_prompts = example
+    assert combinations(text) == expected_prompts
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [*"{}|$_#\\:=!?-12a \n()[]*<", "${a=", "${a", "__season__", "__", "$$", "::", "猫"]
+        ),
+        max_size=25,
+    ).map("".join)
+    | st.text(max_size=20)
+)
+def test_any_text_is_a_template_or_an_error(text: str) -> None:
+    """Arbitrary text never fails in another way, and says nothing about itself that isn't so."""
+    has_template_syntax(text)
+    assert len(without_unsupported(text)) <= len(text)
+    estimate_tokens(text)
+    try:
+        template = Template(text, Wildcards())
+    except TemplateError as error:
+        assert error.position is None or 0 <= error.position < len(text)
+        return
+    prompts = list(islice(template.combinations(), 101))
+    assert len(prompts) == min(template.count, 101)
+    assert template.sample(1) in prompts or template.count > 101
+
+
+@pytest.mark.parametrize(
+    ("text", "is_template"),
+    [
+        ("{a|b}", True),
+        ("{a {b} c|d}", True),
+        ("{2$$__x__}", True),
+        ("__season__", True),
+        ("${a=b}", True),
+        ("{a|b", True),
+        ("a {fox} {", False),
+        ('{"a": 1}', False),
+        (r"\{a\|b\} :-} a | b", False),
+        ("____ __ snake_case__", False),
+    ],
+)
+def test_only_sure_syntax_makes_a_template(text: str, is_template: bool) -> None:  # noqa: FBT001
+    """Plain braces, bars and underscores in a prompt don't make it a template."""
+    assert has_template_syntax(text) == is_template
+
+
+def write(folder: Path, **files: str) -> Path:
+    """Write files, with `__` for a slash and `_` for the dot in a name."""
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "wildcards",
+        colors__cold_txt="\ufeff# cold\nblue\n\n  2::green\r\nblue\n",
+        colors__warm_txt="red\n",
+        empty_txt="# nothing\n",
+        lists_yaml="clothes:\n  - shirt\n  - 1\nart:\n  nordic: [a, b]\n  1234: 5678\nname: x\n",
+        sub__more_json='{"tool": ["saw", "{big|small} axe"]}',
+        bomb_yaml="a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+        deep_yaml="[" * 500,
+        broken_json="{",
+        _hidden_txt="no\n",
+    )
+
+
+def test_wildcard_files_are_found(folder: Path) -> None:
+    """Text, YAML and JSON files in nested folders have values, each once, under their names."""
+    wildcards = WildcardFolders(folder)
+    assert wildcards.names == [
+        *("art/nordic", "clothes", "colors/cold", "colors/warm", "empty", "sub/tool"),
+    ]
+    assert wildcards.values("colors/cold") == ("blue", "2::green")
+    assert wildcards.values("clothes") == ("shirt", "1")
+    assert wildcards.values("colors*") == wildcards.values("col*/*") == ("blue", "2::green", "red")
+    assert Template("{2$$__colors/*__} __sub/tool__", wildcards).count == 18
+    assert len(wildcards.problems) == 3
+    assert any("aliases" in problem for problem in wildcards.problems)
+
+
+def test_wildcards_stay_in_their_folder(folder: Path) -> None:
+    """No name and no link leads out of the folder, and a missing one gets a suggestion."""
+    write(folder.parent, secret_txt="hidden\n")
+    (folder / "link.txt").symlink_to(folder.parent / "secret.txt")
+    (folder / "loop").symlink_to(folder.parent)
+    wildcards = WildcardFolders(folder, folder.parent / "missing")
+    for name in ("../secret", "link", "loop/secret", str(folder.parent / "secret"), "", "[z-a]"):
+        with pytest.raises(TemplateError):
+            wildcards.values(name)
+    with pytest.raises(TemplateError, match=r"__colors/cold__"):
+        wildcards.values("color/cold")
+    with pytest.raises(TemplateError, match="no values"):
+        wildcards.values("empty")
+    with pytest.raises(TemplateError, match="stars"):
+        wildcards.values("*a" * 50)
+
+
+def test_own_wildcards_replace_shipped_ones(tmp_path: Path) -> None:
+    """A file of the user's replaces the shipped one of its name; all shipped ones are valid."""
+    wildcards = WildcardFolders(SHIPPED_WILDCARDS, write(tmp_path, season_txt="monsoon\n"))
+    assert wildcards.values("season") == ("monsoon",)
+    assert all(Template(f"__{name}__", wildcards).count for name in wildcards.names)
+    assert len(wildcards.names) >= 15
+    assert not wildcards.problems
+
+
+def test_shipped_styles_are_complete() -> None:
+    """Each shipped style has words around the prompt and a group, and stays short for CLIP."""
+    book = load_styles(SHIPPED_STYLES)
+    assert len(book.styles) >= 40
+    for style in book.styles:
+        assert style.prompt.count("{prompt}") == 1
+        assert style.group
+        assert estimate_tokens(style.prompt).clip.count < 40, style.name
+    assert all(preset.negative_prompt for preset in book.negative_presets)
+
+
+def test_styles_surround_the_prompt() -> None:
+    """Styles apply in their order, and the negative prompt has each word once."""
+    styles = [
+        Style("Ink", "ink of {prompt}, lines", "photo, color"),
+        Style("Night", "at night", "Photo, day"),
+    ]
+    assert apply_styles("a {prompt}", "blur, day", styles) == (
+        "ink of a {prompt}, lines, at night",
+        "blur, day, photo, color",
+    )
+    resolved = resolve_prompt("a fox", "", styles, template="a {fox|hare}")
+    assert resolved.origin == (
+        ("Template", "a {fox|hare}"),
+        ("Styles", "Ink, Night"),
+        ("Base prompt", "a fox"),
+    )
+    assert resolve_prompt("a fox").origin == ()
+
+
+def test_own_styles_are_read(tmp_path: Path) -> None:
+    """A file of the user's adds and replaces styles, and a mistake in it says where it is."""
+    own = write(tmp_path, own_json='{"styles": [{"name": "watercolor ", "prompt": "wet"}]}')
+    book = load_styles(SHIPPED_STYLES, own / "own.json", own / "missing.json")
+    assert book.find(["WaterColor"])[0].prompt == "wet"
+    with pytest.raises(InvalidRequestError, match=r"Did you mean “Oil painting”"):
+        book.find(["oil paint"])
+    for text, message in (
+        ('{\n"styles": [}', "line 2"),
+        ("[]", "no .styles."),
+        ('{"styles": {}}', "list of objects"),
+        ('{"styles": [{"name": "a,b", "prompt": "x"}]}', "without commas"),
+        ('{"styles": [{"name": "a", "prompt": 3}]}', "isn't a text"),
+        ('{"styles": [{"name": "a"}]}', "has no words"),
+        ("[" * 100_000, "recursion"),
+    ):
+        with pytest.raises(InvalidRequestError, match=message):
+            load_styles(write(tmp_path, bad_json=text) / "bad.json")
+
+
+def test_tokens_are_estimated() -> None:
+    """Estimates are near the true counts, and tell where the encoders stop reading."""
+    # True counts of CLIP's and T5's tokenizers, with their marks.
+    for prompt, clip, t5 in (
+        ("", 2, 1),
+        ("a lighthouse at dusk", 6, 9),
+        ("a beautiful portrait of a samurai in the rain, highly detailed, intricate", 17, 19),
+    ):
+        tokens = estimate_tokens(prompt)
+        assert abs(tokens.clip.count - clip) <= 2
+        assert abs(tokens.t5.count - t5) <= 3
+        assert tokens.clip.end is tokens.t5.end is None
+    tokens = estimate_tokens("fox " * 300)
+    assert (tokens.clip.end, tokens.clip.limit, tokens.t5.limit) == (300, 77, 256)
+    assert tokens.t5.end is not None
+
+
+def test_syntax_without_effect_is_found() -> None:
+    """Weights, brackets and LoRAs are found with their positions, and leave the words."""
+    prompt = r"a (red:1.3) fox, [dog], ((sea)), <lora:ink:0.8>(plain) \(x:1\) 16:9"
+    syntaxes = find_unsupported(prompt)
+    assert [(syntax.kind, syntax.text) for syntax in syntaxes] == [
+        (SyntaxKind.WEIGHT, "(red:1.3)"),
+        (SyntaxKind.BRACKETS, "[dog]"),
+        (SyntaxKind.BRACKETS, "((sea))"),
+        (SyntaxKind.LORA, "<lora:ink:0.8>"),
+    ]
+    assert all(prompt[syntax.start : syntax.end] == syntax.text for syntax in syntaxes)
+    assert without_unsupported(prompt) == r"a red fox, dog, sea, (plain) \(x:1\) 16:9"
+    assert without_unsupported("((a:1.2) [b]:1.3)") == "a b"
+    for hostile in ("(" * 20_000, "[" * 20_000, "<lora:" * 5000, "(a:" * 7000, "((a" * 7000):
+        assert without_unsupported(hostile) == hostile
