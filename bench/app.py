@@ -133,7 +133,7 @@ async def _measure_idle(app: ServerProcess) -> IdleResults:
     """Measure the app before its first visitor and with one page, and an empty Gradio app."""
     alone = await measure_idle(app, IDLE_SECONDS)
     page = PageClient.of(app)
-    event = await measure_event_seconds(app, page.follow_ups(page.load_listeners)[-1])
+    event = await measure_event_seconds(app, page.load_listeners[-1])
     submit_listener = page.submit_listener(f"a lighthouse at dusk{ENDLESS_RUN_SUFFIX}")
     with_page = await idle_with_page(app, submit_listener, page.watch, IDLE_SECONDS)
     with start_server("an empty Gradio app", "-m", "bench.empty_page", "{port}") as empty:
