@@ -24,12 +24,11 @@ class ReplicaRange:
             ValueError: it is none.
         """
         match = re.fullmatch(r"(\d{1,3})(?:[-–](\d{1,3}))?", text.strip(), re.ASCII)
-        if match is None:
-            raise ValueError(f"{text} is neither a number nor a range such as 1-4")
-        minimum = int(match[1])
-        maximum = int(match[2] or minimum)
+        minimum, maximum = (0, 0) if match is None else (int(match[1]), int(match[2] or match[1]))
         if not 1 <= minimum <= maximum <= MAX_REPLICAS:
-            raise ValueError(f"{text} is not between 1 and {MAX_REPLICAS}")
+            raise ValueError(
+                f"{text} is no number from 1 to {MAX_REPLICAS}, and no range such as 1-4"
+            )
         return cls(minimum, maximum)
 
     def __str__(self) -> str:

@@ -105,4 +105,5 @@ class _MailboxActor:
         return reports
 
 
-Mailbox = ray.remote(num_cpus=0)(_MailboxActor)
+# Its process may be lost, and starts again: whoever calls it hears nothing of that.
+Mailbox = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_MailboxActor)

@@ -41,7 +41,7 @@ class RemoteRun:
     def __init__(self, handle: DeploymentHandle, request: GenerationRequest) -> None:
         self.id = uuid.uuid4().hex
         self.begin: Begin | None = None  # once a replica has taken it
-        self.is_freed = threading.Event()  # the device; set by whoever gets the replica's reports
+        self.is_freed = threading.Event()  # the device; of a stopped run, its replica reports that
         self._results: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._is_closed = False
         self._response = handle.generate.remote(request, self.id)
@@ -51,6 +51,9 @@ class RemoteRun:
         try:
             for result in self._response:
                 self._results.put(result)
+            # Only at its own end: a stream that is cancelled ends before the run's step.
+            if not self._is_closed:
+                self.is_freed.set()
         except BaseException as error:  # noqa: BLE001  # it belongs to the one who iterates
             self._results.put(error)
 
