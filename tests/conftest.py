@@ -1,6 +1,7 @@
 """Settings of all tests. Gradio's environment is prepared before anything imports Gradio."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,10 @@ for name in [
     if name.startswith(("SD35_", "GRADIO_", "HF_")) or name == "SPACE_ID"
 ]:
     del os.environ[name]
+
+# Three processes collect the tests, and some tests start programs: none compiles all of it again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _TEMP_DIR = launch.configure_environment()
 # The token of `hf auth login` is none of the tests'.
