@@ -1,6 +1,8 @@
 """Command line of the benchmarks."""
 
 import argparse
+import signal
+import sys
 from collections.abc import Callable
 
 from bench import (
@@ -196,5 +198,7 @@ def _measure_queue(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    # Unlike the default, this ends the measured programs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parsed_arguments = _parser().parse_args()
     parsed_arguments.measure(parsed_arguments)

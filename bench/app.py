@@ -5,8 +5,6 @@ one. The endpoints that are compared take turns.
 """
 
 import asyncio
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -55,9 +53,6 @@ def measure(
 ) -> None:
     """Print the tables, and which targets are met."""
     raise_file_limit()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # unlike the default, it ends the blocks
     report = Report()
     expected = pictures.final()
     with start_fake_space(PREVIEW_QUALITY) as (address, _):
