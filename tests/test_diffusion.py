@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -317,7 +318,7 @@ def test_run_can_end_before_any_layer(layer_count: int) -> None:
     from tests.random_model import build_random_model  # noqa: PLC0415  # see above
 
     pipeline = build_random_model("tiny")
-    limit = RunAheadLimit(pipeline, is_cuda=False)
+    limit = RunAheadLimit(pipeline, "cpu")
     calls = []
 
     def on_layer() -> None:
@@ -587,6 +588,39 @@ async def test_errors_of_the_device_become_sentences(
     with pytest.raises(EngineError, match=expected_message):
         list(space.engine.generate(REQUEST))
     assert isinstance(space.engine.state, Broken) is is_broken
+
+
+@pytest.mark.parametrize("part", ["transformer.proj_out", "vae.decoder.conv_out"])
+def test_no_black_image_is_made_of_values_that_are_no_numbers(space: ModelSpace, part: str) -> None:
+    """If the model computes no numbers, the run fails, and the next one works."""
+    module = space.engine.pipeline
+    for name in part.split("."):
+        module = getattr(module, name)
+    hook = module.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
+    with pytest.raises(EngineError, match=r"aren't numbers\. Try another seed"):
+        list(space.engine.generate(REQUEST))
+    hook.remove()
+    *_, image = space.engine.generate(REQUEST)
+    assert image.size == (256, 256)
+
+
+def test_run_itself_copies_its_results_from_the_device(
+    space: ModelSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An Apple GPU, which a second thread would crash, is used by the thread of the run alone."""
+    import torch  # noqa: PLC0415  # only with the model's packages
+
+    threads = []
+    copy = torch.Tensor.cpu
+
+    def copy_to_host(tensor: torch.Tensor) -> torch.Tensor:
+        threads.append(threading.current_thread().name)
+        return copy(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", copy_to_host)
+    *steps, _image = space.engine.generate(REQUEST)
+    assert sum(step.preview is not None for step in steps) == 5
+    assert threads.count("run") == 5 + 1, "the previews and the image; later they are copied again"
 
 
 async def test_download_and_loading_are_shown(tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ MAX_CACHED_PROMPTS: Final = 8  # of some 5.5 MB each
 STEP_LIMIT_SECONDS: Final = 3600.0  # a step of the largest model on a slow CPU takes minutes
 STOP_LIMIT_SECONDS: Final = 600.0
 
+_NAN_REMEDY: Final = (
+    "Try another seed. If each image fails, copy or download the model's files again, or choose "
+    "another --precision."
+)
 _TINY_DECODER: Final = "madebyollin/taesd3"
 
 
@@ -177,7 +181,7 @@ class DiffusersEngine:
         self._model = _LoadedModel(
             pipeline,
             LatentPreviews(pipeline.scheduler, pipeline.vae_scale_factor, decoder),
-            RunAheadLimit(pipeline, is_cuda=self._machine.device == "cuda"),
+            RunAheadLimit(pipeline, self._machine.device),
             # The order of layers that are streamed is learnt from a first step, as a whole.
             can_stop_in_step=self._plan.offload != "group",
             embeddings=LRUCache(MAX_CACHED_PROMPTS),
@@ -267,12 +271,12 @@ class _Run:
                 self._results.put(self._call_pipeline())
         except BaseException as error:
             # It belongs to the one who iterates, but without its traceback.
-            if not isinstance(error, _StopRun) and not is_memory_error(error):
+            if not isinstance(error, _StopRun | EngineError) and not is_memory_error(error):
                 log.exception("The run failed.")
             # Which the pipeline doesn't reach: with offload, a part would stay on the device.
             with contextlib.suppress(Exception):
                 self._pipeline.maybe_free_model_hooks()
-                DeviceMark(is_cuda=self._model.run_ahead.is_cuda).wait()
+                DeviceMark(self._model.run_ahead.device).wait()
             # The traceback refers to the tensors of the run, which would stay in memory.
             self._results.put(error.with_traceback(None))
 
@@ -292,9 +296,16 @@ class _Run:
             guidance_scale=request.guidance_scale,
             generator=generator,
             callback_on_step_end=self._on_step_end,
+            output_type="pt",
         )
-        image: Image.Image = output.images[0].convert("RGB")
-        return image
+        # The pipeline would return a black image.
+        if not output.images.isfinite().all():
+            raise EngineError(
+                "The model has computed no image, but values that aren't numbers.", _NAN_REMEDY
+            )
+        processor = self._pipeline.image_processor
+        image: Image.Image = processor.numpy_to_pil(processor.pt_to_numpy(output.images))[0]
+        return image.convert("RGB")
 
     def _encode_prompt(self) -> tuple[Any, ...]:
         """Return the embeddings of the prompts; those of the last prompts are remembered.
@@ -333,7 +344,7 @@ class _Run:
         preview = None
         if index % order == 0 and has_preview(number, total):
             preview = self._model.previews.start()
-        end = DeviceMark(is_cuda=self._model.run_ahead.is_cuda)
+        end = DeviceMark(self._model.run_ahead.device)
         self._results.put(_PendingStep(number, total, preview, end))
         self._raise_if_stopped()
         return {}

@@ -122,7 +122,9 @@ class PendingPreview:
 
     def __init__(self, rgb: torch.Tensor, size: tuple[int, int]) -> None:
         self._size = size
-        self._pixels = rgb.add(1).mul(127.5).clamp(0, 255).to(torch.uint8)
+        pixels = rgb.add(1).mul(127.5).clamp(0, 255).to(torch.uint8)
+        # On an Apple GPU, only the thread of the run may ask for them: see `DeviceMark`.
+        self._pixels = pixels if pixels.is_cuda else pixels.cpu()
 
     def encode(self) -> bytes:
         """Wait for the device, and return the JPEG."""

@@ -19,15 +19,19 @@ class DeviceMark:
     """Point in the work that was handed to a device; on others than CUDA GPUs it is done by then.
 
     Args:
-        is_cuda: whether the device is a CUDA GPU.
+        device: `cuda`, `mps` or `cpu`.
     """
 
-    def __init__(self, *, is_cuda: bool) -> None:
+    def __init__(self, device: str) -> None:
         self._event: torch.cuda.Event | None = None
-        if is_cuda:
+        if device == "cuda":
             # Not `blocking=False`: a thread that waits would take a whole core.
             self._event = torch.cuda.Event(blocking=True)
             self._event.record()
+        elif device == "mps":
+            # An Apple GPU works on after a call, too, but ends the process if a second thread uses
+            # it. Not `torch.mps.synchronize`: no other thread of Python would run meanwhile.
+            torch.zeros(1, device=device).cpu()
 
     def wait(self) -> None:
         """Wait until the device has done the work before this point.
@@ -46,11 +50,11 @@ class RunAheadLimit:
     thread waited for the GPU after each step instead, the GPU would wait for the thread as well.
 
     Attributes:
-        is_cuda: whether the device is a CUDA GPU.
+        device: of the pipeline; `cuda`, `mps` or `cpu`.
     """
 
-    def __init__(self, pipeline: StableDiffusion3Pipeline, *, is_cuda: bool) -> None:
-        self.is_cuda = is_cuda
+    def __init__(self, pipeline: StableDiffusion3Pipeline, device: str) -> None:
+        self.device = device
         self._on_layer: Callable[[], None] | None = None
         self._marks: deque[DeviceMark] = deque()
         for layer in _layers(pipeline):
@@ -70,7 +74,7 @@ class RunAheadLimit:
         if self._on_layer is None:
             return
         self._on_layer()
-        self._marks.append(DeviceMark(is_cuda=self.is_cuda))
+        self._marks.append(DeviceMark(self.device))
         if len(self._marks) > MAX_LAYERS:
             self._marks.popleft().wait()
 
