@@ -409,7 +409,7 @@ def test_memory_of_images_goes_back_to_the_system() -> None:
 
 
 def test_demo_space_runs_on_its_own(tmp_path: Path) -> None:
-    """`python -m sd35.space` prints what it is and where, and nothing else until SIGTERM."""
+    """`python -m sd35.space` prints its plan, title and address, and no more until SIGTERM."""
     port = free_port()
     command = [sys.executable, "-m", "sd35.space", "--port", str(port)]
     process = subprocess.Popen(  # noqa: S603  # our own program
@@ -422,7 +422,8 @@ def test_demo_space_runs_on_its_own(tmp_path: Path) -> None:
     )
     try:
         assert process.stdout is not None
-        assert "not Stable Diffusion" in process.stdout.readline()
+        for _ in ("how it will run", "that it runs"):
+            assert "not Stable Diffusion" in process.stdout.readline()
         assert process.stdout.readline() == f"http://127.0.0.1:{port}/\n"
         send_hostile_requests(f"http://127.0.0.1:{port}/")
         process.terminate()

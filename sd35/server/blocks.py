@@ -4,10 +4,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any, Final, NoReturn
 
 import gradio as gr
-from gradio import oauth, processing_utils, utils
+from gradio import blocks, oauth, processing_utils, utils
 
 from sd35.server.error_boundary import describe_error
 
@@ -38,6 +39,11 @@ oauth.print = lambda *_: None
 # of which no app of this program needs a backend. With it installed, it would import it.
 assert hasattr(utils, "MatplotlibBackendMananger")
 utils.MatplotlibBackendMananger = nullcontext
+
+# Gradio builds a web app of eighty routes when blocks begin, when they end, and when they get a
+# queue. Only that of `launch`, which takes the class from elsewhere, is ever served.
+assert hasattr(blocks, "App")
+blocks.App = SimpleNamespace(create_app=lambda *_, **__: None)
 
 _SKIP: Final = gr.skip()
 
