@@ -349,7 +349,7 @@ def test_every_error_has_a_kind_a_remedy_and_a_place_in_the_tree() -> None:
     assert len({kind.kind for kind in kinds}) == len(kinds)
     for kind in kinds:
         assert kind.__doc__
-        assert kind("It happened.").remedy or kind is InvalidRequestError
+        assert kind("It happened.").remedy or issubclass(kind, InvalidRequestError)
         assert f"{kind.__name__}" in (errors.__doc__ or "")
     assert {wording.error for wording in RUN_ERROR_PATTERNS} <= set(kinds)
     assert {error for error, _ in STAGE_ERRORS.values() if error} <= set(kinds)

@@ -172,6 +172,8 @@ class TemplateError(InvalidRequestError):
         position: the index of the character where it is wrong, if it is at one.
     """
 
+    kind = "template"
+
     def __init__(self, message: str, position: int | None = None, remedy: str = "") -> None:
         self.message = message.rstrip(".")
         self.position = position
