@@ -222,6 +222,13 @@ INVALID_EDITS = [
         "It must be a flavor: cpu-basic,",
     ),
     ("README.md", "license: mit", "license: other\nlicense_name: ours", "license_link is missing"),
+    (
+        "README.md",
+        "license: mit",
+        "license_name: Our Own",
+        "It must be an identifier in lower case",
+    ),
+    ("README.md", "license: mit", "license_link: our own", "must be LICENSE, LICENSE.md or a URL"),
     ("README.md", "30m", "half an hour", "It must be a duration such as 30m or 1h"),
     (
         "README.md",

@@ -20,6 +20,7 @@ from sd35.client import SpaceClient
 from sd35.core.events import Event, Notice, Progress
 from sd35.core.request import GenerationRequest
 from sd35.space.replicas.environment import prepare_environment
+from sd35.space.replicas.reaper import END_TEXT
 from tests.ray_processes import find_replicas, is_running
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def repeat(client: SpaceClient, events: list[Event]) -> None:
 
 
 @pytest.mark.ray
-def test_nothing_outlives_a_killed_space() -> None:
+def test_nothing_outlives_a_killed_space(capfd: pytest.CaptureFixture[str]) -> None:
     """Ray and all replicas on this machine end with the Space, even if it is killed."""
     space = SpaceProcess("--replicas", "1")
     space.wait_until_ready()
@@ -86,6 +87,7 @@ def test_nothing_outlives_a_killed_space() -> None:
     while any(is_running(process) for process in processes):
         assert time.monotonic() < deadline, [p for p in processes if is_running(p)]
         time.sleep(0.05)
+    assert END_TEXT in capfd.readouterr().err
 
 
 @pytest.fixture

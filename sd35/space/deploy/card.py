@@ -111,8 +111,12 @@ _FIELDS: Final[dict[str, Any]] = {
     "license": _field(
         str, "an identifier from the Hub's list, such as mit", pattern=f"^({_LICENSES})$"
     ),
-    "license_name": _field(_Text, "a text"),
-    "license_link": _field(_Text, "a text"),
+    "license_name": _field(
+        str, "an identifier in lower case, such as my-license-1.0", pattern=r"^[a-z0-9.-]+$"
+    ),
+    "license_link": _field(
+        str, "LICENSE, LICENSE.md or a URL", pattern=r"^(LICENSE(\.md)?|https?://\S+)$"
+    ),
     "models": _field(list[_Repository], "a list of names such as owner/name"),
     "datasets": _field(list[_Repository], "a list of names such as owner/name"),
     "tags": _field(list[_Text], "a list of words"),

@@ -58,7 +58,7 @@ class Cluster:
     def __init__(self, address: str | None, replicas: ReplicaRange) -> None:
         self.is_own = address is None
         self.folder: Path | None = None
-        self._reaper: Reaper | None = None
+        self._reaper = Reaper()
         logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             if address is None:
@@ -77,7 +77,6 @@ class Cluster:
         # 107 bytes.
         parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # a private folder in it
         self.folder = Path(tempfile.mkdtemp(prefix="sd35-ray-", dir=parent))
-        self._reaper = Reaper()
         with _same_signal_handlers():
             # In the main thread: Ray's processes end with the thread that has started them.
             ray.init(
@@ -120,8 +119,7 @@ class Cluster:
                 with contextlib.suppress(RayError, RayServeException, TimeoutError):
                     _remove(application)
             ray.shutdown()
-        if self._reaper is not None:
-            self._reaper.close()
+        self._reaper.close()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -1,9 +1,11 @@
-"""Program that ends what Ray leaves behind when the Space is killed.
+"""Program that ends what Ray leaves behind when the Space is killed, and says that it was.
 
 Ray's main processes are killed with the Space, by the kernel. Two of their children, which notice
-that, first try for a minute to report it to those that are dead.
+that, first try for a minute to report it to those that are dead. If Ray's process on this machine
+ends, Ray ends the Space in the midst of a call, without a word.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +17,11 @@ __all__ = ["Reaper"]
 
 END_SECONDS: Final = 5.0
 PROCESSES: Final = Path("/proc")
+CLOSED: Final = "closed\n"
+END_TEXT: Final = (
+    "The Space has ended without closing Ray: it was killed, Ray's own processes have ended, or "
+    "closing took too long.\n"
+)
 
 
 class Reaper:
@@ -38,7 +45,9 @@ class Reaper:
     def close(self) -> None:
         """End what still runs of those processes, and the program."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has been killed
+            self._process.stdin.write(CLOSED)
+            self._process.stdin.close()
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -74,7 +83,14 @@ def read_stat(pid: int) -> tuple[int, str] | None:
 
 def main() -> None:
     """Wait for the end of the input, and end the processes that it names."""
-    for line in sys.stdin.readlines():
+    lines = sys.stdin.readlines()
+    if lines[-1:] == [CLOSED]:
+        lines.pop()
+    else:
+        # Nobody may be there to read it, such as after the terminal was closed.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(END_TEXT)
+    for line in lines:
         pid, start_time = line.split()
         values = read_stat(int(pid))
         # The number may belong to another process by now.
