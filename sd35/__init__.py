@@ -3,6 +3,7 @@
 - `generate` returns an image, and `stream` the events on the way to it, without `async`.
 - `SpaceClient` is the asynchronous client below them. `RequestOptions` and `GenerationRequest`
   describe an image, `Event` is what a Space reports, and `SD35Error` the root of all errors.
+- `Template` makes prompts of one text with choices and wildcards; `apply_styles` gives them styles.
 - `StabilityAI_SD35Large` is the provider class for programs that support many providers.
 """
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from sd35.core.limits import Limits
     from sd35.core.picture import Picture
     from sd35.core.request import GenerationRequest, RequestOptions
+    from sd35.prompts.styles import Style, StyleBook, apply_styles, load_styles
+    from sd35.prompts.templates import Template
+    from sd35.prompts.wildcards import WildcardFolders
     from sd35.provider import (
         AsyncResult,
         ImagePreview,
@@ -63,10 +67,16 @@ __all__ = [
     "StabilityAI_SD35Large",
     "Started",
     "StopOutcome",
+    "Style",
+    "StyleBook",
+    "Template",
     "Timeouts",
     "Waiting",
+    "WildcardFolders",
     "__version__",
+    "apply_styles",
     "generate",
+    "load_styles",
     "stream",
 ]
 
@@ -77,6 +87,9 @@ _MODULES = (
     "core.limits",
     "core.picture",
     "core.request",
+    "prompts.styles",
+    "prompts.templates",
+    "prompts.wildcards",
     "provider",
     "sync",
 )

@@ -28,7 +28,7 @@ PLACEHOLDER = re.compile(
 )
 
 ALLOWED_IMPORTS = {
-    "sd35": {"client", "core", "provider", "sync"},
+    "sd35": {"client", "core", "prompts", "provider", "sync"},
     "sd35.__main__": {"cli"},
     "sd35.cli": {
         *(

@@ -23,11 +23,15 @@ import pytest
 from aiohttp import web
 from anyio.from_thread import BlockingPortal
 
+from sd35.cli.history import typical_seconds
 from sd35.cli.reporter import DEMO_NOTICE
 from sd35.client import Timeouts
 from sd35.core import events
 from sd35.core.picture import open_picture
+from sd35.core.request import GenerationRequest
+from sd35.library.library import Library
 from sd35.metadata.embedding import read_metadata, read_texts
+from sd35.metadata.infotext import read_infotext, write_infotext
 from tests.cli_program import (
     LIMIT_SECONDS,
     QUOTA,
@@ -52,6 +56,7 @@ from tests.impostor import (
     respond_text,
     serve_fake_gradio,
 )
+from tests.library_fixtures import add_picture
 from tests.test_picture import encode_picture
 
 __all__ = ["disk", "generator", "plain", "portal"]  # fixtures
@@ -112,6 +117,114 @@ def test_prompts_and_seeds_make_new_files(generator: FakeSpace, tmp_path: Path) 
         )
     assert len(list(Path("new/out").iterdir())) == 2 * len(names)
     assert {open_picture(Path(path).read_bytes()).format for path in out.splitlines()} == {"WEBP"}
+
+
+DRY_RUNS = (
+    (("{red|blue} fox", "--combinations", "all"), ["red fox", "blue fox"]),
+    (("{red|blue} fox", "--combinations", "1", "--count", "2"), ["red fox", "red fox"]),
+    (("{red|blue} fox", "--no-template"), ["{red|blue} fox"]),
+    (("a {fox} # __", "--count", "2"), ["a {fox} # __", "a {fox} # __"]),
+    (("a {fox} # x", "--template"), ["a fox"]),
+    (("fox", "--style", "pixel ART"), [r"Pixel art of fox, .*"]),
+    (
+        ("__color/*__ __season__", "--wildcards", "own", "--combinations", "all"),
+        [r"[\w ]+ own"] * 20,
+    ),
+)
+
+
+def test_dry_run_prints_the_prompts() -> None:
+    """A dry run connects to no Space, and prints each prompt that would be sent."""
+    Path("own").mkdir()
+    Path("own/season.txt").write_text("own\n")
+    for arguments, patterns in DRY_RUNS:
+        code, out, err = invoke(
+            "generate", *arguments, "--dry-run", "--space", "http://127.0.0.1:1"
+        )
+        prompts = out.splitlines()
+        assert code == 0, err
+        assert len(prompts) == len(patterns)
+        assert all(
+            prompt == pattern or re.fullmatch(pattern, prompt)
+            for prompt, pattern in zip(prompts, patterns, strict=True)
+        )
+
+
+def planned_images(*arguments: str) -> list[tuple[int, str]]:
+    """Return the seeds and prompts of a dry run."""
+    code, out, _ = invoke("generate", *arguments, "--dry-run", "--json")
+    assert code == 0
+    events = [json.loads(line) for line in out.splitlines()]
+    assert {event["event"] for event in events} == {"planned"}
+    return [(event["seed"], event["prompt"]) for event in events]
+
+
+def test_seeds_decide_prompts() -> None:
+    """The same seed makes the same prompts, and the order of the seeds is as chosen."""
+    command = ("{a|b|c|d} {a|b|c|d}", "--count", "9", "--seed", "7")
+    images = planned_images(*command)
+    assert images == planned_images(*command)
+    assert [seed for seed, _ in images] == list(range(7, 16))
+    assert len({prompt for _, prompt in images}) > 3
+    fixed = planned_images(*command, "--seeds", "fixed")
+    assert {seed for seed, _ in fixed} == {7}
+    assert [prompt for _, prompt in fixed] == [prompt for _, prompt in images]
+    assert len({seed for seed, _ in planned_images(*command[:3])}) == 9
+    increment = planned_images(*command[:3], "--seeds", "increment")
+    assert [seed - increment[0][0] for seed, _ in increment] == list(range(9))
+    assert planned_images("x", "--seed", str(2**63))[0][0] == 2**63
+
+
+def test_record_holds_template_and_styles(generator: FakeSpace) -> None:
+    """The record of an image has its prompt, and the template and the styles that made it."""
+    arguments = ("--combinations", "2", "--style", "Linocut", "--negative", "blur", "--seed", "1")
+    command = ("generate", "{red|blue|tan} fox, [x]", *arguments, "--space", generator.address)
+    code, out, err = invoke(*command)
+    assert code == 0
+    assert "2 images, the first ones of the template's 3 combinations." in err
+    assert "“[x]” is emphasis in brackets" in err
+    data = Path(out.splitlines()[1]).read_bytes()
+    record = read_metadata(data)
+    assert record is not None
+    assert record.prompt.startswith("A linocut of blue fox, [x], bold")
+    assert record.negative_prompt.startswith("blur, photo")
+    assert record.extra[:4] == (
+        ("Template", "{red|blue|tan} fox, [x]"),
+        ("Styles", "Linocut"),
+        ("Base prompt", "blue fox, [x]"),
+        ("Base negative", "blur"),
+    )
+    parsed = read_infotext(write_infotext(record, 64, 128))
+    assert parsed is not None
+    assert parsed.extra[:4] == record.extra[:4]
+
+
+def test_time_is_estimated_from_the_library(tmp_path: Path) -> None:
+    """The time of an image is the median of those of its Space, size and steps, or unknown."""
+    request = GenerationRequest("x", width=32, height=24, num_inference_steps=9)
+    folder = tmp_path / "library"
+    assert typical_seconds(folder, "a/b", request) is None
+    assert not folder.exists()
+    with Library.open(folder) as library:
+        for index, seconds in enumerate((4.0, 5.0, 60.0, None)):
+            add_picture(library, index, space="a/b", took_seconds=seconds, num_inference_steps=9)
+        add_picture(library, 9, space="a/b", took_seconds=1.0, num_inference_steps=8)
+        add_picture(library, 8, space="a/bc", took_seconds=1.0, num_inference_steps=9)
+    assert typical_seconds(folder, "a/b", request) == 5
+    assert typical_seconds(folder, "a", request) is None
+
+
+def test_styles_are_listed() -> None:
+    """`--styles` prints the names of all styles, one per line, those of the user included."""
+    Path("library").mkdir()
+    own_style = '{"styles": [{"name": "Mine", "prompt": "mine"}]}'
+    Path("library/styles.json").write_text(own_style)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SD35_LIBRARY", "library")
+        code, out, _ = invoke("generate", "--styles")
+        assert planned_images("fox", "--style", "mine")[0][1] == "fox, mine"
+    assert code == 0
+    assert {"Oil painting", "Mine"} <= set(out.splitlines())
 
 
 def png_chunks(png: bytes) -> Iterator[bytes]:
@@ -272,6 +385,19 @@ def test_failure_ends_the_batch_without_keep_going(generator: FakeSpace) -> None
         (["generate", "x", "--seed", "-1", "--width", "100"], 2, "between 512 and 1024 px"),
         (["generate", "x", "--count", "0"], 2, "--count"),
         (["generate", "x", "--colour"], 2, "--colour"),
+        (["generate", "x {a|b"], 2, "never closed (at character 3). Add } to close it"),
+        (["generate", "__nope__"], 2, "no wildcard “nope”"),
+        (["generate", "__colr/warm__"], 2, "Did you mean __color/warm__?"),
+        (["generate", "{0$$x}"], 2, "Enter a prompt."),
+        (["generate", "x", "--template", "--no-template"], 2, "not both"),
+        (["generate", "x", "--combinations", "all"], 2, "No prompt is a template"),
+        (["generate", "{a|b}", "--combinations", "some"], 2, "enter all, or a whole number"),
+        (["generate", "{a|b|c}" * 9, "--combinations", "all"], 2, "19,683 images; the limit is"),
+        (["generate", "{a|b}" * 99, "--combinations", "all"], 2, "or more images"),
+        (["generate", "x", "--seeds", "odd"], 2, "enter random, fixed, increment"),
+        (["generate", "x", "--seeds", "random", "--seed", "1"], 2, "not both"),
+        (["generate", "x", "--style", "oil"], 2, "Did you mean “Oil painting”?"),
+        (["generate", "x", "--wildcards", "missing"], 2, "Folder not found"),
         (["generate", "x", "--space", "what is this"], 2, "use owner/name"),
         (
             ["generate", "x", "--proxy", f"socks5://me:{SECRET_TOKEN}@host"],

@@ -149,6 +149,15 @@ def test_imported_settings_are_fitted_to_the_space() -> None:
     assert "Imported from" in notices.import_summary("x.png", "X", settings)
 
 
+def test_origin_of_an_own_prompt_is_no_unsupported_setting() -> None:
+    """Of an image of this app, the template and the styles have done their work."""
+    pairs = (("Template", "a {cat|dog}"), ("Styles", "Ink"), ("Base prompt", "a cat"))
+    metadata = GenerationMetadata(prompt="ink of a cat", seed=1, extra=pairs)
+    assert not apply_settings(metadata, FORM_VALUES, PUBLIC_LIMITS).ignored
+    other_metadata = replace(metadata, tool="X", extra=pairs[:1])
+    assert apply_settings(other_metadata, FORM_VALUES, PUBLIC_LIMITS).ignored
+
+
 @pytest.mark.parametrize(
     ("seed", "extra", "expected_text"),
     [

@@ -218,12 +218,13 @@ def test_any_text_is_a_template_or_an_error(text: str) -> None:
         ("{a {b} c|d}", True),
         ("{2$$__x__}", True),
         ("__season__", True),
+        ("__my seasons__", True),
         ("${a=b}", True),
         ("{a|b", True),
         ("a {fox} {", False),
         ('{"a": 1}', False),
         (r"\{a\|b\} :-} a | b", False),
-        ("____ __ snake_case__", False),
+        ("____ __ snake_case__ a __ b", False),
     ],
 )
 def test_only_sure_syntax_makes_a_template(text: str, is_template: bool) -> None:  # noqa: FBT001
@@ -249,6 +250,7 @@ def folder(tmp_path: Path) -> Path:
         empty_txt="# nothing\n",
         lists_yaml="clothes:\n  - shirt\n  - 1\nart:\n  nordic: [a, b]\n  1234: 5678\nname: x\n",
         sub__more_json='{"tool": ["saw", "{big|small} axe"]}',
+        toys_yaml="toys:\n  - |\n    # Usage: __toys(kind=owl)__\n\n    a ${kind} toy,\n    soft\n",
         bomb_yaml="a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
         deep_yaml="[" * 500,
         broken_json="{",
@@ -260,12 +262,14 @@ def test_wildcard_files_are_found(folder: Path) -> None:
     """Text, YAML and JSON files in nested folders have values, each once, under their names."""
     wildcards = WildcardFolders(folder)
     assert wildcards.names == [
-        *("art/nordic", "clothes", "colors/cold", "colors/warm", "empty", "sub/tool"),
+        *("art/nordic", "clothes", "colors/cold", "colors/warm", "empty", "sub/tool", "toys"),
     ]
     assert wildcards.values("colors/cold") == ("blue", "2::green")
     assert wildcards.values("clothes") == ("shirt", "1")
     assert wildcards.values("colors*") == wildcards.values("col*/*") == ("blue", "2::green", "red")
     assert Template("{2$$__colors/*__} __sub/tool__", wildcards).count == 18
+    toys = Template("__toys(kind={owl|fox})__", wildcards)
+    assert [*toys.combinations()] == [f"a {kind} toy, soft" for kind in ("owl", "fox")]
     assert len(wildcards.problems) == 3
     assert any("aliases" in problem for problem in wildcards.problems)
 
@@ -331,8 +335,13 @@ def test_own_styles_are_read(tmp_path: Path) -> None:
     own = write(tmp_path, own_json='{"styles": [{"name": "watercolor ", "prompt": "wet"}]}')
     book = load_styles(SHIPPED_STYLES, own / "own.json", own / "missing.json")
     assert book.find(["WaterColor"])[0].prompt == "wet"
-    with pytest.raises(InvalidRequestError, match=r"Did you mean “Oil painting”"):
-        book.find(["oil paint"])
+    for name, message in (
+        ("oil", "“Oil painting”"),
+        ("xyz", "no style “xyz”"),
+        ("Claymatian", "Claymation"),
+    ):
+        with pytest.raises(InvalidRequestError, match=message):
+            book.find([name])
     for text, message in (
         ('{\n"styles": [}', "line 2"),
         ("[]", "no .styles."),

@@ -13,6 +13,7 @@ __all__ = [
     "CliEvent",
     "Hint",
     "OperationFailed",
+    "PicturePlanned",
     "PictureSaved",
     "PictureStarted",
     "PreviewSaved",
@@ -41,6 +42,16 @@ class Hint:
 
     text: str
     is_warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePlanned:
+    """Image that a dry run would make; `index` counts from 1."""
+
+    index: int
+    total: int
+    request: GenerationRequest
+    origin: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,7 @@ CliEvent = (
     Event
     | Hint
     | OperationFailed
+    | PicturePlanned
     | PictureSaved
     | PictureStarted
     | PreviewSaved

@@ -10,6 +10,7 @@ from typing import Any
 from sd35.cli.events import (
     CliEvent,
     OperationFailed,
+    PicturePlanned,
     PictureSaved,
     PictureStarted,
     PreviewSaved,
@@ -48,7 +49,9 @@ __all__ = [
 
 
 def write_path(event: CliEvent) -> None:
-    """Write the path of an image that was saved."""
+    """Write the path of an image that was saved, or the prompt of one in a dry run."""
+    if isinstance(event, PicturePlanned):
+        write_line(one_line(event.request.prompt).encode("utf-8", "replace"))
     if isinstance(event, PictureSaved):
         # As the bytes that the file system has: a name need not be valid UTF-8.
         write_line(os.fsencode(event.path))
@@ -78,6 +81,16 @@ def _event_to_json(event: CliEvent) -> dict[str, Any]:
         case PreviewSaved(picture=remote_picture, preview=preview, path=path):
             url = _public_url(remote_picture)
             return {"event": "preview", "url": url, "path": str(path), **_picture_to_json(preview)}
+        case PicturePlanned(index=index, total=total, request=request, origin=origin):
+            return {
+                "event": "planned",
+                "picture": index,
+                "pictures": total,
+                "prompt": request.prompt,
+                "negative_prompt": request.negative_prompt,
+                "seed": request.seed,
+                "origin": dict(origin),
+            }
         case PictureSaved():
             return {
                 "event": "saved",

@@ -9,7 +9,13 @@ from sd35.core.request import GenerationRequest
 from sd35.core.version import __version__
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 
-__all__ = ["build_metadata", "request_from_metadata"]
+__all__ = ["build_metadata", "request_from_metadata", "space_label"]
+
+
+def space_label(space: SpaceClient) -> str:
+    """Return the name of a Space as metadata has it."""
+    # The embedded demo Space listens at another loopback port each time.
+    return "demo Space" if space.contract.is_demo else space.name
 
 
 def build_metadata(
@@ -19,8 +25,12 @@ def build_metadata(
     *,
     picture_id: str,
     elapsed_seconds: float,
+    prompt_origin: tuple[tuple[str, str], ...] = (),
 ) -> GenerationMetadata:
-    """Return the metadata of an image that a Space has just generated."""
+    """Return the metadata of an image that a Space has just generated.
+
+    The origin of its prompt is a template or styles, as names and values.
+    """
     contract = space.contract
     parameter_names = {parameter.name for parameter in contract.parameters}
     # A Space without one of these parameters has used an unknown value.
@@ -36,12 +46,11 @@ def build_metadata(
         num_inference_steps=request.num_inference_steps if has_steps else None,
         seed=picture.seed,
         model=space.model,
-        # The embedded demo Space listens at another loopback port each time.
-        space="demo Space" if contract.is_demo else space.name,
+        space=space_label(space),
         is_demo=contract.is_demo,
         made_at=dt.datetime.now(dt.UTC),
         took_seconds=round(elapsed_seconds, 3),
-        extra=tuple(contract.model_info.provenance.items()),
+        extra=(*prompt_origin, *contract.model_info.provenance.items()),
         versions={THIS_TOOL: __version__, "Gradio": contract.version},
     )
 

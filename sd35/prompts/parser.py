@@ -27,7 +27,7 @@ DEFAULT_SEPARATOR: Final = ", "
 _NAME: Final = r"[^\W\d][\w-]{0,99}"
 # Without a limit, each "__" of a hostile text would be compared with all of the rest.
 _WILDCARD: Final = (
-    r"__(?P<pattern>(?!_)[^\s{}|$()#\\]{1,200}?)"
+    r"__(?P<pattern>(?![_ ])[^\t-\r{}|$()#\\]{1,200}?)(?<![ ])"
     r"(?P<arguments>\([^()]{0,1000}\))?__(?!_)"
 )
 _TOKEN: Final = re.compile(

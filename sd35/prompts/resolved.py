@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sd35.prompts.styles import Style, apply_styles
 
-__all__ = ["ResolvedPrompt", "resolve_prompt"]
+__all__ = ["ORIGIN_NAMES", "ResolvedPrompt", "resolve_prompt"]
+
+# In records; those of sd-dynamic-prompts and Fooocus, as far as they have the same.
+ORIGIN_NAMES: Final = ("Template", "Styles", "Base prompt", "Base negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +28,10 @@ def resolve_prompt(
 
     With a template, the prompt is one of its results.
     """
-    origin = [("Template", template)] if template else []
-    if styles:
-        # As Fooocus names them; the sources of both prompts, to change the style of an image.
-        origin += [("Styles", ", ".join(style.name for style in styles))]
-        origin += [("Base prompt", prompt), ("Base negative", negative_prompt)]
+    names = ", ".join(style.name for style in styles)
+    # The sources of both prompts, to give an image another style.
+    sources = (prompt, negative_prompt) if styles else ("", "")
+    origin = zip(ORIGIN_NAMES, (template, names, *sources), strict=True)
     styled_prompt, styled_negative = apply_styles(prompt, negative_prompt, styles)
     return ResolvedPrompt(
         styled_prompt, styled_negative, tuple(pair for pair in origin if pair[1].strip())

@@ -70,7 +70,8 @@ class StyleBook:
         key = " ".join(name.split()).casefold()
         if key in styles:
             return styles[key]
-        matches = difflib.get_close_matches(key, styles, n=3)
+        matches = [name for name in styles if key and key in name][:3]
+        matches = matches or difflib.get_close_matches(key, styles, n=3)
         suggestion = " or ".join(f"“{styles[match].name}”" for match in matches)
         raise InvalidRequestError(
             f"There is no style “{one_line(name)}”.",
@@ -98,7 +99,7 @@ def apply_styles(prompt: str, negative_prompt: str, styles: Sequence[Style]) -> 
     return prompt, own.removeprefix(", ")
 
 
-def load_styles(*files: Path) -> StyleBook:
+def load_styles(*files: Path | str) -> StyleBook:
     """Return the styles of files that exist; those of a later file replace others of their name.
 
     Raises:
@@ -106,7 +107,7 @@ def load_styles(*files: Path) -> StyleBook:
     """
     styles: dict[str, Style] = {}
     presets: dict[str, NegativePreset] = {}
-    for file in files:
+    for file in map(Path, files):
         try:
             book = _read_file(file)
         except FileNotFoundError:

@@ -16,6 +16,7 @@ from sd35.core.errors import TemplateError
 from sd35.prompts.nodes import Assignment, Choice, Literal, Node, Sequence, Variable, Wildcard
 from sd35.prompts.parser import parse_template
 from sd35.prompts.resolution import Budget, Frame, Resolver, Selection, WildcardSource
+from sd35.prompts.wildcards import NO_WILDCARDS
 
 __all__ = ["MAX_COUNT", "Template"]
 
@@ -37,7 +38,7 @@ class Template:
         TemplateError: the template, or a wildcard that it uses, isn't valid or too complex.
     """
 
-    def __init__(self, text: str, wildcards: WildcardSource) -> None:
+    def __init__(self, text: str, wildcards: WildcardSource = NO_WILDCARDS) -> None:
         self.text = text
         self._sequence = parse_template(text)
         self._resolver = Resolver(wildcards)

@@ -23,11 +23,11 @@ _PATTERN: Final = re.compile(
 
 
 class SyntaxKind(Enum):
-    """Kind of syntax, with a sentence for people."""
+    """Kind of syntax, with the end of a sentence that begins with the syntax and `is`."""
 
-    WEIGHT = "weights such as (fox:1.3) have no effect in Stable Diffusion 3.5"
-    BRACKETS = "brackets such as [fox] or ((fox)) have no effect in Stable Diffusion 3.5"
-    LORA = "a LoRA can't be loaded by a prompt here"
+    WEIGHT = "a weight, which has no effect in Stable Diffusion 3.5"
+    BRACKETS = "emphasis in brackets, which has no effect in Stable Diffusion 3.5"
+    LORA = "an addition to the model, which no prompt can load here"
 
 
 @dataclass(frozen=True, slots=True)

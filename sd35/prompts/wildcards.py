@@ -39,12 +39,12 @@ class WildcardFolders:
         problems: sentences about files that can't be used.
     """
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path | str) -> None:
         self._sources: dict[str, Path | tuple[str, ...]] = {}
         self._values: dict[str, tuple[str, ...]] = {}
         self.problems: list[str] = []
         for folder in folders:
-            self._sources |= self._scan(folder)
+            self._sources |= self._scan(Path(folder))
 
     @property
     def names(self) -> list[str]:

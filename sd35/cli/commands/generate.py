@@ -4,24 +4,27 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
+import anyio.to_thread
 import typer
 from typer import Argument, Option
 
-from sd35.cli import options
-from sd35.cli.batch import Batch, read_prompts
+from sd35.cli import options, prompt_options
+from sd35.cli.batch import Batch, BatchItem
 from sd35.cli.events import (
     CliEvent,
     Hint,
     OperationFailed,
+    PicturePlanned,
     PictureSaved,
     PictureStarted,
     TaskProgress,
 )
 from sd35.cli.exit_codes import exit_code
+from sd35.cli.history import typical_seconds
 from sd35.cli.lazy import Command, make_app
 from sd35.cli.output import (
     JsonLinesOutput,
@@ -32,16 +35,21 @@ from sd35.cli.output import (
 )
 from sd35.cli.reporter import DEMO_NOTICE, open_reporter
 from sd35.cli.runner import Shutdown, exit_on_errors
-from sd35.cli.target import SpaceTarget, open_space, resolve_target
+from sd35.cli.target import SpaceTarget, open_space, read_settings, resolve_target
 from sd35.client import Previews, SpaceClient, Timeouts
 from sd35.core.errors import SD35Error
 from sd35.core.events import Started
 from sd35.core.file_names import file_name
+from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest, RequestOptions
-from sd35.jobs.provenance import build_metadata
+from sd35.core.seed import MAX_SEED, parse_seed
+from sd35.core.text import format_duration, one_line, pluralize
+from sd35.jobs.provenance import build_metadata, space_label
 from sd35.metadata.embedding import embed_or_original
 from sd35.metadata.model import new_id
+from sd35.prompts.tokens import estimate_tokens
+from sd35.prompts.unsupported import SyntaxKind, find_unsupported
 
 __all__ = ["app"]
 
@@ -79,7 +87,7 @@ Seed = Annotated[
     Option(
         metavar="N",
         parser=options.seed_number,
-        help="Seed. With --count, it increases by 1 per image. Random if omitted or -1.",
+        help="Seed of the first image. Random if omitted or -1.",
     ),
 ]
 Count = Annotated[
@@ -131,6 +139,14 @@ def generate(  # noqa: PLR0913  # one for each option
     count: Count = 1,
     out: OutputFolder = Path(),
     prompts: PromptsFile = None,
+    seeds: prompt_options.SeedOrder = None,
+    style: prompt_options.StyleNames = None,
+    styles: prompt_options.ListStyles = False,
+    template: prompt_options.IsTemplate = False,
+    no_template: prompt_options.NoTemplate = False,
+    combinations: prompt_options.Combinations = None,
+    wildcards: prompt_options.WildcardFolder = None,
+    dry_run: prompt_options.DryRun = False,
     previews: SavePreviews = False,
     keep_going: KeepGoing = False,
     space: Space = None,
@@ -153,18 +169,26 @@ def generate(  # noqa: PLR0913  # one for each option
     Each file contains its settings. Paths go to stdout, one per line; everything else to stderr.
     """
     with _event_output(is_quiet=quiet, is_json=as_json) as emit:
-        request_options = RequestOptions(
-            prompt="",
-            negative_prompt=negative,
-            aspect_ratio=aspect,
-            width=width,
-            height=height,
-            guidance_scale=guidance,
-            num_inference_steps=steps,
-            seed=seed,
+        if styles:
+            raise typer.Exit(prompt_options.list_styles(is_json=as_json))
+        request_options = _request_options(negative, aspect, width, height, guidance, steps, seed)
+        sources = prompt_options.read_sources(
+            prompt, prompts, wildcards, is_template=template, is_literal=no_template
         )
-        texts = read_prompts(prompt, prompts)
-        batch = Batch(texts, request_options, count, out, previews, keep_going)
+        named_styles = prompt_options.find_styles(style or ())
+        batch = Batch(
+            sources,
+            request_options,
+            count,
+            out,
+            previews,
+            keep_going,
+            seeds,
+            named_styles,
+            combinations,
+        )
+        if dry_run:
+            raise typer.Exit(_show_plan(batch, emit))
         target = resolve_target(
             space,
             token=token,
@@ -182,6 +206,27 @@ def generate(  # noqa: PLR0913  # one for each option
         raise typer.Exit(asyncio.run(_generate_batch(batch, target, emit)))
 
 
+def _request_options(
+    negative: str,
+    aspect: str | None,
+    width: int | None,
+    height: int | None,
+    guidance: float | None,
+    steps: int | None,
+    seed: int | None,
+) -> RequestOptions:
+    return RequestOptions(
+        prompt="",
+        negative_prompt=negative,
+        aspect_ratio=aspect,
+        width=width,
+        height=height,
+        guidance_scale=guidance,
+        num_inference_steps=steps,
+        seed=seed,
+    )
+
+
 @contextmanager
 def _event_output(*, is_quiet: bool, is_json: bool) -> Iterator[Callable[[CliEvent], None]]:
     """Provide a function that reports events to people and programs; report errors like them."""
@@ -196,6 +241,28 @@ def _event_output(*, is_quiet: bool, is_json: bool) -> Iterator[Callable[[CliEve
             yield emit
 
 
+def _show_plan(batch: Batch, emit: Callable[[CliEvent], None]) -> int:
+    """Report what would be made, at a Space with any limits; return the exit code."""
+    options = replace(
+        batch.options,
+        aspect_ratio=None,
+        width=None,
+        height=None,
+        guidance_scale=None,
+        num_inference_steps=None,
+    )
+    limits = PUBLIC_LIMITS
+    assert limits.seed is not None
+    if (parse_seed(options.seed) or 0) > limits.seed.maximum:
+        limits = replace(limits, seed=Range(0, MAX_SEED, 1, 0))
+    items = replace(batch, options=options).items(limits)
+    for hint in (*_summary_hints(batch), *_prompt_hints(items)):
+        emit(hint)
+    for index, item in enumerate(items, 1):
+        emit(PicturePlanned(index, len(items), item.request, item.origin))
+    return 0
+
+
 async def _generate_batch(
     batch: Batch, target: SpaceTarget, emit: Callable[[CliEvent], None]
 ) -> int:
@@ -203,23 +270,61 @@ async def _generate_batch(
     # First, as connecting may take minutes, for a Space that has to wake up.
     check_folder(batch.folder)
     async with open_space(target, Timeouts(), emit) as (space, shutdown):
-        requests = batch.requests(space.contract.limits)
-        for hint in _hints(batch, space, requests[0]):
+        items = batch.items(space.contract.limits)
+        seconds = await _estimate_seconds(space, items) if len(items) > 1 else None
+        for hint in (
+            *_hints(batch, space, items[0].request),
+            *_prompt_hints(items),
+            *_summary_hints(batch, seconds),
+        ):
             emit(hint)
         generator = _PictureGenerator(target.space, space, batch, emit, shutdown)
         code = 0
-        for index, request in enumerate(requests, 1):
-            emit(PictureStarted(index, len(requests), request))
+        for index, item in enumerate(items, 1):
+            emit(PictureStarted(index, len(items), item.request))
             try:
-                await generator.generate(request)
+                await generator.generate(item)
             except SD35Error as error:
                 # Here instead of at the caller: only here is it known whose seed to print.
-                emit(OperationFailed(error, request))
+                emit(OperationFailed(error, item.request))
                 shutdown.exit_if_requested()
                 code = code or exit_code(error)
                 if not batch.keep_going:
                     break
     return code
+
+
+async def _estimate_seconds(space: SpaceClient, items: list[BatchItem]) -> float | None:
+    """Return how long all images will take, if the library has some like them."""
+    folder = read_settings().library_folder
+    seconds = await anyio.to_thread.run_sync(
+        typical_seconds, folder, space_label(space), items[0].request
+    )
+    return seconds and seconds * len(items)
+
+
+def _summary_hints(batch: Batch, seconds: float | None = None) -> Iterator[Hint]:
+    if batch.summary:
+        # Of more than two minutes, the seconds would only pretend to be known.
+        rounded_seconds = round(seconds or 0, -1 if (seconds or 0) < 120 else None)
+        minutes = round(rounded_seconds / 60) * 60
+        duration = format_duration(minutes if rounded_seconds > 120 else max(1, rounded_seconds))
+        yield Hint(f"{batch.summary} About {duration}." if seconds else batch.summary)
+
+
+def _prompt_hints(items: list[BatchItem]) -> Iterator[Hint]:
+    """Yield what the model doesn't understand or doesn't read of the prompts, once for each."""
+    syntaxes: dict[SyntaxKind, str] = {}
+    unread_count = 0
+    for item in items:
+        for syntax in find_unsupported(item.request.prompt):
+            syntaxes.setdefault(syntax.kind, syntax.text)
+        unread_count += estimate_tokens(item.request.prompt).t5.end is not None
+    for kind, text in syntaxes.items():
+        yield Hint(f"“{one_line(text)[:40]}” is {kind.value}.")
+    if unread_count:
+        texts = pluralize(unread_count, "prompt")
+        yield Hint(f"The end of {texts} is likely beyond the 256 tokens that the model reads.")
 
 
 def _hints(batch: Batch, space: SpaceClient, request: GenerationRequest) -> list[Hint]:
@@ -228,7 +333,8 @@ def _hints(batch: Batch, space: SpaceClient, request: GenerationRequest) -> list
         hints.append(Hint(DEMO_NOTICE, is_warning=True))
     if batch.saves_previews and not space.contract.is_generator:
         hints.append(Hint("This Space has no live previews."))
-    if request.negative_prompt and request.guidance_scale <= UNGUIDED_SCALE:
+    # The user's own: a style's negative words are no reason for a hint.
+    if batch.options.negative_prompt and request.guidance_scale <= UNGUIDED_SCALE:
         hints.append(Hint("The negative prompt is ignored: the guidance scale is 1 or below."))
     return hints
 
@@ -243,8 +349,9 @@ class _PictureGenerator:
     emit: Callable[[CliEvent], None]
     shutdown: Shutdown
 
-    async def generate(self, request: GenerationRequest) -> None:
+    async def generate(self, item: BatchItem) -> None:
         """Generate one image and save it; exit afterwards if the program was asked to stop."""
+        request = item.request
         started_at = time.monotonic()
         previews = Previews.ALL if self.batch.saves_previews else Previews.NONE
         generation = self.space.generate(request, previews=previews)
@@ -265,12 +372,18 @@ class _PictureGenerator:
         # The image has cost its quota: from here on nothing interrupts the download.
         self.emit(TaskProgress("Downloading the image", is_brief=True))
         picture = await generation.fetch()
-        self._save(request, picture, time.monotonic() - started_at)
+        self._save(item, picture, time.monotonic() - started_at)
         self.shutdown.exit_if_requested(has_saved_picture=True)
 
-    def _save(self, request: GenerationRequest, picture: Picture, elapsed_seconds: float) -> None:
+    def _save(self, item: BatchItem, picture: Picture, elapsed_seconds: float) -> None:
+        request = item.request
         metadata = build_metadata(
-            request, picture, self.space, picture_id=new_id(), elapsed_seconds=elapsed_seconds
+            request,
+            picture,
+            self.space,
+            picture_id=new_id(),
+            elapsed_seconds=elapsed_seconds,
+            prompt_origin=item.origin,
         )
         picture = embed_or_original(picture, metadata)
         path = write_result(self.batch.folder, self._file_name(request, picture), picture)

@@ -11,6 +11,7 @@ from sd35.core.model_info import PROVENANCE_NAMES
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.sizes import nearest_size
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
+from sd35.prompts.resolved import ORIGIN_NAMES
 from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES, FormValues, preset_for_size
 
 __all__ = [
@@ -159,7 +160,7 @@ def apply_settings(
             settings.ignore("model", metadata.model)
     for name, value in metadata.extra:
         is_in_group = group == "all" or (group == "prompt" and _rank(name) == _PROMPT_RANK)
-        is_provenance = metadata.tool == THIS_TOOL and name in PROVENANCE_NAMES
+        is_provenance = metadata.tool == THIS_TOOL and name in {*PROVENANCE_NAMES, *ORIGIN_NAMES}
         if is_in_group and name != "Seed" and not is_provenance:
             settings.ignore(name, value)
     return settings
