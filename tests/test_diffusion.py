@@ -623,6 +623,27 @@ def test_run_itself_copies_its_results_from_the_device(
     assert threads.count("run") == 5 + 1, "the previews and the image; later they are copied again"
 
 
+def test_device_that_hangs_gets_no_second_run(
+    space: ModelSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a run that can't be ended the engine is broken, and its process begins again."""
+    from sd35.space.diffusion import engine as engine_module  # noqa: PLC0415  # needs torch
+
+    end = threading.Event()
+    monkeypatch.setattr(engine_module, "STEP_LIMIT_SECONDS", 0)
+    monkeypatch.setattr(engine_module, "STOP_LIMIT_SECONDS", 0)
+    monkeypatch.setattr(space.engine, "_state", Ready())  # and restored after the test
+    hook = space.engine.pipeline.transformer.register_forward_pre_hook(lambda *_: end.wait())
+    try:
+        with pytest.raises(EngineError, match="longer than an hour"):
+            list(space.engine.generate(REQUEST))
+        assert isinstance(space.engine.state, Broken)
+    finally:
+        end.set()
+        hook.remove()
+        space.engine._run._thread.join()
+
+
 async def test_download_and_loading_are_shown(tmp_path: Path) -> None:
     """A request that comes before the model is there sees the download, and then its image."""
     with serve_model(tmp_path) as space:

@@ -208,19 +208,24 @@ class DiffusersEngine:
                 raise EngineError("The model isn't loaded.")
             run = _Run(self._model, request, self._is_closed)
             self._run = run
-            with contextlib.closing(run):
-                try:
-                    yield from run.results()
-                except EngineError:
-                    raise
-                except Exception as error:  # noqa: BLE001  # the run has logged it
-                    run.close()
-                    failure = self._failures.run_error(error, request)
-                    if is_device_failure(error):
-                        self._state = Broken(failure)
-                    else:
-                        _free_memory()
-                    raise failure from None
+            try:
+                yield from run.results()
+            except EngineError:
+                raise
+            except Exception as error:  # noqa: BLE001  # the run has logged it
+                run.close()
+                failure = self._failures.run_error(error, request)
+                if is_device_failure(error):
+                    self._state = Broken(failure)
+                else:
+                    _free_memory()
+                raise failure from None
+            finally:
+                if not run.close():
+                    # The next run would use the pipeline at the same time.
+                    self._state = Broken(
+                        EngineError("The device no longer answers.", "The Space starts again.")
+                    )
 
 
 class _Run:
@@ -260,10 +265,11 @@ class _Run:
                 return
             yield result.wait()
 
-    def close(self) -> None:
-        """End the run before its next step, and wait until the device is free."""
+    def close(self) -> bool:
+        """End the run before its next step, and return whether the device is free then."""
         self._is_stopped.set()
         self._thread.join(STOP_LIMIT_SECONDS)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
