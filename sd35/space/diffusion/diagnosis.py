@@ -59,7 +59,7 @@ class _Diagnosis:
 
     def check_token(self) -> str:
         if get_token() is None:
-            return "none: needed once, to download the model; set HF_TOKEN or run `hf auth login`"
+            return "none: needed to download a gated model; set HF_TOKEN or run `hf auth login`"
         return "found; the check of the model says whether it may download"
 
     def check_model(self) -> str:
