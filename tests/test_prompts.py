@@ -72,6 +72,7 @@ def combinations(text: str) -> list[str]:
         ("{4$$a|b}", ["a, b", "b, a"]),
         ("{2$$a|{b|c}}", ["a, b", "a, c", "b, a", "c, a"]),
         ("{2$$0.5::a|b}", ["a, b", "b, a"]),
+        ("{2$$a||b}", ["a", "a, b", "a", "b", "b, a", "b"]),
         ("__season__ sea", ["summer sea", "autumn sea", "fall sea", "winter sea"]),
         ("__nested__", ["summer", "autumn", "fall", "winter", "never"]),
         ("__heavy__", ["oak"]),
@@ -115,6 +116,7 @@ def test_templates_make_the_documented_prompts(text: str, expected_prompts: list
         ("__loop__", "loop → loop_back → loop", None),
         ("__season(winter)__", "(name=value)", 9),
         ("{0::a|0::b}", "weight of 0", 0),
+        ("x{-$$__flavor__|" + "|".join("a" * 99) + "}", "up to 50", 1),
         ("{99$$" + "|".join("a" * 99) + "}", "up to 50", 0),
         ("{" * 10_000, "30 deep", 30),
         ("{a|" * 10_000 + "}" * 10_000, "30 deep", 90),
@@ -122,7 +124,7 @@ def test_templates_make_the_documented_prompts(text: str, expected_prompts: list
         ("x" * 60_000, "50,000 characters", None),
         (DOUBLINGS, "too complex", None),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_wrong_templates_say_what_is_wrong(text: str, message: str, position: int | None) -> None:
     """A template that can't be used is refused whole, with the position, whatever the seed."""

@@ -156,13 +156,13 @@ class Resolver:
         """
         if isinstance(node, Wildcard):
             options = self._wildcard_options(node, frame)
-            return self._select(node, options, Bounds(), frame.inside(node))
+            return _select(node.position, options, Bounds(), frame, frame.inside(node))
         match node.options:
             case (Option(sequence=(Wildcard() as wildcard,)),):
                 options = self._wildcard_options(wildcard, frame)
-                return self._select(node, options, node.bounds, frame.inside(wildcard))
+                return _select(node.position, options, node.bounds, frame, frame.inside(wildcard))
             case options:
-                return self._select(node, options, node.bounds, frame.deeper())
+                return _select(node.position, options, node.bounds, frame, frame.deeper())
 
     def variable(self, node: Variable, frame: Frame) -> tuple[Sequence, Frame]:
         """Return the value of a variable, and where it is evaluated."""
@@ -176,20 +176,6 @@ class Resolver:
         scope = frame.scope.with_binding(node.name, binding.hidden)
         return binding.value, Frame(scope, frame.wildcards, frame.deeper().depth)
 
-    def _select(
-        self, node: Choice | Wildcard, options: tuple[Option, ...], bounds: Bounds, frame: Frame
-    ) -> Selection:
-        options = tuple(option for option in options if option.weight > 0)
-        if not options:
-            raise frame.error("All options have a weight of 0", node.position)
-        count = len(options)
-        lower = min(1 if bounds.lower is None else bounds.lower, count)
-        upper = min(count if bounds.upper is None else bounds.upper, count)
-        if max(lower, upper) > MAX_PICKS:
-            raise frame.error(f"A choice takes up to {MAX_PICKS} options", node.position)
-        lower, upper = sorted((lower, upper))
-        return Selection(options, lower, upper, bounds.separator, frame)
-
     def _wildcard_options(self, node: Wildcard, frame: Frame) -> tuple[Option, ...]:
         options = self._options.get(node.pattern)
         if options is None:
@@ -200,6 +186,25 @@ class Resolver:
             options = tuple(_parse_wildcard_value(value, node.pattern) for value in values)
             self._options[node.pattern] = options
         return options
+
+
+def _select(
+    position: int,
+    options: tuple[Option, ...],
+    bounds: Bounds,
+    frame: Frame,
+    inner_frame: Frame,
+) -> Selection:
+    options = tuple(option for option in options if option.weight > 0)
+    if not options:
+        raise frame.error("All options have a weight of 0", position)
+    count = len(options)
+    lower = min(1 if bounds.lower is None else bounds.lower, count)
+    upper = min(count if bounds.upper is None else bounds.upper, count)
+    if max(lower, upper) > MAX_PICKS:
+        raise frame.error(f"A choice takes up to {MAX_PICKS} options", position)
+    lower, upper = sorted((lower, upper))
+    return Selection(options, lower, upper, bounds.separator, inner_frame)
 
 
 def _parse_wildcard_value(value: str, pattern: str) -> Option:

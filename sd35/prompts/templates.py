@@ -45,11 +45,19 @@ class Template:
         self.count = _Counter(self._resolver).sequence(self._sequence, Frame())
 
     def sample(self, seed: int) -> str:
-        """Return a random prompt; the same seed gives the same one."""
+        """Return a random prompt; the same seed gives the same one.
+
+        Raises:
+            TemplateError: the prompt is too long, or takes too much work.
+        """
         return _tidy(_Sampler(self._resolver, Random(seed)).sequence(self._sequence, Frame()))  # noqa: S311  # no secret
 
     def combinations(self) -> Iterator[str]:
-        """Yield all prompts, in order: the last choice changes first."""
+        """Yield all prompts, in order: the last choice changes first.
+
+        Raises:
+            TemplateError: a prompt is too long, or takes too much work.
+        """
         enumerator = _Enumerator(self._resolver)
         for text in enumerator.sequence(self._sequence, Frame()):
             enumerator.budget.renew()
@@ -161,7 +169,7 @@ class _Sampler:
         for _ in range(size):
             option = options.pop(self._pick([option.weight for option in options]))
             texts.append(self.sequence(option.sequence, selection.frame))
-        return selection.separator.join(texts)
+        return selection.separator.join(filter(None, texts))
 
     def _pick(self, weights: list[float]) -> int:
         """Return the index of a random weight."""
@@ -242,7 +250,8 @@ class _Enumerator:
             middle = len(parts) // 2
             for start in self._join(parts[:middle], separator):
                 for end in self._join(parts[middle:], separator):
-                    yield _checked(start + separator + end)
+                    # An empty option needs no separator.
+                    yield _checked(separator.join(filter(None, (start, end))))
 
 
 def _checked(text: str) -> str:
