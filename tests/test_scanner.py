@@ -337,3 +337,12 @@ def test_star_restores_lost_metadata(library: Library) -> None:
     [remaining_entry] = library.search().entries
     assert remaining_entry.metadata == replace(entry.metadata, is_starred=True)
     assert read_metadata(library.read_bytes(remaining_entry.id)) == remaining_entry.metadata
+
+
+def test_own_wildcards_and_styles_are_no_strangers(library: Library) -> None:
+    """The files of wildcards and styles in a library aren't counted as passed over; others are."""
+    for name in ("wildcards/a.txt", "wildcards/b/c.yaml", "styles.json", "b/styles.json"):
+        path = library.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    assert library.rescan().skipped_files == skipped_files("other-kind", "b/styles.json")

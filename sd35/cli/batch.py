@@ -13,7 +13,6 @@ from sd35.core.errors import InvalidRequestError, TemplateError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.request import GenerationRequest, RequestOptions, is_random_seed, random_seed
 from sd35.core.text import one_line, pluralize
-from sd35.prompts.parser import has_template_syntax
 from sd35.prompts.resolved import ResolvedPrompt, resolve_prompt
 from sd35.prompts.styles import Style
 from sd35.prompts.templates import MAX_COUNT, Template
@@ -191,20 +190,19 @@ def _seed_after(seed: int, offset: int, limits: Limits) -> int:
 
 
 def parse_sources(
-    prompts: Sequence[str], *, are_templates: bool | None, wildcard_folder: Path
+    prompts: Sequence[str], are_templates: Sequence[bool], wildcard_folder: Path
 ) -> tuple[PromptSource, ...]:
-    """Return prompts with their templates; `None` for those that have the syntax of one.
+    """Return prompts, with the templates of those that are one.
 
     Raises:
         InvalidRequestError: a template isn't valid.
     """
-    wildcards: WildcardFolders | None = None
+    wildcards = WildcardFolders(SHIPPED_WILDCARDS, wildcard_folder)
     sources = []
-    for prompt in prompts:
-        if not (has_template_syntax(prompt) if are_templates is None else are_templates):
+    for prompt, is_template in zip(prompts, are_templates, strict=True):
+        if not is_template:
             sources.append(PromptSource(prompt))
             continue
-        wildcards = wildcards or WildcardFolders(SHIPPED_WILDCARDS, wildcard_folder)
         try:
             sources.append(PromptSource(prompt, Template(prompt, wildcards)))
         except TemplateError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from typer import BadParameter, Option
 
@@ -18,7 +18,9 @@ from sd35.cli.batch import (
 from sd35.cli.target import read_settings
 from sd35.cli.terminal import write_json, write_line
 from sd35.core.errors import InvalidRequestError
-from sd35.prompts.styles import SHIPPED_STYLES, STYLES_FILE_NAME, Style, StyleBook, load_styles
+from sd35.library.layout import STYLES_FILE, WILDCARDS_DIR
+from sd35.prompts.parser import has_template_syntax
+from sd35.prompts.styles import SHIPPED_STYLES, Style, StyleBook, load_styles
 
 __all__ = [
     "Combinations",
@@ -33,8 +35,6 @@ __all__ = [
     "list_styles",
     "read_sources",
 ]
-
-WILDCARDS_FOLDER_NAME: Final = "wildcards"
 
 
 def _parse_combinations(text: str) -> int:
@@ -115,11 +115,14 @@ def read_sources(
         raise InvalidRequestError("Use either --template or --no-template, not both.")
     if folder is not None and not folder.is_dir():
         raise InvalidRequestError(f"Folder not found: {folder}.", "Choose another --wildcards.")
-    if folder is None:
-        folder = read_settings().library_folder / WILDCARDS_FOLDER_NAME
-    are_templates = False if is_literal else is_template or None
     prompts = read_prompts(prompt, file)
-    return parse_sources(prompts, are_templates=are_templates, wildcard_folder=folder)
+    are_templates = [
+        not is_literal and (is_template or has_template_syntax(prompt)) for prompt in prompts
+    ]
+    if not any(are_templates):
+        return tuple(map(PromptSource, prompts))
+    folder = read_settings().library_folder / WILDCARDS_DIR if folder is None else folder
+    return parse_sources(prompts, are_templates, folder)
 
 
 def find_styles(names: Iterable[str]) -> tuple[Style, ...]:
@@ -129,7 +132,7 @@ def find_styles(names: Iterable[str]) -> tuple[Style, ...]:
 
 def _load_all_styles() -> StyleBook:
     """Return the shipped styles, and those of the user in the library folder."""
-    return load_styles(SHIPPED_STYLES, read_settings().library_folder / STYLES_FILE_NAME)
+    return load_styles(SHIPPED_STYLES, read_settings().library_folder / STYLES_FILE)
 
 
 def list_styles(*, is_json: bool) -> int:

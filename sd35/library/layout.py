@@ -29,7 +29,9 @@ __all__ = [
     "LOCAL_OWNER_KEY",
     "STALE_AFTER",
     "STATE_DIR",
+    "STYLES_FILE",
     "TRASH_DIR",
+    "WILDCARDS_DIR",
     "FileInfo",
     "OnProgress",
     "OnSkip",
@@ -61,6 +63,9 @@ ANONYMOUS_KEY: Final = "nobody"  # key of all visitors without an identity
 STATE_DIR: Final = ".studio"
 TRASH_DIR: Final = f"{STATE_DIR}/trash"
 VISITORS_DIR: Final = "visitors"
+
+WILDCARDS_DIR: Final = "wildcards"  # the user's own, as is the file of styles
+STYLES_FILE: Final = "styles.json"
 
 MAX_SLUG_LENGTH: Final = 60  # characters of the prompt in a file's name
 
@@ -210,6 +215,11 @@ def skip_reason(path: str) -> SkipReason | None:
     if path.lower().endswith(_PICTURE_SUFFIXES):
         return None
     return SkipReason.ARCHIVE if path.lower().endswith(_ARCHIVE_SUFFIXES) else SkipReason.OTHER_KIND
+
+
+def is_prompt_file(path: str) -> bool:
+    """Return whether a path in a library, with slashes, is of wildcards or styles."""
+    return path == STYLES_FILE or path.startswith(f"{WILDCARDS_DIR}/")
 
 
 def is_visible_picture(path: str) -> bool:

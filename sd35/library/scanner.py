@@ -19,6 +19,7 @@ from sd35.library.layout import (
     FileInfo,
     OnProgress,
     file_version,
+    is_prompt_file,
     walk_pictures,
 )
 from sd35.library.library_file import read_library_file, stat_library_file
@@ -197,7 +198,8 @@ class Scanner:
     def _walk_folder(self, root: Path, prefix: str) -> Iterator[tuple[int, str, int, int]]:
         def count_skipped(reason: SkipReason, path: str) -> None:
             # What is hidden isn't meant to be in the library, such as the library's own state.
-            if reason is not SkipReason.HIDDEN:
+            is_other_file = reason is SkipReason.OTHER_KIND and is_prompt_file(prefix + path)
+            if reason is not SkipReason.HIDDEN and not is_other_file:
                 self._skipped_files.add(reason, prefix + path)
 
         for file_info in walk_pictures(root, on_skip=count_skipped):

@@ -13,7 +13,6 @@ from sd35.core.text import one_line
 
 __all__ = [
     "SHIPPED_STYLES",
-    "STYLES_FILE_NAME",
     "NegativePreset",
     "Style",
     "StyleBook",
@@ -22,7 +21,6 @@ __all__ = [
 ]
 
 SHIPPED_STYLES: Final = Path(__file__).parent.parent.parent / "assets" / "styles.json"
-STYLES_FILE_NAME: Final = "styles.json"  # of the user's own, in the library folder
 
 MAX_BYTES: Final = 1_000_000
 MAX_STYLES: Final = 1000

@@ -37,7 +37,7 @@ from sd35.cli.reporter import DEMO_NOTICE, open_reporter
 from sd35.cli.runner import Shutdown, exit_on_errors
 from sd35.cli.target import SpaceTarget, open_space, read_settings, resolve_target
 from sd35.client import Previews, SpaceClient, Timeouts
-from sd35.core.errors import SD35Error
+from sd35.core.errors import LibraryError, SD35Error
 from sd35.core.events import Started
 from sd35.core.file_names import file_name
 from sd35.core.limits import PUBLIC_LIMITS, Range
@@ -296,7 +296,10 @@ async def _generate_batch(
 
 async def _estimate_seconds(space: SpaceClient, items: list[BatchItem]) -> float | None:
     """Return how long all images will take, if the library has some like them."""
-    folder = read_settings().library_folder
+    try:
+        folder = read_settings().library_folder
+    except LibraryError:  # there is no home folder
+        return None
     seconds = await anyio.to_thread.run_sync(
         typical_seconds, folder, space_label(space), items[0].request
     )
