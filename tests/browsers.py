@@ -1,6 +1,7 @@
 """Browsers without a screen: the HTTP requests of a page, or of an attacker, with own cookies."""
 
 import secrets
+import ssl
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -8,6 +9,9 @@ import httpx
 import orjson
 
 LIMIT_SECONDS = 20.0
+
+# To read all authorities' certificates again for each browser takes longer than most requests.
+_SSL_CONTEXT = ssl.create_default_context()
 
 FORM_VALUES: list[Any] = ["a cat", "", "custom", 512, 512, 4.5, 20, 7, False]
 """Values of the form, in the order of `FormValues`."""
@@ -23,7 +27,9 @@ class BrowserSession:
     """
 
     def __init__(self, address: str, headers: dict[str, str] | None = None) -> None:
-        self.http = httpx.Client(base_url=address, timeout=LIMIT_SECONDS, headers=headers)
+        self.http = httpx.Client(
+            base_url=address, timeout=LIMIT_SECONDS, headers=headers, verify=_SSL_CONTEXT
+        )
         self.session_hash = secrets.token_hex(6)
 
     def __enter__(self) -> Self:

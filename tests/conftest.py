@@ -38,13 +38,16 @@ os.environ["HF_HOME"] = f"{_TEMP_DIR.name}/huggingface"
 _LONGEST_FILES = (
     "test_page",
     "test_queue_page",
-    "test_app",
-    "test_embedded",
     "test_gallery",
+    "test_app",
+    "test_visitor_middleware",
     "test_cli_generate",
-    "test_mcp",
+    "test_crash",
+    "test_accounts",
     "test_faults",
+    "test_mcp",
     "test_cli_library",
+    "test_cli_user",
 )
 
 
