@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -76,18 +75,27 @@ async def repeat(client: SpaceClient, events: list[Event]) -> None:
 
 
 @pytest.mark.ray
-def test_nothing_outlives_a_killed_space(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("stop_signal", "error_text"), [(signal.SIGTERM, ""), (signal.SIGKILL, END_TEXT)]
+)
+async def test_nothing_outlives_a_space(
+    stop_signal: signal.Signals, error_text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Ray and all replicas on this machine end with the Space, even if it is killed."""
-    space = SpaceProcess("--replicas", "1")
-    space.wait_until_ready()
+    space = SpaceProcess("--replicas", "1-2")
+    address = await anyio.to_thread.run_sync(space.wait_until_ready)
     processes = space.descendants()
     assert find_replicas(processes)
-    space.end(signal.SIGKILL)
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while any(is_running(process) for process in processes):
-        assert time.monotonic() < deadline, [p for p in processes if is_running(p)]
-        time.sleep(0.05)
-    assert END_TEXT in capfd.readouterr().err
+    async with SpaceClient.connect(address) as client, client.generate(REQUEST) as generation:
+        async for event in generation:
+            if isinstance(event, Progress) and event.step:
+                break
+    capfd.readouterr()
+    await anyio.to_thread.run_sync(space.end, stop_signal)
+    with anyio.fail_after(LIMIT_SECONDS):
+        await wait_until(lambda: not any(map(is_running, processes)))
+    assert capfd.readouterr().err == error_text
 
 
 @pytest.fixture

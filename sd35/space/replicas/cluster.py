@@ -118,6 +118,8 @@ class Cluster:
             if not self.is_own and application is not None:
                 with contextlib.suppress(RayError, RayServeException, TimeoutError):
                     _remove(application)
+            # Serve has threads in this process that go on, and log that there is no Ray any more.
+            logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
             ray.shutdown()
         self._reaper.close()
         if self.folder is not None:
