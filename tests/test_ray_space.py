@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -66,6 +68,15 @@ class SpaceProcess:
         return self.process.wait(LIMIT_SECONDS)
 
 
+def find_ray_folder(processes: "list[psutil.Process]") -> Path:
+    """Return the folder that Ray's processes were started with."""
+    commands = " ".join(chain.from_iterable(process.cmdline() for process in processes))
+    match = re.search(r"/\S*/sd35-ray-[^/\s]+", commands)
+    assert match is not None
+    assert Path(match[0]).is_dir()
+    return Path(match[0])
+
+
 async def repeat(client: SpaceClient, events: list[Event]) -> None:
     """Generate one image after the other."""
     while True:
@@ -82,11 +93,12 @@ async def repeat(client: SpaceClient, events: list[Event]) -> None:
 async def test_nothing_outlives_a_space(
     stop_signal: signal.Signals, error_text: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Ray and all replicas on this machine end with the Space, even if it is killed."""
+    """Ray, all replicas on this machine and their files go with the Space, even if it is killed."""
     space = SpaceProcess("--replicas", "1-2")
     address = await anyio.to_thread.run_sync(space.wait_until_ready)
     processes = space.descendants()
     assert find_replicas(processes)
+    folder = find_ray_folder(processes)
     async with SpaceClient.connect(address) as client, client.generate(REQUEST) as generation:
         async for event in generation:
             if isinstance(event, Progress) and event.step:
@@ -95,6 +107,7 @@ async def test_nothing_outlives_a_space(
     await anyio.to_thread.run_sync(space.end, stop_signal)
     with anyio.fail_after(LIMIT_SECONDS):
         await wait_until(lambda: not any(map(is_running, processes)))
+        await wait_until(lambda: not folder.exists())
     assert capfd.readouterr().err == error_text
 
 

@@ -77,6 +77,7 @@ class Cluster:
         # 107 bytes.
         parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # a private folder in it
         self.folder = Path(tempfile.mkdtemp(prefix="sd35-ray-", dir=parent))
+        self._reaper.watch_folder(self.folder)
         with _same_signal_handlers():
             # In the main thread: Ray's processes end with the thread that has started them.
             ray.init(

@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sd35.core.text import one_line
 from sd35.space.engine import EngineError, Loading
 from sd35.space.engine_options import EngineOptions
 from sd35.space.replicas.replica import Replica
@@ -38,7 +39,6 @@ DOWNSCALE_DELAY_SECONDS: Final = 300.0
 LOOK_BACK_SECONDS: Final = 5.0
 METRICS_SECONDS: Final = 1.0
 RUN_LIMIT_SECONDS: Final = 3600.0  # for a replica that isn't needed any more to end its run
-DESCRIPTION_LIMIT_SECONDS: Final = 180.0  # imports of torch, questions to the Hub
 CLAIM_LIMIT_SECONDS: Final = 15.0  # until Ray notices that a killed Space has ended
 SILENCE_LIMIT_SECONDS: Final = 60.0
 CLOSE_LIMIT_SECONDS: Final = 2.0
@@ -187,7 +187,7 @@ class ReplicaDeployment:
             except (RayError, RayServeException, TimeoutError) as error:
                 # Serve's controller may just be starting again.
                 if time.monotonic() - answered_at > SILENCE_LIMIT_SECONDS:
-                    log.error("Ray doesn't answer: %s", error)  # noqa: TRY400  # foreseen
+                    log.error("Ray doesn't answer: %s", one_line(error))  # noqa: TRY400  # foreseen
                     self.failure = EngineError("Ray has ended, or doesn't answer.")
                     return
                 self._is_closed.wait(POLL_SECONDS)

@@ -7,6 +7,7 @@ ends, Ray ends the Space in the midst of a call, without a word.
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,11 @@ class Reaper:
             text=True,
             start_new_session=True,  # Ctrl+C in a terminal isn't for it
         )
+
+    def watch_folder(self, folder: Path) -> None:
+        """Pass it a folder that nobody else deletes if this process is killed."""
+        assert self._process.stdin is not None
+        print(folder, file=self._process.stdin, flush=True)
 
     def watch_descendants(self) -> None:
         """Pass it the processes that this one and its children have started, without itself."""
@@ -82,7 +88,7 @@ def read_stat(pid: int) -> tuple[int, str] | None:
 
 
 def main() -> None:
-    """Wait for the end of the input, and end the processes that it names."""
+    """Wait for the end of the input, end the processes that it names, and delete the folders."""
     lines = sys.stdin.readlines()
     if lines[-1:] == [CLOSED]:
         lines.pop()
@@ -90,12 +96,17 @@ def main() -> None:
         # Nobody may be there to read it, such as after the terminal was closed.
         with contextlib.suppress(OSError):
             sys.stderr.write(END_TEXT)
+    folders = [line.rstrip("\n") for line in lines if line.startswith(os.sep)]
     for line in lines:
+        if line.startswith(os.sep):
+            continue
         pid, start_time = line.split()
         values = read_stat(int(pid))
         # The number may belong to another process by now.
         if values is not None and values[1] == start_time:
             os.kill(int(pid), signal.SIGKILL)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
