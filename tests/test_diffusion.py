@@ -28,7 +28,7 @@ from sd35.jobs.provenance import build_metadata
 from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.provider import ImagePreview, ImageResponse, ResponseError
 from sd35.server import launch
-from sd35.space.engine import Broken, EngineError, Loading, Ready
+from sd35.space.engine import Broken, EngineError, Loading, Notice, Ready
 from sd35.space.engine_options import EngineOptions
 from sd35.space.fit import Machine, Plan
 from sd35.space.models import GB, MODELS
@@ -304,6 +304,27 @@ def test_folders_as_tools_write_them(
     has_t5 = shape == "tiny"
     assert ("without T5" in engine.model_info.options) is not has_t5
     assert engine.model_info.precision == ("torchao" if change == quantize else "bfloat16")
+    engine.close()
+
+
+@pytest.mark.parametrize(("has_t5", "limit"), [(True, 256), (False, 77)])
+def test_prompt_beyond_the_limit_of_the_text_encoders_is_told(
+    tmp_path: Path, *, has_t5: bool, limit: int
+) -> None:
+    """What isn't read of a prompt is said before the run, and of a negative one if it counts."""
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # needs torch
+
+    engine = load_engine(save_tiny_model(tmp_path), no_t5=not has_t5)
+    request = replace(REQUEST, prompt="x" * 300, negative_prompt="y" * 9, num_inference_steps=1)
+
+    def notices(request: GenerationRequest) -> list[str]:
+        return [result.text for result in engine.generate(request) if isinstance(result, Notice)]
+
+    (text,) = notices(request)
+    assert text.startswith(f"The model reads the first {limit} of the prompt's 30")
+    negative = replace(request, prompt="x", negative_prompt="y" * 300)
+    assert "of the negative prompt's 30" in notices(negative)[0]
+    assert notices(replace(negative, guidance_scale=0)) == notices(REQUEST) == []
     engine.close()
 
 

@@ -21,10 +21,20 @@ from sd35.space.diffusion.devices import find_machine
 from sd35.space.diffusion.failures import Failures, is_device_failure, is_memory_error
 from sd35.space.diffusion.latent_preview import LatentPreviews, PendingPreview
 from sd35.space.diffusion.pipeline import load_pipeline
+from sd35.space.diffusion.prompt_length import MAX_SEQUENCE_LENGTH, describe_cuts
 from sd35.space.diffusion.run_ahead import DeviceMark, RunAheadLimit
 from sd35.space.diffusion.speed import describe_speed
 from sd35.space.diffusion.weights import ModelFiles
-from sd35.space.engine import Broken, EngineError, EngineState, Loading, Ready, Step
+from sd35.space.engine import (
+    Broken,
+    EngineError,
+    EngineState,
+    Loading,
+    Notice,
+    Ready,
+    Result,
+    Step,
+)
 from sd35.space.engine_options import EngineOptions
 from sd35.space.fit import Machine, Plan, smaller_plan
 from sd35.space.previews import has_preview
@@ -32,9 +42,6 @@ from sd35.space.previews import has_preview
 __all__ = ["DiffusersEngine"]
 
 log = logging.getLogger(__name__)
-
-# As the public Space leaves it, of which a seed should mean the same.
-MAX_SEQUENCE_LENGTH: Final = 256
 
 MAX_CACHED_PROMPTS: Final = 8  # of some 5.5 MB each
 STEP_LIMIT_SECONDS: Final = 3600.0  # a step of the largest model on a slow CPU takes minutes
@@ -201,11 +208,14 @@ class DiffusersEngine:
         self._model = None
         _free_memory()
 
-    def generate(self, request: GenerationRequest) -> Generator[Step | Image.Image, None, None]:
+    def generate(self, request: GenerationRequest) -> Generator[Result, None, None]:
         """Yield each step, and last the image; see `Engine.generate`."""
         with self._run_lock:
             if self._model is None:
                 raise EngineError("The model isn't loaded.")
+            cuts = describe_cuts(self._model.pipeline, request)
+            if cuts:
+                yield Notice(cuts)
             run = _Run(self._model, request, self._is_closed)
             self._run = run
             try:
