@@ -5,6 +5,7 @@ import json
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -229,6 +230,17 @@ async def test_space_that_crashes_again_and_again_stays_ended(space: LocalSpace)
     assert "Restarting the local Space" in {wait.reason for wait in waits}
     with anyio.fail_after(LIMIT_SECONDS):
         assert await generate(await space.start()) == REQUEST.seed, "asking again starts it again"
+
+
+@pytest.mark.anyio
+async def test_space_starts_beside_a_program_that_has_taken_its_port(
+    space: LocalSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the choice of a free port and the start, another program may take it."""
+    free_ports = [launch.free_port(), launch.free_port()]
+    monkeypatch.setattr(launch, "free_port", iter(free_ports).__next__)
+    with socket.create_server(("127.0.0.1", free_ports[0])), anyio.fail_after(LIMIT_SECONDS):
+        assert await space.start() == f"http://127.0.0.1:{free_ports[1]}/"
 
 
 async def kill_children() -> None:

@@ -95,8 +95,9 @@ class LocalSpace:
         on_crash: OnCrash = lambda _: None,
         on_plan: OnPlan = lambda _: None,
     ) -> None:
-        port = launch.free_port()
-        self._command = child_command(model, options, f"--port={port}")
+        self._command = child_command(model, options)
+        self._port: int | None = None
+        self._was_ready = False
         self._environment = child_environment(token)
         self._on_crash = on_crash
         self._on_plan = on_plan
@@ -155,8 +156,13 @@ class LocalSpace:
     def _start_process(self) -> None:
         self._state = {}
         self._error = None
+        if self._port is None:
+            self._port = launch.free_port()
         process = subprocess.Popen(  # noqa: S603  # our own program
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment
+            [*self._command, f"--port={self._port}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self._environment,
         )
         self._process = process
         threading.Thread(target=self._watch, args=(process,), daemon=True).start()
@@ -175,7 +181,10 @@ class LocalSpace:
             log.error("The local Space ended unexpectedly (exit code %d).", code)
             if state.get("state") == "ready":
                 self._crash_count = 0
+                self._was_ready = True
                 self._report_crash(code)
+            elif not self._was_ready:
+                self._port = None  # it may belong to another program by now
             if self._crash_count < len(RESTART_PAUSES):
                 self._restart(RESTART_PAUSES[self._crash_count])
                 return
