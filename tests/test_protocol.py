@@ -17,7 +17,7 @@ from sd35.core.errors import (
     ProtocolError,
     QuotaError,
     SD35Error,
-    SpaceAsleepError,
+    SpaceStoppedError,
     StreamInterruptedError,
 )
 from sd35.core.events import (
@@ -114,7 +114,12 @@ def test_a_recorded_failure_has_its_message(version: str, kind: str) -> None:
             {"msg": "process_completed", "success": True, "output": {"data": []}},
             GenerationFailedError,
         ),
-        ({"msg": "server_stopped"}, SpaceAsleepError),
+        ({"msg": "server_stopped"}, SpaceStoppedError),
+        (
+            {"msg": "unexpected_error", "message": "Cancelled via cancel scope 7f12 by <Task>"},
+            SpaceStoppedError,
+        ),
+        ({"msg": "unexpected_error", "message": ""}, SpaceStoppedError),
         (
             {"msg": "unexpected_error", "message": "Session not found", "session_not_found": True},
             StreamInterruptedError,

@@ -147,6 +147,7 @@ async def test_cluster(cluster: "Cluster") -> None:
     assert "Waiting for a GPU: 1 of 2 ready" in texts
     notices = {event.text for event in chain(*events) if isinstance(event, Notice)}
     assert notices == {"A GPU was lost; begun again on another."}
+    assert not notices & texts, "a notice is shown once"
 
     space.end(signal.SIGKILL)
     former_replicas = find_replicas(psutil.Process().children(recursive=True))

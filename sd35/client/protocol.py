@@ -1,5 +1,6 @@
 """From the messages of Gradio's queue to events. Pure: messages are fed in one at a time."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -35,6 +36,8 @@ __all__ = ["RunParser", "apply_diff"]
 _STRUCTURE_ERRORS: Final = (
     *(KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),
 )
+
+_CANCELLATION_PATTERN: Final = re.compile(r"\s*$|Cancelled (?:by|via) cancel scope\b")
 
 MAX_LEVEL_CHARACTERS: Final = 20  # of the level of a notice, such as `warning`
 
@@ -203,13 +206,12 @@ class RunParser:
         return Finished(picture, self._seed, has_unknown_seed=self._has_unknown_seed)
 
     def _raise_stream_error(self, message: Mapping[str, Any]) -> None:
-        # Versions of Gradio differ in whether they send the name or the text of this message.
-        if message["msg"] in {"server_stopped", "Server stopped unexpectedly."}:
-            self.has_ended = True
-            raise SpaceStoppedError("The Space was stopped or restarted during the job.")
         # An unknown session is reported within the stream, whose status 200 has been sent by then.
         if message.get("session_not_found"):
             raise SessionLostError("The Space no longer knows this job; it may have restarted.")
+        if _is_server_stop(message):
+            self.has_ended = True
+            raise SpaceStoppedError("The Space was stopped or restarted during the job.")
         # Gradio sends it after the last run of a session, so that a result should have come before.
         if message["msg"] == "close_stream":
             raise StreamInterruptedError("The Space closed the stream before the job ended.")
@@ -217,6 +219,19 @@ class RunParser:
         if message["msg"] == "queue_full":
             raise QueueFullError("The Space's queue is full.")
         raise parse_run_error(message.get("message"))
+
+
+def _is_server_stop(message: Mapping[str, Any]) -> bool:
+    """Return whether the server was stopped, or is being stopped."""
+    # Versions of Gradio differ in whether they send the name or the text of this message.
+    if message["msg"] in {"server_stopped", "Server stopped unexpectedly."}:
+        return True
+    # A server that shuts down cancels its streams, and Gradio reports that as an error: with the
+    # text of anyio's cancellation, or without a text if asyncio cancelled it.
+    return (
+        message["msg"] == "unexpected_error"
+        and _CANCELLATION_PATTERN.match(str(message.get("message") or "")) is not None
+    )
 
 
 def apply_diff(value: Json, edits: list[Json]) -> Json:
