@@ -34,17 +34,21 @@ _SHOW_WAITING_JS: Final = (
     "() => ['', '<p role=status>Waiting for the model…</p><div class=bar></div>']"
 )
 _SHOW_FAILURE_JS: Final = (
-    "() => '<p role=alert data-kind=error>The run failed.</p><div class=bar></div>'"
+    "() => '<p role=alert data-kind=failure>The run failed.</p><div class=bar></div>'"
 )
 
 _CSS: Final = """
 .gradio-container { width: 100%; max-width: 1120px !important; margin-inline: auto !important; }
 [data-testid="status-tracker"] { display: none !important; } /* says Error when a run is stopped */
 :is(#end, #status), :is(#end, #status) .html-container { padding: 0; }
-#end:not(:has(p)), #end:has(p) ~ #status { display: none; }
+/* "Stopped." only of a run that had not ended: Gradio reports a stopped one as a failure. */
+#end:not(:has(p)), #end:has(~ #status p:is([data-kind="idle"], [data-kind="done"],
+  [data-kind="error"])) { display: none; }
+#end:has(p) ~ #status:not(:has(p:is([data-kind="idle"], [data-kind="done"],
+  [data-kind="error"]))) { display: none; }
 :is(#end, #status) p { margin: 0 0 6px; font-size: 14px; font-variant-numeric: tabular-nums; }
-#status p[data-kind="error"] { color: #b91c1c; }
-.dark #status p[data-kind="error"] { color: #fca5a5; }
+#status p[role="alert"] { color: #b91c1c; }
+.dark #status p[role="alert"] { color: #fca5a5; }
 .bar { height: 6px; border-radius: 3px; overflow: hidden; }
 #status .bar:has(i) { background: var(--border-color-primary); }
 #status .bar i { display: block; height: 100%; background: var(--color-accent); }
@@ -72,7 +76,9 @@ class SpacePage:
             self.run = gr.Button("Generate", variant="primary", scale=4)
             self.stop = gr.Button("Stop", scale=1, min_width=90)
         self.end = gr.HTML("", elem_id="end", apply_default_css=False)
-        self.status = gr.HTML(_status(IDLE_TEXT), elem_id="status", apply_default_css=False)
+        self.status = gr.HTML(
+            _status(IDLE_TEXT, kind="idle"), elem_id="status", apply_default_css=False
+        )
         self.result = gr.Image(
             label="Result", format="png", interactive=False, height="62vh", elem_id="result"
         )
@@ -135,7 +141,7 @@ def _with_status(infer: Infer) -> Callable[..., Iterator[tuple[Any, ...]]]:
         except gr.Error as error:
             yield _status(error.message, kind="error"), gr.skip(), gr.skip()
         else:
-            yield _status("Done."), gr.skip(), gr.skip()
+            yield _status("Done.", kind="done"), gr.skip(), gr.skip()
 
     return run
 
