@@ -174,6 +174,31 @@ def test_run_of_a_lost_replica_begins_again(
 
 
 @pytest.mark.ray
+def test_run_of_a_frozen_replica_begins_again(
+    engine: "ReplicaEngine", expected_pixels: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped keeps its connections: it counts as lost, and is ended."""
+    limit = "sd35.space.replicas.deployment.REPLICA_SILENCE_LIMIT_SECONDS"
+    monkeypatch.setattr(limit, 4.0)
+    wait_for_replicas(engine, 2)
+    generation = engine.generate(REQUEST)
+    assert isinstance(skip_waiting(generation), Step)
+    frozen = psutil.Process(find_replica(engine).process_id)
+    frozen.suspend()
+    *results, image = generation
+    assert Notice("A GPU was lost; begun again on another.") in results
+    assert isinstance(image, Image.Image)
+    assert image.tobytes() == expected_pixels
+    frozen.wait(LIMIT_SECONDS)
+
+    with closing(engine.generate(REQUEST)) as run:
+        assert isinstance(skip_waiting(run), Step)
+        idle = psutil.Process(find_replica(engine).process_id)
+    idle.suspend()
+    idle.wait(LIMIT_SECONDS)
+
+
+@pytest.mark.ray
 def test_run_is_given_up_when_it_is_lost_again(engine: "ReplicaEngine") -> None:
     """A request that kills each GPU doesn't go on doing so."""
     with pytest.raises(EngineError, match="and the next one, too"):
@@ -205,7 +230,9 @@ def test_update_ends_no_run(engine: "ReplicaEngine") -> None:
     while engine.is_updating:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert model_infos == [engine.model_info] * 2
+    # Of two at least: one that an earlier test has lost may just have been replaced.
+    assert len(model_infos) >= 2
+    assert set(model_infos) == {engine.model_info}
     for _ in range(2):
         with closing(engine.generate(REQUEST)) as run:
             assert isinstance(skip_waiting(run), Step)

@@ -28,7 +28,9 @@ from sd35.space.replicas.reports import (
     Freed,
     LoadingReport,
     Mailbox,
+    SignOfLife,
 )
+from sd35.space.replicas.run import SERVE_NAMESPACE
 
 __all__ = ["ReplicaDeployment"]
 
@@ -40,9 +42,11 @@ LOOK_BACK_SECONDS: Final = 5.0
 METRICS_SECONDS: Final = 1.0
 RUN_LIMIT_SECONDS: Final = 3600.0  # for a replica that isn't needed any more to end its run
 CLAIM_LIMIT_SECONDS: Final = 15.0  # until Ray notices that a killed Space has ended
-SILENCE_LIMIT_SECONDS: Final = 60.0
+SILENCE_LIMIT_SECONDS: Final = 60.0  # of Ray
+REPLICA_SILENCE_LIMIT_SECONDS: Final = 30.0
 CLOSE_LIMIT_SECONDS: Final = 2.0
 POLL_SECONDS: Final = 0.5
+MAILBOX_LIMIT_SECONDS: Final = 2.0
 MAX_LOAD_FAILURES: Final = 3
 LOADING_LIFETIME_SECONDS: Final = 10.0
 
@@ -89,6 +93,7 @@ class ReplicaDeployment:
         self._downscale_delay_seconds = downscale_delay_seconds
         self._load_errors: list[EngineError] = []
         self._loading_by_replica: dict[str, tuple[float, Loading]] = {}
+        self._signs: dict[str, float] = {}  # when each replica has given the last one
         self._is_closed = threading.Event()
         self._mailbox = self._claim_application()
         self._thread = threading.Thread(target=self._watch, name="watch replicas", daemon=True)
@@ -178,8 +183,7 @@ class ReplicaDeployment:
         counted_at = 0.0
         while not self._is_closed.is_set():
             try:
-                for report in ray.get(self._mailbox.take.remote(), timeout=SILENCE_LIMIT_SECONDS):
-                    self._on_report(report)
+                self._take_reports()
                 if time.monotonic() - counted_at > POLL_SECONDS and not self._is_closed.is_set():
                     self._update_status()
                     counted_at = time.monotonic()
@@ -192,10 +196,25 @@ class ReplicaDeployment:
                     return
                 self._is_closed.wait(POLL_SECONDS)
 
+    def _take_reports(self) -> None:
+        asked_at = time.monotonic()
+        reports = ray.get(self._mailbox.take.remote(), timeout=SILENCE_LIMIT_SECONDS)
+        if time.monotonic() - asked_at > MAILBOX_LIMIT_SECONDS:
+            # The mailbox has started again: the signs that it held are lost.
+            self._signs = dict.fromkeys(self._signs, time.monotonic())
+        for report in reports:
+            self._on_report(report)
+        limit = time.monotonic() - REPLICA_SILENCE_LIMIT_SECONDS
+        for actor_name in [name for name, given_at in self._signs.items() if given_at < limit]:
+            del self._signs[actor_name]
+            _kill_silent_replica(actor_name)
+
     def _on_report(self, report: object) -> None:
         match report:
             case Freed(run_id=run_id):
                 self._on_freed(run_id)
+            case SignOfLife(actor_name=actor_name):
+                self._signs[actor_name] = time.monotonic()
             case Description():
                 self._on_description(report)
             case LoadingReport(replica_id=replica_id, loading=None):
@@ -236,3 +255,16 @@ class ReplicaDeployment:
             # Replicas that end without a report, such as for lack of memory.
             default = EngineError("The replicas end while they load the model.", "See Ray's logs.")
             self.failure = self._load_errors[-1] if self._load_errors else default
+
+
+def _kill_silent_replica(actor_name: str) -> None:
+    """End a replica that gives no sign of life; its run then begins again elsewhere.
+
+    A frozen process keeps its connections, and Serve would wait as long as a run may take for it
+    to end by itself.
+    """
+    try:
+        ray.kill(ray.get_actor(actor_name, namespace=SERVE_NAMESPACE))
+    except ValueError:
+        return  # it has ended, and gives none any more
+    log.warning("A replica was silent for too long, and is ended: %s", actor_name)

@@ -16,14 +16,21 @@ from ray.exceptions import ActorDiedError, RayError
 from sd35.core.request import GenerationRequest
 from sd35.space.engine import Broken, EngineError, Loading, Result
 from sd35.space.engine_options import EngineOptions
-from sd35.space.replicas.reports import Begin, Description, Failure, Freed, LoadingReport
+from sd35.space.replicas.reports import (
+    Begin,
+    Description,
+    Failure,
+    Freed,
+    LoadingReport,
+    SignOfLife,
+)
 
 __all__ = ["Replica"]
 
 log = logging.getLogger(__name__)
 
 LOADING_POLL_SECONDS: Final = 0.5
-SPACE_POLL_SECONDS: Final = 2.0
+SPACE_POLL_SECONDS: Final = 1.0
 SPACE_LIMIT_SECONDS: Final = 30.0
 
 
@@ -40,6 +47,8 @@ class Replica:
         self._context = serve.get_replica_context()
         # Held until the run's thread has ended: a cancelled one may still be in a step.
         self._device_lock = threading.Lock()
+        # Not while it loads: imports may keep all threads waiting for long.
+        self._sign: SignOfLife | None = None
         # Raises an error if the Space has ended: Serve goes on starting its replicas.
         ray.get(mailbox.put.remote(None), timeout=SPACE_LIMIT_SECONDS)
         threading.Thread(target=self._end_with_space, name="end with Space", daemon=True).start()
@@ -48,6 +57,8 @@ class Replica:
             self._report(Description.of(self._engine))
             self._engine.start()
             self._wait_until_loaded()
+            self._sign = SignOfLife(_actor_name())
+            self._report(self._sign)
         except EngineError as error:
             self._report(Failure(error))
             raise
@@ -57,7 +68,7 @@ class Replica:
         while True:
             time.sleep(SPACE_POLL_SECONDS)
             try:
-                ray.get(self._mailbox.put.remote(None), timeout=SPACE_LIMIT_SECONDS)
+                ray.get(self._mailbox.put.remote(self._sign), timeout=SPACE_LIMIT_SECONDS)
             except ActorDiedError:
                 os._exit(1)
             except RayError:
@@ -133,5 +144,8 @@ class Replica:
 def _begin() -> Begin:
     # Asked each time: ranks move up when a replica goes.
     rank = serve.get_replica_context().rank.rank
-    actor_name = ray.get_runtime_context().get_actor_name()
-    return Begin(rank, ray.util.get_node_ip_address(), os.getpid(), actor_name or "")
+    return Begin(rank, ray.util.get_node_ip_address(), os.getpid(), _actor_name())
+
+
+def _actor_name() -> str:
+    return ray.get_runtime_context().get_actor_name() or ""

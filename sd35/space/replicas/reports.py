@@ -10,7 +10,7 @@ from sd35.core.limits import Limits
 from sd35.core.model_info import ModelInfo
 from sd35.space.engine import Engine, EngineError, Loading
 
-__all__ = ["Begin", "Description", "Failure", "Freed", "LoadingReport", "Mailbox"]
+__all__ = ["Begin", "Description", "Failure", "Freed", "LoadingReport", "Mailbox", "SignOfLife"]
 
 POLL_SECONDS: Final = 0.5
 
@@ -72,6 +72,13 @@ class Begin:
 
     def __str__(self) -> str:
         return f"replica {self.rank} on {self.node} (process {self.process_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class SignOfLife:
+    """A replica that can take runs lives; sent every few seconds, also during a step."""
+
+    actor_name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sd35.core.text import one_line
 from sd35.space.engine import EngineError
 from sd35.space.replicas.reports import Begin
 
-__all__ = ["RemoteRun", "ReplicaLostError"]
+__all__ = ["SERVE_NAMESPACE", "RemoteRun", "ReplicaLostError"]
 
 STOP_LIMIT_SECONDS: Final = 600.0  # a step of the largest model on a slow CPU takes minutes
 DEATH_TEXT: Final = "The actor is dead because"
