@@ -3,14 +3,15 @@
 import asyncio
 import hashlib
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
+from anyio.from_thread import start_blocking_portal
 
-__all__ = ["COMMIT", "REPOSITORY", "ModelHub", "serve_model_hub"]
+__all__ = ["COMMIT", "REPOSITORY", "ModelHub", "serve_model_hub", "serve_tiny_model"]
 
 COMMIT = "c0ffee" + "0" * 34
 REPOSITORY = "somebody/tiny"
@@ -164,3 +165,17 @@ async def serve_model_hub(hub: ModelHub) -> AsyncIterator[ModelHub]:
         yield hub
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def serve_tiny_model(folder: Path) -> Iterator[ModelHub]:
+    """Save the tiny model in the folder, and serve it for the duration of the block."""
+    from tests.random_model import save_tiny_model  # noqa: PLC0415  # needs torch
+
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(
+            serve_model_hub(ModelHub(save_tiny_model(folder)))
+        ) as hub,
+    ):
+        yield hub
