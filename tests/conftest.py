@@ -29,6 +29,9 @@ for name in [
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# The tiny models gain nothing by more threads: those of all processes would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _TEMP_DIR = launch.configure_environment()
 # The token of `hf auth login` is none of the tests'.
 os.environ["HF_HOME"] = f"{_TEMP_DIR.name}/huggingface"
@@ -48,6 +51,9 @@ _LONGEST_FILES = (
     "test_mcp",
     "test_cli_library",
     "test_cli_user",
+    "test_local_space",
+    "test_diffusion",
+    "test_local_model",
 )
 
 
