@@ -150,8 +150,6 @@ def _run(engine: Engine, request: GenerationRequest, progress: gr.Progress) -> I
                 case Waiting(text=text):
                     progress(None, desc=text)
                 case Notice(text=text):
-                    # The step before it isn't true any more.
-                    progress(None, desc="Starting again")
                     gr.Warning(text)
                 case _:
                     image = result

@@ -24,7 +24,7 @@ from sd35.space.engine import EngineError, Loading
 from sd35.space.replicas.reaper import Reaper
 from sd35.space.replicas.replica_range import ReplicaRange
 
-__all__ = ["Cluster", "OnWait"]
+__all__ = ["Cluster", "OnWait", "remove_application"]
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,9 @@ class Cluster:
         if ray.is_initialized():
             if not self.is_own and application is not None:
                 with contextlib.suppress(RayError, RayServeException, TimeoutError):
-                    _remove(application)
+                    remove_application(application)
+                    if not serve.status().applications:
+                        serve.shutdown()
             # Serve has threads in this process that go on, and log that there is no Ray any more.
             logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
             ray.shutdown()
@@ -138,16 +140,12 @@ def _same_signal_handlers() -> Iterator[None]:
             signal.signal(signal.SIGTERM, handler)
 
 
-def _remove(application: str) -> None:
-    """Remove an application and, if it was the last one, Ray Serve."""
+def remove_application(application: str) -> None:
+    """Remove an application; after a while, without waiting for its end."""
     serve.delete(application, _blocking=False)
     deadline = time.monotonic() + REMOVAL_LIMIT_SECONDS
-    while application in (applications := serve.status().applications):
-        if time.monotonic() > deadline:
-            return  # Serve removes it nevertheless
+    while application in serve.status().applications and time.monotonic() < deadline:
         time.sleep(0.1)
-    if not applications:
-        serve.shutdown()
 
 
 def _connect(address: str) -> None:

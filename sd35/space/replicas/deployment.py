@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sd35.core.text import one_line
 from sd35.space.engine import EngineError, Loading
 from sd35.space.engine_options import EngineOptions
+from sd35.space.replicas.cluster import remove_application
 from sd35.space.replicas.replica import Replica
 from sd35.space.replicas.replica_range import ReplicaRange
 from sd35.space.replicas.reports import (
@@ -96,6 +97,10 @@ class ReplicaDeployment:
         self._signs: dict[str, float] = {}  # when each replica has given the last one
         self._is_closed = threading.Event()
         self._mailbox = self._claim_application()
+        if self.application in serve.status().applications:
+            # Of a Space that was killed: Serve would count the failures of its replicas, which find
+            # no Space any more, as those of ours.
+            remove_application(self.application)
         self._thread = threading.Thread(target=self._watch, name="watch replicas", daemon=True)
 
     def _claim_application(self) -> Any:  # noqa: ANN401  # Ray's

@@ -180,6 +180,7 @@ class ReplicaEngine:
         except ReplicaLostError as error:
             log.warning("A GPU was lost during a run: %s", error)
             yield Notice(LOST_TEXT)
+            yield Waiting("Starting again")  # the last step isn't true any more
             try:
                 yield from self._run(request)
             except ReplicaLostError as second_error:
@@ -249,12 +250,14 @@ class ReplicaEngine:
 
     def _steps(
         self, run: RemoteRun, observation: RunObservation
-    ) -> Generator[Step, None, Image.Image]:
+    ) -> Generator[Step | Waiting | Notice, None, Image.Image]:
         while True:
             match run.next(STEP_LIMIT_SECONDS):
                 case Step() as step:
                     observation.count_step()
                     yield step
+                case Waiting() | Notice() as result:
+                    yield result
                 case Image.Image() as image:
                     return image
                 case Failure(error=error):
