@@ -22,7 +22,9 @@ from sd35.core.errors import (
     QuotaError,
     SD35Error,
     UnreachableError,
+    UsageLimitError,
 )
+from sd35.core.origin import PlannedRequest, RequestOrigin
 from sd35.core.picture import open_picture
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
@@ -34,6 +36,7 @@ from sd35.jobs.runner import MAX_PREVIEW_BYTES
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import ConnectionState, SpaceConfig
 from sd35.library import database
+from sd35.library.query import parse_query
 from sd35.server.launch import free_port
 from sd35.space.server import DemoSpace
 from tests.app_server import studio_config
@@ -184,6 +187,47 @@ async def test_elapsed_time_excludes_the_wait() -> None:
     job_state = JobState(make_request("a cat"), JobStatus.COMPLETED, created_at=1, ended_at=8)
     assert job_state.elapsed_seconds == 7
     assert replace(job_state, started_at=5).elapsed_seconds == 3
+
+
+async def test_a_set_stays_a_set_in_the_library(service: JobService) -> None:
+    origin = RequestOrigin(
+        prompt_sources=(("Template", "a {red|blue} fox"),), axes=(("Steps", "20"),)
+    )
+    planned = [
+        PlannedRequest(make_request("a fox", seed=1), origin),
+        PlannedRequest(make_request("a fox", seed=2)),
+    ]
+    jobs = await service.submit_set(planned, idempotency_key="press")
+    for job in jobs:
+        await wait_for_end(job)
+    repeated_jobs = await service.submit_set(planned, idempotency_key="press")
+    assert [job.id for job in repeated_jobs] == [job.id for job in jobs]
+    [first, second] = jobs
+    page = service.library.search(parse_query(f"set:{first.id}"))
+    records = {entry.id: entry.metadata for entry in page.entries}
+    assert records.keys() == {first.id, second.id}
+    assert records[first.id].axes == origin.axes
+    assert records[first.id].extra[:1] == origin.prompt_sources
+    assert [(records[job.id].set_index, records[job.id].set_size) for job in jobs] == [
+        (0, 2),
+        (1, 2),
+    ]
+
+
+async def test_a_set_beyond_a_limit_starts_no_job(fake: FakeSpace, tmp_path: Path) -> None:
+    config = replace(studio_config(tmp_path), usage_limits=UsageLimits(per_hour=3, max_queued=5))
+    service = JobService(SpaceConfig(fake.address), _fail_demo, config)
+    visitor = Visitor("ada", "ada")
+    planned = [PlannedRequest(make_request("a fox"))]
+    with pytest.raises(UsageLimitError, match="6 images at once"):
+        await service.submit_set(planned * 6, visitor)
+    with pytest.raises(UsageLimitError, match="3 more images this hour"):
+        await service.submit_set(planned * 4, visitor)
+    assert service.visitor_queue(visitor).open_jobs == []
+    remaining = service.remaining_quota(visitor)
+    assert remaining is not None
+    assert remaining.remaining == 3
+    await service.aclose()
 
 
 async def test_random_seed_is_drawn_before_submission(service: JobService) -> None:

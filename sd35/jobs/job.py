@@ -12,6 +12,7 @@ from sd35.client import Generation, Identity, SpaceClient, StopOutcome
 from sd35.core.errors import SD35Error
 from sd35.core.events import Notice, Progress, Queued, Waiting
 from sd35.core.observable import Observable
+from sd35.core.origin import NO_ORIGIN, RequestOrigin
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
 from sd35.jobs.record import JobStatus
@@ -146,6 +147,7 @@ class Job:
         id: the id of the job and its image; for a job without an owner, it alone gives access.
         original_request: the request as it was submitted.
         state: the newest state, to be watched.
+        origin: where the request comes from.
         owner: the owner of the job and its image; `None` for an anonymous program.
         identity: whose GPU quota the run uses; `None` for that of the connection's token.
         is_api_call: whether a program waits for the job, instead of a person at a page.
@@ -161,6 +163,7 @@ class Job:
     original_request: GenerationRequest
     state: Observable[JobState]
     queue_entry: QueueEntry
+    origin: RequestOrigin = NO_ORIGIN
     owner: str | None = None
     identity: Identity | None = None
     is_api_call: bool = False

@@ -97,32 +97,34 @@ class UsageLimiter:
             self.limits.max_queued,
         )
 
-    def acquire(self, rate_limit_key: str, queued_count: int, total_queued: int) -> None:
-        """Count a request of a visitor.
+    def acquire(
+        self, rate_limit_key: str, queued_count: int, total_queued: int, count: int = 1
+    ) -> None:
+        """Count requests of a visitor, all or none.
 
         Raises:
-            UsageLimitError: it is beyond a limit, and was not counted.
+            UsageLimitError: they are beyond a limit, and none was counted.
         """
         limits = self.limits
         # The queue's limits first: they pass sooner than the hourly ones.
-        if limits.max_queued is not None and queued_count >= limits.max_queued:
-            raise UsageLimitError(
-                f"You already have {pluralize(queued_count, 'image')} in the queue,"
-                " which is the limit.",
-                "Wait until one of them starts.",
-            )
-        if limits.max_queued_total is not None and total_queued >= limits.max_queued_total:
+        if limits.max_queued is not None and queued_count + count > limits.max_queued:
+            raise _queue_error(limits.max_queued, queued_count, count)
+        if limits.max_queued_total is not None and total_queued + count > limits.max_queued_total:
             raise UsageLimitError("The queue is full.", "Try again in a few minutes.")
-        if not self._per_visitor.remaining(rate_limit_key):
+        remaining = self._per_visitor.remaining(rate_limit_key)
+        if remaining < count:
             message = (
                 f"You've reached the limit of {pluralize(limits.per_hour or 0, 'image')} per hour."
             )
+            if remaining:
+                message = f"You can generate {pluralize(int(remaining), 'more image')} this hour."
             raise _limit_error(message, self._per_visitor.retry_after(rate_limit_key))
-        if not self._total.remaining(None):
+        if self._total.remaining(None) < count:
             message = "This page has reached its hourly limit."
             raise _limit_error(message, self._total.retry_after(None))
-        self._per_visitor.record(rate_limit_key)
-        self._total.record(None)
+        for _ in range(count):
+            self._per_visitor.record(rate_limit_key)
+            self._total.record(None)
 
     def release(self, rate_limit_key: str) -> None:
         """Uncount the newest request of a visitor, because it cost nothing."""
@@ -135,6 +137,20 @@ class UsageLimiter:
 def _hourly_limiter(limit: int | None, clock: Callable[[], float]) -> RateLimiter:
     return RateLimiter(
         math.inf if limit is None else limit, HOUR_SECONDS, clock, MAX_TRACKED_VISITORS
+    )
+
+
+def _queue_error(limit: int, queued_count: int, count: int) -> UsageLimitError:
+    if queued_count >= limit:
+        return UsageLimitError(
+            f"You already have {pluralize(queued_count, 'image')} in the queue,"
+            " which is the limit.",
+            "Wait until one of them starts.",
+        )
+    room = limit - queued_count
+    return UsageLimitError(
+        f"{pluralize(count, 'image')} at once are too many: your queue has room for {room}.",
+        "Generate fewer at once.",
     )
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from dataclasses import replace
 
 from sd35.client import SpaceClient
+from sd35.core.origin import NO_ORIGIN, RequestOrigin
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
 from sd35.core.version import __version__
@@ -25,12 +26,9 @@ def build_metadata(
     *,
     picture_id: str,
     elapsed_seconds: float,
-    prompt_origin: tuple[tuple[str, str], ...] = (),
+    origin: RequestOrigin = NO_ORIGIN,
 ) -> GenerationMetadata:
-    """Return the metadata of an image that a Space has just generated.
-
-    The origin of its prompt is a template or styles, as names and values.
-    """
+    """Return the metadata of an image that a Space has just generated."""
     contract = space.contract
     parameter_names = {parameter.name for parameter in contract.parameters}
     # A Space without one of these parameters has used an unknown value.
@@ -50,7 +48,11 @@ def build_metadata(
         is_demo=contract.is_demo,
         made_at=dt.datetime.now(dt.UTC),
         took_seconds=round(elapsed_seconds, 3),
-        extra=(*prompt_origin, *contract.model_info.provenance.items()),
+        extra=(*origin.prompt_sources, *contract.model_info.provenance.items()),
+        set_id=origin.set_id,
+        set_index=origin.set_index if origin.set_id else None,
+        set_size=origin.set_size if origin.set_id else None,
+        axes=origin.axes,
         versions={THIS_TOOL: __version__, "Gradio": contract.version},
     )
 

@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from enum import Enum
 from typing import Any, Final
 
+from sd35.core.origin import NO_ORIGIN, RequestOrigin, origin_from_json
 from sd35.core.request import GenerationRequest
 from sd35.library.repository import MAX_TIMESTAMP
 from sd35.library.text_index import sqlite_text
@@ -71,6 +72,8 @@ class JobRecord:
         worker_id: the instance of this program that the job belongs to.
         is_dismissed: whether the owner has dismissed the failed job.
         is_api_call: whether a program waits for the job; it ends with that call.
+        origin: where the request comes from.
+        set_id: that of the origin, to find the jobs of a set.
     """
 
     id: str
@@ -94,12 +97,14 @@ class JobRecord:
     picture_id: str | None = None
     is_dismissed: bool = False
     is_api_call: bool = False
+    origin: RequestOrigin = NO_ORIGIN
+    set_id: str = ""
 
 
 COLUMNS: Final = tuple(field.name for field in fields(JobRecord))
 
 _TEXT_COLUMNS: Final = (
-    *("id", "owner", "space", "worker_id", "status", "cancel_outcome", "cancel_reason"),
+    *("id", "owner", "space", "worker_id", "status", "cancel_outcome", "cancel_reason", "set_id"),
     *("error_kind", "error_message", "error_remedy"),
 )
 
@@ -109,6 +114,8 @@ def to_column(value: object) -> object:
     match value:
         case GenerationRequest():
             return json.dumps(asdict(value))
+        case RequestOrigin():
+            return value.to_json()
         case JobStatus():
             return value.value
         case dt.datetime():
@@ -133,6 +140,7 @@ def job_from_row(row: tuple[Any, ...]) -> JobRecord | None:
     if not is_valid or requests[0] is None or requests[1] is None:
         return None
     values["original_request"], values["request"] = requests
+    values["origin"] = origin_from_json(values["origin"])
     values["status"] = JobStatus.parse(values["status"])
     values["retry_at"] = _parse_time(values["retry_at"])
     for name in ("is_held", "is_dismissed", "is_api_call"):

@@ -79,6 +79,7 @@ def _build_job(record: JobRecord, state: JobState, visitor: Visitor, owner: str 
         original_request=record.original_request,
         state=Observable(state),
         queue_entry=QueueEntry(visitor.rate_limit_key, record.position, is_held=state.is_held),
+        origin=record.origin,
         owner=owner,
         is_api_call=record.is_api_call,
     )

@@ -73,6 +73,7 @@ class ResultSaver:
             space,
             picture_id=job.id,
             elapsed_seconds=state.elapsed_seconds,
+            origin=job.origin,
         )
         image = self._unsaved[job.id] = _UnsavedImage(picture, metadata, owner_key(job.owner))
         name = file_name(space.model, metadata.prompt, picture.seed, picture)

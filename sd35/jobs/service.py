@@ -8,8 +8,8 @@ import base64
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ import anyio.to_thread
 from sd35.client import Identity, Timeouts
 from sd35.core.errors import InvalidRequestError, LibraryError
 from sd35.core.observable import Observable
+from sd35.core.origin import MAX_SET_SIZE, PlannedRequest, RequestOrigin
 from sd35.core.request import GenerationRequest, random_seed
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.artifacts import ArtifactStore
@@ -171,18 +172,48 @@ class JobService:
             UsageLimitError: the visitor has reached a limit.
             LibraryError: the job can't be recorded, so it isn't sent.
         """
+        [job] = await self.submit_set(
+            [PlannedRequest(request)],
+            visitor,
+            is_api_call=is_api_call,
+            idempotency_key=idempotency_key,
+        )
+        return job
+
+    async def submit_set(
+        self,
+        planned_requests: Sequence[PlannedRequest],
+        visitor: Visitor = LOCAL_VISITOR,
+        *,
+        is_api_call: bool = False,
+        idempotency_key: str = "",
+    ) -> list[Job]:
+        """Record the jobs of a set, all or none, and start them in order.
+
+        Several requests become a set, whose id is that of the first job; a single one doesn't. As
+        in `submit`, random seeds are drawn here, and a repeated call returns the same jobs.
+
+        Raises:
+            UsageLimitError: the visitor has reached a limit.
+            LibraryError: the jobs can't be recorded, so none is sent.
+            InvalidRequestError: the set is empty or too large.
+        """
+        count = len(planned_requests)
+        if not 0 < count <= MAX_SET_SIZE:
+            raise InvalidRequestError(f"A set has up to {MAX_SET_SIZE:,} images, not {count:,}.")
         if not idempotency_key or visitor.owner is None:
-            return await self._submit(new_id(), request, visitor, is_api_call=is_api_call)
-        # The first call may still be recording the job.
+            ids = [new_id() for _ in planned_requests]
+            return await self._submit(ids, planned_requests, visitor, is_api_call=is_api_call)
+        ids = [_job_id(visitor.owner, idempotency_key, index) for index in range(count)]
+        # The first call may still be recording the jobs.
         async with self.queues.get_queue(visitor.owner).submit_lock:
-            job = await self.find_submitted(idempotency_key, visitor)
-            if job is not None:
-                return job
-            job_id = _job_id(visitor.owner, idempotency_key)
-            return await self._submit(job_id, request, visitor, is_api_call=is_api_call)
+            if await self.find_job(ids[0], visitor) is not None:
+                jobs = [await self.find_job(job_id, visitor) for job_id in ids]
+                return [job for job in jobs if job is not None]
+            return await self._submit(ids, planned_requests, visitor, is_api_call=is_api_call)
 
     async def find_submitted(self, idempotency_key: str, visitor: Visitor) -> Job | None:
-        """Return the job that a visitor has submitted with this key.
+        """Return the first job that a visitor has submitted with this key.
 
         Raises:
             LibraryError: the index can't be read.
@@ -192,52 +223,70 @@ class JobService:
         return await self.find_job(_job_id(visitor.owner, idempotency_key), visitor)
 
     async def _submit(
-        self, job_id: str, request: GenerationRequest, visitor: Visitor, *, is_api_call: bool
-    ) -> Job:
+        self,
+        ids: Sequence[str],
+        planned_requests: Sequence[PlannedRequest],
+        visitor: Visitor,
+        *,
+        is_api_call: bool,
+    ) -> list[Job]:
         is_charged = visitor is not LOCAL_VISITOR
         if is_charged:
             # Before any await: parallel submissions must see each other's count.
             total_queued = len(self._scheduler) + self._registry.reserved_count()
             self._usage_limiter.acquire(
-                visitor.rate_limit_key, self._queued_count(visitor), total_queued
+                visitor.rate_limit_key, self._queued_count(visitor), total_queued, len(ids)
             )
-        seeded_request = self._with_seed(request)
-        job = Job(
-            id=job_id,
-            original_request=request,
-            state=Observable(JobState(seeded_request, JobStatus.PENDING, time.monotonic())),
-            queue_entry=QueueEntry(
-                visitor.rate_limit_key, self._next_position(), respects_pause=not is_api_call
-            ),
-            owner=visitor.owner,
-            identity=self._identity_for(visitor),
-            is_api_call=is_api_call,
-            is_charged=is_charged,
-        )
-        await self._insert(job)
+        origins = _set_origins(ids, [planned.origin for planned in planned_requests])
+        jobs = [
+            Job(
+                id=job_id,
+                original_request=planned.request,
+                state=Observable(
+                    JobState(self._with_seed(planned.request), JobStatus.PENDING, time.monotonic())
+                ),
+                queue_entry=QueueEntry(
+                    visitor.rate_limit_key, self._next_position(), respects_pause=not is_api_call
+                ),
+                origin=origin,
+                owner=visitor.owner,
+                identity=self._identity_for(visitor),
+                is_api_call=is_api_call,
+                is_charged=is_charged,
+            )
+            for job_id, planned, origin in zip(ids, planned_requests, origins, strict=True)
+        ]
+        await self._insert(jobs)
         self._rescanner.rescan_if_needed()
         self._evict_old_jobs()
-        self._start(job)
-        return job
+        for job in jobs:
+            self._start(job)
+        return jobs
 
-    async def _insert(self, job: Job) -> None:
-        insert_task = asyncio.ensure_future(self._store.add(job, self.connection.value.target))
+    async def _insert(self, jobs: Sequence[Job]) -> None:
+        insert_task = asyncio.ensure_future(self._store.add(jobs, self.connection.value.target))
         try:
-            with self._registry.reserve(job):
+            with ExitStack() as reservations:
+                for job in jobs:
+                    reservations.enter_context(self._registry.reserve(job))
                 # A thread can't be cancelled: the insert goes on even if the caller leaves.
                 await asyncio.shield(insert_task)
         except BaseException as error:
-            if job.is_charged:
-                self._usage_limiter.release(job.queue_entry.rate_limit_key)
+            for job in jobs:
+                if job.is_charged:
+                    self._usage_limiter.release(job.queue_entry.rate_limit_key)
             if isinstance(error, asyncio.CancelledError):
-                self._tasks.start(self._cancel_after_insert(insert_task, job))
+                self._tasks.start(self._cancel_after_insert(insert_task, jobs))
             raise
 
-    async def _cancel_after_insert(self, insert_task: "asyncio.Future[None]", job: Job) -> None:
-        """Cancel a job whose caller left while it was being recorded."""
+    async def _cancel_after_insert(
+        self, insert_task: "asyncio.Future[None]", jobs: Sequence[Job]
+    ) -> None:
+        """Cancel jobs whose caller left while they were being recorded."""
         await asyncio.wait([insert_task])
         if insert_task.exception() is None:
-            await self._store.update(job, status=JobStatus.CANCELLED, ended_at=time.time())
+            for job in jobs:
+                await self._store.update(job, status=JobStatus.CANCELLED, ended_at=time.time())
 
     def _with_seed(self, request: GenerationRequest) -> GenerationRequest:
         # The seed is drawn here and not by the Space: a run that fails can be retried with the same
@@ -341,7 +390,8 @@ class JobService:
         # Hidden before the new job is recorded: otherwise it could be retried twice.
         queue.dismiss(job)
         try:
-            new_job = await self.submit(job.state.value.request, visitor)
+            planned = PlannedRequest(job.state.value.request, job.origin)
+            [new_job] = await self.submit_set([planned], visitor)
         except BaseException:  # cancellation, too
             queue.undismiss(job)
             raise
@@ -424,7 +474,18 @@ class JobService:
         return self._scheduler.queued_count(key) + self._registry.reserved_count(key)
 
 
-def _job_id(owner: str, idempotency_key: str) -> str:
+def _job_id(owner: str, idempotency_key: str, index: int = 0) -> str:
     """Return an id that only this owner's calls with this key lead to, as long as `new_id`."""
-    digest = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).digest()
+    suffix = f"\n{index}" if index else ""
+    digest = hashlib.sha256(f"{owner}\n{idempotency_key}{suffix}".encode()).digest()
     return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
+
+
+def _set_origins(ids: Sequence[str], origins: Sequence[RequestOrigin]) -> list[RequestOrigin]:
+    """Return the origins with their places in a set; a single job isn't one, and keeps its set."""
+    if len(ids) == 1:
+        return list(origins)
+    return [
+        replace(origin, set_id=ids[0], set_index=index, set_size=len(ids))
+        for index, origin in enumerate(origins)
+    ]

@@ -82,11 +82,16 @@ class JobStore:
         """Wait until all changes so far are recorded, whoever has stopped waiting for them."""
         await self._changes.drain(timeout_seconds)
 
-    async def add(self, job: Job, space: str) -> None:
-        """Record a new job, before anything is sent."""
+    async def add(self, jobs: Sequence[Job], space: str) -> None:
+        """Record new jobs, all or none, before anything is sent."""
         self._library.check_writable()
-        record = self._build_record(job, space)
-        await self._changes.submit(lambda connection: insert_job(connection, record))
+        records = [self._build_record(job, space) for job in jobs]
+
+        def insert(connection: Connection) -> None:
+            for record in records:
+                insert_job(connection, record)
+
+        await self._changes.submit(insert)
 
     async def mark_started(self, job: Job) -> None:
         """Record that the job is about to be sent."""
@@ -180,6 +185,8 @@ class JobStore:
             position=job.queue_entry.position,
             worker_id=self._library.instance_id,
             is_api_call=job.is_api_call,
+            origin=job.origin,
+            set_id=job.origin.set_id,
         )
 
     def _upsert(self, connection: Connection, job: Job, changes: dict[str, Any]) -> None:

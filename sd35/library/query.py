@@ -64,7 +64,7 @@ class Filter:
     Attributes:
         name: `seed`, `steps`, `size` (width and height in pixels), `ratio` (smallest and largest
             width/height), `made` (first and last moment, in Unix seconds), `space`, `model`,
-            `tool` (part of the name), `tag`, or without values `starred`, `demo`.
+            `tool` (part of the name), `tag`, `set` (its ID), or without values `starred`, `demo`.
     """
 
     name: str
@@ -273,7 +273,7 @@ def _to_timestamp(day: dt.date) -> float:
 _FIELD_PARSERS: Final[dict[str, Callable[[str], Filter]]] = {
     "seed": _int_parser("seed", MAX_SEED),
     "steps": _int_parser("steps", _MAX_INTEGER),
-    **{name: _name_parser(name) for name in ("space", "model", "tool", "tag")},
+    **{name: _name_parser(name) for name in ("space", "model", "tool", "tag", "set")},
     "size": _parse_size,
     "ratio": _parse_ratio_range,
     "before": _parse_before,

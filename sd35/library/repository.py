@@ -243,6 +243,7 @@ def _columns(entry: Entry) -> dict[str, object]:
         "trashed_at": time.time() if entry.is_trashed else None,
         "is_missing": entry.is_missing,
         "record": metadata.to_json(),
+        "set_id": sqlite_text(metadata.set_id),
     }
 
 

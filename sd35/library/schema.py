@@ -183,6 +183,14 @@ CREATE TRIGGER pictures_fts_delete AFTER DELETE ON pictures BEGIN
 END;
 """
 
+_ADD_SETS: Final = """
+ALTER TABLE pictures ADD COLUMN set_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN set_id TEXT NOT NULL DEFAULT '';
+CREATE INDEX pictures_set ON pictures(set_id) WHERE set_id != '';
+CREATE INDEX jobs_set ON jobs(set_id) WHERE set_id != '';
+"""
+
 
 def _create_search_tables(connection: Connection) -> None:
     # Two tables, as a tokenizer belongs to a table: stems find "lighthouses" for "lighthouse", but
@@ -234,6 +242,7 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _RENAME_JOB_COLUMNS,
     _RENAME_SEARCH_TABLES,
     _index_long_seeds,
+    _ADD_SETS,
 )
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
@@ -246,7 +255,7 @@ OBJECT_NAMES: Final = frozenset(
         *("pictures_change", "pictures_come", "pictures_fts_delete", "pictures_go"),
         *("jobs_failed", "jobs_status", "jobs_unfinished", "tags_picture"),
         *("pictures_missing", "pictures_path", "pictures_shown", "pictures_shown_owner"),
-        "pictures_trash",
+        *("pictures_set", "pictures_trash", "jobs_set"),
     )
 )
 

@@ -120,6 +120,8 @@ _FILTER_CONDITIONS: Final = {
     "model": "instr(lower(model), lower(?)) > 0",
     "tool": "instr(lower(tool), lower(?)) > 0",
     "tag": "+number IN (SELECT picture FROM tags WHERE tag = ?)",
+    # Without the `+`: few images are in a set, so they are found first, and then sorted.
+    "set": "number IN (SELECT number FROM pictures WHERE set_id = ? AND set_id != '')",
     "starred": "is_starred = 1",
     "demo": "is_demo = 1",
 }

@@ -39,6 +39,7 @@ MAX_TAG_LENGTH: Final = 100  # in characters
 
 _FORMAT_VERSION = 1
 _MAX_ID_LENGTH = 64
+_MAX_AXES = 2
 _JSON_KEYS = {"extra": "others"}
 
 
@@ -61,6 +62,10 @@ class GenerationMetadata:
         tool: program that made the image.
         versions: versions of the programs involved, by program name.
         extra: name and value pairs of settings that this program doesn't have, such as a sampler.
+        set_id: the set of images that were requested together; empty for a single image.
+        set_index: place in the set, from 0.
+        set_size: number of images that were requested together.
+        axes: of a cell of a grid, the name and value of its column, then of its row.
     """
 
     id: str = ""
@@ -79,6 +84,10 @@ class GenerationMetadata:
     tool: str = THIS_TOOL
     versions: Mapping[str, str] = field(default_factory=dict)
     extra: tuple[tuple[str, str], ...] = ()
+    set_id: str = ""
+    set_index: int | None = None
+    set_size: int | None = None
+    axes: tuple[tuple[str, str], ...] = ()
     is_starred: bool = False
     tags: tuple[str, ...] = ()
 
@@ -114,6 +123,8 @@ class GenerationMetadata:
             tool=self.tool[:MAX_VALUE_LENGTH],
             versions=dict(_truncate_pairs(self.versions.items(), MAX_VALUE_LENGTH)),
             extra=tuple(_truncate_pairs(self.extra, MAX_TEXT_LENGTH)),
+            set_id=self.set_id[:_MAX_ID_LENGTH],
+            axes=tuple(_truncate_pairs(self.axes[:_MAX_AXES], MAX_TEXT_LENGTH)),
             tags=tuple(tag[:MAX_TAG_LENGTH] for tag in self.tags[:MAX_TAGS]),
         )
 
@@ -155,6 +166,10 @@ def metadata_from_json(text: str) -> GenerationMetadata | None:
         tool=parse_text(payload.get("tool")),
         versions=_parse_versions(payload.get("versions")),
         extra=extra,
+        set_id=parse_text(payload.get("set_id"))[:_MAX_ID_LENGTH],
+        set_index=parse_int(payload.get("set_index")),
+        set_size=parse_int(payload.get("set_size")),
+        axes=_parse_pairs(payload.get("axes"))[:_MAX_AXES],
         is_starred=payload.get("is_starred") is True,
         tags=_parse_tags(payload.get("tags")),
     )

@@ -41,6 +41,7 @@ from sd35.core.errors import LibraryError, SD35Error
 from sd35.core.events import Started
 from sd35.core.file_names import file_name
 from sd35.core.limits import PUBLIC_LIMITS, Range
+from sd35.core.origin import RequestOrigin
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.seed import MAX_SEED, parse_seed
@@ -386,7 +387,7 @@ class _PictureGenerator:
             self.space,
             picture_id=new_id(),
             elapsed_seconds=elapsed_seconds,
-            prompt_origin=item.origin,
+            origin=RequestOrigin(prompt_sources=item.origin),
         )
         picture = embed_or_original(picture, metadata)
         path = write_result(self.batch.folder, self._file_name(request, picture), picture)
