@@ -187,6 +187,7 @@
 
     // A press, with the form's values.
     addSubmission(values) {
+      values.splice(-1, 1, sd35.batchText()); // Gradio may not have the newest yet
       add([{ values }]);
       sd35.announce(state.pending.length === 1 ? "Image requested" : `${pluralize(state.pending.length, "image")} requested`);
       return [];

@@ -13,7 +13,7 @@ LIMIT_SECONDS = 20.0
 # To read all authorities' certificates again for each browser takes longer than most requests.
 _SSL_CONTEXT = ssl.create_default_context()
 
-FORM_VALUES: list[Any] = ["a cat", "", "custom", 512, 512, 4.5, 20, 7, False]
+FORM_VALUES: list[Any] = ["a cat", "", "custom", 512, 512, 4.5, 20, 7, False, ""]
 """Values of the form, in the order of `FormValues`."""
 
 

@@ -17,7 +17,9 @@ from sd35.jobs.job import JobResult, JobState
 from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimits
 from sd35.jobs.record import JobStatus
 from sd35.jobs.space_connection import ConnectionState
-from sd35.metadata.model import GenerationMetadata
+from sd35.metadata.model import THIS_TOOL, GenerationMetadata
+from sd35.prompts.plan import BatchOptions, parse_batch_options
+from sd35.prompts.styles import Style, StyleBook
 from sd35.ui.create import notices, space_view
 from sd35.ui.create.form import CUSTOM_SIZE, FormValues
 from sd35.ui.create.import_settings import apply_settings, variations
@@ -26,7 +28,7 @@ from sd35.ui.markup import error_message
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
-FORM_VALUES = FormValues("", "", "1:1", 1024, 1024, 4.5, 40, 0, True)  # noqa: FBT003
+FORM_VALUES = FormValues("", "", "1:1", 1024, 1024, 4.5, 40, 0, True, "")  # noqa: FBT003
 
 
 def make_state(status: JobStatus, **changes: Any) -> JobState:  # noqa: ANN401
@@ -156,6 +158,23 @@ def test_origin_of_an_own_prompt_is_no_unsupported_setting() -> None:
     assert not apply_settings(metadata, FORM_VALUES, PUBLIC_LIMITS).ignored
     other_metadata = replace(metadata, tool="X", extra=pairs[:1])
     assert apply_settings(other_metadata, FORM_VALUES, PUBLIC_LIMITS).ignored
+
+
+def test_own_image_is_made_again_from_its_prompt_and_styles() -> None:
+    """An image fills in the prompt without the words of its styles, if they are the same still."""
+    book = StyleBook((Style("Ink", "ink of {prompt}"),))
+    pairs = (("Styles", "Ink"), ("Base prompt", "a {x|y} cat"), ("Base negative", "fog"))
+    metadata = GenerationMetadata(
+        prompt="ink of a {x|y} cat", negative_prompt="fog, photo", tool=THIS_TOOL, extra=pairs
+    )
+    values = apply_settings(metadata, FORM_VALUES, PUBLIC_LIMITS, style_book=book).values
+    options = parse_batch_options(values.batch_options)
+    assert (values.prompt, values.negative_prompt) == ("a {x|y} cat", "fog")
+    assert options == BatchOptions(is_literal=True, styles=("Ink",))
+    for changed_book in (StyleBook(), StyleBook((Style("Ink", "an ink drawing of {prompt}"),))):
+        values = apply_settings(metadata, values, PUBLIC_LIMITS, style_book=changed_book).values
+        assert values.prompt == "ink of a {x|y} cat"
+        assert parse_batch_options(values.batch_options).styles == ()
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,9 @@ async def test_image_names_its_model_precision_and_device(space: ModelSpace) -> 
         assert dict(read.extra) == {"Precision": "bfloat16", "Device": "CPU"}
         infotext = Image.open(io.BytesIO(data)).info["parameters"]
         assert f"Model: {model}" in infotext
-        form = FormValues("", "", "1:1", 256, 256, 4.5, 6, 7, randomize_seed=False)
+        form = FormValues(
+            "", "", "1:1", 256, 256, 4.5, 6, 7, randomize_seed=False, batch_options=""
+        )
         assert apply_settings(read, form, client.contract.limits).changes == []
 
 

@@ -24,12 +24,12 @@ TURBO_LIMITS = replace(
     num_inference_steps=Range(1, 50, 1, 4),
 )
 
-FORM_VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True)  # noqa: FBT003
+FORM_VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True, "")  # noqa: FBT003
 
 
 def test_request_has_the_values_of_the_form() -> None:
     """Each field of the form reaches the request."""
-    values = FormValues("  a cat\n", "dog", "custom", 512, 768, 3.5, 20, 7, False)  # noqa: FBT003
+    values = FormValues("  a cat\n", "dog", "custom", 512, 768, 3.5, 20, 7, False, "")  # noqa: FBT003
     request, errors = parse_request(values, PUBLIC_LIMITS)
     assert not errors
     assert request == GenerationRequest("a cat", "dog", 512, 768, 3.5, 20, 7, randomize_seed=False)
@@ -104,7 +104,7 @@ any_value = (
 )
 
 
-@given(st.lists(any_value, min_size=9, max_size=9))
+@given(st.lists(any_value, min_size=10, max_size=10))
 def test_forged_values_give_errors(raw_values: list[Any]) -> None:
     """Whatever a browser sends is a valid request, or has an error at a field."""
     values = FormValues(*raw_values)

@@ -18,6 +18,8 @@ from sd35.jobs.limits import UNLIMITED, UsageLimits
 from sd35.jobs.record import JobStatus
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
+from sd35.library.layout import STYLES_FILE
+from sd35.prompts.catalog import PromptCatalog
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import JobHandlers, update_interval
 from sd35.ui.create.live_view import JobView
@@ -72,7 +74,7 @@ async def open_handlers(
         raise NotImplementedError
 
     service = JobService(SpaceConfig(fake.address), fail_demo, studio_config(folder, limits))
-    form_handlers = FormHandlers(service)
+    form_handlers = FormHandlers(service, PromptCatalog(folder, folder / STYLES_FILE))
     yield PageHandlers(
         service, form_handlers, JobHandlers(service, form_handlers, can_log_out=False)
     )

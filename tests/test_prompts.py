@@ -1,16 +1,21 @@
 """Prompts: templates, wildcards, styles, estimates of tokens, and syntax without effect."""
 
+import json
 from itertools import islice, pairwise, permutations, product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sd35.core.errors import InvalidRequestError, TemplateError
+from sd35.core.errors import InvalidRequestError, PromptError, TemplateError
+from sd35.core.limits import PUBLIC_LIMITS
+from sd35.core.request import RequestOptions
 from sd35.prompts.parser import has_template_syntax
+from sd35.prompts.plan import BatchOptions, SeedPolicy, parse_batch_options, plan_requests
 from sd35.prompts.resolved import resolve_prompt
-from sd35.prompts.styles import SHIPPED_STYLES, Style, apply_styles, load_styles
+from sd35.prompts.styles import SHIPPED_STYLES, Style, StyleBook, apply_styles, load_styles
 from sd35.prompts.templates import MAX_COUNT, Template
 from sd35.prompts.tokens import estimate_tokens
 from sd35.prompts.unsupported import SyntaxKind, find_unsupported, without_unsupported
@@ -27,6 +32,8 @@ WILDCARDS = {
     "broken": ("{a|b",),
 }
 
+BATCH_KEYS = ("count", "one_per_line", "seeds", "combinations", "is_literal", "styles")
+JSON_VALUES = st.none() | st.booleans() | st.integers() | st.lists(st.text() | st.integers())
 
 DOUBLINGS = "".join(
     ["${a=xx}", *(f"${{{b}=${{{a}}}${{{a}}}}}" for a, b in pairwise("abcdefghijklmnopqr")), "${r}"]
@@ -355,6 +362,61 @@ def test_own_styles_are_read(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidRequestError, match=message):
             load_styles(write(tmp_path, bad_json=text) / "bad.json")
+
+
+def plan(prompt: str, seed: int | None = 7, **options: Any) -> list[tuple[str, int]]:  # noqa: ANN401
+    """Return the prompts and seeds that a press makes."""
+    request = RequestOptions(prompt=prompt, seed=seed)
+    batch = BatchOptions(**options)
+    planned = plan_requests(request, batch, StyleBook()).requests(PUBLIC_LIMITS, draw=1)
+    return [(image.request.prompt, image.request.seed) for image in planned]
+
+
+def test_press_makes_count_images_of_each_prompt() -> None:
+    """Lines are prompts, templates make one prompt per image or all, and seeds follow in order."""
+    lines = "a cat\n\n # no prompt\na {x} dog"
+    cat, dog = "a cat", "a {x} dog"
+    assert plan(lines, one_per_line=True, count=2) == [(cat, 7), (cat, 8), (dog, 9), (dog, 10)]
+    fixed = plan(lines, one_per_line=True, seeds=SeedPolicy.FIXED)
+    assert fixed == [(cat, 7), (dog, 7)]
+    assert plan("a\nb") == [("a\nb", 7)]
+    assert plan("{a|b}", combinations=True, count=2) == [("a", 7), ("a", 8), ("b", 9), ("b", 10)]
+    assert plan("{a|b}", is_literal=True) == [("{a|b}", 7)]
+
+
+def test_random_press_is_what_was_shown() -> None:
+    """The same draw gives the same seeds and prompts, whatever the seed of the form would be."""
+    images = plan("{a|b|c|d}", seed=None, count=8)
+    assert images == plan("{a|b|c|d}", seed=None, count=8)
+    assert len({seed for _, seed in images}) == 8
+    assert len({prompt for prompt, _ in images}) > 1
+    assert images[0] == plan("{a|b|c|d}", seed=None)[0]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "error", "message"),
+    [
+        ("a\n{b|", PromptError, "“{b|”: The brace is never closed"),
+        ("\n".join("ab" * 200), InvalidRequestError, "800 images; the limit is 500"),
+        ("{a|b}{c|d}" * 20, InvalidRequestError, "1,099,511,627,776 or|limit is 500"),
+        ("a\n" + "x" * 10_001, PromptError, "too long"),
+        ("# a", InvalidRequestError, "Enter a prompt"),
+    ],
+)
+def test_press_that_makes_no_images_says_why(
+    prompt: str, error: type[InvalidRequestError], message: str
+) -> None:
+    """A wrong prompt is named, and nobody makes a million images by accident."""
+    with pytest.raises(error, match=message):
+        plan(prompt, count=2, one_per_line=True, combinations=True)
+
+
+@given(st.text() | st.dictionaries(st.sampled_from(BATCH_KEYS), JSON_VALUES).map(json.dumps))
+def test_forged_batch_options_have_defaults(text: str) -> None:
+    """Whatever a browser sends is a number of images and names of styles."""
+    options = parse_batch_options(text)
+    assert 1 <= options.count <= 8
+    assert parse_batch_options(options.to_json()) == options
 
 
 def test_tokens_are_estimated() -> None:

@@ -650,9 +650,9 @@ def test_no_value_of_a_call_is_fetched(servers: dict[str, AppServer]) -> None:
         for path, status in tripwire.attack(visit.http, calls, "infer", data):
             assert 400 <= status < 500, path
         # A text that a function parses, and returns in parts.
-        form = [*FORM_VALUES[:5], tripwire.file(), {"__type__": "update", "value": 1}, 7, False]
+        form = [*FORM_VALUES[:5], tripwire.file(), {"__type__": "update", "value": 1}, 7, False, ""]
         fields = visit.result("undo_import", [orjson.dumps(form).decode()])
-        assert fields[:9] == [{"__type__": "update"}] * 9
+        assert fields[:10] == [{"__type__": "update"}] * 10
         assert not tripwire.requested_paths
 
 

@@ -2,7 +2,8 @@
 
 SD35Error
 ├── InvalidRequestError            the request isn't possible, at this Space or at all
-│   └── TemplateError              a template of prompts isn't valid
+│   ├── TemplateError              a template of prompts isn't valid
+│   └── PromptError                one of several prompts isn't valid
 ├── ConnectionFailedError          the Space can't be used
 │   ├── UnreachableError           no answer: network, name, certificate, proxy, timeout
 │   │   └── LoginPageError         the login page of a network answered
@@ -49,7 +50,7 @@ succeed later without a change.
 import datetime as dt
 from dataclasses import dataclass
 
-from sd35.core.text import format_local_time
+from sd35.core.text import format_local_time, one_line
 
 __all__ = [
     "AbortedError",
@@ -72,6 +73,7 @@ __all__ = [
     "PictureError",
     "PictureExpiredError",
     "PictureTooLargeError",
+    "PromptError",
     "ProtocolError",
     "QueueFullError",
     "QuotaError",
@@ -179,6 +181,25 @@ class TemplateError(InvalidRequestError):
         self.position = position
         where = "" if position is None else f" (at character {position + 1:,})"
         super().__init__(f"{self.message}{where}.", remedy)
+
+
+class PromptError(InvalidRequestError):
+    """One of several prompts isn't valid.
+
+    Attributes:
+        index: which one, counted from 0.
+        prompt: the prompt, or its template.
+        error: what is wrong with it.
+    """
+
+    kind = "prompt"
+
+    def __init__(self, index: int, prompt: str, error: InvalidRequestError) -> None:
+        self.index = index
+        self.prompt = prompt
+        self.error = error
+        happened = f"“{one_line(prompt)[:40]}”: {error.happened}"
+        super().__init__(happened, error.remedy, field_errors=error.field_errors)
 
 
 class ConnectionFailedError(SD35Error):

@@ -12,6 +12,7 @@ from sd35.core.errors import InvalidRequestError
 from sd35.core.text import one_line
 
 __all__ = [
+    "NO_STYLES",
     "SHIPPED_STYLES",
     "NegativePreset",
     "Style",
@@ -75,6 +76,9 @@ class StyleBook:
             f"There is no style “{one_line(name)}”.",
             f"Did you mean {suggestion}?" if suggestion else None,
         )
+
+
+NO_STYLES: Final = StyleBook()
 
 
 def apply_styles(prompt: str, negative_prompt: str, styles: Sequence[Style]) -> tuple[str, str]:

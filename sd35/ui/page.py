@@ -8,6 +8,8 @@ import gradio as gr
 from sd35.jobs.limits import UNLIMITED
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import ConnectionState
+from sd35.library.layout import STYLES_FILE, WILDCARDS_DIR
+from sd35.prompts.catalog import PromptCatalog
 from sd35.server.api import ApiEndpoints
 from sd35.server.blocks import locked_blocks
 from sd35.ui.api_form import ApiForm
@@ -41,7 +43,9 @@ def build_page(
     connection = job_service.connection.value
     # A limit on concurrent jobs alone needs no line about the quota.
     has_quota = replace(job_service.usage_limits, max_concurrent=None) != UNLIMITED
-    form_handlers = FormHandlers(job_service)
+    folder = job_service.library.folder
+    catalog = PromptCatalog(folder / WILDCARDS_DIR, folder / STYLES_FILE)
+    form_handlers = FormHandlers(job_service, catalog)
     job_handlers = JobHandlers(job_service, form_handlers, can_log_out=can_log_out)
     with locked_blocks(TITLE, fill_width=True) as demo:
         job_service.space_connector.own_page = demo

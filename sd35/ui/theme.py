@@ -31,6 +31,7 @@ def launch_options() -> dict[str, Any]:
         "buttons.js",
         "outbox.js",
         "form.js",
+        "composer.js",
         "space.js",
         "import.js",
         "library.js",

@@ -60,7 +60,7 @@ _LISTENERS: Final[dict[str, tuple[list[Any], Any]]] = {
     "create_variation": (["a"], {"id": "a", "variation": "adjacent"}),
     "import_from_library": (FORM_VALUES, {"id": "a", "group": "seed", "kind": "job"}),
     "import_dropped_file": (FORM_VALUES, {"texts": {"prompt": "{}"}, "size": [8, 8], "number": 0}),
-    "undo_import": ([json.dumps([*FORM_VALUES[:8], _FILE])], None),
+    "undo_import": ([json.dumps([*FORM_VALUES[:9], _FILE])], None),
     "apply_limits": ([*FORM_VALUES, "", "", "{}"], None),
     "list_spaces": ([], None),
     "choose_space": ([], {"target": "demo"}),

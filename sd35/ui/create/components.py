@@ -21,13 +21,13 @@ RECONNECT_JS: Final = (
 
 PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
-    *("check", "connection", "limits", "reuse", "spaces", "choose"),
+    *("check", "connection", "limits", "reuse", "spaces", "choose", "batch"),
 )
 """Events that the page's scripts raise at the queue: to submit presses of Generate, to run the
 action of a button, to watch the jobs by an event stream, to read them once, to read what changes
 with the end of a job, to show the errors of the fields, to read the connection, to give the fields
-the limits of another Space, to fill in the seed of the image, to list the Spaces, and to choose
-one."""
+the limits of another Space, to fill in the seed of the image, to list the Spaces, to choose one,
+and to set how many images a press makes."""
 
 
 class Header:
@@ -78,6 +78,8 @@ class PromptArea:
                 max_lines=4,
             )
             self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+            # JSON that composer.js reads and writes.
+            self.batch_options = _value()
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)
             self.queue = _button_html("", "queue", _bind_page_js())
 

@@ -41,6 +41,7 @@ class FormValues:
     num_inference_steps: Any
     seed: Any
     randomize_seed: Any
+    batch_options: Any
 
     def as_list(self) -> list[Any]:
         """Return the values in the order of `FIELD_NAMES`, as Gradio's outputs."""

@@ -9,12 +9,13 @@ import gradio as gr
 
 from sd35.core.errors import LibraryError
 from sd35.core.limits import Limits
-from sd35.core.visitor import Visitor
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.service import JobService
 from sd35.library.layout import owner_key
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import parse_int
+from sd35.prompts.catalog import PromptCatalog
 from sd35.server.api import visitor_from_request
 from sd35.ui.create import notices, space_view
 from sd35.ui.create.dropped_file import DroppedFileReader, dump_form, load_form
@@ -41,8 +42,9 @@ def event_payload(event: gr.EventData) -> dict[str, Any]:
 class FormHandlers:
     """Handlers that read and fill the form; their outputs begin with its fields."""
 
-    def __init__(self, job_service: JobService) -> None:
+    def __init__(self, job_service: JobService, catalog: PromptCatalog) -> None:
         self._job_service = job_service
+        self._catalog = catalog
         self._file_reader = DroppedFileReader()
 
     @property
@@ -78,21 +80,22 @@ class FormHandlers:
         name = notices.dropped_name(parse_int(payload.get("number")) or 0)
         if metadata is None:
             return [*_unchanged(), notices.no_settings_found(name), gr.skip()]
-        return self._import(metadata, name, FormValues(*fields))
+        return self._import(metadata, name, FormValues(*fields), visitor)
 
     async def import_from_library(
         self, request: gr.Request, event: gr.EventData, *fields: object
     ) -> list[Any]:
         """Fill the form with the settings of an image of the library or of a job."""
         payload = event_payload(event)
-        source = await self.find_metadata(payload, visitor_from_request(request))
+        visitor = visitor_from_request(request)
+        source = await self.find_metadata(payload, visitor)
         if source is None:
             return [*_unchanged(), notices.no_settings_found("this image"), gr.skip()]
         name, metadata = source
         group = payload.get("group")
         if group not in SETTING_GROUPS:
             group = "all"
-        return self._import(metadata, name, FormValues(*fields), group)
+        return self._import(metadata, name, FormValues(*fields), visitor, group)
 
     async def find_metadata(
         self, payload: dict[str, Any], visitor: Visitor
@@ -119,9 +122,15 @@ class FormHandlers:
         return entry.path.rpartition("/")[2], metadata
 
     def _import(
-        self, metadata: GenerationMetadata, name: str, values: FormValues, group: str = "all"
+        self,
+        metadata: GenerationMetadata,
+        name: str,
+        values: FormValues,
+        visitor: Visitor,
+        group: str = "all",
     ) -> list[Any]:
-        settings = apply_settings(metadata, values, self._limits, group)
+        style_book = self._catalog.style_book(is_owner=visitor is LOCAL_VISITOR)
+        settings = apply_settings(metadata, values, self._limits, group, style_book)
         summary = notices.import_summary(name, metadata.tool, settings)
         return [*settings.values.as_list(), summary, dump_form(values)]
 

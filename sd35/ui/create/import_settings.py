@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -11,7 +12,10 @@ from sd35.core.model_info import PROVENANCE_NAMES
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.sizes import nearest_size
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
+from sd35.prompts.parser import has_template_syntax
+from sd35.prompts.plan import parse_batch_options
 from sd35.prompts.resolved import ORIGIN_NAMES
+from sd35.prompts.styles import NO_STYLES, StyleBook, apply_styles
 from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES, FormValues, preset_for_size
 
 __all__ = [
@@ -39,9 +43,14 @@ class AppliedSettings:
     """
 
     def __init__(
-        self, metadata: GenerationMetadata, limits: Limits, current_values: FormValues
+        self,
+        metadata: GenerationMetadata,
+        limits: Limits,
+        current_values: FormValues,
+        style_book: StyleBook,
     ) -> None:
         self._metadata = metadata
+        self._style_book = style_book
         self._limits = limits
         self._fields: dict[str, Any] = asdict(current_values)
         self._ignored: list[tuple[str, str]] = []
@@ -65,10 +74,10 @@ class AppliedSettings:
 
     def apply_prompts(self) -> None:
         """Import the prompts."""
-        prompt = self._metadata.prompt
-        negative_prompt = self._metadata.negative_prompt
+        prompt, negative_prompt, styles = _prompt_sources(self._metadata, self._style_book)
         if prompt:
             self._fields["prompt"] = prompt
+            self._apply_batch_options(prompt, styles)
             self.applied_names.append("prompt")
         elif self._fields["prompt"]:
             self.changes.append("Prompt: not found, yours is unchanged.")
@@ -82,6 +91,17 @@ class AppliedSettings:
         elif prompt and self._limits.negative_prompt:
             # An image with a prompt alone was made without a negative one.
             self._fields["negative_prompt"] = ""
+
+    def _apply_batch_options(self, prompt: str, styles: tuple[str, ...]) -> None:
+        """Let a press make this prompt again: one, with its styles, and whatever its characters."""
+        options = replace(
+            parse_batch_options(self._fields["batch_options"]),
+            one_per_line=False,
+            combinations=False,
+            is_literal=has_template_syntax(prompt),
+            styles=styles,
+        )
+        self._fields["batch_options"] = options.to_json()
 
     def apply_size(self) -> None:
         """Import the size, or the closest one that the Space offers."""
@@ -142,11 +162,30 @@ class AppliedSettings:
         self.changes.append(f"{reason}, so Random seed is on.")
 
 
+def _prompt_sources(
+    metadata: GenerationMetadata, style_book: StyleBook
+) -> tuple[str, str, tuple[str, ...]]:
+    """Return prompt, negative prompt and names of styles that make the prompts of an image."""
+    sources = dict(metadata.extra) if metadata.tool == THIS_TOOL else {}
+    base_prompt = sources.get("Base prompt", "")
+    base_negative = sources.get("Base negative", "")
+    names = tuple(filter(None, sources.get("Styles", "").split(", ")))
+    with suppress(InvalidRequestError):  # a style may be gone, or have other words now
+        prompt, _ = apply_styles(base_prompt, base_negative, style_book.find(names))
+        if names and prompt == metadata.prompt:
+            return base_prompt, base_negative, names
+    return metadata.prompt, metadata.negative_prompt, ()
+
+
 def apply_settings(
-    metadata: GenerationMetadata, current_values: FormValues, limits: Limits, group: str = "all"
+    metadata: GenerationMetadata,
+    current_values: FormValues,
+    limits: Limits,
+    group: str = "all",
+    style_book: StyleBook = NO_STYLES,
 ) -> AppliedSettings:
     """Return the form's values with the image's settings; unknown ones stay as they are."""
-    settings = AppliedSettings(metadata, limits, current_values)
+    settings = AppliedSettings(metadata, limits, current_values, style_book)
     if group != "seed":
         settings.apply_prompts()
     if group != "prompt":
@@ -208,7 +247,8 @@ def variations(
     Raises:
         InvalidRequestError: a Space with these limits can't make them, or the seed is unknown.
     """
-    # Fields that stay `None` are resolved to the Space's defaults.
+    # Fields that stay `None` are resolved to the Space's defaults. Without a style book, the prompt
+    # is the image's own, with the words of its styles.
     blank = FormValues(*(None for _ in FIELD_NAMES))
     values = apply_settings(metadata, blank, limits).values
     request = RequestOptions(

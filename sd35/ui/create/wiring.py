@@ -28,6 +28,8 @@ MESSAGE_JS: Final = "(html) => sd35.showMessage(html)"
 DOWNLOAD_JS: Final = "(file) => sd35.setDownload(file)"
 SPACES_JS: Final = "(html) => sd35.showSpaces(html)"
 CHOICE_JS: Final = "(error) => sd35.endChoice(error)"
+BATCH_JS: Final = "() => sd35.batchText()"
+SHOW_BATCH_JS: Final = "(text) => sd35.showBatchOptions(text)"
 FOLLOW_JS: Final = "() => sd35.followJobs()"
 FOCUS_JS: Final = "() => [sd35.focus()]"
 SAVE_FOCUS_JS: Final = "(focus) => sd35.saveFocus(focus)"
@@ -168,6 +170,9 @@ class Wiring:
         state.size_hints.change(None, state.size_hints, None, js=SIZE_HINTS_JS, **_OPTIONS)
         changes = [component.change for component in values]
         gr.on(changes, None, values, None, js=SAVE_DRAFT_JS, **_OPTIONS)
+        batch = self.tab.prompt_area.batch_options
+        self.tab.prompt_area.queue.batch(None, None, batch, js=BATCH_JS, **_OPTIONS)
+        batch.change(None, batch, None, js=SHOW_BATCH_JS, **_OPTIONS)
         sides = [settings.width, settings.height]
         settings.size.input(None, [settings.size, *sides], sides, js=SIZE_JS, **_OPTIONS)
         settings.size.change(None, settings.size, sides, js=SHOW_SIDES_JS, **_OPTIONS)
