@@ -16,6 +16,7 @@ from sd35.core.seed import MAX_SEED
 from sd35.server import launch
 from sd35.space.painter import DemoPainter
 from sd35.space.server import build_space
+from sd35.ui.theme import ASSETS
 from tests.app_server import serve_app
 from tests.chromium import (  # noqa: F401  # fixtures
     browser,
@@ -57,6 +58,26 @@ def servers() -> Iterator[PageServers]:
     # below Gradio's own directory, as in the program: what is elsewhere isn't served
     with ExitStack() as stack:
         yield PageServers(Path(os.environ["GRADIO_TEMP_DIR"]) / "pictures", stack)
+
+
+RECORD_BACKGROUNDS_JS = """window.backgrounds = new Set();
+requestAnimationFrame(function record() {
+  if (document.body) window.backgrounds.add(getComputedStyle(document.body).backgroundColor);
+  if (!document.querySelector("#generate")) requestAnimationFrame(record);
+});"""
+
+DARK = "rgb(23, 20, 18)"
+
+KEY_NAMES = {"Esc": "escape", "←": "arrowleft", "→": "arrowright"}
+KEYS_OF_THE_BROWSER = {"ctrl", "shift", "click", "v"}
+
+
+def scripted_keys() -> set[str]:
+    """Return the keys with which the page's scripts compare, and those of their tables."""
+    scripts = "\n".join(path.read_text("utf-8") for path in ASSETS.glob("*.js"))
+    tables = "\n".join(re.findall(r"_KEYS = \{(.*?)\};", scripts, re.DOTALL))
+    names = re.findall(r'key(?:\.toLowerCase\(\))? === "([^"]+)"', scripts)
+    return {name.lower() for name in [*names, *re.findall(r"\b(\w+): ", tables)]}
 
 
 def read_seed(page: Page) -> int:
@@ -186,6 +207,50 @@ def test_keyboard_alone_suffices(page: Page, servers: PageServers) -> None:
     # Not on a button, which a key that is still pressed would press.
     expect(panel.locator(".job")).to_be_focused()
     servers.generator.release()
+
+
+def test_theme_is_remembered_from_the_first_frame(page: Page, servers: PageServers) -> None:
+    """A chosen theme outlives a reload, which never shows the other one; or the system's holds."""
+    page.emulate_media(color_scheme="light")
+    open_page(page, servers.with_previews)
+    # Somebody who has just opened the page can type.
+    expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    page.get_by_label("Theme").select_option("dark")
+    expect(page.locator("body.dark")).to_be_visible()
+    page.add_init_script(RECORD_BACKGROUNDS_JS)
+    page.goto(f"{servers.with_previews}?__theme=system#create")
+    expect(page.locator("body.dark")).to_have_count(0)
+    page.route("**/*.js", lambda route: route.abort())  # as on a slow network
+    page.goto(servers.with_previews)
+    expect(page.locator("body")).to_have_css("background-color", DARK)
+    page.unroute("**/*.js")
+    open_page(page, servers.with_previews)
+    assert page.evaluate("[...window.backgrounds]") == [DARK]
+    page.get_by_label("Theme").select_option("system")
+    expect(page.locator("body.dark")).to_have_count(0)
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body.dark")).to_be_visible()
+    page.emulate_media(color_scheme="light")
+
+
+def test_sheet_of_keys_is_complete(page: Page, servers: PageServers) -> None:
+    """The sheet that ? opens names each key of the scripts, and takes it from what is below it."""
+    open_page(page, servers.with_previews)
+    page.keyboard.type("what?")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("what?")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    sheet = page.get_by_role("dialog", name="Keys")
+    names = {KEY_NAMES.get(name, name.lower()) for name in sheet.locator("kbd").all_inner_texts()}
+    assert names == scripted_keys() | KEYS_OF_THE_BROWSER
+    page.keyboard.press("/")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("?")
+    expect(sheet).to_have_count(0)
+    page.keyboard.press("/")
+    expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    expect(page.locator("#panel [data-status=idle]")).to_be_attached()
 
 
 def test_space_without_previews(page: Page, servers: PageServers) -> None:

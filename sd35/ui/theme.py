@@ -1,7 +1,7 @@
 """The look of the page: Gradio's theme, and the files in `assets/`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gradio as gr
 
@@ -9,6 +9,13 @@ __all__ = ["ASSETS", "launch_options"]
 
 # Beside the package, because a Space on Hugging Face runs from a checkout and installs nothing.
 ASSETS = Path(__file__).parent.parent.parent / "assets"
+
+# Before anything is painted, and so not in a file: assets/header.js is loaded later.
+THEME_SCRIPT: Final = """<script data-early>try {
+const parameter = new URLSearchParams(location.search).get("__theme");
+const theme = parameter ?? localStorage.getItem("sd35-theme") ?? "system";
+if (window.gradio_config) document.documentElement.dataset.theme = theme;
+} catch {}</script>"""  # storage may be blocked
 
 # No web fonts: Gradio's own come from Google, which an offline page would wait for.
 _SANS_FONTS = [
@@ -27,6 +34,7 @@ def launch_options() -> dict[str, Any]:
     """Return the arguments of Gradio's `launch` that style the page."""
     names = (
         "page.js",
+        "header.js",
         "connection.js",
         "buttons.js",
         "outbox.js",
@@ -35,15 +43,18 @@ def launch_options() -> dict[str, Any]:
         "space.js",
         "import.js",
         "library.js",
+        "welcome.js",
     )
     scripts = "".join(f"<script>{_read_asset(name)}</script>" for name in names)
     # The library's rules begin with <html>, which has the current tab as an attribute. In `css`
     # Gradio would put its own class before them.
-    library_style = f"<style>{_read_asset('library.css')}</style>"
+    styles = "".join(
+        f"<style>{_read_asset(name)}</style>" for name in ("library.css", "header.css")
+    )
     return {
         "theme": _theme(),
         "css": _read_asset("style.css"),
-        "head": f'<meta name="theme-color" content="#c2410c">{library_style}{scripts}',
+        "head": f'<meta name="theme-color" content="#c2410c">{THEME_SCRIPT}{styles}{scripts}',
         "favicon_path": ASSETS / "icon.svg",
     }
 

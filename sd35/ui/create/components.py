@@ -19,6 +19,13 @@ RECONNECT_JS: Final = (
     "(event) => event.target.closest('#reconnect') && trigger('click'))"
 )
 
+# assets/header.js gives them their behavior.
+HEADER_MENUS: Final = """<label class="theme" title="Theme"><i></i><select id="theme"
+aria-label="Theme"><option value="system">System theme</option><option value="light">Light</option>
+<option value="dark">Dark</option></select></label>
+<button type="button" id="show-keys" aria-haspopup="dialog" aria-label="Keys" title="Keys (?)">?
+</button>"""
+
 PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
     *("check", "connection", "limits", "reuse", "spaces", "choose", "batch"),
@@ -44,6 +51,7 @@ class Header:
                 # Without an icon: Gradio's is a file of its package, and the server serves only
                 # this program's own images.
                 gr.LoginButton("Sign in with Hugging Face", icon=None, size="sm", elem_id="sign-in")
+            gr.HTML(HEADER_MENUS, elem_id="menus", apply_default_css=False)
         self.banner = gr.HTML(
             space_view.banner(connection), elem_id="banner", js_on_load=RECONNECT_JS
         )

@@ -88,7 +88,7 @@ def banner(connection: ConnectionState) -> str:
     if connection.fallback_reason is not None:
         return Markup(
             '<div class="banner" role="status"><p><b>Demo mode: these are sketches, not Stable '
-            "Diffusion.</b> {}</p></div>{}"
+            "Diffusion.</b></p><details><summary>Details</summary>{}</details></div>{}"
         ).format(error_message(connection.fallback_reason), _RECONNECT_BUTTON)
     if connection.error is not None:
         return Markup(

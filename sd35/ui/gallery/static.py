@@ -66,15 +66,12 @@ aria-label="Tags to add; put - in front to remove" placeholder="sea, dusk, -draf
 
 
 def search_help() -> str:
-    """Return the search syntax and the keys, collapsed."""
+    """Return the search syntax, collapsed."""
     rows = concat(Markup("<dt>{}</dt><dd>{}</dd>").format(*example) for example in _SEARCH_EXAMPLES)
     return Markup(
         '<details class="search-help"><summary>Search tips</summary><dl>{}</dl>'
         "<p>Put - in front to exclude: <code>-is:demo</code>.</p>"
-        "<p>Keys: <kbd>/</kbd> search · <kbd>←</kbd> <kbd>→</kbd> previous / next · "
-        "<kbd>S</kbd> star · <kbd>Delete</kbd> move to trash · "
-        "<kbd>Ctrl</kbd> <kbd>Z</kbd> undo that · "
-        "<kbd>Shift</kbd>+click select a range</p></details>"
+        '<p class="keys">Press <kbd>?</kbd> for all keys.</p></details>'
     ).format(rows)
 
 
