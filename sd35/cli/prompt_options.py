@@ -7,19 +7,13 @@ from typing import Annotated
 from typer import BadParameter, Option
 
 from sd35.cli import options
-from sd35.cli.batch import (
-    ALL_COMBINATIONS,
-    MAX_IMAGES,
-    PromptSource,
-    SeedPolicy,
-    parse_sources,
-    read_prompts,
-)
+from sd35.cli.batch import MAX_IMAGES, parse_sources, read_prompts
 from sd35.cli.target import read_settings
 from sd35.cli.terminal import write_json, write_line
 from sd35.core.errors import InvalidRequestError
 from sd35.library.layout import STYLES_FILE, WILDCARDS_DIR
 from sd35.prompts.parser import has_template_syntax
+from sd35.prompts.plan import ALL_COMBINATIONS, PromptSource, SeedPolicy
 from sd35.prompts.styles import SHIPPED_STYLES, Style, StyleBook, load_styles
 
 __all__ = [

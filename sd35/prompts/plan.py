@@ -120,6 +120,7 @@ class Plan:
     Attributes:
         seed_policy: by default, seeds are incremented if one is given, else random.
         restarts_seeds: whether each prompt begins with the same seed again.
+        max_images: more are refused, because nobody means them.
     """
 
     sources: tuple[PromptSource, ...]
@@ -131,14 +132,6 @@ class Plan:
     restarts_seeds: bool = False
     max_images: int = MAX_SET_SIZE
 
-    def __post_init__(self) -> None:
-        """Check that there are no more images than anybody means.
-
-        Raises:
-            InvalidRequestError: there are.
-        """
-        _check_total(self.total, self.max_images)
-
     @property
     def prompt_count(self) -> int:
         """Number of prompts, of which there are `count` images each."""
@@ -148,6 +141,14 @@ class Plan:
     def total(self) -> int:
         """Number of images."""
         return self.prompt_count * self.count
+
+    def check_total(self, remedy: str = "") -> None:
+        """Check that there are no more images than anybody means.
+
+        Raises:
+            InvalidRequestError: there are.
+        """
+        _check_total(self.total, self.max_images, remedy)
 
     @property
     def policy(self) -> SeedPolicy:
@@ -164,8 +165,9 @@ class Plan:
 
         Raises:
             PromptError: one of several prompts isn't valid.
-            InvalidRequestError: an option isn't valid, or the only prompt.
+            InvalidRequestError: an option isn't valid, or the only prompt, or there are too many.
         """
+        self.check_total()
         # A list: a mistake in the last prompt is found before the first image costs its quota.
         return list(_Planner(self, limits, draw).requests())
 
@@ -259,10 +261,10 @@ class _Planner:
         return options.resolve(self._limits)
 
 
-def _check_total(total: int, limit: int) -> None:
+def _check_total(total: int, limit: int, remedy: str = "") -> None:
     if total > limit:
         number = f"{total:,}" if total < MAX_COUNT else f"{MAX_COUNT:,} or more"
-        raise InvalidRequestError(f"That would be {number} images; the limit is {limit:,}.")
+        raise InvalidRequestError(f"That would be {number} images; the limit is {limit:,}.", remedy)
 
 
 def _seed_after(seed: int, offset: int, limits: Limits) -> int:
@@ -306,7 +308,7 @@ def plan_requests(
     """
     prompts = split_prompts(options.prompt) if batch.one_per_line else (options.prompt.strip(),)
     _check_total(len(prompts) * batch.count, MAX_SET_SIZE)  # before each is parsed
-    return Plan(
+    plan = Plan(
         _parse_sources(prompts or ("",), batch, wildcards),
         options,
         batch.count,
@@ -314,6 +316,8 @@ def plan_requests(
         style_book.find(batch.styles),
         ALL_COMBINATIONS if batch.combinations else None,
     )
+    plan.check_total()
+    return plan
 
 
 def _parse_sources(

@@ -13,7 +13,7 @@ import typer
 from typer import Argument, Option
 
 from sd35.cli import options, prompt_options
-from sd35.cli.batch import Batch, BatchItem
+from sd35.cli.batch import MAX_IMAGES, Batch
 from sd35.cli.events import (
     CliEvent,
     Hint,
@@ -41,7 +41,7 @@ from sd35.core.errors import LibraryError, SD35Error
 from sd35.core.events import Started
 from sd35.core.file_names import file_name
 from sd35.core.limits import PUBLIC_LIMITS, Range
-from sd35.core.origin import RequestOrigin
+from sd35.core.origin import PlannedRequest
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.seed import MAX_SEED, parse_seed
@@ -49,6 +49,7 @@ from sd35.core.text import format_duration, one_line, pluralize
 from sd35.jobs.provenance import build_metadata, space_label
 from sd35.metadata.embedding import embed_or_original
 from sd35.metadata.model import new_id
+from sd35.prompts.plan import Plan
 from sd35.prompts.tokens import estimate_tokens
 from sd35.prompts.unsupported import SyntaxKind, find_unsupported
 
@@ -177,17 +178,17 @@ def generate(  # noqa: PLR0913  # one for each option
             prompt, prompts, wildcards, is_template=template, is_literal=no_template
         )
         named_styles = prompt_options.find_styles(style or ())
-        batch = Batch(
+        plan = Plan(
             sources,
             request_options,
             count,
-            out,
-            previews,
-            keep_going,
             seeds,
             named_styles,
             combinations,
+            restarts_seeds=True,
+            max_images=MAX_IMAGES,
         )
+        batch = Batch(plan, out, previews, keep_going)
         if dry_run:
             raise typer.Exit(_show_plan(batch, emit))
         target = resolve_target(
@@ -245,7 +246,7 @@ def _event_output(*, is_quiet: bool, is_json: bool) -> Iterator[Callable[[CliEve
 def _show_plan(batch: Batch, emit: Callable[[CliEvent], None]) -> int:
     """Report what would be made, at a Space with any limits; return the exit code."""
     options = replace(
-        batch.options,
+        batch.plan.options,
         aspect_ratio=None,
         width=None,
         height=None,
@@ -256,11 +257,13 @@ def _show_plan(batch: Batch, emit: Callable[[CliEvent], None]) -> int:
     assert limits.seed is not None
     if (parse_seed(options.seed) or 0) > limits.seed.maximum:
         limits = replace(limits, seed=Range(0, MAX_SEED, 1, 0))
-    items = replace(batch, options=options).items(limits)
-    for hint in (*_summary_hints(batch), *_prompt_hints(items)):
+    batch = replace(batch, plan=replace(batch.plan, options=options))
+    images = batch.requests(limits)
+    for hint in (*_summary_hints(batch), *_prompt_hints(images)):
         emit(hint)
-    for index, item in enumerate(items, 1):
-        emit(PicturePlanned(index, len(items), item.request, item.origin))
+    for index, image in enumerate(images, 1):
+        sources = image.origin.prompt_sources
+        emit(PicturePlanned(index, len(images), image.request, sources))
     return 0
 
 
@@ -271,23 +274,23 @@ async def _generate_batch(
     # First, as connecting may take minutes, for a Space that has to wake up.
     check_folder(batch.folder)
     async with open_space(target, Timeouts(), emit) as (space, shutdown):
-        items = batch.items(space.contract.limits)
-        seconds = await _estimate_seconds(space, items) if len(items) > 1 else None
+        images = batch.requests(space.contract.limits)
+        seconds = await _estimate_seconds(space, images) if len(images) > 1 else None
         for hint in (
-            *_hints(batch, space, items[0].request),
-            *_prompt_hints(items),
+            *_hints(batch, space, images[0].request),
+            *_prompt_hints(images),
             *_summary_hints(batch, seconds),
         ):
             emit(hint)
         generator = _PictureGenerator(target.space, space, batch, emit, shutdown)
         code = 0
-        for index, item in enumerate(items, 1):
-            emit(PictureStarted(index, len(items), item.request))
+        for index, image in enumerate(images, 1):
+            emit(PictureStarted(index, len(images), image.request))
             try:
-                await generator.generate(item)
+                await generator.generate(image)
             except SD35Error as error:
                 # Here instead of at the caller: only here is it known whose seed to print.
-                emit(OperationFailed(error, item.request))
+                emit(OperationFailed(error, image.request))
                 shutdown.exit_if_requested()
                 code = code or exit_code(error)
                 if not batch.keep_going:
@@ -295,16 +298,16 @@ async def _generate_batch(
     return code
 
 
-async def _estimate_seconds(space: SpaceClient, items: list[BatchItem]) -> float | None:
+async def _estimate_seconds(space: SpaceClient, images: list[PlannedRequest]) -> float | None:
     """Return how long all images will take, if the library has some like them."""
     try:
         folder = read_settings().library_folder
     except LibraryError:  # there is no home folder
         return None
     seconds = await anyio.to_thread.run_sync(
-        typical_seconds, folder, space_label(space), items[0].request
+        typical_seconds, folder, space_label(space), images[0].request
     )
-    return seconds and seconds * len(items)
+    return seconds and seconds * len(images)
 
 
 def _summary_hints(batch: Batch, seconds: float | None = None) -> Iterator[Hint]:
@@ -316,14 +319,14 @@ def _summary_hints(batch: Batch, seconds: float | None = None) -> Iterator[Hint]
         yield Hint(f"{batch.summary} About {duration}." if seconds else batch.summary)
 
 
-def _prompt_hints(items: list[BatchItem]) -> Iterator[Hint]:
+def _prompt_hints(images: list[PlannedRequest]) -> Iterator[Hint]:
     """Yield what the model doesn't understand or doesn't read of the prompts, once for each."""
     syntaxes: dict[SyntaxKind, str] = {}
     unread_count = 0
-    for item in items:
-        for syntax in find_unsupported(item.request.prompt):
+    for image in images:
+        for syntax in find_unsupported(image.request.prompt):
             syntaxes.setdefault(syntax.kind, syntax.text)
-        unread_count += estimate_tokens(item.request.prompt).t5.end is not None
+        unread_count += estimate_tokens(image.request.prompt).t5.end is not None
     for kind, text in syntaxes.items():
         yield Hint(f"“{one_line(text)[:40]}” is {kind.value}.")
     if unread_count:
@@ -338,7 +341,7 @@ def _hints(batch: Batch, space: SpaceClient, request: GenerationRequest) -> list
     if batch.saves_previews and not space.contract.is_generator:
         hints.append(Hint("This Space has no live previews."))
     # The user's own: a style's negative words are no reason for a hint.
-    if batch.options.negative_prompt and request.guidance_scale <= UNGUIDED_SCALE:
+    if batch.plan.options.negative_prompt and request.guidance_scale <= UNGUIDED_SCALE:
         hints.append(Hint("The negative prompt is ignored: the guidance scale is 1 or below."))
     return hints
 
@@ -353,9 +356,9 @@ class _PictureGenerator:
     emit: Callable[[CliEvent], None]
     shutdown: Shutdown
 
-    async def generate(self, item: BatchItem) -> None:
+    async def generate(self, image: PlannedRequest) -> None:
         """Generate one image and save it; exit afterwards if the program was asked to stop."""
-        request = item.request
+        request = image.request
         started_at = time.monotonic()
         previews = Previews.ALL if self.batch.saves_previews else Previews.NONE
         generation = self.space.generate(request, previews=previews)
@@ -376,18 +379,18 @@ class _PictureGenerator:
         # The image has cost its quota: from here on nothing interrupts the download.
         self.emit(TaskProgress("Downloading the image", is_brief=True))
         picture = await generation.fetch()
-        self._save(item, picture, time.monotonic() - started_at)
+        self._save(image, picture, time.monotonic() - started_at)
         self.shutdown.exit_if_requested(has_saved_picture=True)
 
-    def _save(self, item: BatchItem, picture: Picture, elapsed_seconds: float) -> None:
-        request = item.request
+    def _save(self, image: PlannedRequest, picture: Picture, elapsed_seconds: float) -> None:
+        request = image.request
         metadata = build_metadata(
             request,
             picture,
             self.space,
             picture_id=new_id(),
             elapsed_seconds=elapsed_seconds,
-            origin=RequestOrigin(prompt_sources=item.origin),
+            origin=image.origin,
         )
         picture = embed_or_original(picture, metadata)
         path = write_result(self.batch.folder, self._file_name(request, picture), picture)
