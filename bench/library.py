@@ -20,6 +20,7 @@ from bench.start import time_to_first_page
 from bench.tables import NO_VALUE, print_table
 from sd35.core.atomic_files import write_exclusive
 from sd35.core.picture import open_picture
+from sd35.jobs.prompt_history import PromptHistory, PromptPage
 from sd35.library.library import Library
 from sd35.library.query import Cursor, Query, parse_query
 from sd35.library.search import PicturePage
@@ -168,12 +169,19 @@ def _read_cases(picture_counts: dict[Path, int]) -> Iterator[tuple[str, _Operati
         "an image and the ids of its neighbors",
         lambda library: (library.get(_COMMON_ID, ""), library.adjacent_ids(_COMMON_ID, "")),
     )
+    for text in ("", "lig", "lighthouse owl"):
+        name = f"prompts: `{text}`" if text else "all prompts"
+        yield name, partial(_search_prompts, text)
     for name, text in SEARCHES.items():
         yield f"{name}: `{text.strip()}`", partial(_search, parse_query(text))
 
 
 def _search(query: Query, library: Library) -> PicturePage:
     return library.search(query, "")
+
+
+def _search_prompts(text: str, library: Library) -> PromptPage:
+    return PromptHistory(library).search(text, "", PAGE_SIZE)
 
 
 def _measure_read(

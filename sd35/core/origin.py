@@ -1,14 +1,27 @@
 """Where a request comes from: the sources of its prompt, and the set of images that it is in."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sd35.core.request import GenerationRequest
 
-__all__ = ["MAX_SET_SIZE", "NO_ORIGIN", "PlannedRequest", "RequestOrigin", "origin_from_json"]
+__all__ = [
+    "BASE_PROMPT_NAME",
+    "MAX_SET_SIZE",
+    "NO_ORIGIN",
+    "TEMPLATE_NAME",
+    "PlannedRequest",
+    "RequestOrigin",
+    "origin_from_json",
+    "source_prompt",
+]
 
 MAX_SET_SIZE: Final = 500
+
+TEMPLATE_NAME: Final = "Template"  # in records, as is the next
+BASE_PROMPT_NAME: Final = "Base prompt"
 
 _MAX_PAIRS: Final = 10
 _MAX_CHARACTERS: Final = 20_000
@@ -46,6 +59,15 @@ class PlannedRequest:
 
     request: GenerationRequest
     origin: RequestOrigin = NO_ORIGIN
+
+
+def source_prompt(sources: Iterable[tuple[str, str]]) -> str:
+    """Return what a prompt was made from: its template, or else the prompt without its styles.
+
+    It is empty if there is neither: then the prompt itself was typed.
+    """
+    values = dict(sources)
+    return values.get(TEMPLATE_NAME) or values.get(BASE_PROMPT_NAME) or ""
 
 
 def origin_from_json(text: object) -> RequestOrigin:

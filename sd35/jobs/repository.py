@@ -27,6 +27,7 @@ __all__ = [
     "JobPage",
     "JobRepository",
     "insert_job",
+    "list_without_image",
     "reorder_jobs",
     "update_job",
 ]
@@ -198,6 +199,20 @@ class JobRepository:
             rows = connection.execute("SELECT status, count(*) FROM jobs GROUP BY status")
             counts = dict(rows.fetchall())
         return {status: counts.get(status.value, 0) for status in STORED_STATUSES}
+
+
+def list_without_image(connection: Connection, owner: str, limit: int) -> tuple[JobRecord, ...]:
+    """Return an owner's newest jobs on the page that have no image: to come, or not made."""
+    jobs = [
+        job
+        for condition in (_UNFINISHED, _FAILED)
+        for job in _select(
+            connection,
+            f"{condition} AND owner = ? AND NOT is_api_call ORDER BY created_at DESC LIMIT ?",
+            (owner, limit),
+        )
+    ]
+    return tuple(sorted(jobs, key=lambda job: -job.created_at)[:limit])
 
 
 def insert_job(connection: Connection, job: JobRecord) -> None:

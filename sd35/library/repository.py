@@ -12,6 +12,7 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.core.errors import IndexDamagedError
+from sd35.core.origin import source_prompt
 from sd35.library.layout import is_in_trash, is_library_path, owner_from_path
 from sd35.library.schema import sqlite_seed
 from sd35.library.text_index import fts_document, sqlite_text
@@ -244,6 +245,7 @@ def _columns(entry: Entry) -> dict[str, object]:
         "is_missing": entry.is_missing,
         "record": metadata.to_json(),
         "set_id": sqlite_text(metadata.set_id),
+        "source_prompt": sqlite_text(source_prompt(metadata.extra)),
     }
 
 
@@ -252,7 +254,9 @@ def _index_text(connection: Connection, rowid: int, entry: Entry) -> None:
     connection.execute("DELETE FROM tags WHERE picture = ?", (rowid,))
     tag_rows = [(key, rowid) for key in _tag_keys(metadata)]
     connection.executemany("INSERT OR IGNORE INTO tags (tag, picture) VALUES (?, ?)", tag_rows)
-    fts_row = rowid, *fts_document(metadata.prompt, " ".join(metadata.tags), entry.path)
+    # Without the template, nobody would find the image by the words that they have typed.
+    texts = "\n".join(filter(None, (metadata.prompt, source_prompt(metadata.extra))))
+    fts_row = rowid, *fts_document(texts, " ".join(metadata.tags), entry.path)
     # FTS5 tables know no upsert.
     connection.execute("DELETE FROM fts_stems WHERE rowid = ?", (rowid,))
     connection.execute("DELETE FROM fts_prefixes WHERE rowid = ?", (rowid,))

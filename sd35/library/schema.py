@@ -4,6 +4,8 @@ Names that need an explanation:
 
 - `pictures.number` is the row's number, which the full-text tables have as their `rowid`.
 - `pictures.seed` is the seed as `sqlite_seed` converts it.
+- `pictures.source_prompt` is the template, or the prompt without its styles, that the prompt was
+  made from, and empty if there is none; `typed_prompt` is what somebody typed.
 - `fts_stems` is the full-text index of word stems, `fts_prefixes` that of whole words for prefix
   searches; `others` in both (FTS5 can't rename a column) is the text of tags and file names.
 - `counts` has the number and size of images per owner and scope: `shown`, `trash` or `missing`.
@@ -14,7 +16,8 @@ from sqlite3 import Connection, OperationalError, complete_statement
 from typing import Final
 
 from sd35.core.errors import IndexDamagedError
-from sd35.library.text_index import fts_document
+from sd35.core.origin import source_prompt
+from sd35.library.text_index import fts_document, sqlite_text
 from sd35.metadata.model import metadata_from_json
 
 __all__ = [
@@ -191,6 +194,14 @@ CREATE INDEX pictures_set ON pictures(set_id) WHERE set_id != '';
 CREATE INDEX jobs_set ON jobs(set_id) WHERE set_id != '';
 """
 
+_CREATE_PROMPT_INDEX: Final = """
+ALTER TABLE pictures ADD COLUMN typed_prompt TEXT NOT NULL
+    AS (iif(source_prompt = '', prompt, source_prompt)) VIRTUAL;
+-- All that the prompt history and a search for an identical image read of most rows.
+CREATE INDEX pictures_prompts
+    ON pictures(owner, typed_prompt, made_at, id, trashed_at, is_missing, seed);
+"""
+
 
 def _create_search_tables(connection: Connection) -> None:
     # Two tables, as a tokenizer belongs to a table: stems find "lighthouses" for "lighthouse", but
@@ -229,6 +240,23 @@ def _index_long_seeds(connection: Connection) -> None:
     connection.executemany("UPDATE pictures SET seed = ? WHERE number = ?", seeds)
 
 
+def _index_typed_prompts(connection: Connection) -> None:
+    connection.execute("ALTER TABLE pictures ADD COLUMN source_prompt TEXT NOT NULL DEFAULT ''")
+    # Row by row, as above.
+    records = connection.execute(
+        "SELECT number, record FROM pictures WHERE typeof(record) = 'text'"
+        """ AND (record LIKE '%"Template"%' OR record LIKE '%"Base prompt"%')"""
+    )
+    sources = [
+        (sqlite_text(source_prompt(metadata.extra)), number)
+        for number, record in records
+        if (metadata := metadata_from_json(record)) is not None
+    ]
+    connection.executemany("UPDATE pictures SET source_prompt = ? WHERE number = ?", sources)
+    for statement in _split_statements(_CREATE_PROMPT_INDEX):
+        connection.execute(statement)
+
+
 # Steps from each version to the next. They have run on people's machines: never change one.
 MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _CREATE_PICTURES.format(
@@ -243,6 +271,7 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _RENAME_SEARCH_TABLES,
     _index_long_seeds,
     _ADD_SETS,
+    _index_typed_prompts,
 )
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
@@ -255,7 +284,7 @@ OBJECT_NAMES: Final = frozenset(
         *("pictures_change", "pictures_come", "pictures_fts_delete", "pictures_go"),
         *("jobs_failed", "jobs_status", "jobs_unfinished", "tags_picture"),
         *("pictures_missing", "pictures_path", "pictures_shown", "pictures_shown_owner"),
-        *("pictures_set", "pictures_trash", "jobs_set"),
+        *("pictures_prompts", "pictures_set", "pictures_trash", "jobs_set"),
     )
 )
 

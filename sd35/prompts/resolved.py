@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sd35.core.origin import BASE_PROMPT_NAME, TEMPLATE_NAME
 from sd35.prompts.styles import Style, apply_styles
 
 __all__ = ["ORIGIN_NAMES", "ResolvedPrompt", "resolve_prompt"]
 
 # In records; those of sd-dynamic-prompts and Fooocus, as far as they have the same.
-ORIGIN_NAMES: Final = ("Template", "Styles", "Base prompt", "Base negative")
+ORIGIN_NAMES: Final = (TEMPLATE_NAME, "Styles", BASE_PROMPT_NAME, "Base negative")
 
 
 @dataclass(frozen=True, slots=True)
