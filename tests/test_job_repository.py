@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sd35.core.request import GenerationRequest
 from sd35.jobs.record import STORED_STATUSES, JobRecord, JobStatus
-from sd35.jobs.repository import JobRepository, reorder_jobs
+from sd35.jobs.repository import _SELECT_RUNS, JobRepository, reorder_jobs
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query
@@ -321,3 +321,35 @@ def test_library_of_an_older_version_keeps_its_jobs(folder: Path) -> None:
         assert {job.id for job in repository.search(parse_query("is:failed")).jobs} == {
             *("failed", "interrupted", "program", "running", "stopped", "unwatched"),
         }
+
+
+def test_runs_of_a_space_are_read_for_estimates(
+    library: Library, repository: JobRepository
+) -> None:
+    """Runs of one Space and model, the newest first; an image of unknown time is left out."""
+    fields: dict[str, Any] = {
+        "space": "a/b",
+        "model": "large",
+        "num_inference_steps": 40,
+        "guidance_scale": 4.5,
+    }
+    for index, seconds in enumerate((20.0, 30.0, None)):
+        add_picture(library, index, took_seconds=seconds, **fields)
+    add_picture(library, 3, took_seconds=1.0, **{**fields, "space": "a/bc"})
+    add_picture(library, 4, took_seconds=1.0, **{**fields, "model": "turbo"})
+    add_picture(library, 5, took_seconds=1.0, **fields, is_demo=True)
+    entry = add_picture(library, 6, took_seconds=10.0, **fields)
+    job = make_record(entry.id, status=JobStatus.COMPLETED, started_at=100.0, ended_at=115.0)
+    repository.add(job)
+    samples = repository.run_samples("a/b", "large", is_demo=False)
+    assert [(run.seconds, run.wait_seconds) for run in samples] == [
+        (10.0, 5.0),
+        (30.0, None),
+        (20.0, None),
+    ]
+    with library.database.read_transaction() as connection:
+        plan = connection.execute(
+            f"EXPLAIN QUERY PLAN {_SELECT_RUNS}", ("a/b", "large", 0, 9)
+        ).fetchall()
+    assert any("pictures_runs" in row[3] for row in plan)
+    assert not any("TEMP B-TREE" in row[3] for row in plan), "many images take no longer than few"

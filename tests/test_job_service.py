@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -30,6 +31,7 @@ from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job, JobResult, JobState
 from sd35.jobs.limits import UsageLimits
+from sd35.jobs.provenance import space_label
 from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.jobs.runner import MAX_PREVIEW_BYTES
@@ -49,6 +51,7 @@ from tests.impostor import (
     serve_fake_gradio,
     start_event_stream,
 )
+from tests.library_fixtures import add_picture
 from tests.test_picture import encode_picture, png_without_palette
 
 pytestmark = pytest.mark.anyio
@@ -281,6 +284,45 @@ async def start_plain_run(
     while (state := job.state.value).status is not JobStatus.RUNNING:
         await job.state.wait_for_change(state, LIMIT_SECONDS)
     return service, job
+
+
+async def test_time_left_comes_from_the_library(fake: FakeSpace, tmp_path: Path) -> None:
+    """Without any run there is no estimate; then for a job, for those behind it, and for all."""
+    config = studio_config(tmp_path, UsageLimits(max_concurrent=1))
+    service = JobService(SpaceConfig(fake.address), _fail_demo, config)
+    estimates = service.estimates
+    request = GenerationRequest("a", width=32, height=24, num_inference_steps=4)
+    try:
+        space = await service.get_space()
+        assert estimates.run_seconds(request) is None
+        fields: dict[str, Any] = {
+            "model": space.model,
+            "num_inference_steps": 4,
+            "guidance_scale": 4.5,
+        }
+        add_picture(service.library, 0, space=space_label(space), took_seconds=20.0, **fields)
+        add_picture(service.library, 1, space="demo Space", took_seconds=1.0, **fields)
+        await estimates.load()
+        assert estimates.run_seconds(request) == 20
+        assert estimates.run_seconds(request, 3) == 60
+        fake.hold()
+        jobs = [await service.submit(make_request("wait: ")) for _ in range(3)]
+        assert await asyncio.to_thread(fake.run_started.wait, LIMIT_SECONDS)
+        while (state := jobs[0].state.value).status is not JobStatus.RUNNING:
+            await jobs[0].state.wait_for_change(state, LIMIT_SECONDS)
+        seconds = [estimates.remaining_seconds(job) for job in jobs]
+        assert seconds == sorted(value for value in seconds if value), (
+            "each one waits for the others"
+        )
+        assert seconds[2] == pytest.approx(estimates.queue_seconds(LOCAL_VISITOR), abs=1)
+        jobs[2].set_held(is_held=True)
+        service.visitor_queue(LOCAL_VISITOR).pause_error = QuotaError("No quota.")
+        assert estimates.queue_seconds(LOCAL_VISITOR) is None
+        fake.release()
+        assert (await wait_for_end(jobs[0])).status is JobStatus.COMPLETED
+        assert estimates.remaining_seconds(jobs[0]) is None
+    finally:
+        await service.aclose()
 
 
 async def wait_for_followed_run(job: Job) -> JobState:

@@ -15,6 +15,7 @@ __all__ = [
     "format_bytes",
     "format_duration",
     "format_elapsed",
+    "format_estimate",
     "format_local_time",
     "local_queue_text",
     "notice_text",
@@ -47,6 +48,20 @@ def format_duration(seconds: float) -> str:
 def format_elapsed(seconds: float) -> str:
     """Return how long a finished task took: to a tenth of a second below a minute."""
     return f"{seconds:.1f} s" if seconds < 60 else format_duration(seconds)
+
+
+def format_estimate(seconds: float) -> str:
+    """Return an estimate such as `about 12 s` or `about 6 min`, without digits that nobody knows.
+
+    It changes seldom, so that a page that shows it again and again is quiet.
+    """
+    if seconds < 3:
+        return "a few seconds"
+    for limit, unit in ((20, 1), (60, 5), (120, 10), (300, 30), (3600, 60)):
+        rounded = round(seconds / unit) * unit
+        if rounded < limit:
+            return f"about {format_duration(rounded)}"
+    return f"about {format_duration(round(seconds / 600) * 600)}"
 
 
 def format_local_time(moment: dt.datetime) -> str:

@@ -15,6 +15,7 @@ from sd35.core.observable import Observable
 from sd35.core.origin import NO_ORIGIN, RequestOrigin
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
+from sd35.core.run_time import Pace
 from sd35.jobs.record import JobStatus
 from sd35.jobs.scheduler import QueueEntry
 
@@ -66,6 +67,9 @@ class JobState:
         request: the request as it is sent, with the seed that was drawn.
         jobs_ahead: the number of jobs before this one, of `queue_length`, while it is pending.
         is_held: whether the job waits until its owner resumes it.
+        queued_at: when the job joined the Space's queue.
+        queued_event_at: when `queued_event` arrived, whose `eta_seconds` counts from then.
+        pace: of the steps of the run.
         pause_error: why the job is paused, such as a GPU quota that is used up.
         cancel_reason: why the job was cancelled; empty if its owner did it.
         cancel_outcome: what cancelling did at the Space; `None` if nothing had been sent.
@@ -84,9 +88,12 @@ class JobState:
     space: SpaceClient | None = None
     waiting_event: Waiting | None = None
     queued_event: Queued | None = None
+    queued_at: float | None = None
+    queued_event_at: float | None = None
     eta_seconds: float | None = None
     started_at: float | None = None
     progress: Progress | None = None
+    pace: Pace | None = None
     preview: Picture | None = None
     notices: tuple[Notice, ...] = ()
     first_preview_at: float | None = None

@@ -1,5 +1,6 @@
 """The table of jobs in the library's index."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -8,6 +9,8 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.core.errors import IndexDamagedError, LibraryError
+from sd35.core.request import GenerationRequest
+from sd35.core.run_time import MAX_SAMPLES, RunSample, run_work
 from sd35.jobs.record import (
     COLUMNS,
     STORED_STATUSES,
@@ -128,6 +131,23 @@ class JobRepository:
         page = _to_records(rows[:limit])
         has_more = len(rows) > limit and len(page) > 0
         return JobPage(page, str(Cursor(page[-1].created_at, page[-1].id)) if has_more else None)
+
+    def run_samples(
+        self, space: str, model: str, *, is_demo: bool, limit: int = MAX_SAMPLES
+    ) -> list[RunSample]:
+        """Return the newest completed runs of a Space, the newest first.
+
+        Args:
+            space: its name, as in the metadata.
+            model: the model there, as in the metadata.
+            is_demo: whether the runs are those of a demo painter.
+            limit: the number of images that are read.
+        """
+        params = (sqlite_text(space), sqlite_text(model), is_demo, limit)
+        with self._database.read_transaction() as connection:
+            rows = connection.execute(_SELECT_RUNS, params).fetchall()
+        samples = [_sample_from_row(row) for row in rows]
+        return [sample for sample in samples if sample is not None]
 
     def apply(self, changes: Sequence[JobChange]) -> list[Exception | None]:
         """Apply changes in one transaction; return the error of each that failed.
@@ -278,6 +298,37 @@ _FILTER_CONDITIONS: Final = {
 }
 
 _PROMPT_CONTAINS: Final = f"instr(folded({_REQUEST_FIELD.format('prompt')}), folded(?)) > 0"
+
+
+# The time in the Space's queue is the job's without the run's; the images of other programs have no
+# job. The index `pictures_runs` finds the rows.
+_SELECT_RUNS: Final = """
+SELECT pictures.width, pictures.height, guidance, steps,
+    json_extract(iif(json_valid(record), record, '{}'), '$.took_seconds'), ended_at - started_at
+    FROM pictures LEFT JOIN jobs ON jobs.id = pictures.id AND status = 'completed'
+    WHERE pictures.space = ?1 AND model = ?2 AND is_demo = ?3
+    ORDER BY made_at DESC LIMIT ?4
+"""
+
+
+def _sample_from_row(row: tuple[Any, ...]) -> RunSample | None:
+    """Return a run; `None` if its values are unknown or damaged."""
+    width, height, guidance, steps, run_seconds, job_seconds = row
+    if not all(_is_number(value) for value in (width, height, steps, run_seconds)):
+        return None
+    request = GenerationRequest(
+        "",
+        width=width,
+        height=height,
+        guidance_scale=guidance if _is_number(guidance) else 0.0,
+        num_inference_steps=steps,
+    )
+    wait_seconds = max(0.0, job_seconds - run_seconds) if _is_number(job_seconds) else None
+    return RunSample(run_work(request), float(run_seconds), wait_seconds)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _build_conditions(query: Query, owner: str | None) -> tuple[list[str], list[Any]]:

@@ -24,6 +24,8 @@ from sd35.core.errors import (
 )
 from sd35.core.events import Event, Finished, Notice, Preview, Progress, Queued, Started, Waiting
 from sd35.core.picture import shrink
+from sd35.core.run_time import Pace
+from sd35.jobs.estimates import Estimates
 from sd35.jobs.job import Job
 from sd35.jobs.limits import UsageLimiter
 from sd35.jobs.metrics import Metrics
@@ -62,6 +64,7 @@ class JobRunner:
     result_saver: ResultSaver
     usage_limiter: UsageLimiter
     metrics: Metrics
+    estimates: Estimates
     tasks: BackgroundTasks
 
     async def run(self, job: Job) -> None:
@@ -197,6 +200,7 @@ class JobRunner:
             queued_event=None,
             started_at=None,
             progress=None,
+            pace=None,
             eta_seconds=None,
         )
         await self.store.mark_unsent(job, quota_error)
@@ -209,6 +213,7 @@ class JobRunner:
         self.connector.mark_suspect(state.space, state.error)
         if state.status.is_final:
             self.metrics.observe_job(state)
+            self.estimates.observe_job(state)
             await self.result_saver.save(job)
             await self.store.mark_finished(job)
         await self.connector.close_unused()
@@ -258,6 +263,18 @@ def _show_wait(job: Job, event: Waiting) -> None:
         job.update(waiting_event=event, status=JobStatus.CONNECTING)
 
 
+def _show_position(job: Job, event: Queued) -> None:
+    now = time.monotonic()
+    state = job.state.value
+    job.update(
+        queued_event=event,
+        queued_at=now if state.queued_event is None else state.queued_at,
+        queued_event_at=now,
+        status=JobStatus.QUEUED_REMOTELY,
+        waiting_event=None,
+    )
+
+
 async def _on_event(job: Job, event: Event) -> None:
     if job.status is JobStatus.CANCELLING:
         return
@@ -267,16 +284,20 @@ async def _on_event(job: Job, event: Event) -> None:
         case Waiting():
             _show_wait(job, event)
         case Queued():
-            job.update(queued_event=event, status=JobStatus.QUEUED_REMOTELY, waiting_event=None)
+            _show_position(job, event)
         case Started(eta_seconds=eta_seconds):
+            now = time.monotonic()
             job.update(
                 status=JobStatus.RUNNING,
-                started_at=time.monotonic(),
+                started_at=now,
+                pace=Pace(now),
                 eta_seconds=eta_seconds,
                 waiting_event=None,
             )
         case Progress():
-            job.update(progress=event)
+            now = time.monotonic()
+            pace = job.state.value.pace or Pace(now)
+            job.update(progress=event, pace=pace.advance(event, now))
         case Preview():
             await _show_preview(job, event)
         case Notice():

@@ -128,7 +128,7 @@ class Scheduler:
     def schedule(self) -> None:
         """Grant the free slots, and report their positions to the entries that stay pending."""
         pending = []
-        for entry in self._scheduling_order():
+        for entry in self.scheduling_order():
             if self._has_capacity(entry.rate_limit_key):
                 self._grant(entry)
             else:
@@ -152,7 +152,7 @@ class Scheduler:
         self._entries.remove(entry)
         entry.slot_granted.set()
 
-    def _scheduling_order(self) -> list[QueueEntry]:
+    def scheduling_order(self) -> list[QueueEntry]:
         """Return the entries that may get a slot, visitors in turn, longest unserved first."""
         entries_by_key: dict[str, list[QueueEntry]] = {}
         for entry in sorted(self._entries, key=lambda entry: entry.position):

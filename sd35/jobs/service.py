@@ -23,6 +23,7 @@ from sd35.core.origin import MAX_SET_SIZE, PlannedRequest, RequestOrigin
 from sd35.core.request import GenerationRequest, random_seed
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.artifacts import ArtifactStore
+from sd35.jobs.estimates import Estimates
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimiter, UsageLimits
 from sd35.jobs.metrics import Metrics
@@ -107,14 +108,27 @@ class JobService:
         self.connection = self.space_connector.connection
         self.connect = self.space_connector.connect
         self.get_space = self.space_connector.get
-        self._runner = JobRunner(
+        self.estimates = Estimates(
+            store=self._store,
+            scheduler=self._scheduler,
+            registry=self._registry,
+            queues=self.queues,
+            connection=self.connection,
+            limits=limits,
+            tasks=self._tasks,
+        )
+        self._runner = self._build_runner()
+
+    def _build_runner(self) -> JobRunner:
+        return JobRunner(
             scheduler=self._scheduler,
             queues=self.queues,
             store=self._store,
             connector=self.space_connector,
-            result_saver=result_saver,
+            result_saver=self._result_saver,
             usage_limiter=self._usage_limiter,
             metrics=self.metrics,
+            estimates=self.estimates,
             tasks=self._tasks,
         )
 

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from sd35.client import StopOutcome
 from sd35.core.errors import IndexDamagedError, LibraryError, QuotaError, SD35Error
+from sd35.core.run_time import RunSample
 from sd35.jobs.batches import BatchProcessor
 from sd35.jobs.job import Job, JobResult, JobState
 from sd35.jobs.record import STORED_STATUSES, JobRecord, JobStatus
@@ -170,6 +171,10 @@ class JobStore:
             ]
 
         return [record for record in await self._read(list_records) if not record.is_api_call]
+
+    async def run_samples(self, space: str, model: str, *, is_demo: bool) -> list[RunSample]:
+        """Return the newest completed runs of a Space, the newest first."""
+        return await self._read(lambda: self._repository.run_samples(space, model, is_demo=is_demo))
 
     def _build_record(self, job: Job, space: str = "") -> JobRecord:
         # A job that may have been sent must never look unsent.

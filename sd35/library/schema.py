@@ -272,6 +272,8 @@ MIGRATIONS: Final[tuple[Callable[[Connection], None] | str, ...]] = (
     _index_long_seeds,
     _ADD_SETS,
     _index_typed_prompts,
+    # How long the newest runs of a Space took.
+    "CREATE INDEX pictures_runs ON pictures(space, is_demo, model, made_at);",
 )
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
@@ -284,7 +286,7 @@ OBJECT_NAMES: Final = frozenset(
         *("pictures_change", "pictures_come", "pictures_fts_delete", "pictures_go"),
         *("jobs_failed", "jobs_status", "jobs_unfinished", "tags_picture"),
         *("pictures_missing", "pictures_path", "pictures_shown", "pictures_shown_owner"),
-        *("pictures_prompts", "pictures_set", "pictures_trash", "jobs_set"),
+        *("pictures_prompts", "pictures_runs", "pictures_set", "pictures_trash", "jobs_set"),
     )
 )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sd35.core.request import GenerationRequest
+from sd35.core.run_time import run_work, step_work
 from sd35.space.models import GB, Weights
 
 __all__ = ["GpuTimeEstimator"]
@@ -40,8 +41,7 @@ class GpuTimeEstimator:
 
     def estimate(self, request: GenerationRequest) -> float:
         """Return the seconds from the arrival of the GPU to the image."""
-        steps = request.num_inference_steps * _relative_step(request)
-        return self._other_seconds.value + steps * self._step_seconds.value
+        return self._other_seconds.value + run_work(request) * self._step_seconds.value
 
     def reservation(self, request: GenerationRequest) -> float:
         """Return the seconds to ask for: more than the estimate."""
@@ -62,7 +62,7 @@ class GpuTimeEstimator:
             return
         # The first step isn't counted: it includes all that comes before it.
         seconds = (step_times[-1] - step_times[0]) / (len(step_times) - 1)
-        self._step_seconds.measure(seconds / _relative_step(request))
+        self._step_seconds.measure(seconds / step_work(request))
         if end_time is not None:
             self._other_seconds.measure(end_time - len(step_times) * seconds)
             self._margin = MARGIN
@@ -86,15 +86,3 @@ class _Quantity:
     def measure(self, value: float) -> None:
         # A new tuple, as others may be reading the old one.
         self._measurements = (*self._measurements, value)[-REMEMBERED_RUNS:]
-
-
-def _relative_step(request: GenerationRequest) -> float:
-    """Return the work of a step in relation to one at 1024 × 1024 with guidance."""
-    passes = 2 if request.guidance_scale > 1 else 1
-    return passes / 2 * _pass_tflop(request.width * request.height) / _pass_tflop(1024 * 1024)
-
-
-def _pass_tflop(pixels: int) -> float:
-    # Of Large, fitted to counts for 512² to 1440²: layers are linear in tokens, attention square.
-    tokens = pixels / 256 + 333
-    return 0.0054 * tokens + 3.64e-7 * tokens**2

@@ -1,0 +1,265 @@
+"""Durations of runs: what former runs of a Space tell, and the pace of a run that goes on.
+
+Times are seconds. The unit of work is a step at 1024 × 1024 pixels with guidance.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import median
+from typing import Final, Self
+
+from sd35.core.events import Progress
+from sd35.core.request import GenerationRequest
+
+__all__ = [
+    "MAX_SAMPLES",
+    "Pace",
+    "RunSample",
+    "RunTimes",
+    "finish_times",
+    "remaining_run_seconds",
+    "run_work",
+    "step_work",
+]
+
+MAX_SAMPLES: Final = 24  # the newest: older ones may be of another GPU
+MAX_SIMILAR: Final = 9
+MIN_WORK_DIFFERENCE: Final = 0.05  # of two runs whose times tell how time depends on work
+MAX_RUN_SECONDS: Final = 86_400.0
+
+# A run without a step for so long, or for so many steps' time, has no pace any more.
+STALL_SECONDS: Final = 10.0
+STALL_STEPS: Final = 4
+
+NEWEST_STEP_WEIGHT: Final = 0.2
+PRIOR_STEPS: Final = 3.0  # as many steps weigh as much as what was expected before the run
+
+# A run that takes longer than that has no end that could be expected.
+OVERRUN_FACTOR: Final = 1.25
+OVERRUN_SECONDS: Final = 5.0
+
+
+def step_work(request: GenerationRequest) -> float:
+    """Return the work of one step of a run."""
+    # The negative prompt takes a second pass.
+    passes = 2 if request.guidance_scale > 1 else 1
+    return passes / 2 * _pass_tflop(request.width * request.height) / _pass_tflop(1024 * 1024)
+
+
+def _pass_tflop(pixels: int) -> float:
+    # Of Large, fitted to counts for 512² to 1440²: layers are linear in tokens, attention square.
+    tokens = pixels / 256 + 333
+    return 0.0054 * tokens + 3.64e-7 * tokens**2
+
+
+def run_work(request: GenerationRequest) -> float:
+    """Return the work of all steps of a run."""
+    return request.num_inference_steps * step_work(request)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSample:
+    """A completed run: its work, its duration, and its wait in the Space's queue if known."""
+
+    work: float
+    seconds: float
+    wait_seconds: float | None = None
+
+    @property
+    def is_plausible(self) -> bool:
+        """Return whether the values can be those of a run."""
+        return 0 < self.work < math.inf and 0 < self.seconds < MAX_RUN_SECONDS
+
+
+class RunTimes:
+    """Durations of the newest runs of one Space.
+
+    A run of known work takes the median of such runs. Another one takes a fixed time, and a time
+    for each unit of work; both are medians (Theil–Sen), so that a cold start changes little.
+    """
+
+    def __init__(self, samples: Iterable[RunSample] = ()) -> None:
+        """Take samples, the newest first."""
+        plausible = [sample for sample in samples if sample.is_plausible]
+        self.samples = tuple(plausible[:MAX_SAMPLES])
+        self._fixed_seconds, self._seconds_per_work = _fit(self.samples)
+        waits = [sample.wait_seconds for sample in self.samples if sample.wait_seconds is not None]
+        self._wait_seconds = median(waits[:MAX_SIMILAR]) if waits else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def with_sample(self, sample: RunSample) -> Self:
+        """Return the times with a newer run."""
+        return type(self)((sample, *self.samples))
+
+    @property
+    def wait_seconds(self) -> float | None:
+        """The usual wait in the Space's queue."""
+        return self._wait_seconds
+
+    def run_seconds(self, work: float, space_average: float | None = None) -> float | None:
+        """Return the expected duration of a run; `None` if nothing is known.
+
+        `space_average` is that of the Space's last runs, whatever their work: it counts as one run.
+        """
+        similar = [sample.seconds for sample in self.samples if _is_similar(sample.work, work)]
+        similar = similar[:MAX_SIMILAR]
+        if similar:
+            seconds = median(similar)
+        elif self.samples:
+            seconds = self._fixed_seconds + self._seconds_per_work * work
+        else:
+            return space_average
+        if space_average is None:
+            return seconds
+        count = len(similar) or 1
+        return (count * seconds + space_average) / (count + 1)
+
+
+def _is_similar(work: float, other_work: float) -> bool:
+    return abs(work - other_work) <= MIN_WORK_DIFFERENCE * max(work, other_work)
+
+
+def _fit(samples: Sequence[RunSample]) -> tuple[float, float]:
+    """Return the fixed seconds of a run, and those for each unit of work."""
+    if not samples:
+        return 0.0, 0.0
+    slopes = [
+        (first.seconds - second.seconds) / (first.work - second.work)
+        for first, second in combinations(samples, 2)
+        if not _is_similar(first.work, second.work)
+    ]
+    proportional = median(sample.seconds / sample.work for sample in samples)
+    slope = min(median(slopes), proportional) if slopes else proportional
+    slope = max(0.0, slope)
+    fixed = median(sample.seconds - slope * sample.work for sample in samples)
+    return max(0.0, fixed), slope
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Progress of a run in time. `position` is the step, or the fraction of a run without steps.
+
+    Attributes:
+        position_at: when the position was reached, or the run started.
+        total: the last position.
+        interval_count: the number of intervals that `seconds_per_position` is an average of.
+    """
+
+    position_at: float
+    position: float = 0.0
+    total: float = 0.0
+    seconds_per_position: float = 0.0
+    interval_count: int = 0
+
+    def advance(self, progress: Progress, now: float) -> "Pace":
+        """Return the pace after a progress event."""
+        position, total = _position_and_total(progress)
+        if not total or position == self.position:
+            return self
+        # Another bar, such as that of a second stage.
+        if total != self.total or position < self.position:
+            return Pace(now, position, total)
+        advanced = replace(self, position_at=now, position=position)
+        if self.position == 0:
+            return advanced  # the first step also takes what comes before it
+        seconds = (now - self.position_at) / (position - self.position)
+        count = self.interval_count + 1
+        weight = max(NEWEST_STEP_WEIGHT, 1 / count)
+        average = self.seconds_per_position + weight * (seconds - self.seconds_per_position)
+        return replace(advanced, seconds_per_position=average, interval_count=count)
+
+    def remaining_seconds(self, now: float, expected_seconds: float | None = None) -> float | None:
+        """Return the time to the last position; `None` without a pace, or if the run stalls.
+
+        `expected_seconds` is the duration of the run as expected before its start.
+        """
+        if not self.interval_count:
+            return None
+        since_position = max(0.0, now - self.position_at)
+        if since_position > STALL_SECONDS + STALL_STEPS * self.seconds_per_position:
+            return None
+        seconds = self.seconds_per_position
+        if expected_seconds is not None:
+            # A share of it, as a run may have waited for its GPU after its start.
+            weight = self.interval_count / (self.interval_count + PRIOR_STEPS)
+            seconds = weight * seconds + (1 - weight) * expected_seconds / self.total
+        ahead = max(0.0, self.total - self.position) * seconds
+        # Until the next step is there, no more than its own time has passed.
+        return max(0.0, ahead - min(since_position, seconds))
+
+
+def _position_and_total(progress: Progress) -> tuple[float, float]:
+    if progress.step is not None and progress.total:
+        return float(min(progress.step, progress.total)), float(progress.total)
+    return (0.0, 0.0) if progress.fraction is None else (min(1.0, progress.fraction), 1.0)
+
+
+def remaining_run_seconds(
+    pace: Pace, elapsed_seconds: float, expected_seconds: float | None, now: float
+) -> float | None:
+    """Return the remaining time of a run, never negative; `None` if nothing is known.
+
+    Args:
+        pace: of its steps.
+        elapsed_seconds: since its start.
+        expected_seconds: its duration as expected before its start, if there was a reason to.
+        now: the time that the pace is compared with.
+    """
+    by_pace = pace.remaining_seconds(now, expected_seconds)
+    if by_pace is not None or expected_seconds is None or pace.interval_count:
+        return by_pace
+    is_late = elapsed_seconds > OVERRUN_FACTOR * expected_seconds + OVERRUN_SECONDS
+    return None if is_late else max(0.0, expected_seconds - elapsed_seconds)
+
+
+def finish_times(
+    running: Sequence[tuple[str, float]],
+    pending: Sequence[tuple[str, float]],
+    max_concurrent: int | None,
+    max_concurrent_per_visitor: int | None,
+) -> list[float]:
+    """Return in how many seconds each pending job will be finished.
+
+    Jobs are given as a visitor's key and seconds, infinite where they are unknown: the remaining
+    ones of a running job, the whole run's of a pending one, in the order in which they get slots.
+    """
+    slots = _Slots(max_concurrent, [seconds for _, seconds in running])
+    visitor_slots = {
+        key: _Slots(
+            max_concurrent_per_visitor,
+            [seconds for running_key, seconds in running if running_key == key],
+        )
+        for key in {key for key, _ in pending}
+    }
+    times = []
+    for key, seconds in pending:
+        start = max(slots.take(), visitor_slots[key].take())
+        times.append(start + seconds)
+        slots.occupy(start + seconds)
+        visitor_slots[key].occupy(start + seconds)
+    return times
+
+
+class _Slots:
+    """Times at which slots become free."""
+
+    def __init__(self, max_count: int | None, occupied: Iterable[float]) -> None:
+        self._max_count = max_count
+        self._times = list(occupied)
+        heapq.heapify(self._times)
+
+    def take(self) -> float:
+        """Return when the next slot is free, which is occupied from then on."""
+        if self._max_count is None or len(self._times) < self._max_count:
+            return 0.0
+        return heapq.heappop(self._times)
+
+    def occupy(self, until: float) -> None:
+        """Occupy the slot that was taken."""
+        if self._max_count is not None:
+            heapq.heappush(self._times, until)

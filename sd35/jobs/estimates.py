@@ -1,0 +1,239 @@
+"""Estimates of the time until jobs are finished.
+
+They come from what the Space says of its queue and its last runs, from the steps of a run, and from
+the runs of the same Space in the library. Where none of them tells anything, there is no estimate.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from sd35.client import SpaceClient
+from sd35.core.errors import LibraryError
+from sd35.core.observable import Observable
+from sd35.core.request import GenerationRequest
+from sd35.core.run_time import (
+    RunSample,
+    RunTimes,
+    finish_times,
+    remaining_run_seconds,
+    run_work,
+)
+from sd35.core.visitor import Visitor
+from sd35.jobs.job import Job, JobState
+from sd35.jobs.limits import UsageLimits
+from sd35.jobs.provenance import space_label
+from sd35.jobs.queues import QueueRegistry
+from sd35.jobs.record import JobStatus
+from sd35.jobs.registry import JobRegistry
+from sd35.jobs.scheduler import Scheduler
+from sd35.jobs.space_connection import ConnectionState
+from sd35.jobs.store import JobStore
+from sd35.jobs.tasks import BackgroundTasks
+
+__all__ = ["Estimates"]
+
+MAX_FORECAST_AGE: Final = 0.25  # seconds: a page shows up to 50 pending jobs, ten times a second
+
+# Name and model of a Space: a Space on this machine has one name for all models.
+_SpaceKey = tuple[str, str, bool]
+
+
+class Estimates:
+    """Estimates of one job service, in seconds; `None` where nothing is known."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        scheduler: Scheduler,
+        registry: JobRegistry,
+        queues: QueueRegistry,
+        connection: Observable[ConnectionState],
+        limits: UsageLimits,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._registry = registry
+        self._queues = queues
+        self._connection = connection
+        self._limits = limits
+        self._tasks = tasks
+        self._times: dict[_SpaceKey, RunTimes] = {}
+        self._loading: set[_SpaceKey] = set()
+        self._forecast: dict[str, float] = {}
+        self._forecast_at = -math.inf
+
+    async def load(self) -> None:
+        """Read the runs of the current Space from the library, unless that was done."""
+        space = self._connection.value.space
+        if space is not None:
+            await self._load(_space_key(space))
+
+    async def _load(self, key: _SpaceKey) -> None:
+        if key in self._loading:
+            return
+        self._loading.add(key)
+        samples: Sequence[RunSample] = ()
+        space, model, is_demo = key
+        with suppress(LibraryError):  # the jobs themselves report it
+            samples = await self._store.run_samples(space, model, is_demo=is_demo)
+        # Runs may have ended meanwhile.
+        self._times[key] = RunTimes((*self._run_times(key).samples, *samples))
+
+    def _run_times(self, key: _SpaceKey) -> RunTimes:
+        return self._times.get(key, _NO_TIMES)
+
+    def _times_of(self, space: SpaceClient) -> RunTimes:
+        key = _space_key(space)
+        if key not in self._loading:
+            self._tasks.start(self._load(key))
+        return self._run_times(key)
+
+    def observe_job(self, state: JobState) -> None:
+        """Take the time of a completed job into account."""
+        if state.status is not JobStatus.COMPLETED or state.space is None:
+            return
+        if state.started_at is None or state.is_late:
+            return
+        queued_at = state.queued_at
+        sample = RunSample(
+            run_work(state.request),
+            state.elapsed_seconds,
+            None if queued_at is None else max(0.0, state.started_at - queued_at),
+        )
+        key = _space_key(state.space)
+        self._times[key] = self._run_times(key).with_sample(sample)
+
+    def run_seconds(self, request: GenerationRequest, count: int = 1) -> float | None:
+        """Return how long so many images of a request would take, without the jobs in the queue."""
+        seconds = self._job_seconds(request)
+        if seconds is None:
+            return None
+        slots = min(
+            self._limits.max_concurrent or count, self._limits.max_concurrent_per_visitor or count
+        )
+        return seconds * math.ceil(count / slots)
+
+    def _job_seconds(self, request: GenerationRequest) -> float | None:
+        """Return the time of a job that isn't sent yet, with its wait in the Space's queue."""
+        space = self._connection.value.space
+        if space is None:
+            return None
+        times = self._times_of(space)
+        seconds = times.run_seconds(run_work(request))
+        return None if seconds is None else seconds + (times.wait_seconds or 0.0)
+
+    def remaining_seconds(self, job: Job) -> float | None:
+        """Return the time until a job is finished; `None` for one that is paused, too."""
+        if job.status.is_final or job.status is JobStatus.CANCELLING:
+            return None
+        if not _has_slot(job):
+            return _finite(self._pending_forecast(job.id))
+        return _finite(self._running_seconds(job))
+
+    def queue_seconds(self, visitor: Visitor) -> float | None:
+        """Return the time until all jobs of a visitor that aren't held are finished.
+
+        `None` also if there are none, or the queue is paused.
+        """
+        if visitor.owner is None:
+            return None
+        queue = self._queues.get_queue(visitor.owner)
+        jobs = [
+            job
+            for job in queue.open_jobs
+            if not job.state.value.is_held and job.status is not JobStatus.CANCELLING
+        ]
+        if not jobs or queue.pause_error is not None:
+            return None
+        seconds = [self.remaining_seconds(job) for job in jobs]
+        known_seconds = [value for value in seconds if value is not None]
+        return max(known_seconds) if len(known_seconds) == len(jobs) else None
+
+    def _pending_forecast(self, job_id: str) -> float:
+        now = time.monotonic()
+        if now - self._forecast_at > MAX_FORECAST_AGE or job_id not in self._forecast:
+            self._forecast = self._forecast_pending()
+            self._forecast_at = now
+        return self._forecast.get(job_id, math.inf)
+
+    def _forecast_pending(self) -> dict[str, float]:
+        """Return in how many seconds each pending job will be finished, of all visitors."""
+        jobs = {id(job.queue_entry): job for job in self._registry.unfinished_jobs}
+        running = [
+            (job.queue_entry.rate_limit_key, self._running_seconds(job))
+            for job in jobs.values()
+            if _has_slot(job)
+        ]
+        order = self._scheduler.scheduling_order()
+        pending = [jobs[id(entry)] for entry in order if id(entry) in jobs]
+        times = finish_times(
+            running,
+            [(job.queue_entry.rate_limit_key, self._pending_seconds(job)) for job in pending],
+            self._limits.max_concurrent,
+            self._limits.max_concurrent_per_visitor,
+        )
+        return {job.id: seconds for job, seconds in zip(pending, times, strict=True)}
+
+    def _pending_seconds(self, job: Job) -> float:
+        seconds = self._job_seconds(job.state.value.request)
+        return math.inf if seconds is None else seconds
+
+    def _running_seconds(self, job: Job) -> float:
+        """Return the remaining time of a job that has a slot, infinite if it is unknown."""
+        state = job.state.value
+        seconds: float | None = None
+        match state.status:
+            case JobStatus.DOWNLOADING | JobStatus.CANCELLING:
+                seconds = 0.0
+            case JobStatus.PENDING | JobStatus.CONNECTING:
+                seconds = None if state.is_waiting else self._job_seconds(state.request)
+            case JobStatus.QUEUED_REMOTELY:
+                seconds = self._remotely_queued_seconds(state)
+            case JobStatus.RUNNING:
+                seconds = self._running_run_seconds(state)
+        return math.inf if seconds is None else seconds
+
+    def _remotely_queued_seconds(self, state: JobState) -> float | None:
+        if state.space is None or state.queued_event is None:
+            return None
+        now = time.monotonic()
+        times = self._times_of(state.space)
+        run_seconds = times.run_seconds(run_work(state.request))
+        eta = state.queued_event.eta_seconds
+        if eta is not None:
+            # Gradio's estimate is the time until the result, so it includes the run.
+            eta_left = eta - (now - (state.queued_event_at or now))
+            return max(run_seconds or 0.0, eta_left)
+        if run_seconds is None:
+            return None
+        waited_seconds = now - (state.queued_at or now)
+        return run_seconds + max(0.0, (times.wait_seconds or 0.0) - waited_seconds)
+
+    def _running_run_seconds(self, state: JobState) -> float | None:
+        if state.space is None or state.pace is None:
+            return None
+        times = self._times_of(state.space)
+        expected_seconds = times.run_seconds(run_work(state.request), state.eta_seconds)
+        return remaining_run_seconds(
+            state.pace, state.elapsed_seconds, expected_seconds, time.monotonic()
+        )
+
+
+_NO_TIMES: Final = RunTimes()
+
+
+def _space_key(space: SpaceClient) -> _SpaceKey:
+    return space_label(space), space.model, space.contract.is_demo
+
+
+def _has_slot(job: Job) -> bool:
+    return job.status is not JobStatus.PENDING or job.queue_entry.slot_granted.is_set()
+
+
+def _finite(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None
