@@ -18,7 +18,7 @@ from sd35.core.picture import decoding_errors, open_image, open_picture
 from sd35.library.layout import remove_if_stale
 from sd35.metadata.embedding import read_texts
 
-__all__ = ["ThumbnailCache", "render_thumbnail"]
+__all__ = ["ThumbnailCache", "render_thumbnail", "render_upright"]
 
 MAX_THUMBNAIL_SIDE: Final = 320  # in pixels
 MAX_CACHE_BYTES: Final = 256 << 20  # size of all thumbnails of a library
@@ -120,8 +120,20 @@ def render_thumbnail(data: bytes) -> bytes:
     Raises:
         PictureError: the data isn't an image that may be opened.
     """
+    thumbnail = render_upright(data, (MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
+    buffer = io.BytesIO()
+    with decoding_errors("The image is damaged."):
+        thumbnail.save(buffer, "WEBP", quality=80, method=2)
+    return buffer.getvalue()
+
+
+def render_upright(data: bytes, max_size: tuple[int, int]) -> Image.Image:
+    """Return an image of at most this width and height, upright, as RGB or RGBA.
+
+    Raises:
+        PictureError: the data isn't an image that may be opened.
+    """
     picture = open_picture(data)
-    max_size = (MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE)
     with decoding_errors("The image is damaged."):
         with open_image(data, picture.format) as image:
             # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size: several times faster.
@@ -134,6 +146,4 @@ def render_thumbnail(data: bytes) -> bytes:
             upright = upright.point(lambda value: value * (1 / 256)).convert("L")
         thumbnail = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         thumbnail.thumbnail(max_size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-        buffer = io.BytesIO()
-        thumbnail.save(buffer, "WEBP", quality=80, method=2)
-    return buffer.getvalue()
+    return thumbnail

@@ -1,0 +1,194 @@
+"""A sheet as one image with labels, a PNG."""
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+from sd35.core.errors import SD35Error
+from sd35.core.text import one_line
+from sd35.library.sheet import Sheet, SheetCell
+from sd35.library.thumbnails import render_upright
+
+__all__ = ["render_sheet"]
+
+MAX_CELL_SIDE: Final = 512
+MIN_CELL_SIDE: Final = 64
+MAX_CELL_PIXELS: Final = 24_000_000  # of all cells; Pillow needs 3 bytes for each
+MAX_SIDE: Final = 8000
+
+MARGIN: Final = 24
+GAP: Final = 8
+ROW_LABEL_WIDTH: Final = 150
+MAX_LABEL_CHARACTERS: Final = 300
+
+TITLE_SIZE: Final = 22
+TEXT_SIZE: Final = 15
+LINE_HEIGHT: Final = 1.35
+
+BACKGROUND: Final = "#ffffff"
+EMPTY: Final = "#eeeef0"
+INK: Final = "#1c1c21"
+FAINT_INK: Final = "#5f5f6b"
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def render_sheet(sheet: Sheet) -> bytes:
+    """Return a PNG of the sheet, at most `MAX_SIDE` pixels wide; images are made smaller to fit.
+
+    An image whose file can't be read is an empty cell.
+    """
+    canvas = _Canvas(sheet)
+    canvas.draw()
+    buffer = io.BytesIO()
+    canvas.image.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """Lines of a text that fit into a width."""
+
+    lines: tuple[str, ...]
+    font: _Font
+    size: int
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return round(len(self.lines) * self.size * LINE_HEIGHT)
+
+
+def _wrap(text: str, size: int, width: float, max_lines: int) -> _Text:
+    """Return a text in lines of this width, the last one with dots if the text is longer."""
+    font = ImageFont.load_default(size)
+    words = one_line(text)[:MAX_LABEL_CHARACTERS].split()
+    lines: list[str] = []
+    line = ""
+    for word in words:
+        longer_line = f"{line} {word}".strip()
+        if not line or font.getlength(longer_line) <= width:
+            line = longer_line
+        else:
+            lines.append(line)
+            line = word
+    lines = [_cut(line, font, width) for line in [*lines, line] if line]
+    if len(lines) > max_lines:
+        lines = [*lines[: max_lines - 1], _cut(f"{lines[max_lines - 1]} …", font, width)]
+    return _Text(tuple(lines), font, size)
+
+
+def _cut(line: str, font: _Font, width: float) -> str:
+    """Return a line that fits into a width, if need be without its end."""
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(f"{line}…") > width:
+        line = line[:-1]
+    return f"{line}…"
+
+
+class _Canvas:
+    """The image of a sheet, and where its parts are."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
+        self._column_count = max((len(row) for row in sheet.rows), default=1)
+        self._label_width = ROW_LABEL_WIDTH + GAP if sheet.row_labels else 0
+        self._cell_width, self._cell_height = self._cell_size()
+        width = self._label_width + self._column_count * (self._cell_width + GAP) - GAP
+        self._width = max(width, 480)
+        self._title = _wrap(sheet.title, TITLE_SIZE, self._width, 2)
+        # The prompt is long, and often the title.
+        facts = ", ".join(
+            f"{name} {value}" for name, value in sheet.facts if "rompt" not in name and value
+        )
+        self._facts = _wrap(facts, TEXT_SIZE, self._width, 2)
+        self._columns = [
+            _wrap(f"{sheet.axis_names[0]} {label}", TEXT_SIZE, self._cell_width, 3)
+            for label in sheet.columns
+        ]
+        self._captions = [
+            [
+                _wrap("" if sheet.columns else cell.caption, TEXT_SIZE, self._cell_width, 2)
+                for cell in row
+            ]
+            for row in sheet.rows
+        ]
+        self._caption_heights = [
+            max((caption.height for caption in captions), default=0) for captions in self._captions
+        ]
+        size = (self._width + 2 * MARGIN, self._height())
+        self.image = Image.new("RGB", size, BACKGROUND)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def _cell_size(self) -> tuple[int, int]:
+        pictures = list(self._sheet.pictures)
+        widest = max((max(1, picture.width) for picture in pictures), default=1)
+        highest = max((max(1, picture.height) for picture in pictures), default=1)
+        ratio = min(4.0, max(0.25, widest / highest))
+        cell_count = self._column_count * max(1, len(self._sheet.rows))
+        height = min((MAX_CELL_PIXELS / cell_count / ratio) ** 0.5, MAX_CELL_SIDE / max(1, ratio))
+        space = MAX_SIDE - 2 * MARGIN - self._label_width - self._column_count * GAP
+        height = min(height, space / self._column_count / ratio)
+        row_space = (MAX_SIDE - 300) / max(1, len(self._sheet.rows)) - 4 * TEXT_SIZE
+        height = min(height, max(row_space, MIN_CELL_SIDE / 2))
+        return max(MIN_CELL_SIDE, round(height * ratio)), max(MIN_CELL_SIDE // 2, round(height))
+
+    def _header_height(self) -> int:
+        heights = [text.height for text in (self._title, self._facts) if text.lines]
+        header = sum(heights) + (GAP * 2 if heights else 0)
+        columns = max((text.height for text in self._columns), default=0)
+        return MARGIN + header + (columns + GAP if columns else 0)
+
+    def _height(self) -> int:
+        rows = sum(self._cell_height + height + 2 * GAP for height in self._caption_heights)
+        return self._header_height() + rows + MARGIN
+
+    def draw(self) -> None:
+        """Draw all parts."""
+        top = self._write(self._title, MARGIN, MARGIN, INK)
+        self._write(self._facts, MARGIN, top, FAINT_INK)
+        top = self._header_height()
+        for index, text in enumerate(self._columns):
+            self._write(text, self._left(index), top - GAP - text.height, INK)
+        for index, row in enumerate(self._sheet.rows):
+            if self._sheet.row_labels:
+                label = f"{self._sheet.axis_names[1]} {self._sheet.row_labels[index]}"
+                self._write(_wrap(label, TEXT_SIZE, ROW_LABEL_WIDTH, 8), MARGIN, top, INK)
+            self._draw_row(row, self._captions[index], top)
+            top += self._cell_height + self._caption_heights[index] + 2 * GAP
+
+    def _left(self, column: int) -> int:
+        return MARGIN + self._label_width + column * (self._cell_width + GAP)
+
+    def _draw_row(
+        self, row: Sequence[SheetCell], captions: Sequence[_Text], top: int
+    ) -> None:
+        for column, (cell, caption) in enumerate(zip(row, captions, strict=True)):
+            self._draw_cell(cell, self._left(column), top)
+            self._write(caption, self._left(column), top + self._cell_height + GAP // 2, INK)
+
+    def _draw_cell(self, cell: SheetCell, left: int, top: int) -> None:
+        if cell.picture is not None:
+            with suppress(SD35Error, OSError):
+                size = (self._cell_width, self._cell_height)
+                image = render_upright(cell.picture.read(), size)
+                x = left + (self._cell_width - image.width) // 2
+                y = top + (self._cell_height - image.height) // 2
+                self.image.paste(image, (x, y))
+                return
+        box = (left, top, left + self._cell_width - 1, top + self._cell_height - 1)
+        self._draw.rectangle(box, fill=EMPTY)
+        note = _wrap(cell.note or "File missing", TEXT_SIZE, self._cell_width - 2 * GAP, 2)
+        self._write(note, left + GAP, top + GAP, FAINT_INK)
+
+    def _write(self, text: _Text, left: int, top: int, color: str) -> int:
+        """Write a text, and return where it ends."""
+        for index, line in enumerate(text.lines):
+            y = top + index * text.size * LINE_HEIGHT
+            self._draw.text((left, y), line, fill=color, font=text.font)
+        return top + text.height
