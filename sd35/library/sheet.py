@@ -6,15 +6,15 @@ A sheet is data only. `sheet_html` and `sheet_image` write it to files, and the 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import batched
 from typing import Final
 
+from sd35.core.origin import MAX_SET_SIZE
 from sd35.core.text import one_line
 from sd35.metadata.model import GenerationMetadata
 
 __all__ = ["MAX_SHEET_CELLS", "Sheet", "SheetCell", "SheetMember", "SheetPicture", "build_sheet"]
 
-MAX_SHEET_CELLS: Final = 1000
+MAX_SHEET_CELLS: Final = MAX_SET_SIZE
 MAX_COLUMNS: Final = 8  # of a sheet without labels
 
 MISSING_NOTE: Final = "No image"
@@ -84,6 +84,14 @@ class Sheet:
     def cells(self) -> Iterator[SheetCell]:
         """All cells."""
         return (cell for row in self.rows for cell in row)
+
+    @property
+    def aspect_ratio(self) -> float:
+        """Width divided by height of a cell in which each image has room; within 1:4 and 4:1."""
+        pictures = list(self.pictures)
+        width = max((picture.width for picture in pictures), default=1)
+        height = max((picture.height for picture in pictures), default=1)
+        return min(4.0, max(0.25, width / max(1, height)))
 
     @property
     def pictures(self) -> Iterator[SheetPicture]:
@@ -190,13 +198,12 @@ def _build_list(
     per_row = min(MAX_COLUMNS, max(1, math.ceil(math.sqrt(count))))
     names = {tuple(name for name, _ in member.axes) for member in members}
     axis_names = next(iter(names)) if len(names) == 1 else ()
-    return Sheet("", (), tuple(batched(all_cells, per_row)), axis_names)
+    rows = tuple(tuple(all_cells[i : i + per_row]) for i in range(0, count, per_row))
+    return Sheet("", (), rows, axis_names)
 
 
 def _caption(difference: dict[str, str]) -> str:
     """Return a caption of the settings that differ; prompts are long, so they stand alone."""
     if difference.get("Prompt"):
         return difference["Prompt"]
-    return ", ".join(
-        f"{name} {value}" for name, value in difference.items() if value
-    )
+    return ", ".join(f"{name} {value}" for name, value in difference.items() if value)

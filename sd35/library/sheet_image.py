@@ -1,9 +1,11 @@
 """A sheet as one image with labels, a PNG."""
 
 import io
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -22,11 +24,12 @@ MAX_SIDE: Final = 8000
 
 MARGIN: Final = 24
 GAP: Final = 8
-ROW_LABEL_WIDTH: Final = 150
+ROW_LABEL_WIDTH: Final = 9  # in letters' heights
 MAX_LABEL_CHARACTERS: Final = 300
+MIN_WIDTH: Final = 480
 
-TITLE_SIZE: Final = 22
-TEXT_SIZE: Final = 15
+MIN_TEXT_SIZE: Final = 14  # in pixels; of larger cells, a part of their height
+MAX_TEXT_SIZE: Final = 24
 LINE_HEIGHT: Final = 1.35
 
 BACKGROUND: Final = "#ffffff"
@@ -35,6 +38,14 @@ INK: Final = "#1c1c21"
 FAINT_INK: Final = "#5f5f6b"
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+# Of the system; Pillow's own font, which is always there, has only the letters of ASCII.
+_FONT_FILES: Final = (
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf"),
+    *("arial.ttf", "Arial.ttf", "Arial Unicode.ttf"),
+    *("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "msyh.ttc", "Hiragino Sans GB.ttc"),
+)
+_NO_CHARACTER: Final = "\uffff"
 
 
 def render_sheet(sheet: Sheet) -> bytes:
@@ -63,13 +74,42 @@ class _Text:
         return round(len(self.lines) * self.size * LINE_HEIGHT)
 
 
+@lru_cache(maxsize=64)
+def _load_font(file: str, size: int) -> _Font | None:
+    try:
+        return ImageFont.truetype(file, size)
+    except OSError:
+        return None
+
+
+def _has_glyphs(font: _Font, text: str) -> bool:
+    """Return whether a font has all characters of a text: others look like this one."""
+    missing = font.getmask(_NO_CHARACTER)
+    pixels = bytes(missing)
+    for char in set(text):
+        mask = font.getmask(char)
+        if mask.size == missing.size and bytes(mask) == pixels:
+            return False
+    return True
+
+
+def _choose_font(text: str, size: int) -> tuple[str, _Font]:
+    """Return a text with a font that has its characters, or else what ASCII has of it."""
+    for file in _FONT_FILES:
+        font = _load_font(file, size)
+        if font is not None and _has_glyphs(font, text):
+            return text, font
+    plain = unicodedata.normalize("NFKD", text.replace("×", "x"))
+    ascii_text = "".join(char for char in plain if not unicodedata.combining(char))
+    return ascii_text.encode("ascii", "replace").decode("ascii"), ImageFont.load_default(size)
+
+
 def _wrap(text: str, size: int, width: float, max_lines: int) -> _Text:
     """Return a text in lines of this width, the last one with dots if the text is longer."""
-    font = ImageFont.load_default(size)
-    words = one_line(text)[:MAX_LABEL_CHARACTERS].split()
+    text, font = _choose_font(one_line(text)[:MAX_LABEL_CHARACTERS], size)
     lines: list[str] = []
     line = ""
-    for word in words:
+    for word in text.split():
         longer_line = f"{line} {word}".strip()
         if not line or font.getlength(longer_line) <= width:
             line = longer_line
@@ -78,7 +118,7 @@ def _wrap(text: str, size: int, width: float, max_lines: int) -> _Text:
             line = word
     lines = [_cut(line, font, width) for line in [*lines, line] if line]
     if len(lines) > max_lines:
-        lines = [*lines[: max_lines - 1], _cut(f"{lines[max_lines - 1]} …", font, width)]
+        lines = [*lines[: max_lines - 1], _cut(f"{lines[max_lines - 1]}...", font, width)]
     return _Text(tuple(lines), font, size)
 
 
@@ -86,9 +126,9 @@ def _cut(line: str, font: _Font, width: float) -> str:
     """Return a line that fits into a width, if need be without its end."""
     if font.getlength(line) <= width:
         return line
-    while line and font.getlength(f"{line}…") > width:
+    while line and font.getlength(f"{line}...") > width:
         line = line[:-1]
-    return f"{line}…"
+    return f"{line}..."
 
 
 class _Canvas:
@@ -97,23 +137,27 @@ class _Canvas:
     def __init__(self, sheet: Sheet) -> None:
         self._sheet = sheet
         self._column_count = max((len(row) for row in sheet.rows), default=1)
-        self._label_width = ROW_LABEL_WIDTH + GAP if sheet.row_labels else 0
         self._cell_width, self._cell_height = self._cell_size()
+        self._text_size = min(
+            MAX_TEXT_SIZE, max(MIN_TEXT_SIZE, max(self._cell_width, self._cell_height) // 20)
+        )
+        self._label_width = ROW_LABEL_WIDTH * self._text_size if sheet.row_labels else 0
         width = self._label_width + self._column_count * (self._cell_width + GAP) - GAP
-        self._width = max(width, 480)
-        self._title = _wrap(sheet.title, TITLE_SIZE, self._width, 2)
-        # The prompt is long, and often the title.
+        self._width = max(width, MIN_WIDTH)
+        self._title = _wrap(sheet.title, round(self._text_size * 1.5), self._width, 2)
+        # The prompt is long, and mostly the title.
         facts = ", ".join(
             f"{name} {value}" for name, value in sheet.facts if "rompt" not in name and value
         )
-        self._facts = _wrap(facts, TEXT_SIZE, self._width, 2)
+        self._facts = self._label(facts, self._width, 2)
         self._columns = [
-            _wrap(f"{sheet.axis_names[0]} {label}", TEXT_SIZE, self._cell_width, 3)
+            self._label(f"{sheet.axis_names[0]} {label}", self._cell_width, 3)
             for label in sheet.columns
         ]
+        # In a table, the columns and rows have the labels.
         self._captions = [
             [
-                _wrap("" if sheet.columns else cell.caption, TEXT_SIZE, self._cell_width, 2)
+                self._label("" if sheet.columns else cell.caption, self._cell_width, 2)
                 for cell in row
             ]
             for row in sheet.rows
@@ -125,16 +169,17 @@ class _Canvas:
         self.image = Image.new("RGB", size, BACKGROUND)
         self._draw = ImageDraw.Draw(self.image)
 
+    def _label(self, text: str, width: float, max_lines: int) -> _Text:
+        return _wrap(text, self._text_size, width, max_lines)
+
     def _cell_size(self) -> tuple[int, int]:
-        pictures = list(self._sheet.pictures)
-        widest = max((max(1, picture.width) for picture in pictures), default=1)
-        highest = max((max(1, picture.height) for picture in pictures), default=1)
-        ratio = min(4.0, max(0.25, widest / highest))
+        ratio = self._sheet.aspect_ratio
         cell_count = self._column_count * max(1, len(self._sheet.rows))
         height = min((MAX_CELL_PIXELS / cell_count / ratio) ** 0.5, MAX_CELL_SIDE / max(1, ratio))
-        space = MAX_SIDE - 2 * MARGIN - self._label_width - self._column_count * GAP
+        labels_width = ROW_LABEL_WIDTH * MAX_TEXT_SIZE
+        space = MAX_SIDE - 2 * MARGIN - labels_width - self._column_count * GAP
         height = min(height, space / self._column_count / ratio)
-        row_space = (MAX_SIDE - 300) / max(1, len(self._sheet.rows)) - 4 * TEXT_SIZE
+        row_space = (MAX_SIDE - 300) / max(1, len(self._sheet.rows)) - 4 * MIN_TEXT_SIZE
         height = min(height, max(row_space, MIN_CELL_SIDE / 2))
         return max(MIN_CELL_SIDE, round(height * ratio)), max(MIN_CELL_SIDE // 2, round(height))
 
@@ -158,16 +203,14 @@ class _Canvas:
         for index, row in enumerate(self._sheet.rows):
             if self._sheet.row_labels:
                 label = f"{self._sheet.axis_names[1]} {self._sheet.row_labels[index]}"
-                self._write(_wrap(label, TEXT_SIZE, ROW_LABEL_WIDTH, 8), MARGIN, top, INK)
+                self._write(self._label(label, self._label_width - GAP, 8), MARGIN, top, INK)
             self._draw_row(row, self._captions[index], top)
             top += self._cell_height + self._caption_heights[index] + 2 * GAP
 
     def _left(self, column: int) -> int:
         return MARGIN + self._label_width + column * (self._cell_width + GAP)
 
-    def _draw_row(
-        self, row: Sequence[SheetCell], captions: Sequence[_Text], top: int
-    ) -> None:
+    def _draw_row(self, row: Sequence[SheetCell], captions: Sequence[_Text], top: int) -> None:
         for column, (cell, caption) in enumerate(zip(row, captions, strict=True)):
             self._draw_cell(cell, self._left(column), top)
             self._write(caption, self._left(column), top + self._cell_height + GAP // 2, INK)
@@ -183,7 +226,7 @@ class _Canvas:
                 return
         box = (left, top, left + self._cell_width - 1, top + self._cell_height - 1)
         self._draw.rectangle(box, fill=EMPTY)
-        note = _wrap(cell.note or "File missing", TEXT_SIZE, self._cell_width - 2 * GAP, 2)
+        note = self._label(cell.note or "File missing", self._cell_width - 2 * GAP, 2)
         self._write(note, left + GAP, top + GAP, FAINT_INK)
 
     def _write(self, text: _Text, left: int, top: int, color: str) -> int:

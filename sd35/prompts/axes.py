@@ -1,8 +1,8 @@
 """Axes of a grid of images: a kind of setting, and its values, which are entered as text.
 
-The values are written as in AUTOMATIC1111's X/Y/Z plot: with commas between, in quotes if a value
-has a comma itself (`""` is an empty one), and for numbers as ranges, too: `20-40 (+10)` with a step,
-`1-10 [4]` with a number of values, or `1-5`.
+They are written as in AUTOMATIC1111's X/Y/Z plot: with commas between, and in quotes if a value has
+a comma itself (`""` is an empty value). Numbers may also be ranges: `1-5`, `20-40 (+10)` with a
+step, or `1-10 [4]` with a number of values.
 """
 
 import re
@@ -18,7 +18,15 @@ from sd35.core.sizes import Size, parse_ratio
 from sd35.core.text import one_line
 from sd35.prompts.styles import Style, StyleBook
 
-__all__ = ["ALL_STYLES", "MAX_AXIS_VALUES", "NO_STYLE", "Axis", "AxisKind", "AxisValue", "parse_axis"]
+__all__ = [
+    "ALL_STYLES",
+    "MAX_AXIS_VALUES",
+    "NO_STYLE",
+    "Axis",
+    "AxisKind",
+    "AxisValue",
+    "parse_axis",
+]
 
 MAX_AXIS_VALUES: Final = 100
 MAX_TEXT_CHARACTERS: Final = 20_000
@@ -40,7 +48,9 @@ _RANGE: Final = re.compile(
     re.ASCII,
 )
 _DECIMAL: Final = re.compile(_NUMBER, re.ASCII)
-_SIZE: Final = re.compile(r"(?P<width>\d{1,5})\s*[x×*]\s*(?P<height>\d{1,5})", re.ASCII | re.I)
+_SIZE: Final = re.compile(
+    r"(?P<width>\d{1,5})\s*[x×*]\s*(?P<height>\d{1,5})", re.ASCII | re.IGNORECASE
+)
 
 
 class AxisKind(StrEnum):
@@ -131,7 +141,7 @@ def _split(kind: AxisKind, text: str) -> Iterator[str]:
         if match["quoted"] is not None:
             yield match["quoted"].replace('""', '"').strip()
         elif match["plain"].startswith('"'):
-            raise _axis_error(kind, 'the quotes aren\'t closed before the comma.', match["plain"])
+            raise _axis_error(kind, "the quotes aren't closed before the comma.", match["plain"])
         elif match["plain"].strip():
             yield match["plain"].strip()
 
@@ -222,5 +232,7 @@ def _range_numbers(kind: AxisKind, entry: str, match: re.Match[str]) -> list[Dec
         raise _axis_error(kind, "the step of a range can't be 0.", entry)
     count = int(abs(end - start) / step) + 1
     if count > MAX_AXIS_VALUES:
-        raise _axis_error(kind, f"the range has {count:,} values; the limit is {MAX_AXIS_VALUES}.", entry)
+        raise _axis_error(
+            kind, f"the range has {count:,} values; the limit is {MAX_AXIS_VALUES}.", entry
+        )
     return [start + index * (step if end >= start else -step) for index in range(count)]

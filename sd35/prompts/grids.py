@@ -11,6 +11,7 @@ from typing import Final
 
 from sd35.core.errors import FieldError, InvalidRequestError
 from sd35.core.limits import Limits
+from sd35.core.origin import PlannedRequest, RequestOrigin
 from sd35.core.request import GenerationRequest, check_request, random_seed
 from sd35.core.sizes import size_for
 from sd35.core.text import one_line, pluralize
@@ -22,7 +23,7 @@ from sd35.prompts.styles import Style, StyleBook
 from sd35.prompts.templates import Template
 from sd35.prompts.wildcards import NO_WILDCARDS
 
-__all__ = ["MAX_CELLS", "AxisInput", "Grid", "GridCell", "GridSource", "parse_grid", "plan_cells"]
+__all__ = ["MAX_CELLS", "AxisInput", "Grid", "GridSource", "parse_grid", "plan_grid"]
 
 MAX_CELLS: Final = 400
 
@@ -72,7 +73,9 @@ class Grid:
     def summary(self) -> str:
         """The size of the grid, such as `6 × 4 = 24 images`."""
         images = pluralize(self.cell_count, "image")
-        return f"{self.column_count} × {self.row_count} = {images}" if len(self.axes) > 1 else images
+        return (
+            f"{self.column_count} × {self.row_count} = {images}" if len(self.axes) > 1 else images
+        )
 
     def cells(self) -> Iterator[tuple[AxisValue, ...]]:
         """Yield the values of each cell, row by row."""
@@ -95,15 +98,6 @@ class GridSource:
     styles: tuple[Style, ...] = ()
     wildcards: WildcardSource = NO_WILDCARDS
     is_literal: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GridCell:
-    """One image of a grid: its request, its prompt's origin, and names and values of its axes."""
-
-    request: GenerationRequest
-    prompt_origin: tuple[tuple[str, str], ...]
-    axes: tuple[tuple[str, str], ...]
 
 
 def parse_grid(inputs: Sequence[AxisInput], style_book: StyleBook, limits: Limits) -> Grid:
@@ -132,7 +126,7 @@ def parse_grid(inputs: Sequence[AxisInput], style_book: StyleBook, limits: Limit
     return grid
 
 
-def plan_cells(grid: Grid, source: GridSource, limits: Limits) -> list[GridCell]:
+def plan_grid(grid: Grid, source: GridSource, limits: Limits) -> list[PlannedRequest]:
     """Return the cells of a grid, row by row, as requests to a Space with these limits.
 
     Raises:
@@ -164,7 +158,7 @@ class _Planner:
         self._substitute = _substitution(grid, source.request)
         self._prompts: dict[str, str] = {}
 
-    def cell(self, values: Sequence[AxisValue]) -> GridCell:
+    def cell(self, values: Sequence[AxisValue]) -> PlannedRequest:
         """Return the cell of these values, one of each axis."""
         request = self._source.request
         styles = self._source.styles
@@ -172,14 +166,15 @@ class _Planner:
             if axis.kind is AxisKind.STYLE:
                 styles = value.styles
             request = self._apply(request, axis.kind, value)
-        request, prompt_origin = self._with_prompts(request, styles, values)
+        request, prompt_sources = self._with_prompts(request, styles, values)
         try:
             check_request(request, self._limits)
         except InvalidRequestError as error:
             raise self._cell_error(error, values) from error
         names = (axis.kind.label for axis in self._grid.axes)
         labels = (value.label for value in values)
-        return GridCell(request, prompt_origin, tuple(zip(names, labels, strict=True)))
+        axes = tuple(zip(names, labels, strict=True))
+        return PlannedRequest(request, RequestOrigin(prompt_sources, axes))
 
     def _apply(
         self, request: GenerationRequest, kind: AxisKind, value: AxisValue
@@ -241,9 +236,7 @@ class _Planner:
         return error
 
 
-def _substitution(
-    grid: Grid, request: GenerationRequest
-) -> Callable[[str, Sequence[str]], str]:
+def _substitution(grid: Grid, request: GenerationRequest) -> Callable[[str, Sequence[str]], str]:
     """Return a function that puts the values of prompt parts into a prompt.
 
     Both axes may be prompt parts: they are replaced at once, so that the value of one is never
