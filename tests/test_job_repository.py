@@ -1,6 +1,7 @@
 """The records of jobs in the library's index."""
 
 import datetime as dt
+import io
 import sqlite3
 import zipfile
 from contextlib import closing
@@ -11,13 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from sd35.core.origin import RequestOrigin
 from sd35.core.request import GenerationRequest
 from sd35.jobs.record import STORED_STATUSES, JobRecord, JobStatus
 from sd35.jobs.repository import _SELECT_RUNS, JobRepository, reorder_jobs
+from sd35.jobs.sheets import load_sheet
 from sd35.library.layout import STATE_DIR
 from sd35.library.library import Library
 from sd35.library.query import parse_query
+from sd35.library.sheet_html import render_page, sheet_archive
+from sd35.library.sheet_image import MAX_SIDE, render_sheet
 from tests.library_fixtures import ANN, BOB, add_picture, folder, library
 
 __all__ = ["folder", "library"]
@@ -353,3 +359,76 @@ def test_runs_of_a_space_are_read_for_estimates(
         ).fetchall()
     assert any("pictures_runs" in row[3] for row in plan)
     assert not any("TEMP B-TREE" in row[3] for row in plan), "many images take no longer than few"
+
+
+def grid_origin(index: int) -> RequestOrigin:
+    """Return the origin of a cell of a grid of 2 × 3."""
+    axes = (("Steps", f"{20 + index % 2}"), ("Style", ["Ink", "<b>Oil</b>", "水"][index // 2]))
+    return RequestOrigin(axes=axes, set_id="-grid", set_index=index, set_size=6)
+
+
+def set_fields(origin: RequestOrigin) -> dict[str, Any]:
+    """Return an image's metadata of its place in a set."""
+    names = ("axes", "set_id", "set_index", "set_size")
+    return {name: getattr(origin, name) for name in names}
+
+
+def test_sheet_of_a_grid_has_all_its_cells(library: Library, repository: JobRepository) -> None:
+    """Images, failed and deleted cells stand in their columns and rows, also in files."""
+    entries = [
+        add_picture(library, index, id=f"p{index}", prompt="fox", **set_fields(grid_origin(index)))
+        for index in (4, 0, 1, 5)
+    ]
+    add_picture(library, 9, owner=ANN, **set_fields(grid_origin(3)))
+    for id_, index, changes in (
+        ("old", 0, {"status": JobStatus.FAILED}),
+        ("failed", 2, {"status": JobStatus.FAILED, "error_message": "No <GPU>."}),
+        ("gone", 3, {"status": JobStatus.FAILED, "is_dismissed": True}),
+    ):
+        origin = grid_origin(index)
+        repository.add(make_record(id_, origin=origin, set_id=origin.set_id, **changes))
+    library.trash([entries[3].id], None)
+    loaded = load_sheet(library, "-grid", "")
+    assert loaded is not None
+    sheet = loaded.sheet
+    assert (sheet.axis_names, sheet.columns) == (("Steps", "Style"), ("20", "21"))
+    assert sheet.row_labels == ("Ink", "<b>Oil</b>", "水")
+    assert [
+        [cell.picture.metadata.id if cell.picture else cell.note for cell in row]
+        for row in sheet.rows
+    ] == [["p0", "p1"], ["Failed", "No image"], ["p4", "Deleted"]]
+    assert [cell.job_id for cell in sheet.rows[1]] == ["failed", ""]
+    assert load_sheet(library, "-grid", BOB) is None
+    assert load_sheet(library, "") is None
+
+    page = render_page(sheet)
+    assert page.count("data:image/webp") == 3
+    assert "&lt;b&gt;Oil&lt;/b&gt;" in page
+    assert "No &lt;GPU&gt;." in page
+    assert "<script" not in page
+    library.file_path(entries[0]).unlink()
+    with zipfile.ZipFile(io.BytesIO(b"".join(sheet_archive(sheet)))) as archive:
+        names = archive.namelist()
+        assert len(names) == 3
+        index_page = archive.read("index.html").decode()
+        assert all(name in index_page for name in names[:2])
+        assert archive.read(names[0]) == library.read_bytes(entries[1].id)
+    with Image.open(io.BytesIO(render_sheet(sheet))) as image:
+        assert image.format == "PNG"
+        assert image.width > image.height // 3
+
+
+def test_sheets_of_hostile_sets_stay_small(library: Library) -> None:
+    """Whatever images claim about their set, a sheet has no more cells than a set."""
+    for index in range(8):
+        axes = (("A" * 999, f"{index}" * 900), ("B", f"{index}"))
+        fields: dict[str, Any] = {
+            "set_index": index * 10**6 if index % 2 else index,
+            "set_size": 10**12,
+        }
+        add_picture(library, index, set_id="x", axes=axes, **fields)
+    loaded = load_sheet(library, "x")
+    assert loaded is not None
+    assert len(list(loaded.sheet.cells)) <= 500
+    with Image.open(io.BytesIO(render_sheet(loaded.sheet))) as image:
+        assert max(image.size) <= MAX_SIDE

@@ -1,6 +1,7 @@
 """Prompts: templates, wildcards, styles, estimates of tokens, and syntax without effect."""
 
 import json
+from dataclasses import replace
 from itertools import islice, pairwise, permutations, product
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 
 from sd35.core.errors import InvalidRequestError, PromptError, TemplateError
 from sd35.core.limits import PUBLIC_LIMITS
-from sd35.core.request import RequestOptions
+from sd35.core.origin import PlannedRequest
+from sd35.core.request import GenerationRequest, RequestOptions
+from sd35.prompts.axes import AxisKind, parse_axis
+from sd35.prompts.grids import AxisInput, GridSource, parse_grid, plan_grid
 from sd35.prompts.parser import has_template_syntax
 from sd35.prompts.plan import BatchOptions, SeedPolicy, parse_batch_options, plan_requests
 from sd35.prompts.resolved import resolve_prompt
@@ -451,3 +455,137 @@ def test_syntax_without_effect_is_found() -> None:
     assert without_unsupported("((a:1.2) [b]:1.3)") == "a b"
     for hostile in ("(" * 20_000, "[" * 20_000, "<lora:" * 5000, "(a:" * 7000, "((a" * 7000):
         assert without_unsupported(hostile) == hostile
+
+
+STYLE_BOOK = load_styles(SHIPPED_STYLES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "labels"),
+    [
+        ("steps", "10, 20,,30\n20", ["10", "20", "30"]),
+        ("steps", "20-40 (+10)", ["20", "30", "40"]),
+        ("steps", "1-3, 10–5 (-3)", ["1", "2", "3", "10", "7"]),
+        ("steps", "1-10 [5]", ["1", "3", "5", "7", "10"]),
+        ("guidance", "3-4 (+0.5), 4.50", ["3", "3.5", "4", "4.5"]),
+        ("guidance", "0-1 [3]", ["0", "0.5", "1"]),
+        ("seed", "-1, 7, -1, 18446744073709551615", ["100", "7", "101", "18446744073709551615"]),
+        ("size", "1024x768, 16:9, 512 × 512", ["1024 × 768", "16:9", "512 × 512"]),
+        ("style", "watercolor, none, claymation + oil painting", None),
+        ("prompt", 'red, "blue, green" , "", "say ""hi""", 5" pipe', None),
+    ],
+)
+def test_axis_values_are_read(kind: str, text: str, labels: list[str] | None) -> None:
+    """Values are separated by commas or lines, quotes hold commas, and numbers have ranges."""
+    seeds = iter(range(100, 200))
+    axis = parse_axis(AxisKind(kind), text, STYLE_BOOK, lambda: next(seeds))
+    expected_labels = {
+        "style": ["Watercolor", "No style", "Claymation + Oil painting"],
+        "prompt": ["red", "blue, green", "(nothing)", 'say "hi"', '5" pipe'],
+    }.get(kind, labels)
+    assert [value.label for value in axis.values] == expected_labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("steps", " , ", "Steps: enter the values"),
+        ("steps", "20, x", "Steps “x”: enter a number or a range, such as 20"),
+        ("steps", "1.5", "Steps “1.5”: enter whole numbers"),
+        ("steps", "1-500", "has 500 values; the limit is 100"),
+        ("steps", "1-5 (0)", "step of a range can't be 0"),
+        ("steps", "1-99999999999999999999 (+1)", "the limit is 100"),
+        ("seed", "18446744073709551616", "out of range"),
+        ("seed", "-2", "out of range"),
+        ("seed", "0-60, 70-130", "up to 100 values"),
+        ("size", "big", "Size “big”: enter a width and a height"),
+        ("style", "Watercolour", "no style “Watercolour”"),
+        ("prompt", 'red, "blue', "Prompt part “\"blue”: the quotes aren't closed"),
+        ("prompt", "x" * 2001, "up to 2,000 characters per value"),
+    ],
+)
+def test_wrong_axes_name_the_value(kind: str, text: str, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_axis(AxisKind(kind), text, STYLE_BOOK, lambda: 0)
+    assert message in str(caught.value)
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(AxisKind), st.text(alphabet='",\n -–+()[]0123456789.x:aé', max_size=40))
+def test_any_text_is_an_axis_or_an_error(kind: AxisKind, text: str) -> None:
+    """Whatever is entered as values is an axis with unique labels, or a clear error."""
+    try:
+        axis = parse_axis(kind, text, STYLE_BOOK, lambda: 1)
+    except InvalidRequestError:
+        return
+    labels = [value.label for value in axis.values]
+    assert 0 < len(labels) == len(set(labels)) <= 100
+
+
+def grid_requests(
+    *axes: tuple[str, str],
+    prompt: str = "a red fox in {snow|rain}",
+    **values: Any,  # noqa: ANN401
+) -> list[PlannedRequest]:
+    """Return the cells of a grid over one seed."""
+    inputs = [AxisInput(AxisKind(kind), text) for kind, text in axes]
+    grid = parse_grid(inputs, STYLE_BOOK, PUBLIC_LIMITS)
+    request = GenerationRequest(prompt, seed=5, randomize_seed=False)
+    source = GridSource(replace(request, **values))
+    requests = plan_grid(grid, source, PUBLIC_LIMITS)
+    assert len(requests) == grid.cell_count
+    return requests
+
+
+def test_cells_differ_only_along_their_axes() -> None:
+    """The seed and the template's choice are the same in all cells, which are in rows."""
+    cells = grid_requests(("steps", "20,30"), ("guidance", "4,5"), randomize_seed=True, seed=0)
+    assert [cell.origin.axes for cell in cells] == [
+        (("Steps", steps), ("Guidance scale", scale)) for scale in "45" for steps in ("20", "30")
+    ]
+    assert len({(cell.request.prompt, cell.request.seed) for cell in cells}) == 1
+    assert not cells[0].request.randomize_seed
+    assert cells[1].request.num_inference_steps == 30
+    cells = grid_requests(("seed", "1-3"), ("size", "1:1, 512x768"))
+    assert [cell.request.seed for cell in cells] == [1, 2, 3] * 2
+    assert {(cell.request.width, cell.request.height) for cell in cells[3:]} == {(512, 768)}
+    assert len({cell.request.prompt for cell in cells}) == 1
+
+
+def test_prompt_parts_are_replaced_as_in_automatic1111() -> None:
+    """The first value of a prompt part is what the others replace, everywhere, and at once."""
+    cells = grid_requests(
+        ("prompt", 'red,fox,""'),
+        ("prompt", "fox,red cat"),
+        prompt="a red fox",
+        negative_prompt="red",
+    )
+    assert [cell.request.prompt for cell in cells] == [
+        *("a red fox", "a fox fox", "a  fox"),
+        *("a red red cat", "a fox red cat", "a  red cat"),
+    ]
+    assert [cell.request.negative_prompt for cell in cells] == ["red", "fox", ""] * 2
+    cells = grid_requests(("prompt", "red, {blue|green}"), ("style", "none, Watercolor"))
+    assert cells[1].request.prompt.split()[1] in {"blue", "green"}
+    assert dict(cells[3].origin.prompt_sources)["Styles"] == "Watercolor"
+
+
+@pytest.mark.parametrize(
+    ("axes", "message", "field"),
+    [
+        ([("prompt", "cat,dog")], "“cat”: the prompt doesn't contain", "columns"),
+        ([("steps", "9"), ("prompt", '"",a')], "can't be empty", "rows"),
+        ([("prompt", "red,a"), ("prompt", "red,b")], "replace the same words", "columns"),
+        ([("prompt", "red,a"), ("prompt", "re,b")], "“re”: the prompt doesn't contain", "rows"),
+        ([("steps", "20"), ("guidance", "4, 9")], "Guidance scale 9: ", "rows"),
+        ([("size", "1000x1000")], "Size 1000 × 1000: Width must be a multiple", "columns"),
+        ([("size", "21:1")], "Size 21:1 isn't available", "columns"),
+        ([("seed", "1-2"), ("seed", "3")], "Both axes are “Seed”", "columns"),
+        ([("seed", "1-50"), ("steps", "1-50")], "50 × 50 = 2,500 images", "columns"),
+    ],
+)
+def test_wrong_grids_name_the_axis(axes: list[tuple[str, str]], message: str, field: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        grid_requests(*axes)
+    assert message in str(caught.value)
+    assert [error.field for error in caught.value.field_errors] == [field]

@@ -9,6 +9,7 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.core.errors import IndexDamagedError, LibraryError
+from sd35.core.origin import MAX_SET_SIZE
 from sd35.core.request import GenerationRequest
 from sd35.core.run_time import MAX_SAMPLES, RunSample, run_work
 from sd35.jobs.record import (
@@ -39,6 +40,7 @@ __all__ = [
 JobChange = Callable[[Connection], object]
 
 MAX_FAILED_JOBS: Final = 50
+MAX_SET_JOBS: Final = 4 * MAX_SET_SIZE  # one may be retried
 
 # A page that is being opened waits for the adoption of orphans, so it doesn't wait long for another
 # program's rescan.
@@ -114,6 +116,16 @@ class JobRepository:
                 " AND (status != 'cancelled' OR cancel_reason != '')"
                 " AND (?1 IS NULL OR owner = ?1) ORDER BY created_at DESC, id DESC LIMIT ?2",
                 (owner, limit),
+            )
+
+    def list_set(self, set_id: str, owner: str | None = None) -> tuple[JobRecord, ...]:
+        """Return the jobs of a set that weren't dismissed, the newest first."""
+        with self._database.read_transaction() as connection:
+            return _select(
+                connection,
+                "set_id = ?1 AND set_id != '' AND NOT is_dismissed"
+                " AND (?2 IS NULL OR owner = ?2) ORDER BY created_at DESC, id DESC LIMIT ?3",
+                (sqlite_text(set_id), owner, MAX_SET_JOBS),
             )
 
     def search(

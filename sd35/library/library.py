@@ -23,7 +23,7 @@ from sd35.library.read_only import (
     is_read_only,
     is_write_refusal,
 )
-from sd35.library.repository import Entry, checked_count, get_entry, mark_missing
+from sd35.library.repository import Entry, checked_count, get_entry, list_set, mark_missing
 from sd35.library.scanner import LOCK_TIMEOUT, Scanner, ScanResult
 from sd35.library.search import MAX_PAGE, PicturePage, adjacent_id, find_all, find_page
 from sd35.library.staging import StagingArea
@@ -178,6 +178,11 @@ class Library(PictureStore):
         """Return an image's entry, or `None` if there is no such image."""
         with self.database.read_transaction() as connection:
             return get_entry(connection, id_, owner)
+
+    def list_set(self, set_id: str, owner: str | None = None) -> list[Entry]:
+        """Return the images of a set, also those in the trash, the newest first."""
+        with self.database.read_transaction() as connection:
+            return list_set(connection, set_id, owner)
 
     def read_bytes(self, id_: str, owner: str | None = None) -> bytes:
         """Return the content of an image's file.

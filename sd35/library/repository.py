@@ -12,7 +12,7 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from sd35.core.errors import IndexDamagedError
-from sd35.core.origin import source_prompt
+from sd35.core.origin import MAX_SET_SIZE, source_prompt
 from sd35.library.layout import is_in_trash, is_library_path, owner_from_path
 from sd35.library.schema import sqlite_seed
 from sd35.library.text_index import fts_document, sqlite_text
@@ -28,6 +28,7 @@ __all__ = [
     "entry_from_row",
     "find_id_at",
     "get_entry",
+    "list_set",
     "mark_missing",
     "move_entry",
     "shown_paths",
@@ -69,6 +70,8 @@ class Entry:
 # Range of `made_at`: the years 1970 to 9999, which every function of `datetime` takes.
 MIN_TIMESTAMP: Final = 0
 MAX_TIMESTAMP: Final = 253_370_000_000
+
+MAX_SET_ENTRIES: Final = 4 * MAX_SET_SIZE  # one may be generated again
 
 # Beginning of a query whose rows `entry_from_row` takes.
 SELECT_ENTRY: Final = (
@@ -168,6 +171,16 @@ def get_entry(connection: Connection, id_: str, owner: str | None = None) -> Ent
         f"{SELECT_ENTRY} WHERE id = ? AND owner = coalesce(?, owner)", (sqlite_text(id_), owner)
     ).fetchone()
     return None if row is None else entry_from_row(row)
+
+
+def list_set(connection: Connection, set_id: str, owner: str | None = None) -> list[Entry]:
+    """Return the images of a set, also those in the trash, the newest first."""
+    rows = connection.execute(
+        f"{SELECT_ENTRY} WHERE set_id = ? AND set_id != '' AND owner = coalesce(?, owner)"
+        " ORDER BY made_at DESC, id DESC LIMIT ?",
+        (sqlite_text(set_id), owner, MAX_SET_ENTRIES),
+    )
+    return [entry_from_row(row) for row in rows.fetchall()]
 
 
 def find_id_at(connection: Connection, path: str) -> str | None:

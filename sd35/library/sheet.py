@@ -107,9 +107,9 @@ def build_sheet(members: Iterable[SheetMember], size: int) -> Sheet:
     # The metadata of an imported image may claim any number and any axes.
     unique: dict[int, SheetMember] = {}
     for member in members:
-        known = unique.get(member.index)
-        is_better = known is None or (
-            known.cell.picture is None and member.cell.picture is not None
+        rival = unique.get(member.index)
+        is_better = rival is None or (
+            rival.cell.picture is None and member.cell.picture is not None
         )
         if is_better and 0 <= member.index < MAX_SHEET_CELLS:
             unique[member.index] = member

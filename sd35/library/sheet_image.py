@@ -199,7 +199,7 @@ class _Canvas:
         self._write(self._facts, MARGIN, top, FAINT_INK)
         top = self._header_height()
         for index, text in enumerate(self._columns):
-            self._write(text, self._left(index), top - GAP - text.height, INK)
+            self._write(text, self._column_x(index), top - GAP - text.height, INK)
         for index, row in enumerate(self._sheet.rows):
             if self._sheet.row_labels:
                 label = f"{self._sheet.axis_names[1]} {self._sheet.row_labels[index]}"
@@ -207,31 +207,30 @@ class _Canvas:
             self._draw_row(row, self._captions[index], top)
             top += self._cell_height + self._caption_heights[index] + 2 * GAP
 
-    def _left(self, column: int) -> int:
+    def _column_x(self, column: int) -> int:
         return MARGIN + self._label_width + column * (self._cell_width + GAP)
 
     def _draw_row(self, row: Sequence[SheetCell], captions: Sequence[_Text], top: int) -> None:
         for column, (cell, caption) in enumerate(zip(row, captions, strict=True)):
-            self._draw_cell(cell, self._left(column), top)
-            self._write(caption, self._left(column), top + self._cell_height + GAP // 2, INK)
+            self._draw_cell(cell, self._column_x(column), top)
+            self._write(caption, self._column_x(column), top + self._cell_height + GAP // 2, INK)
 
-    def _draw_cell(self, cell: SheetCell, left: int, top: int) -> None:
+    def _draw_cell(self, cell: SheetCell, x: int, y: int) -> None:
+        width = self._cell_width
+        height = self._cell_height
         if cell.picture is not None:
             with suppress(SD35Error, OSError):
-                size = (self._cell_width, self._cell_height)
-                image = render_upright(cell.picture.read(), size)
-                x = left + (self._cell_width - image.width) // 2
-                y = top + (self._cell_height - image.height) // 2
-                self.image.paste(image, (x, y))
+                image = render_upright(cell.picture.read(), (width, height))
+                corner = (x + (width - image.width) // 2, y + (height - image.height) // 2)
+                self.image.paste(image, corner)
                 return
-        box = (left, top, left + self._cell_width - 1, top + self._cell_height - 1)
-        self._draw.rectangle(box, fill=EMPTY)
-        note = self._label(cell.note or "File missing", self._cell_width - 2 * GAP, 2)
-        self._write(note, left + GAP, top + GAP, FAINT_INK)
+        self._draw.rectangle((x, y, x + width - 1, y + height - 1), fill=EMPTY)
+        note = self._label(cell.note or "File missing", width - 2 * GAP, 2)
+        self._write(note, x + GAP, y + GAP, FAINT_INK)
 
-    def _write(self, text: _Text, left: int, top: int, color: str) -> int:
+    def _write(self, text: _Text, x: int, y: int, color: str) -> int:
         """Write a text, and return where it ends."""
         for index, line in enumerate(text.lines):
-            y = top + index * text.size * LINE_HEIGHT
-            self._draw.text((left, y), line, fill=color, font=text.font)
-        return top + text.height
+            line_y = y + index * text.size * LINE_HEIGHT
+            self._draw.text((x, line_y), line, fill=color, font=text.font)
+        return y + text.height
