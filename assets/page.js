@@ -237,7 +237,7 @@
   const updateUrls = () => {
     if (isOwnPage()) return;
     for (const name of ["src", "href"]) {
-      document.querySelectorAll(`[${name}^="studio/"]`).forEach((element) => {
+      document.querySelectorAll(`:is([${name}^="studio/"], [${name}^="assets/"])`).forEach((element) => {
         element.setAttribute(name, url(element.getAttribute(name)));
       });
     }

@@ -1,5 +1,6 @@
 """The files of the page: which ones, how few, and from memory."""
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -8,7 +9,8 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sd35.server.asset_cache import MAX_BYTES, AssetCache
+from sd35.server.asset_cache import IMMUTABLE_PATH, MAX_BYTES, AssetCache
+from sd35.server.asset_images import AssetImages
 from sd35.server.front_end import FrontEnd
 from sd35.server.gradio_files import GradioFiles
 
@@ -46,6 +48,23 @@ def test_html_names_files_instead_of_containing_them() -> None:
     assert script.body == b"one()\ntwo()"
     other = FrontEnd(demo, head.replace("one", "three")).arrange(HTML % "")
     assert script_path not in other
+
+
+def test_images_of_the_page_have_the_address_of_their_content(tmp_path: Path) -> None:
+    """Only the images are served, by names that change with them, so that browsers keep them."""
+    (tmp_path / "styles").mkdir()
+    (tmp_path / "styles" / "ink.webp").write_bytes(b"ink")
+    (tmp_path / "page.js").write_bytes(b"secret")
+    images = AssetImages(tmp_path)
+    url = images.url("styles/ink")
+    assert IMMUTABLE_PATH.fullmatch(f"/{url}")
+    response = images.find(f"/{url}")
+    assert response is not None
+    assert (response.media_type, response.body) == ("image/webp", b"ink")
+    assert images.find("/assets/page.js") is None
+    assert images.find("/assets/styles-ink.webp") is None
+    (tmp_path / "styles" / "ink.webp").write_bytes(b"other")
+    assert AssetImages(tmp_path).url("styles/ink") != url
 
 
 class FileApp:

@@ -18,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sd35.server.asset_images import AssetImages
 from sd35.server.gradio_files import GradioFiles
 
 __all__ = ["FrontEnd", "FrontEndMiddleware"]
@@ -42,9 +43,11 @@ class FrontEnd:
     Args:
         demo: the app; the types of its components decide which of Gradio's files are needed.
         head: `head` of its `launch()`, whose scripts and styles become files.
+        images: of the page itself.
     """
 
-    def __init__(self, demo: gr.Blocks, head: str) -> None:
+    def __init__(self, demo: gr.Blocks, head: str, images: AssetImages | None = None) -> None:
+        self._images = images
         gradio_files = GradioFiles()
         types = {block.get_block_name() for block in demo.blocks.values()}
         names = gradio_files.names([*IMPLICIT_TYPES, *sorted(types)])
@@ -74,10 +77,10 @@ class FrontEnd:
         return f".{path}"
 
     def find_file(self, path: str) -> Response | None:
-        """Return one of the joined files."""
+        """Return one of the joined files, or an image of the page."""
         text = self._files.get(path)
         if text is None:
-            return None
+            return None if self._images is None else self._images.find(path)
         return Response(text, media_type=MEDIA_TYPES[path.rpartition(".")[2]])
 
     def arrange(self, html: str) -> str:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sd35.jobs.service import JobService
 from sd35.server import launch
+from sd35.server.asset_images import AssetImages
 from sd35.server.auth import Authenticator
 from sd35.server.front_end import FrontEnd, FrontEndMiddleware
 from sd35.server.page_cache import PageCache
@@ -58,12 +59,13 @@ def serve(
     *,
     routes: Mapping[str, ASGIApp] = MappingProxyType({}),
     lifespan: launch.Lifespan | None = None,
+    images: AssetImages | None = None,
     **launch_options: Any,  # noqa: ANN401  # checked by `launch`
 ) -> str:
     """Serve the page in a thread, and return its address on this machine.
 
-    `routes` are other apps by path; `lifespan` is by default that of the job service. For the other
-    options, such as host and port, see `launch.launch`.
+    `routes` are other apps by path; `lifespan` is by default that of the job service; `images` are
+    those of the page itself. For the other options, such as host and port, see `launch.launch`.
 
     Raises:
         OSError: the port is in use, or the address isn't local.
@@ -79,7 +81,7 @@ def serve(
             **routes,
         },
     )
-    page_middleware = _page_middleware(FrontEnd(demo, launch_options.get("head", "")))
+    page_middleware = _page_middleware(FrontEnd(demo, launch_options.get("head", ""), images))
     return launch.launch(
         demo,
         # The health check needs no login: Docker and load balancers have none.

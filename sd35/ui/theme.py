@@ -1,11 +1,14 @@
 """The look of the page: Gradio's theme, and the files in `assets/`."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
 
-__all__ = ["ASSETS", "launch_options"]
+from sd35.server.asset_images import AssetImages
+
+__all__ = ["ASSETS", "asset_images", "launch_options"]
 
 # Beside the package, because a Space on Hugging Face runs from a checkout and installs nothing.
 ASSETS = Path(__file__).parent.parent.parent / "assets"
@@ -30,8 +33,14 @@ _SANS_FONTS = [
 _MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 
+@cache
+def asset_images() -> AssetImages:
+    """Return the images of the page itself."""
+    return AssetImages(ASSETS)
+
+
 def launch_options() -> dict[str, Any]:
-    """Return the arguments of Gradio's `launch` that style the page."""
+    """Return the options of `serve` that style the page, most of them Gradio's."""
     names = (
         "page.js",
         "header.js",
@@ -56,6 +65,7 @@ def launch_options() -> dict[str, Any]:
         "css": _read_asset("style.css"),
         "head": f'<meta name="theme-color" content="#c2410c">{THEME_SCRIPT}{styles}{scripts}',
         "favicon_path": ASSETS / "icon.svg",
+        "images": asset_images(),
     }
 
 
