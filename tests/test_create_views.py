@@ -13,6 +13,7 @@ from sd35.core.errors import InvalidRequestError, QuotaError, SD35Error, Unreach
 from sd35.core.events import Notice, Progress, Queued, Waiting
 from sd35.core.limits import PUBLIC_LIMITS
 from sd35.core.request import GenerationRequest
+from sd35.core.run_time import Pace
 from sd35.jobs.job import JobResult, JobState
 from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimits
 from sd35.jobs.record import JobStatus
@@ -36,6 +37,25 @@ def make_state(status: JobStatus, **changes: Any) -> JobState:  # noqa: ANN401
     return replace(state, **changes)
 
 
+def make_running_state(
+    expected_seconds: float | None, progress: Progress | None = None
+) -> JobState:
+    """Return a run that has just started, or reached this progress by steps of a minute."""
+    started_at = time.monotonic()
+    pace = Pace(started_at)
+    if progress is not None and progress.step is not None:
+        started_at -= 60 * progress.step
+        for step in range(1, progress.step + 1):
+            pace = pace.advance(Progress(step, progress.total), started_at + 60 * step)
+    return make_state(
+        JobStatus.RUNNING,
+        started_at=started_at,
+        pace=pace,
+        expected_seconds=expected_seconds,
+        progress=progress,
+    )
+
+
 RESULT = JobResult("a.png", "a.png", None, "PNG", "image/png", 8, 8, 9, seed=7, is_unsaved=True)
 DOWNLOAD = Waiting("Downloading the model", 4.0, fraction=0.25)
 
@@ -45,8 +65,13 @@ DOWNLOAD = Waiting("Downloading the model", 4.0, fraction=0.25)
     [
         (make_state(JobStatus.PENDING), "Queued"),
         (make_state(JobStatus.PENDING, is_held=True), "Resume"),
-        (make_state(JobStatus.QUEUED_REMOTELY, queued_event=Queued(2, 9, 20.0)), "About 20 s left"),
-        (make_state(JobStatus.RUNNING, eta_seconds=30.0), "Usually takes about 30 s"),
+        (
+            make_state(JobStatus.QUEUED_REMOTELY, queued_event=Queued(2, 9, 600)),
+            "about 10 min left",
+        ),
+        (make_running_state(None), "Generating…<"),
+        (make_running_state(600.0), "Generating · about 10 min left"),
+        (make_running_state(None, Progress(10, 40)), "Step 10 of 40 · about 30 min left"),
         (make_state(JobStatus.RUNNING, progress=Progress(2, 8)), 'aria-valuenow="25"'),
         (make_state(JobStatus.CONNECTING, waiting_event=Waiting("Full.", 4.0, 90.0)), "Try now"),
         (make_state(JobStatus.CONNECTING, waiting_event=DOWNLOAD), 'aria-valuenow="25"'),

@@ -14,6 +14,7 @@ from sd35.core.text import (
     format_bytes,
     format_duration,
     format_elapsed,
+    format_estimate,
     format_local_time,
     local_queue_text,
     notice_text,
@@ -55,6 +56,25 @@ def test_bytes_are_shown_in_decimal_units(byte_count: int, text: str) -> None:
 )
 def test_durations_skip_units_that_are_zero(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "a few seconds"),
+        (12.4, "about 12 s"),
+        (19.8, "about 20 s"),
+        (43, "about 45 s"),
+        (88, "about 1 min 30 s"),
+        (119, "about 2 min"),
+        (200, "about 3 min 30 s"),
+        (380, "about 6 min"),
+        (3590, "about 1 h"),
+        (4700, "about 1 h 20 min"),
+    ],
+)
+def test_estimates_have_no_digits_that_nobody_knows(seconds: float, text: str) -> None:
+    assert format_estimate(seconds) == text
 
 
 def test_elapsed_time_has_tenths_below_a_minute() -> None:

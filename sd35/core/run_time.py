@@ -20,6 +20,7 @@ __all__ = [
     "RunSample",
     "RunTimes",
     "finish_times",
+    "remaining_queue_seconds",
     "remaining_run_seconds",
     "run_work",
     "step_work",
@@ -215,6 +216,29 @@ def remaining_run_seconds(
         return by_pace
     is_late = elapsed_seconds > OVERRUN_FACTOR * expected_seconds + OVERRUN_SECONDS
     return None if is_late else max(0.0, expected_seconds - elapsed_seconds)
+
+
+def remaining_queue_seconds(
+    eta_seconds: float | None,
+    eta_age: float,
+    waited_seconds: float,
+    expected_run_seconds: float | None,
+    expected_wait_seconds: float | None,
+) -> float | None:
+    """Return the remaining time of a request in the Space's queue; `None` if nothing is known.
+
+    Args:
+        eta_seconds: the Space's estimate, which, as Gradio's, includes the run.
+        eta_age: since the estimate arrived.
+        waited_seconds: in the queue so far.
+        expected_run_seconds: the usual duration of such a run.
+        expected_wait_seconds: the usual wait in the queue.
+    """
+    if eta_seconds is not None:
+        return max(expected_run_seconds or 0.0, eta_seconds - eta_age)
+    if expected_run_seconds is None:
+        return None
+    return expected_run_seconds + max(0.0, (expected_wait_seconds or 0.0) - waited_seconds)
 
 
 def finish_times(

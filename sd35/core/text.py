@@ -26,6 +26,7 @@ __all__ = [
     "progress_text",
     "queue_text",
     "waiting_text",
+    "with_time_left",
 ]
 
 
@@ -62,6 +63,13 @@ def format_estimate(seconds: float) -> str:
         if rounded < limit:
             return f"about {format_duration(rounded)}"
     return f"about {format_duration(round(seconds / 600) * 600)}"
+
+
+def with_time_left(text: str, seconds: float | None) -> str:
+    """Return what a job is doing, with the estimated time until its image if there is any."""
+    if seconds is None:
+        return text
+    return f"{text.rstrip('…')} · {format_estimate(seconds)} left"
 
 
 def format_local_time(moment: dt.datetime) -> str:

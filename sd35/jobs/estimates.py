@@ -14,13 +14,7 @@ from sd35.client import SpaceClient
 from sd35.core.errors import LibraryError
 from sd35.core.observable import Observable
 from sd35.core.request import GenerationRequest
-from sd35.core.run_time import (
-    RunSample,
-    RunTimes,
-    finish_times,
-    remaining_run_seconds,
-    run_work,
-)
+from sd35.core.run_time import RunSample, RunTimes, finish_times, run_work
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UsageLimits
@@ -108,6 +102,19 @@ class Estimates:
         key = _space_key(state.space)
         self._times[key] = self._run_times(key).with_sample(sample)
 
+    def expectation(
+        self, space: SpaceClient, request: GenerationRequest, space_average: float | None = None
+    ) -> dict[str, float | None]:
+        """Return the fields of a job's state that say how long its run and its wait usually take.
+
+        `space_average` is the duration of the Space's last runs.
+        """
+        times = self._times_of(space)
+        return {
+            "expected_seconds": times.run_seconds(run_work(request), space_average),
+            "expected_wait_seconds": times.wait_seconds,
+        }
+
     def run_seconds(self, request: GenerationRequest, count: int = 1) -> float | None:
         """Return how long so many images of a request would take, without the jobs in the queue."""
         seconds = self._job_seconds(request)
@@ -186,42 +193,14 @@ class Estimates:
     def _running_seconds(self, job: Job) -> float:
         """Return the remaining time of a job that has a slot, infinite if it is unknown."""
         state = job.state.value
-        seconds: float | None = None
         match state.status:
             case JobStatus.DOWNLOADING | JobStatus.CANCELLING:
-                seconds = 0.0
-            case JobStatus.PENDING | JobStatus.CONNECTING:
-                seconds = None if state.is_waiting else self._job_seconds(state.request)
-            case JobStatus.QUEUED_REMOTELY:
-                seconds = self._remotely_queued_seconds(state)
-            case JobStatus.RUNNING:
-                seconds = self._running_run_seconds(state)
+                seconds: float | None = 0.0
+            case JobStatus.PENDING | JobStatus.CONNECTING if not state.is_waiting:
+                seconds = self._job_seconds(state.request)
+            case _:
+                seconds = state.remaining_seconds
         return math.inf if seconds is None else seconds
-
-    def _remotely_queued_seconds(self, state: JobState) -> float | None:
-        if state.space is None or state.queued_event is None:
-            return None
-        now = time.monotonic()
-        times = self._times_of(state.space)
-        run_seconds = times.run_seconds(run_work(state.request))
-        eta = state.queued_event.eta_seconds
-        if eta is not None:
-            # Gradio's estimate is the time until the result, so it includes the run.
-            eta_left = eta - (now - (state.queued_event_at or now))
-            return max(run_seconds or 0.0, eta_left)
-        if run_seconds is None:
-            return None
-        waited_seconds = now - (state.queued_at or now)
-        return run_seconds + max(0.0, (times.wait_seconds or 0.0) - waited_seconds)
-
-    def _running_run_seconds(self, state: JobState) -> float | None:
-        if state.space is None or state.pace is None:
-            return None
-        times = self._times_of(state.space)
-        expected_seconds = times.run_seconds(run_work(state.request), state.eta_seconds)
-        return remaining_run_seconds(
-            state.pace, state.elapsed_seconds, expected_seconds, time.monotonic()
-        )
 
 
 _NO_TIMES: Final = RunTimes()

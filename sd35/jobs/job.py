@@ -15,7 +15,7 @@ from sd35.core.observable import Observable
 from sd35.core.origin import NO_ORIGIN, RequestOrigin
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
-from sd35.core.run_time import Pace
+from sd35.core.run_time import Pace, remaining_queue_seconds, remaining_run_seconds
 from sd35.jobs.record import JobStatus
 from sd35.jobs.scheduler import QueueEntry
 
@@ -25,6 +25,8 @@ __all__ = ["CANCELLABLE_STATUSES", "Job", "JobResult", "JobState"]
 CANCELLABLE_STATUSES: Final = frozenset(
     {JobStatus.PENDING, JobStatus.CONNECTING, JobStatus.QUEUED_REMOTELY, JobStatus.RUNNING}
 )
+
+MAX_ESTIMATED_FRACTION: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class JobState:
         queued_at: when the job joined the Space's queue.
         queued_event_at: when `queued_event` arrived, whose `eta_seconds` counts from then.
         pace: of the steps of the run.
+        expected_seconds: how long the run usually takes; `None` if that isn't known.
+        expected_wait_seconds: how long a job usually waits in the Space's queue.
         pause_error: why the job is paused, such as a GPU quota that is used up.
         cancel_reason: why the job was cancelled; empty if its owner did it.
         cancel_outcome: what cancelling did at the Space; `None` if nothing had been sent.
@@ -90,10 +94,11 @@ class JobState:
     queued_event: Queued | None = None
     queued_at: float | None = None
     queued_event_at: float | None = None
-    eta_seconds: float | None = None
     started_at: float | None = None
     progress: Progress | None = None
     pace: Pace | None = None
+    expected_seconds: float | None = None
+    expected_wait_seconds: float | None = None
     preview: Picture | None = None
     notices: tuple[Notice, ...] = ()
     first_preview_at: float | None = None
@@ -138,6 +143,42 @@ class JobState:
     def size_bytes(self) -> int:
         """The size of the result's file; 0 without a result."""
         return 0 if self.result is None else self.result.size_bytes
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """The estimated time until the image is there, of a job that the Space has.
+
+        `None` if nothing is known; `Estimates.remaining_seconds` also knows of pending jobs.
+        """
+        now = time.monotonic()
+        match self.status:
+            case JobStatus.QUEUED_REMOTELY if self.queued_event is not None:
+                return remaining_queue_seconds(
+                    self.queued_event.eta_seconds,
+                    now - (self.queued_event_at or now),
+                    now - (self.queued_at or now),
+                    self.expected_seconds,
+                    self.expected_wait_seconds,
+                )
+            case JobStatus.RUNNING if self.pace is not None:
+                return remaining_run_seconds(
+                    self.pace, self.elapsed_seconds, self.expected_seconds, now
+                )
+            case _:
+                return None
+
+    @property
+    def estimated_fraction(self) -> float | None:
+        """The part of the run that is done, as its remaining time lets expect."""
+        remaining_seconds = self.remaining_seconds
+        if self.status is not JobStatus.RUNNING or remaining_seconds is None:
+            return None
+        # A bar that is full would say that the image is there.
+        elapsed_seconds = self.elapsed_seconds
+        total_seconds = elapsed_seconds + remaining_seconds
+        return (
+            min(MAX_ESTIMATED_FRACTION, elapsed_seconds / total_seconds) if total_seconds else 0.0
+        )
 
     @property
     def elapsed_seconds(self) -> float:

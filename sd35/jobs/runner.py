@@ -155,7 +155,8 @@ class JobRunner:
         if job.is_api_call:
             max_wait_seconds = min(max_wait_seconds, API_OUTAGE_SECONDS)
         space = await self._connect(job, max_wait_seconds)
-        job.update(space=space, waiting_event=None)
+        expectation = self.estimates.expectation(space, job.state.value.request)
+        job.update(space=space, waiting_event=None, **expectation)
         # Of the job, not a local variable: if the scope is cancelled, the caller still needs the
         # effect at the Space.
         job.generation = space.generate(
@@ -167,7 +168,23 @@ class JobRunner:
         )
         async with job.generation as generation:
             async for event in generation:
-                await _on_event(job, event)
+                if isinstance(event, Started):
+                    self._on_start(job, space, event)
+                else:
+                    await _on_event(job, event)
+
+    def _on_start(self, job: Job, space: SpaceClient, event: Started) -> None:
+        state = job.state.value
+        if job.status is JobStatus.CANCELLING or state.is_followed:
+            return
+        now = time.monotonic()
+        job.update(
+            status=JobStatus.RUNNING,
+            started_at=now,
+            pace=Pace(now),
+            waiting_event=None,
+            **self.estimates.expectation(space, state.request, event.eta_seconds),
+        )
 
     async def _connect(self, job: Job, max_wait_seconds: float) -> SpaceClient:
         """Return the Space, and wait for one that can't be reached."""
@@ -201,7 +218,6 @@ class JobRunner:
             started_at=None,
             progress=None,
             pace=None,
-            eta_seconds=None,
         )
         await self.store.mark_unsent(job, quota_error)
 
@@ -279,21 +295,12 @@ async def _on_event(job: Job, event: Event) -> None:
     if job.status is JobStatus.CANCELLING:
         return
     match event:
-        case Waiting() | Queued() | Started() if job.state.value.is_followed:
+        case Waiting() | Queued() if job.state.value.is_followed:
             pass  # it stays cancelled
         case Waiting():
             _show_wait(job, event)
         case Queued():
             _show_position(job, event)
-        case Started(eta_seconds=eta_seconds):
-            now = time.monotonic()
-            job.update(
-                status=JobStatus.RUNNING,
-                started_at=now,
-                pace=Pace(now),
-                eta_seconds=eta_seconds,
-                waiting_event=None,
-            )
         case Progress():
             now = time.monotonic()
             pace = job.state.value.pace or Pace(now)
@@ -302,8 +309,8 @@ async def _on_event(job: Job, event: Event) -> None:
             await _show_preview(job, event)
         case Notice():
             job.update(notices=(*job.state.value.notices, event)[-MAX_NOTICES:])
-        case Finished():
-            pass  # `generation.finished` has it
+        case Started() | Finished():
+            pass  # `JobRunner._on_start`, and `generation.finished` has it
         case _:
             assert_never(event)
 

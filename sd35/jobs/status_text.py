@@ -1,7 +1,13 @@
 """One-line texts for the state of a job, shared by the page and by agents."""
 
 from sd35.core.errors import QuotaError
-from sd35.core.text import local_queue_text, progress_text, queue_text, waiting_text
+from sd35.core.text import (
+    local_queue_text,
+    progress_text,
+    queue_text,
+    waiting_text,
+    with_time_left,
+)
 from sd35.jobs.job import JobState
 from sd35.jobs.record import JobStatus
 
@@ -27,12 +33,13 @@ def headline(state: JobState) -> str:
         case JobStatus.QUEUED_REMOTELY:
             event = state.queued_event
             text = "Queued at the Space" if event is None else queue_text(event)
+            text = with_time_left(text, state.remaining_seconds)
         case JobStatus.DOWNLOADING:
             text = "Downloading the image…"
         case JobStatus.CANCELLING:
             text = "Stopping…"
         case _:
-            text = progress_text(state.progress)
+            text = with_time_left(progress_text(state.progress), state.remaining_seconds)
     return text
 
 

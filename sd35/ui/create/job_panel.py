@@ -119,12 +119,6 @@ def _detail(state: JobState) -> str:
     match state.status:
         case JobStatus.CONNECTING if state.waiting_event is not None:
             return waiting_text(state.waiting_event)
-        case JobStatus.QUEUED_REMOTELY if state.queued_event is not None:
-            eta = state.queued_event.eta_seconds
-            return "" if eta is None else f"About {format_duration(eta)} left"
-        # Before the first step there is no progress; the average of the Space's last runs helps.
-        case JobStatus.RUNNING if state.progress is None and state.eta_seconds is not None:
-            return f"Usually takes about {format_duration(state.eta_seconds)}"
         case JobStatus.RUNNING if state.space and not state.space.contract.is_generator:
             return "This Space has no live previews. The image appears when it's done."
         case _:
