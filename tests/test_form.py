@@ -4,19 +4,21 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd35.core.limits import PUBLIC_LIMITS, Range
+from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest
 from sd35.ui.create.dropped_file import DroppedFileReader
 from sd35.ui.create.form import (
     FormValues,
     error_messages,
-    parse_request,
+    plan_form,
     updated_defaults,
 )
+from sd35.ui.create.plan_view import dump_plan
 
 TURBO_LIMITS = replace(
     PUBLIC_LIMITS,
@@ -27,20 +29,25 @@ TURBO_LIMITS = replace(
 FORM_VALUES = FormValues("a cat", "", "1:1", 1024, 1024, 4.5, 40, 7, True, "")  # noqa: FBT003
 
 
+def plan_request(values: FormValues, limits: Limits = PUBLIC_LIMITS) -> GenerationRequest:
+    """Return the only image that a press of this form makes."""
+    plan = plan_form(values, limits)
+    assert not plan.field_errors
+    [planned] = plan.images
+    return planned.request
+
+
 def test_request_has_the_values_of_the_form() -> None:
     """Each field of the form reaches the request."""
     values = FormValues("  a cat\n", "dog", "custom", 512, 768, 3.5, 20, 7, False, "")  # noqa: FBT003
-    request, errors = parse_request(values, PUBLIC_LIMITS)
-    assert not errors
-    assert request == GenerationRequest("a cat", "dog", 512, 768, 3.5, 20, 7, randomize_seed=False)
+    assert plan_request(values) == GenerationRequest(
+        "a cat", "dog", 512, 768, 3.5, 20, 7, randomize_seed=False
+    )
 
 
 def test_preset_overrides_the_custom_size() -> None:
     """The sliders of the custom size count only while it is chosen."""
-    request, _ = parse_request(
-        replace(FORM_VALUES, size="9:16", width=512, height=512), PUBLIC_LIMITS
-    )
-    assert request is not None
+    request = plan_request(replace(FORM_VALUES, size="9:16", width=512, height=512))
     assert (request.width, request.height) == (576, 1024)
 
 
@@ -48,10 +55,8 @@ def test_preset_overrides_the_custom_size() -> None:
 def test_empty_seed_is_random(seed: float | None) -> None:
     """A seed that was cleared counts as a random one, as does the -1 of other tools."""
     values = replace(FORM_VALUES, seed=seed, randomize_seed=False)
-    request, errors = parse_request(values, PUBLIC_LIMITS)
-    assert not errors
-    assert request is not None
-    assert request.randomize_seed
+    seeds = {plan_form(values, PUBLIC_LIMITS).images[0].request.seed for _ in range(9)}
+    assert len(seeds) > 1
 
 
 def test_empty_number_is_the_default_of_the_space() -> None:
@@ -59,8 +64,7 @@ def test_empty_number_is_the_default_of_the_space() -> None:
     values = replace(
         FORM_VALUES, size="custom", width=None, guidance_scale=None, num_inference_steps=None
     )
-    request, _ = parse_request(values, TURBO_LIMITS)
-    assert request is not None
+    request = plan_request(values, TURBO_LIMITS)
     assert (request.width, request.guidance_scale, request.num_inference_steps) == (1024, 0, 4)
 
 
@@ -87,9 +91,9 @@ def test_errors_belong_to_a_field(
 ) -> None:
     """An invalid value gives no request, and one message, at the field to change."""
     values = replace(FORM_VALUES, **changes)
-    request, errors = parse_request(values, PUBLIC_LIMITS)
-    assert request is None
-    field_messages = error_messages(errors, values)
+    plan = plan_form(values, PUBLIC_LIMITS)
+    assert not plan.images
+    field_messages = error_messages(plan.field_errors, values)
     assert list(field_messages) == [field]
     assert expected_message in field_messages[field]
 
@@ -106,10 +110,13 @@ any_value = (
 
 @given(st.lists(any_value, min_size=10, max_size=10))
 def test_forged_values_give_errors(raw_values: list[Any]) -> None:
-    """Whatever a browser sends is a valid request, or has an error at a field."""
+    """Whatever a browser sends is a plan of images, or has an error at a field."""
     values = FormValues(*raw_values)
-    request, errors = parse_request(values, PUBLIC_LIMITS)
-    assert (request is None) == bool(errors) == bool(error_messages(errors, values))
+    plan = plan_form(values, PUBLIC_LIMITS)
+    messages = error_messages(plan.field_errors, values)
+    assert (not plan.images) == bool(plan.field_errors) == bool(messages)
+    payload = orjson.loads(dump_plan(plan, values))
+    assert payload["image_count"] == len(payload["items"]) == len(plan.images)
 
 
 def test_changed_fields_keep_their_values() -> None:

@@ -210,6 +210,11 @@ class VisitorQueue:
             count += 1
         return count
 
+    def has_all(self, requests: Iterable[GenerationRequest]) -> bool:
+        """Return whether there is a job, or an image of one, for each of these requests."""
+        jobs = [job for job in self._jobs.values() if job.status not in IMAGELESS_STATUSES]
+        return set(requests) <= {job.state.value.request for job in jobs if not job.is_api_call}
+
     @property
     def followed_jobs(self) -> list[Job]:
         """The cancelled jobs whose runs the Space couldn't cancel, so that they are followed."""

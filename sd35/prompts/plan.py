@@ -16,7 +16,7 @@ from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.origin import MAX_SET_SIZE, PlannedRequest, RequestOrigin
 from sd35.core.request import GenerationRequest, RequestOptions, is_random_seed, random_seed
 from sd35.prompts.parser import has_template_syntax
-from sd35.prompts.resolution import WildcardSource
+from sd35.prompts.resolution import Budget, WildcardSource
 from sd35.prompts.resolved import ResolvedPrompt, resolve_prompt
 from sd35.prompts.styles import Style, StyleBook
 from sd35.prompts.templates import MAX_COUNT, Template
@@ -29,13 +29,14 @@ __all__ = [
     "PromptSource",
     "SeedPolicy",
     "parse_batch_options",
-    "parse_source",
     "plan_requests",
+    "prompt_spans",
     "split_prompts",
 ]
 
 ALL_COMBINATIONS: Final = -1
 
+MAX_PLAN_WORK: Final = 500_000  # evaluated parts of all templates of a press: about a second
 MAX_PER_PROMPT: Final = 8  # images on the page
 
 _MAX_STYLES: Final = 20
@@ -278,19 +279,22 @@ def _seed_after(seed: int, offset: int, limits: Limits) -> int:
 
 def split_prompts(text: str) -> tuple[str, ...]:
     """Return the prompts in the lines of a text; empty lines and those with `#` are left out."""
+    return tuple(prompt for _, prompt in prompt_spans(text, one_per_line=True))
+
+
+def prompt_spans(text: str, *, one_per_line: bool) -> list[tuple[int, str]]:
+    """Return the prompts in a text, each with the index of its first character."""
+    if not one_per_line:
+        return [(len(text) - len(text.lstrip()), text.strip())]
+    spans = []
+    start = 0
     # Not splitlines(), which also splits at U+2028 and at form feeds, within a prompt.
-    lines = (line.strip() for line in text.split("\n"))
-    return tuple(line for line in lines if line and not line.startswith("#"))
-
-
-def parse_source(prompt: str, wildcards: WildcardSource = NO_WILDCARDS) -> PromptSource:
-    """Return a prompt with its template, if it surely is one.
-
-    Raises:
-        TemplateError: the template isn't valid.
-    """
-    template = Template(prompt, wildcards) if has_template_syntax(prompt) else None
-    return PromptSource(prompt, template)
+    for line in text.split("\n"):
+        prompt = line.strip()
+        if prompt and not prompt.startswith("#"):
+            spans.append((start + line.index(prompt), prompt))
+        start += len(line) + 1
+    return spans
 
 
 def plan_requests(
@@ -306,10 +310,11 @@ def plan_requests(
         TemplateError: the only prompt isn't.
         InvalidRequestError: there is no such style, or there are too many images.
     """
-    prompts = split_prompts(options.prompt) if batch.one_per_line else (options.prompt.strip(),)
+    spans = prompt_spans(options.prompt, one_per_line=batch.one_per_line)
+    prompts = [prompt for _, prompt in spans]
     _check_total(len(prompts) * batch.count, MAX_SET_SIZE)  # before each is parsed
     plan = Plan(
-        _parse_sources(prompts or ("",), batch, wildcards),
+        _parse_sources(prompts or [""], batch, wildcards),
         options,
         batch.count,
         None if is_random_seed(options.seed) else batch.seeds,
@@ -326,9 +331,13 @@ def _parse_sources(
     if batch.is_literal:
         return tuple(map(PromptSource, prompts))
     sources = []
+    budget = Budget(MAX_PLAN_WORK)
     for index, prompt in enumerate(prompts):
         try:
-            sources.append(parse_source(prompt, wildcards))
+            template = None
+            if has_template_syntax(prompt):
+                template = Template(prompt, wildcards, budget)
+            sources.append(PromptSource(prompt, template))
         except InvalidRequestError as error:
             if len(prompts) == 1:
                 raise

@@ -31,17 +31,23 @@ class WildcardSource(Protocol):
 
 
 class Budget:
-    """Work that is left for one result; a template may be small and its results endless."""
+    """Work that is left for one result; a template may be small and its results endless.
 
-    def __init__(self, limit: int) -> None:
+    With a `total`, the work is also taken off that one, which many results share.
+    """
+
+    def __init__(self, limit: int, total: "Budget | None" = None) -> None:
         self._limit = limit
         self._remaining = limit
+        self._total = total
 
     def spend(self, amount: int = 1) -> None:
         """Take off work, or raise a TemplateError if it is used up."""
         self._remaining -= amount
         if self._remaining < 0:
             raise TemplateError("The template is too complex.", remedy="Use fewer nested parts.")
+        if self._total is not None:
+            self._total.spend(amount)
 
     def renew(self) -> None:
         """Begin anew, for the next result."""

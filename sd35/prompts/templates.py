@@ -38,11 +38,18 @@ class Template:
         TemplateError: the template, or a wildcard that it uses, isn't valid or too complex.
     """
 
-    def __init__(self, text: str, wildcards: WildcardSource = NO_WILDCARDS) -> None:
+    def __init__(
+        self,
+        text: str,
+        wildcards: WildcardSource = NO_WILDCARDS,
+        total_budget: Budget | None = None,
+    ) -> None:
         self.text = text
         self._sequence = parse_template(text)
         self._resolver = Resolver(wildcards)
-        self.count = _Counter(self._resolver).sequence(self._sequence, Frame())
+        self._total_budget = total_budget
+        counter = _Counter(self._resolver, Budget(MAX_WORK, total_budget))
+        self.count = counter.sequence(self._sequence, Frame())
 
     def sample(self, seed: int) -> str:
         """Return a random prompt; the same seed gives the same one.
@@ -50,7 +57,9 @@ class Template:
         Raises:
             TemplateError: the prompt is too long, or takes too much work.
         """
-        return _tidy(_Sampler(self._resolver, Random(seed)).sequence(self._sequence, Frame()))  # noqa: S311  # no secret
+        budget = Budget(MAX_WORK, self._total_budget)
+        sampler = _Sampler(self._resolver, Random(seed), budget)  # noqa: S311  # no secret
+        return _tidy(sampler.sequence(self._sequence, Frame()))
 
     def combinations(self) -> Iterator[str]:
         """Yield all prompts, in order: the last choice changes first.
@@ -58,7 +67,7 @@ class Template:
         Raises:
             TemplateError: a prompt is too long, or takes too much work.
         """
-        enumerator = _Enumerator(self._resolver)
+        enumerator = _Enumerator(self._resolver, Budget(MAX_WORK, self._total_budget))
         for text in enumerator.sequence(self._sequence, Frame()):
             enumerator.budget.renew()
             yield _tidy(text)
@@ -72,9 +81,9 @@ def _tidy(text: str) -> str:
 class _Counter:
     """Counter of the combinations of a template, which makes none of them."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, budget: Budget) -> None:
         self._resolver = resolver
-        self._budget = Budget(MAX_WORK)
+        self._budget = budget
         self._counts: dict[tuple[int | str, int], int] = {}
         self._frames: list[Frame] = []  # keeps the scopes alive whose ids are keys
 
@@ -133,10 +142,10 @@ class _Counter:
 class _Sampler:
     """Maker of one random result."""
 
-    def __init__(self, resolver: Resolver, random: Random) -> None:
+    def __init__(self, resolver: Resolver, random: Random, budget: Budget) -> None:
         self._resolver = resolver
         self._random = random
-        self._budget = Budget(MAX_WORK)
+        self._budget = budget
 
     def sequence(self, nodes: Sequence, frame: Frame) -> str:
         """Return a random result of a sequence."""
@@ -190,9 +199,9 @@ class _Texts(Protocol):
 class _Enumerator:
     """Maker of all results, one after another."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, budget: Budget) -> None:
         self._resolver = resolver
-        self.budget = Budget(MAX_WORK)
+        self.budget = budget
 
     def sequence(self, nodes: Sequence, frame: Frame) -> Iterator[str]:
         """Yield all results of a sequence."""

@@ -28,13 +28,13 @@ aria-label="Theme"><option value="system">System theme</option><option value="li
 
 PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
-    *("check", "connection", "limits", "reuse", "spaces", "choose", "batch"),
+    *("check", "connection", "limits", "reuse", "spaces", "choose", "batch", "plan"),
 )
 """Events that the page's scripts raise at the queue: to submit presses of Generate, to run the
 action of a button, to watch the jobs by an event stream, to read them once, to read what changes
 with the end of a job, to show the errors of the fields, to read the connection, to give the fields
 the limits of another Space, to fill in the seed of the image, to list the Spaces, to choose one,
-and to set how many images a press makes."""
+to set how many images a press makes, and to ask what it would make."""
 
 
 class Header:
@@ -150,6 +150,7 @@ class PageState:
         self.space_panel = _value()
         self.space_error = _value()
         self.download = _value()
+        self.plan = _value()
         # The limits that the fields have, and those for which the restored draft was typed.
         self.applied_limits = _value()
         self.draft_limits = _value()

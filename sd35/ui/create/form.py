@@ -1,25 +1,32 @@
-"""The fields of the form, and the request that they describe.
+"""The fields of the form, and the images that they describe.
 
 The values come from a browser and may be anything: Gradio's own checks know only the limits that
 the page was built with, not those of the Space that was connected since.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sd35.core.errors import FieldError, InvalidRequestError
+from sd35.core.errors import FieldError, InvalidRequestError, PromptError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
-from sd35.core.request import GenerationRequest, RequestOptions, is_random_seed
+from sd35.core.origin import PlannedRequest
+from sd35.core.request import RequestOptions, is_random_seed
 from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
+from sd35.prompts.plan import parse_batch_options, plan_requests
+from sd35.prompts.resolution import WildcardSource
+from sd35.prompts.styles import NO_STYLES, StyleBook
+from sd35.prompts.wildcards import NO_WILDCARDS
 
 __all__ = [
     "CUSTOM_SIZE",
     "FIELD_NAMES",
     "SLIDER_FIELDS",
+    "FormPlan",
     "FormValues",
     "error_messages",
-    "parse_request",
+    "is_random_form",
+    "plan_form",
     "preset_for_size",
     "unavailable_ratios",
     "updated_defaults",
@@ -55,30 +62,69 @@ SLIDER_FIELDS: Final = ("width", "height", "guidance_scale", "num_inference_step
 """Names of the fields whose range depends on the Space."""
 
 
-def parse_request(
-    values: FormValues, limits: Limits
-) -> tuple[GenerationRequest | None, tuple[FieldError, ...]]:
-    """Return the request and no errors, or `None` and an error for each invalid field."""
+@dataclass(frozen=True, slots=True)
+class FormPlan:
+    """The images that a press makes, or what is wrong with the form.
+
+    Attributes:
+        prompt_count: number of prompts, of which there are equally many images.
+        template_count: number of combinations of all templates, 0 without a template.
+        error: what is wrong, for the fields in `field_errors`.
+    """
+
+    images: tuple[PlannedRequest, ...] = ()
+    prompt_count: int = 0
+    template_count: int = 0
+    error: InvalidRequestError | None = None
+    field_errors: tuple[FieldError, ...] = ()
+
+
+def plan_form(
+    values: FormValues,
+    limits: Limits,
+    style_book: StyleBook = NO_STYLES,
+    wildcards: WildcardSource = NO_WILDCARDS,
+    draw: int | None = None,
+) -> FormPlan:
+    """Return what a press would make; with the same `draw`, it has the same random seeds."""
+    batch = parse_batch_options(values.batch_options)
+    try:
+        plan = plan_requests(_request_options(values), batch, style_book, wildcards)
+        images = plan.requests(limits, draw)
+    except InvalidRequestError as error:
+        return FormPlan(error=error, field_errors=_field_errors(error))
+    counts = [source.template.count for source in plan.sources if source.template]
+    return FormPlan(tuple(images), plan.prompt_count, sum(counts))
+
+
+def _request_options(values: FormValues) -> RequestOptions:
     is_custom = values.size == CUSTOM_SIZE
-    # Gradio sends a field that was cleared as `None`, which means the Space's default, or for the
-    # seed a random one.
-    is_random = values.randomize_seed is True or is_random_seed(values.seed)
     names = SLIDER_FIELDS if is_custom else ("guidance_scale", "num_inference_steps")
     numbers: dict[str, Any] = {name: getattr(values, name) for name in names}
-    options = RequestOptions(
-        prompt=values.prompt,
-        negative_prompt=values.negative_prompt,
+    negative_prompt = values.negative_prompt
+    return RequestOptions(
+        prompt=values.prompt if isinstance(values.prompt, str) else "",
+        negative_prompt=negative_prompt if isinstance(negative_prompt, str) else "",
         aspect_ratio=None if is_custom else values.size or "",
-        seed=None if is_random else values.seed,
+        # Gradio sends a field that was cleared as `None`, which means the Space's default, or for
+        # the seed a random one.
+        seed=None if is_random_form(values) else values.seed,
         **numbers,
     )
-    try:
-        request = options.resolve(limits)
-    except InvalidRequestError as error:
-        return None, error.field_errors
-    # The random seed is drawn when the job is submitted.
-    seed = 0 if is_random else request.seed
-    return replace(request, seed=seed, randomize_seed=is_random), ()
+
+
+def is_random_form(values: FormValues) -> bool:
+    """Return whether each image gets a random seed."""
+    return values.randomize_seed is True or is_random_seed(values.seed)
+
+
+def _field_errors(error: InvalidRequestError) -> tuple[FieldError, ...]:
+    """Return an error for each invalid field; of several prompts, that of the prompt names one."""
+    cause = error.error if isinstance(error, PromptError) else error
+    errors = [field_error for field_error in cause.field_errors if field_error.field != "prompt"]
+    if not errors or len(errors) < len(cause.field_errors):
+        errors.insert(0, FieldError("prompt", str(error)))
+    return tuple(errors)
 
 
 def error_messages(field_errors: tuple[FieldError, ...], values: FormValues) -> dict[str, str]:

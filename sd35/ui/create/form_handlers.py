@@ -24,10 +24,12 @@ from sd35.ui.create.form import (
     SLIDER_FIELDS,
     FormValues,
     error_messages,
-    parse_request,
     updated_defaults,
 )
+from sd35.ui.create.form_planner import FormPlanner
 from sd35.ui.create.import_settings import SETTING_GROUPS, apply_settings, metadata_from_request
+from sd35.ui.create.plan_view import dump_plan
+from sd35.ui.create.submissions import parse_draw
 
 __all__ = ["FormHandlers", "event_payload"]
 
@@ -45,22 +47,33 @@ class FormHandlers:
     def __init__(self, job_service: JobService, catalog: PromptCatalog) -> None:
         self._job_service = job_service
         self._catalog = catalog
+        self.planner = FormPlanner(job_service, catalog)
         self._file_reader = DroppedFileReader()
 
     @property
     def _limits(self) -> Limits:
         return self._job_service.connection.value.limits
 
-    def validate(self, *fields: object) -> list[dict[str, Any]]:
+    async def validate(self, request: gr.Request, *fields: object) -> list[dict[str, Any]]:
         """Return a verdict on each of the form's fields."""
         values = FormValues(*fields)
-        _, errors = parse_request(values, self._limits)
-        messages = error_messages(errors, values)
+        plan = await self.planner.plan(values, visitor_from_request(request))
+        messages = error_messages(plan.field_errors, values)
         return [gr.validate(name not in messages, messages.get(name, "")) for name in FIELD_NAMES]
 
     @staticmethod
     def validate_form(*_fields: object) -> None:
         """Do nothing after `validate`, whose verdicts the page shows."""
+
+    async def plan(self, request: gr.Request, event: gr.EventData, *fields: object) -> str:
+        """Return what a press would make now, as JSON with the number of the page's question."""
+        payload = event_payload(event)
+        visitor = visitor_from_request(request)
+        # The page has the newest options; Gradio may not.
+        values = replace(FormValues(*fields), batch_options=payload.get("batch"))
+        plan = await self.planner.plan(values, visitor, parse_draw(payload.get("draw")))
+        quota = self._job_service.remaining_quota(visitor)
+        return dump_plan(plan, values, quota, request_id=parse_int(payload.get("request_id")) or 0)
 
     async def _find_job(self, job_id: object, visitor: Visitor) -> Job | None:
         try:

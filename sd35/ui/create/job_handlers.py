@@ -74,7 +74,9 @@ class JobHandlers:
             await self._restore_session(view.visitor)
         outcomes = []
         for submission in parse_submissions(event_payload(event)):
-            outcome = await submit(self._job_service, view.visitor, submission)
+            outcome = await submit(
+                self._job_service, self._form_handlers.planner, view.visitor, submission
+            )
             outcomes.append(outcome)
             if outcome.job is not None:
                 view.focus = self._focus_after(outcome.job, view.visitor)

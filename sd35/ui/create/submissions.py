@@ -10,11 +10,12 @@ import orjson
 from markupsafe import Markup
 
 from sd35.core.errors import SD35Error
-from sd35.core.request import GenerationRequest
+from sd35.core.seed import parse_whole_number
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.service import JobService
-from sd35.ui.create.form import FIELD_NAMES, FormValues, parse_request
+from sd35.ui.create.form import FIELD_NAMES, FormPlan, FormValues, is_random_form
+from sd35.ui.create.form_planner import FormPlanner
 from sd35.ui.markup import error_message
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Outcome",
     "Submission",
     "dump_outcomes",
+    "parse_draw",
     "parse_submissions",
     "submit",
 ]
@@ -29,6 +31,7 @@ __all__ = [
 # page.js sends no more of them in one call.
 MAX_SUBMISSIONS: Final = 20
 MAX_KEY_LENGTH: Final = 64
+MAX_DRAW: Final = 2**53  # the largest whole number that JavaScript surely has
 
 # As many identical images in a row are made without a question: the second one may be a double
 # press, or a comparison, but nobody needs a third.
@@ -42,12 +45,14 @@ class Submission:
     Attributes:
         key: by which a repeated submission is recognized.
         values: the form's values at the moment of the press.
-        is_confirmed: whether the visitor wants another image that is the same as the last ones.
+        is_confirmed: whether the visitor wants the same images once more.
+        draw: decides the random seeds, so that they are those that the page has shown.
     """
 
     key: str
     values: FormValues
     is_confirmed: bool
+    draw: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,14 @@ class Outcome:
         status: `accepted`; `invalid`, if a field has an error; `repeated`, if the visitor must
             confirm it; or `rejected`.
         reason: why there is no job, as HTML.
+        image_count: number of images of the press.
+        job: the first one.
     """
 
     key: str
     status: Literal["accepted", "invalid", "repeated", "rejected"]
     reason: str = ""
+    image_count: int = 1
     job: Job | None = None
 
 
@@ -87,37 +95,67 @@ def _parse_submission(item: object) -> Submission | None:
     form_values = FormValues(*values)
     if item.get("is_random") is True:
         form_values = replace(form_values, randomize_seed=True)
-    return Submission(key, form_values, is_confirmed=item.get("is_confirmed") is True)
+    is_confirmed = item.get("is_confirmed") is True
+    return Submission(key, form_values, is_confirmed, parse_draw(item.get("draw")))
 
 
-async def submit(job_service: JobService, visitor: Visitor, submission: Submission) -> Outcome:
-    """Start the job of a submission, unless its fields are invalid or it must be confirmed."""
-    request, errors = parse_request(submission.values, job_service.connection.value.limits)
-    if request is None:
-        reason = Markup(" ").join(error.message for error in errors)
-        return Outcome(submission.key, "invalid", reason)
+def parse_draw(value: object) -> int | None:
+    """Return the number that decides random seeds; `None` if a browser has sent another value."""
+    draw = parse_whole_number(value)
+    return draw if draw is not None and 0 <= draw <= MAX_DRAW else None
+
+
+async def submit(
+    job_service: JobService, planner: FormPlanner, visitor: Visitor, submission: Submission
+) -> Outcome:
+    """Start the jobs of a submission, unless its fields are invalid or it must be confirmed."""
+    key = submission.key
+    plan = await planner.plan(submission.values, visitor, submission.draw)
+    count = len(plan.images)
     try:
-        if not submission.is_confirmed and _is_repeated(job_service, visitor, request):
-            # A job whose answer was lost would count as its own predecessor.
-            job = await job_service.find_submitted(submission.key, visitor)
+        job = None
+        if plan.error is not None or _must_confirm(job_service, visitor, submission, plan):
+            # The first call may have been accepted, and only its answer lost: its jobs would count
+            # as their own predecessors, and a file of wildcards may have changed since.
+            job = await job_service.find_submitted(key, visitor)
             if job is None:
-                return Outcome(submission.key, "repeated")
-        job = await job_service.submit(request, visitor, idempotency_key=submission.key)
+                return _refusal(key, plan)
+        if job is None:
+            job, *_ = await job_service.submit_set(plan.images, visitor, idempotency_key=key)
     except SD35Error as error:
-        return Outcome(submission.key, "rejected", error_message(error))
-    return Outcome(submission.key, "accepted", job=job)
+        return Outcome(key, "rejected", error_message(error), count)
+    return Outcome(key, "accepted", image_count=count, job=job)
 
 
-def _is_repeated(job_service: JobService, visitor: Visitor, request: GenerationRequest) -> bool:
-    if request.randomize_seed or visitor.owner is None:
+def _refusal(key: str, plan: FormPlan) -> Outcome:
+    if plan.error is None:
+        return Outcome(key, "repeated", image_count=len(plan.images))
+    reason = Markup(" ").join(error.message for error in plan.field_errors)
+    return Outcome(key, "invalid", reason)
+
+
+def _must_confirm(
+    job_service: JobService, visitor: Visitor, submission: Submission, plan: FormPlan
+) -> bool:
+    """Return whether all images of a press exist already; a single one, twice in a row."""
+    is_random = is_random_form(submission.values)
+    if submission.is_confirmed or is_random or visitor.owner is None:
         return False
-    return job_service.visitor_queue(visitor).repeat_count(request) >= MAX_REPEATS
+    queue = job_service.visitor_queue(visitor)
+    if len(plan.images) == 1:
+        return queue.repeat_count(plan.images[0].request) >= MAX_REPEATS
+    return queue.has_all(planned.request for planned in plan.images)
 
 
 def dump_outcomes(outcomes: list[Outcome]) -> str:
     """Return the outcomes for page.js."""
     items = [
-        {"key": outcome.key, "status": outcome.status, "reason": outcome.reason}
+        {
+            "key": outcome.key,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "image_count": outcome.image_count,
+        }
         for outcome in outcomes
     ]
     return orjson.dumps(items).decode()

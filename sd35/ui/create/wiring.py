@@ -29,6 +29,7 @@ DOWNLOAD_JS: Final = "(file) => sd35.setDownload(file)"
 SPACES_JS: Final = "(html) => sd35.showSpaces(html)"
 CHOICE_JS: Final = "(error) => sd35.endChoice(error)"
 BATCH_JS: Final = "() => sd35.batchText()"
+PLAN_JS: Final = "(text) => sd35.showPlan(text)"
 SHOW_BATCH_JS: Final = "(text) => sd35.showBatchOptions(text)"
 FOLLOW_JS: Final = "() => sd35.followJobs()"
 FOCUS_JS: Final = "() => [sd35.focus()]"
@@ -91,6 +92,8 @@ class Wiring:
             **_DIRECT,
         )
         self._follow_up(submit_event)
+        plan_event = area.queue.plan(self.form_handlers.plan, self.tab.fields, state.plan, **_POLL)
+        plan_event.then(None, state.plan, None, js=PLAN_JS, **_OPTIONS)
         # Only a queued listener can have a validator.
         area.queue.check(
             self.form_handlers.validate_form,

@@ -1,0 +1,42 @@
+"""Planning of what a press makes, in threads: templates and their files may take a second."""
+
+from collections.abc import Hashable
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
+from sd35.jobs.service import JobService
+from sd35.prompts.catalog import PromptCatalog
+from sd35.ui.create.form import FormPlan, FormValues, plan_form
+
+__all__ = ["FormPlanner"]
+
+
+class FormPlanner:
+    """Planner of the forms of all visitors, one at a time, and each visitor in turn."""
+
+    def __init__(self, job_service: JobService, catalog: PromptCatalog) -> None:
+        self._job_service = job_service
+        self._catalog = catalog
+        self._limiter = anyio.CapacityLimiter(1)
+        self._locks: WeakValueDictionary[Hashable, anyio.Lock] = WeakValueDictionary()
+
+    async def plan(self, values: FormValues, visitor: Visitor, draw: int | None = None) -> FormPlan:
+        """Return what a press of this visitor would make, or what is wrong with the form."""
+        lock = self._locks.setdefault(visitor.rate_limit_key, anyio.Lock())
+        async with lock:
+            return await anyio.to_thread.run_sync(
+                self._plan, values, visitor, draw, limiter=self._limiter
+            )
+
+    def _plan(self, values: FormValues, visitor: Visitor, draw: int | None) -> FormPlan:
+        is_owner = visitor is LOCAL_VISITOR
+        return plan_form(
+            values,
+            self._job_service.connection.value.limits,
+            self._catalog.style_book(is_owner=is_owner),
+            self._catalog.wildcards(is_owner=is_owner),
+            draw,
+        )

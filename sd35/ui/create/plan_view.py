@@ -1,0 +1,160 @@
+"""What a press would make, as the page shows it before the press: for composer.js, as JSON."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, Final
+
+import orjson
+
+from sd35.core.errors import InvalidRequestError, PromptError, TemplateError
+from sd35.core.text import pluralize
+from sd35.jobs.limits import RemainingQuota
+from sd35.prompts.plan import parse_batch_options, prompt_spans
+from sd35.prompts.templates import MAX_COUNT
+from sd35.prompts.tokens import estimate_tokens
+from sd35.prompts.unsupported import SyntaxKind, find_unsupported
+from sd35.ui.create.form import FormPlan, FormValues
+
+__all__ = ["dump_plan"]
+
+MAX_ITEMS: Final = 50
+MAX_SYNTAXES: Final = 20
+MAX_CHARACTERS: Final = 20_000  # of a prompt that are looked at while it is typed
+
+_Span = tuple[int, str]
+
+_REASONS: Final = {
+    SyntaxKind.WEIGHT: "Stable Diffusion 3.5 knows no weights.",
+    SyntaxKind.BRACKETS: "Stable Diffusion 3.5 knows no emphasis by brackets.",
+    SyntaxKind.LORA: "A prompt can’t load LoRAs or embeddings here.",
+}
+
+
+def dump_plan(
+    plan: FormPlan,
+    values: FormValues,
+    quota: RemainingQuota | None = None,
+    estimate: str = "",
+    *,
+    request_id: int = 0,
+) -> str:
+    """Return what a press would make; `estimate` is how long that takes, such as `about 6 min`."""
+    text = _text(values.prompt)
+    batch = parse_batch_options(values.batch_options)
+    spans = prompt_spans(text, one_per_line=batch.one_per_line)[:MAX_ITEMS]
+    payload = {
+        "request_id": request_id,
+        "image_count": len(plan.images),
+        "summary": ", ".join(filter(None, (_summary(plan), estimate))),
+        "warning": _quota_warning(plan, quota) or _repetition_warning(plan),
+        "template": _template_text(plan, is_complete=batch.combinations),
+        "items": [
+            {"prompt": planned.request.prompt, "seed": str(planned.request.seed)}
+            for planned in plan.images[:MAX_ITEMS]
+        ],
+        "error": _error(plan.error, spans) if text.strip() else None,
+        "tokens": _tokens(plan, spans),
+        "syntaxes": [
+            *_syntaxes("prompt", text),
+            *_syntaxes("negative_prompt", _text(values.negative_prompt)),
+        ],
+    }
+    return orjson.dumps(payload).decode()
+
+
+def _text(value: object) -> str:
+    return value[:MAX_CHARACTERS] if isinstance(value, str) else ""
+
+
+def _summary(plan: FormPlan) -> str:
+    if not plan.images:
+        return ""
+    images = pluralize(len(plan.images), "image")
+    if plan.prompt_count == 1:
+        return images
+    count = len(plan.images) // plan.prompt_count
+    factor = f" × {count}" if count > 1 else ""
+    return f"{pluralize(plan.prompt_count, 'prompt')}{factor} = {images}"
+
+
+def _template_text(plan: FormPlan, *, is_complete: bool) -> str:
+    if not plan.template_count:
+        return ""
+    is_endless = plan.template_count >= MAX_COUNT
+    number = f"{MAX_COUNT:,} or more" if is_endless else plan.template_count
+    combinations = pluralize(number, "combination")
+    return f"all {combinations}" if is_complete else f"random ones of {combinations}"
+
+
+def _quota_warning(plan: FormPlan, quota: RemainingQuota | None) -> str:
+    if quota is None or not plan.images:
+        return ""
+    count = len(plan.images)
+    if quota.remaining is not None and count > quota.remaining:
+        remaining = pluralize(quota.remaining, "image") if quota.remaining else "no images"
+        return f"You have {remaining} left this hour."
+    room = None if quota.max_queued is None else max(0, quota.max_queued - quota.queued_count)
+    if room is not None and count > room:
+        return f"Your queue has room for {room}." if room else "Your queue is full."
+    return ""
+
+
+def _repetition_warning(plan: FormPlan) -> str:
+    count = len(plan.images)
+    distinct_count = len({planned.request for planned in plan.images})
+    if distinct_count == count:
+        return ""
+    if distinct_count == 1:
+        return f"All {count} would be the same: same prompt, same seed."
+    return f"{count - distinct_count} would repeat another one: same prompt, same seed."
+
+
+def _error(error: InvalidRequestError | None, spans: list[_Span]) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    index = error.index if isinstance(error, PromptError) else 0
+    cause = error.error if isinstance(error, PromptError) else error
+    is_template = isinstance(cause, TemplateError)
+    position = None
+    if isinstance(cause, TemplateError) and cause.position is not None and index < len(spans):
+        position = spans[index][0] + cause.position
+    return {"message": str(error), "position": position, "is_template": is_template}
+
+
+def _tokens(plan: FormPlan, spans: list[_Span]) -> dict[str, Any]:
+    """Return the counts of the longest prompt, and the parts of the text that aren't read."""
+    prompts = [planned.request.prompt for planned in plan.images[:MAX_ITEMS]]
+    estimates = [estimate_tokens(prompt) for prompt in prompts or [text for _, text in spans]]
+    longest = max(estimates, key=lambda tokens: tokens.t5.count, default=estimate_tokens(""))
+    return asdict(longest) | {"unread": list(_unread_parts(plan, spans))}
+
+
+def _unread_parts(plan: FormPlan, spans: list[_Span]) -> Iterator[tuple[int, int, str]]:
+    """Yield the start and end of each part that CLIP no longer reads, and of those that T5 doesn't.
+
+    What a template makes has no place in the text.
+    """
+    if plan.template_count:
+        return
+    count = len(plan.images) // (plan.prompt_count or 1)
+    for index, (start, prompt) in enumerate(spans):
+        # With the words of styles around it.
+        text = plan.images[index * count].request.prompt if plan.images else prompt
+        offset = start - max(0, text.find(prompt))
+        end = start + len(prompt)
+        tokens = estimate_tokens(text)
+        for name, estimate in (("clip", tokens.clip), ("t5", tokens.t5)):
+            if estimate.end is not None and offset + estimate.end < end:
+                yield max(start, offset + estimate.end), end, name
+
+
+def _syntaxes(field: str, text: str) -> Iterator[dict[str, Any]]:
+    for syntax in find_unsupported(text)[:MAX_SYNTAXES]:
+        yield {
+            "field": field,
+            "start": syntax.start,
+            "end": syntax.end,
+            "text": syntax.text,
+            "replacement": syntax.replacement,
+            "reason": _REASONS[syntax.kind],
+        }
