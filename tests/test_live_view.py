@@ -1,5 +1,6 @@
 """The live updates of a page: its visitor's jobs, moment by moment."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR
 from sd35.jobs.job import Job
 from sd35.jobs.limits import UNLIMITED, UsageLimits
+from sd35.jobs.provenance import space_label
 from sd35.jobs.record import JobStatus
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
@@ -27,6 +29,7 @@ from sd35.ui.create.submissions import parse_submissions
 from tests.app_server import studio_config
 from tests.browsers import FORM_VALUES
 from tests.fakes import FakeSpace
+from tests.library_fixtures import add_picture
 
 pytestmark = pytest.mark.anyio
 
@@ -197,3 +200,28 @@ async def test_unknown_job_is_no_longer_available(fake: FakeSpace, tmp_path: Pat
         update = await JobView(page.service, LOCAL_VISITOR, "unknown").render()
         assert "no longer available" in update.panel
         assert not update.focus
+
+
+async def test_queue_says_when_all_is_finished(fake: FakeSpace, tmp_path: Path) -> None:
+    """Once runs of the Space are known, each job has a time left, and so has the whole queue."""
+    async with open_handlers(fake, tmp_path, UsageLimits(max_concurrent=1)) as page:
+        space = await page.service.get_space()
+        add_picture(
+            page.service.library,
+            space=space_label(space),
+            model=space.model,
+            took_seconds=60.0,
+            num_inference_steps=1,
+            guidance_scale=4.5,
+        )
+        await page.service.estimates.load()
+        fake.hold()
+        running = await page.submit("wait: ", JobStatus.RUNNING)
+        pending = await page.submit("a cat", JobStatus.PENDING)
+        while not (state := pending.state.value).queue_length:
+            await pending.state.wait_for_change(state, 20)
+        update = await JobView(page.service, LOCAL_VISITOR, running.id).render()
+        assert " min left" in update.panel
+        assert re.search(r"1 running · 1 queued · about [\d hmin]+ for all<", update.queue)
+        assert re.search(r"Seed 0, 512 × 512 · about [\d hmin]+ left<", update.queue)
+        fake.release()

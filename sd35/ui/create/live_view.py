@@ -74,7 +74,11 @@ class JobView:
         """Return what the page shows now; without `has_recent`, the recent images stay."""
         job = await self._find_focused_job()
         limits_text = space_view.limits_text(self.job_service.connection.value)
-        queue_html = queue_view.queue_panel(self.visitor_queue, job, limits_text)
+        estimates = self.job_service.estimates
+        times = queue_view.QueueTimes(
+            estimates.queue_seconds(self.visitor), estimates.remaining_seconds
+        )
+        queue_html = queue_view.queue_panel(self.visitor_queue, job, limits_text, times)
         recent_html = await self._recent_pictures() if has_recent else gr.skip()
         if job is None:
             panel = job_panel.missing_panel() if self.job_id else job_panel.idle_panel()

@@ -1,10 +1,12 @@
 """The queue of a visitor and the recent images as HTML."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from sd35.core.text import format_estimate, with_time_left
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.record import JobStatus
@@ -13,14 +15,27 @@ from sd35.library.repository import Entry
 from sd35.ui.create.job_panel import INTERRUPTED_MESSAGE
 from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message
 
-__all__ = ["queue_panel", "recent_pictures"]
+__all__ = ["QueueTimes", "queue_panel", "recent_pictures"]
 
 # All rows are sent with each update, up to ten times a second.
 MAX_PROMPT_CHARACTERS = 160
 MAX_PENDING_ROWS = 50
 
 
-def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None, limits_text: str = "") -> str:
+@dataclass(frozen=True, slots=True)
+class QueueTimes:
+    """Estimates of the seconds until all jobs are finished, and until each of them is."""
+
+    total: float | None = None
+    remaining: Callable[[Job], float | None] = lambda _: None
+
+
+def queue_panel(
+    visitor_queue: VisitorQueue,
+    focused_job: Job | None,
+    limits_text: str = "",
+    times: QueueTimes = QueueTimes(),  # immutable
+) -> str:
     """Return the queue; without rows if there is only the focused job, which has a panel.
 
     `limits_text` tells the page that the Space is another one than its status line says.
@@ -29,17 +44,12 @@ def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None, limits_tex
     failed_jobs = [job for job in visitor_queue.failed_jobs if job is not focused_job]
     followed_jobs = [job for job in visitor_queue.followed_jobs if job is not focused_job]
     body = EMPTY_HTML
-    if (
-        failed_jobs
-        or followed_jobs
-        or len(open_jobs) > 1
-        or any(job is not focused_job for job in open_jobs)
-    ):
+    if failed_jobs or followed_jobs or any(job is not focused_job for job in open_jobs):
         body = concat(
             (
-                _header(visitor_queue, len(failed_jobs)),
+                _header(visitor_queue, len(failed_jobs), times.total),
                 _pause_notice(visitor_queue, focused_job),
-                _rows(visitor_queue, followed_jobs, failed_jobs, focused_job),
+                _rows(visitor_queue, followed_jobs, failed_jobs, focused_job, times),
             )
         )
     # page.js reads the counts for title and notifications; connection.js reads whether there will
@@ -58,7 +68,7 @@ def queue_panel(visitor_queue: VisitorQueue, focused_job: Job | None, limits_tex
     )
 
 
-def _header(visitor_queue: VisitorQueue, failed_count: int) -> Markup:
+def _header(visitor_queue: VisitorQueue, failed_count: int, seconds: float | None) -> Markup:
     running_count = len(visitor_queue.running_jobs)
     pending_count = len(visitor_queue.pending_jobs)
     waiting_count = sum(job.state.value.is_waiting for job in visitor_queue.running_jobs)
@@ -68,6 +78,9 @@ def _header(visitor_queue: VisitorQueue, failed_count: int) -> Markup:
         (pending_count, "queued"),
         (failed_count, "failed"),
     )
+    texts = [f"{count} {name}" for count, name in counts if count]
+    if seconds is not None and running_count + pending_count > 1:
+        texts.append(f"{format_estimate(seconds)} for all")
     buttons = []
     if any(job.state.value.is_held for job in visitor_queue.pending_jobs):
         buttons.append(action_button("resume", "Resume"))
@@ -81,7 +94,7 @@ def _header(visitor_queue: VisitorQueue, failed_count: int) -> Markup:
         buttons.append(action_button("dismiss-all", "Dismiss failed"))
     return Markup(
         '<div class="queue-head"><h2>Queue</h2><span>{}</span><div class="buttons">{}</div></div>'
-    ).format(" · ".join(f"{count} {name}" for count, name in counts if count), concat(buttons))
+    ).format(" · ".join(texts), concat(buttons))
 
 
 def _pause_notice(visitor_queue: VisitorQueue, focused_job: Job | None) -> Markup:
@@ -101,11 +114,12 @@ def _rows(
     followed_jobs: Sequence[Job],
     failed_jobs: Sequence[Job],
     focused_job: Job | None,
+    times: QueueTimes,
 ) -> Markup:
     pending_jobs = visitor_queue.pending_jobs
     rows = [_running_row(job, focused_job) for job in visitor_queue.running_jobs]
     rows += [
-        _pending_row(job, index, len(pending_jobs))
+        _pending_row(job, index, len(pending_jobs), times.remaining(job))
         for index, job in enumerate(pending_jobs[:MAX_PENDING_ROWS])
     ]
     hidden_count = len(pending_jobs) - MAX_PENDING_ROWS
@@ -136,11 +150,12 @@ def _running_row(job: Job, focused_job: Job | None) -> Markup:
     return _row(job, kind, status_line(job.state.value), stop_button)
 
 
-def _pending_row(job: Job, index: int, pending_count: int) -> Markup:
+def _pending_row(job: Job, index: int, pending_count: int, seconds: float | None) -> Markup:
     state = job.state.value
     description = f"Seed {state.request.seed}, {state.request.width} × {state.request.height}"
     if state.is_held:
         description = f"Paused · {description}"
+    description = with_time_left(description, seconds)
     buttons = []
     if index > 1:
         buttons.append(action_button("move-to-top", "⤒", job.id, "Move to top"))
