@@ -16,6 +16,7 @@ from sd35.core.origin import PlannedRequest
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.prompts.axes import AxisKind, parse_axis
 from sd35.prompts.grids import AxisInput, GridSource, parse_grid, plan_grid
+from sd35.prompts.own_styles import OwnStyles, words_from_prompt
 from sd35.prompts.parser import has_template_syntax
 from sd35.prompts.plan import BatchOptions, SeedPolicy, parse_batch_options, plan_requests
 from sd35.prompts.resolved import resolve_prompt
@@ -314,12 +315,13 @@ def test_own_wildcards_replace_shipped_ones(tmp_path: Path) -> None:
 
 
 def test_shipped_styles_are_complete() -> None:
-    """Each shipped style has words around the prompt and a group, and stays short for CLIP."""
+    """Each has words around the prompt, a group and a thumbnail, and stays short for CLIP."""
     book = load_styles(SHIPPED_STYLES)
     assert len(book.styles) >= 40
     for style in book.styles:
         assert style.prompt.count("{prompt}") == 1
         assert style.group
+        assert (SHIPPED_STYLES.parent / "styles" / f"{style.thumbnail}.webp").exists()
         assert estimate_tokens(style.prompt).clip.count < 40, style.name
     assert all(preset.negative_prompt for preset in book.negative_presets)
 
@@ -341,6 +343,57 @@ def test_styles_surround_the_prompt() -> None:
         ("Base prompt", "a fox"),
     )
     assert resolve_prompt("a fox").origin == ()
+
+
+def test_own_styles_are_edited(tmp_path: Path) -> None:
+    """Changes keep the order and what else is in the file, and a bad one changes nothing."""
+    file = tmp_path / "styles.json"
+    own_styles = OwnStyles(file, reserved_names=["Photo"])
+    for name in ("Ink", "Fog", "Sun"):
+        own_styles.save(Style(name, f"{name} of {{prompt}}"))
+    tree = json.loads(file.read_text("utf-8"))
+    tree["notes"] = "mine"
+    tree["styles"][1] |= {"group": "Weather", "author": "me", "thumbnail": "../x"}
+    file.write_text(json.dumps(tree), "utf-8")
+    own_styles.save(Style(" Thick   fog ", "{prompt} in\nfog"), "fog")
+    assert own_styles.styles()[1] == Style("Thick fog", "{prompt} in fog", "", "Weather")
+    assert json.loads(file.read_text("utf-8"))["styles"][1]["author"] == "me"
+    deletion = own_styles.delete("THICK FOG")
+    assert deletion == (Style("Thick fog", "{prompt} in fog", "", "Weather"), 1)
+    assert own_styles.delete("Thick fog") is None
+    own_styles.save(*deletion[:1], index=deletion[1])
+    assert [style.name for style in own_styles.styles()] == ["Ink", "Thick fog", "Sun"]
+    text = file.read_bytes()
+    for style, field in (
+        (Style(" ", "x"), "name"),
+        (Style("a, b", "x"), "name"),
+        (Style("n" * 61, "x"), "name"),
+        (Style("INK", "x"), "name"),
+        (Style("photo", "x"), "name"),
+        (Style("New", "{prompt}"), "prompt"),
+        (Style("New", "x" * 2001), "prompt"),
+        (Style("New", "x", "y" * 2001), "negative_prompt"),
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            own_styles.save(style)
+        assert [error.field for error in caught.value.field_errors] == [field]
+    with pytest.raises(InvalidRequestError, match="already"):
+        own_styles.save(Style("Sun", "x"), "Ink")
+    assert file.read_bytes() == text
+    assert json.loads(text)["notes"] == "mine"
+    assert words_from_prompt("a fox, ink, lines") == "{prompt}, ink, lines"
+    assert words_from_prompt("misty hills") == "{prompt}, misty hills"
+    assert words_from_prompt("ink of a fox, lines", "a fox") == "ink of {prompt}, lines"
+
+
+def test_a_broken_file_of_styles_is_never_overwritten(tmp_path: Path) -> None:
+    """A change fails, and says where the mistake is, until somebody has repaired the file."""
+    file = write(tmp_path, styles_json='{"styles": [\n{"name": "Ink"') / "styles.json"
+    own_styles = OwnStyles(file)
+    for change in (lambda: own_styles.save(Style("New", "x")), lambda: own_styles.delete("Ink")):
+        with pytest.raises(InvalidRequestError, match="line 2"):
+            change()
+    assert file.read_text() == '{"styles": [\n{"name": "Ink"'
 
 
 def test_own_styles_are_read(tmp_path: Path) -> None:

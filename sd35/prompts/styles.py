@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = [
     "StyleBook",
     "apply_styles",
     "load_styles",
+    "plain_text",
+    "read_styles_file",
 ]
 
 SHIPPED_STYLES: Final = Path(__file__).parent.parent.parent / "assets" / "styles.json"
@@ -30,15 +33,22 @@ MAX_TEXT_LENGTH: Final = 2000
 
 PLACEHOLDER: Final = "{prompt}"
 
+_THUMBNAIL_PATTERN: Final = re.compile(r"[a-z0-9-]{1,64}")
+
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Words for a prompt, with `{prompt}` where the prompt goes, and for a negative prompt."""
+    """Words for a prompt, with `{prompt}` where the prompt goes, and for a negative prompt.
+
+    Attributes:
+        thumbnail: key of its thumbnail, a file's name without suffix; empty without one.
+    """
 
     name: str
     prompt: str
     negative_prompt: str = ""
     group: str = ""
+    thumbnail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,39 +119,48 @@ def load_styles(*files: Path | str) -> StyleBook:
     """
     styles: dict[str, Style] = {}
     presets: dict[str, NegativePreset] = {}
-    for file in map(Path, files):
-        try:
-            book = _read_file(file)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise _file_error(file, os_error_text(error)) from error
+    for file in files:
+        _, book = read_styles_file(Path(file))
         styles |= {style.name.casefold(): style for style in book.styles}
         presets |= {preset.name.casefold(): preset for preset in book.negative_presets}
     return StyleBook(tuple(styles.values()), tuple(presets.values()))
 
 
-def _file_error(file: Path, reason: str) -> InvalidRequestError:
-    return InvalidRequestError(f"Couldn't read styles from {one_line(file)}: {one_line(reason)}.")
+def read_styles_file(file: Path) -> tuple[dict[str, Any], StyleBook]:
+    """Return the JSON object in a file, and its styles; both are empty without the file.
 
-
-def _read_file(file: Path) -> StyleBook:
-    with file.open("rb") as opened:
-        data = opened.read(MAX_BYTES + 1)
+    Raises:
+        InvalidRequestError: the file can't be read, or isn't a list of styles.
+    """
     try:
-        return _parse_book(data)
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
+        tree = _parse_tree(data)
+        return tree, _parse_book(tree)
+    except FileNotFoundError:
+        return {}, StyleBook()
+    except OSError as error:
+        raise _file_error(file, os_error_text(error)) from error
     except json.JSONDecodeError as error:
         raise _file_error(file, f"line {error.lineno}: {error.msg}") from error
     except (ValueError, RecursionError) as error:
         raise _file_error(file, str(error)) from error
 
 
-def _parse_book(data: bytes) -> StyleBook:
+def _file_error(file: Path, reason: str) -> InvalidRequestError:
+    return InvalidRequestError(f"Couldn't read styles from {one_line(file)}: {one_line(reason)}.")
+
+
+def _parse_tree(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES / 1e6:.0f} MB")
     tree = json.loads(data.decode("utf-8-sig"))
     if not isinstance(tree, dict):
         raise ValueError('it has no "styles"')  # noqa: TRY004  # the file's fault, not a caller's
+    return tree
+
+
+def _parse_book(tree: dict[str, Any]) -> StyleBook:
     return StyleBook(
         tuple(_parse_style(entry) for entry in _entries(tree, "styles")),
         tuple(_parse_preset(entry) for entry in _entries(tree, "negative_presets")),
@@ -159,13 +178,18 @@ def _entries(tree: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 def _parse_style(entry: dict[str, Any]) -> Style:
     name = _parse_name(entry)
-    style = Style(
-        name,
-        *(_parse_text(entry, name, key) for key in ("prompt", "negative_prompt", "group")),
-    )
+    keys = ("prompt", "negative_prompt", "group")
+    texts = {key: _parse_text(entry, name, key) for key in keys}
+    style = Style(name, **texts, thumbnail=_parse_thumbnail(entry.get("thumbnail")))
     if not style.prompt and not style.negative_prompt:
         raise ValueError(f"the style “{name}” has no words")
     return style
+
+
+def _parse_thumbnail(value: object) -> str:
+    # It becomes a part of addresses and paths.
+    is_key = isinstance(value, str) and _THUMBNAIL_PATTERN.fullmatch(value) is not None
+    return str(value) if is_key else ""
 
 
 def _parse_preset(entry: dict[str, Any]) -> NegativePreset:
@@ -180,7 +204,7 @@ def _parse_name(entry: dict[str, Any]) -> str:
         raise ValueError(
             f"each entry needs a name of up to {MAX_NAME_LENGTH} characters, without commas"
         )
-    return " ".join(name.split())
+    return plain_text(name)
 
 
 def _parse_text(entry: dict[str, Any], name: str, key: str) -> str:
@@ -189,4 +213,10 @@ def _parse_text(entry: dict[str, Any], name: str, key: str) -> str:
         raise ValueError(
             f'"{key}" of “{name}” isn\'t a text of up to {MAX_TEXT_LENGTH:,} characters'
         )
-    return " ".join(text.split())
+    return plain_text(text)
+
+
+def plain_text(text: str) -> str:
+    """Return a text on one line."""
+    # JSON may have halves of characters, which can't be sent to a browser.
+    return " ".join(text.encode("utf-8", "replace").decode().split())

@@ -17,8 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from sd35.core.errors import LibraryError
 from sd35.core.visitor import Visitor
-from sd35.library.layout import owner_key
+from sd35.library.layout import LOCAL_OWNER_KEY, owner_key
 from sd35.library.library import Library
+from sd35.library.style_thumbnails import StyleThumbnails
 from sd35.server.open_file_response import OpenFileResponse
 
 __all__ = ["PICTURES_PREFIX", "PictureRoutes"]
@@ -31,7 +32,9 @@ MAX_ZIP_PICTURES: Final = 2000
 MAX_THUMBNAIL_WORKERS: Final = 2
 
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_PICTURE_PATH: Final = re.compile(rf"{PICTURES_PREFIX}(thumbnail|picture)/({_ID_PATTERN.pattern})")
+_PICTURE_PATH: Final = re.compile(
+    rf"{PICTURES_PREFIX}(thumbnail|picture|style)/({_ID_PATTERN.pattern})"
+)
 
 # All private: a shared cache would serve one visitor's images to others.
 _IMMUTABLE: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -44,6 +47,7 @@ class PictureRoutes:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._style_thumbnails = StyleThumbnails(library)
         self._thumbnail_limiter: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,6 +71,8 @@ class PictureRoutes:
         owner = owner_key(visitor.owner)
         if match is None:
             return await self._zip_response(await request.body(), owner)
+        if match[1] == "style":
+            return await self._style_response(match[2], owner)
         if match[1] == "thumbnail":
             return await self._thumbnail_response(match[2], owner)
         is_download = "download" in request.query_params
@@ -82,6 +88,12 @@ class PictureRoutes:
         if path is None:
             return _not_found()
         return await self._file_response(path, f"image/{path.suffix[1:]}", _IMMUTABLE)
+
+    async def _style_response(self, key: str, owner: str) -> Response:
+        path = self._style_thumbnails.path(key)
+        if path is None or owner != LOCAL_OWNER_KEY:
+            return _not_found()
+        return await self._file_response(path, "image/webp", _IMMUTABLE)
 
     async def _picture_response(self, id_: str, owner: str, *, is_download: bool) -> Response:
         entry = await anyio.to_thread.run_sync(self._library.get, id_, owner)

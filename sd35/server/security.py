@@ -54,7 +54,7 @@ _ALLOWED_PATHS: Final = re.compile(
     r"/|/(?:config|login|logout|theme\.css|healthz|metrics)/?|/login/(?:huggingface|callback)"
     r"|/(?:favicon\.ico|manifest\.json|robots\.txt|pwa_icon|gradio\.js)"
     r"|/(?:assets|static|svelte)/.+"
-    r"|/studio/(?:zip|(?:thumbnail|picture)/[\w-]{1,64})"
+    r"|/studio/(?:zip|(?:thumbnail|picture|style)/[\w-]{1,64})"
     r"|/gradio_api/(?:info|config|openapi\.json|startup-events|theme\.css|app_id|user|login_check"
     r"|cancel)/?"
     r"|/gradio_api/(?:queue/(?:join|data)|heartbeat/[\w-]{1,64}|(?:run|call|call/v2)/\w+(?:/\w+)?"
