@@ -253,6 +253,11 @@
       window.scrollTo({ top: 0 });
     },
     "clear-search": () => sendEvent("search", { position: "", filter: "All", text: "" }),
+    "show-set": ({ button }) => {
+      closeViewer();
+      sendEvent("search", { position: "", filter: "All", text: `set:${button.dataset.set}`, is_viewer_open: false });
+      window.scrollTo({ top: 0 });
+    },
     rescan: () => sendEvent("rescan"),
     open: ({ button }) => {
       const id = idOf(button);

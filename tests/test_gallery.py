@@ -19,6 +19,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from sd35.core.origin import RequestOrigin
 from sd35.core.request import GenerationRequest
 from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
@@ -452,6 +453,54 @@ def test_unfinished_job_is_sent_to_the_create_tab(page: Page, server: GallerySer
     row.get_by_role("button", name="Edit").click()
     payload = {"id": "failed-job", "group": "all", "kind": "job"}
     expect(event_field).to_have_value(json.dumps(payload))
+
+
+def test_grid_is_shown_with_its_labels(page: Page, server: GalleryServer) -> None:
+    """An image leads to its set, whose failed cell can be retried where it stands."""
+    request = GenerationRequest(prompt="a kite", seed=7, randomize_seed=False)
+    for index in range(3):
+        axes = (("Steps", f"{20 + index % 2}"), ("Style", ["Ink", "Oil"][index // 2]))
+        origin = RequestOrigin(axes=axes, set_id="kites", set_index=index, set_size=4)
+        if index == 1:
+            job = JobRecord(
+                id="kite-job",
+                owner="",
+                original_request=request,
+                request=request,
+                space="",
+                created_at=NOON.timestamp(),
+                worker_id="",
+                position=1.0,
+                status=JobStatus.FAILED,
+                origin=origin,
+                set_id="kites",
+            )
+            JobRepository(server.library).add(job)
+            continue
+        record = GenerationMetadata(
+            prompt="a kite",
+            made_at=NOON - dt.timedelta(days=8, minutes=index),
+            axes=axes,
+            set_id="kites",
+            set_index=index,
+            set_size=4,
+        )
+        add_picture(server.library, record, size=(120, 80))
+    search(page, "kite", 2).locator(".open").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1 of 4 in a set: Steps 20, Style Ink")
+    dialog.get_by_role("button", name="Show the set").click()
+    expect(page.locator("#grid .summary")).to_contain_text("2 of 4 images in a set")
+    expect(page.get_by_role("columnheader")).to_have_text(["Steps20", "Steps21"])
+    rows = page.locator(".set-sheet tbody tr")
+    expect(rows.nth(1)).to_contain_text("No image")
+    expect(rows.nth(1).locator(".item")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="PNG").click()
+    assert download.value.suggested_filename.endswith(".png")
+    rows.first.get_by_role("button", name="Retry: Steps 21, Style Ink").click()
+    event_field = page.locator("#event-json").locator("input, textarea")
+    expect(event_field).to_have_value(re.compile('"id": "kite-job", "variation": "job"'))
 
 
 def test_settings_are_copied_to_the_clipboard(page: Page) -> None:

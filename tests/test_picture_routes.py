@@ -121,6 +121,29 @@ def test_images_of_others_do_not_exist(
             assert download_zip(client, entry.id).status_code == 404
 
 
+def test_sheets_show_a_set_to_its_owner_alone(
+    server: GalleryServer, ann: VisitorBrowser, bob: VisitorBrowser
+) -> None:
+    """A set is saved as a file, never shown as a page of this site; others don't have that set."""
+    record = GenerationMetadata(prompt="<script>", set_id="-s", set_index=1, set_size=2)
+    entry = add_picture(server.library, record, ann.key, (96, 64))
+    responses = {kind: ann.get(f"/studio/sheet/-s.{kind}") for kind in ("html", "zip", "png")}
+    for kind, response in responses.items():
+        assert response.status_code == 200
+        assert response.headers["content-disposition"].startswith("attachment")
+        assert response.headers["content-disposition"].endswith(f'.{kind}"')
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert bob.get(f"/studio/sheet/-s.{kind}").status_code == 404
+    assert "&lt;script&gt;" in responses["html"].text
+    assert "<script" not in responses["html"].text
+    assert open_picture(responses["png"].content).format == "PNG"
+    with zipfile.ZipFile(io.BytesIO(responses["zip"].content)) as archive:
+        picture_name, page_name = archive.namelist()
+        assert page_name == "index.html"
+        assert archive.read(picture_name) == server.library.read_bytes(entry.id)
+    assert "Show the set" in send_gallery_event(ann, "open", entry.id)
+
+
 def test_library_tab_shows_and_changes_only_own_images(
     server: GalleryServer, ann: VisitorBrowser, bob: VisitorBrowser
 ) -> None:

@@ -98,6 +98,15 @@ class Query:
         return bool(self.terms or self.prefix or self.excluded_terms or self.filters)
 
     @property
+    def set_id(self) -> str:
+        """The set whose shown images are all that the query is about; empty for any other query."""
+        match self:
+            case Query((), None, (), (Filter("set", (str(set_id),), False),), "shown"):
+                return set_id
+            case _:
+                return ""
+
+    @property
     def is_job_query(self) -> bool:
         """Return whether the query is about jobs without an image."""
         return self.scope == "failed"

@@ -203,7 +203,6 @@ def _build_list(
 
 
 def _caption(difference: dict[str, str]) -> str:
-    """Return a caption of the settings that differ; prompts are long, so they stand alone."""
-    if difference.get("Prompt"):
-        return difference["Prompt"]
-    return ", ".join(f"{name} {value}" for name, value in difference.items() if value)
+    """Return a caption of the settings that differ: the prompt last, as it is long."""
+    others = [f"{name} {value}" for name, value in difference.items() if value and name != "Prompt"]
+    return " · ".join(filter(None, (", ".join(others), difference.get("Prompt"))))

@@ -1,4 +1,4 @@
-"""The library over HTTP: thumbnails, whole images, and a ZIP archive of many.
+"""The library over HTTP: thumbnails, whole images, sheets of sets, and a ZIP archive of many.
 
 Requests contain ids only, never paths. For another visitor's image the answer is "not found".
 """
@@ -17,8 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from sd35.core.errors import LibraryError
 from sd35.core.visitor import Visitor
+from sd35.jobs.sheets import load_sheet
 from sd35.library.layout import LOCAL_OWNER_KEY, owner_key
 from sd35.library.library import Library
+from sd35.library.sheet_html import render_page, sheet_archive
+from sd35.library.sheet_image import render_sheet
 from sd35.library.style_thumbnails import StyleThumbnails
 from sd35.server.open_file_response import OpenFileResponse
 
@@ -31,10 +34,16 @@ MAX_ZIP_PICTURES: Final = 2000
 # Each one decodes an image, which needs 4 bytes per pixel.
 MAX_THUMBNAIL_WORKERS: Final = 2
 
+# A sheet may have hundreds of images, each of which is decoded.
+MAX_SHEET_WORKERS: Final = 1
+
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PICTURE_PATH: Final = re.compile(
     rf"{PICTURES_PREFIX}(thumbnail|picture|style)/({_ID_PATTERN.pattern})"
 )
+
+_SHEET_PATH: Final = re.compile(rf"{PICTURES_PREFIX}sheet/({_ID_PATTERN.pattern})\.(html|png|zip)")
+_SHEET_TYPES: Final = {"html": "text/html", "png": "image/png", "zip": "application/zip"}
 
 # All private: a shared cache would serve one visitor's images to others.
 _IMMUTABLE: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -49,9 +58,14 @@ class PictureRoutes:
         self._library = library
         self._style_thumbnails = StyleThumbnails(library)
         self._thumbnail_limiter: anyio.CapacityLimiter | None = None
+        self._sheet_limiter: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer `GET thumbnail/<id>`, `GET picture/<id>`, and `POST zip` with a field `ids`."""
+        """Answer requests for files.
+
+        They are `GET thumbnail/<id>`, `GET picture/<id>`, `GET sheet/<set>.html` (or `.png`, or
+        `.zip`), and `POST zip` with a field `ids`.
+        """
         try:
             response = await self._route(Request(scope, receive), scope["state"]["visitor"])
         except LibraryError as error:
@@ -61,14 +75,17 @@ class PictureRoutes:
     async def _route(self, request: Request, visitor: Visitor) -> Response:
         path = request.scope["path"]
         match = _PICTURE_PATH.fullmatch(path)
+        sheet_match = _SHEET_PATH.fullmatch(path)
         is_zip = path == f"{PICTURES_PREFIX}zip"
-        if visitor.owner is None or not (match or is_zip):
+        if visitor.owner is None or not (match or sheet_match or is_zip):
             return _not_found()
         allowed_methods = ("POST",) if is_zip else ("GET", "HEAD")
         if request.method not in allowed_methods:
             headers = {"Allow": ", ".join(allowed_methods)}
             return PlainTextResponse("Method not allowed.", 405, headers)
         owner = owner_key(visitor.owner)
+        if sheet_match is not None:
+            return await self._sheet_response(sheet_match[1], sheet_match[2], owner)
         if match is None:
             return await self._zip_response(await request.body(), owner)
         if match[1] == "style":
@@ -105,6 +122,25 @@ class PictureRoutes:
             return await self._file_response(path, media_type, _CACHE_ONE_DAY)
         # Stars and tags are in the file: a cached file would lack the latest ones.
         return await self._file_response(path, media_type, _REVALIDATE, path.name)
+
+    async def _sheet_response(self, set_id: str, kind: str, owner: str) -> Response:
+        if self._sheet_limiter is None:
+            self._sheet_limiter = anyio.CapacityLimiter(MAX_SHEET_WORKERS)
+        loaded = await anyio.to_thread.run_sync(load_sheet, self._library, set_id, owner)
+        if loaded is None:
+            return _not_found()
+        today = dt.datetime.now().astimezone().date()
+        headers = {
+            # Never shown by the browser as a page of this site: its texts are of any origin.
+            "Content-Disposition": f'attachment; filename="sd35-set-{today}.{kind}"',
+            "Cache-Control": "no-store",
+        }
+        if kind == "zip":
+            archive = sheet_archive(loaded.sheet)
+            return StreamingResponse(archive, media_type=_SHEET_TYPES[kind], headers=headers)
+        render = render_sheet if kind == "png" else render_page
+        content = await anyio.to_thread.run_sync(render, loaded.sheet, limiter=self._sheet_limiter)
+        return Response(content, media_type=_SHEET_TYPES[kind], headers=headers)
 
     async def _file_response(
         self, path: Path, media_type: str, headers: dict[str, str], filename: str | None = None

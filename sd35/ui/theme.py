@@ -58,7 +58,7 @@ def launch_options() -> dict[str, Any]:
     # The library's rules begin with <html>, which has the current tab as an attribute. In `css`
     # Gradio would put its own class before them.
     styles = "".join(
-        f"<style>{_read_asset(name)}</style>" for name in ("library.css", "header.css")
+        f"<style>{_read_asset(name)}</style>" for name in ("library.css", "sets.css", "header.css")
     )
     return {
         "theme": _theme(),

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from sd35.core.errors import LibraryError, SD35Error
 from sd35.jobs.repository import JobRepository
+from sd35.jobs.sheets import load_sheet
 from sd35.library.layout import LOCAL_OWNER_KEY, owner_key
 from sd35.library.library import Library
 from sd35.library.query import MATCH_ALL, Query, parse_query
@@ -21,6 +22,7 @@ from sd35.ui.gallery import picture_view, static, view
 from sd35.ui.gallery.actions import run_action
 from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
 from sd35.ui.gallery.messages import action_error
+from sd35.ui.gallery.set_view import set_page
 from sd35.ui.markup import EMPTY_HTML
 
 __all__ = ["Gallery", "build_tabs"]
@@ -219,6 +221,9 @@ class Gallery:
             if query.is_job_query:
                 jobs = self._job_repository.search(query, owner, position.older, limit=PAGE_SIZE)
                 return view.failed_job_page(jobs, query, position, today, message)
+            loaded = load_sheet(library, query.set_id, owner) if query.set_id else None
+            if loaded is not None:
+                return set_page(loaded, query.problems, message)
             page = library.search(
                 query,
                 owner,

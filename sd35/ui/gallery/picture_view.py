@@ -10,6 +10,7 @@ from sd35.core.text import format_bytes, format_elapsed
 from sd35.library.repository import Entry
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL
+from sd35.ui.gallery.set_view import set_line
 from sd35.ui.gallery.view import alt_text, day_name
 from sd35.ui.markup import EMPTY_HTML, concat
 
@@ -46,7 +47,7 @@ def picture_dialog(
         '{trashed}><div class="stage">{image}{newer}{older}</div><div class="details">'
         '<div class="top"><p class="date">{date}</p>{star}{close}</div>'
         '<div class="notice">{message}</div>'
-        "{prompt}{demo}{actions}{tags}<dl>{facts}</dl></div></dialog>"
+        "{prompt}{set_line}{demo}{actions}{tags}<dl>{facts}</dl></div></dialog>"
     ).format(
         id=entry.id,
         alt=alt_text(entry),
@@ -60,6 +61,7 @@ def picture_dialog(
         star=_star_button(is_starred=metadata.is_starred),
         close=_CLOSE_BUTTON,
         prompt=_prompt_html(entry),
+        set_line=set_line(entry),
         demo=Markup('<p class="badge">{}</p>').format(_DEMO_LABEL) if metadata.is_demo else "",
         actions=_trash_buttons() if entry.is_trashed else _action_buttons(entry),
         tags=_tag_form(metadata.tags),

@@ -26,6 +26,8 @@ __all__ = [
     "alt_text",
     "day_name",
     "failed_job_page",
+    "grid",
+    "grid_item",
     "library_error",
     "no_library",
     "picture_page",
@@ -48,19 +50,19 @@ _STATUS_LABELS: Final = {
 def no_library() -> Markup:
     """Return the grid of an anonymous visitor, for whom nothing is saved."""
     hint = "Log in or open the full page."
-    return _grid("none", body=empty_state("Nothing is saved in this view", hint))
+    return grid("none", body=empty_state("Nothing is saved in this view", hint))
 
 
 def library_error(error: SD35Error) -> Markup:
     """Return the grid of a library that can't be read."""
     hint = f"{error.happened} {error.remedy}".strip()
     body = empty_state("Can't open the library", hint, RETRY_BUTTON)
-    return _grid("none", body=body)
+    return grid("none", body=body)
 
 
 def scan_in_progress() -> Markup:
     """Return the grid during the first scan of a folder; assets/library.js polls it."""
-    return _grid("scanning", body=empty_state("Scanning…", "Images appear as they are found."))
+    return grid("scanning", body=empty_state("Scanning…", "Images appear as they are found."))
 
 
 def picture_page(
@@ -74,7 +76,7 @@ def picture_page(
     """Return a page of images by day, below a message; `size_bytes` of all of them, if known."""
     days = groupby(page.entries, key=lambda entry: entry.made_at.astimezone().date())
     body = concat(_day_section(day_name(day, today), entries) for day, entries in days)
-    return _grid(
+    return grid(
         query.scope,
         position,
         summary=_page_summary(page, query, size_bytes),
@@ -97,7 +99,7 @@ def failed_job_page(
     has_more = page.jobs and (page.older_cursor or position.older)
     count = f"{len(page.jobs)}+" if has_more else len(page.jobs)
     rows = concat(_job_row(job, today) for job in page.jobs)
-    return _grid(
+    return grid(
         query.scope,
         position,
         summary=_count_html(count, "unfinished job"),
@@ -137,7 +139,7 @@ def _short_prompt(prompt: str) -> str:
     return f"{text[: MAX_PROMPT_CHARACTERS - 1]}…"
 
 
-def _grid(
+def grid(
     scope: str,
     position: PagePosition = FIRST_PAGE,
     *,
@@ -147,6 +149,7 @@ def _grid(
     message: Markup = EMPTY_HTML,
     pager: Markup = EMPTY_HTML,
 ) -> Markup:
+    """Return the content of the grid component."""
     # Every part is there even if it is empty, in the same order: Gradio patches the page's DOM by
     # position, and would otherwise reuse an element for something else, which loses the focus.
     problem_items = concat(Markup("<li>{}</li>").format(problem) for problem in problems)
@@ -184,23 +187,25 @@ def _count_html(count: int | str, noun: str) -> Markup:
 
 
 def _day_section(name: str, entries: Iterable[Entry]) -> Markup:
-    items = concat(map(_grid_item, entries))
+    items = concat(map(grid_item, entries))
     return Markup('<section><h2>{}</h2><ul class="items">{}</ul></section>').format(name, items)
 
 
-def _grid_item(entry: Entry) -> Markup:
+def grid_item(entry: Entry, tag: str = "li") -> Markup:
+    """Return an image of the grid as an element with this tag."""
     is_starred = entry.metadata.is_starred
     ratio = entry.width / max(1, entry.height)
     return Markup(
-        '<li class="item{missing}" data-id="{id}" style="--ratio:{ratio:.4g}">'
+        '<{tag} class="item{missing}" data-id="{id}" style="--ratio:{ratio:.4g}">'
         '<button type="button" class="open" data-action="open">'
         '<img src="studio/thumbnail/{id}?v={version}" loading="lazy" decoding="async" '
         'width="{width}" height="{height}" alt="{alt}"></button>'
         '<span class="caption" aria-hidden="true">{alt}</span>'
         '<label class="pick"><input type="checkbox" aria-label="Select: {alt}"></label>'
         '<button type="button" class="star" data-action="star" aria-pressed="{starred}" '
-        'aria-label="Star: {alt}"><span aria-hidden="true">{symbol}</span></button></li>'
+        'aria-label="Star: {alt}"><span aria-hidden="true">{symbol}</span></button></{tag}>'
     ).format(
+        tag=tag,
         missing=" is-missing" if entry.is_missing else "",
         id=entry.id,
         # Thumbnails are served as immutable, so an edited file needs another URL.
