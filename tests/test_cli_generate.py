@@ -23,7 +23,7 @@ import pytest
 from aiohttp import web
 from anyio.from_thread import BlockingPortal
 
-from sd35.cli.history import typical_seconds
+from sd35.cli.history import BatchTimes, read_run_times
 from sd35.cli.reporter import DEMO_NOTICE
 from sd35.client import Timeouts
 from sd35.core import events
@@ -199,19 +199,28 @@ def test_record_holds_template_and_styles(generator: FakeSpace) -> None:
     assert parsed.extra[:4] == record.extra[:4]
 
 
-def test_time_is_estimated_from_the_library(tmp_path: Path) -> None:
-    """The time of an image is the median of those of its Space, size and steps, or unknown."""
+def test_time_is_estimated_from_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of images is that of those of the Space in the library, or unknown."""
     request = GenerationRequest("x", width=32, height=24, num_inference_steps=9)
     folder = tmp_path / "library"
-    assert typical_seconds(folder, "a/b", request) is None
+    assert BatchTimes([request], read_run_times(folder, "a/b")).seconds() is None
     assert not folder.exists()
     with Library.open(folder) as library:
         for index, seconds in enumerate((4.0, 5.0, 60.0, None)):
             add_picture(library, index, space="a/b", took_seconds=seconds, num_inference_steps=9)
         add_picture(library, 9, space="a/b", took_seconds=1.0, num_inference_steps=8)
         add_picture(library, 8, space="a/bc", took_seconds=1.0, num_inference_steps=9)
-    assert typical_seconds(folder, "a/b", request) == 5
-    assert typical_seconds(folder, "a", request) is None
+    times = BatchTimes([request] * 3, read_run_times(folder, "a/b"))
+    assert (times.seconds(), times.seconds(1), times.seconds(3)) == (15, 10, 0)
+    times.add(request, 4.0)
+    assert times.seconds(2) == 4.5
+    assert BatchTimes([request], read_run_times(folder, "a")).seconds() is None
+    for steps, expected_text in (("9", "3 images. About "), ("", "3 images.\n")):
+        arguments = ("--count", "3", "--space", "a/b", *(["--steps", steps] if steps else []))
+        monkeypatch.setenv("SD35_LIBRARY", str(folder))
+        assert expected_text in invoke("generate", "fox", "--dry-run", *arguments)[2]
 
 
 def test_styles_are_listed() -> None:

@@ -348,6 +348,7 @@ def test_runs_of_a_space_are_read_for_estimates(
     job = make_record(entry.id, status=JobStatus.COMPLETED, started_at=100.0, ended_at=115.0)
     repository.add(job)
     samples = repository.run_samples("a/b", "large", is_demo=False)
+    assert repository.run_samples("a/b", None, is_demo=False) == samples
     assert [(run.seconds, run.wait_seconds) for run in samples] == [
         (10.0, 5.0),
         (30.0, None),
@@ -355,7 +356,7 @@ def test_runs_of_a_space_are_read_for_estimates(
     ]
     with library.database.read_transaction() as connection:
         plan = connection.execute(
-            f"EXPLAIN QUERY PLAN {_SELECT_RUNS}", ("a/b", "large", 0, 9)
+            f"EXPLAIN QUERY PLAN {_SELECT_RUNS}", ("a/b", 0, "large", 9)
         ).fetchall()
     assert any("pictures_runs" in row[3] for row in plan)
     assert not any("TEMP B-TREE" in row[3] for row in plan), "many images take no longer than few"

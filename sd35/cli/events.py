@@ -56,11 +56,18 @@ class PicturePlanned:
 
 @dataclass(frozen=True, slots=True)
 class PictureStarted:
-    """Start of one image of a batch; `index` counts from 1."""
+    """Start of one image of a batch; `index` counts from 1.
+
+    Attributes:
+        expected_seconds: how long it usually takes; `None` if that isn't known.
+        following_seconds: how long the images after it will take.
+    """
 
     index: int
     total: int
     request: GenerationRequest
+    expected_seconds: float | None = None
+    following_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,17 @@
 """Progress of a command on standard error: a live line, or lines for a log."""
 
+from collections.abc import Callable
 from typing import Final
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+)
 from rich.table import Column
 from rich.text import Text
 
@@ -31,8 +39,10 @@ class PlainProgress:
         self._quarter = 0
         self._wait_filter = WaitFilter()
 
-    def update(self, headline: str, event: CliEvent) -> None:
-        """Print the headline if it says something new."""
+    def update(
+        self, headline: str, event: CliEvent, time_text: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Print the headline if it says something new, with the time that is left."""
         match event:
             case events.Progress(step=step, total=total):
                 is_new = self._has_advanced(step, total)
@@ -49,7 +59,8 @@ class PlainProgress:
                 is_new = False
         if is_new:
             self._headline = headline
-            self._console.print(Text(headline), soft_wrap=True)
+            parts = (headline.rstrip("…"), time_text()) if time_text() else (headline,)
+            self._console.print(Text(" · ".join(parts)), soft_wrap=True)
 
     def clear(self) -> None:
         """Forget what was printed."""
@@ -75,15 +86,22 @@ class LiveProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress: Progress | None = None
+        self._time_text: Callable[[], str] = lambda: ""
 
-    def update(self, headline: str, event: CliEvent) -> None:
-        """Redraw the line."""
+    def update(
+        self, headline: str, event: CliEvent, time_text: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Redraw the line, and the time that is left several times a second."""
+        self._time_text = time_text
         if self._progress is None:
             self._progress = self._create_progress()
         completed, total = _completed_and_total(event)
         for task_id in self._progress.task_ids:
             self._progress.update(task_id, description=headline, completed=completed, total=total)
         self._progress.start()
+
+    def _render_time(self) -> str:
+        return self._time_text()
 
     def clear(self) -> None:
         """Remove the line."""
@@ -100,6 +118,7 @@ class LiveProgress:
             TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
             *([_OptionalBarColumn(bar_width=BAR_WIDTH)] if has_bar else []),
             TextColumn("{task.elapsed:.0f} s", style="dim", markup=False),
+            _TextColumn(self._render_time),
             console=self._console,
             transient=True,
             # Rich would otherwise send what is written to standard output, the paths, to this
@@ -119,6 +138,17 @@ def _completed_and_total(event: CliEvent) -> tuple[int, int | None]:
             return completed, total
         case _:
             return 0, None
+
+
+class _TextColumn(ProgressColumn):
+    """Column of a text that changes with time."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        super().__init__()
+        self._text = text
+
+    def render(self, _task: Task) -> RenderableType:
+        return Text(self._text())
 
 
 class _OptionalBarColumn(BarColumn):

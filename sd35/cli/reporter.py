@@ -20,10 +20,11 @@ from sd35.cli.events import (
 from sd35.cli.progress import LiveProgress, PlainProgress
 from sd35.cli.terminal import make_console, print_message
 from sd35.core.events import Notice, Progress, Queued, Started, Waiting
+from sd35.core.run_time import RunClock
 from sd35.core.text import (
     format_bytes,
-    format_duration,
     format_elapsed,
+    format_estimate,
     notice_text,
     one_line,
     progress_text,
@@ -55,12 +56,14 @@ class Reporter:
         self._is_quiet = is_quiet
         self._shows_paths = shows_paths
         self._position_prefix = ""
+        self._clock = RunClock()
 
     def show(self, event: CliEvent) -> None:
         """Print an event, or show it as the current progress."""
         match event:
             case PictureStarted(index=index, total=total):
                 self.close()
+                self._clock = RunClock(event.expected_seconds, event.following_seconds)
                 self._position_prefix = f"{index} of {total} · " if total > 1 else ""
             case PictureSaved() | OperationFailed() | ShutdownReport():
                 self.close()
@@ -69,10 +72,22 @@ class Reporter:
                 self.close()
                 self._position_prefix = ""
                 self._progress = None if self._is_quiet else PlainProgress(self._console)
+        self._clock.observe(event)
         if self._print_permanent(event) or self._progress is None:
             return
         if headline := _headline(event):
-            self._progress.update(f"{self._position_prefix}{headline}", event)
+            is_timed = isinstance(event, Queued | Started | Progress)
+            time_text = self._time_text if is_timed else lambda: ""
+            self._progress.update(f"{self._position_prefix}{headline}", event, time_text)
+
+    def _time_text(self) -> str:
+        """Return how much time is left for the image, and for all of them."""
+        seconds = self._clock.remaining_seconds
+        if seconds is None:
+            return ""
+        total_seconds = self._clock.total_seconds
+        total_text = "" if total_seconds is None else f", {format_estimate(total_seconds)} for all"
+        return f"{format_estimate(seconds)} left{total_text}"
 
     def start_task(self, description: str) -> Callable[[int, int], None]:
         """Show that a task has started, and return a callback for (completed, total)."""
@@ -153,10 +168,10 @@ def _headline(event: CliEvent) -> str:
             return "Stopping… (press Ctrl+C again to quit now)"
         case Waiting():
             return waiting_text(event)
-        case Queued(eta_seconds=eta_seconds):
-            return f"{queue_text(event)}{_eta_text(eta_seconds, ', about {} left')}"
-        case Started(eta_seconds=eta_seconds):
-            return f"Generating…{_eta_text(eta_seconds, ' Usually takes about {}.')}"
+        case Queued():
+            return queue_text(event)
+        case Started():
+            return "Generating…"
         case Progress():
             return progress_text(event)
         case TaskProgress(description=description, completed=completed, total=total):
@@ -165,10 +180,6 @@ def _headline(event: CliEvent) -> str:
             return f"{description}: {completed:,}…" if completed else f"{description}…"
         case _:
             return ""
-
-
-def _eta_text(seconds: float | None, template: str) -> str:
-    return "" if seconds is None or seconds < 1 else template.format(format_duration(seconds))
 
 
 def _picture_summary(event: PictureSaved) -> str:

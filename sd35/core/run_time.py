@@ -5,18 +5,20 @@ Times are seconds. The unit of work is a step at 1024 × 1024 pixels with guidan
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import median
 from typing import Final, Self
 
-from sd35.core.events import Progress
+from sd35.core.events import Progress, Queued, Started
 from sd35.core.request import GenerationRequest
 
 __all__ = [
     "MAX_SAMPLES",
     "Pace",
+    "RunClock",
     "RunSample",
     "RunTimes",
     "finish_times",
@@ -216,6 +218,65 @@ def remaining_run_seconds(
         return by_pace
     is_late = elapsed_seconds > OVERRUN_FACTOR * expected_seconds + OVERRUN_SECONDS
     return None if is_late else max(0.0, expected_seconds - elapsed_seconds)
+
+
+class RunClock:
+    """Time left of one run, from its events.
+
+    Args:
+        expected_seconds: the usual duration of such a run; `None` if that isn't known.
+        following_seconds: the expected time of what comes after the run.
+        clock: the current time.
+    """
+
+    def __init__(
+        self,
+        expected_seconds: float | None = None,
+        following_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._expected_seconds = expected_seconds
+        self._following_seconds = following_seconds
+        self._clock = clock
+        self._queued: tuple[float, Queued] | None = None
+        self._pace: Pace | None = None
+        self._started_at = 0.0
+
+    def observe(self, event: object) -> None:
+        """Take an event into account."""
+        now = self._clock()
+        match event:
+            case Queued():
+                self._queued = now, event
+            case Started(eta_seconds=space_average):
+                self._started_at = now
+                self._pace = Pace(now)
+                if self._expected_seconds is None:
+                    self._expected_seconds = space_average
+            case Progress() if self._pace is not None:
+                self._pace = self._pace.advance(event, now)
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """The time until the image is there; `None` if nothing is known."""
+        now = self._clock()
+        if self._pace is not None:
+            elapsed_seconds = now - self._started_at
+            return remaining_run_seconds(self._pace, elapsed_seconds, self._expected_seconds, now)
+        if self._queued is None:
+            return None
+        queued_at, event = self._queued
+        return remaining_queue_seconds(
+            event.eta_seconds, now - queued_at, 0.0, self._expected_seconds, None
+        )
+
+    @property
+    def total_seconds(self) -> float | None:
+        """The time until what comes after the run is done, too; `None` if nothing follows."""
+        remaining_seconds = self.remaining_seconds
+        if remaining_seconds is None or not self._following_seconds:
+            return None
+        return remaining_seconds + self._following_seconds
 
 
 def remaining_queue_seconds(

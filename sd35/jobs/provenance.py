@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import replace
+from typing import Final
 
 from sd35.client import SpaceClient
 from sd35.core.origin import NO_ORIGIN, RequestOrigin
@@ -10,13 +11,16 @@ from sd35.core.request import GenerationRequest
 from sd35.core.version import __version__
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 
-__all__ = ["build_metadata", "request_from_metadata", "space_label"]
+__all__ = ["DEMO_LABEL", "build_metadata", "request_from_metadata", "space_label"]
+
+
+DEMO_LABEL: Final = "demo Space"
 
 
 def space_label(space: SpaceClient) -> str:
     """Return the name of a Space as metadata has it."""
     # The embedded demo Space listens at another loopback port each time.
-    return "demo Space" if space.contract.is_demo else space.name
+    return DEMO_LABEL if space.contract.is_demo else space.name
 
 
 def build_metadata(

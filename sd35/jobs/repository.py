@@ -145,18 +145,22 @@ class JobRepository:
         return JobPage(page, str(Cursor(page[-1].created_at, page[-1].id)) if has_more else None)
 
     def run_samples(
-        self, space: str, model: str, *, is_demo: bool, limit: int = MAX_SAMPLES
+        self, space: str, model: str | None, *, is_demo: bool, limit: int = MAX_SAMPLES
     ) -> list[RunSample]:
         """Return the newest completed runs of a Space, the newest first.
 
         Args:
             space: its name, as in the metadata.
-            model: the model there, as in the metadata.
+            model: the model there, as in the metadata; `None` stands for that of the newest image.
             is_demo: whether the runs are those of a demo painter.
             limit: the number of images that are read.
         """
-        params = (sqlite_text(space), sqlite_text(model), is_demo, limit)
+        key = (sqlite_text(space), is_demo)
         with self._database.read_transaction() as connection:
+            if model is None:
+                row = connection.execute(_SELECT_NEWEST_MODEL, key).fetchone()
+                model = "" if row is None else str(row[0])
+            params = (*key, sqlite_text(model), limit)
             rows = connection.execute(_SELECT_RUNS, params).fetchall()
         samples = [_sample_from_row(row) for row in rows]
         return [sample for sample in samples if sample is not None]
@@ -318,23 +322,23 @@ _SELECT_RUNS: Final = """
 SELECT pictures.width, pictures.height, guidance, steps,
     json_extract(iif(json_valid(record), record, '{}'), '$.took_seconds'), ended_at - started_at
     FROM pictures LEFT JOIN jobs ON jobs.id = pictures.id AND status = 'completed'
-    WHERE pictures.space = ?1 AND model = ?2 AND is_demo = ?3
-    ORDER BY made_at DESC LIMIT ?4
+    WHERE pictures.space = ?1 AND is_demo = ?2 AND model = ?3 ORDER BY made_at DESC LIMIT ?4
 """
+
+_SELECT_NEWEST_MODEL: Final = (
+    "SELECT model FROM pictures WHERE space = ? AND is_demo = ? ORDER BY made_at DESC LIMIT 1"
+)
 
 
 def _sample_from_row(row: tuple[Any, ...]) -> RunSample | None:
     """Return a run; `None` if its values are unknown or damaged."""
     width, height, guidance, steps, run_seconds, job_seconds = row
-    if not all(_is_number(value) for value in (width, height, steps, run_seconds)):
+    if not all(_is_number(value) for value in (width, height, run_seconds)):
         return None
-    request = GenerationRequest(
-        "",
-        width=width,
-        height=height,
-        guidance_scale=guidance if _is_number(guidance) else 0.0,
-        num_inference_steps=steps,
-    )
+    # A Space without these parameters has none of them in the metadata, but all requests have.
+    settings = {"guidance_scale": guidance, "num_inference_steps": steps}
+    settings = {name: value for name, value in settings.items() if _is_number(value)}
+    request = GenerationRequest("", width=width, height=height, **settings)
     wait_seconds = max(0.0, job_seconds - run_seconds) if _is_number(job_seconds) else None
     return RunSample(run_work(request), float(run_seconds), wait_seconds)
 

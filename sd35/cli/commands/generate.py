@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
-import anyio.to_thread
 import typer
 from typer import Argument, Option
 
@@ -24,7 +23,7 @@ from sd35.cli.events import (
     TaskProgress,
 )
 from sd35.cli.exit_codes import exit_code
-from sd35.cli.history import typical_seconds
+from sd35.cli.history import BatchTimes, planned_seconds, read_space_times
 from sd35.cli.lazy import Command, make_app
 from sd35.cli.output import (
     JsonLinesOutput,
@@ -35,9 +34,9 @@ from sd35.cli.output import (
 )
 from sd35.cli.reporter import DEMO_NOTICE, open_reporter
 from sd35.cli.runner import Shutdown, exit_on_errors
-from sd35.cli.target import SpaceTarget, open_space, read_settings, resolve_target
+from sd35.cli.target import SpaceTarget, open_space, resolve_target
 from sd35.client import Previews, SpaceClient, Timeouts
-from sd35.core.errors import LibraryError, SD35Error
+from sd35.core.errors import SD35Error
 from sd35.core.events import Started
 from sd35.core.file_names import file_name
 from sd35.core.limits import PUBLIC_LIMITS, Range
@@ -45,8 +44,8 @@ from sd35.core.origin import PlannedRequest
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.core.seed import MAX_SEED, parse_seed
-from sd35.core.text import format_duration, one_line, pluralize
-from sd35.jobs.provenance import build_metadata, space_label
+from sd35.core.text import format_estimate, one_line, pluralize
+from sd35.jobs.provenance import build_metadata
 from sd35.metadata.embedding import embed_or_original
 from sd35.metadata.model import new_id
 from sd35.prompts.plan import Plan
@@ -190,7 +189,7 @@ def generate(  # noqa: PLR0913  # one for each option
         )
         batch = Batch(plan, out, previews, keep_going)
         if dry_run:
-            raise typer.Exit(_show_plan(batch, emit))
+            raise typer.Exit(_show_plan(batch, space, emit))
         target = resolve_target(
             space,
             token=token,
@@ -243,8 +242,9 @@ def _event_output(*, is_quiet: bool, is_json: bool) -> Iterator[Callable[[CliEve
             yield emit
 
 
-def _show_plan(batch: Batch, emit: Callable[[CliEvent], None]) -> int:
+def _show_plan(batch: Batch, target: str | None, emit: Callable[[CliEvent], None]) -> int:
     """Report what would be made, at a Space with any limits; return the exit code."""
+    seconds = planned_seconds(target, batch.plan.options, batch.plan.total)
     options = replace(
         batch.plan.options,
         aspect_ratio=None,
@@ -259,7 +259,7 @@ def _show_plan(batch: Batch, emit: Callable[[CliEvent], None]) -> int:
         limits = replace(limits, seed=Range(0, MAX_SEED, 1, 0))
     batch = replace(batch, plan=replace(batch.plan, options=options))
     images = batch.requests(limits)
-    for hint in (*_summary_hints(batch), *_prompt_hints(images)):
+    for hint in (*_summary_hints(batch, seconds), *_prompt_hints(images)):
         emit(hint)
     for index, image in enumerate(images, 1):
         sources = image.origin.prompt_sources
@@ -275,17 +275,18 @@ async def _generate_batch(
     check_folder(batch.folder)
     async with open_space(target, Timeouts(), emit) as (space, shutdown):
         images = batch.requests(space.contract.limits)
-        seconds = await _estimate_seconds(space, images) if len(images) > 1 else None
+        times = BatchTimes([image.request for image in images], await read_space_times(space))
         for hint in (
             *_hints(batch, space, images[0].request),
             *_prompt_hints(images),
-            *_summary_hints(batch, seconds),
+            *_summary_hints(batch, times.seconds()),
         ):
             emit(hint)
-        generator = _PictureGenerator(target.space, space, batch, emit, shutdown)
+        generator = _PictureGenerator(target.space, space, batch, times, emit, shutdown)
         code = 0
         for index, image in enumerate(images, 1):
-            emit(PictureStarted(index, len(images), image.request))
+            expected_seconds = times.seconds(index - 1, index), times.seconds(index)
+            emit(PictureStarted(index, len(images), image.request, *expected_seconds))
             try:
                 await generator.generate(image)
             except SD35Error as error:
@@ -298,25 +299,10 @@ async def _generate_batch(
     return code
 
 
-async def _estimate_seconds(space: SpaceClient, images: list[PlannedRequest]) -> float | None:
-    """Return how long all images will take, if the library has some like them."""
-    try:
-        folder = read_settings().library_folder
-    except LibraryError:  # there is no home folder
-        return None
-    seconds = await anyio.to_thread.run_sync(
-        typical_seconds, folder, space_label(space), images[0].request
-    )
-    return seconds and seconds * len(images)
-
-
 def _summary_hints(batch: Batch, seconds: float | None = None) -> Iterator[Hint]:
     if batch.summary:
-        # Of more than two minutes, the seconds would only pretend to be known.
-        rounded_seconds = round(seconds or 0, -1 if (seconds or 0) < 120 else None)
-        minutes = round(rounded_seconds / 60) * 60
-        duration = format_duration(minutes if rounded_seconds > 120 else max(1, rounded_seconds))
-        yield Hint(f"{batch.summary} About {duration}." if seconds else batch.summary)
+        estimate = "" if seconds is None else f" {format_estimate(seconds).capitalize()}."
+        yield Hint(f"{batch.summary}{estimate}")
 
 
 def _prompt_hints(images: list[PlannedRequest]) -> Iterator[Hint]:
@@ -353,6 +339,7 @@ class _PictureGenerator:
     space_name: str
     space: SpaceClient
     batch: Batch
+    times: BatchTimes
     emit: Callable[[CliEvent], None]
     shutdown: Shutdown
 
@@ -384,6 +371,7 @@ class _PictureGenerator:
 
     def _save(self, image: PlannedRequest, picture: Picture, elapsed_seconds: float) -> None:
         request = image.request
+        self.times.add(request, elapsed_seconds)
         metadata = build_metadata(
             request,
             picture,
