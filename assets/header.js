@@ -51,7 +51,7 @@
   const KEYS = [
     ["Everywhere", ["?"], "Show this list"],
     ["Everywhere", ["/"], "Go to the prompt, or to the search of the library"],
-    ["Everywhere", ["Ctrl", "Z"], "Undo a removal from the queue or the library"],
+    ["Everywhere", ["Ctrl", "Z"], "Undo a removal, or a prompt that was filled in"],
     ["Everywhere", ["Esc"], "Close a dialog, or leave a field"],
     ["Create", ["Ctrl", "Enter"], "Generate"],
     ["Create", ["Ctrl", "Shift", "V"], "Paste settings as the text that they are"],

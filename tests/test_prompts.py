@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from itertools import islice, pairwise, permutations, product
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from sd35.core.origin import PlannedRequest
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.prompts.axes import AxisKind, parse_axis
 from sd35.prompts.grids import AxisInput, GridSource, parse_grid, plan_grid
+from sd35.prompts.ideas import shipped_ideas
 from sd35.prompts.own_styles import OwnStyles, words_from_prompt
 from sd35.prompts.parser import has_template_syntax
 from sd35.prompts.plan import BatchOptions, SeedPolicy, parse_batch_options, plan_requests
@@ -25,6 +27,8 @@ from sd35.prompts.templates import MAX_COUNT, Template
 from sd35.prompts.tokens import estimate_tokens
 from sd35.prompts.unsupported import SyntaxKind, find_unsupported, without_unsupported
 from sd35.prompts.wildcards import NO_WILDCARDS, SHIPPED_WILDCARDS, WildcardFolders
+
+ASSETS = SHIPPED_STYLES.parent
 
 WILDCARDS = {
     "season": ("summer", "{autumn|fall}", "winter"),
@@ -642,3 +646,18 @@ def test_wrong_grids_name_the_axis(axes: list[tuple[str, str]], message: str, fi
         grid_requests(*axes)
     assert message in str(caught.value)
     assert [error.field for error in caught.value.field_errors] == [field]
+
+
+def test_ideas_are_prompts_without_syntax() -> None:
+    """Each example has a small thumbnail; each template is valid, and names shipped wildcards."""
+    ideas = shipped_ideas()
+    wildcards = WildcardFolders(SHIPPED_WILDCARDS)
+    assert len(ideas.examples) == 6
+    for example in ideas.examples:
+        assert (ASSETS / f"{example.thumbnail}.webp").stat().st_size <= 20_000
+    prompts = [Template(text, wildcards).sample(7) for text in ideas.templates]
+    prompts += [example.prompt for example in ideas.examples]
+    for prompt in prompts:
+        assert not has_template_syntax(prompt)
+        assert not find_unsupported(prompt)
+    assert ideas.draw(wildcards, SystemRandom())

@@ -57,9 +57,13 @@ def launch_options() -> dict[str, Any]:
     scripts = "".join(f"<script>{_read_asset(name)}</script>" for name in names)
     # The library's rules begin with <html>, which has the current tab as an attribute. In `css`
     # Gradio would put its own class before them.
-    styles = "".join(
-        f"<style>{_read_asset(name)}</style>" for name in ("library.css", "sets.css", "header.css")
+    style_names = (
+        "library.css",
+        "sets.css",
+        "header.css",
+        "welcome.css",
     )
+    styles = "".join(f"<style>{_read_asset(name)}</style>" for name in style_names)
     return {
         "theme": _theme(),
         "css": _read_asset("style.css"),

@@ -7,7 +7,7 @@ import gradio as gr
 from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.sizes import ASPECT_RATIOS
 from sd35.jobs.space_connection import ConnectionState
-from sd35.ui.create import job_panel, notices, space_view
+from sd35.ui.create import job_panel, notices, space_view, welcome
 from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES, SLIDER_FIELDS
 from sd35.ui.gallery.gallery import build_tabs
 
@@ -29,12 +29,13 @@ aria-label="Theme"><option value="system">System theme</option><option value="li
 PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
     *("check", "connection", "limits", "reuse", "spaces", "choose", "batch", "plan"),
+    "surprise",
 )
 """Events that the page's scripts raise at the queue: to submit presses of Generate, to run the
 action of a button, to watch the jobs by an event stream, to read them once, to read what changes
 with the end of a job, to show the errors of the fields, to read the connection, to give the fields
 the limits of another Space, to fill in the seed of the image, to list the Spaces, to choose one,
-to set how many images a press makes, and to ask what it would make."""
+to set how many images a press makes, to ask what it would make, and to draw a random prompt."""
 
 
 class Header:
@@ -73,6 +74,12 @@ class PromptArea:
                 js_on_load="sd35.bindImport(element, trigger, watch)",
                 apply_default_css=False,
             )
+            gr.HTML(
+                welcome.IDEA_BUTTONS,
+                elem_id="ideas",
+                js_on_load="sd35.bindIdeas(element)",
+                apply_default_css=False,
+            )
             self.prompt = gr.Textbox(
                 label="Prompt",
                 placeholder="Describe your image, for example: a lighthouse at dusk, watercolor",
@@ -97,6 +104,12 @@ class OutputArea:
 
     def __init__(self) -> None:
         with gr.Column(elem_id="output"):
+            gr.HTML(
+                welcome.welcome_cards(),
+                elem_id="welcome",
+                js_on_load="sd35.bindIdeas(element)",
+                apply_default_css=False,
+            )
             self.image = gr.Image(
                 show_label=False,
                 interactive=False,
@@ -149,6 +162,7 @@ class PageState:
         self.message = _value()
         self.space_panel = _value()
         self.space_error = _value()
+        self.random_prompt = _value()
         self.download = _value()
         self.plan = _value()
         # The limits that the fields have, and those for which the restored draft was typed.

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from random import SystemRandom
 from typing import Any
 
 import anyio.to_thread
@@ -16,6 +17,7 @@ from sd35.library.layout import owner_key
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import parse_int
 from sd35.prompts.catalog import PromptCatalog
+from sd35.prompts.ideas import shipped_ideas
 from sd35.server.api import visitor_from_request
 from sd35.ui.create import notices, space_view
 from sd35.ui.create.dropped_file import DroppedFileReader, dump_form, load_form
@@ -158,6 +160,10 @@ class FormHandlers:
     def dismiss_import() -> tuple[str, str]:
         """Return the file chooser in place of the summary of an import."""
         return notices.IMPORT_HINT, ""
+
+    def draw_prompt(self) -> str:
+        """Return a random prompt, of the shipped wildcards: the owner's are for nobody else."""
+        return shipped_ideas().draw(self._catalog.wildcards(is_owner=False), SystemRandom())
 
     def apply_limits(self, *inputs: object) -> list[Any]:
         """Give the fields the Space's ranges, steps and defaults; keep what was typed."""

@@ -28,6 +28,7 @@ MESSAGE_JS: Final = "(html) => sd35.showMessage(html)"
 DOWNLOAD_JS: Final = "(file) => sd35.setDownload(file)"
 SPACES_JS: Final = "(html) => sd35.showSpaces(html)"
 CHOICE_JS: Final = "(error) => sd35.endChoice(error)"
+FILL_PROMPT_JS: Final = "(text) => sd35.fillPrompt(text)"
 BATCH_JS: Final = "() => sd35.batchText()"
 PLAN_JS: Final = "(text) => sd35.showPlan(text)"
 SHOW_BATCH_JS: Final = "(text) => sd35.showBatchOptions(text)"
@@ -176,6 +177,10 @@ class Wiring:
         batch = self.tab.prompt_area.batch_options
         self.tab.prompt_area.queue.batch(None, None, batch, js=BATCH_JS, **_OPTIONS)
         batch.change(None, batch, None, js=SHOW_BATCH_JS, **_OPTIONS)
+        draw_event = self.tab.prompt_area.queue.surprise(
+            self.form_handlers.draw_prompt, None, state.random_prompt, **_DIRECT
+        )
+        draw_event.then(None, state.random_prompt, None, js=FILL_PROMPT_JS, **_OPTIONS)
         sides = [settings.width, settings.height]
         settings.size.input(None, [settings.size, *sides], sides, js=SIZE_JS, **_OPTIONS)
         settings.size.change(None, settings.size, sides, js=SHOW_SIDES_JS, **_OPTIONS)
