@@ -65,11 +65,17 @@ def run_work(request: GenerationRequest) -> float:
 
 @dataclass(frozen=True, slots=True)
 class RunSample:
-    """A completed run: its work, its duration, and its wait in the Space's queue if known."""
+    """A completed run.
+
+    Attributes:
+        wait_seconds: its wait in the Space's queue before, if that is known.
+        tail_seconds: the time from its last step to the image, if that is known.
+    """
 
     work: float
     seconds: float
     wait_seconds: float | None = None
+    tail_seconds: float | None = None
 
     @property
     def is_plausible(self) -> bool:
@@ -82,6 +88,11 @@ class RunTimes:
 
     A run of known work takes the median of such runs. Another one takes a fixed time, and a time
     for each unit of work; both are medians (Theil–Sen), so that a cold start changes little.
+
+    Attributes:
+        samples: the runs, the newest first.
+        wait_seconds: the usual wait in the Space's queue; `None` if it isn't known.
+        tail_seconds: the usual time from the last step to the image; `None` if it isn't known.
     """
 
     def __init__(self, samples: Iterable[RunSample] = ()) -> None:
@@ -89,8 +100,8 @@ class RunTimes:
         plausible = [sample for sample in samples if sample.is_plausible]
         self.samples = tuple(plausible[:MAX_SAMPLES])
         self._fixed_seconds, self._seconds_per_work = _fit(self.samples)
-        waits = [sample.wait_seconds for sample in self.samples if sample.wait_seconds is not None]
-        self._wait_seconds = median(waits[:MAX_SIMILAR]) if waits else None
+        self.wait_seconds = _newest_median(sample.wait_seconds for sample in self.samples)
+        self.tail_seconds = _newest_median(sample.tail_seconds for sample in self.samples)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -98,11 +109,6 @@ class RunTimes:
     def with_sample(self, sample: RunSample) -> Self:
         """Return the times with a newer run."""
         return type(self)((sample, *self.samples))
-
-    @property
-    def wait_seconds(self) -> float | None:
-        """The usual wait in the Space's queue."""
-        return self._wait_seconds
 
     def run_seconds(self, work: float, space_average: float | None = None) -> float | None:
         """Return the expected duration of a run; `None` if nothing is known.
@@ -125,6 +131,11 @@ class RunTimes:
 
 def _is_similar(work: float, other_work: float) -> bool:
     return abs(work - other_work) <= MIN_WORK_DIFFERENCE * max(work, other_work)
+
+
+def _newest_median(values: Iterable[float | None]) -> float | None:
+    known_values = [value for value in values if value is not None]
+    return median(known_values[:MAX_SIMILAR]) if known_values else None
 
 
 def _fit(samples: Sequence[RunSample]) -> tuple[float, float]:
@@ -159,6 +170,11 @@ class Pace:
     seconds_per_position: float = 0.0
     interval_count: int = 0
 
+    @property
+    def is_at_end(self) -> bool:
+        """Return whether the last position was reached."""
+        return 0 < self.total <= self.position
+
     def advance(self, progress: Progress, now: float) -> "Pace":
         """Return the pace after a progress event."""
         position, total = _position_and_total(progress)
@@ -176,10 +192,15 @@ class Pace:
         average = self.seconds_per_position + weight * (seconds - self.seconds_per_position)
         return replace(advanced, seconds_per_position=average, interval_count=count)
 
-    def remaining_seconds(self, now: float, expected_seconds: float | None = None) -> float | None:
-        """Return the time to the last position; `None` without a pace, or if the run stalls.
+    def remaining_seconds(
+        self, now: float, expected_seconds: float | None = None, tail_seconds: float = 0.0
+    ) -> float | None:
+        """Return the time to the image; `None` without a pace, or if the run stalls.
 
-        `expected_seconds` is the duration of the run as expected before its start.
+        Args:
+            now: the current time.
+            expected_seconds: the duration of the run as expected before its start.
+            tail_seconds: the time from the last position to the image.
         """
         if not self.interval_count:
             return None
@@ -190,10 +211,13 @@ class Pace:
         if expected_seconds is not None:
             # A share of it, as a run may have waited for its GPU after its start.
             weight = self.interval_count / (self.interval_count + PRIOR_STEPS)
-            seconds = weight * seconds + (1 - weight) * expected_seconds / self.total
-        ahead = max(0.0, self.total - self.position) * seconds
+            expected_steps = max(0.0, expected_seconds - tail_seconds)
+            seconds = weight * seconds + (1 - weight) * expected_steps / self.total
+        if self.is_at_end:
+            return max(0.0, tail_seconds - since_position)
+        ahead = (self.total - self.position) * seconds
         # Until the next step is there, no more than its own time has passed.
-        return max(0.0, ahead - min(since_position, seconds))
+        return max(0.0, ahead - min(since_position, seconds)) + tail_seconds
 
 
 def _position_and_total(progress: Progress) -> tuple[float, float]:
@@ -203,7 +227,11 @@ def _position_and_total(progress: Progress) -> tuple[float, float]:
 
 
 def remaining_run_seconds(
-    pace: Pace, elapsed_seconds: float, expected_seconds: float | None, now: float
+    pace: Pace,
+    elapsed_seconds: float,
+    expected_seconds: float | None,
+    now: float,
+    tail_seconds: float = 0.0,
 ) -> float | None:
     """Return the remaining time of a run, never negative; `None` if nothing is known.
 
@@ -212,8 +240,9 @@ def remaining_run_seconds(
         elapsed_seconds: since its start.
         expected_seconds: its duration as expected before its start, if there was a reason to.
         now: the time that the pace is compared with.
+        tail_seconds: the time from the last step to the image.
     """
-    by_pace = pace.remaining_seconds(now, expected_seconds)
+    by_pace = pace.remaining_seconds(now, expected_seconds, tail_seconds)
     if by_pace is not None or expected_seconds is None or pace.interval_count:
         return by_pace
     is_late = elapsed_seconds > OVERRUN_FACTOR * expected_seconds + OVERRUN_SECONDS

@@ -7,7 +7,7 @@ the runs of the same Space in the library. Where none of them tells anything, th
 import math
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 from sd35.client import SpaceClient
@@ -30,6 +30,8 @@ from sd35.jobs.tasks import BackgroundTasks
 __all__ = ["Estimates"]
 
 MAX_FORECAST_AGE: Final = 0.25  # seconds: a page shows up to 50 pending jobs, ten times a second
+
+WATCH_INTERVAL: Final = 3600.0  # seconds: any change of the connection comes at once
 
 # Name and model of a Space: a Space on this machine has one name for all models.
 _SpaceKey = tuple[str, str, bool]
@@ -60,6 +62,13 @@ class Estimates:
         self._loading: set[_SpaceKey] = set()
         self._forecast: dict[str, float] = {}
         self._forecast_at = -math.inf
+
+    async def watch_spaces(self) -> None:
+        """Read the runs of each Space once it is connected, so that a first press has estimates."""
+        connections = self._connection.watch(min_interval=0.0, max_interval=WATCH_INTERVAL)
+        async with aclosing(connections):
+            async for _ in connections:
+                await self.load()
 
     async def load(self) -> None:
         """Read the runs of the current Space from the library, unless that was done."""
@@ -93,12 +102,14 @@ class Estimates:
             return
         if state.started_at is None or state.is_late:
             return
-        queued_at = state.queued_at
-        sample = RunSample(
-            run_work(state.request),
-            state.elapsed_seconds,
-            None if queued_at is None else max(0.0, state.started_at - queued_at),
-        )
+        wait_seconds = None
+        if state.queued_at is not None:
+            wait_seconds = max(0.0, state.started_at - state.queued_at)
+        tail_seconds = None
+        if state.pace is not None and state.pace.is_at_end and state.ended_at is not None:
+            tail_seconds = max(0.0, state.ended_at - state.pace.position_at)
+        work = run_work(state.request)
+        sample = RunSample(work, state.elapsed_seconds, wait_seconds, tail_seconds)
         key = _space_key(state.space)
         self._times[key] = self._run_times(key).with_sample(sample)
 
@@ -112,6 +123,7 @@ class Estimates:
         times = self._times_of(space)
         return {
             "expected_seconds": times.run_seconds(run_work(request), space_average),
+            "expected_tail_seconds": times.tail_seconds,
             "expected_wait_seconds": times.wait_seconds,
         }
 

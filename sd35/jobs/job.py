@@ -73,6 +73,7 @@ class JobState:
         queued_event_at: when `queued_event` arrived, whose `eta_seconds` counts from then.
         pace: of the steps of the run.
         expected_seconds: how long the run usually takes; `None` if that isn't known.
+        expected_tail_seconds: how long it usually takes from the last step to the image.
         expected_wait_seconds: how long a job usually waits in the Space's queue.
         pause_error: why the job is paused, such as a GPU quota that is used up.
         cancel_reason: why the job was cancelled; empty if its owner did it.
@@ -98,6 +99,7 @@ class JobState:
     progress: Progress | None = None
     pace: Pace | None = None
     expected_seconds: float | None = None
+    expected_tail_seconds: float | None = None
     expected_wait_seconds: float | None = None
     preview: Picture | None = None
     notices: tuple[Notice, ...] = ()
@@ -162,7 +164,11 @@ class JobState:
                 )
             case JobStatus.RUNNING if self.pace is not None:
                 return remaining_run_seconds(
-                    self.pace, self.elapsed_seconds, self.expected_seconds, now
+                    self.pace,
+                    self.elapsed_seconds,
+                    self.expected_seconds,
+                    now,
+                    self.expected_tail_seconds or 0.0,
                 )
             case _:
                 return None

@@ -137,6 +137,7 @@ class JobService:
         """Connect to the Space soon after the server's start, and stop every job at its end."""
         # Delayed: a page that is requested at this moment goes first, and connects itself.
         connect_timer = asyncio.get_running_loop().call_later(CONNECT_DELAY, self.connect)
+        self._tasks.start(self.estimates.watch_spaces())
         if self._config.is_persistent:
             self._tasks.start(self.restore_unsaved())
         try:
