@@ -24,7 +24,7 @@
     scrollPositions: {}, // of the tabs that were left
     requestId: 0, // of the newest request; the answer carries it, too
     // Viewer
-    requestedIds: null, // what the viewer should show: null, an id, or two ids with a comma
+    requestedIds: null, // what the viewer should show: null, an id, or, compared, two to four ids with commas
     requestedAt: 0,
     shownIds: null, // what it shows: the same as `requestedIds`, unless an answer is pending
     staleBefore: 0, // answers for the viewer are ignored up to this request
@@ -54,7 +54,8 @@
   const confirmDialog = () => one("#selection .confirm");
   const checkboxes = () => all("#grid .pick input");
   const idOf = (element) => element.closest("[data-id]")?.dataset.id ?? "";
-  const viewerIds = () => (viewer()?.open ? (viewer().dataset.id ?? viewer().dataset.pair) : null);
+  const viewerIds = () => sd35.comparedIds() ?? (viewer()?.open ? viewer().dataset.id : null);
+  const isComparing = () => state.requestedIds?.includes(",") ?? false;
 
   // A query is "filter|text". The fields have one, and the answer in the grid has one.
   const fieldsQuery = () =>
@@ -68,7 +69,7 @@
     components.grid?.trigger({
       action,
       position: grid()?.dataset.position ?? "",
-      is_viewer_open: viewerIds() !== null,
+      is_viewer_open: viewer()?.open ?? false,
       request_id: ++state.requestId,
       ...payload,
     });
@@ -99,10 +100,10 @@
     form.remove();
   };
 
-  // ---- Addresses: #create, #library, #library/ID, #library/ID,ID, each with ?q=fox&show=Starred ----
+  // ---- Addresses: #create, #library, #library/ID, #library/ID,ID,…, each with ?q=fox&show=Starred ----
   // No element has an id that is an address: the browser would move the focus to it.
 
-  const parseAddress = () => location.hash.match(/^#library(?:\/([\w-]+(?:,[\w-]+)?))?(?:\?(.*))?$/);
+  const parseAddress = () => location.hash.match(/^#library(?:\/([\w-]+(?:,[\w-]+){0,3}))?(?:\?(.*))?$/);
   const addressIds = () => parseAddress()?.[1] ?? null;
   const addressQuery = () => parseAddress()?.[2] ?? "";
   const gridQueryParams = () => {
@@ -126,15 +127,23 @@
     state.requestedIds = ids.join(",");
     state.requestedAt = Date.now();
     state.staleBefore = state.requestId;
-    sendEvent(ids.length === 2 ? "compare" : "open", { ids });
+    if (ids.length === 1) {
+      sd35.closeComparison();
+      sendEvent("open", { ids });
+      return;
+    }
+    emptyViewer();
+    state.shownIds = state.requestedIds;
+    sd35.compare(ids);
   };
   const emptyViewer = () => {
     viewer()?.close(); // at once, because nothing beneath a modal dialog can get the focus
-    components.viewer.props.value = "";
+    if (components.viewer !== undefined) components.viewer.props.value = "";
   };
   const closeViewer = () => {
     state.requestedIds = state.shownIds = null;
     state.staleBefore = state.requestId;
+    sd35.closeComparison();
     if (viewer() === null) return;
     emptyViewer();
     (one(`#grid [data-id="${state.lastViewedId}"] .open`) ?? one("#grid .item .open"))?.focus();
@@ -162,9 +171,12 @@
     state.selected.clear();
     state.rangeStart = null;
   };
+  const forgetDeletions = (ids) => {
+    state.deletions = state.deletions.map((all) => all.filter((id) => !ids.includes(id))).filter((all) => all.length > 0);
+  };
   const restore = (ids) => {
     state.deletedAt = 0;
-    state.deletions = state.deletions.map((all) => all.filter((id) => !ids.includes(id))).filter((all) => all.length > 0);
+    forgetDeletions(ids);
     sendEvent("restore", { ids });
   };
   const copyText = async (text) => {
@@ -225,7 +237,11 @@
       const answer = one("#viewer [data-request-id]");
       if (answer === null) return; // `emptyViewer` did that
       const isStale = Number(answer.dataset.requestId) <= state.staleBefore;
-      if (!isStale) state.requestedIds = viewer()?.dataset.id ?? viewer()?.dataset.pair ?? null;
+      if (isComparing()) {
+        emptyViewer();
+        return;
+      }
+      if (!isStale) state.requestedIds = viewer()?.dataset.id ?? null;
       if (state.requestedIds === null) {
         if (isStale) emptyViewer();
         state.shownIds = null;
@@ -246,6 +262,18 @@
     },
     "tags added": ({ text }) => sendEvent("tag", { ids: [...state.selected], text }),
     "tags edited": ({ id, text }) => sendEvent("set_tags", { ids: [id], text }),
+
+    "comparison closed": () => {
+      if (isComparing()) state.requestedIds = state.shownIds = null;
+    },
+    // Elsewhere on the page: the comparison, or the stage.
+    "pictures changed": ({ action, ids }) => {
+      if (action === "trash") {
+        for (const id of ids) state.selected.delete(id);
+        state.deletions.push(ids);
+      } else if (action === "restore") forgetDeletions(ids);
+      if (state.tab === "library") sendEvent("page");
+    },
 
     // The rest are buttons, by their data-action. `ids` are the images that the button acts on.
     page: ({ button }) => {
@@ -308,7 +336,8 @@
       if (!form.hidden) one("input", form).focus();
     },
     "clear-selection": clearSelection,
-    compare: ({ ids }) => sendEvent("compare", { ids }),
+    compare: ({ ids }) => requestViewer(ids),
+    "find-best": ({ ids }) => sd35.findBest(ids),
     "compare-with": ({ button }) => {
       state.firstToCompare = idOf(button);
       closeViewer();
@@ -369,7 +398,8 @@
     for (const button of all("[data-in]", toolbar())) {
       button.hidden = (button.dataset.in === "trash") !== state.isTrash;
     }
-    one("[data-action=compare]", toolbar()).disabled = selected.size !== 2;
+    one("[data-action=compare]", toolbar()).disabled = selected.size < 2 || selected.size > 4;
+    one("[data-action=find-best]", toolbar()).disabled = selected.size < 3 || selected.size > 64;
     one("#selection .compare-hint").hidden = firstToCompare === null;
     one("#grid").classList.toggle("is-selecting", selected.size > 0);
   };
@@ -387,8 +417,6 @@
       dialog.scrollTop = 0;
       for (const arrow of all(".arrow:not([hidden])", dialog)) new Image().src = sd35.url(`studio/picture/${arrow.dataset.id}`);
     }
-    const slider = one(".comparison input", dialog);
-    if (slider) slider.parentElement.style.setProperty("--at", `${slider.value}%`);
   };
   const renderAddress = () => {
     const { requestedIds, shownIds } = state;
@@ -491,9 +519,6 @@
   const onChange = ({ target }) => {
     if (target.matches(".tags input")) dispatch("tags edited", { id: idOf(target), text: target.value });
   };
-  const onInput = ({ target }) => {
-    if (target.matches(".comparison input")) renderViewer();
-  };
   const onImageEnd = (event) => {
     if (event.target.tagName !== "IMG") return;
     delete event.target.dataset.loading;
@@ -564,6 +589,8 @@
   };
   window.addEventListener("click", onClickAfterLeaving, true);
   window.addEventListener("hashchange", () => dispatch("address changed"));
+  document.addEventListener("sd35:comparison-closed", () => dispatch("comparison closed"));
+  document.addEventListener("sd35:pictures-changed", ({ detail }) => dispatch("pictures changed", detail));
 
   // This script runs in the head, before Gradio has drawn the links.
   const linksObserver = new MutationObserver(() => {
@@ -584,7 +611,6 @@
     element.addEventListener("click", onClick);
     element.addEventListener("submit", onSubmit);
     element.addEventListener("change", onChange);
-    element.addEventListener("input", onInput);
     // These don't bubble, so they are captured.
     element.addEventListener("load", onImageEnd, true);
     element.addEventListener("error", onImageEnd, true);

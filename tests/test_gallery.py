@@ -389,23 +389,136 @@ def test_selected_images_are_saved_tagged_starred_and_deleted(
     expect(gallery_items(page)).to_have_count(4)
 
 
+def pane_styles(page: Page) -> list[str]:
+    """Return size and position of each compared image."""
+    pictures = page.locator(".pane .picture").all()
+    return [picture.get_attribute("style") or "" for picture in pictures]
+
+
 def test_two_images_are_compared(page: Page) -> None:
-    """Two images lie over each other, with a slider for the keyboard and a table of differences."""
+    """Two images are side by side, under a slider or in turn, and zoomed in step; by the keys."""
     select_results(page, "at dusk", 2)
-    page.get_by_role("button", name="Compare", exact=True).click()
-    dialog = page.get_by_role("dialog")
-    for row in ("Prompt", "Negative prompt", "Steps", "Model"):
-        expect(dialog.get_by_role("row", name=re.compile(rf"^{row}\b"))).to_have_count(1)
-    expect(dialog.locator("tbody tr")).to_have_count(4)
-    dialog.get_by_role("slider").focus()
+    compare_button = page.get_by_role("button", name="Compare", exact=True)
+    compare_button.click()
+    dialog = page.get_by_role("dialog", name="Compare 2 images")
+    expect(page).to_have_url(re.compile(r"#library/[\w-]+,[\w-]+\?q=at\+dusk$"))
+    page.reload()
+    expect(dialog.locator("dt:visible")).to_have_text(
+        ["Prompt", "Negative prompt", "Steps", "Model"]
+    )
+    expect(dialog.locator("mark")).to_have_text(["lighthouse", "harbour", "people"])
+    page.keyboard.press("+")
+    styles = pane_styles(page)
+    page.keyboard.press("+")
+    assert pane_styles(page)[0] not in styles
+    assert len(set(pane_styles(page))) == 1
+    page.keyboard.press("0")
+    page.keyboard.press("l")
+    dialog.get_by_role("slider", name="Divider").focus()
     page.keyboard.press("ArrowRight")
-    expect(dialog.locator(".comparison")).to_have_attribute("style", re.compile("51%"))
+    expect(dialog.locator(".view")).to_have_attribute("style", re.compile("--at: 51%"))
+    page.keyboard.press("f")
+    page.keyboard.press("Space")
+    shown_image = dialog.get_by_role("img").filter(visible=True)
+    expect(shown_image).to_have_attribute("alt", "Image 2: a harbour at dusk")
+    page.keyboard.press("g")
     page.keyboard.press("Escape")
-    page.get_by_role("toolbar").get_by_role("button", name="Clear").click()
+    expect(page).to_have_url(re.compile(r"#library\?q=at\+dusk$"))
     open_first_result(page, "fox").get_by_role("button", name="Compare with…").click()
     expect(page.locator(".compare-hint")).to_be_visible()
-    open_first_result(page, "owl")
-    expect(dialog.get_by_role("row", name=re.compile("a fox an owl"))).to_be_visible()
+    search(page, "owl").locator(".open").click()
+    expect(dialog.locator("mark")).to_have_text(["a fox", "an owl"])
+    page.go_back()
+    expect(dialog).to_have_count(0)
+
+
+def test_one_image_is_kept_and_the_others_go_to_the_trash(
+    page: Page, server: GalleryServer
+) -> None:
+    """A key keeps its image alone; the others are in the trash until that is undone."""
+    for index in range(3):
+        add_picture(server.library, GenerationMetadata(prompt="a lynx", seed=index), size=(60, 80))
+    select_results(page, "lynx", 3)
+    page.get_by_role("button", name="Compare", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".view[data-ready]")).to_be_visible()
+    page.keyboard.press("2")
+    expect(dialog).to_contain_text("Image 2 kept. 2 images moved to trash.")
+    kept_seeds = [entry.metadata.seed for entry in entries(server, "a lynx")]
+    expect(dialog.locator(".caption")).to_have_text([f"Seed {seed}" for seed in kept_seeds])
+    page.keyboard.press("Control+z")
+    expect(dialog.locator(".view[data-ready] .pane")).to_have_count(3)
+    assert len(entries(server, "a lynx")) == 3
+    page.keyboard.press("Escape")
+    expect(page.locator("#grid .summary")).to_have_text(re.compile("^3 images"))
+
+
+def test_tournament_finds_the_best_three(page: Page) -> None:
+    """For sets of each size, the best three are found with few decisions; equals share a place."""
+    failures = page.evaluate("""() => {
+        const failures = [];
+        for (let count = 3; count <= 64; count += 1) {
+            // As if their names were their qualities, in an order that isn't sorted.
+            const ids = [...Array(count).keys()].map((index) => String((index * 37) % 67));
+            const decisions = [];
+            let ranking = sd35.rank(ids, decisions);
+            while (ranking.pair !== null && decisions.length < 99) {
+                const [left, right] = ranking.pair;
+                const result = Number(left) > Number(right) ? "left" : "right";
+                decisions.push({ left, right, result });
+                ranking = sd35.rank(ids, decisions);
+            }
+            const best = [...ids].sort((a, b) => b - a).slice(0, 3).join();
+            const limit = count - 1 + 2 * Math.ceil(Math.log2(count));
+            const isRight = ranking.places.flat().join() === best && decisions.length <= limit;
+            if (!isRight) failures.push(count);
+        }
+        return failures;
+    }""")
+    assert failures == []
+    equal_places = page.evaluate("""() => {
+        const decisions = [
+            { left: "a", right: "b", result: "both" },
+            { left: "c", right: "d", result: "left" },
+            { left: "c", right: "a", result: "right" },
+        ];
+        return sd35.rank(["a", "b", "c", "d"], decisions).places;
+    }""")
+    assert equal_places == [["a", "b"], ["c"]]
+
+
+def test_best_of_a_selection_is_found(page: Page, server: GalleryServer) -> None:
+    """Keys choose and undo; a reload goes on with the same pair; in the end the others may go."""
+    for index in range(3):
+        add_picture(server.library, GenerationMetadata(prompt="a stoat", seed=index))
+    select_results(page, "stoat", 3)
+    page.get_by_role("button", name="Find the best").click()
+    dialog = page.get_by_role("dialog", name="Find the best")
+
+    def press(key: str, progress: str) -> None:
+        expect(dialog.locator(".view[data-ready]")).to_be_visible()
+        page.keyboard.press(key)
+        expect(dialog.locator(".progress-text")).to_have_text(progress)
+
+    press("ArrowLeft", "2 of about 3")
+    press("Backspace", "1 of about 3")
+    press("ArrowRight", "2 of about 3")
+    captions = dialog.locator(".caption").all_inner_texts()
+    page.reload()
+    expect(dialog.locator(".progress-text")).to_have_text("2 of about 3")
+    expect(dialog.locator(".caption")).to_have_text(captions)
+    press("ArrowRight", "3 of about 3")
+    press("ArrowRight", "Done")
+    winner = dialog.locator("figure[data-place='1'] .caption").inner_text()
+    dialog.get_by_role("button", name="★ Star the winner").click()
+    expect(dialog.get_by_role("button", name="★ Star the winner")).to_be_disabled()
+    dialog.get_by_role("button", name="Keep the winner, move 2 to trash").click()
+    expect(dialog).to_contain_text("2 images moved to trash.")
+    (entry,) = entries(server, "a stoat")
+    assert (f"Seed {entry.metadata.seed}", entry.metadata.is_starred) == (winner, True)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#grid .summary")).to_have_text(re.compile("^3 images"))
 
 
 def test_image_is_sent_to_the_create_tab(page: Page, server: GalleryServer) -> None:

@@ -12,7 +12,9 @@ from sd35.library.search import PicturePage
 from sd35.library.skipped_files import SkippedFiles, SkipReason
 from sd35.ui.gallery import messages, view
 from sd35.ui.gallery.actions import ACTIONS, run_action
+from sd35.ui.gallery.comparison import answer_event
 from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
+from sd35.ui.gallery.word_diff import MAX_WORDS, diff_words
 from sd35.ui.markup import EMPTY_HTML
 from tests.library_fixtures import ANN, BOB, NOON, add_picture, folder, library
 
@@ -64,6 +66,57 @@ def test_action_never_touches_images_of_others(library: Library, action: str) ->
     run_action(library, BOB, GalleryEvent(action, ids, text="sea"))
     assert [library.get(id_) for id_ in ids] == entries
     assert all(library.read_bytes(id_) for id_ in ids)
+
+
+def test_images_of_others_are_not_compared(library: Library) -> None:
+    """Another visitor's image is missing in a comparison, as is one that doesn't exist."""
+    own, other = (add_picture(library, index, owner) for index, owner in ((1, BOB), (2, ANN)))
+    html = answer_event(library, BOB, GalleryEvent("compare", (own.id, other.id, "nothing")))
+    assert own.id in html
+    assert other.id not in html
+    assert "2 images no longer in your library" in html
+
+
+@pytest.mark.parametrize(
+    ("texts", "parts"),
+    [
+        (("a red fox, blue sky", "a red owl, blue sea"), ("fox|sky", "owl|sea")),
+        (("(fox:1.3) at dawn", "(fox:1.2) at dusk"), ("1.3|dawn", "1.2|dusk")),
+        (("a fox", "a red fox", "a fox, red"), ("", "red", ", red")),
+        (("一只红狐", "一只蓝狐"), ("红", "蓝")),
+        (("a fox", "a  fox"), ("", "")),
+        (("", "a fox"), ("", "a fox")),
+    ],
+)
+def test_words_that_are_not_in_all_texts_differ(
+    texts: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    """Words differ that another text lacks, at their place; together the segments are the text."""
+    diffs = diff_words(texts)
+    assert tuple("".join(segment.text for segment in diff) for diff in diffs) == texts
+    differences = (
+        "|".join(segment.text.strip() for segment in diff if not segment.is_common)
+        for diff in diffs
+    )
+    assert tuple(differences) == parts
+
+
+def test_endless_prompt_is_compared_in_part() -> None:
+    """A prompt of more words than can be compared ends with an ellipsis."""
+    (segments, _) = diff_words(["word " * 50_000, "word"])
+    text = "".join(segment.text for segment in segments)
+    assert text == "word " * MAX_WORDS + "…"
+
+
+def test_comparison_shows_each_value_once_and_escapes_it(library: Library) -> None:
+    """A setting that differs has the numbers of its images; the same ones stand apart."""
+    prompts = ("a <b>fox</b>", "a <i>fox</i>", "a <b>fox</b>")
+    ids = tuple(add_picture(library, index, prompt=text).id for index, text in enumerate(prompts))
+    html = answer_event(library, "", GalleryEvent("compare", ids))
+    assert "<b>fox" not in html
+    assert html.count("&lt;<mark>b</mark>&gt;fox") == 1
+    assert "<b>1</b> <b>3</b> " in html
+    assert "The same:" in html
 
 
 def test_only_the_local_user_rescans(library: Library, folder: Path) -> None:

@@ -51,6 +51,9 @@ def launch_options() -> dict[str, Any]:
         "composer.js",
         "space.js",
         "import.js",
+        "zoom.js",
+        "compare.js",
+        "tournament.js",
         "library.js",
         "welcome.js",
     )
@@ -59,6 +62,7 @@ def launch_options() -> dict[str, Any]:
     # Gradio would put its own class before them.
     style_names = (
         "library.css",
+        "compare.css",
         "sets.css",
         "header.css",
         "welcome.css",

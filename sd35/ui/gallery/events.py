@@ -46,7 +46,7 @@ FIRST_PAGE: Final = PagePosition()
 
 @dataclass(frozen=True, slots=True)
 class GalleryEvent:
-    """One event of assets/library.js.
+    """One event of assets/library.js, or of assets/compare.js.
 
     Attributes:
         action: `page`, `search`, `open`, `compare`, or a key of `actions.ACTIONS`.

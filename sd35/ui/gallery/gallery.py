@@ -4,22 +4,22 @@ The server keeps no state of open pages: each request contains its query and its
 """
 
 import datetime as dt
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
-import anyio.to_thread
 import gradio as gr
 from markupsafe import Markup
 
 from sd35.core.errors import LibraryError, SD35Error
 from sd35.jobs.repository import JobRepository
 from sd35.jobs.sheets import load_sheet
-from sd35.library.layout import LOCAL_OWNER_KEY, owner_key
+from sd35.library.layout import LOCAL_OWNER_KEY
 from sd35.library.library import Library
 from sd35.library.query import MATCH_ALL, Query, parse_query
-from sd35.server.api import visitor_from_request
 from sd35.ui.gallery import picture_view, static, view
 from sd35.ui.gallery.actions import run_action
+from sd35.ui.gallery.comparison import Comparison
+from sd35.ui.gallery.event_component import LISTENER_OPTIONS, event_component, run_for_owner
 from sd35.ui.gallery.events import FIRST_PAGE, GalleryEvent, PagePosition
 from sd35.ui.gallery.messages import action_error
 from sd35.ui.gallery.set_view import set_page
@@ -29,7 +29,6 @@ __all__ = ["Gallery", "build_tabs"]
 
 PAGE_SIZE: Final = 48
 
-Result = TypeVar("Result")
 HtmlUpdates = tuple[Markup | None, Markup | None]  # of grid and viewer; `None`: unchanged
 
 # The filter comes before the text: the last word of a query also matches as a prefix, and that must
@@ -69,6 +68,7 @@ class Gallery:
     def __init__(self, library: Library, tabs: gr.HTML) -> None:
         self._library = library
         self._job_repository = JobRepository(library)
+        Comparison(library)
         # The browser builds what is inside when the tab is first opened.
         with gr.Column(visible=False, elem_id="gallery") as column:
             with gr.Row(elem_id="search-row"):
@@ -89,30 +89,15 @@ class Gallery:
                     container=False,
                 )
             gr.HTML(static.search_help(), elem_id="search-help", apply_default_css=False)
-            self.grid = self._event_component(static.loading_grid(), "grid", "gallery_event")
-            self.viewer = self._event_component("", "viewer", "gallery_event")
-            self._event_component(static.SELECTION_BAR, "selection", "gallery_event")
-            self.import_event = self._event_component("", "import-event", "submit")
-            self.retry_event = self._event_component("", "retry-event", "retry")
+            self.grid = event_component(static.loading_grid(), "grid", "gallery_event")
+            self.viewer = event_component("", "viewer", "gallery_event")
+            event_component(static.SELECTION_BAR, "selection", "gallery_event")
+            self.import_event = event_component("", "import-event", "submit")
+            self.retry_event = event_component("", "retry-event", "retry")
         self._bind_events()
         tabs.select(None, None, column, js=SHOW_JS, api_visibility="private")
 
-    @staticmethod
-    def _event_component(value: str, name: str, event: str) -> gr.HTML:
-        # Gradio only allows listeners for events whose names appear literally in the script.
-        trigger_js = f"(payload) => trigger('{event}', payload)"
-        script = f"window.sd35?.gallery?.('{name}', element, props, watch, {trigger_js})"
-        return gr.HTML(value, elem_id=name, js_on_load=script, apply_default_css=False)
-
     def _bind_events(self) -> None:
-        listener_options: dict[str, Any] = {
-            "api_visibility": "private",
-            "show_progress": "hidden",
-            "concurrency_limit": None,
-            "queue": False,
-            "preprocess": False,
-            "postprocess": False,
-        }
         query_inputs = [self.search, self.filter_choice]
         # Not the search field's `input` event: Gradio's Textbox doesn't send it when text is
         # deleted or pasted.
@@ -122,14 +107,14 @@ class Gallery:
                 query_inputs,
                 self.grid,
                 trigger_mode="always_last",
-                **listener_options,
+                **LISTENER_OPTIONS,
             )
         self.grid.gallery_event(
             self._on_event,
             query_inputs,
             [self.grid, self.viewer, *query_inputs],
             trigger_mode="multiple",  # else Gradio drops clicks while an answer is on its way
-            **listener_options,
+            **LISTENER_OPTIONS,
         )
 
     # With `preprocess` off, text and filter_name are whatever a browser sends.
@@ -137,7 +122,7 @@ class Gallery:
         def render(owner: str) -> Markup:
             return self._render_page(owner, _build_query(text, filter_name), FIRST_PAGE)
 
-        grid_html = await self._run_for_owner(request, render, view.no_library())
+        grid_html = await run_for_owner(request, render, view.no_library())
         return view.with_query_key(grid_html, filter_name, text)
 
     async def _on_event(
@@ -161,7 +146,7 @@ class Gallery:
             return self._handle(owner, gallery_event, _build_query(text, filter_name))
 
         anonymous_result: HtmlUpdates = (view.no_library(), EMPTY_HTML)
-        grid_html, viewer_html = await self._run_for_owner(request, handle, anonymous_result)
+        grid_html, viewer_html = await run_for_owner(request, handle, anonymous_result)
         grid_update = gr.skip()
         if grid_html is not None:
             grid_update = view.with_query_key(grid_html, filter_name, text)
@@ -170,22 +155,12 @@ class Gallery:
             viewer_update = picture_view.with_request_id(viewer_html, gallery_event.request_id)
         return grid_update, viewer_update, *fields
 
-    @staticmethod
-    async def _run_for_owner(
-        request: gr.Request, operation: Callable[[str], Result], anonymous_result: Result
-    ) -> Result:
-        owner = visitor_from_request(request).owner
-        if owner is None:
-            return anonymous_result
-        # In a thread, because SQLite and the files would block the event loop.
-        return await anyio.to_thread.run_sync(operation, owner_key(owner))
-
     def _handle(self, owner: str, event: GalleryEvent, query: Query) -> HtmlUpdates:
         """Handle an event, and return what changes on the page."""
         try:
-            if event.action in {"open", "compare"}:
-                viewer_html = self._render_viewer(owner, event, query)
-                return None, viewer_html or picture_view.not_found_dialog(event.ids)
+            if event.action == "open":
+                viewer_html = self._render_viewer(owner, event.ids, query)
+                return None, viewer_html or picture_view.not_found_dialog("".join(event.ids[:1]))
             return self._update(owner, event, query)
         except LibraryError as error:
             return view.library_error(error), EMPTY_HTML
@@ -205,7 +180,7 @@ class Gallery:
                 event.action == "restore" and query.scope == "trash"
             )
             next_ids = nearby_ids[1:2] if is_gone else nearby_ids[:1]
-            viewer_html = self._render_viewer(owner, GalleryEvent("open", next_ids), query, message)
+            viewer_html = self._render_viewer(owner, next_ids, query, message)
         return self._render_page(owner, query, event.position, message), viewer_html
 
     def _render_page(
@@ -249,17 +224,16 @@ class Gallery:
     def _render_viewer(
         self,
         owner: str,
-        event: GalleryEvent,
+        ids: Sequence[str],
         query: Query,
         message: Markup = EMPTY_HTML,
     ) -> Markup:
-        entries = [entry for id_ in event.ids[:2] if (entry := self._library.get(id_, owner))]
-        if event.action == "compare":
-            return picture_view.compare_dialog(*entries) if len(entries) == 2 else EMPTY_HTML
-        if not entries:
+        """Return the viewer with the first image; empty if it doesn't exist."""
+        entry = self._library.get(ids[0], owner) if ids else None
+        if entry is None:
             return EMPTY_HTML
-        adjacent_ids = self._library.adjacent_ids(entries[0].id, owner, query)
-        return picture_view.picture_dialog(entries[0], adjacent_ids, _today(), message)
+        adjacent_ids = self._library.adjacent_ids(entry.id, owner, query)
+        return picture_view.picture_dialog(entry, adjacent_ids, _today(), message)
 
 
 def _build_query(text: object, filter_name: object) -> Query:

@@ -12,6 +12,7 @@ from sd35.ui.markup import EMPTY_HTML
 __all__ = [
     "action_error",
     "deletion_summary",
+    "not_saved",
     "removal_summary",
     "restore_summary",
     "scan_summary",
@@ -23,6 +24,11 @@ __all__ = [
 def action_error(error: SD35Error) -> Markup:
     """Return why an action failed and what to do about it."""
     return _alert(f"{error.happened} {error.remedy}".strip())
+
+
+def not_saved() -> Markup:
+    """Return that an anonymous visitor has no library."""
+    return _alert("Nothing is saved in this view. Log in or open the full page.")
 
 
 def trash_summary(ids: Sequence[str], missing_count: int) -> Markup:

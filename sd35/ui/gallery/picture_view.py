@@ -1,7 +1,7 @@
-"""The viewer of the library tab: one image, or two compared, as HTML. Pure; all data is escaped."""
+"""The viewer of the library tab: one image, as HTML. Pure; all data is escaped."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from markupsafe import Markup
@@ -14,7 +14,7 @@ from sd35.ui.gallery.set_view import set_line
 from sd35.ui.gallery.view import alt_text, day_name
 from sd35.ui.markup import EMPTY_HTML, concat
 
-__all__ = ["compare_dialog", "not_found_dialog", "picture_dialog", "with_request_id"]
+__all__ = ["generation_settings", "not_found_dialog", "picture_dialog", "with_request_id"]
 
 _CLOSE_BUTTON: Final = Markup(
     '<button type="button" class="icon" data-action="close" aria-label="Close">✕</button>'
@@ -69,45 +69,14 @@ def picture_dialog(
     )
 
 
-def compare_dialog(left_entry: Entry, right_entry: Entry) -> Markup:
-    """Return a dialog with one image on top of the other and a table of their differences."""
-    settings = zip(_generation_settings(left_entry), _generation_settings(right_entry), strict=True)
-    rows = concat(
-        Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
-            name, left_value, right_value
-        )
-        for (name, left_value), (_, right_value) in settings
-        if left_value != right_value
-    )
+def not_found_dialog(id_: str) -> Markup:
+    """Return a dialog for an image that the visitor doesn't have."""
     return Markup(
-        '<dialog class="viewer" open aria-label="Compare two images" data-pair="{left},{right}">'
-        '<div class="stage"><div class="comparison">'
-        '<img src="studio/picture/{right}" alt="Right: {right_alt}">'
-        '<img class="left" src="studio/picture/{left}" alt="Left: {left_alt}">'
-        '<i aria-hidden="true"></i><input type="range" min="0" max="100" step="1" value="50" '
-        'aria-label="Comparison slider"></div></div>'
-        '<div class="details"><div class="top"><p class="date">Compare</p>{close}</div>'
-        "<table><thead><tr><td></td><th scope=col>Left</th><th scope=col>Right</th></tr></thead>"
-        '<tbody>{rows}</tbody></table><p class="hint">Everything else is identical.</p>'
-        "</div></dialog>"
-    ).format(
-        left=left_entry.id,
-        right=right_entry.id,
-        left_alt=alt_text(left_entry),
-        right_alt=alt_text(right_entry),
-        close=_CLOSE_BUTTON,
-        rows=rows,
-    )
-
-
-def not_found_dialog(ids: Sequence[str]) -> Markup:
-    """Return a dialog for an image, or a pair, that the visitor doesn't have."""
-    return Markup(
-        '<dialog class="viewer" open aria-label="Image not found" data-{}="{}"><div class="stage">'
+        '<dialog class="viewer" open aria-label="Image not found" data-id="{}"><div class="stage">'
         '<div class="empty-state"><i></i><h2>Image not found</h2>'
         "<p>It may have been deleted or belong to another user.</p></div></div>"
         '<div class="details"><div class="top"><p class="date"></p>{}</div></div></dialog>'
-    ).format("pair" if len(ids) > 1 else "id", ",".join(ids[:2]), _CLOSE_BUTTON)
+    ).format(id_, _CLOSE_BUTTON)
 
 
 def with_request_id(viewer_html: Markup, request_id: int) -> Markup:
@@ -204,7 +173,7 @@ def _detail_rows(details: Iterator[tuple[str, str]]) -> Markup:
 
 def _details(entry: Entry) -> Iterator[tuple[str, str]]:
     metadata = entry.metadata
-    yield from _generation_settings(entry)[2:]  # without the prompts, which stand above
+    yield from generation_settings(entry)[2:]  # without the prompts, which stand above
     seconds = metadata.took_seconds
     yield "Time", "" if seconds is None else format_elapsed(seconds)
     yield "Tool", "" if metadata.tool == THIS_TOOL else metadata.tool
@@ -215,7 +184,7 @@ def _details(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "Format", f"{entry.format}, {format_bytes(entry.size_bytes)}"
 
 
-def _generation_settings(entry: Entry) -> list[tuple[str, str]]:
+def generation_settings(entry: Entry) -> list[tuple[str, str]]:
     """Return an image's settings; names and order are the same for each image."""
     metadata = entry.metadata
     guidance_scale = metadata.guidance_scale

@@ -49,7 +49,9 @@ SELECTION_BAR: Final = """\
 <button type="button" data-action="star" data-in="shown">Star</button>
 <button type="button" data-action="toggle-tag-form" data-in="shown"
 aria-expanded="false">Tag…</button>
-<button type="button" data-action="compare">Compare</button>
+<button type="button" data-action="compare" title="2 to 4 images">Compare</button>
+<button type="button" data-action="find-best" data-in="shown"
+title="3 to 64 images">Find the best</button>
 <button type="button" data-action="trash" data-in="shown">Delete</button>
 <button type="button" data-action="restore" data-in="trash">Restore</button>
 <button type="button" data-action="clear-selection">Clear</button>
