@@ -193,6 +193,13 @@
       return [];
     },
 
+    // A press of a grid's button, with the form's values and the axes.
+    addGrid(values, grid, image_count) {
+      values.splice(-1, 1, sd35.batchText());
+      add([{ values, grid, image_count }]);
+      sd35.announce(`${pluralize(image_count, "image")} requested`);
+    },
+
     // The body of a call that is repeated: without what was removed meanwhile.
     currentBody(text) {
       const body = JSON.parse(text);

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest
+from sd35.prompts.styles import Style, StyleBook
+from sd35.prompts.wildcards import NO_WILDCARDS
 from sd35.ui.create.dropped_file import DroppedFileReader
 from sd35.ui.create.form import (
     FormValues,
@@ -18,6 +20,7 @@ from sd35.ui.create.form import (
     plan_form,
     updated_defaults,
 )
+from sd35.ui.create.grid_form import dump_grid_plan, parse_axis_inputs, plan_grid_form
 from sd35.ui.create.plan_view import dump_plan
 
 TURBO_LIMITS = replace(
@@ -43,6 +46,34 @@ def test_request_has_the_values_of_the_form() -> None:
     assert plan_request(values) == GenerationRequest(
         "a cat", "dog", 512, 768, 3.5, 20, 7, randomize_seed=False
     )
+
+
+def test_grid_of_a_form_is_described_before_the_press() -> None:
+    """A grid has its labels and its size, or the axis that is wrong; foreign axes are no grid."""
+    values = replace(FORM_VALUES, seed="7", randomize_seed=False)
+    book = StyleBook((Style("Ink", "ink of {prompt}"),))
+
+    def describe(*axes: object, values: FormValues = values) -> dict[str, Any]:
+        inputs = parse_axis_inputs(list(axes))
+        plan = plan_grid_form(values, inputs, PUBLIC_LIMITS, book, NO_WILDCARDS)
+        text = dump_grid_plan(
+            plan, estimate="about 2 min", warning="", style_names=["Ink"], request_id=3
+        )
+        payload: dict[str, Any] = orjson.loads(text)
+        return payload
+
+    styles = {"kind": "style", "text": "all, none"}
+    plan = describe(styles, {"kind": "steps", "text": "1-50"})
+    assert (plan["image_count"], plan["summary"]) == (100, "2 × 50 = 100 images, about 2 min")
+    assert plan["axes"][0] == {"name": "Style", "count": 2, "labels": ["Ink", "No style"]}
+    assert plan["axes"][1]["count"] == 50 > len(plan["axes"][1]["labels"])
+    assert describe(styles, {"kind": "steps", "text": "x"})["error"]["field"] == "rows"
+    assert describe(styles, values=replace(values, prompt=" "))["error"]["field"] == "prompt"
+    lines = replace(values, prompt="a\nb", batch_options='{"one_per_line": true}')
+    assert "of one prompt" in describe(styles, values=lines)["error"]["message"]
+    assert parse_axis_inputs(None) == parse_axis_inputs([styles] * 3) == ()
+    for axis in ({"kind": [], "text": "1"}, {"kind": "seed", "text": 1}, 3, None):
+        assert parse_axis_inputs([styles, axis]) == ()
 
 
 def test_preset_overrides_the_custom_size() -> None:

@@ -234,6 +234,38 @@ def test_press_hits_only_what_it_began_on(queue_page: Page, servers: QueueServer
     expect(page.locator("#queue li b")).to_have_text(["wait: first", "a fish"])
 
 
+def test_grid_is_priced_and_made_by_the_keyboard(queue_page: Page, servers: QueueServers) -> None:
+    """The panel says what is wrong with which axis, then what the grid costs, and makes it once."""
+    page = queue_page
+    page.get_by_label("Prompt", exact=True).fill("wait: a red fox")
+    page.get_by_role("button", name="Grid…").press("Enter")
+    dialog = page.get_by_role("dialog", name="Grid")
+    columns = dialog.get_by_label("Values of the columns")
+    expect(columns).to_be_focused()
+    columns.fill("cat, dog")
+    expect(dialog.get_by_role("alert").first).to_contain_text("“cat”: the prompt doesn't contain")
+    columns.fill("red, blue")
+    dialog.get_by_label("What differs between the rows").select_option("Steps")
+    dialog.get_by_label("Values of the rows").fill("4, 5")
+    expect(dialog.get_by_role("button", name="Generate 4 images")).to_be_enabled()
+    expect(dialog.get_by_role("status")).to_contain_text("2 × 2 = 4 images")
+    expect(dialog.get_by_role("columnheader")).to_have_text(["red", "blue"])
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Grid…")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("button", name="Generate 4 images")).to_be_enabled()
+    page.keyboard.press("Control+Enter")
+    page.keyboard.press("Control+Enter")  # of a dialog that is closed: an image of the form
+    expect(page).to_have_title(re.compile("^5 left"))
+    jobs = servers.app_server.studio.visitor_queue(LOCAL_VISITOR).open_jobs
+    requests = [job.state.value.request for job in jobs]
+    assert [(request.prompt[6:], request.num_inference_steps) for request in requests[:4]] == [
+        *(("a red fox", 4), ("a blue fox", 4), ("a red fox", 5), ("a blue fox", 5))
+    ]
+    assert len({request.seed for request in requests[:4]}) == 1
+    assert jobs[3].origin.axes == (("Prompt part", "blue"), ("Steps", "5"))
+
+
 def test_clear_queue_and_stop_everything(queue_page: Page) -> None:
     """Clear queue keeps the running job; Stop everything ends it, and starts no other."""
     page = queue_page

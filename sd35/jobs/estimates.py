@@ -6,8 +6,10 @@ the runs of the same Space in the library. Where none of them tells anything, th
 
 import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Final
 
 from sd35.client import SpaceClient
@@ -136,6 +138,17 @@ class Estimates:
             self._limits.max_concurrent or count, self._limits.max_concurrent_per_visitor or count
         )
         return seconds * math.ceil(count / slots)
+
+    def total_seconds(self, requests: Iterable[GenerationRequest]) -> float | None:
+        """Return how long images of different requests would take, as `run_seconds` does."""
+        counts = Counter(
+            # The prompt makes no difference.
+            replace(request, prompt="", negative_prompt="", seed=0)
+            for request in requests
+        )
+        seconds = [self.run_seconds(request, count) for request, count in counts.items()]
+        known_seconds = [value for value in seconds if value is not None]
+        return sum(known_seconds) if len(known_seconds) == len(seconds) else None
 
     def _job_seconds(self, request: GenerationRequest) -> float | None:
         """Return the time of a job that isn't sent yet, with its wait in the Space's queue."""

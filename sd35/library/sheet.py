@@ -147,7 +147,9 @@ def _title(settings: Sequence[dict[str, str]], facts: Sequence[tuple[str, str]])
     common = dict(facts)
     names = ("Base prompt", "Prompt", "Template")
     title = next((common[name] for name in names if name in common), "")
-    return title or next((setting["Prompt"] for setting in settings), "")
+    first = settings[0] if settings else {}
+    # Without the words of a style, which the other images don't have.
+    return title or first.get("Base prompt", first.get("Prompt", ""))
 
 
 def _build_grid(members: Sequence[SheetMember]) -> Sheet | None:

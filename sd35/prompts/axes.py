@@ -21,6 +21,7 @@ from sd35.prompts.styles import Style, StyleBook
 __all__ = [
     "ALL_STYLES",
     "MAX_AXIS_VALUES",
+    "MAX_TEXT_CHARACTERS",
     "NO_STYLE",
     "Axis",
     "AxisKind",

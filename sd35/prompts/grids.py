@@ -23,11 +23,19 @@ from sd35.prompts.styles import Style, StyleBook
 from sd35.prompts.templates import Template
 from sd35.prompts.wildcards import NO_WILDCARDS
 
-__all__ = ["MAX_CELLS", "AxisInput", "Grid", "GridSource", "parse_grid", "plan_grid"]
+__all__ = [
+    "AXIS_FIELDS",
+    "MAX_CELLS",
+    "AxisInput",
+    "Grid",
+    "GridSource",
+    "parse_grid",
+    "plan_grid",
+]
 
 MAX_CELLS: Final = 400
 
-AXIS_FIELDS: Final = ("columns", "rows")
+AXIS_FIELDS: Final = ("columns", "rows")  # of `FieldError`
 
 _KINDS_BY_FIELD: Final = {
     "prompt": AxisKind.PROMPT,

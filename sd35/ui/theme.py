@@ -49,6 +49,7 @@ def launch_options() -> dict[str, Any]:
         "outbox.js",
         "form.js",
         "composer.js",
+        "grid.js",
         "space.js",
         "import.js",
         "zoom.js",
@@ -64,6 +65,7 @@ def launch_options() -> dict[str, Any]:
         "library.css",
         "compare.css",
         "sets.css",
+        "grid.css",
         "header.css",
         "welcome.css",
     )

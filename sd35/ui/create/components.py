@@ -26,16 +26,23 @@ aria-label="Theme"><option value="system">System theme</option><option value="li
 <button type="button" id="show-keys" aria-haspopup="dialog" aria-label="Keys" title="Keys (?)">?
 </button>"""
 
+GRID_BUTTON: Final = (
+    '<button type="button" id="open-grid" aria-haspopup="dialog" '
+    'title="Images that differ in one or two settings">Grid…</button>'
+)
+"""Opens the panel of assets/grid.js."""
+
 PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
     *("check", "connection", "limits", "reuse", "spaces", "choose", "batch", "plan"),
-    "surprise",
+    *("surprise", "grid", "press_grid"),
 )
 """Events that the page's scripts raise at the queue: to submit presses of Generate, to run the
 action of a button, to watch the jobs by an event stream, to read them once, to read what changes
 with the end of a job, to show the errors of the fields, to read the connection, to give the fields
 the limits of another Space, to fill in the seed of the image, to list the Spaces, to choose one,
-to set how many images a press makes, to ask what it would make, and to draw a random prompt."""
+to set how many images a press makes, to ask what it would make, to draw a random prompt, to ask
+what a grid would be, and to press its button."""
 
 
 class Header:
@@ -93,6 +100,7 @@ class PromptArea:
                 max_lines=4,
             )
             self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+            gr.HTML(GRID_BUTTON, elem_id="grid-line", apply_default_css=False)
             # JSON that composer.js reads and writes.
             self.batch_options = _value()
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)
@@ -165,6 +173,7 @@ class PageState:
         self.random_prompt = _value()
         self.download = _value()
         self.plan = _value()
+        self.grid_plan = _value()
         # The limits that the fields have, and those for which the restored draft was typed.
         self.applied_limits = _value()
         self.draft_limits = _value()

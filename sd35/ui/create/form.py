@@ -13,6 +13,7 @@ from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.origin import PlannedRequest
 from sd35.core.request import RequestOptions, is_random_seed
 from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
+from sd35.prompts.grids import Grid
 from sd35.prompts.plan import parse_batch_options, plan_requests
 from sd35.prompts.resolution import WildcardSource
 from sd35.prompts.styles import NO_STYLES, StyleBook
@@ -28,6 +29,7 @@ __all__ = [
     "is_random_form",
     "plan_form",
     "preset_for_size",
+    "request_options",
     "unavailable_ratios",
     "updated_defaults",
 ]
@@ -70,6 +72,7 @@ class FormPlan:
         prompt_count: number of prompts, of which there are equally many images.
         template_count: number of combinations of all templates, 0 without a template.
         error: what is wrong, for the fields in `field_errors`.
+        grid: the grid that the images are the cells of.
     """
 
     images: tuple[PlannedRequest, ...] = ()
@@ -77,6 +80,7 @@ class FormPlan:
     template_count: int = 0
     error: InvalidRequestError | None = None
     field_errors: tuple[FieldError, ...] = ()
+    grid: Grid | None = None
 
 
 def plan_form(
@@ -89,7 +93,7 @@ def plan_form(
     """Return what a press would make; with the same `draw`, it has the same random seeds."""
     batch = parse_batch_options(values.batch_options)
     try:
-        plan = plan_requests(_request_options(values), batch, style_book, wildcards)
+        plan = plan_requests(request_options(values), batch, style_book, wildcards)
         images = plan.requests(limits, draw)
     except InvalidRequestError as error:
         return FormPlan(error=error, field_errors=_field_errors(error))
@@ -97,7 +101,8 @@ def plan_form(
     return FormPlan(tuple(images), plan.prompt_count, sum(counts))
 
 
-def _request_options(values: FormValues) -> RequestOptions:
+def request_options(values: FormValues) -> RequestOptions:
+    """Return the request that a form describes, unchecked."""
     is_custom = values.size == CUSTOM_SIZE
     names = SLIDER_FIELDS if is_custom else ("guidance_scale", "num_inference_steps")
     numbers: dict[str, Any] = {name: getattr(values, name) for name in names}

@@ -10,6 +10,7 @@ import gradio as gr
 
 from sd35.core.errors import LibraryError
 from sd35.core.limits import Limits
+from sd35.core.text import format_estimate
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.service import JobService
@@ -24,13 +25,15 @@ from sd35.ui.create.dropped_file import DroppedFileReader, dump_form, load_form
 from sd35.ui.create.form import (
     FIELD_NAMES,
     SLIDER_FIELDS,
+    FormPlan,
     FormValues,
     error_messages,
     updated_defaults,
 )
 from sd35.ui.create.form_planner import FormPlanner
+from sd35.ui.create.grid_form import dump_grid_plan, parse_axis_inputs
 from sd35.ui.create.import_settings import SETTING_GROUPS, apply_settings, metadata_from_request
-from sd35.ui.create.plan_view import dump_plan
+from sd35.ui.create.plan_view import dump_plan, quota_warning
 from sd35.ui.create.submissions import parse_draw
 
 __all__ = ["FormHandlers", "event_payload"]
@@ -76,6 +79,24 @@ class FormHandlers:
         plan = await self.planner.plan(values, visitor, parse_draw(payload.get("draw")))
         quota = self._job_service.remaining_quota(visitor)
         return dump_plan(plan, values, quota, request_id=parse_int(payload.get("request_id")) or 0)
+
+    async def plan_grid(self, request: gr.Request, event: gr.EventData, *fields: object) -> str:
+        """Return what a grid over the form's settings would be, as JSON."""
+        payload = event_payload(event)
+        visitor = visitor_from_request(request)
+        values = replace(FormValues(*fields), batch_options=payload.get("batch"))
+        axes = parse_axis_inputs(payload.get("axes"))
+        plan = await self.planner.plan(values, visitor, grid_axes=axes) if axes else FormPlan()
+        requests = [planned.request for planned in plan.images]
+        seconds = self._job_service.estimates.total_seconds(requests) if requests else None
+        style_book = self.planner.style_book(visitor)
+        return dump_grid_plan(
+            plan,
+            estimate="" if seconds is None else format_estimate(seconds),
+            warning=quota_warning(plan, self._job_service.remaining_quota(visitor)),
+            style_names=[style.name for style in style_book.styles],
+            request_id=parse_int(payload.get("request_id")) or 0,
+        )
 
     async def _find_job(self, job_id: object, visitor: Visitor) -> Job | None:
         try:

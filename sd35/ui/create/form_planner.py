@@ -9,7 +9,10 @@ import anyio.to_thread
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.service import JobService
 from sd35.prompts.catalog import PromptCatalog
+from sd35.prompts.grids import AxisInput
+from sd35.prompts.styles import StyleBook
 from sd35.ui.create.form import FormPlan, FormValues, plan_form
+from sd35.ui.create.grid_form import plan_grid_form
 
 __all__ = ["FormPlanner"]
 
@@ -23,20 +26,37 @@ class FormPlanner:
         self._limiter = anyio.CapacityLimiter(1)
         self._locks: WeakValueDictionary[Hashable, anyio.Lock] = WeakValueDictionary()
 
-    async def plan(self, values: FormValues, visitor: Visitor, draw: int | None = None) -> FormPlan:
-        """Return what a press of this visitor would make, or what is wrong with the form."""
+    async def plan(
+        self,
+        values: FormValues,
+        visitor: Visitor,
+        draw: int | None = None,
+        grid_axes: tuple[AxisInput, ...] = (),
+    ) -> FormPlan:
+        """Return what a press of this visitor would make, or what is wrong with the form.
+
+        With axes, it is a grid over them.
+        """
         lock = self._locks.setdefault(visitor.rate_limit_key, anyio.Lock())
         async with lock:
             return await anyio.to_thread.run_sync(
-                self._plan, values, visitor, draw, limiter=self._limiter
+                self._plan, values, visitor, draw, grid_axes, limiter=self._limiter
             )
 
-    def _plan(self, values: FormValues, visitor: Visitor, draw: int | None) -> FormPlan:
-        is_owner = visitor is LOCAL_VISITOR
-        return plan_form(
-            values,
-            self._job_service.connection.value.limits,
-            self._catalog.style_book(is_owner=is_owner),
-            self._catalog.wildcards(is_owner=is_owner),
-            draw,
-        )
+    def _plan(
+        self,
+        values: FormValues,
+        visitor: Visitor,
+        draw: int | None,
+        grid_axes: tuple[AxisInput, ...],
+    ) -> FormPlan:
+        limits = self._job_service.connection.value.limits
+        style_book = self.style_book(visitor)
+        wildcards = self._catalog.wildcards(is_owner=visitor is LOCAL_VISITOR)
+        if grid_axes:
+            return plan_grid_form(values, grid_axes, limits, style_book, wildcards)
+        return plan_form(values, limits, style_book, wildcards, draw)
+
+    def style_book(self, visitor: Visitor) -> StyleBook:
+        """Return the styles that a visitor may use."""
+        return self._catalog.style_book(is_owner=visitor is LOCAL_VISITOR)

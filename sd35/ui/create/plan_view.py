@@ -15,7 +15,7 @@ from sd35.prompts.tokens import estimate_tokens
 from sd35.prompts.unsupported import SyntaxKind, find_unsupported
 from sd35.ui.create.form import FormPlan, FormValues
 
-__all__ = ["dump_plan"]
+__all__ = ["dump_plan", "quota_warning"]
 
 MAX_ITEMS: Final = 50
 MAX_SYNTAXES: Final = 20
@@ -46,7 +46,7 @@ def dump_plan(
         "request_id": request_id,
         "image_count": len(plan.images),
         "summary": ", ".join(filter(None, (_summary(plan), estimate))),
-        "warning": _quota_warning(plan, quota) or _repetition_warning(plan),
+        "warning": quota_warning(plan, quota) or _repetition_warning(plan),
         "template": _template_text(plan, is_complete=batch.combinations),
         "items": [
             {"prompt": planned.request.prompt, "seed": str(planned.request.seed)}
@@ -86,7 +86,8 @@ def _template_text(plan: FormPlan, *, is_complete: bool) -> str:
     return f"all {combinations}" if is_complete else f"random ones of {combinations}"
 
 
-def _quota_warning(plan: FormPlan, quota: RemainingQuota | None) -> str:
+def quota_warning(plan: FormPlan, quota: RemainingQuota | None) -> str:
+    """Return why a visitor's quota or queue doesn't allow so many images, or nothing."""
     if quota is None or not plan.images:
         return ""
     count = len(plan.images)

@@ -14,8 +14,10 @@ from sd35.core.seed import parse_whole_number
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.service import JobService
+from sd35.prompts.grids import AxisInput
 from sd35.ui.create.form import FIELD_NAMES, FormPlan, FormValues, is_random_form
 from sd35.ui.create.form_planner import FormPlanner
+from sd35.ui.create.grid_form import parse_axis_inputs
 from sd35.ui.markup import error_message
 
 __all__ = [
@@ -47,12 +49,14 @@ class Submission:
         values: the form's values at the moment of the press.
         is_confirmed: whether the visitor wants the same images once more.
         draw: decides the random seeds, so that they are those that the page has shown.
+        grid_axes: the axes of a grid over the form's settings.
     """
 
     key: str
     values: FormValues
     is_confirmed: bool
     draw: int | None = None
+    grid_axes: tuple[AxisInput, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,11 @@ def _parse_submission(item: object) -> Submission | None:
     form_values = FormValues(*values)
     if item.get("is_random") is True:
         form_values = replace(form_values, randomize_seed=True)
+    grid_axes = parse_axis_inputs(item.get("grid"))
+    if "grid" in item and not grid_axes:  # no grid must become a single image
+        return None
     is_confirmed = item.get("is_confirmed") is True
-    return Submission(key, form_values, is_confirmed, parse_draw(item.get("draw")))
+    return Submission(key, form_values, is_confirmed, parse_draw(item.get("draw")), grid_axes)
 
 
 def parse_draw(value: object) -> int | None:
@@ -110,7 +117,7 @@ async def submit(
 ) -> Outcome:
     """Start the jobs of a submission, unless its fields are invalid or it must be confirmed."""
     key = submission.key
-    plan = await planner.plan(submission.values, visitor, submission.draw)
+    plan = await planner.plan(submission.values, visitor, submission.draw, submission.grid_axes)
     count = len(plan.images)
     try:
         job = None

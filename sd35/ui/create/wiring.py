@@ -30,6 +30,8 @@ SPACES_JS: Final = "(html) => sd35.showSpaces(html)"
 CHOICE_JS: Final = "(error) => sd35.endChoice(error)"
 FILL_PROMPT_JS: Final = "(text) => sd35.fillPrompt(text)"
 BATCH_JS: Final = "() => sd35.batchText()"
+GRID_PLAN_JS: Final = "(text) => sd35.showGridPlan(text)"
+PRESS_GRID_JS: Final = "(...values) => sd35.pressGrid(values)"
 PLAN_JS: Final = "(text) => sd35.showPlan(text)"
 SHOW_BATCH_JS: Final = "(text) => sd35.showBatchOptions(text)"
 FOLLOW_JS: Final = "() => sd35.followJobs()"
@@ -95,6 +97,11 @@ class Wiring:
         self._follow_up(submit_event)
         plan_event = area.queue.plan(self.form_handlers.plan, self.tab.fields, state.plan, **_POLL)
         plan_event.then(None, state.plan, None, js=PLAN_JS, **_OPTIONS)
+        grid_event = area.queue.grid(
+            self.form_handlers.plan_grid, self.tab.fields, state.grid_plan, **_DIRECT
+        )
+        grid_event.then(None, state.grid_plan, None, js=GRID_PLAN_JS, **_OPTIONS)
+        area.queue.press_grid(None, self.tab.fields, None, js=PRESS_GRID_JS, **_OPTIONS)
         # Only a queued listener can have a validator.
         area.queue.check(
             self.form_handlers.validate_form,
