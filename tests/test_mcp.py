@@ -197,7 +197,7 @@ async def test_image_is_returned_with_progress(program: Program, mode: str) -> N
     )
     assert program.get(details["url"].removeprefix(program.address)).content == image_bytes(result)
     assert any(
-        total == 20 and re.fullmatch(r"Step \d+ of 20", message or "")
+        total == 20 and re.fullmatch(r"Step \d+ of 20( · .+ left)?", message or "")
         for _, total, message in progress_updates
     )
     numbers = [progress for progress, _, _ in progress_updates]
