@@ -58,7 +58,10 @@
   };
 
   // What changes something arrives in the order of the presses: on a slow network, "star" could overtake "unstar".
-  const UNORDERED_ACTIONS = ["open", "compare", "page", "search", "rescan", "select", "stop", "keep-waiting"];
+  const UNORDERED_ACTIONS = [
+    ...["open", "compare", "page", "search", "rescan", "select", "stop", "keep-waiting"],
+    ...["phrases", "presets"], // questions of memory.js, as is "search"
+  ];
   const lastCalls = { jobs: Promise.resolve(), library: Promise.resolve() };
   const queueOf = (eventData) => {
     if (!eventData || UNORDERED_ACTIONS.includes(eventData.action)) return null;
@@ -86,6 +89,7 @@
     const options = { ...init, keepalive: init.body.length < 30_000 };
     const response = await (name === null ? call(resource, options) : callInOrder(name, resource, options));
     if (eventData && eventData.request_id === undefined) otherPages.postMessage(eventData.target ? "Space" : "changed");
+    if (eventData?.question !== undefined) sd35.receiveAnswer(eventData.question, response.clone());
     if (eventData?.submissions !== undefined) sd35.settleSubmissions(eventData.submissions, response.clone());
     return response;
   };

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sd35.core.errors import LibraryError
+from sd35.jobs.prompt_history import PromptHistory
 from sd35.jobs.record import JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.library import database, schema
@@ -68,6 +69,19 @@ def test_long_seed_of_an_earlier_version_is_found(folder: Path) -> None:
         [entry] = library.search(parse_query(f"seed:{2**64 - 1}")).entries
         assert (entry.id, entry.metadata.seed) == ("id1", 2**64 - 1)
         assert entry.metadata.extra == (("Sampler", "y"),)
+
+
+def test_template_of_an_earlier_version_is_found(folder: Path) -> None:
+    """The prompt history has the template that an earlier version kept among other settings."""
+    record = '{"format":1,"tool":"x","others":[["Template","a {red|blue} fox"]]}'
+    with open_index(folder) as connection:
+        schema.migrate(connection, 8)
+        insert_row(connection, 0)
+        insert_row(connection, 1)
+        connection.execute("UPDATE pictures SET record = ? WHERE id = 'id1'", (record,))
+    with Library.open(folder) as library:
+        prompts = [used.prompt for used in PromptHistory(library).search("", "", 9).prompts]
+    assert prompts == ["a {red|blue} fox", "an old 灯台"]
 
 
 def test_failed_migration_changes_nothing(folder: Path) -> None:

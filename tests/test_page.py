@@ -37,10 +37,13 @@ class PageServers:
         offline: falls back to the demo Space, because Hugging Face can't be reached.
         with_previews: over `generator`, which yields previews.
         without_previews: over `plain`, which takes other sizes and seeds than the public Space.
+        folder: the library of all of them.
 
     """
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+
         def serve(space: str) -> str:
             return stack.enter_context(serve_app(space, folder)).address
 
@@ -68,7 +71,13 @@ requestAnimationFrame(function record() {
 
 DARK = "rgb(23, 20, 18)"
 
-KEY_NAMES = {"Esc": "escape", "←": "arrowleft", "→": "arrowright"}
+KEY_NAMES = {
+    "Esc": "escape",
+    "←": "arrowleft",
+    "→": "arrowright",
+    "↑": "arrowup",
+    "↓": "arrowdown",
+}
 KEYS_OF_THE_BROWSER = {"ctrl", "shift", "click", "v"}
 
 
@@ -281,6 +290,82 @@ def test_sheet_of_keys_is_complete(page: Page, servers: PageServers) -> None:
     page.keyboard.press("/")
     expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
     expect(page.locator("#panel [data-status=idle]")).to_be_attached()
+
+
+def test_prompts_come_back(page: Page, servers: PageServers) -> None:
+    """↑ in an empty prompt and the search bring used prompts; typed text and its caret stay."""
+    open_page(page, servers.with_previews)
+    prompt = page.get_by_label("Prompt", exact=True)
+    page.locator("#size label", has_text="16:9").click()
+    for text in ("a heron", "an\nibis"):
+        submit_prompt(page, text)
+    page.locator("#size label", has_text="1:1").click()
+    prompt.fill("")
+    prompt.press("ArrowUp")
+    expect(prompt).to_have_value("an\nibis")
+    prompt.press("ArrowUp")
+    expect(prompt).to_have_value("a heron")
+    for _ in range(2):
+        prompt.press("ArrowDown")
+    expect(prompt).to_have_value("")
+    prompt.fill("two\nlines")
+    prompt.press("ArrowUp")
+    prompt.press("x")
+    expect(prompt).to_have_value("twox\nlines")
+    prompt.press("Control+k")
+    dialog = page.get_by_role("dialog", name="Prompts")
+    expect(dialog.get_by_role("listitem").first).to_contain_text("ibis")
+    page.keyboard.type("her")
+    expect(dialog.get_by_role("listitem")).to_have_count(1)
+    page.keyboard.press("Shift+Enter")
+    expect(prompt).to_have_value("a heron")
+    expect(page.locator("#size input[value='16:9']")).to_be_checked()
+    page.get_by_role("button", name="Undo").click()
+    expect(prompt).to_have_value("twox\nlines")
+    expect(page.locator("#size input[value='1:1']")).to_be_checked()
+    prompt.fill("")
+    prompt.press_sequentially("a __seas")
+    expect(page.get_by_role("option", name="__season__")).to_be_visible()
+    prompt.press("Tab")
+    prompt.press_sequentially(" her")
+    expect(page.get_by_role("option", name="heron")).to_be_visible()
+    prompt.press("Enter")
+    expect(prompt).to_have_value("a __season__ her\n")
+    expect(page.get_by_role("listbox")).to_have_count(0)
+
+
+def test_presets_fill_the_settings(page: Page, servers: PageServers) -> None:
+    """A preset is saved, chosen, renamed and deleted, each by keys; a broken file stays."""
+    open_page(page, servers.without_previews)
+    panel = page.get_by_role("dialog", name="Presets")
+    opener = page.get_by_role("button", name="Presets")
+    page.locator("#size label", has_text="2:3").click()
+    opener.press("Enter")
+    for name in ("Tall <b>", "Other"):
+        panel.get_by_label("Save the current settings as").fill(name)
+        page.keyboard.press("Enter")
+        expect(panel.get_by_role("listitem").filter(has_text=name)).to_be_visible()
+    panel.get_by_role("button", name="Rename Other").press("Enter")
+    page.keyboard.type("Another")
+    page.keyboard.press("Enter")
+    panel.get_by_role("button", name="Delete Another").press("Enter")
+    expect(panel.get_by_role("button", name="restore Another")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(panel.get_by_role("button", name="Another 2:3")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.locator("#size label", has_text="3:2").click()
+    opener.press("Enter")
+    panel.get_by_role("button", name="Tall <b>", exact=False).first.press("Enter")
+    expect(page.locator("#settings-import")).to_contain_text("From the preset Tall <b>")
+    expect(page.locator("#size input[value='2:3']")).to_be_checked()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#size input[value='3:2']")).to_be_checked()
+    file = servers.folder / "presets.json"
+    file.write_text("{broken")
+    opener.press("Enter")
+    expect(panel.get_by_role("status")).to_contain_text("Couldn't read the presets in")
+    expect(panel.get_by_label("Save the current settings as")).to_be_hidden()
+    file.unlink()
 
 
 def test_space_without_previews(page: Page, servers: PageServers) -> None:

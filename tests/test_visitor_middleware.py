@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -289,6 +290,44 @@ def test_private_page_has_one_owner(servers: dict[str, AppServer]) -> None:
         image, job_id = first_browser.generate_picture()
         assert second_browser.http.get(image["url"]).status_code == 200
         assert second_browser.result("watch_jobs", [job_id])[0]["url"] == image["url"]
+
+
+def test_what_is_remembered_belongs_to_its_owner(
+    ann: BrowserSession, bob: BrowserSession, servers: dict[str, AppServer]
+) -> None:
+    """Nobody sees another one's prompts, words, settings or presets; without a cookie, none."""
+
+    def ask(visit: BrowserSession, action: str, **data: Any) -> dict[str, Any]:  # noqa: ANN401
+        (text,) = visit.run("answer_question", [], {"action": action, **data})
+        answer: dict[str, Any] = orjson.loads(text)
+        return answer
+
+    _, job_id = ann.generate_picture("secret garden of ann")
+    assert [used["picture_id"] for used in ask(ann, "search", text="gard")["prompts"]] == [job_id]
+    assert "garden" in ask(ann, "phrases")["phrases"]
+    presets = [{"name": "x", "settings": {}}]
+    with (
+        BrowserSession(servers["open"].address) as stranger,
+        BrowserSession(servers["private"].address) as owner,
+    ):
+        for visit in (bob, stranger, owner):
+            assert "garden" not in str([ask(visit, "search"), ask(visit, "phrases")["phrases"]])
+            fields = visit.run("recall", FORM_VALUES, {"id": job_id})
+            assert "No image yet" in fields[-2]
+            assert "garden" not in str(fields)
+        assert ask(stranger, "search")["is_anonymous"]
+        for visit in (ann, bob, stranger):
+            assert ask(visit, "presets") == {"is_in_browser": True}
+            assert ask(visit, "store-presets", presets=presets, version="") == {
+                "is_in_browser": True
+            }
+        assert ask(owner, "presets")["presets"] == []
+        assert ask(owner, "store-presets", presets=presets, version="")["presets"] == presets
+        forged_values: list[dict[str, Any]] = [{"text": 7}, {"limit": 1e300}, {"offset": "-5"}]
+        for forged in forged_values:
+            assert ask(owner, "search", **forged).keys() == {"prompts", "has_more"}
+        assert ask(owner, "unknown") == {}
+    assert ann.run("recall", FORM_VALUES, {})[0] == "secret garden of ann"
 
 
 # Logins

@@ -27,6 +27,7 @@ from sd35.metadata.model import GenerationMetadata
 __all__ = [
     "ANONYMOUS_KEY",
     "LOCAL_OWNER_KEY",
+    "PRESETS_FILE",
     "STALE_AFTER",
     "STATE_DIR",
     "STYLES_FILE",
@@ -64,8 +65,9 @@ STATE_DIR: Final = ".studio"
 TRASH_DIR: Final = f"{STATE_DIR}/trash"
 VISITORS_DIR: Final = "visitors"
 
-WILDCARDS_DIR: Final = "wildcards"  # the user's own, as is the file of styles
+WILDCARDS_DIR: Final = "wildcards"  # the user's own, as are the files of styles and presets
 STYLES_FILE: Final = "styles.json"
+PRESETS_FILE: Final = "presets.json"
 
 MAX_SLUG_LENGTH: Final = 60  # characters of the prompt in a file's name
 
@@ -218,8 +220,8 @@ def skip_reason(path: str) -> SkipReason | None:
 
 
 def is_prompt_file(path: str) -> bool:
-    """Return whether a path in a library, with slashes, is of wildcards or styles."""
-    return path == STYLES_FILE or path.startswith(f"{WILDCARDS_DIR}/")
+    """Return whether a path in a library, with slashes, is of wildcards, styles or presets."""
+    return path in {STYLES_FILE, PRESETS_FILE} or path.startswith(f"{WILDCARDS_DIR}/")
 
 
 def is_visible_picture(path: str) -> bool:

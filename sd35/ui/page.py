@@ -16,6 +16,7 @@ from sd35.ui.api_form import ApiForm
 from sd35.ui.create.components import CreateTab, Header
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import ConnectionHandlers, JobHandlers
+from sd35.ui.create.memory_handlers import MemoryHandlers
 from sd35.ui.create.wiring import Wiring
 from sd35.ui.gallery.gallery import Gallery
 
@@ -53,8 +54,9 @@ def build_page(
         tab = CreateTab(connection, has_quota=has_quota)
         gallery = Gallery(job_service.library, header.tabs)
         gr.HTML(FOOTER_HTML, elem_id="footer")
-        connection_handlers = ConnectionHandlers(job_service)
-        Wiring(demo, header, tab, gallery, form_handlers, job_handlers, connection_handlers).bind()
+        handlers = form_handlers, job_handlers, ConnectionHandlers(job_service)
+        memory_handlers = MemoryHandlers(job_service, catalog)
+        Wiring(demo, header, tab, gallery, *handlers, memory_handlers).bind()
         api_form = ApiForm(demo, TITLE, ApiEndpoints(job_service))
     api_form.hide_other_endpoints()
 

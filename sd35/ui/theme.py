@@ -20,6 +20,39 @@ const theme = parameter ?? localStorage.getItem("sd35-theme") ?? "system";
 if (window.gradio_config) document.documentElement.dataset.theme = theme;
 } catch {}</script>"""  # storage may be blocked
 
+SCRIPT_NAMES: Final = (
+    "page.js",
+    "header.js",
+    "connection.js",
+    "buttons.js",
+    "outbox.js",
+    "form.js",
+    "composer.js",
+    "grid.js",
+    "space.js",
+    "import.js",
+    "zoom.js",
+    "compare.js",
+    "tournament.js",
+    "memory.js",
+    "completion.js",
+    "presets.js",
+    "library.js",
+    "welcome.js",
+)
+
+# The library's rules begin with <html>, which has the current tab as an attribute. In `css` Gradio
+# would put its own class before them.
+STYLE_NAMES: Final = (
+    "library.css",
+    "compare.css",
+    "sets.css",
+    "grid.css",
+    "header.css",
+    "welcome.css",
+    "memory.css",
+)
+
 # No web fonts: Gradio's own come from Google, which an offline page would wait for.
 _SANS_FONTS = [
     "Inter",
@@ -41,35 +74,8 @@ def asset_images() -> AssetImages:
 
 def launch_options() -> dict[str, Any]:
     """Return the options of `serve` that style the page, most of them Gradio's."""
-    names = (
-        "page.js",
-        "header.js",
-        "connection.js",
-        "buttons.js",
-        "outbox.js",
-        "form.js",
-        "composer.js",
-        "grid.js",
-        "space.js",
-        "import.js",
-        "zoom.js",
-        "compare.js",
-        "tournament.js",
-        "library.js",
-        "welcome.js",
-    )
-    scripts = "".join(f"<script>{_read_asset(name)}</script>" for name in names)
-    # The library's rules begin with <html>, which has the current tab as an attribute. In `css`
-    # Gradio would put its own class before them.
-    style_names = (
-        "library.css",
-        "compare.css",
-        "sets.css",
-        "grid.css",
-        "header.css",
-        "welcome.css",
-    )
-    styles = "".join(f"<style>{_read_asset(name)}</style>" for name in style_names)
+    scripts = "".join(f"<script>{_read_asset(name)}</script>" for name in SCRIPT_NAMES)
+    styles = "".join(f"<style>{_read_asset(name)}</style>" for name in STYLE_NAMES)
     return {
         "theme": _theme(),
         "css": _read_asset("style.css"),

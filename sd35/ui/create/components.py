@@ -35,14 +35,15 @@ GRID_BUTTON: Final = (
 PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
     *("check", "connection", "limits", "reuse", "spaces", "choose", "batch", "plan"),
-    *("surprise", "grid", "press_grid"),
+    *("surprise", "grid", "press_grid", "memory", "recall", "capture"),
 )
 """Events that the page's scripts raise at the queue: to submit presses of Generate, to run the
 action of a button, to watch the jobs by an event stream, to read them once, to read what changes
 with the end of a job, to show the errors of the fields, to read the connection, to give the fields
 the limits of another Space, to fill in the seed of the image, to list the Spaces, to choose one,
 to set how many images a press makes, to ask what it would make, to draw a random prompt, to ask
-what a grid would be, and to press its button."""
+what a grid would be, to press its button, to ask what is remembered, to fill the form with some of
+it, and to read the form for a preset."""
 
 
 class Header:
@@ -138,6 +139,7 @@ class SettingsArea:
         limits = PUBLIC_LIMITS
         # All in one form: Gradio builds dozens of elements for each row and each form.
         with gr.Column(elem_id="settings"):
+            gr.HTML(notices.PRESET_TOOLS, elem_id="preset-tools", apply_default_css=False)
             self.size = gr.Radio(sizes, value="1:1", label="Size", elem_id="size")
             # Built in the browser when the custom size is chosen.
             self.width = build_slider(limits.width, "Width", elem_id="width", visible=False)
@@ -178,6 +180,8 @@ class PageState:
         self.applied_limits = _value()
         self.draft_limits = _value()
         self.undo_values = _value()
+        # An answer about what is remembered, which memory.js takes from the response itself.
+        self.answer = _value()
         self.size_hints = _value(space_view.size_hints(connection))
 
 

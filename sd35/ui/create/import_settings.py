@@ -72,6 +72,10 @@ class AppliedSettings:
         """The form's values after the import."""
         return FormValues(**self._fields)
 
+    def set_fields(self, **fields: Any) -> None:  # noqa: ANN401  # of the form
+        """Set fields of the form."""
+        self._fields |= fields
+
     def apply_prompts(self) -> None:
         """Import the prompts."""
         prompt, negative_prompt, styles = _prompt_sources(self._metadata, self._style_book)

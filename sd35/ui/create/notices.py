@@ -12,10 +12,14 @@ from sd35.ui.markup import EMPTY_HTML, action_button, concat, facts
 
 __all__ = [
     "IMPORT_HINT",
+    "PRESET_TOOLS",
     "account_info",
     "dropped_name",
+    "former_form_summary",
     "import_summary",
+    "no_former_form",
     "no_settings_found",
+    "preset_summary",
     "quota_info",
     "removal_notice",
 ]
@@ -23,6 +27,13 @@ __all__ = [
 # A file of ComfyUI may list hundreds of settings, and each may be of any length.
 MAX_SHOWN_ITEMS: Final = 8  # the others are behind “and 3 more”
 MAX_ITEM_CHARACTERS: Final = 120
+
+# assets/memory.js and assets/presets.js give them their behavior.
+PRESET_TOOLS: Final = Markup(
+    '<button type="button" id="show-presets" aria-haspopup="dialog">Presets</button>'
+    '<button type="button" id="last-settings" '
+    'title="Fill the form as it was for your last image">Last used settings</button>'
+)
 
 # The file chooser, for visitors who don't drop or paste an image.
 IMPORT_HINT: Final = Markup(
@@ -44,11 +55,35 @@ def no_settings_found(name: str) -> str:
 
 
 def import_summary(name: str, tool: str, settings: AppliedSettings) -> str:
-    """Return the notice about settings that were imported, changed or ignored."""
+    """Return the notice about settings of an image that were imported, changed or ignored."""
     source = Markup("<b>{}</b>{}").format(name, f" ({tool[:MAX_ITEM_CHARACTERS]})" if tool else "")
     summary = Markup("No usable settings in {}.").format(source)
     if settings.applied_names:
         summary = Markup("Imported from {}: {}.").format(source, ", ".join(settings.applied_names))
+    return _settings_notice(summary, settings)
+
+
+def preset_summary(name: str, settings: AppliedSettings) -> str:
+    """Return the notice about a preset."""
+    summary = Markup("Preset <b>{}</b> has no usable settings.").format(name)
+    if settings.applied_names:
+        names = ", ".join(settings.applied_names)
+        summary = Markup("From the preset <b>{}</b>: {}.").format(name, names)
+    return _settings_notice(summary, settings)
+
+
+def former_form_summary(settings: AppliedSettings, *, is_last: bool) -> str:
+    """Return the notice about a form as it was for an earlier image, or the last one."""
+    image = "your last image" if is_last else "this prompt"
+    return _settings_notice(Markup("The form is as it was for {}.").format(image), settings)
+
+
+def no_former_form() -> str:
+    """Return the notice that there is no earlier image."""
+    return IMPORT_HINT + Markup('<p class="import-notice" role="alert">No image yet.</p>')
+
+
+def _settings_notice(summary: Markup, settings: AppliedSettings) -> str:
     changes = concat(Markup("<p>{}</p>").format(change) for change in settings.changes)
     return Markup(
         '<div class="import-notice" role="status"><p>{}</p>{}{}<p class="buttons">'

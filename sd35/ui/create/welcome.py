@@ -15,7 +15,8 @@ IDEA_BUTTONS: Final = """<div class="ideas">
 <button type="button" data-idea="undo" title="Back to the prompt before" hidden>Undo</button>
 <button type="button" data-idea="redo" title="Forward to the prompt after" hidden>Redo</button>
 <button type="button" data-idea="surprise" title="Write a random prompt">Surprise me</button>
-</div>"""
+<button type="button" id="show-prompts" aria-haspopup="dialog"
+title="Search the prompts that you have used (Ctrl+K)">Prompts</button></div>"""
 
 _CARD: Final = Markup(
     '<li><button type="button" data-prompt="{}"><img src="{}" alt="" loading="lazy" '

@@ -10,6 +10,7 @@ from gradio.events import Dependency
 from sd35.ui.create.components import CreateTab, Header
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import ConnectionHandlers, JobHandlers, PageHandlers
+from sd35.ui.create.memory_handlers import MemoryHandlers
 from sd35.ui.gallery.gallery import Gallery
 
 __all__ = ["Wiring"]
@@ -36,6 +37,7 @@ PLAN_JS: Final = "(text) => sd35.showPlan(text)"
 SHOW_BATCH_JS: Final = "(text) => sd35.showBatchOptions(text)"
 FOLLOW_JS: Final = "() => sd35.followJobs()"
 FOCUS_JS: Final = "() => [sd35.focus()]"
+CAPTURE_JS: Final = "(...values) => sd35.capturePreset(values)"
 SAVE_FOCUS_JS: Final = "(focus) => sd35.saveFocus(focus)"
 
 Listener = Callable[..., Dependency]
@@ -73,6 +75,7 @@ class Wiring:
     form_handlers: FormHandlers
     job_handlers: JobHandlers
     connection_handlers: ConnectionHandlers
+    memory_handlers: MemoryHandlers
 
     def bind(self) -> None:
         """Bind all events."""
@@ -82,6 +85,7 @@ class Wiring:
         self._bind_import()
         self._bind_gallery()
         self._bind_form()
+        self._bind_memory()
         self._bind_connection()
 
     def _bind_generate(self) -> None:
@@ -194,6 +198,12 @@ class Wiring:
         self.tab.prompt_area.queue.reuse(
             None, None, [settings.seed, settings.randomize_seed], js=REUSE_SEED_JS, **_OPTIONS
         )
+
+    def _bind_memory(self) -> None:
+        queue = self.tab.prompt_area.queue
+        queue.memory(self.memory_handlers.answer_question, None, self.tab.state.answer, **_DIRECT)
+        self._import(queue.recall, self.memory_handlers.recall, self.tab.fields)
+        queue.capture(None, self.tab.fields, None, js=CAPTURE_JS, **_OPTIONS)
 
     def _bind_connection(self) -> None:
         handlers = self.connection_handlers

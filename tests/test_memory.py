@@ -1,22 +1,32 @@
-"""What the page remembers: prompts that were used, and images that would be made once more."""
+"""What the page remembers: prompts, words, presets, the last form, and images already made."""
 
-import sqlite3
-from contextlib import closing
+import json
+import re
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sd35.core.errors import InvalidRequestError, LibraryError
+from sd35.core.limits import PUBLIC_LIMITS
 from sd35.core.origin import RequestOrigin
 from sd35.core.request import GenerationRequest
 from sd35.jobs.prompt_history import PromptHistory
 from sd35.jobs.record import JobStatus
 from sd35.jobs.repository import JobRepository
-from sd35.library import schema
-from sd35.library.layout import STATE_DIR
+from sd35.library.layout import PRESETS_FILE
 from sd35.library.library import Library
+from sd35.library.presets import PresetFile, PresetList
 from sd35.library.prompt_history import ModelIdentity, find_identical
 from sd35.prompts.lexicon import find_phrases
+from sd35.prompts.plan import BatchOptions
+from sd35.prompts.styles import NO_STYLES
+from sd35.ui.create.form import FormValues
+from sd35.ui.create.presets import apply_preset, apply_request
 from tests.library_fixtures import ANN, BOB, NOON, add_picture, folder, library
 from tests.test_job_repository import make_record
 
@@ -105,20 +115,6 @@ def test_prompt_of_a_template_is_the_template(library: Library) -> None:
     assert search(library, "blue red") == [(TEMPLATE[1], 2)]
 
 
-def test_templates_of_an_earlier_index_are_found(library: Library) -> None:
-    """The migration finds the templates in the records of images."""
-    add_picture(library, prompt="a red fox", extra=(TEMPLATE,))
-    path = library.folder / STATE_DIR / "library.sqlite3"
-    library.close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("DROP INDEX pictures_prompts")
-        connection.execute("ALTER TABLE pictures DROP COLUMN typed_prompt")
-        connection.execute("ALTER TABLE pictures DROP COLUMN source_prompt")
-        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION - 1}")
-    with Library.open(library.folder) as migrated:
-        assert search(migrated) == [(TEMPLATE[1], 1)]
-
-
 REQUEST = GenerationRequest("a cat", "dog", 1024, 768, 4.5, 40, 2**64 - 1, randomize_seed=False)
 SD35_LARGE = ModelIdentity("sd35", "stabilityai/sd35", is_demo=False)
 IDENTICAL: dict[str, Any] = {
@@ -184,3 +180,105 @@ def test_suggestions_are_words_and_phrases_of_prompts() -> None:
         "__a" * 999,
     ]
     assert find_phrases(prompts) == ["Soft", "light", "Soft light", "blue", "fox of"]
+
+
+PRESETS: list[Any] = [{"name": "Portrait", "settings": {"size": "2:3"}, "note": "kept"}]
+
+
+def test_presets_are_saved_unless_they_have_changed(library: Library) -> None:
+    """A page replaces the presets that it knows; what else is in the file stays there."""
+    file = PresetFile(library)
+    assert file.read() == PresetList([])
+    saved = file.write(PRESETS, "")
+    assert saved == file.read() == PresetList(PRESETS, saved.version if saved else "")
+    assert file.write([], "") is None
+    path = library.folder / PRESETS_FILE
+    path.write_text('{"comment": "mine", "presets": []}')
+    assert file.write(PRESETS, file.read().version) is not None
+    assert json.loads(path.read_text()) == {"comment": "mine", "presets": PRESETS}
+    assert not library.rescan().skipped_files
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "line 1: Expecting property name"),
+        ("[1]", 'no "presets"'),
+        ('{"presets": {}}', "isn't a list of objects"),
+        ('{"presets": [{"name": "x"}]}', 'has no "settings"'),
+        ('{"presets": [{"name": " ", "settings": {}}]}', "needs a name"),
+        ("[" * 10**5, "recursion"),
+        ("\xff", "decode"),
+        (f'{{"presets": [], "x": "{"x" * 600_000}"}}', "larger than 0.5 MB"),
+    ],
+    ids=range(8),
+)
+def test_file_of_presets_that_is_not_valid_stays_as_it_is(
+    library: Library, text: str, reason: str
+) -> None:
+    """The message says where the file is and what is wrong with it, and nothing is saved."""
+    path = library.folder / PRESETS_FILE
+    path.write_bytes(text.encode("latin-1"))
+    file = PresetFile(library)
+    for call in (file.read, partial(file.write, PRESETS, "")):
+        with pytest.raises(LibraryError, match=re.escape(reason)) as caught:
+            call()
+        assert str(path) in str(caught.value)
+    assert path.read_bytes() == text.encode("latin-1")
+
+
+def test_link_in_place_of_the_presets_is_not_followed(library: Library, tmp_path: Path) -> None:
+    """The file that a link leads to is neither read nor written."""
+    target = tmp_path / "target.json"
+    target.write_text('{"presets": []}')
+    (library.folder / PRESETS_FILE).symlink_to(target)
+    with pytest.raises(LibraryError, match="isn't a regular file"):
+        PresetFile(library).write(PRESETS, "")
+    assert target.read_text() == '{"presets": []}'
+
+
+@pytest.mark.parametrize("presets", [None, [1], [{"name": "x"}], PRESETS * 2, [*PRESETS] * 201])
+def test_presets_of_a_page_are_checked(library: Library, presets: object) -> None:
+    """What isn't a list of presets under names of their own isn't saved."""
+    with pytest.raises(InvalidRequestError):
+        PresetFile(library).write(presets, "")
+    assert not (library.folder / PRESETS_FILE).exists()
+
+
+FORM = FormValues("a cat", "dog", "custom", 512, 640, 4.5, 40, "7", False, '{"count": 4}')  # noqa: FBT003
+
+
+def test_preset_has_all_settings_but_prompt_and_seed() -> None:
+    """A preset fills the form within the limits of the Space, and says what it has changed."""
+    preset = {"size": "16:9", "guidance_scale": 99, "num_inference_steps": 20, "styles": ["Comic"]}
+    applied = apply_preset({**preset, "seed": 9, "prompt": "x"}, FORM, PUBLIC_LIMITS)
+    options = BatchOptions(count=4, styles=("Comic",)).to_json()
+    expected = replace(FORM, size="16:9", width=1024, height=576, guidance_scale=7.5)
+    assert applied.values == replace(expected, num_inference_steps=20, batch_options=options)
+    assert applied.applied_names == ["styles", "size", "guidance scale", "steps"]
+    assert applied.changes == ["Guidance scale 99 changed to 7.5, the maximum."]
+    custom = apply_preset({"size": "custom", "width": 1024, "height": 768}, FORM, PUBLIC_LIMITS)
+    assert (custom.values.size, custom.values.width) == ("4:3", 1024)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["size", "width", "guidance_scale", "styles", "count", "negative_prompt"]),
+        st.none() | st.booleans() | st.floats() | st.text() | st.lists(st.integers()),
+    )
+)
+def test_forged_preset_leaves_a_form(settings: dict[str, Any]) -> None:
+    """Whatever a browser's storage has, the fields get values of their types."""
+    values = apply_preset(settings, FORM, PUBLIC_LIMITS).values
+    assert isinstance(values.negative_prompt, str)
+    assert isinstance(values.guidance_scale, float | int)
+
+
+def test_form_of_an_earlier_image_is_as_it_was() -> None:
+    """A template is there again with its styles, and a random seed is random again."""
+    request = GenerationRequest("a red fox", seed=5)
+    origin = RequestOrigin((TEMPLATE,))
+    values = apply_request(request, origin, FORM, PUBLIC_LIMITS, NO_STYLES).values
+    assert (values.prompt, values.negative_prompt) == (TEMPLATE[1], "")
+    assert (values.seed, values.randomize_seed, values.size) == ("5", True, "1:1")
+    assert json.loads(values.batch_options)["is_literal"] is False
