@@ -59,7 +59,7 @@
 
   // What changes something arrives in the order of the presses: on a slow network, "star" could overtake "unstar".
   const UNORDERED_ACTIONS = [
-    ...["open", "compare", "page", "search", "rescan", "select", "stop", "keep-waiting"],
+    ...["open", "compare", "page", "plan", "search", "rescan", "select", "stop", "keep-waiting"],
     ...["phrases", "presets"], // questions of memory.js, as is "search"
   ];
   const lastCalls = { jobs: Promise.resolve(), library: Promise.resolve() };

@@ -159,6 +159,7 @@
     saveDraft(values) {
       window.sd35.appliedLimits = values.at(-1);
       showSizeHint(values[SIZE_INDEX]);
+      document.dispatchEvent(new CustomEvent("sd35:form", { detail: values }));
       if (!isRestored) return [];
       for (const storage of [localStorage, sessionStorage]) storage.setItem(draftKey(), JSON.stringify(values));
       return [];

@@ -9,7 +9,7 @@
   const DRAWING_TIME = 50; // ms: Gradio draws the answer after it has arrived here
   const SERVER_ERROR = "The app didn't accept it. Reload the page, and try again.";
 
-  // A submission is { key, values, is_confirmed, is_random, at }.
+  // A submission is { key, values, draw, image_count, is_confirmed, is_random, at }.
   const state = {
     pending: [], // on their way, in order
     rejected: [], // [{ reason, submissions }], by the reason, which is HTML from the server
@@ -51,6 +51,7 @@
     if (label) button.ariaLabel = button.title = label;
     return button;
   };
+  const countImages = (submissions) => submissions.reduce((sum, { image_count: count = 1 }) => sum + count, 0);
   const promptOf = (submission) => String(submission.values[0] ?? "").trim() || "(no prompt)";
 
   const createRow = (submission) => {
@@ -71,7 +72,7 @@
     const body = create("p", { innerHTML: reason }); // escaped by the server
     const prompts = submissions.map((submission) => create("li", {}, promptOf(submission)));
     return createNotice(
-      submissions.length === 1 ? "Not started" : `${submissions.length} images not started`,
+      countImages(submissions) === 1 ? "Not started" : `${countImages(submissions)} images not started`,
       create("div", {}, create("ul", { className: "prompts" }, ...prompts), body),
       createButton("Try again", "try-again", () => resend(state.rejected, rejection, submissions)),
       createButton("Dismiss", "discard", () => discard(state.rejected, rejection)),
@@ -79,15 +80,21 @@
   };
   const createQuestion = () => {
     const submissions = state.repeated;
-    const isOne = submissions.length === 1;
+    const count = countImages(submissions);
+    const isOne = count === 1;
+    const isSet = submissions.length === 1 && !isOne;
+    const title = isSet ? `The same ${count} images again?` : `The same image ${count} more times?`;
+    const reason = isSet
+      ? "You have images with these prompts, settings and seeds already, so the results would be the same."
+      : "Your last two images have this prompt, these settings and this seed, so the result would be the same.";
     const answer = (changes) => () => {
       state.repeated = [];
       add(submissions.map((submission) => ({ ...submission, ...changes })));
     };
     return createNotice(
-      isOne ? "The same image again?" : `The same image ${submissions.length} more times?`,
-      create("p", {}, "Your last two images have this prompt, these settings and this seed, so the result would be the same."),
-      createButton(isOne ? "Generate it anyway" : `Generate ${submissions.length} anyway`, "repeat", answer({ is_confirmed: true })),
+      isOne ? "The same image again?" : title,
+      create("p", {}, reason),
+      createButton(isOne ? "Generate it anyway" : `Generate ${count} anyway`, "repeat", answer({ is_confirmed: true })),
       createButton(isOne ? "Use a random seed" : "Use random seeds", "randomize", answer({ is_random: true })),
       createButton("No", "discard-repeated", () => {
         state.repeated = [];
@@ -102,8 +109,9 @@
     const { pending, rejected, repeated } = state;
     const nodes = [];
     if (pending.length > 0) {
-      const count = create("span", { className: "sending-count", textContent: `${pending.length} sending…` });
-      count.dataset.pending = pending.length; // page.js reads it for the title
+      const imageCount = countImages(pending);
+      const count = create("span", { className: "sending-count", textContent: `${imageCount} sending…` });
+      count.dataset.pending = imageCount; // page.js reads it for the title
       nodes.push(count);
     }
     const late = pending.filter((submission) => Date.now() - submission.at >= ROW_DELAY);
@@ -151,7 +159,8 @@
     for (const rejection of state.rejected) rejection.submissions = rejection.submissions.filter(isOther);
     state.rejected = state.rejected.filter((rejection) => rejection.submissions.length > 0);
   };
-  const settle = (submission, { status, reason }, isNewest) => {
+  const settle = (submission, { status, reason, image_count: count }, isNewest) => {
+    if (count > 0) submission.image_count = count; // the server knows it
     if (status === "accepted") forget(submission);
     else if (status === "repeated") state.repeated.push(submission);
     else if (status === "invalid" && isNewest) {
@@ -188,8 +197,9 @@
     // A press, with the form's values.
     addSubmission(values) {
       values.splice(-1, 1, sd35.batchText()); // Gradio may not have the newest yet
-      add([{ values }]);
-      sd35.announce(state.pending.length === 1 ? "Image requested" : `${pluralize(state.pending.length, "image")} requested`);
+      add([{ values, ...sd35.takeDraw() }]);
+      const count = countImages(state.pending);
+      sd35.announce(count === 1 ? "Image requested" : `${pluralize(count, "image")} requested`);
       return [];
     },
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest
+from sd35.jobs.limits import RemainingQuota
 from sd35.prompts.styles import Style, StyleBook
 from sd35.prompts.wildcards import NO_WILDCARDS
 from sd35.ui.create.dropped_file import DroppedFileReader
@@ -21,7 +22,7 @@ from sd35.ui.create.form import (
     updated_defaults,
 )
 from sd35.ui.create.grid_form import dump_grid_plan, parse_axis_inputs, plan_grid_form
-from sd35.ui.create.plan_view import dump_plan
+from sd35.ui.create.plan_view import dump_plan, limit_warning
 
 TURBO_LIMITS = replace(
     PUBLIC_LIMITS,
@@ -129,6 +130,17 @@ def test_errors_belong_to_a_field(
     assert expected_message in field_messages[field]
 
 
+def test_all_errors_of_a_form_are_told_at_once() -> None:
+    """An empty prompt hides no other mistake, nor does one of several prompts."""
+    values = replace(FORM_VALUES, prompt="", size="21:9", seed="-5", randomize_seed=False)
+    lines = replace(values, prompt="a\nb", batch_options='{"one_per_line": true}')
+    errors = {error.field: error.message for error in plan_form(values, PUBLIC_LIMITS).field_errors}
+    assert errors["prompt"] == "Enter a prompt."
+    assert set(errors) == {"prompt", "aspect_ratio", "seed"}
+    errors = {error.field: error.message for error in plan_form(lines, PUBLIC_LIMITS).field_errors}
+    assert set(errors) == {"aspect_ratio", "seed"}
+
+
 any_value = (
     st.none()
     | st.booleans()
@@ -148,6 +160,50 @@ def test_forged_values_give_errors(raw_values: list[Any]) -> None:
     assert (not plan.images) == bool(plan.field_errors) == bool(messages)
     payload = orjson.loads(dump_plan(plan, values))
     assert payload["image_count"] == len(payload["items"]) == len(plan.images)
+
+
+def test_plan_is_told_before_the_press() -> None:
+    """The page shows how many images there will be, of which prompts, and what is in the way."""
+    quota = RemainingQuota(5, 30, 1, 8)
+    lines = replace(FORM_VALUES, prompt="a cat\na (dog:1.3)", seed="7", randomize_seed=False)
+    for batch, expected_summary, expected_warning in (
+        ('{"one_per_line": true}', "2 prompts = 2 images", ""),
+        (
+            '{"one_per_line": true, "count": 3}',
+            "2 prompts × 3 = 6 images",
+            "5 images you have left",
+        ),
+        ('{"count": 8}', "8 images", "5 images you have left"),
+        ('{"count": 2, "seeds": "fixed"}', "2 images", "These 2 would be the same"),
+        ('{"count": 9, "seeds": 1}', "1 image", ""),
+    ):
+        values = replace(lines, batch_options=batch)
+        plan = plan_form(values, PUBLIC_LIMITS)
+        warning = limit_warning(len(plan.images), quota, is_anonymous=False)
+        payload = orjson.loads(dump_plan(plan, values, warning, "about 6 min"))
+        assert payload["summary"] == f"{expected_summary}, about 6 min"
+        assert payload["warning"].count(expected_warning)
+        assert bool(payload["warning"]) == bool(expected_warning)
+        assert payload["items"][0]["seed"] == "7"
+        assert [syntax["text"] for syntax in payload["syntaxes"]] == ["(dog:1.3)"]
+    assert "room for 7" in limit_warning(8, replace(quota, remaining=None), is_anonymous=False)
+    assert "cookies" in limit_warning(2, None, is_anonymous=True)
+
+
+def test_plan_marks_what_is_wrong_or_not_read() -> None:
+    """Errors have a place in the text, on any line, and so have the parts beyond a limit."""
+    values = replace(FORM_VALUES, prompt=" a 🦊\n\n b {c|", batch_options='{"one_per_line": true}')
+    payload = orjson.loads(dump_plan(plan_form(values, PUBLIC_LIMITS), values))
+    assert values.prompt[payload["error"]["position"]] == "{"
+    assert payload["error"]["message"].startswith("“b {c|”: The brace is never closed")
+    book = StyleBook((Style("Ink", "an ink drawing of {prompt}, black"),))
+    values = replace(FORM_VALUES, prompt=f" 🦊 {'fox ' * 300}", batch_options='{"styles": ["ink"]}')
+    payload = orjson.loads(dump_plan(plan_form(values, PUBLIC_LIMITS, book), values))
+    clip, t5 = payload["tokens"]["unread"]
+    assert (clip[2], t5[2]) == ("clip", "t5")
+    assert (
+        77 - 9 <= len(values.prompt[: clip[0]].split()) < 77 < len(values.prompt[: t5[0]].split())
+    )
 
 
 def test_changed_fields_keep_their_values() -> None:

@@ -60,9 +60,9 @@ class PageHandlers:
         jobs = self.service.visitor_queue(LOCAL_VISITOR).open_jobs
         return [job.state.value.request.prompt for job in jobs]
 
-    async def press(self, key: str, prompt: str, **options: bool) -> str:
+    async def press(self, key: str, prompt: str, batch: str = "", **options: bool) -> str:
         """Press Generate with a fixed seed, and return what became of it."""
-        submission = {"key": key, "values": [prompt, *FORM_VALUES[1:]], **options}
+        submission = {"key": key, "values": [prompt, *FORM_VALUES[1:-1], batch], **options}
         event: Any = SimpleNamespace(_data={"submissions": [submission]})
         outcomes = orjson.loads((await self.jobs.submit(REQUEST, event, ""))[0])
         status: str = outcomes[0]["status"]
@@ -160,6 +160,28 @@ async def test_third_identical_image_must_be_confirmed(fake: FakeSpace, tmp_path
             assert await page.press(key, "a dog") == "accepted"
             for job in page.service.visitor_queue(LOCAL_VISITOR).open_jobs:
                 job.cancel()
+
+
+async def test_press_of_several_images_is_one_set(fake: FakeSpace, tmp_path: Path) -> None:
+    """A set is made once, however often the press is repeated, and asked about when pressed anew.
+
+    If only one of its images is new, it is made without a question.
+    """
+    fake.hold()
+    batch = '{"count": 2, "one_per_line": true, "seeds": "increment"}'
+    async with open_handlers(fake, tmp_path) as page:
+        for _ in range(2):
+            assert await page.press("one", "a cat\na dog", batch) == "accepted"
+        jobs = page.service.visitor_queue(LOCAL_VISITOR).open_jobs
+        assert [job.state.value.request.seed for job in jobs] == [7, 8, 9, 10]
+        assert {(job.origin.set_id, job.origin.set_size) for job in jobs} == {(jobs[0].id, 4)}
+        assert await page.press("two", "a cat\na dog", batch) == "repeated"
+        assert await page.press("two", "a cat\na cow", batch) == "accepted"
+        assert await page.press("three", "a cat\na dog", batch, is_confirmed=True) == "accepted"
+        assert await page.press("three", "{a|", batch) == "accepted"
+        assert await page.press("four", "{a|", batch) == "invalid"
+        assert len(page.open_prompts) == 12
+    fake.release()
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,42 @@ def test_each_press_is_a_job_on_any_network(queue_page: Page) -> None:
     expect(page.locator("#outbox [role=alert]")).to_have_count(0)
 
 
+def test_twelve_images_take_two_edits_and_one_press(
+    queue_page: Page, servers: QueueServers
+) -> None:
+    """Four lines are four prompts, and ×3 makes twelve images of them: as many as the page says.
+
+    What is made is what was listed, with the same seeds. The choice outlives a reload.
+    """
+    page = queue_page
+    prompt = page.get_by_label("Prompt", exact=True)
+    prompt.fill("wait: a cat\na {red|blue} fox\na (dog:1.3)\nan owl")
+    more = page.get_by_role("button", name="More images per prompt")
+    more.click()
+    more.click()
+    summary = page.locator("#press-summary")
+    expect(summary).to_contain_text("4 prompts × 3 = 12 images")
+    summary.click()
+    items = page.locator("#press-items li")
+    expect(items).to_have_count(12)
+    prompts = items.locator(".prompt").all_text_contents()
+    seeds = items.locator(".seed").all_text_contents()
+    prompt.press("Control+Enter")
+    expect(page.locator("#queue .queue")).to_have_attribute("data-remaining", "12")
+    jobs = servers.app_server.studio.visitor_queue(LOCAL_VISITOR).open_jobs
+    requests = [job.state.value.request for job in jobs]
+    assert [request.prompt for request in requests] == prompts
+    assert [f"seed {request.seed}" for request in requests] == seeds
+    expect(items.first).not_to_contain_text(seeds[0])  # the next press has others
+    page.reload()
+    expect(page.locator("#batch-count")).to_have_text("×3")
+    expect(page.get_by_label("One prompt per line")).to_be_checked()
+    page.get_by_role("button", name="Remove (dog:1.3)").click()
+    expect(prompt).to_have_value("wait: a cat\na {red|blue} fox\na dog\nan owl")
+    page.keyboard.press("Control+z")
+    expect(prompt).to_have_value("wait: a cat\na {red|blue} fox\na (dog:1.3)\nan owl")
+
+
 PRESS_FIRST_STOP_JS = """() => new Promise(resolve => {
   const observer = new MutationObserver(() => {
     const stop = document.querySelector("#panel [data-action=stop]");

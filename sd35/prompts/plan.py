@@ -15,6 +15,7 @@ from sd35.core.errors import InvalidRequestError, PromptError
 from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.origin import MAX_SET_SIZE, PlannedRequest, RequestOrigin
 from sd35.core.request import GenerationRequest, RequestOptions, is_random_seed, random_seed
+from sd35.core.seed import parse_whole_number
 from sd35.prompts.parser import has_template_syntax
 from sd35.prompts.resolution import Budget, WildcardSource
 from sd35.prompts.resolved import ResolvedPrompt, resolve_prompt
@@ -236,10 +237,9 @@ class _Planner:
         return PlannedRequest(replace(request, seed=image_seed), origin)
 
     def _first_seed(self) -> int:
-        if self._draw is not None and is_random_seed(self._plan.options.seed):
-            return self._random_seed()
-        # Its prompt is replaced: only the seed counts, and it is drawn once.
-        return self._resolve("x", "").seed
+        seed = self._plan.options.seed
+        # One that isn't valid is refused with the rest of the request.
+        return self._random_seed() if is_random_seed(seed) else parse_whole_number(seed) or 0
 
     def _random_seed(self) -> int:
         if self._draw is None:

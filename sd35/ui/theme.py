@@ -51,6 +51,7 @@ STYLE_NAMES: Final = (
     "header.css",
     "welcome.css",
     "memory.css",
+    "composer.css",
 )
 
 # No web fonts: Gradio's own come from Google, which an offline page would wait for.

@@ -7,7 +7,7 @@ import gradio as gr
 from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.sizes import ASPECT_RATIOS
 from sd35.jobs.space_connection import ConnectionState
-from sd35.ui.create import job_panel, notices, space_view, welcome
+from sd35.ui.create import job_panel, notices, plan_view, space_view, welcome
 from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES, SLIDER_FIELDS
 from sd35.ui.gallery.gallery import build_tabs
 
@@ -25,12 +25,6 @@ aria-label="Theme"><option value="system">System theme</option><option value="li
 <option value="dark">Dark</option></select></label>
 <button type="button" id="show-keys" aria-haspopup="dialog" aria-label="Keys" title="Keys (?)">?
 </button>"""
-
-GRID_BUTTON: Final = (
-    '<button type="button" id="open-grid" aria-haspopup="dialog" '
-    'title="Images that differ in one or two settings">Grid…</button>'
-)
-"""Opens the panel of assets/grid.js."""
 
 PAGE_EVENTS: Final = (
     *("submit", "click", "watch", "poll", "visitor"),
@@ -94,14 +88,22 @@ class PromptArea:
                 lines=2,
                 max_lines=8,
             )
+            gr.HTML(plan_view.PROMPT_LINE, elem_id="prompt-line", apply_default_css=False)
             self.negative_prompt = gr.Textbox(
                 label="Negative prompt",
                 placeholder="What to avoid, for example: blurry, text",
                 lines=1,
                 max_lines=4,
             )
-            self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
-            gr.HTML(GRID_BUTTON, elem_id="grid-line", apply_default_css=False)
+            with gr.Row(elem_id="press-row"):
+                self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+                gr.HTML(plan_view.STEPPER, elem_id="press-stepper", apply_default_css=False)
+            gr.HTML(
+                plan_view.PRESS_LINE,
+                elem_id="press-line",
+                js_on_load="sd35.bindComposer()",
+                apply_default_css=False,
+            )
             # JSON that composer.js reads and writes.
             self.batch_options = _value()
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)

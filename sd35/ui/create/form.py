@@ -5,7 +5,7 @@ the page was built with, not those of the Space that was connected since.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from sd35.core.errors import FieldError, InvalidRequestError, PromptError
@@ -13,6 +13,7 @@ from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.origin import PlannedRequest
 from sd35.core.request import RequestOptions, is_random_seed
 from sd35.core.sizes import ASPECT_RATIOS, Size, SizeUnavailableError, size_for
+from sd35.core.text import one_line
 from sd35.prompts.grids import Grid
 from sd35.prompts.plan import parse_batch_options, plan_requests
 from sd35.prompts.resolution import WildcardSource
@@ -125,11 +126,15 @@ def is_random_form(values: FormValues) -> bool:
 
 def _field_errors(error: InvalidRequestError) -> tuple[FieldError, ...]:
     """Return an error for each invalid field; of several prompts, that of the prompt names one."""
-    cause = error.error if isinstance(error, PromptError) else error
-    errors = [field_error for field_error in cause.field_errors if field_error.field != "prompt"]
-    if not errors or len(errors) < len(cause.field_errors):
-        errors.insert(0, FieldError("prompt", str(error)))
-    return tuple(errors)
+    if not error.field_errors:
+        return (FieldError("prompt", str(error)),)
+    prefix = f"“{one_line(error.prompt)[:40]}”: " if isinstance(error, PromptError) else ""
+    return tuple(
+        replace(field_error, message=f"{prefix}{field_error.message}")
+        if field_error.field == "prompt"
+        else field_error
+        for field_error in error.field_errors
+    )
 
 
 def error_messages(field_errors: tuple[FieldError, ...], values: FormValues) -> dict[str, str]:

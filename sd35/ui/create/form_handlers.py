@@ -33,7 +33,7 @@ from sd35.ui.create.form import (
 from sd35.ui.create.form_planner import FormPlanner
 from sd35.ui.create.grid_form import dump_grid_plan, parse_axis_inputs
 from sd35.ui.create.import_settings import SETTING_GROUPS, apply_settings, metadata_from_request
-from sd35.ui.create.plan_view import dump_plan, quota_warning
+from sd35.ui.create.plan_view import dump_plan, limit_warning
 from sd35.ui.create.submissions import parse_draw
 
 __all__ = ["FormHandlers", "event_payload"]
@@ -78,7 +78,13 @@ class FormHandlers:
         values = replace(FormValues(*fields), batch_options=payload.get("batch"))
         plan = await self.planner.plan(values, visitor, parse_draw(payload.get("draw")))
         quota = self._job_service.remaining_quota(visitor)
-        return dump_plan(plan, values, quota, request_id=parse_int(payload.get("request_id")) or 0)
+        return dump_plan(
+            plan,
+            values,
+            limit_warning(len(plan.images), quota, is_anonymous=visitor.owner is None),
+            self._estimate(plan),
+            request_id=parse_int(payload.get("request_id")) or 0,
+        )
 
     async def plan_grid(self, request: gr.Request, event: gr.EventData, *fields: object) -> str:
         """Return what a grid over the form's settings would be, as JSON."""
@@ -87,16 +93,20 @@ class FormHandlers:
         values = replace(FormValues(*fields), batch_options=payload.get("batch"))
         axes = parse_axis_inputs(payload.get("axes"))
         plan = await self.planner.plan(values, visitor, grid_axes=axes) if axes else FormPlan()
-        requests = [planned.request for planned in plan.images]
-        seconds = self._job_service.estimates.total_seconds(requests) if requests else None
+        quota = self._job_service.remaining_quota(visitor)
         style_book = self.planner.style_book(visitor)
         return dump_grid_plan(
             plan,
-            estimate="" if seconds is None else format_estimate(seconds),
-            warning=quota_warning(plan, self._job_service.remaining_quota(visitor)),
+            estimate=self._estimate(plan),
+            warning=limit_warning(len(plan.images), quota, is_anonymous=visitor.owner is None),
             style_names=[style.name for style in style_book.styles],
             request_id=parse_int(payload.get("request_id")) or 0,
         )
+
+    def _estimate(self, plan: FormPlan) -> str:
+        requests = [planned.request for planned in plan.images]
+        seconds = self._job_service.estimates.total_seconds(requests) if requests else None
+        return "" if seconds is None else format_estimate(seconds)
 
     async def _find_job(self, job_id: object, visitor: Visitor) -> Job | None:
         try:

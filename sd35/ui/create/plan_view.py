@@ -6,34 +6,61 @@ from typing import Any, Final
 
 import orjson
 
-from sd35.core.errors import InvalidRequestError, PromptError, TemplateError
+from sd35.core.errors import PromptError, TemplateError
 from sd35.core.text import pluralize
 from sd35.jobs.limits import RemainingQuota
+from sd35.prompts.parser import has_template_syntax
 from sd35.prompts.plan import parse_batch_options, prompt_spans
 from sd35.prompts.templates import MAX_COUNT
 from sd35.prompts.tokens import estimate_tokens
 from sd35.prompts.unsupported import SyntaxKind, find_unsupported
 from sd35.ui.create.form import FormPlan, FormValues
 
-__all__ = ["dump_plan", "quota_warning"]
+__all__ = ["NO_COOKIES", "PRESS_LINE", "PROMPT_LINE", "STEPPER", "dump_plan", "limit_warning"]
 
 MAX_ITEMS: Final = 50
 MAX_SYNTAXES: Final = 20
 MAX_CHARACTERS: Final = 20_000  # of a prompt that are looked at while it is typed
 
+PROMPT_LINE: Final = """<div class="prompt-line">
+<label><input type="checkbox" id="one-per-line"> One prompt per line</label>
+<button type="button" id="token-button" aria-expanded="false" aria-controls="token-help" hidden>
+<span id="token-counts"></span> <span class="unit">tokens</span></button></div>
+<p id="token-help" hidden>Estimates. CLIP reads the first 77 tokens of a prompt, T5 the first 256.
+What CLIP no longer reads is grayed, and more so what T5 doesn’t read either.</p>
+<div id="template-line"></div><ul id="syntax-list"></ul>"""
+"""What is said of the prompt below it; composer.js fills it in, as the following."""
+
+STEPPER: Final = """<div id="stepper" role="group" aria-label="Images per prompt">
+<button type="button" data-step="-1" aria-label="Fewer images per prompt">−</button>
+<output id="batch-count" aria-label="Images per prompt">×1</output>
+<button type="button" data-step="1" aria-label="More images per prompt">+</button></div>"""
+
+PRESS_LINE: Final = """<div class="press-line">
+<button type="button" id="open-grid" aria-haspopup="dialog"
+title="Images that differ in one or two settings">Grid…</button>
+<details id="press-plan" hidden><summary id="press-summary"></summary>
+<ol id="press-items" tabindex="0" aria-label="Images and their seeds"></ol><p id="press-rest"></p>
+</details><p id="press-warning"></p><p id="press-error" role="status"></p>
+<fieldset id="seed-order" hidden><legend>Seeds</legend>
+<label><input type="radio" name="seed-order" value="increment"> +1 each</label>
+<label><input type="radio" name="seed-order" value="fixed"> Same seed</label></fieldset></div>"""
+
+NO_COOKIES: Final = "Without cookies, this page makes one image at a time."
+
 _Span = tuple[int, str]
 
 _REASONS: Final = {
-    SyntaxKind.WEIGHT: "Stable Diffusion 3.5 knows no weights.",
-    SyntaxKind.BRACKETS: "Stable Diffusion 3.5 knows no emphasis by brackets.",
-    SyntaxKind.LORA: "A prompt can’t load LoRAs or embeddings here.",
+    SyntaxKind.WEIGHT: "SD 3.5 has no weights.",
+    SyntaxKind.BRACKETS: "SD 3.5 has no emphasis.",
+    SyntaxKind.LORA: "Prompts can’t load LoRAs here.",
 }
 
 
 def dump_plan(
     plan: FormPlan,
     values: FormValues,
-    quota: RemainingQuota | None = None,
+    warning: str = "",
     estimate: str = "",
     *,
     request_id: int = 0,
@@ -46,13 +73,15 @@ def dump_plan(
         "request_id": request_id,
         "image_count": len(plan.images),
         "summary": ", ".join(filter(None, (_summary(plan), estimate))),
-        "warning": quota_warning(plan, quota) or _repetition_warning(plan),
+        "warning": warning or _repetition_warning(plan),
         "template": _template_text(plan, is_complete=batch.combinations),
+        "is_choice": plan.template_count > 1,
+        "is_literal": batch.is_literal and has_template_syntax(text),
         "items": [
             {"prompt": planned.request.prompt, "seed": str(planned.request.seed)}
             for planned in plan.images[:MAX_ITEMS]
         ],
-        "error": _error(plan.error, spans) if text.strip() else None,
+        "error": _error(plan, spans) if text.strip() else None,
         "tokens": _tokens(plan, spans),
         "syntaxes": [
             *_syntaxes("prompt", text),
@@ -83,17 +112,19 @@ def _template_text(plan: FormPlan, *, is_complete: bool) -> str:
     is_endless = plan.template_count >= MAX_COUNT
     number = f"{MAX_COUNT:,} or more" if is_endless else plan.template_count
     combinations = pluralize(number, "combination")
-    return f"all {combinations}" if is_complete else f"random ones of {combinations}"
+    return f"All {combinations}" if is_complete else f"Random ones of {combinations}"
 
 
-def quota_warning(plan: FormPlan, quota: RemainingQuota | None) -> str:
-    """Return why a visitor's quota or queue doesn't allow so many images, or nothing."""
-    if quota is None or not plan.images:
+def limit_warning(count: int, quota: RemainingQuota | None, *, is_anonymous: bool) -> str:
+    """Return why a press would be refused that makes so many images, or an empty text."""
+    if is_anonymous and count > 1:
+        return NO_COOKIES
+    if quota is None:
         return ""
-    count = len(plan.images)
     if quota.remaining is not None and count > quota.remaining:
-        remaining = pluralize(quota.remaining, "image") if quota.remaining else "no images"
-        return f"You have {remaining} left this hour."
+        if not quota.remaining:
+            return "You have no images left this hour."
+        return f"More than the {pluralize(quota.remaining, 'image')} you have left this hour."
     room = None if quota.max_queued is None else max(0, quota.max_queued - quota.queued_count)
     if room is not None and count > room:
         return f"Your queue has room for {room}." if room else "Your queue is full."
@@ -106,12 +137,16 @@ def _repetition_warning(plan: FormPlan) -> str:
     if distinct_count == count:
         return ""
     if distinct_count == 1:
-        return f"All {count} would be the same: same prompt, same seed."
-    return f"{count - distinct_count} would repeat another one: same prompt, same seed."
+        return f"These {count} would be the same image: same prompt, same seed."
+    return f"{count - distinct_count} of them would repeat others: same prompt, same seed."
 
 
-def _error(error: InvalidRequestError | None, spans: list[_Span]) -> dict[str, Any] | None:
-    if error is None:
+def _error(plan: FormPlan, spans: list[_Span]) -> dict[str, Any] | None:
+    """Return what is wrong with the prompt; the other fields say it themselves."""
+    error = plan.error
+    messages = [field_error.message for field_error in plan.field_errors]
+    names = [field_error.field for field_error in plan.field_errors]
+    if error is None or "prompt" not in names:
         return None
     index = error.index if isinstance(error, PromptError) else 0
     cause = error.error if isinstance(error, PromptError) else error
@@ -119,7 +154,11 @@ def _error(error: InvalidRequestError | None, spans: list[_Span]) -> dict[str, A
     position = None
     if isinstance(cause, TemplateError) and cause.position is not None and index < len(spans):
         position = spans[index][0] + cause.position
-    return {"message": str(error), "position": position, "is_template": is_template}
+    return {
+        "message": messages[names.index("prompt")],
+        "position": position,
+        "is_template": is_template,
+    }
 
 
 def _tokens(plan: FormPlan, spans: list[_Span]) -> dict[str, Any]:

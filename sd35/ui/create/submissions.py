@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import orjson
 from markupsafe import Markup
 
-from sd35.core.errors import SD35Error
+from sd35.core.errors import InvalidRequestError, SD35Error
 from sd35.core.seed import parse_whole_number
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job
@@ -18,6 +18,7 @@ from sd35.prompts.grids import AxisInput
 from sd35.ui.create.form import FIELD_NAMES, FormPlan, FormValues, is_random_form
 from sd35.ui.create.form_planner import FormPlanner
 from sd35.ui.create.grid_form import parse_axis_inputs
+from sd35.ui.create.plan_view import NO_COOKIES
 from sd35.ui.markup import error_message
 
 __all__ = [
@@ -128,10 +129,17 @@ async def submit(
             if job is None:
                 return _refusal(key, plan)
         if job is None:
+            _check_cookies(visitor, count)
             job, *_ = await job_service.submit_set(plan.images, visitor, idempotency_key=key)
     except SD35Error as error:
         return Outcome(key, "rejected", error_message(error), count)
     return Outcome(key, "accepted", image_count=count, job=job)
+
+
+def _check_cookies(visitor: Visitor, image_count: int) -> None:
+    # A visitor without cookies has no queue that the other images could be shown in.
+    if visitor.owner is None and image_count > 1:
+        raise InvalidRequestError(NO_COOKIES, "Allow cookies, or choose ×1.")
 
 
 def _refusal(key: str, plan: FormPlan) -> Outcome:
