@@ -3,11 +3,11 @@
 (() => {
   const sd35 = (window.sd35 ??= {});
 
-  const AREAS = "#panel, #queue, #recent, #message, #outbox";
+  const AREAS = "#sheet, #panel, #queue, #recent, #message, #outbox";
   const SETTLING_TIME = 500; // ms
   const COSTLY_SETTLING_TIME = 1000; // ms
-  const COSTLY_ACTIONS = ["stop", "stop-all", "clear-queue"];
-  const HARMLESS = ":not([data-action=select], [data-action=restore])"; // they take each press
+  const COSTLY_ACTIONS = ["stop", "stop-all", "stop-set", "clear-queue"];
+  const HARMLESS = ":not([data-action=select], [data-action=restore], [data-action=live], [data-action=show-set])"; // they take each press
   const RESULT_BUTTONS = "#actions :is(button, a), #recent a"; // they appear where Stop was
 
   const changes = new WeakMap(); // of each button: what it does, and since when

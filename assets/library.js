@@ -100,6 +100,8 @@
     form.remove();
   };
 
+  sd35.downloadZip = downloadZip;
+
   // ---- Addresses: #create, #library, #library/ID, #library/ID,ID,…, each with ?q=fox&show=Starred ----
   // No element has an id that is an address: the browser would move the focus to it.
 

@@ -130,8 +130,15 @@
     setTimeout(render, ROW_DELAY + 10);
     sendNext();
   };
+  const isBound = () => element !== null && triggers.submit !== undefined;
+  const start = () => {
+    if (!isBound()) return;
+    restore();
+    render();
+    sendNext();
+  };
   const sendNext = () => {
-    if (state.isSending || element === null || state.pending.length === 0) return;
+    if (state.isSending || !isBound() || state.pending.length === 0) return;
     state.isSending = true;
     triggers.submit({ submissions: state.pending.slice(0, MAX_BATCH) });
   };
@@ -183,15 +190,17 @@
     // An event, once the page is built. `null`: without data Gradio would send an object otherwise.
     raise: (name, data = null) => triggers[name]?.(data),
 
-    bindPage(queue, send) {
+    // Gradio builds the two components in any order.
+    bindPage(send) {
       triggers = send;
+      start();
+    },
+    bindPresses(area) {
       element = create("div", { id: "outbox" });
       message = create("div", { id: "message" });
-      queue.closest(".block").before(element, message);
+      area.append(element, message);
       sd35.bindButtons(message, (_, data) => triggers.click(data));
-      restore();
-      render();
-      sendNext();
+      start();
     },
 
     // A press, with the form's values.

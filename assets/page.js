@@ -191,7 +191,7 @@
     }
     isFirstQueue = false;
     const isButtonNeeded = current.remaining > 0 && canAskPermission();
-    if (isButtonNeeded && !notifyButton.isConnected) byId("message")?.after(notifyButton);
+    if (isButtonNeeded && !notifyButton.isConnected) byId("rail")?.append(notifyButton);
     if (!isButtonNeeded) notifyButton.remove();
     counts = current;
     showTitle();
@@ -210,8 +210,7 @@
     link.remove();
   };
   document.addEventListener("click", (event) => {
-    if (event.target.closest?.("#reuse-seed")) window.sd35.raise("reuse");
-    else if (event.target.closest?.("#download") && file) download();
+    if (event.target.closest?.("#download") && file) download();
   });
 
   Object.assign((window.sd35 ??= {}), {

@@ -22,6 +22,7 @@ from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.layout import STYLES_FILE
 from sd35.prompts.catalog import PromptCatalog
+from sd35.ui.create.focus import Focus
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import JobHandlers, update_interval
 from sd35.ui.create.live_view import JobView
@@ -211,7 +212,7 @@ async def test_selected_job_stays_in_focus(fake: FakeSpace, tmp_path: Path) -> N
             ("", running.id),
             (running.id, running.id),
         ):
-            update = await JobView(page.service, LOCAL_VISITOR, focus).render()
+            update = await JobView(page.service, LOCAL_VISITOR, Focus.parse(focus)).render()
             assert update.focus == expected_focus
         fake.release()
 
@@ -219,7 +220,7 @@ async def test_selected_job_stays_in_focus(fake: FakeSpace, tmp_path: Path) -> N
 async def test_unknown_job_is_no_longer_available(fake: FakeSpace, tmp_path: Path) -> None:
     """The id of a job that is gone, or of somebody else, is dropped with a hint."""
     async with open_handlers(fake, tmp_path) as page:
-        update = await JobView(page.service, LOCAL_VISITOR, "unknown").render()
+        update = await JobView(page.service, LOCAL_VISITOR, Focus("unknown")).render()
         assert "no longer available" in update.panel
         assert not update.focus
 
@@ -242,7 +243,7 @@ async def test_queue_says_when_all_is_finished(fake: FakeSpace, tmp_path: Path) 
         pending = await page.submit("a cat", JobStatus.PENDING)
         while not (state := pending.state.value).queue_length:
             await pending.state.wait_for_change(state, 20)
-        update = await JobView(page.service, LOCAL_VISITOR, running.id).render()
+        update = await JobView(page.service, LOCAL_VISITOR, Focus.parse(running.id)).render()
         assert " min left" in update.panel
         assert re.search(r"1 running · 1 queued · about [\d hmin]+ for all<", update.queue)
         assert re.search(r"Seed 0, 512 × 512 · about [\d hmin]+ left<", update.queue)

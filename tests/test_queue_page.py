@@ -145,7 +145,7 @@ def test_queue_is_reordered_and_worked_off(queue_page: Page, servers: QueueServe
     expect(page).to_have_title(re.compile("^✓ 3 done"))
     expect(page.locator("#recent button")).to_have_count(3)
     page.locator("#recent button").last.click()
-    expect(page.get_by_role("button", name="Reuse seed")).to_be_visible()
+    expect(page.get_by_role("button", name="Reuse")).to_be_visible()
 
 
 def hold_submissions(page: Page) -> list[Route]:
@@ -513,7 +513,7 @@ def test_dropped_file_is_recognized_or_explained(queue_page: Page, servers: Queu
     prompt = "a cat,\nNegative prompt: Steps: 3, “quoted”"
     servers.fake.release()
     submit_prompt(page, prompt)
-    expect(page.locator("#panel [data-status=completed]")).to_be_visible()
+    expect(page.locator("#panel .prompt")).to_contain_text("quoted")
     page.get_by_label("Prompt", exact=True).fill("something else")
     folder = servers.app_server.studio.library.folder
     [file] = [path for path in folder.rglob("*.webp") if "quoted" in path.name]

@@ -25,6 +25,7 @@ from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.library import Library
 from sd35.library.query import parse_query
+from sd35.ui.create.focus import LIVE, Focus
 from sd35.ui.create.queue_actions import run_action
 from tests.app_server import studio_config
 from tests.fakes import FakeSpace
@@ -200,7 +201,7 @@ async def test_job_is_retried_only_once(fake: FakeSpace, tmp_path: Path) -> None
         )
         await wait_for_status(new, JobStatus.FAILED)
         await wait_for_record(service, new, JobStatus.FAILED)
-        assert await run_action(service, LOCAL_VISITOR, "retry", job.id, "") == new.id
+        assert await run_action(service, LOCAL_VISITOR, "retry", job.id, LIVE) == Focus(new.id)
         failed_jobs = JobRepository(service.library).search(parse_query("is:failed")).jobs
         assert [failed_job.id for failed_job in failed_jobs] == [new.id], (
             "the library still lists the old job"
@@ -214,7 +215,7 @@ async def test_job_is_retried_only_once(fake: FakeSpace, tmp_path: Path) -> None
             failed_job.id for failed_job in service.visitor_queue(LOCAL_VISITOR).failed_jobs
         ] == [third.id]
         with pytest.raises(InvalidRequestError, match="already retried"):
-            await run_action(service, LOCAL_VISITOR, "retry", job.id, "")
+            await run_action(service, LOCAL_VISITOR, "retry", job.id, LIVE)
         assert sum(JobRepository(service.library).count_by_status().values()) == 3
 
 
@@ -226,8 +227,8 @@ async def test_retry_all_from_two_pages_retries_each_job_once(
         await wait_for_status(await service.submit(make_request(prompt)), JobStatus.FAILED)
     await start_running_job(fake, service)
     await asyncio.gather(
-        run_action(service, LOCAL_VISITOR, "retry-all", "", ""),
-        run_action(service, LOCAL_VISITOR, "retry-all", "", ""),
+        run_action(service, LOCAL_VISITOR, "retry-all", "", LIVE),
+        run_action(service, LOCAL_VISITOR, "retry-all", "", LIVE),
     )
     assert len(service.visitor_queue(LOCAL_VISITOR).pending_jobs) == 2
     fake.release()
@@ -244,8 +245,8 @@ async def test_job_retried_by_another_program_disappears(fake: FakeSpace, tmp_pa
     ):
         for service in (second_service, third_service):
             await service.restore_session(LOCAL_VISITOR)
-        await run_action(second_service, LOCAL_VISITOR, "retry-all", "", "")
-        await run_action(third_service, LOCAL_VISITOR, "retry-all", "", "")
+        await run_action(second_service, LOCAL_VISITOR, "retry-all", "", LIVE)
+        await run_action(third_service, LOCAL_VISITOR, "retry-all", "", LIVE)
         assert not third_service.visitor_queue(LOCAL_VISITOR).failed_jobs
         assert not third_service.visitor_queue(LOCAL_VISITOR).open_jobs
 
@@ -258,30 +259,30 @@ async def test_removal_is_undone_once_and_in_place(fake: FakeSpace, service: Job
     jobs = [await service.submit(make_request(prompt)) for prompt in prompts]
     queue = service.visitor_queue(LOCAL_VISITOR)
     for action, job in (("stop", jobs[1]), ("clear-queue", jobs[0]), ("dismiss", failed)):
-        await run_action(service, LOCAL_VISITOR, action, job.id, "")
+        await run_action(service, LOCAL_VISITOR, action, job.id, LIVE)
         removed_ids = " ".join(queue.latest_removal)
         assert removed_ids
         for _ in range(2):
-            await run_action(service, LOCAL_VISITOR, "restore", removed_ids, "")
+            await run_action(service, LOCAL_VISITOR, "restore", removed_ids, LIVE)
         pending = [pending.state.value.request.prompt for pending in queue.pending_jobs]
         assert pending == prompts
         assert not queue.latest_removal
     assert queue.failed_jobs == [failed]
     removed = queue.pending_jobs[:2]
     for job in [*removed, removed[1]]:  # the last call is a repeated one, whose answer was lost
-        await run_action(service, LOCAL_VISITOR, "stop", job.id, "")
+        await run_action(service, LOCAL_VISITOR, "stop", job.id, LIVE)
     for job in reversed(removed):
         assert queue.latest_removal == (job.id,)
-        await run_action(service, LOCAL_VISITOR, "restore", job.id, "")
+        await run_action(service, LOCAL_VISITOR, "restore", job.id, LIVE)
     assert [job.state.value.request.prompt for job in queue.pending_jobs] == prompts
-    await run_action(service, LOCAL_VISITOR, "clear-queue", "", "")
+    await run_action(service, LOCAL_VISITOR, "clear-queue", "", LIVE)
     fake.release()
 
 
 async def test_job_with_an_image_is_not_retried(fake: FakeSpace, service: JobService) -> None:
     """A job whose image exists is shown instead of retried."""
     job = await wait_for_status(await service.submit(make_request("a cat")), JobStatus.COMPLETED)
-    assert await run_action(service, LOCAL_VISITOR, "retry", job.id, "") == f"={job.id}"
+    assert await run_action(service, LOCAL_VISITOR, "retry", job.id, LIVE) == Focus.image(job.id)
     assert not service.visitor_queue(LOCAL_VISITOR).open_jobs
 
 

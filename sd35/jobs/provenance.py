@@ -11,7 +11,13 @@ from sd35.core.request import GenerationRequest
 from sd35.core.version import __version__
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 
-__all__ = ["DEMO_LABEL", "build_metadata", "request_from_metadata", "space_label"]
+__all__ = [
+    "DEMO_LABEL",
+    "build_metadata",
+    "origin_from_metadata",
+    "request_from_metadata",
+    "space_label",
+]
 
 
 DEMO_LABEL: Final = "demo Space"
@@ -58,6 +64,16 @@ def build_metadata(
         set_size=origin.set_size if origin.set_id else None,
         axes=origin.axes,
         versions={THIS_TOOL: __version__, "Gradio": contract.version},
+    )
+
+
+def origin_from_metadata(metadata: GenerationMetadata) -> RequestOrigin:
+    """Return the set that an image was made in."""
+    return RequestOrigin(
+        axes=metadata.axes,
+        set_id=metadata.set_id,
+        set_index=metadata.set_index or 0,
+        set_size=metadata.set_size or 1,
     )
 
 

@@ -220,6 +220,12 @@ class VisitorQueue:
         """The cancelled jobs whose runs the Space couldn't cancel, so that they are followed."""
         return [job for job in self._jobs.values() if job.state.value.is_followed]
 
+    def jobs_of_set(self, set_id: str) -> dict[int, Job]:
+        """Return the newest job of each place in a set."""
+        return {
+            job.origin.set_index: job for job in self._jobs.values() if job.origin.set_id == set_id
+        }
+
     @property
     def is_active(self) -> bool:
         """Return whether a job runs, is followed, is saved, or will run without help."""

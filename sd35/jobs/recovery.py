@@ -8,7 +8,7 @@ from sd35.core.errors import LibraryError
 from sd35.core.observable import Observable
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job, JobState
-from sd35.jobs.provenance import request_from_metadata
+from sd35.jobs.provenance import origin_from_metadata, request_from_metadata
 from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.registry import JobRegistry
 from sd35.jobs.results import ResultSaver
@@ -69,6 +69,7 @@ class JobRecovery:
                 JobState(request, JobStatus.COMPLETED, now, ended_at=now, result=result)
             ),
             queue_entry=QueueEntry(visitor.rate_limit_key, 0.0),
+            origin=origin_from_metadata(entry.metadata),
             owner=visitor.owner,
         )
 

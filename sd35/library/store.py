@@ -65,6 +65,8 @@ class StagedPicture:
 class PictureStore:
     """The files of a library, and the index that follows them.
 
+    `change_count` grows with each change of images that were there already, such as a deletion.
+
     A file is changed within the write transaction of its row, so no other program can change the
     same image. A program killed in between leaves a changed file, which the next scan finds; in the
     other order, the index would list a file that doesn't exist.
@@ -80,6 +82,7 @@ class PictureStore:
         self.database = database
         self._thumbnails = thumbnails
         self._staging = staging
+        self.change_count = 0
 
     def check_writable(self) -> None:
         """Check that the library can be changed.
@@ -201,6 +204,7 @@ class PictureStore:
         self, ids: Iterable[str], owner: str | None, update: _MetadataUpdate
     ) -> tuple[str, ...]:
         self.check_writable()
+        self.change_count += 1
         return tuple(id_ for id_ in dict.fromkeys(ids) if self._update_one(id_, owner, update))
 
     def _update_one(self, id_: str, owner: str | None, update: _MetadataUpdate) -> bool:
@@ -285,6 +289,7 @@ class PictureStore:
     ) -> tuple[str, ...]:
         """Apply an operation to images in batches; an error keeps what was done before it."""
         self.check_writable()
+        self.change_count += 1
         unique_ids = list(dict.fromkeys(ids))
         changed_ids: list[str] = []
         for start in range(0, len(unique_ids), BATCH_SIZE):

@@ -30,6 +30,7 @@ SCRIPT_NAMES: Final = (
     "composer.js",
     "grid.js",
     "space.js",
+    "stage.js",
     "import.js",
     "zoom.js",
     "compare.js",
@@ -44,6 +45,7 @@ SCRIPT_NAMES: Final = (
 # The library's rules begin with <html>, which has the current tab as an attribute. In `css` Gradio
 # would put its own class before them.
 STYLE_NAMES: Final = (
+    "stage.css",
     "library.css",
     "compare.css",
     "sets.css",

@@ -27,17 +27,28 @@ aria-label="Theme"><option value="system">System theme</option><option value="li
 </button>"""
 
 PAGE_EVENTS: Final = (
-    *("submit", "click", "watch", "poll", "visitor"),
-    *("check", "connection", "limits", "reuse", "spaces", "choose", "batch", "plan"),
-    *("surprise", "grid", "press_grid", "memory", "recall", "capture"),
+    "submit",  # presses of Generate
+    "click",  # the action of a button
+    "watch",  # the jobs, by an event stream
+    "poll",  # the jobs, once
+    "visitor",  # what changes with the end of a job
+    "check",  # the errors of the fields
+    "connection",  # to the Space
+    "limits",  # of another Space, for the fields
+    "batch",  # how many images a press makes
+    "plan",  # what a press would make
+    "surprise",  # a random prompt
+    "grid",  # what a grid would be
+    "press_grid",  # the button of a grid
+    "memory",  # what is remembered
+    "recall",  # to fill the form with some of it
+    "capture",  # the form, for a preset
+    "reuse",  # the settings of an image
+    "vary",  # an image
+    "spaces",  # the list of them
+    "choose",  # a Space
 )
-"""Events that the page's scripts raise at the queue: to submit presses of Generate, to run the
-action of a button, to watch the jobs by an event stream, to read them once, to read what changes
-with the end of a job, to show the errors of the fields, to read the connection, to give the fields
-the limits of another Space, to fill in the seed of the image, to list the Spaces, to choose one,
-to set how many images a press makes, to ask what it would make, to draw a random prompt, to ask
-what a grid would be, to press its button, to ask what is remembered, to fill the form with some of
-it, and to read the form for a preset."""
+"""Events that the page's scripts raise at the queue."""
 
 
 class Header:
@@ -66,7 +77,7 @@ class Header:
 
 
 class PromptArea:
-    """The prompts, the button Generate, the presses on their way to the server, and the queue."""
+    """The prompts, the button Generate, and the presses on their way to the server."""
 
     def __init__(self, *, has_quota: bool) -> None:
         with gr.Column(elem_id="prompt-area"):
@@ -104,14 +115,16 @@ class PromptArea:
                 js_on_load="sd35.bindComposer()",
                 apply_default_css=False,
             )
+            self.presses = gr.HTML(
+                "", elem_id="presses", js_on_load="sd35.bindPresses(element)", padding=False
+            )
             # JSON that composer.js reads and writes.
             self.batch_options = _value()
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)
-            self.queue = _button_html("", "queue", _bind_page_js())
 
 
 class OutputArea:
-    """The image, the panel of its job, and the recent images."""
+    """The stage: an image, or the contact sheet of a set, and the panel below it."""
 
     def __init__(self) -> None:
         with gr.Column(elem_id="output"):
@@ -121,6 +134,7 @@ class OutputArea:
                 js_on_load="sd35.bindIdeas(element)",
                 apply_default_css=False,
             )
+            self.sheet = _button_html("", "sheet", "sd35.bindStage(element)")
             self.image = gr.Image(
                 show_label=False,
                 interactive=False,
@@ -129,6 +143,14 @@ class OutputArea:
                 height="100%",
             )
             self.panel = _button_html(job_panel.idle_panel(), "panel")
+
+
+class RailArea:
+    """The queue, and the recent images."""
+
+    def __init__(self) -> None:
+        with gr.Column(elem_id="rail"):
+            self.queue = _button_html("", "queue", _bind_page_js())
             self.recent = _button_html("", "recent")
 
 
@@ -170,11 +192,12 @@ class PageState:
         self.focus = _value()
         self.outcomes = _value()
         # What the page's scripts show: a message about the queue, the choice of the Space, what is
-        # wrong with it, and the image's file.
+        # wrong with it, the stage, and the image's file.
         self.message = _value()
         self.space_panel = _value()
         self.space_error = _value()
         self.random_prompt = _value()
+        self.stage = _value()
         self.download = _value()
         self.plan = _value()
         self.grid_plan = _value()
@@ -194,6 +217,7 @@ class CreateTab:
         with gr.Row(elem_id="studio"):
             self.prompt_area = PromptArea(has_quota=has_quota)
             self.output = OutputArea()
+            self.rail = RailArea()
             self.settings = SettingsArea()
         self.state = PageState(connection)
 
@@ -223,8 +247,9 @@ class CreateTab:
             self.output.panel,
             self.state.focus,
             self.state.download,
-            self.prompt_area.queue,
-            self.output.recent,
+            self.rail.queue,
+            self.rail.recent,
+            self.state.stage,
         ]
 
 
@@ -269,7 +294,7 @@ def _button_html(value: str, elem_id: str, js: str = "") -> gr.HTML:
 def _bind_page_js() -> str:
     # Gradio looks for the name of each event, in quotes.
     triggers = (f"'{name}': (data) => trigger('{name}', data)" for name in PAGE_EVENTS)
-    return f"sd35.bindPage(element, {{{', '.join(triggers)}}})"
+    return f"sd35.bindPage({{{', '.join(triggers)}}})"
 
 
 def _value(text: str = "") -> gr.Textbox:

@@ -160,8 +160,8 @@ class FormHandlers:
         entry = None
         with suppress(LibraryError):
             entry = await anyio.to_thread.run_sync(get_entry, picture_id, key)
-        if entry is None:
-            return None
+        if entry is None:  # not saved yet
+            return await self.find_metadata({**payload, "kind": "job"}, visitor)
         metadata = entry.metadata
         if metadata.width is None or metadata.height is None:
             metadata = replace(metadata, width=entry.width, height=entry.height)

@@ -10,12 +10,14 @@ import gradio as gr
 from cachetools import TTLCache
 
 from sd35.core.errors import AccessDeniedError, LibraryError, SD35Error
+from sd35.core.origin import PlannedRequest
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.queues import Revision
 from sd35.jobs.service import JobService
 from sd35.server.api import visitor_from_request
 from sd35.ui.create import notices, space_panel, space_view
+from sd35.ui.create.focus import Focus
 from sd35.ui.create.form_handlers import FormHandlers, event_payload
 from sd35.ui.create.import_settings import variations
 from sd35.ui.create.job_panel import rejection_panel
@@ -80,15 +82,15 @@ class JobHandlers:
             outcomes.append(outcome)
             if outcome.job is not None:
                 view.focus = self._focus_after(outcome.job, view.visitor)
-        return dump_outcomes(outcomes), *await view.render(has_recent=False)
+        return dump_outcomes(outcomes), *await view.render()
 
-    def _focus_after(self, job: Job, visitor: Visitor) -> str:
-        """Return the id of the job to show when this one was submitted."""
+    def _focus_after(self, job: Job, visitor: Visitor) -> Focus:
+        """Return what to show when this job was submitted."""
         if visitor.owner is None:  # without cookies there is no queue, only this job
-            return job.id
+            return Focus(job.id)
         # A running job stays in focus, so that its preview isn't replaced by a queued job.
         running_jobs = self._job_service.visitor_queue(visitor).running_jobs
-        return running_jobs[0].id if running_jobs else job.id
+        return Focus(running_jobs[0].id if running_jobs else job.id)
 
     async def run_queue_action(
         self, request: gr.Request, event: gr.EventData, focus: object
@@ -103,9 +105,11 @@ class JobHandlers:
             await self._restore_session(view.visitor)
             await self._run_action(view, payload.get("action"), payload)
             message = notices.removal_notice(view.visitor_queue.latest_removal)
+            if payload.get("action") == "trash":
+                message = notices.deletion_notice(payload.get("id"))
         except SD35Error as error:
             message = rejection_panel(error_message(error))
-        return message, *await view.render(has_recent=False)
+        return message, *await view.render()
 
     async def _run_action(self, view: JobView, action: object, payload: dict[str, Any]) -> None:
         view.focus = await run_action(
@@ -126,7 +130,7 @@ class JobHandlers:
             message = notices.removal_notice(view.visitor_queue.latest_removal)
         except SD35Error as error:
             message = rejection_panel(error_message(error))
-        return message, *await view.render(has_recent=False)
+        return message, *await view.render()
 
     async def _submit_variations(self, payload: dict[str, Any], view: JobView) -> None:
         source = await self._form_handlers.find_metadata(payload, view.visitor)
@@ -135,13 +139,12 @@ class JobHandlers:
         limits = self._job_service.connection.value.limits
         requests = variations(source[1], payload.get("variation"), limits)
         key = payload.get("key")
-        for index, generation_request in enumerate(requests):
-            job = await self._job_service.submit(
-                generation_request,
-                view.visitor,
-                idempotency_key=f"{key[:MAX_KEY_LENGTH]}-{index}" if isinstance(key, str) else "",
-            )
-            view.focus = self._focus_after(job, view.visitor)
+        jobs = await self._job_service.submit_set(
+            [PlannedRequest(generation_request) for generation_request in requests],
+            view.visitor,
+            idempotency_key=key[:MAX_KEY_LENGTH] if isinstance(key, str) else "",
+        )
+        view.focus = self._focus_after(jobs[0], view.visitor)
 
     async def _restore_session(self, visitor: Visitor) -> None:
         """Load the visitor's jobs of an earlier program, unless that was done a moment ago.
@@ -156,8 +159,7 @@ class JobHandlers:
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
         # The focus comes from the browser's storage, which other programs may have written to.
-        text = focus if isinstance(focus, str) else ""
-        return JobView(self._job_service, visitor_from_request(request), text)
+        return JobView(self._job_service, visitor_from_request(request), Focus.parse(focus))
 
     async def watch_jobs(
         self, request: gr.Request, focus: object

@@ -1,5 +1,6 @@
 """The panel below the image: what the job in focus is doing, or how it ended."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,7 +13,17 @@ from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import headline
 from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts
 
-__all__ = ["INTERRUPTED_MESSAGE", "idle_panel", "job_panel", "missing_panel", "rejection_panel"]
+__all__ = [
+    "INTERRUPTED_MESSAGE",
+    "idle_panel",
+    "job_panel",
+    "marked_prompt",
+    "missing_panel",
+    "panel",
+    "progress_bar",
+    "progress_fraction",
+    "rejection_panel",
+]
 
 MAX_NOTICES: Final = 3
 
@@ -25,11 +36,10 @@ FOLLOWED_MESSAGE: Final = (
 
 _BUTTONS: Final = Markup('<p class="buttons">{}</p>')
 
-# page.js answers their presses: the seed and the image's file are in the page.
-_RESULT_BUTTONS: Final = Markup(
-    '<div id="actions">'
-    '<button type="button" id="reuse-seed" class="secondary-button">Reuse seed</button>'
-    '<button type="button" id="download" class="secondary-button">Download</button></div>'
+# Unlike the attribute of a `details`, an open popover stays open when Gradio changes the panel.
+_MENU: Final = Markup(
+    '<button type="button" class="secondary-button" popovertarget="menu-{0}" aria-haspopup="menu">'
+    '{1} <i aria-hidden="true">▾</i></button><div id="menu-{0}" class="menu" popover>{2}</div>'
 )
 
 
@@ -39,47 +49,120 @@ def idle_panel() -> str:
         '<p class="hint">Describe an image and press Generate <span class="keys">'
         '<kbd data-key="ctrl">Ctrl</kbd> <kbd>Enter</kbd></span></p>'
     )
-    return _panel("idle", hint)
+    return panel("idle", hint)
 
 
 def missing_panel() -> str:
     """Return the panel for a job that doesn't exist or belongs to another visitor."""
-    return _panel("idle", Markup('<p class="hint">That image is no longer available.</p>'))
+    return panel("idle", Markup('<p class="hint">That image is no longer available.</p>'))
 
 
 def rejection_panel(reason: str | Markup) -> str:
     """Return the panel for a request that was not accepted."""
     body = Markup('<p class="headline">Not started</p><p role="alert">{}</p>').format(reason)
-    return _panel("failed", body, is_stale=True)
+    return panel("failed", body)
 
 
-def job_panel(job_id: str, state: JobState, pause_error: SD35Error | None = None) -> str:
-    """Return the panel of a job; `pause_error` is why the visitor's whole queue is paused."""
+def job_panel(
+    job_id: str,
+    state: JobState,
+    pause_error: SD35Error | None = None,
+    prompt: Sequence[tuple[str, bool]] = (),
+    *,
+    has_library: bool = True,
+    is_starred: bool = False,
+) -> str:
+    """Return the panel of a job.
+
+    Args:
+        job_id: id of the job.
+        state: its state.
+        pause_error: why the visitor's whole queue is paused.
+        prompt: the pieces of the prompt, and whether each differs within the set.
+        has_library: whether the image belongs to somebody who has a library.
+        is_starred: whether the image is starred there.
+    """
     # The state of a job that was queued after the quota was used up has no such error.
     if pause_error is not None and state.status is JobStatus.PENDING and state.pause_error is None:
         state = replace(state, pause_error=pause_error)
     match state.status:
         case JobStatus.COMPLETED:
-            body = _completed_body(state)
+            body = _completed_body(state, prompt)
         case JobStatus.FAILED | JobStatus.CANCELLED | JobStatus.INTERRUPTED:
             body = _ended_body(job_id, state)
         case JobStatus.PENDING if state.is_held or state.pause_error is not None:
             body = _paused_body(job_id, state)
         case _:
             body = _active_body(job_id, state)
-    # Until this job has something to show, the image above is the previous job's.
-    is_stale = state.status is not JobStatus.COMPLETED and state.preview is None
     name = state.status.name.lower() if state.status.is_final else "running"
-    panel = _panel(name, body, job_id=job_id, is_stale=is_stale)
-    return panel + _RESULT_BUTTONS if state.status is JobStatus.COMPLETED else panel
+    html = panel(name, body, job_id=job_id)
+    if state.status is not JobStatus.COMPLETED:
+        return html
+    return html + _result_buttons(job_id, state, has_library=has_library, is_starred=is_starred)
 
 
-def _panel(status: str, body: Markup, *, job_id: str = "", is_stale: bool = False) -> Markup:
-    stale_attribute = Markup(" data-stale") if is_stale else ""
+def panel(status: str, body: Markup, *, job_id: str = "") -> Markup:
+    """Return a panel with a status for the page's scripts."""
     # It gets the focus of a button that is gone.
+    return Markup('<div class="job" tabindex="-1" data-status="{}" data-job="{}">{}</div>').format(
+        status, job_id, body
+    )
+
+
+def marked_prompt(pieces: Sequence[tuple[str, bool]]) -> Markup:
+    """Return a prompt of which the pieces that differ within a set are bold."""
+    text = "".join(piece for piece, _ in pieces).strip()
+    html = concat(
+        (Markup("<b>{}</b>") if is_different else Markup("{}")).format(piece)
+        for piece, is_different in pieces
+    )
+    return Markup('<p class="prompt" title="{}">{}</p>').format(text, html)
+
+
+def _result_buttons(job_id: str, state: JobState, *, has_library: bool, is_starred: bool) -> Markup:
+    """Return the actions on an image, which are the same while it is being saved."""
+    result = state.result
+    has_seed = result is not None and result.seed is not None
+    reuse_buttons = [
+        _stage_button("reuse", "All settings", job_id, "all"),
+        _stage_button("reuse", "Prompt only", job_id, "prompt"),
+        *([_stage_button("reuse", "Seed only", job_id, "seed")] if has_seed else []),
+    ]
+    vary_buttons = [
+        _stage_button("vary", "New variation", job_id, "same"),
+        *([_stage_button("vary", "4 with nearby seeds", job_id, "adjacent")] if has_seed else []),
+    ]
+    star = action_button(
+        "unstar" if is_starred else "star",
+        "★" if is_starred else "☆",
+        job_id,
+        "Remove the star" if is_starred else "Star",
+    )
+    download = Markup(
+        '<button type="button" id="download" class="secondary-button">Download</button>'
+    )
+    menus = concat(
+        _MENU.format(name.lower(), name, concat(buttons))
+        for name, buttons in (("Reuse", reuse_buttons), ("Vary", vary_buttons))
+    )
+    if not has_library:
+        return Markup('<div id="actions">{}{}</div>').format(menus, download)
+    return Markup('<div id="actions">{}{}{}{}{}{}</div>').format(
+        star,
+        menus,
+        _stage_button("compare", "Compare", job_id),
+        download,
+        action_button("trash", "Delete", job_id),
+        Markup('<a class="secondary-button" href="#library/{}">Details</a>').format(job_id),
+    )
+
+
+def _stage_button(name: str, text: str, job_id: str, variant: str = "") -> Markup:
+    """Return a button whose presses assets/stage.js answers."""
     return Markup(
-        '<div class="job" tabindex="-1" data-status="{}" data-job="{}"{}>{}</div>'
-    ).format(status, job_id, stale_attribute, body)
+        '<button type="button" class="secondary-button" data-stage="{}" data-job="{}" '
+        'data-variant="{}">{}</button>'
+    ).format(name, job_id, variant, text)
 
 
 def _head(job_id: str, state: JobState) -> Markup:
@@ -107,7 +190,7 @@ def _active_body(job_id: str, state: JobState) -> Markup:
         try_now = _BUTTONS.format(action_button("resume", "Try now", job_id))
     return Markup("{}{}{}{}{}").format(
         _head(job_id, state),
-        _progress_bar(state),
+        progress_bar(progress_fraction(state)),
         Markup("<p>{}</p>").format(second_line) if second_line else "",
         Markup('<ul class="notices">{}</ul>').format(notices) if notices else "",
         try_now,
@@ -125,9 +208,8 @@ def _detail(state: JobState) -> str:
             return ""
 
 
-def _progress_bar(state: JobState) -> Markup:
-    """Return the progress bar; without a value if the Space doesn't report progress."""
-    fraction = _progress_fraction(state)
+def progress_bar(fraction: float | None) -> Markup:
+    """Return a progress bar; without a value if there is no fraction."""
     if fraction is None:
         return Markup('<div class="bar" role="progressbar" aria-label="Progress"></div>')
     return Markup(
@@ -136,7 +218,8 @@ def _progress_bar(state: JobState) -> Markup:
     ).format(round(100 * fraction))
 
 
-def _progress_fraction(state: JobState) -> float | None:
+def progress_fraction(state: JobState) -> float | None:
+    """Return how far the run is, from 0 to 1; `None` if that isn't known."""
     if state.status is JobStatus.DOWNLOADING:
         return 1.0
     if state.status is JobStatus.CONNECTING and state.waiting_event is not None:
@@ -162,14 +245,10 @@ def _paused_body(job_id: str, state: JobState) -> Markup:
     )
 
 
-def _completed_body(state: JobState) -> Markup:
+def _completed_body(state: JobState, prompt: Sequence[tuple[str, bool]]) -> Markup:
     result = state.result
     assert result is not None
-    title = Markup('<p class="headline">Done</p>')
-    if result.seed is not None:
-        title = Markup('<p class="headline" data-seed="{0}">Seed <code>{0}</code></p>').format(
-            result.seed
-        )
+    request = state.request
     save_warning = EMPTY_HTML
     if result.save_error:
         # With this attribute page.js keeps asking whether the retry has succeeded.
@@ -177,8 +256,12 @@ def _completed_body(state: JobState) -> Markup:
         save_warning = Markup('<p role="alert"{}>{} Download it now to be safe.</p>').format(
             retry_attribute, result.save_error
         )
+    seed = EMPTY_HTML
+    if result.seed is not None:
+        seed = Markup('<span data-seed="{0}">Seed <code>{0}</code></span>').format(result.seed)
     details = [
         f"{result.width} × {result.height}",
+        f"{request.num_inference_steps} steps",
         f"{result.format} {format_bytes(result.size_bytes)}",
         format_elapsed(state.elapsed_seconds),
     ]
@@ -188,7 +271,9 @@ def _completed_body(state: JobState) -> Markup:
         details.append("saving…")
     if state.is_late:
         details.append("finished after you stopped waiting")
-    return Markup('{}<p class="facts">{}</p>{}').format(title, facts(details), save_warning)
+    return Markup('{}<p class="facts">{}{}</p>{}').format(
+        marked_prompt(prompt or ((request.prompt, False),)), seed, facts(details), save_warning
+    )
 
 
 def _ended_body(job_id: str, state: JobState) -> Markup:

@@ -1,28 +1,37 @@
-"""The live part of the page: the job in focus, the visitor's queue and the recent images."""
+"""The live part of the page: the stage, the visitor's queue and the recent images."""
 
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio.to_thread
 import gradio as gr
 
 from sd35.core.errors import LibraryError
+from sd35.core.origin import MAX_SET_SIZE
+from sd35.core.picture import Picture
 from sd35.core.visitor import Visitor
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.service import JobService
 from sd35.library.layout import owner_key
-from sd35.library.query import parse_query
+from sd35.library.query import Filter, Query
+from sd35.library.repository import Entry
 from sd35.server.file_data import FILE_DATA_META, file_data
-from sd35.ui.create import job_panel, queue_view, space_view
+from sd35.ui.create import job_panel, queue_view, set_panel, space_view
+from sd35.ui.create.focus import Focus
+from sd35.ui.create.stage_view import Cell, Stage, different_words, stage_json
 
-__all__ = ["PIN_PREFIX", "JobView", "LiveUpdate"]
+__all__ = ["JobView", "LiveUpdate"]
 
-PIN_PREFIX = "="
-"""Marks the id of a job that stays in focus whatever else runs: the visitor selected it."""
+MAX_RECENT: Final = 24
 
-MAX_RECENT = 8
+PREVIEW_INTERVAL: Final = 0.5
+"""Seconds between two previews of a cell: a browser decodes those of all cells."""
+
+Result = TypeVar("Result")
 
 
 class LiveUpdate(NamedTuple):
@@ -37,101 +46,231 @@ class LiveUpdate(NamedTuple):
     download: Any
     queue: Any
     recent: Any
+    stage: Any
 
     @classmethod
     def of_panel(cls, panel: str) -> "LiveUpdate":
         """Return an update that changes the panel alone."""
-        return cls(gr.skip(), panel, gr.skip(), gr.skip(), gr.skip(), gr.skip())
+        return cls(gr.skip(), panel, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip())
+
+
+@dataclass(slots=True)
+class _SentPreviews:
+    """The previews that a page has got, and when."""
+
+    _sent: dict[str, tuple[Picture, float]] = field(default_factory=dict)
+
+    def select_new(self, cells: Sequence[Cell]) -> dict[str, str]:
+        """Return the new previews that are due, as data URLs by the ids of their jobs."""
+        previews = {}
+        now = time.monotonic()
+        for cell in cells:
+            preview = None if cell.state is None else cell.state.preview
+            if preview is None:
+                continue
+            sent_preview, sent_at = self._sent.get(cell.id, (None, 0.0))
+            if preview is not sent_preview and now - sent_at >= PREVIEW_INTERVAL:
+                self._sent[cell.id] = preview, now
+                previews[cell.id] = preview.data_url
+        return previews
 
 
 @dataclass(slots=True)
 class JobView:
-    """One page's view of a visitor's jobs.
-
-    Attributes:
-        focus: id of the job that the page shows, after `PIN_PREFIX` if the visitor selected it.
-    """
+    """One page's view of a visitor's jobs."""
 
     job_service: JobService
     visitor: Visitor
-    focus: str
+    focus: Focus
     _job_id: str = ""
     _job: Job | None = None
-    _recent_html: str = ""
-    _recent_version: int | None = None
-
-    @property
-    def job_id(self) -> str:
-        """The id of the job in focus."""
-        return self.focus.removeprefix(PIN_PREFIX)
+    _recent_entries: Sequence[Entry] = ()
+    _recent_key: object = None
+    _entries: Sequence[Entry] = ()
+    _entries_key: object = None
+    _sent_previews: _SentPreviews = field(default_factory=_SentPreviews)
 
     @property
     def visitor_queue(self) -> VisitorQueue:
         """All jobs of this visitor."""
-        return self.job_service.visitor_queue(self.visitor, self.job_id)
+        return self.job_service.visitor_queue(self.visitor, self.focus.job_id)
 
-    async def render(self, *, has_recent: bool = True) -> LiveUpdate:
-        """Return what the page shows now; without `has_recent`, the recent images stay."""
+    async def render(self) -> LiveUpdate:
+        """Return what the page shows now."""
+        await self._read_recent_entries()
         job = await self._find_focused_job()
+        cells = [] if job is None else await self._read_cells(job)
         limits_text = space_view.limits_text(self.job_service.connection.value)
         estimates = self.job_service.estimates
         times = queue_view.QueueTimes(
             estimates.queue_seconds(self.visitor), estimates.remaining_seconds
         )
         queue_html = queue_view.queue_panel(self.visitor_queue, job, limits_text, times)
-        recent_html = await self._recent_pictures() if has_recent else gr.skip()
+        recent_html = queue_view.recent_pictures(self._recent_entries, {cell.id for cell in cells})
         if job is None:
-            panel = job_panel.missing_panel() if self.job_id else job_panel.idle_panel()
-            return LiveUpdate(gr.skip(), panel, "", None, queue_html, recent_html)
-        is_pinned = self.focus.startswith(PIN_PREFIX)
-        self.focus = f"{PIN_PREFIX}{job.id}" if is_pinned else job.id
+            panel = job_panel.missing_panel() if self.focus.job_id else job_panel.idle_panel()
+            self.focus = Focus()
+            return LiveUpdate(
+                gr.skip(), panel, "", None, queue_html, recent_html, stage_json(Stage(), {})
+            )
+        self.focus = Focus(job.id, self.focus.is_pinned, self.focus.shows_set)
         state = job.state.value
+        stage = self._stage(job, cells)
+        shows_image = stage.mode == "image"
         return LiveUpdate(
-            _image_value(state),
-            job_panel.job_panel(job.id, state, self.visitor_queue.pause_error),
-            self.focus,
+            _image_value(state) if shows_image else gr.skip(),
+            self._panel(job, cells),
+            str(self.focus),
             None if state.result is None else file_data(state.result),
             queue_html,
             recent_html,
+            stage_json(stage, {} if shows_image else self._sent_previews.select_new(cells)),
         )
 
+    def _shows_set(self, cells: Sequence[Cell]) -> bool:
+        return len(cells) > 1 and (self.focus.shows_set or not self.focus.is_pinned)
+
+    def _stage(self, job: Job, cells: Sequence[Cell]) -> Stage:
+        state = job.state.value
+        # Without a preview there is a place of the image's true shape.
+        has_image = state.preview is not None or state.result is not None
+        is_image = has_image and not self._shows_set(cells)
+        in_view = {cell.id for cell in cells}
+        return Stage(
+            cells,
+            job.id,
+            mode="image" if is_image else "sheet",
+            is_pinned=self.focus.is_pinned,
+            is_behind=self.focus.is_pinned
+            and any(
+                other.id not in in_view and not other.state.value.is_held
+                for other in self.visitor_queue.open_jobs
+            ),
+        )
+
+    def _panel(self, job: Job, cells: Sequence[Cell]) -> str:
+        pause_error = self.visitor_queue.pause_error
+        if self._shows_set(cells):
+            remaining_seconds = self._remaining_seconds(cells)
+            return set_panel.set_panel(cells, job.id, pause_error, remaining_seconds)
+        entry = next((cell.entry for cell in cells if cell.id == job.id), None)
+        prompt = different_words(job.state.value.request.prompt, cells)
+        return job_panel.job_panel(
+            job.id,
+            job.state.value,
+            pause_error,
+            prompt,
+            has_library=self.visitor.owner is not None,
+            is_starred=entry is not None and entry.metadata.is_starred,
+        )
+
+    def _remaining_seconds(self, cells: Sequence[Cell]) -> float | None:
+        """Return how long it takes until all images are there; `None` if that isn't known."""
+        jobs = [cell.job for cell in cells if cell.job and not cell.job.status.is_final]
+        times = [self.job_service.estimates.remaining_seconds(job) for job in jobs]
+        known_times = [seconds for seconds in times if seconds is not None]
+        return max(known_times) if known_times and len(known_times) == len(times) else None
+
     async def _find_focused_job(self) -> Job | None:
-        """Return the job in focus, or once that has ended, the running or next one."""
-        job_id = self.job_id
+        """Return the job in focus, or once that has ended, the running or next one.
+
+        Without any, the newest image of the library.
+        """
+        job = await self._find_job(self.focus.job_id)
+        if job is not None and (self.focus.is_pinned or not job.state.value.status.is_final):
+            return job
+        open_jobs = self.visitor_queue.open_jobs
+        next_job = next((other for other in open_jobs if not other.state.value.is_held), None)
+        if next_job is not None or job is not None or self.focus.is_pinned:
+            return next_job or job
+        return await self._find_job(self._recent_entries[0].id) if self._recent_entries else None
+
+    async def _find_job(self, job_id: str) -> Job | None:
         if job_id != self._job_id:
             self._job_id = job_id
             self._job = None
             with suppress(LibraryError):
                 self._job = await self.job_service.find_job(job_id, self.visitor)
-        job = self._job
-        is_pinned = self.focus.startswith(PIN_PREFIX)
-        if job is not None and (is_pinned or not job.state.value.status.is_final):
-            return job
-        open_jobs = self.visitor_queue.open_jobs
-        return next((open_job for open_job in open_jobs if not open_job.state.value.is_held), job)
+        is_deleted = self._job is not None and await self._is_deleted(self._job)
+        return None if is_deleted else self._job
 
-    async def _recent_pictures(self) -> str:
-        """Return the strip of recent images; the library is queried only for a new image."""
-        version = self.visitor_queue.saved_count
-        if self.visitor.owner is None or self._recent_version == version:
-            return self._recent_html
-        self._recent_version = version
+    async def _is_deleted(self, job: Job) -> bool:
+        """Return whether the job's image was saved, and has been moved to the trash since."""
+        if not job.state.value.is_saved or self.visitor.owner is None:
+            return False
+        entries = await self._read_entries(job)
+        return entries is not None and all(entry.id != job.id for entry in entries)
+
+    async def _read_cells(self, job: Job) -> list[Cell]:
+        """Return the places of the set that a job is in, or that of the job alone."""
+        entries = await self._read_entries(job)
+        set_id = job.origin.set_id
+        if not set_id:
+            return [Cell(0, job, next(iter(entries or ()), None))]
+        jobs = self.visitor_queue.jobs_of_set(set_id) | {job.origin.set_index: job}
+        entries_by_index = {entry.metadata.set_index: entry for entry in entries or ()}
+        cells = []
+        for index in range(min(job.origin.set_size, MAX_SET_SIZE)):
+            member = jobs.get(index)
+            entry = entries_by_index.get(index)
+            is_saved = member is not None and member.state.value.is_saved
+            is_deleted = is_saved and entries is not None and entry is None
+            cells.append(Cell(index, member, entry, is_deleted=is_deleted))
+        return cells
+
+    async def _read_entries(self, job: Job) -> Sequence[Entry] | None:
+        """Return the images of a job's set in the library, or its own; `None` if it can't tell."""
+        if self.visitor.owner is None:
+            return None
+        set_id = job.origin.set_id
+        key = (set_id or job.id, self._library_version)
+        if key != self._entries_key:
+            owner = owner_key(self.visitor.owner)
+            library = self.job_service.library
+            query = Query(filters=(Filter("set", (set_id,)),))
+
+            def read() -> Sequence[Entry]:
+                if set_id:
+                    return library.search(query, owner, limit=MAX_SET_SIZE).entries
+                entry = library.get(job.id, owner)
+                return () if entry is None or entry.is_trashed else (entry,)
+
+            entries = await _read(read)
+            if entries is None:
+                return None
+            self._entries = entries
+            self._entries_key = key
+        return self._entries
+
+    async def _read_recent_entries(self) -> None:
+        """Read the recent images; the library is queried only after a change."""
+        if self.visitor.owner is None or self._recent_key == self._library_version:
+            return
         key = owner_key(self.visitor.owner)
-        with suppress(LibraryError):
-            page = await anyio.to_thread.run_sync(
-                lambda: self.job_service.library.search(parse_query(""), key, limit=MAX_RECENT)
-            )
-            self._recent_html = queue_view.recent_pictures(page.entries)
-        return self._recent_html
+        library = self.job_service.library
+        entries = await _read(lambda: library.search(Query(), key, limit=MAX_RECENT).entries)
+        if entries is not None:
+            self._recent_entries = entries
+            self._recent_key = self._library_version
+
+    @property
+    def _library_version(self) -> tuple[int, int]:
+        return self.visitor_queue.saved_count, self.job_service.library.change_count
+
+
+async def _read(operation: Callable[[], Result]) -> Result | None:
+    """Return what an operation reads in a thread; `None` if the library can't be read."""
+    try:
+        return await anyio.to_thread.run_sync(operation)
+    except LibraryError:
+        return None
 
 
 def _image_value(state: JobState) -> dict[str, Any]:
     """Return the image's file, or the preview's bytes as they came from the Space."""
     if state.result is not None:
         return file_data(state.result)
-    if state.preview is None:
-        skip: dict[str, Any] = gr.skip()  # the previous image stays in sight
-        return skip
+    assert state.preview is not None
     # As a data URL the preview needs neither a file on disk nor another request.
     url = state.preview.data_url
     return {"path": None, "url": url, "orig_name": "preview.jpg", "meta": FILE_DATA_META}

@@ -14,6 +14,7 @@ __all__ = [
     "IMPORT_HINT",
     "PRESET_TOOLS",
     "account_info",
+    "deletion_notice",
     "dropped_name",
     "former_form_summary",
     "import_summary",
@@ -120,6 +121,15 @@ def removal_notice(job_ids: Sequence[str]) -> str:
         return ""
     return Markup('<div class="toast"><p role="status">{} removed</p>{}</div>').format(
         pluralize(len(job_ids), "job"), action_button("restore", "Undo", " ".join(job_ids))
+    )
+
+
+def deletion_notice(picture_id: object) -> str:
+    """Return the notice about an image that was moved to the trash, with an Undo button."""
+    if not isinstance(picture_id, str):
+        return ""
+    return Markup('<div class="toast"><p role="status">Image deleted</p>{}</div>').format(
+        action_button("restore-images", "Undo", picture_id)
     )
 
 

@@ -1,7 +1,7 @@
 """The queue of a visitor and the recent images as HTML."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -194,20 +194,25 @@ def _outcome(state: JobState) -> str:
             return state.cancel_reason or "Stopped"
 
 
-def recent_pictures(entries: Sequence[Entry]) -> str:
-    """Return the recent images as a strip of thumbnails."""
+def recent_pictures(entries: Sequence[Entry], shown_ids: Collection[str] = ()) -> str:
+    """Return the recent images as thumbnails, and mark those that are on the stage."""
     if not entries:
         return ""
     # The size is in the URL so that the browser reloads a file that was replaced.
     thumbnails = concat(
         Markup(
-            '<button type="button" data-action="select" data-id="{0}" title="{1}">'
+            '<button type="button" data-action="select" data-id="{0}" title="{1}"{3}>'
             '<img src="studio/thumbnail/{0}?v={2}" alt="{1}" loading="lazy" decoding="async">'
             "</button>"
-        ).format(entry.id, entry.metadata.prompt[:MAX_PROMPT_CHARACTERS], entry.size_bytes)
+        ).format(
+            entry.id,
+            entry.metadata.prompt[:MAX_PROMPT_CHARACTERS],
+            entry.size_bytes,
+            Markup(' aria-current="true"') if entry.id in shown_ids else "",
+        )
         for entry in entries
     )
     return Markup(
-        '<div class="recent" role="group" aria-label="Recent">{}<a href="#library">View all</a>'
-        "</div>"
+        '<div class="recent-head"><h2>Recent</h2><a href="#library">View all</a></div>'
+        '<div class="recent" role="group" aria-label="Recent">{}</div>'
     ).format(thumbnails)

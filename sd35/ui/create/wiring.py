@@ -15,7 +15,6 @@ from sd35.ui.gallery.gallery import Gallery
 
 __all__ = ["Wiring"]
 
-REUSE_SEED_JS: Final = "() => [document.querySelector('#panel [data-seed]').dataset.seed, false]"
 # In the browser alone: an answer from the server would come after the visitor's next input.
 RESTORE_DRAFT_JS: Final = "(...values) => sd35.restoreDraft(values)"
 SIZE_HINTS_JS: Final = "(hints) => sd35.showSizeHints(hints)"
@@ -26,6 +25,7 @@ SHOW_SIDES_JS: Final = "(size) => sd35.showSides(size)"
 PRESS_JS: Final = "(...values) => sd35.addSubmission(values)"
 WATCH_JS: Final = "() => sd35.watchJobs()"
 MESSAGE_JS: Final = "(html) => sd35.showMessage(html)"
+STAGE_JS: Final = "(stage) => sd35.showStage(stage)"
 DOWNLOAD_JS: Final = "(file) => sd35.setDownload(file)"
 SPACES_JS: Final = "(html) => sd35.showSpaces(html)"
 CHOICE_JS: Final = "(error) => sd35.endChoice(error)"
@@ -90,24 +90,27 @@ class Wiring:
 
     def _bind_generate(self) -> None:
         area = self.tab.prompt_area
+        queue = self.tab.rail.queue
         state = self.tab.state
         area.generate.click(None, self.tab.fields, None, js=PRESS_JS, **_OPTIONS)
-        submit_event = area.queue.submit(
+        submit_event = queue.submit(
             self.job_handlers.submit,
             state.focus,
             [state.outcomes, *self.tab.live_outputs],
             **_DIRECT,
         )
         self._follow_up(submit_event)
-        plan_event = area.queue.plan(self.form_handlers.plan, self.tab.fields, state.plan, **_POLL)
+        plan_event = self.tab.rail.queue.plan(
+            self.form_handlers.plan, self.tab.fields, state.plan, **_POLL
+        )
         plan_event.then(None, state.plan, None, js=PLAN_JS, **_OPTIONS)
-        grid_event = area.queue.grid(
+        grid_event = self.tab.rail.queue.grid(
             self.form_handlers.plan_grid, self.tab.fields, state.grid_plan, **_DIRECT
         )
         grid_event.then(None, state.grid_plan, None, js=GRID_PLAN_JS, **_OPTIONS)
-        area.queue.press_grid(None, self.tab.fields, None, js=PRESS_GRID_JS, **_OPTIONS)
+        self.tab.rail.queue.press_grid(None, self.tab.fields, None, js=PRESS_GRID_JS, **_OPTIONS)
         # Only a queued listener can have a validator.
-        area.queue.check(
+        queue.check(
             self.form_handlers.validate_form,
             self.tab.fields,
             None,
@@ -116,11 +119,11 @@ class Wiring:
         )
 
     def _bind_live_view(self) -> None:
-        area = self.tab.prompt_area
+        queue = self.tab.rail.queue
         output = self.tab.output
         state = self.tab.state
         action_event = gr.on(
-            [area.queue.click, output.panel.click, output.recent.click],
+            [queue.click, output.sheet.click, output.panel.click, self.tab.rail.recent.click],
             self.job_handlers.run_queue_action,
             self.tab.state.focus,
             [state.message, *self.tab.live_outputs],
@@ -128,16 +131,15 @@ class Wiring:
         )
         self._follow_up(action_event)
         state.message.change(None, state.message, None, js=MESSAGE_JS, **_OPTIONS)
+        state.stage.change(None, state.stage, None, js=STAGE_JS, **_OPTIONS)
         state.download.change(None, state.download, None, js=DOWNLOAD_JS, **_OPTIONS)
         focus = self.tab.state.focus
         focus.change(None, focus, None, js=SAVE_FOCUS_JS, **_OPTIONS)
-        area.queue.watch(self.job_handlers.watch_jobs, focus, self.tab.live_outputs, **_WATCH)
-        poll_event = area.queue.poll(
-            self.job_handlers.poll_jobs, focus, self.tab.live_outputs, **_POLL
-        )
+        queue.watch(self.job_handlers.watch_jobs, focus, self.tab.live_outputs, **_WATCH)
+        poll_event = queue.poll(self.job_handlers.poll_jobs, focus, self.tab.live_outputs, **_POLL)
         poll_event.then(None, None, None, js=WATCH_JS, **_OPTIONS)
-        outputs = [self.header.account, area.quota]
-        area.queue.visitor(self.job_handlers.visitor_info, None, outputs, **_RAW)
+        outputs = [self.header.account, self.tab.prompt_area.quota]
+        queue.visitor(self.job_handlers.visitor_info, None, outputs, **_RAW)
 
     def _bind_load(self) -> None:
         outputs = [
@@ -167,13 +169,16 @@ class Wiring:
             self.form_handlers.import_from_library,
             self.tab.fields,
         )
-        submit_event = self.gallery.retry_event.retry(
-            self.job_handlers.create_variation,
-            self.tab.state.focus,
-            [self.tab.state.message, *self.tab.live_outputs],
-            **_DIRECT,
-        )
-        self._follow_up(submit_event)
+        queue = self.tab.rail.queue
+        self._import(queue.reuse, self.form_handlers.import_from_library, self.tab.fields)
+        for event in (self.gallery.retry_event.retry, queue.vary):
+            submit_event = event(
+                self.job_handlers.create_variation,
+                self.tab.state.focus,
+                [self.tab.state.message, *self.tab.live_outputs],
+                **_DIRECT,
+            )
+            self._follow_up(submit_event)
 
     def _bind_form(self) -> None:
         state = self.tab.state
@@ -186,21 +191,18 @@ class Wiring:
         changes = [component.change for component in values]
         gr.on(changes, None, values, None, js=SAVE_DRAFT_JS, **_OPTIONS)
         batch = self.tab.prompt_area.batch_options
-        self.tab.prompt_area.queue.batch(None, None, batch, js=BATCH_JS, **_OPTIONS)
+        self.tab.rail.queue.batch(None, None, batch, js=BATCH_JS, **_OPTIONS)
         batch.change(None, batch, None, js=SHOW_BATCH_JS, **_OPTIONS)
-        draw_event = self.tab.prompt_area.queue.surprise(
+        draw_event = self.tab.rail.queue.surprise(
             self.form_handlers.draw_prompt, None, state.random_prompt, **_DIRECT
         )
         draw_event.then(None, state.random_prompt, None, js=FILL_PROMPT_JS, **_OPTIONS)
         sides = [settings.width, settings.height]
         settings.size.input(None, [settings.size, *sides], sides, js=SIZE_JS, **_OPTIONS)
         settings.size.change(None, settings.size, sides, js=SHOW_SIDES_JS, **_OPTIONS)
-        self.tab.prompt_area.queue.reuse(
-            None, None, [settings.seed, settings.randomize_seed], js=REUSE_SEED_JS, **_OPTIONS
-        )
 
     def _bind_memory(self) -> None:
-        queue = self.tab.prompt_area.queue
+        queue = self.tab.rail.queue
         queue.memory(self.memory_handlers.answer_question, None, self.tab.state.answer, **_DIRECT)
         self._import(queue.recall, self.memory_handlers.recall, self.tab.fields)
         queue.capture(None, self.tab.fields, None, js=CAPTURE_JS, **_OPTIONS)
@@ -209,7 +211,7 @@ class Wiring:
         handlers = self.connection_handlers
         outputs = [self.header.banner, self.header.status]
         self.header.banner.click(handlers.reconnect, None, outputs, **_DIRECT)
-        queue = self.tab.prompt_area.queue
+        queue = self.tab.rail.queue
         queue.connection(handlers.poll_connection, None, outputs, **_POLL)
         panel = self.tab.state.space_panel
         spaces_event = queue.spaces(handlers.list_spaces, None, panel, **_POLL)

@@ -1,0 +1,351 @@
+// The stage: the contact sheet of a set, or one image, which can be zoomed; and what can be done with them.
+(() => {
+  const sd35 = (window.sd35 ??= {});
+  const byId = (id) => document.getElementById(id);
+  const create = (tag, properties = {}, ...children) => {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
+  };
+
+  const GAP = 10; // px between two cells, as in stage.css
+  const LABEL_HEIGHT = 22; // px
+  const MIN_CELL_SIDE = 150; // px: with smaller cells, the sheet scrolls
+  const THUMBNAIL_SIDE = 320; // px
+
+  let stage = { mode: "welcome", focus: "", isPinned: false, isBehind: false, columns: 0, cells: [], previews: {} };
+  let sheet = null; // the element
+  let previousId = null; // of the image that was in focus before
+
+  // ---- The contact sheet --------------------------------------------------------------------------
+
+  const createButton = (action, id, text, label) => {
+    const button = create("button", { type: "button", textContent: text });
+    Object.assign(button.dataset, { action, id });
+    if (label) button.ariaLabel = button.title = label;
+    return button;
+  };
+
+  const createCell = () => {
+    const image = create("img", { alt: "", decoding: "async", hidden: true });
+    const text = create("span", { className: "cell-text" });
+    const bar = create("i", { className: "cell-bar" });
+    const frame = create("span", { className: "frame" }, image, text, bar);
+    const button = create("button", { type: "button", className: "open" }, frame);
+    button.dataset.action = "select";
+    const label = create("span", { className: "cell-label" });
+    const buttons = create("div", { className: "buttons" });
+    const node = create("div", { className: "cell" }, button, label, buttons);
+    return { node, button, image, text, bar, label, buttons, frame, url: "", buttonsFor: "" };
+  };
+
+  // The former image, above all a preview, stays until the new one can be drawn.
+  const setImage = (cell, url) => {
+    if (cell.url === url) return;
+    cell.url = url;
+    const show = () => {
+      if (cell.url !== url) return;
+      cell.image.src = url;
+      cell.image.hidden = url === "";
+    };
+    if (url === "") return show();
+    const loader = new Image();
+    loader.src = url;
+    loader.decode().then(show, show);
+  };
+
+  const description = (data, index) => {
+    const place = stage.cells.length > 1 ? `Image ${index + 1} of ${stage.cells.length}` : "Image";
+    return [place, data.label, data.text].filter(Boolean).join(", ");
+  };
+
+  const updateCell = (cell, data, index) => {
+    const { node, button, text, bar, label, buttons } = cell;
+    node.dataset.state = data.state;
+    node.style.setProperty("--ratio", `${data.width} / ${data.height}`);
+    button.dataset.id = data.id;
+    button.disabled = data.id === "";
+    button.ariaLabel = description(data, index);
+    text.textContent = data.text;
+    label.textContent = label.title = data.label;
+    bar.hidden = data.fraction === null || data.state !== "running";
+    bar.style.width = `${Math.round(100 * (data.fraction ?? 0))}%`;
+    if (data.state === "done") setImage(cell, sd35.url(isLarge(cell) ? data.image : (data.thumbnail ?? data.image)));
+    else if (stage.previews[data.id]) setImage(cell, stage.previews[data.id]);
+    else if (data.state !== "running") setImage(cell, "");
+    // For a single image, the panel has these.
+    const kinds = stage.cells.length > 1 ? { running: "stop", pending: "stop", failed: "retry" } : {};
+    const kind = kinds[data.state] ?? "";
+    const meaning = `${kind} ${data.id}`;
+    if (cell.buttonsFor === meaning) return;
+    cell.buttonsFor = meaning;
+    buttons.replaceChildren();
+    if (kind === "stop") buttons.append(createButton("stop", data.id, "✕", data.state === "running" ? "Stop" : "Remove"));
+    if (kind === "retry") buttons.append(createButton("retry", data.id, "Retry", "Retry with the same seed"));
+  };
+  const isLarge = ({ frame }) => frame.clientWidth * devicePixelRatio > THUMBNAIL_SIDE * 1.2;
+
+  const cells = [];
+  const grid = create("div", { className: "cells", role: "group", ariaLabel: "Images" });
+  const renderCells = () => {
+    while (cells.length > stage.cells.length) cells.pop().node.remove();
+    while (cells.length < stage.cells.length) {
+      cells.push(createCell());
+      grid.append(cells.at(-1).node);
+    }
+    grid.dataset.count = stage.cells.length;
+    layOut();
+    stage.cells.forEach((data, index) => updateCell(cells[index], data, index));
+  };
+
+  // As many columns as make the images largest.
+  const layOut = () => {
+    const { clientWidth: width, clientHeight: height } = grid;
+    const count = stage.cells.length;
+    if (width === 0 || count === 0) return;
+    const { width: columns, height: rows } = stage.cells[0];
+    const ratio = columns / rows;
+    const labelHeight = count > 1 ? LABEL_HEIGHT : 0;
+    const cellWidth = (number) => {
+      const byWidth = (width - GAP * (number - 1)) / number;
+      const rowCount = Math.ceil(count / number);
+      const byHeight = ((height - GAP * (rowCount - 1)) / rowCount - labelHeight) * ratio;
+      return Math.min(byWidth, byHeight);
+    };
+    let best = 1;
+    for (let number = 2; number <= count; number += 1) if (cellWidth(number) > cellWidth(best)) best = number;
+    const number = stage.columns || best;
+    const side = Math.max(cellWidth(number), Math.min(MIN_CELL_SIDE, width));
+    grid.style.setProperty("--columns", stage.columns || Math.max(1, Math.min(count, Math.floor((width + GAP) / (side + GAP)), best)));
+    grid.style.setProperty("--cell-width", `${Math.floor(side)}px`);
+  };
+
+  // ---- From one image to the next, and back -------------------------------------------------------
+
+  const tools = create("div", { className: "stage-tools buttons" });
+  const arrows = ["‹", "›"].map((text, index) => {
+    const label = index === 0 ? "Previous image" : "Next image";
+    const arrow = createButton("select", "", text, label);
+    arrow.className = `stage-arrow ${index === 0 ? "previous" : "next"}`;
+    return arrow;
+  });
+  const siblingIds = () => {
+    const own = stage.cells.map(({ id }) => id).filter(Boolean);
+    if (own.length > 1) return own;
+    return [...document.querySelectorAll("#recent [data-id]")].map(({ dataset }) => dataset.id);
+  };
+  const renderTools = () => {
+    const isImage = stage.mode === "image";
+    const ids = siblingIds();
+    const index = ids.indexOf(stage.focus);
+    arrows.forEach((arrow, side) => {
+      const id = (index < 0 ? undefined : ids[index + (side === 0 ? -1 : 1)]) ?? "";
+      arrow.dataset.id = id;
+      arrow.hidden = !isImage || id === "";
+    });
+    const nodes = [];
+    const isOneOfSet = stage.cells.length > 1 && stage.isPinned && isImage;
+    if (isOneOfSet) {
+      const place = stage.cells.findIndex(({ id }) => id === stage.focus) + 1;
+      nodes.push(createButton("show-set", stage.focus, `▦ ${place} of ${stage.cells.length}`, "Back to the set (Esc)"));
+    }
+    if (stage.isBehind) nodes.push(createButton("live", "", "● Back to live", "Show what is being generated"));
+    const meaning = nodes.map(({ dataset, textContent }) => `${dataset.action} ${dataset.id} ${textContent}`).join();
+    if (tools.dataset.meaning === meaning) return;
+    tools.dataset.meaning = meaning;
+    tools.replaceChildren(...nodes);
+  };
+
+  const render = () => {
+    if (sheet === null) return;
+    const output = byId("output");
+    output.dataset.mode = stage.mode;
+    output.toggleAttribute("data-set", stage.cells.length > 1);
+    renderCells();
+    renderTools();
+    sd35.settleButtons(sheet);
+  };
+
+  const press = (selector) => {
+    const button = document.querySelector(selector);
+    if (button === null || button.hidden) return false;
+    button.click();
+    return true;
+  };
+  const goBack = () => press('#sheet [data-action="show-set"]') || press('#sheet [data-action="live"]');
+  const KEYS = {
+    ArrowLeft: () => press("#sheet .previous"),
+    ArrowRight: () => press("#sheet .next"),
+    Escape: goBack,
+    s: () => press('#actions :is([data-action="star"], [data-action="unstar"])'),
+    Delete: () => press('#actions [data-action="trash"]'),
+  };
+  // In a grid the arrows move the focus.
+  const moveFocus = (event) => {
+    const index = cells.findIndex(({ button }) => button === document.activeElement);
+    const columns = Number(grid.style.getPropertyValue("--columns")) || 1;
+    const offset = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+    if (index < 0 || offset === undefined) return false;
+    cells[index + offset]?.button.focus();
+    return true;
+  };
+  const isTyping = (target) => target.closest?.("input:not([type=checkbox], [type=button]), textarea, select, [contenteditable]");
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (document.documentElement.dataset.tab === "library" || document.querySelector("dialog[open], :popover-open") || isTyping(event.target)) return;
+    if (event.repeat && !event.key.startsWith("Arrow")) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (moveFocus(event) || KEYS[key]?.()) event.preventDefault();
+  });
+
+  // ---- Zoom ---------------------------------------------------------------------------------------
+
+  const MAX_ZOOM = 8;
+  const view = { scale: 1, x: 0, y: 0 }; // of the image, which fits the stage at 1
+  const pointers = new Map(); // that are down, by their ids
+  let swipeStart = null;
+
+  const picture = () => document.querySelector("#picture img");
+  const applyView = () => {
+    const image = picture();
+    if (image === null) return;
+    // Not farther than its edge.
+    const { clientWidth: width, clientHeight: height } = image;
+    const [limitX, limitY] = [(width * (view.scale - 1)) / 2, (height * (view.scale - 1)) / 2];
+    view.x = Math.max(-limitX, Math.min(limitX, view.x));
+    view.y = Math.max(-limitY, Math.min(limitY, view.y));
+    image.style.transform = view.scale === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+    byId("picture").toggleAttribute("data-zoomed", view.scale > 1);
+  };
+  // The point below the pointer stays there.
+  const zoom = (scale, clientX, clientY) => {
+    const area = byId("picture").getBoundingClientRect();
+    const [x, y] = [clientX - area.x - area.width / 2, clientY - area.y - area.height / 2];
+    const next = Math.max(1, Math.min(MAX_ZOOM, scale));
+    view.x = x - ((x - view.x) * next) / view.scale;
+    view.y = y - ((y - view.y) * next) / view.scale;
+    view.scale = next;
+    applyView();
+  };
+  const resetView = () => {
+    Object.assign(view, { scale: 1, x: 0, y: 0 });
+    applyView();
+  };
+  // The scale at which a pixel of the image is one of the screen.
+  const fullScale = () => {
+    const image = picture();
+    const fit = Math.min(image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight);
+    const scale = 1 / (fit * devicePixelRatio);
+    return scale > 1.05 ? scale : 2; // it is that large already
+  };
+  const distance = ([first, second]) => Math.hypot(first.x - second.x, first.y - second.y);
+  const isPicture = (target) => target.closest?.("#picture") && picture() !== null && !target.closest("button.icon-button, .icon-button-wrapper");
+
+  const onWheel = (event) => {
+    if (!isPicture(event.target)) return;
+    if (view.scale === 1 && event.deltaY > 0) return; // the page scrolls
+    event.preventDefault();
+    zoom(view.scale * Math.exp(-event.deltaY / (event.ctrlKey ? 100 : 400)), event.clientX, event.clientY);
+  };
+  const onDoubleClick = (event) => {
+    if (!isPicture(event.target)) return;
+    event.preventDefault();
+    zoom(view.scale > 1 ? 1 : fullScale(), event.clientX, event.clientY);
+  };
+  const onPointerDown = (event) => {
+    if (!isPicture(event.target) || (event.pointerType === "mouse" && event.button !== 0)) return;
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    swipeStart = pointers.size === 1 && event.pointerType === "touch" && view.scale === 1 ? { x: event.clientX, y: event.clientY } : null;
+  };
+  const onPointerMove = (event) => {
+    const last = pointers.get(event.pointerId);
+    if (last === undefined) return;
+    const current = { x: event.clientX, y: event.clientY };
+    const before = pointers.size === 2 ? distance([...pointers.values()]) : 0;
+    pointers.set(event.pointerId, current);
+    if (pointers.size === 2) {
+      const [first, second] = [...pointers.values()];
+      zoom((view.scale * distance([first, second])) / before, (first.x + second.x) / 2, (first.y + second.y) / 2);
+    } else if (view.scale > 1) {
+      view.x += current.x - last.x;
+      view.y += current.y - last.y;
+      applyView();
+    }
+  };
+  const SWIPE = 60; // px
+  const onPointerUp = (event) => {
+    const wasDown = pointers.delete(event.pointerId);
+    if (!wasDown || swipeStart === null || event.type === "pointercancel") return;
+    const [x, y] = [event.clientX - swipeStart.x, event.clientY - swipeStart.y];
+    swipeStart = null;
+    if (Math.abs(x) > SWIPE && Math.abs(x) > 2 * Math.abs(y)) press(x < 0 ? "#sheet .next" : "#sheet .previous");
+  };
+  document.addEventListener("wheel", onWheel, { passive: false });
+  document.addEventListener("dblclick", onDoubleClick);
+  document.addEventListener("pointerdown", onPointerDown);
+  document.addEventListener("pointermove", onPointerMove);
+  for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, onPointerUp);
+  document.addEventListener("dragstart", (event) => isPicture(event.target) && event.preventDefault());
+
+  // ---- Actions ------------------------------------------------------------------------------------
+
+  const ACTIONS = {
+    reuse: ({ job, variant }) => sd35.raise("reuse", { id: job, group: variant, kind: "picture" }),
+    vary: ({ job, variant }) => sd35.raise("vary", { id: job, variation: variant, key: sd35.newKey() }),
+    // With the image that was looked at before, or a neighbor.
+    compare: ({ job }) => {
+      const ids = siblingIds();
+      const other = previousId ?? ids[ids.indexOf(job) + 1] ?? ids[ids.indexOf(job) - 1];
+      if (other) sd35.compare([other, job]);
+    },
+    "compare-set": ({ ids }) => sd35.compare(ids.split(" ")),
+    "find-best": ({ ids }) => sd35.findBest(ids.split(" ")),
+    "download-set": ({ ids }) => sd35.downloadZip(ids.split(" ")),
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-stage]");
+    if (!button) return;
+    button.closest(".menu")?.hidePopover();
+    ACTIONS[button.dataset.stage](button.dataset);
+  });
+  // Above its button.
+  const onMenuOpen = ({ target, newState }) => {
+    if (newState !== "open" || !target.matches(".menu")) return;
+    const { left, top } = document.querySelector(`[popovertarget="${target.id}"]`).getBoundingClientRect();
+    document.documentElement.style.setProperty("--menu-left", `${Math.min(left, innerWidth - 210)}px`);
+    document.documentElement.style.setProperty("--menu-bottom", `${innerHeight - top + 6}px`);
+  };
+  document.addEventListener("beforetoggle", onMenuOpen, true);
+  // Gradio's page has a <base>, so such a link would reload the page.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('#output a[href^="#library"]');
+    if (!link || !sd35.isOwnPage()) return;
+    event.preventDefault();
+    location.hash = link.getAttribute("href");
+  });
+  // What was starred or deleted in the library.
+  window.addEventListener("hashchange", () => {
+    if (!location.hash.startsWith("#library")) sd35.raise("poll");
+  });
+
+  Object.assign(sd35, {
+    bindStage(element) {
+      sheet = element;
+      sd35.bindButtons(element, (_, data) => sd35.raise("click", data));
+      element.append(tools, ...arrows, grid);
+      new ResizeObserver(render).observe(grid);
+      render();
+    },
+
+    showStage(text) {
+      const next = JSON.parse(text);
+      const isOther = next.focus !== stage.focus || next.mode !== stage.mode;
+      if (next.focus !== stage.focus && stage.mode === "image") previousId = stage.focus;
+      if (next.focus === previousId) previousId = null;
+      stage = next;
+      if (isOther) resetView();
+      render();
+      return [];
+    },
+  });
+})();
