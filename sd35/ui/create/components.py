@@ -87,19 +87,14 @@ class PromptArea:
                 js_on_load="sd35.bindImport(element, trigger, watch)",
                 apply_default_css=False,
             )
-            gr.HTML(
-                welcome.IDEA_BUTTONS,
-                elem_id="ideas",
-                js_on_load="sd35.bindIdeas(element)",
-                apply_default_css=False,
-            )
+            _html(welcome.IDEA_BUTTONS, "ideas", "sd35.bindIdeas(element)")
             self.prompt = gr.Textbox(
                 label="Prompt",
                 placeholder="Describe your image, for example: a lighthouse at dusk, watercolor",
                 lines=2,
                 max_lines=8,
             )
-            gr.HTML(plan_view.PROMPT_LINE, elem_id="prompt-line", apply_default_css=False)
+            _html(plan_view.PROMPT_LINE, "prompt-line")
             self.negative_prompt = gr.Textbox(
                 label="Negative prompt",
                 placeholder="What to avoid, for example: blurry, text",
@@ -108,16 +103,9 @@ class PromptArea:
             )
             with gr.Row(elem_id="press-row"):
                 self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
-                gr.HTML(plan_view.STEPPER, elem_id="press-stepper", apply_default_css=False)
-            gr.HTML(
-                plan_view.PRESS_LINE,
-                elem_id="press-line",
-                js_on_load="sd35.bindComposer()",
-                apply_default_css=False,
-            )
-            self.presses = gr.HTML(
-                "", elem_id="presses", js_on_load="sd35.bindPresses(element)", padding=False
-            )
+                _html(plan_view.STEPPER, "press-stepper")
+            _html(plan_view.PRESS_LINE, "press-line", "sd35.bindComposer()")
+            _html("", "presses", "sd35.bindPresses(element)")
             # JSON that composer.js reads and writes.
             self.batch_options = _value()
             self.quota = gr.HTML("", elem_id="quota", visible=has_quota)
@@ -128,12 +116,7 @@ class OutputArea:
 
     def __init__(self) -> None:
         with gr.Column(elem_id="output"):
-            gr.HTML(
-                welcome.welcome_cards(),
-                elem_id="welcome",
-                js_on_load="sd35.bindIdeas(element)",
-                apply_default_css=False,
-            )
+            _html(welcome.welcome_cards(), "welcome", "sd35.bindIdeas(element)")
             self.sheet = _button_html("", "sheet", "sd35.bindStage(element)")
             self.image = gr.Image(
                 show_label=False,
@@ -285,10 +268,15 @@ def set_range(slider: gr.Slider, value_range: Range | None) -> None:
         slider.value = value_range.default
 
 
+def _html(value: str, elem_id: str, js: str | None = None) -> gr.HTML:
+    """Build an HTML component with a script that runs when it is there."""
+    return gr.HTML(value, elem_id=elem_id, js_on_load=js, apply_default_css=False)
+
+
 def _button_html(value: str, elem_id: str, js: str = "") -> gr.HTML:
     """Build an HTML component whose buttons raise `click` with their action."""
     script = f"{BIND_BUTTONS_JS}; {js}"
-    return gr.HTML(value, elem_id=elem_id, js_on_load=script, apply_default_css=False)
+    return _html(value, elem_id, script)
 
 
 def _bind_page_js() -> str:

@@ -58,7 +58,7 @@ class LiveUpdate(NamedTuple):
 class _SentPreviews:
     """The previews that a page has got, and when."""
 
-    _sent: dict[str, tuple[Picture, float]] = field(default_factory=dict)
+    _latest: dict[str, tuple[Picture, float]] = field(default_factory=dict)
 
     def select_new(self, cells: Sequence[Cell]) -> dict[str, str]:
         """Return the new previews that are due, as data URLs by the ids of their jobs."""
@@ -68,9 +68,9 @@ class _SentPreviews:
             preview = None if cell.state is None else cell.state.preview
             if preview is None:
                 continue
-            sent_preview, sent_at = self._sent.get(cell.id, (None, 0.0))
+            sent_preview, sent_at = self._latest.get(cell.id, (None, 0.0))
             if preview is not sent_preview and now - sent_at >= PREVIEW_INTERVAL:
-                self._sent[cell.id] = preview, now
+                self._latest[cell.id] = preview, now
                 previews[cell.id] = preview.data_url
         return previews
 
