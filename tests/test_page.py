@@ -129,7 +129,7 @@ def test_page_is_light(page: Page, servers: PageServers) -> None:
     assert len([name for name in own if "/assets/examples-" not in name]) <= 45
     assert sum("/gradio_api/run" in name for name in own) == 1
     nodes = page.evaluate("document.querySelectorAll('*').length")
-    assert nodes <= 400
+    assert nodes <= 550
     devtools = page.context.new_cdp_session(page)
     devtools.send("HeapProfiler.collectGarbage")
     assert devtools.send("Memory.getDOMCounters")["nodes"] <= 2000
