@@ -82,15 +82,17 @@
     const styles = getComputedStyle(field);
     const copy = document.createElement("div");
     for (const name of COPIED_STYLES) copy.style[name] = styles[name];
-    const layout = { position: "fixed", top: "0", left: "0", visibility: "hidden", whiteSpace: "pre-wrap", overflowWrap: "break-word" };
-    Object.assign(copy.style, layout, { boxSizing: "border-box", borderStyle: "solid", width: `${field.offsetWidth}px` });
+    const width = `${field.offsetWidth}px`;
+    Object.assign(copy.style, { position: "fixed", top: "0", left: "0", width, visibility: "hidden", boxSizing: "border-box" });
+    Object.assign(copy.style, { borderStyle: "solid", whiteSpace: "pre-wrap", overflowWrap: "break-word" });
     const marker = document.createElement("span");
     marker.textContent = field.value.slice(index, index + 1) || ".";
     copy.append(field.value.slice(0, index), marker);
     document.body.append(copy);
     const [box, place] = [field.getBoundingClientRect(), marker.getBoundingClientRect()];
     copy.remove();
-    return { left: box.left + place.left, top: box.top + place.top - field.scrollTop, bottom: box.top + place.bottom - field.scrollTop };
+    const y = box.top - field.scrollTop;
+    return { left: box.left + place.left, top: y + place.top, bottom: y + place.bottom };
   };
   const placeList = (field) => {
     const { element, suggestions } = list;
@@ -144,7 +146,8 @@
     field.setAttribute("aria-controls", element.id);
     select(0);
     placeList(field);
-    if (!wasOpen) sd35.announce(`${suggestions.length === 1 ? "1 suggestion" : `${suggestions.length} suggestions`}, Tab takes one`);
+    const noun = suggestions.length === 1 ? "suggestion" : "suggestions";
+    if (!wasOpen) sd35.announce(`${suggestions.length} ${noun}, Tab takes one`);
   };
   const scheduleOpening = () => {
     const field = prompt();

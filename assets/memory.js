@@ -29,8 +29,9 @@
     isReplacing = true;
     field.focus();
     field.setSelectionRange(start, end);
-    const isDone = text === "" ? start === end || document.execCommand("delete") : document.execCommand("insertText", false, text);
-    if (!isDone) {
+    const type = () => (text === "" ? document.execCommand("delete") : document.execCommand("insertText", false, text));
+    const isNothing = text === "" && start === end;
+    if (!isNothing && !type()) {
       field.setRangeText(text, start, end, "end");
       field.dispatchEvent(new Event("input", { bubbles: true }));
     }
@@ -123,7 +124,8 @@
   const dateText = (seconds) => {
     const moment = new Date(seconds * 1000);
     const now = new Date();
-    if (moment.toDateString() === now.toDateString()) return moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    const isToday = moment.toDateString() === now.toDateString();
+    if (isToday) return moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     const year = moment.getFullYear() === now.getFullYear() ? undefined : "numeric";
     return moment.toLocaleDateString([], { day: "numeric", month: "short", year });
   };
@@ -175,7 +177,7 @@
     const note = dialog().querySelector(".note");
     note.toggleAttribute("data-error", answer.error !== undefined);
     if (answer.error !== undefined) note.textContent = answer.error;
-    else if (answer.is_anonymous) note.textContent = "Your browser accepts no cookies, so the prompts here can't be told from those of others.";
+    else if (answer.is_anonymous) note.textContent = "Without cookies, this page can't remember your prompts.";
     else if (count > 0) note.textContent = "";
     else if (search.text.trim() !== "") note.textContent = "No prompt has these words.";
     else note.textContent = "No prompts yet. Each prompt that you use will be here.";
@@ -220,7 +222,8 @@
     keys.innerHTML = "<kbd>Enter</kbd> takes the prompt · <kbd>Shift</kbd> <kbd>Enter</kbd> with all settings";
     const body = create("div", { className: "body" }, create("ul"), more, create("p", { className: "note" }));
     const title = create("h2", { id: "prompt-history-title", textContent: "Prompts" });
-    const element = create("dialog", { id: "prompt-history", className: "panel-dialog" }, title, close, input, body, status, keys);
+    const element = create("dialog", { id: "prompt-history", className: "panel-dialog" });
+    element.append(title, close, input, body, status, keys);
     element.setAttribute("aria-labelledby", title.id);
     let timer = 0;
     input.addEventListener("input", () => {

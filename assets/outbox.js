@@ -13,7 +13,7 @@
   const state = {
     pending: [], // on their way, in order
     rejected: [], // [{ reason, submissions }], by the reason, which is HTML from the server
-    repeated: [], // images that would be the same as the last two
+    repeated: [], // images that exist already, or are on their way twice
     isSending: false,
   };
   let element = null;
@@ -78,29 +78,66 @@
       createButton("Dismiss", "discard", () => discard(state.rejected, rejection)),
     );
   };
+  // What a press would make once more: images of the library, or others on their way.
+  const describeRepetition = (submissions, entries) => {
+    const count = countImages(submissions);
+    if (entries.length > 0) {
+      const isOne = entries.length === 1 && submissions.length === count;
+      const isTrashed = entries.every((entry) => entry.is_trashed);
+      const trashHint = isTrashed ? ` ${isOne ? "It is" : "They are"} in the trash.` : "";
+      return [
+        `You already have ${isOne ? "this image" : "these images"}`,
+        `Prompt, settings and seed are the same, so the result would be, too.${trashHint}`,
+      ];
+    }
+    if (submissions.length === 1 && count > 1) {
+      return [`The same ${count} images again?`, "They are on their way already, with the same settings and seeds."];
+    }
+    const title = count === 1 ? "The same image again?" : `The same image ${count} more times?`;
+    return [title, "Two with this prompt, these settings and this seed are on their way. The result would be the same."];
+  };
+  const createEntryLink = ({ id }, index) => {
+    const image = create("img", { src: sd35.url(`studio/thumbnail/${id}`), alt: `Show image ${index + 1}` });
+    const link = create("a", { href: `#library/${id}` }, image);
+    link.onclick = (event) => {
+      event.preventDefault(); // Gradio's page has a <base>, so this link would reload the page
+      location.hash = `#library/${id}`;
+    };
+    return link;
+  };
   const createQuestion = () => {
     const submissions = state.repeated;
     const count = countImages(submissions);
+    const entries = [...new Map(submissions.flatMap(({ entries = [] }) => entries).map((entry) => [entry.id, entry])).values()];
+    const [title, reason] = describeRepetition(submissions, entries);
     const isOne = count === 1;
-    const isSet = submissions.length === 1 && !isOne;
-    const title = isSet ? `The same ${count} images again?` : `The same image ${count} more times?`;
-    const reason = isSet
-      ? "You have images with these prompts, settings and seeds already, so the results would be the same."
-      : "Your last two images have this prompt, these settings and this seed, so the result would be the same.";
+    const forgetQuestion = () => {
+      state.repeated = [];
+      render();
+    };
     const answer = (changes) => () => {
       state.repeated = [];
-      add(submissions.map((submission) => ({ ...submission, ...changes })));
+      add(submissions.map(({ entries: _, ...submission }) => ({ ...submission, ...changes })));
     };
-    return createNotice(
-      isOne ? "The same image again?" : title,
-      create("p", {}, reason),
+    const showEntry = () => (location.hash = `#library/${entries[0].id}`);
+    const restoreEntries = async () => {
+      await sd35.ask("restore", { ids: entries.map((entry) => entry.id) });
+      forgetQuestion();
+      showEntry();
+    };
+    const buttons = [
       createButton(isOne ? "Generate it anyway" : `Generate ${count} anyway`, "repeat", answer({ is_confirmed: true })),
       createButton(isOne ? "Use a random seed" : "Use random seeds", "randomize", answer({ is_random: true })),
-      createButton("No", "discard-repeated", () => {
-        state.repeated = [];
-        render();
-      }),
-    );
+      createButton("No", "discard-repeated", forgetQuestion),
+    ];
+    const hasOne = entries.length === 1;
+    if (entries.some((entry) => entry.is_trashed)) {
+      buttons.unshift(createButton(hasOne ? "Restore it" : "Restore them", "restore-existing", restoreEntries));
+    } else if (entries.length > 0) {
+      buttons.unshift(createButton(hasOne ? "Show it" : "Show the first", "show-existing", showEntry));
+    }
+    const images = create("p", { className: "existing" }, ...entries.slice(0, 4).map(createEntryLink));
+    return createNotice(title, create("div", {}, create("p", {}, reason), ...(entries.length > 0 ? [images] : [])), ...buttons);
   };
 
   const render = () => {
@@ -166,10 +203,10 @@
     for (const rejection of state.rejected) rejection.submissions = rejection.submissions.filter(isOther);
     state.rejected = state.rejected.filter((rejection) => rejection.submissions.length > 0);
   };
-  const settle = (submission, { status, reason, image_count: count }, isNewest) => {
+  const settle = (submission, { status, reason, image_count: count, entries }, isNewest) => {
     if (count > 0) submission.image_count = count; // the server knows it
     if (status === "accepted") forget(submission);
-    else if (status === "repeated") state.repeated.push(submission);
+    else if (status === "repeated") state.repeated.push({ ...submission, entries });
     else if (status === "invalid" && isNewest) {
       sd35.forgetErrors();
       sd35.checkFields();

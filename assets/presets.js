@@ -136,7 +136,8 @@
         render();
         panel().querySelector("li input").select();
       };
-      row.append(iconButton("✎", `Rename ${preset.name}`, startRenaming), iconButton("✕", `Delete ${preset.name}`, () => remove(preset)));
+      row.append(iconButton("✎", `Rename ${preset.name}`, startRenaming));
+      row.append(iconButton("✕", `Delete ${preset.name}`, () => remove(preset)));
     }
     row.dataset.name = preset.name;
     return row;
@@ -153,9 +154,9 @@
     form.onsubmit = async (event) => {
       event.preventDefault();
       const name = input.value.trim();
-      const other = indexOf(state.presets, name);
+      const other = state.presets[indexOf(state.presets, name)];
       if (name === "" || name === preset.name) end(preset.name);
-      else if (other >= 0 && state.presets[other].name !== preset.name) say(`There is a preset “${state.presets[other].name}” already.`, true);
+      else if (other !== undefined && other.name !== preset.name) say(`There is a preset “${other.name}” already.`, true);
       else if (await run(renamed(preset.name, name), `Renamed to “${name}”`)) end(name);
     };
     input.onkeydown = (event) => {
@@ -169,7 +170,8 @@
     const undo = create("button", { type: "button", className: "undo", textContent: "Undo", onclick: () => restore(item) });
     undo.setAttribute("aria-label", `Undo: restore ${item.preset.name}`);
     item.button = undo;
-    return create("li", { className: "deleted" }, create("span", { textContent: `“${item.preset.name}” deleted`, dir: "auto" }), undo);
+    const text = create("span", { textContent: `“${item.preset.name}” deleted`, dir: "auto" });
+    return create("li", { className: "deleted" }, text, undo);
   };
   const updateSave = () => {
     const input = panel().querySelector("#preset-name");
@@ -185,7 +187,9 @@
     panel().querySelector(".save").hidden = !canSave;
     const empty = panel().querySelector(".empty");
     empty.hidden = rows.length > 0 || Boolean(state.error);
-    empty.textContent = state.is_read_only ? "The library is read-only, so no preset can be saved." : "No presets yet. A preset has all settings but the prompt and the seed.";
+    empty.textContent = state.is_read_only
+      ? "The library is read-only, so no preset can be saved."
+      : "No presets yet. A preset has all settings but the prompt and the seed.";
     updateSave();
   };
 
@@ -200,9 +204,9 @@
     }
   };
   const saveValues = async (values) => {
-    const [, negativePrompt, size, width, height, guidanceScale, steps] = values;
+    const [, negative_prompt, size, width, height, guidance_scale, num_inference_steps] = values;
     const { count, styles } = sd35.batchOptions();
-    const settings = { size, width, height, guidance_scale: guidanceScale, num_inference_steps: steps, negative_prompt: negativePrompt, count, styles };
+    const settings = { size, width, height, guidance_scale, num_inference_steps, negative_prompt, count, styles };
     const name = pressed;
     pressed = null;
     if (name === null || !(await run(withPreset({ name, settings }), `“${name}” saved`)) || panel() === null) return;
@@ -216,8 +220,9 @@
     const { left, top, bottom } = byId("show-presets").getBoundingClientRect();
     const { offsetWidth: width, offsetHeight: height } = element;
     const below = bottom + GAP;
-    const y = below + height + GAP < innerHeight ? below : Math.max(GAP, Math.min(top - height - GAP, innerHeight - height - GAP));
-    Object.assign(element.style, { margin: "0", top: `${y}px`, left: `${Math.max(GAP, Math.min(left, innerWidth - width - GAP))}px` });
+    const inside = (position, room) => `${Math.max(GAP, Math.min(position, room - GAP))}px`;
+    const y = below + height + GAP < innerHeight ? below : top - height - GAP;
+    Object.assign(element.style, { margin: "0", top: inside(y, innerHeight - height), left: inside(left, innerWidth - width) });
   };
   let isOpening = false;
   const open = async () => {

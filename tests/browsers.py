@@ -99,7 +99,8 @@ class BrowserSession:
 
     def submit(self, prompt: str = "a cat", key: str = "") -> tuple[dict[str, str], str]:
         """Press Generate; return the outcome, and the id of the job that the page shows then."""
-        submission = {"key": key or secrets.token_hex(16), "values": [prompt, *FORM_VALUES[1:]]}
+        values = [prompt, *FORM_VALUES[1:]]
+        submission = {"key": key or secrets.token_hex(16), "values": values, "is_confirmed": True}
         outcomes, _, _, job_id, *_ = self.run("submit", [""], {"submissions": [submission]})
         return orjson.loads(outcomes)[0], job_id
 

@@ -144,23 +144,44 @@ async def test_repeated_submission_is_one_job(fake: FakeSpace, tmp_path: Path) -
 
 
 async def test_third_identical_image_must_be_confirmed(fake: FakeSpace, tmp_path: Path) -> None:
-    """Two images in a row may be the same; the next one is asked about, unless its seed is random.
+    """Two images on their way may be the same; the next is asked about, unless its seed is random.
 
     A repeated press isn't its own predecessor, and cancelled jobs don't count.
     """
-    async with open_handlers(fake, tmp_path) as page:
-        assert await page.press("1", "a cat") == "accepted"
-        assert await page.press("2", "a cat") == "accepted"
-        assert await page.press("2", "a cat") == "accepted"
+    fake.hold()
+    async with open_handlers(fake, tmp_path, UsageLimits(max_concurrent=1)) as page:
+        await page.submit("wait: ", JobStatus.RUNNING)
+        for key in ("1", "2", "2"):
+            assert await page.press(key, "a cat") == "accepted"
         assert await page.press("3", "a cat") == "repeated"
         assert await page.press("4", "a cat", is_random=True) == "accepted"
         assert await page.press("5", "a cat", is_confirmed=True) == "accepted"
-        assert await page.press("6", "a cat") == "accepted"
-        assert await page.press("7", "a cat") == "repeated"
-        for key in ("8", "9", "10"):
+        for key in ("6", "7", "8"):
             assert await page.press(key, "a dog") == "accepted"
             for job in page.service.visitor_queue(LOCAL_VISITOR).open_jobs:
                 job.cancel()
+    fake.release()
+
+
+async def test_image_of_the_library_is_not_made_once_more(fake: FakeSpace, tmp_path: Path) -> None:
+    """A press for an image that exists, be it in the trash, is asked about; a deleted one isn't."""
+    async with open_handlers(fake, tmp_path) as page:
+        assert await page.press("1", "a cat") == "accepted"
+        [job] = page.service.visitor_queue(LOCAL_VISITOR).open_jobs
+        with anyio.fail_after(20):
+            while not (state := job.state.value).is_saved:
+                await job.state.wait_for_change(state, 20)
+        assert await page.press("1", "a cat") == "accepted"
+        assert await page.press("2", "a cat") == "repeated"
+        assert await page.press("3", "a cat", is_random=True) == "accepted"
+        library = page.service.library
+        library.trash([job.id], "")
+        submission = {"key": "4", "values": ["a cat", *FORM_VALUES[1:]]}
+        event: Any = SimpleNamespace(_data={"submissions": [submission]})
+        [outcome] = orjson.loads((await page.jobs.submit(REQUEST, event, ""))[0])
+        assert outcome["entries"] == [{"id": job.id, "is_trashed": True}]
+        library.empty_trash("")
+        assert await page.press("5", "a cat") == "accepted"
 
 
 async def test_press_of_several_images_is_one_set(fake: FakeSpace, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def hold_submissions(page: Page) -> list[Route]:
 def test_each_press_is_a_job_on_any_network(queue_page: Page) -> None:
     """Each press is shown at once and is one job, in order, though an answer is lost.
 
-    An image that would be the same as the last two is asked about.
+    An image of which two are on their way is asked about.
     """
     page = queue_page
     submit_and_wait_for_step(page)

@@ -199,21 +199,23 @@ class VisitorQueue:
         )
         return list(islice(jobs, MAX_FAILED_JOBS))
 
-    def repeat_count(self, request: GenerationRequest) -> int:
-        """Return how many of the newest jobs in a row make the same image as this request."""
-        count = 0
-        for job in reversed(self._jobs.values()):
-            if job.is_api_call or job.status in IMAGELESS_STATUSES:
-                continue
-            if job.state.value.request != request:
-                break
-            count += 1
-        return count
+    def unsaved_count(self, request: GenerationRequest) -> int:
+        """Return how many jobs make this request's image, which isn't in the library yet."""
+        return self._unsaved_requests.count(request)
 
-    def has_all(self, requests: Iterable[GenerationRequest]) -> bool:
-        """Return whether there is a job, or an image of one, for each of these requests."""
-        jobs = [job for job in self._jobs.values() if job.status not in IMAGELESS_STATUSES]
-        return set(requests) <= {job.state.value.request for job in jobs if not job.is_api_call}
+    def without_job(self, requests: Iterable[GenerationRequest]) -> list[GenerationRequest]:
+        """Return the requests that no job makes whose image isn't in the library yet."""
+        unsaved = set(self._unsaved_requests)
+        return [request for request in requests if request not in unsaved]
+
+    @property
+    def _unsaved_requests(self) -> list[GenerationRequest]:
+        states = [job.state.value for job in self._jobs.values() if not job.is_api_call]
+        return [
+            state.request
+            for state in states
+            if state.status not in IMAGELESS_STATUSES and not state.is_saved
+        ]
 
     @property
     def followed_jobs(self) -> list[Job]:

@@ -9,6 +9,7 @@ import gradio as gr
 import orjson
 
 from sd35.core.errors import LibraryError, SD35Error
+from sd35.core.origin import MAX_SET_SIZE
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.prompt_history import PromptHistory
 from sd35.jobs.repository import JobRepository
@@ -19,7 +20,7 @@ from sd35.library.prompt_history import find_tags
 from sd35.library.query import Filter, Query
 from sd35.library.repository import Entry
 from sd35.metadata.model import THIS_TOOL
-from sd35.metadata.parsing import parse_int
+from sd35.metadata.parsing import parse_int, parse_list
 from sd35.prompts.catalog import PromptCatalog
 from sd35.prompts.lexicon import find_phrases
 from sd35.server.api import visitor_from_request
@@ -63,6 +64,7 @@ class MemoryHandlers:
             "phrases": self._find_phrases,
             "presets": self._read_presets,
             "store-presets": self._store_presets,
+            "restore": self._restore,
         }
         find_answer = answers.get(str(payload.get("action")))
         answer: dict[str, Any] = {}
@@ -119,6 +121,13 @@ class MemoryHandlers:
         presets = self._presets.write(payload.get("presets"), str(payload.get("version")))
         # Another page has changed them: this one does its change again, with the new ones.
         return {"is_outdated": presets is None} | asdict(presets or self._presets.read())
+
+    def _restore(self, payload: dict[str, Any], visitor: Visitor) -> dict[str, Any]:
+        """Restore images that a press would make once more from the trash."""
+        ids = [id_ for id_ in parse_list(payload.get("ids"), MAX_SET_SIZE) if isinstance(id_, str)]
+        if visitor.owner is not None:
+            self._library.restore(ids, owner_key(visitor.owner))
+        return {}
 
     async def recall(self, request: gr.Request, event: gr.EventData, *fields: object) -> list[Any]:
         """Fill the form with a preset, or as it was for an image or a job: by default, the last."""

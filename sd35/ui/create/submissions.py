@@ -12,8 +12,11 @@ from markupsafe import Markup
 from sd35.core.errors import InvalidRequestError, SD35Error
 from sd35.core.seed import parse_whole_number
 from sd35.core.visitor import Visitor
+from sd35.jobs.duplicates import find_duplicates
 from sd35.jobs.job import Job
 from sd35.jobs.service import JobService
+from sd35.library.layout import owner_key
+from sd35.library.repository import Entry
 from sd35.prompts.grids import AxisInput
 from sd35.ui.create.form import FIELD_NAMES, FormPlan, FormValues, is_random_form
 from sd35.ui.create.form_planner import FormPlanner
@@ -36,8 +39,8 @@ MAX_SUBMISSIONS: Final = 20
 MAX_KEY_LENGTH: Final = 64
 MAX_DRAW: Final = 2**53  # the largest whole number that JavaScript surely has
 
-# As many identical images in a row are made without a question: the second one may be a double
-# press, or a comparison, but nobody needs a third.
+# As many identical images are on their way without a question: the second one may be a double
+# press, or a comparison, but nobody needs a third. Once there is one in the library, it is shown.
 MAX_REPEATS: Final = 2
 
 
@@ -70,6 +73,7 @@ class Outcome:
         reason: why there is no job, as HTML.
         image_count: number of images of the press.
         job: the first one.
+        entries: images in the library that would be made once more.
     """
 
     key: str
@@ -77,6 +81,7 @@ class Outcome:
     reason: str = ""
     image_count: int = 1
     job: Job | None = None
+    entries: tuple[Entry, ...] = ()
 
 
 def parse_submissions(payload: dict[str, Any]) -> list[Submission]:
@@ -122,12 +127,13 @@ async def submit(
     count = len(plan.images)
     try:
         job = None
-        if plan.error is not None or _must_confirm(job_service, visitor, submission, plan):
+        repetition = await _find_repetition(job_service, visitor, submission, plan)
+        if plan.error is not None or repetition is not None:
             # The first call may have been accepted, and only its answer lost: its jobs would count
             # as their own predecessors, and a file of wildcards may have changed since.
             job = await job_service.find_submitted(key, visitor)
             if job is None:
-                return _refusal(key, plan)
+                return _refusal(key, plan, repetition or ())
         if job is None:
             _check_cookies(visitor, count)
             job, *_ = await job_service.submit_set(plan.images, visitor, idempotency_key=key)
@@ -142,24 +148,34 @@ def _check_cookies(visitor: Visitor, image_count: int) -> None:
         raise InvalidRequestError(NO_COOKIES, "Allow cookies, or choose ×1.")
 
 
-def _refusal(key: str, plan: FormPlan) -> Outcome:
+def _refusal(key: str, plan: FormPlan, entries: tuple[Entry, ...]) -> Outcome:
     if plan.error is None:
-        return Outcome(key, "repeated", image_count=len(plan.images))
+        return Outcome(key, "repeated", image_count=len(plan.images), entries=entries)
     reason = Markup(" ").join(error.message for error in plan.field_errors)
     return Outcome(key, "invalid", reason)
 
 
-def _must_confirm(
+async def _find_repetition(
     job_service: JobService, visitor: Visitor, submission: Submission, plan: FormPlan
-) -> bool:
-    """Return whether all images of a press exist already; a single one, twice in a row."""
+) -> tuple[Entry, ...] | None:
+    """Return the images in the library that a press would make once more.
+
+    It is `None` unless all of them exist already, or are on their way: a single one, twice.
+    """
     is_random = is_random_form(submission.values)
-    if submission.is_confirmed or is_random or visitor.owner is None:
-        return False
+    if submission.is_confirmed or is_random or visitor.owner is None or not plan.images:
+        return None
+    requests = [planned.request for planned in plan.images]
     queue = job_service.visitor_queue(visitor)
-    if len(plan.images) == 1:
-        return queue.repeat_count(plan.images[0].request) >= MAX_REPEATS
-    return queue.has_all(planned.request for planned in plan.images)
+    is_single = len(requests) == 1
+    others = requests if is_single else queue.without_job(requests)
+    space = job_service.connection.value.space
+    entries: list[Entry] = []
+    if space is not None and others:
+        owner = owner_key(visitor.owner)
+        entries = await find_duplicates(job_service.library, owner, space, others)
+    is_on_its_way = is_single and queue.unsaved_count(requests[0]) >= MAX_REPEATS
+    return tuple(entries) if len(entries) == len(others) or is_on_its_way else None
 
 
 def dump_outcomes(outcomes: list[Outcome]) -> str:
@@ -170,6 +186,9 @@ def dump_outcomes(outcomes: list[Outcome]) -> str:
             "status": outcome.status,
             "reason": outcome.reason,
             "image_count": outcome.image_count,
+            "entries": [
+                {"id": entry.id, "is_trashed": entry.is_trashed} for entry in outcome.entries
+            ],
         }
         for outcome in outcomes
     ]
