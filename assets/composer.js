@@ -49,6 +49,7 @@
   // ---- What a press would make --------------------------------------------------------------------
 
   const TYPING_DELAY = 250; // ms
+  const MAX_TYPING = 1500; // ms
   const ANSWER_TIME = 20_000; // ms after which a question counts as lost
 
   let values = null; // of the form, as Gradio has them
@@ -58,6 +59,7 @@
   let askedAt = 0; // 0: every question was answered
   let isStale = false;
   let timer = 0;
+  let dueAt = Infinity;
 
   const prompts = () => document.querySelectorAll("#prompt-area textarea");
   const promptText = () => prompts()[0]?.value ?? "";
@@ -65,6 +67,7 @@
   const isRandom = () => values === null || values[RANDOM_INDEX] === true || ["", "-1"].includes(String(values[SEED_INDEX] ?? "").trim());
 
   const ask = () => {
+    dueAt = Infinity;
     if (promptText().trim() === "") return showPlan(null);
     isStale = askedAt > 0 && Date.now() - askedAt < ANSWER_TIME;
     if (isStale) return; // asked again after the answer
@@ -75,7 +78,8 @@
   };
   const askSoon = (delay = TYPING_DELAY) => {
     clearTimeout(timer);
-    timer = setTimeout(ask, delay);
+    dueAt = Math.min(dueAt, Date.now() + MAX_TYPING); // who types on and on sees it, too
+    timer = setTimeout(ask, Math.max(0, Math.min(delay, dueAt - Date.now())));
   };
 
   let isChosen = false; // an option, for which a screen reader says what a press makes now
@@ -135,15 +139,15 @@
 
   const createLink = (text, onclick) => create("button", { type: "button", textContent: text, onclick });
   const templateParts = () => {
-    if (plan?.is_literal) return ["Sent as plain text · ", createLink("Use as a template", () => setOptions({ is_literal: false }))];
+    if (plan?.is_literal) return [create("span", { textContent: "Sent as plain text" }), createLink("Use as a template", () => setOptions({ is_literal: false }))];
     const asText = (text) => createLink(text, () => setOptions({ is_literal: true }));
     if (isTemplateError()) {
-      return [create("span", { className: "wrong", textContent: plan.error.message }), " ", asText("Send as plain text")];
+      return [create("span", { className: "wrong", textContent: plan.error.message }), asText("Send as plain text")];
     }
     if (!plan?.template) return [];
     const isAll = options.combinations;
     const other = createLink(isAll ? "Random ones" : "Make all", () => setOptions({ combinations: !isAll }));
-    return [`${plan.template} · `, ...(plan.is_choice ? [other, " · "] : []), asText("Plain text")];
+    return [create("span", { textContent: plan.template }), ...(plan.is_choice ? [other] : []), asText("Plain text")];
   };
   // Drawn anew only if it differs: a button that is drawn anew while it is pressed takes no click.
   const replaceIfChanged = (element, children) => {
@@ -397,10 +401,14 @@
     showPlan(text) {
       askedAt = 0;
       const answer = text ? JSON.parse(text) : null;
+      // A call that failed leaves the answer to an earlier question.
       if (answer?.request_id === requestId && promptText().trim() !== "") showPlan(answer);
-      if (isStale || answer?.request_id !== requestId) askSoon(0);
+      if (isStale) askSoon(0);
       return [];
     },
+
+    // What has changed is not the form: the quota, or what is known of the time.
+    refreshPlan: () => askSoon(),
 
     // The draw of a press, and how many images it makes as far as this page knows. The next one has other seeds.
     takeDraw() {

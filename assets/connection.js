@@ -289,6 +289,7 @@
     if (hasEnded || isPauseNew || (isSpaceUnknown && hiddenAt === 0) || newestLimits !== limits) {
       sd35.raise("connection");
       sd35.raise("visitor");
+      sd35.refreshPlan();
     }
     if (!isWaiting()) {
       letGo(); // the server ends the stream

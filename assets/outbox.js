@@ -280,6 +280,7 @@
       state.isSending = false;
       render();
       sendNext();
+      sd35.refreshPlan();
     },
   });
 })();

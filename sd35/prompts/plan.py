@@ -37,7 +37,7 @@ __all__ = [
 
 ALL_COMBINATIONS: Final = -1
 
-MAX_PLAN_WORK: Final = 500_000  # evaluated parts of all templates of a press: about a second
+MAX_PLAN_WORK: Final = 150_000  # evaluated parts of all templates of a press: a third of a second
 MAX_PER_PROMPT: Final = 8  # images on the page
 
 _MAX_STYLES: Final = 20

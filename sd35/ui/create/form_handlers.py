@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from random import SystemRandom
 from typing import Any
 
@@ -78,13 +79,15 @@ class FormHandlers:
         values = replace(FormValues(*fields), batch_options=payload.get("batch"))
         plan = await self.planner.plan(values, visitor, parse_draw(payload.get("draw")))
         quota = self._job_service.remaining_quota(visitor)
-        return dump_plan(
+        dump = partial(
+            dump_plan,
             plan,
             values,
             limit_warning(len(plan.images), quota, is_anonymous=visitor.owner is None),
             self._estimate(plan),
             request_id=parse_int(payload.get("request_id")) or 0,
         )
+        return await self.planner.run(dump, visitor)
 
     async def plan_grid(self, request: gr.Request, event: gr.EventData, *fields: object) -> str:
         """Return what a grid over the form's settings would be, as JSON."""

@@ -1,6 +1,8 @@
-"""Planning of what a press makes, in threads: templates and their files may take a second."""
+"""Planning of what a press makes, in threads: templates and their files take their time."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
@@ -15,6 +17,8 @@ from sd35.ui.create.form import FormPlan, FormValues, plan_form
 from sd35.ui.create.grid_form import plan_grid_form
 
 __all__ = ["FormPlanner"]
+
+Result = TypeVar("Result")
 
 
 class FormPlanner:
@@ -37,11 +41,13 @@ class FormPlanner:
 
         With axes, it is a grid over them.
         """
+        return await self.run(partial(self._plan, values, visitor, draw, grid_axes), visitor)
+
+    async def run(self, function: Callable[[], Result], visitor: Visitor) -> Result:
+        """Return what a function returns, when it is this visitor's turn."""
         lock = self._locks.setdefault(visitor.rate_limit_key, anyio.Lock())
         async with lock:
-            return await anyio.to_thread.run_sync(
-                self._plan, values, visitor, draw, grid_axes, limiter=self._limiter
-            )
+            return await anyio.to_thread.run_sync(function, limiter=self._limiter)
 
     def _plan(
         self,

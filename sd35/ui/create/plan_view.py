@@ -19,6 +19,7 @@ from sd35.ui.create.form import FormPlan, FormValues
 __all__ = ["NO_COOKIES", "PRESS_LINE", "PROMPT_LINE", "STEPPER", "dump_plan", "limit_warning"]
 
 MAX_ITEMS: Final = 50
+MAX_ITEM_CHARACTERS: Final = 300  # the page shows three lines
 MAX_SYNTAXES: Final = 20
 MAX_CHARACTERS: Final = 20_000  # of a prompt that are looked at while it is typed
 
@@ -78,7 +79,10 @@ def dump_plan(
         "is_choice": plan.template_count > 1,
         "is_literal": batch.is_literal and has_template_syntax(text),
         "items": [
-            {"prompt": planned.request.prompt, "seed": str(planned.request.seed)}
+            {
+                "prompt": planned.request.prompt[:MAX_ITEM_CHARACTERS],
+                "seed": str(planned.request.seed),
+            }
             for planned in plan.images[:MAX_ITEMS]
         ],
         "error": _error(plan, spans) if text.strip() else None,

@@ -101,7 +101,7 @@ class Wiring:
         )
         self._follow_up(submit_event)
         plan_event = self.tab.rail.queue.plan(
-            self.form_handlers.plan, self.tab.fields, state.plan, **_POLL
+            self.form_handlers.plan, self.tab.fields, state.plan, **_DIRECT
         )
         plan_event.then(None, state.plan, None, js=PLAN_JS, **_OPTIONS)
         grid_event = self.tab.rail.queue.grid(
