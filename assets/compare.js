@@ -225,7 +225,7 @@
     const during = async (promise) => {
       isBusy = true;
       element.setAttribute("aria-busy", "true");
-      const timer = setTimeout(() => showNote("No connection to the app. What you chose is sent when the connection is back."), WAIT_NOTE_DELAY);
+      const timer = setTimeout(() => showNote("No answer yet. It is sent when the connection is back."), WAIT_NOTE_DELAY);
       try {
         const answer = await promise;
         showNote("");
@@ -244,8 +244,7 @@
     element.showModal();
     element.focus();
     announcer = status;
-    if (toast?.ids.length > 0) element.append(toast.element);
-    else hideToast();
+    if (toast !== null) element.append(toast.element);
     current = { element, view, aside, tools, heading, head, close, during, showNote, isBusy: () => isBusy };
     return current;
   };
@@ -303,11 +302,6 @@
     loads.forEach((load) => load());
   };
   window.addEventListener("online", retryImages);
-
-  const buildEmpty = (reason) => {
-    const title = build("b", {}, "No images");
-    return build("p", { className: "pane-empty" }, title, reason || "They were deleted, or belong to another user.");
-  };
 
   // The number of columns with which the images are largest.
   const bestColumns = (pictures, width, height, barHeight) => {
@@ -369,7 +363,6 @@
     constructor(ids) {
       this.ids = ids;
       this.pictures = [];
-      this.error = "";
       this.panes = [];
       this.bars = [];
       this.mode = "grid";
@@ -383,7 +376,7 @@
         key: (event) => this.pressKey(event),
         close: () => this.onClose(),
       });
-      this.dialog.view.dataset.opening = "";
+      this.dialog.view.dataset.loading = "";
       this.zoom = sd35.createZoom(this.dialog.view, {
         change: () => this.controls?.update(),
         swipe: (direction) => this.mode === "flicker" && this.showNext(direction),
@@ -408,13 +401,11 @@
         return;
       }
       if (current !== dialog) return;
-      delete dialog.view.dataset.opening;
+      delete dialog.view.dataset.loading;
       this.pictures = picturesOf(answer);
       this.differences = answer.querySelector(".differences");
       const { error } = messageOf(answer);
-      const missing = answer.querySelector(".pictures")?.dataset.missing ?? "";
-      this.error = error;
-      dialog.showNote(this.pictures.length > 0 ? error || missing : "");
+      dialog.showNote(error || answer.querySelector(".pictures")?.dataset.missing || "");
       this.build();
     }
 
@@ -426,9 +417,10 @@
       dialog.heading.textContent = pictures.length > 1 ? `Compare ${pictures.length}` : "Compare";
       this.panes = pictures.map((picture, index) => this.buildPane(picture, index));
       this.bars = pictures.map((picture, index) => this.buildBar(picture, index));
+      const empty = build("p", { className: "pane-empty" }, "These images are no longer in your library.");
       this.barRow = build("div", { className: "bars" }, ...this.bars);
       dialog.view.replaceChildren(
-        ...(pictures.length > 0 ? this.panes.map(({ element }) => element) : [buildEmpty(this.error)]),
+        ...(pictures.length > 0 ? this.panes.map(({ element }) => element) : [empty]),
         ...this.buildSlider(),
         this.barRow,
       );
@@ -729,7 +721,7 @@
 
     // For assets/tournament.js
     pictures: {
-      build, button, key, pluralize, request, messageOf, picturesOf, buildPane, buildEmpty, setReady, bestColumns, setStar, updateStar,
+      build, button, key, pluralize, request, messageOf, picturesOf, buildPane, setReady, bestColumns, setStar, updateStar,
       moveToTrash, announce, pictureUrl, zoomControls, pressZoomKey, readSession, areIds, current: () => current,
     },
   });

@@ -13,7 +13,7 @@
   const MIN_CELL_SIDE = 150; // px: with smaller cells, the sheet scrolls
   const THUMBNAIL_SIDE = 320; // px
 
-  let stage = { mode: "welcome", focus: "", isPinned: false, isBehind: false, columns: 0, cells: [], previews: {} };
+  let stage = { mode: null, focus: "", isPinned: false, isBehind: false, columns: 0, cells: [], previews: {} };
   let sheet = null; // the element
   let previousId = null; // of the image that was in focus before
 
@@ -159,7 +159,7 @@
   const render = () => {
     if (sheet === null) return;
     const output = byId("output");
-    output.dataset.mode = stage.mode;
+    if (stage.mode !== null) output.dataset.mode = stage.mode; // not before the server has said what there is
     output.toggleAttribute("data-set", stage.cells.length > 1);
     renderCells();
     renderTools();

@@ -143,7 +143,10 @@ _ACCOUNT_PATTERNS: Final = (
     ("free", r"\bfree (?:zero)?gpu quota|subscribe|upgrade|^user is run"),
 )
 _QUOTA_REMEDIES: Final = {
-    "anonymous": "Add a free Hugging Face token (HF_TOKEN) for more.",
+    "anonymous": (
+        "Without a token, the quota is about one image per day. "
+        "Add a free Hugging Face token (HF_TOKEN) for more."
+    ),
     "free": "Upgrade to PRO for more.",
     "pro": "Add credits to your Hugging Face account for more.",
 }

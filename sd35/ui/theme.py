@@ -51,11 +51,12 @@ STYLE_NAMES: Final = (
     "sets.css",
     "grid.css",
     "header.css",
-    "space.css",
     "welcome.css",
     "memory.css",
     "composer.css",
 )
+# The lightest that can be read on all of the page's backgrounds: 4.5 to 1 and more.
+SUBDUED_COLOR: Final = "#67605a"
 
 # No web fonts: Gradio's own come from Google, which an offline page would wait for.
 _SANS_FONTS = [
@@ -111,11 +112,11 @@ def _theme() -> gr.themes.Base:
         block_border_color_dark="#38322d",
         input_background_fill="white",
         input_background_fill_dark="#171412",
-        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued=SUBDUED_COLOR,
         body_text_color_subdued_dark="*neutral_400",
-        block_info_text_color="*neutral_500",
+        block_info_text_color=SUBDUED_COLOR,
         block_info_text_color_dark="*neutral_400",
-        input_placeholder_color="*neutral_500",
+        input_placeholder_color=SUBDUED_COLOR,
         input_placeholder_color_dark="*neutral_500",
         input_border_width="1px",
         input_border_color="*neutral_300",
