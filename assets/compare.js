@@ -225,7 +225,7 @@
     const during = async (promise) => {
       isBusy = true;
       element.setAttribute("aria-busy", "true");
-      const timer = setTimeout(() => showNote("No answer yet. It is sent when the connection is back."), WAIT_NOTE_DELAY);
+      const timer = setTimeout(() => showNote("No connection to the app. What you chose is sent when the connection is back."), WAIT_NOTE_DELAY);
       try {
         const answer = await promise;
         showNote("");
@@ -244,7 +244,8 @@
     element.showModal();
     element.focus();
     announcer = status;
-    if (toast !== null) element.append(toast.element);
+    if (toast?.ids.length > 0) element.append(toast.element);
+    else hideToast();
     current = { element, view, aside, tools, heading, head, close, during, showNote, isBusy: () => isBusy };
     return current;
   };
@@ -302,6 +303,11 @@
     loads.forEach((load) => load());
   };
   window.addEventListener("online", retryImages);
+
+  const buildEmpty = (reason) => {
+    const title = build("b", {}, "No images");
+    return build("p", { className: "pane-empty" }, title, reason || "They were deleted, or belong to another user.");
+  };
 
   // The number of columns with which the images are largest.
   const bestColumns = (pictures, width, height, barHeight) => {
@@ -363,6 +369,7 @@
     constructor(ids) {
       this.ids = ids;
       this.pictures = [];
+      this.error = "";
       this.panes = [];
       this.bars = [];
       this.mode = "grid";
@@ -376,7 +383,7 @@
         key: (event) => this.pressKey(event),
         close: () => this.onClose(),
       });
-      this.dialog.view.dataset.loading = "";
+      this.dialog.view.dataset.opening = "";
       this.zoom = sd35.createZoom(this.dialog.view, {
         change: () => this.controls?.update(),
         swipe: (direction) => this.mode === "flicker" && this.showNext(direction),
@@ -401,11 +408,13 @@
         return;
       }
       if (current !== dialog) return;
-      delete dialog.view.dataset.loading;
+      delete dialog.view.dataset.opening;
       this.pictures = picturesOf(answer);
       this.differences = answer.querySelector(".differences");
       const { error } = messageOf(answer);
-      dialog.showNote(error || answer.querySelector(".pictures")?.dataset.missing || "");
+      const missing = answer.querySelector(".pictures")?.dataset.missing ?? "";
+      this.error = error;
+      dialog.showNote(this.pictures.length > 0 ? error || missing : "");
       this.build();
     }
 
@@ -417,10 +426,9 @@
       dialog.heading.textContent = pictures.length > 1 ? `Compare ${pictures.length}` : "Compare";
       this.panes = pictures.map((picture, index) => this.buildPane(picture, index));
       this.bars = pictures.map((picture, index) => this.buildBar(picture, index));
-      const empty = build("p", { className: "pane-empty" }, "These images are no longer in your library.");
       this.barRow = build("div", { className: "bars" }, ...this.bars);
       dialog.view.replaceChildren(
-        ...(pictures.length > 0 ? this.panes.map(({ element }) => element) : [empty]),
+        ...(pictures.length > 0 ? this.panes.map(({ element }) => element) : [buildEmpty(this.error)]),
         ...this.buildSlider(),
         this.barRow,
       );
@@ -721,7 +729,7 @@
 
     // For assets/tournament.js
     pictures: {
-      build, button, key, pluralize, request, messageOf, picturesOf, buildPane, setReady, bestColumns, setStar, updateStar,
+      build, button, key, pluralize, request, messageOf, picturesOf, buildPane, buildEmpty, setReady, bestColumns, setStar, updateStar,
       moveToTrash, announce, pictureUrl, zoomControls, pressZoomKey, readSession, areIds, current: () => current,
     },
   });

@@ -176,6 +176,7 @@
   let lastTime = "";
   let updatedAt = 0;
   let wasWaiting = false;
+  let lastPause = ""; // why the queue is paused
   let requestedLimits = null; // for the fields
 
   const queueData = () => document.querySelector("#queue .queue")?.dataset ?? {};
@@ -281,9 +282,11 @@
     const hasEnded = wasWaiting && !isWaiting();
     wasWaiting = isWaiting();
     // A Space on this machine may have crashed, or another one was chosen in another browser.
-    const { limits: newestLimits = limits } = queueData();
+    const { limits: newestLimits = limits, pause = "" } = queueData();
+    const isPauseNew = pause !== lastPause;
+    lastPause = pause;
     // After a job, the quota has changed, and the Space may be another one.
-    if (hasEnded || (isSpaceUnknown && hiddenAt === 0) || newestLimits !== limits) {
+    if (hasEnded || isPauseNew || (isSpaceUnknown && hiddenAt === 0) || newestLimits !== limits) {
       sd35.raise("connection");
       sd35.raise("visitor");
       sd35.refreshPlan();

@@ -124,13 +124,22 @@
   };
 
   // Times are shown by the reader's clock, which may not be the server's.
+  // A moment of the next days as a part of a sentence: "Thursday at 9:38", or "Thu 9:38".
+  const dayTime = (moment, style) => {
+    const clock = moment.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" });
+    const days = Math.round((new Date(moment).setHours(0, 0, 0, 0) - new Date().setHours(0, 0, 0, 0)) / 86_400_000);
+    if (style === "short" && days === 0) return clock;
+    const day = ["today", "tomorrow"][days] ?? moment.toLocaleDateString("en", { weekday: style });
+    return style === "short" ? `${day} ${clock}` : `${day} at ${clock}`;
+  };
   const updateTimes = () => {
     document.querySelectorAll("time:not([data-local])").forEach((time) => {
       const moment = new Date(time.dateTime);
       const clock = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       const isToday = moment.toDateString() === new Date().toDateString();
       time.dataset.local = "";
-      time.textContent = isToday ? clock : `${moment.toLocaleDateString([], { weekday: "long" })}, ${clock}`;
+      if (time.dataset.day !== undefined) time.textContent = dayTime(moment, time.dataset.day);
+      else time.textContent = isToday ? clock : `${moment.toLocaleDateString([], { weekday: "long" })}, ${clock}`;
     });
   };
 

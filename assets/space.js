@@ -1,52 +1,142 @@
-// The panel in which the Space is chosen. It exists only while it is open.
+// The panel in which the Space is chosen, and a token added. It exists only while it is open.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const TURBO = "stabilityai/stable-diffusion-3.5-large-turbo";
+  const LOOKUP_INTERVAL = 1500; // ms
+  const MAX_LOOKUPS = 6;
+
   const panel = () => document.getElementById("space-panel");
+  const otherPages = new BroadcastChannel("sd35-jobs"); // connection.js listens, on this page too
+  let intent = ""; // the way on for which the panel was opened
+  let opener = null;
 
   const close = () => {
     panel()?.close();
   };
-  const setBusy = (isBusy) => {
-    panel()?.toggleAttribute("data-busy", isBusy);
-    panel()?.setAttribute("aria-busy", String(isBusy));
+  const isBusy = () => panel()?.hasAttribute("data-busy") === true;
+  const setBusy = (busy) => {
+    panel()?.toggleAttribute("data-busy", busy);
+    panel()?.setAttribute("aria-busy", String(busy));
   };
-  const showError = (text) => {
-    panel().querySelector("#space-error").textContent = text;
-    panel().querySelector("#space-address").toggleAttribute("aria-invalid", text !== "");
+  const showError = (name, text) => {
+    const error = panel()?.querySelector(`#${name}-error`);
+    if (!error) return;
+    error.textContent = text;
+    const field = panel().querySelector(`[aria-describedby~="${error.id}"]`);
+    field?.toggleAttribute("aria-invalid", text !== "");
+    if (text !== "") (field ?? panel().querySelector("[data-remove-token]"))?.focus();
   };
+  const open = (way = "") => {
+    intent = way;
+    opener = document.activeElement;
+    sd35.raise("spaces");
+  };
+
   const choose = (target) => {
-    if (panel().hasAttribute("data-busy")) return;
-    showError("");
+    if (isBusy()) return;
+    showError("space", "");
     setBusy(true);
     sd35.raise("choose", { target });
   };
 
+  // Not one of Gradio's calls: those are repeated, and their values kept.
+  const sendToken = async (init) => {
+    if (isBusy()) return;
+    showError("token", "");
+    setBusy(true);
+    const headers = { "Content-Type": "application/json" };
+    if (sd35.isOwnPage()) headers["X-Page-Address"] = sd35.address();
+    let text = "No connection to the app. Try again.";
+    try {
+      const response = await fetch(sd35.url("studio/token"), { ...init, headers, signal: AbortSignal.timeout(60_000) });
+      const isAnswer = response.headers.get("Content-Type")?.startsWith("application/json");
+      text = isAnswer ? (await response.json()).error : `The app answered with an error (${response.status}).`;
+    } catch {
+      // the text says it
+    }
+    setBusy(false);
+    if (text !== "") {
+      showError("token", text);
+      return;
+    }
+    for (const change of ["Space", "changed"]) otherPages.postMessage(change);
+    sd35.raise("connection");
+    sd35.followJobs();
+    const isAdded = init.method === "POST";
+    sd35.announce(isAdded ? "Token added" : "Token removed");
+    if (intent === "token" && isAdded) close();
+    else sd35.raise("spaces");
+  };
+
   const onClick = ({ target }) => {
     if (target === panel() || target.closest("[data-close]")) close(); // beside it, or on its button
+    if (target.closest("[data-remove-token]")) sendToken({ method: "DELETE" });
     const choice = target.closest("[data-target]");
     if (choice?.getAttribute("aria-current") === "true") close();
     else if (choice) choose(choice.dataset.target);
   };
   const onSubmit = (event) => {
     event.preventDefault();
-    choose(event.target.querySelector("input").value);
+    const { value } = event.target.querySelector("input");
+    if (event.target.dataset.form === "token") sendToken({ method: "POST", body: JSON.stringify({ token: value }) });
+    else choose(value);
   };
   const onClose = () => {
     panel()?.remove();
-    document.getElementById("space-name")?.focus();
+    intent = "";
+    const target = opener?.isConnected && opener !== document.body ? opener : document.getElementById("space-name");
+    target?.focus();
   };
 
-  document.addEventListener("click", (event) => event.target.closest?.("#space-name") && sd35.raise("spaces"));
+  const focusFirst = () => {
+    const field = intent === "token" ? panel().querySelector("#space-token") : null;
+    field?.scrollIntoView({ block: "center" });
+    (field ?? panel().querySelector("[aria-current]") ?? panel().querySelector("[data-close]")).focus();
+  };
+  const show = (html) => {
+    document.querySelector(".gradio-container").insertAdjacentHTML("beforeend", html);
+    panel().toggleAttribute("data-insecure", !window.isSecureContext);
+    panel().addEventListener("click", onClick);
+    panel().addEventListener("submit", onSubmit);
+    panel().addEventListener("close", onClose);
+    panel().showModal();
+    focusFirst();
+    if (intent === "turbo") choose(TURBO);
+  };
+  // After the token has changed, with the focus where it was.
+  const renew = (html) => {
+    const { scrollTop } = panel();
+    panel().innerHTML = new DOMParser().parseFromString(html, "text/html").querySelector("#space-panel").innerHTML;
+    panel().scrollTop = scrollTop;
+    panel().querySelector("[data-remove-token], #space-token, [data-close]").focus({ preventScroll: true });
+  };
+
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest?.("#space-name")) open();
+    const way = target.closest?.("[data-way]");
+    if (way) open(way.dataset.way);
+  });
+
+  // Hugging Face's answer about the quota comes after the page.
+  let lookups = 0;
+  let lastCompleted;
+  setInterval(() => {
+    const { quota } = document.querySelector("#status .status")?.dataset ?? {};
+    const { completed } = document.querySelector("#queue .queue")?.dataset ?? {};
+    const isQuotaOld = lastCompleted !== undefined && completed !== lastCompleted;
+    lastCompleted = completed;
+    if (isQuotaOld && quota === "known") sd35.raise("connection");
+    if (quota !== "pending") lookups = 0;
+    else if (document.visibilityState !== "hidden" && lookups < MAX_LOOKUPS) {
+      lookups += 1;
+      sd35.raise("connection");
+    }
+  }, LOOKUP_INTERVAL);
 
   Object.assign(sd35, {
     showSpaces(html) {
-      if (panel() !== null) return [];
-      document.querySelector(".gradio-container").insertAdjacentHTML("beforeend", html);
-      panel().addEventListener("click", onClick);
-      panel().addEventListener("submit", onSubmit);
-      panel().addEventListener("close", onClose);
-      panel().showModal();
-      (panel().querySelector("[aria-current]") ?? panel().querySelector("[data-close]")).focus();
+      if (panel() === null) show(html);
+      else renew(html);
       return [];
     },
 
@@ -54,10 +144,7 @@
     endChoice(error) {
       setBusy(false);
       if (error === "") close();
-      else if (panel() !== null) {
-        showError(error);
-        panel().querySelector("#space-address").focus();
-      }
+      else showError("space", error);
       return [];
     },
   });

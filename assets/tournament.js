@@ -73,6 +73,7 @@
       this.ids = ids;
       this.decisions = session?.ids.join() === ids.join() ? session.decisions : [];
       this.pictures = new Map();
+      this.error = "";
       this.pair = null;
       this.isMarked = false; // a choice is shown
       this.trashedIds = [];
@@ -83,7 +84,7 @@
         close: () => this.onClose(),
       });
       this.dialog.element.classList.add("tournament");
-      this.dialog.view.dataset.loading = "";
+      this.dialog.view.dataset.opening = "";
       this.zoom = createZoom(this.dialog.view, {
         change: () => this.controls?.update(),
         tap: (pane) => this.choose(pane.side),
@@ -104,11 +105,12 @@
         return;
       }
       if (current() !== this.dialog) return;
-      delete this.dialog.view.dataset.loading;
+      delete this.dialog.view.dataset.opening;
       const pictures = picturesOf(answer).filter(({ isTrashed, isMissing }) => !isTrashed && !isMissing);
       this.pictures = new Map(pictures.map((picture) => [picture.id, picture]));
       const count = this.ids.length - pictures.length;
       const { error } = messageOf(answer);
+      this.error = error;
       this.dialog.showNote(error || (count > 0 ? `${sd35.pictures.pluralize(count, "image")} no longer in your library` : ""));
       this.ids = this.ids.filter((id) => this.pictures.has(id));
       this.decisions = this.decisions.filter((decision) => isDecision(decision, this.ids));
@@ -147,9 +149,9 @@
     }
 
     showEmpty() {
-      const { build } = sd35.pictures;
       this.dialog.tools.replaceChildren();
-      this.dialog.view.replaceChildren(build("p", { className: "pane-empty" }, "These images are no longer in your library."));
+      this.dialog.showNote("");
+      this.dialog.view.replaceChildren(sd35.pictures.buildEmpty(this.error));
     }
 
     showPair(pair) {
@@ -202,13 +204,14 @@
       const pictures = this.pair.map((id) => this.pictures.get(id));
       const columns = sd35.pictures.bestColumns(pictures, view.clientWidth, view.clientHeight, 48);
       view.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
-      view.style.gridTemplateRows = `repeat(${2 / columns}, minmax(0, 1fr) auto) auto`;
+      view.style.gridTemplateRows = `repeat(${2 / columns}, minmax(0, 1fr) auto)${columns === 2 ? "" : " auto"}`;
+      view.dataset.columns = columns;
       this.panes.forEach(({ element }, index) => {
         const [row, column] = columns === 2 ? [1, index + 1] : [2 * index + 1, 1];
         element.style.gridArea = `${row} / ${column}`;
         this.bars[index].style.gridArea = `${row + 1} / ${column}`;
       });
-      this.choices.style.gridArea = `${columns === 2 ? 3 : 5} / 1 / auto / -1`;
+      this.choices.style.gridArea = `${columns === 2 ? 2 : 5} / 1 / auto / -1`;
       this.zoom.show(this.panes);
     }
 
@@ -255,6 +258,7 @@
       this.pair = null;
       this.dialog.view.dataset.mode = "podium";
       this.dialog.view.removeAttribute("style");
+      delete this.dialog.view.dataset.columns;
       this.dialog.element.toggleAttribute("data-podium", true);
       const figures = places.flatMap((ids, index) => {
         const place = places.slice(0, index).flat().length + 1;
@@ -279,7 +283,7 @@
       star.onclick = () => setStar(this.dialog, picture, update);
       update();
       const caption = build("figcaption", { className: "bar" }, build("b", {}, `${place}.`), star, build("span", { className: "caption" }, picture.caption));
-      const figure = build("figure", {}, pane.element, caption);
+      const figure = build("figure", { className: "figure" }, pane.element, caption);
       figure.dataset.place = place;
       figure.toggleAttribute("data-trashed", this.trashedIds.includes(id));
       figure.style.setProperty("--ratio", picture.width / picture.height);

@@ -107,7 +107,8 @@
 
     const onDown = (event) => {
       const pane = panes.find(({ element }) => element.contains(event.target));
-      if (pane === undefined || event.button !== 0) return;
+      // The capture would take the click from a button.
+      if (pane === undefined || event.button !== 0 || event.target.closest("button")) return;
       const { pointerId, clientX: x, clientY: y, pointerType: type } = event;
       view.setPointerCapture(pointerId);
       pointers.set(pointerId, { x, y });

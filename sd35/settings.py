@@ -344,18 +344,17 @@ class Settings(BaseSettings):
 
         Only the token that was named for the Space goes to a server elsewhere than at Hugging Face.
         """
-        for source, secret in self._token_candidates():
-            token = clean_token(secret.get_secret_value() if secret else None)
-            if token is not None:
-                return token, source
-        return None, ""
+        return _first_token(self._token_candidates())
 
     @property
     def hub_token(self) -> str | None:
         """Token for any Space at Hugging Face: none that was named for the one Space."""
-        secrets = (secret for _, secret in self._hub_tokens())
-        tokens = (clean_token(secret.get_secret_value() if secret else None) for secret in secrets)
-        return next((token for token in tokens if token is not None), None)
+        return self.hub_token_with_source[0]
+
+    @property
+    def hub_token_with_source(self) -> tuple[str | None, str]:
+        """Token for any Space at Hugging Face, and where it was found: a variable or a file."""
+        return _first_token(self._hub_tokens())
 
     def _token_candidates(self) -> Iterator[tuple[str, SecretStr | None]]:
         yield "--token or SD35_TOKEN", self.token
@@ -401,6 +400,14 @@ class Settings(BaseSettings):
         """Proxy for the Space."""
         proxy = self.proxy or self.proxy_file
         return proxy.get_secret_value().strip() or None if proxy else None
+
+
+def _first_token(candidates: Iterable[tuple[str, SecretStr | None]]) -> tuple[str | None, str]:
+    for source, secret in candidates:
+        token = clean_token(secret.get_secret_value() if secret else None)
+        if token is not None:
+            return token, source
+    return None, ""
 
 
 def _split_list(text: str | None) -> tuple[str, ...]:

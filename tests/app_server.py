@@ -13,6 +13,7 @@ from argon2 import PasswordHasher
 from sd35.jobs.limits import UNLIMITED, UsageLimits
 from sd35.jobs.service import JobService, JobServiceConfig
 from sd35.jobs.space_connection import SpaceConfig
+from sd35.jobs.token_store import TokenStore
 from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.auth import Authenticator
@@ -33,10 +34,16 @@ def studio_config(
     *,
     is_lasting: bool = True,
     idle_timeout: float | None = None,
+    token_store: TokenStore | None = None,
 ) -> JobServiceConfig:
     """Return the configuration of a job service in a test."""
     return JobServiceConfig(
-        TEMP_DIR, Library.open(folder), is_lasting, limits, idle_timeout=idle_timeout
+        TEMP_DIR,
+        Library.open(folder),
+        is_lasting,
+        limits,
+        idle_timeout=idle_timeout,
+        token_store=token_store,
     )
 
 
@@ -54,6 +61,9 @@ def serve_app(
     folder: Path,
     limits: UsageLimits = UNLIMITED,
     authenticator: Authenticator | None = None,
+    *,
+    hub: str = "http://127.0.0.1:1",
+    token_store: TokenStore | None = None,
     **options: Any,  # noqa: ANN401  # of `serve`
 ) -> Iterator[AppServer]:
     """Serve the page, by default at a free port and to the local user alone."""
@@ -64,7 +74,9 @@ def serve_app(
         return await anyio.to_thread.run_sync(demo_space.start)
 
     studio = JobService(
-        SpaceConfig(space_name, hub="http://127.0.0.1:1"), start_demo, studio_config(folder, limits)
+        SpaceConfig(space_name, hub=hub),
+        start_demo,
+        studio_config(folder, limits, token_store=token_store),
     )
     demo = build_page(studio, can_log_out=authenticator.accounts is not None)
     try:

@@ -25,6 +25,9 @@ for name in [
 ]:
     del os.environ[name]
 
+# Nor is the keyring of whoever runs the tests.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
+
 # Three processes collect the tests, and some tests start programs: none compiles all of it again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

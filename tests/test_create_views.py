@@ -1,6 +1,5 @@
 """The HTML of the Create tab, without a server."""
 
-import datetime as dt
 import re
 import time
 from dataclasses import replace
@@ -124,12 +123,17 @@ def test_foreign_text_is_escaped() -> None:
 def test_quota_error_says_when_the_queue_resumes() -> None:
     """The time is there for the browser's clock, and the Space's own words on demand."""
     error = QuotaError("The Space says: no more.")
-    error.retry_at = dt.datetime(2026, 11, 26, 9, 38, tzinfo=dt.UTC)
+    error.set_retry_after(3 * 3600 + 120)
     html = job_panel("x", make_state(JobStatus.PENDING, pause_error=error))
-    assert '<time datetime="2026-11-26T09:38:00+00:00">' in html
-    assert "The queue resumes then." in html
+    assert f'<time datetime="{error.retry_at:%Y-%m-%dT%H:%M:%S}+00:00" data-day="long">' in html
+    assert "(in 3 h)" in html
+    assert "The queue goes on then." in html
     assert "The Space says: no more." in html
-    assert "Try now" in html
+    buttons = re.findall(r"<button[^>]*>([^<]*)</button>", html)
+    assert buttons[-3:] == ["Use Turbo", "Add token", "Try now"]
+    error.remaining_seconds = 0
+    html = job_panel("x", make_state(JobStatus.PENDING, pause_error=error))
+    assert "Use Turbo" not in html, "a shorter run has no GPU time left, either"
 
 
 def test_lost_connection_is_explained() -> None:

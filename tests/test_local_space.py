@@ -257,7 +257,7 @@ def test_page_shows_the_download_previews_and_image_of_a_local_model(
             hub.is_open.set()
             expect(page.locator("#panel")).to_contain_text("Step ", timeout=LIMIT_SECONDS * 1000)
             expect(status).to_contain_text("tiny")
-            expect(status).to_contain_text("live previews")
+            expect(status.locator("[title*='live previews']")).to_be_visible()
             expect(page.locator("#panel [data-status=completed]")).to_be_visible()
             assert count_previews(page) >= 3
             page.get_by_label("number input for Inference steps").fill("50")

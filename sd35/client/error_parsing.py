@@ -143,10 +143,7 @@ _ACCOUNT_PATTERNS: Final = (
     ("free", r"\bfree (?:zero)?gpu quota|subscribe|upgrade|^user is run"),
 )
 _QUOTA_REMEDIES: Final = {
-    "anonymous": (
-        "Without a token, the quota is about one image per day. "
-        "Add a free Hugging Face token (HF_TOKEN) for more."
-    ),
+    "anonymous": "Add a free Hugging Face token (HF_TOKEN) for more.",
     "free": "Upgrade to PRO for more.",
     "pro": "Add credits to your Hugging Face account for more.",
 }

@@ -1,5 +1,7 @@
-"""Hugging Face's Hub: the address and the stage of a Space, and the account of a token."""
+"""Hugging Face's Hub: the address and stage of a Space, the account and GPU quota of a token."""
 
+import datetime as dt
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +15,7 @@ from sd35.client.error_parsing import sanitize
 from sd35.client.redaction import contains_secret
 from sd35.client.timeouts import Timeouts
 from sd35.client.transport import Transport, open_session
+from sd35.core.account import HubAccount, HubQuota
 from sd35.core.errors import (
     AccessDeniedError,
     LoginPageError,
@@ -24,7 +27,15 @@ from sd35.core.errors import (
 )
 from sd35.core.space_ref import is_hub_host, parse_space_ref
 
-__all__ = ["HUB_URL", "HubAccount", "SpaceInfo", "get_space_info", "hub_root", "open_hub", "whoami"]
+__all__ = [
+    "HUB_URL",
+    "SpaceInfo",
+    "get_quota",
+    "get_space_info",
+    "hub_root",
+    "open_hub",
+    "whoami",
+]
 
 HUB_URL = "https://huggingface.co"
 
@@ -40,12 +51,8 @@ class SpaceInfo:
     stage: str
 
 
-@dataclass(frozen=True, slots=True)
-class HubAccount:
-    """The account of a token."""
-
-    name: str
-    is_pro: bool
+# More than any account has in a day; what is beyond was misunderstood.
+MAX_QUOTA_SECONDS = 10 * 86400
 
 
 def hub_root(address: str) -> URL:
@@ -141,3 +148,35 @@ async def whoami(hub: Transport) -> HubAccount:
         raise ProtocolError("Hugging Face's answer about the token can't be understood.")
     name = sanitize(payload.get("name"))[:100] or "unnamed"
     return HubAccount(name, payload.get("isPro") is True)
+
+
+async def get_quota(hub: Transport) -> HubQuota | None:
+    """Return the GPU quota of the transport's token; `None` if the answer isn't one."""
+    _, payload = await _get_document(hub, "api/spaces/zero-gpu/quota")
+    if not isinstance(payload, dict):
+        return None
+    # The Hub's OpenAPI document calls `base` the total and `current` the remaining GPU seconds.
+    remaining_seconds = _plausible_seconds(payload.get("current"))
+    if remaining_seconds is None:
+        return None
+    total_seconds = _plausible_seconds(payload.get("base"))
+    return HubQuota(remaining_seconds, total_seconds, _plausible_reset(payload.get("resetsAt")))
+
+
+def _plausible_seconds(value: Json) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not 0 <= value <= MAX_QUOTA_SECONDS:
+        return None
+    return float(value)
+
+
+def _plausible_reset(value: Json) -> dt.datetime | None:
+    """Return a moment within the next days, from ISO 8601; `None` for anything else."""
+    try:
+        moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if moment is None or moment.tzinfo is None:
+        return None
+    seconds = (moment - dt.datetime.now(dt.UTC)).total_seconds()
+    return moment if 0 < seconds <= MAX_QUOTA_SECONDS else None

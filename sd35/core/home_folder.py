@@ -6,7 +6,7 @@ from typing import Final
 
 from sd35.core.errors import LibraryError
 
-__all__ = ["default_library_folder", "expand_home"]
+__all__ = ["config_folder", "default_library_folder", "expand_home"]
 
 LIBRARY_NAME: Final = "SD 3.5 Studio"
 
@@ -34,6 +34,14 @@ def default_library_folder() -> Path:
     except RuntimeError:
         is_usable = False
     return (pictures_folder if is_usable else Path.cwd()) / LIBRARY_NAME
+
+
+def config_folder() -> Path:
+    """Return the folder for what this program remembers of its user; it may not exist yet."""
+    # Slow to import.
+    from platformdirs import user_config_path  # noqa: PLC0415
+
+    return user_config_path("sd35-studio")
 
 
 def _has_writable_home() -> bool:

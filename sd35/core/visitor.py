@@ -17,6 +17,7 @@ class Visitor:
         name: the display name of a visitor who has signed in.
         token: the visitor's own Hugging Face token.
         ip_token: the `X-IP-Token` from Hugging Face's proxy, which names a ZeroGPU quota.
+        has_added_token: whether the visitor has added the token on the page.
     """
 
     owner: str | None
@@ -24,6 +25,7 @@ class Visitor:
     name: str | None = None
     token: str | None = None
     ip_token: str | None = None
+    has_added_token: bool = False
 
     def may_access(self, owner: str | None) -> bool:
         """Return whether this visitor may use what belongs to this owner."""

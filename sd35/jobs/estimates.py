@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from statistics import median
 from typing import Final
 
 from sd35.client import SpaceClient
@@ -30,6 +31,8 @@ from sd35.jobs.store import JobStore
 from sd35.jobs.tasks import BackgroundTasks
 
 __all__ = ["Estimates"]
+
+MAX_USUAL_RUNS: Final = 9  # the newest: their settings are those of the next ones, more or less
 
 MAX_FORECAST_AGE: Final = 0.25  # seconds: a page shows up to 50 pending jobs, ten times a second
 
@@ -149,6 +152,13 @@ class Estimates:
         seconds = [self.run_seconds(request, count) for request, count in counts.items()]
         known_seconds = [value for value in seconds if value is not None]
         return sum(known_seconds) if len(known_seconds) == len(seconds) else None
+
+    async def usual_seconds(self, space: str, model: str, *, is_demo: bool) -> float | None:
+        """Return how long the newest images of a Space have taken, which may not be connected."""
+        key = (space, model, is_demo)
+        await self._load(key)
+        samples = self._run_times(key).samples[:MAX_USUAL_RUNS]
+        return median(sample.seconds for sample in samples) if samples else None
 
     def _job_seconds(self, request: GenerationRequest) -> float | None:
         """Return the time of a job that isn't sent yet, with its wait in the Space's queue."""

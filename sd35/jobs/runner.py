@@ -248,20 +248,25 @@ def _fail(job: Job, error: SD35Error) -> None:
 
 
 class _SpaceSwitchedError(SD35Error):
-    """Another Space was chosen before the job was sent."""
+    """Another Space, or another identity, was chosen before the job was sent."""
 
 
 class _JobSendLog(SendLog):
-    """Log of a job's sending, in its record. It ends a run that is to be made elsewhere now."""
+    """Log of a job's sending, in its record.
+
+    It ends a run that is to be made elsewhere now, or as somebody else.
+    """
 
     def __init__(self, job: Job, store: JobStore, connector: SpaceConnector) -> None:
         self._job = job
         self._store = store
         self._connector = connector
+        self._identity = job.identity
 
     def _check_space(self) -> None:
-        if self._connector.is_former(self._job.state.value.space):
-            raise _SpaceSwitchedError("Another Space was chosen.")
+        has_other_identity = self._job.identity != self._identity
+        if has_other_identity or self._connector.is_former(self._job.state.value.space):
+            raise _SpaceSwitchedError("Another Space or token was chosen.")
 
     async def before_send(self) -> None:
         self._check_space()

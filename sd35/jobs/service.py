@@ -17,16 +17,24 @@ from typing import Final
 import anyio.to_thread
 
 from sd35.client import Identity, Timeouts
-from sd35.core.errors import InvalidRequestError, LibraryError
+from sd35.core.errors import (
+    AccessDeniedError,
+    IdentityError,
+    InvalidRequestError,
+    LibraryError,
+    QuotaError,
+)
 from sd35.core.observable import Observable
 from sd35.core.origin import MAX_SET_SIZE, PlannedRequest, RequestOrigin
 from sd35.core.request import GenerationRequest, random_seed
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.artifacts import ArtifactStore
 from sd35.jobs.estimates import Estimates
+from sd35.jobs.hub_accounts import HubAccounts
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.limits import UNLIMITED, RemainingQuota, UsageLimiter, UsageLimits
 from sd35.jobs.metrics import Metrics
+from sd35.jobs.owner_token import OwnerToken
 from sd35.jobs.queues import QueueRegistry, VisitorQueue
 from sd35.jobs.record import JobStatus
 from sd35.jobs.recovery import JobRecovery, LibraryRescanner
@@ -37,6 +45,7 @@ from sd35.jobs.scheduler import QueueEntry, Scheduler
 from sd35.jobs.space_connection import SpaceConfig, SpaceConnector, StartSpace
 from sd35.jobs.store import JobStore
 from sd35.jobs.tasks import BackgroundTasks
+from sd35.jobs.token_store import TokenStore
 from sd35.library.fallback_folder import move_into_library
 from sd35.library.library import Library
 from sd35.metadata.model import new_id
@@ -62,6 +71,8 @@ class JobServiceConfig:
         shares_token: whether visitors' runs use the GPU quota of the local user's token.
         idle_timeout: seconds until the jobs of a visitor without an open page are stopped; `None`
             for no limit.
+        token_store: keeps the token that the owner of a private page adds there; `None` where
+            others can reach the page, which then uses no token of the owner's but a configured one.
     """
 
     temp_dir: Path
@@ -70,6 +81,7 @@ class JobServiceConfig:
     usage_limits: UsageLimits = UNLIMITED
     shares_token: bool = False
     idle_timeout: float | None = None
+    token_store: TokenStore | None = None
 
 
 class JobService:
@@ -105,19 +117,24 @@ class JobService:
         self.space_connector = SpaceConnector(
             space_config, start_space, timeouts, self._registry.spaces_in_use
         )
+        self.accounts = HubAccounts(space_config.hub, space_config.proxy, self._tasks)
+        self.owner_token = OwnerToken(self.accounts, config.token_store, self.space_connector)
         self.connection = self.space_connector.connection
         self.connect = self.space_connector.connect
         self.get_space = self.space_connector.get
-        self.estimates = Estimates(
+        self.estimates = self._build_estimates()
+        self._runner = self._build_runner()
+
+    def _build_estimates(self) -> Estimates:
+        return Estimates(
             store=self._store,
             scheduler=self._scheduler,
             registry=self._registry,
             queues=self.queues,
             connection=self.connection,
-            limits=limits,
+            limits=self.usage_limits,
             tasks=self._tasks,
         )
-        self._runner = self._build_runner()
 
     def _build_runner(self) -> JobRunner:
         return JobRunner(
@@ -467,6 +484,21 @@ class JobService:
         """Connect to the Space again, and end the waits for it."""
         self.connect(force=True)
         self.space_connector.retry_now()
+
+    async def use_identity(self, visitor: Visitor, *, ends_pause: bool = False) -> None:
+        """Let a visitor's waiting jobs run as who the visitor is now.
+
+        With `ends_pause`, a queue that was refused for who its visitor was goes on.
+        """
+        queue = self.visitor_queue(visitor)
+        identity = self._identity_for(visitor)
+        for job in queue.open_jobs:
+            job.identity = identity
+        pause_error = queue.pause_error
+        if ends_pause and isinstance(pause_error, QuotaError | IdentityError | AccessDeniedError):
+            await self.resume(visitor)
+        else:  # a job that waits for the Space is sent as who the visitor is now
+            self.space_connector.retry_now()
 
     async def switch_space(self, target: str, visitor: Visitor) -> None:
         """Use another Space from now on, also for the jobs that weren't sent yet.

@@ -32,9 +32,17 @@ from sd35.core.space_ref import (
     local_model,
     parse_space_ref,
 )
+from sd35.jobs.provenance import space_label
 from sd35.jobs.tasks import create_isolated_task
 
-__all__ = ["ConnectionState", "SpaceConfig", "SpaceConnector", "StartSpace"]
+__all__ = [
+    "ConnectionState",
+    "SpaceConfig",
+    "SpaceConnector",
+    "SpaceFacts",
+    "StartSpace",
+    "is_on_hub",
+]
 
 log = logging.getLogger(__name__)
 
@@ -59,23 +67,56 @@ StartSpace = Callable[[str, OnWait], Awaitable[str]]
 class SpaceConfig:
     """Configuration of the Space: `target` is `auto`, `demo`, `local:…`, `owner/name` or a URL.
 
-    `token` and `login` are for this Space alone, and `hub_token` is for any at Hugging Face.
+    `token` and `login` are for this Space alone, and `hub_token` is for any at Hugging Face. The
+    sources say where each token was found: an option, a variable or a file.
     """
 
     target: str = "auto"
-    token: str | None = None
-    proxy: str | None = None
+    token: str | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)
     hub: str = "https://huggingface.co"
     login: tuple[str, str] | None = field(default=None, repr=False)
     hub_token: str | None = field(default=None, repr=False)
+    token_source: str = ""
+    hub_token_source: str = ""
 
     def for_space(self, target: str) -> "SpaceConfig":
         """Return the configuration for a Space, with the secrets that it may get."""
         if target == (PUBLIC_SPACE if self.target == "auto" else canonical_target(self.target)):
             return replace(self, target=target)
-        is_own = target == DEMO or local_model(target) is not None
-        is_on_hub = not is_own and parse_space_ref(target).is_on_hub
-        return replace(self, target=target, token=self.hub_token if is_on_hub else None, login=None)
+        token, source = self.hub_token, self.hub_token_source
+        if not is_on_hub(target):
+            token, source = None, ""
+        return replace(self, target=target, token=token, token_source=source, login=None)
+
+
+def is_on_hub(target: str) -> bool:
+    """Return whether a target is a Space at Hugging Face, which may get a token of its accounts."""
+    is_own = target == DEMO or local_model(target) is not None
+    return not is_own and parse_space_ref(target).is_on_hub
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceFacts:
+    """What a Space has said of itself: names, previews and limits."""
+
+    name: str
+    model: str
+    is_demo: bool
+    has_previews: bool
+    limits: Limits
+
+    @classmethod
+    def of(cls, space: SpaceClient) -> "SpaceFacts":
+        """Return the facts of a connected Space."""
+        contract = space.contract
+        return cls(
+            space_label(space),
+            space.model,
+            contract.is_demo,
+            contract.is_generator,
+            contract.limits,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +146,17 @@ class ConnectionState:
 
 
 class _OpenSpace(NamedTuple):
-    """An open connection: the target for which it was opened, and what closes it."""
+    """An open connection: the target for which it was opened, and what closes it.
+
+    An outdated one takes no further jobs: its Space has crashed, or its token was replaced.
+    """
 
     target: str
     stack: AsyncExitStack
-    has_crashed: bool = False
+    is_outdated: bool = False
 
 
-async def _stop_nothing() -> None:
+async def _do_nothing() -> None:
     pass
 
 
@@ -125,7 +169,11 @@ class SpaceConnector:
     `start_space` starts the demo Space or a local one, and returns its URL. The connections to
     `spaces_in_use` stay open. `on_resolved` is called with a resolved state before `connection` is
     set. `own_page` is the page of these jobs, and no Space for them. `stop_local` ends the local
-    Space that was left for another, once its last job has ended.
+    Space that was left for another, once its last job has ended. `load_token` is awaited before
+    the first connection, to call `set_token`.
+
+    Attributes:
+        facts: what each Space that was connected has said of itself last, by target.
     """
 
     def __init__(
@@ -144,9 +192,12 @@ class SpaceConnector:
         self.retry_signal = RetrySignal()
         self._switch_lock = asyncio.Lock()
         self._open_spaces: dict[SpaceClient, _OpenSpace] = {}
+        self._added_token: str | None = None
+        self.facts: dict[str, SpaceFacts] = {}
         self.own_page: OwnPage | None = None
         self.on_resolved: Callable[[ConnectionState], None] = lambda _: None
-        self.stop_local: Callable[[], Awaitable[None]] = _stop_nothing
+        self.stop_local: Callable[[], Awaitable[None]] = _do_nothing
+        self.load_token: Callable[[], Awaitable[None]] = _do_nothing
         self.connection = Observable(
             ConnectionState(PUBLIC_SPACE if config.target == "auto" else config.target)
         )
@@ -161,6 +212,33 @@ class SpaceConnector:
     def outage_seconds(self) -> float:
         """Limit of a job's wait for a Space that can't take it, in seconds."""
         return self._timeouts.outage
+
+    def token_with_source(self, target: str) -> tuple[str | None, str]:
+        """Return the token that a Space gets, and its source; empty for one that was added here."""
+        config = self._initial_config.for_space(target)
+        if config.token is None and is_on_hub(target):
+            return self._added_token, ""
+        return config.token, config.token_source
+
+    def set_token(self, token: str | None) -> None:
+        """Use a token for each Space at Hugging Face to which the configuration gives none."""
+        self._added_token = token
+
+    async def replace_token(self, token: str | None) -> None:
+        """Use another token from now on, or none: jobs that were sent go on with the former one."""
+        async with self._switch_lock:
+            former_token = self._added_token
+            self._added_token = token
+            target = self.connection.value.target
+            if token == former_token:
+                return
+            for space, open_space in self._open_spaces.items():
+                _, source = self.token_with_source(open_space.target)
+                if not source and is_on_hub(open_space.target):
+                    self._open_spaces[space] = open_space._replace(is_outdated=True)
+            _, source = self.token_with_source(target)
+            if not source and is_on_hub(target):
+                await self._adopt(self._config, ConnectionState(target))
 
     def retry_now(self) -> None:
         """End the current waits for the Space."""
@@ -193,35 +271,42 @@ class SpaceConnector:
             is_usable = current.error is None and current.fallback_reason is None
             if canonical_target(current.target) == target and is_usable:
                 return
+            await self.load_token()
             config = self._initial_config.for_space(target)
             space = None
             if target != DEMO and local_model(target) is None:
                 with suppress(SpaceAsleepError):  # it wakes up, for which connecting waits
                     space = await self._open_configured(config, SWITCH_TIMEOUTS, lambda _: None)
-            await self._adopt(config, space)
+            await self._adopt(config, ConnectionState(config.target, space=space))
 
-    async def _adopt(self, config: SpaceConfig, space: SpaceClient | None) -> None:
-        """Replace the current Space, and what is connecting to it, by this one."""
+    async def _adopt(self, config: SpaceConfig, connection: ConnectionState) -> None:
+        """Replace the current connection, and what is connecting, by this one."""
         if self._connect_task is not None:
             self._connect_task.cancel()
         self._config = config
-        connection = ConnectionState(config.target, space=space)
         if connection.is_resolved:
+            self._note_facts(connection)
             self.on_resolved(connection)
         # Before any wait: a job that ends meanwhile closes the connections that nobody needs.
         self.connection.set(connection)
         if self._connect_task is not None:
             await asyncio.wait([self._connect_task])
         # In the background: the end of a local Space takes up to 20 seconds.
-        work = self._connect() if space is None else self.close_unused()
+        work = self.close_unused() if connection.is_resolved else self._connect()
         self._connect_task = create_isolated_task(work)
         self.retry_now()
+
+    def _note_facts(self, connection: ConnectionState) -> None:
+        if connection.space is not None:
+            is_fallback = connection.fallback_reason is not None
+            target = DEMO if is_fallback else canonical_target(connection.target)
+            self.facts[target] = SpaceFacts.of(connection.space)
 
     def restart_local(self, target: str, error: SpaceStoppedError) -> None:
         """End the runs at a local Space that has crashed, and connect to it when it is back."""
         crashed = [space for space, (name, *_) in self._open_spaces.items() if name == target]
         for space in crashed:
-            self._open_spaces[space] = self._open_spaces[space]._replace(has_crashed=True)
+            self._open_spaces[space] = self._open_spaces[space]._replace(is_outdated=True)
         if self.connection.value.target == target and self.connection.value.space in crashed:
             self.connection.set(ConnectionState(target, waiting_event=Waiting(error.happened, 0.0)))
             self._connect_task = create_isolated_task(self._connect())
@@ -229,11 +314,11 @@ class SpaceConnector:
             space.end_runs(error)
 
     def is_former(self, space: SpaceClient | None) -> bool:
-        """Return whether another Space was chosen in place of this one, or it has crashed."""
+        """Return whether this connection was replaced, or its Space has crashed."""
         open_space = None if space is None else self._open_spaces.get(space)
         if open_space is None:
             return False
-        return open_space.has_crashed or open_space.target != self.connection.value.target
+        return open_space.is_outdated or open_space.target != self.connection.value.target
 
     async def get(self, on_wait: OnWait = lambda _: None) -> SpaceClient:
         """Return the Space once it is connected; retry if the last attempt failed.
@@ -290,6 +375,7 @@ class SpaceConnector:
     async def _connect(self) -> None:
         target = self.connection.value.target
         try:
+            await self.load_token()
             connection = await self._find_space(target)
         except SD35Error as error:
             connection = ConnectionState(target, error=error)
@@ -298,6 +384,7 @@ class SpaceConnector:
             connection = ConnectionState(
                 target, error=ConnectionFailedError(f"Can't use {target}: see the log.")
             )
+        self._note_facts(connection)
         # First: the page publishes the Space's own API before any watcher can ask for it.
         self.on_resolved(connection)
         self.connection.set(connection)
@@ -359,7 +446,7 @@ class SpaceConnector:
             target,
             SpaceClient.connect(
                 target,
-                token=config.token,
+                token=self.token_with_source(target)[0],
                 login=config.login,
                 proxy=config.proxy,
                 timeouts=self._timeouts,

@@ -6,7 +6,7 @@ import time
 from base64 import b64decode
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from math import ceil
 from typing import Any, Final
@@ -20,6 +20,7 @@ from sd35.core.visitor import LOCAL_VISITOR, Visitor, owner_from_cookie
 from sd35.server.accounts import AccountError, CredentialStore, normalize_username
 from sd35.server.client_ip import ip_key
 from sd35.server.login_throttle import LoginThrottle
+from sd35.server.visitor_tokens import TOKEN_COOKIE, VisitorTokens
 
 __all__ = [
     "BROWSER_COOKIE",
@@ -57,6 +58,7 @@ class Authenticator:
         basic_auth_cache: name and fingerprint of the password, by a keyed hash of HTTP Basic
             credentials that were right. Programs send them with every request, and checking a
             password is slow on purpose.
+        visitor_tokens: the tokens that visitors have added for their own images.
     """
 
     is_private: bool = True
@@ -71,6 +73,7 @@ class Authenticator:
         default_factory=lambda: TTLCache(MAX_CACHED_BASIC_LOGINS, BASIC_AUTH_CACHE_SECONDS),
         repr=False,
     )
+    visitor_tokens: VisitorTokens = field(default_factory=VisitorTokens, repr=False)
 
     async def login(self, name: str, password: str) -> bool:
         """Return whether name and password are right. Gradio calls this for its route `/login`.
@@ -193,26 +196,45 @@ class Authenticator:
             owner = f"user:{user}"
         elif browser_secret is not None:
             owner = owner_from_cookie(browser_secret)
-        return Visitor(owner, owner or f"address:{self.client_ip(request)}", name, token, ip_token)
+        visitor = Visitor(
+            owner, owner or f"address:{self.client_ip(request)}", name, token, ip_token
+        )
+        added_token = self.visitor_tokens.find(self.token_secret(request), owner)
+        if added_token is None:
+            return visitor
+        # One identity alone: Hugging Face's proxy may prefer the other one, and bill it.
+        return replace(visitor, token=added_token, ip_token=None, has_added_token=True)
 
-    def browser_cookie(self, request: HTTPConnection) -> tuple[str, str]:
-        """Return the name and attributes of the cookie with a browser's secret.
+    def browser_cookie(
+        self, request: HTTPConnection, name: str = BROWSER_COOKIE
+    ) -> tuple[str, str]:
+        """Return the name and attributes of a cookie with a secret, by default the browser's.
 
         With https the name begins with `__Host-`, so that no other server of the same domain can
         set the cookie.
         """
         if self.is_embedded:
             # In another site's frame, browsers send only these, and keep them apart per site.
-            return f"__Host-{BROWSER_COOKIE}", "SameSite=None; Secure; Partitioned"
+            return f"__Host-{name}", "SameSite=None; Secure; Partitioned"
         # Behind a proxy that ends TLS, the URL's own scheme is http.
         if request.headers.get("x-forwarded-proto", request.url.scheme) == "https":
-            return f"__Host-{BROWSER_COOKIE}", "SameSite=Lax; Secure"
-        return BROWSER_COOKIE, "SameSite=Lax"
+            return f"__Host-{name}", "SameSite=Lax; Secure"
+        return name, "SameSite=Lax"
 
     def browser_secret(self, request: HTTPConnection) -> str | None:
         """Return the secret in this browser's cookie, if it has a plausible one."""
         browser_secret = request.cookies.get(self.browser_cookie(request)[0], "")
         return browser_secret if len(browser_secret) in BROWSER_SECRET_LENGTHS else None
+
+    def token_secret(self, request: HTTPConnection) -> str | None:
+        """Return the secret by which this browser's token is found, if it has added one."""
+        return request.cookies.get(self.browser_cookie(request, TOKEN_COOKIE)[0])
+
+    def token_cookie(self, request: HTTPConnection, secret: str) -> str:
+        """Return the header that gives a browser this secret, until the browser is closed."""
+        name, attributes = self.browser_cookie(request, TOKEN_COOKIE)
+        lifetime = "" if secret else "Max-Age=0; "
+        return f"{name}={secret}; Path=/; {lifetime}HttpOnly; {attributes}"
 
     def client_ip(self, request: HTTPConnection) -> str | None:
         """Return the client's address, as `ip_key` does; `None` if a tunnel or proxy hides it.

@@ -54,7 +54,7 @@ _ALLOWED_PATHS: Final = re.compile(
     r"/|/(?:config|login|logout|theme\.css|healthz|metrics)/?|/login/(?:huggingface|callback)"
     r"|/(?:favicon\.ico|manifest\.json|robots\.txt|pwa_icon|gradio\.js)"
     r"|/(?:assets|static|svelte)/.+"
-    r"|/studio/(?:zip|(?:thumbnail|picture|style)/[\w-]{1,64}"
+    r"|/studio/(?:zip|token|(?:thumbnail|picture|style)/[\w-]{1,64}"
     r"|sheet/[\w-]{1,64}\.(?:html|png|zip))"
     r"|/gradio_api/(?:info|config|openapi\.json|startup-events|theme\.css|app_id|user|login_check"
     r"|cancel)/?"

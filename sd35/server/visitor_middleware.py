@@ -33,6 +33,7 @@ from sd35.server.gradio_calls import STREAM_PREFIXES, GradioCalls
 from sd35.server.open_file_response import OpenFileResponse
 from sd35.server.picture_routes import PICTURES_PREFIX, PictureRoutes
 from sd35.server.stream_limiter import StreamLimiter
+from sd35.server.token_route import TOKEN_PATH, TokenRoute
 
 __all__ = ["VisitorMiddleware"]
 
@@ -80,6 +81,7 @@ class VisitorMiddleware:
         self._picture_routes = PictureRoutes(job_service.library)
         self._stream_limiter = StreamLimiter(job_service.metrics.open_streams)
         self._gradio_calls = GradioCalls(app, self._stream_limiter)
+        self._token_route = TokenRoute(authenticator, job_service)
         self._visitor_limiter = RateLimiter(MAX_REQUESTS_PER_VISITOR, RATE_PERIOD_SECONDS)
         self._ip_limiter = RateLimiter(MAX_REQUESTS_PER_IP, RATE_PERIOD_SECONDS)
 
@@ -113,7 +115,8 @@ class VisitorMiddleware:
         path = request.scope["path"]
         # Once a browser has Basic credentials, it sends them even with requests that other sites
         # cause. So only routes for programs accept them.
-        if user is None and (is_route or path.startswith((FILE_PREFIX, PICTURES_PREFIX))):
+        has_files = path.startswith((FILE_PREFIX, PICTURES_PREFIX)) and path != TOKEN_PATH
+        if user is None and (is_route or has_files):
             return await self._authenticator.basic_auth_user(request)
         return user
 
@@ -158,14 +161,12 @@ class VisitorMiddleware:
         if path.startswith(FILE_PREFIX):
             response = await self._file_response(path.removeprefix(FILE_PREFIX), visitor)
             await response(scope, receive, send)
-        elif path.startswith(PICTURES_PREFIX) and request.method == "POST":
-            # A ZIP archive, which may take minutes.
-            await self._stream_limiter.serve(self._picture_routes, scope, receive, send)
         elif path.startswith(PICTURES_PREFIX):
-            await self._picture_routes(scope, receive, send)
+            await self._serve_own_route(request, send)
         elif path.rstrip("/") == "/login" and request.method == "POST":
             await self._log_in(request, send)
         elif path.startswith("/logout"):
+            await self._token_route.forget(request, visitor)
             await self._log_out(request, send)
         elif path.rstrip("/") == "/login/callback" and "error" in request.query_params:
             # Somebody cancelled the sign-in at Hugging Face; Gradio would answer with an error.
@@ -178,6 +179,16 @@ class VisitorMiddleware:
             await self._app(scope, receive, self._with_browser_cookie(request, send))
         else:
             await self._app(_without_shared_info(request), receive, send)
+
+    async def _serve_own_route(self, request: Request, send: Send) -> None:
+        route = (request.scope, request.receive, send)
+        if request.scope["path"] == TOKEN_PATH:
+            await self._token_route(*route)
+        elif request.method == "POST":
+            # A ZIP archive, which may take minutes.
+            await self._stream_limiter.serve(self._picture_routes, *route)
+        else:
+            await self._picture_routes(*route)
 
     async def _file_response(self, path: str, visitor: Visitor) -> Response:
         # The path is only a key: no file is opened that isn't a registered artifact.

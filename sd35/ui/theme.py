@@ -51,6 +51,7 @@ STYLE_NAMES: Final = (
     "sets.css",
     "grid.css",
     "header.css",
+    "space.css",
     "welcome.css",
     "memory.css",
     "composer.css",

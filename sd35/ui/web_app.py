@@ -17,10 +17,12 @@ import anyio.to_thread
 import gradio as gr
 
 from sd35.core.events import Waiting
+from sd35.core.home_folder import config_folder
 from sd35.core.space_ref import local_model
 from sd35.jobs.limits import UsageLimits
 from sd35.jobs.service import JobService, JobServiceConfig
 from sd35.jobs.space_connection import SpaceConfig
+from sd35.jobs.token_store import TokenStore
 from sd35.library.library import Library
 from sd35.server import launch
 from sd35.server.accounts import CredentialStore, generate_credentials
@@ -68,20 +70,26 @@ class WebApp:
         self._login_notice = ""
         self._address = ""
         self._job_service = JobService(
-            SpaceConfig(
-                settings.space,
-                settings.space_token,
-                settings.space_proxy,
-                settings.hf_endpoint,
-                settings.space_credentials,
-                settings.hub_token,
-            ),
-            self._start_space,
-            self._job_service_config(),
+            self._space_config(), self._start_space, self._job_service_config()
         )
         self._job_service.space_connector.stop_local = self._stop_local_spaces
         self.demo: gr.Blocks = build_page(
             self._job_service, can_sign_in=settings.can_sign_in, can_log_out=settings.has_logins
+        )
+
+    def _space_config(self) -> SpaceConfig:
+        settings = self._settings
+        token, token_source = settings.token_with_source
+        hub_token, hub_token_source = settings.hub_token_with_source
+        return SpaceConfig(
+            settings.space,
+            token,
+            settings.space_proxy,
+            settings.hf_endpoint,
+            settings.space_credentials,
+            hub_token,
+            token_source,
+            hub_token_source,
         )
 
     def _job_service_config(self) -> JobServiceConfig:
@@ -100,7 +108,18 @@ class WebApp:
             usage_limits=self._usage_limits(),
             shares_token=settings.lend_token,
             idle_timeout=settings.idle_timeout,
+            token_store=self._token_store(),
         )
+
+    def _token_store(self) -> TokenStore | None:
+        """Return what keeps a token that is added on the page; none over a configured one.
+
+        As with the token of `hf auth login`, it is the owner's, and not for a page of others.
+        """
+        settings = self._settings
+        if not settings.is_private or settings.hub_token is not None:
+            return None
+        return TokenStore(config_folder() / "token-in-keyring")
 
     def _usage_limits(self) -> UsageLimits:
         settings = self._settings
@@ -127,6 +146,7 @@ class WebApp:
             settings = self._settings
             is_named = local_model(settings.space) == model
             token = settings.space_token if is_named else settings.hub_token
+            token = token or self._job_service.owner_token.value
             options = settings.options_of_model(model)
             on_crash = partial(self._job_service.space_connector.restart_local, target)
             self._local_spaces[model] = LocalSpace(model, options, token, on_crash, on_plan=_print)

@@ -1,6 +1,6 @@
 """Handlers that submit, watch and change a visitor's jobs, and that watch the connection."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,8 +15,9 @@ from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job
 from sd35.jobs.queues import Revision
 from sd35.jobs.service import JobService
+from sd35.jobs.space_connection import is_on_hub
 from sd35.server.api import visitor_from_request
-from sd35.ui.create import notices, space_panel, space_view
+from sd35.ui.create import notices, space_access, space_panel, space_view, token_view
 from sd35.ui.create.focus import Focus
 from sd35.ui.create.form_handlers import FormHandlers, event_payload
 from sd35.ui.create.import_settings import variations
@@ -45,6 +46,9 @@ pages to one a minute."""
 
 RESTORE_INTERVAL: Final = 1.0  # seconds between two reads of a visitor's recorded jobs
 MAX_RESTORED: Final = 1000
+
+ACCOUNT_WAIT: Final = 0.7
+"""Seconds that the panel of the Space waits for what Hugging Face says of a token."""
 
 CONNECTION_WAIT: Final = 0.5
 """Seconds that a page waits for the connection before it asks again."""
@@ -228,24 +232,49 @@ class ConnectionHandlers:
     def __init__(self, job_service: JobService) -> None:
         self._job_service = job_service
 
-    async def poll_connection(self) -> tuple[str, str]:
+    async def poll_connection(self, request: gr.Request) -> tuple[str, str]:
         """Connect unless connected; return banner and status."""
         self._job_service.connect()
-        return await self._views()
+        return await self._views(visitor_from_request(request))
 
-    async def reconnect(self) -> tuple[str, str]:
+    async def reconnect(self, request: gr.Request) -> tuple[str, str]:
         """Connect again, even if a Space is connected; return banner and status."""
         self._job_service.reconnect()
-        return await self._views()
+        return await self._views(visitor_from_request(request))
 
-    def list_spaces(self, request: gr.Request) -> str:
-        """Return the panel in which the Space is chosen."""
-        connector = self._job_service.space_connector
+    async def list_spaces(self, request: gr.Request) -> str:
+        """Return the panel in which the Space is chosen, and a token added."""
+        service = self._job_service
         visitor = visitor_from_request(request)
+        token = space_access.used_token(service, visitor)[0]
+        service.accounts.refresh(token)
+        await service.accounts.wait(token, ACCOUNT_WAIT)
+        access = space_access.space_access(service, visitor)
+        connector = service.space_connector
         if visitor is not LOCAL_VISITOR:
-            return space_panel.read_only_panel(connector)
-        queue = self._job_service.visitor_queue(visitor)
-        return space_panel.space_panel(connector, sum(job.is_unsent for job in queue.open_jobs))
+            return space_panel.read_only_panel(connector, access)
+        can_keep = access.can_add_token and await service.owner_token.can_keep()
+        return space_panel.space_panel(
+            connector,
+            access,
+            sum(job.is_unsent for job in service.visitor_queue(visitor).open_jobs),
+            keeping=token_view.owner_keeping(access, can_keep=can_keep),
+            image_seconds=await self._image_seconds(space_panel.targets(connector)),
+        )
+
+    async def _image_seconds(self, targets: Iterable[str]) -> dict[str, float]:
+        """Return how long an image takes at each Space that has made some, by target."""
+        service = self._job_service
+        seconds = {}
+        for target in targets:
+            facts = service.space_connector.facts.get(target)
+            name = target if facts is None else facts.name
+            model = target.rpartition("/")[2] if facts is None else facts.model
+            is_demo = facts is not None and facts.is_demo
+            value = await service.estimates.usual_seconds(name, model, is_demo=is_demo)
+            if value is not None:
+                seconds[target] = value
+        return seconds
 
     async def choose_space(self, request: gr.Request, event: gr.EventData) -> tuple[str, str, str]:
         """Use another Space; return what is wrong with it or nothing, banner and status."""
@@ -261,15 +290,19 @@ class ConnectionHandlers:
             error_text = str(error)
         except ValueError as error:
             error_text = f"{str(error)[:1].upper()}{str(error)[1:]}."
-        return error_text, *await self._views()
+        return error_text, *await self._views(visitor)
 
-    async def _views(self) -> tuple[str, str]:
+    async def _views(self, visitor: Visitor) -> tuple[str, str]:
         connection = self._job_service.connection
         # Most Spaces are found within this time. page.js asks again while the status is "waiting".
         with anyio.move_on_after(CONNECTION_WAIT):
             while not connection.value.is_resolved:
                 await connection.wait_for_change(connection.value, CONNECTION_WAIT)
-        return space_view.banner(connection.value), space_view.status_line(connection.value)
+        if is_on_hub(connection.value.target):
+            token = space_access.used_token(self._job_service, visitor)[0]
+            self._job_service.accounts.refresh(token)
+        access = space_access.space_access(self._job_service, visitor)
+        return space_view.banner(connection.value), space_view.status_line(connection.value, access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +314,7 @@ class PageHandlers:
 
     async def load_page(self, request: gr.Request, focus: object) -> tuple[Any, ...]:
         """Return the live outputs, account and quota, banner and status."""
-        connection_views = await self.connection_handlers.poll_connection()
+        connection_views = await self.connection_handlers.poll_connection(request)
         return (
             *await self.job_handlers.poll_jobs(request, focus),
             *self.job_handlers.visitor_info(request),

@@ -11,7 +11,7 @@ from sd35.core.text import format_bytes, format_duration, format_elapsed, waitin
 from sd35.jobs.job import CANCELLABLE_STATUSES, JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import headline
-from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts
+from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts, ways_on
 
 __all__ = [
     "INTERRUPTED_MESSAGE",
@@ -241,7 +241,7 @@ def _paused_body(job_id: str, state: JobState) -> Markup:
         message = error_message(state.pause_error, resumes=not state.is_held)
         button = action_button("resume", "Try now")
     return Markup('{}<div role="alert">{}</div>{}').format(
-        _head(job_id, state), message, _BUTTONS.format(button)
+        _head(job_id, state), message, _BUTTONS.format(ways_on(state.pause_error) + button)
     )
 
 
@@ -296,5 +296,5 @@ def _ended_body(job_id: str, state: JobState) -> Markup:
     if state.is_followed:  # its image may still come: a retry would make the same one
         button = action_button("keep-waiting", "Keep waiting", job_id)
     return Markup('<p class="headline">{}</p><div role="{}">{}</div>{}').format(
-        title, role, message, _BUTTONS.format(button)
+        title, role, message, _BUTTONS.format(ways_on(state.error) + button)
     )

@@ -13,7 +13,8 @@ from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import status_line
 from sd35.library.repository import Entry
 from sd35.ui.create.job_panel import INTERRUPTED_MESSAGE
-from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message
+from sd35.ui.create.space_view import pause_text
+from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, ways_on
 
 __all__ = ["QueueTimes", "queue_panel", "recent_pictures"]
 
@@ -56,7 +57,7 @@ def queue_panel(
     # be changes, the Space's limits, and the time, to detect a dead stream.
     return Markup(
         '<div class="queue" data-active="{}" data-remaining="{}" data-completed="{}" '
-        'data-failed="{}" data-time="{}" data-limits="{}">{}</div>'
+        'data-failed="{}" data-time="{}" data-limits="{}" data-pause="{}">{}</div>'
     ).format(
         str(visitor_queue.is_active).lower(),
         sum(not job.state.value.is_held for job in open_jobs),
@@ -64,6 +65,7 @@ def queue_panel(
         visitor_queue.failed_count,
         int(time.time()),
         limits_text,
+        pause_text(visitor_queue.pause_error),
         body,
     )
 
@@ -103,8 +105,11 @@ def _pause_notice(visitor_queue: VisitorQueue, focused_job: Job | None) -> Marku
     # A pending job in focus says the same in its own panel.
     if pause_error is None or not pending_jobs or focused_job in pending_jobs:
         return EMPTY_HTML
-    return Markup('<div class="queue-pause" role="status">{} {}</div>').format(
+    return Markup(
+        '<div class="queue-pause" role="status">{}<p class="buttons">{}{}</p></div>'
+    ).format(
         error_message(pause_error, resumes=pause_error.retry_at is not None),
+        ways_on(pause_error),
         action_button("resume", "Try now"),
     )
 

@@ -10,7 +10,7 @@ from sd35.core.text import pluralize, with_time_left
 from sd35.jobs.record import JobStatus
 from sd35.ui.create.job_panel import marked_prompt, panel, progress_bar, progress_fraction
 from sd35.ui.create.stage_view import Cell, different_words
-from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts
+from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts, ways_on
 
 __all__ = ["set_panel"]
 
@@ -45,8 +45,10 @@ def set_panel(
     ).format(with_time_left(headline, remaining_seconds), stop_button)
     pause_text = EMPTY_HTML
     if pause_error is not None:
-        pause_text = Markup('<div role="alert">{}</div>').format(
-            error_message(pause_error, resumes=True)
+        pause_text = Markup('<div role="alert">{}</div><p class="buttons">{}{}</p>').format(
+            error_message(pause_error, resumes=True),
+            ways_on(pause_error),
+            action_button("resume", "Try now", job_id),
         )
     body = concat((head, progress_bar(_fraction(cells)), pause_text or _caption(cells)))
     return panel("running", body, job_id=job_id)

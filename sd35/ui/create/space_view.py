@@ -1,21 +1,41 @@
 """The connection to the Space as HTML: status line, banner and size hints."""
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from markupsafe import Markup
 
+from sd35.core.errors import QuotaError, SD35Error
 from sd35.core.limits import PUBLIC_LIMITS, Limits
 from sd35.core.model_info import ModelInfo
 from sd35.core.sizes import ASPECT_RATIOS, SizeUnavailableError, size_for
-from sd35.core.space_ref import LOCAL, local_model
-from sd35.core.text import waiting_text
-from sd35.jobs.space_connection import ConnectionState
+from sd35.core.space_ref import LOCAL, PUBLIC_SPACE, local_model
+from sd35.core.text import format_duration, waiting_text
+from sd35.jobs.space_connection import ConnectionState, SpaceFacts
 from sd35.ui.create.form import CUSTOM_SIZE, SLIDER_FIELDS, unavailable_ratios
-from sd35.ui.markup import error_message, facts
+from sd35.ui.create.space_access import MEDIUM_SPACE, NO_ACCESS, TURBO_SPACE, SpaceAccess
+from sd35.ui.markup import EMPTY_HTML, error_message, facts, short_day_time
 
-__all__ = ["banner", "default_values", "limits_text", "size_hints", "status_line", "target_names"]
+__all__ = [
+    "banner",
+    "default_values",
+    "features",
+    "limits_text",
+    "pause_text",
+    "quota_text",
+    "size_hints",
+    "space_title",
+    "status_line",
+    "target_names",
+]
+
+FAMILY: Final = "SD 3.5"
+SPACE_TITLES: Final = {
+    PUBLIC_SPACE: f"{FAMILY} Large",
+    TURBO_SPACE: f"{FAMILY} Large Turbo",
+    MEDIUM_SPACE: f"{FAMILY} Medium",
+}
 
 _RECONNECT_BUTTON = Markup(
     '<button type="button" id="reconnect" class="secondary-button">Try again</button>'
@@ -24,27 +44,115 @@ _RECONNECT_BUTTON = Markup(
 _SIZES = (*ASPECT_RATIOS, CUSTOM_SIZE)
 
 
-def status_line(connection: ConnectionState) -> str:
-    """Return one line with the Space's name, status and features."""
+def status_line(connection: ConnectionState, access: SpaceAccess = NO_ACCESS) -> str:
+    """Return the chip with the Space's name and state, and what is left of the GPU quota."""
     if connection.space is None:
-        if connection.waiting_event is not None:
-            text = waiting_text(connection.waiting_event)
-            return _status("waiting", *target_names(connection.target), text)
-        if connection.error:
-            is_local = local_model(connection.target) is not None
-            text = "not running" if is_local else "offline"
-            return _status("failed", *target_names(connection.target), text)
-        return _status("waiting", *target_names(connection.target), "connecting…")
-    contract = connection.space.contract
-    features = (
-        "live previews" if contract.is_generator else "no previews",
-        _size_range(contract.limits),
+        return _chip(connection, access, *_unconnected_state(connection))
+    if connection.space.contract.is_demo:
+        return _chip(connection, access, "demo", ("Demo Space", "offline sketches"))
+    info = connection.space.contract.model_info
+    names = (space_title(connection.space.name), info.name.rpartition("/")[2])
+    quota = quota_text(access)
+    return _chip(connection, access, "ready", tuple(filter(None, names)), quota or "ready")
+
+
+def _unconnected_state(connection: ConnectionState) -> tuple[str, tuple[str, ...], str]:
+    names = tuple(map(space_title, target_names(connection.target)))
+    if connection.waiting_event is not None:
+        return "waiting", names, waiting_text(connection.waiting_event)
+    if connection.error is None:
+        return "waiting", names, "connecting…"
+    is_local = local_model(connection.target) is not None
+    return "failed", names, "not running" if is_local else "offline"
+
+
+def _chip(
+    connection: ConnectionState,
+    access: SpaceAccess,
+    kind: str,
+    names: tuple[str, ...],
+    state: str = "",
+) -> str:
+    name, *details = names
+    ways = [
+        *(["turbo"] if access.turbo_helps else []),
+        *(["token"] if access.can_add_token and access.uses_hub_quota else []),
+    ]
+    # connection.js compares the limits with those that the fields have; space.js asks again for the
+    # quota; space.css shows the ways on at a refusal.
+    return Markup(
+        '<p class="status" data-state="{}" data-limits="{}" data-ways="{}" data-quota="{}">'
+        '<button type="button" id="space-name" aria-haspopup="dialog" title="{}"><i></i><b>{}</b>'
+        "{}{}</button></p>"
+    ).format(
+        "paused" if kind == "ready" and access.refusal is not None else kind,
+        limits_text(connection),
+        " ".join(ways),
+        _quota_state(access),
+        " · ".join((*names, *space_features(connection))),
+        _short_name(name),
+        facts(details),
+        Markup("<span>{}</span>").format(state) if state else EMPTY_HTML,
     )
-    limits = limits_text(connection)
-    if contract.is_demo:
-        return _status("demo", "Demo Space", "offline sketches", *features, limits=limits)
-    model = _model_facts(contract.model_info)
-    return _status("ready", connection.space.name, "ready", *model, *features, limits=limits)
+
+
+def _quota_state(access: SpaceAccess) -> str:
+    if access.is_looking_up:
+        return "pending"
+    return "" if access.quota is None else "known"
+
+
+def _short_name(name: str) -> Markup:
+    """Return a name of which space.css leaves out the family on phones."""
+    family = f"{FAMILY} "
+    if not name.startswith(family):
+        return Markup.escape(name)
+    return Markup('<span class="family">{}</span>{}').format(family, name.removeprefix(family))
+
+
+def pause_text(error: SD35Error | None) -> str:
+    """Return a text that changes with the refusal for which a queue is paused; empty without."""
+    if not isinstance(error, QuotaError):
+        return ""
+    return "quota" if error.retry_at is None else error.retry_at.isoformat(timespec="seconds")
+
+
+def quota_text(access: SpaceAccess) -> Markup:
+    """Return what is left of the GPU quota, as far as it is known; empty if it isn't."""
+    if access.refusal is not None and access.refusal.retry_at is not None:
+        return Markup("quota resets {}").format(short_day_time(access.refusal.retry_at))
+    if access.refusal is not None:
+        return Markup("quota used up")
+    quota = access.quota
+    if quota is None:
+        return EMPTY_HTML
+    text = Markup("GPU time: {}").format(format_duration(quota.remaining_seconds))
+    if quota.resets_at is None:
+        return text
+    return Markup("{} until {}").format(text, short_day_time(quota.resets_at))
+
+
+def space_title(name: str) -> str:
+    """Return the short name of one of Stability AI's Spaces; any other name as it is."""
+    return SPACE_TITLES.get(name, name)
+
+
+def space_features(connection: ConnectionState) -> tuple[str, ...]:
+    """Return what a connected Space says it can do, and how it runs; empty without one."""
+    if connection.space is None:
+        return ()
+    space = connection.space
+    return (*_run_facts(space.contract.model_info), *features(SpaceFacts.of(space)))
+
+
+def features(space_facts: SpaceFacts) -> tuple[str, ...]:
+    """Return what a Space has said it can do."""
+    steps = space_facts.limits.num_inference_steps
+    return (
+        "live previews" if space_facts.has_previews else "no previews",
+        _size_range(space_facts.limits),
+        *([f"{steps.default:g} steps by default"] if steps is not None else []),
+    )
 
 
 def target_names(target: str) -> tuple[str, ...]:
@@ -54,19 +162,10 @@ def target_names(target: str) -> tuple[str, ...]:
     return (target,) if model is None else (LOCAL, re.split(r"[/\\]", model.rstrip("/\\"))[-1])
 
 
-def _model_facts(info: ModelInfo) -> tuple[str, ...]:
-    """Return what a Space of ours says of its model: its name, and how it runs."""
-    name = info.name.rpartition("/")[2]
+def _run_facts(info: ModelInfo) -> tuple[str, ...]:
+    """Return how a Space of ours says it runs its model."""
     details = " on ".join(filter(None, (info.precision, info.device)))
-    return tuple(filter(None, (name, details, info.options)))
-
-
-def _status(kind: str, name: str, *texts: str, limits: str = "") -> str:
-    # connection.js compares the limits with those that the fields have.
-    return Markup(
-        '<p class="status" data-state="{}" data-limits="{}"><i></i><b><button type="button" '
-        'id="space-name" aria-haspopup="dialog" title="Change the Space">{}</button></b>{}</p>'
-    ).format(kind, limits, name, facts(texts))
+    return tuple(filter(None, (details, info.options)))
 
 
 def limits_text(connection: ConnectionState) -> str:

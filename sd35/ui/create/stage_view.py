@@ -187,9 +187,10 @@ def _labels(cells: Sequence[Cell]) -> list[str]:
 def _label(cell: Cell, common_words: Counter[str]) -> str:
     if cell.axes:
         return " · ".join(value for _, value in cell.axes)
-    words = [text for text, is_different in _mark_words(cell.prompt, common_words) if is_different]
-    if words:
-        return " ".join(words).strip(" ,.;:")
+    pieces = _mark_words(cell.prompt, common_words)
+    difference = " ".join(text.strip() for text, is_different in pieces if is_different)
+    if difference:
+        return difference.strip(" ,.;:")
     return "" if cell.seed is None else f"Seed {cell.seed}"
 
 

@@ -24,8 +24,7 @@ MAX_VALUE_LENGTH: Final = 400  # of a setting; other programs' may be as long as
 _PROMPT: Final = "Prompt"
 _PROMPTS: Final = (_PROMPT, "Negative prompt")
 _NONE: Final = Markup("<i>none</i>")
-# Too little to tell images apart at a glance: the seed decides more, and stands there, too.
-_NOT_IN_CAPTION: Final = ("Time", "Negative prompt")
+_IN_CAPTION: Final = ("Styles", "Seed", "Size", "Steps", "Guidance scale", "Model", "Space")
 
 
 def answer(request_id: int, content: Markup, message: Markup = EMPTY_HTML) -> Markup:
@@ -93,20 +92,13 @@ def _settings(entry: Entry) -> Iterator[tuple[str, str]]:
 
 def _captions(settings: dict[str, list[str]]) -> Iterator[str]:
     """Yield for each image what tells it apart, in a few words."""
-    count = max(map(len, settings.values()), default=0)
-    different = [
-        (name, values)
-        for name, values in settings.items()
-        if len(set(values)) > 1 and name not in _NOT_IN_CAPTION
-    ]
-    for index in range(count):
-        facts = [
-            f"{name} {values[index]}"
-            for name, values in different
-            if values[index] and name != _PROMPT
-        ]
-        prompts = [values[index] for name, values in different if name == _PROMPT]
-        yield " · ".join(filter(None, (*facts, *prompts)))[:MAX_VALUE_LENGTH]
+    different = {name: values for name, values in settings.items() if len(set(values)) > 1}
+    names = [name for name in _IN_CAPTION if name in different]
+    for index, prompt in enumerate(settings.get(_PROMPT, ())):
+        facts = [f"{name} {different[name][index]}" for name in names if different[name][index]]
+        if _PROMPT in different:
+            facts.append(prompt)
+        yield " · ".join(facts)[:MAX_VALUE_LENGTH]
 
 
 def _differences(settings: dict[str, list[str]]) -> Markup:
