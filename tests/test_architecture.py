@@ -37,6 +37,7 @@ ALLOWED_IMPORTS = {
             "jobs.provenance",
             "jobs.record",
             "jobs.repository",
+            "jobs.sheets",
             "library",
             "metadata",
             "prompts",

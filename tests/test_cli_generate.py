@@ -223,6 +223,40 @@ def test_time_is_estimated_from_the_library(
         assert expected_text in invoke("generate", "fox", "--dry-run", *arguments)[2]
 
 
+def test_grid_is_planned_made_and_shown_as_sheets(generator: FakeSpace) -> None:
+    """A grid has its price first, then its images in order, and labelled sheets beside them."""
+    axes = ("-x", "prompt=red,blue", "-y", "seed=1-3")
+    code, out, err = invoke("grid", "a red fox", *axes, "--dry-run")
+    assert (code, out.splitlines()) == (0, ["a red fox", "a blue fox"] * 3)
+    assert "2 × 3 = 6 images." in err
+    assert "Rows, Seed: 1 | 2 | 3" in err
+    for arguments, message in (
+        (("-x", "prompt=cat,dog"), "“cat”: the prompt doesn't contain"),
+        (("-x", "steps=1-500"), "Steps “1-500”: the range has 500 values"),
+        (("-x", "steps"), "Steps: enter the values"),
+        (("-x", "size=16:9", "-y", "cfg=4"), "enter KIND=VALUES"),
+        (("-x", "steps=4", "--steps", "99"), "must be between"),
+    ):
+        code, out, err = invoke("grid", "a red fox", *arguments, "--space", generator.address)
+        assert (code, out) == (2, "")
+        assert message in err
+    code, out, err = invoke("grid", "a red fox", *axes, "--space", generator.address, "--json")
+    events = [json.loads(line) for line in out.splitlines()]
+    saved = [event for event in events if event["event"] == "saved"]
+    assert [(event["prompt"], event["seed"]) for event in saved] == [
+        (f"a {color} fox", seed) for seed in (1, 2, 3) for color in ("red", "blue")
+    ]
+    assert [event["path"] for event in events if event["event"] == "sheet"] == [
+        "grid.html",
+        "grid.png",
+    ]
+    record = read_metadata(Path(saved[3]["path"]).read_bytes())
+    assert record is not None
+    assert record.axes == (("Prompt part", "blue"), ("Seed", "2"))
+    assert (record.set_index, record.set_size) == (3, 6)
+    assert Path("grid.html").read_text().count("data:image/webp") == 6
+
+
 def test_styles_are_listed() -> None:
     """`--styles` prints the names of all styles, one per line, those of the user included."""
     Path("library").mkdir()

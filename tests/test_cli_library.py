@@ -280,6 +280,37 @@ def test_export_can_be_imported_again() -> None:
     assert [item["record"]["seed"] for item in parse_json_lines(out)] == [1]
 
 
+def test_set_is_written_as_a_sheet(tmp_path: Path) -> None:
+    """A set, named by one of its images, becomes a page, an archive or an image beside nothing."""
+    with Library.open(LIBRARY_DIR) as library:
+        for index in range(2):
+            record = GenerationMetadata(
+                prompt="a fox",
+                seed=index,
+                set_id="-foxes",
+                set_index=index,
+                set_size=2,
+                axes=(("Seed", str(index)),),
+            )
+            entry = library.add(open_picture(encode_png(index)), record, LOCAL_OWNER_KEY)
+    code, out, _ = invoke("library", "show", entry.id)
+    assert code == 0
+    assert "-foxes, image 2 of 2" in out
+    for suffix, start in ((".html", b"<!doctype"), (".zip", b"PK"), (".png", b"\x89PNG")):
+        target = tmp_path / f"sheet{suffix}"
+        code, out, _ = invoke("library", "sheet", entry.id, str(target), "--json")
+        assert (code, json.loads(out)) == (0, {"path": str(target), "pictures": 2})
+        assert target.read_bytes().startswith(start)
+    for name, target, message in (
+        ("nothing", tmp_path / "a.png", "no set nothing"),
+        ("-foxes", tmp_path / "a.gif", "must end with"),
+        (entry.id, LIBRARY_DIR / "a.png", "is in the library"),
+    ):
+        code, _, err = invoke("library", "sheet", "--", name, str(target))
+        assert code == 2
+        assert message in err
+
+
 def test_rescan_finds_changes_of_the_folder() -> None:
     """Files that were added or removed are found, and a lost index is rebuilt."""
     fill()

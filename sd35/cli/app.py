@@ -22,6 +22,7 @@ class Commands(LazyGroup):
 
     modules: ClassVar = {
         "generate": ("generate", "Generate images and save them."),
+        "grid": ("grid", "Generate a labelled grid of images."),
         "space": ("space", "Show a Space's limits and features."),
         "doctor": ("doctor", "Diagnose connection problems."),
         "space-files": ("space_files", "List the files for a Hugging Face Space."),

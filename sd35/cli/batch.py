@@ -16,7 +16,7 @@ from sd35.prompts.plan import ALL_COMBINATIONS, Plan, PromptSource, SeedPolicy, 
 from sd35.prompts.templates import MAX_COUNT, Template
 from sd35.prompts.wildcards import SHIPPED_WILDCARDS, WildcardFolders
 
-__all__ = ["MAX_IMAGES", "Batch", "parse_sources", "read_prompts"]
+__all__ = ["LIMITS_HINT", "MAX_IMAGES", "Batch", "parse_sources", "read_prompts"]
 
 STANDARD_INPUT: Final = Path("-")
 

@@ -17,6 +17,7 @@ __all__ = [
     "PictureSaved",
     "PictureStarted",
     "PreviewSaved",
+    "SheetSaved",
     "ShutdownReport",
     "ShutdownRequested",
     "TaskProgress",
@@ -92,6 +93,13 @@ class PictureSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class SheetSaved:
+    """Sheet of a grid that was written to a file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownRequested:
     """Request to stop, by Ctrl+C or SIGTERM."""
 
@@ -120,6 +128,7 @@ CliEvent = (
     | PictureSaved
     | PictureStarted
     | PreviewSaved
+    | SheetSaved
     | ShutdownReport
     | ShutdownRequested
     | TaskProgress

@@ -43,8 +43,16 @@ def read_run_times(
         return RunTimes()
 
 
-def planned_seconds(target: str | None, options: RequestOptions, count: int) -> float | None:
-    """Return how long images would take at a Space that isn't connected; `None` if unknown."""
+def planned_seconds(
+    target: str | None,
+    options: RequestOptions,
+    count: int,
+    requests: Sequence[GenerationRequest] = (),
+) -> float | None:
+    """Return how long images would take at a Space that isn't connected; `None` if unknown.
+
+    They are `count` images with these options, or else these requests.
+    """
     try:
         settings = read_settings(space=target)
         folder = settings.library_folder
@@ -61,7 +69,7 @@ def planned_seconds(target: str | None, options: RequestOptions, count: int) -> 
         times = read_run_times(folder, LOCAL)
     else:
         times = read_run_times(folder, str(parse_space_ref(name)))
-    return BatchTimes([request] * count, times).seconds()
+    return BatchTimes(requests or [request] * count, times).seconds()
 
 
 async def read_space_times(space: SpaceClient) -> RunTimes:

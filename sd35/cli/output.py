@@ -14,6 +14,7 @@ from sd35.cli.events import (
     PictureSaved,
     PictureStarted,
     PreviewSaved,
+    SheetSaved,
     ShutdownReport,
 )
 from sd35.cli.exit_codes import exit_code
@@ -52,7 +53,7 @@ def write_path(event: CliEvent) -> None:
     """Write the path of an image that was saved, or the prompt of one in a dry run."""
     if isinstance(event, PicturePlanned):
         write_line(one_line(event.request.prompt).encode("utf-8", "replace"))
-    if isinstance(event, PictureSaved):
+    if isinstance(event, PictureSaved | SheetSaved):
         # As the bytes that the file system has: a name need not be valid UTF-8.
         write_line(os.fsencode(event.path))
 
@@ -81,16 +82,8 @@ def _event_to_json(event: CliEvent) -> dict[str, Any]:
         case PreviewSaved(picture=remote_picture, preview=preview, path=path):
             url = _public_url(remote_picture)
             return {"event": "preview", "url": url, "path": str(path), **_picture_to_json(preview)}
-        case PicturePlanned(index=index, total=total, request=request, origin=origin):
-            return {
-                "event": "planned",
-                "picture": index,
-                "pictures": total,
-                "prompt": request.prompt,
-                "negative_prompt": request.negative_prompt,
-                "seed": request.seed,
-                "origin": dict(origin),
-            }
+        case PicturePlanned():
+            return _plan_to_json(event)
         case PictureSaved():
             return {
                 "event": "saved",
@@ -102,6 +95,8 @@ def _event_to_json(event: CliEvent) -> dict[str, Any]:
                 "space": event.space,
                 "is_demo": event.is_demo,
             }
+        case SheetSaved(path=path):
+            return {"event": "sheet", "path": str(path)}
         case ShutdownReport(outcome=outcome):
             outcome_name = outcome and outcome.value
             return {"event": "stopped", "outcome": outcome_name, "text": shutdown_text(event)}
@@ -111,6 +106,18 @@ def _event_to_json(event: CliEvent) -> dict[str, Any]:
             return {"event": "error", **error_to_json(error)}
         case _:
             return {}
+
+
+def _plan_to_json(event: PicturePlanned) -> dict[str, Any]:
+    return {
+        "event": "planned",
+        "picture": event.index,
+        "pictures": event.total,
+        "prompt": event.request.prompt,
+        "negative_prompt": event.request.negative_prompt,
+        "seed": event.request.seed,
+        "origin": dict(event.origin),
+    }
 
 
 def _public_url(picture: RemotePicture) -> str | None:

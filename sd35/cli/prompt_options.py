@@ -27,6 +27,7 @@ __all__ = [
     "WildcardFolder",
     "find_styles",
     "list_styles",
+    "load_all_styles",
     "read_sources",
 ]
 
@@ -121,17 +122,17 @@ def read_sources(
 
 def find_styles(names: Iterable[str]) -> tuple[Style, ...]:
     """Return the styles of these names."""
-    return _load_all_styles().find(names) if names else ()
+    return load_all_styles().find(names) if names else ()
 
 
-def _load_all_styles() -> StyleBook:
+def load_all_styles() -> StyleBook:
     """Return the shipped styles, and those of the user in the library folder."""
     return load_styles(SHIPPED_STYLES, read_settings().library_folder / STYLES_FILE)
 
 
 def list_styles(*, is_json: bool) -> int:
     """Print the styles; return the exit code."""
-    for style in _load_all_styles().styles:
+    for style in load_all_styles().styles:
         if is_json:
             write_json(
                 {

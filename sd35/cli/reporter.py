@@ -13,6 +13,7 @@ from sd35.cli.events import (
     PictureSaved,
     PictureStarted,
     PreviewSaved,
+    SheetSaved,
     ShutdownReport,
     ShutdownRequested,
     TaskProgress,
@@ -65,7 +66,7 @@ class Reporter:
                 self.close()
                 self._clock = RunClock(event.expected_seconds, event.following_seconds)
                 self._position_prefix = f"{index} of {total} · " if total > 1 else ""
-            case PictureSaved() | OperationFailed() | ShutdownReport():
+            case PictureSaved() | SheetSaved() | OperationFailed() | ShutdownReport():
                 self.close()
             case ShutdownRequested():
                 # In a live line, "Stopping…" could be overlooked while the Space is slow to answer.
@@ -128,6 +129,9 @@ class Reporter:
                 self._print_unless_quiet("✓", "green", summary, details)
             case PreviewSaved(path=path) if self._shows_paths:
                 self._print_unless_quiet("·", "dim", f"Preview: {one_line(path)}")
+            case SheetSaved(path=path):
+                details = one_line(path) if self._shows_paths else ""
+                self._print_unless_quiet("✓", "green", f"Sheet {path.name}", details)
             case Hint(text=text):
                 self._print_unless_quiet("·", "dim", text)
             case Notice():

@@ -1,8 +1,8 @@
 """Where a request comes from: the sources of its prompt, and the set of images that it is in."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from sd35.core.request import GenerationRequest
@@ -14,6 +14,7 @@ __all__ = [
     "TEMPLATE_NAME",
     "PlannedRequest",
     "RequestOrigin",
+    "as_set",
     "origin_from_json",
     "source_prompt",
 ]
@@ -68,6 +69,20 @@ def source_prompt(sources: Iterable[tuple[str, str]]) -> str:
     """
     values = dict(sources)
     return values.get(TEMPLATE_NAME) or values.get(BASE_PROMPT_NAME) or ""
+
+
+def as_set(planned_requests: Sequence[PlannedRequest], set_id: str) -> list[PlannedRequest]:
+    """Return the requests as members of one set; a single one isn't a set, and keeps its own."""
+    count = len(planned_requests)
+    if count == 1:
+        return list(planned_requests)
+    return [
+        replace(
+            planned,
+            origin=replace(planned.origin, set_id=set_id, set_index=index, set_size=count),
+        )
+        for index, planned in enumerate(planned_requests)
+    ]
 
 
 def origin_from_json(text: object) -> RequestOrigin:

@@ -25,7 +25,7 @@ from sd35.core.errors import (
     QuotaError,
 )
 from sd35.core.observable import Observable
-from sd35.core.origin import MAX_SET_SIZE, PlannedRequest, RequestOrigin
+from sd35.core.origin import MAX_SET_SIZE, PlannedRequest, as_set
 from sd35.core.request import GenerationRequest, random_seed
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.artifacts import ArtifactStore
@@ -269,7 +269,7 @@ class JobService:
             self._usage_limiter.acquire(
                 visitor.rate_limit_key, self._queued_count(visitor), total_queued, len(ids)
             )
-        origins = _set_origins(ids, [planned.origin for planned in planned_requests])
+        set_requests = as_set(planned_requests, ids[0])
         jobs = [
             Job(
                 id=job_id,
@@ -280,13 +280,13 @@ class JobService:
                 queue_entry=QueueEntry(
                     visitor.rate_limit_key, self._next_position(), respects_pause=not is_api_call
                 ),
-                origin=origin,
+                origin=planned.origin,
                 owner=visitor.owner,
                 identity=self._identity_for(visitor),
                 is_api_call=is_api_call,
                 is_charged=is_charged,
             )
-            for job_id, planned, origin in zip(ids, planned_requests, origins, strict=True)
+            for job_id, planned in zip(ids, set_requests, strict=True)
         ]
         await self._insert(jobs)
         self._rescanner.rescan_if_needed()
@@ -526,13 +526,3 @@ def _job_id(owner: str, idempotency_key: str, index: int = 0) -> str:
     suffix = f"\n{index}" if index else ""
     digest = hashlib.sha256(f"{owner}\n{idempotency_key}{suffix}".encode()).digest()
     return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
-
-
-def _set_origins(ids: Sequence[str], origins: Sequence[RequestOrigin]) -> list[RequestOrigin]:
-    """Return the origins with their places in a set; a single job isn't one, and keeps its set."""
-    if len(ids) == 1:
-        return list(origins)
-    return [
-        replace(origin, set_id=ids[0], set_index=index, set_size=len(ids))
-        for index, origin in enumerate(origins)
-    ]

@@ -14,6 +14,7 @@ class LibraryCommands(LazyGroup):
         "search": ("library_search", "Find images, newest first."),
         "show": ("library_show", "Show an image's metadata."),
         "export": ("library_export", "Copy images to a new folder or .zip file."),
+        "sheet": ("library_sheet", "Write a set as one labelled sheet."),
         "import": ("library_import", "Copy images into the library."),
         "rescan": ("library_rescan", "Rescan the library folder."),
         "stats": ("library_stats", "Show library statistics."),

@@ -166,6 +166,11 @@ def _record_facts(record: GenerationMetadata) -> Facts:
             yield one_line(name), one_line(version)
     yield "Starred", "yes" if record.is_starred else ""
     yield "Tags", one_line(", ".join(record.tags))
+    if record.set_id:
+        number = "?" if record.set_index is None else record.set_index + 1
+        yield "Set", one_line(f"{record.set_id}, image {number} of {record.set_size or '?'}")
+    for name, value in record.axes:
+        yield f"Axis {one_line(name)}", one_line(value)
     for name, value in record.extra:
         yield one_line(name), one_line(value)
 
