@@ -173,10 +173,18 @@
     return true;
   };
   const goBack = () => press('#sheet [data-action="show-set"]') || press('#sheet [data-action="live"]');
+  const zoomIn = (direction) => {
+    if (zoom === null || stage.mode !== "image") return false;
+    if (direction > 0) zoom.in();
+    else zoom.out();
+    return true;
+  };
   const KEYS = {
     ArrowLeft: () => press("#sheet .previous"),
     ArrowRight: () => press("#sheet .next"),
     Escape: goBack,
+    "+": () => zoomIn(1),
+    "-": () => zoomIn(-1),
     s: () => press('#actions :is([data-action="star"], [data-action="unstar"])'),
     Delete: () => press('#actions [data-action="trash"]'),
   };
@@ -200,92 +208,21 @@
 
   // ---- Zoom ---------------------------------------------------------------------------------------
 
-  const MAX_ZOOM = 8;
-  const view = { scale: 1, x: 0, y: 0 }; // of the image, which fits the stage at 1
-  const pointers = new Map(); // that are down, by their ids
-  let swipeStart = null;
-
-  const picture = () => document.querySelector("#picture img");
-  const applyView = () => {
-    const image = picture();
-    if (image === null) return;
-    // Not farther than its edge.
-    const { clientWidth: width, clientHeight: height } = image;
-    const [limitX, limitY] = [(width * (view.scale - 1)) / 2, (height * (view.scale - 1)) / 2];
-    view.x = Math.max(-limitX, Math.min(limitX, view.x));
-    view.y = Math.max(-limitY, Math.min(limitY, view.y));
-    image.style.transform = view.scale === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
-    byId("picture").toggleAttribute("data-zoomed", view.scale > 1);
-  };
-  // The point below the pointer stays there.
-  const zoom = (scale, clientX, clientY) => {
-    const area = byId("picture").getBoundingClientRect();
-    const [x, y] = [clientX - area.x - area.width / 2, clientY - area.y - area.height / 2];
-    const next = Math.max(1, Math.min(MAX_ZOOM, scale));
-    view.x = x - ((x - view.x) * next) / view.scale;
-    view.y = y - ((y - view.y) * next) / view.scale;
-    view.scale = next;
-    applyView();
-  };
-  const resetView = () => {
-    Object.assign(view, { scale: 1, x: 0, y: 0 });
-    applyView();
-  };
-  // The scale at which a pixel of the image is one of the screen.
-  const fullScale = () => {
-    const image = picture();
-    const fit = Math.min(image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight);
-    const scale = 1 / (fit * devicePixelRatio);
-    return scale > 1.05 ? scale : 2; // it is that large already
-  };
-  const distance = ([first, second]) => Math.hypot(first.x - second.x, first.y - second.y);
-  const isPicture = (target) => target.closest?.("#picture") && picture() !== null && !target.closest("button.icon-button, .icon-button-wrapper");
-
-  const onWheel = (event) => {
-    if (!isPicture(event.target)) return;
-    if (view.scale === 1 && event.deltaY > 0) return; // the page scrolls
-    event.preventDefault();
-    zoom(view.scale * Math.exp(-event.deltaY / (event.ctrlKey ? 100 : 400)), event.clientX, event.clientY);
-  };
-  const onDoubleClick = (event) => {
-    if (!isPicture(event.target)) return;
-    event.preventDefault();
-    zoom(view.scale > 1 ? 1 : fullScale(), event.clientX, event.clientY);
-  };
-  const onPointerDown = (event) => {
-    if (!isPicture(event.target) || (event.pointerType === "mouse" && event.button !== 0)) return;
-    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    swipeStart = pointers.size === 1 && event.pointerType === "touch" && view.scale === 1 ? { x: event.clientX, y: event.clientY } : null;
-  };
-  const onPointerMove = (event) => {
-    const last = pointers.get(event.pointerId);
-    if (last === undefined) return;
-    const current = { x: event.clientX, y: event.clientY };
-    const before = pointers.size === 2 ? distance([...pointers.values()]) : 0;
-    pointers.set(event.pointerId, current);
-    if (pointers.size === 2) {
-      const [first, second] = [...pointers.values()];
-      zoom((view.scale * distance([first, second])) / before, (first.x + second.x) / 2, (first.y + second.y) / 2);
-    } else if (view.scale > 1) {
-      view.x += current.x - last.x;
-      view.y += current.y - last.y;
-      applyView();
+  let zoom = null;
+  let zoomedFrame = null; // Gradio's element around the image, which it may replace
+  const updateZoom = () => {
+    const image = document.querySelector("#picture .image-frame img");
+    if (!image?.naturalWidth) return;
+    const element = image.closest(".image-frame");
+    if (element !== zoomedFrame) {
+      zoom?.stop();
+      zoomedFrame = element;
+      zoom = sd35.createZoom(element, { swipe: (direction) => press(direction > 0 ? "#sheet .next" : "#sheet .previous") });
     }
+    zoom.show([{ element, picture: image, width: image.naturalWidth, height: image.naturalHeight }]);
   };
-  const SWIPE = 60; // px
-  const onPointerUp = (event) => {
-    const wasDown = pointers.delete(event.pointerId);
-    if (!wasDown || swipeStart === null || event.type === "pointercancel") return;
-    const [x, y] = [event.clientX - swipeStart.x, event.clientY - swipeStart.y];
-    swipeStart = null;
-    if (Math.abs(x) > SWIPE && Math.abs(x) > 2 * Math.abs(y)) press(x < 0 ? "#sheet .next" : "#sheet .previous");
-  };
-  document.addEventListener("wheel", onWheel, { passive: false });
-  document.addEventListener("dblclick", onDoubleClick);
-  document.addEventListener("pointerdown", onPointerDown);
-  document.addEventListener("pointermove", onPointerMove);
-  for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, onPointerUp);
-  document.addEventListener("dragstart", (event) => isPicture(event.target) && event.preventDefault());
+  const onLoad = ({ target }) => target.closest?.("#picture") && updateZoom();
+  document.addEventListener("load", onLoad, true);
 
   // ---- Actions ------------------------------------------------------------------------------------
 
@@ -343,7 +280,7 @@
       if (next.focus !== stage.focus && stage.mode === "image") previousId = stage.focus;
       if (next.focus === previousId) previousId = null;
       stage = next;
-      if (isOther) resetView();
+      if (isOther) zoom?.fit();
       render();
       return [];
     },

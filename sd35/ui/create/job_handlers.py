@@ -73,12 +73,13 @@ class JobHandlers:
 
     async def submit(
         self, request: gr.Request, event: gr.EventData, focus: object
-    ) -> tuple[str, *tuple[Any, ...]]:
-        """Submit presses of Generate; return an outcome for each, and the live outputs."""
+    ) -> tuple[str, str, *tuple[Any, ...]]:
+        """Submit presses of Generate; return outcomes, a message, and the live outputs."""
         view = self._job_view(request, focus)
         with suppress(LibraryError):  # each submission says so itself
             await self._restore_session(view.visitor)
         outcomes = []
+        message = ""
         for submission in parse_submissions(event_payload(event)):
             outcome = await submit(
                 self._job_service, self._form_handlers.planner, view.visitor, submission
@@ -86,7 +87,8 @@ class JobHandlers:
             outcomes.append(outcome)
             if outcome.job is not None:
                 view.focus = self._focus_after(outcome.job, view.visitor)
-        return dump_outcomes(outcomes), *await view.render()
+                message = notices.submission_notice(outcome.job.id, outcome.image_count)
+        return dump_outcomes(outcomes), message, *await view.render()
 
     def _focus_after(self, job: Job, visitor: Visitor) -> Focus:
         """Return what to show when this job was submitted."""

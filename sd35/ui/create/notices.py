@@ -23,6 +23,7 @@ __all__ = [
     "preset_summary",
     "quota_info",
     "removal_notice",
+    "submission_notice",
 ]
 
 # A file of ComfyUI may list hundreds of settings, and each may be of any length.
@@ -122,6 +123,15 @@ def removal_notice(job_ids: Sequence[str]) -> str:
     return Markup('<div class="toast"><p role="status">{} removed</p>{}</div>').format(
         pluralize(len(job_ids), "job"), action_button("restore", "Undo", " ".join(job_ids))
     )
+
+
+def submission_notice(job_id: str, image_count: int) -> str:
+    """Return the notice about a set that was submitted, with an Undo button for 8 seconds."""
+    if image_count < 2:  # a single job has a Stop button below the image
+        return ""
+    return Markup(
+        '<div class="toast" data-brief><p role="status">{} in the queue</p>{}</div>'
+    ).format(pluralize(image_count, "image"), action_button("stop-set", "Undo", job_id))
 
 
 def deletion_notice(picture_id: object) -> str:

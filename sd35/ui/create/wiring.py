@@ -96,7 +96,7 @@ class Wiring:
         submit_event = queue.submit(
             self.job_handlers.submit,
             state.focus,
-            [state.outcomes, *self.tab.live_outputs],
+            [state.outcomes, state.message, *self.tab.live_outputs],
             **_DIRECT,
         )
         self._follow_up(submit_event)
