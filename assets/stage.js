@@ -10,7 +10,7 @@
 
   const GAP = 10; // px between two cells, as in stage.css
   const LABEL_HEIGHT = 22; // px
-  const MIN_CELL_SIDE = 150; // px: with smaller cells, the sheet scrolls
+  const MIN_CELL_SIDE = 104; // px: with smaller cells, the sheet scrolls
   const THUMBNAIL_SIDE = 320; // px
 
   let stage = { mode: null, focus: "", isPinned: false, isBehind: false, columns: 0, cells: [], previews: {} };
@@ -36,7 +36,7 @@
     const label = create("span", { className: "cell-label" });
     const buttons = create("div", { className: "buttons" });
     const node = create("div", { className: "cell" }, button, label, buttons);
-    return { node, button, image, text, bar, label, buttons, frame, url: "", buttonsFor: "" };
+    return { node, button, image, text, bar, label, buttons, frame, id: "", url: "", buttonsFor: "" };
   };
 
   // The former image, above all a preview, stays until the new one can be drawn.
@@ -61,6 +61,8 @@
 
   const updateCell = (cell, data, index) => {
     const { node, button, text, bar, label, buttons } = cell;
+    if (cell.id !== data.id) setImage(cell, ""); // that of another job
+    cell.id = data.id;
     node.dataset.state = data.state;
     node.style.setProperty("--ratio", `${data.width} / ${data.height}`);
     button.dataset.id = data.id;
